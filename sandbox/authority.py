@@ -1,0 +1,48 @@
+"""The instance's certificate authority: one throwaway root, a certificate for whatever name is asked."""
+
+from __future__ import annotations
+
+import ssl
+from functools import lru_cache
+from pathlib import Path
+
+import trustme
+
+
+class Authority:
+    """Mints server certificates and writes the bundle (`bundle.pem`) that clients trust: the system's and ours."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        key, certificate = folder / "ca.key", folder / "ca.pem"
+        if key.exists():
+            self._ca = trustme.CA.from_pem(certificate.read_bytes(), key.read_bytes())
+        else:
+            self._ca = trustme.CA(organization_name="Azure sandbox")
+            key.touch(mode=0o600)
+            self._ca.private_key_pem.write_to_path(str(key))
+            self._ca.cert_pem.write_to_path(str(certificate))
+        self.bundle = folder / "bundle.pem"
+        self.bundle.write_bytes(_system_certificates() + self._ca.cert_pem.bytes())
+        self.server_context = lru_cache(maxsize=512)(self._server_context)
+
+    def client_context(self) -> ssl.SSLContext:
+        """A context that trusts this instance alone."""
+        context = ssl.create_default_context()
+        self._ca.configure_trust(context)
+        return context
+
+    def _server_context(self, name: str) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.set_alpn_protocols(["http/1.1"])
+        self._ca.issue_cert(name).configure_cert(context)
+        return context
+
+
+def _system_certificates() -> bytes:
+    """The machine's own bundle, so that package clients with our bundle still reach their registries."""
+    candidates = ("/etc/ssl/certs/ca-certificates.crt", ssl.get_default_verify_paths().openssl_cafile)
+    for candidate in candidates:
+        if Path(candidate).is_file():
+            return Path(candidate).read_bytes()
+    return b""

@@ -1,0 +1,100 @@
+"""Sign-in: the managed identity endpoint and what `az login` asks of login.microsoftonline.com."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from urllib.parse import parse_qs
+
+from aiohttp import web
+
+from sandbox.entra import Issuer
+from sandbox.gateway import LOCAL_HOST
+from sandbox.instance import SUBSCRIPTION, TENANT
+from sandbox.web import Call, Fault, Surface, json_answer
+
+SYSTEM_CLIENT_ID = "11111111-1111-1111-1111-111111111111"
+SYSTEM_PRINCIPAL_ID = "22222222-2222-2222-2222-222222222222"
+_RESOURCE_ID = f"/subscriptions/{SUBSCRIPTION}/resourcegroups/basegate-rg/providers/Microsoft.Web/sites/basegate"
+_LIFE_SECONDS = 86_400
+
+
+def mount_identity(local: Surface, issuer: Issuer) -> None:
+    """Add the App Service managed identity endpoint (`IDENTITY_ENDPOINT`) to the sandbox's own surface.
+
+    Source: https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference
+    """
+
+    @local.operation("GET", "/msi/token")
+    async def get_token(call: Call) -> web.StreamResponse:
+        """A token of the app's managed identity for one resource."""
+        if call.request.headers.get("X-IDENTITY-HEADER") != issuer.identity_header:
+            raise Fault(401, "Unauthorized", "X-IDENTITY-HEADER is missing or is not this instance's.")
+        resource = call.query.get("resource", "")
+        if not resource:
+            raise Fault(400, "BadRequest", "The query parameter 'resource' is missing.")
+        client_id = call.query.get("client_id", SYSTEM_CLIENT_ID)
+        token = issuer.issue(resource, **identity_claims(client_id))
+        return json_answer(
+            {
+                "access_token": token,
+                "expires_on": str(int(time.time()) + _LIFE_SECONDS),
+                "resource": resource,
+                "token_type": "Bearer",
+                "client_id": client_id,
+            }
+        )
+
+
+def identity_claims(client_id: str) -> dict[str, Any]:
+    """The claims that tell who a token of that client id speaks for."""
+    system = client_id == SYSTEM_CLIENT_ID
+    principal = SYSTEM_PRINCIPAL_ID if system else client_id
+    return {"appid": client_id, "oid": principal, "sub": principal, "idtyp": "app", "xms_mirid": _RESOURCE_ID}
+
+
+def login_surface(issuer: Issuer) -> Surface:
+    """The token endpoints that MSAL and `az` use for service principals."""
+    surface = Surface("Microsoft Entra ID", r"login\.microsoftonline\.com")
+
+    @surface.operation("GET", "/common/discovery/instance")
+    async def discover_instance(call: Call) -> web.StreamResponse:
+        """Which clouds a sign-in host belongs to."""
+        document = f"{call.origin}/{TENANT}/v2.0/.well-known/openid-configuration"
+        names = {"preferred_network": call.host, "preferred_cache": call.host, "aliases": [call.host]}
+        return json_answer({"tenant_discovery_endpoint": document, "api-version": "1.1", "metadata": [names]})
+
+    @surface.operation("GET", "/{tenant}/v2.0/.well-known/openid-configuration")
+    async def discover_tenant(call: Call) -> web.StreamResponse:
+        """The tenant's OpenID configuration."""
+        base = f"{call.origin}/{call.params['tenant']}"
+        return json_answer(
+            {
+                "issuer": f"{call.origin}/{TENANT}/v2.0",
+                "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
+                "token_endpoint": f"{base}/oauth2/v2.0/token",
+                "device_authorization_endpoint": f"{base}/oauth2/v2.0/devicecode",
+                "jwks_uri": f"{base}/discovery/v2.0/keys",
+                "response_types_supported": ["code"],
+                "subject_types_supported": ["pairwise"],
+                "id_token_signing_alg_values_supported": ["RS256"],
+            }
+        )
+
+    @surface.operation("POST", "/{tenant}/oauth2/v2.0/token")
+    async def issue_token(call: Call) -> web.StreamResponse:
+        """A token for a client with its secret; any secret is right, as no principals are registered here."""
+        form = parse_qs((await call.request.read()).decode())
+        scope, client = form.get("scope", [""])[0], form.get("client_id", [""])[0]
+        if not scope or not client:
+            raise Fault(400, "invalid_request", "The form fields 'scope' and 'client_id' are needed.")
+        audience = scope.split()[0].removesuffix("/.default")
+        token = issuer.issue(audience, **identity_claims(client))
+        return json_answer({"token_type": "Bearer", "expires_in": _LIFE_SECONDS, "access_token": token})
+
+    return surface
+
+
+def local_surface() -> Surface:
+    """The sandbox's own operations, over plain HTTP on the gateway's port."""
+    return Surface("Sandbox", rf"{LOCAL_HOST}")

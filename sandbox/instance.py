@@ -1,0 +1,82 @@
+"""One sandbox instance: a folder that holds everything it writes, and the port it answers on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
+TENANT = "00000000-0000-0000-0000-00000000000a"
+LOCATION = "eastus"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How an instance behaves.
+
+    `time_scale` divides the long times of Azure (Event Grid's retry schedule, lives of tokens stay as
+    they are); `settings.json` in the state folder keeps them for the next start.
+    """
+
+    port: int = 0
+    time_scale: float = 1.0
+    durable_storage: bool = True
+    storage_account: str = "basegatestore"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """Where one instance keeps its things. Nothing is written outside `root`."""
+
+    root: Path
+
+    @property
+    def key(self) -> str:
+        """Eight characters that tell this instance from others on the machine (network and container names)."""
+        return hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:8]
+
+    @property
+    def settings_file(self) -> Path:
+        """The settings it was started with, the port it listens on included."""
+        return self.root / "settings.json"
+
+    @property
+    def pid_file(self) -> Path:
+        """The daemon's process id while it runs."""
+        return self.root / "daemon.pid"
+
+    @property
+    def ca_bundle(self) -> Path:
+        """The system's certificates and the instance's own authority: what clients must trust."""
+        return self.root / "ca" / "bundle.pem"
+
+    @property
+    def logs(self) -> Path:
+        """One log file a service."""
+        return self.folder("logs")
+
+    def folder(self, *parts: str) -> Path:
+        """A folder below the root, made if it is not there."""
+        path = self.root.joinpath(*parts)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def client_environment(self, port: int, identity_header: str) -> dict[str, str]:
+        """What a process needs in its environment so that the Azure SDKs, `az`, podman, skopeo and git find this
+        instance under Azure's real names."""
+        gateway = f"http://127.0.0.1:{port}"
+        bundle = str(self.ca_bundle)
+        return {
+            "HTTPS_PROXY": gateway,
+            "https_proxy": gateway,
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
+            "REQUESTS_CA_BUNDLE": bundle,
+            "SSL_CERT_FILE": bundle,
+            "CURL_CA_BUNDLE": bundle,
+            "GIT_SSL_CAINFO": bundle,
+            "IDENTITY_ENDPOINT": f"{gateway}/msi/token",
+            "IDENTITY_HEADER": identity_header,
+        }
