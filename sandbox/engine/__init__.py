@@ -1,0 +1,29 @@
+"""Containers: builds, pushes and task containers in a store a run, container groups in one that lasts."""
+
+from __future__ import annotations
+
+from sandbox.engine.contract import (
+    ContainerHost,
+    ContainerState,
+    Engine,
+    EngineError,
+    HostedContainer,
+    Login,
+    Output,
+    Pushed,
+    RunContainer,
+    RunStore,
+)
+
+__all__ = [
+    "ContainerHost",
+    "ContainerState",
+    "Engine",
+    "EngineError",
+    "HostedContainer",
+    "Login",
+    "Output",
+    "Pushed",
+    "RunContainer",
+    "RunStore",
+]

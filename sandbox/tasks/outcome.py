@@ -1,0 +1,109 @@
+"""What goes into a run and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from sandbox.engine.contract import Login
+from sandbox.tasks.model import DEFAULT_RUN_TIMEOUT_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """One run: what `{{.Run.X}}` can say about it, the credentials it may use, and what its log must not show.
+
+    `registry` is the login server ("contoso.azurecr.io"). `logins` are by login server. `secrets` are the
+    resolved values of the task's secrets and secret arguments by name; they, and the passwords in `logins`,
+    are masked wherever they turn up in the log. `timeout_seconds` bounds the whole run.
+    """
+
+    id: str
+    registry: str
+    date: datetime
+    task_name: str = ""
+    commit: str = ""
+    branch: str = ""
+    repository: str = ""
+    git_tag: str = ""
+    triggered_by: str = ""
+    os: str = "linux"
+    architecture: str = "amd64"
+    logins: Mapping[str, Login] = field(default_factory=dict, repr=False)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timeout_seconds: float = DEFAULT_RUN_TIMEOUT_SECONDS
+
+    @property
+    def registry_name(self) -> str:
+        """The first label of the login server."""
+        return self.registry.split(".", 1)[0]
+
+    @property
+    def shared_volume(self) -> str:
+        """The name of the volume that steps share at /workspace."""
+        return f"acb_volume_{self.id}"
+
+    def variables(self) -> dict[str, str]:
+        """The values of `{{.Run.<name>}}` by name."""
+        return {
+            "ID": self.id,
+            "Registry": self.registry,
+            "RegistryName": self.registry_name,
+            "Date": self.date.strftime("%Y%m%d-%H%M%Sz"),
+            "SharedVolume": self.shared_volume,
+            "OS": self.os,
+            "Architecture": self.architecture,
+            "Commit": self.commit,
+            "Branch": self.branch,
+            "Repository": self.repository,
+            "GitTag": self.git_tag,
+            "TriggeredBy": self.triggered_by,
+            "TaskName": self.task_name,
+        }
+
+
+class RunStatus(StrEnum):
+    """How a run ended, in the words of the ARM resource.
+
+    Failed: a step said no. Error: the run could not be carried out (bad reference, engine refused).
+    """
+
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    TIMEOUT = "Timeout"
+    CANCELED = "Canceled"
+    ERROR = "Error"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReference:
+    """An image as the registry knows it. `tag` is empty where the reference was by digest, `digest` where unknown."""
+
+    registry: str
+    repository: str
+    tag: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDependency:
+    """What a built image stands on: the base of its last stage, and the bases of the stages before."""
+
+    image: ImageReference | None
+    runtime: ImageReference | None
+    buildtime: tuple[ImageReference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """The end of a run. `error` is what ARM calls `runErrorMessage`: empty on success, and masked like the log."""
+
+    status: RunStatus
+    error: str = ""
+    failed_step: str | None = None
+    exit_code: int | None = None
+    output_images: tuple[ImageReference, ...] = ()
+    dependencies: tuple[ImageDependency, ...] = ()
+    elapsed_seconds: float = 0.0
