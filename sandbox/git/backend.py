@@ -1,0 +1,107 @@
+"""git's own HTTP server, `git http-backend`, run as a CGI program for one request.
+
+Source: https://git-scm.com/docs/git-http-backend, https://www.rfc-editor.org/rfc/rfc3875
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from pathlib import Path
+
+from aiohttp import web
+
+from sandbox.git.commands import end, git_environment
+from sandbox.web import Fault
+
+log = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 64 * 1024
+_HEAD_LIMIT_BYTES = 16 * 1024
+
+
+async def serve(request: web.BaseRequest, root: Path, path: str, user: str | None) -> web.StreamResponse:
+    """Hand a request to `git http-backend`, streaming both ways.
+
+    Args:
+        request: what the git client sent.
+        root: the folder that holds the bare repositories.
+        path: the repository below `root` and the service, `/contoso/app.git/info/refs`.
+        user: who pushes; None where nobody signed in (http-backend then refuses a push).
+
+    Raises:
+        Fault: 502 where the program did not answer with a CGI head.
+    """
+    process = await asyncio.create_subprocess_exec(
+        "git",
+        "http-backend",
+        env=git_environment() | _cgi(request, root, path, user),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin and process.stdout and process.stderr
+    feeding = asyncio.create_task(_feed(request, process.stdin))
+    complaint = asyncio.create_task(process.stderr.read())
+    try:
+        response = await _answer(request, process.stdout)
+        await process.wait()
+        if process.returncode:
+            log.info("git http-backend for %s: %s", path, (await complaint).decode(errors="replace").strip())
+        return response
+    finally:
+        await end(process)
+        feeding.cancel()
+        await asyncio.wait((feeding, complaint))
+
+
+def _cgi(request: web.BaseRequest, root: Path, path: str, user: str | None) -> dict[str, str]:
+    headers = request.headers
+    variables = {
+        "GIT_PROJECT_ROOT": str(root),
+        "GIT_HTTP_EXPORT_ALL": "1",
+        "PATH_INFO": path,
+        "REQUEST_METHOD": request.method,
+        "QUERY_STRING": request.rel_url.raw_query_string,
+        "REMOTE_ADDR": "127.0.0.1",
+    }
+    given = {
+        "CONTENT_TYPE": headers.get("Content-Type"),
+        "CONTENT_LENGTH": headers.get("Content-Length"),
+        "HTTP_CONTENT_ENCODING": headers.get("Content-Encoding"),
+        "GIT_PROTOCOL": headers.get("Git-Protocol"),
+        "REMOTE_USER": user,
+    }
+    return variables | {name: value for name, value in given.items() if value is not None}
+
+
+async def _feed(request: web.BaseRequest, stdin: asyncio.StreamWriter) -> None:
+    # A program that has read enough closes its end; what the client still sends is of no use then.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        async for chunk in request.content.iter_chunked(_CHUNK_BYTES):
+            stdin.write(chunk)
+            await stdin.drain()
+        stdin.close()
+        await stdin.wait_closed()
+
+
+async def _answer(request: web.BaseRequest, stdout: asyncio.StreamReader) -> web.StreamResponse:
+    response = web.StreamResponse()
+    size = 0
+    while line := (await stdout.readline()).rstrip(b"\r\n"):
+        size += len(line)
+        name, colon, value = line.decode("latin-1").partition(":")
+        if not colon or size > _HEAD_LIMIT_BYTES:
+            raise Fault(502, "BadGateway", "git http-backend answered without a CGI head.")
+        if name.lower() == "status":
+            response.set_status(int(value.split()[0]))
+        else:
+            response.headers.add(name, value.strip())
+    if not size:
+        raise Fault(502, "BadGateway", "git http-backend ended without an answer.")
+    await response.prepare(request)
+    while chunk := await stdout.read(_CHUNK_BYTES):
+        await response.write(chunk)
+    await response.write_eof()
+    return response

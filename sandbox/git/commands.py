@@ -1,0 +1,64 @@
+"""Running git as a child process, cut off from the configuration of whoever started the sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+_TIMEOUT_SECONDS = 120
+
+
+class GitError(Exception):
+    """A git command failed; the message is what it wrote to standard error."""
+
+
+def git_environment() -> dict[str, str]:
+    """An environment in which git reads no configuration but the repository's own."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LC_ALL": "C.UTF-8",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_TERMINAL_PROMPT": "0",
+        # The sandbox made these repositories itself; a container or a restored folder may change their owner.
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "safe.directory",
+        "GIT_CONFIG_VALUE_0": "*",
+    }
+
+
+async def git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    """Run `git -C folder …` and return what it wrote to standard output, without the last line break.
+
+    Raises:
+        GitError: it ended with another status than 0, or not within two minutes.
+    """
+    process = await asyncio.create_subprocess_exec(
+        "git",
+        "-C",
+        str(folder),
+        *arguments,
+        env=git_environment() | dict(environment or {}),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
+            output, complaint = await process.communicate()
+    except TimeoutError as error:
+        raise GitError(f"git {arguments[0]} took more than {_TIMEOUT_SECONDS} s.") from error
+    finally:
+        await end(process)
+    if process.returncode:
+        raise GitError(complaint.decode(errors="replace").strip() or f"git {arguments[0]} failed.")
+    return output.decode(errors="replace").rstrip("\n")
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """Kill a child that still runs, and wait until it is gone."""
+    if process.returncode is None:
+        process.kill()
+        await process.wait()

@@ -1,0 +1,111 @@
+"""Bare repositories in one folder, by `owner/name`: made from plain files, cloned for a build."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from sandbox.git.commands import GitError, git
+from sandbox.web import Fault
+
+_NAME = re.compile(r"[a-z0-9_-][a-z0-9_.-]*/[a-z0-9_-][a-z0-9_.-]*")
+_AUTHOR = {
+    "GIT_AUTHOR_NAME": "Sandbox",
+    "GIT_AUTHOR_EMAIL": "sandbox@example.com",
+    "GIT_AUTHOR_DATE": "2026-01-01T00:00:00Z",
+    "GIT_COMMITTER_NAME": "Sandbox",
+    "GIT_COMMITTER_EMAIL": "sandbox@example.com",
+    "GIT_COMMITTER_DATE": "2026-01-01T00:00:00Z",
+}
+
+
+class Repositories:
+    """Names are `owner/name`, with or without `.git`, and compared without regard to case."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.root.mkdir(parents=True, exist_ok=True)
+
+    def location(self, repository: str) -> Path:
+        """Where a repository lies, or would lie.
+
+        Raises:
+            Fault: 400 where the text is no `owner/name`.
+        """
+        name = repository.lower().removesuffix(".git")
+        if not _NAME.fullmatch(name):
+            raise Fault(400, "BadRequest", f"'{repository}' is no 'owner/name'.")
+        return self.root / f"{name}.git"
+
+    def path(self, repository: str) -> Path:
+        """The bare repository.
+
+        Raises:
+            Fault: 404 where there is none.
+        """
+        folder = self.location(repository)
+        if not folder.is_dir():
+            raise Fault(404, "NotFound", f"There is no repository https://github.com/{repository}.")
+        return folder
+
+    async def create(self, repository: str, source: Path) -> None:
+        """Make a repository with the files of `source` as the first commit on `main`.
+
+        Raises:
+            Fault: 422 where the repository is there already.
+        """
+        folder, building = self._prepare(repository)
+        try:
+            await git(building, "init", "--quiet", "--bare", "--initial-branch=main", ".")
+            await git(building, "config", "receive.autogc", "false")  # it would outlive the push that started it
+            import_files = ("-c", "core.bare=false", "--git-dir", str(building), "--work-tree", ".")
+            await git(source, *import_files, "add", "--all", "--force", ".")
+            commit = ("commit", "--quiet", "--allow-empty", "--message", "Import the files")
+            await git(source, *import_files, *commit, environment=_AUTHOR)
+            shutil.move(building, folder)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+
+    async def checkout(self, repository: str, ref: str | None, folder: Path, subfolder: str = "") -> str:
+        """Clone into `folder` at a branch, tag or commit (default branch where None); return the commit id.
+
+        Raises:
+            Fault: 404 that names what is missing.
+        """
+        bare = self.path(repository)
+        commit = await self._resolve(bare, repository, ref or "HEAD")
+        await git(self.root, "clone", "--quiet", "--local", "--no-checkout", str(bare), str(folder))
+        await git(folder, "-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", commit)
+        if not _holds(folder, subfolder):
+            raise Fault(404, "NotFound", f"{repository} has no folder '{subfolder}' at '{ref or 'HEAD'}'.")
+        return commit
+
+    async def heads(self, repository: str) -> dict[str, tuple[str, str]]:
+        """Every branch with its commit id and the first line of that commit's message."""
+        layout = "%(refname:lstrip=2)%00%(objectname)%00%(contents:subject)"
+        output = await git(self.path(repository), "for-each-ref", f"--format={layout}", "refs/heads")
+        heads = (line.split("\0") for line in output.split("\n") if line)
+        return {branch: (commit, message) for branch, commit, message in heads}
+
+    def _prepare(self, repository: str) -> tuple[Path, Path]:
+        folder = self.location(repository)
+        if folder.exists():
+            raise Fault(422, "UnprocessableEntity", f"The repository {repository} exists already.")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return folder, Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
+
+    @staticmethod
+    async def _resolve(bare: Path, repository: str, ref: str) -> str:
+        for candidate in (f"refs/heads/{ref}", f"refs/tags/{ref}", ref):
+            try:
+                return await git(bare, "rev-parse", "--verify", "--quiet", "--end-of-options", candidate + "^{commit}")
+            except GitError:
+                continue
+        raise Fault(404, "NotFound", f"{repository} has no branch, tag or commit '{ref}'.")
+
+
+def _holds(folder: Path, subfolder: str) -> bool:
+    inner = (folder / subfolder).resolve()
+    return inner.is_relative_to(folder.resolve()) and inner.is_dir()
