@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -19,8 +20,12 @@ _RESOURCE_ID = f"/subscriptions/{SUBSCRIPTION}/resourcegroups/basegate-rg/provid
 _LIFE_SECONDS = 86_400
 
 
-def mount_identity(local: Surface, issuer: Issuer) -> None:
+def mount_identity(
+    local: Surface, issuer: Issuer, *, principal_of: Callable[[str], str | None] = lambda _: None
+) -> None:
     """Add the App Service managed identity endpoint (`IDENTITY_ENDPOINT`) to the sandbox's own surface.
+
+    `principal_of` knows the principal id of a user-assigned identity's client id.
 
     Source: https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference
     """
@@ -34,7 +39,7 @@ def mount_identity(local: Surface, issuer: Issuer) -> None:
         if not resource:
             raise Fault(400, "BadRequest", "The query parameter 'resource' is missing.")
         client_id = call.query.get("client_id", SYSTEM_CLIENT_ID)
-        token = issuer.issue(resource, **identity_claims(client_id))
+        token = issuer.issue(resource, **identity_claims(client_id, principal_of(client_id)))
         return json_answer(
             {
                 "access_token": token,
@@ -46,10 +51,10 @@ def mount_identity(local: Surface, issuer: Issuer) -> None:
         )
 
 
-def identity_claims(client_id: str) -> dict[str, Any]:
-    """The claims that tell who a token of that client id speaks for."""
+def identity_claims(client_id: str, principal_id: str | None = None) -> dict[str, Any]:
+    """The claims that tell who a token of that client id speaks for; without a principal id it is the client's."""
     system = client_id == SYSTEM_CLIENT_ID
-    principal = SYSTEM_PRINCIPAL_ID if system else client_id
+    principal = SYSTEM_PRINCIPAL_ID if system else principal_id or client_id
     return {"appid": client_id, "oid": principal, "sub": principal, "idtyp": "app", "xms_mirid": _RESOURCE_ID}
 
 

@@ -16,11 +16,11 @@ class Collection(Generic[T]):
     """Records by key, without regard to the key's case (as ARM ids are compared).
 
     A change is in the file when the method returns: it is written beside the old one and renamed over
-    it, so a killed process leaves the one or the other.
+    it, so a killed process leaves the one or the other. `mode` is the file's: 0o600 for what nobody else may read.
     """
 
-    def __init__(self, file: Path, kind: type[T]) -> None:
-        self._file, self._kind = file, kind
+    def __init__(self, file: Path, kind: type[T], *, mode: int = 0o644) -> None:
+        self._file, self._kind, self._mode = file, kind, mode
         self._records: dict[str, T] = {}
         if file.exists():
             self._records = msgspec.json.decode(file.read_bytes(), type=dict[str, kind])  # type: ignore[valid-type]
@@ -53,5 +53,7 @@ class Collection(Generic[T]):
     def _save(self) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         beside = self._file.with_suffix(".new")
+        beside.unlink(missing_ok=True)
+        beside.touch(mode=self._mode)
         beside.write_bytes(msgspec.json.encode(self._records))
         os.replace(beside, self._file)  # noqa: PTH105 (atomic on one file system, and says so)

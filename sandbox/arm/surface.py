@@ -52,8 +52,14 @@ class ResourceId:
         return cls(match["group"], match["provider"], match["kind"], match["name"], match["subscription"])
 
 
-def arm_surface(issuer: Issuer) -> Surface:
-    """The surface `management.azure.com`: every operation asks for a token for ARM."""
+def arm_surface(issuer: Issuer, check_path: Callable[[str], None] | None = None) -> Surface:
+    """The surface `management.azure.com`: every operation asks for a token for ARM.
+
+    Args:
+        issuer: checks the tokens.
+        check_path: raises `Fault` where a path leads through a resource group that does not exist
+            (`ResourceGroups.check_path`); None where groups are not kept.
+    """
 
     def authorize(request: web.BaseRequest, host: str, params: Mapping[str, str]) -> Mapping[str, Any]:
         try:
@@ -66,6 +72,8 @@ def arm_surface(issuer: Issuer) -> Surface:
         subscription = params.get("subscription", SUBSCRIPTION)
         if subscription.lower() != SUBSCRIPTION:
             raise Fault(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
+        if check_path:
+            check_path(request.path)
         return claims
 
     return Surface("Azure Resource Manager", r"management\.azure\.com", authorize=authorize)

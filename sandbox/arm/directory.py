@@ -1,0 +1,82 @@
+"""The few questions about principals that `az` asks Microsoft Graph before it assigns a role or makes a vault.
+
+Source: https://learn.microsoft.com/graph/api/serviceprincipal-list and .../directoryobject-getbyids
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from sandbox.arm.query import only
+from sandbox.entra import Issuer
+from sandbox.identity import SYSTEM_CLIENT_ID, SYSTEM_PRINCIPAL_ID
+from sandbox.web import Call, Fault, Surface, json_answer
+
+_AUDIENCES = ("https://graph.microsoft.com",)
+_BY_NAME = re.compile(r"servicePrincipalNames/any\(c:\s*c eq '([^']*)'\)")
+# `az login --identity` knows itself by this name only, and asks the directory for it.
+_SYSTEM_NAMES = (SYSTEM_CLIENT_ID, "systemAssignedIdentity")
+
+
+class _Ids(msgspec.Struct, forbid_unknown_fields=True):
+    ids: list[str]
+    types: list[str] = []
+
+
+def directory_surface(issuer: Issuer, principal_of: Callable[[str], str | None]) -> Surface:
+    """The surface `graph.microsoft.com`.
+
+    Args:
+        issuer: checks the tokens.
+        principal_of: the principal id of a user-assigned identity's client id, or None.
+    """
+
+    def authorize(request: web.BaseRequest, host: str, params: Mapping[str, str]) -> Mapping[str, Any]:
+        return issuer.bearer(request.headers.get("Authorization", ""), _AUDIENCES)
+
+    surface = Surface("Microsoft Graph", r"graph\.microsoft\.com", authorize=authorize)
+
+    @surface.operation("GET", "/v1.0/me")
+    async def get_me(call: Call) -> web.StreamResponse:
+        """Who is signed in; never a person, in a sandbox."""
+        raise Fault(400, "BadRequest", "/me request is only valid with delegated authentication flow.")
+
+    @surface.operation("GET", "/v1.0/users")
+    async def list_users(call: Call) -> web.StreamResponse:
+        """The people of the directory; a sandbox has none."""
+        only(call, "$filter")
+        return json_answer({"value": []})
+
+    @surface.operation("GET", "/v1.0/servicePrincipals")
+    async def list_service_principals(call: Call) -> web.StreamResponse:
+        """The service principal of one name or client id."""
+        only(call, "$filter")
+        text = call.query.get("$filter", "")
+        asked = _BY_NAME.fullmatch(text)
+        if not asked:
+            message = f"The sandbox supports the filter servicePrincipalNames/any(c:c eq '…') only, not \"{text}\"."
+            raise Fault(400, "Request_UnsupportedQuery", message)
+        principal = SYSTEM_PRINCIPAL_ID if asked[1] in _SYSTEM_NAMES else principal_of(asked[1])
+        return json_answer({"value": [_service_principal(principal)] if principal else []})
+
+    @surface.operation("POST", "/v1.0/directoryObjects/getByIds")
+    async def get_by_ids(call: Call) -> web.StreamResponse:
+        """What the ids stand for: each one for the service principal of a managed identity, as nothing else has one."""
+        asked = await call.body(_Ids)
+        return json_answer({"value": [_service_principal(principal) for principal in asked.ids]})
+
+    return surface
+
+
+def _service_principal(principal_id: str) -> dict[str, Any]:
+    return {
+        "@odata.type": "#microsoft.graph.servicePrincipal",
+        "id": principal_id,
+        "displayName": principal_id,
+        "servicePrincipalType": "ManagedIdentity",
+    }

@@ -1,0 +1,51 @@
+"""Generic lists of resources, whichever provider keeps them; `az` finds a registry or a vault by name through them.
+
+Source: https://learn.microsoft.com/rest/api/resources/resources/list
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from sandbox.arm.groups import RESOURCE_VERSIONS, ResourceGroups
+from sandbox.arm.query import only, parse_filter
+from sandbox.arm.surface import ResourceIndex
+from sandbox.web import Call, Surface, json_answer
+
+_FILTERS = ("resourceType", "name", "resourceGroup", "location")
+_SHOWN = ("id", "name", "type", "location", "tags", "sku", "kind", "identity", "managedBy")
+
+
+def mount_resources(arm: Surface, index: ResourceIndex, groups: ResourceGroups) -> None:
+    """Add the lists of a subscription's and of a group's resources to the ARM surface."""
+
+    @arm.operation("GET", "/subscriptions/{subscription}/resources", versions=RESOURCE_VERSIONS)
+    async def list_resources(call: Call) -> web.StreamResponse:
+        """The resources of the subscription."""
+        return json_answer({"value": _list(call, index, None)})
+
+    @arm.operation("GET", "/subscriptions/{subscription}/resourceGroups/{group}/resources", versions=RESOURCE_VERSIONS)
+    async def list_group_resources(call: Call) -> web.StreamResponse:
+        """The resources of one resource group."""
+        group = groups.require(call.params["group"])
+        return json_answer({"value": _list(call, index, group.name)})
+
+
+def _list(call: Call, index: ResourceIndex, group: str | None) -> list[dict[str, Any]]:
+    only(call, "$filter", "$top")
+    asked = parse_filter(call.query.get("$filter", ""), _FILTERS)
+    found = index.list(asked.get("resourceType"), group or asked.get("resourceGroup"))
+    shown = [_short(resource) for resource in found if _matches(resource, asked)]
+    top = call.query.get("$top", "")
+    return shown[: int(top)] if top.isdigit() else shown
+
+
+def _matches(resource: Mapping[str, Any], asked: Mapping[str, str]) -> bool:
+    return all(str(resource[field]).lower() == asked[field].lower() for field in ("name", "location") if field in asked)
+
+
+def _short(resource: Mapping[str, Any]) -> dict[str, Any]:
+    return {field: resource[field] for field in _SHOWN if resource.get(field) is not None}
