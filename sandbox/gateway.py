@@ -13,6 +13,7 @@ import re
 import socket
 from collections.abc import Sequence
 from functools import lru_cache, partial
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp import web
@@ -30,6 +31,7 @@ _HEAD_LIMIT_BYTES = 64 * 1024
 _LINE_LIMIT_BYTES = 32 * 1024
 _BODY_LIMIT_BYTES = 64 * 1024 * 1024
 _CONNECT = re.compile(rb"CONNECT ([A-Za-z0-9.-]+):\d+ HTTP/1\.[01]\r\n")
+_STOP_SECONDS = 0.05  # an idle connection waits all of it
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -39,6 +41,8 @@ class Gateway:
     def __init__(self, authority: Authority, surfaces: Sequence[Surface]) -> None:
         self._authority, self._surfaces = authority, list(surfaces)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._servers: WeakSet[web.Server] = WeakSet()
+        self._secured: WeakSet[asyncio.Transport] = WeakSet()
         self._listener: asyncio.Server | None = None
         self.port = 0
         self.server_for = lru_cache(maxsize=512)(self._server_for)
@@ -60,6 +64,9 @@ class Gateway:
             self._listener.close()
         for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*(server.shutdown(_STOP_SECONDS) for server in list(self._servers)))
+        for transport in list(self._secured):
+            transport.abort()  # a polite TLS goodbye would wait for the client's
         self.server_for.cache_clear()
 
     def outside(self) -> aiohttp.ClientSession:
@@ -84,10 +91,13 @@ class Gateway:
             transport.close()
             return
         if secured:
+            self._secured.add(secured)
             protocol.connection_made(secured)
 
     def _server_for(self, host: str) -> web.Server:
-        return _PromptServer(partial(self._handle, host), request_factory=_request)
+        server = _PromptServer(partial(self._handle, host), request_factory=_request)
+        self._servers.add(server)
+        return server
 
     async def _handle(self, host: str, request: web.BaseRequest) -> web.StreamResponse:
         surface = next((s for s in self._surfaces if s.hosts.fullmatch(host)), None)
