@@ -1,0 +1,65 @@
+"""Secrets in the words of Key Vault's REST API (SecretBundle, SecretItem, DeletedSecretBundle), and its paging."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sandbox.arm.query import only
+from sandbox.keyvault.model import Secret, SecretVersion, Vault
+from sandbox.web import Call, Fault
+
+_PAGE_LIMIT = 25
+_DAY_SECONDS = 86_400
+
+
+def secret_bundle(vault: Vault, name: str, version: SecretVersion) -> dict[str, Any]:
+    """A version with its value."""
+    return {"value": version.value, **secret_item(vault, name, version, versioned=True)}
+
+
+def secret_item(vault: Vault, name: str, version: SecretVersion, *, versioned: bool = False) -> dict[str, Any]:
+    """A version without its value; lists of secrets name no version."""
+    attributes = {
+        "enabled": version.enabled,
+        "nbf": version.not_before,
+        "exp": version.expires,
+        "created": version.created,
+        "updated": version.updated,
+        "recoveryLevel": vault.recovery_level,
+        "recoverableDays": vault.properties.soft_delete_retention_in_days,
+    }
+    item = {
+        "id": f"{vault.properties.vault_uri}secrets/{name}" + (f"/{version.version}" if versioned else ""),
+        "contentType": version.content_type,
+        "attributes": {key: value for key, value in attributes.items() if value is not None},
+        "tags": version.tags or None,
+    }
+    return {key: value for key, value in item.items() if value is not None}
+
+
+def deleted_bundle(vault: Vault, secret: Secret) -> dict[str, Any]:
+    """A soft-deleted secret, without its value."""
+    deleted = secret.deleted_at or 0
+    return {
+        **secret_item(vault, secret.name, secret.latest, versioned=True),
+        "recoveryId": f"{vault.properties.vault_uri}deletedsecrets/{secret.name}",
+        "deletedDate": deleted,
+        "scheduledPurgeDate": deleted + vault.properties.soft_delete_retention_in_days * _DAY_SECONDS,
+    }
+
+
+def page(call: Call, items: list[dict[str, Any]]) -> dict[str, Any]:
+    """One page of a list: `maxresults` (1 to 25) items from `$skiptoken` on, and where the next one is.
+
+    Raises:
+        Fault: 400 BadParameter where either is no number in its bounds.
+    """
+    only(call, "maxresults", "$skiptoken")
+    size, start = call.query.get("maxresults", str(_PAGE_LIMIT)), call.query.get("$skiptoken", "0")
+    if not (size.isdigit() and start.isdigit() and 1 <= int(size) <= _PAGE_LIMIT):
+        raise Fault(
+            400, "BadParameter", f"maxresults must be 1 to {_PAGE_LIMIT}, and $skiptoken one of this service's."
+        )
+    end = int(start) + int(size)
+    link = f"{call.origin}{call.request.path}?api-version={call.version}&$skiptoken={end}&maxresults={size}"
+    return {"value": items[int(start) : end], "nextLink": link if end < len(items) else None}

@@ -1,0 +1,125 @@
+"""What a vault and a secret are, as they are kept and as they are asked for.
+
+Source: https://learn.microsoft.com/rest/api/keyvault/keyvault/vaults/create-or-update
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from sandbox.instance import TENANT
+
+
+class Sku(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The price tier; `family` is always A."""
+
+    name: str = "standard"
+    family: str = "A"
+
+
+class Permissions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a principal may do with each kind of object; `all` stands for everything."""
+
+    keys: list[str] = []
+    secrets: list[str] = []
+    certificates: list[str] = []
+    storage: list[str] = []
+
+
+class AccessPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
+    """One principal's permissions in a vault."""
+
+    tenant_id: str
+    object_id: str
+    permissions: Permissions
+    application_id: str | None = None
+
+
+class VaultProperties(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A vault's settings as they are kept and answered. `network_acls` are recorded, not enforced."""
+
+    vault_uri: str
+    tenant_id: str = TENANT
+    sku: Sku = Sku()
+    access_policies: list[AccessPolicy] = []
+    enabled_for_deployment: bool = False
+    enabled_for_disk_encryption: bool = False
+    enabled_for_template_deployment: bool = False
+    enable_soft_delete: bool = True
+    soft_delete_retention_in_days: int = 90
+    enable_rbac_authorization: bool = False
+    enable_purge_protection: bool | None = None
+    network_acls: dict[str, Any] | None = None
+    public_network_access: str = "Enabled"
+    provisioning_state: str = "Succeeded"
+
+
+class PropertiesBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, rename="camel"):
+    """A vault's settings as PUT and PATCH ask for them; what is left out stays as it is.
+
+    `vaultUri`, `provisioningState` and `hsmPoolResourceId` are read-only: clients send back what they got.
+    """
+
+    tenant_id: str | None = None
+    sku: Sku | None = None
+    access_policies: list[AccessPolicy] | None = None
+    enabled_for_deployment: bool | None = None
+    enabled_for_disk_encryption: bool | None = None
+    enabled_for_template_deployment: bool | None = None
+    enable_soft_delete: bool | None = None
+    soft_delete_retention_in_days: int | None = None
+    enable_rbac_authorization: bool | None = None
+    enable_purge_protection: bool | None = None
+    network_acls: dict[str, Any] | None = None
+    public_network_access: str | None = None
+    create_mode: str | None = None
+    vault_uri: str | None = None
+    provisioning_state: str | None = None
+    hsm_pool_resource_id: str | None = None
+
+
+class Vault(msgspec.Struct, frozen=True, kw_only=True):
+    """A vault as it is kept. `deleted_at` (seconds) is set while it is soft-deleted."""
+
+    id: str
+    name: str
+    location: str
+    tags: dict[str, str]
+    properties: VaultProperties
+    deleted_at: int | None = None
+
+    @property
+    def recovery_level(self) -> str:
+        """How deleted objects of this vault can be brought back, in Key Vault's words."""
+        level = "Recoverable" if self.properties.soft_delete_retention_in_days == 90 else "CustomizedRecoverable"
+        return level if self.properties.enable_purge_protection else f"{level}+Purgeable"
+
+
+class SecretVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of a secret; times are seconds since 1970."""
+
+    version: str
+    value: str
+    created: int
+    updated: int
+    enabled: bool = True
+    not_before: int | None = None
+    expires: int | None = None
+    content_type: str | None = None
+    tags: dict[str, str] = {}
+
+
+class Secret(msgspec.Struct, frozen=True, kw_only=True):
+    """A secret with its versions, oldest first. `deleted_at` (seconds) is set while it is soft-deleted."""
+
+    vault: str
+    name: str
+    versions: list[SecretVersion]
+    deleted_at: int | None = None
+
+    @property
+    def latest(self) -> SecretVersion:
+        """The version that a request without one means."""
+        return self.versions[-1]

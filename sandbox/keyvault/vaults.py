@@ -1,0 +1,85 @@
+"""Key Vault as the rest of the sandbox sees it."""
+
+from __future__ import annotations
+
+import re
+
+from sandbox.arm.surface import ResourceIndex
+from sandbox.entra import Issuer
+from sandbox.instance import LOCATION, Instance
+from sandbox.keyvault.access import check_access, creator_policy
+from sandbox.keyvault.data_plane import SecretOperations
+from sandbox.keyvault.management import VaultManagement, answer
+from sandbox.keyvault.model import Vault, VaultProperties
+from sandbox.keyvault.records import VAULT_TYPE, VaultRecords, vault_id
+from sandbox.keyvault.secrets import SecretStore
+from sandbox.web import Fault, Surface
+
+_SECRET_URL = re.compile(
+    r"https://(?P<vault>[a-z0-9-]+)\.vault\.azure\.net/secrets/(?P<name>[0-9a-z-]+)(?:/(?P<version>[0-9a-f]{32})?)?",
+    re.IGNORECASE,
+)
+
+
+class Vaults:
+    """The vaults of one instance: management operations, data plane, and reading for other services."""
+
+    def __init__(self, instance: Instance, issuer: Issuer, index: ResourceIndex) -> None:
+        folder = instance.folder("keyvault")
+        self._issuer = issuer
+        self._vaults = VaultRecords(folder / "vaults.json")
+        self._secrets = SecretStore(folder / "secrets.json")
+        self._operations = SecretOperations(self._vaults, self._secrets)
+        index.register(VAULT_TYPE, lambda: [answer(vault) for vault in self._vaults.all()])
+
+    def mount(self, arm: Surface) -> None:
+        """Add the management operations to the ARM surface."""
+        VaultManagement(self._vaults, self._secrets).mount(arm)
+
+    def surface(self) -> Surface:
+        """The surface of `<vault>.vault.azure.net`."""
+        return self._operations.surface(self._issuer)
+
+    async def delete_group(self, group: str) -> None:
+        """Soft-delete the vaults of a resource group."""
+        for vault in self._vaults.all(group):
+            self._vaults.delete(vault)
+
+    def create(self, name: str, group: str) -> Vault:
+        """The vault of that name, made under access policies if there is none (to seed a sandbox).
+
+        Like `az keyvault create`, it gives its creator, the sandbox's own identity, every permission.
+        """
+        properties = VaultProperties(
+            vault_uri=f"https://{name.lower()}.vault.azure.net/", access_policies=[creator_policy()]
+        )
+        fresh = Vault(id=vault_id(group, name), name=name, location=LOCATION, tags={}, properties=properties)
+        return self._vaults.find(name) or self._vaults.put(fresh)
+
+    def set(self, vault: str, name: str, value: str) -> str:
+        """Set a secret and return its URL, without a version (to seed a sandbox).
+
+        Raises:
+            Fault: 404 VaultNotFound.
+        """
+        found = self._vaults.named(vault)
+        self._operations.set(found, name, value)
+        return f"{found.properties.vault_uri}secrets/{name}"
+
+    def read(self, secret_url: str, *, principal_id: str | None = None) -> str:
+        """The value behind a secret's URL, with or without a version.
+
+        Args:
+            secret_url: `https://<vault>.vault.azure.net/secrets/<name>[/<version>]`.
+            principal_id: whom it is read for, who then needs the permission `get`; None reads as the sandbox itself.
+
+        Raises:
+            Fault: 400 BadParameter, 404 VaultNotFound or SecretNotFound, 403 Forbidden; none shows a value.
+        """
+        match = _SECRET_URL.fullmatch(secret_url)
+        if not match:
+            raise Fault(400, "BadParameter", f"'{secret_url}' is not the URL of a secret in a vault.")
+        vault = self._vaults.named(match["vault"])
+        if principal_id is not None:
+            check_access(vault, {"oid": principal_id}, "get")
+        return self._operations.read(vault, match["name"], match["version"] or "").value
