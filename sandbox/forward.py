@@ -7,6 +7,7 @@ from pathlib import Path
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 from yarl import URL
 
 _HOP_BY_HOP = frozenset(
@@ -59,7 +60,9 @@ class Backend:
             add: headers to set.
         """
         dropped = _HOP_BY_HOP | set(drop) | ({"content-length"} if body is not None else set())
-        headers = {k: v for k, v in request.headers.items() if k.lower() not in dropped} | dict(add or {})
+        # A list, because a name may come more than once (container clients send one Accept header a media type).
+        headers = CIMultiDict((k, v) for k, v in request.headers.items() if k.lower() not in dropped)
+        headers.update(add or {})
         url = self._url(request.rel_url.raw_path, request.rel_url.raw_query_string if query is None else query)
         data = body if body is not None else (request.content if request.can_read_body else None)
         try:

@@ -1,0 +1,137 @@
+"""The real registry underneath: one CNCF distribution process (`docker-registry`, 2.8) on a unix socket.
+
+It has no authentication of its own; the socket lies in a folder that only this user can enter.
+Source: https://distribution.github.io/distribution/about/configuration/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from sandbox.forward import Backend
+
+_READY_SECONDS = 15
+_STOP_SECONDS = 10
+_ANSWER_LIMIT_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer of the process."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def response(self) -> web.Response:
+        """The same answer for the gateway's client."""
+        passed = {k: v for k, v in self.headers.items() if k.lower() not in ("content-length", "transfer-encoding")}
+        return web.Response(status=self.status, headers=passed, body=self.body)
+
+
+class Distribution:
+    """One registry process with its data folder.
+
+    Args:
+        host: the host name it believes to have, for the URLs in its answers.
+        data: where its content lies; it stays when the process ends.
+        runtime: a folder with a short path for the socket (108 bytes are the limit) and the configuration.
+        log: the file its messages go to.
+    """
+
+    def __init__(self, host: str, data: Path, runtime: Path, log: Path) -> None:
+        self._host, self._data, self._log = host, data, log
+        self._socket, self._config = runtime / f"{secrets.token_hex(4)}.sock", runtime / f"{secrets.token_hex(4)}.json"
+        self._process: asyncio.subprocess.Process | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self.backend = Backend(self._socket)
+
+    async def start(self) -> None:
+        """Start the process and wait until it answers.
+
+        Raises:
+            RuntimeError: it ended or did not answer in time; the message says where its log is.
+        """
+        self._config.write_text(json.dumps(self._configuration()))
+        # Any REGISTRY_* variable would override the configuration (REGISTRY_AUTH_FILE of skopeo and podman does).
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("REGISTRY_")}
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *_dies_with_its_parent(), "docker-registry", "serve", str(self._config),
+                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
+            )  # fmt: skip
+        await self._wait_until_ready(self._process)
+        connector = aiohttp.UnixConnector(str(self._socket), limit=0)
+        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+    async def stop(self) -> None:
+        """End the process and give back its connections; its content stays."""
+        await self.backend.close()
+        if self._session:
+            await self._session.close()
+        if self._process and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+            try:
+                await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+        for file in (self._socket, self._config):
+            file.unlink(missing_ok=True)
+
+    async def call(
+        self,
+        method: str,
+        target: str,
+        *,
+        body: bytes | AsyncIterator[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One request to the process; `target` is an encoded path with its query."""
+        assert self._session, "the registry is not started"
+        sent = {"Host": self._host, "X-Forwarded-Proto": "https"} | dict(headers or {})
+        url = URL(f"http://registry{target}", encoded=True)
+        async with self._session.request(method, url, data=body, headers=sent, allow_redirects=False) as answer:
+            return Answer(answer.status, dict(answer.headers), await answer.content.read(_ANSWER_LIMIT_BYTES))
+
+    def _configuration(self) -> dict[str, object]:
+        return {
+            "version": 0.1,
+            "log": {"level": "warn", "formatter": "json", "accesslog": {"disabled": True}},
+            "storage": {
+                "filesystem": {"rootdirectory": str(self._data)},
+                "delete": {"enabled": True},
+                "maintenance": {"uploadpurging": {"enabled": False}},
+            },
+            "http": {"net": "unix", "addr": str(self._socket), "secret": secrets.token_hex(16)},
+        }
+
+    async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> None:
+        async with asyncio.timeout(_READY_SECONDS):
+            while True:
+                if process.returncode is not None:
+                    message = f"docker-registry for {self._host} ended with {process.returncode}; see {self._log}."
+                    raise RuntimeError(message)
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_unix_connection(str(self._socket))
+                    writer.close()
+                    return
+                await asyncio.sleep(0.005)
+
+
+def _dies_with_its_parent() -> tuple[str, ...]:
+    # A killed sandbox must not leave registries behind; only Linux has this, elsewhere stop() has to do.
+    return ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()

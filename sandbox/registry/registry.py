@@ -1,0 +1,197 @@
+"""One registry at work: every change of its manifests passes here, under its locks, and is told to others.
+
+Pushes and deletes are observed here and not taken from distribution's own notifications: those name no actor
+(only the front knows who pushed) and are lost when the process restarts while its listener is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from sandbox.registry.distribution import Answer, Distribution
+from sandbox.registry.layout import Layout
+from sandbox.registry.locks import Locks
+from sandbox.registry.names import is_digest
+from sandbox.registry.records import Origin, Push
+from sandbox.web import Fault
+
+_MANIFEST_LIMIT_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Realm:
+    """Where a registry's tokens come from (`url`), what they are for (`service`), what listing tags takes."""
+
+    url: str
+    service: str
+    listing: str = "metadata_read"
+
+
+@dataclass(frozen=True, slots=True)
+class _Manifest:
+    repository: str
+    tag: str | None
+    digest: str
+    media_type: str
+    size: int = 0
+
+
+class _Stored(msgspec.Struct, rename="camel"):
+    media_type: str = ""
+    manifests: list[msgspec.Raw] | None = None
+
+
+@dataclass(eq=False)
+class Registry:
+    """A registry's process, content, locks, and whether anyone may pull from it."""
+
+    name: str
+    realm: Realm
+    distribution: Distribution
+    layout: Layout
+    locks: Locks
+    announce: Callable[[Push], None]
+    anonymous_pull: bool = False
+
+    def __post_init__(self) -> None:
+        # Between the look at a lock and the write that it allows nobody may change either.
+        self._changing = asyncio.Lock()
+
+    async def put_manifest(
+        self, repository: str, reference: str, body: bytes, media_type: str, origin: Origin
+    ) -> Answer:
+        """Store a manifest under a tag or its digest; 201 is also announced.
+
+        Raises:
+            Fault: 405 where a lock forbids it, 413 where it is too large.
+        """
+        if len(body) > _MANIFEST_LIMIT_BYTES:
+            raise Fault(413, "SIZE_INVALID", f"the manifest is larger than {_MANIFEST_LIMIT_BYTES} bytes")
+        digest = "sha256:" + hashlib.sha256(body).hexdigest()
+        subjects = [repository, f"{repository}@{digest}"]
+        tag = None if is_digest(reference) else reference
+        if tag:
+            subjects.append(f"{repository}:{tag}")
+        async with self._changing:
+            self.locks.require_write(*subjects)
+            target = f"/v2/{repository}/manifests/{reference}"
+            answer = await self.distribution.call("PUT", target, body=body, headers={"Content-Type": media_type})
+            if answer.status == 201:
+                self._announce("push", _Manifest(repository, tag, digest, media_type, len(body)), origin)
+        return answer
+
+    async def delete_manifest(self, repository: str, digest: str, origin: Origin) -> Answer:
+        """Delete a manifest and the tags that point at it; 202 is also announced.
+
+        A locked tag keeps its manifest, too: a deletion would take the tag with it.
+
+        Raises:
+            Fault: 405 where a lock forbids it.
+        """
+        tags = [f"{repository}:{tag.name}" for tag in self.layout.tags(repository) if tag.digest == digest]
+        async with self._changing:
+            self.locks.require_delete(repository, f"{repository}@{digest}", *tags)
+            manifest = _Manifest(repository, None, digest, self.media_type(digest))
+            answer = await self.distribution.call("DELETE", f"/v2/{repository}/manifests/{digest}")
+            if answer.status == 202:
+                for subject in (f"{repository}@{digest}", *tags):
+                    self.locks.forget(subject)
+                self._announce("delete", manifest, origin)
+        return answer
+
+    async def untag(self, repository: str, tag: str) -> None:
+        """Remove a tag and nothing else. Azure announces no event for it.
+
+        Raises:
+            Fault: 404 TAG_UNKNOWN, 405 where a lock forbids it.
+        """
+        async with self._changing:
+            if self.layout.tag(repository, tag) is None:
+                raise Fault(404, "TAG_UNKNOWN", f"the tag '{tag}' does not exist in '{repository}'")
+            self.locks.require_delete(repository, f"{repository}:{tag}")
+            self.layout.untag(repository, tag)
+            self.locks.forget(f"{repository}:{tag}")
+
+    async def delete_repository(self, repository: str, origin: Origin) -> tuple[list[str], list[str]]:
+        """Delete a repository; what it held (digests, tags) is returned, each digest is announced.
+
+        Raises:
+            Fault: 404 NAME_UNKNOWN, 405 where any lock inside forbids it.
+        """
+        async with self._changing:
+            manifests, tags = self.layout.manifests(repository), self.layout.tags(repository)
+            if not manifests:
+                raise Fault(404, "NAME_UNKNOWN", f"the repository '{repository}' does not exist")
+            inside = [f"{repository}@{m.name}" for m in manifests] + [f"{repository}:{t.name}" for t in tags]
+            self.locks.require_delete(repository, *inside)
+            self.layout.remove(repository)
+            for subject in (repository, *inside):
+                self.locks.forget(subject)
+            for entry in manifests:
+                gone = _Manifest(repository, None, entry.digest, self.media_type(entry.digest))
+                self._announce("delete", gone, origin)
+            return [m.name for m in manifests], [t.name for t in tags]
+
+    async def has_blob(self, repository: str, digest: str) -> bool:
+        """Whether a repository holds a blob."""
+        return (await self.distribution.call("HEAD", f"/v2/{repository}/blobs/{digest}")).status == 200
+
+    async def mount_blob(self, repository: str, digest: str, source: str) -> bool:
+        """Take a blob over from another repository of this registry; False where that has none."""
+        target = f"/v2/{repository}/blobs/uploads/?mount={quote(digest)}&from={quote(source, safe='')}"
+        return (await self.distribution.call("POST", target)).status == 201
+
+    async def put_blob(self, repository: str, digest: str, content: bytes | AsyncIterator[bytes]) -> None:
+        """Store a blob.
+
+        Raises:
+            Fault: the process's own refusal, 400 DIGEST_INVALID where the content has another digest.
+        """
+        opened = await self.distribution.call("POST", f"/v2/{repository}/blobs/uploads/")
+        _expect(opened, 202, f"an upload to '{repository}'")
+        location = urlsplit(opened.headers["Location"])
+        target = f"{location.path}?{location.query}&digest={quote(digest)}"
+        headers = {"Content-Type": "application/octet-stream"}
+        _expect(await self.distribution.call("PUT", target, body=content, headers=headers), 201, f"the blob {digest}")
+
+    def media_type(self, digest: str) -> str:
+        """The media type of a stored manifest; the OCI one where it does not say."""
+        stored = _Stored()
+        with contextlib.suppress(msgspec.MsgspecError):
+            stored = msgspec.json.decode(self.layout.content(digest), type=_Stored)
+        kind = "manifest" if stored.manifests is None else "index"
+        return stored.media_type or f"application/vnd.oci.image.{kind}.v1+json"
+
+    def _announce(self, action: Literal["push", "delete"], manifest: _Manifest, origin: Origin) -> None:
+        push = Push(
+            id=str(uuid.uuid4()),
+            request_id=str(uuid.uuid4()),
+            registry=self.name,
+            repository=manifest.repository,
+            tag=manifest.tag,
+            digest=manifest.digest,
+            media_type=manifest.media_type,
+            size=manifest.size,
+            action=action,
+            actor=origin.actor,
+            method=origin.method,
+            user_agent=origin.user_agent,
+            timestamp=datetime.now(UTC),
+        )
+        self.announce(push)
+
+
+def _expect(answer: Answer, status: int, what: str) -> None:
+    if answer.status != status:
+        said = answer.body.decode(errors="replace")[:300]
+        raise Fault(answer.status if answer.status >= 400 else 500, "UNKNOWN", f"{what} was refused: {said}")

@@ -1,0 +1,124 @@
+"""Who may do what to which repository."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.web import Fault
+
+ACTIONS = frozenset(("pull", "push", "delete", "metadata_read", "metadata_write"))
+CATALOG = "registry:catalog"
+
+# https://learn.microsoft.com/azure/container-registry/container-registry-token-based-repository-permissions
+_SCOPE_MAP_ACTIONS = {
+    "content/read": "pull",
+    "content/write": "push",
+    "content/delete": "delete",
+    "metadata/read": "metadata_read",
+    "metadata/write": "metadata_write",
+}
+
+SYSTEM_SCOPE_MAPS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "_repositories_admin": (
+        "Can perform all read, write and delete operations on the registry",
+        tuple(f"repositories/*/{action}" for action in sorted(_SCOPE_MAP_ACTIONS)),
+    ),
+    "_repositories_pull": ("Can pull any repository of the registry", ("repositories/*/content/read",)),
+    "_repositories_pull_metadata_read": (
+        "Can pull any repository and read its metadata",
+        ("repositories/*/content/read", "repositories/*/metadata/read"),
+    ),
+    "_repositories_push": (
+        "Can push to any repository of the registry",
+        ("repositories/*/content/read", "repositories/*/content/write"),
+    ),
+    "_repositories_push_metadata_write": (
+        "Can push to any repository and read and write its metadata",
+        tuple(f"repositories/*/{a}" for a in ("content/read", "content/write", "metadata/read", "metadata/write")),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """Actions by repository; a repository `*` stands for all, `samples/*` for all that begin with `samples/`."""
+
+    grants: tuple[tuple[str, frozenset[str]], ...]
+
+    def allowed(self, repository: str) -> frozenset[str]:
+        """The actions allowed on a repository."""
+        found: frozenset[str] = frozenset()
+        for pattern, actions in self.grants:
+            prefix = pattern[:-1] if pattern.endswith("*") else None
+            if pattern == repository or (prefix is not None and repository.startswith(prefix)):
+                found |= actions
+        return found
+
+    @property
+    def catalog(self) -> bool:
+        """Whether all repositories may be listed: only with metadata/read on everything (Azure/acr#751)."""
+        return any(p == CATALOG or (p == "*" and "metadata_read" in actions) for p, actions in self.grants)
+
+    def narrowed(self, scopes: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """The part of these rights that the scopes of a token request ask for, as a token's `access` entries."""
+        for scope in scopes:
+            kind, _, rest = scope.partition(":")
+            name, _, asked = rest.rpartition(":")
+            if kind == "registry" and name == "catalog":
+                yield {"type": kind, "name": name, "actions": ["*"] if self.catalog else []}
+            elif kind == "repository" and name:
+                wanted = ACTIONS if asked == "*" else frozenset(asked.split(","))
+                yield {"type": kind, "name": name, "actions": sorted(wanted & self.allowed(name))}
+
+    @classmethod
+    def of_access(cls, access: Iterable[Mapping[str, Any]]) -> Rights:
+        """The rights that a token's `access` entries carry."""
+        grants = []
+        for entry in access:
+            if entry["actions"]:
+                name = entry["name"] if entry["type"] == "repository" else f"{entry['type']}:{entry['name']}"
+                grants.append((name, frozenset(entry["actions"])))
+        return cls(tuple(grants))
+
+    @classmethod
+    def of_repositories(cls, repositories: Mapping[str, Sequence[str]] | None) -> Rights:
+        """Rights by repository name; None is everything."""
+        if repositories is None:
+            return EVERYTHING
+        return cls(tuple((name, frozenset(actions)) for name, actions in repositories.items()))
+
+    @classmethod
+    def of_scope_map(cls, actions: Iterable[str]) -> Rights:
+        """The rights that a scope map's actions give.
+
+        Raises:
+            Fault: 400 that names the action that is none.
+        """
+        return cls(tuple(map(_scope_map_grant, actions)))
+
+
+def _scope_map_grant(action: str) -> tuple[str, frozenset[str]]:
+    kind, _, rest = action.partition("/")
+    repository, _, verb = rest.rpartition("/")
+    repository, _, noun = repository.rpartition("/")
+    known = _SCOPE_MAP_ACTIONS.get(f"{noun}/{verb}".lower())
+    if kind.lower() != "repositories" or not repository or known is None:
+        valid = ", ".join(sorted(_SCOPE_MAP_ACTIONS))
+        message = f"The action '{action}' is invalid. Actions are repositories/<repository>/<one of {valid}>."
+        raise Fault(400, "InvalidScopeMapAction", message)
+    return repository, frozenset((known,))
+
+
+EVERYTHING = Rights((("*", ACTIONS),))
+ANONYMOUS_PULL = Rights((("*", frozenset(("pull", "metadata_read"))),))
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Someone who is known to a registry. `subject` finds them again when their refresh token comes back."""
+
+    name: str
+    rights: Rights
+    subject: str

@@ -1,0 +1,224 @@
+"""Azure Container Registry and the Docker Hub stand-in, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from sandbox.arm.operations import Operations
+from sandbox.arm.surface import ResourceIndex
+from sandbox.entra import Issuer
+from sandbox.gateway import Gateway
+from sandbox.instance import Instance
+from sandbox.registry.accounts import Accounts
+from sandbox.registry.acr_v1 import MetadataApi
+from sandbox.registry.auth import RegistryAuth
+from sandbox.registry.control import RegistryControl, registry_body
+from sandbox.registry.distribution import Distribution
+from sandbox.registry.front import DistributionApi
+from sandbox.registry.hub import HUB, HUB_HOSTS, HUB_REALM, hub_surfaces
+from sandbox.registry.imports import Imports
+from sandbox.registry.layout import Layout
+from sandbox.registry.locks import Locks
+from sandbox.registry.oci import OciImage, OciIndex
+from sandbox.registry.records import PROVIDER, SUFFIX, Origin, Push, RegistryRecord
+from sandbox.registry.registry import Realm, Registry
+from sandbox.registry.tokens_arm import TokenControl
+from sandbox.store import Collection
+from sandbox.web import Fault, Surface, registry_fault
+
+log = logging.getLogger(__name__)
+
+_LAST_WORDS_SECONDS = 5
+_RUNTIME_PREFIX = "basegate-registry-"
+
+
+class Registries:
+    """The registries of one instance: control plane, data plane, processes.
+
+    `on_push` is called with every manifest that is pushed or deleted, one after the other in the order of the
+    pushes, soon after the pusher has its answer. A listener that raises is logged and holds up nobody.
+    """
+
+    def __init__(
+        self, instance: Instance, issuer: Issuer, gateway: Gateway, operations: Operations, index: ResourceIndex
+    ) -> None:
+        self._folder, self._logs = instance.folder("registry"), instance.logs
+        self._records = Collection(self._folder / "registries.json", RegistryRecord)
+        self._accounts = Accounts(self._folder, issuer, self._records)
+        self._auth = RegistryAuth(issuer, self._accounts, self.at)
+        self._control = RegistryControl(self._records, self._opened, self._closed)
+        self._tokens = TokenControl(self._control, self._accounts, operations)
+        self._imports = Imports(self._control, self._records, self._accounts, self.at, gateway.outside, operations)
+        self._running: dict[str, Registry] = {}
+        self._runtime: Path | None = None
+        self._pushes: asyncio.Queue[Push] = asyncio.Queue()
+        self._teller: asyncio.Task[None] | None = None
+        self.on_push: list[Callable[[Push], Awaitable[None]]] = []
+        index.register(f"{PROVIDER}/registries", lambda: map(registry_body, self._records.values()))
+
+    def mount(self, arm: Surface) -> None:
+        """Add the control plane to the ARM surface."""
+        self._control.mount(arm)
+        self._tokens.mount(arm)
+        self._imports.mount(arm)
+
+    def surfaces(self) -> list[Surface]:
+        """The data planes: `*.azurecr.io`, and Docker Hub's registry and token service."""
+        azure = Surface("Azure Container Registry", r"[a-z0-9]+\.azurecr\.io", render=registry_fault)
+        api = DistributionApi(self._auth, self.at)
+        self._auth.mount(azure)
+        self._auth.mount_exchange(azure)
+        MetadataApi(self._auth, self.at).mount(azure)
+        api.mount(azure)
+        return [azure, *hub_surfaces(api, self._auth)]
+
+    async def start(self) -> None:
+        """Start the processes of all registries there are, side by side, and Docker Hub's."""
+        self._sweep_runtime()
+        self._runtime = Path(tempfile.mkdtemp(prefix=_RUNTIME_PREFIX))
+        (self._folder / "runtime").write_text(str(self._runtime))
+        self._teller = asyncio.get_running_loop().create_task(self._tell())
+        hub = self._start(HUB, "registry-1.docker.io", HUB_REALM, anonymous=True)
+        await asyncio.gather(hub, *(self._opened(record) for record in self._records.values()))
+
+    async def stop(self) -> None:
+        """Tell the last pushes, end all processes and remove their sockets; the content stays."""
+        if self._teller:
+            with contextlib.suppress(TimeoutError):  # a listener that hangs does not hold up the end
+                await asyncio.wait_for(self._pushes.join(), _LAST_WORDS_SECONDS)
+            self._teller.cancel()
+        await asyncio.gather(*(registry.distribution.stop() for registry in self._running.values()))
+        self._running.clear()
+        self._sweep_runtime()
+
+    def find(self, name_or_login_server: str) -> RegistryRecord | None:
+        """A registry by its name or login server, or None."""
+        return self._records.get(name_or_login_server.lower().removesuffix(SUFFIX))
+
+    def registry_id(self, name: str) -> str:
+        """The ARM id of a registry.
+
+        Raises:
+            Fault: 404 where there is none.
+        """
+        record = self.find(name)
+        if record is None:
+            raise Fault(404, "ResourceNotFound", f"There is no registry '{name}' in this sandbox.")
+        return record.id
+
+    def at(self, host: str) -> Registry:
+        """The running registry behind a host name.
+
+        Raises:
+            Fault: 404 that names the registries there are.
+        """
+        name = HUB if host in HUB_HOSTS else host.lower().removesuffix(SUFFIX)
+        registry = self._running.get(name)
+        if registry is None:
+            known = ", ".join(record.login_server for record in self._records.values()) or "none"
+            raise Fault(404, "NAME_UNKNOWN", f"There is no registry '{host}' in this sandbox. There is: {known}.")
+        return registry
+
+    def issue_login(
+        self, login_server: str, *, actor: str, repositories: Mapping[str, Sequence[str]] | None
+    ) -> tuple[str, str]:
+        """A user name and password for `docker login`, good until the sandbox stops.
+
+        Args:
+            login_server: `contoso.azurecr.io` or `docker.io`.
+            actor: who pushes with it, for events.
+            repositories: actions (`pull`, `push`, `delete`, `metadata_read`, `metadata_write`) by repository
+                (`*` stands for all); None is everything.
+
+        Raises:
+            Fault: 404 where there is no such registry.
+        """
+        return self._accounts.issue(self.at(login_server).name, actor, repositories)
+
+    async def push_image(
+        self, registry: RegistryRecord | Literal["hub"], repository: str, tag: str, image: OciImage | OciIndex
+    ) -> str:
+        """Put an image into a registry and return its digest; that is a push like any other."""
+        target = self.at("docker.io" if registry == "hub" else registry.login_server)
+        origin = Origin("sandbox", "PUT", "basegate-sandbox")
+        images = image.images if isinstance(image, OciIndex) else (image,)
+        for part in images:
+            for content, digest in part.blobs:
+                await target.put_blob(repository, digest, content)
+            if isinstance(image, OciIndex):
+                manifest = part.manifest
+                await target.put_manifest(repository, manifest.digest, manifest.body, manifest.media_type, origin)
+        manifest = image.manifest
+        answer = await target.put_manifest(repository, tag, manifest.body, manifest.media_type, origin)
+        if answer.status != 201:
+            raise Fault(answer.status, "UNKNOWN", answer.body.decode(errors="replace")[:300])
+        return manifest.digest
+
+    async def seed_hub(self, repository: str, tag: str, image: OciImage | OciIndex) -> str:
+        """Put an image onto Docker Hub's stand-in (`library/node`) and return its digest."""
+        return await self.push_image("hub", repository, tag, image)
+
+    async def delete_group(self, group: str) -> None:
+        """Delete the registries of a resource group."""
+        for record in list(self._records.values()):
+            if record.group.lower() == group.lower():
+                self._records.remove(record.name)
+                await self._closed(record)
+
+    async def _opened(self, record: RegistryRecord) -> None:
+        name = record.name.lower()
+        if name in self._running:
+            self._running[name].anonymous_pull = record.anonymous_pull_enabled
+            return
+        realm = Realm(f"https://{record.login_server}/oauth2/token", record.login_server)
+        await self._start(name, record.login_server, realm, anonymous=record.anonymous_pull_enabled)
+
+    async def _closed(self, record: RegistryRecord) -> None:
+        registry = self._running.pop(record.name.lower(), None)
+        self._accounts.forget(record.name)
+        if registry:
+            await registry.distribution.stop()
+        shutil.rmtree(self._data(record.name.lower()), ignore_errors=True)
+
+    async def _start(self, name: str, host: str, realm: Realm, *, anonymous: bool) -> None:
+        if self._runtime is None:
+            return  # a registry that is created before start() is started by it
+        data = self._data(name)
+        data.mkdir(parents=True, exist_ok=True)
+        distribution = Distribution(host, data / "content", self._runtime, self._logs / f"registry-{name}.log")
+        locks = Locks(data / "locks.json")
+        announce = (lambda push: None) if name == HUB else self._pushes.put_nowait
+        await distribution.start()
+        self._running[name] = Registry(
+            name, realm, distribution, Layout(data / "content"), locks, announce, anonymous_pull=anonymous
+        )
+
+    def _data(self, name: str) -> Path:
+        return self._folder / "data" / name
+
+    def _sweep_runtime(self) -> None:
+        # A sandbox that was killed leaves its sockets' folder behind; the next start takes it away.
+        note = self._folder / "runtime"
+        if note.exists():
+            left = Path(note.read_text())
+            if left.name.startswith(_RUNTIME_PREFIX) and left.parent == Path(tempfile.gettempdir()):
+                shutil.rmtree(left, ignore_errors=True)
+            note.unlink()
+        self._runtime = None
+
+    async def _tell(self) -> None:
+        while True:
+            push = await self._pushes.get()
+            for listener in self.on_push:
+                try:
+                    await listener(push)
+                except Exception:  # whatever a listener raises is its own matter, and is in the log
+                    log.exception("A listener failed on a push of %s:%s", push.repository, push.tag)
+            self._pushes.task_done()
