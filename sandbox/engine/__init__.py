@@ -14,6 +14,7 @@ from sandbox.engine.contract import (
     RunContainer,
     RunStore,
 )
+from sandbox.engine.podman import Podman
 
 __all__ = [
     "ContainerHost",
@@ -23,6 +24,7 @@ __all__ = [
     "HostedContainer",
     "Login",
     "Output",
+    "Podman",
     "Pushed",
     "RunContainer",
     "RunStore",

@@ -39,7 +39,8 @@ class RunContainer:
 
     `environment` values never appear in a process list. `mounts` maps a host folder to an absolute path in the
     container. With `address` the container joins the run's own network under that IPv4 address; without, it
-    has no network at all. `hosts` maps names to addresses, for /etc/hosts.
+    has no network at all. `hosts` maps names to addresses, for /etc/hosts. A `detach`ed container is left running
+    and a `keep`t one stays when it ended, both until the store is closed.
     """
 
     name: str
@@ -52,10 +53,8 @@ class RunContainer:
     mounts: Mapping[Path, str] = field(default_factory=dict)
     address: str | None = None
     hosts: Mapping[str, str] = field(default_factory=dict)
-    ports: tuple[str, ...] = ()
     detach: bool = False
     keep: bool = False
-    privileged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,10 @@ class Pushed:
 class RunStore(Protocol):
     """The images and containers of one task run; no other run sees them. The calls return exit codes."""
 
-    async def build(self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], out: Output) -> int:
+    async def warm(self, images: Sequence[str]) -> None:
+        """Keep the layers of base images, so that later runs fetch only manifests. Never fails."""
+
+    async def build(self, arguments: Sequence[str], folder: Path, out: Output) -> int:
         """`docker build` with these arguments, started in `folder`."""
 
     async def pull(self, image: str, out: Output) -> int:
@@ -87,14 +89,14 @@ class RunStore(Protocol):
     async def remove(self, name: str) -> None:
         """Remove a container, running or not; a missing one is fine."""
 
-    async def network(self) -> str:
-        """Make the run's own network, if it has none yet, and return its prefix ("10.89.7." for 10.89.7.0/24)."""
+    def allocate_address(self) -> str:
+        """An address in the run's own network, which leads nowhere else. Raises `EngineError` when none is left."""
 
-    async def digests(self, images: Sequence[str]) -> dict[str, str]:
-        """The registry digests of those images that are in this store and came from, or went to, a registry."""
+    async def digests(self) -> dict[str, str]:
+        """The manifest digests of the images in this store by full name ("docker.io/library/node:15-alpine")."""
 
     async def close(self) -> None:
-        """Remove containers, network and images. The slow part goes on in the background; the engine's `close` waits."""
+        """Remove containers, network and images, in the background; the engine's `close` waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class ContainerHost(Protocol):
     """Containers that live as long as the instance, each with its own address, reachable from this machine."""
 
     def allocate_address(self) -> str:
-        """An IPv4 address that no other container of this instance has."""
+        """An IPv4 address that no other container on this machine has. Raises `EngineError` when none is left."""
 
     def release_address(self, address: str) -> None:
         """Give an address back."""
@@ -183,9 +185,6 @@ class Engine(Protocol):
 
     async def prepare_run(self, run_id: str, logins: Mapping[str, Login]) -> RunStore:
         """An empty store for one task run, with the credentials (by login server) it may use."""
-
-    async def warm(self, image: str) -> None:
-        """Keep the layers of a public image, so that later runs need not fetch them. Never fails."""
 
     async def close(self) -> None:
         """Remove every container, network, mount and temporary file; images of container groups stay."""

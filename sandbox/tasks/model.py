@@ -92,7 +92,7 @@ class TaskFile:
 
 
 class TaskFileError(ValueError):
-    """A task file cannot be rendered or is not valid; the text holds every fault found, one a line, each with its line."""
+    """A task file cannot be rendered or is not valid: every fault found, one a line, each with its line number."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))

@@ -1,0 +1,105 @@
+"""The files that make podman work the same on every machine, and touch nothing of its user's."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from sandbox.engine.contract import Login
+from sandbox.engine.machine import SEARCH_PATH, Machine
+
+_DOCKER_HUB = {"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "https://index.docker.io/v1/"}
+_UNSAFE_IN_FILES = frozenset("\n\r\"'\\#`$")
+_KEPT_VARIABLES = ("LANG", "XDG_RUNTIME_DIR", "USER", "LOGNAME")
+
+
+def write_configuration(folder: Path, machine: Machine, runtime: str) -> dict[str, str]:
+    """Write containers.conf, registries.conf, storage.conf and an empty auth file; return the variables that name them.
+
+    There is no static_dir: with one, every `podman run` waits 20 s for a cleanup that looks into another database.
+    """
+    networks = folder / "networks"
+    networks.mkdir(parents=True, exist_ok=True)
+    files = {
+        "CONTAINERS_CONF": ("containers.conf", _containers(machine, runtime, networks)),
+        "CONTAINERS_REGISTRIES_CONF": (
+            "registries.conf",
+            'unqualified-search-registries = ["docker.io"]\nshort-name-mode = "disabled"\n',
+        ),
+        "CONTAINERS_STORAGE_CONF": ("storage.conf", _storage(folder)),
+        "REGISTRY_AUTH_FILE": ("auth.json", '{"auths": {}}\n'),
+    }
+    for name, text in files.values():
+        (folder / name).write_text(text)
+    return {variable: str(folder / name) for variable, (name, _) in files.items()}
+
+
+def _containers(machine: Machine, runtime: str, networks: Path) -> str:
+    limits = f'"nofile={machine.open_files}:{machine.open_files}", "nproc={machine.processes}:{machine.processes}"'
+    return f"""\
+[containers]
+default_ulimits = [{limits}]
+log_driver = "k8s-file"
+base_hosts_file = "none"
+[engine]
+runtime = "{runtime}"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+[engine.runtimes]
+runc = ["/usr/sbin/runc", "/usr/bin/runc", "/usr/local/sbin/runc"]
+crun = ["/usr/bin/crun", "/usr/local/bin/crun"]
+[network]
+network_backend = "netavark"
+network_config_dir = "{networks}"
+"""
+
+
+def _storage(folder: Path) -> str:
+    """podman wants all three, though every command names its own store."""
+    return f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/unused"\nrunroot = "{folder}/unused"\n'
+
+
+def engine_environment(client: Mapping[str, str], home: Path, files: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of the engine's processes.
+
+    Little is taken from this process: a proxy or a registry login of the developer's must not reach the engine.
+    `client` leads to the sandbox by Azure's real names; its identity variables stay out, since an engine has none.
+    """
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    leading = {name: value for name, value in client.items() if not name.startswith("IDENTITY_")}
+    return {**kept, "PATH": SEARCH_PATH, "HOME": str(home), **leading, **files}
+
+
+def write_logins(path: Path, logins: Mapping[str, Login]) -> Path:
+    """Write an auth file that only its owner can read."""
+    auths = {}
+    for server, login in logins.items():
+        name = "docker.io" if server in _DOCKER_HUB else server
+        auths[name] = {"auth": base64.b64encode(f"{login.user}:{login.password}".encode()).decode()}
+    write_private(path, json.dumps({"auths": auths}))
+    return path
+
+
+def environment_options(file: Path, environment: Mapping[str, str]) -> list[str]:
+    """The options that give a container its variables; plain values go through `file`, out of the process list.
+
+    A value that an environment file could read differently (quotes, line ends, …) goes on the command line.
+    """
+    plain = {name: value for name, value in environment.items() if _UNSAFE_IN_FILES.isdisjoint(value) and value.strip()}
+    options = [
+        part for name, value in environment.items() if name not in plain for part in ("--env", f"{name}={value}")
+    ]
+    if not plain:
+        return options
+    write_private(file, "".join(f"{name}={value}\n" for name, value in plain.items()))
+    return ["--env-file", str(file), *options]
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)

@@ -1,0 +1,129 @@
+"""Containers that stay: what container groups run on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from sandbox.engine.command import CommandLine
+from sandbox.engine.configuration import environment_options, write_logins
+from sandbox.engine.contract import ContainerState, EngineError, HostedContainer, Login
+from sandbox.engine.networks import Network
+from sandbox.engine.store import Store
+
+_NEVER = 1  # the year podman gives for a time that has not come
+
+
+class PodmanHost:
+    """A `ContainerHost` on podman: one store, one network with an address for every container."""
+
+    def __init__(self, podman: CommandLine, store: Store, network: Network) -> None:
+        store.make()
+        self._bare, self._store, self._network = podman, store, network
+        self._podman = store.command(podman)
+
+    def allocate_address(self) -> str:
+        """See `ContainerHost.allocate_address`."""
+        return self._network.allocate()
+
+    def release_address(self, address: str) -> None:
+        """See `ContainerHost.release_address`."""
+        self._network.release_address(address)
+
+    async def pull(self, image: str, login: Login | None = None) -> str:
+        """See `ContainerHost.pull`."""
+        server = image.split("/", 1)[0]
+        logins = {server: login} if login else {}
+        authfile = write_logins(self._store.runtime / f"auth-{abs(hash((image, login))):x}.json", logins)
+        try:
+            said = await self._podman.check(["pull", "--quiet", "--authfile", str(authfile), image])
+        finally:
+            authfile.unlink(missing_ok=True)
+        return said.split()[-1]
+
+    async def start_container(self, container: HostedContainer) -> str:
+        """See `ContainerHost.start_container`."""
+        variables = self._store.runtime / f"{container.name}.env"
+        environment = environment_options(variables, container.environment)
+        try:
+            said = await self._podman.check(
+                ["run", "--detach", *self._options(container), *environment, container.image, *container.command]
+            )
+        finally:
+            variables.unlink(missing_ok=True)
+        return said.split()[-1]
+
+    def _options(self, container: HostedContainer) -> list[str]:
+        options = ["--http-proxy=false", "--pull=never", "--name", container.name, "--restart", container.restart]
+        if container.beside:
+            options += ["--network", f"container:{container.beside}"]
+        elif container.address:
+            options += ["--network", self._network.name, "--ip", container.address]
+        else:
+            options += ["--network", "none"]
+        options += ["--memory", f"{int(container.memory_gb * 1024)}m"] if container.memory_gb else []
+        return options + (["--cpus", f"{container.cpu:g}"] if container.cpu else [])
+
+    async def inspect(self, name: str) -> ContainerState | None:
+        """See `ContainerHost.inspect`."""
+        result = await self._podman.capture(["container", "inspect", name])
+        if result.exit_code:
+            if "no such container" in result.stderr:
+                return None
+            raise EngineError(result.stderr.strip())
+        return _state(msgspec.json.decode(result.stdout)[0])
+
+    async def logs(self, name: str, tail: int | None = None) -> str:
+        """See `ContainerHost.logs`."""
+        lines: list[str] = []
+
+        async def keep(line: str) -> None:
+            lines.append(line + "\n")
+
+        options = [] if tail is None else ["--tail", str(tail)]
+        await self._podman.stream(["logs", *options, name], keep)
+        return "".join(lines)
+
+    async def restart(self, name: str) -> None:
+        """See `ContainerHost.restart`."""
+        await self._podman.check(["restart", "--time", "0", name])
+
+    async def stop(self, name: str) -> None:
+        """See `ContainerHost.stop`. At once: many servers, as process 1, do not listen to SIGTERM."""
+        await self._podman.check(["stop", "--time", "0", name])
+
+    async def start(self, name: str) -> None:
+        """See `ContainerHost.start`."""
+        await self._podman.check(["start", name])
+
+    async def remove(self, name: str) -> None:
+        """See `ContainerHost.remove`."""
+        await self._podman.check(["rm", "--force", "--ignore", "--time", "0", name])
+
+    async def close(self) -> None:
+        """Remove every container and the network; images stay for the next start."""
+        await self._store.empty(self._bare)
+        await self._network.remove(self._podman)
+
+
+def _state(found: dict[str, Any]) -> ContainerState:
+    state = found["State"]
+    networks = (found["NetworkSettings"].get("Networks") or {}).values()
+    address = next((network["IPAddress"] for network in networks if network.get("IPAddress")), None)
+    return ContainerState(
+        id=found["Id"],
+        image_id=found["Image"],
+        status=state["Status"],
+        exit_code=None if state["Running"] else state["ExitCode"],
+        started=_time(state["StartedAt"]),
+        finished=None if state["Running"] else _time(state["FinishedAt"]),
+        restarts=found.get("RestartCount", 0),
+        address=address,
+    )
+
+
+def _time(text: str) -> datetime | None:
+    moment = datetime.fromisoformat(text)
+    return None if moment.year == _NEVER else moment

@@ -1,0 +1,99 @@
+"""What this machine lets containers do: found out by looking, then proved by running one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.engine.command import CommandLine
+from sandbox.engine.contract import EngineError
+
+SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+_HYBRID_CONTROLLERS = Path("/sys/fs/cgroup/unified/cgroup.controllers")
+_PID_MAX = Path("/proc/sys/kernel/pid_max")
+_MOST_OPEN_FILES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The runtimes by preference, and the limits that can be set on a container."""
+
+    runtimes: tuple[str, ...]
+    open_files: int
+    processes: int
+
+
+def find_program(name: str) -> str | None:
+    """The full path of a program, system folders included."""
+    return shutil.which(name, path=SEARCH_PATH)
+
+
+def inspect_machine() -> Machine:
+    """Look at the machine.
+
+    crun refuses hosts that mix cgroup v1 and v2 when the v2 half has controllers; runc takes them. podman asks
+    for 1048576 open files by default, which fails where the hard limit is lower and CAP_SYS_RESOURCE missing;
+    asking for the hard limits always works. podman first lowers its own process limit to pid_max.
+
+    Raises:
+        EngineError: where no runtime is installed.
+    """
+    order = ("runc", "crun") if _read(_HYBRID_CONTROLLERS) else ("crun", "runc")
+    runtimes = tuple(name for name in order if find_program(name))
+    if not runtimes:
+        raise EngineError("Containers need an OCI runtime: install crun or runc.")
+    files = _hard_limit(resource.RLIMIT_NOFILE, _MOST_OPEN_FILES)
+    processes = _hard_limit(resource.RLIMIT_NPROC, int(_read(_PID_MAX) or 32768))
+    return Machine(runtimes, files, processes)
+
+
+def _hard_limit(kind: int, most: int) -> int:
+    hard = resource.getrlimit(kind)[1]
+    return most if hard == resource.RLIM_INFINITY else min(hard, most)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+async def prove(podman: CommandLine) -> None:
+    """Run a container that needs no image: /bin/busybox in a folder of its own.
+
+    Without busybox on the machine there is nothing to run, and the first task run is the proof.
+
+    Raises:
+        EngineError: with the engine's words, where it cannot run one.
+    """
+    busybox = find_program("busybox")
+    if not busybox:
+        return
+    with tempfile.TemporaryDirectory(prefix="basegate-probe-") as folder:
+        _lay_out(Path(folder), busybox)
+        await podman.check(
+            ["run", "--rm", "--http-proxy=false", "--network", "none", "--rootfs", folder, "/bin/busybox", "true"]
+        )
+
+
+def _lay_out(root: Path, busybox: str) -> None:
+    for name in ("bin", "dev", "proc", "sys", "etc", "run", "tmp"):
+        (root / name).mkdir()
+    shutil.copy(busybox, root / "bin" / "busybox")
+
+
+def short_folder() -> Path:
+    """A new temporary folder whose path is short enough for podman's run root (50 characters)."""
+    base = tempfile.gettempdir()
+    if len(base) > 20:
+        base = "/tmp"  # noqa: S108  # only the folder that mkdtemp makes in it is used, and that one is private
+    folder = Path(tempfile.mkdtemp(prefix="bg-", dir=base))
+    with contextlib.suppress(OSError):
+        folder.chmod(0o700)
+    return folder

@@ -1,0 +1,36 @@
+"""Mounts that an engine left below a folder."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+from pathlib import Path
+
+_MNT_DETACH = 2
+
+
+def mounts_below(folder: Path) -> list[Path]:
+    """Every mount point below a folder, the innermost first."""
+    try:
+        lines = Path("/proc/self/mounts").read_text().splitlines()
+    except OSError:
+        return []
+    points = (line.split(" ")[1].encode().decode("unicode_escape") for line in lines)
+    prefix = f"{folder.resolve()}/"
+    return [Path(point) for point in sorted(points, reverse=True) if point.startswith(prefix)]
+
+
+def unmount_below(folder: Path) -> None:
+    """Take off every mount below a folder."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for point in mounts_below(folder):
+        if libc.umount2(os.fsencode(point), _MNT_DETACH):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(point))
+
+
+def remove_tree(folder: Path) -> None:
+    """Unmount everything below a folder, then delete it; a missing one is fine."""
+    unmount_below(folder)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,138 @@
+"""The images and containers of one task run."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.engine.background import Background
+from sandbox.engine.cache import LayerCache
+from sandbox.engine.command import CommandLine
+from sandbox.engine.configuration import environment_options, write_logins
+from sandbox.engine.contract import Login, Output, Pushed, RunContainer
+from sandbox.engine.networks import Network
+from sandbox.engine.store import Store
+
+_CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the runs of one engine share: the command without a store, the layers, the place for late work."""
+
+    podman: CommandLine
+    cache: LayerCache
+    background: Background
+
+
+class PodmanRunStore:
+    """A `RunStore` on podman. Nothing here knows another run's images.
+
+    `network` is made when the first container asks for an address.
+    """
+
+    def __init__(self, shared: Shared, store: Store, network: Network, logins: Mapping[str, Login]) -> None:
+        store.make()
+        self._shared, self._store, self._network = shared, store, network
+        self._authfile = write_logins(store.runtime / "auth.json", logins)
+        self._podman = store.command(shared.podman, REGISTRY_AUTH_FILE=str(self._authfile))
+        self._warmed: set[str] = set()
+        self._digests: dict[str, str] = {}
+        self._containers: set[str] = set()
+        self._closed = False
+
+    async def warm(self, images: Sequence[str]) -> None:
+        """See `RunStore.warm`."""
+        self._warmed.update(images)
+        await self._shared.cache.ensure(images, self._authfile)
+
+    async def build(self, arguments: Sequence[str], folder: Path, out: Output) -> int:
+        """See `RunStore.build`. Docker's manifest format, because ACR's builds leave that; RUN has no network."""
+        fixed = ("build", "--http-proxy=false", "--format", "docker", "--network", "none", "--pull=missing")
+        return await self._podman.stream([*fixed, *arguments], out, folder=folder)
+
+    async def pull(self, image: str, out: Output) -> int:
+        """See `RunStore.pull`."""
+        return await self._podman.stream(["pull", image], out)
+
+    async def push(self, image: str, out: Output) -> Pushed:
+        """See `RunStore.push`."""
+        file = self._store.runtime / f"digest-{abs(hash(image)):x}"
+        exit_code = await self._podman.stream(["push", "--digestfile", str(file), image], out)
+        return Pushed(exit_code, "" if exit_code else file.read_text().strip())
+
+    async def tag(self, source: str, target: str, out: Output) -> int:
+        """See `RunStore.tag`."""
+        return await self._podman.stream(["tag", source, target], out)
+
+    async def run(self, container: RunContainer, out: Output) -> int:
+        """See `RunStore.run`."""
+        self._containers.add(container.name)
+        variables = self._store.runtime / f"{container.name}.env"
+        arguments = [*self._run_options(container), *environment_options(variables, container.environment)]
+        try:
+            exit_code = await self._podman.stream(
+                ["run", *arguments, container.image, *container.arguments], _without_id(container, out), grace=0
+            )
+        except asyncio.CancelledError:
+            await self.remove(container.name)  # the client is gone, and would have left its container running
+            raise
+        finally:
+            variables.unlink(missing_ok=True)
+        if not (container.detach or container.keep):
+            self._containers.discard(container.name)
+        return exit_code
+
+    def _run_options(self, container: RunContainer) -> list[str]:
+        options = ["--http-proxy=false", "--pull=missing", "--name", container.name]
+        options += ["--network", self._network.name if container.address else "none"]
+        options += ["--ip", container.address] if container.address else []
+        options += [part for name, address in container.hosts.items() for part in ("--add-host", f"{name}:{address}")]
+        options += [part for host, inside in container.mounts.items() for part in ("--volume", f"{host}:{inside}")]
+        options += ["--detach"] if container.detach else []
+        options += [] if container.keep else ["--rm"]
+        named = {"--entrypoint": container.entrypoint, "--user": container.user, "--workdir": container.workdir}
+        return options + [part for option, value in named.items() if value is not None for part in (option, value)]
+
+    async def remove(self, name: str) -> None:
+        """See `RunStore.remove`."""
+        if name in self._containers:
+            await self._podman.capture(["rm", "--force", "--ignore", "--time", "0", name])
+
+    def allocate_address(self) -> str:
+        """See `RunStore.allocate_address`."""
+        return self._network.allocate()
+
+    async def digests(self) -> dict[str, str]:
+        """See `RunStore.digests`."""
+        lines = await self._podman.check(["images", "--format", "{{.Repository}}:{{.Tag}} {{.Digest}}"])
+        pairs = (line.split() for line in lines.splitlines())
+        self._digests = {name: digest for name, digest in pairs if not name.startswith("<none>")}
+        return dict(self._digests)
+
+    async def close(self) -> None:
+        """See `RunStore.close`."""
+        if not self._closed:
+            self._closed = True
+            self._shared.background.start(self._discard(), f"Removing the store {self._store.graph.name}")
+
+    async def _discard(self) -> None:
+        if self._containers:
+            await self._store.empty(self._shared.podman)
+        await self._network.remove(self._podman)
+        bases = {name: digest for name, digest in self._digests.items() if name in self._warmed}
+        await self._shared.cache.refresh(bases, self._authfile)
+        await self._store.discard()
+
+
+def _without_id(container: RunContainer, out: Output) -> Output:
+    """Leave out the id, which is all that a detached container prints; what went wrong is still told."""
+
+    async def told(line: str) -> None:
+        if not _CONTAINER_ID.fullmatch(line):
+            await out(line)
+
+    return told if container.detach else out

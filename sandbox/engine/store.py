@@ -1,0 +1,53 @@
+"""One podman store: where its files lie, how commands name it, how it vanishes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.engine.command import CommandLine
+from sandbox.engine.contract import EngineError
+from sandbox.engine.mounts import remove_tree
+
+_RUN_ROOT_LIMIT = 50  # podman refuses longer ones: container sockets lie below
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """`graph` holds images and may lie anywhere; `runtime` holds sockets and state, and must have a short path."""
+
+    graph: Path
+    runtime: Path
+    driver: str
+    layers_from: Path | None = None
+
+    def options(self) -> tuple[str, ...]:
+        """The global podman options that select this store.
+
+        `layers_from` is the graph of a store that is only read: its layers need not be fetched again.
+        """
+        run_root = self.runtime / "r"
+        if len(str(run_root)) > _RUN_ROOT_LIMIT:
+            raise EngineError(f"podman refuses run roots over {_RUN_ROOT_LIMIT} characters: {run_root}")
+        places = ("--root", str(self.graph), "--runroot", str(run_root), "--tmpdir", str(self.runtime / "t"))
+        cache = ("--storage-opt", f"additionalimagestore={self.layers_from}") if self.layers_from else ()
+        return (*places, "--storage-driver", self.driver, *cache)
+
+    def command(self, podman: CommandLine, **environment: str) -> CommandLine:
+        """podman on this store."""
+        return CommandLine((*podman.program, *self.options()), {**podman.environment, **environment})
+
+    def make(self) -> None:
+        """Make the folders."""
+        for folder in (self.graph, self.runtime):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    async def empty(self, podman: CommandLine) -> None:
+        """Remove every container, running or not."""
+        await self.command(podman).capture(["rm", "--force", "--all", "--time", "0"])
+
+    async def discard(self) -> None:
+        """Delete the store. Its containers must be gone."""
+        for folder in (self.graph, self.runtime):
+            await asyncio.to_thread(remove_tree, folder)
