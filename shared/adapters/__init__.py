@@ -1,0 +1,1 @@
+"""Touching Azure: one module a service, each fulfilling one port and translating the service's errors."""

@@ -1,0 +1,1 @@
+"""Orchestrating: gather what a decision needs, take the step it names, record what came of it."""

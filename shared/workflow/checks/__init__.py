@@ -1,0 +1,1 @@
+"""The ways to examine a candidate, one module each."""

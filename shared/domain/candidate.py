@@ -1,0 +1,169 @@
+"""A candidate: one image, by digest, under examination at a gate."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from shared.domain.image import Digest, ImageRef, Repository, Tag, short
+from shared.domain.record import Look, Record
+
+
+class CandidateState(StrEnum):
+    """Where a candidate stands. The last three are final."""
+
+    EXAMINING = "examining"
+    PROMOTING = "promoting"
+    PROMOTED = "promoted"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+
+
+class Verdict(StrEnum):
+    """What a check says. Only `passed` promotes."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What a verdict stands on: the run's own status, its log's last lines, and where the whole log is kept."""
+
+    status: str = ""
+    log_tail: tuple[str, ...] = ()
+    log_blob: str = ""
+
+
+class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One check of a candidate, from its claim to its verdict."""
+
+    kind: str
+    claimed_at: datetime | None = None
+    run_id: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    verdict: Verdict | None = None
+    reason: str = ""
+    evidence: Evidence = Evidence()
+
+
+class TagOutcome(StrEnum):
+    """How the promotion of one tag ended."""
+
+    PROMOTED = "promoted"
+    SUPERSEDED = "superseded"
+
+
+class TagRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One tag under which the candidate was pushed, and its promotion.
+
+    `pushed_at` orders candidates: a stable tag never goes back to an older push. `resighted_at` is a later
+    push of the same digest under the same tag that the registry has not confirmed yet.
+    """
+
+    tag: Tag
+    pushed_at: datetime
+    resighted_at: datetime | None = None
+    unique: str = ""
+    copy_operation: str = ""
+    copy_started_at: datetime | None = None
+    copy_attempts: int = 0
+    copied_at: datetime | None = None
+    locked_at: datetime | None = None
+    moved_at: datetime | None = None
+    rolled_out_at: datetime | None = None
+    outcome: TagOutcome | None = None
+
+
+class Candidate(Record, frozen=True, kw_only=True):
+    """The record of one (gate, digest, attempt)."""
+
+    gate: str
+    digest: Digest
+    attempt: int
+    source_registry: str
+    repository: Repository
+    login_server: str
+    fingerprint: str
+    tags: tuple[TagRecord, ...]
+    checks: tuple[CheckRecord, ...]
+    state: CandidateState = CandidateState.EXAMINING
+
+    @property
+    def partition(self) -> str:
+        """The ledger partition: the gate."""
+        return self.gate
+
+    @property
+    def row(self) -> str:
+        """The ledger row: digest and attempt."""
+        return candidate_row(self.digest, self.attempt)
+
+    @property
+    def look(self) -> Look:
+        """The message that brings this record up again."""
+        return Look("candidate", self.partition, self.row)
+
+    @property
+    def image(self) -> ImageRef:
+        """The image under examination, in its source registry."""
+        return ImageRef(self.login_server, self.repository, self.digest)
+
+    @property
+    def finished(self) -> bool:
+        """Whether its state is final."""
+        return self.state not in (CandidateState.EXAMINING, CandidateState.PROMOTING)
+
+    @property
+    def run_id(self) -> str:
+        """What tells this candidate's unique tags apart: its first run's id, else the start of its digest."""
+        return next((check.run_id for check in self.checks if check.run_id), short(self.digest))
+
+    def with_check(self, index: int, **changes: object) -> Candidate:
+        """The candidate with one check changed."""
+        check = msgspec.structs.replace(self.checks[index], **changes)
+        return msgspec.structs.replace(self, checks=(*self.checks[:index], check, *self.checks[index + 1 :]))
+
+    def with_tag(self, index: int, **changes: object) -> Candidate:
+        """The candidate with one tag changed."""
+        tag = msgspec.structs.replace(self.tags[index], **changes)
+        return msgspec.structs.replace(self, tags=(*self.tags[:index], tag, *self.tags[index + 1 :]))
+
+    def tag_index(self, tag: str) -> int | None:
+        """Where a tag stands in `tags`, or None."""
+        return next((i for i, record in enumerate(self.tags) if record.tag == tag), None)
+
+
+def candidate_row(digest: str, attempt: int) -> str:
+    """The ledger row of a candidate: sortable, and free of what Azure Tables refuses in keys."""
+    return f"{digest.removeprefix('sha256:')}-{attempt:03}"
+
+
+class Track(msgspec.Struct, frozen=True, kw_only=True):
+    """One stable tag of one gate: which candidate it stands on, and who is moving it right now.
+
+    Azure has no conditional tag move, so a mover claims the track first (`moving`, until `moving_until`).
+    """
+
+    gate: str
+    tag: Tag
+    digest: Digest | None = None
+    pushed_at: datetime | None = None
+    candidate: str = ""
+    unique: str = ""
+    moved_at: datetime | None = None
+    moving: str = ""
+    moving_until: datetime | None = None
+
+    @property
+    def partition(self) -> str:
+        """The ledger partition: the gate."""
+        return self.gate
+
+    @property
+    def row(self) -> str:
+        """The ledger row: the tag."""
+        return self.tag

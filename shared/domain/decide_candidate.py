@@ -1,0 +1,71 @@
+"""The next step of a candidate."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from shared.domain.candidate import Candidate, TagRecord, Verdict
+from shared.domain.decision import Action, Decision, after_the_end, await_run_id, first, outlived
+from shared.domain.policy import Gate, PromoteBy
+from shared.domain.record import growing_wait, seconds_between
+
+
+def decide_candidate(candidate: Candidate, gate: Gate, now: datetime) -> Decision:
+    """What to do next with a candidate, from its record, the gate's rule and the time alone.
+
+    1. A finished one is announced; one whose tag was pushed again is taken up again.
+    2. Checks that have changed since begin anew: a verdict counts only under the current policy.
+    3. Each check runs to its verdict; anything but `passed` is the end.
+    4. A repeated push is confirmed at the registry: an event is a hint.
+    5. Each tag is promoted: unique tag, lock, stable tag, rollouts, in that order.
+    6. The record is closed.
+    """
+    resighted = first(candidate.tags, lambda tag: tag.resighted_at is not None)
+    if candidate.finished and resighted is None:  # 1
+        return after_the_end(candidate)
+    if not candidate.finished and (end := outlived(candidate, now)):
+        return end
+    if candidate.fingerprint != gate.fingerprint and not _in_promotion(candidate):  # 2
+        return Decision(Action.RESTART_CHECKS, "the gate's checks have changed since they ran")
+    open_check = first(candidate.checks, lambda check: check.verdict is not Verdict.PASSED)
+    if open_check is not None:  # 3
+        return _decide_check(candidate, gate, open_check, now)
+    if resighted is not None:  # 4
+        return Decision(Action.RECHECK_SOURCE, "the tag was pushed again with this digest", index=resighted)
+    open_tag = first(candidate.tags, lambda tag: tag.outcome is None)
+    if open_tag is not None:  # 5
+        return _decide_tag(candidate.tags[open_tag], open_tag, gate, now)
+    return Decision(Action.FINISH, "every tag is settled")  # 6
+
+
+def _in_promotion(candidate: Candidate) -> bool:
+    """Whether a tag is between its copy and its end: what was begun under the old policy is finished first."""
+    return any(tag.copy_started_at is not None and tag.outcome is None for tag in candidate.tags)
+
+
+def _decide_check(candidate: Candidate, gate: Gate, index: int, now: datetime) -> Decision:
+    check, rule = candidate.checks[index], gate.checks[index]
+    if check.verdict is not None:
+        return Decision(Action.FAIL, check.reason, index=index)
+    if check.claimed_at is None:
+        return Decision(Action.START_CHECK, f"the {check.kind} check has not run yet", index=index)
+    if not check.run_id:
+        return await_run_id(check.claimed_at, Action.ADOPT_CHECK, now, index)
+    overdue = seconds_between(check.claimed_at, now) > rule.timeout_seconds
+    reason = f"run {check.run_id} is past its {rule.timeout_seconds} s" if overdue else f"run {check.run_id} goes on"
+    return Decision(Action.WATCH_CHECK, reason, growing_wait(check.claimed_at, now), index)
+
+
+def _decide_tag(tag: TagRecord, index: int, gate: Gate, now: datetime) -> Decision:
+    if tag.moved_at is not None:
+        return Decision(Action.ROLL_OUT, f"roll out what stands on {tag.tag}", index=index)
+    if gate.promote.by is PromoteBy.TASK:
+        return Decision(Action.RECORD_TASK_PROMOTION, "the gate's task promotes by itself", index=index)
+    if tag.copy_started_at is None:
+        return Decision(Action.COPY, f"every check passed: copy for {tag.tag}", index=index)
+    if tag.copied_at is None:
+        wait = growing_wait(tag.copy_started_at, now)
+        return Decision(Action.WATCH_COPY, f"the copy to {tag.unique} goes on", wait, index)
+    if gate.promote.lock and tag.locked_at is None:
+        return Decision(Action.LOCK, f"lock {tag.unique}", index=index)
+    return Decision(Action.MOVE_STABLE, f"point {tag.tag} at the digest", index=index)

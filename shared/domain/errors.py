@@ -1,0 +1,58 @@
+"""The errors of the gate, by what the caller should do.
+
+BasegateError
++-- Malformed        the input names a field that is wrong: acknowledge it, say so, never retry
++-- Misconfigured    a person must change something: stop, say what
++-- Rejected         a definite no from a check or a service: a verdict, not a fault
++-- Retry            a passing fault: look again after `delay_seconds`
+|   +-- Busy             someone else is at it: waiting is not failing
+|       +-- Transitioning    the container group is still changing
++-- Conflict         someone else saved the record first: drop this look, theirs goes on
++-- NeedsRecreation  the container group cannot be updated in place
+"""
+
+from __future__ import annotations
+
+
+class BasegateError(Exception):
+    """An error with a sentence for the reader: what happened, to what, and what to do now."""
+
+
+class Malformed(BasegateError):
+    """Input that cannot be understood; `field` is the place."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field, self.problem = field, problem
+
+
+class Misconfigured(BasegateError):
+    """A role, a secret, a name or a rule is missing or wrong. Trying again changes nothing."""
+
+
+class Rejected(BasegateError):
+    """A service refused for good, e.g. the image does not exist any more."""
+
+
+class Retry(BasegateError):
+    """A fault that passes by itself; look again after `delay_seconds`."""
+
+    def __init__(self, problem: str, delay_seconds: float = 5.0) -> None:
+        super().__init__(problem)
+        self.delay_seconds = delay_seconds
+
+
+class Busy(Retry):
+    """Someone else has the thing right now. Such a wait does not count as a failure."""
+
+
+class Transitioning(Busy):
+    """The container group is still transitioning from an earlier change."""
+
+
+class Conflict(BasegateError):
+    """The record was changed by someone else since it was loaded."""
+
+
+class NeedsRecreation(BasegateError):
+    """The change touches what a container group cannot change in place: it must be deleted and created."""

@@ -1,0 +1,96 @@
+"""Registry events as Event Grid delivers them, in both of its schemas, made into one type.
+
+Source: https://learn.microsoft.com/azure/event-grid/event-schema-container-registry
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from shared.domain.errors import Malformed
+from shared.domain.image import Digest, Repository, Tag, parse_digest, parse_repository, parse_tag
+
+_PREFIX = "Microsoft.ContainerRegistry."
+
+
+class EventKind(StrEnum):
+    """What happened to the image."""
+
+    PUSHED = "ImagePushed"
+    DELETED = "ImageDeleted"
+
+
+class RegistryEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A push or a delete of one manifest in one registry.
+
+    `registry_id` is the registry's ARM id in lower case; `tag` is absent on deletes and on pushes by digest
+    (the children of an index, for one).
+    """
+
+    kind: EventKind
+    event_id: str
+    registry_id: str
+    repository: Repository
+    digest: Digest
+    occurred_at: datetime
+    tag: Tag | None = None
+
+
+class UnwantedEvent(Malformed):
+    """A well-formed event that is none of this app's business (a chart, another resource's)."""
+
+
+def parse_event(payload: object) -> RegistryEvent:
+    """The registry event in a delivered payload: Event Grid schema or CloudEvents 1.0.
+
+    Raises:
+        UnwantedEvent: its type is no image push or delete.
+        Malformed: a field is missing or wrong; the error names it.
+    """
+    event = _mapping(payload, "event")
+    kind = _kind(event)
+    data = _mapping(event.get("data"), "data")
+    target = _mapping(data.get("target"), "data.target")
+    tag = target.get("tag")
+    return RegistryEvent(
+        kind=kind,
+        event_id=_text(event.get("id"), "id"),
+        registry_id=_text(event.get("topic", event.get("source")), "topic").lower(),
+        repository=parse_repository(target.get("repository"), "data.target.repository"),
+        digest=parse_digest(target.get("digest"), "data.target.digest"),
+        occurred_at=_time(data.get("timestamp") or event.get("eventTime") or event.get("time")),
+        tag=None if tag in (None, "") else parse_tag(tag, "data.target.tag"),
+    )
+
+
+def _kind(event: Mapping[str, Any]) -> EventKind:
+    name = _text(event.get("eventType", event.get("type")), "eventType").removeprefix(_PREFIX)
+    try:
+        return EventKind(name)
+    except ValueError:
+        raise UnwantedEvent("eventType", f"{name[:80]!r} is no image push or delete") from None
+
+
+def _mapping(value: object, field: str) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return value
+    raise Malformed(field, "is missing or is no object")
+
+
+def _text(value: object, field: str) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise Malformed(field, "is missing or is no text")
+
+
+def _time(value: object) -> datetime:
+    try:
+        moment = msgspec.convert(value, datetime)
+    except msgspec.ValidationError as error:
+        raise Malformed("data.timestamp", f"{repr(value)[:80]} is no RFC 3339 time") from error
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

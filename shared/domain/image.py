@@ -1,0 +1,81 @@
+"""Names of images, parsed once at the edge: digests, tags, repositories, references.
+
+Grammar: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NewType
+
+import msgspec
+
+from shared.domain.errors import Malformed
+
+Digest = NewType("Digest", str)
+"""`sha256:` and 64 hexadecimal digits: the name of exactly these bytes."""
+
+Tag = NewType("Tag", str)
+"""A label that can be moved to another digest."""
+
+Repository = NewType("Repository", str)
+"""A repository inside a registry, `library/node`."""
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+_REPOSITORY_LIMIT = 255
+
+
+def parse_digest(text: object, field: str = "digest") -> Digest:
+    """A digest.
+
+    Raises:
+        Malformed: the text is none; names `field`.
+    """
+    if isinstance(text, str) and _DIGEST.fullmatch(text):
+        return Digest(text)
+    raise Malformed(field, f"{_shown(text)} is not a digest (sha256: and 64 hexadecimal digits)")
+
+
+def parse_tag(text: object, field: str = "tag") -> Tag:
+    """A tag.
+
+    Raises:
+        Malformed: the text is none; names `field`.
+    """
+    if isinstance(text, str) and _TAG.fullmatch(text):
+        return Tag(text)
+    raise Malformed(field, f"{_shown(text)} is not a tag (1 to 128 of A-Z a-z 0-9 . _ -)")
+
+
+def parse_repository(text: object, field: str = "repository") -> Repository:
+    """A repository.
+
+    Raises:
+        Malformed: the text is none; names `field`.
+    """
+    if isinstance(text, str) and len(text) <= _REPOSITORY_LIMIT and _REPOSITORY.fullmatch(text):
+        return Repository(text)
+    raise Malformed(field, f"{_shown(text)} is not a repository (lower-case words, joined by / . _ -)")
+
+
+def short(digest: str) -> str:
+    """The first twelve digits of a digest, for names and log lines."""
+    return digest.removeprefix("sha256:")[:12]
+
+
+class ImageRef(msgspec.Struct, frozen=True):
+    """One image by digest, in one registry (`login_server` is its host name)."""
+
+    login_server: str
+    repository: Repository
+    digest: Digest
+
+    def __str__(self) -> str:
+        return f"{self.login_server}/{self.repository}@{self.digest}"
+
+
+def _shown(text: object) -> str:
+    """What was sent, cut to a length that fits a log line."""
+    return repr(text)[:80]

@@ -1,0 +1,187 @@
+"""The rules a person wrote: gates, apps and the registries they speak of. Frozen, complete, without I/O."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from shared.domain.event import RegistryEvent
+
+
+class RegistryRule(msgspec.Struct, frozen=True, kw_only=True):
+    """A registry under the short name that the rules use.
+
+    `id` is its ARM id ("" for one that is no Azure registry); `credentials` is the stem of its Key Vault
+    secrets `<stem>-user` and `<stem>-password` ("" where the app's own identity is enough).
+    """
+
+    name: str
+    login_server: str
+    id: str = ""
+    credentials: str = ""
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a gate's images come from; `tags` are names or glob patterns."""
+
+    registry: str
+    repository: str
+    tags: tuple[str, ...]
+
+
+class TaskCheck(msgspec.Struct, frozen=True, kw_only=True, tag="task", tag_field="kind"):
+    """A check that an ACR Task makes: it gets the candidate as the value `IMAGE`, its exit code decides."""
+
+    registry: str
+    task: str
+    timeout_seconds: int = 1800
+    values: Mapping[str, str] = {}
+
+
+Check = TaskCheck
+"""Every kind of check a gate may ask for; a further kind is one more struct here and one file in `workflow/checks`."""
+
+
+class PromoteBy(StrEnum):
+    """Who copies a passed digest: Basegate, or the gate's own task (the article's way)."""
+
+    COPY = "copy"
+    TASK = "task"
+
+
+class PromotionRule(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a passed digest goes. `unique` is a pattern of `{tag}` and `{run}`."""
+
+    registry: str
+    repository: str
+    unique: str = "{tag}-{run}"
+    lock: bool = True
+    by: PromoteBy = PromoteBy.COPY
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """The rule for one family of upstream images."""
+
+    name: str
+    source: Source
+    checks: tuple[Check, ...]
+    promote: PromotionRule
+
+    def takes(self, tag: str | None) -> bool:
+        """Whether a tag of the source is this gate's business."""
+        return tag is not None and any(fnmatchcase(tag, pattern) for pattern in self.source.tags)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names these checks: a verdict counts only under the checks it was reached with."""
+        return hashlib.sha256(msgspec.json.encode(self.checks, order="deterministic")).hexdigest()[:16]
+
+
+class BuildRule(msgspec.Struct, frozen=True, kw_only=True):
+    """The ACR Task that builds an app; `image` is a pattern of `{run}`, e.g. `hello-world:{run}`."""
+
+    registry: str
+    task: str
+    image: str
+    timeout_seconds: int = 1800
+    values: Mapping[str, str] = {}
+
+    @property
+    def repository(self) -> str:
+        """The repository part of `image`."""
+        return self.image.rpartition(":")[0]
+
+    def tag_of(self, run_id: str) -> str:
+        """The tag that a run pushes."""
+        return self.image.rpartition(":")[2].replace("{run}", run_id)
+
+    def run_of(self, tag: str) -> str | None:
+        """The run that pushed a tag, or None where the tag does not follow the pattern."""
+        before, marker, after = self.image.rpartition(":")[2].partition("{run}")
+        fits = marker and tag.startswith(before) and tag.endswith(after)
+        return tag[len(before) : len(tag) - len(after)] or None if fits else None
+
+
+class HealthRule(msgspec.Struct, frozen=True, kw_only=True):
+    """When a deployment counts as healthy: it answers `path` with 2xx or 3xx within `within_seconds`."""
+
+    path: str = "/"
+    within_seconds: int = 60
+
+
+class DeployRule(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole definition of a container group: what is not sent is reset by Azure.
+
+    `cpu` in cores, `memory_gb` in GB; `identity` is the id of a user-assigned identity that may pull, else the
+    registry's Key Vault credentials are used.
+    """
+
+    container_group: str
+    resource_group: str
+    subscription: str
+    location: str = "eastus"
+    port: int = 80
+    cpu: float = 1.0
+    memory_gb: float = 1.0
+    environment: Mapping[str, str] = {}
+    dns_label: str = ""
+    identity: str = ""
+    restart_policy: str = "Always"
+    health: HealthRule = HealthRule()
+
+
+class BaseRule(msgspec.Struct, frozen=True, kw_only=True):
+    """The promoted image an app stands on."""
+
+    gate: str
+    tag: str
+
+
+class App(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that stands on a promoted image. Without `deploy` it is built and no more."""
+
+    name: str
+    base: BaseRule
+    build: BuildRule
+    deploy: DeployRule | None = None
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """All rules together, with the questions the workflows ask of them."""
+
+    registries: Mapping[str, RegistryRule]
+    gates: Mapping[str, Gate]
+    apps: Mapping[str, App]
+
+    def registry_by_id(self, registry_id: str) -> RegistryRule | None:
+        """The configured registry with that ARM id, without regard to case."""
+        wanted = registry_id.lower()
+        return next((r for r in self.registries.values() if r.id and r.id.lower() == wanted), None)
+
+    def gates_for(self, event: RegistryEvent, registry: RegistryRule) -> Iterator[Gate]:
+        """The gates whose source was pushed to."""
+        for gate in self.gates.values():
+            source = gate.source
+            if source.registry == registry.name and source.repository == event.repository and gate.takes(event.tag):
+                yield gate
+
+    def apps_built_as(self, event: RegistryEvent, registry: RegistryRule) -> Iterator[App]:
+        """The apps whose image was pushed."""
+        for app in self.apps.values():
+            if app.build.registry == registry.name and app.build.repository == event.repository:
+                yield app
+
+    def promotes_to(self, event: RegistryEvent, registry: RegistryRule) -> bool:
+        """Whether an event is about a repository that some gate promotes into."""
+        return any(
+            gate.promote.registry == registry.name and gate.promote.repository == event.repository
+            for gate in self.gates.values()
+        )
+
+    def apps_on(self, gate: str, tag: str) -> Iterator[App]:
+        """The apps that stand on one stable tag."""
+        return (app for app in self.apps.values() if app.base.gate == gate and app.base.tag == tag)

@@ -1,0 +1,93 @@
+"""What every durable record has in common: a key, a history that explains it, and its next look."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Self
+
+import msgspec
+
+_HISTORY_LIMIT = 100
+_TEXT_LIMIT = 500
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One line of a record's history: when, what happened, and why."""
+
+    at: datetime
+    what: str
+    why: str = ""
+
+
+class Look(msgspec.Struct, frozen=True):
+    """A queue message: look at this record. It carries a reference only; the ledger has the rest.
+
+    The field names avoid those that the Functions host keeps for itself (`id`, `dequeueCount`, …): a
+    top-level key of that name in a message body overrides the message's metadata.
+    """
+
+    kind: str
+    partition: str
+    row: str
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A candidate or a rollout: something that advances one step at a look until it is finished.
+
+    `failures` counts the looks in a row that ended in a passing fault; `next_look_at` is when the queue was
+    asked to show it again; `announced` whether its outcome was told.
+    """
+
+    created_at: datetime
+    reason: str = ""
+    history: tuple[Entry, ...] = ()
+    failures: int = 0
+    next_look_at: datetime | None = None
+    announced: bool = False
+
+    @property
+    def partition(self) -> str:
+        """What it belongs to: the ledger partition."""
+        raise NotImplementedError
+
+    @property
+    def row(self) -> str:
+        """Which one it is: the ledger row."""
+        raise NotImplementedError
+
+    @property
+    def look(self) -> Look:
+        """The message that brings this record up again."""
+        raise NotImplementedError
+
+    @property
+    def finished(self) -> bool:
+        """Whether its state is final."""
+        raise NotImplementedError
+
+    def noting(self, now: datetime, what: str, why: str = "") -> Self:
+        """The record with one more line of history; the oldest lines but the first give way at the limit."""
+        entry = Entry(now, what[:_TEXT_LIMIT], why[:_TEXT_LIMIT])
+        if self.history and (self.history[-1].what, self.history[-1].why) == (entry.what, entry.why):
+            return self
+        history = (*self.history, entry)
+        if len(history) > _HISTORY_LIMIT:
+            history = (history[0], *history[-(_HISTORY_LIMIT - 1) :])
+        return msgspec.structs.replace(self, history=history)
+
+    def planning(self, now: datetime, wait_seconds: float) -> Self:
+        """The record with its next look set."""
+        return msgspec.structs.replace(self, next_look_at=now + timedelta(seconds=wait_seconds))
+
+
+def seconds_between(earlier: datetime, later: datetime) -> float:
+    """The time from one moment to another, never negative."""
+    return max(0.0, (later - earlier).total_seconds())
+
+
+def growing_wait(since: datetime, now: datetime) -> float:
+    """How long to leave something alone that has run since `since`: a third of its age, 1 to 30 s.
+
+    Azure Storage queues hide messages for whole seconds, so nothing shorter would help.
+    """
+    return min(30.0, max(1.0, seconds_between(since, now) / 3))

@@ -1,0 +1,140 @@
+"""A rollout: one rebuild and redeployment of an app, with its reason."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from shared.domain.candidate import Evidence
+from shared.domain.image import Digest, ImageRef
+from shared.domain.record import Look, Record
+
+
+class RolloutState(StrEnum):
+    """Where a rollout stands. Those from `live` on are final."""
+
+    BUILDING = "building"
+    DEPLOYING = "deploying"
+    VERIFYING = "verifying"
+    RESTORING = "restoring"
+    LIVE = "live"
+    BUILT = "built"
+    RESTORED = "restored"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+
+
+FINAL_STATES = frozenset(
+    (RolloutState.LIVE, RolloutState.BUILT, RolloutState.RESTORED, RolloutState.FAILED, RolloutState.SUPERSEDED)
+)
+
+
+class Cause(StrEnum):
+    """Why an app is rolled out."""
+
+    BASE = "base"
+    """The image it stands on was promoted."""
+
+    IMAGE = "image"
+    """Someone else pushed a new image of it: a commit-triggered task, say."""
+
+
+class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The build of the app's image. `traced` says that the run's times are known (or cannot be known)."""
+
+    claimed_at: datetime | None = None
+    run_id: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    times: int = 0
+    traced: bool = False
+    evidence: Evidence = Evidence()
+
+
+class BuiltImage(msgspec.Struct, frozen=True, kw_only=True):
+    """An app image: deployed by its unique tag, known by its digest, dated by the start of its build."""
+
+    login_server: str
+    repository: str
+    tag: str
+    digest: Digest
+    built_at: datetime
+
+    def __str__(self) -> str:
+        return f"{self.login_server}/{self.repository}:{self.tag}"
+
+
+class DeployRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment: when the definition was put, since when its container runs, and what was seen of it last."""
+
+    put_at: datetime | None = None
+    running_at: datetime | None = None
+    address: str = ""
+    seen: str = ""
+
+
+class Rollout(Record, frozen=True, kw_only=True):
+    """The record of one rollout of one app.
+
+    `base` is the promoted image it is built on (none for an image that someone else built), `base_moved_at`
+    when the stable tag came to it.
+    """
+
+    app: str
+    name: str
+    cause: Cause
+    state: RolloutState
+    base: ImageRef | None = None
+    base_moved_at: datetime | None = None
+    build: BuildRecord = BuildRecord()
+    image: BuiltImage | None = None
+    deploy: DeployRecord = DeployRecord()
+    restore: DeployRecord = DeployRecord()
+
+    @property
+    def partition(self) -> str:
+        """The ledger partition: the app."""
+        return self.app
+
+    @property
+    def row(self) -> str:
+        """The ledger row: the rollout's name."""
+        return self.name
+
+    @property
+    def look(self) -> Look:
+        """The message that brings this record up again."""
+        return Look("rollout", self.partition, self.row)
+
+    @property
+    def finished(self) -> bool:
+        """Whether its state is final."""
+        return self.state in FINAL_STATES
+
+
+class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One app: its last good image, the newest base, and which rollout has the container group right now.
+
+    `runs` are the last builds that Basegate started: the push of one of them is an echo.
+    """
+
+    app: str
+    live: BuiltImage | None = None
+    live_since: datetime | None = None
+    base: ImageRef | None = None
+    base_moved_at: datetime | None = None
+    deploying: str = ""
+    deploying_until: datetime | None = None
+    runs: tuple[str, ...] = ()
+
+    @property
+    def partition(self) -> str:
+        """The ledger partition: the app."""
+        return self.app
+
+    @property
+    def row(self) -> str:
+        """The ledger row: there is one an app."""
+        return "app"

@@ -1,0 +1,185 @@
+"""What a registry event means: a new candidate, a rollout, an echo of Basegate's own doing, or nothing.
+
+This is the event path: the ledger and the rules, no Azure management call. The looks it returns are queued by
+the trigger's output binding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+import msgspec
+
+from shared.domain.candidate import Candidate, TagRecord, candidate_row
+from shared.domain.errors import Conflict, Malformed, Retry
+from shared.domain.event import EventKind, RegistryEvent, UnwantedEvent, parse_event
+from shared.domain.image import short
+from shared.domain.policy import App, Gate, RegistryRule
+from shared.domain.record import Look
+from shared.domain.rollout import BuiltImage, Cause, Rollout, RolloutState
+from shared.ports import Stored
+from shared.workflow.dependents import AppRecords
+from shared.workflow.examine import new_checks
+from shared.workflow.services import Services
+
+_WRITE_ATTEMPTS = 5
+
+
+class Outcome(StrEnum):
+    """What became of an event; each is counted."""
+
+    CANDIDATE = "candidate admitted"
+    TAG_ADDED = "tag added to a candidate"
+    PUSHED_AGAIN = "pushed again"
+    DUPLICATE = "duplicate"
+    ROLLOUT = "rollout admitted"
+    ECHO = "echo of Basegate's own push"
+    DELETED = "deletion noted"
+    UNTAGGED = "push by digest, no tag"
+    NO_RULE = "no rule speaks of it"
+    FOREIGN = "unknown registry"
+    UNWANTED = "not an image event"
+    MALFORMED = "malformed"
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """What became of an event, why, and which records want a look."""
+
+    outcome: Outcome
+    reason: str
+    looks: tuple[Look, ...] = ()
+
+
+class Admit:
+    """Takes events in. Whatever an event says, it is acknowledged; only an absent ledger raises (`Retry`)."""
+
+    def __init__(self, services: Services) -> None:
+        self._services, self._records = services, AppRecords(services)
+
+    def event(self, payload: object) -> list[Admission]:
+        """What a delivered event means, one admission for each rule it concerns."""
+        try:
+            event = parse_event(payload)
+        except UnwantedEvent as error:
+            return [Admission(Outcome.UNWANTED, str(error))]
+        except Malformed as error:
+            return [Admission(Outcome.MALFORMED, str(error))]
+        registry = self._services.policy.registry_by_id(event.registry_id)
+        if registry is None:
+            return [Admission(Outcome.FOREIGN, f"{event.registry_id[:200]} is no configured registry")]
+        subject = f"{registry.login_server}/{event.repository}:{event.tag or ''}@{event.digest}"
+        if event.kind is EventKind.DELETED:
+            return [Admission(Outcome.DELETED, subject)]
+        return list(self._pushed(event, registry)) or [self._unclaimed(event, registry, subject)]
+
+    def _pushed(self, event: RegistryEvent, registry: RegistryRule) -> Iterator[Admission]:
+        for gate in self._services.policy.gates_for(event, registry):
+            yield self._candidate(event, registry, gate)
+        if event.tag is not None:
+            for app in self._services.policy.apps_built_as(event, registry):
+                yield self._rollout(event, registry, app)
+
+    def _unclaimed(self, event: RegistryEvent, registry: RegistryRule, subject: str) -> Admission:
+        if event.tag is None:
+            return Admission(Outcome.UNTAGGED, subject)
+        if self._services.policy.promotes_to(event, registry):
+            return Admission(Outcome.ECHO, f"{subject} is where a gate promotes to")
+        return Admission(Outcome.NO_RULE, subject)
+
+    def _candidate(self, event: RegistryEvent, registry: RegistryRule, gate: Gate) -> Admission:
+        assert event.tag is not None  # gates take tagged pushes only
+        latest = self._latest(gate, event.digest)
+        if latest is None:
+            candidate = self._new(event, registry, gate)
+            if self._services.ledger.insert(candidate) is not None:
+                return Admission(Outcome.CANDIDATE, f"{candidate.image} as {event.tag}", (candidate.look,))
+        for _ in range(_WRITE_ATTEMPTS):
+            latest = self._latest(gate, event.digest)
+            assert latest is not None  # it was there, or the insert above found one
+            changed, admission = _sighted(latest.record, event)
+            if changed is latest.record:
+                return admission
+            try:
+                self._services.ledger.save(latest, changed)
+            except Conflict:
+                continue
+            return admission
+        raise Retry(f"candidate {event.digest} of gate {gate.name} is being changed by others all the time")
+
+    def _latest(self, gate: Gate, digest: str) -> Stored[Candidate] | None:
+        prefix = candidate_row(digest, 0).rpartition("-")[0]
+        attempts = list(self._services.ledger.list(Candidate, gate.name, prefix))
+        return attempts[-1] if attempts else None
+
+    def _new(self, event: RegistryEvent, registry: RegistryRule, gate: Gate) -> Candidate:
+        assert event.tag is not None  # gates take tagged pushes only
+        now = self._services.clock.now()
+        return Candidate(
+            gate=gate.name,
+            digest=event.digest,
+            attempt=1,
+            source_registry=registry.name,
+            repository=event.repository,
+            login_server=registry.login_server,
+            fingerprint=gate.fingerprint,
+            tags=(TagRecord(tag=event.tag, pushed_at=event.occurred_at),),
+            checks=new_checks(gate),
+            created_at=now,
+        ).noting(
+            now, "admitted", f"pushed as {event.tag} at {event.occurred_at:%Y-%m-%dT%H:%M:%SZ}, event {event.event_id}"
+        )
+
+    def _rollout(self, event: RegistryEvent, registry: RegistryRule, app: App) -> Admission:
+        assert event.tag is not None  # the caller passes tagged pushes only
+        run_id = app.build.run_of(event.tag)
+        if run_id is None:
+            return Admission(Outcome.NO_RULE, f"{event.tag} does not follow {app.build.image} of app {app.name}")
+        if run_id in self._records.load(app.name).record.runs:
+            return Admission(Outcome.ECHO, f"{event.tag} is a build that Basegate started")
+        if app.deploy is None:
+            return Admission(Outcome.NO_RULE, f"app {app.name} is not deployed")
+        rollout = self._pushed_image(event, registry, app)
+        if self._services.ledger.insert(rollout) is None:
+            return Admission(Outcome.DUPLICATE, f"rollout {rollout.name} is there already", (rollout.look,))
+        return Admission(Outcome.ROLLOUT, f"{rollout.image} for app {app.name}", (rollout.look,))
+
+    def _pushed_image(self, event: RegistryEvent, registry: RegistryRule, app: App) -> Rollout:
+        now = self._services.clock.now()
+        image = BuiltImage(
+            login_server=registry.login_server,
+            repository=event.repository,
+            tag=event.tag or "",
+            digest=event.digest,
+            built_at=event.occurred_at,
+        )
+        return Rollout(
+            app=app.name,
+            name=f"image-{short(event.digest)}-{event.tag}",
+            cause=Cause.IMAGE,
+            state=RolloutState.DEPLOYING,
+            created_at=now,
+            image=image,
+        ).noting(now, "started", f"{image} was pushed by someone else")
+
+
+def _sighted(candidate: Candidate, event: RegistryEvent) -> tuple[Candidate, Admission]:
+    """The candidate after one more push of its digest."""
+    assert event.tag is not None  # gates take tagged pushes only
+    index = candidate.tag_index(event.tag)
+    if index is None:
+        record = TagRecord(tag=event.tag, pushed_at=event.occurred_at)
+        added = msgspec.structs.replace(candidate, tags=(*candidate.tags, record))
+        if candidate.finished:
+            added = msgspec.structs.replace(added, tags=(*candidate.tags, _as_resighted(record)))
+        return added, Admission(Outcome.TAG_ADDED, f"{event.tag} of {candidate.image}", (candidate.look,))
+    tag = candidate.tags[index]
+    if event.occurred_at <= (tag.resighted_at or tag.pushed_at):
+        return candidate, Admission(Outcome.DUPLICATE, f"{candidate.image} as {event.tag} is known", (candidate.look,))
+    again = candidate.with_tag(index, resighted_at=event.occurred_at)
+    return again, Admission(Outcome.PUSHED_AGAIN, f"{candidate.image} as {event.tag}", (candidate.look,))
+
+
+def _as_resighted(tag: TagRecord) -> TagRecord:
+    """A new tag of a finished candidate: marked so that the candidate is taken up again."""
+    return msgspec.structs.replace(tag, resighted_at=tag.pushed_at)

@@ -1,0 +1,151 @@
+"""One look: load a record, decide, take one step, save, plan the next look."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from shared.domain.decision import STEP_ATTEMPTS, Action, Decision
+from shared.domain.errors import Busy, Conflict, Misconfigured, Rejected, Retry
+from shared.domain.record import Look, Record
+from shared.ports import Stored
+from shared.workflow.candidates import CandidateCourse
+from shared.workflow.rollouts import RolloutCourse
+from shared.workflow.services import Services
+from shared.workflow.step import Course, Step
+
+log = logging.getLogger(__name__)
+
+ANNOUNCE_ATTEMPTS = 5
+_BACKOFF_LIMIT_SECONDS = 300.0
+_OTHER_LOOK_MARGIN = timedelta(seconds=2)
+
+
+class Advance:
+    """Brings records forward. Every look may come twice, late, or from a worker that died half-way."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._courses: dict[str, Course[Any]] = {
+            "candidate": CandidateCourse(services),
+            "rollout": RolloutCourse(services),
+        }
+
+    def look(self, look: Look, *, redelivered: bool = False) -> None:
+        """Take one step of the record that a look is about.
+
+        A first delivery that finds a later look planned is a duplicate and ends here: two chains of looks
+        would double every poll. A redelivered one may be the last trace of a worker that died: it goes on.
+        """
+        course = self._courses.get(look.kind)
+        stored = course.load(look.partition, look.row) if course else None
+        if course is None or stored is None:
+            log.warning("look dropped: there is no %s %s/%s", look.kind, look.partition, look.row)
+            return
+        if not redelivered and self._is_planned_later(stored.record):
+            log.info("look dropped: another one is planned", extra=_about(stored.record))
+            return
+        try:
+            self._step(course, stored)
+        except Conflict:
+            log.info("look dropped: someone else advanced the record", extra=_about(stored.record))
+
+    def give_up(self, look: Look, problem: str) -> bool:
+        """Record that the queue gave up on a look; the record fails, visibly. False where there is no such record."""
+        course = self._courses.get(look.kind)
+        stored = course.load(look.partition, look.row) if course else None
+        if course is None or stored is None:
+            return False
+        if not stored.record.finished:
+            action = course.decide(stored.record).action
+            failed = self._fail(course, stored.record, f"the step {action} crashed: {problem}")
+            self._finish_look(course, self._services.ledger.save(stored, failed))
+        return True
+
+    def _step(self, course: Course[Any], stored: Stored[Any]) -> None:
+        decision = course.decide(stored.record)
+        if decision.action is Action.DONE:
+            return
+        if decision.action is Action.WAIT:
+            self._services.queue.send(stored.record.look, decision.wait_seconds)
+            return
+        step = Step(self._services.ledger, stored, decision)
+        record, wait = self._take(course, step)
+        planned = course.decide(record)
+        wait = max(wait, planned.wait_seconds)
+        if planned.action is not Action.DONE:
+            record = record.planning(self._services.clock.now(), wait)
+        step.save(record)
+        _log_step(decision, record)
+        if planned.action is not Action.DONE:
+            self._services.queue.send(record.look, wait)
+
+    def _take(self, course: Course[Any], step: Step[Any]) -> tuple[Any, float]:
+        """The record after the step, and how long a fault asks to wait."""
+        try:
+            if step.decision.action is Action.ANNOUNCE:
+                return self._announce(course, step.record), 0.0
+            if step.decision.action is Action.FAIL:
+                return self._fail(course, step.record, step.decision.reason), 0.0
+            return msgspec.structs.replace(course.act(step), failures=0), 0.0
+        except Busy as busy:
+            return step.record.noting(self._services.clock.now(), "waiting", str(busy)), busy.delay_seconds
+        except Retry as fault:
+            return self._after_fault(course, step, fault)
+        except (Rejected, Misconfigured) as refusal:
+            return self._fail(course, step.record, str(refusal)), 0.0
+
+    def _after_fault(self, course: Course[Any], step: Step[Any], fault: Retry) -> tuple[Any, float]:
+        failures = step.record.failures + 1
+        action = step.decision.action
+        log.warning("step %s did not work: %s", action, fault, extra=_about(step.record))
+        if failures >= STEP_ATTEMPTS:
+            reason = f"the step {action} failed {failures} times, last: {fault}"
+            return self._fail(course, step.record, reason), 0.0
+        noted = step.record.noting(self._services.clock.now(), f"{action} did not work", str(fault))
+        wait = min(_BACKOFF_LIMIT_SECONDS, fault.delay_seconds * 2 ** (failures - 1))
+        return msgspec.structs.replace(noted, failures=failures), wait
+
+    @staticmethod
+    def _fail(course: Course[Any], record: Any, reason: str) -> Any:
+        return msgspec.structs.replace(course.fail(record, reason), failures=0)
+
+    def _announce(self, course: Course[Any], record: Any) -> Any:
+        """Tell the outcome; after some attempts it counts as told, with the reason in the history."""
+        try:
+            self._services.announcer.announce(course.notice(record))
+        except (Retry, Misconfigured) as error:
+            failures = record.failures + 1
+            given_up = failures >= ANNOUNCE_ATTEMPTS or isinstance(error, Misconfigured)
+            log.warning("announcement failed: %s", error, extra=_about(record))
+            noted = record.noting(self._services.clock.now(), "announcement failed", str(error))
+            return msgspec.structs.replace(noted, failures=failures, announced=given_up)
+        return msgspec.structs.replace(record, announced=True, failures=0)
+
+    def _finish_look(self, course: Course[Any], stored: Stored[Any]) -> None:
+        decision = course.decide(stored.record)
+        if decision.action is not Action.DONE:
+            self._services.queue.send(stored.record.look, decision.wait_seconds)
+
+    def _is_planned_later(self, record: Record) -> bool:
+        planned = record.next_look_at
+        return planned is not None and planned > self._services.clock.now() + _OTHER_LOOK_MARGIN
+
+
+def _about(record: Record) -> dict[str, object]:
+    """The fields that every log line about a record carries."""
+    fields: dict[str, object] = {"record": f"{record.look.kind}/{record.partition}/{record.row}"}
+    for name in ("gate", "app", "digest", "image", "state", "attempt"):
+        value = getattr(record, name, None)
+        if value is not None:
+            fields[f"basegate_{name}"] = str(value)
+    return fields
+
+
+def _log_step(decision: Decision, record: Record) -> None:
+    last = record.history[-1] if record.history else None
+    told = f"{last.what}: {last.why}" if last else decision.reason
+    log.info("%s [%s] %s", decision.action, getattr(record, "state", ""), told, extra=_about(record))

@@ -1,0 +1,82 @@
+"""What stands on a promoted image: its apps' records, and the rollouts that a promotion begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+
+from shared.domain.errors import Conflict, Retry
+from shared.domain.image import ImageRef, short
+from shared.domain.policy import App, Gate
+from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
+from shared.ports import Stored
+from shared.workflow.services import Services
+
+_WRITE_ATTEMPTS = 5
+
+
+class AppRecords:
+    """The records of the apps, one an app; made when they are first needed."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def load(self, app: str) -> Stored[AppRecord]:
+        """The record of an app."""
+        ledger = self._services.ledger
+        record = AppRecord(app=app)
+        stored = ledger.load(AppRecord, app, record.row) or ledger.insert(record)
+        return stored or self.load(app)
+
+    def change(self, app: str, change: Callable[[AppRecord], AppRecord]) -> AppRecord:
+        """Apply a change to an app's record, again if someone else was faster.
+
+        Raises:
+            Retry: someone else was faster too often.
+        """
+        for _ in range(_WRITE_ATTEMPTS):
+            stored = self.load(app)
+            changed = change(stored.record)
+            if changed == stored.record:
+                return changed
+            try:
+                return self._services.ledger.save(stored, changed).record
+            except Conflict:
+                continue
+        raise Retry(f"the record of app {app} is being changed by others all the time")
+
+
+class Dependents:
+    """The apps on a stable tag."""
+
+    def __init__(self, services: Services) -> None:
+        self._services, self._records = services, AppRecords(services)
+
+    def roll_out(self, gate: Gate, tag: str, image: ImageRef, moved_at: datetime) -> list[str]:
+        """Begin the rollouts of a promotion, once each however often this is called; returns their names."""
+        return [
+            f"{app.name}/{self._begin(app, image, moved_at)}" for app in self._services.policy.apps_on(gate.name, tag)
+        ]
+
+    def _begin(self, app: App, image: ImageRef, moved_at: datetime) -> str:
+        def stand_on(record: AppRecord) -> AppRecord:
+            if record.base_moved_at is not None and record.base_moved_at >= moved_at:
+                return record
+            return msgspec.structs.replace(record, base=image, base_moved_at=moved_at)
+
+        self._records.change(app.name, stand_on)
+        now = self._services.clock.now()
+        rollout = Rollout(
+            app=app.name,
+            name=f"base-{short(image.digest)}-{moved_at:%Y%m%dT%H%M%S%f}",
+            cause=Cause.BASE,
+            state=RolloutState.BUILDING,
+            created_at=now,
+            base=image,
+            base_moved_at=moved_at,
+        ).noting(now, "started", f"the base moved to {image}")
+        self._services.ledger.insert(rollout)
+        self._services.queue.send(rollout.look, 0)
+        return rollout.name

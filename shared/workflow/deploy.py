@@ -1,0 +1,165 @@
+"""Deploying an app, looking whether it is healthy, and putting the last good one back if not."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from shared.domain.errors import Busy, NeedsRecreation
+from shared.domain.policy import App, DeployRule
+from shared.domain.record import seconds_between
+from shared.domain.rollout import AppRecord, BuiltImage, DeployRecord, Rollout, RolloutState
+from shared.ports import GroupState
+from shared.workflow.dependents import AppRecords
+from shared.workflow.services import Services
+from shared.workflow.step import Step
+
+PROVISION_TIMEOUT_SECONDS = 900.0
+"""How long a container group may take to run: pulling a large image takes minutes."""
+
+_CLAIM_SECONDS = 1800.0
+_RESTART_LIMIT = 3
+
+
+class Deploy:
+    """The steps of a rollout from its image on. One rollout an app has the container group at a time."""
+
+    def __init__(self, services: Services) -> None:
+        self._services, self._records = services, AppRecords(services)
+
+    def deploy(self, step: Step[Rollout], app: App) -> Rollout:
+        """Take the container group and put the image on it."""
+        rollout, rule, now = step.record, _rule(app), self._services.clock.now()
+        image = rollout.image
+        assert image is not None  # decide deploys images only
+        record = self._claim(rollout)
+        if record.live is not None and (record.live.tag, record.live.digest) == (image.tag, image.digest):
+            return self._live(rollout, "it was live already")
+        notes = self._put(rule, image, app)
+        put = msgspec.structs.replace(rollout, state=RolloutState.VERIFYING, deploy=DeployRecord(put_at=now), reason="")
+        return put.noting(now, "deployed", f"{image} on {rule.container_group}{notes}")
+
+    def verify(self, step: Step[Rollout], app: App) -> Rollout:
+        """Look at the new deployment: live, not yet, or never."""
+        rollout, now = step.record, self._services.clock.now()
+        image = rollout.image
+        assert image is not None  # decide verifies what was deployed
+        deploy, problem = self._examine(rollout.deploy, image, _rule(app))
+        rollout = msgspec.structs.replace(rollout, deploy=deploy)
+        if problem is None:
+            return self._live(rollout, f"{deploy.address}{_rule(app).health.path} answers")
+        if not _is_lost(deploy, _rule(app), problem.failed, self._services.clock.now()):
+            return rollout
+        reason = f"{image} is not healthy: {problem.detail}"
+        unhealthy = msgspec.structs.replace(rollout, state=RolloutState.RESTORING, reason=reason)
+        return unhealthy.noting(now, "unhealthy", reason)
+
+    def restore(self, step: Step[Rollout], app: App) -> Rollout:
+        """Put the last good image back."""
+        rollout, now = step.record, self._services.clock.now()
+        last_good = self._records.load(app.name).record.live
+        if last_good is None:
+            return self.end(rollout, RolloutState.FAILED, f"{rollout.reason}; there is no earlier image to put back")
+        notes = self._put(_rule(app), last_good, app)
+        restoring = msgspec.structs.replace(rollout, restore=DeployRecord(put_at=now))
+        return restoring.noting(now, "putting back", f"{last_good}{notes}")
+
+    def verify_restored(self, step: Step[Rollout], app: App) -> Rollout:
+        """Look whether the last good one is healthy again."""
+        rollout = step.record
+        last_good = self._records.load(app.name).record.live
+        if last_good is None:
+            return self.end(
+                rollout, RolloutState.FAILED, f"{rollout.reason}; the last good image is not known any more"
+            )
+        restore, problem = self._examine(rollout.restore, last_good, _rule(app))
+        rollout = msgspec.structs.replace(rollout, restore=restore)
+        if problem is None:
+            return self.end(
+                rollout, RolloutState.RESTORED, f"{rollout.reason}; {last_good} was put back and is healthy"
+            )
+        if not _is_lost(restore, _rule(app), problem.failed, self._services.clock.now()):
+            return rollout
+        reason = f"{rollout.reason}; {last_good} was put back and is not healthy either: {problem.detail}"
+        return self.end(rollout, RolloutState.FAILED, reason)
+
+    def end(self, rollout: Rollout, state: RolloutState, reason: str) -> Rollout:
+        """Close the rollout and let the container group go."""
+        self._release(rollout, live=None)
+        ended = msgspec.structs.replace(rollout, state=state, reason=reason)
+        return ended.noting(self._services.clock.now(), state.value, reason)
+
+    def _live(self, rollout: Rollout, why: str) -> Rollout:
+        self._release(rollout, live=rollout.image)
+        live = msgspec.structs.replace(rollout, state=RolloutState.LIVE, reason=why)
+        return live.noting(self._services.clock.now(), "live", why)
+
+    def _claim(self, rollout: Rollout) -> AppRecord:
+        now = self._services.clock.now()
+
+        def claim(record: AppRecord) -> AppRecord:
+            other = record.deploying not in ("", rollout.name)
+            if other and record.deploying_until is not None and record.deploying_until > now:
+                raise Busy(f"rollout {record.deploying} has the container group", delay_seconds=2.0)
+            until = now + timedelta(seconds=_CLAIM_SECONDS)
+            return msgspec.structs.replace(record, deploying=rollout.name, deploying_until=until)
+
+        return self._records.change(rollout.app, claim)
+
+    def _release(self, rollout: Rollout, live: BuiltImage | None) -> None:
+        now = self._services.clock.now()
+
+        def release(record: AppRecord) -> AppRecord:
+            if live is not None:
+                record = msgspec.structs.replace(record, live=live, live_since=now)
+            if record.deploying == rollout.name:
+                record = msgspec.structs.replace(record, deploying="", deploying_until=None)
+            return record
+
+        self._records.change(rollout.app, release)
+
+    def _put(self, rule: DeployRule, image: BuiltImage, app: App) -> str:
+        """Send the definition; returns what the history must say besides."""
+        registry = self._services.registry_rule(app.build.registry)
+        try:
+            self._services.containers.put(rule, image, registry)
+        except NeedsRecreation as error:
+            self._services.containers.delete(rule)
+            self._services.containers.put(rule, image, registry)
+            return f", deleted and created anew: {error}"
+        return ""
+
+    def _examine(
+        self, deploy: DeployRecord, image: BuiltImage, rule: DeployRule
+    ) -> tuple[DeployRecord, GroupState | None]:
+        """What is seen of a deployment now, and None where it is healthy."""
+        group = self._services.containers.get(rule)
+        if group is None:
+            gone = GroupState(image="", running=False, failed=True, detail="the container group is gone")
+            return msgspec.structs.replace(deploy, seen=gone.detail), gone
+        seen = msgspec.structs.replace(deploy, address=group.address, seen=group.detail)
+        if group.failed or group.restarts >= _RESTART_LIMIT:
+            detail = group.detail or f"it restarted {group.restarts} times"
+            return seen, msgspec.structs.replace(group, failed=True, detail=detail)
+        if not group.running or group.image != str(image) or not group.address:
+            return seen, msgspec.structs.replace(group, detail=group.detail or "it does not run yet")
+        if seen.running_at is None:
+            seen = msgspec.structs.replace(seen, running_at=self._services.clock.now())
+        problem = self._services.probe.check(group.address, rule.health.path)
+        seen = msgspec.structs.replace(seen, seen=problem or "healthy")
+        return seen, None if problem is None else msgspec.structs.replace(group, detail=problem)
+
+
+def _rule(app: App) -> DeployRule:
+    assert app.deploy is not None  # an app without a deploy rule ends when it is built
+    return app.deploy
+
+
+def _is_lost(deploy: DeployRecord, rule: DeployRule, failed: bool, now: datetime) -> bool:
+    """Whether to wait no longer: it failed, does not come up, or runs and does not get well in time."""
+    if failed:
+        return True
+    if deploy.running_at is not None:
+        return seconds_between(deploy.running_at, now) > rule.health.within_seconds
+    return deploy.put_at is not None and seconds_between(deploy.put_at, now) > PROVISION_TIMEOUT_SECONDS

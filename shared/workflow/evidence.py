@@ -1,0 +1,37 @@
+"""What a run leaves behind: the end of its log in the record, all of it (up to a limit) in the archive."""
+
+from __future__ import annotations
+
+import re
+
+from shared.domain.candidate import Evidence
+from shared.domain.errors import Retry
+from shared.domain.policy import RegistryRule
+from shared.ports import Archive, Run, TaskRunner
+
+LOG_LIMIT_BYTES = 1_000_000
+"""How much of a log is kept; of a longer one the end, where the outcome stands."""
+
+_TAIL_LINES = 15
+_LINE_LIMIT = 300
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_TELLING = re.compile(r"\berror\b|\bfail(ed|ure)?\b|\bdenied\b", re.IGNORECASE)
+_BOILERPLATE = re.compile(r"failed to run step|Container failed during run|Run ID: ", re.IGNORECASE)
+
+
+def gather_evidence(tasks: TaskRunner, archive: Archive, registry: RegistryRule, run: Run, name: str) -> Evidence:
+    """The evidence of a run that has ended. A log that cannot be had does not change the verdict: it says so."""
+    try:
+        text = _ESCAPES.sub("", tasks.log(registry, run.run_id, LOG_LIMIT_BYTES))
+        blob = archive.keep(name, text)
+    except Retry as error:
+        return Evidence(status=run.detail, log_tail=(f"(the log could not be had: {error})",))
+    lines = [line.rstrip()[:_LINE_LIMIT] for line in text.splitlines() if line.strip()]
+    return Evidence(status=run.detail, log_tail=tuple(lines[-_TAIL_LINES:]), log_blob=blob)
+
+
+def telling_line(evidence: Evidence) -> str:
+    """The line of the log's end that says best what went wrong: the tool's own word before the runner's."""
+    failing = [line for line in evidence.log_tail if _TELLING.search(line)]
+    own = [line for line in failing if not _BOILERPLATE.search(line)]
+    return (own or failing or [*evidence.log_tail] or [evidence.status or "it said nothing"])[-1].strip()

@@ -1,0 +1,1 @@
+"""Pure logic and workflows, on fakes."""

@@ -1,0 +1,217 @@
+"""A rollout's whole life: build, deploy, verify, put back."""
+
+from __future__ import annotations
+
+from shared.domain.candidate import CandidateState
+from shared.domain.errors import NeedsRecreation, Rejected, Transitioning
+from shared.domain.rollout import Cause, RolloutState
+from shared.workflow.admit import Outcome
+from tests.fakes import World, digest
+
+ORANGE, GREEN = digest("orange"), digest("green")
+
+
+def world_with(content: str = "green") -> World:
+    """A world whose app is live on a promoted base."""
+    world = World()
+    world.push("15-alpine", digest(content))
+    world.settle()
+    world.clock.forward(60)
+    return world
+
+
+def test_a_promotion_rebuilds_and_redeploys_what_stands_on_it() -> None:
+    world = world_with()
+    rollout = world.rollouts()[0]
+    assert (rollout.cause, rollout.state) == (Cause.BASE, RolloutState.LIVE)
+    build = world.tasks.runs["ct2"]
+    assert build.values["BASE_IMAGE"] == f"contosobaseartifacts.azurecr.io/node@{GREEN}"
+    assert world.containers.puts == ["contoso.azurecr.io/hello-world:ct2"]
+    assert "RolloutLive" in world.announcer.names
+
+
+def test_the_push_of_its_own_build_is_an_echo() -> None:
+    world = world_with()
+    admission = world.push("ct2", digest("app ct2"), registry="team", repository="hello-world")
+    assert admission.outcome is Outcome.ECHO
+    assert len(world.rollouts()) == 1
+
+
+def test_an_image_that_someone_else_pushed_is_deployed_without_a_build() -> None:
+    world = world_with()
+    runs = len(world.tasks.runs)
+    commit = digest("app by commit")
+    admission = world.push("ct9", commit, registry="team", repository="hello-world")
+    assert admission.outcome is Outcome.ROLLOUT
+    world.settle()
+    assert len(world.tasks.runs) == runs
+    assert world.containers.puts[-1] == "contoso.azurecr.io/hello-world:ct9"
+    live = world.app().live
+    assert live and live.digest == commit
+
+
+def test_the_same_push_told_twice_is_one_rollout() -> None:
+    world = world_with()
+    event = world.event("ct9", digest("app"), registry="team", repository="hello-world")
+    world.deliver(event)
+    world.deliver(event)
+    world.settle()
+    assert len(world.rollouts()) == 2
+    assert world.containers.puts.count("contoso.azurecr.io/hello-world:ct9") == 1
+
+
+def test_an_image_that_is_not_healthy_is_put_back_to_the_last_good_one() -> None:
+    world = world_with()
+    world.probe.sick["ct9"] = "HTTP 500"
+    world.push("ct9", digest("broken"), registry="team", repository="hello-world")
+    world.settle()
+    rollout = world.rollouts()[-1]
+    assert rollout.state is RolloutState.RESTORED
+    assert "HTTP 500" in rollout.reason
+    assert world.containers.puts[-1] == "contoso.azurecr.io/hello-world:ct2"
+    assert "RolloutRestored" in world.announcer.names
+    live = world.app().live
+    assert live and live.tag == "ct2"
+
+
+def test_a_container_that_restarts_in_a_loop_is_put_back_at_once() -> None:
+    world = world_with()
+    world.containers.crashing.add("contoso.azurecr.io/hello-world:ct9")
+    world.push("ct9", digest("crashing"), registry="team", repository="hello-world")
+    world.settle()
+    assert world.rollouts()[-1].state is RolloutState.RESTORED
+    assert "restarted 5 times" in world.rollouts()[-1].reason
+
+
+def test_the_first_deployment_has_nothing_to_go_back_to_and_says_so() -> None:
+    world = World()
+    world.probe.sick["hello-world"] = "HTTP 500"
+    world.push("15-alpine", GREEN)
+    world.settle()
+    assert world.rollouts()[0].state is RolloutState.FAILED
+    assert "no earlier image" in world.rollouts()[0].reason
+    assert world.candidate(GREEN).state is CandidateState.PROMOTED
+
+
+def test_a_last_good_image_that_is_sick_too_is_told_as_a_failure() -> None:
+    world = world_with()
+    world.probe.sick["hello-world"] = "HTTP 503"
+    world.push("ct9", digest("broken"), registry="team", repository="hello-world")
+    world.settle()
+    assert world.rollouts()[-1].state is RolloutState.FAILED
+    assert "not healthy either" in world.rollouts()[-1].reason
+
+
+def test_a_build_that_fails_leaves_the_page_alone_and_shows_the_log_line() -> None:
+    world = world_with("orange")
+    puts = list(world.containers.puts)
+    world.tasks.failing["hello-world"] = "npm ERR! code ENOENT\nError: no such file server.js"
+    world.push("15-alpine", GREEN)
+    world.settle()
+    assert world.rollouts()[-1].state is RolloutState.FAILED
+    assert "no such file server.js" in world.rollouts()[-1].reason
+    assert world.containers.puts == puts
+
+
+def test_a_group_that_is_still_transitioning_is_waited_for_without_counting_as_a_failure() -> None:
+    world = world_with("orange")
+    world.containers.faults = [Transitioning("still transitioning", delay_seconds=3)] * 12
+    world.push("15-alpine", GREEN)
+    world.settle()
+    assert world.rollouts()[-1].state is RolloutState.LIVE
+
+
+def test_a_change_that_needs_delete_and_create_is_done_so_and_said() -> None:
+    world = world_with("orange")
+    world.containers.faults = [NeedsRecreation("cpu cannot be updated")]
+    world.push("15-alpine", GREEN)
+    world.settle()
+    rollout = world.rollouts()[-1]
+    assert world.containers.deleted == ["hello-world-aci"]
+    assert rollout.state is RolloutState.LIVE
+    assert any("deleted and created anew" in entry.why for entry in rollout.history)
+
+
+def test_a_definition_that_is_refused_fails_the_rollout() -> None:
+    world = world_with("orange")
+    world.containers.faults = [Rejected("InaccessibleImage")]
+    world.push("15-alpine", GREEN)
+    world.settle()
+    assert world.rollouts()[-1].state is RolloutState.FAILED
+    assert world.app().deploying == ""
+
+
+def test_rollouts_of_one_app_take_turns() -> None:
+    world = world_with("orange")
+    world.containers.seconds = 4
+    world.push("15-alpine", GREEN)
+    world.push("ct9", digest("app by commit"), registry="team", repository="hello-world")
+    world.settle()
+    assert world.app().deploying == ""
+    assert {rollout.state for rollout in world.rollouts()} <= {RolloutState.LIVE, RolloutState.SUPERSEDED}
+
+
+def commit_build(world: World) -> str:
+    """A build of the app that a commit triggered; its push is not told yet."""
+    app = world.policy.apps["hello-world"]
+    return world.tasks.start(world.policy.registries["team"], app.build.task, {}, "a commit")
+
+
+def test_an_image_built_before_a_later_build_went_live_is_superseded() -> None:
+    world = world_with("orange")
+    run_id = commit_build(world)
+    world.clock.forward(1)
+    world.push("15-alpine", GREEN)
+    world.settle()
+    world.push(run_id, digest("built on orange"), registry="team", repository="hello-world")
+    world.settle()
+    rollout = next(r for r in world.rollouts() if r.cause is Cause.IMAGE)
+    assert rollout.state is RolloutState.SUPERSEDED
+
+
+def test_an_image_built_before_the_base_moved_is_built_again_on_the_new_base() -> None:
+    world = world_with("orange")
+    run_id = commit_build(world)
+    world.clock.forward(1)
+    world.tasks.failing["hello-world"] = "Error: the build machine has a bad day"
+    world.push("15-alpine", GREEN)
+    world.settle()
+    world.tasks.failing.clear()
+    world.push(run_id, digest("built on orange"), registry="team", repository="hello-world")
+    world.settle()
+    rollout = next(r for r in world.rollouts() if r.cause is Cause.IMAGE)
+    assert any(entry.what == "build again" for entry in rollout.history)
+    assert rollout.state is RolloutState.LIVE
+    assert world.tasks.runs[rollout.build.run_id].values["BASE_IMAGE"].endswith(GREEN)
+
+
+def test_a_base_rollout_does_not_undo_code_that_went_live_while_it_was_building() -> None:
+    world = world_with("orange")
+    world.tasks.seconds = 30
+    world.push("15-alpine", GREEN)
+    while not any(r.build.run_id and r.base and r.base.digest == GREEN for r in world.rollouts()):
+        world.next_look()
+    world.clock.forward(5)
+    world.tasks.seconds = 1
+    run_id = commit_build(world)
+    world.clock.forward(2)
+    world.push(run_id, digest("new code"), registry="team", repository="hello-world")
+    world.settle()
+    base_rollout = next(r for r in world.rollouts() if r.base and r.base.digest == GREEN)
+    assert any(entry.what == "build again" for entry in base_rollout.history)
+    assert base_rollout.state is RolloutState.LIVE
+
+
+def test_a_rollout_for_a_base_that_moved_on_is_superseded() -> None:
+    world = World()
+    world.tasks.seconds = 20
+    world.push("15-alpine", ORANGE)
+    while not world.rollouts():
+        world.next_look()
+    world.clock.forward(1)
+    world.push("15-alpine", GREEN)
+    world.settle()
+    states = [rollout.state for rollout in world.rollouts()]
+    assert states[-1] is RolloutState.LIVE
+    assert set(states[:-1]) <= {RolloutState.SUPERSEDED, RolloutState.LIVE}
+    assert world.stable_tag() == GREEN
