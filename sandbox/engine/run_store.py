@@ -15,6 +15,7 @@ from sandbox.engine.configuration import environment_options, write_logins
 from sandbox.engine.contract import Login, Output, Pushed, RunContainer
 from sandbox.engine.networks import Network
 from sandbox.engine.store import Store
+from sandbox.engine.strays import end_strays
 
 _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 
@@ -52,7 +53,11 @@ class PodmanRunStore:
     async def build(self, arguments: Sequence[str], folder: Path, out: Output) -> int:
         """See `RunStore.build`. Docker's manifest format, because ACR's builds leave that; RUN has no network."""
         fixed = ("build", "--http-proxy=false", "--format", "docker", "--network", "none", "--pull=missing")
-        return await self._podman.stream([*fixed, *arguments], out, folder=folder)
+        try:
+            return await self._podman.stream([*fixed, *arguments], out, folder=folder, grace=0)
+        except asyncio.CancelledError:
+            await asyncio.to_thread(end_strays, self._store.graph)
+            raise
 
     async def pull(self, image: str, out: Output) -> int:
         """See `RunStore.pull`."""

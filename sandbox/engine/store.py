@@ -9,6 +9,7 @@ from pathlib import Path
 from sandbox.engine.command import CommandLine
 from sandbox.engine.contract import EngineError
 from sandbox.engine.mounts import remove_tree
+from sandbox.engine.strays import end_strays
 
 _RUN_ROOT_LIMIT = 50  # podman refuses longer ones: container sockets lie below
 
@@ -48,6 +49,7 @@ class Store:
         await self.command(podman).capture(["rm", "--force", "--all", "--time", "0"])
 
     async def discard(self) -> None:
-        """Delete the store. Its containers must be gone."""
+        """Delete the store. Its containers must be gone; what a build left running ends here."""
+        await asyncio.to_thread(end_strays, self.graph)
         for folder in (self.graph, self.runtime):
             await asyncio.to_thread(remove_tree, folder)

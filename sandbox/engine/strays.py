@@ -1,0 +1,30 @@
+"""Processes that outlived the engine's command that started them.
+
+A build that is interrupted leaves its RUN command running, out of every session and name known here. But its root
+file system lies in the store, and that gives it away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+_MOUNT_POINT = 4  # the field of /proc/<pid>/mountinfo
+
+
+def end_strays(graph: Path) -> None:
+    """Kill every process whose root file system lies in the store `graph`."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        if _lives_in(folder / "mountinfo", f"{graph.resolve()}/"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(folder.name), signal.SIGKILL)
+
+
+def _lives_in(mounts: Path, graph: str) -> bool:
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return False
+    return any(graph in line and line.split(" ")[_MOUNT_POINT] == "/" for line in lines)
