@@ -1,0 +1,67 @@
+"""`python -m sandbox.host`: serve a Functions app until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from sandbox.host.console import Console, ConsoleHandler
+from sandbox.host.errors import Misconfigured
+from sandbox.host.functions_host import FunctionsHost, Options
+from sandbox.host.queue_service import StorageQueues
+from sandbox.host.settings import AppSettings
+
+
+def main() -> int:
+    """Serve; the exit code is 1 where the app cannot be served."""
+    arguments = _parser().parse_args()
+    console = Console()
+    logging.basicConfig(level=logging.WARNING, handlers=[ConsoleHandler(console)])
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)  # what it warns about comes again in the exception
+    options = Options(
+        app=arguments.app,
+        name=arguments.name,
+        state=arguments.state,
+        python=arguments.python,
+        port=arguments.port,
+        workers=arguments.workers,
+    )
+    try:
+        settings = AppSettings.load(os.environ, arguments.settings)
+        os.environ.update(settings.environment)  # the host's own credential obeys the app's settings
+        asyncio.run(_serve(options, settings, console))
+    except Misconfigured as error:
+        print(f"The app '{options.name}' cannot be served. {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(options: Options, settings: AppSettings, console: Console) -> None:
+    stopping = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stopping.set)
+    host = FunctionsHost(options, settings, StorageQueues(settings), console)
+    await host.start()
+    await stopping.wait()
+    await host.stop()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sandbox.host", description=__doc__)
+    parser.add_argument("--app", type=Path, required=True, help="the app's folder, with function_app.py and host.json")
+    parser.add_argument("--name", required=True, help="the app's name")
+    parser.add_argument("--state", type=Path, required=True, help="a folder for keys and timer schedules")
+    parser.add_argument("--port", type=int, default=0, help="a loopback port (default: any free one)")
+    parser.add_argument("--workers", type=int, help="worker processes (default: FUNCTIONS_WORKER_PROCESS_COUNT or 1)")
+    parser.add_argument("--python", default=sys.executable, help="the interpreter that has the app's packages")
+    parser.add_argument("--settings", type=Path, help="a file like local.settings.json")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

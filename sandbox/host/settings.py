@@ -1,0 +1,75 @@
+"""The app's settings: environment variables, and a file like Core Tools' local.settings.json."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from sandbox.host.errors import Misconfigured
+
+_PLACEHOLDER = re.compile(r"%([^%\s]+)%")
+
+
+class _SettingsFile(msgspec.Struct, rename="pascal"):
+    is_encrypted: bool = False
+    values: dict[str, str] = {}
+
+
+class AppSettings:
+    """Settings by name, without regard to case as in .NET configuration; `:` and `__` mean the same.
+
+    `environment` is what the worker processes get, names as they were written.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = dict(environment)
+        self._by_name = {_fold(name): value for name, value in environment.items()}
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str], file: Path | None) -> AppSettings:
+        """The environment and the file's values; where both have one, the environment's counts (as in Core Tools).
+
+        Raises:
+            Misconfigured: the file is unreadable, encrypted, or holds a value that is no text.
+        """
+        return cls({**(_read(file) if file else {}), **environment})
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """A setting's value."""
+        return self._by_name.get(_fold(name), default)
+
+    def resolve(self, text: str, where: str) -> str:
+        """`text` with every `%SETTING%` replaced.
+
+        Args:
+            text: as it stands in the binding.
+            where: function and binding, for the error.
+
+        Raises:
+            Misconfigured: a setting is missing.
+        """
+
+        def value(match: re.Match[str]) -> str:
+            found = self.get(match[1])
+            if found is None:
+                raise Misconfigured(f"{where}: '%{match[1]}%' does not resolve: there is no setting '{match[1]}'.")
+            return found
+
+        return _PLACEHOLDER.sub(value, text)
+
+
+def _fold(name: str) -> str:
+    return name.lower().replace("__", ":")
+
+
+def _read(file: Path) -> dict[str, str]:
+    try:
+        parsed = msgspec.json.decode(file.read_bytes(), type=_SettingsFile)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise Misconfigured(f"The settings file {file} cannot be read: {error}") from error
+    if parsed.is_encrypted:
+        raise Misconfigured(f"The settings file {file} is encrypted; decrypt it with `func settings decrypt`.")
+    return parsed.values

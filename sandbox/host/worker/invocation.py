@@ -1,0 +1,69 @@
+"""One invocation: arguments made from what the host sent, and the answer made from what the function left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sandbox.host.worker.context import Context, Out, TraceContext
+from sandbox.host.worker.data import datum, sendable
+from sandbox.host.worker.index import Indexed
+from sandbox.host.worker.signature import Parameter
+
+
+def arguments(function: Indexed, message: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Out]]:
+    """The keyword arguments of the call, and the output parameters among them.
+
+    Raises:
+        TypeError, ValueError: the trigger's data does not convert; the function is not called then.
+    """
+    metadata = {name: datum(value) for name, value in message["metadata"].items()}
+    given = {
+        name: _decode(parameter, message["input"], metadata) for name, parameter in function.signature.inputs.items()
+    }
+    outputs = {name: Out() for name in function.signature.outputs}
+    if function.signature.wants_context:
+        trace = TraceContext(message["trace_parent"], message["trace_state"])
+        given["context"] = Context(message["id"], function.name, str(Path.cwd()), trace)
+    return given | outputs, outputs
+
+
+def _decode(parameter: Parameter, sent: dict[str, Any], metadata: dict[str, Any]) -> Any:
+    try:
+        return parameter.converter.decode(datum(sent), trigger_metadata=metadata)
+    except NotImplementedError:
+        raise TypeError(
+            f"unable to decode incoming TypedData: unsupported combination of TypedData field {sent['type']!r} and "
+            f"expected binding type {parameter.converter}"
+        ) from None
+
+
+def result(function: Indexed, returned: Any, outputs: dict[str, Out]) -> dict[str, Any]:
+    """What the host is told about a function that came back.
+
+    Raises:
+        RuntimeError: it returned a value that no binding takes.
+        TypeError: a value that its binding cannot take.
+    """
+    signature = function.signature
+    if returned is not None and signature.returned is None:
+        raise RuntimeError(f"function {function.name!r} without a $return binding returned a non-None value")
+    values = {name: out.get() for name, out in outputs.items()}
+    sent = {name: _encode(signature.outputs[name], value) for name, value in values.items() if value is not None}
+    if signature.returned is None or (returned is None and not _answers_http(function)):
+        return {"returned": None, "outputs": sent}
+    return {"returned": _encode(signature.returned, returned), "outputs": sent}
+
+
+def _answers_http(function: Indexed) -> bool:
+    return any(binding["name"] == "$return" and binding["type"] == "http" for binding in function.bindings)
+
+
+def _encode(parameter: Parameter, value: Any) -> dict[str, Any] | None:
+    try:
+        return sendable(parameter.converter.encode(value, expected_type=parameter.pytype))
+    except NotImplementedError:
+        raise TypeError(
+            f'unable to encode outgoing TypedData: unsupported type "{parameter.converter}" for Python type '
+            f'"{type(value).__name__}"'
+        ) from None
