@@ -116,7 +116,8 @@ class Distribution:
                 "delete": {"enabled": True},
                 "maintenance": {"uploadpurging": {"enabled": False}},
             },
-            "http": {"net": "unix", "addr": str(self._socket), "secret": secrets.token_hex(16)},
+            # Azure's registries answer with relative locations, and azure-containerregistry understands no others.
+            "http": {"net": "unix", "addr": str(self._socket), "secret": secrets.token_hex(16), "relativeurls": True},
         }
 
     async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> None:

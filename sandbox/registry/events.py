@@ -5,10 +5,9 @@ Source: https://learn.microsoft.com/azure/event-grid/event-schema-container-regi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
+from sandbox.eventgrid.event import Event
 from sandbox.instance import LOCATION
 from sandbox.registry.records import SUFFIX, Push, timestamp
 
@@ -18,21 +17,8 @@ _TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class RegistryEvent:
-    """An Event Grid event without its envelope; `source_id` is the registry's ARM id, the topic."""
-
-    source_id: str
-    id: str
-    subject: str
-    event_type: str
-    event_time: datetime
-    data: dict[str, Any]
-    data_version: str = "2.0"
-
-
-def to_event(push: Push, registry_id: str, location: str = LOCATION) -> RegistryEvent:
-    """The event of a push or delete.
+def to_event(push: Push, location: str = LOCATION) -> Event:
+    """The event of a push or delete; its source is the registry's ARM id.
 
     The subject of a push by tag is `repository:tag`, otherwise `repository`; an event of a delete has neither
     tag nor size.
@@ -57,4 +43,11 @@ def to_event(push: Push, registry_id: str, location: str = LOCATION) -> Registry
         "request": request,
     }
     subject = f"{push.repository}:{push.tag}" if push.tag else push.repository
-    return RegistryEvent(registry_id, push.id, subject, _TYPES[push.action], push.timestamp, data)
+    return Event(
+        id=push.id,
+        subject=subject,
+        event_type=_TYPES[push.action],
+        event_time=push.timestamp,
+        data=data,
+        data_version="2.0",
+    )

@@ -5,6 +5,7 @@ Source: https://distribution.github.io/distribution/spec/auth/token/
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -42,7 +43,7 @@ class SourceRepository:
     ) -> None:
         self._session, self._repository = session, repository
         self._host = "registry-1.docker.io" if host in _DOCKER_HUB else host
-        self._login = aiohttp.BasicAuth(*login) if login else None
+        self._login = {"Authorization": _basic(*login)} if login else {}
         self._headers: dict[str, str] = {}
 
     async def manifest(self, reference: str) -> Manifest:
@@ -94,7 +95,7 @@ class SourceRepository:
         if not challenge.lower().startswith("bearer ") or not realm:
             raise self._fault(401, "")
         query = {"service": parameters.get("service", ""), "scope": f"repository:{self._repository}:pull"}
-        async with self._session.get(realm, params=query, auth=self._login) as answer:
+        async with self._session.get(realm, params=query, headers=self._login) as answer:
             if answer.status != 200:
                 raise self._fault(answer.status, "")
             token = msgspec.json.decode(await answer.read(), type=_Token)
@@ -114,6 +115,10 @@ class SourceRepository:
     def _name(self, reference: str) -> str:
         separator = "@" if ":" in reference else ":"
         return f"{self._host}/{self._repository}" + (f"{separator}{reference}" if reference else "")
+
+
+def _basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 def children(manifest: Manifest) -> list[str]:

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from azure.containerregistry import ContainerRegistryClient
+from azure.core.exceptions import HttpResponseError
+from azure.identity import DefaultAzureCredential
+from azure.mgmt.containerregistry import ContainerRegistryManagementClient
+from azure.mgmt.containerregistry import models as m
+
+from sandbox.registry import Registries
+from sandbox.tests.live import LiveGateway
+from sandbox.tests.registry_support import (
+    GROUP,
+    arm_client,
+    make,
+    make_token,
+    running_registries,
+    tiny_image,
+    two_platforms,
+)
+
+ABSENT = "sha256:" + "0" * 64
+
+
+@pytest.fixture
+def registries(live: LiveGateway) -> Iterator[Registries]:
+    with running_registries(live) as service:
+        yield service
+
+
+@pytest.fixture
+def arm(registries: Registries) -> Iterator[ContainerRegistryManagementClient]:
+    with arm_client() as client:
+        for name in ("publicregistry", "contosobase"):
+            make(client, name)
+        yield client
+
+
+@pytest.fixture
+def base(arm: ContainerRegistryManagementClient) -> Iterator[ContainerRegistryClient]:
+    endpoint = "https://contosobase.azurecr.io"
+    with DefaultAzureCredential() as credential, ContainerRegistryClient(endpoint, credential) as client:
+        yield client
+
+
+def run_import(arm: ContainerRegistryManagementClient, source: m.ImportSource, *tags: str, force: bool = False) -> None:
+    body = m.ImportImageParameters(source=source, target_tags=list(tags), mode="Force" if force else "NoForce")
+    arm.registries.begin_import_image(GROUP, "contosobase", body).result()
+
+
+def from_public(arm: ContainerRegistryManagementClient, image: str) -> m.ImportSource:
+    return m.ImportSource(source_image=image, resource_id=arm.registries.get(GROUP, "publicregistry").id)
+
+
+def push(live: LiveGateway, registries: Registries, registry: str, repository: str, tag: str, text: str) -> str:
+    record = registries.find(registry)
+    assert record
+    return live.run(registries.push_image(record, repository, tag, two_platforms(text)))
+
+
+def test_an_import_by_digest_keeps_the_index_and_all_its_platforms(
+    live: LiveGateway, registries: Registries, arm: ContainerRegistryManagementClient, base: ContainerRegistryClient
+) -> None:
+    digest = push(live, registries, "publicregistry", "node", "15-alpine", "fifteen")
+    push(live, registries, "publicregistry", "node", "15-alpine", "moved since")
+    run_import(arm, from_public(arm, f"node@{digest}"), "node:15-alpine-ca4", "mirror/node:15-alpine")
+    for repository, tag in (("node", "15-alpine-ca4"), ("mirror/node", "15-alpine")):
+        assert base.get_tag_properties(repository, tag).digest == digest
+        found = {manifest.architecture for manifest in base.list_manifest_properties(repository)}
+        assert found == {"amd64", "arm64", None}
+
+
+def test_an_import_within_one_registry_moves_a_tag_to_a_digest(
+    live: LiveGateway, registries: Registries, arm: ContainerRegistryManagementClient, base: ContainerRegistryClient
+) -> None:
+    digest = push(live, registries, "contosobase", "node", "15-alpine-ca4", "fifteen")
+    push(live, registries, "contosobase", "node", "15-alpine", "fourteen")
+    source = m.ImportSource(source_image=f"node@{digest}", resource_id=arm.registries.get(GROUP, "contosobase").id)
+    run_import(arm, source, "node:15-alpine", "team/node:15-alpine", force=True)
+    assert base.get_tag_properties("node", "15-alpine").digest == digest
+    assert base.get_tag_properties("team/node", "15-alpine").digest == digest
+
+
+def test_an_existing_tag_refuses_an_import_before_anything_is_copied(
+    live: LiveGateway, registries: Registries, arm: ContainerRegistryManagementClient, base: ContainerRegistryClient
+) -> None:
+    kept = push(live, registries, "contosobase", "node", "15-alpine", "old")
+    push(live, registries, "publicregistry", "node", "15-alpine", "new")
+    source = from_public(arm, "node:15-alpine")
+    with pytest.raises(HttpResponseError, match="Tag node:15-alpine already exists in target registry") as caught:
+        run_import(arm, source, "fresh/node:1", "node:15-alpine")
+    assert caught.value.status_code == 409
+    assert caught.value.error and caught.value.error.code == "Conflict"
+    assert list(base.list_repository_names()) == ["node"]
+    assert base.get_tag_properties("node", "15-alpine").digest == kept
+    run_import(arm, source, "node:15-alpine", force=True)
+    assert base.get_tag_properties("node", "15-alpine").digest != kept
+
+
+def test_a_locked_tag_refuses_even_a_forced_import(
+    live: LiveGateway, registries: Registries, arm: ContainerRegistryManagementClient, base: ContainerRegistryClient
+) -> None:
+    kept = push(live, registries, "contosobase", "node", "15-alpine", "old")
+    push(live, registries, "publicregistry", "node", "15-alpine", "new")
+    base.update_tag_properties("node", "15-alpine", can_write=False)
+    with pytest.raises(HttpResponseError, match="REGISTRY_DISALLOWED_OPERATION"):
+        run_import(arm, from_public(arm, "node:15-alpine"), "node:15-alpine", force=True)
+    assert base.get_tag_properties("node", "15-alpine").digest == kept
+
+
+def test_docker_hub_is_a_source_without_a_login(
+    live: LiveGateway, registries: Registries, arm: ContainerRegistryManagementClient, base: ContainerRegistryClient
+) -> None:
+    digest = live.run(registries.seed_hub("library/node", "15-alpine", tiny_image()))
+    run_import(arm, m.ImportSource(registry_uri="docker.io", source_image="library/node:15-alpine"), "node:15-alpine")
+    assert base.get_tag_properties("node", "15-alpine").digest == digest
+
+
+def test_a_source_by_its_address_needs_credentials_that_may_pull(
+    live: LiveGateway, registries: Registries, arm: ContainerRegistryManagementClient, base: ContainerRegistryClient
+) -> None:
+    digest = push(live, registries, "publicregistry", "node", "15-alpine", "fifteen")
+    password = make_token(arm, "publicregistry", "gatekeeper", "_repositories_pull")
+
+    def source(*login: str) -> m.ImportSource:
+        credentials = m.ImportSourceCredentials(username=login[0], password=login[1]) if login else None
+        uri = "publicregistry.azurecr.io"
+        return m.ImportSource(registry_uri=uri, source_image="node:15-alpine", credentials=credentials)
+
+    for wrong in (source(), source("gatekeeper", "wrong")):
+        with pytest.raises(HttpResponseError, match="Authentication failed for the source image"):
+            run_import(arm, wrong, "node:15-alpine")
+    assert list(base.list_repository_names()) == []
+    run_import(arm, source("gatekeeper", password), "node:15-alpine")
+    assert base.get_tag_properties("node", "15-alpine").digest == digest
+
+
+def test_what_cannot_be_imported_says_why(
+    live: LiveGateway, registries: Registries, arm: ContainerRegistryManagementClient
+) -> None:
+    push(live, registries, "publicregistry", "node", "15-alpine", "fifteen")
+    for image in ("node:16", f"node@{ABSENT}", "nothing:1"):
+        with pytest.raises(HttpResponseError, match="was not found"):
+            run_import(arm, from_public(arm, image), "node:1")
+    unknown = m.ImportSource(registry_uri="quay.example", source_image="node:1")
+    with pytest.raises(HttpResponseError, match="does not answer for the source registry quay"):
+        run_import(arm, unknown, "node:1")
+    with pytest.raises(HttpResponseError, match="registryUri or its resourceId"):
+        run_import(arm, m.ImportSource(source_image="node:1"), "node:1")
+    with pytest.raises(HttpResponseError, match="INVALID"):
+        run_import(arm, from_public(arm, "node@sha256:abc"), "node:1")
+
+
+def test_an_untagged_import_copies_the_manifest_only(
+    live: LiveGateway, registries: Registries, arm: ContainerRegistryManagementClient, base: ContainerRegistryClient
+) -> None:
+    digest = push(live, registries, "publicregistry", "node", "15-alpine", "fifteen")
+    body = m.ImportImageParameters(
+        source=from_public(arm, "node:15-alpine"), untagged_target_repositories=["quarantine/node"]
+    )
+    arm.registries.begin_import_image(GROUP, "contosobase", body).result()
+    assert base.get_manifest_properties("quarantine/node", digest).tags == []
