@@ -21,7 +21,15 @@ from sandbox.web import Call, Fault, Surface, json_answer
 
 _PROVIDER, _KIND = "Microsoft.ManagedIdentity", "userAssignedIdentities"
 _TYPE = f"{_PROVIDER}/{_KIND}"
-_VERSIONS = ("2018-11-30", "2022-01-31-preview", "2023-01-31", "2023-07-31-preview", "2024-11-30", "2025-01-31-preview")
+_VERSIONS = (
+    "2018-11-30",
+    "2022-01-31-preview",
+    "2023-01-31",
+    "2023-07-31-preview",
+    "2024-11-30",
+    "2025-01-31-preview",
+    "2025-05-31-preview",
+)
 _GROUP = f"/subscriptions/{{subscription}}/resourceGroups/{{group}}/providers/{_TYPE}"
 
 

@@ -21,6 +21,7 @@ from sandbox.arm.query import only
 from sandbox.entra import VAULT_AUDIENCES, Issuer
 from sandbox.instance import TENANT
 from sandbox.keyvault.access import check_access
+from sandbox.keyvault.bodies import SetBody, UpdateBody
 from sandbox.keyvault.bundles import deleted_bundle, page, secret_bundle, secret_item
 from sandbox.keyvault.model import SecretVersion, Vault
 from sandbox.keyvault.records import VaultRecords
@@ -31,37 +32,6 @@ _VERSIONS = ("7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6", "2025-06-01-previe
 _CHALLENGE = f'Bearer authorization="https://login.microsoftonline.com/{TENANT}", resource="{VAULT_AUDIENCES[0]}"'
 _NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
 _VALUE_LIMIT_BYTES = 25_000
-
-
-class _Attributes(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_only=True):
-    enabled: bool | None = None
-    nbf: int | None = None
-    exp: int | None = None
-    created: int | None = None
-    updated: int | None = None
-    recovery_level: str | None = None
-    recoverable_days: int | None = None
-
-
-class _UpdateBody(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_only=True):
-    content_type: str | None = None
-    tags: dict[str, str] | None = None
-    attributes: _Attributes = msgspec.field(default_factory=_Attributes)
-
-    def changes(self) -> dict[str, Any]:
-        """What is asked for, by the names of `SecretVersion`."""
-        asked = {
-            "content_type": self.content_type,
-            "tags": self.tags,
-            "enabled": self.attributes.enabled,
-            "not_before": self.attributes.nbf,
-            "expires": self.attributes.exp,
-        }
-        return {name: value for name, value in asked.items() if value is not None}
-
-
-class _SetBody(_UpdateBody, kw_only=True):
-    value: str
 
 
 class SecretOperations:
@@ -133,7 +103,7 @@ class SecretOperations:
 
     async def _set(self, call: Call) -> web.StreamResponse:
         """Set a secret: adds a version."""
-        vault, body = self._enter(call, "set"), await call.body(_SetBody)
+        vault, body = self._enter(call, "set"), await call.body(SetBody)
         version = self.set(vault, call.params["name"], body.value, body.changes())
         return json_answer(secret_bundle(vault, call.params["name"], version))
 
@@ -145,7 +115,7 @@ class SecretOperations:
 
     async def _update(self, call: Call) -> web.StreamResponse:
         """Change a version's attributes, content type or tags."""
-        vault, name, body = self._enter(call, "set"), call.params["name"], await call.body(_UpdateBody)
+        vault, name, body = self._enter(call, "set"), call.params["name"], await call.body(UpdateBody)
         old = self._store.version(vault.name, name, call.params.get("version", ""))
         changed = msgspec.structs.replace(old, updated=int(time.time()), **body.changes())
         return json_answer(secret_item(vault, name, self._store.replace(vault.name, name, changed), versioned=True))

@@ -77,6 +77,14 @@ class VaultRecords:
         """Soft-delete a vault; its secrets stay with it."""
         self.put(msgspec.structs.replace(vault, deleted_at=int(time.time())))
 
+    def recover(self, name: str) -> Vault:
+        """Bring a soft-deleted vault back.
+
+        Raises:
+            Fault: 404 DeletedVaultNotFound.
+        """
+        return self.put(msgspec.structs.replace(self.deleted(name), deleted_at=None))
+
     def purge(self, name: str) -> None:
         """Forget a soft-deleted vault for good.
 

@@ -9,7 +9,8 @@ from sandbox.entra import Issuer
 from sandbox.instance import LOCATION, Instance
 from sandbox.keyvault.access import check_access, creator_policy
 from sandbox.keyvault.data_plane import SecretOperations
-from sandbox.keyvault.management import VaultManagement, answer
+from sandbox.keyvault.documents import vault_answer
+from sandbox.keyvault.management import VaultManagement
 from sandbox.keyvault.model import Vault, VaultProperties
 from sandbox.keyvault.records import VAULT_TYPE, VaultRecords, vault_id
 from sandbox.keyvault.secrets import SecretStore
@@ -30,7 +31,7 @@ class Vaults:
         self._vaults = VaultRecords(folder / "vaults.json")
         self._secrets = SecretStore(folder / "secrets.json")
         self._operations = SecretOperations(self._vaults, self._secrets)
-        index.register(VAULT_TYPE, lambda: [answer(vault) for vault in self._vaults.all()])
+        index.register(VAULT_TYPE, lambda: [vault_answer(vault) for vault in self._vaults.all()])
 
     def mount(self, arm: Surface) -> None:
         """Add the management operations to the ARM surface."""
