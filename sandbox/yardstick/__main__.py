@@ -1,0 +1,66 @@
+"""`python -m sandbox.yardstick`: play the article with the real `az` against a running sandbox."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from sandbox.yardstick.azure_cli import VERSION, AzureCli, install
+from sandbox.yardstick.measure import header, play, row
+from sandbox.yardstick.walkthrough import Walkthrough, load_walkthrough
+
+_ARTICLE = Path(__file__).with_name("article.toml")
+_CLI_FOLDER = Path(__file__).parents[2] / ".tools" / "azure-cli"
+_LOOPBACK = re.compile(r"http://127\.0\.0\.1:\d+")
+
+
+def main() -> int:
+    """Install the CLI where needed, sign in, play the commands, print the table; 0 where all of them work."""
+    options = _options()
+    if install(_CLI_FOLDER):
+        print(f"Installed azure-cli {VERSION} into {_CLI_FOLDER}")
+    if options.install:
+        return 0
+    if not (_LOOPBACK.fullmatch(os.environ.get("HTTPS_PROXY", "")) and os.environ.get("IDENTITY_ENDPOINT")):
+        print('This is not the environment of a sandbox: eval "$(python -m sandbox env)" first.', file=sys.stderr)
+        return 2
+    walkthrough = load_walkthrough(options.commands)
+    chosen = dict(pair.split("=", 1) for pair in options.set)
+    with tempfile.TemporaryDirectory(prefix="yardstick-") as folder:
+        cli = AzureCli(_CLI_FOLDER, Path(folder), os.environ)
+        signed_in = cli.run(["login", "--identity"])
+        if signed_in.code:
+            print(f"az login --identity failed: {signed_in.errors}", file=sys.stderr)
+            return 2
+        return _measure(msgspec.structs.replace(walkthrough, variables={**walkthrough.variables, **chosen}), cli)
+
+
+def _measure(walkthrough: Walkthrough, cli: AzureCli) -> int:
+    print(header())
+    working = 0
+    for measured in play(walkthrough, cli):
+        print(row(measured), flush=True)
+        if measured.reason:
+            print(f"    {measured.reason}", flush=True)
+        working += measured.works
+    total = len(walkthrough.command)
+    print(f"\n{working} of {total} commands work")
+    return 0 if working == total else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sandbox.yardstick", description=__doc__)
+    parser.add_argument("--install", action="store_true", help="only install the Azure CLI")
+    parser.add_argument("--commands", type=Path, default=_ARTICLE, help="the list of commands (article.toml)")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another value of a variable")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
