@@ -1,0 +1,11 @@
+"""Basegate: the one FunctionApp, its blueprints in the order an event meets them."""
+
+from __future__ import annotations
+
+import azure.functions as func
+
+from functions import registry_events, steps
+
+app = func.FunctionApp()
+app.register_functions(registry_events.blueprint)
+app.register_functions(steps.blueprint)

@@ -1,0 +1,89 @@
+"""The Azure SDKs' errors, made into the gate's own in one place.
+
+What is said is the service's code and message, never a URL or a header: those may carry secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceNotFoundError,
+)
+
+from shared.domain.errors import BasegateError, Misconfigured, Rejected, Retry, Transitioning
+
+_MESSAGE_LIMIT = 300
+_PASSING = frozenset((408, 429, 500, 502, 503, 504))
+_RETRY_LIMIT_SECONDS = 300.0
+
+_REMEDIES = {
+    "TasksOperationsNotAllowed": "ACR Tasks are not allowed on this subscription (free credits): ask Azure support",
+    "AuthorizationFailed": "give the app's identity the role it needs there",
+    "Forbidden": "give the app's identity access there (role or network rule)",
+    "DENIED": "give the app's identity the registry role it needs",
+    "UNAUTHORIZED": "give the app's identity the registry role it needs",
+}
+
+
+@contextmanager
+def translated(doing: str, *, remedy: str = "") -> Iterator[None]:
+    """Raise the gate's errors for the SDKs' within the block.
+
+    Args:
+        doing: what is being done to what, the beginning of the sentence a reader gets.
+        remedy: what to do where access is refused.
+
+    Raises:
+        Retry: throttled, unavailable or unreachable.
+        Misconfigured: access is refused or the identity gives no token.
+        Transitioning: the container group is still changing.
+        Rejected: everything else.
+    """
+    try:
+        yield
+    except BasegateError:
+        raise
+    except HttpResponseError as error:
+        raise _from_response(error, doing, remedy) from error
+    except AzureError as error:
+        raise Retry(f"{doing}: {type(error).__name__}: {_cut(error.message)}") from error
+
+
+def is_missing(error: HttpResponseError) -> bool:
+    """Whether the service says that the thing is not there."""
+    return isinstance(error, ResourceNotFoundError) or error.status_code == 404
+
+
+def error_code(error: HttpResponseError) -> str:
+    """The service's own code for an error, "" where it gives none."""
+    model = getattr(error, "error", None)
+    return str(getattr(model, "code", "") or getattr(error, "error_code", "") or "")
+
+
+def _from_response(error: HttpResponseError, doing: str, remedy: str) -> BasegateError:
+    code, status = error_code(error), error.status_code or 0
+    said = f"{doing}: {status or type(error).__name__} {code} {_cut(error.message)}".strip()
+    if "transitioning" in error.message.lower():
+        return Transitioning(said)
+    if status in _PASSING:
+        return Retry(said, _retry_after(error))
+    advice = remedy or _REMEDIES.get(code, "")
+    if status in (401, 403) or code in _REMEDIES or isinstance(error, ClientAuthenticationError):
+        return Misconfigured(f"{said}. To mend it: {advice or _REMEDIES['AuthorizationFailed']}")
+    return Rejected(said)
+
+
+def _retry_after(error: HttpResponseError) -> float:
+    headers = getattr(error.response, "headers", None) or {}
+    value = str(headers.get("Retry-After", ""))
+    return min(_RETRY_LIMIT_SECONDS, float(value)) if value.isdecimal() else 5.0
+
+
+def _cut(message: str) -> str:
+    first = message.strip().split("\n")[0]
+    return first[:_MESSAGE_LIMIT]

@@ -1,0 +1,141 @@
+"""Azure Container Registry: tags and locks through its data plane, copies through its importImage operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from shared.adapters.azure_errors import is_missing, translated
+from shared.adapters.azure_id import RegistryId
+from shared.adapters.secrets_keyvault import VaultCredentials
+from shared.domain.errors import Rejected
+from shared.domain.image import Digest, ImageRef, parse_digest
+from shared.domain.policy import RegistryRule
+from shared.ports import CopyState, CopyStatus
+
+if TYPE_CHECKING:
+    from azure.containerregistry import ContainerRegistryClient
+    from azure.core.credentials import TokenCredential
+    from azure.mgmt.containerregistry import ContainerRegistryManagementClient
+    from azure.mgmt.containerregistry.models import ImportSource
+
+_PULL_ROLE = "give the app AcrPull (Container Registry Repository Reader) on the registry"
+_PUSH_ROLE = "give the app AcrPush and the right to change tag metadata (Repository Writer) on the registry"
+_IMPORT_ROLE = "give the app Container Registry Data Importer and Data Reader on the registry"
+_RUNNING = 202
+_REFUSED = frozenset((400, 404, 409, 410, 422))
+
+
+class AcrRegistry:
+    """Implements the port `Registry`. Clients are made once a registry, on first use."""
+
+    def __init__(self, credential: Callable[[], TokenCredential], secrets: VaultCredentials) -> None:
+        self._credential, self._secrets = credential, secrets
+        self._data = lru_cache(maxsize=None)(self._make_data_client)
+        self._management = lru_cache(maxsize=None)(self._make_management_client)
+
+    def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
+        """The digest a tag points at now, or None where there is no such tag."""
+        from azure.core.exceptions import HttpResponseError
+
+        with translated(f"reading {registry.login_server}/{repository}:{tag}", remedy=_PULL_ROLE):
+            try:
+                properties = self._data(registry.login_server).get_tag_properties(repository, tag)
+            except HttpResponseError as error:
+                if is_missing(error):
+                    return None
+                raise
+        return parse_digest(properties.digest, f"digest of {repository}:{tag}")
+
+    def start_copy(self, source: ImageRef, source_rule: RegistryRule, target: RegistryRule, name: str) -> str:
+        """Begin importImage by digest, never overwriting a tag; returns the URL to ask about it.
+
+        Source: https://learn.microsoft.com/rest/api/containerregistry/registries/import-image
+        """
+        from azure.mgmt.containerregistry.models import ImportImageParameters
+
+        place = RegistryId.of(target)
+        parameters = ImportImageParameters(
+            source=self._import_source(source, source_rule), target_tags=[name], mode="NoForce"
+        )
+        with translated(f"copying {source} to {target.login_server}/{name}", remedy=_IMPORT_ROLE):
+            poller = self._management(place.subscription).registries.begin_import_image(
+                place.group, place.name, parameters, polling=False, cls=_location
+            )
+            return str(poller.result())
+
+    def copy_status(self, target: RegistryRule, operation: str) -> CopyStatus:
+        """How an import stands: ARM answers 202 while it runs, then its outcome."""
+        from azure.core.rest import HttpRequest
+
+        if not operation:
+            return CopyStatus(CopyState.SUCCEEDED)
+        place = RegistryId.of(target)
+        with translated(f"asking {target.login_server} about a copy", remedy=_IMPORT_ROLE):
+            response = self._management(place.subscription).send_request(HttpRequest("GET", operation))
+            if response.status_code == _RUNNING:
+                return CopyStatus(CopyState.RUNNING)
+            if response.status_code in _REFUSED:
+                return CopyStatus(CopyState.FAILED, _refusal(response.json()))
+            response.raise_for_status()
+        return CopyStatus(CopyState.SUCCEEDED)
+
+    def lock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
+        """Lock a tag against writes and deletes, and its manifest against deletes only."""
+        client = self._data(registry.login_server)
+        with translated(f"locking {registry.login_server}/{repository}:{tag}", remedy=_PUSH_ROLE):
+            client.update_manifest_properties(repository, digest, can_delete=False)
+            client.update_tag_properties(repository, tag, can_write=False, can_delete=False)
+
+    def point(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
+        """Put the manifest of a digest under a tag, byte for byte.
+
+        Raises:
+            Rejected: the digest is not in the repository, or the tag is locked.
+        """
+        from azure.core.exceptions import HttpResponseError
+
+        client, name = self._data(registry.login_server), f"{registry.login_server}/{repository}:{tag}"
+        with translated(f"pointing {name} at {digest}", remedy=_PUSH_ROLE):
+            raw: list[bytes] = []
+            try:
+                found = client.get_manifest(
+                    repository, digest, raw_response_hook=lambda response: raw.append(response.http_response.body())
+                )
+            except HttpResponseError as error:
+                if is_missing(error):
+                    raise Rejected(f"{digest} is not in {registry.login_server}/{repository}") from error
+                raise
+            client.set_manifest(repository, BytesIO(raw[-1]), tag=tag, media_type=str(found.media_type))
+
+    def _import_source(self, source: ImageRef, rule: RegistryRule) -> ImportSource:
+        from azure.mgmt.containerregistry.models import ImportSource, ImportSourceCredentials
+
+        image = f"{source.repository}@{source.digest}"
+        if not rule.credentials:
+            return ImportSource(resource_id=rule.id, source_image=image)
+        user, password = self._secrets.of(rule)
+        credentials = ImportSourceCredentials(username=user, password=password)
+        return ImportSource(registry_uri=source.login_server, credentials=credentials, source_image=image)
+
+    def _make_data_client(self, login_server: str) -> ContainerRegistryClient:
+        from azure.containerregistry import ContainerRegistryClient
+
+        return ContainerRegistryClient(f"https://{login_server}", self._credential())
+
+    def _make_management_client(self, subscription: str) -> ContainerRegistryManagementClient:
+        from azure.mgmt.containerregistry import ContainerRegistryManagementClient
+
+        return ContainerRegistryManagementClient(self._credential(), subscription)
+
+
+def _location(response: Any, _body: object, _headers: object) -> str:
+    """Where ARM says to ask about an accepted operation."""
+    return str(response.http_response.headers.get("Location", ""))
+
+
+def _refusal(body: Any) -> str:
+    error = body.get("error", {}) if isinstance(body, dict) else {}
+    return f"{error.get('code', '')} {str(error.get('message', ''))[:300]}".strip()

@@ -1,0 +1,50 @@
+"""Registry credentials from Key Vault, read at use and never kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from shared.adapters.azure_errors import translated
+from shared.domain.errors import Misconfigured
+from shared.domain.policy import RegistryRule
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+    from azure.keyvault.secrets import SecretClient
+
+
+class VaultCredentials:
+    """The user and password of a registry: secrets `<stem>-user` and `<stem>-password`."""
+
+    def __init__(self, vault_url: str, credential: Callable[[], TokenCredential]) -> None:
+        self._url, self._credential = vault_url, credential
+
+    @cached_property
+    def _client(self) -> SecretClient:
+        from azure.keyvault.secrets import SecretClient
+
+        return SecretClient(self._url, self._credential())
+
+    def of(self, registry: RegistryRule) -> tuple[str, str]:
+        """User and password of a registry.
+
+        Raises:
+            Misconfigured: there is no vault, no such secret, or no access to it; names the secret.
+        """
+        if not self._url:
+            raise Misconfigured(f"registry {registry.name} names credentials, and BASEGATE_KEY_VAULT is not set")
+        return self._read(f"{registry.credentials}-user"), self._read(f"{registry.credentials}-password")
+
+    def _read(self, name: str) -> str:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        with translated(f"reading secret {name}", remedy="give the app Key Vault Secrets User on the vault"):
+            try:
+                value = self._client.get_secret(name).value
+            except ResourceNotFoundError as error:
+                raise Misconfigured(f"there is no secret {name} in {self._url}: create it") from error
+        if not value:
+            raise Misconfigured(f"the secret {name} in {self._url} is empty")
+        return value

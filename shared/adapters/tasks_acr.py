@@ -1,0 +1,138 @@
+"""ACR Tasks: runs are started, found, read and canceled through Azure Resource Manager."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from shared.adapters.azure_errors import is_missing, translated
+from shared.adapters.azure_id import RegistryId
+from shared.domain.errors import Misconfigured, Retry
+from shared.domain.policy import RegistryRule
+from shared.ports import Run, RunStatus
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+    from azure.mgmt.containerregistrytasks import ContainerRegistryTasksMgmtClient
+    from azure.mgmt.containerregistrytasks.models import Run as AzureRun
+
+_ROLE = "give the app Container Registry Tasks Contributor on the registry"
+_SKEW = timedelta(seconds=30)
+_LOOK_THROUGH_RUNS = 50
+_STATUSES = {"Succeeded": RunStatus.SUCCEEDED, "Failed": RunStatus.FAILED}
+_RUNNING = frozenset(("Queued", "Started", "Running"))
+
+
+class AcrTaskRunner:
+    """Implements the port `TaskRunner`.
+
+    A run is marked by its `updateTriggerToken`, which Azure keeps with the run: a run whose id was never
+    recorded is found by it.
+    """
+
+    def __init__(self, credential: Callable[[], TokenCredential]) -> None:
+        self._credential = credential
+        self._client = lru_cache(maxsize=None)(self._make_client)
+
+    def start(self, registry: RegistryRule, task: str, values: Mapping[str, str], token: str) -> str:
+        """Start a run of a task with values, marked with a token to find it by; returns its id."""
+        from azure.core.exceptions import HttpResponseError
+        from azure.mgmt.containerregistrytasks.models import OverrideTaskStepProperties, SetValue, TaskRunRequest
+
+        place = RegistryId.of(registry)
+        request = TaskRunRequest(
+            task_id=f"{registry.id}/tasks/{task}",
+            override_task_step_properties=OverrideTaskStepProperties(
+                values_property=[SetValue(name=name, value=value, is_secret=False) for name, value in values.items()],
+                update_trigger_token=_encoded(token),
+            ),
+        )
+        with translated(f"starting task {task} of {registry.login_server}", remedy=_ROLE):
+            try:
+                client = self._client(place.subscription)
+                run = client.registries.schedule_run(place.group, place.name, request)
+            except HttpResponseError as error:
+                if is_missing(error):
+                    problem = f"there is no task {task} in {registry.login_server}: create it, or mend the rule"
+                    raise Misconfigured(problem) from error
+                raise
+        return str(run.run_id)
+
+    def find(self, registry: RegistryRule, task: str, token: str, since: datetime) -> str | None:
+        """The id of the run that was marked with a token at or after `since`, or None."""
+        place, wanted = RegistryId.of(registry), _encoded(token)
+        with translated(f"listing the runs of task {task} of {registry.login_server}", remedy=_ROLE):
+            client = self._client(place.subscription)
+            runs = client.runs.list(place.group, place.name, filter=f"TaskName eq '{task}'", top=_LOOK_THROUGH_RUNS)
+            for run in runs:
+                if run.create_time is not None and run.create_time < since - _SKEW:
+                    return None
+                if run.update_trigger_token == wanted:
+                    return str(run.run_id)
+        return None
+
+    def get(self, registry: RegistryRule, run_id: str) -> Run | None:
+        """A run, or None where there is no such run."""
+        from azure.core.exceptions import HttpResponseError
+
+        place = RegistryId.of(registry)
+        with translated(f"reading run {run_id} of {registry.login_server}", remedy=_ROLE):
+            try:
+                return _run(self._client(place.subscription).runs.get(place.group, place.name, run_id))
+            except HttpResponseError as error:
+                if is_missing(error):
+                    return None
+                raise
+
+    def log(self, registry: RegistryRule, run_id: str, limit_bytes: int) -> str:
+        """The log of a run, its last `limit_bytes` at most."""
+        from azure.storage.blob import BlobClient
+
+        place = RegistryId.of(registry)
+        with translated(f"reading the log of run {run_id} of {registry.login_server}", remedy=_ROLE):
+            link = self._client(place.subscription).runs.get_log_sas_url(place.group, place.name, run_id).log_link
+            if not link:
+                raise Retry(f"run {run_id} of {registry.login_server} has no log yet")
+            with BlobClient.from_blob_url(link) as blob:  # the link is a secret: it is used and forgotten
+                size = blob.get_blob_properties().size
+                start = max(0, size - limit_bytes)
+                content = blob.download_blob(offset=start, length=size - start).readall() if size else b""
+        return content.decode(errors="replace")
+
+    def cancel(self, registry: RegistryRule, run_id: str) -> None:
+        """Ask a run to stop; one that has ended or is gone is left as it is."""
+        from azure.core.exceptions import HttpResponseError
+
+        place = RegistryId.of(registry)
+        with translated(f"canceling run {run_id} of {registry.login_server}", remedy=_ROLE):
+            try:
+                self._client(place.subscription).runs.cancel(place.group, place.name, run_id)
+            except HttpResponseError as error:
+                if error.status_code not in (404, 409):
+                    raise
+
+    def _make_client(self, subscription: str) -> ContainerRegistryTasksMgmtClient:
+        from azure.mgmt.containerregistrytasks import ContainerRegistryTasksMgmtClient
+
+        return ContainerRegistryTasksMgmtClient(self._credential(), subscription)
+
+
+def _encoded(token: str) -> str:
+    """The service takes this token base64-encoded."""
+    return base64.b64encode(token.encode()).decode()
+
+
+def _run(run: AzureRun) -> Run:
+    status = str(getattr(run.status, "value", run.status) or "")
+    known = RunStatus.RUNNING if status in _RUNNING else _STATUSES.get(status, RunStatus.BROKEN)
+    message = f": {run.run_error_message}" if run.run_error_message else ""
+    return Run(
+        run_id=str(run.run_id),
+        status=known,
+        detail=f"{status}{message}",
+        started_at=run.start_time or run.create_time,
+        finished_at=run.finish_time,
+    )

@@ -1,0 +1,105 @@
+"""From settings to adapters to workflows: the one place that knows both sides. Lazy: nothing happens at import."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
+
+from shared.adapters.announcer_eventgrid import EventGridAnnouncer, NullAnnouncer
+from shared.adapters.archive_blobs import BlobArchive
+from shared.adapters.clock_system import SystemClock
+from shared.adapters.containers_aci import AciContainerRunner
+from shared.adapters.ledger_tables import TableLedger
+from shared.adapters.probe_http import HttpProbe
+from shared.adapters.queue_storage import StorageWorkQueue
+from shared.adapters.registry_acr import AcrRegistry
+from shared.adapters.secrets_keyvault import VaultCredentials
+from shared.adapters.tasks_acr import AcrTaskRunner
+from shared.domain.errors import Misconfigured
+from shared.domain.policy import Policy
+from shared.gates import parse_gates
+from shared.ports import Announcer
+from shared.settings import APP_ROOT, Settings, read_settings
+from shared.workflow.admit import Admit
+from shared.workflow.advance import Advance
+from shared.workflow.services import Services
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+
+
+class Basegate:
+    """The app, put together. Adapters import their SDKs on first use, so the event path pays for tables only."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The rules.
+
+        Raises:
+            Misconfigured: the file is missing or has faults.
+        """
+        file = APP_ROOT / self.settings.gates
+        try:
+            return parse_gates(file.read_text(encoding="utf-8"), file.name)
+        except OSError as error:
+            problem = f"the rules {self.settings.gates} cannot be read ({error.strerror}): set BASEGATE_GATES"
+            raise Misconfigured(problem) from error
+
+    @cached_property
+    def services(self) -> Services:
+        """The ports, fulfilled."""
+        secrets = VaultCredentials(self.settings.key_vault, credential)
+        return Services(
+            policy=self.policy,
+            ledger=TableLedger(self._endpoint("table"), credential),
+            queue=StorageWorkQueue(self._endpoint("queue"), credential),
+            registry=AcrRegistry(credential, secrets),
+            tasks=AcrTaskRunner(credential),
+            containers=AciContainerRunner(credential, secrets),
+            probe=HttpProbe(),
+            archive=BlobArchive(self._endpoint("blob"), credential),
+            announcer=self._announcer(),
+            clock=SystemClock(),
+        )
+
+    @cached_property
+    def admit(self) -> Admit:
+        """Takes events in."""
+        return Admit(self.services)
+
+    @cached_property
+    def advance(self) -> Advance:
+        """Brings records forward."""
+        return Advance(self.services)
+
+    def _announcer(self) -> Announcer:
+        topic = self.settings.announce_topic
+        return EventGridAnnouncer(topic, credential) if topic else NullAnnouncer()
+
+    def _endpoint(self, service: str) -> str:
+        return f"https://{self.settings.storage_account}.{service}.{self.settings.storage_suffix}"
+
+
+@lru_cache(maxsize=1)
+def credential() -> TokenCredential:
+    """The app's identity, made on first use and shared by every client of this process."""
+    from azure.identity import DefaultAzureCredential
+
+    return DefaultAzureCredential()
+
+
+@lru_cache(maxsize=1)
+def basegate() -> Basegate:
+    """The app of this process.
+
+    Raises:
+        Misconfigured: the settings are not right; nothing is kept, so the next call reads them again.
+    """
+    from shared.telemetry import configure_telemetry
+
+    settings = read_settings()
+    configure_telemetry(settings)
+    return Basegate(settings)

@@ -1,0 +1,195 @@
+"""gates.yaml -> the policy. Every fault is reported at once, each with its line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import msgspec
+
+from shared.domain.errors import Misconfigured
+from shared.domain.policy import (
+    App,
+    BaseRule,
+    BuildRule,
+    DeployRule,
+    Gate,
+    HealthRule,
+    Policy,
+    PromoteBy,
+    PromotionRule,
+    RegistryRule,
+    Source,
+    TaskCheck,
+)
+from shared.faults import find_faults
+from shared.gates_document import AppDocument, DeployDocument, GateDocument, GatesDocument, RegistryDocument
+from shared.yaml_places import Path, YamlFault, load_with_places
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+class GatesFault(msgspec.Struct, frozen=True):
+    """One fault of gates.yaml: line and column from 1, the path of keys, and what is wrong."""
+
+    line: int
+    column: int
+    path: str
+    problem: str
+
+    def __str__(self) -> str:
+        where = f"{self.path}: " if self.path else ""
+        return f"line {self.line}, column {self.column}: {where}{self.problem}"
+
+
+class InvalidGates(Misconfigured):
+    """gates.yaml has faults; `faults` are all of them, in the order of their lines."""
+
+    def __init__(self, name: str, faults: list[GatesFault]) -> None:
+        self.faults = sorted(faults, key=lambda fault: (fault.line, fault.column))
+        lines = "\n".join(f"  {fault}" for fault in self.faults)
+        super().__init__(f"{name} has {len(faults)} fault{'s' if len(faults) > 1 else ''}:\n{lines}")
+
+
+def parse_gates(text: str, name: str = "gates.yaml") -> Policy:
+    """The policy that a gates.yaml describes.
+
+    Raises:
+        InvalidGates: it is no YAML, does not fit its types, or its parts do not fit each other.
+    """
+    try:
+        value, places = load_with_places(text)
+    except YamlFault as error:
+        raise InvalidGates(name, [GatesFault(error.line, error.column, "", error.problem)]) from error
+    found = list(find_faults(value, GatesDocument))
+    if not found:
+        document = msgspec.convert(value, GatesDocument)
+        found = list(_misfits(document))
+        if not found:
+            return _policy(document)
+    raise InvalidGates(name, [_placed(path, problem, places) for path, problem in found])
+
+
+def _placed(path: Path, problem: str, places: dict[Path, tuple[int, int]]) -> GatesFault:
+    known = path
+    while known not in places:
+        known = known[:-1]
+    line, column = places[known]
+    return GatesFault(line, column, ".".join(str(part) for part in path), problem)
+
+
+def _misfits(document: GatesDocument) -> Iterator[tuple[Path, str]]:
+    """Where parts that are right by themselves do not fit each other."""
+    for name, gate in document.gates.items():
+        yield from _gate_misfits(document, ("gates", name), gate)
+    for name, app in document.apps.items():
+        yield from _app_misfits(document, ("apps", name), app)
+    groups = Counter(
+        (app.deploy.resource_group, app.deploy.aci) for app in document.apps.values() if app.deploy is not None
+    )
+    for name, app in document.apps.items():
+        if app.deploy and groups[(app.deploy.resource_group, app.deploy.aci)] > 1:
+            yield ("apps", name, "deploy", "aci"), f"another app deploys to {app.deploy.aci} too"
+
+
+def _gate_misfits(document: GatesDocument, path: Path, gate: GateDocument) -> Iterator[tuple[Path, str]]:
+    yield from _unknown_registry(document, (*path, "source", "registry"), gate.source.registry)
+    yield from _unknown_registry(document, (*path, "promote", "registry"), gate.promote.registry)
+    for index, check in enumerate(gate.checks):
+        yield from _unknown_registry(document, (*path, "checks", index, "task", "registry"), check.task.registry)
+    if "{run}" not in gate.promote.unique:
+        yield (*path, "promote", "unique"), "must contain {run}: only that makes the tag unique"
+    source = (gate.source.registry, gate.source.repository)
+    if source == (gate.promote.registry, gate.promote.repository):
+        yield (*path, "promote"), "promotes into its own source: every promotion would be a new candidate"
+
+
+def _app_misfits(document: GatesDocument, path: Path, app: AppDocument) -> Iterator[tuple[Path, str]]:
+    yield from _unknown_registry(document, (*path, "build", "registry"), app.build.registry)
+    if "{run}" not in app.build.image or ":" not in app.build.image:
+        yield (*path, "build", "image"), "must be repository:tag with {run} in the tag: deployed tags must be unique"
+    if app.base.gate not in document.gates:
+        yield (*path, "base", "gate"), f"there is no gate {app.base.gate!r} (known: {', '.join(document.gates)})"
+    elif not _gate("", document.gates[app.base.gate]).takes(app.base.tag):
+        yield (*path, "base", "tag"), f"gate {app.base.gate} takes no tag {app.base.tag!r}"
+
+
+def _unknown_registry(document: GatesDocument, path: Path, name: str) -> Iterator[tuple[Path, str]]:
+    if name not in document.registries:
+        yield path, f"there is no registry {name!r} (known: {', '.join(document.registries)})"
+
+
+def _policy(document: GatesDocument) -> Policy:
+    registries = {name: _registry(name, entry) for name, entry in document.registries.items()}
+    return Policy(
+        registries=registries,
+        gates={name: _gate(name, entry) for name, entry in document.gates.items()},
+        apps={name: _app(name, entry, registries) for name, entry in document.apps.items()},
+    )
+
+
+def _registry(name: str, entry: RegistryDocument) -> RegistryRule:
+    server = entry.server or f"{entry.id.rpartition('/')[2].lower()}.azurecr.io"
+    return RegistryRule(name=name, id=entry.id, login_server=server, credentials=entry.credentials or "")
+
+
+def _gate(name: str, entry: GateDocument) -> Gate:
+    return Gate(
+        name=name,
+        source=Source(
+            registry=entry.source.registry, repository=entry.source.repository, tags=tuple(entry.source.tags)
+        ),
+        checks=tuple(
+            TaskCheck(
+                registry=check.task.registry,
+                task=check.task.task,
+                timeout_seconds=_seconds(check.task.timeout),
+                values=check.task.values,
+            )
+            for check in entry.checks
+        ),
+        promote=PromotionRule(
+            registry=entry.promote.registry,
+            repository=entry.promote.repository,
+            unique=entry.promote.unique,
+            lock=entry.promote.lock,
+            by=PromoteBy(entry.promote.by),
+        ),
+    )
+
+
+def _app(name: str, entry: AppDocument, registries: dict[str, RegistryRule]) -> App:
+    subscription = registries[entry.build.registry].id.split("/")[2]
+    return App(
+        name=name,
+        base=BaseRule(gate=entry.base.gate, tag=entry.base.tag),
+        build=BuildRule(
+            registry=entry.build.registry,
+            task=entry.build.task,
+            image=entry.build.image,
+            timeout_seconds=_seconds(entry.build.timeout),
+            values=entry.build.values,
+        ),
+        deploy=_deploy(entry.deploy, subscription) if entry.deploy else None,
+    )
+
+
+def _deploy(entry: DeployDocument, subscription: str) -> DeployRule:
+    return DeployRule(
+        container_group=entry.aci,
+        resource_group=entry.resource_group,
+        subscription=entry.subscription or subscription,
+        location=entry.location,
+        port=entry.port,
+        cpu=entry.cpu,
+        memory_gb=entry.memory_gb,
+        environment=entry.environment,
+        dns_label=entry.dns_label,
+        identity=entry.identity,
+        restart_policy=entry.restart,
+        health=HealthRule(path=entry.health.path, within_seconds=_seconds(entry.health.within)),
+    )
+
+
+def _seconds(duration: str) -> int:
+    return int(duration[:-1]) * _SECONDS[duration[-1]]

@@ -1,0 +1,37 @@
+"""OpenTelemetry, switched on by a setting; off, it costs nothing: no SDK is imported."""
+
+from __future__ import annotations
+
+from shared.settings import Settings
+
+
+def configure_telemetry(settings: Settings) -> None:
+    """Send logs and traces where the settings say.
+
+    `azure` needs APPLICATIONINSIGHTS_CONNECTION_STRING, `otlp` the standard OTEL_EXPORTER_OTLP_* variables.
+    """
+    if settings.telemetry == "azure":
+        from azure.monitor.opentelemetry import configure_azure_monitor
+
+        configure_azure_monitor(logger_name="shared")
+    elif settings.telemetry == "otlp":
+        _configure_otlp()
+
+
+def _configure_otlp() -> None:
+    import logging
+
+    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
+    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.trace import set_tracer_provider
+
+    traces = TracerProvider()
+    traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    set_tracer_provider(traces)
+    logs = LoggerProvider()
+    logs.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter()))
+    logging.getLogger("shared").addHandler(LoggingHandler(logger_provider=logs))
