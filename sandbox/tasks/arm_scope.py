@@ -1,0 +1,39 @@
+"""Where the operations of ACR Tasks hang, and the registry that a request is about."""
+
+from __future__ import annotations
+
+from sandbox.arm.surface import ResourceId
+from sandbox.tasks.ports import Registries, Registry
+from sandbox.web import Call, Fault
+
+REGISTRY = (
+    "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.ContainerRegistry/registries/{registry}"
+)
+# What azure-mgmt-containerregistrytasks 1.0 and `az` 2.91 send, and what registry 14 and older `az` do.
+VERSIONS = ("2025-03-01-preview", "2019-06-01-preview", "2019-04-01", "2018-09-01")
+
+
+def registry_of(call: Call, registries: Registries) -> Registry:
+    """The registry in a request's path.
+
+    Raises:
+        Fault: 404 ResourceNotFound where its group has none of that name.
+    """
+    name, group = call.params["registry"], call.params["group"]
+    registry = registries.find(name)
+    if registry is None or ResourceId.parse(registry.id).group.lower() != group.lower():
+        message = f"The resource 'Microsoft.ContainerRegistry/registries/{name}' under '{group}' was not found."
+        raise Fault(404, "ResourceNotFound", message)
+    return registry
+
+
+def refuse_pool(agent_pool: str | None, log_template: str | None) -> None:
+    """Refuse what the sandbox does not have.
+
+    Raises:
+        Fault: 400 that names it.
+    """
+    if agent_pool:
+        raise Fault(400, "AgentPoolNotFound", f"The sandbox has no agent pools, so no '{agent_pool}'.")
+    if log_template:
+        raise Fault(400, "NotInSandbox", "The sandbox writes no log artifacts: 'logTemplate' must be empty.")

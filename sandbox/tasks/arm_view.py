@@ -1,0 +1,82 @@
+"""A task as ARM shows it, with its secrets or without."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from sandbox.tasks.records import TaskRecord
+from sandbox.tasks.requests import (
+    DEFAULT_TIMEOUT_SECONDS,
+    Credentials,
+    DockerStep,
+    Step,
+    TaskProperties,
+    Triggers,
+)
+
+
+def task_answer(task: TaskRecord, *, secrets: bool = False) -> dict[str, Any]:
+    """The ARM resource.
+
+    As in Azure, only `listDetails` gives secrets back. Elsewhere secret values and arguments, access tokens, the
+    update endpoint and what is in the credentials are left out; a custom registry shows by its name alone.
+    """
+    properties = replace(
+        task.properties if secrets else _without_secrets(task.properties),
+        provisioning_state="Succeeded",
+        creation_date=task.created,
+        status=task.properties.status or "Enabled",
+        timeout=task.properties.timeout or DEFAULT_TIMEOUT_SECONDS,
+        is_system_task=False,
+    )
+    if properties.step is not None:
+        properties = replace(
+            properties, step=replace(properties.step, base_image_dependencies=task.base_images or None)
+        )
+    answer = {
+        "id": task.id,
+        "name": task.name,
+        "type": "Microsoft.ContainerRegistry/registries/tasks",
+        "location": task.location,
+        "tags": task.tags or {},
+        "identity": task.identity,
+        "properties": properties,
+    }
+    return {name: value for name, value in answer.items() if value is not None}
+
+
+def _without_secrets(properties: TaskProperties) -> TaskProperties:
+    return replace(
+        properties,
+        step=properties.step and _plain_step(properties.step),
+        trigger=properties.trigger and _plain_triggers(properties.trigger),
+        credentials=properties.credentials and _plain_credentials(properties.credentials),
+    )
+
+
+def _plain_step(step: Step) -> Step:
+    if isinstance(step, DockerStep):
+        arguments = [item for item in step.arguments or () if not item.is_secret]
+        return replace(step, arguments=arguments or None, context_access_token=None)
+    values = [item for item in step.values or () if not item.is_secret]
+    return replace(step, values=values or None, context_access_token=None)
+
+
+def _plain_triggers(triggers: Triggers) -> Triggers:
+    sources = [
+        replace(trigger, source_repository=replace(trigger.source_repository, source_control_auth_properties=None))
+        for trigger in triggers.source_triggers or ()
+    ]
+    base = triggers.base_image_trigger
+    return replace(
+        triggers,
+        source_triggers=sources or None,
+        base_image_trigger=base and replace(base, update_trigger_endpoint=None),
+    )
+
+
+def _plain_credentials(credentials: Credentials) -> Credentials:
+    registries = credentials.custom_registries
+    return replace(credentials, custom_registries=registries and dict.fromkeys(registries))

@@ -1,0 +1,180 @@
+"""What is remembered of tasks and runs, and how ARM is told of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from sandbox.tasks.requests import (
+    AgentConfiguration,
+    BaseImageDependency,
+    Body,
+    Credentials,
+    Identity,
+    Platform,
+    Step,
+    TaskProperties,
+)
+
+RunType = Literal["QuickRun", "QuickBuild", "AutoRun", "AutoBuild"]
+TERMINAL = frozenset(("Succeeded", "Failed", "Canceled", "Error", "Timeout"))
+_PROVISIONING = {"Succeeded": "Succeeded", "Canceled": "Canceled"}
+
+
+def timestamp(moment: datetime) -> str:
+    """A moment as Azure writes it: ISO 8601, UTC, with a Z."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A task. `registry` is the registry's name; `base_images` are known once a run has succeeded."""
+
+    id: str
+    name: str
+    registry: str
+    location: str
+    created: str
+    properties: TaskProperties
+    tags: dict[str, str] | None = None
+    identity: Identity | None = None
+    base_images: list[BaseImageDependency] = []
+
+    @property
+    def key(self) -> str:
+        """Its key in a collection."""
+        return f"{self.registry}/{self.name}"
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it may run."""
+        return self.properties.status != "Disabled"
+
+
+class ImageDescriptor(Body):
+    """An image in a registry."""
+
+    registry: str
+    repository: str
+    tag: str | None = None
+    digest: str | None = None
+
+
+class SourceTriggerDescriptor(Body):
+    """The commit that started a run."""
+
+    id: str
+    event_type: str
+    commit_id: str
+    branch_name: str
+    repository_url: str
+    provider_type: str = "Github"
+
+
+class TimerTriggerDescriptor(Body):
+    """The timer, and its time, that started a run."""
+
+    timer_trigger_name: str
+    schedule_occurrence: str
+
+
+class ImageUpdateTrigger(Body):
+    """The images whose change started a run."""
+
+    id: str
+    timestamp: str
+    images: list[ImageDescriptor]
+
+
+class Cause(Body):
+    """What started a run; nothing of it where a person or a program did."""
+
+    source_trigger: SourceTriggerDescriptor | None = None
+    timer_trigger: TimerTriggerDescriptor | None = None
+    image_update_trigger: ImageUpdateTrigger | None = None
+
+    @property
+    def automatic(self) -> bool:
+        """Whether a trigger started the run."""
+        return bool(self.source_trigger or self.timer_trigger or self.image_update_trigger)
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run has to do: a step with its overrides applied, and with what rights.
+
+    It holds secrets, so it goes as soon as the run has ended.
+    """
+
+    step: Step
+    timeout: int
+    credentials: Credentials | None = None
+    identity: Identity | None = None
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A run. `number` counts the runs of its registry; `registry_id` is the registry's ARM id."""
+
+    id: str
+    number: int
+    registry: str
+    registry_id: str
+    login_server: str
+    status: str
+    type: RunType
+    created: str
+    updated: str
+    platform: Platform
+    agent: AgentConfiguration | None = None
+    task: str | None = None
+    cause: Cause = msgspec.field(default_factory=Cause)
+    work: Work | None = None
+    archived: bool = False
+    update_trigger_token: str | None = None
+    started: str | None = None
+    finished: str | None = None
+    error: str | None = None
+    custom_registries: list[str] = []
+    output_images: list[ImageDescriptor] = []
+
+    @property
+    def key(self) -> str:
+        """Its key in a collection."""
+        return f"{self.registry}/{self.id}"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.status in TERMINAL
+
+    def answer(self) -> dict[str, Any]:
+        """The ARM resource."""
+        return {
+            "type": "Microsoft.ContainerRegistry/registries/runs",
+            "id": f"{self.registry_id}/runs/{self.id}",
+            "name": self.id,
+            "properties": {name: value for name, value in self._properties().items() if value is not None},
+        }
+
+    def _properties(self) -> dict[str, Any]:
+        return {
+            "runId": self.id,
+            "status": self.status,
+            "lastUpdatedTime": self.updated,
+            "runType": self.type,
+            "createTime": self.created,
+            "startTime": self.started,
+            "finishTime": self.finished,
+            "outputImages": self.output_images or None,
+            "task": self.task,
+            "sourceTrigger": self.cause.source_trigger,
+            "timerTrigger": self.cause.timer_trigger,
+            "imageUpdateTrigger": self.cause.image_update_trigger,
+            "platform": self.platform,
+            "agentConfiguration": self.agent,
+            "customRegistries": self.custom_registries or None,
+            "runErrorMessage": self.error,
+            "updateTriggerToken": self.update_trigger_token,
+            "isArchiveEnabled": self.archived,
+            "provisioningState": _PROVISIONING.get(self.status, "Failed" if self.ended else "Creating"),
+        }

@@ -1,0 +1,226 @@
+"""A task as ARM clients write it: `Microsoft.ContainerRegistry/registries/tasks`.
+
+Every struct refuses a field it does not know. Fields that only the service sets are accepted, because clients send
+back what they read, and ignored.
+Source: https://learn.microsoft.com/rest/api/container-registry/tasks, api-version 2025-03-01-preview
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Switch = Literal["Enabled", "Disabled"]
+Timeout = Annotated[int, msgspec.Meta(ge=300, le=28800)]
+DEFAULT_TIMEOUT_SECONDS = 3600
+
+
+class Body(msgspec.Struct, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True):
+    """A JSON object of these APIs; nulls and absent fields are the same."""
+
+
+class NamedValue(Body):
+    """A value (`--set`) or a build argument (`--arg`)."""
+
+    name: str
+    value: str
+    is_secret: bool | None = None
+
+
+class BaseImageDependency(Body):
+    """An image that a task's last successful run built upon."""
+
+    type: Literal["BuildTime", "RunTime"]
+    registry: str
+    repository: str
+    tag: str | None = None
+    digest: str | None = None
+
+
+class FileTaskStep(Body, tag_field="type", tag="FileTask", kw_only=True):
+    """Run a task file that lies in the context."""
+
+    task_file_path: str
+    values_file_path: str | None = None
+    values: list[NamedValue] | None = None
+    context_path: str | None = None
+    context_access_token: str | None = None
+    base_image_dependencies: list[BaseImageDependency] | None = None
+
+
+class EncodedTaskStep(Body, tag_field="type", tag="EncodedTask", kw_only=True):
+    """Run a task file that is given here, in Base64."""
+
+    encoded_task_content: str
+    encoded_values_content: str | None = None
+    values: list[NamedValue] | None = None
+    context_path: str | None = None
+    context_access_token: str | None = None
+    base_image_dependencies: list[BaseImageDependency] | None = None
+
+
+class DockerStep(Body, tag_field="type", tag="Docker", kw_only=True):
+    """Build a Dockerfile of the context, and push the image."""
+
+    docker_file_path: str
+    image_names: list[str] | None = None
+    is_push_enabled: bool | None = None
+    no_cache: bool | None = None
+    target: str | None = None
+    arguments: list[NamedValue] | None = None
+    context_path: str | None = None
+    context_access_token: str | None = None
+    base_image_dependencies: list[BaseImageDependency] | None = None
+
+
+Step = FileTaskStep | EncodedTaskStep | DockerStep
+
+
+class Platform(Body):
+    """What a run runs on; only Linux on amd64 is to be had here."""
+
+    os: str
+    architecture: str | None = None
+    variant: str | None = None
+
+
+class AgentConfiguration(Body):
+    """How many processor cores a run gets (accepted, without effect)."""
+
+    cpu: int | None = None
+
+
+class TimerTrigger(Body):
+    """Run at the times of a five-field cron expression, in UTC."""
+
+    name: str
+    schedule: str
+    status: Switch | None = None
+
+
+class SourceControlAuth(Body):
+    """The token that ACR would make a webhook with; nothing asks for it here."""
+
+    token: str | None = None
+    token_type: str | None = None
+    refresh_token: str | None = None
+    scope: str | None = None
+    expires_in: int | None = None
+
+
+class SourceRepository(Body):
+    """The repository and branch that a source trigger watches."""
+
+    source_control_type: str
+    repository_url: str
+    branch: str | None = None
+    source_control_auth_properties: SourceControlAuth | None = None
+
+
+class SourceTrigger(Body):
+    """Run when a commit is pushed to a branch."""
+
+    name: str
+    source_repository: SourceRepository
+    source_trigger_events: list[Literal["commit", "pullrequest"]]
+    status: Switch | None = None
+
+
+class BaseImageTrigger(Body):
+    """Run when an image that the last successful run built upon changes (All), or the last stage's only (Runtime).
+
+    `update_trigger_endpoint` is kept and never called: what ACR sends to it is not published.
+    """
+
+    name: str
+    base_image_trigger_type: Literal["All", "Runtime"]
+    update_trigger_endpoint: str | None = None
+    update_trigger_payload_type: Literal["Default", "Token"] | None = None
+    status: Switch | None = None
+
+
+class Triggers(Body):
+    """What starts a task by itself."""
+
+    timer_triggers: list[TimerTrigger] | None = None
+    source_triggers: list[SourceTrigger] | None = None
+    base_image_trigger: BaseImageTrigger | None = None
+
+
+class SecretObject(Body):
+    """A secret: the value itself (Opaque), or the URL of a Key Vault secret (Vaultsecret)."""
+
+    value: str | None = None
+    type: Literal["Opaque", "Vaultsecret"] | None = None
+
+
+class CustomRegistry(Body):
+    """How to sign in to a registry other than the task's own.
+
+    `identity` is `[system]` (or `system`) or the client id of a user-assigned identity.
+    """
+
+    user_name: SecretObject | None = None
+    password: SecretObject | None = None
+    identity: str | None = None
+
+
+class SourceRegistry(Body):
+    """How to sign in to the task's own registry."""
+
+    identity: str | None = None
+    login_mode: Literal["None", "Default"] | None = None
+
+
+class Credentials(Body):
+    """The registries a run signs in to, by login server; a null takes an entry away."""
+
+    source_registry: SourceRegistry | None = None
+    custom_registries: dict[str, CustomRegistry | None] | None = None
+
+
+class TaskProperties(Body):
+    """The properties of a task."""
+
+    provisioning_state: str | None = None
+    creation_date: str | None = None
+    status: Switch | None = None
+    platform: Platform | None = None
+    agent_configuration: AgentConfiguration | None = None
+    agent_pool_name: str | None = None
+    timeout: Timeout | None = None
+    step: Step | None = None
+    trigger: Triggers | None = None
+    credentials: Credentials | None = None
+    log_template: str | None = None
+    is_system_task: bool | None = None
+
+
+class UserIdentity(Body):
+    """A user-assigned identity of a task."""
+
+    principal_id: str | None = None
+    client_id: str | None = None
+
+
+class Identity(Body):
+    """The managed identities of a task."""
+
+    type: Literal["SystemAssigned", "UserAssigned", "SystemAssigned, UserAssigned", "None"] | None = None
+    principal_id: str | None = None
+    tenant_id: str | None = None
+    user_assigned_identities: dict[str, UserIdentity | None] | None = None
+
+
+class TaskBody(Body):
+    """The body of `PUT …/tasks/{task}`."""
+
+    location: str
+    properties: TaskProperties
+    tags: dict[str, str] | None = None
+    identity: Identity | None = None
+    id: str | None = None
+    name: str | None = None
+    type: str | None = None
+    system_data: dict[str, str] | None = None

@@ -1,0 +1,107 @@
+"""The blobs of a registry's runs: logs that grow, and source code that clients upload.
+
+Clients get SAS URLs by real name, and the sandbox writes through the same URLs, so what a client reads is what any
+Azure client would.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+
+import aiohttp
+
+from sandbox.tasks.ports import Storage
+from sandbox.web import Fault
+
+_LINK_MINUTES = 75
+_SOURCE_LIMIT_BYTES = 512 * 1024 * 1024
+_CHUNK_BYTES = 256 * 1024
+_HEADERS = {"x-ms-version": "2021-12-02"}
+
+
+class Blobs:
+    """Reads and writes blobs by SAS.
+
+    Args:
+        storage: signs the URLs.
+        session: makes a client that reaches the sandbox by real names.
+    """
+
+    def __init__(self, storage: Storage, session: Callable[[], aiohttp.ClientSession]) -> None:
+        self._storage, self._new_session = storage, session
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        if self._session:
+            await self._session.close()
+            self._session = None
+
+    def link(self, registry: str, blob: str) -> str:
+        """A URL that reads one blob for 75 minutes."""
+        return self._url(registry, blob, "r")
+
+    def upload(self, registry: str) -> tuple[str, str]:
+        """Where a client may put its source code: the relative path, and the URL that writes it."""
+        path = f"source/{datetime.now(UTC):%Y%m%d%H%M}/{uuid.uuid4()}.tar.gz"
+        return path, self._url(registry, path, "cw")
+
+    async def prepare(self, registry: str) -> None:
+        """Make the registry's container unless it is there."""
+        await self._storage.create_container(_container(registry))
+
+    async def create_log(self, registry: str, blob: str) -> None:
+        """Make an empty blob that can be appended to."""
+        headers = {"x-ms-blob-type": "AppendBlob", "Content-Type": "text/plain; charset=utf-8"}
+        await self._put(self._url(registry, blob, "cw"), "", headers)
+
+    async def append(self, registry: str, blob: str, data: bytes) -> None:
+        """Append to a log, at most 4 MiB."""
+        await self._put(self._url(registry, blob, "aw"), "comp=appendblock", {}, data)
+
+    async def complete(self, registry: str, blob: str, result: str) -> None:
+        """Say in a log's metadata that it will not grow any more, and how the run ended."""
+        await self._put(self._url(registry, blob, "w"), "comp=metadata", {"x-ms-meta-Complete": result})
+
+    async def download(self, registry: str, blob: str, target: Path) -> None:
+        """Fetch an uploaded source into a file.
+
+        Raises:
+            Fault: 404 that names it where nothing was uploaded there, 413 where it is larger than 512 MiB.
+        """
+        async with self._client().get(self.link(registry, blob), headers=_HEADERS) as answer:
+            if answer.status != HTTPStatus.OK:
+                raise Fault(404, "BlobNotFound", f"No source code was uploaded to '{blob}' (HTTP {answer.status}).")
+            size = 0
+            with target.open("wb") as file:
+                async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+                    size += len(chunk)
+                    if size > _SOURCE_LIMIT_BYTES:
+                        raise Fault(413, "RequestBodyTooLarge", f"The source code in '{blob}' is above 512 MiB.")
+                    file.write(chunk)
+
+    def _url(self, registry: str, blob: str, permissions: str) -> str:
+        return self._storage.sas_url(_container(registry), blob, permissions=permissions, minutes=_LINK_MINUTES)
+
+    async def _put(self, url: str, query: str, headers: dict[str, str], data: bytes = b"") -> None:
+        full = f"{url}&{query}" if query else url
+        async with self._client().put(full, data=data, headers=_HEADERS | headers) as answer:
+            if answer.status >= HTTPStatus.BAD_REQUEST:
+                # The URL grants access and stays out of the message.
+                raise Fault(
+                    502, "StorageError", f"Storage refused {query or 'to create the blob'}: HTTP {answer.status}."
+                )
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = self._new_session()
+        return self._session
+
+
+def _container(registry: str) -> str:
+    return f"container-{hashlib.sha256(registry.lower().encode()).hexdigest()[:32]}"

@@ -1,0 +1,126 @@
+"""What starts tasks by itself: a commit, or a new version of an image they build upon."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+
+from msgspec.structs import replace
+
+from sandbox.git import GitContext, GitPush
+from sandbox.store import Collection
+from sandbox.tasks.outcome import ImageReference, RunOutcome, RunStatus
+from sandbox.tasks.ports import ImagePush, Registries
+from sandbox.tasks.records import (
+    Cause,
+    ImageDescriptor,
+    ImageUpdateTrigger,
+    RunRecord,
+    SourceTriggerDescriptor,
+    TaskRecord,
+    timestamp,
+)
+from sandbox.tasks.requests import BaseImageDependency, SourceTrigger
+
+Start = Callable[[TaskRecord, Cause], None]
+
+
+class CommitTriggers:
+    """Starts the tasks that watch a branch. `start` queues a run."""
+
+    def __init__(self, tasks: Collection[TaskRecord], start: Start) -> None:
+        self._tasks, self._start = tasks, start
+
+    async def on_commit(self, push: GitPush) -> None:
+        """A branch has a new head."""
+        for task in self._tasks.values():
+            triggers = (task.properties.trigger and task.properties.trigger.source_triggers) or ()
+            trigger = next((one for one in triggers if _watches(one, push)), None)
+            if trigger is not None and task.enabled:
+                descriptor = SourceTriggerDescriptor(
+                    id=str(uuid.uuid4()),
+                    event_type="commit",
+                    commit_id=push.commit,
+                    branch_name=push.branch,
+                    repository_url=trigger.source_repository.repository_url,
+                )
+                self._start(task, Cause(source_trigger=descriptor))
+
+
+class BaseImageTriggers:
+    """Starts the tasks whose base image has changed, and learns from successful runs which images those are."""
+
+    def __init__(self, tasks: Collection[TaskRecord], registries: Registries, start: Start) -> None:
+        self._tasks, self._registries, self._start = tasks, registries, start
+
+    async def on_push(self, push: ImagePush) -> None:
+        """A registry of the sandbox got an image. A push by digest, or of the digest already known, starts nothing."""
+        registry = self._registries.find(push.registry)
+        if push.action != "push" or push.tag is None or registry is None:
+            return
+        image = ImageDescriptor(
+            registry=registry.login_server, repository=push.repository, tag=push.tag, digest=push.digest
+        )
+        for task in self._tasks.values():
+            if _stands_on(task, image):
+                update = ImageUpdateTrigger(id=str(uuid.uuid4()), timestamp=timestamp(push.timestamp), images=[image])
+                # Known from now on: the same digest pushed twice starts one run.
+                images = [_at(known, image) for known in task.base_images]
+                task = self._tasks.put(task.key, replace(task, base_images=images))  # noqa: PLW2901
+                self._start(task, Cause(image_update_trigger=update))
+
+    def learn(self, run: RunRecord, outcome: RunOutcome) -> None:
+        """Remember what a task's run has built upon, if it has succeeded."""
+        task = self._tasks.get(f"{run.registry}/{run.task}") if run.task else None
+        if task is not None and outcome.status is RunStatus.SUCCEEDED:
+            images = list({_key(image): image for image in _dependencies(outcome)}.values())
+            self._tasks.put(task.key, replace(task, base_images=images))
+
+
+def _watches(trigger: SourceTrigger, push: GitPush) -> bool:
+    if trigger.status == "Disabled" or "commit" not in trigger.source_trigger_events:
+        return False
+    source = GitContext.parse(trigger.source_repository.repository_url)
+    if source is None or source.repository != push.repository:
+        return False
+    return push.branch == (trigger.source_repository.branch or source.ref or "main")
+
+
+def _stands_on(task: TaskRecord, image: ImageDescriptor) -> bool:
+    trigger = task.properties.trigger and task.properties.trigger.base_image_trigger
+    if not trigger or trigger.status == "Disabled" or not task.enabled:
+        return False
+    kinds = ("RunTime",) if trigger.base_image_trigger_type == "Runtime" else ("RunTime", "BuildTime")
+    return any(
+        known.type in kinds and _same_tag(known, image) and known.digest != image.digest for known in task.base_images
+    )
+
+
+def _same_tag(known: BaseImageDependency, image: ImageDescriptor) -> bool:
+    return (known.registry, known.repository, known.tag) == (image.registry, image.repository, image.tag)
+
+
+def _at(known: BaseImageDependency, image: ImageDescriptor) -> BaseImageDependency:
+    return replace(known, digest=image.digest) if _same_tag(known, image) else known
+
+
+def _dependencies(outcome: RunOutcome) -> Iterator[BaseImageDependency]:
+    for built in outcome.dependencies:
+        for image in built.buildtime:
+            yield _dependency("BuildTime", image)
+        if built.runtime is not None:
+            yield _dependency("RunTime", built.runtime)
+
+
+def _dependency(kind: str, image: ImageReference) -> BaseImageDependency:
+    return BaseImageDependency(
+        type="RunTime" if kind == "RunTime" else "BuildTime",
+        registry=image.registry,
+        repository=image.repository,
+        tag=image.tag or None,
+        digest=image.digest or None,
+    )
+
+
+def _key(image: BaseImageDependency) -> tuple[str, ...]:
+    return image.type, image.registry, image.repository, image.tag or ""
