@@ -21,6 +21,8 @@ from sandbox.web import Fault
 # The user name that says "the password is a refresh token"; `az acr login` leaves it with docker.
 REFRESH_TOKEN_USER = str(uuid.UUID(int=0))
 
+_MOST_LOGINS = 2000
+
 ANYONE = Principal("", ANONYMOUS_PULL, "anyone")
 
 
@@ -40,10 +42,15 @@ class Accounts:
         self._logins: dict[tuple[str, str], _Login] = {}
 
     def issue(self, registry: str, actor: str, repositories: Mapping[str, Sequence[str]] | None) -> tuple[str, str]:
-        """A user name and password for one registry, good until the sandbox stops; None is every repository."""
+        """A user name and password for one registry; None is every repository.
+
+        It is good until the sandbox stops; of very many the oldest are forgotten.
+        """
         user, password = f"login-{secrets.token_hex(4)}", secrets.token_urlsafe(32)
         principal = Principal(actor, Rights.of_repositories(repositories), f"login:{user}")
         self._logins[registry.lower(), user] = _Login(password, principal)
+        while len(self._logins) > _MOST_LOGINS:
+            del self._logins[next(iter(self._logins))]
         return user, password
 
     def authenticate(self, registry: str, user: str, password: str) -> Principal:

@@ -104,7 +104,8 @@ class MetadataApi:
         manifests = registry.layout.manifests(repository)
         manifests = [m for m in manifests if registry.locks.get(f"{repository}@{m.digest}").list_enabled]
         found, headers = page(call, _ordered(call, manifests), _name)
-        bodies = [manifest_body(registry, repository, manifest) for manifest in found]
+        tags = registry.layout.tags(repository)
+        bodies = [manifest_body(registry, repository, manifest, tags) for manifest in found]
         return json_answer({"registry": call.host, "imageName": repository, "manifests": bodies}, headers=headers)
 
     async def _get_manifest(self, call: Call) -> web.StreamResponse:
@@ -130,7 +131,7 @@ class MetadataApi:
 
     def _existing(self, call: Call, action: str) -> tuple[Registry, str, Principal]:
         registry, repository, caller = self._enter(call, action)
-        if not registry.layout.manifests(repository):
+        if not registry.layout.holds(repository):
             raise Fault(404, "NAME_UNKNOWN", f"repository name not known to registry: '{repository}'")
         return registry, repository, caller
 
@@ -157,7 +158,7 @@ class MetadataApi:
 
     @staticmethod
     def _manifest_answer(call: Call, registry: Registry, repository: str, manifest: Entry) -> web.Response:
-        body = manifest_body(registry, repository, manifest)
+        body = manifest_body(registry, repository, manifest, registry.layout.tags(repository))
         return json_answer({"registry": call.host, "imageName": repository, "manifest": body})
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from sandbox.registry.properties import identity_of, registry_body, with_properties
 from sandbox.registry.records import API_VERSIONS, PROVIDER, RegistryRecord, now
-from sandbox.registry.shapes import NameCheck, RegistryBody, RegistryChange, RegistryProperties
+from sandbox.registry.shapes import NameCheck, RegistryBody, RegistryChange
 from sandbox.store import Collection
 from sandbox.web import Call, Fault, Handler, Surface, json_answer
 
@@ -22,16 +23,8 @@ GROUP = "/subscriptions/{subscription}/resourceGroups/{group}/providers/" + PROV
 REGISTRY = GROUP + "/registries/{registry}"
 _SUBSCRIPTION = "/subscriptions/{subscription}/providers/" + PROVIDER
 
+CHILD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{4,49}")
 _NAME = re.compile(r"[A-Za-z0-9]{5,50}")
-_EFFECTIVE = ("admin_user_enabled", "anonymous_pull_enabled")
-_READ_ONLY = (
-    "creation_date",
-    "data_endpoint_host_names",
-    "login_server",
-    "private_endpoint_connections",
-    "provisioning_state",
-    "status",
-)
 
 
 class RegistryControl:
@@ -117,10 +110,10 @@ class RegistryControl:
             sku=body.sku.name,
             created=known.created if known else now(),
             tags=body.tags or {},
-            identity=_identity(body.identity),
+            identity=identity_of(body.identity),
             admin_passwords=known.admin_passwords if known else (secrets.token_urlsafe(39), secrets.token_urlsafe(39)),
         )
-        return await self._store(_with_properties(record, body.properties), 200 if known else 201)
+        return await self._store(with_properties(record, body.properties), 200 if known else 201)
 
     async def _patch(self, call: Call) -> web.StreamResponse:
         """Change a registry's settings."""
@@ -130,8 +123,8 @@ class RegistryControl:
         if change.tags is not None:
             record = msgspec.structs.replace(record, tags=change.tags)
         if change.identity is not None:
-            record = msgspec.structs.replace(record, identity=_identity(change.identity))
-        return await self._store(_with_properties(record, change.properties), 200)
+            record = msgspec.structs.replace(record, identity=identity_of(change.identity))
+        return await self._store(with_properties(record, change.properties), 200)
 
     async def _delete(self, call: Call) -> web.StreamResponse:
         """Delete a registry with its content, tokens and scope maps."""
@@ -164,49 +157,3 @@ class RegistryControl:
         if self._records.get(name):
             return "AlreadyExists", f"The registry {name} is already in use."
         return "", ""
-
-
-def registry_body(record: RegistryRecord) -> dict[str, Any]:
-    """A registry as ARM shows it."""
-    properties = {
-        "loginServer": record.login_server,
-        "creationDate": record.created,
-        "provisioningState": "Succeeded",
-        "adminUserEnabled": record.admin_user_enabled,
-        "anonymousPullEnabled": record.anonymous_pull_enabled,
-        "networkRuleSet": {"defaultAction": "Allow", "ipRules": []},
-        "policies": {},
-        "encryption": {"status": "disabled"},
-        "dataEndpointEnabled": False,
-        "dataEndpointHostNames": [],
-        "privateEndpointConnections": [],
-        "publicNetworkAccess": "Enabled",
-        "networkRuleBypassOptions": "AzureServices",
-        "zoneRedundancy": "Disabled",
-    }
-    body = {
-        "id": record.id,
-        "name": record.name,
-        "type": f"{PROVIDER}/registries",
-        "location": record.location,
-        "tags": record.tags,
-        "sku": {"name": record.sku, "tier": record.sku},
-        "properties": properties | record.settings,
-    }
-    return body | {"identity": record.identity} if record.identity else body
-
-
-def _with_properties(record: RegistryRecord, properties: RegistryProperties) -> RegistryRecord:
-    given = {k: v for k, v in msgspec.structs.asdict(properties).items() if v is not None and k not in _READ_ONLY}
-    effective = {name: given.pop(name) for name in _EFFECTIVE if name in given}
-    if effective.get("anonymous_pull_enabled") and record.sku == "Basic":
-        raise Fault(400, "InvalidParameter", "Anonymous pull needs the SKU Standard or Premium.")
-    names = {field.name: field.encode_name for field in msgspec.structs.fields(RegistryProperties)}
-    settings = record.settings | {names[name]: value for name, value in given.items()}
-    return msgspec.structs.replace(record, settings=settings, **effective)
-
-
-def _identity(asked: dict[str, Any] | None) -> dict[str, Any] | None:
-    if asked is None or str(asked.get("type", "None")) == "None":
-        return None
-    return asked

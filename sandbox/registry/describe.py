@@ -7,6 +7,7 @@ ManifestAttributesBase).
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -62,8 +63,11 @@ def tag_body(registry: Registry, repository: str, tag: Entry) -> dict[str, Any]:
     }
 
 
-def manifest_body(registry: Registry, repository: str, entry: Entry) -> dict[str, Any]:
-    """A manifest's attributes: platform and configuration of an image, references of an index."""
+def manifest_body(registry: Registry, repository: str, entry: Entry, tags: Sequence[Entry]) -> dict[str, Any]:
+    """A manifest's attributes: platform and configuration of an image, references of an index.
+
+    `tags` are all of the repository's.
+    """
     content = registry.layout.content(entry.digest)
     manifest = _decoded(content, _Manifest())
     body: dict[str, Any] = {
@@ -72,7 +76,7 @@ def manifest_body(registry: Registry, repository: str, entry: Entry) -> dict[str
         "createdTime": timestamp(entry.created),
         "lastUpdateTime": timestamp(entry.updated),
         "mediaType": registry.media_type(entry.digest),
-        "tags": [tag.name for tag in registry.layout.tags(repository) if tag.digest == entry.digest],
+        "tags": [tag.name for tag in tags if tag.digest == entry.digest],
         "changeableAttributes": registry.locks.get(f"{repository}@{entry.digest}"),
     }
     if manifest.config:

@@ -21,10 +21,11 @@ from aiohttp import web
 from yarl import URL
 
 from sandbox.forward import Backend
+from sandbox.web import Fault
 
 _READY_SECONDS = 15
 _STOP_SECONDS = 10
-_ANSWER_LIMIT_BYTES = 8 * 1024 * 1024
+_SILENCE_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,9 @@ class Distribution:
             )  # fmt: skip
         await self._wait_until_ready(self._process)
         connector = aiohttp.UnixConnector(str(self._socket), limit=0)
-        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        timeout = aiohttp.ClientTimeout(total=None, sock_read=_SILENCE_SECONDS)
+        cookies = aiohttp.DummyCookieJar()
+        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=cookies, timeout=timeout)
 
     async def stop(self) -> None:
         """End the process and give back its connections; its content stays."""
@@ -100,12 +103,19 @@ class Distribution:
         body: bytes | AsyncIterator[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """One request to the process; `target` is an encoded path with its query."""
+        """One request to the process; `target` is an encoded path with its query.
+
+        Raises:
+            Fault: 503 where the process is away.
+        """
         assert self._session, "the registry is not started"
         sent = {"Host": self._host, "X-Forwarded-Proto": "https"} | dict(headers or {})
         url = URL(f"http://registry{target}", encoded=True)
-        async with self._session.request(method, url, data=body, headers=sent, allow_redirects=False) as answer:
-            return Answer(answer.status, dict(answer.headers), await answer.content.read(_ANSWER_LIMIT_BYTES))
+        try:
+            async with self._session.request(method, url, data=body, headers=sent, allow_redirects=False) as answer:
+                return Answer(answer.status, dict(answer.headers), await answer.read())
+        except aiohttp.ClientConnectionError as error:
+            raise Fault(503, "UNAVAILABLE", f"The process behind {self._host} is away: {error}") from error
 
     def _configuration(self) -> dict[str, object]:
         return {

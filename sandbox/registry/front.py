@@ -6,6 +6,7 @@ Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from urllib.parse import parse_qsl, urlencode
 
@@ -20,6 +21,7 @@ from sandbox.registry.rights import CATALOG, Principal
 from sandbox.web import Call, Fault, Handler, Surface, json_answer
 
 _FORWARDED = {"X-Forwarded-Proto": "https"}
+_UPLOAD = re.compile(r"[0-9a-f-]{1,64}")
 _API = {"Docker-Distribution-Api-Version": "registry/2.0"}
 
 
@@ -64,7 +66,7 @@ class DistributionApi:
     async def _tags(self, call: Call) -> web.StreamResponse:
         """List the tags of a repository."""
         registry, repository, _ = self._enter(call, self._find(call.host).realm.listing)
-        if not registry.layout.manifests(repository):
+        if not registry.layout.holds(repository):
             raise Fault(404, "NAME_UNKNOWN", f"the repository '{repository}' does not exist")
         tags = [entry.name for entry in registry.layout.tags(repository)]
         names, headers = page(call, [t for t in tags if registry.locks.get(f"{repository}:{t}").list_enabled])
@@ -74,8 +76,9 @@ class DistributionApi:
         """Get a manifest by tag or digest."""
         registry, repository, _ = self._enter(call, "pull")
         reference = _reference(call)
-        separator = "@" if is_digest(reference) else ":"
-        registry.locks.require_read(repository, f"{repository}{separator}{reference}")
+        tag = None if is_digest(reference) else registry.layout.tag(repository, reference)
+        subjects = [f"{repository}:{tag.name}"] if tag else []
+        registry.locks.require_read(repository, f"{repository}@{tag.digest if tag else reference}", *subjects)
         return await self._forward(call, registry)
 
     async def _put_manifest(self, call: Call) -> web.StreamResponse:
@@ -102,18 +105,22 @@ class DistributionApi:
 
     async def _upload(self, call: Call) -> web.StreamResponse:
         """Continue, look at, finish or cancel a blob upload."""
+        if not _UPLOAD.fullmatch(call.params["upload"]):
+            raise Fault(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
         registry, _, _ = self._enter(call, "pull", "push")
         return await self._forward(call, registry)
 
     async def _get_blob(self, call: Call) -> web.StreamResponse:
         """Get a blob."""
         registry, repository, _ = self._enter(call, "pull")
+        digest_name(call.params["digest"])
         registry.locks.require_read(repository)
         return await self._forward(call, registry)
 
     async def _delete_blob(self, call: Call) -> web.StreamResponse:
         """Delete a blob."""
         registry, repository, _ = self._enter(call, "delete")
+        digest_name(call.params["digest"])
         registry.locks.require_delete(repository)
         return await self._forward(call, registry)
 

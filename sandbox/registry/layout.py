@@ -36,7 +36,12 @@ class Layout:
 
     def repositories(self) -> list[str]:
         """The repositories that hold a manifest, in lexical order."""
-        return sorted(name for name in self._walk() if self.manifests(name))
+        return sorted(name for name in self._walk() if self.holds(name))
+
+    def holds(self, repository: str) -> bool:
+        """Whether a repository is there, which it is while it holds a manifest."""
+        revisions = self._manifests(repository) / "revisions" / "sha256"
+        return any((revisions / name / "link").exists() for name in _names(revisions))
 
     def tags(self, repository: str) -> list[Entry]:
         """The tags of a repository, in lexical order."""

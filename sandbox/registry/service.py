@@ -19,7 +19,7 @@ from sandbox.instance import Instance
 from sandbox.registry.accounts import Accounts
 from sandbox.registry.acr_v1 import MetadataApi
 from sandbox.registry.auth import RegistryAuth
-from sandbox.registry.control import RegistryControl, registry_body
+from sandbox.registry.control import RegistryControl
 from sandbox.registry.distribution import Distribution
 from sandbox.registry.front import DistributionApi
 from sandbox.registry.hub import HUB, HUB_HOSTS, HUB_REALM, hub_surfaces
@@ -27,8 +27,10 @@ from sandbox.registry.imports import Imports
 from sandbox.registry.layout import Layout
 from sandbox.registry.locks import Locks
 from sandbox.registry.oci import OciImage, OciIndex
+from sandbox.registry.properties import registry_body
 from sandbox.registry.records import PROVIDER, SUFFIX, Origin, Push, RegistryRecord
 from sandbox.registry.registry import Realm, Registry
+from sandbox.registry.scope_maps_arm import ScopeMapControl
 from sandbox.registry.tokens_arm import TokenControl
 from sandbox.store import Collection
 from sandbox.web import Fault, Surface, registry_fault
@@ -50,11 +52,13 @@ class Registries:
         self, instance: Instance, issuer: Issuer, gateway: Gateway, operations: Operations, index: ResourceIndex
     ) -> None:
         self._folder, self._logs = instance.folder("registry"), instance.logs
+        self._folder.chmod(0o700)  # the admin users' passwords are in there
         self._records = Collection(self._folder / "registries.json", RegistryRecord)
         self._accounts = Accounts(self._folder, issuer, self._records)
         self._auth = RegistryAuth(issuer, self._accounts, self.at)
         self._control = RegistryControl(self._records, self._opened, self._closed)
-        self._tokens = TokenControl(self._control, self._accounts, operations)
+        self._scope_maps = ScopeMapControl(self._control, self._accounts, operations)
+        self._tokens = TokenControl(self._control, self._scope_maps, self._accounts, operations)
         self._imports = Imports(self._control, self._records, self._accounts, self.at, gateway.outside, operations)
         self._running: dict[str, Registry] = {}
         self._runtime: Path | None = None
@@ -66,6 +70,7 @@ class Registries:
     def mount(self, arm: Surface) -> None:
         """Add the control plane to the ARM surface."""
         self._control.mount(arm)
+        self._scope_maps.mount(arm)
         self._tokens.mount(arm)
         self._imports.mount(arm)
 

@@ -195,3 +195,29 @@ def test_registries_are_there_again_after_a_restart(
     assert found and found.digest == digest
     assert arm.registries.get(GROUP, "contoso").name == "contoso"
     assert live.index and len(list(live.index.list("Microsoft.ContainerRegistry/registries"))) == 3
+
+
+def test_the_registries_of_a_deleted_group_go_with_it(
+    live: LiveGateway, registries: Registries, arm: ContainerRegistryManagementClient
+) -> None:
+    make(arm, "contoso")
+    record = registries.find("contoso")
+    assert record
+    live.run(registries.push_image(record, "node", "1", tiny_image()))
+    live.run(registries.delete_group(GROUP.upper()))
+    assert registries.find("contoso") is None
+    make(arm, "contoso")
+    assert registries.at("contoso.azurecr.io").layout.repositories() == []
+
+
+def test_what_a_registry_here_cannot_do_is_refused(arm: ContainerRegistryManagementClient) -> None:
+    make(arm, "contoso")
+    quarantine = m.Policies(quarantine_policy=m.QuarantinePolicy(status="enabled"))
+    closed = m.NetworkRuleSet(default_action="Deny")
+    for properties, name in (
+        (m.RegistryPropertiesUpdateParameters(policies=quarantine), "quarantinePolicy"),
+        (m.RegistryPropertiesUpdateParameters(network_rule_set=closed), "networkRuleSet"),
+        (m.RegistryPropertiesUpdateParameters(public_network_access="Disabled"), "publicNetworkAccess"),
+    ):
+        with pytest.raises(HttpResponseError, match=name):
+            arm.registries.begin_update(GROUP, "contoso", m.RegistryUpdateParameters(properties=properties)).result()
