@@ -34,21 +34,34 @@ def main() -> int:
     try:
         settings = AppSettings.load(os.environ, arguments.settings)
         os.environ.update(settings.environment)  # the host's own credential obeys the app's settings
-        asyncio.run(_serve(options, settings, console))
+        asyncio.run(_serve(options, settings, console, stdin_is_lifeline=arguments.lifeline))
     except Misconfigured as error:
         print(f"The app '{options.name}' cannot be served. {error}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _serve(options: Options, settings: AppSettings, console: Console) -> None:
+async def _serve(options: Options, settings: AppSettings, console: Console, *, stdin_is_lifeline: bool) -> None:
     stopping = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stopping.set)
     host = FunctionsHost(options, settings, StorageQueues(settings), console)
+    lifeline = asyncio.create_task(_end_with_stdin(stopping)) if stdin_is_lifeline else None
     await host.start()
     await stopping.wait()
     await host.stop()
+    if lifeline:
+        lifeline.cancel()
+
+
+async def _end_with_stdin(stopping: asyncio.Event) -> None:
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+    await reader.read()
+    transport.close()
+    stopping.set()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, help="worker processes (default: FUNCTIONS_WORKER_PROCESS_COUNT or 1)")
     parser.add_argument("--python", default=sys.executable, help="the interpreter that has the app's packages")
     parser.add_argument("--settings", type=Path, help="a file like local.settings.json")
+    parser.add_argument("--lifeline", action="store_true", help="stop when standard input is closed")
     return parser
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,20 +34,21 @@ class RunByHand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     input: Any = None
 
 
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What the host serves. `paths` are the HTTP functions' route templates."""
+
+    name: str
+    functions: Sequence[Function]
+    paths: Mapping[str, str]
+    timers: Mapping[str, TimerListener]
+
+
 class Admin:
     """What an operator may ask the host."""
 
-    def __init__(
-        self,
-        name: str,
-        functions: Mapping[str, Function],
-        keys: Keys,
-        pool: Pool,
-        invoker: Invoker,
-        timers: Mapping[str, TimerListener],
-    ) -> None:
-        self._name, self._functions, self._keys, self._pool = name, functions, keys, pool
-        self._invoker, self._timers = invoker, timers
+    def __init__(self, inventory: Inventory, keys: Keys, pool: Pool, invoker: Invoker) -> None:
+        self._inventory, self._keys, self._pool, self._invoker = inventory, keys, pool, invoker
         self._by_hand: set[asyncio.Task[Any]] = set()
 
     def mount(self, surface: Surface) -> None:
@@ -62,7 +64,9 @@ class Admin:
     async def status(self, call: Call) -> web.StreamResponse:
         """Whether the host runs."""
         self._check(call)
-        return json_answer({"id": self._name, "state": "Running", "running": self._invoker.running, "errors": []})
+        return json_answer(
+            {"id": self._inventory.name, "state": "Running", "running": self._invoker.running, "errors": []}
+        )
 
     async def workers(self, call: Call) -> web.StreamResponse:
         """The worker processes that are loaded now."""
@@ -85,12 +89,12 @@ class Admin:
     async def functions(self, call: Call) -> web.StreamResponse:
         """The app's functions."""
         self._check(call)
-        return json_answer([_described(function) for function in self._functions.values()])
+        return json_answer([self._described(function) for function in self._inventory.functions])
 
     async def function(self, call: Call) -> web.StreamResponse:
         """One function."""
         self._check(call)
-        return json_answer(_described(self._find(call)))
+        return json_answer(self._described(self._find(call)))
 
     async def run(self, call: Call) -> web.StreamResponse:
         """Run a function that no HTTP request triggers; answers before it has ended."""
@@ -108,7 +112,7 @@ class Admin:
 
     def _find(self, call: Call) -> Function:
         wanted = call.params["function"].lower()
-        function = next((f for f in self._functions.values() if f.name.lower() == wanted), None)
+        function = next((f for f in self._inventory.functions if f.name.lower() == wanted), None)
         if function is None:
             raise Fault(404, "NotFound", f"There is no function '{call.params['function']}'.")
         return function
@@ -123,7 +127,14 @@ class Admin:
             if not isinstance(event, dict):
                 raise Fault(400, "BadRequest", "The input of an Event Grid function is an event.")
             return self._invoker.invoke(function, event_trigger(event))
-        return self._timers[function.name].fire("run by hand", past_due=False)
+        return self._inventory.timers[function.name].fire("run by hand", past_due=False)
+
+    def _described(self, function: Function) -> dict[str, Any]:
+        bindings = [msgspec.to_builtins(binding) for binding in (function.trigger, *function.queue_outputs)]
+        shown = {"name": function.name, "isDisabled": function.disabled, "config": {"bindings": bindings}}
+        if function.name in self._inventory.paths:
+            shown["invokePath"] = f"/{self._inventory.paths[function.name]}"
+        return shown
 
 
 def _message_trigger(trigger: QueueTrigger, given: Any) -> Trigger:
@@ -131,8 +142,3 @@ def _message_trigger(trigger: QueueTrigger, given: Any) -> Trigger:
     now, body = datetime.now(UTC), text.encode()
     message = QueuedMessage(str(uuid.uuid4()), "", text, 1, now, now + timedelta(days=7), now)
     return Trigger(trigger_input(trigger, body), "run by hand", trigger_metadata(message, body))
-
-
-def _described(function: Function) -> dict[str, Any]:
-    bindings = [msgspec.to_builtins(binding) for binding in (function.trigger, *function.queue_outputs)]
-    return {"name": function.name, "isDisabled": function.disabled, "config": {"bindings": bindings}}

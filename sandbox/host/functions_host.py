@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from sandbox.host.admin import Admin
+from sandbox.host.admin import Admin, Inventory
 from sandbox.host.banner import functions_table
 from sandbox.host.console import Console
 from sandbox.host.errors import Misconfigured
@@ -143,7 +143,9 @@ class FunctionsHost:
             keys.of(name)
         own = Surface("Functions host", r".*")
         EventGridWebhook(by_name, keys, self._invoker.invoke).mount(own)
-        Admin(self._options.name, by_name, keys, self._pool, self._invoker, self._listeners.timers).mount(own)
+        paths = {route.function.name: route.template for route in routes.routes}
+        inventory = Inventory(self._options.name, functions, paths, self._listeners.timers)
+        Admin(inventory, keys, self._pool, self._invoker).mount(own)
         homepage = (self._settings.get("AzureWebJobsDisableHomepage") or "").lower() != "true"
         front_door = HttpFrontDoor(routes, keys, self._invoker.invoke)
         self._server = Server(self._options.name, front_door, own, homepage=homepage)

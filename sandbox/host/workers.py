@@ -114,8 +114,6 @@ class Worker:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self.ended()
-        if self._writer:
-            self._writer.close()
 
     async def _open(self, ours: socket.socket) -> None:
         reader, self._writer = await asyncio.open_connection(sock=ours)
@@ -136,6 +134,8 @@ class Worker:
                     future.set_result(message)
             else:
                 self._settle_index(message)
+        assert self._writer
+        self._writer.close()
         code = await self._process.wait()
         for invocation in list(self._running):
             self._lose(invocation)

@@ -52,12 +52,12 @@ def master(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="files/{*path}", auth_level=func.AuthLevel.ANONYMOUS)
 def files(req: func.HttpRequest) -> str:
-    return req.route_params.get("path", "")
+    return str(req.route_params.get("path", ""))
 
 
 @app.route(route="nothing", auth_level=func.AuthLevel.ANONYMOUS)
 def nothing(req: func.HttpRequest) -> func.HttpResponse:
-    return None
+    return None  # type: ignore[return-value]  # what the host must not take
 
 
 @app.route(route="leave", auth_level=func.AuthLevel.ANONYMOUS)
@@ -75,7 +75,7 @@ def hang(req: func.HttpRequest) -> func.HttpResponse:
 @app.route(route="thread", auth_level=func.AuthLevel.ANONYMOUS)
 def thread(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     def work() -> None:
-        context.thread_local_storage.invocation_id = context.invocation_id
+        context.thread_local_storage.invocation_id = context.invocation_id  # type: ignore[attr-defined]
         log.warning("from a thread")
 
     worker = threading.Thread(target=work)
@@ -131,7 +131,7 @@ def bury(text: str) -> None:
 
 @jobs.timer_trigger(arg_name="timer", schedule="%SWEEP%", run_on_startup=True)
 def sweep(timer: func.TimerRequest) -> None:
-    note("sweeps", past_due=timer.past_due, status=timer.schedule_status)
+    note("sweeps", past_due=timer.past_due, status=timer.schedule_status)  # type: ignore[attr-defined]
 
 
 app.register_functions(jobs)

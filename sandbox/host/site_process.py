@@ -1,0 +1,133 @@
+"""One site's host process: started, watched, started again when it ends by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from sandbox.forward import Backend
+from sandbox.host.functions_host import ENDPOINT_FILE, Endpoint
+from sandbox.web import Fault
+
+_ROOT = Path(__file__).resolve().parents[2]
+_READY_SECONDS = 130
+_POLL_SECONDS = 0.02
+_STOP_SECONDS = 20
+_RESTART_SECONDS = 1.0
+_TOLD_BYTES = 4096
+
+
+class SiteRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a site was started with; `workers` and `python` None mean the host's defaults."""
+
+    name: str
+    app: str
+    settings: dict[str, str] = {}
+    workers: int | None = None
+    python: str | None = None
+    group: str = "basegate-rg"
+
+
+class SiteProcess:
+    """The host process of a site. Its output goes to `log`; `state` is its folder."""
+
+    def __init__(self, record: SiteRecord, environment: Mapping[str, str], state: Path, log: Path) -> None:
+        self.record, self.state, self.log = record, state, log
+        self._environment = {**_basics(), **environment, **record.settings}
+        self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self.endpoint: Endpoint | None = None
+        self.backend: Backend | None = None
+
+    async def start(self) -> None:
+        """Start the host and wait until it serves.
+
+        Raises:
+            Fault: 400 with the end of its log, where the app cannot be served.
+        """
+        try:
+            await self._launch()
+        except BaseException:
+            await self.stop()
+            raise
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """End the host: first politely, for what runs has 10 s to end."""
+        if self._keeper:
+            self._keeper.cancel()
+        if self._process and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+            try:
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await self._process.wait()
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+        await self._forget()
+
+    async def _launch(self) -> None:
+        endpoint_file = self.state / ENDPOINT_FILE
+        endpoint_file.unlink(missing_ok=True)
+        with self.log.open("ab") as log:
+            began = log.tell()
+            self._process = process = await asyncio.create_subprocess_exec(
+                *self._command(),
+                cwd=_ROOT,
+                env=self._environment,
+                stdin=asyncio.subprocess.PIPE,  # closed by the kernel when this process dies, however it dies
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                while not endpoint_file.exists() and process.returncode is None:  # noqa: ASYNC110 (a file tells no event)
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            raise Fault(400, "SiteNotReady", f"The site did not serve within {_READY_SECONDS} s.") from None
+        if not endpoint_file.exists():
+            raise Fault(400, "SiteNotReady", _tail(self.log, began))
+        self.endpoint = msgspec.json.decode(endpoint_file.read_bytes(), type=Endpoint)
+        self.backend = Backend(self.endpoint.port)
+
+    def _command(self) -> list[str]:
+        record = self.record
+        command = [sys.executable, "-m", "sandbox.host", "--lifeline", "--app", record.app, "--name", record.name]
+        command += ["--state", str(self.state)]
+        command += ["--workers", str(record.workers)] if record.workers is not None else []
+        command += ["--python", record.python] if record.python else []
+        return command
+
+    async def _keep(self) -> None:
+        while True:
+            assert self._process
+            await self._process.wait()
+            await self._forget()
+            await asyncio.sleep(_RESTART_SECONDS)
+            with contextlib.suppress(Fault):  # its log tells why; the next try comes
+                await self._launch()
+
+    async def _forget(self) -> None:
+        self.endpoint = None
+        if self.backend:
+            await self.backend.close()
+            self.backend = None
+
+
+def _basics() -> dict[str, str]:
+    """What a process needs of the daemon's environment; the rest of it is none of the app's business."""
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
+
+
+def _tail(log: Path, began: int) -> str:
+    with log.open("rb") as written:
+        written.seek(began)
+        text = written.read().decode(errors="replace").strip()
+    return text[-_TOLD_BYTES:] or "The host process ended without a word."
