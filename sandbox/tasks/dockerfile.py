@@ -1,0 +1,98 @@
+"""What a Dockerfile builds on, read as ACR's dependency scanner does: FROM lines with their build arguments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+_CONTINUED = re.compile(r"\\[ \t]*\n")
+_ARG = re.compile(r"ARG\s+(?P<name>\w+)(?:=(?P<value>.*))?", re.IGNORECASE)
+_FROM = re.compile(r"FROM\s+(?:--\S+\s+)*(?P<image>\S+)(?:\s+AS\s+(?P<stage>\S+))?", re.IGNORECASE)
+_VARIABLE = re.compile(r"\$(?:(?P<plain>\w+)|{(?P<name>\w+)(?::-(?P<fallback>[^}]*))?})")
+_FLAGS_WITHOUT_VALUE = frozenset(
+    {"--compress", "--disable-content-trust", "--force-rm", "--no-cache", "--pull", "--quiet", "-q", "--rm", "--squash"}
+)
+_LONG = {"-t": "--tag", "-f": "--file"}
+_SCRATCH = "scratch"
+
+
+@dataclass(slots=True)
+class BuildCommand:
+    """The part of a `docker build` command line that says what is built from what."""
+
+    context: str = "."
+    file: str = ""
+    target: str = ""
+    tags: list[str] = field(default_factory=list)
+    arguments: dict[str, str] = field(default_factory=dict)
+
+
+def read_build_command(words: Sequence[str]) -> BuildCommand:
+    """Read the arguments that follow `docker build`."""
+    command, rest = BuildCommand(), list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-") or word == "-":
+            command.context = word
+            continue
+        option, equals, value = word.partition("=")
+        if option not in _FLAGS_WITHOUT_VALUE:
+            _note(command, _LONG.get(option, option), value if equals else (rest.pop(0) if rest else ""))
+    return command
+
+
+def _note(command: BuildCommand, option: str, value: str) -> None:
+    match option:
+        case "--tag":
+            command.tags.append(value)
+        case "--file":
+            command.file = value
+        case "--target":
+            command.target = value
+        case "--build-arg":
+            name, _, text = value.partition("=")
+            command.arguments[name] = text
+
+
+@dataclass(frozen=True, slots=True)
+class Bases:
+    """Image names in FROM lines: of the stage that is built, and of the stages before it. Never a stage's own name."""
+
+    runtime: str = ""
+    buildtime: tuple[str, ...] = ()
+
+    def all(self) -> tuple[str, ...]:
+        """Every image, each once."""
+        return tuple(dict.fromkeys(name for name in (*self.buildtime, self.runtime) if name))
+
+
+def find_bases(dockerfile: str, arguments: Mapping[str, str], target: str = "") -> Bases:
+    """The images that a Dockerfile builds on with these build arguments."""
+    known: dict[str, str] = {}
+    stages: dict[str, str] = {}
+    images: list[str] = []
+    for line in _CONTINUED.sub(" ", dockerfile).splitlines():
+        text = line.strip()
+        if (argument := _ARG.match(text)) and not images:
+            name, value = argument["name"], (argument["value"] or "").strip("'\" \t")
+            known[name] = arguments.get(name, _expand(value, known))
+        elif origin := _FROM.match(text):
+            name = _expand(origin["image"], known)
+            images.append(stages.get(name.lower(), name))
+            stages[(origin["stage"] or str(len(images) - 1)).lower()] = images[-1]
+            if target and target.lower() in ((origin["stage"] or "").lower(), str(len(images) - 1)):
+                break
+    real = [image if image != _SCRATCH else "" for image in images]
+    if not real:
+        return Bases()
+    buildtime = dict.fromkeys(image for image in real[:-1] if image and image != real[-1])
+    return Bases(real[-1], tuple(buildtime))
+
+
+def _expand(text: str, known: Mapping[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        name = match["plain"] or match["name"]
+        return known.get(name) or match["fallback"] or ""
+
+    return _VARIABLE.sub(value, text)

@@ -1,0 +1,70 @@
+"""A run's log, in ACR's words, without a secret in it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime
+
+from sandbox.tasks.outcome import ImageDependency, ImageReference, RunInfo
+
+MASK = "***"
+Sink = Callable[[str], Awaitable[None]]
+
+
+class Masker:
+    """Replaces secrets wherever they turn up, also Base64-encoded, and each line of those that have several."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        words: set[str] = set()
+        for secret in secrets:
+            words.update((secret, *secret.splitlines(), base64.b64encode(secret.encode()).decode()))
+        self._words = sorted((word for word in words if word.strip()), key=len, reverse=True)
+
+    def mask(self, text: str) -> str:
+        """The text with `***` for every secret."""
+        for word in self._words:
+            text = text.replace(word, MASK)
+        return text
+
+
+def masker_of(run: RunInfo) -> Masker:
+    """A masker for everything a run must not tell."""
+    return Masker([*run.secrets.values(), *(login.password for login in run.logins.values())])
+
+
+class RunLog:
+    """Writes lines: those of the runner with the time in front, those of containers as they are."""
+
+    def __init__(self, sink: Sink, masker: Masker) -> None:
+        self._sink, self.masker = sink, masker
+
+    async def say(self, text: str) -> None:
+        """A line of the runner's own."""
+        await self.raw(f"{datetime.now(UTC):%Y/%m/%d %H:%M:%S} {text}")
+
+    async def raw(self, line: str) -> None:
+        """A line that came from somewhere else."""
+        await self._sink(self.masker.mask(line))
+
+
+def dependency_lines(dependencies: Iterable[ImageDependency], commit: str) -> list[str]:
+    """The dependencies as ACR prints them, in YAML."""
+    lines = []
+    for dependency in dependencies:
+        lines += ["- image:", *_reference(dependency.image, 4)]
+        lines += ["  runtime-dependency:", *_reference(dependency.runtime, 4)]
+        if dependency.buildtime:
+            lines.append("  buildtime-dependency:")
+            for base in dependency.buildtime:
+                first, *rest = _reference(base, 4)
+                lines += [f"  - {first.strip()}", *rest]
+        lines += ["  git:", f"    git-head-revision: {commit}"] if commit else ["  git: {}"]
+    return lines
+
+
+def _reference(image: ImageReference | None, indent: int) -> list[str]:
+    if image is None:
+        return []
+    pairs = {"registry": image.registry, "repository": image.repository, "tag": image.tag, "digest": image.digest}
+    return [f"{' ' * indent}{name}: {value}" for name, value in pairs.items() if value]

@@ -1,0 +1,370 @@
+"""The runner on a hand-written engine: order, retries, limits, masking, words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.engine import ContainerHost, EngineError, Login, Output, Pushed, RunContainer
+from sandbox.tasks import RunInfo, Runner, RunOutcome, RunStatus, load_task_file
+from sandbox.tasks.docker_command import DockerCommandError, read_docker_run, split_docker
+from sandbox.tasks.dockerfile import Bases, find_bases, read_build_command
+
+RUN = RunInfo(id="ca4", registry="contoso.azurecr.io", date=datetime(2020, 10, 30, tzinfo=UTC))
+DIGEST = "sha256:" + "1" * 64
+
+
+class FakeStore:
+    """A store that remembers what it was asked; `says` are the exit codes that container names run through."""
+
+    def __init__(self, says: Mapping[str, list[int]]) -> None:
+        self.says = {name: list(codes) for name, codes in says.items()}
+        self.calls: list[str] = []
+        self.containers: list[RunContainer] = []
+        self.running: set[str] = set()
+        self.most_running = 0
+        self.closed = False
+        self.addresses = 1
+
+    async def warm(self, images: Sequence[str]) -> None:
+        self.calls.append(f"warm {' '.join(images)}")
+
+    async def build(self, arguments: Sequence[str], folder: Path, out: Output) -> int:
+        self.calls.append(f"build {' '.join(arguments)} in {folder.name}")
+        await out("STEP 1/1: FROM scratch")
+        return 0
+
+    async def pull(self, image: str, out: Output) -> int:
+        self.calls.append(f"pull {image}")
+        return 0
+
+    async def push(self, image: str, out: Output) -> Pushed:
+        self.calls.append(f"push {image}")
+        code = self._code(image)
+        return Pushed(code, "" if code else DIGEST)
+
+    async def tag(self, source: str, target: str, out: Output) -> int:
+        self.calls.append(f"tag {source} {target}")
+        return 0
+
+    async def run(self, container: RunContainer, out: Output) -> int:
+        self.calls.append(f"run {container.name}")
+        self.containers.append(container)
+        self.running.add(container.name)
+        self.most_running = max(self.most_running, len(self.running))
+        try:
+            await out(" ".join((container.image, *container.arguments)))
+            await asyncio.sleep(3600 if container.name.startswith("endless") else 0.01)
+        finally:
+            self.running.discard(container.name)
+        return self._code(container.name)
+
+    def _code(self, name: str) -> int:
+        codes = self.says.get(name)
+        return codes.pop(0) if codes else 0
+
+    async def remove(self, name: str) -> None:
+        self.calls.append(f"remove {name}")
+
+    def allocate_address(self) -> str:
+        self.addresses += 1
+        return f"10.89.7.{self.addresses}"
+
+    async def digests(self) -> dict[str, str]:
+        return {"docker.io/library/node:15-alpine": "sha256:base"}
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class FakeEngine:
+    """Hands out one store."""
+
+    def __init__(self, **says: list[int]) -> None:
+        self.store = FakeStore({name.replace("_", "-"): codes for name, codes in says.items()})
+
+    @property
+    def host(self) -> ContainerHost:
+        raise NotImplementedError
+
+    async def start(self) -> None: ...
+
+    async def prepare_run(self, run_id: str, logins: Mapping[str, Login]) -> FakeStore:
+        return self.store
+
+    async def close(self) -> None: ...
+
+
+class Bench:
+    """A runner, its engine and its log. Delays are noted, not waited for."""
+
+    def __init__(self, context: Path, **says: list[int]) -> None:
+        self.context, self.engine = context, FakeEngine(**says)
+        self.lines: list[str] = []
+        self.delays: list[float] = []
+        self.runner = Runner(self.engine, sleep=self._sleep)
+
+    async def _sleep(self, seconds: float) -> None:
+        self.delays.append(seconds)
+
+    async def _log(self, line: str) -> None:
+        self.lines.append(line)
+
+    async def start(self, text: str, run: RunInfo = RUN, **values: str) -> RunOutcome:
+        return await self.runner.run(load_task_file(text, run, values), self.context, run, self._log)
+
+    def play(self, text: str, run: RunInfo = RUN, **values: str) -> RunOutcome:
+        return asyncio.run(self.start(text, run, **values))
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+
+IMPORT = """\
+version: v1.1.0
+steps:
+  - id: build-test
+    build: --build-arg FROM={{.Values.FROM}} -t $Registry/test:1 .
+  - id: validate
+    cmd: $Registry/test:1
+  - id: pull
+    cmd: docker pull docker.io/library/node:15-alpine
+  - id: tag
+    when: [pull]
+    cmd: docker tag docker.io/library/node:15-alpine $Registry/node:15-alpine
+  - id: tag-unique
+    when: [pull]
+    cmd: docker tag docker.io/library/node:15-alpine $Registry/node:15-alpine-$ID
+  - id: push
+    when: [tag, tag-unique]
+    push: ["$Registry/node:15-alpine", "$Registry/node:15-alpine-$ID"]
+"""
+
+
+def test_the_walkthroughs_import_runs_and_tells_what_it_pushed_and_stands_on(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("ARG FROM=\nFROM ${FROM}node:15-alpine\n")
+    bench = Bench(tmp_path)
+    outcome = bench.play(IMPORT, FROM="docker.io/")
+    assert outcome.status is RunStatus.SUCCEEDED
+    assert [(image.repository, image.tag, image.digest) for image in outcome.output_images] == [
+        ("node", "15-alpine", DIGEST),
+        ("node", "15-alpine-ca4", DIGEST),
+    ]
+    (dependency,) = outcome.dependencies
+    assert dependency.runtime
+    assert (dependency.runtime.repository, dependency.runtime.digest) == ("library/node", "sha256:base")
+    calls = bench.engine.store.calls
+    assert calls[:4] == [
+        "warm docker.io/library/node:15-alpine",
+        f"build --build-arg FROM=docker.io/ -t contoso.azurecr.io/test:1 . in {tmp_path.name}",
+        "run validate",
+        "pull docker.io/library/node:15-alpine",
+    ]
+    assert bench.engine.store.closed
+
+
+def test_the_log_has_acrs_words(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, validate=[1])
+    outcome = bench.play(IMPORT, FROM="docker.io/")
+    assert (outcome.status, outcome.failed_step, outcome.exit_code) == (RunStatus.FAILED, "validate", 1)
+    assert outcome.error == "failed during run, err: exit status 1"
+    for expected in (
+        "Executing step ID: validate. Timeout(sec): 600, Working directory: '', Network: ''",
+        "Launching container with name: validate",
+        "Container failed during run: validate. No retries remaining.",
+    ):
+        assert any(line.endswith(expected) and line[4] == "/" for line in bench.lines), expected
+    assert "failed to run step ID: validate: exit status 1" in bench.lines
+    assert bench.lines[-1] == "Run ID: ca4 failed after 0s. Error: failed during run, err: exit status 1"
+    assert not any(call.startswith("push") for call in bench.engine.store.calls)
+
+    good = Bench(tmp_path)
+    good.play("steps:\n- cmd: x\n- push: [a.io/b:1]\n")
+    assert "Pushing image: a.io/b:1, attempt 1" in good.text
+    assert "Successfully pushed image: a.io/b:1" in good.text
+    assert "Step ID: acb_step_0 marked as successful (elapsed time in seconds: 0." in good.text
+    assert good.lines[-1] == "Run ID: ca4 was successful after 0s"
+
+
+def test_steps_that_wait_for_nothing_run_side_by_side(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.play(
+        "steps:\n- {id: a, cmd: x, when: ['-']}\n- {id: b, cmd: x, when: ['-']}\n- {id: c, cmd: x, when: [a, b]}\n"
+    )
+    assert bench.engine.store.most_running == 2
+    assert bench.engine.store.calls[-1] == "run c"
+
+
+def test_a_failure_ends_the_steps_beside_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, bad=[3])
+    outcome = bench.play("steps:\n- {id: endless, cmd: x, when: ['-']}\n- {id: bad, cmd: x, when: ['-']}\n")
+    assert (outcome.failed_step, outcome.exit_code) == ("bad", 3)
+    assert bench.engine.store.running == set()
+
+
+def test_retries_wait_and_stop_at_the_first_success(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, flaky=[1, 1, 0])
+    assert bench.play("steps:\n- {id: flaky, cmd: x, retries: 5, retryDelay: 7}\n").status is RunStatus.SUCCEEDED
+    assert bench.delays == [7, 7]
+    assert "waiting 7 seconds before retrying..." in bench.text
+
+
+def test_retry_on_errors_retries_only_for_those_words(tmp_path: Path) -> None:
+    text = "steps:\n- {id: flaky, cmd: image connection reset, retries: 1, retryOnErrors: [%s]}\n"
+    assert Bench(tmp_path, flaky=[1, 0]).play(text % "reset").status is RunStatus.SUCCEEDED
+    assert Bench(tmp_path, flaky=[1, 0]).play(text % "refused").status is RunStatus.FAILED
+
+
+def test_repeat_runs_a_step_again_even_after_success(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.play("steps:\n- {id: again, cmd: x, repeat: 2}\n")
+    assert bench.engine.store.calls == ["run again"] * 3
+
+
+def test_ignored_errors_let_the_run_go_on(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, bad=[1])
+    outcome = bench.play("steps:\n- {id: bad, cmd: x, ignoreErrors: true}\n- {id: next, cmd: x}\n")
+    assert outcome.status is RunStatus.SUCCEEDED
+    assert "Step ID: bad encountered an error: exit status 1, but is set to ignore errors. Continuing..." in bench.text
+
+
+def test_a_push_is_tried_three_times(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, image=[1, 1, 1])
+    outcome = bench.play("steps:\n- push: [image]\n")
+    assert outcome.error == "failed during run, err: failed to push images successfully"
+    assert "Pushing image: image, attempt 3" in bench.text
+    assert Bench(tmp_path, image=[1, 1, 0]).play("steps:\n- push: [image]\n").status is RunStatus.SUCCEEDED
+
+
+def test_a_step_over_its_time_fails_and_a_run_over_its_time_times_out(tmp_path: Path) -> None:
+    step = Bench(tmp_path)
+    outcome = step.play("steps:\n- {id: endless, cmd: x, timeout: 1}\n")
+    assert (outcome.status, outcome.failed_step) == (RunStatus.FAILED, "endless")
+    assert outcome.error == "failed during run, err: context deadline exceeded"
+    run = Bench(tmp_path)
+    outcome = run.play("steps:\n- {id: endless, cmd: x}\n", replace(RUN, timeout_seconds=0.05))
+    assert outcome.status is RunStatus.TIMEOUT
+    assert not step.engine.store.running | run.engine.store.running
+    assert run.engine.store.closed
+
+
+def test_a_cancelled_run_ends_its_containers_and_says_so(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    async def play() -> RunOutcome:
+        task = asyncio.create_task(bench.start("steps:\n- {id: endless, cmd: x}\n"))
+        while not bench.engine.store.running:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        return await task
+
+    outcome = asyncio.run(play())
+    assert outcome.status is RunStatus.CANCELED
+    assert bench.engine.store.running == set()
+    assert bench.engine.store.closed
+    assert bench.lines[-1].startswith("Run ID: ca4 failed after 0s. Error: the run was canceled")
+
+
+def test_no_secret_reaches_the_log_or_the_outcome(tmp_path: Path) -> None:
+    secrets = {"token": "s3cret", "key": "line one\nline two"}
+    run = replace(RUN, secrets=secrets, logins={"a.io": Login("u", "passw0rd")})
+    bench = Bench(tmp_path)
+    outcome = bench.play(
+        "steps:\n- cmd: image {{.Secrets.token}} {{.Secrets.token | b64enc}} passw0rd 'line two'\n"
+        "- cmd: docker {{.Secrets.token}}\n",
+        run,
+    )
+    assert outcome.status is RunStatus.FAILED
+    said = bench.text + repr(outcome)
+    assert "image *** *** *** ***" in bench.text
+    for secret in ("s3cret", "czNjcmV0", "passw0rd", "line two"):
+        assert secret not in said
+    assert bench.engine.store.containers[0].arguments[0] == "s3cret"
+
+
+def test_containers_get_what_the_step_says(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    bench = Bench(tmp_path)
+    bench.play(
+        "env: [A=1]\nworkingDirectory: src\nvolumes: [{name: v, secret: {file: aGk=}}]\nsteps:\n"
+        "- {id: one, cmd: 'image \"a b\" c', env: ['B=x=y'], entryPoint: sh, user: '7', pull: true,"
+        " volumeMounts: [{name: v, mountPath: /v}]}\n"
+        "- {id: two, cmd: image, workingDirectory: /opt}\n"
+        "- {id: three, cmd: image, disableWorkingDirectoryOverride: true}\n"
+        "- {id: four, cmd: 'docker run --rm -e C=3 --entrypoint id image -u'}\n"
+    )
+    one, two, three, four = bench.engine.store.containers
+    assert (one.image, one.arguments, dict(one.environment)) == ("image", ("a b", "c"), {"A": "1", "B": "x=y"})
+    assert (one.entrypoint, one.user, one.workdir, one.address) == ("sh", "7", "/workspace/src", None)
+    assert one.mounts[tmp_path] == "/workspace"
+    assert "/v" in one.mounts.values()
+    assert (two.workdir, three.workdir) == ("/opt", None)
+    assert (four.entrypoint, four.arguments, four.environment["C"], dict(four.mounts)) == ("id", ("-u",), "3", {})
+    assert "pull image" in bench.engine.store.calls
+    assert not [path for path in one.mounts if path != tmp_path and path.exists()]
+
+
+def test_a_task_with_a_server_gets_a_network_where_steps_are_known_by_id(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.play("steps:\n- {id: server, cmd: image, detach: true}\n- {id: client, cmd: image}\n")
+    server, client = bench.engine.store.containers
+    assert server.detach
+    assert client.hosts["server"] == server.address != client.address
+    assert "Network: 'acb_default_network'" in bench.text
+
+
+def test_a_folder_outside_the_workspace_is_refused(tmp_path: Path) -> None:
+    outcome = Bench(tmp_path).play("steps:\n- {build: -t x ., workingDirectory: ../..}\n")
+    assert "leads out of /workspace" in outcome.error
+
+
+def test_an_engine_that_refuses_is_an_error_of_the_run(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    async def refuse(run_id: str, logins: Mapping[str, Login]) -> Any:
+        raise EngineError("no space left on device")
+
+    bench.engine.prepare_run = refuse  # type: ignore[method-assign]
+    outcome = bench.play("steps:\n- cmd: x\n")
+    assert outcome.status is RunStatus.ERROR
+    assert "no space left on device" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "target", "expected"),
+    [
+        ("FROM node:15\n", "", Bases("node:15")),
+        ("ARG R=docker.io/\nFROM ${R}node:15\n", "", Bases("contoso.azurecr.io/node:15")),
+        ("FROM --platform=linux/amd64 \\\n  node:15 AS run\n", "", Bases("node:15")),
+        ("FROM go:1 AS build\nFROM alpine:${V:-3}\nCOPY --from=build /a /a\n", "", Bases("alpine:3", ("go:1",))),
+        ("FROM a AS x\nFROM x AS y\nFROM b\n", "y", Bases("a")),
+        ("FROM scratch\n", "", Bases()),
+        ("# nothing\n", "", Bases()),
+    ],
+)
+def test_bases_are_found_with_build_arguments_and_stages(dockerfile: str, target: str, expected: Bases) -> None:
+    assert find_bases(dockerfile, {"R": "contoso.azurecr.io/"}, target) == expected
+
+
+def test_a_build_command_line_is_read() -> None:
+    command = read_build_command(["--no-cache", "-t", "a:1", "--tag=a:2", "-f", "x", "--build-arg", "A=b=c", "src"])
+    assert (command.context, command.file, command.tags) == ("src", "x", ["a:1", "a:2"])
+    assert command.arguments == {"A": "b=c"}
+
+
+def test_docker_commands_that_are_not_carried_out_are_named() -> None:
+    assert split_docker(["image", "docker"]) is None
+    assert split_docker(["docker", "tag", "a", "b"]) == ("tag", ["a", "b"])
+    with pytest.raises(DockerCommandError, match="docker system is not carried out"):
+        split_docker(["docker", "system", "prune"])
+    with pytest.raises(DockerCommandError, match="takes 2 image name"):
+        split_docker(["docker", "tag", "a"])
+    with pytest.raises(DockerCommandError, match="docker run -v is not carried out"):
+        read_docker_run(["-v", "/:/host", "image"])
