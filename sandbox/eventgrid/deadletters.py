@@ -1,0 +1,54 @@
+"""Where events end that were given up: a JSON blob in the subscription's container.
+
+Source: https://learn.microsoft.com/azure/event-grid/manage-event-delivery
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from sandbox.eventgrid.event import render, render_time
+from sandbox.eventgrid.outbox import Pending
+from sandbox.eventgrid.subscription import Subscription
+
+
+class Storage(Protocol):
+    """Where blobs are written, in the sandbox's one storage account."""
+
+    async def put_blob(self, container: str, blob: str, data: bytes, metadata: Mapping[str, str]) -> None:
+        """Write a block blob.
+
+        Raises:
+            Fault: where the container does not exist.
+        """
+        ...
+
+
+async def write_dead_letters(storage: Storage, subscription: Subscription, batch: Sequence[Pending]) -> None:
+    """Write some events of a subscription that were given up into one blob.
+
+    Its name is the subscription's in capitals and the hour, without leading zeros, as Azure makes it.
+    """
+    assert subscription.dead_letters
+    now = datetime.now(UTC)
+    name = f"{subscription.name.upper()}/{now.year}/{now.month}/{now.day}/{now.hour}/{uuid.uuid4()}.json"
+    data = msgspec.json.encode([_letter(subscription, pending) for pending in batch])
+    await storage.put_blob(subscription.dead_letters.properties.blob_container_name, name, data, {})
+
+
+def _letter(subscription: Subscription, pending: Pending) -> dict[str, Any]:
+    facts = {
+        "deadLetterReason": pending.given_up,
+        "deliveryAttempts": pending.attempts,
+        "lastDeliveryOutcome": pending.outcome,
+        "publishTime": render_time(pending.published),
+        "lastDeliveryAttemptTime": render_time(pending.attempted or pending.published),
+    }
+    if subscription.schema == "CloudEventSchemaV1_0":
+        facts = {name.lower(): value for name, value in facts.items()}  # CloudEvents attributes have no capitals
+    return render(pending.event, pending.topic, subscription.schema) | facts

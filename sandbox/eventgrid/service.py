@@ -1,0 +1,131 @@
+"""Event Grid as one service: topics and subscriptions in ARM, publishing, delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import aiohttp
+import msgspec
+from aiohttp import web
+
+from sandbox.arm.operations import Operations
+from sandbox.arm.surface import ResourceId, ResourceIndex
+from sandbox.entra import Issuer
+from sandbox.eventgrid.deadletters import Storage
+from sandbox.eventgrid.delivery import Delivery
+from sandbox.eventgrid.event import Event, render
+from sandbox.eventgrid.outbox import Outbox
+from sandbox.eventgrid.publishing import Publishing
+from sandbox.eventgrid.scopes import Scopes
+from sandbox.eventgrid.sending import FunctionKeys, Sender
+from sandbox.eventgrid.subscriptions import Subscriptions
+from sandbox.eventgrid.system_topics import SystemTopics
+from sandbox.eventgrid.topics import Topics
+from sandbox.eventgrid.validation import Validation
+from sandbox.instance import Instance, Settings
+from sandbox.web import Call, Surface, json_answer
+
+
+class EventGrid:
+    """Azure Event Grid for one instance.
+
+    Args:
+        instance: keeps topics, subscriptions and undelivered events in its folder `eventgrid`.
+        settings: `time_scale` divides the waits of delivery; `storage_account` is the one for queues and dead letters.
+        issuer: checks the tokens of publishers and signs those that deliveries carry.
+        outside: opens a client that reaches the sandbox by real names (`Gateway.outside`).
+        storage: takes dead letters.
+        functions: knows the system keys of function apps.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        settings: Settings,
+        issuer: Issuer,
+        outside: Callable[[], aiohttp.ClientSession],
+        *,
+        storage: Storage,
+        functions: FunctionKeys,
+    ) -> None:
+        folder = instance.folder("eventgrid")
+        self._index = ResourceIndex()
+        self._sender = Sender(outside, issuer, functions)
+        self._validation = Validation(self._sender, settings.time_scale)
+        self._subscriptions = Subscriptions(
+            folder / "subscriptions.json", self._validation, settings.storage_account, self._forget_events
+        )
+        self._outbox = Outbox(instance.folder("eventgrid", "pending"))
+        self._delivery = Delivery(self._subscriptions.get, self._outbox, self._sender, storage, settings.time_scale)
+        self._topics = Topics(folder / "topics.json", self._subscriptions.forget)
+        self._system_topics = SystemTopics(folder / "system-topics.json", self._exists, self._subscriptions.forget)
+        self._publishing = Publishing(self._topics, issuer, self.publish)
+
+    def mount(self, arm: Surface, operations: Operations, index: ResourceIndex) -> None:
+        """Add the ARM operations, and the topics to the index; sources are looked up in the same index."""
+        self._index = index
+        index.register("Microsoft.EventGrid/topics", self._topics.answers)
+        index.register("Microsoft.EventGrid/systemTopics", self._system_topics.answers)
+        self._topics.mount(arm, operations)
+        self._system_topics.mount(arm, operations)
+        self._subscriptions.mount(arm, operations, Scopes(self._topics, self._system_topics, self._exists))
+
+    def surface(self) -> Surface:
+        """The endpoints of custom topics, and the validation URL that webhooks may call."""
+        surface = self._publishing.surface()
+        self._validation.mount(surface)
+        return surface
+
+    def mount_control(self, local: Surface) -> None:
+        """Add the sandbox's own operations: faults on demand, and what became of the events."""
+        self._delivery.faults.mount(local)
+
+        @local.operation("GET", "/eventgrid/counts")
+        async def get_counts(call: Call) -> web.StreamResponse:
+            """How many events were published, delivered, lost, dead-lettered, and wait."""
+            counts = msgspec.to_builtins(self._delivery.counts)
+            return json_answer(counts | {"waiting": self._delivery.waiting})
+
+    async def start(self) -> None:
+        """Take up deliveries, those of an earlier run included."""
+        await self._sender.start()
+        await self._delivery.start()
+
+    async def stop(self) -> None:
+        """End deliveries; what is not delivered is kept."""
+        await self._delivery.stop()
+        await self._sender.stop()
+
+    async def publish(self, source_id: str, events: list[Event]) -> None:
+        """Deliver the events of a resource to all who subscribed to them; they are kept when this returns."""
+        subscriptions = list(self._subscriptions.of_source(source_id))
+        self._delivery.counts.published += len(events)
+        for event in events:
+            # Filters read the event as it came in, whichever schema it goes out in.
+            came = render(
+                event, source_id, "CloudEventSchemaV1_0" if "source" in event.attributes else "EventGridSchema"
+            )
+            for subscription in subscriptions:
+                if subscription.filter.matches(came):
+                    self._delivery.accept(subscription, source_id, event)
+
+    async def forget(self, resource_id: str) -> None:
+        """Delete what hangs on a resource (a registry) that is gone."""
+        await self._subscriptions.forget(resource_id)
+        await self._system_topics.forget_source(resource_id)
+
+    async def delete_group(self, group: str) -> None:
+        """Delete the topics of a resource group that goes."""
+        for answer in list(self._topics.answers()):
+            if ResourceId.parse(answer["id"]).group.lower() == group.lower():
+                await self._topics.delete(answer["id"])
+        for answer in list(self._system_topics.answers()):
+            if ResourceId.parse(answer["id"]).group.lower() == group.lower():
+                await self._system_topics.delete(answer["id"])
+
+    def _exists(self, resource_id: str) -> bool:
+        kind = ResourceId.parse(resource_id).type
+        return any(str(resource["id"]).lower() == resource_id.lower() for resource in self._index.list(kind))
+
+    async def _forget_events(self, subscription_id: str) -> None:
+        await self._delivery.forget(subscription_id)

@@ -1,0 +1,195 @@
+"""An event subscription: what of a source's events goes where, in which schema, and for how long it is tried.
+
+Source: Microsoft.EventGrid 2022-06-15, `EventSubscription`
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from sandbox.eventgrid.body import Part
+from sandbox.eventgrid.destinations import Destination, StorageBlob, StorageQueue, WebHook, shown
+from sandbox.eventgrid.event import Schema, render_time
+from sandbox.eventgrid.filters import Filter, invalid
+
+
+class RetryPolicy(Part, frozen=True, omit_defaults=False):
+    """When Event Grid gives an event up; whichever limit is met first."""
+
+    max_delivery_attempts: Annotated[int, msgspec.Meta(ge=1, le=30)] = 30
+    event_time_to_live_in_minutes: Annotated[int, msgspec.Meta(ge=1, le=1440)] = 1440
+
+
+class _Identity(Part, frozen=True):
+    type: Literal["SystemAssigned", "UserAssigned"]
+    user_assigned_identity: str | None = None
+
+
+class _Delivery(Part, frozen=True):
+    identity: _Identity
+    destination: Destination
+
+
+class _DeadLetter(Part, frozen=True):
+    identity: _Identity
+    dead_letter_destination: StorageBlob
+
+
+class Properties(Part, frozen=True):
+    """What a subscription is made of; as the body of a PATCH, what is to change (None stays as it is)."""
+
+    destination: Destination | None = None
+    delivery_with_resource_identity: _Delivery | None = None
+    filter: Filter | None = None
+    labels: list[str] | None = None
+    expiration_time_utc: datetime | None = None
+    event_delivery_schema: Schema | None = None
+    retry_policy: RetryPolicy | None = None
+    dead_letter_destination: StorageBlob | None = None
+    dead_letter_with_resource_identity: _DeadLetter | None = None
+
+
+class PutProperties(Properties, frozen=True):
+    """The properties of a PUT; `topic` and `provisioningState` are read only and ignored."""
+
+    topic: str | None = None
+    provisioning_state: str | None = None
+
+
+class PutBody(Part, frozen=True):
+    """The body of a PUT; `id`, `name`, `type` and `systemData` are read only and ignored."""
+
+    properties: PutProperties
+    id: str | None = None
+    name: str | None = None
+    type: str | None = None
+    system_data: dict[str, Any] | None = None
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription as it is kept.
+
+    `source` is the id of what its events come from (a registry, a custom topic), `topic` the id it was made
+    under: the same, or the system topic's.
+    """
+
+    id: str
+    name: str
+    type: str
+    source: str
+    topic: str
+    properties: Properties
+
+    @property
+    def destination(self) -> Destination:
+        """Where its events go."""
+        own, by_identity = self.properties.destination, self.properties.delivery_with_resource_identity
+        destination = own or (by_identity.destination if by_identity else None)
+        if destination is None:
+            raise invalid("properties.destination is missing")
+        return destination
+
+    @property
+    def dead_letters(self) -> StorageBlob | None:
+        """Where events go that were given up; None drops them."""
+        by_identity = self.properties.dead_letter_with_resource_identity
+        own = self.properties.dead_letter_destination
+        return own or (by_identity.dead_letter_destination if by_identity else None)
+
+    @property
+    def filter(self) -> Filter:
+        """Which events it wants."""
+        return self.properties.filter or Filter()
+
+    @property
+    def schema(self) -> Schema:
+        """The schema its events are delivered in."""
+        return self.properties.event_delivery_schema or "EventGridSchema"
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """When an event is given up."""
+        return self.properties.retry_policy or RetryPolicy()
+
+    @property
+    def batch(self) -> tuple[int, int]:
+        """How many events and how many bytes go into one delivery; a single event may be larger."""
+        if isinstance(self.destination, StorageQueue):
+            return 1, 0
+        limits = self.destination.properties
+        return limits.max_events_per_batch, limits.preferred_batch_size_in_kilobytes * 1024
+
+    def expired(self, now: datetime) -> bool:
+        """Whether its expiration time has passed."""
+        limit = self.properties.expiration_time_utc
+        return limit is not None and _utc(limit) <= now
+
+    def check(self, account: str) -> None:
+        """Refuse what does not fit together.
+
+        Args:
+            account: the one storage account there is.
+
+        Raises:
+            Fault: 400 that names the field.
+        """
+        properties = self.properties
+        if properties.destination and properties.delivery_with_resource_identity:
+            raise invalid("properties has both destination and deliveryWithResourceIdentity")
+        self.destination.check()
+        self.filter.check()
+        if self.expired(datetime.now(UTC)):
+            raise invalid("properties.expirationTimeUtc lies in the past")
+        used = [self.destination] if isinstance(self.destination, StorageQueue) else []
+        for store in (*used, self.dead_letters):
+            if store is not None and store.account != account:
+                raise invalid(f"there is no storage account '{store.account}' in the sandbox, only '{account}'")
+
+    def changed(self, change: Properties) -> Subscription:
+        """The subscription after a PATCH."""
+        fields = {name: getattr(change, name) for name in Properties.__struct_fields__}
+        given = {name: value for name, value in fields.items() if value is not None}
+        for one, other in (
+            ("destination", "delivery_with_resource_identity"),
+            ("dead_letter_destination", "dead_letter_with_resource_identity"),
+        ):
+            given |= {other: None} if one in given else {one: None} if other in given else {}
+        return msgspec.structs.replace(self, properties=msgspec.structs.replace(self.properties, **given))
+
+    def answer(self, state: str = "Succeeded") -> dict[str, Any]:
+        """The subscription as ARM answers it; secrets are left out."""
+        properties = self.properties
+        body: dict[str, Any] = msgspec.to_builtins(properties)
+        if properties.destination:
+            body["destination"] = shown(properties.destination)
+        if properties.delivery_with_resource_identity:
+            body["deliveryWithResourceIdentity"]["destination"] = shown(self.destination)
+        if properties.expiration_time_utc:
+            body["expirationTimeUtc"] = render_time(_utc(properties.expiration_time_utc))
+        body |= {
+            "topic": self.topic,
+            "provisioningState": state,
+            "labels": properties.labels or [],
+            "eventDeliverySchema": self.schema,
+            "filter": msgspec.to_builtins(self.filter),
+            "retryPolicy": msgspec.to_builtins(self.retry),
+        }
+        return {"id": self.id, "name": self.name, "type": self.type, "properties": body}
+
+    @property
+    def full_url(self) -> str | None:
+        """The webhook's URL with its secrets; None for another destination."""
+        destination = self.destination
+        return destination.properties.endpoint_url if isinstance(destination, WebHook) else None
+
+
+def properties_of(body: PutProperties) -> Properties:
+    """What a PUT says, without what it only repeats."""
+    return Properties(**{name: getattr(body, name) for name in Properties.__struct_fields__})
+
+
+def _utc(time: datetime) -> datetime:
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

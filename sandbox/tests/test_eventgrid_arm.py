@@ -1,0 +1,238 @@
+"""Event Grid in ARM: topics, system topics, event subscriptions, their filters; strictness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from sandbox.eventgrid import Event
+from sandbox.tests.eventgrid_stage import (
+    EXTENSION,
+    GROUP,
+    HOOK_URL,
+    REGISTRY,
+    TOPIC,
+    Stage,
+    dead_letters,
+    wait_until,
+    webhook,
+)
+from sandbox.tests.live import LiveGateway
+
+SYSTEM_TOPIC = f"{GROUP}/providers/Microsoft.EventGrid/systemTopics/registry-events"
+SYSTEM_BODY = {
+    "location": "eastus",
+    "properties": {"source": REGISTRY, "topicType": "Microsoft.ContainerRegistry.Registries"},
+}
+
+
+@pytest.fixture
+def stage(live: LiveGateway) -> Iterator[Stage]:
+    stage = Stage(live, time_scale=1000)
+    yield stage
+    stage.close()
+
+
+def happened(event_id: str = "1", **changes: Any) -> Event:
+    fields: dict[str, Any] = {
+        "id": event_id,
+        "subject": "node:15-alpine",
+        "event_type": "Microsoft.ContainerRegistry.ImagePushed",
+        "event_time": datetime.now(UTC),
+        "data": {"target": {"tag": "15-alpine", "size": 42, "labels": ["a", "b"]}, "signed": True},
+    }
+    return Event(**(fields | changes))
+
+
+def test_a_custom_topic_is_made_read_changed_listed_and_deleted(stage: Stage) -> None:
+    topic = stage.topic()
+    assert topic["properties"]["endpoint"] == "https://news.eastus-1.eventgrid.azure.net/api/events"
+    assert topic["properties"]["provisioningState"] == "Succeeded"
+    assert stage.arm("PATCH", TOPIC, {"tags": {"team": "gate"}}).json()["tags"] == {"team": "gate"}
+    everywhere = stage.arm("GET", "/subscriptions/" + TOPIC.split("/")[2] + "/providers/Microsoft.EventGrid/topics")
+    assert [one["name"] for one in everywhere.json()["value"]] == ["news"]
+    assert "key1" not in everywhere.text
+    assert stage.arm("GET", f"{GROUP}/providers/Microsoft.EventGrid/topics").json() == everywhere.json()
+    assert stage.arm("DELETE", TOPIC).status_code == 202
+    wait_until(lambda: stage.arm("GET", TOPIC).status_code == 404)
+    assert stage.arm("DELETE", TOPIC).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"location": "eastus", "properties": {"inboundIpRules": []}}, "inboundIpRules"),
+        ({"location": "eastus", "properties": {"inputSchema": "CustomEventSchema"}}, "inputSchema"),
+        ({"properties": {}}, "location"),
+    ],
+)
+def test_a_topic_with_what_the_sandbox_lacks_is_refused_by_name(stage: Stage, body: object, named: str) -> None:
+    answer = stage.arm("PUT", TOPIC, body)
+    assert answer.status_code == 400
+    assert named in answer.json()["error"]["message"]
+
+
+def test_a_subscription_under_a_system_topic_gets_the_registrys_events(stage: Stage) -> None:
+    assert stage.arm("PUT", SYSTEM_TOPIC, SYSTEM_BODY).status_code == 201
+    assert stage.arm("PUT", SYSTEM_TOPIC, SYSTEM_BODY).status_code == 200
+    assert stage.subscribe(SYSTEM_TOPIC)["status"] == "Succeeded"
+    shown = stage.arm("GET", f"{SYSTEM_TOPIC}/eventSubscriptions/images").json()
+    assert shown["type"] == "Microsoft.EventGrid/systemTopics/eventSubscriptions"
+    assert shown["properties"]["topic"] == SYSTEM_TOPIC
+    stage.live.run(stage.grid.publish(REGISTRY, [happened()]))
+    wait_until(lambda: stage.hook.ids == ["1"])
+    assert stage.hook.events[0]["topic"] == REGISTRY
+    assert stage.arm("DELETE", SYSTEM_TOPIC).status_code == 202
+    wait_until(lambda: stage.arm("GET", SYSTEM_TOPIC).status_code == 404)
+    stage.live.run(stage.grid.publish(REGISTRY, [happened("2")]))
+    assert stage.counts()["matched"] == 1
+
+
+def test_a_system_topic_needs_a_source_that_exists_and_fits_and_has_none_yet(stage: Stage) -> None:
+    other = {"source": REGISTRY + "x", "topicType": "Microsoft.ContainerRegistry.Registries"}
+    assert stage.arm("PUT", SYSTEM_TOPIC, SYSTEM_BODY | {"properties": other}).status_code == 404
+    unfit = {"source": REGISTRY, "topicType": "Microsoft.Storage.StorageAccounts"}
+    assert stage.arm("PUT", SYSTEM_TOPIC, SYSTEM_BODY | {"properties": unfit}).status_code == 400
+    stage.arm("PUT", SYSTEM_TOPIC, SYSTEM_BODY)
+    second = stage.arm("PUT", SYSTEM_TOPIC + "-2", SYSTEM_BODY)
+    assert "Only one system topic is allowed per source" in second.json()["error"]["message"]
+
+
+def test_a_subscription_is_shown_without_its_secrets_and_with_its_defaults(stage: Stage) -> None:
+    stage.subscribe(deadLetterDestination=dead_letters(), labels=["gate"])
+    answer = stage.arm("GET", f"{REGISTRY}{EXTENSION}/images")
+    assert "s3cret" not in answer.text
+    properties = answer.json()["properties"]
+    assert properties["destination"]["properties"]["endpointBaseUrl"] == "https://hook.example.test/events"
+    assert properties["retryPolicy"] == {"maxDeliveryAttempts": 30, "eventTimeToLiveInMinutes": 1440}
+    assert len(properties["filter"]["includedEventTypes"]) == 4
+    assert properties["eventDeliverySchema"] == "EventGridSchema"
+    assert properties["provisioningState"] == "Succeeded"
+    full = stage.arm("POST", f"{REGISTRY}{EXTENSION}/images/getFullUrl").json()
+    assert full == {"endpointUrl": HOOK_URL}
+    assert [one["name"] for one in stage.arm("GET", f"{REGISTRY}{EXTENSION}").json()["value"]] == ["images"]
+
+
+def test_what_was_read_can_be_put_back_with_the_url(stage: Stage) -> None:
+    stage.subscribe()
+    shown = stage.arm("GET", f"{REGISTRY}{EXTENSION}/images").json()
+    shown["properties"]["destination"]["properties"]["endpointUrl"] = HOOK_URL
+    answer = stage.arm("PUT", f"{REGISTRY}{EXTENSION}/images", shown)
+    assert answer.status_code == 201, answer.text
+    assert stage.outcome(answer)["status"] == "Succeeded"
+
+
+def test_a_patch_changes_what_it_names_and_keeps_the_rest(stage: Stage) -> None:
+    stage.subscribe(labels=["gate"])
+    answer = stage.arm("PATCH", f"{REGISTRY}{EXTENSION}/images", {"filter": {"subjectBeginsWith": "python"}})
+    assert answer.status_code == 201
+    assert stage.outcome(answer)["status"] == "Succeeded"
+    properties = stage.arm("GET", f"{REGISTRY}{EXTENSION}/images").json()["properties"]
+    assert properties["filter"]["subjectBeginsWith"] == "python"
+    assert properties["labels"] == ["gate"]
+
+
+def test_a_change_that_the_endpoint_refuses_leaves_the_subscription_as_it_was(stage: Stage) -> None:
+    stage.subscribe()
+    stage.hook.consent = "refuse"
+    assert stage.subscribe(labels=["new"])["status"] == "Failed"
+    assert stage.arm("GET", f"{REGISTRY}{EXTENSION}/images").json()["properties"]["labels"] == []
+
+
+@pytest.mark.parametrize(
+    ("properties", "named"),
+    [
+        ({"colour": 1}, "colour"),
+        ({"destination": webhook("http://hook.example.test/")}, "endpointUrl"),
+        ({"destination": {"endpointType": "EventHub", "properties": {}}}, "EventHub"),
+        ({"destination": webhook(maxEventsPerBatch=0)}, "maxEventsPerBatch"),
+        ({"destination": {"endpointType": "AzureFunction", "properties": {"resourceId": REGISTRY}}}, "resourceId"),
+        ({"retryPolicy": {"maxDeliveryAttempts": 31}}, "maxDeliveryAttempts"),
+        ({"retryPolicy": {"eventTimeToLiveInMinutes": 0}}, "eventTimeToLiveInMinutes"),
+        ({"filter": {"advancedFilters": [{"operatorType": "StringLike", "key": "subject"}]}}, "StringLike"),
+        ({"filter": {"advancedFilters": [{"operatorType": "NumberIn", "key": "x", "values": ["a"]}]}}, "NumberIn"),
+        ({"filter": {"advancedFilters": [{"operatorType": "BoolEquals", "key": "x", "values": []}]}}, "values"),
+        ({"expirationTimeUtc": "2020-01-01T00:00:00Z"}, "expirationTimeUtc"),
+    ],
+)
+def test_a_body_that_does_not_fit_is_refused_by_the_name_of_its_field(
+    stage: Stage, properties: dict[str, Any], named: str
+) -> None:
+    body = {"properties": {"destination": webhook()} | properties}
+    answer = stage.arm("PUT", f"{REGISTRY}{EXTENSION}/images", body)
+    assert answer.status_code == 400, answer.text
+    assert named in answer.json()["error"]["message"]
+
+
+def test_a_subscription_needs_a_source_that_exists_and_has_events(stage: Stage) -> None:
+    body = {"properties": {"destination": webhook()}}
+    assert stage.arm("PUT", f"{REGISTRY}x{EXTENSION}/images", body).status_code == 404
+    vault = f"{GROUP}/providers/Microsoft.KeyVault/vaults/v"
+    assert "Microsoft.KeyVault/vaults" in stage.arm("PUT", f"{vault}{EXTENSION}/images", body).text
+    assert stage.arm("PUT", f"{REGISTRY}{EXTENSION}/images", body, version="1999-01-01").status_code == 400
+
+
+WANTED = [
+    {"subjectBeginsWith": "NODE:", "subjectEndsWith": "-alpine"},
+    {"includedEventTypes": ["Microsoft.ContainerRegistry.ImagePushed"]},
+    {"includedEventTypes": ["All"]},
+]
+UNWANTED = [
+    {"subjectBeginsWith": "NODE:", "isSubjectCaseSensitive": True},
+    {"subjectEndsWith": "slim"},
+    {"includedEventTypes": ["Microsoft.ContainerRegistry.ImageDeleted"]},
+]
+
+
+def advanced(operator: str, key: str, on_arrays: bool = False, **value: Any) -> dict[str, Any]:
+    entry = {"operatorType": operator, "key": key} | value
+    return {"advancedFilters": [entry]} | ({"enableAdvancedFilteringOnArrays": True} if on_arrays else {})
+
+
+WANTED += [
+    advanced("StringIn", "data.target.tag", values=["14", "15-ALPINE"]),
+    advanced("StringNotIn", "data.target.tag", values=["14"]),
+    advanced("StringNotIn", "data.target.nothing", values=["14"]),
+    advanced("StringBeginsWith", "subject", values=["node"]),
+    advanced("StringEndsWith", "Subject", values=["alpine"]),
+    advanced("StringContains", "subject", values=["de:15"]),
+    advanced("StringNotContains", "subject", values=["slim"]),
+    advanced("StringIn", "data.target.labels", on_arrays=True, values=["b"]),
+    advanced("NumberIn", "data.target.size", values=[41, 42]),
+    advanced("NumberInRange", "data.target.size", values=[[1, 2], [40, 50]]),
+    advanced("NumberNotInRange", "data.target.size", values=[[1, 2]]),
+    advanced("NumberGreaterThan", "data.target.size", value=41.5),
+    advanced("NumberLessThanOrEquals", "data.target.size", value=42),
+    advanced("BoolEquals", "data.signed", value=True),
+    advanced("IsNullOrUndefined", "data.target.nothing"),
+    advanced("IsNotNull", "data.target.tag"),
+]
+UNWANTED += [
+    advanced("StringIn", "data.target.tag", values=["14"]),
+    advanced("StringIn", "data.target.nothing", values=["14"]),
+    advanced("StringNotBeginsWith", "subject", values=["node", "x"]),
+    advanced("StringNotEndsWith", "subject", values=["alpine"]),
+    advanced("StringIn", "data.target.labels", values=["b"]),
+    advanced("StringNotIn", "data.target.labels", on_arrays=True, values=["b"]),
+    advanced("NumberNotIn", "data.target.size", values=[42]),
+    advanced("NumberLessThan", "data.target.size", value=42),
+    advanced("NumberGreaterThanOrEquals", "data.target.tag", value=1),
+    advanced("BoolEquals", "data.signed", value=False),
+    advanced("IsNullOrUndefined", "data.target.tag"),
+    advanced("IsNotNull", "data.target.nothing"),
+]
+
+
+def test_filters_let_through_what_they_say(stage: Stage) -> None:
+    for number, wanted in enumerate(WANTED):
+        assert stage.subscribe(name=f"wanted-{number}", filter=wanted)["status"] == "Succeeded", wanted
+    for number, unwanted in enumerate(UNWANTED):
+        assert stage.subscribe(name=f"unwanted-{number}", filter=unwanted)["status"] == "Succeeded", unwanted
+    stage.live.run(stage.grid.publish(REGISTRY, [happened()]))
+    wait_until(lambda: stage.counts()["delivered"] == len(WANTED))
+    reached = {one.headers["aeg-subscription-name"] for one in stage.hook.received}
+    assert reached == {f"WANTED-{number}" for number in range(len(WANTED))}
+    assert stage.counts()["matched"] == len(WANTED)

@@ -1,0 +1,287 @@
+"""Event Grid's delivery: the handshake, retries, dead letters, drills, restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import requests
+from aiohttp import web
+
+from sandbox.eventgrid import Event
+from sandbox.tests.eventgrid_stage import HOOK_URL, REGISTRY, STORAGE, Stage, dead_letters, wait_until, webhook
+from sandbox.tests.live import LiveGateway
+from sandbox.web import Call, Surface
+
+
+@pytest.fixture
+def stage(live: LiveGateway) -> Iterator[Stage]:
+    """Event Grid with seconds made milliseconds."""
+    stage = Stage(live, time_scale=1000)
+    yield stage
+    stage.close()
+
+
+def pushed(number: int = 1, repository: str = "node", tag: str = "15-alpine") -> Event:
+    return Event(
+        id=f"event-{number}",
+        subject=f"{repository}:{tag}",
+        event_type="Microsoft.ContainerRegistry.ImagePushed",
+        event_time=datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
+        data={"action": "push", "target": {"repository": repository, "tag": tag, "size": 42}},
+        data_version="2.0",
+    )
+
+
+def test_an_event_arrives_once_with_event_grids_headers(stage: Stage) -> None:
+    assert stage.subscribe()["status"] == "Succeeded"
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed()]))
+    wait_until(lambda: stage.counts()["delivered"] == 1)
+    [one] = stage.hook.received
+    assert one.query == {"code": "s3cret"}
+    assert one.body == [
+        {
+            "id": "event-1",
+            "topic": REGISTRY,
+            "subject": "node:15-alpine",
+            "eventType": "Microsoft.ContainerRegistry.ImagePushed",
+            "eventTime": "2026-01-02T03:04:05.6789010Z",
+            "data": pushed().data,
+            "dataVersion": "2.0",
+            "metadataVersion": "1",
+        }
+    ]
+    expected = {
+        "aeg-event-type": "Notification",
+        "aeg-subscription-name": "IMAGES",
+        "aeg-delivery-count": "0",
+        "aeg-data-version": "2.0",
+        "aeg-metadata-version": "1",
+        "content-type": "application/json; charset=utf-8",
+    }
+    assert expected.items() <= one.headers.items()
+    assert stage.counts()["waiting"] == 0
+
+
+def test_an_endpoint_that_does_not_agree_gets_no_subscription(stage: Stage) -> None:
+    stage.hook.consent = "refuse"
+    outcome = stage.subscribe()
+    assert outcome["status"] == "Failed"
+    assert outcome["error"]["code"] == "Url validation"
+    message = outcome["error"]["message"]
+    assert "Webhook validation handshake failed for https://hook.example.test/events. Http POST" in message
+    assert "response code NotFound" in message
+    assert "s3cret" not in message
+    assert stage.arm("GET", f"{REGISTRY}/providers/Microsoft.EventGrid/eventSubscriptions/images").status_code == 404
+
+
+def test_an_endpoint_may_agree_by_calling_the_validation_url(stage: Stage) -> None:
+    stage.hook.consent = "by hand"  # the ten minutes are 0.6 s here: enough to call
+    answer = stage.arm(
+        "PUT",
+        f"{REGISTRY}/providers/Microsoft.EventGrid/eventSubscriptions/images",
+        {"properties": {"destination": webhook()}},
+    )
+    wait_until(lambda: len(stage.hook.validated) == 1)
+    url = stage.hook.validated[0].body[0]["data"]["validationUrl"]
+    assert requests.get(url, timeout=5).status_code == 200
+    assert stage.outcome(answer)["status"] == "Succeeded"
+    assert requests.get(url, timeout=5).status_code == 400
+
+
+def test_an_endpoint_that_never_agrees_fails_when_the_time_is_over(stage: Stage) -> None:
+    stage.hook.consent = "by hand"
+    outcome = stage.subscribe()
+    assert outcome["status"] == "Failed"
+    assert "Http GET is expected on the validation url" in outcome["error"]["message"]
+
+
+def test_an_event_is_tried_again_after_503_and_then_delivered(stage: Stage) -> None:
+    stage.subscribe()
+    stage.hook.answers = [503, 500]
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed()]))
+    wait_until(lambda: stage.counts()["delivered"] == 1)
+    assert [one.headers["aeg-delivery-count"] for one in stage.hook.received] == ["0", "1", "2"]
+    assert stage.counts()["attempts"] == 3
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 413])
+def test_an_answer_that_no_retry_mends_sends_the_event_to_the_dead_letters_at_once(stage: Stage, status: int) -> None:
+    stage.subscribe(deadLetterDestination=dead_letters())
+    stage.hook.answers = [status]
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed()]))
+    wait_until(lambda: len(stage.storage.blobs) == 1)
+    [(name, [letter])] = stage.storage.blobs.items()
+    now = datetime.now(UTC)
+    assert name.startswith(f"deadletters/IMAGES/{now.year}/{now.month}/")
+    assert letter["id"] == "event-1"
+    assert letter["deliveryAttempts"] == 1
+    assert letter["lastDeliveryOutcome"] in ("BadRequest", "Unauthorized", "Forbidden", "PayloadTooLarge")
+    assert {"deadLetterReason", "publishTime", "lastDeliveryAttemptTime"} <= letter.keys()
+    assert len(stage.hook.received) == 1
+
+
+def test_a_functions_401_is_tried_again(stage: Stage) -> None:
+    function = f"{REGISTRY.partition('/providers')[0]}/providers/Microsoft.Web/sites/gateapp/functions/registry_events"
+    destination = {"endpointType": "AzureFunction", "properties": {"resourceId": function}}
+    assert stage.subscribe(destination=destination)["status"] == "Succeeded"
+    stage.hook.answers = [401]
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed()]))
+    wait_until(lambda: stage.counts()["delivered"] == 1)
+    assert stage.hook.received[1].query == {"functionName": "registry_events", "code": "system-key"}
+    assert stage.hook.validated[0].query == stage.hook.received[1].query
+
+
+def test_attempts_end_at_their_limit(stage: Stage) -> None:
+    stage.subscribe(deadLetterDestination=dead_letters(), retryPolicy={"maxDeliveryAttempts": 2})
+    stage.hook.answers = [503, 503, 503]
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed()]))
+    wait_until(lambda: len(stage.storage.blobs) == 1)
+    [[letter]] = stage.storage.blobs.values()
+    assert letter["deadLetterReason"] == "MaxDeliveryAttemptsExceeded"
+    assert (letter["deliveryAttempts"], letter["lastDeliveryOutcome"]) == (2, "Busy")
+
+
+def test_attempts_end_with_the_events_time_to_live(stage: Stage) -> None:
+    stage.subscribe(deadLetterDestination=dead_letters(), retryPolicy={"eventTimeToLiveInMinutes": 1})
+    stage.hook.answers = [503] * 30
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed()]))
+    wait_until(lambda: len(stage.storage.blobs) == 1)
+    [[letter]] = stage.storage.blobs.values()
+    assert letter["deadLetterReason"] == "TimeToLiveExceeded"
+
+
+def test_without_a_dead_letter_destination_an_event_is_dropped(stage: Stage) -> None:
+    stage.subscribe()
+    stage.hook.answers = [400]
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed()]))
+    wait_until(lambda: stage.counts()["dropped"] == 1)
+    assert stage.counts()["waiting"] == 0
+
+
+def test_dead_letters_wait_for_their_container(stage: Stage) -> None:
+    stage.subscribe(deadLetterDestination=dead_letters("later"))
+    stage.hook.answers = [400]
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed()]))
+    wait_until(lambda: stage.counts()["waiting"] == 1)
+    stage.storage.containers.add("later")
+    wait_until(lambda: len(stage.storage.blobs) == 1)
+
+
+def test_cloud_events_come_one_by_one_after_an_options_handshake(stage: Stage) -> None:
+    assert stage.subscribe(eventDeliverySchema="CloudEventSchemaV1_0")["status"] == "Succeeded"
+    assert stage.hook.validated == []
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed()]))
+    wait_until(lambda: len(stage.hook.received) == 1)
+    assert stage.hook.received[0].headers["content-type"] == "application/cloudevents+json; charset=utf-8"
+    assert stage.hook.received[0].body == {
+        "id": "event-1",
+        "source": REGISTRY,
+        "subject": "node:15-alpine",
+        "type": "Microsoft.ContainerRegistry.ImagePushed",
+        "time": "2026-01-02T03:04:05.6789010Z",
+        "specversion": "1.0",
+        "data": pushed().data,
+    }
+
+
+def test_a_cloud_events_endpoint_that_allows_no_origin_gets_no_subscription(stage: Stage) -> None:
+    stage.hook.consent = "refuse"
+    outcome = stage.subscribe(eventDeliverySchema="CloudEventSchemaV1_0")
+    assert "WebHook-Allowed-Origin" in outcome["error"]["message"]
+
+
+def test_batches_hold_as_many_events_as_asked(stage: Stage) -> None:
+    stage.subscribe(destination=webhook(maxEventsPerBatch=4))
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed(number) for number in range(8)]))
+    wait_until(lambda: stage.counts()["delivered"] == 8)
+    assert sorted(len(one.body) for one in stage.hook.received) == [4, 4]
+
+
+def test_headers_of_ones_own_come_with_the_event(stage: Stage) -> None:
+    mappings = [
+        {"name": "x-team", "type": "Static", "properties": {"value": "gate", "isSecret": True}},
+        {"name": "x-tag", "type": "Dynamic", "properties": {"sourceField": "data.target.tag"}},
+    ]
+    stage.subscribe(destination=webhook(deliveryAttributeMappings=mappings))
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed()]))
+    wait_until(lambda: len(stage.hook.received) == 1)
+    assert {"x-team": "gate", "x-tag": "15-alpine"}.items() <= stage.hook.received[0].headers.items()
+
+
+def test_a_storage_queue_gets_the_events_json_as_it_is(stage: Stage) -> None:
+    messages: list[tuple[str, str]] = []
+    queues = Surface("Queues", r"basegatestore\.queue\.core\.windows\.net")
+
+    @queues.operation("POST", "/events/messages")
+    async def put_message(call: Call) -> web.StreamResponse:
+        stage.live.issuer.bearer(call.request.headers["Authorization"], ["https://storage.azure.com"])
+        messages.append((call.query["messagettl"], (await call.request.read()).decode()))
+        return web.Response(status=201)
+
+    stage.live.gateway.add(queues)
+    properties = {"resourceId": STORAGE, "queueName": "events", "queueMessageTimeToLiveInSeconds": 300}
+    outcome = stage.subscribe(destination={"endpointType": "StorageQueue", "properties": properties})
+    assert outcome["status"] == "Succeeded"
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed()]))
+    wait_until(lambda: stage.counts()["delivered"] == 1)
+    assert messages[0][0] == "300"
+    assert '<MessageText>{"id":"event-1"' in messages[0][1]
+
+
+def test_drills_lose_and_double_deliveries_as_told(stage: Stage) -> None:
+    stage.subscribe()
+    control = f"http://127.0.0.1:{stage.live.port}/eventgrid/faults"
+    assert requests.put(control, json={"drop": 2}, timeout=5).status_code == 400
+    assert requests.put(control, json={"drop": 0.3, "duplicate": 0.3, "seed": 7}, timeout=5).status_code == 200
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed(number) for number in range(40)]))
+    wait_until(lambda: stage.counts()["waiting"] == 0)
+    counts = stage.counts()
+    assert 0 < counts["lost_by_fault"] < 40
+    assert 0 < counts["doubled_by_fault"] < 40
+    expected = 40 - counts["lost_by_fault"] + counts["doubled_by_fault"]
+    wait_until(lambda: stage.counts()["delivered"] == expected)
+    assert len(stage.hook.ids) == expected
+    assert len(set(stage.hook.ids)) == 40 - counts["lost_by_fault"]
+
+
+def test_shuffled_events_overtake_each_other(stage: Stage) -> None:
+    stage.subscribe()
+    control = f"http://127.0.0.1:{stage.live.port}/eventgrid/faults"
+    requests.put(control, json={"shuffle_seconds": 0.2, "seed": 1}, timeout=5)
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed(number) for number in range(12)]))
+    wait_until(lambda: stage.counts()["delivered"] == 12)
+    assert stage.hook.ids != [f"event-{number}" for number in range(12)]
+
+
+def test_what_is_not_delivered_survives_a_restart(live: LiveGateway) -> None:
+    stage = Stage(live, time_scale=10)  # the first retry comes after a second: time to restart in between
+    stage.subscribe()
+    stage.hook.answers = [503]
+    live.run(stage.grid.publish(REGISTRY, [pushed()]))
+    wait_until(lambda: stage.counts()["waiting"] == 1)
+    stage.restart()
+    wait_until(lambda: len(stage.hook.received) == 2)
+    assert stage.hook.received[1].headers["aeg-delivery-count"] == "1"
+    pending = Path(live.instance.root, "eventgrid", "pending")
+    wait_until(lambda: not list(pending.glob("*.json")))
+    stage.close()
+
+
+def test_a_deleted_subscriptions_events_go_with_it(stage: Stage) -> None:
+    stage.subscribe()
+    stage.hook.answers = [503] * 100
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed()]))
+    path = f"{REGISTRY}/providers/Microsoft.EventGrid/eventSubscriptions/images"
+    assert stage.arm("DELETE", path).status_code == 200
+    assert stage.arm("DELETE", path).status_code == 204
+    assert stage.counts()["waiting"] == 0
+    assert not list(Path(stage.live.instance.root, "eventgrid", "pending").glob("*.json"))
+
+
+def test_an_endpoint_outside_the_sandbox_cannot_be_subscribed(stage: Stage) -> None:
+    outcome = stage.subscribe(destination=webhook("https://elsewhere.example.com/x"))
+    assert "BadGateway" in outcome["error"]["message"]
+    assert HOOK_URL not in str(outcome)
