@@ -75,8 +75,8 @@ class HttpOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="h
     direction: str
 
 
-Trigger = HttpTrigger | EventGridTrigger | QueueTrigger | TimerTrigger
-_Binding = Trigger | QueueOutput | HttpOutput
+TriggerBinding = HttpTrigger | EventGridTrigger | QueueTrigger | TimerTrigger
+_Binding = TriggerBinding | QueueOutput | HttpOutput
 _TAGS = ("httpTrigger", "eventGridTrigger", "queueTrigger", "timerTrigger", "queue", "http")
 _NEEDS_BUNDLE = (EventGridTrigger, QueueTrigger, QueueOutput)
 
@@ -85,7 +85,7 @@ class Function(msgspec.Struct, frozen=True):
     """One function of the app."""
 
     name: str
-    trigger: Trigger
+    trigger: TriggerBinding
     queue_outputs: tuple[QueueOutput, ...] = ()
     disabled: bool = False
 

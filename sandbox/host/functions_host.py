@@ -34,7 +34,6 @@ from sandbox.web import Surface
 
 KEYS_FILE = "keys.json"
 ENDPOINT_FILE = "endpoint.json"
-_DRAIN_SECONDS = 10.0
 _SETTLE_SECONDS = 5.0
 
 
@@ -47,7 +46,8 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to serve and how. `workers` None takes FUNCTIONS_WORKER_PROCESS_COUNT, else 1."""
+    """What to serve and how. `workers` None takes FUNCTIONS_WORKER_PROCESS_COUNT, else 1; `drain_seconds` is how long
+    a stop waits for what runs."""
 
     app: Path
     name: str
@@ -55,6 +55,7 @@ class Options:
     python: str
     port: int = 0
     workers: int | None = None
+    drain_seconds: float = 10.0
 
 
 class FunctionsHost:
@@ -85,7 +86,7 @@ class FunctionsHost:
             raise
 
     async def stop(self) -> None:
-        """Listen no more, let what runs end (10 s), end the workers. Interrupted queue messages become visible."""
+        """Listen no more, let what runs end, end the workers. Interrupted queue messages become visible."""
         with contextlib.suppress(FileNotFoundError):
             (self._options.state / ENDPOINT_FILE).unlink()
         if self._server:
@@ -171,7 +172,7 @@ class FunctionsHost:
         return max(1, min(10, int(text) if self._options.workers is None else self._options.workers))
 
     async def _drain(self) -> None:
-        deadline = time.monotonic() + _DRAIN_SECONDS
+        deadline = time.monotonic() + self._options.drain_seconds
         while self._invoker and self._invoker.running and time.monotonic() < deadline:  # noqa: ASYNC110 (a counter)
             await asyncio.sleep(0.05)
 

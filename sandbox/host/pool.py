@@ -28,7 +28,7 @@ class Pool:
     @property
     def workers(self) -> list[Worker]:
         """Those that are loaded now."""
-        return list(self._workers)
+        return [worker for worker in self._workers if worker.alive]
 
     async def start(self) -> list[IndexedFunction]:
         """Start the workers and return the app's functions.
@@ -50,15 +50,14 @@ class Pool:
         """
         try:
             async with asyncio.timeout(_WAIT_FOR_WORKER_SECONDS):
-                await self._ready.wait()
+                worker = await self._least_busy()
         except TimeoutError:
             return Failed(message.id, NO_WORKER, "")
-        worker = min(self._workers, key=lambda candidate: candidate.busy)
         try:
             async with asyncio.timeout(timeout_seconds):
                 return await worker.invoke(message)
         except TimeoutError:
-            self._remove(worker)
+            worker.alive = False
             await worker.kill()
             text = f"Timeout value of {timeout_seconds:g} s was exceeded by function: {message.function}"
             return Failed(message.id, text, "")
@@ -71,15 +70,15 @@ class Pool:
         await asyncio.gather(*(worker.kill() for worker in self._workers))
         self._workers.clear()
 
+    async def _least_busy(self) -> Worker:
+        while not self.workers:
+            self._ready.clear()
+            await self._ready.wait()
+        return min(self.workers, key=lambda candidate: candidate.busy)
+
     def _add(self, worker: Worker) -> None:
         self._workers.append(worker)
         self._ready.set()
-
-    def _remove(self, worker: Worker) -> None:
-        if worker in self._workers:
-            self._workers.remove(worker)
-        if not self._workers:
-            self._ready.clear()
 
     async def _keep(self, worker: Worker | None) -> None:
         backoff = _FIRST_BACKOFF_SECONDS
@@ -89,7 +88,7 @@ class Pool:
             if worker is not None:
                 began = asyncio.get_running_loop().time()
                 code = await worker.ended()
-                self._remove(worker)
+                self._workers.remove(worker)
                 self._on_event(f"Worker process {worker.pid} ended with exit code {code}. It is started again.")
                 if asyncio.get_running_loop().time() - began > _MAX_BACKOFF_SECONDS:
                     backoff = _FIRST_BACKOFF_SECONDS

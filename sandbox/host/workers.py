@@ -42,6 +42,8 @@ class Worker:
         self._running: dict[str, asyncio.Future[Done | Failed]] = {}
         self._index: asyncio.Future[list[IndexedFunction]] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
+        self.alive = True
+        """Whether work may be given to it; False as soon as its end is heard of."""
 
     @classmethod
     async def start(cls, launch: Launch) -> Worker:
@@ -134,6 +136,7 @@ class Worker:
                     future.set_result(message)
             else:
                 self._settle_index(message)
+        self.alive = False
         assert self._writer
         self._writer.close()
         code = await self._process.wait()

@@ -85,6 +85,14 @@ def test_a_worker_killed_from_outside_is_started_again(host: RunningHost) -> Non
     assert host.request("GET", "/api/files/x").text == "x"
 
 
+def test_the_number_of_workers_is_a_setting(tmp_path: Path) -> None:
+    running = RunningHost(tmp_path, workers=None, settings={"FUNCTIONS_WORKER_PROCESS_COUNT": "2"}).start()
+    try:
+        running.until(lambda: len(running.admin("GET", "/admin/host/workers").json) == 2)
+    finally:
+        running.stop()
+
+
 def test_log_lines_carry_function_and_invocation_also_from_a_thread_of_the_app(host: RunningHost) -> None:
     host.request("GET", "/api/thread")
     lines = [line for line in host.output.getvalue().splitlines() if "from a thread" in line]

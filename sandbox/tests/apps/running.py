@@ -102,7 +102,8 @@ class RunningHost:
     folder: Path
     app: Path = SAMPLE
     settings: dict[str, str] = field(default_factory=dict)
-    workers: int = 1
+    workers: int | None = 1
+    drain_seconds: float = 10.0
     queues: FakeQueues = field(default_factory=FakeQueues)
 
     def __post_init__(self) -> None:
@@ -114,7 +115,14 @@ class RunningHost:
         self.notes.mkdir(exist_ok=True)
         environment = {"PATH": "/usr/bin:/bin", "JOBS": "jobs", "SWEEP": "0 0 0 1 1 *", "NOTES": str(self.notes)}
         settings = AppSettings(environment | {"Store__accountName": "store"} | self.settings)
-        options = Options(self.app, "sample", self.folder / "state", sys.executable, workers=self.workers)
+        options = Options(
+            self.app,
+            "sample",
+            self.folder / "state",
+            sys.executable,
+            workers=self.workers,
+            drain_seconds=self.drain_seconds,
+        )
         self.host = FunctionsHost(options, settings, self.queues, Console(self.output))
 
     def start(self) -> RunningHost:

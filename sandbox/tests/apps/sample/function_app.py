@@ -118,6 +118,8 @@ def work(msg: func.QueueMessage) -> str:
     note("jobs", text=text, count=msg.dequeue_count, id=msg.id, inserted=str(msg.insertion_time))
     if text == "die once" and msg.dequeue_count == 1:
         os.kill(os.getpid(), signal.SIGKILL)
+    if text == "hang":
+        time.sleep(3600)
     if text == "bad":
         raise RuntimeError("a bad message")
     return f"done: {text}"

@@ -1,0 +1,168 @@
+"""Function apps as sites, by their real names."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from sandbox.host.site import Sites
+from sandbox.host.site_arm import SitesControlPlane
+from sandbox.instance import SUBSCRIPTION
+from sandbox.tests.apps.running import SAMPLE, Answer
+from sandbox.tests.live import LiveGateway
+
+_SITE_ID = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/basegate-rg/providers/Microsoft.Web/sites/sample"
+
+_APP = """
+import os
+import azure.functions as func
+app = func.FunctionApp()
+
+@app.route(methods=["GET"])
+def hello(req: func.HttpRequest) -> str:
+    who = req.headers.get("x-ms-client-principal", "nobody")
+    return " ".join([os.environ["GREETING"], req.url.split("?")[0], who])
+"""
+
+
+class Operator:
+    """The sandbox's control operations and the sites, through the gateway."""
+
+    def __init__(self, live: LiveGateway, sites: Sites) -> None:
+        self.live, self.sites = live, sites
+
+    def control(self, method: str, path: str, **options: Any) -> Answer:
+        return self.live.run(self._ask(aiohttp.ClientSession, method, f"{self._local}{path}", options))
+
+    def ask(self, method: str, url: str, **options: Any) -> Answer:
+        return self.live.run(self._ask(self.live.gateway.outside, method, url, options))
+
+    @property
+    def _local(self) -> str:
+        return f"http://127.0.0.1:{self.live.port}"
+
+    @staticmethod
+    async def _ask(
+        open_session: Callable[[], aiohttp.ClientSession], method: str, url: str, options: dict[str, Any]
+    ) -> Answer:
+        async with open_session() as session, session.request(method, url, **options) as answer:
+            return Answer(answer.status, answer.headers.copy(), await answer.text())
+
+
+@pytest.fixture
+def operator(live: LiveGateway) -> Iterator[Operator]:
+    sites = Sites(live.instance, lambda: live.environment)
+    sites.mount_control(live.local)
+    SitesControlPlane(sites).mount(live.arm, live.index)
+    live.gateway.add(sites.surface())
+    yield Operator(live, sites)
+    live.run(sites.stop())
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "function_app.py").write_text(_APP)
+    (folder / "host.json").write_text('{"version": "2.0"}')
+    return folder
+
+
+def start(operator: Operator, app: Path, **more: Any) -> Any:
+    body = {"app": str(app), "settings": {"GREETING": "hello"}, "workers": 2, "python": sys.executable, **more}
+    answer = operator.control("PUT", "/sites/sample", json=body)
+    assert answer.status == 200, answer.text
+    return answer.json
+
+
+def is_alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().split()[2] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_site_answers_under_its_name_until_it_is_deleted(operator: Operator, app: Path) -> None:
+    site = start(operator, app)
+    (function,) = site["functions"]
+    url = function["url"]
+    answer = operator.ask("GET", url, headers={"x-ms-client-principal": "forged"})
+    assert answer.text == "hello https://sample.azurewebsites.net/api/hello nobody"
+    assert operator.ask("GET", url.split("?")[0]).status == 401
+    assert operator.ask("GET", "https://other.azurewebsites.net/").status == 404
+    until(lambda: len(operator.control("GET", "/sites/sample").json["workers"]) == 2)
+    pids = [site["pid"], *(worker["pid"] for worker in operator.control("GET", "/sites/sample").json["workers"])]
+    assert operator.control("DELETE", "/sites/sample").status == 204
+    assert not any(is_alive(pid) for pid in pids)
+    assert operator.ask("GET", url).status == 404
+    assert operator.control("GET", "/sites").json == []
+
+
+def test_an_app_that_does_not_load_is_an_error_with_its_traceback(operator: Operator, app: Path) -> None:
+    (app / "function_app.py").write_text("import nowhere\n")
+    answer = operator.control("PUT", "/sites/sample", json={"app": str(app)})
+    assert answer.status == 400
+    assert "No module named 'nowhere'" in answer.json["error"]["message"]
+    assert operator.control("PUT", "/sites/sample", json={"app": "/nowhere"}).status == 400
+    assert operator.control("PUT", "/sites/sample", json={"app": str(app), "wrokers": 2}).status == 400
+
+
+def test_a_killed_host_takes_its_workers_along_and_is_started_again(operator: Operator, app: Path) -> None:
+    site = start(operator, app, workers=1)
+    (worker,) = operator.control("GET", "/sites/sample").json["workers"]
+    os.kill(site["pid"], signal.SIGKILL)
+    until(lambda: not is_alive(worker["pid"]))
+    until(lambda: operator.ask("GET", site["functions"][0]["url"]).status == 200)
+    assert operator.control("GET", "/sites/sample").json["pid"] != site["pid"]
+
+
+def test_sites_come_back_with_their_keys_when_the_sandbox_starts_again(operator: Operator, app: Path) -> None:
+    site = start(operator, app)
+    operator.live.run(operator.sites.stop())
+    assert operator.ask("GET", site["functions"][0]["url"]).status == 503
+    operator.live.run(operator.sites.start())
+    assert operator.ask("GET", site["functions"][0]["url"]).status == 200
+
+
+def test_azure_resource_manager_tells_functions_and_keys(operator: Operator) -> None:
+    settings = {
+        "JOBS": "jobs",
+        "SWEEP": "0 0 0 1 1 *",
+        "Store__accountName": "store",
+        "NOTES": str(operator.live.instance.root),
+    }
+    start(operator, SAMPLE, settings=settings)
+    token = operator.live.issuer.issue("https://management.azure.com")
+    headers = {"Authorization": f"Bearer {token}"}
+
+    def arm(method: str, path: str = "") -> Answer:
+        url = f"https://management.azure.com{_SITE_ID}{path}?api-version=2025-05-01"
+        return operator.ask(method, url, headers=headers)
+
+    assert arm("GET").json["properties"]["defaultHostName"] == "sample.azurewebsites.net"
+    function = arm("GET", "/functions/image-events").json
+    assert function["name"] == "sample/image-events"
+    assert function["properties"]["config"]["bindings"][0]["type"] == "eventGridTrigger"
+    assert arm("GET", "/functions/none").status == 404
+    assert len(arm("GET", "/functions").json["value"]) == 14
+    keys = arm("POST", "/host/default/listkeys").json
+    assert keys["systemKeys"]["eventgrid_extension"] == operator.sites.eventgrid_key("sample")
+    assert arm("POST", "/functions/keyed/listkeys").json.keys() == {"default"}
+    assert operator.sites.eventgrid_key("other") is None
+    assert [resource["id"] for resource in operator.live.index.list("Microsoft.Web/sites")] == [_SITE_ID]
