@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 
+from sandbox.arm.surface import ResourceId
 from sandbox.git import GitPush
 from sandbox.store import Collection
 from sandbox.tasks.arm_identity import FindIdentity
@@ -64,6 +65,7 @@ class Tasks:
     """
 
     def __init__(self, folder: Path, services: Services, *, workers: int = 3, time_scale: float = 1.0) -> None:
+        folder.chmod(0o700)  # secret values and access tokens of tasks are in there
         self._registries = services.registries
         self._tasks = Collection(folder / "tasks.json", TaskRecord)
         self._blobs = Blobs(services.storage, services.session)
@@ -103,6 +105,13 @@ class Tasks:
     async def on_push(self, push: ImagePush) -> None:
         """A registry got an image: start the tasks that build upon it."""
         await self._images.on_push(push)
+
+    async def delete_group(self, group: str) -> None:
+        """Forget the tasks and runs of a resource group's registries."""
+        ids = {task.registry: task.id for task in self._tasks.values()} | self._runs.registries()
+        for registry, resource_id in ids.items():
+            if ResourceId.parse(resource_id).group.lower() == group.lower():
+                await self.delete_registry(registry)
 
     async def delete_registry(self, registry: str) -> None:
         """Forget the tasks and runs of a registry that is no more."""

@@ -26,6 +26,10 @@ class NamedValue(Body):
     name: str
     value: str
     is_secret: bool | None = None
+    type: Literal["SetValue", "Argument"] | None = None
+
+    def __post_init__(self) -> None:
+        self.type = None  # `az` 2.91 sends its model's name along; Azure has no such field and gives none back
 
 
 class BaseImageDependency(Body):

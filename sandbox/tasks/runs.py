@@ -112,6 +112,10 @@ class Runs:
         """The runs of a registry."""
         return sorted(self._records.values(f"{registry}/"), key=lambda run: run.number, reverse=True)
 
+    def registries(self) -> dict[str, str]:
+        """The names and ARM ids of the registries that have runs."""
+        return {run.registry: run.registry_id for run in self._records.values()}
+
     def archive(self, run: RunRecord, archived: bool) -> RunRecord:
         """Keep a run's log, or let it go (a mark without effect: logs are kept anyway)."""
         return self._change(run.key, archived=archived)

@@ -18,10 +18,9 @@ from azure.mgmt.containerregistrytasks import ContainerRegistryTasksMgmtClient
 from sandbox.arm.surface import ResourceId
 from sandbox.git import GitHub
 from sandbox.instance import SUBSCRIPTION
-from sandbox.tasks import runs_execution
 from sandbox.tasks.arm import Services, Tasks
 from sandbox.tasks.arm_identity import Principal
-from sandbox.tasks.model import SecretReference, TaskFile
+from sandbox.tasks.model import TaskFile
 from sandbox.tasks.outcome import ImageDependency, ImageReference, RunInfo, RunOutcome, RunStatus
 from sandbox.tests.live import LiveGateway
 from sandbox.tests.tasks_blobs import MemoryStorage
@@ -76,8 +75,7 @@ class FakeVaults:
 class Ran:
     """What the runner was given."""
 
-    text: str
-    values: dict[str, str]
+    task: TaskFile
     run: RunInfo
     files: list[str]
 
@@ -95,8 +93,7 @@ class FakeRunner:
     async def run(
         self, task: TaskFile, context: Path, run: RunInfo, log: Callable[[str], Awaitable[None]]
     ) -> RunOutcome:
-        text, values = TEXTS[run.id]
-        self.ran.append(Ran(text, values, run, sorted(path.name for path in context.iterdir())))
+        self.ran.append(Ran(task, run, sorted(path.name for path in context.iterdir())))
         self.active += 1
         self.most_active = max(self.active, self.most_active)
         await log("Launching container with name: validate")
@@ -130,13 +127,16 @@ class FakePush:
     timestamp: datetime = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-TEXTS: dict[str, tuple[str, dict[str, str]]] = {}
-SECRETS: list[SecretReference] = []
-
-
-def remember(text: str, run: RunInfo, values: dict[str, str]) -> TaskFile:
-    TEXTS[run.id] = (text, values)
-    return TaskFile(steps=())
+TASK_FILE = f"""
+version: v1.1.0
+secrets:
+  - id: token
+    keyvault: {VAULT}/password
+steps:
+  - id: say
+    cmd: "app {{{{.Values.FROM}}}} {{{{.Values.COLOR}}}} {{{{.Values.TAG}}}} {{{{.Run.ID}}}}"
+    env: ["KEY={{{{.Values.KEY}}}}", "TOKEN={{{{.Secrets.token}}}}"]
+"""
 
 
 class World:
@@ -224,7 +224,8 @@ class World:
 
 
 def task_properties(**changes: Any) -> dict[str, Any]:
-    step: dict[str, Any] = {"type": "FileTask", "taskFilePath": "acr-task.yaml", "contextPath": CONTEXT}
+    step: dict[str, Any] = {"type": "FileTask", "taskFilePath": "acr-task.yaml", "valuesFilePath": "values.yaml"}
+    step["contextPath"] = CONTEXT
     step["values"] = [{"name": "FROM", "value": "base/"}, {"name": "KEY", "value": "s3cret", "isSecret": True}]
     trigger = {
         "sourceTriggers": [
@@ -246,15 +247,11 @@ def task_properties(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def world(live: LiveGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    TEXTS.clear()
-    SECRETS.clear()
-    monkeypatch.setattr(runs_execution, "load_task_file", remember)
-    monkeypatch.setattr(runs_execution, "declared_secrets", lambda *_: tuple(SECRETS))
+def world(live: LiveGateway, tmp_path: Path) -> Iterator[World]:
     source = tmp_path / "source"
     source.mkdir()
-    (source / "acr-task.yaml").write_text("version: v1.1.0\nsteps:\n  - cmd: hello\n")
-    (source / "values.yaml").write_text("FROM: file/\nCOLOR: Green\n")
+    (source / "acr-task.yaml").write_text(TASK_FILE)
+    (source / "values.yaml").write_text("FROM: file/\nCOLOR: Green\nTAG: latest\n")
     made = World(live, source)
     yield made
     made.close()

@@ -13,23 +13,20 @@ from typing import Any
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
-from sandbox.tasks.model import SecretReference
 from sandbox.tasks.outcome import ImageReference, RunOutcome, RunStatus
-from sandbox.tests.tasks_world import GROUP, REGISTRY, SECRETS, VAULT, World, task_properties, world
+from sandbox.tests.tasks_world import GROUP, REGISTRY, VAULT, World, world
 
 __all__ = ["world"]
 
 
 def test_a_run_gets_the_values_of_file_task_and_request_and_every_login(world: World) -> None:
-    SECRETS.append(SecretReference("token", f"{VAULT}/password"))
     vault = {"type": "Vaultsecret"}
     custom = {
         "userName": vault | {"value": f"{VAULT}/user"},
         "password": vault | {"value": f"{VAULT}/password"},
         "identity": "[system]",
     }
-    step = task_properties()["step"] | {"valuesFilePath": "values.yaml"}
-    world.create(step=step, credentials={"customRegistries": {"public.azurecr.io": custom}})
+    world.create(credentials={"customRegistries": {"public.azurecr.io": custom}})
     queued = world.run(values=[{"name": "TAG", "value": "1"}], arguments=[], updateTriggerToken="dG9rZW4=")
     assert queued.properties.run_id == "ca1"
     world.release()
@@ -39,8 +36,8 @@ def test_a_run_gets_the_values_of_file_task_and_request_and_every_login(world: W
     )  # fmt: skip
     assert run.custom_registries == ["public.azurecr.io"]
     ran = world.runner.ran[0]
-    assert ran.values == {"FROM": "base/", "COLOR": "Green", "KEY": "s3cret", "TAG": "1"}
-    assert ran.text.startswith("version: v1.1.0")
+    assert ran.task.steps[0].run == "app base/ Green 1 ca1"
+    assert ran.task.steps[0].env == ("KEY=s3cret", "TOKEN=pa55word")
     assert "acr-task.yaml" in ran.files
     assert ran.run.logins["public.azurecr.io"].user == "puller"
     assert ran.run.logins["contoso.azurecr.io"].password == "password-of-contoso.azurecr.io"
@@ -148,7 +145,7 @@ def test_a_list_longer_than_a_page_goes_on_with_its_next_link(world: World, monk
 def test_ids_of_two_registries_differ(world: World) -> None:
     request = {
         "type": "EncodedTaskRunRequest",
-        "encodedTaskContent": base64.b64encode(b"steps: []").decode(),
+        "encodedTaskContent": base64.b64encode(b"steps:\n  - cmd: hello\n").decode(),
         "platform": {"os": "Linux"},
     }
     first = world.client.registries.schedule_run(GROUP, REGISTRY, request)
@@ -181,8 +178,9 @@ def test_a_docker_build_runs_on_what_was_uploaded(world: World) -> None:
     assert world.ended("ca1").status == "Succeeded"
     ran = world.runner.ran[0]
     assert ran.files == ["Dockerfile"]
-    assert "--build-arg 'A=two words' --no-cache ." in ran.text
-    assert 'push: ["{{.Run.Registry}}/app:{{.Run.ID}}"]' in ran.text
+    build, push = ran.task.steps
+    assert build.run == "-f Dockerfile -t contoso.azurecr.io/app:ca1 --build-arg 'A=two words' --no-cache ."
+    assert push.images == ("contoso.azurecr.io/app:ca1",)
 
 
 def test_what_was_under_way_ends_as_error_and_what_was_queued_goes_on(world: World) -> None:
@@ -246,3 +244,15 @@ def test_a_context_or_file_that_is_missing_fails_the_run(world: World, override:
     run = world.ended("ca1")
     assert run.status == "Failed"
     assert named in run.run_error_message
+
+
+def test_with_their_resource_group_tasks_and_runs_are_gone(world: World) -> None:
+    world.create()
+    world.run()
+    world.until(lambda: world.runner.active == 1)
+    world.live.run(world.tasks.delete_group("other-rg"))
+    assert world.runs() == ["ca1"]
+    world.live.run(world.tasks.delete_group("Contoso-RG"))
+    assert world.runs() == []
+    assert list(world.client.tasks.list(GROUP, REGISTRY)) == []
+    assert world.runner.active == 0
