@@ -63,6 +63,10 @@ class ManagedIdentities:
         found = (item.principal_id for item in self._identities.values() if item.client_id == client_id.lower())
         return next(found, None)
 
+    def find(self, resource_id: str) -> ManagedIdentity | None:
+        """The identity of an ARM id, or None."""
+        return self._identities.get(resource_id)
+
     async def delete_group(self, group: str) -> None:
         """Delete the identities of a resource group."""
         for identity in self._identities.values():

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from sandbox.yardstick.azure_cli import VERSION, AzureCli, install
-from sandbox.yardstick.measure import header, play, row
+from sandbox.yardstick.measure import Verdict, header, play, row, summary
 from sandbox.yardstick.walkthrough import Walkthrough, load_walkthrough
 
 _ARTICLE = Path(__file__).with_name("article.toml")
@@ -21,7 +21,7 @@ _LOOPBACK = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
 def main() -> int:
-    """Install the CLI where needed, sign in, play the commands, print the table; 0 where all of them work."""
+    """Install the CLI where needed, sign in, play the commands, print the table; 0 where only az is at fault."""
     options = _options()
     if install(_CLI_FOLDER):
         print(f"Installed azure-cli {VERSION} into {_CLI_FOLDER}")
@@ -43,15 +43,14 @@ def main() -> int:
 
 def _measure(walkthrough: Walkthrough, cli: AzureCli) -> int:
     print(header())
-    working = 0
+    played = []
     for measured in play(walkthrough, cli):
+        played.append(measured)
         print(row(measured), flush=True)
         if measured.reason:
             print(f"    {measured.reason}", flush=True)
-        working += measured.works
-    total = len(walkthrough.command)
-    print(f"\n{working} of {total} commands work")
-    return 0 if working == total else 1
+    print(f"\n{summary(played)}")
+    return 1 if any(measured.verdict is Verdict.FAILS for measured in played) else 0
 
 
 def _options() -> argparse.Namespace:

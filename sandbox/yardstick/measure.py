@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from sandbox.yardstick.azure_cli import AzureCli, Outcome
 from sandbox.yardstick.walkthrough import Command, Walkthrough
@@ -11,18 +13,22 @@ from sandbox.yardstick.walkthrough import Command, Walkthrough
 _COMMAND_WIDTH = 88
 
 
+class Verdict(Enum):
+    """How a command did, as the table says it."""
+
+    WORKS = "yes"
+    FAILS = "no"
+    AZ_BUG = "az bug"
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One command, and how it ended (None where an earlier one did not give it what it needs)."""
+    """One command, how it ended (None where an earlier one did not give it what it needs), and why it does not work."""
 
     command: Command
+    verdict: Verdict
     outcome: Outcome | None
     reason: str = ""
-
-    @property
-    def works(self) -> bool:
-        """Whether it ended well and wrote what was expected."""
-        return self.outcome is not None and not self.reason
 
 
 def play(walkthrough: Walkthrough, cli: AzureCli) -> Iterator[Measured]:
@@ -32,13 +38,13 @@ def play(walkthrough: Walkthrough, cli: AzureCli) -> Iterator[Measured]:
         try:
             arguments = command.arguments(variables)
         except KeyError as missing:
-            yield Measured(command, None, f"${missing.args[0]} is not known")
+            yield Measured(command, Verdict.FAILS, None, f"${missing.args[0]} is not known")
             continue
         outcome = cli.run(arguments, command.seconds)
-        reason = _reason(command, outcome)
-        if command.keep and not reason:
+        verdict, reason = _judge(command, outcome)
+        if command.keep and verdict is Verdict.WORKS:
             variables[command.keep] = outcome.output.strip()
-        yield Measured(command, outcome, reason)
+        yield Measured(command, verdict, outcome, reason)
 
 
 def row(measured: Measured) -> str:
@@ -47,7 +53,7 @@ def row(measured: Measured) -> str:
     text = f"az {measured.command.run}"
     short = text if len(text) <= _COMMAND_WIDTH else f"{text[: _COMMAND_WIDTH - 1]}…"
     code, seconds = (str(outcome.code), f"{outcome.seconds:.1f}") if outcome else ("-", "-")
-    return f"{short:<{_COMMAND_WIDTH}}  {code:>4}  {seconds:>6}  {'yes' if measured.works else 'no'}"
+    return f"{short:<{_COMMAND_WIDTH}}  {code:>4}  {seconds:>6}  {measured.verdict.value}"
 
 
 def header() -> str:
@@ -56,8 +62,21 @@ def header() -> str:
     return f"{line}\n{'-' * len(line)}"
 
 
-def _reason(command: Command, outcome: Outcome) -> str:
-    if outcome.code:
-        lines = [line for line in outcome.errors.splitlines() if line and not line.startswith("WARNING")]
-        return lines[0] if lines else f"exit code {outcome.code}"
-    return "" if command.accepts(outcome.output) else f"the output has nothing like {command.expect!r}"
+def summary(measured: Sequence[Measured]) -> str:
+    """The last line. What the article does not have is not counted."""
+    counted = [item.verdict for item in measured if not item.command.extra]
+    line = f"{counted.count(Verdict.WORKS)} of {len(counted)} commands work"
+    bugs = counted.count(Verdict.AZ_BUG)
+    return f"{line}; {bugs} cannot, by a fault of az itself" if bugs else line
+
+
+def _judge(command: Command, outcome: Outcome) -> tuple[Verdict, str]:
+    if outcome.code == 0 and command.accepts(outcome.output):
+        return Verdict.WORKS, ""
+    if outcome.code == 0:
+        return Verdict.FAILS, f"the output has nothing like {command.expect!r}"
+    if command.az_bug and re.search(command.az_bug, outcome.errors):
+        return Verdict.AZ_BUG, command.note
+    # Only the error's own line: what az warns of may hold a password it has just made.
+    lines = (line for line in outcome.errors.splitlines() if line.startswith("ERROR"))
+    return Verdict.FAILS, next(lines, f"exit code {outcome.code}: no line of az begins with ERROR")

@@ -19,6 +19,8 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     keep: str = ""
     expect: str = ""
     seconds: int = 60
+    az_bug: str = ""
+    extra: bool = False
     note: str = ""
 
     def arguments(self, variables: Mapping[str, str]) -> list[str]:
