@@ -91,6 +91,13 @@ class WebHook(Part, frozen=True, tag_field="endpointType", tag="WebHook"):
         """The endpoint without its query, which may hold a secret."""
         return (self.properties.endpoint_url or "").partition("?")[0]
 
+    def completed(self, old: WebHook) -> WebHook:
+        """This destination, with the URL of the one it replaces where it says none."""
+        if self.properties.endpoint_url is not None:
+            return self
+        properties = msgspec.structs.replace(self.properties, endpoint_url=old.properties.endpoint_url)
+        return msgspec.structs.replace(self, properties=properties)
+
     def check(self) -> None:
         """Refuse what is no HTTPS URL.
 

@@ -20,6 +20,7 @@ from sandbox.eventgrid.scopes import Scopes
 from sandbox.eventgrid.sending import FunctionKeys, Sender
 from sandbox.eventgrid.subscriptions import Subscriptions
 from sandbox.eventgrid.system_topics import SystemTopics
+from sandbox.eventgrid.topic_types import mount_topic_types
 from sandbox.eventgrid.topics import Topics
 from sandbox.eventgrid.validation import Validation
 from sandbox.instance import Instance, Settings
@@ -66,6 +67,7 @@ class EventGrid:
         self._index = index
         index.register("Microsoft.EventGrid/topics", self._topics.answers)
         index.register("Microsoft.EventGrid/systemTopics", self._system_topics.answers)
+        mount_topic_types(arm)
         self._topics.mount(arm, operations)
         self._system_topics.mount(arm, operations)
         self._subscriptions.mount(arm, operations, Scopes(self._topics, self._system_topics, self._exists))

@@ -149,7 +149,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
                 raise invalid(f"there is no storage account '{store.account}' in the sandbox, only '{account}'")
 
     def changed(self, change: Properties) -> Subscription:
-        """The subscription after a PATCH."""
+        """The subscription after a PATCH; a webhook without a URL (which no answer shows) keeps the one it has."""
         fields = {name: getattr(change, name) for name in Properties.__struct_fields__}
         given = {name: value for name, value in fields.items() if value is not None}
         for one, other in (
@@ -157,6 +157,8 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
             ("dead_letter_destination", "dead_letter_with_resource_identity"),
         ):
             given |= {other: None} if one in given else {one: None} if other in given else {}
+        if isinstance(change.destination, WebHook) and isinstance(self.destination, WebHook):
+            given["destination"] = change.destination.completed(self.destination)
         return msgspec.structs.replace(self, properties=msgspec.structs.replace(self.properties, **given))
 
     def answer(self, state: str = "Succeeded") -> dict[str, Any]:

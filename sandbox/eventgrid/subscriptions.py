@@ -15,6 +15,7 @@ import msgspec
 from aiohttp import web
 
 from sandbox.arm.operations import Operations
+from sandbox.eventgrid.destinations import StorageQueue
 from sandbox.eventgrid.filters import Filter, invalid
 from sandbox.eventgrid.scopes import CHILDREN, EXTENSION, Scope, Scopes
 from sandbox.eventgrid.subscription import Properties, PutBody, Subscription, properties_of
@@ -74,6 +75,7 @@ class Subscriptions:
             arm.operation("GET", one, versions=ARM_VERSIONS)(handlers.get)
             arm.operation("DELETE", one, versions=ARM_VERSIONS)(handlers.delete)
             arm.operation("POST", one + "/getFullUrl", versions=ARM_VERSIONS)(handlers.get_full_url)
+            arm.operation("POST", one + "/getDeliveryAttributes", versions=ARM_VERSIONS)(handlers.get_attributes)
 
     def check(self, subscription: Subscription, scope: Scope) -> None:
         """Refuse a subscription that does not fit itself or its topic.
@@ -164,6 +166,12 @@ class _Handlers:
     async def get_full_url(self, call: Call) -> web.StreamResponse:
         """The webhook's URL with the secrets of its query."""
         return json_answer({"endpointUrl": self._require(call, self._scopes.find(call)).full_url})
+
+    async def get_attributes(self, call: Call) -> web.StreamResponse:
+        """The headers of one's own that deliveries carry, with their secrets."""
+        destination = self._require(call, self._scopes.find(call)).destination
+        mappings = () if isinstance(destination, StorageQueue) else destination.properties.delivery_attribute_mappings
+        return json_answer({"value": mappings})
 
     def _require(self, call: Call, scope: Scope) -> Subscription:
         subscription = self._subscriptions.get(scope.prefix + call.params["name"])

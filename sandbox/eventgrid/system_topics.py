@@ -15,6 +15,7 @@ from aiohttp import web
 
 from sandbox.arm.operations import Operations
 from sandbox.arm.surface import ResourceId
+from sandbox.eventgrid.identity import Identity, shown_identity
 from sandbox.eventgrid.topics import ARM_VERSIONS
 from sandbox.instance import SUBSCRIPTION
 from sandbox.store import Collection
@@ -39,6 +40,7 @@ class SystemTopic(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     topic_type: str
     metric_resource_id: str
+    identity: Identity | None = None
 
     def answer(self) -> dict[str, Any]:
         """The topic as ARM answers it."""
@@ -54,7 +56,7 @@ class SystemTopic(msgspec.Struct, frozen=True, kw_only=True):
                 "topicType": self.topic_type,
                 "metricResourceId": self.metric_resource_id,
             },
-        }
+        } | shown_identity(self.identity, self.id)
 
 
 class _Properties(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_only=True):
@@ -68,6 +70,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_only=
     location: str
     properties: _Properties
     tags: dict[str, str] | None = None
+    identity: Identity | None = None
     id: str | None = None
     name: str | None = None
     type: str | None = None
@@ -75,6 +78,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_only=
 
 class _Patch(msgspec.Struct, forbid_unknown_fields=True):
     tags: dict[str, str] | None = None
+    identity: Identity | None = None
 
 
 class SystemTopics:
@@ -149,6 +153,7 @@ class SystemTopics:
             source=source,
             topic_type=SOURCE_TYPES[ResourceId.parse(source).type.lower()],
             metric_resource_id=old.metric_resource_id if old else str(uuid.uuid4()),
+            identity=body.identity,
         )
         return json_answer(self._topics.put(topic.id, topic).answer(), 200 if old else 201)
 
@@ -169,10 +174,10 @@ class SystemTopics:
         return json_answer(self._require(call).answer())
 
     async def _patch(self, call: Call) -> web.StreamResponse:
-        """Change a system topic's tags."""
+        """Change a system topic's tags and identity."""
         topic, body = self._require(call), await call.body(_Patch)
-        changed = msgspec.structs.replace(topic, tags=topic.tags if body.tags is None else body.tags)
-        return json_answer(self._topics.put(topic.id, changed).answer())
+        changes = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not None}
+        return json_answer(self._topics.put(topic.id, msgspec.structs.replace(topic, **changes)).answer())
 
     def _require(self, call: Call) -> SystemTopic:
         topic = self._topics.get(_id(call))

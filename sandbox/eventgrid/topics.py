@@ -19,6 +19,7 @@ from aiohttp import web
 from sandbox.arm.operations import Operations
 from sandbox.arm.surface import ResourceId
 from sandbox.eventgrid.event import Schema
+from sandbox.eventgrid.identity import Identity, shown_identity
 from sandbox.instance import SUBSCRIPTION
 from sandbox.store import Collection
 from sandbox.web import Call, Fault, Surface, json_answer
@@ -44,6 +45,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     key1: str
     key2: str
     sku: str = "Basic"
+    identity: Identity | None = None
 
     @property
     def host(self) -> str:
@@ -73,7 +75,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
                 "publicNetworkAccess": self.public_network_access,
                 "disableLocalAuth": self.disable_local_auth,
             },
-        }
+        } | shown_identity(self.identity, self.id)
 
 
 class _Sku(msgspec.Struct, forbid_unknown_fields=True):
@@ -94,6 +96,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_only=
     tags: dict[str, str] | None = None
     properties: _Properties = msgspec.field(default_factory=_Properties)
     sku: _Sku | None = None
+    identity: Identity | None = None
     kind: Literal["Azure"] | None = None
     id: str | None = None
     name: str | None = None
@@ -176,6 +179,7 @@ class Topics:
             metric_resource_id=old.metric_resource_id if old else str(uuid.uuid4()),
             key1=old.key1 if old else _new_key(),
             key2=old.key2 if old else _new_key(),
+            identity=body.identity,
         )
         other = self.by_host(topic.host)
         if other and other.id.lower() != topic.id.lower():
@@ -193,6 +197,7 @@ class Topics:
             raise Fault(400, "InvalidRequest", "The location and properties.inputSchema of a topic cannot be changed.")
         asked = {
             "tags": body.tags,
+            "identity": body.identity,
             "public_network_access": body.properties.public_network_access,
             "disable_local_auth": body.properties.disable_local_auth,
         }

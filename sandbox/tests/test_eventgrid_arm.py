@@ -135,6 +135,45 @@ def test_a_patch_changes_what_it_names_and_keeps_the_rest(stage: Stage) -> None:
     assert properties["labels"] == ["gate"]
 
 
+def test_a_patched_webhook_keeps_the_url_that_it_does_not_say(stage: Stage) -> None:
+    stage.subscribe()
+    patch = {"destination": {"endpointType": "WebHook", "properties": {"maxEventsPerBatch": 2}}}
+    assert stage.outcome(stage.arm("PATCH", f"{REGISTRY}{EXTENSION}/images", patch))["status"] == "Succeeded"
+    assert stage.arm("POST", f"{REGISTRY}{EXTENSION}/images/getFullUrl").json() == {"endpointUrl": HOOK_URL}
+
+
+def test_secret_attributes_are_told_only_when_asked_for(stage: Stage) -> None:
+    mapping = {"name": "x-key", "type": "Static", "properties": {"value": "hush", "isSecret": True}}
+    stage.subscribe(destination=webhook(deliveryAttributeMappings=[mapping]))
+    assert "hush" not in stage.arm("GET", f"{REGISTRY}{EXTENSION}/images").text
+    assert stage.arm("POST", f"{REGISTRY}{EXTENSION}/images/getDeliveryAttributes").json() == {"value": [mapping]}
+
+
+def test_a_topics_identity_gets_a_principal(stage: Stage) -> None:
+    stage.topic()
+    assert "identity" not in stage.arm("GET", TOPIC).json()
+    changed = stage.arm("PATCH", TOPIC, {"identity": {"type": "SystemAssigned"}}).json()
+    assert changed["identity"]["principalId"]
+
+
+def test_the_registrys_event_types_are_listed(stage: Stage) -> None:
+    path = "/providers/Microsoft.EventGrid/topicTypes"
+    assert len(stage.arm("GET", f"{path}/microsoft.containerregistry.registries/eventTypes").json()["value"]) == 4
+    assert stage.arm("GET", f"{path}/Microsoft.Storage.StorageAccounts").status_code == 404
+
+
+def test_what_hangs_on_a_registry_or_a_group_goes_with_it(stage: Stage) -> None:
+    stage.topic()
+    stage.arm("PUT", SYSTEM_TOPIC, SYSTEM_BODY)
+    stage.subscribe()
+    stage.subscribe(SYSTEM_TOPIC)
+    stage.live.run(stage.grid.forget(REGISTRY))
+    assert stage.arm("GET", f"{REGISTRY}{EXTENSION}").json()["value"] == []
+    assert stage.arm("GET", SYSTEM_TOPIC).status_code == 404
+    stage.live.run(stage.grid.delete_group("DEMO"))
+    assert stage.arm("GET", TOPIC).status_code == 404
+
+
 def test_a_change_that_the_endpoint_refuses_leaves_the_subscription_as_it_was(stage: Stage) -> None:
     stage.subscribe()
     stage.hook.consent = "refuse"

@@ -50,7 +50,7 @@ def test_the_sdk_publishes_with_a_key_and_the_subscriber_gets_the_event(stage: S
     wait_until(lambda: len(stage.hook.received) == 1)
     [received] = stage.hook.events
     assert (received["id"], received["topic"], received["data"]) == (str(event.id), TOPIC, {"n": 1})
-    assert received["eventTime"][:26] == event.event_time.strftime("%Y-%m-%dT%H:%M:%S.%f")
+    assert received["eventTime"][:19] == str(event.event_time)[:19]
 
 
 def test_the_sdk_publishes_with_an_entra_token_and_with_a_signature(stage: Stage) -> None:
