@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from sandbox.engine.command import CommandLine
@@ -44,8 +44,10 @@ class LayerCache:
             if not name.startswith("<none>"):
                 await command.check(["untag", name])
 
-    async def ensure(self, images: Iterable[str], authfile: Path) -> None:
+    async def ensure(self, images: Sequence[str], authfile: Path) -> None:
         """Fetch the images that this process has not fetched yet. A failure is the build's to report, not ours."""
+        if all(image in self._digests for image in images):
+            return  # without waiting for a refresh that may be going on
         async with self._lock:
             for image in images:
                 if image not in self._digests and await self._fetch(image, authfile, niceness=0):

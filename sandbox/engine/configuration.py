@@ -73,6 +73,12 @@ def engine_environment(client: Mapping[str, str], home: Path, files: Mapping[str
     return {**kept, "PATH": SEARCH_PATH, "HOME": str(home), **leading, **files}
 
 
+def registry_of(image: str) -> str:
+    """The registry that an image name leads to: its first part, or Docker Hub."""
+    head, slash, _ = image.partition("/")
+    return head if slash and ("." in head or ":" in head or head == "localhost") else "docker.io"
+
+
 def write_logins(path: Path, logins: Mapping[str, Login]) -> Path:
     """Write an auth file that only its owner can read."""
     auths = {}

@@ -158,7 +158,7 @@ class ContainerHost(Protocol):
         """The container's state; None where there is no such container."""
 
     async def logs(self, name: str, tail: int | None = None) -> str:
-        """What it wrote to stdout and stderr, the last `tail` lines at most."""
+        """What it wrote to stdout and stderr, the last `tail` lines at most. Raises `EngineError`."""
 
     async def restart(self, name: str) -> None:
         """Stop it at once and start it again."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from sandbox.engine.command import CommandLine
-from sandbox.engine.configuration import environment_options, write_logins
+from sandbox.engine.configuration import environment_options, registry_of, write_logins
 from sandbox.engine.contract import ContainerState, EngineError, HostedContainer, Login
 from sandbox.engine.networks import Network
 from sandbox.engine.store import Store
@@ -23,6 +24,7 @@ class PodmanHost:
         store.make()
         self._bare, self._store, self._network = podman, store, network
         self._podman = store.command(podman)
+        self._numbers = itertools.count()
 
     def allocate_address(self) -> str:
         """See `ContainerHost.allocate_address`."""
@@ -34,9 +36,8 @@ class PodmanHost:
 
     async def pull(self, image: str, login: Login | None = None) -> str:
         """See `ContainerHost.pull`."""
-        server = image.split("/", 1)[0]
-        logins = {server: login} if login else {}
-        authfile = write_logins(self._store.runtime / f"auth-{abs(hash((image, login))):x}.json", logins)
+        logins = {registry_of(image): login} if login else {}
+        authfile = write_logins(self._store.runtime / f"auth-{next(self._numbers)}.json", logins)
         try:
             said = await self._podman.check(["pull", "--quiet", "--authfile", str(authfile), image])
         finally:
@@ -83,7 +84,8 @@ class PodmanHost:
             lines.append(line + "\n")
 
         options = [] if tail is None else ["--tail", str(tail)]
-        await self._podman.stream(["logs", *options, name], keep)
+        if await self._podman.stream(["logs", *options, name], keep):
+            raise EngineError(lines[-1].strip().removeprefix("Error: ") if lines else f"no logs of {name}")
         return "".join(lines)
 
     async def restart(self, name: str) -> None:

@@ -84,11 +84,14 @@ def _routed() -> set[tuple[int, int, int]]:
 
 
 class Network:
-    """A bridge network of this instance, made when somebody first asks for an address."""
+    """A bridge network of this instance, made when somebody first asks for an address.
 
-    def __init__(self, folder: Path, name: str, interface: str, *, internal: bool) -> None:
+    It is internal: this machine reaches the containers and they each other, but nothing else.
+    """
+
+    def __init__(self, folder: Path, name: str, interface: str) -> None:
         self.name = name
-        self._folder, self._interface, self._internal = folder, interface, internal
+        self._folder, self._interface = folder, interface
         self._subnet: Subnet | None = None
 
     def allocate(self) -> str:
@@ -124,7 +127,7 @@ class Network:
             "created": datetime.now(UTC).isoformat(),
             "subnets": [{"subnet": f"{subnet.prefix}0/24", "gateway": f"{subnet.prefix}1"}],
             "ipv6_enabled": False,
-            "internal": self._internal,
+            "internal": True,
             "dns_enabled": False,
             "ipam_options": {"driver": "host-local"},
         }

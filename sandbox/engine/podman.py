@@ -1,14 +1,18 @@
 """The container engine on podman's command line.
 
 Nothing of the user's podman is touched: configuration, stores and credentials lie below one folder, what needs a
-short path below one temporary folder that goes away in the end. Containers reach no network outside their own, so
-nothing in a build or a task leaves the sandbox; a RUN that downloads something fails.
+short path below one temporary folder that goes away in the end.
+
+Nothing in a container leaves the sandbox: builds and task containers have no network or one of their run's own, and
+hosted containers one that only this machine reaches. A RUN that downloads something fails; `npm install` with nothing
+to install does not.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +30,7 @@ from sandbox.engine.run_store import PodmanRunStore, Shared
 from sandbox.engine.store import Store
 
 _MISSING = "Containers need podman (4.3 or newer) and an OCI runtime; Docker alone is not enough: install podman."
+_UNPRIVILEGED = "Containers need root here: only then does each get an address that this machine reaches."
 _DRIVERS = ("overlay", "vfs")
 
 
@@ -63,6 +68,8 @@ class Podman:
         program = find_program("podman")
         if not program:
             raise EngineError(_MISSING)
+        if os.geteuid() != 0:
+            raise EngineError(_UNPRIVILEGED)
         self._folder.mkdir(parents=True, exist_ok=True)
         await self._recover()
         runtime = short_folder()
@@ -77,7 +84,7 @@ class Podman:
         podman, driver, cache = await self._probe(program, runtime)
         background = Background()
         groups = Store(self._folder / "groups", runtime / "groups", driver, cache.graph)
-        network = Network(self._networks, f"basegate-{self._key}", f"bg{self._key}", internal=False)
+        network = Network(self._networks, f"basegate-{self._key}", f"bg{self._key}")
         host = PodmanHost(podman, groups, network)
         return _Running(runtime, driver, Shared(podman, cache, background), host)
 
@@ -108,9 +115,7 @@ class Podman:
         store = Store(
             self._folder / "runs" / name, running.runtime / str(number), running.driver, running.shared.cache.graph
         )
-        network = Network(
-            self._networks, f"basegate-{self._key}-{number}", f"b{self._key}{number % 100000}", internal=True
-        )
+        network = Network(self._networks, f"basegate-{self._key}-{number}", f"b{self._key}{number % 100000}")
         return PodmanRunStore(running.shared, store, network, logins)
 
     async def close(self) -> None:

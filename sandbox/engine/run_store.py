@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class PodmanRunStore:
         self._warmed: set[str] = set()
         self._digests: dict[str, str] = {}
         self._containers: set[str] = set()
+        self._numbers = itertools.count()
         self._closed = False
 
     async def warm(self, images: Sequence[str]) -> None:
@@ -65,7 +67,7 @@ class PodmanRunStore:
 
     async def push(self, image: str, out: Output) -> Pushed:
         """See `RunStore.push`."""
-        file = self._store.runtime / f"digest-{abs(hash(image)):x}"
+        file = self._store.runtime / f"digest-{next(self._numbers)}"
         exit_code = await self._podman.stream(["push", "--digestfile", str(file), image], out)
         return Pushed(exit_code, "" if exit_code else file.read_text().strip())
 

@@ -3,107 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import os
-import shutil
-import subprocess
-import tempfile
+import re
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
-from aiohttp import web
 
-from sandbox.engine import EngineError, HostedContainer, Login, Podman, RunContainer
-from sandbox.engine.mounts import mounts_below
-from sandbox.forward import Backend
+from sandbox.engine import EngineError, HostedContainer, Podman, RunContainer
+from sandbox.tasks import RunInfo, Runner, RunOutcome, RunStatus, load_task_file
+from sandbox.tests.engine_bench import LOGINS, SERVER, Bench, engine_bench
 from sandbox.tests.live import LiveGateway
-from sandbox.web import Call, Fault, Surface
 
 pytestmark = pytest.mark.containers
-T = TypeVar("T")
-SERVER = "contoso.azurecr.io"
-LOGINS = {SERVER: Login("robot", "s3cret")}
-
-
-class Bench:
-    """A podman engine on the gateway's loop, a registry behind the gateway, and a build context."""
-
-    def __init__(self, live: LiveGateway, folder: Path) -> None:
-        self.live, self.context = live, folder / "context"
-        self.lines: list[str] = []
-        self.root = live.instance.folder("engine")
-        self.engine = Podman(self.root, live.instance.key, live.environment)
-        self.context.mkdir()
-        shutil.copy("/bin/busybox", self.context / "busybox")
-        (self.context / "Dockerfile").write_text(
-            "FROM scratch\nCOPY busybox /bin/busybox\nCOPY busybox /bin/sh\nENV COLOR=Green\n"
-        )
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.live.run(work)
-
-    async def out(self, line: str) -> None:
-        self.lines.append(line)
-
-    async def base(self, store: Any, tag: str = "1") -> str:
-        image = f"{SERVER}/base:{tag}"
-        assert await store.build(["-t", image, "."], self.context, self.out) == 0, self.lines
-        return image
 
 
 @pytest.fixture
 def bench(live: LiveGateway, tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(live, tmp_path)
-    backend, stop = _registry(live)
-    try:
-        live.run(bench.engine.start())
+    with engine_bench(live, tmp_path) as bench:
         yield bench
-    finally:
-        live.run(bench.engine.close())
-        live.run(backend.close())
-        stop()
-    assert mounts_below(bench.root) == []
-
-
-def _registry(live: LiveGateway) -> tuple[Backend, Callable[[], None]]:
-    folder = Path(tempfile.mkdtemp(prefix="bg-reg-"))
-    (folder / "config.yml").write_text(
-        "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
-        f"storage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
-        f"http: {{net: unix, addr: {folder}/socket, secret: s}}\n"
-    )
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
-    process = subprocess.Popen(["docker-registry", "serve", str(folder / "config.yml")], env=environment)
-    while not (folder / "socket").exists():
-        time.sleep(0.01)
-    backend = Backend(folder / "socket")
-    surface = Surface("registry", r"contoso\.azurecr\.io", authorize=_authorize)
-
-    async def forward(call: Call) -> web.StreamResponse:
-        return await backend.forward(call.request, drop=["authorization"], add={"X-Forwarded-Proto": "https"})
-
-    for method in ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"):
-        surface.operation(method, "/v2/")(forward)
-        surface.operation(method, "/v2/{rest:rest}")(forward)
-    live.gateway.add(surface)
-
-    def stop() -> None:
-        process.kill()
-        process.wait()
-        shutil.rmtree(folder)
-
-    return backend, stop
-
-
-def _authorize(request: web.BaseRequest, host: str, params: Mapping[str, str]) -> Mapping[str, Any]:
-    wanted = "Basic " + base64.b64encode(b"robot:s3cret").decode()
-    if request.headers.get("Authorization") != wanted:
-        raise Fault(401, "UNAUTHORIZED", "log in", {"WWW-Authenticate": f'Basic realm="{host}"'})
-    return {}
 
 
 def test_a_run_builds_pushes_and_runs_and_the_next_run_sees_only_what_was_pushed(bench: Bench) -> None:
@@ -283,6 +204,28 @@ def test_a_hosted_container_answers_on_its_address_and_tells_its_state(bench: Be
     assert state.status == "exited"
     bench.run(host.remove("page"))
     assert bench.run(host.inspect("page")) is None
+    with pytest.raises(EngineError, match="page"):
+        bench.run(host.logs("page"))
+
+
+def test_a_hosted_container_that_fails_is_restarted_and_one_beside_another_shares_its_network(bench: Bench) -> None:
+    async def play() -> None:
+        host = bench.engine.host
+        store = await bench.engine.prepare_run("ca1", LOGINS)
+        image = await bench.base(store)
+        assert (await store.push(image, bench.out)).exit_code == 0
+        await store.close()
+        await host.pull(image, LOGINS[SERVER])
+        first = HostedContainer("first", image, ("/bin/busybox", "sleep", "60"), address=host.allocate_address())
+        await host.start_container(first)
+        peek = ("/bin/sh", "-c", "/bin/busybox ip -4 -o addr; exit 3")
+        await host.start_container(HostedContainer("second", image, peek, beside="first", restart="on-failure"))
+        while not (state := await host.inspect("second")) or state.restarts < 2:
+            await asyncio.sleep(0.05)
+        assert first.address
+        assert first.address in await host.logs("second")
+
+    bench.run(play())
 
 
 def test_the_next_start_removes_what_a_killed_process_left(bench: Bench) -> None:
@@ -300,3 +243,47 @@ def test_the_next_start_removes_what_a_killed_process_left(bench: Bench) -> None
     assert not _processes("9999")
     assert not left.exists()
     bench.run(successor.close())
+
+
+TASK = """\
+version: v1.1.0
+steps:
+  - id: build
+    build: --build-arg FROM={{.Values.FROM}} -f App -t $Registry/import:test .
+  - id: validate
+    cmd: $Registry/import:test
+  - id: pull
+    cmd: docker pull {{.Values.FROM}}base:1
+  - id: tag
+    cmd: docker tag {{.Values.FROM}}base:1 $Registry/node:1-$ID
+  - id: push
+    push: ["$Registry/node:1-$ID"]
+"""
+
+
+def test_a_task_imports_an_image_that_passes_its_test_and_no_other(bench: Bench) -> None:
+    (bench.context / "App").write_text('ARG FROM\nFROM ${FROM}base:1\nCOPY test.sh .\nCMD ["/bin/sh", "./test.sh"]\n')
+    (bench.context / "test.sh").write_text("echo the colour is $COLOR; [ $COLOR = Green ]\n")
+
+    async def publish(color: str) -> str:
+        dockerfile = bench.context / "Dockerfile"
+        dockerfile.write_text(re.sub("COLOR=.*", f"COLOR={color}", dockerfile.read_text()))
+        store = await bench.engine.prepare_run("publish", LOGINS)
+        pushed = await store.push(await bench.base(store), bench.out)
+        await store.close()
+        return pushed.digest
+
+    async def play(run_id: str) -> RunOutcome:
+        run = RunInfo(id=run_id, registry=SERVER, date=datetime.now(UTC), logins=LOGINS)
+        task = load_task_file(TASK, run, {"FROM": f"{SERVER}/"})
+        return await Runner(bench.engine).run(task, bench.context, run, bench.out)
+
+    digest = bench.run(publish("Green"))
+    outcome = bench.run(play("ca1"))
+    assert outcome.status is RunStatus.SUCCEEDED, bench.lines
+    assert [(image.tag, image.digest) for image in outcome.output_images] == [("1-ca1", digest)]
+    assert [dependency.runtime.digest for dependency in outcome.dependencies if dependency.runtime] == [digest]
+    bench.run(publish("Red"))
+    outcome = bench.run(play("ca2"))
+    assert (outcome.status, outcome.failed_step, outcome.exit_code) == (RunStatus.FAILED, "validate", 1)
+    assert "the colour is Red" in bench.lines

@@ -13,6 +13,7 @@ import pytest
 
 from sandbox.engine import ContainerHost, EngineError, Login, Output, Pushed, RunContainer
 from sandbox.tasks import RunInfo, Runner, RunOutcome, RunStatus, load_task_file
+from sandbox.tasks.command_line import split_words
 from sandbox.tasks.docker_command import DockerCommandError, read_docker_run, split_docker
 from sandbox.tasks.dockerfile import Bases, find_bases, read_build_command
 
@@ -323,6 +324,8 @@ def test_a_task_with_a_server_gets_a_network_where_steps_are_known_by_id(tmp_pat
 def test_a_folder_outside_the_workspace_is_refused(tmp_path: Path) -> None:
     outcome = Bench(tmp_path).play("steps:\n- {build: -t x ., workingDirectory: ../..}\n")
     assert "leads out of /workspace" in outcome.error
+    outcome = Bench(tmp_path).play("steps:\n- {build: -t x ., workingDirectory: gone}\n")
+    assert "working directory gone does not exist" in outcome.error
 
 
 def test_an_engine_that_refuses_is_an_error_of_the_run(tmp_path: Path) -> None:
@@ -368,3 +371,10 @@ def test_docker_commands_that_are_not_carried_out_are_named() -> None:
         split_docker(["docker", "tag", "a"])
     with pytest.raises(DockerCommandError, match="docker run -v is not carried out"):
         read_docker_run(["-v", "/:/host", "image"])
+
+
+def test_words_are_split_as_a_shell_does_but_operators_are_refused() -> None:
+    assert split_words("image -c 'a && b' \"c; d\" e=f") == ["image", "-c", "a && b", "c; d", "e=f"]
+    for line in ("a && b", "a | b", "a; b", "a > b", "a $(b)", "a `b`", "a 2>&1", "'open", ""):
+        with pytest.raises(ValueError, match=r"shell|words|quotation"):
+            split_words(line)
