@@ -14,6 +14,7 @@ from sandbox.host.console import Console, ConsoleHandler
 from sandbox.host.errors import Misconfigured
 from sandbox.host.functions_host import FunctionsHost, Options
 from sandbox.host.queue_service import StorageQueues
+from sandbox.host.queue_trigger import LEASE_SECONDS
 from sandbox.host.settings import AppSettings
 
 
@@ -30,6 +31,7 @@ def main() -> int:
         python=arguments.python,
         port=arguments.port,
         workers=arguments.workers,
+        lease_seconds=arguments.lease,
     )
     try:
         settings = AppSettings.load(os.environ, arguments.settings)
@@ -47,9 +49,15 @@ async def _serve(options: Options, settings: AppSettings, console: Console, *, s
         asyncio.get_running_loop().add_signal_handler(signum, stopping.set)
     host = FunctionsHost(options, settings, StorageQueues(settings), console)
     lifeline = asyncio.create_task(_end_with_stdin(stopping)) if stdin_is_lifeline else None
-    await host.start()
-    await stopping.wait()
-    await host.stop()
+    starting, ending = asyncio.create_task(host.start()), asyncio.create_task(stopping.wait())
+    await asyncio.wait((starting, ending), return_when=asyncio.FIRST_COMPLETED)
+    if starting.done():
+        starting.result()
+        await ending
+        await host.stop()
+    else:
+        starting.cancel()
+        await asyncio.wait((starting,))
     if lifeline:
         lifeline.cancel()
 
@@ -71,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--state", type=Path, required=True, help="a folder for keys and timer schedules")
     parser.add_argument("--port", type=int, default=0, help="a loopback port (default: any free one)")
     parser.add_argument("--workers", type=int, help="worker processes (default: FUNCTIONS_WORKER_PROCESS_COUNT or 1)")
+    parser.add_argument("--lease", type=float, default=LEASE_SECONDS, help="seconds a queue message in work is hidden")
     parser.add_argument("--python", default=sys.executable, help="the interpreter that has the app's packages")
     parser.add_argument("--settings", type=Path, help="a file like local.settings.json")
     parser.add_argument("--lifeline", action="store_true", help="stop when standard input is closed")

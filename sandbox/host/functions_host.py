@@ -26,6 +26,7 @@ from sandbox.host.messages import Log
 from sandbox.host.pool import Pool
 from sandbox.host.queue_output import QueueOutputs
 from sandbox.host.queue_service import Queues
+from sandbox.host.queue_trigger import LEASE_SECONDS
 from sandbox.host.routes import RouteTable
 from sandbox.host.server import Server
 from sandbox.host.settings import AppSettings
@@ -47,7 +48,8 @@ class Endpoint(msgspec.Struct, frozen=True):
 @dataclass(frozen=True, slots=True)
 class Options:
     """What to serve and how. `workers` None takes FUNCTIONS_WORKER_PROCESS_COUNT, else 1; `drain_seconds` is how long
-    a stop waits for what runs."""
+    a stop waits for what runs; `lease_seconds` is how long a queue message stays hidden after its host was killed.
+    """
 
     app: Path
     name: str
@@ -56,6 +58,7 @@ class Options:
     port: int = 0
     workers: int | None = None
     drain_seconds: float = 10.0
+    lease_seconds: float = LEASE_SECONDS
 
 
 class FunctionsHost:
@@ -131,7 +134,9 @@ class FunctionsHost:
             outputs.prepare(function)
         timeout = host_json.function_timeout_seconds
         invoker = self._invoker = Invoker(pool, outputs.send, self._console, timeout)
-        self._listeners.add_queues(functions, self._queues, host_json.queues, invoker)
+        self._listeners.add_queues(
+            functions, self._queues, host_json.queues, invoker, lease_seconds=self._options.lease_seconds
+        )
         self._listeners.add_timers(functions, self._options.state, invoker)
         return functions
 

@@ -31,8 +31,11 @@ class Keys:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._document = msgspec.json.decode(file.read_bytes(), type=_Document) if file.exists() else _Document()
-        self._save()
+        if file.exists():
+            self._document = msgspec.json.decode(file.read_bytes(), type=_Document)
+        else:
+            self._document = _Document()
+            self._save()
 
     @property
     def master(self) -> str:

@@ -26,7 +26,13 @@ class Listeners:
         self._tasks: list[asyncio.Task[None]] = []
 
     def add_queues(
-        self, functions: Iterable[Function], queues: Queues, options: QueueOptions, invoker: Invoker
+        self,
+        functions: Iterable[Function],
+        queues: Queues,
+        options: QueueOptions,
+        invoker: Invoker,
+        *,
+        lease_seconds: float,
     ) -> None:
         """Make the queue listeners.
 
@@ -41,7 +47,7 @@ class Listeners:
                 name = poison_name(trigger.queue_name)
                 poison = queues.open(trigger.connection, name, where) if name else None
                 source = Source(function, trigger, queue, poison)
-                self.queues.append(QueueListener(source, options, invoker.invoke, self._console))
+                self.queues.append(QueueListener(source, options, invoker.invoke, self._console, lease_seconds))
 
     def add_timers(self, functions: Iterable[Function], state: Path, invoker: Invoker) -> None:
         """Make the timer listeners; what they remember lies in the state folder.

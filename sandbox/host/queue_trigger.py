@@ -20,6 +20,8 @@ from sandbox.host.queue_data import decode_body, trigger_input, trigger_metadata
 from sandbox.host.queue_service import Queue, QueuedMessage
 
 LEASE_SECONDS = 600.0
+"""The real host's; a message whose host is killed comes back after it."""
+
 _POISON_SUFFIX = "-poison"
 
 
@@ -47,7 +49,7 @@ class QueueListener:
         options: QueueOptions,
         invoke: Callable[[Function, Trigger], Awaitable[Outcome]],
         console: Console,
-        lease_seconds: float = LEASE_SECONDS,
+        lease_seconds: float,
     ) -> None:
         self._source, self._options, self._invoke, self._console = source, options, invoke, console
         self._lease_seconds = lease_seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from sandbox.host.errors import Misconfigured
 from sandbox.host.http_trigger import HttpFrontDoor
 from sandbox.web import Surface
 
@@ -20,14 +21,21 @@ class Server:
         self.port = 0
 
     async def start(self, port: int) -> None:
-        """Listen (on any free port for 0)."""
+        """Listen (on any free port for 0).
+
+        Raises:
+            Misconfigured: the port is taken.
+        """
         application = web.Application(client_max_size=_BODY_LIMIT_BYTES)
         application.router.add_route("*", "/{path:.*}", self._answer)
         runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         self._runner = runner
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            raise Misconfigured(f"The port {port} cannot be listened on: {error.strerror}.") from error
         self.port = runner.addresses[0][1]
 
     async def stop_listening(self) -> None:

@@ -27,6 +27,7 @@ class SiteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     settings: dict[str, str] = {}
     workers: int | None = None
     python: str | None = None
+    lease_seconds: float | None = None
 
 
 class SiteControl:
@@ -60,9 +61,7 @@ class SiteControl:
         app = Path(body.app)
         if not app.is_absolute() or not (app / "function_app.py").is_file():
             raise Fault(400, "InvalidApp", f"'{body.app}' is no absolute path of a folder with a function_app.py.")
-        await self._sites.put(
-            SiteRecord(name=name, app=body.app, settings=body.settings, workers=body.workers, python=body.python)
-        )
+        await self._sites.put(SiteRecord(name=name, **msgspec.structs.asdict(body)))
         return json_answer(await self._describe(name))
 
     async def _delete(self, call: Call) -> web.StreamResponse:

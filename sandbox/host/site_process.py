@@ -24,13 +24,14 @@ _TOLD_BYTES = 4096
 
 
 class SiteRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What a site was started with; `workers` and `python` None mean the host's defaults."""
+    """What a site was started with; `workers`, `python` and `lease_seconds` None mean the host's defaults."""
 
     name: str
     app: str
     settings: dict[str, str] = {}
     workers: int | None = None
     python: str | None = None
+    lease_seconds: float | None = None
     group: str = "basegate-rg"
 
 
@@ -39,7 +40,7 @@ class SiteProcess:
 
     def __init__(self, record: SiteRecord, environment: Mapping[str, str], state: Path, log: Path) -> None:
         self.record, self.state, self.log = record, state, log
-        self._environment = {**_basics(), **environment, **record.settings}
+        self._environment = {**_basics(), **environment, **_platform(record.name), **record.settings}
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self.endpoint: Endpoint | None = None
@@ -103,6 +104,7 @@ class SiteProcess:
         command += ["--state", str(self.state)]
         command += ["--workers", str(record.workers)] if record.workers is not None else []
         command += ["--python", record.python] if record.python else []
+        command += ["--lease", str(record.lease_seconds)] if record.lease_seconds else []
         return command
 
     async def _keep(self) -> None:
@@ -124,6 +126,15 @@ class SiteProcess:
 def _basics() -> dict[str, str]:
     """What a process needs of the daemon's environment; the rest of it is none of the app's business."""
     return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
+
+
+def _platform(name: str) -> dict[str, str]:
+    """What the platform tells every function app."""
+    return {
+        "FUNCTIONS_WORKER_RUNTIME": "python",
+        "WEBSITE_SITE_NAME": name,
+        "WEBSITE_HOSTNAME": f"{name}.azurewebsites.net",
+    }
 
 
 def _tail(log: Path, began: int) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import functools
 import importlib
 import os
 import sys
 import threading
 import traceback
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ class Dispatcher:
     def __init__(self, channel: Channel, functions: dict[str, Indexed]) -> None:
         self._channel, self._functions = channel, functions
         threads = int(os.environ.get("PYTHON_THREADPOOL_THREAD_COUNT") or _DEFAULT_THREADS)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="invocation")
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="invocation")
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -109,7 +109,8 @@ def _trace() -> str:
     error = sys.exc_info()[1]
     assert error is not None
     told = traceback.TracebackException.from_exception(error)
-    hidden = ("<frozen importlib", str(Path(__file__).parent), str(Path(importlib.__file__).parent))
+    own, imports, pool = (str(Path(module.__file__ or "").parent) for module in (logs, importlib, concurrent.futures))
+    hidden = ("<frozen importlib", own, imports, pool)
     kept = [frame for frame in told.stack if not frame.filename.startswith(hidden)]
     told.stack = traceback.StackSummary.from_list(kept)  # begins with the app's own code
     return "".join(told.format()).rstrip()
