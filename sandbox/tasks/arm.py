@@ -26,10 +26,11 @@ from sandbox.tasks.ports import (
 )
 from sandbox.tasks.records import Cause, TaskRecord
 from sandbox.tasks.runs import Runs
+from sandbox.tasks.runs_agent import Agent
 from sandbox.tasks.runs_blobs import Blobs
 from sandbox.tasks.runs_context import Contexts
-from sandbox.tasks.runs_execution import Execution
 from sandbox.tasks.runs_logins import Logins
+from sandbox.tasks.runs_register import RunRegister
 from sandbox.tasks.runs_work import order_task
 from sandbox.tasks.triggers import BaseImageTriggers, CommitTriggers
 from sandbox.tasks.triggers_timer import Timers
@@ -73,13 +74,16 @@ class Tasks:
         scratch.mkdir(parents=True, exist_ok=True)
         contexts = Contexts(services.repositories, self._blobs)
         logins = Logins(services.registries, services.vaults)
-        execution = Execution(scratch, contexts, logins, services.runner)
-        self._runs = Runs(folder / "runs.json", execution, self._blobs, workers=workers, time_scale=time_scale)
+        agent = Agent(scratch, contexts, logins, services.runner)
+        self._register = RunRegister(folder / "runs.json")
+        self._runs = Runs(self._register, agent, self._blobs, workers=workers, time_scale=time_scale)
         self._commits = CommitTriggers(self._tasks, self._start)
         self._images = BaseImageTriggers(self._tasks, services.registries, self._start)
         self._timers = Timers(self._tasks, self._start, services.clock)
         self._task_resources = TaskResources(self._tasks, services.registries, services.find_identity)
-        self._run_resources = RunResources(self._runs, self._task_resources, services.registries, self._blobs)
+        self._run_resources = RunResources(
+            self._runs, self._register, self._task_resources, services.registries, self._blobs
+        )
         self._runs.on_finish.append(self._images.learn)
 
     def mount(self, arm: Surface) -> None:
@@ -108,7 +112,7 @@ class Tasks:
 
     async def delete_group(self, group: str) -> None:
         """Forget the tasks and runs of a resource group's registries."""
-        ids = {task.registry: task.id for task in self._tasks.values()} | self._runs.registries()
+        ids = {task.registry: task.id for task in self._tasks.values()} | self._register.registries()
         for registry, resource_id in ids.items():
             if ResourceId.parse(resource_id).group.lower() == group.lower():
                 await self.delete_registry(registry)

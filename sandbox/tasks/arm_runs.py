@@ -13,13 +13,14 @@ from aiohttp import web
 from sandbox.arm.query import only
 from sandbox.tasks.arm_scope import REGISTRY, VERSIONS, refuse_pool, registry_of
 from sandbox.tasks.arm_tasks import TaskResources
-from sandbox.tasks.logs import log_name
 from sandbox.tasks.ports import Registries, Registry
 from sandbox.tasks.records import Cause, RunRecord
 from sandbox.tasks.requests_runs import RunPatch, RunRequest, TaskRunRequest
 from sandbox.tasks.runs import Runs
 from sandbox.tasks.runs_blobs import Blobs
 from sandbox.tasks.runs_filter import run_filter
+from sandbox.tasks.runs_logs import log_name
+from sandbox.tasks.runs_register import RunRegister
 from sandbox.tasks.runs_work import Order, order_quick, order_task
 from sandbox.web import Call, Fault, Surface, json_answer
 
@@ -30,8 +31,11 @@ _TASK_ID = re.compile(r"(?P<registry>/subscriptions/.+/registries/[^/]+)/tasks/(
 class RunResources:
     """Runs as ARM resources."""
 
-    def __init__(self, runs: Runs, tasks: TaskResources, registries: Registries, blobs: Blobs) -> None:
-        self._runs, self._tasks, self._registries, self._blobs = runs, tasks, registries, blobs
+    def __init__(
+        self, runs: Runs, register: RunRegister, tasks: TaskResources, registries: Registries, blobs: Blobs
+    ) -> None:
+        self._runs, self._register, self._tasks = runs, register, tasks
+        self._registries, self._blobs = registries, blobs
 
     def mount(self, arm: Surface) -> None:
         """Add the operations to the ARM surface."""
@@ -75,7 +79,7 @@ class RunResources:
         before, wanted = _number(call, "$skiptoken"), _number(call, "$top")
         found = [
             run
-            for run in self._runs.newest_first(registry.name)
+            for run in self._register.newest_first(registry.name)
             if (before is None or run.number < before) and test(run)
         ]
         size = min(_PAGE, wanted or _PAGE)
@@ -95,7 +99,7 @@ class RunResources:
         only(call)
         run, patch = self._run(call), await call.body(RunPatch)
         if patch.is_archive_enabled is not None:
-            run = self._runs.archive(run, patch.is_archive_enabled)
+            run = self._register.change(run.key, archived=patch.is_archive_enabled)
         return json_answer(run.answer())
 
     async def _cancel(self, call: Call) -> web.StreamResponse:
@@ -111,7 +115,7 @@ class RunResources:
         return json_answer({"logLink": self._blobs.link(run.registry, log_name(run))})
 
     def _run(self, call: Call) -> RunRecord:
-        return self._runs.get(registry_of(call, self._registries).name, call.params["run"])
+        return self._register.get(registry_of(call, self._registries).name, call.params["run"])
 
     def _task_order(self, registry: Registry, request: TaskRunRequest) -> Order:
         match = _TASK_ID.fullmatch(request.task_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 from sandbox.engine.contract import Login
 from sandbox.tasks.model import SecretReference
@@ -20,7 +20,7 @@ class Logins:
     def __init__(self, registries: Registries, vaults: Vaults) -> None:
         self._registries, self._vaults = registries, vaults
 
-    async def gather(self, run: RunRecord, log: Callable[[str], Awaitable[None]]) -> dict[str, Login]:
+    def gather(self, run: RunRecord) -> dict[str, Login]:
         """The logins by login server: the run's own registry with every right, and the custom registries.
 
         Raises:
@@ -31,15 +31,11 @@ class Logins:
         source = credentials.source_registry if credentials else None
         logins: dict[str, Login] = {}
         if source is None or source.login_mode != "None":
-            await log(f"Logging in to registry: {run.login_server}")
             logins[run.login_server] = self._issue(run.login_server, run, run.work.identity)
-            await log(f"Successfully logged into {run.login_server}")
         custom = (credentials.custom_registries if credentials else None) or {}
         for server, entry in custom.items():
             if entry is not None:
-                await log(f"Logging in to registry: {server}")
                 logins[server] = self._custom(server, entry, run)
-                await log(f"Successfully logged into {server}")
         return logins
 
     def secrets(self, run: RunRecord, references: Iterable[SecretReference]) -> dict[str, str]:

@@ -97,12 +97,20 @@ class FakeRunner:
         self.active += 1
         self.most_active = max(self.active, self.most_active)
         await log("Launching container with name: validate")
+        outcome = await self._outcome(run)
+        self.active -= 1
+        failure = f"failed. Error: {outcome.error}" if outcome.error else "was successful"
+        await log(f"Run ID: {run.id} {failure}")
+        return outcome
+
+    async def _outcome(self, run: RunInfo) -> RunOutcome:
         try:
-            await self.held.wait()
+            async with asyncio.timeout(run.timeout_seconds):
+                await self.held.wait()
+        except TimeoutError:
+            return RunOutcome(RunStatus.TIMEOUT, "too long")
         except asyncio.CancelledError:
-            return RunOutcome(RunStatus.CANCELED)
-        finally:
-            self.active -= 1
+            return RunOutcome(RunStatus.CANCELED, "canceled")
         return self.outcome
 
 

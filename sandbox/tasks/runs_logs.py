@@ -13,7 +13,6 @@ import logging
 
 import aiohttp
 
-from sandbox.tasks.outcome import RunOutcome, RunStatus
 from sandbox.tasks.records import RunRecord
 from sandbox.tasks.runs_blobs import Blobs
 from sandbox.web import Fault
@@ -37,7 +36,7 @@ def log_name(run: RunRecord) -> str:
     return f"logs/{run.id}/rawtext.log"
 
 
-class RunLog:
+class LogBlob:
     """Takes lines and appends them to the blob a few times a second; what is beyond 16 MiB is left out."""
 
     def __init__(self, blobs: Blobs, run: RunRecord) -> None:
@@ -92,15 +91,10 @@ class RunLog:
                 del self._waiting[: len(block)]
 
 
-async def conclude_log(lines: RunLog, run: RunRecord, outcome: RunOutcome, seconds: float) -> None:
-    """Write how a run ended, and complete its log. A run is none the worse for a log that cannot be written."""
-    if outcome.status is RunStatus.SUCCEEDED:
-        text = f"Run ID: {run.id} was successful after {seconds:.0f}s"
-    else:
-        text = f"Run ID: {run.id} failed after {seconds:.0f}s. Error: {outcome.error or outcome.status.value}"
+async def close_log(log_blob: LogBlob, run: RunRecord, status: str) -> None:
+    """Complete the log of a run that has ended; the run is none the worse for a log that cannot be written."""
     try:
-        await lines.write(text)
-        await lines.close(outcome.status.value)
+        await log_blob.close(status)
     except (Fault, aiohttp.ClientError) as error:
         log.warning("The log of %s cannot be completed: %s", run.key, error)
 

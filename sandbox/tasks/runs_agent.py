@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sandbox.tasks.model import TaskFile
 from sandbox.tasks.outcome import RunInfo, RunOutcome
 from sandbox.tasks.ports import TaskRunner
 from sandbox.tasks.records import Cause, RunRecord
@@ -19,8 +22,8 @@ from sandbox.tasks.taskfile import declared_secrets, load_task_file
 Log = Callable[[str], Awaitable[None]]
 
 
-class Execution:
-    """Carries runs out.
+class Agent:
+    """Carries runs out: gathers what a run needs and hands it to the runner.
 
     Args:
         scratch: where contexts are put while a run needs them.
@@ -33,25 +36,32 @@ class Execution:
         self._scratch, self._contexts, self._logins, self._runner = scratch, contexts, logins, runner
 
     async def carry_out(self, run: RunRecord, timeout_seconds: float, log: Log) -> RunOutcome:
-        """Do what the run's work says.
+        """Do what the run's work says. The runner writes the log from its setup to its end.
 
         Raises:
             Fault: the context, a file, a credential or a secret is not to be had.
             TaskFileError: the task file is not valid.
+            TimeoutError: the time was over before the runner had begun.
         """
-        assert run.work is not None
+        started = time.monotonic()
         with tempfile.TemporaryDirectory(prefix=f"{run.id}-", dir=self._scratch) as scratch:
-            await log(_stamped("Downloading source code..."))
-            context = await self._contexts.fetch(run, run.work.step.context_path, Path(scratch))
-            await log(_stamped("Finished downloading source code"))
-            await log(_stamped("Setting up agent"))
-            info = replace(_describe(run, context), timeout_seconds=timeout_seconds)
-            logins = await self._logins.gather(run, lambda line: log(_stamped(line)))
-            text, values = read_task(run.work.step, context.folder)
-            hidden = secret_values(run.work.step)
-            secrets = self._logins.secrets(run, declared_secrets(text, info, values))
-            info = replace(info, logins=logins, secrets=hidden | secrets)
-            return await self._runner.run(load_task_file(text, info, values), context.folder, info, log)
+            async with asyncio.timeout(timeout_seconds):
+                task, context, info = await self._prepare(run, Path(scratch), log)
+            info = replace(info, timeout_seconds=timeout_seconds - (time.monotonic() - started))
+            return await self._runner.run(task, context, info, log)
+
+    async def _prepare(self, run: RunRecord, scratch: Path, log: Log) -> tuple[TaskFile, Path, RunInfo]:
+        assert run.work is not None
+        step = run.work.step
+        await log(_stamped("Downloading source code..."))
+        context = await self._contexts.fetch(run, step.context_path, scratch)
+        await log(_stamped("Finished downloading source code"))
+        await log(_stamped("Setting up agent"))
+        info = replace(_describe(run, context), logins=self._logins.gather(run))
+        text, values = read_task(step, context.folder)
+        secrets = self._logins.secrets(run, declared_secrets(text, info, values))
+        info = replace(info, secrets=secret_values(step) | secrets)
+        return load_task_file(text, info, values), context.folder, info
 
 
 def _describe(run: RunRecord, context: Context) -> RunInfo:
