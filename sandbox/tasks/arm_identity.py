@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from sandbox.instance import TENANT
+from sandbox.tasks.ports import Principal
 from sandbox.tasks.requests import Identity, UserIdentity
 from sandbox.web import Fault
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """A user-assigned identity: what `Microsoft.ManagedIdentity/userAssignedIdentities` says of itself."""
-
-    client_id: str
-    principal_id: str
-
 
 FindIdentity = Callable[[str], Principal | None]
 """Finds a user-assigned identity by its ARM id."""

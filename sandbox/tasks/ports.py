@@ -75,8 +75,20 @@ class ImagePush(Protocol):
 class Vaults(Protocol):
     """The key vaults of the sandbox."""
 
-    def read(self, secret_url: str) -> str:
-        """The value of a secret. Raises `Fault` 404 that names it."""
+    def read(self, secret_url: str, *, principal_id: str | None = None) -> str:
+        """The value of a secret, for a principal that must be allowed to get it. Raises `Fault` that names it."""
+
+
+class Principal(Protocol):
+    """A user-assigned managed identity."""
+
+    @property
+    def client_id(self) -> str:
+        """What callers name it by."""
+
+    @property
+    def principal_id(self) -> str:
+        """What is given rights."""
 
 
 class Storage(Protocol):

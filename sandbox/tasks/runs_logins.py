@@ -31,7 +31,7 @@ class Logins:
         source = credentials.source_registry if credentials else None
         logins: dict[str, Login] = {}
         if source is None or source.login_mode != "None":
-            logins[run.login_server] = self._issue(run.login_server, run, run.work.identity)
+            logins[run.login_server] = self._issue(run.login_server, _own_actor(run))
         custom = (credentials.custom_registries if credentials else None) or {}
         for server, entry in custom.items():
             if entry is not None:
@@ -47,45 +47,51 @@ class Logins:
         assert run.work is not None
         values = {}
         for reference in references:
-            _require(run.work.identity, reference.client_id or "system", f"the secret '{reference.id}'")
-            values[reference.id] = self._read(reference.keyvault)
+            reader = _principal(run.work.identity, reference.client_id or "system", f"the secret '{reference.id}'")
+            values[reference.id] = self._read(reference.keyvault, reader)
         return values
 
     def _custom(self, server: str, entry: CustomRegistry, run: RunRecord) -> Login:
         assert run.work is not None
         identity = run.work.identity
         if entry.user_name is None and entry.password is None:
-            _require(identity, entry.identity, f"the registry '{server}'")
-            return self._issue(server, run, identity)
+            return self._issue(server, _principal(identity, entry.identity, f"the registry '{server}'"))
         if entry.user_name is None or entry.password is None:
             raise Fault(400, "InvalidCredentials", f"The credentials of '{server}' lack a user name or a password.")
+        reader = None
         if "Vaultsecret" in (entry.user_name.type, entry.password.type):
-            _require(identity, entry.identity, f"the secrets of '{server}'")
-        return Login(self._resolve(entry.user_name), self._resolve(entry.password))
+            reader = _principal(identity, entry.identity, f"the secrets of '{server}'")
+        return Login(self._resolve(entry.user_name, reader), self._resolve(entry.password, reader))
 
-    def _resolve(self, secret: SecretObject) -> str:
+    def _resolve(self, secret: SecretObject, reader: str | None) -> str:
         value = secret.value or ""
-        return self._read(value) if secret.type == "Vaultsecret" else value
+        return self._read(value, reader) if secret.type == "Vaultsecret" else value
 
-    def _read(self, url: str) -> str:
+    def _read(self, url: str, reader: str | None) -> str:
         try:
-            return self._vaults.read(url)
+            return self._vaults.read(url, principal_id=reader)
         except Fault as fault:
             raise Fault(fault.status, fault.code, f"failed to resolve secrets: {fault.message}") from fault
 
-    def _issue(self, server: str, run: RunRecord, identity: Identity | None) -> Login:
+    def _issue(self, server: str, actor: str) -> Login:
         if self._registries.find(server) is None:
             raise Fault(404, "RegistryNotFound", f"There is no registry '{server}' that an identity can sign in to.")
-        actor = (identity.principal_id if identity else None) or f"{run.registry}/tasks/{run.task or run.id}"
         return Login(*self._registries.issue_login(server, actor=actor, repositories=None))
 
 
-def _require(identity: Identity | None, named: str | None, purpose: str) -> None:
+def _own_actor(run: RunRecord) -> str:
+    identity = run.work.identity if run.work else None
+    return (identity.principal_id if identity else None) or f"{run.registry}/tasks/{run.task or run.id}"
+
+
+def _principal(identity: Identity | None, named: str | None, purpose: str) -> str:
+    """The principal id behind `[system]` or a client id."""
     if named in _SYSTEM:
         if identity is None or identity.principal_id is None:
             raise Fault(400, "IdentityNotFound", f"The task has no system-assigned identity to reach {purpose} with.")
-        return
-    clients = [user.client_id for user in ((identity and identity.user_assigned_identities) or {}).values() if user]
-    if named is None or named.lower() not in clients:
-        wanted = f"the identity '{named}'" if named else "an identity"
-        raise Fault(400, "IdentityNotFound", f"The task lacks {wanted} to reach {purpose} with.")
+        return identity.principal_id
+    for user in ((identity and identity.user_assigned_identities) or {}).values():
+        if named and user and user.principal_id and user.client_id == named.lower():
+            return user.principal_id
+    wanted = f"the identity '{named}'" if named else "an identity"
+    raise Fault(400, "IdentityNotFound", f"The task lacks {wanted} to reach {purpose} with.")

@@ -19,7 +19,6 @@ from sandbox.arm.surface import ResourceId
 from sandbox.git import GitHub
 from sandbox.instance import SUBSCRIPTION
 from sandbox.tasks.arm import Services, Tasks
-from sandbox.tasks.arm_identity import Principal
 from sandbox.tasks.model import TaskFile
 from sandbox.tasks.outcome import ImageDependency, ImageReference, RunInfo, RunOutcome, RunStatus
 from sandbox.tests.live import LiveGateway
@@ -63,9 +62,11 @@ class FakeRegistries:
 
 class FakeVaults:
     def __init__(self) -> None:
+        self.readers: set[str | None] = set()
         self.secrets = {f"{VAULT}/user": "puller", f"{VAULT}/password": "pa55word"}
 
-    def read(self, secret_url: str) -> str:
+    def read(self, secret_url: str, *, principal_id: str | None = None) -> str:
+        self.readers.add(principal_id)
         if secret_url not in self.secrets:
             raise Fault(404, "SecretNotFound", f"There is no secret {secret_url}.")
         return self.secrets[secret_url]
@@ -112,6 +113,12 @@ class FakeRunner:
         except asyncio.CancelledError:
             return RunOutcome(RunStatus.CANCELED, "canceled")
         return self.outcome
+
+
+@dataclass(frozen=True)
+class FakeIdentity:
+    client_id: str = "client-1"
+    principal_id: str = "principal-1"
 
 
 class FakeClock:
@@ -172,7 +179,7 @@ class World:
             repositories=self.github,
             runner=self.runner,
             session=self.live.gateway.outside,
-            find_identity=lambda name: Principal("client-1", "principal-1") if name == IDENTITY else None,
+            find_identity=lambda name: FakeIdentity() if name == IDENTITY else None,
             clock=self.clock,
         )
         return Tasks(self.live.instance.folder("tasks"), services, **options)

@@ -26,7 +26,7 @@ def test_a_run_gets_the_values_of_file_task_and_request_and_every_login(world: W
         "password": vault | {"value": f"{VAULT}/password"},
         "identity": "[system]",
     }
-    world.create(credentials={"customRegistries": {"public.azurecr.io": custom}})
+    identity = world.create(credentials={"customRegistries": {"public.azurecr.io": custom}}).identity
     queued = world.run(values=[{"name": "TAG", "value": "1"}], arguments=[], updateTriggerToken="dG9rZW4=")
     assert queued.properties.run_id == "ca1"
     world.release()
@@ -41,6 +41,7 @@ def test_a_run_gets_the_values_of_file_task_and_request_and_every_login(world: W
     assert "acr-task.yaml" in ran.files
     assert ran.run.logins["public.azurecr.io"].user == "puller"
     assert ran.run.logins["contoso.azurecr.io"].password == "password-of-contoso.azurecr.io"
+    assert world.vaults.readers == {identity.principal_id}
     assert ran.run.secrets == {"KEY": "s3cret", "token": "pa55word"}
     assert (ran.run.repository, ran.run.branch, len(ran.run.commit)) == ("contoso/app", "main", 40)
 
