@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from aiohttp import web
 from sandbox.host.eventgrid_trigger import event_trigger
 from sandbox.host.functions import EventGridTrigger, Function, HttpTrigger, QueueTrigger
 from sandbox.host.http_trigger import given_key
-from sandbox.host.invoker import Invoker, Trigger
+from sandbox.host.invoker import Invoker, Outcome, Trigger
 from sandbox.host.keys import Keys, matches
 from sandbox.host.pool import Pool
 from sandbox.host.queue_data import trigger_input, trigger_metadata
@@ -117,7 +117,7 @@ class Admin:
             raise Fault(404, "NotFound", f"There is no function '{call.params['function']}'.")
         return function
 
-    def _start(self, function: Function, given: Any) -> Any:
+    def _start(self, function: Function, given: Any) -> Coroutine[Any, Any, Outcome]:
         if isinstance(function.trigger, HttpTrigger):
             raise Fault(400, "BadRequest", f"The function '{function.name}' is run by a request to its URL.")
         if isinstance(function.trigger, QueueTrigger):

@@ -54,9 +54,10 @@ class Sites:
         """Start a site, in place of one of that name.
 
         Raises:
-            Fault: 400 where the app cannot be served.
+            Fault: 400 where the app cannot be served; there is no site of that name then.
         """
         async with self._turn:
+            self._records.remove(record.name)
             await self._stop_one(record.name)
             process = await self._start(record)
             self._records.put(record.name, record)

@@ -92,6 +92,8 @@ def _site(record: SiteRecord) -> dict[str, Any]:
             "enabledHostNames": [host],
             "defaultHostName": host,
             "resourceGroup": record.group,
+            "serverFarmId": _id(record).replace("/sites/", "/serverfarms/"),
+            "sku": "FlexConsumption",
             "httpsOnly": True,
         },
     }

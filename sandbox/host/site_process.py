@@ -19,7 +19,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 _READY_SECONDS = 130
 _POLL_SECONDS = 0.02
 _STOP_SECONDS = 20
-_RESTART_SECONDS = 1.0
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 60.0
 _TOLD_BYTES = 4096
 
 
@@ -108,13 +109,17 @@ class SiteProcess:
         return command
 
     async def _keep(self) -> None:
+        pause = _FIRST_PAUSE_SECONDS
         while True:
             assert self._process
             await self._process.wait()
             await self._forget()
-            await asyncio.sleep(_RESTART_SECONDS)
-            with contextlib.suppress(Fault):  # its log tells why; the next try comes
+            await asyncio.sleep(pause)
+            try:
                 await self._launch()
+                pause = _FIRST_PAUSE_SECONDS
+            except Fault:  # its log tells why
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _forget(self) -> None:
         self.endpoint = None

@@ -66,7 +66,8 @@ class TimerListener:
         async with self._turn:
             now = datetime.now(UTC)
             outcome = await self._invoke(
-                self._function, Trigger(self._input(past_due), reason, {"TimerTrigger": Datum("string", _iso(now))})
+                self._function,
+                Trigger(self._input(past_due), reason, {"TimerTrigger": Datum("string", now.isoformat())}),
             )
             if self._monitored:
                 status = ScheduleStatus(now, self.schedule.next_after(now), datetime.now(UTC))
@@ -79,17 +80,9 @@ class TimerListener:
 
     def _input(self, past_due: bool) -> Datum:
         status = self._statuses.get(self._function.name) or ScheduleStatus()
-        told = {name: _iso(value) for name, value in _pascal(status).items()} if self._monitored else None
+        told = msgspec.to_builtins(status) if self._monitored else None
         body = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": told, "IsPastDue": past_due}
         return Datum("json", json.dumps(body))
-
-
-def _pascal(status: ScheduleStatus) -> dict[str, datetime]:
-    return {"Last": status.last, "Next": status.next, "LastUpdated": status.last_updated}
-
-
-def _iso(moment: datetime) -> str:
-    return moment.isoformat()
 
 
 async def _sleep_until(due: datetime) -> None:

@@ -80,6 +80,28 @@ def test_a_message_in_work_when_the_host_stops_is_visible_again(tmp_path: Path) 
     assert message.next_visible <= datetime.now(UTC)
 
 
+def test_a_message_stays_hidden_as_long_as_it_is_worked_on(tmp_path: Path) -> None:
+    running = RunningHost(tmp_path, lease_seconds=0.3).start()
+    try:
+        running.send("jobs", "slow")
+        running.until(lambda: running.waiting("results") and not running.waiting("jobs"))
+        assert len(running.noted("jobs")) == 1
+    finally:
+        running.stop()
+
+
+def test_a_disabled_function_leaves_its_queue_alone_but_runs_by_hand(tmp_path: Path) -> None:
+    running = RunningHost(tmp_path, settings={"AzureWebJobs.work.Disabled": "true"}).start()
+    try:
+        assert running.request("POST", "/api/enqueue", json=["one"]).status == 200
+        assert running.admin("POST", "/admin/functions/work", json={"input": "by hand"}).status == 202
+        running.until(lambda: running.noted("jobs"))
+        assert [job["text"] for job in running.noted("jobs")] == ["by hand"]
+        assert running.waiting("jobs") == ["one"]
+    finally:
+        running.stop()
+
+
 @pytest.mark.parametrize(
     ("value", "bodies"),
     [

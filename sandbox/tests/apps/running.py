@@ -104,6 +104,7 @@ class RunningHost:
     settings: dict[str, str] = field(default_factory=dict)
     workers: int | None = 1
     drain_seconds: float = 10.0
+    lease_seconds: float = 600.0
     queues: FakeQueues = field(default_factory=FakeQueues)
 
     def __post_init__(self) -> None:
@@ -122,6 +123,7 @@ class RunningHost:
             sys.executable,
             workers=self.workers,
             drain_seconds=self.drain_seconds,
+            lease_seconds=self.lease_seconds,
         )
         self.host = FunctionsHost(options, settings, self.queues, Console(self.output))
 

@@ -120,6 +120,8 @@ def work(msg: func.QueueMessage) -> str:
         os.kill(os.getpid(), signal.SIGKILL)
     if text == "hang":
         time.sleep(3600)
+    if text == "slow":
+        time.sleep(1)
     if text == "bad":
         raise RuntimeError("a bad message")
     return f"done: {text}"
