@@ -14,6 +14,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 import aiohttp
+from yarl import URL
 
 from sandbox.tasks.ports import Storage
 from sandbox.web import Fault
@@ -74,7 +75,7 @@ class Blobs:
         Raises:
             Fault: 404 that names it where nothing was uploaded there, 413 where it is larger than 512 MiB.
         """
-        async with self._client().get(self.link(registry, blob), headers=_HEADERS) as answer:
+        async with self._client().get(_exact(self.link(registry, blob)), headers=_HEADERS) as answer:
             if answer.status != HTTPStatus.OK:
                 raise Fault(404, "BlobNotFound", f"No source code was uploaded to '{blob}' (HTTP {answer.status}).")
             size = 0
@@ -90,7 +91,7 @@ class Blobs:
 
     async def _put(self, url: str, query: str, headers: dict[str, str], data: bytes = b"") -> None:
         full = f"{url}&{query}" if query else url
-        async with self._client().put(full, data=data, headers=_HEADERS | headers) as answer:
+        async with self._client().put(_exact(full), data=data, headers=_HEADERS | headers) as answer:
             if answer.status >= HTTPStatus.BAD_REQUEST:
                 # The URL grants access and stays out of the message.
                 raise Fault(
@@ -101,6 +102,10 @@ class Blobs:
         if self._session is None:
             self._session = self._new_session()
         return self._session
+
+
+def _exact(url: str) -> URL:
+    return URL(url, encoded=True)  # quoted anew, a signature could change
 
 
 def _container(registry: str) -> str:
