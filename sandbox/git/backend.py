@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -21,7 +22,13 @@ _CHUNK_BYTES = 64 * 1024
 _HEAD_LIMIT_BYTES = 16 * 1024
 
 
-async def serve(request: web.BaseRequest, root: Path, path: str, user: str | None) -> web.StreamResponse:
+async def serve(
+    request: web.BaseRequest,
+    root: Path,
+    path: str,
+    user: str | None = None,
+    before_end: Callable[[], Awaitable[None]] | None = None,
+) -> web.StreamResponse:
     """Hand a request to `git http-backend`, streaming both ways.
 
     Args:
@@ -29,6 +36,7 @@ async def serve(request: web.BaseRequest, root: Path, path: str, user: str | Non
         root: the folder that holds the bare repositories.
         path: the repository below `root` and the service, `/contoso/app.git/info/refs`.
         user: who pushes; None where nobody signed in (http-backend then refuses a push).
+        before_end: awaited when the program has ended and before the client knows it.
 
     Raises:
         Fault: 502 where the program did not answer with a CGI head.
@@ -49,6 +57,9 @@ async def serve(request: web.BaseRequest, root: Path, path: str, user: str | Non
         await process.wait()
         if process.returncode:
             log.info("git http-backend for %s: %s", path, (await complaint).decode(errors="replace").strip())
+        if before_end:
+            await before_end()
+        await response.write_eof()
         return response
     finally:
         await end(process)
@@ -103,5 +114,4 @@ async def _answer(request: web.BaseRequest, stdout: asyncio.StreamReader) -> web
     await response.prepare(request)
     while chunk := await stdout.read(_CHUNK_BYTES):
         await response.write(chunk)
-    await response.write_eof()
     return response

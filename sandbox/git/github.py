@@ -40,7 +40,7 @@ class GitHub:
     """Bare repositories below `root`, served as `https://github.com/<owner>/<name>[.git]`.
 
     Names are compared without regard to case and told in lower case. `on_push` callbacks run once a push is
-    in the repository, one for every branch that it moved.
+    in the repository, for every branch that it moved, and before `git push` returns.
     """
 
     def __init__(self, root: Path) -> None:
@@ -100,7 +100,7 @@ class GitHub:
 
     async def _upload_pack(self, call: Call) -> web.StreamResponse:
         """Send objects to a client that fetches."""
-        return await self._serve(call, "/git-upload-pack", None)
+        return await self._serve(call, "/git-upload-pack")
 
     async def _receive_pack(self, call: Call) -> web.StreamResponse:
         """Take objects and new heads from a client that pushes."""
@@ -108,17 +108,26 @@ class GitHub:
         name = f"{call.params['owner']}/{call.params['name']}".lower().removesuffix(".git")
         async with self._pushing[name]:
             before = await self._repositories.heads(name)
-            response = await self._serve(call, "/git-receive-pack", user)
-            after = await self._repositories.heads(name)
-        for branch, (commit, message) in after.items():
-            if before.get(branch, ("", ""))[0] != commit:
-                await self._tell(GitPush(name, branch, commit, message))
-        return response
 
-    async def _serve(self, call: Call, service: str, user: str | None) -> web.StreamResponse:
+            async def tell() -> None:
+                after = await self._repositories.heads(name)
+                moved = [(branch, *head) for branch, head in after.items() if before.get(branch, ("",))[0] != head[0]]
+                before.update(after)
+                for branch, commit, message in moved:
+                    await self._tell(GitPush(name, branch, commit, message))
+
+            try:
+                return await self._serve(call, "/git-receive-pack", user, tell)
+            except ConnectionError:  # the client is gone, but what it pushed may be there
+                await tell()
+                raise
+
+    async def _serve(
+        self, call: Call, service: str, user: str | None = None, before_end: Callable[[], Awaitable[None]] | None = None
+    ) -> web.StreamResponse:
         bare = self.path(f"{call.params['owner']}/{call.params['name']}")
         root = self._repositories.root
-        return await serve(call.request, root, f"/{bare.relative_to(root)}{service}", user)
+        return await serve(call.request, root, f"/{bare.relative_to(root)}{service}", user, before_end)
 
     async def _tell(self, push: GitPush) -> None:
         log.info("%s: %s is now %s", push.repository, push.branch, push.commit[:12])

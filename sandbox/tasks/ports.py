@@ -68,6 +68,10 @@ class ImagePush(Protocol):
         """`push` or `delete`."""
 
     @property
+    def user_agent(self) -> str:
+        """What program did it; `importImage` for an import."""
+
+    @property
     def timestamp(self) -> datetime:
         """When it happened."""
 

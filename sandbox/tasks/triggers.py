@@ -22,6 +22,8 @@ from sandbox.tasks.records import (
 )
 from sandbox.tasks.requests import BaseImageDependency, SourceTrigger
 
+_IMPORT = "importImage"
+
 Start = Callable[[TaskRecord, Cause], None]
 
 
@@ -54,9 +56,13 @@ class BaseImageTriggers:
         self._tasks, self._registries, self._start = tasks, registries, start
 
     async def on_push(self, push: ImagePush) -> None:
-        """A registry of the sandbox got an image. A push by digest, or of the digest already known, starts nothing."""
+        """A registry of the sandbox got an image.
+
+        A push by digest, or of the digest already known, starts nothing; nor does an import
+        (https://github.com/Azure/acr/issues/459). Images of Docker Hub are not watched.
+        """
         registry = self._registries.find(push.registry)
-        if push.action != "push" or push.tag is None or registry is None:
+        if push.action != "push" or push.tag is None or push.user_agent == _IMPORT or registry is None:
             return
         image = ImageDescriptor(
             registry=registry.login_server, repository=push.repository, tag=push.tag, digest=push.digest

@@ -139,6 +139,7 @@ class FakePush:
     tag: str | None = "15-alpine"
     digest: str = "sha256:" + "2" * 64
     action: str = "push"
+    user_agent: str = "docker/24"
     timestamp: datetime = datetime(2026, 1, 1, tzinfo=UTC)
 
 

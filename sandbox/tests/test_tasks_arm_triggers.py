@@ -61,6 +61,7 @@ def test_a_new_base_image_starts_the_tasks_built_upon_it(world: World) -> None:
     for ignored in (
         FakePush(tag=None),
         FakePush(action="delete"),
+        FakePush(user_agent="importImage"),
         FakePush(tag="16-alpine"),
         FakePush(digest=BASE.digest),
         FakePush(registry="contoso"),
