@@ -54,19 +54,11 @@ class Worker:
         """
         ours, theirs = socket.socketpair()
         with theirs:
-            process = await asyncio.create_subprocess_exec(
-                launch.python,
-                str(_START),
-                str(theirs.fileno()),
-                str(launch.app),
-                cwd=launch.app,
-                env={**launch.environment, "PYTHONUNBUFFERED": "1"},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,  # so that what the app itself starts ends with it
-            )
+            try:
+                process = await _spawn(launch, theirs.fileno())
+            except OSError as error:
+                ours.close()
+                raise Misconfigured(f"The worker '{launch.python}' cannot be started: {error}") from error
         worker = cls(process, launch)
         try:
             await worker._open(ours)
@@ -113,9 +105,12 @@ class Worker:
 
     async def kill(self) -> None:
         """End the process, and what it started, at once."""
+        self._kill_group()
+        await self.ended()
+
+    def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        await self.ended()
 
     async def _open(self, ours: socket.socket) -> None:
         reader, self._writer = await asyncio.open_connection(sock=ours)
@@ -137,6 +132,7 @@ class Worker:
             else:
                 self._settle_index(message)
         self.alive = False
+        self._kill_group()  # what the app started would otherwise live on, and hold the output open
         assert self._writer
         self._writer.close()
         code = await self._process.wait()
@@ -166,3 +162,19 @@ class Worker:
                 self._launch.on_output(line.decode(errors="replace"))
         if rest:
             self._launch.on_output(rest.decode(errors="replace"))
+
+
+async def _spawn(launch: Launch, descriptor: int) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        launch.python,
+        str(_START),
+        str(descriptor),
+        str(launch.app),
+        cwd=launch.app,
+        env={**launch.environment, "PYTHONUNBUFFERED": "1"},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        pass_fds=(descriptor,),
+        start_new_session=True,  # so that what the app itself starts ends with it
+    )

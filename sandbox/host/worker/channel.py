@@ -20,7 +20,8 @@ class Channel:
 
     def send(self, kind: str, **fields: Any) -> None:
         """Send a message; it is in the kernel's hands when this returns, so a worker that dies then loses nothing."""
-        data = frame(json.dumps({"kind": kind, **fields}).encode())
+        text = json.dumps({"kind": kind, **fields}, ensure_ascii=False)
+        data = frame(text.encode(errors="replace"))  # half a surrogate pair, as of an odd file name, is no JSON
         with self._lock:
             self._socket.sendall(data)
 

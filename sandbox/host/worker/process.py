@@ -83,12 +83,10 @@ class Dispatcher:
             function = self._functions[message["function"]]
             given, outputs = arguments(function, message)
             returned = await self._call(function, invocation, given)
-            answer = result(function, returned, outputs)
+            self._channel.send("done", id=invocation, **result(function, returned, outputs))
         except Exception as error:  # noqa: BLE001 (an invocation fails by whatever the app raises; the host is told)
             text = f"{type(error).__name__}: {error}"
             self._channel.send("failed", id=invocation, error=text, trace=_trace())
-        else:
-            self._channel.send("done", id=invocation, **answer)
 
     async def _call(self, function: Indexed, invocation: str, given: dict[str, Any]) -> Any:
         if function.signature.is_async:

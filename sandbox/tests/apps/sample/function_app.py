@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import subprocess
 import threading
 import time
 import typing
@@ -24,7 +25,7 @@ def note(name: str, **what: typing.Any) -> None:
 
 @app.route(route="echo/{kind:int}/{name?}", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
 def echo(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
-    log.info("echo of %s", req.route_params["kind"])
+    log.info("echo of %s \udc80", req.route_params["kind"])
     seen = {
         "method": req.method,
         "url": req.url,
@@ -62,6 +63,7 @@ def nothing(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="leave", auth_level=func.AuthLevel.ANONYMOUS)
 def leave(req: func.HttpRequest) -> func.HttpResponse:
+    subprocess.Popen(["sleep", "600"])  # must not keep the host from noticing
     os.kill(os.getpid(), signal.SIGKILL)
     return func.HttpResponse("never")
 
