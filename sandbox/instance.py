@@ -80,3 +80,10 @@ class Instance:
             "IDENTITY_ENDPOINT": f"{gateway}/msi/token",
             "IDENTITY_HEADER": identity_header,
         }
+
+
+def read_settings(instance: Instance) -> Settings:
+    """The settings an instance was last started with, or the defaults."""
+    if instance.settings_file.exists():
+        return msgspec.json.decode(instance.settings_file.read_bytes(), type=Settings)
+    return Settings()

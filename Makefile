@@ -1,0 +1,58 @@
+# Every target sets up what it needs. `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down test test-unit check format schema coverage yardstick bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements.txt requirements-dev.txt sandbox/requirements.txt
+	@$(PYTHON) scripts/make_venv.py $(VENV) requirements-dev.txt
+	@touch $@
+
+setup: $(READY) ## Python packages into .venv, and what the sandbox needs on this machine
+	@$(PY) -m sandbox needs
+
+demo: setup ## play the story: six chapters from a push upstream to a web page
+	@$(PY) -m demo play
+
+up: setup ## the same scenario to stay: sandbox and app run until `make down`
+	@$(PY) -m demo up
+
+down: $(READY) ## stop what `make up` started
+	@$(PY) -m demo down
+
+test: setup ## every test: unit, triggers, contract, sandbox, the whole story
+	@$(PY) -m pytest
+
+test-unit: $(READY) ## the tests that need nothing but Python (seconds)
+	@$(PY) -m pytest tests/unit tests/triggers tests/architecture
+
+check: $(READY) ## format, lint, types, import contracts
+	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/mypy
+	@PYTHONPATH=. $(VENV)/bin/lint-imports --no-cache
+
+format: $(READY) ## format, and mend what ruff can mend
+	@$(VENV)/bin/ruff format --quiet .
+	@$(VENV)/bin/ruff check --fix --quiet .
+
+schema: $(READY) ## docs/gates.schema.json from the types of gates.yaml
+	@$(PY) -m shared.gates_schema > docs/gates.schema.json
+
+coverage: $(READY) ## sandbox/COVERAGE.md from the operations that are registered
+	@$(PY) -m sandbox.coverage > sandbox/COVERAGE.md
+
+yardstick: setup ## the article's own az commands against a running `make up`, with the real Azure CLI (1 min, 733 MB)
+	@$(PY) -m sandbox.yardstick
+
+bench: setup ## what the event path and the sandbox cost, side by side with what they avoid
+	@$(PY) -m bench
+
+clean: down ## remove state and caches; downloads in .tools and .venv stay
+	@rm -rf .sandbox .pytest_cache .mypy_cache .ruff_cache demo-report.json

@@ -1,0 +1,120 @@
+"""`python -m demo`: play the story; `python -m demo up` and `down`: the scenario to stay and try things in."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from azure.core.exceptions import AzureError
+from rich.console import Console
+from sandbox.needs import NeedError
+
+from demo import scenario
+from demo.azure import Azure
+from demo.chapters import Chapters, Told
+from demo.narrator import Narrator
+from demo.outcomes import Outcomes
+from demo.report import make_report, print_report, write_report
+from demo.stage import Stage, StoryError
+from demo.theatre import Theatre
+from sandbox.lifecycle import LifecycleError
+
+_PROBLEMS = (StoryError, LifecycleError, NeedError, AzureError)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("command", nargs="?", choices=("play", "up", "down"), default="play")
+    parser.add_argument("--state", help="the sandbox's folder (default: .sandbox/demo, or .sandbox/up)")
+    parser.add_argument("--report", default=".", help="folder for demo-report.json")
+    parser.add_argument("--kill-worker-in", type=int, metavar="CHAPTER", help="SIGKILL the app's worker mid-chapter")
+    options = parser.parse_args(arguments)
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    state = options.state or f".sandbox/{'demo' if options.command == 'play' else 'up'}"
+    theatre = Theatre(scenario.ROOT / state)
+    try:
+        if options.command == "down":
+            theatre.close()
+            return 0
+        if options.command == "up":
+            return _up(theatre, console)
+        return _play(theatre, console, Path(options.report), options.kill_worker_in)
+    except _PROBLEMS as error:
+        console.print(f"[red]The story stopped:[/] {error}", highlight=False, markup=True)
+        console.print(f"Logs are in {theatre.instance.logs}", highlight=False)
+        return 1
+
+
+def _play(theatre: Theatre, console: Console, folder: Path, kill_in: int | None) -> int:
+    began = time.monotonic()
+    console.rule("[bold]Preparation", align="left")
+    told: list[Told] = []
+    problem = ""
+    try:
+        theatre.open(lambda line: console.print(f"{time.monotonic() - began:6.1f}s  {line}", highlight=False))
+        prepared = time.monotonic() - began
+        try:
+            _play_chapters(theatre, console, told, kill_in)
+        except _PROBLEMS as error:
+            problem = str(error)
+            console.print(f"[red]The story stopped:[/] {problem}", highlight=False)
+            console.print(f"Logs are in {theatre.instance.logs}", highlight=False)
+    finally:
+        theatre.close()
+    report = make_report(told, prepared, time.monotonic() - began, problem)
+    print_report(report, console)
+    console.print(f"The same in {write_report(report, folder)}", highlight=False)
+    return 0 if report.complete else 1
+
+
+def _play_chapters(theatre: Theatre, console: Console, told: list[Told], kill_in: int | None) -> None:
+    azure = Azure()
+    stage, outcomes = Stage(azure), Outcomes(azure)
+    chapters = Chapters(stage, outcomes, Narrator(console, stage))
+    if kill_in is not None:
+        chapters.after_commit = lambda chapter: _kill_worker(theatre, stage, console) if chapter == kill_in else None
+    try:
+        for play in chapters.all():
+            told.append(play())
+    finally:
+        outcomes.close()
+        stage.close()
+        azure.close()
+
+
+def _kill_worker(theatre: Theatre, stage: Stage, console: Console) -> None:
+    """Wait until the gate examines the push, then kill the app's workers the hard way."""
+    before = len(stage.runs(scenario.BASE))
+    stage.wait("the examination to begin", lambda: len(stage.runs(scenario.BASE)) > before, 60)
+    for pid in theatre.worker_pids():
+        os.kill(pid, signal.SIGKILL)
+        console.print(f"         [red]SIGKILL[/] to the app's worker, pid {pid}", highlight=False)
+
+
+def _up(theatre: Theatre, console: Console) -> int:
+    theatre.open(lambda line: console.print(line, highlight=False))
+    azure = Azure()
+    stage, outcomes = Stage(azure), Outcomes(azure)
+    try:
+        Chapters(stage, outcomes, Narrator(console, stage)).first_push()
+        console.print(f"page      {stage.address()}", highlight=False)
+    finally:
+        outcomes.close()
+        stage.close()
+        azure.close()
+    relative = theatre.instance.root.relative_to(scenario.ROOT)
+    console.print(f"app       {theatre.site['url']}", highlight=False)
+    console.print(f'shell     eval "$(.venv/bin/python -m sandbox --state {relative} env)"', highlight=False)
+    console.print(f"logs      {relative}/logs", highlight=False)
+    console.print("stop      make down", highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Says what happens while it happens: runs, tags, the container, each with the seconds since the chapter began."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from azure.core.exceptions import AzureError
+from rich.console import Console
+
+from demo import scenario
+from demo.stage import Stage
+
+_LOOK_EVERY_SECONDS = 0.4
+_SHORT_DIGEST = 19
+
+
+class Narrator:
+    """Prints the story. While a chapter plays it looks at the registries and the container from the side."""
+
+    def __init__(self, console: Console, stage: Stage) -> None:
+        self._console, self._stage = console, stage
+        self._told: dict[str, str] = {}
+        self._began = time.monotonic()
+
+    def title(self, text: str) -> None:
+        """The heading of a chapter; times count from here."""
+        self._began = time.monotonic()
+        self._console.rule(f"[bold]{text}", align="left")
+
+    def say(self, where: str, what: str) -> None:
+        """One line: seconds, place, what happened."""
+        seconds = time.monotonic() - self._began
+        self._console.print(f"{seconds:6.1f}s  [cyan]{where:<22}[/] {what}", highlight=False)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Look on from the side until the block ends."""
+        end = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(end,), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            end.set()
+            watcher.join(10)
+
+    def learn(self) -> None:
+        """Take what there is as known, so that only changes are told."""
+        self._look(lambda where, what: None)
+
+    def _watch(self, end: threading.Event) -> None:
+        while not end.wait(_LOOK_EVERY_SECONDS):
+            with suppress(AzureError):  # a look from the side that fails is no part of the story
+                self._look(self.say)
+
+    def _look(self, say: Callable[[str, str], None]) -> None:
+        for registry in (scenario.PUBLIC, scenario.BASE, scenario.TEAM):
+            for run in reversed(self._stage.runs(registry)):
+                self._tell(f"run {run['runId']}", registry, _run_line(run), say)
+        digest = self._stage.stable_digest()
+        if digest:
+            self._tell("stable", scenario.BASE, f"node:{scenario.STABLE} is {digest[:_SHORT_DIGEST]}…", say)
+        group = self._stage.container_group()
+        if group:
+            container = group["properties"]["containers"][0]
+            image = container["properties"]["image"].rpartition("/")[2]
+            state = (container["properties"].get("instanceView") or {}).get("currentState", {}).get("state", "Waiting")
+            self._tell("group", scenario.CONTAINER_GROUP, f"{image} {state.lower()}", say)
+
+    def _tell(self, topic: str, where: str, what: str, say: Callable[[str, str], None]) -> None:
+        if self._told.get(topic) != what:
+            self._told[topic] = what
+            say(where, what)
+
+
+def _run_line(run: dict[str, Any]) -> str:
+    colour = {"Succeeded": "green", "Failed": "red"}.get(run["status"], "yellow")
+    return f"task {run.get('task')} run {run['runId']} [{colour}]{run['status'].lower()}[/]"

@@ -1,0 +1,170 @@
+"""Everything the scenario stands on, made the way its article makes it: registries, vault, tasks, tokens, events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from azure.core.exceptions import ResourceExistsError
+from azure.keyvault.secrets import SecretClient
+from azure.storage.queue import QueueClient
+
+from demo import scenario
+from demo.azure import Azure
+
+_GROUPS, _VAULTS, _ACR = "2021-04-01", "2023-07-01", "2025-11-01"
+_TASKS, _EVENTS = "2025-03-01-preview", "2022-06-15"
+_VAULT_URL = f"https://{scenario.VAULT}.vault.azure.net"
+_TENANT = "00000000-0000-0000-0000-00000000000a"
+
+Say = Callable[[str], None]
+
+
+class Provisioning:
+    """Makes the scenario's resources; what is there already is left or made the same again."""
+
+    def __init__(self, azure: Azure) -> None:
+        self._azure = azure
+        self._secrets = SecretClient(_VAULT_URL, azure.credential)
+
+    def foundations(self, say: Say) -> None:
+        """Resource groups, registries, the vault and the app's topic: everything but tasks and subscriptions."""
+        registries = (scenario.PUBLIC, scenario.BASE, scenario.TEAM)
+        groups = [f"{name}-rg" for name in registries]
+        for group in (*groups, scenario.VAULT_GROUP, scenario.CONTAINER_GROUP_RG, scenario.APP_GROUP):
+            self._azure.put(scenario.group_id(group), {"location": scenario.LOCATION}, _GROUPS)
+        for name in registries:
+            say(f"registry {name}.azurecr.io")
+            body = {"location": scenario.LOCATION, "sku": {"name": "Premium"}, "properties": {}}
+            self._azure.put(scenario.registry_id(name), body, _ACR)
+        say(f"key vault {scenario.VAULT}")
+        self._vault()
+        say(f"topic {scenario.TOPIC}")
+        self._topic()
+
+    def tasks(self, say: Say) -> None:
+        """Pull tokens as secrets, and the three tasks."""
+        say("pull tokens, kept in the vault")
+        self._token(scenario.PUBLIC, "node")
+        self._token(scenario.BASE, "node")
+        self._token(scenario.TEAM, "hello-world")
+        hub = self._values(REGISTRY_FROM_URL="docker.io/library/")
+        gate = f"{scenario.PUBLIC}.azurecr.io/node:{scenario.STABLE}"
+        base = f"{scenario.BASE}.azurecr.io/node:{scenario.STABLE}"
+        tasks = (
+            (scenario.PUBLIC, "node-public", scenario.BASE_IMAGE_NODE, hub, ()),
+            (
+                scenario.BASE,
+                "base-import-node",
+                scenario.IMPORT_BASEIMAGE_NODE,
+                self._values(IMAGE=gate),
+                (scenario.PUBLIC,),
+            ),
+            (scenario.TEAM, "hello-world", scenario.HELLO_WORLD, self._values(BASE_IMAGE=base), (scenario.BASE,)),
+        )
+        for registry, task, repository, values, reads in tasks:
+            say(f"task {task} in {registry}")
+            self._task(registry, task, repository, values, reads)
+
+    def subscriptions(self, say: Say) -> None:
+        """Pushes to every registry reach the app; the app must run, because its endpoint is validated."""
+        site = f"{scenario.group_id(scenario.APP_GROUP)}/providers/Microsoft.Web/sites/{scenario.APP}"
+        for name in (scenario.PUBLIC, scenario.BASE, scenario.TEAM):
+            say(f"pushes to {name} reach the app")
+            body = {
+                "properties": {
+                    "destination": {
+                        "endpointType": "AzureFunction",
+                        "properties": {"resourceId": f"{site}/functions/registry-events", "maxEventsPerBatch": 1},
+                    },
+                    "filter": {
+                        "includedEventTypes": [
+                            "Microsoft.ContainerRegistry.ImagePushed",
+                            "Microsoft.ContainerRegistry.ImageDeleted",
+                        ]
+                    },
+                    "eventDeliverySchema": "EventGridSchema",
+                }
+            }
+            scope = scenario.registry_id(name)
+            self._azure.put(f"{scope}/providers/Microsoft.EventGrid/eventSubscriptions/basegate", body, _EVENTS)
+
+    def _vault(self) -> None:
+        vault = f"{scenario.group_id(scenario.VAULT_GROUP)}/providers/Microsoft.KeyVault/vaults/{scenario.VAULT}"
+        properties = {
+            "tenantId": _TENANT,
+            "sku": {"family": "A", "name": "standard"},
+            "enableRbacAuthorization": True,
+        }
+        self._azure.put(vault, {"location": scenario.LOCATION, "properties": properties}, _VAULTS)
+
+    def _topic(self) -> None:
+        topic = {"location": scenario.LOCATION, "properties": {"inputSchema": "CloudEventSchemaV1_0"}}
+        self._azure.put(scenario.topic_id(), topic, _EVENTS)
+        url = f"https://{scenario.STORAGE}.queue.core.windows.net"
+        with QueueClient(url, scenario.OUTCOMES, credential=self._azure.credential) as queue:
+            try:
+                queue.create_queue()
+            except ResourceExistsError:
+                queue.clear_messages()
+        destination = {"resourceId": scenario.storage_id(), "queueName": scenario.OUTCOMES}
+        body = {
+            "properties": {
+                "destination": {"endpointType": "StorageQueue", "properties": destination},
+                "eventDeliverySchema": "CloudEventSchemaV1_0",
+            }
+        }
+        path = f"{scenario.topic_id()}/providers/Microsoft.EventGrid/eventSubscriptions/outcomes"
+        self._azure.put(path, body, _EVENTS)
+
+    def _token(self, registry: str, repository: str) -> None:
+        """A token that may pull one repository, its name and password kept as secrets."""
+        name, scope = f"registry-{registry}-user", scenario.registry_id(registry)
+        scope_map = f"{scope}/scopeMaps/pull-{repository}"
+        actions = [f"repositories/{repository}/content/read", f"repositories/{repository}/metadata/read"]
+        self._azure.put(scope_map, {"properties": {"actions": actions}}, _ACR)
+        self._azure.put(f"{scope}/tokens/{name}", {"properties": {"scopeMapId": scope_map, "status": "enabled"}}, _ACR)
+        token = {"tokenId": f"{scope}/tokens/{name}", "name": "password1"}
+        answer = self._azure.post(f"{scope}/generateCredentials", _ACR, token)
+        self._secrets.set_secret(name, name)
+        self._secrets.set_secret(f"registry-{registry}-password", answer["passwords"][0]["value"])
+
+    def _task(
+        self, registry: str, task: str, repository: str, values: list[dict[str, Any]], reads: tuple[str, ...]
+    ) -> None:
+        context = f"{scenario.repository_url(repository)}#main"
+        body = {
+            "location": scenario.LOCATION,
+            "identity": {"type": "SystemAssigned"},
+            "properties": {
+                "platform": {"os": "Linux", "architecture": "amd64"},
+                "step": {
+                    "type": "FileTask",
+                    "taskFilePath": "acr-task.yaml",
+                    "contextPath": context,
+                    "values": values,
+                },
+                "trigger": {"sourceTriggers": [_on_commit(scenario.repository_url(repository))]},
+                "credentials": {"customRegistries": {f"{name}.azurecr.io": _credential(name) for name in reads}},
+            },
+        }
+        self._azure.put(f"{scenario.registry_id(registry)}/tasks/{task}", body, _TASKS)
+
+    @staticmethod
+    def _values(**values: str) -> list[dict[str, Any]]:
+        return [{"name": name, "value": value, "isSecret": False} for name, value in values.items()]
+
+
+def _on_commit(url: str) -> dict[str, Any]:
+    repository = {"sourceControlType": "Github", "repositoryUrl": url, "branch": "main"}
+    return {"name": "commit", "status": "Enabled", "sourceTriggerEvents": ["commit"], "sourceRepository": repository}
+
+
+def _credential(registry: str) -> dict[str, Any]:
+    """How a task reads another registry: by the names of secrets, never by their values."""
+    secrets = f"{_VAULT_URL}/secrets/registry-{registry}"
+    return {
+        "userName": {"type": "Vaultsecret", "value": f"{secrets}-user"},
+        "password": {"type": "Vaultsecret", "value": f"{secrets}-password"},
+        "identity": "[system]",
+    }

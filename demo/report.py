@@ -1,0 +1,76 @@
+"""The end of the story: a table for people, `demo-report.json` for programs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from demo.chapters import Told
+
+REPORT = Path("demo-report.json")
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that was played; `complete` says that every chapter ended as told."""
+
+    complete: bool
+    chapters: list[Told]
+    preparation_seconds: float
+    total_seconds: float
+    colour_seconds_median: float | None
+    own_seconds_median: float | None
+    problem: str = ""
+
+
+def make_report(chapters: Sequence[Told], preparation: float, total: float, problem: str = "") -> Report:
+    """The report of a story that was played to its end, or up to a problem."""
+    colours = [chapter for chapter in chapters if chapter.own_seconds is not None]
+    own = [chapter.own_seconds for chapter in colours if chapter.own_seconds is not None]
+    return Report(
+        complete=not problem,
+        chapters=list(chapters),
+        preparation_seconds=round(preparation, 2),
+        total_seconds=round(total, 2),
+        colour_seconds_median=round(statistics.median([c.seconds for c in colours]), 2) if colours else None,
+        own_seconds_median=round(statistics.median(own), 2) if own else None,
+        problem=problem,
+    )
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """Write `demo-report.json` and return where it is."""
+    file = folder / REPORT
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    return file
+
+
+def print_report(report: Report, console: Console) -> None:
+    """The table."""
+    table = Table(title="What was told", title_justify="left", pad_edge=False)
+    for name in ("", "chapter", "outcome", "page", "stable tag", "unique tag", "running", "seconds", "own"):
+        table.add_column(name, justify="right" if name in ("seconds", "own") else "left", overflow="fold")
+    for told in report.chapters:
+        table.add_row(
+            str(told.chapter),
+            told.title,
+            told.outcome,
+            told.colour,
+            told.stable_digest[7:19],
+            ", ".join(told.unique_tags),
+            told.image.rpartition("/")[2],
+            f"{told.seconds:.1f}",
+            "" if told.own_seconds is None else f"{told.own_seconds:.1f}",
+        )
+    console.print(table)
+    if report.colour_seconds_median is not None:
+        console.print(
+            f"A colour took {report.colour_seconds_median:.1f} s from its commit to the page (median), "
+            f"{report.own_seconds_median:.1f} s of them Basegate's own. "
+            f"Preparation {report.preparation_seconds:.0f} s, all {report.total_seconds:.0f} s.",
+            highlight=False,
+        )

@@ -1,0 +1,155 @@
+"""What a person in the scenario can do and see: commit, run a task, look at the page, at tags, at runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from azure.containerregistry import ContainerRegistryClient
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+
+from demo import scenario
+from demo.azure import Azure
+
+T = TypeVar("T")
+
+_TASKS, _ACI = "2025-03-01-preview", "2023-05-01"
+_COLOUR = re.compile(r"background(?:-color)?:\s*([A-Za-z]+)")
+_PAGE_TIMEOUT_SECONDS = 0.5
+_POLL_SECONDS = 0.1
+
+
+class StoryError(Exception):
+    """Something that the story waits for does not happen; says what and where to look."""
+
+
+class Page:
+    """What the deployed app shows: HTTP status (0: no answer), text, and the colour in it."""
+
+    def __init__(self, status: int, text: str) -> None:
+        self.status, self.text = status, text
+        match = _COLOUR.search(text)
+        self.colour = match[1] if match and status == 200 else ""
+
+
+class Stage:
+    """The outside of the scenario, through Azure's and Git's own doors."""
+
+    def __init__(self, azure: Azure) -> None:
+        self._azure = azure
+        self._base = ContainerRegistryClient(f"https://{scenario.BASE}.azurecr.io", azure.credential)
+        self._address = ""
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._base.close()
+
+    def commit(self, repository: str, file: str, change: Callable[[str], str], message: str) -> None:
+        """Clone a repository, change one file, commit and push, with the real git."""
+        with tempfile.TemporaryDirectory(prefix="basegate-commit-") as folder:
+            url = scenario.repository_url(repository).replace("https://", "https://story:token@")
+            _git("clone", "--quiet", "--depth", "1", url, folder)
+            path = Path(folder) / file
+            before = path.read_text()
+            after = change(before)
+            if after == before:
+                raise StoryError(f"the change to {repository}/{file} changes nothing")
+            path.write_text(after)
+            author = ("-c", "user.name=A maintainer", "-c", "user.email=maintainer@example.com")
+            _git("-C", folder, *author, "commit", "--quiet", "--all", "--message", message)
+            _git("-C", folder, "push", "--quiet", "origin", "HEAD:main")
+
+    def run_task(self, registry: str, task: str) -> str:
+        """Run a task by hand, and return the run's id."""
+        scope = scenario.registry_id(registry)
+        body = {"type": "TaskRunRequest", "taskId": f"{scope}/tasks/{task}"}
+        run = self._azure.post(f"{scope}/scheduleRun", _TASKS, body)
+        return str(run["properties"]["runId"])
+
+    def runs(self, registry: str) -> list[dict[str, Any]]:
+        """The runs of a registry's tasks, the newest first."""
+        answer = self._azure.get(f"{scenario.registry_id(registry)}/runs", _TASKS)
+        return [run["properties"] for run in answer["value"]]
+
+    def container_group(self) -> dict[str, Any] | None:
+        """The app's container group, or None while there is none."""
+        path = (
+            f"{scenario.group_id(scenario.CONTAINER_GROUP_RG)}/providers/Microsoft.ContainerInstance"
+            f"/containerGroups/{scenario.CONTAINER_GROUP}"
+        )
+        try:
+            return dict(self._azure.get(path, _ACI))
+        except HttpResponseError as error:
+            if error.status_code == 404:
+                return None
+            raise
+
+    def address(self) -> str:
+        """The page's address, "" while there is none."""
+        if not self._address:
+            group = self.container_group()
+            ip = ((group or {}).get("properties", {}).get("ipAddress") or {}).get("ip")
+            self._address = f"http://{ip}/" if ip else ""
+        return self._address
+
+    def page(self) -> Page:
+        """What the page shows now."""
+        address = self.address()
+        if not address:
+            return Page(0, "")
+        try:
+            with urllib.request.urlopen(address, timeout=_PAGE_TIMEOUT_SECONDS) as answer:  # noqa: S310 (our container)
+                return Page(answer.status, answer.read().decode(errors="replace"))
+        except urllib.error.HTTPError as error:
+            with error:
+                return Page(error.code, error.read().decode(errors="replace"))
+        except OSError:
+            return Page(0, "")
+
+    def stable_digest(self) -> str:
+        """What the stable tag of the base registry points at, "" while there is none."""
+        try:
+            return str(self._base.get_tag_properties("node", scenario.STABLE).digest)
+        except ResourceNotFoundError:
+            return ""
+
+    def unique_tags(self, digest: str) -> list[str]:
+        """The unique tags of a digest in the base registry."""
+        try:
+            tags = list(self._base.list_tag_properties("node"))
+        except ResourceNotFoundError:
+            return []
+        return sorted(tag.name for tag in tags if tag.digest == digest and tag.name != scenario.STABLE)
+
+    def wait(self, what: str, look: Callable[[], T | None], seconds: float) -> T:
+        """What `look` gives as soon as it gives something.
+
+        Raises:
+            StoryError: it gives nothing within the time.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            seen = look()
+            if seen:
+                return seen
+            time.sleep(_POLL_SECONDS)
+        raise StoryError(f"waited {seconds:.0f} s for {what}, in vain")
+
+
+def moment(text: str) -> datetime:
+    """A time as ARM writes it."""
+    return datetime.fromisoformat(text)
+
+
+def _git(*arguments: str) -> None:
+    done = subprocess.run(("git", *arguments), capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise StoryError(f"git {arguments[0]} failed: {done.stderr.strip()[-300:]}")

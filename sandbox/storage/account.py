@@ -1,0 +1,74 @@
+"""The storage account's name and key, and the signatures made with it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlencode
+
+_VERSION = "2022-11-02"
+_KEY_BYTES = 64
+_FOREVER = "2099-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One storage account; the key (base64) never shows in a representation of it."""
+
+    name: str
+    key: str = field(repr=False)
+
+    def host(self, service: str) -> str:
+        """The real host name of `blob`, `queue` or `table`."""
+        return f"{self.name}.{service}.core.windows.net"
+
+    def full_access(self) -> str:
+        """A query string (account SAS) that opens every service, for the gateway's own requests.
+
+        Source: https://learn.microsoft.com/rest/api/storageservices/create-account-sas
+        """
+        permissions, services, kinds = "rwdlacup", "bqt", "sco"
+        signed = (self.name, permissions, services, kinds, "", _FOREVER, "", "", _VERSION, "", "")
+        return urlencode(
+            {
+                "sv": _VERSION,
+                "ss": services,
+                "srt": kinds,
+                "sp": permissions,
+                "se": _FOREVER,
+                "sig": self._sign("\n".join(signed)),
+            }
+        )
+
+    def blob_access(self, container: str, blob: str, permissions: str, expiry: datetime) -> str:
+        """A query string (service SAS) that opens one blob until `expiry` (an aware UTC time).
+
+        `permissions` are Azure's letters in Azure's order, such as "r" or "rw".
+        Source: https://learn.microsoft.com/rest/api/storageservices/create-service-sas
+        """
+        end = expiry.strftime("%Y-%m-%dT%H:%M:%SZ")
+        resource = f"/blob/{self.name}/{container}/{blob}"
+        identifier = address = protocol = snapshot = scope = ""
+        overrides = [""] * 5  # Cache-Control, Content-Disposition, -Encoding, -Language, -Type of the answer
+        signed = [permissions, "", end, resource, identifier, address, protocol, _VERSION, "b", snapshot, scope]
+        signature = self._sign("\n".join([*signed, *overrides]))
+        return urlencode({"sv": _VERSION, "sr": "b", "se": end, "sp": permissions, "sig": signature})
+
+    def _sign(self, text: str) -> str:
+        digest = hmac.new(base64.b64decode(self.key), text.encode(), hashlib.sha256).digest()
+        return base64.b64encode(digest).decode()
+
+
+def open_account(name: str, file: Path) -> Account:
+    """The account whose key is kept in `file`; the first call makes a random one (mode 0600)."""
+    if not file.exists():
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as target:
+            target.write(base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode())
+    return Account(name, file.read_text())

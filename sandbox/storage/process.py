@@ -1,0 +1,140 @@
+"""Azurite as a child process: started, watched, started again if it dies, stopped in peace."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from pathlib import Path
+
+from sandbox.storage.account import Account
+
+log = logging.getLogger(__name__)
+
+SERVICES = ("blob", "queue", "table")
+
+_READY_SECONDS = 30.0
+_STOP_SECONDS = 10.0
+_BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0)
+_KEEP_ALIVE_SECONDS = "3600"
+_LOG_TAIL_CHARACTERS = 2000
+_HERE = Path(__file__).parent
+
+
+class AzuriteError(Exception):
+    """Azurite does not start; shows the end of its log."""
+
+
+class Azurite:
+    """The combined Azurite server: the entry point that saves what it holds when it is told to end.
+
+    Args:
+        script: Azurite's `azurite.js`.
+        account: the one account it serves.
+        data: where it keeps its content.
+        log_file: where its output goes.
+        durable: whether an answered write is on disk, at about half the write rate.
+    """
+
+    def __init__(self, script: Path, account: Account, data: Path, log_file: Path, *, durable: bool) -> None:
+        self._script, self._account, self._data, self._log_file = script, account, data, log_file
+        self._preloads = [_HERE / "lifeline.js", *([_HERE / "durable.js"] if durable else [])]
+        self.ports = dict(zip(SERVICES, _free_ports(len(SERVICES)), strict=True))
+        self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    async def start(self) -> None:
+        """Start it and return when all three services answer.
+
+        Raises:
+            AzuriteError: it ends, or is not ready in time.
+        """
+        await self._launch()
+        self._keeper = asyncio.get_running_loop().create_task(self._keep())
+
+    async def stop(self) -> None:
+        """Let it save and end."""
+        if self._keeper:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+        if self._process and self._process.returncode is None:
+            self._process.terminate()
+            try:
+                await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+
+    async def _launch(self) -> None:
+        preloads = [part for preload in self._preloads for part in ("--require", str(preload))]
+        ports = [part for name, port in self.ports.items() for part in (f"--{name}Port", str(port))]
+        lives = [part for name in SERVICES for part in (f"--{name}KeepAliveTimeout", _KEEP_ALIVE_SECONDS)]
+        switches = ("--silent", "--disableTelemetry", "--skipApiVersionCheck", "--location", str(self._data))
+        environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        environment["AZURITE_ACCOUNTS"] = f"{self._account.name}:{self._account.key}"
+        with self._log_file.open("ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                *("node", *preloads, str(self._script), *switches, *ports, *lives),
+                cwd=self._data,
+                env=environment,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+            )
+        await self._await_ready(self._process)
+
+    async def _await_ready(self, process: asyncio.subprocess.Process) -> None:
+        deadline = asyncio.get_running_loop().time() + _READY_SECONDS
+        for port in self.ports.values():
+            while not await _answers(port):
+                if process.returncode is not None:
+                    raise AzuriteError(f"Azurite ended with code {process.returncode}: {self._tail()}")
+                if asyncio.get_running_loop().time() > deadline:
+                    process.kill()
+                    raise AzuriteError(f"Azurite was not ready within {_READY_SECONDS:.0f} s: {self._tail()}")
+                await asyncio.sleep(0.02)
+
+    async def _keep(self) -> None:
+        """Start it again whenever it ends by itself; clients get 503 meanwhile and try again."""
+        failures = 0
+        while self._process:
+            code = await self._process.wait()
+            log.warning("Azurite ended with code %s and is started again", code)
+            await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
+            try:
+                await self._launch()
+                failures = 0
+            except AzuriteError:
+                failures += 1
+                log.exception("Azurite cannot be started again")
+
+    def _tail(self) -> str:
+        return self._log_file.read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:].strip() or "it said nothing"
+
+
+async def _answers(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return True
+
+
+def _free_ports(count: int) -> list[int]:
+    """Free loopback ports; held together until all are known, so that they differ."""
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in held:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in held]

@@ -1,0 +1,145 @@
+"""Azure Storage: tables, queues and blobs of one account, by real names, on Azurite.
+
+The gateway checks the token, puts a signature of its own in its place and passes the request on as plain
+HTTP. No URL is logged: it would show that signature.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import aiohttp
+from aiohttp import web
+
+from sandbox.entra import STORAGE_AUDIENCES, Issuer
+from sandbox.forward import Backend
+from sandbox.instance import TENANT, Instance, Settings
+from sandbox.storage.account import open_account
+from sandbox.storage.limits import check_entity, rewrite_batch
+from sandbox.storage.process import SERVICES, Azurite
+from sandbox.web import Call, Fault, Surface
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "MERGE", "DELETE", "OPTIONS")
+_WHOLE_TABLE = re.compile(r"/Tables(?:\(.*\))?", re.IGNORECASE)
+_WRITES_ENTITY = frozenset(("POST", "PUT", "PATCH", "MERGE"))
+
+
+class Storage:
+    """The storage account of one instance.
+
+    `script` is Azurite's entry point, `tools/azurite/node_modules/azurite/dist/src/azurite.js`.
+    """
+
+    def __init__(self, instance: Instance, settings: Settings, issuer: Issuer, tools: Path) -> None:
+        folder = instance.folder("storage")
+        self._issuer = issuer
+        self._account = open_account(settings.storage_account, folder / "account.key")
+        self._azurite = Azurite(
+            azurite_script(tools),
+            self._account,
+            instance.folder("storage", "data"),
+            instance.folder("logs") / "azurite.log",
+            durable=settings.durable_storage,
+        )
+        self._backends = {service: Backend(self._azurite.ports[service]) for service in SERVICES}
+        self._full_access = self._account.full_access()
+
+    async def start(self) -> None:
+        """Start Azurite. Raises `AzuriteError`."""
+        await self._azurite.start()
+
+    async def stop(self) -> None:
+        """Stop Azurite; everything written is kept."""
+        for backend in self._backends.values():
+            await backend.close()
+        await self._azurite.stop()
+
+    @property
+    def pid(self) -> int | None:
+        """Azurite's process id, for drills."""
+        return self._azurite.pid
+
+    def surface(self) -> Surface:
+        """Blob, queue and table under the account's real names."""
+        surface = Surface("Azure Storage", r"[a-z0-9]{3,24}\.(?:blob|queue|table)\.core\.windows\.net", render=_fault)
+        for method in _METHODS:
+            summary = "Passed on to Azurite, the emulator of Azure Storage."
+            surface.operation(method, "/", summary=summary)(self._pass_on)
+            surface.operation(method, "/{path:rest}", summary=summary)(self._pass_on)
+        return surface
+
+    def sas_url(self, container: str, blob: str, *, permissions: str, minutes: int) -> str:
+        """A URL by real name that grants `permissions` (of `racwd`, in this order) on one blob for a while."""
+        expiry = datetime.now(UTC) + timedelta(minutes=minutes)
+        query = self._account.blob_access(container, blob, permissions, expiry)
+        return f"https://{self._account.host('blob')}/{container}/{quote(blob)}?{query}"
+
+    async def create_container(self, name: str) -> None:
+        """Make a blob container unless it is there."""
+        await self._write("PUT", f"/{name}", "restype=container", {}, b"", accepted=(201, 409))
+
+    async def put_blob(self, container: str, blob: str, data: bytes, metadata: Mapping[str, str]) -> None:
+        """Write a blob, in place of one of that name; the container is made if need be."""
+        await self.create_container(container)
+        headers = {"x-ms-blob-type": "BlockBlob"} | {f"x-ms-meta-{name}": value for name, value in metadata.items()}
+        await self._write("PUT", f"/{container}/{quote(blob)}", "", headers, data, accepted=(201,))
+
+    async def _write(
+        self, method: str, path: str, query: str, headers: dict[str, str], data: bytes, *, accepted: tuple[int, ...]
+    ) -> None:
+        parts = "&".join(part for part in (query, self._full_access) if part)
+        url = f"http://127.0.0.1:{self._azurite.ports['blob']}{path}?{parts}"
+        sent = headers | {"Host": self._account.host("blob"), "x-ms-version": "2022-11-02"}
+        async with aiohttp.ClientSession() as session, session.request(method, url, headers=sent, data=data) as answer:
+            if answer.status not in accepted:
+                raise Fault(502, "StorageError", f"Storage refused to write {path}: HTTP {answer.status}.")
+
+    async def _pass_on(self, call: Call) -> web.StreamResponse:
+        account, service = call.host.split(".")[:2]
+        if account != self._account.name:
+            message = f"There is no storage account '{account}' in this sandbox; there is '{self._account.name}'."
+            raise Fault(404, "ResourceNotFound", message)
+        body = await self._checked_body(call, service)
+        query = call.request.rel_url.raw_query_string
+        if "sig" not in call.request.query:
+            self._check_token(call, service)
+            query = f"{query}&{self._full_access}" if query else self._full_access
+        return await self._backends[service].forward(call.request, query=query, body=body, drop=("authorization",))
+
+    async def _checked_body(self, call: Call, service: str) -> bytes | None:
+        """The body where it must be looked at; None where it streams through."""
+        path = call.request.path
+        if service != "table" or call.request.method not in _WRITES_ENTITY or _WHOLE_TABLE.fullmatch(path):
+            return None
+        body = await call.request.read()
+        if path.endswith("/$batch"):
+            return rewrite_batch(body, self._account.name)
+        check_entity(body)
+        return body
+
+    def _check_token(self, call: Call, service: str) -> None:
+        audiences = (*STORAGE_AUDIENCES, f"https://{self._account.host(service)}")
+        try:
+            self._issuer.bearer(call.request.headers.get("Authorization", ""), audiences)
+        except Fault as fault:
+            authority = f"https://login.microsoftonline.com/{TENANT}/oauth2/authorize"
+            fault.headers["WWW-Authenticate"] = (
+                f"Bearer authorization_uri={authority} resource_id=https://storage.azure.com"
+            )
+            raise
+
+
+def azurite_script(tools: Path) -> Path:
+    """Where npm puts Azurite's entry point below the folder of tools."""
+    return tools / "azurite" / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
+
+
+def _fault(fault: Fault) -> web.Response:
+    """Storage's errors: the code in a header, and the body of the table service, which all its clients read."""
+    body = {"odata.error": {"code": fault.code, "message": {"lang": "en-US", "value": fault.message}}}
+    headers = fault.headers | {"x-ms-error-code": fault.code}
+    return web.json_response(body, status=fault.status, headers=headers)
