@@ -109,7 +109,7 @@ class FakeRunner:
             async with asyncio.timeout(run.timeout_seconds):
                 await self.held.wait()
         except TimeoutError:
-            return RunOutcome(RunStatus.TIMEOUT, "too long")
+            return RunOutcome(RunStatus.TIMEOUT, "the run did not end within its timeout")
         except asyncio.CancelledError:
             return RunOutcome(RunStatus.CANCELED, "canceled")
         return self.outcome

@@ -207,7 +207,7 @@ def test_a_run_that_takes_too_long_times_out(world: World) -> None:
     world.create(timeout=600)
     world.run()
     run = world.ended("ca1")
-    assert (run.status, run.run_error_message) == ("Timeout", "too long")
+    assert (run.status, run.run_error_message) == ("Timeout", "the run did not end within its timeout")
 
 
 def test_a_log_can_be_marked_to_be_kept(world: World) -> None:
