@@ -1,0 +1,57 @@
+"""What happened to a container, as `instanceView.events` tells it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+_MOST_EVENTS = 50
+
+EventName = Literal["Pulling", "Pulled", "Created", "Started", "Killing", "Failed", "BackOff"]
+
+
+@dataclass(slots=True)
+class _Event:
+    name: EventName
+    message: str
+    first: str
+    last: str
+    count: int = 1
+
+
+class Journal:
+    """Events in the order of their first appearance; the same event again only counts up."""
+
+    def __init__(self) -> None:
+        self._events: dict[tuple[str, str], _Event] = {}
+
+    def note(self, name: EventName, message: str) -> None:
+        """Write one event down. The oldest goes when there are more than fifty."""
+        moment = written(datetime.now(UTC))
+        known = self._events.get((name, message))
+        if known:
+            known.count, known.last = known.count + 1, moment
+            return
+        self._events[name, message] = _Event(name, message, moment, moment)
+        if len(self._events) > _MOST_EVENTS:
+            del self._events[next(iter(self._events))]
+
+    def view(self) -> list[dict[str, Any]]:
+        """The events as Azure shows them."""
+        return [
+            {
+                "name": event.name,
+                "message": event.message,
+                "type": "Warning" if event.name in ("Failed", "BackOff") else "Normal",
+                "count": event.count,
+                "firstTimestamp": event.first,
+                "lastTimestamp": event.last,
+            }
+            for event in self._events.values()
+        ]
+
+
+def written(moment: datetime | None) -> str:
+    """A moment as Azure writes it; "" for none."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else ""

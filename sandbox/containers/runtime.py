@@ -1,0 +1,175 @@
+"""One container of a group at work: started, looked at, and started again as the restart policy says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from sandbox.containers.journal import Journal, written
+from sandbox.containers.pace import Pace
+from sandbox.containers.shapes import Ending, RestartPolicy
+from sandbox.engine.contract import ContainerHost, ContainerState, EngineError, HostedContainer
+
+log = logging.getLogger(__name__)
+
+_NEVER_RAN = 128  # what the kubelet reports for a container that could not be started
+_VANISHED = 137  # as if killed
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A container's state in Azure's words. `started` and `finished` are "" where they have not come."""
+
+    state: Literal["Waiting", "Running", "Terminated"]
+    detail: str = ""
+    started: str = ""
+    finished: str = ""
+    exit_code: int | None = None
+
+    def view(self) -> dict[str, Any]:
+        """The state as Azure shows it."""
+        shown = {
+            "state": self.state,
+            "startTime": self.started or None,
+            "exitCode": self.exit_code,
+            "finishTime": self.finished or None,
+            "detailStatus": self.detail,
+        }
+        return {key: value for key, value in shown.items() if value is not None}
+
+
+def terminated(ending: Ending) -> State:
+    """The state of a container that ended so."""
+    detail = "Completed" if ending.exit_code == 0 else "Error"
+    return State("Terminated", detail, ending.started, ending.finished, ending.exit_code)
+
+
+class ContainerRuntime:
+    """A container that is kept as its restart policy wants it.
+
+    `restarted` is awaited after each start but the first: what shares this container's network must follow.
+    """
+
+    def __init__(self, host: ContainerHost, container: HostedContainer, policy: RestartPolicy, pace: Pace) -> None:
+        self._host, self._container, self._policy, self._pace = host, container, policy, pace
+        self.journal = Journal()
+        self.current = State("Waiting", "")
+        self.previous: State | None = None
+        self.restarts = 0
+        self.ended_for_good = False
+        self.restarted: Callable[[], Awaitable[None]] | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Make and start the container. A refusal is an event and an end like any other (exit code 128)."""
+        name = self._container.name
+        try:
+            await self._host.remove(name)
+            await self._host.start_container(self._container)
+        except EngineError as error:
+            self._refused(error)
+            return
+        self.journal.note("Created", "Created container")
+        self._started()
+
+    def watch(self) -> None:
+        """From now on start it again whenever the policy says so."""
+        self._watch = asyncio.get_running_loop().create_task(self._keep())
+
+    async def refresh(self) -> None:
+        """Bring `current` up to what the engine knows now."""
+        if self.current.state != "Running":
+            return
+        found = await self._host.inspect(self._container.name)
+        # A look that began before the container's end may come back after its next start: its time tells.
+        if self.current.state == "Running" and (found is None or found.exit_code is not None):
+            self.current = terminated(_ending(found, self.current.started))
+
+    async def logs(self, tail: int | None, *, timestamps: bool) -> str:
+        """What the container wrote; "" where it does not exist."""
+        if await self._host.inspect(self._container.name) is None:
+            return ""
+        return await self._host.logs(self._container.name, tail, timestamps=timestamps)
+
+    async def follow(self) -> None:
+        """Join the network of the container that this one stands beside anew."""
+        if self.current.state == "Running":
+            await self._host.restart(self._container.name)
+
+    async def remove(self) -> None:
+        """Stop watching, and stop and remove the container."""
+        if self._watch:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        await self._host.remove(self._container.name)
+
+    def view(self) -> dict[str, Any]:
+        """The container's `instanceView`."""
+        view: dict[str, Any] = {"restartCount": self.restarts, "currentState": self.current.view()}
+        if self.previous:
+            view["previousState"] = self.previous.view()
+        return view | {"events": self.journal.view()}
+
+    async def _keep(self) -> None:
+        failures = 0
+        while True:
+            began = time.monotonic()
+            await self._end()
+            failures = 1 if time.monotonic() - began > self._pace.healthy else failures + 1
+            if not self._again():
+                self.ended_for_good = True
+                return
+            await self._back_off(self._pace.delay(failures))
+            await self._restart()
+
+    async def _end(self) -> None:
+        while self.current.state == "Running":
+            await asyncio.sleep(self._pace.look)
+            try:
+                await self.refresh()
+            except EngineError as error:
+                log.warning("Cannot look at container %s: %s", self._container.name, error)
+
+    def _again(self) -> bool:
+        return self._policy == "Always" or (self._policy == "OnFailure" and self.current.exit_code != 0)
+
+    async def _back_off(self, delay: float) -> None:
+        self.previous = self.current
+        if delay:
+            self.journal.note("BackOff", "Back-off restarting failed container")
+            self.current = State("Waiting", "CrashLoopBackOff: Back-off restarting failed container")
+            await asyncio.sleep(delay)
+
+    async def _restart(self) -> None:
+        try:
+            if await self._host.inspect(self._container.name) is None:
+                await self._host.start_container(self._container)
+            else:
+                await self._host.start(self._container.name)
+        except EngineError as error:
+            self._refused(error)
+            return
+        self.restarts += 1
+        self._started()
+        if self.restarted:
+            await self.restarted()
+
+    def _started(self) -> None:
+        self.journal.note("Started", "Started container")
+        self.current = State("Running", "", written(datetime.now(UTC)))
+
+    def _refused(self, error: EngineError) -> None:
+        log.warning("Container %s does not start: %s", self._container.name, error)
+        self.journal.note("Failed", f"Error: {error}")
+        self.current = State("Terminated", "StartError", "", written(datetime.now(UTC)), _NEVER_RAN)
+
+
+def _ending(found: ContainerState | None, started: str) -> Ending:
+    if found is None or found.exit_code is None:
+        return Ending(exit_code=_VANISHED, started=started, finished=written(datetime.now(UTC)))
+    return Ending(exit_code=found.exit_code, started=started, finished=written(found.finished))

@@ -1,0 +1,212 @@
+"""What a client sends to define a container group.
+
+Fields that Azure knows and the sandbox cannot fulfil are here with the type `NotHere`, so that `validation` can refuse
+them by name; a field that nobody knows is refused while the body is read. What only answers carry (`Ignored`) may come
+back, as Azure lets it: `az` and ARM templates send what they have read.
+
+Source: Microsoft.ContainerInstance, containerInstance.json, 2023-05-01 to 2025-09-01.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+NotHere = Any
+Ignored = Any
+
+RestartPolicy = Literal["Always", "OnFailure", "Never"]
+Protocol = Literal["TCP", "UDP"]
+
+
+class Amounts(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
+):
+    """Cores and memory; `memory_gb` is in GB of 1024 MB."""
+
+    cpu: float
+    memory_gb: float = msgspec.field(name="memoryInGB")
+    gpu: NotHere = None
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
+    """Upper limits; what is absent is limited to what was requested."""
+
+    cpu: float | None = None
+    memory_gb: float | None = msgspec.field(name="memoryInGB", default=None)
+    gpu: NotHere = None
+
+
+class Resources(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
+):
+    """What a container is given."""
+
+    requests: Amounts
+    limits: Limits | None = None
+
+
+class Variable(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
+):
+    """An environment variable; a secure value is never shown again."""
+
+    name: str
+    value: str | None = None
+    secure_value: str | None = None
+
+
+class Port(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
+    """A port that a container listens on, or that a group exposes."""
+
+    port: int
+    protocol: Protocol = "TCP"
+
+
+class ContainerProperties(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
+):
+    """How one container of a group runs. A `command` takes the place of the image's entry point and arguments."""
+
+    image: str
+    resources: Resources
+    command: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
+    environment_variables: tuple[Variable, ...] = ()
+    volume_mounts: NotHere = None
+    liveness_probe: NotHere = None
+    readiness_probe: NotHere = None
+    security_context: NotHere = None
+    config_map: NotHere = None
+    instance_view: Ignored = None
+
+
+class Container(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
+):
+    """One container of a group."""
+
+    name: str
+    properties: ContainerProperties
+
+
+class Credential(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
+):
+    """How to sign in to one registry: a user with a password, or a user-assigned identity of the group."""
+
+    server: str
+    username: str | None = None
+    password: str | None = None
+    identity: str | None = None
+    identity_url: NotHere = None
+
+
+class Address(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
+):
+    """The group's address; `ip` and `fqdn` are the service's to choose."""
+
+    ports: tuple[Port, ...]
+    type: Literal["Public", "Private"]
+    dns_name_label: str | None = None
+    auto_generated_domain_name_label_scope: NotHere = None
+    dns_name_label_reuse_policy: NotHere = None
+    ip: Ignored = None
+    fqdn: Ignored = None
+
+
+class Properties(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
+):
+    """What runs in a group."""
+
+    containers: tuple[Container, ...]
+    os_type: str
+    restart_policy: RestartPolicy = "Always"
+    image_registry_credentials: tuple[Credential, ...] = ()
+    ip_address: Address | None = None
+    sku: str = "Standard"
+    priority: str = "Regular"
+    volumes: NotHere = None
+    init_containers: NotHere = None
+    diagnostics: NotHere = None
+    subnet_ids: NotHere = None
+    dns_config: NotHere = None
+    encryption_properties: NotHere = None
+    extensions: NotHere = None
+    confidential_compute_properties: NotHere = None
+    container_group_profile: NotHere = None
+    standby_pool_profile: NotHere = None
+    identity_acls: NotHere = None
+    provisioning_state: Ignored = None
+    instance_view: Ignored = None
+    is_custom_provisioning_timeout: Ignored = None
+    provisioning_timeout_in_seconds: Ignored = None
+    is_created_from_standby_pool: Ignored = None
+
+
+class Identity(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
+):
+    """The group's own identities."""
+
+    type: Literal["SystemAssigned", "UserAssigned", "SystemAssigned, UserAssigned", "None"] = "None"
+    user_assigned_identities: dict[str, Any] = {}
+    principal_id: Ignored = None
+    tenant_id: Ignored = None
+
+
+class GroupBody(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
+):
+    """The body of a PUT."""
+
+    location: str = ""
+    properties: Properties
+    tags: dict[str, str] = {}
+    identity: Identity | None = None
+    zones: NotHere = None
+    id: Ignored = None
+    name: Ignored = None
+    type: Ignored = None
+
+
+class TagsBody(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
+):
+    """The body of a PATCH."""
+
+    tags: dict[str, str] | None = None
+    location: Ignored = None
+    zones: NotHere = None
+    id: Ignored = None
+    name: Ignored = None
+    type: Ignored = None
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """How a container that does not run again ended. Times are ISO 8601, "" where unknown."""
+
+    exit_code: int
+    started: str
+    finished: str
+
+
+class GroupRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A container group as it is kept.
+
+    `images` has the engine's image id of each container, so that a restart of the sandbox runs the same bytes even if a
+    tag moved meanwhile. `endings` is filled once all containers have ended for good.
+    """
+
+    group: str
+    name: str
+    location: str
+    tags: dict[str, str]
+    identity: Identity | None
+    properties: Properties
+    images: dict[str, str]
+    stopped: bool = False
+    endings: dict[str, Ending] = {}
