@@ -10,8 +10,10 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from sandbox.arm.surface import ResourceIndex
 from sandbox.host.functions_host import KEYS_FILE
 from sandbox.host.keys import EVENT_GRID_KEY, Keys
+from sandbox.host.site_arm import SitesControlPlane
 from sandbox.host.site_control import SiteControl
 from sandbox.host.site_process import SiteProcess, SiteRecord
 from sandbox.instance import Instance
@@ -131,6 +133,10 @@ class Sites:
             surface.operation(method, "/", summary="A request to a function app.")(self._forward)
             surface.operation(method, "/{path:rest}", summary="A request to a function app.")(self._forward)
         return surface
+
+    def mount(self, arm: Surface, index: ResourceIndex) -> None:
+        """Add the sites to the ARM surface and to the list of resources."""
+        SitesControlPlane(self).mount(arm, index)
 
     def mount_control(self, local: Surface) -> None:
         """Add `/sites` to the sandbox's own operations."""

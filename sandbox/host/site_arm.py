@@ -6,15 +6,17 @@ Source: https://learn.microsoft.com/rest/api/appservice/web-apps
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from sandbox.arm.surface import ResourceIndex
-from sandbox.host.site import Sites
 from sandbox.host.site_process import SiteRecord
 from sandbox.instance import LOCATION, SUBSCRIPTION
 from sandbox.web import Call, Fault, Surface, json_answer
+
+if TYPE_CHECKING:
+    from sandbox.host.site import Sites
 
 _VERSIONS = ("2022-03-01", "2022-09-01", "2023-01-01", "2023-12-01", "2024-04-01", "2024-11-01", "2025-05-01")
 _SITE = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Web/sites/{name}"

@@ -14,7 +14,6 @@ import aiohttp
 import pytest
 
 from sandbox.host.site import Sites
-from sandbox.host.site_arm import SitesControlPlane
 from sandbox.instance import SUBSCRIPTION
 from sandbox.tests.apps.running import SAMPLE, Answer
 from sandbox.tests.live import LiveGateway
@@ -61,7 +60,7 @@ class Operator:
 def operator(live: LiveGateway) -> Iterator[Operator]:
     sites = Sites(live.instance, lambda: live.environment)
     sites.mount_control(live.local)
-    SitesControlPlane(sites).mount(live.arm, live.index)
+    sites.mount(live.arm, live.index)
     live.gateway.add(sites.surface())
     yield Operator(live, sites)
     live.run(sites.stop())
