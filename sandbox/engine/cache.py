@@ -2,6 +2,7 @@
 
 A run's store reads layers from here, but never names: an image is fetched into the cache and its name taken off at
 once. So a run always asks the registry what a tag means now, as an agent of ACR does, and fetches only what is new.
+Nothing is ever removed from here, because images of other stores stand on these layers.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from sandbox.engine.contract import EngineError, Output
 
 _LINE_LIMIT_BYTES = 16 * 1024
 _READ_BYTES = 64 * 1024
+_LONGEST_SECONDS = 300.0
 GRACE_SECONDS = 2.0
 
 
@@ -53,13 +54,20 @@ class CommandLine:
             await end(process, grace)
 
     async def capture(self, arguments: Sequence[str]) -> Finished:
-        """Run it and return all it wrote. When the task is cancelled the program is ended first."""
+        """Run it and return all it wrote. When the task is cancelled the program is ended first.
+
+        Raises:
+            EngineError: where it did not end within five minutes.
+        """
         process = await asyncio.create_subprocess_exec(
             *self.program, *arguments, env=self.environment,
             stdin=DEVNULL, stdout=PIPE, stderr=PIPE, start_new_session=True,
         )  # fmt: skip
         try:
-            stdout, stderr = await process.communicate()
+            async with asyncio.timeout(_LONGEST_SECONDS):
+                stdout, stderr = await process.communicate()
+        except TimeoutError as error:
+            raise EngineError(f"podman {arguments[0]} did not end within {_LONGEST_SECONDS:g} seconds") from error
         finally:
             await end(process)
         assert process.returncode is not None

@@ -104,7 +104,8 @@ class HostedContainer:
     """A long-running container, as a container group asks for it.
 
     `address` must be one from `ContainerHost.allocate_address`. With `beside`, the container shares network
-    (localhost, address) with the container of that name. `memory_gb` and `cpu` are upper limits, 0 for none.
+    (localhost, address) with the container of that name. A `command` takes the place of the image's entry point and
+    arguments both. `memory_gb` and `cpu` are upper limits, 0 for none.
     """
 
     name: str
@@ -157,8 +158,12 @@ class ContainerHost(Protocol):
     async def inspect(self, name: str) -> ContainerState | None:
         """The container's state; None where there is no such container."""
 
-    async def logs(self, name: str, tail: int | None = None) -> str:
-        """What it wrote to stdout and stderr, the last `tail` lines at most. Raises `EngineError`."""
+    async def logs(self, name: str, tail: int | None = None, *, timestamps: bool = False) -> str:
+        """What it wrote to stdout and stderr, the last `tail` lines at most, each after its time if asked.
+
+        Raises:
+            EngineError: where there is no such container.
+        """
 
     async def restart(self, name: str) -> None:
         """Stop it at once and start it again."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+from collections import deque
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +16,7 @@ from sandbox.engine.contract import ContainerState, EngineError, HostedContainer
 from sandbox.engine.networks import Network
 from sandbox.engine.store import Store
 
+_MOST_LINES = 20_000
 _NEVER = 1  # the year podman gives for a time that has not come
 
 
@@ -50,7 +53,7 @@ class PodmanHost:
         environment = environment_options(variables, container.environment)
         try:
             said = await self._podman.check(
-                ["run", "--detach", *self._options(container), *environment, container.image, *container.command]
+                ["run", "--detach", *self._options(container), *environment, container.image]
             )
         finally:
             variables.unlink(missing_ok=True)
@@ -64,6 +67,7 @@ class PodmanHost:
             options += ["--network", self._network.name, "--ip", container.address]
         else:
             options += ["--network", "none"]
+        options += ["--entrypoint", json.dumps(container.command)] if container.command else []
         options += ["--memory", f"{int(container.memory_gb * 1024)}m"] if container.memory_gb else []
         return options + (["--cpus", f"{container.cpu:g}"] if container.cpu else [])
 
@@ -76,14 +80,15 @@ class PodmanHost:
             raise EngineError(result.stderr.strip())
         return _state(msgspec.json.decode(result.stdout)[0])
 
-    async def logs(self, name: str, tail: int | None = None) -> str:
+    async def logs(self, name: str, tail: int | None = None, *, timestamps: bool = False) -> str:
         """See `ContainerHost.logs`."""
-        lines: list[str] = []
+        lines: deque[str] = deque(maxlen=_MOST_LINES)
 
         async def keep(line: str) -> None:
             lines.append(line + "\n")
 
         options = [] if tail is None else ["--tail", str(tail)]
+        options += ["--timestamps"] if timestamps else []
         if await self._podman.stream(["logs", *options, name], keep):
             raise EngineError(lines[-1].strip().removeprefix("Error: ") if lines else f"no logs of {name}")
         return "".join(lines)

@@ -24,7 +24,7 @@ IMAGE_ALIASES = {
     "cssc": "mcr.microsoft.com/acr/cssc:9fb281c",
 }
 _VERSION = re.compile(r"""^['"]?version['"]?\s*:\s*['"]?(?P<version>[^'"\s#]+)""", re.MULTILINE)
-_BLOCK = re.compile(r"^alias\s*:.*\n(?:(?:[ \t-].*)?\n)*", re.MULTILINE)
+_BLOCK = re.compile(r"^alias\s*:.*\n(?:(?:[ \t#-].*)?\n)*", re.MULTILINE)
 _WITHOUT_ALIASES = {"", "v1.0.0", "1.0-preview-1"}
 _KNOWN_KEYS = {"values", "directive", "src"}
 

@@ -39,7 +39,7 @@ async def prepare(step: Step, execution: Execution) -> Attempt:
     container = _container(step, words[0], tuple(words[1:]), execution)
     if step.pull:
         await execution.log.say("Step specified pull. Performing an explicit pull...")
-        if code := await execution.store.pull(words[0], execution.log.raw):
+        if code := await execution.store.pull(words[0], execution.log.output):
             raise StepFailed(f"exit status {code}", code)
     return lambda out: execution.store.run(container, out)
 

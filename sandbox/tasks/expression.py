@@ -18,9 +18,13 @@ class ExpressionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What fields stand for: `.Run.ID` is `fields["Run"]["ID"]`. A namespace of None is known later: all is empty."""
+    """What fields stand for: `.Run.ID` is `fields["Run"]["ID"]`. A namespace of None is known later: all is empty.
+
+    What is under `.Secrets` is secret, and so is any value in `secrets` (a value can be given as one).
+    """
 
     fields: Mapping[str, Mapping[str, str] | None]
+    secrets: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ def _field(namespace: str, name: str, scope: Scope) -> Result:
     if known is None:
         return Result("", secret)
     if name in known:
-        return Result(known[name], secret)
+        return Result(known[name], secret or known[name] in scope.secrets)
     if namespace == "Run":
         raise ExpressionError(f"unknown field .Run.{name} (known: {', '.join(known)})")
     what = "secret" if secret else "value"

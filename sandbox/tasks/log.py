@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from sandbox.tasks.outcome import ImageDependency, ImageReference, RunInfo
 
 MASK = "***"
+OUTPUT_LIMIT_CHARACTERS = 16 * 1024 * 1024
 Sink = Callable[[str], Awaitable[None]]
 
 
@@ -38,13 +39,20 @@ class RunLog:
 
     def __init__(self, sink: Sink, masker: Masker) -> None:
         self._sink, self.masker = sink, masker
+        self._left = OUTPUT_LIMIT_CHARACTERS
 
     async def say(self, text: str) -> None:
         """A line of the runner's own."""
         await self.raw(f"{datetime.now(UTC):%Y/%m/%d %H:%M:%S} {text}")
 
+    async def output(self, line: str) -> None:
+        """A line that a container or the engine wrote. After 16 Mi characters a run's log takes no more of them."""
+        if self._left > 0:
+            self._left -= len(line) + 1
+            await self.raw(line if self._left > 0 else f"The output of this run is cut at {OUTPUT_LIMIT_CHARACTERS}.")
+
     async def raw(self, line: str) -> None:
-        """A line that came from somewhere else."""
+        """A line of the runner's own, without the time."""
         await self._sink(self.masker.mask(line))
 
 

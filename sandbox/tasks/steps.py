@@ -40,7 +40,7 @@ async def _push(images: tuple[str, ...], execution: Execution) -> None:
     for image in images:
         for attempt in range(_PUSH_ATTEMPTS):
             await execution.log.say(f"Pushing image: {image}, attempt {attempt + 1}")
-            pushed = await execution.store.push(image, execution.log.raw)
+            pushed = await execution.store.push(image, execution.log.output)
             if not pushed.exit_code:
                 break
             await execution.sleep(2**attempt)
@@ -68,7 +68,7 @@ async def _retry(step: Step, attempt: Attempt, execution: Execution) -> None:
         said: list[str] = []
 
         async def out(line: str, said: list[str] = said) -> None:
-            await log.raw(line)
+            await log.output(line)
             if len(said) < _KEPT_LINES:
                 said.append(line)
 

@@ -19,7 +19,7 @@ from sandbox.tasks.expression import ExpressionError, Scope, evaluate
 from sandbox.tasks.model import TaskFileError
 from sandbox.tasks.outcome import RunInfo
 
-_COMMENT_LINE = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
+_COMMENT_LINE = r"(?P<comment>(?m:^)[ \t]*#[^\n]*)"
 _ACTION = re.compile(r"(?P<before>\s*(?={{- ))?{{(?:- )?(?P<inner>[^\n]*?)(?P<after> -}}\s*|}})")
 
 
@@ -55,8 +55,9 @@ def fill(text: str, run: RunInfo, values: Mapping[str, str], known: Mapping[str,
     Raises:
         TaskFileError: every fault with line and column.
     """
-    aliases, rest = read_aliases(_COMMENT_LINE.sub("", text))
-    filler = _Filler(Scope({"Run": run.variables(), "Values": values, "Secrets": known}), aliases)
+    aliases, rest = read_aliases(text)
+    fields = {"Run": run.variables(), "Values": values, "Secrets": known}
+    filler = _Filler(Scope(fields, frozenset(run.secrets.values()) - {""}), aliases)
     result = filler.fill(rest)
     if filler.faults:
         raise TaskFileError(filler.faults)
@@ -72,10 +73,12 @@ class _Filler:
 
     def fill(self, text: str) -> str:
         """One pass over the text, so that positions are those of the file and no value is read as a template."""
-        pieces = _ACTION.pattern + r"|(?P<open>{{)" + (f"|{self._aliases.pattern}" if self._aliases.pattern else "")
-        return re.sub(pieces, lambda match: self._replace(match, text), text)
+        pieces = [_COMMENT_LINE, _ACTION.pattern, r"(?P<open>{{)", *filter(None, [self._aliases.pattern])]
+        return re.sub("|".join(pieces), lambda match: self._replace(match, text), text)
 
     def _replace(self, match: re.Match[str], text: str) -> str:
+        if match["comment"]:
+            return "" if self._aliases.pattern else match[0]  # ACR drops them, in scripts too, where it has aliases
         if match["open"]:
             self.faults.append(f"{_position(text, match.start())}: {{{{ is not closed on its line")
             return ""

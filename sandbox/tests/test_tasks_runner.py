@@ -290,6 +290,17 @@ def test_no_secret_reaches_the_log_or_the_outcome(tmp_path: Path) -> None:
     assert bench.engine.store.containers[0].arguments[0] == "s3cret"
 
 
+def test_a_log_is_cut_where_a_container_never_stops_talking_but_its_end_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sandbox.tasks.log.OUTPUT_LIMIT_CHARACTERS", 10)
+    bench = Bench(tmp_path)
+    bench.play("steps:\n- cmd: image xxxxxxxxxx\n- cmd: image unheard\n")
+    assert "is cut at" in bench.text
+    assert "unheard" not in bench.text
+    assert bench.lines[-1].startswith("Run ID: ca4 was successful")
+
+
 def test_containers_get_what_the_step_says(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     bench = Bench(tmp_path)

@@ -64,8 +64,9 @@ def test_every_property_of_a_cmd_step_is_read() -> None:
     task = parse_task_file(
         "version: v1.1.0\nstepTimeout: 30\nworkingDirectory: src\nenv: [A=1, B=2]\n"
         "networks: [{name: net}]\nvolumes: [{name: v, secret: {key: aGk=}}]\n"
-        "steps:\n- cmd: image run\n  id: x\n  env: [B=3]\n  timeout: 5\n  startDelay: 1\n  retries: 2\n  retryDelay: 3\n"
-        "  repeat: 1\n  ignoreErrors: true\n  keep: true\n  detach: false\n  pull: yes\n  entryPoint: sh\n  user: '7'\n"
+        "steps:\n- cmd: image run\n  id: x\n  env: [B=3]\n  timeout: 5\n  startDelay: 1\n"
+        "  retries: 2\n  retryDelay: 3\n  repeat: 1\n"
+        "  ignoreErrors: true\n  keep: true\n  detach: false\n  pull: yes\n  entryPoint: sh\n  user: '7'\n"
         "  network: net\n  ports: ['80:80']\n  expose: [80]\n  isolation: default\n  privileged: false\n"
         "  retryOnErrors: [reset]\n  volumeMounts: [{name: v, mountPath: /secrets}]\n  when: ['-']\n"
         "  disableWorkingDirectoryOverride: true\n- push: [a]\n"
@@ -142,11 +143,11 @@ def test_secrets_are_declared_before_they_are_known_and_never_change_the_yaml_ar
 def test_no_fault_shows_a_secret() -> None:
     run = RunInfo(id="ca4", registry="r.azurecr.io", date=RUN.date, secrets={"pin": "s3cret"})
     with pytest.raises(TaskFileError) as raised:
-        load_task_file("steps:\n- cmd: x\n  id: 'a {{.Secrets.pin}}'\n  timeout: '{{.Secrets.pin}}'\n", run, {})
+        text = "steps:\n- cmd: x\n  id: 'a {{.Secrets.pin}}'\n  timeout: '{{.Secrets.pin}}'\n  {{.Values.pin}}: 1\n"
+        load_task_file(text, run, {"pin": "s3cret"})
     assert "s3cret" not in str(raised.value)
 
 
 def test_image_aliases_stand_first_in_cmd() -> None:
     task = load_task_file("version: v1.1.0\nsteps:\n- cmd: bash echo bash\n", RUN, {})
     assert task.steps[0].run == "mcr.microsoft.com/acr/bash:9fb281c echo bash"
-

@@ -64,7 +64,9 @@ def test_a_file_brings_its_own_aliases_and_its_own_sign() -> None:
 
 
 def test_comments_are_no_templates() -> None:
-    assert render("# {{.Values.gone}}\nx", RUN, VALUES) == "\nx"
+    assert render("a\n  # {{.Values.gone}} $x\nb", RUN, VALUES) == "a\n  # {{.Values.gone}} $x\nb"
+    text = "version: v1.1.0\nalias:\n  values:\n# said\n    a: b\n # $gone {{.Values.gone}}\nx: $a"
+    assert render(text, RUN, VALUES).splitlines()[-1] == "x: b"
 
 
 @pytest.mark.parametrize(
