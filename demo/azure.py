@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from azure.core import PipelineClient
 from azure.core.exceptions import HttpResponseError
+from azure.core.pipeline.policies import RetryPolicy
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.identity import DefaultAzureCredential
-from azure.mgmt.core import ARMPipelineClient
 from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 
 _ARM = "https://management.azure.com"
@@ -20,10 +21,8 @@ class Azure:
 
     def __init__(self) -> None:
         self.credential = DefaultAzureCredential()
-        policy = ARMChallengeAuthenticationPolicy(self.credential, _SCOPE)
-        self._client: ARMPipelineClient[HttpRequest, HttpResponse] = ARMPipelineClient(
-            _ARM, authentication_policy=policy
-        )
+        sign = ARMChallengeAuthenticationPolicy(self.credential, _SCOPE)
+        self._client: PipelineClient[HttpRequest, HttpResponse] = PipelineClient(_ARM, policies=[RetryPolicy(), sign])
 
     def close(self) -> None:
         """Close the connections."""

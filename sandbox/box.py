@@ -28,7 +28,7 @@ from sandbox.registry import Push, Registries, to_event
 from sandbox.storage import Storage
 from sandbox.tasks import Runner
 from sandbox.tasks.arm import Services, Tasks
-from sandbox.upstream import load_upstream
+from sandbox.upstream import node_image
 from sandbox.web import Surface
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,8 @@ class Box:
             self._begin(self.registries.start, self.registries.stop),
         )
         self.tasks = self._make_tasks(engine)
-        self.containers = ContainerGroups(self.instance, self.operations, self.index, engine.host, self.registries)
+        groups = self.instance.folder("containers") / "groups.json"
+        self.containers = ContainerGroups(groups, self.operations, self.index, engine, self.registries)
         self._mount()
         await asyncio.gather(self._begin(self.tasks.start, self.tasks.stop), self._seed_upstream())
         await self._begin(self.containers.start, self.containers.stop)
@@ -108,7 +109,7 @@ class Box:
             session=self.gateway.outside,
             find_identity=self.foundation.identities.find,
         )
-        return Tasks(self.instance.folder("tasks"), services)
+        return Tasks(self.instance.folder("tasks"), services, time_scale=self.settings.time_scale)
 
     def _mount(self) -> None:
         """Put every service onto its surface and connect what one tells another."""
@@ -121,6 +122,7 @@ class Box:
         mount_identity(self.local, self.issuer, principal_of=self.foundation.identities.principal_of)
         self.eventgrid.mount_control(self.local)
         self.sites.mount_control(self.local)
+        self.sites.mount(self.arm, self.index)
         mount_control(self.local, self.github)
         for surface in self.surfaces():
             self.gateway.add(surface)
@@ -129,6 +131,7 @@ class Box:
         groups = self.foundation.groups
         groups.on_delete += [
             self.vaults.delete_group,
+            self.tasks.delete_group,
             self.registries.delete_group,
             self.eventgrid.delete_group,
             self.containers.delete_group,
@@ -150,6 +153,6 @@ class Box:
         await self.eventgrid.publish(self.registries.registry_id(push.registry), [to_event(push)])
 
     async def _seed_upstream(self) -> None:
-        image = await asyncio.to_thread(load_upstream, self._tools)
-        digest = await self.registries.seed_hub("library/node", "15-alpine", image)
-        log.info("docker.io/library/node:15-alpine is %s", digest)
+        stand_in = await asyncio.to_thread(node_image, self._tools / "node15")
+        digest = await self.registries.seed_hub("library/node", "15-alpine", stand_in.image)
+        log.info("docker.io/library/node:15-alpine is %s: %s", digest, stand_in.description)

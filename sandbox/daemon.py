@@ -12,7 +12,10 @@ from pathlib import Path
 import msgspec
 
 from sandbox.box import Box
+from sandbox.engine import EngineError
 from sandbox.instance import Instance, Settings
+from sandbox.storage import AzuriteError
+from sandbox.upstream import MissingPart
 
 _LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
@@ -43,7 +46,10 @@ def main(root: Path, settings: Settings, tools: Path) -> None:
     instance = Instance(root.resolve())
     instance.folder("logs")
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
-    asyncio.run(serve(instance, settings, tools))
+    try:
+        asyncio.run(serve(instance, settings, tools.resolve()))
+    except (AzuriteError, EngineError, MissingPart) as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

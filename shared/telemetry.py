@@ -1,15 +1,18 @@
-"""OpenTelemetry, switched on by a setting; off, it costs nothing: no SDK is imported."""
+"""Logs and OpenTelemetry. Telemetry is switched on by a setting; off, it costs nothing: no SDK is imported."""
 
 from __future__ import annotations
+
+import logging
 
 from shared.settings import Settings
 
 
 def configure_telemetry(settings: Settings) -> None:
-    """Send logs and traces where the settings say.
+    """Keep the SDKs' logs to what matters, and send logs and traces where the settings say.
 
     `azure` needs APPLICATIONINSIGHTS_CONNECTION_STRING, `otlp` the standard OTEL_EXPORTER_OTLP_* variables.
     """
+    logging.getLogger("azure").setLevel(logging.WARNING)  # at INFO they tell every header of every request
     if settings.telemetry == "azure":
         from azure.monitor.opentelemetry import configure_azure_monitor
 
@@ -19,8 +22,6 @@ def configure_telemetry(settings: Settings) -> None:
 
 
 def _configure_otlp() -> None:
-    import logging
-
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler

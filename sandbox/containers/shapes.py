@@ -106,12 +106,15 @@ class Credential(
 class Address(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
 ):
-    """The group's address; `ip` and `fqdn` are the service's to choose."""
+    """The group's address; `ip` and `fqdn` are the service's to choose.
+
+    The SDK always sends the scope `Unsecure`: the label as it is, which is all there is here.
+    """
 
     ports: tuple[Port, ...]
     type: Literal["Public", "Private"]
     dns_name_label: str | None = None
-    auto_generated_domain_name_label_scope: NotHere = None
+    auto_generated_domain_name_label_scope: Literal["Unsecure"] | None = None
     dns_name_label_reuse_policy: NotHere = None
     ip: Ignored = None
     fqdn: Ignored = None

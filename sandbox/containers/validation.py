@@ -21,7 +21,7 @@ _GROUP_NOT_HERE = (
     "confidential_compute_properties", "container_group_profile", "standby_pool_profile", "identity_acls",
 )  # fmt: skip
 _CONTAINER_NOT_HERE = ("volume_mounts", "liveness_probe", "readiness_probe", "security_context", "config_map")
-_ADDRESS_NOT_HERE = ("auto_generated_domain_name_label_scope", "dns_name_label_reuse_policy")
+_ADDRESS_NOT_HERE = ("dns_name_label_reuse_policy",)
 
 
 def validate(name: str, body: GroupBody, index: ResourceIndex) -> Properties:

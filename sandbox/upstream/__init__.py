@@ -1,5 +1,6 @@
-"""The stand-in for Docker Hub's node:15-alpine: offline, and with the real Node 15 in it."""
+"""The offline stand-in for `docker.io/library/node:15-alpine`, and a tiny image for fast tests."""
 
-from sandbox.upstream.image import UpstreamError, load_upstream
+from sandbox.upstream.fetch import MissingPart
+from sandbox.upstream.stand_in import StandIn, node_image, tiny_image
 
-__all__ = ["UpstreamError", "load_upstream"]
+__all__ = ["MissingPart", "StandIn", "node_image", "tiny_image"]

@@ -1,0 +1,78 @@
+"""The part of the stand-in that every image needs: a shell, the usual programs, a few files of /etc."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from sandbox.upstream.fetch import MissingPart
+from sandbox.upstream.tree import Entry, File, Folder, Link, Tree
+
+_LIBRARY = re.compile(r"(/\S+) \(0x")
+_SECONDS = 20
+
+_PASSWD = (
+    b"root:x:0:0:root:/root:/bin/sh\n"
+    b"node:x:1000:1000:node:/home/node:/bin/sh\n"
+    b"nobody:x:65534:65534:nobody:/:/bin/false\n"
+)
+_GROUP = b"root:x:0:\nnode:x:1000:\nnobody:x:65534:\n"
+_OS_RELEASE = b'NAME="Basegate sandbox stand-in"\nID=basegate-stand-in\nPRETTY_NAME="Stand-in for Alpine Linux"\n'
+
+_PAGE = b"""#!/bin/sh
+printf 'Content-Type: text/html; charset=utf-8\\r\\n\\r\\n'
+printf '<!doctype html><title>Hello World</title><body style="background:%s"><h1>Hello World</h1><p>%s</p>' \\
+  "$BACKGROUND_COLOR" "This image has no Node: a shell script answers for server.js."
+"""
+_NODE = b"""#!/bin/sh
+# There is no Node in this image. A page in BACKGROUND_COLOR stands in for whatever server.js would answer.
+case "$1" in
+  -v|--version) echo v0.0.0-stand-in ;;
+  *.js) exec httpd -f -p 80 -h /usr/share/stand-in ;;
+  *) echo "node: this image has no Node" >&2; exit 127 ;;
+esac
+"""
+
+
+def busybox_tree() -> Tree:
+    """BusyBox with all its applets; a static one, or with the libraries that it was linked with.
+
+    Raises:
+        MissingPart: where the machine has none.
+    """
+    program = shutil.which("busybox")
+    if not program:
+        raise MissingPart("busybox is missing; install the package busybox-static.")
+    listing = subprocess.run([program, "--list"], capture_output=True, text=True, check=True, timeout=_SECONDS).stdout
+    tree: dict[str, Entry] = {f"bin/{name}": Link("/bin/busybox") for name in listing.split()}
+    return tree | {
+        **libraries(Path(program)),
+        "bin/busybox": File(Path(program).resolve().read_bytes(), 0o755),
+        "usr/bin/env": Link("/bin/busybox"),
+        "etc/passwd": File(_PASSWD),
+        "etc/group": File(_GROUP),
+        "etc/os-release": File(_OS_RELEASE),
+        "tmp": Folder(0o1777),
+        "var/tmp": Folder(0o1777),
+        "root": Folder(0o700),
+        "home/node": Folder(),
+        **{name: Folder() for name in ("dev", "proc", "run", "sys")},
+    }
+
+
+def without_node() -> Tree:
+    """What takes the place of Node where there is none: `node server.js` serves a page of its own."""
+    return {
+        "usr/local/bin/node": File(_NODE, 0o755),
+        "usr/share/stand-in/cgi-bin/index.cgi": File(_PAGE, 0o755),
+        "usr/share/stand-in/healthz": File(b"ok\n"),
+    }
+
+
+def libraries(program: Path) -> Tree:
+    """The shared libraries and the loader of a program, under the names that it looks for; none for a static one."""
+    said = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=False, timeout=_SECONDS).stdout
+    found = (match[1] for match in map(_LIBRARY.search, said.splitlines()) if match)
+    return {name.lstrip("/"): File(Path(name).resolve().read_bytes(), 0o755) for name in found}

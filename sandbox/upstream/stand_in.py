@@ -1,0 +1,134 @@
+"""Images that stand in for Docker Hub's `node:15-alpine`, built once and kept.
+
+The real image is the better one where Docker Hub can be reached, but the sandbox must not depend on that: it takes
+Node 15 from the npm registry, BusyBox from this machine, and the C library that Node needs, in one layer. There is no
+option to copy the real image; `skopeo copy docker://docker.io/library/node:15-alpine …` into the stand-in hub does it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from sandbox.registry.oci import OciImage, digest_of
+from sandbox.upstream.busybox import busybox_tree
+from sandbox.upstream.fetch import Fetch, MissingPart, npm_pack
+from sandbox.upstream.node import Node, machine_node, no_node, released_node
+from sandbox.upstream.tree import File, Tree, make_image
+
+log = logging.getLogger(__name__)
+
+_RECIPE = 1  # goes up when the same parts give another image
+_WANTED = "15."
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """An image and, for people, what is in it. `faithful` is whether it has Node 15 as the real one does."""
+
+    image: OciImage
+    description: str
+    faithful: bool
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    config: str
+    layer: str
+    description: str
+    faithful: bool
+
+
+def node_image(tools: Path, *, fetch: Fetch = npm_pack, machine: Callable[[], Node] = machine_node) -> StandIn:
+    """The stand-in for `node:15-alpine` with the best Node that can be had; reads from `tools` what it made before.
+
+    Only the faithful image is kept: a poorer one is tried to be bettered at the next start. Blocks for some seconds
+    when it builds, so call it in a thread.
+
+    Args:
+        tools: a cache folder, say `.tools/node15`.
+        fetch: gets a package of the npm registry.
+        machine: gets the Node of this machine, which is next best. After that comes a shell script.
+
+    Raises:
+        MissingPart: where not even BusyBox is there.
+    """
+    base = busybox_tree()
+    architecture = _architecture()
+    key = tools / f"image-{architecture}-{_fingerprint(base)}.json"
+    kept = _read(key)
+    if kept:
+        return kept
+    node, reasons = _best_node(architecture, tools, fetch, machine)
+    faithful = node.version.startswith(_WANTED)
+    description = node.origin + (f" ({' '.join(reasons)})" if reasons else "")
+    environment = {"PATH": _PATH, "NODE_VERSION": node.version or "none"}
+    if not faithful:
+        log.warning("The stand-in for node:15-alpine has %s", description)
+        environment["STAND_IN"] = node.origin
+    image = make_image({**base, **node.tree}, architecture=architecture, environment=environment, command=["node"])
+    made = StandIn(image, description, faithful)
+    if faithful:
+        _write(key, made)
+    return made
+
+
+def tiny_image() -> OciImage:
+    """A base image of one megabyte for fast tests: BusyBox and a script for Node that shows a page.
+
+    Raises:
+        MissingPart: where the machine has no BusyBox.
+    """
+    node = no_node()
+    environment = {"PATH": _PATH, "NODE_VERSION": "none", "STAND_IN": node.origin}
+    tree = {**busybox_tree(), **node.tree}
+    return make_image(tree, architecture=_architecture(), environment=environment, command=["node", "server.js"])
+
+
+def _best_node(architecture: str, tools: Path, fetch: Fetch, machine: Callable[[], Node]) -> tuple[Node, list[str]]:
+    reasons = []
+    for attempt in (lambda: released_node(architecture, tools, fetch), machine):
+        try:
+            return attempt(), reasons
+        except MissingPart as missing:
+            reasons.append(str(missing))
+    return no_node(), reasons
+
+
+def _architecture() -> str:
+    return _ARCHITECTURES.get(platform.machine(), platform.machine())
+
+
+def _fingerprint(base: Tree) -> str:
+    digest = hashlib.sha256(f"recipe {_RECIPE}".encode())
+    for path, entry in sorted(base.items()):
+        digest.update(path.encode())
+        digest.update(entry.content if isinstance(entry, File) else repr(entry).encode())
+    return digest.hexdigest()[:16]
+
+
+def _read(key: Path) -> StandIn | None:
+    try:
+        kept = msgspec.json.decode(key.read_bytes(), type=_Kept)
+        config, layer = ((key.parent / name.replace(":", "-")).read_bytes() for name in (kept.config, kept.layer))
+    except (OSError, msgspec.MsgspecError):
+        return None
+    if (digest_of(config), digest_of(layer)) != (kept.config, kept.layer):
+        return None
+    return StandIn(OciImage(config, (layer,)), kept.description, kept.faithful)
+
+
+def _write(key: Path, made: StandIn) -> None:
+    key.parent.mkdir(parents=True, exist_ok=True)
+    for content, digest in made.image.blobs:
+        (key.parent / digest.replace(":", "-")).write_bytes(content)
+    config, layer = (digest for _, digest in made.image.blobs)
+    # Last, so that what it names is there.
+    key.write_bytes(msgspec.json.encode(_Kept(config, layer, made.description, made.faithful)))
