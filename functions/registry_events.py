@@ -9,7 +9,7 @@ import typing
 import azure.functions as func
 import msgspec
 
-from shared.bootstrap import basegate
+from shared import bootstrap
 from shared.settings import QUEUE
 from shared.workflow.admit import Outcome
 
@@ -28,7 +28,7 @@ def registry_events(event: str, looks: func.Out[typing.List[str]]) -> None:  # n
     The parameter is text because that is the raw event in every version of the SDK, whatever its schema. An
     event that means nothing here is acknowledged: retrying it for a day would change nothing.
     """
-    admissions = basegate().admit.event(_payload(event))
+    admissions = bootstrap.basegate().admit.event(_payload(event))
     for admission in admissions:
         level = logging.INFO if admission.outcome in _QUIET or admission.looks else logging.WARNING
         fields = {"basegate_outcome": admission.outcome.value}
@@ -41,5 +41,5 @@ def registry_events(event: str, looks: func.Out[typing.List[str]]) -> None:  # n
 def _payload(event: str) -> object:
     try:
         return json.loads(event)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -7,7 +7,7 @@ import logging
 import azure.functions as func
 import msgspec
 
-from shared.bootstrap import basegate
+from shared import bootstrap
 from shared.domain.record import Look
 from shared.settings import QUEUE
 
@@ -22,7 +22,7 @@ _SHOWN_CHARACTERS = 200
 def steps(message: func.QueueMessage) -> None:
     """Take the step that the message's record is due for."""
     look = msgspec.json.decode(message.get_body(), type=Look)
-    basegate().advance.look(look, redelivered=(message.dequeue_count or 1) > 1)
+    bootstrap.basegate().advance.look(look, redelivered=(message.dequeue_count or 1) > 1)
 
 
 @blueprint.function_name("lost-steps")
@@ -36,5 +36,6 @@ def lost_steps(message: func.QueueMessage) -> None:
     except msgspec.MsgspecError:
         log.warning("lost step: the message is none of Basegate's: %s", shown)
         return
-    if not basegate().advance.give_up(look, "the step crashed at every delivery; its traceback is in the log"):
+    problem = "the step crashed at every delivery; its traceback is in the log"
+    if not bootstrap.basegate().advance.give_up(look, problem):
         log.error("lost step: there is no record for %s", shown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from shared.adapters.announcer_eventgrid import EventGridAnnouncer, NullAnnouncer
@@ -27,6 +28,8 @@ from shared.workflow.services import Services
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
+_making = Lock()
+
 
 class Basegate:
     """The app, put together. Adapters import their SDKs on first use, so the event path pays for tables only."""
@@ -44,9 +47,11 @@ class Basegate:
         file = APP_ROOT / self.settings.gates
         try:
             return parse_gates(file.read_text(encoding="utf-8"), file.name)
-        except OSError as error:
-            problem = f"the rules {self.settings.gates} cannot be read ({error.strerror}): set BASEGATE_GATES"
-            raise Misconfigured(problem) from error
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            raise Misconfigured(
+                f"the rules {self.settings.gates} cannot be read ({why}): set BASEGATE_GATES"
+            ) from error
 
     @cached_property
     def services(self) -> Services:
@@ -91,13 +96,18 @@ def credential() -> TokenCredential:
     return DefaultAzureCredential()
 
 
-@lru_cache(maxsize=1)
 def basegate() -> Basegate:
     """The app of this process.
 
     Raises:
         Misconfigured: the settings are not right; nothing is kept, so the next call reads them again.
     """
+    with _making:  # the first messages of a cold start come on many threads at once
+        return _basegate()
+
+
+@lru_cache(maxsize=1)
+def _basegate() -> Basegate:
     from shared.telemetry import configure_telemetry
 
     settings = read_settings()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-
 import msgspec
 
 from shared.domain.errors import Misconfigured
@@ -24,6 +21,7 @@ from shared.domain.policy import (
 )
 from shared.faults import find_faults
 from shared.gates_document import AppDocument, DeployDocument, GateDocument, GatesDocument, RegistryDocument
+from shared.gates_misfits import find_misfits
 from shared.yaml_places import Path, YamlFault, load_with_places
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -64,7 +62,7 @@ def parse_gates(text: str, name: str = "gates.yaml") -> Policy:
     found = list(find_faults(value, GatesDocument))
     if not found:
         document = msgspec.convert(value, GatesDocument)
-        found = list(_misfits(document))
+        found = list(find_misfits(document))
         if not found:
             return _policy(document)
     raise InvalidGates(name, [_placed(path, problem, places) for path, problem in found])
@@ -76,47 +74,6 @@ def _placed(path: Path, problem: str, places: dict[Path, tuple[int, int]]) -> Ga
         known = known[:-1]
     line, column = places[known]
     return GatesFault(line, column, ".".join(str(part) for part in path), problem)
-
-
-def _misfits(document: GatesDocument) -> Iterator[tuple[Path, str]]:
-    """Where parts that are right by themselves do not fit each other."""
-    for name, gate in document.gates.items():
-        yield from _gate_misfits(document, ("gates", name), gate)
-    for name, app in document.apps.items():
-        yield from _app_misfits(document, ("apps", name), app)
-    groups = Counter(
-        (app.deploy.resource_group, app.deploy.aci) for app in document.apps.values() if app.deploy is not None
-    )
-    for name, app in document.apps.items():
-        if app.deploy and groups[(app.deploy.resource_group, app.deploy.aci)] > 1:
-            yield ("apps", name, "deploy", "aci"), f"another app deploys to {app.deploy.aci} too"
-
-
-def _gate_misfits(document: GatesDocument, path: Path, gate: GateDocument) -> Iterator[tuple[Path, str]]:
-    yield from _unknown_registry(document, (*path, "source", "registry"), gate.source.registry)
-    yield from _unknown_registry(document, (*path, "promote", "registry"), gate.promote.registry)
-    for index, check in enumerate(gate.checks):
-        yield from _unknown_registry(document, (*path, "checks", index, "task", "registry"), check.task.registry)
-    if "{run}" not in gate.promote.unique:
-        yield (*path, "promote", "unique"), "must contain {run}: only that makes the tag unique"
-    source = (gate.source.registry, gate.source.repository)
-    if source == (gate.promote.registry, gate.promote.repository):
-        yield (*path, "promote"), "promotes into its own source: every promotion would be a new candidate"
-
-
-def _app_misfits(document: GatesDocument, path: Path, app: AppDocument) -> Iterator[tuple[Path, str]]:
-    yield from _unknown_registry(document, (*path, "build", "registry"), app.build.registry)
-    if "{run}" not in app.build.image or ":" not in app.build.image:
-        yield (*path, "build", "image"), "must be repository:tag with {run} in the tag: deployed tags must be unique"
-    if app.base.gate not in document.gates:
-        yield (*path, "base", "gate"), f"there is no gate {app.base.gate!r} (known: {', '.join(document.gates)})"
-    elif not _gate("", document.gates[app.base.gate]).takes(app.base.tag):
-        yield (*path, "base", "tag"), f"gate {app.base.gate} takes no tag {app.base.tag!r}"
-
-
-def _unknown_registry(document: GatesDocument, path: Path, name: str) -> Iterator[tuple[Path, str]]:
-    if name not in document.registries:
-        yield path, f"there is no registry {name!r} (known: {', '.join(document.registries)})"
 
 
 def _policy(document: GatesDocument) -> Policy:

@@ -25,14 +25,20 @@ def load_with_places(text: str) -> tuple[Any, dict[Path, tuple[int, int]]]:
     """
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is None:
+            return None, {(): (1, 1)}
+        places: dict[Path, tuple[int, int]] = {(): _place(node)}
+        return _value(node, (), places), places
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise YamlFault(line, column, str(error.problem or error)) from error
-    if node is None:
-        return None, {(): (1, 1)}
-    places: dict[Path, tuple[int, int]] = {(): _place(node)}
-    return _value(node, (), places), places
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        column = error.position - text.rfind("\n", 0, error.position)
+        raise YamlFault(line, column, f"the character {chr(error.character)!a} is not allowed") from error
+    except RecursionError as error:
+        raise YamlFault(1, 1, "it is nested too deeply, or a part of it contains itself") from error
 
 
 def _place(node: yaml.Node) -> tuple[int, int]:
@@ -48,7 +54,15 @@ def _value(node: yaml.Node, path: Path, places: dict[Path, tuple[int, int]]) -> 
             places[(*path, index)] = _place(item)
             items.append(_value(item, (*path, index), places))
         return items
-    return yaml.SafeLoader("").construct_object(node)
+    return _scalar(node)
+
+
+def _scalar(node: yaml.Node) -> Any:
+    try:
+        return yaml.SafeLoader("").construct_object(node)
+    except ValueError as error:  # what looks like a date or a number and is none
+        line, column = _place(node)
+        raise YamlFault(line, column, f"{node.value!r} cannot be read ({error}); write it in quotes") from error
 
 
 def _mapping(node: yaml.MappingNode, path: Path, places: dict[Path, tuple[int, int]]) -> dict[str, Any]:

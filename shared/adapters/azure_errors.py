@@ -1,10 +1,11 @@
 """The Azure SDKs' errors, made into the gate's own in one place.
 
-What is said is the service's code and message, never a URL or a header: those may carry secrets.
+What is said is the service's code and message, without headers and the queries of URLs: those may carry secrets.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,15 @@ from shared.domain.errors import BasegateError, Misconfigured, Rejected, Retry, 
 _MESSAGE_LIMIT = 300
 _PASSING = frozenset((408, 429, 500, 502, 503, 504))
 _RETRY_LIMIT_SECONDS = 300.0
+_QUERY = re.compile(r"[?#][\w.$%~-]+=[^\s\"'<>]*")
+_URL_USER = re.compile(r"(?<=://)[^\s/?#@\"'<>]+@")
+_PARAMETER = re.compile(r"\b(sig|code)=[^\s&\"'<>]+", re.IGNORECASE)
+_SECRET = re.compile(
+    r"\b(password|client_secret|(?:access|refresh|id)_token|AccountKey|SharedAccess(?:Key|Signature))"
+    r"([\"']?\s*[=:]\s*[\"']?)[^\s&\"',;]+",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{16,}", re.IGNORECASE)
 
 _REMEDIES = {
     "TasksOperationsNotAllowed": "ACR Tasks are not allowed on this subscription (free credits): ask Azure support",
@@ -51,7 +61,7 @@ def translated(doing: str, *, remedy: str = "") -> Iterator[None]:
     except HttpResponseError as error:
         raise _from_response(error, doing, remedy) from error
     except AzureError as error:
-        raise Retry(f"{doing}: {type(error).__name__}: {_cut(error.message)}") from error
+        raise Retry(f"{doing}: {type(error).__name__}: {readable(error.message)}") from error
 
 
 def is_missing(error: HttpResponseError) -> bool:
@@ -65,9 +75,17 @@ def error_code(error: HttpResponseError) -> str:
     return str(getattr(model, "code", "") or getattr(error, "error_code", "") or "")
 
 
+def readable(message: str) -> str:
+    """The first line of a service's message, at a length for a record, with everything secret taken out."""
+    first = next(iter(message.strip().splitlines()), "")
+    first = _PARAMETER.sub(r"\1=***", _QUERY.sub("", _URL_USER.sub("", first)))
+    first = _BEARER.sub(r"\1 ***", _SECRET.sub(r"\1\2***", first))
+    return first[:_MESSAGE_LIMIT]
+
+
 def _from_response(error: HttpResponseError, doing: str, remedy: str) -> BasegateError:
     code, status = error_code(error), error.status_code or 0
-    said = f"{doing}: {status or type(error).__name__} {code} {_cut(error.message)}".strip()
+    said = f"{doing}: {status or type(error).__name__} {code} {readable(error.message)}".strip()
     if "transitioning" in error.message.lower():
         return Transitioning(said)
     if status in _PASSING:
@@ -82,8 +100,3 @@ def _retry_after(error: HttpResponseError) -> float:
     headers = getattr(error.response, "headers", None) or {}
     value = str(headers.get("Retry-After", ""))
     return min(_RETRY_LIMIT_SECONDS, float(value)) if value.isdecimal() else 5.0
-
-
-def _cut(message: str) -> str:
-    first = message.strip().split("\n")[0]
-    return first[:_MESSAGE_LIMIT]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from shared.adapters.azure_errors import error_code, is_missing, translated
+from shared.adapters.azure_errors import error_code, is_missing, readable, translated
 from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.domain.errors import NeedsRecreation, Retry
 from shared.domain.policy import DeployRule, RegistryRule
@@ -129,9 +129,9 @@ def _particular(error: HttpResponseError, rule: DeployRule, image: BuiltImage) -
     """The errors of a deployment that ask for something particular."""
     code = error_code(error)
     if code in _NEEDS_RECREATION:
-        return NeedsRecreation(f"{rule.container_group}: {error.message[:200]}")
+        return NeedsRecreation(f"{rule.container_group}: {readable(error.message)}")
     if code in _FLAKY_PULLS:
-        return Retry(f"{image} could not be pulled: {error.message[:200]}", delay_seconds=5.0)
+        return Retry(f"{image} could not be pulled: {readable(error.message)}", delay_seconds=5.0)
     return None
 
 
@@ -166,4 +166,4 @@ def _detail(group: ContainerGroup, state: str) -> str:
         parts.append(current.detail_status)
     events: list[Event] = list((view.events if view else None) or [])
     failed = [event.message for event in events if event.name in ("Failed", "BackOff")]
-    return "; ".join([*parts, *[str(message)[:200] for message in failed[-1:]]])
+    return "; ".join([*parts, *[readable(str(message)) for message in failed[-1:]]])

@@ -7,7 +7,7 @@ from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from shared.adapters.azure_errors import is_missing, translated
+from shared.adapters.azure_errors import is_missing, readable, translated
 from shared.adapters.azure_id import RegistryId
 from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.domain.errors import Rejected
@@ -138,4 +138,4 @@ def _location(response: Any, _body: object, _headers: object) -> str:
 
 def _refusal(body: Any) -> str:
     error = body.get("error", {}) if isinstance(body, dict) else {}
-    return f"{error.get('code', '')} {str(error.get('message', ''))[:300]}".strip()
+    return f"{error.get('code', '')} {readable(str(error.get('message', '')))}".strip()

@@ -19,8 +19,8 @@ ADOPTION_GRACE_SECONDS = 5.0
 STEP_ATTEMPTS = 8
 """How many looks in a row may fail before the record does."""
 
-LIFE_LIMIT_SECONDS = 86_400.0
-"""No record goes on for longer than a day: whatever it waits for is not coming."""
+STANDSTILL_LIMIT_SECONDS = 86_400.0
+"""No record waits for longer than a day without a line of history: whatever it waits for is not coming."""
 
 
 class Action(StrEnum):
@@ -77,10 +77,11 @@ def after_the_end(record: Record) -> Decision:
 
 
 def outlived(record: Record, now: datetime) -> Decision | None:
-    """The end of a record that stood still for too long, or None."""
-    if seconds_between(record.created_at, now) <= LIFE_LIMIT_SECONDS:
+    """The end of a record that stood still for too long, or None. One that was taken up again begins to count anew."""
+    moved_at = record.history[-1].at if record.history else record.created_at
+    if seconds_between(moved_at, now) <= STANDSTILL_LIMIT_SECONDS:
         return None
-    return Decision(Action.FAIL, f"nothing moved it for {LIFE_LIMIT_SECONDS / 3600:.0f} h")
+    return Decision(Action.FAIL, f"nothing moved it for {STANDSTILL_LIMIT_SECONDS / 3600:.0f} h")
 
 
 def await_run_id(claimed_at: datetime, adopt: Action, now: datetime, index: int = 0) -> Decision:

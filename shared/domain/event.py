@@ -83,14 +83,14 @@ def _mapping(value: object, field: str) -> Mapping[str, Any]:
 
 
 def _text(value: object, field: str) -> str:
-    if isinstance(value, str) and value:
+    if isinstance(value, str) and value and value.isprintable():
         return value
-    raise Malformed(field, "is missing or is no text")
+    raise Malformed(field, "is missing or is no printable text")
 
 
 def _time(value: object) -> datetime:
     try:
         moment = msgspec.convert(value, datetime)
-    except msgspec.ValidationError as error:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (msgspec.ValidationError, OverflowError) as error:  # the first and last days of the calendar overflow
         raise Malformed("data.timestamp", f"{repr(value)[:80]} is no RFC 3339 time") from error
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -7,6 +7,7 @@ the trigger's output binding.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from enum import StrEnum
 
 import msgspec
@@ -24,6 +25,8 @@ from shared.workflow.examine import new_checks
 from shared.workflow.services import Services
 
 _WRITE_ATTEMPTS = 5
+_CLOCK_TOLERANCE = timedelta(minutes=15)
+"""How far a registry's clock may be ahead. Pushes are ordered by their time: one yet to come would stay the newest."""
 
 
 class Outcome(StrEnum):
@@ -65,6 +68,8 @@ class Admit:
             return [Admission(Outcome.UNWANTED, str(error))]
         except Malformed as error:
             return [Admission(Outcome.MALFORMED, str(error))]
+        if event.occurred_at > self._services.clock.now() + _CLOCK_TOLERANCE:
+            return [Admission(Outcome.MALFORMED, f"data.timestamp: {event.occurred_at.isoformat()} is yet to come")]
         registry = self._services.policy.registry_by_id(event.registry_id)
         if registry is None:
             return [Admission(Outcome.FOREIGN, f"{event.registry_id[:200]} is no configured registry")]

@@ -87,7 +87,7 @@ class Advance:
         """The record after the step, and how long a fault asks to wait."""
         try:
             if step.decision.action is Action.ANNOUNCE:
-                return self._announce(course, step.record), 0.0
+                return self._announce(course, step.record)
             if step.decision.action is Action.FAIL:
                 return self._fail(course, step.record, step.decision.reason), 0.0
             return msgspec.structs.replace(course.act(step), failures=0), 0.0
@@ -113,17 +113,18 @@ class Advance:
     def _fail(course: Course[Any], record: Any, reason: str) -> Any:
         return msgspec.structs.replace(course.fail(record, reason), failures=0)
 
-    def _announce(self, course: Course[Any], record: Any) -> Any:
-        """Tell the outcome; after some attempts it counts as told, with the reason in the history."""
+    def _announce(self, course: Course[Any], record: Any) -> tuple[Any, float]:
+        """Tell the outcome; a refusal, or enough faults, count as told, with the reason in the history."""
         try:
             self._services.announcer.announce(course.notice(record))
-        except (Retry, Misconfigured) as error:
+        except (Retry, Rejected, Misconfigured) as error:
             failures = record.failures + 1
-            given_up = failures >= ANNOUNCE_ATTEMPTS or isinstance(error, Misconfigured)
+            given_up = failures >= ANNOUNCE_ATTEMPTS or not isinstance(error, Retry)
             log.warning("announcement failed: %s", error, extra=_about(record))
             noted = record.noting(self._services.clock.now(), "announcement failed", str(error))
-            return msgspec.structs.replace(noted, failures=failures, announced=given_up)
-        return msgspec.structs.replace(record, announced=True, failures=0)
+            wait = error.delay_seconds if isinstance(error, Retry) and not given_up else 0.0
+            return msgspec.structs.replace(noted, failures=failures, announced=given_up), wait
+        return msgspec.structs.replace(record, announced=True, failures=0), 0.0
 
     def _finish_look(self, course: Course[Any], stored: Stored[Any]) -> None:
         decision = course.decide(stored.record)

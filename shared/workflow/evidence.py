@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from shared.domain.candidate import Evidence
-from shared.domain.errors import Retry
+from shared.domain.errors import Misconfigured, Rejected, Retry
 from shared.domain.policy import RegistryRule
 from shared.ports import Archive, Run, TaskRunner
 
@@ -14,20 +14,29 @@ LOG_LIMIT_BYTES = 1_000_000
 
 _TAIL_LINES = 15
 _LINE_LIMIT = 300
-_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])")
+"""ECMA-48: control sequences (colours, cursor), operating system commands (titles, links), and the short ones."""
+
 _TELLING = re.compile(r"\berror\b|\bfail(ed|ure)?\b|\bdenied\b", re.IGNORECASE)
 _BOILERPLATE = re.compile(r"failed to run step|Container failed during run|Run ID: ", re.IGNORECASE)
 
 
 def gather_evidence(tasks: TaskRunner, archive: Archive, registry: RegistryRule, run: Run, name: str) -> Evidence:
-    """The evidence of a run that has ended. A log that cannot be had does not change the verdict: it says so."""
+    """The evidence of a run that has ended. A log that cannot be had does not change the verdict: it says so.
+
+    Raises:
+        Misconfigured: the archive may not be written: a person must mend it before evidence is lost.
+    """
     try:
         text = _ESCAPES.sub("", tasks.log(registry, run.run_id, LOG_LIMIT_BYTES))
-        blob = archive.keep(name, text)
-    except Retry as error:
+    except (Retry, Rejected, Misconfigured) as error:
         return Evidence(status=run.detail, log_tail=(f"(the log could not be had: {error})",))
     lines = [line.rstrip()[:_LINE_LIMIT] for line in text.splitlines() if line.strip()]
-    return Evidence(status=run.detail, log_tail=tuple(lines[-_TAIL_LINES:]), log_blob=blob)
+    tail = tuple(lines[-_TAIL_LINES:])
+    try:
+        return Evidence(status=run.detail, log_tail=tail, log_blob=archive.keep(name, text))
+    except (Retry, Rejected) as error:
+        return Evidence(status=f"{run.detail} (the log could not be kept: {error})", log_tail=tail)
 
 
 def telling_line(evidence: Evidence) -> str:
