@@ -11,6 +11,7 @@ from sandbox.engine.contract import EngineError
 from sandbox.engine.mounts import remove_tree
 from sandbox.engine.strays import end_strays
 
+_PASSES = 5
 _RUN_ROOT_LIMIT = 50  # podman refuses longer ones: container sockets lie below
 
 
@@ -45,8 +46,15 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
 
     async def empty(self, podman: CommandLine) -> None:
-        """Remove every container, running or not."""
-        await self.command(podman).capture(["rm", "--force", "--all", "--time", "0"])
+        """Remove every container, running or not.
+
+        podman refuses one that another still depends on, or that is just being restarted: the next pass gets it.
+        """
+        command = self.command(podman)
+        for _ in range(_PASSES):
+            if not (await command.capture(["rm", "--force", "--all", "--time", "0"])).exit_code:
+                break
+        await asyncio.to_thread(end_strays, self.graph)
 
     async def discard(self) -> None:
         """Delete the store. Its containers must be gone; what a build left running ends here."""

@@ -65,6 +65,7 @@ def engine_bench(live: LiveGateway, tmp_path: Path) -> Iterator[Bench]:
         live.run(backend.close())
         stop()
     assert mounts_below(bench.root) == []
+    assert not _monitors(bench.root)
 
 
 def _registry(live: LiveGateway) -> tuple[Backend, Callable[[], None]]:
@@ -102,3 +103,16 @@ def _authorize(request: web.BaseRequest, host: str, params: Mapping[str, str]) -
     if request.headers.get("Authorization") != wanted:
         raise Fault(401, "UNAUTHORIZED", "log in", {"WWW-Authenticate": f'Basic realm="{host}"'})
     return {}
+
+
+def _monitors(root: Path) -> list[str]:
+    """Container monitors that still stand over something below `root`."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = file.read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if "conmon" in command and f"{root}/" in command:
+            found.append(command)
+    return found
