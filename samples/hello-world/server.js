@@ -1,50 +1,64 @@
-// One page: the colour and the Node version it got from its base image, and which base image that was.
-// It needs no package, so its build needs no `npm install` and no network.
 'use strict';
 
 const http = require('http');
 
 const PORT = 80;
-const STATUS = 200; // what every page answers with; the story's last chapter breaks it here
-const GREETING = 'Hello World';
+const STATUS = 200;
 
-const colour = process.env.BACKGROUND_COLOR || 'White';
+const color = /^(#[0-9a-f]{3,8}|[a-z]+)$/i.test(process.env.BACKGROUND_COLOR || '') ? process.env.BACKGROUND_COLOR : 'White';
 const base = process.env.BASE_IMAGE || 'unknown';
 
-const escape = (text) => text.replace(/[&<>"]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' }[c]));
+const escape = (text) => text.replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
 
-const page = `<!DOCTYPE html>
+const page = `<!doctype html>
 <html lang="en">
 <head>
-  <meta charset="utf-8">
-  <meta name="viewport" content="width=device-width, initial-scale=1">
-  <title>${GREETING}</title>
-  <style>
-    body { background-color: ${escape(colour)}; color: #111; font: 1.1rem/1.6 system-ui, sans-serif;
-           min-height: 100vh; margin: 0; display: grid; place-items: center; }
-    main { background: #fffd; padding: 2rem 3rem; border-radius: 1rem; max-width: 44rem; overflow-wrap: anywhere; }
-    h1 { margin: 0 0 1rem; font-size: 2.5rem; }
-    dt { font-size: .8rem; letter-spacing: .06em; text-transform: uppercase; color: #555; }
-    dd { margin: 0 0 .8rem; font-family: ui-monospace, monospace; }
-  </style>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Hello World</title>
+<style>
+  body { margin: 0; min-height: 100vh; display: grid; place-items: center; background: ${color};
+         font: 16px/1.5 system-ui, sans-serif; color: #1b1b1f; }
+  main { background: #fff; border-radius: 16px; padding: 2.5rem 3rem; margin: 1rem; max-width: 34rem;
+         box-shadow: 0 12px 40px rgba(0, 0, 0, .25); }
+  h1 { margin: 0 0 1.25rem; font-size: 2.5rem; letter-spacing: -.02em; }
+  dl { margin: 0; display: grid; grid-template-columns: max-content 1fr; gap: .4rem 1.25rem; }
+  dt { color: #5f5f6b; }
+  dd { margin: 0; overflow-wrap: anywhere; font-family: ui-monospace, monospace; font-size: .9rem; }
+</style>
 </head>
 <body>
-  <main>
-    <h1>${GREETING}</h1>
-    <dl>
-      <dt>Background colour of the base image</dt><dd>${escape(colour)}</dd>
-      <dt>Node</dt><dd>${process.version}</dd>
-      <dt>Built on</dt><dd>${escape(base)}</dd>
-    </dl>
-  </main>
+<main>
+  <h1>Hello World</h1>
+  <dl>
+    <dt>Background</dt><dd id="color">${escape(color)}</dd>
+    <dt>Node</dt><dd id="node">${escape(process.version)}</dd>
+    <dt>Base image</dt><dd id="base">${escape(base)}</dd>
+  </dl>
+</main>
 </body>
 </html>
 `;
 
+const answers = {
+  '/': ['text/html; charset=utf-8', page],
+  '/healthz': ['text/plain; charset=utf-8', 'ok\n'],
+};
+
 const server = http.createServer((request, response) => {
-  response.writeHead(STATUS, { 'Content-Type': 'text/html; charset=utf-8', 'Cache-Control': 'no-store' });
-  response.end(page);
+  const answer = answers[request.url.split('?')[0]];
+  const [type, body] = answer || ['text/plain; charset=utf-8', 'not found\n'];
+  response.writeHead(answer ? STATUS : 404, { 'Content-Type': type, 'Cache-Control': 'no-store' });
+  response.end(request.method === 'HEAD' ? undefined : body);
 });
 
-server.listen(PORT, () => console.log(`listening on port ${PORT}, colour ${colour}, node ${process.version}`));
-for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.exit(0));
+// As process 1 of a container Node has no default for these signals: without a handler it would not stop.
+for (const signal of ['SIGTERM', 'SIGINT']) {
+  process.on(signal, () => {
+    console.log(`${signal}: stopping`);
+    server.close(() => process.exit(0));
+    setTimeout(() => process.exit(0), 2000).unref();
+  });
+}
+
+server.listen(PORT, () => console.log(`Hello World on port ${PORT}, ${color}, node ${process.version}, base ${base}`));

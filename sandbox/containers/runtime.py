@@ -82,19 +82,24 @@ class ContainerRuntime:
         self._watch = asyncio.get_running_loop().create_task(self._keep())
 
     async def refresh(self) -> None:
-        """Bring `current` up to what the engine knows now."""
+        """Bring `current` up to what the engine knows now; it stays as it is where the engine gives no answer."""
         if self.current.state != "Running":
             return
-        found = await self._host.inspect(self._container.name)
+        try:
+            found = await self._host.inspect(self._container.name)
+        except EngineError as error:
+            log.warning("Cannot look at container %s: %s", self._container.name, error)
+            return
         # A look that began before the container's end may come back after its next start: its time tells.
         if self.current.state == "Running" and (found is None or found.exit_code is not None):
             self.current = terminated(_ending(found, self.current.started))
 
     async def logs(self, tail: int | None, *, timestamps: bool) -> str:
         """What the container wrote; "" where it does not exist."""
-        if await self._host.inspect(self._container.name) is None:
-            return ""
-        return await self._host.logs(self._container.name, tail, timestamps=timestamps)
+        try:
+            return await self._host.logs(self._container.name, tail, timestamps=timestamps)
+        except EngineError:
+            return ""  # it was never made, or is being replaced
 
     async def follow(self) -> None:
         """Join the network of the container that this one stands beside anew."""
@@ -130,10 +135,7 @@ class ContainerRuntime:
     async def _end(self) -> None:
         while self.current.state == "Running":
             await asyncio.sleep(self._pace.look)
-            try:
-                await self.refresh()
-            except EngineError as error:
-                log.warning("Cannot look at container %s: %s", self._container.name, error)
+            await self.refresh()
 
     def _again(self) -> bool:
         return self._policy == "Always" or (self._policy == "OnFailure" and self.current.exit_code != 0)

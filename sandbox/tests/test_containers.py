@@ -13,6 +13,7 @@ import requests
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.identity import DefaultAzureCredential
 from azure.mgmt.containerinstance import ContainerInstanceManagementClient
+from azure.mgmt.containerinstance.models import Resource
 
 from sandbox.containers import ContainerGroups, Pace
 from sandbox.instance import SUBSCRIPTION
@@ -64,7 +65,7 @@ class World:
         self.live.run(self.groups.stop())
 
 
-def definition(image: str = "contoso.azurecr.io/hello-world:ca1", **properties: Any) -> dict[str, Any]:
+def definition(image: str = "contoso.azurecr.io/hello-world:ca1", **properties: Any) -> Any:
     """A body as Basegate sends it; `container` and `group` are merged over the defaults."""
     container = {
         "image": image,
@@ -271,7 +272,7 @@ def test_a_group_is_stopped_started_restarted_listed_and_deleted(world: World) -
     assert world.get().instance_view.state == "Running"
     groups.begin_restart(RG, NAME).result()
     assert world.host.calls.count("pull contoso.azurecr.io/hello-world:ca1") == 2
-    groups.update(RG, NAME, {"tags": {"a": "b"}})
+    groups.update(RG, NAME, Resource(tags={"a": "b"}))
     assert [group.tags for group in groups.list()] == [{"a": "b"}]
     assert [group.instance_view for group in groups.list_by_resource_group(RG)] == [None]
     groups.begin_delete(RG, NAME).result()

@@ -12,6 +12,7 @@ import logging
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -93,8 +94,9 @@ def tiny_image() -> OciImage:
 
 
 def _best_node(architecture: str, tools: Path, fetch: Fetch, machine: Callable[[], Node]) -> tuple[Node, list[str]]:
-    reasons = []
-    for attempt in (lambda: released_node(architecture, tools, fetch), machine):
+    reasons: list[str] = []
+    attempts: tuple[Callable[[], Node], ...] = (partial(released_node, architecture, tools, fetch), machine)
+    for attempt in attempts:
         try:
             return attempt(), reasons
         except MissingPart as missing:
