@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -55,7 +56,9 @@ def _leaf_faults(value: Any, kind: Any, path: Path) -> Iterator[tuple[Path, str]
     except msgspec.ValidationError as error:
         described = _described(kind)
         problem = str(error).split(" - at `")[0].replace("`", "'").replace("'array'", "a list")
-        yield path, f"{repr(value)[:80]} is not {described}" if described else problem
+        unquoted = _bare(kind) is str and isinstance(value, int | float | date)
+        hint = "; write it in quotes" if unquoted else ""
+        yield path, (f"{repr(value)[:80]} is not {described}" if described else problem) + hint
 
 
 def _described(kind: Any) -> str:

@@ -228,6 +228,7 @@ class FakeTasks:
         self.seconds = 3.0
         self.failing: dict[str, str] = {}
         self.broken: set[str] = set()
+        self.log_fault: Exception | None = None
 
     def start(self, registry: RegistryRule, task: str, values: Mapping[str, str], token: str) -> str:
         run_id = f"c{registry.name[0]}{len(self.runs) + 1}"
@@ -266,6 +267,8 @@ class FakeTasks:
         )
 
     def log(self, registry: RegistryRule, run_id: str, limit_bytes: int) -> str:
+        if self.log_fault:
+            raise self.log_fault
         return self.runs[run_id].log
 
     def cancel(self, registry: RegistryRule, run_id: str) -> None:

@@ -29,7 +29,7 @@ _SECRET = re.compile(
     r"([\"']?\s*[=:]\s*[\"']?)[^\s&\"',;]+",
     re.IGNORECASE,
 )
-_BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{16,}", re.IGNORECASE)
+_BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~%-]{16,}", re.IGNORECASE)
 
 _REMEDIES = {
     "TasksOperationsNotAllowed": "ACR Tasks are not allowed on this subscription (free credits): ask Azure support",
@@ -49,7 +49,7 @@ def translated(doing: str, *, remedy: str = "") -> Iterator[None]:
         remedy: what to do where access is refused.
 
     Raises:
-        Retry: throttled, unavailable or unreachable.
+        Retry: throttled, unavailable, unreachable, or an answer that broke off.
         Misconfigured: access is refused or the identity gives no token.
         Transitioning: the container group is still changing.
         Rejected: everything else.
@@ -93,7 +93,7 @@ def _from_response(error: HttpResponseError, doing: str, remedy: str) -> Basegat
     advice = remedy or _REMEDIES.get(code, "")
     if status in (401, 403) or code in _REMEDIES or isinstance(error, ClientAuthenticationError):
         return Misconfigured(f"{said}. To mend it: {advice or _REMEDIES['AuthorizationFailed']}")
-    return Rejected(said)
+    return Rejected(said) if status >= 400 else Retry(said)  # an answer that broke off says neither yes nor no
 
 
 def _retry_after(error: HttpResponseError) -> float:

@@ -1,0 +1,260 @@
+"""gates.yaml: every fault with its line, all at once, and a policy where there is none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from shared.domain.errors import Misconfigured
+from shared.domain.policy import Policy, PromoteBy
+from shared.gates import InvalidGates, parse_gates
+from shared.gates_schema import gates_schema, schema_text
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = (ROOT / "gates.sample.yaml").read_text(encoding="utf-8")
+SCOPE = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ContainerRegistry/registries"
+
+RULES = f"""\
+registries:
+  public: {{id: {SCOPE}/publicregistry}}
+  base: {{id: {SCOPE}/contosobase, server: base.contoso.com, credentials: registry-base}}
+gates:
+  node:
+    source: {{registry: public, repository: node, tags: ["15-alpine", "16-*"]}}
+    checks:
+      - task: {{registry: base, task: import-node, timeout: 10m, values: {{LEVEL: high}}}}
+    promote: {{registry: base, repository: node}}
+apps:
+  web:
+    base: {{gate: node, tag: 16-slim}}
+    build: {{registry: base, task: build-web, image: "web:v{{run}}"}}
+    deploy:
+      aci: web-aci
+      resource_group: web-rg
+"""
+
+
+def faults(text: str) -> list[str]:
+    with pytest.raises(InvalidGates) as caught:
+        parse_gates(text)
+    return [str(fault) for fault in caught.value.faults]
+
+
+def changed(old: str, new: str, rules: str = RULES) -> str:
+    assert rules.count(old) == 1
+    return rules.replace(old, new)
+
+
+def parsed() -> Policy:
+    return parse_gates(RULES)
+
+
+def test_the_sample_is_right_and_fits_the_schema() -> None:
+    policy = parse_gates(SAMPLE)
+    assert list(policy.gates) == ["node"]
+    assert policy.registries["public"].login_server == "publicregistry.azurecr.io"
+    jsonschema.validate(yaml.safe_load(SAMPLE), gates_schema())
+
+
+def test_the_published_schema_is_the_one_of_the_types() -> None:
+    assert (ROOT / "docs/gates.schema.json").read_text(encoding="utf-8") == schema_text(), "run `make schema`"
+    jsonschema.Draft202012Validator.check_schema(json.loads(schema_text()))
+
+
+def test_what_is_not_written_has_its_default() -> None:
+    policy = parsed()
+    assert policy.registries["base"].login_server == "base.contoso.com"
+    gate = policy.gates["node"]
+    assert (gate.checks[0].timeout_seconds, gate.checks[0].values) == (600, {"LEVEL": "high"})
+    assert (gate.promote.unique, gate.promote.lock, gate.promote.by) == ("{tag}-{run}", True, PromoteBy.COPY)
+    deploy = policy.apps["web"].deploy
+    assert deploy
+    assert (deploy.subscription, deploy.port, deploy.health.within_seconds) == ("s", 80, 60)
+
+
+def test_durations_are_seconds_minutes_and_hours() -> None:
+    for text, seconds in {"45s": 45, "30m": 1800, "2h": 7200}.items():
+        gate = parse_gates(changed("timeout: 10m", f"timeout: {text}")).gates["node"]
+        assert gate.checks[0].timeout_seconds == seconds
+
+
+def test_a_fingerprint_changes_with_the_checks_and_with_nothing_else() -> None:
+    before = parsed().gates["node"].fingerprint
+    assert parse_gates(changed("timeout: 10m", "timeout: 9m")).gates["node"].fingerprint != before
+    assert parse_gates(changed("LEVEL: high", "LEVEL: low")).gates["node"].fingerprint != before
+    assert parse_gates(changed('"16-*"', '"16-*", "17-*"')).gates["node"].fingerprint == before
+    swapped = changed("values: {LEVEL: high}", "values: {A: x, LEVEL: high}")
+    back = changed("values: {LEVEL: high}", "values: {LEVEL: high, A: x}")
+    assert parse_gates(swapped).gates["node"].fingerprint == parse_gates(back).gates["node"].fingerprint
+
+
+def test_every_fault_is_told_at_once_in_the_order_of_the_lines() -> None:
+    text = (
+        RULES.replace("credentials: registry-base", "password: hunter2")
+        .replace("repository: node, tags", "repository: Node, tags")
+        .replace("timeout: 10m", "timeout: soon")
+        .replace("tag: 16-slim", "tag: 16 slim")
+        .replace("resource_group: web-rg", "port: 0")
+    )
+    told = faults(text)
+    assert [line.split(",")[0] for line in told] == ["line 3", "line 6", "line 8", "line 12", "line 14", "line 16"]
+    assert "unknown key; known here: id, server, credentials" in told[0]
+    assert "'resource_group' is missing" in told[4]
+    assert "hunter2" not in "".join(told)
+
+
+def test_the_error_is_one_for_the_operator_and_counts_the_faults() -> None:
+    with pytest.raises(Misconfigured, match=r"rules\.yaml has 1 fault:\n  line 8, column 51: gates\.node\.checks"):
+        parse_gates(changed("timeout: 10m", "timeout: soon"), "rules.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("{id: " + SCOPE + "/publicregistry}", "{id: publicregistry}", "line 2, column 12: registries.public.id"),
+        ("server: base.contoso.com", "server: https://x", "line 3"),
+        ("node:\n", "Node:\n", "line 5, column 3: gates.Node: 'Node' is not lower-case words"),
+        ('["15-alpine", "16-*"]', "[]", "line 6, column 50: gates.node.source.tags: Expected a list of length >= 1"),
+        (
+            '"15-alpine"',
+            "15",
+            "gates.node.source.tags.0: 15 is not a tag, or a pattern with * and ?; write it in quotes",
+        ),
+        ("task: import-node", "task: x", "line 8, column 32: gates.node.checks.0.task.task: 'x' is not an ACR Task"),
+        ("{LEVEL: high}", "{LEVEL: 7}", "task.values.LEVEL: Expected 'str', got 'int'; write it in quotes"),
+        ("{LEVEL: high}", "{1st: high}", "line 8, column 74: gates.node.checks.0.task.values.1st"),
+        ("- task:", "- scan:", "unknown key; known here: task"),
+        ("repository: node}", "repository: node, by: magic}", "line 9, column 49: gates.node.promote.by"),
+        ("repository: node}", "repository: node, lock: maybe}", "gates.node.promote.lock: Expected 'bool'"),
+        ("web-aci", "Web_ACI", "line 15, column 7: apps.web.deploy.aci: 'Web_ACI' is not lower-case words"),
+        ("web-aci\n", "web-aci\n      health: {path: web}\n", "apps.web.deploy.health.path: 'web' is not a path"),
+        ("web-aci\n", "web-aci\n      health: {within: 60}\n", "apps.web.deploy.health.within: 60 is not a number"),
+        ("web-aci\n", "web-aci\n      cpu: 0\n", "apps.web.deploy.cpu"),
+        ("web-aci\n", "web-aci\n      restart: Sometimes\n", "apps.web.deploy.restart"),
+    ],
+)
+def test_what_does_not_fit_its_type_is_told_with_its_place(old: str, new: str, told: str) -> None:
+    lines = faults(changed(old, new))
+    assert any(told in line for line in lines), lines
+
+
+SECOND_GATE = """\
+  other:
+    source: {registry: public, repository: node, tags: ["15-alpine"]}
+    checks:
+      - task: {registry: base, task: import-node}
+    promote: {registry: base, repository: node}
+apps:
+"""
+SECOND_APP = """\
+  shop:
+    base: {gate: node, tag: 16-slim}
+    build: {registry: base, task: build-shop, image: "shop:{run}"}
+    deploy: {aci: web-aci, resource_group: WEB-RG}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (changed("source: {registry: public", "source: {registry: nobody"), "line 6, column 14: gates.node.source.reg"),
+        (
+            changed("task: {registry: base, task: imp", "task: {registry: none, task: imp"),
+            "no registry 'none' (known: pub",
+        ),
+        (changed("promote: {registry: base", "promote: {registry: none"), "gates.node.promote.registry"),
+        (changed("build: {registry: base", "build: {registry: none"), "line 13, column 13: apps.web.build.registry"),
+        (
+            changed("gate: node, tag", "gate: python, tag"),
+            "apps.web.base.gate: there is no gate 'python' (known: node)",
+        ),
+        (changed("tag: 16-slim", "tag: 17-slim"), "line 12, column 24: apps.web.base.tag: gate node takes no tag"),
+        (changed("repository: node}", 'repository: node, unique: "{tag}-x"}'), "unique: must contain {run}"),
+        (changed("repository: node}", 'repository: node, unique: "{tag}/{run}"}'), "unique: must be a tag once"),
+        (changed("repository: node}", 'repository: node, unique: "{run}-{who}"}'), "unique: must be a tag once"),
+        (changed('"web:v{run}"', "web:latest"), "apps.web.build.image: must be repository:tag with {run}"),
+        (changed('"web:v{run}"', '"web-{run}:latest"'), "apps.web.build.image: must be repository:tag with {run}"),
+        (changed('"web:v{run}"', '"{run}"'), "apps.web.build.image"),
+        (changed('"web:v{run}"', '"Web:{run}"'), "apps.web.build.image"),
+        (changed('"web:v{run}"', '"contoso.azurecr.io:5000/web:{run} "'), "apps.web.build.image"),
+        (
+            changed("promote: {registry: base", "promote: {registry: public"),
+            "gates.node.promote: promotes into its own",
+        ),
+        (changed("apps:\n", SECOND_GATE), "gates.other.promote: gate node moves node:15-alpine too"),
+        (changed("apps:\n", SECOND_GATE.replace('"15-alpine"', '"*"')), "gates.other.promote"),
+        (RULES + SECOND_APP, "apps.shop.deploy.aci: app web deploys to web-aci too"),
+        (
+            changed("  base: {id", f"  again: {{id: {SCOPE}/PUBLICREGISTRY}}\n  base: {{id"),
+            "line 3, column 11: registries.again.id: registry public has this id too",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_each_other_are_told_with_their_place(text: str, told: str) -> None:
+    lines = faults(text)
+    assert any(told in line for line in lines), lines
+
+
+def test_two_gates_may_share_a_target_where_their_tags_differ() -> None:
+    text = changed("apps:\n", SECOND_GATE.replace('"15-alpine"', '"17-*"'))
+    assert list(parse_gates(text).gates) == ["node", "other"]
+
+
+def test_a_misfit_in_every_part_is_told_at_once() -> None:
+    text = (
+        RULES.replace("registry: public", "registry: nobody")
+        .replace("tag: 16-slim", "tag: 9")
+        .replace("v{run}", "latest")
+    )
+    text = text.replace("tag: 9", 'tag: "9"')
+    assert [line.split(":")[1].strip() for line in faults(text)] == [
+        "gates.node.source.registry",
+        "apps.web.base.tag",
+        "apps.web.build.image",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (changed("  base: {id", "  public: {id"), "line 3, column 3: the key 'public' stands here a second time"),
+        (changed("aci: web-aci", "aci: web-aci\n      aci: other"), "line 16, column 7: the key 'aci' stands here"),
+        ("registries: {a: b", "line 1, column 18: expected ',' or '}'"),
+        ("a: b: c", "line 1, column 5: mapping values are not allowed here"),
+        ("a:\n\t- b", "line 2, column 1: found character '\\t' that cannot start any token"),
+        ("a: 1\n---\nb: 2", "line 2, column 1: but found another document"),
+        ("a: *nobody", "line 1, column 4: found undefined alias"),
+        ("a: &a [*a]", "line 1, column 1: it is nested too deeply, or a part of it contains itself"),
+        ("[" * 5_000, "line 1, column 1: it is nested too deeply"),
+        ("a: !secret x", "line 1, column 4: could not determine a constructor for the tag '!secret'"),
+        ("a: b\nc: 2001-13-45", "line 2, column 4: '2001-13-45' cannot be read (month must be in 1..12); write it in"),
+        ("a: b\nc: \x07", "line 2, column 4: the character '\\x07' is not allowed"),
+        ("? [a, b]\n: c", "line 1, column 3: a key must be text"),
+        ("", "line 1, column 1: "),
+        ("# nothing", "line 1, column 1: "),
+        ("- a\n- b", "line 1, column 1: "),
+        ("just text", "line 1, column 1: "),
+    ],
+)
+def test_what_is_no_yaml_for_rules_is_told_with_its_place(text: str, told: str) -> None:
+    assert faults(text)[0].startswith(told), faults(text)
+
+
+def test_aliases_are_read_as_what_they_stand_for() -> None:
+    text = changed("public: {id", "public: &public {id")
+    text = changed("apps:\n", SECOND_GATE.replace("repository: node}", "repository: other}"), text)
+    assert parse_gates(text) == parse_gates(text.replace("&public ", ""))
+
+
+@pytest.mark.parametrize("key", ["registries", "gates"])
+def test_an_empty_part_is_missed(key: str) -> None:
+    document: dict[str, Any] = yaml.safe_load(RULES)
+    document[key] = {}
+    assert any(f": {key}: " in line for line in faults(yaml.safe_dump(document)))
+    del document[key]
+    assert any(f"the key '{key}' is missing" in line for line in faults(yaml.safe_dump(document)))

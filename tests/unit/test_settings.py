@@ -1,0 +1,124 @@
+"""The settings: read once, every fault together, secrets nowhere."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from shared import bootstrap
+from shared.bootstrap import Basegate
+from shared.domain.errors import Misconfigured
+from shared.gates import InvalidGates
+from shared.settings import Settings, read_settings, setting_names
+
+STORAGE = {"AzureWebJobsStorage__accountName": "basegatestore"}
+
+
+def test_one_setting_is_enough() -> None:
+    assert read_settings(STORAGE) == Settings(storage_account="basegatestore")
+
+
+def test_every_setting_is_read_from_its_variable() -> None:
+    environment = STORAGE | {
+        "BASEGATE_KEY_VAULT": "https://v.vault.azure.net",
+        "BASEGATE_GATES": "rules/gates.yaml",
+        "BASEGATE_ANNOUNCE_TOPIC": "https://t.eastus-1.eventgrid.azure.net/api/events",
+        "BASEGATE_STORAGE_SUFFIX": "core.chinacloudapi.cn",
+        "BASEGATE_TELEMETRY": "otlp",
+    }
+    settings = read_settings(environment)
+    assert set(environment) == set(setting_names())
+    assert msgspec.structs.astuple(settings) == (
+        "basegatestore",
+        "https://v.vault.azure.net",
+        "rules/gates.yaml",
+        "https://t.eastus-1.eventgrid.azure.net/api/events",
+        "core.chinacloudapi.cn",
+        "otlp",
+    )
+
+
+def test_blank_is_absent_and_blanks_around_are_dropped() -> None:
+    environment = {"AzureWebJobsStorage__accountName": " store \n", "BASEGATE_KEY_VAULT": "  ", "BASEGATE_GATES": ""}
+    assert read_settings(environment) == Settings(storage_account="store")
+
+
+def test_every_fault_is_told_together_by_its_variable() -> None:
+    environment = {
+        "BASEGATE_KEY_VAULT": "http://v.vault.azure.net",
+        "BASEGATE_ANNOUNCE_TOPIC": "topic",
+        "BASEGATE_TELEMETRY": "on",
+    }
+    with pytest.raises(Misconfigured) as caught:
+        read_settings(environment)
+    lines = str(caught.value).splitlines()[1:]
+    assert [line.split()[0] for line in lines] == [
+        "AzureWebJobsStorage__accountName",
+        "BASEGATE_KEY_VAULT",
+        "BASEGATE_ANNOUNCE_TOPIC",
+        "BASEGATE_TELEMETRY",
+    ]
+    assert "off, azure or otlp" in lines[-1]
+
+
+def test_a_huge_value_is_told_short() -> None:
+    with pytest.raises(Misconfigured) as caught:
+        read_settings(STORAGE | {"BASEGATE_TELEMETRY": "x" * 10_000})
+    assert len(str(caught.value)) < 300
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        read_settings(STORAGE).gates = "other.yaml"  # type: ignore[misc]
+
+
+def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in setting_names():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AzureWebJobsStorage__accountName", "fromprocess")
+    assert read_settings().storage_account == "fromprocess"
+
+
+def test_settings_that_are_wrong_at_first_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in setting_names():
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(Misconfigured, match="AzureWebJobsStorage__accountName is missing"):
+        bootstrap.basegate()
+    monkeypatch.setenv("AzureWebJobsStorage__accountName", "mended")
+    try:
+        assert bootstrap.basegate().settings.storage_account == "mended"
+        assert bootstrap.basegate() is bootstrap.basegate()
+    finally:
+        bootstrap._basegate.cache_clear()
+
+
+def rules(folder: Path, content: bytes) -> Basegate:
+    file = folder / "gates.yaml"
+    file.write_bytes(content)
+    return Basegate(Settings(storage_account="store", gates=str(file)))
+
+
+def test_rules_that_are_missing_name_the_setting(tmp_path: Path) -> None:
+    app = Basegate(Settings(storage_account="store", gates=str(tmp_path / "nowhere.yaml")))
+    with pytest.raises(Misconfigured, match=r"nowhere\.yaml cannot be read \(No such file.*BASEGATE_GATES"):
+        _ = app.policy
+
+
+def test_rules_that_are_no_text_say_so(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="it is no UTF-8 text"):
+        _ = rules(tmp_path, b"\xff\xfe\x00").policy
+
+
+def test_rules_with_faults_are_told_by_the_file_s_name(tmp_path: Path) -> None:
+    with pytest.raises(InvalidGates, match=r"^gates\.yaml has 2 faults"):
+        _ = rules(tmp_path, b"registries: {}\ngates: {}\n").policy
+
+
+def test_the_sample_rules_make_an_app_without_a_call_to_anyone() -> None:
+    app = Basegate(Settings(storage_account="store", gates="gates.sample.yaml"))
+    assert app.admit is app.admit
+    assert app.advance is app.advance
+    assert dataclasses.is_dataclass(app.services)
