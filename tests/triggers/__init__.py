@@ -1,0 +1,1 @@
+"""The triggers, driven with the objects that the Functions worker passes."""
