@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import secrets
@@ -111,8 +112,10 @@ class Distribution:
         assert self._session, "the registry is not started"
         sent = {"Host": self._host, "X-Forwarded-Proto": "https"} | dict(headers or {})
         url = URL(f"http://registry{target}", encoded=True)
+        # A layer can be tens of megabytes: from a stream it is written in pieces, and others get their turn.
+        data = io.BytesIO(body) if isinstance(body, bytes) else body
         try:
-            async with self._session.request(method, url, data=body, headers=sent, allow_redirects=False) as answer:
+            async with self._session.request(method, url, data=data, headers=sent, allow_redirects=False) as answer:
                 return Answer(answer.status, dict(answer.headers), await answer.read())
         except aiohttp.ClientConnectionError as error:
             raise Fault(503, "UNAVAILABLE", f"The process behind {self._host} is away: {error}") from error
