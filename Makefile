@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+# Containers need root here: their networks and mounts are made by podman itself, not by a daemon.
+ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down test test-unit check format schema coverage yardstick bench clean
@@ -15,19 +17,19 @@ $(READY): requirements.txt requirements-dev.txt sandbox/requirements.txt
 	@touch $@
 
 setup: $(READY) ## Python packages into .venv, and what the sandbox needs on this machine
-	@$(PY) -m sandbox needs
+	@$(ROOT) $(PY) -m sandbox needs
 
 demo: setup ## play the story: six chapters from a push upstream to a web page
-	@$(PY) -m demo play
+	@$(ROOT) $(PY) -m demo play
 
 up: setup ## the same scenario to stay: sandbox and app run until `make down`
-	@$(PY) -m demo up
+	@$(ROOT) $(PY) -m demo up
 
 down: $(READY) ## stop what `make up` started
-	@$(PY) -m demo down
+	@$(ROOT) $(PY) -m demo down
 
 test: setup ## every test: unit, triggers, contract, sandbox, the whole story
-	@$(PY) -m pytest
+	@$(ROOT) $(PY) -m pytest
 
 test-unit: $(READY) ## the tests that need nothing but Python (seconds)
 	@$(PY) -m pytest tests/unit tests/triggers tests/architecture
@@ -49,10 +51,10 @@ coverage: $(READY) ## sandbox/COVERAGE.md from the operations that are registere
 	@$(PY) -m sandbox.coverage > sandbox/COVERAGE.md
 
 yardstick: setup ## the article's own az commands against a running `make up`, with the real Azure CLI (1 min, 733 MB)
-	@$(PY) -m sandbox.yardstick
+	@$(ROOT) $(PY) -m sandbox.yardstick
 
 bench: setup ## what the event path and the sandbox cost, side by side with what they avoid
-	@$(PY) -m bench
+	@$(ROOT) $(PY) -m bench
 
 clean: down ## remove state and caches; downloads in .tools and .venv stay
-	@rm -rf .sandbox .pytest_cache .mypy_cache .ruff_cache demo-report.json
+	@$(ROOT) rm -rf .sandbox .pytest_cache .mypy_cache .ruff_cache demo-report.json

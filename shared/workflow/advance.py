@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 
-from shared.domain.decision import STEP_ATTEMPTS, Action, Decision
+from shared.domain.decision import STEP_ATTEMPTS, Action
 from shared.domain.errors import Busy, Conflict, Misconfigured, Rejected, Retry
 from shared.domain.record import Look, Record
 from shared.ports import Stored
 from shared.workflow.candidates import CandidateCourse
+from shared.workflow.narration import tell_dropped, tell_problem, tell_step
 from shared.workflow.rollouts import RolloutCourse
 from shared.workflow.services import Services
 from shared.workflow.step import Course, Step
@@ -46,12 +47,12 @@ class Advance:
             log.warning("look dropped: there is no %s %s/%s", look.kind, look.partition, look.row)
             return
         if not redelivered and self._is_planned_later(stored.record):
-            log.info("look dropped: another one is planned", extra=_about(stored.record))
+            tell_dropped("another look is planned", stored.record)
             return
         try:
             self._step(course, stored)
         except Conflict:
-            log.info("look dropped: someone else advanced the record", extra=_about(stored.record))
+            tell_dropped("someone else advanced the record", stored.record)
 
     def give_up(self, look: Look, problem: str) -> bool:
         """Record that the queue gave up on a look; the record fails, visibly. False where there is no such record."""
@@ -79,7 +80,7 @@ class Advance:
         if planned.action is not Action.DONE:
             record = record.planning(self._services.clock.now(), wait)
         step.save(record)
-        _log_step(decision, record)
+        tell_step(decision, stored.record, record)
         if planned.action is not Action.DONE:
             self._services.queue.send(record.look, wait)
 
@@ -101,7 +102,7 @@ class Advance:
     def _after_fault(self, course: Course[Any], step: Step[Any], fault: Retry) -> tuple[Any, float]:
         failures = step.record.failures + 1
         action = step.decision.action
-        log.warning("step %s did not work: %s", action, fault, extra=_about(step.record))
+        tell_problem(f"{action} did not work", fault, step.record)
         if failures >= STEP_ATTEMPTS:
             reason = f"the step {action} failed {failures} times, last: {fault}"
             return self._fail(course, step.record, reason), 0.0
@@ -120,7 +121,7 @@ class Advance:
         except (Retry, Rejected, Misconfigured) as error:
             failures = record.failures + 1
             given_up = failures >= ANNOUNCE_ATTEMPTS or not isinstance(error, Retry)
-            log.warning("announcement failed: %s", error, extra=_about(record))
+            tell_problem("announcement failed", error, record)
             noted = record.noting(self._services.clock.now(), "announcement failed", str(error))
             wait = error.delay_seconds if isinstance(error, Retry) and not given_up else 0.0
             return msgspec.structs.replace(noted, failures=failures, announced=given_up), wait
@@ -134,19 +135,3 @@ class Advance:
     def _is_planned_later(self, record: Record) -> bool:
         planned = record.next_look_at
         return planned is not None and planned > self._services.clock.now() + _OTHER_LOOK_MARGIN
-
-
-def _about(record: Record) -> dict[str, object]:
-    """The fields that every log line about a record carries."""
-    fields: dict[str, object] = {"record": f"{record.look.kind}/{record.partition}/{record.row}"}
-    for name in ("gate", "app", "digest", "image", "state", "attempt"):
-        value = getattr(record, name, None)
-        if value is not None:
-            fields[f"basegate_{name}"] = str(value)
-    return fields
-
-
-def _log_step(decision: Decision, record: Record) -> None:
-    last = record.history[-1] if record.history else None
-    told = f"{last.what}: {last.why}" if last else decision.reason
-    log.info("%s [%s] %s", decision.action, getattr(record, "state", ""), told, extra=_about(record))

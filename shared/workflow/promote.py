@@ -122,7 +122,7 @@ class Promote:
             return candidate.with_tag(index, resighted_at=None).noting(now, "repeated push ignored", reason)
         track = self._track(gate, candidate, index)
         if track.record.digest == candidate.digest:
-            self._services.ledger.save(track, msgspec.structs.replace(track.record, pushed_at=again))
+            self._save_track(track, msgspec.structs.replace(track.record, pushed_at=again))
             return candidate.with_tag(index, resighted_at=None, pushed_at=again)
         reopened = candidate.with_tag(
             index, resighted_at=None, pushed_at=again, moved_at=None, rolled_out_at=None, outcome=None
@@ -151,7 +151,7 @@ class Promote:
             raise Busy(f"candidate {held.moving} is moving {held.tag}", delay_seconds=2.0)
         until = now + timedelta(seconds=MOVE_CLAIM_SECONDS)
         claimed = msgspec.structs.replace(held, moving=candidate.row, moving_until=until)
-        return self._services.ledger.save(track, claimed)
+        return self._save_track(track, claimed)
 
     def _settle(self, track: Stored[Track], candidate: Candidate, index: int, gate: Gate) -> None:
         tag, now = candidate.tags[index], self._services.clock.now()
@@ -172,7 +172,14 @@ class Promote:
             current = self._services.ledger.load(Track, track.record.gate, tag.tag)
             if current is not None and current.record.digest not in (None, candidate.digest):
                 self._services.registry.point(target, repository, tag.tag, current.record.digest)
-            raise
+            raise Busy(f"another candidate took the track of {tag.tag} over", delay_seconds=1.0) from None
+
+    def _save_track(self, track: Stored[Track], changed: Track) -> Stored[Track]:
+        """Save a track. A conflict here is about the track, not the candidate, whose look must not end by it."""
+        try:
+            return self._services.ledger.save(track, changed)
+        except Conflict:
+            raise Busy(f"another candidate changed the track of {changed.tag}", delay_seconds=1.0) from None
 
     def _point(self, target: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
         registry = self._services.registry

@@ -7,7 +7,7 @@ from itertools import count
 import msgspec
 import pytest
 
-from shared.domain.candidate import Candidate, CandidateState, Verdict
+from shared.domain.candidate import Candidate, CandidateState, Track, Verdict
 from shared.domain.errors import Misconfigured, Retry
 from shared.domain.policy import PromoteBy
 from shared.workflow.admit import Outcome
@@ -353,3 +353,45 @@ def test_a_process_that_dies_right_after_it_started_a_run_adopts_that_run() -> N
     examinations = [run for run in world.tasks.runs.values() if run.task == "base-import-node"]
     assert len(examinations) == 1
     assert any(entry.what == "run adopted" for entry in world.candidate(GREEN).history)
+
+
+def test_a_track_that_another_candidate_changes_meanwhile_does_not_end_the_candidate() -> None:
+    world = World()
+    world.push("15-alpine", GREEN)
+    meddled = []
+
+    def meddle(record: object) -> None:
+        if isinstance(record, Track) and record.moving and not meddled:
+            meddled.append(record)
+            stored = world.ledger.load(Track, "node", "15-alpine")
+            assert stored
+            world.ledger.save(stored, stored.record)
+
+    world.ledger.before_save = meddle
+    world.settle()
+    assert meddled
+    assert world.candidate(GREEN).state is CandidateState.PROMOTED
+
+
+def test_a_mover_that_lost_its_claim_puts_back_what_the_track_says() -> None:
+    world = World()
+    world.push("15-alpine", ORANGE)
+    world.settle()
+    world.clock.forward(60)
+    world.push("15-alpine", RED)
+    taken = []
+
+    def take_over(record: object) -> None:
+        if isinstance(record, Track) and record.digest == RED and not taken:
+            taken.append(record)
+            stored = world.ledger.load(Track, "node", "15-alpine")
+            assert stored
+            world.registry.tags[("base", "node:taken-over")] = GREEN
+            newer = msgspec.structs.replace(stored.record, digest=GREEN, moving="", pushed_at=world.clock.now())
+            world.ledger.save(stored, newer)
+
+    world.ledger.before_save = take_over
+    world.settle()
+    assert taken
+    assert world.stable_tag() == GREEN
+    assert world.candidate(RED).state is CandidateState.SUPERSEDED

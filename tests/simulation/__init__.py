@@ -1,0 +1,1 @@
+"""Random stories on fakes: whatever happens in whatever order, the invariants hold."""
