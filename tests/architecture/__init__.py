@@ -1,0 +1,1 @@
+"""What is agreed about the shape of the code, enforced."""
