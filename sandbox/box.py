@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import cached_property
 from pathlib import Path
 
 from sandbox.arm.directory import directory_surface
@@ -14,6 +15,7 @@ from sandbox.arm.operations import Operations
 from sandbox.arm.surface import ResourceIndex, arm_surface
 from sandbox.authority import Authority
 from sandbox.containers import ContainerGroups
+from sandbox.containers.pace import Pace
 from sandbox.control import mount_control
 from sandbox.engine import Podman
 from sandbox.entra import Issuer
@@ -48,7 +50,7 @@ class Box:
         self.foundation = Foundation(instance, self.index)
         self.arm = arm_surface(self.issuer, self.foundation.groups.check_path)
         self.operations = Operations(self.arm)
-        self.gateway = Gateway(Authority(instance.folder("ca")), [self.local, self.arm, login_surface(self.issuer)])
+        self.gateway = Gateway(Authority(instance.folder("ca")), [])
         self.vaults = Vaults(instance, self.issuer, self.index)
         self.storage = Storage(instance, settings, self.issuer, tools)
         self.registries = Registries(instance, self.issuer, self.gateway, self.operations, self.index)
@@ -75,20 +77,59 @@ class Box:
         """Stop everything, in the opposite order; the state stays in the folder."""
         await self._stack.aclose()
 
+    def mount(self) -> Sequence[Surface]:
+        """Register every operation, and return all surfaces. Once; starts nothing."""
+        self.foundation.mount(self.arm, self.operations)
+        self.vaults.mount(self.arm)
+        self.registries.mount(self.arm)
+        self.tasks.mount(self.arm)
+        self.containers.mount(self.arm)
+        self.eventgrid.mount(self.arm, self.operations, self.index)
+        self.sites.mount(self.arm, self.index)
+        mount_identity(self.local, self.issuer, principal_of=self.foundation.identities.principal_of)
+        mount_control(self.local, self.github)
+        self.eventgrid.mount_control(self.local)
+        self.sites.mount_control(self.local)
+        return [login_surface(self.issuer), self.arm, *self._data_planes(), self.local]
+
+    @cached_property
+    def engine(self) -> Podman:
+        """The container engine; made when the gateway listens, as builds and runs get its port."""
+        return Podman(self.instance.folder("engine"), self.instance.key, self.client_environment())
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        """ACR Tasks."""
+        services = Services(
+            registries=self.registries,
+            vaults=self.vaults,
+            storage=self.storage,
+            repositories=self.github,
+            runner=Runner(self.engine),
+            session=self.gateway.outside,
+            find_identity=self.foundation.identities.find,
+        )
+        return Tasks(self.instance.folder("tasks"), services, time_scale=self.settings.time_scale)
+
+    @cached_property
+    def containers(self) -> ContainerGroups:
+        """Container groups."""
+        file = self.instance.folder("containers") / "groups.json"
+        pace = Pace().scaled(self.settings.time_scale)
+        return ContainerGroups(file, self.operations, self.index, self.engine, self.registries, pace=pace)
+
     async def _start(self) -> int:
         port = await self.gateway.start(self.settings.port)
         self._stack.push_async_callback(self.gateway.stop)
         self._stack.push_async_callback(self.operations.stop)
-        engine = Podman(self.instance.folder("engine"), self.instance.key, self.client_environment())
         await asyncio.gather(
             self._begin(self.storage.start, self.storage.stop),
-            self._begin(engine.start, engine.close),
+            self._begin(self.engine.start, self.engine.close),
             self._begin(self.registries.start, self.registries.stop),
         )
-        self.tasks = self._make_tasks(engine)
-        groups = self.instance.folder("containers") / "groups.json"
-        self.containers = ContainerGroups(groups, self.operations, self.index, engine, self.registries)
-        self._mount()
+        for surface in self.mount():
+            self.gateway.add(surface)
+        self._connect()
         await asyncio.gather(self._begin(self.tasks.start, self.tasks.stop), self._seed_upstream())
         await self._begin(self.containers.start, self.containers.stop)
         await self._begin(self.eventgrid.start, self.eventgrid.stop)
@@ -99,33 +140,8 @@ class Box:
         await start()
         self._stack.push_async_callback(stop)
 
-    def _make_tasks(self, engine: Podman) -> Tasks:
-        services = Services(
-            registries=self.registries,
-            vaults=self.vaults,
-            storage=self.storage,
-            repositories=self.github,
-            runner=Runner(engine),
-            session=self.gateway.outside,
-            find_identity=self.foundation.identities.find,
-        )
-        return Tasks(self.instance.folder("tasks"), services, time_scale=self.settings.time_scale)
-
-    def _mount(self) -> None:
-        """Put every service onto its surface and connect what one tells another."""
-        self.foundation.mount(self.arm, self.operations)
-        self.vaults.mount(self.arm)
-        self.registries.mount(self.arm)
-        self.tasks.mount(self.arm)
-        self.containers.mount(self.arm)
-        self.eventgrid.mount(self.arm, self.operations, self.index)
-        mount_identity(self.local, self.issuer, principal_of=self.foundation.identities.principal_of)
-        self.eventgrid.mount_control(self.local)
-        self.sites.mount_control(self.local)
-        self.sites.mount(self.arm, self.index)
-        mount_control(self.local, self.github)
-        for surface in self.surfaces():
-            self.gateway.add(surface)
+    def _connect(self) -> None:
+        """Tell one service of what happens in another."""
         self.registries.on_push += [self._tell_eventgrid, self.tasks.on_push]
         self.github.on_push.append(self.tasks.on_commit)
         groups = self.foundation.groups
@@ -137,8 +153,8 @@ class Box:
             self.containers.delete_group,
         ]
 
-    def surfaces(self) -> Sequence[Surface]:
-        """The data planes: everything beside ARM, sign-in and the sandbox's own operations."""
+    def _data_planes(self) -> Sequence[Surface]:
+        """Everything beside sign-in, ARM and the sandbox's own operations."""
         return [
             directory_surface(self.issuer, self.foundation.identities.principal_of),
             self.vaults.surface(),

@@ -122,7 +122,7 @@ class Surface:
         """
 
         def register(handler: Handler) -> Handler:
-            text = summary or (handler.__doc__ or "").strip().split("\n")[0]
+            text = summary or " ".join((handler.__doc__ or "").split("\n\n")[0].split())
             operation = Operation(method.upper(), pattern, text, frozenset(versions), handler, _compile(pattern))
             self.operations.append(operation)
             return handler
