@@ -358,7 +358,7 @@ def test_a_process_that_dies_right_after_it_started_a_run_adopts_that_run() -> N
 def test_a_track_that_another_candidate_changes_meanwhile_does_not_end_the_candidate() -> None:
     world = World()
     world.push("15-alpine", GREEN)
-    meddled = []
+    meddled: list[Track] = []
 
     def meddle(record: object) -> None:
         if isinstance(record, Track) and record.moving and not meddled:
@@ -379,7 +379,7 @@ def test_a_mover_that_lost_its_claim_puts_back_what_the_track_says() -> None:
     world.settle()
     world.clock.forward(60)
     world.push("15-alpine", RED)
-    taken = []
+    taken: list[Track] = []
 
     def take_over(record: object) -> None:
         if isinstance(record, Track) and record.digest == RED and not taken:
