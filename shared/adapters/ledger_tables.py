@@ -1,7 +1,7 @@
 """The ledger in Azure Table storage: one table, an ETag on every write.
 
 A row is the record as JSON, in as many text properties as its length needs, and a few columns to filter by.
-Limits: 64 KiB a property (32 K characters), 1 MiB a row.
+Limits: 64 KiB a property in UTF-16, where a character takes two or four bytes, and 1 MiB a row.
 Source: https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
     from azure.data.tables import TableClient, TableEntity
 
-_CHUNK_CHARACTERS = 32_000
+_CHUNK_CHARACTERS = 16_000
 _COLUMNS = ("state", "created_at")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from shared.domain.decision import STEP_ATTEMPTS, Action
-from shared.domain.errors import Busy, Conflict, Misconfigured, Rejected, Retry
+from shared.domain.errors import Busy, Conflict, Malformed, Misconfigured, NeedsRecreation, Rejected, Retry
 from shared.domain.record import Look, Record
 from shared.ports import Stored
 from shared.workflow.candidates import CandidateCourse
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 ANNOUNCE_ATTEMPTS = 5
 _BACKOFF_LIMIT_SECONDS = 300.0
+_OUTAGE_WAIT_SECONDS = 15.0
 _OTHER_LOOK_MARGIN = timedelta(seconds=2)
 
 
@@ -40,7 +41,15 @@ class Advance:
 
         A first delivery that finds a later look planned is a duplicate and ends here: two chains of looks
         would double every poll. A redelivered one may be the last trace of a worker that died: it goes on.
+        While the ledger itself is away, the look is put off: deliveries are few, and an outage is no crash.
         """
+        try:
+            self._look(look, redelivered=redelivered)
+        except Retry as fault:
+            log.warning("look put off, the ledger is away: %s", fault)
+            self._services.queue.send(look, _OUTAGE_WAIT_SECONDS)
+
+    def _look(self, look: Look, *, redelivered: bool) -> None:
         course = self._courses.get(look.kind)
         stored = course.load(look.partition, look.row) if course else None
         if course is None or stored is None:
@@ -61,8 +70,7 @@ class Advance:
         if course is None or stored is None:
             return False
         if not stored.record.finished:
-            action = course.decide(stored.record).action
-            failed = self._fail(course, stored.record, f"the step {action} crashed: {problem}")
+            failed = self._fail(course, stored.record, problem)
             self._finish_look(course, self._services.ledger.save(stored, failed))
         return True
 
@@ -96,7 +104,7 @@ class Advance:
             return step.record.noting(self._services.clock.now(), "waiting", str(busy)), busy.delay_seconds
         except Retry as fault:
             return self._after_fault(course, step, fault)
-        except (Rejected, Misconfigured) as refusal:
+        except (Rejected, Misconfigured, Malformed, NeedsRecreation) as refusal:
             return self._fail(course, step.record, str(refusal)), 0.0
 
     def _after_fault(self, course: Course[Any], step: Step[Any], fault: Retry) -> tuple[Any, float]:

@@ -125,7 +125,13 @@ class Promote:
             self._save_track(track, msgspec.structs.replace(track.record, pushed_at=again))
             return candidate.with_tag(index, resighted_at=None, pushed_at=again)
         reopened = candidate.with_tag(
-            index, resighted_at=None, pushed_at=again, moved_at=None, rolled_out_at=None, outcome=None
+            index,
+            resighted_at=None,
+            pushed_at=again,
+            copy_attempts=0,
+            moved_at=None,
+            rolled_out_at=None,
+            outcome=None,
         )
         reopened = msgspec.structs.replace(reopened, state=CandidateState.PROMOTING, announced=False)
         return reopened.noting(now, "pushed again", f"{tag.tag} came back to this digest at the source")

@@ -8,7 +8,7 @@ import pytest
 
 from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.decision import STANDSTILL_LIMIT_SECONDS
-from shared.domain.errors import BasegateError, Busy, Misconfigured, Rejected, Retry
+from shared.domain.errors import BasegateError, Busy, Misconfigured, NeedsRecreation, Rejected, Retry
 from shared.domain.record import Look
 from shared.domain.rollout import RolloutState
 from shared.workflow.advance import ANNOUNCE_ATTEMPTS
@@ -176,3 +176,40 @@ def test_giving_up_a_rollout_in_the_middle_puts_the_last_good_one_back() -> None
     assert world.rollouts()[-1].state is RolloutState.RESTORED
     assert "ZeroDivisionError" in world.rollouts()[-1].reason
     assert world.containers.puts[-1].endswith(":ct2")
+
+
+def test_a_ledger_that_is_away_puts_the_look_off_and_loses_nothing() -> None:
+    world = World()
+    look = world.push("15-alpine", GREEN).looks[0]
+    world.queue.waiting.clear()
+    load, world.ledger.load = world.ledger.load, _away  # type: ignore[method-assign,assignment]
+    world.advance.look(look)
+    assert [waiting[2] for waiting in world.queue.waiting] == [look]
+    world.ledger.load = load  # type: ignore[method-assign]
+    world.settle()
+    assert world.candidate(GREEN).state is CandidateState.PROMOTED
+
+
+def _away(*_: object) -> None:
+    raise Retry("the tables answer 503")
+
+
+def test_a_candidate_whose_copies_failed_gets_new_ones_when_it_is_pushed_again() -> None:
+    world = World()
+    world.registry.copy_problem = "429 toomanyrequests"
+    world.push("15-alpine", GREEN)
+    world.settle()
+    world.registry.copy_problem = ""
+    world.clock.forward(60)
+    world.push("15-alpine", GREEN)
+    world.settle()
+    assert world.candidate(GREEN).state is CandidateState.PROMOTED
+    assert world.stable_tag() == GREEN
+
+
+def test_a_group_that_cannot_even_be_created_anew_fails_the_rollout() -> None:
+    world = World()
+    world.containers.faults = [NeedsRecreation("cpu cannot be updated")] * 2
+    world.push("15-alpine", GREEN)
+    world.settle()
+    assert world.rollouts()[-1].state is RolloutState.FAILED
