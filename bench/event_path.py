@@ -1,0 +1,80 @@
+"""The event path from a cold start: load the app and admit one event, with lazy imports and with eager ones.
+
+Run as a program, this is the fresh process that is measured; it prints milliseconds and peak resident MB.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.figure import Figure
+
+_ROUNDS = 7
+_ROOT = Path(__file__).resolve().parent.parent
+_NEEDED = ("azure.identity", "azure.data.tables")
+_EVERY_SDK = (
+    *_NEEDED,
+    "azure.containerregistry",
+    "azure.eventgrid",
+    "azure.keyvault.secrets",
+    "azure.mgmt.containerinstance",
+    "azure.mgmt.containerregistry",
+    "azure.mgmt.containerregistrytasks",
+    "azure.storage.blob",
+    "azure.storage.queue",
+)
+_KILOBYTES_PER_UNIT = 1 / 1024 if sys.platform == "darwin" else 1  # ru_maxrss is in bytes on macOS
+
+
+def measure() -> list[Figure]:
+    """Time and memory of both ways, the median of seven fresh processes each, taken by turns."""
+    _run("lazy"), _run("eager")  # the first of each reads from disk what the others find in memory
+    lazy, eager = [], []
+    for _ in range(_ROUNDS):
+        lazy.append(_run("lazy"))
+        eager.append(_run("eager"))
+    return [
+        Figure("event_path_time", "ms", "as needed", _median(lazy, 0), "every SDK", _median(eager, 0)),
+        Figure("event_path_memory", "MB", "as needed", _median(lazy, 1), "every SDK", _median(eager, 1)),
+    ]
+
+
+def _median(runs: list[tuple[float, float]], index: int) -> float:
+    return statistics.median(run[index] for run in runs)
+
+
+def _run(way: str) -> tuple[float, float]:
+    command = [sys.executable, "-m", "bench.event_path", way]
+    output = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True).stdout
+    milliseconds, megabytes = json.loads(output.splitlines()[-1])
+    return float(milliseconds), float(megabytes)
+
+
+def _child(way: str) -> None:
+    """Load the app as the Functions worker does, and admit one event. The table is in memory, its SDK is not spared."""
+    began = time.perf_counter()
+    for module in _EVERY_SDK if way == "eager" else ():
+        importlib.import_module(module)
+    importlib.import_module("function_app")
+    for module in _NEEDED:
+        importlib.import_module(module)
+    from bench.memory import services
+    from shared.workflow.admit import Admit, Outcome
+    from tests.events import event
+
+    admission = Admit(services()).event(event("image_pushed"))[0]
+    assert admission.outcome is Outcome.CANDIDATE, admission.reason
+    milliseconds = (time.perf_counter() - began) * 1000
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KILOBYTES_PER_UNIT
+    print(json.dumps([milliseconds, peak / 1024]))
+
+
+if __name__ == "__main__":
+    _child(sys.argv[1])

@@ -1,0 +1,63 @@
+"""A ledger in memory that does not slow down as it fills, and the services around it."""
+
+from __future__ import annotations
+
+import dataclasses
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from typing import Any
+
+from shared.domain.errors import Conflict
+from shared.ports import R, Stored
+from shared.workflow.services import Services
+from tests.fakes import World
+
+
+class MemoryLedger:
+    """Fulfils the port `Ledger`. Records are frozen, so they are kept as they are."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], list[str]] = {}
+        self._stored: dict[tuple[str, str, str], Stored[Any]] = {}
+        self._version = 0
+
+    def insert(self, record: R) -> Stored[R] | None:
+        """See `Ledger.insert`."""
+        key = _key(record)
+        if key in self._stored:
+            return None
+        insort(self._rows.setdefault(key[:2], []), record.row)
+        return self._put(key, record)
+
+    def load(self, kind: type[R], partition: str, row: str) -> Stored[R] | None:
+        """See `Ledger.load`."""
+        return self._stored.get((kind.__name__, partition, row))
+
+    def save(self, stored: Stored[R], record: R) -> Stored[R]:
+        """See `Ledger.save`."""
+        key = _key(record)
+        if self._stored[key].etag != stored.etag:
+            raise Conflict(f"{key} was changed since it was loaded")
+        return self._put(key, record)
+
+    def list(self, kind: type[R], partition: str, row_prefix: str = "") -> Iterator[Stored[R]]:
+        """See `Ledger.list`."""
+        rows = self._rows.get((kind.__name__, partition), [])
+        for index in range(bisect_left(rows, row_prefix), len(rows)):
+            if not rows[index].startswith(row_prefix):
+                return
+            yield self._stored[kind.__name__, partition, rows[index]]
+
+    def _put(self, key: tuple[str, str, str], record: R) -> Stored[R]:
+        self._version += 1
+        self._stored[key] = Stored(record, str(self._version))
+        return self._stored[key]
+
+
+def services() -> Services:
+    """The reference scenario's rules and fakes, with a ledger like the one above."""
+    return dataclasses.replace(World().services, ledger=MemoryLedger())
+
+
+def _key(record: Any) -> tuple[str, str, str]:
+    return type(record).__name__, record.partition, record.row
