@@ -21,6 +21,7 @@ from sandbox.web import Fault
 # The user name that says "the password is a refresh token"; `az acr login` leaves it with docker.
 REFRESH_TOKEN_USER = str(uuid.UUID(int=0))
 
+_HUB = "hub"
 _MOST_LOGINS = 2000
 
 ANYONE = Principal("", ANONYMOUS_PULL, "anyone")
@@ -61,6 +62,8 @@ class Accounts:
         """
         principal = self._login(registry, user, password)
         principal = principal or self._token(registry, user, password) or self._admin(registry, user, password)
+        if principal is None and registry == _HUB and user:
+            principal = _hub_user(user)
         if principal is None:
             raise unauthorized("authentication required: the user name or password is wrong, disabled or expired")
         return principal
@@ -86,6 +89,8 @@ class Accounts:
         kind, _, name = subject.partition(":")
         if kind == "entra":
             return _entra(name)
+        if kind == _HUB:
+            return _hub_user(name)
         if kind == "login" and (login := self._logins.get((registry.lower(), name))):
             return login.principal
         token = self.tokens.get(f"{registry}/{name}")
@@ -148,6 +153,11 @@ def password_digest(password: str) -> str:
 def unauthorized(message: str, headers: Mapping[str, Any] | None = None) -> Fault:
     """The registry's answer to someone it does not know."""
     return Fault(401, "UNAUTHORIZED", message, headers)
+
+
+def _hub_user(name: str) -> Principal:
+    # Docker Hub's users are not known here. Whoever signs in, with whatever password, may pull as anyone may.
+    return Principal(name, ANONYMOUS_PULL, f"{_HUB}:{name}")
 
 
 def _entra(name: str) -> Principal:

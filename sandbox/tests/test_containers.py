@@ -254,6 +254,12 @@ def test_what_the_sandbox_cannot_do_is_named(world: World, change: dict[str, Any
     assert named in answer.json()["error"]["message"]
 
 
+def test_an_empty_config_map_as_az_sends_it_asks_for_nothing(world: World) -> None:
+    assert world.put(definition(container={"configMap": {"keyValuePairs": {}}})).status_code == 201
+    refused = world.put(definition(container={"configMap": {"keyValuePairs": {"a": "b"}}}))
+    assert "configMap" in refused.json()["error"]["message"]
+
+
 def test_logs_come_by_the_line(world: World) -> None:
     world.create()
     logs = world.client.containers.list_logs

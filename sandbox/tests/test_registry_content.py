@@ -199,3 +199,14 @@ def test_docker_hub_is_pulled_from_by_anyone_and_pushed_to_by_nobody(
     assert shown.stdout.strip() == digest, shown.stderr
     assert skopeo("list-tags", "docker://docker.io/library/node", auth=auth).returncode == 0
     assert skopeo("copy", image, "docker://docker.io/library/node:mine", auth=auth).returncode != 0
+
+
+def test_any_account_of_docker_hub_may_pull_and_none_may_push(
+    live: LiveGateway, registries: Registries, tmp_path: Path
+) -> None:
+    digest = live.run(registries.seed_hub("library/node", "15-alpine", two_platforms()))
+    image, auth = "docker://docker.io/library/node:15-alpine", tmp_path / "none"
+    shown = skopeo("inspect", "--creds", "someone:a-token", "--format", "{{.Digest}}", image, auth=auth)
+    assert shown.stdout.strip() == digest, shown.stderr
+    mine = "docker://docker.io/library/node:mine"
+    assert skopeo("copy", "--dest-creds", "someone:a-token", image, mine, auth=auth).returncode != 0

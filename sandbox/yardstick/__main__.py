@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import sys
 import tempfile
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -16,7 +19,9 @@ from sandbox.yardstick.measure import Verdict, header, play, row, summary
 from sandbox.yardstick.walkthrough import Walkthrough, load_walkthrough
 
 _ARTICLE = Path(__file__).with_name("article.toml")
-_CLI_FOLDER = Path(__file__).parents[2] / ".tools" / "azure-cli"
+_ROOT = Path(__file__).parents[2]
+_CLI_FOLDER = _ROOT / ".tools" / "azure-cli"
+_SOURCES = ("base-image-node", "hello-world", "import-baseimage-node")
 _LOOPBACK = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
@@ -30,6 +35,7 @@ def main() -> int:
     if not (_LOOPBACK.fullmatch(os.environ.get("HTTPS_PROXY", "")) and os.environ.get("IDENTITY_ENDPOINT")):
         print('This is not the environment of a sandbox: eval "$(python -m sandbox env)" first.', file=sys.stderr)
         return 2
+    _bring_sources(os.environ["HTTPS_PROXY"])
     walkthrough = load_walkthrough(options.commands)
     chosen = dict(pair.split("=", 1) for pair in options.set)
     with tempfile.TemporaryDirectory(prefix="yardstick-") as folder:
@@ -39,6 +45,18 @@ def main() -> int:
             print(f"az login --identity failed: {signed_in.errors}", file=sys.stderr)
             return 2
         return _measure(msgspec.structs.replace(walkthrough, variables={**walkthrough.variables, **chosen}), cli)
+
+
+def _bring_sources(gateway: str) -> None:
+    """Make the article's Git repositories from the samples; those that are there are left alone."""
+    connection = HTTPConnection(urlsplit(gateway).netloc)
+    for name in _SOURCES:
+        connection.request("PUT", f"/git/contoso/{name}", json.dumps({"source": str(_ROOT / "samples" / name)}))
+        answer = connection.getresponse()
+        problem = answer.read().decode(errors="replace")
+        if answer.status >= 400:
+            print(f"The repository contoso/{name} cannot be made: {problem}", file=sys.stderr)
+    connection.close()
 
 
 def _measure(walkthrough: Walkthrough, cli: AzureCli) -> int:
