@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from sandbox import lifecycle
-from sandbox.instance import Instance, read_settings
+from sandbox.instance import Instance, Settings, read_settings
 from sandbox.needs import NeedError, ensure
+
+_LOG_LINES = 40
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     instance = Instance(Path(options.state).resolve())
     try:
         return int(options.run(instance, options) or 0)
@@ -29,36 +31,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sandbox", description=main.__doc__ and __doc__)
-    parser.add_argument("--state", default=".sandbox", help="folder that holds everything (default: .sandbox)")
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
+    state = "folder that holds everything (default: .sandbox)"
+    parser.add_argument("--state", default=".sandbox", help=state)
+    either = argparse.ArgumentParser(add_help=False)  # --state is understood before and after the command
+    either.add_argument("--state", default=argparse.SUPPRESS, help=state)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    needs = commands.add_parser("needs", help="install what the sandbox needs on this machine, saying what")
-    needs.set_defaults(run=_needs)
-    up = commands.add_parser("up", help="start it in the background")
-    up.add_argument("--port", type=int, default=None, help="the gateway's port (default: the last one, or any)")
-    up.add_argument("--time-scale", type=float, default=None, help="divide Event Grid's retry times by this")
-    up.set_defaults(run=_up)
-    commands.add_parser("down", help="stop it; its state stays").set_defaults(run=_down)
-    status = commands.add_parser("status", help="say whether it runs, and where")
-    status.set_defaults(run=_status)
-    env = commands.add_parser("env", help='print what a shell needs to reach it: eval "$(python -m sandbox env)"')
+
+    def add(name: str, run: Callable[[Instance, argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text, parents=[either])
+        command.set_defaults(run=run)
+        return command
+
+    add("needs", _needs, "install what the sandbox needs on this machine, saying what")
+    up = add("up", _up, "start it in the background")
+    up.add_argument("--port", type=_port, default=None, help="the gateway's port (default: the last one, or any)")
+    up.add_argument("--time-scale", type=_scale, default=None, help="divide Azure's long waits by this (default: 1)")
+    add("down", _down, "stop it; its state stays")
+    add("status", _status, "say whether it runs, where, and what is in it")
+    env = add("env", _env, 'print what a shell needs to reach it: eval "$(python -m sandbox env)"')
     env.add_argument("--json", action="store_true", help="as JSON")
-    env.set_defaults(run=_env)
+    logs = add("logs", _logs, "say where the logs are, or print the end of one")
+    logs.add_argument("name", nargs="?", help="a log's name: sandbox, azurite, registry-NAME, site-NAME")
+    logs.add_argument("--lines", type=int, default=_LOG_LINES, help=f"how many lines of it (default: {_LOG_LINES})")
     return parser
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"'{text}' is no port: 0 (any) to 65535")
+    return int(text)
+
+
+def _scale(text: str) -> float:
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = 0.0
+    if not (scale > 0 and math.isfinite(scale)):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number above 0")
+    return scale
 
 
 def _needs(_instance: Instance, _options: argparse.Namespace) -> None:
     ensure(lifecycle.TOOLS, say=print)
+    print("everything that the sandbox needs is there")
 
 
 def _up(instance: Instance, options: argparse.Namespace) -> None:
     ensure(lifecycle.TOOLS, say=print)
-    settings = read_settings(instance)
-    if options.port is not None:
-        settings = msgspec.structs.replace(settings, port=options.port)
-    if options.time_scale is not None:
-        settings = msgspec.structs.replace(settings, time_scale=options.time_scale)
-    lifecycle.start(instance, settings)
+    wanted = {name: value for name in ("port", "time_scale") if (value := getattr(options, name)) is not None}
+    lifecycle.start(instance, msgspec.structs.replace(read_settings(instance), **wanted))
     _status(instance, options)
 
 
@@ -71,8 +94,19 @@ def _status(instance: Instance, _options: argparse.Namespace) -> int:
     if pid is None:
         print(f"no sandbox runs in {instance.root}")
         return 1
-    print(f"sandbox runs: pid {pid}, gateway http://127.0.0.1:{read_settings(instance).port}, state {instance.root}")
+    settings = read_settings(instance)
+    print(f"sandbox runs: pid {pid}, gateway http://127.0.0.1:{settings.port}, state {instance.root}")
+    for line in _inventory(instance, settings):
+        print(f"  {line}")
     return 0
+
+
+def _inventory(instance: Instance, settings: Settings) -> Sequence[str]:
+    storage = f"{settings.storage_account}.{{blob,queue,table}}.core.windows.net"
+    rows = [("Microsoft.Storage/storageAccounts", settings.storage_account, storage)]
+    rows += sorted((r.type, r.name, r.address) for r in lifecycle.resources(instance))
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    return [f"{kind:<{widths[0]}}  {name:<{widths[1]}}  {address}".rstrip() for kind, name, address in rows]
 
 
 def _env(instance: Instance, options: argparse.Namespace) -> None:
@@ -81,6 +115,15 @@ def _env(instance: Instance, options: argparse.Namespace) -> None:
         print(json.dumps(environment, indent=2))
     else:
         print("\n".join(f"export {name}={shlex.quote(value)}" for name, value in environment.items()))
+
+
+def _logs(instance: Instance, options: argparse.Namespace) -> None:
+    if options.name:
+        print(lifecycle.log_end(instance, options.name, options.lines))
+        return
+    print(instance.root / "logs")
+    for name in lifecycle.log_names(instance):
+        print(f"  {name}")
 
 
 if __name__ == "__main__":

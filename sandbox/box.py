@@ -87,7 +87,7 @@ class Box:
         self.eventgrid.mount(self.arm, self.operations, self.index)
         self.sites.mount(self.arm, self.index)
         mount_identity(self.local, self.issuer, principal_of=self.foundation.identities.principal_of)
-        mount_control(self.local, self.github)
+        mount_control(self.local, self.github, self.index)
         self.eventgrid.mount_control(self.local)
         self.sites.mount_control(self.local)
         return [login_surface(self.issuer), self.arm, *self._data_planes(), self.local]

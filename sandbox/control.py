@@ -1,12 +1,15 @@
-"""The sandbox's own operations that belong to no service: its health, and repositories made from a folder."""
+"""The sandbox's own operations that belong to no service: its health, what there is, repositories from a folder."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
+from sandbox.arm.surface import ResourceId, ResourceIndex
 from sandbox.git import GitHub
 from sandbox.web import Call, Fault, Surface, json_answer
 
@@ -17,13 +20,27 @@ class RepositoryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: str
 
 
-def mount_control(local: Surface, github: GitHub) -> None:
+class Listed(msgspec.Struct, frozen=True):
+    """One resource as `GET /resources` lists it; the address is "" for what has none."""
+
+    type: str
+    group: str
+    name: str
+    address: str
+
+
+def mount_control(local: Surface, github: GitHub, index: ResourceIndex) -> None:
     """Add the operations to the sandbox's own surface."""
 
     @local.operation("GET", "/health")
     async def health(call: Call) -> web.StreamResponse:
         """Whether everything is started: this answers only then."""
         return json_answer({"status": "ready"})
+
+    @local.operation("GET", "/resources")
+    async def list_resources(call: Call) -> web.StreamResponse:
+        """What there is, and where it answers."""
+        return json_answer([_listed(body) for body in index.list()])
 
     @local.operation("PUT", "/git/{owner}/{name}")
     async def create_repository(call: Call) -> web.StreamResponse:
@@ -34,6 +51,19 @@ def mount_control(local: Surface, github: GitHub) -> None:
             return json_answer({"url": f"https://github.com/{repository}.git"})
         await github.create(repository, source)
         return json_answer({"url": f"https://github.com/{repository}.git"}, 201)
+
+
+def _listed(body: Mapping[str, Any]) -> Listed:
+    found = ResourceId.parse(body["id"])
+    return Listed(found.type, found.group, found.name, _address(body.get("properties", {})))
+
+
+def _address(properties: Mapping[str, Any]) -> str:
+    """Where a resource answers: each type says it under another name."""
+    if host := properties.get("defaultHostName"):
+        return f"https://{host}"
+    ip = (properties.get("ipAddress") or {}).get("ip")
+    return str(properties.get("loginServer") or properties.get("vaultUri") or properties.get("endpoint") or ip or "")
 
 
 def _folder(path: str) -> Path:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
+import textwrap
 import time
+from collections.abc import Sequence
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import msgspec
 
+from sandbox.control import Listed
 from sandbox.entra import Issuer
 from sandbox.instance import Instance, Settings, read_settings
 
@@ -20,6 +25,7 @@ TOOLS = ROOT / ".tools"
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 60.0
+_ANSWER_SECONDS = 10.0
 _LOG_TAIL_LINES = 15
 
 
@@ -28,7 +34,7 @@ class LifecycleError(Exception):
 
 
 def running_pid(instance: Instance) -> int | None:
-    """The daemon's process id, or None where none runs. A stale pid file is taken away."""
+    """The daemon's process id, or None where none runs. A pid file that a killed daemon left counts for nothing."""
     try:
         pid = int(instance.pid_file.read_text())
         command = Path(f"/proc/{pid}/cmdline").read_bytes() if Path("/proc").is_dir() else b"sandbox.daemon"
@@ -42,10 +48,11 @@ def start(instance: Instance, settings: Settings) -> None:
     """Start an instance in the background and return when everything is ready.
 
     Raises:
-        LifecycleError: it runs already, or ended while starting; shows the end of its log.
+        LifecycleError: it runs already, its port is taken, or it ended while starting; shows the end of its log.
     """
     if running_pid(instance):
         raise LifecycleError(f"the sandbox in {instance.root} runs already: stop it, or take another --state")
+    _check_port(settings.port)
     instance.pid_file.unlink(missing_ok=True)
     log = instance.folder("logs") / "sandbox.log"
     command = [sys.executable, "-m", "sandbox.daemon", str(instance.root), _encoded(settings), str(TOOLS)]
@@ -56,10 +63,12 @@ def start(instance: Instance, settings: Settings) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not instance.pid_file.exists():
         if process.poll() is not None:
-            raise LifecycleError(f"the sandbox did not start. The end of {log}:\n{_tail(log)}")
+            raise LifecycleError(f"the sandbox did not start. The end of {log}:\n{_tail(instance)}")
         if time.monotonic() > deadline:
             process.terminate()
-            raise LifecycleError(f"the sandbox was not ready within {_START_SECONDS:.0f} s. {log} ends:\n{_tail(log)}")
+            raise LifecycleError(
+                f"the sandbox was not ready within {_START_SECONDS:.0f} s. {log} ends:\n{_tail(instance)}"
+            )
         time.sleep(0.02)
 
 
@@ -89,9 +98,56 @@ def client_environment(instance: Instance) -> dict[str, str]:
         LifecycleError: it does not run.
     """
     if running_pid(instance) is None:
-        raise LifecycleError(f"no sandbox runs in {instance.root}: start one with `python -m sandbox up`")
+        command = f"python -m sandbox --state {instance.root} up"
+        raise LifecycleError(f"no sandbox runs in {instance.root}: start one with `{command}`")
     port = read_settings(instance).port
     return instance.client_environment(port, Issuer(instance.folder("secrets")).identity_header)
+
+
+def resources(instance: Instance) -> Sequence[Listed]:
+    """What there is in a running instance.
+
+    Raises:
+        LifecycleError: it does not answer.
+    """
+    connection = HTTPConnection("127.0.0.1", read_settings(instance).port, timeout=_ANSWER_SECONDS)
+    try:
+        connection.request("GET", "/resources")
+        return msgspec.json.decode(connection.getresponse().read(), type=list[Listed])
+    except (OSError, HTTPException, msgspec.DecodeError) as error:
+        raise LifecycleError(f"the sandbox in {instance.root} runs but does not answer: {error}") from error
+    finally:
+        connection.close()
+
+
+def log_names(instance: Instance) -> Sequence[str]:
+    """The logs that an instance has written, by the names that `log_end` takes."""
+    return sorted(file.stem for file in (instance.root / "logs").glob("*.log"))
+
+
+def log_end(instance: Instance, name: str, lines: int) -> str:
+    """The last lines of a log.
+
+    Raises:
+        LifecycleError: there is none of that name; names those there are.
+    """
+    known = log_names(instance)
+    if name not in known:
+        raise LifecycleError(
+            f"there is no log '{name}' in {instance.root}/logs; there is: {', '.join(known) or 'none'}"
+        )
+    text = (instance.root / "logs" / f"{name}.log").read_text(errors="replace")
+    return "\n".join(text.splitlines()[-lines:] if lines > 0 else [])
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the gateway does it
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            problem = f"port {port} cannot be had ({error.strerror}): another one with --port, or any with --port 0"
+            raise LifecycleError(problem) from error
 
 
 def _is_alive(pid: int) -> bool:
@@ -108,6 +164,5 @@ def _encoded(settings: Settings) -> str:
     return msgspec.json.encode(settings).decode()
 
 
-def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
-    return "\n".join(f"  {line}" for line in lines)
+def _tail(instance: Instance) -> str:
+    return textwrap.indent(log_end(instance, "sandbox", _LOG_TAIL_LINES), "  ")

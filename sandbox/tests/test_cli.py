@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.__main__ import main
+from sandbox.arm.surface import ResourceId
+from sandbox.control import mount_control
+from sandbox.git import GitHub
+from sandbox.instance import Instance, Settings
+from sandbox.lifecycle import LifecycleError, resources, running_pid, start
+from sandbox.tests.live import LiveGateway
+
+REGISTRY = str(ResourceId("contoso-rg", "Microsoft.ContainerRegistry", "registries", "contoso"))
+GROUP = str(ResourceId("web-rg", "Microsoft.ContainerInstance", "containerGroups", "web"))
+
+
+def sandbox(*arguments: str) -> int:
+    return main(arguments)
+
+
+@pytest.fixture
+def listening() -> Iterator[int]:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield int(taken.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["sideways"], "invalid choice: 'sideways'"),
+        (["up", "--port", "x"], "'x' is no port: 0 (any) to 65535"),
+        (["up", "--port", "65536"], "'65536' is no port"),
+        (["up", "--port", "-1"], "'-1' is no port"),
+        (["up", "--time-scale", "0"], "'0' is no number above 0"),
+        (["up", "--time-scale", "nan"], "'nan' is no number above 0"),
+        (["up", "--time-scale", "fast"], "'fast' is no number above 0"),
+        (["down", "now"], "unrecognized arguments: now"),
+    ],
+)
+def test_wrong_arguments_are_told_and_nothing_is_done(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        sandbox("--state", str(tmp_path / "state"), *arguments)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "state").exists()
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        sandbox("--help")
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    assert all(f"    {name} " in told for name in ("needs", "up", "down", "status", "env", "logs"))
+
+
+def test_the_state_folder_may_stand_before_or_after_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = ["--state", str(tmp_path)]
+    assert sandbox(*state, "status") == sandbox("status", *state) == 1
+    assert capsys.readouterr().out == f"no sandbox runs in {tmp_path}\n" * 2
+
+
+def test_stopping_what_does_not_run_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sandbox("--state", str(tmp_path), "down") == 0
+    assert capsys.readouterr().out == f"no sandbox runs in {tmp_path}\n"
+
+
+def test_env_of_what_does_not_run_prints_nothing_that_a_shell_would_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sandbox("--state", str(tmp_path), "env") == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == (
+        f"sandbox: no sandbox runs in {tmp_path}: start one with `python -m sandbox --state {tmp_path} up`\n"
+    )
+
+
+@pytest.mark.parametrize("left", ["", "no number", "999999999", "-1", str(os.getpid())])
+def test_a_pid_file_that_a_killed_daemon_left_counts_for_nothing(left: str, tmp_path: Path) -> None:
+    instance = Instance(tmp_path)
+    instance.pid_file.write_text(left)
+    assert running_pid(instance) is None
+
+
+def test_a_port_that_is_taken_is_named_before_anything_starts(listening: int, tmp_path: Path) -> None:
+    with pytest.raises(LifecycleError, match=f"port {listening} cannot be had .*--port 0"):
+        start(Instance(tmp_path), Settings(port=listening))
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_daemon_that_ends_while_it_starts_shows_the_end_of_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(LifecycleError, match=r"did not start. The end of .*logs/sandbox.log"):
+        start(Instance(tmp_path), Settings())
+
+
+def test_logs_are_listed_and_the_end_of_one_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logs = Instance(tmp_path).logs
+    (logs / "site-basegate.log").write_text("one\ntwo\nthree\n")
+    (logs / "azurite.log").write_text("")
+    assert sandbox("--state", str(tmp_path), "logs") == 0
+    assert capsys.readouterr().out == f"{logs}\n  azurite\n  site-basegate\n"
+    assert sandbox("--state", str(tmp_path), "logs", "site-basegate", "--lines", "2") == 0
+    assert capsys.readouterr().out == "two\nthree\n"
+
+
+@pytest.mark.parametrize("name", ["nope", "../secrets/token", "azurite.log"])
+def test_a_log_that_is_not_there_is_told_with_those_that_are(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (Instance(tmp_path).logs / "azurite.log").write_text("")
+    assert sandbox("--state", str(tmp_path), "logs", name) == 1
+    assert capsys.readouterr().err == f"sandbox: there is no log '{name}' in {tmp_path}/logs; there is: azurite\n"
+
+
+def test_what_there_is_is_listed_with_its_address(live: LiveGateway) -> None:
+    live.index.register("registries", lambda: [{"id": REGISTRY, "properties": {"loginServer": "contoso.azurecr.io"}}])
+    live.index.register("containerGroups", lambda: [{"id": GROUP, "properties": {"ipAddress": {"ip": "10.0.0.7"}}}])
+    mount_control(live.local, GitHub(live.instance.folder("git")), live.index)
+    live.instance.settings_file.write_text(f'{{"port": {live.port}}}')
+    listed = [(resource.group, resource.name, resource.address) for resource in resources(live.instance)]
+    assert listed == [("contoso-rg", "contoso", "contoso.azurecr.io"), ("web-rg", "web", "10.0.0.7")]
+
+
+def test_a_sandbox_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    Instance(tmp_path).settings_file.write_text('{"port": 1}')
+    with pytest.raises(LifecycleError, match="runs but does not answer"):
+        resources(Instance(tmp_path))
