@@ -12,6 +12,7 @@ from sandbox.engine.mounts import remove_tree
 from sandbox.engine.strays import end_strays
 
 _PASSES = 5
+_DATABASES = ("libpod/bolt_state.db", "db.sql")  # up to podman 4, and since
 _RUN_ROOT_LIMIT = 50  # podman refuses longer ones: container sockets lie below
 
 
@@ -41,9 +42,15 @@ class Store:
         return CommandLine((*podman.program, *self.options()), {**podman.environment, **environment})
 
     def make(self) -> None:
-        """Make the folders."""
+        """Make the folders. Images that are there stay; containers are none of this process's and must be gone.
+
+        podman's database names the run root, which is another one after every start, and podman refuses a store whose
+        database names another. It knows of containers only, so it goes.
+        """
         for folder in (self.graph, self.runtime):
             folder.mkdir(parents=True, exist_ok=True)
+        for database in _DATABASES:
+            (self.graph / database).unlink(missing_ok=True)
 
     async def empty(self, podman: CommandLine) -> None:
         """Remove every container, running or not.

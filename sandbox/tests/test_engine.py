@@ -245,6 +245,24 @@ def test_the_next_start_removes_what_a_killed_process_left(bench: Bench) -> None
     bench.run(successor.close())
 
 
+def test_every_start_goes_on_with_the_store_there_is(bench: Bench) -> None:
+    async def drivers_and_folder(engine: Podman) -> tuple[set[str], str]:
+        store = await engine.prepare_run("ca1", LOGINS)
+        await bench.base(store)
+        await store.close()
+        return {file.name for file in bench.root.glob("cache-*")}, (bench.root / "runtime-folder").read_text()
+
+    seen = [bench.run(drivers_and_folder(bench.engine))]
+    bench.run(bench.engine.close())
+    for _ in range(2):
+        successor = Podman(bench.root, bench.live.instance.key, bench.live.environment)
+        bench.run(successor.start())
+        seen.append(bench.run(drivers_and_folder(successor)))
+        bench.run(successor.close())
+    assert len({folder for _, folder in seen}) == 3
+    assert [drivers for drivers, _ in seen] == [seen[0][0]] * 3
+
+
 TASK = """\
 version: v1.1.0
 steps:
