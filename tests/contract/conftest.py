@@ -1,0 +1,72 @@
+"""One sandbox for the whole folder, with the scenario in it but without the app."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox import lifecycle
+from sandbox.instance import Instance, Settings
+from sandbox.needs import missing
+from sandbox.needs.machine import Machine
+from shared.adapters.secrets_keyvault import VaultCredentials
+from tests.contract.place import VAULT_URL, Place
+from tests.contract.recorder import Recorder
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.contract)
+
+
+@pytest.fixture(scope="package")
+def sandbox() -> Iterator[Instance]:
+    """A running instance; this process's environment points at it until the folder's last test has ended."""
+    if missing(Machine()) or os.geteuid() != 0:
+        pytest.skip("the sandbox's needs are not there: make setup, and run as root")
+    instance = Instance(Path(tempfile.mkdtemp(prefix="bg-contract-")))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # the daemon outlives the object that started it
+            lifecycle.start(instance, Settings())
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in lifecycle.client_environment(instance).items():
+                patch.setenv(name, value)
+            yield instance
+    finally:
+        lifecycle.stop(instance)
+        shutil.rmtree(instance.root)
+
+
+@pytest.fixture(scope="package")
+def recorder(sandbox: Instance) -> Iterator[Recorder]:
+    """What is said between the adapters and the sandbox, from the first word on."""
+    recorder = Recorder()
+    with pytest.MonkeyPatch.context() as patch:
+        recorder.listen(patch)
+        yield recorder
+
+
+@pytest.fixture(scope="package")
+def place(recorder: Recorder) -> Iterator[Place]:
+    """The scenario's resources, and the hands to put more beside them."""
+    place = Place()
+    try:
+        place.provision()
+        yield place
+    finally:
+        place.close()
+
+
+@pytest.fixture(scope="package")
+def secrets(place: Place) -> VaultCredentials:
+    return VaultCredentials(VAULT_URL, place.credential)

@@ -1,0 +1,134 @@
+"""The scenario in a sandbox, and the hands of the tests: push an image, make a task, wait."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from typing import TypeVar
+
+from azure.containerregistry import ContainerRegistryClient
+from azure.core.credentials import TokenCredential
+from azure.keyvault.secrets import SecretClient
+
+from demo import scenario
+from demo.azure import Azure
+from demo.provision import Provisioning
+from sandbox.registry import OciImage, OciIndex
+from sandbox.registry.oci import Manifest
+from sandbox.upstream import tiny_image
+from shared.domain.image import Digest, parse_digest
+from shared.domain.policy import Policy, RegistryRule
+from shared.gates import parse_gates
+
+T = TypeVar("T")
+
+VAULT_URL = f"https://{scenario.VAULT}.vault.azure.net"
+_PATIENCE_SECONDS = 30.0
+
+
+class Place:
+    """The scenario's registries, vault, secrets, tasks and topic; `rules` are the story's own."""
+
+    def __init__(self) -> None:
+        self.azure = Azure()
+        self.rules: Policy = parse_gates((scenario.ROOT / scenario.GATES).read_text(), scenario.GATES.name)
+        self._clients: dict[str, ContainerRegistryClient] = {}
+
+    @property
+    def public(self) -> RegistryRule:
+        return self.rules.registries["public"]
+
+    @property
+    def base(self) -> RegistryRule:
+        return self.rules.registries["base"]
+
+    @property
+    def team(self) -> RegistryRule:
+        return self.rules.registries["team"]
+
+    def credential(self) -> TokenCredential:
+        """The app's identity, as `shared.bootstrap` hands it to the adapters."""
+        return self.azure.credential
+
+    def provision(self) -> None:
+        """Make the scenario's resources."""
+        provisioning = Provisioning(self.azure)
+        provisioning.foundations(lambda _: None)
+        provisioning.tasks(lambda _: None)
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()
+        self.azure.close()
+
+    def registry(self, rule: RegistryRule) -> ContainerRegistryClient:
+        """Somebody else's client of a registry: a maintainer's."""
+        if rule.name not in self._clients:
+            self._clients[rule.name] = ContainerRegistryClient(f"https://{rule.login_server}", self.azure.credential)
+        return self._clients[rule.name]
+
+    def push(self, rule: RegistryRule, repository: str, tag: str | None, image: OciImage | OciIndex) -> Digest:
+        """Push an image with all its platforms; returns its digest."""
+        client = self.registry(rule)
+        for part in image.images if isinstance(image, OciIndex) else (image,):
+            for content, _ in part.blobs:
+                client.upload_blob(repository, BytesIO(content))
+            if part is not image:
+                _put(client, repository, None, part.manifest)
+        return _put(client, repository, tag, image.manifest)
+
+    def manifest(self, rule: RegistryRule, repository: str, reference: str) -> bytes:
+        """The bytes under a tag or digest."""
+        raw: list[bytes] = []
+        self.registry(rule).get_manifest(
+            repository, reference, raw_response_hook=lambda response: raw.append(response.http_response.body())
+        )
+        return raw[-1]
+
+    def tags(self, rule: RegistryRule, repository: str) -> list[str]:
+        return [str(tag.name) for tag in self.registry(rule).list_tag_properties(repository)]
+
+    def set_secrets(self, **values: str) -> None:
+        """Set secrets, `_` written for `-`."""
+        with SecretClient(VAULT_URL, self.azure.credential) as client:
+            for name, value in values.items():
+                client.set_secret(name.replace("_", "-"), value)
+
+    def make_task(self, rule: RegistryRule, name: str, text: str) -> None:
+        """A task whose task file is given with it."""
+        step = {"type": "EncodedTask", "encodedTaskContent": base64.b64encode(text.encode()).decode()}
+        properties = {"platform": {"os": "Linux", "architecture": "amd64"}, "step": step}
+        body = {"location": scenario.LOCATION, "properties": properties}
+        self.azure.put(f"{rule.id}/tasks/{name}", body, "2025-03-01-preview")
+
+    def make_identity(self, group: str, name: str) -> str:
+        """A user-assigned identity; returns its id."""
+        identity = f"{scenario.group_id(group)}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
+        self.azure.put(identity, {"location": scenario.LOCATION}, "2023-01-31")
+        return identity
+
+
+def shell_image(command: Sequence[str] = (), **environment: str) -> OciImage:
+    """The tiny image with another command and more variables: no two of these have the same digest."""
+    tiny = tiny_image()
+    document = json.loads(tiny.config)
+    document["config"]["Env"] += [f"{name}={value}" for name, value in environment.items()]
+    document["config"]["Cmd"] = list(command) or document["config"]["Cmd"]
+    return OciImage(json.dumps(document).encode(), tiny.layers)
+
+
+def until(look: Callable[[], T | None]) -> T:
+    """What `look` gives as soon as it gives something."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not (seen := look()):
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.05)
+    return seen
+
+
+def _put(client: ContainerRegistryClient, repository: str, tag: str | None, manifest: Manifest) -> Digest:
+    body = BytesIO(manifest.body)
+    return parse_digest(client.set_manifest(repository, body, tag=tag, media_type=manifest.media_type))

@@ -1,0 +1,48 @@
+"""Outcomes that are told to a topic."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from demo import scenario
+from demo.outcomes import Outcomes
+from shared.adapters.announcer_eventgrid import EventGridAnnouncer, NullAnnouncer
+from shared.domain.errors import BasegateError
+from shared.ports import Notice
+from tests.contract.place import Place, until
+
+ENDPOINT = f"https://{scenario.TOPIC}.{scenario.LOCATION}-1.eventgrid.azure.net/api/events"
+NOTICE = Notice(name="CandidateFailed", subject="node/15-alpine", data={"reason": "Größe", "logTail": ["a", "b"]})
+
+
+@pytest.fixture
+def outcomes(place: Place) -> Iterator[Outcomes]:
+    outcomes = Outcomes(place.azure)
+    yield outcomes
+    outcomes.close()
+
+
+def test_an_outcome_arrives_as_a_cloud_event_in_a_queue_that_subscribed(place: Place, outcomes: Outcomes) -> None:
+    EventGridAnnouncer(ENDPOINT, place.credential).announce(NOTICE)
+    event: dict[str, Any] = until(lambda: outcomes.find("CandidateFailed", 0))
+    assert event["specversion"] == "1.0"
+    assert (event["source"], event["subject"]) == ("basegate", "node/15-alpine")
+    assert event["data"] == {"reason": "Größe", "logTail": ["a", "b"]}
+    assert event["id"]
+    assert event["time"]
+
+
+def test_a_topic_that_is_not_there_is_named_by_what_was_announced(place: Place) -> None:
+    nowhere = EventGridAnnouncer(ENDPOINT.replace(scenario.TOPIC, "no-such-topic"), place.credential)
+    with pytest.raises(BasegateError, match="announcing CandidateFailed"):
+        nowhere.announce(NOTICE)
+
+
+def test_without_a_topic_the_log_has_it(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        NullAnnouncer().announce(NOTICE)
+    assert "outcome CandidateFailed of node/15-alpine" in caplog.text

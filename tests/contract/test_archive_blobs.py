@@ -1,0 +1,23 @@
+"""The archive of evidence."""
+
+from __future__ import annotations
+
+from azure.storage.blob import ContainerClient
+
+from demo import scenario
+from shared.adapters.archive_blobs import BlobArchive
+from shared.settings import EVIDENCE_CONTAINER
+from tests.contract.place import Place
+
+ENDPOINT = f"https://{scenario.STORAGE}.blob.core.windows.net"
+
+
+def test_evidence_is_kept_where_it_says_and_replaced_by_the_next(place: Place) -> None:
+    name = "node/15-alpine/ca4.log"
+    where = BlobArchive(ENDPOINT, place.credential).keep(name, "first and longer\n")
+    assert where == f"{EVIDENCE_CONTAINER}/{name}"
+    assert BlobArchive(ENDPOINT, place.credential).keep(name, "zweite Größe\n") == where
+    with ContainerClient(ENDPOINT, EVIDENCE_CONTAINER, credential=place.azure.credential) as container:
+        blob = container.download_blob(name)
+        assert blob.readall().decode() == "zweite Größe\n"
+        assert blob.properties.content_settings.content_type == "text/plain; charset=utf-8"

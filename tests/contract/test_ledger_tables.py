@@ -1,0 +1,163 @@
+"""The ledger in a storage table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from azure.core.pipeline.transport import RequestsTransport
+from azure.data.tables import TableServiceClient
+
+from demo import scenario
+from shared.adapters.ledger_tables import TableLedger
+from shared.domain.errors import Conflict, Retry
+from shared.domain.record import Entry
+from shared.domain.rollout import Cause, Rollout, RolloutState
+from shared.ports import Stored
+from shared.settings import TABLE
+from tests.contract.place import Place
+
+ENDPOINT = f"https://{scenario.STORAGE}.table.core.windows.net"
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def ledger(place: Place) -> TableLedger:
+    return TableLedger(ENDPOINT, place.credential)
+
+
+@pytest.fixture
+def tables(place: Place) -> Iterator[TableServiceClient]:
+    with TableServiceClient(ENDPOINT, credential=place.azure.credential) as service:
+        yield service
+
+
+def rollout(app: str, name: str = "r1", reason: str = "") -> Rollout:
+    return Rollout(
+        app=app, name=name, cause=Cause.BASE, state=RolloutState.BUILDING, created_at=START, reason=reason
+    )  # fmt: skip
+
+
+def names(stored: Iterator[Stored[Rollout]]) -> list[str]:
+    return [one.record.name for one in stored]
+
+
+def test_a_table_that_is_not_there_is_made(place: Place, tables: TableServiceClient) -> None:
+    tables.delete_table(TABLE)
+    assert TABLE not in {table.name for table in tables.list_tables()}
+    fresh = TableLedger(ENDPOINT, place.credential)
+    assert fresh.load(Rollout, "made", "r1") is None
+    assert TABLE in {table.name for table in tables.list_tables()}
+    assert fresh.insert(rollout("made"))
+
+
+def test_a_record_comes_back_as_it_was_stored(ledger: TableLedger) -> None:
+    record = rollout("same", reason="Größe 😀 \"quoted\" 'and' \\ \x07 done").noting(START, "built", "with ca4")
+    inserted = ledger.insert(record)
+    assert inserted
+    assert ledger.load(Rollout, "same", "r1") == inserted
+    assert inserted.record == record
+
+
+def test_a_record_is_inserted_once(ledger: TableLedger) -> None:
+    assert ledger.insert(rollout("once", reason="first"))
+    assert ledger.insert(rollout("once", reason="second")) is None
+    kept = ledger.load(Rollout, "once", "r1")
+    assert kept
+    assert kept.record.reason == "first"
+
+
+def test_a_save_replaces_and_gives_the_next_etag(ledger: TableLedger) -> None:
+    first = ledger.insert(rollout("saved", reason="x" * 40_000))
+    assert first
+    second = ledger.save(first, rollout("saved", reason="short"))
+    assert second.etag != first.etag
+    assert ledger.save(second, rollout("saved", reason="shorter")).etag != second.etag
+    kept = ledger.load(Rollout, "saved", "r1")
+    assert kept
+    assert kept.record.reason == "shorter"
+
+
+def test_a_save_on_an_old_etag_changes_nothing(ledger: TableLedger) -> None:
+    first = ledger.insert(rollout("stale"))
+    assert first
+    second = ledger.save(first, rollout("stale", reason="theirs"))
+    with pytest.raises(Conflict, match="Rollout stale/r1 was changed since it was read"):
+        ledger.save(first, rollout("stale", reason="ours"))
+    assert ledger.load(Rollout, "stale", "r1") == second
+
+
+def test_a_save_of_a_record_that_was_removed_is_a_conflict(ledger: TableLedger, tables: TableServiceClient) -> None:
+    stored = ledger.insert(rollout("removed"))
+    assert stored
+    tables.get_table_client(TABLE).delete_entity("rollout:removed", "r1")
+    with pytest.raises(Conflict):
+        ledger.save(stored, rollout("removed"))
+
+
+def test_of_two_writers_at_the_same_time_one_wins(ledger: TableLedger) -> None:
+    with ThreadPoolExecutor(2) as writers:
+        inserted = list(writers.map(lambda who: ledger.insert(rollout("raced", reason=who)), "ab"))
+        winner = next(one for one in inserted if one)
+        assert inserted.count(None) == 1
+
+        def save(who: str) -> bool:
+            try:
+                ledger.save(winner, rollout("raced", reason=who))
+            except Conflict:
+                return False
+            return True
+
+        assert sorted(writers.map(save, "cd")) == [False, True]
+
+
+def test_a_record_of_many_chunks_comes_back_whole(ledger: TableLedger, tables: TableServiceClient) -> None:
+    # Characters of four bytes in UTF-16 are the worst case for the limit of a property.
+    history = tuple(Entry(START, "😀" * 500, f"{number} " + "ü" * 490) for number in range(100))
+    record = msgspec.structs.replace(rollout("long"), history=history)
+    inserted = ledger.insert(record)
+    assert inserted
+    assert len(tables.get_table_client(TABLE).get_entity("rollout:long", "r1").keys() & {"body05"}) == 1
+    saved = ledger.save(inserted, msgspec.structs.replace(record, history=history[:40]))
+    kept = ledger.load(Rollout, "long", "r1")
+    assert kept == saved
+    assert kept
+    assert kept.record.history == history[:40]
+
+
+def test_a_list_holds_the_rows_that_begin_with_a_prefix_in_their_order(ledger: TableLedger) -> None:
+    for name in ("node-2", "node-10", "node", "nodf", "Node-1", "other"):
+        ledger.insert(rollout("listed", name))
+    ledger.insert(rollout("listed-elsewhere", "node-3"))
+    assert names(ledger.list(Rollout, "listed", "node-")) == ["node-10", "node-2"]
+    assert names(ledger.list(Rollout, "listed", "node")) == ["node", "node-10", "node-2"]
+    assert names(ledger.list(Rollout, "listed")) == ["Node-1", "node", "node-10", "node-2", "nodf", "other"]
+    assert names(ledger.list(Rollout, "no-such-app")) == []
+
+
+def test_a_list_goes_on_over_many_pages(ledger: TableLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        ledger.insert(rollout("paged", f"r{number}"))
+    query = ledger._table.query_entities
+    monkeypatch.setattr(ledger._table, "query_entities", lambda *a, **k: query(*a, results_per_page=2, **k))
+    assert names(ledger.list(Rollout, "paged")) == ["r0", "r1", "r2", "r3", "r4"]
+
+
+def test_a_quote_in_a_name_is_only_a_quote(ledger: TableLedger) -> None:
+    assert ledger.insert(rollout("o'neil", "it's"))
+    assert ledger.load(Rollout, "o'neil", "it's")
+    assert names(ledger.list(Rollout, "o'neil", "it'")) == ["it's"]
+
+
+def test_a_storage_that_is_away_is_asked_again_later(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setattr(RequestsTransport, "sleep", lambda _self, _seconds: None)
+    away = TableLedger(ENDPOINT, place.credential)
+    with pytest.raises(Retry, match=f"opening table {TABLE}: ServiceRequestError"):
+        away.insert(rollout("away"))
+    with pytest.raises(Retry):
+        list(away.list(Rollout, "away"))

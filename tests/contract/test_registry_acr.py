@@ -1,0 +1,155 @@
+"""Registries: tags, locks, copies by digest."""
+
+from __future__ import annotations
+
+import pytest
+from azure.core.exceptions import HttpResponseError
+
+from sandbox.registry import OciImage, OciIndex
+from sandbox.tests.registry_support import tiny_image, two_platforms
+from shared.adapters.registry_acr import AcrRegistry
+from shared.adapters.secrets_keyvault import VaultCredentials
+from shared.domain.errors import Misconfigured, Rejected
+from shared.domain.image import Digest, ImageRef, parse_repository
+from shared.domain.policy import RegistryRule
+from shared.ports import CopyState, CopyStatus
+from tests.contract.place import Place, until
+
+NOWHERE = Digest("sha256:" + "0" * 64)
+
+
+@pytest.fixture(scope="module")
+def registry(place: Place, secrets: VaultCredentials) -> AcrRegistry:
+    return AcrRegistry(place.credential, secrets)
+
+
+def node(rule: RegistryRule, digest: Digest) -> ImageRef:
+    return ImageRef(rule.login_server, parse_repository("node"), digest)
+
+
+def copy(registry: AcrRegistry, place: Place, digest: Digest, name: str, source: RegistryRule) -> CopyStatus:
+    """Copy to the base registry and wait for the outcome."""
+    operation = registry.start_copy(node(source, digest), source, place.base, name)
+
+    def ended() -> CopyStatus | None:
+        status = registry.copy_status(place.base, operation)
+        return status if status.state is not CopyState.RUNNING else None
+
+    return until(ended)
+
+
+def test_a_tag_has_the_digest_that_was_pushed_last(place: Place, registry: AcrRegistry) -> None:
+    assert registry.digest_of(place.team, "fresh", "1") is None
+    first = place.push(place.team, "fresh", "1", tiny_image("first"))
+    assert registry.digest_of(place.team, "fresh", "1") == first
+    second = place.push(place.team, "fresh", "1", tiny_image("second"))
+    assert registry.digest_of(place.team, "fresh", "1") == second != first
+    assert registry.digest_of(place.team, "fresh", "2") is None
+
+
+@pytest.mark.parametrize("credentials", ["registry-publicregistry", ""], ids=["with a token", "with its own identity"])
+def test_a_copy_brings_the_index_and_every_platform_to_exactly_that_digest(
+    place: Place, registry: AcrRegistry, credentials: str
+) -> None:
+    source = RegistryRule(
+        name="public", login_server=place.public.login_server, id=place.public.id, credentials=credentials
+    )
+    image = two_platforms(f"copied {credentials}")
+    digest = place.push(source, "node", "15-alpine", image)
+    name = f"15-alpine-copy{len(credentials)}"
+    assert copy(registry, place, digest, f"node:{name}", source) == CopyStatus(CopyState.SUCCEEDED)
+    assert registry.digest_of(place.base, "node", name) == digest
+    for manifest in (image.manifest, *(part.manifest for part in image.images)):
+        assert place.manifest(place.base, "node", manifest.digest) == manifest.body
+
+
+def test_a_copy_takes_the_digest_even_where_the_tag_has_moved_on(place: Place, registry: AcrRegistry) -> None:
+    tested = place.push(place.public, "node", "moving", tiny_image("tested"))
+    place.push(place.public, "node", "moving", tiny_image("untested"))
+    assert copy(registry, place, tested, "node:moving-c1", place.public).state is CopyState.SUCCEEDED
+    assert registry.digest_of(place.base, "node", "moving-c1") == tested
+
+
+def test_a_copy_never_overwrites_a_tag(place: Place, registry: AcrRegistry) -> None:
+    there = place.push(place.base, "node", "taken", tiny_image("there already"))
+    other = place.push(place.public, "node", "other", tiny_image("other"))
+    status = copy(registry, place, other, "node:taken", place.public)
+    assert status.state is CopyState.FAILED
+    assert "already exists" in status.message
+    assert registry.digest_of(place.base, "node", "taken") == there
+
+
+def test_a_copy_of_an_image_that_is_gone_fails_and_says_so(place: Place, registry: AcrRegistry) -> None:
+    status = copy(registry, place, NOWHERE, "node:gone", place.public)
+    assert status.state is CopyState.FAILED
+    assert "not found" in status.message
+    assert registry.digest_of(place.base, "node", "gone") is None
+
+
+def test_a_copy_with_a_wrong_password_fails_and_keeps_it_to_itself(place: Place, registry: AcrRegistry) -> None:
+    place.set_secrets(registry_wrong_user="registry-publicregistry-user", registry_wrong_password="0pen-sesame")
+    source = RegistryRule(
+        name="public", login_server=place.public.login_server, id=place.public.id, credentials="registry-wrong"
+    )
+    digest = place.push(place.public, "node", "guarded", tiny_image("guarded"))
+    status = copy(registry, place, digest, "node:guarded", source)
+    assert status.state is CopyState.FAILED
+    assert "Authentication failed" in status.message
+    assert "0pen-sesame" not in status.message
+
+
+def test_a_copy_needs_an_azure_registry_to_copy_to(place: Place, registry: AcrRegistry) -> None:
+    hub = RegistryRule(name="hub", login_server="docker.io")
+    with pytest.raises(Misconfigured, match="registry hub has no Azure resource id"):
+        registry.start_copy(node(place.public, NOWHERE), place.public, hub, "node:1")
+
+
+@pytest.mark.parametrize("image", [tiny_image("locked"), two_platforms("locked")], ids=["image", "index"])
+def test_a_locked_tag_stays_and_its_manifest_can_still_be_tagged(
+    place: Place, registry: AcrRegistry, image: OciImage | OciIndex
+) -> None:
+    repository = f"locked-{'index' if isinstance(image, OciIndex) else 'image'}"
+    digest = place.push(place.base, repository, "1-c1", image)
+    other = place.push(place.base, repository, "2-c2", tiny_image("other"))
+    registry.lock(place.base, repository, "1-c1", digest)
+    registry.lock(place.base, repository, "1-c1", digest)
+
+    with pytest.raises(HttpResponseError):
+        place.push(place.base, repository, "1-c1", tiny_image("other"))
+    with pytest.raises(Rejected, match=rf"pointing .*{repository}:1-c1 at {other}"):
+        registry.point(place.base, repository, "1-c1", other)
+    with pytest.raises(HttpResponseError):
+        place.registry(place.base).delete_tag(repository, "1-c1")
+    with pytest.raises(HttpResponseError):
+        place.registry(place.base).delete_manifest(repository, digest)
+
+    registry.point(place.base, repository, "1", digest)
+    registry.point(place.base, repository, "1", digest)
+    assert registry.digest_of(place.base, repository, "1-c1") == digest
+    assert registry.digest_of(place.base, repository, "1") == digest
+
+
+@pytest.mark.parametrize(
+    "image",
+    [tiny_image("oci"), OciImage(b'{"os": "linux"}', ()), two_platforms("moved"), OciIndex((), "docker")],
+    ids=["OCI image", "docker image", "OCI index", "docker list"],
+)
+def test_a_stable_tag_moves_byte_for_byte(
+    place: Place, registry: AcrRegistry, image: OciImage | OciIndex, request: pytest.FixtureRequest
+) -> None:
+    repository = request.node.callspec.id.lower().replace(" ", "-")
+    old = place.push(place.base, repository, "stable", tiny_image("old"))
+    new = place.push(place.base, repository, "1-c1", image)
+    registry.point(place.base, repository, "stable", new)
+    assert registry.digest_of(place.base, repository, "stable") == new
+    assert place.manifest(place.base, repository, "stable") == image.manifest.body
+    registry.point(place.base, repository, "stable", old)
+    assert registry.digest_of(place.base, repository, "stable") == old
+
+
+def test_a_tag_cannot_point_at_a_digest_that_is_not_there(place: Place, registry: AcrRegistry) -> None:
+    place.push(place.base, "pointed", "stable", tiny_image("here"))
+    with pytest.raises(Rejected, match=rf"{NOWHERE} is not in {place.base.login_server}/pointed"):
+        registry.point(place.base, "pointed", "stable", NOWHERE)
+    with pytest.raises(Rejected, match=rf"{NOWHERE} is not in {place.base.login_server}/no-such"):
+        registry.point(place.base, "no-such", "stable", NOWHERE)

@@ -1,0 +1,64 @@
+"""Registry credentials out of the vault."""
+
+from __future__ import annotations
+
+import pytest
+from azure.keyvault.secrets import SecretClient
+
+from demo import scenario
+from shared.adapters.secrets_keyvault import VaultCredentials
+from shared.domain.errors import BasegateError, Misconfigured, Retry
+from shared.domain.policy import RegistryRule
+from tests.contract.place import VAULT_URL, Place
+
+
+def rule(stem: str) -> RegistryRule:
+    return RegistryRule(name="hub", login_server="docker.io", credentials=stem)
+
+
+def test_user_and_password_are_read_at_every_use(place: Place, secrets: VaultCredentials) -> None:
+    place.set_secrets(registry_hub_user="contoso", registry_hub_password="first")
+    assert secrets.of(rule("registry-hub")) == ("contoso", "first")
+    place.set_secrets(registry_hub_password="rotated")
+    assert secrets.of(rule("registry-hub")) == ("contoso", "rotated")
+
+
+def test_a_secret_that_is_missing_is_named_and_the_other_one_not_told(place: Place, secrets: VaultCredentials) -> None:
+    place.set_secrets(registry_half_user="s3cret-user")
+    with pytest.raises(Misconfigured, match=rf"no secret registry-half-password in {VAULT_URL}: create it") as caught:
+        secrets.of(rule("registry-half"))
+    assert "s3cret-user" not in str(caught.value)
+
+
+def test_a_disabled_secret_asks_for_a_person(place: Place, secrets: VaultCredentials) -> None:
+    place.set_secrets(registry_off_user="user")
+    with SecretClient(VAULT_URL, place.credential()) as client:
+        client.update_secret_properties("registry-off-user", enabled=False)
+    with pytest.raises(Misconfigured, match="reading secret registry-off-user: 403"):
+        secrets.of(rule("registry-off"))
+
+
+def test_a_vault_without_this_identity_asks_for_the_role(place: Place) -> None:
+    vault = f"{scenario.group_id(scenario.VAULT_GROUP)}/providers/Microsoft.KeyVault/vaults/closed-vault"
+    properties = {
+        "tenantId": "00000000-0000-0000-0000-00000000000a",
+        "sku": {"family": "A", "name": "standard"},
+        "enableRbacAuthorization": False,
+        "accessPolicies": [],
+    }
+    place.azure.put(vault, {"location": scenario.LOCATION, "properties": properties}, "2023-07-01")
+    closed = VaultCredentials("https://closed-vault.vault.azure.net", place.credential)
+    with pytest.raises(Misconfigured, match=r"403.* To mend it: give the app Key Vault Secrets User on the vault"):
+        closed.of(rule("registry-hub"))
+
+
+def test_a_vault_that_is_not_there_is_no_verdict(place: Place) -> None:
+    nowhere = VaultCredentials("https://no-such-vault.vault.azure.net", place.credential)
+    with pytest.raises(BasegateError, match="registry-hub-user") as caught:
+        nowhere.of(rule("registry-hub"))
+    assert isinstance(caught.value, Misconfigured | Retry)
+
+
+def test_without_a_vault_the_setting_is_named() -> None:
+    with pytest.raises(Misconfigured, match="registry hub names credentials, and BASEGATE_KEY_VAULT is not set"):
+        VaultCredentials("", lambda: pytest.fail("no token is needed")).of(rule("registry-hub"))

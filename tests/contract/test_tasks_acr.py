@@ -1,0 +1,95 @@
+"""ACR Tasks with real runs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.adapters.tasks_acr import AcrTaskRunner
+from shared.domain.errors import Misconfigured
+from shared.domain.policy import RegistryRule
+from shared.ports import Run, RunStatus
+from tests.contract.place import Place, shell_image, until
+
+pytestmark = pytest.mark.containers
+
+EXAMINE = """
+version: v1.1.0
+steps:
+  - cmd: "{{.Run.Registry}}/tools:1 sh -c '{{.Values.SCRIPT}}'"
+    env: ["IMAGE={{.Values.IMAGE}}"]
+"""
+VALUES = {"IMAGE": "publicregistry.azurecr.io/node@sha256:1", "SCRIPT": "echo examining $IMAGE"}
+
+
+@pytest.fixture(scope="module")
+def runner(place: Place) -> AcrTaskRunner:
+    place.push(place.team, "tools", "1", shell_image())
+    place.make_task(place.team, "examine", EXAMINE)
+    return AcrTaskRunner(place.credential)
+
+
+def ended(runner: AcrTaskRunner, registry: RegistryRule, run_id: str) -> Run:
+    def look() -> Run | None:
+        run = runner.get(registry, run_id)
+        assert run
+        return run if run.status is not RunStatus.RUNNING else None
+
+    return until(look)
+
+
+def test_a_run_gets_its_values_and_its_log_can_be_read_from_the_end(place: Place, runner: AcrTaskRunner) -> None:
+    before = datetime.now(UTC)
+    run_id = runner.start(place.team, "examine", VALUES, "node/1")
+    under_way = runner.get(place.team, run_id)
+    assert under_way
+    assert (under_way.run_id, under_way.status) == (run_id, RunStatus.RUNNING)
+    assert under_way.finished_at is None
+
+    run = ended(runner, place.team, run_id)
+    assert (run.status, run.detail) == (RunStatus.SUCCEEDED, "Succeeded")
+    assert run.started_at
+    assert run.finished_at
+    assert before <= run.started_at <= run.finished_at <= datetime.now(UTC)
+    log = runner.log(place.team, run_id, 100_000)
+    assert f"examining {VALUES['IMAGE']}" in log
+    assert runner.log(place.team, run_id, 20) == log[-20:]
+
+
+def test_a_run_that_fails_says_why(place: Place, runner: AcrTaskRunner) -> None:
+    values = VALUES | {"SCRIPT": "echo ERROR: Invalid Color; exit 3"}
+    run = ended(runner, place.team, runner.start(place.team, "examine", values, "node/2"))
+    assert run.status is RunStatus.FAILED
+    assert run.detail.startswith("Failed: ")
+    assert "ERROR: Invalid Color" in runner.log(place.team, run.run_id, 2_000)
+
+
+def test_a_run_is_found_by_its_mark_and_can_be_canceled(place: Place, runner: AcrTaskRunner) -> None:
+    asked = datetime.now(UTC)
+    place.make_task(place.team, "examine-too", EXAMINE)
+    values = VALUES | {"SCRIPT": "echo begun; sleep 100"}
+    run_id = runner.start(place.team, "examine", values, "node/größe/3")
+    assert runner.find(place.team, "examine", "node/größe/3", asked) == run_id
+    assert runner.find(place.team, "examine", "node/größe/3", asked + timedelta(minutes=10)) is None
+    assert runner.find(place.team, "examine", "node/größe/4", asked) is None
+    assert runner.find(place.team, "examine-too", "node/größe/3", asked) is None
+
+    until(lambda: "begun" in runner.log(place.team, run_id, 2_000))
+    runner.cancel(place.team, run_id)
+    run = ended(runner, place.team, run_id)
+    assert run.status is RunStatus.BROKEN
+    assert run.detail.startswith("Canceled")
+    assert run.finished_at
+    runner.cancel(place.team, run_id)
+
+
+def test_a_task_that_is_not_there_asks_for_a_person(place: Place, runner: AcrTaskRunner) -> None:
+    with pytest.raises(Misconfigured, match=r"there is no task no-such in contoso\.azurecr\.io: create it, or mend"):
+        runner.start(place.team, "no-such", VALUES, "node/1")
+
+
+def test_a_run_that_is_not_there_is_none(place: Place, runner: AcrTaskRunner) -> None:
+    assert runner.get(place.team, "zz99") is None
+    assert runner.find(place.team, "no-such", "node/1", datetime.now(UTC)) is None
+    runner.cancel(place.team, "zz99")
