@@ -16,7 +16,7 @@ from shared.workflow.admit import Outcome
 blueprint = func.Blueprint()
 log = logging.getLogger(__name__)
 
-_QUIET = frozenset((Outcome.UNTAGGED, Outcome.DUPLICATE, Outcome.ECHO))
+_ODD = frozenset((Outcome.FOREIGN, Outcome.MALFORMED))
 
 
 @blueprint.function_name("registry-events")
@@ -30,7 +30,7 @@ def registry_events(event: str, looks: func.Out[typing.List[str]]) -> None:  # n
     """
     admissions = bootstrap.basegate().admit.event(_payload(event))
     for admission in admissions:
-        level = logging.INFO if admission.outcome in _QUIET or admission.looks else logging.WARNING
+        level = logging.WARNING if admission.outcome in _ODD else logging.INFO
         fields = {"basegate_outcome": admission.outcome.value}
         log.log(level, "event %s: %s", admission.outcome, admission.reason, extra=fields)
     messages = [msgspec.json.encode(look).decode() for admission in admissions for look in admission.looks]

@@ -9,6 +9,9 @@ from shared.domain.decision import Action, Decision, after_the_end, await_run_id
 from shared.domain.policy import Gate, PromoteBy
 from shared.domain.record import growing_wait, seconds_between
 
+_FIRST_LOOK_SECONDS = 0.3
+"""A copy whose layers are in the target already is done as soon as it is begun: the first look does not wait."""
+
 
 def decide_candidate(candidate: Candidate, gate: Gate, now: datetime) -> Decision:
     """What to do next with a candidate, from its record, the gate's rule and the time alone.
@@ -64,7 +67,8 @@ def _decide_tag(tag: TagRecord, index: int, gate: Gate, now: datetime) -> Decisi
     if tag.copy_started_at is None:
         return Decision(Action.COPY, f"every check passed: copy for {tag.tag}", index=index)
     if tag.copied_at is None:
-        wait = growing_wait(tag.copy_started_at, now)
+        begun = seconds_between(tag.copy_started_at, now) < _FIRST_LOOK_SECONDS
+        wait = 0.0 if begun else growing_wait(tag.copy_started_at, now)
         return Decision(Action.WATCH_COPY, f"the copy to {tag.unique} goes on", wait, index)
     if gate.promote.lock and tag.locked_at is None:
         return Decision(Action.LOCK, f"lock {tag.unique}", index=index)

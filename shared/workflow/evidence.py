@@ -17,6 +17,7 @@ _LINE_LIMIT = 300
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])")
 """ECMA-48: control sequences (colours, cursor), operating system commands (titles, links), and the short ones."""
 
+_ERROR = re.compile(r"\berror:", re.IGNORECASE)
 _TELLING = re.compile(r"\berror\b|\bfail(ed|ure)?\b|\bdenied\b", re.IGNORECASE)
 _BOILERPLATE = re.compile(r"failed to run step|Container failed during run|Run ID: ", re.IGNORECASE)
 
@@ -40,7 +41,11 @@ def gather_evidence(tasks: TaskRunner, archive: Archive, registry: RegistryRule,
 
 
 def telling_line(evidence: Evidence) -> str:
-    """The line of the log's end that says best what went wrong: the tool's own word before the runner's."""
+    """The line of the log's end that says best what went wrong.
+
+    The tool's own "error: …" before its other words, those before the runner's, and of equals the last.
+    """
     failing = [line for line in evidence.log_tail if _TELLING.search(line)]
     own = [line for line in failing if not _BOILERPLATE.search(line)]
-    return (own or failing or [*evidence.log_tail] or [evidence.status or "it said nothing"])[-1].strip()
+    errors = [line for line in own if _ERROR.search(line)]
+    return (errors or own or failing or [*evidence.log_tail] or [evidence.status or "it said nothing"])[-1].strip()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import logging
 
 import msgspec
@@ -40,7 +42,7 @@ def test_looks_through_the_queue_go_all_the_way(world: World) -> None:
     steps(message(admitted(world)))
     while world.queue.waiting:
         due, _, look = world.queue.waiting.pop(0)
-        world.clock.time = max(world.clock.time, due)
+        world.clock.time = max(world.clock.time, due) + timedelta(milliseconds=50)
         steps(message(msgspec.json.encode(look)))
     assert world.candidates()[0].state is CandidateState.PROMOTED
     assert world.stable_tag() == world.candidates()[0].digest

@@ -154,7 +154,14 @@ def test_a_claimed_run_is_waited_for_and_then_looked_for() -> None:
 @pytest.mark.parametrize(("age", "wait"), [(0, 1), (2, 1), (9, 3), (60, 20), (90, 30), (3600, 30)])
 @pytest.mark.parametrize("record", [candidate(RUNNING), candidate(PASSED, COPYING)])
 def test_what_runs_is_looked_at_less_and_less_often(record: Candidate, age: float, wait: float) -> None:
-    assert decide_candidate(record, GATE, NOW + timedelta(seconds=age)).wait_seconds == wait
+    decision = decide_candidate(record, GATE, NOW + timedelta(seconds=age))
+    assert decision.wait_seconds == (0 if age == 0 and decision.action is Action.WATCH_COPY else wait)
+
+
+def test_a_copy_that_was_just_begun_is_looked_at_at_once() -> None:
+    record = candidate(PASSED, COPYING)
+    assert decide_candidate(record, GATE, NOW + timedelta(seconds=0.1)).wait_seconds == 0
+    assert decide_candidate(record, GATE, NOW + timedelta(seconds=0.5)).wait_seconds == 1
 
 
 def test_a_run_past_its_time_is_said_to_be_so() -> None:

@@ -136,3 +136,8 @@ def test_a_passed_check_stays_passed_without_its_log(fault: BasegateError) -> No
     candidate = world.candidate(digest("green"))
     assert (candidate.state, candidate.checks[0].verdict) == (CandidateState.PROMOTED, Verdict.PASSED)
     assert str(fault) in candidate.checks[0].evidence.log_tail[0]
+
+
+def test_a_tool_s_own_error_is_more_telling_than_its_summary() -> None:
+    tail = ("ERROR: Invalid Color: Red", "Validation Failed - Errors: 1", "failed to run step ID: x: exit status 1")
+    assert telling_line(Evidence(log_tail=tail)) == "ERROR: Invalid Color: Red"
