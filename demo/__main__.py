@@ -12,7 +12,6 @@ from pathlib import Path
 
 from azure.core.exceptions import AzureError
 from rich.console import Console
-from sandbox.needs import NeedError
 
 from demo import scenario
 from demo.azure import Azure
@@ -23,6 +22,7 @@ from demo.report import make_report, print_report, write_report
 from demo.stage import Stage, StoryError
 from demo.theatre import Theatre
 from sandbox.lifecycle import LifecycleError
+from sandbox.needs import NeedError
 
 _PROBLEMS = (StoryError, LifecycleError, NeedError, AzureError)
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     theatre = Theatre(scenario.ROOT / state)
     try:
         if options.command == "down":
-            theatre.close()
+            console.print("stopped" if theatre.close() else "nothing was running")
             return 0
         if options.command == "up":
             return _up(theatre, console)
@@ -98,20 +98,27 @@ def _kill_worker(theatre: Theatre, stage: Stage, console: Console) -> None:
 
 
 def _up(theatre: Theatre, console: Console) -> int:
-    theatre.open(lambda line: console.print(line, highlight=False))
+    """Start the scenario to stay, or say where it is if it runs already."""
+    fresh = not theatre.is_open()
+    if fresh:
+        theatre.open(lambda line: console.print(line, highlight=False))
+    else:
+        theatre.enter()
     azure = Azure()
     stage, outcomes = Stage(azure), Outcomes(azure)
     try:
-        Chapters(stage, outcomes, Narrator(console, stage)).first_push()
+        if fresh:
+            Chapters(stage, outcomes, Narrator(console, stage)).first_push()
         console.print(f"page      {stage.address()}", highlight=False)
     finally:
         outcomes.close()
         stage.close()
         azure.close()
     relative = theatre.instance.root.relative_to(scenario.ROOT)
-    console.print(f"app       {theatre.site['url']}", highlight=False)
+    console.print(
+        f"app       http://127.0.0.1:{theatre.site['port']}, log {relative}/logs/site-basegate.log", highlight=False
+    )
     console.print(f'shell     eval "$(.venv/bin/python -m sandbox --state {relative} env)"', highlight=False)
-    console.print(f"logs      {relative}/logs", highlight=False)
     console.print("stop      make down", highlight=False)
     return 0
 

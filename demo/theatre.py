@@ -11,14 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sandbox.needs import ensure
-
 from demo import scenario
 from demo.azure import Azure
 from demo.provision import Provisioning
 from demo.stage import StoryError
 from sandbox import lifecycle
 from sandbox.instance import Instance, Settings, read_settings
+from sandbox.needs import ensure
 
 Say = Callable[[str], None]
 
@@ -52,6 +51,15 @@ class Theatre:
         finally:
             azure.close()
 
+    def is_open(self) -> bool:
+        """Whether it runs already."""
+        return lifecycle.running_pid(self.instance) is not None
+
+    def enter(self) -> None:
+        """Take part in one that runs already."""
+        os.environ.update(lifecycle.client_environment(self.instance))
+        self.site = self._local("GET", f"/sites/{scenario.APP}")
+
     def start_app(self, say: Say, workers: int = 1) -> None:
         """Start the app on the sandbox's Functions host."""
         settings = {
@@ -68,9 +76,9 @@ class Theatre:
         """The process ids of the app's workers."""
         return [int(worker["pid"]) for worker in self._local("GET", f"/sites/{scenario.APP}")["workers"]]
 
-    def close(self) -> None:
-        """Stop the sandbox and everything in it."""
-        lifecycle.stop(self.instance)
+    def close(self) -> bool:
+        """Stop the sandbox and everything in it; False where none was running."""
+        return lifecycle.stop(self.instance)
 
     def _local(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """One of the sandbox's own operations."""
