@@ -41,6 +41,7 @@ from shared.domain.rollout import AppRecord, BuiltImage, Rollout
 from shared.ports import CopyState, CopyStatus, GroupState, Notice, R, Run, RunStatus, Stored
 from shared.workflow.admit import Admission, Admit
 from shared.workflow.advance import Advance
+from shared.workflow.operate import Operate
 from shared.workflow.services import Services
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -380,6 +381,7 @@ class World:
             clock=self.clock,
         )
         self.admit, self.advance = Admit(self.services), Advance(self.services)
+        self.operate = Operate(self.services)
 
     def push(
         self, tag: str | None, content: Digest, *, registry: str = "public", repository: str = "node"

@@ -9,16 +9,19 @@ import msgspec
 
 from shared.domain.image import Digest, ImageRef, Repository, Tag, short
 from shared.domain.record import Look, Record
+from shared.domain.standing import Hold
 
 
 class CandidateState(StrEnum):
-    """Where a candidate stands. The last three are final."""
+    """Where a candidate stands. From `promoted` on it is finished; a held one goes on when the hold is lifted."""
 
     EXAMINING = "examining"
     PROMOTING = "promoting"
     PROMOTED = "promoted"
+    HELD = "held"
     FAILED = "failed"
     SUPERSEDED = "superseded"
+    CANCELED = "canceled"
 
 
 class Verdict(StrEnum):
@@ -76,10 +79,11 @@ class TagRecord(msgspec.Struct, frozen=True, kw_only=True):
     moved_at: datetime | None = None
     rolled_out_at: datetime | None = None
     outcome: TagOutcome | None = None
+    held: bool = False
 
 
 class Candidate(Record, frozen=True, kw_only=True):
-    """The record of one (gate, digest, attempt)."""
+    """The record of one (gate, digest, attempt). `requested_by` names the operator who asked for it, if one did."""
 
     gate: str
     digest: Digest
@@ -90,6 +94,7 @@ class Candidate(Record, frozen=True, kw_only=True):
     fingerprint: str
     tags: tuple[TagRecord, ...]
     checks: tuple[CheckRecord, ...]
+    requested_by: str = ""
     state: CandidateState = CandidateState.EXAMINING
 
     @property
@@ -157,6 +162,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
     moved_at: datetime | None = None
     moving: str = ""
     moving_until: datetime | None = None
+    hold: Hold | None = None
 
     @property
     def partition(self) -> str:

@@ -35,7 +35,7 @@ def decide_candidate(candidate: Candidate, gate: Gate, now: datetime) -> Decisio
         return _decide_check(candidate, gate, open_check, now)
     if resighted is not None:  # 4
         return Decision(Action.RECHECK_SOURCE, "the tag was pushed again with this digest", index=resighted)
-    open_tag = first(candidate.tags, lambda tag: tag.outcome is None)
+    open_tag = first(candidate.tags, lambda tag: tag.outcome is None and not tag.held)
     if open_tag is not None:  # 5
         return _decide_tag(candidate.tags[open_tag], open_tag, gate, now)
     return Decision(Action.FINISH, "every tag is settled")  # 6

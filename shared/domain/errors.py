@@ -50,6 +50,14 @@ class Transitioning(Busy):
     """The container group is still transitioning from an earlier change."""
 
 
+class NotThere(BasegateError):
+    """A gate, a candidate, a tag that an operator names does not exist."""
+
+
+class Refused(BasegateError):
+    """What an operator asks for is not possible as things stand."""
+
+
 class Conflict(BasegateError):
     """The record was changed by someone else since it was loaded."""
 

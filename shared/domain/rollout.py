@@ -24,10 +24,18 @@ class RolloutState(StrEnum):
     RESTORED = "restored"
     FAILED = "failed"
     SUPERSEDED = "superseded"
+    CANCELED = "canceled"
 
 
 FINAL_STATES = frozenset(
-    (RolloutState.LIVE, RolloutState.BUILT, RolloutState.RESTORED, RolloutState.FAILED, RolloutState.SUPERSEDED)
+    (
+        RolloutState.LIVE,
+        RolloutState.BUILT,
+        RolloutState.RESTORED,
+        RolloutState.FAILED,
+        RolloutState.SUPERSEDED,
+        RolloutState.CANCELED,
+    )
 )
 
 
@@ -39,6 +47,9 @@ class Cause(StrEnum):
 
     IMAGE = "image"
     """Someone else pushed a new image of it: a commit-triggered task, say."""
+
+    OPERATOR = "operator"
+    """An operator asked for it."""
 
 
 class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,8 @@ from shared.workflow.promote import Promote
 from shared.workflow.services import Services
 from shared.workflow.step import Step
 
+_CLOSED_TO_VETOED = frozenset((Action.START_CHECK, Action.COPY, Action.MOVE_STABLE))
+
 GateAction = Callable[[Step[Candidate], Gate], Candidate]
 
 
@@ -59,6 +61,8 @@ class CandidateCourse:
     def act(self, step: Step[Candidate]) -> Candidate:
         """Take the step that was decided."""
         gate = self._services.policy.gates[step.record.gate]
+        if step.decision.action in _CLOSED_TO_VETOED:
+            self._promote.refuse_vetoed(step.record)
         return self._actions[step.decision.action](step, gate)
 
     def fail(self, record: Candidate, reason: str) -> Candidate:
@@ -75,6 +79,8 @@ class CandidateCourse:
         names = {
             CandidateState.PROMOTED: "CandidatePromoted",
             CandidateState.SUPERSEDED: "CandidateSuperseded",
+            CandidateState.HELD: "CandidateHeld",
+            CandidateState.CANCELED: "CandidateCanceled",
         }
         failing = next((check for check in record.checks if check.verdict not in (None, Verdict.PASSED)), None)
         return Notice(
@@ -105,8 +111,16 @@ class CandidateCourse:
     def _finish(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """Close the record."""
         candidate, now = step.record, self._services.clock.now()
-        promoted = [tag.tag for tag in candidate.tags if tag.outcome is TagOutcome.PROMOTED]
-        state = CandidateState.PROMOTED if promoted else CandidateState.SUPERSEDED
-        reason = f"promoted to {', '.join(promoted)}" if promoted else "a newer push was promoted first"
+        state, reason = _end(candidate)
         closed = msgspec.structs.replace(candidate, state=state, reason=reason)
         return closed if candidate.state is state else closed.noting(now, state.value, reason)
+
+
+def _end(candidate: Candidate) -> tuple[CandidateState, str]:
+    held = [tag.tag for tag in candidate.tags if tag.held]
+    if held:
+        return CandidateState.HELD, f"passed; the stable tag {', '.join(held)} is held"
+    promoted = [tag.tag for tag in candidate.tags if tag.outcome is TagOutcome.PROMOTED]
+    if promoted:
+        return CandidateState.PROMOTED, f"promoted to {', '.join(promoted)}"
+    return CandidateState.SUPERSEDED, "a newer push was promoted first"

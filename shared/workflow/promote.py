@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import msgspec
 
-from shared.domain.candidate import Candidate, CandidateState, TagOutcome, Track
-from shared.domain.errors import Busy, Conflict, Rejected, Retry
-from shared.domain.image import Digest, ImageRef
-from shared.domain.policy import Gate, RegistryRule
-from shared.ports import CopyState, Stored
+from shared.domain.candidate import Candidate, CandidateState, TagOutcome, TagRecord
+from shared.domain.errors import Rejected, Retry
+from shared.domain.image import ImageRef
+from shared.domain.policy import Gate
+from shared.domain.standing import Hold, Veto, veto_row
+from shared.ports import CopyState
 from shared.workflow.services import Services
 from shared.workflow.step import Step
+from shared.workflow.tracks import Stand, Tracks
 
 COPY_ATTEMPTS = 3
-MOVE_CLAIM_SECONDS = 120.0
-"""How long a mover may hold a track: longer than any step, so that only a dead one loses it."""
 
 
 class Promote:
     """The steps of a passed candidate, for one of its tags at a time."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
+        self._services, self._tracks = services, Tracks(services)
 
     def copy(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """Begin the server-side copy to the unique tag; one that is there already needs none."""
@@ -75,24 +73,23 @@ class Promote:
         return candidate.with_tag(index, locked_at=now).noting(now, "locked", unique)
 
     def move_stable(self, step: Step[Candidate], gate: Gate) -> Candidate:
-        """Point the stable tag at the digest, never backwards.
+        """Point the stable tag at the digest: never backwards, and never past a hold.
 
         1. A track that a newer push stands on is left alone.
-        2. Claim the track: Azure has no conditional tag move, so movers take turns.
-        3. Move the tag, and read it back.
-        4. Record on the track what it stands on now, and let it go. Who lost the claim meanwhile puts back
-           what the track says.
+        2. A track that an operator holds keeps the candidate waiting until the hold is lifted.
+        3. The tag is moved and read back.
         """
         index, now, candidate = step.decision.index, self._services.clock.now(), step.record
-        tag, target = candidate.tags[index], self._services.registry_rule(gate.promote.registry)
-        track = self._track(gate, candidate, index)
-        newest = track.record.pushed_at
-        if newest is not None and newest > tag.pushed_at:  # 1
-            reason = f"{tag.tag} stands on {track.record.digest}, pushed later"
+        tag, stored = candidate.tags[index], self._tracks.load(gate, candidate.tags[index].tag)
+        track = stored.record
+        if track.pushed_at is not None and track.pushed_at > tag.pushed_at:  # 1
+            reason = f"{tag.tag} stands on {track.digest}, pushed later"
             return candidate.with_tag(index, outcome=TagOutcome.SUPERSEDED).noting(now, "superseded", reason)
-        track = self._claim(track, candidate)  # 2
-        self._point(target, gate.promote.repository, tag.tag, candidate.digest)  # 3
-        self._settle(track, candidate, index, gate)  # 4
+        hold = track.hold
+        if hold is not None and hold.stops(tag.pushed_at) and track.digest != candidate.digest:  # 2
+            reason = f"{tag.tag} is held by {hold.actor}: {hold.reason}"
+            return candidate.with_tag(index, held=True).noting(now, "held", reason)
+        self._tracks.move(gate, stored, _stand(candidate, index), hold=self._remaining(hold, tag))  # 3
         reason = f"{tag.tag} is {candidate.digest}, verified"
         return candidate.with_tag(index, moved_at=now).noting(now, "stable tag moved", reason)
 
@@ -108,7 +105,7 @@ class Promote:
             found = ", ".join(f"{name} is {digest or 'missing'}" for name, digest in differing.items())
             raise Rejected(f"the task promoted other bytes than it examined ({candidate.digest}): {found}")
         done = candidate.with_tag(index, unique=unique, copied_at=now, moved_at=now)
-        self._settle(self._track(gate, candidate, index), done, index, gate)
+        self._tracks.settle(gate, self._tracks.load(gate, tag.tag), _stand(done, index))
         return done.noting(now, "promoted by the task", f"{unique} and {tag.tag} are the examined digest")
 
     def recheck_source(self, step: Step[Candidate], gate: Gate) -> Candidate:
@@ -120,9 +117,9 @@ class Promote:
         if self._services.registry.digest_of(source, candidate.repository, tag.tag) != candidate.digest:
             reason = f"{tag.tag} is another digest at the source by now"
             return candidate.with_tag(index, resighted_at=None).noting(now, "repeated push ignored", reason)
-        track = self._track(gate, candidate, index)
+        track = self._tracks.load(gate, tag.tag)
         if track.record.digest == candidate.digest:
-            self._save_track(track, msgspec.structs.replace(track.record, pushed_at=again))
+            self._tracks.save(track, msgspec.structs.replace(track.record, pushed_at=again))
             return candidate.with_tag(index, resighted_at=None, pushed_at=again)
         reopened = candidate.with_tag(
             index,
@@ -132,6 +129,7 @@ class Promote:
             moved_at=None,
             rolled_out_at=None,
             outcome=None,
+            held=False,
         )
         reopened = msgspec.structs.replace(reopened, state=CandidateState.PROMOTING, announced=False)
         return reopened.noting(now, "pushed again", f"{tag.tag} came back to this digest at the source")
@@ -143,54 +141,25 @@ class Promote:
             candidate.image, login_server=target.login_server, repository=gate.promote.repository
         )
 
-    def _track(self, gate: Gate, candidate: Candidate, index: int) -> Stored[Track]:
-        tag, ledger = candidate.tags[index].tag, self._services.ledger
-        stored = ledger.load(Track, gate.name, tag) or ledger.insert(Track(gate=gate.name, tag=tag))
-        if stored is None:
-            raise Busy(f"another worker is making the track of {tag}", delay_seconds=1.0)
-        return stored
+    def refuse_vetoed(self, candidate: Candidate) -> None:
+        """End a candidate whose digest an operator has banned.
 
-    def _claim(self, track: Stored[Track], candidate: Candidate) -> Stored[Track]:
-        now, held = self._services.clock.now(), track.record
-        other = held.moving not in ("", candidate.row)
-        if other and held.moving_until is not None and held.moving_until > now:
-            raise Busy(f"candidate {held.moving} is moving {held.tag}", delay_seconds=2.0)
-        until = now + timedelta(seconds=MOVE_CLAIM_SECONDS)
-        claimed = msgspec.structs.replace(held, moving=candidate.row, moving_until=until)
-        return self._save_track(track, claimed)
+        Raises:
+            Rejected: names who banned it and why.
+        """
+        stored = self._services.ledger.load(Veto, candidate.gate, veto_row(candidate.digest))
+        if stored is not None and stored.record.stands:
+            veto = stored.record
+            raise Rejected(
+                f"{candidate.digest} is vetoed by {veto.actor} since {veto.at:%Y-%m-%d %H:%M}: {veto.reason}"
+            )
 
-    def _settle(self, track: Stored[Track], candidate: Candidate, index: int, gate: Gate) -> None:
-        tag, now = candidate.tags[index], self._services.clock.now()
-        target, repository = self._services.registry_rule(gate.promote.registry), gate.promote.repository
-        settled = msgspec.structs.replace(
-            track.record,
-            digest=candidate.digest,
-            pushed_at=tag.pushed_at,
-            candidate=candidate.row,
-            unique=tag.unique,
-            moved_at=now,
-            moving="",
-            moving_until=None,
-        )
-        try:
-            self._services.ledger.save(track, settled)
-        except Conflict:
-            current = self._services.ledger.load(Track, track.record.gate, tag.tag)
-            if current is not None and current.record.digest not in (None, candidate.digest):
-                self._services.registry.point(target, repository, tag.tag, current.record.digest)
-            raise Busy(f"another candidate took the track of {tag.tag} over", delay_seconds=1.0) from None
+    @staticmethod
+    def _remaining(hold: Hold | None, tag: TagRecord) -> Hold | None:
+        """The hold after a move: one that ends with a newer digest has ended."""
+        return hold if hold is not None and hold.stops(tag.pushed_at) else None
 
-    def _save_track(self, track: Stored[Track], changed: Track) -> Stored[Track]:
-        """Save a track. A conflict here is about the track, not the candidate, whose look must not end by it."""
-        try:
-            return self._services.ledger.save(track, changed)
-        except Conflict:
-            raise Busy(f"another candidate changed the track of {changed.tag}", delay_seconds=1.0) from None
 
-    def _point(self, target: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
-        registry = self._services.registry
-        if registry.digest_of(target, repository, tag) != digest:
-            registry.point(target, repository, tag, digest)
-        there = registry.digest_of(target, repository, tag)
-        if there != digest:
-            raise Retry(f"{target.login_server}/{repository}:{tag} was moved to {digest} and reads {there}")
+def _stand(candidate: Candidate, index: int) -> Stand:
+    tag = candidate.tags[index]
+    return Stand(digest=candidate.digest, pushed_at=tag.pushed_at, candidate=candidate.row, unique=tag.unique)

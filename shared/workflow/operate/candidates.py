@@ -1,0 +1,115 @@
+"""Examine, rerun, cancel."""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared.domain.candidate import Candidate, CandidateState, TagRecord
+from shared.domain.errors import Malformed, NotThere, Refused
+from shared.domain.image import Digest, parse_tag
+from shared.domain.policy import Gate
+from shared.ports import Stored
+from shared.workflow.examine import new_checks
+from shared.workflow.operate.find import Find, candidate_id
+from shared.workflow.operate.plan import Effect, Plan, Who
+from shared.workflow.services import Services
+
+
+class CandidateVerbs:
+    """What an operator does with candidates."""
+
+    def __init__(self, services: Services) -> None:
+        self._services, self._find = services, Find(services)
+
+    def examine(self, gate_name: str, tag_name: object, who: Who) -> Plan:
+        """Examine what a tag of the source is now.
+
+        Raises:
+            Malformed, NotThere: the tag is none, none of the gate's, or not at the source.
+            Refused: that digest is being examined, or is vetoed.
+        """
+        gate, tag = self._find.gate(gate_name), parse_tag(tag_name)
+        if not gate.takes(tag):
+            raise Malformed("tag", f"gate {gate.name} takes no tag {tag}: it takes {', '.join(gate.source.tags)}")
+        source = self._services.registry_rule(gate.source.registry)
+        digest = self._services.registry.digest_of(source, gate.source.repository, tag)
+        if digest is None:
+            raise NotThere(f"there is no {source.login_server}/{gate.source.repository}:{tag}")
+        latest = self._find.latest(gate, digest)
+        if latest is not None:
+            return self._again(gate, latest, who)
+        now = self._services.clock.now()
+        return self._begin(gate, digest, 1, (TagRecord(tag=tag, pushed_at=now),), who)
+
+    def rerun(self, identifier: str, who: Who) -> Plan:
+        """Examine a digest again, as a new attempt. Its place among the pushes stays what it was.
+
+        Raises:
+            Refused: an attempt goes on, or the digest is vetoed.
+        """
+        stored = self._find.candidate(identifier)
+        gate = self._find.gate(stored.record.gate)
+        latest = self._find.latest(gate, stored.record.digest)
+        return self._again(gate, latest or stored, who)
+
+    def cancel(self, identifier: str, who: Who) -> Plan:
+        """Stop a candidate and the run that examines it.
+
+        Raises:
+            Refused: it is finished, or a stable tag stands on it already.
+        """
+        stored = self._find.candidate(identifier)
+        record = stored.record
+        if record.finished and record.state is not CandidateState.HELD:
+            raise Refused(f"{identifier} is {record.state} already")
+        if any(tag.moved_at is not None for tag in record.tags):
+            raise Refused(f"a stable tag stands on {identifier} already: roll back instead")
+        return Plan((Effect("cancel", str(record.image)),), lambda: self._cancel(stored, who))
+
+    def _again(self, gate: Gate, latest: Stored[Candidate], who: Who) -> Plan:
+        record = latest.record
+        if not record.finished:
+            raise Refused(f"{candidate_id(record)} is {record.state}: wait for it, or cancel it")
+        tags = tuple(TagRecord(tag=tag.tag, pushed_at=tag.pushed_at) for tag in record.tags)
+        return self._begin(gate, record.digest, record.attempt + 1, tags, who)
+
+    def _begin(self, gate: Gate, digest: Digest, attempt: int, tags: tuple[TagRecord, ...], who: Who) -> Plan:
+        veto = self._find.veto(gate, digest)
+        if veto is not None:
+            raise Refused(f"{digest} is vetoed by {veto.actor}: {veto.reason}. Lift the veto first")
+        source, now = self._services.registry_rule(gate.source.registry), self._services.clock.now()
+        candidate = Candidate(
+            gate=gate.name,
+            digest=digest,
+            attempt=attempt,
+            source_registry=source.name,
+            repository=gate.source.repository,  # type: ignore[arg-type]  # checked with the rules
+            login_server=source.login_server,
+            fingerprint=gate.fingerprint,
+            tags=tags,
+            checks=new_checks(gate),
+            requested_by=who.actor,
+            created_at=now,
+        ).noting(now, "admitted", f"attempt {attempt}, asked for by {who}")
+        names = ", ".join(tag.tag for tag in tags)
+        effects = (Effect("examine", str(candidate.image)), Effect("promote if it passes", names))
+        return Plan(effects, lambda: self._insert(candidate))
+
+    def _insert(self, candidate: Candidate) -> str:
+        if self._services.ledger.insert(candidate) is None:
+            raise Refused(f"attempt {candidate.attempt} at {candidate.digest} was begun by someone else just now")
+        self._services.queue.send(candidate.look, 0)
+        return f"candidates/{candidate_id(candidate)}"
+
+    def _cancel(self, stored: Stored[Candidate], who: Who) -> str:
+        now, record = self._services.clock.now(), stored.record
+        canceled = msgspec.structs.replace(
+            record, state=CandidateState.CANCELED, reason=f"canceled by {who}", announced=False
+        ).noting(now, "canceled", str(who))
+        self._services.ledger.save(stored, canceled)
+        gate = self._services.gate(record.gate)
+        for check, rule in zip(record.checks, gate.checks if gate else (), strict=False):
+            if check.run_id and check.verdict is None:
+                self._services.tasks.cancel(self._services.registry_rule(rule.registry), check.run_id)
+        self._services.queue.send(canceled.look, 0)
+        return f"candidates/{candidate_id(record)}"

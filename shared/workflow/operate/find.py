@@ -1,0 +1,112 @@
+"""What an operator names, found in the rules and in the ledger."""
+
+from __future__ import annotations
+
+import re
+
+from shared.domain.candidate import Candidate, Verdict, candidate_row
+from shared.domain.errors import Malformed, NotThere
+from shared.domain.image import parse_digest
+from shared.domain.policy import App, Gate
+from shared.domain.rollout import Rollout
+from shared.domain.standing import Veto, veto_row
+from shared.ports import Stored
+from shared.workflow.services import Services
+
+_CANDIDATE_ID = re.compile(r"(?P<gate>[a-z0-9-]{1,63})\.(?P<digest>[0-9a-f]{12,64})(?:-(?P<attempt>[0-9]{1,3}))?")
+_ROLLOUT_ID = re.compile(r"(?P<app>[a-z0-9-]{1,63})\.(?P<name>[A-Za-z0-9._-]{1,200})")
+
+
+class Find:
+    """Looks things up, or says what there is not."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def gate(self, name: str) -> Gate:
+        """A gate of the rules. Raises `NotThere`, naming those there are."""
+        gate = self._services.gate(name)
+        if gate is None:
+            raise NotThere(
+                f"there is no gate {name[:80]!r}; there is {', '.join(self._services.policy.gates) or 'none'}"
+            )
+        return gate
+
+    def app(self, name: str) -> App:
+        """An app of the rules. Raises `NotThere`, naming those there are."""
+        app = self._services.app(name)
+        if app is None:
+            raise NotThere(f"there is no app {name[:80]!r}; there is {', '.join(self._services.policy.apps) or 'none'}")
+        return app
+
+    def candidate(self, identifier: str) -> Stored[Candidate]:
+        """The candidate of an id: `<gate>.<digest, its first 12 digits at least>[-<attempt>]`, else the last attempt.
+
+        Raises:
+            Malformed: that is no id. NotThere: there is no such candidate.
+        """
+        match = _CANDIDATE_ID.fullmatch(identifier)
+        if not match:
+            raise Malformed("candidate", f"{identifier[:100]!r} is no id: <gate>.<digest>[-<attempt>]")
+        found = [
+            stored
+            for stored in self._services.ledger.list(Candidate, match["gate"], match["digest"])
+            if match["attempt"] is None or stored.record.attempt == int(match["attempt"])
+        ]
+        if not found:
+            raise NotThere(f"there is no candidate {identifier}")
+        if len({stored.record.digest for stored in found}) > 1:
+            raise Malformed("candidate", f"{identifier} fits several digests: give more digits")
+        return found[-1]
+
+    def rollout(self, identifier: str) -> Stored[Rollout]:
+        """The rollout of an id: `<app>.<name>`. Raises `Malformed` or `NotThere`."""
+        match = _ROLLOUT_ID.fullmatch(identifier)
+        if not match:
+            raise Malformed("rollout", f"{identifier[:100]!r} is no id: <app>.<name>")
+        stored = self._services.ledger.load(Rollout, match["app"], match["name"])
+        if stored is None:
+            raise NotThere(f"there is no rollout {identifier}")
+        return stored
+
+    def latest(self, gate: Gate, digest: str) -> Stored[Candidate] | None:
+        """The last attempt at a digest."""
+        prefix = candidate_row(digest, 0).rpartition("-")[0]
+        attempts = list(self._services.ledger.list(Candidate, gate.name, prefix))
+        return attempts[-1] if attempts else None
+
+    def passed(self, gate: Gate, to: str) -> Candidate:
+        """The candidate that once passed with a digest, named by the digest or by its unique tag.
+
+        Raises:
+            NotThere: there is no such tag, or no candidate of that digest ever passed under the current checks.
+        """
+        target = self._services.registry_rule(gate.promote.registry)
+        name = f"{target.login_server}/{gate.promote.repository}:{to[:128]}"
+        digest = (
+            to if to.startswith("sha256:") else self._services.registry.digest_of(target, gate.promote.repository, to)
+        )
+        if digest is None:
+            raise NotThere(f"there is no {name}")
+        parse_digest(digest, "to")
+        prefix = candidate_row(digest, 0).rpartition("-")[0]
+        for stored in self._services.ledger.list(Candidate, gate.name, prefix):
+            record = stored.record
+            if record.fingerprint == gate.fingerprint and all(c.verdict is Verdict.PASSED for c in record.checks):
+                return record
+        raise NotThere(f"{to} has no passed verdict under the current checks of gate {gate.name}")
+
+    def veto(self, gate: Gate, digest: str) -> Veto | None:
+        """The veto that stands against a digest, or None."""
+        stored = self._services.ledger.load(Veto, gate.name, veto_row(digest))
+        return stored.record if stored is not None and stored.record.stands else None
+
+
+def candidate_id(candidate: Candidate) -> str:
+    """The id of a candidate as operators use it."""
+    return f"{candidate.gate}.{candidate.row}"
+
+
+def rollout_id(rollout: Rollout) -> str:
+    """The id of a rollout as operators use it."""
+    return f"{rollout.app}.{rollout.name}"

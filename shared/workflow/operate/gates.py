@@ -1,0 +1,153 @@
+"""Hold, veto, roll back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from shared.domain.candidate import Candidate, CandidateState, Track
+from shared.domain.errors import Conflict, NotThere, Refused
+from shared.domain.image import ImageRef, parse_digest, parse_tag
+from shared.domain.policy import Gate
+from shared.domain.standing import Hold, HoldUntil, Veto, veto_row
+from shared.ports import Stored
+from shared.workflow.dependents import Dependents
+from shared.workflow.operate.find import Find
+from shared.workflow.operate.plan import Effect, Plan, Who
+from shared.workflow.services import Services
+from shared.workflow.tracks import Stand, Tracks
+
+_WRITE_ATTEMPTS = 5
+
+
+class GateVerbs:
+    """What an operator does with a gate's stable tags and digests."""
+
+    def __init__(self, services: Services) -> None:
+        self._services, self._find = services, Find(services)
+        self._tracks, self._dependents = Tracks(services), Dependents(services)
+
+    def hold(self, gate_name: str, tag_name: object, until: HoldUntil, who: Who) -> Plan:
+        """Keep a stable tag where it is; candidates are still examined, and wait."""
+        gate, tag = self._find.gate(gate_name), parse_tag(tag_name)
+        stored = self._tracks.load(gate, tag)
+        if stored.record.hold is not None:
+            held = stored.record.hold
+            raise Refused(f"{tag} is held already, by {held.actor}: {held.reason}")
+        stands = stored.record.digest or "nothing yet"
+        return Plan((Effect("hold", f"{tag} on {stands}"),), lambda: self._hold(gate, stored, until, who))
+
+    def lift(self, gate_name: str, tag_name: object, who: Who) -> Plan:
+        """Lift a hold; what passed meanwhile goes on, the newest push wins."""
+        gate, tag = self._find.gate(gate_name), parse_tag(tag_name)
+        stored = self._tracks.load(gate, tag)
+        if stored.record.hold is None:
+            raise NotThere(f"{tag} of gate {gate.name} is not held")
+        waiting = [str(candidate.record.image) for candidate in self._held(gate, tag)]
+        effects = (Effect("lift the hold", tag), *(Effect("let go on", image) for image in waiting))
+        return Plan(effects, lambda: self._lift(gate, stored, who))
+
+    def veto(self, gate_name: str, digest_text: object, who: Who) -> Plan:
+        """Ban a digest from this gate. Where a stable tag stands on it, that is said: roll back to mend it."""
+        gate, digest = self._find.gate(gate_name), parse_digest(digest_text)
+        if self._find.veto(gate, digest) is not None:
+            raise Refused(f"{digest} is vetoed already")
+        veto = Veto(gate=gate.name, digest=digest, actor=who.actor, reason=who.reason, at=self._services.clock.now())
+        standing = [t.record.tag for t in self._services.ledger.list(Track, gate.name) if t.record.digest == digest]
+        effects = (Effect("ban", digest), *(Effect("still promoted, roll it back", tag) for tag in standing))
+        return Plan(effects, lambda: self._veto(veto))
+
+    def lift_veto(self, gate_name: str, digest_text: object, who: Who) -> Plan:
+        """Lift a veto; the digest may be examined again."""
+        gate, digest = self._find.gate(gate_name), parse_digest(digest_text)
+        stored = self._services.ledger.load(Veto, gate.name, veto_row(digest))
+        if stored is None or not stored.record.stands:
+            raise NotThere(f"{digest} is not vetoed at gate {gate.name}")
+        lifted = msgspec.structs.replace(stored.record, lifted_at=self._services.clock.now(), lifted_by=str(who))
+        return Plan((Effect("lift the veto", digest),), lambda: self._save_veto(stored, lifted))
+
+    def roll_back(self, gate_name: str, tag_name: object, to: str, until: HoldUntil, who: Who) -> Plan:
+        """Move a stable tag back to a digest that once passed, and hold it there.
+
+        Raises:
+            NotThere: `to` is no unique tag or digest with a passed verdict under the current checks.
+            Refused: it is vetoed, or the tag stands on it already.
+        """
+        gate, tag = self._find.gate(gate_name), parse_tag(tag_name)
+        stored, candidate = self._tracks.load(gate, tag), self._find.passed(gate, to)
+        veto = self._find.veto(gate, candidate.digest)
+        if veto is not None:
+            raise Refused(f"{candidate.digest} is vetoed by {veto.actor}: {veto.reason}")
+        if stored.record.digest == candidate.digest:
+            raise Refused(f"{tag} stands on {candidate.digest} already")
+        apps = [app.name for app in self._services.policy.apps_on(gate.name, tag)]
+        effects = (
+            Effect("move the stable tag", f"{tag} from {stored.record.digest} to {candidate.digest}"),
+            Effect("hold", f"{tag} until {'lifted' if until is HoldUntil.LIFTED else 'a newer digest passes'}"),
+            *(Effect("rebuild and redeploy", app) for app in apps),
+        )
+        return Plan(effects, lambda: self._roll_back(gate, stored, candidate, until, who))
+
+    def _hold(self, gate: Gate, stored: Stored[Track], until: HoldUntil, who: Who) -> str:
+        hold = Hold(actor=who.actor, reason=who.reason, at=self._services.clock.now(), until=until)
+        self._tracks.save(stored, msgspec.structs.replace(stored.record, hold=hold))
+        return f"gates/{gate.name}"
+
+    def _lift(self, gate: Gate, stored: Stored[Track], who: Who) -> str:
+        """1. Lift the hold. 2. Let every candidate go on that waits for this tag; their order is decided as ever."""
+        self._tracks.save(stored, msgspec.structs.replace(stored.record, hold=None))  # 1
+        for candidate in list(self._held(gate, stored.record.tag)):  # 2
+            self._release(candidate, stored.record.tag, who)
+        return f"gates/{gate.name}"
+
+    def _release(self, stored: Stored[Candidate], tag: str, who: Who) -> None:
+        for _ in range(_WRITE_ATTEMPTS):
+            record = stored.record
+            index = record.tag_index(tag)
+            if index is None or not record.tags[index].held:
+                return
+            freed = msgspec.structs.replace(
+                record.with_tag(index, held=False), state=CandidateState.PROMOTING, announced=False
+            ).noting(self._services.clock.now(), "hold lifted", str(who))
+            try:
+                self._services.ledger.save(stored, freed)
+            except Conflict:
+                again = self._services.ledger.load(Candidate, record.partition, record.row)
+                assert again is not None  # records are never deleted
+                stored = again
+                continue
+            self._services.queue.send(freed.look, 0)
+            return
+
+    def _held(self, gate: Gate, tag: str) -> Iterator[Stored[Candidate]]:
+        for stored in self._services.ledger.list(Candidate, gate.name):
+            if any(record.tag == tag and record.held for record in stored.record.tags):
+                yield stored
+
+    def _veto(self, veto: Veto) -> str:
+        ledger = self._services.ledger
+        if ledger.insert(veto) is None:
+            stored = ledger.load(Veto, veto.partition, veto.row)
+            assert stored is not None  # the insert found it
+            ledger.save(stored, veto)
+        return f"gates/{veto.gate}"
+
+    def _save_veto(self, stored: Stored[Veto], veto: Veto) -> str:
+        self._services.ledger.save(stored, veto)
+        return f"gates/{veto.gate}"
+
+    def _roll_back(self, gate: Gate, stored: Stored[Track], candidate: Candidate, until: HoldUntil, who: Who) -> str:
+        """1. Move the tag and record the hold, in one write of the track. 2. Roll out what stands on it."""
+        index = candidate.tag_index(stored.record.tag) or 0
+        record, now = candidate.tags[index], self._services.clock.now()
+        hold = Hold(actor=who.actor, reason=who.reason, at=now, until=until)
+        stand = Stand(
+            digest=candidate.digest, pushed_at=record.pushed_at, candidate=candidate.row, unique=record.unique
+        )
+        track = self._tracks.move(gate, stored, stand, hold=hold)  # 1
+        target = self._services.registry_rule(gate.promote.registry)
+        image = ImageRef(target.login_server, gate.promote.repository, candidate.digest)  # type: ignore[arg-type]
+        assert track.moved_at is not None  # a move dates it
+        self._dependents.roll_out(gate, track.tag, image, track.moved_at)  # 2
+        return f"gates/{gate.name}"
