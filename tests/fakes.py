@@ -36,9 +36,9 @@ from shared.domain.policy import (
     Source,
     TaskCheck,
 )
-from shared.domain.record import Look
+from shared.domain.record import Look, Record
 from shared.domain.rollout import AppRecord, BuiltImage, Rollout
-from shared.ports import CopyState, CopyStatus, GroupState, Notice, R, Run, RunStatus, Stored
+from shared.ports import CopyState, CopyStatus, GroupState, Notice, Page, R, Run, RunStatus, Stored
 from shared.workflow.admit import Admission, Admit
 from shared.workflow.advance import Advance
 from shared.workflow.operate import Operate
@@ -133,6 +133,12 @@ class FakeLedger:
                 found = self.load(kind, at, row)
                 assert found
                 yield found
+
+    def page(self, kind: type[Record], partition: str, limit: int, token: str) -> Page:
+        records = sorted((stored.record for stored in self.list(kind, partition)), key=lambda record: record.time_row)
+        rest = [record for record in records if record.time_row > token]
+        items = [record.summary() for record in rest[:limit]]
+        return Page(items, rest[limit - 1].time_row if len(rest) > limit else "")
 
     def _write(self, key: tuple[str, str, str], record: R) -> Stored[R]:
         self._version += 1
@@ -329,6 +335,9 @@ class FakeArchive:
     def keep(self, name: str, text: str) -> str:
         self.texts[name] = text
         return name
+
+    def read(self, place: str) -> str:
+        return self.texts[place]
 
 
 class FakeAnnouncer:

@@ -41,3 +41,14 @@ class BlobArchive:
         with translated(f"keeping the evidence {name}", remedy=_ROLE):
             self._container.upload_blob(name, text.encode(), overwrite=True, content_settings=settings)
         return f"{EVIDENCE_CONTAINER}/{name}"
+
+    def read(self, place: str) -> str:
+        """The text that was stored there.
+
+        Raises:
+            Rejected: there is none.
+        """
+        name = place.removeprefix(f"{EVIDENCE_CONTAINER}/")
+        with translated(f"reading the evidence {name}", remedy=_ROLE):
+            content: bytes = self._container.download_blob(name).readall()
+        return content.decode(errors="replace")

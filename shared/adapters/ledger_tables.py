@@ -1,6 +1,7 @@
 """The ledger in Azure Table storage: one table, an ETag on every write.
 
 A row is the record as JSON, in as many text properties as its length needs, and a few columns to filter by.
+A record that is listed has a second row in the same partition, keyed by time and written in the same transaction.
 Limits: 64 KiB a property in UTF-16, where a character takes two or four bytes, and 1 MiB a row.
 Source: https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 """
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shared.adapters.azure_errors import translated
-from shared.domain.errors import Conflict
-from shared.ports import R, Stored
+from shared.domain.errors import Conflict, Malformed
+from shared.domain.record import Record
+from shared.ports import Page, R, Stored
 from shared.settings import TABLE
 
 if TYPE_CHECKING:
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 
 _CHUNK_CHARACTERS = 16_000
 _COLUMNS = ("state", "created_at")
+_TIME_ROWS = "~"
+"""The rows of the list by time begin with it; it sorts behind every row of a record."""
+
+_EXISTS = 409
+_CHANGED = frozenset((404, 412))
 
 
 class TableLedger:
@@ -42,14 +49,16 @@ class TableLedger:
 
     def insert(self, record: R) -> Stored[R] | None:
         """Store a new record; None where one with its key is there already."""
-        from azure.core.exceptions import ResourceExistsError
+        from azure.core.exceptions import HttpResponseError
 
         with translated(f"writing {_name(record)} to the ledger"):
             try:
-                metadata = self._table.create_entity(_entity(record))
-            except ResourceExistsError:
-                return None
-        return Stored(record, str(metadata["etag"]))
+                etag = self._write(record, ("create", _entity(record)))
+            except HttpResponseError as error:
+                if error.status_code == _EXISTS:
+                    return None
+                raise
+        return Stored(record, etag)
 
     def load(self, kind: type[R], partition: str, row: str) -> Stored[R] | None:
         """A record, or None."""
@@ -68,30 +77,51 @@ class TableLedger:
             Conflict: somebody did, or removed it.
         """
         from azure.core import MatchConditions
-        from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
+        from azure.core.exceptions import HttpResponseError
         from azure.data.tables import UpdateMode
 
+        only_if = {"mode": UpdateMode.REPLACE, "etag": stored.etag, "match_condition": MatchConditions.IfNotModified}
         with translated(f"writing {_name(record)} to the ledger"):
             try:
-                metadata = self._table.update_entity(
-                    _entity(record),
-                    mode=UpdateMode.REPLACE,
-                    etag=stored.etag,
-                    match_condition=MatchConditions.IfNotModified,
-                )
-            except (ResourceModifiedError, ResourceNotFoundError) as error:
-                raise Conflict(f"{_name(record)} was changed since it was read") from error
-        return Stored(record, str(metadata["etag"]))
+                etag = self._write(record, ("update", _entity(record), only_if))
+            except HttpResponseError as error:
+                if error.status_code in _CHANGED:
+                    raise Conflict(f"{_name(record)} was changed since it was read") from error
+                raise
+        return Stored(record, etag)
 
     def list(self, kind: type[R], partition: str, row_prefix: str = "") -> Iterator[Stored[R]]:
         """The records of a partition whose row begins with a prefix, in the order of their rows."""
-        query, parameters = "PartitionKey eq @partition", {"partition": _partition(kind, partition)}
-        if row_prefix:
-            query += " and RowKey ge @low and RowKey lt @high"
-            parameters |= {"low": row_prefix, "high": row_prefix[:-1] + chr(ord(row_prefix[-1]) + 1)}
+        high = row_prefix[:-1] + chr(ord(row_prefix[-1]) + 1) if row_prefix else _TIME_ROWS
+        parameters = {"partition": _partition(kind, partition), "low": row_prefix, "high": high}
+        query = "PartitionKey eq @partition and RowKey ge @low and RowKey lt @high"
         with translated(f"listing {kind.__name__} of {partition} in the ledger"):
             for entity in self._table.query_entities(query, parameters=parameters):
                 yield _stored(kind, entity)
+
+    def page(self, kind: type[Record], partition: str, limit: int, token: str) -> Page:
+        """A page of a partition's records, the newest first: one query, however many there are.
+
+        Raises:
+            Malformed: the token is none of this ledger's.
+        """
+        if token and not token.startswith(_TIME_ROWS):
+            raise Malformed("token", "is none that a list gave")
+        parameters = {"partition": _partition(kind, partition), "after": token or _TIME_ROWS}
+        query = "PartitionKey eq @partition and RowKey gt @after"
+        with translated(f"listing {kind.__name__} of {partition} in the ledger"):
+            pages = self._table.query_entities(query, parameters=parameters, results_per_page=limit).by_page()
+            entities = list(next(pages, ()))
+            more = len(entities) == limit and bool(pages.continuation_token)  # type: ignore[attr-defined]
+        items = [msgspec.json.decode(str(entity["summary"])) for entity in entities]
+        return Page(items, str(entities[-1]["RowKey"]) if more else "")
+
+    def _write(self, record: Any, operation: tuple[Any, ...]) -> str:
+        """Write a record and, where it has one, its row in the list by time, both or neither; returns its ETag."""
+        operations = [operation]
+        if isinstance(record, Record):
+            operations.append(("upsert", _time_entity(record), {"mode": "replace"}))
+        return str(self._table.submit_transaction(operations)[0]["etag"])
 
 
 def _name(record: Any) -> str:
@@ -108,6 +138,12 @@ def _entity(record: Any) -> dict[str, Any]:
     entity: dict[str, Any] = {"PartitionKey": _partition(type(record), record.partition), "RowKey": record.row}
     entity |= {f"body{index:02}": chunk for index, chunk in enumerate(chunks)}
     return entity | {name: getattr(record, name) for name in _COLUMNS if hasattr(record, name)}
+
+
+def _time_entity(record: Record) -> dict[str, Any]:
+    """The row by which a record is found in the order of time; it holds what a list shows of it."""
+    summary = msgspec.json.encode(record.summary()).decode()
+    return {"PartitionKey": _partition(type(record), record.partition), "RowKey": record.time_row, "summary": summary}
 
 
 def _stored(kind: type[R], entity: TableEntity) -> Stored[R]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -121,6 +122,20 @@ class Candidate(Record, frozen=True, kw_only=True):
     def finished(self) -> bool:
         """Whether its state is final."""
         return self.state not in (CandidateState.EXAMINING, CandidateState.PROMOTING)
+
+    def summary(self) -> dict[str, Any]:
+        """The candidate as it reads in a list."""
+        return {
+            "id": f"{self.gate}.{self.row}",
+            "gate": self.gate,
+            "image": str(self.image),
+            "digest": self.digest,
+            "attempt": self.attempt,
+            "tags": [tag.tag for tag in self.tags],
+            "state": self.state.value,
+            "reason": self.reason,
+            "createdAt": self.created_at.isoformat(),
+        }
 
     @property
     def run_id(self) -> str:

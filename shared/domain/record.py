@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
+_END_OF_TIME = 10**14
 _HISTORY_LIMIT = 100
 _TEXT_LIMIT = 500
 
@@ -63,6 +64,16 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def finished(self) -> bool:
         """Whether its state is final."""
+        raise NotImplementedError
+
+    @property
+    def time_row(self) -> str:
+        """Sorts the records of a partition by the time they were made, the newest first."""
+        left = _END_OF_TIME - int(self.created_at.timestamp() * 1000)
+        return f"~{left:014}~{self.row}"
+
+    def summary(self) -> dict[str, Any]:
+        """The record as it reads in a list."""
         raise NotImplementedError
 
     def noting(self, now: datetime, what: str, why: str = "") -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -123,6 +124,19 @@ class Rollout(Record, frozen=True, kw_only=True):
     def finished(self) -> bool:
         """Whether its state is final."""
         return self.state in FINAL_STATES
+
+    def summary(self) -> dict[str, Any]:
+        """The rollout as it reads in a list."""
+        return {
+            "id": f"{self.app}.{self.name}",
+            "app": self.app,
+            "cause": self.cause.value,
+            "image": str(self.image) if self.image else None,
+            "base": str(self.base) if self.base else None,
+            "state": self.state.value,
+            "reason": self.reason,
+            "createdAt": self.created_at.isoformat(),
+        }
 
 
 class AppRecord(msgspec.Struct, frozen=True, kw_only=True):

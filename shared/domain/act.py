@@ -1,0 +1,32 @@
+"""An act: one call of an operator, kept so that its repeat is answered and not done again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+
+class Act(msgspec.Struct, frozen=True, kw_only=True):
+    """One acting call under an idempotency key.
+
+    `call` names what was asked for (method, path, and a digest of the body), `answer` is the JSON of the first
+    answer, "" while it is being worked on.
+    """
+
+    key: str
+    call: str
+    actor: str
+    at: datetime
+    status: int = 0
+    answer: str = ""
+
+    @property
+    def partition(self) -> str:
+        """The ledger partition: all acts, by the first digit of their key."""
+        return self.key[:1]
+
+    @property
+    def row(self) -> str:
+        """The ledger row: the key's digest."""
+        return self.key

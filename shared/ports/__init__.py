@@ -1,0 +1,33 @@
+"""What the workflows need of the world. One protocol a need; `adapters` fulfil them, tests bring fakes.
+
+Every method may raise `Retry` (a passing fault) or `Misconfigured` (a role, name or secret is wrong);
+what else it raises is said beside it. Names of registries are those of the rules.
+"""
+
+from shared.ports.containers import ContainerRunner, GroupState, Probe
+from shared.ports.ledger import Keyed, Ledger, Page, R, Stored, WorkQueue
+from shared.ports.registry import CopyState, CopyStatus, Registry
+from shared.ports.surroundings import Announcer, Archive, Clock, Notice
+from shared.ports.tasks import Run, RunStatus, TaskRunner
+
+__all__ = [
+    "Announcer",
+    "Archive",
+    "Clock",
+    "ContainerRunner",
+    "CopyState",
+    "CopyStatus",
+    "GroupState",
+    "Keyed",
+    "Ledger",
+    "Notice",
+    "Page",
+    "Probe",
+    "R",
+    "Registry",
+    "Run",
+    "RunStatus",
+    "Stored",
+    "TaskRunner",
+    "WorkQueue",
+]

@@ -1,0 +1,60 @@
+"""A container registry: tags, locks, and copies that the service makes by itself."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from shared.domain.image import Digest, ImageRef
+from shared.domain.policy import RegistryRule
+
+
+class CopyState(StrEnum):
+    """How a server-side copy stands."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class CopyStatus(msgspec.Struct, frozen=True):
+    """A copy's state, and the service's words where it failed."""
+
+    state: CopyState
+    message: str = ""
+
+
+class Registry(Protocol):
+    """A container registry's data and its server-side copy."""
+
+    def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
+        """The digest a tag points at now, or None where there is no such tag."""
+        ...
+
+    def start_copy(self, source: ImageRef, source_rule: RegistryRule, target: RegistryRule, name: str) -> str:
+        """Begin to copy an image, index and all platforms, to the tag `name` (`repository:tag`) of the target.
+
+        Returns the operation to ask about. An existing tag of that name is replaced only if it is not locked.
+
+        Raises:
+            Rejected: the source is gone, or the target refuses.
+        """
+        ...
+
+    def copy_status(self, target: RegistryRule, operation: str) -> CopyStatus:
+        """How a copy stands."""
+        ...
+
+    def lock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
+        """Lock a tag against writes and deletes, and its manifest against deletes only."""
+        ...
+
+    def point(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
+        """Point a tag at a digest of the same repository.
+
+        Raises:
+            Rejected: the digest is not there, or the tag is locked.
+        """
+        ...

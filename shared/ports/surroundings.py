@@ -1,0 +1,45 @@
+"""Evidence, people, and the time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+
+class Archive(Protocol):
+    """Keeps evidence that is too long for a record."""
+
+    def keep(self, name: str, text: str) -> str:
+        """Store a text under a name, replacing an earlier one, and return where it is."""
+        ...
+
+    def read(self, place: str) -> str:
+        """The text that was stored there. Raises `Rejected` where there is none."""
+        ...
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """An outcome to tell: `Basegate.<name>` about a subject, with what an operator wants to know."""
+
+    name: str
+    subject: str
+    data: Mapping[str, object]
+
+
+class Announcer(Protocol):
+    """Tells outcomes to people and programs."""
+
+    def announce(self, notice: Notice) -> None:
+        """Tell an outcome."""
+        ...
+
+
+class Clock(Protocol):
+    """The time."""
+
+    def now(self) -> datetime:
+        """The time now, in UTC."""
+        ...

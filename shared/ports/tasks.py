@@ -1,0 +1,56 @@
+"""Task runs: started, found, read, canceled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from shared.domain.policy import RegistryRule
+
+
+class RunStatus(StrEnum):
+    """How a task run stands, in the gate's words."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    BROKEN = "broken"
+    """It ended without saying anything about the image: canceled, timed out, or the service failed."""
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A task run. `detail` is the service's own status, and its message where it gave one."""
+
+    run_id: str
+    status: RunStatus
+    detail: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class TaskRunner(Protocol):
+    """ACR Tasks."""
+
+    def start(self, registry: RegistryRule, task: str, values: Mapping[str, str], token: str) -> str:
+        """Start a run of a task with values, marked with a token to find it by; returns its id."""
+        ...
+
+    def find(self, registry: RegistryRule, task: str, token: str, since: datetime) -> str | None:
+        """The id of the run that was marked with a token at or after `since`, or None."""
+        ...
+
+    def get(self, registry: RegistryRule, run_id: str) -> Run | None:
+        """A run, or None where there is no such run."""
+        ...
+
+    def log(self, registry: RegistryRule, run_id: str, limit_bytes: int) -> str:
+        """The log of a run, its last `limit_bytes` at most."""
+        ...
+
+    def cancel(self, registry: RegistryRule, run_id: str) -> None:
+        """Ask a run to stop; one that has ended is left as it is."""
+        ...

@@ -1,0 +1,63 @@
+"""Repeats of an acting call get the first answer.
+
+The key is the client's (`Idempotency-Key`), as in https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import timedelta
+
+import msgspec
+
+from shared.domain.act import Act
+from shared.domain.errors import Malformed, Refused
+from shared.ports import Stored
+from shared.workflow.services import Services
+
+KEY_LIMIT = 200
+_UNDER_WAY = timedelta(minutes=2)
+
+Answer = tuple[int, str]
+"""Status and JSON text."""
+
+
+class Acts:
+    """Keeps the answers of acting calls."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def once(self, key: str, call: str, actor: str, work: Callable[[], Answer]) -> Answer:
+        """Do the work of a call, once for each key; without a key, every time.
+
+        Raises:
+            Malformed: the key is too long, or was used for another call.
+            Refused: the first call with this key is still under way.
+        """
+        if not key:
+            return work()
+        if len(key) > KEY_LIMIT:
+            raise Malformed("Idempotency-Key", f"is longer than {KEY_LIMIT} characters")
+        stored = self._begin(key, call, actor)
+        if stored.record.answer:
+            return stored.record.status, stored.record.answer
+        status, answer = work()
+        self._services.ledger.save(stored, msgspec.structs.replace(stored.record, status=status, answer=answer))
+        return status, answer
+
+    def _begin(self, key: str, call: str, actor: str) -> Stored[Act]:
+        """The act of a key: new, or taken up again after whoever began it died."""
+        ledger, now = self._services.ledger, self._services.clock.now()
+        act = Act(key=hashlib.sha256(key.encode()).hexdigest(), call=call, actor=actor, at=now)
+        stored = ledger.insert(act)
+        if stored is not None:
+            return stored
+        known = ledger.load(Act, act.partition, act.row)
+        assert known is not None  # the insert found it, and acts are never deleted
+        if known.record.call != call:
+            raise Malformed("Idempotency-Key", "was used for another call: take a new one")
+        if known.record.answer or known.record.at + _UNDER_WAY < now:
+            return known if known.record.answer else ledger.save(known, act)
+        raise Refused("the first call with this Idempotency-Key is still under way: ask again in a moment")
