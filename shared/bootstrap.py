@@ -21,8 +21,11 @@ from shared.domain.policy import Policy
 from shared.gates import parse_gates
 from shared.ports import Announcer
 from shared.settings import APP_ROOT, Settings, read_settings
+from shared.workflow.acts import Acts
 from shared.workflow.admit import Admit
 from shared.workflow.advance import Advance
+from shared.workflow.operate import Operate
+from shared.workflow.report import Report
 from shared.workflow.services import Services
 
 if TYPE_CHECKING:
@@ -79,6 +82,21 @@ class Basegate:
     def advance(self) -> Advance:
         """Brings records forward."""
         return Advance(self.services)
+
+    @cached_property
+    def operate(self) -> Operate:
+        """What operators do."""
+        return Operate(self.services)
+
+    @cached_property
+    def acts(self) -> Acts:
+        """Answers repeats of acting calls."""
+        return Acts(self.services)
+
+    @cached_property
+    def report(self) -> Report:
+        """What operators read."""
+        return Report(self.services)
 
     def _announcer(self) -> Announcer:
         topic = self.settings.announce_topic

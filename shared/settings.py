@@ -41,6 +41,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     telemetry: Literal["off", "azure", "otlp"] = "off"
     """Where OpenTelemetry sends to (`BASEGATE_TELEMETRY`): Application Insights, an OTLP endpoint, or nowhere."""
 
+    sign_in: Literal["keys", "easy-auth"] = "keys"
+    """Who may use the HTTP interface (`BASEGATE_SIGN_IN`): holders of a function key, or persons whom App Service
+    Authentication has signed in. The second trusts headers that only App Service may set: switch it on there only."""
+
 
 _NAMES = {
     "storage_account": "AzureWebJobsStorage__accountName",
@@ -49,6 +53,7 @@ _NAMES = {
     "announce_topic": "BASEGATE_ANNOUNCE_TOPIC",
     "storage_suffix": "BASEGATE_STORAGE_SUFFIX",
     "telemetry": "BASEGATE_TELEMETRY",
+    "sign_in": "BASEGATE_SIGN_IN",
 }
 
 
@@ -71,6 +76,12 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     return msgspec.convert(values, Settings)
 
 
+def trusts_sign_in(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether App Service Authentication stands in front; needed when functions are indexed, before all else."""
+    environment = os.environ if environment is None else environment
+    return environment.get(_NAMES["sign_in"], "").strip() == "easy-auth"
+
+
 def _faults(values: Mapping[str, str]) -> list[str]:
     faults = []
     if "storage_account" not in values:
@@ -80,4 +91,6 @@ def _faults(values: Mapping[str, str]) -> list[str]:
             faults.append(f"{_NAMES[field]} is {values[field][:60]!r}: it must be an https URL")
     if values.get("telemetry", "off") not in ("off", "azure", "otlp"):
         faults.append(f"{_NAMES['telemetry']} is {values['telemetry'][:60]!r}: it must be off, azure or otlp")
+    if values.get("sign_in", "keys") not in ("keys", "easy-auth"):
+        faults.append(f"{_NAMES['sign_in']} is {values['sign_in'][:60]!r}: it must be keys or easy-auth")
     return faults

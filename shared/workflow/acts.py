@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from shared.domain.act import Act
-from shared.domain.errors import Malformed, Refused
+from shared.domain.errors import BasegateError, Malformed, Refused
 from shared.ports import Stored
 from shared.workflow.services import Services
 
 KEY_LIMIT = 200
 _UNDER_WAY = timedelta(minutes=2)
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 Answer = tuple[int, str]
 """Status and JSON text."""
@@ -30,7 +31,7 @@ class Acts:
         self._services = services
 
     def once(self, key: str, call: str, actor: str, work: Callable[[], Answer]) -> Answer:
-        """Do the work of a call, once for each key; without a key, every time.
+        """Do the work of a call, once for each key; without a key, every time. A call that failed may be repeated.
 
         Raises:
             Malformed: the key is too long, or was used for another call.
@@ -43,7 +44,11 @@ class Acts:
         stored = self._begin(key, call, actor)
         if stored.record.answer:
             return stored.record.status, stored.record.answer
-        status, answer = work()
+        try:
+            status, answer = work()
+        except BasegateError:
+            self._services.ledger.save(stored, msgspec.structs.replace(stored.record, at=_LONG_AGO))
+            raise
         self._services.ledger.save(stored, msgspec.structs.replace(stored.record, status=status, answer=answer))
         return status, answer
 

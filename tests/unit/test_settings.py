@@ -28,6 +28,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "BASEGATE_ANNOUNCE_TOPIC": "https://t.eastus-1.eventgrid.azure.net/api/events",
         "BASEGATE_STORAGE_SUFFIX": "core.chinacloudapi.cn",
         "BASEGATE_TELEMETRY": "otlp",
+        "BASEGATE_SIGN_IN": "easy-auth",
     }
     settings = read_settings(environment)
     assert set(environment) == set(setting_names())
@@ -38,6 +39,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "https://t.eastus-1.eventgrid.azure.net/api/events",
         "core.chinacloudapi.cn",
         "otlp",
+        "easy-auth",
     )
 
 

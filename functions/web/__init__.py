@@ -1,0 +1,1 @@
+"""What the HTTP functions have in common: answers, who asks, and the interface's description."""

@@ -1,0 +1,69 @@
+"""Who asks: a holder of a function key, or a person whom App Service Authentication has signed in.
+
+Source: https://learn.microsoft.com/azure/app-service/configure-authentication-user-identities
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from enum import StrEnum
+from typing import Any
+
+import azure.functions as func
+
+from functions.web.answers import Forbidden
+from shared.settings import trusts_sign_in
+
+_ACTOR_LIMIT = 100
+
+
+class Role(StrEnum):
+    """App roles; each includes those before it."""
+
+    READER = "Basegate.Reader"
+    OPERATOR = "Basegate.Operator"
+    APPROVER = "Basegate.Approver"
+
+
+_INCLUDED = {
+    Role.READER: {Role.READER, Role.OPERATOR, Role.APPROVER},
+    Role.OPERATOR: {Role.OPERATOR, Role.APPROVER},
+    Role.APPROVER: {Role.APPROVER},
+}
+
+
+def auth_level() -> func.AuthLevel:
+    """What the host checks before a function runs: a key, unless sign-in stands in front and the roles decide."""
+    return func.AuthLevel.ANONYMOUS if trusts_sign_in() else func.AuthLevel.FUNCTION
+
+
+def actor_of(req: func.HttpRequest, role: Role) -> str:
+    """The name to record for whoever asks.
+
+    With sign-in trusted, the signed-in person, who must have the role. Without, the host has checked a function
+    key, which says nothing about a person: a name in `X-Basegate-Actor` is taken down as what it is, a claim.
+
+    Raises:
+        Forbidden: nobody is signed in, or the role is missing.
+    """
+    if not trusts_sign_in():
+        claimed = req.headers.get("X-Basegate-Actor", "").strip()[:_ACTOR_LIMIT]
+        return f"{claimed} (by key)" if claimed.isprintable() and claimed else "a holder of the key"
+    principal = _principal(req)
+    kind = principal.get("role_typ", "roles")
+    roles = {claim.get("val") for claim in principal.get("claims", []) if claim.get("typ") == kind}
+    if not roles & {wanted.value for wanted in _INCLUDED[role]}:
+        raise Forbidden(f"this needs the app role {role.value}")
+    return str(req.headers.get("X-MS-CLIENT-PRINCIPAL-NAME", "someone signed in"))[:_ACTOR_LIMIT]
+
+
+def _principal(req: func.HttpRequest) -> dict[str, Any]:
+    try:
+        principal = json.loads(base64.b64decode(req.headers.get("X-MS-CLIENT-PRINCIPAL", "")))
+    except (binascii.Error, ValueError) as error:
+        raise Forbidden("nobody is signed in") from error
+    if not isinstance(principal, dict):
+        raise Forbidden("nobody is signed in")
+    return principal
