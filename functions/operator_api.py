@@ -44,6 +44,22 @@ def cancel_candidate(req: func.HttpRequest) -> func.HttpResponse:
     return act(req, lambda do, body, who: do.candidates.cancel(req.route_params["candidate"], who))
 
 
+@blueprint.route("v1/candidates/{candidate}/approve", methods=["POST"], auth_level=auth_level())
+@answering
+def approve(req: func.HttpRequest) -> func.HttpResponse:
+    """Approve a candidate that waits for it."""
+    candidate = req.route_params["candidate"]
+    return act(req, lambda do, body, who: do.candidates.approve(candidate, who), Role.APPROVER)
+
+
+@blueprint.route("v1/candidates/{candidate}/reject", methods=["POST"], auth_level=auth_level())
+@answering
+def reject(req: func.HttpRequest) -> func.HttpResponse:
+    """Reject a candidate that waits for approval."""
+    candidate = req.route_params["candidate"]
+    return act(req, lambda do, body, who: do.candidates.reject(candidate, who), Role.APPROVER)
+
+
 @blueprint.route("v1/gates/{gate}/rollback", methods=["POST"], auth_level=auth_level())
 @answering
 def roll_back(req: func.HttpRequest) -> func.HttpResponse:
@@ -109,14 +125,14 @@ def cancel_rollout(req: func.HttpRequest) -> func.HttpResponse:
     return act(req, lambda do, body, who: do.apps.cancel(req.route_params["rollout"], who))
 
 
-def act(req: func.HttpRequest, verb: Verb) -> func.HttpResponse:
+def act(req: func.HttpRequest, verb: Verb, role: Role = Role.OPERATOR) -> func.HttpResponse:
     """What every acting call has in common.
 
     1. Who asks, and why: both are recorded.
     2. The plan: what would be done.
     3. With `dry_run=true` that is the answer; else it is done, once for each `Idempotency-Key`.
     """
-    actor = actor_of(req, Role.OPERATOR)
+    actor = actor_of(req, role)
     body = _body(req)
     who = Who.of(actor, body.get("reason", req.params.get("reason")))  # 1
     app = bootstrap.basegate()

@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from shared.adapters.announcer_eventgrid import EventGridAnnouncer, NullAnnouncer
+from shared.adapters.announcer_webhook import Announcers, WebhookAnnouncer
 from shared.adapters.archive_blobs import BlobArchive
 from shared.adapters.clock_system import SystemClock
 from shared.adapters.containers_aci import AciContainerRunner
@@ -69,7 +70,7 @@ class Basegate:
             containers=AciContainerRunner(credential, secrets),
             probe=HttpProbe(),
             archive=BlobArchive(self._endpoint("blob"), credential),
-            announcer=self._announcer(),
+            announcer=self._announcer(secrets),
             clock=SystemClock(),
         )
 
@@ -98,9 +99,15 @@ class Basegate:
         """What operators read."""
         return Report(self.services)
 
-    def _announcer(self) -> Announcer:
-        topic = self.settings.announce_topic
-        return EventGridAnnouncer(topic, credential) if topic else NullAnnouncer()
+    def _announcer(self, secrets: VaultCredentials) -> Announcer:
+        settings, announcers = self.settings, list[Announcer]()
+        if settings.announce_topic:
+            announcers.append(EventGridAnnouncer(settings.announce_topic, credential))
+        if settings.webhook_url:
+            name = settings.webhook_secret
+            signing = (lambda: secrets.read(name)) if name else (lambda: "")
+            announcers.append(WebhookAnnouncer(settings.webhook_url, settings.webhook_style, signing))
+        return Announcers(*announcers) if announcers else NullAnnouncer()
 
     def _endpoint(self, service: str) -> str:
         return f"https://{self.settings.storage_account}.{service}.{self.settings.storage_suffix}"

@@ -7,8 +7,10 @@ import msgspec
 from shared.domain.errors import Misconfigured
 from shared.domain.policy import (
     App,
+    ApprovalCheck,
     BaseRule,
     BuildRule,
+    Check,
     DeployRule,
     Gate,
     HealthRule,
@@ -20,7 +22,14 @@ from shared.domain.policy import (
     TaskCheck,
 )
 from shared.faults import find_faults
-from shared.gates_document import AppDocument, DeployDocument, GateDocument, GatesDocument, RegistryDocument
+from shared.gates_document import (
+    AppDocument,
+    CheckDocument,
+    DeployDocument,
+    GateDocument,
+    GatesDocument,
+    RegistryDocument,
+)
 from shared.gates_misfits import find_misfits
 from shared.yaml_places import Path, YamlFault, load_with_places
 
@@ -96,15 +105,7 @@ def _gate(name: str, entry: GateDocument) -> Gate:
         source=Source(
             registry=entry.source.registry, repository=entry.source.repository, tags=tuple(entry.source.tags)
         ),
-        checks=tuple(
-            TaskCheck(
-                registry=check.task.registry,
-                task=check.task.task,
-                timeout_seconds=_seconds(check.task.timeout),
-                values=check.task.values,
-            )
-            for check in entry.checks
-        ),
+        checks=tuple(_check(check) for check in entry.checks),
         promote=PromotionRule(
             registry=entry.promote.registry,
             repository=entry.promote.repository,
@@ -112,6 +113,18 @@ def _gate(name: str, entry: GateDocument) -> Gate:
             lock=entry.promote.lock,
             by=PromoteBy(entry.promote.by),
         ),
+    )
+
+
+def _check(entry: CheckDocument) -> Check:
+    if entry.task is None:
+        assert entry.approval is not None  # a check of no kind is a misfit
+        return ApprovalCheck(two_persons=entry.approval.two_persons)
+    return TaskCheck(
+        registry=entry.task.registry,
+        task=entry.task.task,
+        timeout_seconds=_seconds(entry.task.timeout),
+        values=entry.task.values,
     )
 
 

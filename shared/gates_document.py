@@ -66,10 +66,17 @@ class TaskCheckDocument(Document, frozen=True, kw_only=True):
     values: Values = {}
 
 
+class ApprovalCheckDocument(Document, frozen=True, kw_only=True):
+    """A person approves, or rejects; with two_persons, not the one who asked for the run."""
+
+    two_persons: bool = False
+
+
 class CheckDocument(Document, frozen=True, kw_only=True):
     """One check: exactly one kind."""
 
-    task: TaskCheckDocument
+    task: TaskCheckDocument | None = None
+    approval: ApprovalCheckDocument | None = None
 
 
 class PromoteDocument(Document, frozen=True, kw_only=True):

@@ -44,7 +44,10 @@ def _gate_misfits(document: GatesDocument, path: Path, gate: GateDocument) -> It
     yield from _unknown_registry(document, (*path, "source", "registry"), gate.source.registry)
     yield from _unknown_registry(document, (*path, "promote", "registry"), gate.promote.registry)
     for index, check in enumerate(gate.checks):
-        yield from _unknown_registry(document, (*path, "checks", index, "task", "registry"), check.task.registry)
+        if (check.task is None) == (check.approval is None):
+            yield (*path, "checks", index), "a check is of exactly one kind: task or approval"
+        if check.task is not None:
+            yield from _unknown_registry(document, (*path, "checks", index, "task", "registry"), check.task.registry)
     if "{run}" not in gate.promote.unique:
         yield (*path, "promote", "unique"), "must contain {run}: only that makes the tag unique"
     elif not _makes_tags(gate.promote.unique):

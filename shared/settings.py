@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +21,7 @@ APP_ROOT = Path(__file__).resolve().parent.parent
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How this app runs. Nothing in here is a secret."""
+    """How this app runs. Nothing in here is a secret but `webhook_url`, which is never shown."""
 
     storage_account: str
     """The app's own storage account (`AzureWebJobsStorage__accountName`): ledger, queue and evidence."""
@@ -34,6 +34,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     announce_topic: str = ""
     """Endpoint of the Event Grid custom topic that outcomes are told to (`BASEGATE_ANNOUNCE_TOPIC`); "" tells none."""
+
+    webhook_url: str = ""
+    """A webhook that hears the outcomes too (`BASEGATE_WEBHOOK_URL`). The URL of a chat's webhook is a secret: give it
+    as a Key Vault reference, which App Service resolves."""
+
+    webhook_style: Literal["generic", "slack", "teams"] = "generic"
+    """The shape of what is posted there (`BASEGATE_WEBHOOK_STYLE`)."""
+
+    webhook_secret: str = ""
+    """Name of the Key Vault secret that signs generic posts (`BASEGATE_WEBHOOK_SECRET`); "" signs none."""
 
     storage_suffix: str = "core.windows.net"
     """Domain of storage endpoints (`BASEGATE_STORAGE_SUFFIX`), for clouds other than the public one."""
@@ -51,6 +61,9 @@ _NAMES = {
     "key_vault": "BASEGATE_KEY_VAULT",
     "gates": "BASEGATE_GATES",
     "announce_topic": "BASEGATE_ANNOUNCE_TOPIC",
+    "webhook_url": "BASEGATE_WEBHOOK_URL",
+    "webhook_style": "BASEGATE_WEBHOOK_STYLE",
+    "webhook_secret": "BASEGATE_WEBHOOK_SECRET",
     "storage_suffix": "BASEGATE_STORAGE_SUFFIX",
     "telemetry": "BASEGATE_TELEMETRY",
     "sign_in": "BASEGATE_SIGN_IN",
@@ -82,15 +95,26 @@ def trusts_sign_in(environment: Mapping[str, str] | None = None) -> bool:
     return environment.get(_NAMES["sign_in"], "").strip() == "easy-auth"
 
 
-def _faults(values: Mapping[str, str]) -> list[str]:
-    faults = []
+_CHOICES = {
+    "webhook_style": ("generic", "slack", "teams"),
+    "telemetry": ("off", "azure", "otlp"),
+    "sign_in": ("keys", "easy-auth"),
+}
+_UNRESOLVED = "@Microsoft.KeyVault("
+
+
+def _faults(values: Mapping[str, str]) -> Iterator[str]:
     if "storage_account" not in values:
-        faults.append(f"{_NAMES['storage_account']} is missing: the name of the app's storage account")
+        yield f"{_NAMES['storage_account']} is missing: the name of the app's storage account"
     for field in ("key_vault", "announce_topic"):
-        if field in values and not values[field].startswith("https://"):
-            faults.append(f"{_NAMES[field]} is {values[field][:60]!r}: it must be an https URL")
-    if values.get("telemetry", "off") not in ("off", "azure", "otlp"):
-        faults.append(f"{_NAMES['telemetry']} is {values['telemetry'][:60]!r}: it must be off, azure or otlp")
-    if values.get("sign_in", "keys") not in ("keys", "easy-auth"):
-        faults.append(f"{_NAMES['sign_in']} is {values['sign_in'][:60]!r}: it must be keys or easy-auth")
-    return faults
+        if not values.get(field, "https://").startswith("https://"):
+            yield f"{_NAMES[field]} is {values[field][:60]!r}: it must be an https URL"
+    for field, choices in _CHOICES.items():
+        if values.get(field, choices[0]) not in choices:
+            known = f"{', '.join(choices[:-1])} or {choices[-1]}"
+            yield f"{_NAMES[field]} is {values[field][:60]!r}: it must be {known}"
+    webhook = values.get("webhook_url", "https://")  # a secret: it is not shown
+    if webhook.startswith(_UNRESOLVED):
+        yield f"{_NAMES['webhook_url']} is a Key Vault reference that App Service could not resolve: check its access"
+    elif not webhook.startswith("https://"):
+        yield f"{_NAMES['webhook_url']} must be an https URL"

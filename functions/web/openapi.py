@@ -14,6 +14,8 @@ _ACTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("post", "/gates/{gate}/candidates", "Examine what a tag of the source is now", {"tag": _TAG}),
     ("post", "/candidates/{candidate}/rerun", "Examine a digest again, as a new attempt", {}),
     ("post", "/candidates/{candidate}/cancel", "Stop a candidate and its run", {}),
+    ("post", "/candidates/{candidate}/approve", "Approve a candidate that waits for it", {}),
+    ("post", "/candidates/{candidate}/reject", "Reject a candidate that waits for approval", {}),
     (
         "post",
         "/gates/{gate}/rollback",

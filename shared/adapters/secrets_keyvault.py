@@ -35,11 +35,18 @@ class VaultCredentials:
         """
         if not self._url:
             raise Misconfigured(f"registry {registry.name} names credentials, and BASEGATE_KEY_VAULT is not set")
-        return self._read(f"{registry.credentials}-user"), self._read(f"{registry.credentials}-password")
+        return self.read(f"{registry.credentials}-user"), self.read(f"{registry.credentials}-password")
 
-    def _read(self, name: str) -> str:
+    def read(self, name: str) -> str:
+        """One secret.
+
+        Raises:
+            Misconfigured: there is no vault, no such secret, or no access to it; names the secret.
+        """
         from azure.core.exceptions import ResourceNotFoundError
 
+        if not self._url:
+            raise Misconfigured(f"the secret {name} is needed, and BASEGATE_KEY_VAULT is not set")
         with translated(f"reading secret {name}", remedy="give the app Key Vault Secrets User on the vault"):
             try:
                 value = self._client.get_secret(name).value

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from shared.domain.candidate import Candidate, TagRecord, Verdict
 from shared.domain.decision import Action, Decision, after_the_end, await_run_id, first, outlived
-from shared.domain.policy import Gate, PromoteBy
+from shared.domain.policy import ApprovalCheck, Gate, PromoteBy
 from shared.domain.record import growing_wait, seconds_between
 
 _FIRST_LOOK_SECONDS = 0.3
@@ -54,6 +54,8 @@ def _decide_check(candidate: Candidate, gate: Gate, index: int, now: datetime) -
         return Decision(Action.START_CHECK, f"the {check.kind} check has not run yet", index=index)
     if not check.run_id:
         return await_run_id(check.claimed_at, Action.ADOPT_CHECK, now, index)
+    if isinstance(rule, ApprovalCheck):
+        return Decision(Action.DONE, "a person must approve")
     overdue = seconds_between(check.claimed_at, now) > rule.timeout_seconds
     reason = f"run {check.run_id} is past its {rule.timeout_seconds} s" if overdue else f"run {check.run_id} goes on"
     return Decision(Action.WATCH_CHECK, reason, growing_wait(check.claimed_at, now), index)

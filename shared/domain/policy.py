@@ -42,7 +42,13 @@ class TaskCheck(msgspec.Struct, frozen=True, kw_only=True, tag="task", tag_field
     values: Mapping[str, str] = {}
 
 
-Check = TaskCheck
+class ApprovalCheck(msgspec.Struct, frozen=True, kw_only=True, tag="approval", tag_field="kind"):
+    """A check that a person makes. With `two_persons`, whoever asked for the run may not be the one who approves."""
+
+    two_persons: bool = False
+
+
+Check = TaskCheck | ApprovalCheck
 """Every kind of check a gate may ask for; a further kind is one more struct here and one file in `workflow/checks`."""
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from shared.domain.candidate import Candidate, CheckRecord, Verdict
-from shared.domain.policy import Gate, TaskCheck
+from shared.domain.policy import ApprovalCheck, Gate, TaskCheck
 from shared.domain.record import seconds_between
+from shared.workflow.checks.approval import ApprovalMethod
 from shared.workflow.checks.method import CheckMethod, Finding
 from shared.workflow.checks.task import TaskCheckMethod
 from shared.workflow.services import Services
@@ -23,7 +26,10 @@ class Examine:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._methods: dict[type, CheckMethod[TaskCheck]] = {TaskCheck: TaskCheckMethod(services)}
+        self._methods: dict[type, CheckMethod[Any]] = {
+            TaskCheck: TaskCheckMethod(services),
+            ApprovalCheck: ApprovalMethod(services),
+        }
 
     def restart(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """Begin all checks anew, under the gate's current policy."""
@@ -63,13 +69,13 @@ class Examine:
         check, rule = candidate.checks[index], gate.checks[index]
         method = self._method(gate, index)
         finding = method.watch(candidate, check, rule)
-        if finding is None and self._is_overdue(check, rule):
+        if finding is None and isinstance(rule, TaskCheck) and self._is_overdue(check, rule):
             method.cancel(check, rule)
             reason = f"run {check.run_id} did not end within {rule.timeout_seconds} s and was canceled"
             finding = Finding(verdict=Verdict.UNKNOWN, reason=reason)
         return candidate if finding is None else self._conclude(candidate, index, finding)
 
-    def _method(self, gate: Gate, index: int) -> CheckMethod[TaskCheck]:
+    def _method(self, gate: Gate, index: int) -> CheckMethod[Any]:
         return self._methods[type(gate.checks[index])]
 
     def _is_overdue(self, check: CheckRecord, rule: TaskCheck) -> bool:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from shared.domain.errors import Misconfigured
-from shared.domain.policy import Policy, PromoteBy
+from shared.domain.policy import Policy, PromoteBy, TaskCheck
 from shared.gates import InvalidGates, parse_gates
 from shared.gates_schema import gates_schema, schema_text
 
@@ -70,7 +70,9 @@ def test_what_is_not_written_has_its_default() -> None:
     policy = parsed()
     assert policy.registries["base"].login_server == "base.contoso.com"
     gate = policy.gates["node"]
-    assert (gate.checks[0].timeout_seconds, gate.checks[0].values) == (600, {"LEVEL": "high"})
+    check = gate.checks[0]
+    assert isinstance(check, TaskCheck)
+    assert (check.timeout_seconds, check.values) == (600, {"LEVEL": "high"})
     assert (gate.promote.unique, gate.promote.lock, gate.promote.by) == ("{tag}-{run}", True, PromoteBy.COPY)
     deploy = policy.apps["web"].deploy
     assert deploy
@@ -80,7 +82,9 @@ def test_what_is_not_written_has_its_default() -> None:
 def test_durations_are_seconds_minutes_and_hours() -> None:
     for text, seconds in {"45s": 45, "30m": 1800, "2h": 7200}.items():
         gate = parse_gates(changed("timeout: 10m", f"timeout: {text}")).gates["node"]
-        assert gate.checks[0].timeout_seconds == seconds
+        check = gate.checks[0]
+        assert isinstance(check, TaskCheck)
+        assert check.timeout_seconds == seconds
 
 
 def test_a_fingerprint_changes_with_the_checks_and_with_nothing_else() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.domain.candidate import Candidate, CandidateState, TagRecord
+from shared.domain.candidate import Candidate, CandidateState, TagRecord, Verdict
 from shared.domain.errors import Malformed, NotThere, Refused
 from shared.domain.image import Digest, parse_tag
-from shared.domain.policy import Gate
+from shared.domain.policy import ApprovalCheck, Gate, TaskCheck
 from shared.ports import Stored
 from shared.workflow.examine import new_checks
 from shared.workflow.operate.find import Find, candidate_id
@@ -66,6 +66,36 @@ class CandidateVerbs:
             raise Refused(f"a stable tag stands on {identifier} already: roll back instead")
         return Plan((Effect("cancel", str(record.image)),), lambda: self._cancel(stored, who))
 
+    def approve(self, identifier: str, who: Who) -> Plan:
+        """Approve a candidate that waits for it.
+
+        Raises:
+            Refused: it does not wait for approval, or the gate wants another person than the one who asked.
+        """
+        return self._answer(identifier, Verdict.PASSED, "approved", who)
+
+    def reject(self, identifier: str, who: Who) -> Plan:
+        """Reject a candidate that waits for approval."""
+        return self._answer(identifier, Verdict.FAILED, "rejected", who)
+
+    def _answer(self, identifier: str, verdict: Verdict, word: str, who: Who) -> Plan:
+        stored = self._find.candidate(identifier)
+        record, gate = stored.record, self._find.gate(stored.record.gate)
+        index = next((i for i, check in enumerate(record.checks) if check.verdict is not Verdict.PASSED), None)
+        rule = gate.checks[index] if index is not None and record.fingerprint == gate.fingerprint else None
+        if index is None or not isinstance(rule, ApprovalCheck) or record.finished or not record.checks[index].run_id:
+            raise Refused(f"{identifier} does not wait for approval: it is {record.state}")
+        if rule.two_persons and verdict is Verdict.PASSED and record.requested_by == who.actor:
+            raise Refused(f"{who.actor} asked for this run: gate {gate.name} wants another person to approve it")
+        now, reason = self._services.clock.now(), f"{word} by {who}"
+        answered = record.with_check(index, verdict=verdict, reason=reason, finished_at=now).noting(now, word, str(who))
+        return Plan((Effect(word, str(record.image)),), lambda: self._save(stored, answered))
+
+    def _save(self, stored: Stored[Candidate], changed: Candidate) -> str:
+        self._services.ledger.save(stored, changed)
+        self._services.queue.send(changed.look, 0)
+        return f"candidates/{candidate_id(changed)}"
+
     def _again(self, gate: Gate, latest: Stored[Candidate], who: Who) -> Plan:
         record = latest.record
         if not record.finished:
@@ -106,10 +136,9 @@ class CandidateVerbs:
         canceled = msgspec.structs.replace(
             record, state=CandidateState.CANCELED, reason=f"canceled by {who}", announced=False
         ).noting(now, "canceled", str(who))
-        self._services.ledger.save(stored, canceled)
+        path = self._save(stored, canceled)
         gate = self._services.gate(record.gate)
         for check, rule in zip(record.checks, gate.checks if gate else (), strict=False):
-            if check.run_id and check.verdict is None:
+            if isinstance(rule, TaskCheck) and check.run_id and check.verdict is None:
                 self._services.tasks.cancel(self._services.registry_rule(rule.registry), check.run_id)
-        self._services.queue.send(canceled.look, 0)
-        return f"candidates/{candidate_id(record)}"
+        return path

@@ -1,0 +1,126 @@
+"""Outcomes to a webhook, over real TLS on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.server
+import json
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from shared.adapters.announcer_webhook import Announcers, WebhookAnnouncer
+from shared.domain.errors import Misconfigured, Retry
+from shared.ports import Notice
+from shared.settings import read_settings
+from tests.fakes import FakeAnnouncer
+
+NOTICE = Notice(
+    name="CandidateFailed", subject="gates/node/candidates/1", data={"image": "r.io/node@sha256:1", "reason": "Red"}
+)
+STORAGE = {"AzureWebJobsStorage__accountName": "store"}
+
+
+class Hook:
+    """What was posted, and what to answer."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"https://localhost:{port}/secret-path?key=secret"
+        self.posts: list[tuple[dict[str, str], bytes]] = []
+        self.status, self.headers = 200, dict[str, str]()
+
+
+@pytest.fixture
+def hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.posts.append((dict(self.headers), self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(posted.status)
+            for name, value in posted.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    posted = Hook(server.server_address[1])
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield posted
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+def test_a_generic_post_carries_the_notice_and_a_signature_over_time_and_body(hook: Hook) -> None:
+    WebhookAnnouncer(hook.url, "generic", lambda: "key").announce(NOTICE)
+    headers, body = hook.posts[0]
+    assert json.loads(body)["type"] == "Basegate.CandidateFailed"
+    moment, signature = (part.partition("=")[2] for part in headers["X-Basegate-Signature"].split(","))
+    assert signature == hmac.new(b"key", moment.encode() + b"." + body, hashlib.sha256).hexdigest()
+
+
+def test_slack_and_teams_get_their_own_shapes(hook: Hook) -> None:
+    WebhookAnnouncer(hook.url, "slack").announce(NOTICE)
+    WebhookAnnouncer(hook.url, "teams").announce(NOTICE)
+    slack, teams = (json.loads(body) for _, body in hook.posts)
+    assert slack == {"text": "*Basegate.CandidateFailed: r.io/node@sha256:1*\nRed"}
+    assert teams["attachments"][0]["content"]["type"] == "AdaptiveCard"
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_webhook_that_is_busy_is_tried_again_when_it_says(hook: Hook, status: int) -> None:
+    hook.status, hook.headers = status, {"Retry-After": "17"}
+    with pytest.raises(Retry) as fault:
+        WebhookAnnouncer(hook.url).announce(NOTICE)
+    assert fault.value.delay_seconds == 17
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 410])
+def test_a_refusal_or_a_redirect_is_a_person_s_business_and_shows_no_url(hook: Hook, status: int) -> None:
+    hook.status, hook.headers = status, {"Location": "https://elsewhere.example/"}
+    with pytest.raises(Misconfigured) as refusal:
+        WebhookAnnouncer(hook.url).announce(NOTICE)
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_webhook_that_does_not_answer_is_away_and_its_path_is_not_said() -> None:
+    with pytest.raises(Retry) as fault:
+        WebhookAnnouncer("https://127.0.0.1:9/secret").announce(NOTICE)
+    assert "secret" not in str(fault.value)
+
+
+def test_one_announcer_that_fails_keeps_no_other_from_telling() -> None:
+    broken, well = FakeAnnouncer(), FakeAnnouncer()
+    broken.fault = Retry("503")
+    with pytest.raises(Retry):
+        Announcers(broken, well).announce(NOTICE)
+    assert well.names == ["CandidateFailed"]
+
+
+def test_a_reference_that_was_not_resolved_is_told_without_its_text() -> None:
+    environment = STORAGE | {"BASEGATE_WEBHOOK_URL": "@Microsoft.KeyVault(SecretUri=https://v/secrets/hook)"}
+    with pytest.raises(Misconfigured, match="could not resolve") as refusal:
+        read_settings(environment)
+    assert "secrets/hook" not in str(refusal.value)
+
+
+def test_a_webhook_without_tls_is_refused_without_showing_it() -> None:
+    with pytest.raises(Misconfigured, match="must be an https URL") as refusal:
+        read_settings(STORAGE | {"BASEGATE_WEBHOOK_URL": "http://hooks.example/secret"})
+    assert "secret" not in str(refusal.value)

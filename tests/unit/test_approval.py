@@ -1,0 +1,108 @@
+"""A check that a person makes."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from shared.domain.candidate import CandidateState
+from shared.domain.errors import Refused, Retry
+from shared.domain.policy import ApprovalCheck
+from shared.gates import InvalidGates, parse_gates
+from shared.workflow.operate import Who
+from shared.workflow.operate.find import candidate_id
+from tests.fakes import World, digest, sample_policy
+
+GREEN = digest("green")
+ADA, BOB = Who("ada", "I have read the change"), Who("bob", "I have read it too")
+
+
+def asking(*, two_persons: bool = False) -> World:
+    """A world whose gate asks for approval after its task check."""
+    gate = sample_policy().gates["node"]
+    checks = (*gate.checks, ApprovalCheck(two_persons=two_persons))
+    return World(sample_policy(gates={"node": msgspec.structs.replace(gate, checks=checks)}))
+
+
+def waiting(*, two_persons: bool = False) -> tuple[World, str]:
+    world = asking(two_persons=two_persons)
+    world.push("15-alpine", GREEN)
+    world.settle()
+    return world, candidate_id(world.candidate(GREEN))
+
+
+def test_a_candidate_waits_for_approval_without_being_looked_at_and_it_is_told() -> None:
+    world, _ = waiting()
+    assert world.queue.waiting == []
+    assert world.candidate(GREEN).state is CandidateState.EXAMINING
+    assert world.stable_tag() is None
+    assert world.announcer.names == ["ApprovalNeeded"]
+
+
+def test_an_approved_candidate_goes_on_even_after_a_long_weekend() -> None:
+    world, identifier = waiting()
+    world.clock.forward(4 * 86_400)
+    world.operate.candidates.approve(identifier, ADA).act()
+    world.settle()
+    assert world.stable_tag() == GREEN
+    assert any("ada: I have read the change" in entry.why for entry in world.candidate(GREEN).history)
+
+
+def test_a_rejected_candidate_ends_with_the_reason() -> None:
+    world, identifier = waiting()
+    world.operate.candidates.reject(identifier, ADA).act()
+    world.settle()
+    assert world.candidate(GREEN).state is CandidateState.FAILED
+    assert world.candidate(GREEN).reason == "rejected by ada: I have read the change"
+    assert world.stable_tag() is None
+
+
+def test_who_asked_for_a_run_may_not_approve_it_where_two_persons_are_wanted() -> None:
+    world = asking(two_persons=True)
+    world.registry.tags[("public", "node:15-alpine")] = GREEN
+    world.operate.candidates.examine("node", "15-alpine", ADA).act()
+    world.settle()
+    identifier = candidate_id(world.candidate(GREEN))
+    with pytest.raises(Refused, match="another person"):
+        world.operate.candidates.approve(identifier, ADA)
+    world.operate.candidates.approve(identifier, BOB).act()
+    world.settle()
+    assert world.stable_tag() == GREEN
+
+
+def test_what_does_not_wait_for_approval_cannot_be_approved() -> None:
+    world, identifier = waiting()
+    world.operate.candidates.approve(identifier, ADA).act()
+    with pytest.raises(Refused, match="does not wait"):
+        world.operate.candidates.approve(identifier, BOB)
+
+
+def test_an_approval_that_cannot_be_told_is_still_asked_for() -> None:
+    world = asking()
+    world.announcer.fault = Retry("the topic answers 503")
+    world.push("15-alpine", GREEN)
+    world.settle()
+    assert world.candidate(GREEN).checks[1].run_id
+
+
+RULES = """
+registries:
+  public: {id: /subscriptions/s/resourceGroups/g/providers/Microsoft.ContainerRegistry/registries/public}
+  base: {id: /subscriptions/s/resourceGroups/g/providers/Microsoft.ContainerRegistry/registries/basereg}
+gates:
+  node:
+    source: {registry: public, repository: node, tags: ["15-alpine"]}
+    checks: [CHECK]
+    promote: {registry: base, repository: node}
+"""
+
+
+def test_the_rules_take_an_approval() -> None:
+    policy = parse_gates(RULES.replace("CHECK", "{approval: {two_persons: true}}"))
+    assert policy.gates["node"].checks == (ApprovalCheck(two_persons=True),)
+
+
+@pytest.mark.parametrize("check", ["{}", "{approval: {}, task: {registry: base, task: examine}}"])
+def test_a_check_is_of_exactly_one_kind(check: str) -> None:
+    with pytest.raises(InvalidGates, match="exactly one kind"):
+        parse_gates(RULES.replace("CHECK", check))
