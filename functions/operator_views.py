@@ -85,6 +85,16 @@ def openapi(req: func.HttpRequest) -> func.HttpResponse:
     return json_answer(document())
 
 
+@blueprint.route("readyz", methods=["GET"], auth_level=auth_level())
+@answering
+def readyz(req: func.HttpRequest) -> func.HttpResponse:
+    """Whether everything that the rules need can be used, each with what to do if not."""
+    actor_of(req, Role.READER)
+    findings = bootstrap.basegate().doctor.examine()
+    ready = all(finding.state == "ok" for finding in findings)
+    return json_answer({"ready": ready, "findings": findings}, 200 if ready else 503)
+
+
 @blueprint.route("healthz", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 def healthz(req: func.HttpRequest) -> func.HttpResponse:
     """Whether the app is up; says nothing else."""

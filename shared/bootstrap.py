@@ -25,6 +25,7 @@ from shared.settings import APP_ROOT, Settings, read_settings
 from shared.workflow.acts import Acts
 from shared.workflow.admit import Admit
 from shared.workflow.advance import Advance
+from shared.workflow.doctor import Doctor
 from shared.workflow.operate import Operate
 from shared.workflow.report import Report
 from shared.workflow.services import Services
@@ -72,6 +73,7 @@ class Basegate:
             archive=BlobArchive(self._endpoint("blob"), credential),
             announcer=self._announcer(secrets),
             clock=SystemClock(),
+            secrets=secrets,
         )
 
     @cached_property
@@ -98,6 +100,11 @@ class Basegate:
     def report(self) -> Report:
         """What operators read."""
         return Report(self.services)
+
+    @cached_property
+    def doctor(self) -> Doctor:
+        """Tries everything that the rules need."""
+        return Doctor(self.services)
 
     def _announcer(self, secrets: VaultCredentials) -> Announcer:
         settings, announcers = self.settings, list[Announcer]()

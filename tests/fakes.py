@@ -158,6 +158,9 @@ class FakeQueue:
         due = self._clock.now() + timedelta(seconds=wait_seconds)
         heapq.heappush(self.waiting, (due, self._order, look))
 
+    def check(self) -> None:
+        pass
+
 
 class FakeRegistry:
     """Tags by (registry, repository:tag); copies take `copy_seconds`."""
@@ -339,6 +342,21 @@ class FakeArchive:
     def read(self, place: str) -> str:
         return self.texts[place]
 
+    def check(self) -> None:
+        pass
+
+
+class FakeSecrets:
+    """A user and a password for every registry, unless there is a fault."""
+
+    def __init__(self) -> None:
+        self.fault: Exception | None = None
+
+    def of(self, registry: RegistryRule) -> tuple[str, str]:
+        if self.fault:
+            raise self.fault
+        return f"{registry.name}-user", "a password"
+
 
 class FakeAnnouncer:
     """Remembers what was told."""
@@ -371,7 +389,7 @@ class World:
         self.tasks = FakeTasks(self.clock, self.registry)
         self.containers = FakeContainers(self.clock)
         self.probe = FakeProbe(self.containers)
-        self.archive, self.announcer = FakeArchive(), FakeAnnouncer()
+        self.archive, self.announcer, self.secrets = FakeArchive(), FakeAnnouncer(), FakeSecrets()
         self.events: list[dict[str, Any]] = []
         self.restart()
 
@@ -388,6 +406,7 @@ class World:
             archive=self.archive,
             announcer=self.announcer,
             clock=self.clock,
+            secrets=self.secrets,
         )
         self.admit, self.advance = Admit(self.services), Advance(self.services)
         self.operate = Operate(self.services)

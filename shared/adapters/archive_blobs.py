@@ -52,3 +52,8 @@ class BlobArchive:
         with translated(f"reading the evidence {name}", remedy=_ROLE):
             content: bytes = self._container.download_blob(name).readall()
         return content.decode(errors="replace")
+
+    def check(self) -> None:
+        """See whether the archive can be used; nothing is stored."""
+        with translated("reading the evidence container's properties", remedy=_ROLE):
+            self._container.get_container_properties()

@@ -41,3 +41,8 @@ class StorageWorkQueue:
         text = msgspec.json.encode(look).decode()
         with translated(f"queueing {look.kind} {look.row}", remedy="give the app Storage Queue Data Contributor"):
             self._queue.send_message(text, visibility_timeout=math.ceil(wait_seconds))
+
+    def check(self) -> None:
+        """See whether the queue can be used; nothing is sent."""
+        with translated("reading the queue's properties", remedy="give the app Storage Queue Data Contributor"):
+            self._queue.get_queue_properties()

@@ -7,7 +7,7 @@ what else it raises is said beside it. Names of registries are those of the rule
 from shared.ports.containers import ContainerRunner, GroupState, Probe
 from shared.ports.ledger import Keyed, Ledger, Page, R, Stored, WorkQueue
 from shared.ports.registry import CopyState, CopyStatus, Registry
-from shared.ports.surroundings import Announcer, Archive, Clock, Notice
+from shared.ports.surroundings import Announcer, Archive, Clock, Notice, Secrets
 from shared.ports.tasks import Run, RunStatus, TaskRunner
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Registry",
     "Run",
     "RunStatus",
+    "Secrets",
     "Stored",
     "TaskRunner",
     "WorkQueue",

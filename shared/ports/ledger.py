@@ -79,3 +79,7 @@ class WorkQueue(Protocol):
     def send(self, look: Look, wait_seconds: float) -> None:
         """Queue a look, hidden for a time (whole seconds, rounded up)."""
         ...
+
+    def check(self) -> None:
+        """See whether the queue can be used; nothing is sent."""
+        ...

@@ -8,6 +8,8 @@ from typing import Protocol
 
 import msgspec
 
+from shared.domain.policy import RegistryRule
+
 
 class Archive(Protocol):
     """Keeps evidence that is too long for a record."""
@@ -18,6 +20,18 @@ class Archive(Protocol):
 
     def read(self, place: str) -> str:
         """The text that was stored there. Raises `Rejected` where there is none."""
+        ...
+
+    def check(self) -> None:
+        """See whether the archive can be used; nothing is stored."""
+        ...
+
+
+class Secrets(Protocol):
+    """Credentials that are not the app's own."""
+
+    def of(self, registry: RegistryRule) -> tuple[str, str]:
+        """User and password of a registry."""
         ...
 
 

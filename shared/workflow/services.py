@@ -13,6 +13,7 @@ from shared.ports import (
     Ledger,
     Probe,
     Registry,
+    Secrets,
     TaskRunner,
     WorkQueue,
 )
@@ -32,6 +33,7 @@ class Services:
     archive: Archive
     announcer: Announcer
     clock: Clock
+    secrets: Secrets
 
     def gate(self, name: str) -> Gate | None:
         """The gate of that name, if it is still in the rules."""

@@ -15,7 +15,9 @@ import function_app
 from functions import operator_api, operator_views
 from functions.web.openapi import document
 from shared import bootstrap
+from shared.domain.errors import Misconfigured
 from shared.workflow.acts import Acts
+from shared.workflow.doctor import Doctor
 from shared.workflow.operate import Operate
 from shared.workflow.report import Report
 from tests.fakes import World, digest
@@ -29,6 +31,7 @@ class App:
 
     def __init__(self, world: World) -> None:
         self.operate, self.acts, self.report = Operate(world.services), Acts(world.services), Report(world.services)
+        self.doctor = Doctor(world.services)
 
 
 @pytest.fixture
@@ -185,5 +188,19 @@ def test_the_document_describes_exactly_the_routes_there_are() -> None:
             trigger = builder._function.get_trigger()
             assert isinstance(trigger, HttpTrigger)
             registered |= {(method.value, trigger.route) for method in trigger.methods or ()}
-    assert registered - {("GET", "healthz")} == described
+    assert registered - {("GET", "healthz"), ("GET", "readyz")} == described
     assert function_app.app is not None
+
+
+def test_readyz_says_of_each_dependency_what_to_mend(world: World) -> None:
+    assert ask(operator_views.readyz, method="GET")[0] == 200
+    world.registry.fault = Misconfigured("reading node: 403. To mend it: give the app AcrPull on the registry")
+    status, answer = ask(operator_views.readyz, method="GET")
+    assert (status, answer["ready"]) == (503, False)
+    sick = [finding for finding in answer["findings"] if finding["state"] != "ok"]
+    assert {finding["state"] for finding in sick} == {"misconfigured"}
+    assert "AcrPull" in sick[0]["detail"]
+
+
+def test_healthz_says_nothing_but_that_it_is_up() -> None:
+    assert ask(operator_views.healthz, method="GET") == (200, {"status": "up"})
