@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sandbox.engine.contract import Login
-from sandbox.engine.machine import SEARCH_PATH, Machine
+from sandbox.engine.machine import Machine
+from sandbox.programs import find_program, search_path
 
 _DOCKER_HUB = {"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "https://index.docker.io/v1/"}
 _UNSAFE_IN_FILES = frozenset("\n\r\"'\\#`$")
@@ -39,6 +40,7 @@ def write_configuration(folder: Path, machine: Machine, runtime: str) -> dict[st
 
 def _containers(machine: Machine, runtime: str, networks: Path) -> str:
     limits = f'"nofile={machine.open_files}:{machine.open_files}", "nproc={machine.processes}:{machine.processes}"'
+    places = "\n".join(f'{name} = ["{place}"]' for name in machine.runtimes if (place := find_program(name)))
     return f"""\
 [containers]
 default_ulimits = [{limits}]
@@ -49,8 +51,7 @@ runtime = "{runtime}"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 [engine.runtimes]
-runc = ["/usr/sbin/runc", "/usr/bin/runc", "/usr/local/sbin/runc"]
-crun = ["/usr/bin/crun", "/usr/local/bin/crun"]
+{places}
 [network]
 network_backend = "netavark"
 network_config_dir = "{networks}"
@@ -70,7 +71,7 @@ def engine_environment(client: Mapping[str, str], home: Path, files: Mapping[str
     """
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     leading = {name: value for name, value in client.items() if not name.startswith("IDENTITY_")}
-    return {**kept, "PATH": SEARCH_PATH, "HOME": str(home), **leading, **files}
+    return {**kept, "PATH": search_path(), "HOME": str(home), **leading, **files}
 
 
 def registry_of(image: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 import shutil
 import tempfile
@@ -12,8 +11,8 @@ from pathlib import Path
 
 from sandbox.engine.command import CommandLine
 from sandbox.engine.contract import EngineError
+from sandbox.programs import find_program
 
-SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 _HYBRID_CONTROLLERS = Path("/sys/fs/cgroup/unified/cgroup.controllers")
 _PID_MAX = Path("/proc/sys/kernel/pid_max")
 _MOST_OPEN_FILES = 1 << 20
@@ -26,11 +25,6 @@ class Machine:
     runtimes: tuple[str, ...]
     open_files: int
     processes: int
-
-
-def find_program(name: str) -> str | None:
-    """The full path of a program, system folders included."""
-    return shutil.which(name, path=SEARCH_PATH)
 
 
 def inspect_machine() -> Machine:

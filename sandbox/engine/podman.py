@@ -23,11 +23,12 @@ from sandbox.engine.command import CommandLine
 from sandbox.engine.configuration import engine_environment, write_configuration
 from sandbox.engine.contract import EngineError, Login
 from sandbox.engine.hosting import PodmanHost
-from sandbox.engine.machine import find_program, inspect_machine, prove, short_folder
+from sandbox.engine.machine import inspect_machine, prove, short_folder
 from sandbox.engine.mounts import remove_tree, unmount_below
 from sandbox.engine.networks import Network
 from sandbox.engine.run_store import PodmanRunStore, Shared
 from sandbox.engine.store import Store
+from sandbox.programs import find_program
 
 _MISSING = "Containers need podman (4.3 or newer) and an OCI runtime; Docker alone is not enough: install podman."
 _UNPRIVILEGED = "Containers need root here: only then does each get an address that this machine reaches."

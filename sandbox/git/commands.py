@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from sandbox.programs import search_path
+
 _TIMEOUT_SECONDS = 120
 
 
@@ -17,7 +19,7 @@ class GitError(Exception):
 def git_environment() -> dict[str, str]:
     """An environment in which git reads no configuration but the repository's own."""
     return {
-        "PATH": os.environ.get("PATH", os.defpath),
+        "PATH": search_path(),
         "LC_ALL": "C.UTF-8",
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,

@@ -12,7 +12,6 @@ import io
 import json
 import os
 import secrets
-import shutil
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,10 @@ from aiohttp import web
 from yarl import URL
 
 from sandbox.forward import Backend
+from sandbox.programs import find_program
 from sandbox.web import Fault
 
+_PROGRAM = "docker-registry"
 _READY_SECONDS = 15
 _STOP_SECONDS = 10
 _SILENCE_SECONDS = 60
@@ -71,7 +72,7 @@ class Distribution:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("REGISTRY_")}
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *_dies_with_its_parent(), "docker-registry", "serve", str(self._config),
+                *_dies_with_its_parent(), find_program(_PROGRAM) or _PROGRAM, "serve", str(self._config),
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
             )  # fmt: skip
         await self._wait_until_ready(self._process)
@@ -148,4 +149,5 @@ class Distribution:
 
 def _dies_with_its_parent() -> tuple[str, ...]:
     # A killed sandbox must not leave registries behind; only Linux has this, elsewhere stop() has to do.
-    return ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
+    setpriv = find_program("setpriv")
+    return (setpriv, "--pdeathsig", "TERM", "--") if setpriv else ()

@@ -9,6 +9,7 @@ import os
 import socket
 from pathlib import Path
 
+from sandbox.programs import find_program
 from sandbox.storage.account import Account
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class Azurite:
         environment["AZURITE_ACCOUNTS"] = f"{self._account.name}:{self._account.key}"
         with self._log_file.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
-                *("node", *preloads, str(self._script), *switches, *ports, *lives),
+                *(find_program("node") or "node", *preloads, str(self._script), *switches, *ports, *lives),
                 cwd=self._data,
                 env=environment,
                 stdin=asyncio.subprocess.PIPE,

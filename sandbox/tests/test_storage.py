@@ -36,8 +36,9 @@ def storage(live: LiveGateway) -> Iterator[Storage]:
 
 @pytest.fixture
 def credential(storage: Storage) -> Iterator[DefaultAzureCredential]:
-    with DefaultAzureCredential() as credential:
-        yield credential
+    credential = DefaultAzureCredential()
+    yield credential
+    credential.close()
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
+from sandbox.programs import find_program
 from sandbox.upstream.fetch import MissingPart
 from sandbox.upstream.tree import Entry, File, Folder, Link, Tree
 
@@ -42,7 +42,7 @@ def busybox_tree() -> Tree:
     Raises:
         MissingPart: where the machine has none.
     """
-    program = shutil.which("busybox")
+    program = find_program("busybox")
     if not program:
         raise MissingPart("busybox is missing; install the package busybox-static.")
     listing = subprocess.run([program, "--list"], capture_output=True, text=True, check=True, timeout=_SECONDS).stdout

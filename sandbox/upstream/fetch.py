@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import shutil
 import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from sandbox.programs import find_program
 
 _SECONDS = 180
 
@@ -46,7 +47,7 @@ def npm_pack(package: Package, folder: Path) -> Path:
     kept = folder / package.file
     if kept.exists() and _integrity(kept) == package.integrity:
         return kept
-    npm = shutil.which("npm")
+    npm = find_program("npm")
     if not npm:
         raise MissingPart("npm is missing; install nodejs with npm, or put it on the PATH.")
     folder.mkdir(parents=True, exist_ok=True)

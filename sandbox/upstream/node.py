@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox.programs import find_program
 from sandbox.upstream.busybox import libraries, without_node
 from sandbox.upstream.fetch import Fetch, MissingPart, Package, unpack
 from sandbox.upstream.tree import Entry, File, Link, Tree
@@ -72,7 +72,7 @@ def machine_node() -> Node:
     Raises:
         MissingPart: where it has none, or one that is no program of its own.
     """
-    found = shutil.which("node")
+    found = find_program("node")
     if not found:
         raise MissingPart("this machine has no node.")
     program = Path(found).resolve()

@@ -1,0 +1,21 @@
+"""Where the machine's programs are.
+
+Debian keeps some in `/usr/sbin`, which is on no ordinary user's path.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+_SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+
+def search_path() -> str:
+    """This process's `PATH`, and the system folders after it."""
+    return os.pathsep.join((os.environ.get("PATH", os.defpath), *_SYSTEM_FOLDERS))
+
+
+def find_program(name: str) -> str | None:
+    """The full path of a program, or None."""
+    return shutil.which(name, path=search_path())

@@ -1,0 +1,50 @@
+"""A folder for a sandbox, and the proof that nothing of it is left on the machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.needs import missing
+from sandbox.needs.machine import Machine
+from tests.e2e.house import House
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.containers)
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    """A house that is empty at the end, or the test fails."""
+    yield from _house()
+
+
+@pytest.fixture
+def next_house() -> Iterator[House]:
+    """A second house beside the first."""
+    yield from _house()
+
+
+def _house() -> Iterator[House]:
+    if missing(Machine()) or os.geteuid() != 0:
+        pytest.skip("the sandbox's needs are not there: make setup, and run as root")
+    folder = Path(tempfile.mkdtemp(prefix="e2e"))
+    house = House(folder)
+    try:
+        yield house
+        house.down()
+        assert house.leftovers() == []
+    finally:
+        house.down()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,118 @@
+"""`python -m sandbox`: instances side by side, a shell's environment, a daemon that is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from demo import scenario
+from shared.adapters.containers_aci import AciContainerRunner
+from shared.adapters.secrets_keyvault import VaultCredentials
+from shared.domain.policy import DeployRule
+from shared.domain.rollout import BuiltImage
+from tests.contract.place import VAULT_URL, Place, shell_image, until
+from tests.e2e.house import House
+
+
+def environment(house: House) -> dict[str, str]:
+    told: dict[str, str] = json.loads(house.sandbox("env", "--json"))
+    return told
+
+
+def health(gateway: str) -> Any:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{gateway}/health", timeout=5) as answer:
+        return json.load(answer)
+
+
+def test_two_sandboxes_stand_side_by_side_and_go_one_by_one(house: House, next_house: House) -> None:
+    for one in (house, next_house):
+        assert "sandbox runs" in one.sandbox("up")
+        assert one.leftovers()
+    gateways = [environment(one)["HTTPS_PROXY"] for one in (house, next_house)]
+    assert gateways[0] != gateways[1]
+    assert [health(gateway) for gateway in gateways] == [{"status": "ready"}] * 2
+
+    house.down()
+    assert house.leftovers() == []
+    with pytest.raises(urllib.error.URLError):
+        health(gateways[0])
+    assert health(gateways[1]) == {"status": "ready"}
+    assert house.run(sys.executable, "-m", "sandbox", "--state", str(house.state), "status").returncode == 1
+    assert "sandbox runs" in next_house.sandbox("status")
+
+    assert "sandbox runs" in house.sandbox("up")
+    assert health(environment(house)["HTTPS_PROXY"]) == {"status": "ready"}
+
+
+@pytest.mark.skipif(not shutil.which("skopeo"), reason="skopeo is not on this machine")
+def test_a_shell_that_takes_the_environment_reaches_docker_hub_s_stand_in(house: House) -> None:
+    house.sandbox("up")
+    script = f'eval "$({sys.executable} -m sandbox --state {house.state} env)" && skopeo list-tags "$0"'
+    done = house.run("sh", "-c", script, "docker://docker.io/library/node")
+    assert done.returncode == 0, done.stderr
+    assert scenario.STABLE in json.loads(done.stdout)["Tags"]
+
+
+def test_a_killed_daemon_leaves_nothing_once_the_next_one_has_gone(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.sandbox("up")
+    rule = start_page(house, monkeypatch)
+    pid = house.pid()
+    os.kill(pid, signal.SIGKILL)
+    await_end(pid)
+    assert house.run(sys.executable, "-m", "sandbox", "--state", str(house.state), "status").returncode == 1
+
+    house.sandbox("up")
+    for name, value in environment(house).items():
+        monkeypatch.setenv(name, value)
+    place = Place()
+    runner = AciContainerRunner(place.credential, VaultCredentials(VAULT_URL, place.credential))
+    until(lambda: (state := runner.get(rule)) and state.running)
+    place.close()
+
+
+def start_page(house: House, monkeypatch: pytest.MonkeyPatch) -> DeployRule:
+    """Have a container run in a sandbox."""
+    for name, value in environment(house).items():
+        monkeypatch.setenv(name, value)
+    place = Place()
+    place.provision()
+    deploy = place.rules.apps["hello-world"].deploy
+    assert deploy
+    rule = msgspec.structs.replace(deploy, cpu=0.5, memory_gb=0.25)
+    digest = place.push(place.team, "hello-world", "c1", shell_image())
+    image = BuiltImage(
+        login_server=place.team.login_server,
+        repository="hello-world",
+        tag="c1",
+        digest=digest,
+        built_at=datetime.now(UTC),
+    )
+    runner = AciContainerRunner(place.credential, VaultCredentials(VAULT_URL, place.credential))
+    runner.put(rule, image, place.team)
+    until(lambda: (state := runner.get(rule)) and state.running)
+    place.close()
+    return rule
+
+
+def await_end(pid: int) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,0 +1,33 @@
+"""The story as a user plays it, with the app's worker killed in the middle of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.house import House
+
+
+def test_the_story_ends_as_told_though_the_worker_is_killed_in_its_middle(house: House, tmp_path: Path) -> None:
+    said = house.python(
+        "demo", "play", "--state", str(house.state), "--report", str(tmp_path), "--kill-worker-in", "4"
+    )  # fmt: skip
+    assert house.leftovers() == []
+    assert "SIGKILL to the app's worker" in said
+
+    report = json.loads((tmp_path / "demo-report.json").read_text())
+    told: list[dict[str, Any]] = report["chapters"]
+    assert report["complete"], report["problem"]
+    assert [chapter["chapter"] for chapter in told] == [1, 2, 3, 4, 5, 6]
+    assert [chapter["outcome"] for chapter in told] == ["live", "live", "stopped", "live", "live", "put back"]
+    assert [chapter["colour"] for chapter in told] == ["DeepSkyBlue", "Orange", "Orange", "Green", "Green", "Green"]
+
+    first, orange, red, green, app, sick = (chapter["stable_digest"] for chapter in told)
+    assert red == orange, "Red must never become stable"
+    assert len({first, orange, green}) == 3
+    assert (app, sick) == (green, green)
+    assert "Invalid Color" in told[2]["reason"]
+    assert [len(chapter["unique_tags"]) for chapter in told] == [1] * 6, "one promotion a digest, killed or not"
+    assert told[3]["unique_tags"][0].startswith("15-alpine-")
+    assert told[5]["image"] == told[4]["image"] != told[3]["image"]
