@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from shared.domain.image import Digest, ImageRef, Repository, Tag, short
-from shared.domain.record import Look, Record
+from shared.domain.record import TEXT_LIMIT, Look, Record
 from shared.domain.standing import Hold
 
 
@@ -133,7 +133,7 @@ class Candidate(Record, frozen=True, kw_only=True):
             "attempt": self.attempt,
             "tags": [tag.tag for tag in self.tags],
             "state": self.state.value,
-            "reason": self.reason,
+            "reason": self.reason[:TEXT_LIMIT],
             "createdAt": self.created_at.isoformat(),
         }
 

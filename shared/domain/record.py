@@ -9,7 +9,8 @@ import msgspec
 
 _END_OF_TIME = 10**14
 _HISTORY_LIMIT = 100
-_TEXT_LIMIT = 500
+TEXT_LIMIT = 500
+"""How many characters of a reason a line of history, or a line of a list, shows."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -78,7 +79,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     def noting(self, now: datetime, what: str, why: str = "") -> Self:
         """The record with one more line of history; the oldest lines but the first give way at the limit."""
-        entry = Entry(now, what[:_TEXT_LIMIT], why[:_TEXT_LIMIT])
+        entry = Entry(now, what[:TEXT_LIMIT], why[:TEXT_LIMIT])
         if self.history and (self.history[-1].what, self.history[-1].why) == (entry.what, entry.why):
             return self
         history = (*self.history, entry)

@@ -10,7 +10,7 @@ import msgspec
 
 from shared.domain.candidate import Evidence
 from shared.domain.image import Digest, ImageRef
-from shared.domain.record import Look, Record
+from shared.domain.record import TEXT_LIMIT, Look, Record
 
 
 class RolloutState(StrEnum):
@@ -134,7 +134,7 @@ class Rollout(Record, frozen=True, kw_only=True):
             "image": str(self.image) if self.image else None,
             "base": str(self.base) if self.base else None,
             "state": self.state.value,
-            "reason": self.reason,
+            "reason": self.reason[:TEXT_LIMIT],
             "createdAt": self.created_at.isoformat(),
         }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from azure.storage.blob import ContainerClient
 
 from demo import scenario
 from shared.adapters.archive_blobs import BlobArchive
+from shared.domain.errors import Rejected
 from shared.settings import EVIDENCE_CONTAINER
 from tests.contract.place import Place
 
@@ -21,3 +23,11 @@ def test_evidence_is_kept_where_it_says_and_replaced_by_the_next(place: Place) -
         blob = container.download_blob(name)
         assert blob.readall().decode() == "zweite Größe\n"
         assert blob.properties.content_settings.content_type == "text/plain; charset=utf-8"
+
+
+def test_evidence_is_read_where_it_was_kept(place: Place) -> None:
+    archive = BlobArchive(ENDPOINT, place.credential)
+    assert archive.read(archive.keep("node/ca5.log", "Größe\n")) == "Größe\n"
+    archive.check()
+    with pytest.raises(Rejected):
+        archive.read(f"{EVIDENCE_CONTAINER}/node/none.log")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -13,7 +13,7 @@ from azure.data.tables import TableServiceClient
 
 from demo import scenario
 from shared.adapters.ledger_tables import TableLedger
-from shared.domain.errors import Conflict, Retry
+from shared.domain.errors import Conflict, Malformed, Retry
 from shared.domain.record import Entry
 from shared.domain.rollout import Cause, Rollout, RolloutState
 from shared.ports import Stored
@@ -161,3 +161,23 @@ def test_a_storage_that_is_away_is_asked_again_later(place: Place, monkeypatch: 
         away.insert(rollout("away"))
     with pytest.raises(Retry):
         list(away.list(Rollout, "away"))
+
+
+def test_a_list_comes_by_time_a_page_at_a_time_however_often_records_were_saved(ledger: TableLedger) -> None:
+    for number in range(5):
+        record = msgspec.structs.replace(rollout("timed", f"r{number}"), created_at=START + timedelta(minutes=number))
+        stored = ledger.insert(record)
+        assert stored
+        ledger.save(stored, record.noting(START, "looked at"))
+    first = ledger.page(Rollout, "timed", 2, "")
+    second = ledger.page(Rollout, "timed", 2, first.token)
+    third = ledger.page(Rollout, "timed", 2, second.token)
+    ids = [[item["id"] for item in page.items] for page in (first, second, third)]
+    assert ids == [["timed.r4", "timed.r3"], ["timed.r2", "timed.r1"], ["timed.r0"]]
+    assert third.token == ""
+    assert len(names(ledger.list(Rollout, "timed"))) == 5
+
+
+def test_a_token_that_is_none_of_the_ledger_s_is_refused(ledger: TableLedger) -> None:
+    with pytest.raises(Malformed, match="token"):
+        ledger.page(Rollout, "timed", 2, "' or PartitionKey ne '")
