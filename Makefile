@@ -12,14 +12,14 @@ ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(READY): requirements.txt requirements-dev.txt sandbox/requirements.txt
+$(READY): requirements.txt requirements-dev.txt sandbox/requirements.txt basegate_cli/requirements.txt
 	@$(PYTHON) scripts/make_venv.py $(VENV) requirements-dev.txt
 	@touch $@
 
 setup: $(READY) ## Python packages into .venv, and what the sandbox needs on this machine
 	@$(ROOT) $(PY) -m sandbox needs
 
-demo: setup ## play the story: six chapters from a push upstream to a web page
+demo: setup ## play the story: eight chapters from a push upstream to a web page
 	@$(ROOT) $(PY) -m demo play
 
 up: setup ## the same scenario to stay: sandbox and app run until `make down`

@@ -10,7 +10,7 @@ from tests.architecture.tree import files, name
 MODULE_LINES = 250
 BODY_LINES = 40
 
-CODE = ("function_app.py", "functions", "shared", "demo", "sandbox")
+CODE = ("function_app.py", "functions", "shared", "basegate_cli", "demo", "sandbox")
 
 
 def code() -> Iterator[tuple[str, str]]:

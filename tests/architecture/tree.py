@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PACKAGES = ("functions", "shared", "sandbox", "demo", "tests")
+PACKAGES = ("functions", "shared", "sandbox", "basegate_cli", "demo", "tests")
 """The import names at the root of `sys.path`."""
 
 _NOT_OURS = frozenset(("__pycache__", "node_modules"))

@@ -1,0 +1,119 @@
+"""One call of Basegate's HTTP interface: the answer's text as it came, or what went wrong in one sentence."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+_TIMEOUT_SECONDS = 30.0
+_ANSWER_LIMIT_BYTES = 32 * 1024 * 1024
+_LOOPBACK = frozenset(("127.0.0.1", "::1", "localhost"))
+_WITHOUT_WORDS = {
+    401: "the key is missing or not good: set BASEGATE_KEY",
+    404: "there is no such thing here: is BASEGATE_URL right?",
+}
+
+
+class Problem(Exception):
+    """Basegate says no. `body` is its answer, untouched; the text is for people."""
+
+    def __init__(self, sentence: str, body: str = "") -> None:
+        super().__init__(sentence)
+        self.body = body
+
+
+class Unreachable(Exception):
+    """No answer: nobody there, or the connection broke."""
+
+
+class BadAddress(Exception):
+    """The URL is none to send a key to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """An acting call: method, path below `/api/v1`, and the body without its reason."""
+
+    method: str
+    path: str
+    body: dict[str, str]
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect would take the key elsewhere, so it is a problem like any other."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+class Client:
+    """Basegate at one address, with a key and the name of whoever acts."""
+
+    def __init__(self, url: str, key: str, actor: str) -> None:
+        """Raises `BadAddress`: no http(s) URL, or plain http to another machine."""
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise BadAddress(f"{url!r} is no http or https URL")
+        if parts.scheme == "http" and key and parts.hostname not in _LOOPBACK:
+            raise BadAddress(f"{url} would carry the key in the open: use https")
+        self._base, self._key = f"{url.rstrip('/')}/api/v1/", key
+        self._actor = "".join(letter for letter in actor if letter.isprintable())[:100]
+        self._opener = urllib.request.build_opener(_NoRedirects)
+
+    def get(self, path: str, **query: str) -> str:
+        """Read. Raises `Problem` or `Unreachable`."""
+        return self._send("GET", path, query, None, {})
+
+    def act(self, act: Act, reason: str, *, dry_run: bool) -> str:
+        """Do something, or say what would be done; an answer that got lost is asked for once more.
+
+        Raises:
+            Problem, Unreachable: it was not done, or nobody knows.
+        """
+        body = json.dumps(act.body | {"reason": reason}).encode()
+        query, headers = ({"dry_run": "true"}, {}) if dry_run else ({}, {"Idempotency-Key": str(uuid4())})
+        try:
+            return self._send(act.method, act.path, query, body, headers)
+        except Unreachable:
+            return self._send(act.method, act.path, query, body, headers)  # one key, so it is done once
+
+    def _send(self, method: str, path: str, query: dict[str, str], body: bytes | None, headers: dict[str, str]) -> str:
+        url = self._base + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
+        request = urllib.request.Request(url, body, method=method, headers=headers | self._headers(body))  # noqa: S310
+        try:
+            with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as answer:
+                return str(answer.read(_ANSWER_LIMIT_BYTES).decode(errors="replace"))
+        except urllib.error.HTTPError as error:
+            with error:
+                raise _problem(error.code, error.read(_ANSWER_LIMIT_BYTES).decode(errors="replace")) from None
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", None) or error
+            raise Unreachable(f"Basegate cannot be reached at {self._base}: {reason}") from None
+
+    def _headers(self, body: bytes | None) -> dict[str, str]:
+        headers = {"Accept": "application/json", "X-Basegate-Actor": self._actor.encode("ascii", "replace").decode()}
+        if self._key:
+            headers["x-functions-key"] = self._key
+        return headers if body is None else headers | {"Content-Type": "application/json"}
+
+
+def segment(text: str) -> str:
+    """Text as one segment of a path."""
+    return urllib.parse.quote(text, safe=":")
+
+
+def _problem(status: int, body: str) -> Problem:
+    try:
+        told: Any = json.loads(body)
+    except ValueError:
+        told = None
+    if isinstance(told, dict) and "title" in told:
+        detail = f": {told['detail']}" if told.get("detail") else ""
+        return Problem(f"{told['title']}{detail}", body)
+    return Problem(_WITHOUT_WORDS.get(status, f"the answer is {status}, without a word why"))

@@ -1,0 +1,81 @@
+"""What every command has: the client, where to print, and whether for people or for programs."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import typer
+from rich.console import Console, RenderableType
+
+from basegate_cli.client import Act, Client, Problem
+
+_WIDTH_IN_FILES = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One invocation. With `json` the interface's answers are printed untouched, and nothing else is."""
+
+    client: Client
+    json: bool
+    out: Console
+    err: Console
+
+    def get(self, path: str, **query: str) -> str:
+        """Read. Raises `Problem` or `Unreachable`."""
+        with self._problems_printed():
+            return self.client.get(path, **query)
+
+    def act(self, act: Act, reason: str, *, dry_run: bool = False) -> str:
+        """Do something, or say what would be done. Raises `Problem` or `Unreachable`."""
+        with self._problems_printed():
+            return self.client.act(act, reason, dry_run=dry_run)
+
+    def show(self, answer: str, render: Callable[[Any], RenderableType]) -> None:
+        """Print an answer: as it came, or rendered for people."""
+        if self.json:
+            print(answer)
+        else:
+            self.out.print(render(json.loads(answer)))
+
+    @contextmanager
+    def _problems_printed(self) -> Iterator[None]:
+        """A problem is an answer too: programs get it as it came."""
+        try:
+            yield
+        except Problem as problem:
+            if self.json and problem.body:
+                print(problem.body)
+            raise
+
+
+def session_of(context: typer.Context, as_json: bool) -> Session:
+    """The session of a command; `--json` counts before the command and after it."""
+    session: Session = context.find_object(Session)  # type: ignore[assignment]  # set before any command runs
+    return replace(session, json=session.json or as_json)
+
+
+def open_session(client: Client, as_json: bool) -> Session:
+    """A session on the standard streams."""
+    return Session(client, as_json, _console(stderr=False), _console(stderr=True))
+
+
+def default_actor() -> str:
+    """`user@host`, as far as the machine knows."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "someone"
+    return f"{user}@{socket.gethostname()}"
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else _WIDTH_IN_FILES, highlight=False)

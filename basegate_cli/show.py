@@ -1,0 +1,147 @@
+"""Answers as people read them. What a build's log or a registry says is printed as text, never obeyed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_COLOURS = {
+    **dict.fromkeys(("promoted", "live", "built", "passed"), "green"),
+    **dict.fromkeys(("failed",), "red"),
+    **dict.fromkeys(("held", "restored", "canceled", "unknown"), "yellow"),
+    **dict.fromkeys(("examining", "promoting", "building", "deploying", "verifying", "restoring"), "cyan"),
+}
+_DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
+_LONG_ID = re.compile(r"([0-9a-f]{12})[0-9a-f]{52}(-[0-9]{3})")
+
+
+def plain(text: object) -> Text:
+    """Text without control characters: a log must not drive the terminal."""
+    return Text(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", str(text).replace("\r\n", "\n")))
+
+
+def brief(text: object) -> str:
+    """Text with its digests and ids cut to what still names them: 12 digits."""
+    return _LONG_ID.sub(r"\1\2", _DIGEST.sub(r"\1", str(text or "")))
+
+
+def state(name: object) -> Text:
+    """A state or verdict in its colour."""
+    return Text(str(name or "open"), style=_COLOURS.get(str(name), ""))
+
+
+def when(moment: object) -> str:
+    """A moment of the ledger, to the second, in UTC."""
+    return str(moment)[:19].replace("T", " ") if moment else ""
+
+
+def status(answer: dict[str, Any]) -> RenderableType:
+    """All gates and apps at a glance."""
+    gates = _table("gate", "tag", "stands on", "unique tag", "since", "held", "newest candidate")
+    for gate in answer["gates"]:
+        for tag in gate["stable"]:
+            digest, moved, hold = brief(tag["digest"]), when(tag["movedAt"]), _hold(tag["hold"])
+            _row(gates, gate["name"], tag["tag"], digest, tag["unique"], moved, hold, _latest(gate["latest"]))
+        if not gate["stable"]:
+            _row(gates, gate["name"], *("",) * 5, _latest(gate["latest"]))
+    apps = _table("app", "live", "since", "built on", "newest rollout")
+    for app in answer["apps"]:
+        _row(apps, app["name"], app["live"], when(app["liveSince"]), brief(app["base"]), _latest(app["latest"]))
+    return Group(gates, apps)
+
+
+def gate(answer: dict[str, Any]) -> RenderableType:
+    """One gate: its stable tags and its vetoes."""
+    vetoes = _table("vetoed digest", "by", "why", "since")
+    for veto in answer["vetoes"]:
+        _row(vetoes, veto["digest"], veto["actor"], veto["reason"], when(veto["at"]))
+    way = plain(f"{answer['source']} -> {answer['target']}")
+    return Group(way, status({"gates": [answer], "apps": []}), vetoes)
+
+
+def records(answer: dict[str, Any]) -> RenderableType:
+    """A page of candidates or rollouts."""
+    table = _table("id", "since", "state", "image", "why")
+    for item in answer["items"]:
+        tags = f" ({', '.join(item['tags'])})" if "tags" in item else ""
+        image = f"{brief(item['image'])}{tags}"
+        _row(table, brief(item["id"]), when(item["createdAt"]), state(item["state"]), image, item["reason"])
+    more = [plain(f"older ones: --token {answer['next']}")] if answer["next"] else []
+    return Group(table, *more)
+
+
+def story(record: dict[str, Any]) -> RenderableType:
+    """A candidate or a rollout: where it stands, on what evidence, and everything that happened, in order."""
+    head = Text.assemble(brief(record["id"]), "  ", state(record["state"]), "  ", plain(record["reason"]))
+    lines = [plain(line) for line in history(record)]
+    return Group(head, *_checks(record), Text("What happened:", style="bold"), *lines, *_log_tails(record))
+
+
+def history(record: dict[str, Any]) -> list[str]:
+    """The lines of a record's history."""
+    return [f"  {when(e['at'])}  {e['what']}{': ' if e['why'] else ''}{e['why']}" for e in record["history"]]
+
+
+def effects(answer: dict[str, Any]) -> RenderableType:
+    """The blast radius of an act, and where to look if it was done."""
+    head = "This would be done:" if answer["dryRun"] else "Done:"
+    lines = [plain(f"  {effect['what']}: {effect['subject']}") for effect in answer["effects"]]
+    see = [plain(f"See {answer['see']}")] if answer.get("see") else []
+    return Group(Text(head, style="bold"), *lines, *see)
+
+
+def glance(answer: dict[str, Any]) -> list[str]:
+    """The status as lines, one a stable tag and one an app: what a watcher compares."""
+    lines = []
+    for one in answer["gates"]:
+        newest = _latest(one["latest"]).plain
+        tags = [f"{tag['tag']} on {brief(tag['digest'])}{' held' if tag['hold'] else ''}" for tag in one["stable"]]
+        lines.append(f"gate {one['name']}: {', '.join(tags) or 'nothing promoted'}; {newest}")
+    for app in answer["apps"]:
+        lines.append(f"app {app['name']}: {app['live'] or 'nothing live'}; {_latest(app['latest']).plain}")
+    return lines
+
+
+def _checks(record: dict[str, Any]) -> Iterator[Text]:
+    for check in record.get("checks", ()):
+        run = f" in run {check['run_id']}" if check["run_id"] else ""
+        why = f": {check['reason']}" if check["reason"] else ""
+        yield Text.assemble(f"  check {check['kind']}{run}: ", state(check["verdict"]), plain(why))
+
+
+def _log_tails(record: dict[str, Any]) -> Iterator[Text]:
+    for step in (*record.get("checks", ()), record.get("build") or {}):
+        tail: Sequence[str] = (step.get("evidence") or {}).get("log_tail") or ()
+        if tail:
+            yield Text("The end of its log:", style="bold")
+            yield from (plain(f"  {line}") for line in tail)
+
+
+def _hold(hold: dict[str, Any] | None) -> str:
+    return f"by {hold['actor']}: {hold['reason']} (until {hold['until']})" if hold else ""
+
+
+def _latest(item: dict[str, Any] | None) -> Text:
+    return Text.assemble(brief(item["id"]), " ", state(item["state"])) if item else Text("none")
+
+
+def _table(*names: str) -> Table:
+    table = Table(pad_edge=False, show_edge=False)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _row(table: Table, *cells: object) -> None:
+    table.add_row(*_texts(cells))
+
+
+def _texts(cells: Iterable[object]) -> Iterator[Text]:
+    for cell in cells:
+        yield cell if isinstance(cell, Text) else plain(cell or "")

@@ -1,0 +1,73 @@
+"""Look once a second: a picture that is drawn anew on a terminal, new lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import RenderableType
+from rich.live import Live
+
+from basegate_cli import show
+from basegate_cli.session import Session
+
+POLL_SECONDS = 1.0
+_UNFINISHED = frozenset(("examining", "promoting", "building", "deploying", "verifying", "restoring"))
+
+
+def watch_record(session: Session, path: str) -> None:
+    """A candidate or a rollout, until it is finished."""
+    _follow(session, path, show.story, _story_lines, lambda record: record["state"] not in _UNFINISHED)
+
+
+def watch_status(session: Session) -> None:
+    """All gates and apps, until someone interrupts."""
+    _follow(session, "status", show.status, show.glance, lambda answer: False)
+
+
+def _follow(
+    session: Session,
+    path: str,
+    picture: Callable[[Any], RenderableType],
+    lines: Callable[[Any], list[str]],
+    ended: Callable[[Any], bool],
+) -> None:
+    try:
+        if session.json or not session.out.is_terminal:
+            _poll(session, path, ended, _printer(session, lines))
+            return
+        with Live(console=session.out, auto_refresh=False, vertical_overflow="visible") as live:
+            _poll(session, path, ended, lambda text: live.update(picture(json.loads(text)), refresh=True))
+    except KeyboardInterrupt:
+        return  # the way to end it
+
+
+def _poll(session: Session, path: str, ended: Callable[[Any], bool], draw: Callable[[str], None]) -> None:
+    while True:
+        answer = session.get(path)
+        draw(answer)
+        if ended(json.loads(answer)):
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _printer(session: Session, lines: Callable[[Any], list[str]]) -> Callable[[str], None]:
+    """Prints what was not there at the last look: with `--json` whole answers, one a line."""
+    seen: set[str] = set()
+
+    def draw(text: str) -> None:
+        now = [text] if session.json else lines(json.loads(text))
+        for line in now:
+            if line not in seen:
+                print(line if session.json else show.plain(line).plain, flush=True)
+        seen.clear()
+        seen.update(now)
+
+    return draw
+
+
+def _story_lines(record: dict[str, Any]) -> list[str]:
+    end = [] if record["state"] in _UNFINISHED else [f"{record['state']}: {record['reason']}"]
+    return [*show.history(record), *end]
