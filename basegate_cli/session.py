@@ -16,7 +16,8 @@ from rich.console import Console, RenderableType
 
 from basegate_cli.client import Act, Client, Problem
 
-_WIDTH_IN_FILES = 160
+_WIDTH_IN_FILES = 1000
+"""Where there is no terminal a line stays one line, for `grep`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ def _latest(item: dict[str, Any] | None) -> Text:
 
 
 def _table(*names: str) -> Table:
-    table = Table(pad_edge=False, show_edge=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         table.add_column(name, overflow="fold")
     return table

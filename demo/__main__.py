@@ -15,11 +15,13 @@ from rich.console import Console
 
 from demo import scenario
 from demo.azure import Azure
-from demo.chapters import Chapters, Told
+from demo.chapters import Chapters
 from demo.narrator import Narrator
+from demo.operators import OperatorChapters
 from demo.outcomes import Outcomes
 from demo.report import make_report, print_report, write_report
 from demo.stage import Stage, StoryError
+from demo.telling import Teller, Told
 from demo.theatre import Theatre
 from sandbox.lifecycle import LifecycleError
 from sandbox.needs import NeedError
@@ -76,11 +78,12 @@ def _play(theatre: Theatre, console: Console, folder: Path, kill_in: int | None)
 def _play_chapters(theatre: Theatre, console: Console, told: list[Told], kill_in: int | None) -> None:
     azure = Azure()
     stage, outcomes = Stage(azure), Outcomes(azure)
-    chapters = Chapters(stage, outcomes, Narrator(console, stage))
+    teller = Teller(stage, outcomes, Narrator(console, stage))
+    chapters, operators = Chapters(teller), OperatorChapters(teller, theatre.command_line())
     if kill_in is not None:
         chapters.after_commit = lambda chapter: _kill_worker(theatre, stage, console) if chapter == kill_in else None
     try:
-        for play in chapters.all():
+        for play in (*chapters.all(), *operators.all()):
             told.append(play())
     finally:
         outcomes.close()
@@ -108,7 +111,7 @@ def _up(theatre: Theatre, console: Console) -> int:
     stage, outcomes = Stage(azure), Outcomes(azure)
     try:
         if fresh:
-            Chapters(stage, outcomes, Narrator(console, stage)).first_push()
+            Chapters(Teller(stage, outcomes, Narrator(console, stage))).first_push()
         console.print(f"page      {stage.address()}", highlight=False)
     finally:
         outcomes.close()

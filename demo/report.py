@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from demo.chapters import Told
+from demo.telling import Told
 
 REPORT = Path("demo-report.json")
 

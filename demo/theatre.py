@@ -13,6 +13,7 @@ from typing import Any
 
 from demo import scenario
 from demo.azure import Azure
+from demo.command_line import CommandLine
 from demo.provision import Provisioning
 from demo.stage import StoryError
 from sandbox import lifecycle
@@ -75,6 +76,10 @@ class Theatre:
     def worker_pids(self) -> list[int]:
         """The process ids of the app's workers."""
         return [int(worker["pid"]) for worker in self._local("GET", f"/sites/{scenario.APP}")["workers"]]
+
+    def command_line(self) -> CommandLine:
+        """The operators' command line, directed at the app."""
+        return CommandLine(f"http://127.0.0.1:{self.site['port']}", str(self.site["hostKey"]))
 
     def close(self) -> bool:
         """Stop the sandbox and everything in it; False where none was running."""

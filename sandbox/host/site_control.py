@@ -83,6 +83,7 @@ class SiteControl:
             "port": process.endpoint.port,
             "workers": workers,
             "log": str(process.log),
+            "hostKey": self._sites.keys(name).host["default"],
             "functions": [describe_function(record.name, function, self._sites.keys(name)) for function in functions],
         }
 

@@ -1,0 +1,47 @@
+"""The operator at a terminal: runs the real command line, as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from demo import scenario
+from demo.stage import StoryError
+
+_NAME = "an operator"
+_TIMEOUT_SECONDS = 60
+
+
+class CommandLine:
+    """`basegate`, directed at one app with its key."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._environment = {"BASEGATE_URL": url, "BASEGATE_KEY": key}
+
+    def read(self, *arguments: str) -> Any:
+        """What a command prints as JSON.
+
+        Raises:
+            StoryError: it says no.
+        """
+        program = (sys.executable, "-m", "basegate_cli", "--json", "--actor", _NAME, *arguments)
+        done = subprocess.run(
+            program,
+            cwd=scenario.ROOT,
+            env=os.environ | self._environment,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            raise StoryError(f"basegate {' '.join(arguments)}: {done.stderr.strip()[-500:]}")
+        return json.loads(done.stdout)
+
+    def act(self, *arguments: str, reason: str) -> str:
+        """Do something, with a reason; returns the id of the record to look at."""
+        answer = self.read(*arguments, "--reason", reason, "--yes")
+        return str(answer["see"]).rpartition("/")[2]

@@ -1,0 +1,99 @@
+"""What every chapter has in common: a beginning, outcomes to wait for, and how it is told in the end."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from demo import scenario
+from demo.narrator import Narrator
+from demo.outcomes import Outcomes
+from demo.stage import Page, Stage, StoryError
+
+PATIENCE_SECONDS = 90.0
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """One chapter as it was played, for the table and the report.
+
+    `seconds` run from the commit to what the chapter ends with; `own_seconds` is what is left of them without
+    the task runs and the start of the container: Basegate's own waiting and bookkeeping.
+    """
+
+    chapter: int
+    title: str
+    outcome: str
+    seconds: float
+    own_seconds: float | None = None
+    colour: str = ""
+    stable_digest: str = ""
+    unique_tags: list[str] = []
+    image: str = ""
+    reason: str = ""
+
+
+class Teller:
+    """Begins and ends chapters. The stage and the narrator are there for whoever plays them."""
+
+    def __init__(self, stage: Stage, outcomes: Outcomes, narrator: Narrator) -> None:
+        self.stage, self.outcomes, self.narrator = stage, outcomes, narrator
+
+    def begin(self, number: int, title: str) -> tuple[float, int]:
+        """A new chapter: when it began, and how many outcomes were heard before it."""
+        self.outcomes.listen()
+        self.narrator.learn()
+        self.narrator.title(f"Chapter {number}. {title}")
+        return time.monotonic(), len(self.outcomes.heard)
+
+    def outcome(self, name: str, since: int) -> dict[str, Any]:
+        """The first event `Basegate.<name>` after the first `since`, waited for."""
+        return self.stage.wait(f"Basegate.{name}", lambda: self.outcomes.find(name, since), PATIENCE_SECONDS)
+
+    def see_colour(self, colour: str) -> None:
+        """Wait for a page in a colour."""
+        self.stage.wait(f"a page in {colour}", lambda: self.stage.page().colour == colour, PATIENCE_SECONDS)
+
+    def see_text(self, text: str) -> None:
+        """Wait for a healthy page with a text."""
+
+        def look() -> Page | None:
+            page = self.stage.page()
+            return page if page.status == 200 and text in page.text else None
+
+        self.stage.wait(f"a page that says {text!r}", look, PATIENCE_SECONDS)
+
+    def edit_app(self, old: str, new: str, message: str) -> None:
+        """A commit to hello-world."""
+        self.stage.commit(scenario.HELLO_WORLD, "server.js", lambda text: text.replace(old, new), message)
+        self.narrator.say("github.com", f"pushed to {scenario.HELLO_WORLD}: {message}")
+
+    def image(self) -> str:
+        """The image that the container group runs, "" while there is none."""
+        group = self.stage.container_group()
+        return str(group["properties"]["containers"][0]["properties"]["image"]) if group else ""
+
+    def tell(
+        self, number: int, title: str, outcome: str, seconds: float, *, own: float | None = None, reason: str = ""
+    ) -> Told:
+        """The chapter as it ended, with what is to be seen now."""
+        stable = self.stage.stable_digest()
+        return Told(
+            chapter=number,
+            title=title,
+            outcome=outcome,
+            seconds=round(seconds, 2),
+            own_seconds=None if own is None else round(own, 2),
+            colour=self.stage.page().colour,
+            stable_digest=stable,
+            unique_tags=self.stage.unique_tags(stable),
+            image=self.image(),
+            reason=reason,
+        )
+
+
+def expect(condition: bool, what: str) -> None:
+    """Raises `StoryError` where something is not as the story has it."""
+    if not condition:
+        raise StoryError(f"expected {what}")

@@ -1,0 +1,302 @@
+"""The operators' command line against the real functions."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from basegate_cli.commands import main
+from functions.web.openapi import document
+from shared import bootstrap
+from tests.fakes import World, digest
+from tests.unit.front_door import KEY, App, FrontDoor, open_door
+
+ORANGE, RED, GREEN = digest("orange"), digest("red"), digest("green")
+WHY = ("--reason", "it is three in the morning")
+LINE = "ERROR: Invalid Color: Red"
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
+    world.tasks.failing[RED] = f"one\n{LINE}\n"
+    for content in (ORANGE, RED, GREEN):
+        world.push("15-alpine", content)
+        world.settle()
+        world.clock.forward(60)
+    app = App(world)
+    monkeypatch.setattr(bootstrap, "basegate", lambda: app)
+    return world
+
+
+@pytest.fixture
+def door(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[FrontDoor]:
+    with open_door() as door:
+        monkeypatch.setenv("BASEGATE_URL", door.url)
+        monkeypatch.setenv("BASEGATE_KEY", KEY)
+        yield door
+
+
+@pytest.fixture
+def run(door: FrontDoor, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command; the exit code, what it printed, and what it complained."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main(arguments)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def name(content: str, attempt: int = 1) -> str:
+    """An id as an operator types it."""
+    return f"node.{content[7:19]}-{attempt:03}"
+
+
+def test_status_shows_gates_and_apps(run: Run) -> None:
+    code, out, _ = run("status")
+    assert code == 0
+    assert GREEN[:19] in out
+    assert "contoso.azurecr.io/hello-world:" in out
+    assert f"{name(GREEN)} promoted" in out
+
+
+def test_json_is_the_answer_untouched_before_and_after_the_command(run: Run, world: World) -> None:
+    code, out, _ = run("status", "--json")
+    assert code == 0
+    assert json.loads(out)["gates"][0]["stable"][0]["digest"] == GREEN
+    assert run("--json", "status") == (0, out, "")
+
+
+def test_why_tells_the_story_in_order_with_verdict_and_log(run: Run) -> None:
+    code, out, _ = run("why", name(RED))
+    assert code == 0
+    assert f"{name(RED)}  failed" in out
+    assert re.search(r"check task in run \w+: failed", out)
+    assert out.index("admitted") < out.index("The end of its log:") < out.rindex(LINE)
+
+
+def test_what_a_log_says_never_drives_the_terminal(run: Run, door: FrontDoor) -> None:
+    raw = f"\x1b]0;mine\x07\x1b[2J{LINE}\r\n[bold]text\x9b"
+    door.answers = [(200, {}, raw.encode())] * 2
+    code, out, _ = run("log", name(RED))
+    assert (code, f"{LINE}\n[bold]text" in out) == (0, True)
+    assert not set("\x1b\x07\x9b\r") & set(out)
+    assert json.loads(run("log", name(RED), "--json")[1]) == {"log": raw}
+
+
+def test_a_log_is_told_whole(run: Run) -> None:
+    code, out, _ = run("log", name(RED))
+    assert (code, out.startswith("one\n"), LINE in out) == (0, True, True)
+
+
+def test_lists_come_a_page_at_a_time(run: Run) -> None:
+    code, out, _ = run("candidates", "node", "--limit", "1")
+    assert (code, name(GREEN) in out, name(RED) in out) == (0, True, False)
+    token = out.split("--token ")[1].strip()
+    code, out, _ = run("candidates", "node", "--token", token)
+    assert (code, name(GREEN) in out, name(RED) in out, name(ORANGE) in out) == (0, False, True, True)
+
+
+def test_rollouts_and_their_stories_are_told(run: Run) -> None:
+    code, out, _ = run("rollouts", "hello-world")
+    assert (code, out.count(" live ")) == (0, 2)
+    rollout = next(word for word in out.split() if word.startswith("hello-world."))
+    code, out, _ = run("why", rollout)
+    assert (code, f"{rollout}  live" in out) == (0, True)
+
+
+def test_a_rerun_is_recorded_with_who_and_why(run: Run, world: World) -> None:
+    code, out, _ = run("--actor", "ada", "rerun", name(RED), *WHY, "--yes")
+    assert (code, "See /api/v1/candidates/node." in out) == (0, True)
+    world.settle()
+    again = next(c for c in world.candidates() if c.digest == RED and c.attempt == 2)
+    assert again.requested_by == "ada (by key)"
+    assert "three in the morning" in again.history[0].why
+
+
+def test_a_dry_run_shows_the_blast_radius_and_does_nothing(run: Run, world: World) -> None:
+    before = dict(world.ledger.rows)
+    code, out, _ = run("rollback", "node", "15-alpine", ORANGE, *WHY, "--dry-run")
+    assert code == 0
+    assert "This would be done:" in out
+    assert "rebuild and redeploy: hello-world" in out
+    code, out, _ = run("rollback", "node", "15-alpine", ORANGE, *WHY, "--dry-run", "--json")
+    assert json.loads(out)["dryRun"] is True
+    assert dict(world.ledger.rows) == before
+
+
+def test_a_rollback_holds_until_it_is_lifted(run: Run, world: World) -> None:
+    assert run("rollback", "node", "15-alpine", ORANGE, *WHY, "--yes")[0] == 0
+    assert world.stable_tag() == ORANGE
+    assert "it is three in the morning (until lifted)" in run("gate", "node")[1]
+    assert run("lift", "node", "15-alpine", *WHY, "--yes")[0] == 0
+    assert "(until" not in run("gate", "node")[1]
+
+
+def test_a_hold_may_end_with_a_newer_digest(run: Run) -> None:
+    assert run("hold", "node", "15-alpine", "--until", "newer", *WHY, "--yes")[0] == 0
+    assert "(until newer)" in run("status")[1]
+
+
+def test_a_veto_stands_until_it_is_lifted(run: Run) -> None:
+    assert run("veto", "node", RED, *WHY, "--yes")[0] == 0
+    assert RED in run("gate", "node")[1]
+    code, _, err = run("rerun", name(RED), *WHY, "--yes")
+    assert (code, "is vetoed by" in err) == (1, True)
+    assert run("unveto", "node", RED, *WHY, "--yes")[0] == 0
+    assert run("rerun", name(RED), *WHY, "--yes")[0] == 0
+
+
+def test_cancel_tells_candidates_and_rollouts_apart(run: Run, world: World) -> None:
+    see = json.loads(run("--json", "rerun", name(RED), *WHY, "--yes")[1])["see"]
+    assert run("cancel", see.rpartition("/")[2], *WHY, "--yes")[0] == 0
+    see = json.loads(run("--json", "app-rebuild", "hello-world", *WHY, "--yes")[1])["see"]
+    assert run("cancel", see.rpartition("/")[2], *WHY, "--yes")[0] == 0
+    assert world.rollouts()[-1].state == "canceled"
+
+
+def test_a_refusal_is_one_sentence_and_for_programs_the_problem_too(run: Run) -> None:
+    code, out, err = run("lift", "node", "15-alpine", *WHY, "--yes")
+    assert (code, out, err) == (1, "", "There is no such thing: 15-alpine of gate node is not held\n")
+    code, out, _ = run("lift", "node", "15-alpine", *WHY, "--yes", "--json")
+    assert (code, json.loads(out)["status"]) == (1, 404)
+
+
+def test_a_wrong_key_and_a_wrong_address_are_told_apart(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, _, err = run("--key", "another", "status")
+    assert (code, "BASEGATE_KEY" in err, "another" in err) == (1, True, False)
+    code, _, err = run("why", "no/such")
+    assert (code, err.startswith("The request is not right")) == (1, True)
+    monkeypatch.setenv("BASEGATE_URL", f"http://127.0.0.1:{_nobody()}")
+    code, _, err = run("status")
+    assert (code, "cannot be reached" in err) == (3, True)
+
+
+def test_a_key_goes_neither_in_the_open_nor_where_a_redirect_leads(run: Run, door: FrontDoor) -> None:
+    code, _, err = run("--url", "http://basegate.example.com", "status")
+    assert (code, "https" in err) == (2, True)
+    door.answers.append((302, {"Location": f"{door.url}/elsewhere"}, b""))
+    code, _, err = run("status")
+    assert (code, "302" in err, len(door.asked)) == (1, True, 1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("hold", "node", "15-alpine", "--yes"),
+        ("hold", "node", *WHY, "--yes"),
+        ("hold", "node", "15-alpine", "--until", "never", *WHY, "--yes"),
+        ("hold", "node", "15-alpine", *WHY),
+        ("candidates", "node", "--limit", "0"),
+        ("--url", "nowhere", "status"),
+        ("nonsense",),
+    ],
+)
+def test_wrong_usage_asks_nobody(run: Run, door: FrontDoor, arguments: tuple[str, ...]) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out, bool(err), door.asked) == (2, "", True, [])
+
+
+class Terminal(io.StringIO):
+    """Someone who types at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("typed", "code", "held"), [("y\n", 0, True), ("n\n", 1, False)])
+def test_on_a_terminal_the_plan_is_shown_and_asked_about(
+    run: Run, monkeypatch: pytest.MonkeyPatch, *, typed: str, code: int, held: bool
+) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    monkeypatch.setattr(sys, "stderr", screen)
+    assert run("hold", "node", "15-alpine", *WHY)[0] == code
+    assert f"hold: 15-alpine on {GREEN}" in " ".join(screen.getvalue().split())
+    assert "Do it?" in screen.getvalue()
+    assert ("(until lifted)" in run("status")[1]) == held
+
+
+def test_each_act_has_a_key_of_its_own_and_a_lost_answer_is_asked_for_with_the_same(
+    run: Run, door: FrontDoor, world: World
+) -> None:
+    rollouts = len(world.rollouts())
+    door.lost_answers = 1
+    assert run("app-rebuild", "hello-world", *WHY, "--yes")[0] == 0
+    assert len(world.rollouts()) == rollouts + 1
+    run("hold", "node", "15-alpine", *WHY, "--yes")
+    first, repeated, other = (headers["idempotency-key"] for _, _, headers in door.asked)
+    assert first == repeated != other
+
+
+def test_watch_prints_what_is_new_until_it_is_finished(run: Run, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("rerun", name(RED), *WHY, "--yes")
+    monkeypatch.setattr("basegate_cli.watch.time.sleep", lambda seconds: world.next_look())
+    code, out, _ = run("watch", name(RED, 2))
+    assert code == 0
+    lines = out.splitlines()
+    assert len(lines) == len(set(lines)) > 2
+    assert "admitted" in lines[0]
+    assert lines[-1].startswith("failed: ")
+    code, out, _ = run("watch", name(RED, 2), "--json")
+    assert json.loads(out)["state"] == "failed"
+
+
+def test_watch_without_a_record_goes_on_until_it_is_interrupted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("basegate_cli.watch.time.sleep", interrupt)
+    code, out, _ = run("watch")
+    assert code == 0
+    assert out.startswith(f"gate node: 15-alpine on {GREEN[:19]}; {name(GREEN)} promoted\napp hello-world: ")
+
+
+CALLS: tuple[tuple[str, ...], ...] = (
+    ("examine", "node", "15-alpine"),
+    ("rerun", name(RED)),
+    ("cancel", name(RED)),
+    ("cancel", "hello-world.rebuild-1"),
+    ("approve", name(RED)),
+    ("reject", name(RED)),
+    ("hold", "node", "15-alpine"),
+    ("lift", "node", "15-alpine"),
+    ("veto", "node", RED),
+    ("unveto", "node", RED),
+    ("rollback", "node", "15-alpine", ORANGE),
+    ("app-rebuild", "hello-world"),
+    ("app-rollback", "hello-world"),
+)
+
+
+def test_there_is_a_command_for_every_act_of_the_interface(run: Run, door: FrontDoor) -> None:
+    for call in CALLS:
+        run(*call, *WHY, "--dry-run")
+    called = {(method.lower(), path.removeprefix("/api/v1")) for method, path, _ in door.asked}
+    paths: dict[str, dict[str, Any]] = document()["paths"]
+    acts = {(method, path) for path, methods in paths.items() for method in methods if method != "get"}
+    matched = {
+        (method, path)
+        for method, path in acts
+        if any(m == method and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), asked) for m, asked in called)
+    }
+    assert matched == acts
+
+
+def _nobody() -> int:
+    """A port where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
