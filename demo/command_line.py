@@ -21,6 +21,12 @@ class CommandLine:
     def __init__(self, url: str, key: str) -> None:
         self._environment = {"BASEGATE_URL": url, "BASEGATE_KEY": key}
 
+    @property
+    def invocation(self) -> str:
+        """The same for a person's shell. The key is good for this sandbox and nothing else."""
+        settings = " ".join(f"{name}={value}" for name, value in self._environment.items())
+        return f"{settings} .venv/bin/python -m basegate_cli"
+
     def read(self, *arguments: str) -> Any:
         """What a command prints as JSON.
 

@@ -104,6 +104,7 @@ def test_a_site_answers_under_its_name_until_it_is_deleted(operator: Operator, a
     answer = operator.ask("GET", url, headers={"x-ms-client-principal": "forged"})
     assert answer.text == "hello https://sample.azurewebsites.net/api/hello nobody"
     assert operator.ask("GET", url.split("?")[0]).status == 401
+    assert operator.ask("GET", url.split("?")[0], headers={"x-functions-key": site["hostKey"]}).status == 200
     assert operator.ask("GET", "https://other.azurewebsites.net/").status == 404
     until(lambda: len(operator.control("GET", "/sites/sample").json["workers"]) == 2)
     pids = [site["pid"], *(worker["pid"] for worker in operator.control("GET", "/sites/sample").json["workers"])]
