@@ -50,8 +50,11 @@ schema: $(READY) ## docs/gates.schema.json from the types of gates.yaml
 coverage: $(READY) ## sandbox/COVERAGE.md from the operations that are registered
 	@$(PY) -m sandbox.coverage > sandbox/COVERAGE.md
 
-yardstick: setup ## the article's own az commands against a running `make up`, with the real Azure CLI (1 min, 733 MB)
-	@$(ROOT) $(PY) -m sandbox.yardstick
+yardstick: setup ## the article's own az commands with the real Azure CLI, in a sandbox of their own (733 MB)
+	@$(PY) -m sandbox.yardstick --install
+	@$(ROOT) $(PY) -m sandbox --state .sandbox/yardstick up
+	@eval "$$($(ROOT) $(PY) -m sandbox --state .sandbox/yardstick env)"; $(PY) -m sandbox.yardstick; \
+		code=$$?; $(ROOT) $(PY) -m sandbox --state .sandbox/yardstick down; exit $$code
 
 bench: setup ## what the event path and the sandbox cost, side by side with what they avoid
 	@$(ROOT) $(PY) -m bench
