@@ -4,7 +4,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 # Containers need root here: their networks and mounts are made by podman itself, not by a daemon.
-ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+SUDO := $(shell [ "$$(id -u)" = 0 ] && echo env || command -v sudo)
+ROOT = $(or $(SUDO),$(error containers need root, and there is no sudo here: run make as root))
+LEFT = .sandbox .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo-report.json \
+  $$(find . -path "./.*" -prune -o -name __pycache__ -print)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down test test-unit check format schema coverage yardstick bench clean
@@ -29,7 +32,7 @@ down: $(READY) ## stop what `make up` started
 	@$(ROOT) $(PY) -m demo down
 
 test: setup ## every test: unit, triggers, contract, sandbox, the whole story
-	@$(ROOT) $(PY) -m pytest
+	@$(ROOT) $(PY) -m pytest -p no:cacheprovider
 
 test-unit: $(READY) ## the tests that need nothing but Python (seconds)
 	@$(PY) -m pytest tests/unit tests/triggers tests/architecture
@@ -50,11 +53,15 @@ schema: $(READY) ## docs/gates.schema.json from the types of gates.yaml
 coverage: $(READY) ## sandbox/COVERAGE.md from the operations that are registered
 	@$(PY) -m sandbox.coverage > sandbox/COVERAGE.md
 
-yardstick: setup ## the article's own az commands against a running `make up`, with the real Azure CLI (1 min, 733 MB)
-	@$(ROOT) $(PY) -m sandbox.yardstick
+yardstick: setup ## the article's own az commands with the real Azure CLI, in a sandbox of their own (733 MB)
+	@$(PY) -m sandbox.yardstick --install
+	@$(ROOT) $(PY) -m sandbox --state .sandbox/yardstick up
+	@eval "$$($(ROOT) $(PY) -m sandbox --state .sandbox/yardstick env)"; $(PY) -m sandbox.yardstick; \
+		code=$$?; $(ROOT) $(PY) -m sandbox --state .sandbox/yardstick down; exit $$code
 
 bench: setup ## what the event path and the sandbox cost, side by side with what they avoid
 	@$(ROOT) $(PY) -m bench
 
-clean: down ## remove state and caches; downloads in .tools and .venv stay
-	@$(ROOT) rm -rf .sandbox .pytest_cache .mypy_cache .ruff_cache demo-report.json
+clean: ## remove state and caches; downloads in .tools and .venv stay
+	@[ ! -d .sandbox ] || $(MAKE) --no-print-directory down
+	@rm -rf $(LEFT) 2>/dev/null || $(SUDO) rm -rf $(LEFT)

@@ -9,10 +9,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 MINIMUM = (3, 11)
+APT_INSTALL = (
+    *("env", "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_MODE=l"),
+    # A freshly started Ubuntu installs its updates by itself, and holds the lock meanwhile.
+    *("apt-get", "install", "-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"),
+)
 
 
 def main(folder: Path, requirements: str) -> None:
@@ -22,19 +28,20 @@ def main(folder: Path, requirements: str) -> None:
         sys.exit(
             f"Basegate needs Python {wanted} or newer, this is {sys.version.split()[0]}: make PYTHON=python{wanted}"
         )
-    python = folder / "bin" / "python"
-    if not python.exists():
+    if not (folder / "bin" / "pip").exists():  # there is none, or one that was given up half-way
         make(folder)
     print(f"Python packages into {folder}", flush=True)
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*install, "-r", requirements], check=True)
+    # Twice quiet: pip's warnings are about the machine's own settings. Errors are shown.
+    pip = (str(folder / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check")
+    if subprocess.run([*pip, "-r", requirements], check=False).returncode:
+        sys.exit(f"pip cannot install {requirements} into {folder}: see above.")
 
 
 def make(folder: Path) -> None:
     """Make an empty environment; on Debian and Ubuntu, install python3-venv where it is missing."""
     if find_spec("ensurepip") is None:  # Debian ships it in a package of its own
         install_venv_package()
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    run([sys.executable, "-m", "venv", "--clear", str(folder)])
 
 
 def install_venv_package() -> None:
@@ -44,8 +51,16 @@ def install_venv_package() -> None:
     if not shutil.which("apt-get") or (prefix and not shutil.which("sudo")):
         sys.exit(f"Python's venv module is missing: install it (on Debian and Ubuntu: apt-get install {package})")
     print(f"installing {package}", flush=True)
-    subprocess.run([*prefix, "apt-get", "update", "-qq"], check=True)
-    subprocess.run([*prefix, "apt-get", "install", "-y", "-qq", "--no-install-recommends", package], check=True)
+    # One broken package source makes this fail, though all the others were read.
+    subprocess.run([*prefix, "apt-get", "update", "-qq"], stdout=subprocess.DEVNULL, check=False)
+    run([*prefix, *APT_INSTALL, package])
+
+
+def run(command: Sequence[str]) -> None:
+    """Run a command; its output is shown where it fails, and ends this. sudo asks the terminal itself."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{done.stdout.strip()}\n`{' '.join(command)}` failed.")
 
 
 if __name__ == "__main__":

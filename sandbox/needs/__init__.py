@@ -1,6 +1,7 @@
 """What the sandbox needs on this machine: looked for, and installed where that can be done."""
 
-from sandbox.needs.install import NeedError, ensure
+from sandbox.needs.errors import NeedError
+from sandbox.needs.install import ensure
 from sandbox.needs.machine import Machine
 from sandbox.needs.wanted import NEEDS, Need, missing
 

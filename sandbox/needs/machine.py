@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-_SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
+from sandbox.needs import elf
+from sandbox.programs import find_program
+
+_ANSWER_SECONDS = 20
 
 
 class Machine:
-    """This machine. Debian keeps some programs in `/usr/sbin`, which is on no ordinary user's path."""
+    """This machine."""
 
     @property
     def system(self) -> str:
@@ -26,27 +28,57 @@ class Machine:
         """Whether this process may install packages by itself."""
         return os.geteuid() == 0
 
+    @property
+    def has_terminal(self) -> bool:
+        """Whether somebody is there who could be asked for a password."""
+        return sys.stdin is not None and sys.stdin.isatty()
+
     def which(self, program: str) -> Path | None:
         """Where a program is, or None."""
-        found = shutil.which(program, path=_SEARCH_PATH)
+        found = find_program(program)
         return Path(found) if found else None
 
     def exists(self, path: Path) -> bool:
         """Whether there is a file."""
         return path.exists()
 
+    def read(self, path: Path) -> str | None:
+        """The text of a file; None where there is none."""
+        return path.read_text(errors="replace") if path.exists() else None
+
+    def changed_at(self, path: Path) -> int:
+        """When a file was changed, in nanoseconds since 1970; a link counts as what it leads to."""
+        return path.stat().st_mtime_ns
+
     def is_static(self, program: Path) -> bool:
-        """Whether a program needs no loader, so that it runs in an image that holds nothing else.
-
-        An ELF file that needs one names it in a program header (PT_INTERP), which is in its first page.
-        """
+        """Whether a program needs no loader, so that it runs in an image that holds nothing else."""
         with program.open("rb") as file:
-            return b"ld-linux" not in file.read(4096)
+            return elf.is_static(file)
 
-    def run(self, command: Sequence[str], output: IO[bytes], environment: Mapping[str, str] | None = None) -> int:
-        """Run a program to its end and return its exit code; 127 where there is no such program."""
-        merged = {**os.environ, **(environment or {})}
+    def answer(self, command: Sequence[str]) -> str:
+        """What a program writes to its standard output; empty where it does not run, or not within 20 s."""
         try:
-            return subprocess.run(command, stdout=output, stderr=output, env=merged, check=False).returncode
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+                timeout=_ANSWER_SECONDS,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return done.stdout
+
+    def run(self, command: Sequence[str], output: IO[bytes]) -> int:
+        """Run a program to its end and return its exit code; 127 where there is no such program.
+
+        It reads nothing from standard input: a question that nobody sees must end it. sudo asks the terminal itself.
+        """
+        try:
+            return subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
+            ).returncode
         except FileNotFoundError:
             return 127

@@ -113,7 +113,7 @@ class Azurite:
             try:
                 await self._launch()
                 failures = 0
-            except AzuriteError:
+            except (AzuriteError, OSError):  # OSError: the system refused one more process, for now
                 failures += 1
                 log.exception("Azurite cannot be started again")
 

@@ -257,8 +257,10 @@ def test_every_start_goes_on_with_the_store_there_is(bench: Bench) -> None:
     for _ in range(2):
         successor = Podman(bench.root, bench.live.instance.key, bench.live.environment)
         bench.run(successor.start())
-        seen.append(bench.run(drivers_and_folder(successor)))
-        bench.run(successor.close())
+        try:
+            seen.append(bench.run(drivers_and_folder(successor)))
+        finally:
+            bench.run(successor.close())
     assert len({folder for _, folder in seen}) == 3
     assert [drivers for drivers, _ in seen] == [seen[0][0]] * 3
 

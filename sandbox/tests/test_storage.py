@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -138,3 +140,22 @@ def test_sigkill_loses_no_acknowledged_write_and_clients_recover(storage: Storag
     os.kill(storage.pid, signal.SIGKILL)
     table.create_entity({"PartitionKey": "kill", "RowKey": "after"})
     assert len(list(table.query_entities("PartitionKey eq 'kill'"))) == 21
+
+
+def test_a_restart_that_the_system_refuses_once_is_tried_again(
+    storage: Storage, table: TableClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawn = asyncio.create_subprocess_exec
+    refusals: list[OSError] = []
+
+    async def refuse_once(*command: Any, **options: Any) -> asyncio.subprocess.Process:
+        if not refusals:
+            refusals.append(BlockingIOError("no more processes"))
+            raise refusals[0]
+        return await spawn(*command, **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse_once)
+    assert storage.pid is not None
+    os.kill(storage.pid, signal.SIGKILL)
+    table.create_entity({"PartitionKey": "refused", "RowKey": "after"})
+    assert refusals
