@@ -43,31 +43,24 @@ def when(moment: object) -> str:
 
 def status(answer: dict[str, Any]) -> RenderableType:
     """All gates and apps at a glance."""
-    gates = _table("gate", "tag", "stands on", "unique tag", "since", "held", "newest candidate")
-    for gate in answer["gates"]:
-        for tag in gate["stable"]:
-            digest, moved, hold = brief(tag["digest"]), when(tag["movedAt"]), _hold(tag["hold"])
-            _row(gates, gate["name"], tag["tag"], digest, tag["unique"], moved, hold, _latest(gate["latest"]))
-        if not gate["stable"]:
-            _row(gates, gate["name"], *("",) * 5, _latest(gate["latest"]))
-    apps = _table("app", "live", "since", "built on", "newest rollout")
+    apps = _table("app", "live", "since (UTC)", "built on", "newest rollout")
     for app in answer["apps"]:
         _row(apps, app["name"], app["live"], when(app["liveSince"]), brief(app["base"]), _latest(app["latest"]))
-    return Group(gates, apps)
+    return Group(_gates(answer["gates"]), Text(), apps)
 
 
 def gate(answer: dict[str, Any]) -> RenderableType:
     """One gate: its stable tags and its vetoes."""
-    vetoes = _table("vetoed digest", "by", "why", "since")
+    vetoes = _table("vetoed digest", "by", "why", "since (UTC)")
     for veto in answer["vetoes"]:
         _row(vetoes, veto["digest"], veto["actor"], veto["reason"], when(veto["at"]))
     way = plain(f"{answer['source']} -> {answer['target']}")
-    return Group(way, status({"gates": [answer], "apps": []}), vetoes)
+    return Group(way, _gates([answer]), *((Text(), vetoes) if answer["vetoes"] else ()))
 
 
 def records(answer: dict[str, Any]) -> RenderableType:
     """A page of candidates or rollouts."""
-    table = _table("id", "since", "state", "image", "why")
+    table = _table("id", "since (UTC)", "state", "image", "why")
     for item in answer["items"]:
         tags = f" ({', '.join(item['tags'])})" if "tags" in item else ""
         image = f"{brief(item['image'])}{tags}"
@@ -106,6 +99,17 @@ def glance(answer: dict[str, Any]) -> list[str]:
     for app in answer["apps"]:
         lines.append(f"app {app['name']}: {app['live'] or 'nothing live'}; {_latest(app['latest']).plain}")
     return lines
+
+
+def _gates(answers: Iterable[dict[str, Any]]) -> Table:
+    gates = _table("gate", "tag", "stands on", "unique tag", "since (UTC)", "held", "newest candidate")
+    for gate in answers:
+        for tag in gate["stable"]:
+            digest, moved, hold = brief(tag["digest"]), when(tag["movedAt"]), _hold(tag["hold"])
+            _row(gates, gate["name"], tag["tag"], digest, tag["unique"], moved, hold, _latest(gate["latest"]))
+        if not gate["stable"]:
+            _row(gates, gate["name"], *("",) * 5, _latest(gate["latest"]))
+    return gates
 
 
 def _checks(record: dict[str, Any]) -> Iterator[Text]:

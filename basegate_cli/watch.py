@@ -38,18 +38,19 @@ def _follow(
         if session.json or not session.out.is_terminal:
             _poll(session, path, ended, _printer(session, lines))
             return
-        with Live(console=session.out, auto_refresh=False, vertical_overflow="visible") as live:
-            _poll(session, path, ended, lambda text: live.update(picture(json.loads(text)), refresh=True))
+        with Live(console=session.out, auto_refresh=False, transient=True) as live:
+            last = _poll(session, path, ended, lambda text: live.update(picture(json.loads(text)), refresh=True))
+        session.show(last, picture)  # all of it: the picture ends where the screen does
     except KeyboardInterrupt:
         return  # the way to end it
 
 
-def _poll(session: Session, path: str, ended: Callable[[Any], bool], draw: Callable[[str], None]) -> None:
+def _poll(session: Session, path: str, ended: Callable[[Any], bool], draw: Callable[[str], None]) -> str:
     while True:
         answer = session.get(path)
         draw(answer)
         if ended(json.loads(answer)):
-            return
+            return answer
         time.sleep(POLL_SECONDS)
 
 

@@ -264,6 +264,16 @@ def test_watch_without_a_record_goes_on_until_it_is_interrupted(run: Run, monkey
     assert out.startswith(f"gate node: 15-alpine on {GREEN[:19]}; {name(GREEN)} promoted\napp hello-world: ")
 
 
+def test_on_a_terminal_the_whole_story_stays_when_the_watch_ends(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    assert run("watch", name(RED))[0] == 0
+    _, _, story = screen.getvalue().rpartition("\x1b[2K")
+    assert story.startswith(name(RED))
+    assert LINE in story
+
+
 CALLS: tuple[tuple[str, ...], ...] = (
     ("examine", "node", "15-alpine"),
     ("rerun", name(RED)),
