@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from shared.domain.errors import Conflict
-from shared.ports import R, Stored
+from shared.domain.record import Record
+from shared.ports import Page, R, Stored
 from shared.workflow.services import Services
 from tests.fakes import World
 
@@ -39,6 +40,12 @@ class MemoryLedger:
         if self._stored[key].etag != stored.etag:
             raise Conflict(f"{key} was changed since it was loaded")
         return self._put(key, record)
+
+    def page(self, kind: type[Record], partition: str, limit: int, token: str) -> Page:
+        """See `Ledger.page`."""
+        records = sorted((stored.record for stored in self.list(kind, partition)), key=lambda record: record.time_row)
+        rest = [record for record in records if record.time_row > token]
+        return Page([record.summary() for record in rest[:limit]], rest[limit - 1].time_row if rest[limit:] else "")
 
     def list(self, kind: type[R], partition: str, row_prefix: str = "") -> Iterator[Stored[R]]:
         """See `Ledger.list`."""
