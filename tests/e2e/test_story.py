@@ -19,15 +19,17 @@ def test_the_story_ends_as_told_though_the_worker_is_killed_in_its_middle(house:
     report = json.loads((tmp_path / "demo-report.json").read_text())
     told: list[dict[str, Any]] = report["chapters"]
     assert report["complete"], report["problem"]
-    assert [chapter["chapter"] for chapter in told] == [1, 2, 3, 4, 5, 6]
-    assert [chapter["outcome"] for chapter in told] == ["live", "live", "stopped", "live", "live", "put back"]
-    assert [chapter["colour"] for chapter in told] == ["DeepSkyBlue", "Orange", "Orange", "Green", "Green", "Green"]
+    assert [chapter["chapter"] for chapter in told] == [1, 2, 3, 4, 5, 6, 7, 8]
+    outcomes = ["live", "live", "stopped", "live", "live", "put back", "stopped", "let through"]
+    assert [chapter["outcome"] for chapter in told] == outcomes
+    assert [chapter["colour"] for chapter in told] == ["DeepSkyBlue", "Orange", "Orange", *["Green"] * 5]
 
-    first, orange, red, green, app, sick = (chapter["stable_digest"] for chapter in told)
+    first, orange, red, green, app, sick, red_again, softer = (chapter["stable_digest"] for chapter in told)
     assert red == orange, "Red must never become stable"
-    assert len({first, orange, green}) == 3
-    assert (app, sick) == (green, green)
+    assert len({first, orange, green, softer}) == 4
+    assert (app, sick, red_again) == (green, green, green)
     assert "Invalid Color" in told[2]["reason"]
-    assert [len(chapter["unique_tags"]) for chapter in told] == [1] * 6, "one promotion a digest, killed or not"
+    assert told[6]["reason"] == told[2]["reason"], "run again, Red fails for the same reason"
+    assert [len(chapter["unique_tags"]) for chapter in told] == [1] * 8, "one promotion a digest, killed or not"
     assert told[3]["unique_tags"][0].startswith("15-alpine-")
     assert told[5]["image"] == told[4]["image"] != told[3]["image"]
