@@ -6,6 +6,9 @@ import logging
 
 from shared.settings import Settings
 
+_LOGGERS = ("functions", "shared")
+"""What is Basegate's own; the SDKs' logs are theirs."""
+
 
 def configure_telemetry(settings: Settings) -> None:
     """Keep the SDKs' logs to what matters, and send logs and traces where the settings say.
@@ -24,7 +27,8 @@ def configure_telemetry(settings: Settings) -> None:
 def _configure_otlp() -> None:
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
+    from opentelemetry.instrumentation.logging.handler import LoggingHandler
+    from opentelemetry.sdk._logs import LoggerProvider
     from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -35,4 +39,5 @@ def _configure_otlp() -> None:
     set_tracer_provider(traces)
     logs = LoggerProvider()
     logs.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter()))
-    logging.getLogger("shared").addHandler(LoggingHandler(logger_provider=logs))
+    for name in _LOGGERS:
+        logging.getLogger(name).addHandler(LoggingHandler(logger_provider=logs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,3 +25,44 @@ def test_switched_off_it_imports_nothing() -> None:
     program = [sys.executable, "-c", _OFF]
     result = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert result.stdout.splitlines() == ["[]", "[]"]
+
+
+_OTLP = """
+import http.server, logging, os, threading
+
+paths = set()
+told = threading.Event()
+
+class Collector(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        paths.add(self.path)
+        if b"a candidate was admitted" in body and b"basegate_gate" in body:
+            told.set()
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+server = http.server.HTTPServer(("127.0.0.1", 0), Collector)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{server.server_address[1]}"
+os.environ["OTEL_BLRP_SCHEDULE_DELAY"] = "50"
+
+from shared.settings import Settings
+from shared.telemetry import configure_telemetry
+
+configure_telemetry(Settings(storage_account="x", telemetry="otlp"))
+logging.getLogger("shared.workflow").setLevel(logging.INFO)
+logging.getLogger("shared.workflow").info("a candidate was admitted", extra={"basegate_gate": "node"})
+print(told.wait(20), sorted(paths))
+"""
+
+
+def test_switched_to_otlp_it_sends_the_log_with_its_fields() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    program = [sys.executable, "-W", "error::DeprecationWarning", "-c", _OTLP]
+    result = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60, env=environment)
+    assert result.stdout.splitlines() == ["True ['/v1/logs']"]
