@@ -24,6 +24,7 @@ class Entry(msgspec.Struct, frozen=True):
 class Look(msgspec.Struct, frozen=True):
     """A queue message: look at this record. It carries a reference only; the ledger has the rest.
 
+    `planned_for` tells the look that a record planned (`Record.next_look_at`) from a mere hint, which has none.
     The field names avoid those that the Functions host keeps for itself (`id`, `dequeueCount`, …): a
     top-level key of that name in a message body overrides the message's metadata.
     """
@@ -31,6 +32,7 @@ class Look(msgspec.Struct, frozen=True):
     kind: str
     partition: str
     row: str
+    planned_for: datetime | None = None
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,8 +61,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def look(self) -> Look:
-        """The message that brings this record up again."""
+        """The message that brings this record up again, as a hint."""
         raise NotImplementedError
+
+    @property
+    def planned_look(self) -> Look:
+        """The message that the record's plan is about: of all its looks, one has each plan."""
+        return msgspec.structs.replace(self.look, planned_for=self.next_look_at)
 
     @property
     def finished(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -23,7 +22,8 @@ log = logging.getLogger(__name__)
 ANNOUNCE_ATTEMPTS = 5
 _BACKOFF_LIMIT_SECONDS = 300.0
 _OUTAGE_WAIT_SECONDS = 15.0
-_OTHER_LOOK_MARGIN = timedelta(seconds=2)
+_CONTENDED_WAIT_SECONDS = 5.0
+_WATCH_MARGIN_SECONDS = 5.0
 
 
 class Advance:
@@ -39,15 +39,16 @@ class Advance:
     def look(self, look: Look, *, redelivered: bool = False) -> None:
         """Take one step of the record that a look is about.
 
-        A first delivery that finds a later look planned is a duplicate and ends here: two chains of looks
-        would double every poll. A redelivered one may be the last trace of a worker that died: it goes on.
+        A record has one chain of looks: each step plans the next. A first delivery of a look that is not the
+        planned one ends here, since two chains would double every poll; a hint comes back after the plan, in case
+        the planned look got lost. A redelivered look may be the last trace of a worker that died: it goes on.
         While the ledger itself is away, the look is put off: deliveries are few, and an outage is no crash.
         """
         try:
             self._look(look, redelivered=redelivered)
         except Retry as fault:
             log.warning("look put off, the ledger is away: %s", fault)
-            self._services.queue.send(look, _OUTAGE_WAIT_SECONDS)
+            self._services.queue.send(_hint(look), _OUTAGE_WAIT_SECONDS)
 
     def _look(self, look: Look, *, redelivered: bool) -> None:
         course = self._courses.get(look.kind)
@@ -55,13 +56,14 @@ class Advance:
         if course is None or stored is None:
             log.warning("look dropped: there is no %s %s/%s", look.kind, look.partition, look.row)
             return
-        if not redelivered and self._is_planned_later(stored.record):
+        if not redelivered and not self._is_due(look, stored.record):
             tell_dropped("another look is planned", stored.record)
             return
         try:
             self._step(course, stored)
         except Conflict:
             tell_dropped("someone else advanced the record", stored.record)
+            self._services.queue.send(_hint(look), _CONTENDED_WAIT_SECONDS)  # or it was this very write, sent twice
 
     def give_up(self, look: Look, problem: str) -> bool:
         """Record that the queue gave up on a look; the record fails, visibly. False where there is no such record."""
@@ -79,7 +81,7 @@ class Advance:
         if decision.action is Action.DONE:
             return
         if decision.action is Action.WAIT:
-            self._services.queue.send(stored.record.look, decision.wait_seconds)
+            self._services.queue.send(stored.record.planned_look, decision.wait_seconds)
             return
         step = Step(self._services.ledger, stored, decision)
         record, wait = self._take(course, step)
@@ -90,7 +92,7 @@ class Advance:
         step.save(record)
         tell_step(decision, stored.record, record)
         if planned.action is not Action.DONE:
-            self._services.queue.send(record.look, wait)
+            self._services.queue.send(record.planned_look, wait)
 
     def _take(self, course: Course[Any], step: Step[Any]) -> tuple[Any, float]:
         """The record after the step, and how long a fault asks to wait."""
@@ -140,6 +142,19 @@ class Advance:
         if decision.action is not Action.DONE:
             self._services.queue.send(stored.record.look, decision.wait_seconds)
 
-    def _is_planned_later(self, record: Record) -> bool:
+    def _is_due(self, look: Look, record: Record) -> bool:
+        """Whether a look is the planned one, or nothing is planned; a hint too many is made to watch over the plan.
+
+        Only a hint asks the clock: the clocks of two workers need not agree on when a plan is due.
+        """
         planned = record.next_look_at
-        return planned is not None and planned > self._services.clock.now() + _OTHER_LOOK_MARGIN
+        if look.planned_for is not None or planned is None:
+            return look.planned_for == planned
+        ahead = (planned - self._services.clock.now()).total_seconds()
+        if ahead > 0:
+            self._services.queue.send(record.planned_look, ahead + _WATCH_MARGIN_SECONDS)
+        return ahead <= 0
+
+
+def _hint(look: Look) -> Look:
+    return msgspec.structs.replace(look, planned_for=None)

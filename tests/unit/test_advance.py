@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.decision import STANDSTILL_LIMIT_SECONDS
-from shared.domain.errors import BasegateError, Busy, Misconfigured, NeedsRecreation, Rejected, Retry
+from shared.domain.errors import BasegateError, Busy, Conflict, Misconfigured, NeedsRecreation, Rejected, Retry
 from shared.domain.record import Look
 from shared.domain.rollout import RolloutState
+from shared.ports import Stored
 from shared.workflow.advance import ANNOUNCE_ATTEMPTS
-from tests.fakes import World, digest
+from tests.fakes import ProcessDied, World, digest
 
 ORANGE, GREEN = digest("orange"), digest("green")
 DAY = STANDSTILL_LIMIT_SECONDS
@@ -34,15 +37,16 @@ def test_a_look_at_nothing_is_dropped_and_said(look: Look, caplog: pytest.LogCap
     assert world.queue.waiting == []
 
 
-def test_a_first_delivery_that_finds_a_later_look_planned_is_one_too_many() -> None:
+def test_a_hint_that_finds_a_look_planned_takes_no_step_and_watches_over_the_plan() -> None:
     world = World()
     world.tasks.seconds = 600
     admission = world.push("15-alpine", GREEN)
     for _ in range(12):
         world.next_look()
-    waiting = list(world.queue.waiting)
+    before = world.candidate(GREEN)
     world.advance.look(admission.looks[0])
-    assert world.queue.waiting == waiting
+    assert world.candidate(GREEN) == before
+    assert {look for _, _, look in world.queue.waiting} == {before.planned_look}
 
 
 def test_a_redelivered_look_goes_on_whatever_is_planned() -> None:
@@ -54,6 +58,82 @@ def test_a_redelivered_look_goes_on_whatever_is_planned() -> None:
     before = len(world.queue.waiting)
     world.advance.look(admission.looks[0], redelivered=True)
     assert len(world.queue.waiting) == before + 1
+
+
+def checking(world: World) -> None:
+    """Go on until the check runs and its next look lies well ahead."""
+    world.tasks.seconds = 600
+    for _ in range(12):
+        world.next_look()
+
+
+@pytest.mark.parametrize("seconds", [-600, -5, 0, 600])
+def test_a_worker_whose_clock_disagrees_does_not_take_the_planned_look_for_a_duplicate(seconds: float) -> None:
+    world = World()
+    world.push("15-alpine", GREEN)
+    checking(world)
+    _, _, look = world.queue.waiting.pop()
+    world.clock.forward(seconds)
+    world.advance.look(look)
+    assert world.queue.waiting, "the chain of looks goes on"
+
+
+def test_a_planned_look_that_got_lost_is_made_up_for_by_the_next_hint() -> None:
+    world = World()
+    admission = world.push("15-alpine", GREEN)
+    checking(world)
+    world.queue.waiting.clear()
+    world.advance.look(admission.looks[0])
+    world.settle()
+    assert world.candidate(GREEN).state is CandidateState.PROMOTED
+
+
+def test_many_hints_at_a_running_check_do_not_multiply_its_looks() -> None:
+    world = World()
+    admission = world.push("15-alpine", GREEN)
+    checking(world)
+    for _ in range(10):
+        world.advance.look(admission.looks[0])
+    until = world.clock.now() + timedelta(seconds=90)
+    while world.clock.now() < until:
+        world.next_look()
+    assert len(world.queue.waiting) == 1
+
+
+def test_a_redelivered_look_that_meets_an_outage_is_still_the_last_trace_of_a_dead_worker() -> None:
+    world = World()
+    world.push("15-alpine", GREEN)
+    checking(world)
+    planned = world.queue.waiting.pop()[2]
+    send, world.queue.send = world.queue.send, _die  # type: ignore[method-assign,assignment]
+    with pytest.raises(ProcessDied):
+        world.advance.look(planned)
+    world.queue.send = send  # type: ignore[method-assign]
+    load, world.ledger.load = world.ledger.load, _away  # type: ignore[method-assign,assignment]
+    world.advance.look(planned, redelivered=True)
+    world.ledger.load = load  # type: ignore[method-assign]
+    world.settle()
+    assert world.candidate(GREEN).state is CandidateState.PROMOTED
+
+
+def test_a_write_whose_answer_got_lost_does_not_end_the_chain() -> None:
+    world = World()
+    world.push("15-alpine", GREEN)
+    save, lost = world.ledger.save, iter([False, False, True])
+
+    def save_and_lose_the_answer(stored: Stored[Any], record: Any) -> Stored[Any]:
+        saved = save(stored, record)
+        if next(lost, False):
+            raise Conflict("the SDK sent it again and was told that it had changed")
+        return saved
+
+    world.ledger.save = save_and_lose_the_answer  # type: ignore[method-assign]
+    world.settle()
+    assert world.candidate(GREEN).state is CandidateState.PROMOTED
+
+
+def _die(*_: object) -> None:
+    raise ProcessDied
 
 
 def test_faults_are_waited_out_longer_each_time() -> None:
