@@ -12,9 +12,10 @@ import msgspec
 from functions.web.answers import answering, json_answer
 from functions.web.principal import Role, actor_of, auth_level
 from shared import bootstrap
-from shared.domain.errors import Malformed
+from shared.domain.errors import Malformed, Stale
 from shared.domain.standing import HoldUntil
 from shared.workflow.operate import Operate, Plan, Who
+from shared.workflow.report import Report
 
 blueprint = func.Blueprint()
 
@@ -129,8 +130,9 @@ def act(req: func.HttpRequest, verb: Verb, role: Role = Role.OPERATOR) -> func.H
     """What every acting call has in common.
 
     1. Who asks, and why: both are recorded.
-    2. The plan: what would be done.
-    3. With `dry_run=true` that is the answer; else it is done, once for each `Idempotency-Key`.
+    2. With `If-Match`, the record must still be what was looked at.
+    3. The plan: what would be done.
+    4. With `dry_run=true` that is the answer; else it is done, once for each `Idempotency-Key`.
     """
     actor = actor_of(req, role)
     body = _body(req)
@@ -138,16 +140,31 @@ def act(req: func.HttpRequest, verb: Verb, role: Role = Role.OPERATOR) -> func.H
     app = bootstrap.basegate()
 
     def work() -> tuple[int, str]:
-        plan = verb(app.operate, body, who)  # 2
+        _require_fresh(req, app.report)  # 2
+        plan = verb(app.operate, body, who)  # 3
         if req.params.get("dry_run") == "true":
             return 200, _text({"dryRun": True, "effects": plan.effects})
-        path = plan.act()  # 3
+        path = plan.act()  # 4
         return 202, _text({"dryRun": False, "effects": plan.effects, "see": f"/api/v1/{path}"})
 
     key = "" if req.params.get("dry_run") == "true" else req.headers.get("Idempotency-Key", "")
     call = f"{req.method} {req.url} {hashlib.sha256(req.get_body()).hexdigest()}"
     status, answer = app.acts.once(key, call, actor, work)
     return json_answer(answer, status)
+
+
+def _require_fresh(req: func.HttpRequest, report: Report) -> None:
+    """Refuse to act on a view that is out of date, and say what the record is now."""
+    seen = req.headers.get("If-Match", "")
+    looks = {"candidate": report.candidate, "rollout": report.rollout}
+    for kind, look in looks.items():
+        if seen and kind in req.route_params:
+            story, etag = look(req.route_params[kind])
+            if etag != seen:
+                last = story["history"][-1]
+                raise Stale(
+                    f"{story['id']} is {story['state']} now. Last: {last['what']} {last['why']} at {last['at']}"
+                )
 
 
 def _body(req: func.HttpRequest) -> dict[str, Any]:

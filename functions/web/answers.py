@@ -19,6 +19,7 @@ from shared.domain.errors import (
     Refused,
     Rejected,
     Retry,
+    Stale,
 )
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ _PROBLEMS: tuple[tuple[type[BasegateError], int, str], ...] = (
     (Malformed, 400, "The request is not right"),
     (NotThere, 404, "There is no such thing"),
     (Refused, 409, "Not possible as things stand"),
+    (Stale, 412, "It has changed since you looked"),
     (Conflict, 409, "Someone else changed it: read it again"),
     (Busy, 409, "Someone else is at it"),
     (Rejected, 409, "A service refused"),

@@ -111,6 +111,9 @@ def _act(path: str, summary: str, fields: dict[str, Any]) -> dict[str, Any]:
             *_in_path(path),
             _parameter("dry_run", "query", {"type": "boolean"}),
             _parameter("Idempotency-Key", "header", {"type": "string", "maxLength": 200}),
+            _parameter(
+                "If-Match", "header", _TEXT | {"description": "the ETag of the candidate or rollout as it was read"}
+            ),
         ],
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
         "responses": {"200": answer, "202": answer, **_problems()},
@@ -119,7 +122,21 @@ def _act(path: str, summary: str, fields: dict[str, Any]) -> dict[str, Any]:
 
 def _problems() -> dict[str, Any]:
     content = {"application/problem+json": {"schema": _ref("Problem")}}
-    words = {"400": "not right", "401": "no key", "403": "not allowed", "404": "not there", "409": "not possible now"}
+    words = {
+        "400": "not right",
+        "401": "no key",
+        "403": "not allowed",
+        "404": "not there",
+        "409": "not possible now",
+        "412": "changed since it was read",
+    }
+        "400": "not right",
+        "401": "no key",
+        "403": "not allowed",
+        "404": "not there",
+        "409": "not possible now",
+        "412": "changed",
+    }
     described = {code: {"description": text, "content": content} for code, text in words.items()}
     return described | {"503": {"description": "a service is away or not set up right", "content": content}}
 

@@ -58,6 +58,10 @@ class Refused(BasegateError):
     """What an operator asks for is not possible as things stand."""
 
 
+class Stale(BasegateError):
+    """An operator acts on a view that has changed since."""
+
+
 class Conflict(BasegateError):
     """The record was changed by someone else since it was loaded."""
 

@@ -204,3 +204,14 @@ def test_readyz_says_of_each_dependency_what_to_mend(world: World) -> None:
 
 def test_healthz_says_nothing_but_that_it_is_up() -> None:
     assert ask(operator_views.healthz, method="GET") == (200, {"status": "up"})
+
+
+def test_who_acts_on_a_stale_view_is_told_what_it_is_now(world: World) -> None:
+    _, page = ask(operator_views.candidates, method="GET", gate="node")
+    identifier = page["items"][0]["id"]
+    stale, fresh = {"If-Match": "another ETag"}, {"If-Match": bootstrap.basegate().report.candidate(identifier)[1]}
+    status, problem = ask(operator_api.rerun, WHY, headers=stale, candidate=identifier)
+    assert status == 412
+    assert "is promoted now" in problem["detail"]
+    assert len(world.candidates()) == 2
+    assert ask(operator_api.rerun, WHY, headers=fresh, candidate=identifier)[0] == 202
