@@ -239,8 +239,11 @@ class FakeTasks:
         self.failing: dict[str, str] = {}
         self.broken: set[str] = set()
         self.log_fault: Exception | None = None
+        self.start_fault: Exception | None = None
 
     def start(self, registry: RegistryRule, task: str, values: Mapping[str, str], token: str) -> str:
+        if self.start_fault:
+            raise self.start_fault
         run_id = f"c{registry.name[0]}{len(self.runs) + 1}"
         image = values.get("IMAGE", "")
         problem = next((log for needle, log in self.failing.items() if needle in image or needle == task), None)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from shared.domain.candidate import Candidate, TagRecord, Verdict
+from shared.domain.candidate import Candidate, CheckRecord, TagRecord, Verdict
 from shared.domain.decision import Action, Decision, after_the_end, await_run_id, first, outlived
-from shared.domain.policy import ApprovalCheck, Gate, PromoteBy
+from shared.domain.policy import ApprovalCheck, Check, Gate, PromoteBy, TaskCheck
 from shared.domain.record import growing_wait, seconds_between
 
 _FIRST_LOOK_SECONDS = 0.3
@@ -26,11 +26,14 @@ def decide_candidate(candidate: Candidate, gate: Gate, now: datetime) -> Decisio
     resighted = first(candidate.tags, lambda tag: tag.resighted_at is not None)
     if candidate.finished and resighted is None:  # 1
         return after_the_end(candidate)
+    current = candidate.fingerprint == gate.fingerprint
+    open_check = first(candidate.checks, lambda check: check.verdict is not Verdict.PASSED)
+    if current and open_check is not None and _awaits_approval(candidate.checks[open_check], gate.checks[open_check]):
+        return Decision(Action.DONE, "a person must approve")
     if not candidate.finished and (end := outlived(candidate, now)):
         return end
-    if candidate.fingerprint != gate.fingerprint and not _in_promotion(candidate):  # 2
+    if not current and not _in_promotion(candidate, gate):  # 2
         return Decision(Action.RESTART_CHECKS, "the gate's checks have changed since they ran")
-    open_check = first(candidate.checks, lambda check: check.verdict is not Verdict.PASSED)
     if open_check is not None:  # 3
         return _decide_check(candidate, gate, open_check, now)
     if resighted is not None:  # 4
@@ -41,9 +44,26 @@ def decide_candidate(candidate: Candidate, gate: Gate, now: datetime) -> Decisio
     return Decision(Action.FINISH, "every tag is settled")  # 6
 
 
-def _in_promotion(candidate: Candidate) -> bool:
-    """Whether a tag is between its copy and its end: what was begun under the old policy is finished first."""
-    return any(tag.copy_started_at is not None and tag.outcome is None for tag in candidate.tags)
+def _awaits_approval(check: CheckRecord, rule: Check) -> bool:
+    """Whether it is a person's turn, who may take as long as it takes."""
+    return isinstance(rule, ApprovalCheck) and bool(check.run_id) and check.verdict is None
+
+
+def _in_promotion(candidate: Candidate, gate: Gate) -> bool:
+    """Whether a tag is being copied or has just moved: that is finished, whatever the policy says by now.
+
+    Between the two, before the stable tag moves, the verdict must be one under the current policy.
+    """
+    return any(
+        tag.outcome is None
+        and (tag.moved_at is not None or (tag.copy_started_at is not None and _needs_copy(tag, gate)))
+        for tag in candidate.tags
+    )
+
+
+def _needs_copy(tag: TagRecord, gate: Gate) -> bool:
+    """Whether the unique tag is not there yet, or not locked as the gate wants it."""
+    return tag.copied_at is None or (gate.promote.lock and tag.locked_at is None)
 
 
 def _decide_check(candidate: Candidate, gate: Gate, index: int, now: datetime) -> Decision:
@@ -54,8 +74,7 @@ def _decide_check(candidate: Candidate, gate: Gate, index: int, now: datetime) -
         return Decision(Action.START_CHECK, f"the {check.kind} check has not run yet", index=index)
     if not check.run_id:
         return await_run_id(check.claimed_at, Action.ADOPT_CHECK, now, index)
-    if isinstance(rule, ApprovalCheck):
-        return Decision(Action.DONE, "a person must approve")
+    assert isinstance(rule, TaskCheck)  # whoever waits for a person got no further than the top
     overdue = seconds_between(check.claimed_at, now) > rule.timeout_seconds
     reason = f"run {check.run_id} is past its {rule.timeout_seconds} s" if overdue else f"run {check.run_id} goes on"
     return Decision(Action.WATCH_CHECK, reason, growing_wait(check.claimed_at, now), index)
@@ -72,6 +91,6 @@ def _decide_tag(tag: TagRecord, index: int, gate: Gate, now: datetime) -> Decisi
         begun = seconds_between(tag.copy_started_at, now) < _FIRST_LOOK_SECONDS
         wait = 0.0 if begun else growing_wait(tag.copy_started_at, now)
         return Decision(Action.WATCH_COPY, f"the copy to {tag.unique} goes on", wait, index)
-    if gate.promote.lock and tag.locked_at is None:
+    if _needs_copy(tag, gate):
         return Decision(Action.LOCK, f"lock {tag.unique}", index=index)
     return Decision(Action.MOVE_STABLE, f"point {tag.tag} at the digest", index=index)

@@ -20,6 +20,9 @@ from shared.workflow.step import Course, Step
 log = logging.getLogger(__name__)
 
 ANNOUNCE_ATTEMPTS = 5
+_CLEARING_UP = frozenset((Action.ADOPT_CHECK, Action.ADOPT_BUILD))
+"""What comes after a start that failed: it works each time, and says nothing of whether the next start will."""
+
 _BACKOFF_LIMIT_SECONDS = 300.0
 _OUTAGE_WAIT_SECONDS = 15.0
 _CONTENDED_WAIT_SECONDS = 5.0
@@ -101,7 +104,8 @@ class Advance:
                 return self._announce(course, step.record)
             if step.decision.action is Action.FAIL:
                 return self._fail(course, step.record, step.decision.reason), 0.0
-            return msgspec.structs.replace(course.act(step), failures=0), 0.0
+            failures = step.record.failures if step.decision.action in _CLEARING_UP else 0
+            return msgspec.structs.replace(course.act(step), failures=failures), 0.0
         except Busy as busy:
             return step.record.noting(self._services.clock.now(), "waiting", str(busy)), busy.delay_seconds
         except Retry as fault:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from shared.domain.candidate import Candidate, CheckRecord, Verdict
+from shared.domain.candidate import Candidate, CandidateState, CheckRecord, Verdict
 from shared.domain.policy import ApprovalCheck, Gate, TaskCheck
 from shared.domain.record import seconds_between
 from shared.workflow.checks.approval import ApprovalMethod
@@ -33,7 +33,13 @@ class Examine:
 
     def restart(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """Begin all checks anew, under the gate's current policy."""
-        record = msgspec.structs.replace(step.record, checks=new_checks(gate), fingerprint=gate.fingerprint)
+        record = msgspec.structs.replace(
+            step.record,
+            checks=new_checks(gate),
+            fingerprint=gate.fingerprint,
+            state=CandidateState.EXAMINING,
+            announced=False,
+        )
         return record.noting(self._services.clock.now(), "checks restarted", step.decision.reason)
 
     def start(self, step: Step[Candidate], gate: Gate) -> Candidate:

@@ -29,21 +29,23 @@ class Promote:
         tag, target = candidate.tags[index], self._services.registry_rule(gate.promote.registry)
         unique = gate.promote.unique.replace("{tag}", tag.tag).replace("{run}", candidate.run_id)
         there = self._services.registry.digest_of(target, gate.promote.repository, unique)
+        begun = msgspec.structs.replace(candidate, state=CandidateState.PROMOTING).with_tag(
+            index, unique=unique, copy_started_at=now
+        )
         if there == candidate.digest:
-            return candidate.with_tag(index, unique=unique, copy_started_at=now, copied_at=now)
+            return begun.with_tag(index, copied_at=now).noting(now, "copied", f"{unique} is there already")
         if there is not None:
             raise Rejected(f"{target.login_server}/{gate.promote.repository}:{unique} exists and is {there}")
         source = self._services.registry_rule(candidate.source_registry)
         name = f"{gate.promote.repository}:{unique}"
-        operation = self._services.registry.start_copy(candidate.image, source, target, name)
-        begun = candidate.with_tag(
-            index,
-            unique=unique,
-            copy_operation=operation,
-            copy_started_at=now,
-            copy_attempts=tag.copy_attempts + 1,
-        )
-        return msgspec.structs.replace(begun, state=CandidateState.PROMOTING).noting(now, "copy started", name)
+        try:
+            operation = self._services.registry.start_copy(candidate.image, source, target, name)
+        except Rejected:
+            if self._services.registry.digest_of(target, gate.promote.repository, unique) != candidate.digest:
+                raise
+            return begun.with_tag(index, copied_at=now).noting(now, "copied", f"{unique} arrived meanwhile")
+        attempts = tag.copy_attempts + 1
+        return begun.with_tag(index, copy_operation=operation, copy_attempts=attempts).noting(now, "copy started", name)
 
     def watch_copy(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """See whether the copy arrived, whatever the operation says: the tag at the registry is the truth."""
@@ -118,7 +120,8 @@ class Promote:
             reason = f"{tag.tag} is another digest at the source by now"
             return candidate.with_tag(index, resighted_at=None).noting(now, "repeated push ignored", reason)
         track = self._tracks.load(gate, tag.tag)
-        if track.record.digest == candidate.digest:
+        settled = tag.outcome is not None or not candidate.finished
+        if track.record.digest == candidate.digest and settled:
             self._tracks.save(track, msgspec.structs.replace(track.record, pushed_at=again))
             return candidate.with_tag(index, resighted_at=None, pushed_at=again)
         reopened = candidate.with_tag(

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from shared.domain.candidate import Candidate, CandidateState, Track, Verdict
-from shared.domain.errors import Misconfigured, Retry
+from shared.domain.errors import Misconfigured, Rejected, Retry
 from shared.domain.policy import PromoteBy
 from shared.workflow.admit import Outcome
 from tests.fakes import ProcessDied, World, digest, sample_policy
@@ -195,6 +195,79 @@ def test_changed_checks_count_only_after_they_ran() -> None:
     world.settle()
     assert world.candidate(GREEN).state is CandidateState.PROMOTED
     assert [run.task for run in world.tasks.runs.values() if run.registry == "base"][-1] == "stricter"
+
+
+def test_a_copy_that_failed_under_old_checks_is_not_promoted_under_new_ones_unexamined() -> None:
+    world = World()
+    world.registry.copy_problem = "429 toomanyrequests"
+    world.push("15-alpine", GREEN)
+    world.settle()
+    world.registry.copy_problem = ""
+    world.tasks.failing["stricter"] = "ERROR: it has a hole"
+    gate = world.policy.gates["node"]
+    stricter = msgspec.structs.replace(gate, checks=(msgspec.structs.replace(gate.checks[0], task="stricter"),))
+    world.policy = sample_policy(gates={"node": stricter})
+    world.restart()
+    world.clock.forward(60)
+    world.push("15-alpine", GREEN)
+    world.settle()
+    assert world.candidate(GREEN).state is CandidateState.FAILED
+    assert world.stable_tag() is None
+
+
+def test_a_candidate_that_is_examined_again_is_not_called_finished_meanwhile() -> None:
+    world = World()
+    world.push("15-alpine", GREEN)
+    world.settle()
+    gate = world.policy.gates["node"]
+    stricter = msgspec.structs.replace(gate, checks=(msgspec.structs.replace(gate.checks[0], task="stricter"),))
+    world.policy = sample_policy(gates={"node": stricter})
+    world.restart()
+    world.clock.forward(60)
+    world.push("15-alpine", GREEN)
+    world.next_look()
+    assert world.candidate(GREEN).state is CandidateState.EXAMINING
+    world.settle()
+    assert world.candidate(GREEN).state is CandidateState.PROMOTED
+    assert world.announcer.names.count("CandidatePromoted") == 2
+
+
+def test_a_start_that_never_works_ends_visibly() -> None:
+    world = World()
+    world.tasks.start_fault = Retry("503 the service is busy")
+    world.push("15-alpine", GREEN)
+    world.settle()
+    assert world.candidate(GREEN).state is CandidateState.FAILED
+    assert "503" in world.candidate(GREEN).reason
+
+
+def test_a_promotion_that_failed_after_the_move_is_taken_up_by_the_next_push() -> None:
+    world = World()
+    world.push("15-alpine", GREEN)
+    while world.stable_tag() is None:
+        world.next_look()
+    world.advance.give_up(world.candidate(GREEN).look, "the step crashed")
+    world.settle()
+    assert world.rollouts() == []
+    world.clock.forward(60)
+    world.push("15-alpine", GREEN)
+    world.settle()
+    assert world.candidate(GREEN).state is CandidateState.PROMOTED
+    assert len(world.rollouts()) == 1
+
+
+def test_a_copy_of_a_dead_worker_that_arrives_meanwhile_is_no_conflict() -> None:
+    world = World()
+    world.push("15-alpine", GREEN)
+
+    def refuse(*arguments: object) -> str:
+        world.registry.tags[("base", "node:15-alpine-cb1")] = GREEN
+        raise Rejected("409 the tag exists")
+
+    world.registry.start_copy = refuse  # type: ignore[method-assign,assignment]
+    world.settle()
+    assert world.candidate(GREEN).state is CandidateState.PROMOTED
+    assert "copied" in [entry.what for entry in world.candidate(GREEN).history]
 
 
 def test_a_passing_fault_is_waited_out() -> None:

@@ -12,7 +12,7 @@ from shared.domain.candidate import Candidate, CandidateState, CheckRecord, TagO
 from shared.domain.decide_candidate import decide_candidate
 from shared.domain.decision import ADOPTION_GRACE_SECONDS, STANDSTILL_LIMIT_SECONDS, Action
 from shared.domain.image import parse_repository, parse_tag
-from shared.domain.policy import PromoteBy, TaskCheck
+from shared.domain.policy import ApprovalCheck, PromoteBy, TaskCheck
 from shared.domain.record import Entry
 from tests.fakes import START, digest, sample_policy
 
@@ -118,10 +118,25 @@ def test_checks_under_another_policy_begin_anew_whatever_they_said(check: CheckR
     assert decide_candidate(candidate(check), STRICTER, NOW).action is Action.RESTART_CHECKS
 
 
-@pytest.mark.parametrize("under_way", [COPYING, COPIED, LOCKED, MOVED])
-def test_a_promotion_under_way_is_finished_under_the_policy_it_began_with(under_way: TagRecord) -> None:
+@pytest.mark.parametrize("under_way", [COPYING, COPIED, MOVED])
+def test_a_copy_or_a_move_under_way_is_finished_under_the_policy_it_began_with(under_way: TagRecord) -> None:
     before = decide_candidate(candidate(PASSED, under_way), GATE, NOW)
     assert decide_candidate(candidate(PASSED, under_way), STRICTER, NOW) == before
+
+
+@pytest.mark.parametrize("state", [CandidateState.PROMOTING, CandidateState.EXAMINING])
+def test_the_stable_tag_moves_under_the_current_policy_only(state: CandidateState) -> None:
+    unlocked = msgspec.structs.replace(STRICTER, promote=UNLOCKED.promote)
+    assert decide_candidate(candidate(PASSED, LOCKED, state=state), STRICTER, NOW).action is Action.RESTART_CHECKS
+    assert decide_candidate(candidate(PASSED, COPIED, state=state), unlocked, NOW).action is Action.RESTART_CHECKS
+
+
+def test_a_person_may_take_longer_than_a_day_to_approve() -> None:
+    gate = msgspec.structs.replace(GATE, checks=(*GATE.checks, ApprovalCheck()))
+    asked = CheckRecord(kind="approval", claimed_at=NOW, run_id="approval")
+    record = candidate(checks=(PASSED, asked), fingerprint=gate.fingerprint)
+    late = NOW + timedelta(seconds=3 * STANDSTILL_LIMIT_SECONDS)
+    assert decide_candidate(record, gate, late).action is Action.DONE
 
 
 def test_a_finished_candidate_is_not_examined_anew_because_the_policy_changed() -> None:
