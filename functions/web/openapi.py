@@ -130,13 +130,6 @@ def _problems() -> dict[str, Any]:
         "409": "not possible now",
         "412": "changed since it was read",
     }
-        "400": "not right",
-        "401": "no key",
-        "403": "not allowed",
-        "404": "not there",
-        "409": "not possible now",
-        "412": "changed",
-    }
     described = {code: {"description": text, "content": content} for code, text in words.items()}
     return described | {"503": {"description": "a service is away or not set up right", "content": content}}
 
