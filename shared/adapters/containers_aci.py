@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from azure.mgmt.containerinstance import ContainerInstanceManagementClient
     from azure.mgmt.containerinstance.models import Container, ContainerGroup, Event, ImageRegistryCredential
 
-_ROLE = "give the app Azure Container Instances Contributor on the resource group"
+_ROLE = "give the app Azure Container Instances Contributor Role on the resource group"
+_CHANGING = frozenset(("Pending", "Creating", "Updating"))
 _FLAKY_PULLS = frozenset(("InaccessibleImage", "RegistryErrorResponse"))
 _NEEDS_RECREATION = frozenset(("InvalidContainerGroupUpdate", "ContainerGroupUpdateNotAllowed"))
 
@@ -141,13 +142,15 @@ def _state(group: ContainerGroup) -> GroupState:
     current = view.current_state if view else None
     state = str((current.state if current else "") or "Waiting")
     settled = group.provisioning_state == "Succeeded"
+    changing = group.provisioning_state in _CHANGING  # what is seen may still be the container before
     ip, ports = (group.ip_address.ip, group.ip_address.ports) if group.ip_address else (None, [])
     group_state = str((group.instance_view.state if group.instance_view else "") or "")
     return GroupState(
         image=container.image or "",
         running=settled and state == "Running",
-        failed=group_state == "Failed" or (state == "Terminated" and group.restart_policy == "Never"),
-        restarts=(view.restart_count if view else 0) or 0,
+        failed=not changing
+        and (group_state == "Failed" or (state == "Terminated" and group.restart_policy == "Never")),
+        restarts=(view.restart_count if view and not changing else 0) or 0,
         address=f"{ip}:{ports[0].port}" if ip and ports else "",
         detail=_detail(group, state),
     )

@@ -29,9 +29,7 @@ def decide_rollout(rollout: Rollout, record: AppRecord, app: App, now: datetime)
         return end
     if rollout.image is not None and not rollout.build.traced:  # 2
         return Decision(Action.TRACE_BUILD, "when was this image built, and so on which base?")
-    on_its_way = rollout.state in (RolloutState.BUILDING, RolloutState.DEPLOYING)
-    stale = _staleness(rollout, record) if on_its_way and rollout.deploy.put_at is None else None  # 3
-    return stale or _decide_state(rollout, app, now)  # 4
+    return staleness(rollout, record) or _decide_state(rollout, app, now)  # 3, 4
 
 
 def _decide_state(rollout: Rollout, app: App, now: datetime) -> Decision:
@@ -48,8 +46,11 @@ def _decide_state(rollout: Rollout, app: App, now: datetime) -> Decision:
             return Decision(Action.VERIFY_RESTORED, "is the last good one healthy again?", _VERIFY_EVERY_SECONDS)
 
 
-def _staleness(rollout: Rollout, record: AppRecord) -> Decision | None:
-    """Why a rollout must not go on as it is: something newer exists. None where it is fresh."""
+def staleness(rollout: Rollout, record: AppRecord) -> Decision | None:
+    """Why a rollout must not go on as it is: something newer exists. None where it is fresh, or has begun to deploy."""
+    on_its_way = rollout.state in (RolloutState.BUILDING, RolloutState.DEPLOYING)
+    if not on_its_way or rollout.deploy.touched:
+        return None
     if rollout.cause is Cause.BASE and _is_later(record.base_moved_at, rollout.base_moved_at):
         return Decision(Action.SUPERSEDE, f"the base moved on to {record.base}")
     built_at = rollout.build.started_at

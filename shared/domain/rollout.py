@@ -79,12 +79,21 @@ class BuiltImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeployRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A deployment: when the definition was put, since when its container runs, and what was seen of it last."""
+    """A deployment: when the definition was put, since when its container runs, and what was seen of it last.
+
+    `deleted_at` is set where the group had to be deleted to be created anew.
+    """
 
     put_at: datetime | None = None
+    deleted_at: datetime | None = None
     running_at: datetime | None = None
     address: str = ""
     seen: str = ""
+
+    @property
+    def touched(self) -> bool:
+        """Whether the container group is not any more what it was before."""
+        return self.put_at is not None or self.deleted_at is not None
 
 
 class Rollout(Record, frozen=True, kw_only=True):

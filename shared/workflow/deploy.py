@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from shared.domain.decide_rollout import staleness
 from shared.domain.errors import Busy, NeedsRecreation
 from shared.domain.policy import App, DeployRule
 from shared.domain.record import seconds_between
@@ -18,7 +19,7 @@ from shared.workflow.step import Step
 PROVISION_TIMEOUT_SECONDS = 900.0
 """How long a container group may take to run: pulling a large image takes minutes."""
 
-_CLAIM_SECONDS = 1800.0
+_CLAIM_MARGIN_SECONDS = 300.0
 _RESTART_LIMIT = 3
 
 
@@ -29,14 +30,24 @@ class Deploy:
         self._services, self._records = services, AppRecords(services)
 
     def deploy(self, step: Step[Rollout], app: App) -> Rollout:
-        """Take the container group and put the image on it."""
+        """Take the container group and put the image on it.
+
+        1. Take the group: the rollouts of an app take turns.
+        2. What the app's record says by now counts: something newer may have gone live since this look began.
+        3. An image that is live already, and well, stays as it is.
+        4. Send the definition.
+        """
         rollout, rule, now = step.record, _rule(app), self._services.clock.now()
         image = rollout.image
         assert image is not None  # decide deploys images only
-        record = self._claim(rollout)
-        if record.live is not None and (record.live.tag, record.live.digest) == (image.tag, image.digest):
+        record = self._claim(rollout, rule)  # 1
+        if stale := staleness(rollout, record):  # 2
+            self._release(rollout, live=None)
+            raise Busy(stale.reason, delay_seconds=1.0)
+        same = record.live is not None and (record.live.tag, record.live.digest) == (image.tag, image.digest)
+        if same and self._examine(DeployRecord(), image, rule)[1] is None:  # 3
             return self._live(rollout, "it was live already")
-        notes = self._put(rule, image, app)
+        notes = self._put(step, image, app)  # 4
         put = msgspec.structs.replace(rollout, state=RolloutState.VERIFYING, deploy=DeployRecord(put_at=now), reason="")
         return put.noting(now, "deployed", f"{image} on {rule.container_group}{notes}")
 
@@ -56,12 +67,14 @@ class Deploy:
         return unhealthy.noting(now, "unhealthy", reason)
 
     def restore(self, step: Step[Rollout], app: App) -> Rollout:
-        """Put the last good image back."""
+        """Put the last good image back, if nobody else has taken the container group meanwhile."""
         rollout, now = step.record, self._services.clock.now()
+        self._claim(rollout, _rule(app))
         last_good = self._records.load(app.name).record.live
         if last_good is None:
             return self.end(rollout, RolloutState.FAILED, f"{rollout.reason}; there is no earlier image to put back")
-        notes = self._put(_rule(app), last_good, app)
+        notes = self._put(step, last_good, app)
+        rollout = step.record
         restoring = msgspec.structs.replace(rollout, restore=DeployRecord(put_at=now))
         return restoring.noting(now, "putting back", f"{last_good}{notes}")
 
@@ -95,14 +108,16 @@ class Deploy:
         live = msgspec.structs.replace(rollout, state=RolloutState.LIVE, reason=why)
         return live.noting(self._services.clock.now(), "live", why)
 
-    def _claim(self, rollout: Rollout) -> AppRecord:
+    def _claim(self, rollout: Rollout, rule: DeployRule) -> AppRecord:
+        """Take the container group for as long as a deployment and its restoration can last."""
         now = self._services.clock.now()
+        lasts = 2 * (PROVISION_TIMEOUT_SECONDS + rule.health.within_seconds) + _CLAIM_MARGIN_SECONDS
 
         def claim(record: AppRecord) -> AppRecord:
             other = record.deploying not in ("", rollout.name)
             if other and record.deploying_until is not None and record.deploying_until > now:
                 raise Busy(f"rollout {record.deploying} has the container group", delay_seconds=2.0)
-            until = now + timedelta(seconds=_CLAIM_SECONDS)
+            until = now + timedelta(seconds=lasts)
             return msgspec.structs.replace(record, deploying=rollout.name, deploying_until=until)
 
         return self._records.change(rollout.app, claim)
@@ -119,12 +134,17 @@ class Deploy:
 
         self._records.change(rollout.app, release)
 
-    def _put(self, rule: DeployRule, image: BuiltImage, app: App) -> str:
-        """Send the definition; returns what the history must say besides."""
-        registry = self._services.registry_rule(app.build.registry)
+    def _put(self, step: Step[Rollout], image: BuiltImage, app: App) -> str:
+        """Send the definition; returns what the history must say besides.
+
+        Before a group is deleted, the record says so: if it cannot be created anew, the last good one must be.
+        """
+        rule, registry = _rule(app), self._services.registry_rule(app.build.registry)
         try:
             self._services.containers.put(rule, image, registry)
         except NeedsRecreation as error:
+            deleted = msgspec.structs.replace(step.record.deploy, deleted_at=self._services.clock.now())
+            step.save(msgspec.structs.replace(step.record, deploy=deleted))
             self._services.containers.delete(rule)
             self._services.containers.put(rule, image, registry)
             return f", deleted and created anew: {error}"
@@ -139,10 +159,14 @@ class Deploy:
             gone = GroupState(image="", running=False, failed=True, detail="the container group is gone")
             return msgspec.structs.replace(deploy, seen=gone.detail), gone
         seen = msgspec.structs.replace(deploy, address=group.address, seen=group.detail)
+        if group.image != str(image):
+            return seen, msgspec.structs.replace(
+                group, failed=False, detail=f"it shows {group.image or 'nothing'} still"
+            )
         if group.failed or group.restarts >= _RESTART_LIMIT:
             detail = group.detail or f"it restarted {group.restarts} times"
             return seen, msgspec.structs.replace(group, failed=True, detail=detail)
-        if not group.running or group.image != str(image) or not group.address:
+        if not group.running or not group.address:
             return seen, msgspec.structs.replace(group, detail=group.detail or "it does not run yet")
         if seen.running_at is None:
             seen = msgspec.structs.replace(seen, running_at=self._services.clock.now())

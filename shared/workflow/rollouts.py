@@ -60,7 +60,7 @@ class RolloutCourse:
 
     def fail(self, record: Rollout, reason: str) -> Rollout:
         """The rollout after a step that cannot be taken: what was put on the container group is put back first."""
-        if record.deploy.put_at is not None and record.state is RolloutState.VERIFYING:
+        if record.deploy.touched and record.state in (RolloutState.DEPLOYING, RolloutState.VERIFYING):
             restoring = msgspec.structs.replace(record, state=RolloutState.RESTORING, reason=reason)
             return restoring.noting(self._services.clock.now(), "failed after deployment", reason)
         return self._deploy.end(record, RolloutState.FAILED, reason)

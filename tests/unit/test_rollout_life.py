@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+import msgspec
+
 from shared.domain.candidate import CandidateState
 from shared.domain.errors import NeedsRecreation, Rejected, Transitioning
-from shared.domain.rollout import Cause, RolloutState
+from shared.domain.policy import DeployRule
+from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
+from shared.ports import GroupState
 from shared.workflow.admit import Outcome
 from tests.fakes import World, digest
 
@@ -215,3 +221,94 @@ def test_a_rollout_for_a_base_that_moved_on_is_superseded() -> None:
     assert states[-1] is RolloutState.LIVE
     assert set(states[:-1]) <= {RolloutState.SUPERSEDED, RolloutState.LIVE}
     assert world.stable_tag() == GREEN
+
+
+def test_an_older_image_that_waited_for_the_group_does_not_overwrite_what_went_live_meanwhile() -> None:
+    world = world_with("orange")
+    old = world.push("ct8", digest("old code"), registry="team", repository="hello-world").looks[0]
+    while world.queue.waiting and world.rollouts()[-1].build.traced is False:
+        world.next_look()
+    newer = BuiltImage(
+        login_server="contoso.azurecr.io",
+        repository="hello-world",
+        tag="ct9",
+        digest=digest("new code"),
+        built_at=world.clock.now(),
+    )
+
+    def someone_else_goes_live(record: object) -> None:
+        if isinstance(record, AppRecord) and record.deploying == old.row:
+            world.ledger.before_save = None
+            stored = world.ledger.load(AppRecord, "hello-world", "app")
+            assert stored
+            world.ledger.save(stored, msgspec.structs.replace(stored.record, live=newer))
+
+    world.ledger.before_save = someone_else_goes_live
+    world.settle()
+    assert world.rollouts()[-1].state is RolloutState.SUPERSEDED
+    assert "contoso.azurecr.io/hello-world:ct8" not in world.containers.puts
+    assert world.app().deploying == ""
+
+
+def test_a_group_that_was_deleted_and_cannot_be_created_gets_the_last_good_one_back() -> None:
+    world = world_with("orange")
+    world.containers.faults = [NeedsRecreation("cpu cannot be updated"), Rejected("the new definition is refused")]
+    world.push("15-alpine", GREEN)
+    world.settle()
+    assert world.rollouts()[-1].state is RolloutState.RESTORED
+    assert world.containers.groups["hello-world-aci"][0] == "contoso.azurecr.io/hello-world:ct2"
+
+
+def test_an_image_that_should_be_live_and_is_not_is_put_again() -> None:
+    world = world_with("orange")
+    live = world.app().live
+    assert live
+    world.containers.groups["hello-world-aci"] = ("contoso.azurecr.io/hello-world:by-hand", world.clock.now())
+    rollout = Rollout(
+        app="hello-world",
+        name="again",
+        cause=Cause.OPERATOR,
+        state=RolloutState.DEPLOYING,
+        image=live,
+        build=world.rollouts()[0].build,
+        created_at=world.clock.now(),
+    )
+    world.ledger.insert(rollout)
+    world.queue.send(rollout.look, 0)
+    world.settle()
+    assert world.containers.groups["hello-world-aci"][0] == str(live)
+
+
+def test_a_restore_waits_for_whoever_has_the_group_and_leaves_the_newer_image_alone() -> None:
+    world = world_with("orange")
+    world.probe.sick["ct9"] = "HTTP 500"
+    world.push("ct9", digest("broken"), registry="team", repository="hello-world")
+    while world.rollouts()[-1].state is not RolloutState.RESTORING:
+        world.next_look()
+    stored = world.ledger.load(AppRecord, "hello-world", "app")
+    assert stored
+    until = world.clock.now() + timedelta(seconds=30)
+    taken = msgspec.structs.replace(stored.record, deploying="another", deploying_until=until)
+    world.ledger.save(stored, taken)
+    puts = list(world.containers.puts)
+    while world.clock.now() < until - timedelta(seconds=5):
+        world.next_look()
+    assert world.containers.puts == puts
+
+
+def test_restarts_of_the_image_before_do_not_count_against_the_new_one() -> None:
+    world = world_with("orange")
+    world.containers.seconds = 5
+    world.containers.crashing.add("contoso.azurecr.io/hello-world:ct2")
+    show = world.containers.get
+
+    def show_the_old_one_at_first(rule: DeployRule) -> GroupState | None:
+        state = show(rule)
+        if state is not None and not state.running:
+            return msgspec.structs.replace(state, image="contoso.azurecr.io/hello-world:ct2", restarts=5)
+        return state
+
+    world.containers.get = show_the_old_one_at_first  # type: ignore[method-assign]
+    world.push("ct9", digest("mended"), registry="team", repository="hello-world")
+    world.settle()
+    assert world.rollouts()[-1].state is RolloutState.LIVE
