@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import azure.functions as func
 import msgspec
@@ -148,9 +149,15 @@ def act(req: func.HttpRequest, verb: Verb, role: Role = Role.OPERATOR) -> func.H
         return 202, _text({"dryRun": False, "effects": plan.effects, "see": f"/api/v1/{path}"})
 
     key = "" if req.params.get("dry_run") == "true" else req.headers.get("Idempotency-Key", "")
-    call = f"{req.method} {req.url} {hashlib.sha256(req.get_body()).hexdigest()}"
-    status, answer = app.acts.once(key, call, actor, work)
+    status, answer = app.acts.once(key, _call(req), actor, work)
     return json_answer(answer, status)
+
+
+def _call(req: func.HttpRequest) -> str:
+    """What is asked for, to tell a repeat from another call. The query may hold a function key: that is left out."""
+    asked = sorted((name, value) for name, value in req.params.items() if name.lower() != "code")
+    content = hashlib.sha256(msgspec.json.encode(asked) + req.get_body()).hexdigest()
+    return f"{req.method} {urlsplit(req.url).path} {content}"
 
 
 def _require_fresh(req: func.HttpRequest, report: Report) -> None:

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 _PULL_ROLE = "give the app AcrPull (Container Registry Repository Reader) on the registry"
 _PUSH_ROLE = "give the app AcrPush and the right to change tag metadata (Repository Writer) on the registry"
-_IMPORT_ROLE = "give the app Container Registry Data Importer and Data Reader on the registry"
+_IMPORT_ROLE = (
+    "give the app Container Registry Data Importer and Data Reader on the target registry, "
+    "and on the source registry too where the rules name no credentials for it"
+)
 _RUNNING = 202
 _REFUSED = frozenset((400, 404, 409, 410, 422))
 

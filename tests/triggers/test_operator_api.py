@@ -83,6 +83,31 @@ def test_a_rollback_is_done_and_told_where_to_look(world: World) -> None:
     assert gate["stable"][0]["hold"]["reason"] == WHY["reason"]
 
 
+def test_a_function_key_in_the_url_is_kept_nowhere(world: World) -> None:
+    key, route = "s3cr3t-function-key", {"app": "hello-world"}
+    request = func.HttpRequest(
+        method="POST",
+        url=f"https://basegate.azurewebsites.net/api/v1/apps/hello-world/rollouts?code={key}&reason=because",
+        params={"code": key, "reason": "because"},
+        headers={"Idempotency-Key": "three"},
+        route_params=route,
+        body=b"",
+    )
+    assert operator_api.rebuild(request).status_code == 202
+    world.settle()
+    assert not [row for row, (content, _) in world.ledger.rows.items() if key.encode() in content]
+    other_key = func.HttpRequest(
+        method="POST",
+        url="https://basegate.azurewebsites.net/api/v1/apps/hello-world/rollouts?code=renewed&reason=because",
+        params={"code": "renewed", "reason": "because"},
+        headers={"Idempotency-Key": "three"},
+        route_params=route,
+        body=b"",
+    )
+    assert operator_api.rebuild(other_key).status_code == 202
+    assert len([r for r in world.rollouts() if r.name.startswith("rebuild")]) == 1
+
+
 def test_a_repeat_with_the_same_key_gets_the_first_answer(world: World) -> None:
     headers = {"Idempotency-Key": "one"}
     first = ask(operator_api.rebuild, WHY, headers=headers, app="hello-world")
