@@ -10,8 +10,8 @@ import msgspec
 class Act(msgspec.Struct, frozen=True, kw_only=True):
     """One acting call under an idempotency key.
 
-    `call` names what was asked for (method, path, and a digest of the query and the body), `answer` is the JSON of the first
-    answer, "" while it is being worked on.
+    `call` names what was asked for (method, path, and a digest of the query and the body), `answer` is the JSON of
+    the first answer, "" while it is being worked on.
     """
 
     key: str

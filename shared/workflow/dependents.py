@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from shared.domain.candidate import Track
 from shared.domain.errors import Conflict, Retry
 from shared.domain.image import ImageRef, short
 from shared.domain.policy import App, Gate
@@ -60,6 +61,14 @@ class Dependents:
             f"{app.name}/{self._begin(app, image, moved_at)}" for app in self._services.policy.apps_on(gate.name, tag)
         ]
 
+    def begun(self, gate: Gate, track: Track) -> bool:
+        """Whether every app on a stable tag has its rollout of what the tag stands on."""
+        if track.digest is None or track.moved_at is None:
+            return True
+        name = _name(track.digest, track.moved_at)
+        apps = self._services.policy.apps_on(gate.name, track.tag)
+        return all(self._services.ledger.load(Rollout, app.name, name) is not None for app in apps)
+
     def _begin(self, app: App, image: ImageRef, moved_at: datetime) -> str:
         def stand_on(record: AppRecord) -> AppRecord:
             if record.base_moved_at is not None and record.base_moved_at >= moved_at:
@@ -70,7 +79,7 @@ class Dependents:
         now = self._services.clock.now()
         rollout = Rollout(
             app=app.name,
-            name=f"base-{short(image.digest)}-{moved_at:%Y%m%dT%H%M%S%f}",
+            name=_name(image.digest, moved_at),
             cause=Cause.BASE,
             state=RolloutState.BUILDING,
             created_at=now,
@@ -80,3 +89,8 @@ class Dependents:
         self._services.ledger.insert(rollout)
         self._services.queue.send(rollout.look, 0)
         return rollout.name
+
+
+def _name(digest: str, moved_at: datetime) -> str:
+    """The name of the rollout of one move: the same however often it is begun."""
+    return f"base-{short(digest)}-{moved_at:%Y%m%dT%H%M%S%f}"

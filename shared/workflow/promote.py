@@ -78,7 +78,8 @@ class Promote:
         """Point the stable tag at the digest: never backwards, and never past a hold.
 
         1. A track that a newer push stands on is left alone.
-        2. A track that an operator holds keeps the candidate waiting until the hold is lifted.
+        2. A track that an operator holds keeps the candidate waiting until the hold is lifted. That it waits is
+           saved before the hold is read again: whoever lifts it meanwhile sees one or the other.
         3. The tag is moved and read back.
         """
         index, now, candidate = step.decision.index, self._services.clock.now(), step.record
@@ -90,10 +91,12 @@ class Promote:
         hold = track.hold
         if hold is not None and hold.stops(tag.pushed_at) and track.digest != candidate.digest:  # 2
             reason = f"{tag.tag} is held by {hold.actor}: {hold.reason}"
-            return candidate.with_tag(index, held=True).noting(now, "held", reason)
-        self._tracks.move(gate, stored, _stand(candidate, index), hold=self._remaining(hold, tag))  # 3
+            waiting = step.save(candidate.with_tag(index, held=True).noting(now, "held", reason))
+            lifted = self._tracks.load(gate, tag.tag).record.hold != hold
+            return waiting.with_tag(index, held=False) if lifted else waiting
+        moved = self._tracks.move(gate, stored, _stand(candidate, index), hold=self._remaining(hold, tag))  # 3
         reason = f"{tag.tag} is {candidate.digest}, verified"
-        return candidate.with_tag(index, moved_at=now).noting(now, "stable tag moved", reason)
+        return candidate.with_tag(index, moved_at=moved.moved_at).noting(now, "stable tag moved", reason)
 
     def record_task_promotion(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """Take down what the gate's own task pushed, and whether it is what was examined."""
@@ -103,11 +106,17 @@ class Promote:
         unique = rule.unique.replace("{tag}", tag.tag).replace("{run}", candidate.run_id)
         pushed = {name: self._services.registry.digest_of(target, rule.repository, name) for name in (unique, tag.tag)}
         differing = {name: digest for name, digest in pushed.items() if digest != candidate.digest}
+        track = self._tracks.load(gate, tag.tag)
+        newest = track.record.pushed_at
+        if list(differing) == [tag.tag] and newest is not None and newest > tag.pushed_at:
+            reason = f"{tag.tag} stands on {track.record.digest}, pushed later"
+            return candidate.with_tag(index, outcome=TagOutcome.SUPERSEDED).noting(now, "superseded", reason)
         if differing:
             found = ", ".join(f"{name} is {digest or 'missing'}" for name, digest in differing.items())
             raise Rejected(f"the task promoted other bytes than it examined ({candidate.digest}): {found}")
-        done = candidate.with_tag(index, unique=unique, copied_at=now, moved_at=now)
-        self._tracks.settle(gate, self._tracks.load(gate, tag.tag), _stand(done, index))
+        done = candidate.with_tag(index, unique=unique, copied_at=now)
+        settled = self._tracks.settle(track, _stand(done, index))
+        done = msgspec.structs.replace(done, state=CandidateState.PROMOTING).with_tag(index, moved_at=settled.moved_at)
         return done.noting(now, "promoted by the task", f"{unique} and {tag.tag} are the examined digest")
 
     def recheck_source(self, step: Step[Candidate], gate: Gate) -> Candidate:

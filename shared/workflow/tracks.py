@@ -13,8 +13,10 @@ from shared.domain.policy import Gate
 from shared.ports import Stored
 from shared.workflow.services import Services
 
-MOVE_CLAIM_SECONDS = 120.0
-"""How long a mover may hold a track: longer than any step, so that only a dead one loses it."""
+MOVE_CLAIM_SECONDS = 330.0
+"""How long a mover may hold a track: longer than any step (`functionTimeout`), so that only a dead one loses it."""
+
+_TICK = timedelta(microseconds=1)
 
 
 class Stand(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,35 +64,49 @@ class Tracks:
         2. Move the tag, and read it back.
         3. Record what it stands on now (and other `changes` of the track), and let it go. Who lost the claim
            meanwhile puts back what the track says.
+        4. Read the tag once more: someone who lost the claim may have moved it between 2 and 3.
 
         Raises:
             Busy: someone else has the track.
             Rejected: the digest is not there, or the tag is locked.
+            Retry: the tag does not stay where it was moved to.
         """
+        tag = stored.record.tag
         claimed = self._claim(stored, stand.candidate)  # 1
-        self._point(gate, stored.record.tag, stand.digest)  # 2
-        return self.settle(gate, claimed, stand, **changes)  # 3
+        self._point(gate, tag, stand.digest)  # 2
+        try:
+            settled = self.settle(claimed, stand, **changes)  # 3
+        except Busy:
+            self._put_back(gate, tag)
+            raise
+        self._verify(gate, tag, stand.digest)  # 4
+        return settled
 
-    def settle(self, gate: Gate, stored: Stored[Track], stand: Stand, **changes: object) -> Track:
-        """Record what a stable tag stands on; where the track was taken over meanwhile, put that back."""
+    def settle(self, stored: Stored[Track], stand: Stand, **changes: object) -> Track:
+        """Record what a stable tag stands on. A later move has a later time, whatever the clocks say.
+
+        Raises:
+            Busy: someone else changed the track.
+        """
+        now, moved_at = self._services.clock.now(), stored.record.moved_at
         settled = msgspec.structs.replace(
             stored.record,
             digest=stand.digest,
             pushed_at=stand.pushed_at,
             candidate=stand.candidate,
             unique=stand.unique,
-            moved_at=self._services.clock.now(),
+            moved_at=max(now, moved_at + _TICK) if moved_at else now,
             moving="",
             moving_until=None,
             **changes,
         )
-        try:
-            return self._services.ledger.save(stored, settled).record
-        except Conflict:
-            current = self._services.ledger.load(Track, gate.name, settled.tag)
-            if current is not None and current.record.digest not in (None, stand.digest):
-                self._point(gate, settled.tag, current.record.digest)
-            raise Busy(f"someone else took the track of {settled.tag} over", delay_seconds=1.0) from None
+        return self.save(stored, settled).record
+
+    def _put_back(self, gate: Gate, tag: Tag) -> None:
+        """Point a tag at what its track says, unless someone is moving it: they read it back themselves."""
+        current = self.load(gate, tag).record
+        if current.digest is not None and not current.moving:
+            self._point(gate, tag, current.digest)
 
     def _claim(self, stored: Stored[Track], mover: str) -> Stored[Track]:
         now, held = self._services.clock.now(), stored.record
@@ -105,6 +121,11 @@ class Tracks:
         target = self._services.registry_rule(gate.promote.registry)
         if registry.digest_of(target, repository, tag) != digest:
             registry.point(target, repository, tag, digest)
+        self._verify(gate, tag, digest)
+
+    def _verify(self, gate: Gate, tag: str, digest: Digest) -> None:
+        registry, repository = self._services.registry, gate.promote.repository
+        target = self._services.registry_rule(gate.promote.registry)
         there = registry.digest_of(target, repository, tag)
         if there != digest:
             raise Retry(f"{target.login_server}/{repository}:{tag} was moved to {digest} and reads {there}")

@@ -11,6 +11,7 @@ from shared.ports import Stored
 from shared.workflow.dependents import AppRecords
 from shared.workflow.operate.find import Find, rollout_id
 from shared.workflow.operate.plan import Effect, Plan, Who
+from shared.workflow.operate.writing import insert, save
 from shared.workflow.services import Services
 
 
@@ -78,8 +79,7 @@ class AppVerbs:
         return max(others, key=lambda r: r.created_at).image if others else None
 
     def _insert(self, rollout: Rollout) -> str:
-        self._services.ledger.insert(rollout)
-        self._services.queue.send(rollout.look, 0)
+        insert(self._services, rollout)
         return f"rollouts/{rollout_id(rollout)}"
 
     def _cancel(self, stored: Stored[Rollout], who: Who) -> str:
@@ -87,9 +87,8 @@ class AppVerbs:
         canceled = msgspec.structs.replace(record, state=RolloutState.CANCELED, reason=f"canceled by {who}").noting(
             self._services.clock.now(), "canceled", str(who)
         )
-        self._services.ledger.save(stored, canceled)
+        save(self._services, stored, canceled)
         app = self._services.app(record.app)
         if app is not None and record.build.run_id:
             self._services.tasks.cancel(self._services.registry_rule(app.build.registry), record.build.run_id)
-        self._services.queue.send(canceled.look, 0)
         return f"rollouts/{rollout_id(record)}"

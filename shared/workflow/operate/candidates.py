@@ -12,6 +12,7 @@ from shared.ports import Stored
 from shared.workflow.examine import new_checks
 from shared.workflow.operate.find import Find, candidate_id
 from shared.workflow.operate.plan import Effect, Plan, Who
+from shared.workflow.operate.writing import insert, save
 from shared.workflow.services import Services
 
 
@@ -92,8 +93,7 @@ class CandidateVerbs:
         return Plan((Effect(word, str(record.image)),), lambda: self._save(stored, answered))
 
     def _save(self, stored: Stored[Candidate], changed: Candidate) -> str:
-        self._services.ledger.save(stored, changed)
-        self._services.queue.send(changed.look, 0)
+        save(self._services, stored, changed)
         return f"candidates/{candidate_id(changed)}"
 
     def _again(self, gate: Gate, latest: Stored[Candidate], who: Who) -> Plan:
@@ -126,9 +126,8 @@ class CandidateVerbs:
         return Plan(effects, lambda: self._insert(candidate))
 
     def _insert(self, candidate: Candidate) -> str:
-        if self._services.ledger.insert(candidate) is None:
+        if not insert(self._services, candidate):
             raise Refused(f"attempt {candidate.attempt} at {candidate.digest} was begun by someone else just now")
-        self._services.queue.send(candidate.look, 0)
         return f"candidates/{candidate_id(candidate)}"
 
     def _cancel(self, stored: Stored[Candidate], who: Who) -> str:

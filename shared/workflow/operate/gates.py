@@ -15,6 +15,7 @@ from shared.ports import Stored
 from shared.workflow.dependents import Dependents
 from shared.workflow.operate.find import Find
 from shared.workflow.operate.plan import Effect, Plan, Who
+from shared.workflow.operate.writing import save
 from shared.workflow.services import Services
 from shared.workflow.tracks import Stand, Tracks
 
@@ -42,9 +43,9 @@ class GateVerbs:
         """Lift a hold; what passed meanwhile goes on, the newest push wins."""
         gate, tag = self._find.gate(gate_name), parse_tag(tag_name)
         stored = self._tracks.load(gate, tag)
-        if stored.record.hold is None:
-            raise NotThere(f"{tag} of gate {gate.name} is not held")
         waiting = [str(candidate.record.image) for candidate in self._held(gate, tag)]
+        if stored.record.hold is None and not waiting:
+            raise NotThere(f"{tag} of gate {gate.name} is not held")
         effects = (Effect("lift the hold", tag), *(Effect("let go on", image) for image in waiting))
         return Plan(effects, lambda: self._lift(gate, stored, who))
 
@@ -79,9 +80,9 @@ class GateVerbs:
         veto = self._find.veto(gate, candidate.digest)
         if veto is not None:
             raise Refused(f"{candidate.digest} is vetoed by {veto.actor}: {veto.reason}")
-        if stored.record.digest == candidate.digest:
-            raise Refused(f"{tag} stands on {candidate.digest} already")
         apps = [app.name for app in self._services.policy.apps_on(gate.name, tag)]
+        if stored.record.digest == candidate.digest and self._dependents.begun(gate, stored.record):
+            raise Refused(f"{tag} stands on {candidate.digest} already")
         effects = (
             Effect("move the stable tag", f"{tag} from {stored.record.digest} to {candidate.digest}"),
             Effect("hold", f"{tag} until {'lifted' if until is HoldUntil.LIFTED else 'a newer digest passes'}"),
@@ -111,14 +112,13 @@ class GateVerbs:
                 record.with_tag(index, held=False), state=CandidateState.PROMOTING, announced=False
             ).noting(self._services.clock.now(), "hold lifted", str(who))
             try:
-                self._services.ledger.save(stored, freed)
+                save(self._services, stored, freed)
             except Conflict:
                 again = self._services.ledger.load(Candidate, record.partition, record.row)
                 assert again is not None  # records are never deleted
                 stored = again
-                continue
-            self._services.queue.send(freed.look, 0)
-            return
+            else:
+                return
 
     def _held(self, gate: Gate, tag: str) -> Iterator[Stored[Candidate]]:
         for stored in self._services.ledger.list(Candidate, gate.name):
