@@ -38,7 +38,7 @@ from shared.domain.policy import (
 )
 from shared.domain.record import Look, Record
 from shared.domain.rollout import AppRecord, BuiltImage, Rollout
-from shared.ports import CopyState, CopyStatus, GroupState, Notice, Page, R, Run, RunStatus, Stored
+from shared.ports import Clock, CopyState, CopyStatus, GroupState, Notice, Page, R, Run, RunStatus, Stored
 from shared.workflow.admit import Admission, Admit
 from shared.workflow.advance import Advance
 from shared.workflow.operate import Operate
@@ -259,7 +259,8 @@ class FakeTasks:
 
     def find(self, registry: RegistryRule, task: str, token: str, since: datetime) -> str | None:
         for run_id, run in self.runs.items():
-            if (run.registry, run.task, run.token) == (registry.name, task, token) and run.started_at >= since:
+            late_enough = run.started_at >= since - timedelta(seconds=30)  # clocks need not agree
+            if (run.registry, run.task, run.token) == (registry.name, task, token) and late_enough:
                 return run_id
         return None
 
@@ -394,6 +395,7 @@ class World:
         self.probe = FakeProbe(self.containers)
         self.archive, self.announcer, self.secrets = FakeArchive(), FakeAnnouncer(), FakeSecrets()
         self.events: list[dict[str, Any]] = []
+        self.workers_clock: Clock = self.clock
         self.restart()
 
     def restart(self) -> None:
@@ -408,7 +410,7 @@ class World:
             probe=self.probe,
             archive=self.archive,
             announcer=self.announcer,
-            clock=self.clock,
+            clock=self.workers_clock,
             secrets=self.secrets,
         )
         self.admit, self.advance = Admit(self.services), Advance(self.services)

@@ -107,7 +107,8 @@ class Advance:
             failures = step.record.failures if step.decision.action in _CLEARING_UP else 0
             return msgspec.structs.replace(course.act(step), failures=failures), 0.0
         except Busy as busy:
-            return step.record.noting(self._services.clock.now(), "waiting", str(busy)), busy.delay_seconds
+            waiting = step.record.noting(self._services.clock.now(), "waiting", str(busy))
+            return msgspec.structs.replace(waiting, failures=0), busy.delay_seconds
         except Retry as fault:
             return self._after_fault(course, step, fault)
         except (Rejected, Misconfigured, Malformed, NeedsRecreation) as refusal:

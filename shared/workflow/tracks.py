@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import msgspec
 
 from shared.domain.candidate import Track
-from shared.domain.errors import Busy, Conflict, Retry
+from shared.domain.errors import BasegateError, Busy, Conflict, Retry
 from shared.domain.image import Digest, Tag
 from shared.domain.policy import Gate
 from shared.ports import Stored
@@ -73,7 +74,11 @@ class Tracks:
         """
         tag = stored.record.tag
         claimed = self._claim(stored, stand.candidate)  # 1
-        self._point(gate, tag, stand.digest)  # 2
+        try:
+            self._point(gate, tag, stand.digest)  # 2
+        except BasegateError:
+            self._let_go(claimed)
+            raise
         try:
             settled = self.settle(claimed, stand, **changes)  # 3
         except Busy:
@@ -101,6 +106,11 @@ class Tracks:
             **changes,
         )
         return self.save(stored, settled).record
+
+    def _let_go(self, claimed: Stored[Track]) -> None:
+        """Give up a claim, so that nobody waits for its end. The fault that led here is the one to tell."""
+        with suppress(BasegateError):
+            self.save(claimed, msgspec.structs.replace(claimed.record, moving="", moving_until=None))
 
     def _put_back(self, gate: Gate, tag: Tag) -> None:
         """Point a tag at what its track says, unless someone is moving it: they read it back themselves."""

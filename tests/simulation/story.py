@@ -61,7 +61,7 @@ class Story:
         event = self.undelivered.pop(self.random.randrange(len(self.undelivered)))
         try:
             self.world.deliver(event)
-        except ProcessDied:
+        except (ProcessDied, Retry):
             self.undelivered.append(event)
             self.world.restart()
 
@@ -72,7 +72,7 @@ class Story:
             heapq.heappush(self.world.queue.waiting, (due, order + 100_000, look))
         try:
             self.world.advance.look(look, redelivered=order < 0)
-        except ProcessDied:
+        except (ProcessDied, Retry):  # a queue that is away ends the look too: the host delivers it again
             self.world.restart()
             again = self.world.clock.now() + timedelta(seconds=self.random.choice((0, 2, 30)))
             heapq.heappush(self.world.queue.waiting, (again, -abs(order), look))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.domain.candidate import Candidate, CandidateState
-from shared.domain.decision import STANDSTILL_LIMIT_SECONDS
+from shared.domain.decision import STANDSTILL_LIMIT_SECONDS, STEP_ATTEMPTS
 from shared.domain.errors import BasegateError, Busy, Conflict, Misconfigured, NeedsRecreation, Rejected, Retry
 from shared.domain.record import Look
 from shared.domain.rollout import RolloutState
@@ -161,6 +161,20 @@ def test_a_wait_for_someone_else_is_no_failure() -> None:
     world.registry.fault = None
     world.settle()
     assert world.stable_tag() == GREEN
+
+
+def test_faults_with_waits_between_them_are_not_counted_together() -> None:
+    world = World()
+    world.push("15-alpine", GREEN)
+    examined(world)
+    for number in range(3 * STEP_ATTEMPTS):
+        world.registry.fault = (
+            Retry("503", delay_seconds=1) if number % 2 else Busy("it is being moved", delay_seconds=1)
+        )
+        world.next_look()
+    world.registry.fault = None
+    world.settle()
+    assert world.candidate(GREEN).state is CandidateState.PROMOTED
 
 
 @pytest.mark.parametrize("refusal", [Rejected("404 there is no such topic"), Misconfigured("grant the role")])

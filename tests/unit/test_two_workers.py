@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from shared.domain.candidate import Candidate, CandidateState, Track
+from shared.domain.errors import Retry
 from shared.domain.rollout import RolloutState
 from shared.domain.standing import HoldUntil
 from shared.workflow.operate import Who
@@ -183,3 +184,13 @@ def test_a_rollback_that_died_after_the_move_can_be_called_again_and_rolls_out()
     assert base is not None
     assert base.digest == ORANGE
     assert world.rollouts()[-1].state is RolloutState.LIVE
+
+
+def test_a_move_that_fails_keeps_nobody_else_waiting() -> None:
+    world = World()
+    about_to_move(world)
+    world.registry.fault = Retry("503")
+    world.next_look()
+    track = world.ledger.load(Track, "node", "15-alpine")
+    assert track
+    assert track.record.moving == ""
