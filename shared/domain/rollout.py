@@ -149,7 +149,7 @@ class Rollout(Record, frozen=True, kw_only=True):
 
 
 class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One app: its last good image, the newest base, and which rollout has the container group right now.
+    """One app: its last good image, the newest base, and which rollout took the container group last.
 
     `runs` are the last builds that Basegate started: the push of one of them is an echo.
     """

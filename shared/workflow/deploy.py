@@ -21,6 +21,7 @@ PROVISION_TIMEOUT_SECONDS = 900.0
 
 _CLAIM_MARGIN_SECONDS = 300.0
 _RESTART_LIMIT = 3
+_ON_THE_GROUP = frozenset((RolloutState.DEPLOYING, RolloutState.VERIFYING, RolloutState.RESTORING))
 
 
 class Deploy:
@@ -35,19 +36,20 @@ class Deploy:
         1. Take the group: the rollouts of an app take turns.
         2. What the app's record says by now counts: something newer may have gone live since this look began.
         3. An image that is live already, and well, stays as it is.
-        4. Send the definition.
+        4. Save once more: of two workers with this rollout, only one gets further.
+        5. Send the definition.
         """
         rollout, rule, now = step.record, _rule(app), self._services.clock.now()
         image = rollout.image
         assert image is not None  # decide deploys images only
         record = self._claim(rollout, rule)  # 1
         if stale := staleness(rollout, record):  # 2
-            self._release(rollout, live=None)
             raise Busy(stale.reason, delay_seconds=1.0)
         same = record.live is not None and (record.live.tag, record.live.digest) == (image.tag, image.digest)
         if same and self._examine(DeployRecord(), image, rule)[1] is None:  # 3
             return self._live(rollout, "it was live already")
-        notes = self._put(step, image, app)  # 4
+        step.save(rollout)  # 4
+        notes = self._put(step, image, app)  # 5
         put = msgspec.structs.replace(rollout, state=RolloutState.VERIFYING, deploy=DeployRecord(put_at=now), reason="")
         return put.noting(now, "deployed", f"{image} on {rule.container_group}{notes}")
 
@@ -98,41 +100,41 @@ class Deploy:
         return self.end(rollout, RolloutState.FAILED, reason)
 
     def end(self, rollout: Rollout, state: RolloutState, reason: str) -> Rollout:
-        """Close the rollout and let the container group go."""
-        self._release(rollout, live=None)
+        """Close the rollout; its hold on the container group ends with it."""
         ended = msgspec.structs.replace(rollout, state=state, reason=reason)
         return ended.noting(self._services.clock.now(), state.value, reason)
 
     def _live(self, rollout: Rollout, why: str) -> Rollout:
-        self._release(rollout, live=rollout.image)
+        self._go_live(rollout)
         live = msgspec.structs.replace(rollout, state=RolloutState.LIVE, reason=why)
         return live.noting(self._services.clock.now(), "live", why)
 
     def _claim(self, rollout: Rollout, rule: DeployRule) -> AppRecord:
-        """Take the container group for as long as a deployment and its restoration can last."""
+        """Take the container group for as long as a deployment and its restoration can last.
+
+        Nobody lets it go: whether its holder still has it is what the holder's own record says.
+        """
         now = self._services.clock.now()
         lasts = 2 * (PROVISION_TIMEOUT_SECONDS + rule.health.within_seconds) + _CLAIM_MARGIN_SECONDS
 
         def claim(record: AppRecord) -> AppRecord:
-            other = record.deploying not in ("", rollout.name)
-            if other and record.deploying_until is not None and record.deploying_until > now:
+            due = record.deploying_until is None or record.deploying_until <= now
+            if record.deploying != rollout.name and not due and self._has_the_group(record):
                 raise Busy(f"rollout {record.deploying} has the container group", delay_seconds=2.0)
             until = now + timedelta(seconds=lasts)
             return msgspec.structs.replace(record, deploying=rollout.name, deploying_until=until)
 
         return self._records.change(rollout.app, claim)
 
-    def _release(self, rollout: Rollout, live: BuiltImage | None) -> None:
+    def _has_the_group(self, record: AppRecord) -> bool:
+        holder = self._services.ledger.load(Rollout, record.app, record.deploying)
+        return holder is not None and holder.record.state in _ON_THE_GROUP
+
+    def _go_live(self, rollout: Rollout) -> None:
         now = self._services.clock.now()
-
-        def release(record: AppRecord) -> AppRecord:
-            if live is not None:
-                record = msgspec.structs.replace(record, live=live, live_since=now)
-            if record.deploying == rollout.name:
-                record = msgspec.structs.replace(record, deploying="", deploying_until=None)
-            return record
-
-        self._records.change(rollout.app, release)
+        self._records.change(
+            rollout.app, lambda record: msgspec.structs.replace(record, live=rollout.image, live_since=now)
+        )
 
     def _put(self, step: Step[Rollout], image: BuiltImage, app: App) -> str:
         """Send the definition; returns what the history must say besides.

@@ -63,4 +63,3 @@ def _check_page(world: World, passed: list[Digest]) -> None:
     assert builds
     assert builds[0].base
     assert builds[0].base.digest == passed[-1]
-    assert world.app().deploying == ""
