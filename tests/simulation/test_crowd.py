@@ -20,6 +20,8 @@ def test_whoever_gets_in_between_the_invariants_hold(seed: int) -> None:
     story.play()
     world = story.world
     check_gate(story)
+    started = [world.tasks.runs[put.rpartition(":")[2]].started_at for put in world.containers.puts]
+    assert started == sorted(started), "no older build is ever put over a newer one"
     live = world.app().live
     if world.stable_tag() is None:
         return
