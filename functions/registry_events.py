@@ -16,7 +16,7 @@ from shared.workflow.admit import Outcome
 blueprint = func.Blueprint()
 log = logging.getLogger(__name__)
 
-_ODD = frozenset((Outcome.FOREIGN, Outcome.MALFORMED))
+_ODD = frozenset((Outcome.FOREIGN, Outcome.MALFORMED, Outcome.TOO_MANY_TAGS))
 
 
 @blueprint.function_name("registry-events")

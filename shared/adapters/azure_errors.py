@@ -23,7 +23,8 @@ _PASSING = frozenset((408, 429, 500, 502, 503, 504))
 _RETRY_LIMIT_SECONDS = 300.0
 _QUERY = re.compile(r"[?#][\w.$%~-]+=[^\s\"'<>]*")
 _URL_USER = re.compile(r"(?<=://)[^\s/?#@\"'<>]+@")
-_PARAMETER = re.compile(r"\b(sig|code)=[^\s&\"'<>]+", re.IGNORECASE)
+_PARAMETER = re.compile(r"(\bsig|(?<=[?&])code)=[^\s&\"'<>]+", re.IGNORECASE)
+_CODE = re.compile(r"\bcode=[^\s&\"'<>]+", re.IGNORECASE)
 _SECRET = re.compile(
     r"\b(password|client_secret|(?:access|refresh|id)_token|AccountKey|SharedAccess(?:Key|Signature))"
     r"([\"']?\s*[=:]\s*[\"']?)[^\s&\"',;]+",
@@ -36,6 +37,7 @@ _REMEDIES = {
     "AuthorizationFailed": "give the app's identity the role it needs there",
     "Forbidden": "give the app's identity access there (role or network rule)",
     "DENIED": "give the app's identity the registry role it needs",
+    "NoToken": "switch the managed identity on, and set AZURE_CLIENT_ID if it is a user-assigned one",
     "UNAUTHORIZED": "give the app's identity the registry role it needs",
 }
 
@@ -49,8 +51,9 @@ def translated(doing: str, *, remedy: str = "") -> Iterator[None]:
         remedy: what to do where access is refused.
 
     Raises:
-        Retry: throttled, unavailable, unreachable, or an answer that broke off.
-        Misconfigured: access is refused or the identity gives no token.
+        Retry: throttled, unavailable, unreachable, an answer that broke off, or an identity that gives no token:
+            its endpoint may be away for a while.
+        Misconfigured: access is refused.
         Transitioning: the container group is still changing.
         Rejected: everything else.
     """
@@ -58,6 +61,11 @@ def translated(doing: str, *, remedy: str = "") -> Iterator[None]:
         yield
     except BasegateError:
         raise
+    except ClientAuthenticationError as error:
+        if error.status_code:
+            raise _from_response(error, doing, remedy) from error
+        said = f"{doing}: the app's identity gives no token: {readable(error.message)}"
+        raise Retry(f"{said}. If it stays so: {_REMEDIES['NoToken']}") from error
     except HttpResponseError as error:
         raise _from_response(error, doing, remedy) from error
     except AzureError as error:
@@ -78,9 +86,14 @@ def error_code(error: HttpResponseError) -> str:
 def readable(message: str) -> str:
     """The first line of a service's message, at a length for a record, with everything secret taken out."""
     first = next(iter(message.strip().splitlines()), "")
-    first = _PARAMETER.sub(r"\1=***", _QUERY.sub("", _URL_USER.sub("", first)))
-    first = _BEARER.sub(r"\1 ***", _SECRET.sub(r"\1\2***", first))
-    return first[:_MESSAGE_LIMIT]
+    first = _CODE.sub("code=***", _QUERY.sub("", _URL_USER.sub("", first)))
+    return without_secrets(first)[:_MESSAGE_LIMIT]
+
+
+def without_secrets(text: str) -> str:
+    """A text of many lines, a log for one, with what looks like a secret blotted out and all else as it is."""
+    text = _PARAMETER.sub(r"\1=***", _URL_USER.sub("", text))
+    return _BEARER.sub(r"\1 ***", _SECRET.sub(r"\1\2***", text))
 
 
 def _from_response(error: HttpResponseError, doing: str, remedy: str) -> BasegateError:
@@ -91,7 +104,7 @@ def _from_response(error: HttpResponseError, doing: str, remedy: str) -> Basegat
     if status in _PASSING:
         return Retry(said, _retry_after(error))
     advice = remedy or _REMEDIES.get(code, "")
-    if status in (401, 403) or code in _REMEDIES or isinstance(error, ClientAuthenticationError):
+    if status in (401, 403) or code in _REMEDIES:
         return Misconfigured(f"{said}. To mend it: {advice or _REMEDIES['AuthorizationFailed']}")
     return Rejected(said) if status >= 400 else Retry(said)  # an answer that broke off says neither yes nor no
 

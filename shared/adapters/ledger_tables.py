@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
     from azure.data.tables import TableClient, TableEntity
 
+_ROLE = "give the app Storage Table Data Contributor"
 _CHUNK_CHARACTERS = 16_000
 _COLUMNS = ("state", "created_at")
 _TIME_ROWS = "~"
@@ -43,7 +44,7 @@ class TableLedger:
     def _table(self) -> TableClient:
         from azure.data.tables import TableServiceClient
 
-        with translated(f"opening table {TABLE}", remedy="give the app Storage Table Data Contributor"):
+        with translated(f"opening table {TABLE}", remedy=_ROLE):
             service = TableServiceClient(endpoint=self._endpoint, credential=self._credential())
             return service.create_table_if_not_exists(TABLE)
 
@@ -51,7 +52,7 @@ class TableLedger:
         """Store a new record; None where one with its key is there already."""
         from azure.core.exceptions import HttpResponseError
 
-        with translated(f"writing {_name(record)} to the ledger"):
+        with translated(f"writing {_name(record)} to the ledger", remedy=_ROLE):
             try:
                 etag = self._write(record, ("create", _entity(record)))
             except HttpResponseError as error:
@@ -64,7 +65,7 @@ class TableLedger:
         """A record, or None."""
         from azure.core.exceptions import ResourceNotFoundError
 
-        with translated(f"reading {kind.__name__} {partition}/{row} from the ledger"):
+        with translated(f"reading {kind.__name__} {partition}/{row} from the ledger", remedy=_ROLE):
             try:
                 return _stored(kind, self._table.get_entity(_partition(kind, partition), row))
             except ResourceNotFoundError:
@@ -81,7 +82,7 @@ class TableLedger:
         from azure.data.tables import UpdateMode
 
         only_if = {"mode": UpdateMode.REPLACE, "etag": stored.etag, "match_condition": MatchConditions.IfNotModified}
-        with translated(f"writing {_name(record)} to the ledger"):
+        with translated(f"writing {_name(record)} to the ledger", remedy=_ROLE):
             try:
                 etag = self._write(record, ("update", _entity(record), only_if))
             except HttpResponseError as error:
@@ -95,7 +96,7 @@ class TableLedger:
         high = row_prefix[:-1] + chr(ord(row_prefix[-1]) + 1) if row_prefix else _TIME_ROWS
         parameters = {"partition": _partition(kind, partition), "low": row_prefix, "high": high}
         query = "PartitionKey eq @partition and RowKey ge @low and RowKey lt @high"
-        with translated(f"listing {kind.__name__} of {partition} in the ledger"):
+        with translated(f"listing {kind.__name__} of {partition} in the ledger", remedy=_ROLE):
             for entity in self._table.query_entities(query, parameters=parameters):
                 yield _stored(kind, entity)
 
@@ -109,7 +110,7 @@ class TableLedger:
             raise Malformed("token", "is none that a list gave")
         parameters = {"partition": _partition(kind, partition), "after": token or _TIME_ROWS}
         query = "PartitionKey eq @partition and RowKey gt @after"
-        with translated(f"listing {kind.__name__} of {partition} in the ledger"):
+        with translated(f"listing {kind.__name__} of {partition} in the ledger", remedy=_ROLE):
             pages = self._table.query_entities(query, parameters=parameters, results_per_page=limit).by_page()
             entities = list(next(pages, ()))
             more = len(entities) == limit and bool(pages.continuation_token)  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import lru_cache
 from io import BytesIO
@@ -81,7 +82,7 @@ class AcrRegistry:
             if response.status_code == _RUNNING:
                 return CopyStatus(CopyState.RUNNING)
             if response.status_code in _REFUSED:
-                return CopyStatus(CopyState.FAILED, _refusal(response.json()))
+                return CopyStatus(CopyState.FAILED, _refusal(response.text()))
             response.raise_for_status()
         return CopyStatus(CopyState.SUCCEEDED)
 
@@ -139,6 +140,10 @@ def _location(response: Any, _body: object, _headers: object) -> str:
     return str(response.http_response.headers.get("Location", ""))
 
 
-def _refusal(body: Any) -> str:
+def _refusal(text: str) -> str:
+    try:
+        body = json.loads(text)
+    except ValueError:  # not the service but something before it has answered
+        return readable(text)
     error = body.get("error", {}) if isinstance(body, dict) else {}
     return f"{error.get('code', '')} {readable(str(error.get('message', '')))}".strip()

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from shared.adapters.azure_errors import is_missing, translated
+from shared.adapters.azure_errors import is_missing, readable, translated, without_secrets
 from shared.adapters.azure_id import RegistryId
 from shared.domain.errors import Misconfigured, Retry
 from shared.domain.policy import RegistryRule
@@ -88,7 +88,7 @@ class AcrTaskRunner:
                 raise
 
     def log(self, registry: RegistryRule, run_id: str, limit_bytes: int) -> str:
-        """The log of a run, its last `limit_bytes` at most."""
+        """The log of a run, its last `limit_bytes` at most, without what looks like a secret."""
         from azure.storage.blob import BlobClient
 
         place = RegistryId.of(registry)
@@ -100,7 +100,7 @@ class AcrTaskRunner:
                 size = blob.get_blob_properties().size
                 start = max(0, size - limit_bytes)
                 content = blob.download_blob(offset=start, length=size - start).readall() if size else b""
-        return content.decode(errors="replace")
+        return without_secrets(content.decode(errors="replace"))
 
     def cancel(self, registry: RegistryRule, run_id: str) -> None:
         """Ask a run to stop; one that has ended or is gone is left as it is."""
@@ -128,7 +128,7 @@ def _encoded(token: str) -> str:
 def _run(run: AzureRun) -> Run:
     status = str(getattr(run.status, "value", run.status) or "")
     known = RunStatus.RUNNING if status in _RUNNING else _STATUSES.get(status, RunStatus.BROKEN)
-    message = f": {run.run_error_message}" if run.run_error_message else ""
+    message = f": {readable(run.run_error_message)}" if run.run_error_message else ""
     return Run(
         run_id=str(run.run_id),
         status=known,

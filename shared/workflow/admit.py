@@ -25,6 +25,9 @@ from shared.workflow.examine import new_checks
 from shared.workflow.services import Services
 
 _WRITE_ATTEMPTS = 5
+TAGS_LIMIT = 100
+"""How many tags of one digest are promoted: a record has a size to keep to, and upstream chooses how many there are."""
+
 _CLOCK_TOLERANCE = timedelta(minutes=15)
 """How far a registry's clock may be ahead. Pushes are ordered by their time: one yet to come would stay the newest."""
 
@@ -36,6 +39,7 @@ class Outcome(StrEnum):
     TAG_ADDED = "tag added to a candidate"
     PUSHED_AGAIN = "pushed again"
     DUPLICATE = "duplicate"
+    TOO_MANY_TAGS = "more tags than a candidate takes"
     ROLLOUT = "rollout admitted"
     ECHO = "echo of Basegate's own push"
     DELETED = "deletion noted"
@@ -172,6 +176,8 @@ def _sighted(candidate: Candidate, event: RegistryEvent) -> tuple[Candidate, Adm
     """The candidate after one more push of its digest."""
     assert event.tag is not None  # gates take tagged pushes only
     index = candidate.tag_index(event.tag)
+    if index is None and len(candidate.tags) >= TAGS_LIMIT:
+        return candidate, Admission(Outcome.TOO_MANY_TAGS, f"{event.tag} of {candidate.image}")
     if index is None:
         record = TagRecord(tag=event.tag, pushed_at=event.occurred_at)
         added = msgspec.structs.replace(candidate, tags=(*candidate.tags, record))

@@ -13,7 +13,7 @@ from shared.domain.candidate import Candidate
 from shared.domain.errors import Retry
 from shared.domain.policy import Policy, PromotionRule
 from shared.ports import R, Stored
-from shared.workflow.admit import Admit, Outcome
+from shared.workflow.admit import TAGS_LIMIT, Admit, Outcome
 from tests.events import event
 from tests.fakes import FakeClock, FakeLedger, World, digest, sample_policy
 
@@ -291,3 +291,18 @@ def test_the_event_path_touches_the_ledger_and_the_rules_and_nothing_else() -> N
     outcomes = [admission.outcome for payload in told for admission in admit.event(payload)]
     assert len(outcomes) == len(told)
     assert ledger.rows
+
+
+def test_a_digest_under_very_many_tags_keeps_to_what_a_record_can_hold() -> None:
+    world = World(every_tag())
+    for number in range(TAGS_LIMIT + 20):
+        admission = world.push(f"15-{number}", digest("green"))
+    assert admission.outcome is Outcome.TOO_MANY_TAGS
+    assert len(world.candidates()[0].tags) == TAGS_LIMIT
+
+
+def every_tag() -> Policy:
+    policy = sample_policy()
+    gate = policy.gates["node"]
+    source = msgspec.structs.replace(gate.source, tags=("*",))
+    return msgspec.structs.replace(policy, gates={"node": msgspec.structs.replace(gate, source=source)})

@@ -18,7 +18,7 @@ from azure.core.exceptions import (
 )
 from azure.identity import CredentialUnavailableError
 
-from shared.adapters.azure_errors import error_code, is_missing, readable, translated
+from shared.adapters.azure_errors import error_code, is_missing, readable, translated, without_secrets
 from shared.domain.errors import (
     BasegateError,
     Busy,
@@ -71,8 +71,9 @@ def translation(error: Exception, remedy: str = "") -> BasegateError:
         (response_error(403, code="AuthorizationFailed"), Misconfigured),
         (response_error(400, code="TasksOperationsNotAllowed"), Misconfigured),
         (response_error(None, code="DENIED"), Misconfigured),
-        (ClientAuthenticationError("no token"), Misconfigured),
-        (CredentialUnavailableError("no managed identity endpoint"), Misconfigured),
+        (ClientAuthenticationError("no token"), Retry),
+        (CredentialUnavailableError("no managed identity endpoint"), Retry),
+        (response_error(401, kind=ClientAuthenticationError), Misconfigured),
         (response_error(400, code="InvalidParameter"), Rejected),
         (response_error(404, kind=ResourceNotFoundError), Rejected),
         (response_error(409, kind=ResourceExistsError), Rejected),
@@ -120,6 +121,12 @@ def test_a_refusal_says_what_to_do() -> None:
     assert str(translation(response_error(403), "give the app AcrPull")).endswith("To mend it: give the app AcrPull")
     assert "free credits" in str(translation(response_error(403, code="TasksOperationsNotAllowed")))
     assert "the role it needs there" in str(translation(response_error(403)))
+
+
+def test_an_identity_that_gives_no_token_is_waited_for_and_says_what_to_do() -> None:
+    said = str(translation(CredentialUnavailableError("no managed identity endpoint"), "give the app AcrPull"))
+    assert "the app's identity gives no token" in said
+    assert "switch the managed identity on" in said
 
 
 def test_status_and_code_are_told() -> None:
@@ -195,3 +202,11 @@ def test_a_secret_at_the_cut_is_not_left_in_half() -> None:
 )
 def test_an_honest_message_is_left_as_it_is(message: str) -> None:
     assert readable(message) == message
+
+
+def test_a_log_keeps_every_line_but_no_secret() -> None:
+    log = "\n".join([*MESSAGES, "GET https://x/y?page=2 answered 200", "ERROR: Invalid Color: Red, exit code=137"])
+    kept = without_secrets(log)
+    assert SECRET not in kept.replace(f"code={SECRET}", "")
+    assert len(kept.splitlines()) == len(log.splitlines())
+    assert kept.endswith("GET https://x/y?page=2 answered 200\nERROR: Invalid Color: Red, exit code=137")
