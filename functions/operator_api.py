@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from shared.workflow.operate import Operate, Plan, Who
 from shared.workflow.report import Report
 
 blueprint = func.Blueprint()
+log = logging.getLogger(__name__)
 
 BODY_LIMIT_BYTES = 16 * 1024
 
@@ -146,6 +148,7 @@ def act(req: func.HttpRequest, verb: Verb, role: Role = Role.OPERATOR) -> func.H
         if req.params.get("dry_run") == "true":
             return 200, _text({"dryRun": True, "effects": plan.effects})
         path = plan.act()  # 4
+        log.info("operator: %s %s by %s, because %r", req.method, urlsplit(req.url).path, actor, who.reason)
         return 202, _text({"dryRun": False, "effects": plan.effects, "see": f"/api/v1/{path}"})
 
     key = "" if req.params.get("dry_run") == "true" else req.headers.get("Idempotency-Key", "")

@@ -19,7 +19,11 @@ def configure_telemetry(settings: Settings) -> None:
     if settings.telemetry == "azure":
         from azure.monitor.opentelemetry import configure_azure_monitor
 
-        configure_azure_monitor(logger_name="shared")
+        first, *others = _LOGGERS
+        configure_azure_monitor(logger_name=first)  # it takes one name
+        for handler in logging.getLogger(first).handlers:
+            for name in others:
+                logging.getLogger(name).addHandler(handler)
     elif settings.telemetry == "otlp":
         _configure_otlp()
 

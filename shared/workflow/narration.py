@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 
-from shared.domain.candidate import Candidate
+from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.decision import Decision
 from shared.domain.record import Record
-from shared.domain.rollout import Rollout
+from shared.domain.rollout import Rollout, RolloutState
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +29,16 @@ def about(record: Record) -> dict[str, str]:
 
 
 def tell_step(decision: Decision, before: Record, after: Record) -> None:
-    """Log what a step did; a look that changed nothing (a run that still runs) is told at DEBUG only."""
+    """Log what a step did; a look that changed nothing (a run that still runs) is told at DEBUG only.
+
+    A step that ends badly is a WARNING: that is what an alert should ask for.
+    """
     if after.history == before.history:
         log.debug("%s", _line(decision.action.value, decision.reason, after))
         return
     told = after.history[-1]
-    log.info("%s", _line(told.what, told.why, after), extra=_attributes(after))
+    level = logging.WARNING if _is_bad(after) and not _is_bad(before) else logging.INFO
+    log.log(level, "%s", _line(told.what, told.why, after), extra=_attributes(after))
 
 
 def tell_problem(problem: str, why: object, record: Record) -> None:
@@ -45,6 +49,15 @@ def tell_problem(problem: str, why: object, record: Record) -> None:
 def tell_dropped(why: str, record: Record) -> None:
     """Log a look that ended without a step."""
     log.debug("%s", _line("look dropped", why, record))
+
+
+def _is_bad(record: Record) -> bool:
+    match record:
+        case Candidate():
+            return record.state is CandidateState.FAILED
+        case Rollout():
+            return record.state in (RolloutState.RESTORING, RolloutState.RESTORED, RolloutState.FAILED)
+    return False
 
 
 def _line(what: str, why: str, record: Record) -> str:

@@ -307,3 +307,17 @@ def test_a_group_that_cannot_even_be_created_anew_fails_the_rollout() -> None:
     world.push("15-alpine", GREEN)
     world.settle()
     assert world.rollouts()[-1].state is RolloutState.FAILED
+
+
+def test_what_fails_is_a_warning_and_what_goes_well_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.tasks.failing[ORANGE] = "ERROR: Invalid Color: Red"
+    with caplog.at_level(logging.INFO):
+        world.push("15-alpine", ORANGE)
+        world.settle()
+        failed = [record for record in caplog.records if record.levelno >= logging.WARNING]
+        caplog.clear()
+        world.push("15-alpine", GREEN)
+        world.settle()
+    assert any("ERROR: Invalid Color: Red" in record.message and "state=failed" in record.message for record in failed)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

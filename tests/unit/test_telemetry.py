@@ -66,3 +66,29 @@ def test_switched_to_otlp_it_sends_the_log_with_its_fields() -> None:
     program = [sys.executable, "-W", "error::DeprecationWarning", "-c", _OTLP]
     result = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60, env=environment)
     assert result.stdout.splitlines() == ["True ['/v1/logs']"]
+
+
+_AZURE = """
+import logging
+import azure.monitor.opentelemetry as monitor
+from shared.settings import Settings
+from shared.telemetry import configure_telemetry
+
+lines = []
+
+class Lines(logging.Handler):
+    def emit(self, record):
+        lines.append(record.name)
+
+monitor.configure_azure_monitor = lambda logger_name: logging.getLogger(logger_name).addHandler(Lines())
+configure_telemetry(Settings(storage_account="x", telemetry="azure"))
+for name in ("functions.registry_events", "shared.workflow.advance", "urllib3"):
+    logging.getLogger(name).warning("something")
+print(lines)
+"""
+
+
+def test_application_insights_hears_what_the_triggers_say_and_what_the_workflows_say() -> None:
+    program = [sys.executable, "-c", _AZURE]
+    result = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert result.stdout.splitlines() == ["['functions.registry_events', 'shared.workflow.advance']"]
