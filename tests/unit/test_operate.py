@@ -274,3 +274,13 @@ def test_what_is_not_there_is_named_with_what_is() -> None:
         World().operate.gates.lift("nodes", "15-alpine", NIGHT)
     with pytest.raises(NotThere, match="hello-world"):
         World().operate.apps.rebuild("hello", NIGHT)
+
+
+def test_a_tag_that_is_another_name_of_a_known_digest_is_promoted_when_it_is_examined() -> None:
+    world = World()
+    world.push("15-alpine", digest("green"))
+    world.settle()
+    world.registry.tags[("public", "node:15.14")] = digest("green")
+    world.operate.candidates.examine("node", "15.14", Who("op", "no event ever told of it")).act()
+    world.settle()
+    assert world.stable_tag("15.14") == digest("green")

@@ -37,10 +37,11 @@ class CandidateVerbs:
         if digest is None:
             raise NotThere(f"there is no {source.login_server}/{gate.source.repository}:{tag}")
         latest = self._find.latest(gate, digest)
-        if latest is not None:
-            return self._again(gate, latest, who)
-        now = self._services.clock.now()
-        return self._begin(gate, digest, 1, (TagRecord(tag=tag, pushed_at=now),), who)
+        asked = TagRecord(tag=tag, pushed_at=self._services.clock.now())
+        if latest is None:
+            return self._begin(gate, digest, 1, (asked,), who)
+        known = latest.record.tag_index(tag) is not None
+        return self._again(gate, latest, who, () if known else (asked,))
 
     def rerun(self, identifier: str, who: Who) -> Plan:
         """Examine a digest again, as a new attempt. Its place among the pushes stays what it was.
@@ -96,12 +97,12 @@ class CandidateVerbs:
         save(self._services, stored, changed)
         return f"candidates/{candidate_id(changed)}"
 
-    def _again(self, gate: Gate, latest: Stored[Candidate], who: Who) -> Plan:
+    def _again(self, gate: Gate, latest: Stored[Candidate], who: Who, more_tags: tuple[TagRecord, ...] = ()) -> Plan:
         record = latest.record
         if not record.finished:
             raise Refused(f"{candidate_id(record)} is {record.state}: wait for it, or cancel it")
         tags = tuple(TagRecord(tag=tag.tag, pushed_at=tag.pushed_at) for tag in record.tags)
-        return self._begin(gate, record.digest, record.attempt + 1, tags, who)
+        return self._begin(gate, record.digest, record.attempt + 1, (*tags, *more_tags), who)
 
     def _begin(self, gate: Gate, digest: Digest, attempt: int, tags: tuple[TagRecord, ...], who: Who) -> Plan:
         veto = self._find.veto(gate, digest)
