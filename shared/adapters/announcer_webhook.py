@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import html
 import http.client
 import logging
 import ssl
@@ -51,7 +52,10 @@ class WebhookAnnouncer:
         """
         body = msgspec.json.encode(_message(notice, self._style))
         headers = {"Content-Type": "application/json", "User-Agent": "basegate"} | self._signature(body)
-        status, retry_after = self._post(body, headers)
+        try:
+            status, retry_after = self._post(body, headers)
+        except ValueError:  # its text may hold the URL
+            raise Misconfigured("the webhook's URL cannot be used: look at BASEGATE_WEBHOOK_URL") from None
         if 200 <= status < 300:
             return
         if status in _PASSING:
@@ -109,7 +113,8 @@ def _message(notice: Notice, style: Style) -> dict[str, object]:
     text = f"Basegate.{notice.name}: {data.get('image') or notice.subject}"
     reason = str(data.get("reason") or "")
     if style == "slack":
-        return {"text": f"*{text}*\n{reason}".strip()}
+        said = f"*{text}*\n{reason}".strip()
+        return {"text": html.escape(said, quote=False)}  # what a log says must not ping a channel or make a link
     if style == "teams":
         facts = [{"title": name, "value": str(value)} for name, value in data.items() if value and name != "logTail"]
         lines: list[dict[str, object]] = [

@@ -124,3 +124,18 @@ def test_a_webhook_without_tls_is_refused_without_showing_it() -> None:
     with pytest.raises(Misconfigured, match="must be an https URL") as refusal:
         read_settings(STORAGE | {"BASEGATE_WEBHOOK_URL": "http://hooks.example/secret"})
     assert "secret" not in str(refusal.value)
+
+
+def test_what_a_log_says_pings_nobody_and_makes_no_link_in_slack(hook: Hook) -> None:
+    data = {"image": "r.io/node@sha256:1", "reason": "ERROR: <!channel> <https://evil.example|mend & go>"}
+    WebhookAnnouncer(hook.url, "slack").announce(Notice(name="CandidateFailed", subject="s", data=data))
+    text = json.loads(hook.posts[0][1])["text"]
+    assert text.endswith("ERROR: &lt;!channel&gt; &lt;https://evil.example|mend &amp; go&gt;")
+
+
+@pytest.mark.parametrize("url", ["https://hooks.example:port/secret", "https://hooks.example/secr\u00e9t"])
+def test_a_url_that_is_none_is_a_person_s_business_and_is_not_shown(url: str) -> None:
+    with pytest.raises(Misconfigured, match="BASEGATE_WEBHOOK_URL") as caught:
+        WebhookAnnouncer(url).announce(NOTICE)
+    assert "secr" not in str(caught.value)
+    assert caught.value.__cause__ is None
