@@ -94,6 +94,7 @@ class ContainerGroups:
 
     async def _put(self, call: Call) -> web.StreamResponse:
         """Create a container group, or update it in place. The full definition: what it leaves out is reset."""
+        only(call)
         body = await call.body(GroupBody)
         name = call.params["name"]
         properties = validate(name, body, self._index)
@@ -127,6 +128,7 @@ class ContainerGroups:
 
     async def _patch(self, call: Call) -> web.StreamResponse:
         """Change a container group's tags."""
+        only(call)
         body, record = await call.body(TagsBody), self._require(call)
         if body.zones:
             raise Fault(
@@ -138,6 +140,7 @@ class ContainerGroups:
 
     async def _delete(self, call: Call) -> web.StreamResponse:
         """Delete a container group."""
+        only(call)
         record = self._records.get(self._id(call))
         if record is None:
             return web.Response(status=204)
@@ -148,31 +151,33 @@ class ContainerGroups:
 
     async def _start(self, call: Call) -> web.StreamResponse:
         """Start a stopped or ended container group: as new, with what the registry has now."""
+        only(call)
         record = self._require(call)
         work = await self._deployments.prepare(msgspec.structs.replace(record, stopped=False))
         return web.Response(status=204) if work is None else self._accept(call, work)
 
     async def _stop(self, call: Call) -> web.StreamResponse:
         """Stop a container group; its containers and their logs are gone, its definition stays."""
+        only(call)
         await self._deployments.halt(self._require(call))
         return web.Response(status=204)
 
     async def _restart(self, call: Call) -> web.StreamResponse:
         """Restart all containers in place. As observed of Azure, no image is fetched for it."""
+        only(call)
         await self._deployments.restart(self._require(call))
         return web.Response(status=204)
 
     async def _logs(self, call: Call) -> web.StreamResponse:
         """What a container wrote, the last `tail` lines of it."""
         only(call, "tail", "timestamps")
+        tail, timestamps = _tail(call), _timestamps(call)
         record, name = self._require(call), call.params["container"]
         if name not in {container.name for container in record.properties.containers}:
             message = f"The container '{name}' in container group '{record.name}' was not found."
             raise Fault(404, "ContainerNotFound", message)
         running = self._deployments.runtime(record).containers.get(name)
-        content = ""
-        if running:
-            content = await running.logs(_tail(call), timestamps=call.query.get("timestamps", "").lower() == "true")
+        content = await running.logs(tail, timestamps=timestamps) if running else ""
         return json_answer({"content": content[-_LOG_LIMIT_CHARACTERS:]})
 
     def _accept(
@@ -206,3 +211,10 @@ def _tail(call: Call) -> int | None:
     if text and not (text.isdigit() and int(text) > 0):
         raise Fault(400, "InvalidLogTail", f"The log tail '{text}' is not a positive whole number.")
     return int(text) if text else None
+
+
+def _timestamps(call: Call) -> bool:
+    text = call.query.get("timestamps", "false")
+    if text.lower() not in ("true", "false"):
+        raise Fault(400, "InvalidLogTimestamps", f"The timestamps '{text}' are neither 'true' nor 'false'.")
+    return text.lower() == "true"

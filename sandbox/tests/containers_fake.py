@@ -13,7 +13,10 @@ from sandbox.web import Fault
 
 
 class FakeHost:
-    """Containers that run until a test ends them. `calls` has what was done, in order."""
+    """Containers that run until a test ends them. `calls` has what was done, in order.
+
+    An error is what the engine refuses with, a gate what it waits for, as long as they are set.
+    """
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -23,7 +26,11 @@ class FakeHost:
         self.images: dict[str, str] = {"contoso.azurecr.io/hello-world:ca1": "id-ca1"}
         self.pull_error: str | None = None
         self.start_error: str | None = None
+        self.remove_error: str | None = None
+        self.address_error: str | None = None
         self.gate: asyncio.Event | None = None
+        self.pull_gate: asyncio.Event | None = None
+        self.remove_gate: asyncio.Event | None = None
         self._addresses = itertools.count(2)
         self.released: list[str] = []
 
@@ -32,14 +39,19 @@ class FakeHost:
         return self
 
     def allocate_address(self) -> str:
+        if self.address_error:
+            raise EngineError(self.address_error)
         return f"10.89.7.{next(self._addresses)}"
 
     def release_address(self, address: str) -> None:
+        assert address not in {c.address for c in self.containers.values()}, "a running container has this address"
         self.released.append(address)
 
     async def pull(self, image: str, login: Login | None = None) -> str:
         self.calls.append(f"pull {image}")
         self.logins.append(login)
+        if self.pull_gate:
+            await self.pull_gate.wait()
         if self.pull_error or image not in self.images:
             raise EngineError(self.pull_error or "manifest unknown")
         return self.images[image]
@@ -72,6 +84,11 @@ class FakeHost:
         self.states[name] = self._running(self.containers[name].image, self.containers[name].address)
 
     async def remove(self, name: str) -> None:
+        if self.remove_error:
+            raise EngineError(self.remove_error)
+        if self.remove_gate:
+            self.calls.append("removing")
+            await self.remove_gate.wait()
         if self.containers.pop(name, None):
             self.calls.append("remove")
         self.states.pop(name, None)
