@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from functions import operator_api, operator_views, registry_events, steps
+from functions import board, operator_api, operator_views, registry_events, steps
 
 app = func.FunctionApp()
 app.register_functions(registry_events.blueprint)
 app.register_functions(steps.blueprint)
 app.register_functions(operator_api.blueprint)
 app.register_functions(operator_views.blueprint)
+app.register_functions(board.blueprint)
