@@ -16,13 +16,34 @@ class RegistryRule(msgspec.Struct, frozen=True, kw_only=True):
     """A registry under the short name that the rules use.
 
     `id` is its ARM id ("" for one that is no Azure registry); `credentials` is the stem of its Key Vault
-    secrets `<stem>-user` and `<stem>-password` ("" where the app's own identity is enough).
+    secrets `<stem>-user` and `<stem>-password` ("" where the app's own identity, or nobody's, is enough).
+    A `private` one may be at a private network address. The sweep leaves a repository alone for `watch_seconds`
+    between two looks (0: every sweep looks); all workers together send at most `pace` requests a minute (0: no limit).
     """
 
     name: str
     login_server: str
     id: str = ""
     credentials: str = ""
+    private: bool = False
+    watch_seconds: int = 0
+    pace: int = 0
+
+    @property
+    def is_azure(self) -> bool:
+        """Whether it is an Azure Container Registry: with events, tasks and importImage into it."""
+        return bool(self.id)
+
+
+class VersionRule(msgspec.Struct, frozen=True, kw_only=True):
+    """Which versions among the tags that match a pattern; `domain/tag_rule.py` reads it.
+
+    `range` is text such as `>=20 <21` ("": all); `newest` counts versions (0: all).
+    """
+
+    range: str = ""
+    newest: int = 0
+    prereleases: bool = False
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +52,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     registry: str
     repository: str
     tags: tuple[str, ...]
+    versions: VersionRule | None = None
 
 
 class TaskCheck(msgspec.Struct, frozen=True, kw_only=True, tag="task", tag_field="kind"):
@@ -69,13 +91,25 @@ class PromotionRule(msgspec.Struct, frozen=True, kw_only=True):
     by: PromoteBy = PromoteBy.COPY
 
 
+class Drift(StrEnum):
+    """What the sweep does about a difference that no event told of."""
+
+    REPORT = "report"
+    REPAIR = "repair"
+
+
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
-    """The rule for one family of upstream images."""
+    """The rule for one family of upstream images.
+
+    `silent_after_seconds` without a new candidate or a look at the upstream are a reason to alarm (0: never).
+    """
 
     name: str
     source: Source
     checks: tuple[Check, ...]
     promote: PromotionRule
+    drift: Drift = Drift.REPAIR
+    silent_after_seconds: int = 0
 
     def takes(self, tag: str | None) -> bool:
         """Whether a tag of the source is this gate's business."""
@@ -154,6 +188,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     base: BaseRule
     build: BuildRule
     deploy: DeployRule | None = None
+    drift: Drift = Drift.REPAIR
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
