@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from shared.adapters.announcer_eventgrid import EventGridAnnouncer, NullAnnouncer
+from shared.adapters.announcer_links import LinkingAnnouncer
 from shared.adapters.announcer_webhook import Announcers, WebhookAnnouncer
 from shared.adapters.archive_blobs import BlobArchive
 from shared.adapters.clock_system import SystemClock
@@ -114,7 +115,9 @@ class Basegate:
             name = settings.webhook_secret
             signing = (lambda: secrets.read(name)) if name else (lambda: "")
             announcers.append(WebhookAnnouncer(settings.webhook_url, settings.webhook_style, signing))
-        return Announcers(*announcers) if announcers else NullAnnouncer()
+        if not announcers:
+            return NullAnnouncer()
+        return LinkingAnnouncer(Announcers(*announcers), settings.public_url)
 
     def _endpoint(self, service: str) -> str:
         return f"https://{self.settings.storage_account}.{service}.{self.settings.storage_suffix}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -45,6 +47,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_secret: str = ""
     """Name of the Key Vault secret that signs generic posts (`BASEGATE_WEBHOOK_SECRET`); "" signs none."""
 
+    public_url: str = ""
+    """Where people reach this app (`BASEGATE_PUBLIC_URL`), without a slash at its end; outcomes link to its pages.
+    In App Service it is the site's own name unless something else stands in front; "" makes no links."""
+
     storage_suffix: str = "core.windows.net"
     """Domain of storage endpoints (`BASEGATE_STORAGE_SUFFIX`), for clouds other than the public one."""
 
@@ -64,6 +70,7 @@ _NAMES = {
     "webhook_url": "BASEGATE_WEBHOOK_URL",
     "webhook_style": "BASEGATE_WEBHOOK_STYLE",
     "webhook_secret": "BASEGATE_WEBHOOK_SECRET",
+    "public_url": "BASEGATE_PUBLIC_URL",
     "storage_suffix": "BASEGATE_STORAGE_SUFFIX",
     "telemetry": "BASEGATE_TELEMETRY",
     "sign_in": "BASEGATE_SIGN_IN",
@@ -83,10 +90,11 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """
     environment = os.environ if environment is None else environment
     values = {field: environment[name].strip() for field, name in _NAMES.items() if environment.get(name, "").strip()}
+    values.setdefault("public_url", _own_url(environment))
     faults = list(_faults(values))
     if faults:
         raise Misconfigured("the app's settings are not right:\n" + "\n".join(f"  {fault}" for fault in faults))
-    return msgspec.convert(values, Settings)
+    return msgspec.convert(values | {"public_url": values["public_url"].rstrip("/")}, Settings)
 
 
 def trusts_sign_in(environment: Mapping[str, str] | None = None) -> bool:
@@ -101,6 +109,16 @@ _CHOICES = {
     "sign_in": ("keys", "easy-auth"),
 }
 _UNRESOLVED = "@Microsoft.KeyVault("
+_SHOWN_CHARACTERS = 60
+
+
+def _own_url(environment: Mapping[str, str]) -> str:
+    """App Service tells each site its name; the local host says `localhost:7071`, which is of no use to others.
+
+    Source: https://learn.microsoft.com/azure/app-service/reference-app-settings
+    """
+    host = environment.get("WEBSITE_HOSTNAME", "").strip()
+    return f"https://{host}" if host and ":" not in host else ""
 
 
 def _faults(values: Mapping[str, str]) -> Iterator[str]:
@@ -108,13 +126,34 @@ def _faults(values: Mapping[str, str]) -> Iterator[str]:
         yield f"{_NAMES['storage_account']} is missing: the name of the app's storage account"
     for field in ("key_vault", "announce_topic"):
         if not values.get(field, "https://").startswith("https://"):
-            yield f"{_NAMES[field]} is {values[field][:60]!r}: it must be an https URL"
+            yield f"{_NAMES[field]} is {_shown(values[field])}: it must be an https URL"
+    if not _is_plain_url(values["public_url"] or "https://none"):  # not shown: people paste addresses with keys
+        yield f"{_NAMES['public_url']} must be https://<host>, without user, query or fragment"
     for field, choices in _CHOICES.items():
         if values.get(field, choices[0]) not in choices:
             known = f"{', '.join(choices[:-1])} or {choices[-1]}"
-            yield f"{_NAMES[field]} is {values[field][:60]!r}: it must be {known}"
-    webhook = values.get("webhook_url", "https://")  # a secret: it is not shown
+            yield f"{_NAMES[field]} is {_shown(values[field])}: it must be {known}"
+    yield from _webhook_faults(values.get("webhook_url", "https://"))
+
+
+def _webhook_faults(webhook: str) -> Iterator[str]:
+    """The URL of a chat's webhook is a secret: it is not shown."""
     if webhook.startswith(_UNRESOLVED):
         yield f"{_NAMES['webhook_url']} is a Key Vault reference that App Service could not resolve: check its access"
     elif not webhook.startswith("https://"):
         yield f"{_NAMES['webhook_url']} must be an https URL"
+
+
+def _shown(value: str) -> str:
+    """A wrong value as an error may show it: up to where a key could begin, if a connection string was pasted."""
+    return repr(re.split(r"[=?;@]", value)[0][:_SHOWN_CHARACTERS])
+
+
+def _is_plain_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    plain = url.isascii() and url.isprintable() and not set(url) & set(" \"'<>\\|@?#")
+    return plain and parts.scheme == "https" and bool(parts.hostname)

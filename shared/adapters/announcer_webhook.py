@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from shared.adapters.announcer_links import board_link
 from shared.domain.errors import Misconfigured, Retry
 from shared.ports import Announcer, Notice
 
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 Style = Literal["generic", "slack", "teams"]
 
+_LINK_TEXT = "Open on the board"
+_NO_FACTS = frozenset(("logTail", "links"))
 _TIMEOUT_SECONDS = 5.0
 _RETRY_LIMIT_SECONDS = 300.0
 _PASSING = frozenset((408, 429, 500, 502, 503, 504))
@@ -112,17 +115,22 @@ def _message(notice: Notice, style: Style) -> dict[str, object]:
     data = notice.data
     text = f"Basegate.{notice.name}: {data.get('image') or notice.subject}"
     reason = str(data.get("reason") or "")
+    board = board_link(notice)
     if style == "slack":
         said = f"*{text}*\n{reason}".strip()
-        return {"text": html.escape(said, quote=False)}  # what a log says must not ping a channel or make a link
+        said = html.escape(said, quote=False)  # what a log says must not ping a channel or make a link
+        return {"text": f"{said}\n<{board}|{_LINK_TEXT}>" if board else said}
     if style == "teams":
-        facts = [{"title": name, "value": str(value)} for name, value in data.items() if value and name != "logTail"]
+        facts = [
+            {"title": name, "value": str(value)} for name, value in data.items() if value and name not in _NO_FACTS
+        ]
         lines: list[dict[str, object]] = [
             {"type": "TextBlock", "text": text, "weight": "Bolder", "wrap": True},
             {"type": "TextBlock", "text": reason, "wrap": True},
             {"type": "FactSet", "facts": facts},
         ]
-        content = {"type": "AdaptiveCard", "version": "1.4", "body": lines}
+        actions = [{"type": "Action.OpenUrl", "title": _LINK_TEXT, "url": board}] if board else []
+        content = {"type": "AdaptiveCard", "version": "1.4", "body": lines, "actions": actions}
         card = {"contentType": "application/vnd.microsoft.card.adaptive", "content": content}
         return {"type": "message", "attachments": [card]}
     return {"type": f"Basegate.{notice.name}", "subject": notice.subject, "data": dict(data)}

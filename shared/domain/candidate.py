@@ -109,6 +109,11 @@ class Candidate(Record, frozen=True, kw_only=True):
         return candidate_row(self.digest, self.attempt)
 
     @property
+    def id(self) -> str:
+        """What operators call it."""
+        return f"{self.gate}.{self.row}"
+
+    @property
     def look(self) -> Look:
         """The message that brings this record up again."""
         return Look("candidate", self.partition, self.row)
@@ -126,7 +131,7 @@ class Candidate(Record, frozen=True, kw_only=True):
     def summary(self) -> dict[str, Any]:
         """The candidate as it reads in a list."""
         return {
-            "id": f"{self.gate}.{self.row}",
+            "id": self.id,
             "gate": self.gate,
             "image": str(self.image),
             "digest": self.digest,

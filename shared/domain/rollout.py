@@ -125,6 +125,11 @@ class Rollout(Record, frozen=True, kw_only=True):
         return self.name
 
     @property
+    def id(self) -> str:
+        """What operators call it."""
+        return f"{self.app}.{self.name}"
+
+    @property
     def look(self) -> Look:
         """The message that brings this record up again."""
         return Look("rollout", self.partition, self.row)
@@ -137,7 +142,7 @@ class Rollout(Record, frozen=True, kw_only=True):
     def summary(self) -> dict[str, Any]:
         """The rollout as it reads in a list."""
         return {
-            "id": f"{self.app}.{self.name}",
+            "id": self.id,
             "app": self.app,
             "cause": self.cause.value,
             "image": str(self.image) if self.image else None,

@@ -86,6 +86,7 @@ class CandidateCourse:
         return Notice(
             name=names.get(record.state, "CandidateFailed"),
             subject=f"gates/{record.gate}/candidates/{record.row}",
+            page=f"candidates/{record.id}",
             data={
                 "gate": record.gate,
                 "image": str(record.image),

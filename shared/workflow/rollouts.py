@@ -70,6 +70,7 @@ class RolloutCourse:
         return Notice(
             name=f"Rollout{record.state.value.capitalize()}",
             subject=f"apps/{record.app}/rollouts/{record.name}",
+            page=f"rollouts/{record.id}",
             data={
                 "app": record.app,
                 "cause": record.cause.value,

@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trustme
 
+from shared.adapters.announcer_links import LinkingAnnouncer
 from shared.adapters.announcer_webhook import Announcers, WebhookAnnouncer
 from shared.domain.errors import Misconfigured, Retry
 from shared.ports import Notice
@@ -124,6 +126,19 @@ def test_a_webhook_without_tls_is_refused_without_showing_it() -> None:
     with pytest.raises(Misconfigured, match="must be an https URL") as refusal:
         read_settings(STORAGE | {"BASEGATE_WEBHOOK_URL": "http://hooks.example/secret"})
     assert "secret" not in str(refusal.value)
+
+
+def test_slack_and_teams_show_one_link_to_the_board_and_a_program_gets_both(hook: Hook) -> None:
+    notice = msgspec.structs.replace(NOTICE, page="candidates/node.1")
+    for style in ("slack", "teams", "generic"):
+        LinkingAnnouncer(WebhookAnnouncer(hook.url, style), "https://gate.contoso.com").announce(notice)
+    slack, teams, generic = (json.loads(body) for _, body in hook.posts)
+    board = "https://gate.contoso.com/api/board/candidates/node.1"
+    assert slack["text"].splitlines()[1:] == ["Red", f"<{board}|Open on the board>"]
+    card = teams["attachments"][0]["content"]
+    assert card["actions"] == [{"type": "Action.OpenUrl", "title": "Open on the board", "url": board}]
+    assert [fact["title"] for fact in card["body"][2]["facts"]] == ["image", "reason"]
+    assert generic["data"]["links"] == {"board": board, "api": "https://gate.contoso.com/api/v1/candidates/node.1"}
 
 
 def test_what_a_log_says_pings_nobody_and_makes_no_link_in_slack(hook: Hook) -> None:

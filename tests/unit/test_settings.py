@@ -29,6 +29,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "BASEGATE_WEBHOOK_URL": "https://hooks.example.com/x",
         "BASEGATE_WEBHOOK_STYLE": "slack",
         "BASEGATE_WEBHOOK_SECRET": "webhook-key",
+        "BASEGATE_PUBLIC_URL": "https://gate.contoso.com",
         "BASEGATE_STORAGE_SUFFIX": "core.chinacloudapi.cn",
         "BASEGATE_TELEMETRY": "otlp",
         "BASEGATE_SIGN_IN": "easy-auth",
@@ -43,6 +44,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "https://hooks.example.com/x",
         "slack",
         "webhook-key",
+        "https://gate.contoso.com",
         "core.chinacloudapi.cn",
         "otlp",
         "easy-auth",
@@ -70,6 +72,49 @@ def test_every_fault_is_told_together_by_its_variable() -> None:
         "BASEGATE_TELEMETRY",
     ]
     assert "off, azure or otlp" in lines[-1]
+
+
+def test_a_connection_string_in_a_wrong_place_is_not_repeated() -> None:
+    pasted = "Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=c2VjcmV0"
+    with pytest.raises(Misconfigured, match="BASEGATE_ANNOUNCE_TOPIC is 'Endpoint'") as caught:
+        read_settings(STORAGE | {"BASEGATE_ANNOUNCE_TOPIC": pasted})
+    assert "SharedAccessKey" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "url"),
+    [
+        ({}, ""),
+        ({"WEBSITE_HOSTNAME": "gate.azurewebsites.net"}, "https://gate.azurewebsites.net"),
+        ({"WEBSITE_HOSTNAME": "localhost:7071"}, ""),
+        ({"WEBSITE_HOSTNAME": "gate.azurewebsites.net", "BASEGATE_PUBLIC_URL": "https://g.com/"}, "https://g.com"),
+        ({"BASEGATE_PUBLIC_URL": "https://front.contoso.com:8443/gate/"}, "https://front.contoso.com:8443/gate"),
+    ],
+)
+def test_people_reach_the_app_at_the_site_s_own_name_unless_another_is_set(
+    environment: dict[str, str], url: str
+) -> None:
+    assert read_settings(STORAGE | environment).public_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://gate.contoso.com",
+        "gate.contoso.com",
+        "https://",
+        "https://gate.contoso.com/api/board?code=s3cret",
+        "https://gate.contoso.com/#s3cret",
+        "https://user:s3cret@gate.contoso.com",
+        "https://gate.contoso.com:port/s3cret",
+        "https://gate.contoso.com/a|s3cret>",
+        "https://[gate/s3cret",
+    ],
+)
+def test_a_public_url_that_links_cannot_begin_with_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises(Misconfigured, match="BASEGATE_PUBLIC_URL must be https://<host>, without user") as caught:
+        read_settings(STORAGE | {"BASEGATE_PUBLIC_URL": url})
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_huge_value_is_told_short() -> None:

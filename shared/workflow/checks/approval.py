@@ -29,6 +29,7 @@ class ApprovalMethod:
         notice = Notice(
             name="ApprovalNeeded",
             subject=f"gates/{candidate.gate}/candidates/{candidate.row}",
+            page=f"candidates/{candidate.id}",
             data={"gate": candidate.gate, "image": str(candidate.image), "requestedBy": candidate.requested_by},
         )
         try:
