@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from fnmatch import fnmatchcase
 
 import msgspec
 
 from shared.domain.event import RegistryEvent
+from shared.domain.tag_rule import tag_rule_of
 
 
 class RegistryRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +38,7 @@ class RegistryRule(msgspec.Struct, frozen=True, kw_only=True):
 class VersionRule(msgspec.Struct, frozen=True, kw_only=True):
     """Which versions among the tags that match a pattern; `domain/tag_rule.py` reads it.
 
-    `range` is text such as `>=20 <21` ("": all); `newest` counts versions (0: all).
+    `range` is text such as `>=20 <21` ("": all); `newest` is how many tags of each pattern (0: all).
     """
 
     range: str = ""
@@ -112,8 +112,11 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     silent_after_seconds: int = 0
 
     def takes(self, tag: str | None) -> bool:
-        """Whether a tag of the source is this gate's business."""
-        return tag is not None and any(fnmatchcase(tag, pattern) for pattern in self.source.tags)
+        """Whether a tag of the source is this gate's business, by its name and its version.
+
+        A tag alone cannot tell whether it is one of the `newest`: a push event is not held to that, the sweep is.
+        """
+        return tag is not None and tag_rule_of(self.source).takes(tag)
 
     @property
     def fingerprint(self) -> str:
