@@ -9,7 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from shared.domain.event import RegistryEvent
-from shared.domain.tag_rule import tag_rule_of
+from shared.domain.tag_rule import TagRule
 
 
 class RegistryRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +116,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 
         A tag alone cannot tell whether it is one of the `newest`: a push event is not held to that, the sweep is.
         """
-        return tag is not None and tag_rule_of(self.source).takes(tag)
+        return tag is not None and TagRule.of(self.source).takes(tag)
 
     @property
     def fingerprint(self) -> str:

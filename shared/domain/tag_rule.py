@@ -42,6 +42,15 @@ class TagRule:
     patterns: tuple[TagPattern, ...]
     newest: int = 0
 
+    @classmethod
+    def of(cls, source: Source) -> TagRule:
+        """The rule that a source describes; made once a source.
+
+        Raises:
+            Malformed: its range of versions is none.
+        """
+        return _rule_of(source)
+
     @property
     def needs_listing(self) -> bool:
         """Whether the repository's tags must be listed; exact names can be asked for one by one."""
@@ -108,12 +117,7 @@ def is_pattern(text: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def tag_rule_of(source: Source) -> TagRule:
-    """The rule that a source describes.
-
-    Raises:
-        Malformed: its range of versions is none.
-    """
+def _rule_of(source: Source) -> TagRule:
     rule = source.versions
     return TagRule(
         exact=tuple(tag for tag in source.tags if not is_pattern(tag)),

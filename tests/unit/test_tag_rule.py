@@ -9,13 +9,13 @@ from fnmatch import fnmatchcase
 import pytest
 
 from shared.domain.policy import Source, VersionRule
-from shared.domain.tag_rule import TagRule, tag_rule_of
+from shared.domain.tag_rule import TagRule
 from shared.domain.versions import parse_version
 
 
 def rule(*tags: str, **versions: object) -> TagRule:
     chosen = VersionRule(**versions) if versions else None  # type: ignore[arg-type]
-    return tag_rule_of(Source(registry="hub", repository="library/node", tags=tags, versions=chosen))
+    return TagRule.of(Source(registry="hub", repository="library/node", tags=tags, versions=chosen))
 
 
 ALPINE = rule("*-alpine", range=">=20 <21")
