@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from shared.domain.candidate import Candidate
-from shared.domain.errors import Conflict, Rejected
+from shared.domain.errors import Conflict, Malformed, Rejected
 from shared.domain.image import Digest, ImageRef, parse_digest
 from shared.domain.policy import (
     App,
@@ -36,9 +36,25 @@ from shared.domain.policy import (
     Source,
     TaskCheck,
 )
-from shared.domain.record import Look, Record
+from shared.domain.record import Look, rows_before
 from shared.domain.rollout import AppRecord, BuiltImage, Rollout
-from shared.ports import Clock, CopyState, CopyStatus, GroupState, Notice, Page, R, Run, RunStatus, Stored
+from shared.ports import (
+    EVERYTHING,
+    Clock,
+    CopyState,
+    CopyStatus,
+    GroupState,
+    Keyed,
+    Listed,
+    Notice,
+    Only,
+    Page,
+    QueueState,
+    R,
+    Run,
+    RunStatus,
+    Stored,
+)
 from shared.workflow.admit import Admission, Admit
 from shared.workflow.advance import Advance
 from shared.workflow.operate import Operate
@@ -104,11 +120,16 @@ class FakeClock:
 
 
 class FakeLedger:
-    """Records as bytes, so that what cannot be stored fails here too; ETags count up."""
+    """Records as bytes, so that what cannot be stored fails here too; ETags count up.
+
+    A page looks at `page_scan` lines of a list at most, as the table service does: it may be short, and go on.
+    """
 
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str, str], tuple[bytes, str]] = {}
+        self.lines: dict[tuple[str, str, str], tuple[bytes, str]] = {}
         self.before_save: Callable[[Any], None] | None = None
+        self.page_scan = 1000
         self._version = 0
 
     def insert(self, record: R) -> Stored[R] | None:
@@ -134,16 +155,39 @@ class FakeLedger:
                 assert found
                 yield found
 
-    def page(self, kind: type[Record], partition: str, limit: int, token: str) -> Page:
-        records = sorted((stored.record for stored in self.list(kind, partition)), key=lambda record: record.time_row)
-        rest = [record for record in records if record.time_row > token]
-        items = [record.summary() for record in rest[:limit]]
-        return Page(items, rest[limit - 1].time_row if len(rest) > limit else "")
+    def page(self, kind: type[Listed], partition: str, limit: int, token: str, only: Only = EVERYTHING) -> Page:
+        if token and not token.startswith("~"):
+            raise Malformed("token", "is none that a list gave")
+        newest = max(token, rows_before(only.until) if only.until else "~")
+        behind = rows_before(only.since) if only.since else "~~"
+        lines = sorted(
+            (row, line) for (name, at, row), line in self.lines.items() if (name, at) == _list(kind, partition)
+        )
+        items: list[dict[str, Any]] = []
+        for looked, (row, (summary, state)) in enumerate(line for line in lines if newest <= line[0] < behind):
+            if len(items) == limit or looked == self.page_scan:
+                return Page(items, row)
+            if only.state in ("", state):
+                items.append(msgspec.json.decode(summary))
+        return Page(items)
+
+    def purge(self, kind: type[Keyed], partition: str, before: datetime, limit: int) -> int:
+        old = [one.record for one in self.list(kind, partition) if one.record.at < before][:limit]  # type: ignore[attr-defined]
+        for record in old:
+            del self.rows[(kind.__name__, partition, record.row)]
+        return len(old)
 
     def _write(self, key: tuple[str, str, str], record: R) -> Stored[R]:
         self._version += 1
         self.rows[key] = (msgspec.json.encode(record), str(self._version))
+        if time_row := getattr(record, "time_row", ""):
+            summary = msgspec.json.encode(record.summary())  # type: ignore[attr-defined]  # what has a time row is listed
+            self.lines[(*key[:2], time_row)] = (summary, str(getattr(record, "state", "")))
         return Stored(record, str(self._version))
+
+
+def _list(kind: type, partition: str) -> tuple[str, str]:
+    return kind.__name__, partition
 
 
 class FakeQueue:
@@ -151,6 +195,7 @@ class FakeQueue:
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock, self._order = clock, 0
+        self.server_ahead, self.given_up = timedelta(), 0
         self.waiting: list[tuple[datetime, int, Look]] = []
 
     def send(self, look: Look, wait_seconds: float) -> None:
@@ -158,8 +203,8 @@ class FakeQueue:
         due = self._clock.now() + timedelta(seconds=wait_seconds)
         heapq.heappush(self.waiting, (due, self._order, look))
 
-    def check(self) -> None:
-        pass
+    def check(self) -> QueueState:
+        return QueueState(self._clock.now() + self.server_ahead, self.given_up)
 
 
 class FakeRegistry:
@@ -284,6 +329,10 @@ class FakeTasks:
         if self.log_fault:
             raise self.log_fault
         return self.runs[run_id].log
+
+    def check(self, registry: RegistryRule, task: str) -> None:
+        if self.start_fault:
+            raise self.start_fault
 
     def cancel(self, registry: RegistryRule, run_id: str) -> None:
         self.runs[run_id].cancelled = True

@@ -1,7 +1,8 @@
 """The ledger in Azure Table storage: one table, an ETag on every write.
 
 A row is the record as JSON, in as many text properties as its length needs, and a few columns to filter by.
-A record that is listed has a second row in the same partition, keyed by time and written in the same transaction.
+A record that is listed has a second row in the same partition, keyed by time and written in the same transaction
+(`ledger_pages.py` reads those).
 Limits: 64 KiB a property in UTF-16, where a character takes two or four bytes, and 1 MiB a row.
 Source: https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 """
@@ -9,15 +10,16 @@ Source: https://learn.microsoft.com/rest/api/storageservices/understanding-the-t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from shared.adapters.azure_errors import translated
-from shared.domain.errors import Conflict, Malformed
-from shared.domain.record import Record
-from shared.ports import Page, R, Stored
+from shared.adapters.ledger_pages import TIME_ROWS, read_page, time_entity
+from shared.domain.errors import Conflict
+from shared.ports import EVERYTHING, Keyed, Listed, Only, Page, R, Stored
 from shared.settings import TABLE
 
 if TYPE_CHECKING:
@@ -26,9 +28,9 @@ if TYPE_CHECKING:
 
 _ROLE = "give the app Storage Table Data Contributor"
 _CHUNK_CHARACTERS = 16_000
-_COLUMNS = ("state", "created_at")
-_TIME_ROWS = "~"
-"""The rows of the list by time begin with it; it sorts behind every row of a record."""
+_COLUMNS = ("state", "created_at", "at")
+_TRANSACTION_LIMIT = 100
+"""How many writes Azure takes in one transaction."""
 
 _EXISTS = 409
 _CHANGED = frozenset((404, 412))
@@ -93,35 +95,53 @@ class TableLedger:
 
     def list(self, kind: type[R], partition: str, row_prefix: str = "") -> Iterator[Stored[R]]:
         """The records of a partition whose row begins with a prefix, in the order of their rows."""
-        high = row_prefix[:-1] + chr(ord(row_prefix[-1]) + 1) if row_prefix else _TIME_ROWS
+        high = row_prefix[:-1] + chr(ord(row_prefix[-1]) + 1) if row_prefix else TIME_ROWS
         parameters = {"partition": _partition(kind, partition), "low": row_prefix, "high": high}
         query = "PartitionKey eq @partition and RowKey ge @low and RowKey lt @high"
         with translated(f"listing {kind.__name__} of {partition} in the ledger", remedy=_ROLE):
             for entity in self._table.query_entities(query, parameters=parameters):
                 yield _stored(kind, entity)
 
-    def page(self, kind: type[Record], partition: str, limit: int, token: str) -> Page:
-        """A page of a partition's records, the newest first: one query, however many there are.
+    def page(self, kind: type[Listed], partition: str, limit: int, token: str, only: Only = EVERYTHING) -> Page:
+        """A page of a partition's list, the newest first: one query, however many records there are.
 
         Raises:
             Malformed: the token is none of this ledger's.
         """
-        if token and not token.startswith(_TIME_ROWS):
-            raise Malformed("token", "is none that a list gave")
-        parameters = {"partition": _partition(kind, partition), "after": token or _TIME_ROWS}
-        query = "PartitionKey eq @partition and RowKey gt @after"
         with translated(f"listing {kind.__name__} of {partition} in the ledger", remedy=_ROLE):
-            pages = self._table.query_entities(query, parameters=parameters, results_per_page=limit).by_page()
-            entities = list(next(pages, ()))
-            more = len(entities) == limit and bool(pages.continuation_token)  # type: ignore[attr-defined]
-        items = [msgspec.json.decode(str(entity["summary"])) for entity in entities]
-        return Page(items, str(entities[-1]["RowKey"]) if more else "")
+            return read_page(self._table, _partition(kind, partition), limit, token, only)
+
+    def purge(self, kind: type[Keyed], partition: str, before: datetime, limit: int) -> int:
+        """Remove some of a partition's records whose `at` is before a moment, 100 at most; how many they were.
+
+        They go in one transaction, each as it was read: where one was changed meanwhile, none goes.
+        """
+        from azure.core import MatchConditions
+        from azure.core.exceptions import HttpResponseError
+
+        parameters = {"partition": _partition(kind, partition), "before": before}
+        query = "PartitionKey eq @partition and at lt @before"
+        number = min(limit, _TRANSACTION_LIMIT)
+        only_if = {"match_condition": MatchConditions.IfNotModified}
+        with translated(f"removing old {kind.__name__} from the ledger", remedy=_ROLE):
+            found = self._table.query_entities(
+                query, parameters=parameters, results_per_page=number, select=["PartitionKey", "RowKey"]
+            )
+            old = list(next(found.by_page(), ()))
+            doomed = [("delete", entity, only_if | {"etag": entity.metadata["etag"]}) for entity in old]
+            try:
+                return len(self._table.submit_transaction(doomed)) if doomed else 0
+            except HttpResponseError as error:
+                if error.status_code in _CHANGED:
+                    return 0
+                raise
 
     def _write(self, record: Any, operation: tuple[Any, ...]) -> str:
         """Write a record and, where it has one, its row in the list by time, both or neither; returns its ETag."""
         operations = [operation]
-        if isinstance(record, Record):
-            operations.append(("upsert", _time_entity(record), {"mode": "replace"}))
+        if getattr(record, "time_row", ""):
+            row = time_entity(_partition(type(record), record.partition), record)
+            operations.append(("upsert", row, {"mode": "replace"}))
         return str(self._table.submit_transaction(operations)[0]["etag"])
 
 
@@ -139,12 +159,6 @@ def _entity(record: Any) -> dict[str, Any]:
     entity: dict[str, Any] = {"PartitionKey": _partition(type(record), record.partition), "RowKey": record.row}
     entity |= {f"body{index:02}": chunk for index, chunk in enumerate(chunks)}
     return entity | {name: getattr(record, name) for name in _COLUMNS if hasattr(record, name)}
-
-
-def _time_entity(record: Record) -> dict[str, Any]:
-    """The row by which a record is found in the order of time; it holds what a list shows of it."""
-    summary = msgspec.json.encode(record.summary()).decode()
-    return {"PartitionKey": _partition(type(record), record.partition), "RowKey": record.time_row, "summary": summary}
 
 
 def _stored(kind: type[R], entity: TableEntity) -> Stored[R]:

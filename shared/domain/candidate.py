@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from shared.domain.image import Digest, ImageRef, Repository, Tag, short
-from shared.domain.record import TEXT_LIMIT, Look, Record
+from shared.domain.record import TEXT_LIMIT, Look, Record, time_row
 from shared.domain.standing import Hold
 
 
@@ -23,6 +23,14 @@ class CandidateState(StrEnum):
     FAILED = "failed"
     SUPERSEDED = "superseded"
     CANCELED = "canceled"
+
+
+class FoundBy(StrEnum):
+    """How the gate came to know of a candidate."""
+
+    EVENT = "event"
+    SWEEP = "sweep"
+    OPERATOR = "operator"
 
 
 class Verdict(StrEnum):
@@ -54,6 +62,10 @@ class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Evidence = Evidence()
 
 
+_LISTED_PROMOTIONS = 25
+"""How many tags a list tells the promotion of: a line of a list must fit into one property of a table row."""
+
+
 class TagOutcome(StrEnum):
     """How the promotion of one tag ended."""
 
@@ -82,6 +94,18 @@ class TagRecord(msgspec.Struct, frozen=True, kw_only=True):
     outcome: TagOutcome | None = None
     held: bool = False
 
+    def summary(self) -> dict[str, Any]:
+        """The promotion as it reads in a list: how far the unique tag has come, and since when."""
+        steps = (("locked", self.locked_at), ("copied", self.copied_at), ("copying", self.copy_started_at))
+        progress, since = next(((name, at) for name, at in steps if at is not None), ("", None))
+        return {
+            "tag": self.tag,
+            "pushedAt": self.pushed_at.isoformat(),
+            "unique": self.unique,
+            "progress": progress,
+            "since": since.isoformat() if since else None,
+        }
+
 
 class Candidate(Record, frozen=True, kw_only=True):
     """The record of one (gate, digest, attempt). `requested_by` names the operator who asked for it, if one did."""
@@ -96,6 +120,7 @@ class Candidate(Record, frozen=True, kw_only=True):
     tags: tuple[TagRecord, ...]
     checks: tuple[CheckRecord, ...]
     requested_by: str = ""
+    found_by: FoundBy = FoundBy.EVENT
     state: CandidateState = CandidateState.EXAMINING
 
     @property
@@ -140,7 +165,17 @@ class Candidate(Record, frozen=True, kw_only=True):
             "state": self.state.value,
             "reason": self.reason[:TEXT_LIMIT],
             "createdAt": self.created_at.isoformat(),
+            "check": self.open_check,
+            "promotions": [tag.summary() for tag in self.tags[:_LISTED_PROMOTIONS]],
+            **self.last_change(),
         }
+
+    @property
+    def open_check(self) -> str:
+        """The kind of the check that is under way, or waits for a person; "" where none is."""
+        if self.finished:
+            return ""
+        return next((check.kind for check in self.checks if check.claimed_at and check.verdict is None), "")
 
     @property
     def run_id(self) -> str:
@@ -171,6 +206,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
     """One stable tag of one gate: which candidate it stands on, and who is moving it right now.
 
     Azure has no conditional tag move, so a mover claims the track first (`moving`, until `moving_until`).
+    `moved_by` names the operator who rolled back to it; "" where the candidate passed.
     """
 
     gate: str
@@ -180,6 +216,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
     candidate: str = ""
     unique: str = ""
     moved_at: datetime | None = None
+    moved_by: str = ""
     moving: str = ""
     moving_until: datetime | None = None
     hold: Hold | None = None
@@ -193,3 +230,21 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
     def row(self) -> str:
         """The ledger row: the tag."""
         return self.tag
+
+    @property
+    def time_row(self) -> str:
+        """Its line in the list of the gate's promotions: one a move, "" before the first."""
+        at = self.moved_at
+        return time_row(at, f"{self.tag}~{999_999 - at.microsecond:06}") if at is not None else ""
+
+    def summary(self) -> dict[str, Any]:
+        """The move that brought the tag where it stands, as it reads in a list."""
+        return {
+            "gate": self.gate,
+            "tag": self.tag,
+            "digest": self.digest,
+            "unique": self.unique,
+            "candidate": f"{self.gate}.{self.candidate}",
+            "movedAt": self.moved_at.isoformat() if self.moved_at else None,
+            "movedBy": self.moved_by,
+        }

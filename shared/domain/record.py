@@ -77,12 +77,16 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def time_row(self) -> str:
         """Sorts the records of a partition by the time they were made, the newest first."""
-        left = _END_OF_TIME - int(self.created_at.timestamp() * 1000)
-        return f"~{left:014}~{self.row}"
+        return time_row(self.created_at, self.row)
 
     def summary(self) -> dict[str, Any]:
         """The record as it reads in a list."""
         raise NotImplementedError
+
+    def last_change(self) -> dict[str, Any]:
+        """The last line of the history as it reads in a list: what, why, and when."""
+        last = self.history[-1] if self.history else Entry(self.created_at, "")
+        return {"last": f"{last.what} {last.why}".strip()[:TEXT_LIMIT], "changedAt": last.at.isoformat()}
 
     def noting(self, now: datetime, what: str, why: str = "") -> Self:
         """The record with one more line of history; the oldest lines but the first give way at the limit."""
@@ -97,6 +101,21 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     def planning(self, now: datetime, wait_seconds: float) -> Self:
         """The record with its next look set."""
         return msgspec.structs.replace(self, next_look_at=now + timedelta(seconds=wait_seconds))
+
+
+def time_row(moment: datetime, name: str) -> str:
+    """The row of a partition's list by time for what happened at a moment: the newest sorts first."""
+    return f"~{_time_left(moment):014}~{name}"
+
+
+def rows_before(moment: datetime) -> str:
+    """Where the list by time goes on with what happened before a moment, to the millisecond."""
+    return f"~{_time_left(moment) + 1:014}"
+
+
+def _time_left(moment: datetime) -> int:
+    """The milliseconds up to the end of time: of 14 digits, so that they sort as text for any moment there is."""
+    return min(max(0, _END_OF_TIME - int(moment.timestamp() * 1000)), _END_OF_TIME - 2)
 
 
 def seconds_between(earlier: datetime, later: datetime) -> float:

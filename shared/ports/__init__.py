@@ -5,12 +5,15 @@ what else it raises is said beside it. Names of registries are those of the rule
 """
 
 from shared.ports.containers import ContainerRunner, GroupState, Probe
-from shared.ports.ledger import Keyed, Ledger, Page, R, Stored, WorkQueue
+from shared.ports.ledger import EVERYTHING, Keyed, Ledger, Listed, Only, Page, QueueState, R, Stored, WorkQueue
 from shared.ports.registry import CopyState, CopyStatus, Registry
 from shared.ports.surroundings import Announcer, Archive, Clock, Notice, Secrets
+from shared.ports.tags import Allowance, TagReader
 from shared.ports.tasks import Run, RunStatus, TaskRunner
 
 __all__ = [
+    "Allowance",
+    "EVERYTHING",
     "Announcer",
     "Archive",
     "Clock",
@@ -20,15 +23,19 @@ __all__ = [
     "GroupState",
     "Keyed",
     "Ledger",
+    "Listed",
     "Notice",
+    "Only",
     "Page",
     "Probe",
+    "QueueState",
     "R",
     "Registry",
     "Run",
     "RunStatus",
     "Secrets",
     "Stored",
+    "TagReader",
     "TaskRunner",
     "WorkQueue",
 ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from shared.domain.record import Look, Record
+from shared.domain.record import Look
 
 
 class Keyed(Protocol):
@@ -24,6 +25,19 @@ class Keyed(Protocol):
         ...
 
 
+class Listed(Keyed, Protocol):
+    """A record that a list by time shows."""
+
+    @property
+    def time_row(self) -> str:
+        """Where it stands in the list; "": nowhere. A record that gets another one leaves a line behind."""
+        ...
+
+    def summary(self) -> dict[str, Any]:
+        """How it reads there."""
+        ...
+
+
 R = TypeVar("R", bound=Keyed)
 
 
@@ -34,8 +48,22 @@ class Stored(msgspec.Struct, Generic[R], frozen=True):
     etag: str
 
 
+class Only(msgspec.Struct, frozen=True, kw_only=True):
+    """Which lines of a list are wanted: those of one state ("": any), of `since` or later, and of before `until`."""
+
+    state: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+EVERYTHING = Only()
+
+
 class Page(msgspec.Struct, frozen=True):
-    """Some records of a list as they read in lists, the newest first, and where the next page begins ("": nowhere)."""
+    """Some records of a list as they read in lists, the newest first, and where the next page begins ("": nowhere).
+
+    A page that is filtered may be short, even empty, and have a next one all the same.
+    """
 
     items: list[dict[str, Any]]
     token: str = ""
@@ -64,13 +92,25 @@ class Ledger(Protocol):
         """The records of a partition whose row begins with a prefix, in the order of their rows."""
         ...
 
-    def page(self, kind: type[Record], partition: str, limit: int, token: str) -> Page:
-        """A page of a partition's records, the newest first: one query, however many there are.
+    def page(self, kind: type[Listed], partition: str, limit: int, token: str, only: Only = EVERYTHING) -> Page:
+        """A page of a partition's list, the newest first: one query, however many records there are.
 
         Raises:
             Malformed: the token is none of this ledger's.
         """
         ...
+
+    def purge(self, kind: type[Keyed], partition: str, before: datetime, limit: int) -> int:
+        """Remove some of a partition's records whose `at` is before a moment, 100 at most; how many they were."""
+        ...
+
+
+class QueueState(msgspec.Struct, frozen=True):
+    """The queue as it stands: the time at the service, None where it does not say, and how many messages were given
+    up on."""
+
+    server_time: datetime | None
+    given_up: int = 0
 
 
 class WorkQueue(Protocol):
@@ -80,6 +120,6 @@ class WorkQueue(Protocol):
         """Queue a look, hidden for a time (whole seconds, rounded up)."""
         ...
 
-    def check(self) -> None:
-        """See whether the queue can be used; nothing is sent."""
+    def check(self) -> QueueState:
+        """See whether the queue can be used, and how it stands; nothing is sent."""
         ...

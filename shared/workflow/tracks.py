@@ -94,17 +94,17 @@ class Tracks:
             Busy: someone else changed the track.
         """
         now, moved_at = self._services.clock.now(), stored.record.moved_at
-        settled = msgspec.structs.replace(
-            stored.record,
-            digest=stand.digest,
-            pushed_at=stand.pushed_at,
-            candidate=stand.candidate,
-            unique=stand.unique,
-            moved_at=max(now, moved_at + _TICK) if moved_at else now,
-            moving="",
-            moving_until=None,
-            **changes,
-        )
+        moved: dict[str, object] = {
+            "digest": stand.digest,
+            "pushed_at": stand.pushed_at,
+            "candidate": stand.candidate,
+            "unique": stand.unique,
+            "moved_at": max(now, moved_at + _TICK) if moved_at else now,
+            "moved_by": "",
+            "moving": "",
+            "moving_until": None,
+        }
+        settled = msgspec.structs.replace(stored.record, **(moved | changes))
         return self.save(stored, settled).record
 
     def _let_go(self, claimed: Stored[Track]) -> None:

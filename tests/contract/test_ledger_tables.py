@@ -15,8 +15,11 @@ from demo import scenario
 from shared.adapters.ledger_tables import TableLedger
 from shared.domain.errors import Conflict, Malformed, Retry
 from shared.domain.record import Entry
+from shared.domain.act import Act
+from shared.domain.candidate import Track
+from shared.domain.image import Tag
 from shared.domain.rollout import Cause, Rollout, RolloutState
-from shared.ports import Stored
+from shared.ports import Only, Page, Stored
 from shared.settings import TABLE
 from tests.contract.place import Place
 
@@ -179,5 +182,77 @@ def test_a_list_comes_by_time_a_page_at_a_time_however_often_records_were_saved(
 
 
 def test_a_token_that_is_none_of_the_ledger_s_is_refused(ledger: TableLedger) -> None:
-    with pytest.raises(Malformed, match="token"):
-        ledger.page(Rollout, "timed", 2, "' or PartitionKey ne '")
+    for token in ("' or PartitionKey ne '", "~1", "e30", "x" * 5000):
+        with pytest.raises(Malformed, match="token"):
+            ledger.page(Rollout, "timed", 2, token)
+
+
+def ids(page: Page) -> list[str]:
+    return [item["id"].partition(".")[2] for item in page.items]
+
+
+def whole(ledger: TableLedger, app: str, limit: int, only: Only) -> list[str]:
+    """The names of a list, page by page to its end."""
+    page = ledger.page(Rollout, app, limit, "", only)
+    found = ids(page)
+    while page.token:
+        page = ledger.page(Rollout, app, limit, page.token, only)
+        assert len(page.items) <= limit
+        found += ids(page)
+    return found
+
+
+def test_a_list_may_be_of_one_state_and_of_a_span_of_time(ledger: TableLedger) -> None:
+    for number in range(6):
+        record = msgspec.structs.replace(rollout("chosen", f"r{number}"), created_at=START + timedelta(minutes=number))
+        stored = ledger.insert(record)
+        assert stored
+        if number % 2:
+            ledger.save(stored, msgspec.structs.replace(record, state=RolloutState.LIVE))
+    minute = [START + timedelta(minutes=number) for number in range(6)]
+    assert whole(ledger, "chosen", 2, Only(state="live")) == ["r5", "r3", "r1"]
+    assert whole(ledger, "chosen", 10, Only(since=minute[2], until=minute[4])) == ["r3", "r2"]
+    assert whole(ledger, "chosen", 1, Only(state="building", since=minute[1], until=minute[5])) == ["r4", "r2"]
+    assert whole(ledger, "chosen", 2, Only(state="' or state ne '")) == []
+    long_ago, never = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+    assert len(whole(ledger, "chosen", 4, Only(since=long_ago, until=never))) == 6
+    assert whole(ledger, "chosen", 4, Only(since=never)) == whole(ledger, "chosen", 4, Only(until=long_ago)) == []
+
+
+def test_a_page_that_is_full_and_the_last_one_leads_nowhere(ledger: TableLedger) -> None:
+    for number in range(4):
+        ledger.insert(msgspec.structs.replace(rollout("full", f"r{number}"), created_at=START))
+    first = ledger.page(Rollout, "full", 2, "")
+    assert first.token
+    assert ledger.page(Rollout, "full", 2, first.token).token == ""
+
+
+def test_the_token_of_another_list_shows_nothing_of_it(ledger: TableLedger) -> None:
+    for number in range(3):
+        ledger.insert(rollout("theirs", f"r{number}"))
+    ledger.insert(rollout("ours"))
+    token = ledger.page(Rollout, "theirs", 1, "").token
+    assert set(ids(ledger.page(Rollout, "ours", 10, token))) <= {"r1"}
+
+
+def test_every_move_of_a_track_stays_in_its_list(ledger: TableLedger) -> None:
+    track = Track(gate="moves", tag=Tag("15-alpine"))
+    stored = ledger.insert(track)
+    assert stored
+    for number in range(3):
+        moved = msgspec.structs.replace(track, moved_at=START + timedelta(microseconds=number), candidate=f"{number}")
+        stored = ledger.save(stored, moved)
+        stored = ledger.save(stored, msgspec.structs.replace(moved, moving="someone"))
+    page = ledger.page(Track, "moves", 10, "")
+    assert [item["candidate"] for item in page.items] == ["moves.2", "moves.1", "moves.0"]
+    assert [one.record.tag for one in ledger.list(Track, "moves")] == ["15-alpine"]
+
+
+def test_what_is_old_is_removed_some_at_a_time(ledger: TableLedger) -> None:
+    for number in range(5):
+        at = START + timedelta(days=number)
+        assert ledger.insert(Act(key=f"f{number}", call="c", actor="a", at=at, answer="x" * 40_000))
+    assert ledger.purge(Act, "f", START + timedelta(days=4), 3) == 3
+    assert ledger.purge(Act, "f", START + timedelta(days=4), 3) == 1
+    assert ledger.purge(Act, "f", START + timedelta(days=4), 3) == 0
+    assert [one.record.key for one in ledger.list(Act, "f")] == ["f4"]

@@ -145,7 +145,7 @@ class GateVerbs:
         stand = Stand(
             digest=candidate.digest, pushed_at=record.pushed_at, candidate=candidate.row, unique=record.unique
         )
-        track = self._tracks.move(gate, stored, stand, hold=hold)  # 1
+        track = self._tracks.move(gate, stored, stand, hold=hold, moved_by=str(who))  # 1
         target = self._services.registry_rule(gate.promote.registry)
         image = ImageRef(target.login_server, gate.promote.repository, candidate.digest)  # type: ignore[arg-type]
         assert track.moved_at is not None  # a move dates it
