@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from sandbox import lifecycle
+from sandbox import events, lifecycle
 from sandbox.instance import Instance, Settings, read_settings
 from sandbox.needs import NeedError, ensure
 
@@ -51,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     add("status", _status, "say whether it runs, where, and what is in it")
     env = add("env", _env, 'print what a shell needs to reach it: eval "$(python -m sandbox env)"')
     env.add_argument("--json", action="store_true", help="as JSON")
+    text = "deliver events (on), drop them all as for a stopped app (off), or lose, double and shuffle them (lossy)"
+    events.add_arguments(add("events", events.run, text))
     logs = add("logs", _logs, "say where the logs are, or print the end of one")
     logs.add_argument("name", nargs="?", help="a log's name: sandbox, azurite, registry-NAME, site-NAME")
     logs.add_argument("--lines", type=int, default=_LOG_LINES, help=f"how many lines of it (default: {_LOG_LINES})")

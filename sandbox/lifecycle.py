@@ -13,12 +13,15 @@ import time
 from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from sandbox.control import Listed
 from sandbox.entra import Issuer
 from sandbox.instance import Instance, Settings, read_settings
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools"
@@ -105,15 +108,28 @@ def client_environment(instance: Instance) -> dict[str, str]:
 
 
 def resources(instance: Instance) -> Sequence[Listed]:
-    """What there is in a running instance.
+    """What there is in a running instance. Raises as `control`."""
+    return control(instance, "GET", "/resources", answer=list[Listed])
+
+
+def control(instance: Instance, method: str, path: str, body: object = None, *, answer: type[T]) -> T:
+    """One of the sandbox's own operations on a running instance (COVERAGE.md, "Sandbox").
+
+    Args:
+        body: what is sent as JSON; None for nothing.
+        answer: the type of the answer.
 
     Raises:
-        LifecycleError: it does not answer.
+        LifecycleError: it does not answer, or refuses; says why.
     """
     connection = HTTPConnection("127.0.0.1", read_settings(instance).port, timeout=_ANSWER_SECONDS)
     try:
-        connection.request("GET", "/resources")
-        return msgspec.json.decode(connection.getresponse().read(), type=list[Listed])
+        connection.request(method, path, None if body is None else msgspec.json.encode(body))
+        response = connection.getresponse()
+        raw = response.read()
+        if response.status >= 300:
+            raise LifecycleError(f"the sandbox refuses {method} {path}: {raw.decode(errors='replace')}")
+        return msgspec.json.decode(raw, type=answer)
     except (OSError, HTTPException, msgspec.DecodeError) as error:
         raise LifecycleError(f"the sandbox in {instance.root} runs but does not answer: {error}") from error
     finally:

@@ -17,7 +17,7 @@ from sandbox.eventgrid.event import Event
 from sandbox.eventgrid.faults import Counts, Faults
 from sandbox.eventgrid.lanes import Lane
 from sandbox.eventgrid.outbox import Outbox, Pending
-from sandbox.eventgrid.sending import Sender
+from sandbox.eventgrid.sending import Reply, Sender
 from sandbox.eventgrid.subscription import Subscription
 from sandbox.web import Fault
 
@@ -72,8 +72,10 @@ class Delivery:
     def accept(self, subscription: Subscription, topic: str, event: Event) -> None:
         """Promise the delivery of an event; it is kept before this returns, and first tried at once."""
         self.counts.matched += 1
-        now = datetime.now(UTC)
-        for delay in self.faults.delays():
+        now, delays = datetime.now(UTC), self.faults.delays(subscription.id)
+        if not delays:
+            log.warning("Lost event %s (%s) for %s: a drill", event.id, event.subject, subscription.id)
+        for delay in delays:
             pending = Pending(
                 key=Outbox.new_key(),
                 subscription=subscription.id,
@@ -122,12 +124,18 @@ class Delivery:
         alive = [pending for pending in batch if now - pending.published <= life]
         if not alive:
             return
-        reply = await self._sender.deliver(subscription, alive)
+        reply = await self._send(subscription, alive)
         self.counts.attempts += len(alive)
         for pending in alive:
             pending.attempts += 1
             pending.attempted, pending.outcome = now, policy.outcome(reply.status)
         self._judge(subscription, alive, reply.status)
+
+    async def _send(self, subscription: Subscription, batch: Sequence[Pending]) -> Reply:
+        if self.faults.settings.off:
+            self.counts.refused_while_off += len(batch)
+            return Reply(403)  # what a stopped app answers
+        return await self._sender.deliver(subscription, batch)
 
     def _judge(self, subscription: Subscription, batch: Sequence[Pending], status: int) -> None:
         if policy.delivered(status):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from typing import Annotated
 
 import msgspec
@@ -14,10 +15,15 @@ Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class FaultSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How deliveries are disturbed: fractions of them that are lost or doubled, and the seconds (not scaled) within
-    which each one's start is shifted at random, so that they overtake each other. A seed makes a drill repeatable.
+    """How deliveries are disturbed.
+
+    `off`: every endpoint counts as a stopped app, which answers 403; Event Grid never tries such an event again.
+    `drop` and `duplicate`: fractions of the deliveries that are lost or doubled. `shuffle_seconds` (not scaled): each
+    delivery's start is shifted at random within them, so that they overtake each other. A seed makes a drill
+    repeatable: the same events in the same order share the same fate, for each subscription by itself.
     """
 
+    off: bool = False
     drop: Fraction = 0.0
     duplicate: Fraction = 0.0
     shuffle_seconds: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
@@ -25,7 +31,11 @@ class FaultSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class Counts(msgspec.Struct, kw_only=True):
-    """What happened since the start: `published` counts events, the others an event for each subscription."""
+    """What happened since the start: `published` counts events, the others an event for each subscription.
+
+    `dropped` were given up by Event Grid's rules, those refused while deliveries were off among them
+    (`refused_while_off`, which counts dead-lettered ones too); `lost_by_fault` were lost by a drill.
+    """
 
     published: int = 0
     matched: int = 0
@@ -33,6 +43,7 @@ class Counts(msgspec.Struct, kw_only=True):
     delivered: int = 0
     dead_lettered: int = 0
     dropped: int = 0
+    refused_while_off: int = 0
     lost_by_fault: int = 0
     doubled_by_fault: int = 0
 
@@ -41,19 +52,25 @@ class Faults:
     """The disturbance in force; none at the start of every run."""
 
     def __init__(self) -> None:
-        self.settings, self.counts, self._random = FaultSettings(), Counts(), random.Random()  # noqa: S311
+        self.counts = Counts()
+        self.set(FaultSettings())
 
     def set(self, settings: FaultSettings) -> None:
         """Disturb deliveries from now on."""
-        self.settings, self._random = settings, random.Random(settings.seed)  # noqa: S311
+        self.settings = settings
+        self._seed = random.randrange(2**63) if settings.seed is None else settings.seed  # noqa: S311
+        self._drawn: dict[str, int] = defaultdict(int)
 
-    def delays(self) -> list[float]:
-        """When copies of one delivery start, in seconds from now: `[0.0]` undisturbed, `[]` where it is lost."""
-        settings, draw = self.settings, self._random.random
-        if settings.drop and draw() < settings.drop:
+    def delays(self, subscription: str) -> list[float]:
+        """When copies of a subscription's next delivery start, in seconds from now: `[0.0]` undisturbed, `[]` lost."""
+        settings, lane = self.settings, subscription.lower()
+        self._drawn[lane] += 1
+        # One generator a delivery, whatever was drawn for others: what overtakes it elsewhere changes nothing here.
+        draw = random.Random(f"{self._seed} {self._drawn[lane]} {lane}").random  # noqa: S311
+        lost, twice = draw() < settings.drop, draw() < settings.duplicate
+        if lost:
             self.counts.lost_by_fault += 1
             return []
-        twice = bool(settings.duplicate) and draw() < settings.duplicate
         self.counts.doubled_by_fault += twice
         return [draw() * settings.shuffle_seconds for _ in range(1 + twice)]
 
@@ -62,7 +79,7 @@ class Faults:
 
         @local.operation("PUT", "/eventgrid/faults")
         async def set_faults(call: Call) -> web.StreamResponse:
-            """Drop, duplicate or shuffle event deliveries from now on (fractions 0 to 1, seconds)."""
+            """Turn event deliveries off, or drop, duplicate or shuffle them, from now on (fractions, seconds)."""
             self.set(await call.body(FaultSettings))
             return json_answer(self.settings)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ import requests
 from aiohttp import web
 
 from sandbox.entra import ARM_AUDIENCES
-from sandbox.eventgrid import EventGrid
+from sandbox.eventgrid import Event, EventGrid
 from sandbox.instance import SUBSCRIPTION, Settings
 from sandbox.tests.live import LiveGateway
 from sandbox.web import Call, Fault, Surface, json_answer
@@ -189,3 +190,15 @@ def webhook(url: str = HOOK_URL, **properties: Any) -> dict[str, Any]:
 def dead_letters(container: str = "deadletters") -> dict[str, Any]:
     """A dead letter destination."""
     return {"endpointType": "StorageBlob", "properties": {"resourceId": STORAGE, "blobContainerName": container}}
+
+
+def pushed(number: int = 1, repository: str = "node", tag: str = "15-alpine") -> Event:
+    """A push as a registry tells it."""
+    return Event(
+        id=f"event-{number}",
+        subject=f"{repository}:{tag}",
+        event_type="Microsoft.ContainerRegistry.ImagePushed",
+        event_time=datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
+        data={"action": "push", "target": {"repository": repository, "tag": tag, "size": 42}},
+        data_version="2.0",
+    )

@@ -1,4 +1,4 @@
-"""Event Grid's delivery: the handshake, retries, dead letters, drills, restarts."""
+"""Event Grid's delivery: the handshake, retries, dead letters, restarts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 import requests
 from aiohttp import web
 
-from sandbox.eventgrid import Event
-from sandbox.tests.eventgrid_stage import HOOK_URL, REGISTRY, STORAGE, Stage, dead_letters, wait_until, webhook
+from sandbox.tests.eventgrid_stage import HOOK_URL, REGISTRY, STORAGE, Stage, dead_letters, pushed, wait_until, webhook
 from sandbox.tests.live import LiveGateway
 from sandbox.web import Call, Surface
 
@@ -22,17 +21,6 @@ def stage(live: LiveGateway) -> Iterator[Stage]:
     stage = Stage(live, time_scale=1000)
     yield stage
     stage.close()
-
-
-def pushed(number: int = 1, repository: str = "node", tag: str = "15-alpine") -> Event:
-    return Event(
-        id=f"event-{number}",
-        subject=f"{repository}:{tag}",
-        event_type="Microsoft.ContainerRegistry.ImagePushed",
-        event_time=datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
-        data={"action": "push", "target": {"repository": repository, "tag": tag, "size": 42}},
-        data_version="2.0",
-    )
 
 
 def test_an_event_arrives_once_with_event_grids_headers(stage: Stage) -> None:
@@ -229,31 +217,6 @@ def test_a_storage_queue_gets_the_events_json_as_it_is(stage: Stage) -> None:
     wait_until(lambda: stage.counts()["delivered"] == 1)
     assert messages[0][0] == "300"
     assert '<MessageText>{"id":"event-1"' in messages[0][1]
-
-
-def test_drills_lose_and_double_deliveries_as_told(stage: Stage) -> None:
-    stage.subscribe()
-    control = f"http://127.0.0.1:{stage.live.port}/eventgrid/faults"
-    assert requests.put(control, json={"drop": 2}, timeout=5).status_code == 400
-    assert requests.put(control, json={"drop": 0.3, "duplicate": 0.3, "seed": 7}, timeout=5).status_code == 200
-    stage.live.run(stage.grid.publish(REGISTRY, [pushed(number) for number in range(40)]))
-    wait_until(lambda: stage.counts()["waiting"] == 0)
-    counts = stage.counts()
-    assert 0 < counts["lost_by_fault"] < 40
-    assert 0 < counts["doubled_by_fault"] < 40
-    expected = 40 - counts["lost_by_fault"] + counts["doubled_by_fault"]
-    wait_until(lambda: stage.counts()["delivered"] == expected)
-    assert len(stage.hook.ids) == expected
-    assert len(set(stage.hook.ids)) == 40 - counts["lost_by_fault"]
-
-
-def test_shuffled_events_overtake_each_other(stage: Stage) -> None:
-    stage.subscribe()
-    control = f"http://127.0.0.1:{stage.live.port}/eventgrid/faults"
-    requests.put(control, json={"shuffle_seconds": 0.2, "seed": 1}, timeout=5)
-    stage.live.run(stage.grid.publish(REGISTRY, [pushed(number) for number in range(12)]))
-    wait_until(lambda: stage.counts()["delivered"] == 12)
-    assert stage.hook.ids != [f"event-{number}" for number in range(12)]
 
 
 def test_what_is_not_delivered_survives_a_restart(live: LiveGateway) -> None:

@@ -1,0 +1,190 @@
+"""Event Grid's drills: deliveries that are off, lost, doubled or shuffled, and the switch for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from sandbox import events
+from sandbox.__main__ import main
+from sandbox.eventgrid.faults import Faults, FaultSettings
+from sandbox.events import OFF, ON, event_counts, event_settings, switch_events
+from sandbox.lifecycle import LifecycleError
+from sandbox.tests.eventgrid_stage import REGISTRY, Stage, dead_letters, pushed, wait_until
+from sandbox.tests.live import LiveGateway
+
+
+@pytest.fixture
+def stage(live: LiveGateway) -> Iterator[Stage]:
+    """Event Grid with seconds made milliseconds, found from outside as a running instance."""
+    live.instance.settings_file.write_text(f'{{"port": {live.port}}}')
+    stage = Stage(live, time_scale=1000)
+    yield stage
+    stage.close()
+
+
+def test_drills_lose_and_double_deliveries_as_told(stage: Stage) -> None:
+    stage.subscribe()
+    control = f"http://127.0.0.1:{stage.live.port}/eventgrid/faults"
+    assert requests.put(control, json={"drop": 2}, timeout=5).status_code == 400
+    assert requests.put(control, json={"drop": 0.3, "duplicate": 0.3, "seed": 7}, timeout=5).status_code == 200
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed(number) for number in range(40)]))
+    wait_until(lambda: stage.counts()["waiting"] == 0)
+    counts = stage.counts()
+    assert 0 < counts["lost_by_fault"] < 40
+    assert 0 < counts["doubled_by_fault"] < 40
+    expected = 40 - counts["lost_by_fault"] + counts["doubled_by_fault"]
+    wait_until(lambda: stage.counts()["delivered"] == expected)
+    assert len(stage.hook.ids) == expected
+    assert len(set(stage.hook.ids)) == 40 - counts["lost_by_fault"]
+
+
+def disturb(stage: Stage, **settings: Any) -> None:
+    control = f"http://127.0.0.1:{stage.live.port}/eventgrid/faults"
+    assert requests.put(control, json=settings, timeout=5).status_code == 200
+
+
+def test_while_deliveries_are_off_events_are_dropped_and_never_come_later(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.subscribe()
+    disturb(stage, off=True)
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed(1), pushed(2)]))
+    wait_until(lambda: stage.counts()["dropped"] == 2)
+    disturb(stage)
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed(3)]))
+    wait_until(lambda: stage.counts()["delivered"] == 1)
+    assert stage.hook.ids == ["event-3"]
+    counts = stage.counts()
+    assert (counts["published"], counts["refused_while_off"], counts["waiting"]) == (3, 2, 0)
+    assert "Dropped event event-1" in caplog.text
+
+
+def test_an_event_that_waits_for_its_next_attempt_is_dropped_too_once_deliveries_are_off(stage: Stage) -> None:
+    stage.subscribe()
+    stage.hook.answers = [503]
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed()]))
+    wait_until(lambda: len(stage.hook.received) == 1)
+    disturb(stage, off=True)
+    wait_until(lambda: stage.counts()["dropped"] == 1)
+    assert len(stage.hook.received) == 1
+
+
+def test_while_deliveries_are_off_a_subscription_with_dead_letters_keeps_its_events_there(stage: Stage) -> None:
+    stage.subscribe(deadLetterDestination=dead_letters())
+    disturb(stage, off=True)
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed()]))
+    wait_until(lambda: stage.counts()["dead_lettered"] == 1)
+    (letters,) = stage.storage.blobs.values()
+    assert letters[0]["deadLetterReason"] == "UndeliverableDueToClientError"
+    assert stage.hook.received == []
+
+
+def test_with_a_seed_the_same_events_share_the_same_fate_whatever_goes_to_others() -> None:
+    def fates(others: int) -> list[int]:
+        faults = Faults()
+        faults.set(FaultSettings(drop=0.3, duplicate=0.3, seed=7))
+        drawn = []
+        for _ in range(50):
+            for _ in range(others):
+                faults.delays("/others")
+            drawn.append(len(faults.delays("/Images")))
+        return drawn
+
+    assert fates(0) == fates(3)
+    assert set(fates(0)) == {0, 1, 2}
+
+
+def test_shuffled_events_overtake_each_other(stage: Stage) -> None:
+    stage.subscribe()
+    control = f"http://127.0.0.1:{stage.live.port}/eventgrid/faults"
+    requests.put(control, json={"shuffle_seconds": 0.2, "seed": 1}, timeout=5)
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed(number) for number in range(12)]))
+    wait_until(lambda: stage.counts()["delivered"] == 12)
+    assert stage.hook.ids != [f"event-{number}" for number in range(12)]
+
+
+def test_the_switch_works_from_python_and_tells_what_it_does_not_take(stage: Stage) -> None:
+    instance = stage.live.instance
+    stage.subscribe()
+    switch_events(instance, OFF)
+    assert event_settings(instance) == OFF
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed(1)]))
+    wait_until(lambda: event_counts(instance).dropped == 1)
+    switch_events(instance, ON)
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed(2)]))
+    wait_until(lambda: event_counts(instance).delivered == 1)
+    with pytest.raises(LifecycleError, match=r"refuses PUT /eventgrid/faults: .*drop"):
+        switch_events(instance, FaultSettings(drop=7))
+
+
+def command(stage: Stage, *arguments: str) -> int:
+    return main(("--state", str(stage.live.instance.root), "events", *arguments))
+
+
+@pytest.fixture
+def running(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "running_pid", lambda instance: os.getpid())
+
+
+@pytest.mark.usefixtures("running")
+def test_the_command_switches_deliveries_and_tells_how_many(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    stage.subscribe()
+    assert command(stage, "off") == 0
+    stage.live.run(stage.grid.publish(REGISTRY, [pushed()]))
+    wait_until(lambda: stage.counts()["dropped"] == 1)
+    assert command(stage, "status") == command(stage, "on") == 0
+    counted = "  since the start: published 1, delivered 0, dropped 1, doubled 0, dead-lettered 0, waiting 0\n"
+    told = f"event delivery is off: events are dropped, as for a stopped app\n{counted}event delivery is on\n{counted}"
+    assert capsys.readouterr().out.endswith(told)
+
+
+@pytest.mark.usefixtures("running")
+@pytest.mark.parametrize(
+    ("arguments", "settings", "said"),
+    [
+        ([], FaultSettings(drop=0.3, duplicate=0.3), "30% dropped, 30% doubled, shuffled within 0 s, seed none"),
+        (
+            ["--drop", "10", "--double", "0", "--shuffle", "--seed", "7"],
+            FaultSettings(drop=0.1, shuffle_seconds=5, seed=7),
+            "10% dropped, 0% doubled, shuffled within 5 s, seed 7",
+        ),
+        (["--shuffle", "0.5"], FaultSettings(drop=0.3, duplicate=0.3, shuffle_seconds=0.5), "shuffled within 0.5 s"),
+    ],
+)
+def test_lossy_takes_percent_and_a_seed(
+    stage: Stage, arguments: list[str], settings: FaultSettings, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(stage, "lossy", *arguments) == 0
+    assert event_settings(stage.live.instance) == settings
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sideways"], "invalid choice: 'sideways'"),
+        (["lossy", "--drop", "101"], "'101' is no percentage: 0 to 100"),
+        (["lossy", "--shuffle", "soon"], "'soon' is no number of seconds: 0 to 3600"),
+    ],
+)
+def test_wrong_arguments_are_told(
+    arguments: list[str], said: str, stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        command(stage, *arguments)
+    assert said in capsys.readouterr().err
+
+
+def test_an_option_of_lossy_with_another_mode_is_told(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(stage, "off", "--seed", "7") == 1
+    assert capsys.readouterr().err == "sandbox: --seed belongs to `events lossy`, not to `events off`\n"
+
+
+def test_the_switch_of_what_does_not_run_is_told(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(stage, "off") == 1
+    assert capsys.readouterr().err == f"sandbox: no sandbox runs in {stage.live.instance.root}\n"
