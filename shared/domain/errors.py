@@ -5,6 +5,7 @@ BasegateError
 +-- Misconfigured    a person must change something: stop, say what
 +-- Rejected         a definite no from a check or a service: a verdict, not a fault
 +-- Retry            a passing fault: look again after `delay_seconds`
+|   +-- Throttled        a registry asks for a pause: nothing is wrong, only too much
 |   +-- Busy             someone else is at it: waiting is not failing
 |       +-- Transitioning    the container group is still changing
 +-- Conflict         someone else saved the record first: drop this look, theirs goes on
@@ -13,9 +14,34 @@ BasegateError
 
 from __future__ import annotations
 
+from enum import StrEnum
+
+
+class Cause(StrEnum):
+    """What stands in the way, where that is known: each cause has a remedy of its own."""
+
+    IDENTITY = "identity"
+    ROLE = "role"
+    NETWORK = "network"
+    TASKS_NOT_ALLOWED = "tasks-not-allowed"
+    TASK = "task"
+    SECRET = "secret"  # noqa: S105 (a word, no secret)
+
 
 class BasegateError(Exception):
-    """An error with a sentence for the reader: what happened, to what, and what to do now."""
+    """An error with a sentence for the reader: what happened, to what, and what to do now.
+
+    Args:
+        problem: what happened, to what.
+        cause: what stands in the way, where that is known.
+        remedy: what to do now, where `problem` does not say it.
+    """
+
+    remedy_begins = "To mend it"
+
+    def __init__(self, problem: str, *, cause: Cause | None = None, remedy: str = "") -> None:
+        super().__init__(f"{problem}. {self.remedy_begins}: {remedy}" if remedy else problem)
+        self.problem, self.cause, self.remedy = problem, cause, remedy
 
 
 class Malformed(BasegateError):
@@ -37,9 +63,17 @@ class Rejected(BasegateError):
 class Retry(BasegateError):
     """A fault that passes by itself; look again after `delay_seconds`."""
 
-    def __init__(self, problem: str, delay_seconds: float = 5.0) -> None:
-        super().__init__(problem)
+    remedy_begins = "If it stays so"
+
+    def __init__(
+        self, problem: str, delay_seconds: float = 5.0, *, cause: Cause | None = None, remedy: str = ""
+    ) -> None:
+        super().__init__(problem, cause=cause, remedy=remedy)
         self.delay_seconds = delay_seconds
+
+
+class Throttled(Retry):
+    """A registry limits the rate of requests; `delay_seconds` is the pause it asks for."""
 
 
 class Busy(Retry):

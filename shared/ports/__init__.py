@@ -12,8 +12,8 @@ from shared.ports.tags import Allowance, TagReader
 from shared.ports.tasks import Run, RunStatus, TaskRunner
 
 __all__ = [
-    "Allowance",
     "EVERYTHING",
+    "Allowance",
     "Announcer",
     "Archive",
     "Clock",

@@ -1,0 +1,62 @@
+"""What the surroundings say of the network (proxy, trusted certificates), and how patient the client is."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MANIFEST_LIMIT_BYTES = 4 * 1024 * 1024
+"""The size of a manifest that every registry has to take, and the most that is read of one.
+
+Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long is waited, and how much is taken, from one registry.
+
+    `read_seconds` is the longest silence, `answer_seconds` the longest time for one whole answer: a registry that sends
+    a byte now and then is not waited for. `listing_seconds` is the time that all pages of one listing may take.
+    """
+
+    connect_seconds: float = 5.0
+    read_seconds: float = 15.0
+    answer_seconds: float = 30.0
+    listing_seconds: float = 300.0
+    body_bytes: int = MANIFEST_LIMIT_BYTES
+    page_size: int = 1000
+    pages: int = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """The way out: `proxies` as `urllib.request.getproxies_environment` gives them, `ca_bundle` a file or folder."""
+
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    ca_bundle: str = ""
+
+    @staticmethod
+    def of_environment() -> Network:
+        """The way out that HTTPS_PROXY, NO_PROXY and REQUESTS_CA_BUNDLE describe, as for the Azure SDKs."""
+        from urllib.request import getproxies_environment
+
+        return Network(proxies=getproxies_environment(), ca_bundle=os.environ.get("REQUESTS_CA_BUNDLE", ""))
+
+    def proxy_for(self, host: str) -> str:
+        """The URL of the proxy for a host, "" where there is none or NO_PROXY names the host."""
+        from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed leaves it out
+
+        proxy = self.proxies.get("https") or self.proxies.get("all") or ""
+        if not proxy or proxy_bypass_environment(host, dict(self.proxies)):
+            return ""
+        return proxy if "://" in proxy else f"http://{proxy}"
+
+    def trust(self) -> ssl.SSLContext:
+        """A context that trusts the bundle, without one the machine's certificates (or SSL_CERT_FILE)."""
+        if self.ca_bundle and Path(self.ca_bundle).is_dir():
+            return ssl.create_default_context(capath=self.ca_bundle)
+        return ssl.create_default_context(cafile=self.ca_bundle or None)
