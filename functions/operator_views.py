@@ -91,7 +91,7 @@ def readyz(req: func.HttpRequest) -> func.HttpResponse:
     """Whether everything that the rules need can be used, each with what to do if not."""
     actor_of(req, Role.READER)
     findings = bootstrap.basegate().doctor.examine()
-    ready = all(finding.state == "ok" for finding in findings)
+    ready = not any(finding.stops for finding in findings)
     return json_answer({"ready": ready, "findings": findings}, 200 if ready else 503)
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from shared import bootstrap
 from shared.domain.record import Look
-from shared.settings import QUEUE
+from shared.settings import LOST_QUEUE, QUEUE
 
 blueprint = func.Blueprint()
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ def steps(message: func.QueueMessage) -> None:
 
 
 @blueprint.function_name("lost-steps")
-@blueprint.queue_trigger(arg_name="message", queue_name=f"{QUEUE}-poison", connection="AzureWebJobsStorage")
+@blueprint.queue_trigger(arg_name="message", queue_name=LOST_QUEUE, connection="AzureWebJobsStorage")
 def lost_steps(message: func.QueueMessage) -> None:
     """Take up a message that the host gave up on: its record fails, visibly, and can be run again."""
     body = message.get_body()

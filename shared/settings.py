@@ -16,6 +16,10 @@ from shared.domain.errors import Misconfigured
 QUEUE = "basegate-steps"
 """The queue of looks. A constant, because the trigger's binding and the ARM templates name it too."""
 
+LOST_QUEUE = f"{QUEUE}-poison"
+"""Where the Functions host puts the looks that it gave up on.
+Source: https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue-trigger#poison-messages"""
+
 TABLE = "basegate"
 EVIDENCE_CONTAINER = "basegate-evidence"
 

@@ -14,9 +14,10 @@ from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
     ResourceNotFoundError,
+    ServiceRequestError,
 )
 
-from shared.domain.errors import BasegateError, Misconfigured, Rejected, Retry, Transitioning
+from shared.domain.errors import BasegateError, Cause, Misconfigured, Rejected, Retry, Transitioning
 
 _MESSAGE_LIMIT = 300
 _PASSING = frozenset((408, 429, 500, 502, 503, 504))
@@ -32,14 +33,31 @@ _SECRET = re.compile(
 )
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~%-]{16,}", re.IGNORECASE)
 
+TASKS_NOT_ALLOWED = "TasksOperationsNotAllowed"
+"""The code of a subscription that may run no ACR Tasks.
+Source: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-overview"""
+
+_REFUSALS = frozenset(("AuthorizationFailed", "Forbidden", "DENIED", "UNAUTHORIZED", TASKS_NOT_ALLOWED))
+_FIREWALL_CODES = frozenset(("AuthorizationFailure", "ForbiddenByFirewall", "ForbiddenByConnection"))
+"""Storage's and Key Vault's codes for a caller who comes from the wrong place. A missing role has others.
+Source: https://learn.microsoft.com/troubleshoot/azure/azure-storage/blobs/authentication/storage-troubleshoot-403-errors"""
+
+_FIREWALL_TEXT = re.compile(
+    r"client with IP|client (?:IP )?address is not authorized|acr/firewall|firewall|public network access|"
+    r"using this network|private (?:link|endpoint)",
+    re.IGNORECASE,
+)
+_NAME_TEXT = re.compile(r"failed to resolve|name or service not known|getaddrinfo|name resolution", re.IGNORECASE)
 _REMEDIES = {
-    "TasksOperationsNotAllowed": "ACR Tasks are not allowed on this subscription (free credits): ask Azure support",
-    "AuthorizationFailed": "give the app's identity the role it needs there",
-    "Forbidden": "give the app's identity access there (role or network rule)",
-    "DENIED": "give the app's identity the registry role it needs",
-    "NoToken": "switch the managed identity on, and set AZURE_CLIENT_ID if it is a user-assigned one",
-    "UNAUTHORIZED": "give the app's identity the registry role it needs",
+    Cause.IDENTITY: "switch the managed identity on, and set AZURE_CLIENT_ID if it is a user-assigned one",
+    Cause.ROLE: "give the app's identity the role it needs there",
+    Cause.NETWORK: "a network rule there keeps the app out, whatever its roles: allow the app's virtual network or its "
+    "outbound addresses",
+    Cause.TASKS_NOT_ALLOWED: "this subscription may not run ACR Tasks, as those on free credits: ask Azure support for "
+    "it at https://aka.ms/azuresupport, or use another subscription",
 }
+_UNRESOLVED = "look whether the name is right, and whether the app's virtual network has the private DNS zone for it"
+_UNREACHED = "look whether a firewall, or a route of the app's virtual network, drops what the app sends there"
 
 
 @contextmanager
@@ -65,9 +83,13 @@ def translated(doing: str, *, remedy: str = "") -> Iterator[None]:
         if error.status_code:
             raise _from_response(error, doing, remedy) from error
         said = f"{doing}: the app's identity gives no token: {readable(error.message)}"
-        raise Retry(f"{said}. If it stays so: {_REMEDIES['NoToken']}") from error
+        raise Retry(said, cause=Cause.IDENTITY, remedy=_REMEDIES[Cause.IDENTITY]) from error
     except HttpResponseError as error:
         raise _from_response(error, doing, remedy) from error
+    except ServiceRequestError as error:  # it was not reached
+        said = f"{doing}: {type(error).__name__}: {readable(error.message)}"
+        remedy = _UNRESOLVED if _NAME_TEXT.search(error.message) else _UNREACHED
+        raise Retry(said, cause=Cause.NETWORK, remedy=remedy) from error
     except AzureError as error:
         raise Retry(f"{doing}: {type(error).__name__}: {readable(error.message)}") from error
 
@@ -103,10 +125,19 @@ def _from_response(error: HttpResponseError, doing: str, remedy: str) -> Basegat
         return Transitioning(said)
     if status in _PASSING:
         return Retry(said, _retry_after(error))
-    advice = remedy or _REMEDIES.get(code, "")
-    if status in (401, 403) or code in _REMEDIES:
-        return Misconfigured(f"{said}. To mend it: {advice or _REMEDIES['AuthorizationFailed']}")
+    if status in (401, 403) or code in _REFUSALS:
+        cause = _cause(code, error.message)
+        advice = remedy if cause is Cause.ROLE and remedy else _REMEDIES[cause]
+        return Misconfigured(said, cause=cause, remedy=advice)
     return Rejected(said) if status >= 400 else Retry(said)  # an answer that broke off says neither yes nor no
+
+
+def _cause(code: str, message: str) -> Cause:
+    """Why a service refuses: a role does not help against a network rule, nor against a closed subscription."""
+    if code == TASKS_NOT_ALLOWED:
+        return Cause.TASKS_NOT_ALLOWED
+    walled = code in _FIREWALL_CODES or _FIREWALL_TEXT.search(message)
+    return Cause.NETWORK if walled else Cause.ROLE
 
 
 def _retry_after(error: HttpResponseError) -> float:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from shared.adapters.azure_errors import translated
-from shared.domain.errors import Misconfigured
+from shared.domain.errors import Cause, Misconfigured
 from shared.domain.policy import RegistryRule
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class VaultCredentials:
             Misconfigured: there is no vault, no such secret, or no access to it; names the secret.
         """
         if not self._url:
-            raise Misconfigured(f"registry {registry.name} names credentials, and BASEGATE_KEY_VAULT is not set")
+            problem = f"registry {registry.name} names credentials, and BASEGATE_KEY_VAULT is not set"
+            raise Misconfigured(problem, cause=Cause.SECRET, remedy="set it to the vault's URL")
         return self.read(f"{registry.credentials}-user"), self.read(f"{registry.credentials}-password")
 
     def read(self, name: str) -> str:
@@ -46,12 +47,15 @@ class VaultCredentials:
         from azure.core.exceptions import ResourceNotFoundError
 
         if not self._url:
-            raise Misconfigured(f"the secret {name} is needed, and BASEGATE_KEY_VAULT is not set")
+            problem = f"the secret {name} is needed, and BASEGATE_KEY_VAULT is not set"
+            raise Misconfigured(problem, cause=Cause.SECRET, remedy="set it to the vault's URL")
         with translated(f"reading secret {name}", remedy="give the app Key Vault Secrets User on the vault"):
             try:
                 value = self._client.get_secret(name).value
             except ResourceNotFoundError as error:
-                raise Misconfigured(f"there is no secret {name} in {self._url}: create it") from error
+                problem = f"there is no secret {name} in {self._url}"
+                raise Misconfigured(problem, cause=Cause.SECRET, remedy="create it, or mend its name") from error
         if not value:
-            raise Misconfigured(f"the secret {name} in {self._url} is empty")
+            problem = f"the secret {name} in {self._url} is empty"
+            raise Misconfigured(problem, cause=Cause.SECRET, remedy="give it a value")
         return value

@@ -8,9 +8,16 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from shared.adapters.azure_errors import is_missing, readable, translated, without_secrets
+from shared.adapters.azure_errors import (
+    TASKS_NOT_ALLOWED,
+    error_code,
+    is_missing,
+    readable,
+    translated,
+    without_secrets,
+)
 from shared.adapters.azure_id import RegistryId
-from shared.domain.errors import Misconfigured, Retry
+from shared.domain.errors import Cause, Misconfigured, Retry
 from shared.domain.policy import RegistryRule
 from shared.ports import Run, RunStatus
 
@@ -22,6 +29,10 @@ if TYPE_CHECKING:
 _ROLE = "give the app Container Registry Tasks Contributor on the registry"
 _SKEW = timedelta(seconds=30)
 _LOOK_THROUGH_RUNS = 50
+_NOBODY_S_TASK = "basegate-readyz"
+_NOT_THERE = frozenset((400, 404, 409))
+"""How a service that was allowed to look says that there is no such task."""
+
 _STATUSES = {"Succeeded": RunStatus.SUCCEEDED, "Failed": RunStatus.FAILED}
 _RUNNING = frozenset(("Queued", "Started", "Running"))
 
@@ -56,10 +67,40 @@ class AcrTaskRunner:
                 run = client.registries.schedule_run(place.group, place.name, request)
             except HttpResponseError as error:
                 if is_missing(error):
-                    problem = f"there is no task {task} in {registry.login_server}: create it, or mend the rule"
-                    raise Misconfigured(problem) from error
+                    raise _no_task(registry, task) from error
                 raise
         return str(run.run_id)
+
+    def check(self, registry: RegistryRule, task: str) -> None:
+        """See whether a task is there and runs may be started; none is.
+
+        That a subscription may run no tasks is said only where one is started. So a task is asked for that nobody
+        has: whoever may start runs learns that it is not there.
+        """
+        from azure.core.exceptions import HttpResponseError
+        from azure.mgmt.containerregistrytasks.models import TaskRunRequest
+
+        place = RegistryId.of(registry)
+        with translated(f"looking whether task {task} of {registry.login_server} can be started", remedy=_ROLE):
+            client = self._client(place.subscription)
+            try:
+                found = client.tasks.get(place.group, place.name, task)
+            except HttpResponseError as error:
+                if is_missing(error):
+                    raise _no_task(registry, task) from error
+                raise
+            if found.status == "Disabled":
+                raise Misconfigured(
+                    f"task {task} of {registry.login_server} is disabled",
+                    cause=Cause.TASK,
+                    remedy=f"az acr task update --registry {place.name} --name {task} --status Enabled",
+                )
+            try:
+                nobody_s = TaskRunRequest(task_id=f"{registry.id}/tasks/{_NOBODY_S_TASK}")
+                client.registries.schedule_run(place.group, place.name, nobody_s)
+            except HttpResponseError as error:
+                if error.status_code not in _NOT_THERE or error_code(error) == TASKS_NOT_ALLOWED:
+                    raise
 
     def find(self, registry: RegistryRule, task: str, token: str, since: datetime) -> str | None:
         """The id of the run that was marked with a token at or after `since`, or None."""
@@ -118,6 +159,11 @@ class AcrTaskRunner:
         from azure.mgmt.containerregistrytasks import ContainerRegistryTasksMgmtClient
 
         return ContainerRegistryTasksMgmtClient(self._credential(), subscription)
+
+
+def _no_task(registry: RegistryRule, task: str) -> Misconfigured:
+    problem = f"there is no task {task} in {registry.login_server}"
+    return Misconfigured(problem, cause=Cause.TASK, remedy="create it, or mend the rule")
 
 
 def _encoded(token: str) -> str:

@@ -165,6 +165,8 @@ class Candidate(Record, frozen=True, kw_only=True):
             "state": self.state.value,
             "reason": self.reason[:TEXT_LIMIT],
             "createdAt": self.created_at.isoformat(),
+            "announced": self.announced,
+            "untold": self.untold[:TEXT_LIMIT],
             "check": self.open_check,
             "promotions": [tag.summary() for tag in self.tags[:_LISTED_PROMOTIONS]],
             **self.last_change(),

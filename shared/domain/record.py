@@ -39,7 +39,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A candidate or a rollout: something that advances one step at a look until it is finished.
 
     `failures` counts the looks in a row that ended in a passing fault; `next_look_at` is when the queue was
-    asked to show it again; `announced` whether its outcome was told.
+    asked to show it again; `announced` whether its outcome was told, or given up telling: then `untold` says why.
     """
 
     created_at: datetime
@@ -48,6 +48,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     failures: int = 0
     next_look_at: datetime | None = None
     announced: bool = False
+    untold: str = ""
 
     @property
     def partition(self) -> str:

@@ -150,6 +150,8 @@ class Rollout(Record, frozen=True, kw_only=True):
             "state": self.state.value,
             "reason": self.reason[:TEXT_LIMIT],
             "createdAt": self.created_at.isoformat(),
+            "announced": self.announced,
+            "untold": self.untold[:TEXT_LIMIT],
         }
 
 

@@ -51,6 +51,10 @@ class TaskRunner(Protocol):
         """The log of a run, its last `limit_bytes` at most."""
         ...
 
+    def check(self, registry: RegistryRule, task: str) -> None:
+        """See whether a task is there and runs may be started; none is."""
+        ...
+
     def cancel(self, registry: RegistryRule, run_id: str) -> None:
         """Ask a run to stop; one that has ended is left as it is."""
         ...

@@ -9,7 +9,7 @@ import msgspec
 
 from shared.domain.decision import STEP_ATTEMPTS, Action
 from shared.domain.errors import Busy, Conflict, Malformed, Misconfigured, NeedsRecreation, Rejected, Retry
-from shared.domain.record import Look, Record
+from shared.domain.record import TEXT_LIMIT, Look, Record
 from shared.ports import Stored
 from shared.workflow.candidates import CandidateCourse
 from shared.workflow.narration import tell_dropped, tell_problem, tell_step
@@ -139,8 +139,9 @@ class Advance:
             tell_problem("announcement failed", error, record)
             noted = record.noting(self._services.clock.now(), "announcement failed", str(error))
             wait = error.delay_seconds if isinstance(error, Retry) and not given_up else 0.0
-            return msgspec.structs.replace(noted, failures=failures, announced=given_up), wait
-        return msgspec.structs.replace(record, announced=True, failures=0), 0.0
+            untold = str(error)[:TEXT_LIMIT] if given_up else ""
+            return msgspec.structs.replace(noted, failures=failures, announced=given_up, untold=untold), wait
+        return msgspec.structs.replace(record, announced=True, untold="", failures=0), 0.0
 
     def _finish_look(self, course: Course[Any], stored: Stored[Any]) -> None:
         decision = course.decide(stored.record)

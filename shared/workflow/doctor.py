@@ -2,87 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
-from functools import partial
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import Lock
 
-import msgspec
-
-from shared.domain.errors import BasegateError, Misconfigured, Retry
-from shared.domain.policy import Policy, TaskCheck
-from shared.domain.rollout import AppRecord
+from shared.workflow.findings import Finding, of_silence
 from shared.workflow.services import Services
+from shared.workflow.trials import Trial, trials
 
 PATIENCE_SECONDS = 8.0
-_NO_TAG, _NO_MARK = "basegate-readyz", "basegate/readyz"
-"""Nothing is called so: asking for it tells whether one may ask."""
+"""How long a trial may take. They all begin at the same time, so it is how long all of them may take, too."""
 
-Trial = tuple[str, Callable[[], object]]
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One dependency: `ok`, `misconfigured` (a person must mend it), `away` (it passes), or `slow`."""
-
-    dependency: str
-    state: str
-    detail: str = ""
+_TRIALS_AT_A_TIME = 64
 
 
 class Doctor:
-    """Tries each dependency once, cheaply and without changing anything, all at the same time."""
+    """Tries each dependency once, cheaply and without changing anything, all at the same time.
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    A client waits for a service that hangs far longer than a person does for an answer. Its trial is left behind then,
+    and not begun again before it has ended: however often one asks, no more threads hang than there are dependencies.
+    """
+
+    def __init__(self, services: Services, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._services, self._patience = services, patience_seconds
+        self._begun: dict[str, Future[Sequence[Finding]]] = {}
+        self._beginning = Lock()
 
     def examine(self) -> list[Finding]:
         """What each dependency says, in the order of the rules; one that is too slow is said to be so."""
-        trials = list(self._trials(self._services.policy))
-        pool = ThreadPoolExecutor(max_workers=min(16, len(trials)))
-        futures = [pool.submit(_try, name, trial) for name, trial in trials]
-        wait(futures, timeout=PATIENCE_SECONDS)
-        pool.shutdown(wait=False, cancel_futures=True)
-        slow = f"no answer within {PATIENCE_SECONDS:.0f} s"
-        return [
-            future.result() if future.done() and not future.cancelled() else Finding(name, "slow", slow)
-            for (name, _), future in zip(trials, futures, strict=True)
-        ]
+        futures = self._begin(trials(self._services))
+        wait(futures.values(), timeout=self._patience)
+        return [finding for name, future in futures.items() for finding in self._said(name, future)]
 
-    def _trials(self, policy: Policy) -> Iterator[Trial]:
-        services = self._services
-        yield "ledger (tables)", partial(services.ledger.load, AppRecord, "readyz", "app")
-        yield "queue of looks", services.queue.check
-        yield "evidence (blobs)", services.archive.check
-        for registry in policy.registries.values():
-            if registry.credentials:
-                yield f"secrets {registry.credentials}-user and -password", partial(services.secrets.of, registry)
-        for gate in policy.gates.values():
-            yield self._repository(policy, gate.source.registry, gate.source.repository)
-            yield self._repository(policy, gate.promote.registry, gate.promote.repository)
-            for check in gate.checks:
-                if isinstance(check, TaskCheck):
-                    yield self._task(policy, check.registry, check.task)
-        for app in policy.apps.values():
-            yield self._task(policy, app.build.registry, app.build.task)
-            if app.deploy is not None:
-                yield f"container group {app.deploy.container_group}", partial(services.containers.get, app.deploy)
+    def _begin(self, wanted: dict[str, Trial]) -> dict[str, Future[Sequence[Finding]]]:
+        with self._beginning:
+            self._begun = {name: future for name, future in self._begun.items() if not future.done()}
+            fresh = {name: trial for name, trial in wanted.items() if name not in self._begun}
+            pool = ThreadPoolExecutor(_TRIALS_AT_A_TIME, thread_name_prefix="readyz")  # it makes threads as needed
+            self._begun |= {name: pool.submit(trial) for name, trial in fresh.items()}
+            pool.shutdown(wait=False)
+            return {name: self._begun[name] for name in wanted}
 
-    def _repository(self, policy: Policy, registry: str, repository: str) -> Trial:
-        rule = policy.registries[registry]
-        name = f"registry {rule.login_server}/{repository}"
-        return name, partial(self._services.registry.digest_of, rule, repository, _NO_TAG)
-
-    def _task(self, policy: Policy, registry: str, task: str) -> Trial:
-        rule, now = policy.registries[registry], self._services.clock.now()
-        return f"task {task} of {rule.login_server}", partial(self._services.tasks.find, rule, task, _NO_MARK, now)
-
-
-def _try(name: str, trial: Callable[[], object]) -> Finding:
-    try:
-        trial()
-    except Misconfigured as error:
-        return Finding(name, "misconfigured", str(error))
-    except Retry as error:
-        return Finding(name, "away", str(error))
-    except BasegateError as error:
-        return Finding(name, "refused", str(error))
-    return Finding(name, "ok")
+    def _said(self, name: str, future: Future[Sequence[Finding]]) -> Sequence[Finding]:
+        return future.result() if future.done() else [of_silence(name, self._patience)]

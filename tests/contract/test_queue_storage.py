@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -14,9 +14,9 @@ from azure.storage.queue import QueueClient
 from demo import scenario
 from sandbox.host.queue_data import decode_body
 from shared.adapters.queue_storage import StorageWorkQueue
-from shared.domain.errors import BasegateError
+from shared.domain.errors import BasegateError, Misconfigured
 from shared.domain.record import Look
-from shared.settings import QUEUE
+from shared.settings import LOST_QUEUE, QUEUE
 from tests.contract.place import Place, until
 
 ENDPOINT = f"https://{scenario.STORAGE}.queue.core.windows.net"
@@ -57,7 +57,27 @@ def test_a_look_is_hidden_for_whole_seconds_rounded_up(
         assert until(queue.receive_message)
 
 
+def test_a_look_at_the_queue_tells_the_service_s_time_and_what_was_given_up_on(
+    place: Place, queue: QueueClient
+) -> None:
+    work = StorageWorkQueue(ENDPOINT, place.credential)
+    state = work.check()
+    assert state.given_up == 0
+    assert state.server_time
+    assert abs(datetime.now(UTC) - state.server_time) < timedelta(minutes=1)
+    with QueueClient(ENDPOINT, LOST_QUEUE, credential=place.azure.credential) as lost:
+        lost.create_queue()
+        try:
+            lost.send_message("one")
+            lost.send_message("two")
+            assert work.check().given_up == 2
+        finally:
+            lost.delete_queue()
+
+
 def test_a_queue_that_is_not_there_is_named(place: Place, queue: QueueClient) -> None:
     queue.delete_queue()
     with pytest.raises(BasegateError, match=r"queueing candidate .*QueueNotFound"):
         StorageWorkQueue(ENDPOINT, place.credential).send(LOOK, 0)
+    with pytest.raises(Misconfigured, match=f"there is no queue {QUEUE} .* az storage queue create"):
+        StorageWorkQueue(ENDPOINT, place.credential).check()

@@ -25,7 +25,8 @@ def test_user_and_password_are_read_at_every_use(place: Place, secrets: VaultCre
 
 def test_a_secret_that_is_missing_is_named_and_the_other_one_not_told(place: Place, secrets: VaultCredentials) -> None:
     place.set_secrets(registry_half_user="s3cret-user")
-    with pytest.raises(Misconfigured, match=rf"no secret registry-half-password in {VAULT_URL}: create it") as caught:
+    said = rf"no secret registry-half-password in {VAULT_URL}\. To mend it: create it"
+    with pytest.raises(Misconfigured, match=said) as caught:
         secrets.of(rule("registry-half"))
     assert "s3cret-user" not in str(caught.value)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from azure.core.exceptions import HttpResponseError, ODataV4Format
 
+from demo import scenario
+from shared.adapters.azure_id import RegistryId
 from shared.adapters.tasks_acr import AcrTaskRunner
-from shared.domain.errors import Misconfigured
+from shared.domain.errors import Cause, Misconfigured
 from shared.domain.policy import RegistryRule
 from shared.ports import Run, RunStatus
 from tests.contract.place import Place, shell_image, until
@@ -85,7 +88,9 @@ def test_a_run_is_found_by_its_mark_and_can_be_canceled(place: Place, runner: Ac
 
 
 def test_a_task_that_is_not_there_asks_for_a_person(place: Place, runner: AcrTaskRunner) -> None:
-    with pytest.raises(Misconfigured, match=r"there is no task no-such in contoso\.azurecr\.io: create it, or mend"):
+    with pytest.raises(
+        Misconfigured, match=r"there is no task no-such in contoso\.azurecr\.io\. To mend it: create it, or mend"
+    ):
         runner.start(place.team, "no-such", VALUES, "node/1")
 
 
@@ -93,3 +98,33 @@ def test_a_run_that_is_not_there_is_none(place: Place, runner: AcrTaskRunner) ->
     assert runner.get(place.team, "zz99") is None
     assert runner.find(place.team, "no-such", "node/1", datetime.now(UTC)) is None
     runner.cancel(place.team, "zz99")
+
+
+def test_whether_a_task_can_be_started_is_known_without_a_run(place: Place, runner: AcrTaskRunner) -> None:
+    def runs() -> list[str]:
+        client = runner._client(RegistryId.of(place.team).subscription)
+        return [str(run.run_id) for run in client.runs.list(RegistryId.of(place.team).group, scenario.TEAM)]
+
+    before = runs()
+    runner.check(place.team, "examine")
+    assert runs() == before
+    with pytest.raises(Misconfigured, match=r"there is no task absent in contoso\.azurecr\.io") as caught:
+        runner.check(place.team, "absent")
+    assert caught.value.cause is Cause.TASK
+
+
+def test_a_subscription_that_may_run_no_tasks_is_told_apart(
+    place: Place, runner: AcrTaskRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal = HttpResponseError(message="ACR Tasks requests for the registry contoso and 1 are not permitted.")
+    refusal.status_code = 400
+    refusal.error = ODataV4Format({"code": "TasksOperationsNotAllowed", "message": refusal.message})
+
+    def refuse(*_: object) -> None:
+        raise refusal
+
+    client = runner._client(RegistryId.of(place.team).subscription)
+    monkeypatch.setattr(client.registries, "schedule_run", refuse)
+    with pytest.raises(Misconfigured, match="400 TasksOperationsNotAllowed") as caught:
+        runner.check(place.team, "examine")
+    assert caught.value.cause is Cause.TASKS_NOT_ALLOWED

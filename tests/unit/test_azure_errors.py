@@ -22,6 +22,7 @@ from shared.adapters.azure_errors import error_code, is_missing, readable, trans
 from shared.domain.errors import (
     BasegateError,
     Busy,
+    Cause,
     Conflict,
     Misconfigured,
     NeedsRecreation,
@@ -121,6 +122,61 @@ def test_a_refusal_says_what_to_do() -> None:
     assert str(translation(response_error(403), "give the app AcrPull")).endswith("To mend it: give the app AcrPull")
     assert "free credits" in str(translation(response_error(403, code="TasksOperationsNotAllowed")))
     assert "the role it needs there" in str(translation(response_error(403)))
+
+
+FIREWALLS = [
+    ("AuthorizationFailure", "This request is not authorized to perform this operation."),
+    ("Forbidden", "Client address is not authorized and caller is not a trusted service. Client address: 10.1.2.3"),
+    ("Forbidden", "Public network access is disabled and request is not from a trusted service nor via private link."),
+    ("DENIED", "client with IP '10.1.2.3' is not allowed access. Refer https://aka.ms/acr/firewall to grant access"),
+]
+
+
+@pytest.mark.parametrize(("code", "message"), FIREWALLS)
+def test_a_network_rule_is_not_taken_for_a_missing_role(code: str, message: str) -> None:
+    mapped = translation(response_error(403, message, code), "give the app AcrPull")
+    assert (type(mapped), mapped.cause) == (Misconfigured, Cause.NETWORK)
+    assert "network rule" in mapped.remedy
+    assert "AcrPull" not in str(mapped)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("AuthorizationPermissionMismatch", "This request is not authorized to perform it using this permission."),
+        ("AuthorizationFailed", "The client '1' does not have authorization to perform action 'x' over scope 'y'"),
+        ("UNAUTHORIZED", "authentication required"),
+        ("Forbidden", "Caller is not authorized to perform action on resource."),
+    ],
+)  # fmt: skip
+def test_a_missing_role_is_told_by_its_name(code: str, message: str) -> None:
+    mapped = translation(response_error(403, message, code), "give the app AcrPull")
+    assert (mapped.cause, mapped.remedy) == (Cause.ROLE, "give the app AcrPull")
+
+
+def test_no_role_helps_a_subscription_that_may_run_no_tasks() -> None:
+    said = "ACR Tasks requests for the registry contoso and 1 are not permitted."
+    mapped = translation(response_error(400, said, "TasksOperationsNotAllowed"), "give the app Tasks Contributor")
+    assert mapped.cause is Cause.TASKS_NOT_ALLOWED
+    assert "Azure support" in mapped.remedy
+    assert "Tasks Contributor" not in str(mapped)
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            "HTTPSConnectionPool(host='v', port=443): Failed to resolve 'v' ([Errno -2] Name or service not known)",
+            "DNS",
+        ),
+        ("<urllib3.connection.HTTPSConnection>: Connection to v timed out. (connect timeout=300)", "firewall"),
+    ],
+)
+def test_a_service_that_is_not_reached_is_waited_for_and_says_where_to_look(message: str, said: str) -> None:
+    mapped = translation(ServiceRequestError(message))
+    assert (type(mapped), mapped.cause) == (Retry, Cause.NETWORK)
+    assert f"If it stays so: {mapped.remedy}" in str(mapped)
+    assert said in mapped.remedy
 
 
 def test_an_identity_that_gives_no_token_is_waited_for_and_says_what_to_do() -> None:
