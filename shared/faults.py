@@ -62,9 +62,12 @@ def _leaf_faults(value: Any, kind: Any, path: Path) -> Iterator[tuple[Path, str]
 
 
 def _described(kind: Any) -> str:
-    """What the type's own description asks for, in words, or ""."""
-    described = (meta.description for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, msgspec.Meta))
-    return next((text for text in described if text), "")
+    """What the type's own description asks for, in words, or "". In `X | None`, that of X counts first."""
+    metas = [meta for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
+    inner = typing.get_args(kind)[0] if metas else kind
+    options = typing.get_args(inner) if typing.get_origin(inner) in (typing.Union, types.UnionType) else ()
+    described = [_described(option) for option in options if option is not type(None)]
+    return next((text for text in (*described, *(meta.description for meta in metas)) if text), "")
 
 
 def _bare(kind: Any) -> Any:

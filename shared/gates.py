@@ -12,6 +12,7 @@ from shared.domain.policy import (
     BuildRule,
     Check,
     DeployRule,
+    Drift,
     Gate,
     HealthRule,
     Policy,
@@ -29,11 +30,13 @@ from shared.gates_document import (
     GateDocument,
     GatesDocument,
     RegistryDocument,
+    SourceDocument,
 )
 from shared.gates_misfits import find_misfits
+from shared.gates_sources import DOCKER_HUB, login_server_of, source_of
 from shared.yaml_places import Path, YamlFault, load_with_places
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class GatesFault(msgspec.Struct, frozen=True):
@@ -89,22 +92,35 @@ def _policy(document: GatesDocument) -> Policy:
     registries = {name: _registry(name, entry) for name, entry in document.registries.items()}
     return Policy(
         registries=registries,
-        gates={name: _gate(name, entry) for name, entry in document.gates.items()},
+        gates={name: _gate(name, entry, registries) for name, entry in document.gates.items()},
         apps={name: _app(name, entry, registries) for name, entry in document.apps.items()},
     )
 
 
 def _registry(name: str, entry: RegistryDocument) -> RegistryRule:
-    server = entry.server or f"{entry.id.rpartition('/')[2].lower()}.azurecr.io"
-    return RegistryRule(name=name, id=entry.id, login_server=server, credentials=entry.credentials or "")
+    return RegistryRule(
+        name=name,
+        id=entry.id or "",
+        login_server=login_server_of(entry),
+        credentials=entry.credentials or "",
+        private=entry.private,
+        watch_seconds=_seconds(entry.watch),
+        pace=entry.pace or 0,
+    )
 
 
-def _gate(name: str, entry: GateDocument) -> Gate:
+def _source(entry: SourceDocument, registry: RegistryRule) -> Source:
+    """The source. This is the one place where Docker Hub's official images get their full name, `library/node`."""
+    source = source_of(entry)
+    if registry.login_server != DOCKER_HUB or "/" in source.repository:
+        return source
+    return msgspec.structs.replace(source, repository=f"library/{source.repository}")
+
+
+def _gate(name: str, entry: GateDocument, registries: dict[str, RegistryRule]) -> Gate:
     return Gate(
         name=name,
-        source=Source(
-            registry=entry.source.registry, repository=entry.source.repository, tags=tuple(entry.source.tags)
-        ),
+        source=_source(entry.source, registries[entry.source.registry]),
         checks=tuple(_check(check) for check in entry.checks),
         promote=PromotionRule(
             registry=entry.promote.registry,
@@ -113,6 +129,8 @@ def _gate(name: str, entry: GateDocument) -> Gate:
             lock=entry.promote.lock,
             by=PromoteBy(entry.promote.by),
         ),
+        drift=Drift(entry.drift),
+        silent_after_seconds=_seconds(entry.silent_after),
     )
 
 
@@ -141,6 +159,7 @@ def _app(name: str, entry: AppDocument, registries: dict[str, RegistryRule]) -> 
             values=entry.build.values,
         ),
         deploy=_deploy(entry.deploy, subscription) if entry.deploy else None,
+        drift=Drift(entry.drift),
     )
 
 
@@ -161,5 +180,5 @@ def _deploy(entry: DeployDocument, subscription: str) -> DeployRule:
     )
 
 
-def _seconds(duration: str) -> int:
-    return int(duration[:-1]) * _SECONDS[duration[-1]]
+def _seconds(duration: str | None) -> int:
+    return int(duration[:-1]) * _SECONDS[duration[-1]] if duration else 0

@@ -11,7 +11,9 @@ import msgspec
 from msgspec import Meta
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description="lower-case words joined by -")]
-Duration = Annotated[str, Meta(pattern=r"^[1-9][0-9]*(s|m|h)$", description="a number and s, m or h, e.g. 30m")]
+Duration = Annotated[
+    str, Meta(pattern=r"^[1-9][0-9]{0,8}(s|m|h|d)$", description="a number and s, m, h or d, e.g. 30m")
+]
 RegistryArmId = Annotated[
     str,
     Meta(
@@ -25,7 +27,27 @@ RepositoryName = Annotated[
 ]
 TagName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$", description="a tag")]
 TagPattern = Annotated[
-    str, Meta(pattern=r"^[A-Za-z0-9_*?\[][A-Za-z0-9._*?\[\]!-]{0,127}$", description="a tag, or a pattern with * and ?")
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9_*?][A-Za-z0-9._*?-]{0,127}$",
+        description="a tag, or a pattern with * and ? (no brackets, no regular expression)",
+    ),
+]
+LoginServer = Annotated[
+    str,
+    Meta(
+        pattern=r"^([a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?(:[1-9][0-9]{0,4})?)?$",
+        description="a lower-case host name, with a port where it is not 443 and without https://",
+    ),
+]
+Pace = Annotated[int, Meta(ge=1, le=100_000, description="a number from 1 to 100000")]
+Newest = Annotated[int, Meta(ge=1, le=100, description="a number from 1 to 100")]
+RangeText = Annotated[
+    str,
+    Meta(max_length=256, description="a range of versions: >=20 <21, ^20.1, ~3.19, 20.x, or several with ||"),
+]
+DriftChoice = Annotated[
+    Literal["report", "repair"], Meta(description="report (drift is told of) or repair (it is mended too)")
 ]
 TaskName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{5,50}$", description="an ACR Task's name")]
 SecretStem = Annotated[
@@ -40,21 +62,33 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class RegistryDocument(Document, frozen=True, kw_only=True):
-    """A registry: its Azure resource id, and where to find credentials if the app's identity is not enough."""
+    """A registry: an Azure one by its id, any other by its server. A `private` one may have a private address."""
 
-    id: RegistryArmId
-    server: Annotated[
-        str, Meta(pattern=r"^[a-z0-9.-]+$", description="login server, where it is not <name>.azurecr.io")
-    ] = ""
+    id: Annotated[
+        RegistryArmId | None, Meta(description="the resource id of an Azure registry; without it, a source only")
+    ] = None
+    server: LoginServer = ""
     credentials: SecretStem | None = None
+    private: bool = False
+    watch: Annotated[Duration | None, Meta(description="how long a repository is left alone between two looks")] = None
+    pace: Annotated[Pace | None, Meta(description="requests a minute that all workers send at most")] = None
+
+
+class VersionsDocument(Document, frozen=True, kw_only=True):
+    """Which versions among the tags that match a pattern; a tag that carries no version is left out."""
+
+    range: RangeText = ""
+    newest: Annotated[Newest | None, Meta(description="how many tags of each pattern the sweep looks for")] = None
+    prereleases: bool = False
 
 
 class SourceDocument(Document, frozen=True, kw_only=True):
-    """The images a gate examines."""
+    """The images a gate examines. A tag without * and ? is tracked whatever the versions."""
 
     registry: Name
     repository: RepositoryName
     tags: Annotated[list[TagPattern], Meta(min_length=1)]
+    versions: VersionsDocument | None = None
 
 
 class TaskCheckDocument(Document, frozen=True, kw_only=True):
@@ -95,6 +129,10 @@ class GateDocument(Document, frozen=True, kw_only=True):
     source: SourceDocument
     checks: Annotated[list[CheckDocument], Meta(min_length=1)]
     promote: PromoteDocument
+    drift: DriftChoice = "repair"
+    silent_after: Annotated[
+        Duration | None, Meta(description="alarm when nothing was admitted or looked at for so long")
+    ] = None
 
 
 class BaseDocument(Document, frozen=True, kw_only=True):
@@ -144,6 +182,7 @@ class AppDocument(Document, frozen=True, kw_only=True):
     base: BaseDocument
     build: BuildDocument
     deploy: DeployDocument | None = None
+    drift: DriftChoice = "repair"
 
 
 class GatesDocument(Document, frozen=True, kw_only=True):

@@ -8,6 +8,9 @@ import yaml
 
 Path = tuple[str | int, ...]
 
+Misfit = tuple[Path, str]
+"""A path in a document, and what is wrong there."""
+
 
 class YamlFault(Exception):
     """The text is no YAML, or uses what a rule file must not (duplicate keys, keys that are no text)."""

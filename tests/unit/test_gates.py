@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from shared.domain.errors import Misconfigured
-from shared.domain.policy import Policy, PromoteBy, TaskCheck
+from shared.domain.policy import Drift, Policy, PromoteBy, TaskCheck, VersionRule
 from shared.gates import InvalidGates, parse_gates
 from shared.gates_schema import gates_schema, schema_text
 
@@ -74,13 +74,17 @@ def test_what_is_not_written_has_its_default() -> None:
     assert isinstance(check, TaskCheck)
     assert (check.timeout_seconds, check.values) == (600, {"LEVEL": "high"})
     assert (gate.promote.unique, gate.promote.lock, gate.promote.by) == ("{tag}-{run}", True, PromoteBy.COPY)
+    assert (gate.drift, gate.silent_after_seconds, gate.source.versions) == (Drift.REPAIR, 0, None)
+    public = policy.registries["public"]
+    assert (public.is_azure, public.private, public.watch_seconds, public.pace) == (True, False, 0, 0)
+    assert policy.apps["web"].drift is Drift.REPAIR
     deploy = policy.apps["web"].deploy
     assert deploy
     assert (deploy.subscription, deploy.port, deploy.health.within_seconds) == ("s", 80, 60)
 
 
-def test_durations_are_seconds_minutes_and_hours() -> None:
-    for text, seconds in {"45s": 45, "30m": 1800, "2h": 7200}.items():
+def test_durations_are_seconds_minutes_hours_and_days() -> None:
+    for text, seconds in {"45s": 45, "30m": 1800, "2h": 7200, "1d": 86400}.items():
         gate = parse_gates(changed("timeout: 10m", f"timeout: {text}")).gates["node"]
         check = gate.checks[0]
         assert isinstance(check, TaskCheck)
@@ -127,7 +131,8 @@ def test_the_error_is_one_for_the_operator_and_counts_the_faults() -> None:
         (
             '"15-alpine"',
             "15",
-            "gates.node.source.tags.0: 15 is not a tag, or a pattern with * and ?; write it in quotes",
+            "gates.node.source.tags.0: 15 is not a tag, or a pattern with * and ? (no brackets, no "
+            "regular expression); write it in quotes",
         ),
         ("task: import-node", "task: x", "line 8, column 32: gates.node.checks.0.task.task: 'x' is not an ACR Task"),
         ("{LEVEL: high}", "{LEVEL: 7}", "task.values.LEVEL: Expected 'str', got 'int'; write it in quotes"),
@@ -140,6 +145,38 @@ def test_the_error_is_one_for_the_operator_and_counts_the_faults() -> None:
         ("web-aci\n", "web-aci\n      health: {within: 60}\n", "apps.web.deploy.health.within: 60 is not a number"),
         ("web-aci\n", "web-aci\n      cpu: 0\n", "apps.web.deploy.cpu"),
         ("web-aci\n", "web-aci\n      restart: Sometimes\n", "apps.web.deploy.restart"),
+        ('"16-*"', '"1[67]"', "tags.1: '1[67]' is not a tag, or a pattern with * and ? (no brackets"),
+        ('"16-*"', r'"^16-.*$"', "tags.1: '^16-.*$' is not a tag, or a pattern with * and ? (no brackets, no regular"),
+        ('"16-*"]', '"16-*"], versions: {newest: 0}', "source.versions.newest: 0 is not a number from 1 to 100"),
+        ('"16-*"]', '"16-*"], versions: {newest: 101}', "source.versions.newest: 101 is not a number from 1 to 100"),
+        ('"16-*"]', '"16-*"], versions: {range: 16}', "16 is not a range of versions: >=20 <21, ^20.1"),
+        ('"16-*"]', '"16-*"], versions: {semver: 16}', "unknown key; known here: range, newest, prereleases"),
+        ("server: base.contoso.com", "server: base.contoso.com, pace: 0", "base.pace: 0 is not a number from 1 to"),
+        (
+            "server: base.contoso.com",
+            "server: base.contoso.com, watch: 15",
+            "base.watch: 15 is not a number and s, m, h",
+        ),
+        (
+            "server: base.contoso.com",
+            "server: base.contoso.com, private: 1",
+            "base.private: Expected 'bool', got 'int'",
+        ),
+        (
+            "server: base.contoso.com",
+            'server: "Base:x"',
+            "registries.base.server: 'Base:x' is not a lower-case host name",
+        ),
+        (
+            "repository: node}\n",
+            "repository: node}\n    drift: ignore\n",
+            "'ignore' is not report (drift is told of) or",
+        ),
+        (
+            "repository: node}\n",
+            "repository: node}\n    silent_after: 1w\n",
+            "silent_after: '1w' is not a number and s",
+        ),
     ],
 )
 def test_what_does_not_fit_its_type_is_told_with_its_place(old: str, new: str, told: str) -> None:
@@ -147,6 +184,7 @@ def test_what_does_not_fit_its_type_is_told_with_its_place(old: str, new: str, t
     assert any(told in line for line in lines), lines
 
 
+WITH_HUB = changed("registries:\n", 'registries:\n  hub: {server: "index.docker.io", watch: 15m, pace: 100}\n')
 SECOND_GATE = """\
   other:
     source: {registry: public, repository: node, tags: ["15-alpine"]}
@@ -197,11 +235,83 @@ SECOND_APP = """\
             changed("  base: {id", f"  again: {{id: {SCOPE}/PUBLICREGISTRY}}\n  base: {{id"),
             "line 3, column 11: registries.again.id: registry public has this id too",
         ),
+        (
+            changed("  base: {id", "  again: {server: publicregistry.azurecr.io}\n  base: {id"),
+            "line 3, column 11: registries.again.server: registry public is publicregistry.azurecr.io too",
+        ),
+        (
+            changed("  base: {id", "  none: {credentials: x}\n  base: {id"),
+            "line 3, column 3: registries.none: a registry has the `id` of an Azure registry, or the `server` of any",
+        ),
+        (
+            changed("promote: {registry: base", "promote: {registry: hub", WITH_HUB),
+            "gates.node.promote.registry: registry hub has no `id`: it can be a source only, images are",
+        ),
+        (
+            changed("task: {registry: base, task: imp", "task: {registry: hub, task: imp", WITH_HUB),
+            "checks.0.task.registry: registry hub has no `id`: it can be a source only, ACR Tasks run in",
+        ),
+        (
+            changed("build: {registry: base", "build: {registry: hub", WITH_HUB),
+            "apps.web.build.registry: registry hub has no `id`: it can be a source only, ACR Tasks run in Azure",
+        ),
+        (
+            changed('"16-*"]', '"16-*"], versions: {range: "16 || >17 <1O"}'),
+            "line 6, column 90: gates.node.source.versions.range: '16 || >17 <1O', at character 12: '1O' is not",
+        ),
+        (changed('"16-*"]', '"16-slim"], versions: {range: "16"}'), "source.versions: there is no pattern to choose"),
+        (changed('"16-*"]', '"16-*", "16.?"], versions: {}'), "source.tags.2: '16.?' must have a *"),
+        (
+            changed("tag: 16-slim", "tag: 16.2-slim", changed('"16-*"]', '"*-slim"], versions: {range: "17"}')),
+            "apps.web.base.tag: gate node takes no tag '16.2-slim'",
+        ),
+        (changed("apps:\n", SECOND_GATE.replace('"15-alpine"', '"*-slim"')), "gate node moves node:*-slim too"),
     ],
 )
 def test_parts_that_do_not_fit_each_other_are_told_with_their_place(text: str, told: str) -> None:
     lines = faults(text)
     assert any(told in line for line in lines), lines
+
+
+def test_a_gate_of_docker_hub_has_its_versions_its_pace_and_its_silence() -> None:
+    source = """registry: hub, repository: node, tags: ["*-alpine", lts], versions: {range: ">=20 <21", newest: 3}"""
+    rules = changed('registry: public, repository: node, tags: ["15-alpine", "16-*"]', source, WITH_HUB)
+    rules = changed("repository: node}\n", "repository: node}\n    drift: report\n    silent_after: 7d\n", rules)
+    policy = parse_gates(changed("tag: 16-slim}", "tag: lts}\n    drift: report", rules))
+    hub, gate = policy.registries["hub"], policy.gates["node"]
+    assert (hub.login_server, hub.is_azure, hub.watch_seconds, hub.pace) == ("docker.io", False, 900, 100)
+    assert gate.source.repository == "library/node"
+    assert gate.source.versions == VersionRule(range=">=20 <21", newest=3)
+    assert (gate.drift, gate.silent_after_seconds) == (Drift.REPORT, 7 * 86400)
+    assert policy.apps["web"].drift is Drift.REPORT
+    assert [tag for tag in ("20.1-alpine", "21-alpine", "20.1-rc1-alpine", "lts") if gate.takes(tag)] == [
+        "20.1-alpine",
+        "lts",
+    ]
+
+
+@pytest.mark.parametrize("server", ["docker.io", "registry-1.docker.io", "registry.hub.docker.com"])
+def test_docker_hub_has_one_name_and_its_official_images_their_full_one(server: str) -> None:
+    rules = changed("registry: public", "registry: hub", WITH_HUB.replace("index.docker.io", server))
+    assert parse_gates(rules).registries["hub"].login_server == "docker.io"
+    assert parse_gates(rules).gates["node"].source.repository == "library/node"
+    named = changed("repository: node, tags", "repository: grafana/loki, tags", rules)
+    assert parse_gates(named).gates["node"].source.repository == "grafana/loki"
+
+
+def test_another_registry_may_have_a_port_and_a_private_address_and_keeps_its_names() -> None:
+    rules = changed("index.docker.io", "harbor.lab.example:8443", WITH_HUB).replace("pace: 100", "private: true")
+    policy = parse_gates(rules.replace("registry: public", "registry: hub"))
+    assert policy.registries["hub"].login_server == "harbor.lab.example:8443"
+    assert policy.registries["hub"].private
+    assert policy.gates["node"].source.repository == "node"
+
+
+def test_gates_of_one_pattern_share_a_target_where_their_versions_are_apart() -> None:
+    second = SECOND_GATE.replace('["15-alpine"]', '["16-*"], versions: {range: "%s"}')
+    rules = changed('"16-*"]', '"16-*"], versions: {range: "16.x"}', changed("tag: 16-slim", "tag: 16-16.1"))
+    assert list(parse_gates(changed("apps:\n", second % "17", rules)).gates) == ["node", "other"]
+    assert "gate node moves node:16-* too" in faults(changed("apps:\n", second % ">=16.8", rules))[0]
 
 
 def test_two_gates_may_share_a_target_where_their_tags_differ() -> None:
