@@ -61,6 +61,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         raise NotImplementedError
 
     @property
+    def id(self) -> str:
+        """What operators call it."""
+        return f"{self.partition}.{self.row}"
+
+    @property
     def look(self) -> Look:
         """The message that brings this record up again, as a hint."""
         raise NotImplementedError
@@ -85,9 +90,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         raise NotImplementedError
 
     def last_change(self) -> dict[str, Any]:
-        """The last line of the history as it reads in a list: what, why, and when."""
+        """The last line of the history as it reads in a list, what, why, and when; and whether the outcome was told."""
         last = self.history[-1] if self.history else Entry(self.created_at, "")
-        return {"last": f"{last.what} {last.why}".strip()[:TEXT_LIMIT], "changedAt": last.at.isoformat()}
+        said = {"last": f"{last.what} {last.why}".strip()[:TEXT_LIMIT], "changedAt": last.at.isoformat()}
+        return {**said, "announced": self.announced, "untold": self.untold}
 
     def noting(self, now: datetime, what: str, why: str = "") -> Self:
         """The record with one more line of history; the oldest lines but the first give way at the limit."""

@@ -125,7 +125,7 @@ def test_services_that_hang_hold_up_neither_the_answer_nor_a_thread_more_at_each
         asked.append(registry.name)
         released.wait(30)
 
-    world.registry.digest_of = hang  # type: ignore[assignment]
+    world.registry.digest_of = hang  # type: ignore[method-assign]
     doctor = Doctor(world.services, patience_seconds=0.2)
     try:
         for _ in range(3):
@@ -148,5 +148,5 @@ def test_a_thing_that_two_rules_name_is_tried_once() -> None:
 
 def test_a_registry_that_is_not_azure_s_is_not_asked_as_if_it_were() -> None:
     hub = RegistryRule(name="public", login_server="docker.io")
-    world = World(sample_policy(registries=sample_policy().registries | {"public": hub}))
+    world = World(sample_policy(registries={**sample_policy().registries, "public": hub}))
     assert not any("docker.io" in name for name in states(world))
