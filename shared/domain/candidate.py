@@ -134,11 +134,6 @@ class Candidate(Record, frozen=True, kw_only=True):
         return candidate_row(self.digest, self.attempt)
 
     @property
-    def id(self) -> str:
-        """What operators call it."""
-        return f"{self.gate}.{self.row}"
-
-    @property
     def look(self) -> Look:
         """The message that brings this record up again."""
         return Look("candidate", self.partition, self.row)
@@ -165,8 +160,6 @@ class Candidate(Record, frozen=True, kw_only=True):
             "state": self.state.value,
             "reason": self.reason[:TEXT_LIMIT],
             "createdAt": self.created_at.isoformat(),
-            "announced": self.announced,
-            "untold": self.untold[:TEXT_LIMIT],
             "check": self.open_check,
             "promotions": [tag.summary() for tag in self.tags[:_LISTED_PROMOTIONS]],
             **self.last_change(),

@@ -125,11 +125,6 @@ class Rollout(Record, frozen=True, kw_only=True):
         return self.name
 
     @property
-    def id(self) -> str:
-        """What operators call it."""
-        return f"{self.app}.{self.name}"
-
-    @property
     def look(self) -> Look:
         """The message that brings this record up again."""
         return Look("rollout", self.partition, self.row)
@@ -150,8 +145,6 @@ class Rollout(Record, frozen=True, kw_only=True):
             "state": self.state.value,
             "reason": self.reason[:TEXT_LIMIT],
             "createdAt": self.created_at.isoformat(),
-            "announced": self.announced,
-            "untold": self.untold[:TEXT_LIMIT],
         }
 
 
