@@ -145,6 +145,7 @@ class Rollout(Record, frozen=True, kw_only=True):
             "state": self.state.value,
             "reason": self.reason[:TEXT_LIMIT],
             "createdAt": self.created_at.isoformat(),
+            **self.last_change(),
         }
 
 
