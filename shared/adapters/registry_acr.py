@@ -118,10 +118,12 @@ class AcrRegistry:
         from azure.mgmt.containerregistry.models import ImportSource, ImportSourceCredentials
 
         image = f"{source.repository}@{source.digest}"
-        if not rule.credentials:
+        if rule.is_azure and not rule.credentials:
             return ImportSource(resource_id=rule.id, source_image=image)
-        user, password = self._secrets.of(rule)
-        credentials = ImportSourceCredentials(username=user, password=password)
+        credentials = None  # what needs none, such as Docker Hub's public images, is pulled anonymously
+        if rule.credentials:
+            user, password = self._secrets.of(rule)
+            credentials = ImportSourceCredentials(username=user, password=password)
         return ImportSource(registry_uri=source.login_server, credentials=credentials, source_image=image)
 
     def _make_data_client(self, login_server: str) -> ContainerRegistryClient:

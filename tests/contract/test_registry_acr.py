@@ -30,12 +30,12 @@ def node(rule: RegistryRule, digest: Digest) -> ImageRef:
 def copy(registry: AcrRegistry, place: Place, digest: Digest, name: str, source: RegistryRule) -> CopyStatus:
     """Copy to the base registry and wait for the outcome."""
     operation = registry.start_copy(node(source, digest), source, place.base, name)
+    return until(lambda: ended(registry, place, operation))
 
-    def ended() -> CopyStatus | None:
-        status = registry.copy_status(place.base, operation)
-        return status if status.state is not CopyState.RUNNING else None
 
-    return until(ended)
+def ended(registry: AcrRegistry, place: Place, operation: str) -> CopyStatus | None:
+    status = registry.copy_status(place.base, operation)
+    return status if status.state is not CopyState.RUNNING else None
 
 
 def test_a_tag_has_the_digest_that_was_pushed_last(place: Place, registry: AcrRegistry) -> None:
@@ -61,6 +61,15 @@ def test_a_copy_brings_the_index_and_every_platform_to_exactly_that_digest(
     assert registry.digest_of(place.base, "node", name) == digest
     for manifest in (image.manifest, *(part.manifest for part in image.images)):
         assert place.manifest(place.base, "node", manifest.digest) == manifest.body
+
+
+def test_a_copy_from_docker_hub_needs_no_credentials(place: Place, registry: AcrRegistry) -> None:
+    hub = RegistryRule(name="hub", login_server="docker.io")
+    digest = place.hub_digest("library/node", "15-alpine")
+    source = ImageRef(hub.login_server, parse_repository("library/node"), digest)
+    operation = registry.start_copy(source, hub, place.base, "hub-node:15-alpine-h1")
+    assert until(lambda: ended(registry, place, operation)) == CopyStatus(CopyState.SUCCEEDED)
+    assert registry.digest_of(place.base, "hub-node", "15-alpine-h1") == digest
 
 
 def test_a_copy_takes_the_digest_even_where_the_tag_has_moved_on(place: Place, registry: AcrRegistry) -> None:
