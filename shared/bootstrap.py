@@ -13,10 +13,12 @@ from shared.adapters.archive_blobs import BlobArchive
 from shared.adapters.clock_system import SystemClock
 from shared.adapters.containers_aci import AciContainerRunner
 from shared.adapters.ledger_tables import TableLedger
+from shared.adapters.oci import OciTagReader
 from shared.adapters.probe_http import HttpProbe
 from shared.adapters.queue_storage import StorageWorkQueue
 from shared.adapters.registry_acr import AcrRegistry
 from shared.adapters.secrets_keyvault import VaultCredentials
+from shared.adapters.subscriptions_eventgrid import EventGridSubscriptions
 from shared.adapters.tasks_acr import AcrTaskRunner
 from shared.domain.errors import Misconfigured
 from shared.domain.policy import Policy
@@ -29,7 +31,9 @@ from shared.workflow.advance import Advance
 from shared.workflow.doctor import Doctor
 from shared.workflow.operate import Operate
 from shared.workflow.report import Report
+from shared.workflow.run_logs import RunLogs
 from shared.workflow.services import Services
+from shared.workflow.sweep import Sweep
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -68,6 +72,7 @@ class Basegate:
             ledger=TableLedger(self._endpoint("table"), credential),
             queue=StorageWorkQueue(self._endpoint("queue"), credential),
             registry=AcrRegistry(credential, secrets),
+            tags=OciTagReader(secrets, credential),
             tasks=AcrTaskRunner(credential),
             containers=AciContainerRunner(credential, secrets),
             probe=HttpProbe(),
@@ -75,6 +80,7 @@ class Basegate:
             announcer=self._announcer(secrets),
             clock=SystemClock(),
             secrets=secrets,
+            subscriptions=EventGridSubscriptions(credential, self.settings.site),
         )
 
     @cached_property
@@ -86,6 +92,11 @@ class Basegate:
     def advance(self) -> Advance:
         """Brings records forward."""
         return Advance(self.services)
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """Finds what no event told."""
+        return Sweep(self.services)
 
     @cached_property
     def operate(self) -> Operate:
@@ -101,6 +112,11 @@ class Basegate:
     def report(self) -> Report:
         """What operators read."""
         return Report(self.services)
+
+    @cached_property
+    def logs(self) -> RunLogs:
+        """Reads the logs of checks and builds."""
+        return RunLogs(self.services)
 
     @cached_property
     def doctor(self) -> Doctor:

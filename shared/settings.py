@@ -23,6 +23,9 @@ Source: https://learn.microsoft.com/azure/azure-functions/functions-bindings-sto
 TABLE = "basegate"
 EVIDENCE_CONTAINER = "basegate-evidence"
 
+SWEEP_SCHEDULE = "0 */5 * * * *"
+"""Every five minutes, if nothing else is set."""
+
 APP_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -55,6 +58,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where people reach this app (`BASEGATE_PUBLIC_URL`), without a slash at its end; outcomes link to its pages.
     In App Service it is the site's own name unless something else stands in front; "" makes no links."""
 
+    site: str = ""
+    """The app's name in Azure, which App Service sets (`WEBSITE_SITE_NAME`): events must reach it, not another app."""
+
+    sweep_schedule: str = SWEEP_SCHEDULE
+    """When the sweep runs (`BASEGATE_SWEEP_SCHEDULE`), an NCRONTAB expression: second, minute, hour, day, month, weekday
+    in UTC."""
+
     storage_suffix: str = "core.windows.net"
     """Domain of storage endpoints (`BASEGATE_STORAGE_SUFFIX`), for clouds other than the public one."""
 
@@ -64,6 +74,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sign_in: Literal["keys", "easy-auth"] = "keys"
     """Who may use the HTTP interface (`BASEGATE_SIGN_IN`): holders of a function key, or persons whom App Service
     Authentication has signed in. The second trusts headers that only App Service may set: switch it on there only."""
+
+    def __repr__(self) -> str:
+        """The settings without what is secret: a log or a traceback may show them."""
+        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name != "webhook_url"}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 _NAMES = {
@@ -75,6 +90,7 @@ _NAMES = {
     "webhook_style": "BASEGATE_WEBHOOK_STYLE",
     "webhook_secret": "BASEGATE_WEBHOOK_SECRET",
     "public_url": "BASEGATE_PUBLIC_URL",
+    "sweep_schedule": "BASEGATE_SWEEP_SCHEDULE",
     "storage_suffix": "BASEGATE_STORAGE_SUFFIX",
     "telemetry": "BASEGATE_TELEMETRY",
     "sign_in": "BASEGATE_SIGN_IN",
@@ -95,6 +111,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     environment = os.environ if environment is None else environment
     values = {field: environment[name].strip() for field, name in _NAMES.items() if environment.get(name, "").strip()}
     values.setdefault("public_url", _own_url(environment))
+    values["site"] = environment.get("WEBSITE_SITE_NAME", "").strip()
     faults = list(_faults(values))
     if faults:
         raise Misconfigured("the app's settings are not right:\n" + "\n".join(f"  {fault}" for fault in faults))
@@ -107,11 +124,18 @@ def trusts_sign_in(environment: Mapping[str, str] | None = None) -> bool:
     return environment.get(_NAMES["sign_in"], "").strip() == "easy-auth"
 
 
+def sweep_schedule(environment: Mapping[str, str] | None = None) -> str:
+    """When the sweep runs; needed when functions are indexed, before all else."""
+    environment = os.environ if environment is None else environment
+    return environment.get(_NAMES["sweep_schedule"], "").strip() or SWEEP_SCHEDULE
+
+
 _CHOICES = {
     "webhook_style": ("generic", "slack", "teams"),
     "telemetry": ("off", "azure", "otlp"),
     "sign_in": ("keys", "easy-auth"),
 }
+_NCRONTAB_FIELDS = 6
 _UNRESOLVED = "@Microsoft.KeyVault("
 _SHOWN_CHARACTERS = 60
 
@@ -133,6 +157,9 @@ def _faults(values: Mapping[str, str]) -> Iterator[str]:
             yield f"{_NAMES[field]} is {_shown(values[field])}: it must be an https URL"
     if not _is_plain_url(values["public_url"] or "https://none"):  # not shown: people paste addresses with keys
         yield f"{_NAMES['public_url']} must be https://<host>, without user, query or fragment"
+    if len(values.get("sweep_schedule", SWEEP_SCHEDULE).split()) != _NCRONTAB_FIELDS:
+        shown = _shown(values["sweep_schedule"])
+        yield f"{_NAMES['sweep_schedule']} is {shown}: it must be six fields, e.g. {SWEEP_SCHEDULE}"
     for field, choices in _CHOICES.items():
         if values.get(field, choices[0]) not in choices:
             known = f"{', '.join(choices[:-1])} or {choices[-1]}"

@@ -21,8 +21,9 @@ from typing import Any
 import msgspec
 
 from shared.domain.candidate import Candidate
-from shared.domain.errors import Conflict, Malformed, Rejected
-from shared.domain.image import Digest, ImageRef, parse_digest
+from shared.domain.drift import TagState
+from shared.domain.errors import BasegateError, Conflict, Gone, Malformed, Rejected
+from shared.domain.image import Digest, ImageRef, Tag, parse_digest
 from shared.domain.policy import (
     App,
     BaseRule,
@@ -36,10 +37,11 @@ from shared.domain.policy import (
     Source,
     TaskCheck,
 )
-from shared.domain.record import Look, rows_before
+from shared.domain.record import Look, Record, rows_before
 from shared.domain.rollout import AppRecord, BuiltImage, Rollout
 from shared.ports import (
     EVERYTHING,
+    Allowance,
     Clock,
     CopyState,
     CopyStatus,
@@ -59,6 +61,8 @@ from shared.workflow.admit import Admission, Admit
 from shared.workflow.advance import Advance
 from shared.workflow.operate import Operate
 from shared.workflow.services import Services
+from shared.workflow.sweep import Sweep, SweepReport
+from shared.workflow.sweep.tour import one_by_one
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SUBSCRIPTION = "/subscriptions/00000000-0000-0000-0000-000000000001"
@@ -155,6 +159,16 @@ class FakeLedger:
                 assert found
                 yield found
 
+    def between(self, kind: type[R], partition: str, first: str, last: str) -> Iterator[Stored[R]]:
+        for stored in self.list(kind, partition):
+            if first <= stored.record.row and (not last or stored.record.row <= last):
+                yield stored
+
+    def open(self, kind: type[R], partition: str) -> Iterator[Stored[R]]:
+        for stored in self.list(kind, partition):
+            if isinstance(stored.record, Record) and stored.record.is_open:
+                yield stored
+
     def page(self, kind: type[Listed], partition: str, limit: int, token: str, only: Only = EVERYTHING) -> Page:
         if token and not token.startswith("~"):
             raise Malformed("token", "is none that a list gave")
@@ -226,6 +240,14 @@ class FakeRegistry:
         self._maybe_fail()
         return self.tags.get((registry.name, f"{repository}:{tag}"))
 
+    def tags_of(self, registry: RegistryRule, repository: str) -> Iterator[Tag]:
+        names = [name for (at, name) in list(self.tags) if at == registry.name]
+        return (Tag(name.partition(":")[2]) for name in names if name.startswith(f"{repository}:"))
+
+    def tag_state(self, registry: RegistryRule, repository: str, tag: str) -> TagState | None:
+        found = self.digest_of(registry, repository, tag)
+        return TagState(found, (registry.name, f"{repository}:{tag}") in self.locked) if found else None
+
     def start_copy(self, source: ImageRef, source_rule: RegistryRule, target: RegistryRule, name: str) -> str:
         self._maybe_fail()
         self.copies.append(name)
@@ -250,7 +272,7 @@ class FakeRegistry:
     def point(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
         self._maybe_fail()
         if digest not in [d for (r, name), d in self.tags.items() if r == registry.name]:
-            raise Rejected(f"{digest} is not in {registry.login_server}/{repository}")
+            raise Gone(f"{digest} is not in {registry.login_server}/{repository}")
         self.tags[(registry.name, f"{repository}:{tag}")] = digest
         self.moves.append((f"{registry.name}/{repository}:{tag}", digest))
 
@@ -309,14 +331,19 @@ class FakeTasks:
                 return run_id
         return None
 
+    def marked(self, registry: RegistryRule, task: str, since: datetime) -> Iterator[tuple[str, str]]:
+        for run_id, run in reversed(self.runs.items()):
+            if (run.registry, run.task) == (registry.name, task) and run.started_at >= since - timedelta(seconds=30):
+                yield run_id, run.token
+
     def get(self, registry: RegistryRule, run_id: str) -> Run | None:
         run = self.runs.get(run_id)
         if run is None:
             return None
         if self._clock.now() < run.ends_at:
             return Run(run_id=run_id, status=RunStatus.RUNNING, started_at=run.started_at)
-        if run.status is RunStatus.SUCCEEDED and run.task == "hello-world":
-            self._registry.tags.setdefault((run.registry, f"hello-world:{run_id}"), digest(f"app {run_id}"))
+        if run.status is RunStatus.SUCCEEDED and run.registry == "team":
+            self._registry.tags.setdefault((run.registry, f"{run.task}:{run_id}"), digest(f"app {run_id}"))
         return Run(
             run_id=run_id,
             status=run.status,
@@ -393,10 +420,46 @@ class FakeArchive:
         return name
 
     def read(self, place: str) -> str:
+        if place not in self.texts:
+            raise Rejected(f"there is no {place}")
         return self.texts[place]
 
     def check(self) -> None:
         pass
+
+
+class FakeTags:
+    """The tags of the registries as anybody reads them; `asked` counts the looks, `faults` are by registry."""
+
+    def __init__(self, registry: FakeRegistry) -> None:
+        self._registry = registry
+        self.asked: list[str] = []
+        self.faults: dict[str, BasegateError] = {}
+        self.said: Allowance | None = None
+
+    def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
+        self.asked.append(f"{registry.name}/{repository}:{tag}")
+        if registry.name in self.faults:
+            raise self.faults[registry.name]
+        return self._registry.digest_of(registry, repository, tag)
+
+    def tags(self, registry: RegistryRule, repository: str) -> Iterator[Tag]:
+        if registry.name in self.faults:
+            raise self.faults[registry.name]
+        return self._registry.tags_of(registry, repository)
+
+    def allowance(self, registry: RegistryRule) -> Allowance | None:
+        return self.said
+
+
+class FakeSubscriptions:
+    """Says of every registry what `reaching` says."""
+
+    def __init__(self) -> None:
+        self.reaching: bool | None = True
+
+    def reach_us(self, registry: RegistryRule) -> bool | None:
+        return self.reaching
 
 
 class FakeSecrets:
@@ -404,6 +467,10 @@ class FakeSecrets:
 
     def __init__(self) -> None:
         self.fault: Exception | None = None
+        self.expires_at: datetime | None = None
+
+    def expiry(self, registry: RegistryRule) -> datetime | None:
+        return self.expires_at
 
     def of(self, registry: RegistryRule) -> tuple[str, str]:
         if self.fault:
@@ -442,6 +509,7 @@ class World:
         self.tasks = FakeTasks(self.clock, self.registry)
         self.containers = FakeContainers(self.clock)
         self.probe = FakeProbe(self.containers)
+        self.tags, self.subscriptions = FakeTags(self.registry), FakeSubscriptions()
         self.archive, self.announcer, self.secrets = FakeArchive(), FakeAnnouncer(), FakeSecrets()
         self.events: list[dict[str, Any]] = []
         self.workers_clock: Clock = self.clock
@@ -454,6 +522,7 @@ class World:
             ledger=self.ledger,
             queue=self.queue,
             registry=self.registry,
+            tags=self.tags,
             tasks=self.tasks,
             containers=self.containers,
             probe=self.probe,
@@ -461,9 +530,11 @@ class World:
             announcer=self.announcer,
             clock=self.workers_clock,
             secrets=self.secrets,
+            subscriptions=self.subscriptions,
         )
         self.admit, self.advance = Admit(self.services), Advance(self.services)
         self.operate = Operate(self.services)
+        self.sweep = Sweep(self.services, one_by_one)
 
     def push(
         self, tag: str | None, content: Digest, *, registry: str = "public", repository: str = "node"
@@ -509,6 +580,10 @@ class World:
                 return
             self.next_look()
         raise AssertionError("the world does not come to rest")
+
+    def sweep_now(self, **options: bool) -> SweepReport:
+        """One sweep, with all the time it needs."""
+        return self.sweep.run(self.clock.now() + timedelta(minutes=4), **options)
 
     def next_look(self, *, redelivered: bool = False) -> Look:
         """Deliver the look that is due next."""

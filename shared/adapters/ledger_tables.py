@@ -2,7 +2,7 @@
 
 A row is the record as JSON, in as many text properties as its length needs, and a few columns to filter by.
 A record that is listed has a second row in the same partition, keyed by time and written in the same transaction
-(`ledger_pages.py` reads those).
+(`ledger_pages.py` reads those), and as long as it is open a third one (`ledger_open.py`).
 Limits: 64 KiB a property in UTF-16, where a character takes two or four bytes, and 1 MiB a row.
 Source: https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 """
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shared.adapters.azure_errors import translated
-from shared.adapters.ledger_pages import TIME_ROWS, read_page, time_entity
+from shared.adapters.ledger_open import OPEN_ROWS, is_gone_already, open_row_change, open_rows
+from shared.adapters.ledger_pages import read_page, time_entity
 from shared.domain.errors import Conflict
 from shared.ports import EVERYTHING, Keyed, Listed, Only, Page, R, Stored
 from shared.settings import TABLE
@@ -56,7 +57,7 @@ class TableLedger:
 
         with translated(f"writing {_name(record)} to the ledger", remedy=_ROLE):
             try:
-                etag = self._write(record, ("create", _entity(record)))
+                etag = self._write(record, None, ("create", _entity(record)))
             except HttpResponseError as error:
                 if error.status_code == _EXISTS:
                     return None
@@ -86,7 +87,7 @@ class TableLedger:
         only_if = {"mode": UpdateMode.REPLACE, "etag": stored.etag, "match_condition": MatchConditions.IfNotModified}
         with translated(f"writing {_name(record)} to the ledger", remedy=_ROLE):
             try:
-                etag = self._write(record, ("update", _entity(record), only_if))
+                etag = self._write(record, stored.record, ("update", _entity(record), only_if))
             except HttpResponseError as error:
                 if error.status_code in _CHANGED:
                     raise Conflict(f"{_name(record)} was changed since it was read") from error
@@ -95,12 +96,29 @@ class TableLedger:
 
     def list(self, kind: type[R], partition: str, row_prefix: str = "") -> Iterator[Stored[R]]:
         """The records of a partition whose row begins with a prefix, in the order of their rows."""
-        high = row_prefix[:-1] + chr(ord(row_prefix[-1]) + 1) if row_prefix else TIME_ROWS
+        high = row_prefix[:-1] + chr(ord(row_prefix[-1]) + 1) if row_prefix else OPEN_ROWS
         parameters = {"partition": _partition(kind, partition), "low": row_prefix, "high": high}
         query = "PartitionKey eq @partition and RowKey ge @low and RowKey lt @high"
         with translated(f"listing {kind.__name__} of {partition} in the ledger", remedy=_ROLE):
             for entity in self._table.query_entities(query, parameters=parameters):
                 yield _stored(kind, entity)
+
+    def between(self, kind: type[R], partition: str, first: str, last: str) -> Iterator[Stored[R]]:
+        """The records of a partition whose rows are from `first` to `last` ("": to the end), in the order of rows."""
+        parameters = {"partition": _partition(kind, partition), "first": first, "last": last or OPEN_ROWS}
+        query = f"PartitionKey eq @partition and RowKey ge @first and RowKey {'le' if last else 'lt'} @last"
+        with translated(f"listing {kind.__name__} of {partition} in the ledger", remedy=_ROLE):
+            for entity in self._table.query_entities(query, parameters=parameters):
+                yield _stored(kind, entity)
+
+    def open(self, kind: type[R], partition: str) -> Iterator[Stored[R]]:
+        """The records of a partition with which anything is left to do: one query, and one read each."""
+        with translated(f"listing the open {kind.__name__} of {partition} in the ledger", remedy=_ROLE):
+            rows = list(open_rows(self._table, _partition(kind, partition)))
+        for row in rows:
+            stored = self.load(kind, partition, row)
+            if stored is not None:
+                yield stored
 
     def page(self, kind: type[Listed], partition: str, limit: int, token: str, only: Only = EVERYTHING) -> Page:
         """A page of a partition's list, the newest first: one query, however many records there are.
@@ -136,13 +154,21 @@ class TableLedger:
                     return 0
                 raise
 
-    def _write(self, record: Any, operation: tuple[Any, ...]) -> str:
-        """Write a record and, where it has one, its row in the list by time, both or neither; returns its ETag."""
+    def _write(self, record: Any, before: Any, operation: tuple[Any, ...]) -> str:
+        """Write a record with the rows it has besides, all or none; returns its ETag."""
+        from azure.core.exceptions import HttpResponseError
+
+        partition = _partition(type(record), record.partition)
         operations = [operation]
         if getattr(record, "time_row", ""):
-            row = time_entity(_partition(type(record), record.partition), record)
-            operations.append(("upsert", row, {"mode": "replace"}))
-        return str(self._table.submit_transaction(operations)[0]["etag"])
+            operations.append(("upsert", time_entity(partition, record), {"mode": "replace"}))
+        operations += open_row_change(partition, record, before)
+        try:
+            return str(self._table.submit_transaction(operations)[0]["etag"])
+        except HttpResponseError as error:
+            if is_gone_already(error, operations):
+                return str(self._table.submit_transaction(operations[:-1])[0]["etag"])
+            raise
 
 
 def _name(record: Any) -> str:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from shared.adapters.azure_errors import is_missing, readable, translated
 from shared.adapters.azure_id import RegistryId
 from shared.adapters.secrets_keyvault import VaultCredentials
-from shared.domain.errors import Rejected
+from shared.domain.drift import TagState
+from shared.domain.errors import Gone
 from shared.domain.image import Digest, ImageRef, parse_digest
 from shared.domain.policy import RegistryRule
 from shared.ports import CopyState, CopyStatus
@@ -42,6 +43,11 @@ class AcrRegistry:
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
         """The digest a tag points at now, or None where there is no such tag."""
+        state = self.tag_state(registry, repository, tag)
+        return state.digest if state else None
+
+    def tag_state(self, registry: RegistryRule, repository: str, tag: str) -> TagState | None:
+        """What a tag points at and whether it is locked against writes and deletes, or None."""
         from azure.core.exceptions import HttpResponseError
 
         with translated(f"reading {registry.login_server}/{repository}:{tag}", remedy=_PULL_ROLE):
@@ -51,7 +57,8 @@ class AcrRegistry:
                 if is_missing(error):
                     return None
                 raise
-        return parse_digest(properties.digest, f"digest of {repository}:{tag}")
+        locked = properties.can_write is False and properties.can_delete is False
+        return TagState(parse_digest(properties.digest, f"digest of {repository}:{tag}"), locked)
 
     def start_copy(self, source: ImageRef, source_rule: RegistryRule, target: RegistryRule, name: str) -> str:
         """Begin importImage by digest, never overwriting a tag; returns the URL to ask about it.
@@ -97,7 +104,7 @@ class AcrRegistry:
         """Put the manifest of a digest under a tag, byte for byte.
 
         Raises:
-            Rejected: the digest is not in the repository, or the tag is locked.
+            Gone: the digest is not in the repository. Rejected: the tag is locked.
         """
         from azure.core.exceptions import HttpResponseError
 
@@ -110,7 +117,7 @@ class AcrRegistry:
                 )
             except HttpResponseError as error:
                 if is_missing(error):
-                    raise Rejected(f"{digest} is not in {registry.login_server}/{repository}") from error
+                    raise Gone(f"{digest} is not in {registry.login_server}/{repository}") from error
                 raise
             client.set_manifest(repository, BytesIO(raw[-1]), tag=tag, media_type=str(found.media_type))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from shared.domain.policy import RegistryRule
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
-    from azure.keyvault.secrets import SecretClient
+    from azure.keyvault.secrets import KeyVaultSecret, SecretClient
 
 
 class VaultCredentials:
@@ -38,12 +39,29 @@ class VaultCredentials:
             raise Misconfigured(problem, cause=Cause.SECRET, remedy="set it to the vault's URL")
         return self.read(f"{registry.credentials}-user"), self.read(f"{registry.credentials}-password")
 
+    def expiry(self, registry: RegistryRule) -> datetime | None:
+        """When the first of a registry's two secrets expires, None where no such time is set.
+
+        Raises:
+            Misconfigured: there is no vault, no such secret, or no access to it; names the secret.
+        """
+        secrets = map(self._secret, (f"{registry.credentials}-user", f"{registry.credentials}-password"))
+        times = (secret.properties.expires_on for secret in secrets)
+        return min((time for time in times if time is not None), default=None)
+
     def read(self, name: str) -> str:
         """One secret.
 
         Raises:
             Misconfigured: there is no vault, no such secret, or no access to it; names the secret.
         """
+        value = self._secret(name).value
+        if not value:
+            problem = f"the secret {name} in {self._url} is empty"
+            raise Misconfigured(problem, cause=Cause.SECRET, remedy="give it a value")
+        return value
+
+    def _secret(self, name: str) -> KeyVaultSecret:
         from azure.core.exceptions import ResourceNotFoundError
 
         if not self._url:
@@ -51,11 +69,7 @@ class VaultCredentials:
             raise Misconfigured(problem, cause=Cause.SECRET, remedy="set it to the vault's URL")
         with translated(f"reading secret {name}", remedy="give the app Key Vault Secrets User on the vault"):
             try:
-                value = self._client.get_secret(name).value
+                return self._client.get_secret(name)
             except ResourceNotFoundError as error:
                 problem = f"there is no secret {name} in {self._url}"
                 raise Misconfigured(problem, cause=Cause.SECRET, remedy="create it, or mend its name") from error
-        if not value:
-            problem = f"the secret {name} in {self._url} is empty"
-            raise Misconfigured(problem, cause=Cause.SECRET, remedy="give it a value")
-        return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -104,16 +104,20 @@ class AcrTaskRunner:
 
     def find(self, registry: RegistryRule, task: str, token: str, since: datetime) -> str | None:
         """The id of the run that was marked with a token at or after `since`, or None."""
-        place, wanted = RegistryId.of(registry), _encoded(token)
+        marked = self.marked(registry, task, since)
+        return next((run_id for run_id, mark in marked if mark == token), None)
+
+    def marked(self, registry: RegistryRule, task: str, since: datetime) -> Iterator[tuple[str, str]]:
+        """The marked runs of a task that were created at or after `since`, the newest first: run id and mark."""
+        place = RegistryId.of(registry)
         with translated(f"listing the runs of task {task} of {registry.login_server}", remedy=_ROLE):
             client = self._client(place.subscription)
             runs = client.runs.list(place.group, place.name, filter=f"TaskName eq '{task}'", top=_LOOK_THROUGH_RUNS)
             for run in runs:
                 if run.create_time is not None and run.create_time < since - _SKEW:
-                    return None
-                if run.update_trigger_token == wanted:
-                    return str(run.run_id)
-        return None
+                    return
+                if run.update_trigger_token:
+                    yield str(run.run_id), _decoded(run.update_trigger_token)
 
     def get(self, registry: RegistryRule, run_id: str) -> Run | None:
         """A run, or None where there is no such run."""
@@ -169,6 +173,13 @@ def _no_task(registry: RegistryRule, task: str) -> Misconfigured:
 def _encoded(token: str) -> str:
     """The service takes this token base64-encoded."""
     return base64.b64encode(token.encode()).decode()
+
+
+def _decoded(token: str) -> str:
+    try:
+        return base64.b64decode(token, validate=True).decode()
+    except ValueError:  # somebody else's
+        return token
 
 
 def _run(run: AzureRun) -> Run:

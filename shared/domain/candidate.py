@@ -148,6 +148,11 @@ class Candidate(Record, frozen=True, kw_only=True):
         """Whether its state is final."""
         return self.state not in (CandidateState.EXAMINING, CandidateState.PROMOTING)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anything is left to do with it: a finished one is taken up again when it is pushed again."""
+        return super().is_open or any(tag.resighted_at is not None for tag in self.tags)
+
     def summary(self) -> dict[str, Any]:
         """The candidate as it reads in a list."""
         return {

@@ -57,7 +57,7 @@ def staleness(rollout: Rollout, record: AppRecord) -> Decision | None:
     if built_at is None:
         return None
     newer_is_live = record.live is not None and record.live.built_at > built_at
-    if rollout.cause is Cause.IMAGE and newer_is_live:
+    if rollout.cause in (Cause.IMAGE, Cause.DRIFT) and newer_is_live:
         return Decision(Action.SUPERSEDE, f"{record.live} was built later and is live")
     if rollout.build.times >= BUILD_LIMIT:
         return None

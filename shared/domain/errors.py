@@ -4,6 +4,7 @@ BasegateError
 +-- Malformed        the input names a field that is wrong: acknowledge it, say so, never retry
 +-- Misconfigured    a person must change something: stop, say what
 +-- Rejected         a definite no from a check or a service: a verdict, not a fault
+|   +-- Gone             what was to be used is not there any more
 +-- Retry            a passing fault: look again after `delay_seconds`
 |   +-- Throttled        a registry asks for a pause: nothing is wrong, only too much
 |   +-- Busy             someone else is at it: waiting is not failing
@@ -58,6 +59,10 @@ class Misconfigured(BasegateError):
 
 class Rejected(BasegateError):
     """A service refused for good, e.g. the image does not exist any more."""
+
+
+class Gone(Rejected):
+    """What was to be used is not there any more."""
 
 
 class Retry(BasegateError):

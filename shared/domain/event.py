@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from shared.domain.candidate import FoundBy
 from shared.domain.errors import Malformed
 from shared.domain.image import Digest, Repository, Tag, parse_digest, parse_repository, parse_tag
 
@@ -39,6 +40,17 @@ class RegistryEvent(msgspec.Struct, frozen=True, kw_only=True):
     digest: Digest
     occurred_at: datetime
     tag: Tag | None = None
+
+
+class Push(msgspec.Struct, frozen=True, kw_only=True):
+    """A tag of a repository came to a digest at a time; `told` says how the gate knows, for the history."""
+
+    repository: Repository
+    tag: Tag
+    digest: Digest
+    at: datetime
+    told: str
+    found_by: FoundBy
 
 
 class UnwantedEvent(Malformed):

@@ -81,6 +81,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         raise NotImplementedError
 
     @property
+    def is_open(self) -> bool:
+        """Whether anything is left to do with it: it is not finished, or its end was not told."""
+        return not self.finished or not self.announced
+
+    @property
     def time_row(self) -> str:
         """Sorts the records of a partition by the time they were made, the newest first."""
         return time_row(self.created_at, self.row)

@@ -52,6 +52,9 @@ class Cause(StrEnum):
     OPERATOR = "operator"
     """An operator asked for it."""
 
+    DRIFT = "drift"
+    """The sweep found that the container group is not the last good deployment."""
+
 
 class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The build of the app's image. `traced` says that the run's times are known (or cannot be known)."""

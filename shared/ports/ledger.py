@@ -92,6 +92,14 @@ class Ledger(Protocol):
         """The records of a partition whose row begins with a prefix, in the order of their rows."""
         ...
 
+    def between(self, kind: type[R], partition: str, first: str, last: str) -> Iterator[Stored[R]]:
+        """The records of a partition whose rows are from `first` to `last` ("": to the end), in the order of rows."""
+        ...
+
+    def open(self, kind: type[R], partition: str) -> Iterator[Stored[R]]:
+        """The records of a partition with which anything is left to do, however many are finished."""
+        ...
+
     def page(self, kind: type[Listed], partition: str, limit: int, token: str, only: Only = EVERYTHING) -> Page:
         """A page of a partition's list, the newest first: one query, however many records there are.
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from shared.domain.drift import TagState
 from shared.domain.image import Digest, ImageRef
 from shared.domain.policy import RegistryRule
 
@@ -47,6 +48,10 @@ class Registry(Protocol):
         """How a copy stands."""
         ...
 
+    def tag_state(self, registry: RegistryRule, repository: str, tag: str) -> TagState | None:
+        """What a tag points at and whether it is locked, or None where there is no such tag."""
+        ...
+
     def lock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
         """Lock a tag against writes and deletes, and its manifest against deletes only."""
         ...
@@ -55,6 +60,6 @@ class Registry(Protocol):
         """Point a tag at a digest of the same repository.
 
         Raises:
-            Rejected: the digest is not there, or the tag is locked.
+            Gone: the digest is not there. Rejected: the tag is locked.
         """
         ...

@@ -34,6 +34,18 @@ class Secrets(Protocol):
         """User and password of a registry."""
         ...
 
+    def expiry(self, registry: RegistryRule) -> datetime | None:
+        """When the first of a registry's two secrets expires, None where no such time is set."""
+        ...
+
+
+class Subscriptions(Protocol):
+    """Event Grid subscriptions of registries."""
+
+    def reach_us(self, registry: RegistryRule) -> bool | None:
+        """Whether an event subscription of a registry sends its pushes to this app; None where that cannot be told."""
+        ...
+
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """An outcome to tell: `Basegate.<name>` about a subject, with what an operator wants to know.

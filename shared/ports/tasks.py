@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -41,6 +41,10 @@ class TaskRunner(Protocol):
 
     def find(self, registry: RegistryRule, task: str, token: str, since: datetime) -> str | None:
         """The id of the run that was marked with a token at or after `since`, or None."""
+        ...
+
+    def marked(self, registry: RegistryRule, task: str, since: datetime) -> Iterator[tuple[str, str]]:
+        """The runs of a task that were created at or after `since`, the newest first: run id and mark."""
         ...
 
     def get(self, registry: RegistryRule, run_id: str) -> Run | None:

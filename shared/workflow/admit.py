@@ -12,16 +12,16 @@ from enum import StrEnum
 
 import msgspec
 
-from shared.domain.candidate import Candidate, TagRecord, candidate_row
+from shared.domain.candidate import Candidate, FoundBy, TagRecord
 from shared.domain.errors import Conflict, Malformed, Retry
-from shared.domain.event import EventKind, RegistryEvent, UnwantedEvent, parse_event
+from shared.domain.event import EventKind, Push, RegistryEvent, UnwantedEvent, parse_event
 from shared.domain.image import short
 from shared.domain.policy import App, Gate, RegistryRule
 from shared.domain.record import Look
 from shared.domain.rollout import BuiltImage, Cause, Rollout, RolloutState
-from shared.ports import Stored
 from shared.workflow.dependents import AppRecords
 from shared.workflow.examine import new_checks
+from shared.workflow.operate.find import Find
 from shared.workflow.services import Services
 
 _WRITE_ATTEMPTS = 5
@@ -62,7 +62,7 @@ class Admit:
     """Takes events in. Whatever an event says, it is acknowledged; only an absent ledger raises (`Retry`)."""
 
     def __init__(self, services: Services) -> None:
-        self._services, self._records = services, AppRecords(services)
+        self._services, self._records, self._find = services, AppRecords(services), Find(services)
 
     def event(self, payload: object) -> list[Admission]:
         """What a delivered event means, one admission for each rule it concerns."""
@@ -83,9 +83,17 @@ class Admit:
         return list(self._pushed(event, registry)) or [self._unclaimed(event, registry, subject)]
 
     def _pushed(self, event: RegistryEvent, registry: RegistryRule) -> Iterator[Admission]:
-        for gate in self._services.policy.gates_for(event, registry):
-            yield self._candidate(event, registry, gate)
         if event.tag is not None:
+            push = Push(
+                repository=event.repository,
+                tag=event.tag,
+                digest=event.digest,
+                at=event.occurred_at,
+                told=f"pushed as {event.tag} at {event.occurred_at:%Y-%m-%dT%H:%M:%SZ}, event {event.event_id}",
+                found_by=FoundBy.EVENT,
+            )
+            for gate in self._services.policy.gates_for(event, registry):
+                yield self.push(push, gate)
             for app in self._services.policy.apps_built_as(event, registry):
                 yield self._rollout(event, registry, app)
 
@@ -96,17 +104,20 @@ class Admit:
             return Admission(Outcome.ECHO, f"{subject} is where a gate promotes to")
         return Admission(Outcome.NO_RULE, subject)
 
-    def _candidate(self, event: RegistryEvent, registry: RegistryRule, gate: Gate) -> Admission:
-        assert event.tag is not None  # gates take tagged pushes only
-        latest = self._latest(gate, event.digest)
-        if latest is None:
-            candidate = self._new(event, registry, gate)
+    def push(self, push: Push, gate: Gate) -> Admission:
+        """What a push to a gate's source means for the gate, however it became known.
+
+        Raises:
+            Retry: others change the candidate all the time.
+        """
+        if self._find.latest(gate, push.digest) is None:
+            candidate = self._new(push, gate)
             if self._services.ledger.insert(candidate) is not None:
-                return Admission(Outcome.CANDIDATE, f"{candidate.image} as {event.tag}", (candidate.look,))
+                return Admission(Outcome.CANDIDATE, f"{candidate.image} as {push.tag}", (candidate.look,))
         for _ in range(_WRITE_ATTEMPTS):
-            latest = self._latest(gate, event.digest)
+            latest = self._find.latest(gate, push.digest)
             assert latest is not None  # it was there, or the insert above found one
-            changed, admission = _sighted(latest.record, event)
+            changed, admission = _sighted(latest.record, push)
             if changed is latest.record:
                 return admission
             try:
@@ -114,30 +125,23 @@ class Admit:
             except Conflict:
                 continue
             return admission
-        raise Retry(f"candidate {event.digest} of gate {gate.name} is being changed by others all the time")
+        raise Retry(f"candidate {push.digest} of gate {gate.name} is being changed by others all the time")
 
-    def _latest(self, gate: Gate, digest: str) -> Stored[Candidate] | None:
-        prefix = candidate_row(digest, 0).rpartition("-")[0]
-        attempts = list(self._services.ledger.list(Candidate, gate.name, prefix))
-        return attempts[-1] if attempts else None
-
-    def _new(self, event: RegistryEvent, registry: RegistryRule, gate: Gate) -> Candidate:
-        assert event.tag is not None  # gates take tagged pushes only
-        now = self._services.clock.now()
+    def _new(self, push: Push, gate: Gate) -> Candidate:
+        now, source = self._services.clock.now(), self._services.registry_rule(gate.source.registry)
         return Candidate(
             gate=gate.name,
-            digest=event.digest,
+            digest=push.digest,
             attempt=1,
-            source_registry=registry.name,
-            repository=event.repository,
-            login_server=registry.login_server,
+            source_registry=source.name,
+            repository=push.repository,
+            login_server=source.login_server,
             fingerprint=gate.fingerprint,
-            tags=(TagRecord(tag=event.tag, pushed_at=event.occurred_at),),
+            tags=(TagRecord(tag=push.tag, pushed_at=push.at),),
             checks=new_checks(gate),
+            found_by=push.found_by,
             created_at=now,
-        ).noting(
-            now, "admitted", f"pushed as {event.tag} at {event.occurred_at:%Y-%m-%dT%H:%M:%SZ}, event {event.event_id}"
-        )
+        ).noting(now, "admitted", push.told)
 
     def _rollout(self, event: RegistryEvent, registry: RegistryRule, app: App) -> Admission:
         assert event.tag is not None  # the caller passes tagged pushes only
@@ -172,23 +176,22 @@ class Admit:
         ).noting(now, "started", f"{image} was pushed by someone else")
 
 
-def _sighted(candidate: Candidate, event: RegistryEvent) -> tuple[Candidate, Admission]:
+def _sighted(candidate: Candidate, push: Push) -> tuple[Candidate, Admission]:
     """The candidate after one more push of its digest."""
-    assert event.tag is not None  # gates take tagged pushes only
-    index = candidate.tag_index(event.tag)
+    index = candidate.tag_index(push.tag)
     if index is None and len(candidate.tags) >= TAGS_LIMIT:
-        return candidate, Admission(Outcome.TOO_MANY_TAGS, f"{event.tag} of {candidate.image}")
+        return candidate, Admission(Outcome.TOO_MANY_TAGS, f"{push.tag} of {candidate.image}")
     if index is None:
-        record = TagRecord(tag=event.tag, pushed_at=event.occurred_at)
+        record = TagRecord(tag=push.tag, pushed_at=push.at)
         added = msgspec.structs.replace(candidate, tags=(*candidate.tags, record))
         if candidate.finished:
             added = msgspec.structs.replace(added, tags=(*candidate.tags, _as_resighted(record)))
-        return added, Admission(Outcome.TAG_ADDED, f"{event.tag} of {candidate.image}", (candidate.look,))
+        return added, Admission(Outcome.TAG_ADDED, f"{push.tag} of {candidate.image}", (candidate.look,))
     tag = candidate.tags[index]
-    if event.occurred_at <= (tag.resighted_at or tag.pushed_at):
-        return candidate, Admission(Outcome.DUPLICATE, f"{candidate.image} as {event.tag} is known", (candidate.look,))
-    again = candidate.with_tag(index, resighted_at=event.occurred_at)
-    return again, Admission(Outcome.PUSHED_AGAIN, f"{candidate.image} as {event.tag}", (candidate.look,))
+    if push.at <= (tag.resighted_at or tag.pushed_at):
+        return candidate, Admission(Outcome.DUPLICATE, f"{candidate.image} as {push.tag} is known", (candidate.look,))
+    again = candidate.with_tag(index, resighted_at=push.at)
+    return again, Admission(Outcome.PUSHED_AGAIN, f"{candidate.image} as {push.tag}", (candidate.look,))
 
 
 def _as_resighted(tag: TagRecord) -> TagRecord:

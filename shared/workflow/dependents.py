@@ -31,6 +31,12 @@ class AppRecords:
         stored = ledger.load(AppRecord, app, record.row) or ledger.insert(record)
         return stored or self.load(app)
 
+    def read(self, app: str) -> AppRecord:
+        """The record of an app as it is, without making one."""
+        blank = AppRecord(app=app)
+        stored = self._services.ledger.load(AppRecord, app, blank.row)
+        return stored.record if stored else blank
+
     def change(self, app: str, change: Callable[[AppRecord], AppRecord]) -> AppRecord:
         """Apply a change to an app's record, again if someone else was faster.
 
@@ -58,18 +64,26 @@ class Dependents:
     def roll_out(self, gate: Gate, tag: str, image: ImageRef, moved_at: datetime) -> list[str]:
         """Begin the rollouts of a promotion, once each however often this is called; returns their names."""
         return [
-            f"{app.name}/{self._begin(app, image, moved_at)}" for app in self._services.policy.apps_on(gate.name, tag)
+            f"{app.name}/{self.begin(app, image, moved_at)}" for app in self._services.policy.apps_on(gate.name, tag)
         ]
 
     def begun(self, gate: Gate, track: Track) -> bool:
         """Whether every app on a stable tag has its rollout of what the tag stands on."""
         if track.digest is None or track.moved_at is None:
             return True
-        name = _name(track.digest, track.moved_at)
         apps = self._services.policy.apps_on(gate.name, track.tag)
-        return all(self._services.ledger.load(Rollout, app.name, name) is not None for app in apps)
+        return all(self.rollout_of(app, track) is not None for app in apps)
 
-    def _begin(self, app: App, image: ImageRef, moved_at: datetime) -> str:
+    def rollout_of(self, app: App, track: Track) -> Rollout | None:
+        """The rollout that the last move of a stable tag began for an app, or None."""
+        if track.digest is None or track.moved_at is None:
+            return None
+        stored = self._services.ledger.load(Rollout, app.name, _name(track.digest, track.moved_at))
+        return stored.record if stored else None
+
+    def begin(self, app: App, image: ImageRef, moved_at: datetime) -> str:
+        """Begin the rollout of one app on what its stable tag came to at a time; returns its name."""
+
         def stand_on(record: AppRecord) -> AppRecord:
             if record.base_moved_at is not None and record.base_moved_at >= moved_at:
                 return record

@@ -14,6 +14,8 @@ from shared.ports import (
     Probe,
     Registry,
     Secrets,
+    Subscriptions,
+    TagReader,
     TaskRunner,
     WorkQueue,
 )
@@ -27,6 +29,7 @@ class Services:
     ledger: Ledger
     queue: WorkQueue
     registry: Registry
+    tags: TagReader
     tasks: TaskRunner
     containers: ContainerRunner
     probe: Probe
@@ -34,6 +37,7 @@ class Services:
     announcer: Announcer
     clock: Clock
     secrets: Secrets
+    subscriptions: Subscriptions
 
     def gate(self, name: str) -> Gate | None:
         """The gate of that name, if it is still in the rules."""

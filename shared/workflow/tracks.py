@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -58,10 +59,13 @@ class Tracks:
         except Conflict:
             raise Busy(f"someone else changed the track of {track.tag}", delay_seconds=1.0) from None
 
-    def move(self, gate: Gate, stored: Stored[Track], stand: Stand, **changes: object) -> Track:
+    def move(
+        self, gate: Gate, stored: Stored[Track], stand: Stand, confirm: Callable[[], object], **changes: object
+    ) -> Track:
         """Point the stable tag at a digest that is in the target registry.
 
-        1. Claim the track: Azure has no conditional tag move, so movers take turns.
+        1. Claim the track: Azure has no conditional tag move, so movers take turns. `confirm`, under the claim, raises
+           where the tag is not to move any more.
         2. Move the tag, and read it back.
         3. Record what it stands on now (and other `changes` of the track), and let it go. Who lost the claim
            meanwhile puts back what the track says.
@@ -70,11 +74,13 @@ class Tracks:
         Raises:
             Busy: someone else has the track.
             Rejected: the digest is not there, or the tag is locked.
+            BasegateError: what `confirm` says.
             Retry: the tag does not stay where it was moved to.
         """
         tag = stored.record.tag
         claimed = self._claim(stored, stand.candidate)  # 1
         try:
+            confirm()
             self._point(gate, tag, stand.digest)  # 2
         except BasegateError:
             self._let_go(claimed)
@@ -86,6 +92,21 @@ class Tracks:
             raise
         self._verify(gate, tag, stand.digest)  # 4
         return settled
+
+    def put_back(self, gate: Gate, stored: Stored[Track]) -> None:
+        """Point a stable tag that somebody moved around the gate at what its track says; the track stays as it is.
+
+        Raises:
+            Busy: somebody is moving it. Rejected: the digest is not there, or the tag is locked.
+            Retry: the tag does not stay where it was moved to.
+        """
+        digest = stored.record.digest
+        assert digest is not None  # a track that stands on nothing has nothing to be put back to
+        claimed = self._claim(stored, "sweep")
+        try:
+            self._point(gate, claimed.record.tag, digest)
+        finally:
+            self._let_go(claimed)
 
     def settle(self, stored: Stored[Track], stand: Stand, **changes: object) -> Track:
         """Record what a stable tag stands on. A later move has a later time, whatever the clocks say.

@@ -30,6 +30,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "BASEGATE_WEBHOOK_STYLE": "slack",
         "BASEGATE_WEBHOOK_SECRET": "webhook-key",
         "BASEGATE_PUBLIC_URL": "https://gate.contoso.com",
+        "BASEGATE_SWEEP_SCHEDULE": "0 0 * * * *",
         "BASEGATE_STORAGE_SUFFIX": "core.chinacloudapi.cn",
         "BASEGATE_TELEMETRY": "otlp",
         "BASEGATE_SIGN_IN": "easy-auth",
@@ -45,6 +46,8 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "slack",
         "webhook-key",
         "https://gate.contoso.com",
+        "",
+        "0 0 * * * *",
         "core.chinacloudapi.cn",
         "otlp",
         "easy-auth",
@@ -121,6 +124,12 @@ def test_a_huge_value_is_told_short() -> None:
     with pytest.raises(Misconfigured) as caught:
         read_settings(STORAGE | {"BASEGATE_TELEMETRY": "x" * 10_000})
     assert len(str(caught.value)) < 300
+
+
+def test_settings_that_are_printed_show_no_webhook() -> None:
+    settings = Settings(storage_account="store", webhook_url="https://hooks.example/s3cret")
+    assert "s3cret" not in f"{settings} {settings!r}"
+    assert "storage_account='store'" in repr(settings)
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -1,0 +1,71 @@
+"""An alarm: something that is not as the ledger says it should be, from when it was seen until it is over."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._~-]")
+
+
+class AlarmKind(StrEnum):
+    """What is wrong."""
+
+    STABLE_MOVED = "stable tag moved around the gate"
+    UNIQUE_CHANGED = "unique tag changed"
+    PROMOTED_GONE = "promoted image deleted"
+    NOT_ON_BASE = "app not built from the current base"
+    CONTAINER = "container is not the last good deployment"
+    UPSTREAM_AWAY = "upstream cannot be read"
+    UPSTREAM_QUIET = "upstream has not changed for long"
+    SECRET_EXPIRES = "secret near its expiry"  # noqa: S105 (a sentence)
+    NO_SUBSCRIPTION = "no event subscription"
+
+
+class Alarm(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong.
+
+    `scope` is what it belongs to (`gates/node`, `apps/hello-world`), `subject` the tag, container group or secret it
+    is about; `words` say what was seen and what should be, `plan` what is done about it, and when. `told` says that it
+    was announced. One that is over keeps its row, with `ended_at`.
+    """
+
+    scope: str
+    kind: AlarmKind
+    subject: str
+    words: str
+    plan: str
+    since: datetime
+    ended_at: datetime | None = None
+    told: bool = False
+
+    @property
+    def partition(self) -> str:
+        """The ledger partition: what it belongs to."""
+        return self.scope.replace("/", ".")
+
+    @property
+    def row(self) -> str:
+        """The ledger row: kind and subject, without what table keys refuse."""
+        return _UNSAFE.sub("-", f"{self.kind.name.lower()}.{self.subject}")[:500]
+
+    @property
+    def stands(self) -> bool:
+        """Whether it is not over."""
+        return self.ended_at is None
+
+    def summary(self) -> dict[str, Any]:
+        """The alarm as it reads in a list."""
+        return {
+            "scope": self.scope,
+            "kind": self.kind.name.lower(),
+            "subject": self.subject,
+            "words": self.words,
+            "plan": self.plan,
+            "since": self.since.isoformat(),
+            "endedAt": self.ended_at.isoformat() if self.ended_at else None,
+        }

@@ -1,0 +1,75 @@
+"""What is different from the ledger, in the base registry and on a container group. Pure: others have looked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+import msgspec
+
+from shared.domain.candidate import Track
+from shared.domain.image import Digest
+from shared.domain.rollout import BuiltImage
+
+RESTART_LIMIT = 3
+"""How many restarts of a container count as a loop."""
+
+
+class TagState(msgspec.Struct, frozen=True):
+    """What a tag points at, and whether it is locked against writes and deletes."""
+
+    digest: Digest
+    locked: bool = False
+
+
+class TagDrift(StrEnum):
+    """How the tags of a promotion differ from the ledger."""
+
+    STABLE = "stable tag is not the promoted digest"
+    UNIQUE_GONE = "unique tag is gone"
+    UNIQUE_MOVED = "unique tag is another digest"
+    UNIQUE_UNLOCKED = "unique tag is not locked"
+
+
+def read_tags(track: Track, stable: Digest | None, unique: TagState | None, *, locks: bool) -> Iterator[TagDrift]:
+    """How a stable tag and the unique tag behind it differ from what the track says.
+
+    `unique` is looked at where the track names one; `locks` says whether the gate locks its unique tags.
+    """
+    if stable != track.digest:
+        yield TagDrift.STABLE
+    if not track.unique:
+        return
+    if unique is None:
+        yield TagDrift.UNIQUE_GONE
+    elif unique.digest != track.digest:
+        yield TagDrift.UNIQUE_MOVED
+    elif locks and not unique.locked:
+        yield TagDrift.UNIQUE_UNLOCKED
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """A container group as it was found; none where `exists` is false. `problem` is what its health check said."""
+
+    exists: bool
+    image: str = ""
+    running: bool = False
+    failed: bool = False
+    restarts: int = 0
+    detail: str = ""
+    problem: str = ""
+
+
+def read_container(live: BuiltImage, seen: Running) -> str:
+    """How a container group differs from the last good deployment, as words; "" where it does not."""
+    if not seen.exists:
+        return "it is gone"
+    if seen.image != str(live):
+        return f"it shows {seen.image or 'nothing'}"
+    if seen.failed:
+        return f"it has failed: {seen.detail}" if seen.detail else "it has failed"
+    if not seen.running:
+        return f"it does not run: {seen.detail}" if seen.detail else "it does not run"
+    if seen.restarts >= RESTART_LIMIT:
+        return f"it restarts in a loop, {seen.restarts} times so far"
+    return f"it is not well: {seen.problem}" if seen.problem else ""

@@ -1,0 +1,88 @@
+"""How far the sweep of one beat has come: the cursor, the lease of whoever sweeps, and what was counted."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+LEASE_SECONDS = 120.0
+"""How long a sweep may be silent before it counts as dead. It renews its lease with every slice."""
+
+
+class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The sweep of one beat, e.g. `upstream.node`.
+
+    The round of number `round` began at `began_at` and has come as far as `after`, in the beat's own terms; the last
+    whole one was `last_round`, from `last_began_at` to `finished_at`. `holder` sweeps until `held_until` at the latest.
+    Of the changes of upstream tags that the sweep saw, events had told of `told`; `found` it found by itself, the
+    slowest within `recovery_seconds`.
+    """
+
+    beat: str
+    round: int = 0
+    last_round: int = 0
+    began_at: datetime | None = None
+    last_began_at: datetime | None = None
+    after: str = ""
+    finished_at: datetime | None = None
+    holder: str = ""
+    held_until: datetime | None = None
+    problem: str = ""
+    looked: int = 0
+    told: int = 0
+    found: int = 0
+    recovery_seconds: float = 0.0
+
+    @property
+    def partition(self) -> str:
+        """The ledger partition: the sweep."""
+        return "sweep"
+
+    @property
+    def row(self) -> str:
+        """The ledger row: the beat."""
+        return self.beat
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a round was begun and has not come to its end, by whoever."""
+        return self.round != self.last_round
+
+    def held_by_another(self, holder: str, now: datetime) -> bool:
+        """Whether somebody else is sweeping it right now."""
+        return self.holder not in ("", holder) and self.held_until is not None and self.held_until > now
+
+    def is_due(self, now: datetime, every_seconds: float) -> bool:
+        """Whether a round is to go on or to begin."""
+        if self.under_way or self.began_at is None:
+            return True
+        return (now - self.began_at).total_seconds() >= every_seconds
+
+    def taken(self, holder: str, now: datetime) -> SweepRecord:
+        """Taken by a holder: the round that was left goes on, else a new one begins."""
+        lease = {"holder": holder, "held_until": now + timedelta(seconds=LEASE_SECONDS)}
+        if self.under_way:
+            return msgspec.structs.replace(self, **lease)
+        return msgspec.structs.replace(self, round=self.round + 1, began_at=now, after="", looked=0, **lease)
+
+    def advanced(self, after: str, now: datetime) -> SweepRecord:
+        """A slice further."""
+        return msgspec.structs.replace(self, after=after, held_until=now + timedelta(seconds=LEASE_SECONDS))
+
+    def released(self, problem: str = "") -> SweepRecord:
+        """Let go with the round unfinished; whoever comes next goes on from `after`."""
+        return msgspec.structs.replace(self, holder="", held_until=None, problem=problem)
+
+    def finished(self, now: datetime) -> SweepRecord:
+        """At the end of its round."""
+        return msgspec.structs.replace(
+            self,
+            last_round=self.round,
+            last_began_at=self.began_at,
+            finished_at=now,
+            after="",
+            holder="",
+            held_until=None,
+            problem="",
+        )

@@ -1,0 +1,144 @@
+"""The app beat: whether an app is built from the current base, and runs as its last good deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.candidate import Track
+from shared.domain.drift import Running, read_container
+from shared.domain.image import ImageRef, parse_repository
+from shared.domain.policy import App, DeployRule, Drift
+from shared.domain.rollout import AppRecord, BuildRecord, Cause, Rollout, RolloutState
+from shared.workflow.dependents import AppRecords, Dependents
+from shared.workflow.operate.writing import insert
+from shared.workflow.services import Services
+from shared.workflow.sweep.alarms import Alarms
+from shared.workflow.sweep.tour import Tour
+
+_NEEDS_TIME = "it does not run"
+"""A container that comes up looks so for a while: only the second sweep in a row believes it."""
+
+
+class AppBeat:
+    """Looks at one app: its base by the ledger, its container group by one request and one health check."""
+
+    every_seconds = 0.0
+
+    def __init__(self, services: Services, app: App) -> None:
+        self._services, self._app = services, app
+        self._records, self._dependents = AppRecords(services), Dependents(services)
+        self._alarms = Alarms(services)
+        self.name, self.lane = f"app.{app.name}", f"app {app.name}"
+        self._scope = f"apps/{app.name}"
+
+    def slices(self, tour: Tour) -> Iterator[str]:
+        """One slice: an app is looked at in one go. While a rollout is under way, that one sees to it."""
+        if not any(self._services.ledger.open(Rollout, self._app.name)):
+            record = self._records.read(self._app.name)
+            found = [*self._lineage(tour, record), *self._container(tour, record)]
+            looked_at = {(AlarmKind.NOT_ON_BASE, self._base_name), (AlarmKind.CONTAINER, self._group_name)}
+            self._alarms.settle(tour, self._scope, looked_at, found)
+        yield self._app.name
+
+    @property
+    def _base_name(self) -> str:
+        return self._app.base.tag
+
+    @property
+    def _group_name(self) -> str:
+        return self._app.deploy.container_group if self._app.deploy else ""
+
+    def _lineage(self, tour: Tour, record: AppRecord) -> Iterator[Alarm]:
+        """The promotion of the base must have led to a rollout; one that failed is an alarm, not begun again."""
+        gate = self._services.policy.gates[self._app.base.gate]
+        stored = self._services.ledger.load(Track, gate.name, self._app.base.tag)
+        track = stored.record if stored else None
+        if track is None or track.digest is None or track.moved_at is None or track.moving:
+            return
+        rollout = self._dependents.rollout_of(self._app, track)
+        if rollout is None and self._app.drift is Drift.REPAIR:
+            target = self._services.registry_rule(gate.promote.registry)
+            image = ImageRef(target.login_server, parse_repository(gate.promote.repository), track.digest)
+            tour.note("rebuild and redeploy", f"{self._app.name} on {image}")
+            if not tour.dry_run:
+                self._dependents.begin(self._app, image, track.moved_at)
+            return
+        failed = rollout is not None and rollout.state in (RolloutState.FAILED, RolloutState.RESTORED)
+        built_later = record.live is not None and record.live.built_at > track.moved_at
+        if (rollout is None or failed) and not built_later:
+            why = f"its rollout {rollout.state}: {rollout.reason}" if rollout else "no rollout was begun"
+            words = f"app {self._app.name} is not built from {self._base_name} as it is ({track.digest}): {why}"
+            plan = "rebuild it when the reason is mended" if rollout else "reported only: its rule says `drift: report`"
+            yield self._alarm(AlarmKind.NOT_ON_BASE, self._base_name, words, plan)
+
+    def _container(self, tour: Tour, record: AppRecord) -> Iterator[Alarm]:
+        """The container group must be the last good deployment, running and well."""
+        if self._app.deploy is None or record.live is None:
+            return
+        wrong = read_container(record.live, self._seen(self._app.deploy))
+        if not wrong:
+            return
+        words = f"container group {self._group_name} is not {record.live}: {wrong}"
+        plan = self._mend(tour, record, wrong)
+        yield self._alarm(AlarmKind.CONTAINER, self._group_name, words, plan)
+
+    def _seen(self, rule: DeployRule) -> Running:
+        group = self._services.containers.get(rule)
+        if group is None:
+            return Running(exists=False)
+        up = group.running and not group.failed and bool(group.address)
+        problem = self._services.probe.check(group.address, rule.health.path) if up else None
+        return Running(
+            exists=True,
+            image=group.image,
+            running=group.running,
+            failed=group.failed,
+            restarts=group.restarts,
+            detail=group.detail,
+            problem=problem or "",
+        )
+
+    def _mend(self, tour: Tour, record: AppRecord, wrong: str) -> str:
+        """Deploy the last good image again, unless that has just failed; returns what is done, for the alarm."""
+        if self._app.drift is Drift.REPORT:
+            return "reported only: its rule says `drift: report`"
+        if wrong.startswith(_NEEDS_TIME) and not self._stood_before():
+            return "the next sweep redeploys it if it does not come up by itself"
+        last = self._latest_drift()
+        if (
+            last is not None
+            and last.state in (RolloutState.FAILED, RolloutState.RESTORED)
+            and last.image == record.live
+        ):
+            return f"redeploying it did not help ({last.reason}): roll back, or rebuild"
+        rollout = self._rollout(tour, record, wrong)
+        tour.note("redeploy", f"{record.live} on {self._group_name}")
+        if not tour.dry_run:
+            insert(self._services, rollout)
+        return f"redeployed by rollout {rollout.name}"
+
+    def _rollout(self, tour: Tour, record: AppRecord, wrong: str) -> Rollout:
+        assert record.live is not None  # only a deployed app is looked at
+        now = self._services.clock.now()
+        return Rollout(
+            app=self._app.name,
+            name=f"drift-{tour.record.round:06}",
+            cause=Cause.DRIFT,
+            state=RolloutState.DEPLOYING,
+            created_at=now,
+            image=record.live,
+            build=BuildRecord(traced=True, started_at=record.live.built_at),
+        ).noting(now, "started", f"found by sweep: {self._group_name}: {wrong}")
+
+    def _stood_before(self) -> bool:
+        return any(alarm.kind is AlarmKind.CONTAINER for alarm in self._alarms.standing(self._scope))
+
+    def _latest_drift(self) -> Rollout | None:
+        drifts = [stored.record for stored in self._services.ledger.list(Rollout, self._app.name, "drift-")]
+        return drifts[-1] if drifts else None
+
+    def _alarm(self, kind: AlarmKind, subject: str, words: str, plan: str) -> Alarm:
+        return Alarm(
+            scope=self._scope, kind=kind, subject=subject, words=words, plan=plan, since=self._services.clock.now()
+        )

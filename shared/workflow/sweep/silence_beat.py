@@ -1,0 +1,119 @@
+"""The silence beat: what goes wrong without a sound. An upstream nobody could read, a secret that runs out, events
+that reach nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.policy import Gate, RegistryRule
+from shared.domain.sighting import Sighting
+from shared.domain.sweeping import SweepRecord
+from shared.workflow.services import Services
+from shared.workflow.sweep.alarms import Alarms, Subject
+from shared.workflow.sweep.tour import Tour
+
+EXPIRY_NOTICE = timedelta(days=21)
+_PERIODS = 3
+_SHORTEST_SILENCE_SECONDS = 1800.0
+_EVERY_SECONDS = 3600.0
+"""Secrets and subscriptions are looked at once an hour: that takes calls to Azure, and they change seldom."""
+
+
+class GateSilenceBeat:
+    """Whether the source of a gate was looked at lately, and has changed as often as its rule expects."""
+
+    every_seconds = 0.0
+
+    def __init__(self, services: Services, gate: Gate) -> None:
+        self._services, self._gate, self._alarms = services, gate, Alarms(services)
+        self.name, self.lane = f"silence.{gate.name}", "ledger"
+        self._scope = f"gates/{gate.name}"
+        self._source = f"{services.registry_rule(gate.source.registry).login_server}/{gate.source.repository}"
+
+    def slices(self, tour: Tour) -> Iterator[str]:
+        """One slice: all of it is in the ledger."""
+        looked_at: set[Subject] = {
+            (AlarmKind.UPSTREAM_AWAY, self._gate.source.repository),
+            (AlarmKind.UPSTREAM_QUIET, self._gate.source.repository),
+        }
+        self._alarms.settle(tour, self._scope, looked_at, [*self._unread(), *self._quiet()])
+        yield self._gate.name
+
+    def _unread(self) -> Iterator[Alarm]:
+        """No whole round of looks for several periods."""
+        stored = self._services.ledger.load(SweepRecord, "sweep", f"upstream.{self._gate.name}")
+        record = stored.record if stored else None
+        last = (record.last_began_at or record.began_at) if record else None
+        if record is None or last is None:
+            return
+        watch = self._services.registry_rule(self._gate.source.registry).watch_seconds
+        limit = max(_SHORTEST_SILENCE_SECONDS, _PERIODS * float(watch))
+        if self._now - last > timedelta(seconds=limit):
+            why = record.problem or "no reason is known"
+            words = f"{self._source} was not wholly looked at since {last:%Y-%m-%d %H:%M}: {why}"
+            yield self._alarm(
+                AlarmKind.UPSTREAM_AWAY, words, "every sweep tries again; see to the registry and its credentials"
+            )
+
+    def _quiet(self) -> Iterator[Alarm]:
+        """No change upstream for longer than the rule expects."""
+        limit = self._gate.silent_after_seconds
+        if not limit:
+            return
+        seen = [stored.record.since for stored in self._services.ledger.list(Sighting, self._gate.name)]
+        if seen and self._now - max(seen) > timedelta(seconds=limit):
+            words = f"no tag of {self._source} has changed since {max(seen):%Y-%m-%d %H:%M}"
+            yield self._alarm(AlarmKind.UPSTREAM_QUIET, words, "see whether it is still published there")
+
+    @property
+    def _now(self) -> datetime:
+        return self._services.clock.now()
+
+    def _alarm(self, kind: AlarmKind, words: str, plan: str) -> Alarm:
+        subject = self._gate.source.repository
+        return Alarm(scope=self._scope, kind=kind, subject=subject, words=words, plan=plan, since=self._now)
+
+
+class RegistrySilenceBeat:
+    """Whether a registry's credentials run out, and whether the events of a source reach this app."""
+
+    every_seconds = _EVERY_SECONDS
+
+    def __init__(self, services: Services, registry: RegistryRule) -> None:
+        self._services, self._registry, self._alarms = services, registry, Alarms(services)
+        self.name, self.lane = f"silence.registry.{registry.name}", f"silence {registry.name}"
+        self._scope = f"registries/{registry.name}"
+
+    def slices(self, tour: Tour) -> Iterator[str]:
+        """One slice: two calls to Azure at most."""
+        looked_at = {
+            (AlarmKind.SECRET_EXPIRES, self._registry.credentials),
+            (AlarmKind.NO_SUBSCRIPTION, self._registry.name),
+        }
+        self._alarms.settle(tour, self._scope, looked_at, [*self._expiring(), *self._unsubscribed()])
+        yield self._registry.name
+
+    def _expiring(self) -> Iterator[Alarm]:
+        expires_at = self._services.secrets.expiry(self._registry) if self._registry.credentials else None
+        if expires_at is not None and expires_at - self._services.clock.now() < EXPIRY_NOTICE:
+            stem = self._registry.credentials
+            words = (
+                f"the secret {stem}-password of {self._registry.login_server} expires at {expires_at:%Y-%m-%d %H:%M}"
+            )
+            yield self._alarm(AlarmKind.SECRET_EXPIRES, stem, words, "make a new one, and store it under the same name")
+
+    def _unsubscribed(self) -> Iterator[Alarm]:
+        """Events are expected of Azure registries that a gate has as its source."""
+        sources = {gate.source.registry for gate in self._services.policy.gates.values()}
+        if not self._registry.is_azure or self._registry.name not in sources:
+            return
+        if self._services.subscriptions.reach_us(self._registry) is False:
+            words = f"no event subscription of {self._registry.login_server} reaches this app"
+            plan = "subscribe its ImagePushed events again; until then the sweep finds every push"
+            yield self._alarm(AlarmKind.NO_SUBSCRIPTION, self._registry.name, words, plan)
+
+    def _alarm(self, kind: AlarmKind, subject: str, words: str, plan: str) -> Alarm:
+        now = self._services.clock.now()
+        return Alarm(scope=self._scope, kind=kind, subject=subject, words=words, plan=plan, since=now)

@@ -1,0 +1,136 @@
+"""The upstream beat: what every tracked tag of a gate's source is now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import chain, dropwhile, islice
+
+import msgspec
+
+from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.errors import BasegateError, Busy, Malformed, Misconfigured, Rejected
+from shared.domain.image import Digest
+from shared.domain.policy import Gate
+from shared.domain.tag_rule import TagRule
+from shared.workflow.services import Services
+from shared.workflow.sweep.alarms import Alarms
+from shared.workflow.sweep.sightings import Sightings
+from shared.workflow.sweep.tour import Tour, in_slices
+from shared.workflow.sweep.upstreams import Upstreams
+
+_SLICE_TAGS = 200
+ADMISSIONS_A_ROUND = 50
+"""How many candidates a sweep admits at most: a rule that has just been widened must not start a thousand runs."""
+
+Look = Digest | BasegateError | None
+
+
+class UpstreamBeat:
+    """Looks at the source of one gate: one HEAD a tag, three queries a slice, and nothing written where all is known."""
+
+    def __init__(self, services: Services, gate: Gate) -> None:
+        self._services, self._gate = services, gate
+        self._sightings, self._upstreams, self._alarms = (
+            Sightings(services, gate),
+            Upstreams(services),
+            Alarms(services),
+        )
+        self._rule = services.registry_rule(gate.source.registry)
+        self.name, self.lane = f"upstream.{gate.name}", f"upstream {self._rule.login_server}"
+        self.every_seconds = float(self._rule.watch_seconds)
+
+    def slices(self, tour: Tour) -> Iterator[str]:
+        """Sweep the tags from the cursor on, which is the last tag that was looked at."""
+        admitted = 0
+        for tags in self._granted(tour, in_slices(self._tracked(tour.record.after), _SLICE_TAGS)):
+            admitted += self._slice(tour, tags)
+            yield tags[-1]
+            if admitted >= ADMISSIONS_A_ROUND:
+                raise Busy(f"{admitted} candidates were admitted: the other tags come with the next sweep")
+        if not tour.dry_run:
+            self._upstreams.answered(self._rule)
+
+    def _granted(self, tour: Tour, slices: Iterator[list[str]]) -> Iterator[list[str]]:
+        """The slices, cut to what the registry may be asked for now. Raises `Busy` where that is nothing."""
+        for tags in slices:
+            begun = 0
+            while begun < len(tags):
+                left = len(tags) - begun
+                granted = left if tour.dry_run else self._upstreams.grant(self._rule, left)
+                yield tags[begun : begun + granted]
+                begun += granted
+
+    def _tracked(self, after: str) -> Iterator[str]:
+        """The tracked tags behind the cursor, in an order that stays. A cursor that is gone means to begin anew."""
+        rule = TagRule.of(self._gate.source)
+        if not rule.needs_listing:
+            return (tag for tag in sorted(rule.exact) if tag > after)
+        if not after:
+            return self._listed(rule)
+        behind = islice(dropwhile(lambda tag: tag != after, self._listed(rule)), 1, None)
+        first = next(behind, None)
+        return self._listed(rule) if first is None else chain((first,), behind)
+
+    def _listed(self, rule: TagRule) -> Iterator[str]:
+        return rule.select(self._services.tags.tags(self._rule, self._gate.source.repository))
+
+    def _slice(self, tour: Tour, tags: list[str]) -> int:
+        """Look at some tags; returns how many candidates were admitted.
+
+        Raises:
+            BasegateError: the registry did not answer; what it did answer is taken in all the same.
+        """
+        at = self._services.clock.now()  # before the looks: a push that comes after one is later than what it saw
+        looks = dict(zip(tags, self._look_at(tour, tags), strict=True))
+        admitted = self._sightings.compare(tour, {tag: d for tag, d in looks.items() if isinstance(d, str)}, at)
+        self._settle_alarms(tour, looks, at)
+        tour.record = msgspec.structs.replace(tour.record, looked=tour.record.looked + len(tags))
+        fault = next((look for look in looks.values() if _is_away(look)), None)
+        if isinstance(fault, BasegateError):
+            if not tour.dry_run:
+                self._upstreams.failed(self._rule, fault)
+            raise fault
+        return admitted
+
+    def _look_at(self, tour: Tour, tags: list[str]) -> list[Look]:
+        """What each tag is. After a first failure of the registry nothing more is sent to it."""
+        fault: list[BasegateError] = []
+
+        def look(tag: str) -> Look:
+            if fault:
+                return fault[0]
+            try:
+                return self._services.tags.digest_of(self._rule, self._gate.source.repository, tag)
+            except BasegateError as error:
+                if _is_away(error):
+                    fault.append(error)
+                return error
+
+        return tour.spread(look, tags)
+
+    def _settle_alarms(self, tour: Tour, looks: dict[str, Look], at: datetime) -> None:
+        """A tag that is not there, or an answer that cannot be used, is for a person to see to."""
+        found = [self._alarm(tag, look, at) for tag, look in looks.items() if _is_wrong(look)]
+        looked_at = {(AlarmKind.UPSTREAM_AWAY, tag) for tag, look in looks.items() if not _is_away(look)}
+        self._alarms.settle(tour, f"gates/{self._gate.name}", looked_at, found)
+
+    def _alarm(self, tag: str, look: Look, at: datetime) -> Alarm:
+        name = f"{self._rule.login_server}/{self._gate.source.repository}:{tag}"
+        return Alarm(
+            scope=f"gates/{self._gate.name}",
+            kind=AlarmKind.UPSTREAM_AWAY,
+            subject=tag,
+            words=f"there is no {name}" if look is None else f"{name}: {look}",
+            plan="looked at again with every sweep; mend the rule if the tag is not to be there",
+            since=at,
+        )
+
+
+def _is_away(look: Look) -> bool:
+    """Whether the registry itself did not answer, or lets nobody in: asking for another tag would change nothing."""
+    return isinstance(look, BasegateError) and not isinstance(look, Malformed | Rejected)
+
+
+def _is_wrong(look: Look) -> bool:
+    return look is None or isinstance(look, Malformed | Rejected | Misconfigured)

@@ -1,0 +1,343 @@
+"""The sweep and the upstream: what no event told is found once, and what events told is left alone."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from shared.domain.alarm import Alarm
+from shared.domain.candidate import CandidateState, FoundBy
+from shared.domain.errors import Conflict, Misconfigured, Retry
+from shared.domain.policy import Policy, Source
+from shared.domain.sighting import Sighting
+from shared.domain.standing import HoldUntil
+from shared.domain.sweeping import SweepRecord
+from shared.domain.upstream import UpstreamRecord
+from shared.workflow.operate import Retreat, Who
+from shared.workflow.sweep import Standing
+from shared.workflow.sweep.upstream_beat import ADMISSIONS_A_ROUND
+from tests.fakes import World, digest, sample_policy
+
+ORANGE, GREEN, BLUE = digest("orange"), digest("green"), digest("blue")
+WHO = Who.of("ada", "a quiet weekend")
+PERIOD = 300.0
+
+
+def tracking(*tags: str, watch: int = 0, pace: int = 0) -> Policy:
+    """The sample rules, with other tags of the source."""
+    policy = sample_policy()
+    gate = policy.gates["node"]
+    source = Source(registry="public", repository="node", tags=tags)
+    public = msgspec.structs.replace(policy.registries["public"], watch_seconds=watch, pace=pace)
+    return msgspec.structs.replace(
+        policy,
+        gates={"node": msgspec.structs.replace(gate, source=source)},
+        registries={**policy.registries, "public": public},
+    )
+
+
+@pytest.fixture
+def world() -> World:
+    return World(tracking("15-alpine"))
+
+
+def upstream(world: World, tag: str, content: str) -> None:
+    """A push whose event never comes."""
+    world.registry.tags[("public", f"node:{tag}")] = digest(content)
+
+
+def swept(world: World) -> SweepRecord:
+    stored = world.ledger.load(SweepRecord, "sweep", "upstream.node")
+    assert stored
+    return stored.record
+
+
+def test_a_push_that_no_event_told_of_goes_all_the_way(world: World) -> None:
+    upstream(world, "15-alpine", "green")
+    world.sweep_now()
+    world.settle()
+    candidate = world.candidate(GREEN)
+    assert (candidate.state, candidate.found_by) == (CandidateState.PROMOTED, FoundBy.SWEEP)
+    assert "found by sweep" in candidate.history[0].why
+    assert world.stable_tag() == GREEN
+
+
+def test_what_an_event_told_is_not_found_again(world: World) -> None:
+    world.push("15-alpine", GREEN)
+    world.settle()
+    report = world.sweep_now()
+    assert [effect.what for effect in report.effects] == []
+    assert len(world.candidates()) == 1
+
+
+def test_the_event_of_a_push_that_the_sweep_found_first_is_a_duplicate(world: World) -> None:
+    event = world.event("15-alpine", GREEN)
+    upstream(world, "15-alpine", "green")
+    world.clock.forward(5)
+    world.sweep_now()
+    assert world.deliver(event)[0].outcome == "duplicate"
+    world.settle()
+    assert len(world.candidates()) == 1
+
+
+def test_a_late_event_of_an_older_push_does_not_overtake_what_the_sweep_found(world: World) -> None:
+    late = world.event("15-alpine", ORANGE)
+    upstream(world, "15-alpine", "green")
+    world.clock.forward(60)
+    world.sweep_now()
+    world.settle()
+    world.deliver(late)
+    world.settle()
+    assert world.stable_tag() == GREEN
+
+
+def test_a_tag_that_came_back_to_an_earlier_digest_is_promoted_again(world: World) -> None:
+    for content in (ORANGE, GREEN):
+        world.push("15-alpine", content)
+        world.settle()
+        world.clock.forward(60)
+    upstream(world, "15-alpine", "orange")
+    world.sweep_now()
+    world.settle()
+    assert world.stable_tag() == ORANGE
+    assert [c.attempt for c in world.candidates()] == [1, 1]
+
+
+def test_a_digest_that_failed_is_not_examined_again_by_every_sweep(world: World) -> None:
+    world.tasks.failing["node@"] = "not this one"
+    world.push("15-alpine", GREEN)
+    world.settle()
+    for _ in range(3):
+        world.clock.forward(PERIOD)
+        assert world.sweep_now().effects == ()
+    assert len(world.tasks.runs) == 1
+
+
+def test_a_rollback_is_not_undone_by_a_sweep(world: World) -> None:
+    for content in (ORANGE, GREEN):
+        world.push("15-alpine", content)
+        world.settle()
+        world.clock.forward(60)
+    world.operate.gates.roll_back("node", "15-alpine", ORANGE, HoldUntil.NEWER, WHO).act()
+    world.settle()
+    for _ in range(3):
+        world.clock.forward(PERIOD)
+        world.sweep_now()
+        world.settle()
+    assert world.stable_tag() == ORANGE
+    upstream(world, "15-alpine", "blue")
+    world.sweep_now()
+    world.settle()
+    assert world.stable_tag() == BLUE
+
+
+def test_lifting_a_hold_hands_the_tag_back_to_what_upstream_is(world: World) -> None:
+    for content in (ORANGE, GREEN):
+        world.push("15-alpine", content)
+        world.settle()
+        world.clock.forward(60)
+    world.operate.gates.roll_back("node", "15-alpine", ORANGE, HoldUntil.LIFTED, WHO).act()
+    world.settle()
+    world.sweep_now()
+    world.operate.gates.lift("node", "15-alpine", WHO).act()
+    world.clock.forward(PERIOD)
+    world.sweep_now()
+    world.settle()
+    assert world.stable_tag() == GREEN
+
+
+def test_a_vetoed_digest_that_a_sweep_finds_is_not_promoted(world: World) -> None:
+    world.operate.vetoes.veto("node", GREEN, Retreat(), WHO).act()
+    upstream(world, "15-alpine", "green")
+    world.sweep_now()
+    world.settle()
+    assert world.candidate(GREEN).state is CandidateState.FAILED
+    assert world.stable_tag() is None
+
+
+def test_a_new_tag_of_a_known_digest_is_promoted_too() -> None:
+    world = World(tracking("15-alpine", "15.14"))
+    world.push("15-alpine", GREEN)
+    world.settle()
+    upstream(world, "15.14", "green")
+    world.clock.forward(60)
+    world.sweep_now()
+    world.settle()
+    assert world.stable_tag("15.14") == GREEN
+
+
+def test_a_sweep_with_nothing_new_asks_once_a_tag_and_writes_no_sighting() -> None:
+    names = [f"15.{number}" for number in range(450)]
+    world = World(tracking(*names))
+    for name in names:
+        upstream(world, name, "green")
+    world.sweep_now()
+    world.settle(limit=20_000)
+    world.sweep_now()
+    before = {key: row for key, row in world.ledger.rows.items() if key[0] == "Sighting"}
+    world.tags.asked.clear()
+    report = world.sweep_now()
+    assert sorted(asked for asked in world.tags.asked if asked.startswith("public/")) == sorted(
+        f"public/node:{name}" for name in names
+    )
+    assert {key: row for key, row in world.ledger.rows.items() if key[0] == "Sighting"} == before
+    assert report.effects == ()
+
+
+def test_patterns_are_looked_for_among_all_tags_of_the_repository() -> None:
+    world = World(tracking("15.*"))
+    for name in ("15.1", "15.2", "16.0"):
+        upstream(world, name, name)
+    world.sweep_now()
+    assert sorted(tag.tag for candidate in world.candidates() for tag in candidate.tags) == ["15.1", "15.2"]
+
+
+def test_a_widened_rule_does_not_start_a_thousand_runs_at_once() -> None:
+    names = [f"15.{number:04}" for number in range(600)]
+    world = World(tracking(*names))
+    for name in names:
+        upstream(world, name, name)
+    report = world.sweep_now()
+    assert report.beats[0].standing is Standing.WAITS
+    admitted = len(world.candidates())
+    assert ADMISSIONS_A_ROUND <= admitted < 600
+    world.sweep_now()
+    assert len(world.candidates()) > admitted
+
+
+def test_a_sweep_that_is_killed_goes_on_where_it_was() -> None:
+    names = [f"15.{number:04}" for number in range(600)]
+    world = World(tracking(*names))
+    for name in names:
+        upstream(world, name, "green")
+    world.sweep.run(world.clock.now())  # no time at all: one slice
+    assert swept(world).after == names[199]
+    world.tags.asked.clear()
+    world.restart()
+    world.clock.forward(PERIOD)
+    world.sweep_now()
+    assert world.tags.asked[0] == f"public/node:{names[200]}"
+    assert swept(world).under_way is False
+
+
+def test_two_sweeps_at_once_do_not_sweep_the_same(world: World) -> None:
+    upstream(world, "15-alpine", "green")
+    record = SweepRecord(beat="upstream.node").taken("another", world.clock.now())
+    world.ledger.insert(record)
+    assert world.sweep_now().beats[0].standing is Standing.TAKEN
+    world.clock.forward(PERIOD)  # the other one has died
+    assert world.sweep_now().beats[0].standing is Standing.DONE
+    assert len(world.candidates()) == 1
+
+
+def test_a_dry_run_says_what_it_would_do_and_writes_nothing(world: World) -> None:
+    upstream(world, "15-alpine", "green")
+    rows = dict(world.ledger.rows)
+    report = world.sweep_now(dry_run=True)
+    assert [effect.what for effect in report.effects] == ["examine, new digest"]
+    assert (world.ledger.rows, world.queue.waiting, world.announcer.told) == (rows, [], [])
+
+
+def test_one_upstream_that_is_down_is_left_alone_longer_each_time(world: World) -> None:
+    world.tags.faults["public"] = Retry("publicregistry.azurecr.io is away")
+    assert world.sweep_now().beats[0].standing is Standing.FAILED
+    asked = len([name for name in world.tags.asked if name.startswith("public/")])
+    assert world.sweep_now().beats[0].standing is Standing.WAITS
+    assert len([name for name in world.tags.asked if name.startswith("public/")]) == asked
+    world.clock.forward(61)
+    assert world.sweep_now().beats[0].standing is Standing.FAILED
+    world.clock.forward(61)
+    assert world.sweep_now().beats[0].standing is Standing.WAITS
+    world.tags.faults.clear()
+    world.clock.forward(61)
+    assert world.sweep_now().beats[0].standing is Standing.DONE
+    stored = world.ledger.load(UpstreamRecord, "upstream", "publicregistry.azurecr.io")
+    assert stored and (stored.record.failures, stored.record.paused_until) == (0, None)
+
+
+def test_what_the_registry_asks_for_counts_where_it_is_longer(world: World) -> None:
+    world.tags.faults["public"] = Retry("too many requests", delay_seconds=900)
+    world.sweep_now()
+    stored = world.ledger.load(UpstreamRecord, "upstream", "publicregistry.azurecr.io")
+    assert stored and stored.record.pause_left(world.clock.now()) == 900
+
+
+def test_no_more_requests_are_sent_in_a_minute_than_the_rule_allows() -> None:
+    world = World(tracking(*[f"15.{number}" for number in range(30)], pace=10))
+    for number in range(30):
+        upstream(world, f"15.{number}", "green")
+    for expected in (10, 10, 10):
+        world.tags.asked.clear()
+        report = world.sweep_now()
+        assert len([name for name in world.tags.asked if name.startswith("public/")]) == expected
+        assert report.beats[0].standing in (Standing.WAITS, Standing.DONE)
+        world.clock.forward(61)
+
+
+def test_a_repository_is_left_alone_between_two_looks_as_the_rule_says() -> None:
+    world = World(tracking("15-alpine", watch=900))
+    upstream(world, "15-alpine", "green")
+    world.sweep_now()
+    world.clock.forward(600)
+    assert world.sweep_now().beats[0].standing is Standing.NOT_DUE
+    assert world.sweep_now(at_once=True).beats[0].standing is Standing.DONE
+
+
+def test_a_tracked_tag_that_is_not_there_is_told_once_and_again_when_it_is_back(world: World) -> None:
+    world.sweep_now()
+    world.sweep_now()
+    assert world.announcer.names == ["DriftFound"]
+    alarm = next(stored.record for stored in world.ledger.list(Alarm, "gates.node"))
+    assert alarm.words == "there is no publicregistry.azurecr.io/node:15-alpine"
+    upstream(world, "15-alpine", "green")
+    world.sweep_now()
+    assert world.announcer.names == ["DriftFound", "DriftOver"]
+
+
+def test_an_announcement_that_fails_is_made_by_the_next_sweep(world: World) -> None:
+    world.announcer.fault = Retry("the topic is away")
+    world.sweep_now()
+    world.announcer.fault = None
+    world.sweep_now()
+    assert world.announcer.names == ["DriftFound"]
+
+
+def test_a_registry_that_lets_nobody_in_is_told(world: World) -> None:
+    world.tags.faults["public"] = Misconfigured("publicregistry.azurecr.io refuses access")
+    world.sweep_now()
+    alarms = [stored.record.words for stored in world.ledger.list(Alarm, "gates.node")]
+    assert alarms == ["publicregistry.azurecr.io/node:15-alpine: publicregistry.azurecr.io refuses access"]
+
+
+def test_how_changes_became_known_is_counted(world: World) -> None:
+    world.push("15-alpine", ORANGE)
+    world.settle()
+    world.sweep_now()
+    world.clock.forward(PERIOD)
+    world.push("15-alpine", GREEN)
+    world.settle()
+    world.sweep_now()
+    upstream(world, "15-alpine", "blue")
+    world.clock.forward(PERIOD)
+    world.sweep_now()
+    record = swept(world)
+    assert (record.told, record.found) == (1, 1)
+    assert PERIOD <= record.recovery_seconds < PERIOD + 60
+
+
+def test_a_sighting_that_another_sweep_wrote_meanwhile_stops_this_one_without_harm(world: World) -> None:
+    upstream(world, "15-alpine", "green")
+    world.sweep_now()
+    upstream(world, "15-alpine", "blue")
+
+    def interfere(record: object) -> None:
+        if isinstance(record, Sighting):
+            world.ledger.before_save = None
+            raise Conflict("another sweep was faster")
+
+    world.ledger.before_save = interfere
+    world.sweep_now()
+    world.clock.forward(PERIOD)
+    world.sweep_now()
+    world.settle()
+    assert world.stable_tag() == BLUE
