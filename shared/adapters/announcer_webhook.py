@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 Style = Literal["generic", "slack", "teams"]
 
 _LINK_TEXT = "Open on the board"
-_NO_FACTS = frozenset(("logTail", "links"))
+_NO_FACTS = frozenset(("logTail", "links", "reason"))
 _TIMEOUT_SECONDS = 5.0
 _RETRY_LIMIT_SECONDS = 300.0
 _PASSING = frozenset((408, 429, 500, 502, 503, 504))
@@ -57,7 +57,7 @@ class WebhookAnnouncer:
         headers = {"Content-Type": "application/json", "User-Agent": "basegate"} | self._signature(body)
         try:
             status, retry_after = self._post(body, headers)
-        except ValueError:  # its text may hold the URL
+        except (ValueError, http.client.InvalidURL):  # their texts may hold the URL
             raise Misconfigured("the webhook's URL cannot be used: look at BASEGATE_WEBHOOK_URL") from None
         if 200 <= status < 300:
             return
@@ -75,6 +75,8 @@ class WebhookAnnouncer:
             connection.request("POST", path or "/", body=body, headers=dict(headers))
             answer = connection.getresponse()
             wait = answer.headers.get("Retry-After", "")
+        except http.client.InvalidURL:
+            raise
         except (OSError, http.client.HTTPException) as error:
             raise Retry(f"the webhook at {host} does not answer ({type(error).__name__})") from error
         finally:
@@ -112,25 +114,45 @@ class Announcers:
 
 
 def _message(notice: Notice, style: Style) -> dict[str, object]:
-    data = notice.data
-    text = f"Basegate.{notice.name}: {data.get('image') or notice.subject}"
-    reason = str(data.get("reason") or "")
-    board = board_link(notice)
     if style == "slack":
-        said = f"*{text}*\n{reason}".strip()
-        said = html.escape(said, quote=False)  # what a log says must not ping a channel or make a link
-        return {"text": f"{said}\n<{board}|{_LINK_TEXT}>" if board else said}
+        return _slack(notice)
     if style == "teams":
-        facts = [
-            {"title": name, "value": str(value)} for name, value in data.items() if value and name not in _NO_FACTS
-        ]
-        lines: list[dict[str, object]] = [
-            {"type": "TextBlock", "text": text, "weight": "Bolder", "wrap": True},
-            {"type": "TextBlock", "text": reason, "wrap": True},
-            {"type": "FactSet", "facts": facts},
-        ]
-        actions = [{"type": "Action.OpenUrl", "title": _LINK_TEXT, "url": board}] if board else []
-        content = {"type": "AdaptiveCard", "version": "1.4", "body": lines, "actions": actions}
-        card = {"contentType": "application/vnd.microsoft.card.adaptive", "content": content}
-        return {"type": "message", "attachments": [card]}
-    return {"type": f"Basegate.{notice.name}", "subject": notice.subject, "data": dict(data)}
+        return _teams(notice)
+    return {"type": f"Basegate.{notice.name}", "subject": notice.subject, "data": dict(notice.data)}
+
+
+def _heading(notice: Notice) -> str:
+    return f"Basegate.{notice.name}: {notice.data.get('image') or notice.subject}"
+
+
+def _slack(notice: Notice) -> dict[str, object]:
+    """A message in Slack's mrkdwn. What a log says must not ping a channel or make a link: it is escaped.
+
+    Source: https://docs.slack.dev/messaging/formatting-message-text
+    """
+    said = html.escape(f"*{_heading(notice)}*\n{notice.data.get('reason') or ''}".strip(), quote=False)
+    board = board_link(notice)
+    return {"text": f"{said}\n<{board}|{_LINK_TEXT}>" if board else said}
+
+
+def _teams(notice: Notice) -> dict[str, object]:
+    """An Adaptive Card. A `TextRun` is shown as it is; a `TextBlock` would make links of what a log says.
+
+    Source: https://adaptivecards.io/explorer/TextRun.html
+    """
+    facts = [
+        {"title": name, "value": ", ".join(map(str, value)) if isinstance(value, list) else str(value)}
+        for name, value in notice.data.items()
+        if value and name not in _NO_FACTS
+    ]
+    body: list[dict[str, object]] = [
+        {"type": "TextBlock", "text": _heading(notice), "weight": "Bolder", "wrap": True},
+        {"type": "FactSet", "facts": facts},
+    ]
+    if reason := notice.data.get("reason"):
+        body.insert(1, {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": str(reason)}]})
+    board = board_link(notice)
+    actions = [{"type": "Action.OpenUrl", "title": _LINK_TEXT, "url": board}] if board else []
+    content = {"type": "AdaptiveCard", "version": "1.4", "body": body, "actions": actions}
+    card = {"contentType": "application/vnd.microsoft.card.adaptive", "content": content}
+    return {"type": "message", "attachments": [card]}

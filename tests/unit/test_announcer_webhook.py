@@ -137,7 +137,7 @@ def test_slack_and_teams_show_one_link_to_the_board_and_a_program_gets_both(hook
     assert slack["text"].splitlines()[1:] == ["Red", f"<{board}|Open on the board>"]
     card = teams["attachments"][0]["content"]
     assert card["actions"] == [{"type": "Action.OpenUrl", "title": "Open on the board", "url": board}]
-    assert [fact["title"] for fact in card["body"][2]["facts"]] == ["image", "reason"]
+    assert [fact["title"] for fact in card["body"][2]["facts"]] == ["image"]
     assert generic["data"]["links"] == {"board": board, "api": "https://gate.contoso.com/api/v1/candidates/node.1"}
 
 
@@ -148,9 +148,22 @@ def test_what_a_log_says_pings_nobody_and_makes_no_link_in_slack(hook: Hook) -> 
     assert text.endswith("ERROR: &lt;!channel&gt; &lt;https://evil.example|mend &amp; go&gt;")
 
 
-@pytest.mark.parametrize("url", ["https://hooks.example:port/secret", "https://hooks.example/secr\u00e9t"])
+def test_what_a_log_says_makes_no_link_in_teams_and_lists_read_as_lists(hook: Hook) -> None:
+    said = "ERROR: [mend it](https://evil.example)"
+    data = {"image": "r.io/node@sha256:1", "reason": said, "tags": ["15", "15-alpine"], "uniqueTags": []}
+    WebhookAnnouncer(hook.url, "teams").announce(Notice(name="CandidateFailed", subject="s", data=data))
+    heading, reason, facts = json.loads(hook.posts[0][1])["attachments"][0]["content"]["body"]
+    assert reason == {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": said}]}
+    assert {"title": "tags", "value": "15, 15-alpine"} in facts["facts"]
+    assert said not in json.dumps([heading, facts])
+
+
+@pytest.mark.parametrize(
+    "url", ["https://hooks.example/se cret", "https://hooks.example:port/secret", "https://hooks.example/secr\u00e9t"]
+)
 def test_a_url_that_is_none_is_a_person_s_business_and_is_not_shown(url: str) -> None:
     with pytest.raises(Misconfigured, match="BASEGATE_WEBHOOK_URL") as caught:
         WebhookAnnouncer(url).announce(NOTICE)
     assert "secr" not in str(caught.value)
+    assert "se cret" not in str(caught.value)
     assert caught.value.__cause__ is None
