@@ -48,8 +48,8 @@ def _all(services: Services) -> Iterator[_Question]:
         if registry.credentials:
             yield _secrets_name(registry.credentials), partial(_ignoring, services.secrets.of, registry)
     for gate in policy.gates.values():
-        yield from _repository(services, gate.source.registry, gate.source.repository)
-        yield from _repository(services, gate.promote.registry, gate.promote.repository)
+        yield _repository(services, gate.source.registry, gate.source.repository)
+        yield _repository(services, gate.promote.registry, gate.promote.repository)
         yield from (_task(services, one.registry, one.task) for one in gate.checks if isinstance(one, TaskCheck))
     for app in policy.apps.values():
         yield _task(services, app.build.registry, app.build.task)
@@ -74,11 +74,11 @@ def _queue(name: str, services: Services) -> Sequence[Finding]:
     return [Finding(name, "ok"), of_lost_steps(LOST_QUEUE, state.given_up), of_clocks(state.server_time, now)]
 
 
-def _repository(services: Services, registry: str, repository: str) -> Iterator[_Question]:
+def _repository(services: Services, registry: str, repository: str) -> _Question:
     rule = services.registry_rule(registry)
-    if rule.id:
-        name = f"registry {rule.login_server}/{repository}"
-        yield name, partial(_ignoring, services.registry.digest_of, rule, repository, _NO_TAG)
+    reader = services.registry if rule.is_azure else services.tags
+    name = f"registry {rule.login_server}/{repository}"
+    return name, partial(_ignoring, reader.digest_of, rule, repository, _NO_TAG)
 
 
 def _task(services: Services, registry: str, task: str) -> _Question:

@@ -146,7 +146,14 @@ def test_a_thing_that_two_rules_name_is_tried_once() -> None:
     assert len(names) == len(set(names))
 
 
-def test_a_registry_that_is_not_azure_s_is_not_asked_as_if_it_were() -> None:
+def test_a_registry_that_is_not_azure_s_is_asked_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
     hub = RegistryRule(name="public", login_server="docker.io")
     world = World(sample_policy(registries={**sample_policy().registries, "public": hub}))
-    assert not any("docker.io" in name for name in states(world))
+
+    def refuse(*_: object) -> None:
+        raise Misconfigured("docker.io cannot be resolved", cause=Cause.NETWORK)
+
+    monkeypatch.setattr(world.tags, "digest_of", refuse)
+    upstream = findings(world)["registry docker.io/node"]
+    assert (upstream.state, upstream.cause) == ("misconfigured", "network")
+    assert states(world)["registry contosobaseartifacts.azurecr.io/node"] == "ok"
