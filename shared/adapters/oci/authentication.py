@@ -10,21 +10,19 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlencode
 
 import msgspec
 
 from shared.adapters.oci.addresses import Refused, Target, parse_url, server_of
 from shared.adapters.oci.challenge import Challenge, parse_challenge
-from shared.adapters.oci.faults import refused
-from shared.adapters.oci.refusals import refusal
+from shared.adapters.oci.refusals import refusal, refused
 from shared.adapters.oci.tokens import Token, TokenCache
 from shared.adapters.oci.transport import Request, Transport
 from shared.adapters.oci.trust import belongs
 from shared.domain.errors import Malformed, Misconfigured
 from shared.domain.policy import RegistryRule
-from shared.ports import Secrets
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -38,6 +36,14 @@ _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _READING = frozenset(("pull", "metadata_read"))
 
 
+class Credentials(Protocol):
+    """What is needed of `shared.ports.Secrets` here."""
+
+    def of(self, registry: RegistryRule) -> tuple[str, str]:
+        """User and password of a registry."""
+        ...
+
+
 class _TokenAnswer(msgspec.Struct):
     token: str | None = None
     access_token: str | None = None
@@ -48,7 +54,7 @@ class _TokenAnswer(msgspec.Struct):
 class Authentication:
     """Gets the Authorization headers of registries, one a repository, and keeps them while they are good."""
 
-    def __init__(self, transport: Transport, secrets: Secrets, credential: Callable[[], TokenCredential]) -> None:
+    def __init__(self, transport: Transport, secrets: Credentials, credential: Callable[[], TokenCredential]) -> None:
         self._transport, self._secrets, self._credential = transport, secrets, credential
         self._tokens = TokenCache()
         self._challenges: dict[tuple[RegistryRule, str], Challenge] = {}

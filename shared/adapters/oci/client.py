@@ -6,22 +6,23 @@ Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from shared.adapters.oci.authentication import Authentication, Credentials
+from shared.adapters.oci.listing import Listing
 from shared.adapters.oci.network import Limits, Network
-from shared.adapters.oci.paging import Page, first_page, parse_page
+from shared.adapters.oci.reader import Place, Reader
+from shared.adapters.oci.transport import Transport
 from shared.domain.errors import Malformed
 from shared.domain.image import Digest, Tag, parse_digest, parse_tag
 from shared.domain.policy import RegistryRule
-from shared.ports import Allowance, Secrets
+from shared.ports import Allowance
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
-
-    from shared.adapters.oci.reader import Place, Reader
 
 _MANIFESTS = ", ".join(
     (
@@ -34,8 +35,12 @@ _MANIFESTS = ", ".join(
 _DIGEST = "docker-content-digest"
 
 
+class _Manifest(msgspec.Struct, rename="camel"):
+    schema_version: int
+
+
 class OciTagReader:
-    """Implements the port `TagReader`, for many threads at once. Nothing is imported or read before the first use.
+    """Implements the port `TagReader`, for many threads at once. urllib3 is not imported before the first use.
 
     Args:
         secrets: the user and password of a registry whose rule names credentials.
@@ -46,22 +51,15 @@ class OciTagReader:
 
     def __init__(
         self,
-        secrets: Secrets,
+        secrets: Credentials,
         credential: Callable[[], TokenCredential],
         network: Network | None = None,
         limits: Limits | None = None,
     ) -> None:
-        self._secrets, self._credential = secrets, credential
-        self._network, self._limits = network, limits or Limits()
-
-    @cached_property
-    def _reader(self) -> Reader:
-        from shared.adapters.oci.authentication import Authentication
-        from shared.adapters.oci.reader import Reader
-        from shared.adapters.oci.transport import Transport
-
-        transport = Transport(self._network or Network.of_environment(), self._limits)
-        return Reader(transport, Authentication(transport, self._secrets, self._credential))
+        limits = limits or Limits()
+        transport = Transport(network, limits)
+        self._reader = Reader(transport, Authentication(transport, secrets, credential))
+        self._listing = Listing(self._reader, limits)
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
         """The digest a tag points at now, or None where there is no such tag.
@@ -69,7 +67,7 @@ class OciTagReader:
         A HEAD, which no registry counts as a pull. A registry that leaves the digest out of its answer is asked for
         the manifest, and the digest is taken of its bytes.
         """
-        place = self._place(registry, repository)
+        place = Place.of(registry, repository)
         name = f"{place.name}:{parse_tag(tag)}"
         target, accept = place.server.at(f"/v2/{place.path}/manifests/{tag}"), {"Accept": _MANIFESTS}
         answer = self._reader.read(place, target, f"reading {name}", method="HEAD", headers=accept)
@@ -87,41 +85,21 @@ class OciTagReader:
 
         Raises:
             Malformed: a page is no list of tags, or the pages do not come to an end.
+            Retry: the pages together take too long.
         """
-        place, limits = self._place(registry, repository), self._limits
-        target, spent, seen = first_page(place.server, place.path, limits.page_size), 0.0, set[str]()
-        previous: Page | None = None
-        for _ in range(limits.pages):
-            began = time.monotonic()
-            answer = self._reader.read(place, target, f"listing the tags of {place.name}")
-            spent += time.monotonic() - began
-            if answer.status == 404:
-                return
-            page = parse_page(answer, target, limits.page_size, place.name)
-            if previous is not None and page.tags and page.tags == previous.tags:
-                page = Page((), None)
-            yield from page.tags
-            if page.following is None:
-                return
-            if page.following.path in seen or spent > limits.listing_seconds:
-                break
-            seen.add(page.following.path)
-            target, previous = page.following, page
-        raise Malformed("tags", f"the pages of {place.name} do not come to an end ({len(seen)} were read)")
+        yield from self._listing.tags(Place.of(registry, repository))
 
     def allowance(self, registry: RegistryRule) -> Allowance | None:
         """What the registry last said of its rate limit, None where it has said nothing."""
         return self._reader.allowances.get(registry.name)
 
-    @staticmethod
-    def _place(registry: RegistryRule, repository: str) -> Place:
-        from shared.adapters.oci.reader import Place
-
-        return Place.of(registry, repository)
-
 
 def _digest_of(body: bytes, said: str | None, name: str) -> Digest:
     """The digest of a manifest's bytes, which has to be the one that was said of them."""
+    try:
+        msgspec.json.decode(body, type=_Manifest)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:  # e.g. half of a manifest
+        raise Malformed("manifest", f"{name} is answered with no manifest") from error
     digest = Digest("sha256:" + hashlib.sha256(body).hexdigest())
     if said is not None and parse_digest(said, f"Docker-Content-Digest of {name}") != digest:
         raise Malformed("Docker-Content-Digest", f"{name} is said to be {said}, and its bytes are {digest}")

@@ -19,6 +19,7 @@ from urllib3.exceptions import (
 from urllib3.exceptions import TimeoutError as Timeout
 
 from shared.adapters.oci.addresses import Refused
+from shared.adapters.oci.refusals import refused
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Retry
 
 _UNKNOWN_NAME = frozenset((socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)))
@@ -47,14 +48,6 @@ def reached(doing: str, host: str) -> Iterator[None]:
         raise refused(doing, error) from error
     except (HTTPError, OSError, http.client.HTTPException) as error:
         raise _translated(error, doing, host) from error
-
-
-def refused(doing: str, error: Refused) -> Misconfigured:
-    """A place that no request goes to."""
-    return Misconfigured(
-        f"{doing}: {error}. Nothing was sent there. If the registry is your own and inside your network, "
-        "say private: true on its rule; else ask whoever runs it why it leads there"
-    )
 
 
 def _translated(error: Exception, doing: str, host: str) -> BasegateError:

@@ -27,10 +27,11 @@ class _Page(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some tags, and where the next are: None at the end."""
+    """Some tags, and where the next are (None at the end); `linked` where the registry itself says so."""
 
     tags: tuple[Tag, ...]
     following: Target | None
+    linked: bool = False
 
 
 def first_page(server: Target, repository: str, size: int) -> Target:
@@ -62,7 +63,8 @@ def parse_page(answer: Answer, asked: Target, size: int, whose: str) -> Page:
     if following is None and len(tags) == size:
         path = asked.path.partition("?")[0]
         following = asked.at(f"{path}?{urlencode({'n': size, 'last': tags[-1]})}")
-    return Page(tags, following)
+        return Page(tags, following)
+    return Page(tags, following, linked=following is not None)
 
 
 def _linked(header: str, asked: Target, whose: str) -> Target | None:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 from shared.adapters.oci.addresses import Refused, Target, is_hub, parse_url, server_of
 from shared.adapters.oci.authentication import Authentication
-from shared.adapters.oci.faults import refused
 from shared.adapters.oci.rate import parse_allowance
-from shared.adapters.oci.refusals import refusal
+from shared.adapters.oci.refusals import refusal, refused
 from shared.adapters.oci.transport import Answer, Request, Transport
 from shared.domain.errors import Malformed
 from shared.domain.image import parse_repository
@@ -57,7 +56,7 @@ class Reader:
     def read(
         self, place: Place, target: Target, doing: str, *, method: str = "GET", headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """An answer of 200, 304, 404 or 405.
+        """An answer of 200 or 404, of 304 to a conditional request, or of 405 to a HEAD.
 
         Raises:
             Throttled, Retry, Misconfigured, Malformed, Rejected: as the port says.
@@ -72,7 +71,7 @@ class Reader:
             sent, answer = self._follow(place, request, used)
         if (said := parse_allowance(answer.headers)) is not None:
             self.allowances[registry.name] = said
-        if answer.status not in (200, 304, 404, 405):
+        if answer.status not in _expected(request):
             raise refusal(answer, sent, _remedy(registry))
         return answer
 
@@ -89,6 +88,11 @@ class Reader:
                 raise refused(f"{request.doing}: it is redirected", error) from error
             request = replace(request, target=target)
         raise Malformed("Location", f"{request.doing}: it is redirected more than {_REDIRECTS} times")
+
+
+def _expected(request: Request) -> set[int]:
+    conditional = {304} if "If-None-Match" in request.headers else set[int]()
+    return {200, 404} | conditional | ({405} if request.method == "HEAD" else set())
 
 
 def _signed(request: Request, authorization: str) -> Request:

@@ -1,4 +1,4 @@
-"""Answers that are a no, made into the gate's errors.
+"""Answers that are a no, and places that no request goes to, made into the gate's errors.
 
 Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes
 """
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from shared.adapters.azure_errors import readable
+from shared.adapters.oci.addresses import Refused
 from shared.adapters.oci.rate import parse_pause, pause
 from shared.adapters.oci.transport import Answer, Request
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Rejected, Retry, Throttled
@@ -48,6 +49,14 @@ def refusal(answer: Answer, request: Request, remedy: str) -> BasegateError:
     if answer.status < 400:
         return Malformed("status", f"{request.doing}: {answer.status} was not to be expected here")
     return Rejected(text)
+
+
+def refused(doing: str, error: Refused) -> Misconfigured:
+    """A place that no request goes to."""
+    return Misconfigured(
+        f"{doing}: {error}. Nothing was sent there. If the registry is your own and inside your network, "
+        "say private: true on its rule; else ask whoever runs it why it leads there"
+    )
 
 
 def _said(answer: Answer, request: Request) -> tuple[str, str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from shared.adapters.oci.addresses import Target, require_host
@@ -46,9 +47,10 @@ class Answer:
 class Transport:
     """Sends requests over https only, to hosts that may be asked, from many threads."""
 
-    def __init__(self, network: Network, limits: Limits) -> None:
-        self._network, self._limits = network, limits
-        self._pools = lru_cache(maxsize=8)(self._make_pools)
+    def __init__(self, network: Network | None, limits: Limits) -> None:
+        self._given, self._limits = network, limits
+        self._making = Lock()
+        self._made: dict[tuple[str, bool], urllib3.PoolManager] = {}
 
     def send(self, request: Request) -> Answer:
         """Send a request; no redirect is followed, no status is an error.
@@ -69,11 +71,10 @@ class Transport:
             pool = self._pools(proxy, request.private).connection_from_host(target.host, target.port, "https")
             response = self._open(pool, request)
             headers = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(response.status, headers, self._body(response, request))
-
-    def close(self) -> None:
-        """Give back the connections."""
-        self._pools.cache_clear()
+            body = self._body(response, request)
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise Malformed("Content-Encoding", f"{request.doing}: {target.server} packs what was not to be packed")
+        return Answer(response.status, headers, body)
 
     def _open(self, pool: urllib3.HTTPConnectionPool, request: Request) -> urllib3.BaseHTTPResponse:
         from urllib3.exceptions import ProtocolError
@@ -113,7 +114,14 @@ class Transport:
         response.release_conn()
         return b"".join(parts)[:limit]
 
-    def _make_pools(self, proxy: str, private: bool) -> urllib3.PoolManager:
+    @cached_property
+    def _network(self) -> Network:
+        return self._given or Network.of_environment()
+
+    def _pools(self, proxy: str, private: bool) -> urllib3.PoolManager:
         from shared.adapters.oci.connections import pools
 
-        return pools(self._network, self._limits, proxy, private=private)
+        with self._making:
+            if (proxy, private) not in self._made:
+                self._made[proxy, private] = pools(self._network, self._limits, proxy, private=private)
+            return self._made[proxy, private]
