@@ -234,6 +234,7 @@ class FakeRegistry:
         self.copy_problem = ""
         self.copy_result: Digest | None = None
         self.fault: Exception | None = None
+        self.refusing: Exception | None = None
         self._under_way: dict[str, tuple[datetime, str, str, Digest]] = {}
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
@@ -271,6 +272,8 @@ class FakeRegistry:
 
     def point(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
         self._maybe_fail()
+        if self.refusing:
+            raise self.refusing
         if digest not in [d for (r, name), d in self.tags.items() if r == registry.name]:
             raise Gone(f"{digest} is not in {registry.login_server}/{repository}")
         self.tags[(registry.name, f"{repository}:{tag}")] = digest
@@ -297,11 +300,15 @@ class FakeRun:
 
 
 class FakeTasks:
-    """Runs that take `seconds` and end as `verdict(values)` says; builds push the image they are named after."""
+    """Runs that take `seconds` and end as `verdict(values)` says; builds push the image they are named after.
+
+    `others` are runs that someone else started, with their start.
+    """
 
     def __init__(self, clock: FakeClock, registry: FakeRegistry) -> None:
         self._clock, self._registry = clock, registry
         self.runs: dict[str, FakeRun] = {}
+        self.others: dict[str, datetime] = {}
         self.seconds = 3.0
         self.failing: dict[str, str] = {}
         self.broken: set[str] = set()
@@ -339,7 +346,8 @@ class FakeTasks:
     def get(self, registry: RegistryRule, run_id: str) -> Run | None:
         run = self.runs.get(run_id)
         if run is None:
-            return None
+            at = self.others.get(run_id)
+            return Run(run_id=run_id, status=RunStatus.SUCCEEDED, started_at=at, finished_at=at) if at else None
         if self._clock.now() < run.ends_at:
             return Run(run_id=run_id, status=RunStatus.RUNNING, started_at=run.started_at)
         if run.status is RunStatus.SUCCEEDED and run.registry == "team":
@@ -376,6 +384,7 @@ class FakeContainers:
         self.faults: list[Exception] = []
         self.deleted: list[str] = []
         self.crashing: set[str] = set()
+        self.failed: set[str] = set()
 
     def put(self, rule: DeployRule, image: BuiltImage, registry: RegistryRule) -> None:
         if self.faults:
@@ -390,7 +399,9 @@ class FakeContainers:
         image, runs_at = found
         running = self._clock.now() >= runs_at
         restarts = 5 if image in self.crashing else 0
-        return GroupState(image=image, running=running, restarts=restarts, address="10.0.0.4:80" if running else "")
+        address = "10.0.0.4:80" if running else ""
+        failed = image in self.failed
+        return GroupState(image=image, running=running, failed=failed, restarts=restarts, address=address)
 
     def delete(self, rule: DeployRule) -> None:
         self.deleted.append(rule.container_group)
@@ -548,7 +559,9 @@ class World:
     def event(
         self, tag: str | None, content: Digest, *, registry: str = "public", repository: str = "node"
     ) -> dict[str, Any]:
-        """The event of a push that happened now, as Event Grid delivers it."""
+        """The event of a push that happened now, as Event Grid delivers it. The team's pushes are made by runs."""
+        if registry == "team" and tag:
+            self.tasks.others.setdefault(tag, self.clock.now())
         moment = self.clock.now().isoformat()
         target = {"repository": repository, "digest": content, "mediaType": "m", "size": 1} | (
             {"tag": tag} if tag else {}

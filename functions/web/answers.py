@@ -8,7 +8,9 @@ from functools import wraps
 
 import azure.functions as func
 import msgspec
+from msgspec import UNSET
 
+from functions.web.shapes import Problem
 from shared.domain.errors import (
     BasegateError,
     Busy,
@@ -21,6 +23,7 @@ from shared.domain.errors import (
     Retry,
     Stale,
 )
+from shared.workflow.run_logs import RunLog
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +53,16 @@ def json_answer(body: object, status: int = 200, headers: dict[str, str] | None 
     return func.HttpResponse(text, status_code=status, mimetype="application/json", headers=_HEADERS | (headers or {}))
 
 
-def problem(status: int, title: str, detail: str, **members: object) -> func.HttpResponse:
-    """A problem: `title` is the same for all of a kind, `detail` is for the reader of this one.
+def log_answer(log: RunLog) -> func.HttpResponse:
+    """A log as plain text; a header says whether it goes on."""
+    headers = _HEADERS | {"X-Basegate-Log": log.source.value}
+    return func.HttpResponse(log.text, mimetype="text/plain", charset="utf-8", headers=headers)
 
-    Source: https://www.rfc-editor.org/rfc/rfc9457
-    """
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
-    text = msgspec.json.encode(body).decode()
-    return func.HttpResponse(text, status_code=status, mimetype="application/problem+json", headers=_HEADERS)
+
+def problem_answer(problem: Problem) -> func.HttpResponse:
+    """A problem, as https://www.rfc-editor.org/rfc/rfc9457 has it."""
+    text = msgspec.json.encode(problem).decode()
+    return func.HttpResponse(text, status_code=problem.status, mimetype="application/problem+json", headers=_HEADERS)
 
 
 def answering(handler: Handler) -> Handler:
@@ -68,7 +73,7 @@ def answering(handler: Handler) -> Handler:
         try:
             return handler(req)
         except Forbidden as error:
-            return problem(403, "Not allowed", str(error))
+            return problem_answer(Problem(title="Not allowed", status=403, detail=str(error)))
         except BasegateError as error:
             return _problem_of(error)
 
@@ -79,8 +84,16 @@ def _problem_of(error: BasegateError) -> func.HttpResponse:
     status, title = next(((s, t) for kind, s, t in _PROBLEMS if isinstance(error, kind)), (500, "A fault"))
     if status >= 500:
         log.warning("%s: %s", title, error)
-    members = {"field": error.field} if isinstance(error, Malformed) else {}
-    answer = problem(status, title, str(error), **members)
+    answer = problem_answer(
+        Problem(
+            title=title,
+            status=status,
+            detail=str(error),
+            field=error.field if isinstance(error, Malformed) else UNSET,
+            cause=str(error.cause) if error.cause else UNSET,
+            remedy=error.remedy or UNSET,
+        )
+    )
     if isinstance(error, Retry):
         answer.headers["Retry-After"] = str(max(1, round(error.delay_seconds)))
     return answer

@@ -1,22 +1,32 @@
 """Repeats of an acting call get the first answer.
 
 The key is the client's (`Idempotency-Key`), as in https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+It is good for a week, then it is forgotten: whoever stores a new answer removes some old ones, so they stay few.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from shared.domain.act import Act
-from shared.domain.errors import BasegateError, Malformed, Refused
+from shared.domain.errors import BasegateError, Busy, Malformed, Misconfigured, Refused, Rejected, Retry
 from shared.ports import Stored
 from shared.workflow.services import Services
 
+log = logging.getLogger(__name__)
+
 KEY_LIMIT = 200
+KEPT = timedelta(days=7)
+"""How long an answer is kept for a repeat."""
+
+PURGED_AT_ONCE = 20
+"""How many old answers a new one removes at most: more than one, so that they get fewer."""
+
 _UNDER_WAY = timedelta(minutes=2)
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -53,16 +63,28 @@ class Acts:
         return status, answer
 
     def _begin(self, key: str, call: str, actor: str) -> Stored[Act]:
-        """The act of a key: new, or taken up again after whoever began it died."""
+        """The act of a key: new, or taken up again after whoever began it died, or after its time."""
         ledger, now = self._services.ledger, self._services.clock.now()
         act = Act(key=hashlib.sha256(key.encode()).hexdigest(), call=call, actor=actor, at=now)
         stored = ledger.insert(act)
         if stored is not None:
+            self._purge(act.partition, now - KEPT)
             return stored
         known = ledger.load(Act, act.partition, act.row)
-        assert known is not None  # the insert found it, and acts are never deleted
+        if known is None:
+            raise Busy("an old answer to this Idempotency-Key was just removed: ask again", delay_seconds=1.0)
+        if known.record.at + KEPT < now:
+            return ledger.save(known, act)
         if known.record.call != call:
             raise Malformed("Idempotency-Key", "was used for another call: take a new one")
-        if known.record.answer or known.record.at + _UNDER_WAY < now:
-            return known if known.record.answer else ledger.save(known, act)
+        if known.record.answer:
+            return known
+        if known.record.at + _UNDER_WAY < now:
+            return ledger.save(known, act)
         raise Refused("the first call with this Idempotency-Key is still under way: ask again in a moment")
+
+    def _purge(self, partition: str, before: datetime) -> None:
+        try:
+            self._services.ledger.purge(Act, partition, before, PURGED_AT_ONCE)
+        except (Retry, Rejected, Misconfigured) as error:  # the call goes on: the next one removes them
+            log.warning("old answers were not removed: %s", error)

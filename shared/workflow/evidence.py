@@ -29,7 +29,7 @@ def gather_evidence(tasks: TaskRunner, archive: Archive, registry: RegistryRule,
         Misconfigured: the archive may not be written: a person must mend it before evidence is lost.
     """
     try:
-        text = _ESCAPES.sub("", tasks.log(registry, run.run_id, LOG_LIMIT_BYTES))
+        text = plain_text(tasks.log(registry, run.run_id, LOG_LIMIT_BYTES))
     except (Retry, Rejected, Misconfigured) as error:
         return Evidence(status=run.detail, log_tail=(f"(the log could not be had: {error})",))
     lines = [line.rstrip()[:_LINE_LIMIT] for line in text.splitlines() if line.strip()]
@@ -38,6 +38,11 @@ def gather_evidence(tasks: TaskRunner, archive: Archive, registry: RegistryRule,
         return Evidence(status=run.detail, log_tail=tail, log_blob=archive.keep(name, text))
     except (Retry, Rejected) as error:
         return Evidence(status=f"{run.detail} (the log could not be kept: {error})", log_tail=tail)
+
+
+def plain_text(log: str) -> str:
+    """A log without what drives a terminal."""
+    return _ESCAPES.sub("", log)
 
 
 def telling_line(evidence: Evidence) -> str:

@@ -80,7 +80,8 @@ class Promote:
         1. A track that a newer push stands on is left alone.
         2. A track that an operator holds keeps the candidate waiting until the hold is lifted. That it waits is
            saved before the hold is read again: whoever lifts it meanwhile sees one or the other.
-        3. The tag is moved and read back.
+        3. The tag is moved and read back. Once its track is claimed, the candidate is saved as it is: if someone
+           canceled it before, that is a conflict, and who would cancel it later sees the claim.
         """
         index, now, candidate = step.decision.index, self._services.clock.now(), step.record
         tag, stored = candidate.tags[index], self._tracks.load(gate, candidate.tags[index].tag)
@@ -94,7 +95,10 @@ class Promote:
             waiting = step.save(candidate.with_tag(index, held=True).noting(now, "held", reason))
             lifted = self._tracks.load(gate, tag.tag).record.hold != hold
             return waiting.with_tag(index, held=False) if lifted else waiting
-        moved = self._tracks.move(gate, stored, _stand(candidate, index), hold=self._remaining(hold, tag))  # 3
+        remaining = self._remaining(hold, tag)
+        moved = self._tracks.move(
+            gate, stored, _stand(candidate, index), lambda: step.save(candidate), hold=remaining
+        )  # 3
         reason = f"{tag.tag} is {candidate.digest}, verified"
         return candidate.with_tag(index, moved_at=moved.moved_at).noting(now, "stable tag moved", reason)
 
@@ -125,7 +129,7 @@ class Promote:
         tag, source = candidate.tags[index], self._services.registry_rule(candidate.source_registry)
         again = tag.resighted_at
         assert again is not None  # decide rechecks nothing else
-        if self._services.registry.digest_of(source, candidate.repository, tag.tag) != candidate.digest:
+        if self._services.tags.digest_of(source, candidate.repository, tag.tag) != candidate.digest:
             reason = f"{tag.tag} is another digest at the source by now"
             return candidate.with_tag(index, resighted_at=None).noting(now, "repeated push ignored", reason)
         track = self._tracks.load(gate, tag.tag)

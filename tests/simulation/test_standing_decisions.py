@@ -57,7 +57,7 @@ def test_a_vetoed_digest_is_never_promoted_whatever_happens(seed: int) -> None:
     story = Story(seed)
     world = story.world
     story.before_push = lambda number, content: (
-        world.operate.gates.veto("node", content, WHO).act() if number % 2 else None
+        world.operate.vetoes.veto("node", content, WHO).act() if number % 2 else None
     )
     story.play()
     rerun_everything(world)

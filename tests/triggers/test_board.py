@@ -55,11 +55,11 @@ def text(answer: func.HttpResponse) -> str:
 
 
 def candidate_id(world: World) -> str:
-    return str(Report(world.services).candidates("node", 1, "")["items"][0]["id"])
+    return str(Report(world.services).candidates("node", 1, "").items[0].id)
 
 
 def rollout_id(world: World) -> str:
-    return str(Report(world.services).rollouts("hello-world", 1, "")["items"][0]["id"])
+    return str(Report(world.services).rollouts("hello-world", 1, "").items[0].id)
 
 
 def test_the_overview_shows_every_station_from_the_push_to_the_container(world: World) -> None:
@@ -105,7 +105,7 @@ def test_history_is_filtered_by_state_and_leads_to_the_next_page(world: World) -
 def test_nothing_that_people_or_machines_wrote_is_taken_for_html(world: World) -> None:
     who = Who.of(SCRIPT, f"because {SCRIPT}")
     world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, who).act()
-    world.operate.gates.veto("node", RED, who).act()
+    world.operate.vetoes.veto("node", RED, who).act()
     world.tasks.failing["node@"] = f"log {SCRIPT}"
     world.clock.forward(60)
     world.push("15-alpine", digest("blue"))

@@ -39,8 +39,8 @@ def test_the_record_is_found_by_the_end_of_the_link() -> None:
     report = Report(world.services)
     for notice in world.announcer.told:
         kind, identifier = notice.page.split("/")
-        find = report.candidate if kind == "candidates" else report.rollout
-        assert find(identifier)[0]["id"] == identifier
+        story = report.candidate(identifier)[0] if kind == "candidates" else report.rollout(identifier)[0]
+        assert story.id == identifier
     assert {notice.page.split("/")[0] for notice in world.announcer.told} == {"candidates", "rollouts"}
 
 

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from shared.domain.candidate import Candidate, CandidateState
-from shared.domain.errors import Malformed, NotThere, Refused
+from shared.domain.errors import Malformed, NotThere, Refused, Retry
 from shared.domain.rollout import RolloutState
 from shared.domain.standing import HoldUntil
-from shared.workflow.operate import Plan, Who
+from shared.workflow.operate import Plan, Retreat, Who
 from shared.workflow.operate.find import candidate_id, rollout_id
 from tests.fakes import World, digest, sample_policy
 
@@ -183,7 +183,7 @@ def test_a_rollback_to_a_verdict_under_other_checks_is_refused() -> None:
 
 def test_a_veto_survives_events_and_reruns_and_says_who_and_why() -> None:
     world = World()
-    do(world, world.operate.gates.veto("node", GREEN, NIGHT))
+    do(world, world.operate.vetoes.veto("node", GREEN, NIGHT))
     world.push("15-alpine", GREEN)
     world.settle()
     assert world.candidate(GREEN).state is CandidateState.FAILED
@@ -197,31 +197,155 @@ def test_a_veto_reaches_a_candidate_that_is_under_way() -> None:
     world = World()
     world.push("15-alpine", GREEN)
     world.next_look()
-    world.operate.gates.veto("node", GREEN, NIGHT).act()
+    world.operate.vetoes.veto("node", GREEN, NIGHT).act()
     world.settle()
     assert world.candidate(GREEN).state is CandidateState.FAILED
     assert world.stable_tag() is None
 
 
-def test_a_veto_of_what_is_promoted_says_which_tag_stands_on_it() -> None:
+def effects(plan: Plan) -> list[tuple[str, str]]:
+    return [(effect.what, effect.subject) for effect in plan.effects]
+
+
+def test_a_veto_of_what_is_promoted_says_which_tag_stands_on_it_and_where_to_roll_back_to() -> None:
+    world = told("orange", "green")
+    plan = world.operate.vetoes.veto("node", GREEN, NIGHT)
+    assert effects(plan) == [("ban", GREEN), ("still promoted, roll it back", f"15-alpine to {ORANGE}")]
+    do(world, plan)
+    assert world.stable_tag() == GREEN
+
+
+def test_a_veto_of_the_only_thing_that_was_ever_promoted_says_so() -> None:
     world = told("green")
-    plan = world.operate.gates.veto("node", GREEN, NIGHT)
-    assert [(effect.what, effect.subject) for effect in plan.effects][1:] == [
-        ("still promoted, roll it back", "15-alpine")
-    ]
+    (_, promoted) = effects(world.operate.vetoes.veto("node", GREEN, NIGHT))
+    assert promoted[1] == "15-alpine, and it stood on nothing before that passes now"
+    with pytest.raises(NotThere, match="veto without rolling back"):
+        world.operate.vetoes.veto("node", GREEN, NIGHT, Retreat(wanted=True))
+
+
+def test_a_veto_may_roll_back_at_once_and_hold() -> None:
+    world = told("orange", "blue", "green")
+    plan = world.operate.vetoes.veto("node", GREEN, NIGHT, Retreat(wanted=True))
+    assert [what for what, _ in effects(plan)] == ["ban", "move the stable tag", "hold", "rebuild and redeploy"]
+    assert world.stable_tag() == GREEN
+    do(world, plan)
+    assert world.stable_tag() == BLUE
+    hold = world.operate.gates.lift("node", "15-alpine", NIGHT)
+    assert effects(hold)[0] == ("lift the hold", "15-alpine")
+    base = world.app().base
+    assert base is not None
+    assert base.digest == BLUE
+
+
+def test_a_veto_rolls_back_past_what_is_vetoed_or_passed_under_other_checks() -> None:
+    world = told("orange", "blue", "green")
+    do(world, world.operate.vetoes.veto("node", BLUE, NIGHT))
+    do(world, world.operate.vetoes.veto("node", GREEN, NIGHT, Retreat(wanted=True)))
+    assert world.stable_tag() == ORANGE
+
+
+def test_a_veto_rolls_back_to_what_is_named_and_never_to_itself() -> None:
+    world = told("orange", "blue", "green")
+    with pytest.raises(Refused, match="to be vetoed"):
+        world.operate.vetoes.veto("node", GREEN, NIGHT, Retreat(wanted=True, to="15-alpine-cb5"))
+    do(world, world.operate.vetoes.veto("node", GREEN, NIGHT, Retreat(wanted=True, to="15-alpine-cb1")))
+    assert world.stable_tag() == ORANGE
+
+
+def test_a_veto_with_nothing_to_roll_back_is_only_a_veto() -> None:
+    world = told("orange", "green")
+    assert effects(world.operate.vetoes.veto("node", ORANGE, NIGHT, Retreat(wanted=True))) == [("ban", ORANGE)]
+
+
+def test_a_veto_that_could_not_roll_back_can_be_called_again() -> None:
+    world = told("orange", "green")
+    asked = Retreat(wanted=True)
+    plan = world.operate.vetoes.veto("node", GREEN, NIGHT, asked)
+    world.registry.fault = Retry("503")
+    with pytest.raises(Retry):
+        plan.act()
+    world.registry.fault = None
+    again = world.operate.vetoes.veto("node", GREEN, NIGHT, asked)
+    assert [what for what, _ in effects(again)] == ["move the stable tag", "hold", "rebuild and redeploy"]
+    do(world, again)
+    assert world.stable_tag() == ORANGE
+    with pytest.raises(Refused, match="vetoed already"):
+        world.operate.vetoes.veto("node", GREEN, NIGHT, asked)
+
+
+def test_an_image_that_was_built_before_is_deployed_again_by_its_tag_or_its_digest() -> None:
+    for by_digest in (False, True):
+        world = told("orange", "green", "blue")
+        first = world.rollouts()[0].image
+        assert first is not None
+        builds = len(world.tasks.runs)
+        plan = world.operate.apps.redeploy("hello-world", first.digest if by_digest else first.tag, NIGHT)
+        assert effects(plan)[0] == ("deploy", f"{first} in place of {world.app().live}")
+        do(world, plan)
+        assert world.containers.puts[-1] == str(first)
+        assert world.app().live == first
+        assert world.rollouts()[-1].state is RolloutState.LIVE
+        assert len(world.tasks.runs) == builds
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "match"),
+    [
+        ("", Malformed, "not a tag"),
+        ("no tag!", Malformed, "not a tag"),
+        ("sha256:1", Malformed, "not a digest"),
+        (7, Malformed, "not a tag"),
+        ("ct99", NotThere, "no rollout of app hello-world ever had the image ct99"),
+        (digest("foreign"), NotThere, "ever had"),
+    ],
+)
+def test_an_image_that_was_never_built_is_not_deployed(image: object, error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        told("green").operate.apps.redeploy("hello-world", image, NIGHT)
+
+
+def test_an_image_that_is_gone_or_is_not_what_was_built_any_more_is_not_deployed() -> None:
+    world = told("green")
+    image = world.rollouts()[0].image
+    assert image is not None
+    place = ("team", f"hello-world:{image.tag}")
+    world.registry.tags[place] = digest("another")
+    with pytest.raises(NotThere, match="was sha256:.* when it was built and is sha256:"):
+        world.operate.apps.redeploy("hello-world", image.tag, NIGHT)
+    del world.registry.tags[place]
+    with pytest.raises(NotThere, match="not there now"):
+        world.operate.apps.redeploy("hello-world", image.tag, NIGHT)
+
+
+def test_an_image_on_a_vetoed_base_is_not_deployed() -> None:
+    world = told("orange", "green")
+    image = world.rollouts()[0].image
+    assert image is not None
+    do(world, world.operate.vetoes.veto("node", ORANGE, NIGHT))
+    with pytest.raises(Refused, match="stands on .* vetoed by"):
+        world.operate.apps.redeploy("hello-world", image.tag, NIGHT)
+
+
+def test_an_app_that_is_built_and_not_deployed_has_nothing_to_deploy() -> None:
+    world = told("green")
+    app = msgspec.structs.replace(world.policy.apps["hello-world"], deploy=None)
+    world.policy = sample_policy(apps={"hello-world": app})
+    world.restart()
+    with pytest.raises(Refused, match="not deployed"):
+        world.operate.apps.redeploy("hello-world", "ct2", NIGHT)
 
 
 def test_a_lifted_veto_lets_a_rerun_through_and_can_be_spoken_again() -> None:
     world = World()
-    do(world, world.operate.gates.veto("node", GREEN, NIGHT))
+    do(world, world.operate.vetoes.veto("node", GREEN, NIGHT))
     world.push("15-alpine", GREEN)
     world.settle()
-    do(world, world.operate.gates.lift_veto("node", GREEN, NIGHT))
+    do(world, world.operate.vetoes.lift("node", GREEN, NIGHT))
     do(world, world.operate.candidates.rerun(candidate_id(world.candidate(GREEN)), NIGHT))
     assert world.stable_tag() == GREEN
-    do(world, world.operate.gates.veto("node", GREEN, NIGHT))
+    do(world, world.operate.vetoes.veto("node", GREEN, NIGHT))
     with pytest.raises(Refused):
-        world.operate.gates.veto("node", GREEN, NIGHT)
+        world.operate.vetoes.veto("node", GREEN, NIGHT)
 
 
 def test_an_app_is_rolled_back_to_the_image_before() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
 from shared.domain.candidate import Candidate, CandidateState, Track
-from shared.domain.errors import Retry
+from shared.domain.errors import Conflict, Refused, Retry
 from shared.domain.rollout import RolloutState
 from shared.domain.standing import HoldUntil
 from shared.workflow.operate import Who
+from shared.workflow.operate.find import candidate_id
 from tests.fakes import ProcessDied, World, digest
 
 ORANGE, GREEN = digest("orange"), digest("green")
@@ -194,3 +196,67 @@ def test_a_move_that_fails_keeps_nobody_else_waiting() -> None:
     track = world.ledger.load(Track, "node", "15-alpine")
     assert track
     assert track.record.moving == ""
+
+
+def cancel_green(world: World) -> Callable[[], object]:
+    """An operator who has looked at green now, and will cancel it; a conflict is theirs to see."""
+    plan = world.operate.candidates.cancel(candidate_id(world.candidate(GREEN)), WHO)
+
+    def act() -> None:
+        with suppress(Conflict):
+            plan.act()
+
+    return act
+
+
+def test_what_is_canceled_while_its_track_is_being_claimed_moves_no_tag() -> None:
+    world = World()
+    about_to_move(world)
+    once_before(world, lambda record: isinstance(record, Candidate), cancel_green(world))
+    world.settle()
+    assert world.candidate(GREEN).state is CandidateState.CANCELED
+    assert world.stable_tag() == ORANGE
+    track = world.ledger.load(Track, "node", "15-alpine")
+    assert track
+    assert track.record.moving == ""
+
+
+def test_whose_stable_tag_is_claimed_cannot_be_canceled_any_more() -> None:
+    world = World()
+    about_to_move(world)
+    refusals: list[str] = []
+
+    def try_to_cancel() -> None:
+        try:
+            world.operate.candidates.cancel(candidate_id(world.candidate(GREEN)), WHO)
+        except Refused as error:
+            refusals.append(str(error))
+
+    once_before(world, lambda record: isinstance(record, Track) and record.digest == GREEN, try_to_cancel)
+    world.settle()
+    assert len(refusals) == 1
+    assert "moves to it: roll back instead" in refusals[0]
+    assert world.candidate(GREEN).state is CandidateState.PROMOTED
+    assert world.stable_tag() == GREEN
+
+
+@pytest.mark.parametrize("looked_before", [True, False])
+@pytest.mark.parametrize("save", range(1, 12))
+def test_a_cancel_at_any_save_of_a_move_leaves_no_tag_on_a_canceled_candidate(
+    save: int, *, looked_before: bool
+) -> None:
+    world, saves = World(), iter(range(1, 10_000))
+    about_to_move(world)
+    seen_before = cancel_green(world) if looked_before else None
+
+    def cancel_in_between(record: object) -> None:
+        if next(saves) == save:
+            hook, world.ledger.before_save = world.ledger.before_save, None
+            with suppress(Refused):
+                (seen_before or cancel_green(world))()
+            world.ledger.before_save = hook
+
+    world.ledger.before_save = cancel_in_between
+    world.settle()
+    canceled = world.candidate(GREEN).state is CandidateState.CANCELED
+    assert world.stable_tag() == (ORANGE if canceled else GREEN)

@@ -6,9 +6,10 @@ from shared.workflow.operate.apps import AppVerbs
 from shared.workflow.operate.candidates import CandidateVerbs
 from shared.workflow.operate.gates import GateVerbs
 from shared.workflow.operate.plan import Effect, Plan, Who
+from shared.workflow.operate.vetoes import Retreat, VetoVerbs
 from shared.workflow.services import Services
 
-__all__ = ["Effect", "Operate", "Plan", "Who"]
+__all__ = ["Effect", "Operate", "Plan", "Retreat", "Who"]
 
 
 class Operate:
@@ -17,4 +18,5 @@ class Operate:
     def __init__(self, services: Services) -> None:
         self.candidates = CandidateVerbs(services)
         self.gates = GateVerbs(services)
+        self.vetoes = VetoVerbs(services, self.gates)
         self.apps = AppVerbs(services)

@@ -1,4 +1,4 @@
-"""Roll out, roll back, cancel a rollout."""
+"""Roll out, roll out a given image, roll back, cancel a rollout."""
 
 from __future__ import annotations
 
@@ -28,6 +28,28 @@ class AppVerbs:
         rollout = self._new(app, "rebuild", who, base=record.base, base_moved_at=record.base_moved_at)
         effects = (Effect("build", f"{app.name} on {record.base or 'its own base'}"), *self._deployment(app, record))
         return Plan(effects, lambda: self._insert(rollout))
+
+    def redeploy(self, app_name: str, image_text: object, who: Who) -> Plan:
+        """Deploy an image of the app that was built before, by its tag or its digest.
+
+        Raises:
+            Malformed, NotThere: that names no image, or none that was built for this app and still is what was built.
+            Refused: the app is not deployed by Basegate, or the image stands on a base that is vetoed.
+        """
+        app = self._find.app(app_name)
+        if app.deploy is None:
+            raise Refused(f"app {app.name} is built and not deployed")
+        source = self._find.built(app, image_text)
+        image = source.image
+        assert image is not None  # what was found has an image
+        veto = self._find.veto(self._find.gate(app.base.gate), source.base.digest) if source.base else None
+        if veto is not None:
+            raise Refused(f"{image} stands on {veto.digest}, vetoed by {veto.actor}: {veto.reason}")
+        built = BuildRecord(traced=True, started_at=self._services.clock.now())
+        parts = {"image": image, "build": built, "state": RolloutState.DEPLOYING}
+        rollout = self._new(app, "redeploy", who, **parts)
+        live = self._records.load(app.name).record.live
+        return Plan((Effect("deploy", f"{image} in place of {live}"),), lambda: self._insert(rollout))
 
     def roll_back(self, app_name: str, who: Who) -> Plan:
         """Deploy the image that was live before the one that is.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.domain.candidate import Candidate, CandidateState, TagRecord, Verdict
+from shared.domain.candidate import Candidate, CandidateState, FoundBy, TagRecord, Track, Verdict
 from shared.domain.errors import Malformed, NotThere, Refused
 from shared.domain.image import Digest, parse_tag
 from shared.domain.policy import ApprovalCheck, Gate, TaskCheck
@@ -33,7 +33,7 @@ class CandidateVerbs:
         if not gate.takes(tag):
             raise Malformed("tag", f"gate {gate.name} takes no tag {tag}: it takes {', '.join(gate.source.tags)}")
         source = self._services.registry_rule(gate.source.registry)
-        digest = self._services.registry.digest_of(source, gate.source.repository, tag)
+        digest = self._services.tags.digest_of(source, gate.source.repository, tag)
         if digest is None:
             raise NotThere(f"there is no {source.login_server}/{gate.source.repository}:{tag}")
         latest = self._find.latest(gate, digest)
@@ -58,15 +58,24 @@ class CandidateVerbs:
         """Stop a candidate and the run that examines it.
 
         Raises:
-            Refused: it is finished, or a stable tag stands on it already.
+            Refused: it is finished, or a stable tag stands on it or is being moved to it.
         """
         stored = self._find.candidate(identifier)
         record = stored.record
         if record.finished and record.state is not CandidateState.HELD:
             raise Refused(f"{identifier} is {record.state} already")
-        if any(tag.moved_at is not None for tag in record.tags):
-            raise Refused(f"a stable tag stands on {identifier} already: roll back instead")
+        if any(tag.moved_at is not None or self._reached(record, tag.tag) for tag in record.tags):
+            raise Refused(f"a stable tag stands on {identifier} already, or moves to it: roll back instead")
         return Plan((Effect("cancel", str(record.image)),), lambda: self._cancel(stored, who))
+
+    def _reached(self, record: Candidate, tag: str) -> bool:
+        """Whether a stable tag stands on a candidate or is claimed for it.
+
+        Its mover claims the tag before it saves the candidate, and moves the tag after that. So a candidate that was
+        read before and is saved unchanged since, as canceling does, is one that no tag moves to.
+        """
+        track = self._services.ledger.load(Track, record.gate, tag)
+        return track is not None and record.row in (track.record.moving, track.record.candidate)
 
     def approve(self, identifier: str, who: Who) -> Plan:
         """Approve a candidate that waits for it.
@@ -120,6 +129,7 @@ class CandidateVerbs:
             tags=tags,
             checks=new_checks(gate),
             requested_by=who.actor,
+            found_by=FoundBy.OPERATOR,
             created_at=now,
         ).noting(now, "admitted", f"attempt {attempt}, asked for by {who}")
         names = ", ".join(tag.tag for tag in tags)

@@ -6,7 +6,7 @@ import re
 
 from shared.domain.candidate import Candidate, Verdict, candidate_row
 from shared.domain.errors import Malformed, NotThere
-from shared.domain.image import parse_digest
+from shared.domain.image import parse_digest, parse_tag
 from shared.domain.policy import App, Gate
 from shared.domain.rollout import Rollout
 from shared.domain.standing import Veto, veto_row
@@ -68,6 +68,31 @@ class Find:
         if stored is None:
             raise NotThere(f"there is no rollout {identifier}")
         return stored
+
+    def built(self, app: App, image: object) -> Rollout:
+        """The last rollout of an app with an image, named by its tag or its digest, that the registry still has.
+
+        Raises:
+            Malformed: that is neither a tag nor a digest.
+            NotThere: no rollout of this app ever had it, or its tag is gone or another digest by now.
+        """
+        by_digest = isinstance(image, str) and image.startswith("sha256:")
+        wanted: str = parse_digest(image, "image") if by_digest else parse_tag(image, "image")
+        found: list[Rollout] = []
+        for stored in self._services.ledger.list(Rollout, app.name):
+            of = stored.record.image
+            if of is not None and wanted in (of.tag, of.digest):
+                found.append(stored.record)
+        if not found:
+            raise NotThere(f"no rollout of app {app.name} ever had the image {wanted}")
+        last = max(found, key=lambda rollout: rollout.created_at)
+        built = last.image
+        assert built is not None  # those without one were left out
+        registry = self._services.registry_rule(app.build.registry)
+        there = self._services.registry.digest_of(registry, app.build.repository, built.tag)
+        if there != built.digest:
+            raise NotThere(f"{built} was {built.digest} when it was built and is {there or 'not there'} now")
+        return last
 
     def latest(self, gate: Gate, digest: str) -> Stored[Candidate] | None:
         """The last attempt at a digest."""

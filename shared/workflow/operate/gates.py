@@ -1,4 +1,4 @@
-"""Hold, veto, roll back."""
+"""Hold, roll back."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import msgspec
 
 from shared.domain.candidate import Candidate, CandidateState, Track
 from shared.domain.errors import Conflict, NotThere, Refused
-from shared.domain.image import ImageRef, parse_digest, parse_tag
+from shared.domain.image import ImageRef, parse_tag
 from shared.domain.policy import Gate
-from shared.domain.standing import Hold, HoldUntil, Veto, veto_row
+from shared.domain.standing import Hold, HoldUntil
 from shared.ports import Stored
 from shared.workflow.dependents import Dependents
 from shared.workflow.operate.find import Find
@@ -23,7 +23,7 @@ _WRITE_ATTEMPTS = 5
 
 
 class GateVerbs:
-    """What an operator does with a gate's stable tags and digests."""
+    """What an operator does with a gate's stable tags."""
 
     def __init__(self, services: Services) -> None:
         self._services, self._find = services, Find(services)
@@ -48,25 +48,6 @@ class GateVerbs:
             raise NotThere(f"{tag} of gate {gate.name} is not held")
         effects = (Effect("lift the hold", tag), *(Effect("let go on", image) for image in waiting))
         return Plan(effects, lambda: self._lift(gate, stored, who))
-
-    def veto(self, gate_name: str, digest_text: object, who: Who) -> Plan:
-        """Ban a digest from this gate. Where a stable tag stands on it, that is said: roll back to mend it."""
-        gate, digest = self._find.gate(gate_name), parse_digest(digest_text)
-        if self._find.veto(gate, digest) is not None:
-            raise Refused(f"{digest} is vetoed already")
-        veto = Veto(gate=gate.name, digest=digest, actor=who.actor, reason=who.reason, at=self._services.clock.now())
-        standing = [t.record.tag for t in self._services.ledger.list(Track, gate.name) if t.record.digest == digest]
-        effects = (Effect("ban", digest), *(Effect("still promoted, roll it back", tag) for tag in standing))
-        return Plan(effects, lambda: self._veto(veto))
-
-    def lift_veto(self, gate_name: str, digest_text: object, who: Who) -> Plan:
-        """Lift a veto; the digest may be examined again."""
-        gate, digest = self._find.gate(gate_name), parse_digest(digest_text)
-        stored = self._services.ledger.load(Veto, gate.name, veto_row(digest))
-        if stored is None or not stored.record.stands:
-            raise NotThere(f"{digest} is not vetoed at gate {gate.name}")
-        lifted = msgspec.structs.replace(stored.record, lifted_at=self._services.clock.now(), lifted_by=str(who))
-        return Plan((Effect("lift the veto", digest),), lambda: self._save_veto(stored, lifted))
 
     def roll_back(self, gate_name: str, tag_name: object, to: str, until: HoldUntil, who: Who) -> Plan:
         """Move a stable tag back to a digest that once passed, and hold it there.
@@ -125,18 +106,6 @@ class GateVerbs:
             if any(record.tag == tag and record.held for record in stored.record.tags):
                 yield stored
 
-    def _veto(self, veto: Veto) -> str:
-        ledger = self._services.ledger
-        if ledger.insert(veto) is None:
-            stored = ledger.load(Veto, veto.partition, veto.row)
-            assert stored is not None  # the insert found it
-            ledger.save(stored, veto)
-        return f"gates/{veto.gate}"
-
-    def _save_veto(self, stored: Stored[Veto], veto: Veto) -> str:
-        self._services.ledger.save(stored, veto)
-        return f"gates/{veto.gate}"
-
     def _roll_back(self, gate: Gate, stored: Stored[Track], candidate: Candidate, until: HoldUntil, who: Who) -> str:
         """1. Move the tag and record the hold, in one write of the track. 2. Roll out what stands on it."""
         index = candidate.tag_index(stored.record.tag) or 0
@@ -145,7 +114,7 @@ class GateVerbs:
         stand = Stand(
             digest=candidate.digest, pushed_at=record.pushed_at, candidate=candidate.row, unique=record.unique
         )
-        track = self._tracks.move(gate, stored, stand, hold=hold, moved_by=str(who))  # 1
+        track = self._tracks.move(gate, stored, stand, lambda: None, hold=hold, moved_by=str(who))  # 1
         target = self._services.registry_rule(gate.promote.registry)
         image = ImageRef(target.login_server, gate.promote.repository, candidate.digest)  # type: ignore[arg-type]
         assert track.moved_at is not None  # a move dates it
