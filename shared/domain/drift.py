@@ -7,9 +7,9 @@ from enum import StrEnum
 
 import msgspec
 
-from shared.domain.candidate import Track
 from shared.domain.image import Digest
 from shared.domain.rollout import BuiltImage
+from shared.domain.track import Track
 
 RESTART_LIMIT = 3
 """How many restarts of a container count as a loop."""

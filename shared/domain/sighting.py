@@ -7,8 +7,9 @@ from enum import StrEnum
 
 import msgspec
 
-from shared.domain.candidate import Candidate, CandidateState, Track
+from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.image import Digest, Tag
+from shared.domain.track import Track
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):

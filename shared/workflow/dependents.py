@@ -7,11 +7,11 @@ from datetime import datetime
 
 import msgspec
 
-from shared.domain.candidate import Track
 from shared.domain.errors import Conflict, Retry
 from shared.domain.image import ImageRef, short
 from shared.domain.policy import App, Gate
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
+from shared.domain.track import Track
 from shared.ports import Stored
 from shared.workflow.services import Services
 

@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from shared.domain.candidate import Candidate, Track
+from shared.domain.candidate import Candidate
 from shared.domain.policy import App as AppRule
 from shared.domain.policy import Gate as GateRule
 from shared.domain.policy import TaskCheck
 from shared.domain.rollout import Rollout
 from shared.domain.standing import Veto
+from shared.domain.track import Track
 from shared.ports import EVERYTHING, Listed, Only
 from shared.workflow.answers import (
     App,

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from shared.domain.candidate import Track
 from shared.domain.errors import BasegateError, Busy, Conflict, Retry
 from shared.domain.image import Digest, Tag
 from shared.domain.policy import Gate
+from shared.domain.track import Track
 from shared.ports import Stored
 from shared.workflow.services import Services
 

@@ -13,12 +13,12 @@ from azure.data.tables import TableServiceClient
 
 from demo import scenario
 from shared.adapters.ledger_tables import TableLedger
-from shared.domain.errors import Conflict, Malformed, Retry
-from shared.domain.record import Entry
 from shared.domain.act import Act
-from shared.domain.candidate import Track
+from shared.domain.errors import Conflict, Malformed, Retry
 from shared.domain.image import Tag
+from shared.domain.record import Entry
 from shared.domain.rollout import Cause, Rollout, RolloutState
+from shared.domain.track import Track
 from shared.ports import Only, Page, Stored
 from shared.settings import TABLE
 from tests.contract.place import Place

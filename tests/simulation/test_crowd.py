@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
-from shared.domain.candidate import CandidateState, Track, Verdict
+from shared.domain.candidate import CandidateState, Verdict
 from shared.domain.image import Digest
+from shared.domain.track import Track
 from tests.fakes import World
 from tests.simulation.crowd import Crowd
 

@@ -7,9 +7,10 @@ from itertools import count
 import msgspec
 import pytest
 
-from shared.domain.candidate import Candidate, CandidateState, Track, Verdict
+from shared.domain.candidate import Candidate, CandidateState, Verdict
 from shared.domain.errors import Misconfigured, Rejected, Retry
 from shared.domain.policy import PromoteBy
+from shared.domain.track import Track
 from shared.workflow.admit import Outcome
 from tests.fakes import ProcessDied, World, digest, sample_policy
 

@@ -7,10 +7,11 @@ from contextlib import suppress
 
 import pytest
 
-from shared.domain.candidate import Candidate, CandidateState, Track
+from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.errors import Conflict, Refused, Retry
 from shared.domain.rollout import RolloutState
 from shared.domain.standing import HoldUntil
+from shared.domain.track import Track
 from shared.workflow.operate import Who
 from shared.workflow.operate.find import candidate_id
 from tests.fakes import ProcessDied, World, digest

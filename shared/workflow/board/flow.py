@@ -2,168 +2,180 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
-from shared.domain.candidate import Candidate, CandidateState, TagRecord
-from shared.workflow.view_models import Action, AppLane, Lane, Stage, Tone, age, moment, short_digest, tone_of
+from shared.domain.candidate import CandidateState
+from shared.domain.rollout import RolloutState
+from shared.domain.track import Track
+from shared.workflow.board import verbs
+from shared.workflow.board.glance import AppGlance, GateGlance, TagGlance
+from shared.workflow.board.lines import CandidateLine, PromotionLine
+from shared.workflow.board.models import AppLane, Choice, GateFlow, Lane, Stage, Tone, tone_of
+from shared.workflow.board.wording import age, moment, short_digest, short_image
 
-Shown = Mapping[str, Any]
-"""A gate or an app as the report has it."""
+_CHOICES = 10
+_ON_THE_GROUP = (RolloutState.DEPLOYING, RolloutState.VERIFYING, RolloutState.RESTORING)
 
 
-def lane(
-    gate: Shown, tag: str, newest: Candidate | None, apps: Sequence[Shown], earlier: tuple[str, ...], now: datetime
-) -> Lane:
-    """One stable tag with everything before and after it; `earlier` are the unique tags one may roll back to."""
-    stable = next((stable for stable in gate["stable"] if stable["tag"] == tag), None)
-    record = _tag_record(newest, tag)
+def gate_flow(gate: GateGlance, now: datetime) -> GateFlow:
+    """A gate with a lane for each of its tags."""
+    lanes = tuple(_lane(tag, gate.source, now) for tag in gate.tags)
+    return GateFlow(name=gate.gate.name, source=gate.source, target=gate.target, lanes=lanes)
+
+
+def _lane(glance: TagGlance, source: str, now: datetime) -> Lane:
+    newest = glance.newest
+    promotion = newest.promotion(glance.tag) if newest else None
     stages = (
-        _upstream(gate, tag, newest, record, now),
+        _upstream(glance, promotion, source, now),
         _candidate(newest, now),
-        _unique(record, now),
-        _stable(tag, stable, newest, now),
+        _unique(promotion, now),
+        _stable(glance, now),
     )
-    actions = tuple(_lane_actions(gate["name"], tag, stable, earlier))
-    return Lane(tag=tag, stages=stages, apps=tuple(app_lane(app, now) for app in apps), actions=actions)
-
-
-def app_lane(app: Shown, now: datetime) -> AppLane:
-    """An app: the image of its last rollout, and what runs."""
-    path = f"apps/{app['name']}"
-    actions = (
-        Action(label=f"Rebuild {app['name']}", path=f"{path}/rollouts"),
-        Action(label=f"Roll back {app['name']}", path=f"{path}/rollback", grave=True),
+    actions = verbs.of_tag(glance.gate, glance.tag, glance.track, _earlier(glance))
+    return Lane(
+        tag=glance.tag,
+        stages=stages,
+        apps=tuple(_app_lane(app, now) for app in glance.apps),
+        actions=tuple(actions),
     )
-    return AppLane(name=app["name"], stages=(_image(app, now), _container(app, now)), actions=actions)
 
 
-def explain(candidate: Candidate) -> str:
-    """Why a candidate stands where it stands: its reason, else its last line of history while it is running."""
-    if candidate.reason or candidate.finished:
-        return candidate.reason
-    if candidate.state is CandidateState.EXAMINING:
-        for check in candidate.checks:
-            if check.verdict is None:
-                since = check.claimed_at or candidate.created_at
-                return f"examining since {since:%H:%M}: {check.kind} {check.run_id}".rstrip()
-    last = candidate.history[-1] if candidate.history else None
-    return f"{last.what} {last.why}".strip() if last else ""
+def _app_lane(glance: AppGlance, now: datetime) -> AppLane:
+    stages = [_image(glance, now)]
+    if glance.app.deploy is not None:
+        stages.append(_container(glance, now))
+    return AppLane(name=glance.app.name, stages=tuple(stages), actions=tuple(verbs.of_app(glance.app)))
 
 
-def _tag_record(candidate: Candidate | None, tag: str) -> TagRecord | None:
-    index = candidate.tag_index(tag) if candidate else None
-    return candidate.tags[index] if candidate and index is not None else None
-
-
-def _upstream(gate: Shown, tag: str, newest: Candidate | None, record: TagRecord | None, now: datetime) -> Stage:
-    title = "Upstream"
-    if newest is None or record is None:
-        return Stage(title=title, state="no push yet", full=f"{gate['source']}:{tag}")
+def _upstream(glance: TagGlance, promotion: PromotionLine | None, source: str, now: datetime) -> Stage:
+    title, newest, track = "Upstream", glance.newest, glance.track
+    if newest is not None:
+        at, digest, full = promotion.pushed_at if promotion else newest.created_at, newest.digest, newest.image
+    elif track is not None and track.digest:  # its candidates are further back than the overview looks
+        at, digest, full = track.pushed_at or now, track.digest, f"{source}@{track.digest}"
+    else:
+        return Stage(title=title, state="no push yet", full=f"{source}:{glance.tag}")
     return Stage(
         title=title,
-        subject=short_digest(newest.digest),
-        full=str(newest.image),
+        subject=short_digest(digest),
+        full=full,
         state="pushed",
         tone=Tone.GOOD,
-        age=age(record.pushed_at, now),
+        age=age(at, now),
+        at=moment(at),
     )
 
 
-def _candidate(newest: Candidate | None, now: datetime) -> Stage:
+def _candidate(newest: CandidateLine | None, now: datetime) -> Stage:
     if newest is None:
         return Stage(title="Candidate")
-    last = newest.history[-1].at if newest.history else newest.created_at
+    state, tone = newest.state.value, tone_of(newest.state)
+    reason = newest.last if newest.running else "" if tone is Tone.GOOD else newest.reason
+    since = newest.created_at if newest.running else newest.changed_at
+    if newest.awaits_approval:
+        state, tone, reason, since = "awaits approval", Tone.WAITING, "a person must approve", newest.changed_at
     return Stage(
         title="Candidate",
         subject=f"attempt {newest.attempt}",
         full=newest.digest,
-        state=newest.state.value,
-        tone=tone_of(newest.state),
-        age=age(last if newest.finished else newest.created_at, now),
-        reason=explain(newest),
-        link=f"candidates/{newest.gate}.{newest.row}",
-    )
-
-
-def _unique(record: TagRecord | None, now: datetime) -> Stage:
-    if record is None or not record.unique:
-        return Stage(title="Unique tag")
-    for state, at, tone in (
-        ("locked", record.locked_at, Tone.GOOD),
-        ("copied", record.copied_at, Tone.GOOD),
-        ("copying", record.copy_started_at, Tone.BUSY),
-    ):
-        if at is not None:
-            return Stage(title="Unique tag", subject=record.unique, state=state, tone=tone, age=age(at, now))
-    return Stage(title="Unique tag", subject=record.unique, state="planned")
-
-
-def _stable(tag: str, stable: Shown | None, newest: Candidate | None, now: datetime) -> Stage:
-    title = "Stable tag"
-    if stable is None:
-        return Stage(title=title, full=tag)
-    hold, digest = stable["hold"], stable["digest"]
-    behind = newest is not None and newest.digest != digest
-    state, tone, reason = (
-        ("behind", Tone.WAITING, "the newest push is not promoted") if behind else ("current", Tone.GOOD, "")
-    )
-    if hold:
-        state, tone, reason = "held", Tone.WAITING, f"{hold['actor']}: {hold['reason']}"
-    return Stage(
-        title=title,
-        subject=stable["unique"] or short_digest(digest),
-        full=f"{tag} is {digest or 'nothing yet'}",
         state=state,
         tone=tone,
-        age=age(moment(stable["movedAt"]), now),
+        age=age(since, now),
+        at=moment(since),
+        reason=reason,
+        link=f"candidates/{newest.id}",
+    )
+
+
+def _unique(promotion: PromotionLine | None, now: datetime) -> Stage:
+    title = "Unique tag"
+    if promotion is None or not promotion.progress:
+        return Stage(title=title, subject=(promotion.unique if promotion else "") or "nothing yet")
+    return Stage(
+        title=title,
+        subject=promotion.unique,
+        state=promotion.progress,
+        tone=Tone.BUSY if promotion.progress == "copying" else Tone.GOOD,
+        age=age(promotion.since, now),
+        at=moment(promotion.since),
+    )
+
+
+def _stable(glance: TagGlance, now: datetime) -> Stage:
+    title, track = "Stable tag", glance.track
+    if track is None or not (track.digest or track.hold):
+        return Stage(title=title, full=glance.tag)
+    state, tone, reason = _standing(track, glance.newest)
+    since = track.hold.at if track.hold else track.moved_at
+    return Stage(
+        title=title,
+        subject=track.unique or short_digest(track.digest),
+        full=f"{glance.tag} is {track.digest or 'nothing yet'}",
+        state=state,
+        tone=tone,
+        age=age(since, now),
+        at=moment(since),
         reason=reason,
     )
 
 
-def _image(app: Shown, now: datetime) -> Stage:
-    latest, title = app["latest"], "App image"
+def _standing(track: Track, newest: CandidateLine | None) -> tuple[str, Tone, str]:
+    """State, tone and reason of a stable tag. To be behind is ordinary as long as the newest push is under way."""
+    if track.hold:
+        return "held", Tone.WAITING, f"{track.hold.actor}: {track.hold.reason}"
+    if newest is None or newest.digest == track.digest:
+        return "current", Tone.GOOD, ""
+    if newest.running and not newest.awaits_approval:
+        doing = "examined" if newest.state is CandidateState.EXAMINING else "promoted"
+        return "behind", Tone.IDLE, f"the newest push is being {doing}"
+    if newest.state is CandidateState.SUPERSEDED:
+        return "current", Tone.GOOD, ""
+    state = "not approved yet" if newest.awaits_approval else newest.state
+    return "behind", Tone.WAITING, f"the newest push is {state}: the tag stays"
+
+
+def _image(glance: AppGlance, now: datetime) -> Stage:
+    latest, title = glance.latest, "App image"
     if latest is None:
         return Stage(title=title, state="no rollout yet")
+    since = latest.created_at if latest.running else latest.changed_at
     return Stage(
         title=title,
-        subject=_name(latest["image"]),
-        full=latest["image"] or "",
-        state=latest["state"],
-        tone=tone_of(latest["state"]),
-        age=age(moment(latest["createdAt"]), now),
-        reason=latest["reason"],
-        link=f"rollouts/{latest['id']}",
+        subject=short_image(latest.image),
+        full=latest.image or "",
+        state=latest.state.value,
+        tone=tone_of(latest.state),
+        age=age(since, now),
+        at=moment(since),
+        reason=latest.last if latest.running else latest.reason if tone_of(latest.state) is Tone.BAD else "",
+        link=f"rollouts/{latest.id}",
     )
 
 
-def _container(app: Shown, now: datetime) -> Stage:
-    title, latest = "Container", app["latest"]
-    if not app["live"]:
-        return Stage(title=title, state="not running")
-    busy = latest is not None and latest["state"] in ("deploying", "verifying", "restoring")
+def _container(glance: AppGlance, now: datetime) -> Stage:
+    record, latest, title = glance.record, glance.latest, "Container"
+    busy = latest is not None and latest.state in _ON_THE_GROUP
+    quiet, tone = ("not running", Tone.IDLE) if record.live is None else ("live", Tone.GOOD)
+    image = str(record.live) if record.live else ""
     return Stage(
         title=title,
-        subject=_name(app["live"]),
-        full=app["live"],
-        state=latest["state"] if busy and latest else "live",
-        tone=Tone.BUSY if busy else Tone.GOOD,
-        age=age(moment(app["liveSince"]), now),
+        subject=short_image(image),
+        full=image,
+        state=latest.state if busy and latest else quiet,
+        tone=Tone.BUSY if busy else tone,
+        age=age(record.live_since, now),
+        at=moment(record.live_since),
     )
 
 
-def _name(image: str | None) -> str:
-    return image.rpartition("/")[2] if image else "nothing yet"
-
-
-def _lane_actions(gate: str, tag: str, stable: Shown | None, earlier: tuple[str, ...]) -> Iterator[Action]:
-    path, fields = f"gates/{gate}", {"tag": tag}
-    yield Action(label=f"Examine {tag}", path=f"{path}/candidates", fields=fields)
-    if stable is not None and stable["hold"]:
-        yield Action(label=f"Lift hold of {tag}", path=f"{path}/hold", method="DELETE", fields=fields)
-    else:
-        yield Action(label=f"Hold {tag}", path=f"{path}/hold", fields=fields)
-    choices = tuple(unique for unique in earlier if stable is None or unique != stable["unique"])
-    if choices:
-        yield Action(label=f"Roll back {tag}", path=f"{path}/rollback", fields=fields, choices=choices, grave=True)
+def _earlier(glance: TagGlance) -> Iterator[Choice]:
+    """The unique tags that a stable tag may go back to, the newest first."""
+    uniques: dict[str, Choice] = {}
+    for line in glance.promoted:
+        promotion = line.promotion(glance.tag)
+        if promotion and promotion.progress in ("copied", "locked"):
+            label = f"{promotion.unique} (pushed {promotion.pushed_at:%d %b %H:%M} UTC)"
+            uniques.setdefault(promotion.unique, Choice(promotion.unique, label))
+    return iter([*uniques.values()][:_CHOICES])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.domain.candidate import Candidate, CandidateState, FoundBy, TagRecord, Track, Verdict
+from shared.domain.candidate import Candidate, CandidateState, FoundBy, TagRecord, Verdict
 from shared.domain.errors import Malformed, NotThere, Refused
 from shared.domain.image import Digest, parse_tag
 from shared.domain.policy import ApprovalCheck, Gate, TaskCheck
+from shared.domain.track import Track
 from shared.ports import Stored
 from shared.workflow.examine import new_checks
 from shared.workflow.operate.find import Find, candidate_id

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import msgspec
 
-from shared.domain.candidate import Candidate, CandidateState, Track
+from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.errors import Conflict, NotThere, Refused
 from shared.domain.image import ImageRef, parse_tag
 from shared.domain.policy import Gate
 from shared.domain.standing import Hold, HoldUntil
+from shared.domain.track import Track
 from shared.ports import Stored
 from shared.workflow.dependents import Dependents
 from shared.workflow.operate.find import Find

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from shared.domain.candidate import Track
 from shared.domain.errors import NotThere, Refused
 from shared.domain.image import Digest, parse_digest
 from shared.domain.policy import Gate
 from shared.domain.standing import HoldUntil, Veto, veto_row
+from shared.domain.track import Track
 from shared.ports import Stored
 from shared.workflow.operate.find import Find
 from shared.workflow.operate.gates import GateVerbs

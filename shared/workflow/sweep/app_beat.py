@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shared.domain.alarm import Alarm, AlarmKind
-from shared.domain.candidate import Track
 from shared.domain.drift import Running, read_container
 from shared.domain.image import ImageRef, parse_repository
 from shared.domain.policy import App, DeployRule, Drift
 from shared.domain.rollout import AppRecord, BuildRecord, Cause, Rollout, RolloutState
+from shared.domain.track import Track
 from shared.workflow.dependents import AppRecords, Dependents
 from shared.workflow.operate.writing import insert
 from shared.workflow.services import Services
@@ -54,7 +54,9 @@ class AppBeat:
         gate = self._services.policy.gates[self._app.base.gate]
         stored = self._services.ledger.load(Track, gate.name, self._app.base.tag)
         track = stored.record if stored else None
-        if track is None or track.digest is None or track.moved_at is None or track.moving:
+        if track is None or track.digest is None or track.moved_at is None:
+            return
+        if track.is_moving(self._services.clock.now()):
             return
         rollout = self._dependents.rollout_of(self._app, track)
         if rollout is None and self._app.drift is Drift.REPAIR:

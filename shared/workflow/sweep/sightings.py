@@ -11,11 +11,12 @@ from datetime import datetime
 
 import msgspec
 
-from shared.domain.candidate import Candidate, FoundBy, Track
+from shared.domain.candidate import Candidate, FoundBy
 from shared.domain.event import Push
 from shared.domain.image import Digest, Tag, parse_repository, parse_tag
 from shared.domain.policy import Gate
 from shared.domain.sighting import Reading, Sighting, read_sighting, standing
+from shared.domain.track import Track
 from shared.ports import Stored
 from shared.workflow.admit import Admit
 from shared.workflow.operate.find import Find

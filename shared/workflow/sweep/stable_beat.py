@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import msgspec
 
 from shared.domain.alarm import Alarm, AlarmKind
-from shared.domain.candidate import Candidate, CandidateState, Track
+from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.drift import TagDrift, TagState, read_tags
 from shared.domain.errors import BasegateError, Busy, Conflict, Gone, Rejected
 from shared.domain.image import Digest
 from shared.domain.policy import Drift, Gate, PromoteBy
+from shared.domain.track import Track
 from shared.ports import Stored
 from shared.workflow.operate.writing import save
 from shared.workflow.services import Services
@@ -74,7 +75,7 @@ class StableBeat:
             return
         stored = self._tracks.load(self._gate, track.tag)
         track = stored.record
-        if track.moving or track.digest is None:
+        if track.digest is None or track.is_moving(self._services.clock.now()):
             return
         seen = self._look(track)
         for drift in read_tags(track, *seen, locks=self._locks):
