@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
@@ -10,6 +11,9 @@ import msgspec
 
 from shared.domain.event import RegistryEvent
 from shared.domain.tag_rule import TagRule
+
+_RUN_ID = re.compile(r"(?!latest$)[a-z]{2}[0-9a-z]{1,4}")
+"""Two letters and a counter in base 36: ca4, cab, cf2a. Azure publishes no grammar; `latest` would be past 10^6."""
 
 
 class RegistryRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,10 +147,14 @@ class BuildRule(msgspec.Struct, frozen=True, kw_only=True):
         return self.image.rpartition(":")[2].replace("{run}", run_id)
 
     def run_of(self, tag: str) -> str | None:
-        """The run that pushed a tag, or None where the tag does not follow the pattern."""
+        """The run that a tag names, or None where the tag does not follow the pattern or names what can be no run.
+
+        `dev` may be a run's id and is more likely a tag that moves: only the registry knows which runs there are.
+        """
         before, marker, after = self.image.rpartition(":")[2].partition("{run}")
         fits = marker and tag.startswith(before) and tag.endswith(after)
-        return tag[len(before) : len(tag) - len(after)] or None if fits else None
+        run_id = tag[len(before) : len(tag) - len(after)] if fits else ""
+        return run_id if _RUN_ID.fullmatch(run_id) else None
 
 
 class HealthRule(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,23 +25,27 @@ class Build:
         self._services, self._records = services, AppRecords(services)
 
     def trace(self, step: Step[Rollout], app: App) -> Rollout:
-        """Find out when an image that someone else pushed was built: its tag names the run, the run its start."""
+        """Find out when an image that someone else pushed was built: its tag names the run, the run its start.
+
+        A tag that names no run of the registry may move at any time: such an image is not deployed.
+        """
         rollout, now = step.record, self._services.clock.now()
         image = rollout.image
         assert image is not None  # decide traces images only
         run_id = app.build.run_of(image.tag)
         registry = self._services.registry_rule(app.build.registry)
         run = self._services.tasks.get(registry, run_id) if run_id else None
-        started_at = (run.started_at if run else None) or image.built_at
+        if run is None:
+            reason = f"{image.tag} names no run of {registry.login_server}: a tag that may move is not deployed"
+            canceled = msgspec.structs.replace(rollout, state=RolloutState.CANCELED, reason=reason)
+            return canceled.noting(now, "canceled", reason)
+        started_at = run.started_at or image.built_at
         traced = msgspec.structs.replace(
             rollout,
-            build=BuildRecord(traced=True, started_at=started_at, run_id=run.run_id if run else ""),
+            build=BuildRecord(traced=True, started_at=started_at, run_id=run.run_id),
             image=msgspec.structs.replace(image, built_at=started_at),
         )
-        source = (
-            f"run {run.run_id} of the app's registry" if run else "its tag names no run: the time of its push counts"
-        )
-        return traced.noting(now, "build traced", source)
+        return traced.noting(now, "build traced", f"run {run.run_id} of the app's registry")
 
     def start(self, step: Step[Rollout], app: App) -> Rollout:
         """Start the build.

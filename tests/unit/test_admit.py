@@ -118,6 +118,16 @@ def test_a_tag_off_the_pattern_of_an_app_s_image_is_no_rollout() -> None:
     assert "hello-world:build-{run}" in admission.reason
 
 
+@pytest.mark.parametrize("tag", ["latest", "1.2.3", "v1", "main-2", "1234", "stable-x", "CA4", "c1a", "nightly"])
+def test_a_tag_that_can_be_no_run_is_no_rollout_although_the_pattern_is_the_run_alone(tag: str) -> None:
+    assert World().push(tag, APP, **TEAM).outcome is Outcome.NO_RULE
+
+
+@pytest.mark.parametrize("tag", ["ca4", "cab", "cf2a", "cgjj", "yd14", "dau", "ca9zzz"])
+def test_a_tag_of_the_shape_of_a_run_may_be_one(tag: str) -> None:
+    assert World().push(tag, APP, **TEAM).outcome is Outcome.ROLLOUT
+
+
 def test_an_app_that_is_not_deployed_has_no_rollout_of_an_image() -> None:
     app = msgspec.structs.replace(sample_policy().apps["hello-world"], deploy=None)
     admission = World(sample_policy(apps={"hello-world": app})).push("ct9", APP, **TEAM)

@@ -66,6 +66,18 @@ def test_the_same_push_told_twice_is_one_rollout() -> None:
     assert world.containers.puts.count("contoso.azurecr.io/hello-world:ct9") == 1
 
 
+def test_an_image_under_a_tag_that_names_no_run_is_not_deployed_because_the_tag_may_move() -> None:
+    world = world_with()
+    puts = list(world.containers.puts)
+    world.push("dev", digest("moves"), registry="team", repository="hello-world")
+    del world.tasks.others["dev"]
+    world.settle()
+    rollout = world.rollouts()[-1]
+    assert (rollout.cause, rollout.state) == (Cause.IMAGE, RolloutState.CANCELED)
+    assert rollout.reason == "dev names no run of contoso.azurecr.io: a tag that may move is not deployed"
+    assert world.containers.puts == puts
+
+
 def test_an_image_that_is_not_healthy_is_put_back_to_the_last_good_one() -> None:
     world = world_with()
     world.probe.sick["ct9"] = "HTTP 500"
