@@ -1,0 +1,156 @@
+"""`python -m bench.history`: a page of the history out of 1,000, 10,000 and 100,000 candidates.
+
+The table adapter of the app speaks to Azurite. Azurite looks at every row of a table, and sorts what it found, for
+each query; Azure goes through the keys of one partition in their order. So Azurite's time is no forecast of Azure's,
+and is told apart from what is the app's: how often it asks, for how much, and how long it takes to ask and to read.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from azure.core.credentials import AzureNamedKeyCredential
+from azure.data.tables import TableClient
+
+from bench.azurite import table_accounts
+from bench.figure import Figure, ratios
+from bench.wire import Wire
+from shared.adapters.ledger_tables import TableLedger
+from shared.domain.candidate import Candidate
+from tests.fakes import START, World, digest
+
+_SIZES = (1_000, 10_000, 100_000)
+_TURNS = 28
+_DEEP = 9
+"""How many pages are turned before it begins at the newest again: the smallest history has ten."""
+
+_PAGE_LIMIT = 100
+_TRANSACTION_LIMIT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Medians over some pages in a row: requests, kilobytes received, milliseconds in the app and at Azurite."""
+
+    records: int
+    requests: float
+    kilobytes: float
+    app: float
+    azurite: float
+
+
+@dataclass
+class Loading:
+    """Stands in for the table while records are put in: it gathers what the adapter writes into whole transactions."""
+
+    table: TableClient
+    waiting: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def submit_transaction(self, operations: list[tuple[Any, ...]]) -> list[dict[str, str]]:
+        """Gather; every row is a new one, so that nothing needs to be looked up."""
+        rows = [("create", operation[1]) for operation in operations]
+        if len(self.waiting) + len(rows) > _TRANSACTION_LIMIT:
+            self.flush()
+        self.waiting += rows
+        return [{"etag": ""}]
+
+    def flush(self) -> None:
+        """Write what was gathered."""
+        if self.waiting:
+            self.table.submit_transaction(self.waiting)
+            self.waiting = []
+
+
+def main() -> int:
+    """Measure (about two minutes), print a table and the ratios; 0 always, as nothing here passes or fails."""
+    with table_accounts(*(f"history{size}" for size in _SIZES)) as accounts:
+        histories = [_history(size, *accounts[f"history{size}"]) for size in _SIZES]
+        measured = _by_turns(histories)
+    print(f"{'candidates':>10}{'requests/page':>15}{'KB/page':>10}{'app ms/page':>13}{'Azurite ms/page':>17}")
+    for one in measured:
+        print(f"{one.records:>10,}{one.requests:>15.1f}{one.kilobytes:>10.1f}{one.app:>13.1f}{one.azurite:>17.1f}")
+    print("Azurite looks at every row for each query and sorts what it found: that column is its own.")
+    print("\n".join(["", *ratios(_figures(measured[0], measured[-1]))]))
+    return 0
+
+
+def _figures(few: Measured, many: Measured) -> Iterator[Figure]:
+    for name, unit in (("requests", "requests"), ("kilobytes", "KB"), ("app", "ms"), ("azurite", "ms")):
+        base, other = getattr(few, name), getattr(many, name)
+        yield Figure(f"history_{name}", unit, f"of {few.records:,}", base, f"of {many.records:,}", other)
+
+
+@dataclass
+class History:
+    """A ledger with so many candidates, how far its pages were turned, and what each one took: wire and seconds."""
+
+    records: int
+    ledger: TableLedger
+    token: str = ""
+    taken: list[tuple[Wire, float]] = field(default_factory=list)
+
+    def turn(self) -> None:
+        """Read the next page."""
+        wire = Wire()
+        with wire.listening():
+            began = time.perf_counter()
+            page = self.ledger.page(Candidate, "node", _PAGE_LIMIT, self.token)
+            self.taken.append((wire, time.perf_counter() - began))
+        assert len(page.items) == _PAGE_LIMIT, f"{len(page.items)} items on a page of {_PAGE_LIMIT}"
+        self.token = page.token if len(self.taken) % _DEEP else ""
+
+    def measured(self) -> Measured:
+        """The medians. The first page opened the connection, and does not count."""
+        taken = self.taken[1:]
+        return Measured(
+            self.records,
+            statistics.median(wire.requests for wire, _ in taken),
+            statistics.median(wire.received for wire, _ in taken) / 1024,
+            statistics.median(whole - wire.waited for wire, whole in taken) * 1000,
+            statistics.median(wire.waited for wire, _ in taken) * 1000,
+        )
+
+
+def _history(size: int, endpoint: str, key: AzureNamedKeyCredential) -> History:
+    ledger = TableLedger(endpoint, lambda: key)  # type: ignore[arg-type,return-value]  # over plain HTTP only a key goes
+    _load(ledger, _promoted(), size)
+    return History(size, ledger)
+
+
+def _by_turns(histories: list[History]) -> list[Measured]:
+    """A page of each, and again: what else the machine does hits all of them alike."""
+    for _ in range(_TURNS):
+        for history in histories:
+            history.turn()
+    return [history.measured() for history in histories]
+
+
+def _promoted() -> Candidate:
+    """A candidate as a story leaves it."""
+    world = World()
+    world.push("15-alpine", digest("bench"))
+    world.settle()
+    return world.candidates()[0]
+
+
+def _load(ledger: TableLedger, sample: Candidate, size: int) -> None:
+    """Put candidates in through the adapter, so that their rows are those of the app."""
+    table = ledger._table
+    loading = Loading(table)
+    vars(ledger)["_table"] = loading
+    for number in range(size):
+        moment = START + timedelta(seconds=number)
+        ledger.insert(msgspec.structs.replace(sample, digest=digest(str(number)), created_at=moment))
+    loading.flush()
+    vars(ledger)["_table"] = table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

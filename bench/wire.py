@@ -1,0 +1,41 @@
+"""What goes over the wire while something is measured."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+
+@dataclass
+class Wire:
+    """What the app sends and receives: how often, how much, and how long it waits for the head of an answer."""
+
+    requests: int = 0
+    received: int = 0
+    waited: float = 0.0
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen to every session of this process."""
+        send = requests.Session.send
+
+        def send_and_count(
+            session: requests.Session, request: requests.PreparedRequest, **options: Any
+        ) -> requests.Response:
+            began = time.perf_counter()
+            answer = send(session, request, **options)
+            self.waited += time.perf_counter() - began
+            self.requests += 1
+            self.received += len(answer.content)
+            return answer
+
+        requests.Session.send = send_and_count  # type: ignore[assignment,method-assign]
+        try:
+            yield
+        finally:
+            requests.Session.send = send  # type: ignore[method-assign]
