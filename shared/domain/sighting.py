@@ -15,8 +15,9 @@ from shared.domain.track import Track
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     """The digest of an upstream tag as the last look found it, and how the stable tag stood then.
 
-    `since` is when a look first found that digest; `told` whether an event had told of it before. Written only when
-    something is different, so that a sweep with nothing new writes nothing.
+    `since` is when a look first found that digest; `told` whether an event had told of it before. While its candidate
+    was still under way it is not `settled`: how that ends is looked at again. Written only when something is different,
+    so that a sweep with nothing new writes nothing.
     """
 
     gate: str
@@ -26,6 +27,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     stable: Digest | None = None
     held: bool = False
     told: bool = False
+    settled: bool = True
 
     @property
     def partition(self) -> str:
@@ -39,7 +41,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
 
     def covers(self, digest: Digest, track: Track | None) -> bool:
         """Whether nothing has changed since: neither upstream, nor the stable tag, nor a hold on it."""
-        return (self.digest, self.stable, self.held) == (digest, *standing(track))
+        return self.settled and (self.digest, self.stable, self.held) == (digest, *standing(track))
 
 
 class Reading(StrEnum):
@@ -52,8 +54,14 @@ class Reading(StrEnum):
     RETURNED = "came back to an earlier digest"
     """It was examined before, something else was promoted after it, and upstream has gone back to it."""
 
+    UNDER_WAY = "under way"
     KNOWN = "known"
-    """Promoted, under way, failed, held or canceled: the ledger says why the stable tag is what it is."""
+    """Promoted, failed, held or canceled: the ledger says why the stable tag is what it is."""
+
+    @property
+    def is_news(self) -> bool:
+        """Whether the gate must be told, as no event has."""
+        return self in (Reading.NEW, Reading.NEW_TAG, Reading.RETURNED)
 
 
 def read_sighting(tag: Tag, digest: Digest, latest: Candidate | None, track: Track | None) -> Reading:
@@ -66,6 +74,8 @@ def read_sighting(tag: Tag, digest: Digest, latest: Candidate | None, track: Tra
         return Reading.NEW
     if latest.tag_index(tag) is None:
         return Reading.NEW_TAG
+    if not latest.finished:
+        return Reading.UNDER_WAY
     stable, held = standing(track)
     was_promoted = latest.state in (CandidateState.PROMOTED, CandidateState.SUPERSEDED)
     if was_promoted and not held and stable not in (None, digest):

@@ -13,7 +13,7 @@ from shared.domain.sighting import Sighting
 from shared.domain.standing import HoldUntil
 from shared.domain.sweeping import SweepRecord
 from shared.domain.upstream import UpstreamRecord
-from shared.workflow.operate import Retreat, Who
+from shared.workflow.operate import Who
 from shared.workflow.sweep import Standing
 from shared.workflow.sweep.upstream_beat import ADMISSIONS_A_ROUND
 from tests.fakes import World, digest, sample_policy
@@ -147,7 +147,7 @@ def test_lifting_a_hold_hands_the_tag_back_to_what_upstream_is(world: World) -> 
 
 
 def test_a_vetoed_digest_that_a_sweep_finds_is_not_promoted(world: World) -> None:
-    world.operate.vetoes.veto("node", GREEN, Retreat(), WHO).act()
+    world.operate.vetoes.veto("node", GREEN, WHO).act()
     upstream(world, "15-alpine", "green")
     world.sweep_now()
     world.settle()

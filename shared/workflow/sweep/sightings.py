@@ -18,7 +18,7 @@ from shared.domain.policy import Gate
 from shared.domain.sighting import Reading, Sighting, read_sighting, standing
 from shared.domain.track import Track
 from shared.ports import Stored
-from shared.workflow.admit import Admit
+from shared.workflow.admit import Admit, Outcome
 from shared.workflow.operate.find import Find
 from shared.workflow.services import Services
 from shared.workflow.sweep.tour import Tour
@@ -32,7 +32,7 @@ class Sightings:
         self._admit, self._find = Admit(services), Find(services)
 
     def compare(self, tour: Tour, seen: Mapping[str, Digest], at: datetime) -> int:
-        """Compare some tags, by two queries; one in which nothing has changed costs no more. How many digests are new."""
+        """Compare some tags, by two queries; where nothing has changed that is all. How many digests are new."""
         if not seen:
             return 0
         ledger, gate, span = self._services.ledger, self._gate.name, (min(seen), max(seen))
@@ -58,11 +58,10 @@ class Sightings:
         latest = self._find.latest(self._gate, digest)
         candidate = latest.record if latest else None
         reading = read_sighting(tag, digest, candidate, track)
-        if reading is not Reading.KNOWN:
-            self._take_in(tour, tag, digest, reading, at)
+        done = self._take_in(tour, tag, digest, reading, at) if reading.is_news else reading is Reading.KNOWN
         if not tour.dry_run:
             stable, held = standing(track)
-            told = reading is Reading.KNOWN and _was_told(candidate)
+            told = not reading.is_news and _was_told(candidate)
             same = stored is not None and stored.record.digest == digest
             if stored is not None and not same:
                 self._count(tour, told=told)
@@ -70,17 +69,25 @@ class Sightings:
             self._write_down(
                 stored,
                 Sighting(
-                    gate=self._gate.name, tag=tag, digest=digest, since=since, stable=stable, held=held, told=told
+                    gate=self._gate.name,
+                    tag=tag,
+                    digest=digest,
+                    since=since,
+                    stable=stable,
+                    held=held,
+                    told=told,
+                    settled=done,
                 ),
             )
         return reading is Reading.NEW
 
-    def _take_in(self, tour: Tour, tag: Tag, digest: Digest, reading: Reading, at: datetime) -> None:
+    def _take_in(self, tour: Tour, tag: Tag, digest: Digest, reading: Reading, at: datetime) -> bool:
+        """Tell the gate. True where that was refused for good, and telling it again would change nothing."""
         repository = self._gate.source.repository
         source = self._services.registry_rule(self._gate.source.registry)
         tour.note(f"examine, {reading}", f"{source.login_server}/{repository}:{tag} is {digest}")
         if tour.dry_run:
-            return
+            return False
         push = Push(
             repository=parse_repository(repository),
             tag=tag,
@@ -89,8 +96,10 @@ class Sightings:
             told=f"found by sweep as {tag} at {at:%Y-%m-%dT%H:%M:%SZ}: {reading}, and no event had told",
             found_by=FoundBy.SWEEP,
         )
-        for look in self._admit.push(push, self._gate).looks:
+        admission = self._admit.push(push, self._gate)
+        for look in admission.looks:
             self._services.queue.send(look, 0)
+        return admission.outcome is Outcome.TOO_MANY_TAGS
 
     def _count(self, tour: Tour, *, told: bool) -> None:
         """Count how a change became known. A tag's first sighting does not count: it may be as old as it likes."""
@@ -105,7 +114,7 @@ class Sightings:
     def _write_down(self, stored: Stored[Sighting] | None, seen: Sighting) -> None:
         if stored is None:
             self._services.ledger.insert(seen)
-        else:
+        elif stored.record != seen:
             self._services.ledger.save(stored, seen)
 
 

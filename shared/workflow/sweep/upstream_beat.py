@@ -27,7 +27,7 @@ Look = Digest | BasegateError | None
 
 
 class UpstreamBeat:
-    """Looks at the source of one gate: one HEAD a tag, three queries a slice, and nothing written where all is known."""
+    """Looks at the source of one gate: one HEAD a tag, three queries a slice, nothing written where all is known."""
 
     def __init__(self, services: Services, gate: Gate) -> None:
         self._services, self._gate = services, gate

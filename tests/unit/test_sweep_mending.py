@@ -1,0 +1,313 @@
+"""The sweep behind the gate: stable and unique tags, apps, containers, records that stand still, silence."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.candidate import CandidateState
+from shared.domain.errors import Rejected
+from shared.domain.policy import Drift, Policy
+from shared.domain.rollout import Cause, RolloutState
+from shared.domain.standing import HoldUntil
+from shared.domain.track import Track
+from shared.workflow.operate import Who
+from tests.fakes import World, digest, sample_policy
+
+ORANGE, GREEN, FOREIGN = digest("orange"), digest("green"), digest("foreign")
+WHO = Who.of("ada", "a quiet weekend")
+STABLE, GROUP = ("base", "node:15-alpine"), "hello-world-aci"
+PERIOD = 300.0
+
+
+def reporting() -> Policy:
+    """The sample rules, where the sweep only reports."""
+    policy = sample_policy()
+    return msgspec.structs.replace(
+        policy,
+        gates={n: msgspec.structs.replace(gate, drift=Drift.REPORT) for n, gate in policy.gates.items()},
+        apps={n: msgspec.structs.replace(app, drift=Drift.REPORT) for n, app in policy.apps.items()},
+    )
+
+
+@pytest.fixture(params=[sample_policy], ids=["repair"])
+def world(request: pytest.FixtureRequest) -> World:
+    """Green is promoted and live."""
+    return promoted(request.param())
+
+
+def promoted(policy: Policy) -> World:
+    world = World(policy)
+    world.push("15-alpine", GREEN)
+    world.settle()
+    world.clock.forward(PERIOD)
+    world.sweep_now()
+    world.announcer.told.clear()
+    return world
+
+
+def alarms(world: World, scope: str) -> list[Alarm]:
+    records = (stored.record for stored in world.ledger.list(Alarm, scope.replace("/", ".")))
+    return [alarm for alarm in records if alarm.stands]
+
+
+def track(world: World) -> Track:
+    stored = world.ledger.load(Track, "node", "15-alpine")
+    assert stored
+    return stored.record
+
+
+def test_nothing_that_is_as_it_should_be_is_touched(world: World) -> None:
+    moves, puts, rows = len(world.registry.moves), len(world.containers.puts), dict(world.ledger.rows)
+    report = world.sweep_now()
+    assert report.effects == ()
+    assert (len(world.registry.moves), len(world.containers.puts)) == (moves, puts)
+    changed = {key for key in world.ledger.rows if world.ledger.rows[key] != rows.get(key)}
+    assert {kind for kind, _, _ in changed} == {"SweepRecord"}
+
+
+def test_a_foreign_image_over_the_stable_tag_is_put_back_and_told(world: World) -> None:
+    moved_at = track(world).moved_at
+    world.registry.tags[STABLE] = FOREIGN
+    report = world.sweep_now()
+    assert world.stable_tag() == GREEN
+    assert [effect.what for effect in report.effects] == ["put back"]
+    assert f"is {FOREIGN}, not {GREEN}" in report.effects[0].subject
+    assert world.announcer.names == ["DriftMended"]
+    assert track(world).moved_at == moved_at
+    world.settle()
+    assert len(world.rollouts()) == 1
+
+
+def test_a_deleted_stable_tag_is_put_back(world: World) -> None:
+    del world.registry.tags[STABLE]
+    world.sweep_now()
+    assert world.stable_tag() == GREEN
+
+
+def test_a_stable_tag_is_put_back_to_where_an_operator_rolled_it(world: World) -> None:
+    world.push("15-alpine", ORANGE)
+    world.settle()
+    world.operate.gates.roll_back("node", "15-alpine", GREEN, HoldUntil.LIFTED, WHO).act()
+    world.settle()
+    world.registry.tags[STABLE] = ORANGE
+    world.sweep_now()
+    assert world.stable_tag() == GREEN
+
+
+def test_where_the_rule_says_report_nothing_is_put_back() -> None:
+    world = promoted(reporting())
+    world.registry.tags[STABLE] = FOREIGN
+    world.containers.groups.pop(GROUP)
+    world.sweep_now()
+    assert world.stable_tag() == FOREIGN
+    assert {alarm.kind for alarm in [*alarms(world, "gates/node"), *alarms(world, "apps/hello-world")]} == {
+        AlarmKind.STABLE_MOVED,
+        AlarmKind.CONTAINER,
+    }
+    assert world.announcer.names == ["DriftFound", "DriftFound"]
+    world.sweep_now()
+    assert len(world.announcer.told) == 2
+    world.registry.tags[STABLE] = GREEN
+    world.sweep_now()
+    assert [alarm.kind for alarm in alarms(world, "gates/node")] == []
+    assert world.announcer.names[-1] == "DriftOver"
+
+
+def test_a_tag_that_is_being_moved_is_left_to_its_mover(world: World) -> None:
+    stored = world.ledger.load(Track, "node", "15-alpine")
+    assert stored
+    until = world.clock.now() + timedelta(seconds=100)
+    world.ledger.save(stored, msgspec.structs.replace(stored.record, moving="someone", moving_until=until))
+    world.registry.tags[STABLE] = ORANGE
+    assert world.sweep_now().effects == ()
+    assert world.stable_tag() == ORANGE
+
+
+def test_a_tag_that_stays_where_it_was_put_by_others_is_an_alarm(world: World) -> None:
+    world.registry.tags[STABLE] = FOREIGN
+    world.registry.refusing = Rejected("the tag is locked")
+    world.sweep_now()
+    assert "see to it: the tag is locked" in alarms(world, "gates/node")[0].plan
+
+
+@pytest.mark.parametrize("lost", ["deleted", "moved", "unlocked"])
+def test_a_unique_tag_is_made_again_what_it_was(world: World, lost: str) -> None:
+    unique = ("base", f"node:{track(world).unique}")
+    world.registry.locked.discard(unique)
+    if lost == "deleted":
+        del world.registry.tags[unique]
+    if lost == "moved":
+        world.registry.tags[unique] = FOREIGN
+    world.sweep_now()
+    assert world.registry.tags[unique] == GREEN
+    assert unique in world.registry.locked
+    assert world.announcer.names == ["DriftMended"]
+
+
+def test_a_promoted_image_that_was_deleted_is_promoted_again_from_its_source(world: World) -> None:
+    for key in [key for key, content in world.registry.tags.items() if key[0] == "base" and content == GREEN]:
+        del world.registry.tags[key]
+    report = world.sweep_now()
+    assert "promote again" in [effect.what for effect in report.effects]
+    assert alarms(world, "gates/node")[0].kind is AlarmKind.PROMOTED_GONE
+    world.settle()
+    assert world.stable_tag() == GREEN
+    assert world.candidate(GREEN).state is CandidateState.PROMOTED
+    world.clock.forward(PERIOD)
+    world.sweep_now()
+    assert alarms(world, "gates/node") == []
+
+
+def test_an_app_that_a_promotion_never_reached_is_rolled_out(world: World) -> None:
+    for key in [key for key in world.ledger.rows if key[0] == "Rollout"]:
+        del world.ledger.rows[key]
+    world.sweep_now()
+    world.settle()
+    assert [rollout.state for rollout in world.rollouts()] == [RolloutState.LIVE]
+
+
+def test_an_app_whose_rollout_failed_is_an_alarm_and_not_begun_again() -> None:
+    world = World()
+    world.tasks.failing["hello-world"] = "no space left"
+    world.push("15-alpine", GREEN)
+    world.settle()
+    world.sweep_now()
+    alarm = alarms(world, "apps/hello-world")[0]
+    assert alarm.kind is AlarmKind.NOT_ON_BASE
+    assert "its rollout failed" in alarm.words
+    assert len(world.rollouts()) == 1
+
+
+@pytest.mark.parametrize("harm", ["gone", "another image", "failed", "in a loop"])
+def test_a_container_that_is_not_the_last_good_deployment_is_redeployed(world: World, harm: str) -> None:
+    live, image = world.app().live, world.containers.groups[GROUP][0]
+    if harm == "gone":
+        world.containers.groups.pop(GROUP)
+    elif harm == "another image":
+        world.containers.groups[GROUP] = ("evil:1", world.clock.now())
+    elif harm == "failed":
+        world.containers.failed.add(image)
+    else:
+        world.containers.crashing.add(image)
+    report = world.sweep_now()
+    assert [effect.what for effect in report.effects] == ["redeploy", "alarm"]
+    world.containers.failed.clear()
+    world.containers.crashing.clear()
+    world.settle()
+    rollout = world.rollouts()[-1]
+    assert (rollout.cause, rollout.state, rollout.image) == (Cause.DRIFT, RolloutState.LIVE, live)
+    world.clock.forward(PERIOD)
+    assert world.sweep_now().effects == ()
+    assert alarms(world, "apps/hello-world") == []
+
+
+def test_a_container_that_does_not_run_yet_gets_a_period_to_come_up(world: World) -> None:
+    image, _ = world.containers.groups[GROUP]
+    world.containers.groups[GROUP] = (image, world.clock.now() + timedelta(days=1))
+    world.sweep_now()
+    assert len(world.rollouts()) == 1
+    world.clock.forward(PERIOD)
+    world.sweep_now()
+    assert world.rollouts()[-1].cause is Cause.DRIFT
+
+
+def test_a_redeployment_that_does_not_help_is_not_repeated_by_every_sweep(world: World) -> None:
+    world.containers.crashing.add(world.containers.groups[GROUP][0])
+    for _ in range(4):
+        world.sweep_now()
+        world.settle()
+        world.clock.forward(PERIOD)
+    drifts = [rollout for rollout in world.rollouts() if rollout.cause is Cause.DRIFT]
+    assert [rollout.state for rollout in drifts] == [RolloutState.FAILED]
+    assert "did not help" in alarms(world, "apps/hello-world")[0].plan
+
+
+def test_while_a_rollout_is_under_way_the_container_is_its_business(world: World) -> None:
+    world.push("15-alpine", ORANGE)
+    while not any(rollout.state is RolloutState.DEPLOYING for rollout in world.rollouts()):
+        world.next_look()
+    world.containers.groups.pop(GROUP)
+    assert [effect.what for effect in world.sweep_now().effects] == []
+
+
+def test_a_record_whose_look_was_lost_is_woken(world: World) -> None:
+    world.push("15-alpine", ORANGE)
+    world.next_look()
+    world.queue.waiting.clear()
+    world.clock.forward(PERIOD)
+    report = world.sweep_now()
+    assert [effect.what for effect in report.effects] == ["wake"]
+    world.settle()
+    assert world.stable_tag() == ORANGE
+
+
+def test_a_candidate_that_waits_for_a_person_is_left_in_peace() -> None:
+    from shared.domain.policy import ApprovalCheck
+
+    policy = sample_policy()
+    gate = msgspec.structs.replace(policy.gates["node"], checks=(ApprovalCheck(),))
+    world = World(msgspec.structs.replace(policy, gates={"node": gate}))
+    world.push("15-alpine", GREEN)
+    world.settle()
+    world.clock.forward(PERIOD)
+    assert world.sweep_now().effects == ()
+
+
+def test_a_second_run_that_nobody_waits_for_is_named(world: World) -> None:
+    world.push("15-alpine", ORANGE)
+    world.next_look()
+    run = next(run for run in world.tasks.runs.values() if ORANGE in run.values.get("IMAGE", ""))
+    world.tasks.runs["czz"] = run
+    report = world.sweep_now()
+    assert [(effect.what, effect.subject.split(":")[0]) for effect in report.effects] == [
+        ("ignore a run", "czz of base-import-node")
+    ]
+
+
+def test_a_secret_that_runs_out_soon_is_an_alarm() -> None:
+    policy = sample_policy()
+    public = msgspec.structs.replace(policy.registries["public"], credentials="registry-public")
+    world = World(msgspec.structs.replace(policy, registries={**policy.registries, "public": public}))
+    world.secrets.expires_at = world.clock.now() + timedelta(days=20)
+    world.sweep_now()
+    assert (
+        "registry-public-password of publicregistry.azurecr.io expires" in alarms(world, "registries/public")[0].words
+    )
+    world.secrets.expires_at = world.clock.now() + timedelta(days=400)
+    world.clock.forward(3600)
+    world.sweep_now()
+    assert alarms(world, "registries/public") == []
+
+
+@pytest.mark.parametrize(("reaching", "expected"), [(False, 1), (None, 0), (True, 0)])
+def test_a_source_whose_events_reach_nobody_is_an_alarm(reaching: bool | None, expected: int) -> None:
+    world = World()
+    world.subscriptions.reaching = reaching
+    world.sweep_now()
+    assert len(alarms(world, "registries/public")) == expected
+    assert alarms(world, "registries/base") == []
+
+
+def test_an_upstream_that_nobody_could_read_for_long_is_an_alarm(world: World) -> None:
+    from shared.domain.errors import Retry
+
+    world.tags.faults["public"] = Retry("publicregistry.azurecr.io is away")
+    world.sweep_now()
+    assert alarms(world, "gates/node") == []
+    world.clock.forward(3600)
+    world.sweep_now()
+    assert "publicregistry.azurecr.io is away" in alarms(world, "gates/node")[0].words
+
+
+def test_an_upstream_that_has_not_changed_for_longer_than_expected_is_an_alarm() -> None:
+    policy = sample_policy()
+    gate = msgspec.structs.replace(policy.gates["node"], silent_after_seconds=86_400)
+    world = promoted(msgspec.structs.replace(policy, gates={"node": gate}))
+    assert alarms(world, "gates/node") == []
+    world.clock.forward(90_000)
+    world.sweep_now()
+    assert [alarm.kind for alarm in alarms(world, "gates/node")] == [AlarmKind.UPSTREAM_QUIET]
