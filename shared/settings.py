@@ -62,8 +62,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The app's name in Azure, which App Service sets (`WEBSITE_SITE_NAME`): events must reach it, not another app."""
 
     sweep_schedule: str = SWEEP_SCHEDULE
-    """When the sweep runs (`BASEGATE_SWEEP_SCHEDULE`), an NCRONTAB expression: second, minute, hour, day, month, weekday
-    in UTC."""
+    """When the sweep runs (`BASEGATE_SWEEP_SCHEDULE`), an NCRONTAB expression: second, minute, hour, day, month,
+    weekday in UTC."""
 
     storage_suffix: str = "core.windows.net"
     """Domain of storage endpoints (`BASEGATE_STORAGE_SUFFIX`), for clouds other than the public one."""
