@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NoReturn
 
 import pytest
 
@@ -14,24 +13,8 @@ from shared.domain.errors import Misconfigured
 from shared.domain.policy import RegistryRule
 from tests.contract.registries.distribution import Distribution
 from tests.contract.registries.double import Certificates, Double
+from tests.contract.registries.reading import PASSWORD, USER, WRONG, Passwords, nobody
 from tests.contract.registries.token_service import TokenService
-
-PASSWORD = "correct-horse"
-
-
-class Passwords:
-    """The vault: stems to users and passwords."""
-
-    def __init__(self) -> None:
-        self.read = 0
-
-    def of(self, registry: RegistryRule) -> tuple[str, str]:
-        self.read += 1
-        return ("reader", PASSWORD if registry.credentials == "right" else "0pen-sesame")
-
-
-def nobody() -> NoReturn:
-    raise AssertionError("the app's identity is not for other people's registries")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +24,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture(scope="module")
 def tokens() -> TokenService:
-    return TokenService({"reader": PASSWORD}, public=("library/",))
+    return TokenService({USER: PASSWORD}, public=("library/",))
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +87,7 @@ def test_a_wrong_password_is_refused_and_kept_out_of_the_error(
     distribution.put("team/app", "1")
     with pytest.raises(Misconfigured, match=r"401.*set the secrets wrong-user and -password right") as caught:
         reader.digest_of(rule(distribution, "wrong"), "team/app", "1")
-    assert "0pen-sesame" not in str(caught.value)
+    assert WRONG not in str(caught.value)
 
 
 def test_three_thousand_tags_are_all_listed(distribution: Distribution, reader: OciTagReader) -> None:

@@ -25,6 +25,7 @@ _URL_LIMIT = 4096
 _URL = re.compile(r"[!-\[\]-~]+")
 """Printable ASCII without spaces and backslashes: what parsers disagree on is in none of them."""
 
+_HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 _NUMERIC = re.compile(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)")
 
@@ -100,11 +101,11 @@ def parse_url(text: str, base: Target, *, private: bool = False) -> Target:
     """
     if len(text) > _URL_LIMIT or not _URL.fullmatch(text):
         raise Refused(f"{text[:80]!r} is not a URL")
-    try:
-        joined = urljoin(f"https://{base.server}{base.path}", text)
+    try:  # what has a scheme is never joined: `https:///token` would become the base's own host
+        url = text if _HAS_SCHEME.match(text) else urljoin(f"https://{base.server}{base.path}", text)
     except ValueError as error:
         raise Refused(f"{text[:80]!r} is not a URL") from error
-    target = _absolute(joined)
+    target = _absolute(url)
     if not private and target.port not in (HTTPS_PORT, base.port):
         raise Refused(f"{target} has a port that is neither 443 nor the registry's own")
     return target

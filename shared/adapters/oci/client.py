@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from shared.adapters.oci.authentication import Authentication, Credentials
+from shared.adapters.oci.authentication import Authentication
+from shared.adapters.oci.grants import Credentials
 from shared.adapters.oci.listing import Listing
 from shared.adapters.oci.network import Limits, Network
 from shared.adapters.oci.reader import Place, Reader

@@ -40,7 +40,7 @@ class Listing:
             if page.tags and page.tags == previous.tags and not previous.linked:
                 return  # it does not know `last`, and has said everything before
             yield from page.tags
-            if page.following is None:
+            if page.following is None or (previous.linked and not page.linked):
                 return
             target, previous = page.following, page
             if hash(target.path) in seen:

@@ -1,0 +1,287 @@
+"""Answers that break the specification or have no end: each is a clear error, in bounded time and memory."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from shared.adapters.oci import Limits
+from shared.domain.errors import BasegateError, Malformed, Misconfigured, Rejected, Retry
+from tests.contract.registries.double import Asked, Certificates, Reply, error_reply, json_reply
+from tests.contract.registries.hostile import MANIFEST, Drip, Flood, head, manifest, raw, tags
+from tests.contract.registries.stage import ANYONE, NAME, QUICK, Stage, staged
+
+TAKEN_BYTES = 8 * 1024 * 1024
+"""Far more than the limit and what buffers hold, far less than a flood."""
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def stage(certificates: Certificates) -> Iterator[Stage]:
+    with staged(certificates) as stage:
+        yield stage
+
+
+def refusal(stage: Stage, answer: Callable[[Asked], Reply], limits: Limits = QUICK) -> BasegateError:
+    """What reading a digest ends with; it names the image."""
+    with pytest.raises(BasegateError) as caught:
+        stage.play(answer, limits=limits).digest_of(ANYONE, "node", "15")
+    assert f"{NAME}/node" in str(caught.value)
+    return caught.value
+
+
+def listing(stage: Stage, answer: Callable[[Asked], Reply], limits: Limits = QUICK) -> BasegateError:
+    """What listing tags ends with; it names the repository."""
+    with pytest.raises(BasegateError) as caught:
+        list(stage.play(answer, limits=limits).tags(ANYONE, "node"))
+    assert f"{NAME}/node" in str(caught.value)
+    return caught.value
+
+
+# Digests.
+
+
+def test_the_digest_is_taken_of_the_bytes_where_the_registry_does_not_say_it(stage: Stage) -> None:
+    expected = "sha256:" + hashlib.sha256(MANIFEST).hexdigest()
+    assert stage.play(manifest()).digest_of(ANYONE, "node", "15") == expected
+    assert [asked.method for asked in stage.asked] == ["HEAD", "GET"]
+
+
+def test_a_registry_that_knows_no_head_is_asked_for_the_manifest(stage: Stage) -> None:
+    def answer(asked: Asked) -> Reply:
+        return Reply(405) if asked.method == "HEAD" else Reply(200, {}, MANIFEST)
+
+    assert stage.play(answer).digest_of(ANYONE, "node", "15") is not None
+
+
+def test_a_digest_that_is_not_that_of_the_bytes_is_told(stage: Stage) -> None:
+    wrong = "sha256:" + "0" * 64
+
+    def answer(asked: Asked) -> Reply:
+        return Reply(200, {} if asked.method == "HEAD" else {"Docker-Content-Digest": wrong}, MANIFEST)
+
+    assert f"is said to be {wrong}, and its bytes are sha256:" in str(refusal(stage, answer))
+
+
+@pytest.mark.parametrize("text", ["latest", "md5:1", "sha256:XYZ", "sha256:" + "A" * 64, "", "sha512:" + "0" * 128])
+def test_a_digest_that_is_none_is_told(stage: Stage, text: str) -> None:
+    error = refusal(stage, manifest(Docker_Content_Digest=text))
+    assert isinstance(error, Malformed)
+    assert f"Docker-Content-Digest of {NAME}/node:15" in str(error)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"schemaVersion":', b"[]", b"[" * 100_000, b'{"a":' * 50_000])
+def test_what_is_no_manifest_has_no_digest(stage: Stage, body: bytes) -> None:
+    assert "is answered with no manifest" in str(refusal(stage, manifest(body)))
+
+
+def test_an_answer_to_a_question_that_was_not_asked_is_no_answer(stage: Stage) -> None:
+    assert "304 was not to be expected" in str(refusal(stage, lambda _: Reply(304)))
+    assert "204 was not to be expected" in str(refusal(stage, lambda _: Reply(204)))
+
+
+def test_a_packed_answer_is_not_unpacked(stage: Stage) -> None:
+    packed = gzip.compress(b" " * 1_000_000 + MANIFEST)
+    assert "packs what was not to be packed" in str(refusal(stage, manifest(packed, Content_Encoding="gzip")))
+
+
+# Size and time.
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 9000000000", "Connection: close"])
+def test_a_manifest_without_an_end_is_left(stage: Stage, length: str) -> None:
+    flood = Flood(head("200 OK", length))
+    error = refusal(stage, lambda asked: Reply(200) if asked.method == "HEAD" else flood(asked))
+    assert isinstance(error, Malformed)
+    assert f"sends more than {QUICK.body_bytes} bytes" in str(error)
+    assert flood.ended.wait(5)
+    assert flood.sent < TAKEN_BYTES
+
+
+def test_an_error_without_an_end_is_cut(stage: Stage) -> None:
+    flood = Flood(head("500 Oh", "Connection: close"))
+    assert isinstance(listing(stage, flood), Retry)
+    assert flood.ended.wait(5)
+    assert flood.sent < TAKEN_BYTES
+
+
+@pytest.mark.parametrize(
+    "piece", [b"X-Much: " + b"x" * 65536, b"X-Many: x\r\n" * 1000], ids=["a long header", "many headers"]
+)
+def test_a_head_without_an_end_is_left(stage: Stage, piece: bytes) -> None:
+    flood = Flood(b"HTTP/1.1 200 OK\r\n", piece)
+    error = refusal(stage, flood)
+    assert isinstance(error, Malformed)
+    assert "more headers than anyone should read" in str(error)
+    assert flood.ended.wait(5)
+    assert flood.sent < TAKEN_BYTES
+
+
+@pytest.mark.parametrize(
+    "begin", [head("200 OK", "Content-Length: 100000"), b"HTTP/1.1 200 OK\r\nX: "], ids=["in the body", "in the head"]
+)
+def test_a_registry_that_drips_is_not_waited_for(stage: Stage, begin: bytes) -> None:
+    drip = Drip(begin)
+    error = listing(stage, drip, Limits(answer_seconds=0.3))
+    drip.stop()
+    assert isinstance(error, Retry)
+    assert f"{NAME} does not answer in time" in str(error)
+
+
+def test_a_registry_that_is_silent_is_not_waited_for(stage: Stage) -> None:
+    drip = Drip(b"", b"")
+    error = refusal(stage, drip, Limits(read_seconds=0.2))
+    drip.stop()
+    assert isinstance(error, Retry)
+    assert f"{NAME} does not answer in time" in str(error)
+
+
+@pytest.mark.parametrize(
+    "begin", [b"", head("200 OK", "Content-Length: 100") + b"{"], ids=["before the answer", "in the body"]
+)
+def test_an_answer_that_breaks_off_passes_by_itself(stage: Stage, begin: bytes) -> None:
+    assert isinstance(listing(stage, raw(begin)), Retry)
+
+
+def test_what_is_not_http_is_told(stage: Stage) -> None:
+    error = refusal(stage, raw(b"SSH-2.0-OpenSSH_9.2\r\n"))
+    assert isinstance(error, Malformed)
+    assert "does not answer in HTTP" in str(error)
+
+
+def test_a_connection_that_was_closed_meanwhile_is_made_anew(stage: Stage) -> None:
+    digest = "sha256:" + "1" * 64
+    reader = stage.play(raw(head("200 OK", f"Docker-Content-Digest: {digest}", "Content-Length: 0")))
+    assert [reader.digest_of(ANYONE, "node", "15") for _ in range(3)] == [digest] * 3
+
+
+# Tags.
+
+
+def test_pages_without_an_end_are_left(stage: Stage) -> None:
+    numbers = itertools.count()
+
+    def answer(_: Asked) -> Reply:
+        number = next(numbers)
+        return json_reply({"tags": [str(number)]}, Link=f'</v2/node/tags/list?last={number}>; rel="next"')
+
+    error = listing(stage, answer)
+    assert isinstance(error, Malformed)
+    assert f"{NAME}/node has more than 20 pages of tags" in str(error)
+    assert len(stage.asked) == 20
+
+
+def test_pages_that_take_too_long_together_are_left(stage: Stage) -> None:
+    numbers = itertools.count()
+    answer = lambda _: json_reply({"tags": []}, Link=f'</v2/node/tags/list?last={next(numbers)}>; rel="next"')  # noqa: E731
+    assert isinstance(listing(stage, answer, Limits(listing_seconds=0.0)), Retry)
+
+
+@pytest.mark.parametrize("link", ["/v2/node/tags/list?n=3", "?n=3", "/v2/node/tags/list?n=3&last=c"])
+def test_pages_that_come_round_are_left(stage: Stage, link: str) -> None:
+    error = listing(stage, tags({"tags": ["a", "b", "c"]}, Link=f'<{link}>; rel="next"'))
+    assert "which was read before" in str(error)
+    assert len(stage.asked) <= 2
+
+
+def test_a_registry_that_knows_no_pages_is_believed_at_once(stage: Stage) -> None:
+    assert list(stage.play(tags({"tags": list("abcdefg")})).tags(ANYONE, "node")) == list("abcdefg")
+    assert len(stage.asked) == 1
+
+
+def test_a_full_page_without_a_link_may_be_all_there_is(stage: Stage) -> None:
+    assert list(stage.play(tags({"tags": ["a", "b", "c"]})).tags(ANYONE, "node")) == ["a", "b", "c"]
+    assert [dict(asked.query) for asked in stage.asked] == [{"n": "3"}, {"n": "3", "last": "c"}]
+
+
+def test_a_registry_that_pages_without_links_is_read_to_its_end(stage: Stage) -> None:
+    def answer(asked: Asked) -> Reply:
+        rest = [name for name in "abcdefg" if name > asked.query.get("last", "")]
+        return json_reply({"tags": rest[:3]})
+
+    assert list(stage.play(answer).tags(ANYONE, "node")) == list("abcdefg")
+
+
+@pytest.mark.parametrize("document", [{"tags": None}, {"tags": []}, {}])
+def test_a_repository_may_have_no_tags(stage: Stage, document: object) -> None:
+    assert list(stage.play(tags(document)).tags(ANYONE, "node")) == []
+
+
+@pytest.mark.parametrize("tag", ["", "-a", "a b", "a/b", "a" * 129, "../../etc", "\u202e15", "a\nb", "<script>"])
+def test_a_tag_that_is_none_is_told(stage: Stage, tag: str) -> None:
+    error = listing(stage, tags({"tags": ["15", tag]}))
+    assert isinstance(error, Malformed)
+    assert error.field == f"tag of {NAME}/node"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'{"tags":' + b"[" * 100_000,
+        b'{"x":' * 50_000,
+        b'{"tags":["\xff"]}',
+        b'{"tags":[1]}',
+        b'{"tags":"15"}',
+        b"[]",
+        b"",
+        b"<html>",
+    ],
+)
+def test_a_list_that_is_none_is_told(stage: Stage, body: bytes) -> None:
+    assert "is answered with no list of tags" in str(listing(stage, lambda _: Reply(200, {}, body)))
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "<https://evil.example.net/v2/node/tags/list?last=a>; rel=next",
+        "<//evil.example.net/v2/node/tags/list?last=a>; rel=next",
+        f"<http://{NAME}/v2/node/tags/list?last=a>; rel=next",
+        f"<https://{NAME}:8443/v2/node/tags/list?last=a>; rel=next",
+        f"<https://user:word@{NAME}/v2/node/tags/list?last=a>; rel=next",
+        "<https://169.254.169.254/metadata>; rel=next",
+        "<" + "/a" * 5000 + ">; rel=next",
+        "</v2/node/tags/list?last=a; rel=next",
+    ],
+)
+def test_a_page_is_never_followed_to_another_place(stage: Stage, link: str) -> None:
+    stage.play(tags({"tags": ["evil"]}), "evil.example.net")
+    error = listing(stage, tags({"tags": ["a"]}, Link=link))
+    assert isinstance(error, Malformed)
+    assert error.field == "Link"
+    assert len(stage.asked) == 1
+    assert "word" not in str(error)
+
+
+# Errors in the registry's words.
+
+
+def test_a_registry_with_a_fault_is_asked_again_when_it_says(stage: Stage) -> None:
+    error = listing(stage, lambda _: error_reply(503, "UNAVAILABLE", "back soon", Retry_After="17"))
+    assert isinstance(error, Retry)
+    assert error.delay_seconds == 17
+    assert "503 UNAVAILABLE back soon" in str(error)
+
+
+def test_a_refusal_is_told_in_the_registrys_words(stage: Stage) -> None:
+    error = listing(stage, lambda _: error_reply(400, "NAME_INVALID", "no such\nthing\x1b[31m"))
+    assert isinstance(error, Rejected)
+    assert str(error).endswith("400 NAME_INVALID no such")
+    denied = listing(stage, lambda _: error_reply(403, "DENIED", "not for you"))
+    assert isinstance(denied, Misconfigured)
+    assert "403 DENIED not for you. To mend it: see that the repository is there" in str(denied)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{" * 70_000, json.dumps({"errors": [{"code": 1}]}).encode()])
+def test_a_refusal_without_words_is_a_refusal(stage: Stage, body: bytes) -> None:
+    assert str(listing(stage, lambda _: Reply(400, {}, body))).endswith(f"{NAME}/node: 400")

@@ -1,0 +1,404 @@
+"""Where requests and secrets go: never to this machine, its network or its metadata service, never to strangers."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from shared.adapters.oci import Network, OciTagReader
+from shared.domain.errors import BasegateError, Malformed, Misconfigured, Retry
+from shared.domain.policy import RegistryRule
+from tests.contract.registries.double import Asked, Certificates, Double, Reply, error_reply, json_reply
+from tests.contract.registries.hostile import challenge, manifest, redirect
+from tests.contract.registries.reading import PASSWORD, Passwords, nobody
+from tests.contract.registries.stage import ANYONE, MEMBER, NAME, QUICK, Stage, staged
+
+INSIDE = [
+    "https://127.0.0.1/token",
+    "https://[::1]/token",
+    "https://169.254.169.254/token",
+    "https://168.63.129.16/token",
+    "https://metadata.google.internal/token",
+    "https://10.0.0.1/token",
+    "https://[::ffff:10.0.0.1]/token",
+    "https://[64:ff9b::a9fe:a9fe]/token",
+    "https://[fd00:ec2::254]/token",
+    "https://2130706433/token",
+    "https://0x7f.1/token",
+    "https://0177.0.0.1/token",
+    "https://127.1/token",
+    "https://localhost/token",
+    "https://vault/token",
+    "https://vault.internal/token",
+    "http://registry.example.com/token",
+    "ftp://registry.example.com/token",
+    "https://registry.example.com:22/token",
+    "https://user:word@registry.example.com/token",
+    "https://registry.example.com\\\\@10.0.0.1/token",
+    "https://registry.example.com@10.0.0.1/token",
+    "https:///token",
+    "https://exa mple.com/token",
+    "https://b\u00fccher.example/token",
+]
+"""What a registry must not lead to, as it may be written."""
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def stage(certificates: Certificates) -> Iterator[Stage]:
+    with staged(certificates) as stage:
+        yield stage
+
+
+@pytest.fixture
+def double(certificates: Certificates) -> Iterator[Double]:
+    """A registry at an address of this machine, that is: a private one."""
+    double = Double(certificates, manifest(Docker_Content_Digest="sha256:" + "1" * 64), NAME)
+    yield double
+    double.close()
+
+
+def refusal(reader: OciTagReader, rule: RegistryRule = ANYONE) -> BasegateError:
+    """What reading a digest ends with; it names the image, and no password."""
+    with pytest.raises(BasegateError) as caught:
+        reader.digest_of(rule, "node", "15")
+    assert "/node" in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+    return caught.value
+
+
+def straight(certificates: Certificates) -> OciTagReader:
+    """A reader without a proxy."""
+    return OciTagReader(Passwords(), nobody, Network(ca_bundle=str(certificates.bundle)), QUICK)
+
+
+# What a registry leads to.
+
+
+@pytest.mark.parametrize("realm", INSIDE)
+@pytest.mark.parametrize("rule", [ANYONE, MEMBER], ids=["anyone", "member"])
+def test_no_token_is_asked_for_inside(stage: Stage, realm: str, rule: RegistryRule) -> None:
+    error = refusal(stage.play(challenge(realm)), rule)
+    assert isinstance(error, Misconfigured | Malformed)
+    assert len(stage.asked) == 1
+    assert stage.doorway.asked == [f"{NAME}:443"]
+    assert "word" not in str(error)
+
+
+@pytest.mark.parametrize("place", INSIDE)
+def test_no_redirect_leads_inside(stage: Stage, place: str) -> None:
+    assert isinstance(refusal(stage.play(redirect(place.replace("\\\\", "\\")))), Misconfigured)
+    assert len(stage.asked) == 1
+    assert stage.doorway.asked == [f"{NAME}:443"]
+
+
+@pytest.mark.parametrize("server", ["169.254.169.254", "10.0.0.1", "localhost", "[::1]", "0x7f.1", "a/b", "u@h", ""])
+def test_a_rule_leads_inside_only_if_it_says_so(stage: Stage, server: str) -> None:
+    rule = RegistryRule(name="inside", login_server=server)
+    assert isinstance(refusal(stage.play(manifest()), rule), Misconfigured)
+    assert stage.doorway.asked == []
+
+
+def test_redirects_are_followed_three_times(stage: Stage) -> None:
+    def answer(asked: Asked) -> Reply:
+        step = int(asked.query.get("step", 0))
+        if step == 3:
+            return Reply(200, {"Docker-Content-Digest": "sha256:" + "1" * 64})
+        return Reply(307, {"Location": f"/elsewhere?step={step + 1}"})
+
+    assert stage.play(answer).digest_of(ANYONE, "node", "15") == "sha256:" + "1" * 64
+    assert {asked.method for asked in stage.asked} == {"HEAD"}
+    assert "redirected more than 3 times" in str(refusal(stage.play(redirect("/elsewhere"))))
+
+
+def test_a_redirect_to_another_host_takes_no_token_along(stage: Stage) -> None:
+    def answer(asked: Asked) -> Reply:
+        if asked.path == "/token":
+            return json_reply({"token": "abc"})
+        if not asked.authorization:
+            return challenge(f"https://{NAME}/token")(asked)
+        return Reply(307, {"Location": "https://blobs.example.com/node"})
+
+    stage.play(manifest(Docker_Content_Digest="sha256:" + "1" * 64), "blobs.example.com")
+    assert stage.play(answer).digest_of(ANYONE, "node", "15") == "sha256:" + "1" * 64
+    elsewhere = [asked for asked in stage.asked if asked.headers["host"] == "blobs.example.com"]
+    assert [asked.authorization for asked in elsewhere] == [""]
+
+
+def test_a_redirect_to_a_host_that_asks_for_more_is_refused(stage: Stage) -> None:
+    stage.play(challenge(f"https://{NAME}/token"), "blobs.example.com")
+    error = refusal(stage.play(redirect("https://blobs.example.com/node")), MEMBER)
+    assert isinstance(error, Misconfigured)
+    assert len(stage.asked) == 2
+
+
+# Who sees the password.
+
+
+def token(asked: Asked) -> Reply:
+    """A token for whoever asks."""
+    return json_reply({"token": "abc"})
+
+
+@pytest.mark.parametrize("host", ["auth.evil.net", "registry.example.com.evil.net", "evilexample.com", "example.org"])
+def test_the_password_is_not_sent_to_strangers(stage: Stage, host: str) -> None:
+    stage.play(token, host)
+    error = refusal(stage.play(challenge(f"https://{host}/token")), MEMBER)
+    assert isinstance(error, Misconfigured)
+    assert f"sends the credentials to {host}, which does not surely belong to {NAME}" in str(error)
+    assert len(stage.asked) == 1
+
+
+def test_a_stranger_may_give_tokens_to_anyone(stage: Stage) -> None:
+    stage.play(token, "auth.elsewhere.net")
+    assert stage.play(challenge("https://auth.elsewhere.net/token")).digest_of(ANYONE, "node", "15")
+
+
+def test_the_password_is_sent_to_a_token_service_of_the_same_domain(stage: Stage) -> None:
+    stage.play(token, "auth.example.com")
+    assert stage.play(challenge("https://auth.example.com/token?a=b")).digest_of(MEMBER, "node", "15")
+    sent = next(asked for asked in stage.asked if asked.path == "/token")
+    assert sent.query == {"a": "b", "service": "tests", "scope": "repository:node:pull"}
+    assert sent.authorization.startswith("Basic ")
+
+
+def test_a_token_service_is_not_followed_elsewhere(stage: Stage) -> None:
+    stage.play(redirect("https://auth.evil.net/token"), "auth.example.com")
+    error = refusal(stage.play(challenge("https://auth.example.com/token")), MEMBER)
+    assert "307 was not to be expected" in str(error)
+    assert len(stage.asked) == 2
+
+
+def test_a_registry_may_ask_for_the_password_itself(stage: Stage) -> None:
+    def answer(asked: Asked) -> Reply:
+        if asked.authorization.startswith("Basic "):
+            return Reply(200, {"Docker-Content-Digest": "sha256:" + "1" * 64})
+        return error_reply(401, "UNAUTHORIZED", WWW_Authenticate='Basic realm="here"')
+
+    reader = stage.play(answer)
+    assert reader.digest_of(MEMBER, "node", "15") == "sha256:" + "1" * 64
+    assert "it wants a user and a password: name credentials on its rule" in str(refusal(reader, ANYONE))
+
+
+def test_what_repeats_a_secret_is_not_repeated(stage: Stage) -> None:
+    def answer(asked: Asked) -> Reply:
+        if asked.path == "/token":
+            return json_reply({"token": "tok-4711"})
+        return challenge(f"https://{NAME}/token")(asked) if not asked.authorization else denied(asked)
+
+    def denied(asked: Asked) -> Reply:
+        return Reply(200) if asked.method == "HEAD" else error_reply(403, "DENIED", f"you sent {asked.authorization}")
+
+    def nosy(asked: Asked) -> Reply:
+        return error_reply(401, "UNAUTHORIZED", f"{PASSWORD} is wrong") if asked.path == "/token" else answer(asked)
+
+    assert "tok-4711" not in str(refusal(stage.play(answer)))
+    refusal(stage.play(nosy), MEMBER)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"token": None},
+        {"token": ""},
+        {"token": "a b"},
+        {"token": "a\r\nX: b"},
+        {"token": "x" * 40_000},
+        {"token": [1]},
+        [],
+    ],
+)
+def test_what_is_no_token_is_told_and_not_shown(stage: Stage, document: object) -> None:
+    stage.play(lambda _: json_reply(document), "auth.example.com")
+    error = refusal(stage.play(challenge("https://auth.example.com/token")))
+    assert isinstance(error, Malformed)
+    assert "xxxx" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("scope", "asked"),
+    [
+        ("repository:node:pull", "repository:node:pull"),
+        ("aws", "aws"),
+        ("repository:node:pull,push,delete", "repository:node:pull"),
+        ("registry:catalog:*", "repository:node:pull"),
+        ("repository:node:pull repository:other:pull", "repository:node:pull"),
+    ],
+)
+def test_no_more_than_reading_is_asked_for(stage: Stage, scope: str, asked: str) -> None:
+    stage.play(token, "auth.example.com")
+    stage.play(challenge("https://auth.example.com/token", f',scope="{scope}"')).digest_of(ANYONE, "node", "15")
+    assert next(request.query["scope"] for request in stage.asked if request.path == "/token") == asked
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", 'Bearer realm="x', "Bearer realm=https://x", "Negotiate", "Bearer realm=a,realm=b"]
+)
+def test_a_challenge_that_cannot_be_met_is_told(stage: Stage, header: str) -> None:
+    error = refusal(stage.play(lambda _: Reply(401, {"WWW-Authenticate": header} if header else {})))
+    assert NAME in str(error)
+
+
+# The app's identity.
+
+
+def test_the_apps_identity_is_given_to_the_registry_and_nobody_else(stage: Stage) -> None:
+    class Identity:
+        def get_token(self, *scopes: str, **_: Any) -> Any:
+            return type("Token", (), {"token": "entra-token"})
+
+    def answer(asked: Asked) -> Reply:
+        if asked.path == "/oauth2/exchange":
+            assert parse_qs(asked.body.decode())["access_token"] == ["entra-token"]
+            return json_reply({"refresh_token": "refresh"})
+        if asked.path == "/oauth2/token":
+            return json_reply({"access_token": "abc"})
+        return challenge(realm)(asked)
+
+    rule = RegistryRule(name="team", login_server=NAME, id="/subscriptions/1/registries/team")
+    stage.play(answer, "evil.example.com")
+    stage.play(answer)
+    reader = OciTagReader(Passwords(), Identity, stage.network, QUICK)
+    realm = "https://evil.example.com/oauth2/token"
+    assert "sends the app's identity to evil.example.com, which is not the registry" in str(refusal(reader, rule))
+    assert len(stage.asked) == 1
+    realm = f"https://{NAME}/oauth2/token"
+    assert reader.digest_of(rule, "node", "15")
+    scopes = [parse_qs(asked.body.decode()).get("scope") for asked in stage.asked if asked.path == "/oauth2/token"]
+    assert scopes == [["repository:node:pull,metadata_read"]]
+
+
+# Addresses and names.
+
+
+def test_a_name_that_leads_inside_is_refused(
+    certificates: Certificates, double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = RegistryRule(name="odd", login_server=f"{NAME}:{double.port}")
+    resolve(monkeypatch, "127.0.0.1")
+    error = refusal(straight(certificates), rule)
+    assert isinstance(error, Misconfigured)
+    assert f"{NAME} is at 127.0.0.1, which is a private or loopback address. Nothing was sent" in str(error)
+    resolve(monkeypatch, "93.184.216.34", "169.254.169.254")
+    assert "metadata service" in str(refusal(straight(certificates), rule))
+    assert double.connections == 0
+
+
+def test_the_address_that_was_judged_is_the_one_that_is_asked(
+    certificates: Certificates, double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up = resolve(monkeypatch, "127.0.0.1")
+    rule = RegistryRule(name="own", login_server=f"{NAME}:{double.port}", private=True)
+    reader = straight(certificates)
+    for _ in range(3):
+        assert reader.digest_of(rule, "node", "15") == "sha256:" + "1" * 64
+    assert looked_up.count(NAME) == 1
+    assert double.connections == 1
+
+
+def test_a_metadata_service_is_not_private_but_out_of_bounds(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for address in ("169.254.169.254", "168.63.129.16", "fe80::1", "::ffff:169.254.169.254", "224.0.0.1", "0.0.0.0"):
+        resolve(monkeypatch, address)
+        assert isinstance(
+            refusal(straight(certificates), RegistryRule(name="o", login_server=NAME, private=True)), Misconfigured
+        )
+
+
+def resolve(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
+    """Let the public name resolve to these addresses; the names that are looked up are noted."""
+    looked_up: list[str] = []
+    lookup = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, port: Any, *rest: Any, **options: Any) -> Any:
+        looked_up.append(host)
+        if host != NAME:
+            return lookup(host, port, *rest, **options)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return looked_up
+
+
+def test_a_name_that_nobody_knows_is_told(certificates: Certificates, stage: Stage) -> None:
+    error = refusal(straight(certificates), RegistryRule(name="typo", login_server="no-such-registry.invalid"))
+    assert isinstance(error, Misconfigured)
+    assert "there is no host no-such-registry.invalid: mend the server's name in its rule" in str(error)
+
+
+def test_a_proxy_that_does_not_reach_the_registry_is_told(stage: Stage) -> None:
+    reader = OciTagReader(Passwords(), nobody, stage.network, QUICK)
+    error = refusal(reader)
+    assert isinstance(error, Retry)
+    assert f"the proxy does not reach {NAME}" in str(error)
+
+
+def test_a_proxy_that_is_away_is_told(certificates: Certificates) -> None:
+    network = Network(proxies={"https": "http://127.0.0.1:1"}, ca_bundle=str(certificates.bundle))
+    error = refusal(OciTagReader(Passwords(), nobody, network, QUICK))
+    assert isinstance(error, Retry)
+    assert "the proxy" in str(error)
+
+
+def test_a_proxy_that_is_none_is_told_without_its_password(certificates: Certificates) -> None:
+    network = Network(proxies={"https": "http://me:word@[::1"}, ca_bundle=str(certificates.bundle))
+    with pytest.raises(Misconfigured, match="HTTPS_PROXY is not the URL of a proxy") as caught:
+        OciTagReader(Passwords(), nobody, network, QUICK).digest_of(ANYONE, "node", "15")
+    assert "word" not in str(caught.value)
+
+
+def test_no_proxy_is_respected(stage: Stage, double: Double) -> None:
+    network = Network(proxies={"https": stage.doorway.url, "no": "127.0.0.1"}, ca_bundle=stage.network.ca_bundle)
+    rule = RegistryRule(name="own", login_server=double.host, private=True)
+    assert OciTagReader(Passwords(), nobody, network, QUICK).digest_of(rule, "node", "15") == "sha256:" + "1" * 64
+    assert stage.doorway.asked == []
+
+
+# Certificates.
+
+
+def test_a_certificate_that_nobody_vouches_for_is_told(double: Double) -> None:
+    rule = RegistryRule(name="own", login_server=double.host, private=True)
+    error = refusal(OciTagReader(Passwords(), nobody, Network(), QUICK), rule)
+    assert isinstance(error, Misconfigured)
+    assert "certificate" in str(error)
+    assert double.asked == []
+
+
+def test_a_certificate_for_another_name_is_told(stage: Stage, double: Double) -> None:
+    stage.doorway.ports["other.example.com"] = double.port
+    reader = OciTagReader(Passwords(), nobody, stage.network, QUICK)
+    error = refusal(reader, RegistryRule(name="other", login_server="other.example.com"))
+    assert isinstance(error, Misconfigured)
+    assert "the certificate of other.example.com is not trusted (Hostname mismatch" in str(error)
+    assert double.asked == []
+
+
+def test_a_registry_without_tls_is_told(certificates: Certificates) -> None:
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+    from threading import Thread
+
+    server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    thread = Thread(target=server.handle_request, daemon=True)
+    thread.start()
+    rule = RegistryRule(name="own", login_server=f"127.0.0.1:{server.server_address[1]}", private=True)
+    error = refusal(straight(certificates), rule)
+    thread.join(5)
+    server.server_close()
+    assert isinstance(error, Misconfigured)
+    assert "does not speak TLS at that port" in str(error)
+
+
+def test_a_port_where_nobody_listens_passes_by_itself(certificates: Certificates) -> None:
+    rule = RegistryRule(name="own", login_server="127.0.0.1:1", private=True)
+    assert isinstance(refusal(straight(certificates), rule), Retry)
