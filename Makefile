@@ -62,7 +62,7 @@ yardstick: setup ## the article's own az commands with the real Azure CLI, in a 
 bench: setup ## what the event path and the sandbox cost, side by side with what they avoid
 	@$(ROOT) $(PY) -m bench
 
-bench-history: setup ## a page of a history of 100,000 candidates against one of 1,000 (two and a half minutes)
+bench-history: setup ## a page of a history of 100,000 candidates against one of 1,000 (three minutes)
 	@$(ROOT) $(PY) -m bench.history
 
 clean: ## remove state and caches; downloads in .tools and .venv stay

@@ -70,7 +70,7 @@ class Loading:
 
 
 def main() -> int:
-    """Measure (about two minutes), print a table and the ratios; 0 always, as nothing here passes or fails."""
+    """Measure (about three minutes), print a table and the ratios; 0 always, as nothing here passes or fails."""
     with table_accounts(*(f"history{size}" for size in _SIZES)) as accounts:
         histories = [_history(size, *accounts[f"history{size}"]) for size in _SIZES]
         measured = _by_turns(histories)
