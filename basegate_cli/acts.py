@@ -79,8 +79,13 @@ def app_rollback(app: App) -> Act:
     return Act("POST", f"apps/{segment(app)}/rollback", {})
 
 
+def sweep() -> Act:
+    """Look for drift now, and mend it."""
+    return Act("POST", "sweep", {})
+
+
 VERBS = (
-    examine, rerun, cancel, approve, reject, hold, lift, veto, unveto, rollback, app_rebuild, app_rollback,
+    examine, rerun, cancel, approve, reject, hold, lift, veto, unveto, rollback, app_rebuild, app_rollback, sweep,
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from basegate_cli import acts, show, watch
+from basegate_cli import acts, show, show_drift, watch
 from basegate_cli.client import BadAddress, Client, Problem, Unreachable, segment
 from basegate_cli.options import App, CandidateId, Gate, Json, Limit, RecordId, Token
 from basegate_cli.session import default_actor, open_session, session_of
@@ -78,6 +78,13 @@ def log(context: typer.Context, candidate: CandidateId, as_json: Json = False) -
     session = session_of(context, as_json)
     text = session.get(f"candidates/{segment(candidate)}/log")
     session.show(json.dumps({"log": text}), lambda answer: show.plain(answer["log"]))
+
+
+@app.command(rich_help_panel="Reading")
+def drift(context: typer.Context, as_json: Json = False) -> None:
+    """Upstream, ledger, stable tag, app and container side by side, as the last sweep saw them."""
+    session = session_of(context, as_json)
+    session.show(session.get("drift"), show_drift.drift)
 
 
 @app.command("watch", rich_help_panel="Reading")

@@ -43,30 +43,30 @@ def when(moment: object) -> str:
 
 def status(answer: dict[str, Any]) -> RenderableType:
     """All gates and apps at a glance."""
-    apps = _table("app", "live", "since (UTC)", "built on", "newest rollout")
+    apps = table("app", "live", "since (UTC)", "built on", "newest rollout")
     for app in answer["apps"]:
-        _row(apps, app["name"], app["live"], when(app["liveSince"]), brief(app["base"]), _latest(app["latest"]))
+        row(apps, app["name"], app["live"], when(app["liveSince"]), brief(app["base"]), _latest(app["latest"]))
     return Group(_gates(answer["gates"]), Text(), apps)
 
 
 def gate(answer: dict[str, Any]) -> RenderableType:
     """One gate: its stable tags and its vetoes."""
-    vetoes = _table("vetoed digest", "by", "why", "since (UTC)")
+    vetoes = table("vetoed digest", "by", "why", "since (UTC)")
     for veto in answer["vetoes"]:
-        _row(vetoes, veto["digest"], veto["actor"], veto["reason"], when(veto["at"]))
+        row(vetoes, veto["digest"], veto["actor"], veto["reason"], when(veto["at"]))
     way = plain(f"{answer['source']} -> {answer['target']}")
     return Group(way, _gates([answer]), *((Text(), vetoes) if answer["vetoes"] else ()))
 
 
 def records(answer: dict[str, Any]) -> RenderableType:
     """A page of candidates or rollouts."""
-    table = _table("id", "since (UTC)", "state", "image", "why")
+    lines = table("id", "since (UTC)", "state", "image", "why")
     for item in answer["items"]:
         tags = f" ({', '.join(item['tags'])})" if "tags" in item else ""
         image = f"{brief(item['image'])}{tags}"
-        _row(table, brief(item["id"]), when(item["createdAt"]), state(item["state"]), image, item["reason"])
+        row(lines, brief(item["id"]), when(item["createdAt"]), state(item["state"]), image, item["reason"])
     more = [plain(f"older ones: --token {answer['next']}")] if answer["next"] else []
-    return Group(table, *more)
+    return Group(lines, *more)
 
 
 def story(record: dict[str, Any]) -> RenderableType:
@@ -102,13 +102,13 @@ def glance(answer: dict[str, Any]) -> list[str]:
 
 
 def _gates(answers: Iterable[dict[str, Any]]) -> Table:
-    gates = _table("gate", "tag", "stands on", "unique tag", "since (UTC)", "held", "newest candidate")
+    gates = table("gate", "tag", "stands on", "unique tag", "since (UTC)", "held", "newest candidate")
     for gate in answers:
         for tag in gate["stable"]:
             digest, moved, hold = brief(tag["digest"]), when(tag["movedAt"]), _hold(tag["hold"])
-            _row(gates, gate["name"], tag["tag"], digest, tag["unique"], moved, hold, _latest(gate["latest"]))
+            row(gates, gate["name"], tag["tag"], digest, tag["unique"], moved, hold, _latest(gate["latest"]))
         if not gate["stable"]:
-            _row(gates, gate["name"], *("",) * 5, _latest(gate["latest"]))
+            row(gates, gate["name"], *("",) * 5, _latest(gate["latest"]))
     return gates
 
 
@@ -135,15 +135,17 @@ def _latest(item: dict[str, Any] | None) -> Text:
     return Text.assemble(brief(item["id"]), " ", state(item["state"])) if item else Text("none")
 
 
-def _table(*names: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def table(*names: str) -> Table:
+    """A table with its heads."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
-        table.add_column(name, overflow="fold")
-    return table
+        made.add_column(name, overflow="fold")
+    return made
 
 
-def _row(table: Table, *cells: object) -> None:
-    table.add_row(*_texts(cells))
+def row(into: Table, *cells: object) -> None:
+    """One more line of a table."""
+    into.add_row(*_texts(cells))
 
 
 def _texts(cells: Iterable[object]) -> Iterator[Text]:

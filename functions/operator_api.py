@@ -26,6 +26,7 @@ from functions.web.bodies import (
 from functions.web.principal import Role, actor_of, auth_level
 from shared import bootstrap
 from shared.domain.errors import Stale
+from shared.workflow.acts import checked_key
 from shared.workflow.answers import CandidateStory, RolloutStory
 from shared.workflow.operate import Operate, Plan, Retreat, Who
 from shared.workflow.report import Report
@@ -155,6 +156,13 @@ def cancel_rollout(req: func.HttpRequest) -> func.HttpResponse:
     return act(req, Asked, lambda do, asked, who: do.apps.cancel(rollout, who))
 
 
+@blueprint.route("v1/sweep", methods=["POST"], auth_level=auth_level())
+@answering
+def sweep(req: func.HttpRequest) -> func.HttpResponse:
+    """Look for drift now, and mend it."""
+    return act(req, Asked, lambda do, asked, who: do.sweeps.sweep(who))
+
+
 def act(req: func.HttpRequest, kind: type[B], verb: Verb[B], role: Role = Role.OPERATOR) -> func.HttpResponse:
     """What every acting call has in common.
 
@@ -177,8 +185,8 @@ def act(req: func.HttpRequest, kind: type[B], verb: Verb[B], role: Role = Role.O
         log.info("operator: %s %s by %s, because %r", req.method, urlsplit(req.url).path, actor, who.reason)
         return 202, _text(shapes.Plan(dry_run=False, effects=plan.effects, see=f"/api/v1/{path}"))
 
-    key = "" if dry else req.headers.get("Idempotency-Key", "")
-    status, answer = app.acts.once(key, _call(req), actor, work)
+    key = checked_key(req.headers.get("Idempotency-Key", ""))
+    status, answer = app.acts.once("" if dry else key, _call(req), actor, work)
     return json_answer(answer, status)
 
 

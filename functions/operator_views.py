@@ -78,6 +78,14 @@ def rollouts(req: func.HttpRequest) -> func.HttpResponse:
     return json_answer(report.rollouts(req.route_params["app"], *asked))
 
 
+@blueprint.route("v1/drift", methods=["GET"], auth_level=auth_level())
+@answering
+def drift(req: func.HttpRequest) -> func.HttpResponse:
+    """Upstream, ledger, stable tag, app and container side by side, as the last sweep saw them."""
+    actor_of(req, Role.READER)
+    return json_answer(bootstrap.basegate().drift.drift())
+
+
 @blueprint.route("v1/holds", methods=["GET"], auth_level=auth_level())
 @answering
 def holds(req: func.HttpRequest) -> func.HttpResponse:

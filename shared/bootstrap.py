@@ -29,6 +29,7 @@ from shared.workflow.acts import Acts
 from shared.workflow.admit import Admit
 from shared.workflow.advance import Advance
 from shared.workflow.doctor import Doctor
+from shared.workflow.drift import DriftReport
 from shared.workflow.operate import Operate
 from shared.workflow.report import Report
 from shared.workflow.run_logs import RunLogs
@@ -117,6 +118,11 @@ class Basegate:
     def logs(self) -> RunLogs:
         """Reads the logs of checks and builds."""
         return RunLogs(self.services)
+
+    @cached_property
+    def drift(self) -> DriftReport:
+        """What the sweeps saw."""
+        return DriftReport(self.services)
 
     @cached_property
     def doctor(self) -> Doctor:

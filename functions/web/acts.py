@@ -122,4 +122,13 @@ ACTS: tuple[Act, ...] = (
         body=bodies.Asked,
         examples={"cancel": {"reason": _WHY}},
     ),
+    Act(
+        method="post",
+        path="/v1/sweep",
+        summary="Look for drift now, and mend it",
+        body=bodies.Asked,
+        examples={"sweep": {"reason": "the registry was away"}},
+        more="A dry run looks at everything and mends nothing. A sweep that is not done in a minute is gone on with "
+        "by the timer.",
+    ),
 )

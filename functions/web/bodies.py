@@ -17,6 +17,7 @@ _ABOUT_THE_CALL = frozenset(("code", "clientid", "dry_run"))
 """What a query holds besides the fields of a body: the function key, and how the call is meant."""
 
 _FIELD = re.compile(r"field `(?P<name>[^`]+)`|at `\$\.(?P<path>\w+)")
+_TAG_OR_DIGEST = "^(sha256:[0-9a-f]{64}|[A-Za-z0-9_][A-Za-z0-9._-]{0,127})$"
 _LENGTHS = {"minLength": 1, "maxLength": 400, "pattern": r"\S"}
 
 
@@ -28,7 +29,7 @@ def _said(description: str, **schema: Any) -> msgspec.Meta:
 Reason = Annotated[str, _said("Why. It is recorded with what is done.", **_LENGTHS)]
 TagName = Annotated[str, _said("A tag.", pattern="^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
 DigestName = Annotated[str, _said("A digest.", pattern="^sha256:[0-9a-f]{64}$")]
-Target = Annotated[str, _said("A unique tag, or a digest, that once passed.", minLength=1, maxLength=128)]
+Target = Annotated[str, _said("A unique tag, or a digest, that once passed.", pattern=_TAG_OR_DIGEST)]
 Until = Annotated[HoldUntil, _said("How long the hold stands: until it is lifted, or a newer digest passes.")]
 
 
@@ -68,9 +69,10 @@ class VetoAsked(Asked, frozen=True, kw_only=True):
 class RolloutAsked(Asked, frozen=True, kw_only=True):
     """A rollout: of the app built anew, or of an image that was built before."""
 
-    image: Annotated[str, _said("The tag or digest of an image that was built for the app.", maxLength=128)] | None = (
-        None
-    )
+    image: (
+        Annotated[str, _said("The tag or digest of an image that was built for the app.", pattern=_TAG_OR_DIGEST)]
+        | None
+    ) = None
 
 
 B = TypeVar("B", bound=Asked)

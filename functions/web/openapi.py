@@ -122,7 +122,7 @@ def _how_to_act(fresh: bool) -> list[dict[str, Any]]:
     once = f"Do it once for this key, and answer repeats with the first answer. Good for {KEPT.days} days."
     parameters = [
         _parameter("dry_run", "query", {"type": "boolean", "default": False}, "Say what would be done; do nothing."),
-        _parameter("Idempotency-Key", "header", {"type": "string", "minLength": 1, "maxLength": KEY_LIMIT}, once),
+        _parameter("Idempotency-Key", "header", {"type": "string", "maxLength": KEY_LIMIT}, once),
     ]
     if fresh:
         told = "The ETag of the record as it was read: refused (412) if it has changed since."

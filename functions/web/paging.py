@@ -34,17 +34,19 @@ def _limit(req: func.HttpRequest) -> int:
 
 
 def _state(req: func.HttpRequest, states: tuple[str, ...]) -> str:
-    state = str(req.params.get("state", ""))
-    if state and state not in states:
+    state = req.params.get("state")
+    if state is not None and state not in states:
         known = f"must be one of {', '.join(states)}" if states else "this list has no states"
         raise Malformed("state", f"{known}, not {state[:40]!r}")
-    return state
+    return state or ""
 
 
 def _moment(req: func.HttpRequest, name: str) -> datetime | None:
-    text = req.params.get(name, "")
+    text = req.params.get(name)
+    if text is None:
+        return None
     try:
-        return msgspec.convert(text, _Moment) if text else None
+        return msgspec.convert(text, _Moment)
     except msgspec.ValidationError:
         hint = " (a + in a URL is written %2B)" if " " in text else ""
         problem = f"{text[:40]!r} is no RFC 3339 time with its offset, like 2026-03-01T12:00:00Z{hint}"

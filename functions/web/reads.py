@@ -6,7 +6,7 @@ from functions.web import shapes
 from functions.web.operations import Body, Read
 from shared.domain.candidate import CandidateState
 from shared.domain.rollout import RolloutState
-from shared.workflow import answers
+from shared.workflow import answers, drift
 
 _PAGES = (
     "One query a page, however long the list is. A page with a filter may be short, even empty, while `next` is set: "
@@ -51,6 +51,11 @@ READS: tuple[Read, ...] = (
         more=_PAGES,
         paged=True,
         states=tuple(RolloutState),
+    ),
+    Read(
+        path="/v1/drift",
+        summary="Upstream, ledger, stable tag, app and container side by side, as the last sweep saw them",
+        answer=drift.Drift,
     ),
     Read(path="/v1/holds", summary="All holds that stand, the newest first", answer=answers.Holds),
     Read(

@@ -34,6 +34,17 @@ Answer = tuple[int, str]
 """Status and JSON text."""
 
 
+def checked_key(key: str) -> str:
+    """A client's key.
+
+    Raises:
+        Malformed: it is too long.
+    """
+    if len(key) > KEY_LIMIT:
+        raise Malformed("Idempotency-Key", f"is longer than {KEY_LIMIT} characters")
+    return key
+
+
 class Acts:
     """Keeps the answers of acting calls."""
 
@@ -44,13 +55,11 @@ class Acts:
         """Do the work of a call, once for each key; without a key, every time. A call that failed may be repeated.
 
         Raises:
-            Malformed: the key is too long, or was used for another call.
+            Malformed: the key was used for another call.
             Refused: the first call with this key is still under way.
         """
         if not key:
             return work()
-        if len(key) > KEY_LIMIT:
-            raise Malformed("Idempotency-Key", f"is longer than {KEY_LIMIT} characters")
         stored = self._begin(key, call, actor)
         if stored.record.answer:
             return stored.record.status, stored.record.answer

@@ -21,7 +21,7 @@ from shared.domain.record import Look
 from shared.domain.rollout import BuiltImage, Cause, Rollout, RolloutState
 from shared.workflow.dependents import AppRecords
 from shared.workflow.examine import new_checks
-from shared.workflow.operate.find import Find
+from shared.workflow.find import Find
 from shared.workflow.services import Services
 
 _WRITE_ATTEMPTS = 5

@@ -37,7 +37,7 @@ from shared.workflow.answers import (
     story_of,
 )
 from shared.workflow.dependents import AppRecords
-from shared.workflow.operate.find import Find, candidate_id, rollout_id
+from shared.workflow.find import Find, candidate_id, rollout_id
 from shared.workflow.services import Services
 
 PAGE_LIMIT = 100

@@ -11,7 +11,7 @@ from shared.domain.errors import NotThere, Rejected
 from shared.domain.policy import RegistryRule, TaskCheck
 from shared.domain.rollout import Rollout, RolloutState
 from shared.workflow.evidence import plain_text
-from shared.workflow.operate.find import Find
+from shared.workflow.find import Find
 from shared.workflow.services import Services
 
 LOG_LIMIT_BYTES = 1024 * 1024

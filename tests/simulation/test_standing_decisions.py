@@ -8,8 +8,8 @@ from shared.domain.candidate import CandidateState, Verdict
 from shared.domain.errors import BasegateError
 from shared.domain.image import Digest
 from shared.domain.standing import HoldUntil
+from shared.workflow.find import candidate_id
 from shared.workflow.operate import Who
-from shared.workflow.operate.find import candidate_id
 from tests.fakes import World
 from tests.simulation.story import Story
 

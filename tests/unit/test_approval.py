@@ -9,8 +9,8 @@ from shared.domain.candidate import CandidateState
 from shared.domain.errors import Refused, Retry
 from shared.domain.policy import ApprovalCheck
 from shared.gates import InvalidGates, parse_gates
+from shared.workflow.find import candidate_id
 from shared.workflow.operate import Who
-from shared.workflow.operate.find import candidate_id
 from tests.fakes import World, digest, sample_policy
 
 GREEN = digest("green")

@@ -16,7 +16,8 @@ from basegate_cli.commands import main
 from functions.web.openapi import document
 from shared import bootstrap
 from tests.fakes import World, digest
-from tests.unit.front_door import KEY, App, FrontDoor, open_door
+from tests.served import KEY, App
+from tests.unit.front_door import FrontDoor, open_door
 
 ORANGE, RED, GREEN = digest("orange"), digest("red"), digest("green")
 WHY = ("--reason", "it is three in the morning")
@@ -62,6 +63,23 @@ def run(door: FrontDoor, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 def name(content: str, attempt: int = 1) -> str:
     """An id as an operator types it."""
     return f"node.{content[7:19]}-{attempt:03}"
+
+
+def test_drift_shows_everything_side_by_side(run: Run, world: World) -> None:
+    world.subscriptions.reaching = False
+    world.sweep_now()
+    code, out, _ = run("drift")
+    assert code == 0
+    assert "15-alpine" in out
+    assert "changes told by events" in out
+    assert "! no event subscription of publicregistry.azurecr.io reaches this app" in out
+
+
+def test_a_sweep_by_hand_says_what_it_does(run: Run, world: World) -> None:
+    world.registry.tags[("public", "node:15-alpine")] = digest("never told")
+    code, out, _ = run("sweep", *WHY, "--yes")
+    assert code == 0
+    assert "examine, new digest" in out
 
 
 def test_status_shows_gates_and_apps(run: Run) -> None:
@@ -288,13 +306,14 @@ CALLS: tuple[tuple[str, ...], ...] = (
     ("rollback", "node", "15-alpine", ORANGE),
     ("app-rebuild", "hello-world"),
     ("app-rollback", "hello-world"),
+    ("sweep",),
 )
 
 
 def test_there_is_a_command_for_every_act_of_the_interface(run: Run, door: FrontDoor) -> None:
     for call in CALLS:
         run(*call, *WHY, "--dry-run")
-    called = {(method.lower(), path.removeprefix("/api/v1")) for method, path, _ in door.asked}
+    called = {(method.lower(), path.removeprefix("/api")) for method, path, _ in door.asked}
     paths: dict[str, dict[str, Any]] = document()["paths"]
     acts = {(method, path) for path, methods in paths.items() for method in methods if method != "get"}
     matched = {

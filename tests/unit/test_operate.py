@@ -9,8 +9,8 @@ from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.errors import Malformed, NotThere, Refused, Retry
 from shared.domain.rollout import RolloutState
 from shared.domain.standing import HoldUntil
+from shared.workflow.find import candidate_id, rollout_id
 from shared.workflow.operate import Plan, Retreat, Who
-from shared.workflow.operate.find import candidate_id, rollout_id
 from tests.fakes import World, digest, sample_policy
 
 ORANGE, RED, GREEN, BLUE = digest("orange"), digest("red"), digest("green"), digest("blue")

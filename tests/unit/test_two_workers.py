@@ -12,8 +12,8 @@ from shared.domain.errors import Conflict, Refused, Retry
 from shared.domain.rollout import RolloutState
 from shared.domain.standing import HoldUntil
 from shared.domain.track import Track
+from shared.workflow.find import candidate_id
 from shared.workflow.operate import Who
-from shared.workflow.operate.find import candidate_id
 from tests.fakes import ProcessDied, World, digest
 
 ORANGE, GREEN = digest("orange"), digest("green")

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
 
 import msgspec
-
-from shared.domain.image import short
-
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 class Tone(StrEnum):
@@ -41,17 +36,33 @@ def tone_of(state: str) -> Tone:
     return _TONES.get(state, Tone.BUSY)
 
 
-class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """A verb as a button: what is called, with which fixed fields, and what the dialog must still ask.
+class Choice(msgspec.Struct, frozen=True):
+    """One of the values that a dialog offers."""
 
-    `path` is below `/api/v1`; `choices` are what `to` may be (a rollback only); `etag` guards a stale view.
+    value: str
+    label: str
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """A field that the dialog of an action asks for, beside the reason."""
+
+    name: str
+    label: str
+    choices: tuple[Choice, ...]
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True):
+    """A verb as a button: what is called, with which fixed fields, and what its dialog asks.
+
+    `label` is the verb, `subject` what it acts on; `path` is below `/api/v1`; `etag` guards a stale view.
     """
 
     label: str
+    subject: str
     path: str
     method: str = "POST"
     fields: dict[str, str] = {}
-    choices: tuple[str, ...] = ()
+    asks: tuple[Ask, ...] = ()
     etag: str = ""
     grave: bool = False
 
@@ -61,9 +72,9 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.encode(self.fields).decode()
 
     @property
-    def choices_json(self) -> str:
-        """The choices as JSON."""
-        return msgspec.json.encode(self.choices).decode()
+    def asks_json(self) -> str:
+        """What the dialog asks, as JSON."""
+        return msgspec.json.encode(self.asks).decode()
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,17 +86,9 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     state: str = "none"
     tone: Tone = Tone.IDLE
     age: str = ""
+    at: str = ""
     reason: str = ""
     link: str = ""
-
-
-class Lane(msgspec.Struct, frozen=True, kw_only=True):
-    """One stable tag, from its source to what runs on it; `apps` are pairs of image and container."""
-
-    tag: str
-    stages: tuple[Stage, ...]
-    apps: tuple[AppLane, ...] = ()
-    actions: tuple[Action, ...] = ()
 
 
 class AppLane(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +96,16 @@ class AppLane(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     stages: tuple[Stage, ...]
-    actions: tuple[Action, ...] = ()
+    actions: tuple[Action, ...]
+
+
+class Lane(msgspec.Struct, frozen=True, kw_only=True):
+    """One stable tag, from its source to what runs on it."""
+
+    tag: str
+    stages: tuple[Stage, ...]
+    apps: tuple[AppLane, ...]
+    actions: tuple[Action, ...]
 
 
 class GateFlow(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,15 +117,39 @@ class GateFlow(msgspec.Struct, frozen=True, kw_only=True):
     lanes: tuple[Lane, ...]
 
 
-class Fact(msgspec.Struct, frozen=True, kw_only=True):
+class Concern(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that wants a person: what, since when, why, and what to do about it."""
+
+    subject: str
+    state: str
+    tone: Tone
+    age: str
+    at: str
+    reason: str
+    advice: str
+    link: str
+    actions: tuple[Action, ...]
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    """All gates, and what wants a person."""
+
+    concerns: tuple[Concern, ...]
+    gates: tuple[GateFlow, ...]
+    headline: str
+    tone: Tone
+    running: bool
+
+
+class Fact(msgspec.Struct, frozen=True):
     """One line of facts."""
 
     name: str
     value: str
 
 
-class CheckView(msgspec.Struct, frozen=True, kw_only=True):
-    """A check with its verdict and what it stands on."""
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """A check of a candidate or a step of a rollout, with its verdict and what that stands on."""
 
     kind: str
     state: str
@@ -123,9 +159,10 @@ class CheckView(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     status: str = ""
     log_tail: str = ""
+    runs_now: bool = False
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True):
     """A line of a timeline."""
 
     at: str
@@ -134,8 +171,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
-class StoryPage(msgspec.Struct, frozen=True, kw_only=True):
-    """The page of one candidate or rollout. `log` is the path of the whole log ("" where none is kept)."""
+class Story(msgspec.Struct, frozen=True, kw_only=True):
+    """The page of one candidate or rollout.
+
+    `log` is the path of the log below `/api/v1` ("" where none is kept or written).
+    """
 
     kind: str
     id: str
@@ -143,27 +183,29 @@ class StoryPage(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     tone: Tone
     age: str
-    running: bool
+    at: str
     reason: str
+    running: bool
     facts: tuple[Fact, ...]
-    checks: tuple[CheckView, ...]
+    steps: tuple[Step, ...]
     events: tuple[Event, ...]
     actions: tuple[Action, ...]
+    parent: str
+    parent_name: str
     log: str = ""
-    parent: str = ""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of a gate's history."""
+    """A line of a history."""
 
     link: str
-    digest: str
+    subject: str
     full: str
-    tags: str
-    attempt: int
+    note: str
     state: str
     tone: Tone
     age: str
+    at: str
     reason: str
 
 
@@ -175,51 +217,30 @@ class VetoView(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     reason: str
     age: str
+    at: str
     lift: Action
+    tone: Tone = Tone.WAITING
 
 
-class HistoryPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of a gate's history; `token` leads to the next one ("" on the last)."""
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a history is asked for, as the query has it: one state, from one day or moment to another."""
 
-    gate: str
+    state: str = ""
+    since: str = ""
+    until: str = ""
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of the history of a gate or an app. `older` is the query of the next page ("" on the last)."""
+
+    kind: str
+    name: str
     source: str
     target: str
-    state: str
+    shown: Filter
     states: tuple[str, ...]
     rows: tuple[Row, ...]
-    vetoes: tuple[VetoView, ...]
-    token: str
+    older: str
     running: bool
-
-
-def moment(value: object) -> datetime | None:
-    """A time as reports have it: one, its ISO text, or none."""
-    return datetime.fromisoformat(value) if isinstance(value, str) else value if isinstance(value, datetime) else None
-
-
-def age(since: datetime | None, now: datetime) -> str:
-    """A time span as people say it: `now`, `42 s`, `3 min`, `5 h`, `2 d`; "" where there is no beginning."""
-    if since is None:
-        return ""
-    seconds = max(0, int((now - since).total_seconds()))
-    if seconds < 10:
-        return "now"
-    if seconds < _MINUTE:
-        return f"{seconds // 10 * 10} s"
-    for unit, size, limit in (("min", _MINUTE, _HOUR), ("h", _HOUR, _DAY)):
-        if seconds < limit:
-            return f"{seconds // size} {unit}"
-    return f"{seconds // _DAY} d"
-
-
-def duration(since: datetime | None, until: datetime) -> str:
-    """How long something took or has taken: `3 s`, `4 min 10 s`; "" where it has not begun."""
-    if since is None:
-        return ""
-    minutes, seconds = divmod(max(0, int((until - since).total_seconds())), _MINUTE)
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-
-
-def short_digest(digest: str | None) -> str:
-    """The first digits of a digest."""
-    return short(digest) if digest else "nothing yet"
+    vetoes: tuple[VetoView, ...] = ()
+    actions: tuple[Action, ...] = ()

@@ -4,160 +4,163 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
-import msgspec
-
-from shared.domain.candidate import Candidate, CandidateState, CheckRecord
+from shared.domain.candidate import Candidate, CheckRecord
+from shared.domain.policy import App
 from shared.domain.record import Record
 from shared.domain.rollout import DeployRecord, Rollout, RolloutState
-from shared.workflow.flow import explain
-from shared.workflow.view_models import (
-    Action,
-    CheckView,
-    Event,
-    Fact,
-    StoryPage,
-    Tone,
-    age,
-    duration,
-    short_digest,
-    tone_of,
-)
+from shared.ports import Stored
+from shared.workflow.board import verbs
+from shared.workflow.board.models import Event, Fact, Step, Story, Tone, tone_of
+from shared.workflow.board.wording import age, duration, moment, short_digest
+from shared.workflow.find import candidate_id, rollout_id
+
+_NOT_BEGUN = "not begun"
 
 
-def candidate_page(story: dict[str, Any], etag: str, now: datetime) -> StoryPage:
-    """The page of a candidate, from its story in the report."""
-    record = msgspec.convert(story, Candidate)
-    path = f"candidates/{story['id']}"
-    kept = any(check.evidence.log_blob for check in record.checks)
-    return StoryPage(
+def candidate_story(stored: Stored[Candidate], now: datetime) -> Story:
+    """The page of a candidate."""
+    record, identifier = stored.record, candidate_id(stored.record)
+    awaits = record.open_check == "approval"
+    steps = tuple(_check(check, now) for check in record.checks)
+    logged = any(check.evidence.log_blob for check in record.checks) or any(step.runs_now for step in steps)
+    since = _since(record)
+    return Story(
         kind="Candidate",
-        id=story["id"],
+        id=identifier,
         heading=f"{record.repository} {short_digest(record.digest)}",
-        state=record.state.value,
-        tone=tone_of(record.state),
-        age=age(record.created_at, now),
+        state="awaits approval" if awaits else record.state.value,
+        tone=Tone.WAITING if awaits else tone_of(record.state),
+        age=age(since, now),
+        at=moment(since),
+        reason=_told(record),
         running=not record.finished,
-        reason=explain(record),
         facts=tuple(_candidate_facts(record)),
-        checks=tuple(_check(check, now) for check in record.checks),
+        steps=steps,
         events=_events(record),
-        actions=tuple(_candidate_actions(record, path, etag)),
-        log=f"{path}/log" if kept else "",
+        actions=tuple(verbs.of_candidate(record, identifier, stored.etag)),
         parent=f"gates/{record.gate}",
+        parent_name=record.gate,
+        log=f"candidates/{identifier}/log" if logged else "",
     )
 
 
-def rollout_page(story: dict[str, Any], etag: str, now: datetime) -> StoryPage:
-    """The page of a rollout, from its story in the report."""
-    record = msgspec.convert(story, Rollout)
-    last = record.history[-1] if record.history else None
-    told = record.reason or (f"{last.what} {last.why}".strip() if last and not record.finished else "")
-    cancel = Action(label="Cancel", path=f"rollouts/{story['id']}/cancel", etag=etag, grave=True)
-    verbs = (
-        Action(label="Rebuild app", path=f"apps/{record.app}/rollouts"),
-        Action(label="Roll back app", path=f"apps/{record.app}/rollback", grave=True),
-    )
-    return StoryPage(
+def rollout_story(stored: Stored[Rollout], app: App | None, now: datetime) -> Story:
+    """The page of a rollout; `app` is its app's rule, if there still is one."""
+    record, identifier = stored.record, rollout_id(stored.record)
+    since, build = _since(record), _build(record, now)
+    logged = bool(record.build.evidence.log_blob) or build.runs_now
+    return Story(
         kind="Rollout",
-        id=story["id"],
-        heading=f"{record.app} {record.name}",
+        id=identifier,
+        heading=f"{record.app} {record.image.tag if record.image else record.name}",
         state=record.state.value,
         tone=tone_of(record.state),
-        age=age(record.created_at, now),
+        age=age(since, now),
+        at=moment(since),
+        reason=_told(record),
         running=not record.finished,
-        reason=told,
         facts=tuple(_rollout_facts(record)),
-        checks=(_build(record, now), *_deployments(record)),
+        steps=(build, *_deployments(record)),
         events=_events(record),
-        actions=((cancel,) if record.state is RolloutState.BUILDING else ()) + verbs,
+        actions=tuple(verbs.of_rollout(record, app, identifier, stored.etag)),
+        parent=f"apps/{record.app}",
+        parent_name=record.app,
+        log=f"rollouts/{identifier}/log" if logged else "",
     )
+
+
+def _since(record: Record) -> datetime:
+    return record.history[-1].at if record.finished and record.history else record.created_at
+
+
+def _told(record: Record) -> str:
+    """Why it stands where it stands: its reason, else the last line of its history while it is running."""
+    if record.reason or record.finished:
+        return record.reason
+    last = record.history[-1] if record.history else None
+    return f"{last.what}: {last.why}".removesuffix(": ") if last else ""
 
 
 def _candidate_facts(record: Candidate) -> Iterator[Fact]:
-    yield Fact(name="Image", value=str(record.image))
+    yield Fact("Image", str(record.image))
     for tag in record.tags:
-        outcome = tag.outcome or ("held" if tag.held else "not promoted yet")
-        unique = f", unique tag {tag.unique}" if tag.unique else ""
-        yield Fact(name=f"Tag {tag.tag}", value=f"{outcome}{unique}")
-    yield Fact(name="Attempt", value=f"{record.attempt}")
+        outcome = tag.outcome.value if tag.outcome else "held" if tag.held else "not promoted"
+        yield Fact(f"Tag {tag.tag}", f"{outcome}, unique tag {tag.unique}" if tag.unique else outcome)
+    yield Fact("Attempt", f"{record.attempt}")
     if record.requested_by:
-        yield Fact(name="Asked for by", value=record.requested_by)
+        yield Fact("Asked for by", record.requested_by)
 
 
 def _rollout_facts(record: Rollout) -> Iterator[Fact]:
-    yield Fact(name="Cause", value=record.cause.value)
+    yield Fact("Rollout", record.name)
+    yield Fact("Cause", record.cause.value)
     if record.base:
-        yield Fact(name="Stands on", value=str(record.base))
+        yield Fact("Stands on", str(record.base))
     if record.image:
-        yield Fact(name="Image", value=str(record.image))
+        yield Fact("Image", f"{record.image}@{record.image.digest}")
     if record.deploy.address:
-        yield Fact(name="Address", value=record.deploy.address)
+        yield Fact("Address", record.deploy.address)
 
 
-def _check(check: CheckRecord, now: datetime) -> CheckView:
-    state = check.verdict.value if check.verdict else "running" if check.claimed_at else "not begun"
-    tone = tone_of(check.verdict) if check.verdict else Tone.BUSY if check.claimed_at else Tone.IDLE
-    return CheckView(
+def _check(check: CheckRecord, now: datetime) -> Step:
+    asked = check.kind == "approval"  # what stands in the place of its run id is none
+    state, tone = _check_state(check)
+    return Step(
         kind=check.kind,
         state=state,
         tone=tone,
-        run=check.run_id,
-        took=duration(check.started_at, check.finished_at or now),
+        run="" if asked else check.run_id,
+        took=duration(check.started_at or check.claimed_at, check.finished_at or now),
         reason=check.reason,
         status=check.evidence.status,
         log_tail="\n".join(check.evidence.log_tail),
+        runs_now=tone is Tone.BUSY and bool(check.run_id),
     )
 
 
-def _build(record: Rollout, now: datetime) -> CheckView:
+def _check_state(check: CheckRecord) -> tuple[str, Tone]:
+    if check.verdict:
+        return check.verdict.value, tone_of(check.verdict)
+    if check.claimed_at is None:
+        return _NOT_BEGUN, Tone.IDLE
+    return ("awaits approval", Tone.WAITING) if check.kind == "approval" else ("running", Tone.BUSY)
+
+
+def _build(record: Rollout, now: datetime) -> Step:
     build = record.build
-    done = build.finished_at is not None or record.image is not None
     failed = record.state is RolloutState.FAILED and record.image is None
-    state = "failed" if failed else "built" if done else "running" if build.claimed_at else "not begun"
-    return CheckView(
+    state = "failed" if failed else "built" if record.image else "running" if build.claimed_at else _NOT_BEGUN
+    return Step(
         kind="build",
         state=state,
-        tone=Tone.IDLE if state == "not begun" else tone_of(state),
+        tone=Tone.IDLE if state == _NOT_BEGUN else tone_of(state),
         run=build.run_id,
         took=duration(build.started_at, build.finished_at or now) if build.run_id else "",
+        reason=record.reason if failed else "",
         status=build.evidence.status,
         log_tail="\n".join(build.evidence.log_tail),
+        runs_now=state == "running" and bool(build.run_id),
     )
 
 
-def _deployments(record: Rollout) -> Iterator[CheckView]:
-    for kind, deploy in (("deploy", record.deploy), ("restore", record.restore)):
+def _deployments(record: Rollout) -> Iterator[Step]:
+    for kind, deploy, good in (
+        ("deploy", record.deploy, RolloutState.LIVE),
+        ("restore", record.restore, RolloutState.RESTORED),
+    ):
         if deploy.touched:
-            yield _deployment(kind, deploy, record)
+            yield _deployment(kind, deploy, record, good)
 
 
-def _deployment(kind: str, deploy: DeployRecord, record: Rollout) -> CheckView:
-    good = RolloutState.LIVE if kind == "deploy" else RolloutState.RESTORED
-    state = "running" if not record.finished else "passed" if record.state is good else "failed"
-    return CheckView(kind=kind, state=state, tone=tone_of(state), reason=deploy.seen)
+def _deployment(kind: str, deploy: DeployRecord, record: Rollout, good: RolloutState) -> Step:
+    over = record.finished or (kind == "deploy" and record.state is RolloutState.RESTORING)
+    state = "passed" if record.state is good else "failed" if over else "running"
+    return Step(kind=kind, state=state, tone=tone_of(state), reason=deploy.seen)
 
 
 def _events(record: Record) -> tuple[Event, ...]:
     return tuple(
-        Event(at=f"{entry.at:%Y-%m-%dT%H:%M:%SZ}", clock=f"{entry.at:%d %b %H:%M:%S}", what=entry.what, why=entry.why)
+        Event(moment(entry.at), f"{entry.at:%d %b %H:%M:%S}", entry.what, entry.why)
         for entry in reversed(record.history)
     )
-
-
-def _candidate_actions(record: Candidate, path: str, etag: str) -> Iterator[Action]:
-    waiting = any(check.kind == "approval" and check.claimed_at and check.verdict is None for check in record.checks)
-    if waiting and not record.finished:
-        yield Action(label="Approve", path=f"{path}/approve", etag=etag)
-        yield Action(label="Reject", path=f"{path}/reject", etag=etag, grave=True)
-    if record.finished:
-        yield Action(label="Rerun", path=f"{path}/rerun", etag=etag)
-    else:
-        yield Action(label="Cancel", path=f"{path}/cancel", etag=etag, grave=True)
-    gate = f"gates/{record.gate}"
-    yield Action(label="Veto digest", path=f"{gate}/vetoes", fields={"digest": record.digest}, grave=True)
-    if record.state is CandidateState.PROMOTED:
-        for tag in record.tags:
-            fields = {"tag": tag.tag, "to": record.digest}
-            yield Action(label=f"Roll {tag.tag} back to this", path=f"{gate}/rollback", fields=fields, grave=True)

@@ -9,10 +9,10 @@ from shared.domain.policy import App
 from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Cause, Rollout, RolloutState
 from shared.ports import Stored
 from shared.workflow.dependents import AppRecords
-from shared.workflow.operate.find import Find, rollout_id
-from shared.workflow.operate.plan import Effect, Plan, Who
-from shared.workflow.operate.writing import insert, save
+from shared.workflow.find import Find, rollout_id
+from shared.workflow.plan import Effect, Plan, Who
 from shared.workflow.services import Services
+from shared.workflow.writing import insert, save
 
 
 class AppVerbs:

@@ -11,10 +11,10 @@ from shared.domain.policy import ApprovalCheck, Gate, TaskCheck
 from shared.domain.track import Track
 from shared.ports import Stored
 from shared.workflow.examine import new_checks
-from shared.workflow.operate.find import Find, candidate_id
-from shared.workflow.operate.plan import Effect, Plan, Who
-from shared.workflow.operate.writing import insert, save
+from shared.workflow.find import Find, candidate_id
+from shared.workflow.plan import Effect, Plan, Who
 from shared.workflow.services import Services
+from shared.workflow.writing import insert, save
 
 
 class CandidateVerbs:

@@ -14,11 +14,11 @@ from shared.domain.standing import Hold, HoldUntil
 from shared.domain.track import Track
 from shared.ports import Stored
 from shared.workflow.dependents import Dependents
-from shared.workflow.operate.find import Find
-from shared.workflow.operate.plan import Effect, Plan, Who
-from shared.workflow.operate.writing import save
+from shared.workflow.find import Find
+from shared.workflow.plan import Effect, Plan, Who
 from shared.workflow.services import Services
 from shared.workflow.tracks import Stand, Tracks
+from shared.workflow.writing import save
 
 _WRITE_ATTEMPTS = 5
 

@@ -12,9 +12,9 @@ from shared.domain.policy import Gate
 from shared.domain.standing import HoldUntil, Veto, veto_row
 from shared.domain.track import Track
 from shared.ports import Stored
-from shared.workflow.operate.find import Find
+from shared.workflow.find import Find, tag_or_digest
 from shared.workflow.operate.gates import GateVerbs
-from shared.workflow.operate.plan import Effect, Plan, Who
+from shared.workflow.plan import Effect, Plan, Who
 from shared.workflow.services import Services
 
 _MOVES_LOOKED_AT = 100
@@ -45,10 +45,13 @@ class VetoVerbs:
         half-way, it does what is left.
 
         Raises:
+            Malformed: the digest is none, or what to roll back to is no tag and no digest.
             Refused: it is vetoed already, and no stable tag is to be rolled back from it.
             NotThere: there is nothing to roll back to.
         """
         gate, digest = self._find.gate(gate_name), parse_digest(digest_text)
+        if retreat.to:
+            tag_or_digest(retreat.to, "to")
         known = self._find.veto(gate, digest)
         standing = [t.record for t in self._services.ledger.list(Track, gate.name) if t.record.digest == digest]
         if known is not None and not (retreat.wanted and standing):

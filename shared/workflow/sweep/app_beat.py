@@ -11,10 +11,10 @@ from shared.domain.policy import App, DeployRule, Drift
 from shared.domain.rollout import AppRecord, BuildRecord, Cause, Rollout, RolloutState
 from shared.domain.track import Track
 from shared.workflow.dependents import AppRecords, Dependents
-from shared.workflow.operate.writing import insert
 from shared.workflow.services import Services
 from shared.workflow.sweep.alarms import Alarms
 from shared.workflow.sweep.tour import Tour
+from shared.workflow.writing import insert
 
 _NEEDS_TIME = "it does not run"
 """A container that comes up looks so for a while: only the second sweep in a row believes it."""

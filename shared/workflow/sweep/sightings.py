@@ -19,7 +19,7 @@ from shared.domain.sighting import Reading, Sighting, read_sighting, standing
 from shared.domain.track import Track
 from shared.ports import Stored
 from shared.workflow.admit import Admit, Outcome
-from shared.workflow.operate.find import Find
+from shared.workflow.find import Find
 from shared.workflow.services import Services
 from shared.workflow.sweep.tour import Tour
 

@@ -14,11 +14,11 @@ from shared.domain.image import Digest
 from shared.domain.policy import Drift, Gate, PromoteBy
 from shared.domain.track import Track
 from shared.ports import Stored
-from shared.workflow.operate.writing import save
 from shared.workflow.services import Services
 from shared.workflow.sweep.alarms import Alarms
 from shared.workflow.sweep.tour import Tour, in_slices
 from shared.workflow.tracks import Tracks
+from shared.workflow.writing import save
 
 _SLICE_TRACKS = 100
 _KINDS = {

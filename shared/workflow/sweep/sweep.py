@@ -15,7 +15,7 @@ from shared.domain.errors import BasegateError, Busy, Conflict
 from shared.domain.rollout import Rollout
 from shared.domain.sweeping import SweepRecord
 from shared.ports import Stored
-from shared.workflow.operate.plan import Effect
+from shared.workflow.plan import Effect
 from shared.workflow.services import Services
 from shared.workflow.sweep.app_beat import AppBeat
 from shared.workflow.sweep.silence_beat import GateSilenceBeat, RegistrySilenceBeat

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from shared.domain.sweeping import SweepRecord
-from shared.workflow.operate.plan import Effect
+from shared.workflow.plan import Effect
 
 T = TypeVar("T")
 R = TypeVar("R")

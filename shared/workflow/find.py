@@ -76,8 +76,7 @@ class Find:
             Malformed: that is neither a tag nor a digest.
             NotThere: no rollout of this app ever had it, or its tag is gone or another digest by now.
         """
-        by_digest = isinstance(image, str) and image.startswith("sha256:")
-        wanted: str = parse_digest(image, "image") if by_digest else parse_tag(image, "image")
+        wanted = tag_or_digest(image, "image")
         found: list[Rollout] = []
         for stored in self._services.ledger.list(Rollout, app.name):
             of = stored.record.image
@@ -104,16 +103,15 @@ class Find:
         """The candidate that once passed with a digest, named by the digest or by its unique tag.
 
         Raises:
+            Malformed: that is neither a tag nor a digest.
             NotThere: there is no such tag, or no candidate of that digest ever passed under the current checks.
         """
         target = self._services.registry_rule(gate.promote.registry)
-        name = f"{target.login_server}/{gate.promote.repository}:{to[:128]}"
-        digest = (
-            to if to.startswith("sha256:") else self._services.registry.digest_of(target, gate.promote.repository, to)
-        )
+        wanted = tag_or_digest(to, "to")
+        by_digest = wanted.startswith("sha256:")
+        digest = wanted if by_digest else self._services.registry.digest_of(target, gate.promote.repository, wanted)
         if digest is None:
-            raise NotThere(f"there is no {name}")
-        parse_digest(digest, "to")
+            raise NotThere(f"there is no {target.login_server}/{gate.promote.repository}:{wanted}")
         prefix = candidate_row(digest, 0).rpartition("-")[0]
         for stored in self._services.ledger.list(Candidate, gate.name, prefix):
             record = stored.record
@@ -125,6 +123,12 @@ class Find:
         """The veto that stands against a digest, or None."""
         stored = self._services.ledger.load(Veto, gate.name, veto_row(digest))
         return stored.record if stored is not None and stored.record.stands else None
+
+
+def tag_or_digest(text: object, field: str) -> str:
+    """What names an image in a known repository. Raises `Malformed` for anything else."""
+    by_digest = isinstance(text, str) and text.startswith("sha256:")
+    return parse_digest(text, field) if by_digest else parse_tag(text, field)
 
 
 def candidate_id(candidate: Candidate) -> str:

@@ -1,0 +1,83 @@
+"""Drift on one screen: over HTTP and on the command line."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from shared.workflow.drift import Drift, DriftReport
+from shared.workflow.operate import Who
+from tests.fakes import World, digest
+
+ORANGE, GREEN, FOREIGN = digest("orange"), digest("green"), digest("foreign")
+STABLE = ("base", "node:15-alpine")
+
+
+@pytest.fixture
+def world() -> World:
+    """Green is promoted and live, and one sweep has come by."""
+    world = World()
+    world.push("15-alpine", GREEN)
+    world.settle()
+    world.sweep_now()
+    return world
+
+
+def drift_of(world: World) -> Drift:
+    return DriftReport(world.services).drift()
+
+
+def test_what_is_as_it_should_be_reads_the_same_all_along(world: World) -> None:
+    screen = drift_of(world)
+    gate, app = screen.gates[0], screen.apps[0]
+    tag = gate.tags[0]
+    assert (tag.tag, tag.upstream, tag.stable, tag.same, tag.told) == ("15-alpine", GREEN, GREEN, True, True)
+    assert (app.stable, app.same, app.live) == (GREEN, True, "contoso.azurecr.io/hello-world:ct2")
+    assert screen.alarms == 0
+    assert gate.look.looked_at is not None
+
+
+def test_a_tag_that_differs_stands_first_with_the_reason(world: World) -> None:
+    world.tasks.failing["node@"] = "not this one"
+    for tag in ("15.1", "15.2"):
+        world.registry.tags[("public", f"node:{tag}")] = digest(tag)
+    world.sweep_now()
+    world.settle()
+    world.sweep_now()
+    tags = drift_of(world).gates[0].tags
+    assert [tag.same for tag in tags] == [False, False, True]
+    assert (tags[0].state, tags[0].told) == ("failed", False)
+    assert "not this one" in tags[0].reason
+
+
+def test_alarms_are_shown_with_what_is_done_about_them(world: World) -> None:
+    world.subscriptions.reaching = False
+    world.containers.groups["hello-world-aci"] = ("foreign:1", world.clock.now())
+    world.clock.forward(3600)
+    world.sweep_now()
+    screen = drift_of(world)
+    assert screen.alarms == 2
+    assert screen.apps[0].alarms[0].plan.startswith("redeployed by rollout drift-")
+    assert "the sweep finds every push" in screen.registries[0].alarms[0].plan
+
+
+def test_a_screen_of_an_app_that_never_swept_is_empty_and_no_error() -> None:
+    screen = drift_of(World())
+    assert (screen.gates[0].tags, screen.gates[0].look.looked_at, screen.apps[0].live) == ((), None, None)
+    assert msgspec.json.decode(msgspec.json.encode(screen))["gates"][0]["look"]["lookedAt"] is None
+
+
+def test_a_sweep_on_demand_first_says_what_it_would_do(world: World) -> None:
+    world.registry.tags[STABLE] = FOREIGN
+    plan = world.operate.sweeps.sweep(Who.of("ada", "something is odd"))
+    assert [effect.what for effect in plan.effects] == ["put back"]
+    assert world.stable_tag() == FOREIGN
+    assert plan.act() == "drift"
+    assert world.stable_tag() == GREEN
+
+
+def test_a_sweep_that_finds_nothing_says_so(world: World) -> None:
+    plan = world.operate.sweeps.sweep(Who.of("ada", "just asking"))
+    assert [(effect.what, effect.subject) for effect in plan.effects] == [
+        ("nothing", "everything is as the ledger says")
+    ]
