@@ -19,7 +19,10 @@ from sandbox.programs import find_program
 
 _READY_SECONDS = 30.0
 _TABLE_SERVER = "azurite/node_modules/azurite/dist/src/table/main.js"
-_TOOLS = Path(__file__).resolve().parent.parent / ".tools"
+_ROOT = Path(__file__).resolve().parent.parent
+_TOOLS = _ROOT / ".tools"
+_LIFELINE = _ROOT / "sandbox" / "storage" / "lifeline.js"
+"""Ends it when this process ends, in whatever way."""
 
 
 @contextlib.contextmanager
@@ -36,9 +39,17 @@ def table_accounts(*names: str) -> Iterator[dict[str, tuple[str, AzureNamedKeyCr
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     switches = ("--silent", "--disableTelemetry", "--skipApiVersionCheck", "--inMemoryPersistence")
-    command = (find_program("node") or "node", str(script), *switches, "--tablePort", str(port))
+    command = (
+        find_program("node") or "node",
+        "--require",
+        str(_LIFELINE),
+        str(script),
+        *switches,
+        "--tablePort",
+        str(port),
+    )
     environment = os.environ | {"AZURITE_ACCOUNTS": ";".join(f"{name}:{key}" for name in names)}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as server:
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as server:
         try:
             _await_ready(port)
             yield {name: _account(port, name, key) for name in names}
