@@ -131,7 +131,7 @@ class GateDocument(Document, frozen=True, kw_only=True):
     promote: PromoteDocument
     drift: DriftChoice = "repair"
     silent_after: Annotated[
-        Duration | None, Meta(description="alarm when nothing was admitted or looked at for so long")
+        Duration | None, Meta(description="alarm when no tracked tag has changed upstream for so long")
     ] = None
 
 

@@ -6,8 +6,9 @@ from collections.abc import Hashable, Iterator, Mapping
 
 from shared.domain.errors import Malformed
 from shared.domain.image import parse_repository, parse_tag
+from shared.domain.tag_rule import tags_in_words
 from shared.gates_document import AppDocument, GateDocument, GatesDocument, RegistryDocument
-from shared.gates_sources import find_rivals, login_server_of, source_misfits, takes
+from shared.gates_sources import find_rivals, login_server_of, source_misfits, source_of, takes
 from shared.yaml_places import Misfit, Path
 
 
@@ -79,7 +80,10 @@ def _app_misfits(document: GatesDocument, path: Path, app: AppDocument) -> Itera
     if gate is None:
         yield (*path, "base", "gate"), f"there is no gate {app.base.gate!r} (known: {', '.join(document.gates)})"
     elif not takes(gate.source, app.base.tag):
-        yield (*path, "base", "tag"), f"gate {app.base.gate} takes no tag {app.base.tag!r}"
+        yield (
+            (*path, "base", "tag"),
+            f"gate {app.base.gate} takes no tag {app.base.tag!r}: it takes {tags_in_words(source_of(gate.source))}",
+        )
 
 
 def _unknown_registry(document: GatesDocument, path: Path, name: str) -> Iterator[Misfit]:

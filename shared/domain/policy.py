@@ -105,7 +105,7 @@ class Drift(StrEnum):
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
     """The rule for one family of upstream images.
 
-    `silent_after_seconds` without a new candidate or a look at the upstream are a reason to alarm (0: never).
+    `silent_after_seconds` without a change of any tracked tag upstream are a reason to alarm (0: never).
     """
 
     name: str

@@ -111,6 +111,15 @@ class TagPattern:
         return version if self.prereleases or not version.is_prerelease else None
 
 
+def tags_in_words(source: Source) -> str:
+    """What a source tracks, for a sentence: `*-alpine, lts (versions >=20 <21)`."""
+    tags, rule = ", ".join(source.tags), source.versions
+    if rule is None:
+        return tags
+    prereleases = ", pre-releases too" if rule.prereleases else ""
+    return f"{tags} (versions {rule.range or 'of any range'}{prereleases})"
+
+
 def is_pattern(text: str) -> bool:
     """Whether one of a source's tags is a pattern rather than a name."""
     return "*" in text or "?" in text

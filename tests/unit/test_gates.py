@@ -263,7 +263,7 @@ SECOND_APP = """\
         (changed('"16-*"]', '"16-*", "16.?"], versions: {}'), "source.tags.2: '16.?' must have a *"),
         (
             changed("tag: 16-slim", "tag: 16.2-slim", changed('"16-*"]', '"*-slim"], versions: {range: "17"}')),
-            "apps.web.base.tag: gate node takes no tag '16.2-slim'",
+            "apps.web.base.tag: gate node takes no tag '16.2-slim': it takes 15-alpine, *-slim (versions 17)",
         ),
         (changed("apps:\n", SECOND_GATE.replace('"15-alpine"', '"*-slim"')), "gate node moves node:*-slim too"),
     ],

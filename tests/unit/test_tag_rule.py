@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 import pytest
 
 from shared.domain.policy import Source, VersionRule
-from shared.domain.tag_rule import TagRule
+from shared.domain.tag_rule import TagRule, tags_in_words
 from shared.domain.versions import parse_version
 
 
@@ -88,6 +88,15 @@ def test_the_version_is_what_the_first_star_stands_for_with_the_digits_before_it
 def test_a_pattern_without_a_star_has_no_place_for_a_version() -> None:
     assert not rule("20.?", range="20").takes("20.1")
     assert rule("20.?").takes("20.1")
+
+
+def test_what_a_source_tracks_reads_as_a_sentence() -> None:
+    def words(versions: VersionRule | None) -> str:
+        return tags_in_words(Source(registry="hub", repository="r", tags=("*-alpine", "lts"), versions=versions))
+
+    assert words(None) == "*-alpine, lts"
+    assert words(VersionRule(range=">=20 <21")) == "*-alpine, lts (versions >=20 <21)"
+    assert words(VersionRule(prereleases=True)) == "*-alpine, lts (versions of any range, pre-releases too)"
 
 
 def tags_of(alphabet: str, length: int) -> Iterator[str]:

@@ -8,6 +8,7 @@ from shared.domain.candidate import Candidate, CandidateState, FoundBy, TagRecor
 from shared.domain.errors import Malformed, NotThere, Refused
 from shared.domain.image import Digest, parse_tag
 from shared.domain.policy import ApprovalCheck, Gate, TaskCheck
+from shared.domain.tag_rule import tags_in_words
 from shared.domain.track import Track
 from shared.ports import Stored
 from shared.workflow.examine import new_checks
@@ -32,7 +33,7 @@ class CandidateVerbs:
         """
         gate, tag = self._find.gate(gate_name), parse_tag(tag_name)
         if not gate.takes(tag):
-            raise Malformed("tag", f"gate {gate.name} takes no tag {tag}: it takes {', '.join(gate.source.tags)}")
+            raise Malformed("tag", f"gate {gate.name} takes no tag {tag}: it takes {tags_in_words(gate.source)}")
         source = self._services.registry_rule(gate.source.registry)
         digest = self._services.tags.digest_of(source, gate.source.repository, tag)
         if digest is None:
