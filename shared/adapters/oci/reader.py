@@ -103,6 +103,8 @@ def _signed(request: Request, authorization: str) -> Request:
 
 
 def _remedy(registry: RegistryRule) -> str:
+    if registry.credentials and registry.is_azure:
+        return f"give {registry.credentials}-user content/read and metadata/read of the repository in its scope map"
     if registry.credentials:
         return f"let the user of {registry.credentials}-user read there, and see that the repository is there"
     if registry.is_azure:
