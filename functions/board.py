@@ -6,6 +6,8 @@ wants a key (or App Service a signed-in person): see docs/adr/0011-the-board-and
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import azure.functions as func
 
 from functions.web.answers import answering
@@ -13,7 +15,8 @@ from functions.web.pages import asset, page
 from functions.web.principal import Role, actor_of, auth_level
 from shared import bootstrap
 from shared.settings import trusts_sign_in
-from shared.workflow.views import Views
+from shared.workflow.board.models import Filter
+from shared.workflow.board.views import Views
 
 blueprint = func.Blueprint()
 
@@ -44,6 +47,12 @@ def board_gate(req: func.HttpRequest) -> func.HttpResponse:
     return _shell()
 
 
+@blueprint.route("board/apps/{app}", methods=["GET"], auth_level=ANONYMOUS)
+def board_app(req: func.HttpRequest) -> func.HttpResponse:
+    """The history of one app."""
+    return _shell()
+
+
 @blueprint.route("board/assets/{name}", methods=["GET"], auth_level=ANONYMOUS)
 @answering
 def board_asset(req: func.HttpRequest) -> func.HttpResponse:
@@ -54,36 +63,52 @@ def board_asset(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route("board/fragments/overview", methods=["GET"], auth_level=auth_level())
 @answering
 def fragment_overview(req: func.HttpRequest) -> func.HttpResponse:
-    """The flow picture."""
-    return page("overview.html", view=_views(req).overview())
+    """The flow picture, and what wants a person."""
+    return _fragment(req, "overview.html", Views.overview)
 
 
 @blueprint.route("board/fragments/candidates/{candidate}", methods=["GET"], auth_level=auth_level())
 @answering
 def fragment_candidate(req: func.HttpRequest) -> func.HttpResponse:
     """The story of a candidate."""
-    return page("story.html", view=_views(req).candidate(req.route_params["candidate"]))
+    return _fragment(req, "story.html", lambda views: views.candidate(req.route_params["candidate"]))
 
 
 @blueprint.route("board/fragments/rollouts/{rollout}", methods=["GET"], auth_level=auth_level())
 @answering
 def fragment_rollout(req: func.HttpRequest) -> func.HttpResponse:
     """The story of a rollout."""
-    return page("story.html", view=_views(req).rollout(req.route_params["rollout"]))
+    return _fragment(req, "story.html", lambda views: views.rollout(req.route_params["rollout"]))
 
 
 @blueprint.route("board/fragments/gates/{gate}", methods=["GET"], auth_level=auth_level())
 @answering
 def fragment_gate(req: func.HttpRequest) -> func.HttpResponse:
-    """A page of a gate's history, of one state if the query names one."""
-    state, token = req.params.get("state", ""), req.params.get("token", "")
-    return page("gate.html", view=_views(req).history(req.route_params["gate"], state, token))
+    """A page of a gate's history."""
+    shown, token = _asked(req)
+    return _fragment(req, "history.html", lambda views: views.gate(req.route_params["gate"], shown, token))
 
 
-def _views(req: func.HttpRequest) -> Views:
+@blueprint.route("board/fragments/apps/{app}", methods=["GET"], auth_level=auth_level())
+@answering
+def fragment_app(req: func.HttpRequest) -> func.HttpResponse:
+    """A page of an app's history."""
+    shown, token = _asked(req)
+    return _fragment(req, "history.html", lambda views: views.app(req.route_params["app"], shown, token))
+
+
+def _asked(req: func.HttpRequest) -> tuple[Filter, str]:
+    """The filter of a history, and where its page begins."""
+    asked = {name: req.params.get(name, "") for name in ("state", "since", "until")}
+    return Filter(**asked), req.params.get("token", "")
+
+
+def _fragment(req: func.HttpRequest, template: str, look: Callable[[Views], object]) -> func.HttpResponse:
+    """What a page shows, for whoever may read."""
     actor_of(req, Role.READER)
-    app = bootstrap.basegate()
-    return Views(app.report, app.services.clock.now())
+    services = bootstrap.basegate().services
+    now = services.clock.now()
+    return page(template, view=look(Views(services, now)), as_of=f"{now:%H:%M:%S} UTC")
 
 
 def _shell() -> func.HttpResponse:

@@ -97,7 +97,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     def last_change(self) -> dict[str, Any]:
         """The last line of the history as it reads in a list, what, why, and when; and whether the outcome was told."""
         last = self.history[-1] if self.history else Entry(self.created_at, "")
-        said = {"last": f"{last.what} {last.why}".strip()[:TEXT_LIMIT], "changedAt": last.at.isoformat()}
+        said = {"last": f"{last.what}: {last.why}".removesuffix(": ")[:TEXT_LIMIT], "changedAt": last.at.isoformat()}
         return {**said, "announced": self.announced, "untold": self.untold}
 
     def noting(self, now: datetime, what: str, why: str = "") -> Self:

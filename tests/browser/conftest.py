@@ -1,45 +1,35 @@
-"""A headless Chromium, the board of a world, and axe-core. Where one is missing, its tests are skipped and say so."""
+"""A headless Chromium, the board of a world, and axe-core. `make setup` brings what is missing."""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
-import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from shared import bootstrap
 from tests.browser.served import KEY, App, serving
 from tests.fakes import World, digest
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
-
-CHROMIUM = Path("/usr/bin/chromium")
-AXE = Path(__file__).resolve().parents[2] / ".tools" / "axe"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+REMEDY = "run `make setup`, or leave these tests out: pytest -m 'not browser'"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+AXE = Path(__file__).resolve().parents[2] / ".tools" / "axe" / "package" / "axe.min.js"
+PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no {CHROMIUM}")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+    """One browser for all tests. Without one they fail: a board that nobody has looked at is not tested."""
+    program = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.fail(f"there is no Chromium on this machine: {REMEDY}")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser
         browser.close()
 
@@ -67,39 +57,37 @@ def url(world: World) -> Iterator[str]:
 @pytest.fixture
 def page(browser: Browser, url: str) -> Iterator[Page]:
     """The board with its key given; a script error or a breach of the policy fails the test."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    with looking(browser) as page:
+        page.goto(f"{url}/api/board")
+        give_key(page, KEY)
+        page.get_by_role("heading", name="Gates and apps").wait_for(state="attached")
+        yield page
+
+
+@contextmanager
+def looking(browser: Browser, **options: Any) -> Iterator[Page]:
+    """A page on which nothing may go wrong unseen."""
+    page = browser.new_page(**{"viewport": DESKTOP, **options})
+    page.set_default_timeout(10_000)
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
-    page.goto(f"{url}/api/board")
-    page.get_by_label("Key", exact=True).fill(KEY)
-    page.get_by_role("button", name="Open the board").click()
-    page.get_by_role("heading", name="Gates and apps").wait_for(state="attached")
-    yield page
-    page.close()
+    try:
+        yield page
+    finally:
+        page.close()
     assert faults == []
+
+
+def give_key(page: Page, key: str) -> None:
+    """Fill the form that asks for the key, and send it."""
+    page.get_by_label("Function key").fill(key)
+    page.get_by_role("button", name="Open", exact=True).click()
 
 
 @pytest.fixture(scope="session")
 def axe() -> str:
     """The source of axe-core."""
-    script = AXE / "package" / "axe.min.js"
-    if not script.exists():
-        _fetch_axe()
-    return script.read_text(encoding="utf-8")
-
-
-def _fetch_axe() -> None:
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("axe-core is not here, and there is no npm to fetch it")
-    AXE.mkdir(parents=True, exist_ok=True)
-    fetched = subprocess.run(
-        [npm, "pack", "axe-core@4", "--silent"], cwd=AXE, capture_output=True, text=True, check=False, timeout=60
-    )
-    if fetched.returncode != 0:
-        pytest.skip("axe-core could not be fetched")
-    archive = AXE / fetched.stdout.split()[-1]
-    with tarfile.open(archive) as opened:
-        opened.extractall(AXE, filter="data")
-    archive.unlink()
+    if not AXE.exists():
+        pytest.fail(f"there is no axe-core in {AXE.parent}: {REMEDY}")
+    return AXE.read_text(encoding="utf-8")

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
+import html
 import re
+from collections import Counter
 from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl
 
 import azure.functions as func
+import msgspec
 import pytest
 from azure.functions.decorators.http import HttpTrigger
 
 from functions import board
 from functions.web.pages import CONTENT_SECURITY_POLICY
 from shared import bootstrap
+from shared.domain.candidate import Candidate
+from shared.domain.policy import ApprovalCheck
+from shared.domain.rollout import Rollout
 from shared.domain.standing import HoldUntil
+from shared.workflow.board.glance import RECENT
+from shared.workflow.board.views import Views
 from shared.workflow.operate import Who
-from shared.workflow.report import Report
-from tests.fakes import World, digest
+from tests.fakes import FakeLedger, World, digest
 
 GREEN, RED = digest("green"), digest("red")
 SCRIPT = "<script>alert('x')</script>"
+SHELLS = [board.board, board.board_candidate, board.board_rollout, board.board_gate, board.board_app]
 
 
 class App:
     """What the board asks bootstrap for, on fakes."""
 
     def __init__(self, world: World) -> None:
-        self.services, self.report = world.services, Report(world.services)
+        self.services = world.services
 
 
 @pytest.fixture
@@ -55,11 +66,11 @@ def text(answer: func.HttpResponse) -> str:
 
 
 def candidate_id(world: World) -> str:
-    return str(Report(world.services).candidates("node", 1, "").items[0].id)
+    return str(world.ledger.page(Candidate, "node", 1, "").items[0]["id"])
 
 
 def rollout_id(world: World) -> str:
-    return str(Report(world.services).rollouts("hello-world", 1, "").items[0].id)
+    return str(world.ledger.page(Rollout, "hello-world", 1, "").items[0]["id"])
 
 
 def test_the_overview_shows_every_station_from_the_push_to_the_container(world: World) -> None:
@@ -82,6 +93,74 @@ def test_a_rollout_is_shown_with_its_steps(world: World) -> None:
     assert re.findall(r"<h3>(\w+) ", page) == ["build", "deploy"]
 
 
+def test_what_failed_is_told_first_with_its_reason_and_what_to_do(world: World) -> None:
+    world.tasks.failing["node@"] = "ERROR: Invalid Color: Red"
+    world.push("15-alpine", RED)
+    world.settle()
+    world.clock.forward(2400)
+    page = text(get(board.fragment_overview))
+    concern = page[page.index('class="concern bad"') : page.index('class="panel gate"')]
+    for told in ("failed", "ERROR: Invalid Color: Red", "40 min", "stays on 15-alpine-cb1", "Rerun"):
+        assert told in concern
+    assert 'data-headline="1 failed"' in page
+
+
+def test_what_waits_for_a_person_offers_yes_and_no(world: World) -> None:
+    gate = world.policy.gates["node"]
+    asking = msgspec.structs.replace(gate, checks=(*gate.checks, ApprovalCheck()))
+    world.policy = msgspec.structs.replace(world.policy, gates={"node": asking})
+    world.restart()
+    world.push("15-alpine", RED)
+    world.settle()
+    views = Views(world.services, world.clock.now())
+    assert views.overview().headline == "1 awaits approval"
+    concern = views.overview().concerns[0]
+    assert [action.label for action in concern.actions] == ["Approve", "Reject"]
+    story = views.candidate(candidate_id(world))
+    assert (story.state, [step.state for step in story.steps]) == ("awaits approval", ["passed", "awaits approval"])
+
+
+def test_a_hold_says_who_holds_why_and_what_waits_behind_it(world: World) -> None:
+    world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, Who.of("mara", "a quiet weekend")).act()
+    world.push("15-alpine", RED)
+    world.settle()
+    view = Views(world.services, world.clock.now()).overview()
+    (concern,) = view.concerns
+    assert (concern.state, concern.reason) == ("held", "mara: a quiet weekend")
+    assert concern.advice.startswith("Passed, and waiting behind it: 1.")
+    assert view.gates[0].lanes[0].stages[3].state == "held"
+
+
+def test_a_stable_tag_whose_candidates_are_further_back_than_the_overview_looks_is_shown(world: World) -> None:
+    for number in range(RECENT):
+        world.clock.forward(1)
+        world.push("15.14", digest(f"push {number}"))
+    lanes = Views(world.services, world.clock.now()).overview().gates[0].lanes
+    lane = next(lane for lane in lanes if lane.tag == "15-alpine")
+    assert [stage.state for stage in lane.stages] == ["pushed", "none", "none", "current"]
+
+
+def test_the_overview_costs_two_queries_a_gate_and_two_an_app_however_many_candidates_there_are(world: World) -> None:
+    for number in range(20):
+        world.clock.forward(60)
+        world.push("15-alpine", digest(f"push {number}"))
+    ledger = CountingLedger(world.ledger)
+    Views(dataclasses.replace(world.services, ledger=ledger), world.clock.now()).overview()
+    gates, apps = len(world.policy.gates), len(world.policy.apps)
+    assert ledger.asked == {"list": gates, "page": gates + apps, "load": apps}
+
+
+class CountingLedger:
+    """Counts what is asked of a ledger."""
+
+    def __init__(self, ledger: FakeLedger) -> None:
+        self._ledger, self.asked = ledger, Counter[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked[name] += 1
+        return getattr(self._ledger, name)
+
+
 def test_what_is_under_way_asks_to_be_refreshed(world: World) -> None:
     world.push("15-alpine", RED)
     assert 'data-running="yes"' in text(get(board.fragment_overview))
@@ -89,17 +168,39 @@ def test_what_is_under_way_asks_to_be_refreshed(world: World) -> None:
     assert 'data-running="yes"' in text(get(board.fragment_gate, gate="node"))
 
 
-def test_history_is_filtered_by_state_and_leads_to_the_next_page(world: World) -> None:
-    shown = text(get(board.fragment_gate, gate="node"))
-    assert "promoted" in shown
-    assert 'class="mark' not in text(get(board.fragment_gate, {"state": "failed"}, gate="node"))
-    assert get(board.fragment_gate, {"state": "odd"}, gate="node").status_code == 400
-    for number in range(26):
+def test_a_history_is_filtered_by_state(world: World) -> None:
+    assert "promoted" in rows(text(get(board.fragment_gate, gate="node")))
+    assert "None." in rows(text(get(board.fragment_gate, {"state": "failed"}, gate="node")))
+    assert "live" in rows(text(get(board.fragment_app, {"state": "live"}, app="hello-world")))
+    assert get(board.fragment_gate, {"state": "live"}, gate="node").status_code == 400
+
+
+def test_a_history_is_filtered_by_time_and_a_day_includes_its_evening(world: World) -> None:
+    today = {"since": "2026-03-01", "until": "2026-03-01"}
+    assert "promoted" in rows(text(get(board.fragment_gate, today, gate="node")))
+    assert "None." in rows(text(get(board.fragment_gate, {"until": "2026-02-28"}, gate="node")))
+    assert "None." in rows(text(get(board.fragment_gate, {"since": "2026-03-01T12:03Z"}, gate="node")))
+    refused = get(board.fragment_gate, {"since": "yesterday"}, gate="node")
+    assert (refused.status_code, b'"field":"since"' in refused.get_body()) == (400, True)
+
+
+def test_a_history_leads_to_its_next_page_under_the_same_filter(world: World) -> None:
+    for number in range(30):
         world.clock.forward(60)
         world.push("15-alpine", digest(f"push {number}"))
-    token = re.search(r'rel="next" href="\?state=&amp;token=([^"]+)"', text(get(board.fragment_gate, gate="node")))
-    assert token
-    assert 'rel="next"' not in text(get(board.fragment_gate, {"token": token[1].replace("%7E", "~")}, gate="node"))
+    page = text(get(board.fragment_gate, {"state": "examining"}, gate="node"))
+    query = re.search(r'rel="next" href="\?([^"]+)"', page)
+    assert query
+    asked = dict(parse_qsl(html.unescape(query[1])))
+    assert asked["state"] == "examining"
+    older = text(get(board.fragment_gate, asked, gate="node"))
+    assert (rows(page).count("<li"), rows(older).count("<li")) == (25, 5)
+    assert 'rel="next"' not in older
+
+
+def rows(page: str) -> str:
+    """The list of a history, without the form that names all states."""
+    return page.partition('class="rows"')[2]
 
 
 def test_nothing_that_people_or_machines_wrote_is_taken_for_html(world: World) -> None:
@@ -119,7 +220,7 @@ def test_nothing_that_people_or_machines_wrote_is_taken_for_html(world: World) -
     assert all("&lt;script&gt;" in page for page in pages)
 
 
-@pytest.mark.parametrize("shell", [board.board, board.board_candidate, board.board_rollout, board.board_gate])
+@pytest.mark.parametrize("shell", SHELLS)
 def test_a_shell_holds_no_data_and_nothing_inline(
     shell: Callable[[func.HttpRequest], func.HttpResponse], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,10 +228,10 @@ def test_a_shell_holds_no_data_and_nothing_inline(
         raise AssertionError("a shell looks at nothing")
 
     monkeypatch.setattr(bootstrap, "basegate", untouched)
-    answer = get(shell, candidate=SCRIPT, rollout=SCRIPT, gate=SCRIPT)
+    answer = get(shell, candidate=SCRIPT, rollout=SCRIPT, gate=SCRIPT, app=SCRIPT)
     page = text(answer)
     assert answer.headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
-    assert re.findall(r"<script(?! src=)|<style|\sstyle=|\son\w+=|javascript:", page) == []
+    assert re.findall(r"<script(?! src=\"/api/board/assets/)|<style|\sstyle=|\son\w+=|javascript:", page) == []
     assert "https://" not in page
     assert 'data-keyed="yes"' in page
 
@@ -148,7 +249,7 @@ def test_fragments_are_kept_nowhere_and_framed_by_nobody(world: World) -> None:
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
-@pytest.mark.parametrize(("name", "kind"), [("board.css", "text/css"), ("board.js", "text/javascript")])
+@pytest.mark.parametrize(("name", "kind"), [("board.css", "text/css"), ("morph.js", "text/javascript")])
 def test_assets_come_with_their_type(name: str, kind: str) -> None:
     answer = get(board.board_asset, name=name)
     assert (answer.status_code, answer.mimetype) == (200, kind)

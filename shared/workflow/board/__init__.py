@@ -1,0 +1,1 @@
+"""What the board shows: typed pages made from the ledger, without any HTML."""

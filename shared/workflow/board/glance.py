@@ -1,0 +1,110 @@
+"""What the overview is made of, read with two queries a gate and two an app, however long the ledger is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from shared.domain.candidate import Candidate, CandidateState
+from shared.domain.policy import App, Gate
+from shared.domain.rollout import AppRecord, Rollout
+from shared.domain.track import Track
+from shared.workflow.board.lines import CandidateLine, RolloutLine, candidate_lines, rollout_lines
+from shared.workflow.services import Services
+
+RECENT = 100
+"""How far back the overview looks for the newest candidate of each tag, and for what one may roll back to."""
+
+
+class AppGlance(msgspec.Struct, frozen=True, kw_only=True):
+    """An app: its rule, what runs, and its last rollout."""
+
+    app: App
+    record: AppRecord
+    latest: RolloutLine | None
+
+
+class TagGlance(msgspec.Struct, frozen=True, kw_only=True):
+    """A stable tag: where it stands, its candidates (the newest first), and the apps on it."""
+
+    gate: str
+    tag: str
+    track: Track | None
+    candidates: tuple[CandidateLine, ...]
+    apps: tuple[AppGlance, ...]
+
+    @property
+    def newest(self) -> CandidateLine | None:
+        """The candidate of the newest push."""
+        return self.candidates[0] if self.candidates else None
+
+    @property
+    def promoted(self) -> Iterator[CandidateLine]:
+        """Those that were promoted."""
+        return (line for line in self.candidates if line.state is CandidateState.PROMOTED)
+
+
+class GateGlance(msgspec.Struct, frozen=True, kw_only=True):
+    """A gate: its rule, the names of its source and target, and its tags."""
+
+    gate: Gate
+    source: str
+    target: str
+    tags: tuple[TagGlance, ...]
+
+
+class Glances:
+    """Reads the ledger for the overview."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def gates(self) -> Iterator[GateGlance]:
+        """All gates of the rules."""
+        return (self._gate(gate) for gate in self._services.policy.gates.values())
+
+    def _gate(self, gate: Gate) -> GateGlance:
+        ledger = self._services.ledger
+        tracks: dict[str, Track] = {stored.record.tag: stored.record for stored in ledger.list(Track, gate.name)}
+        recent = candidate_lines(ledger.page(Candidate, gate.name, RECENT, "").items)
+        apps = [self._app(app) for app in self._services.policy.apps.values() if app.base.gate == gate.name]
+        standing = [tag for tag, track in tracks.items() if track.digest or track.hold]
+        based = [glance.app.base.tag for glance in apps]
+        tags = dict.fromkeys([*standing, *based, *(tag for line in recent for tag in line.tags)])
+        return GateGlance(
+            gate=gate,
+            source=self.repository(gate.source.registry, gate.source.repository),
+            target=self.repository(gate.promote.registry, gate.promote.repository),
+            tags=tuple(
+                TagGlance(
+                    gate=gate.name,
+                    tag=tag,
+                    track=tracks.get(tag),
+                    candidates=_newest_first(recent, tag),
+                    apps=tuple(glance for glance in apps if glance.app.base.tag == tag),
+                )
+                for tag in tags
+            ),
+        )
+
+    def repository(self, registry: str, repository: str) -> str:
+        """A repository with its registry: `contoso.azurecr.io/node`."""
+        return f"{self._services.registry_rule(registry).login_server}/{repository}"
+
+    def _app(self, app: App) -> AppGlance:
+        ledger, empty = self._services.ledger, AppRecord(app=app.name)
+        stored = ledger.load(AppRecord, app.name, empty.row)
+        latest = rollout_lines(ledger.page(Rollout, app.name, 1, "").items)
+        return AppGlance(app=app, record=stored.record if stored else empty, latest=latest[0] if latest else None)
+
+
+def _newest_first(lines: tuple[CandidateLine, ...], tag: str) -> tuple[CandidateLine, ...]:
+    """The candidates of a tag by the time of their push: events, and with them records, may come out of order."""
+    ours = [line for line in lines if tag in line.tags]
+    return tuple(sorted(ours, key=lambda line: (_pushed_at(line, tag), line.created_at), reverse=True))
+
+
+def _pushed_at(line: CandidateLine, tag: str) -> object:
+    promotion = line.promotion(tag)
+    return promotion.pushed_at if promotion else line.created_at

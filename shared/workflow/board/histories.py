@@ -1,0 +1,136 @@
+"""The history of a gate or an app, a page at a time, filtered by state and time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from shared.domain.candidate import Candidate, CandidateState
+from shared.domain.policy import App, Gate
+from shared.domain.rollout import Rollout, RolloutState
+from shared.domain.standing import Veto
+from shared.ports import Listed, Only
+from shared.workflow.board import verbs
+from shared.workflow.board.filters import understood
+from shared.workflow.board.lines import CandidateLine, RolloutLine, candidate_lines, rollout_lines
+from shared.workflow.board.models import Filter, History, Row, VetoView, tone_of
+from shared.workflow.board.wording import age, moment, short_digest, short_image
+from shared.workflow.services import Services
+
+_ROWS = 25
+_QUERIES = 5
+"""A filtered page of the ledger may be short: so many are asked for at most, and the link to older ones goes on."""
+
+_CANDIDATE_STATES = tuple(state.value for state in CandidateState)
+_ROLLOUT_STATES = tuple(state.value for state in RolloutState)
+
+L = TypeVar("L", CandidateLine, RolloutLine)
+
+
+class Histories:
+    """Prepares pages of histories. `now` is the moment that ages are counted to."""
+
+    def __init__(self, services: Services, now: datetime) -> None:
+        self._services, self._now = services, now
+
+    def gate(self, gate: Gate, shown: Filter, token: str) -> History:
+        """A page of a gate's candidates, and the vetoes that stand at it. Raises `Malformed`."""
+        only = understood(shown, _CANDIDATE_STATES)
+        lines, following = self._read(Candidate, candidate_lines, gate.name, (only, token))
+        vetoes = (stored.record for stored in self._services.ledger.list(Veto, gate.name))
+        return History(
+            kind="gates",
+            name=gate.name,
+            source=self._repository(gate.source.registry, gate.source.repository),
+            target=self._repository(gate.promote.registry, gate.promote.repository),
+            shown=shown,
+            states=_CANDIDATE_STATES,
+            rows=tuple(self._candidate(line) for line in lines),
+            older=_query(shown, following),
+            running=any(line.running for line in lines),
+            vetoes=tuple(self._veto(veto) for veto in vetoes if veto.stands),
+        )
+
+    def app(self, app: App, shown: Filter, token: str) -> History:
+        """A page of an app's rollouts. Raises `Malformed`."""
+        only = understood(shown, _ROLLOUT_STATES)
+        lines, following = self._read(Rollout, rollout_lines, app.name, (only, token))
+        return History(
+            kind="apps",
+            name=app.name,
+            source=f"gate {app.base.gate}, tag {app.base.tag}",
+            target=app.deploy.container_group if app.deploy else f"{app.build.image}, not deployed",
+            shown=shown,
+            states=_ROLLOUT_STATES,
+            rows=tuple(self._rollout(line) for line in lines),
+            older=_query(shown, following),
+            running=any(line.running for line in lines),
+            actions=tuple(verbs.of_app(app)),
+        )
+
+    def _read(
+        self,
+        kind: type[Listed],
+        typed: Callable[[list[dict[str, Any]]], tuple[L, ...]],
+        partition: str,
+        asked: tuple[Only, str],
+    ) -> tuple[list[L], str]:
+        """The lines that are asked for, from a token on, and the token of the next page."""
+        only, token = asked
+        found: list[L] = []
+        for _ in range(_QUERIES):
+            page = self._services.ledger.page(kind, partition, _ROWS - len(found), token, only)
+            found += typed(page.items)
+            token = page.token
+            if not token or len(found) == _ROWS:
+                break
+        return found, token
+
+    def _repository(self, registry: str, repository: str) -> str:
+        return f"{self._services.registry_rule(registry).login_server}/{repository}"
+
+    def _candidate(self, line: CandidateLine) -> Row:
+        return Row(
+            link=f"candidates/{line.id}",
+            subject=short_digest(line.digest),
+            full=line.image,
+            note=f"{', '.join(line.tags)}, attempt {line.attempt}",
+            state="awaits approval" if line.awaits_approval else line.state.value,
+            tone=tone_of("held" if line.awaits_approval else line.state),
+            age=age(line.created_at, self._now),
+            at=moment(line.created_at),
+            reason=line.reason or (line.last if line.running else ""),
+        )
+
+    def _rollout(self, line: RolloutLine) -> Row:
+        return Row(
+            link=f"rollouts/{line.id}",
+            subject=short_image(line.image) if line.image else "no image yet",
+            full=line.image or line.id,
+            note=f"because of {line.cause}, on {short_image(line.base)}" if line.base else f"because of {line.cause}",
+            state=line.state.value,
+            tone=tone_of(line.state),
+            age=age(line.created_at, self._now),
+            at=moment(line.created_at),
+            reason=line.reason or (line.last if line.running else ""),
+        )
+
+    def _veto(self, veto: Veto) -> VetoView:
+        return VetoView(
+            digest=short_digest(veto.digest),
+            full=veto.digest,
+            actor=veto.actor,
+            reason=veto.reason,
+            age=age(veto.at, self._now),
+            at=moment(veto.at),
+            lift=verbs.lift_veto(veto.gate, veto.digest),
+        )
+
+
+def _query(shown: Filter, token: str) -> str:
+    """The query of the next page; "" where there is none."""
+    return urlencode({**msgspec.to_builtins(shown), "token": token}) if token else ""

@@ -1,0 +1,87 @@
+"""The verbs of `operate` as buttons: which ones stand beside what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from shared.domain.candidate import Candidate, CandidateState
+from shared.domain.policy import App
+from shared.domain.rollout import Rollout, RolloutState
+from shared.domain.track import Track
+from shared.workflow.board.models import Action, Ask, Choice
+from shared.workflow.board.wording import short_digest
+
+_UNTIL = Ask("until", "Until", (Choice("lifted", "it is lifted"), Choice("newer", "a newer digest passes")))
+
+
+def of_tag(gate: str, tag: str, track: Track | None, earlier: Iterable[Choice]) -> Iterator[Action]:
+    """What can be done with a stable tag; `earlier` are the unique tags it may go back to."""
+    path, fields = f"gates/{gate}", {"tag": tag}
+    yield Action(label="Examine", subject=tag, path=f"{path}/candidates", fields=fields)
+    if track is not None and track.hold:
+        yield lift_hold(gate, tag)
+    else:
+        yield Action(label="Hold", subject=tag, path=f"{path}/hold", fields=fields, asks=(_UNTIL,))
+    choices = tuple(choice for choice in earlier if track is None or choice.value != track.unique)
+    if choices:
+        asks = (Ask("to", "Back to", choices), _UNTIL)
+        yield Action(label="Roll back", subject=tag, path=f"{path}/rollback", fields=fields, asks=asks, grave=True)
+
+
+def lift_hold(gate: str, tag: str) -> Action:
+    """End the hold of a stable tag."""
+    return Action(label="Lift hold", subject=tag, path=f"gates/{gate}/hold", method="DELETE", fields={"tag": tag})
+
+
+def lift_veto(gate: str, digest: str) -> Action:
+    """End the veto of a digest."""
+    return Action(
+        label="Lift veto", subject=short_digest(digest), path=f"gates/{gate}/vetoes/{digest}", method="DELETE"
+    )
+
+
+def of_app(app: App) -> Iterator[Action]:
+    """What can be done with an app."""
+    yield Action(label="Rebuild", subject=app.name, path=f"apps/{app.name}/rollouts")
+    if app.deploy is not None:
+        yield Action(label="Roll back", subject=app.name, path=f"apps/{app.name}/rollback", grave=True)
+
+
+def rerun(identifier: str, name: str, etag: str = "") -> Action:
+    """Examine a digest again, as a new attempt."""
+    return Action(label="Rerun", subject=name, path=f"candidates/{identifier}/rerun", etag=etag)
+
+
+def answers(identifier: str, name: str, etag: str = "") -> tuple[Action, Action]:
+    """Yes and no to a candidate that waits for a person."""
+    path = f"candidates/{identifier}"
+    return (
+        Action(label="Approve", subject=name, path=f"{path}/approve", etag=etag),
+        Action(label="Reject", subject=name, path=f"{path}/reject", etag=etag, grave=True),
+    )
+
+
+def of_candidate(record: Candidate, identifier: str, etag: str) -> Iterator[Action]:
+    """What can be done with a candidate as it is now."""
+    name, gate = short_digest(record.digest), f"gates/{record.gate}"
+    if record.open_check == "approval":
+        yield from answers(identifier, name, etag)
+    if record.finished:
+        yield rerun(identifier, name, etag)
+    else:
+        yield Action(label="Cancel", subject=name, path=f"candidates/{identifier}/cancel", etag=etag, grave=True)
+    yield Action(label="Veto", subject=name, path=f"{gate}/vetoes", fields={"digest": record.digest}, grave=True)
+    if record.state is CandidateState.PROMOTED:
+        for tag in record.tags:
+            fields, subject = {"tag": tag.tag, "to": record.digest}, f"{tag.tag} to this"
+            path, asks = f"{gate}/rollback", (_UNTIL,)
+            yield Action(label="Roll back", subject=subject, path=path, fields=fields, asks=asks, grave=True)
+
+
+def of_rollout(record: Rollout, app: App | None, identifier: str, etag: str) -> Iterator[Action]:
+    """What can be done with a rollout and its app (None: the rules do not name it any more)."""
+    if record.state is RolloutState.BUILDING:
+        path = f"rollouts/{identifier}/cancel"
+        yield Action(label="Cancel", subject=record.name, path=path, etag=etag, grave=True)
+    if app is not None:
+        yield from of_app(app)

@@ -1,0 +1,49 @@
+"""Times and digests as the board writes them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from shared.domain.image import short
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def age(since: datetime | None, now: datetime) -> str:
+    """A time span as people say it: `now`, `40 s`, `3 min`, `5 h`, `2 d`; "" where there is no beginning."""
+    if since is None:
+        return ""
+    seconds = max(0, int((now - since).total_seconds()))
+    if seconds < 10:
+        return "now"
+    if seconds < _MINUTE:
+        return f"{seconds // 10 * 10} s"
+    for unit, size, limit in (("min", _MINUTE, _HOUR), ("h", _HOUR, _DAY)):
+        if seconds < limit:
+            return f"{seconds // size} {unit}"
+    return f"{seconds // _DAY} d"
+
+
+def duration(since: datetime | None, until: datetime) -> str:
+    """How long something took or has taken: `3 s`, `4 min 10 s`, `2 h 5 min`; "" where it has not begun."""
+    if since is None:
+        return ""
+    minutes, seconds = divmod(max(0, int((until - since).total_seconds())), _MINUTE)
+    if minutes >= _MINUTE:
+        return f"{minutes // _MINUTE} h {minutes % _MINUTE} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def moment(at: datetime | None) -> str:
+    """A moment for machines and for who wants it to the second: `2026-03-01T12:00:00Z`; "" where there is none."""
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}" if at else ""
+
+
+def short_digest(digest: str | None) -> str:
+    """The first digits of a digest."""
+    return short(digest) if digest else "nothing yet"
+
+
+def short_image(image: str | None) -> str:
+    """An image without its registry: `hello-world:cc3`."""
+    return image.rpartition("/")[2] if image else "nothing yet"

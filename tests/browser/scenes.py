@@ -1,0 +1,144 @@
+"""Worlds worth looking at: a busy hour, a blocked night, a rollback that stands. The same data and clock every time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from shared.domain.candidate import Candidate
+from shared.domain.policy import App, ApprovalCheck, BaseRule, Gate, Policy, Source
+from shared.domain.standing import HoldUntil
+from shared.workflow.board.lines import CandidateLine, candidate_lines
+from shared.workflow.operate import Who
+from tests.fakes import World, digest, sample_policy
+
+MINUTE, HOUR = 60.0, 3600.0
+MARA, ADA = "mara (by key)", "ada (by key)"
+RED_LOG = """Step 3/4 : RUN sh /test.sh
+BACKGROUND_COLOR is Red
+ERROR: Invalid Color: Red
+The command '/bin/sh -c sh /test.sh' returned a non-zero code: 1"""
+
+
+def busy() -> World:
+    """One image is examined, one is copied, one app is built; nothing wants a person."""
+    world = _quiet_world()
+    world.tasks.seconds = world.registry.copy_seconds = 10 * MINUTE
+    world.push("15-alpine", digest("blue"))
+    _until(world, lambda: newest(world).check == "task")
+    world.tasks.seconds = 3.0
+    world.push("1.29-alpine", digest("nginx 2"), repository="nginx")
+    _until(world, lambda: newest(world, "nginx").promotions[0].progress == "copying")
+    world.tasks.seconds = 10 * MINUTE
+    runs = len(world.tasks.runs)
+    world.operate.apps.rebuild("handbook", Who.of(MARA, "a new cover")).act()
+    _until(world, lambda: len(world.tasks.runs) > runs)
+    world.clock.forward(40)
+    return world
+
+
+def blocked() -> World:
+    """An image failed its test, another waits for a person, and an app was put back because it did not answer."""
+    world = _quiet_world()
+    world.push("3.13-slim", digest("python 2"), repository="python")
+    world.settle()
+    world.clock.forward(2 * HOUR)
+    world.tasks.failing[digest("red")] = RED_LOG
+    world.push("15-alpine", digest("red"))
+    world.settle()
+    world.clock.forward(35 * MINUTE)
+    world.probe.sick[f"hello-world:ct{len(world.tasks.runs) + 1}"] = "10.0.0.4:80/ answered 503"
+    world.operate.apps.rebuild("hello-world", Who.of(MARA, "the new greeting")).act()
+    world.settle()
+    world.clock.forward(4 * MINUTE)
+    return world
+
+
+def rolled_back() -> World:
+    """The stable tag went back to Orange and is held there, while a newer image that passed waits."""
+    world = _quiet_world()
+    unique = world.unique_tags(digest("orange"))[0].rpartition(":")[2]
+    who = Who.of(MARA, "Green hurts the eyes; Orange until the designers agree")
+    world.operate.gates.roll_back("node", "15-alpine", unique, HoldUntil.LIFTED, who).act()
+    world.settle()
+    world.clock.forward(50 * MINUTE)
+    world.push("15-alpine", digest("green again"))
+    world.settle()
+    world.clock.forward(2 * HOUR)
+    return world
+
+
+SCENES: dict[str, Callable[[], World]] = {"busy": busy, "blocked": blocked, "rolled-back": rolled_back}
+
+
+def newest(world: World, gate: str = "node") -> CandidateLine:
+    """The candidate that came last."""
+    return candidate_lines(world.ledger.page(Candidate, gate, 1, "").items)[0]
+
+
+def policy() -> Policy:
+    """Three gates; what comes to `python` waits for a person."""
+    sample = sample_policy()
+    node, hello = sample.gates["node"], sample.apps["hello-world"]
+    assert hello.deploy is not None
+    gates = {
+        "node": node,
+        "nginx": _gate(node, "nginx", "1.29-alpine"),
+        "python": msgspec.structs.replace(
+            _gate(node, "python", "3.13-slim"), checks=(*node.checks, ApprovalCheck(two_persons=True))
+        ),
+    }
+    apps = {
+        "hello-world": hello,
+        "storefront": _app(hello, "storefront", BaseRule(gate="nginx", tag="1.29-alpine")),
+        "handbook": _app(hello, "handbook", BaseRule(gate="nginx", tag="1.29-alpine")),
+    }
+    return msgspec.structs.replace(sample, gates=gates, apps=apps)
+
+
+def _gate(like: Gate, name: str, tag: str) -> Gate:
+    promote = msgspec.structs.replace(like.promote, repository=name)
+    source = Source(registry="public", repository=name, tags=(tag,))
+    return msgspec.structs.replace(like, name=name, source=source, promote=promote)
+
+
+def _app(like: App, name: str, base: BaseRule) -> App:
+    assert like.deploy is not None  # the reference scenario deploys
+    build = msgspec.structs.replace(like.build, task=name, image=f"{name}:{{run}}")
+    return msgspec.structs.replace(
+        like,
+        name=name,
+        base=base,
+        build=build,
+        deploy=msgspec.structs.replace(like.deploy, container_group=f"{name}-aci"),
+    )
+
+
+def _quiet_world() -> World:
+    """Everything is promoted and live, since different times."""
+    world = World(policy())
+    _pass(world, "15-alpine", "orange", 3 * 24 * HOUR)
+    _pass(world, "1.29-alpine", "nginx 1", 20 * HOUR, repository="nginx")
+    world.push("3.13-slim", digest("python 1"), repository="python")
+    world.settle()
+    world.operate.candidates.approve(newest(world, "python").id, Who.of(ADA, "the release notes are fine")).act()
+    world.settle()
+    world.clock.forward(HOUR)
+    _pass(world, "15-alpine", "green", 90 * MINUTE)
+    return world
+
+
+def _pass(world: World, tag: str, content: str, then: float, repository: str = "node") -> None:
+    world.push(tag, digest(content), repository=repository)
+    world.settle()
+    world.clock.forward(then)
+
+
+def _until(world: World, reached: Callable[[], bool], limit: int = 60) -> None:
+    """Deliver looks until something is so."""
+    for _ in range(limit):
+        if reached():
+            return
+        world.next_look()
+    raise AssertionError("the scene is not reached")
