@@ -115,7 +115,7 @@ def veto(req: func.HttpRequest) -> func.HttpResponse:
 
     def verb(do: Operate, asked: VetoAsked, who: Who) -> Plan:
         wanted = asked.rollback or asked.to is not None
-        return do.vetoes.veto(gate, asked.digest, who, Retreat(wanted=wanted, to=asked.to or "", until=asked.until))
+        return do.vetoes.veto(gate, asked.digest, who, Retreat(wanted=wanted, to=asked.to, until=asked.until))
 
     return act(req, VetoAsked, verb)
 

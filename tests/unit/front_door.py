@@ -14,19 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 import azure.functions as func
 
 from functions import operator_api, operator_views
-from shared.workflow.acts import Acts
-from shared.workflow.operate import Operate
-from shared.workflow.report import Report
-from tests.fakes import World
-
-KEY = "the-key"
-
-
-class App:
-    """What the functions ask bootstrap for, on fakes."""
-
-    def __init__(self, world: World) -> None:
-        self.operate, self.acts, self.report = Operate(world.services), Acts(world.services), Report(world.services)
+from tests.served import KEY
 
 
 @dataclass

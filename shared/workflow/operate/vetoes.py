@@ -24,11 +24,11 @@ _MOVES_LOOKED_AT = 100
 class Retreat(msgspec.Struct, frozen=True, kw_only=True):
     """Whether to roll back the stable tags that stand on a vetoed digest.
 
-    `to` is a unique tag or a digest; "" is what the tag stood on before and may stand on again.
+    `to` is a unique tag or a digest; None is what the tag stood on before and may stand on again.
     """
 
     wanted: bool = False
-    to: str = ""
+    to: str | None = None
     until: HoldUntil = HoldUntil.LIFTED
 
 
@@ -50,7 +50,7 @@ class VetoVerbs:
             NotThere: there is nothing to roll back to.
         """
         gate, digest = self._find.gate(gate_name), parse_digest(digest_text)
-        if retreat.to:
+        if retreat.to is not None:
             tag_or_digest(retreat.to, "to")
         known = self._find.veto(gate, digest)
         standing = [t.record for t in self._services.ledger.list(Track, gate.name) if t.record.digest == digest]
