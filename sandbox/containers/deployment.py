@@ -39,43 +39,36 @@ class Deployments:
             self._runtimes[key] = GroupRuntime(key, self._engine, self._pace)
         return self._runtimes[key]
 
-    @contextlib.contextmanager
-    def transition(self, record: GroupRecord) -> Iterator[GroupRuntime]:
-        """Nobody else may change the group meanwhile.
+    def runs(self, record: GroupRecord) -> bool:
+        """Whether a group is up: one that is stopped, has ended or never came up is deployed as new."""
+        runtime = self.runtime(record)
+        up = bool(runtime.containers) and runtime.provisioning != "Failed"
+        return up and not record.stopped and not runtime.ended
 
-        Raises:
-            Fault: 409 ContainerGroupTransitioning where somebody does.
-        """
-        runtime = self._begin(record)
-        try:
-            yield runtime
-        finally:
-            runtime.transitioning = False
-
-    async def prepare(self, wanted: GroupRecord) -> Coroutine[Any, Any, None] | None:
+    async def prepare(self, wanted: GroupRecord) -> Coroutine[Any, Any, None]:
         """Check a definition against what runs and fetch its images, while that runs on; return the swap.
 
-        None where nothing has to change on the engine. The group is in transition until the swap has ended.
+        The group is in transition until the swap has ended. As Azure does it, the containers are started anew also
+        where the definition is the one that runs.
+
+        Source: https://learn.microsoft.com/azure/container-instances/container-instances-update
 
         Raises:
-            Fault: 409 ContainerGroupTransitioning, 400 InvalidContainerGroupUpdate, or the pull's; the group is then
-                as it was.
+            Fault: 409 ContainerGroupTransitioning, 409 OperationPreempted, 400 InvalidContainerGroupUpdate, or the
+                pull's; the group is then as it was.
         """
         runtime = self._begin(wanted)
         before = runtime.provisioning
         try:
             old = self._records.get(id_of(wanted))
-            if old and self._runs(old, runtime):
-                if not _differs(old, wanted):
-                    self._keep(msgspec.structs.replace(old, tags=wanted.tags))
-                    runtime.transitioning = False
-                    return None
+            if old and self.runs(old):
                 require_updatable(wanted.name, old.properties, wanted.properties)
             runtime.provisioning = "Pending"
             journals = {container.name: Journal() for container in wanted.properties.containers}
-            images = await self._pull(wanted, journals)
+            images = await runtime.transition.run(self._pull(wanted, journals))
         except BaseException:
-            runtime.provisioning, runtime.transitioning = before, False
+            runtime.provisioning = before
+            runtime.transition.end()
             if self._records.get(id_of(wanted)) is None:
                 self._runtimes.pop(id_of(wanted).lower(), None)
             raise
@@ -83,23 +76,47 @@ class Deployments:
         return self._swap(record, runtime, journals)
 
     async def halt(self, record: GroupRecord) -> None:
-        """Stop a group until it is started again. Raises as `transition`."""
-        with self.transition(record) as runtime:
-            await runtime.halt()
-            self._keep(msgspec.structs.replace(record, stopped=True, endings={}))
+        """Stop a group until it is started or deployed again. One that has ended by itself stays as it is.
+
+        Source: https://learn.microsoft.com/azure/container-instances/container-instances-stop-start
+
+        Raises:
+            Fault: 409 ContainerGroupTransitioning, 409 OperationPreempted, or 500 where the engine refuses.
+        """
+        with _turn_of(self._begin(record)) as runtime:
+            if not runtime.ended:
+                await runtime.transition.run(runtime.stop())
+                self._amend(record, stopped=True, endings=_endings(runtime))
 
     async def restart(self, record: GroupRecord) -> None:
-        """Start the containers anew from the images they have. Raises as `transition` and `GroupRuntime.deploy`."""
-        with self.transition(record) as runtime:
-            kept = self._keep(msgspec.structs.replace(record, stopped=False, endings={}))
-            await runtime.deploy(kept, {name: c.journal for name, c in runtime.containers.items()})
+        """Start the containers anew from the images they have. Raises as `halt` and `GroupRuntime.deploy`."""
+        runtime = self._begin(record)
+        kept = self._amend(record, stopped=False, endings={})
+        await self._swap(kept, runtime, {name: c.journal for name, c in runtime.containers.items()})
 
     async def delete(self, group_id: str) -> None:
-        """Remove a group, its containers and its address."""
-        runtime = self._runtimes.pop(group_id.lower(), None)
-        if runtime:
-            await runtime.close()
-        self._records.remove(group_id)
+        """Remove a group, its containers and its address; a change under way is ended first.
+
+        Raises:
+            Fault: 500 where the engine refuses; the group then stays, and can be deleted again.
+        """
+        key = group_id.lower()
+        runtime = self._runtimes.get(key)
+        if runtime is None:
+            self._records.remove(key)
+            return
+        async with runtime.transition.takeover():
+            with _refusals(runtime):
+                await runtime.close()
+            # Another deletion may have come first, and a new group of this name since.
+            if self._runtimes.get(key) is runtime:
+                del self._runtimes[key]
+                self._records.remove(key)
+
+    async def delete_all(self, prefix: str) -> None:
+        """Delete every group whose id begins so, also those whose first deployment is under way. Raises as `delete`."""
+        while found := self._ids(prefix.lower()):
+            await asyncio.gather(*map(self.delete, found))
 
     def resume_all(self) -> None:
         """Begin to bring back every group that is neither stopped nor ended."""
@@ -108,40 +125,36 @@ class Deployments:
             if record.stopped or record.endings:
                 runtime.rest(record)
                 continue
-            task = asyncio.get_running_loop().create_task(self._resume(record))
+            task = asyncio.get_running_loop().create_task(self._resume(id_of(record)))
             self._resuming.add(task)
             task.add_done_callback(self._resuming.discard)
 
     async def close_all(self) -> None:
-        """Remember which groups have ended, then stop and remove all containers."""
+        """Remember which groups have ended, then end all changes, and stop and remove all containers."""
         for task in list(self._resuming):
             task.cancel()
         await asyncio.gather(*self._resuming, return_exceptions=True)
         for record in list(self._records.values()):
             runtime = self.runtime(record)
             if runtime.ended and not record.stopped:
-                self._keep(msgspec.structs.replace(record, endings=_endings(runtime)))
-        await asyncio.gather(*(runtime.close() for runtime in self._runtimes.values()))
+                self._amend(record, endings=_endings(runtime))
+        await asyncio.gather(*map(_close, self._runtimes.values()))
         self._runtimes.clear()
 
     async def _swap(self, record: GroupRecord, runtime: GroupRuntime, journals: dict[str, Journal]) -> None:
-        try:
-            await runtime.deploy(record, journals)
-        except EngineError as error:
-            runtime.provisioning = "Failed"
-            raise Fault(500, "InternalServerError", f"The container engine refused: {error}") from error
-        finally:
-            runtime.transitioning = False
+        with _turn_of(runtime):
+            await runtime.transition.run(runtime.deploy(record, journals))
 
-    async def _resume(self, record: GroupRecord) -> None:
-        with self.transition(record) as runtime:
-            try:
-                await runtime.resume(record, self._images)
-            except (Fault, EngineError) as error:
-                runtime.provisioning = "Failed"
-                log.warning("Container group %s does not come back: %s", record.name, error)
-            else:
-                self._keep(record)
+    async def _resume(self, group_id: str) -> None:
+        record = self._records.get(group_id)
+        if record is None or self.runtime(record).containers:
+            return  # It was deleted or deployed anew before its turn came.
+        try:
+            with _turn_of(self._begin(record)) as runtime:
+                await runtime.transition.run(runtime.resume(record, self._images))
+                self._amend(record, images=record.images)
+        except Fault as fault:
+            log.warning("Container group %s does not come back: %s", record.name, fault)
 
     async def _pull(self, record: GroupRecord, journals: dict[str, Journal]) -> dict[str, str]:
         properties, images = record.properties, {}
@@ -156,23 +169,45 @@ class Deployments:
 
     def _begin(self, record: GroupRecord) -> GroupRuntime:
         runtime = self.runtime(record)
-        if runtime.transitioning:
-            message = f"The container group '{record.name}' is still transitioning, please retry later."
-            raise Fault(409, "ContainerGroupTransitioning", message)
-        runtime.transitioning = True
+        runtime.transition.begin(record.name)
         return runtime
 
-    @staticmethod
-    def _runs(record: GroupRecord, runtime: GroupRuntime) -> bool:
-        # A stopped or ended group cannot be updated: it is deployed as new.
-        return not record.stopped and not runtime.ended
+    def _ids(self, prefix: str) -> set[str]:
+        kept = {id_of(record).lower() for record in self._records.values(prefix)}
+        return kept | {key for key in self._runtimes if key.startswith(prefix)}
+
+    def _amend(self, record: GroupRecord, **changes: Any) -> GroupRecord:
+        # The tags may have been patched since the record was read.
+        latest = self._records.get(id_of(record)) or record
+        return self._keep(msgspec.structs.replace(latest, **changes))
 
     def _keep(self, record: GroupRecord) -> GroupRecord:
         return self._records.put(id_of(record), record)
 
 
-def _differs(old: GroupRecord, new: GroupRecord) -> bool:
-    return (old.properties, old.identity) != (new.properties, new.identity)
+@contextlib.contextmanager
+def _turn_of(runtime: GroupRuntime) -> Iterator[GroupRuntime]:
+    """What is left to do of a change that has begun."""
+    try:
+        with _refusals(runtime):
+            yield runtime
+    finally:
+        runtime.transition.end()
+
+
+@contextlib.contextmanager
+def _refusals(runtime: GroupRuntime) -> Iterator[None]:
+    """A refusal of the engine fails the group and is told as ARM tells it."""
+    try:
+        yield
+    except EngineError as error:
+        runtime.provisioning = "Failed"
+        raise Fault(500, "InternalServerError", f"The container engine refused: {error}") from error
+
+
+async def _close(runtime: GroupRuntime) -> None:
+    async with runtime.transition.takeover():
+        await runtime.close()
 
 
 def _endings(runtime: GroupRuntime) -> dict[str, Ending]:

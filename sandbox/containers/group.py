@@ -12,6 +12,7 @@ from sandbox.containers.journal import Journal
 from sandbox.containers.pace import Pace
 from sandbox.containers.runtime import ContainerRuntime, terminated
 from sandbox.containers.shapes import Container, GroupRecord
+from sandbox.containers.transition import Transition
 from sandbox.engine.contract import HostedContainer
 from sandbox.web import Fault
 
@@ -28,7 +29,7 @@ class GroupRuntime:
         self._key, self._engine, self._pace = key, engine, pace
         self.address: str | None = None
         self.provisioning = "Pending"
-        self.transitioning = False
+        self.transition = Transition()
         self.containers: dict[str, ContainerRuntime] = {}
 
     async def deploy(self, record: GroupRecord, journals: Mapping[str, Journal]) -> None:
@@ -38,6 +39,9 @@ class GroupRuntime:
             Fault: 400 ContainerGroupDeploymentFailed where a container does not start; the group goes on trying.
         """
         self.provisioning = "Creating"
+        for name, container in self.containers.items():
+            # The end of the old container is told with the beginning of the new one.
+            container.journal = journals.get(name, container.journal)
         await self.halt()
         self.address = self.address or self._engine.host.allocate_address()
         self.containers = self._make(record)
@@ -81,6 +85,11 @@ class GroupRuntime:
         for container in reversed(list(self.containers.values())):
             await container.remove()
         self.containers = {}
+
+    async def stop(self) -> None:
+        """Kill and remove the containers, and go on showing how they ended."""
+        for container in reversed(list(self.containers.values())):
+            await container.stop()
 
     async def close(self) -> None:
         """Remove everything, the address included."""

@@ -18,7 +18,7 @@ from sandbox.engine.contract import ContainerHost, ContainerState, EngineError, 
 log = logging.getLogger(__name__)
 
 _NEVER_RAN = 128  # what the kubelet reports for a container that could not be started
-_VANISHED = 137  # as if killed
+_KILLED = 137
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ class ContainerRuntime:
         self.restarts = 0
         self.ended_for_good = False
         self.restarted: Callable[[], Awaitable[None]] | None = None
+        self._id = ""
         self._watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -70,7 +71,7 @@ class ContainerRuntime:
         name = self._container.name
         try:
             await self._host.remove(name)
-            await self._host.start_container(self._container)
+            self._id = await self._host.start_container(self._container)
         except EngineError as error:
             self._refused(error)
             return
@@ -111,7 +112,18 @@ class ContainerRuntime:
         if self._watch:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
+        if self.current.state == "Running":
+            self.journal.note("Killing", f"Killing container with id {self._id}")
         await self._host.remove(self._container.name)
+
+    async def stop(self) -> None:
+        """Kill and remove the container for good; what is shown then is how it ended."""
+        await self.remove()
+        if self.current.state == "Running":
+            self.current = terminated(_ending(None, self.current.started))
+        elif self.current.state == "Waiting" and self.previous:
+            self.current = self.previous
+        self.ended_for_good = True
 
     def view(self) -> dict[str, Any]:
         """The container's `instanceView`."""
@@ -150,7 +162,7 @@ class ContainerRuntime:
     async def _restart(self) -> None:
         try:
             if await self._host.inspect(self._container.name) is None:
-                await self._host.start_container(self._container)
+                self._id = await self._host.start_container(self._container)
             else:
                 await self._host.start(self._container.name)
         except EngineError as error:
@@ -173,5 +185,5 @@ class ContainerRuntime:
 
 def _ending(found: ContainerState | None, started: str) -> Ending:
     if found is None or found.exit_code is None:
-        return Ending(exit_code=_VANISHED, started=started, finished=written(datetime.now(UTC)))
+        return Ending(exit_code=_KILLED, started=started, finished=written(datetime.now(UTC)))
     return Ending(exit_code=found.exit_code, started=started, finished=written(found.finished))

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from sandbox.arm.operations import Operations
 from sandbox.arm.query import only
-from sandbox.arm.surface import ResourceIndex
+from sandbox.arm.surface import ResourceId, ResourceIndex
 from sandbox.containers.deployment import Deployments
 from sandbox.containers.images import HostingEngine, Images, Registries
 from sandbox.containers.pace import Pace
@@ -74,10 +74,8 @@ class ContainerGroups:
         await self._deployments.close_all()
 
     async def delete_group(self, group: str) -> None:
-        """Delete the container groups of a resource group."""
-        for record in list(self._records.values()):
-            if record.group.lower() == group.lower():
-                await self._deployments.delete(id_of(record))
+        """Delete the container groups of a resource group; what is being done to them is ended first."""
+        await self._deployments.delete_all(str(ResourceId(group, PROVIDER, KIND, "")))
 
     def mount(self, arm: Surface) -> None:
         """Add the operations to the ARM surface."""
@@ -93,7 +91,7 @@ class ContainerGroups:
         arm.operation("GET", _GROUP + "/containers/{container}/logs", versions=VERSIONS)(self._logs)
 
     async def _put(self, call: Call) -> web.StreamResponse:
-        """Create a container group, or update it in place. The full definition: what it leaves out is reset."""
+        """Create a container group, or update it in place, which starts it anew. What is left out is reset."""
         only(call)
         body = await call.body(GroupBody)
         name = call.params["name"]
@@ -108,8 +106,6 @@ class ContainerGroups:
             images={},
         )
         work = await self._deployments.prepare(wanted)
-        if work is None:
-            return json_answer(self._view(wanted))
         return self._accept(call, work, status=201, body=self._view(wanted))
 
     async def _get(self, call: Call) -> web.StreamResponse:
@@ -117,7 +113,7 @@ class ContainerGroups:
         only(call)
         record = self._require(call)
         await self._deployments.runtime(record).refresh()
-        return json_answer(self._view(record))
+        return json_answer(self._view(self._require(call)))  # it may have been deleted during the look
 
     async def _list(self, call: Call) -> web.StreamResponse:
         """The container groups of the subscription, or of one resource group, without instance views."""
@@ -139,25 +135,26 @@ class ContainerGroups:
         return json_answer(self._view(record))
 
     async def _delete(self, call: Call) -> web.StreamResponse:
-        """Delete a container group."""
+        """Delete a container group.
+
+        What is being done to it is ended first.
+        """
         only(call)
         record = self._records.get(self._id(call))
-        if record is None:
-            return web.Response(status=204)
-        view = self._view(record)
-        with self._deployments.transition(record):
-            await self._deployments.delete(id_of(record))
-        return json_answer(view)
+        view = self._view(record) if record else None
+        await self._deployments.delete(self._id(call))
+        return json_answer(view) if view else web.Response(status=204)
 
     async def _start(self, call: Call) -> web.StreamResponse:
         """Start a stopped or ended container group: as new, with what the registry has now."""
         only(call)
         record = self._require(call)
-        work = await self._deployments.prepare(msgspec.structs.replace(record, stopped=False))
-        return web.Response(status=204) if work is None else self._accept(call, work)
+        if self._deployments.runs(record):
+            return web.Response(status=204)
+        return self._accept(call, await self._deployments.prepare(msgspec.structs.replace(record, stopped=False)))
 
     async def _stop(self, call: Call) -> web.StreamResponse:
-        """Stop a container group; its containers and their logs are gone, its definition stays."""
+        """Stop a container group: containers and logs go, its definition stays. One that has ended stays as it is."""
         only(call)
         await self._deployments.halt(self._require(call))
         return web.Response(status=204)

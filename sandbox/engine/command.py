@@ -7,11 +7,14 @@ import contextlib
 import os
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from sandbox.engine.contract import EngineError, Output
+
+T = TypeVar("T")
 
 _LINE_LIMIT_BYTES = 16 * 1024
 _READ_BYTES = 64 * 1024
@@ -84,6 +87,25 @@ class CommandLine:
             said = result.stderr.strip().removeprefix("Error: ")
             raise EngineError(said or f"{self.program[0]} {arguments[0]} ended with exit code {result.exit_code}")
         return result.stdout
+
+
+async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
+    """Do a piece of work to its end also where the task that waits for it is cancelled meanwhile; the cancellation
+    comes after.
+
+    For commands that change a container: podman, ended while it mounts or starts something, leaves a container that
+    it cannot remove any more ("device or resource busy").
+    """
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # its failure goes with whoever wanted to know of it
+        raise
 
 
 async def _lines(process: Process, out: Output) -> None:

@@ -3,7 +3,8 @@
 `Podman` fulfils it. A Docker engine could stand beside it: it needs a daemon of its own that was started with
 the instance's environment, because a daemon, not its client, is what talks to the registries.
 
-Every call that starts a process ends that process, and the container behind it, when its task is cancelled.
+Every call of a run that starts a process ends that process, and the container behind it, when its task is cancelled.
+What changes a hosted container is done whole, and the cancellation comes after it.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from sandbox.engine.command import CommandLine
+from sandbox.engine.command import CommandLine, uninterrupted
 from sandbox.engine.configuration import environment_options, registry_of, write_logins
 from sandbox.engine.contract import ContainerState, EngineError, HostedContainer, Login
 from sandbox.engine.networks import Network
@@ -52,9 +52,7 @@ class PodmanHost:
         variables = self._store.runtime / f"{container.name}.env"
         environment = environment_options(variables, container.environment)
         try:
-            said = await self._podman.check(
-                ["run", "--detach", *self._options(container), *environment, container.image]
-            )
+            said = await self._change("run", "--detach", *self._options(container), *environment, container.image)
         finally:
             variables.unlink(missing_ok=True)
         return said.split()[-1]
@@ -95,19 +93,22 @@ class PodmanHost:
 
     async def restart(self, name: str) -> None:
         """See `ContainerHost.restart`."""
-        await self._podman.check(["restart", "--time", "0", name])
+        await self._change("restart", "--time", "0", name)
 
     async def stop(self, name: str) -> None:
         """See `ContainerHost.stop`. At once: many servers, as process 1, do not listen to SIGTERM."""
-        await self._podman.check(["stop", "--time", "0", name])
+        await self._change("stop", "--time", "0", name)
 
     async def start(self, name: str) -> None:
         """See `ContainerHost.start`."""
-        await self._podman.check(["start", name])
+        await self._change("start", name)
 
     async def remove(self, name: str) -> None:
         """See `ContainerHost.remove`."""
-        await self._podman.check(["rm", "--force", "--ignore", "--time", "0", name])
+        await self._change("rm", "--force", "--ignore", "--time", "0", name)
+
+    async def _change(self, *arguments: str) -> str:
+        return await uninterrupted(self._podman.check(arguments))
 
     async def close(self) -> None:
         """Remove every container and the network; images stay for the next start."""

@@ -27,6 +27,8 @@ def unmount_below(folder: Path) -> None:
     for point in mounts_below(folder):
         if libc.umount2(os.fsencode(point), _MNT_DETACH):
             number = ctypes.get_errno()
+            if point not in mounts_below(folder):
+                continue  # whoever mounted it took it off meanwhile
             raise OSError(number, os.strerror(number), str(point))
 
 

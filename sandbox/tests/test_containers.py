@@ -42,12 +42,11 @@ def test_no_secret_is_ever_shown_back(world: World) -> None:
     assert kept.stat().st_mode & 0o077 == 0
 
 
-def test_a_put_that_changes_nothing_neither_pulls_nor_restarts(world: World) -> None:
+def test_a_put_that_changes_nothing_starts_the_containers_anew(world: World) -> None:
     world.create()
-    before = list(world.host.calls)
     group = world.create(tags={"owner": "team"})
-    assert world.host.calls == before
-    assert group.tags == {"owner": "team"}
+    assert world.host.calls[2:] == ["pull contoso.azurecr.io/hello-world:ca1", "remove", "run id-ca1"]
+    assert (group.tags, group.instance_view.state) == ({"owner": "team"}, "Running")
 
 
 def test_a_new_image_is_pulled_before_the_old_container_goes_and_the_address_stays(world: World) -> None:
@@ -193,6 +192,7 @@ def test_a_group_is_stopped_started_restarted_listed_and_deleted(world: World) -
     assert world.get().instance_view.state == "Stopped"
     groups.begin_start(RG, NAME).result()
     assert world.get().instance_view.state == "Running"
+    groups.begin_start(RG, NAME).result()  # it runs: nothing is done
     groups.begin_restart(RG, NAME).result()
     assert world.host.calls.count("pull contoso.azurecr.io/hello-world:ca1") == 2
     groups.update(RG, NAME, Resource(tags={"a": "b"}))
