@@ -25,6 +25,7 @@ _URL_LIMIT = 4096
 _URL = re.compile(r"[!-\[\]-~]+")
 """Printable ASCII without spaces and backslashes: what parsers disagree on is in none of them."""
 
+_SERVER = re.compile(r"[a-z0-9._:\[\]-]+")
 _HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 _NUMERIC = re.compile(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)")
@@ -87,7 +88,7 @@ def server_of(registry: RegistryRule) -> Target:
     text = registry.login_server.lower()
     if text in _HUB_ALIASES:
         return Target(_HUB_HOST, HTTPS_PORT)
-    if "/" in text or "@" in text:
+    if not _SERVER.fullmatch(text):
         raise Refused(f"'{text[:80]}' is not a host name with an optional port")
     return _absolute(f"https://{text}/")
 

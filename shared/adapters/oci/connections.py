@@ -21,6 +21,8 @@ from shared.domain.errors import Misconfigured
 
 _HOSTS = 64
 _CONNECTIONS_PER_HOST = 16
+_TRIED = 4
+"""Addresses of one name that are tried: each may take the whole time to connect."""
 
 
 class PunctualSocket(ssl.SSLSocket):
@@ -57,7 +59,7 @@ class GuardedConnection(HTTPSConnection):
         if self.proxy is not None:  # it is the operator's, and it resolves the registry's name itself
             return super()._new_conn()
         failed: OSError | None = None
-        for address in self._addresses():
+        for address in self._addresses()[:_TRIED]:
             try:
                 return create_connection((address, self.port), self.timeout, socket_options=self.socket_options)
             except OSError as error:

@@ -1,0 +1,28 @@
+"""The way out, as the environment describes it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from shared.adapters.oci import Network
+
+
+def test_the_environment_says_which_way_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert Network.of_environment().proxy_for("ghcr.io") == ""
+    monkeypatch.setenv("HTTPS_PROXY", "proxy.example.com:3128")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,.corp.example")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/bundle.pem")
+    network = Network.of_environment()
+    assert network.proxy_for("ghcr.io") == "http://proxy.example.com:3128"
+    assert network.proxy_for("registry.corp.example") == ""
+    assert network.ca_bundle == "/etc/bundle.pem"
+
+
+def test_urllib3_is_not_imported_before_it_is_needed() -> None:
+    program = "import sys, shared.adapters.oci; sys.exit('urllib3' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], timeout=30, check=False).returncode == 0
