@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable
-from typing import Any, get_type_hints
 
 import typer
 
 from basegate_cli import show
 from basegate_cli.client import Act
+from basegate_cli.composing import composed
 from basegate_cli.options import DryRun, Json, Reason, Yes
 from basegate_cli.session import Session, session_of
 
@@ -31,22 +30,8 @@ def perform(
 
 
 def acting(describe: Callable[..., Act]) -> Callable[..., None]:
-    """A command from a function that says what to call: its own parameters, then those of `perform`."""
-    shared = inspect.signature(perform, eval_str=True).parameters
-    own = inspect.signature(describe, eval_str=True).parameters
-
-    def command(**given: Any) -> None:
-        act = describe(**{name: given.pop(name) for name in own})
-        perform(act=act, **given)
-
-    parameters = [*own.values(), *(parameter for name, parameter in shared.items() if name != "act")]
-    command.__name__, command.__doc__ = describe.__name__, describe.__doc__
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what typer reads
-        [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-    )
-    hints = get_type_hints(perform, include_extras=True) | get_type_hints(describe, include_extras=True)
-    command.__annotations__ = {parameter.name: hints[parameter.name] for parameter in parameters}
-    return command
+    """A command from a function that says what to call."""
+    return composed(describe, perform, "act")
 
 
 def _ask(session: Session, act: Act, reason: str) -> None:

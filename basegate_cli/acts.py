@@ -8,7 +8,7 @@ import typer
 
 from basegate_cli.acting import acting
 from basegate_cli.client import Act, segment
-from basegate_cli.options import App, CandidateId, Digest, Gate, RecordId, Tag, To, Until
+from basegate_cli.options import App, BackTo, CandidateId, Digest, Gate, Image, RecordId, RollBack, Tag, To, Until
 
 _CANDIDATE = re.compile(r"[a-z0-9-]+\.[0-9a-f]{12,64}(-[0-9]{1,3})?")
 
@@ -54,9 +54,10 @@ def lift(gate: Gate, tag: Tag) -> Act:
     return Act("DELETE", f"gates/{segment(gate)}/hold", {"tag": tag})
 
 
-def veto(gate: Gate, digest: Digest) -> Act:
-    """Ban a digest."""
-    return Act("POST", f"gates/{segment(gate)}/vetoes", {"digest": digest})
+def veto(gate: Gate, digest: Digest, rollback: RollBack = False, to: BackTo = "", until: Until = "lifted") -> Act:
+    """Ban a digest, and get off it where it is promoted."""
+    back = {"rollback": True, "until": until} if rollback or to else {}
+    return Act("POST", f"gates/{segment(gate)}/vetoes", {"digest": digest} | back | ({"to": to} if to else {}))
 
 
 def unveto(gate: Gate, digest: Digest) -> Act:
@@ -69,9 +70,9 @@ def rollback(gate: Gate, tag: Tag, to: To, until: Until = "lifted") -> Act:
     return Act("POST", f"gates/{segment(gate)}/rollback", {"tag": tag, "to": to, "until": until})
 
 
-def app_rebuild(app: App) -> Act:
-    """Build an app again on its current base, and deploy it."""
-    return Act("POST", f"apps/{segment(app)}/rollouts", {})
+def app_rebuild(app: App, image: Image = "") -> Act:
+    """Build an app again on its current base, and deploy it; or deploy an image that was built before."""
+    return Act("POST", f"apps/{segment(app)}/rollouts", {"image": image} if image else {})
 
 
 def app_rollback(app: App) -> Act:

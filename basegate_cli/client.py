@@ -14,6 +14,7 @@ from uuid import uuid4
 _TIMEOUT_SECONDS = 30.0
 _ANSWER_LIMIT_BYTES = 32 * 1024 * 1024
 _LOOPBACK = frozenset(("127.0.0.1", "::1", "localhost"))
+_AWAY = frozenset((502, 503, 504))
 _WITHOUT_WORDS = {
     401: "the key is missing or not good: set BASEGATE_KEY",
     404: "there is no such thing here: is BASEGATE_URL right?",
@@ -26,6 +27,10 @@ class Problem(Exception):
     def __init__(self, sentence: str, body: str = "") -> None:
         super().__init__(sentence)
         self.body = body
+
+
+class Away(Problem):
+    """It says so because something behind it is away: it passes."""
 
 
 class Unreachable(Exception):
@@ -42,7 +47,7 @@ class Act:
 
     method: str
     path: str
-    body: dict[str, str]
+    body: dict[str, str | bool]
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -109,11 +114,12 @@ def segment(text: str) -> str:
 
 
 def _problem(status: int, body: str) -> Problem:
+    kind = Away if status in _AWAY else Problem
     try:
         told: Any = json.loads(body)
     except ValueError:
         told = None
     if isinstance(told, dict) and "title" in told:
         detail = f": {told['detail']}" if told.get("detail") else ""
-        return Problem(f"{told['title']}{detail}", body)
-    return Problem(_WITHOUT_WORDS.get(status, f"the answer is {status}, without a word why"))
+        return kind(f"{told['title']}{detail}", body)
+    return kind(_WITHOUT_WORDS.get(status, f"the answer is {status}, without a word why"))

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from basegate_cli import acts, show, show_drift, watch
+from basegate_cli import acts, lists, show, show_drift, watch
 from basegate_cli.client import BadAddress, Client, Problem, Unreachable, segment
-from basegate_cli.options import App, CandidateId, Gate, Json, Limit, RecordId, Token
+from basegate_cli.options import Gate, Json, RecordId
 from basegate_cli.session import default_actor, open_session, session_of
 
 REFUSED, USAGE, UNREACHABLE = 1, 2, 3
@@ -52,20 +52,6 @@ def gate(context: typer.Context, gate: Gate, as_json: Json = False) -> None:
 
 
 @app.command(rich_help_panel="Reading")
-def candidates(context: typer.Context, gate: Gate, limit: Limit = 20, token: Token = "", as_json: Json = False) -> None:
-    """The candidates of a gate, the newest first."""
-    session = session_of(context, as_json)
-    session.show(session.get(f"gates/{segment(gate)}/candidates", **_page(limit, token)), show.records)
-
-
-@app.command(rich_help_panel="Reading")
-def rollouts(context: typer.Context, app: App, limit: Limit = 20, token: Token = "", as_json: Json = False) -> None:
-    """The rollouts of an app, the newest first."""
-    session = session_of(context, as_json)
-    session.show(session.get(f"apps/{segment(app)}/rollouts", **_page(limit, token)), show.records)
-
-
-@app.command(rich_help_panel="Reading")
 def why(context: typer.Context, identifier: RecordId, as_json: Json = False) -> None:
     """Everything that happened to a candidate or a rollout, in order, with the evidence."""
     session = session_of(context, as_json)
@@ -73,10 +59,10 @@ def why(context: typer.Context, identifier: RecordId, as_json: Json = False) -> 
 
 
 @app.command(rich_help_panel="Reading")
-def log(context: typer.Context, candidate: CandidateId, as_json: Json = False) -> None:
-    """The whole log of a candidate's check."""
+def log(context: typer.Context, identifier: RecordId, as_json: Json = False) -> None:
+    """The log of a candidate's check or of a rollout's build: so far while it runs, then as it was kept."""
     session = session_of(context, as_json)
-    text = session.get(f"candidates/{segment(candidate)}/log")
+    text = session.get(f"{acts.record_path(identifier)}/log")
     session.show(json.dumps({"log": text}), lambda answer: show.plain(answer["log"]))
 
 
@@ -101,6 +87,7 @@ def follow(
         watch.watch_status(session)
 
 
+lists.add_to(app)
 acts.add_to(app)
 
 
@@ -120,7 +107,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _tell(error: Exception, code: int) -> int:
     typer.echo(show.plain(error).plain, err=True)
     return code
-
-
-def _page(limit: int, token: str) -> dict[str, str]:
-    return {"limit": str(limit)} | ({"token": token} if token else {})

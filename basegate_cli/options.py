@@ -12,6 +12,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done,
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking; needed where there is no terminal.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=100, help="How many at most.")]
 Token = Annotated[str, typer.Option("--token", help="Go on where an earlier page ended.")]
+State = Annotated[str, typer.Option("--state", help="Only those in this state, `failed` for one.")]
+Since = Annotated[str, typer.Option("--since", help="Only since this time: 2026-03-01T12:00:00Z.")]
+Before = Annotated[str, typer.Option("--until", help="Only before this time.")]
 Until = Annotated[
     Literal["lifted", "newer"], typer.Option("--until", help="How long it holds: until lifted, or a newer one passes.")
 ]
@@ -22,4 +25,11 @@ Gate = Annotated[str, typer.Argument(metavar="GATE")]
 Tag = Annotated[str, typer.Argument(metavar="TAG")]
 To = Annotated[str, typer.Argument(metavar="TO", help="A unique tag or a digest.")]
 Digest = Annotated[str, typer.Argument(metavar="DIGEST")]
+RollBack = Annotated[
+    bool, typer.Option("--rollback", help="Roll back the stable tags that stand on it, and hold them.")
+]
+BackTo = Annotated[str, typer.Option("--to", help="Roll back to this unique tag or digest.")]
+Image = Annotated[
+    str, typer.Option("--image", help="Deploy this tag or digest, which was built before, and build none.")
+]
 App = Annotated[str, typer.Argument(metavar="APP")]

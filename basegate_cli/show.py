@@ -65,8 +65,12 @@ def records(answer: dict[str, Any]) -> RenderableType:
         tags = f" ({', '.join(item['tags'])})" if "tags" in item else ""
         image = f"{brief(item['image'])}{tags}"
         row(lines, brief(item["id"]), when(item["createdAt"]), state(item["state"]), image, item["reason"])
-    more = [plain(f"older ones: --token {answer['next']}")] if answer["next"] else []
-    return Group(lines, *more)
+    return Group(lines, *more(answer))
+
+
+def more(answer: dict[str, Any]) -> list[Text]:
+    """How to go on where a page ends; one that is filtered may be empty and go on."""
+    return [plain(f"older ones: --token {answer['next']}")] if answer["next"] else []
 
 
 def story(record: dict[str, Any]) -> RenderableType:

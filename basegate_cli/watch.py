@@ -11,9 +11,13 @@ from rich.console import RenderableType
 from rich.live import Live
 
 from basegate_cli import show
+from basegate_cli.client import Away, Problem, Unreachable
 from basegate_cli.session import Session
 
 POLL_SECONDS = 1.0
+PATIENCE = 10
+"""How many looks in a row may fail: with growing pauses a minute at most, as long as a restart of the app takes."""
+
 _UNFINISHED = frozenset(("examining", "promoting", "building", "deploying", "verifying", "restoring"))
 
 
@@ -47,11 +51,24 @@ def _follow(
 
 def _poll(session: Session, path: str, ended: Callable[[Any], bool], draw: Callable[[str], None]) -> str:
     while True:
-        answer = session.get(path)
+        answer = _look(session, path)
         draw(answer)
         if ended(json.loads(answer)):
             return answer
         time.sleep(POLL_SECONDS)
+
+
+def _look(session: Session, path: str) -> str:
+    """One look; while Basegate is away (a deployment of it, say) some more, and it is said that they fail."""
+    for failed in range(1, PATIENCE):
+        try:
+            return session.client.get(path)
+        except (Unreachable, Away) as error:
+            session.err.print(show.plain(f"{error} (look {failed} of {PATIENCE})"))
+            time.sleep(POLL_SECONDS * failed)
+        except Problem:
+            break  # asked once more below, where it is told as any other
+    return session.get(path)
 
 
 def _printer(session: Session, lines: Callable[[Any], list[str]]) -> Callable[[str], None]:

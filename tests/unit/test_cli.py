@@ -127,6 +127,85 @@ def test_lists_come_a_page_at_a_time(run: Run) -> None:
     assert (code, name(GREEN) in out, name(RED) in out, name(ORANGE) in out) == (0, False, True, True)
 
 
+def test_lists_are_of_one_state_and_of_a_span_of_time_if_asked(run: Run) -> None:
+    for command in ("candidates", "history"):
+        code, out, _ = run(command, "node", "--state", "failed")
+        assert (code, name(RED) in out, name(GREEN) in out) == (0, True, False)
+    since = json.loads(run("history", "node", "--limit", "1", "--json")[1])["items"][0]["createdAt"]
+    code, out, _ = run("history", "node", "--since", since)
+    assert (code, name(GREEN) in out, name(RED) in out) == (0, True, False)
+    assert name(GREEN) not in run("history", "node", "--until", since)[1]
+    assert run("rollouts", "hello-world", "--state", "live")[1].count(" live ") == 2
+    code, _, err = run("history", "node", "--state", "odd")
+    assert (code, "state: must be one of" in err) == (1, True)
+
+
+def test_a_page_with_nothing_in_it_says_how_to_go_on(run: Run, world: World) -> None:
+    world.ledger.page_scan = 1
+    code, out, _ = run("history", "node", "--state", "failed")
+    assert (code, name(RED) in out) == (0, False)
+    token = out.split("--token ")[1].strip()
+    assert name(RED) in run("history", "node", "--state", "failed", "--token", token)[1]
+
+
+def test_promotions_holds_and_vetoes_are_told_with_who_and_why(run: Run) -> None:
+    assert run("--actor", "ada", "rollback", "node", "15-alpine", ORANGE, *WHY, "--yes")[0] == 0
+    run("--actor", "ada", "veto", "node", RED, *WHY, "--yes")
+    code, out, _ = run("promotions", "node")
+    lines = out.splitlines()[1:]
+    assert (code, len(lines)) == (0, 3)
+    assert "ada (by key): it is three in the morning" in lines[0]
+    assert name(GREEN) in lines[1]
+    assert "ada (by key)" in run("holds")[1]
+    assert RED in run("vetoes")[1]
+    run("unveto", "node", RED, *WHY, "--yes")
+    assert RED not in run("vetoes")[1]
+    assert RED in run("vetoes", "--all")[1]
+
+
+def test_a_veto_rolls_back_at_once_when_asked(run: Run, world: World) -> None:
+    assert f"roll it back: 15-alpine to {ORANGE}" in run("veto", "node", GREEN, *WHY, "--dry-run")[1]
+    assert run("veto", "node", GREEN, "--rollback", "--until", "newer", *WHY, "--yes")[0] == 0
+    assert world.stable_tag() == ORANGE
+    assert "(until newer)" in run("gate", "node")[1]
+
+
+def test_an_image_that_was_built_before_is_deployed_again(run: Run, world: World) -> None:
+    image = world.rollouts()[0].image
+    assert image is not None
+    assert run("app-rebuild", "hello-world", "--image", image.tag, *WHY, "--yes")[0] == 0
+    world.settle()
+    assert world.containers.puts[-1] == str(image)
+
+
+def test_the_log_of_a_build_is_told_too(run: Run) -> None:
+    rollout = json.loads(run("rollouts", "hello-world", "--json")[1])["items"][0]["id"]
+    code, out, _ = run("log", rollout)
+    assert (code, "successful" in out) == (0, True)
+
+
+def test_a_watch_outlasts_a_while_without_answers_and_says_so(run: Run, door: FrontDoor, monkeypatch: Any) -> None:
+    monkeypatch.setattr("basegate_cli.watch.time.sleep", lambda seconds: None)
+    door.lost_answers = 3
+    door.answers = [(200, {}, b"lost")] * 3 + [(503, {}, b"")]
+    code, out, err = run("watch", name(RED))
+    assert (code, out.splitlines()[-1].startswith("failed: ")) == (0, True)
+    assert err.count("cannot be reached") == 3
+    assert "503, without a word why (look 4 of 10)" in err
+
+
+def test_a_watch_gives_up_in_the_end_and_at_once_where_there_is_nothing_to_see(
+    run: Run, door: FrontDoor, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("basegate_cli.watch.time.sleep", lambda seconds: None)
+    assert run("watch", "node.000000000000")[0] == 1
+    asked = len(door.asked)
+    door.lost_answers = 100
+    code, _, err = run("watch", name(RED))
+    assert (code, "(look 9 of 10)" in err) == (3, True)
+    assert len(door.asked) == asked + 10
+
+
 def test_rollouts_and_their_stories_are_told(run: Run) -> None:
     code, out, _ = run("rollouts", "hello-world")
     assert (code, out.count(" live ")) == (0, 2)
