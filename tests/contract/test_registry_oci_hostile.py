@@ -97,14 +97,35 @@ def test_a_packed_answer_is_not_unpacked(stage: Stage) -> None:
 # Size and time.
 
 
-@pytest.mark.parametrize("length", ["Content-Length: 9000000000", "Connection: close"])
-def test_a_manifest_without_an_end_is_left(stage: Stage, length: str) -> None:
-    flood = Flood(head("200 OK", length))
+@pytest.mark.parametrize(
+    ("length", "piece"),
+    [
+        ("Content-Length: 9000000000", b"x" * 65536),
+        ("Connection: close", b"x" * 65536),
+        ("Transfer-Encoding: chunked", b"10000\r\n" + b"x" * 65536 + b"\r\n"),
+    ],
+)
+def test_a_manifest_without_an_end_is_left(stage: Stage, length: str, piece: bytes) -> None:
+    flood = Flood(head("200 OK", length), piece)
     error = refusal(stage, lambda asked: Reply(200) if asked.method == "HEAD" else flood(asked))
     assert isinstance(error, Malformed)
     assert f"sends more than {QUICK.body_bytes} bytes" in str(error)
     assert flood.ended.wait(5)
     assert flood.sent < TAKEN_BYTES
+
+
+def test_a_chunk_whose_size_has_no_end_is_left(stage: Stage) -> None:
+    flood = Flood(head("200 OK", "Transfer-Encoding: chunked") + b"1;")
+    assert isinstance(listing(stage, flood), Malformed | Retry)
+    assert flood.ended.wait(5)
+    assert flood.sent < TAKEN_BYTES
+
+
+def test_a_chunked_answer_is_read_to_its_end(stage: Stage) -> None:
+    document = json.dumps({"tags": ["1", "2"]}).encode()
+    pieces = [b"%x\r\n%b\r\n" % (len(part), part) for part in (document[:5], document[5:], b"")]
+    reader = stage.play(raw(head("200 OK", "Transfer-Encoding: chunked"), *pieces))
+    assert list(reader.tags(ANYONE, "node")) == ["1", "2"]
 
 
 def test_an_error_without_an_end_is_cut(stage: Stage) -> None:
@@ -156,6 +177,11 @@ def test_what_is_not_http_is_told(stage: Stage) -> None:
     error = refusal(stage, raw(b"SSH-2.0-OpenSSH_9.2\r\n"))
     assert isinstance(error, Malformed)
     assert "does not answer in HTTP" in str(error)
+
+
+def test_lengths_that_contradict_each_other_are_told(stage: Stage) -> None:
+    error = listing(stage, raw(head("200 OK", "Content-Length: 5", "Content-Length: 6"), b"[]   "))
+    assert isinstance(error, Malformed)
 
 
 def test_a_connection_that_was_closed_meanwhile_is_made_anew(stage: Stage) -> None:

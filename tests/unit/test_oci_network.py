@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from shared.adapters.oci import Network
+from shared.domain.errors import Misconfigured
 
 
 def test_the_environment_says_which_way_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,6 +23,14 @@ def test_the_environment_says_which_way_is_out(monkeypatch: pytest.MonkeyPatch) 
     assert network.proxy_for("ghcr.io") == "http://proxy.example.com:3128"
     assert network.proxy_for("registry.corp.example") == ""
     assert network.ca_bundle == "/etc/bundle.pem"
+
+
+def test_a_bundle_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "odd.pem").write_text("no certificate")
+    assert Network(ca_bundle=str(tmp_path)).trust()
+    for name in ("odd.pem", "missing.pem"):
+        with pytest.raises(Misconfigured, match=rf"{name} cannot be read .* set REQUESTS_CA_BUNDLE right"):
+            Network(ca_bundle=str(tmp_path / name)).trust()
 
 
 def test_urllib3_is_not_imported_before_it_is_needed() -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from urllib3.exceptions import (
     HTTPError,
+    InvalidHeader,
     LocationParseError,
     NameResolutionError,
     ProtocolError,
@@ -22,6 +23,7 @@ from shared.adapters.oci.addresses import Refused
 from shared.adapters.oci.refusals import refused
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Retry
 
+_NO_HTTP = (http.client.BadStatusLine, http.client.UnknownProtocol, InvalidHeader)
 _UNKNOWN_NAME = frozenset((socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)))
 _PROXY_REFUSES = ("Tunnel connection failed: 403", "Tunnel connection failed: 407")
 _OFTEN_MEANS_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNSUPPORTED_PROTOCOL", "UNEXPECTED_MESSAGE")
@@ -62,7 +64,7 @@ def _translated(error: Exception, doing: str, host: str) -> BasegateError:
             )
         if isinstance(cause, http.client.LineTooLong) or "got more than" in str(cause):
             return Malformed("answer's head", f"{doing}: {host} sends more headers than anyone should read")
-        if isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, http.client.RemoteDisconnected):
+        if isinstance(cause, _NO_HTTP) and not isinstance(cause, http.client.RemoteDisconnected):
             return Malformed("answer's head", f"{doing}: {host} does not answer in HTTP")
     return _unreached(error, causes, doing, host)
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shared.domain.errors import Misconfigured
+
 MANIFEST_LIMIT_BYTES = 4 * 1024 * 1024
 """The size of a manifest that every registry has to take, and the most that is read of one.
 
@@ -56,7 +58,15 @@ class Network:
         return proxy if "://" in proxy else f"http://{proxy}"
 
     def trust(self) -> ssl.SSLContext:
-        """A context that trusts the bundle, without one the machine's certificates (or SSL_CERT_FILE)."""
-        if self.ca_bundle and Path(self.ca_bundle).is_dir():
-            return ssl.create_default_context(capath=self.ca_bundle)
-        return ssl.create_default_context(cafile=self.ca_bundle or None)
+        """A context that trusts the bundle, without one the machine's certificates (or SSL_CERT_FILE).
+
+        Raises:
+            Misconfigured: the bundle cannot be read.
+        """
+        try:
+            if self.ca_bundle and Path(self.ca_bundle).is_dir():
+                return ssl.create_default_context(capath=self.ca_bundle)
+            return ssl.create_default_context(cafile=self.ca_bundle or None)
+        except OSError as error:
+            problem = f"{self.ca_bundle} cannot be read as a bundle of certificates ({error.strerror or error})"
+            raise Misconfigured(f"{problem}: set REQUESTS_CA_BUNDLE right, or unset it") from error

@@ -103,7 +103,8 @@ class Transport:
         limit = _ERROR_BYTES if refused else self._limits.body_bytes
         parts: list[bytes] = []
         size = 0
-        for chunk in response.stream(_CHUNK_BYTES, decode_content=False):
+        # Not stream(): of a chunked body that reads lines without a limit.
+        while chunk := response.read(_CHUNK_BYTES, decode_content=False):
             parts.append(chunk)
             size += len(chunk)
             if size > limit:
