@@ -49,6 +49,7 @@ class Backend:
         body: bytes | None = None,
         drop: Iterable[str] = (),
         add: Mapping[str, str] | None = None,
+        tell: Mapping[str, str] | None = None,
     ) -> web.StreamResponse:
         """Pass a request on and stream the answer back.
 
@@ -58,6 +59,7 @@ class Backend:
             body: a body in place of the client's.
             drop: lower-case names of headers that must not go on (a token, say).
             add: headers to set.
+            tell: headers to set in the answer.
         """
         dropped = _HOP_BY_HOP | set(drop) | ({"content-length"} if body is not None else set())
         # A list, because a name may come more than once (container clients send one Accept header a media type).
@@ -69,7 +71,7 @@ class Backend:
             async with self._client().request(
                 request.method, url, headers=headers, data=data, allow_redirects=False
             ) as answer:
-                return await _relay(request, answer)
+                return await _relay(request, answer, tell or {})
         except (aiohttp.ClientConnectionError, TimeoutError) as error:
             return web.json_response(
                 {
@@ -103,10 +105,13 @@ class Backend:
         return self._session
 
 
-async def _relay(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+async def _relay(
+    request: web.BaseRequest, answer: aiohttp.ClientResponse, tell: Mapping[str, str]
+) -> web.StreamResponse:
     headers = [(k, v) for k, v in answer.headers.items() if k.lower() not in _HOP_BY_HOP]
     response = web.StreamResponse(status=answer.status, reason=answer.reason)
     response.headers.extend(headers)
+    response.headers.update(tell)
     await response.prepare(request)
     if request.method != "HEAD":
         async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):

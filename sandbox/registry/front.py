@@ -15,6 +15,7 @@ from aiohttp import web
 from sandbox.registry.auth import RegistryAuth
 from sandbox.registry.names import digest_name, is_digest, repository_name, tag_name
 from sandbox.registry.paging import page
+from sandbox.registry.pull_limit import PullLimit
 from sandbox.registry.records import Origin
 from sandbox.registry.registry import Registry
 from sandbox.registry.rights import CATALOG, Principal
@@ -26,10 +27,10 @@ _API = {"Docker-Distribution-Api-Version": "registry/2.0"}
 
 
 class DistributionApi:
-    """`/v2/` of every registry that `find` knows by its host name."""
+    """`/v2/` of every registry that `find` knows by its host name; `limit` counts pulls where there is one."""
 
-    def __init__(self, auth: RegistryAuth, find: Callable[[str], Registry]) -> None:
-        self._auth, self._find = auth, find
+    def __init__(self, auth: RegistryAuth, find: Callable[[str], Registry], limit: PullLimit | None = None) -> None:
+        self._auth, self._find, self._limit = auth, find, limit
 
     def mount(self, surface: Surface) -> None:
         """Add the operations to a surface."""
@@ -74,12 +75,15 @@ class DistributionApi:
 
     async def _get_manifest(self, call: Call) -> web.StreamResponse:
         """Get a manifest by tag or digest."""
-        registry, repository, _ = self._enter(call, "pull")
+        registry, repository, caller = self._enter(call, "pull")
         reference = _reference(call)
         tag = None if is_digest(reference) else registry.layout.tag(repository, reference)
         subjects = [f"{repository}:{tag.name}"] if tag else []
         registry.locks.require_read(repository, f"{repository}@{tag.digest if tag else reference}", *subjects)
-        return await self._forward(call, registry)
+        headers = self._limit.ask(call, caller) if self._limit else None
+        return await registry.distribution.backend.forward(
+            call.request, drop=("authorization",), add=_FORWARDED, tell=headers
+        )
 
     async def _put_manifest(self, call: Call) -> web.StreamResponse:
         """Push a manifest under a tag or its digest."""

@@ -28,6 +28,7 @@ from sandbox.registry.layout import Layout
 from sandbox.registry.locks import Locks
 from sandbox.registry.oci import OciImage, OciIndex
 from sandbox.registry.properties import registry_body
+from sandbox.registry.pull_limit import PullLimit
 from sandbox.registry.records import PROVIDER, SUFFIX, Origin, Push, RegistryRecord
 from sandbox.registry.registry import Realm, Registry
 from sandbox.registry.scope_maps_arm import ScopeMapControl
@@ -45,7 +46,8 @@ class Registries:
     """The registries of one instance: control plane, data plane, processes.
 
     `on_push` is called with every manifest that is pushed or deleted, one after the other in the order of the
-    pushes, soon after the pusher has its answer. A listener that raises is logged and holds up nobody.
+    pushes, soon after the pusher has its answer. A listener that raises is logged and holds up nobody. `hub_limit` is
+    Docker Hub's limit of pulls.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Registries:
         self._scope_maps = ScopeMapControl(self._control, self._accounts, operations)
         self._tokens = TokenControl(self._control, self._scope_maps, self._accounts, operations)
         self._imports = Imports(self._control, self._records, self._accounts, self.at, gateway.outside, operations)
+        self.hub_limit = PullLimit()
         self._running: dict[str, Registry] = {}
         self._runtime: Path | None = None
         self._pushes: asyncio.Queue[Push] = asyncio.Queue()
@@ -77,12 +80,11 @@ class Registries:
     def surfaces(self) -> list[Surface]:
         """The data planes: `*.azurecr.io`, and Docker Hub's registry and token service."""
         azure = Surface("Azure Container Registry", r"[a-z0-9]+\.azurecr\.io", render=registry_fault)
-        api = DistributionApi(self._auth, self.at)
         self._auth.mount(azure)
         self._auth.mount_exchange(azure)
         MetadataApi(self._auth, self.at).mount(azure)
-        api.mount(azure)
-        return [azure, *hub_surfaces(api, self._auth)]
+        DistributionApi(self._auth, self.at).mount(azure)
+        return [azure, *hub_surfaces(DistributionApi(self._auth, self.at, self.hub_limit), self._auth)]
 
     async def start(self) -> None:
         """Start the processes of all registries there are, side by side, and Docker Hub's."""

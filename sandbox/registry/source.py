@@ -110,6 +110,9 @@ class SourceRepository:
             return Fault(400, "SourceImageNotFound", f"The source image {name} was not found.")
         if status == 502:
             return Fault(400, "SourceUnreachable", f"The sandbox does not answer for the source registry {self._host}.")
+        if status == 429:
+            message = f"TOOMANYREQUESTS: the pull rate limit of {self._host} is reached; {name} was not imported."
+            return Fault(400, "SourceFailed", message)
         return Fault(400, "SourceFailed", f"The source registry answered {status} for {name}.")
 
     def _name(self, reference: str) -> str:

@@ -10,6 +10,7 @@ from azure.mgmt.containerregistry import ContainerRegistryManagementClient
 from azure.mgmt.containerregistry import models as m
 
 from sandbox.registry import Registries
+from sandbox.registry.pull_limit import PullLimits
 from sandbox.tests.live import LiveGateway
 from sandbox.tests.registry_support import (
     GROUP,
@@ -116,6 +117,19 @@ def test_docker_hub_is_a_source_without_a_login(
     digest = live.run(registries.seed_hub("library/node", "15-alpine", tiny_image()))
     run_import(arm, m.ImportSource(registry_uri="docker.io", source_image="library/node:15-alpine"), "node:15-alpine")
     assert base.get_tag_properties("node", "15-alpine").digest == digest
+
+
+def test_docker_hubs_rate_limit_ends_an_import_and_says_so(
+    live: LiveGateway, registries: Registries, arm: ContainerRegistryManagementClient, base: ContainerRegistryClient
+) -> None:
+    live.run(registries.seed_hub("library/node", "15-alpine", two_platforms()))
+    registries.hub_limit.set(PullLimits(anonymous=2))  # an index and its two images are three pulls
+    source = m.ImportSource(registry_uri="docker.io", source_image="library/node:15-alpine")
+    with pytest.raises(HttpResponseError, match="TOOMANYREQUESTS"):
+        run_import(arm, source, "node:15-alpine")
+    assert list(base.list_repository_names()) == []
+    registries.hub_limit.set(PullLimits())
+    run_import(arm, source, "node:15-alpine")
 
 
 def test_a_source_by_its_address_needs_credentials_that_may_pull(

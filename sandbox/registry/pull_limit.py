@@ -1,0 +1,98 @@
+"""Docker Hub's pull rate limit: a GET of a manifest is a pull, a HEAD is none; what is left is told in headers.
+
+Source: https://docs.docker.com/docker-hub/usage/pulls/
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+
+from sandbox.registry.rights import Principal
+from sandbox.web import Call, Fault, Surface, json_answer
+
+_ANYWHERE = "127.0.0.1"
+
+Pulls = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class PullLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Pulls within a rolling window of `window_seconds` (not scaled): of everybody without an account together, who
+    all come from one address, and of each account."""
+
+    anonymous: Pulls = 100
+    account: Pulls = 200
+    window_seconds: Annotated[int, msgspec.Meta(ge=1)] = 21_600
+
+
+class PullLimit:
+    """Counts the pulls of each source; a restart begins anew.
+
+    Args:
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._limits = clock, PullLimits()
+        self._pulls: dict[str, deque[float]] = defaultdict(deque)
+
+    def set(self, limits: PullLimits) -> None:
+        """Limit so from now on, and forget what was pulled."""
+        self._limits = limits
+        self._pulls.clear()
+
+    def ask(self, call: Call, caller: Principal) -> Mapping[str, str]:
+        """Count a request for a manifest, and return the headers that tell what is left.
+
+        Raises:
+            Fault: 429 TOOMANYREQUESTS for a GET where nothing is left.
+        """
+        known = bool(caller.name)
+        source = str(uuid.uuid5(uuid.NAMESPACE_DNS, caller.name)) if known else call.request.remote or _ANYWHERE
+        limit = self._limits.account if known else self._limits.anonymous
+        pulls = self._recent(source)
+        if call.request.method == "GET":
+            if len(pulls) >= limit:
+                raise self._refusal(self._headers(source, limit, 0), known=known)
+            pulls.append(self._clock())
+        return self._headers(source, limit, max(0, limit - len(pulls)))
+
+    def mount(self, local: Surface) -> None:
+        """Add the control operations to the sandbox's own surface."""
+
+        @local.operation("PUT", "/dockerhub/limits")
+        async def set_limits(call: Call) -> web.StreamResponse:
+            """Set Docker Hub's pull rate limit (without and with an account; the window in seconds), counting anew."""
+            self.set(await call.body(PullLimits))
+            return json_answer(self._limits)
+
+        @local.operation("GET", "/dockerhub/limits")
+        async def get_limits(call: Call) -> web.StreamResponse:
+            """Docker Hub's pull rate limit in force."""
+            return json_answer(self._limits)
+
+    def _recent(self, source: str) -> deque[float]:
+        pulls, oldest = self._pulls[source], self._clock() - self._limits.window_seconds
+        while pulls and pulls[0] <= oldest:
+            pulls.popleft()
+        return pulls
+
+    def _headers(self, source: str, limit: int, left: int) -> dict[str, str]:
+        window = f";w={self._limits.window_seconds}"
+        return {
+            "ratelimit-limit": f"{limit}{window}",
+            "ratelimit-remaining": f"{left}{window}",
+            "docker-ratelimit-source": source,
+        }
+
+    @staticmethod
+    def _refusal(headers: Mapping[str, str], *, known: bool) -> Fault:
+        kind = "" if known else "unauthenticated "
+        message = f"You have reached your {kind}pull rate limit. https://www.docker.com/increase-rate-limit"
+        return Fault(429, "TOOMANYREQUESTS", message, headers)
