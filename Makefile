@@ -10,7 +10,7 @@ LEFT = .sandbox .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo-
   $$(find . -path "./.*" -prune -o -name __pycache__ -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-unit check format schema coverage yardstick bench bench-history clean
+.PHONY: help setup browser demo up down test test-unit check format schema coverage yardstick bench bench-history screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ $(READY): requirements.txt requirements-dev.txt sandbox/requirements.txt basegat
 setup: $(READY) ## Python packages into .venv, and what the sandbox needs on this machine
 	@$(ROOT) $(PY) -m sandbox needs
 
-demo: setup ## play the story: eight chapters from a push upstream to a web page
+demo: setup ## play the story: ten chapters from a push upstream to a web page
 	@$(ROOT) $(PY) -m demo play
 
 up: setup ## the same scenario to stay: sandbox and app run until `make down`
@@ -31,7 +31,11 @@ up: setup ## the same scenario to stay: sandbox and app run until `make down`
 down: $(READY) ## stop what `make up` started
 	@$(ROOT) $(PY) -m demo down
 
-test: setup ## every test: unit, triggers, contract, sandbox, the whole story
+# A browser is for the tests of the board alone: the story needs none. npm is there once the sandbox's needs are.
+browser: setup ## a Chromium and axe-core, for the tests of the board
+	@$(ROOT) $(PY) scripts/browser_needs.py .tools
+
+test: browser ## every test: unit, triggers, contract, browser, sandbox, the whole story
 	@$(ROOT) $(PY) -m pytest -p no:cacheprovider
 
 test-unit: $(READY) ## the tests that need nothing but Python (seconds)
@@ -64,6 +68,9 @@ bench: setup ## what the event path and the sandbox cost, side by side with what
 
 bench-history: setup ## a page of a history of 100,000 candidates against one of 1,000 (three minutes)
 	@$(ROOT) $(PY) -m bench.history
+
+screenshots: browser ## docs/images/board-*.png from the real pages on a world of fakes
+	@$(PY) -m tests.browser.screenshots docs/images
 
 clean: ## remove state and caches; downloads in .tools and .venv stay
 	@[ ! -d .sandbox ] || $(MAKE) --no-print-directory down

@@ -14,6 +14,7 @@ from azure.core.exceptions import AzureError
 from rich.console import Console
 
 from demo import scenario
+from demo.around_the_gate import SweepChapters
 from demo.azure import Azure
 from demo.chapters import Chapters
 from demo.narrator import Narrator
@@ -79,11 +80,13 @@ def _play_chapters(theatre: Theatre, console: Console, told: list[Told], kill_in
     azure = Azure()
     stage, outcomes = Stage(azure), Outcomes(azure)
     teller = Teller(stage, outcomes, Narrator(console, stage))
-    chapters, operators = Chapters(teller), OperatorChapters(teller, theatre.command_line())
+    basegate = theatre.command_line()
+    chapters, operators = Chapters(teller), OperatorChapters(teller, basegate)
+    sweeps = SweepChapters(teller, chapters, basegate, theatre.deliver_events)
     if kill_in is not None:
         chapters.after_commit = lambda chapter: _kill_worker(theatre, stage, console) if chapter == kill_in else None
     try:
-        for play in (*chapters.all(), *operators.all()):
+        for play in (*chapters.all(), *operators.all(), *sweeps.all()):
             told.append(play())
     finally:
         outcomes.close()

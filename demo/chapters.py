@@ -33,7 +33,7 @@ class Chapters:
     def orange(self) -> Told:
         """(2) A questionable change passes."""
         return self._to_the_page(
-            2, "Orange upstream: nobody touches the page, it follows", "Orange", self._paint("Orange")
+            2, "Orange upstream: nobody touches the page, it follows", "Orange", lambda: self.paint("Orange")
         )
 
     def red(self) -> Told:
@@ -42,7 +42,7 @@ class Chapters:
         began, since = self._begin(3, title)
         before, page = self._stage.stable_digest(), self._stage.page()
         with self._narrator.watching():
-            self._paint("Red")()
+            self.paint("Red")
             event = self._teller.outcome("CandidateFailed", since)
         seconds, data = time.monotonic() - began, event["data"]
         line = next((line for line in data["logTail"] if "ERROR" in line), "")
@@ -54,7 +54,7 @@ class Chapters:
 
     def green(self) -> Told:
         """(4) A good change goes all the way."""
-        return self._to_the_page(4, "Green upstream: all the way to the page", "Green", self._paint("Green"))
+        return self._to_the_page(4, "Green upstream: all the way to the page", "Green", lambda: self.paint("Green"))
 
     def app_commit(self) -> Told:
         """(5) A commit to the app is built on the last validated base."""
@@ -84,6 +84,14 @@ class Chapters:
         expect(self._teller.image() == good, f"the last good image {good}, not {self._teller.image()}")
         return self._teller.tell(6, title, "put back", seconds, reason=str(event["data"]["reason"]))
 
+    def paint(self, colour: str) -> None:
+        """A commit to the upstream image that changes its colour."""
+        line = f"ENV BACKGROUND_COLOR={colour}"
+        self._stage.commit(
+            scenario.BASE_IMAGE_NODE, "Dockerfile", lambda text: _COLOUR_LINE.sub(line, text), f"Paint it {colour}"
+        )
+        self._narrator.say("github.com", f"pushed to {scenario.BASE_IMAGE_NODE}: {line}")
+
     def _to_the_page(self, number: int, title: str, colour: str, act: Callable[[], None]) -> Told:
         """A change upstream that must reach the page."""
         began, since = self._begin(number, title)
@@ -106,16 +114,6 @@ class Chapters:
     def _run_public_task(self) -> None:
         run = self._stage.run_task(scenario.PUBLIC, "node-public")
         self._narrator.say(scenario.PUBLIC, f"started run {run} of node-public by hand")
-
-    def _paint(self, colour: str) -> Callable[[], None]:
-        def paint() -> None:
-            line = f"ENV BACKGROUND_COLOR={colour}"
-            self._stage.commit(
-                scenario.BASE_IMAGE_NODE, "Dockerfile", lambda text: _COLOUR_LINE.sub(line, text), f"Paint it {colour}"
-            )
-            self._narrator.say("github.com", f"pushed to {scenario.BASE_IMAGE_NODE}: {line}")
-
-        return paint
 
     def _own_seconds(self, total: float, started_at: datetime, seen_at: datetime) -> float:
         """The seconds that neither a task run nor the start of the container explains."""

@@ -21,7 +21,7 @@ from demo.azure import Azure
 
 T = TypeVar("T")
 
-_TASKS, _ACI = "2025-03-01-preview", "2023-05-01"
+_TASKS, _ACI, _ACR = "2025-03-01-preview", "2023-05-01", "2025-11-01"
 _COLOUR = re.compile(r"background(?:-color)?:\s*([A-Za-z]+)")
 _PAGE_TIMEOUT_SECONDS = 0.5
 _POLL_SECONDS = 0.1
@@ -81,12 +81,8 @@ class Stage:
 
     def container_group(self) -> dict[str, Any] | None:
         """The app's container group, or None while there is none."""
-        path = (
-            f"{scenario.group_id(scenario.CONTAINER_GROUP_RG)}/providers/Microsoft.ContainerInstance"
-            f"/containerGroups/{scenario.CONTAINER_GROUP}"
-        )
         try:
-            return dict(self._azure.get(path, _ACI))
+            return dict(self._azure.get(_group_path(), _ACI))
         except HttpResponseError as error:
             if error.status_code == 404:
                 return None
@@ -129,6 +125,21 @@ class Stage:
             return []
         return sorted(tag.name for tag in tags if tag.digest == digest and tag.name != scenario.STABLE)
 
+    def import_around_the_gate(self, digest: str) -> None:
+        """Put an upstream image under the stable tag by force, as someone with rights on the registry can."""
+        body = {
+            "source": {"resourceId": scenario.registry_id(scenario.PUBLIC), "sourceImage": f"node@{digest}"},
+            "targetTags": [f"node:{scenario.STABLE}"],
+            "mode": "Force",
+        }
+        self._azure.post(f"{scenario.registry_id(scenario.BASE)}/importImage", _ACR, body)
+        self.wait("the import around the gate", lambda: self.stable_digest() == digest, 30)
+
+    def stop_container_group(self) -> None:
+        """Stop the app's container group."""
+        self._azure.post(f"{_group_path()}/stop", _ACI)
+        self.wait("the page to go away", lambda: self.page().status == 0, 30)
+
     def wait(self, what: str, look: Callable[[], T | None], seconds: float) -> T:
         """What `look` gives as soon as it gives something.
 
@@ -142,6 +153,11 @@ class Stage:
                 return seen
             time.sleep(_POLL_SECONDS)
         raise StoryError(f"waited {seconds:.0f} s for {what}, in vain")
+
+
+def _group_path() -> str:
+    group = scenario.group_id(scenario.CONTAINER_GROUP_RG)
+    return f"{group}/providers/Microsoft.ContainerInstance/containerGroups/{scenario.CONTAINER_GROUP}"
 
 
 def moment(text: str) -> datetime:

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from demo import scenario
+from demo.around_the_gate import SWEEP_SECONDS
 from demo.azure import Azure
 from demo.command_line import CommandLine
 from demo.provision import Provisioning
 from demo.stage import StoryError
 from sandbox import lifecycle
+from sandbox.events import OFF, ON, switch_events
 from sandbox.instance import Instance, Settings, read_settings
 from sandbox.needs import ensure
 
@@ -67,6 +69,7 @@ class Theatre:
             "AzureWebJobsStorage__accountName": scenario.STORAGE,
             "BASEGATE_KEY_VAULT": f"https://{scenario.VAULT}.vault.azure.net",
             "BASEGATE_GATES": str(scenario.GATES),
+            "BASEGATE_SWEEP_SCHEDULE": f"*/{SWEEP_SECONDS} * * * * *",
             "BASEGATE_ANNOUNCE_TOPIC": f"https://{scenario.TOPIC}.{scenario.LOCATION}-1.eventgrid.azure.net/api/events",
         }
         body = {"app": str(scenario.ROOT), "settings": settings, "workers": workers}
@@ -80,6 +83,10 @@ class Theatre:
     def command_line(self) -> CommandLine:
         """The operators' command line, directed at the app."""
         return CommandLine(f"http://127.0.0.1:{self.site['port']}", str(self.site["hostKey"]))
+
+    def deliver_events(self, delivered: bool) -> None:
+        """Let events through, or drop them all as Event Grid does before an app that is stopped."""
+        switch_events(self.instance, ON if delivered else OFF)
 
     def close(self) -> bool:
         """Stop the sandbox and everything in it; False where none was running."""

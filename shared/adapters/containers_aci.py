@@ -150,6 +150,7 @@ def _state(group: ContainerGroup) -> GroupState:
         running=settled and state == "Running",
         failed=not changing
         and (group_state == "Failed" or (state == "Terminated" and group.restart_policy == "Never")),
+        stopped=not changing and group_state == "Stopped",
         restarts=(view.restart_count if view and not changing else 0) or 0,
         address=f"{ip}:{ports[0].port}" if ip and ports else "",
         detail=_detail(group, state),

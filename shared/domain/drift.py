@@ -55,6 +55,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     image: str = ""
     running: bool = False
     failed: bool = False
+    stopped: bool = False
     restarts: int = 0
     detail: str = ""
     problem: str = ""
@@ -66,6 +67,8 @@ def read_container(live: BuiltImage, seen: Running) -> str:
         return "it is gone"
     if seen.image != str(live):
         return f"it shows {seen.image or 'nothing'}"
+    if seen.stopped:
+        return "it was stopped"
     if seen.failed:
         return f"it has failed: {seen.detail}" if seen.detail else "it has failed"
     if not seen.running:

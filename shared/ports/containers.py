@@ -13,12 +13,14 @@ from shared.domain.rollout import BuiltImage
 class GroupState(msgspec.Struct, frozen=True, kw_only=True):
     """What a container group looks like now.
 
-    `address` is `host:port` or ""; `failed` says that it will not come up by itself; `detail` is for the reader.
+    `address` is `host:port` or ""; `failed` says that it will not come up by itself, `stopped` that somebody
+    has stopped it; `detail` is for the reader.
     """
 
     image: str
     running: bool
     failed: bool = False
+    stopped: bool = False
     restarts: int = 0
     address: str = ""
     detail: str = ""

@@ -134,7 +134,7 @@ class DriftReport:
         registries = tuple(
             RegistryDrift(name=rule.name, server=rule.login_server, alarms=alarms) for rule, alarms in lines if alarms
         )
-        counted = sum(len(part.alarms) for part in (*gates, *apps, *registries))
+        counted = sum(len(alarms) for part in (gates, apps, registries) for alarms in (one.alarms for one in part))
         return Drift(gates=gates, apps=apps, registries=registries, alarms=counted)
 
     def _gate(self, gate: Gate) -> GateDrift:

@@ -75,7 +75,7 @@ def test_a_foreign_image_over_the_stable_tag_is_put_back_and_told(world: World) 
     report = world.sweep_now()
     assert world.stable_tag() == GREEN
     assert [effect.what for effect in report.effects] == ["put back"]
-    assert f"is {FOREIGN}, not {GREEN}" in report.effects[0].subject
+    assert f"is {FOREIGN[:19]}, not {GREEN[:19]}, which was promoted" in report.effects[0].subject
     assert world.announcer.names == ["DriftMended"]
     assert track(world).moved_at == moved_at
     world.settle()

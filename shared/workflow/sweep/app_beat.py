@@ -16,8 +16,8 @@ from shared.workflow.sweep.alarms import Alarms
 from shared.workflow.sweep.tour import Tour
 from shared.workflow.writing import insert
 
-_NEEDS_TIME = "it does not run"
-"""A container that comes up looks so for a while: only the second sweep in a row believes it."""
+_NEEDS_TIME = ("it does not run", "it is not well")
+"""A container that comes up, or is busy, looks so for a while: only the second sweep in a row believes it."""
 
 
 class AppBeat:
@@ -96,6 +96,7 @@ class AppBeat:
             image=group.image,
             running=group.running,
             failed=group.failed,
+            stopped=group.stopped,
             restarts=group.restarts,
             detail=group.detail,
             problem=problem or "",

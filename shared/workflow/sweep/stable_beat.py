@@ -10,7 +10,7 @@ from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.drift import TagDrift, TagState, read_tags
 from shared.domain.errors import BasegateError, Busy, Conflict, Gone, Rejected
-from shared.domain.image import Digest
+from shared.domain.image import Digest, short
 from shared.domain.policy import Drift, Gate, PromoteBy
 from shared.domain.track import Track
 from shared.ports import Stored
@@ -155,10 +155,11 @@ class StableBeat:
         about = track.tag if drift is TagDrift.STABLE else track.unique
         name = f"{self._target.login_server}/{self._gate.promote.repository}:{about}"
         found = stable if drift is TagDrift.STABLE else unique.digest if unique else None
+        now, was = (f"sha256:{short(digest)}" if digest else "gone" for digest in (found, track.digest))
         words = {
-            TagDrift.STABLE: f"{name} is {found or 'gone'}, not {track.digest}, which was promoted",
-            TagDrift.UNIQUE_GONE: f"{name} is gone; it was {track.digest}",
-            TagDrift.UNIQUE_MOVED: f"{name} is {found}, not {track.digest}, which was promoted under it",
+            TagDrift.STABLE: f"{name} is {now}, not {was}, which was promoted",
+            TagDrift.UNIQUE_GONE: f"{name} is gone; it was {was}",
+            TagDrift.UNIQUE_MOVED: f"{name} is {now}, not {was}, which was promoted under it",
             TagDrift.UNIQUE_UNLOCKED: f"{name} is not locked any more",
         }[drift]
         return Alarm(

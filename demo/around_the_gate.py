@@ -1,0 +1,81 @@
+"""The two chapters that no event tells: harm done around the gate, and events that never come. The sweep finds both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from demo import scenario
+from demo.chapters import Chapters
+from demo.command_line import CommandLine
+from demo.telling import PATIENCE_SECONDS, Teller, Told, expect
+
+SWEEP_SECONDS = 10
+"""How often the app sweeps in the story; in Azure it is every five minutes."""
+
+_GATE = "node"
+
+
+class SweepChapters:
+    """Plays what only the sweep can find. `events` turns the delivery of events on and off."""
+
+    def __init__(
+        self, teller: Teller, chapters: Chapters, basegate: CommandLine, events: Callable[[bool], None]
+    ) -> None:
+        self._teller, self._chapters, self._basegate, self._events = teller, chapters, basegate, events
+
+    def all(self) -> list[Callable[[], Told]]:
+        """The chapters in order."""
+        return [self.harm, self.silence]
+
+    def harm(self) -> Told:
+        """(9) A foreign image over the stable tag, and a stopped container: the next sweep restores both."""
+        title = "Red pushed around the gate, the container stopped: the sweep says so and restores both"
+        began, since = self._teller.begin(9, title)
+        stage, stable = self._teller.stage, self._teller.stage.stable_digest()
+        red = self._red()
+        with self._teller.narrator.watching():
+            stage.import_around_the_gate(red)
+            self._teller.narrator.say(
+                "someone", f"az acr import --force: {scenario.STABLE} is {red[:19]} now, which is Red"
+            )
+            stage.stop_container_group()
+            self._teller.narrator.say("someone", f"az container stop --name {scenario.CONTAINER_GROUP}")
+            mended = self._teller.outcome("DriftMended", since)["data"]
+            found = self._teller.outcome("DriftFound", since)["data"]
+            self._teller.narrator.say("basegate", f"[yellow]{mended['plan']}:[/] {mended['words']}")
+            self._teller.narrator.say("basegate", f"[yellow]{found['plan']}:[/] {found['words']}")
+            self._teller.outcome("RolloutLive", since)
+            self._teller.see_colour("Green")
+            seconds = time.monotonic() - began
+            self._teller.outcome("DriftOver", since)
+        expect(stage.stable_digest() == stable, "the stable tag where the gate had put it")
+        return self._teller.tell(9, title, "restored", seconds, reason=str(mended["words"]))
+
+    def silence(self) -> Told:
+        """(10) With events off, the sweep finds the push, and it goes all the way."""
+        title = "Events off, Orange upstream: the sweep finds it, and the page follows one period later"
+        began, _ = self._teller.begin(10, title)
+        self._events(False)
+        try:
+            with self._teller.narrator.watching():
+                self._teller.narrator.say("event grid", "every event is dropped from here on")
+                self._chapters.paint("Orange")
+                self._teller.see_colour("Orange")
+                seconds = time.monotonic() - began
+                self._teller.stage.wait("the rollout to be live", self._is_live, PATIENCE_SECONDS)
+        finally:
+            self._events(True)
+        newest = self._basegate.read("candidates", _GATE)["items"][0]
+        story = self._basegate.read("why", newest["id"])
+        expect(story["found_by"] == "sweep", f"a candidate found by the sweep, not by {story['found_by']}")
+        return self._teller.tell(10, title, "found", seconds, reason=str(story["history"][0]["why"]))
+
+    def _is_live(self) -> bool:
+        """Whether the newest rollout is live: outcomes are events too, and none is delivered."""
+        return bool(self._basegate.read("rollouts", scenario.HELLO_WORLD)["items"][0]["state"] == "live")
+
+    def _red(self) -> str:
+        """The digest of Red, which the gate has refused."""
+        items = self._basegate.read("candidates", _GATE)["items"]
+        return next(str(item["digest"]) for item in items if item["state"] == "failed")
