@@ -1,4 +1,4 @@
-"""A headless Chromium, the board of a world, and axe-core. `make setup` brings what is missing."""
+"""A headless Chromium, the board of a world, and axe-core. `make browser` brings what is missing."""
 
 from __future__ import annotations
 
@@ -9,29 +9,40 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from shared import bootstrap
 from tests.browser.served import KEY, App, serving
 from tests.fakes import World, digest
 
-REMEDY = "run `make setup`, or leave these tests out: pytest -m 'not browser'"
+REMEDY = "run `make browser`, or leave these tests out: pytest -m 'not browser'"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 AXE = Path(__file__).resolve().parents[2] / ".tools" / "axe" / "package" / "axe.min.js"
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One browser for all tests. Without one they fail: a board that nobody has looked at is not tested."""
-    program = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.fail(f"there is no Chromium on this machine: {REMEDY}")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium(playwright), args=FLAGS)
         yield browser
         browser.close()
+
+
+def chromium(playwright: Playwright) -> str:
+    """The Chromium of this machine, else the one that Playwright brought."""
+    own = playwright.chromium.executable_path
+    found = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
+    if found is None and not Path(own).exists():
+        pytest.fail(f"there is no Chromium on this machine: {REMEDY}")
+    return found or own
 
 
 @pytest.fixture

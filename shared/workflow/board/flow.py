@@ -8,9 +8,10 @@ from datetime import datetime
 from shared.domain.candidate import CandidateState
 from shared.domain.rollout import RolloutState
 from shared.domain.track import Track
+from shared.workflow.answers import PromotionProgress
 from shared.workflow.board import verbs
 from shared.workflow.board.glance import AppGlance, GateGlance, TagGlance
-from shared.workflow.board.lines import CandidateLine, PromotionLine
+from shared.workflow.board.lines import CandidateLine
 from shared.workflow.board.models import AppLane, Choice, GateFlow, Lane, Stage, Tone, tone_of
 from shared.workflow.board.wording import age, moment, short_digest, short_image
 
@@ -49,7 +50,7 @@ def _app_lane(glance: AppGlance, now: datetime) -> AppLane:
     return AppLane(name=glance.app.name, stages=tuple(stages), actions=tuple(verbs.of_app(glance.app)))
 
 
-def _upstream(glance: TagGlance, promotion: PromotionLine | None, source: str, now: datetime) -> Stage:
+def _upstream(glance: TagGlance, promotion: PromotionProgress | None, source: str, now: datetime) -> Stage:
     title, newest, track = "Upstream", glance.newest, glance.track
     if newest is not None:
         at, digest, full = promotion.pushed_at if promotion else newest.created_at, newest.digest, newest.image
@@ -89,7 +90,7 @@ def _candidate(newest: CandidateLine | None, now: datetime) -> Stage:
     )
 
 
-def _unique(promotion: PromotionLine | None, now: datetime) -> Stage:
+def _unique(promotion: PromotionProgress | None, now: datetime) -> Stage:
     title = "Unique tag"
     if promotion is None or not promotion.progress:
         return Stage(title=title, subject=(promotion.unique if promotion else "") or "nothing yet")

@@ -1,43 +1,19 @@
-"""Lines of the ledger's lists, typed: what `Record.summary` wrote, read back."""
+"""Lines of the ledger's lists: what operators read, with what the board asks of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from shared.domain.candidate import CandidateState
-from shared.domain.rollout import FINAL_STATES, RolloutState
+from shared.domain.rollout import FINAL_STATES
+from shared.workflow.answers import CandidateSummary, PromotionProgress, RolloutSummary
 
 
-class PromotionLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """How far the promotion of one tag has come. `progress` is `copying`, `copied`, `locked` or "" (not begun)."""
-
-    tag: str
-    pushed_at: datetime
-    unique: str = ""
-    progress: str = ""
-    since: datetime | None = None
-
-
-class CandidateLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A candidate in a list. `check` is the kind of the check under way, `last` the last line of its history."""
-
-    id: str
-    gate: str
-    image: str
-    digest: str
-    attempt: int
-    tags: tuple[str, ...]
-    state: CandidateState
-    reason: str
-    created_at: datetime
-    changed_at: datetime
-    check: str = ""
-    promotions: tuple[PromotionLine, ...] = ()
-    last: str = ""
+class CandidateLine(CandidateSummary, frozen=True, kw_only=True):
+    """A candidate in a list."""
 
     @property
     def running(self) -> bool:
@@ -49,24 +25,13 @@ class CandidateLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         """Whether it is a person's turn."""
         return self.running and self.check == "approval"
 
-    def promotion(self, tag: str) -> PromotionLine | None:
+    def promotion(self, tag: str) -> PromotionProgress | None:
         """The promotion of a tag, if the line tells it."""
         return next((promotion for promotion in self.promotions if promotion.tag == tag), None)
 
 
-class RolloutLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class RolloutLine(RolloutSummary, frozen=True, kw_only=True):
     """A rollout in a list."""
-
-    id: str
-    app: str
-    cause: str
-    image: str | None
-    base: str | None
-    state: RolloutState
-    reason: str
-    created_at: datetime
-    changed_at: datetime
-    last: str = ""
 
     @property
     def running(self) -> bool:

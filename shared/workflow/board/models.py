@@ -61,7 +61,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     path: str
     method: str = "POST"
-    fields: dict[str, str] = {}
+    fields: dict[str, str | bool] = {}
     asks: tuple[Ask, ...] = ()
     etag: str = ""
     grave: bool = False

@@ -16,7 +16,8 @@ _UNTIL = Ask("until", "Until", (Choice("lifted", "it is lifted"), Choice("newer"
 
 def of_tag(gate: str, tag: str, track: Track | None, earlier: Iterable[Choice]) -> Iterator[Action]:
     """What can be done with a stable tag; `earlier` are the unique tags it may go back to."""
-    path, fields = f"gates/{gate}", {"tag": tag}
+    path = f"gates/{gate}"
+    fields: dict[str, str | bool] = {"tag": tag}
     yield Action(label="Examine", subject=tag, path=f"{path}/candidates", fields=fields)
     if track is not None and track.hold:
         yield lift_hold(gate, tag)
@@ -70,12 +71,24 @@ def of_candidate(record: Candidate, identifier: str, etag: str) -> Iterator[Acti
         yield rerun(identifier, name, etag)
     else:
         yield Action(label="Cancel", subject=name, path=f"candidates/{identifier}/cancel", etag=etag, grave=True)
-    yield Action(label="Veto", subject=name, path=f"{gate}/vetoes", fields={"digest": record.digest}, grave=True)
+    ban: dict[str, str | bool] = {"digest": record.digest}
+    yield Action(label="Veto", subject=name, path=f"{gate}/vetoes", fields=ban, grave=True)
     if record.state is CandidateState.PROMOTED:
+        both = ban | {"rollback": True}
+        yield Action(label="Veto and roll back", subject=name, path=f"{gate}/vetoes", fields=both, grave=True)
         for tag in record.tags:
-            fields, subject = {"tag": tag.tag, "to": record.digest}, f"{tag.tag} to this"
-            path, asks = f"{gate}/rollback", (_UNTIL,)
-            yield Action(label="Roll back", subject=subject, path=path, fields=fields, asks=asks, grave=True)
+            yield _roll_back_to(record, tag.tag)
+
+
+def _roll_back_to(record: Candidate, tag: str) -> Action:
+    return Action(
+        label="Roll back",
+        subject=f"{tag} to this",
+        path=f"gates/{record.gate}/rollback",
+        fields={"tag": tag, "to": record.digest},
+        asks=(_UNTIL,),
+        grave=True,
+    )
 
 
 def of_rollout(record: Rollout, app: App | None, identifier: str, etag: str) -> Iterator[Action]:

@@ -1,0 +1,60 @@
+"""`python -m tests.browser.screenshots FOLDER`: the board's pictures for the documents, from the real functions.
+
+World and clock are those of the scenes, so that the same code makes the same pictures.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from shared import bootstrap
+from tests.browser.conftest import FLAGS, chromium, give_key, looking
+from tests.browser.scenes import SCENES
+from tests.browser.served import KEY, App, serving
+
+SIZES = {
+    "desktop": {"viewport": {"width": 1280, "height": 800}, "device_scale_factor": 1},
+    "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 1.5},
+}
+LIMIT_BYTES = 150_000
+
+
+def main(folder: Path) -> int:
+    """Write `board-<scene>-<size>-<scheme>.png`, twelve of them; 1 where one is too large."""
+    logging.disable(logging.WARNING)  # scenes are about failures, and those are logged
+    folder.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(playwright), args=FLAGS)
+        files = [file for scene in SCENES for file in pictures(browser, scene, folder)]
+        browser.close()
+    large = [file.name for file in files if file.stat().st_size > LIMIT_BYTES]
+    sys.stdout.write(
+        f"{len(files)} pictures in {folder}" + (f"; too large: {', '.join(large)}" if large else "") + "\n"
+    )
+    return 1 if large else 0
+
+
+def pictures(browser: Browser, scene: str, folder: Path) -> list[Path]:
+    """One scene on every size, light and dark."""
+    app = App(SCENES[scene]())
+    bootstrap.basegate = lambda: app  # type: ignore[assignment, return-value]
+    files = []
+    with serving() as url:
+        for size, options in SIZES.items():
+            for scheme in ("light", "dark"):
+                with looking(browser, color_scheme=scheme, reduced_motion="reduce", **options) as page:
+                    page.goto(f"{url}/api/board")
+                    give_key(page, KEY)
+                    page.locator(".stage").first.wait_for()
+                    page.mouse.move(0, 0)
+                    files.append(folder / f"board-{scene}-{size}-{scheme}.png")
+                    page.screenshot(path=files[-1], animations="disabled")
+    return files
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
