@@ -237,6 +237,18 @@ def test_a_registry_that_pages_without_links_is_read_to_its_end(stage: Stage) ->
     assert list(stage.play(answer).tags(ANYONE, "node")) == list("abcdefg")
 
 
+def test_a_registry_that_gives_no_large_pages_is_asked_for_small_ones(stage: Stage) -> None:
+    def answer(asked: Asked) -> Reply:
+        if int(asked.query["n"]) > 100:
+            return error_reply(413, "TAG_LIMIT_EXCEEDED", OCI_Tag_Limit="100")
+        names = [f"1.{number:03}" for number in range(150)]
+        return json_reply({"tags": [name for name in names if name > asked.query.get("last", "")][:100]})
+
+    listed = list(stage.play(answer, limits=Limits()).tags(ANYONE, "node"))
+    assert listed == [f"1.{number:03}" for number in range(150)]
+    assert [asked.query["n"] for asked in stage.asked] == ["1000", "100", "100"]
+
+
 @pytest.mark.parametrize("document", [{"tags": None}, {"tags": []}, {}])
 def test_a_repository_may_have_no_tags(stage: Stage, document: object) -> None:
     assert list(stage.play(tags(document)).tags(ANYONE, "node")) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -71,6 +72,14 @@ def test_a_token_is_fetched_once_for_each_repository(hub: Hub, double: Double, r
     assert len(hub.issued) == 2
     assert len(double.paths("/token")) == 2
     assert len(double.paths("/manifests/")) == 2 * (5 + 1)
+
+
+def test_many_threads_share_a_token_and_their_connections(hub: Hub, double: Double, reader: OciTagReader) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        found = set(threads.map(lambda _: reader.digest_of(ANYONE, "node", "15"), range(80)))
+    assert found == {hub.digest("library/node:15")}
+    assert len(hub.issued) == 1
+    assert double.connections <= 2 * 8
 
 
 def test_a_token_that_is_taken_no_more_is_renewed_once(hub: Hub, reader: OciTagReader) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import logging
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs
@@ -13,7 +15,7 @@ from shared.domain.errors import BasegateError, Malformed, Misconfigured
 from shared.domain.policy import RegistryRule
 from tests.contract.registries.double import Asked, Certificates, Reply, error_reply, json_reply
 from tests.contract.registries.hostile import challenge, redirect
-from tests.contract.registries.reading import PASSWORD, Passwords
+from tests.contract.registries.reading import PASSWORD, USER, Passwords
 from tests.contract.registries.stage import ANYONE, MEMBER, NAME, QUICK, Stage, staged
 
 
@@ -99,6 +101,16 @@ def test_what_repeats_a_secret_is_not_repeated(stage: Stage) -> None:
 
     assert "tok-4711" not in str(refusal(stage.play(answer)))
     refusal(stage.play(nosy), MEMBER)
+
+
+def test_no_secret_is_in_any_log(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    issued = "tok-4711"
+    stage.play(lambda _: json_reply({"token": issued}), "auth.example.com")
+    assert stage.play(challenge("https://auth.example.com/token")).digest_of(MEMBER, "node", "15")
+    assert [asked.authorization for asked in stage.asked if asked.authorization]
+    for secret in (PASSWORD, issued, base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()):
+        assert secret not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from shared.adapters.oci.addresses import Refused, Target, parse_url, require_address, require_host, server_of
+from shared.adapters.oci.addresses import Refused, require_address, require_host
+from shared.adapters.oci.targets import Target, parse_url, server_of
 from shared.domain.policy import RegistryRule
 
 BASE = Target("registry.example.com", 443, "/v2/node/tags/list?n=3")

@@ -1,34 +1,14 @@
-"""Where requests may go. Hosts, URLs and network addresses are judged here before anything is sent to them.
+"""Hosts and network addresses that may be asked, judged before anything is sent to them.
 
 What a registry says (a token realm, a redirect, a next page) is input from outside: it must not make this app ask
-its own machine, its own network or the platform's metadata service. Source of the numeric forms of an IPv4 address:
-https://url.spec.whatwg.org/#concept-ipv4-parser
+its own machine, its own network or the platform's metadata service.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from urllib.parse import urljoin, urlsplit
-
-from shared.domain.policy import RegistryRule
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 Address = IPv4Address | IPv6Address
-
-HTTPS_PORT = 443
-_HUB = "docker.io"
-_HUB_ALIASES = frozenset((_HUB, "index.docker.io"))
-_HUB_HOST = "registry-1.docker.io"
-
-_URL_LIMIT = 4096
-_URL = re.compile(r"[!-\[\]-~]+")
-"""Printable ASCII without spaces and backslashes: what parsers disagree on is in none of them."""
-
-_SERVER = re.compile(r"[a-z0-9._:\[\]-]+")
-_HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
-_NUMERIC = re.compile(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)")
 
 _LOCAL_SUFFIXES = (
     ".localhost", ".localdomain", ".local", ".internal", ".intranet", ".private", ".corp", ".home", ".lan",
@@ -45,71 +25,6 @@ _SIX_TO_FOUR_RELAYS = IPv4Network("192.88.99.0/24")
 
 class Refused(Exception):
     """No request goes there; the text says why, beginning with what was refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a request goes: `path` is encoded and has its query. The scheme is https, always."""
-
-    host: str
-    port: int
-    path: str = "/"
-
-    @property
-    def origin(self) -> tuple[str, int]:
-        """What has to be equal for a secret to go there, too."""
-        return self.host, self.port
-
-    @property
-    def server(self) -> str:
-        """Host and port as a URL has them."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == HTTPS_PORT else f"{host}:{self.port}"
-
-    def __str__(self) -> str:
-        return f"https://{self.server}{self.path.partition('?')[0]}"
-
-    def at(self, path: str) -> Target:
-        """Another path of the same server."""
-        return Target(self.host, self.port, path)
-
-
-def is_hub(registry: RegistryRule) -> bool:
-    """Whether the registry is Docker Hub under any of its names."""
-    return registry.login_server.lower() in (*_HUB_ALIASES, _HUB_HOST)
-
-
-def server_of(registry: RegistryRule) -> Target:
-    """Where a registry's API is: its login server, and for Docker Hub the host that answers for it.
-
-    Raises:
-        Refused: the login server is no host name with an optional port.
-    """
-    text = registry.login_server.lower()
-    if text in _HUB_ALIASES:
-        return Target(_HUB_HOST, HTTPS_PORT)
-    if not _SERVER.fullmatch(text):
-        raise Refused(f"'{text[:80]}' is not a host name with an optional port")
-    return _absolute(f"https://{text}/")
-
-
-def parse_url(text: str, base: Target, *, private: bool = False) -> Target:
-    """A URL that the registry at `base` gave, which may be relative to it.
-
-    Raises:
-        Refused: it is not https, has a user or no readable host, or (unless the registry is `private`) a port that is
-            neither 443 nor the registry's own.
-    """
-    if len(text) > _URL_LIMIT or not _URL.fullmatch(text):
-        raise Refused(f"{text[:80]!r} is not a URL")
-    try:  # what has a scheme is never joined: `https:///token` would become the base's own host
-        url = text if _HAS_SCHEME.match(text) else urljoin(f"https://{base.server}{base.path}", text)
-    except ValueError as error:
-        raise Refused(f"{text[:80]!r} is not a URL") from error
-    target = _absolute(url)
-    if not private and target.port not in (HTTPS_PORT, base.port):
-        raise Refused(f"{target} has a port that is neither 443 nor the registry's own")
-    return target
 
 
 def require_host(host: str, *, private: bool, proxied: bool) -> None:
@@ -159,35 +74,6 @@ def _embedded(address: Address) -> Address:
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour or address
-
-
-def _absolute(url: str) -> Target:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise Refused(f"{url[:80]!r} is not a URL") from error
-    if "@" in parts.netloc:
-        raise Refused(f"a URL at {parts.hostname or 'no host'} has a user name in it")
-    if parts.scheme != "https":
-        raise Refused(f"{parts.scheme or 'no scheme'}://{parts.netloc} is not https")
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Target(_host(parts.hostname or ""), HTTPS_PORT if port is None else port, path)
-
-
-def _host(text: str) -> str:
-    """A host in its one spelling; numbers that some resolvers read as an address are none."""
-    host = text.lower()
-    try:
-        if ":" in host and "%" not in host:
-            return str(IPv6Address(host))
-        if _NUMERIC.fullmatch(host):
-            return str(IPv4Address(host))
-    except AddressValueError as error:
-        raise Refused(f"'{host[:80]}' is not a host name, nor an address in its usual form") from error
-    if not _NAME.fullmatch(host):
-        raise Refused(f"'{host[:80]}' is not a host name")
-    return host
 
 
 def _literal(host: str) -> Address | None:

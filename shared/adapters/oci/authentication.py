@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from shared.adapters.oci.addresses import Refused, parse_url, server_of
+from shared.adapters.oci.addresses import Refused
 from shared.adapters.oci.challenge import Challenge, parse_challenge
 from shared.adapters.oci.grants import Credentials, Grant, Grants
 from shared.adapters.oci.refusals import refused
+from shared.adapters.oci.targets import parse_url, server_of
 from shared.adapters.oci.tokens import Token, TokenCache
 from shared.adapters.oci.transport import Transport
 from shared.domain.errors import Malformed, Misconfigured, Rejected

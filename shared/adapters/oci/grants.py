@@ -17,8 +17,8 @@ from urllib.parse import urlencode
 import msgspec
 
 from shared.adapters.azure_errors import translated
-from shared.adapters.oci.addresses import Target, server_of
 from shared.adapters.oci.refusals import refusal
+from shared.adapters.oci.targets import Target, server_of
 from shared.adapters.oci.tokens import Token
 from shared.adapters.oci.transport import Request, Transport
 from shared.adapters.oci.trust import belongs

@@ -11,7 +11,8 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from shared.adapters.oci.addresses import Refused, Target, parse_url
+from shared.adapters.oci.addresses import Refused
+from shared.adapters.oci.targets import Target, parse_url
 from shared.adapters.oci.transport import Answer
 from shared.domain.errors import Malformed
 from shared.domain.image import Tag, parse_tag

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from shared.adapters.oci.addresses import Refused, Target, is_hub, parse_url, server_of
+from shared.adapters.oci.addresses import Refused
 from shared.adapters.oci.authentication import Authentication
 from shared.adapters.oci.rate import parse_allowance
 from shared.adapters.oci.refusals import refusal, refused
+from shared.adapters.oci.targets import Target, is_hub, parse_url, server_of
 from shared.adapters.oci.transport import Answer, Request, Transport
 from shared.domain.errors import Malformed
 from shared.domain.image import parse_repository

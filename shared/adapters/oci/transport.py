@@ -8,8 +8,9 @@ from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from shared.adapters.oci.addresses import Target, require_host
+from shared.adapters.oci.addresses import require_host
 from shared.adapters.oci.network import Limits, Network
+from shared.adapters.oci.targets import Target
 from shared.domain.errors import Malformed
 
 if TYPE_CHECKING:
