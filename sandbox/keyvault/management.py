@@ -26,7 +26,7 @@ from sandbox.keyvault.records import VAULT_TYPE, VaultRecords, vault_id
 from sandbox.keyvault.secrets import SecretStore
 from sandbox.web import Call, Fault, Surface, json_answer
 
-_VERSIONS = (
+VERSIONS = (
     "2019-09-01",
     "2021-10-01",
     "2022-07-01",
@@ -68,7 +68,7 @@ class VaultManagement:
             ("GET", f"{_SUBSCRIPTION}/managedHSMs", self._list_none),
             ("GET", f"{_SUBSCRIPTION}/deletedManagedHSMs", self._list_none),
         ):
-            arm.operation(method, pattern, versions=_VERSIONS)(handler)
+            arm.operation(method, pattern, versions=VERSIONS)(handler)
 
     async def _list(self, call: Call) -> web.StreamResponse:
         """The vaults of the subscription, or of one resource group."""

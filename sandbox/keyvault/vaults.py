@@ -10,10 +10,11 @@ from sandbox.instance import LOCATION, Instance
 from sandbox.keyvault.access import check_access, creator_policy
 from sandbox.keyvault.data_plane import SecretOperations
 from sandbox.keyvault.documents import vault_answer
-from sandbox.keyvault.management import VaultManagement
+from sandbox.keyvault.management import VERSIONS, VaultManagement
 from sandbox.keyvault.model import Vault, VaultProperties
 from sandbox.keyvault.records import VAULT_TYPE, VaultRecords, vault_id
 from sandbox.keyvault.secrets import SecretStore
+from sandbox.keyvault.secrets_arm import SecretManagement
 from sandbox.web import Fault, Surface
 
 _SECRET_URL = re.compile(
@@ -36,6 +37,7 @@ class Vaults:
     def mount(self, arm: Surface) -> None:
         """Add the management operations to the ARM surface."""
         VaultManagement(self._vaults, self._secrets).mount(arm)
+        SecretManagement(self._vaults, self._secrets, self._operations).mount(arm, VERSIONS)
 
     def surface(self) -> Surface:
         """The surface of `<vault>.vault.azure.net`."""

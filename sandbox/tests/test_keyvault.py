@@ -106,6 +106,47 @@ def test_the_dates_of_a_secret_inform_and_do_not_bar(client: SecretClient) -> No
     assert (properties.not_before, properties.expires_on) == (tomorrow, after)
 
 
+def test_the_expiry_of_a_secret_is_seen_in_lists_and_after_an_update(client: SecretClient) -> None:
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
+    client.set_secret("token", "value")
+    assert client.get_secret("token").properties.expires_on is None
+    client.update_secret_properties("token", expires_on=soon)
+    assert [item.expires_on for item in client.list_properties_of_secrets()] == [soon]
+    assert client.get_secret("token").properties.expires_on == soon
+
+
+def test_a_secret_set_through_arm_is_the_vaults_with_its_expiry_and_arm_tells_no_value(
+    arm: Arm, client: SecretClient
+) -> None:
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
+    path, expiry = f"{GROUP}/{NAME}/secrets/token", {"exp": int(soon.timestamp())}
+    body = {"properties": {"value": "hush", "contentType": "text/plain", "attributes": expiry}, "tags": {"a": "b"}}
+    assert arm.call("PUT", path, json=body).status_code == 201
+    found = client.get_secret("token")
+    assert (found.value, found.properties.expires_on) == ("hush", soon)
+    assert (found.properties.content_type, found.properties.tags) == ("text/plain", {"a": "b"})
+    answers = [arm.call("PUT", path, json=body), arm.call("GET", path), arm.call("GET", f"{GROUP}/{NAME}/secrets")]
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert "hush" not in "".join(answer.text for answer in answers)
+    shown = answers[1].json()
+    assert shown["properties"]["attributes"]["exp"] == expiry["exp"]
+    assert shown["properties"]["secretUri"] == f"{URL}/secrets/token"
+
+
+def test_a_patch_of_a_secret_through_arm_changes_what_it_names(arm: Arm, client: SecretClient) -> None:
+    path, soon = f"{GROUP}/{NAME}/secrets/token", datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
+    assert arm.call("PATCH", path, json={"properties": {}}).status_code == 404
+    client.set_secret("token", "value", tags={"a": "b"})
+    arm.call("PATCH", path, json={"properties": {"attributes": {"exp": int(soon.timestamp())}}})
+    found = client.get_secret("token")
+    assert (found.value, found.properties.expires_on, found.properties.tags) == ("value", soon, {"a": "b"})
+    arm.call("PATCH", path, json={"properties": {"value": "next"}})
+    found = client.get_secret("token")
+    assert (found.value, found.properties.expires_on) == ("next", soon)
+    refused = arm.call("PUT", path, json={"properties": {"contentType": "text/plain"}})
+    assert (refused.status_code, "'value'" in refused.text) == (400, True)
+
+
 def test_a_deleted_secret_can_be_recovered_or_purged(client: SecretClient) -> None:
     client.set_secret("token", "value")
     client.begin_delete_secret("token").result()
