@@ -56,6 +56,7 @@ from shared.ports import (
     Run,
     RunStatus,
     Stored,
+    TagPush,
 )
 from shared.workflow.admit import Admission, Admit
 from shared.workflow.advance import Advance
@@ -227,6 +228,7 @@ class FakeRegistry:
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
         self.tags: dict[tuple[str, str], Digest] = {}
+        self.pushed: dict[tuple[str, str], datetime] = {}
         self.locked: set[tuple[str, str]] = set()
         self.moves: list[tuple[str, Digest]] = []
         self.copies: list[str] = []
@@ -248,6 +250,12 @@ class FakeRegistry:
     def tag_state(self, registry: RegistryRule, repository: str, tag: str) -> TagState | None:
         found = self.digest_of(registry, repository, tag)
         return TagState(found, (registry.name, f"{repository}:{tag}") in self.locked) if found else None
+
+    def newest_tags(self, registry: RegistryRule, repository: str, limit: int) -> list[TagPush]:
+        names = [Tag(name) for name in self.tags_of(registry, repository)]
+        found = [(self.pushed.get((registry.name, f"{repository}:{name}"), START), name) for name in names]
+        newest = sorted(found, reverse=True)[:limit]
+        return [TagPush(name, self.tags[(registry.name, f"{repository}:{name}")], at) for at, name in newest]
 
     def start_copy(self, source: ImageRef, source_rule: RegistryRule, target: RegistryRule, name: str) -> str:
         self._maybe_fail()
@@ -553,6 +561,7 @@ class World:
         """A push to a registry, and the delivery of its event."""
         if tag:
             self.registry.tags[(registry, f"{repository}:{tag}")] = content
+            self.registry.pushed[(registry, f"{repository}:{tag}")] = self.clock.now()
         event = self.event(tag, content, registry=registry, repository=repository)
         return self.deliver(event)[0]
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from functools import lru_cache
 from io import BytesIO
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from shared.adapters.azure_errors import is_missing, readable, translated
@@ -15,7 +16,7 @@ from shared.domain.drift import TagState
 from shared.domain.errors import Gone
 from shared.domain.image import Digest, ImageRef, parse_digest
 from shared.domain.policy import RegistryRule
-from shared.ports import CopyState, CopyStatus
+from shared.ports import CopyState, CopyStatus, TagPush
 
 if TYPE_CHECKING:
     from azure.containerregistry import ContainerRegistryClient
@@ -59,6 +60,23 @@ class AcrRegistry:
                 raise
         locked = properties.can_write is False and properties.can_delete is False
         return TagState(parse_digest(properties.digest, f"digest of {repository}:{tag}"), locked)
+
+    def newest_tags(self, registry: RegistryRule, repository: str, limit: int) -> list[TagPush]:
+        """The tags of a repository that were pushed last, the newest first: one request."""
+        from azure.containerregistry import ArtifactTagOrder
+        from azure.core.exceptions import HttpResponseError
+
+        with translated(f"listing the tags of {registry.login_server}/{repository}", remedy=_PULL_ROLE):
+            try:
+                found = self._data(registry.login_server).list_tag_properties(
+                    repository, order_by=ArtifactTagOrder.LAST_UPDATED_ON_DESCENDING, results_per_page=limit
+                )
+                tags = list(islice(found, limit))
+            except HttpResponseError as error:
+                if is_missing(error):
+                    return []
+                raise
+        return [TagPush(str(tag.name), parse_digest(tag.digest), tag.last_updated_on) for tag in tags]
 
     def start_copy(self, source: ImageRef, source_rule: RegistryRule, target: RegistryRule, name: str) -> str:
         """Begin importImage by digest, never overwriting a tag; returns the URL to ask about it.

@@ -6,7 +6,7 @@ what else it raises is said beside it. Names of registries are those of the rule
 
 from shared.ports.containers import ContainerRunner, GroupState, Probe
 from shared.ports.ledger import EVERYTHING, Keyed, Ledger, Listed, Only, Page, QueueState, R, Stored, WorkQueue
-from shared.ports.registry import CopyState, CopyStatus, Registry
+from shared.ports.registry import CopyState, CopyStatus, Registry, TagPush
 from shared.ports.surroundings import Announcer, Archive, Clock, Notice, Secrets, Subscriptions
 from shared.ports.tags import Allowance, TagReader
 from shared.ports.tasks import Run, RunStatus, TaskRunner
@@ -36,6 +36,7 @@ __all__ = [
     "Secrets",
     "Stored",
     "Subscriptions",
+    "TagPush",
     "TagReader",
     "TaskRunner",
     "WorkQueue",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -27,6 +28,14 @@ class CopyStatus(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+class TagPush(msgspec.Struct, frozen=True):
+    """A tag, what it points at, and when it was pushed last."""
+
+    tag: str
+    digest: Digest
+    pushed_at: datetime
+
+
 class Registry(Protocol):
     """A container registry's data and its server-side copy."""
 
@@ -50,6 +59,10 @@ class Registry(Protocol):
 
     def tag_state(self, registry: RegistryRule, repository: str, tag: str) -> TagState | None:
         """What a tag points at and whether it is locked, or None where there is no such tag."""
+        ...
+
+    def newest_tags(self, registry: RegistryRule, repository: str, limit: int) -> list[TagPush]:
+        """The tags of a repository that were pushed last, the newest first; none where there is no such repository."""
         ...
 
     def lock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:

@@ -95,7 +95,7 @@ class Admit:
             for gate in self._services.policy.gates_for(event, registry):
                 yield self.push(push, gate)
             for app in self._services.policy.apps_built_as(event, registry):
-                yield self._rollout(event, registry, app)
+                yield self.image(push, app)
 
     def _unclaimed(self, event: RegistryEvent, registry: RegistryRule, subject: str) -> Admission:
         if event.tag is None:
@@ -143,37 +143,42 @@ class Admit:
             created_at=now,
         ).noting(now, "admitted", push.told)
 
-    def _rollout(self, event: RegistryEvent, registry: RegistryRule, app: App) -> Admission:
-        assert event.tag is not None  # the caller passes tagged pushes only
-        run_id = app.build.run_of(event.tag)
+    def image(self, push: Push, app: App) -> Admission:
+        """What a push of an app's image means, however it became known."""
+        run_id = app.build.run_of(push.tag)
         if run_id is None:
-            return Admission(Outcome.NO_RULE, f"{event.tag} does not follow {app.build.image} of app {app.name}")
+            return Admission(Outcome.NO_RULE, f"{push.tag} does not follow {app.build.image} of app {app.name}")
         if run_id in self._records.load(app.name).record.runs:
-            return Admission(Outcome.ECHO, f"{event.tag} is a build that Basegate started")
+            return Admission(Outcome.ECHO, f"{push.tag} is a build that Basegate started")
         if app.deploy is None:
             return Admission(Outcome.NO_RULE, f"app {app.name} is not deployed")
-        rollout = self._pushed_image(event, registry, app)
+        rollout = self._pushed_image(push, app)
         if self._services.ledger.insert(rollout) is None:
             return Admission(Outcome.DUPLICATE, f"rollout {rollout.name} is there already", (rollout.look,))
         return Admission(Outcome.ROLLOUT, f"{rollout.image} for app {app.name}", (rollout.look,))
 
-    def _pushed_image(self, event: RegistryEvent, registry: RegistryRule, app: App) -> Rollout:
+    def _pushed_image(self, push: Push, app: App) -> Rollout:
         now = self._services.clock.now()
         image = BuiltImage(
-            login_server=registry.login_server,
-            repository=event.repository,
-            tag=event.tag or "",
-            digest=event.digest,
-            built_at=event.occurred_at,
+            login_server=self._services.registry_rule(app.build.registry).login_server,
+            repository=push.repository,
+            tag=push.tag,
+            digest=push.digest,
+            built_at=push.at,
         )
         return Rollout(
             app=app.name,
-            name=f"image-{short(event.digest)}-{event.tag}",
+            name=image_rollout(push.digest, push.tag),
             cause=Cause.IMAGE,
             state=RolloutState.DEPLOYING,
             created_at=now,
             image=image,
-        ).noting(now, "started", f"{image} was pushed by someone else")
+        ).noting(now, "started", f"{image} was pushed by someone else: {push.told}")
+
+
+def image_rollout(digest: str, tag: str) -> str:
+    """The name of the rollout of an image that someone else pushed: the same however often it is told."""
+    return f"image-{short(digest)}-{tag}"
 
 
 def _sighted(candidate: Candidate, push: Push) -> tuple[Candidate, Admission]:

@@ -311,3 +311,47 @@ def test_an_upstream_that_has_not_changed_for_longer_than_expected_is_an_alarm()
     world.clock.forward(90_000)
     world.sweep_now()
     assert [alarm.kind for alarm in alarms(world, "gates/node")] == [AlarmKind.UPSTREAM_QUIET]
+
+
+def push_an_app_image(world: World, run_id: str) -> None:
+    """A commit-triggered build of the app, whose event never comes."""
+    place = ("team", f"hello-world:{run_id}")
+    world.registry.tags[place], world.registry.pushed[place] = digest(f"app {run_id}"), world.clock.now()
+    world.tasks.others[run_id] = world.clock.now()
+
+
+def test_an_app_image_that_no_event_told_of_is_deployed(world: World) -> None:
+    push_an_app_image(world, "cx9")
+    report = world.sweep_now()
+    assert [effect.what for effect in report.effects] == ["deploy an image that no event told of"]
+    world.settle()
+    live = world.app().live
+    assert live is not None
+    assert live.tag == "cx9"
+    world.clock.forward(PERIOD)
+    assert world.sweep_now().effects == ()
+
+
+def test_an_app_image_that_was_put_back_is_not_deployed_again_by_every_sweep(world: World) -> None:
+    world.probe.sick["cx9"] = "http://10.0.0.4:80/ answers HTTP 500"
+    push_an_app_image(world, "cx9")
+    for _ in range(3):
+        world.sweep_now()
+        world.settle()
+        world.clock.forward(PERIOD)
+    assert [r.state for r in world.rollouts() if r.cause is Cause.IMAGE] == [RolloutState.RESTORED]
+
+
+def test_of_several_app_images_that_no_event_told_of_only_the_newest_is_deployed(world: World) -> None:
+    for run_id in ("cx8", "cx9"):
+        world.clock.forward(10)
+        push_an_app_image(world, run_id)
+    world.sweep_now()
+    world.settle()
+    assert [r.image.tag for r in world.rollouts() if r.cause is Cause.IMAGE and r.image] == ["cx9"]
+
+
+def test_a_tag_of_an_app_that_names_no_run_is_left_alone(world: World) -> None:
+    place = ("team", "hello-world:latest")
+    world.registry.tags[place], world.registry.pushed[place] = FOREIGN, world.clock.now()
+    assert world.sweep_now().effects == ()

@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.candidate import FoundBy
 from shared.domain.drift import Running, read_container
-from shared.domain.image import ImageRef, parse_repository
+from shared.domain.event import Push
+from shared.domain.image import ImageRef, parse_repository, parse_tag
 from shared.domain.policy import App, DeployRule, Drift
 from shared.domain.rollout import AppRecord, BuildRecord, Cause, Rollout, RolloutState
 from shared.domain.track import Track
+from shared.ports import TagPush
+from shared.workflow.admit import Admit, image_rollout
 from shared.workflow.dependents import AppRecords, Dependents
 from shared.workflow.services import Services
 from shared.workflow.sweep.alarms import Alarms
 from shared.workflow.sweep.tour import Tour
 from shared.workflow.writing import insert
+
+_NEWEST_TAGS = 10
+"""How many of the newest images are looked through for one that somebody else built."""
 
 _NEEDS_TIME = ("it does not run", "it is not well")
 """A container that comes up, or is busy, looks so for a while: only the second sweep in a row believes it."""
@@ -28,7 +35,7 @@ class AppBeat:
     def __init__(self, services: Services, app: App) -> None:
         self._services, self._app = services, app
         self._records, self._dependents = AppRecords(services), Dependents(services)
-        self._alarms = Alarms(services)
+        self._alarms, self._admit = Alarms(services), Admit(services)
         self.name, self.lane = f"app.{app.name}", f"app {app.name}"
         self._scope = f"apps/{app.name}"
 
@@ -36,6 +43,7 @@ class AppBeat:
         """One slice: an app is looked at in one go. While a rollout is under way, that one sees to it."""
         if not any(self._services.ledger.open(Rollout, self._app.name)):
             record = self._records.read(self._app.name)
+            self._pushed_image(tour, record)
             found = [*self._lineage(tour, record), *self._container(tour, record)]
             looked_at = {(AlarmKind.NOT_ON_BASE, self._base_name), (AlarmKind.CONTAINER, self._group_name)}
             self._alarms.settle(tour, self._scope, looked_at, found)
@@ -48,6 +56,42 @@ class AppBeat:
     @property
     def _group_name(self) -> str:
         return self._app.deploy.container_group if self._app.deploy else ""
+
+    def _pushed_image(self, tour: Tour, record: AppRecord) -> None:
+        """The newest image that somebody else built for the app must be known: with an older one nothing is to be done.
+
+        An app that was never deployed has nothing to be newer than: its first image is built on its base.
+        """
+        build = self._app.build
+        if self._app.deploy is None or record.live is None:
+            return
+        registry = self._services.registry_rule(build.registry)
+        for pushed in self._services.registry.newest_tags(registry, build.repository, _NEWEST_TAGS):
+            if pushed.tag == record.live.tag or pushed.pushed_at <= record.live.built_at:
+                return
+            run_id = build.run_of(pushed.tag)
+            if run_id is not None and run_id not in record.runs:
+                self._take_in(tour, pushed)
+                return
+
+    def _take_in(self, tour: Tour, pushed: TagPush) -> None:
+        name = image_rollout(pushed.digest, pushed.tag)
+        if self._services.ledger.load(Rollout, self._app.name, name) is not None:
+            return
+        build, now = self._app.build, self._services.clock.now()
+        tour.note("deploy an image that no event told of", f"{build.repository}:{pushed.tag} for app {self._app.name}")
+        if tour.dry_run:
+            return
+        push = Push(
+            repository=parse_repository(build.repository),
+            tag=parse_tag(pushed.tag),
+            digest=pushed.digest,
+            at=pushed.pushed_at,
+            told=f"found by sweep at {now:%Y-%m-%dT%H:%M:%SZ}, and no event had told",
+            found_by=FoundBy.SWEEP,
+        )
+        for look in self._admit.image(push, self._app).looks:
+            self._services.queue.send(look, 0)
 
     def _lineage(self, tour: Tour, record: AppRecord) -> Iterator[Alarm]:
         """The promotion of the base must have led to a rollout; one that failed is an alarm, not begun again."""
