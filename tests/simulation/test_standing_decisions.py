@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from shared.domain.candidate import CandidateState, Verdict
 from shared.domain.errors import BasegateError
 from shared.domain.image import Digest
 from shared.domain.standing import HoldUntil
+from shared.domain.track import Track
 from shared.workflow.find import candidate_id
 from shared.workflow.operate import Who
 from tests.fakes import World
@@ -66,3 +69,32 @@ def test_a_vetoed_digest_is_never_promoted_whatever_happens(seed: int) -> None:
     vetoed = {content for number, (_, content) in enumerate(story.pushed) if number % 2}
     assert not vetoed & {content for _, content in world.registry.moves}
     assert not vetoed & {world.registry.tags[key] for key in world.registry.tags if key[0] == "base"}
+
+
+@pytest.mark.parametrize("seed", range(STORIES))
+def test_no_stable_tag_ever_stands_on_what_was_canceled_whatever_happens(seed: int) -> None:
+    story = Story(seed)
+    world = story.world
+    canceled: set[str] = set()
+
+    def cancel_something(record: object) -> None:
+        """An operator comes in between any two writes."""
+        story.maybe_die()
+        if story.random.random() < 0.05:
+            hook, world.ledger.before_save = world.ledger.before_save, None
+            candidate = story.random.choice(world.candidates() or [None])
+            with suppress(BasegateError):
+                if candidate is not None:
+                    world.operate.candidates.cancel(candidate_id(candidate), WHO).act()
+                    canceled.add(candidate.row)
+            world.ledger.before_save = hook
+
+    world.ledger.before_save = cancel_something
+    story.play()
+    world.restart()
+    world.settle()
+    tracks = [stored.record for stored in world.ledger.list(Track, "node")]
+    assert all(track.candidate not in canceled for track in tracks)
+    assert {track.tag: world.stable_tag(track.tag) for track in tracks} == {t.tag: t.digest for t in tracks}
+    gone = {candidate.digest for candidate in world.candidates() if candidate.row in canceled}
+    assert not gone & {content for _, content in world.registry.moves}

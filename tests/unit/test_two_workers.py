@@ -241,6 +241,36 @@ def test_whose_stable_tag_is_claimed_cannot_be_canceled_any_more() -> None:
     assert world.stable_tag() == GREEN
 
 
+def test_what_a_failed_move_has_moved_all_the_same_cannot_be_canceled() -> None:
+    world = World()
+    about_to_move(world)
+    point = world.registry.point
+
+    def answer_lost(*given: object) -> None:
+        point(*given)  # type: ignore[arg-type]
+        raise Retry("the answer was lost")
+
+    world.registry.point = answer_lost  # type: ignore[method-assign,assignment]
+    world.next_look()
+    assert world.stable_tag() == GREEN
+    with pytest.raises(Refused, match="roll back instead"):
+        world.operate.candidates.cancel(candidate_id(world.candidate(GREEN)), WHO)
+    world.registry.point = point  # type: ignore[method-assign]
+    world.settle()
+    assert world.candidate(GREEN).state is CandidateState.PROMOTED
+
+
+def test_a_second_attempt_at_what_is_promoted_can_be_canceled() -> None:
+    world = World()
+    world.push("15-alpine", GREEN)
+    world.settle()
+    world.operate.candidates.rerun(candidate_id(world.candidate(GREEN)), WHO).act()
+    world.next_look()
+    second = world.candidates()[-1]
+    world.operate.candidates.cancel(candidate_id(second), WHO).act()
+    assert [candidate.state for candidate in world.candidates()] == [CandidateState.PROMOTED, CandidateState.CANCELED]
+
+
 @pytest.mark.parametrize("looked_before", [True, False])
 @pytest.mark.parametrize("save", range(1, 12))
 def test_a_cancel_at_any_save_of_a_move_leaves_no_tag_on_a_canceled_candidate(

@@ -66,18 +66,24 @@ class CandidateVerbs:
         record = stored.record
         if record.finished and record.state is not CandidateState.HELD:
             raise Refused(f"{identifier} is {record.state} already")
-        if any(tag.moved_at is not None or self._reached(record, tag.tag) for tag in record.tags):
+        if any(tag.moved_at is not None or self._reached(record, tag) for tag in record.tags):
             raise Refused(f"a stable tag stands on {identifier} already, or moves to it: roll back instead")
         return Plan((Effect("cancel", str(record.image)),), lambda: self._cancel(stored, who))
 
-    def _reached(self, record: Candidate, tag: str) -> bool:
-        """Whether a stable tag stands on a candidate or is claimed for it.
+    def _reached(self, record: Candidate, tag: TagRecord) -> bool:
+        """Whether a stable tag stands on a candidate, is claimed for it, or was moved to it by a move that failed.
 
         Its mover claims the tag before it saves the candidate, and moves the tag after that. So a candidate that was
         read before and is saved unchanged since, as canceling does, is one that no tag moves to.
         """
-        track = self._services.ledger.load(Track, record.gate, tag)
-        return track is not None and record.row in (track.record.moving, track.record.candidate)
+        gate, stored = self._services.gate(record.gate), self._services.ledger.load(Track, record.gate, tag.tag)
+        if stored is not None and record.row in (stored.record.moving, stored.record.candidate):
+            return True
+        known = stored.record.digest if stored is not None else None
+        if gate is None or tag.copied_at is None or known == record.digest:
+            return False
+        target = self._services.registry_rule(gate.promote.registry)
+        return self._services.registry.digest_of(target, gate.promote.repository, tag.tag) == record.digest
 
     def approve(self, identifier: str, who: Who) -> Plan:
         """Approve a candidate that waits for it.
