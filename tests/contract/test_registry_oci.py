@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,8 @@ def realm(certificates: Certificates, tokens: TokenService) -> Iterator[Double]:
 def distribution(
     tmp_path_factory: pytest.TempPathFactory, certificates: Certificates, tokens: TokenService, realm: Double
 ) -> Iterator[Distribution]:
+    if shutil.which("docker-registry") is None:
+        pytest.skip("docker-registry is not there: make setup")
     folder = tmp_path_factory.mktemp("distribution")
     registry = Distribution(folder, certificates, tokens, f"https://{realm.host}/token")
     yield registry

@@ -14,7 +14,7 @@ from shared.adapters.oci import Limits
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Rejected, Retry
 from tests.contract.registries.double import Asked, Certificates, Reply, error_reply, json_reply
 from tests.contract.registries.hostile import MANIFEST, Drip, Flood, head, manifest, raw, tags
-from tests.contract.registries.stage import ANYONE, NAME, QUICK, Stage, staged
+from tests.contract.registries.stage import ANYONE, NAME, SMALL, Stage, staged
 
 TAKEN_BYTES = 8 * 1024 * 1024
 """Far more than the limit and what buffers hold, far less than a flood."""
@@ -31,7 +31,7 @@ def stage(certificates: Certificates) -> Iterator[Stage]:
         yield stage
 
 
-def refusal(stage: Stage, answer: Callable[[Asked], Reply], limits: Limits = QUICK) -> BasegateError:
+def refusal(stage: Stage, answer: Callable[[Asked], Reply], limits: Limits = SMALL) -> BasegateError:
     """What reading a digest ends with; it names the image."""
     with pytest.raises(BasegateError) as caught:
         stage.play(answer, limits=limits).digest_of(ANYONE, "node", "15")
@@ -39,7 +39,7 @@ def refusal(stage: Stage, answer: Callable[[Asked], Reply], limits: Limits = QUI
     return caught.value
 
 
-def listing(stage: Stage, answer: Callable[[Asked], Reply], limits: Limits = QUICK) -> BasegateError:
+def listing(stage: Stage, answer: Callable[[Asked], Reply], limits: Limits = SMALL) -> BasegateError:
     """What listing tags ends with; it names the repository."""
     with pytest.raises(BasegateError) as caught:
         list(stage.play(answer, limits=limits).tags(ANYONE, "node"))
@@ -109,7 +109,7 @@ def test_a_manifest_without_an_end_is_left(stage: Stage, length: str, piece: byt
     flood = Flood(head("200 OK", length), piece)
     error = refusal(stage, lambda asked: Reply(200) if asked.method == "HEAD" else flood(asked))
     assert isinstance(error, Malformed)
-    assert f"sends more than {QUICK.body_bytes} bytes" in str(error)
+    assert f"sends more than {SMALL.body_bytes} bytes" in str(error)
     assert flood.ended.wait(5)
     assert flood.sent < TAKEN_BYTES
 

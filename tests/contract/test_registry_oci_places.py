@@ -14,7 +14,7 @@ from shared.domain.policy import RegistryRule
 from tests.contract.registries.double import Asked, Certificates, Double, Reply, json_reply
 from tests.contract.registries.hostile import challenge, manifest, redirect
 from tests.contract.registries.reading import PASSWORD, Passwords, nobody
-from tests.contract.registries.stage import ANYONE, MEMBER, NAME, QUICK, Stage, staged
+from tests.contract.registries.stage import ANYONE, MEMBER, NAME, SMALL, Stage, staged
 
 INSIDE = [
     "https://127.0.0.1/token",
@@ -76,7 +76,7 @@ def refusal(reader: OciTagReader, rule: RegistryRule = ANYONE) -> BasegateError:
 
 def straight(certificates: Certificates) -> OciTagReader:
     """A reader without a proxy."""
-    return OciTagReader(Passwords(), nobody, Network(ca_bundle=str(certificates.bundle)), QUICK)
+    return OciTagReader(Passwords(), nobody, Network(ca_bundle=str(certificates.bundle)), SMALL)
 
 
 # What a registry leads to.
@@ -199,7 +199,7 @@ def test_a_name_that_nobody_knows_is_told(certificates: Certificates, stage: Sta
 
 
 def test_a_proxy_that_does_not_reach_the_registry_is_told(stage: Stage) -> None:
-    reader = OciTagReader(Passwords(), nobody, stage.network, QUICK)
+    reader = OciTagReader(Passwords(), nobody, stage.network, SMALL)
     error = refusal(reader)
     assert isinstance(error, Retry)
     assert f"the proxy does not reach {NAME}" in str(error)
@@ -207,7 +207,7 @@ def test_a_proxy_that_does_not_reach_the_registry_is_told(stage: Stage) -> None:
 
 def test_a_proxy_that_is_away_is_told(certificates: Certificates) -> None:
     network = Network(proxies={"https": "http://127.0.0.1:1"}, ca_bundle=str(certificates.bundle))
-    error = refusal(OciTagReader(Passwords(), nobody, network, QUICK))
+    error = refusal(OciTagReader(Passwords(), nobody, network, SMALL))
     assert isinstance(error, Retry)
     assert "the proxy" in str(error)
 
@@ -215,14 +215,14 @@ def test_a_proxy_that_is_away_is_told(certificates: Certificates) -> None:
 def test_a_proxy_that_is_none_is_told_without_its_password(certificates: Certificates) -> None:
     network = Network(proxies={"https": "http://me:word@[::1"}, ca_bundle=str(certificates.bundle))
     with pytest.raises(Misconfigured, match="HTTPS_PROXY is not the URL of a proxy") as caught:
-        OciTagReader(Passwords(), nobody, network, QUICK).digest_of(ANYONE, "node", "15")
+        OciTagReader(Passwords(), nobody, network, SMALL).digest_of(ANYONE, "node", "15")
     assert "word" not in str(caught.value)
 
 
 def test_no_proxy_is_respected(stage: Stage, double: Double) -> None:
     network = Network(proxies={"https": stage.doorway.url, "no": "127.0.0.1"}, ca_bundle=stage.network.ca_bundle)
     rule = RegistryRule(name="own", login_server=double.host, private=True)
-    assert OciTagReader(Passwords(), nobody, network, QUICK).digest_of(rule, "node", "15") == "sha256:" + "1" * 64
+    assert OciTagReader(Passwords(), nobody, network, SMALL).digest_of(rule, "node", "15") == "sha256:" + "1" * 64
     assert stage.doorway.asked == []
 
 
@@ -231,7 +231,7 @@ def test_no_proxy_is_respected(stage: Stage, double: Double) -> None:
 
 def test_a_certificate_that_nobody_vouches_for_is_told(double: Double) -> None:
     rule = RegistryRule(name="own", login_server=double.host, private=True)
-    error = refusal(OciTagReader(Passwords(), nobody, Network(), QUICK), rule)
+    error = refusal(OciTagReader(Passwords(), nobody, Network(), SMALL), rule)
     assert isinstance(error, Misconfigured)
     assert "certificate" in str(error)
     assert double.asked == []
@@ -239,7 +239,7 @@ def test_a_certificate_that_nobody_vouches_for_is_told(double: Double) -> None:
 
 def test_a_certificate_for_another_name_is_told(stage: Stage, double: Double) -> None:
     stage.doorway.ports["other.example.com"] = double.port
-    reader = OciTagReader(Passwords(), nobody, stage.network, QUICK)
+    reader = OciTagReader(Passwords(), nobody, stage.network, SMALL)
     error = refusal(reader, RegistryRule(name="other", login_server="other.example.com"))
     assert isinstance(error, Misconfigured)
     assert "the certificate of other.example.com is not trusted (Hostname mismatch" in str(error)

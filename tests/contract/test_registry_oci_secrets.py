@@ -16,7 +16,7 @@ from shared.domain.policy import RegistryRule
 from tests.contract.registries.double import Asked, Certificates, Reply, error_reply, json_reply
 from tests.contract.registries.hostile import challenge, redirect
 from tests.contract.registries.reading import PASSWORD, USER, Passwords
-from tests.contract.registries.stage import ANYONE, MEMBER, NAME, QUICK, Stage, staged
+from tests.contract.registries.stage import ANYONE, MEMBER, NAME, SMALL, Stage, staged
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_the_apps_identity_is_given_to_the_registry_and_nobody_else(stage: Stage
     rule = RegistryRule(name="team", login_server=NAME, id="/subscriptions/1/registries/team")
     stage.play(answer, "evil.example.com")
     stage.play(answer)
-    reader = OciTagReader(Passwords(), Identity, stage.network, QUICK)
+    reader = OciTagReader(Passwords(), Identity, stage.network, SMALL)
     realm = "https://evil.example.com/oauth2/token"
     assert "sends the app's identity to evil.example.com, which is not the registry" in str(refusal(reader, rule))
     assert len(stage.asked) == 1

@@ -15,7 +15,7 @@ from tests.contract.registries.reading import Passwords, nobody
 NAME = "registry.example.com"
 ANYONE = RegistryRule(name="out-there", login_server=NAME)
 MEMBER = RegistryRule(name="out-there", login_server=NAME, credentials="right")
-QUICK = Limits(connect_seconds=2, read_seconds=2, answer_seconds=2, body_bytes=256 * 1024, page_size=3, pages=20)
+SMALL = Limits(body_bytes=256 * 1024, page_size=3, pages=20)
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Stage:
     def network(self) -> Network:
         return Network(proxies={"https": self.doorway.url}, ca_bundle=str(self.certificates.bundle))
 
-    def play(self, answer: Callable[[Asked], Reply], name: str = NAME, limits: Limits = QUICK) -> OciTagReader:
+    def play(self, answer: Callable[[Asked], Reply], name: str = NAME, limits: Limits = SMALL) -> OciTagReader:
         """A reader, before a registry that answers so under a name."""
         double = Double(self.certificates, answer, name)
         self.doubles.append(double)
