@@ -37,7 +37,8 @@ REAL: dict[str, list[str]] = {
 }
 
 
-def _with_real_names() -> dict[str, Any]:
+def with_real_names() -> dict[str, Any]:
+    """The document, with real names beside the patterns of those in paths."""
     raw = copy.deepcopy(document())
     for operation in itertools.chain.from_iterable(methods.values() for methods in raw["paths"].values()):
         for parameter in operation["parameters"]:
@@ -58,7 +59,7 @@ def _world() -> World:
     return world
 
 
-schema = schemathesis.openapi.from_dict(_with_real_names())
+schema = schemathesis.openapi.from_dict(with_real_names())
 schema.config.generation.update(modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 CHECKED: list[Any] = [
     CHECKS.get_one(name)
