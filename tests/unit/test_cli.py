@@ -187,7 +187,7 @@ def test_the_log_of_a_build_is_told_too(run: Run) -> None:
 def test_a_watch_outlasts_a_while_without_answers_and_says_so(run: Run, door: FrontDoor, monkeypatch: Any) -> None:
     monkeypatch.setattr("basegate_cli.watch.time.sleep", lambda seconds: None)
     door.lost_answers = 3
-    door.answers = [(200, {}, b"lost")] * 3 + [(503, {}, b"")]
+    door.answers = [*[(200, {}, b"lost")] * 3, (503, {}, b"")]
     code, out, err = run("watch", name(RED))
     assert (code, out.splitlines()[-1].startswith("failed: ")) == (0, True)
     assert err.count("cannot be reached") == 3

@@ -310,7 +310,7 @@ def test_an_image_that_is_gone_or_is_not_what_was_built_any_more_is_not_deployed
     assert image is not None
     place = ("team", f"hello-world:{image.tag}")
     world.registry.tags[place] = digest("another")
-    with pytest.raises(NotThere, match="was sha256:.* when it was built and is sha256:"):
+    with pytest.raises(NotThere, match=r"was sha256:.* when it was built and is sha256:"):
         world.operate.apps.redeploy("hello-world", image.tag, NIGHT)
     del world.registry.tags[place]
     with pytest.raises(NotThere, match="not there now"):
@@ -322,7 +322,7 @@ def test_an_image_on_a_vetoed_base_is_not_deployed() -> None:
     image = world.rollouts()[0].image
     assert image is not None
     do(world, world.operate.vetoes.veto("node", ORANGE, NIGHT))
-    with pytest.raises(Refused, match="stands on .* vetoed by"):
+    with pytest.raises(Refused, match=r"stands on .* vetoed by"):
         world.operate.apps.redeploy("hello-world", image.tag, NIGHT)
 
 

@@ -1,0 +1,211 @@
+"""What operators read over HTTP."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from functions import operator_api, operator_views
+from shared import bootstrap
+from shared.domain.errors import Misconfigured, Rejected, Retry
+from shared.workflow.find import rollout_id
+from shared.workflow.report import Report
+from tests.fakes import World, digest, sample_policy
+from tests.triggers.asking import GREEN, ORANGE, WHY, ask, log_of, operated
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return operated(monkeypatch)
+
+
+def test_lists_come_by_time_a_page_at_a_time(world: World) -> None:
+    _, page = ask(operator_views.candidates, method="GET", params={"limit": "1"}, gate="node")
+    assert [item["digest"] for item in page["items"]] == [GREEN]
+    _, rest = ask(operator_views.candidates, method="GET", params={"token": page["next"]}, gate="node")
+    assert ([item["digest"] for item in rest["items"]], rest["next"]) == ([ORANGE], "")
+    assert ask(operator_views.candidates, method="GET", params={"limit": "0"}, gate="node")[0] == 400
+
+
+def test_lists_may_be_of_one_state_and_of_a_span_of_time(world: World) -> None:
+    world.tasks.failing[digest("red")] = "ERROR: Invalid Color: Red"
+    world.push("15-alpine", digest("red"))
+    world.settle()
+
+    def digests(**params: str) -> list[str]:
+        status, page = ask(operator_views.candidates, method="GET", params=params, gate="node")
+        assert status == 200
+        return [item["digest"] for item in page["items"]]
+
+    _, page = ask(operator_views.candidates, method="GET", gate="node")
+    times = {item["digest"]: item["createdAt"] for item in page["items"]}
+    assert digests(state="promoted") == [GREEN, ORANGE]
+    assert digests(state="failed") == [digest("red")]
+    assert digests(since=times[GREEN]) == [digest("red"), GREEN]
+    assert digests(until=times[GREEN]) == [ORANGE]
+    assert digests(since=times[ORANGE], until=times[digest("red")], state="promoted") == [GREEN, ORANGE]
+    assert digests(state="held") == []
+    _, rollouts = ask(operator_views.rollouts, method="GET", params={"state": "live"}, app="hello-world")
+    assert [item["state"] for item in rollouts["items"]] == ["live", "live"]
+
+
+def test_a_page_may_be_empty_and_lead_on(world: World) -> None:
+    world.ledger.page_scan = 1
+    world.tasks.failing[digest("red")] = "ERROR: Invalid Color: Red"
+    world.push("15-alpine", digest("red"))
+    world.settle()
+    params, pages = {"state": "promoted"}, []
+    while True:
+        _, page = ask(operator_views.candidates, method="GET", params=params, gate="node")
+        pages.append([item["digest"] for item in page["items"]])
+        if not page["next"]:
+            break
+        params["token"] = page["next"]
+    assert pages == [[], [GREEN], [ORANGE]]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("state", "odd"),
+        ("state", ""),
+        ("state", "promoted' or state ne '"),
+        ("since", "yesterday"),
+        ("since", "2026-03-01"),
+        ("until", "2026-03-01T12:00:00"),
+        ("until", "2026-03-01T12:00:00 01:00"),
+        ("limit", "101"),
+        ("limit", "1e2"),
+        ("limit", "\u0661"),
+        ("token", "no token"),
+    ],
+)
+def test_a_list_that_is_asked_for_wrongly_says_where(world: World, name: str, value: str) -> None:
+    status, problem = ask(operator_views.candidates, method="GET", params={name: value}, gate="node")
+    assert (status, problem["field"]) == (400, name)
+
+
+def test_every_move_of_a_stable_tag_is_listed_with_who_moved_it(world: World) -> None:
+    ask(operator_api.roll_back, WHY | {"tag": "15-alpine", "to": "15-alpine-cb1"}, gate="node")
+    _, page = ask(operator_views.promotions, method="GET", gate="node")
+    moves = [(move["digest"], move["unique"], move["movedBy"]) for move in page["items"]]
+    operator = f"a holder of the key: {WHY['reason']}"
+    assert moves == [(ORANGE, "15-alpine-cb1", operator), (GREEN, "15-alpine-cb3", ""), (ORANGE, "15-alpine-cb1", "")]
+    assert page["items"][1]["candidate"].startswith(f"node.{GREEN.removeprefix('sha256:')}")
+    _, first = ask(operator_views.promotions, method="GET", params={"limit": "1"}, gate="node")
+    _, rest = ask(operator_views.promotions, method="GET", params={"token": first["next"]}, gate="node")
+    assert first["items"] + rest["items"] == page["items"]
+    _, later = ask(operator_views.promotions, method="GET", params={"since": moves_at(page, 0)}, gate="node")
+    assert later["items"] == page["items"][:1]
+
+
+def moves_at(page: Any, index: int) -> str:
+    return str(page["items"][index]["movedAt"])
+
+
+def test_holds_and_vetoes_are_listed_over_all_gates(world: World) -> None:
+    ask(operator_api.hold, WHY | {"tag": "15-alpine"}, gate="node", headers={"X-Basegate-Actor": "ada"})
+    ask(operator_api.veto, WHY | {"digest": digest("red")}, gate="node")
+    ask(operator_api.veto, WHY | {"digest": digest("blue")}, gate="node")
+    ask(operator_api.lift_veto, WHY, method="DELETE", gate="node", digest=digest("blue"))
+    _, holds = ask(operator_views.holds, method="GET")
+    assert [(hold["gate"], hold["tag"], hold["digest"], hold["actor"]) for hold in holds["items"]] == [
+        ("node", "15-alpine", GREEN, "ada (by key)")
+    ]
+    _, standing = ask(operator_views.vetoes, method="GET")
+    assert [veto["digest"] for veto in standing["items"]] == [digest("red")]
+    _, every = ask(operator_views.vetoes, method="GET", params={"all": "true"})
+    assert {veto["digest"]: bool(veto["lifted_at"]) for veto in every["items"]} == {
+        digest("red"): False,
+        digest("blue"): True,
+    }
+    assert ask(operator_views.vetoes, method="GET", params={"all": "1"})[0] == 400
+
+
+def test_gates_and_apps_are_listed_and_their_rules_told_without_values(world: World) -> None:
+    app = world.policy.apps["hello-world"]
+    assert app.deploy is not None
+    deploy = msgspec.structs.replace(app.deploy, environment={"TOKEN": "s3cr3t"})
+    build = msgspec.structs.replace(app.build, values={"KEY": "s3cr3t"})
+    world.policy = sample_policy(apps={"hello-world": msgspec.structs.replace(app, deploy=deploy, build=build)})
+    world.restart()
+    bootstrap.basegate().report = Report(world.services)
+    assert [gate["name"] for gate in ask(operator_views.gates, method="GET")[1]["items"]] == ["node"]
+    assert [one["name"] for one in ask(operator_views.apps, method="GET")[1]["items"]] == ["hello-world"]
+    _, told = ask(operator_views.app, method="GET", app="hello-world")
+    assert told["rule"]["deploy"]["environment"] == {"TOKEN": ""}
+    assert told["rule"]["build"]["values"] == {"KEY": ""}
+    assert "s3cr3t" not in json.dumps(told)
+    assert ask(operator_views.app, method="GET", app="another")[0] == 404
+
+
+def test_the_log_of_a_check_is_told_so_far_and_then_as_it_was_kept(world: World) -> None:
+    blue = digest("blue")
+    world.push("15-alpine", blue)
+    identifier = f"node.{blue.removeprefix('sha256:')}"
+    assert log_of(operator_views.candidate_log, candidate=identifier)[0] == 404
+    while not world.candidate(blue).checks[0].run_id:
+        world.next_look()
+    world.tasks.runs[world.candidate(blue).checks[0].run_id].log = "\x1b[31mStep 1/4\x1b[0m"
+    assert log_of(operator_views.candidate_log, candidate=identifier) == (200, "running", "Step 1/4")
+    world.tasks.log_fault = Rejected("404")
+    assert log_of(operator_views.candidate_log, candidate=identifier)[0] == 404
+    world.tasks.log_fault = Retry("503")
+    assert log_of(operator_views.candidate_log, candidate=identifier)[0] == 503
+    world.tasks.log_fault = None
+    world.settle()
+    assert log_of(operator_views.candidate_log, candidate=identifier) == (200, "stored", "Step 1/4")
+    world.archive.texts.clear()
+    assert log_of(operator_views.candidate_log, candidate=identifier)[0] == 404
+
+
+def test_the_log_of_a_build_is_told_so_far_and_then_as_it_was_kept(world: World) -> None:
+    ask(operator_api.roll_out, WHY, app="hello-world")
+    rollout = rollout_id(world.rollouts()[-1])
+    assert log_of(operator_views.rollout_log, rollout=rollout)[0] == 404
+    while not world.rollouts()[-1].build.run_id:
+        world.next_look()
+    world.tasks.runs[world.rollouts()[-1].build.run_id].log = "Step 1/4"
+    assert log_of(operator_views.rollout_log, rollout=rollout) == (200, "running", "Step 1/4")
+    world.settle()
+    assert log_of(operator_views.rollout_log, rollout=rollout) == (200, "stored", "Step 1/4")
+
+
+def test_of_a_long_log_the_end_is_told(world: World) -> None:
+    green = world.candidate(GREEN)
+    world.archive.texts[green.checks[0].evidence.log_blob] = "ü" * 1024 * 1024 + "the end"
+    _, _, text = log_of(operator_views.candidate_log, candidate=f"node.{green.row}")
+    assert len(text.encode()) <= 1024 * 1024
+    assert text.endswith("ü" + "the end")
+
+
+def test_the_whole_story_is_told_with_its_evidence(world: World) -> None:
+    _, page = ask(operator_views.candidates, method="GET", gate="node")
+    status, story = ask(operator_views.candidate, method="GET", candidate=page["items"][0]["id"])
+    assert status == 200
+    assert story["history"][0]["what"] == "admitted"
+    status, log = ask(operator_views.candidate_log, method="GET", candidate=page["items"][0]["id"])
+    assert (status, "successful" in log) == (200, True)
+
+
+def test_status_shows_everything_at_a_glance(world: World) -> None:
+    _, status = ask(operator_views.status, method="GET")
+    assert status["gates"][0]["stable"][0]["digest"] == GREEN
+    assert status["apps"][0]["live"].startswith("contoso.azurecr.io/hello-world:")
+
+
+def test_readyz_says_of_each_dependency_what_to_mend(world: World) -> None:
+    assert ask(operator_views.readyz, method="GET")[0] == 200
+    world.registry.fault = Misconfigured("reading node: 403. To mend it: give the app AcrPull on the registry")
+    status, answer = ask(operator_views.readyz, method="GET")
+    assert (status, answer["ready"]) == (503, False)
+    sick = [finding for finding in answer["findings"] if finding["state"] != "ok"]
+    assert {finding["state"] for finding in sick} == {"misconfigured"}
+    assert "AcrPull" in sick[0]["detail"]
+
+
+def test_healthz_says_nothing_but_that_it_is_up() -> None:
+    assert ask(operator_views.healthz, method="GET") == (200, {"status": "up"})
