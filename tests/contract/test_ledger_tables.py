@@ -256,3 +256,45 @@ def test_what_is_old_is_removed_some_at_a_time(ledger: TableLedger) -> None:
     assert ledger.purge(Act, "f", START + timedelta(days=4), 3) == 1
     assert ledger.purge(Act, "f", START + timedelta(days=4), 3) == 0
     assert [one.record.key for one in ledger.list(Act, "f")] == ["f4"]
+
+
+def test_open_records_are_found_among_any_number_of_finished_ones(ledger: TableLedger) -> None:
+    for number in range(5):
+        ledger.insert(rollout("busy", f"r{number}"))
+    for name in ("r1", "r3"):
+        stored = ledger.load(Rollout, "busy", name)
+        assert stored
+        told = msgspec.structs.replace(stored.record, state=RolloutState.FAILED)
+        stored = ledger.save(stored, told)
+        assert name in names(ledger.open(Rollout, "busy")), "its end is not told yet"
+        ledger.save(stored, msgspec.structs.replace(told, announced=True))
+    assert names(ledger.open(Rollout, "busy")) == ["r0", "r2", "r4"]
+    assert names(ledger.list(Rollout, "busy")) == [f"r{number}" for number in range(5)]
+    assert len(ledger.page(Rollout, "busy", 10, "").items) == 5
+
+
+def test_a_record_that_is_taken_up_again_is_open_again(ledger: TableLedger) -> None:
+    done = msgspec.structs.replace(rollout("again"), state=RolloutState.FAILED, announced=True)
+    stored = ledger.insert(done)
+    assert stored
+    assert names(ledger.open(Rollout, "again")) == []
+    ledger.save(stored, rollout("again"))
+    assert names(ledger.open(Rollout, "again")) == ["r1"]
+
+
+def test_an_open_row_that_is_gone_already_stops_no_record(ledger: TableLedger, tables: TableServiceClient) -> None:
+    stored = ledger.insert(rollout("bare"))
+    assert stored
+    tables.get_table_client(TABLE).delete_entity("rollout:bare", "}r1")
+    ended = ledger.save(stored, msgspec.structs.replace(rollout("bare"), state=RolloutState.FAILED, announced=True))
+    assert ended.record.finished
+    found = ledger.load(Rollout, "bare", "r1")
+    assert found
+    assert found.etag == ended.etag
+
+
+def test_records_between_two_rows_are_listed_with_both_ends(ledger: TableLedger) -> None:
+    for name in ("a", "b", "c", "d"):
+        ledger.insert(rollout("span", name))
+    assert names(ledger.between(Rollout, "span", "b", "c")) == ["b", "c"]
+    assert names(ledger.between(Rollout, "span", "c", "")) == ["c", "d"]

@@ -9,7 +9,8 @@ from sandbox.registry import OciImage, OciIndex
 from sandbox.tests.registry_support import tiny_image, two_platforms
 from shared.adapters.registry_acr import AcrRegistry
 from shared.adapters.secrets_keyvault import VaultCredentials
-from shared.domain.errors import Misconfigured, Rejected
+from shared.domain.drift import TagState
+from shared.domain.errors import Gone, Misconfigured, Rejected
 from shared.domain.image import Digest, ImageRef, parse_repository
 from shared.domain.policy import RegistryRule
 from shared.ports import CopyState, CopyStatus
@@ -162,3 +163,25 @@ def test_a_tag_cannot_point_at_a_digest_that_is_not_there(place: Place, registry
         registry.point(place.base, "pointed", "stable", NOWHERE)
     with pytest.raises(Rejected, match=rf"{NOWHERE} is not in {place.base.login_server}/no-such"):
         registry.point(place.base, "no-such", "stable", NOWHERE)
+
+
+def test_a_tag_tells_whether_it_is_locked(place: Place, registry: AcrRegistry) -> None:
+    digest = place.push(place.team, "locks", "1", tiny_image("to lock"))
+    assert registry.tag_state(place.team, "locks", "1") == TagState(digest, locked=False)
+    registry.lock(place.team, "locks", "1", digest)
+    assert registry.tag_state(place.team, "locks", "1") == TagState(digest, locked=True)
+    assert registry.tag_state(place.team, "locks", "2") is None
+
+
+def test_the_newest_tags_come_first_and_no_more_than_asked_for(place: Place, registry: AcrRegistry) -> None:
+    digests = {tag: place.push(place.team, "newest", tag, tiny_image(f"newest {tag}")) for tag in ("cb", "ca", "cc")}
+    newest = registry.newest_tags(place.team, "newest", 2)
+    assert [(tag.tag, tag.digest) for tag in newest] == [("cc", digests["cc"]), ("ca", digests["ca"])]
+    assert newest[0].pushed_at >= newest[1].pushed_at
+    assert registry.newest_tags(place.team, "nowhere", 2) == []
+
+
+def test_a_digest_that_is_gone_cannot_be_pointed_at(place: Place, registry: AcrRegistry) -> None:
+    place.push(place.team, "gone", "1", tiny_image("gone"))
+    with pytest.raises(Gone, match=r"is not in contoso\.azurecr\.io/gone"):
+        registry.point(place.team, "gone", "1", NOWHERE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from azure.keyvault.secrets import SecretClient
 
@@ -63,3 +65,13 @@ def test_a_vault_that_is_not_there_is_no_verdict(place: Place) -> None:
 def test_without_a_vault_the_setting_is_named() -> None:
     with pytest.raises(Misconfigured, match="registry hub names credentials, and BASEGATE_KEY_VAULT is not set"):
         VaultCredentials("", lambda: pytest.fail("no token is needed")).of(rule("registry-hub"))
+
+
+def test_the_first_of_both_secrets_to_expire_counts(place: Place, secrets: VaultCredentials) -> None:
+    place.set_secrets(registry_ages_user="user", registry_ages_password="secret")
+    assert secrets.expiry(rule("registry-ages")) is None
+    soon = datetime(2030, 1, 1, tzinfo=UTC)
+    with SecretClient(VAULT_URL, place.credential()) as client:
+        client.update_secret_properties("registry-ages-user", expires_on=soon + timedelta(days=1))
+        client.update_secret_properties("registry-ages-password", expires_on=soon)
+    assert secrets.expiry(rule("registry-ages")) == soon

@@ -128,3 +128,13 @@ def test_a_subscription_that_may_run_no_tasks_is_told_apart(
     with pytest.raises(Misconfigured, match="400 TasksOperationsNotAllowed") as caught:
         runner.check(place.team, "examine")
     assert caught.value.cause is Cause.TASKS_NOT_ALLOWED
+
+
+def test_marked_runs_are_listed_with_their_marks_the_newest_first(place: Place, runner: AcrTaskRunner) -> None:
+    since = datetime.now(UTC)
+    first = runner.start(place.team, "examine", VALUES, "basegate/node/one/0")
+    second = runner.start(place.team, "examine", VALUES, "basegate/node/two/0")
+    marked = list(runner.marked(place.team, "examine", since))
+    assert marked[:2] == [(second, "basegate/node/two/0"), (first, "basegate/node/one/0")]
+    for run_id in (first, second):
+        ended(runner, place.team, run_id)
