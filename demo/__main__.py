@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--state", help="the sandbox's folder (default: .sandbox/demo, or .sandbox/up)")
     parser.add_argument("--report", default=".", help="folder for demo-report.json")
     parser.add_argument("--kill-worker-in", type=int, metavar="CHAPTER", help="SIGKILL the app's worker mid-chapter")
+    parser.add_argument(
+        "--events", choices=("on", "off", "lossy"), default="on", help="let only some events reach the app, or none"
+    )
     options = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 140)
     state = options.state or f".sandbox/{'demo' if options.command == 'play' else 'up'}"
@@ -47,14 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if options.command == "up":
             return _up(theatre, console)
-        return _play(theatre, console, Path(options.report), options.kill_worker_in)
+        return _play(theatre, console, options)
     except _PROBLEMS as error:
         console.print(f"[red]The story stopped:[/] {error}", highlight=False, markup=True)
         console.print(f"Logs are in {theatre.instance.logs}", highlight=False)
         return 1
 
 
-def _play(theatre: Theatre, console: Console, folder: Path, kill_in: int | None) -> int:
+def _play(theatre: Theatre, console: Console, options: argparse.Namespace) -> int:
     began = time.monotonic()
     console.rule("[bold]Preparation", align="left")
     told: list[Told] = []
@@ -63,7 +66,8 @@ def _play(theatre: Theatre, console: Console, folder: Path, kill_in: int | None)
         theatre.open(lambda line: console.print(f"{time.monotonic() - began:6.1f}s  {line}", highlight=False))
         prepared = time.monotonic() - began
         try:
-            _play_chapters(theatre, console, told, kill_in)
+            theatre.deliver_events(options.events)
+            _play_chapters(theatre, console, told, options.kill_worker_in)
         except _PROBLEMS as error:
             problem = str(error)
             console.print(f"[red]The story stopped:[/] {problem}", highlight=False)
@@ -72,7 +76,7 @@ def _play(theatre: Theatre, console: Console, folder: Path, kill_in: int | None)
         theatre.close()
     report = make_report(told, prepared, time.monotonic() - began, problem)
     print_report(report, console)
-    console.print(f"The same in {write_report(report, folder)}", highlight=False)
+    console.print(f"The same in {write_report(report, Path(options.report))}", highlight=False)
     return 0 if report.complete else 1
 
 

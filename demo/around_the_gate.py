@@ -20,7 +20,7 @@ class SweepChapters:
     """Plays what only the sweep can find. `events` turns the delivery of events on and off."""
 
     def __init__(
-        self, teller: Teller, chapters: Chapters, basegate: CommandLine, events: Callable[[bool], None]
+        self, teller: Teller, chapters: Chapters, basegate: CommandLine, events: Callable[[str], None]
     ) -> None:
         self._teller, self._chapters, self._basegate, self._events = teller, chapters, basegate, events
 
@@ -56,7 +56,7 @@ class SweepChapters:
         """(10) With events off, the sweep finds the push, and it goes all the way."""
         title = "Events off, Orange upstream: the sweep finds it, and the page follows one period later"
         began, _ = self._teller.begin(10, title)
-        self._events(False)
+        self._events("off")
         try:
             with self._teller.narrator.watching():
                 self._teller.narrator.say("event grid", "every event is dropped from here on")
@@ -65,7 +65,7 @@ class SweepChapters:
                 seconds = time.monotonic() - began
                 self._teller.stage.wait("the rollout to be live", self._is_live, PATIENCE_SECONDS)
         finally:
-            self._events(True)
+            self._events("on")
         newest = self._basegate.read("candidates", _GATE)["items"][0]
         story = self._basegate.read("why", newest["id"])
         expect(story["found_by"] == "sweep", f"a candidate found by the sweep, not by {story['found_by']}")

@@ -18,11 +18,14 @@ from demo.command_line import CommandLine
 from demo.provision import Provisioning
 from demo.stage import StoryError
 from sandbox import lifecycle
+from sandbox.eventgrid.faults import FaultSettings
 from sandbox.events import OFF, ON, switch_events
 from sandbox.instance import Instance, Settings, read_settings
 from sandbox.needs import ensure
 
 Say = Callable[[str], None]
+
+_DELIVERIES = {"on": ON, "off": OFF, "lossy": FaultSettings(drop=0.3, duplicate=0.3, shuffle_seconds=3.0, seed=7)}
 
 
 class Theatre:
@@ -84,9 +87,9 @@ class Theatre:
         """The operators' command line, directed at the app."""
         return CommandLine(f"http://127.0.0.1:{self.site['port']}", str(self.site["hostKey"]))
 
-    def deliver_events(self, delivered: bool) -> None:
-        """Let events through, or drop them all as Event Grid does before an app that is stopped."""
-        switch_events(self.instance, ON if delivered else OFF)
+    def deliver_events(self, mode: str) -> None:
+        """Let events reach the app (`on`), none of them (`off`), or some, some twice, and in no order (`lossy`)."""
+        switch_events(self.instance, _DELIVERIES[mode])
 
     def close(self) -> bool:
         """Stop the sandbox and everything in it; False where none was running."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from sandbox.eventgrid import policy
 from sandbox.eventgrid.deadletters import Storage, write_dead_letters
-from sandbox.eventgrid.destinations import WebHook
+from sandbox.eventgrid.destinations import StorageQueue, WebHook
 from sandbox.eventgrid.event import Event
 from sandbox.eventgrid.faults import Counts, Faults
 from sandbox.eventgrid.lanes import Lane
@@ -72,7 +72,7 @@ class Delivery:
     def accept(self, subscription: Subscription, topic: str, event: Event) -> None:
         """Promise the delivery of an event; it is kept before this returns, and first tried at once."""
         self.counts.matched += 1
-        now, delays = datetime.now(UTC), self.faults.delays(subscription.id)
+        now, delays = datetime.now(UTC), self.faults.delays(subscription.id) if _is_app(subscription) else [0.0]
         if not delays:
             log.warning("Lost event %s (%s) for %s: a drill", event.id, event.subject, subscription.id)
         for delay in delays:
@@ -132,7 +132,7 @@ class Delivery:
         self._judge(subscription, alive, reply.status)
 
     async def _send(self, subscription: Subscription, batch: Sequence[Pending]) -> Reply:
-        if self.faults.settings.off:
+        if self.faults.settings.off and _is_app(subscription):
             self.counts.refused_while_off += len(batch)
             return Reply(403)  # what a stopped app answers
         return await self._sender.deliver(subscription, batch)
@@ -193,3 +193,8 @@ class Delivery:
             log.warning("Dropped event %s for %s: %s", pending.event.id, pending.subscription, why)
             self._outbox.remove(pending)
         self.counts.dropped += len(batch)
+
+
+def _is_app(subscription: Subscription) -> bool:
+    """Whether events go to an app, which a drill can stop or disturb; a storage queue takes them all the same."""
+    return not isinstance(subscription.destination, StorageQueue)

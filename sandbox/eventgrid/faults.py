@@ -15,9 +15,9 @@ Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class FaultSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How deliveries are disturbed.
+    """How deliveries to apps (functions and webhooks) are disturbed; storage queues get their events all the same.
 
-    `off`: every endpoint counts as a stopped app, which answers 403; Event Grid never tries such an event again.
+    `off`: every app counts as a stopped one, which answers 403: Event Grid never tries such an event again.
     `drop` and `duplicate`: fractions of the deliveries that are lost or doubled. `shuffle_seconds` (not scaled): each
     delivery's start is shifted at random within them, so that they overtake each other. A seed makes a drill
     repeatable: the same events in the same order share the same fate, for each subscription by itself.
