@@ -12,8 +12,8 @@ import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from shared import bootstrap
-from tests.browser.served import KEY, App, serving
 from tests.fakes import World, digest
+from tests.served import KEY, App, serving
 
 REMEDY = "run `make browser`, or leave these tests out: pytest -m 'not browser'"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, sync_playwright
 from shared import bootstrap
 from tests.browser.conftest import FLAGS, chromium, give_key, looking
 from tests.browser.scenes import SCENES
-from tests.browser.served import KEY, App, serving
+from tests.served import KEY, App, serving
 
 SIZES = {
     "desktop": {"viewport": {"width": 1280, "height": 800}, "device_scale_factor": 1},

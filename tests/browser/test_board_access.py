@@ -10,8 +10,8 @@ from playwright.sync_api import Browser, Page
 from shared import bootstrap
 from tests.browser.conftest import DESKTOP, PHONE, give_key, looking
 from tests.browser.scenes import SCENES, newest
-from tests.browser.served import KEY, App
 from tests.fakes import World
+from tests.served import KEY, App
 
 pytestmark = pytest.mark.browser
 
@@ -70,9 +70,9 @@ def test_nothing_is_cut_off_and_nothing_scrolls_sideways(
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
         assert page.evaluate(OUTSIDE) == [], path
     visit(page, f"{url}/api/board")
-    page.get_by_role("button", name="Hold 15-alpine").click()
-    page.locator("#act-effects li").wait_for()
-    assert page.evaluate("document.getElementById('act').scrollWidth <= innerWidth")
+    page.get_by_role("button", name="Roll back 15-alpine").click()
+    page.locator("#act-effects li").first.wait_for()
+    assert page.evaluate("(act => act.scrollWidth <= act.clientWidth)(document.getElementById('act'))")
     page.locator("#act-go").scroll_into_view_if_needed()
     assert page.locator("#act-go").is_visible()
 

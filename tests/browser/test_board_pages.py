@@ -9,8 +9,8 @@ from shared import bootstrap
 from shared.workflow.operate import Who
 from tests.browser.conftest import give_key, looking
 from tests.browser.scenes import SCENES, newest
-from tests.browser.served import KEY, App, serving
 from tests.fakes import World, digest
+from tests.served import KEY, App, serving
 
 pytestmark = pytest.mark.browser
 

@@ -105,6 +105,15 @@ def test_what_failed_is_told_first_with_its_reason_and_what_to_do(world: World) 
     assert 'data-headline="1 failed"' in page
 
 
+def test_what_failed_under_two_tags_is_told_once(world: World) -> None:
+    world.tasks.failing["node@"] = "ERROR: Invalid Color: Red"
+    world.push("15-alpine", RED)
+    world.push("15.14", RED)
+    world.settle()
+    (concern,) = Views(world.services, world.clock.now()).overview().concerns
+    assert concern.subject.startswith("node 15-alpine, 15.14, ")
+
+
 def test_what_waits_for_a_person_offers_yes_and_no(world: World) -> None:
     gate = world.policy.gates["node"]
     asking = msgspec.structs.replace(gate, checks=(*gate.checks, ApprovalCheck()))

@@ -45,7 +45,7 @@ def _failed(line: CandidateLine, glance: TagGlance, now: datetime) -> Concern:
     stays = f"{glance.tag} stays on {stands}." if stands else f"{glance.tag} is not promoted."
     name = short_digest(line.digest)
     return Concern(
-        subject=f"{line.gate} {glance.tag}, {name}",
+        subject=f"{line.gate} {', '.join(line.tags)}, {name}",
         state="failed",
         tone=Tone.BAD,
         age=age(line.changed_at, now),

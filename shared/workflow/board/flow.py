@@ -177,6 +177,6 @@ def _earlier(glance: TagGlance) -> Iterator[Choice]:
     for line in glance.promoted:
         promotion = line.promotion(glance.tag)
         if promotion and promotion.progress in ("copied", "locked"):
-            label = f"{promotion.unique} (pushed {promotion.pushed_at:%d %b %H:%M} UTC)"
+            label = f"{promotion.unique}, {promotion.pushed_at:%d %b %H:%M} UTC"
             uniques.setdefault(promotion.unique, Choice(promotion.unique, label))
     return iter([*uniques.values()][:_CHOICES])

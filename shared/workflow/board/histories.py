@@ -17,7 +17,7 @@ from shared.ports import Listed, Only
 from shared.workflow.board import verbs
 from shared.workflow.board.filters import understood
 from shared.workflow.board.lines import CandidateLine, RolloutLine, candidate_lines, rollout_lines
-from shared.workflow.board.models import Filter, History, Row, VetoView, tone_of
+from shared.workflow.board.models import Filter, History, Row, Tone, VetoView, tone_of
 from shared.workflow.board.wording import age, moment, short_digest, short_image
 from shared.workflow.services import Services
 
@@ -103,7 +103,7 @@ class Histories:
             tone=tone_of("held" if line.awaits_approval else line.state),
             age=age(line.created_at, self._now),
             at=moment(line.created_at),
-            reason=line.reason or (line.last if line.running else ""),
+            reason=_why(line),
         )
 
     def _rollout(self, line: RolloutLine) -> Row:
@@ -116,7 +116,7 @@ class Histories:
             tone=tone_of(line.state),
             age=age(line.created_at, self._now),
             at=moment(line.created_at),
-            reason=line.reason or (line.last if line.running else ""),
+            reason=_why(line),
         )
 
     def _veto(self, veto: Veto) -> VetoView:
@@ -129,6 +129,11 @@ class Histories:
             at=moment(veto.at),
             lift=verbs.lift_veto(veto.gate, veto.digest),
         )
+
+
+def _why(line: CandidateLine | RolloutLine) -> str:
+    """Why it stands where it stands; where all is well, nothing needs to be said."""
+    return line.last if line.running else "" if tone_of(line.state) is Tone.GOOD else line.reason
 
 
 def _query(shown: Filter, token: str) -> str:

@@ -11,7 +11,7 @@ from shared.domain.track import Track
 from shared.workflow.board.models import Action, Ask, Choice
 from shared.workflow.board.wording import short_digest
 
-_UNTIL = Ask("until", "Until", (Choice("lifted", "it is lifted"), Choice("newer", "a newer digest passes")))
+_UNTIL = Ask("until", "Held until", (Choice("lifted", "it is lifted"), Choice("newer", "a newer digest passes")))
 
 
 def of_tag(gate: str, tag: str, track: Track | None, earlier: Iterable[Choice]) -> Iterator[Action]:

@@ -45,5 +45,8 @@ def short_digest(digest: str | None) -> str:
 
 
 def short_image(image: str | None) -> str:
-    """An image without its registry: `hello-world:cc3`."""
-    return image.rpartition("/")[2] if image else "nothing yet"
+    """An image without its registry, and with the first digits of its digest: `hello-world:cc3`, `node@7d8c…`."""
+    if not image:
+        return "nothing yet"
+    name, _, digest = image.rpartition("/")[2].partition("@")
+    return f"{name}@{short(digest)}" if digest else name
