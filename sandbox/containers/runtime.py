@@ -186,4 +186,6 @@ class ContainerRuntime:
 def _ending(found: ContainerState | None, started: str) -> Ending:
     if found is None or found.exit_code is None:
         return Ending(exit_code=_KILLED, started=started, finished=written(datetime.now(UTC)))
+    # The engine's own start: one that ends at once ends before the engine's command has told that it started.
+    started = written(found.started) or started
     return Ending(exit_code=found.exit_code, started=started, finished=written(found.finished))

@@ -154,7 +154,9 @@ def test_a_container_that_fails_is_started_again_and_its_log_can_be_read(world: 
         environmentVariables=[{"name": "TOKEN", "secureValue": "twenty"}],
     )
     until(lambda: world.view().restart_count >= 2)
-    assert world.view().previous_state.exit_code == 7
+    previous = world.view().previous_state
+    assert previous.exit_code == 7
+    assert previous.start_time < previous.finish_time
     assert {"Pulled", "Started", "BackOff"} <= {event.name for event in world.view().events}
     log = world.log("hello-world", tail=1)
     assert log == "secret is twenty long\n"

@@ -18,7 +18,15 @@ from azure.identity import DefaultAzureCredential
 
 from sandbox.registry import Registries, RegistryRecord
 from sandbox.tests.live import LiveGateway
-from sandbox.tests.registry_support import arm_client, make, running_registries, skopeo, tiny_image, two_platforms
+from sandbox.tests.registry_support import (
+    arm_client,
+    make,
+    make_token,
+    running_registries,
+    skopeo,
+    tiny_image,
+    two_platforms,
+)
 
 ENDPOINT = "https://contoso.azurecr.io"
 
@@ -120,6 +128,25 @@ def test_a_write_lock_on_a_tag_refuses_overwriting_and_removing_it(
     assert skopeo("copy", source, target, auth=auth).returncode == 0
     with pytest.raises(HttpResponseError, match="deleteEnabled=false"):
         client.delete_tag("node", "1")
+
+
+def test_a_tag_that_is_not_locked_is_overwritten_by_whoever_may_push(
+    live: LiveGateway,
+    registries: Registries,
+    contoso: RegistryRecord,
+    client: ContainerRegistryClient,
+    tmp_path: Path,
+) -> None:
+    live.run(registries.push_image(contoso, "node", "15-alpine", tiny_image()))
+    foreign = live.run(registries.seed_hub("library/node", "15-alpine", two_platforms("foreign")))
+    with arm_client() as arm:
+        password, auth = make_token(arm, "contoso", "outsider", "_repositories_push"), tmp_path / "auth"
+    assert skopeo("login", "-u", "outsider", "-p", password, "contoso.azurecr.io", auth=auth).returncode == 0
+    source, target = "docker://docker.io/library/node:15-alpine", "docker://contoso.azurecr.io/node:15-alpine"
+    copied = skopeo("copy", "--all", "--preserve-digests", source, target, auth=auth)
+    assert copied.returncode == 0, copied.stderr
+    found = client.get_tag_properties("node", "15-alpine")
+    assert (found.digest, found.can_write) == (foreign, True)
 
 
 def test_a_delete_lock_on_a_manifest_still_lets_it_be_tagged(
