@@ -21,6 +21,8 @@ class AlarmKind(StrEnum):
     NOT_ON_BASE = "app not built from the current base"
     CONTAINER = "container is not the last good deployment"
     UPSTREAM_AWAY = "upstream cannot be read"
+    TAG_AWAY = "upstream tag cannot be read"
+    UPSTREAM_UNREAD = "upstream was not looked at for long"
     UPSTREAM_QUIET = "upstream has not changed for long"
     SECRET_EXPIRES = "secret near its expiry"  # noqa: S105 (a sentence)
     NO_SUBSCRIPTION = "no event subscription"

@@ -51,7 +51,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """An outcome to tell: `Basegate.<name>` about a subject, with what an operator wants to know.
 
     `page` is the path of the record's page on the board, and of its story in the HTTP interface, each below its
-    root: `candidates/<id>` or `rollouts/<id>`; "" makes no link.
+    root: `candidates/<id>`, `rollouts/<id>` or `drift`; "" makes no link.
     """
 
     name: str

@@ -143,8 +143,9 @@ class DriftReport:
         upstream = self._services.ledger.load(UpstreamRecord, "upstream", source.login_server)
         known = upstream.record if upstream else UpstreamRecord(server=source.login_server)
         seen = list(islice((s.record for s in self._services.ledger.list(Sighting, gate.name)), TAGS_READ))
-        tracks = {s.record.tag: s.record for s in self._services.ledger.list(Track, gate.name)}
-        shown = sorted(seen, key=lambda sighting: _same(sighting, tracks.get(sighting.tag)))[:TAGS_SHOWN]
+        span = (seen[0].tag, seen[-1].tag) if seen else ("", "")
+        tracks = {s.record.row: s.record for s in self._services.ledger.between(Track, gate.name, *span)}
+        shown = sorted(seen, key=lambda sighting: _same(sighting, tracks.get(sighting.row)))[:TAGS_SHOWN]
         return GateDrift(
             name=gate.name,
             source=f"{source.login_server}/{gate.source.repository}",

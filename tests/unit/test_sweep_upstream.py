@@ -302,11 +302,18 @@ def test_an_announcement_that_fails_is_made_by_the_next_sweep(world: World) -> N
     assert world.announcer.names == ["DriftFound"]
 
 
-def test_a_registry_that_lets_nobody_in_is_told(world: World) -> None:
+def test_a_registry_that_lets_nobody_in_is_one_alarm_however_many_tags_there_are() -> None:
+    world = World(tracking("15.1", "15.2", "15.3"))
     world.tags.faults["public"] = Misconfigured("publicregistry.azurecr.io refuses access")
     world.sweep_now()
     alarms = [stored.record.words for stored in world.ledger.list(Alarm, "gates.node")]
-    assert alarms == ["publicregistry.azurecr.io/node:15-alpine: publicregistry.azurecr.io refuses access"]
+    assert alarms == ["publicregistry.azurecr.io refuses access"]
+    world.tags.faults.clear()
+    world.clock.forward(61)
+    for tag in ("15.1", "15.2", "15.3"):
+        upstream(world, tag, tag)
+    world.sweep_now()
+    assert world.announcer.names == ["DriftFound", "DriftOver"]
 
 
 def test_how_changes_became_known_is_counted(world: World) -> None:

@@ -26,13 +26,15 @@ class Alarms:
 
     def settle(self, tour: Tour, scope: str, looked_at: Collection[Subject], found: Sequence[Alarm]) -> None:
         """Take down what is wrong now, among the subjects that were looked at; what is not any more, is over."""
-        for alarm in found:
-            tour.note("alarm", alarm.words)
-        if tour.dry_run:
-            return
         known = {(stored.record.kind, stored.record.subject): stored for stored in self._of(scope)}
         for alarm in found:
-            self._raise(known.get((alarm.kind, alarm.subject)), alarm)
+            stored = known.get((alarm.kind, alarm.subject))
+            if tour.dry_run or stored is None or not stored.record.stands:
+                tour.note("alarm", alarm.words)
+            if not tour.dry_run:
+                self._raise(stored, alarm)
+        if tour.dry_run:
+            return
         wrong = {(alarm.kind, alarm.subject) for alarm in found}
         for subject, stored in known.items():
             if subject in looked_at and subject not in wrong and stored.record.stands:
@@ -82,7 +84,9 @@ class Alarms:
         """Announce it. A failure never stops a sweep: one that stands is told again by the next."""
         data = {"kind": alarm.kind.value, "words": alarm.words, "plan": alarm.plan, "since": alarm.since.isoformat()}
         try:
-            self._services.announcer.announce(Notice(name=name, subject=f"{alarm.scope}/{alarm.subject}", data=data))
+            self._services.announcer.announce(
+                Notice(name=name, subject=f"{alarm.scope}/{alarm.subject}", page="drift", data=data)
+            )
         except BasegateError as error:
             log.warning("announcement %s of %s failed: %s", name, alarm.scope, error)
             return msgspec.structs.replace(alarm, told=False)

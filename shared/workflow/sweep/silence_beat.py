@@ -35,7 +35,7 @@ class GateSilenceBeat:
     def slices(self, tour: Tour) -> Iterator[str]:
         """One slice: all of it is in the ledger."""
         looked_at: set[Subject] = {
-            (AlarmKind.UPSTREAM_AWAY, self._gate.source.repository),
+            (AlarmKind.UPSTREAM_UNREAD, self._gate.source.repository),
             (AlarmKind.UPSTREAM_QUIET, self._gate.source.repository),
         }
         self._alarms.settle(tour, self._scope, looked_at, [*self._unread(), *self._quiet()])
@@ -54,7 +54,7 @@ class GateSilenceBeat:
             why = record.problem or "no reason is known"
             words = f"{self._source} was not wholly looked at since {last:%Y-%m-%d %H:%M}: {why}"
             yield self._alarm(
-                AlarmKind.UPSTREAM_AWAY, words, "every sweep tries again; see to the registry and its credentials"
+                AlarmKind.UPSTREAM_UNREAD, words, "every sweep tries again; see to the registry and its credentials"
             )
 
     def _quiet(self) -> Iterator[Alarm]:

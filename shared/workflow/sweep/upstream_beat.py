@@ -110,27 +110,26 @@ class UpstreamBeat:
         return tour.spread(look, tags)
 
     def _settle_alarms(self, tour: Tour, looks: dict[str, Look], at: datetime) -> None:
-        """A tag that is not there, or an answer that cannot be used, is for a person to see to."""
-        found = [self._alarm(tag, look, at) for tag, look in looks.items() if _is_wrong(look)]
-        looked_at = {(AlarmKind.UPSTREAM_AWAY, tag) for tag, look in looks.items() if not _is_away(look)}
+        """A tag that is not there, an answer that cannot be used, a door that is shut: a person must see to it."""
+        repository = f"{self._rule.login_server}/{self._gate.source.repository}"
+        found = [
+            self._alarm(AlarmKind.TAG_AWAY, tag, f"there is no {repository}:{tag}" if look is None else str(look), at)
+            for tag, look in looks.items()
+            if look is None or isinstance(look, Malformed | Rejected)
+        ]
+        looked_at = {(AlarmKind.TAG_AWAY, tag) for tag, look in looks.items() if not _is_away(look)}
+        shut = next((look for look in looks.values() if isinstance(look, Misconfigured)), None)
+        if shut is not None:
+            found.append(self._alarm(AlarmKind.UPSTREAM_AWAY, self._gate.source.repository, str(shut), at))
+        elif looked_at:
+            looked_at.add((AlarmKind.UPSTREAM_AWAY, self._gate.source.repository))
         self._alarms.settle(tour, f"gates/{self._gate.name}", looked_at, found)
 
-    def _alarm(self, tag: str, look: Look, at: datetime) -> Alarm:
-        name = f"{self._rule.login_server}/{self._gate.source.repository}:{tag}"
-        return Alarm(
-            scope=f"gates/{self._gate.name}",
-            kind=AlarmKind.UPSTREAM_AWAY,
-            subject=tag,
-            words=f"there is no {name}" if look is None else f"{name}: {look}",
-            plan="looked at again with every sweep; mend the rule if the tag is not to be there",
-            since=at,
-        )
+    def _alarm(self, kind: AlarmKind, subject: str, words: str, at: datetime) -> Alarm:
+        plan = "every sweep looks again; mend the rule, the credentials or the registry"
+        return Alarm(scope=f"gates/{self._gate.name}", kind=kind, subject=subject, words=words, plan=plan, since=at)
 
 
 def _is_away(look: Look) -> bool:
     """Whether the registry itself did not answer, or lets nobody in: asking for another tag would change nothing."""
     return isinstance(look, BasegateError) and not isinstance(look, Malformed | Rejected)
-
-
-def _is_wrong(look: Look) -> bool:
-    return look is None or isinstance(look, Malformed | Rejected | Misconfigured)
