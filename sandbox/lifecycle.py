@@ -26,6 +26,9 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools"
 
+_CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
+"""The daemons that this process started, by process id: a child stays a zombie until its parent asks for its end."""
+
 _START_SECONDS = 120.0
 _STOP_SECONDS = 60.0
 _ANSWER_SECONDS = 10.0
@@ -63,9 +66,10 @@ def start(instance: Instance, settings: Settings) -> None:
         process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
+    _CHILDREN[process.pid] = process
     deadline = time.monotonic() + _START_SECONDS
     while not instance.pid_file.exists():
-        if process.poll() is not None:
+        if not _is_alive(process.pid):
             raise LifecycleError(f"the sandbox did not start. The end of {log}:\n{_tail(instance)}")
         if time.monotonic() > deadline:
             process.terminate()
@@ -167,8 +171,10 @@ def _check_port(port: int) -> None:
 
 
 def _is_alive(pid: int) -> bool:
-    with contextlib.suppress(ChildProcessError, OSError):
-        os.waitpid(pid, os.WNOHANG)  # a child of ours is reaped here, or it would stay a zombie
+    child = _CHILDREN.get(pid)
+    if child and child.poll() is not None:
+        del _CHILDREN[pid]
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -20,7 +20,7 @@ from sandbox.instance import Instance
 from sandbox.store import Collection
 from sandbox.web import Call, Fault, Surface
 
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
 _EASY_AUTH_HEADERS = frozenset(
     ("x-ms-client-principal", "x-ms-client-principal-id", "x-ms-client-principal-name", "x-ms-client-principal-idp")
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
@@ -13,7 +14,7 @@ from sandbox.arm.surface import ResourceId
 from sandbox.control import mount_control
 from sandbox.git import GitHub
 from sandbox.instance import Instance, Settings
-from sandbox.lifecycle import LifecycleError, resources, running_pid, start
+from sandbox.lifecycle import LifecycleError, resources, running_pid, start, stop
 from sandbox.tests.live import LiveGateway
 
 REGISTRY = str(ResourceId("contoso-rg", "Microsoft.ContainerRegistry", "registries", "contoso"))
@@ -107,6 +108,20 @@ def test_a_daemon_that_ends_while_it_starts_shows_the_end_of_its_log(
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(LifecycleError, match=r"did not start. The end of .*logs/sandbox.log"):
         start(Instance(tmp_path), Settings())
+
+
+def test_a_daemon_that_this_process_started_leaves_neither_a_warning_nor_a_zombie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, instance = tmp_path / "daemon", Instance(tmp_path)
+    program.write_text('#!/bin/sh\necho $$ > "$3/daemon.pid"\nwhile :; do sleep 0.1; done\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    start(instance, Settings())
+    gc.collect()  # an object of a child that still runs would warn here
+    pid = running_pid(instance)
+    assert stop(instance)
+    assert not Path(f"/proc/{pid}").exists()
 
 
 def test_logs_are_listed_and_the_end_of_one_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,6 +97,13 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+def test_the_method_query_reaches_the_app_and_is_as_unknown_there_as_any_that_no_route_has(
+    operator: Operator, app: Path
+) -> None:
+    (function,) = start(operator, app)["functions"]
+    assert operator.ask("QUERY", function["url"]).status == 404
+
+
 def test_a_site_answers_under_its_name_until_it_is_deleted(operator: Operator, app: Path) -> None:
     site = start(operator, app)
     (function,) = site["functions"]
