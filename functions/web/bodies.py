@@ -94,6 +94,8 @@ def read_body(req: func.HttpRequest, kind: type[B]) -> B:
         fields = msgspec.json.decode(raw, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Malformed("body", f"is no JSON object: {error}") from error
+    except RecursionError:
+        raise Malformed("body", "is nested too deeply") from None
     if "reason" in query:
         fields.setdefault("reason", query["reason"])
     return _converted(fields, kind, strict=True)

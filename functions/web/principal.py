@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from enum import StrEnum
-from typing import Any
 
 import azure.functions as func
+import msgspec
 
 from functions.web.answers import Forbidden
 from shared.settings import trusts_sign_in
@@ -25,6 +24,18 @@ class Role(StrEnum):
     READER = "Basegate.Reader"
     OPERATOR = "Basegate.Operator"
     APPROVER = "Basegate.Approver"
+
+
+class _Claim(msgspec.Struct, frozen=True):
+    typ: str = ""
+    val: str = ""
+
+
+class _Principal(msgspec.Struct, frozen=True):
+    """Whom App Service has signed in."""
+
+    claims: tuple[_Claim, ...] = ()
+    role_typ: str = "roles"
 
 
 _INCLUDED = {
@@ -52,18 +63,15 @@ def actor_of(req: func.HttpRequest, role: Role) -> str:
         claimed = req.headers.get("X-Basegate-Actor", "").strip()[:_ACTOR_LIMIT]
         return f"{claimed} (by key)" if claimed.isprintable() and claimed else "a holder of the key"
     principal = _principal(req)
-    kind = principal.get("role_typ", "roles")
-    roles = {claim.get("val") for claim in principal.get("claims", []) if claim.get("typ") == kind}
+    roles = {claim.val for claim in principal.claims if claim.typ == principal.role_typ}
     if not roles & {wanted.value for wanted in _INCLUDED[role]}:
         raise Forbidden(f"this needs the app role {role.value}")
     return str(req.headers.get("X-MS-CLIENT-PRINCIPAL-NAME", "someone signed in"))[:_ACTOR_LIMIT]
 
 
-def _principal(req: func.HttpRequest) -> dict[str, Any]:
+def _principal(req: func.HttpRequest) -> _Principal:
     try:
-        principal = json.loads(base64.b64decode(req.headers.get("X-MS-CLIENT-PRINCIPAL", "")))
-    except (binascii.Error, ValueError) as error:
+        content = base64.b64decode(req.headers.get("X-MS-CLIENT-PRINCIPAL", ""))
+        return msgspec.json.decode(content, type=_Principal)
+    except (binascii.Error, ValueError, RecursionError) as error:  # whatever is no principal is nobody's
         raise Forbidden("nobody is signed in") from error
-    if not isinstance(principal, dict):
-        raise Forbidden("nobody is signed in")
-    return principal

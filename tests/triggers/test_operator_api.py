@@ -195,3 +195,41 @@ def test_who_acts_on_a_stale_view_is_told_what_it_is_now(world: World) -> None:
     assert "is promoted now" in problem["detail"]
     assert len(world.candidates()) == 2
     assert ask(operator_api.rerun, WHY, headers=fresh, candidate=identifier)[0] == 202
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"reason": ' + b"[" * 8000 + b"]" * 8000 + b"}",
+        b'{"reason": ' + b'{"a":' * 3000,
+        b'{"reason": "\\ud800"}',
+        b'{"reason": "because", "tag": "\\u0000"}',
+        b'\xff\xfe{"reason": 1}',
+        b'{"reason": ' + b"9" * 8000 + b"}",
+        b'{"reason": NaN}',
+        b"null",
+    ],
+    ids=range(8),
+)
+def test_a_body_that_means_no_good_is_only_not_right(world: World, body: bytes) -> None:
+    assert ask(operator_api.hold, body, gate="node")[0] == 400
+
+
+@pytest.mark.parametrize(
+    "principal",
+    [
+        "[1]",
+        '{"claims": null}',
+        '{"claims": [1, null]}',
+        '{"claims": [{"typ": "roles", "val": ["Basegate.Operator"]}]}',
+        '{"claims": [{"typ": {}, "val": {}}], "role_typ": []}',
+        "[" * 50_000,
+        '{"claims": ' + "[" * 50_000,
+        "é",
+    ],
+    ids=range(8),
+)
+def test_a_principal_that_is_none_is_nobody(world: World, monkeypatch: pytest.MonkeyPatch, principal: str) -> None:
+    monkeypatch.setenv("BASEGATE_SIGN_IN", "easy-auth")
+    headers = {"X-MS-CLIENT-PRINCIPAL": base64.b64encode(principal.encode()).decode()}
+    assert ask(operator_api.hold, WHY | {"tag": "15-alpine"}, headers=headers, gate="node")[0] == 403
