@@ -129,6 +129,18 @@ def test_a_refresh_changes_what_changed_and_nothing_else(page: Page, world: Worl
     expect(page.get_by_role("button", name="Rebuild hello-world")).to_be_focused()
 
 
+def test_what_was_unfolded_stays_unfolded(page: Page, world: World) -> None:
+    for number in range(5):
+        world.push(f"15.{number}", digest(f"version {number}"))
+        world.settle()
+    refresh(page)
+    page.get_by_text("2 more tags, all quiet").click()
+    world.push("15.99", digest("another"))
+    refresh(page)
+    page.locator(".stage.busy").first.wait_for()
+    expect(page.locator("details .lane").first).to_be_visible()
+
+
 def test_without_any_change_a_refresh_touches_nothing(page: Page) -> None:
     page.evaluate(
         "window.seen = 0; new MutationObserver(all => (window.seen += all.length))"

@@ -149,6 +149,17 @@ def test_a_stable_tag_whose_candidates_are_further_back_than_the_overview_looks_
     assert [stage.state for stage in lane.stages] == ["pushed", "none", "none", "current"]
 
 
+def test_many_quiet_tags_stand_behind_those_that_something_happens_to(world: World) -> None:
+    for number in range(8):
+        world.push(f"15.{number}", digest(f"version {number}"))
+        world.settle()
+    world.push("15.99", RED)
+    (gate,) = Views(world.services, world.clock.now()).overview().gates
+    assert {"15-alpine", "15.99"} < {lane.tag for lane in gate.lanes}
+    assert (len(gate.lanes), len(gate.quiet)) == (5, 5)
+    assert "5 more tags, all quiet" in text(get(board.fragment_overview))
+
+
 def test_the_overview_costs_two_queries_a_gate_and_two_an_app_however_many_candidates_there_are(world: World) -> None:
     for number in range(20):
         world.clock.forward(60)

@@ -15,14 +15,23 @@ from shared.workflow.board.lines import CandidateLine
 from shared.workflow.board.models import AppLane, Choice, GateFlow, Lane, Stage, Tone, tone_of
 from shared.workflow.board.wording import age, moment, short_digest, short_image
 
-_CHOICES = 10
+_CHOICES, _QUIET_LANES = 10, 3
+_QUIET = (Tone.GOOD, Tone.IDLE)
 _ON_THE_GROUP = (RolloutState.DEPLOYING, RolloutState.VERIFYING, RolloutState.RESTORING)
 
 
 def gate_flow(gate: GateGlance, now: datetime) -> GateFlow:
-    """A gate with a lane for each of its tags."""
-    lanes = tuple(_lane(tag, gate.source, now) for tag in gate.tags)
-    return GateFlow(name=gate.gate.name, source=gate.source, target=gate.target, lanes=lanes)
+    """A gate with a lane for each of its tags; of many quiet ones without an app, the first few stand in front."""
+    lanes = [_lane(tag, gate.source, now) for tag in gate.tags]
+    quiet = [lane for lane in lanes if not lane.apps and all(stage.tone in _QUIET for stage in lane.stages)]
+    behind = {lane.tag for lane in quiet[_QUIET_LANES:]}
+    return GateFlow(
+        name=gate.gate.name,
+        source=gate.source,
+        target=gate.target,
+        lanes=tuple(lane for lane in lanes if lane.tag not in behind),
+        quiet=tuple(quiet[_QUIET_LANES:]),
+    )
 
 
 def _lane(glance: TagGlance, source: str, now: datetime) -> Lane:

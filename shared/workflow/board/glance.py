@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 import msgspec
 
@@ -74,8 +75,8 @@ class Glances:
         tags = dict.fromkeys([*standing, *based, *(tag for line in recent for tag in line.tags)])
         return GateGlance(
             gate=gate,
-            source=self.repository(gate.source.registry, gate.source.repository),
-            target=self.repository(gate.promote.registry, gate.promote.repository),
+            source=source_of(gate, self._services),
+            target=target_of(gate, self._services),
             tags=tuple(
                 TagGlance(
                     gate=gate.name,
@@ -88,15 +89,21 @@ class Glances:
             ),
         )
 
-    def repository(self, registry: str, repository: str) -> str:
-        """A repository with its registry: `contoso.azurecr.io/node`."""
-        return f"{self._services.registry_rule(registry).login_server}/{repository}"
-
     def _app(self, app: App) -> AppGlance:
         ledger, empty = self._services.ledger, AppRecord(app=app.name)
         stored = ledger.load(AppRecord, app.name, empty.row)
         latest = rollout_lines(ledger.page(Rollout, app.name, 1, "").items)
         return AppGlance(app=app, record=stored.record if stored else empty, latest=latest[0] if latest else None)
+
+
+def source_of(gate: Gate, services: Services) -> str:
+    """The repository that a gate takes from, with its registry: `publicregistry.azurecr.io/node`."""
+    return f"{services.registry_rule(gate.source.registry).login_server}/{gate.source.repository}"
+
+
+def target_of(gate: Gate, services: Services) -> str:
+    """The repository that a gate promotes into, with its registry."""
+    return f"{services.registry_rule(gate.promote.registry).login_server}/{gate.promote.repository}"
 
 
 def _newest_first(lines: tuple[CandidateLine, ...], tag: str) -> tuple[CandidateLine, ...]:
@@ -105,6 +112,6 @@ def _newest_first(lines: tuple[CandidateLine, ...], tag: str) -> tuple[Candidate
     return tuple(sorted(ours, key=lambda line: (_pushed_at(line, tag), line.created_at), reverse=True))
 
 
-def _pushed_at(line: CandidateLine, tag: str) -> object:
+def _pushed_at(line: CandidateLine, tag: str) -> datetime:
     promotion = line.promotion(tag)
     return promotion.pushed_at if promotion else line.created_at

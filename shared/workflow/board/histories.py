@@ -16,6 +16,7 @@ from shared.domain.standing import Veto
 from shared.ports import Listed, Only
 from shared.workflow.board import verbs
 from shared.workflow.board.filters import understood
+from shared.workflow.board.glance import source_of, target_of
 from shared.workflow.board.lines import CandidateLine, RolloutLine, candidate_lines, rollout_lines
 from shared.workflow.board.models import Filter, History, Row, Tone, VetoView, tone_of
 from shared.workflow.board.wording import age, moment, short_digest, short_image
@@ -45,8 +46,8 @@ class Histories:
         return History(
             kind="gates",
             name=gate.name,
-            source=self._repository(gate.source.registry, gate.source.repository),
-            target=self._repository(gate.promote.registry, gate.promote.repository),
+            source=source_of(gate, self._services),
+            target=target_of(gate, self._services),
             shown=shown,
             states=_CANDIDATE_STATES,
             rows=tuple(self._candidate(line) for line in lines),
@@ -89,9 +90,6 @@ class Histories:
             if not token or len(found) == _ROWS:
                 break
         return found, token
-
-    def _repository(self, registry: str, repository: str) -> str:
-        return f"{self._services.registry_rule(registry).login_server}/{repository}"
 
     def _candidate(self, line: CandidateLine) -> Row:
         return Row(

@@ -109,12 +109,13 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GateFlow(msgspec.Struct, frozen=True, kw_only=True):
-    """One gate with its lanes."""
+    """One gate with its lanes; `quiet` are those that are folded away."""
 
     name: str
     source: str
     target: str
     lanes: tuple[Lane, ...]
+    quiet: tuple[Lane, ...] = ()
 
 
 class Concern(msgspec.Struct, frozen=True, kw_only=True):
