@@ -25,6 +25,10 @@ setup: $(READY) ## Python packages into .venv, and what the sandbox needs on thi
 demo: setup ## play the story: ten chapters from a push upstream to a web page
 	@$(ROOT) $(PY) -m demo play
 
+demo-lost: setup ## the story with every event lost, then with some lost, some doubled, in no order (8 minutes)
+	@$(ROOT) $(PY) -m demo play --events off
+	@$(ROOT) $(PY) -m demo play --events lossy
+
 up: setup ## the same scenario to stay: sandbox and app run until `make down`
 	@$(ROOT) $(PY) -m demo up
 

@@ -237,6 +237,7 @@ class FakeRegistry:
         self.copy_result: Digest | None = None
         self.fault: Exception | None = None
         self.refusing: Exception | None = None
+        self.token_expires_at: datetime | None = None
         self._under_way: dict[str, tuple[datetime, str, str, Digest]] = {}
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
@@ -256,6 +257,9 @@ class FakeRegistry:
         found = [(self.pushed.get((registry.name, f"{repository}:{name}"), START), name) for name in names]
         newest = sorted(found, reverse=True)[:limit]
         return [TagPush(name, self.tags[(registry.name, f"{repository}:{name}")], at) for at, name in newest]
+
+    def token_expiry(self, registry: RegistryRule, token: str, now: datetime) -> datetime | None:
+        return self.token_expires_at
 
     def start_copy(self, source: ImageRef, source_rule: RegistryRule, target: RegistryRule, name: str) -> str:
         self._maybe_fail()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from functools import lru_cache
 from io import BytesIO
 from itertools import islice
@@ -30,7 +31,8 @@ _IMPORT_ROLE = (
     "give the app Container Registry Data Importer and Data Reader on the target registry, "
     "and on the source registry too where the rules name no credentials for it"
 )
-_RUNNING = 202
+_TOKEN_ROLE = "give the app Reader on the registry"  # noqa: S105 (advice, no secret)
+_RUNNING, _FORBIDDEN = 202, 403
 _REFUSED = frozenset((400, 404, 409, 410, 422))
 
 
@@ -77,6 +79,22 @@ class AcrRegistry:
                     return []
                 raise
         return [TagPush(str(tag.name), parse_digest(tag.digest), tag.last_updated_on) for tag in tags]
+
+    def token_expiry(self, registry: RegistryRule, token: str, now: datetime) -> datetime | None:
+        """When the next password of a token expires after `now`; None where none does or the app may not look."""
+        from azure.core.exceptions import HttpResponseError
+
+        place = RegistryId.of(registry)
+        with translated(f"reading token {token} of {registry.login_server}", remedy=_TOKEN_ROLE):
+            try:
+                found = self._management(place.subscription).tokens.get(place.group, place.name, token)
+            except HttpResponseError as error:
+                if is_missing(error) or error.status_code == _FORBIDDEN:  # a user of another kind, or no role for this
+                    return None
+                raise
+        passwords = (found.credentials.passwords if found.credentials else None) or []
+        expiries = [password.expiry for password in passwords if password.expiry is not None]
+        return min((expiry for expiry in expiries if expiry > now), default=None)
 
     def start_copy(self, source: ImageRef, source_rule: RegistryRule, target: RegistryRule, name: str) -> str:
         """Begin importImage by digest, never overwriting a tag; returns the URL to ask about it.

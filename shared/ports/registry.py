@@ -65,6 +65,13 @@ class Registry(Protocol):
         """The tags of a repository that were pushed last, the newest first; none where there is no such repository."""
         ...
 
+    def token_expiry(self, registry: RegistryRule, token: str, now: datetime) -> datetime | None:
+        """When the next password of one of the registry's own tokens expires after `now`.
+
+        None where none does, where there is no such token, and where the app may not look.
+        """
+        ...
+
     def lock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
         """Lock a tag against writes and deletes, and its manifest against deletes only."""
         ...

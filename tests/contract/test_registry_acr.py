@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from azure.core.exceptions import HttpResponseError
 
+from demo import scenario
 from sandbox.registry import OciImage, OciIndex
 from sandbox.tests.registry_support import tiny_image, two_platforms
 from shared.adapters.registry_acr import AcrRegistry
@@ -185,3 +188,19 @@ def test_a_digest_that_is_gone_cannot_be_pointed_at(place: Place, registry: AcrR
     place.push(place.team, "gone", "1", tiny_image("gone"))
     with pytest.raises(Gone, match=r"is not in contoso\.azurecr\.io/gone"):
         registry.point(place.team, "gone", "1", NOWHERE)
+
+
+def test_the_next_password_of_a_token_to_expire_is_told(
+    place: Place, registry: AcrRegistry, secrets: VaultCredentials
+) -> None:
+    now, (token, _) = datetime.now(UTC), secrets.of(place.public)
+    assert registry.token_expiry(place.public, token, now) is None
+    soon = now + timedelta(days=2)
+    scope = scenario.registry_id(scenario.PUBLIC)
+    body = {"tokenId": f"{scope}/tokens/{token}", "name": "password2", "expiry": soon.isoformat()}
+    place.azure.post(f"{scope}/generateCredentials", "2025-11-01", body)
+    expiry = registry.token_expiry(place.public, token, now)
+    assert expiry is not None
+    assert abs(expiry - soon) < timedelta(seconds=2)
+    assert registry.token_expiry(place.public, token, soon + timedelta(days=1)) is None
+    assert registry.token_expiry(place.public, "nobody", now) is None

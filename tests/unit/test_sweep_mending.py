@@ -274,13 +274,21 @@ def test_a_secret_that_runs_out_soon_is_an_alarm() -> None:
     world = World(msgspec.structs.replace(policy, registries={**policy.registries, "public": public}))
     world.secrets.expires_at = world.clock.now() + timedelta(days=20)
     world.sweep_now()
-    assert (
-        "registry-public-password of publicregistry.azurecr.io expires" in alarms(world, "registries/public")[0].words
-    )
+    alarm = alarms(world, "registries/public")[0]
+    assert alarm.words.startswith("publicregistry.azurecr.io: the secret registry-public-user or")
     world.secrets.expires_at = world.clock.now() + timedelta(days=400)
     world.clock.forward(3600)
     world.sweep_now()
     assert alarms(world, "registries/public") == []
+
+
+def test_a_token_whose_password_runs_out_soon_is_an_alarm() -> None:
+    policy = sample_policy()
+    public = msgspec.structs.replace(policy.registries["public"], credentials="registry-public")
+    world = World(msgspec.structs.replace(policy, registries={**policy.registries, "public": public}))
+    world.registry.token_expires_at = world.clock.now() + timedelta(days=3)
+    world.sweep_now()
+    assert "a password of its token public-user expires" in alarms(world, "registries/public")[0].words
 
 
 @pytest.mark.parametrize(("reaching", "expected"), [(False, 1), (None, 0), (True, 0)])

@@ -62,9 +62,10 @@ class GateSilenceBeat:
         limit = self._gate.silent_after_seconds
         if not limit:
             return
-        seen = [stored.record.since for stored in self._services.ledger.list(Sighting, self._gate.name)]
-        if seen and self._now - max(seen) > timedelta(seconds=limit):
-            words = f"no tag of {self._source} has changed since {max(seen):%Y-%m-%d %H:%M}"
+        sightings = self._services.ledger.list(Sighting, self._gate.name)
+        last = max((stored.record.since for stored in sightings), default=None)
+        if last is not None and self._now - last > timedelta(seconds=limit):
+            words = f"no tag of {self._source} has changed since {last:%Y-%m-%d %H:%M}"
             yield self._alarm(AlarmKind.UPSTREAM_QUIET, words, "see whether it is still published there")
 
     @property
@@ -87,7 +88,7 @@ class RegistrySilenceBeat:
         self._scope = f"registries/{registry.name}"
 
     def slices(self, tour: Tour) -> Iterator[str]:
-        """One slice: two calls to Azure at most."""
+        """One slice: four calls to Azure at most."""
         looked_at = {
             (AlarmKind.SECRET_EXPIRES, self._registry.credentials),
             (AlarmKind.NO_SUBSCRIPTION, self._registry.name),
@@ -96,13 +97,23 @@ class RegistrySilenceBeat:
         yield self._registry.name
 
     def _expiring(self) -> Iterator[Alarm]:
-        expires_at = self._services.secrets.expiry(self._registry) if self._registry.credentials else None
-        if expires_at is not None and expires_at - self._services.clock.now() < EXPIRY_NOTICE:
-            stem = self._registry.credentials
-            words = (
-                f"the secret {stem}-password of {self._registry.login_server} expires at {expires_at:%Y-%m-%d %H:%M}"
+        """The secrets of the registry in the vault, and what they are good for if that is a token of the registry."""
+        stem, now = self._registry.credentials, self._services.clock.now()
+        if not stem:
+            return
+        expiries = [(f"the secret {stem}-user or {stem}-password", self._services.secrets.expiry(self._registry))]
+        if self._registry.is_azure:
+            user, _ = self._services.secrets.of(self._registry)
+            expiries.append(
+                (f"a password of its token {user}", self._services.registry.token_expiry(self._registry, user, now))
             )
-            yield self._alarm(AlarmKind.SECRET_EXPIRES, stem, words, "make a new one, and store it under the same name")
+        for what, expires_at in expiries:
+            if expires_at is not None and expires_at - now < EXPIRY_NOTICE:
+                words = f"{self._registry.login_server}: {what} expires at {expires_at:%Y-%m-%d %H:%M} UTC"
+                yield self._alarm(
+                    AlarmKind.SECRET_EXPIRES, stem, words, f"make a new password, and store it as {stem}-password"
+                )
+                return
 
     def _unsubscribed(self) -> Iterator[Alarm]:
         """Events are expected of Azure registries that a gate has as its source."""
