@@ -36,8 +36,10 @@ class Sightings:
         if not seen:
             return 0
         ledger, gate, span = self._services.ledger, self._gate.name, (min(seen), max(seen))
-        known = {stored.record.row: stored for stored in ledger.between(Sighting, gate, *span)}
-        tracks = {stored.record.row: stored.record for stored in ledger.between(Track, gate, *span)}
+        known = {row: stored for stored in ledger.between(Sighting, gate, *span) if (row := stored.record.row) in seen}
+        tracks = {
+            row: stored.record for stored in ledger.between(Track, gate, *span) if (row := stored.record.row) in seen
+        }
         admitted = 0
         for name, digest in seen.items():
             stored, track = known.get(name), tracks.get(name)

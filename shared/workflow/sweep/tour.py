@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 from shared.domain.sweeping import SweepRecord
@@ -48,6 +49,11 @@ def in_slices(items: Iterable[T], size: int) -> Iterator[list[T]]:
             piece = []
     if piece:
         yield piece
+
+
+def in_order(names: Iterable[str], at_once: int) -> Iterator[str]:
+    """The names sorted, so many at a time: never more than those are held."""
+    return chain.from_iterable(map(sorted, in_slices(names, at_once)))
 
 
 @dataclass(slots=True)

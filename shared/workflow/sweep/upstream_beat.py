@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from itertools import chain, dropwhile, islice
+from itertools import dropwhile
 
 import msgspec
 
@@ -16,10 +16,13 @@ from shared.domain.tag_rule import TagRule
 from shared.workflow.services import Services
 from shared.workflow.sweep.alarms import Alarms
 from shared.workflow.sweep.sightings import Sightings
-from shared.workflow.sweep.tour import Tour, in_slices
+from shared.workflow.sweep.tour import Tour, in_order, in_slices
 from shared.workflow.sweep.upstreams import Upstreams
 
 _SLICE_TAGS = 200
+_SORTED_TAGS = 10_000
+"""Many registries list tags in no order. Sorted, a slice is a narrow range of the ledger, which holds little else."""
+
 ADMISSIONS_A_ROUND = 50
 """How many candidates a sweep admits at most: a rule that has just been widened must not start a thousand runs."""
 
@@ -68,12 +71,12 @@ class UpstreamBeat:
             return (tag for tag in sorted(rule.exact) if tag > after)
         if not after:
             return self._listed(rule)
-        behind = islice(dropwhile(lambda tag: tag != after, self._listed(rule)), 1, None)
-        first = next(behind, None)
-        return self._listed(rule) if first is None else chain((first,), behind)
+        behind = dropwhile(lambda tag: tag != after, self._listed(rule))
+        return behind if next(behind, None) == after else self._listed(rule)
 
     def _listed(self, rule: TagRule) -> Iterator[str]:
-        return rule.select(self._services.tags.tags(self._rule, self._gate.source.repository))
+        tags = self._services.tags.tags(self._rule, self._gate.source.repository)
+        return in_order(rule.select(tags), _SORTED_TAGS)
 
     def _slice(self, tour: Tour, tags: list[str]) -> int:
         """Look at some tags; returns how many candidates were admitted.
