@@ -26,7 +26,7 @@ from tests.served import KEY, App, serving
 
 GREEN, ORANGE, RED = digest("green"), digest("orange"), digest("red")
 WHO = Who("op", "a test")
-EXAMPLES = 8
+EXAMPLES = 25
 _HEX = {"green": GREEN.removeprefix("sha256:"), "orange": ORANGE.removeprefix("sha256:")}
 REAL: dict[str, list[str]] = {
     "gate": ["node"],

@@ -64,7 +64,7 @@ def session() -> Iterator[requests.Session]:
 
 @schema.parametrize()
 @settings(
-    max_examples=8,
+    max_examples=15,
     derandomize=True,
     database=None,
     deadline=None,
