@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.engine.background import Background
+from sandbox.engine.bridges import remove_bridges
 from sandbox.engine.cache import LayerCache
 from sandbox.engine.command import CommandLine
 from sandbox.engine.configuration import engine_environment, write_configuration
@@ -129,18 +130,29 @@ class Podman:
             self._note.unlink(missing_ok=True)
 
     async def _recover(self) -> None:
-        """Remove what a process that was killed left: its containers, mounts and temporary folder."""
-        runtime = Path(self._note.read_text()) if self._note.exists() else None
-        if runtime is None or not runtime.is_dir():
+        """Remove what a process that was killed left: its containers, mounts and temporary folder.
+
+        Where somebody cleared the temporary folder meanwhile, podman knows of no container any more; their processes
+        and mounts are found by the store they lie in.
+        """
+        if not self._note.exists():
             return
+        runtime, cleared = self._left()
         files = write_configuration(self._folder / "config", inspect_machine(), inspect_machine().runtimes[0])
         podman = CommandLine((find_program("podman") or "podman",), engine_environment({}, self._folder, files))
         for driver in _DRIVERS:
             if (self._folder / f"cache-{driver}").is_dir():
                 groups = Store(self._folder / "groups", runtime / "groups", driver)
-                await groups.empty(podman)
+                await (groups.reclaim(podman) if cleared else groups.empty(podman))
                 await self._sweep(podman, driver, runtime)
-                return
+                break
+        if cleared:
+            await asyncio.to_thread(remove_bridges, rf"bg{self._key}|b{self._key}\d+")
+
+    def _left(self) -> tuple[Path, bool]:
+        """The temporary folder of the process before; where that was cleared, a new one in its place, and True."""
+        noted = Path(self._note.read_text())
+        return (noted, False) if noted.is_dir() else (short_folder(), True)
 
     async def _sweep(self, podman: CommandLine, driver: str, runtime: Path) -> None:
         runs = self._folder / "runs"

@@ -9,7 +9,7 @@ from pathlib import Path
 from sandbox.engine.command import CommandLine
 from sandbox.engine.contract import EngineError
 from sandbox.engine.mounts import remove_tree
-from sandbox.engine.strays import end_strays
+from sandbox.engine.strays import end_monitors, end_strays
 
 _PASSES = 5
 _DATABASES = ("libpod/bolt_state.db", "db.sql")  # up to podman 4, and since
@@ -62,6 +62,19 @@ class Store:
             if not (await command.capture(["rm", "--force", "--all", "--time", "0"])).exit_code:
                 break
         await asyncio.to_thread(end_strays, self.graph)
+
+    async def reclaim(self, podman: CommandLine) -> None:
+        """Remove every container that was made under another run root, which is gone.
+
+        podman's database went with it, but the storage still holds the containers and their names.
+        """
+        self.make()
+        await asyncio.to_thread(end_monitors, self.graph)
+        await asyncio.to_thread(end_strays, self.graph)
+        command = self.command(podman)
+        left = await command.capture(["ps", "--all", "--external", "--quiet", "--no-trunc"])
+        if identifiers := left.stdout.split():
+            await command.capture(["rm", "--force", "--time", "0", *identifiers])
 
     async def discard(self) -> None:
         """Delete the store. Its containers must be gone; what a build left running ends here."""

@@ -22,6 +22,19 @@ def end_strays(graph: Path) -> None:
                 os.kill(int(folder.name), signal.SIGKILL)
 
 
+def end_monitors(graph: Path) -> None:
+    """Kill every container monitor (conmon) of the store `graph`: one whose container ends would start a podman that
+    knows the store by paths that are gone."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = file.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if arguments[0].endswith(b"conmon") and os.fsencode(graph.resolve()) in arguments:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(file.parent.name), signal.SIGKILL)
+
+
 def _lives_in(mounts: Path, graph: str) -> bool:
     try:
         lines = mounts.read_text().splitlines()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from sandbox.engine import HostedContainer
-from sandbox.engine.mounts import mounts_below, unmount_below
+from sandbox.engine import HostedContainer, Podman
+from sandbox.engine.mounts import mounts_below, remove_tree, unmount_below
 from sandbox.tests.engine_bench import LOGINS, SERVER, Bench, engine_bench
 from sandbox.tests.live import LiveGateway
 
@@ -42,6 +44,61 @@ def test_a_container_whose_start_is_cancelled_at_any_moment_can_be_removed(bench
             assert not [mount for mount in mounts_below(bench.root) if mount.name == "shm"]
 
     bench.run(play())
+
+
+def test_the_next_start_ends_what_a_killed_process_left_also_where_somebody_cleared_its_temporary_folder(
+    bench: Bench,
+) -> None:
+    async def serve(engine: Podman) -> str:
+        store = await engine.prepare_run("ca1", LOGINS)
+        image = await bench.base(store)
+        assert (await store.push(image, bench.out)).exit_code == 0
+        await store.close()
+        await engine.host.pull(image, LOGINS[SERVER])
+        command = ("/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/bin")
+        address = engine.host.allocate_address()
+        await engine.host.start_container(HostedContainer("page", image, command, address=address))
+        return address
+
+    bench.run(serve(bench.engine))
+    left = Path((bench.root / "runtime-folder").read_text())
+    remove_tree(left)
+    successor = Podman(bench.root, bench.live.instance.key, bench.live.environment)
+    bench.run(successor.start())
+    try:
+        assert not served_below(bench.root)
+        assert mounts_below(bench.root / "groups") == []
+        address = bench.run(serve(successor))
+        until(lambda: answers(address))
+    finally:
+        bench.run(successor.close())
+
+
+def served_below(root: Path) -> list[str]:
+    """The processes whose root file system lies in a store below `root`."""
+    found = []
+    for mounts in Path("/proc").glob("[0-9]*/mountinfo"):
+        try:
+            if f"{root}/groups/" in mounts.read_text() and "httpd" in (mounts.parent / "cmdline").read_text():
+                found.append(mounts.parent.name)
+        except OSError:
+            continue
+    return found
+
+
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{address}/busybox", timeout=0.3) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def until(check: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not check():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.05)
 
 
 def test_a_mount_that_goes_by_itself_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
