@@ -128,6 +128,7 @@ def _up(theatre: Theatre, console: Console) -> int:
     console.print(
         f"app       http://127.0.0.1:{theatre.site['port']}, log {relative}/logs/site-basegate.log", highlight=False
     )
+    console.print(f"board     http://127.0.0.1:{theatre.site['port']}/api/board, with the key below", highlight=False)
     console.print(f"operate   {theatre.command_line().invocation} status", highlight=False, soft_wrap=True)
     console.print(f'shell     eval "$(.venv/bin/python -m sandbox --state {relative} env)"', highlight=False)
     console.print("stop      make down", highlight=False)
