@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from azure.mgmt.eventgrid.models import EventSubscription
 
 _PUSHED = "Microsoft.ContainerRegistry.ImagePushed"
-_ROLE = "give the app EventGrid EventSubscription Reader on the registry"
+_ROLE = "give the app Reader on the registry"
 
 
 class EventGridSubscriptions:
