@@ -7,18 +7,18 @@ from collections.abc import Iterator
 import msgspec
 
 from shared.domain.alarm import Alarm, AlarmKind
-from shared.domain.candidate import Candidate, CandidateState
+from shared.domain.candidate import Candidate
 from shared.domain.drift import TagDrift, TagState, read_tags
-from shared.domain.errors import BasegateError, Busy, Conflict, Gone, Rejected
+from shared.domain.errors import Busy, Malformed, Rejected
 from shared.domain.image import Digest, short
 from shared.domain.policy import Drift, Gate, PromoteBy
 from shared.domain.track import Track
 from shared.ports import Stored
 from shared.workflow.services import Services
 from shared.workflow.sweep.alarms import Alarms
+from shared.workflow.sweep.mending import Mending
 from shared.workflow.sweep.tour import Tour, in_slices
 from shared.workflow.tracks import Tracks
-from shared.workflow.writing import save
 
 _SLICE_TRACKS = 100
 _KINDS = {
@@ -27,6 +27,7 @@ _KINDS = {
     TagDrift.UNIQUE_MOVED: AlarmKind.UNIQUE_CHANGED,
     TagDrift.UNIQUE_UNLOCKED: AlarmKind.UNIQUE_CHANGED,
 }
+_ALL_KINDS = frozenset((*_KINDS.values(), AlarmKind.PROMOTED_GONE))
 
 Seen = tuple[Digest | None, TagState | None]
 
@@ -38,7 +39,7 @@ class StableBeat:
 
     def __init__(self, services: Services, gate: Gate) -> None:
         self._services, self._gate = services, gate
-        self._tracks, self._alarms = Tracks(services), Alarms(services)
+        self._tracks, self._alarms, self._mending = Tracks(services), Alarms(services), Mending(services, gate)
         self._target = services.registry_rule(gate.promote.registry)
         self._locks = gate.promote.lock and gate.promote.by is PromoteBy.COPY
         self.name, self.lane = f"stable.{gate.name}", f"target {self._target.login_server}"
@@ -50,11 +51,10 @@ class StableBeat:
             stored.record for stored in tracks if stored.record.digest and stored.record.tag != tour.record.after
         )
         for piece in in_slices(standing, _SLICE_TRACKS):
-            seen = tour.spread(self._look, piece)
-            found = [
-                alarm for track, look in zip(piece, seen, strict=True) for alarm in self._differences(tour, track, look)
-            ]
-            looked_at = {(kind, track.tag) for track in piece for kind in {*_KINDS.values(), AlarmKind.PROMOTED_GONE}}
+            looks = tour.spread(self._look, piece)
+            judged = [(track.tag, self._judge(tour, track, look)) for track, look in zip(piece, looks, strict=True)]
+            found = [alarm for _, alarms in judged for alarm in alarms or ()]
+            looked_at = {(kind, tag) for tag, alarms in judged if alarms is not None for kind in _ALL_KINDS}
             self._alarms.settle(tour, self._scope, looked_at, found)
             tour.record = msgspec.structs.replace(tour.record, looked=tour.record.looked + len(piece))
             yield piece[-1].tag
@@ -63,110 +63,70 @@ class StableBeat:
     def _scope(self) -> str:
         return f"gates/{self._gate.name}"
 
-    def _look(self, track: Track) -> Seen:
+    def _look(self, track: Track) -> Seen | Malformed | Rejected:
+        """What the tags of a track are. One that the registry cannot tell of must not keep the others from a look."""
+        try:
+            return self._see(track)
+        except (Malformed, Rejected) as refusal:
+            return refusal
+
+    def _see(self, track: Track) -> Seen:
         repository = self._gate.promote.repository
         stable = self._services.tags.digest_of(self._target, repository, track.tag)
         unique = self._services.registry.tag_state(self._target, repository, track.unique) if track.unique else None
         return stable, unique
 
-    def _differences(self, tour: Tour, track: Track, seen: Seen) -> Iterator[Alarm]:
-        """What is wrong with a track's tags and stays wrong. What differs is looked at again: a mover may be at it."""
-        if not list(read_tags(track, *seen, locks=self._locks)):
-            return
-        stored = self._tracks.load(self._gate, track.tag)
-        track = stored.record
-        if track.digest is None or track.is_moving(self._services.clock.now()):
-            return
-        seen = self._look(track)
-        for drift in read_tags(track, *seen, locks=self._locks):
-            alarm = self._alarm(track, drift, seen)
-            if self._gate.drift is Drift.REPORT:
-                yield alarm
-            elif tour.dry_run:
-                self._alarms.mended(tour, alarm, "put back")
-            else:
-                yield from self._mend(tour, stored, drift, alarm)
+    def _judge(self, tour: Tour, track: Track, look: Seen | Malformed | Rejected) -> list[Alarm] | None:
+        """What is wrong with a track's tags and stays wrong; None where somebody is moving them, and nobody can tell.
 
-    def _mend(self, tour: Tour, stored: Stored[Track], drift: TagDrift, alarm: Alarm) -> Iterator[Alarm]:
-        track = stored.record
+        What differs is looked at again: a mover may have been at it.
+        """
+        if isinstance(look, Malformed | Rejected):
+            return [self._alarm(track.tag, AlarmKind.STABLE_MOVED, f"it cannot be told where {track.tag} is: {look}")]
+        if not list(read_tags(track, *look, locks=self._locks)):
+            return []
         try:
-            if drift is TagDrift.STABLE:
-                self._tracks.put_back(self._gate, stored)
-            else:
-                self._restore_unique(track, drift)
-        except Gone:
-            yield self._promote_anew(tour, track, alarm)
-        except Rejected as refusal:
-            yield msgspec.structs.replace(alarm, plan=f"it cannot be put back, see to it: {refusal}")
+            stored = self._tracks.load(self._gate, track.tag)
+            if stored.record.digest is None or self._is_moving(stored.record):
+                return None
+            return list(self._differences(tour, stored, self._see(stored.record)))
         except Busy:
-            return  # somebody is moving it: the next sweep looks again
-        except BasegateError as error:
-            yield msgspec.structs.replace(alarm, plan=f"it could not be put back, the next sweep tries again: {error}")
-        else:
-            self._alarms.mended(tour, alarm, "put back")
+            return None
 
-    def _restore_unique(self, track: Track, drift: TagDrift) -> None:
-        assert track.digest is not None  # tracks without one are not looked at
-        repository, registry = self._gate.promote.repository, self._services.registry
-        if drift is not TagDrift.UNIQUE_UNLOCKED:
-            registry.point(self._target, repository, track.unique, track.digest)
-        if self._locks:
-            registry.lock(self._target, repository, track.unique, track.digest)
+    def _is_moving(self, track: Track) -> bool:
+        """Whether somebody is moving the tags; a gate's own task does so before the ledger knows of it."""
+        if self._gate.promote.by is PromoteBy.TASK:
+            under_way = (stored.record for stored in self._services.ledger.open(Candidate, self._gate.name))
+            if any(not record.finished and record.tag_index(track.tag) is not None for record in under_way):
+                return True
+        return track.is_moving(self._services.clock.now())
 
-    def _promote_anew(self, tour: Tour, track: Track, alarm: Alarm) -> Alarm:
-        """Promote a deleted image again, from its source; the alarm stands until that is done."""
-        name = f"{self._target.login_server}/{self._gate.promote.repository}@{track.digest}"
-        gone = msgspec.structs.replace(
-            alarm, kind=AlarmKind.PROMOTED_GONE, words=f"the promoted image {name} was deleted: {alarm.words}"
-        )
-        stored = self._services.ledger.load(Candidate, self._gate.name, track.candidate)
-        if stored is None:
-            return msgspec.structs.replace(gone, plan="no candidate is on record for it: roll back to another digest")
-        if stored.record.finished:
-            tour.note("promote again", name)
-            self._promote_again(stored, track)
-        return msgspec.structs.replace(gone, plan=f"promoted again from its source by candidate {track.candidate}")
+    def _differences(self, tour: Tour, stored: Stored[Track], seen: Seen) -> Iterator[Alarm]:
+        for drift in read_tags(stored.record, *seen, locks=self._locks):
+            alarm = self._alarm(stored.record.tag, _KINDS[drift], self._words(stored.record, drift, seen))
+            left = alarm if self._gate.drift is Drift.REPORT else self._mending.mend(tour, stored, drift, alarm)
+            if left is not None:
+                yield left
+                if left.kind is AlarmKind.PROMOTED_GONE:  # with the image all its tags went
+                    return
 
-    def _promote_again(self, stored: Stored[Candidate], track: Track) -> None:
-        record = stored.record
-        index = record.tag_index(track.tag)
-        if index is None:
-            return
-        opened = record.with_tag(
-            index,
-            copy_operation="",
-            copy_started_at=None,
-            copy_attempts=0,
-            copied_at=None,
-            locked_at=None,
-            moved_at=None,
-            rolled_out_at=None,
-            outcome=None,
-        )
-        opened = msgspec.structs.replace(opened, state=CandidateState.PROMOTING, announced=False)
-        opened = opened.noting(self._services.clock.now(), "promoted again", "the promoted image was deleted")
-        try:
-            save(self._services, stored, opened)
-        except Conflict:
-            return  # somebody else has taken it up: the next sweep looks again
-
-    def _alarm(self, track: Track, drift: TagDrift, seen: Seen) -> Alarm:
+    def _words(self, track: Track, drift: TagDrift, seen: Seen) -> str:
         stable, unique = seen
         about = track.tag if drift is TagDrift.STABLE else track.unique
         name = f"{self._target.login_server}/{self._gate.promote.repository}:{about}"
         found = stable if drift is TagDrift.STABLE else unique.digest if unique else None
         now, was = (f"sha256:{short(digest)}" if digest else "gone" for digest in (found, track.digest))
-        words = {
+        return {
             TagDrift.STABLE: f"{name} is {now}, not {was}, which was promoted",
             TagDrift.UNIQUE_GONE: f"{name} is gone; it was {was}",
             TagDrift.UNIQUE_MOVED: f"{name} is {now}, not {was}, which was promoted under it",
             TagDrift.UNIQUE_UNLOCKED: f"{name} is not locked any more",
         }[drift]
+
+    def _alarm(self, tag: str, kind: AlarmKind, words: str) -> Alarm:
+        plan = "reported only: the gate's rule says `drift: report`"
+        if self._gate.drift is Drift.REPAIR:
+            plan = "the next sweep looks again"
         return Alarm(
-            scope=self._scope,
-            kind=_KINDS[drift],
-            subject=track.tag,
-            words=words,
-            plan="reported only: the gate's rule says `drift: report`",
-            since=self._services.clock.now(),
+            scope=self._scope, kind=kind, subject=tag, words=words, plan=plan, since=self._services.clock.now()
         )

@@ -1,0 +1,195 @@
+"""The sweep and what operators, rules and a gate's own task have decided: it never works against them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.candidate import CandidateState
+from shared.domain.errors import Malformed
+from shared.domain.image import Digest
+from shared.domain.policy import Drift, Policy, PromoteBy, RegistryRule
+from shared.domain.track import Track
+from shared.workflow.operate import Who
+from tests.fakes import World, digest, sample_policy
+
+ORANGE, GREEN, FOREIGN = digest("orange"), digest("green"), digest("foreign")
+WHO = Who.of("ada", "a quiet weekend")
+STABLE, GROUP = ("base", "node:15-alpine"), "hello-world-aci"
+PERIOD = 300.0
+
+
+def with_gate(**changes: object) -> Policy:
+    policy = sample_policy()
+    return msgspec.structs.replace(policy, gates={"node": msgspec.structs.replace(policy.gates["node"], **changes)})
+
+
+def by_task() -> Policy:
+    promote = msgspec.structs.replace(sample_policy().gates["node"].promote, by=PromoteBy.TASK)
+    return with_gate(promote=promote)
+
+
+def promoted(policy: Policy | None = None) -> World:
+    """Green is promoted and live."""
+    world = World(policy or sample_policy())
+    world.push("15-alpine", GREEN)
+    world.settle()
+    world.clock.forward(PERIOD)
+    world.sweep_now()
+    world.announcer.told.clear()
+    return world
+
+
+def alarms(world: World, scope: str = "gates.node") -> list[Alarm]:
+    return [stored.record for stored in world.ledger.list(Alarm, scope) if stored.record.stands]
+
+
+def delete_promoted(world: World) -> None:
+    for key in [key for key, content in world.registry.tags.items() if key[0] == "base" and content == GREEN]:
+        del world.registry.tags[key]
+
+
+def track(world: World) -> Track:
+    stored = world.ledger.load(Track, "node", "15-alpine")
+    assert stored
+    return stored.record
+
+
+def test_a_vetoed_digest_is_not_put_back_under_a_stable_tag_that_was_moved_off_it() -> None:
+    world = promoted()
+    world.operate.vetoes.veto("node", GREEN, WHO).act()
+    world.registry.tags[STABLE] = ORANGE
+    for dry_run in (True, False):
+        assert [effect.what for effect in world.sweep_now(dry_run=dry_run).effects] == ["alarm"]
+    assert world.stable_tag() == ORANGE
+    assert alarms(world)[0].plan.startswith(f"not put back: {GREEN} is vetoed by ada")
+
+
+def test_a_unique_tag_of_a_vetoed_digest_is_not_made_again() -> None:
+    world = promoted()
+    unique = ("base", f"node:{track(world).unique}")
+    world.operate.vetoes.veto("node", GREEN, WHO).act()
+    del world.registry.tags[unique]
+    world.sweep_now()
+    assert unique not in world.registry.tags
+
+
+def test_a_vetoed_image_that_was_deleted_is_not_promoted_again() -> None:
+    world = promoted()
+    world.operate.vetoes.veto("node", GREEN, WHO).act()
+    delete_promoted(world)
+    for _ in range(3):
+        world.sweep_now()
+        world.settle()
+        world.clock.forward(PERIOD)
+    assert world.stable_tag() is None
+    assert "CandidateFailed" not in world.announcer.names
+
+
+def test_a_deleted_image_whose_source_is_gone_too_is_tried_once_and_not_by_every_sweep() -> None:
+    world = promoted()
+    world.registry.copy_problem = "the source image is not there"
+    delete_promoted(world)
+    for _ in range(4):
+        world.sweep_now()
+        world.settle()
+        world.clock.forward(PERIOD)
+    assert Counter(world.announcer.names)["CandidateFailed"] == 1
+    assert "promoting it again failed (the copy" in alarms(world)[0].plan
+
+
+def test_a_deleted_image_is_one_alarm_though_both_of_its_tags_are_gone() -> None:
+    world = promoted()
+    delete_promoted(world)
+    world.sweep_now()
+    assert world.announcer.names == ["DriftFound"]
+
+
+def test_a_deleted_image_is_examined_again_where_the_checks_have_changed_since() -> None:
+    world = promoted()
+    changed = msgspec.structs.replace(world.policy.gates["node"].checks[0], timeout_seconds=601)
+    world.policy = with_gate(checks=(changed,))
+    world.restart()
+    delete_promoted(world)
+    world.tasks.failing["node@"] = "CVE-2026-1"
+    for _ in range(3):
+        world.sweep_now()
+        world.settle()
+        world.clock.forward(PERIOD)
+    assert world.stable_tag() is None
+    assert world.candidate(GREEN).state is CandidateState.FAILED
+    assert "CVE-2026-1" in alarms(world)[0].plan
+
+
+def test_a_deleted_image_that_the_gates_own_task_promotes_waits_for_a_person() -> None:
+    world = World(by_task())
+    push_by_task(world, GREEN)
+    world.settle()
+    delete_promoted(world)
+    for _ in range(2):
+        world.sweep_now()
+        world.settle()
+    assert "run candidate" in alarms(world)[0].plan
+    assert world.candidate(GREEN).state is CandidateState.PROMOTED
+
+
+def push_by_task(world: World, content: Digest) -> None:
+    """A push; the gate's own task has pushed both tags, and the ledger does not know it yet."""
+    world.push("15-alpine", content)
+    world.next_look()
+    run_id = list(world.tasks.runs)[-1]
+    world.registry.tags[("base", f"node:15-alpine-{run_id}")] = content
+    world.registry.tags[STABLE] = content
+
+
+@pytest.mark.parametrize("drift", list(Drift))
+def test_what_a_gates_own_task_has_just_pushed_is_not_put_back(drift: Drift) -> None:
+    policy = by_task()
+    world = World(
+        msgspec.structs.replace(policy, gates={"node": msgspec.structs.replace(policy.gates["node"], drift=drift)})
+    )
+    push_by_task(world, ORANGE)
+    world.settle()
+    world.clock.forward(PERIOD)
+    push_by_task(world, GREEN)
+    assert world.sweep_now().effects == ()
+    world.settle()
+    assert (world.stable_tag(), world.candidate(GREEN).state) == (GREEN, CandidateState.PROMOTED)
+    world.registry.tags[STABLE] = FOREIGN
+    world.sweep_now()
+    assert world.stable_tag() == (GREEN if drift is Drift.REPAIR else FOREIGN)
+
+
+def test_an_alarm_does_not_end_because_somebody_is_moving_the_tag() -> None:
+    world = promoted(with_gate(drift=Drift.REPORT))
+    world.registry.tags[STABLE] = FOREIGN
+    world.sweep_now()
+    stored = world.ledger.load(Track, "node", "15-alpine")
+    assert stored
+    moving_until = world.clock.now() + timedelta(days=1)
+    world.ledger.save(stored, msgspec.structs.replace(stored.record, moving="someone", moving_until=moving_until))
+    world.sweep_now()
+    assert [alarm.kind for alarm in alarms(world)] == [AlarmKind.STABLE_MOVED]
+    assert world.announcer.names == ["DriftFound"]
+
+
+def test_a_tag_that_cannot_be_read_does_not_keep_the_others_of_its_gate_from_a_look() -> None:
+    world = promoted(with_gate(source=msgspec.structs.replace(sample_policy().gates["node"].source, tags=("15*",))))
+    world.push("15.14", ORANGE)
+    world.settle()
+    real = world.tags.digest_of
+
+    def odd(registry: RegistryRule, repository: str, tag: str) -> Digest | None:
+        if (registry.name, tag) == ("base", "15-alpine"):
+            raise Malformed("Docker-Content-Digest", "sha512:… is no digest that Basegate knows")
+        return real(registry, repository, tag)
+
+    world.tags.digest_of = odd  # type: ignore[method-assign]
+    world.registry.tags[("base", "node:15.14")] = FOREIGN
+    world.sweep_now()
+    assert world.stable_tag("15.14") == ORANGE
+    assert "it cannot be told where 15-alpine is" in alarms(world)[0].words
