@@ -64,7 +64,7 @@ def test_what_the_rules_name_and_nobody_made_is_told_with_what_to_do(place: Plac
     rules = msgspec.structs.replace(
         place.rules,
         gates={"node": msgspec.structs.replace(gate, checks=checks)},
-        registries=place.rules.registries | {"public": public},
+        registries={**place.rules.registries, "public": public},
     )
     found = by_name(doctor(rules).examine())
     sick = {name: (one.state, one.cause) for name, one in found.items() if one.state != "ok"}

@@ -10,6 +10,7 @@ from azure.functions.timer import TimerRequest
 
 from functions import drift_timer
 from shared.domain.errors import Retry
+from shared.settings import sweep_schedule
 from tests.fakes import World, digest
 
 
@@ -36,4 +37,4 @@ def test_a_sweep_ends_within_the_time_that_a_function_has() -> None:
 
 @pytest.mark.parametrize(("setting", "schedule"), [("", "0 */5 * * * *"), ("0 0 * * * *", "0 0 * * * *")])
 def test_the_schedule_is_a_setting(setting: str, schedule: str) -> None:
-    assert drift_timer.sweep_schedule({"BASEGATE_SWEEP_SCHEDULE": setting}) == schedule
+    assert sweep_schedule({"BASEGATE_SWEEP_SCHEDULE": setting}) == schedule
