@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,6 +25,13 @@ from shared.workflow.services import Services
 from shared.workflow.sweep.tour import Tour
 
 
+class Compared(NamedTuple):
+    """How many new digests were admitted, and the last tag that was compared ("": none was)."""
+
+    admitted: int
+    last: str
+
+
 class Sightings:
     """Compares the upstream tags of one gate with what was known of them."""
 
@@ -31,21 +39,26 @@ class Sightings:
         self._services, self._gate = services, gate
         self._admit, self._find = Admit(services), Find(services)
 
-    def compare(self, tour: Tour, seen: Mapping[str, Digest], at: datetime) -> int:
-        """Compare some tags, by two queries; where nothing has changed that is all. How many digests are new."""
+    def compare(self, tour: Tour, seen: Mapping[str, Digest], at: datetime, room: int) -> Compared:
+        """Compare some tags, by two queries; where nothing has changed that is all.
+
+        It stops behind the tag with which as many new digests were admitted as there is room for.
+        """
         if not seen:
-            return 0
+            return Compared(0, "")
         ledger, gate, span = self._services.ledger, self._gate.name, (min(seen), max(seen))
         known = {row: stored for stored in ledger.between(Sighting, gate, *span) if (row := stored.record.row) in seen}
         tracks = {
             row: stored.record for stored in ledger.between(Track, gate, *span) if (row := stored.record.row) in seen
         }
-        admitted = 0
+        admitted, last = 0, ""
         for name, digest in seen.items():
-            stored, track = known.get(name), tracks.get(name)
+            stored, track, last = known.get(name), tracks.get(name), name
             if stored is None or not stored.record.covers(digest, track):
                 admitted += self._changed(tour, parse_tag(name), digest, stored, track, at)
-        return admitted
+            if admitted >= room:
+                break
+        return Compared(admitted, last)
 
     def _changed(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from itertools import dropwhile
 
 import msgspec
 
@@ -15,13 +14,12 @@ from shared.domain.policy import Gate
 from shared.domain.tag_rule import TagRule
 from shared.workflow.services import Services
 from shared.workflow.sweep.alarms import Alarms
-from shared.workflow.sweep.sightings import Sightings
-from shared.workflow.sweep.tour import Tour, in_order, in_slices
+from shared.workflow.sweep.sightings import Compared, Sightings
+from shared.workflow.sweep.tour import Tour, in_slices
+from shared.workflow.sweep.tracked import TrackedTags
 from shared.workflow.sweep.upstreams import Upstreams
 
 _SLICE_TAGS = 200
-_SORTED_TAGS = 10_000
-"""Many registries list tags in no order. Sorted, a slice is a narrow range of the ledger, which holds little else."""
 
 ADMISSIONS_A_ROUND = 50
 """How many candidates a sweep admits at most: a rule that has just been widened must not start a thousand runs."""
@@ -42,15 +40,20 @@ class UpstreamBeat:
         self._rule = services.registry_rule(gate.source.registry)
         self.name, self.lane = f"upstream.{gate.name}", f"upstream {self._rule.login_server}"
         self.every_seconds = float(self._rule.watch_seconds)
+        self._scope, self._source = f"gates/{gate.name}", f"{self._rule.login_server}/{gate.source.repository}"
 
     def slices(self, tour: Tour) -> Iterator[str]:
         """Sweep the tags from the cursor on, which is the last tag that was looked at."""
+        self._upstreams.refuse_while_paused(self._rule)
+        tracked = TrackedTags(TagRule.of(self._gate.source), lambda: self._listed(tour), self._away())
         admitted = 0
-        for tags in self._granted(tour, in_slices(self._tracked(tour.record.after), _SLICE_TAGS)):
-            admitted += self._slice(tour, tags)
-            yield tags[-1]
+        for tags in self._granted(tour, in_slices(tracked.behind(tour.record.after), _SLICE_TAGS)):
+            compared = self._slice(tour, tags, ADMISSIONS_A_ROUND - admitted)
+            admitted += compared.admitted
+            yield compared.last
             if admitted >= ADMISSIONS_A_ROUND:
                 raise Busy(f"{admitted} candidates were admitted: the other tags come with the next sweep")
+        self._settle_missing(tour, tracked)
         if not tour.dry_run:
             self._upstreams.answered(self._rule)
 
@@ -64,37 +67,47 @@ class UpstreamBeat:
                 yield tags[begun : begun + granted]
                 begun += granted
 
-    def _tracked(self, after: str) -> Iterator[str]:
-        """The tracked tags behind the cursor, in an order that stays. A cursor that is gone means to begin anew."""
-        rule = TagRule.of(self._gate.source)
-        if not rule.needs_listing:
-            return (tag for tag in sorted(rule.exact) if tag > after)
-        if not after:
-            return self._listed(rule)
-        behind = dropwhile(lambda tag: tag != after, self._listed(rule))
-        return behind if next(behind, None) == after else self._listed(rule)
+    def _listed(self, tour: Tour) -> Iterator[str]:
+        """All tags of the repository.
 
-    def _listed(self, rule: TagRule) -> Iterator[str]:
-        tags = self._services.tags.tags(self._rule, self._gate.source.repository)
-        return in_order(rule.select(tags), _SORTED_TAGS)
+        Raises:
+            BasegateError: they cannot be listed; that is noted as a look that failed is.
+        """
+        try:
+            yield from self._services.tags.tags(self._rule, self._gate.source.repository)
+        except BasegateError as fault:
+            if isinstance(fault, Misconfigured | Malformed | Rejected):
+                self._settle_away(tour, str(fault))
+            self._note_failure(tour, fault)
+            raise
 
-    def _slice(self, tour: Tour, tags: list[str]) -> int:
-        """Look at some tags; returns how many candidates were admitted.
+    def _away(self) -> Iterator[str]:
+        """The tags with an alarm that they cannot be read."""
+        return (a.subject for a in self._alarms.standing(self._scope) if a.kind is AlarmKind.TAG_AWAY)
+
+    def _slice(self, tour: Tour, tags: list[str], room: int) -> Compared:
+        """Look at some tags, and admit no more candidates than there is room for.
 
         Raises:
             BasegateError: the registry did not answer; what it did answer is taken in all the same.
         """
         at = self._services.clock.now()  # before the looks: a push that comes after one is later than what it saw
         looks = dict(zip(tags, self._look_at(tour, tags), strict=True))
-        admitted = self._sightings.compare(tour, {tag: d for tag, d in looks.items() if isinstance(d, str)}, at)
+        seen = {tag: look for tag, look in looks.items() if isinstance(look, str)}
+        compared = self._sightings.compare(tour, seen, at, room)
         self._settle_alarms(tour, looks, at)
-        tour.record = msgspec.structs.replace(tour.record, looked=tour.record.looked + len(tags))
         fault = next((look for look in looks.values() if _is_away(look)), None)
         if isinstance(fault, BasegateError):
-            if not tour.dry_run:
-                self._upstreams.failed(self._rule, fault)
+            self._note_failure(tour, fault)
             raise fault
-        return admitted
+        done = tags if compared.last == next(reversed(seen), "") else tags[: tags.index(compared.last) + 1]
+        tour.record = msgspec.structs.replace(tour.record, looked=tour.record.looked + len(done))
+        return Compared(compared.admitted, done[-1])
+
+    def _note_failure(self, tour: Tour, fault: BasegateError) -> None:
+        """Leave the registry alone for a while, where it is the registry that failed."""
+        if _is_away(fault) and not tour.dry_run:
+            self._upstreams.failed(self._rule, fault)
 
     def _look_at(self, tour: Tour, tags: list[str]) -> list[Look]:
         """What each tag is. After a first failure of the registry nothing more is sent to it."""
@@ -114,9 +127,8 @@ class UpstreamBeat:
 
     def _settle_alarms(self, tour: Tour, looks: dict[str, Look], at: datetime) -> None:
         """A tag that is not there, an answer that cannot be used, a door that is shut: a person must see to it."""
-        repository = f"{self._rule.login_server}/{self._gate.source.repository}"
         found = [
-            self._alarm(AlarmKind.TAG_AWAY, tag, f"there is no {repository}:{tag}" if look is None else str(look), at)
+            self._alarm(AlarmKind.TAG_AWAY, tag, f"there is no {self._source}:{tag}" if look is None else str(look), at)
             for tag, look in looks.items()
             if look is None or isinstance(look, Malformed | Rejected)
         ]
@@ -126,11 +138,24 @@ class UpstreamBeat:
             found.append(self._alarm(AlarmKind.UPSTREAM_AWAY, self._gate.source.repository, str(shut), at))
         elif looked_at:
             looked_at.add((AlarmKind.UPSTREAM_AWAY, self._gate.source.repository))
-        self._alarms.settle(tour, f"gates/{self._gate.name}", looked_at, found)
+        self._alarms.settle(tour, self._scope, looked_at, found)
+
+    def _settle_missing(self, tour: Tour, tracked: TrackedTags) -> None:
+        """At the end of a round: tags that are not tracked any more are nobody's concern, no tag at all is."""
+        if tracked.missed:
+            self._alarms.settle(tour, self._scope, {(AlarmKind.TAG_AWAY, tag) for tag in tracked.missed}, ())
+        if tracked.is_empty:
+            self._settle_away(tour, f"{self._source} has no tag that is tracked: is it deleted, renamed or private?")
+
+    def _settle_away(self, tour: Tour, words: str) -> None:
+        """An alarm about the repository as a whole."""
+        subject = self._gate.source.repository
+        alarm = self._alarm(AlarmKind.UPSTREAM_AWAY, subject, words, self._services.clock.now())
+        self._alarms.settle(tour, self._scope, {(AlarmKind.UPSTREAM_AWAY, subject)}, [alarm])
 
     def _alarm(self, kind: AlarmKind, subject: str, words: str, at: datetime) -> Alarm:
         plan = "every sweep looks again; mend the rule, the credentials or the registry"
-        return Alarm(scope=f"gates/{self._gate.name}", kind=kind, subject=subject, words=words, plan=plan, since=at)
+        return Alarm(scope=self._scope, kind=kind, subject=subject, words=words, plan=plan, since=at)
 
 
 def _is_away(look: Look) -> bool:

@@ -26,6 +26,16 @@ class Upstreams:
         stored = ledger.load(UpstreamRecord, record.partition, record.row) or ledger.insert(record)
         return stored or self.load(rule)
 
+    def refuse_while_paused(self, rule: RegistryRule) -> None:
+        """See whether a source registry may be asked at all; nothing is written.
+
+        Raises:
+            Busy: it is left alone after a failure.
+        """
+        stored = self._services.ledger.load(UpstreamRecord, "upstream", rule.login_server)
+        if stored is not None:
+            self._refuse(rule, stored.record)
+
     def grant(self, rule: RegistryRule, wanted: int) -> int:
         """How many of the wanted requests may be sent now, at least one.
 
@@ -34,10 +44,7 @@ class Upstreams:
         """
         for _ in range(_WRITE_ATTEMPTS):
             stored, now = self.load(rule), self._services.clock.now()
-            pause = stored.record.pause_left(now)
-            if pause:
-                why = f"{rule.login_server} is left alone for {pause:.0f} s more: {stored.record.problem}"
-                raise Busy(why, delay_seconds=pause)
+            self._refuse(rule, stored.record)
             spent, granted = stored.record.spend(wanted, rule.pace, now)
             if not granted:
                 raise Busy(f"the pace of {rule.pace} requests a minute to {rule.login_server} is used up")
@@ -63,6 +70,12 @@ class Upstreams:
             )
         if record != stored.record:
             self._saved(stored, record)
+
+    def _refuse(self, rule: RegistryRule, record: UpstreamRecord) -> None:
+        pause = record.pause_left(self._services.clock.now())
+        if pause:
+            why = f"{rule.login_server} is left alone for {pause:.0f} s more: {record.problem}"
+            raise Busy(why, delay_seconds=pause)
 
     def _saved(self, stored: Stored[UpstreamRecord], record: UpstreamRecord) -> bool:
         try:
