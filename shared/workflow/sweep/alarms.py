@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -18,13 +19,23 @@ log = logging.getLogger(__name__)
 Subject = tuple[AlarmKind, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Every:
+    """All subjects of some kinds: the alarm of one that the rules do not name any more is over too."""
+
+    kinds: frozenset[AlarmKind]
+
+    def __contains__(self, subject: object) -> bool:
+        return isinstance(subject, tuple) and subject[0] in self.kinds
+
+
 class Alarms:
     """Compares what a sweep found wrong with what was wrong before."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def settle(self, tour: Tour, scope: str, looked_at: Collection[Subject], found: Sequence[Alarm]) -> None:
+    def settle(self, tour: Tour, scope: str, looked_at: Container[Subject], found: Sequence[Alarm]) -> None:
         """Take down what is wrong now, among the subjects that were looked at; what is not any more, is over."""
         known = {(stored.record.kind, stored.record.subject): stored for stored in self._of(scope)}
         for alarm in found:

@@ -10,21 +10,18 @@ from shared.domain.drift import Running, read_container
 from shared.domain.event import Push
 from shared.domain.image import ImageRef, parse_repository, parse_tag
 from shared.domain.policy import App, DeployRule, Drift
-from shared.domain.rollout import AppRecord, BuildRecord, Cause, Rollout, RolloutState
+from shared.domain.rollout import AppRecord, Rollout, RolloutState
 from shared.domain.track import Track
 from shared.ports import TagPush
 from shared.workflow.admit import Admit, image_rollout
 from shared.workflow.dependents import AppRecords, Dependents
 from shared.workflow.services import Services
-from shared.workflow.sweep.alarms import Alarms
+from shared.workflow.sweep.alarms import Alarms, Every
+from shared.workflow.sweep.redeploy import Redeploy
 from shared.workflow.sweep.tour import Tour
-from shared.workflow.writing import insert
 
 _NEWEST_TAGS = 10
 """How many of the newest images are looked through for one that somebody else built."""
-
-_NEEDS_TIME = ("it does not run", "it is not well")
-"""A container that comes up, or is busy, looks so for a while: only the second sweep in a row believes it."""
 
 
 class AppBeat:
@@ -38,6 +35,7 @@ class AppBeat:
         self._alarms, self._admit = Alarms(services), Admit(services)
         self.name, self.lane = f"app.{app.name}", f"app {app.name}"
         self._scope = f"apps/{app.name}"
+        self._redeploy = Redeploy(services, app, self._scope)
 
     def slices(self, tour: Tour) -> Iterator[str]:
         """One slice: an app is looked at in one go. While a rollout is under way, that one sees to it."""
@@ -45,8 +43,8 @@ class AppBeat:
             record = self._records.read(self._app.name)
             self._pushed_image(tour, record)
             found = [*self._lineage(tour, record), *self._container(tour, record)]
-            looked_at = {(AlarmKind.NOT_ON_BASE, self._base_name), (AlarmKind.CONTAINER, self._group_name)}
-            self._alarms.settle(tour, self._scope, looked_at, found)
+            looked_at = frozenset((AlarmKind.NOT_ON_BASE, AlarmKind.CONTAINER))
+            self._alarms.settle(tour, self._scope, Every(looked_at), found)
         yield self._app.name
 
     @property
@@ -126,7 +124,7 @@ class AppBeat:
         if not wrong:
             return
         words = f"container group {self._group_name} is not {record.live}: {wrong}"
-        plan = self._mend(tour, record, wrong)
+        plan = self._redeploy.mend(tour, record.live, wrong)
         yield self._alarm(AlarmKind.CONTAINER, self._group_name, words, plan)
 
     def _seen(self, rule: DeployRule) -> Running:
@@ -145,45 +143,6 @@ class AppBeat:
             detail=group.detail,
             problem=problem or "",
         )
-
-    def _mend(self, tour: Tour, record: AppRecord, wrong: str) -> str:
-        """Deploy the last good image again, unless that has just failed; returns what is done, for the alarm."""
-        if self._app.drift is Drift.REPORT:
-            return "reported only: its rule says `drift: report`"
-        if wrong.startswith(_NEEDS_TIME) and not self._stood_before():
-            return "the next sweep redeploys it if it does not come up by itself"
-        last = self._latest_drift()
-        if (
-            last is not None
-            and last.state in (RolloutState.FAILED, RolloutState.RESTORED)
-            and last.image == record.live
-        ):
-            return f"redeploying it did not help ({last.reason}): roll back, or rebuild"
-        rollout = self._rollout(tour, record, wrong)
-        tour.note("redeploy", f"{record.live} on {self._group_name}")
-        if not tour.dry_run:
-            insert(self._services, rollout)
-        return f"redeployed by rollout {rollout.name}"
-
-    def _rollout(self, tour: Tour, record: AppRecord, wrong: str) -> Rollout:
-        assert record.live is not None  # only a deployed app is looked at
-        now = self._services.clock.now()
-        return Rollout(
-            app=self._app.name,
-            name=f"drift-{tour.record.round:06}",
-            cause=Cause.DRIFT,
-            state=RolloutState.DEPLOYING,
-            created_at=now,
-            image=record.live,
-            build=BuildRecord(traced=True, started_at=record.live.built_at),
-        ).noting(now, "started", f"found by sweep: {self._group_name}: {wrong}")
-
-    def _stood_before(self) -> bool:
-        return any(alarm.kind is AlarmKind.CONTAINER for alarm in self._alarms.standing(self._scope))
-
-    def _latest_drift(self) -> Rollout | None:
-        drifts = [stored.record for stored in self._services.ledger.list(Rollout, self._app.name, "drift-")]
-        return drifts[-1] if drifts else None
 
     def _alarm(self, kind: AlarmKind, subject: str, words: str, plan: str) -> Alarm:
         return Alarm(

@@ -11,7 +11,7 @@ from shared.domain.policy import Gate, RegistryRule
 from shared.domain.sighting import Sighting
 from shared.domain.sweeping import SweepRecord
 from shared.workflow.services import Services
-from shared.workflow.sweep.alarms import Alarms, Subject
+from shared.workflow.sweep.alarms import Alarms, Every
 from shared.workflow.sweep.tour import Tour
 
 EXPIRY_NOTICE = timedelta(days=21)
@@ -34,11 +34,8 @@ class GateSilenceBeat:
 
     def slices(self, tour: Tour) -> Iterator[str]:
         """One slice: all of it is in the ledger."""
-        looked_at: set[Subject] = {
-            (AlarmKind.UPSTREAM_UNREAD, self._gate.source.repository),
-            (AlarmKind.UPSTREAM_QUIET, self._gate.source.repository),
-        }
-        self._alarms.settle(tour, self._scope, looked_at, [*self._unread(), *self._quiet()])
+        looked_at = frozenset((AlarmKind.UPSTREAM_UNREAD, AlarmKind.UPSTREAM_QUIET))
+        self._alarms.settle(tour, self._scope, Every(looked_at), [*self._unread(), *self._quiet()])
         yield self._gate.name
 
     def _unread(self) -> Iterator[Alarm]:
@@ -89,11 +86,9 @@ class RegistrySilenceBeat:
 
     def slices(self, tour: Tour) -> Iterator[str]:
         """One slice: four calls to Azure at most."""
-        looked_at = {
-            (AlarmKind.SECRET_EXPIRES, self._registry.credentials),
-            (AlarmKind.NO_SUBSCRIPTION, self._registry.name),
-        }
-        self._alarms.settle(tour, self._scope, looked_at, [*self._expiring(), *self._unsubscribed()])
+        looks = ((AlarmKind.NO_SUBSCRIPTION, self._unsubscribed), (AlarmKind.SECRET_EXPIRES, self._expiring))
+        for kind, look in looks:  # a vault that is shut must not hide that no events come
+            self._alarms.settle(tour, self._scope, Every(frozenset((kind,))), list(look()))
         yield self._registry.name
 
     def _expiring(self) -> Iterator[Alarm]:
