@@ -29,6 +29,12 @@ def board(req: func.HttpRequest) -> func.HttpResponse:
     return _shell()
 
 
+@blueprint.route("board/drift", methods=["GET"], auth_level=ANONYMOUS)
+def board_drift(req: func.HttpRequest) -> func.HttpResponse:
+    """What differs, and the alarms."""
+    return _shell()
+
+
 @blueprint.route("board/candidates/{candidate}", methods=["GET"], auth_level=ANONYMOUS)
 def board_candidate(req: func.HttpRequest) -> func.HttpResponse:
     """One candidate."""
@@ -65,6 +71,13 @@ def board_asset(req: func.HttpRequest) -> func.HttpResponse:
 def fragment_overview(req: func.HttpRequest) -> func.HttpResponse:
     """The flow picture, and what wants a person."""
     return _fragment(req, "overview.html", Views.overview)
+
+
+@blueprint.route("board/fragments/drift", methods=["GET"], auth_level=auth_level())
+@answering
+def fragment_drift(req: func.HttpRequest) -> func.HttpResponse:
+    """Everything side by side, as the last sweep saw it."""
+    return _fragment(req, "drift.html", Views.drift)
 
 
 @blueprint.route("board/fragments/candidates/{candidate}", methods=["GET"], auth_level=auth_level())

@@ -26,11 +26,13 @@ function effectLine({ what, subject }) {
 async function preview() {
   const mine = ++previews;
   tell("act-problem", "");
+  tell("act-wait", "Looking…");
   at("act-go").disabled = true;
   try {
     const { effects } = await (await call(true)).json();
     if (mine !== previews) return;
     at("act-effects").replaceChildren(...effects.map(effectLine));
+    tell("act-wait", "");
     at("act-go").disabled = false;
   } catch (error) {
     if (mine === previews) refuse(error);
@@ -38,6 +40,7 @@ async function preview() {
 }
 
 function refuse(error) {
+  tell("act-wait", "");
   tell("act-problem", error.message);
   at("act-go").disabled = error.status >= 400 && error.status < 500;
   if (error.status === 412) {
@@ -75,6 +78,7 @@ export function openDialog(button) {
 async function go(event) {
   event.preventDefault();
   at("act-go").disabled = true;
+  tell("act-wait", "Under way…");
   try {
     await call(false);
     at("act").close();

@@ -124,5 +124,8 @@ at("key-form").addEventListener("submit", (event) => {
   load();
 });
 
+for (const link of document.querySelectorAll("header nav a")) {
+  if (link.pathname === location.pathname) link.setAttribute("aria-current", "page");
+}
 if (keyed && !hasKey()) askForKey();
 else load();

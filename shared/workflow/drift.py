@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -20,7 +20,7 @@ from shared.workflow.find import Find, candidate_id
 from shared.workflow.services import Services
 
 TAGS_READ, TAGS_SHOWN = 1000, 100
-"""How many tags of a gate are read for the screen at most, and how many of them are shown: what differs comes first."""
+"""How many tags of a gate are read for the screen at most, and how many are shown: what is wrong or differs first."""
 
 
 class AlarmLine(Answer, frozen=True, kw_only=True):
@@ -68,10 +68,14 @@ class TagDrift(Answer, frozen=True, kw_only=True):
     candidate: str
     state: str
     reason: str
+    awaits_approval: bool
 
 
 class GateDrift(Answer, frozen=True, kw_only=True):
-    """A gate: how its upstream answers, its tags (those that differ first, `more` are not shown), and its alarms."""
+    """A gate: how its upstream answers, its alarms, and its tags: with alarms, then differing, first.
+
+    `more` tags are not shown. `pause_reason` is the last failure of the upstream, while it is left alone.
+    """
 
     name: str
     source: str
@@ -80,6 +84,7 @@ class GateDrift(Answer, frozen=True, kw_only=True):
     look: Look
     completeness: Completeness
     paused_until: Moment | None
+    pause_reason: str
     pulls_left: int | None
     tags: tuple[TagDrift, ...]
     more: int
@@ -145,7 +150,8 @@ class DriftReport:
         seen = list(islice((s.record for s in self._services.ledger.list(Sighting, gate.name)), TAGS_READ))
         span = (seen[0].tag, seen[-1].tag) if seen else ("", "")
         tracks = {s.record.row: s.record for s in self._services.ledger.between(Track, gate.name, *span)}
-        shown = sorted(seen, key=lambda sighting: _same(sighting, tracks.get(sighting.row)))[:TAGS_SHOWN]
+        alarms = self._alarms(f"gates/{gate.name}")
+        shown = sorted(seen, key=_first({alarm.subject for alarm in alarms}, tracks))[:TAGS_SHOWN]
         return GateDrift(
             name=gate.name,
             source=f"{source.login_server}/{gate.source.repository}",
@@ -154,15 +160,17 @@ class DriftReport:
             look=_look(record, source.watch_seconds),
             completeness=Completeness(told=record.told, found=record.found, recovery_seconds=record.recovery_seconds),
             paused_until=known.paused_until,
+            pause_reason=known.problem if known.paused_until else "",
             pulls_left=known.remaining if known.limit >= 0 else None,
             tags=tuple(self._tag(gate, sighting, tracks.get(sighting.tag)) for sighting in shown),
             more=len(seen) - len(shown),
-            alarms=self._alarms(f"gates/{gate.name}"),
+            alarms=alarms,
         )
 
     def _tag(self, gate: Gate, sighting: Sighting, track: Track | None) -> TagDrift:
         same = _same(sighting, track)
         candidate = None if same else self._latest(gate, sighting.digest)
+        promoted = f"{gate.name}.{track.candidate}" if same and track and track.candidate else ""
         return TagDrift(
             tag=sighting.tag,
             upstream=sighting.digest,
@@ -172,9 +180,10 @@ class DriftReport:
             stable_since=track.moved_at if track else None,
             held=bool(track and track.hold),
             same=same,
-            candidate=candidate_id(candidate) if candidate else "",
+            candidate=candidate_id(candidate) if candidate else promoted,
             state=candidate.state.value if candidate else "promoted" if same else "",
             reason=candidate.reason if candidate else "",
+            awaits_approval=candidate is not None and candidate.open_check == "approval",
         )
 
     def _app(self, app: App) -> AppDrift:
@@ -218,6 +227,11 @@ class DriftReport:
 
 def _same(sighting: Sighting, track: Track | None) -> bool:
     return track is not None and track.digest == sighting.digest
+
+
+def _first(alarmed: set[str], tracks: dict[str, Track]) -> Callable[[Sighting], tuple[bool, bool]]:
+    """The order of tags: those with an alarm, then those that differ."""
+    return lambda sighting: (sighting.tag not in alarmed, _same(sighting, tracks.get(sighting.row)))
 
 
 def _look(record: SweepRecord, every_seconds: int) -> Look:

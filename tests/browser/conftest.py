@@ -58,11 +58,17 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-@pytest.fixture
-def url(world: World) -> Iterator[str]:
-    """Where the board is."""
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """One server for all tests: its functions work on the world that a test puts in their place."""
     with serving() as url:
         yield url
+
+
+@pytest.fixture
+def url(world: World, server: str) -> str:
+    """Where the board of this test's world is."""
+    return server
 
 
 @pytest.fixture

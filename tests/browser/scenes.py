@@ -7,7 +7,8 @@ from collections.abc import Callable
 import msgspec
 
 from shared.domain.candidate import Candidate
-from shared.domain.policy import App, ApprovalCheck, BaseRule, Gate, Policy, Source
+from shared.domain.errors import Retry
+from shared.domain.policy import App, ApprovalCheck, BaseRule, Drift, Gate, Policy, Source
 from shared.domain.standing import HoldUntil
 from shared.workflow.board.lines import CandidateLine, candidate_lines
 from shared.workflow.operate import Who
@@ -69,7 +70,50 @@ def rolled_back() -> World:
     return world
 
 
-SCENES: dict[str, Callable[[], World]] = {"busy": busy, "blocked": blocked, "rolled-back": rolled_back}
+def drifted() -> World:
+    """Drift: a stable tag moved and a container replaced by hand, pushes without an event, an upstream that is ill.
+
+    The gate of nginx and the app storefront are only watched, so what is wrong there stays so.
+    """
+    world = _quiet_world()
+    world.policy = _watched(world.policy)
+    world.restart()
+    world.subscriptions.reaching = False
+    world.sweep_now()
+    _pass(world, "1.29-alpine", "nginx 2", 40 * MINUTE, repository="nginx")
+    world.registry.tags["base", "nginx:1.29-alpine"] = digest("by hand")
+    world.containers.groups["storefront-aci"] = ("contoso.azurecr.io/storefront:dev", world.clock.now())
+    world.sweep_now()
+    world.clock.forward(6 * MINUTE)
+    world.registry.tags["public", "python:3.13-slim"] = digest("python 2")
+    world.tasks.failing["node@"] = RED_LOG
+    world.registry.tags["public", "node:15-alpine"] = digest("red")
+    world.sweep_now()
+    world.settle()
+    world.sweep_now()
+    world.tags.faults["public"] = Retry("publicregistry.azurecr.io answered 503 three times")
+    world.clock.forward(2 * MINUTE)
+    world.sweep_now()
+    world.clock.forward(20)
+    return world
+
+
+def _watched(policy: Policy) -> Policy:
+    """The rules with one gate and one app whose drift is reported only."""
+    nginx, shop = policy.gates["nginx"], policy.apps["storefront"]
+    return msgspec.structs.replace(
+        policy,
+        gates={**policy.gates, "nginx": msgspec.structs.replace(nginx, drift=Drift.REPORT)},
+        apps={**policy.apps, "storefront": msgspec.structs.replace(shop, drift=Drift.REPORT)},
+    )
+
+
+SCENES: dict[str, Callable[[], World]] = {
+    "busy": busy,
+    "blocked": blocked,
+    "rolled-back": rolled_back,
+    "drift": drifted,
+}
 
 
 def newest(world: World, gate: str = "node") -> CandidateLine:

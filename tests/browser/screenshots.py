@@ -20,11 +20,13 @@ SIZES = {
     "desktop": {"viewport": {"width": 1280, "height": 800}, "device_scale_factor": 1},
     "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 1.5},
 }
+LOOKS = tuple((size, scheme) for size in SIZES for scheme in ("light", "dark"))
+DRIFT_LOOKS = (("desktop", "light"), ("phone", "dark"))
 LIMIT_BYTES = 150_000
 
 
 def main(folder: Path) -> int:
-    """Write `board-<scene>-<size>-<scheme>.png`, twelve of them; 1 where one is too large."""
+    """Write `board-<scene>-<size>-<scheme>.png`; 1 where one is too large."""
     logging.disable(logging.WARNING)  # scenes are about failures, and those are logged
     folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
@@ -39,20 +41,20 @@ def main(folder: Path) -> int:
 
 
 def pictures(browser: Browser, scene: str, folder: Path) -> list[Path]:
-    """One scene on every size, light and dark."""
+    """One scene on every size, light and dark; of the one about drift, its own page."""
     app = App(SCENES[scene]())
     bootstrap.basegate = lambda: app  # type: ignore[assignment, return-value]
+    path, looks = ("/drift", DRIFT_LOOKS) if scene == "drift" else ("", LOOKS)
     files = []
     with serving() as url:
-        for size, options in SIZES.items():
-            for scheme in ("light", "dark"):
-                with looking(browser, color_scheme=scheme, reduced_motion="reduce", **options) as page:
-                    page.goto(f"{url}/api/board")
-                    give_key(page, KEY)
-                    page.locator(".stage").first.wait_for()
-                    page.mouse.move(0, 0)
-                    files.append(folder / f"board-{scene}-{size}-{scheme}.png")
-                    page.screenshot(path=files[-1], animations="disabled")
+        for size, scheme in looks:
+            with looking(browser, color_scheme=scheme, reduced_motion="reduce", **SIZES[size]) as page:
+                page.goto(f"{url}/api/board{path}")
+                give_key(page, KEY)
+                page.locator("#fragment .panel").first.wait_for()
+                page.mouse.move(0, 0)
+                files.append(folder / f"board-{scene}-{size}-{scheme}.png")
+                page.screenshot(path=files[-1], animations="disabled")
     return files
 
 

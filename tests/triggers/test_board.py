@@ -29,7 +29,7 @@ from tests.fakes import FakeLedger, World, digest
 
 GREEN, RED = digest("green"), digest("red")
 SCRIPT = "<script>alert('x')</script>"
-SHELLS = [board.board, board.board_candidate, board.board_rollout, board.board_gate, board.board_app]
+SHELLS = [board.board, board.board_candidate, board.board_rollout, board.board_gate, board.board_app, board.board_drift]
 
 
 class App:
@@ -160,14 +160,17 @@ def test_many_quiet_tags_stand_behind_those_that_something_happens_to(world: Wor
     assert "5 more tags, all quiet" in text(get(board.fragment_overview))
 
 
-def test_the_overview_costs_two_queries_a_gate_and_two_an_app_however_many_candidates_there_are(world: World) -> None:
+def test_the_overview_costs_three_queries_a_gate_three_an_app_and_one_a_registry_however_long_the_ledger_is(
+    world: World,
+) -> None:
     for number in range(20):
         world.clock.forward(60)
         world.push("15-alpine", digest(f"push {number}"))
     ledger = CountingLedger(world.ledger)
     Views(dataclasses.replace(world.services, ledger=ledger), world.clock.now()).overview()
-    gates, apps = len(world.policy.gates), len(world.policy.apps)
-    assert ledger.asked == {"list": gates, "page": gates + apps, "load": apps}
+    gates, apps, registries = (len(part) for part in (world.policy.gates, world.policy.apps, world.policy.registries))
+    alarms = gates + apps + registries
+    assert ledger.asked == {"list": gates + alarms, "page": gates + apps, "load": apps}
 
 
 class CountingLedger:

@@ -10,7 +10,8 @@ from shared.domain.rollout import RolloutState
 from shared.workflow.board import verbs
 from shared.workflow.board.glance import AppGlance, GateGlance, TagGlance
 from shared.workflow.board.lines import CandidateLine
-from shared.workflow.board.models import Concern, Tone
+from shared.workflow.board.models import Concern
+from shared.workflow.board.tones import Tone
 from shared.workflow.board.wording import age, moment, short_digest
 
 _URGENCY = (Tone.BAD, Tone.WAITING)

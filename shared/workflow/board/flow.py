@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from shared.domain.alarm import AlarmKind
 from shared.domain.candidate import CandidateState
 from shared.domain.rollout import RolloutState
 from shared.domain.track import Track
 from shared.workflow.answers import PromotionProgress
 from shared.workflow.board import verbs
+from shared.workflow.board.actions import Choice
 from shared.workflow.board.glance import AppGlance, GateGlance, TagGlance
 from shared.workflow.board.lines import CandidateLine
-from shared.workflow.board.models import AppLane, Choice, GateFlow, Lane, Stage, Tone, tone_of
+from shared.workflow.board.models import AppLane, GateFlow, Lane, Stage
+from shared.workflow.board.tones import Tone, tone_of
 from shared.workflow.board.wording import age, moment, short_digest, short_image
 
 _CHOICES, _QUIET_LANES = 10, 3
 _QUIET = (Tone.GOOD, Tone.IDLE)
+_AROUND_THE_GATE = {
+    AlarmKind.STABLE_MOVED: "moved around the gate",
+    AlarmKind.UNIQUE_CHANGED: "unique tag changed",
+    AlarmKind.PROMOTED_GONE: "image deleted",
+}
 _ON_THE_GROUP = (RolloutState.DEPLOYING, RolloutState.VERIFYING, RolloutState.RESTORING)
 
 
@@ -119,6 +127,9 @@ def _stable(glance: TagGlance, now: datetime) -> Stage:
         return Stage(title=title, full=glance.tag)
     state, tone, reason = _standing(track, glance.newest)
     since = track.hold.at if track.hold else track.moved_at
+    alarm = next((alarm for alarm in glance.alarms if alarm.kind in _AROUND_THE_GATE), None)
+    if alarm is not None:
+        state, tone, reason, since = _AROUND_THE_GATE[alarm.kind], Tone.BAD, alarm.words, alarm.since
     return Stage(
         title=title,
         subject=track.unique or short_digest(track.digest),
@@ -167,7 +178,12 @@ def _image(glance: AppGlance, now: datetime) -> Stage:
 def _container(glance: AppGlance, now: datetime) -> Stage:
     record, latest, title = glance.record, glance.latest, "Container"
     busy = latest is not None and latest.state in _ON_THE_GROUP
-    quiet, tone = ("not running", Tone.IDLE) if record.live is None else ("live", Tone.GOOD)
+    quiet, tone, since = (
+        ("not running", Tone.IDLE, None) if record.live is None else ("live", Tone.GOOD, record.live_since)
+    )
+    alarm = glance.alarm(AlarmKind.CONTAINER)
+    if alarm is not None:
+        quiet, tone, since = "not the last good one", Tone.BAD, alarm.since
     image = str(record.live) if record.live else ""
     return Stage(
         title=title,
@@ -175,8 +191,9 @@ def _container(glance: AppGlance, now: datetime) -> Stage:
         full=image,
         state=latest.state if busy and latest else quiet,
         tone=Tone.BUSY if busy else tone,
-        age=age(record.live_since, now),
-        at=moment(record.live_since),
+        age=age(since, now),
+        at=moment(since),
+        reason=alarm.words if alarm else "",
     )
 
 

@@ -11,15 +11,18 @@ import msgspec
 
 from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.policy import App, Gate
-from shared.domain.rollout import Rollout, RolloutState
+from shared.domain.rollout import BuiltImage, Rollout, RolloutState
 from shared.domain.standing import Veto
 from shared.ports import Listed, Only
 from shared.workflow.board import verbs
+from shared.workflow.board.actions import Action
 from shared.workflow.board.filters import understood
 from shared.workflow.board.glance import source_of, target_of
 from shared.workflow.board.lines import CandidateLine, RolloutLine, candidate_lines, rollout_lines
-from shared.workflow.board.models import Filter, History, Row, Tone, VetoView, tone_of
+from shared.workflow.board.models import Filter, History, Row, VetoView
+from shared.workflow.board.tones import Tone, tone_of
 from shared.workflow.board.wording import age, moment, short_digest, short_image
+from shared.workflow.dependents import AppRecords
 from shared.workflow.services import Services
 
 _ROWS = 25
@@ -60,6 +63,7 @@ class Histories:
         """A page of an app's rollouts. Raises `Malformed`."""
         only = understood(shown, _ROLLOUT_STATES)
         lines, following = self._read(Rollout, rollout_lines, app.name, (only, token))
+        again = _deployable(app, lines, AppRecords(self._services).read(app.name).live)
         return History(
             kind="apps",
             name=app.name,
@@ -67,7 +71,7 @@ class Histories:
             target=app.deploy.container_group if app.deploy else f"{app.build.image}, not deployed",
             shown=shown,
             states=_ROLLOUT_STATES,
-            rows=tuple(self._rollout(line) for line in lines),
+            rows=tuple(self._rollout(line, again.get(line.id, ())) for line in lines),
             older=_query(shown, following),
             running=any(line.running for line in lines),
             actions=tuple(verbs.of_app(app)),
@@ -104,7 +108,7 @@ class Histories:
             reason=_why(line),
         )
 
-    def _rollout(self, line: RolloutLine) -> Row:
+    def _rollout(self, line: RolloutLine, actions: tuple[Action, ...]) -> Row:
         return Row(
             link=f"rollouts/{line.id}",
             subject=short_image(line.image) if line.image else "no image yet",
@@ -115,6 +119,7 @@ class Histories:
             age=age(line.created_at, self._now),
             at=moment(line.created_at),
             reason=_why(line),
+            actions=actions,
         )
 
     def _veto(self, veto: Veto) -> VetoView:
@@ -127,6 +132,19 @@ class Histories:
             at=moment(veto.at),
             lift=verbs.lift_veto(veto.gate, veto.digest),
         )
+
+
+def _deployable(app: App, lines: list[RolloutLine], live: BuiltImage | None) -> dict[str, tuple[Action, ...]]:
+    """What stands beside which rollout: an image that was live and is not can be deployed again, where it was last."""
+    if app.deploy is None:
+        return {}
+    was_live = (line for line in reversed(lines) if line.state is RolloutState.LIVE and line.image)
+    last = {line.image: line for line in was_live if line.image != str(live)}
+    return {
+        line.id: (verbs.deploy(app, image.rpartition(":")[2], short_image(image)),)
+        for image, line in last.items()
+        if image is not None
+    }
 
 
 def _why(line: CandidateLine | RolloutLine) -> str:

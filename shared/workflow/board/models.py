@@ -2,79 +2,10 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import msgspec
 
-
-class Tone(StrEnum):
-    """How something stands, for the eye; the word beside it says the same to everyone."""
-
-    GOOD = "good"
-    BAD = "bad"
-    BUSY = "busy"
-    WAITING = "waiting"
-    IDLE = "idle"
-
-
-_TONES = {
-    "promoted": Tone.GOOD,
-    "live": Tone.GOOD,
-    "built": Tone.GOOD,
-    "passed": Tone.GOOD,
-    "failed": Tone.BAD,
-    "restored": Tone.BAD,
-    "unknown": Tone.BAD,
-    "held": Tone.WAITING,
-    "superseded": Tone.IDLE,
-    "canceled": Tone.IDLE,
-}
-
-
-def tone_of(state: str) -> Tone:
-    """The tone of a candidate's, rollout's or verdict's state; what is not final is busy."""
-    return _TONES.get(state, Tone.BUSY)
-
-
-class Choice(msgspec.Struct, frozen=True):
-    """One of the values that a dialog offers."""
-
-    value: str
-    label: str
-
-
-class Ask(msgspec.Struct, frozen=True):
-    """A field that the dialog of an action asks for, beside the reason."""
-
-    name: str
-    label: str
-    choices: tuple[Choice, ...]
-
-
-class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """A verb as a button: what is called, with which fixed fields, and what its dialog asks.
-
-    `label` is the verb, `subject` what it acts on; `path` is below `/api/v1`; `etag` guards a stale view.
-    """
-
-    label: str
-    subject: str
-    path: str
-    method: str = "POST"
-    fields: dict[str, str | bool] = {}
-    asks: tuple[Ask, ...] = ()
-    etag: str = ""
-    grave: bool = False
-
-    @property
-    def body(self) -> str:
-        """The fixed fields as JSON."""
-        return msgspec.json.encode(self.fields).decode()
-
-    @property
-    def asks_json(self) -> str:
-        """What the dialog asks, as JSON."""
-        return msgspec.json.encode(self.asks).decode()
+from shared.workflow.board.actions import Action
+from shared.workflow.board.tones import Tone
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,10 +63,26 @@ class Concern(msgspec.Struct, frozen=True, kw_only=True):
     actions: tuple[Action, ...]
 
 
+class AlarmView(msgspec.Struct, frozen=True, kw_only=True):
+    """A standing alarm: what is wrong, where (with that one's page, if it has one), since when, and the plan."""
+
+    key: str
+    kind: str
+    tone: Tone
+    place: str
+    link: str
+    words: str
+    plan: str
+    age: str
+    at: str
+
+
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """All gates, and what wants a person."""
+    """All gates, and what wants a person; of many alarms, `more_alarms` stand on the drift page alone."""
 
     concerns: tuple[Concern, ...]
+    alarms: tuple[AlarmView, ...]
+    more_alarms: int
     gates: tuple[GateFlow, ...]
     headline: str
     tone: Tone
@@ -208,6 +155,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     age: str
     at: str
     reason: str
+    actions: tuple[Action, ...] = ()
 
 
 class VetoView(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,8 @@ from shared.domain.record import Record
 from shared.domain.rollout import DeployRecord, Rollout, RolloutState
 from shared.ports import Stored
 from shared.workflow.board import verbs
-from shared.workflow.board.models import Event, Fact, Step, Story, Tone, tone_of
+from shared.workflow.board.models import Event, Fact, Step, Story
+from shared.workflow.board.tones import Tone, tone_of
 from shared.workflow.board.wording import age, duration, moment, short_digest
 from shared.workflow.find import candidate_id, rollout_id
 

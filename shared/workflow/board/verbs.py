@@ -8,10 +8,15 @@ from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.policy import App
 from shared.domain.rollout import Rollout, RolloutState
 from shared.domain.track import Track
-from shared.workflow.board.models import Action, Ask, Choice
+from shared.workflow.board.actions import Action, Ask, Choice
 from shared.workflow.board.wording import short_digest
 
 _UNTIL = Ask("until", "Held until", (Choice("lifted", "it is lifted"), Choice("newer", "a newer digest passes")))
+
+
+def sweep() -> Action:
+    """Compare everything with the ledger now."""
+    return Action(label="Sweep now", subject="", path="sweep")
 
 
 def of_tag(gate: str, tag: str, track: Track | None, earlier: Iterable[Choice]) -> Iterator[Action]:
@@ -46,6 +51,11 @@ def of_app(app: App) -> Iterator[Action]:
     yield Action(label="Rebuild", subject=app.name, path=f"apps/{app.name}/rollouts")
     if app.deploy is not None:
         yield Action(label="Roll back", subject=app.name, path=f"apps/{app.name}/rollback", grave=True)
+
+
+def deploy(app: App, tag: str, name: str) -> Action:
+    """Deploy an image of the app that was built before."""
+    return Action(label="Deploy", subject=name, path=f"apps/{app.name}/rollouts", fields={"image": tag}, grave=True)
 
 
 def rerun(identifier: str, name: str, etag: str = "") -> Action:

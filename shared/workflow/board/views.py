@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+from shared.domain.alarm import Alarm
+from shared.workflow.board.alarms import Scoped, newest_first
 from shared.workflow.board.concerns import concerns
+from shared.workflow.board.drift_models import DriftPage
+from shared.workflow.board.drift_screen import drift_page
 from shared.workflow.board.flow import gate_flow
-from shared.workflow.board.glance import Glances
+from shared.workflow.board.glance import GateGlance, Glances
 from shared.workflow.board.histories import Histories
-from shared.workflow.board.models import Concern, Filter, GateFlow, History, Overview, Stage, Story, Tone
+from shared.workflow.board.models import Concern, Filter, GateFlow, History, Overview, Stage, Story
 from shared.workflow.board.stories import candidate_story, rollout_story
+from shared.workflow.board.tones import Tone, loudest
+from shared.workflow.board.wording import counted
+from shared.workflow.drift import DriftReport
 from shared.workflow.find import Find
 from shared.workflow.services import Services
+
+_ALARMS = 5
+"""How many alarms the overview tells; the drift page tells all."""
 
 
 class Views:
@@ -23,17 +34,26 @@ class Views:
 
     def overview(self) -> Overview:
         """The flow picture, and what wants a person."""
-        glances = tuple(Glances(self._services).gates())
+        read = Glances(self._services)
+        glances = tuple(read.gates())
         flows = tuple(gate_flow(glance, self._now) for glance in glances)
         wanting = concerns(glances, self._now)
+        alarms = newest_first(_alarms(glances, read.registries()), self._now)
         busy = sum(stage.tone is Tone.BUSY for stage in _stages(flows))
+        tones = [*(concern.tone for concern in wanting), *(alarm.tone for alarm in alarms)]
         return Overview(
             concerns=wanting,
+            alarms=alarms[:_ALARMS],
+            more_alarms=len(alarms[_ALARMS:]),
             gates=flows,
-            headline=_headline(wanting, busy),
-            tone=wanting[0].tone if wanting else Tone.BUSY if busy else Tone.GOOD,
+            headline=_headline(wanting, len(alarms), busy),
+            tone=loudest([*tones, Tone.BUSY] if busy else tones),
             running=busy > 0,
         )
+
+    def drift(self) -> DriftPage:
+        """Upstream, ledger, stable tag, app and container side by side, as the last sweep saw them."""
+        return drift_page(DriftReport(self._services).drift(), self._now)
 
     def candidate(self, identifier: str) -> Story:
         """The page of a candidate. Raises `Malformed` or `NotThere`."""
@@ -64,12 +84,24 @@ def _stages(flows: tuple[GateFlow, ...]) -> list[Stage]:
     return [stage for lane in lanes for stage in lane.stages] + [stage for app in apps for stage in app.stages]
 
 
-def _headline(wanting: tuple[Concern, ...], busy: int) -> str:
+def _alarms(gates: Iterable[GateGlance], registries: Iterable[tuple[str, list[Alarm]]]) -> Iterator[Scoped]:
+    """All alarms that stand, each with what it belongs to."""
+    for gate in gates:
+        yield from ((f"gates/{gate.gate.name}", alarm) for alarm in gate.alarms)
+        for app in (app for tag in gate.tags for app in tag.apps):
+            yield from ((f"apps/{app.app.name}", alarm) for alarm in app.alarms)
+    for name, alarms in registries:
+        yield from ((f"registries/{name}", alarm) for alarm in alarms)
+
+
+def _headline(wanting: tuple[Concern, ...], alarms: int, busy: int) -> str:
     """The picture in one sentence, for the status line and for a screen reader."""
     counts: dict[str, int] = {}
     for concern in wanting:
         counts[concern.state] = counts.get(concern.state, 0) + 1
     parts = [f"{number} {state}" for state, number in counts.items()]
+    if alarms:
+        parts.append(counted(alarms, "alarm"))
     if busy:
         parts.append(f"{busy} under way")
     return ", ".join(parts) or "All quiet"

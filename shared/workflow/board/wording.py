@@ -24,6 +24,17 @@ def age(since: datetime | None, now: datetime) -> str:
     return f"{seconds // _DAY} d"
 
 
+def ago(at: datetime | None, now: datetime) -> str:
+    """When something was: `3 min ago`, `now`; `not yet` where it never was."""
+    span = age(at, now)
+    return f"{span} ago" if span not in ("", "now") else span or "not yet"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number of things: `1 alarm`, `2 alarms`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def duration(since: datetime | None, until: datetime) -> str:
     """How long something took or has taken: `3 s`, `4 min 10 s`, `2 h 5 min`; "" where it has not begun."""
     if since is None:

@@ -1,0 +1,199 @@
+"""The drift page, and what the other pages say of drift."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from functions import board
+from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.errors import Retry
+from shared.domain.policy import Drift
+from shared.workflow.board.drift_models import DriftPage
+from shared.workflow.board.models import Overview, Stage
+from shared.workflow.board.tones import Tone
+from shared.workflow.board.views import Views
+from tests.fakes import World, digest
+from tests.triggers.asking import operated
+from tests.triggers.test_board import SCRIPT, get, text
+
+FOREIGN = digest("foreign")
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """Orange, then green was promoted and went live; drift is reported only, so what is wrong stays so."""
+    world = operated(monkeypatch)
+    policy = world.policy
+    node, hello = policy.gates["node"], policy.apps["hello-world"]
+    source = msgspec.structs.replace(node.source, tags=("15-alpine",))
+    world.policy = msgspec.structs.replace(
+        policy,
+        gates={"node": msgspec.structs.replace(node, source=source, drift=Drift.REPORT)},
+        apps={"hello-world": msgspec.structs.replace(hello, drift=Drift.REPORT)},
+    )
+    world.restart()
+    return world
+
+
+def drift_of(world: World) -> DriftPage:
+    return Views(world.services, world.clock.now()).drift()
+
+
+def overview_of(world: World) -> Overview:
+    return Views(world.services, world.clock.now()).overview()
+
+
+def tamper(world: World) -> None:
+    """Move the stable tag and replace the container by hand, and let a sweep see it."""
+    world.registry.tags["base", "node:15-alpine"] = FOREIGN
+    world.containers.groups["hello-world-aci"] = ("foreign:1", world.clock.now())
+    world.sweep_now()
+
+
+def test_before_any_sweep_the_page_says_so_and_offers_one(world: World) -> None:
+    page = text(get(board.fragment_drift))
+    assert "No sweep has come by yet." in page
+    assert "Sweep now" in page
+    assert "<table" not in page
+    assert 'data-headline="Not swept yet"' in page
+
+
+def test_a_tag_is_shown_side_by_side_upstream_candidate_and_stable(world: World) -> None:
+    world.sweep_now()
+    world.clock.forward(200)
+    page = drift_of(world)
+    (row,) = page.gates[0].rows
+    upstream, candidate, stable = row.cells
+    assert (row.name, row.verdict, page.headline) == ("15-alpine", "same", "No drift")
+    assert upstream.subject == stable.subject == digest("green").removeprefix("sha256:")[:12]
+    assert (upstream.state, upstream.age, candidate.state) == ("known by event", "3 min", "promoted")
+    assert get(board.fragment_candidate, candidate=candidate.link.partition("/")[2]).status_code == 200
+    assert [cell.title for cell in page.apps[0].cells] == ["Stands on", "Built on", "Runs"]
+    assert page.apps[0].verdict == "same"
+
+
+def test_a_gate_says_how_it_was_looked_at_and_how_changes_became_known(world: World) -> None:
+    world.sweep_now()
+    world.clock.forward(300)
+    world.registry.tags["public", "node:15-alpine"] = digest("unheard of")
+    world.sweep_now()
+    world.clock.forward(120)
+    looks = {fact.name: fact.value for fact in drift_of(world).gates[0].looks}
+    assert looks == {
+        "Looked at": "2 min ago",
+        "Next look": "with the next sweep",
+        "Tags": "1",
+        "Told by events": "0",
+        "Found by sweep": "1",
+        "Slowest recovery": "5 min",
+        "Drift": "is reported only",
+    }
+
+
+def test_a_registry_that_is_left_alone_is_named_with_the_reason(world: World) -> None:
+    world.sweep_now()
+    world.tags.faults["public"] = Retry("publicregistry.azurecr.io answered 503")
+    world.clock.forward(300)
+    world.sweep_now()
+    assert drift_of(world).gates[0].trouble == (
+        "publicregistry.azurecr.io is left alone for 1 min 0 s more: publicregistry.azurecr.io answered 503"
+    )
+
+
+def test_a_tag_whose_candidate_failed_differs_with_the_reason_and_a_link(world: World) -> None:
+    world.tasks.failing["node@"] = "ERROR: Invalid Color: Red"
+    world.registry.tags["public", "node:15-alpine"] = digest("red")
+    world.sweep_now()
+    world.settle()
+    page = drift_of(world)
+    (row,) = page.gates[0].rows
+    assert (row.verdict, row.cells[0].state, row.cells[1].state) == ("differs", "found by sweep", "failed")
+    assert "Invalid Color" in row.cells[1].reason
+    assert page.headline == "1 tag differs"
+
+
+def test_what_was_done_around_the_gate_stands_on_top_and_in_its_row(world: World) -> None:
+    world.sweep_now()
+    world.clock.forward(60)
+    tamper(world)
+    world.clock.forward(240)
+    page = drift_of(world)
+    assert [(alarm.place, alarm.age, alarm.tone) for alarm in page.alarms] == [
+        ("gate node", "4 min", Tone.BAD),
+        ("app hello-world", "4 min", Tone.BAD),
+    ]
+    assert page.alarms[0].plan == "reported only: the gate's rule says `drift: report`"
+    (tag,), (app,) = page.gates[0].rows, page.apps
+    assert (tag.verdict, tag.cells[2].state) == ("differs", "stable tag moved around the gate")
+    assert (app.verdict, app.cells[2].state) == ("differs", "container is not the last good deployment")
+    assert page.headline == "2 alarms, 1 tag differs, 1 app differs"
+
+
+def test_the_flow_says_where_the_sweep_saw_something_else(world: World) -> None:
+    tamper(world)
+    world.clock.forward(180)
+    (lane,) = overview_of(world).gates[0].lanes
+    stable, container = stage(lane.stages, "Stable tag"), stage(lane.apps[0].stages, "Container")
+    assert (stable.state, stable.tone, stable.age) == ("moved around the gate", Tone.BAD, "3 min")
+    assert "which was promoted" in stable.reason
+    assert (container.state, container.tone) == ("not the last good one", Tone.BAD)
+    assert "it shows foreign:1" in container.reason
+
+
+def stage(stages: tuple[Stage, ...], title: str) -> Stage:
+    return next(item for item in stages if item.title == title)
+
+
+def test_the_overview_tells_the_newest_alarms_and_counts_the_others(world: World) -> None:
+    for number in range(8):
+        world.ledger.insert(alarm(world, f"15.{number}", minutes=number))
+    world.ledger.insert(msgspec.structs.replace(alarm(world, "15.9", 0), ended_at=world.clock.now()))
+    view = overview_of(world)
+    assert [told.words for told in view.alarms] == [f"15.{number} is odd" for number in range(5)]
+    assert (view.more_alarms, view.headline, view.tone) == (3, "8 alarms", Tone.BAD)
+    page = text(get(board.fragment_overview))
+    assert re.search(r'<a href="/api/board/drift">3 more alarms</a>', page)
+    assert "Wants a person" in page
+
+
+def test_a_secret_that_runs_out_warns_and_a_registry_has_no_page(world: World) -> None:
+    warning = msgspec.structs.replace(alarm(world, "hub", 1), scope="registries/base", kind=AlarmKind.SECRET_EXPIRES)
+    world.ledger.insert(warning)
+    view = overview_of(world)
+    assert (view.headline, view.tone) == ("1 alarm", Tone.WAITING)
+    (told,) = drift_of(world).alarms
+    assert (told.place, told.link) == ("registry base", "")
+
+
+def alarm(world: World, tag: str, minutes: int) -> Alarm:
+    return Alarm(
+        scope="gates/node",
+        kind=AlarmKind.TAG_AWAY,
+        subject=tag,
+        words=f"{tag} is odd",
+        plan="every sweep looks again",
+        since=world.clock.now() - timedelta(minutes=minutes),
+    )
+
+
+def test_an_earlier_image_that_was_live_is_offered_once_and_the_one_that_runs_is_not(world: World) -> None:
+    page = text(get(board.fragment_app, app="hello-world"))
+    offers = re.findall(r'data-label="Deploy" data-subject="([^"]+)".*?data-fields="([^"]+)"', page)
+    assert offers == [("hello-world:ct2", "{&#34;image&#34;:&#34;ct2&#34;}")]
+
+
+def test_nothing_that_machines_wrote_is_taken_for_html(world: World) -> None:
+    world.tasks.failing["node@"] = f"log {SCRIPT}"
+    world.registry.tags["public", "node:15-alpine"] = digest("red")
+    world.containers.groups["hello-world-aci"] = (f"foreign:{SCRIPT}", world.clock.now())
+    world.sweep_now()
+    world.settle()
+    world.tags.faults["public"] = Retry(f"answered {SCRIPT}")
+    world.sweep_now()
+    pages = [text(get(board.fragment_drift)), text(get(board.fragment_overview))]
+    assert [page for page in pages if "<script" in page] == []
+    assert [page.count("&lt;script&gt;") >= 3 for page in pages] == [True, True]
