@@ -214,6 +214,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         wanted = registry_id.lower()
         return next((r for r in self.registries.values() if r.id and r.id.lower() == wanted), None)
 
+    def registry_at(self, login_server: str) -> RegistryRule | None:
+        """The configured registry of that host name, whatever the rules call it."""
+        return next((rule for rule in self.registries.values() if rule.login_server == login_server), None)
+
     def gates_for(self, event: RegistryEvent, registry: RegistryRule) -> Iterator[Gate]:
         """The gates whose source was pushed to."""
         for gate in self.gates.values():

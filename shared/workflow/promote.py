@@ -6,8 +6,8 @@ import msgspec
 
 from shared.domain.candidate import Candidate, CandidateState, TagOutcome, TagRecord
 from shared.domain.errors import Rejected, Retry
-from shared.domain.image import ImageRef
-from shared.domain.policy import Gate
+from shared.domain.image import ImageRef, parse_repository
+from shared.domain.policy import Gate, RegistryRule
 from shared.domain.standing import Hold, Veto, veto_row
 from shared.ports import CopyState
 from shared.workflow.services import Services
@@ -36,7 +36,7 @@ class Promote:
             return begun.with_tag(index, copied_at=now).noting(now, "copied", f"{unique} is there already")
         if there is not None:
             raise Rejected(f"{target.login_server}/{gate.promote.repository}:{unique} exists and is {there}")
-        source = self._services.registry_rule(candidate.source_registry)
+        source = self._source(candidate)
         name = f"{gate.promote.repository}:{unique}"
         try:
             operation = self._services.registry.start_copy(candidate.image, source, target, name)
@@ -124,14 +124,23 @@ class Promote:
         return done.noting(now, "promoted by the task", f"{unique} and {tag.tag} are the examined digest")
 
     def recheck_source(self, step: Step[Candidate], gate: Gate) -> Candidate:
-        """Ask the source whether a repeated push still stands; if so, the digest is the newest again."""
+        """Ask the gate's source whether a repeated push still stands; if so, the digest is the newest again.
+
+        It may be another source than the one that the candidate came from: the rule may have changed since.
+        """
         index, now, candidate = step.decision.index, self._services.clock.now(), step.record
-        tag, source = candidate.tags[index], self._services.registry_rule(candidate.source_registry)
+        tag, source = candidate.tags[index], self._services.registry_rule(gate.source.registry)
         again = tag.resighted_at
         assert again is not None  # decide rechecks nothing else
-        if self._services.tags.digest_of(source, candidate.repository, tag.tag) != candidate.digest:
+        if self._services.tags.digest_of(source, gate.source.repository, tag.tag) != candidate.digest:
             reason = f"{tag.tag} is another digest at the source by now"
             return candidate.with_tag(index, resighted_at=None).noting(now, "repeated push ignored", reason)
+        candidate = msgspec.structs.replace(
+            candidate,
+            source_registry=source.name,
+            repository=parse_repository(gate.source.repository),
+            login_server=source.login_server,
+        )
         track = self._tracks.load(gate, tag.tag)
         settled = tag.outcome is not None or not candidate.finished
         if track.record.digest == candidate.digest and settled:
@@ -149,6 +158,20 @@ class Promote:
         )
         reopened = msgspec.structs.replace(reopened, state=CandidateState.PROMOTING, announced=False)
         return reopened.noting(now, "pushed again", f"{tag.tag} came back to this digest at the source")
+
+    def _source(self, candidate: Candidate) -> RegistryRule:
+        """The registry that a candidate came from, whatever the rules call it by now.
+
+        Raises:
+            Rejected: they do not name it any more.
+        """
+        policy = self._services.policy
+        source = policy.registries.get(candidate.source_registry)
+        if source is None or source.login_server != candidate.login_server:
+            source = policy.registry_at(candidate.login_server)
+        if source is None:
+            raise Rejected(f"{candidate.login_server} is not in the rules any more: {candidate.image} is not copied")
+        return source
 
     def promoted_image(self, candidate: Candidate, gate: Gate) -> ImageRef:
         """The image as it stands in the target registry."""

@@ -193,3 +193,68 @@ def test_a_tag_that_cannot_be_read_does_not_keep_the_others_of_its_gate_from_a_l
     world.sweep_now()
     assert world.stable_tag("15.14") == ORANGE
     assert "it cannot be told where 15-alpine is" in alarms(world)[0].words
+
+
+def renamed(policy: Policy) -> Policy:
+    """The same registries and gates, the source registry under another short name."""
+    hub = msgspec.structs.replace(policy.registries["public"], name="hub")
+    others = {name: rule for name, rule in policy.registries.items() if name != "public"}
+    gate = policy.gates["node"]
+    gates = {"node": msgspec.structs.replace(gate, source=msgspec.structs.replace(gate.source, registry="hub"))}
+    return msgspec.structs.replace(policy, registries={**others, "hub": hub}, gates=gates)
+
+
+def rename(world: World) -> None:
+    world.policy = renamed(world.policy)
+    world.restart()
+    for registry, name in [key for key in world.registry.tags if key[0] == "public"]:
+        world.registry.tags[("hub", name)] = world.registry.tags[(registry, name)]
+
+
+def test_a_candidate_goes_on_though_its_registry_has_another_name_in_the_rules() -> None:
+    world = World()
+    world.push("15-alpine", GREEN)
+    world.next_look()
+    rename(world)
+    world.settle()
+    assert world.stable_tag() == GREEN
+
+
+def test_a_tag_that_came_back_is_confirmed_at_the_registry_under_its_name_of_today() -> None:
+    world = promoted()
+    world.push("15-alpine", ORANGE)
+    world.settle()
+    rename(world)
+    world.registry.tags[("hub", "node:15-alpine")] = GREEN
+    for _ in range(2):
+        world.clock.forward(PERIOD)
+        world.sweep_now()
+        world.settle()
+    assert world.stable_tag() == GREEN
+
+
+def test_a_tag_is_confirmed_where_the_gate_reads_today_and_not_where_it_read_once() -> None:
+    world = promoted()
+    gate = world.policy.gates["node"]
+    mirror = msgspec.structs.replace(gate, source=msgspec.structs.replace(gate.source, repository="mirror/node"))
+    world.policy = msgspec.structs.replace(world.policy, gates={"node": mirror})
+    world.restart()
+    world.registry.tags[("public", "mirror/node:15.14")] = GREEN
+    for _ in range(2):
+        world.clock.forward(PERIOD)
+        world.sweep_now()
+        world.settle()
+    assert world.stable_tag("15.14") == GREEN
+
+
+def test_a_candidate_whose_registry_left_the_rules_fails_in_words() -> None:
+    world = World()
+    world.push("15-alpine", GREEN)
+    world.next_look()
+    policy = renamed(world.policy)
+    hub = msgspec.structs.replace(policy.registries["hub"], login_server="another.azurecr.io")
+    world.policy = msgspec.structs.replace(policy, registries={**policy.registries, "hub": hub})
+    world.restart()
+    world.settle()
+    assert world.candidate(GREEN).state is CandidateState.FAILED
+    assert "publicregistry.azurecr.io is not in the rules any more" in world.candidate(GREEN).reason
