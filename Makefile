@@ -10,7 +10,7 @@ LEFT = .sandbox .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo-
   $$(find . -path "./.*" -prune -o -name __pycache__ -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo up down test test-unit check format schema coverage yardstick bench bench-history screenshots clean
+.PHONY: help setup browser demo up down test test-unit check format schema coverage yardstick bench bench-history bench-sweep screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ bench: setup ## what the event path and the sandbox cost, side by side with what
 
 bench-history: setup ## a page of a history of 100,000 candidates against one of 1,000 (three minutes)
 	@$(ROOT) $(PY) -m bench.history
+
+bench-sweep: setup ## a sweep of 1,000 tags against `skopeo inspect` in a loop, and its memory (two minutes)
+	@$(ROOT) $(PY) -m bench.sweep
 
 screenshots: browser ## docs/images/board-*.png from the real pages on a world of fakes
 	@$(PY) -m tests.browser.screenshots docs/images

@@ -13,14 +13,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 from azure.core.credentials import AzureNamedKeyCredential
-from azure.data.tables import TableClient
 
 from bench.azurite import table_accounts
 from bench.figure import Figure, ratios
+from bench.loading import in_bulk
 from bench.wire import Wire
 from shared.adapters.ledger_tables import TableLedger
 from shared.domain.candidate import Candidate
@@ -32,7 +31,6 @@ _DEEP = 9
 """How many pages are turned before it begins at the newest again: the smallest history has ten."""
 
 _PAGE_LIMIT = 100
-_TRANSACTION_LIMIT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +43,6 @@ class Measured:
     kilobytes: float
     app: float
     azurite: float
-
-
-@dataclass
-class Loading:
-    """Stands in for the table while records are put in: it gathers what the adapter writes into whole transactions."""
-
-    table: TableClient
-    waiting: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-
-    def submit_transaction(self, operations: list[tuple[Any, ...]]) -> list[dict[str, str]]:
-        """Gather; every row is a new one, so that nothing needs to be looked up."""
-        rows = [("create", operation[1]) for operation in operations]
-        if len(self.waiting) + len(rows) > _TRANSACTION_LIMIT:
-            self.flush()
-        self.waiting += rows
-        return [{"etag": ""}]
-
-    def flush(self) -> None:
-        """Write what was gathered."""
-        if self.waiting:
-            self.table.submit_transaction(self.waiting)
-            self.waiting = []
 
 
 def main() -> int:
@@ -147,14 +123,10 @@ def _promoted() -> Candidate:
 
 def _load(ledger: TableLedger, sample: Candidate, size: int) -> None:
     """Put candidates in through the adapter, so that their rows are those of the app."""
-    table = ledger._table
-    loading = Loading(table)
-    vars(ledger)["_table"] = loading
-    for number in range(size):
-        moment = START + timedelta(seconds=number)
-        ledger.insert(msgspec.structs.replace(sample, digest=digest(str(number)), created_at=moment))
-    loading.flush()
-    vars(ledger)["_table"] = table
+    with in_bulk(ledger):
+        for number in range(size):
+            moment = START + timedelta(seconds=number)
+            ledger.insert(msgspec.structs.replace(sample, digest=digest(str(number)), created_at=moment))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import requests
@@ -13,11 +14,15 @@ import requests
 
 @dataclass
 class Wire:
-    """What the app sends and receives: how often, how much, and how long it waits for the head of an answer."""
+    """What the app sends and receives: how often, how much, and how long it waits for the head of an answer.
+
+    `methods` says how often each method was sent.
+    """
 
     requests: int = 0
     received: int = 0
     waited: float = 0.0
+    methods: Counter[str] = field(default_factory=Counter)
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -31,6 +36,7 @@ class Wire:
             answer = send(session, request, **options)
             self.waited += time.perf_counter() - began
             self.requests += 1
+            self.methods[str(request.method)] += 1
             self.received += len(answer.content)
             return answer
 

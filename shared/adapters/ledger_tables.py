@@ -25,6 +25,7 @@ from shared.settings import TABLE
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
+    from azure.core.paging import ItemPaged
     from azure.data.tables import TableClient, TableEntity
 
 _ROLE = "give the app Storage Table Data Contributor"
@@ -100,7 +101,7 @@ class TableLedger:
         parameters = {"partition": _partition(kind, partition), "low": row_prefix, "high": high}
         query = "PartitionKey eq @partition and RowKey ge @low and RowKey lt @high"
         with translated(f"listing {kind.__name__} of {partition} in the ledger", remedy=_ROLE):
-            for entity in self._table.query_entities(query, parameters=parameters):
+            for entity in _found(self._table.query_entities(query, parameters=parameters)):
                 yield _stored(kind, entity)
 
     def between(self, kind: type[R], partition: str, first: str, last: str) -> Iterator[Stored[R]]:
@@ -108,7 +109,7 @@ class TableLedger:
         parameters = {"partition": _partition(kind, partition), "first": first, "last": last or OPEN_ROWS}
         query = f"PartitionKey eq @partition and RowKey ge @first and RowKey {'le' if last else 'lt'} @last"
         with translated(f"listing {kind.__name__} of {partition} in the ledger", remedy=_ROLE):
-            for entity in self._table.query_entities(query, parameters=parameters):
+            for entity in _found(self._table.query_entities(query, parameters=parameters)):
                 yield _stored(kind, entity)
 
     def open(self, kind: type[R], partition: str) -> Iterator[Stored[R]]:
@@ -185,6 +186,17 @@ def _entity(record: Any) -> dict[str, Any]:
     entity: dict[str, Any] = {"PartitionKey": _partition(type(record), record.partition), "RowKey": record.row}
     entity |= {f"body{index:02}": chunk for index, chunk in enumerate(chunks)}
     return entity | {name: getattr(record, name) for name in _COLUMNS if hasattr(record, name)}
+
+
+def _found(query: ItemPaged[TableEntity]) -> Iterator[TableEntity]:
+    """The entities of a query. The SDK's pages refer to themselves, so that the last one would stay for long: the
+    garbage of a whole sweep may add up before Python looks for such circles."""
+    pages = query.by_page()
+    try:
+        for page in pages:
+            yield from page
+    finally:
+        vars(pages).clear()
 
 
 def _stored(kind: type[R], entity: TableEntity) -> Stored[R]:

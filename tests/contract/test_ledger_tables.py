@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -291,6 +292,21 @@ def test_an_open_row_that_is_gone_already_stops_no_record(ledger: TableLedger, t
     found = ledger.load(Rollout, "bare", "r1")
     assert found
     assert found.etag == ended.etag
+
+
+def test_what_a_query_found_is_let_go_of_at_once_and_not_by_a_collection_of_garbage(ledger: TableLedger) -> None:
+    for number in range(50):
+        ledger.insert(rollout("garbage", f"r{number:02}"))
+    assert len(names(ledger.list(Rollout, "garbage"))) == 50
+    gc.collect()
+    gc.disable()
+    try:
+        assert len(names(ledger.list(Rollout, "garbage"))) == 50
+        assert len(names(ledger.between(Rollout, "garbage", "r00", ""))) == 50
+        assert next(ledger.between(Rollout, "garbage", "r00", ""))
+        assert gc.collect() < 50
+    finally:
+        gc.enable()
 
 
 def test_records_between_two_rows_are_listed_with_both_ends(ledger: TableLedger) -> None:

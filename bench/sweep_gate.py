@@ -1,0 +1,125 @@
+"""A gate that tracks the tags of the bench's registry, with a ledger that knows all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
+
+import msgspec
+from azure.core.credentials import AzureNamedKeyCredential
+
+from bench.loading import in_bulk
+from shared.adapters.clock_system import SystemClock
+from shared.adapters.containers_aci import AciContainerRunner
+from shared.adapters.ledger_tables import TableLedger
+from shared.adapters.oci import Network, OciTagReader
+from shared.adapters.registry_acr import AcrRegistry
+from shared.adapters.secrets_keyvault import VaultCredentials
+from shared.adapters.subscriptions_eventgrid import EventGridSubscriptions
+from shared.adapters.tasks_acr import AcrTaskRunner
+from shared.domain.candidate import Candidate
+from shared.domain.image import parse_digest, parse_tag
+from shared.domain.policy import Policy, RegistryRule, Source
+from shared.domain.sighting import Sighting
+from shared.domain.track import Track
+from shared.workflow.services import Services
+from shared.workflow.sweep import Sweep, SweepReport
+from shared.workflow.sweep.tour import Beat
+from shared.workflow.sweep.upstream_beat import UpstreamBeat
+from tests.fakes import World, digest, sample_policy
+
+GATE = "node"
+_TIME_LIMIT = timedelta(minutes=2)
+
+
+class Where(msgspec.Struct, frozen=True, kw_only=True):
+    """Which registry and repository a gate looks at, which tags it tracks, and where its ledger is."""
+
+    registry: str
+    bundle: str
+    repository: str
+    tags: tuple[str, ...]
+    ledger: str
+    account: str
+    key: str
+
+
+class NoIdentity:
+    """An identity that gives no token and counts who asked. Every call to Azure Resource Manager would have to."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self) -> Any:
+        """The identity, as adapters get it."""
+        return self
+
+    def get_token(self, *scopes: str, **options: Any) -> NoReturn:
+        """Count, and refuse."""
+        self.asked += 1
+        raise AssertionError(f"a sweep of upstream tags asked for a token for {scopes}")
+
+
+class UpstreamSweep(Sweep):
+    """The sweep with the upstream beats alone: what stable tags and apps cost is another matter."""
+
+    def _beats(self) -> Iterator[Beat]:
+        return (UpstreamBeat(self._services, gate) for gate in self._services.policy.gates.values())
+
+
+class BenchGate:
+    """The real sweep, reader and ledger, and the real adapters for Azure Resource Manager, which nobody may use."""
+
+    def __init__(self, where: Where) -> None:
+        key: Any = AzureNamedKeyCredential(where.account, where.key)  # over plain HTTP only a key goes
+        self.where, self.identity = where, NoIdentity()
+        self.ledger, vault = TableLedger(where.ledger, lambda: key), VaultCredentials("none", self.identity)
+        self.services: Services = dataclasses.replace(
+            World(_policy(where)).services,
+            ledger=self.ledger,
+            tags=OciTagReader(vault, self.identity, Network(ca_bundle=where.bundle)),
+            clock=SystemClock(),
+            registry=AcrRegistry(self.identity, vault),
+            tasks=AcrTaskRunner(self.identity),
+            containers=AciContainerRunner(self.identity, vault),
+            subscriptions=EventGridSubscriptions(self.identity, ""),
+        )
+
+    def sweep(self) -> SweepReport:
+        """One sweep to its end."""
+        return UpstreamSweep(self.services).run(datetime.now(UTC) + _TIME_LIMIT, at_once=True)
+
+    def know(self, digests: Mapping[str, str], *, promoted: bool) -> None:
+        """Put into the ledger that every tag was seen; with `promoted` also its candidate, and its stable tag."""
+        sample, track = _promoted()
+        with in_bulk(self.ledger):
+            for name, text in digests.items() if promoted else ():
+                one, tag = parse_digest(text), parse_tag(name)
+                tags = tuple(msgspec.structs.replace(record, tag=tag) for record in sample.tags)
+                self.ledger.insert(msgspec.structs.replace(sample, digest=one, tags=tags))
+            for name, text in digests.items() if promoted else ():
+                self.ledger.insert(msgspec.structs.replace(track, tag=parse_tag(name), digest=parse_digest(text)))
+            for name, text in digests.items():
+                one, stable = parse_digest(text), parse_digest(text) if promoted else None
+                seen = Sighting(gate=GATE, tag=parse_tag(name), digest=one, since=sample.created_at, stable=stable)
+                self.ledger.insert(seen)
+
+
+def _policy(where: Where) -> Policy:
+    policy = sample_policy(apps={})
+    source = Source(registry="own", repository=where.repository, tags=where.tags)
+    gate = msgspec.structs.replace(policy.gates[GATE], source=source)
+    own = RegistryRule(name="own", login_server=where.registry, private=True)
+    return msgspec.structs.replace(policy, gates={GATE: gate}, registries={**policy.registries, "own": own})
+
+
+def _promoted() -> tuple[Candidate, Track]:
+    """A candidate and its stable tag as a story leaves them."""
+    world = World()
+    world.push("15-alpine", digest("bench"))
+    world.settle()
+    stored = world.ledger.load(Track, GATE, "15-alpine")
+    assert stored is not None
+    return world.candidates()[0], stored.record

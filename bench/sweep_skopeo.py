@@ -1,0 +1,29 @@
+"""`skopeo inspect` in a loop: what a script would do that looks at tags one by one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from bench.sweep_registry import BenchRegistry
+from sandbox.programs import find_program
+
+WAYS = ("inspect", "inspect --no-tags", "inspect --raw")
+"""By itself it lists the repository's tags too; `--no-tags` leaves that out, `--raw` also the image's configuration."""
+
+
+def inspect_each(registry: BenchRegistry, way: str, repository: str, tags: Sequence[str]) -> float:
+    """Seconds a tag. It goes the way that the sweep goes: over TLS, without a proxy."""
+    program = find_program("skopeo")
+    if program is None:
+        sys.exit("skopeo is not installed: make setup")
+    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    environment["SSL_CERT_FILE"] = str(registry.bundle)
+    began = time.perf_counter()
+    for tag in tags:
+        command = [program, *way.split(), f"docker://{registry.host}/{repository}:{tag}"]
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return (time.perf_counter() - began) / len(tags)
