@@ -53,6 +53,8 @@ def pictures(browser: Browser, scene: str, folder: Path) -> list[Path]:
                 give_key(page, KEY)
                 page.locator("#fragment .panel").first.wait_for()
                 page.mouse.move(0, 0)
+                if (scene, size) == ("drift", "phone"):  # the cards below the alarms
+                    page.locator(".drift").first.evaluate("panel => panel.scrollIntoView()")
                 files.append(folder / f"board-{scene}-{size}-{scheme}.png")
                 page.screenshot(path=files[-1], animations="disabled")
     return files
