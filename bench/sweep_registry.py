@@ -101,7 +101,9 @@ def bench_registry() -> Iterator[BenchRegistry]:
         registry = BenchRegistry(host, folder)
         configuration = _configuration(registry)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
-        command = [program, "serve", str(configuration)]
+        setpriv = find_program("setpriv")  # the registry ends with the bench, in whatever way that ends
+        lifeline = [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
+        command = [*lifeline, program, "serve", str(configuration)]
         with (
             registry.log.open("wb") as log,
             subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment) as process,
