@@ -2,6 +2,8 @@
 
 import { ask, at, tell } from "./api.js";
 
+const EFFECTS_SHOWN = 50;
+
 const changed = () => document.dispatchEvent(new Event("basegate:changed"));
 
 let act = null, previews = 0;
@@ -31,7 +33,9 @@ async function preview() {
   try {
     const { effects } = await (await call(true)).json();
     if (mine !== previews) return;
-    at("act-effects").replaceChildren(...effects.map(effectLine));
+    const lines = effects.slice(0, EFFECTS_SHOWN).map(effectLine), more = effects.length - lines.length;
+    if (more) lines.push(effectLine({ what: `and ${more} more`, subject: "" }));
+    at("act-effects").replaceChildren(...lines);
     tell("act-wait", "");
     at("act-go").disabled = false;
   } catch (error) {

@@ -12,10 +12,13 @@ from functions import board
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.errors import Retry
 from shared.domain.policy import Drift
+from shared.domain.standing import HoldUntil
+from shared.ports import Allowance
 from shared.workflow.board.drift_models import DriftPage
 from shared.workflow.board.models import Overview, Stage
 from shared.workflow.board.tones import Tone
 from shared.workflow.board.views import Views
+from shared.workflow.operate import Who
 from tests.fakes import World, digest
 from tests.triggers.asking import operated
 from tests.triggers.test_board import SCRIPT, get, text
@@ -104,6 +107,26 @@ def test_a_registry_that_is_left_alone_is_named_with_the_reason(world: World) ->
     )
 
 
+def test_a_gate_says_when_it_is_looked_at_next_and_what_its_upstream_still_allows(world: World) -> None:
+    hub = msgspec.structs.replace(world.policy.registries["public"], watch_seconds=900)
+    world.policy = msgspec.structs.replace(world.policy, registries={**world.policy.registries, "public": hub})
+    world.restart()
+    world.tags.said = Allowance(limit=200, remaining=176, window_seconds=21600)
+    world.sweep_now()
+    world.clock.forward(180)
+    looks = {fact.name: fact.value for fact in drift_of(world).gates[0].looks}
+    assert (looks["Next look"], looks["Pulls left"]) == ("in 12 min", "176")
+
+
+def test_a_held_tag_is_held_and_does_not_differ(world: World) -> None:
+    world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, Who.of("mara", "a quiet weekend")).act()
+    world.registry.tags["public", "node:15-alpine"] = digest("red")
+    world.sweep_now()
+    world.settle()
+    (row,) = drift_of(world).gates[0].rows
+    assert (row.verdict, row.cells[1].state, row.cells[2].state) == ("held", "held", "held")
+
+
 def test_a_tag_whose_candidate_failed_differs_with_the_reason_and_a_link(world: World) -> None:
     world.tasks.failing["node@"] = "ERROR: Invalid Color: Red"
     world.registry.tags["public", "node:15-alpine"] = digest("red")
@@ -142,6 +165,16 @@ def test_the_flow_says_where_the_sweep_saw_something_else(world: World) -> None:
     assert "which was promoted" in stable.reason
     assert (container.state, container.tone) == ("not the last good one", Tone.BAD)
     assert "it shows foreign:1" in container.reason
+
+
+def test_a_container_that_is_redeployed_is_busy_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = operated(monkeypatch)
+    world.containers.groups["hello-world-aci"] = ("foreign:1", world.clock.now())
+    world.sweep_now()
+    container = stage(overview_of(world).gates[0].lanes[0].apps[0].stages, "Container")
+    assert (container.state, container.tone) == ("deploying", Tone.BUSY)
+    assert "it shows foreign:1" in container.reason
+    assert drift_of(world).alarms[0].plan.startswith("redeployed by rollout drift-")
 
 
 def stage(stages: tuple[Stage, ...], title: str) -> Stage:

@@ -33,10 +33,14 @@ class GateTable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DriftPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything side by side, alarms first. `swept` is false as long as no sweep has come by."""
+    """Everything side by side, alarms first (`more_alarms` older ones are not shown).
+
+    `swept` is false as long as no sweep has come by.
+    """
 
     swept: bool
     alarms: tuple[AlarmView, ...]
+    more_alarms: int
     gates: tuple[GateTable, ...]
     apps: tuple[DriftRow, ...]
     sweep: Action

@@ -16,6 +16,7 @@ from shared.workflow.board.tones import Tone, loudest, tone_of
 from shared.workflow.board.wording import age, ago, counted, duration, moment, short_digest, short_image
 from shared.workflow.drift import AlarmLine, AppDrift, Drift, GateDrift, Look, TagDrift
 
+_ALARMS = 100
 _UPSTREAM, _CANDIDATE, _STABLE = "Upstream", "Candidate", "Stable tag"
 _DIFFERS = "differs"
 _CELLS: dict[str, str] = {
@@ -36,7 +37,8 @@ def drift_page(drift: Drift, now: datetime) -> DriftPage:
     swept = bool(alarms) or any(look.looked_at for look in looks) or any(gate.rows for gate in gates)
     return DriftPage(
         swept=swept,
-        alarms=alarms,
+        alarms=alarms[:_ALARMS],
+        more_alarms=len(alarms[_ALARMS:]),
         gates=gates,
         apps=apps,
         sweep=verbs.sweep(),
