@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from shared.domain.policy import ApprovalCheck
 from shared.workflow.drift import Drift, DriftReport
 from shared.workflow.operate import Who
 from tests.fakes import World, digest
@@ -81,3 +82,18 @@ def test_a_sweep_that_finds_nothing_says_so(world: World) -> None:
     assert [(effect.what, effect.subject) for effect in plan.effects] == [
         ("nothing", "everything is as the ledger says")
     ]
+
+
+def test_the_run_of_another_gate_that_shares_the_task_is_not_named_as_nobodys(world: World) -> None:
+    node = world.policy.gates["node"]
+    source = msgspec.structs.replace(node.source, repository="python", tags=("3.13-slim",))
+    promote = msgspec.structs.replace(node.promote, repository="python")
+    asking = (*node.checks, ApprovalCheck())
+    python = msgspec.structs.replace(node, name="python", source=source, promote=promote, checks=asking)
+    world.policy = msgspec.structs.replace(world.policy, gates={"node": node, "python": python})
+    world.restart()
+    world.push("3.13-slim", digest("python"), repository="python")
+    world.settle()
+    world.push("15-alpine", ORANGE)
+    world.settle()
+    assert world.sweep_now(dry_run=True).effects == ()

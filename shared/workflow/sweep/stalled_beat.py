@@ -77,7 +77,10 @@ class OrphansBeat:
 
     def _name_orphans(self, tour: Tour, registry: RegistryRule, task: str, since: datetime | None) -> None:
         assert since is not None  # the caller asks only with candidates at hand
+        others = tuple(f"basegate/{gate}/" for gate in self._services.policy.gates if gate != self._gate.name)
         for run_id, mark in self._services.tasks.marked(registry, task, since):
+            if mark.startswith(others):
+                continue  # gates may share a task: each names its own
             owner = self._owner(mark)
             if owner is None:
                 tour.note("ignore a run", f"{run_id} of {task}: no record asked for it ({mark})")
