@@ -52,7 +52,7 @@ class Reading(StrEnum):
 
     NEW_TAG = "new tag of a known digest"
     RETURNED = "came back to an earlier digest"
-    """It was examined before, something else was promoted after it, and upstream has gone back to it."""
+    """It passed before, and something else was promoted after it, or a hold kept it out that has ended since."""
 
     UNDER_WAY = "under way"
     KNOWN = "known"
@@ -77,8 +77,10 @@ def read_sighting(tag: Tag, digest: Digest, latest: Candidate | None, track: Tra
     if not latest.finished:
         return Reading.UNDER_WAY
     stable, held = standing(track)
+    if held or stable == digest:
+        return Reading.KNOWN
     was_promoted = latest.state in (CandidateState.PROMOTED, CandidateState.SUPERSEDED)
-    if was_promoted and not held and stable not in (None, digest):
+    if latest.state is CandidateState.HELD or (was_promoted and stable is not None):
         return Reading.RETURNED
     return Reading.KNOWN
 

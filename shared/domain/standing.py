@@ -59,6 +59,11 @@ class Veto(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it holds now."""
         return self.lifted_at is None
 
+    @property
+    def words(self) -> str:
+        """Why the digest is refused."""
+        return f"{self.digest} is vetoed by {self.actor} since {self.at:%Y-%m-%d %H:%M}: {self.reason}"
+
 
 def veto_row(digest: str) -> str:
     """The ledger row of a digest's veto."""

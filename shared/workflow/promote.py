@@ -188,10 +188,7 @@ class Promote:
         """
         stored = self._services.ledger.load(Veto, candidate.gate, veto_row(candidate.digest))
         if stored is not None and stored.record.stands:
-            veto = stored.record
-            raise Rejected(
-                f"{candidate.digest} is vetoed by {veto.actor} since {veto.at:%Y-%m-%d %H:%M}: {veto.reason}"
-            )
+            raise Rejected(stored.record.words)
 
     @staticmethod
     def _remaining(hold: Hold | None, tag: TagRecord) -> Hold | None:

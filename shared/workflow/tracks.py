@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from shared.domain.errors import BasegateError, Busy, Conflict, Retry
+from shared.domain.errors import BasegateError, Busy, Conflict, Rejected, Retry
 from shared.domain.image import Digest, Tag
 from shared.domain.policy import Gate
+from shared.domain.standing import Veto, veto_row
 from shared.domain.track import Track
 from shared.ports import Stored
 from shared.workflow.services import Services
@@ -65,7 +66,7 @@ class Tracks:
         """Point the stable tag at a digest that is in the target registry.
 
         1. Claim the track: Azure has no conditional tag move, so movers take turns. `confirm`, under the claim, raises
-           where the tag is not to move any more.
+           where the tag is not to move any more; a veto that came meanwhile does too.
         2. Move the tag, and read it back.
         3. Record what it stands on now (and other `changes` of the track), and let it go. Who lost the claim
            meanwhile puts back what the track says.
@@ -73,7 +74,7 @@ class Tracks:
 
         Raises:
             Busy: someone else has the track.
-            Rejected: the digest is not there, or the tag is locked.
+            Rejected: the digest is not there or is vetoed, or the tag is locked.
             BasegateError: what `confirm` says.
             Retry: the tag does not stay where it was moved to.
         """
@@ -81,6 +82,7 @@ class Tracks:
         claimed = self._claim(stored, stand.candidate)  # 1
         try:
             confirm()
+            self._refuse_vetoed(gate, stand.digest)
             self._point(gate, tag, stand.digest)  # 2
         except BasegateError:
             self._let_go(claimed)
@@ -88,7 +90,7 @@ class Tracks:
         try:
             settled = self.settle(claimed, stand, **changes)  # 3
         except Busy:
-            self._put_back(gate, tag)
+            self._put_back(gate, claimed.record)
             raise
         self._verify(gate, tag, stand.digest)  # 4
         return settled
@@ -97,13 +99,14 @@ class Tracks:
         """Point a stable tag that somebody moved around the gate at what its track says; the track stays as it is.
 
         Raises:
-            Busy: somebody is moving it. Rejected: the digest is not there, or the tag is locked.
+            Busy: somebody is moving it. Rejected: the digest is not there or is vetoed, or the tag is locked.
             Retry: the tag does not stay where it was moved to.
         """
         digest = stored.record.digest
         assert digest is not None  # a track that stands on nothing has nothing to be put back to
         claimed = self._claim(stored, "sweep")
         try:
+            self._refuse_vetoed(gate, digest)
             self._point(gate, claimed.record.tag, digest)
         finally:
             self._let_go(claimed)
@@ -128,16 +131,33 @@ class Tracks:
         settled = msgspec.structs.replace(stored.record, **(moved | changes))
         return self.save(stored, settled).record
 
+    def _refuse_vetoed(self, gate: Gate, digest: Digest) -> None:
+        if (veto := self._veto(gate, digest)) is not None:
+            raise Rejected(veto.words)
+
+    def _veto(self, gate: Gate, digest: Digest) -> Veto | None:
+        stored = self._services.ledger.load(Veto, gate.name, veto_row(digest))
+        return stored.record if stored is not None and stored.record.stands else None
+
     def _let_go(self, claimed: Stored[Track]) -> None:
         """Give up a claim, so that nobody waits for its end. The fault that led here is the one to tell."""
         with suppress(BasegateError):
             self.save(claimed, msgspec.structs.replace(claimed.record, moving="", moving_until=None))
 
-    def _put_back(self, gate: Gate, tag: Tag) -> None:
-        """Point a tag at what its track says, unless someone is moving it: they read it back themselves."""
-        current = self.load(gate, tag).record
-        if current.digest is not None and not current.moving:
-            self._point(gate, tag, current.digest)
+    def _put_back(self, gate: Gate, claimed: Track) -> None:
+        """Point a tag at what its track says, unless someone is moving it: they read it back themselves.
+
+        An operator who has changed its hold is nobody who moves it: then the claim is still ours. What has been
+        banned meanwhile is not put back; the tag is then moved on by whoever comes next.
+        """
+        stored = self.load(gate, claimed.tag)
+        current = stored.record
+        ours = current.moving == claimed.moving and current.hold != claimed.hold
+        if current.digest is None or (current.moving and not ours) or self._veto(gate, current.digest) is not None:
+            return
+        self._point(gate, current.tag, current.digest)
+        if ours:
+            self._let_go(stored)
 
     def _claim(self, stored: Stored[Track], mover: str) -> Stored[Track]:
         now, held = self._services.clock.now(), stored.record

@@ -9,10 +9,11 @@ import msgspec
 import pytest
 
 from shared.domain.alarm import Alarm, AlarmKind
-from shared.domain.candidate import CandidateState
-from shared.domain.errors import Malformed
+from shared.domain.candidate import Candidate, CandidateState
+from shared.domain.errors import Malformed, Rejected
 from shared.domain.image import Digest
 from shared.domain.policy import Drift, Policy, PromoteBy, RegistryRule
+from shared.domain.standing import HoldUntil
 from shared.domain.track import Track
 from shared.workflow.operate import Who
 from tests.fakes import World, digest, sample_policy
@@ -258,3 +259,67 @@ def test_a_candidate_whose_registry_left_the_rules_fails_in_words() -> None:
     world.settle()
     assert world.candidate(GREEN).state is CandidateState.FAILED
     assert "publicregistry.azurecr.io is not in the rules any more" in world.candidate(GREEN).reason
+
+
+def test_a_digest_that_was_held_and_comes_back_when_the_hold_has_ended_is_promoted() -> None:
+    blue = digest("blue")
+    world = promoted()
+    world.push("15-alpine", ORANGE)
+    world.operate.gates.hold("node", "15-alpine", HoldUntil.NEWER, WHO).act()
+    world.settle()
+    assert world.candidate(ORANGE).state is CandidateState.HELD
+    world.clock.forward(60)
+    world.push("15-alpine", blue)
+    world.settle()
+    assert (world.stable_tag(), track(world).hold) == (blue, None)
+    world.registry.tags[("public", "node:15-alpine")] = ORANGE
+    for _ in range(2):
+        world.clock.forward(PERIOD)
+        world.sweep_now()
+        world.settle()
+    assert world.stable_tag() == ORANGE
+
+
+@pytest.mark.parametrize("mover", ["candidate", "sweep", "rollback"])
+def test_a_veto_that_comes_while_a_tag_is_claimed_stops_the_move(mover: str) -> None:
+    world = promoted()
+    banned = ORANGE if mover == "candidate" else GREEN
+
+    def veto(record: object) -> None:
+        if isinstance(record, Track) and record.moving:
+            world.ledger.before_save = None
+            world.operate.vetoes.veto("node", banned, WHO).act()
+
+    world.push("15-alpine", ORANGE)
+    if mover != "candidate":
+        world.settle()
+        world.operate.gates.roll_back("node", "15-alpine", GREEN, HoldUntil.LIFTED, WHO).act()
+    if mover == "rollback":
+        world.operate.gates.roll_back("node", "15-alpine", ORANGE, HoldUntil.LIFTED, WHO).act()
+        world.ledger.before_save = veto
+        with pytest.raises(Rejected, match="is vetoed by ada"):
+            world.operate.gates.roll_back("node", "15-alpine", GREEN, HoldUntil.LIFTED, WHO).act()
+    elif mover == "sweep":
+        world.registry.tags[STABLE] = ORANGE
+        world.ledger.before_save = veto
+        world.sweep_now()
+    else:
+        world.ledger.before_save = veto
+        world.settle()
+    assert world.stable_tag() != banned
+    assert track(world).moving == ""
+
+
+def test_a_hold_that_comes_while_a_tag_is_moving_has_the_tag_back_at_once() -> None:
+    world = promoted()
+
+    def hold(record: object) -> None:
+        if isinstance(record, Candidate) and track(world).moving:
+            world.ledger.before_save = None
+            world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, WHO).act()
+
+    world.push("15-alpine", ORANGE)
+    world.ledger.before_save = hold
+    world.settle()
+    assert (world.stable_tag(), track(world).digest, track(world).moving) == (GREEN, GREEN, "")
+    assert world.candidate(ORANGE).state is CandidateState.HELD
