@@ -151,8 +151,8 @@ def test_what_was_done_around_the_gate_stands_on_top_and_in_its_row(world: World
     ]
     assert page.alarms[0].plan == "reported only: the gate's rule says `drift: report`"
     (tag,), (app,) = page.gates[0].rows, page.apps
-    assert (tag.verdict, tag.cells[2].state) == ("differs", "stable tag moved around the gate")
-    assert (app.verdict, app.cells[2].state) == ("differs", "container is not the last good deployment")
+    assert (tag.verdict, tag.cells[2].state) == ("differs", "moved around the gate")
+    assert (app.verdict, app.cells[2].state) == ("differs", "not the last good one")
     assert page.headline == "2 alarms, 1 tag differs, 1 app differs"
 
 

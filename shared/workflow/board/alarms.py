@@ -14,6 +14,15 @@ from shared.workflow.drift import AlarmLine
 Scoped = tuple[str, Alarm | AlarmLine]
 """An alarm with what it belongs to: `gates/node`, `apps/hello-world`, `registries/hub`."""
 
+IN_PLACE: dict[str, str] = {
+    AlarmKind.TAG_AWAY: "cannot be read",
+    AlarmKind.STABLE_MOVED: "moved around the gate",
+    AlarmKind.UNIQUE_CHANGED: "unique tag changed",
+    AlarmKind.PROMOTED_GONE: "image deleted",
+    AlarmKind.CONTAINER: "not the last good one",
+}
+"""What an alarm says in the place of the very thing it is about, by its kind."""
+
 _WARNINGS = frozenset((AlarmKind.UPSTREAM_QUIET, AlarmKind.SECRET_EXPIRES, AlarmKind.NO_SUBSCRIPTION))
 """What is not wrong yet, or costs nothing but time."""
 

@@ -9,7 +9,7 @@ import msgspec
 
 from shared.domain.alarm import AlarmKind
 from shared.workflow.board import verbs
-from shared.workflow.board.alarms import Scoped, newest_first
+from shared.workflow.board.alarms import IN_PLACE, Scoped, newest_first
 from shared.workflow.board.drift_models import DriftPage, DriftRow, GateTable
 from shared.workflow.board.models import AlarmView, Fact, Stage
 from shared.workflow.board.tones import Tone, loudest, tone_of
@@ -128,7 +128,7 @@ def _marked(cell: Stage, alarm: AlarmLine | None, now: datetime) -> Stage:
     if alarm is None:
         return cell
     return msgspec.structs.replace(
-        cell, state=alarm.kind, tone=Tone.BAD, age=age(alarm.since, now), at=moment(alarm.since), reason=""
+        cell, state=IN_PLACE[alarm.kind], tone=Tone.BAD, age=age(alarm.since, now), at=moment(alarm.since), reason=""
     )
 
 

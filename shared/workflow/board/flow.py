@@ -12,6 +12,7 @@ from shared.domain.track import Track
 from shared.workflow.answers import PromotionProgress
 from shared.workflow.board import verbs
 from shared.workflow.board.actions import Choice
+from shared.workflow.board.alarms import IN_PLACE
 from shared.workflow.board.glance import AppGlance, GateGlance, TagGlance
 from shared.workflow.board.lines import CandidateLine
 from shared.workflow.board.models import AppLane, GateFlow, Lane, Stage
@@ -20,11 +21,7 @@ from shared.workflow.board.wording import age, moment, short_digest, short_image
 
 _CHOICES, _QUIET_LANES = 10, 3
 _QUIET = (Tone.GOOD, Tone.IDLE)
-_AROUND_THE_GATE = {
-    AlarmKind.STABLE_MOVED: "moved around the gate",
-    AlarmKind.UNIQUE_CHANGED: "unique tag changed",
-    AlarmKind.PROMOTED_GONE: "image deleted",
-}
+_AROUND_THE_GATE = (AlarmKind.STABLE_MOVED, AlarmKind.UNIQUE_CHANGED, AlarmKind.PROMOTED_GONE)
 _ON_THE_GROUP = (RolloutState.DEPLOYING, RolloutState.VERIFYING, RolloutState.RESTORING)
 
 
@@ -129,7 +126,7 @@ def _stable(glance: TagGlance, now: datetime) -> Stage:
     since = track.hold.at if track.hold else track.moved_at
     alarm = next((alarm for alarm in glance.alarms if alarm.kind in _AROUND_THE_GATE), None)
     if alarm is not None:
-        state, tone, reason, since = _AROUND_THE_GATE[alarm.kind], Tone.BAD, alarm.words, alarm.since
+        state, tone, reason, since = IN_PLACE[alarm.kind], Tone.BAD, alarm.words, alarm.since
     return Stage(
         title=title,
         subject=track.unique or short_digest(track.digest),
@@ -183,7 +180,7 @@ def _container(glance: AppGlance, now: datetime) -> Stage:
     )
     alarm = glance.alarm(AlarmKind.CONTAINER)
     if alarm is not None:
-        quiet, tone, since = "not the last good one", Tone.BAD, alarm.since
+        quiet, tone, since = IN_PLACE[alarm.kind], Tone.BAD, alarm.since
     image = str(record.live) if record.live else ""
     return Stage(
         title=title,
