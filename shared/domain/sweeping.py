@@ -10,6 +10,10 @@ LEASE_SECONDS = 120.0
 """How long a sweep may be silent before it counts as dead. It renews its lease with every slice."""
 
 
+_EARLY_SECONDS = 30.0
+"""How much too early a round may begin: the timer does not tick evenly, and the next tick may be a whole period off."""
+
+
 class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The sweep of one beat, e.g. `upstream.node`.
 
@@ -57,7 +61,8 @@ class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a round is to go on or to begin."""
         if self.under_way or self.began_at is None:
             return True
-        return (now - self.began_at).total_seconds() >= every_seconds
+        early = min(_EARLY_SECONDS, every_seconds / 4)
+        return (now - self.began_at).total_seconds() >= every_seconds - early
 
     def taken(self, holder: str, now: datetime) -> SweepRecord:
         """Taken by a holder: the round that was left goes on, else a new one begins."""

@@ -54,7 +54,7 @@ class StalledBeat:
 
 
 class OrphansBeat:
-    """Names the runs that Basegate started and nobody waits for, while candidates of the gate are open.
+    """Names the runs that Basegate started and nobody waits for, while a check of a candidate is under way.
 
     A crash between starting a run and recording it can leave a second one. It only examines, so it does no harm; the
     candidate's own run is found by its mark (docs/adr/0005-runs-are-found-by-a-mark.md), the other is left to end.
@@ -67,16 +67,15 @@ class OrphansBeat:
         self.name, self.lane = f"orphans.{gate.name}", f"tasks {gate.name}"
 
     def slices(self, tour: Tour) -> Iterator[str]:
-        """One slice; without open candidates the service is not asked."""
-        opened = [stored.record for stored in self._services.ledger.open(Candidate, self._gate.name)]
-        since = min((candidate.created_at for candidate in opened), default=None)
+        """One slice; without a check under way the service is not asked, however long candidates wait for a person."""
+        since = min(self._under_way(), default=None)
         for rule in self._gate.checks if since else ():
             if isinstance(rule, TaskCheck):
                 self._name_orphans(tour, self._services.registry_rule(rule.registry), rule.task, since)
         yield self._gate.name
 
     def _name_orphans(self, tour: Tour, registry: RegistryRule, task: str, since: datetime | None) -> None:
-        assert since is not None  # the caller asks only with candidates at hand
+        assert since is not None  # the caller asks only with checks under way
         others = tuple(f"basegate/{gate}/" for gate in self._services.policy.gates if gate != self._gate.name)
         for run_id, mark in self._services.tasks.marked(registry, task, since):
             if mark.startswith(others):
@@ -86,6 +85,14 @@ class OrphansBeat:
                 tour.note("ignore a run", f"{run_id} of {task}: no record asked for it ({mark})")
             elif run_id not in {check.run_id for check in owner.checks}:
                 tour.note("ignore a run", f"{run_id} of {task}: candidate {owner.row} goes by another run")
+
+    def _under_way(self) -> Iterator[datetime]:
+        """When each task check was claimed that has no verdict yet."""
+        kind = str(TaskCheck.__struct_config__.tag)
+        for stored in self._services.ledger.open(Candidate, self._gate.name):
+            for check in stored.record.checks:
+                if check.kind == kind and check.claimed_at is not None and check.verdict is None:
+                    yield check.claimed_at
 
     def _owner(self, mark: str) -> Candidate | None:
         """The candidate that a mark names, `basegate/<gate>/<row>/<check>`; None for marks of others too."""
