@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
@@ -33,15 +34,20 @@ _IMPORT_ROLE = (
 )
 _TOKEN_ROLE = "give the app Reader on the registry"  # noqa: S105 (advice, no secret)
 _RUNNING, _FORBIDDEN = 202, 403
+_CLIENTS, _CLIENT_SECONDS = 32, 3600.0
+"""How many clients of the data plane are kept, and for how long. A client holds a refresh token that lasts three hours,
+and renews it only while it is far from its end: one that was idle for so long would present an expired one for ever.
+Source: https://github.com/Azure/azure-sdk-for-python/blob/main/sdk/containerregistry/azure-containerregistry/azure/containerregistry/_exchange_client.py"""
+
 _REFUSED = frozenset((400, 404, 409, 410, 422))
 
 
 class AcrRegistry:
-    """Implements the port `Registry`. Clients are made once a registry, on first use."""
+    """Implements the port `Registry`. Clients are made on first use, and shared by all threads."""
 
     def __init__(self, credential: Callable[[], TokenCredential], secrets: VaultCredentials) -> None:
         self._credential, self._secrets = credential, secrets
-        self._data = lru_cache(maxsize=None)(self._make_data_client)
+        self._clients = lru_cache(maxsize=_CLIENTS)(self._make_data_client)
         self._management = lru_cache(maxsize=None)(self._make_management_client)
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
@@ -169,7 +175,10 @@ class AcrRegistry:
             credentials = ImportSourceCredentials(username=user, password=password)
         return ImportSource(registry_uri=source.login_server, credentials=credentials, source_image=image)
 
-    def _make_data_client(self, login_server: str) -> ContainerRegistryClient:
+    def _data(self, login_server: str) -> ContainerRegistryClient:
+        return self._clients(login_server, int(time.monotonic() // _CLIENT_SECONDS))
+
+    def _make_data_client(self, login_server: str, _hour: int) -> ContainerRegistryClient:
         from azure.containerregistry import ContainerRegistryClient
 
         return ContainerRegistryClient(f"https://{login_server}", self._credential())
