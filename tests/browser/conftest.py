@@ -27,9 +27,9 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # Playwright's event loop runs as long: tests elsewhere have loops of their own
 def browser() -> Iterator[Browser]:
-    """One browser for all tests. Without one they fail: a board that nobody has looked at is not tested."""
+    """One browser for all tests here. Without one they fail: a board that nobody has looked at is not tested."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(playwright), args=FLAGS)
         yield browser
@@ -58,7 +58,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server() -> Iterator[str]:
     """One server for all tests: its functions work on the world that a test puts in their place."""
     with serving() as url:

@@ -78,7 +78,7 @@ class Transport:
         return Answer(response.status, headers, body)
 
     def _open(self, pool: urllib3.HTTPConnectionPool, request: Request) -> urllib3.BaseHTTPResponse:
-        from urllib3.exceptions import ProtocolError
+        from urllib3.exceptions import ProtocolError, ProxyError
 
         def once() -> urllib3.BaseHTTPResponse:
             return pool.urlopen(
@@ -94,7 +94,7 @@ class Transport:
 
         try:
             return once()
-        except ProtocolError as error:
+        except (ProtocolError, ProxyError) as error:
             if not isinstance(error.args[-1], ConnectionError):
                 raise
             return once()  # a server may close a kept connection just when it is used again
