@@ -20,7 +20,8 @@ from shared.workflow.find import Find, candidate_id
 from shared.workflow.services import Services
 
 TAGS_READ, TAGS_SHOWN = 1000, 100
-"""How many tags of a gate are read for the screen at most, and how many are shown: what is wrong or differs first."""
+"""How many tags of a gate are read for the screen at most, and how many are shown: what is wrong or differs first.
+Of those beyond, only the number is told."""
 
 
 class AlarmLine(Answer, frozen=True, kw_only=True):
@@ -147,7 +148,8 @@ class DriftReport:
         record = self._sweep_of(f"upstream.{gate.name}")
         upstream = self._services.ledger.load(UpstreamRecord, "upstream", source.login_server)
         known = upstream.record if upstream else UpstreamRecord(server=source.login_server)
-        seen = list(islice((s.record for s in self._services.ledger.list(Sighting, gate.name)), TAGS_READ))
+        sightings = (stored.record for stored in self._services.ledger.list(Sighting, gate.name))
+        seen = list(islice((sighting for sighting in sightings if gate.takes(sighting.tag)), TAGS_READ))
         span = (seen[0].tag, seen[-1].tag) if seen else ("", "")
         tracks = {s.record.row: s.record for s in self._services.ledger.between(Track, gate.name, *span)}
         alarms = self._alarms(f"gates/{gate.name}")
@@ -163,7 +165,7 @@ class DriftReport:
             pause_reason=known.problem if known.paused_until else "",
             pulls_left=known.remaining if known.limit >= 0 else None,
             tags=tuple(self._tag(gate, sighting, tracks.get(sighting.tag)) for sighting in shown),
-            more=len(seen) - len(shown),
+            more=max(len(seen), record.looked) - len(shown),
             alarms=alarms,
         )
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from shared.domain.image import Tag
 from shared.domain.policy import ApprovalCheck
-from shared.workflow.drift import Drift, DriftReport
+from shared.domain.sighting import Sighting
+from shared.domain.sweeping import SweepRecord
+from shared.workflow.drift import TAGS_READ, Drift, DriftReport
 from shared.workflow.operate import Who
 from tests.fakes import World, digest
 
@@ -97,3 +100,24 @@ def test_the_run_of_another_gate_that_shares_the_task_is_not_named_as_nobodys(wo
     world.push("15-alpine", ORANGE)
     world.settle()
     assert world.sweep_now(dry_run=True).effects == ()
+
+
+def test_a_tag_that_the_rule_tracks_no_more_is_not_shown_as_drift(world: World) -> None:
+    world.registry.tags[("public", "node:15.14")] = FOREIGN
+    world.sweep_now()
+    assert [tag.tag for tag in drift_of(world).gates[0].tags] == ["15.14", "15-alpine"]
+    gate = world.policy.gates["node"]
+    narrowed = msgspec.structs.replace(gate, source=msgspec.structs.replace(gate.source, tags=("15-alpine",)))
+    world.policy = msgspec.structs.replace(world.policy, gates={"node": narrowed})
+    world.restart()
+    assert [tag.tag for tag in drift_of(world).gates[0].tags] == ["15-alpine"]
+
+
+def test_tags_beyond_those_that_are_read_are_counted(world: World) -> None:
+    for number in range(TAGS_READ + 500):
+        world.ledger.insert(Sighting(gate="node", tag=Tag(f"15.{number:05}"), digest=FOREIGN, since=world.clock.now()))
+    stored = world.ledger.load(SweepRecord, "sweep", "upstream.node")
+    assert stored
+    world.ledger.save(stored, msgspec.structs.replace(stored.record, looked=TAGS_READ + 501))
+    gate = drift_of(world).gates[0]
+    assert len(gate.tags) + gate.more == TAGS_READ + 501
