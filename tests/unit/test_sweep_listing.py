@@ -145,3 +145,31 @@ def test_a_widened_rule_admits_no_more_than_it_may_and_all_in_the_end() -> None:
     for expected in (ADMISSIONS_A_ROUND, 2 * ADMISSIONS_A_ROUND, len(names)):
         world.sweep_now()
         assert len(world.candidates()) == expected
+
+
+def test_a_repository_that_has_none_of_many_names_is_one_alarm_and_not_one_a_tag() -> None:
+    names = [f"15.{number}" for number in range(150)]
+    world = World(tracking(*names))
+    for _ in range(2):
+        world.sweep_now()
+    assert [(alarm.kind, alarm.subject) for alarm in alarms(world)] == [(AlarmKind.UPSTREAM_AWAY, "node")]
+    assert "has none of the 150 tags that are tracked" in alarms(world)[0].words
+    assert world.announcer.names == ["DriftFound"]
+    upstream(world, *names[1:])
+    world.sweep_now()
+    assert [alarm.subject for alarm in alarms(world)] == ["15.0"]
+
+
+def test_the_alarm_of_a_repository_ends_when_the_gate_reads_another() -> None:
+    world = World(tracking("15.1", "15.2"))
+    world.sweep_now()
+    policy = tracking("15.1", "15.2")
+    moved = msgspec.structs.replace(
+        policy.gates["node"], source=msgspec.structs.replace(policy.gates["node"].source, repository="mirror/node")
+    )
+    world.policy = msgspec.structs.replace(policy, gates={"node": moved})
+    world.restart()
+    for tag in ("15.1", "15.2"):
+        world.registry.tags[("public", f"mirror/node:{tag}")] = digest("green")
+    world.sweep_now()
+    assert alarms(world) == []

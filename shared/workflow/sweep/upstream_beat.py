@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 
 import msgspec
@@ -45,7 +45,9 @@ class UpstreamBeat:
     def slices(self, tour: Tour) -> Iterator[str]:
         """Sweep the tags from the cursor on, which is the last tag that was looked at."""
         self._upstreams.refuse_while_paused(self._rule)
-        tracked = TrackedTags(TagRule.of(self._gate.source), lambda: self._listed(tour), self._away())
+        standing = self._alarms.standing(self._scope)
+        away = (alarm.subject for alarm in standing if alarm.kind is AlarmKind.TAG_AWAY)
+        tracked = TrackedTags(TagRule.of(self._gate.source), lambda: self._listed(tour), away)
         admitted = 0
         for tags in self._granted(tour, in_slices(tracked.behind(tour.record.after), _SLICE_TAGS)):
             compared = self._slice(tour, tags, ADMISSIONS_A_ROUND - admitted)
@@ -53,7 +55,7 @@ class UpstreamBeat:
             yield compared.last
             if admitted >= ADMISSIONS_A_ROUND:
                 raise Busy(f"{admitted} candidates were admitted: the other tags come with the next sweep")
-        self._settle_missing(tour, tracked)
+        self._settle_missing(tour, tracked, standing)
         if not tour.dry_run:
             self._upstreams.answered(self._rule)
 
@@ -80,10 +82,6 @@ class UpstreamBeat:
                 self._settle_away(tour, str(fault))
             self._note_failure(tour, fault)
             raise
-
-    def _away(self) -> Iterator[str]:
-        """The tags with an alarm that they cannot be read."""
-        return (a.subject for a in self._alarms.standing(self._scope) if a.kind is AlarmKind.TAG_AWAY)
 
     def _slice(self, tour: Tour, tags: list[str], room: int) -> Compared:
         """Look at some tags, and admit no more candidates than there is room for.
@@ -127,6 +125,12 @@ class UpstreamBeat:
 
     def _settle_alarms(self, tour: Tour, looks: dict[str, Look], at: datetime) -> None:
         """A tag that is not there, an answer that cannot be used, a door that is shut: a person must see to it."""
+        if _is_whole(self._gate, looks) and not any(looks.values()):
+            words = (
+                f"{self._source} has none of the {len(looks)} tags that are tracked: is it deleted, renamed or private?"
+            )
+            self._settle_away(tour, words)
+            return
         found = [
             self._alarm(AlarmKind.TAG_AWAY, tag, f"there is no {self._source}:{tag}" if look is None else str(look), at)
             for tag, look in looks.items()
@@ -140,10 +144,13 @@ class UpstreamBeat:
             looked_at.add((AlarmKind.UPSTREAM_AWAY, self._gate.source.repository))
         self._alarms.settle(tour, self._scope, looked_at, found)
 
-    def _settle_missing(self, tour: Tour, tracked: TrackedTags) -> None:
-        """At the end of a round: tags that are not tracked any more are nobody's concern, no tag at all is."""
-        if tracked.missed:
-            self._alarms.settle(tour, self._scope, {(AlarmKind.TAG_AWAY, tag) for tag in tracked.missed}, ())
+    def _settle_missing(self, tour: Tour, tracked: TrackedTags, standing: list[Alarm]) -> None:
+        """At the end of a round: what is not tracked any more is nobody's concern, but no tag at all is."""
+        over = {(AlarmKind.TAG_AWAY, tag) for tag in tracked.missed}
+        sources = {(alarm.kind, alarm.subject) for alarm in standing if alarm.kind is AlarmKind.UPSTREAM_AWAY}
+        over |= sources - {(AlarmKind.UPSTREAM_AWAY, self._gate.source.repository)}
+        if over:
+            self._alarms.settle(tour, self._scope, over, ())
         if tracked.is_empty:
             self._settle_away(tour, f"{self._source} has no tag that is tracked: is it deleted, renamed or private?")
 
@@ -156,6 +163,12 @@ class UpstreamBeat:
     def _alarm(self, kind: AlarmKind, subject: str, words: str, at: datetime) -> Alarm:
         plan = "every sweep looks again; mend the rule, the credentials or the registry"
         return Alarm(scope=self._scope, kind=kind, subject=subject, words=words, plan=plan, since=at)
+
+
+def _is_whole(gate: Gate, looks: Collection[str]) -> bool:
+    """Whether these are all the tags of a gate, and several."""
+    rule = TagRule.of(gate.source)
+    return not rule.needs_listing and len(looks) == len(set(rule.exact)) > 1
 
 
 def _is_away(look: Look) -> bool:
