@@ -155,6 +155,7 @@ class Rollout(Record, frozen=True, kw_only=True):
 class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One app: its last good image, the newest base, and which rollout took the container group last.
 
+    `base_tag` is the gate and the stable tag that `base` stood under, `node:15-alpine` ("": not known).
     `runs` are the last builds that Basegate started: the push of one of them is an echo.
     """
 
@@ -163,6 +164,7 @@ class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
     live_since: datetime | None = None
     base: ImageRef | None = None
     base_moved_at: datetime | None = None
+    base_tag: str = ""
     deploying: str = ""
     deploying_until: datetime | None = None
     runs: tuple[str, ...] = ()

@@ -84,10 +84,13 @@ class Dependents:
     def begin(self, app: App, image: ImageRef, moved_at: datetime) -> str:
         """Begin the rollout of one app on what its stable tag came to at a time; returns its name."""
 
+        tag = f"{app.base.gate}:{app.base.tag}"
+
         def stand_on(record: AppRecord) -> AppRecord:
-            if record.base_moved_at is not None and record.base_moved_at >= moved_at:
+            same_tag = record.base_tag in ("", tag)  # the moves of two tags are neither older nor newer
+            if same_tag and record.base_moved_at is not None and record.base_moved_at >= moved_at:
                 return record
-            return msgspec.structs.replace(record, base=image, base_moved_at=moved_at)
+            return msgspec.structs.replace(record, base=image, base_moved_at=moved_at, base_tag=tag)
 
         self._records.change(app.name, stand_on)
         now = self._services.clock.now()

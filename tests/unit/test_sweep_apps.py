@@ -6,12 +6,13 @@ import msgspec
 import pytest
 
 from shared.domain.alarm import Alarm, AlarmKind
-from shared.domain.policy import Policy
+from shared.domain.policy import BaseRule, Policy
 from shared.domain.rollout import Cause, RolloutState
+from shared.domain.sweeping import SweepRecord
 from shared.workflow.operate import Who
 from tests.fakes import World, digest, sample_policy
 
-GREEN = digest("green")
+ORANGE, GREEN = digest("orange"), digest("green")
 WHO = Who.of("ada", "malware")
 GROUP = "hello-world-aci"
 PERIOD = 300.0
@@ -128,3 +129,27 @@ def test_the_alarm_of_a_silent_repository_ends_when_the_gate_has_another_source(
     world.restart()
     world.sweep_now()
     assert alarms(world, "gates.node") == []
+
+
+def test_an_app_that_the_rules_put_on_another_tag_is_rebuilt_even_if_that_moved_earlier() -> None:
+    world = World(sample_policy())
+    for tag, content in (("15.14", ORANGE), ("15-alpine", GREEN)):
+        world.push(tag, content)
+        world.settle()
+        world.clock.forward(PERIOD)
+    world.policy = with_app(base=BaseRule(gate="node", tag="15.14"))
+    world.restart()
+    sweep_for(world, 2)
+    last = world.rollouts()[-1]
+    assert last.base is not None
+    assert (last.base.digest, last.state) == (ORANGE, RolloutState.LIVE)
+    assert world.app().base == last.base
+
+
+def test_what_an_operator_had_examined_is_counted_neither_as_told_nor_as_found(world: World) -> None:
+    world.registry.tags[("public", "node:15-alpine")] = ORANGE
+    world.operate.candidates.examine("node", "15-alpine", WHO).act()
+    sweep_for(world, 1)
+    stored = world.ledger.load(SweepRecord, "sweep", "upstream.node")
+    assert stored
+    assert (stored.record.told, stored.record.found) == (0, 0)

@@ -78,7 +78,8 @@ class Sightings:
             stable, held = standing(track)
             told = not reading.is_news and _was_told(candidate)
             same = stored is not None and stored.record.digest == digest
-            if stored is not None and not same:
+            asked_for = not reading.is_news and candidate is not None and candidate.found_by is FoundBy.OPERATOR
+            if stored is not None and not same and not asked_for:
                 self._count(tour, told=told)
             since = stored.record.since if stored is not None and same else at
             self._write_down(
