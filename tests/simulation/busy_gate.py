@@ -19,6 +19,7 @@ from shared.workflow.find import Find
 from shared.workflow.operate import Retreat, Who
 from shared.workflow.tracks import MOVE_CLAIM_SECONDS
 from tests.fakes import ProcessDied, World, digest
+from tests.simulation.crowd import SkewedClock
 
 TAG = "15-alpine"
 SOURCE, STABLE = ("public", f"node:{TAG}"), ("base", f"node:{TAG}")
@@ -30,8 +31,12 @@ _IMAGES = [digest(f"image {number}") for number in range(6)]
 class BusyGate:
     """One world in which everybody acts. Whatever moves the stable tag is judged the moment it does."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, skew_seconds: float = 0.0) -> None:
         self.random, self.world = Random(seed), World()
+        self._skew = timedelta(seconds=skew_seconds)
+        if skew_seconds:
+            self.world.workers_clock = SkewedClock(self.world.clock, self.random, skew_seconds)
+            self.world.restart()
         self.faults: list[str] = []
         self._acting, self._depth = False, 0
         self._judge_moves()
@@ -196,7 +201,7 @@ class BusyGate:
         claimed_at = self.world.clock.now()
         if track.moving_until is not None:
             claimed_at = track.moving_until - timedelta(seconds=MOVE_CLAIM_SECONDS)
-        hold = track.hold if track.hold is not None and track.hold.at < claimed_at else None
+        hold = track.hold if track.hold is not None and track.hold.at < claimed_at - 2 * self._skew else None
         held = hold is not None and hold.until is HoldUntil.LIFTED
         if held and not self._acting and content != track.digest:
             self.faults.append(f"the tag is held on {track.digest} and came to {content}")

@@ -11,9 +11,10 @@ STORIES = 30
 _NOT_TO_BE_PROMOTED = (CandidateState.FAILED, CandidateState.CANCELED)
 
 
+@pytest.mark.parametrize("skew", [0.0, 120.0], ids=["clocks agree", "clocks are minutes apart"])
 @pytest.mark.parametrize("seed", range(STORIES))
-def test_the_sweep_works_with_operators_and_never_against_them(seed: int) -> None:
-    story = BusyGate(seed)
+def test_the_sweep_works_with_operators_and_never_against_them(seed: int, skew: float) -> None:
+    story = BusyGate(seed, skew_seconds=skew)
     story.play()
     assert story.faults == []
     assert all(candidate.finished for candidate in story.world.candidates())
