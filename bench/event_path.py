@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import time
 from pathlib import Path
 
 from bench.figure import Figure
+from bench.peak import peak_megabytes
 
 _ROUNDS = 7
 _ROOT = Path(__file__).resolve().parent.parent
@@ -27,10 +27,10 @@ _EVERY_SDK = (
     "azure.mgmt.containerinstance",
     "azure.mgmt.containerregistry",
     "azure.mgmt.containerregistrytasks",
+    "azure.mgmt.eventgrid",
     "azure.storage.blob",
     "azure.storage.queue",
 )
-_KILOBYTES_PER_UNIT = 1 / 1024 if sys.platform == "darwin" else 1  # ru_maxrss is in bytes on macOS
 
 
 def measure() -> list[Figure]:
@@ -72,8 +72,7 @@ def _child(way: str) -> None:
     admission = Admit(services()).event(event("image_pushed"))[0]
     assert admission.outcome is Outcome.CANDIDATE, admission.reason
     milliseconds = (time.perf_counter() - began) * 1000
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KILOBYTES_PER_UNIT
-    print(json.dumps([milliseconds, peak / 1024]))
+    print(json.dumps([milliseconds, peak_megabytes()]))
 
 
 if __name__ == "__main__":

@@ -7,21 +7,17 @@ its peak resident MB at the end, and by how much the second sweep raised it.
 from __future__ import annotations
 
 import json
-import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import msgspec
 
+from bench.peak import peak_megabytes
 from bench.sweep_gate import BenchGate, Where
 from shared.workflow.sweep import Standing
 
 _ROOT = Path(__file__).resolve().parent.parent
-_STATUS = Path("/proc/self/status")
-_PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
-_MEGABYTES_PER_UNIT = 1 / 1024**2 if sys.platform == "darwin" else 1 / 1024  # ru_maxrss is in bytes on macOS
 
 
 def measure_memory(first: Where, then: Where) -> tuple[float, float]:
@@ -31,13 +27,6 @@ def measure_memory(first: Where, then: Where) -> tuple[float, float]:
     output = subprocess.run(command, cwd=_ROOT, input=given, stdout=subprocess.PIPE, check=True).stdout
     peak, raised = json.loads(output.splitlines()[-1])
     return float(peak), float(raised)
-
-
-def _peak() -> float:
-    """The peak resident MB of this process. `getrusage` is second choice: on Linux it counts the parent's as well."""
-    if _STATUS.exists() and (found := _PEAK.search(_STATUS.read_text())):
-        return int(found[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MEGABYTES_PER_UNIT
 
 
 def _sweep(where: Where) -> None:
@@ -50,9 +39,9 @@ def _sweep(where: Where) -> None:
 def _child() -> None:
     first, then = msgspec.json.decode(sys.stdin.buffer.read(), type=tuple[Where, Where])
     _sweep(first)
-    loaded = _peak()
+    loaded = peak_megabytes()
     _sweep(then)
-    print(json.dumps([_peak(), _peak() - loaded]))
+    print(json.dumps([peak_megabytes(), peak_megabytes() - loaded]))
 
 
 if __name__ == "__main__":
