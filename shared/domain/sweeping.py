@@ -14,6 +14,10 @@ _EARLY_SECONDS = 30.0
 """How much too early a round may begin: the timer does not tick evenly, and the next tick may be a whole period off."""
 
 
+SWEEPS = "sweep"
+"""The ledger partition of all beats."""
+
+
 class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The sweep of one beat, e.g. `upstream.node`.
 
@@ -41,7 +45,7 @@ class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def partition(self) -> str:
         """The ledger partition: the sweep."""
-        return "sweep"
+        return SWEEPS
 
     @property
     def row(self) -> str:

@@ -22,6 +22,10 @@ _CLOCK_REMEDY = (
 _LOST_REMEDY = (
     "read in the log why lost-steps cannot take them up, mend it, then clear that queue and run the records again"
 )
+SWEEP_WARNS_MINUTES = 60.0
+_SWEEP_REMEDY = (
+    "see that the function drift-timer is there and enabled, what it says in the log, and BASEGATE_SWEEP_SCHEDULE"
+)
 _UNTOLD_REMEDY = (
     "mend what is named here; the next outcome that is told clears this, and the record shows what was missed"
 )
@@ -31,7 +35,7 @@ class Finding(msgspec.Struct, frozen=True):
     """One dependency.
 
     `state` is `ok`, `warning` (it works, but look), `misconfigured` (a person must mend it), `away` (it passes),
-    `refused` or `slow`; `cause` one of `shared.domain.errors.Cause`, `clock`, `lost-steps`, `outcomes`, or "".
+    `refused` or `slow`; `cause` one of `shared.domain.errors.Cause`, `clock`, `lost-steps`, `outcomes`, `sweep`, or "".
     """
 
     dependency: str
@@ -88,6 +92,18 @@ def of_lost_steps(queue: str, number: int) -> Finding:
         return Finding("lost steps", "ok")
     said = f"{number} messages lie in {queue}: steps that crashed at every delivery"
     return Finding("lost steps", "warning", said, "lost-steps", _LOST_REMEDY)
+
+
+def of_sweeps(last: datetime | None, now: datetime) -> Finding:
+    """Whether the timer sweeps; `last` is when a round of any beat began that came to its end."""
+    name = "sweep"
+    if last is None:
+        return Finding(name, "warning", "no sweep has come by yet", "sweep", _SWEEP_REMEDY)
+    minutes = (now - last).total_seconds() / 60
+    if minutes <= SWEEP_WARNS_MINUTES:
+        return Finding(name, "ok")
+    said = f"no sweep has come by for {minutes:.0f} minutes: what no event tells is not found"
+    return Finding(name, "warning", said, "sweep", _SWEEP_REMEDY)
 
 
 def of_untold(dependency: str, record: str, problem: str) -> Finding:

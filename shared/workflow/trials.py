@@ -10,8 +10,9 @@ from shared.domain.errors import BasegateError
 from shared.domain.policy import Policy, TaskCheck
 from shared.domain.record import Record
 from shared.domain.rollout import AppRecord, Rollout
+from shared.domain.sweeping import SWEEPS, SweepRecord
 from shared.settings import LOST_QUEUE
-from shared.workflow.findings import Finding, of_clocks, of_error, of_lost_steps, of_untold
+from shared.workflow.findings import Finding, of_clocks, of_error, of_lost_steps, of_sweeps, of_untold
 from shared.workflow.services import Services
 
 _NO_TAG = "basegate-readyz"
@@ -57,6 +58,7 @@ def _all(services: Services) -> Iterator[_Question]:
             group = partial(_ignoring, services.containers.get, app.deploy)
             yield f"container group {app.deploy.container_group}", group
     yield from _outcomes(services, policy)
+    yield "sweep", partial(_sweeps, services)
 
 
 def _ignoring(ask: Callable[..., object], *arguments: object) -> None:
@@ -94,6 +96,13 @@ def _outcomes(services: Services, policy: Policy) -> Iterator[_Question]:
     for app in policy.apps:
         name = f"outcomes of app {app}"
         yield name, partial(_last_outcome, name, services, Rollout, app)
+
+
+def _sweeps(services: Services) -> Sequence[Finding]:
+    """Whether the timer's sweep comes by: it finds what is silent, and nobody else would notice its own silence."""
+    records = (stored.record for stored in services.ledger.list(SweepRecord, SWEEPS))
+    last = max((record.last_began_at for record in records if record.last_began_at), default=None)
+    return [of_sweeps(last, services.clock.now())]
 
 
 def _last_outcome(name: str, services: Services, kind: type[Record], partition: str) -> Sequence[Finding]:

@@ -30,10 +30,12 @@ def with_credentials() -> World:
 
 
 def test_every_dependency_of_the_rules_is_tried() -> None:
-    found = states(World())
+    world = World()
+    world.sweep_now()
+    found = states(world)
     assert set(found.values()) == {"ok"}
     assert {name.split(" ")[0] for name in found} == {
-        "ledger", "queue", "lost", "clock", "evidence", "registry", "task", "container", "outcomes",
+        "ledger", "queue", "lost", "clock", "evidence", "registry", "task", "container", "outcomes", "sweep",
     }  # fmt: skip
 
 
@@ -96,6 +98,18 @@ def test_steps_that_the_host_gave_up_on_are_seen_and_stop_nothing() -> None:
     lost = findings(world)["lost steps"]
     assert (lost.state, lost.cause, lost.stops) == ("warning", "lost-steps", False)
     assert lost.detail.startswith("3 messages lie in basegate-steps-poison")
+
+
+def test_a_timer_that_does_not_sweep_is_seen() -> None:
+    world = World()
+    assert "no sweep has come by yet" in findings(world)["sweep"].detail
+    world.sweep_now()
+    assert findings(world)["sweep"].state == "ok"
+    world.clock.forward(2 * 3600)
+    silent = findings(world)["sweep"]
+    assert (silent.state, silent.stops) == ("warning", False)
+    assert "for 120 minutes" in silent.detail
+    assert "drift-timer" in silent.remedy
 
 
 def test_an_outcome_that_nobody_heard_is_seen_until_one_is_told_again() -> None:
