@@ -16,10 +16,10 @@ RESTART_LIMIT = 3
 
 
 class TagState(msgspec.Struct, frozen=True):
-    """What a tag points at, and whether it is locked against writes and deletes."""
+    """What a tag points at, and whether it is locked against writes and deletes (None: that was not looked at)."""
 
     digest: Digest
-    locked: bool = False
+    locked: bool | None = False
 
 
 class TagDrift(StrEnum):
@@ -44,7 +44,7 @@ def read_tags(track: Track, stable: Digest | None, unique: TagState | None, *, l
         yield TagDrift.UNIQUE_GONE
     elif unique.digest != track.digest:
         yield TagDrift.UNIQUE_MOVED
-    elif locks and not unique.locked:
+    elif locks and unique.locked is False:
         yield TagDrift.UNIQUE_UNLOCKED
 
 

@@ -8,7 +8,7 @@ from shared.domain.candidate import Candidate, Verdict, candidate_row
 from shared.domain.errors import Malformed, NotThere
 from shared.domain.image import parse_digest, parse_tag
 from shared.domain.policy import App, Gate
-from shared.domain.rollout import Rollout
+from shared.domain.rollout import BuiltImage, Rollout
 from shared.domain.standing import Veto, veto_row
 from shared.ports import Stored
 from shared.workflow.services import Services
@@ -92,6 +92,13 @@ class Find:
         if there != built.digest:
             raise NotThere(f"{built} was {built.digest} when it was built and is {there or 'not there'} now")
         return last
+
+    def veto_of_base(self, app: App, image: BuiltImage) -> Veto | None:
+        """The veto that stands against the base an image was built on, as far as the ledger knows the base."""
+        gate = self.gate(app.base.gate)
+        rollouts = (stored.record for stored in self._services.ledger.list(Rollout, app.name))
+        bases = {rollout.base.digest for rollout in rollouts if rollout.image == image and rollout.base is not None}
+        return next((veto for base in bases if (veto := self.veto(gate, base)) is not None), None)
 
     def latest(self, gate: Gate, digest: str) -> Stored[Candidate] | None:
         """The last attempt at a digest."""

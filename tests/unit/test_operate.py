@@ -326,6 +326,15 @@ def test_an_image_on_a_vetoed_base_is_not_deployed() -> None:
         world.operate.apps.redeploy("hello-world", image.tag, NIGHT)
 
 
+def test_a_rollback_of_an_app_passes_over_what_stands_on_a_vetoed_base() -> None:
+    world = told("orange", "green", "blue")
+    do(world, world.operate.vetoes.veto("node", GREEN, NIGHT))
+    do(world, world.operate.apps.roll_back("hello-world", NIGHT))
+    live = world.app().live
+    orange = next(rollout for rollout in world.rollouts() if rollout.base and rollout.base.digest == ORANGE)
+    assert live == orange.image
+
+
 def test_an_app_that_is_built_and_not_deployed_has_nothing_to_deploy() -> None:
     world = told("green")
     app = msgspec.structs.replace(world.policy.apps["hello-world"], deploy=None)

@@ -10,6 +10,7 @@ import pytest
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import CandidateState
 from shared.domain.errors import Rejected
+from shared.domain.image import Tag
 from shared.domain.policy import Drift, Policy
 from shared.domain.rollout import Cause, RolloutState
 from shared.domain.standing import HoldUntil
@@ -363,3 +364,23 @@ def test_a_tag_of_an_app_that_names_no_run_is_left_alone(world: World) -> None:
     place = ("team", "hello-world:latest")
     world.registry.tags[place], world.registry.pushed[place] = FOREIGN, world.clock.now()
     assert world.sweep_now().effects == ()
+
+
+def test_locks_of_many_tags_are_looked_at_every_twelfth_round() -> None:
+    world = promoted(sample_policy())
+    stored = world.ledger.load(Track, "node", "15-alpine")
+    assert stored
+    for number in range(30):
+        tag, unique = f"15.{number}", f"15.{number}-cb9"
+        world.registry.tags["base", f"node:{tag}"] = world.registry.tags["base", f"node:{unique}"] = GREEN
+        world.ledger.insert(msgspec.structs.replace(stored.record, tag=Tag(tag), unique=unique))
+    rounds = [len(world.registry.locked)]
+    for _ in range(12):
+        world.clock.forward(PERIOD)
+        world.sweep_now()
+        rounds.append(len(world.registry.locked))
+    assert rounds[0] + 30 == rounds[-1], "all were locked again"
+    assert len(set(rounds)) == 2, "in one round"
+    world.registry.tags["base", "node:15.3-cb9"] = FOREIGN
+    world.sweep_now()
+    assert world.registry.tags["base", "node:15.3-cb9"] == GREEN, "where a unique tag is, every round looks"

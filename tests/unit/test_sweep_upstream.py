@@ -8,7 +8,8 @@ import pytest
 from shared.domain.alarm import Alarm
 from shared.domain.candidate import CandidateState, FoundBy
 from shared.domain.errors import Conflict, Misconfigured, Retry
-from shared.domain.policy import Policy, Source
+from shared.domain.image import Digest
+from shared.domain.policy import Policy, RegistryRule, Source
 from shared.domain.sighting import Sighting
 from shared.domain.standing import HoldUntil
 from shared.domain.sweeping import SweepRecord
@@ -348,3 +349,43 @@ def test_a_sighting_that_another_sweep_wrote_meanwhile_stops_this_one_without_ha
     world.sweep_now()
     world.settle()
     assert world.stable_tag() == BLUE
+
+
+def test_a_tag_that_the_registry_cannot_serve_keeps_no_other_from_a_look() -> None:
+    world = World(tracking("15.1", "15.2", "15.3"))
+    for tag in ("15.1", "15.2", "15.3"):
+        upstream(world, tag, tag)
+    honest = world.tags.digest_of
+
+    def odd(registry: RegistryRule, repository: str, tag: str) -> Digest | None:
+        if tag == "15.2":
+            raise Retry(f"reading {tag}: the registry answers 500")
+        return honest(registry, repository, tag)
+
+    world.tags.digest_of = odd  # type: ignore[method-assign]
+    report = world.sweep_now()
+    assert report.beats[0].standing is Standing.DONE
+    assert sorted(tag.tag for candidate in world.candidates() for tag in candidate.tags) == ["15.1", "15.3"]
+    alarms = [stored.record for stored in world.ledger.list(Alarm, "gates.node")]
+    assert [(alarm.subject, alarm.words) for alarm in alarms] == [("15.2", "reading 15.2: the registry answers 500")]
+    world.tags.digest_of = honest  # type: ignore[method-assign]
+    world.sweep_now()
+    assert world.announcer.names == ["DriftFound", "DriftOver"]
+
+
+def test_one_look_that_fails_in_passing_is_made_again_and_told_to_nobody() -> None:
+    world = World(tracking("15.1", "15.2"))
+    for tag in ("15.1", "15.2"):
+        upstream(world, tag, tag)
+    honest, failed = world.tags.digest_of, list[str]()
+
+    def shaky(registry: RegistryRule, repository: str, tag: str) -> Digest | None:
+        if tag == "15.2" and not failed:
+            failed.append(tag)
+            raise Retry("no answer in time")
+        return honest(registry, repository, tag)
+
+    world.tags.digest_of = shaky  # type: ignore[method-assign]
+    world.sweep_now()
+    assert len(world.candidates()) == 2
+    assert world.announcer.told == []

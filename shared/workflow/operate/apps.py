@@ -42,7 +42,7 @@ class AppVerbs:
         source = self._find.built(app, image_text)
         image = source.image
         assert image is not None  # what was found has an image
-        veto = self._find.veto(self._find.gate(app.base.gate), source.base.digest) if source.base else None
+        veto = self._find.veto_of_base(app, image)
         if veto is not None:
             raise Refused(f"{image} stands on {veto.digest}, vetoed by {veto.actor}: {veto.reason}")
         built = BuildRecord(traced=True, started_at=self._services.clock.now())
@@ -52,7 +52,7 @@ class AppVerbs:
         return Plan((Effect("deploy", f"{image} in place of {live}"),), lambda: self._insert(rollout))
 
     def roll_back(self, app_name: str, who: Who) -> Plan:
-        """Deploy the image that was live before the one that is.
+        """Deploy the image that was live before the one that is, and stands on no vetoed base.
 
         Raises:
             NotThere: there is none. Refused: the app is not deployed by Basegate.
@@ -97,8 +97,10 @@ class AppVerbs:
 
     def _before(self, app: App, record: AppRecord) -> BuiltImage | None:
         live = [r.record for r in self._services.ledger.list(Rollout, app.name) if r.record.state is RolloutState.LIVE]
-        others = [r for r in live if r.image is not None and r.image != record.live]
-        return max(others, key=lambda r: r.created_at).image if others else None
+        others = (r for r in live if r.image is not None and r.image != record.live)
+        newest_first = sorted(others, key=lambda rollout: rollout.created_at, reverse=True)
+        images = (rollout.image for rollout in newest_first if rollout.image is not None)
+        return next((image for image in images if self._find.veto_of_base(app, image) is None), None)
 
     def _insert(self, rollout: Rollout) -> str:
         insert(self._services, rollout)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.policy import App, Drift
 from shared.domain.rollout import BuildRecord, BuiltImage, Cause, Rollout, RolloutState
-from shared.domain.standing import Veto
 from shared.workflow.find import Find
 from shared.workflow.services import Services
 from shared.workflow.sweep.alarms import Alarms
@@ -36,7 +35,7 @@ class Redeploy:
         alarm = self._standing()
         if wrong.startswith(_NEEDS_TIME) and alarm is None:
             return "the next sweep redeploys it if it does not come up by itself"
-        if (veto := self._veto(live)) is not None:
+        if (veto := self._find.veto_of_base(self._app, live)) is not None:
             return f"not redeployed: it stands on {veto.digest}, vetoed by {veto.actor} ({veto.reason}); rebuild it"
         last = self._latest()
         if last is not None and last.state in _IN_VAIN and last.image == live and _is_about(last, alarm):
@@ -67,13 +66,6 @@ class Redeploy:
     def _latest(self) -> Rollout | None:
         drifts = [stored.record for stored in self._services.ledger.list(Rollout, self._app.name, "drift-")]
         return drifts[-1] if drifts else None
-
-    def _veto(self, live: BuiltImage) -> Veto | None:
-        """The veto against the base that an image was built on, as far as the ledger knows the base."""
-        gate = self._services.policy.gates[self._app.base.gate]
-        rollouts = (stored.record for stored in self._services.ledger.list(Rollout, self._app.name))
-        bases = {rollout.base.digest for rollout in rollouts if rollout.image == live and rollout.base is not None}
-        return next((veto for base in bases if (veto := self._find.veto(gate, base)) is not None), None)
 
 
 def _is_about(rollout: Rollout, alarm: Alarm | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import msgspec
 
@@ -21,6 +22,10 @@ from shared.workflow.sweep.tour import Tour, in_slices
 from shared.workflow.tracks import Tracks
 
 _SLICE_TRACKS = 100
+_FEW_TRACKS = 20
+_LOCK_ROUNDS = 12
+"""Every hour, where the sweep comes by every five minutes."""
+
 _KINDS = {
     TagDrift.STABLE: AlarmKind.STABLE_MOVED,
     TagDrift.UNIQUE_GONE: AlarmKind.UNIQUE_CHANGED,
@@ -33,7 +38,11 @@ Seen = tuple[Digest | None, TagState | None]
 
 
 class StableBeat:
-    """Looks at the stable tags of one gate, and the unique tags behind them: two requests a track."""
+    """Looks at the stable tags of one gate, and the unique tags behind them: one HEAD each.
+
+    Whether a unique tag is locked, only the registry's own interface says, at four requests a tag: where there are many
+    tags, every twelfth round asks.
+    """
 
     every_seconds = 0.0
 
@@ -51,10 +60,12 @@ class StableBeat:
             stored.record for stored in tracks if stored.record.digest and stored.record.tag != tour.record.after
         )
         for piece in in_slices(standing, _SLICE_TRACKS):
-            looks = tour.spread(self._look, piece)
+            locks = len(piece) <= _FEW_TRACKS or tour.dry_run or tour.record.round % _LOCK_ROUNDS == 1
+            looks = tour.spread(partial(self._look, locks=locks), piece)
             judged = [(track.tag, self._judge(tour, track, look)) for track, look in zip(piece, looks, strict=True)]
+            kinds = _ALL_KINDS if locks else _ALL_KINDS - {AlarmKind.UNIQUE_CHANGED}
             found = [alarm for _, alarms in judged for alarm in alarms or ()]
-            looked_at = {(kind, tag) for tag, alarms in judged if alarms is not None for kind in _ALL_KINDS}
+            looked_at = {(kind, tag) for tag, alarms in judged if alarms is not None for kind in kinds}
             self._alarms.settle(tour, self._scope, looked_at, found)
             tour.record = msgspec.structs.replace(tour.record, looked=tour.record.looked + len(piece))
             yield piece[-1].tag
@@ -63,18 +74,22 @@ class StableBeat:
     def _scope(self) -> str:
         return f"gates/{self._gate.name}"
 
-    def _look(self, track: Track) -> Seen | Malformed | Rejected:
+    def _look(self, track: Track, *, locks: bool) -> Seen | Malformed | Rejected:
         """What the tags of a track are. One that the registry cannot tell of must not keep the others from a look."""
         try:
-            return self._see(track)
+            return self._see(track, locks=locks)
         except (Malformed, Rejected) as refusal:
             return refusal
 
-    def _see(self, track: Track) -> Seen:
-        repository = self._gate.promote.repository
-        stable = self._services.tags.digest_of(self._target, repository, track.tag)
-        unique = self._services.registry.tag_state(self._target, repository, track.unique) if track.unique else None
-        return stable, unique
+    def _see(self, track: Track, *, locks: bool = True) -> Seen:
+        repository, tags = self._gate.promote.repository, self._services.tags
+        stable = tags.digest_of(self._target, repository, track.tag)
+        if not track.unique:
+            return stable, None
+        if locks:
+            return stable, self._services.registry.tag_state(self._target, repository, track.unique)
+        unique = tags.digest_of(self._target, repository, track.unique)
+        return stable, TagState(unique, locked=None) if unique else None
 
     def _judge(self, tour: Tour, track: Track, look: Seen | Malformed | Rejected) -> list[Alarm] | None:
         """What is wrong with a track's tags and stays wrong; None where somebody is moving them, and nobody can tell.

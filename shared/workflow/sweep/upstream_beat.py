@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 
 from shared.domain.alarm import Alarm, AlarmKind
-from shared.domain.errors import BasegateError, Busy, Malformed, Misconfigured, Rejected
+from shared.domain.errors import BasegateError, Busy, Malformed, Misconfigured, Rejected, Throttled
 from shared.domain.image import Digest
 from shared.domain.policy import Gate
 from shared.domain.tag_rule import TagRule
@@ -20,6 +20,9 @@ from shared.workflow.sweep.tracked import TrackedTags
 from shared.workflow.sweep.upstreams import Upstreams
 
 _SLICE_TAGS = 200
+
+_ODD_TAGS = 3
+"""How many tags of a slice may fail where others are answered, and the registry still counts as well."""
 
 ADMISSIONS_A_ROUND = 50
 """How many candidates a sweep admits at most: a rule that has just been widened must not start a thousand runs."""
@@ -49,9 +52,11 @@ class UpstreamBeat:
         away = (alarm.subject for alarm in standing if alarm.kind is AlarmKind.TAG_AWAY)
         tracked = TrackedTags(TagRule.of(self._gate.source), lambda: self._listed(tour), away)
         admitted = 0
-        for tags in self._granted(tour, in_slices(tracked.behind(tour.record.after), _SLICE_TAGS)):
+        for number, tags in enumerate(self._granted(tour, in_slices(tracked.behind(tour.record.after), _SLICE_TAGS))):
             compared = self._slice(tour, tags, ADMISSIONS_A_ROUND - admitted)
             admitted += compared.admitted
+            if number == 0 and not tour.dry_run:
+                self._upstreams.answered(self._rule)  # one that answers, if not always, is not left alone ever longer
             yield compared.last
             if admitted >= ADMISSIONS_A_ROUND:
                 raise Busy(f"{admitted} candidates were admitted: the other tags come with the next sweep")
@@ -108,20 +113,29 @@ class UpstreamBeat:
             self._upstreams.failed(self._rule, fault)
 
     def _look_at(self, tour: Tour, tags: list[str]) -> list[Look]:
-        """What each tag is. After a first failure of the registry nothing more is sent to it."""
-        fault: list[BasegateError] = []
+        """What each tag is. A registry that fails is asked no more.
+
+        Where a few tags fail and others are answered, it is the tags: they are asked once more, and then left out.
+        """
+        faults: list[BasegateError] = []
 
         def look(tag: str) -> Look:
-            if fault:
-                return fault[0]
-            try:
-                return self._services.tags.digest_of(self._rule, self._gate.source.repository, tag)
-            except BasegateError as error:
-                if _is_away(error):
-                    fault.append(error)
-                return error
+            return faults[-1] if _is_enough(faults) else self._look(tag, faults)
 
-        return tour.spread(look, tags)
+        looks = tour.spread(look, tags)
+        if not faults or _is_enough(faults) or all(map(_is_away, looks)):
+            return looks
+        faults = []
+        again = [self._look(tag, faults) if _is_away(seen) else seen for tag, seen in zip(tags, looks, strict=True)]
+        return [Rejected(str(seen)) if _is_away(seen) else seen for seen in again]
+
+    def _look(self, tag: str, faults: list[BasegateError]) -> Look:
+        try:
+            return self._services.tags.digest_of(self._rule, self._gate.source.repository, tag)
+        except BasegateError as error:
+            if _is_away(error):
+                faults.append(error)
+            return error
 
     def _settle_alarms(self, tour: Tour, looks: dict[str, Look], at: datetime) -> None:
         """A tag that is not there, an answer that cannot be used, a door that is shut: a person must see to it."""
@@ -163,6 +177,11 @@ class UpstreamBeat:
     def _alarm(self, kind: AlarmKind, subject: str, words: str, at: datetime) -> Alarm:
         plan = "every sweep looks again; mend the rule, the credentials or the registry"
         return Alarm(scope=self._scope, kind=kind, subject=subject, words=words, plan=plan, since=at)
+
+
+def _is_enough(faults: list[BasegateError]) -> bool:
+    """Whether it is the registry that fails: it says so itself, or more tags fail than can be odd."""
+    return len(faults) > _ODD_TAGS or any(isinstance(fault, Throttled | Misconfigured) for fault in faults)
 
 
 def _is_whole(gate: Gate, looks: Collection[str]) -> bool:
