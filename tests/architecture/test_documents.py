@@ -18,6 +18,11 @@ COMMAND_LINE_SETTINGS = {"BASEGATE_URL", "BASEGATE_KEY"}
 SHIPPED_FOLDERS = {"functions", "shared"}
 NEEDED_TO_RUN = ("function_app.py", "host.json", "requirements.txt", "gates.yaml", *SHIPPED_FOLDERS)
 
+LINE_LENGTH = 120
+GENERATED = ("COVERAGE.md", "coverage_preface.md")
+_NO_PROSE = ("|", "!", "#", "<", "  <", "    ")
+"""Tables, pictures, headings and code have a line each, however long."""
+
 _SUFFIXES = ("py", "md", "yaml", "yml", "json", "toml", "txt", "bicep", "sh", "cfg")
 _CODE = re.compile(r"(?<!\bno )`([^`\n]+)`")
 """What stands in backticks, but not what a document says is not there."""
@@ -58,6 +63,12 @@ def exists(path: str, document: Path) -> bool:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_every_path_that_a_document_names_exists(document: Path) -> None:
     assert {path for path in named_paths(document) if not exists(path, document)} == set()
+
+
+@pytest.mark.parametrize("document", [file for file in DOCUMENTS if file.name not in GENERATED], ids=name)
+def test_prose_fits_the_line(document: Path) -> None:
+    prose = _FENCED.sub("", document.read_text(encoding="utf-8")).splitlines()
+    assert [line for line in prose if len(line) > LINE_LENGTH and not line.startswith(_NO_PROSE)] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
