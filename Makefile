@@ -10,7 +10,7 @@ LEFT = .sandbox .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo-
   $$(find . -path "./.*" -prune -o -name __pycache__ -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo up down test test-unit check format schema coverage yardstick bench bench-history bench-sweep screenshots clean
+.PHONY: help setup browser demo demo-lost up down test test-unit check format schema coverage yardstick bench bench-history bench-sweep screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -9,10 +9,8 @@ import msgspec
 LEASE_SECONDS = 120.0
 """How long a sweep may be silent before it counts as dead. It renews its lease with every slice."""
 
-
 _EARLY_SECONDS = 30.0
 """How much too early a round may begin: the timer does not tick evenly, and the next tick may be a whole period off."""
-
 
 SWEEPS = "sweep"
 """The ledger partition of all beats."""

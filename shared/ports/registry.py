@@ -1,4 +1,7 @@
-"""A container registry: tags, locks, and copies that the service makes by itself."""
+"""An Azure registry that the app builds in or promotes to: tags, locks, and copies that the service makes by itself.
+
+What may be a registry of any make, and what is looked at often, is read through `TagReader`.
+"""
 
 from __future__ import annotations
 
@@ -37,10 +40,10 @@ class TagPush(msgspec.Struct, frozen=True):
 
 
 class Registry(Protocol):
-    """A container registry's data and its server-side copy."""
+    """An Azure registry's data and its server-side copy."""
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
-        """The digest a tag points at now, or None where there is no such tag."""
+        """The digest a tag points at now, or None where there is no such tag: what every change is read back with."""
         ...
 
     def start_copy(self, source: ImageRef, source_rule: RegistryRule, target: RegistryRule, name: str) -> str:

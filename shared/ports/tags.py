@@ -44,7 +44,7 @@ class TagReader(Protocol):
     def tags(self, registry: RegistryRule, repository: str) -> Iterator[Tag]:
         """The tags of a repository in the registry's order, read page by page as they are taken.
 
-        None where there is no such repository.
+        Yields none where there is no such repository.
         """
         ...
 

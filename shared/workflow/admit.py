@@ -1,7 +1,7 @@
-"""What a registry event means: a new candidate, a rollout, an echo of Basegate's own doing, or nothing.
+"""What a push means: a new candidate, a rollout, an echo of Basegate's own doing, or nothing.
 
 This is the event path: the ledger and the rules, no Azure management call. The looks it returns are queued by
-the trigger's output binding.
+the trigger's output binding, or by the sweep, which hands in here what no event told.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ class Admission(msgspec.Struct, frozen=True):
 
 
 class Admit:
-    """Takes events in. Whatever an event says, it is acknowledged; only an absent ledger raises (`Retry`)."""
+    """Takes events in, and what the sweep found.
+
+    Whatever an event says, it is acknowledged; only a ledger that is away, or contended all the time, raises (`Retry`).
+    """
 
     def __init__(self, services: Services) -> None:
         self._services, self._records, self._find = services, AppRecords(services), Find(services)

@@ -20,6 +20,8 @@ MOVE_CLAIM_SECONDS = 330.0
 """How long a mover may hold a track: longer than any step (`functionTimeout`), so that only a dead one loses it."""
 
 _TICK = timedelta(microseconds=1)
+_SWEEP = "sweep"
+"""Who has claimed a track that is put back; all other claims are those of the candidate that the tag is to stand on."""
 
 
 class Stand(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +106,7 @@ class Tracks:
         """
         digest = stored.record.digest
         assert digest is not None  # a track that stands on nothing has nothing to be put back to
-        claimed = self._claim(stored, "sweep")
+        claimed = self._claim(stored, _SWEEP)
         try:
             self._refuse_vetoed(gate, digest)
             self._point(gate, claimed.record.tag, digest)
@@ -160,12 +162,12 @@ class Tracks:
             self._let_go(stored)
 
     def _claim(self, stored: Stored[Track], mover: str) -> Stored[Track]:
-        now, held = self._services.clock.now(), stored.record
-        other = held.moving not in ("", mover)
-        if other and held.moving_until is not None and held.moving_until > now:
-            raise Busy(f"candidate {held.moving} is moving {held.tag}", delay_seconds=2.0)
+        now, track = self._services.clock.now(), stored.record
+        if track.is_moving(now) and track.moving != mover:
+            doing = "put back by the sweep" if track.moving == _SWEEP else f"moved to candidate {track.moving}"
+            raise Busy(f"{track.tag} is being {doing}", delay_seconds=2.0)
         until = now + timedelta(seconds=MOVE_CLAIM_SECONDS)
-        return self.save(stored, msgspec.structs.replace(held, moving=mover, moving_until=until))
+        return self.save(stored, msgspec.structs.replace(track, moving=mover, moving_until=until))
 
     def _point(self, gate: Gate, tag: str, digest: Digest) -> None:
         registry, repository = self._services.registry, gate.promote.repository

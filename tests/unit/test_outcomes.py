@@ -19,6 +19,7 @@ from shared.workflow.candidates import CandidateCourse
 from shared.workflow.checks.approval import ApprovalMethod
 from shared.workflow.rollouts import RolloutCourse
 from shared.workflow.sweep.alarms import Alarms, Every
+from shared.workflow.sweep.silence_beat import _PERIODS, _SHORTEST_SILENCE_SECONDS, EXPIRY_NOTICE
 from shared.workflow.sweep.tour import Tour
 from tests.fakes import World, digest
 
@@ -87,6 +88,11 @@ def test_every_outcome_has_the_subject_and_the_data_that_are_listed(told: dict[s
 
 def test_every_kind_of_drift_is_listed_and_no_other() -> None:
     assert [kind for kind, _ in table("kind")] == [kind.value for kind in AlarmKind]
+
+
+def test_the_times_behind_two_kinds_of_drift_are_those_of_the_sweep() -> None:
+    assert f"near its expiry {EXPIRY_NOTICE.days} days before it" in TEXT
+    assert (_PERIODS, _SHORTEST_SILENCE_SECONDS) == (3, 1800.0)
 
 
 def test_nothing_else_tells_outcomes() -> None:

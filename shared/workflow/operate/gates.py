@@ -8,7 +8,7 @@ import msgspec
 
 from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.errors import Conflict, NotThere, Refused
-from shared.domain.image import ImageRef, parse_tag
+from shared.domain.image import ImageRef, parse_repository, parse_tag
 from shared.domain.policy import Gate
 from shared.domain.standing import Hold, HoldUntil
 from shared.domain.track import Track
@@ -117,7 +117,7 @@ class GateVerbs:
         )
         track = self._tracks.move(gate, stored, stand, lambda: None, hold=hold, moved_by=str(who))  # 1
         target = self._services.registry_rule(gate.promote.registry)
-        image = ImageRef(target.login_server, gate.promote.repository, candidate.digest)  # type: ignore[arg-type]
+        image = ImageRef(target.login_server, parse_repository(gate.promote.repository), candidate.digest)
         assert track.moved_at is not None  # a move dates it
         self._dependents.roll_out(gate, track.tag, image, track.moved_at)  # 2
         return f"gates/{gate.name}"

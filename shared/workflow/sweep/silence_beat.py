@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.policy import Gate, RegistryRule
 from shared.domain.sighting import Sighting
-from shared.domain.sweeping import SweepRecord
+from shared.domain.sweeping import SWEEPS, SweepRecord
 from shared.workflow.services import Services
 from shared.workflow.sweep.alarms import Alarms, Every
 from shared.workflow.sweep.tour import Tour
@@ -40,7 +40,7 @@ class GateSilenceBeat:
 
     def _unread(self) -> Iterator[Alarm]:
         """No whole round of looks for several periods."""
-        stored = self._services.ledger.load(SweepRecord, "sweep", f"upstream.{self._gate.name}")
+        stored = self._services.ledger.load(SweepRecord, SWEEPS, f"upstream.{self._gate.name}")
         record = stored.record if stored else None
         last = (record.last_began_at or record.began_at) if record else None
         if record is None or last is None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from shared.domain.candidate import Candidate
 from shared.domain.rollout import Rollout
-from shared.domain.sweeping import SweepRecord
+from shared.domain.sweeping import SWEEPS, SweepRecord
 from shared.workflow.services import Services
 from shared.workflow.sweep.app_beat import AppBeat
 from shared.workflow.sweep.reports import BeatReport, Standing, SweepReport
@@ -60,7 +60,7 @@ class Sweep:
 
     def _ended(self) -> dict[str, datetime | None]:
         """When each beat came to the end of a round last."""
-        return {s.record.beat: s.record.finished_at for s in self._services.ledger.list(SweepRecord, "sweep")}
+        return {s.record.beat: s.record.finished_at for s in self._services.ledger.list(SweepRecord, SWEEPS)}
 
     def _beats(self) -> Iterator[Beat]:
         policy = self._services.policy
