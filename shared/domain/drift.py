@@ -22,7 +22,7 @@ class TagState(msgspec.Struct, frozen=True):
     locked: bool | None = False
 
 
-class TagDrift(StrEnum):
+class TagDifference(StrEnum):
     """How the tags of a promotion differ from the ledger."""
 
     STABLE = "stable tag is not the promoted digest"
@@ -31,21 +31,21 @@ class TagDrift(StrEnum):
     UNIQUE_UNLOCKED = "unique tag is not locked"
 
 
-def read_tags(track: Track, stable: Digest | None, unique: TagState | None, *, locks: bool) -> Iterator[TagDrift]:
+def read_tags(track: Track, stable: Digest | None, unique: TagState | None, *, locks: bool) -> Iterator[TagDifference]:
     """How a stable tag and the unique tag behind it differ from what the track says.
 
     `unique` is looked at where the track names one; `locks` says whether the gate locks its unique tags.
     """
     if stable != track.digest:
-        yield TagDrift.STABLE
+        yield TagDifference.STABLE
     if not track.unique:
         return
     if unique is None:
-        yield TagDrift.UNIQUE_GONE
+        yield TagDifference.UNIQUE_GONE
     elif unique.digest != track.digest:
-        yield TagDrift.UNIQUE_MOVED
+        yield TagDifference.UNIQUE_MOVED
     elif locks and unique.locked is False:
-        yield TagDrift.UNIQUE_UNLOCKED
+        yield TagDifference.UNIQUE_UNLOCKED
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):

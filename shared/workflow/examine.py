@@ -54,8 +54,9 @@ class Examine:
         started = self._method(gate, index).start(candidate, gate.checks[index], _mark(candidate, index))  # 2
         if isinstance(started, Finding):
             return self._conclude(candidate, index, started)
-        kind = candidate.checks[index].kind
-        return candidate.with_check(index, run_id=started).noting(now, f"{kind} check started", f"run {started}")  # 3
+        kind, by_person = candidate.checks[index].kind, isinstance(gate.checks[index], ApprovalCheck)
+        why = "a person is asked" if by_person else f"run {started}"
+        return candidate.with_check(index, run_id=started).noting(now, f"{kind} check started", why)  # 3
 
     def adopt(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """Find the run that a dead worker started, or let the check be started again."""

@@ -37,6 +37,8 @@ def test_a_candidate_waits_for_approval_without_being_looked_at_and_it_is_told()
     assert world.candidate(GREEN).state is CandidateState.EXAMINING
     assert world.stable_tag() is None
     assert world.announcer.names == ["ApprovalNeeded"]
+    last = world.candidate(GREEN).history[-1]
+    assert (last.what, last.why) == ("approval check started", "a person is asked")
 
 
 def test_an_approved_candidate_goes_on_even_after_a_long_weekend() -> None:

@@ -6,7 +6,7 @@ import msgspec
 
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import Candidate, CandidateState
-from shared.domain.drift import TagDrift
+from shared.domain.drift import TagDifference
 from shared.domain.errors import BasegateError, Busy, Conflict, Gone, Rejected
 from shared.domain.policy import Gate, PromoteBy
 from shared.domain.track import Track
@@ -27,7 +27,7 @@ class Mending:
         self._tracks, self._alarms, self._find = Tracks(services), Alarms(services), Find(services)
         self._target = services.registry_rule(gate.promote.registry)
 
-    def mend(self, tour: Tour, stored: Stored[Track], drift: TagDrift, alarm: Alarm) -> Alarm | None:
+    def mend(self, tour: Tour, stored: Stored[Track], drift: TagDifference, alarm: Alarm) -> Alarm | None:
         """Mend one difference; returns the alarm that stays, None where nothing is wrong any more.
 
         What an operator has banned is never put back, wherever it stood.
@@ -56,13 +56,13 @@ class Mending:
         self._alarms.mended(tour, alarm, "put back")
         return None
 
-    def _put_back(self, stored: Stored[Track], drift: TagDrift) -> None:
+    def _put_back(self, stored: Stored[Track], drift: TagDifference) -> None:
         track, repository, registry = stored.record, self._gate.promote.repository, self._services.registry
         assert track.digest is not None  # tracks without one are not looked at
-        if drift is TagDrift.STABLE:
+        if drift is TagDifference.STABLE:
             self._tracks.put_back(self._gate, stored)
             return
-        if drift is not TagDrift.UNIQUE_UNLOCKED:
+        if drift is not TagDifference.UNIQUE_UNLOCKED:
             registry.point(self._target, repository, track.unique, track.digest)
         if self._gate.promote.lock and self._gate.promote.by is PromoteBy.COPY:
             registry.lock(self._target, repository, track.unique, track.digest)

@@ -9,7 +9,7 @@ import msgspec
 
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import Candidate
-from shared.domain.drift import TagDrift, TagState, read_tags
+from shared.domain.drift import TagDifference, TagState, read_tags
 from shared.domain.errors import Busy, Malformed, Rejected
 from shared.domain.image import Digest, short
 from shared.domain.policy import Drift, Gate, PromoteBy
@@ -27,10 +27,10 @@ _LOCK_ROUNDS = 12
 """Every hour, where the sweep comes by every five minutes."""
 
 _KINDS = {
-    TagDrift.STABLE: AlarmKind.STABLE_MOVED,
-    TagDrift.UNIQUE_GONE: AlarmKind.UNIQUE_CHANGED,
-    TagDrift.UNIQUE_MOVED: AlarmKind.UNIQUE_CHANGED,
-    TagDrift.UNIQUE_UNLOCKED: AlarmKind.UNIQUE_CHANGED,
+    TagDifference.STABLE: AlarmKind.STABLE_MOVED,
+    TagDifference.UNIQUE_GONE: AlarmKind.UNIQUE_CHANGED,
+    TagDifference.UNIQUE_MOVED: AlarmKind.UNIQUE_CHANGED,
+    TagDifference.UNIQUE_UNLOCKED: AlarmKind.UNIQUE_CHANGED,
 }
 _ALL_KINDS = frozenset((*_KINDS.values(), AlarmKind.PROMOTED_GONE))
 
@@ -125,17 +125,17 @@ class StableBeat:
                 if left.kind is AlarmKind.PROMOTED_GONE:  # with the image all its tags went
                     return
 
-    def _words(self, track: Track, drift: TagDrift, seen: Seen) -> str:
+    def _words(self, track: Track, drift: TagDifference, seen: Seen) -> str:
         stable, unique = seen
-        about = track.tag if drift is TagDrift.STABLE else track.unique
+        about = track.tag if drift is TagDifference.STABLE else track.unique
         name = f"{self._target.login_server}/{self._gate.promote.repository}:{about}"
-        found = stable if drift is TagDrift.STABLE else unique.digest if unique else None
+        found = stable if drift is TagDifference.STABLE else unique.digest if unique else None
         now, was = (f"sha256:{short(digest)}" if digest else "gone" for digest in (found, track.digest))
         return {
-            TagDrift.STABLE: f"{name} is {now}, not {was}, which was promoted",
-            TagDrift.UNIQUE_GONE: f"{name} is gone; it was {was}",
-            TagDrift.UNIQUE_MOVED: f"{name} is {now}, not {was}, which was promoted under it",
-            TagDrift.UNIQUE_UNLOCKED: f"{name} is not locked any more",
+            TagDifference.STABLE: f"{name} is {now}, not {was}, which was promoted",
+            TagDifference.UNIQUE_GONE: f"{name} is gone; it was {was}",
+            TagDifference.UNIQUE_MOVED: f"{name} is {now}, not {was}, which was promoted under it",
+            TagDifference.UNIQUE_UNLOCKED: f"{name} is not locked any more",
         }[drift]
 
     def _alarm(self, tag: str, kind: AlarmKind, words: str) -> Alarm:
