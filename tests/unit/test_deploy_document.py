@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from functions.web.principal import Role
 from shared.settings import QUEUE, setting_names
@@ -41,6 +44,15 @@ def test_the_commands_ship_what_the_app_needs_and_make_its_queue() -> None:
     shipped = re.findall(r"^zip -qr basegate.zip (.+) -x ", TEXT, re.MULTILINE)[0].split()
     assert sorted(shipped) == sorted(NEEDED_TO_RUN)
     assert f"--name {QUEUE} " in TEXT
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/deploy.md", "docs/outcomes.md", "docs/registries.md"])
+def test_the_commands_are_shell(document: str) -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        parsed = subprocess.run(["bash", "-n"], input=block, text=True, capture_output=True, check=False)
+        assert parsed.stderr == "", block
 
 
 def test_every_app_role_is_listed() -> None:
