@@ -16,6 +16,7 @@ class AlarmKind(StrEnum):
     """What is wrong."""
 
     STABLE_MOVED = "stable tag moved around the gate"
+    STABLE_VETOED = "stable tag stands on a vetoed digest"
     UNIQUE_CHANGED = "unique tag changed"
     PROMOTED_GONE = "promoted image deleted"
     NOT_ON_BASE = "app not built from the current base"

@@ -41,7 +41,8 @@ class Outcome(StrEnum):
     DUPLICATE = "duplicate"
     TOO_MANY_TAGS = "more tags than a candidate takes"
     ROLLOUT = "rollout admitted"
-    ECHO = "echo of Basegate's own push"
+    ECHO = "echo of Basegate's own build"
+    TARGET = "push to where a gate promotes to"
     DELETED = "deletion noted"
     UNTAGGED = "push by digest, no tag"
     NO_RULE = "no rule speaks of it"
@@ -104,7 +105,7 @@ class Admit:
         if event.tag is None:
             return Admission(Outcome.UNTAGGED, subject)
         if self._services.policy.promotes_to(event, registry):
-            return Admission(Outcome.ECHO, f"{subject} is where a gate promotes to")
+            return Admission(Outcome.TARGET, f"{subject}; if it is not Basegate's own, the sweep sees to it")
         return Admission(Outcome.NO_RULE, subject)
 
     def push(self, push: Push, gate: Gate) -> Admission:

@@ -84,13 +84,13 @@ def test_the_same_image_of_an_app_once_more_is_a_duplicate() -> None:
     assert len(world.rollouts()) == 1
 
 
-def test_the_images_of_its_own_builds_and_promotions_are_echoes() -> None:
+def test_its_own_builds_and_what_is_pushed_where_a_gate_promotes_to_begin_nothing() -> None:
     world = World()
     world.push("15-alpine", GREEN)
     world.settle()
     assert world.push("ct2", digest("app ct2"), **TEAM).outcome is Outcome.ECHO
-    assert world.push("15-alpine-cb1", GREEN, registry="base").outcome is Outcome.ECHO
-    assert world.push("15-alpine", GREEN, registry="base").outcome is Outcome.ECHO
+    assert world.push("15-alpine-cb1", GREEN, registry="base").outcome is Outcome.TARGET
+    assert world.push("15-alpine", GREEN, registry="base").outcome is Outcome.TARGET
 
 
 @pytest.mark.parametrize(("registry", "repository"), [("public", "node"), ("team", "hello-world"), ("base", "node")])

@@ -323,3 +323,21 @@ def test_a_hold_that_comes_while_a_tag_is_moving_has_the_tag_back_at_once() -> N
     world.settle()
     assert (world.stable_tag(), track(world).digest, track(world).moving) == (GREEN, GREEN, "")
     assert world.candidate(ORANGE).state is CandidateState.HELD
+
+
+def test_a_stable_tag_on_a_vetoed_digest_is_an_alarm_until_it_is_rolled_back() -> None:
+    world = World()
+    for content in ("orange", "green"):
+        world.push("15-alpine", digest(content))
+        world.settle()
+        world.clock.forward(60)
+    who = Who.of("ada", "CVE-2026-1")
+    world.operate.vetoes.veto("node", digest("green"), who).act()
+    world.sweep_now()
+    alarms = [stored.record for stored in world.ledger.list(Alarm, "gates.node") if stored.record.stands]
+    assert [alarm.kind for alarm in alarms] == [AlarmKind.STABLE_VETOED]
+    assert alarms[0].words.endswith(f"stands on {digest('green')[:19]}, vetoed by ada: CVE-2026-1")
+    world.operate.gates.roll_back("node", "15-alpine", digest("orange"), HoldUntil.LIFTED, who).act()
+    world.settle()
+    world.sweep_now()
+    assert [s.record.kind for s in world.ledger.list(Alarm, "gates.node") if s.record.stands] == []

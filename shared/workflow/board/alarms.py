@@ -17,6 +17,7 @@ Scoped = tuple[str, Alarm | AlarmLine]
 IN_PLACE: dict[str, str] = {
     AlarmKind.TAG_AWAY: "cannot be read",
     AlarmKind.STABLE_MOVED: "moved around the gate",
+    AlarmKind.STABLE_VETOED: "vetoed",
     AlarmKind.UNIQUE_CHANGED: "unique tag changed",
     AlarmKind.PROMOTED_GONE: "image deleted",
     AlarmKind.CONTAINER: "not the last good one",

@@ -19,6 +19,7 @@ DIFFERS = "differs"
 _CELLS: dict[str, str] = {
     AlarmKind.TAG_AWAY: _UPSTREAM,
     AlarmKind.STABLE_MOVED: _STABLE,
+    AlarmKind.STABLE_VETOED: _STABLE,
     AlarmKind.UNIQUE_CHANGED: _STABLE,
     AlarmKind.PROMOTED_GONE: _STABLE,
 }

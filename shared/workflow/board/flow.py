@@ -21,7 +21,12 @@ from shared.workflow.board.wording import age, moment, short_digest, short_image
 
 _CHOICES, _QUIET_LANES = 10, 3
 _QUIET = (Tone.GOOD, Tone.IDLE)
-_AROUND_THE_GATE = (AlarmKind.STABLE_MOVED, AlarmKind.UNIQUE_CHANGED, AlarmKind.PROMOTED_GONE)
+_OF_THE_TAG = (
+    AlarmKind.STABLE_MOVED,
+    AlarmKind.STABLE_VETOED,
+    AlarmKind.UNIQUE_CHANGED,
+    AlarmKind.PROMOTED_GONE,
+)
 _ON_THE_GROUP = (RolloutState.DEPLOYING, RolloutState.VERIFYING, RolloutState.RESTORING)
 
 
@@ -124,7 +129,7 @@ def _stable(glance: TagGlance, now: datetime) -> Stage:
         return Stage(title=title, full=glance.tag)
     state, tone, reason = _standing(track, glance.newest)
     since = track.hold.at if track.hold else track.moved_at
-    alarm = next((alarm for alarm in glance.alarms if alarm.kind in _AROUND_THE_GATE), None)
+    alarm = next((alarm for alarm in glance.alarms if alarm.kind in _OF_THE_TAG), None)
     if alarm is not None:
         state, tone, reason, since = IN_PLACE[alarm.kind], Tone.BAD, alarm.words, alarm.since
     return Stage(

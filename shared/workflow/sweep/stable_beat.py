@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import msgspec
@@ -13,6 +13,7 @@ from shared.domain.drift import TagDifference, TagState, read_tags
 from shared.domain.errors import Busy, Malformed, Rejected
 from shared.domain.image import Digest, short
 from shared.domain.policy import Drift, Gate, PromoteBy
+from shared.domain.standing import Veto
 from shared.domain.track import Track
 from shared.ports import Stored
 from shared.workflow.services import Services
@@ -32,7 +33,7 @@ _KINDS = {
     TagDifference.UNIQUE_MOVED: AlarmKind.UNIQUE_CHANGED,
     TagDifference.UNIQUE_UNLOCKED: AlarmKind.UNIQUE_CHANGED,
 }
-_ALL_KINDS = frozenset((*_KINDS.values(), AlarmKind.PROMOTED_GONE))
+_ALL_KINDS = frozenset((*_KINDS.values(), AlarmKind.PROMOTED_GONE, AlarmKind.STABLE_VETOED))
 
 Seen = tuple[Digest | None, TagState | None]
 
@@ -59,10 +60,14 @@ class StableBeat:
         standing = (
             stored.record for stored in tracks if stored.record.digest and stored.record.tag != tour.record.after
         )
+        vetoes = {
+            s.record.digest: s.record for s in self._services.ledger.list(Veto, self._gate.name) if s.record.stands
+        }
         for piece in in_slices(standing, _SLICE_TRACKS):
             locks = len(piece) <= _FEW_TRACKS or tour.dry_run or tour.record.round % _LOCK_ROUNDS == 1
             looks = tour.spread(partial(self._look, locks=locks), piece)
-            judged = [(track.tag, self._judge(tour, track, look)) for track, look in zip(piece, looks, strict=True)]
+            pairs = zip(piece, looks, strict=True)
+            judged = [(track.tag, self._wrong(tour, track, look, vetoes)) for track, look in pairs]
             kinds = _ALL_KINDS if locks else _ALL_KINDS - {AlarmKind.UNIQUE_CHANGED}
             found = [alarm for _, alarms in judged for alarm in alarms or ()]
             looked_at = {(kind, tag) for tag, alarms in judged if alarms is not None for kind in kinds}
@@ -90,6 +95,21 @@ class StableBeat:
             return stable, self._services.registry.tag_state(self._target, repository, track.unique)
         unique = tags.digest_of(self._target, repository, track.unique)
         return stable, TagState(unique, locked=None) if unique else None
+
+    def _wrong(
+        self, tour: Tour, track: Track, look: Seen | Malformed | Rejected, vetoes: Mapping[Digest, Veto]
+    ) -> list[Alarm] | None:
+        """What is wrong with a track: what was done around the gate, and what an operator has left half done."""
+        alarms = self._judge(tour, track, look)
+        stands = track.digest if isinstance(look, tuple) and look[0] == track.digest else None
+        veto = vetoes.get(stands) if stands else None
+        return alarms if alarms is None or veto is None else [*alarms, self._vetoed(track, veto)]
+
+    def _vetoed(self, track: Track, veto: Veto) -> Alarm:
+        name = f"{self._target.login_server}/{self._gate.promote.repository}:{track.tag}"
+        words = f"{name} stands on sha256:{short(veto.digest)}, vetoed by {veto.actor}: {veto.reason}"
+        alarm = self._alarm(track.tag, AlarmKind.STABLE_VETOED, words)
+        return msgspec.structs.replace(alarm, plan="roll it back to another digest, or lift the veto")
 
     def _judge(self, tour: Tour, track: Track, look: Seen | Malformed | Rejected) -> list[Alarm] | None:
         """What is wrong with a track's tags and stays wrong; None where somebody is moving them, and nobody can tell.
