@@ -16,8 +16,8 @@ from tests.contract.registries.double import Asked, Certificates, Reply, error_r
 from tests.contract.registries.hostile import MANIFEST, Drip, Flood, head, manifest, raw, tags
 from tests.contract.registries.stage import ANYONE, NAME, SMALL, Stage, staged
 
-TAKEN_BYTES = 64 * 1024 * 1024
-"""Far more than the limit and what the sockets on the way hold (some 20 MB where they grow), far less than a flood."""
+TAKEN_BYTES = 8 * 1024 * 1024
+"""Far more than the limit and what buffers hold, far less than a flood."""
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Mapping
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 
+from tests.contract.registries.double import hold_little
+
 
 class Doorway:
     """Leads each name to a port of loopback and lets nothing else through; `asked` is what it was asked for."""
@@ -49,6 +51,8 @@ class Doorway:
             client.sendall(b"HTTP/1.1 502 no such place\r\n\r\n")
             return
         with socket.create_connection(("127.0.0.1", port)) as server:
+            hold_little(server)
+            hold_little(client)
             client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             back = threading.Thread(target=_pass, args=(server, client), daemon=True)
             back.start()

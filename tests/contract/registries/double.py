@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,14 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import trustme
+
+HELD_BYTES = 128 * 1024
+
+
+def hold_little(connection: socket.socket) -> None:
+    """Keep the kernel from holding megabytes on the way, so that what was sent tells what was taken."""
+    for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        connection.setsockopt(socket.SOL_SOCKET, buffer, HELD_BYTES)
 
 
 class Certificates:
@@ -83,6 +92,7 @@ class Double:
         self.answer = answer
         self.connections = 0
         self._server = _Server(self)
+        hold_little(self._server.socket)  # connections have it from the socket that accepts them
         context = certificates.context("127.0.0.1", "localhost", *names)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.port: int = self._server.server_address[1]
