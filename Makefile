@@ -10,7 +10,7 @@ LEFT = .sandbox .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo-
   $$(find . -path "./.*" -prune -o -name __pycache__ -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo demo-lost up down test test-unit check format schema coverage yardstick bench bench-history bench-sweep screenshots clean
+.PHONY: help setup browser demo demo-lost up down test test-unit simulate check format schema coverage yardstick bench bench-history bench-sweep screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ test: browser ## every test: unit, triggers, contract, browser, sandbox, the who
 test-unit: $(READY) ## the tests that need nothing but Python (seconds)
 	@$(PY) -m pytest tests/unit tests/triggers tests/architecture
 
+SEEDS ?= 2000
+simulate: $(READY) ## the core against bad luck and attackers: SEEDS=n schedules (2000; about a minute a thousand)
+	@$(PY) -m tests.simulation $(SEEDS)
+
 check: $(READY) ## format, lint, types, import contracts
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/ruff check --quiet .
@@ -56,7 +60,7 @@ format: $(READY) ## format, and mend what ruff can mend
 	@$(VENV)/bin/ruff check --fix --quiet .
 
 schema: $(READY) ## docs/gates.schema.json from the types of gates.yaml
-	@$(PY) -m shared.gates_schema > docs/gates.schema.json
+	@$(PY) -m shared.rules.schema > docs/gates.schema.json
 
 coverage: $(READY) ## sandbox/COVERAGE.md from the operations that are registered
 	@$(PY) -m sandbox.coverage > sandbox/COVERAGE.md

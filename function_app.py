@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from functions import board, drift_timer, operator_api, operator_views, registry_events, steps
+from functions import board, drift_timer, operator_api, operator_views, registry_events, work
 
 app = func.FunctionApp()
 app.register_functions(registry_events.blueprint)
-app.register_functions(steps.blueprint)
+app.register_functions(work.blueprint)
 app.register_functions(drift_timer.blueprint)
 app.register_functions(operator_api.blueprint)
 app.register_functions(operator_views.blueprint)

@@ -81,7 +81,7 @@ def app_rollback(app: App) -> Act:
 
 
 def sweep() -> Act:
-    """Look for drift now, and mend it."""
+    """Find drift now, and repair it."""
     return Act("POST", "sweep", {})
 
 

@@ -79,7 +79,7 @@ def follow(
     identifier: Annotated[str, typer.Argument(metavar="[ID]", help="A candidate or a rollout; all without.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Look every second, until it is finished or you press Ctrl-C."""
+    """Ask every second, until it is settled or you press Ctrl-C."""
     session = session_of(context, as_json)
     if identifier:
         watch.watch_record(session, acts.record_path(identifier))

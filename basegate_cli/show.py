@@ -13,10 +13,15 @@ from rich.text import Text
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _COLOURS = {
     **dict.fromkeys(("promoted", "live", "built", "passed"), "green"),
-    **dict.fromkeys(("failed",), "red"),
-    **dict.fromkeys(("held", "restored", "canceled", "unknown"), "yellow"),
-    **dict.fromkeys(("examining", "promoting", "building", "deploying", "verifying", "restoring"), "cyan"),
+    **dict.fromkeys(("failed", "rejected", "refused"), "red"),
+    **dict.fromkeys(("stalled", "awaiting approval", "held", "withdrawn", "restored", "canceled", "unknown"), "yellow"),
+    **dict.fromkeys(("examining", "waiting", "promoting", "building", "deploying", "verifying", "restoring"), "cyan"),
 }
+UNDER_WAY = frozenset(
+    ("examining", "awaiting approval", "waiting", "promoting", "building", "deploying", "verifying", "restoring")
+)
+"""The states that are not final, and wait for nobody's decision about the tag."""
+
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 _LONG_ID = re.compile(r"([0-9a-f]{12})[0-9a-f]{52}(-[0-9]{3})")
 
@@ -62,8 +67,8 @@ def records(answer: dict[str, Any]) -> RenderableType:
     """A page of candidates or rollouts."""
     lines = table("id", "since (UTC)", "state", "image", "why")
     for item in answer["items"]:
-        tags = f" ({', '.join(item['tags'])})" if "tags" in item else ""
-        image = f"{brief(item['image'])}{tags}"
+        tag = f" ({item['tag']})" if "tag" in item else ""
+        image = f"{brief(item['image'])}{tag}"
         row(lines, brief(item["id"]), when(item["createdAt"]), state(item["state"]), image, item["reason"])
     return Group(lines, *more(answer))
 
@@ -75,25 +80,42 @@ def more(answer: dict[str, Any]) -> list[Text]:
 
 def story(record: dict[str, Any]) -> RenderableType:
     """A candidate or a rollout: where it stands, on what evidence, and everything that happened, in order."""
-    head = Text.assemble(brief(record["id"]), "  ", state(record["state"]), "  ", plain(record["reason"]))
+    head = Text.assemble(brief(record["id"]), "  ", state(state_of(record)), "  ", plain(why(record)))
     lines = [plain(line) for line in history(record)]
-    return Group(head, *_checks(record), Text("What happened:", style="bold"), *lines, *_log_tails(record))
+    happened = Text("What happened:", style="bold")
+    return Group(head, *_stall(record), *_checks(record), *_promotions(record), happened, *lines, *_log_tails(record))
+
+
+def state_of(record: dict[str, Any]) -> str:
+    """The state of a whole record, as its line in a list says it."""
+    settled = record["state"] not in UNDER_WAY
+    return "stalled" if record.get("stall") and not settled else str(record["state"])
+
+
+def why(record: dict[str, Any]) -> str:
+    """Why a whole record stands where it stands."""
+    return str(record["stall"]["reason"] if state_of(record) == "stalled" else record["reason"])
 
 
 def history(record: dict[str, Any]) -> list[str]:
-    """The lines of a record's history."""
-    return [f"  {when(e['at'])}  {e['what']}{': ' if e['why'] else ''}{e['why']}" for e in record["history"]]
+    """The lines of a record's history, and of those of its promotions, by time."""
+    lines = [("", entry) for entry in record["history"]]
+    for promotion in record.get("promotions", ()):
+        lines += [(f"{promotion['tag']}: ", entry) for entry in promotion["history"]]
+    lines.sort(key=lambda line: str(line[1]["at"])[:19])
+    return [f"  {when(e['at'])}  {of}{e['what']}{': ' if e['why'] else ''}{e['why']}" for of, e in lines]
 
 
 def effects(answer: dict[str, Any]) -> RenderableType:
-    """The blast radius of an act, and where to look if it was done."""
+    """The blast radius of an act; if it was done, what was in flight against it, and where to read on."""
     head = "This would be done:" if answer["dryRun"] else "Done:"
     lines = [plain(f"  {effect['what']}: {effect['subject']}") for effect in answer["effects"]]
+    lines += [plain(f"  in flight: {effect['what']}: {effect['subject']}") for effect in answer.get("inFlight", ())]
     see = [plain(f"See {answer['see']}")] if answer.get("see") else []
     return Group(Text(head, style="bold"), *lines, *see)
 
 
-def glance(answer: dict[str, Any]) -> list[str]:
+def status_lines(answer: dict[str, Any]) -> list[str]:
     """The status as lines, one a stable tag and one an app: what a watcher compares."""
     lines = []
     for one in answer["gates"]:
@@ -118,9 +140,25 @@ def _gates(answers: Iterable[dict[str, Any]]) -> Table:
 
 def _checks(record: dict[str, Any]) -> Iterator[Text]:
     for check in record.get("checks", ()):
-        run = f" in run {check['run_id']}" if check["run_id"] else ""
+        run = f" in run {check['run_id']} of {check['registry']}" if check["run_id"] and check["registry"] else ""
         why = f": {check['reason']}" if check["reason"] else ""
         yield Text.assemble(f"  check {check['kind']}{run}: ", state(check["verdict"]), plain(why))
+
+
+def _stall(record: dict[str, Any]) -> Iterator[Text]:
+    if state_of(record) == "stalled":
+        stall = record["stall"]
+        yield plain(f"  stalled on {stall['dependency']} since {when(stall['since'])}: {stall['remedy']}".rstrip(": "))
+        yield plain(f"  tried {stall['tries']} times, again at {when(stall['next_try_at']) or 'any moment'}")
+
+
+def _promotions(record: dict[str, Any]) -> Iterator[Text]:
+    for promotion in record.get("promotions", ()):
+        unique = f" as {promotion['unique']}" if promotion["unique"] else ""
+        reason = f": {why(promotion)}" if why(promotion) else ""
+        head = plain(f"  tag {promotion['tag']}, number {promotion['sequence']}{unique}: ")
+        yield Text.assemble(head, state(state_of(promotion)), plain(reason))
+        yield from _stall(promotion)
 
 
 def _log_tails(record: dict[str, Any]) -> Iterator[Text]:

@@ -13,17 +13,19 @@ from basegate_cli.show import brief, plain, row, state, table, when
 
 def drift(answer: dict[str, Any]) -> RenderableType:
     """Upstream, ledger, stable tag, app and container side by side."""
-    tags = table("gate", "tag", "upstream", "since (UTC)", "known by", "candidate", "stable tag", "")
+    tags = table("gate", "tag", "upstream", "since (UTC)", "number", "candidate", "stable tag", "")
     for gate in answer["gates"]:
         for tag in gate["tags"]:
-            told = "event" if tag["told"] else "sweep"
-            cells = (gate["name"], tag["tag"], brief(tag["upstream"]), when(tag["upstreamSince"]), told)
+            upstream = (
+                f"{brief(tag['upstream'])}{' (gone)' if tag['absent'] else ' (in doubt)' if tag['doubted'] else ''}"
+            )
+            cells = (gate["name"], tag["tag"], upstream, when(tag["upstreamSince"]), tag["sequence"])
             row(tags, *cells, state(tag["state"]), brief(tag["stable"]), _verdict(tag))
     apps = table("app", "stands on", "built on", "runs", "since (UTC)", "")
     for app in answer["apps"]:
         base = f"{app['gate']} {app['tag']} {brief(app['stable'])}"
         row(apps, app["name"], base, brief(app["base"]), app["live"], when(app["liveSince"]), _verdict(app))
-    return Group(tags, Text(), apps, Text(), *_looks(answer), *_alarms(answer))
+    return Group(tags, Text(), apps, Text(), *_sweeps(answer), *_unread(answer), *_alarms(answer))
 
 
 def _verdict(line: dict[str, Any]) -> Text:
@@ -32,28 +34,38 @@ def _verdict(line: dict[str, Any]) -> Text:
     return Text("held", style="yellow") if line.get("held") else Text("differs", style="yellow")
 
 
-def _looks(answer: dict[str, Any]) -> Iterator[Text]:
+def _sweeps(answer: dict[str, Any]) -> Iterator[Text]:
     for gate in answer["gates"]:
-        look, counted = gate["look"], gate["completeness"]
-        parts = [f"gate {gate['name']}: {look['looked']} tags of {gate['source']} looked at {when(look['lookedAt'])}"]
-        if look["nextAt"]:
-            parts.append(f"next after {when(look['nextAt'])}")
+        sweep, counted = gate["sweep"], gate["completeness"]
+        parts = [f"gate {gate['name']}: {sweep['subjects']} tags of {gate['source']} read {when(sweep['lastAt'])}"]
+        if sweep["nextAt"]:
+            parts.append(f"next after {when(sweep['nextAt'])}")
         if gate["pausedUntil"]:
             parts.append(f"left alone until {when(gate['pausedUntil'])}")
         if gate["pullsLeft"] is not None:
             parts.append(f"{gate['pullsLeft']} pulls left")
-        seconds = counted["recoverySeconds"]
-        found = f"{counted['found']} found by sweep" + (f" within {seconds:.0f} s" if seconds else "")
-        parts.append(f"{counted['told']} changes told by events, {found}")
+        found = f"{counted['bySweep']} found by sweep"
+        if counted["recoverySeconds"]:
+            found += f" within {counted['recoverySeconds']:.0f} s"
+        parts.append(f"{counted['byEvent']} changes known by event, {found}")
         yield plain("; ".join(parts))
-        if look["problem"]:
-            yield Text.assemble("  ", (str(plain(look["problem"])), "red"))
+        if sweep["problem"]:
+            yield Text.assemble("  ", (str(plain(sweep["problem"])), "red"))
+
+
+def _unread(answer: dict[str, Any]) -> Iterator[Text]:
+    """Why a push was not examined: its tag was another digest when it was read."""
+    for gate in answer["gates"]:
+        for tag in gate["tags"]:
+            for one in tag["expectations"]:
+                what = f"{brief(one['digest'])}, named by event {one['event']} at {when(one['at'])}"
+                yield plain(f"gate {gate['name']}, tag {tag['tag']}: {what}, was never read: not examined")
 
 
 def _alarms(answer: dict[str, Any]) -> Iterator[Text]:
     if not answer["alarms"]:
         yield Text("No alarms.", style="green")
-    for part in (*answer["gates"], *answer["apps"], *answer["registries"]):
+    for part in (*answer["gates"], *answer["apps"], *answer["registries"], {"alarms": answer["stalls"]}):
         for alarm in part["alarms"]:
             yield Text.assemble(("! ", "bold red"), plain(f"{alarm['words']} (since {when(alarm['since'])})"))
             yield plain(f"  {alarm['plan']}")

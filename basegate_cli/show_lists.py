@@ -11,10 +11,10 @@ from basegate_cli.show import brief, more, row, table, when
 
 def promotions(answer: dict[str, Any]) -> RenderableType:
     """A page of the moves of stable tags."""
-    lines = table("tag", "moved (UTC)", "to", "unique tag", "by")
+    lines = table("tag", "number", "moved (UTC)", "to", "unique tag", "by")
     for item in answer["items"]:
         by = item["movedBy"] or brief(item["candidate"])
-        row(lines, item["tag"], when(item["movedAt"]), brief(item["digest"]), item["unique"], by)
+        row(lines, item["tag"], item["sequence"], when(item["movedAt"]), brief(item["digest"]), item["unique"], by)
     return Group(lines, *more(answer))
 
 

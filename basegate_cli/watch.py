@@ -1,4 +1,4 @@
-"""Look once a second: a picture that is drawn anew on a terminal, new lines elsewhere."""
+"""Ask once a second: a picture that is drawn anew on a terminal, new lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,19 +16,17 @@ from basegate_cli.session import Session
 
 POLL_SECONDS = 1.0
 PATIENCE = 10
-"""How many looks in a row may fail: with growing pauses a minute at most, as long as a restart of the app takes."""
-
-_UNFINISHED = frozenset(("examining", "promoting", "building", "deploying", "verifying", "restoring"))
+"""How many requests in a row may fail: with growing pauses a minute at most, as long as a restart of the app takes."""
 
 
 def watch_record(session: Session, path: str) -> None:
-    """A candidate or a rollout, until it is finished."""
-    _follow(session, path, show.story, _story_lines, lambda record: record["state"] not in _UNFINISHED)
+    """A candidate or a rollout, until it is settled, and with it what promotes the candidate's digest."""
+    _follow(session, path, show.story, _story_lines, _is_settled)
 
 
 def watch_status(session: Session) -> None:
     """All gates and apps, until someone interrupts."""
-    _follow(session, "status", show.status, show.glance, lambda answer: False)
+    _follow(session, "status", show.status, show.status_lines, lambda answer: False)
 
 
 def _follow(
@@ -51,28 +49,28 @@ def _follow(
 
 def _poll(session: Session, path: str, ended: Callable[[Any], bool], draw: Callable[[str], None]) -> str:
     while True:
-        answer = _look(session, path)
+        answer = _ask(session, path)
         draw(answer)
         if ended(json.loads(answer)):
             return answer
         time.sleep(POLL_SECONDS)
 
 
-def _look(session: Session, path: str) -> str:
-    """One look; while Basegate is away (a deployment of it, say) some more, and it is said that they fail."""
+def _ask(session: Session, path: str) -> str:
+    """One request; while Basegate is away (a deployment of it, say) some more, and it is said that they fail."""
     for failed in range(1, PATIENCE):
         try:
             return session.client.get(path)
         except (Unreachable, Away) as error:
-            session.err.print(show.plain(f"{error} (look {failed} of {PATIENCE})"))
+            session.err.print(show.plain(f"{error} (try {failed} of {PATIENCE})"))
             time.sleep(POLL_SECONDS * failed)
         except Problem:
-            break  # asked once more below, where it is told as any other
+            break  # asked once more below, where it is reported as any other
     return session.get(path)
 
 
 def _printer(session: Session, lines: Callable[[Any], list[str]]) -> Callable[[str], None]:
-    """Prints what was not there at the last look: with `--json` whole answers, one a line."""
+    """Prints what was not there in the last answer: with `--json` whole answers, one a line."""
     seen: set[str] = set()
 
     def draw(text: str) -> None:
@@ -87,5 +85,9 @@ def _printer(session: Session, lines: Callable[[Any], list[str]]) -> Callable[[s
 
 
 def _story_lines(record: dict[str, Any]) -> list[str]:
-    end = [] if record["state"] in _UNFINISHED else [f"{record['state']}: {record['reason']}"]
+    end = [f"{record['state']}: {record['reason']}"] if _is_settled(record) else []
     return [*show.history(record), *end]
+
+
+def _is_settled(record: dict[str, Any]) -> bool:
+    return not any(one["state"] in show.UNDER_WAY for one in (record, *record.get("promotions", ())))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from bench import board, event_path, gateway, workflow
+from bench import board, event_path, gateway, requests, workflow
 from bench.figure import ratios, table
 
 
 def main() -> int:
     """Measure everything (about half a minute); 0 always, as nothing here passes or fails."""
-    figures = [*workflow.measure(), *board.measure(), *event_path.measure(), *gateway.measure()]
+    figures = [*workflow.measure(), *requests.measure(), *board.measure(), *event_path.measure(), *gateway.measure()]
     print("\n".join([*table(figures), "", *ratios(figures)]))
     return 0
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from shared.domain.errors import Conflict
-from shared.ports import R, Stored
-from shared.workflow.services import Services
+from shared.ports import Change, R, Stored
+from shared.ports.services import Services
 from tests.fakes import FakeLedger, World
 
 
@@ -21,24 +21,17 @@ class MemoryLedger(FakeLedger):
         self._rows: dict[tuple[str, str], list[str]] = {}
         self._stored: dict[tuple[str, str, str], Stored[Any]] = {}
 
-    def insert(self, record: R) -> Stored[R] | None:
-        """See `Ledger.insert`."""
-        key = _key(record)
-        if key in self._stored:
-            return None
-        insort(self._rows.setdefault(key[:2], []), record.row)
-        return self._put(key, record)
-
     def load(self, kind: type[R], partition: str, row: str) -> Stored[R] | None:
         """See `Ledger.load`."""
         return self._stored.get((kind.__name__, partition, row))
 
-    def save(self, stored: Stored[R], record: R) -> Stored[R]:
-        """See `Ledger.save`."""
-        key = _key(record)
-        if self._stored[key].etag != stored.etag:
-            raise Conflict(f"{key} was changed since it was loaded")
-        return self._put(key, record)
+    def _commit(self, *changes: Change) -> list[Stored[Any]]:
+        """See `Ledger.commit`."""
+        for change in changes:
+            found, stored = self._stored.get(_key(change.record)), change.stored
+            if (found and found.etag) != (stored and stored.etag):
+                raise Conflict(f"{_key(change.record)}: changed since it was read, or there already")
+        return [self._put(_key(change.record), change.record) for change in changes]
 
     def list(self, kind: type[R], partition: str, row_prefix: str = "") -> Iterator[Stored[R]]:
         """See `Ledger.list`."""
@@ -49,14 +42,16 @@ class MemoryLedger(FakeLedger):
             yield self._stored[kind.__name__, partition, rows[index]]
 
     def _put(self, key: tuple[str, str, str], record: R) -> Stored[R]:
+        if key not in self._stored:
+            insort(self._rows.setdefault(key[:2], []), key[2])
         self._version += 1
         self._stored[key] = Stored(record, str(self._version))
         return self._stored[key]
 
 
-def services() -> Services:
-    """The reference scenario's rules and fakes, with a ledger like the one above."""
-    return dataclasses.replace(World().services, ledger=MemoryLedger())
+def services(world: World) -> Services:
+    """A world's fakes and rules, with a ledger like the one above."""
+    return dataclasses.replace(world.services, ledger=MemoryLedger())
 
 
 def _key(record: Any) -> tuple[str, str, str]:

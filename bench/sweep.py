@@ -21,7 +21,7 @@ from bench.sweep_memory import measure_memory
 from bench.sweep_registry import BenchRegistry, bench_registry, digest_of, manifest
 from bench.sweep_skopeo import WAYS, inspect_each
 from bench.wire import Wire
-from shared.workflow.sweep import Standing
+from shared.sweep import JobState
 
 _TAGS = [f"1.{number}.0" for number in range(1_000)]
 _RULES: Mapping[str, tuple[str, ...]] = {"names": tuple(_TAGS), "pattern": ("1.*",)}
@@ -48,8 +48,8 @@ class Tracked:
             began = time.perf_counter()
             report = self.gate.sweep()
             self.seconds.append(time.perf_counter() - began)
-        (beat,) = report.beats
-        assert (beat.standing, beat.looked, len(report.effects)) == (Standing.DONE, len(_TAGS), news), report
+        (job,) = report.jobs
+        assert (job.state, job.checked, len(report.effects)) == (JobState.DONE, len(_TAGS), news), report
         self.registry, self.ledger = registry.answered(before.total() + len(_TAGS)) - before, wire.methods
         assert self.registry["HEAD manifests"] == len(_TAGS), self.registry
         assert self.gate.identity.asked == 0, "Azure Resource Manager was to be asked"

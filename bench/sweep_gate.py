@@ -21,13 +21,13 @@ from shared.adapters.subscriptions_eventgrid import EventGridSubscriptions
 from shared.adapters.tasks_acr import AcrTaskRunner
 from shared.domain.candidate import Candidate
 from shared.domain.image import parse_digest, parse_tag
+from shared.domain.observation import Observation
 from shared.domain.policy import Policy, RegistryRule, Source
-from shared.domain.sighting import Sighting
-from shared.domain.track import Track
-from shared.workflow.services import Services
-from shared.workflow.sweep import Sweep, SweepReport
-from shared.workflow.sweep.tour import Beat
-from shared.workflow.sweep.upstream_beat import UpstreamBeat
+from shared.domain.stable_tag import StableTag
+from shared.ports.services import Services
+from shared.sweep import Sweep, SweepReport
+from shared.sweep.job import SweepJob
+from shared.sweep.jobs.upstream import UpstreamJob
 from tests.fakes import World, digest, sample_policy
 
 GATE = "node"
@@ -63,10 +63,10 @@ class NoIdentity:
 
 
 class UpstreamSweep(Sweep):
-    """The sweep with the upstream beats alone: what stable tags and apps cost is another matter."""
+    """The sweep with the upstream jobs alone: what stable tags and apps cost is another matter."""
 
-    def _beats(self) -> Iterator[Beat]:
-        return (UpstreamBeat(self._services, gate) for gate in self._services.policy.gates.values())
+    def _jobs(self) -> Iterator[SweepJob]:
+        return (UpstreamJob(self._services, gate) for gate in self._services.policy.gates.values())
 
 
 class BenchGate:
@@ -93,18 +93,15 @@ class BenchGate:
 
     def know(self, digests: Mapping[str, str], *, promoted: bool) -> None:
         """Put into the ledger that every tag was seen; with `promoted` also its candidate, and its stable tag."""
-        sample, track = _promoted()
+        sample, stable = _promoted()
         with in_bulk(self.ledger):
             for name, text in digests.items() if promoted else ():
-                one, tag = parse_digest(text), parse_tag(name)
-                tags = tuple(msgspec.structs.replace(record, tag=tag) for record in sample.tags)
-                self.ledger.insert(msgspec.structs.replace(sample, digest=one, tags=tags))
+                self.ledger.insert(msgspec.structs.replace(sample, digest=parse_digest(text), tag=parse_tag(name)))
             for name, text in digests.items() if promoted else ():
-                self.ledger.insert(msgspec.structs.replace(track, tag=parse_tag(name), digest=parse_digest(text)))
+                self.ledger.insert(msgspec.structs.replace(stable, tag=parse_tag(name), digest=parse_digest(text)))
             for name, text in digests.items():
-                one, stable = parse_digest(text), parse_digest(text) if promoted else None
-                seen = Sighting(gate=GATE, tag=parse_tag(name), digest=one, since=sample.created_at, stable=stable)
-                self.ledger.insert(seen)
+                one = Observation(gate=GATE, tag=parse_tag(name), digest=parse_digest(text), sequence=1)
+                self.ledger.insert(one)
 
 
 def _policy(where: Where) -> Policy:
@@ -115,11 +112,11 @@ def _policy(where: Where) -> Policy:
     return msgspec.structs.replace(policy, gates={GATE: gate}, registries={**policy.registries, "own": own})
 
 
-def _promoted() -> tuple[Candidate, Track]:
+def _promoted() -> tuple[Candidate, StableTag]:
     """A candidate and its stable tag as a story leaves them."""
     world = World()
     world.push("15-alpine", digest("bench"))
     world.settle()
-    stored = world.ledger.load(Track, GATE, "15-alpine")
+    stored = world.ledger.load(StableTag, GATE, "15-alpine")
     assert stored is not None
     return world.candidates()[0], stored.record

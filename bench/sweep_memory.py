@@ -15,7 +15,7 @@ import msgspec
 
 from bench.peak import peak_megabytes
 from bench.sweep_gate import BenchGate, Where
-from shared.workflow.sweep import Standing
+from shared.sweep import JobState
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,9 +31,9 @@ def measure_memory(first: Where, then: Where) -> tuple[float, float]:
 
 def _sweep(where: Where) -> None:
     report = BenchGate(where).sweep()
-    (beat,) = report.beats
-    assert (beat.standing, report.effects) == (Standing.DONE, ()), beat
-    assert where.repository == f"of-{beat.looked}", beat
+    (job,) = report.jobs
+    assert (job.state, report.effects) == (JobState.DONE, ()), job
+    assert where.repository == f"of-{job.checked}", job
 
 
 def _child() -> None:

@@ -1,22 +1,23 @@
-"""What the workflow itself costs, without Azure: admitting, deciding, and the size of what is kept."""
+"""What the core itself costs, without Azure: observing, deciding, and the size of what is kept."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
 from datetime import timedelta
 
 import msgspec
 
 from bench.figure import Figure
 from bench.memory import services
-from shared.domain.candidate import Candidate
+from shared.domain.candidate import Candidate, FoundBy
 from shared.domain.decide_candidate import decide_candidate
-from shared.workflow.admit import Admit, Outcome
+from shared.domain.image import Tag
+from shared.domain.observation import Change
+from shared.intake.observe import Observer, Trigger
 from tests.fakes import START, World, digest, sample_policy
 
-_EVENTS = 2_000
+_TAGS = 2_000
 _ROUNDS = 5
 _DECISIONS = 20_000
 _FULL_HISTORY = 100
@@ -24,39 +25,42 @@ _ROW_LIMIT_BYTES = 1024 * 1024
 
 
 def measure() -> list[Figure]:
-    """The workflow's figures."""
-    fresh, duplicate = _admissions()
+    """The core's figures."""
+    fresh, unchanged = _observations()
     decision = _decision()
     one, full = _record_bytes(1), _record_bytes(10 * _FULL_HISTORY)
     return [
-        Figure("admit_duplicates", "events/s", "fresh", fresh, "duplicates", duplicate),
-        Figure("admit_to_decide", "us", "decide_candidate", decision, "admit, fresh", 1e6 / fresh),
+        Figure("observe_unchanged", "tags/s", "fresh", fresh, "unchanged", unchanged),
+        Figure("observe_to_decide", "us", "decide_candidate", decision, "observe, fresh", 1e6 / fresh),
         Figure("record_history", "bytes", "1 line of history", one, f"{_FULL_HISTORY} lines (the most)", full),
         Figure("row_limit", "bytes", "a record with all its history", full, "Azure's limit", _ROW_LIMIT_BYTES),
     ]
 
 
-def _admissions() -> tuple[float, float]:
-    """Events a second, never seen ones and ones that were all seen; the median of five rounds by turns."""
-    events = [World().event("15-alpine", digest(str(number))) for number in range(_EVENTS)]
-    fresh, duplicate = [], []
+def _observations() -> tuple[float, float]:
+    """Readings of tags a second, of ones never seen and of ones that did not change; the median of rounds by turns."""
+    world = World()
+    for number in range(_TAGS):
+        world.registry.tags["public", f"node:15.{number}"] = digest(str(number))
+    fresh, unchanged = [], []
     for _ in range(_ROUNDS):
-        admit = Admit(services())
-        fresh.append(_rate(admit, events, Outcome.CANDIDATE))
-        duplicate.append(_rate(admit, events, Outcome.DUPLICATE))
-    return statistics.median(fresh), statistics.median(duplicate)
+        observer = Observer(services(world))
+        fresh.append(_rate(observer, Change.NEW))
+        unchanged.append(_rate(observer, Change.NONE))
+    return statistics.median(fresh), statistics.median(unchanged)
 
 
-def _rate(admit: Admit, events: Sequence[object], expected: Outcome) -> float:
+def _rate(observer: Observer, expected: Change) -> float:
+    gate, tags, trigger = sample_policy().gates["node"], [Tag(f"15.{n}") for n in range(_TAGS)], Trigger(FoundBy.EVENT)
     began = time.perf_counter()
-    outcomes = {admission.outcome for event in events for admission in admit.event(event)}
+    meanings = {observer.observe(gate, tag, trigger).meaning for tag in tags}
     seconds = time.perf_counter() - began
-    assert outcomes == {expected}, outcomes
-    return len(events) / seconds
+    assert meanings == {expected}, meanings
+    return _TAGS / seconds
 
 
 def _decision() -> float:
-    """Microseconds for one decision, over a candidate's states from its admission to its end."""
+    """Microseconds for one decision, over a candidate's states from its first to its last."""
     gate, states = sample_policy().gates["node"], _states()
     times = []
     for _ in range(_ROUNDS):
@@ -68,7 +72,7 @@ def _decision() -> float:
 
 
 def _states() -> list[Candidate]:
-    """Every state in which the ledger sees a candidate that is promoted."""
+    """What a candidate that passes is after each of its steps."""
     world, seen = World(), []
 
     def keep(record: object) -> None:
@@ -77,7 +81,6 @@ def _states() -> list[Candidate]:
 
     world.ledger.before_save = keep
     world.push("15-alpine", digest("bench"))
-    seen.append(world.candidates()[0])
     world.settle()
     return seen
 

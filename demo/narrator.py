@@ -14,12 +14,12 @@ from rich.console import Console
 from demo import scenario
 from demo.stage import Stage
 
-_LOOK_EVERY_SECONDS = 0.4
+_POLL_SECONDS = 0.4
 _SHORT_DIGEST = 19
 
 
 class Narrator:
-    """Prints the story. While a chapter plays it looks at the registries and the container from the side."""
+    """Prints the story. While a chapter plays it watches the registries and the container from the side."""
 
     def __init__(self, console: Console, stage: Stage) -> None:
         self._console, self._stage = console, stage
@@ -38,7 +38,7 @@ class Narrator:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Look on from the side until the block ends."""
+        """Watch from the side until the block ends."""
         end = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(end,), daemon=True)
         watcher.start()
@@ -50,24 +50,24 @@ class Narrator:
 
     def learn(self) -> None:
         """Take what there is as known, so that only changes are told."""
-        self._look(lambda where, what: None)
+        self._poll(lambda where, what: None)
 
     def _watch(self, end: threading.Event) -> None:
-        while not end.wait(_LOOK_EVERY_SECONDS):
-            with suppress(AzureError):  # a look from the side that fails is no part of the story
-                self._look(self.say)
+        while not end.wait(_POLL_SECONDS):
+            with suppress(AzureError):  # a poll that fails is no part of the story
+                self._poll(self.say)
 
-    def _look(self, say: Callable[[str, str], None]) -> None:
+    def _poll(self, say: Callable[[str, str], None]) -> None:
         for registry in (scenario.PUBLIC, scenario.BASE, scenario.TEAM):
             for run in reversed(self._stage.runs(registry)):
-                self._tell(f"run {run['runId']}", registry, _run_line(run), say)
+                self._tell(f"run {registry}/{run['runId']}", registry, _run_line(run), say)
         digest = self._stage.stable_digest()
         if digest:
             self._tell("stable", scenario.BASE, f"node:{scenario.STABLE} is {digest[:_SHORT_DIGEST]}…", say)
         group = self._stage.container_group()
         if group:
             container = group["properties"]["containers"][0]
-            image = container["properties"]["image"].rpartition("/")[2]
+            image = short_image(container["properties"]["image"])
             state = (container["properties"].get("instanceView") or {}).get("currentState", {}).get("state", "Waiting")
             self._tell("group", scenario.CONTAINER_GROUP, f"{image} {state.lower()}", say)
 
@@ -75,6 +75,12 @@ class Narrator:
         if self._told.get(topic) != what:
             self._told[topic] = what
             say(where, what)
+
+
+def short_image(image: str) -> str:
+    """An image without its registry, and with the first digits of its digest."""
+    name, _, digest = image.rpartition("/")[2].partition("@")
+    return f"{name}@{digest[:_SHORT_DIGEST]}" if digest else name
 
 
 def _run_line(run: dict[str, Any]) -> str:

@@ -62,8 +62,8 @@ class OperatorChapters:
     def _back_to_orange(self) -> str:
         """Roll the base back to what was stable before Green; returns the digest."""
         since = len(self._teller.outcomes.heard)
-        earlier = self._story(self._candidates("promoted")[1])
-        self._act("rollback", _GATE, scenario.STABLE, earlier["tags"][0]["unique"], reason="Green hurts the eyes")
+        earlier = self._basegate.read("promotions", _GATE)["items"][1]
+        self._act("rollback", _GATE, scenario.STABLE, earlier["unique"], reason="Green hurts the eyes")
         self._teller.see_colour("Orange")
         self._teller.outcome("RolloutLive", since)
         expect(self._teller.stage.stable_digest() == earlier["digest"], "the stable tag on Orange")
@@ -77,7 +77,7 @@ class OperatorChapters:
             scenario.BASE_IMAGE_NODE, "Dockerfile", lambda text: f'{text.rstrip()}\nLABEL shade="soft"\n', message
         )
         self._teller.narrator.say("github.com", f"pushed to {scenario.BASE_IMAGE_NODE}: {message}")
-        event = self._teller.outcome("CandidateHeld", since)
+        event = self._teller.outcome("PromotionHeld", since)
         self._teller.narrator.say("basegate", f"[yellow]held:[/] {event['data']['reason']}")
 
     def _let_green_through(self) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from demo.narrator import short_image
 from demo.telling import Told
 
 REPORT = Path("demo-report.json")
@@ -62,7 +63,7 @@ def print_report(report: Report, console: Console) -> None:
             told.colour,
             told.stable_digest[7:19],
             ", ".join(told.unique_tags),
-            told.image.rpartition("/")[2],
+            short_image(told.image),
             f"{told.seconds:.1f}",
             "" if told.own_seconds is None else f"{told.own_seconds:.1f}",
         )

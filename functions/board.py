@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import azure.functions as func
 
-from functions.web.answers import answering
+from functions.web.answers import Handler, answering
 from functions.web.pages import asset, page
 from functions.web.principal import Role, actor_of, auth_level
 from shared import bootstrap
@@ -20,94 +20,26 @@ from shared.workflow.board.views import Views
 
 blueprint = func.Blueprint()
 
-ANONYMOUS = func.AuthLevel.ANONYMOUS
+Prepare = Callable[[Views, func.HttpRequest], object]
+
+_PAGES: dict[str, tuple[str, str, Prepare]] = {
+    "overview": ("", "overview.html", lambda views, req: views.overview()),
+    "drift": ("drift", "drift.html", lambda views, req: views.drift()),
+    "candidate": (
+        "candidates/{candidate}",
+        "story.html",
+        lambda views, req: views.candidate(req.route_params["candidate"]),
+    ),
+    "rollout": ("rollouts/{rollout}", "story.html", lambda views, req: views.rollout(req.route_params["rollout"])),
+    "gate": ("gates/{gate}", "history.html", lambda views, req: views.gate(req.route_params["gate"], *_asked(req))),
+    "app": ("apps/{app}", "history.html", lambda views, req: views.app(req.route_params["app"], *_asked(req))),
+}
+"""The pages by name: the path, the template of the fragment, and what it shows."""
 
 
-@blueprint.route("board", methods=["GET"], auth_level=ANONYMOUS)
-def board(req: func.HttpRequest) -> func.HttpResponse:
-    """All gates and apps."""
-    return _shell()
-
-
-@blueprint.route("board/drift", methods=["GET"], auth_level=ANONYMOUS)
-def board_drift(req: func.HttpRequest) -> func.HttpResponse:
-    """What differs, and the alarms."""
-    return _shell()
-
-
-@blueprint.route("board/candidates/{candidate}", methods=["GET"], auth_level=ANONYMOUS)
-def board_candidate(req: func.HttpRequest) -> func.HttpResponse:
-    """One candidate."""
-    return _shell()
-
-
-@blueprint.route("board/rollouts/{rollout}", methods=["GET"], auth_level=ANONYMOUS)
-def board_rollout(req: func.HttpRequest) -> func.HttpResponse:
-    """One rollout."""
-    return _shell()
-
-
-@blueprint.route("board/gates/{gate}", methods=["GET"], auth_level=ANONYMOUS)
-def board_gate(req: func.HttpRequest) -> func.HttpResponse:
-    """The history of one gate."""
-    return _shell()
-
-
-@blueprint.route("board/apps/{app}", methods=["GET"], auth_level=ANONYMOUS)
-def board_app(req: func.HttpRequest) -> func.HttpResponse:
-    """The history of one app."""
-    return _shell()
-
-
-@blueprint.route("board/assets/{name}", methods=["GET"], auth_level=ANONYMOUS)
-@answering
-def board_asset(req: func.HttpRequest) -> func.HttpResponse:
-    """What the pages are dressed in."""
-    return asset(req.route_params["name"])
-
-
-@blueprint.route("board/fragments/overview", methods=["GET"], auth_level=auth_level())
-@answering
-def fragment_overview(req: func.HttpRequest) -> func.HttpResponse:
-    """The flow picture, and what wants a person."""
-    return _fragment(req, "overview.html", Views.overview)
-
-
-@blueprint.route("board/fragments/drift", methods=["GET"], auth_level=auth_level())
-@answering
-def fragment_drift(req: func.HttpRequest) -> func.HttpResponse:
-    """Everything side by side, as the last sweep saw it."""
-    return _fragment(req, "drift.html", Views.drift)
-
-
-@blueprint.route("board/fragments/candidates/{candidate}", methods=["GET"], auth_level=auth_level())
-@answering
-def fragment_candidate(req: func.HttpRequest) -> func.HttpResponse:
-    """The story of a candidate."""
-    return _fragment(req, "story.html", lambda views: views.candidate(req.route_params["candidate"]))
-
-
-@blueprint.route("board/fragments/rollouts/{rollout}", methods=["GET"], auth_level=auth_level())
-@answering
-def fragment_rollout(req: func.HttpRequest) -> func.HttpResponse:
-    """The story of a rollout."""
-    return _fragment(req, "story.html", lambda views: views.rollout(req.route_params["rollout"]))
-
-
-@blueprint.route("board/fragments/gates/{gate}", methods=["GET"], auth_level=auth_level())
-@answering
-def fragment_gate(req: func.HttpRequest) -> func.HttpResponse:
-    """A page of a gate's history."""
-    shown, token = _asked(req)
-    return _fragment(req, "history.html", lambda views: views.gate(req.route_params["gate"], shown, token))
-
-
-@blueprint.route("board/fragments/apps/{app}", methods=["GET"], auth_level=auth_level())
-@answering
-def fragment_app(req: func.HttpRequest) -> func.HttpResponse:
-    """A page of an app's history."""
-    shown, token = _asked(req)
-    return _fragment(req, "history.html", lambda views: views.app(req.route_params["app"], shown, token))
+def shell(req: func.HttpRequest) -> func.HttpResponse:
+    """A page: the same for all, without any data."""
+    return page("shell.html", keyed=not trusts_sign_in())
 
 
 def _asked(req: func.HttpRequest) -> tuple[Filter, str]:
@@ -116,13 +48,28 @@ def _asked(req: func.HttpRequest) -> tuple[Filter, str]:
     return Filter(**asked), req.params.get("token", "")
 
 
-def _fragment(req: func.HttpRequest, template: str, look: Callable[[Views], object]) -> func.HttpResponse:
+def _fragment(template: str, prepare: Prepare) -> Handler:
     """What a page shows, for whoever may read."""
-    actor_of(req, Role.READER)
-    services = bootstrap.basegate().services
-    now = services.clock.now()
-    return page(template, view=look(Views(services, now)), as_of=f"{now:%H:%M:%S} UTC")
+
+    @answering
+    def fragment(req: func.HttpRequest) -> func.HttpResponse:
+        actor_of(req, Role.READER)
+        services = bootstrap.basegate().services
+        now = services.clock.now()
+        return page(template, view=prepare(Views(services, now), req), now=now)
+
+    return fragment
 
 
-def _shell() -> func.HttpResponse:
-    return page("shell.html", keyed=not trusts_sign_in())
+for _name, (_path, _template, _prepare) in _PAGES.items():
+    _route = blueprint.route(f"board/{_path}".rstrip("/"), methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+    blueprint.function_name(f"board_{_name}")(_route(shell))
+    _route = blueprint.route(f"board/fragments/{_path or _name}", methods=["GET"], auth_level=auth_level())
+    blueprint.function_name(f"fragment_{_name}")(_route(_fragment(_template, _prepare)))
+
+
+@blueprint.route("board/assets/{name}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@answering
+def board_asset(req: func.HttpRequest) -> func.HttpResponse:
+    """The style sheet, the scripts and the pictures of the pages."""
+    return asset(req.route_params["name"])

@@ -14,18 +14,15 @@ blueprint = func.Blueprint()
 log = logging.getLogger(__name__)
 
 TIME_LIMIT = timedelta(minutes=3)
-"""How long a sweep begins new slices: its last one must end within `functionTimeout`. The next sweep goes on."""
+"""How long a sweep begins new batches: its last one must end within `functionTimeout`. The next sweep goes on."""
 
 
 @blueprint.function_name("drift-timer")
 @blueprint.timer_trigger(arg_name="timer", schedule=sweep_schedule())
 def drift_timer(timer: func.TimerRequest) -> None:
-    """Find what no event told, and mend it."""
+    """Find what no event reported, and repair it."""
     app = bootstrap.basegate()
     report = app.sweep.run(app.services.clock.now() + TIME_LIMIT)
-    for effect in report.effects:
-        log.info("sweep: %s: %s", effect.what, effect.subject)
-    unfinished = [f"{beat.beat} {beat.standing} {beat.problem}".rstrip() for beat in report.unfinished]
-    log.info(
-        "sweep: %d beats, %d effects; %s", len(report.beats), len(report.effects), "; ".join(unfinished) or "all done"
-    )
+    unfinished = [f"{job.job} {job.state} {job.problem}".rstrip() for job in report.unfinished]
+    level = logging.INFO if unfinished else logging.DEBUG  # what was found and done is logged where it is
+    log.log(level, "sweep of %d jobs: %s", len(report.jobs), "; ".join(unfinished) or "done")

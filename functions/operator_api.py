@@ -1,196 +1,214 @@
-"""(4) HTTP: what operators do. Each route names a verb; `act` below does what all acting calls have in common."""
+"""(4) HTTP: what operators do. Each operation is a call; `_act` below does what all acting calls have in common."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import azure.functions as func
 import msgspec
 
-from functions.web import shapes
-from functions.web.answers import answering, json_answer
-from functions.web.bodies import (
-    Asked,
-    HoldAsked,
-    RollbackAsked,
-    RolloutAsked,
-    TagAsked,
-    VetoAsked,
-    flag,
-    read_body,
-)
+from functions.web.answers import Handler, PlanAnswer, answering, json_answer
+from functions.web.inputs import Asked, HoldAsked, RollbackAsked, RolloutAsked, TagAsked, VetoAsked, flag, read_body
+from functions.web.operations import ACTS, Act, B, Operation, Route
 from functions.web.principal import Role, actor_of, auth_level
 from shared import bootstrap
 from shared.domain.errors import Stale
-from shared.workflow.acts import checked_key
-from shared.workflow.answers import CandidateStory, RolloutStory
-from shared.workflow.operate import Operate, Plan, Retreat, Who
+from shared.operations.idempotency import checked_key
+from shared.operations.operate import Operate
+from shared.operations.plan import Plan, Who
+from shared.operations.vetoes import RollbackOptions
 from shared.workflow.report import Report
 
 blueprint = func.Blueprint()
 log = logging.getLogger(__name__)
 
-B = TypeVar("B", bound=Asked)
-Verb = Callable[[Operate, B, Who], Plan]
+_WHY = "it is three in the morning"
+_BECAUSE = {"reason": _WHY}
+_TAG = {"tag": "15-alpine", "reason": _WHY}
+_DIGEST = "sha256:0475d149c683b8b9a3a7a0f8a9d4c3b2e1f0a9b8c7d6e5f4a3b2c1d0e9f8a7b6"
+_BAN = {"digest": _DIGEST, "reason": _WHY}
+
+Examples = Mapping[str, Mapping[str, Any]]
 
 
-@blueprint.route("v1/gates/{gate}/candidates", methods=["POST"], auth_level=auth_level())
-@answering
-def examine(req: func.HttpRequest) -> func.HttpResponse:
+def _call(
+    method: str, path: str, body: type[B], examples: Examples, role: Role = Role.OPERATOR
+) -> Callable[[Operation[B]], Handler]:
+    """Make an operation a call: a function of its name, described by its docstring and `examples`."""
+
+    def register(operation: Operation[B]) -> Handler:
+        act = Act(method=method, path=f"/v1/{path}", body=body, role=role, operation=operation, examples=examples)
+        ACTS.append(act)
+
+        @answering
+        def handler(req: func.HttpRequest) -> func.HttpResponse:
+            return _act(req, act)
+
+        route = blueprint.route(f"v1/{path}", methods=[method.upper()], auth_level=auth_level())
+        registered: Handler = blueprint.function_name(operation.__name__)(route(handler))
+        return registered
+
+    return register
+
+
+@_call("post", "gates/{gate}/candidates", TagAsked, {"examine": _TAG})
+def examine(do: Operate, at: Route, asked: TagAsked, who: Who) -> Plan:
     """Examine what a tag of the source is now."""
-    gate = req.route_params["gate"]
-    return act(req, TagAsked, lambda do, asked, who: do.candidates.examine(gate, asked.tag, who))
+    return do.candidates.examine(at["gate"], asked.tag, who)
 
 
-@blueprint.route("v1/candidates/{candidate}/rerun", methods=["POST"], auth_level=auth_level())
-@answering
-def rerun(req: func.HttpRequest) -> func.HttpResponse:
+@_call("post", "candidates/{candidate}/rerun", Asked, {"rerun": _BECAUSE})
+def rerun(do: Operate, at: Route, asked: Asked, who: Who) -> Plan:
     """Examine a digest again, as a new attempt."""
-    candidate = req.route_params["candidate"]
-    return act(req, Asked, lambda do, asked, who: do.candidates.rerun(candidate, who))
+    return do.candidates.rerun(at["candidate"], who)
 
 
-@blueprint.route("v1/candidates/{candidate}/cancel", methods=["POST"], auth_level=auth_level())
-@answering
-def cancel_candidate(req: func.HttpRequest) -> func.HttpResponse:
-    """Stop a candidate and the run that examines it."""
-    candidate = req.route_params["candidate"]
-    return act(req, Asked, lambda do, asked, who: do.candidates.cancel(candidate, who))
+@_call("post", "candidates/{candidate}/cancel", Asked, {"cancel": _BECAUSE})
+def cancel_candidate(do: Operate, at: Route, asked: Asked, who: Who) -> Plan:
+    """Stop a candidate and the run that examines it.
+
+    Of one that has passed, the promotions that stand on it are canceled. Refused once a stable tag is being moved to
+    it: roll back instead.
+    """
+    return do.candidates.cancel(at["candidate"], who)
 
 
-@blueprint.route("v1/candidates/{candidate}/approve", methods=["POST"], auth_level=auth_level())
-@answering
-def approve(req: func.HttpRequest) -> func.HttpResponse:
+@_call("post", "candidates/{candidate}/approve", Asked, {"approve": {"reason": "read the change notes"}}, Role.APPROVER)
+def approve(do: Operate, at: Route, asked: Asked, who: Who) -> Plan:
     """Approve a candidate that waits for it."""
-    candidate = req.route_params["candidate"]
-    return act(req, Asked, lambda do, asked, who: do.candidates.approve(candidate, who), Role.APPROVER)
+    return do.candidates.approve(at["candidate"], who)
 
 
-@blueprint.route("v1/candidates/{candidate}/reject", methods=["POST"], auth_level=auth_level())
-@answering
-def reject(req: func.HttpRequest) -> func.HttpResponse:
+_NEW_LIBC = {"reason": "the change notes speak of a new libc"}
+
+
+@_call("post", "candidates/{candidate}/reject", Asked, {"reject": _NEW_LIBC}, Role.APPROVER)
+def reject(do: Operate, at: Route, asked: Asked, who: Who) -> Plan:
     """Reject a candidate that waits for approval."""
-    candidate = req.route_params["candidate"]
-    return act(req, Asked, lambda do, asked, who: do.candidates.reject(candidate, who), Role.APPROVER)
+    return do.candidates.reject(at["candidate"], who)
 
 
-@blueprint.route("v1/gates/{gate}/rollback", methods=["POST"], auth_level=auth_level())
-@answering
-def roll_back(req: func.HttpRequest) -> func.HttpResponse:
-    """Move a stable tag back to a digest that once passed, and hold it there."""
-
-    gate = req.route_params["gate"]
-
-    def verb(do: Operate, asked: RollbackAsked, who: Who) -> Plan:
-        return do.gates.roll_back(gate, asked.tag, asked.to, asked.until, who)
-
-    return act(req, RollbackAsked, verb)
+_BACK_TO_TAG, _BACK_TO_DIGEST = _TAG | {"to": "15-alpine-cb2"}, _TAG | {"to": _DIGEST, "until": "newer"}
+_BACKS = {"to a unique tag": _BACK_TO_TAG, "until a newer digest passes": _BACK_TO_DIGEST}
 
 
-@blueprint.route("v1/gates/{gate}/hold", methods=["POST"], auth_level=auth_level())
-@answering
-def hold(req: func.HttpRequest) -> func.HttpResponse:
-    """Keep a stable tag where it is."""
-    gate = req.route_params["gate"]
-    return act(req, HoldAsked, lambda do, asked, who: do.gates.hold(gate, asked.tag, asked.until, who))
+@_call("post", "gates/{gate}/rollback", RollbackAsked, _BACKS)
+def roll_back(do: Operate, at: Route, asked: RollbackAsked, who: Who) -> Plan:
+    """Move a stable tag back to what passed when it was examined last, and hold it there."""
+    return do.gates.roll_back(at["gate"], asked.tag, asked.to, asked.until, who)
 
 
-@blueprint.route("v1/gates/{gate}/hold", methods=["DELETE"], auth_level=auth_level())
-@answering
-def lift_hold(req: func.HttpRequest) -> func.HttpResponse:
-    """Lift a hold; what passed meanwhile goes on."""
-    gate = req.route_params["gate"]
-    return act(req, TagAsked, lambda do, asked, who: do.gates.lift(gate, asked.tag, who))
+@_call("post", "gates/{gate}/hold", HoldAsked, {"hold": _TAG | {"until": "lifted"}})
+def hold(do: Operate, at: Route, asked: HoldAsked, who: Who) -> Plan:
+    """Keep a stable tag where it is.
+
+    Candidates are examined all the same; what passes waits until the hold is lifted. `inFlight` names the move, the
+    promotions and the rollouts that had begun by then.
+    """
+    return do.gates.hold(at["gate"], asked.tag, asked.until, who)
 
 
-@blueprint.route("v1/gates/{gate}/vetoes", methods=["POST"], auth_level=auth_level())
-@answering
-def veto(req: func.HttpRequest) -> func.HttpResponse:
-    """Ban a digest; with `rollback` or `to`, roll back the stable tags that stand on it."""
-    gate = req.route_params["gate"]
+@_call("delete", "gates/{gate}/hold", TagAsked, {"lift": _TAG})
+def lift_hold(do: Operate, at: Route, asked: TagAsked, who: Who) -> Plan:
+    """Lift a hold.
 
-    def verb(do: Operate, asked: VetoAsked, who: Who) -> Plan:
-        wanted = asked.rollback or asked.to is not None
-        return do.vetoes.veto(gate, asked.digest, who, Retreat(wanted=wanted, to=asked.to, until=asked.until))
-
-    return act(req, VetoAsked, verb)
+    The newest of what passed meanwhile is promoted, or what the source tag is now.
+    """
+    return do.gates.lift(at["gate"], asked.tag, who)
 
 
-@blueprint.route("v1/gates/{gate}/vetoes/{digest}", methods=["DELETE"], auth_level=auth_level())
-@answering
-def lift_veto(req: func.HttpRequest) -> func.HttpResponse:
-    """Lift a veto."""
-    gate, digest = req.route_params["gate"], req.route_params["digest"]
-    return act(req, Asked, lambda do, asked, who: do.vetoes.lift(gate, digest, who))
+_BANS: Examples = {
+    "ban": _BAN,
+    "ban and roll back": _BAN | {"rollback": True},
+    "ban and roll back to": _BAN | {"to": "15-alpine-cb2"},
+}
 
 
-@blueprint.route("v1/apps/{app}/rollouts", methods=["POST"], auth_level=auth_level())
-@answering
-def roll_out(req: func.HttpRequest) -> func.HttpResponse:
-    """Build an app again on its current base, and deploy it; with `image`, deploy one that was built before."""
-    app = req.route_params["app"]
+@_call("post", "gates/{gate}/vetoes", VetoAsked, _BANS)
+def veto(do: Operate, at: Route, asked: VetoAsked, who: Who) -> Plan:
+    """Ban a digest, and roll back from it if asked.
 
-    def verb(do: Operate, asked: RolloutAsked, who: Who) -> Plan:
-        return do.apps.rebuild(app, who) if asked.image is None else do.apps.redeploy(app, asked.image, who)
+    It counts for every gate that promotes into the same repository. Where a stable tag stands on the digest, it stays
+    there, and the answer says what to roll back to. With `rollback` or `to` that is done, and the tag is held there as
+    after any rollback. `inFlight` names the moves, promotions and rollouts under way.
+    """
+    wanted = asked.rollback or asked.to is not None
+    options = RollbackOptions(wanted=wanted, to=asked.to, until=asked.until)
+    return do.vetoes.veto(at["gate"], asked.digest, who, options)
 
-    return act(req, RolloutAsked, verb)
+
+@_call("delete", "gates/{gate}/vetoes/{digest}", Asked, {"lift": {"reason": "it was the wrong digest"}})
+def lift_veto(do: Operate, at: Route, asked: Asked, who: Who) -> Plan:
+    """Lift a veto; source tags that are the digest now are promoted."""
+    return do.vetoes.lift(at["gate"], at["digest"], who)
 
 
-@blueprint.route("v1/apps/{app}/rollback", methods=["POST"], auth_level=auth_level())
-@answering
-def roll_back_app(req: func.HttpRequest) -> func.HttpResponse:
+_DEPLOY = {"image": "cc3", "reason": "the new one is slow"}
+
+
+@_call("post", "apps/{app}/rollouts", RolloutAsked, {"build again": _BECAUSE, "deploy what was built": _DEPLOY})
+def roll_out(do: Operate, at: Route, asked: RolloutAsked, who: Who) -> Plan:
+    """Build an app again and deploy it, or deploy an image that was built before.
+
+    An image must be one of the app's own that a rollout had before, and still be what it was then.
+    """
+    app, image = at["app"], asked.image
+    return do.apps.rebuild(app, who) if image is None else do.apps.redeploy(app, image, who)
+
+
+@_call("post", "apps/{app}/rollback", Asked, {"roll back": _BECAUSE})
+def roll_back_app(do: Operate, at: Route, asked: Asked, who: Who) -> Plan:
     """Deploy the image that was live before."""
-    app = req.route_params["app"]
-    return act(req, Asked, lambda do, asked, who: do.apps.roll_back(app, who))
+    return do.apps.roll_back(at["app"], who)
 
 
-@blueprint.route("v1/rollouts/{rollout}/cancel", methods=["POST"], auth_level=auth_level())
-@answering
-def cancel_rollout(req: func.HttpRequest) -> func.HttpResponse:
+@_call("post", "rollouts/{rollout}/cancel", Asked, {"cancel": _BECAUSE})
+def cancel_rollout(do: Operate, at: Route, asked: Asked, who: Who) -> Plan:
     """Stop a rollout that is still being built."""
-    rollout = req.route_params["rollout"]
-    return act(req, Asked, lambda do, asked, who: do.apps.cancel(rollout, who))
+    return do.apps.cancel(at["rollout"], who)
 
 
-@blueprint.route("v1/sweep", methods=["POST"], auth_level=auth_level())
-@answering
-def sweep(req: func.HttpRequest) -> func.HttpResponse:
-    """Look for drift now, and mend it."""
-    return act(req, Asked, lambda do, asked, who: do.sweeps.sweep(who))
+@_call("post", "sweep", Asked, {"sweep": {"reason": "the registry was away"}})
+def sweep(do: Operate, at: Route, asked: Asked, who: Who) -> Plan:
+    """Find drift now, and repair it.
+
+    A dry run reads everything and repairs nothing. A sweep that is not done in a minute is gone on with by the timer.
+    """
+    return do.sweeps.sweep(who)
 
 
-def act(req: func.HttpRequest, kind: type[B], verb: Verb[B], role: Role = Role.OPERATOR) -> func.HttpResponse:
+def _act(req: func.HttpRequest, act: Act) -> func.HttpResponse:
     """What every acting call has in common.
 
     1. Who asks, what for, and why: all is recorded.
-    2. With `If-Match`, the record must still be what was looked at.
+    2. With `If-Match`, the record must still be what was read.
     3. The plan: what would be done.
     4. With `dry_run=true` that is the answer; else it is done, once for each `Idempotency-Key`.
     """
-    actor, dry = actor_of(req, role), flag(req, "dry_run")
-    asked = read_body(req, kind)
-    who = Who.of(actor, asked.reason)  # 1
+    actor, dry = actor_of(req, act.role), flag(req, "dry_run")
+    asked, key = read_body(req, act.body), checked_key(req.headers.get("Idempotency-Key", ""))
+    who = Who.of(actor, asked.reason, key)  # 1
     app = bootstrap.basegate()
 
     def work() -> tuple[int, str]:
         _require_fresh(req, app.report)  # 2
-        plan = verb(app.operate, asked, who)  # 3
+        plan = act.operation(app.operate, req.route_params, asked, who)  # 3
         if dry:
-            return 200, _text(shapes.Plan(dry_run=True, effects=plan.effects))
-        path = plan.act()  # 4
+            return 200, _text(PlanAnswer(dry_run=True, effects=plan.effects))
+        done = plan.act()  # 4
         log.info("operator: %s %s by %s, because %r", req.method, urlsplit(req.url).path, actor, who.reason)
-        return 202, _text(shapes.Plan(dry_run=False, effects=plan.effects, see=f"/api/v1/{path}"))
+        see = f"/api/v1/{done.location}"
+        return 202, _text(PlanAnswer(dry_run=False, effects=plan.effects, in_flight=done.in_flight, see=see))
 
-    key = checked_key(req.headers.get("Idempotency-Key", ""))
-    status, answer = app.acts.once("" if dry else key, _call(req), actor, work)
+    status, answer = app.calls.once("" if dry else key, _fingerprint(req), actor, work)
     return json_answer(answer, status)
 
 
-def _call(req: func.HttpRequest) -> str:
+def _fingerprint(req: func.HttpRequest) -> str:
     """What is asked for, to tell a repeat from another call. The query may hold a function key: that is left out."""
     asked = sorted((name, value) for name, value in req.params.items() if name.lower() != "code")
     content = hashlib.sha256(msgspec.json.encode(asked) + req.get_body()).hexdigest()
@@ -200,13 +218,9 @@ def _call(req: func.HttpRequest) -> str:
 def _require_fresh(req: func.HttpRequest, report: Report) -> None:
     """Refuse to act on a view that is out of date, and say what the record is now."""
     seen = req.headers.get("If-Match", "")
-    looks: dict[str, Callable[[str], tuple[CandidateStory | RolloutStory, str]]] = {
-        "candidate": report.candidate,
-        "rollout": report.rollout,
-    }
-    for kind, look in looks.items():
+    for kind, read in (("candidate", report.candidate), ("rollout", report.rollout)):
         if seen and kind in req.route_params:
-            story, etag = look(req.route_params[kind])
+            story, etag = read(req.route_params[kind])
             if etag != seen:
                 last = story.history[-1]
                 raise Stale(f"{story.id} is {story.state} now. Last: {last.what} {last.why} at {last.at.isoformat()}")

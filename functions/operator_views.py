@@ -1,166 +1,164 @@
-"""(4) HTTP: what operators read."""
+"""(4) HTTP: what operators read. Each query is a call; what it returns is answered."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import azure.functions as func
 
-from functions.web.answers import answering, json_answer, log_answer
-from functions.web.bodies import flag
+from functions.web.answers import Handler, Health, Readiness, answer_of, answering, json_answer
+from functions.web.inputs import flag, page_of
 from functions.web.openapi import document
-from functions.web.paging import page_of
+from functions.web.operations import READS, Read
 from functions.web.principal import Role, actor_of, auth_level
-from functions.web.shapes import Health, Readiness
 from shared import bootstrap
 from shared.domain.candidate import CandidateState
+from shared.domain.decisions import Veto
 from shared.domain.rollout import RolloutState
-from shared.workflow.report import Report
-from shared.workflow.run_logs import RunLogs
+from shared.workflow import answers
+from shared.workflow.drift import Drift
+from shared.workflow.run_logs import RunLog
 
 blueprint = func.Blueprint()
 
 
-@blueprint.route("v1/status", methods=["GET"], auth_level=auth_level())
-@answering
-def status(req: func.HttpRequest) -> func.HttpResponse:
+def _read(path: str, answer: type, **said: Any) -> Callable[[Callable[[func.HttpRequest], object]], Handler]:
+    """Make a query a call for readers, described by its docstring and by `said`, as `Read` has it."""
+
+    def register(query: Callable[[func.HttpRequest], object]) -> Handler:
+        read = Read(path=f"/{path}", answer=answer, operation=query, **said)
+        READS.append(read)
+
+        @answering
+        def handler(req: func.HttpRequest) -> func.HttpResponse:
+            if not read.open:
+                actor_of(req, Role.READER)
+            return answer_of(query(req))
+
+        level = func.AuthLevel.ANONYMOUS if read.open else auth_level()
+        route = blueprint.route(path, methods=["GET"], auth_level=level)
+        registered: Handler = blueprint.function_name(query.__name__)(route(handler))
+        return registered
+
+    return register
+
+
+@_read("v1/status", answers.Status)
+def status(req: func.HttpRequest) -> object:
     """All gates and apps at a glance."""
-    return json_answer(_report(req).status())
+    return bootstrap.basegate().report.status()
 
 
-@blueprint.route("v1/gates", methods=["GET"], auth_level=auth_level())
-@answering
-def gates(req: func.HttpRequest) -> func.HttpResponse:
+@_read("v1/gates", answers.Items[answers.Gate])
+def gates(req: func.HttpRequest) -> object:
     """All gates at a glance."""
-    return json_answer(_report(req).gates())
+    return bootstrap.basegate().report.gates()
 
 
-@blueprint.route("v1/gates/{gate}", methods=["GET"], auth_level=auth_level())
-@answering
-def gate(req: func.HttpRequest) -> func.HttpResponse:
-    """One gate: its rule, its stable tags with their holds, its vetoes."""
-    return json_answer(_report(req).gate(req.route_params["gate"]))
+@_read("v1/gates/{gate}", answers.GateStory)
+def gate(req: func.HttpRequest) -> object:
+    """One gate: its rule, its stable tags with their holds, its vetoes.
+
+    Of the values that its tasks get, only the names are answered.
+    """
+    return bootstrap.basegate().report.gate(req.route_params["gate"])
 
 
-@blueprint.route("v1/gates/{gate}/candidates", methods=["GET"], auth_level=auth_level())
-@answering
-def candidates(req: func.HttpRequest) -> func.HttpResponse:
-    """The candidates of a gate, the newest first, a page at a time."""
-    report, asked = _report(req), page_of(req, CandidateState)
-    return json_answer(report.candidates(req.route_params["gate"], *asked))
+@_read("v1/gates/{gate}/candidates", answers.Page[answers.CandidateSummary], paged=True, states=tuple(CandidateState))
+def candidates(req: func.HttpRequest) -> object:
+    """The candidates of a gate, by the time they were admitted, the newest first."""
+    return bootstrap.basegate().report.candidates(req.route_params["gate"], *page_of(req, CandidateState))
 
 
-@blueprint.route("v1/gates/{gate}/promotions", methods=["GET"], auth_level=auth_level())
-@answering
-def promotions(req: func.HttpRequest) -> func.HttpResponse:
-    """Every move of a gate's stable tags, rollbacks among them, the newest first, a page at a time."""
-    report, asked = _report(req), page_of(req)
-    return json_answer(report.promotions(req.route_params["gate"], *asked))
+@_read("v1/gates/{gate}/promotions", answers.Page[answers.Move], paged=True)
+def promotions(req: func.HttpRequest) -> object:
+    """Every move of a gate's stable tags, rollbacks among them, the newest first."""
+    return bootstrap.basegate().report.promotions(req.route_params["gate"], *page_of(req))
 
 
-@blueprint.route("v1/apps", methods=["GET"], auth_level=auth_level())
-@answering
-def apps(req: func.HttpRequest) -> func.HttpResponse:
+@_read("v1/apps", answers.Items[answers.App])
+def apps(req: func.HttpRequest) -> object:
     """All apps at a glance."""
-    return json_answer(_report(req).apps())
+    return bootstrap.basegate().report.apps()
 
 
-@blueprint.route("v1/apps/{app}", methods=["GET"], auth_level=auth_level())
-@answering
-def app(req: func.HttpRequest) -> func.HttpResponse:
-    """One app: its rule, what is live, what it stands on."""
-    return json_answer(_report(req).app(req.route_params["app"]))
+@_read("v1/apps/{app}", answers.AppStory)
+def app(req: func.HttpRequest) -> object:
+    """One app: its rule, what is live, what it stands on.
+
+    Of the values that its build and its containers get, only the names are answered.
+    """
+    return bootstrap.basegate().report.app(req.route_params["app"])
 
 
-@blueprint.route("v1/apps/{app}/rollouts", methods=["GET"], auth_level=auth_level())
-@answering
-def rollouts(req: func.HttpRequest) -> func.HttpResponse:
-    """The rollouts of an app, the newest first, a page at a time."""
-    report, asked = _report(req), page_of(req, RolloutState)
-    return json_answer(report.rollouts(req.route_params["app"], *asked))
+@_read("v1/apps/{app}/rollouts", answers.Page[answers.RolloutSummary], paged=True, states=tuple(RolloutState))
+def rollouts(req: func.HttpRequest) -> object:
+    """The rollouts of an app, by the time they began, the newest first."""
+    return bootstrap.basegate().report.rollouts(req.route_params["app"], *page_of(req, RolloutState))
 
 
-@blueprint.route("v1/drift", methods=["GET"], auth_level=auth_level())
-@answering
-def drift(req: func.HttpRequest) -> func.HttpResponse:
+@_read("v1/drift", Drift)
+def drift(req: func.HttpRequest) -> object:
     """Upstream, ledger, stable tag, app and container side by side, as the last sweep saw them."""
-    actor_of(req, Role.READER)
-    return json_answer(bootstrap.basegate().drift.drift())
+    return bootstrap.basegate().drift.drift()
 
 
-@blueprint.route("v1/holds", methods=["GET"], auth_level=auth_level())
-@answering
-def holds(req: func.HttpRequest) -> func.HttpResponse:
-    """All holds that stand, of all gates."""
-    return json_answer(_report(req).holds())
+@_read("v1/holds", answers.Items[answers.StandingHold])
+def holds(req: func.HttpRequest) -> object:
+    """All holds that stand, the newest first."""
+    return bootstrap.basegate().report.holds()
 
 
-@blueprint.route("v1/vetoes", methods=["GET"], auth_level=auth_level())
-@answering
-def vetoes(req: func.HttpRequest) -> func.HttpResponse:
-    """All vetoes that stand, of all gates; with `all=true` those that were lifted, too."""
-    report = _report(req)
-    return json_answer(report.vetoes(lifted_too=flag(req, "all")))
+@_read("v1/vetoes", answers.Items[Veto], flags={"all": "Those that were lifted, too."})
+def vetoes(req: func.HttpRequest) -> object:
+    """The vetoes that stand, the newest first."""
+    return bootstrap.basegate().report.vetoes(lifted_too=flag(req, "all"))
 
 
-@blueprint.route("v1/candidates/{candidate}", methods=["GET"], auth_level=auth_level())
-@answering
-def candidate(req: func.HttpRequest) -> func.HttpResponse:
-    """The whole story of a candidate, in order, with its evidence."""
-    story, etag = _report(req).candidate(req.route_params["candidate"])
-    return json_answer(story, headers={"ETag": etag})
+@_read("v1/candidates/{candidate}", answers.CandidateStory, etag=True)
+def candidate(req: func.HttpRequest) -> object:
+    """The whole story of a candidate, with its evidence and what promotes its digest."""
+    return _fresh(*bootstrap.basegate().report.candidate(req.route_params["candidate"]))
 
 
-@blueprint.route("v1/candidates/{candidate}/log", methods=["GET"], auth_level=auth_level())
-@answering
-def candidate_log(req: func.HttpRequest) -> func.HttpResponse:
+@_read("v1/candidates/{candidate}/log", RunLog)
+def candidate_log(req: func.HttpRequest) -> object:
     """The log of a candidate's check: so far while it runs, then as it was kept."""
-    return log_answer(_logs(req).of_candidate(req.route_params["candidate"]))
+    return bootstrap.basegate().logs.of_candidate(req.route_params["candidate"])
 
 
-@blueprint.route("v1/rollouts/{rollout}", methods=["GET"], auth_level=auth_level())
-@answering
-def rollout(req: func.HttpRequest) -> func.HttpResponse:
+@_read("v1/rollouts/{rollout}", answers.RolloutStory, etag=True)
+def rollout(req: func.HttpRequest) -> object:
     """The whole story of a rollout."""
-    story, etag = _report(req).rollout(req.route_params["rollout"])
-    return json_answer(story, headers={"ETag": etag})
+    return _fresh(*bootstrap.basegate().report.rollout(req.route_params["rollout"]))
 
 
-@blueprint.route("v1/rollouts/{rollout}/log", methods=["GET"], auth_level=auth_level())
-@answering
-def rollout_log(req: func.HttpRequest) -> func.HttpResponse:
+@_read("v1/rollouts/{rollout}/log", RunLog)
+def rollout_log(req: func.HttpRequest) -> object:
     """The log of a rollout's build: so far while it runs, then as it was kept."""
-    return log_answer(_logs(req).of_rollout(req.route_params["rollout"]))
+    return bootstrap.basegate().logs.of_rollout(req.route_params["rollout"])
 
 
-@blueprint.route("v1/openapi.json", methods=["GET"], auth_level=auth_level())
-@answering
-def openapi(req: func.HttpRequest) -> func.HttpResponse:
-    """This interface, as OpenAPI 3.1."""
-    return json_answer(document())
+@_read("v1/openapi.json", dict)
+def openapi(req: func.HttpRequest) -> object:
+    """This document."""
+    return document()
 
 
-@blueprint.route("readyz", methods=["GET"], auth_level=auth_level())
-@answering
-def readyz(req: func.HttpRequest) -> func.HttpResponse:
+@_read("readyz", Readiness, also={503: "something cannot be used"})
+def readyz(req: func.HttpRequest) -> object:
     """Whether everything that the rules need can be used, each with what to do if not."""
-    actor_of(req, Role.READER)
-    findings = tuple(bootstrap.basegate().doctor.examine())
-    ready = not any(finding.stops for finding in findings)
-    return json_answer(Readiness(ready=ready, findings=findings), 200 if ready else 503)
+    results = tuple(bootstrap.basegate().health.run())
+    ready = not any(result.stops for result in results)
+    return json_answer(Readiness(ready=ready, findings=results), 200 if ready else 503)
 
 
-@blueprint.route("healthz", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-def healthz(req: func.HttpRequest) -> func.HttpResponse:
-    """Whether the app is up; says nothing else."""
-    return json_answer(Health())
+@_read("healthz", Health, open=True)
+def healthz(req: func.HttpRequest) -> object:
+    """Whether the app is up."""
+    return Health()
 
 
-def _report(req: func.HttpRequest) -> Report:
-    """The report, for whoever may read it."""
-    actor_of(req, Role.READER)
-    return bootstrap.basegate().report
-
-
-def _logs(req: func.HttpRequest) -> RunLogs:
-    """The logs, for whoever may read them."""
-    actor_of(req, Role.READER)
-    return bootstrap.basegate().logs
+def _fresh(story: object, etag: str) -> func.HttpResponse:
+    return json_answer(story, headers={"ETag": etag})

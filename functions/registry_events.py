@@ -10,32 +10,30 @@ import azure.functions as func
 import msgspec
 
 from shared import bootstrap
-from shared.settings import QUEUE
-from shared.workflow.admit import Outcome
+from shared.settings import HINT_QUEUE
 
 blueprint = func.Blueprint()
 log = logging.getLogger(__name__)
 
-_ODD = frozenset((Outcome.FOREIGN, Outcome.MALFORMED, Outcome.TOO_MANY_TAGS))
+_ODD = frozenset(("unknown registry", "malformed"))
 
 
 @blueprint.function_name("registry-events")
 @blueprint.event_grid_trigger(arg_name="event")
-@blueprint.queue_output(arg_name="looks", queue_name=QUEUE, connection="AzureWebJobsStorage")
-def registry_events(event: str, looks: func.Out[typing.List[str]]) -> None:  # noqa: UP006 (the worker knows no list[str])
-    """Admit what the event means and queue the looks it asks for.
+@blueprint.queue_output(arg_name="hints", queue_name=HINT_QUEUE, connection="AzureWebJobsStorage")
+def registry_events(event: str, hints: func.Out[typing.List[str]]) -> None:  # noqa: UP006 (the worker knows no list[str])
+    """Recognize what the event is about, and queue where to look. Nothing else of it is believed.
 
     The parameter is text because that is the raw event in every version of the SDK, whatever its schema. An
     event that means nothing here is acknowledged: retrying it for a day would change nothing.
     """
-    admissions = bootstrap.basegate().admit.event(_payload(event))
-    for admission in admissions:
-        level = logging.WARNING if admission.outcome in _ODD else logging.INFO
-        fields = {"basegate_outcome": admission.outcome.value}
-        log.log(level, "event %s: %s", admission.outcome, admission.reason, extra=fields)
-    messages = [msgspec.json.encode(look).decode() for admission in admissions for look in admission.looks]
+    recognized = bootstrap.basegate().recognize(_payload(event))
+    for one in recognized:
+        level = logging.WARNING if one.outcome in _ODD else logging.INFO
+        log.log(level, "event: %s: %s", one.outcome, one.reason, extra={"basegate_outcome": one.outcome})
+    messages = [msgspec.json.encode(one.hint).decode() for one in recognized if one.hint is not None]
     if messages:
-        looks.set(messages)
+        hints.set(messages)
 
 
 def _payload(event: str) -> object:

@@ -89,7 +89,7 @@ class Box:
         mount_identity(self.local, self.issuer, principal_of=self.foundation.identities.principal_of)
         mount_control(self.local, self.github, self.index)
         self.eventgrid.mount_control(self.local)
-        self.registries.hub_limit.mount(self.local)
+        self.registries.mount_control(self.local)
         self.sites.mount_control(self.local)
         return [login_surface(self.issuer), self.arm, *self._data_planes(), self.local]
 

@@ -6,12 +6,17 @@ from functools import cached_property, lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from shared.adapters.announcer_eventgrid import EventGridAnnouncer, NullAnnouncer
-from shared.adapters.announcer_links import LinkingAnnouncer
-from shared.adapters.announcer_webhook import Announcers, WebhookAnnouncer
+from shared.adapters.announcers import (
+    Announcers,
+    EventGridAnnouncer,
+    LinkingAnnouncer,
+    NullAnnouncer,
+    WebhookAnnouncer,
+)
 from shared.adapters.archive_blobs import BlobArchive
 from shared.adapters.clock_system import SystemClock
 from shared.adapters.containers_aci import AciContainerRunner
+from shared.adapters.deadlines import TOKEN_DEADLINES
 from shared.adapters.ledger_tables import TableLedger
 from shared.adapters.oci import OciTagReader
 from shared.adapters.probe_http import HttpProbe
@@ -21,20 +26,22 @@ from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.adapters.subscriptions_eventgrid import EventGridSubscriptions
 from shared.adapters.tasks_acr import AcrTaskRunner
 from shared.domain.errors import Misconfigured
+from shared.domain.hint import HintKind
 from shared.domain.policy import Policy
-from shared.gates import parse_gates
+from shared.intake.app_images import AppImages
+from shared.intake.hints import Hints, Recognized, recognize
+from shared.operations.idempotency import IdempotentCalls
+from shared.operations.operate import Operate
 from shared.ports import Announcer
+from shared.ports.services import Services
+from shared.reconcile.engine import Reconciler
+from shared.rules import parse_gates
 from shared.settings import APP_ROOT, Settings, read_settings
-from shared.workflow.acts import Acts
-from shared.workflow.admit import Admit
-from shared.workflow.advance import Advance
-from shared.workflow.doctor import Doctor
+from shared.sweep import Sweep
 from shared.workflow.drift import DriftReport
-from shared.workflow.operate import Operate
+from shared.workflow.health import HealthChecks
 from shared.workflow.report import Report
 from shared.workflow.run_logs import RunLogs
-from shared.workflow.services import Services
-from shared.workflow.sweep import Sweep
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -84,19 +91,27 @@ class Basegate:
             subscriptions=EventGridSubscriptions(credential, self.settings.site),
         )
 
-    @cached_property
-    def admit(self) -> Admit:
-        """Takes events in."""
-        return Admit(self.services)
+    def recognize(self, payload: object) -> list[Recognized]:
+        """Where an event says to look."""
+        return recognize(payload, self.policy)
 
     @cached_property
-    def advance(self) -> Advance:
-        """Brings records forward."""
-        return Advance(self.services)
+    def reconciler(self) -> Reconciler:
+        """Takes records from step to step."""
+        return Reconciler(self.services)
+
+    @cached_property
+    def hints(self) -> Hints:
+        """Looks where events say."""
+        others = {
+            HintKind.APP_IMAGE: AppImages(self.services).handle,
+            HintKind.STABLE_TAGS: self.sweep.check_stable_tags,
+        }
+        return Hints(self.services, self.reconciler.work, others)
 
     @cached_property
     def sweep(self) -> Sweep:
-        """Finds what no event told."""
+        """Finds and repairs drift that no event reported."""
         return Sweep(self.services)
 
     @cached_property
@@ -105,9 +120,9 @@ class Basegate:
         return Operate(self.services)
 
     @cached_property
-    def acts(self) -> Acts:
+    def calls(self) -> IdempotentCalls:
         """Answers repeats of acting calls."""
-        return Acts(self.services)
+        return IdempotentCalls(self.services)
 
     @cached_property
     def report(self) -> Report:
@@ -125,9 +140,9 @@ class Basegate:
         return DriftReport(self.services)
 
     @cached_property
-    def doctor(self) -> Doctor:
-        """Tries everything that the rules need."""
-        return Doctor(self.services)
+    def health(self) -> HealthChecks:
+        """Asks everything that the rules need."""
+        return HealthChecks(self.services)
 
     def _announcer(self, secrets: VaultCredentials) -> Announcer:
         settings, announcers = self.settings, list[Announcer]()
@@ -150,7 +165,7 @@ def credential() -> TokenCredential:
     """The app's identity, made on first use and shared by every client of this process."""
     from azure.identity import DefaultAzureCredential
 
-    return DefaultAzureCredential()
+    return DefaultAzureCredential(**TOKEN_DEADLINES)
 
 
 def basegate() -> Basegate:

@@ -13,11 +13,14 @@ import msgspec
 
 from shared.domain.errors import Misconfigured
 
-QUEUE = "basegate-steps"
-"""The queue of looks. A constant, because the trigger's binding and the ARM templates name it too."""
+WORK_QUEUE = "basegate-work"
+"""The queue of work items. A constant, because the trigger's binding and the ARM templates name it too."""
 
-LOST_QUEUE = f"{QUEUE}-poison"
-"""Where the Functions host puts the looks that it gave up on.
+HINT_QUEUE = "basegate-hints"
+"""The queue of hints, apart from the work items: a flood of events must not keep records from going on."""
+
+POISON = "-poison"
+"""What the Functions host adds to a queue's name for the messages that it gave up on.
 Source: https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue-trigger#poison-messages"""
 
 TABLE = "basegate"

@@ -13,11 +13,11 @@ import azure.functions as func
 from azure.functions.decorators.http import HttpTrigger
 
 from functions import board, operator_api, operator_views
+from shared.operations.idempotency import IdempotentCalls
+from shared.operations.operate import Operate
 from shared.settings import trusts_sign_in
-from shared.workflow.acts import Acts
-from shared.workflow.doctor import Doctor
 from shared.workflow.drift import DriftReport
-from shared.workflow.operate import Operate
+from shared.workflow.health import HealthChecks
 from shared.workflow.report import Report
 from shared.workflow.run_logs import RunLogs
 from tests.fakes import World
@@ -30,9 +30,9 @@ class App:
 
     def __init__(self, world: World) -> None:
         self.services, self.report = world.services, Report(world.services)
-        self.operate, self.acts = Operate(world.services), Acts(world.services)
+        self.operate, self.calls = Operate(world.services), IdempotentCalls(world.services)
         self.drift = DriftReport(world.services)
-        self.logs, self.doctor = RunLogs(world.services), Doctor(world.services)
+        self.logs, self.health = RunLogs(world.services), HealthChecks(world.services)
 
 
 def _routes() -> list[tuple[set[str], list[str], Any, bool]]:

@@ -28,7 +28,7 @@ function effectLine({ what, subject }) {
 async function preview() {
   const mine = ++previews;
   tell("act-problem", "");
-  tell("act-wait", "Looking…");
+  tell("act-wait", "Loading…");
   at("act-go").disabled = true;
   try {
     const { effects } = await (await call(true)).json();

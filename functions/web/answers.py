@@ -1,4 +1,4 @@
-"""HTTP answers: JSON, and problems as RFC 9457 has them."""
+"""HTTP answers: JSON, and problems as RFC 9457 has them; with the types of those that only this interface gives."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from functools import wraps
 
 import azure.functions as func
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
-from functions.web.shapes import Problem
 from shared.domain.errors import (
     BasegateError,
     Busy,
@@ -23,12 +22,21 @@ from shared.domain.errors import (
     Retry,
     Stale,
 )
+from shared.operations.plan import Effect
+from shared.workflow.answers import Answer
+from shared.workflow.health import HealthResult
 from shared.workflow.run_logs import RunLog
 
 log = logging.getLogger(__name__)
 
+
+class Forbidden(BasegateError):
+    """Whoever asks may not do this."""
+
+
 _PROBLEMS: tuple[tuple[type[BasegateError], int, str], ...] = (
     (Malformed, 400, "The request is not right"),
+    (Forbidden, 403, "Not allowed"),
     (NotThere, 404, "There is no such thing"),
     (Refused, 409, "Not possible as things stand"),
     (Stale, 412, "It has changed since you looked"),
@@ -43,8 +51,46 @@ _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 Handler = Callable[[func.HttpRequest], func.HttpResponse]
 
 
-class Forbidden(BasegateError):
-    """Whoever asks may not do this."""
+class PlanAnswer(Answer, frozen=True, kw_only=True):
+    """What is done, or with `dryRun` would be. `see` is the path of the record to read.
+
+    `in_flight` is what was under way against a hold or a veto when it was made: moves, promotions and rollouts, which
+    are stopped, or put back when they are done.
+    """
+
+    dry_run: bool
+    effects: tuple[Effect, ...]
+    in_flight: tuple[Effect, ...] = ()
+    see: str | UnsetType = UNSET
+
+
+class Problem(Answer, frozen=True, kw_only=True):
+    """Why not, as RFC 9457 has it: `title` is the same for all of a kind, `detail` is about this one.
+
+    `field` is the place in a request that is not right; `cause` and `remedy` say what stands in the way, where that is
+    known, and what to do about it.
+    """
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    field: str | UnsetType = UNSET
+    cause: str | UnsetType = UNSET
+    remedy: str | UnsetType = UNSET
+
+
+class Readiness(Answer, frozen=True, kw_only=True):
+    """Whether everything that the rules need can be used."""
+
+    ready: bool
+    findings: tuple[HealthResult, ...]
+
+
+class Health(Answer, frozen=True, kw_only=True):
+    """The app is up."""
+
+    status: str = "up"
 
 
 def json_answer(body: object, status: int = 200, headers: dict[str, str] | None = None) -> func.HttpResponse:
@@ -53,16 +99,17 @@ def json_answer(body: object, status: int = 200, headers: dict[str, str] | None 
     return func.HttpResponse(text, status_code=status, mimetype="application/json", headers=_HEADERS | (headers or {}))
 
 
-def log_answer(log: RunLog) -> func.HttpResponse:
-    """A log as plain text; a header says whether it goes on."""
-    headers = _HEADERS | {"X-Basegate-Log": log.source.value}
-    return func.HttpResponse(log.text, mimetype="text/plain", charset="utf-8", headers=headers)
-
-
-def problem_answer(problem: Problem) -> func.HttpResponse:
-    """A problem, as https://www.rfc-editor.org/rfc/rfc9457 has it."""
-    text = msgspec.json.encode(problem).decode()
-    return func.HttpResponse(text, status_code=problem.status, mimetype="application/problem+json", headers=_HEADERS)
+def answer_of(found: object) -> func.HttpResponse:
+    """What a query found: a response as it is, a log as plain text (headers say whether it goes on, and what it is of),
+    anything else as JSON."""
+    match found:
+        case func.HttpResponse():
+            return found
+        case RunLog():
+            headers = _HEADERS | {"X-Basegate-Log": found.source.value, "X-Basegate-Log-Of": found.of}
+            return func.HttpResponse(found.text, mimetype="text/plain", charset="utf-8", headers=headers)
+        case _:
+            return json_answer(found)
 
 
 def answering(handler: Handler) -> Handler:
@@ -72,8 +119,6 @@ def answering(handler: Handler) -> Handler:
     def answered(req: func.HttpRequest) -> func.HttpResponse:
         try:
             return handler(req)
-        except Forbidden as error:
-            return problem_answer(Problem(title="Not allowed", status=403, detail=str(error)))
         except BasegateError as error:
             return _problem_of(error)
 
@@ -81,19 +126,18 @@ def answering(handler: Handler) -> Handler:
 
 
 def _problem_of(error: BasegateError) -> func.HttpResponse:
+    """A problem, as https://www.rfc-editor.org/rfc/rfc9457 has it."""
     status, title = next(((s, t) for kind, s, t in _PROBLEMS if isinstance(error, kind)), (500, "A fault"))
     if status >= 500:
         log.warning("%s: %s", title, error)
-    answer = problem_answer(
-        Problem(
-            title=title,
-            status=status,
-            detail=str(error),
-            field=error.field if isinstance(error, Malformed) else UNSET,
-            cause=str(error.cause) if error.cause else UNSET,
-            remedy=error.remedy or UNSET,
-        )
+    problem = Problem(
+        title=title,
+        status=status,
+        detail=str(error),
+        field=error.field if isinstance(error, Malformed) else UNSET,
+        cause=str(error.cause) if error.cause else UNSET,
+        remedy=error.remedy or UNSET,
     )
-    if isinstance(error, Retry):
-        answer.headers["Retry-After"] = str(max(1, round(error.delay_seconds)))
-    return answer
+    wait = {"Retry-After": str(max(1, round(error.delay_seconds)))} if isinstance(error, Retry) else {}
+    text = msgspec.json.encode(problem).decode()
+    return func.HttpResponse(text, status_code=status, mimetype="application/problem+json", headers=_HEADERS | wait)

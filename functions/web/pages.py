@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import azure.functions as func
 
 from shared.domain.errors import NotThere
+from shared.workflow.board.wording import age, moment
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -54,4 +55,6 @@ def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     loader = FileSystemLoader(_ROOT / "templates")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {"age": age, "moment": moment}
+    return made

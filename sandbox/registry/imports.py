@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import msgspec
 from aiohttp import ClientSession, web
 
 from sandbox.arm.operations import Operations
@@ -23,7 +24,7 @@ from sandbox.registry.registry import Registry
 from sandbox.registry.shapes import ImportImage, ImportSource
 from sandbox.registry.source import SourceRepository, blobs, children
 from sandbox.store import Collection
-from sandbox.web import Call, Fault, Surface
+from sandbox.web import Call, Fault, Surface, json_answer
 
 # https://learn.microsoft.com/azure/container-registry/container-registry-import-images#limitations
 _MOST_MANIFESTS = 50
@@ -42,6 +43,12 @@ class _Plan:
     @property
     def repositories(self) -> list[str]:
         return list(dict.fromkeys([*(repository for repository, _ in self.tags), *self.untagged]))
+
+
+class ImportThrottle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `PUT /registries/{registry}/imports`."""
+
+    throttled: bool
 
 
 class Imports:
@@ -67,14 +74,28 @@ class Imports:
     ) -> None:
         self._control, self._records, self._accounts = control, records, accounts
         self._at, self._outside, self._operations = at, outside, operations
+        self._throttled: set[str] = set()
 
     def mount(self, arm: Surface) -> None:
         """Add the operation to the ARM surface."""
         arm.operation("POST", REGISTRY + "/importImage", versions=API_VERSIONS)(self._import)
 
+    def mount_control(self, local: Surface) -> None:
+        """Add the drill that throttles imports to the sandbox's own surface."""
+
+        @local.operation("PUT", "/registries/{registry}/imports")
+        async def throttle_imports(call: Call) -> web.StreamResponse:
+            """Answer every import into a registry with 429, or stop doing so."""
+            name, body = call.params["registry"].lower(), await call.body(ImportThrottle)
+            (self._throttled.add if body.throttled else self._throttled.discard)(name)
+            return json_answer(body)
+
     async def _import(self, call: Call) -> web.StreamResponse:
         """Import an image from another registry."""
         record = self._control.require(call)
+        if record.name.lower() in self._throttled:
+            message = "The registry has received too many import requests. Please try again later."
+            raise Fault(429, "TooManyRequests", message, {"Retry-After": "1"})
         plan = self._plan(await call.body(ImportImage), str(call.claims.get("oid", "")))
         return self._operations.accept(call, PROVIDER, self._run(self._at(record.login_server), plan))
 

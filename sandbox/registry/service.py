@@ -77,6 +77,11 @@ class Registries:
         self._tokens.mount(arm)
         self._imports.mount(arm)
 
+    def mount_control(self, local: Surface) -> None:
+        """Add the drills to the sandbox's own surface."""
+        self.hub_limit.mount(local)
+        self._imports.mount_control(local)
+
     def surfaces(self) -> list[Surface]:
         """The data planes: `*.azurecr.io`, and Docker Hub's registry and token service."""
         azure = Surface("Azure Container Registry", r"[a-z0-9]+\.azurecr\.io", render=registry_fault)

@@ -24,7 +24,7 @@ class Hub:
     def __init__(self, live: LiveGateway, registries: Registries) -> None:
         self.live, self.registries = live, registries
         self.digest = live.run(registries.seed_hub("library/node", "15-alpine", two_platforms()))
-        registries.hub_limit.mount(live.local)
+        registries.mount_control(live.local)
 
     def ask(self, method: str, path: str, account: tuple[str, str] | None = None, **more: Any) -> requests.Response:
         query = {"service": "registry.docker.io", "scope": "repository:library/node:pull"}

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import requests
 from azure.containerregistry import ContainerRegistryClient
 from azure.core.exceptions import HttpResponseError
 from azure.identity import DefaultAzureCredential
@@ -71,6 +72,20 @@ def test_an_import_by_digest_keeps_the_index_and_all_its_platforms(
         assert base.get_tag_properties(repository, tag).digest == digest
         found = {manifest.architecture for manifest in base.list_manifest_properties(repository)}
         assert found == {"amd64", "arm64", None}
+
+
+def test_a_throttled_registry_refuses_imports_until_the_drill_is_over(
+    live: LiveGateway, registries: Registries, arm: ContainerRegistryManagementClient, base: ContainerRegistryClient
+) -> None:
+    registries.mount_control(live.local)
+    digest = push(live, registries, "publicregistry", "node", "15-alpine", "fifteen")
+    url = f"http://127.0.0.1:{live.port}/registries/contosobase/imports"
+    assert requests.put(url, json={"throttled": True}, timeout=5).status_code == 200
+    with pytest.raises(HttpResponseError, match="TooManyRequests"):  # after the SDK has tried three times
+        run_import(arm, from_public(arm, f"node@{digest}"), "node:15-alpine-ca4")
+    assert requests.put(url, json={"throttled": False}, timeout=5).status_code == 200
+    run_import(arm, from_public(arm, f"node@{digest}"), "node:15-alpine-ca4")
+    assert base.get_tag_properties("node", "15-alpine-ca4").digest == digest
 
 
 def test_an_import_within_one_registry_moves_a_tag_to_a_digest(

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from shared.adapters.azure_errors import translated
+from shared.adapters.deadlines import STORAGE_DEADLINES
 from shared.settings import EVIDENCE_CONTAINER
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ class BlobArchive:
         from azure.core.exceptions import ResourceExistsError
         from azure.storage.blob import ContainerClient
 
-        container = ContainerClient(self._endpoint, EVIDENCE_CONTAINER, credential=self._credential())
+        container = ContainerClient(
+            self._endpoint, EVIDENCE_CONTAINER, credential=self._credential(), **STORAGE_DEADLINES
+        )
         with translated("opening the evidence container", remedy=_ROLE), suppress(ResourceExistsError):
             container.create_container()
         return container

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 
 from azure.core.exceptions import (
     AzureError,
@@ -20,7 +21,7 @@ from azure.core.exceptions import (
 from shared.domain.errors import BasegateError, Cause, Misconfigured, Rejected, Retry, Transitioning
 
 _MESSAGE_LIMIT = 300
-_PASSING = frozenset((408, 429, 500, 502, 503, 504))
+PASSING = frozenset((408, 429, 500, 502, 503, 504))
 _RETRY_LIMIT_SECONDS = 300.0
 _QUERY = re.compile(r"[?#][\w.$%~-]+=[^\s\"'<>]*")
 _URL_USER = re.compile(r"(?<=://)[^\s/?#@\"'<>]+@")
@@ -79,19 +80,19 @@ def translated(doing: str, *, remedy: str = "") -> Iterator[None]:
         yield
     except BasegateError:
         raise
-    except ClientAuthenticationError as error:
-        if error.status_code:
+    except HttpResponseError as error:
+        if error.status_code or not isinstance(error, ClientAuthenticationError):
             raise _from_response(error, doing, remedy) from error
         said = f"{doing}: the app's identity gives no token: {readable(error.message)}"
         raise Retry(said, cause=Cause.IDENTITY, remedy=_REMEDIES[Cause.IDENTITY]) from error
-    except HttpResponseError as error:
-        raise _from_response(error, doing, remedy) from error
     except ServiceRequestError as error:  # it was not reached
         said = f"{doing}: {type(error).__name__}: {readable(error.message)}"
         remedy = _UNRESOLVED if _NAME_TEXT.search(error.message) else _UNREACHED
         raise Retry(said, cause=Cause.NETWORK, remedy=remedy) from error
     except AzureError as error:
         raise Retry(f"{doing}: {type(error).__name__}: {readable(error.message)}") from error
+    except JSONDecodeError as error:  # SDKs raise it where a gateway answers for the service, in HTML or in nothing
+        raise Retry(f"{doing}: the answer is no JSON") from error
 
 
 def is_missing(error: HttpResponseError) -> bool:
@@ -113,9 +114,14 @@ def readable(message: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """A text of many lines, a log for one, with what looks like a secret blotted out and all else as it is."""
+    """A text of many lines, a log for one, with what looks like a secret replaced by *** and all else as it is."""
     text = _PARAMETER.sub(r"\1=***", _URL_USER.sub("", text))
     return _BEARER.sub(r"\1 ***", _SECRET.sub(r"\1\2***", text))
+
+
+def retry_after(value: str) -> float:
+    """The seconds that a Retry-After header asks to wait, 300 at the most; 5 where it gives no number."""
+    return min(_RETRY_LIMIT_SECONDS, float(value)) if value.isdecimal() else 5.0
 
 
 def _from_response(error: HttpResponseError, doing: str, remedy: str) -> BasegateError:
@@ -123,8 +129,9 @@ def _from_response(error: HttpResponseError, doing: str, remedy: str) -> Basegat
     said = f"{doing}: {status or type(error).__name__} {code} {readable(error.message)}".strip()
     if "transitioning" in error.message.lower():
         return Transitioning(said)
-    if status in _PASSING:
-        return Retry(said, _retry_after(error))
+    if status in PASSING:
+        headers = getattr(error.response, "headers", None) or {}
+        return Retry(said, retry_after(str(headers.get("Retry-After", ""))))
     if status in (401, 403) or code in _REFUSALS:
         cause = _cause(code, error.message)
         advice = remedy if cause is Cause.ROLE and remedy else _REMEDIES[cause]
@@ -138,9 +145,3 @@ def _cause(code: str, message: str) -> Cause:
         return Cause.TASKS_NOT_ALLOWED
     walled = code in _FIREWALL_CODES or _FIREWALL_TEXT.search(message)
     return Cause.NETWORK if walled else Cause.ROLE
-
-
-def _retry_after(error: HttpResponseError) -> float:
-    headers = getattr(error.response, "headers", None) or {}
-    value = str(headers.get("Retry-After", ""))
-    return min(_RETRY_LIMIT_SECONDS, float(value)) if value.isdecimal() else 5.0

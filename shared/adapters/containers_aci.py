@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from shared.adapters.azure_errors import error_code, is_missing, readable, translated
+from shared.adapters.deadlines import DEADLINES
 from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.domain.errors import NeedsRecreation, Retry
 from shared.domain.policy import DeployRule, RegistryRule
@@ -96,7 +97,6 @@ class AciContainerRunner:
             ip_address=address,
             image_registry_credentials=[self._pull_credential(rule, registry)],
             identity=identity if rule.identity else None,
-            tags={"basegate-digest": image.digest.removeprefix("sha256:")},
         )
 
     def _pull_credential(self, rule: DeployRule, registry: RegistryRule) -> ImageRegistryCredential:
@@ -110,7 +110,7 @@ class AciContainerRunner:
     def _make_client(self, subscription: str) -> ContainerInstanceManagementClient:
         from azure.mgmt.containerinstance import ContainerInstanceManagementClient
 
-        return ContainerInstanceManagementClient(self._credential(), subscription)
+        return ContainerInstanceManagementClient(self._credential(), subscription, **DEADLINES)
 
 
 def _container(rule: DeployRule, image: BuiltImage) -> Container:
@@ -119,7 +119,7 @@ def _container(rule: DeployRule, image: BuiltImage) -> Container:
     requests = models.ResourceRequests(cpu=rule.cpu, memory_in_gb=rule.memory_gb)
     return models.Container(
         name=rule.container_group,
-        image=str(image),
+        image=image.reference,
         ports=[models.ContainerPort(port=rule.port, protocol="TCP")],
         environment_variables=[models.EnvironmentVariable(name=n, value=v) for n, v in rule.environment.items()],
         resources=models.ResourceRequirements(requests=requests),

@@ -1,15 +1,13 @@
-"""The ledger in Azure Table storage: one table, an ETag on every write.
+"""The ledger in Azure Table storage: one table, an ETag on every write. `ledger_rows.py` says what lies where.
 
-A row is the record as JSON, in as many text properties as its length needs, and a few columns to filter by.
-A record that is listed has a second row in the same partition, keyed by time and written in the same transaction
-(`ledger_pages.py` reads those), and as long as it is open a third one (`ledger_open.py`).
-Limits: 64 KiB a property in UTF-16, where a character takes two or four bytes, and 1 MiB a row.
-Source: https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
+A page of a list is one query. The table service looks at some thousand rows for it, or for five seconds, and says where
+it stopped: a filter that few rows pass gives a short page, even an empty one, and a token to go on with.
+Source: https://learn.microsoft.com/rest/api/storageservices/query-timeout-and-pagination
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,25 +15,37 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shared.adapters.azure_errors import translated
-from shared.adapters.ledger_open import OPEN_ROWS, is_gone_already, open_row_change, open_rows
-from shared.adapters.ledger_pages import read_page, time_entity
+from shared.adapters.deadlines import DEADLINES
+from shared.adapters.ledger_rows import (
+    OPEN_ROWS,
+    TIME_ROWS,
+    TRANSACTION_LIMIT,
+    Operation,
+    behind,
+    is_key,
+    name_of,
+    no_token,
+    operations,
+    partition_key,
+    place_of,
+    row_key,
+    stored_from,
+    token_of,
+)
 from shared.domain.errors import Conflict
-from shared.ports import EVERYTHING, Keyed, Listed, Only, Page, R, Stored
+from shared.domain.record import rows_before
+from shared.ports import EVERYTHING, Change, Keyed, Listed, Only, Page, R, Stored
 from shared.settings import TABLE
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
+    from azure.core.exceptions import HttpResponseError
     from azure.core.paging import ItemPaged
     from azure.data.tables import TableClient, TableEntity
 
 _ROLE = "give the app Storage Table Data Contributor"
-_CHUNK_CHARACTERS = 16_000
-_COLUMNS = ("state", "created_at", "at")
-_TRANSACTION_LIMIT = 100
-"""How many writes Azure takes in one transaction."""
-
-_EXISTS = 409
-_CHANGED = frozenset((404, 412))
+_REFUSED, _NOT_FOUND = 400, 404
+_CHANGED = frozenset((404, 409, 412))
 
 
 class TableLedger:
@@ -49,29 +59,26 @@ class TableLedger:
         from azure.data.tables import TableServiceClient
 
         with translated(f"opening table {TABLE}", remedy=_ROLE):
-            service = TableServiceClient(endpoint=self._endpoint, credential=self._credential())
+            service = TableServiceClient(endpoint=self._endpoint, credential=self._credential(), **DEADLINES)
             return service.create_table_if_not_exists(TABLE)
 
     def insert(self, record: R) -> Stored[R] | None:
         """Store a new record; None where one with its key is there already."""
-        from azure.core.exceptions import HttpResponseError
-
-        with translated(f"writing {_name(record)} to the ledger", remedy=_ROLE):
-            try:
-                etag = self._write(record, None, ("create", _entity(record)))
-            except HttpResponseError as error:
-                if error.status_code == _EXISTS:
-                    return None
-                raise
-        return Stored(record, etag)
+        try:
+            return self.commit(Change(record))[0]
+        except Conflict:
+            return None
 
     def load(self, kind: type[R], partition: str, row: str) -> Stored[R] | None:
         """A record, or None."""
         from azure.core.exceptions import ResourceNotFoundError
 
+        keys = partition_key(kind, partition), row_key(kind, row)
+        if not all(map(is_key, keys)):
+            return None
         with translated(f"reading {kind.__name__} {partition}/{row} from the ledger", remedy=_ROLE):
             try:
-                return _stored(kind, self._table.get_entity(_partition(kind, partition), row))
+                return stored_from(kind, self._table.get_entity(*keys))
             except ResourceNotFoundError:
                 return None
 
@@ -81,41 +88,57 @@ class TableLedger:
         Raises:
             Conflict: somebody did, or removed it.
         """
+        return self.commit(Change(record, stored))[0]
+
+    def commit(self, *changes: Change) -> list[Stored[Any]]:
+        """Write several records of one gate, or of one app, all or none.
+
+        Raises:
+            Conflict: one that is new is there already, or one that is replaced was changed since it was read.
+            Malformed: one is too large, or has a key that the service does not take, or they are too many.
+        """
         from azure.core import MatchConditions
         from azure.core.exceptions import HttpResponseError
         from azure.data.tables import UpdateMode
 
-        only_if = {"mode": UpdateMode.REPLACE, "etag": stored.etag, "match_condition": MatchConditions.IfNotModified}
-        with translated(f"writing {_name(record)} to the ledger", remedy=_ROLE):
+        only_if = {"mode": UpdateMode.REPLACE, "match_condition": MatchConditions.IfNotModified}
+        records, besides = operations(changes, only_if)
+        name = " and ".join(name_of(change.record) for change in changes)
+        with translated(f"writing {name} to the ledger", remedy=_ROLE):
             try:
-                etag = self._write(record, stored.record, ("update", _entity(record), only_if))
+                etags = self._write(records, besides)
             except HttpResponseError as error:
                 if error.status_code in _CHANGED:
-                    raise Conflict(f"{_name(record)} was changed since it was read") from error
+                    raise Conflict(f"{name}: changed since it was read, or there already") from error
                 raise
-        return Stored(record, etag)
+        return [Stored(change.record, etag) for change, etag in zip(changes, etags, strict=True)]
 
     def list(self, kind: type[R], partition: str, row_prefix: str = "") -> Iterator[Stored[R]]:
         """The records of a partition whose row begins with a prefix, in the order of their rows."""
-        high = row_prefix[:-1] + chr(ord(row_prefix[-1]) + 1) if row_prefix else OPEN_ROWS
-        parameters = {"partition": _partition(kind, partition), "low": row_prefix, "high": high}
-        query = "PartitionKey eq @partition and RowKey ge @low and RowKey lt @high"
-        with translated(f"listing {kind.__name__} of {partition} in the ledger", remedy=_ROLE):
-            for entity in _found(self._table.query_entities(query, parameters=parameters)):
-                yield _stored(kind, entity)
+        low = row_key(kind, row_prefix)
+        return self._range(kind, partition, "RowKey ge @low and RowKey lt @high", low, behind(low))
 
     def between(self, kind: type[R], partition: str, first: str, last: str) -> Iterator[Stored[R]]:
         """The records of a partition whose rows are from `first` to `last` ("": to the end), in the order of rows."""
-        parameters = {"partition": _partition(kind, partition), "first": first, "last": last or OPEN_ROWS}
-        query = f"PartitionKey eq @partition and RowKey ge @first and RowKey {'le' if last else 'lt'} @last"
+        high = row_key(kind, last) if last else behind(row_key(kind, ""))
+        rows = f"RowKey ge @low and RowKey {'le' if last else 'lt'} @high"
+        return self._range(kind, partition, rows, row_key(kind, first), high)
+
+    def _range(self, kind: type[R], partition: str, rows: str, low: str, high: str) -> Iterator[Stored[R]]:
+        parameters = {"partition": partition_key(kind, partition), "low": low, "high": high}
         with translated(f"listing {kind.__name__} of {partition} in the ledger", remedy=_ROLE):
+            query = f"PartitionKey eq @partition and {rows}"
             for entity in _found(self._table.query_entities(query, parameters=parameters)):
-                yield _stored(kind, entity)
+                yield stored_from(kind, entity)
 
     def open(self, kind: type[R], partition: str) -> Iterator[Stored[R]]:
         """The records of a partition with which anything is left to do: one query, and one read each."""
+        low = row_key(kind, "", OPEN_ROWS)
+        parameters = {"partition": partition_key(kind, partition), "low": low, "high": behind(low)}
+        query = "PartitionKey eq @partition and RowKey ge @low and RowKey lt @high"
         with translated(f"listing the open {kind.__name__} of {partition} in the ledger", remedy=_ROLE):
-            rows = list(open_rows(self._table, _partition(kind, partition)))
+            found = _found(self._table.query_entities(query, parameters=parameters, select=["RowKey"]))
+            rows = [str(entity["RowKey"]).removeprefix(low) for entity in found]
         for row in rows:
             stored = self.load(kind, partition, row)
             if stored is not None:
@@ -127,8 +150,28 @@ class TableLedger:
         Raises:
             Malformed: the token is none of this ledger's.
         """
+        from azure.core.exceptions import HttpResponseError
+
+        all_rows, place = row_key(kind, "", TIME_ROWS), place_of(token) if token else None
+        parameters = {
+            "partition": partition_key(kind, partition),
+            "newest": row_key(kind, rows_before(only.until), TIME_ROWS) if only.until else all_rows,
+            "behind": row_key(kind, rows_before(only.since), TIME_ROWS) if only.since else behind(all_rows),
+            "state": only.state,
+        }
+        query = "PartitionKey eq @partition and RowKey ge @newest and RowKey lt @behind"
+        query += " and state eq @state" if only.state else ""
         with translated(f"listing {kind.__name__} of {partition} in the ledger", remedy=_ROLE):
-            return read_page(self._table, _partition(kind, partition), limit, token, only)
+            found = self._table.query_entities(query, parameters=parameters, results_per_page=limit, select=["summary"])
+            pages = found.by_page(place)  # type: ignore[arg-type]  # a mapping, as it gave it
+            try:
+                items = [msgspec.json.decode(str(entity["summary"])) for entity in next(pages, ())]
+            except HttpResponseError as error:
+                if token and error.status_code == _REFUSED:
+                    raise no_token() from error
+                raise
+            stopped_at = pages.continuation_token  # type: ignore[attr-defined]
+        return Page(items, token_of(stopped_at) if stopped_at else "")
 
     def purge(self, kind: type[Keyed], partition: str, before: datetime, limit: int) -> int:
         """Remove some of a partition's records whose `at` is before a moment, 100 at most; how many they were.
@@ -138,13 +181,16 @@ class TableLedger:
         from azure.core import MatchConditions
         from azure.core.exceptions import HttpResponseError
 
-        parameters = {"partition": _partition(kind, partition), "before": before}
-        query = "PartitionKey eq @partition and at lt @before"
-        number = min(limit, _TRANSACTION_LIMIT)
+        low = row_key(kind, "")
+        keys = {"partition": partition_key(kind, partition), "low": low, "high": behind(low)}
+        query = "PartitionKey eq @partition and RowKey ge @low and RowKey lt @high and at lt @before"
         only_if = {"match_condition": MatchConditions.IfNotModified}
         with translated(f"removing old {kind.__name__} from the ledger", remedy=_ROLE):
             found = self._table.query_entities(
-                query, parameters=parameters, results_per_page=number, select=["PartitionKey", "RowKey"]
+                query,
+                parameters={**keys, "before": before},
+                results_per_page=min(limit, TRANSACTION_LIMIT),
+                select=["PartitionKey", "RowKey"],
             )
             old = list(next(found.by_page(), ()))
             doomed = [("delete", entity, only_if | {"etag": entity.metadata["etag"]}) for entity in old]
@@ -155,37 +201,31 @@ class TableLedger:
                     return 0
                 raise
 
-    def _write(self, record: Any, before: Any, operation: tuple[Any, ...]) -> str:
-        """Write a record with the rows it has besides, all or none; returns its ETag."""
+    def _write(self, records: Sequence[Operation], besides: Sequence[Operation]) -> Sequence[str]:
+        """Write records with the rows they have besides, all or none; returns the records' ETags.
+
+        A row besides that is to be removed may be gone already: that stops no record.
+        """
         from azure.core.exceptions import HttpResponseError
 
-        partition = _partition(type(record), record.partition)
-        operations = [operation]
-        if getattr(record, "time_row", ""):
-            operations.append(("upsert", time_entity(partition, record), {"mode": "replace"}))
-        operations += open_row_change(partition, record, before)
-        try:
-            return str(self._table.submit_transaction(operations)[0]["etag"])
-        except HttpResponseError as error:
-            if is_gone_already(error, operations):
-                return str(self._table.submit_transaction(operations[:-1])[0]["etag"])
-            raise
+        left = [*records, *besides]
+        while True:
+            try:
+                answers = self._table.submit_transaction(left)
+                return [str(answer["etag"]) for answer in answers[: len(records)]]
+            except HttpResponseError as error:
+                place = _gone_already(error, left)
+                if place is None:
+                    raise
+                del left[place]
 
 
-def _name(record: Any) -> str:
-    return f"{type(record).__name__} {record.partition}/{record.row}"
-
-
-def _partition(kind: type, partition: str) -> str:
-    return f"{kind.__name__.lower()}:{partition}"
-
-
-def _entity(record: Any) -> dict[str, Any]:
-    text = msgspec.json.encode(record).decode()
-    chunks = [text[i : i + _CHUNK_CHARACTERS] for i in range(0, len(text), _CHUNK_CHARACTERS)]
-    entity: dict[str, Any] = {"PartitionKey": _partition(type(record), record.partition), "RowKey": record.row}
-    entity |= {f"body{index:02}": chunk for index, chunk in enumerate(chunks)}
-    return entity | {name: getattr(record, name) for name in _COLUMNS if hasattr(record, name)}
+def _gone_already(error: HttpResponseError, writes: Sequence[Operation]) -> int | None:
+    """The place of the write that a transaction failed at, where that removes a row that was gone already."""
+    place = getattr(error, "index", None)
+    if error.status_code != _NOT_FOUND or place is None or writes[place][0] != "delete":
+        return None
+    return int(place)
 
 
 def _found(query: ItemPaged[TableEntity]) -> Iterator[TableEntity]:
@@ -197,9 +237,3 @@ def _found(query: ItemPaged[TableEntity]) -> Iterator[TableEntity]:
             yield from page
     finally:
         vars(pages).clear()
-
-
-def _stored(kind: type[R], entity: TableEntity) -> Stored[R]:
-    names = sorted(name for name in entity if name.startswith("body"))
-    text = "".join(str(entity[name]) for name in names)
-    return Stored(msgspec.json.decode(text, type=kind), str(entity.metadata["etag"]))

@@ -1,6 +1,6 @@
-"""The queue of looks in Azure Queue storage.
+"""The queues of work items and of hints in Azure Queue storage.
 
-The queue output binding cannot hide a message for a time, which the next look of a record needs; the event
+The queue output binding cannot hide a message for a time, which the next step of a record needs; the event
 path, which needs no wait, uses the binding and never imports this module's SDK.
 """
 
@@ -10,22 +10,26 @@ import math
 from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from shared.adapters.azure_errors import translated
+from shared.adapters.deadlines import STORAGE_DEADLINES
 from shared.domain.errors import Misconfigured
-from shared.domain.record import Look
+from shared.domain.hint import Hint
+from shared.domain.record import WorkItem
 from shared.ports import QueueState
-from shared.settings import LOST_QUEUE, QUEUE
+from shared.settings import HINT_QUEUE, POISON, WORK_QUEUE
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
     from azure.storage.queue import QueueClient
 
 _ROLE = "give the app Storage Queue Data Contributor"
+_LONGEST_WAIT_SECONDS, _NEVER = 7 * 86_400, -1
+"""A message lives for seven days unless it is told otherwise: one that is hidden for so long would never be seen."""
 
 
 class StorageWorkQueue:
@@ -33,51 +37,56 @@ class StorageWorkQueue:
 
     def __init__(self, endpoint: str, credential: Callable[[], TokenCredential]) -> None:
         self._endpoint, self._credential = endpoint, credential
+        self._queues = lru_cache(maxsize=None)(self._make_client)
 
-    @cached_property
-    def _queue(self) -> QueueClient:
-        from azure.storage.queue import QueueClient, TextBase64EncodePolicy
+    def send(self, item: WorkItem, wait_seconds: float) -> None:
+        """Queue a work item, hidden for a time (whole seconds, rounded up; seven days at most)."""
+        self._send(WORK_QUEUE, f"{item.kind} {item.row}", item, wait_seconds)
 
-        return QueueClient(
-            self._endpoint, QUEUE, credential=self._credential(), message_encode_policy=TextBase64EncodePolicy()
-        )
+    def send_hint(self, hint: Hint, wait_seconds: float) -> None:
+        """Queue a hint, hidden for a time."""
+        self._send(HINT_QUEUE, f"a hint about {hint.subject} {hint.tag}", hint, wait_seconds)
 
-    @cached_property
-    def _lost(self) -> QueueClient:
-        from azure.storage.queue import QueueClient
-
-        return QueueClient(self._endpoint, LOST_QUEUE, credential=self._credential())
-
-    def send(self, look: Look, wait_seconds: float) -> None:
-        """Queue a look, hidden for a time (whole seconds, rounded up)."""
-        text = msgspec.json.encode(look).decode()
-        with translated(f"queueing {look.kind} {look.row}", remedy=_ROLE):
-            self._queue.send_message(text, visibility_timeout=math.ceil(wait_seconds))
+    def _send(self, queue: str, what: str, message: object, wait_seconds: float) -> None:
+        hidden = min(math.ceil(wait_seconds), _LONGEST_WAIT_SECONDS)
+        with translated(f"queueing {what}", remedy=_ROLE):
+            self._queues(queue).send_message(
+                msgspec.json.encode(message).decode(), visibility_timeout=hidden, time_to_live=_NEVER
+            )
 
     def check(self) -> QueueState:
-        """See whether the queue can be used, and how it stands; nothing is sent."""
+        """See whether the queues can be used, and how they stand; nothing is sent."""
         from azure.core.exceptions import ResourceNotFoundError
 
         dates: list[str] = []
-        with translated("reading the queue's properties", remedy=_ROLE):
-            try:
-                self._queue.get_queue_properties(
-                    raw_response_hook=lambda response: dates.append(response.http_response.headers.get("Date", ""))
-                )
-            except ResourceNotFoundError as error:
-                problem = f"there is no queue {QUEUE} in the app's storage account"
-                raise Misconfigured(problem, remedy=f"az storage queue create --name {QUEUE} there") from error
-        return QueueState(_moment(dates[-1] if dates else ""), self._given_up())
+        with translated("reading the properties of the queues", remedy=_ROLE):
+            for queue in (WORK_QUEUE, HINT_QUEUE):
+                try:
+                    self._queues(queue).get_queue_properties(
+                        raw_response_hook=lambda response: dates.append(response.http_response.headers.get("Date", ""))
+                    )
+                except ResourceNotFoundError as error:
+                    problem = f"there is no queue {queue} in the app's storage account"
+                    raise Misconfigured(problem, remedy=f"az storage queue create --name {queue} there") from error
+        return QueueState(_moment(dates[-1] if dates else ""), self._given_up(WORK_QUEUE) + self._given_up(HINT_QUEUE))
 
-    def _given_up(self) -> int:
-        """How many messages the host gave up on; it makes their queue with the first of them."""
+    def _given_up(self, queue: str) -> int:
+        """How many messages of a queue the host gave up on; it makes their queue with the first of them."""
         from azure.core.exceptions import ResourceNotFoundError
 
-        with translated("reading the properties of the queue of lost steps", remedy=_ROLE):
+        with translated("reading the properties of the poison queues", remedy=_ROLE):
             try:
-                return int(self._lost.get_queue_properties().approximate_message_count or 0)
+                return int(self._queues(queue + POISON).get_queue_properties().approximate_message_count or 0)
             except ResourceNotFoundError:
                 return 0
+
+    def _make_client(self, queue: str) -> QueueClient:
+        from azure.storage.queue import QueueClient, TextBase64EncodePolicy
+
+        policy = TextBase64EncodePolicy()
+        return QueueClient(
+            self._endpoint, queue, credential=self._credential(), message_encode_policy=policy, **STORAGE_DEADLINES
+        )
 
 
 def _moment(date: str) -> datetime | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.adapters.azure_errors import is_missing, readable, translated
 from shared.adapters.azure_id import RegistryId
+from shared.adapters.deadlines import DEADLINES
 from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.domain.drift import TagState
 from shared.domain.errors import Gone
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _PULL_ROLE = "give the app AcrPull (Container Registry Repository Reader) on the registry"
 _PUSH_ROLE = "give the app AcrPush and the right to change tag metadata (Repository Writer) on the registry"
+_DELETE_ROLE = "give the app AcrDelete (Container Registry Repository Contributor) on the registry"
 _IMPORT_ROLE = (
     "give the app Container Registry Data Importer and Data Reader on the target registry, "
     "and on the source registry too where the rules name no credentials for it"
@@ -163,6 +165,11 @@ class AcrRegistry:
                 raise
             client.set_manifest(repository, BytesIO(raw[-1]), tag=tag, media_type=str(found.media_type))
 
+    def remove_tag(self, registry: RegistryRule, repository: str, tag: str) -> None:
+        """Remove a tag; the manifest stays, and one that is gone already is fine."""
+        with translated(f"removing {registry.login_server}/{repository}:{tag}", remedy=_DELETE_ROLE):
+            self._data(registry.login_server).delete_tag(repository, tag)
+
     def _import_source(self, source: ImageRef, rule: RegistryRule) -> ImportSource:
         from azure.mgmt.containerregistry.models import ImportSource, ImportSourceCredentials
 
@@ -181,12 +188,12 @@ class AcrRegistry:
     def _make_data_client(self, login_server: str, _hour: int) -> ContainerRegistryClient:
         from azure.containerregistry import ContainerRegistryClient
 
-        return ContainerRegistryClient(f"https://{login_server}", self._credential())
+        return ContainerRegistryClient(f"https://{login_server}", self._credential(), **DEADLINES)
 
     def _make_management_client(self, subscription: str) -> ContainerRegistryManagementClient:
         from azure.mgmt.containerregistry import ContainerRegistryManagementClient
 
-        return ContainerRegistryManagementClient(self._credential(), subscription)
+        return ContainerRegistryManagementClient(self._credential(), subscription, **DEADLINES)
 
 
 def _location(response: Any, _body: object, _headers: object) -> str:

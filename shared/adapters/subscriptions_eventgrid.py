@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from shared.adapters.azure_errors import translated
 from shared.adapters.azure_id import RegistryId
+from shared.adapters.deadlines import DEADLINES
 from shared.domain.errors import Misconfigured
 from shared.domain.policy import RegistryRule
 
@@ -55,4 +56,4 @@ class EventGridSubscriptions:
     def _make_client(self, subscription: str) -> EventGridManagementClient:
         from azure.mgmt.eventgrid import EventGridManagementClient
 
-        return EventGridManagementClient(self._credential(), subscription)
+        return EventGridManagementClient(self._credential(), subscription, **DEADLINES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -17,9 +18,11 @@ from shared.adapters.azure_errors import (
     without_secrets,
 )
 from shared.adapters.azure_id import RegistryId
-from shared.domain.errors import Cause, Misconfigured, Retry
+from shared.adapters.deadlines import DEADLINES, STORAGE_DEADLINES
+from shared.domain.errors import Cause, Malformed, Misconfigured, Retry
+from shared.domain.image import parse_digest
 from shared.domain.policy import RegistryRule
-from shared.ports import Run, RunStatus
+from shared.ports import OutputImage, Run, RunStatus
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -141,7 +144,9 @@ class AcrTaskRunner:
             link = self._client(place.subscription).runs.get_log_sas_url(place.group, place.name, run_id).log_link
             if not link:
                 raise Retry(f"run {run_id} of {registry.login_server} has no log yet")
-            with BlobClient.from_blob_url(link) as blob:  # the link is a secret: it is used and forgotten
+            with BlobClient.from_blob_url(
+                link, **STORAGE_DEADLINES
+            ) as blob:  # the link is a secret: it is used and forgotten
                 size = blob.get_blob_properties().size
                 start = max(0, size - limit_bytes)
                 content = blob.download_blob(offset=start, length=size - start).readall() if size else b""
@@ -162,7 +167,7 @@ class AcrTaskRunner:
     def _make_client(self, subscription: str) -> ContainerRegistryTasksMgmtClient:
         from azure.mgmt.containerregistrytasks import ContainerRegistryTasksMgmtClient
 
-        return ContainerRegistryTasksMgmtClient(self._credential(), subscription)
+        return ContainerRegistryTasksMgmtClient(self._credential(), subscription, **DEADLINES)
 
 
 def _no_task(registry: RegistryRule, task: str) -> Misconfigured:
@@ -190,6 +195,18 @@ def _run(run: AzureRun) -> Run:
         run_id=str(run.run_id),
         status=known,
         detail=f"{status}{message}",
+        task=str(run.task or "").rpartition("/")[2],
+        mark=_decoded(run.update_trigger_token) if run.update_trigger_token else "",
+        outputs=tuple(_outputs(run)),
+        created_at=run.create_time,
         started_at=run.start_time or run.create_time,
         finished_at=run.finish_time,
     )
+
+
+def _outputs(run: AzureRun) -> Iterator[OutputImage]:
+    """The images that a run lists. An entry without a digest proves nothing, and is left out."""
+    for image in run.output_images or []:
+        with suppress(Malformed):
+            digest = parse_digest(image.digest)
+            yield OutputImage(image.registry or "", image.repository or "", image.tag or "", digest)

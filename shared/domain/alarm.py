@@ -23,9 +23,12 @@ class AlarmKind(StrEnum):
     CONTAINER = "container is not the last good deployment"
     UPSTREAM_AWAY = "upstream cannot be read"
     TAG_AWAY = "upstream tag cannot be read"
-    UPSTREAM_UNREAD = "upstream was not looked at for long"
+    UPSTREAM_UNREAD = "upstream was not read for long"
     UPSTREAM_QUIET = "upstream has not changed for long"
     SECRET_EXPIRES = "secret near its expiry"  # noqa: S105 (a sentence)
+    TAG_FLAPS = "upstream tag returns to earlier digests"
+    UNLOCKED = "unique tag could not be locked"
+    STALLED = "a step does not work"
     NO_SUBSCRIPTION = "no event subscription"
 
 
@@ -33,8 +36,8 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong.
 
     `scope` is what it belongs to (`gates/node`, `apps/hello-world`), `subject` the tag, container group or secret it
-    is about; `words` say what was seen and what should be, `plan` what is done about it, and when. `told` says that it
-    was announced. One that is over keeps its row, with `ended_at`.
+    is about; `words` say what was seen and what should be, `plan` what is done about it, and when. One that is over
+    keeps its row, with `ended_at`.
     """
 
     scope: str
@@ -44,7 +47,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     plan: str
     since: datetime
     ended_at: datetime | None = None
-    told: bool = False
+    announced: bool = False
 
     @property
     def partition(self) -> str:

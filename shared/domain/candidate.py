@@ -8,24 +8,30 @@ from typing import Any
 
 import msgspec
 
-from shared.domain.image import Digest, ImageRef, Repository, Tag, short
-from shared.domain.record import TEXT_LIMIT, Look, Record
+from shared.domain.image import Digest, ImageRef, Repository, Tag, parse_repository
+from shared.domain.policy import Gate, RegistryRule
+from shared.domain.record import TEXT_LIMIT, Record, WorkItem
 
 
 class CandidateState(StrEnum):
-    """Where a candidate stands. From `promoted` on it is finished; a held one goes on when the hold is lifted."""
+    """The states of an examination. All but the first two are final: a settled attempt never changes again."""
 
     EXAMINING = "examining"
-    PROMOTING = "promoting"
-    PROMOTED = "promoted"
-    HELD = "held"
+    AWAITING_APPROVAL = "awaiting approval"
+    PASSED = "passed"
     FAILED = "failed"
+    REJECTED = "rejected"
     SUPERSEDED = "superseded"
     CANCELED = "canceled"
+    RULE_REMOVED = "rule removed"
+
+
+VERDICTS = frozenset((CandidateState.PASSED, CandidateState.FAILED, CandidateState.REJECTED))
+"""The ends of an attempt that say something about the image."""
 
 
 class FoundBy(StrEnum):
-    """How the gate came to know of a candidate."""
+    """What led the gate to a digest."""
 
     EVENT = "event"
     SWEEP = "sweep"
@@ -41,7 +47,7 @@ class Verdict(StrEnum):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What a verdict stands on: the run's own status, its log's last lines, and where the whole log is kept."""
+    """What a verdict rests on: the run's own status, its log's last lines, and where the whole log is kept."""
 
     status: str = ""
     log_tail: tuple[str, ...] = ()
@@ -49,74 +55,45 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One check of a candidate, from its claim to its verdict."""
+    """One check of a candidate, from its claim to its verdict.
+
+    A run is named by where it ran: `registry` (its login server) and `run_id`. `nonce` is in the mark that the run
+    carries, so that no other run can be taken for it. `runs` counts those that were started; one that ended without
+    a verdict is run again.
+    """
 
     kind: str
     claimed_at: datetime | None = None
+    nonce: str = ""
+    registry: str = ""
     run_id: str = ""
+    runs: int = 0
     started_at: datetime | None = None
     finished_at: datetime | None = None
     verdict: Verdict | None = None
     reason: str = ""
     evidence: Evidence = Evidence()
 
-
-_LISTED_PROMOTIONS = 25
-"""How many tags a list tells the promotion of: a line of a list must fit into one property of a table row."""
-
-
-class TagOutcome(StrEnum):
-    """How the promotion of one tag ended."""
-
-    PROMOTED = "promoted"
-    SUPERSEDED = "superseded"
-
-
-class TagRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One tag under which the candidate was pushed, and its promotion.
-
-    `pushed_at` orders candidates: a stable tag never goes back to an older push. `resighted_at` is a later
-    push of the same digest under the same tag that the registry has not confirmed yet.
-    """
-
-    tag: Tag
-    pushed_at: datetime
-    resighted_at: datetime | None = None
-    unique: str = ""
-    copy_operation: str = ""
-    copy_started_at: datetime | None = None
-    copy_attempts: int = 0
-    copied_at: datetime | None = None
-    locked_at: datetime | None = None
-    moved_at: datetime | None = None
-    rolled_out_at: datetime | None = None
-    outcome: TagOutcome | None = None
-    held: bool = False
-
-    def summary(self) -> dict[str, Any]:
-        """The promotion as it reads in a list: how far the unique tag has come, and since when."""
-        steps = (("locked", self.locked_at), ("copied", self.copied_at), ("copying", self.copy_started_at))
-        progress, since = next(((name, at) for name, at in steps if at is not None), ("", None))
-        return {
-            "tag": self.tag,
-            "pushedAt": self.pushed_at.isoformat(),
-            "unique": self.unique,
-            "progress": progress,
-            "since": since.isoformat() if since else None,
-        }
+    def unclaimed(self, reason: str = "") -> CheckRecord:
+        """The check before its next run: nothing of the last one is carried over but the count, and why."""
+        return CheckRecord(kind=self.kind, runs=self.runs, reason=reason or self.reason)
 
 
 class Candidate(Record, frozen=True, kw_only=True):
-    """The record of one (gate, digest, attempt). `requested_by` names the operator who asked for it, if one did."""
+    """The record of one attempt at (gate, digest, checks).
+
+    `tag` is the source tag that led to it, which its tasks get as a value; `fingerprint` names the checks;
+    `requested_by` the operator who asked for this attempt, if one did.
+    """
 
     gate: str
     digest: Digest
     attempt: int
+    tag: Tag
     source_registry: str
     repository: Repository
     login_server: str
     fingerprint: str
-    tags: tuple[TagRecord, ...]
     checks: tuple[CheckRecord, ...]
     requested_by: str = ""
     found_by: FoundBy = FoundBy.EVENT
@@ -133,9 +110,9 @@ class Candidate(Record, frozen=True, kw_only=True):
         return candidate_row(self.digest, self.attempt)
 
     @property
-    def look(self) -> Look:
+    def work_item(self) -> WorkItem:
         """The message that brings this record up again."""
-        return Look("candidate", self.partition, self.row)
+        return WorkItem("candidate", self.partition, self.row)
 
     @property
     def image(self) -> ImageRef:
@@ -143,14 +120,19 @@ class Candidate(Record, frozen=True, kw_only=True):
         return ImageRef(self.login_server, self.repository, self.digest)
 
     @property
-    def finished(self) -> bool:
+    def settled(self) -> bool:
         """Whether its state is final."""
-        return self.state not in (CandidateState.EXAMINING, CandidateState.PROMOTING)
+        return self.state not in (CandidateState.EXAMINING, CandidateState.AWAITING_APPROVAL)
 
     @property
-    def is_open(self) -> bool:
-        """Whether anything is left to do with it: a finished one is taken up again when it is pushed again."""
-        return super().is_open or any(tag.resighted_at is not None for tag in self.tags)
+    def has_begun(self) -> bool:
+        """Whether a check was begun: then it is carried through, however many newer observations there are."""
+        return any(check.claimed_at is not None or check.runs for check in self.checks)
+
+    @property
+    def state_name(self) -> str:
+        """Its state as people read it."""
+        return "stalled" if self.stall is not None and not self.settled else self.state.value
 
     def summary(self) -> dict[str, Any]:
         """The candidate as it reads in a list."""
@@ -160,42 +142,53 @@ class Candidate(Record, frozen=True, kw_only=True):
             "image": str(self.image),
             "digest": self.digest,
             "attempt": self.attempt,
-            "tags": [tag.tag for tag in self.tags],
-            "state": self.state.value,
-            "reason": self.reason[:TEXT_LIMIT],
+            "tag": self.tag,
+            "state": self.state_name,
+            "reason": (self.stall.reason if self.stall and not self.settled else self.reason)[:TEXT_LIMIT],
             "createdAt": self.created_at.isoformat(),
             "check": self.open_check,
-            "promotions": [tag.summary() for tag in self.tags[:_LISTED_PROMOTIONS]],
             **self.last_change(),
         }
 
     @property
     def open_check(self) -> str:
         """The kind of the check that is under way, or waits for a person; "" where none is."""
-        if self.finished:
+        if self.settled:
             return ""
         return next((check.kind for check in self.checks if check.claimed_at and check.verdict is None), "")
 
-    @property
-    def run_id(self) -> str:
-        """What tells this candidate's unique tags apart: its first run's id, else the start of its digest."""
-        return next((check.run_id for check in self.checks if check.run_id), short(self.digest))
-
     def with_check(self, index: int, **changes: object) -> Candidate:
         """The candidate with one check changed."""
-        check = msgspec.structs.replace(self.checks[index], **changes)
+        return self.with_check_record(index, msgspec.structs.replace(self.checks[index], **changes))
+
+    def with_check_record(self, index: int, check: CheckRecord) -> Candidate:
+        """The candidate with one check replaced."""
         return msgspec.structs.replace(self, checks=(*self.checks[:index], check, *self.checks[index + 1 :]))
 
-    def with_tag(self, index: int, **changes: object) -> Candidate:
-        """The candidate with one tag changed."""
-        tag = msgspec.structs.replace(self.tags[index], **changes)
-        return msgspec.structs.replace(self, tags=(*self.tags[:index], tag, *self.tags[index + 1 :]))
 
-    def tag_index(self, tag: str) -> int | None:
-        """Where a tag stands in `tags`, or None."""
-        return next((i for i, record in enumerate(self.tags) if record.tag == tag), None)
+def new_attempt(
+    gate: Gate, source: RegistryRule, digest: Digest, tag: Tag, now: datetime, attempt: int = 1
+) -> Candidate:
+    """A further attempt at a digest, under the gate's current checks."""
+    return Candidate(
+        gate=gate.name,
+        digest=digest,
+        attempt=attempt,
+        tag=tag,
+        source_registry=source.name,
+        repository=parse_repository(gate.source.repository),
+        login_server=source.login_server,
+        fingerprint=gate.fingerprint,
+        checks=tuple(CheckRecord(kind=str(rule.__struct_config__.tag)) for rule in gate.checks),
+        created_at=now,
+    )
 
 
 def candidate_row(digest: str, attempt: int) -> str:
     """The ledger row of a candidate: sortable, and free of what Azure Tables refuses in keys."""
-    return f"{digest.removeprefix('sha256:')}-{attempt:03}"
+    return f"{attempts_of(digest)}{attempt:03}"
+
+
+def attempts_of(digest: str) -> str:
+    """What the ledger rows of all attempts at a digest begin with."""
+    return f"{digest.removeprefix('sha256:')}-"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from shared.domain.decision import Action, Decision, after_the_end, await_run_id, outlived
+from shared.domain.decision import Action, Decision, after_the_end, await_run_id
 from shared.domain.policy import App
 from shared.domain.record import growing_wait
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
@@ -15,21 +15,27 @@ BUILD_LIMIT = 3
 _VERIFY_EVERY_SECONDS = 1.0
 
 
-def decide_rollout(rollout: Rollout, record: AppRecord, app: App, now: datetime) -> Decision:
+def decide_rollout(
+    rollout: Rollout, record: AppRecord, app: App | None, now: datetime, base_built_at: datetime | None = None
+) -> Decision:
     """What to do next with a rollout, from its record, the app's record and rule, and the time alone.
 
-    1. A finished one is announced.
-    2. The times of a build that someone else made are looked up: they tell what it was built from.
-    3. Before it goes on to the container group, it must be fresh: nothing newer is live or on its way.
-    4. It is built, deployed and verified; what is not healthy in time is put back to the last good one.
+    `base_built_at` is when the last build on the app's base was made, where an image of unknown base must be compared.
+
+    1. A settled one is announced.
+    2. Without its app it has come to its end.
+    3. For an image that someone else built, the run that built it is found: it gives the image its place in the order.
+    4. Before it goes on to the container group, it must be fresh: nothing newer is live or on its way.
+    5. It is built, deployed and verified; what is not healthy in time is put back to the last good one.
     """
-    if rollout.finished:  # 1
+    if rollout.settled:  # 1
         return after_the_end(rollout)
-    if end := outlived(rollout, now):
-        return end
-    if rollout.image is not None and not rollout.build.traced:  # 2
-        return Decision(Action.TRACE_BUILD, "when was this image built, and so on which base?")
-    return staleness(rollout, record) or _decide_state(rollout, app, now)  # 3, 4
+    if app is None:  # 2
+        return Decision(Action.RULE_REMOVED, f"the app {rollout.app} is not in the rules any more")
+    if rollout.image is not None and not rollout.image.run_id:  # 3
+        wait = growing_wait(rollout.created_at, now)
+        return Decision(Action.TRACE_BUILD, f"which run of the app's task built {rollout.image}?", wait)
+    return staleness(rollout, record, base_built_at) or _decide_state(rollout, app, now)  # 4, 5
 
 
 def _decide_state(rollout: Rollout, app: App, now: datetime) -> Decision:
@@ -46,37 +52,39 @@ def _decide_state(rollout: Rollout, app: App, now: datetime) -> Decision:
             return Decision(Action.VERIFY_RESTORED, "is the last good one healthy again?", _VERIFY_EVERY_SECONDS)
 
 
-def staleness(rollout: Rollout, record: AppRecord) -> Decision | None:
+def is_waiting(rollout: Rollout) -> bool:
+    """Whether it has not begun to deploy: then what went live meanwhile counts."""
+    return rollout.state in (RolloutState.BUILDING, RolloutState.DEPLOYING) and not rollout.deploy.touched
+
+
+def staleness(rollout: Rollout, record: AppRecord, base_built_at: datetime | None = None) -> Decision | None:
     """Why a rollout must not go on as it is: something newer exists. None where it is fresh, or has begun to deploy."""
-    on_its_way = rollout.state in (RolloutState.BUILDING, RolloutState.DEPLOYING)
-    if not on_its_way or rollout.deploy.touched:
+    if not is_waiting(rollout):
         return None
-    if rollout.cause is Cause.BASE and _is_later(record.base_moved_at, rollout.base_moved_at):
+    if rollout.cause is Cause.BASE and record.base_rollout != rollout.name:
         return Decision(Action.SUPERSEDE, f"the base moved on to {record.base}")
-    built_at = rollout.build.started_at
-    if built_at is None:
+    if record.decided > rollout.after:
+        return Decision(Action.SUPERSEDE, f"an operator has deployed {record.live} since it began")
+    if rollout.names_image:
+        return Decision(Action.SUPERSEDE, f"{record.live} went live since") if record.lives > rollout.after else None
+    built_at = rollout.image.built_at if rollout.image else rollout.build.created_at
+    newer_was_live = record.is_newer(built_at)
+    if rollout.cause is Cause.IMAGE and newer_was_live:
+        return Decision(Action.SUPERSEDE, "an image that was built later went live")
+    if built_at is None or rollout.build.times >= BUILD_LIMIT:
         return None
-    newer_is_live = record.live is not None and record.live.built_at > built_at
-    if rollout.cause in (Cause.IMAGE, Cause.DRIFT) and newer_is_live:
-        return Decision(Action.SUPERSEDE, f"{record.live} was built later and is live")
-    if rollout.build.times >= BUILD_LIMIT:
-        return None
-    if newer_is_live:
+    if newer_was_live:
         return Decision(Action.REBUILD, f"{record.live} went live since this build began")
-    if rollout.cause is Cause.IMAGE and _is_later(record.base_moved_at, built_at):
-        return Decision(Action.REBUILD, f"it was built before the base moved to {record.base}")
-    return None
-
-
-def _is_later(moment: datetime | None, other: datetime | None) -> bool:
-    return moment is not None and (other is None or moment > other)
+    built_here = rollout.cause is Cause.BASE or rollout.build.times > 0
+    moved_on = rollout.base != record.base if built_here else base_built_at is not None and base_built_at > built_at
+    return Decision(Action.REBUILD, f"the base moved on to {record.base} since it was built") if moved_on else None
 
 
 def _decide_build(rollout: Rollout, app: App, now: datetime) -> Decision:
     build = rollout.build
     if build.claimed_at is None:
-        return Decision(Action.START_BUILD, f"build on {rollout.base or 'the current base'}")
+        base = f"on {rollout.base}" if rollout.base else "on its current base"
+        return Decision(Action.START_BUILD, f"build {app.name} {base}")
     if not build.run_id:
         return await_run_id(build.claimed_at, Action.ADOPT_BUILD, now)
-    wait = growing_wait(build.claimed_at, now)
-    return Decision(Action.WATCH_BUILD, f"run {build.run_id} of task {app.build.task} goes on", wait)
+    return Decision(Action.WATCH_BUILD, f"run {build.run_id} goes on", growing_wait(build.claimed_at, now))

@@ -16,28 +16,23 @@ T = TypeVar("T")
 ADOPTION_GRACE_SECONDS = 5.0
 """How long a claimed run may take to get its id before it is looked for: a healthy start takes a second or two."""
 
-STEP_ATTEMPTS = 8
-"""How many looks in a row may fail before the record does."""
-
-STANDSTILL_LIMIT_SECONDS = 86_400.0
-"""No record waits for longer than a day without a line of history: whatever it waits for is not coming."""
-
 
 class Action(StrEnum):
-    """One step. Those on a check or a tag carry its index in `Decision.index`."""
+    """One step. Those on a check carry its index in `Decision.index`."""
 
     START_CHECK = "start check"
     ADOPT_CHECK = "adopt check"
     WATCH_CHECK = "watch check"
-    RESTART_CHECKS = "restart checks"
-    RECHECK_SOURCE = "recheck source"
+    EXAMINE_ANEW = "examine anew"
+    PASS = "pass"  # noqa: S105 (a word, no secret)
+
+    AWAIT_VERDICT = "await verdict"
     COPY = "copy"
     WATCH_COPY = "watch copy"
     LOCK = "lock"
-    MOVE_STABLE = "move stable"
+    MOVE_STABLE_TAG = "move stable tag"
     RECORD_TASK_PROMOTION = "record task promotion"
     ROLL_OUT = "roll out"
-    FINISH = "finish"
 
     TRACE_BUILD = "trace build"
     START_BUILD = "start build"
@@ -50,6 +45,7 @@ class Action(StrEnum):
     VERIFY_RESTORED = "verify restored"
     SUPERSEDE = "supersede"
 
+    RULE_REMOVED = "rule removed"
     FAIL = "fail"
     ANNOUNCE = "announce"
     WAIT = "wait"
@@ -57,9 +53,9 @@ class Action(StrEnum):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What to do, on which check or tag, and why.
+    """What to do, on which check, and why.
 
-    `wait_seconds` is how long to leave the record alone before the look that does it; a look that arrives
+    `wait_seconds` is how long to leave the record alone before the work item that does it; a work item that arrives
     does it at once.
     """
 
@@ -70,18 +66,10 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 def after_the_end(record: Record) -> Decision:
-    """What is left to do with a finished record: tell its outcome."""
+    """What is left to do with a settled record: announce its outcome, and bring up what waits for it."""
     if record.announced:
-        return Decision(Action.DONE, "finished and told")
-    return Decision(Action.ANNOUNCE, "tell the outcome")
-
-
-def outlived(record: Record, now: datetime) -> Decision | None:
-    """The end of a record that stood still for too long, or None. One that was taken up again begins to count anew."""
-    moved_at = record.history[-1].at if record.history else record.created_at
-    if seconds_between(moved_at, now) <= STANDSTILL_LIMIT_SECONDS:
-        return None
-    return Decision(Action.FAIL, f"nothing moved it for {STANDSTILL_LIMIT_SECONDS / 3600:.0f} h")
+        return Decision(Action.DONE, "settled and announced")
+    return Decision(Action.ANNOUNCE, "announce the outcome")
 
 
 def await_run_id(claimed_at: datetime, adopt: Action, now: datetime, index: int = 0) -> Decision:

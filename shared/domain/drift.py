@@ -1,4 +1,4 @@
-"""What is different from the ledger, in the base registry and on a container group. Pure: others have looked."""
+"""What is different from the ledger, in the base registry and on a container group. Pure: others have asked."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import msgspec
 
 from shared.domain.image import Digest
 from shared.domain.rollout import BuiltImage
-from shared.domain.track import Track
+from shared.domain.stable_tag import StableTag
 
 RESTART_LIMIT = 3
 """How many restarts of a container count as a loop."""
 
 
 class TagState(msgspec.Struct, frozen=True):
-    """What a tag points at, and whether it is locked against writes and deletes (None: that was not looked at)."""
+    """What a tag points at, and whether it is locked against writes and deletes (None: that was not asked for)."""
 
     digest: Digest
     locked: bool | None = False
@@ -31,18 +31,20 @@ class TagDifference(StrEnum):
     UNIQUE_UNLOCKED = "unique tag is not locked"
 
 
-def read_tags(track: Track, stable: Digest | None, unique: TagState | None, *, locks: bool) -> Iterator[TagDifference]:
-    """How a stable tag and the unique tag behind it differ from what the track says.
+def read_tags(
+    record: StableTag, stable: Digest | None, unique: TagState | None, *, locks: bool
+) -> Iterator[TagDifference]:
+    """How a stable tag and the unique tag behind it differ from the record, which may say that it stands on nothing.
 
-    `unique` is looked at where the track names one; `locks` says whether the gate locks its unique tags.
+    `unique` counts where the record names one; `locks` says whether the gate locks its unique tags.
     """
-    if stable != track.digest:
+    if stable != record.digest:
         yield TagDifference.STABLE
-    if not track.unique:
+    if record.digest is None or not record.unique:
         return
     if unique is None:
         yield TagDifference.UNIQUE_GONE
-    elif unique.digest != track.digest:
+    elif unique.digest != record.digest:
         yield TagDifference.UNIQUE_MOVED
     elif locks and unique.locked is False:
         yield TagDifference.UNIQUE_UNLOCKED
@@ -65,7 +67,7 @@ def read_container(live: BuiltImage, seen: Running) -> str:
     """How a container group differs from the last good deployment, as words; "" where it does not."""
     if not seen.exists:
         return "it is gone"
-    if seen.image != str(live):
+    if seen.image != live.reference:
         return f"it shows {seen.image or 'nothing'}"
     if seen.stopped:
         return "it was stopped"

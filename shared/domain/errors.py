@@ -6,6 +6,7 @@ BasegateError
 +-- Rejected         a definite no from a check or a service: a verdict, not a fault
 |   +-- Gone             what was to be used is not there any more
 +-- Retry            a passing fault: look again after `delay_seconds`
+|   +-- Inconclusive     a run or a copy ended without a result: begin it again after `delay_seconds`
 |   +-- Throttled        a registry asks for a pause: nothing is wrong, only too much
 |   +-- Busy             someone else is at it: waiting is not failing
 |       +-- Transitioning    the container group is still changing
@@ -75,6 +76,10 @@ class Retry(BasegateError):
     ) -> None:
         super().__init__(problem, cause=cause, remedy=remedy)
         self.delay_seconds = delay_seconds
+
+
+class Inconclusive(Retry):
+    """What was begun has ended without a result: an examination that says nothing about the image, a failed copy."""
 
 
 class Throttled(Retry):

@@ -6,13 +6,11 @@ Source: https://learn.microsoft.com/azure/event-grid/event-schema-container-regi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-from shared.domain.candidate import FoundBy
 from shared.domain.errors import Malformed
 from shared.domain.image import Digest, Repository, Tag, parse_digest, parse_repository, parse_tag
 
@@ -27,7 +25,7 @@ class EventKind(StrEnum):
 
 
 class RegistryEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """A push or a delete of one manifest in one registry.
+    """A push or a delete of one manifest in one registry. Nothing of it is believed: it says where to look.
 
     `registry_id` is the registry's ARM id in lower case; `tag` is absent on deletes and on pushes by digest
     (the children of an index, for one).
@@ -38,19 +36,7 @@ class RegistryEvent(msgspec.Struct, frozen=True, kw_only=True):
     registry_id: str
     repository: Repository
     digest: Digest
-    occurred_at: datetime
     tag: Tag | None = None
-
-
-class Push(msgspec.Struct, frozen=True, kw_only=True):
-    """A tag of a repository came to a digest at a time; `told` says how the gate knows, for the history."""
-
-    repository: Repository
-    tag: Tag
-    digest: Digest
-    at: datetime
-    told: str
-    found_by: FoundBy
 
 
 class UnwantedEvent(Malformed):
@@ -75,7 +61,6 @@ def parse_event(payload: object) -> RegistryEvent:
         registry_id=_text(event.get("topic", event.get("source")), "topic").lower(),
         repository=parse_repository(target.get("repository"), "data.target.repository"),
         digest=parse_digest(target.get("digest"), "data.target.digest"),
-        occurred_at=_time(data.get("timestamp") or event.get("eventTime") or event.get("time")),
         tag=None if tag in (None, "") else parse_tag(tag, "data.target.tag"),
     )
 
@@ -98,11 +83,3 @@ def _text(value: object, field: str) -> str:
     if isinstance(value, str) and value and value.isprintable():
         return value
     raise Malformed(field, "is missing or is no printable text")
-
-
-def _time(value: object) -> datetime:
-    try:
-        moment = msgspec.convert(value, datetime)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (msgspec.ValidationError, OverflowError) as error:  # the first and last days of the calendar overflow
-        raise Malformed("data.timestamp", f"{repr(value)[:80]} is no RFC 3339 time") from error

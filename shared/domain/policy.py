@@ -9,7 +9,6 @@ from enum import StrEnum
 
 import msgspec
 
-from shared.domain.event import RegistryEvent
 from shared.domain.tag_rule import TagRule
 
 _RUN_ID = re.compile(r"(?!latest$)[a-z]{2}[0-9a-z]{1,4}")
@@ -94,6 +93,10 @@ class PromotionRule(msgspec.Struct, frozen=True, kw_only=True):
     lock: bool = True
     by: PromoteBy = PromoteBy.COPY
 
+    def unique_tag(self, tag: str, run: str) -> str:
+        """The unique tag of a promotion that a run stands for."""
+        return self.unique.replace("{tag}", tag).replace("{run}", run)
+
 
 class Drift(StrEnum):
     """What the sweep does about a difference that no event told of."""
@@ -124,16 +127,25 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fingerprint(self) -> str:
-        """Names these checks: a verdict counts only under the checks it was reached with."""
-        return hashlib.sha256(msgspec.json.encode(self.checks, order="deterministic")).hexdigest()[:16]
+        """Names these checks: a verdict counts only under the checks it was reached with.
+
+        How long a check may take is left out: it does not change what a verdict means.
+        """
+        meaning = [msgspec.structs.replace(one, timeout_seconds=0) if isinstance(one, TaskCheck) else one
+                   for one in self.checks]  # fmt: skip
+        return hashlib.sha256(msgspec.json.encode(meaning, order="deterministic")).hexdigest()[:16]
 
 
 class BuildRule(msgspec.Struct, frozen=True, kw_only=True):
-    """The ACR Task that builds an app; `image` is a pattern of `{run}`, e.g. `hello-world:{run}`."""
+    """The ACR Task that builds an app; `image` is a pattern of `{run}`, e.g. `hello-world:{run}`.
+
+    `by_tag`: where the service lists no output of a run, what the run's tag is counts as its image.
+    """
 
     registry: str
     task: str
     image: str
+    by_tag: bool = False
     timeout_seconds: int = 1800
     values: Mapping[str, str] = {}
 
@@ -218,25 +230,23 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         """The configured registry of that host name, whatever the rules call it."""
         return next((rule for rule in self.registries.values() if rule.login_server == login_server), None)
 
-    def gates_for(self, event: RegistryEvent, registry: RegistryRule) -> Iterator[Gate]:
-        """The gates whose source was pushed to."""
+    def gates_for(self, registry: RegistryRule, repository: str, tag: str) -> Iterator[Gate]:
+        """The gates that track a tag of a repository."""
         for gate in self.gates.values():
-            source = gate.source
-            if source.registry == registry.name and source.repository == event.repository and gate.takes(event.tag):
+            if (gate.source.registry, gate.source.repository) == (registry.name, repository) and gate.takes(tag):
                 yield gate
 
-    def apps_built_as(self, event: RegistryEvent, registry: RegistryRule) -> Iterator[App]:
-        """The apps whose image was pushed."""
-        for app in self.apps.values():
-            if app.build.registry == registry.name and app.build.repository == event.repository:
-                yield app
+    def gates_into(self, registry: RegistryRule, repository: str) -> Iterator[Gate]:
+        """The gates that promote into a repository."""
+        for gate in self.gates.values():
+            if (gate.promote.registry, gate.promote.repository) == (registry.name, repository):
+                yield gate
 
-    def promotes_to(self, event: RegistryEvent, registry: RegistryRule) -> bool:
-        """Whether an event is about a repository that some gate promotes into."""
-        return any(
-            gate.promote.registry == registry.name and gate.promote.repository == event.repository
-            for gate in self.gates.values()
-        )
+    def apps_built_as(self, registry: RegistryRule, repository: str) -> Iterator[App]:
+        """The apps whose images are pushed into a repository."""
+        for app in self.apps.values():
+            if (app.build.registry, app.build.repository) == (registry.name, repository):
+                yield app
 
     def apps_on(self, gate: str, tag: str) -> Iterator[App]:
         """The apps that stand on one stable tag."""

@@ -21,10 +21,10 @@ class Entry(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-class Look(msgspec.Struct, frozen=True):
-    """A queue message: look at this record. It carries a reference only; the ledger has the rest.
+class WorkItem(msgspec.Struct, frozen=True):
+    """A queue message: go on with this record. It carries a reference only; the ledger has the rest.
 
-    `planned_for` tells the look that a record planned (`Record.next_look_at`) from a mere hint, which has none.
+    `planned_for` tells the work item that a record planned (`Record.next_step_at`) from a mere hint, which has none.
     The field names avoid those that the Functions host keeps for itself (`id`, `dequeueCount`, …): a
     top-level key of that name in a message body overrides the message's metadata.
     """
@@ -35,20 +35,43 @@ class Look(msgspec.Struct, frozen=True):
     planned_for: datetime | None = None
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A candidate or a rollout: something that advances one step at a look until it is finished.
+class Stall(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that cannot be taken now: throttled, forbidden, locked, away. It is tried again until it works.
 
-    `failures` counts the looks in a row that ended in a passing fault; `next_look_at` is when the queue was
-    asked to show it again; `announced` whether its outcome was told, or given up telling: then `untold` says why.
+    `dependency` is what it was asked of (`registry base`, `task base/base-import-node`), `cause` one of
+    `shared.domain.errors.Cause` or "": alarms are raised once for each pair of the two.
+    """
+
+    since: datetime
+    step: str
+    dependency: str
+    reason: str
+    remedy: str = ""
+    cause: str = ""
+    tries: int = 0
+    next_try_at: datetime | None = None
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A candidate, a promotion or a rollout: what a reconciler takes from step to step until it is settled.
+
+    `failures` counts the steps in a row that could not be taken, since `failing_since`; after two, or a minute, the
+    record is stalled. `failing_step` is the step that found a run or a copy ended without a result ("": none did): only
+    a result clears that, and not that another one was begun. `next_step_at` is when the queue was asked to bring it up
+    again (None: nothing is planned);
+    `announced` whether its outcome was told, `announce_error` why not yet.
     """
 
     created_at: datetime
     reason: str = ""
     history: tuple[Entry, ...] = ()
     failures: int = 0
-    next_look_at: datetime | None = None
+    failing_since: datetime | None = None
+    failing_step: str = ""
+    stall: Stall | None = None
+    next_step_at: datetime | None = None
     announced: bool = False
-    untold: str = ""
+    announce_error: str = ""
 
     @property
     def partition(self) -> str:
@@ -66,24 +89,34 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.partition}.{self.row}"
 
     @property
-    def look(self) -> Look:
+    def work_item(self) -> WorkItem:
         """The message that brings this record up again, as a hint."""
         raise NotImplementedError
 
     @property
-    def planned_look(self) -> Look:
-        """The message that the record's plan is about: of all its looks, one has each plan."""
-        return msgspec.structs.replace(self.look, planned_for=self.next_look_at)
+    def planned_work_item(self) -> WorkItem:
+        """The message that the record's plan is about: each plan has exactly one."""
+        return msgspec.structs.replace(self.work_item, planned_for=self.next_step_at)
 
     @property
-    def finished(self) -> bool:
+    def settled(self) -> bool:
         """Whether its state is final."""
         raise NotImplementedError
 
     @property
     def is_open(self) -> bool:
-        """Whether anything is left to do with it: it is not finished, or its end was not told."""
-        return not self.finished or not self.announced
+        """Whether anything is left to do with it: it is not settled, or its outcome was not told."""
+        return not self.settled or not self.announced
+
+    @property
+    def state_name(self) -> str:
+        """Its state as people read it: `stalled` counts for more than what it is stalled in."""
+        raise NotImplementedError
+
+    @property
+    def why(self) -> str:
+        """Why it stands where it stands: what it stalls on, else its reason."""
+        return self.stall.reason if self.stall is not None and not self.settled else self.reason
 
     @property
     def time_row(self) -> str:
@@ -95,10 +128,17 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         raise NotImplementedError
 
     def last_change(self) -> dict[str, Any]:
-        """The last line of the history as it reads in a list, what, why, and when; and whether the outcome was told."""
+        """What a list says of every record: the last line of its history, its stall, and its outcome's announcement."""
         last = self.history[-1] if self.history else Entry(self.created_at, "")
-        said = {"last": f"{last.what}: {last.why}".removesuffix(": ")[:TEXT_LIMIT], "changedAt": last.at.isoformat()}
-        return {**said, "announced": self.announced, "untold": self.untold}
+        stall = None if self.settled else self.stall
+        return {
+            "last": f"{last.what}: {last.why}".removesuffix(": ")[:TEXT_LIMIT],
+            "changedAt": last.at.isoformat(),
+            "announced": self.announced,
+            "announceError": self.announce_error,
+            "remedy": stall.remedy if stall else "",
+            "nextTryAt": stall.next_try_at.isoformat() if stall and stall.next_try_at else None,
+        }
 
     def noting(self, now: datetime, what: str, why: str = "") -> Self:
         """The record with one more line of history; the oldest lines but the first give way at the limit."""
@@ -111,8 +151,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, history=history)
 
     def planning(self, now: datetime, wait_seconds: float) -> Self:
-        """The record with its next look set."""
-        return msgspec.structs.replace(self, next_look_at=now + timedelta(seconds=wait_seconds))
+        """The record with its next step planned."""
+        return msgspec.structs.replace(self, next_step_at=now + timedelta(seconds=wait_seconds))
 
 
 def time_row(moment: datetime, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -10,7 +11,10 @@ import msgspec
 
 from shared.domain.candidate import Evidence
 from shared.domain.image import Digest, ImageRef
-from shared.domain.record import TEXT_LIMIT, Look, Record
+from shared.domain.record import TEXT_LIMIT, Record, WorkItem
+
+_REMEMBERED_DEPLOYMENTS = 20
+"""How many deployments back an app can be rolled back."""
 
 
 class RolloutState(StrEnum):
@@ -26,18 +30,10 @@ class RolloutState(StrEnum):
     FAILED = "failed"
     SUPERSEDED = "superseded"
     CANCELED = "canceled"
+    RULE_REMOVED = "rule removed"
 
 
-FINAL_STATES = frozenset(
-    (
-        RolloutState.LIVE,
-        RolloutState.BUILT,
-        RolloutState.RESTORED,
-        RolloutState.FAILED,
-        RolloutState.SUPERSEDED,
-        RolloutState.CANCELED,
-    )
-)
+FINAL_STATES = frozenset(tuple(RolloutState)[4:])
 
 
 class Cause(StrEnum):
@@ -57,39 +53,61 @@ class Cause(StrEnum):
 
 
 class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The build of the app's image. `traced` says that the run's times are known (or cannot be known)."""
+    """A build of the app's image by Basegate.
+
+    `nonce` is the random part of its run's mark, `registry` the login server where the run is, `times` how often a
+    build was begun, `created_at` when the registry made the run, `unlisted_since` when the run was first seen to have
+    succeeded without listing its image.
+    """
 
     claimed_at: datetime | None = None
+    nonce: str = ""
+    registry: str = ""
     run_id: str = ""
+    created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    unlisted_since: datetime | None = None
     times: int = 0
-    traced: bool = False
     evidence: Evidence = Evidence()
 
 
 class BuiltImage(msgspec.Struct, frozen=True, kw_only=True):
-    """An app image: deployed by its unique tag, known by its digest, dated by the start of its build."""
+    """An app image: deployed by its digest, shown by its tag.
+
+    `run_id` is the run of the app's task, in the registry that has the image, that was seen to have made it ("": that
+    is not known yet); `built_at` is when the registry made that run, which gives the images of an app their order.
+    `base` is what it was built on, None where that is not known.
+    """
 
     login_server: str
     repository: str
     tag: str
     digest: Digest
     built_at: datetime
+    run_id: str = ""
+    base: ImageRef | None = None
 
     def __str__(self) -> str:
         return f"{self.login_server}/{self.repository}:{self.tag}"
 
+    @property
+    def reference(self) -> str:
+        """What is deployed: these bytes, whatever the tag is by now."""
+        return f"{self.login_server}/{self.repository}@{self.digest}"
+
 
 class DeployRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A deployment: when the definition was put, since when its container runs, and what was seen of it last.
+    """A deployment: when it was claimed, when the definition was put, since when its container runs, what was seen.
 
-    `deleted_at` is set where the group had to be deleted to be created anew.
+    `deleted_at` is set where the group had to be deleted to be created anew, `image` where it puts an earlier one back.
     """
 
+    claimed_at: datetime | None = None
     put_at: datetime | None = None
     deleted_at: datetime | None = None
     running_at: datetime | None = None
+    image: BuiltImage | None = None
     address: str = ""
     seen: str = ""
 
@@ -102,8 +120,9 @@ class DeployRecord(msgspec.Struct, frozen=True, kw_only=True):
 class Rollout(Record, frozen=True, kw_only=True):
     """The record of one rollout of one app.
 
-    `base` is the promoted image it is built on (none for an image that someone else built), `base_moved_at`
-    when the stable tag came to it.
+    `base` is the promoted image it is built on (none for an image that someone else built), `base_move` the move that
+    brought the stable tag there; `after` how many deployments of the app had gone live when it began. `goes_back` says
+    that it is a rollback.
     """
 
     app: str
@@ -111,7 +130,9 @@ class Rollout(Record, frozen=True, kw_only=True):
     cause: Cause
     state: RolloutState
     base: ImageRef | None = None
-    base_moved_at: datetime | None = None
+    base_move: int = 0
+    after: int = 0
+    goes_back: bool = False
     build: BuildRecord = BuildRecord()
     image: BuiltImage | None = None
     deploy: DeployRecord = DeployRecord()
@@ -128,14 +149,31 @@ class Rollout(Record, frozen=True, kw_only=True):
         return self.name
 
     @property
-    def look(self) -> Look:
+    def work_item(self) -> WorkItem:
         """The message that brings this record up again."""
-        return Look("rollout", self.partition, self.row)
+        return WorkItem("rollout", self.partition, self.row)
 
     @property
-    def finished(self) -> bool:
+    def settled(self) -> bool:
         """Whether its state is final."""
         return self.state in FINAL_STATES
+
+    @property
+    def state_name(self) -> str:
+        """Its state as people read it."""
+        return "stalled" if self.stall is not None and not self.settled else self.state.value
+
+    @property
+    def names_image(self) -> bool:
+        """Whether it deploys an image that was built before: it never builds."""
+        return self.cause in (Cause.OPERATOR, Cause.DRIFT) and self.image is not None and not self.build.times
+
+    @property
+    def known_base(self) -> str:
+        """What its image stands on, as people read it: "" where there is no image yet."""
+        if self.base is not None:
+            return str(self.base)
+        return "unknown" if self.image is not None else ""
 
     def summary(self) -> dict[str, Any]:
         """The rollout as it reads in a list."""
@@ -144,27 +182,36 @@ class Rollout(Record, frozen=True, kw_only=True):
             "app": self.app,
             "cause": self.cause.value,
             "image": str(self.image) if self.image else None,
-            "base": str(self.base) if self.base else None,
-            "state": self.state.value,
-            "reason": self.reason[:TEXT_LIMIT],
+            "base": self.known_base or None,
+            "state": self.state_name,
+            "reason": self.why[:TEXT_LIMIT],
             "createdAt": self.created_at.isoformat(),
             **self.last_change(),
         }
 
 
 class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One app: its last good image, the newest base, and which rollout took the container group last.
+    """One app: what is live, what was before it, the newest base, and which rollout took the container group last.
 
-    `base_tag` is the gate and the stable tag that `base` stood under, `node:15-alpine` ("": not known).
-    `runs` are the last builds that Basegate started: the push of one of them is an echo.
+    `earlier` are the deployments to go back to, the last one last; `lives` counts what went live, `decided` is that
+    count when an operator last chose an image, `newest_built_at` the time of the newest build that was ever live.
+    `base` is what `base_rollout` is built on: the stable tag `base_tag`, `<gate>:<tag>`, after its move `base_move`;
+    `base_changes` counts how often the rules put the app on another tag. `runs` are the last builds that Basegate
+    started, `<login server>/<run id>`: the push of one of them is an echo.
     """
 
     app: str
     live: BuiltImage | None = None
     live_since: datetime | None = None
+    earlier: tuple[BuiltImage, ...] = ()
+    lives: int = 0
+    decided: int = 0
+    newest_built_at: datetime | None = None
     base: ImageRef | None = None
-    base_moved_at: datetime | None = None
     base_tag: str = ""
+    base_move: int = 0
+    base_changes: int = 0
+    base_rollout: str = ""
     deploying: str = ""
     deploying_until: datetime | None = None
     runs: tuple[str, ...] = ()
@@ -178,3 +225,33 @@ class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
     def row(self) -> str:
         """The ledger row: there is one an app."""
         return "app"
+
+    @property
+    def good(self) -> Iterator[BuiltImage]:
+        """The images that were live and well, the last one first."""
+        return (image for image in (self.live, *reversed(self.earlier)) if image is not None)
+
+    def is_newer(self, built_at: datetime | None) -> bool:
+        """Whether a build that is newer than one of that time is live, or was."""
+        return built_at is not None and self.newest_built_at is not None and self.newest_built_at > built_at
+
+    def with_live(self, image: BuiltImage, now: datetime, *, back: bool = False, decided: bool = False) -> AppRecord:
+        """The record once an image has gone live; with `back` what came after its last deployment is forgotten."""
+        same = self.live is not None and self.live.digest == image.digest
+        lives = self.lives if same and not decided else self.lives + 1
+        earlier = self.earlier
+        if back:
+            earlier = next(
+                (earlier[:n] for n in range(len(earlier))[::-1] if earlier[n].digest == image.digest), earlier
+            )
+        elif self.live is not None and not same:
+            earlier = (*earlier, self.live)[-_REMEMBERED_DEPLOYMENTS:]
+        return msgspec.structs.replace(
+            self,
+            live=image,
+            live_since=now,
+            earlier=earlier,
+            lives=lives,
+            decided=lives if decided else self.decided,
+            newest_built_at=max(filter(None, (self.newest_built_at, image.built_at))),
+        )

@@ -1,4 +1,4 @@
-"""How far the sweep of one beat has come: the cursor, the lease of whoever sweeps, and what was counted."""
+"""How far a sweep job has come: its cursor, the lease of whoever runs it, and its counts."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from datetime import datetime, timedelta
 import msgspec
 
 LEASE_SECONDS = 120.0
-"""How long a sweep may be silent before it counts as dead. It renews its lease with every slice."""
+"""How long a sweep may be silent before it counts as dead. It renews its lease with every batch."""
 
 _EARLY_SECONDS = 30.0
 """How much too early a round may begin: the timer does not tick evenly, and the next tick may be a whole period off."""
 
 SWEEPS = "sweep"
-"""The ledger partition of all beats."""
+"""The ledger partition of all jobs."""
 
 
 class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The sweep of one beat, e.g. `upstream.node`.
+    """One sweep job, e.g. `upstream.node`.
 
-    The round of number `round` began at `began_at` and has come as far as `after`, in the beat's own terms; the last
-    whole one was `last_round`, from `last_began_at` to `finished_at`. `holder` sweeps until `held_until` at the latest.
-    Of the changes of upstream tags that the sweep saw, events had told of `told`; `found` it found by itself, the
-    slowest within `recovery_seconds`.
+    The round of number `round` began at `began_at` and has come as far as `after`, in the job's own terms; the last
+    whole one was `last_round`, from `last_began_at` to `finished_at`. `holder` runs it, until `held_until` at most.
+    `checked` counts what this round has compared. Of the changes of upstream tags that no event brought, the slowest
+    was found within `recovery_seconds`.
     """
 
-    beat: str
+    job: str
     round: int = 0
     last_round: int = 0
     began_at: datetime | None = None
@@ -35,9 +35,7 @@ class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
     holder: str = ""
     held_until: datetime | None = None
     problem: str = ""
-    looked: int = 0
-    told: int = 0
-    found: int = 0
+    checked: int = 0
     recovery_seconds: float = 0.0
 
     @property
@@ -47,8 +45,8 @@ class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def row(self) -> str:
-        """The ledger row: the beat."""
-        return self.beat
+        """The ledger row: the job."""
+        return self.job
 
     @property
     def under_way(self) -> bool:
@@ -56,7 +54,7 @@ class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.round != self.last_round
 
     def held_by_another(self, holder: str, now: datetime) -> bool:
-        """Whether somebody else is sweeping it right now."""
+        """Whether somebody else runs it right now."""
         return self.holder not in ("", holder) and self.held_until is not None and self.held_until > now
 
     def is_due(self, now: datetime, every_seconds: float) -> bool:
@@ -71,10 +69,10 @@ class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
         lease = {"holder": holder, "held_until": now + timedelta(seconds=LEASE_SECONDS)}
         if self.under_way:
             return msgspec.structs.replace(self, **lease)
-        return msgspec.structs.replace(self, round=self.round + 1, began_at=now, after="", looked=0, **lease)
+        return msgspec.structs.replace(self, round=self.round + 1, began_at=now, after="", checked=0, **lease)
 
     def advanced(self, after: str, now: datetime) -> SweepRecord:
-        """A slice further."""
+        """A batch further."""
         return msgspec.structs.replace(self, after=after, held_until=now + timedelta(seconds=LEASE_SECONDS))
 
     def released(self, problem: str = "") -> SweepRecord:

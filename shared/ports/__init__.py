@@ -5,17 +5,18 @@ what else it raises is said beside it. Names of registries are those of the rule
 """
 
 from shared.ports.containers import ContainerRunner, GroupState, Probe
-from shared.ports.ledger import EVERYTHING, Keyed, Ledger, Listed, Only, Page, QueueState, R, Stored, WorkQueue
+from shared.ports.ledger import EVERYTHING, Change, Keyed, Ledger, Listed, Only, Page, QueueState, R, Stored, WorkQueue
 from shared.ports.registry import CopyState, CopyStatus, Registry, TagPush
-from shared.ports.surroundings import Announcer, Archive, Clock, Notice, Secrets, Subscriptions
+from shared.ports.surroundings import Announcer, Archive, Clock, Outcome, Secrets, Subscriptions
 from shared.ports.tags import Allowance, TagReader
-from shared.ports.tasks import Run, RunStatus, TaskRunner
+from shared.ports.tasks import OutputImage, Run, RunStatus, TaskRunner
 
 __all__ = [
     "EVERYTHING",
     "Allowance",
     "Announcer",
     "Archive",
+    "Change",
     "Clock",
     "ContainerRunner",
     "CopyState",
@@ -24,8 +25,9 @@ __all__ = [
     "Keyed",
     "Ledger",
     "Listed",
-    "Notice",
     "Only",
+    "Outcome",
+    "OutputImage",
     "Page",
     "Probe",
     "QueueState",

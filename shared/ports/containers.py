@@ -13,8 +13,9 @@ from shared.domain.rollout import BuiltImage
 class GroupState(msgspec.Struct, frozen=True, kw_only=True):
     """What a container group looks like now.
 
-    `address` is `host:port` or ""; `failed` says that it will not come up by itself, `stopped` that somebody
-    has stopped it; `detail` is for the reader.
+    `image` is what its definition names: an app's image is put by digest, `BuiltImage.reference`. `address` is
+    `host:port` or ""; `failed` says that it will not come up by itself, `stopped` that somebody has stopped it;
+    `detail` is for the reader.
     """
 
     image: str
@@ -30,7 +31,7 @@ class ContainerRunner(Protocol):
     """Azure Container Instances."""
 
     def put(self, rule: DeployRule, image: BuiltImage, registry: RegistryRule) -> None:
-        """Send the whole definition of a container group with an image.
+        """Send the whole definition of a container group with an image, by its digest.
 
         Raises:
             Transitioning: an earlier change goes on.

@@ -8,7 +8,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from shared.domain.record import Look
+from shared.domain.hint import Hint
+from shared.domain.record import WorkItem
 
 
 class Keyed(Protocol):
@@ -46,6 +47,13 @@ class Stored(msgspec.Struct, Generic[R], frozen=True):
 
     record: R
     etag: str
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One write of a transaction: a new record (`stored` is None), or the replacement of one as it was read."""
+
+    record: Any
+    stored: Stored[Any] | None = None
 
 
 class Only(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +96,14 @@ class Ledger(Protocol):
         """
         ...
 
+    def commit(self, *changes: Change) -> list[Stored[Any]]:
+        """Write several records of one gate, or of one app, all or none.
+
+        Raises:
+            Conflict: one that is new is there already, or one that is replaced was changed since it was read.
+        """
+        ...
+
     def list(self, kind: type[R], partition: str, row_prefix: str = "") -> Iterator[Stored[R]]:
         """The records of a partition whose row begins with a prefix, in the order of their rows."""
         ...
@@ -122,12 +138,16 @@ class QueueState(msgspec.Struct, frozen=True):
 
 
 class WorkQueue(Protocol):
-    """Brings records up again."""
+    """Brings records up again, and source tags to be read."""
 
-    def send(self, look: Look, wait_seconds: float) -> None:
-        """Queue a look, hidden for a time (whole seconds, rounded up)."""
+    def send(self, item: WorkItem, wait_seconds: float) -> None:
+        """Queue a work item, hidden for a time (whole seconds, rounded up; seven days at most)."""
+        ...
+
+    def send_hint(self, hint: Hint, wait_seconds: float) -> None:
+        """Queue a hint, in a queue of its own, hidden for a time."""
         ...
 
     def check(self) -> QueueState:
-        """See whether the queue can be used, and how it stands; nothing is sent."""
+        """See whether the queues can be used, and how they stand; nothing is sent."""
         ...

@@ -86,3 +86,11 @@ class Registry(Protocol):
             Gone: the digest is not there. Rejected: the tag is locked.
         """
         ...
+
+    def remove_tag(self, registry: RegistryRule, repository: str, tag: str) -> None:
+        """Remove a tag; the manifest stays. One that is gone already is fine.
+
+        Raises:
+            Misconfigured: the role for it is missing. Rejected: the tag is locked.
+        """
+        ...

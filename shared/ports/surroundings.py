@@ -47,7 +47,7 @@ class Subscriptions(Protocol):
         ...
 
 
-class Notice(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """An outcome to tell: `Basegate.<name>` about a subject, with what an operator wants to know.
 
     `page` is the path of the record's page on the board, and of its story in the HTTP interface, each below its
@@ -63,7 +63,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 class Announcer(Protocol):
     """Tells outcomes to people and programs."""
 
-    def announce(self, notice: Notice) -> None:
+    def announce(self, outcome: Outcome) -> None:
         """Tell an outcome."""
         ...
 

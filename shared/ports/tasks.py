@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from shared.domain.image import Digest
 from shared.domain.policy import RegistryRule
 
 
@@ -22,12 +23,29 @@ class RunStatus(StrEnum):
     """It ended without saying anything about the image: canceled, timed out, or the service failed."""
 
 
+class OutputImage(msgspec.Struct, frozen=True):
+    """An image that the service lists as the output of a run."""
+
+    login_server: str
+    repository: str
+    tag: str
+    digest: Digest
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A task run. `detail` is the service's own status, and its message where it gave one."""
+    """A task run. `detail` is the service's own status, and its message where it gave one.
+
+    `task` is the task's name ("": it was started without one), `mark` what its starter marked it with, `outputs` the
+    images it built, as far as the service lists them with their digest. Times are the service's.
+    """
 
     run_id: str
     status: RunStatus
     detail: str = ""
+    task: str = ""
+    mark: str = ""
+    outputs: tuple[OutputImage, ...] = ()
+    created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
 

@@ -1,24 +1,25 @@
 """What operators read, as types: the HTTP interface answers these, and its OpenAPI schemas are made from them.
 
-Keys are camelCase. The records of the ledger, the rules, holds and vetoes are told as they are stored, in snake_case.
+Keys are camelCase. The records of the ledger, the rules, holds and vetoes are as they are stored, in snake_case.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
-from shared.domain.candidate import Candidate, CandidateState
+from shared.domain.candidate import Candidate
+from shared.domain.decisions import Hold, Veto
 from shared.domain.image import Digest
 from shared.domain.policy import App as AppRule
 from shared.domain.policy import BaseRule
 from shared.domain.policy import Gate as GateRule
+from shared.domain.promotion import Promotion
 from shared.domain.record import Record
-from shared.domain.rollout import Cause, Rollout, RolloutState
-from shared.domain.standing import Hold, HoldUntil, Veto
+from shared.domain.rollout import Cause, Rollout
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -27,58 +28,64 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What all answers have in common: how their keys are written."""
 
 
-class PromotionProgress(Answer, frozen=True, kw_only=True):
-    """How far the unique tag of one tag has come: `copying`, `copied`, `locked`, or "" before."""
+class RecordSummary(Answer, frozen=True, kw_only=True):
+    """What a list says of every record. `state` is `stalled` while a step cannot be taken.
 
+    `reason` says why it stands where it stands; of a stalled record, `remedy` says what to do, and `next_try_at` when
+    the step is tried again.
+    """
+
+    id: str
+    state: str
+    reason: str
+    created_at: Moment
+    announced: bool = False
+    announce_error: str = ""
+    last: str = ""
+    changed_at: Moment | None = None
+    remedy: str = ""
+    next_try_at: Moment | None = None
+
+
+class CandidateSummary(RecordSummary, frozen=True, kw_only=True):
+    """A candidate as it reads in a list. `check` is the kind of the check that is under way or waits for a person."""
+
+    gate: str
+    image: str
+    digest: Digest
+    attempt: int
     tag: str
-    pushed_at: Moment
+    check: str = ""
+
+
+class PromotionSummary(RecordSummary, frozen=True, kw_only=True):
+    """A promotion as it reads in a list. `progress` of its unique tag: `copying`, `copied`, `locked`, or "" before."""
+
+    gate: str
+    tag: str
+    sequence: int
+    digest: Digest
+    candidate: str
     unique: str
     progress: str
     since: Moment | None
 
 
-class CandidateSummary(Answer, frozen=True, kw_only=True):
-    """A candidate as it reads in a list. `check` is the kind of the check that is under way or waits for a person."""
-
-    id: str
-    gate: str
-    image: str
-    digest: Digest
-    attempt: int
-    tags: tuple[str, ...]
-    state: CandidateState
-    reason: str
-    created_at: Moment
-    check: str = ""
-    promotions: tuple[PromotionProgress, ...] = ()
-    announced: bool = False
-    untold: str = ""
-    last: str = ""
-    changed_at: Moment | None = None
-
-
-class RolloutSummary(Answer, frozen=True, kw_only=True):
+class RolloutSummary(RecordSummary, frozen=True, kw_only=True):
     """A rollout as it reads in a list."""
 
-    id: str
     app: str
     cause: Cause
     image: str | None
     base: str | None
-    state: RolloutState
-    reason: str
-    created_at: Moment
-    announced: bool = False
-    untold: str = ""
-    last: str = ""
-    changed_at: Moment | None = None
 
 
-class Promotion(Answer, frozen=True, kw_only=True):
+class Move(Answer, frozen=True, kw_only=True):
     """One move of a stable tag. `moved_by` names the operator of a rollback; "" where the candidate passed."""
 
     gate: str
     tag: str
+    sequence: int
     digest: Digest | None
     unique: str
     candidate: str
@@ -86,31 +93,27 @@ class Promotion(Answer, frozen=True, kw_only=True):
     moved_by: str
 
 
-class CandidatePage(Answer, frozen=True, kw_only=True):
-    """Some candidates, the newest first; `next` is the token of the page after it, "" at the end."""
+T = TypeVar("T")
 
-    items: tuple[CandidateSummary, ...]
+
+class Page(Answer, Generic[T], frozen=True, kw_only=True):
+    """Some of a list, the newest first; `next` is the token of the page after it, "" at the end."""
+
+    items: tuple[T, ...]
     next: str
 
 
-class RolloutPage(Answer, frozen=True, kw_only=True):
-    """Some rollouts, the newest first; `next` is the token of the page after it, "" at the end."""
+class Items(Answer, Generic[T], frozen=True, kw_only=True):
+    """All of a list that is short: gates and apps as in the rules, holds and vetoes with the newest first."""
 
-    items: tuple[RolloutSummary, ...]
-    next: str
-
-
-class PromotionPage(Answer, frozen=True, kw_only=True):
-    """Some moves of a gate's stable tags, the newest first; `next` is the token of the page after it, "" at the end."""
-
-    items: tuple[Promotion, ...]
-    next: str
+    items: tuple[T, ...]
 
 
-class StableTag(Answer, frozen=True, kw_only=True):
+class StableTagAnswer(Answer, frozen=True, kw_only=True):
     """Where a stable tag stands, and its hold if it is held."""
 
     tag: str
+    sequence: int
     digest: Digest | None
     unique: str
     moved_at: Moment | None
@@ -123,7 +126,7 @@ class Gate(Answer, frozen=True, kw_only=True):
     name: str
     source: str
     target: str
-    stable: tuple[StableTag, ...]
+    stable: tuple[StableTagAnswer, ...]
     latest: CandidateSummary | None
 
 
@@ -135,7 +138,7 @@ class GateStory(Gate, frozen=True, kw_only=True):
 
 
 class App(Answer, frozen=True, kw_only=True):
-    """An app at a glance: the image that is live, and the base that it is to stand on."""
+    """An app at a glance: the image that is live, and the base that it is built on (`unknown` where nobody knows)."""
 
     name: str
     stands_on: BaseRule
@@ -146,7 +149,7 @@ class App(Answer, frozen=True, kw_only=True):
 
 
 class AppStory(App, frozen=True, kw_only=True):
-    """An app with its rule. What its build and its containers get as values is not told: only the names."""
+    """An app with its rule. Of the values that its build and its containers get, only the names are answered."""
 
     rule: AppRule
 
@@ -158,46 +161,26 @@ class Status(Answer, frozen=True, kw_only=True):
     apps: tuple[App, ...]
 
 
-class Gates(Answer, frozen=True, kw_only=True):
-    """All gates of the rules."""
-
-    items: tuple[Gate, ...]
-
-
-class Apps(Answer, frozen=True, kw_only=True):
-    """All apps of the rules."""
-
-    items: tuple[App, ...]
-
-
-class StandingHold(Answer, frozen=True, kw_only=True):
-    """A hold, and the stable tag that it keeps where it is."""
+class StandingHold(Hold, frozen=True, kw_only=True):
+    """A hold, and the stable tag that it keeps where it is: on `digest`, while its source was at change `sequence`."""
 
     gate: str
     tag: str
     digest: Digest | None
-    actor: str
-    reason: str
     at: Moment
-    until: HoldUntil
 
 
-class Holds(Answer, frozen=True, kw_only=True):
-    """All holds that stand, the newest first."""
+class PromotionStory(Promotion, frozen=True, kw_only=True):
+    """The whole record of a promotion."""
 
-    items: tuple[StandingHold, ...]
-
-
-class Vetoes(Answer, frozen=True, kw_only=True):
-    """Vetoes of all gates, the newest first."""
-
-    items: tuple[Veto, ...]
+    id: str
 
 
 class CandidateStory(Candidate, frozen=True, kw_only=True):
-    """The whole record of a candidate."""
+    """The whole record of a candidate, and of what promotes its digest."""
 
     id: str
+    promotions: tuple[PromotionStory, ...]
 
 
 class RolloutStory(Rollout, frozen=True, kw_only=True):
@@ -206,10 +189,10 @@ class RolloutStory(Rollout, frozen=True, kw_only=True):
     id: str
 
 
-S = TypeVar("S", CandidateStory, RolloutStory)
+S = TypeVar("S", CandidateStory, PromotionStory, RolloutStory)
 
 
-def story_of(kind: Callable[..., S], record: Record, identifier: str) -> S:
-    """A record with its id, as the kind of story that it is."""
+def story_of(kind: Callable[..., S], record: Record, **more: Any) -> S:
+    """A record with its id, and what more there is, as the kind of story that it is."""
     fields: dict[str, Any] = {name: getattr(record, name) for name in record.__struct_fields__}
-    return kind(id=identifier, **fields)
+    return kind(id=record.id, **fields, **more)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from itertools import islice
 
-from shared.domain.alarm import Alarm
-from shared.domain.candidate import Candidate
+import msgspec
+
+from shared.deployment.dependents import AppRecords
 from shared.domain.image import Digest
+from shared.domain.observation import Expectation, Observation
 from shared.domain.policy import App, Gate
-from shared.domain.sighting import Sighting
+from shared.domain.promotion import Promotion, PromotionState, promotion_row
+from shared.domain.stable_tag import StableTag
 from shared.domain.sweeping import SweepRecord
-from shared.domain.track import Track
 from shared.domain.upstream import UpstreamRecord
+from shared.operations.lookup import Lookup
+from shared.ports.services import Services
+from shared.promotion.vetoes import Vetoes
+from shared.workflow.alarms import STALLS, Alarms
 from shared.workflow.answers import Answer, Moment
-from shared.workflow.dependents import AppRecords
-from shared.workflow.find import Find, candidate_id
-from shared.workflow.services import Services
+from shared.workflow.report import base_of, source_of
 
 TAGS_READ, TAGS_SHOWN = 1000, 100
 """How many tags of a gate are read for the screen at most, and how many are shown: what is wrong or differs first.
-Of those beyond, only the number is told."""
+Of those beyond, only the number is shown."""
+
+_OF_THE_CANDIDATE = (PromotionState.WAITING, PromotionState.REFUSED, PromotionState.CANCELED)
+"""States of a promotion that the state of its candidate explains."""
 
 
 class AlarmLine(Answer, frozen=True, kw_only=True):
@@ -34,34 +41,44 @@ class AlarmLine(Answer, frozen=True, kw_only=True):
     since: Moment
 
 
-class Look(Answer, frozen=True, kw_only=True):
+class SweepProgress(Answer, frozen=True, kw_only=True):
     """How the sweep of one thing stands.
 
-    `looked_at` is the beginning of the last whole round, `next_at` when the next one is due (none: with the next
-    sweep); `problem` is why the last round did not come to its end.
+    `last_at` is the beginning of the last whole round, `next_at` when the next one is due (none: with the next sweep);
+    `problem` is why the last round did not come to its end, `subjects` how many things it has read.
     """
 
-    looked_at: Moment | None
+    last_at: Moment | None
     next_at: Moment | None
     problem: str
-    looked: int
+    subjects: int
 
 
 class Completeness(Answer, frozen=True, kw_only=True):
-    """How changes upstream became known: events told of some, the sweep found others, in `recovery_seconds` at most."""
+    """How changes upstream became known: by how many events, and how many the sweep had to find, the slowest of them
+    within `recovery_seconds`."""
 
-    told: int
-    found: int
+    by_event: int
+    by_sweep: int
     recovery_seconds: float
 
 
 class TagDrift(Answer, frozen=True, kw_only=True):
-    """One tag: what it is upstream and since when, its candidate and its state, and what the stable tag stands on."""
+    """One tag: what it was upstream when it was last asked for, its candidate, and what the stable tag stands on.
+
+    `sequence` is the number of its last change, `absent` says that it is gone, `doubted` is an earlier digest that was
+    read once and is not believed yet. `unread` digests were named by events and never read; `expectations` are the
+    last of them: why a push was not examined.
+    """
 
     tag: str
-    upstream: Digest
-    upstream_since: Moment
-    told: bool
+    sequence: int
+    upstream: Digest | None
+    upstream_since: Moment | None
+    absent: bool
+    doubted: Digest | None
+    unread: int
+    expectations: tuple[Expectation, ...]
     stable: Digest | None
     stable_since: Moment | None
     held: bool
@@ -81,8 +98,8 @@ class GateDrift(Answer, frozen=True, kw_only=True):
     name: str
     source: str
     target: str
-    mends: bool
-    look: Look
+    repairs: bool
+    sweep: SweepProgress
     completeness: Completeness
     paused_until: Moment | None
     pause_reason: str
@@ -93,18 +110,18 @@ class GateDrift(Answer, frozen=True, kw_only=True):
 
 
 class AppDrift(Answer, frozen=True, kw_only=True):
-    """An app: the base it ought to be built from, the one it was told of last, what ought to run, and its alarms."""
+    """An app: what its stable tag stands on, the base of its live image, what ought to run, and its alarms."""
 
     name: str
     gate: str
     tag: str
-    mends: bool
+    repairs: bool
     base: str | None
     stable: Digest | None
     same: bool
     live: str | None
     live_since: Moment | None
-    look: Look
+    sweep: SweepProgress
     alarms: tuple[AlarmLine, ...]
 
 
@@ -117,19 +134,21 @@ class RegistryDrift(Answer, frozen=True, kw_only=True):
 
 
 class Drift(Answer, frozen=True, kw_only=True):
-    """Everything side by side. `alarms` counts those that stand."""
+    """Everything side by side. `stalls` are what records stall on, each once; `alarms` counts those that stand."""
 
     gates: tuple[GateDrift, ...]
     apps: tuple[AppDrift, ...]
     registries: tuple[RegistryDrift, ...]
+    stalls: tuple[AlarmLine, ...]
     alarms: int
 
 
 class DriftReport:
-    """Reads what the sweeps saw; it looks at nothing itself."""
+    """Reads what the sweeps saw; it asks no registry itself."""
 
     def __init__(self, services: Services) -> None:
-        self._services, self._find, self._records = services, Find(services), AppRecords(services)
+        self._services, self._lookup, self._records = services, Lookup(services), AppRecords(services)
+        self._book = Alarms(services)
 
     def drift(self) -> Drift:
         """The whole screen."""
@@ -140,103 +159,112 @@ class DriftReport:
         registries = tuple(
             RegistryDrift(name=rule.name, server=rule.login_server, alarms=alarms) for rule, alarms in lines if alarms
         )
-        counted = sum(len(alarms) for part in (gates, apps, registries) for alarms in (one.alarms for one in part))
-        return Drift(gates=gates, apps=apps, registries=registries, alarms=counted)
+        stalls = self._alarms(STALLS)
+        counted = len(stalls) + sum(len(one.alarms) for part in (gates, apps, registries) for one in part)
+        return Drift(gates=gates, apps=apps, registries=registries, stalls=stalls, alarms=counted)
 
     def _gate(self, gate: Gate) -> GateDrift:
-        source, target = (self._services.registry_rule(name) for name in (gate.source.registry, gate.promote.registry))
+        source = self._services.registry_rule(gate.source.registry)
         record = self._sweep_of(f"upstream.{gate.name}")
         upstream = self._services.ledger.load(UpstreamRecord, "upstream", source.login_server)
         known = upstream.record if upstream else UpstreamRecord(server=source.login_server)
-        sightings = (stored.record for stored in self._services.ledger.list(Sighting, gate.name))
-        seen = list(islice((sighting for sighting in sightings if gate.takes(sighting.tag)), TAGS_READ))
+        observations = (stored.record for stored in self._services.ledger.list(Observation, gate.name))
+        seen = list(islice((one for one in observations if one.sequence and gate.takes(one.tag)), TAGS_READ))
         span = (seen[0].tag, seen[-1].tag) if seen else ("", "")
-        tracks = {s.record.row: s.record for s in self._services.ledger.between(Track, gate.name, *span)}
+        stable = {s.record.row: s.record for s in self._services.ledger.between(StableTag, gate.name, *span)}
         alarms = self._alarms(f"gates/{gate.name}")
-        shown = sorted(seen, key=_first({alarm.subject for alarm in alarms}, tracks))[:TAGS_SHOWN]
+        shown = sorted(seen, key=_first({alarm.subject for alarm in alarms}, stable))[:TAGS_SHOWN]
         return GateDrift(
             name=gate.name,
-            source=f"{source.login_server}/{gate.source.repository}",
-            target=f"{target.login_server}/{gate.promote.repository}",
-            mends=gate.drift == "repair",
-            look=_look(record, source.watch_seconds),
-            completeness=Completeness(told=record.told, found=record.found, recovery_seconds=record.recovery_seconds),
+            source=source_of(gate, self._services),
+            target=Vetoes(self._services).target(gate),
+            repairs=gate.drift == "repair",
+            sweep=_progress(record, source.watch_seconds),
+            completeness=Completeness(
+                by_event=sum(one.by_event for one in seen),
+                by_sweep=sum(one.by_sweep for one in seen),
+                recovery_seconds=record.recovery_seconds,
+            ),
             paused_until=known.paused_until,
             pause_reason=known.problem if known.paused_until else "",
             pulls_left=known.remaining if known.limit >= 0 else None,
-            tags=tuple(self._tag(gate, sighting, tracks.get(sighting.tag)) for sighting in shown),
-            more=max(len(seen), record.looked) - len(shown),
+            tags=tuple(self._tag(gate, one, stable.get(one.tag)) for one in shown),
+            more=max(len(seen), record.checked) - len(shown),
             alarms=alarms,
         )
 
-    def _tag(self, gate: Gate, sighting: Sighting, track: Track | None) -> TagDrift:
-        same = _same(sighting, track)
-        candidate = None if same else self._latest(gate, sighting.digest)
-        promoted = f"{gate.name}.{track.candidate}" if same and track and track.candidate else ""
+    def _tag(self, gate: Gate, seen: Observation, stable: StableTag | None) -> TagDrift:
+        same = _same(seen, stable)
+        promoted = f"{gate.name}.{stable.candidate}" if same and stable and stable.candidate else ""
+        candidate, state, reason = (promoted, "promoted", "") if same else self._on_its_way(gate, seen)
         return TagDrift(
-            tag=sighting.tag,
-            upstream=sighting.digest,
-            upstream_since=sighting.since,
-            told=sighting.told,
-            stable=track.digest if track else None,
-            stable_since=track.moved_at if track else None,
-            held=bool(track and track.hold),
+            tag=seen.tag,
+            sequence=seen.sequence,
+            upstream=seen.digest,
+            upstream_since=seen.first_seen,
+            absent=seen.absent,
+            doubted=seen.doubted,
+            unread=seen.unread,
+            expectations=seen.expectations,
+            stable=stable.digest if stable else None,
+            stable_since=stable.moved_at if stable else None,
+            held=bool(stable and stable.hold),
             same=same,
-            candidate=candidate_id(candidate) if candidate else promoted,
-            state=candidate.state.value if candidate else "promoted" if same else "",
-            reason=candidate.reason if candidate else "",
-            awaits_approval=candidate is not None and candidate.open_check == "approval",
+            candidate=candidate,
+            state=state,
+            reason=reason,
+            awaits_approval=state == "awaiting approval",
         )
+
+    def _on_its_way(self, gate: Gate, seen: Observation) -> tuple[str, str, str]:
+        """The candidate of what was observed, how its promotion stands, and why."""
+        stored = self._lookup.latest(gate, seen.digest) if seen.digest else None
+        candidate = stored.record if stored else None
+        promotion = self._services.ledger.load(Promotion, gate.name, promotion_row(seen.tag, seen.sequence))
+        identifier = candidate.id if candidate else ""
+        if promotion is None or (candidate is not None and promotion.record.state in _OF_THE_CANDIDATE):
+            return (identifier, candidate.state_name, candidate.why) if candidate else ("", "", "")
+        return identifier, promotion.record.state_name, promotion.record.why
 
     def _app(self, app: App) -> AppDrift:
         record = self._records.read(app.name)
-        stored = self._services.ledger.load(Track, app.base.gate, app.base.tag)
+        stored = self._services.ledger.load(StableTag, app.base.gate, app.base.tag)
         stable = stored.record.digest if stored else None
+        base = record.live.base if record.live else record.base
         return AppDrift(
             name=app.name,
             gate=app.base.gate,
             tag=app.base.tag,
-            mends=app.drift == "repair",
-            base=str(record.base) if record.base else None,
+            repairs=app.drift == "repair",
+            base=base_of(record),
             stable=stable,
-            same=(record.base.digest if record.base else None) == stable,
+            same=(base.digest if base else None) == stable,
             live=str(record.live) if record.live else None,
             live_since=record.live_since,
-            look=_look(self._sweep_of(f"app.{app.name}"), 0),
+            sweep=_progress(self._sweep_of(f"app.{app.name}"), 0),
             alarms=self._alarms(f"apps/{app.name}"),
         )
 
-    def _latest(self, gate: Gate, digest: Digest) -> Candidate | None:
-        stored = self._find.latest(gate, digest)
-        return stored.record if stored else None
-
-    def _sweep_of(self, beat: str) -> SweepRecord:
-        blank = SweepRecord(beat=beat)
+    def _sweep_of(self, job: str) -> SweepRecord:
+        blank = SweepRecord(job=job)
         stored = self._services.ledger.load(SweepRecord, blank.partition, blank.row)
         return stored.record if stored else blank
 
     def _alarms(self, scope: str) -> tuple[AlarmLine, ...]:
-        return tuple(sorted(self._standing(scope), key=lambda line: line.since))
-
-    def _standing(self, scope: str) -> Iterator[AlarmLine]:
-        for stored in self._services.ledger.list(Alarm, scope.replace("/", ".")):
-            alarm = stored.record
-            if alarm.stands:
-                yield AlarmLine(
-                    kind=alarm.kind.value, subject=alarm.subject, words=alarm.words, plan=alarm.plan, since=alarm.since
-                )
+        standing = sorted(self._book.standing(scope), key=lambda alarm: alarm.since)
+        return tuple(msgspec.convert(one, AlarmLine, from_attributes=True) for one in standing)
 
 
-def _same(sighting: Sighting, track: Track | None) -> bool:
-    return track is not None and track.digest == sighting.digest
+def _same(seen: Observation, stable: StableTag | None) -> bool:
+    return stable is not None and seen.digest is not None and stable.digest == seen.digest
 
 
-def _first(alarmed: set[str], tracks: dict[str, Track]) -> Callable[[Sighting], tuple[bool, bool]]:
+def _first(alarmed: set[str], stable: dict[str, StableTag]) -> Callable[[Observation], tuple[bool, bool]]:
     """The order of tags: those with an alarm, then those that differ."""
-    return lambda sighting: (sighting.tag not in alarmed, _same(sighting, tracks.get(sighting.row)))
+    return lambda seen: (seen.tag not in alarmed, _same(seen, stable.get(seen.row)))
 
 
-def _look(record: SweepRecord, every_seconds: int) -> Look:
-    looked_at: datetime | None = record.last_began_at
-    due = looked_at + timedelta(seconds=every_seconds) if looked_at and every_seconds else None
-    return Look(looked_at=looked_at, next_at=due, problem=record.problem, looked=record.looked)
+def _progress(record: SweepRecord, every_seconds: int) -> SweepProgress:
+    last = record.last_began_at
+    due = last + timedelta(seconds=every_seconds) if last and every_seconds else None
+    return SweepProgress(last_at=last, next_at=due, problem=record.problem, subjects=record.checked)

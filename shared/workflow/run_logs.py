@@ -6,13 +6,12 @@ from enum import StrEnum
 
 import msgspec
 
-from shared.domain.candidate import Candidate
+from shared.checks.evidence import plain_text
+from shared.domain.candidate import CheckRecord
 from shared.domain.errors import NotThere, Rejected
-from shared.domain.policy import RegistryRule, TaskCheck
-from shared.domain.rollout import Rollout, RolloutState
-from shared.workflow.evidence import plain_text
-from shared.workflow.find import Find
-from shared.workflow.services import Services
+from shared.domain.rollout import BuildRecord, RolloutState
+from shared.operations.lookup import Lookup
+from shared.ports.services import Services
 
 LOG_LIMIT_BYTES = 1024 * 1024
 """How much of a log is answered; of a longer one the end, where the outcome stands."""
@@ -26,17 +25,18 @@ class LogSource(StrEnum):
 
 
 class RunLog(msgspec.Struct, frozen=True):
-    """The end of a run's log, and where it comes from."""
+    """The end of a run's log, where it comes from, and what it is of: `task check, run ca1 of base.azurecr.io`."""
 
     text: str
     source: LogSource
+    of: str
 
 
 class RunLogs:
     """Reads logs. An id that is none is `Malformed`, one of nothing `NotThere`."""
 
     def __init__(self, services: Services) -> None:
-        self._services, self._find = services, Find(services)
+        self._services, self._lookup = services, Lookup(services)
 
     def of_candidate(self, identifier: str) -> RunLog:
         """The log of the check that goes on, else of the last one that has ended.
@@ -44,12 +44,14 @@ class RunLogs:
         Raises:
             NotThere: no check has said anything yet, or what was kept is gone.
         """
-        record = self._find.candidate(identifier).record
-        running = self._check_that_goes_on(record)
-        if running is not None:
-            return self._running(*running)
-        kept = [check.evidence.log_blob for check in record.checks if check.evidence.log_blob]
-        return self._stored(kept[-1] if kept else "", identifier)
+        record = self._lookup.candidate(identifier).record
+        for check in reversed(record.checks):
+            of = _name(f"{check.kind} check", check)
+            if check.evidence.log_blob:
+                return self._stored(check.evidence.log_blob, of)
+            if check.run_id and check.kind == "task" and not record.settled:
+                return self._running(check, of)
+        raise NotThere(f"no log of {identifier} is kept yet")
 
     def of_rollout(self, identifier: str) -> RunLog:
         """The log of the build.
@@ -57,35 +59,34 @@ class RunLogs:
         Raises:
             NotThere: it has said nothing yet, someone else built the image, or what was kept is gone.
         """
-        record: Rollout = self._find.rollout(identifier).record
-        build, app = record.build, self._services.app(record.app)
-        if record.state is RolloutState.BUILDING and build.run_id and not build.evidence.log_blob and app is not None:
-            return self._running(self._services.registry_rule(app.build.registry), build.run_id)
-        return self._stored(build.evidence.log_blob, identifier)
+        record = self._lookup.rollout(identifier).record
+        build, of = record.build, _name("build", record.build)
+        if build.evidence.log_blob:
+            return self._stored(build.evidence.log_blob, of)
+        if record.state is RolloutState.BUILDING and build.run_id:
+            return self._running(build, of)
+        raise NotThere(f"no log of {identifier} is kept yet")
 
-    def _check_that_goes_on(self, record: Candidate) -> tuple[RegistryRule, str] | None:
-        gate = self._services.gate(record.gate)
-        if gate is None or record.finished:
-            return None
-        for check, rule in zip(record.checks, gate.checks, strict=False):
-            if isinstance(rule, TaskCheck) and check.run_id and check.verdict is None:
-                return self._services.registry_rule(rule.registry), check.run_id
-        return None
-
-    def _running(self, registry: RegistryRule, run_id: str) -> RunLog:
+    def _running(self, run: CheckRecord | BuildRecord, of: str) -> RunLog:
+        registries = self._services.policy.registries.values()
+        registry = next((rule for rule in registries if rule.login_server == run.registry), None)
+        if registry is None:
+            raise NotThere(f"the log of {of} cannot be read: the rules do not name that registry any more")
         try:
-            text = self._services.tasks.log(registry, run_id, LOG_LIMIT_BYTES)
+            text = self._services.tasks.log(registry, run.run_id, LOG_LIMIT_BYTES)
         except Rejected as error:
-            raise NotThere(f"run {run_id} of {registry.login_server} has written no log yet") from error
-        return RunLog(_end_of(plain_text(text)), LogSource.RUNNING)
+            raise NotThere(f"{of} has written no log yet") from error
+        return RunLog(_end_of(plain_text(text)), LogSource.RUNNING, of)
 
-    def _stored(self, place: str, identifier: str) -> RunLog:
-        if not place:
-            raise NotThere(f"no log of {identifier} is kept yet")
+    def _stored(self, place: str, of: str) -> RunLog:
         try:
-            return RunLog(_end_of(self._services.archive.read(place)), LogSource.STORED)
+            return RunLog(_end_of(self._services.archive.read(place)), LogSource.STORED, of)
         except Rejected as error:
-            raise NotThere(f"the log of {identifier} was kept as {place} and is not there any more") from error
+            raise NotThere(f"the log of {of} was kept as {place} and is not there any more") from error
+
+
+def _name(what: str, run: CheckRecord | BuildRecord) -> str:
+    return f"{what}, run {run.run_id} of {run.registry}"
 
 
 def _end_of(text: str) -> str:

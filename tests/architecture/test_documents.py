@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.settings import QUEUE, setting_names
+from shared.settings import HINT_QUEUE, WORK_QUEUE, setting_names
 from tests.architecture.tree import ROOT, files, name
 
 DOCUMENTS = sorted(files(".md"))
@@ -95,11 +95,11 @@ def test_every_setting_is_documented() -> None:
     assert [setting for setting in setting_names() if setting not in told] == []
 
 
-def test_templates_name_the_queue_the_functions_listen_to() -> None:
+def test_templates_name_the_queues_the_functions_listen_to() -> None:
     for template in files(".bicep"):
         text = template.read_text(encoding="utf-8")
-        queues = set(re.findall(r"basegate-[a-z-]*steps[a-z-]*", text))
-        assert queues <= {QUEUE, f"{QUEUE}-poison"}, name(template)
+        queues = set(re.findall(r"\bbasegate-(?:work|hints|steps)\b", text))
+        assert queues <= {WORK_QUEUE, HINT_QUEUE}, name(template)
 
 
 def test_nothing_but_the_app_is_shipped() -> None:

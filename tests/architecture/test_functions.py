@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 import function_app
-from shared.settings import QUEUE
+from shared.settings import HINT_QUEUE, POISON, WORK_QUEUE
 from tests.architecture.tree import ROOT, files, name
 
 
@@ -47,17 +47,17 @@ def test_every_function_has_one_trigger_and_a_name_the_host_takes() -> None:
 
 
 def test_names_that_event_subscriptions_hold_on_to_stay_what_they_are() -> None:
-    assert {"registry-events", "steps", "lost-steps"} <= set(index())
+    assert {"registry-events", "work", "work-poison", "hints", "hints-poison"} <= set(index())
 
 
-def test_the_queue_and_its_poison_queue_are_both_served() -> None:
+def test_the_queues_and_their_poison_queues_are_served() -> None:
     queues = {
         binding["queueName"]
         for _, bindings in index().values()
         for binding in bindings
         if binding["type"] == "queueTrigger"
     }
-    assert queues == {QUEUE, f"{QUEUE}-poison"}
+    assert queues == {queue + end for queue in (WORK_QUEUE, HINT_QUEUE) for end in ("", POISON)}
 
 
 def test_a_handler_that_returns_nothing_says_so() -> None:

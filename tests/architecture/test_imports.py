@@ -16,24 +16,20 @@ from tests.architecture.tree import PACKAGES, ROOT, files, name
 _AZURE = '[name for name in sys.modules if name.startswith("azure.")]'
 _APP = f"import sys, function_app; print(*{_AZURE})"
 _EVENT_PATH = f"""
-import dataclasses, sys
-import azure.data.tables, azure.identity
+import sys
 from functions.registry_events import registry_events
 from shared import bootstrap
 from shared.settings import Settings
 from tests.events import event_text
-from tests.fakes import FakeLedger
-from tests.triggers.out import Looks
+from tests.triggers.out import Hints
 
 app = bootstrap.Basegate(Settings(storage_account="x", gates="gates.sample.yaml"))
-app.services = dataclasses.replace(app.services, ledger=FakeLedger())
 bootstrap.basegate = lambda: app
-looks = Looks()
-registry_events(event_text("image_pushed"), looks)
-assert len(looks.get()) == 1
+hints = Hints()
+registry_events(event_text("image_pushed"), hints)
+assert len(hints.get()) == 1
 print(*{_AZURE})
 """
-"""The tables and the identity are what the event path needs of Azure; the ledger's rows are in memory here."""
 
 
 def modules_after(program: str) -> set[str]:
@@ -67,8 +63,8 @@ def test_the_app_loads_without_a_setting_and_without_a_client() -> None:
     assert not families(modules_after(_APP)) & HEAVY
 
 
-def test_the_event_path_needs_the_tables_and_the_identity_and_no_other_client() -> None:
-    assert families(modules_after(_EVENT_PATH)) & HEAVY == {"azure.data", "azure.identity"}
+def test_the_event_path_needs_no_client_of_azure_at_all() -> None:
+    assert families(modules_after(_EVENT_PATH)) & HEAVY == set()
 
 
 def test_contracts_of_imports_are_kept() -> None:

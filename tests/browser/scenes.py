@@ -1,4 +1,4 @@
-"""Worlds worth looking at: a busy hour, a blocked night, a rollback that stands. The same data and clock every time."""
+"""Worlds worth a picture: a busy hour, a blocked night, a rollback that stands. The same data and clock every time."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Callable
 import msgspec
 
 from shared.domain.candidate import Candidate
-from shared.domain.errors import Retry
+from shared.domain.decisions import HoldUntil
+from shared.domain.errors import Cause, Misconfigured, Retry
 from shared.domain.policy import App, ApprovalCheck, BaseRule, Drift, Gate, Policy, Source
-from shared.domain.standing import HoldUntil
-from shared.workflow.board.lines import CandidateLine, candidate_lines
-from shared.workflow.operate import Who
+from shared.domain.promotion import Promotion
+from shared.operations.plan import Who
+from shared.workflow.answers import CandidateSummary, PromotionSummary
 from tests.fakes import World, digest, sample_policy
 
 MINUTE, HOUR = 60.0, 3600.0
@@ -23,14 +24,14 @@ The command '/bin/sh -c sh /test.sh' returned a non-zero code: 1"""
 
 
 def busy() -> World:
-    """One image is examined, one is copied, one app is built; nothing wants a person."""
+    """One image is examined, one is copied, one app is built; nothing needs a person."""
     world = _quiet_world()
     world.tasks.seconds = world.registry.copy_seconds = 10 * MINUTE
     world.push("15-alpine", digest("blue"))
     _until(world, lambda: newest(world).check == "task")
     world.tasks.seconds = 3.0
     world.push("1.29-alpine", digest("nginx 2"), repository="nginx")
-    _until(world, lambda: newest(world, "nginx").promotions[0].progress == "copying")
+    _until(world, lambda: _progress(world, "nginx") == "copying")
     world.tasks.seconds = 10 * MINUTE
     runs = len(world.tasks.runs)
     world.operate.apps.rebuild("handbook", Who.of(MARA, "a new cover")).act()
@@ -40,7 +41,7 @@ def busy() -> World:
 
 
 def blocked() -> World:
-    """An image failed its test, another waits for a person, and an app was put back because it did not answer."""
+    """An image failed its test, another waits for a person, a third cannot be copied, and an app was put back."""
     world = _quiet_world()
     world.push("3.13-slim", digest("python 2"), repository="python")
     world.settle()
@@ -49,10 +50,15 @@ def blocked() -> World:
     world.push("15-alpine", digest("red"))
     world.settle()
     world.clock.forward(35 * MINUTE)
-    world.probe.sick[f"hello-world:ct{len(world.tasks.runs) + 1}"] = "10.0.0.4:80/ answered 503"
+    next_run = 1 + sum(run.registry == "team" for run in world.tasks.runs.values())
+    world.probe.sick[f"hello-world:ct{next_run}"] = "10.0.0.4:80/ answered 503"
     world.operate.apps.rebuild("hello-world", Who.of(MARA, "the new greeting")).act()
     world.settle()
-    world.clock.forward(4 * MINUTE)
+    role = "give the app AcrPush on the registry"
+    world.registry.copy_fault = Misconfigured("copying nginx: 403", cause=Cause.ROLE, remedy=role)
+    world.push("1.29-alpine", digest("nginx 2"), repository="nginx")
+    world.settle()
+    world.pass_time(4 * MINUTE)
     return world
 
 
@@ -116,9 +122,14 @@ SCENES: dict[str, Callable[[], World]] = {
 }
 
 
-def newest(world: World, gate: str = "node") -> CandidateLine:
+def newest(world: World, gate: str = "node") -> CandidateSummary:
     """The candidate that came last."""
-    return candidate_lines(world.ledger.page(Candidate, gate, 1, "").items)[0]
+    return msgspec.convert(world.ledger.page(Candidate, gate, 1, "").items[0], CandidateSummary)
+
+
+def _progress(world: World, gate: str) -> str:
+    """How far the unique tag of the newest promotion has come."""
+    return msgspec.convert(world.ledger.page(Promotion, gate, 1, "").items[0], PromotionSummary).progress
 
 
 def policy() -> Policy:
@@ -180,9 +191,9 @@ def _pass(world: World, tag: str, content: str, then: float, repository: str = "
 
 
 def _until(world: World, reached: Callable[[], bool], limit: int = 60) -> None:
-    """Deliver looks until something is so."""
+    """Deliver hints and work items until something is so."""
     for _ in range(limit):
         if reached():
             return
-        world.next_look()
+        world.next_item()
     raise AssertionError("the scene is not reached")

@@ -20,7 +20,7 @@ STABLE = ("base", "node:15-alpine")
 
 @pytest.fixture
 def drifted(browser: Browser, server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
-    """The board of a world in which the sweep saw what it may not mend."""
+    """The board of a world in which the sweep saw what it may not repair."""
     app = App(SCENES["drift"]())
     monkeypatch.setattr(bootstrap, "basegate", lambda: app)
     with looking(browser) as page:
@@ -31,11 +31,11 @@ def drifted(browser: Browser, server: str, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def test_an_alarm_is_told_on_the_overview_and_leads_to_what_is_done_about_it(drifted: Page) -> None:
-    expect(drifted.locator("#status")).to_have_text("1 failed, 1 awaits approval, 3 alarms")
+    expect(drifted.locator("#status")).to_have_text("1 failed, 1 awaiting approval, 3 alarms")
     expect(drifted.locator(".stage.bad .mark")).to_have_text(
         ["failed", "moved around the gate", "not the last good one"]
     )
-    drifted.locator(".alarm a", has_text="nginx:1.29-alpine is sha256:").click()
+    drifted.locator(".alarm a", has_text="nginx:1.29-alpine is ").click()
     alarm = drifted.locator(".concern").first
     for told in ("stable tag moved around the gate", "gate nginx", "8 min", "reported only"):
         expect(alarm).to_contain_text(told)
@@ -57,9 +57,9 @@ def test_on_a_phone_a_table_is_a_list_of_cards_and_still_a_table_to_a_screen_rea
     assert tops == sorted(set(tops))
 
 
-def test_a_sweep_shows_what_it_would_mend_and_then_mends_it(page: Page, world: World) -> None:
+def test_a_sweep_shows_what_it_would_repair_and_then_repairs_it(page: Page, world: World) -> None:
     page.get_by_role("link", name="Drift").click()
-    expect(page.locator("#fragment")).to_contain_text("No sweep has come by yet.")
+    expect(page.locator("#fragment")).to_contain_text("No sweep has come by yet")
     promoted, foreign = world.stable_tag(), digest("by hand")
     world.registry.tags[STABLE] = foreign
     page.get_by_role("button", name="Sweep now").click()
@@ -84,7 +84,7 @@ def test_a_sweep_can_be_asked_for_by_keyboard(page: Page) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    page.get_by_role("table", name="Apps").wait_for()
+    expect(page.locator("#status")).to_have_text("No drift")
     expect(page.get_by_role("button", name="Sweep now")).to_be_focused()
 
 
@@ -92,18 +92,18 @@ def test_a_dialog_says_that_it_is_looking_while_a_dry_run_takes_its_time(page: P
     page.get_by_role("link", name="Drift").click()
     page.route("**/v1/sweep?dry_run=true", lambda route: None)  # it is never answered
     page.get_by_role("button", name="Sweep now").click()
-    expect(page.locator("#act-wait")).to_have_text("Looking…")
+    expect(page.locator("#act-wait")).to_have_text("Loading…")
     expect(page.locator("#act-go")).to_be_disabled()
 
 
 def test_an_earlier_image_of_an_app_is_deployed_from_its_history(page: Page, world: World, url: str) -> None:
     page.goto(f"{url}/api/board/apps/hello-world")
-    page.get_by_role("button", name="Deploy hello-world:ct2").click()
-    expect(page.locator("#act-effects")).to_contain_text("deploy contoso.azurecr.io/hello-world:ct2 in place of")
+    page.get_by_role("button", name="Deploy hello-world:ct1").click()
+    expect(page.locator("#act-effects")).to_contain_text("deploy contoso.azurecr.io/hello-world:ct1 in place of")
     page.get_by_label("Why").fill("the new one is slow")
     page.locator("#act-go").click()
     expect(page.locator("#act")).to_be_hidden()
     world.settle()
     live = world.app().live
     assert live
-    assert live.tag == "ct2"
+    assert live.tag == "ct1"

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from shared import bootstrap
-from shared.workflow.operate import Who
+from shared.operations.plan import Who
 from tests.browser.conftest import give_key, looking
 from tests.browser.scenes import SCENES, newest
 from tests.fakes import World, digest
@@ -57,9 +57,9 @@ def test_what_failed_says_at_once_why_since_when_and_what_to_do(
     with serving() as url, looking(browser) as page:
         page.goto(f"{url}/api/board")
         give_key(page, KEY)
-        expect(page.locator("#status")).to_have_text("1 failed, 1 restored, 1 awaits approval")
+        expect(page.locator("#status")).to_have_text("1 failed, 1 restored, 1 stalled, 1 awaiting approval")
         failed = page.locator(".concern").first
-        for told in ("failed", "ERROR: Invalid Color: Red", "39 min", "stays on 15-alpine-cb7"):
+        for told in ("failed", "ERROR: Invalid Color: Red", "39 min", "stays on 15-alpine-cb4"):
             expect(failed).to_contain_text(told)
         failed.get_by_role("button", name="Rerun").wait_for()
         assert failed.evaluate("card => card.getBoundingClientRect().bottom < innerHeight / 2")
@@ -67,10 +67,12 @@ def test_what_failed_says_at_once_why_since_when_and_what_to_do(
 
 def test_a_page_follows_what_is_under_way(page: Page, world: World, url: str) -> None:
     world.push("15-alpine", digest("blue"))
+    world.pass_time(1)
     page.goto(f"{url}/api/board/candidates/{newest(world).id}")
     expect(page.locator("#status")).to_have_text("Candidate examining")
     world.settle()
-    expect(page.locator("#status")).to_have_text("Candidate promoted")
+    expect(page.locator("#status")).to_have_text("Candidate passed")
+    expect(page.locator("dl")).to_contain_text("promoted, unique tag 15-alpine-cb3 locked")
 
 
 def test_the_log_of_a_running_check_is_seen_as_it_is_written_and_as_text_only(
@@ -78,7 +80,7 @@ def test_the_log_of_a_running_check_is_seen_as_it_is_written_and_as_text_only(
 ) -> None:
     world.push("15-alpine", digest("blue"))
     while not newest(world).last.startswith("task check started"):
-        world.next_look()
+        world.next_item()
     run = next(reversed(world.tasks.runs.values()))
     run.log = "Step 1/4\n<b>Step 2/4</b>"
     page.goto(f"{url}/api/board/candidates/{newest(world).id}")
@@ -136,6 +138,7 @@ def test_what_was_unfolded_stays_unfolded(page: Page, world: World) -> None:
     refresh(page)
     page.get_by_text("2 more tags, all quiet").click()
     world.push("15.99", digest("another"))
+    world.pass_time(1)
     refresh(page)
     page.locator(".stage.busy").first.wait_for()
     expect(page.locator("details .lane").first).to_be_visible()
@@ -162,6 +165,7 @@ def test_what_was_known_stays_when_basegate_cannot_be_reached(page: Page) -> Non
 
 def test_who_wants_less_motion_sees_none(page: Page, world: World) -> None:
     world.push("15-alpine", digest("blue"))
+    world.pass_time(1)
     refresh(page)
     turning = "getComputedStyle(document.querySelector('.busy > .glyph')).animationName"
     page.locator(".stage.busy").first.wait_for()

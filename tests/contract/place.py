@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from io import BytesIO
+from pathlib import Path
 from typing import TypeVar
 
 import requests
@@ -22,7 +25,7 @@ from sandbox.registry.oci import Manifest
 from sandbox.upstream import tiny_image
 from shared.domain.image import Digest, parse_digest
 from shared.domain.policy import Policy, RegistryRule
-from shared.gates import parse_gates
+from shared.rules import parse_gates
 
 T = TypeVar("T")
 
@@ -50,6 +53,11 @@ class Place:
     @property
     def team(self) -> RegistryRule:
         return self.rules.registries["team"]
+
+    @property
+    def gateway(self) -> str:
+        """Where the sandbox's own operations answer."""
+        return os.environ["HTTPS_PROXY"]
 
     def credential(self) -> TokenCredential:
         """The app's identity, as `shared.bootstrap` hands it to the adapters."""
@@ -114,6 +122,22 @@ class Place:
         properties = {"platform": {"os": "Linux", "architecture": "amd64"}, "step": step}
         body = {"location": scenario.LOCATION, "properties": properties}
         self.azure.put(f"{rule.id}/tasks/{name}", body, "2025-03-01-preview")
+
+    def make_app_task(self, name: str) -> None:
+        """A task of the base registry that builds the app `<name>-app`, with nothing in it but its base."""
+        source = Path(tempfile.mkdtemp(prefix="bg-app-"))
+        (source / "Dockerfile").write_text("ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n")
+        image = f"{{{{.Run.Registry}}}}/{name}-app:{{{{.Run.ID}}}}"
+        build = f"--build-arg BASE_IMAGE={{{{.Values.BASE_IMAGE}}}} -t {image} -f Dockerfile ."
+        steps = f'version: v1.1.0\nsteps:\n  - build: {build}\n  - push: ["{image}"]\n'
+        (source / "acr-task.yaml").write_text(steps)
+        answer = requests.put(f"{self.gateway}/git/{scenario.OWNER}/{name}", json={"source": str(source)}, timeout=30)
+        assert answer.status_code == 201, answer.text
+        context = f"{scenario.repository_url(name)}#main"
+        step = {"type": "FileTask", "taskFilePath": "acr-task.yaml", "contextPath": context}
+        properties = {"platform": {"os": "Linux", "architecture": "amd64"}, "step": step}
+        body = {"location": scenario.LOCATION, "properties": properties}
+        self.azure.put(f"{self.base.id}/tasks/{name}-app", body, "2025-03-01-preview")
 
     def make_identity(self, group: str, name: str) -> str:
         """A user-assigned identity; returns its id."""

@@ -10,13 +10,13 @@ import pytest
 
 from demo import scenario
 from demo.outcomes import Outcomes
-from shared.adapters.announcer_eventgrid import EventGridAnnouncer, NullAnnouncer
+from shared.adapters.announcers import EventGridAnnouncer, NullAnnouncer
 from shared.domain.errors import BasegateError
-from shared.ports import Notice
+from shared.ports import Outcome
 from tests.contract.place import Place, until
 
 ENDPOINT = f"https://{scenario.TOPIC}.{scenario.LOCATION}-1.eventgrid.azure.net/api/events"
-NOTICE = Notice(name="CandidateFailed", subject="node/15-alpine", data={"reason": "Größe", "logTail": ["a", "b"]})
+NOTICE = Outcome(name="CandidateFailed", subject="node/15-alpine", data={"reason": "Größe", "logTail": ["a", "b"]})
 
 
 @pytest.fixture

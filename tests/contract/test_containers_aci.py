@@ -92,7 +92,7 @@ def test_a_group_is_put_shown_updated_in_place_and_deleted(stage: Stage) -> None
     with pytest.raises(Transitioning, match=r"deploying .*hello-world:c2 to page: 409 ContainerGroupTransitioning"):
         stage.put(rule, green)
     first = stage.settled(rule)
-    assert first == GroupState(image=str(orange), running=True, address=first.address)
+    assert first == GroupState(image=orange.reference, running=True, address=first.address)
     assert first.address.endswith(":80")
     until(lambda: "Orange" in page(first.address))
 
@@ -148,4 +148,4 @@ def test_a_container_that_ends_for_good_has_failed_with_its_exit_code(stage: Sta
 
 def _running(stage: Stage, rule: DeployRule, image: BuiltImage) -> GroupState | None:
     state = stage.runner.get(rule)
-    return state if state and state.running and state.image == str(image) else None
+    return state if state and state.running and state.image == image.reference else None

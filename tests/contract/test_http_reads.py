@@ -17,11 +17,11 @@ from demo import scenario
 from functions.web.openapi import document
 from shared import bootstrap
 from shared.bootstrap import Basegate
+from shared.domain.decisions import HoldUntil
 from shared.domain.image import parse_digest
 from shared.domain.rollout import Cause, Rollout, RolloutState
-from shared.domain.standing import HoldUntil
+from shared.operations.plan import Who
 from shared.settings import Settings
-from shared.workflow.operate import Who
 from tests.contract.place import VAULT_URL, Place
 from tests.contract.test_http_interface import CHECKED, with_real_names
 from tests.served import KEY, serving

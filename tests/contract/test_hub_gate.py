@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from demo import scenario
-from shared import bootstrap
-from shared.bootstrap import Basegate
 from shared.domain.candidate import Candidate, CandidateState, FoundBy, candidate_row
 from shared.domain.drift import TagState
-from shared.domain.image import Digest
-from shared.domain.record import Look
+from shared.domain.promotion import Promotion, PromotionState, promotion_row
 from shared.domain.upstream import UpstreamRecord
-from shared.ports import QueueState
-from shared.settings import Settings
-from shared.workflow.advance import Advance
-from shared.workflow.services import Services
-from shared.workflow.sweep import Standing, Sweep
-from tests.contract.place import VAULT_URL, Place, until
+from shared.sweep import JobState
+from tests.contract.in_process import in_process
+from tests.contract.place import Place
 
 pytestmark = pytest.mark.containers
 
@@ -44,56 +35,35 @@ gates:
 """
 
 
-class Looks:
-    """A queue in this process, for whoever takes a look out of it."""
-
-    def __init__(self) -> None:
-        self.sent: list[Look] = []
-
-    def send(self, look: Look, wait_seconds: float) -> None:
-        self.sent.append(look)
-
-    def check(self) -> QueueState:
-        return QueueState(None)
-
-
-@pytest.fixture
-def services(place: Place, tmp_path: Path) -> Iterator[Services]:
-    """The app as its bootstrap puts it together, with a queue in this process."""
+def test_a_tag_of_docker_hub_is_found_examined_and_promoted_by_its_digest(place: Place, tmp_path: Path) -> None:
     rules = tmp_path / "gates.yaml"
     rules.write_text(RULES.format(base=place.base.id))
-    bootstrap.credential.cache_clear()
-    settings = Settings(storage_account=scenario.STORAGE, key_vault=VAULT_URL, gates=str(rules))
-    yield replace(Basegate(settings).services, queue=Looks())
-    bootstrap.credential.cache_clear()
-
-
-def test_a_tag_of_docker_hub_is_found_examined_and_promoted_by_its_digest(place: Place, services: Services) -> None:
     place.make_task(place.base, "examine-hub", EXAMINE)
     digest = place.hub_digest("library/node", "15-alpine")
-    report = Sweep(services).run(services.clock.now() + timedelta(minutes=1))
-    assert {beat.beat: beat.standing for beat in report.beats}["upstream.hub-node"] is Standing.DONE
-    assert [effect.what for effect in report.effects] == ["examine, new digest"]
+    with in_process(rules) as running:
+        services, sweep = running.app.services, running.app.sweep
+        report = sweep.run(services.clock.now() + timedelta(minutes=1))
+        assert {job.job: job.state for job in report.jobs}["upstream.hub-node"] is JobState.DONE
+        assert [effect.what for effect in report.effects] == ["examine, new digest"]
 
-    candidate = until(lambda: finished(services, digest))
-    assert (candidate.state, candidate.found_by) == (CandidateState.PROMOTED, FoundBy.SWEEP), candidate.reason
-    assert str(candidate.image) == f"docker.io/library/node@{digest}"
-    target = services.registry.tag_state(services.registry_rule("base"), "hub/node", candidate.tags[0].unique)
-    assert target == TagState(digest, locked=True)
-    assert services.registry.digest_of(services.registry_rule("base"), "hub/node", "15-alpine") == digest
+        def promotion() -> Promotion | None:
+            stored = services.ledger.load(Promotion, "hub-node", promotion_row("15-alpine", 1))
+            return stored.record if stored and stored.record.settled and stored.record.announced else None
 
-    again = Sweep(services).run(services.clock.now() + timedelta(minutes=1))
-    assert again.effects == ()
-    pulls = services.ledger.load(UpstreamRecord, "upstream", "docker.io")
-    assert pulls is not None
-    assert pulls.record.remaining > 0, "what Docker Hub says of its limit is kept"
+        running.settle(promotion)
+        done = promotion()
+        assert done is not None
+        assert done.state is PromotionState.PROMOTED, done.reason
+        stored = services.ledger.load(Candidate, "hub-node", candidate_row(digest, 1))
+        assert stored is not None
+        assert (stored.record.state, stored.record.found_by) == (CandidateState.PASSED, FoundBy.SWEEP)
+        assert str(stored.record.image) == f"docker.io/library/node@{digest}"
+        base = services.registry_rule("base")
+        assert services.registry.tag_state(base, "hub/node", done.unique) == TagState(digest, locked=True)
+        assert services.registry.digest_of(base, "hub/node", "15-alpine") == digest
 
-
-def finished(services: Services, digest: Digest) -> Candidate | None:
-    """Take every look that waits; the candidate when it has come to its end."""
-    assert isinstance(services.queue, Looks)
-    looks, services.queue.sent = services.queue.sent, []
-    for look in looks:
-        Advance(services).look(look)
-    stored = services.ledger.load(Candidate, "hub-node", candidate_row(digest, 1))
-    return stored.record if stored and stored.record.finished and stored.record.announced else None
+        again = sweep.run(services.clock.now() + timedelta(minutes=1))
+        assert again.effects == ()
+        pulls = services.ledger.load(UpstreamRecord, "upstream", "docker.io")
+        assert pulls is not None
+        assert pulls.record.remaining > 0, "what Docker Hub says of its limit is kept"

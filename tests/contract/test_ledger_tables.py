@@ -14,15 +14,17 @@ from azure.data.tables import TableServiceClient
 
 from demo import scenario
 from shared.adapters.ledger_tables import TableLedger
-from shared.domain.act import Act
 from shared.domain.errors import Conflict, Malformed, Retry
-from shared.domain.image import Tag
+from shared.domain.idempotent_call import IdempotentCall
+from shared.domain.image import Digest, Tag
+from shared.domain.observation import Observation
 from shared.domain.record import Entry
-from shared.domain.rollout import Cause, Rollout, RolloutState
-from shared.domain.track import Track
-from shared.ports import Only, Page, Stored
+from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
+from shared.domain.stable_tag import Claim, StableTag
+from shared.ports import Change, Ledger, Only, Page, Stored
 from shared.settings import TABLE
 from tests.contract.place import Place
+from tests.fakes import FakeLedger
 
 ENDPOINT = f"https://{scenario.STORAGE}.table.core.windows.net"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -89,7 +91,7 @@ def test_a_save_on_an_old_etag_changes_nothing(ledger: TableLedger) -> None:
     first = ledger.insert(rollout("stale"))
     assert first
     second = ledger.save(first, rollout("stale", reason="theirs"))
-    with pytest.raises(Conflict, match="Rollout stale/r1 was changed since it was read"):
+    with pytest.raises(Conflict, match="Rollout stale/r1: changed since it was read"):
         ledger.save(first, rollout("stale", reason="ours"))
     assert ledger.load(Rollout, "stale", "r1") == second
 
@@ -97,7 +99,7 @@ def test_a_save_on_an_old_etag_changes_nothing(ledger: TableLedger) -> None:
 def test_a_save_of_a_record_that_was_removed_is_a_conflict(ledger: TableLedger, tables: TableServiceClient) -> None:
     stored = ledger.insert(rollout("removed"))
     assert stored
-    tables.get_table_client(TABLE).delete_entity("rollout:removed", "r1")
+    tables.get_table_client(TABLE).delete_entity("app:removed", "rollout:r1")
     with pytest.raises(Conflict):
         ledger.save(stored, rollout("removed"))
 
@@ -124,7 +126,7 @@ def test_a_record_of_many_chunks_comes_back_whole(ledger: TableLedger, tables: T
     record = msgspec.structs.replace(rollout("long"), history=history)
     inserted = ledger.insert(record)
     assert inserted
-    assert len(tables.get_table_client(TABLE).get_entity("rollout:long", "r1").keys() & {"body05"}) == 1
+    assert len(tables.get_table_client(TABLE).get_entity("app:long", "rollout:r1").keys() & {"body05"}) == 1
     saved = ledger.save(inserted, msgspec.structs.replace(record, history=history[:40]))
     kept = ledger.load(Rollout, "long", "r1")
     assert kept == saved
@@ -236,27 +238,102 @@ def test_the_token_of_another_list_shows_nothing_of_it(ledger: TableLedger) -> N
     assert set(ids(ledger.page(Rollout, "ours", 10, token))) <= {"r1"}
 
 
-def test_every_move_of_a_track_stays_in_its_list(ledger: TableLedger) -> None:
-    track = Track(gate="moves", tag=Tag("15-alpine"))
-    stored = ledger.insert(track)
+def test_every_move_of_a_stable_tag_stays_in_its_list(ledger: TableLedger) -> None:
+    stable = StableTag(gate="moves", tag=Tag("15-alpine"))
+    stored = ledger.insert(stable)
     assert stored
     for number in range(3):
-        moved = msgspec.structs.replace(track, moved_at=START + timedelta(microseconds=number), candidate=f"{number}")
+        moved = msgspec.structs.replace(stable, moved_at=START, move=number + 1, candidate=f"{number}")
         stored = ledger.save(stored, moved)
-        stored = ledger.save(stored, msgspec.structs.replace(moved, moving="someone"))
-    page = ledger.page(Track, "moves", 10, "")
+        claim = Claim(mover="someone", digest=Digest("sha256:" + "0" * 64), until=START)
+        stored = ledger.save(stored, msgspec.structs.replace(moved, claim=claim))
+    page = ledger.page(StableTag, "moves", 10, "")
     assert [item["candidate"] for item in page.items] == ["moves.2", "moves.1", "moves.0"]
-    assert [one.record.tag for one in ledger.list(Track, "moves")] == ["15-alpine"]
+    assert [one.record.tag for one in ledger.list(StableTag, "moves")] == ["15-alpine"]
+
+
+def test_records_of_one_gate_are_written_all_or_none(ledger: TableLedger) -> None:
+    seen = Observation(gate="together", tag=Tag("15-alpine"), sequence=1)
+    stable = StableTag(gate="together", tag=Tag("15-alpine"))
+    first, second = ledger.commit(Change(seen), Change(stable))
+    assert ledger.load(Observation, "together", "15-alpine") == first
+    assert ledger.load(StableTag, "together", "15-alpine") == second
+    ledger.save(second, msgspec.structs.replace(stable, move=1))
+    raised = msgspec.structs.replace(seen, sequence=2)
+    with pytest.raises(Conflict, match="Observation together/15-alpine and StableTag together/15-alpine"):
+        ledger.commit(Change(raised, first), Change(stable, second))
+    assert ledger.load(Observation, "together", "15-alpine") == first
+    with pytest.raises(Conflict):
+        ledger.commit(Change(raised, first), Change(stable))
+    assert ledger.load(Observation, "together", "15-alpine") == first
+
+
+@pytest.fixture(params=["table", "fake"])
+def either(request: pytest.FixtureRequest, ledger: TableLedger) -> Ledger:
+    """The ledger, and the fake that stands for it in other tests."""
+    return ledger if request.param == "table" else FakeLedger()
+
+
+@pytest.mark.parametrize("row", ["a/b", "a\\b", "a#b", "a?b", "a\nb", "a\x7fb", "a\x85b", "ü" * 510])
+def test_a_key_that_the_service_does_not_take_is_refused_by_the_record_s_name(either: Ledger, row: str) -> None:
+    with pytest.raises(Malformed, match=r"(?s)^Rollout keys/.*: no key of the ledger"):
+        either.insert(rollout("keys", row))
+    assert either.load(Rollout, "keys", row) is None
+    with pytest.raises(Malformed, match=r"^Rollout "):
+        either.insert(rollout(row))
+
+
+def test_a_key_of_a_kibibyte_is_taken(either: Ledger) -> None:
+    app = "ü" * (512 - len("app:"))
+    assert either.insert(AppRecord(app=app))
+    assert either.load(AppRecord, app, "app")
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", "😀"])
+def test_a_record_up_to_the_limit_is_kept_and_a_larger_one_refused_by_its_name(either: Ledger, letter: str) -> None:
+    app, fits = f"large-{letter}", 500_000 // (2 if letter == "😀" else 1)
+    kept = either.insert(AppRecord(app=app, deploying=letter * fits))
+    assert kept
+    with pytest.raises(Malformed, match=f"^AppRecord {app}/app: too large for the ledger"):
+        either.save(kept, AppRecord(app=app, deploying=letter * (fits * 21 // 20)))
+    assert either.load(AppRecord, app, "app") == kept
+
+
+def test_more_than_a_hundred_rows_are_no_transaction(either: Ledger) -> None:
+    few = [Change(rollout("many", f"r{number}")) for number in range(33)]  # each with its lines of two lists
+    assert len(either.commit(*few, Change(AppRecord(app="many")))) == 34
+    more = [Change(rollout("many", f"s{number}")) for number in range(34)]
+    with pytest.raises(Malformed, match="begins with Rollout many/s0: too large for the ledger: 102 rows"):
+        either.commit(*more)
+    assert names(either.list(Rollout, "many", "s")) == []
+
+
+def test_records_of_different_gates_or_twice_the_same_are_no_transaction(either: Ledger) -> None:
+    with pytest.raises(Malformed, match="Rollout two/r1: cannot be written together with Rollout one/r1"):
+        either.commit(Change(rollout("one")), Change(rollout("two")))
+    with pytest.raises(Malformed, match="Rollout one/r1: written twice"):
+        either.commit(Change(rollout("one")), Change(rollout("one")))
+    assert names(either.list(Rollout, "one")) == []
+
+
+def test_open_rows_that_are_gone_already_stop_no_transaction(ledger: TableLedger, tables: TableServiceClient) -> None:
+    stored = [one for one in map(ledger.insert, (rollout("gone", "r1"), rollout("gone", "r2"))) if one]
+    for row in ("}rollout:r1", "}rollout:r2"):
+        tables.get_table_client(TABLE).delete_entity("app:gone", row)
+    done = {"state": RolloutState.FAILED, "announced": True}
+    ended = ledger.commit(*(Change(msgspec.structs.replace(one.record, **done), one) for one in stored))
+    assert [ledger.load(Rollout, "gone", name) for name in ("r1", "r2")] == ended
+    assert names(ledger.open(Rollout, "gone")) == []
 
 
 def test_what_is_old_is_removed_some_at_a_time(ledger: TableLedger) -> None:
     for number in range(5):
         at = START + timedelta(days=number)
-        assert ledger.insert(Act(key=f"f{number}", call="c", actor="a", at=at, answer="x" * 40_000))
-    assert ledger.purge(Act, "f", START + timedelta(days=4), 3) == 3
-    assert ledger.purge(Act, "f", START + timedelta(days=4), 3) == 1
-    assert ledger.purge(Act, "f", START + timedelta(days=4), 3) == 0
-    assert [one.record.key for one in ledger.list(Act, "f")] == ["f4"]
+        assert ledger.insert(IdempotentCall(key=f"f{number}", call="c", actor="a", at=at, answer="x" * 40_000))
+    assert ledger.purge(IdempotentCall, "f", START + timedelta(days=4), 3) == 3
+    assert ledger.purge(IdempotentCall, "f", START + timedelta(days=4), 3) == 1
+    assert ledger.purge(IdempotentCall, "f", START + timedelta(days=4), 3) == 0
+    assert [one.record.key for one in ledger.list(IdempotentCall, "f")] == ["f4"]
 
 
 def test_open_records_are_found_among_any_number_of_finished_ones(ledger: TableLedger) -> None:
@@ -286,9 +363,9 @@ def test_a_record_that_is_taken_up_again_is_open_again(ledger: TableLedger) -> N
 def test_an_open_row_that_is_gone_already_stops_no_record(ledger: TableLedger, tables: TableServiceClient) -> None:
     stored = ledger.insert(rollout("bare"))
     assert stored
-    tables.get_table_client(TABLE).delete_entity("rollout:bare", "}r1")
+    tables.get_table_client(TABLE).delete_entity("app:bare", "}rollout:r1")
     ended = ledger.save(stored, msgspec.structs.replace(rollout("bare"), state=RolloutState.FAILED, announced=True))
-    assert ended.record.finished
+    assert ended.record.settled
     found = ledger.load(Rollout, "bare", "r1")
     assert found
     assert found.etag == ended.etag

@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from functions.web.acts import ACTS
 from functions.web.openapi import document
-from functions.web.reads import READS
+from functions.web.operations import ACTS, READS
 from shared.domain.candidate import Candidate
+from shared.domain.promotion import Promotion
 from shared.domain.rollout import Rollout
-from shared.workflow.answers import CandidateSummary, RolloutSummary
+from shared.domain.stable_tag import StableTag
+from shared.workflow.answers import CandidateSummary, Move, PromotionSummary, RolloutSummary
 from tests.described import registered, validator
 from tests.fakes import World, digest
 
@@ -71,7 +72,12 @@ def test_what_lists_show_is_what_the_ledger_keeps_for_them() -> None:
     world = World()
     world.push("15-alpine", digest("green"))
     world.settle()
-    lists = ((Candidate, "node", CandidateSummary), (Rollout, "hello-world", RolloutSummary))
+    lists = (
+        (Candidate, "node", CandidateSummary),
+        (Promotion, "node", PromotionSummary),
+        (StableTag, "node", Move),
+        (Rollout, "hello-world", RolloutSummary),
+    )
     for kind, partition, shape in lists:
         (line,) = world.ledger.page(kind, partition, 1, "").items
         told = msgspec.to_builtins(msgspec.convert(line, shape))

@@ -1,8 +1,9 @@
-"""The queue of looks."""
+"""The queues of work items and of hints."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,19 +15,24 @@ from azure.storage.queue import QueueClient
 from demo import scenario
 from sandbox.host.queue_data import decode_body
 from shared.adapters.queue_storage import StorageWorkQueue
-from shared.domain.errors import BasegateError, Misconfigured
-from shared.domain.record import Look
-from shared.settings import LOST_QUEUE, QUEUE
+from shared.domain.errors import BasegateError, Misconfigured, Rejected
+from shared.domain.hint import Hint, HintKind
+from shared.domain.record import WorkItem
+from shared.settings import HINT_QUEUE, POISON, WORK_QUEUE
 from tests.contract.place import Place, until
+from tests.fakes import FakeClock, FakeQueue
 
 ENDPOINT = f"https://{scenario.STORAGE}.queue.core.windows.net"
-LOOK = Look("candidate", "node", "15-alpine/größe")
+ITEM = WorkItem("candidate", "node", "15-alpine/größe")
+HINT = Hint(hint=HintKind.SOURCE_TAG, subject="node", tag="15-alpine", event="größe")
 
 
 @pytest.fixture
 def queue(place: Place) -> Iterator[QueueClient]:
-    """The queue as the host reads it: texts as they are."""
-    with QueueClient(ENDPOINT, QUEUE, credential=place.azure.credential) as client:
+    """The queue of work items as the host reads it, texts as they are; that of hints is there, too."""
+    with QueueClient(ENDPOINT, HINT_QUEUE, credential=place.azure.credential) as hints, suppress(ResourceExistsError):
+        hints.create_queue()
+    with QueueClient(ENDPOINT, WORK_QUEUE, credential=place.azure.credential) as client:
         try:
             client.create_queue()
         except ResourceExistsError:
@@ -34,30 +40,52 @@ def queue(place: Place) -> Iterator[QueueClient]:
         yield client
 
 
-def test_a_look_can_be_read_by_the_functions_host(place: Place, queue: QueueClient) -> None:
-    StorageWorkQueue(ENDPOINT, place.credential).send(LOOK, 0)
+def test_a_work_item_can_be_read_by_the_functions_host(place: Place, queue: QueueClient) -> None:
+    StorageWorkQueue(ENDPOINT, place.credential).send(ITEM, 0)
     message = queue.receive_message()
     assert message
-    assert msgspec.json.decode(decode_body(message.content, base64_encoded=True), type=Look) == LOOK
+    assert msgspec.json.decode(decode_body(message.content, base64_encoded=True), type=WorkItem) == ITEM
 
 
-@pytest.mark.parametrize(("wait", "hidden"), [(0.2, 1), (1.0, 1), (29.01, 30)])
-def test_a_look_is_hidden_for_whole_seconds_rounded_up(
+def test_a_hint_has_a_queue_of_its_own(place: Place, queue: QueueClient) -> None:
+    StorageWorkQueue(ENDPOINT, place.credential).send_hint(HINT, 0)
+    assert queue.receive_message() is None
+    with QueueClient(ENDPOINT, HINT_QUEUE, credential=place.azure.credential) as hints:
+        message = hints.receive_message()
+        assert message
+        assert msgspec.json.decode(decode_body(message.content, base64_encoded=True), type=Hint) == HINT
+
+
+@pytest.mark.parametrize(("wait", "hidden"), [(0.2, 1), (1.0, 1), (29.01, 30), (1e9, 604_800)])
+def test_a_work_item_is_hidden_for_whole_seconds_rounded_up(
     place: Place, queue: QueueClient, wait: float, hidden: int
 ) -> None:
     sent: list[Any] = []
     work = StorageWorkQueue(ENDPOINT, place.credential)
-    send = work._queue.send_message
+    client = work._queues(WORK_QUEUE)
+    send = client.send_message
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work._queue, "send_message", lambda *a, **k: sent.append(send(*a, **k)))
-        work.send(LOOK, wait)
+        patch.setattr(client, "send_message", lambda *a, **k: sent.append(send(*a, **k)))
+        work.send(ITEM, wait)
     assert sent[0].next_visible_on - sent[0].inserted_on == timedelta(seconds=hidden)
+    assert sent[0].expires_on > sent[0].next_visible_on + timedelta(days=365)
     assert queue.receive_message() is None
     if hidden == 1:
         assert until(queue.receive_message)
 
 
-def test_a_look_at_the_queue_tells_the_service_s_time_and_what_was_given_up_on(
+@pytest.mark.parametrize("kind", ["storage", "fake"])
+def test_a_message_of_up_to_64_kib_is_taken_and_a_larger_one_refused(
+    place: Place, queue: QueueClient, kind: str
+) -> None:
+    work = StorageWorkQueue(ENDPOINT, place.credential) if kind == "storage" else FakeQueue(FakeClock())
+    length = 48 * 1024 - len(msgspec.json.encode(WorkItem("candidate", "node", "")))
+    work.send(WorkItem("candidate", "node", "x" * length), 0)
+    with pytest.raises(Rejected, match=r"queueing candidate x+: 413 "):
+        work.send(WorkItem("candidate", "node", "x" * (length + 1)), 0)
+
+
+def test_a_check_of_the_queues_gives_the_service_s_time_and_what_was_given_up_on(
     place: Place, queue: QueueClient
 ) -> None:
     work = StorageWorkQueue(ENDPOINT, place.credential)
@@ -65,7 +93,7 @@ def test_a_look_at_the_queue_tells_the_service_s_time_and_what_was_given_up_on(
     assert state.given_up == 0
     assert state.server_time
     assert abs(datetime.now(UTC) - state.server_time) < timedelta(minutes=1)
-    with QueueClient(ENDPOINT, LOST_QUEUE, credential=place.azure.credential) as lost:
+    with QueueClient(ENDPOINT, WORK_QUEUE + POISON, credential=place.azure.credential) as lost:
         lost.create_queue()
         try:
             lost.send_message("one")
@@ -78,6 +106,6 @@ def test_a_look_at_the_queue_tells_the_service_s_time_and_what_was_given_up_on(
 def test_a_queue_that_is_not_there_is_named(place: Place, queue: QueueClient) -> None:
     queue.delete_queue()
     with pytest.raises(BasegateError, match=r"queueing candidate .*QueueNotFound"):
-        StorageWorkQueue(ENDPOINT, place.credential).send(LOOK, 0)
-    with pytest.raises(Misconfigured, match=f"there is no queue {QUEUE} .* az storage queue create"):
+        StorageWorkQueue(ENDPOINT, place.credential).send(ITEM, 0)
+    with pytest.raises(Misconfigured, match=f"there is no queue {WORK_QUEUE} .* az storage queue create"):
         StorageWorkQueue(ENDPOINT, place.credential).check()

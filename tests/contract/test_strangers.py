@@ -11,7 +11,7 @@ import pytest
 from azure.core.credentials import AccessToken
 
 from demo import scenario
-from shared.adapters.announcer_eventgrid import EventGridAnnouncer
+from shared.adapters.announcers import EventGridAnnouncer
 from shared.adapters.archive_blobs import BlobArchive
 from shared.adapters.containers_aci import AciContainerRunner
 from shared.adapters.ledger_tables import TableLedger
@@ -22,9 +22,9 @@ from shared.adapters.tasks_acr import AcrTaskRunner
 from shared.domain.errors import Misconfigured
 from shared.domain.image import Digest, ImageRef, parse_repository
 from shared.domain.policy import RegistryRule
-from shared.domain.record import Look
+from shared.domain.record import WorkItem
 from shared.domain.rollout import Rollout
-from shared.ports import Notice
+from shared.ports import Outcome
 from tests.contract.place import VAULT_URL, Place
 
 TOKEN = "a-token-of-another-directory"
@@ -62,7 +62,7 @@ DEEDS: dict[str, tuple[Callable[[Place], object], str]] = {
         "Storage Table Data Contributor",
     ),
     "queue": (
-        lambda place: StorageWorkQueue(STORAGE.format("queue"), Stranger).send(Look("rollout", "a", "r"), 0),
+        lambda place: StorageWorkQueue(STORAGE.format("queue"), Stranger).send(WorkItem("rollout", "a", "r"), 0),
         "Storage Queue Data Contributor",
     ),
     "archive": (
@@ -92,7 +92,7 @@ DEEDS: dict[str, tuple[Callable[[Place], object], str]] = {
         "Azure Container Instances Contributor",
     ),
     "announcer": (
-        lambda place: EventGridAnnouncer(TOPIC, Stranger).announce(Notice(name="N", subject="s", data={})),
+        lambda place: EventGridAnnouncer(TOPIC, Stranger).announce(Outcome(name="N", subject="s", data={})),
         "EventGrid Data Sender on the topic",
     ),
 }

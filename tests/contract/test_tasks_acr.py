@@ -12,7 +12,7 @@ from shared.adapters.azure_id import RegistryId
 from shared.adapters.tasks_acr import AcrTaskRunner
 from shared.domain.errors import Cause, Misconfigured
 from shared.domain.policy import RegistryRule
-from shared.ports import Run, RunStatus
+from shared.ports import OutputImage, Run, RunStatus
 from tests.contract.place import Place, shell_image, until
 
 pytestmark = pytest.mark.containers
@@ -22,6 +22,13 @@ version: v1.1.0
 steps:
   - cmd: "{{.Run.Registry}}/tools:1 sh -c '{{.Values.SCRIPT}}'"
     env: ["IMAGE={{.Values.IMAGE}}"]
+"""
+BUILD = """
+version: v1.1.0
+steps:
+  - cmd: docker pull {{.Run.Registry}}/tools:2
+  - cmd: docker tag {{.Run.Registry}}/tools:2 {{.Run.Registry}}/hello-world:{{.Run.ID}}
+  - push: ["{{.Run.Registry}}/hello-world:{{.Run.ID}}"]
 """
 VALUES = {"IMAGE": "publicregistry.azurecr.io/node@sha256:1", "SCRIPT": "echo examining $IMAGE"}
 
@@ -58,6 +65,17 @@ def test_a_run_gets_its_values_and_its_log_can_be_read_from_the_end(place: Place
     log = runner.log(place.team, run_id, 100_000)
     assert f"examining {VALUES['IMAGE']}" in log
     assert runner.log(place.team, run_id, 20) == log[-20:]
+
+
+def test_a_run_lists_what_it_pushed_by_digest_and_says_which_task_it_is_of(place: Place, runner: AcrTaskRunner) -> None:
+    content = place.push(place.team, "tools", "2", shell_image(MADE="twice"))
+    place.make_task(place.team, "build-app", BUILD)
+    run = ended(runner, place.team, runner.start(place.team, "build-app", {}, "basegate/app/base-1/1"))
+    assert run.outputs == (OutputImage(place.team.login_server, "hello-world", run.run_id, content),)
+    assert (run.task, run.mark) == ("build-app", "basegate/app/base-1/1")
+    assert run.created_at
+    assert run.started_at
+    assert run.created_at <= run.started_at
 
 
 def test_a_run_that_fails_says_why(place: Place, runner: AcrTaskRunner) -> None:

@@ -1,82 +1,75 @@
-"""One world and its bad luck: pushes, doubled and shuffled events, dying processes, passing faults."""
+"""What happened, by whom, in order: kept only when somebody wants to read it."""
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable
-from datetime import timedelta
-from random import Random
+import re
 from typing import Any
 
-from shared.domain.errors import Retry
-from shared.domain.image import Digest
-from tests.fakes import ProcessDied, World, digest
+from shared.domain.image import short
+from shared.domain.record import Record
+from tests.simulation.scheduler import Scheduler
 
-PUSHES = 7
+LINES = 150
+_DULL = frozenset(("SweepRecord", "UpstreamRecord", "ReadLease"))
+_DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
 class Story:
-    """One world and its bad luck."""
+    """A list of lines, empty unless `told`."""
 
-    def __init__(self, seed: int) -> None:
-        self.random = Random(seed)
-        self.world = World()
-        self.world.tasks.seconds = self.random.choice((1, 3, 20))
-        self.pushed: list[tuple[str, Digest]] = []
-        self.undelivered: list[dict[str, Any]] = []
-        self.before_push: Callable[[int, Digest], object] = lambda number, content: None
-        self.world.ledger.before_save = lambda record: self.maybe_die()
+    def __init__(self, scheduler: Scheduler, *, told: bool) -> None:
+        self._scheduler, self.told = scheduler, told
+        self.lines: list[str] = []
+        self._names: dict[str, str] = {}
 
-    def play(self) -> None:
-        """Push, disturb and deliver until everything is told and at rest."""
-        for number in range(PUSHES):
-            self._push(number)
-            for _ in range(self.random.randrange(12)):
-                self._something_happens()
-        while self.undelivered or self.world.queue.waiting:
-            self._something_happens()
-        self.world.ledger.before_save, self.world.registry.fault = None, None
+    def name(self, digest: str, name: str) -> None:
+        """What a digest is called."""
+        self._names[digest.removeprefix("sha256:")] = name
 
-    def _push(self, number: int) -> None:
-        self.world.clock.forward(self.random.choice((1, 1, 30)))
-        content = digest(f"image {number}")
-        hook, self.world.ledger.before_save = self.world.ledger.before_save, None
-        self.before_push(number, content)
-        self.world.ledger.before_save = hook
-        if self.random.random() < 0.3:
-            self.world.tasks.failing[content] = "ERROR: Invalid Color: Red"
-        self.world.registry.tags[("public", "node:15-alpine")] = content
-        self.pushed.append(("15-alpine", content))
-        event = self.world.event("15-alpine", content)
-        self.undelivered += [event] * self.random.choice((1, 1, 2, 3))
+    def tell(self, what: str) -> None:
+        """One line."""
+        if self.told:
+            worker = self._scheduler.current
+            who = worker.name if worker else "-"
+            self.lines.append(f"{self._scheduler.seconds:10.2f}  {who:<22} {self.readable(what)}")
 
-    def _something_happens(self) -> None:
-        self.world.registry.fault = Retry("503", 1.0) if self.random.random() < 0.03 else None
-        if self.undelivered and self.random.random() < 0.5:
-            self._deliver()
-        elif self.world.queue.waiting:
-            self._look()
+    def call(self, port: str, method: str, arguments: tuple[Any, ...]) -> None:
+        """A call that has an effect."""
+        if self.told and not any(type(getattr(one, "record", one)).__name__ in _DULL for one in arguments):
+            self.tell(f"{port}.{method} {', '.join(filter(None, map(_shown, arguments)))}")
 
-    def _deliver(self) -> None:
-        event = self.undelivered.pop(self.random.randrange(len(self.undelivered)))
-        try:
-            self.world.deliver(event)
-        except (ProcessDied, Retry):
-            self.undelivered.append(event)
-            self.world.restart()
+    def readable(self, text: str) -> str:
+        """A text with digests by their names."""
+        return _DIGEST.sub(lambda match: self._names.get(match[1], short(f"sha256:{match[1]}")), text)
 
-    def _look(self) -> None:
-        due, order, look = heapq.heappop(self.world.queue.waiting)
-        self.world.clock.time = max(self.world.clock.time, due) + timedelta(milliseconds=10)
-        if self.random.random() < 0.1:
-            heapq.heappush(self.world.queue.waiting, (due, order + 100_000, look))
-        try:
-            self.world.advance.look(look, redelivered=order < 0)
-        except (ProcessDied, Retry):  # a queue that is away ends the look too: the host delivers it again
-            self.world.restart()
-            again = self.world.clock.now() + timedelta(seconds=self.random.choice((0, 2, 30)))
-            heapq.heappush(self.world.queue.waiting, (again, -abs(order), look))
+    def text(self, limit: int = LINES) -> str:
+        """The last lines."""
+        left = len(self.lines) - limit
+        head = [f"... {left} lines before (all of them with --lines {len(self.lines)})"] if left > 0 else []
+        return "\n".join([*head, *self.lines[-limit:]])
 
-    def maybe_die(self) -> None:
-        if self.random.random() < 0.04:
-            raise ProcessDied
+
+def _shown(argument: Any) -> str:
+    record = getattr(argument, "record", None)
+    if hasattr(argument, "etag"):
+        return ""
+    if record is not None:
+        argument = record
+    if isinstance(argument, Record):
+        last = f" ({argument.history[-1].what}: {argument.history[-1].why[:90]})" if argument.history else ""
+        return f"{type(argument).__name__} {argument.row} {argument.state_name}{last}"
+    name = type(argument).__name__
+    match name:
+        case "StableTag":
+            claim = f" claimed by {argument.claim.mover} for {argument.claim.digest}" if argument.claim else ""
+            hold = f" held {argument.hold.until}" if argument.hold else ""
+            return f"StableTag {argument.gate}/{argument.tag} {argument.digest} #{argument.sequence}{claim}{hold}"
+        case "Observation":
+            doubt = f" doubts {argument.doubted}" if argument.doubted else ""
+            gone = " absent" if argument.absent else " missed" if argument.missed_at else ""
+            return f"Observation {argument.gate}/{argument.tag} {argument.digest} #{argument.sequence}{doubt}{gone}"
+        case "RegistryRule" | "DeployRule":
+            return str(argument.name if name == "RegistryRule" else argument.container_group)
+        case "Veto" | "Alarm" | "AppRecord" | "ReadLease" | "SweepRecord" | "UpstreamRecord":
+            return f"{name} {argument.partition}/{argument.row}"
+    return str(argument)[:160]

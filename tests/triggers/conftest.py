@@ -10,7 +10,7 @@ from tests.fakes import World
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    """The functions work on this world; it answers for `admit` and `advance` as a Basegate does."""
+    """The functions work on this world; it answers as a Basegate does."""
     made = World()
     monkeypatch.setattr(bootstrap, "basegate", lambda: made)
     return made

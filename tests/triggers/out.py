@@ -7,7 +7,7 @@ import typing
 import azure.functions as func
 
 
-class Looks(func.Out[typing.List[str]]):  # noqa: UP006 (as the function declares it)
+class Hints(func.Out[typing.List[str]]):  # noqa: UP006 (as the function declares it)
     """Keeps what was set; None where nothing was."""
 
     def __init__(self) -> None:

@@ -19,17 +19,18 @@ from functions import board
 from functions.web.pages import CONTENT_SECURITY_POLICY
 from shared import bootstrap
 from shared.domain.candidate import Candidate
+from shared.domain.decisions import HoldUntil
+from shared.domain.errors import Cause, Misconfigured
 from shared.domain.policy import ApprovalCheck
 from shared.domain.rollout import Rollout
-from shared.domain.standing import HoldUntil
-from shared.workflow.board.glance import RECENT
+from shared.operations.plan import Who
+from shared.workflow.board.models import Tone
+from shared.workflow.board.overview import RECENT
 from shared.workflow.board.views import Views
-from shared.workflow.operate import Who
 from tests.fakes import FakeLedger, World, digest
 
 GREEN, RED = digest("green"), digest("red")
 SCRIPT = "<script>alert('x')</script>"
-SHELLS = [board.board, board.board_candidate, board.board_rollout, board.board_gate, board.board_app, board.board_drift]
 
 
 class App:
@@ -60,6 +61,15 @@ def get(
     )
 
 
+def fragment(name: str) -> Callable[[func.HttpRequest], func.HttpResponse]:
+    """The function that answers what a page shows."""
+    functions = [builder._function for builder in board.blueprint._function_builders]
+    handler: Callable[[func.HttpRequest], func.HttpResponse] = next(
+        one.get_user_function() for one in functions if one.get_function_name() == f"fragment_{name}"
+    )
+    return handler
+
+
 def text(answer: func.HttpResponse) -> str:
     assert answer.status_code == 200, answer.get_body()
     return answer.get_body().decode()
@@ -74,7 +84,7 @@ def rollout_id(world: World) -> str:
 
 
 def test_the_overview_shows_every_station_from_the_push_to_the_container(world: World) -> None:
-    page = text(get(board.fragment_overview))
+    page = text(get(fragment("overview")))
     stations = re.findall(r'class="where">([^<]+)<', page)
     assert stations == ["Upstream", "Candidate", "Unique tag", "Stable tag", "App image", "Container"]
     assert "15-alpine-cb1" in page
@@ -82,14 +92,14 @@ def test_the_overview_shows_every_station_from_the_push_to_the_container(world: 
 
 
 def test_a_candidate_is_shown_with_its_verdict_its_evidence_and_its_log(world: World) -> None:
-    page = text(get(board.fragment_candidate, candidate=candidate_id(world)))
+    page = text(get(fragment("candidate"), candidate=candidate_id(world)))
     assert "Run ID: cb1 was successful" in page
     assert f'href="/api/v1/candidates/{candidate_id(world)}/log"' in page
     assert 'data-running="no"' in page
 
 
 def test_a_rollout_is_shown_with_its_steps(world: World) -> None:
-    page = text(get(board.fragment_rollout, rollout=rollout_id(world)))
+    page = text(get(fragment("rollout"), rollout=rollout_id(world)))
     assert re.findall(r"<h3>(\w+) ", page) == ["build", "deploy"]
 
 
@@ -98,10 +108,10 @@ def test_what_failed_is_told_first_with_its_reason_and_what_to_do(world: World) 
     world.push("15-alpine", RED)
     world.settle()
     world.clock.forward(2400)
-    page = text(get(board.fragment_overview))
-    concern = page[page.index('class="concern bad"') : page.index('class="panel gate"')]
+    page = text(get(fragment("overview")))
+    item = page[page.index('class="concern bad"') : page.index('class="panel gate"')]
     for told in ("failed", "ERROR: Invalid Color: Red", "40 min", "stays on 15-alpine-cb1", "Rerun"):
-        assert told in concern
+        assert told in item
     assert 'data-headline="1 failed"' in page
 
 
@@ -110,8 +120,8 @@ def test_what_failed_under_two_tags_is_told_once(world: World) -> None:
     world.push("15-alpine", RED)
     world.push("15.14", RED)
     world.settle()
-    (concern,) = Views(world.services, world.clock.now()).overview().concerns
-    assert concern.subject.startswith("node 15-alpine, 15.14, ")
+    (item,) = Views(world.services, world.clock.now()).overview().action_items
+    assert (item.state, item.subject) == ("failed", f"node 15-alpine, {RED[7:19]}")
 
 
 def test_what_waits_for_a_person_offers_yes_and_no(world: World) -> None:
@@ -122,11 +132,82 @@ def test_what_waits_for_a_person_offers_yes_and_no(world: World) -> None:
     world.push("15-alpine", RED)
     world.settle()
     views = Views(world.services, world.clock.now())
-    assert views.overview().headline == "1 awaits approval"
-    concern = views.overview().concerns[0]
-    assert [action.label for action in concern.actions] == ["Approve", "Reject"]
+    assert views.overview().headline == "1 awaiting approval"
+    assert [action.label for action in views.overview().action_items[0].actions] == ["Approve", "Reject"]
+    lane = views.overview().gates[0].lanes[0]
+    assert lane.stages[3].reason == "the newest push is awaiting approval: the tag stays"
     story = views.candidate(candidate_id(world))
-    assert (story.state, [step.state for step in story.steps]) == ("awaits approval", ["passed", "awaits approval"])
+    assert (story.state, [step.state for step in story.steps]) == ("awaiting approval", ["passed", "awaiting approval"])
+
+
+def test_what_is_stalled_says_on_what_what_to_do_and_when_it_is_tried_next(world: World) -> None:
+    world.registry.copy_fault = Misconfigured("copying: 403", cause=Cause.ROLE, remedy="give the app AcrPush")
+    world.push("15-alpine", RED)
+    world.settle()
+    views = Views(world.services, world.clock.now())
+    overview = views.overview()
+    (item,) = overview.action_items
+    assert (item.state, item.tone, item.reason) == ("stalled", Tone.WAITING, "copying: 403")
+    assert item.advice.startswith("Give the app AcrPush. It goes on by itself once that is right; the next try is in ")
+    assert item.link == f"candidates/{candidate_id(world)}"
+    assert overview.gates[0].lanes[0].stages[3].reason == "the newest push is stalled: the tag stays"
+    facts = {fact.name: fact.value for fact in views.candidate(candidate_id(world)).facts}
+    assert facts["Tag 15-alpine, number 2"] == "stalled: copying: 403"
+    world.registry.copy_fault = None
+    world.pass_time(600)
+    assert Views(world.services, world.clock.now()).overview().action_items == ()
+
+
+def test_an_examination_that_stalls_says_so_on_its_page_too(world: World) -> None:
+    world.tasks.start_fault = Misconfigured("no task", cause=Cause.TASK, remedy="create it")
+    world.push("15-alpine", RED)
+    world.settle()
+    views = Views(world.services, world.clock.now())
+    story, (item,) = views.candidate(candidate_id(world)), views.overview().action_items
+    facts = {fact.name: fact.value for fact in story.facts}
+    assert (story.state, story.reason, item.state, item.reason) == ("stalled", "no task", "stalled", "no task")
+    assert (facts["Stalled on"], facts["What to do"]) == ("task base/base-import-node", "create it")
+
+
+def test_a_tag_that_is_gone_upstream_keeps_its_promotion_waiting_visibly(world: World) -> None:
+    world.tasks.seconds = 500
+    world.push("15-alpine", RED)
+    world.pass_time(60)
+    del world.registry.tags["public", "node:15-alpine"]
+    for _ in range(2):
+        world.sweep_now()
+        world.pass_time(100)
+    world.settle()
+    (item,) = Views(world.services, world.clock.now()).overview().action_items
+    assert (item.state, item.tone) == ("withdrawn", Tone.WAITING)
+    lane = Views(world.services, world.clock.now()).overview().gates[0].lanes[0]
+    assert [stage.state for stage in lane.stages][::3] == ["withdrawn", "behind"]
+
+
+def test_a_story_shows_every_tag_that_its_digest_is_promoted_to(world: World) -> None:
+    world.push("15.14", GREEN)
+    world.settle()
+    story = Views(world.services, world.clock.now()).candidate(candidate_id(world))
+    facts = {fact.name: fact.value for fact in story.facts}
+    assert facts["Tag 15-alpine, number 1"] == "promoted, unique tag 15-alpine-cb1 locked"
+    assert facts["Tag 15.14, number 1"] == "promoted, unique tag 15.14-cb1 locked"
+    assert {"15-alpine: copied", "15.14: copied", "admitted"} <= {event.what for event in story.events}
+    assert [action.subject for action in story.actions if action.label == "Roll back"] == [
+        "15-alpine to this",
+        "15.14 to this",
+    ]
+
+
+def test_a_tag_that_comes_back_to_what_the_stable_tag_stands_on_is_current(world: World) -> None:
+    world.tasks.failing[RED] = "ERROR: Invalid Color: Red"
+    world.push("15-alpine", RED)
+    world.settle()
+    world.push("15-alpine", GREEN)
+    world.settle()
+    view = Views(world.services, world.clock.now()).overview()
+    stages = view.gates[0].lanes[0].stages
+    assert (stages[0].subject, [stage.state for stage in stages[1::2]]) == (GREEN[7:19], ["passed", "current"])
+    assert view.action_items == ()
 
 
 def test_a_hold_says_who_holds_why_and_what_waits_behind_it(world: World) -> None:
@@ -134,19 +215,19 @@ def test_a_hold_says_who_holds_why_and_what_waits_behind_it(world: World) -> Non
     world.push("15-alpine", RED)
     world.settle()
     view = Views(world.services, world.clock.now()).overview()
-    (concern,) = view.concerns
-    assert (concern.state, concern.reason) == ("held", "mara: a quiet weekend")
-    assert concern.advice.startswith("Passed, and waiting behind it: 1.")
+    (item,) = view.action_items
+    assert (item.state, item.reason) == ("held", "mara: a quiet weekend")
+    assert item.advice.startswith("Passed, and waiting behind it: 1.")
     assert view.gates[0].lanes[0].stages[3].state == "held"
 
 
-def test_a_stable_tag_whose_candidates_are_further_back_than_the_overview_looks_is_shown(world: World) -> None:
+def test_a_stable_tag_whose_promotions_are_further_back_than_the_overview_goes_is_shown(world: World) -> None:
     for number in range(RECENT):
-        world.clock.forward(1)
         world.push("15.14", digest(f"push {number}"))
+        world.pass_time(2)
     lanes = Views(world.services, world.clock.now()).overview().gates[0].lanes
-    lane = next(lane for lane in lanes if lane.tag == "15-alpine")
-    assert [stage.state for stage in lane.stages] == ["pushed", "none", "none", "current"]
+    lane = next(lane for lane in lanes if lane.name == "15-alpine")
+    assert [stage.state for stage in lane.stages] == ["pushed", "passed", "none", "current"]
 
 
 def test_many_quiet_tags_stand_behind_those_that_something_happens_to(world: World) -> None:
@@ -154,23 +235,24 @@ def test_many_quiet_tags_stand_behind_those_that_something_happens_to(world: Wor
         world.push(f"15.{number}", digest(f"version {number}"))
         world.settle()
     world.push("15.99", RED)
+    world.pass_time(1)
     (gate,) = Views(world.services, world.clock.now()).overview().gates
-    assert {"15-alpine", "15.99"} < {lane.tag for lane in gate.lanes}
+    assert {"15-alpine", "15.99"} < {lane.name for lane in gate.lanes}
     assert (len(gate.lanes), len(gate.quiet)) == (5, 5)
-    assert "5 more tags, all quiet" in text(get(board.fragment_overview))
+    assert "5 more tags, all quiet" in text(get(fragment("overview")))
 
 
-def test_the_overview_costs_three_queries_a_gate_three_an_app_and_one_a_registry_however_long_the_ledger_is(
+def test_the_overview_costs_four_queries_a_gate_three_an_app_and_one_a_registry_however_long_the_ledger_is(
     world: World,
 ) -> None:
     for number in range(20):
-        world.clock.forward(60)
         world.push("15-alpine", digest(f"push {number}"))
+        world.pass_time(60)
     ledger = CountingLedger(world.ledger)
     Views(dataclasses.replace(world.services, ledger=ledger), world.clock.now()).overview()
     gates, apps, registries = (len(part) for part in (world.policy.gates, world.policy.apps, world.policy.registries))
     alarms = gates + apps + registries
-    assert ledger.asked == {"list": gates + alarms, "page": gates + apps, "load": apps}
+    assert ledger.asked == {"list": gates + alarms, "page": 2 * gates + apps, "load": apps}
 
 
 class CountingLedger:
@@ -186,37 +268,39 @@ class CountingLedger:
 
 def test_what_is_under_way_asks_to_be_refreshed(world: World) -> None:
     world.push("15-alpine", RED)
-    assert 'data-running="yes"' in text(get(board.fragment_overview))
-    assert 'data-running="yes"' in text(get(board.fragment_candidate, candidate=candidate_id(world)))
-    assert 'data-running="yes"' in text(get(board.fragment_gate, gate="node"))
+    world.pass_time(1)
+    assert 'data-running="yes"' in text(get(fragment("overview")))
+    assert 'data-running="yes"' in text(get(fragment("candidate"), candidate=candidate_id(world)))
+    assert 'data-running="yes"' in text(get(fragment("gate"), gate="node"))
 
 
 def test_a_history_is_filtered_by_state(world: World) -> None:
-    assert "promoted" in rows(text(get(board.fragment_gate, gate="node")))
-    assert "None." in rows(text(get(board.fragment_gate, {"state": "failed"}, gate="node")))
-    assert "live" in rows(text(get(board.fragment_app, {"state": "live"}, app="hello-world")))
-    assert get(board.fragment_gate, {"state": "live"}, gate="node").status_code == 400
+    assert "passed" in rows(text(get(fragment("gate"), gate="node")))
+    assert "None." in rows(text(get(fragment("gate"), {"state": "failed"}, gate="node")))
+    assert "live" in rows(text(get(fragment("app"), {"state": "live"}, app="hello-world")))
+    assert get(fragment("gate"), {"state": "live"}, gate="node").status_code == 400
 
 
 def test_a_history_is_filtered_by_time_and_a_day_includes_its_evening(world: World) -> None:
     today = {"since": "2026-03-01", "until": "2026-03-01"}
-    assert "promoted" in rows(text(get(board.fragment_gate, today, gate="node")))
-    assert "None." in rows(text(get(board.fragment_gate, {"until": "2026-02-28"}, gate="node")))
-    assert "None." in rows(text(get(board.fragment_gate, {"since": "2026-03-01T12:03Z"}, gate="node")))
-    refused = get(board.fragment_gate, {"since": "yesterday"}, gate="node")
+    assert "passed" in rows(text(get(fragment("gate"), today, gate="node")))
+    assert "None." in rows(text(get(fragment("gate"), {"until": "2026-02-28"}, gate="node")))
+    assert "None." in rows(text(get(fragment("gate"), {"since": "2026-03-01T12:03Z"}, gate="node")))
+    refused = get(fragment("gate"), {"since": "yesterday"}, gate="node")
     assert (refused.status_code, b'"field":"since"' in refused.get_body()) == (400, True)
 
 
 def test_a_history_leads_to_its_next_page_under_the_same_filter(world: World) -> None:
+    world.tasks.seconds = 500
     for number in range(30):
-        world.clock.forward(60)
         world.push("15-alpine", digest(f"push {number}"))
-    page = text(get(board.fragment_gate, {"state": "examining"}, gate="node"))
+        world.pass_time(10)
+    page = text(get(fragment("gate"), {"state": "examining"}, gate="node"))
     query = re.search(r'rel="next" href="\?([^"]+)"', page)
     assert query
     asked = dict(parse_qsl(html.unescape(query[1])))
     assert asked["state"] == "examining"
-    older = text(get(board.fragment_gate, asked, gate="node"))
+    older = text(get(fragment("gate"), asked, gate="node"))
     assert (rows(page).count("<li"), rows(older).count("<li")) == (25, 5)
     assert 'rel="next"' not in older
 
@@ -235,23 +319,20 @@ def test_nothing_that_people_or_machines_wrote_is_taken_for_html(world: World) -
     world.push("15-alpine", digest("blue"))
     world.settle()
     pages = [
-        text(get(board.fragment_overview)),
-        text(get(board.fragment_gate, gate="node")),
-        text(get(board.fragment_candidate, candidate=candidate_id(world))),
+        text(get(fragment("overview"))),
+        text(get(fragment("gate"), gate="node")),
+        text(get(fragment("candidate"), candidate=candidate_id(world))),
     ]
     assert [page for page in pages if "<script" in page] == []
     assert all("&lt;script&gt;" in page for page in pages)
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-def test_a_shell_holds_no_data_and_nothing_inline(
-    shell: Callable[[func.HttpRequest], func.HttpResponse], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_page_is_a_shell_that_holds_no_data_and_nothing_inline(monkeypatch: pytest.MonkeyPatch) -> None:
     def untouched() -> None:
-        raise AssertionError("a shell looks at nothing")
+        raise AssertionError("a shell reads nothing")
 
     monkeypatch.setattr(bootstrap, "basegate", untouched)
-    answer = get(shell, candidate=SCRIPT, rollout=SCRIPT, gate=SCRIPT, app=SCRIPT)
+    answer = get(board.shell, candidate=SCRIPT, rollout=SCRIPT, gate=SCRIPT, app=SCRIPT)
     page = text(answer)
     assert answer.headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
     assert re.findall(r"<script(?! src=\"/api/board/assets/)|<style|\sstyle=|\son\w+=|javascript:", page) == []
@@ -261,12 +342,12 @@ def test_a_shell_holds_no_data_and_nothing_inline(
 
 def test_with_sign_in_no_key_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BASEGATE_SIGN_IN", "easy-auth")
-    assert 'data-keyed="no"' in text(get(board.board))
-    assert get(board.fragment_overview).status_code == 403
+    assert 'data-keyed="no"' in text(get(board.shell))
+    assert get(fragment("overview")).status_code == 403
 
 
 def test_fragments_are_kept_nowhere_and_framed_by_nobody(world: World) -> None:
-    headers = get(board.fragment_overview).headers
+    headers = get(fragment("overview")).headers
     assert headers["Cache-Control"] == "no-store"
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -284,9 +365,9 @@ def test_only_assets_are_served_as_assets(name: str) -> None:
 
 
 def test_what_is_not_there_is_a_problem(world: World) -> None:
-    assert get(board.fragment_gate, gate="nodes").status_code == 404
-    assert get(board.fragment_candidate, candidate="node.000000000000").status_code == 404
-    assert get(board.fragment_rollout, rollout="hello-world.none").status_code == 404
+    assert get(fragment("gate"), gate="nodes").status_code == 404
+    assert get(fragment("candidate"), candidate="node.000000000000").status_code == 404
+    assert get(fragment("rollout"), rollout="hello-world.none").status_code == 404
 
 
 def test_whatever_shows_data_needs_a_key() -> None:
@@ -297,3 +378,5 @@ def test_whatever_shows_data_needs_a_key() -> None:
         levels[str(trigger.route)] = trigger.auth_level
     keyed = {route for route, level in levels.items() if level is func.AuthLevel.FUNCTION}
     assert keyed == {route for route in levels if route.startswith("board/fragments/")}
+    pages = {route.removeprefix("board/fragments/").removeprefix("overview") for route in keyed}
+    assert set(levels) - keyed == {f"board/{page}".rstrip("/") for page in pages} | {"board/assets/{name}"}

@@ -8,20 +8,19 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from functions import board
 from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.decisions import HoldUntil
 from shared.domain.errors import Retry
 from shared.domain.policy import Drift
-from shared.domain.standing import HoldUntil
+from shared.operations.plan import Who
 from shared.ports import Allowance
-from shared.workflow.board.drift_models import DriftPage
-from shared.workflow.board.models import Overview, Stage
-from shared.workflow.board.tones import Tone
+from shared.workflow.board.models import DriftPage, Item, Overview, Tone
 from shared.workflow.board.views import Views
-from shared.workflow.operate import Who
+from shared.workflow.board.wording import age
+from shared.workflow.drift import DriftReport
 from tests.fakes import World, digest
 from tests.triggers.asking import operated
-from tests.triggers.test_board import SCRIPT, get, text
+from tests.triggers.test_board import SCRIPT, fragment, get, text
 
 FOREIGN = digest("foreign")
 
@@ -58,11 +57,11 @@ def tamper(world: World) -> None:
 
 
 def test_before_any_sweep_the_page_says_so_and_offers_one(world: World) -> None:
-    page = text(get(board.fragment_drift))
-    assert "No sweep has come by yet." in page
+    page = text(get(fragment("drift")))
+    assert "No sweep has come by yet" in page
     assert "Sweep now" in page
-    assert "<table" not in page
     assert 'data-headline="Not swept yet"' in page
+    assert "number 2" in page  # what events brought is known all the same
 
 
 def test_a_tag_is_shown_side_by_side_upstream_candidate_and_stable(world: World) -> None:
@@ -73,28 +72,60 @@ def test_a_tag_is_shown_side_by_side_upstream_candidate_and_stable(world: World)
     upstream, candidate, stable = row.cells
     assert (row.name, row.verdict, page.headline) == ("15-alpine", "same", "No drift")
     assert upstream.subject == stable.subject == digest("green").removeprefix("sha256:")[:12]
-    assert (upstream.state, upstream.age, candidate.state) == ("known by event", "3 min", "promoted")
-    assert get(board.fragment_candidate, candidate=candidate.link.partition("/")[2]).status_code == 200
+    assert (upstream.state, age(upstream.since, world.clock.now()), candidate.state) == (
+        "number 2",
+        "4 min",
+        "promoted",
+    )
+    assert get(fragment("candidate"), candidate=candidate.link.partition("/")[2]).status_code == 200
     assert [cell.title for cell in page.apps[0].cells] == ["Stands on", "Built on", "Runs"]
     assert page.apps[0].verdict == "same"
 
 
-def test_a_gate_says_how_it_was_looked_at_and_how_changes_became_known(world: World) -> None:
+def test_a_gate_says_when_it_was_read_and_how_changes_became_known(world: World) -> None:
     world.sweep_now()
     world.clock.forward(300)
     world.registry.tags["public", "node:15-alpine"] = digest("unheard of")
     world.sweep_now()
     world.clock.forward(120)
-    looks = {fact.name: fact.value for fact in drift_of(world).gates[0].looks}
-    assert looks == {
-        "Looked at": "2 min ago",
-        "Next look": "with the next sweep",
+    facts = {fact.name: fact.value for fact in drift_of(world).gates[0].facts}
+    assert facts.pop("Slowest recovery") == "5 min"
+    assert facts == {
+        "Read": "2 min ago",
+        "Read next": "with the next sweep",
         "Tags": "1",
-        "Told by events": "0",
+        "Known by event": "1",
         "Found by sweep": "1",
-        "Slowest recovery": "5 min",
         "Drift": "is reported only",
     }
+
+
+def test_a_push_that_was_not_examined_is_told_beside_its_tag(world: World) -> None:
+    lost = digest("left before it was read")
+    world.deliver(world.event("15-alpine", lost))
+    world.settle(within_seconds=3600)
+    world.sweep_now()
+    (row,) = drift_of(world).gates[0].rows
+    assert row.verdict == "same"
+    assert row.note.startswith(f"1 digest was named by an event and never read, the last {lost[7:19]}, ")
+    assert row.note.endswith("event event-3")
+    page = text(get(fragment("drift")))
+    assert row.note in page
+
+
+def test_a_tag_that_is_gone_or_in_doubt_says_so(world: World) -> None:
+    world.sweep_now()
+    world.registry.tags["public", "node:15-alpine"] = digest("orange")
+    world.clock.forward(60)
+    world.sweep_now()
+    (row,) = drift_of(world).gates[0].rows
+    assert (row.cells[0].state, row.cells[0].tone) == ("in doubt", Tone.WAITING)
+    del world.registry.tags["public", "node:15-alpine"]
+    for _ in range(2):
+        world.clock.forward(300)
+        world.sweep_now()
+    (tag,) = DriftReport(world.services).drift().gates[0].tags
+    assert (tag.absent, tag.upstream) == (True, digest("green"))
 
 
 def test_a_registry_that_is_left_alone_is_named_with_the_reason(world: World) -> None:
@@ -107,15 +138,15 @@ def test_a_registry_that_is_left_alone_is_named_with_the_reason(world: World) ->
     )
 
 
-def test_a_gate_says_when_it_is_looked_at_next_and_what_its_upstream_still_allows(world: World) -> None:
+def test_a_gate_says_when_it_is_read_next_and_what_its_upstream_still_allows(world: World) -> None:
     hub = msgspec.structs.replace(world.policy.registries["public"], watch_seconds=900)
     world.policy = msgspec.structs.replace(world.policy, registries={**world.policy.registries, "public": hub})
     world.restart()
     world.tags.said = Allowance(limit=200, remaining=176, window_seconds=21600)
     world.sweep_now()
     world.clock.forward(180)
-    looks = {fact.name: fact.value for fact in drift_of(world).gates[0].looks}
-    assert (looks["Next look"], looks["Pulls left"]) == ("in 12 min", "176")
+    facts = {fact.name: fact.value for fact in drift_of(world).gates[0].facts}
+    assert (facts["Read next"], facts["Pulls left"]) == ("in 12 min", "176")
 
 
 def test_a_held_tag_is_held_and_does_not_differ(world: World) -> None:
@@ -134,7 +165,7 @@ def test_a_tag_whose_candidate_failed_differs_with_the_reason_and_a_link(world: 
     world.settle()
     page = drift_of(world)
     (row,) = page.gates[0].rows
-    assert (row.verdict, row.cells[0].state, row.cells[1].state) == ("differs", "found by sweep", "failed")
+    assert (row.verdict, row.cells[0].state, row.cells[1].state) == ("differs", "number 3", "failed")
     assert "Invalid Color" in row.cells[1].reason
     assert page.headline == "1 tag differs"
 
@@ -145,11 +176,11 @@ def test_what_was_done_around_the_gate_stands_on_top_and_in_its_row(world: World
     tamper(world)
     world.clock.forward(240)
     page = drift_of(world)
-    assert [(alarm.place, alarm.age, alarm.tone) for alarm in page.alarms] == [
+    assert [(alarm.subject, age(alarm.since, world.clock.now()), alarm.tone) for alarm in page.alarms] == [
         ("gate node", "4 min", Tone.BAD),
         ("app hello-world", "4 min", Tone.BAD),
     ]
-    assert page.alarms[0].plan == "reported only: the gate's rule says `drift: report`"
+    assert page.alarms[0].advice == "reported only: the gate's rule says `drift: report`"
     (tag,), (app,) = page.gates[0].rows, page.apps
     assert (tag.verdict, tag.cells[2].state) == ("differs", "moved around the gate")
     assert (app.verdict, app.cells[2].state) == ("differs", "not the last good one")
@@ -161,7 +192,11 @@ def test_the_flow_says_where_the_sweep_saw_something_else(world: World) -> None:
     world.clock.forward(180)
     (lane,) = overview_of(world).gates[0].lanes
     stable, container = stage(lane.stages, "Stable tag"), stage(lane.apps[0].stages, "Container")
-    assert (stable.state, stable.tone, stable.age) == ("moved around the gate", Tone.BAD, "3 min")
+    assert (stable.state, stable.tone, age(stable.since, world.clock.now())) == (
+        "moved around the gate",
+        Tone.BAD,
+        "3 min",
+    )
     assert "which was promoted" in stable.reason
     assert (container.state, container.tone) == ("not the last good one", Tone.BAD)
     assert "it shows foreign:1" in container.reason
@@ -174,10 +209,10 @@ def test_a_container_that_is_redeployed_is_busy_and_says_why(monkeypatch: pytest
     container = stage(overview_of(world).gates[0].lanes[0].apps[0].stages, "Container")
     assert (container.state, container.tone) == ("deploying", Tone.BUSY)
     assert "it shows foreign:1" in container.reason
-    assert drift_of(world).alarms[0].plan.startswith("redeployed by rollout drift-")
+    assert drift_of(world).alarms[0].advice.startswith("redeployed by rollout drift-")
 
 
-def stage(stages: tuple[Stage, ...], title: str) -> Stage:
+def stage(stages: tuple[Item, ...], title: str) -> Item:
     return next(item for item in stages if item.title == title)
 
 
@@ -186,11 +221,11 @@ def test_the_overview_tells_the_newest_alarms_and_counts_the_others(world: World
         world.ledger.insert(alarm(world, f"15.{number}", minutes=number))
     world.ledger.insert(msgspec.structs.replace(alarm(world, "15.9", 0), ended_at=world.clock.now()))
     view = overview_of(world)
-    assert [told.words for told in view.alarms] == [f"15.{number} is odd" for number in range(5)]
+    assert [told.reason for told in view.alarms] == [f"15.{number} is odd" for number in range(5)]
     assert (view.more_alarms, view.headline, view.tone) == (3, "8 alarms", Tone.BAD)
-    page = text(get(board.fragment_overview))
+    page = text(get(fragment("overview")))
     assert re.search(r'<a href="/api/board/drift">3 more alarms</a>', page)
-    assert "Wants a person" in page
+    assert "Needs a person" in page
 
 
 def test_a_secret_that_runs_out_warns_and_a_registry_has_no_page(world: World) -> None:
@@ -199,7 +234,7 @@ def test_a_secret_that_runs_out_warns_and_a_registry_has_no_page(world: World) -
     view = overview_of(world)
     assert (view.headline, view.tone) == ("1 alarm", Tone.WAITING)
     (told,) = drift_of(world).alarms
-    assert (told.place, told.link) == ("registry base", "")
+    assert (told.subject, told.link) == ("registry base", "")
 
 
 def alarm(world: World, tag: str, minutes: int) -> Alarm:
@@ -214,9 +249,9 @@ def alarm(world: World, tag: str, minutes: int) -> Alarm:
 
 
 def test_an_earlier_image_that_was_live_is_offered_once_and_the_one_that_runs_is_not(world: World) -> None:
-    page = text(get(board.fragment_app, app="hello-world"))
+    page = text(get(fragment("app"), app="hello-world"))
     offers = re.findall(r'data-label="Deploy" data-subject="([^"]+)".*?data-fields="([^"]+)"', page)
-    assert offers == [("hello-world:ct2", "{&#34;image&#34;:&#34;ct2&#34;}")]
+    assert offers == [("hello-world:ct1", "{&#34;image&#34;:&#34;ct1&#34;}")]
 
 
 def test_nothing_that_machines_wrote_is_taken_for_html(world: World) -> None:
@@ -227,6 +262,6 @@ def test_nothing_that_machines_wrote_is_taken_for_html(world: World) -> None:
     world.settle()
     world.tags.faults["public"] = Retry(f"answered {SCRIPT}")
     world.sweep_now()
-    pages = [text(get(board.fragment_drift)), text(get(board.fragment_overview))]
+    pages = [text(get(fragment("drift"))), text(get(fragment("overview")))]
     assert [page for page in pages if "<script" in page] == []
     assert [page.count("&lt;script&gt;") >= 3 for page in pages] == [True, True]

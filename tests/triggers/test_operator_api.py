@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import azure.functions as func
 import pytest
 
 from functions import operator_api, operator_views
 from shared import bootstrap
-from tests.fakes import World
+from tests.fakes import World, digest
 from tests.triggers.asking import GREEN, ORANGE, WHY, ask, operated
 
 
@@ -106,6 +107,29 @@ def test_what_is_not_there_and_what_is_not_possible_are_told_apart(world: World)
     assert ask(operator_api.roll_back, body, gate="node")[0] == 409
 
 
+def test_a_hold_names_what_was_in_flight_when_it_was_made(world: World) -> None:
+    answers = []
+    point = world.registry.point
+
+    def pointed(*where: Any) -> None:
+        world.registry.point = point  # type: ignore[method-assign]
+        answers.append(ask(operator_api.hold, WHY | {"tag": "15-alpine"}, gate="node"))
+        point(*where)
+
+    world.registry.point = pointed  # type: ignore[assignment, method-assign]
+    world.push("15-alpine", digest("blue"))
+    world.settle()
+    ((status, answer),) = answers
+    assert (status, [effect["what"] for effect in answer["inFlight"]]) == (202, ["move", "promotion"])
+    assert world.stable_tag() == GREEN
+
+
+def test_a_tag_that_the_gate_does_not_take_is_a_problem_of_that_field(world: World) -> None:
+    status, problem = ask(operator_api.hold, WHY | {"tag": "15-alpien"}, gate="node")
+    assert (status, problem["field"]) == (400, "tag")
+    assert "did you mean 15-alpine?" in problem["detail"]
+
+
 def test_an_image_that_was_built_is_deployed_again_on_demand(world: World) -> None:
     first = world.rollouts()[0].image
     assert first is not None
@@ -192,7 +216,7 @@ def test_who_acts_on_a_stale_view_is_told_what_it_is_now(world: World) -> None:
     stale, fresh = {"If-Match": "another ETag"}, {"If-Match": bootstrap.basegate().report.candidate(identifier)[1]}
     status, problem = ask(operator_api.rerun, WHY, headers=stale, candidate=identifier)
     assert status == 412
-    assert "is promoted now" in problem["detail"]
+    assert "is passed now" in problem["detail"]
     assert len(world.candidates()) == 2
     assert ask(operator_api.rerun, WHY, headers=fresh, candidate=identifier)[0] == 202
 

@@ -10,8 +10,7 @@ import pytest
 
 from functions import operator_api, operator_views
 from shared import bootstrap
-from shared.domain.errors import Misconfigured, Rejected, Retry
-from shared.workflow.find import rollout_id
+from shared.domain.errors import Cause, Misconfigured, Rejected, Retry
 from shared.workflow.report import Report
 from tests.fakes import World, digest, sample_policy
 from tests.triggers.asking import GREEN, ORANGE, WHY, ask, log_of, operated
@@ -42,12 +41,12 @@ def test_lists_may_be_of_one_state_and_of_a_span_of_time(world: World) -> None:
 
     _, page = ask(operator_views.candidates, method="GET", gate="node")
     times = {item["digest"]: item["createdAt"] for item in page["items"]}
-    assert digests(state="promoted") == [GREEN, ORANGE]
+    assert digests(state="passed") == [GREEN, ORANGE]
     assert digests(state="failed") == [digest("red")]
     assert digests(since=times[GREEN]) == [digest("red"), GREEN]
     assert digests(until=times[GREEN]) == [ORANGE]
-    assert digests(since=times[ORANGE], until=times[digest("red")], state="promoted") == [GREEN, ORANGE]
-    assert digests(state="held") == []
+    assert digests(since=times[ORANGE], until=times[digest("red")], state="passed") == [GREEN, ORANGE]
+    assert digests(state="rejected") == []
     _, rollouts = ask(operator_views.rollouts, method="GET", params={"state": "live"}, app="hello-world")
     assert [item["state"] for item in rollouts["items"]] == ["live", "live"]
 
@@ -57,7 +56,7 @@ def test_a_page_may_be_empty_and_lead_on(world: World) -> None:
     world.tasks.failing[digest("red")] = "ERROR: Invalid Color: Red"
     world.push("15-alpine", digest("red"))
     world.settle()
-    params, pages = {"state": "promoted"}, []
+    params, pages = {"state": "passed"}, []
     while True:
         _, page = ask(operator_views.candidates, method="GET", params=params, gate="node")
         pages.append([item["digest"] for item in page["items"]])
@@ -72,7 +71,7 @@ def test_a_page_may_be_empty_and_lead_on(world: World) -> None:
     [
         ("state", "odd"),
         ("state", ""),
-        ("state", "promoted' or state ne '"),
+        ("state", "passed' or state ne '"),
         ("since", "yesterday"),
         ("since", "2026-03-01"),
         ("until", "2026-03-01T12:00:00"),
@@ -93,7 +92,8 @@ def test_every_move_of_a_stable_tag_is_listed_with_who_moved_it(world: World) ->
     _, page = ask(operator_views.promotions, method="GET", gate="node")
     moves = [(move["digest"], move["unique"], move["movedBy"]) for move in page["items"]]
     operator = f"a holder of the key: {WHY['reason']}"
-    assert moves == [(ORANGE, "15-alpine-cb1", operator), (GREEN, "15-alpine-cb3", ""), (ORANGE, "15-alpine-cb1", "")]
+    assert moves == [(ORANGE, "15-alpine-cb1", operator), (GREEN, "15-alpine-cb2", ""), (ORANGE, "15-alpine-cb1", "")]
+    assert [move["sequence"] for move in page["items"][1:]] == [2, 1]
     assert page["items"][1]["candidate"].startswith(f"node.{GREEN.removeprefix('sha256:')}")
     _, first = ask(operator_views.promotions, method="GET", params={"limit": "1"}, gate="node")
     _, rest = ask(operator_views.promotions, method="GET", params={"token": first["next"]}, gate="node")
@@ -144,11 +144,11 @@ def test_gates_and_apps_are_listed_and_their_rules_told_without_values(world: Wo
 
 def test_the_log_of_a_check_is_told_so_far_and_then_as_it_was_kept(world: World) -> None:
     blue = digest("blue")
+    world.tasks.seconds = 30
     world.push("15-alpine", blue)
     identifier = f"node.{blue.removeprefix('sha256:')}"
     assert log_of(operator_views.candidate_log, candidate=identifier)[0] == 404
-    while not world.candidate(blue).checks[0].run_id:
-        world.next_look()
+    world.pass_time(5)
     world.tasks.runs[world.candidate(blue).checks[0].run_id].log = "\x1b[31mStep 1/4\x1b[0m"
     assert log_of(operator_views.candidate_log, candidate=identifier) == (200, "running", "Step 1/4")
     world.tasks.log_fault = Rejected("404")
@@ -163,11 +163,11 @@ def test_the_log_of_a_check_is_told_so_far_and_then_as_it_was_kept(world: World)
 
 
 def test_the_log_of_a_build_is_told_so_far_and_then_as_it_was_kept(world: World) -> None:
+    world.tasks.seconds = 30
     ask(operator_api.roll_out, WHY, app="hello-world")
-    rollout = rollout_id(world.rollouts()[-1])
+    rollout = world.rollouts()[-1].id
     assert log_of(operator_views.rollout_log, rollout=rollout)[0] == 404
-    while not world.rollouts()[-1].build.run_id:
-        world.next_look()
+    world.pass_time(5)
     world.tasks.runs[world.rollouts()[-1].build.run_id].log = "Step 1/4"
     assert log_of(operator_views.rollout_log, rollout=rollout) == (200, "running", "Step 1/4")
     world.settle()
@@ -187,22 +187,50 @@ def test_the_whole_story_is_told_with_its_evidence(world: World) -> None:
     status, story = ask(operator_views.candidate, method="GET", candidate=page["items"][0]["id"])
     assert status == 200
     assert story["history"][0]["what"] == "admitted"
+    (promotion,) = story["promotions"]
+    assert (promotion["tag"], promotion["state"], promotion["unique"]) == ("15-alpine", "promoted", "15-alpine-cb2")
+    assert [entry["what"] for entry in promotion["history"]][:2] == ["observed", "passed"]
     status, log = ask(operator_views.candidate_log, method="GET", candidate=page["items"][0]["id"])
     assert (status, "successful" in log) == (200, True)
+
+
+def test_a_digest_under_many_tags_is_told_with_all_of_its_promotions(world: World) -> None:
+    for number in range(5):
+        world.push(f"15.{number}", GREEN)
+    world.settle()
+    _, story = ask(operator_views.candidate, method="GET", candidate=world.candidate(GREEN).id)
+    told = {promotion["tag"]: promotion["state"] for promotion in story["promotions"]}
+    assert told == dict.fromkeys(("15-alpine", *(f"15.{number}" for number in range(5))), "promoted")
+
+
+def test_a_stalled_record_reads_as_stalled_in_lists_with_its_remedy(world: World) -> None:
+    world.tasks.start_fault = Misconfigured("no task", cause=Cause.TASK, remedy="create it")
+    world.push("15-alpine", digest("blue"))
+    world.settle()
+    _, page = ask(operator_views.candidates, method="GET", gate="node")
+    item = page["items"][0]
+    assert (item["state"], item["reason"], item["remedy"]) == ("stalled", "no task", "create it")
+    assert item["nextTryAt"] > item["changedAt"]
+    assert {item["state"] for item in page["items"][1:]} == {"passed"}
+    _, answer = ask(operator_views.readyz, method="GET")
+    (finding,) = [one for one in answer["findings"] if one["dependency"] == "records of gate node"]
+    assert (finding["state"], finding["cause"], finding["remedy"]) == ("warning", "task", "create it")
 
 
 def test_status_shows_everything_at_a_glance(world: World) -> None:
     _, status = ask(operator_views.status, method="GET")
     assert status["gates"][0]["stable"][0]["digest"] == GREEN
+    assert status["apps"][0]["base"].endswith(f"@{GREEN}")
     assert status["apps"][0]["live"].startswith("contoso.azurecr.io/hello-world:")
 
 
 def test_readyz_says_of_each_dependency_what_to_mend(world: World) -> None:
+    world.sweep_now()
     assert ask(operator_views.readyz, method="GET")[0] == 200
     world.registry.fault = Misconfigured("reading node: 403. To mend it: give the app AcrPull on the registry")
     status, answer = ask(operator_views.readyz, method="GET")
     assert (status, answer["ready"]) == (503, False)
-    sick = [finding for finding in answer["findings"] if finding["state"] not in ("ok", "warning")]
+    sick = [finding for finding in answer["findings"] if finding["state"] != "ok"]
     assert {finding["state"] for finding in sick} == {"misconfigured"}
     assert "AcrPull" in sick[0]["detail"]
 

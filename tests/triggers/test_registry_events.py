@@ -1,4 +1,4 @@
-"""Event Grid -> ledger and looks."""
+"""Event Grid -> hints. Nothing is read, nothing is written, nothing is believed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ import msgspec
 import pytest
 
 from functions.registry_events import registry_events
-from shared.domain.candidate import CandidateState
-from shared.domain.errors import Retry
-from shared.domain.record import Look
-from shared.domain.rollout import AppRecord
-from shared.ports import R, Stored
+from shared.domain.hint import Hint, HintKind
 from tests.events import event_text
-from tests.fakes import FakeLedger, World, digest
-from tests.triggers.out import Looks
+from tests.fakes import World, digest
+from tests.triggers.out import Hints
 
 RESERVED_KEYS = {
     "id",
@@ -30,34 +26,34 @@ RESERVED_KEYS = {
 """What the worker would take for a message's metadata."""
 
 
-def delivered(text: str) -> Looks:
-    looks = Looks()
-    registry_events(text, looks)
-    return looks
+def delivered(text: str) -> Hints:
+    out = Hints()
+    registry_events(text, out)
+    return out
+
+
+def hints_of(out: Hints) -> list[Hint]:
+    return [msgspec.json.decode(text, type=Hint) for text in out.get()]
 
 
 @pytest.mark.parametrize(
     "name", ["image_pushed", "cloud_event_image_pushed", "image_pushed_2018", "image_pushed_index"]
 )
-def test_a_push_in_any_schema_is_admitted_and_a_look_is_queued(world: World, name: str) -> None:
-    looks = delivered(event_text(name))
-    candidate = world.candidates()[0]
-    assert looks.value is not None
-    assert [msgspec.json.decode(text, type=Look) for text in looks.value] == [candidate.look]
-    assert candidate.state is CandidateState.EXAMINING
+def test_a_push_in_any_schema_becomes_a_hint_and_nothing_is_written(world: World, name: str) -> None:
+    hint = hints_of(delivered(event_text(name)))[0]
+    assert (hint.hint, hint.subject, hint.tag) == (HintKind.SOURCE_TAG, "node", "15-alpine")
+    assert world.ledger.rows == {}
 
 
-def test_a_look_is_text_that_no_worker_takes_for_metadata(world: World) -> None:
-    looks = delivered(event_text("image_pushed"))
-    for text in looks.get():
+def test_a_hint_is_text_that_no_worker_takes_for_metadata(world: World) -> None:
+    for text in delivered(event_text("image_pushed")).get():
         assert isinstance(text, str)
         assert not {key.lower() for key in json.loads(text)} & RESERVED_KEYS
 
 
 @pytest.mark.parametrize("name", ["image_pushed_child", "image_deleted", "chart_pushed"])
-def test_what_wants_no_look_leaves_the_output_unset(world: World, name: str) -> None:
+def test_what_says_nowhere_to_look_leaves_the_output_unset(world: World, name: str) -> None:
     assert delivered(event_text(name)).value is None
-    assert world.ledger.rows == {}
 
 
 @pytest.mark.parametrize(
@@ -65,7 +61,7 @@ def test_what_wants_no_look_leaves_the_output_unset(world: World, name: str) -> 
     ["", "no JSON", "{", "[]", "null", "7", '"text"', "{}", "NaN", "1" * 10_000, "[" * 100_000, '{"id": "\\ud800"}'],
     ids=lambda text: text[:12],
 )
-def test_malformed_text_is_acknowledged_and_said(world: World, text: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_malformed_text_is_acknowledged_and_logged(world: World, text: str, caplog: pytest.LogCaptureFixture) -> None:
     assert delivered(text).value is None
     assert "malformed" in caplog.text
     assert len(caplog.text) < 1_000
@@ -82,10 +78,11 @@ def test_the_host_s_sizes_are_no_trouble(world: World) -> None:
     assert len(delivered(text).get()) == 1
 
 
-def test_the_same_event_again_queues_a_look_and_admits_nothing(world: World) -> None:
-    first = delivered(event_text("image_pushed"))
-    assert delivered(event_text("cloud_event_image_pushed")).value == first.value
-    assert len(world.candidates()) == 1
+@pytest.mark.parametrize("time", ["2999-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "no time", 7, None])
+def test_the_times_of_an_event_mean_nothing(world: World, time: object) -> None:
+    event = json.loads(event_text("image_pushed"))
+    event["eventTime"] = event["data"]["timestamp"] = time
+    assert hints_of(delivered(json.dumps(event))) == hints_of(delivered(event_text("image_pushed")))
 
 
 def test_what_an_operator_should_know_of_is_a_warning(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -93,34 +90,26 @@ def test_what_an_operator_should_know_of_is_a_warning(world: World, caplog: pyte
         delivered(event_text("image_pushed"))
         delivered(event_text("image_pushed_child"))
         delivered(event_text("image_pushed").replace("publicregistry", "attacker"))
-    told = [(record.levelname, vars(record)["basegate_outcome"]) for record in caplog.records]
-    assert told == [
-        ("INFO", "candidate admitted"),
-        ("INFO", "push by digest, no tag"),
-        ("WARNING", "unknown registry"),
-    ]
+    logged = [(record.levelname, vars(record)["basegate_outcome"]) for record in caplog.records]
+    assert logged == [("INFO", "source tag"), ("INFO", "no rule"), ("WARNING", "unknown registry")]
 
 
-class AbsentLedger(FakeLedger):
-    def insert(self, record: R) -> Stored[R] | None:
-        raise Retry("the table does not answer")
-
-
-def test_only_an_absent_ledger_makes_event_grid_try_again(world: World) -> None:
-    world.ledger = AbsentLedger()
-    world.restart()
-    looks = Looks()
-    with pytest.raises(Retry):
-        registry_events(event_text("image_pushed"), looks)
-    assert looks.value is None
-
-
-def test_one_event_for_two_apps_queues_a_look_each(world: World) -> None:
+def test_one_event_for_two_apps_becomes_a_hint_each(world: World) -> None:
     app = world.policy.apps["hello-world"]
     other = msgspec.structs.replace(app, name="other")
     world.policy = msgspec.structs.replace(world.policy, apps={"hello-world": app, "other": other})
     world.restart()
     pushed = world.event("ct9", digest("app"), registry="team", repository="hello-world")
-    looks = [msgspec.json.decode(text, type=Look) for text in delivered(json.dumps(pushed)).get()]
-    assert {look.partition for look in looks} == {"hello-world", "other"}
-    assert world.ledger.load(AppRecord, "other", "app") is not None
+    found = hints_of(delivered(json.dumps(pushed)))
+    assert {(hint.hint, hint.subject) for hint in found} == {
+        (HintKind.APP_IMAGE, "hello-world"),
+        (HintKind.APP_IMAGE, "other"),
+    }
+
+
+def test_a_deletion_in_a_target_repository_is_a_hint_to_compare_its_stable_tags(world: World) -> None:
+    event = json.loads(event_text("image_deleted"))
+    event["topic"] = world.policy.registries["base"].id
+    event["data"]["target"]["repository"] = "node"
+    found = hints_of(delivered(json.dumps(event)))
+    assert [(hint.hint, hint.subject) for hint in found] == [(HintKind.STABLE_TAGS, "node")]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from shared.adapters.announcer_links import LinkingAnnouncer, board_link
-from shared.ports import Notice
-from shared.workflow.candidates import CandidateCourse
+from shared.adapters.announcers import LinkingAnnouncer, board_link
+from shared.ports import Outcome
+from shared.reconcile.candidates import CandidateController
+from shared.reconcile.rollouts import RolloutController
 from shared.workflow.report import Report
-from shared.workflow.rollouts import RolloutCourse
 from tests.fakes import FakeAnnouncer, World, digest
 
 URL = "https://gate.contoso.com"
 
 
-def linked(notice: Notice, url: str = URL) -> Notice:
+def linked(outcome: Outcome, url: str = URL) -> Outcome:
     heard = FakeAnnouncer()
-    LinkingAnnouncer(heard, url).announce(notice)
+    LinkingAnnouncer(heard, url).announce(outcome)
     return heard.told[0]
 
 
@@ -23,12 +23,12 @@ def test_an_outcome_links_to_the_page_and_the_story_of_its_record() -> None:
     world.push("15-alpine", digest("Green"))
     world.settle()
     candidate, rollout = world.candidates()[0], world.rollouts()[0]
-    links = linked(CandidateCourse(world.services).notice(candidate)).data["links"]
+    links = linked(CandidateController(world.services).outcome(candidate)).data["links"]
     assert links == {
         "board": f"{URL}/api/board/candidates/{candidate.id}",
         "api": f"{URL}/api/v1/candidates/{candidate.id}",
     }
-    links = linked(RolloutCourse(world.services).notice(rollout)).data["links"]
+    links = linked(RolloutController(world.services).outcome(rollout)).data["links"]
     assert links == {"board": f"{URL}/api/board/rollouts/{rollout.id}", "api": f"{URL}/api/v1/rollouts/{rollout.id}"}
 
 
@@ -37,21 +37,21 @@ def test_the_record_is_found_by_the_end_of_the_link() -> None:
     world.push("15-alpine", digest("Green"))
     world.settle()
     report = Report(world.services)
-    for notice in world.announcer.told:
-        kind, identifier = notice.page.split("/")
+    for outcome in world.announcer.told:
+        kind, identifier = outcome.page.split("/")
         story = report.candidate(identifier)[0] if kind == "candidates" else report.rollout(identifier)[0]
         assert story.id == identifier
-    assert {notice.page.split("/")[0] for notice in world.announcer.told} == {"candidates", "rollouts"}
+    assert {outcome.page.split("/")[0] for outcome in world.announcer.told} == {"candidates", "rollouts"}
 
 
 def test_without_an_address_or_a_page_nothing_is_linked_and_all_is_told() -> None:
-    notice = Notice(name="N", subject="s", page="candidates/node.1", data={"gate": "node"})
-    assert linked(notice, "") == notice
-    assert board_link(notice) == ""
-    bare = Notice(name="N", subject="s", data={})
+    outcome = Outcome(name="N", subject="s", page="candidates/node.1", data={"gate": "node"})
+    assert linked(outcome, "") == outcome
+    assert board_link(outcome) == ""
+    bare = Outcome(name="N", subject="s", data={})
     assert linked(bare) == bare
 
 
 def test_what_an_id_holds_cannot_break_out_of_the_link() -> None:
-    notice = Notice(name="N", subject="s", page="candidates/a|b> c?code=1#x", data={})
-    assert board_link(linked(notice)) == f"{URL}/api/board/candidates/a%7Cb%3E%20c%3Fcode%3D1%23x"
+    outcome = Outcome(name="N", subject="s", page="candidates/a|b> c?code=1#x", data={})
+    assert board_link(linked(outcome)) == f"{URL}/api/board/candidates/a%7Cb%3E%20c%3Fcode%3D1%23x"

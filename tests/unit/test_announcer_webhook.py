@@ -16,14 +16,13 @@ import msgspec
 import pytest
 import trustme
 
-from shared.adapters.announcer_links import LinkingAnnouncer
-from shared.adapters.announcer_webhook import Announcers, WebhookAnnouncer
+from shared.adapters.announcers import Announcers, LinkingAnnouncer, WebhookAnnouncer
 from shared.domain.errors import Misconfigured, Retry
-from shared.ports import Notice
+from shared.ports import Outcome
 from shared.settings import read_settings
 from tests.fakes import FakeAnnouncer
 
-NOTICE = Notice(
+NOTICE = Outcome(
     name="CandidateFailed", subject="gates/node/candidates/1", data={"image": "r.io/node@sha256:1", "reason": "Red"}
 )
 STORAGE = {"AzureWebJobsStorage__accountName": "store"}
@@ -129,9 +128,9 @@ def test_a_webhook_without_tls_is_refused_without_showing_it() -> None:
 
 
 def test_slack_and_teams_show_one_link_to_the_board_and_a_program_gets_both(hook: Hook) -> None:
-    notice = msgspec.structs.replace(NOTICE, page="candidates/node.1")
+    outcome = msgspec.structs.replace(NOTICE, page="candidates/node.1")
     for style in ("slack", "teams", "generic"):
-        LinkingAnnouncer(WebhookAnnouncer(hook.url, style), "https://gate.contoso.com").announce(notice)
+        LinkingAnnouncer(WebhookAnnouncer(hook.url, style), "https://gate.contoso.com").announce(outcome)
     slack, teams, generic = (json.loads(body) for _, body in hook.posts)
     board = "https://gate.contoso.com/api/board/candidates/node.1"
     assert slack["text"].splitlines()[1:] == ["Red", f"<{board}|Open on the board>"]
@@ -143,7 +142,7 @@ def test_slack_and_teams_show_one_link_to_the_board_and_a_program_gets_both(hook
 
 def test_what_a_log_says_pings_nobody_and_makes_no_link_in_slack(hook: Hook) -> None:
     data = {"image": "r.io/node@sha256:1", "reason": "ERROR: <!channel> <https://evil.example|mend & go>"}
-    WebhookAnnouncer(hook.url, "slack").announce(Notice(name="CandidateFailed", subject="s", data=data))
+    WebhookAnnouncer(hook.url, "slack").announce(Outcome(name="CandidateFailed", subject="s", data=data))
     text = json.loads(hook.posts[0][1])["text"]
     assert text.endswith("ERROR: &lt;!channel&gt; &lt;https://evil.example|mend &amp; go&gt;")
 
@@ -151,7 +150,7 @@ def test_what_a_log_says_pings_nobody_and_makes_no_link_in_slack(hook: Hook) -> 
 def test_what_a_log_says_makes_no_link_in_teams_and_lists_read_as_lists(hook: Hook) -> None:
     said = "ERROR: [mend it](https://evil.example)"
     data = {"image": "r.io/node@sha256:1", "reason": said, "tags": ["15", "15-alpine"], "uniqueTags": []}
-    WebhookAnnouncer(hook.url, "teams").announce(Notice(name="CandidateFailed", subject="s", data=data))
+    WebhookAnnouncer(hook.url, "teams").announce(Outcome(name="CandidateFailed", subject="s", data=data))
     heading, reason, facts = json.loads(hook.posts[0][1])["attachments"][0]["content"]["body"]
     assert reason == {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": said}]}
     assert {"title": "tags", "value": "15, 15-alpine"} in facts["facts"]

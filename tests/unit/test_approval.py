@@ -8,37 +8,37 @@ import pytest
 from shared.domain.candidate import CandidateState
 from shared.domain.errors import Refused, Retry
 from shared.domain.policy import ApprovalCheck
-from shared.gates import InvalidGates, parse_gates
-from shared.workflow.find import candidate_id
-from shared.workflow.operate import Who
+from shared.domain.promotion import PromotionState
+from shared.operations.plan import Who
+from shared.rules import InvalidGates, parse_gates
 from tests.fakes import World, digest, sample_policy
 
-GREEN = digest("green")
+ORANGE, GREEN, BLUE = digest("orange"), digest("green"), digest("blue")
 ADA, BOB = Who("ada", "I have read the change"), Who("bob", "I have read it too")
 
 
 def asking(*, two_persons: bool = False) -> World:
-    """A world whose gate asks for approval after its task check."""
+    """A world without apps whose gate asks for approval after its task check."""
     gate = sample_policy().gates["node"]
     checks = (*gate.checks, ApprovalCheck(two_persons=two_persons))
-    return World(sample_policy(gates={"node": msgspec.structs.replace(gate, checks=checks)}))
+    return World(sample_policy(gates={"node": msgspec.structs.replace(gate, checks=checks)}, apps={}))
 
 
 def waiting(*, two_persons: bool = False) -> tuple[World, str]:
     world = asking(two_persons=two_persons)
     world.push("15-alpine", GREEN)
     world.settle()
-    return world, candidate_id(world.candidate(GREEN))
+    return world, world.candidate(GREEN).id
 
 
-def test_a_candidate_waits_for_approval_without_being_looked_at_and_it_is_told() -> None:
+def test_a_candidate_waits_for_approval_with_nothing_planned_and_it_is_announced() -> None:
     world, _ = waiting()
     assert world.queue.waiting == []
-    assert world.candidate(GREEN).state is CandidateState.EXAMINING
+    assert world.candidate(GREEN).state is CandidateState.AWAITING_APPROVAL
     assert world.stable_tag() is None
     assert world.announcer.names == ["ApprovalNeeded"]
     last = world.candidate(GREEN).history[-1]
-    assert (last.what, last.why) == ("approval check started", "a person is asked")
+    assert (last.what, last.why) == ("approval requested", "a person is asked")
 
 
 def test_an_approved_candidate_goes_on_even_after_a_long_weekend() -> None:
@@ -54,9 +54,30 @@ def test_a_rejected_candidate_ends_with_the_reason() -> None:
     world, identifier = waiting()
     world.operate.candidates.reject(identifier, ADA).act()
     world.settle()
-    assert world.candidate(GREEN).state is CandidateState.FAILED
+    assert world.candidate(GREEN).state is CandidateState.REJECTED
     assert world.candidate(GREEN).reason == "rejected by ada: I have read the change"
-    assert world.stable_tag() is None
+    assert (world.stable_tag(), world.promotion().state) == (None, PromotionState.REFUSED)
+
+
+def test_digest_after_digest_is_asked_for_and_approved_by_itself() -> None:
+    world = asking()
+    for content in (ORANGE, GREEN, BLUE):
+        world.push("15-alpine", content)
+        world.settle()
+        world.operate.candidates.approve(world.candidate(content).id, ADA).act()
+        world.settle()
+        assert world.stable_tag() == content
+    assert world.announcer.names.count("ApprovalNeeded") == 3
+
+
+def test_an_approval_is_never_taken_over_by_another_attempt() -> None:
+    world, identifier = waiting()
+    world.operate.candidates.approve(identifier, ADA).act()
+    world.settle()
+    world.operate.candidates.rerun(identifier, ADA).act()
+    world.settle()
+    assert world.candidate(GREEN).attempt == 2
+    assert world.candidate(GREEN).state is CandidateState.AWAITING_APPROVAL
 
 
 def test_who_asked_for_a_run_may_not_approve_it_where_two_persons_are_wanted() -> None:
@@ -64,9 +85,10 @@ def test_who_asked_for_a_run_may_not_approve_it_where_two_persons_are_wanted() -
     world.registry.tags[("public", "node:15-alpine")] = GREEN
     world.operate.candidates.examine("node", "15-alpine", ADA).act()
     world.settle()
-    identifier = candidate_id(world.candidate(GREEN))
-    with pytest.raises(Refused, match="another person"):
-        world.operate.candidates.approve(identifier, ADA)
+    identifier = world.candidate(GREEN).id
+    for same in (ADA, Who("Ada", "another case of letters")):
+        with pytest.raises(Refused, match="another person"):
+            world.operate.candidates.approve(identifier, same)
     world.operate.candidates.approve(identifier, BOB).act()
     world.settle()
     assert world.stable_tag() == GREEN
@@ -79,12 +101,23 @@ def test_what_does_not_wait_for_approval_cannot_be_approved() -> None:
         world.operate.candidates.approve(identifier, BOB)
 
 
-def test_an_approval_that_cannot_be_told_is_still_asked_for() -> None:
+def test_what_was_canceled_while_it_waited_stays_canceled_when_it_is_pushed_again() -> None:
+    world, identifier = waiting()
+    world.operate.candidates.cancel(identifier, ADA).act()
+    world.settle()
+    world.push("15-alpine", GREEN)
+    world.settle()
+    assert not world.candidate(GREEN).is_open
+    assert world.candidate(GREEN).state is CandidateState.CANCELED
+    assert world.promotion().state is PromotionState.CANCELED
+
+
+def test_an_approval_that_cannot_be_announced_is_still_asked_for() -> None:
     world = asking()
     world.announcer.fault = Retry("the topic answers 503")
     world.push("15-alpine", GREEN)
     world.settle()
-    assert world.candidate(GREEN).checks[1].run_id
+    assert world.candidate(GREEN).state is CandidateState.AWAITING_APPROVAL
 
 
 RULES = """

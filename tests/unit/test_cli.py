@@ -15,6 +15,7 @@ import pytest
 from basegate_cli.commands import main
 from functions.web.openapi import document
 from shared import bootstrap
+from shared.domain.errors import Cause, Misconfigured
 from tests.fakes import World, digest
 from tests.served import KEY, App
 from tests.unit.front_door import FrontDoor, open_door
@@ -71,7 +72,7 @@ def test_drift_shows_everything_side_by_side(run: Run, world: World) -> None:
     code, out, _ = run("drift")
     assert code == 0
     assert "15-alpine" in out
-    assert "changes told by events" in out
+    assert "changes known by event" in out
     assert "! no event subscription of publicregistry.azurecr.io reaches this app" in out
 
 
@@ -87,7 +88,7 @@ def test_status_shows_gates_and_apps(run: Run) -> None:
     assert code == 0
     assert GREEN[:19] in out
     assert "contoso.azurecr.io/hello-world:" in out
-    assert f"{name(GREEN)} promoted" in out
+    assert f"{name(GREEN)} passed" in out
 
 
 def test_json_is_the_answer_untouched_before_and_after_the_command(run: Run, world: World) -> None:
@@ -101,8 +102,36 @@ def test_why_tells_the_story_in_order_with_verdict_and_log(run: Run) -> None:
     code, out, _ = run("why", name(RED))
     assert code == 0
     assert f"{name(RED)}  failed" in out
-    assert re.search(r"check task in run \w+: failed", out)
+    assert re.search(r"check task in run cb2 of contosobaseartifacts\.azurecr\.io: failed", out)
     assert out.index("admitted") < out.index("The end of its log:") < out.rindex(LINE)
+
+
+def test_why_tells_what_became_of_each_tag(run: Run) -> None:
+    code, out, _ = run("why", name(GREEN))
+    assert code == 0
+    assert "tag 15-alpine, number 3 as 15-alpine-cb3: promoted" in " ".join(out.split())
+    assert out.index("task check passed") < out.index("15-alpine: copied") < out.index("15-alpine: promoted")
+    assert "tag 15-alpine, number 2: refused" in " ".join(run("why", name(RED))[1].split())
+
+
+def test_what_is_stalled_is_told_with_the_remedy_and_the_next_try(run: Run, world: World) -> None:
+    world.registry.copy_fault = Misconfigured("copying: 403", cause=Cause.ROLE, remedy="give the app AcrPush")
+    world.push("15-alpine", digest("blue"))
+    world.settle()
+    out = " ".join(run("why", name(digest("blue")))[1].split())
+    assert "tag 15-alpine, number 4: stalled: copying: 403" in out
+    assert "stalled on registry base since" in out
+    assert "give the app AcrPush" in out
+    assert "again at 2026-03-01" in out
+
+
+def test_why_a_push_was_not_examined_is_told_with_drift(run: Run, world: World) -> None:
+    lost = digest("left before it was read")
+    world.deliver(world.event("15-alpine", lost))
+    world.settle(within_seconds=3600)
+    out = " ".join(run("drift")[1].split())
+    assert f"gate node, tag 15-alpine: {lost[:19]}, named by event event-" in out
+    assert "was never read: not examined" in out
 
 
 def test_what_a_log_says_never_drives_the_terminal(run: Run, door: FrontDoor) -> None:
@@ -191,7 +220,7 @@ def test_a_watch_outlasts_a_while_without_answers_and_says_so(run: Run, door: Fr
     code, out, err = run("watch", name(RED))
     assert (code, out.splitlines()[-1].startswith("failed: ")) == (0, True)
     assert err.count("cannot be reached") == 3
-    assert "503, without a word why (look 4 of 10)" in err
+    assert "503, without a word why (try 4 of 10)" in err
 
 
 def test_a_watch_gives_up_in_the_end_and_at_once_where_there_is_nothing_to_see(
@@ -202,7 +231,7 @@ def test_a_watch_gives_up_in_the_end_and_at_once_where_there_is_nothing_to_see(
     asked = len(door.asked)
     door.lost_answers = 100
     code, _, err = run("watch", name(RED))
-    assert (code, "(look 9 of 10)" in err) == (3, True)
+    assert (code, "(try 9 of 10)" in err) == (3, True)
     assert len(door.asked) == asked + 10
 
 
@@ -340,12 +369,12 @@ def test_each_act_has_a_key_of_its_own_and_a_lost_answer_is_asked_for_with_the_s
 
 def test_watch_prints_what_is_new_until_it_is_finished(run: Run, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     run("rerun", name(RED), *WHY, "--yes")
-    monkeypatch.setattr("basegate_cli.watch.time.sleep", lambda seconds: world.next_look())
+    monkeypatch.setattr("basegate_cli.watch.time.sleep", lambda seconds: world.next_item())
     code, out, _ = run("watch", name(RED, 2))
     assert code == 0
     lines = out.splitlines()
     assert len(lines) == len(set(lines)) > 2
-    assert "admitted" in lines[0]
+    assert any("admitted" in line for line in lines)
     assert lines[-1].startswith("failed: ")
     code, out, _ = run("watch", name(RED, 2), "--json")
     assert json.loads(out)["state"] == "failed"
@@ -358,7 +387,7 @@ def test_watch_without_a_record_goes_on_until_it_is_interrupted(run: Run, monkey
     monkeypatch.setattr("basegate_cli.watch.time.sleep", interrupt)
     code, out, _ = run("watch")
     assert code == 0
-    assert out.startswith(f"gate node: 15-alpine on {GREEN[:19]}; {name(GREEN)} promoted\napp hello-world: ")
+    assert out.startswith(f"gate node: 15-alpine on {GREEN[:19]}; {name(GREEN)} passed\napp hello-world: ")
 
 
 def test_on_a_terminal_the_whole_story_stays_when_the_watch_ends(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

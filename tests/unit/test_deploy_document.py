@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from functions.web.principal import Role
-from shared.settings import QUEUE, setting_names
+from shared.settings import HINT_QUEUE, WORK_QUEUE, setting_names
 from tests.architecture.test_documents import NEEDED_TO_RUN
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,10 +40,10 @@ def test_every_setting_is_in_the_table_of_settings() -> None:
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(setting_names())
 
 
-def test_the_commands_ship_what_the_app_needs_and_make_its_queue() -> None:
+def test_the_commands_ship_what_the_app_needs_and_make_its_queues() -> None:
     shipped = re.findall(r"^zip -qr basegate.zip (.+) -x ", TEXT, re.MULTILINE)[0].split()
     assert sorted(shipped) == sorted(NEEDED_TO_RUN)
-    assert f"--name {QUEUE} " in TEXT
+    assert f"for queue in {WORK_QUEUE} {HINT_QUEUE}; do" in TEXT
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/deploy.md", "docs/outcomes.md", "docs/registries.md"])

@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from shared.domain.image import Tag
+from shared.domain.observation import Observation
 from shared.domain.policy import ApprovalCheck
-from shared.domain.sighting import Sighting
 from shared.domain.sweeping import SweepRecord
+from shared.operations.plan import Who
 from shared.workflow.drift import TAGS_READ, Drift, DriftReport
-from shared.workflow.operate import Who
 from tests.fakes import World, digest
 
 ORANGE, GREEN, FOREIGN = digest("orange"), digest("green"), digest("foreign")
@@ -35,10 +35,10 @@ def test_what_is_as_it_should_be_reads_the_same_all_along(world: World) -> None:
     screen = drift_of(world)
     gate, app = screen.gates[0], screen.apps[0]
     tag = gate.tags[0]
-    assert (tag.tag, tag.upstream, tag.stable, tag.same, tag.told) == ("15-alpine", GREEN, GREEN, True, True)
-    assert (app.stable, app.same, app.live) == (GREEN, True, "contoso.azurecr.io/hello-world:ct2")
+    assert (tag.tag, tag.upstream, tag.stable, tag.same, tag.sequence) == ("15-alpine", GREEN, GREEN, True, 1)
+    assert (app.stable, app.same, app.live) == (GREEN, True, "contoso.azurecr.io/hello-world:ct1")
     assert screen.alarms == 0
-    assert gate.look.looked_at is not None
+    assert gate.sweep.last_at is not None
 
 
 def test_a_tag_that_differs_stands_first_with_the_reason(world: World) -> None:
@@ -50,7 +50,7 @@ def test_a_tag_that_differs_stands_first_with_the_reason(world: World) -> None:
     world.sweep_now()
     tags = drift_of(world).gates[0].tags
     assert [tag.same for tag in tags] == [False, False, True]
-    assert (tags[0].state, tags[0].told) == ("failed", False)
+    assert tags[0].state == "failed"
     assert "not this one" in tags[0].reason
 
 
@@ -67,8 +67,8 @@ def test_alarms_are_shown_with_what_is_done_about_them(world: World) -> None:
 
 def test_a_screen_of_an_app_that_never_swept_is_empty_and_no_error() -> None:
     screen = drift_of(World())
-    assert (screen.gates[0].tags, screen.gates[0].look.looked_at, screen.apps[0].live) == ((), None, None)
-    assert msgspec.json.decode(msgspec.json.encode(screen))["gates"][0]["look"]["lookedAt"] is None
+    assert (screen.gates[0].tags, screen.gates[0].sweep.last_at, screen.apps[0].live) == ((), None, None)
+    assert msgspec.json.decode(msgspec.json.encode(screen))["gates"][0]["sweep"]["lastAt"] is None
 
 
 def test_a_sweep_on_demand_first_says_what_it_would_do(world: World) -> None:
@@ -76,7 +76,7 @@ def test_a_sweep_on_demand_first_says_what_it_would_do(world: World) -> None:
     plan = world.operate.sweeps.sweep(Who.of("ada", "something is odd"))
     assert [effect.what for effect in plan.effects] == ["put back"]
     assert world.stable_tag() == FOREIGN
-    assert plan.act() == "drift"
+    assert plan.act().location == "drift"
     assert world.stable_tag() == GREEN
 
 
@@ -115,9 +115,9 @@ def test_a_tag_that_the_rule_tracks_no_more_is_not_shown_as_drift(world: World) 
 
 def test_tags_beyond_those_that_are_read_are_counted(world: World) -> None:
     for number in range(TAGS_READ + 500):
-        world.ledger.insert(Sighting(gate="node", tag=Tag(f"15.{number:05}"), digest=FOREIGN, since=world.clock.now()))
+        world.ledger.insert(Observation(gate="node", tag=Tag(f"15.{number:05}"), digest=FOREIGN, sequence=1))
     stored = world.ledger.load(SweepRecord, "sweep", "upstream.node")
     assert stored
-    world.ledger.save(stored, msgspec.structs.replace(stored.record, looked=TAGS_READ + 501))
+    world.ledger.save(stored, msgspec.structs.replace(stored.record, checked=TAGS_READ + 501))
     gate = drift_of(world).gates[0]
     assert len(gate.tags) + gate.more == TAGS_READ + 501

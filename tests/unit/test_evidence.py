@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from shared.checks.evidence import LOG_LIMIT_BYTES, gather_evidence, telling_line
 from shared.domain.candidate import CandidateState, Evidence, Verdict
 from shared.domain.errors import BasegateError, Misconfigured, Rejected, Retry
 from shared.domain.policy import RegistryRule
 from shared.ports import Run, RunStatus
-from shared.workflow.evidence import LOG_LIMIT_BYTES, gather_evidence, telling_line
 from tests.fakes import FakeArchive, FakeClock, FakeRegistry, FakeTasks, World, digest, registry_rule
 
 REGISTRY = registry_rule("contosobaseartifacts", "base")
@@ -134,7 +134,7 @@ def test_a_passed_check_stays_passed_without_its_log(fault: BasegateError) -> No
     world.push("15-alpine", digest("green"))
     world.settle()
     candidate = world.candidate(digest("green"))
-    assert (candidate.state, candidate.checks[0].verdict) == (CandidateState.PROMOTED, Verdict.PASSED)
+    assert (candidate.state, candidate.checks[0].verdict) == (CandidateState.PASSED, Verdict.PASSED)
     assert str(fault) in candidate.checks[0].evidence.log_tail[0]
 
 

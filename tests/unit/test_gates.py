@@ -1,4 +1,4 @@
-"""gates.yaml: every fault with its line, all at once, and a policy where there is none."""
+"""gates.yaml: every error with its line, all at once, and a policy where there is none."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import yaml
 
 from shared.domain.errors import Misconfigured
 from shared.domain.policy import Drift, Policy, PromoteBy, TaskCheck, VersionRule
-from shared.gates import InvalidGates, parse_gates
-from shared.gates_schema import gates_schema, schema_text
+from shared.rules import InvalidGates, parse_gates
+from shared.rules.schema import gates_schema, schema_text
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = (ROOT / "gates.sample.yaml").read_text(encoding="utf-8")
@@ -39,10 +39,10 @@ apps:
 """
 
 
-def faults(text: str) -> list[str]:
+def errors(text: str) -> list[str]:
     with pytest.raises(InvalidGates) as caught:
         parse_gates(text)
-    return [str(fault) for fault in caught.value.faults]
+    return [str(error) for error in caught.value.errors]
 
 
 def changed(old: str, new: str, rules: str = RULES) -> str:
@@ -91,17 +91,17 @@ def test_durations_are_seconds_minutes_hours_and_days() -> None:
         assert check.timeout_seconds == seconds
 
 
-def test_a_fingerprint_changes_with_the_checks_and_with_nothing_else() -> None:
+def test_a_fingerprint_changes_with_what_a_verdict_means_and_with_nothing_else() -> None:
     before = parsed().gates["node"].fingerprint
-    assert parse_gates(changed("timeout: 10m", "timeout: 9m")).gates["node"].fingerprint != before
     assert parse_gates(changed("LEVEL: high", "LEVEL: low")).gates["node"].fingerprint != before
     assert parse_gates(changed('"16-*"', '"16-*", "17-*"')).gates["node"].fingerprint == before
+    assert parse_gates(changed("timeout: 10m", "timeout: 9m")).gates["node"].fingerprint == before
     swapped = changed("values: {LEVEL: high}", "values: {A: x, LEVEL: high}")
     back = changed("values: {LEVEL: high}", "values: {LEVEL: high, A: x}")
     assert parse_gates(swapped).gates["node"].fingerprint == parse_gates(back).gates["node"].fingerprint
 
 
-def test_every_fault_is_told_at_once_in_the_order_of_the_lines() -> None:
+def test_every_error_is_reported_at_once_in_the_order_of_the_lines() -> None:
     text = (
         RULES.replace("credentials: registry-base", "password: hunter2")
         .replace("repository: node, tags", "repository: Node, tags")
@@ -109,15 +109,15 @@ def test_every_fault_is_told_at_once_in_the_order_of_the_lines() -> None:
         .replace("tag: 16-slim", "tag: 16 slim")
         .replace("resource_group: web-rg", "port: 0")
     )
-    told = faults(text)
+    told = errors(text)
     assert [line.split(",")[0] for line in told] == ["line 3", "line 6", "line 8", "line 12", "line 14", "line 16"]
     assert "unknown key; known here: id, server, credentials" in told[0]
     assert "'resource_group' is missing" in told[4]
     assert "hunter2" not in "".join(told)
 
 
-def test_the_error_is_one_for_the_operator_and_counts_the_faults() -> None:
-    with pytest.raises(Misconfigured, match=r"rules\.yaml has 1 fault:\n  line 8, column 51: gates\.node\.checks"):
+def test_the_error_is_one_for_the_operator_and_counts_them() -> None:
+    with pytest.raises(Misconfigured, match=r"rules\.yaml has 1 error:\n  line 8, column 51: gates\.node\.checks"):
         parse_gates(changed("timeout: 10m", "timeout: soon"), "rules.yaml")
 
 
@@ -170,7 +170,7 @@ def test_the_error_is_one_for_the_operator_and_counts_the_faults() -> None:
         (
             "repository: node}\n",
             "repository: node}\n    drift: ignore\n",
-            "'ignore' is not report (drift is told of) or",
+            "'ignore' is not report (drift is reported) or",
         ),
         (
             "repository: node}\n",
@@ -180,7 +180,7 @@ def test_the_error_is_one_for_the_operator_and_counts_the_faults() -> None:
     ],
 )
 def test_what_does_not_fit_its_type_is_told_with_its_place(old: str, new: str, told: str) -> None:
-    lines = faults(changed(old, new))
+    lines = errors(changed(old, new))
     assert any(told in line for line in lines), lines
 
 
@@ -269,7 +269,7 @@ SECOND_APP = """\
     ],
 )
 def test_parts_that_do_not_fit_each_other_are_told_with_their_place(text: str, told: str) -> None:
-    lines = faults(text)
+    lines = errors(text)
     assert any(told in line for line in lines), lines
 
 
@@ -311,7 +311,7 @@ def test_gates_of_one_pattern_share_a_target_where_their_versions_are_apart() ->
     second = SECOND_GATE.replace('["15-alpine"]', '["16-*"], versions: {range: "%s"}')
     rules = changed('"16-*"]', '"16-*"], versions: {range: "16.x"}', changed("tag: 16-slim", "tag: 16-16.1"))
     assert list(parse_gates(changed("apps:\n", second % "17", rules)).gates) == ["node", "other"]
-    assert "gate node moves node:16-* too" in faults(changed("apps:\n", second % ">=16.8", rules))[0]
+    assert "gate node moves node:16-* too" in errors(changed("apps:\n", second % ">=16.8", rules))[0]
 
 
 def test_two_gates_may_share_a_target_where_their_tags_differ() -> None:
@@ -319,14 +319,14 @@ def test_two_gates_may_share_a_target_where_their_tags_differ() -> None:
     assert list(parse_gates(text).gates) == ["node", "other"]
 
 
-def test_a_misfit_in_every_part_is_told_at_once() -> None:
+def test_a_conflict_in_every_part_is_reported_at_once() -> None:
     text = (
         RULES.replace("registry: public", "registry: nobody")
         .replace("tag: 16-slim", "tag: 9")
         .replace("v{run}", "latest")
     )
     text = text.replace("tag: 9", 'tag: "9"')
-    assert [line.split(":")[1].strip() for line in faults(text)] == [
+    assert [line.split(":")[1].strip() for line in errors(text)] == [
         "gates.node.source.registry",
         "apps.web.base.tag",
         "apps.web.build.image",
@@ -356,7 +356,7 @@ def test_a_misfit_in_every_part_is_told_at_once() -> None:
     ],
 )
 def test_what_is_no_yaml_for_rules_is_told_with_its_place(text: str, told: str) -> None:
-    assert faults(text)[0].startswith(told), faults(text)
+    assert errors(text)[0].startswith(told), errors(text)
 
 
 def test_aliases_are_read_as_what_they_stand_for() -> None:
@@ -369,6 +369,6 @@ def test_aliases_are_read_as_what_they_stand_for() -> None:
 def test_an_empty_part_is_missed(key: str) -> None:
     document: dict[str, Any] = yaml.safe_load(RULES)
     document[key] = {}
-    assert any(f": {key}: " in line for line in faults(yaml.safe_dump(document)))
+    assert any(f": {key}: " in line for line in errors(yaml.safe_dump(document)))
     del document[key]
-    assert any(f"the key '{key}' is missing" in line for line in faults(yaml.safe_dump(document)))
+    assert any(f"the key '{key}' is missing" in line for line in errors(yaml.safe_dump(document)))

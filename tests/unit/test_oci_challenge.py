@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.adapters.oci.challenge import Challenge, parse_challenge
+from shared.adapters.oci.auth import Challenge, parse_challenge
 from shared.domain.errors import Malformed, Misconfigured
 
 HUB = 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/node:pull"'

@@ -27,10 +27,10 @@ def test_the_environment_says_which_way_is_out(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_bundle_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "odd.pem").write_text("no certificate")
-    assert Network(ca_bundle=str(tmp_path)).trust()
+    assert Network(ca_bundle=str(tmp_path)).ssl_context()
     for name in ("odd.pem", "missing.pem"):
         with pytest.raises(Misconfigured, match=rf"{name} cannot be read .* set REQUESTS_CA_BUNDLE right"):
-            Network(ca_bundle=str(tmp_path / name)).trust()
+            Network(ca_bundle=str(tmp_path / name)).ssl_context()
 
 
 def test_urllib3_is_not_imported_before_it_is_needed() -> None:

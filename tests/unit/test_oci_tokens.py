@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared.adapters.oci.tokens import Token, TokenCache
+from shared.adapters.oci.auth import Token, TokenCache
 from shared.domain.errors import Retry
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.adapters.oci.trust import belongs
+from shared.adapters.oci.safety import may_see_credentials
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from shared.adapters.oci.trust import belongs
     ],
 )
 def test_a_token_service_of_the_same_owner_may(realm: str, registry: str) -> None:
-    assert belongs(realm, registry)
+    assert may_see_credentials(realm, registry)
 
 
 @pytest.mark.parametrize(
@@ -48,4 +48,4 @@ def test_a_token_service_of_the_same_owner_may(realm: str, registry: str) -> Non
     ],
 )
 def test_a_stranger_may_not(realm: str, registry: str) -> None:
-    assert not belongs(realm, registry)
+    assert not may_see_credentials(realm, registry)

@@ -5,28 +5,32 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from shared.checks.approval import ApprovalCheckKind
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import CandidateState
 from shared.domain.policy import ApprovalCheck
+from shared.domain.promotion import PromotionState
+from shared.domain.record import Record
 from shared.domain.rollout import FINAL_STATES
 from shared.domain.sweeping import SweepRecord
-from shared.ports import Notice
-from shared.workflow.candidates import CandidateCourse
-from shared.workflow.checks.approval import ApprovalMethod
-from shared.workflow.rollouts import RolloutCourse
-from shared.workflow.sweep.alarms import Alarms, Every
-from shared.workflow.sweep.silence_beat import _PERIODS, _SHORTEST_SILENCE_SECONDS, EXPIRY_NOTICE
-from shared.workflow.sweep.tour import Tour
+from shared.ports import Outcome
+from shared.reconcile.candidates import CandidateController
+from shared.reconcile.promotions import PromotionController
+from shared.reconcile.rollouts import RolloutController
+from shared.reconcile.step import Controller
+from shared.sweep.job import JobRun
+from shared.sweep.jobs import silence
+from shared.workflow.alarms import Alarms, Every
 from tests.fakes import World, digest
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs/outcomes.md").read_text(encoding="utf-8")
-TELLERS = {"candidates.py", "rollouts.py", "approval.py", "alarms.py"}
-UNFINISHED = (CandidateState.EXAMINING, CandidateState.PROMOTING)
+ANNOUNCERS = {"candidates.py", "promotions.py", "rollouts.py", "approval.py", "hints.py", "alarms.py"}
 
 
 def table(heading: str) -> list[list[str]]:
@@ -35,22 +39,31 @@ def table(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
-def told_by_records(world: World) -> list[Notice]:
-    candidate, rollout = world.candidates()[0], world.rollouts()[0]
-    candidates, rollouts = CandidateCourse(world.services), RolloutCourse(world.services)
-    notices = [
-        candidates.notice(msgspec.structs.replace(candidate, state=state))
+def of_records(world: World) -> list[Outcome]:
+    """What is announced about a record in each state in which it is settled."""
+    settled: list[tuple[Controller[Any], Record]] = [
+        (CandidateController(world.services), msgspec.structs.replace(world.candidates()[0], state=state))
         for state in CandidateState
-        if state not in UNFINISHED
     ]
-    return notices + [rollouts.notice(msgspec.structs.replace(rollout, state=state)) for state in FINAL_STATES]
+    settled += [
+        (PromotionController(world.services), msgspec.structs.replace(world.promotions()[0], state=state))
+        for state in PromotionState
+    ]
+    settled += [
+        (RolloutController(world.services), msgspec.structs.replace(world.rollouts()[0], state=state))
+        for state in FINAL_STATES
+    ]
+    outcomes = (controller.outcome(record) for controller, record in settled if record.settled)
+    return [outcome for outcome in outcomes if outcome is not None]
 
 
-def told_at_once(world: World) -> list[Notice]:
-    """What checks and alarms tell themselves."""
+def at_once(world: World) -> list[Outcome]:
+    """What checks, hints and alarms announce themselves."""
     before = len(world.announcer.told)
-    ApprovalMethod(world.services).start(world.candidates()[0], ApprovalCheck(), "mark")
-    alarms, tour = Alarms(world.services), Tour(SweepRecord(beat="stable.node"))
+    ApprovalCheckKind(world.services).start(world.candidates()[0], ApprovalCheck(), "mark")
+    world.deliver(world.event("15-alpine", digest("left before it was read")))
+    world.settle(within_seconds=3600)
+    alarms, run = Alarms(world.services), JobRun(SweepRecord(job="stable.node"))
     wrong = Alarm(
         scope="gates/node",
         kind=AlarmKind.STABLE_MOVED,
@@ -59,31 +72,31 @@ def told_at_once(world: World) -> list[Notice]:
         plan="p",
         since=world.clock.now(),
     )
-    alarms.settle(tour, wrong.scope, Every(frozenset((wrong.kind,))), [wrong])
-    alarms.settle(tour, wrong.scope, Every(frozenset((wrong.kind,))), [])
-    alarms.mended(tour, wrong, "put back")
+    alarms.settle(run, wrong.scope, Every(frozenset((wrong.kind,))), [wrong])
+    alarms.settle(run, wrong.scope, Every(frozenset((wrong.kind,))), [])
+    alarms.repaired(run, wrong, "put back")
     return world.announcer.told[before:]
 
 
 @pytest.fixture(scope="module")
-def told() -> dict[str, Notice]:
+def told() -> dict[str, Outcome]:
     world = World()
     world.push("15-alpine", digest("Green"))
     world.settle()
-    return {notice.name: notice for notice in told_by_records(world) + told_at_once(world)}
+    return {outcome.name: outcome for outcome in of_records(world) + at_once(world)}
 
 
-def test_every_outcome_is_listed_and_no_other(told: dict[str, Notice]) -> None:
+def test_every_outcome_is_listed_and_no_other(told: dict[str, Outcome]) -> None:
     assert {name.strip("`") for name, _, _ in table("name")} == set(told)
 
 
-def test_every_outcome_has_the_subject_and_the_data_that_are_listed(told: dict[str, Notice]) -> None:
+def test_every_outcome_has_the_subject_and_the_data_that_are_listed(told: dict[str, Outcome]) -> None:
     shapes = {name: (subject, fields) for name, subject, fields in table("data")}
     for name, _, shape in table("name"):
         subject, fields = shapes[shape]
-        notice = told[name.strip("`")]
-        assert set(re.findall(r"`(\w+)`", fields)) == set(notice.data), name
-        assert re.fullmatch(re.sub(r"\\?\{\w+\\?\}", ".+", subject.strip("`")), notice.subject), name
+        outcome = told[name.strip("`")]
+        assert set(re.findall(r"`(\w+)`", fields)) == set(outcome.data), name
+        assert re.fullmatch(re.sub(r"\\?\{\w+\\?\}", ".+", subject.strip("`")), outcome.subject), name
 
 
 def test_every_kind_of_drift_is_listed_and_no_other() -> None:
@@ -91,24 +104,24 @@ def test_every_kind_of_drift_is_listed_and_no_other() -> None:
 
 
 def test_the_times_behind_two_kinds_of_drift_are_those_of_the_sweep() -> None:
-    assert f"near its expiry {EXPIRY_NOTICE.days} days before it" in TEXT
-    assert (_PERIODS, _SHORTEST_SILENCE_SECONDS) == (3, 1800.0)
+    assert f"near its expiry {silence.EXPIRY_NOTICE.days} days before it" in TEXT
+    assert (silence._PERIODS, silence._SHORTEST_SILENCE_SECONDS) == (3, 1800.0)
 
 
-def test_nothing_else_tells_outcomes() -> None:
-    """A new place that tells one belongs into this test, and its outcome into the document."""
-    tellers = set()
-    for file in (ROOT / "shared/workflow").rglob("*.py"):
+def test_nothing_else_announces_outcomes() -> None:
+    """A new place that announces one belongs into this test, and its outcome into the document."""
+    announcers = set()
+    for file in (ROOT / "shared").rglob("*.py"):
         calls = (node.func for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
-        if any(isinstance(call, ast.Name) and call.id == "Notice" for call in calls):
-            tellers.add(file.name)
-    assert tellers == TELLERS
+        if any(isinstance(call, ast.Name) and call.id == "Outcome" for call in calls):
+            announcers.add(file.name)
+    assert announcers == ANNOUNCERS
 
 
 def test_the_signature_that_is_sent_is_the_one_that_listeners_are_told_to_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from shared.adapters.announcer_webhook import WebhookAnnouncer
+    from shared.adapters.announcers import WebhookAnnouncer
 
     listener: dict[str, object] = {}
     exec(TEXT.split("```python\n", 1)[1].split("```", 1)[0], listener)

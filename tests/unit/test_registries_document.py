@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 from shared.domain.tag_rule import TagRule
-from shared.gates import parse_gates
-from shared.gates_document import GateDocument, RegistryDocument, VersionsDocument
-from shared.gates_schema import gates_schema
-from shared.workflow.sweep.stable_beat import _FEW_TRACKS, _LOCK_ROUNDS
-from shared.workflow.sweep.upstream_beat import _SLICE_TAGS, ADMISSIONS_A_ROUND
+from shared.rules import parse_gates
+from shared.rules.document import GateDocument, RegistryDocument, VersionsDocument
+from shared.rules.schema import gates_schema
+from shared.sweep.jobs.stable_tags import _FEW_TAGS, _LOCK_ROUNDS
+from shared.sweep.jobs.upstream import _BATCH_TAGS, NEW_DIGESTS_A_ROUND
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs/registries.md").read_text(encoding="utf-8")
@@ -74,7 +74,7 @@ def test_every_key_about_sources_is_told_of() -> None:
 
 
 def test_what_the_sweep_costs_is_what_it_is_held_to() -> None:
-    assert f"up to {_FEW_TRACKS} tags" in TEXT
+    assert f"up to {_FEW_TAGS} tags" in TEXT
     assert _LOCK_ROUNDS == 12
-    assert f"each {_SLICE_TAGS} tags" in TEXT
-    assert f"At most {ADMISSIONS_A_ROUND} new digests" in TEXT
+    assert f"each {_BATCH_TAGS} tags" in TEXT
+    assert f"At most {NEW_DIGESTS_A_ROUND} new digests" in TEXT

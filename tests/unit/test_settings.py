@@ -11,7 +11,7 @@ import pytest
 from shared import bootstrap
 from shared.bootstrap import Basegate
 from shared.domain.errors import Misconfigured
-from shared.gates import InvalidGates
+from shared.rules import InvalidGates
 from shared.settings import Settings, read_settings, setting_names
 
 STORAGE = {"AzureWebJobsStorage__accountName": "basegatestore"}
@@ -175,12 +175,12 @@ def test_rules_that_are_no_text_say_so(tmp_path: Path) -> None:
 
 
 def test_rules_with_faults_are_told_by_the_file_s_name(tmp_path: Path) -> None:
-    with pytest.raises(InvalidGates, match=r"^gates\.yaml has 2 faults"):
+    with pytest.raises(InvalidGates, match=r"^gates\.yaml has 2 errors"):
         _ = rules(tmp_path, b"registries: {}\ngates: {}\n").policy
 
 
 def test_the_sample_rules_make_an_app_without_a_call_to_anyone() -> None:
     app = Basegate(Settings(storage_account="store", gates="gates.sample.yaml"))
-    assert app.admit is app.admit
-    assert app.advance is app.advance
+    assert app.hints is app.hints
+    assert app.reconciler is app.reconciler
     assert dataclasses.is_dataclass(app.services)

@@ -1,4 +1,4 @@
-"""The sweep, apps and alarms over time: what was decided or mended meanwhile counts, and what rules dropped is over."""
+"""The sweep, apps and alarms over time: what was decided or repaired meanwhile counts, what rules dropped is over."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.errors import Misconfigured
 from shared.domain.policy import BaseRule, Policy
 from shared.domain.rollout import Cause, RolloutState
-from shared.domain.sweeping import SweepRecord
-from shared.workflow.operate import Who
+from shared.operations.plan import Who
 from tests.fakes import World, digest, sample_policy
 
 ORANGE, GREEN = digest("orange"), digest("green")
@@ -52,10 +52,10 @@ def test_a_container_that_was_deleted_with_a_vetoed_base_is_not_put_back(world: 
     puts = len(world.containers.puts)
     sweep_for(world, 3)
     assert len(world.containers.puts) == puts
-    assert f"stands on {GREEN}, vetoed by ada" in alarms(world)[0].plan
+    assert f"node@{GREEN} is vetoed by ada" in alarms(world)[0].plan
 
 
-def test_a_redeployment_that_failed_long_ago_does_not_keep_the_next_fault_from_being_mended(world: World) -> None:
+def test_a_redeployment_that_failed_long_ago_does_not_keep_the_next_fault_from_being_repaired(world: World) -> None:
     live = world.containers.groups[GROUP][0]
     world.containers.crashing.add(live)
     sweep_for(world, 2)
@@ -66,6 +66,23 @@ def test_a_redeployment_that_failed_long_ago_does_not_keep_the_next_fault_from_b
     world.containers.groups.pop(GROUP)
     sweep_for(world, 1)
     assert (world.rollouts()[-1].cause, world.rollouts()[-1].state) == (Cause.DRIFT, RolloutState.LIVE)
+
+
+def test_a_rollout_that_cannot_build_does_not_keep_the_container_from_being_repaired(world: World) -> None:
+    live = world.app().live
+    assert live
+    world.push("15-alpine", ORANGE)
+    while len(world.rollouts()) < 2:
+        world.next_item()
+    world.tasks.start_fault = Misconfigured("there is no task hello-world")
+    world.pass_time(PERIOD)
+    assert world.rollouts()[-1].state_name == "stalled"
+    world.containers.groups.pop(GROUP)
+    sweep_for(world, 2)
+    assert world.containers.groups[GROUP][0] == live.reference
+    world.tasks.start_fault = None
+    world.pass_time(PERIOD)
+    assert {rollout.state for rollout in world.rollouts()} == {RolloutState.LIVE}
 
 
 def test_the_alarm_of_a_container_group_ends_when_the_app_has_another_one(world: World) -> None:
@@ -106,8 +123,6 @@ def test_a_vault_that_is_shut_does_not_hide_that_no_events_come(world: World) ->
     world.restart()
     world.clock.forward(3600)
     world.subscriptions.reaching = False
-    from shared.domain.errors import Misconfigured
-
     world.secrets.fault = Misconfigured("the vault refuses access")
     world.sweep_now()
     assert [alarm.kind for alarm in alarms(world, "registries.public")] == [AlarmKind.NO_SUBSCRIPTION]
@@ -146,10 +161,8 @@ def test_an_app_that_the_rules_put_on_another_tag_is_rebuilt_even_if_that_moved_
     assert world.app().base == last.base
 
 
-def test_what_an_operator_had_examined_is_counted_neither_as_told_nor_as_found(world: World) -> None:
+def test_what_an_operator_had_examined_is_not_counted_as_found(world: World) -> None:
     world.registry.tags[("public", "node:15-alpine")] = ORANGE
     world.operate.candidates.examine("node", "15-alpine", WHO).act()
     sweep_for(world, 1)
-    stored = world.ledger.load(SweepRecord, "sweep", "upstream.node")
-    assert stored
-    assert (stored.record.told, stored.record.found) == (0, 0)
+    assert world.observation().by_sweep == 0

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import timedelta
 
 import msgspec
 import pytest
 
 from shared.domain.alarm import Alarm, AlarmKind
-from shared.domain.candidate import Candidate, CandidateState
+from shared.domain.candidate import CandidateState
+from shared.domain.decisions import HoldUntil
 from shared.domain.errors import Malformed, Rejected
-from shared.domain.image import Digest
-from shared.domain.policy import Drift, Policy, PromoteBy, RegistryRule
-from shared.domain.standing import HoldUntil
-from shared.domain.track import Track
-from shared.workflow.operate import Who
+from shared.domain.image import Digest, short
+from shared.domain.policy import ApprovalCheck, Drift, Policy, PromoteBy, RegistryRule
+from shared.domain.promotion import PromotionState
+from shared.domain.stable_tag import Claim, StableTag
+from shared.operations.plan import Who
 from tests.fakes import World, digest, sample_policy
 
 ORANGE, GREEN, FOREIGN = digest("orange"), digest("green"), digest("foreign")
@@ -52,12 +52,7 @@ def alarms(world: World, scope: str = "gates.node") -> list[Alarm]:
 def delete_promoted(world: World) -> None:
     for key in [key for key, content in world.registry.tags.items() if key[0] == "base" and content == GREEN]:
         del world.registry.tags[key]
-
-
-def track(world: World) -> Track:
-    stored = world.ledger.load(Track, "node", "15-alpine")
-    assert stored
-    return stored.record
+        world.registry.locked.discard(key)
 
 
 def test_a_vetoed_digest_is_not_put_back_under_a_stable_tag_that_was_moved_off_it() -> None:
@@ -67,13 +62,14 @@ def test_a_vetoed_digest_is_not_put_back_under_a_stable_tag_that_was_moved_off_i
     for dry_run in (True, False):
         assert [effect.what for effect in world.sweep_now(dry_run=dry_run).effects] == ["alarm"]
     assert world.stable_tag() == ORANGE
-    assert alarms(world)[0].plan.startswith(f"not put back: {GREEN} is vetoed by ada")
+    assert alarms(world)[0].plan.startswith(f"not put back: {short(GREEN)} is vetoed by ada")
 
 
 def test_a_unique_tag_of_a_vetoed_digest_is_not_made_again() -> None:
     world = promoted()
-    unique = ("base", f"node:{track(world).unique}")
+    unique = ("base", f"node:{world.stable().unique}")
     world.operate.vetoes.veto("node", GREEN, WHO).act()
+    world.registry.locked.discard(unique)
     del world.registry.tags[unique]
     world.sweep_now()
     assert unique not in world.registry.tags
@@ -88,10 +84,10 @@ def test_a_vetoed_image_that_was_deleted_is_not_promoted_again() -> None:
         world.settle()
         world.clock.forward(PERIOD)
     assert world.stable_tag() is None
-    assert "CandidateFailed" not in world.announcer.names
+    assert world.promotion().state is PromotionState.PROMOTED
 
 
-def test_a_deleted_image_whose_source_is_gone_too_is_tried_once_and_not_by_every_sweep() -> None:
+def test_a_deleted_image_whose_source_is_gone_too_is_promoted_again_once_and_stalls() -> None:
     world = promoted()
     world.registry.copy_problem = "the source image is not there"
     delete_promoted(world)
@@ -99,8 +95,16 @@ def test_a_deleted_image_whose_source_is_gone_too_is_tried_once_and_not_by_every
         world.sweep_now()
         world.settle()
         world.clock.forward(PERIOD)
-    assert Counter(world.announcer.names)["CandidateFailed"] == 1
-    assert "promoting it again failed (the copy" in alarms(world)[0].plan
+    promotion = world.promotion()
+    assert promotion.state_name == "stalled"
+    assert [entry.what for entry in promotion.history].count("promoted again") == 1
+    assert f"promoted again from its source by {promotion.id}" in alarms(world)[0].plan
+    world.registry.copy_problem = ""
+    world.pass_time(PERIOD)
+    world.settle()
+    assert (world.stable_tag(), world.promotion().state) == (GREEN, PromotionState.PROMOTED)
+    world.sweep_now()
+    assert alarms(world) == alarms(world, "stalls") == []
 
 
 def test_a_deleted_image_is_one_alarm_though_both_of_its_tags_are_gone() -> None:
@@ -112,7 +116,7 @@ def test_a_deleted_image_is_one_alarm_though_both_of_its_tags_are_gone() -> None
 
 def test_a_deleted_image_is_examined_again_where_the_checks_have_changed_since() -> None:
     world = promoted()
-    changed = msgspec.structs.replace(world.policy.gates["node"].checks[0], timeout_seconds=601)
+    changed = msgspec.structs.replace(world.policy.gates["node"].checks[0], values={"STRICT": "1"})
     world.policy = with_gate(checks=(changed,))
     world.restart()
     delete_promoted(world)
@@ -123,6 +127,7 @@ def test_a_deleted_image_is_examined_again_where_the_checks_have_changed_since()
         world.clock.forward(PERIOD)
     assert world.stable_tag() is None
     assert world.candidate(GREEN).state is CandidateState.FAILED
+    assert world.candidate(GREEN).attempt == 2
     assert "CVE-2026-1" in alarms(world)[0].plan
 
 
@@ -135,13 +140,16 @@ def test_a_deleted_image_that_the_gates_own_task_promotes_waits_for_a_person() -
         world.sweep_now()
         world.settle()
     assert "run candidate" in alarms(world)[0].plan
-    assert world.candidate(GREEN).state is CandidateState.PROMOTED
+    assert world.promotion().state is PromotionState.PROMOTED
 
 
-def push_by_task(world: World, content: Digest) -> None:
+def push_by_task(world: World, content: Digest, *, approve: bool = False) -> None:
     """A push; the gate's own task has pushed both tags, and the ledger does not know it yet."""
     world.push("15-alpine", content)
-    world.next_look()
+    world.next_item()
+    if approve:
+        world.operate.candidates.approve(world.candidate(content).id, WHO).act()
+        world.next_item()
     run_id = list(world.tasks.runs)[-1]
     world.registry.tags[("base", f"node:15-alpine-{run_id}")] = content
     world.registry.tags[STABLE] = content
@@ -159,7 +167,7 @@ def test_what_a_gates_own_task_has_just_pushed_is_not_put_back(drift: Drift) -> 
     push_by_task(world, GREEN)
     assert world.sweep_now().effects == ()
     world.settle()
-    assert (world.stable_tag(), world.candidate(GREEN).state) == (GREEN, CandidateState.PROMOTED)
+    assert (world.stable_tag(), world.promotion().state) == (GREEN, PromotionState.PROMOTED)
     world.registry.tags[STABLE] = FOREIGN
     world.sweep_now()
     assert world.stable_tag() == (GREEN if drift is Drift.REPAIR else FOREIGN)
@@ -169,16 +177,16 @@ def test_an_alarm_does_not_end_because_somebody_is_moving_the_tag() -> None:
     world = promoted(with_gate(drift=Drift.REPORT))
     world.registry.tags[STABLE] = FOREIGN
     world.sweep_now()
-    stored = world.ledger.load(Track, "node", "15-alpine")
+    stored = world.ledger.load(StableTag, "node", "15-alpine")
     assert stored
-    moving_until = world.clock.now() + timedelta(days=1)
-    world.ledger.save(stored, msgspec.structs.replace(stored.record, moving="someone", moving_until=moving_until))
+    claim = Claim(mover="someone", digest=ORANGE, until=world.clock.now() + timedelta(days=1))
+    world.ledger.save(stored, msgspec.structs.replace(stored.record, claim=claim))
     world.sweep_now()
     assert [alarm.kind for alarm in alarms(world)] == [AlarmKind.STABLE_MOVED]
     assert world.announcer.names == ["DriftFound"]
 
 
-def test_a_tag_that_cannot_be_read_does_not_keep_the_others_of_its_gate_from_a_look() -> None:
+def test_a_tag_that_cannot_be_read_does_not_keep_the_others_of_its_gate_from_being_checked() -> None:
     world = promoted(with_gate(source=msgspec.structs.replace(sample_policy().gates["node"].source, tags=("15*",))))
     world.push("15.14", ORANGE)
     world.settle()
@@ -193,7 +201,7 @@ def test_a_tag_that_cannot_be_read_does_not_keep_the_others_of_its_gate_from_a_l
     world.registry.tags[("base", "node:15.14")] = FOREIGN
     world.sweep_now()
     assert world.stable_tag("15.14") == ORANGE
-    assert "it cannot be told where 15-alpine is" in alarms(world)[0].words
+    assert "what 15-alpine is cannot be read" in alarms(world)[0].words
 
 
 def renamed(policy: Policy) -> Policy:
@@ -215,7 +223,7 @@ def rename(world: World) -> None:
 def test_a_candidate_goes_on_though_its_registry_has_another_name_in_the_rules() -> None:
     world = World()
     world.push("15-alpine", GREEN)
-    world.next_look()
+    world.next_item()
     rename(world)
     world.settle()
     assert world.stable_tag() == GREEN
@@ -248,17 +256,19 @@ def test_a_tag_is_confirmed_where_the_gate_reads_today_and_not_where_it_read_onc
     assert world.stable_tag("15.14") == GREEN
 
 
-def test_a_candidate_whose_registry_left_the_rules_fails_in_words() -> None:
+def test_a_promotion_whose_source_registry_left_the_rules_stalls_with_the_remedy() -> None:
     world = World()
     world.push("15-alpine", GREEN)
-    world.next_look()
+    world.next_item()
     policy = renamed(world.policy)
     hub = msgspec.structs.replace(policy.registries["hub"], login_server="another.azurecr.io")
     world.policy = msgspec.structs.replace(policy, registries={**policy.registries, "hub": hub})
     world.restart()
     world.settle()
-    assert world.candidate(GREEN).state is CandidateState.FAILED
-    assert "publicregistry.azurecr.io is not in the rules any more" in world.candidate(GREEN).reason
+    stall = world.promotion().stall
+    assert stall is not None
+    assert "publicregistry.azurecr.io is not in the rules any more" in stall.reason
+    assert "name that registry in the rules again" in stall.remedy
 
 
 def test_a_digest_that_was_held_and_comes_back_when_the_hold_has_ended_is_promoted() -> None:
@@ -267,11 +277,10 @@ def test_a_digest_that_was_held_and_comes_back_when_the_hold_has_ended_is_promot
     world.push("15-alpine", ORANGE)
     world.operate.gates.hold("node", "15-alpine", HoldUntil.NEWER, WHO).act()
     world.settle()
-    assert world.candidate(ORANGE).state is CandidateState.HELD
     world.clock.forward(60)
     world.push("15-alpine", blue)
     world.settle()
-    assert (world.stable_tag(), track(world).hold) == (blue, None)
+    assert (world.stable_tag(), world.stable().hold) == (blue, None)
     world.registry.tags[("public", "node:15-alpine")] = ORANGE
     for _ in range(2):
         world.clock.forward(PERIOD)
@@ -280,18 +289,18 @@ def test_a_digest_that_was_held_and_comes_back_when_the_hold_has_ended_is_promot
     assert world.stable_tag() == ORANGE
 
 
-@pytest.mark.parametrize("mover", ["candidate", "sweep", "rollback"])
+@pytest.mark.parametrize("mover", ["promotion", "sweep", "rollback"])
 def test_a_veto_that_comes_while_a_tag_is_claimed_stops_the_move(mover: str) -> None:
     world = promoted()
-    banned = ORANGE if mover == "candidate" else GREEN
+    banned = ORANGE if mover == "promotion" else GREEN
 
     def veto(record: object) -> None:
-        if isinstance(record, Track) and record.moving:
+        if isinstance(record, StableTag) and record.claim:
             world.ledger.before_save = None
             world.operate.vetoes.veto("node", banned, WHO).act()
 
     world.push("15-alpine", ORANGE)
-    if mover != "candidate":
+    if mover != "promotion":
         world.settle()
         world.operate.gates.roll_back("node", "15-alpine", GREEN, HoldUntil.LIFTED, WHO).act()
     if mover == "rollback":
@@ -307,22 +316,7 @@ def test_a_veto_that_comes_while_a_tag_is_claimed_stops_the_move(mover: str) -> 
         world.ledger.before_save = veto
         world.settle()
     assert world.stable_tag() != banned
-    assert track(world).moving == ""
-
-
-def test_a_hold_that_comes_while_a_tag_is_moving_has_the_tag_back_at_once() -> None:
-    world = promoted()
-
-    def hold(record: object) -> None:
-        if isinstance(record, Candidate) and track(world).moving:
-            world.ledger.before_save = None
-            world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, WHO).act()
-
-    world.push("15-alpine", ORANGE)
-    world.ledger.before_save = hold
-    world.settle()
-    assert (world.stable_tag(), track(world).digest, track(world).moving) == (GREEN, GREEN, "")
-    assert world.candidate(ORANGE).state is CandidateState.HELD
+    assert world.stable().claim is None
 
 
 def test_a_stable_tag_on_a_vetoed_digest_is_an_alarm_until_it_is_rolled_back() -> None:
@@ -334,10 +328,83 @@ def test_a_stable_tag_on_a_vetoed_digest_is_an_alarm_until_it_is_rolled_back() -
     who = Who.of("ada", "CVE-2026-1")
     world.operate.vetoes.veto("node", digest("green"), who).act()
     world.sweep_now()
-    alarms = [stored.record for stored in world.ledger.list(Alarm, "gates.node") if stored.record.stands]
-    assert [alarm.kind for alarm in alarms] == [AlarmKind.STABLE_VETOED]
-    assert alarms[0].words.endswith(f"stands on {digest('green')[:19]}, vetoed by ada: CVE-2026-1")
+    assert [alarm.kind for alarm in alarms(world)] == [AlarmKind.STABLE_VETOED]
+    assert alarms(world)[0].words.endswith(f"stands on {short(digest('green'))}, vetoed by ada: CVE-2026-1")
     world.operate.gates.roll_back("node", "15-alpine", digest("orange"), HoldUntil.LIFTED, who).act()
     world.settle()
     world.sweep_now()
-    assert [s.record.kind for s in world.ledger.list(Alarm, "gates.node") if s.record.stands] == []
+    assert alarms(world) == []
+
+
+def test_a_stable_tag_that_stands_on_something_before_its_first_promotion_is_an_alarm() -> None:
+    world = World()
+    world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, WHO).act()
+    world.registry.tags[STABLE] = FOREIGN
+    world.sweep_now()
+    name = "contosobaseartifacts.azurecr.io/node:15-alpine"
+    words = [alarm.words for alarm in alarms(world) if alarm.kind is AlarmKind.STABLE_MOVED]
+    assert words == [f"{name} is {short(FOREIGN)}, and nothing was promoted"]
+    assert world.stable_tag() == FOREIGN
+
+
+def test_a_first_promotion_that_is_under_way_is_left_to_itself() -> None:
+    world = World()
+    world.push("15-alpine", GREEN)
+    world.next_item()
+    world.ledger.insert(StableTag(gate="node", tag=world.promotion().tag))
+    world.registry.tags[STABLE] = GREEN
+    assert world.sweep_now().effects == ()
+    world.settle()
+    assert world.stable().digest == GREEN
+
+
+def test_a_digest_that_failed_when_it_was_examined_again_is_not_put_back() -> None:
+    world = promoted()
+    world.tasks.failing["node@"] = "CVE-2026-1"
+    world.operate.candidates.rerun(world.candidate(GREEN).id, WHO).act()
+    world.settle()
+    world.registry.tags[STABLE] = ORANGE
+    world.sweep_now()
+    assert world.stable_tag() == ORANGE
+    assert "not put back" in alarms(world)[0].plan
+    assert "CVE-2026-1" in alarms(world)[0].plan
+
+
+@pytest.mark.parametrize("decision", ["veto", "hold"])
+def test_what_a_gates_own_task_pushed_against_a_decision_is_put_back_within_one_sweep(decision: str) -> None:
+    world = World(by_task())
+    push_by_task(world, ORANGE)
+    world.settle()
+    push_by_task(world, GREEN)
+    if decision == "veto":
+        world.operate.vetoes.veto("node", GREEN, WHO).act()
+    else:
+        world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, WHO).act()
+    world.settle()
+    world.sweep_now()
+    assert (world.stable_tag(), world.stable().digest) == (ORANGE, ORANGE)
+
+
+def test_what_a_gates_own_task_pushed_before_a_person_approved_is_put_back() -> None:
+    gate = by_task().gates["node"]
+    world = World(with_gate(promote=gate.promote, checks=(ApprovalCheck(), *gate.checks)))
+    push_by_task(world, ORANGE, approve=True)
+    world.settle()
+    assert world.stable().digest == ORANGE
+    world.push("15-alpine", GREEN)
+    world.settle()
+    world.registry.tags[STABLE] = GREEN
+    world.sweep_now()
+    assert world.stable_tag() == ORANGE
+
+
+def test_a_tag_that_a_gates_own_task_pushed_again_for_an_older_digest_is_put_back() -> None:
+    world = World(by_task())
+    for content in (ORANGE, GREEN):
+        push_by_task(world, content)
+        world.settle()
+    world.operate.candidates.rerun(world.candidate(ORANGE).id, WHO).act()
+    world.settle()
+    world.registry.tags[STABLE] = ORANGE
+    world.sweep_now()
+    assert world.stable_tag() == GREEN

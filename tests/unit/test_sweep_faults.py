@@ -1,7 +1,8 @@
-"""The sweep and what goes wrong in the middle of it: one beat's fault is that beat's, and time is shared."""
+"""The sweep and what goes wrong in the middle of it: one job's fault is that job's, and time is shared."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 import msgspec
@@ -11,11 +12,13 @@ from shared.domain.errors import Retry
 from shared.domain.image import Digest
 from shared.domain.policy import Policy, RegistryRule
 from shared.domain.sweeping import SweepRecord
-from shared.workflow.sweep import Standing, SweepReport
+from shared.sweep import JobState, SweepReport
+from shared.sweep.job import JobRun, one_by_one
+from shared.sweep.runner import JobRunner
 from tests.fakes import World, digest, sample_policy
 
 GREEN = digest("green")
-SLICE = 200
+BATCH = 200
 
 
 def gates(*names: str, tags: int = 1) -> Policy:
@@ -36,12 +39,12 @@ def gates(*names: str, tags: int = 1) -> Policy:
     return msgspec.structs.replace(policy, gates=made, apps={})
 
 
-def standing(report: SweepReport, beat: str) -> Standing:
-    return next(one.standing for one in report.beats if one.beat == beat)
+def state_of(report: SweepReport, job: str) -> JobState:
+    return next(one.state for one in report.jobs if one.job == job)
 
 
 @pytest.mark.parametrize("fault", [KeyError("a bug"), Retry("503")], ids=["a bug", "a fault"])
-def test_what_goes_wrong_in_one_beat_stops_no_other(fault: Exception) -> None:
+def test_what_goes_wrong_in_one_job_stops_no_other(fault: Exception) -> None:
     world = World(gates("first", "second"))
     world.registry.tags[("public", "second:1.0000")] = GREEN
     real = world.ledger.between
@@ -54,68 +57,88 @@ def test_what_goes_wrong_in_one_beat_stops_no_other(fault: Exception) -> None:
     world.ledger.between = broken  # type: ignore[assignment, method-assign]
     world.registry.tags[("public", "first:1.0000")] = GREEN
     report = world.sweep_now()
-    assert standing(report, "upstream.first") is Standing.FAILED
-    assert standing(report, "upstream.second") is Standing.DONE
+    assert state_of(report, "upstream.first") is JobState.FAILED
+    assert state_of(report, "upstream.second") is JobState.DONE
     stored = world.ledger.load(SweepRecord, "sweep", "upstream.first")
     assert stored
     assert (stored.record.holder, bool(stored.record.problem)) == ("", True)
 
 
-@pytest.mark.parametrize("row", ["upstream.first", "stalled.candidate.first"])
-def test_a_beat_whose_row_cannot_be_written_stops_no_other(row: str) -> None:
+@pytest.mark.parametrize("row", ["upstream.first", "overdue.gate.first"])
+def test_a_job_whose_row_cannot_be_written_stops_no_other(row: str) -> None:
     world = World(gates("first", "second"))
 
     def away(record: object) -> None:
-        if isinstance(record, SweepRecord) and record.beat == row:
+        if isinstance(record, SweepRecord) and record.job == row:
             raise Retry("the ledger is away: 503")
 
     world.ledger.before_save = away
     report = world.sweep_now()
-    assert [beat.beat for beat in report.unfinished] == [row]
-    assert standing(report, row) is Standing.FAILED
+    assert [job.job for job in report.unfinished] == [row]
+    assert state_of(report, row) is JobState.FAILED
 
 
 def slow(world: World, seconds: float) -> None:
-    """Every look at an upstream tag takes its time."""
+    """Every reading of an upstream tag takes its time."""
     real = world.tags.digest_of
 
-    def look(registry: RegistryRule, repository: str, tag: str) -> Digest | None:
+    def read(registry: RegistryRule, repository: str, tag: str) -> Digest | None:
         world.clock.forward(seconds)
         return real(registry, repository, tag)
 
-    world.tags.digest_of = look  # type: ignore[method-assign]
+    world.tags.digest_of = read  # type: ignore[method-assign]
 
 
 def test_a_gate_with_many_tags_leaves_time_to_the_others_of_its_registry() -> None:
     world = World(gates("huge", "small", tags=1))
     huge = msgspec.structs.replace(
-        world.policy.gates["huge"].source, tags=tuple(f"1.{number:04}" for number in range(20 * SLICE))
+        world.policy.gates["huge"].source, tags=tuple(f"1.{number:04}" for number in range(20 * BATCH))
     )
     all_gates = {**world.policy.gates, "huge": msgspec.structs.replace(world.policy.gates["huge"], source=huge)}
     world.policy = msgspec.structs.replace(world.policy, gates=all_gates)
     world.restart()
     slow(world, 0.1)
     report = world.sweep.run(world.clock.now() + timedelta(seconds=180))
-    assert standing(report, "upstream.huge") is Standing.GOES_ON
-    assert standing(report, "upstream.small") is Standing.DONE
+    assert state_of(report, "upstream.huge") is JobState.GOES_ON
+    assert state_of(report, "upstream.small") is JobState.DONE
 
 
-def test_a_sweep_whose_time_is_up_begins_no_more_beats_and_the_next_one_begins_with_those() -> None:
+def test_a_sweep_whose_time_is_up_begins_no_more_jobs_and_the_next_one_begins_with_those() -> None:
     names = [f"gate-{number}" for number in range(9)]
-    world = World(gates(*names, tags=SLICE))
+    world = World(gates(*names, tags=BATCH))
     slow(world, 0.2)
     began = world.clock.now()
     world.sweep.run(began + timedelta(seconds=180))
-    assert (world.clock.now() - began).total_seconds() < 180 + 2 * 0.2 * SLICE
+    assert (world.clock.now() - began).total_seconds() < 180 + 2 * 0.2 * BATCH
     for _ in range(2):
         world.clock.forward(300)
         world.sweep.run(world.clock.now() + timedelta(seconds=180))
-    whole = {stored.record.beat for stored in world.ledger.list(SweepRecord, "sweep") if stored.record.finished_at}
+    whole = {stored.record.job for stored in world.ledger.list(SweepRecord, "sweep") if stored.record.finished_at}
     assert {f"upstream.{name}" for name in names} <= whole
 
 
-def test_beats_are_reported_in_the_order_of_the_rules() -> None:
+def test_jobs_are_reported_in_the_order_of_the_rules() -> None:
     world = World(gates("first", "second"))
-    beats = [beat.beat for beat in world.sweep_now().beats]
-    assert beats.index("upstream.first") < beats.index("silence.first") < beats.index("upstream.second")
-    assert beats == [beat.beat for beat in world.sweep_now().beats]
+    jobs = [job.job for job in world.sweep_now().jobs]
+    assert jobs.index("upstream.first") < jobs.index("silence.first") < jobs.index("upstream.second")
+    assert jobs == [job.job for job in world.sweep_now().jobs]
+
+
+class ToyJob:
+    """The least that a sweep job is."""
+
+    name, concurrency_key, interval_seconds = "toy", "toys", 0.0
+
+    def batches(self, run: JobRun) -> Iterator[str]:
+        for batch in ("a", "b"):
+            if batch > run.record.after:
+                run.note("play", batch)
+                yield batch
+
+
+def test_a_job_of_another_kind_is_resumed_where_it_was_left() -> None:
+    world = World()
+    runner = JobRunner(world.services, one_by_one)
+    reports = [runner.run(ToyJob(), world.clock.now()) for _ in range(3)]
+    assert [report.state for report in reports] == [JobState.GOES_ON, JobState.GOES_ON, JobState.DONE]
+    assert [[effect.subject for effect in report.effects] for report in reports] == [["a"], ["b"], []]

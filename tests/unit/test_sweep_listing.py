@@ -13,8 +13,8 @@ from shared.domain.image import Tag
 from shared.domain.policy import Policy, RegistryRule, Source
 from shared.domain.sweeping import SweepRecord
 from shared.domain.upstream import UpstreamRecord
-from shared.workflow.sweep import Standing
-from shared.workflow.sweep.upstream_beat import ADMISSIONS_A_ROUND
+from shared.sweep import JobState
+from shared.sweep.jobs.upstream import NEW_DIGESTS_A_ROUND
 from tests.fakes import World, digest, sample_policy
 
 PERIOD = 300.0
@@ -51,13 +51,13 @@ def listing_fails(world: World, error: BasegateError) -> list[str]:
 def test_a_registry_that_fails_to_list_is_left_alone_as_long_as_it_asks() -> None:
     world = World(tracking("15.*"))
     asked = listing_fails(world, Throttled("too many requests", 900))
-    assert world.sweep_now().beats[0].standing is Standing.FAILED
+    assert world.sweep_now().jobs[0].state is JobState.FAILED
     stored = world.ledger.load(UpstreamRecord, "upstream", "publicregistry.azurecr.io")
     assert stored
     assert stored.record.pause_left(world.clock.now()) == 900
     world.clock.forward(PERIOD)
-    assert world.sweep_now().beats[0].standing is Standing.WAITS
-    assert "left alone for 600 s more" in world.sweep_now(dry_run=True).beats[0].problem
+    assert world.sweep_now().jobs[0].state is JobState.WAITS
+    assert "backing off for 600 s more" in world.sweep_now(dry_run=True).jobs[0].problem
     assert asked == ["node"]
 
 
@@ -79,7 +79,7 @@ def test_a_repository_without_any_tracked_tag_is_an_alarm_and_no_silence() -> No
     world = World(tracking("15.*", "16.*"))
     for _ in range(2):
         world.sweep_now()
-    assert "has no tag that is tracked" in alarms(world)[0].words
+    assert "has no tracked tag" in alarms(world)[0].words
     assert world.announcer.names == ["DriftFound"]
     upstream(world, "16.0")
     world.sweep_now()
@@ -117,10 +117,10 @@ def test_the_alarm_of_a_tag_ends_when_the_rule_tracks_it_no_more() -> None:
     assert alarms(world) == []
 
 
-def test_a_round_whose_time_was_up_with_its_last_slice_comes_to_its_end() -> None:
+def test_a_round_whose_time_was_up_with_its_last_batch_comes_to_its_end() -> None:
     world = World(tracking("15.*"))
     upstream(world, "15.0", "15.1")
-    world.sweep.run(world.clock.now())  # no time at all: one slice, which is the whole of it
+    world.sweep.run(world.clock.now())  # no time at all: one batch, which is the whole of it
     world.sweep.run(world.clock.now())
     stored = world.ledger.load(SweepRecord, "sweep", "upstream.node")
     assert stored
@@ -138,11 +138,11 @@ def test_a_round_whose_last_tag_was_deleted_meanwhile_begins_anew() -> None:
 
 
 def test_a_widened_rule_admits_no_more_than_it_may_and_all_in_the_end() -> None:
-    names = [f"15.{number:04}" for number in range(2 * ADMISSIONS_A_ROUND + 20)]
+    names = [f"15.{number:04}" for number in range(2 * NEW_DIGESTS_A_ROUND + 20)]
     world = World(tracking("15.*"))
     for name in names:
         upstream(world, name, content=name)
-    for expected in (ADMISSIONS_A_ROUND, 2 * ADMISSIONS_A_ROUND, len(names)):
+    for expected in (NEW_DIGESTS_A_ROUND, 2 * NEW_DIGESTS_A_ROUND, len(names)):
         world.sweep_now()
         assert len(world.candidates()) == expected
 
@@ -153,7 +153,7 @@ def test_a_repository_that_has_none_of_many_names_is_one_alarm_and_not_one_a_tag
     for _ in range(2):
         world.sweep_now()
     assert [(alarm.kind, alarm.subject) for alarm in alarms(world)] == [(AlarmKind.UPSTREAM_AWAY, "node")]
-    assert "has none of the 150 tags that are tracked" in alarms(world)[0].words
+    assert "has none of the 150 tracked tags" in alarms(world)[0].words
     assert world.announcer.names == ["DriftFound"]
     upstream(world, *names[1:])
     world.sweep_now()

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import msgspec
 
 from shared.domain.image import parse_tag
+from shared.domain.observation import Observation
 from shared.domain.policy import Source
-from shared.domain.sighting import Sighting
 from shared.ports import R, Stored
-from shared.workflow.sweep import Standing
-from shared.workflow.sweep.tour import in_order
+from shared.sweep import JobState
+from shared.sweep.job import in_order
 from tests.fakes import START, FakeLedger, World, digest, sample_policy
 
 NAMES = [f"15.{number}" for number in range(1000)]
@@ -41,11 +41,11 @@ def known_world() -> tuple[World, CountingLedger]:
     world.restart()
     for name in random.Random(15).sample(NAMES, len(NAMES)):
         world.registry.tags["public", f"node:{name}"] = digest(name)
-        ledger.insert(Sighting(gate="node", tag=parse_tag(name), digest=digest(name), since=START))
+        ledger.insert(Observation(gate="node", tag=parse_tag(name), digest=digest(name), sequence=1, first_seen=START))
     return world, ledger
 
 
-def test_a_list_in_no_order_is_compared_with_each_sighting_once() -> None:
+def test_a_list_in_no_order_is_compared_with_each_observation_once() -> None:
     world, ledger = known_world()
     report = world.sweep_now()
     assert report.effects == ()
@@ -55,9 +55,9 @@ def test_a_list_in_no_order_is_compared_with_each_sighting_once() -> None:
 
 def test_a_sweep_of_a_list_in_no_order_goes_on_where_it_was() -> None:
     world, _ = known_world()
-    for _ in range(6):  # no time at all: a slice of 200 a sweep, and one that finds the end
+    for _ in range(6):  # no time at all: a batch of 200 a sweep, and one that finds the end
         report = world.sweep.run(world.clock.now())
-    assert report.beats[0].standing is Standing.DONE
+    assert report.jobs[0].state is JobState.DONE
     asked = [asked for asked in world.tags.asked if asked.startswith("public/")]
     assert sorted(asked) == sorted(f"public/node:{name}" for name in NAMES)
 

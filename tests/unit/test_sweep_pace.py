@@ -18,10 +18,10 @@ GREEN = digest("green")
 @pytest.mark.parametrize(
     ("every", "after", "due"), [(300, 299, True), (900, 890, True), (900, 600, False), (60, 30, False)]
 )
-def test_a_timer_that_ticks_a_little_early_does_not_make_a_beat_wait_for_the_next_tick(
+def test_a_timer_that_ticks_a_little_early_does_not_make_a_job_wait_for_the_next_tick(
     every: float, after: float, due: bool
 ) -> None:
-    record = SweepRecord(beat="upstream.node", round=1, last_round=1, began_at=START)
+    record = SweepRecord(job="upstream.node", round=1, last_round=1, began_at=START)
     assert record.is_due(START + timedelta(seconds=after), every) is due
 
 
@@ -45,6 +45,6 @@ def test_the_runs_of_a_task_are_not_listed_while_candidates_wait_for_a_person() 
     assert listed == []
     asked_at = world.clock.now()
     world.push("15.14", digest("blue"))
-    world.next_look()
+    world.next_item()
     world.sweep_now()
     assert listed == [asked_at + timedelta(milliseconds=10)]

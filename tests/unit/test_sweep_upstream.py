@@ -1,22 +1,23 @@
-"""The sweep and the upstream: what no event told is found once, and what events told is left alone."""
+"""The sweep and the upstream: what no event reported is observed once, and what is known is left alone."""
 
 from __future__ import annotations
 
 import msgspec
 import pytest
 
-from shared.domain.alarm import Alarm
+from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import CandidateState, FoundBy
+from shared.domain.decisions import HoldUntil
 from shared.domain.errors import Conflict, Misconfigured, Retry
-from shared.domain.image import Digest
+from shared.domain.image import Digest, short
+from shared.domain.observation import Observation
 from shared.domain.policy import Policy, RegistryRule, Source
-from shared.domain.sighting import Sighting
-from shared.domain.standing import HoldUntil
+from shared.domain.promotion import PromotionState
 from shared.domain.sweeping import SweepRecord
 from shared.domain.upstream import UpstreamRecord
-from shared.workflow.operate import Who
-from shared.workflow.sweep import Standing
-from shared.workflow.sweep.upstream_beat import ADMISSIONS_A_ROUND
+from shared.operations.plan import Who
+from shared.sweep import JobState
+from shared.sweep.jobs.upstream import NEW_DIGESTS_A_ROUND
 from tests.fakes import World, digest, sample_policy
 
 ORANGE, GREEN, BLUE = digest("orange"), digest("green"), digest("blue")
@@ -53,17 +54,22 @@ def swept(world: World) -> SweepRecord:
     return stored.record
 
 
-def test_a_push_that_no_event_told_of_goes_all_the_way(world: World) -> None:
+def alarms(world: World) -> list[Alarm]:
+    return [stored.record for stored in world.ledger.list(Alarm, "gates.node") if stored.record.stands]
+
+
+def test_a_push_that_no_event_reported_goes_all_the_way(world: World) -> None:
     upstream(world, "15-alpine", "green")
     world.sweep_now()
     world.settle()
     candidate = world.candidate(GREEN)
-    assert (candidate.state, candidate.found_by) == (CandidateState.PROMOTED, FoundBy.SWEEP)
-    assert "found by sweep" in candidate.history[0].why
+    assert (candidate.state, candidate.found_by) == (CandidateState.PASSED, FoundBy.SWEEP)
+    assert "by sweep" in candidate.history[0].why
+    assert world.promotion().state is PromotionState.PROMOTED
     assert world.stable_tag() == GREEN
 
 
-def test_what_an_event_told_is_not_found_again(world: World) -> None:
+def test_what_an_event_reported_is_not_found_again(world: World) -> None:
     world.push("15-alpine", GREEN)
     world.settle()
     report = world.sweep_now()
@@ -71,14 +77,14 @@ def test_what_an_event_told_is_not_found_again(world: World) -> None:
     assert len(world.candidates()) == 1
 
 
-def test_the_event_of_a_push_that_the_sweep_found_first_is_a_duplicate(world: World) -> None:
+def test_the_event_of_a_push_that_the_sweep_found_first_changes_nothing(world: World) -> None:
     event = world.event("15-alpine", GREEN)
     upstream(world, "15-alpine", "green")
     world.clock.forward(5)
     world.sweep_now()
-    assert world.deliver(event)[0].outcome == "duplicate"
+    world.deliver(event)
     world.settle()
-    assert len(world.candidates()) == 1
+    assert (len(world.candidates()), len(world.promotions())) == (1, 1)
 
 
 def test_a_late_event_of_an_older_push_does_not_overtake_what_the_sweep_found(world: World) -> None:
@@ -92,16 +98,72 @@ def test_a_late_event_of_an_older_push_does_not_overtake_what_the_sweep_found(wo
     assert world.stable_tag() == GREEN
 
 
-def test_a_tag_that_came_back_to_an_earlier_digest_is_promoted_again(world: World) -> None:
+def came_back(world: World) -> World:
+    """Orange, then green, are promoted; then upstream is orange again, and no event says so."""
     for content in (ORANGE, GREEN):
         world.push("15-alpine", content)
         world.settle()
         world.clock.forward(60)
     upstream(world, "15-alpine", "orange")
+    return world
+
+
+def test_a_return_to_an_earlier_digest_is_believed_when_it_is_read_again_after_an_interval(world: World) -> None:
+    came_back(world).sweep_now()
+    assert world.observation().doubted == ORANGE
+    world.settle()
+    assert world.stable_tag() == GREEN
+    world.clock.forward(PERIOD)
     world.sweep_now()
     world.settle()
     assert world.stable_tag() == ORANGE
-    assert [c.attempt for c in world.candidates()] == [1, 1]
+    assert [candidate.attempt for candidate in world.candidates()] == [1, 1]
+
+
+def test_an_earlier_digest_that_a_lagging_replica_answers_once_is_forgotten(world: World) -> None:
+    came_back(world).sweep_now()
+    upstream(world, "15-alpine", "green")
+    world.clock.forward(PERIOD)
+    world.sweep_now()
+    assert (world.observation().doubted, len(world.promotions())) == (None, 2)
+
+
+def test_a_tag_that_flaps_is_an_alarm_until_it_stays(world: World) -> None:
+    came_back(world)
+    for content in ("orange", "green", "orange"):
+        world.push("15-alpine", digest(content))
+        world.settle()
+    upstream(world, "15-alpine", "green")
+    for _ in range(2):
+        world.clock.forward(PERIOD)
+        world.sweep_now()
+    flaps = [one for one in alarms(world) if one.kind is AlarmKind.TAG_FLAPS]
+    assert [alarm.words for alarm in flaps] == [
+        f"publicregistry.azurecr.io/node:15-alpine keeps returning to earlier digests:"
+        f" {short(ORANGE)} stays, {short(GREEN)} is not believed"
+    ]
+    assert world.observation().digest == ORANGE
+    world.clock.forward(3600)
+    world.sweep_now()
+    assert world.observation().digest == GREEN
+    assert alarms(world) == []
+
+
+def test_a_tag_that_is_gone_is_believed_gone_by_the_second_sweep_and_goes_on_when_it_is_back(world: World) -> None:
+    upstream(world, "15-alpine", "green")
+    world.sweep_now()
+    del world.registry.tags[("public", "node:15-alpine")]
+    for absent in (False, True):
+        world.clock.forward(PERIOD)
+        world.sweep_now()
+        assert world.observation().absent is absent
+    world.settle()
+    assert (world.promotion().state, world.stable_tag()) == (PromotionState.WITHDRAWN, None)
+    upstream(world, "15-alpine", "green")
+    world.clock.forward(PERIOD)
+    world.sweep_now()
+    world.settle()
+    assert world.stable_tag() == GREEN
 
 
 def test_a_digest_that_failed_is_not_examined_again_by_every_sweep(world: World) -> None:
@@ -132,27 +194,12 @@ def test_a_rollback_is_not_undone_by_a_sweep(world: World) -> None:
     assert world.stable_tag() == BLUE
 
 
-def test_lifting_a_hold_hands_the_tag_back_to_what_upstream_is(world: World) -> None:
-    for content in (ORANGE, GREEN):
-        world.push("15-alpine", content)
-        world.settle()
-        world.clock.forward(60)
-    world.operate.gates.roll_back("node", "15-alpine", ORANGE, HoldUntil.LIFTED, WHO).act()
-    world.settle()
-    world.sweep_now()
-    world.operate.gates.lift("node", "15-alpine", WHO).act()
-    world.clock.forward(PERIOD)
-    world.sweep_now()
-    world.settle()
-    assert world.stable_tag() == GREEN
-
-
 def test_a_vetoed_digest_that_a_sweep_finds_is_not_promoted(world: World) -> None:
     world.operate.vetoes.veto("node", GREEN, WHO).act()
     upstream(world, "15-alpine", "green")
     world.sweep_now()
     world.settle()
-    assert world.candidate(GREEN).state is CandidateState.FAILED
+    assert world.promotion().state is PromotionState.VETOED
     assert world.stable_tag() is None
 
 
@@ -167,7 +214,7 @@ def test_a_new_tag_of_a_known_digest_is_promoted_too() -> None:
     assert world.stable_tag("15.14") == GREEN
 
 
-def test_a_sweep_with_nothing_new_asks_once_a_tag_and_writes_no_sighting() -> None:
+def test_a_sweep_with_nothing_new_asks_once_a_tag_and_writes_no_observation() -> None:
     names = [f"15.{number}" for number in range(450)]
     world = World(tracking(*names))
     for name in names:
@@ -175,13 +222,13 @@ def test_a_sweep_with_nothing_new_asks_once_a_tag_and_writes_no_sighting() -> No
     world.sweep_now()
     world.settle(limit=20_000)
     world.sweep_now()
-    before = {key: row for key, row in world.ledger.rows.items() if key[0] == "Sighting"}
+    before = {key: row for key, row in world.ledger.rows.items() if key[0] == "Observation"}
     world.tags.asked.clear()
     report = world.sweep_now()
     assert sorted(asked for asked in world.tags.asked if asked.startswith("public/")) == sorted(
         f"public/node:{name}" for name in names
     )
-    assert {key: row for key, row in world.ledger.rows.items() if key[0] == "Sighting"} == before
+    assert {key: row for key, row in world.ledger.rows.items() if key[0] == "Observation"} == before
     assert report.effects == ()
 
 
@@ -190,7 +237,7 @@ def test_patterns_are_looked_for_among_all_tags_of_the_repository() -> None:
     for name in ("15.1", "15.2", "16.0"):
         upstream(world, name, name)
     world.sweep_now()
-    assert sorted(tag.tag for candidate in world.candidates() for tag in candidate.tags) == ["15.1", "15.2"]
+    assert sorted(promotion.tag for promotion in world.promotions()) == ["15.1", "15.2"]
 
 
 def test_a_widened_rule_does_not_start_a_thousand_runs_at_once() -> None:
@@ -199,9 +246,9 @@ def test_a_widened_rule_does_not_start_a_thousand_runs_at_once() -> None:
     for name in names:
         upstream(world, name, name)
     report = world.sweep_now()
-    assert report.beats[0].standing is Standing.WAITS
+    assert report.jobs[0].state is JobState.WAITS
     admitted = len(world.candidates())
-    assert ADMISSIONS_A_ROUND <= admitted < 600
+    assert NEW_DIGESTS_A_ROUND <= admitted < 600
     world.sweep_now()
     assert len(world.candidates()) > admitted
 
@@ -211,7 +258,7 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was() -> None:
     world = World(tracking(*names))
     for name in names:
         upstream(world, name, "green")
-    world.sweep.run(world.clock.now())  # no time at all: one slice
+    world.sweep.run(world.clock.now())  # no time at all: one batch
     assert swept(world).after == names[199]
     world.tags.asked.clear()
     world.restart()
@@ -223,11 +270,11 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was() -> None:
 
 def test_two_sweeps_at_once_do_not_sweep_the_same(world: World) -> None:
     upstream(world, "15-alpine", "green")
-    record = SweepRecord(beat="upstream.node").taken("another", world.clock.now())
+    record = SweepRecord(job="upstream.node").taken("another", world.clock.now())
     world.ledger.insert(record)
-    assert world.sweep_now().beats[0].standing is Standing.TAKEN
+    assert world.sweep_now().jobs[0].state is JobState.TAKEN
     world.clock.forward(PERIOD)  # the other one has died
-    assert world.sweep_now().beats[0].standing is Standing.DONE
+    assert world.sweep_now().jobs[0].state is JobState.DONE
     assert len(world.candidates()) == 1
 
 
@@ -241,17 +288,17 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(world: World) -> Non
 
 def test_one_upstream_that_is_down_is_left_alone_longer_each_time(world: World) -> None:
     world.tags.faults["public"] = Retry("publicregistry.azurecr.io is away")
-    assert world.sweep_now().beats[0].standing is Standing.FAILED
+    assert world.sweep_now().jobs[0].state is JobState.FAILED
     asked = len([name for name in world.tags.asked if name.startswith("public/")])
-    assert world.sweep_now().beats[0].standing is Standing.WAITS
+    assert world.sweep_now().jobs[0].state is JobState.WAITS
     assert len([name for name in world.tags.asked if name.startswith("public/")]) == asked
     world.clock.forward(61)
-    assert world.sweep_now().beats[0].standing is Standing.FAILED
+    assert world.sweep_now().jobs[0].state is JobState.FAILED
     world.clock.forward(61)
-    assert world.sweep_now().beats[0].standing is Standing.WAITS
+    assert world.sweep_now().jobs[0].state is JobState.WAITS
     world.tags.faults.clear()
     world.clock.forward(61)
-    assert world.sweep_now().beats[0].standing is Standing.DONE
+    assert world.sweep_now().jobs[0].state is JobState.DONE
     stored = world.ledger.load(UpstreamRecord, "upstream", "publicregistry.azurecr.io")
     assert stored and (stored.record.failures, stored.record.paused_until) == (0, None)
 
@@ -267,24 +314,24 @@ def test_no_more_requests_are_sent_in_a_minute_than_the_rule_allows() -> None:
     world = World(tracking(*[f"15.{number}" for number in range(30)], pace=10))
     for number in range(30):
         upstream(world, f"15.{number}", "green")
-    for expected in (10, 10, 10):
+    for expected in (8, 8, 8, 6):  # a quarter of the pace is for hints
         world.tags.asked.clear()
         report = world.sweep_now()
         assert len([name for name in world.tags.asked if name.startswith("public/")]) == expected
-        assert report.beats[0].standing in (Standing.WAITS, Standing.DONE)
+        assert report.jobs[0].state in (JobState.WAITS, JobState.DONE)
         world.clock.forward(61)
 
 
-def test_a_repository_is_left_alone_between_two_looks_as_the_rule_says() -> None:
+def test_a_repository_is_left_alone_between_two_readings_as_the_rule_says() -> None:
     world = World(tracking("15-alpine", watch=900))
     upstream(world, "15-alpine", "green")
     world.sweep_now()
     world.clock.forward(600)
-    assert world.sweep_now().beats[0].standing is Standing.NOT_DUE
-    assert world.sweep_now(at_once=True).beats[0].standing is Standing.DONE
+    assert world.sweep_now().jobs[0].state is JobState.NOT_DUE
+    assert world.sweep_now(at_once=True).jobs[0].state is JobState.DONE
 
 
-def test_a_tracked_tag_that_is_not_there_is_told_once_and_again_when_it_is_back(world: World) -> None:
+def test_a_tracked_tag_that_is_not_there_is_announced_once_and_again_when_it_is_back(world: World) -> None:
     world.sweep_now()
     world.sweep_now()
     assert world.announcer.names == ["DriftFound"]
@@ -307,8 +354,7 @@ def test_a_registry_that_lets_nobody_in_is_one_alarm_however_many_tags_there_are
     world = World(tracking("15.1", "15.2", "15.3"))
     world.tags.faults["public"] = Misconfigured("publicregistry.azurecr.io refuses access")
     world.sweep_now()
-    alarms = [stored.record.words for stored in world.ledger.list(Alarm, "gates.node")]
-    assert alarms == ["publicregistry.azurecr.io refuses access"]
+    assert [alarm.words for alarm in alarms(world)] == ["publicregistry.azurecr.io refuses access"]
     world.tags.faults.clear()
     world.clock.forward(61)
     for tag in ("15.1", "15.2", "15.3"):
@@ -328,30 +374,36 @@ def test_how_changes_became_known_is_counted(world: World) -> None:
     upstream(world, "15-alpine", "blue")
     world.clock.forward(PERIOD)
     world.sweep_now()
-    record = swept(world)
-    assert (record.told, record.found) == (1, 1)
-    assert PERIOD <= record.recovery_seconds < PERIOD + 60
+    assert (world.observation().by_event, world.observation().by_sweep) == (1, 1)
+    assert PERIOD <= swept(world).recovery_seconds < PERIOD + 60
 
 
-def test_a_sighting_that_another_sweep_wrote_meanwhile_stops_this_one_without_harm(world: World) -> None:
+def test_one_digest_under_many_new_tags_is_one_new_digest() -> None:
+    names = [f"15.{number:04}" for number in range(120)]
+    world = World(tracking(*names))
+    for name in names:
+        upstream(world, name, "green")
+    assert world.sweep_now().jobs[0].state is JobState.DONE
+    assert (len(world.candidates()), len(world.promotions())) == (1, 120)
+
+
+def test_a_tag_that_another_worker_observed_meanwhile_is_read_again(world: World) -> None:
     upstream(world, "15-alpine", "green")
     world.sweep_now()
     upstream(world, "15-alpine", "blue")
 
     def interfere(record: object) -> None:
-        if isinstance(record, Sighting):
+        if isinstance(record, Observation):
             world.ledger.before_save = None
-            raise Conflict("another sweep was faster")
+            raise Conflict("another worker was faster")
 
     world.ledger.before_save = interfere
-    world.sweep_now()
-    world.clock.forward(PERIOD)
-    world.sweep_now()
+    assert world.sweep_now().jobs[0].state is JobState.DONE
     world.settle()
     assert world.stable_tag() == BLUE
 
 
-def test_a_tag_that_the_registry_cannot_serve_keeps_no_other_from_a_look() -> None:
+def test_a_tag_that_the_registry_cannot_serve_keeps_no_other_from_being_read() -> None:
     world = World(tracking("15.1", "15.2", "15.3"))
     for tag in ("15.1", "15.2", "15.3"):
         upstream(world, tag, tag)
@@ -364,16 +416,17 @@ def test_a_tag_that_the_registry_cannot_serve_keeps_no_other_from_a_look() -> No
 
     world.tags.digest_of = odd  # type: ignore[method-assign]
     report = world.sweep_now()
-    assert report.beats[0].standing is Standing.DONE
-    assert sorted(tag.tag for candidate in world.candidates() for tag in candidate.tags) == ["15.1", "15.3"]
-    alarms = [stored.record for stored in world.ledger.list(Alarm, "gates.node")]
-    assert [(alarm.subject, alarm.words) for alarm in alarms] == [("15.2", "reading 15.2: the registry answers 500")]
+    assert report.jobs[0].state is JobState.DONE
+    assert sorted(promotion.tag for promotion in world.promotions()) == ["15.1", "15.3"]
+    assert [(alarm.subject, alarm.words) for alarm in alarms(world)] == [
+        ("15.2", "reading 15.2: the registry answers 500")
+    ]
     world.tags.digest_of = honest  # type: ignore[method-assign]
     world.sweep_now()
     assert world.announcer.names == ["DriftFound", "DriftOver"]
 
 
-def test_one_look_that_fails_in_passing_is_made_again_and_told_to_nobody() -> None:
+def test_one_reading_that_fails_in_passing_is_made_again_and_is_no_alarm() -> None:
     world = World(tracking("15.1", "15.2"))
     for tag in ("15.1", "15.2"):
         upstream(world, tag, tag)

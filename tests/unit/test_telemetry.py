@@ -82,7 +82,7 @@ class Lines(logging.Handler):
 
 monitor.configure_azure_monitor = lambda logger_name: logging.getLogger(logger_name).addHandler(Lines())
 configure_telemetry(Settings(storage_account="x", telemetry="azure"))
-for name in ("functions.registry_events", "shared.workflow.advance", "urllib3"):
+for name in ("functions.registry_events", "shared.reconcile.engine", "urllib3"):
     logging.getLogger(name).warning("something")
 print(lines)
 """
@@ -91,4 +91,4 @@ print(lines)
 def test_application_insights_hears_what_the_triggers_say_and_what_the_workflows_say() -> None:
     program = [sys.executable, "-c", _AZURE]
     result = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
-    assert result.stdout.splitlines() == ["['functions.registry_events', 'shared.workflow.advance']"]
+    assert result.stdout.splitlines() == ["['functions.registry_events', 'shared.reconcile.engine']"]

@@ -5,29 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
+import msgspec
 import pytest
 
 from shared.domain.candidate import Candidate, CandidateState
-from shared.domain.errors import Conflict, Refused, Retry
-from shared.domain.rollout import RolloutState
-from shared.domain.standing import HoldUntil
-from shared.domain.track import Track
-from shared.workflow.find import candidate_id
-from shared.workflow.operate import Who
-from tests.fakes import ProcessDied, World, digest
+from shared.domain.errors import Conflict
+from shared.domain.promotion import Promotion, PromotionState
+from shared.domain.stable_tag import StableTag
+from tests.fakes import ProcessDied, World, digest, sample_policy
+from tests.unit.operators import cancel, hold, lift_hold, sweep, veto
 
 ORANGE, GREEN = digest("orange"), digest("green")
-WHO = Who("op", "because")
 
 
-def about_to_move(world: World) -> None:
+def gate_world() -> World:
+    return World(sample_policy(apps={}))
+
+
+def about_to_move() -> World:
     """A world whose stable tag stands on orange and is about to move to green."""
+    world = gate_world()
     world.push("15-alpine", ORANGE)
     world.settle()
     world.clock.forward(60)
     world.push("15-alpine", GREEN)
-    while not world.candidate(GREEN).tags[0].locked_at:
-        world.next_look()
+    while world.promotion().digest != GREEN or not world.promotion().copy_started_at:
+        world.next_item()
+    return world
 
 
 def once_before(world: World, wanted: Callable[[object], bool], other: Callable[[], object]) -> None:
@@ -41,253 +45,218 @@ def once_before(world: World, wanted: Callable[[object], bool], other: Callable[
     world.ledger.before_save = hook
 
 
-def test_a_worker_that_moves_for_the_same_candidate_is_not_put_back() -> None:
-    world = World()
-    about_to_move(world)
-    seen: list[object] = []
+def is_move(record: object) -> bool:
+    return isinstance(record, StableTag) and record.digest == GREEN
 
-    def second_worker_claims_and_points() -> None:
-        stored = world.ledger.load(Track, "node", "15-alpine")
-        assert stored
-        seen.append(world.ledger.save(stored, stored.record))
 
-    once_before(
-        world, lambda record: isinstance(record, Track) and record.digest == GREEN, second_worker_claims_and_points
-    )
-    world.next_look()
-    assert seen
-    assert world.stable_tag() == GREEN, "the other one has pointed it there and reads it back"
+def is_claim(record: object) -> bool:
+    return isinstance(record, StableTag) and record.claim is not None
+
+
+def touch(world: World) -> None:
+    stored = world.ledger.load(StableTag, "node", "15-alpine")
+    assert stored
+    world.ledger.save(stored, stored.record)
+
+
+@pytest.mark.parametrize("kind", ["candidate", "promotion"])
+@pytest.mark.parametrize("save", range(1, 26))
+def test_a_second_worker_at_any_save_changes_nothing(save: int, kind: str) -> None:
+    world, saves = gate_world(), iter(range(1, 10_000))
+
+    def second_worker(record: object) -> None:
+        if next(saves) == save:
+            hook, world.ledger.before_save = world.ledger.before_save, None
+            records = world.candidates() if kind == "candidate" else world.promotions()
+            for other in records:
+                world.reconciler.work(other.work_item, redelivered=True)
+            world.ledger.before_save = hook
+
+    world.ledger.before_save = second_worker
+    world.push("15-alpine", GREEN)
+    world.settle()
+    stable = world.stable()
+    assert (world.stable_tag(), stable.digest, stable.claim, stable.move) == (GREEN, GREEN, None, 1)
+    assert (len(world.unique_tags(GREEN)), len(world.tasks.runs)) == (1, 1)
+    assert world.promotion().state is PromotionState.PROMOTED
+
+
+@pytest.mark.parametrize("save", range(1, 12))
+def test_a_second_observer_at_any_save_leads_to_nothing_twice(save: int) -> None:
+    world, saves = gate_world(), iter(range(1, 10_000))
+
+    def second_observer(record: object) -> None:
+        if next(saves) == save:
+            hook, world.ledger.before_save = world.ledger.before_save, None
+            sweep(world)
+            world.ledger.before_save = hook
+
+    world.ledger.before_save = second_observer
+    world.push("15-alpine", GREEN)
     world.settle()
     assert world.stable_tag() == GREEN
-    assert world.candidate(GREEN).state is CandidateState.PROMOTED
+    assert (len(world.candidates()), len(world.promotions()), len(world.tasks.runs)) == (1, 1, 1)
 
 
-def test_two_workers_in_every_step_of_one_candidate_end_as_one() -> None:
-    for save in range(1, 30):
-        world, saves = World(), iter(range(1, 10_000))
-
-        def second_worker(record: object, world: World = world, at: int = save, saves: object = saves) -> None:
-            if isinstance(record, Candidate | Track) and next(saves) == at:  # type: ignore[call-overload]
-                hook, world.ledger.before_save = world.ledger.before_save, None
-                world.advance.look(world.candidates()[0].look, redelivered=True)
-                world.ledger.before_save = hook
-
-        world.ledger.before_save = second_worker
-        world.push("15-alpine", GREEN)
-        world.settle()
-        track = world.ledger.load(Track, "node", "15-alpine")
-        assert world.candidate(GREEN).state is CandidateState.PROMOTED
-        assert world.stable_tag() == GREEN
-        assert track
-        assert (track.record.digest, track.record.moving) == (GREEN, "")
-        assert len(world.unique_tags(GREEN)) == 1
-        assert world.rollouts()[-1].state is RolloutState.LIVE
+@pytest.mark.parametrize("wanted", [is_claim, is_move])
+def test_a_lost_race_for_the_tag_s_record_is_retried_at_once(wanted: Callable[[object], bool]) -> None:
+    world = about_to_move()
+    once_before(world, wanted, lambda: touch(world))
+    world.settle()
+    promotion = world.promotion()
+    assert (world.stable_tag(), promotion.state, promotion.stall) == (GREEN, PromotionState.PROMOTED, None)
+    assert not [entry for entry in promotion.history if "did not work" in entry.what], "it is no failed try"
 
 
-def test_what_someone_puts_on_the_tag_behind_the_movers_back_is_noticed() -> None:
-    world = World()
-    about_to_move(world)
+def test_a_record_that_others_change_all_the_time_is_waited_for_and_no_failure() -> None:
+    world = about_to_move()
+
+    def meddle(record: object) -> None:
+        if is_claim(record):
+            world.ledger.before_save = None
+            touch(world)
+            world.ledger.before_save = meddle
+
+    world.ledger.before_save = meddle
+    world.pass_time(30)
+    assert (world.stable_tag(), world.promotion().failures) == (ORANGE, 0)
+    world.ledger.before_save = None
+    world.settle()
+    assert world.stable_tag() == GREEN
+
+
+def test_what_someone_puts_on_the_tag_behind_the_mover_s_back_is_found_by_its_record() -> None:
+    world = about_to_move()
 
     def a_late_put_arrives() -> None:
         world.registry.tags[("base", "node:15-alpine")] = ORANGE
+        touch(world)
 
-    once_before(world, lambda record: isinstance(record, Track) and record.digest == GREEN, a_late_put_arrives)
+    once_before(world, is_move, a_late_put_arrives)
     world.settle()
-    assert world.stable_tag() == GREEN
-    assert world.candidate(GREEN).state is CandidateState.PROMOTED
+    assert world.stable_tag() == world.stable().digest == GREEN
 
 
-def test_a_hold_that_is_lifted_while_a_candidate_begins_to_wait_for_it_lets_it_go_on() -> None:
-    world = World()
-    about_to_move(world)
-    world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, WHO).act()
+def test_a_mover_whose_promotion_was_overtaken_puts_back_what_the_record_says() -> None:
+    world = about_to_move()
+
+    def a_later_one_arrives() -> None:
+        stored = world.ledger.load(StableTag, "node", "15-alpine")
+        assert stored
+        world.ledger.save(stored, msgspec.structs.replace(stored.record, sequence=9, claim=None))
+
+    once_before(world, is_move, a_later_one_arrives)
+    world.settle()
+    assert world.stable_tag() == ORANGE
+    assert world.promotion().state is PromotionState.SUPERSEDED
+
+
+def test_a_hold_that_is_lifted_while_a_promotion_begins_to_wait_for_it_lets_it_go_on() -> None:
+    world = about_to_move()
+    hold(world)
     once_before(
         world,
-        lambda record: isinstance(record, Candidate) and record.tags[0].held,
-        lambda: world.operate.gates.lift("node", "15-alpine", WHO).act(),
+        lambda record: isinstance(record, Promotion) and record.state is PromotionState.HELD,
+        lambda: lift_hold(world),
     )
     world.settle()
-    assert world.candidate(GREEN).state is CandidateState.PROMOTED
-    assert world.stable_tag() == GREEN
+    assert (world.stable_tag(), world.promotion().state) == (GREEN, PromotionState.PROMOTED)
 
 
-def test_lifting_a_hold_again_frees_what_a_dead_worker_left_waiting() -> None:
-    world = World()
-    about_to_move(world)
-    world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, WHO).act()
+def test_lifting_a_hold_again_frees_what_a_dead_operator_left_waiting() -> None:
+    world = about_to_move()
+    hold(world)
     world.settle()
-    assert world.candidate(GREEN).state is CandidateState.HELD
+    assert world.promotion().state is PromotionState.HELD
 
     def die() -> None:
         raise ProcessDied
 
-    once_before(world, lambda record: isinstance(record, Candidate), die)
+    once_before(world, lambda record: isinstance(record, Promotion), die)
     with pytest.raises(ProcessDied):
-        world.operate.gates.lift("node", "15-alpine", WHO).act()
+        lift_hold(world)
     world.restart()
-    world.operate.gates.lift("node", "15-alpine", WHO).act()
+    lift_hold(world)
     world.settle()
     assert world.stable_tag() == GREEN
 
 
-def test_a_look_that_was_lost_with_its_worker_is_made_up_for() -> None:
-    world = World()
-    about_to_move(world)
-    world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, WHO).act()
+@pytest.mark.parametrize("save", range(1, 14))
+@pytest.mark.parametrize("decision", ["veto", "hold"])
+def test_a_decision_at_any_save_of_a_move_is_kept(save: int, decision: str) -> None:
+    world, saves = about_to_move(), iter(range(1, 10_000))
+    made: list[bool] = []
+
+    def decide(record: object) -> None:
+        if next(saves) == save:
+            world.ledger.before_save = None
+            made.append(world.stable().digest == GREEN)
+            veto(world, GREEN) if decision == "veto" else hold(world)
+
+    world.ledger.before_save = decide
     world.settle()
-    send = world.queue.send
+    if made and not made[0] and not (decision == "veto" and world.promotion().moved_at):
+        assert world.stable_tag() == world.stable().digest == ORANGE
+        assert world.promotion().state in (PromotionState.VETOED, PromotionState.HELD)
+    else:
+        assert world.stable_tag() == world.stable().digest == GREEN
+    assert world.stable().claim is None
 
-    def die_at_the_last(look: object, wait_seconds: float) -> None:
-        if wait_seconds == 0:
-            raise ProcessDied
-        send(look, wait_seconds)  # type: ignore[arg-type]
 
-    world.queue.send = die_at_the_last  # type: ignore[method-assign]
-    with pytest.raises(ProcessDied):
-        world.operate.gates.lift("node", "15-alpine", WHO).act()
-    world.queue.send = send  # type: ignore[method-assign]
-    world.restart()
+def test_a_veto_before_the_claim_is_seen_by_the_mover_and_after_it_sees_the_claim() -> None:
+    world = about_to_move()
+    seen: list[bool] = []
+
+    def the_operator_writes_and_reads() -> None:
+        veto(world, GREEN)
+        seen.append(world.stable().claim is not None)
+
+    once_before(world, is_claim, the_operator_writes_and_reads)
     world.settle()
-    assert world.stable_tag() == GREEN
+    assert seen == [False]
+    assert (world.stable_tag(), world.promotion().state) == (ORANGE, PromotionState.VETOED)
 
 
-def test_a_base_that_moved_by_a_clock_that_is_behind_is_rolled_out_all_the_same() -> None:
-    world = World()
+@pytest.mark.parametrize("save", range(1, 10))
+def test_a_cancel_at_any_save_of_an_examination_leaves_no_tag_on_a_canceled_attempt(save: int) -> None:
+    world, saves = gate_world(), iter(range(1, 10_000))
+
+    def cancel_in_between(record: object) -> None:
+        if next(saves) == save and world.candidates() and not world.candidate(GREEN).settled:
+            world.ledger.before_save = None
+            with suppress(Conflict):
+                cancel(world, GREEN)
+
+    world.ledger.before_save = cancel_in_between
+    world.push("15-alpine", GREEN)
+    world.settle()
+    canceled = world.candidate(GREEN).state is CandidateState.CANCELED
+    assert world.stable_tag() == (None if canceled else GREEN)
+    assert all(isinstance(one, Candidate) and one.announced for one in world.candidates())
+
+
+def test_a_base_that_moved_by_a_clock_that_is_behind_moves_all_the_same() -> None:
+    world = gate_world()
     world.push("15-alpine", ORANGE)
     world.clock.forward(90)
     world.settle()
     world.clock.forward(-85)
     world.push("15-alpine", GREEN)
     world.settle()
-    base = world.app().base
-    assert base is not None
-    assert base.digest == GREEN
-    assert [r.state for r in world.rollouts() if r.base and r.base.digest == GREEN] == [RolloutState.LIVE]
-
-
-def test_a_rollback_that_died_after_the_move_can_be_called_again_and_rolls_out() -> None:
-    world = World()
-    about_to_move(world)
-    world.settle()
-    rollback = world.operate.gates.roll_back("node", "15-alpine", ORANGE, HoldUntil.LIFTED, WHO)
-
-    def die(*_: object) -> None:
-        raise ProcessDied
-
-    send, world.queue.send = world.queue.send, die  # type: ignore[method-assign,assignment]
-    insert, world.ledger.insert = world.ledger.insert, die  # type: ignore[method-assign,assignment]
-    with pytest.raises(ProcessDied):
-        rollback.act()
-    world.queue.send, world.ledger.insert = send, insert  # type: ignore[method-assign]
-    world.restart()
-    assert world.stable_tag() == ORANGE
-    world.operate.gates.roll_back("node", "15-alpine", ORANGE, HoldUntil.LIFTED, WHO).act()
-    world.settle()
-    base = world.app().base
-    assert base is not None
-    assert base.digest == ORANGE
-    assert world.rollouts()[-1].state is RolloutState.LIVE
+    assert (world.stable_tag(), world.stable().move) == (GREEN, 2)
 
 
 def test_a_move_that_fails_keeps_nobody_else_waiting() -> None:
-    world = World()
-    about_to_move(world)
-    world.registry.fault = Retry("503")
-    world.next_look()
-    track = world.ledger.load(Track, "node", "15-alpine")
-    assert track
-    assert track.record.moving == ""
+    world = about_to_move()
+    real = world.registry.point
 
+    def away(*given: object) -> None:
+        assert world.stable().claim is not None
+        raise Conflict("no: this is what a ledger says")
 
-def cancel_green(world: World) -> Callable[[], object]:
-    """An operator who has looked at green now, and will cancel it; a conflict is theirs to see."""
-    plan = world.operate.candidates.cancel(candidate_id(world.candidate(GREEN)), WHO)
-
-    def act() -> None:
-        with suppress(Conflict):
-            plan.act()
-
-    return act
-
-
-def test_what_is_canceled_while_its_track_is_being_claimed_moves_no_tag() -> None:
-    world = World()
-    about_to_move(world)
-    once_before(world, lambda record: isinstance(record, Candidate), cancel_green(world))
+    world.registry.point = away  # type: ignore[method-assign,assignment]
+    world.pass_time(10)
+    assert world.stable().claim is None
+    world.registry.point = real  # type: ignore[method-assign]
     world.settle()
-    assert world.candidate(GREEN).state is CandidateState.CANCELED
-    assert world.stable_tag() == ORANGE
-    track = world.ledger.load(Track, "node", "15-alpine")
-    assert track
-    assert track.record.moving == ""
-
-
-def test_whose_stable_tag_is_claimed_cannot_be_canceled_any_more() -> None:
-    world = World()
-    about_to_move(world)
-    refusals: list[str] = []
-
-    def try_to_cancel() -> None:
-        try:
-            world.operate.candidates.cancel(candidate_id(world.candidate(GREEN)), WHO)
-        except Refused as error:
-            refusals.append(str(error))
-
-    once_before(world, lambda record: isinstance(record, Track) and record.digest == GREEN, try_to_cancel)
-    world.settle()
-    assert len(refusals) == 1
-    assert "moves to it: roll back instead" in refusals[0]
-    assert world.candidate(GREEN).state is CandidateState.PROMOTED
     assert world.stable_tag() == GREEN
-
-
-def test_what_a_failed_move_has_moved_all_the_same_cannot_be_canceled() -> None:
-    world = World()
-    about_to_move(world)
-    point = world.registry.point
-
-    def answer_lost(*given: object) -> None:
-        point(*given)  # type: ignore[arg-type]
-        raise Retry("the answer was lost")
-
-    world.registry.point = answer_lost  # type: ignore[method-assign,assignment]
-    world.next_look()
-    assert world.stable_tag() == GREEN
-    with pytest.raises(Refused, match="roll back instead"):
-        world.operate.candidates.cancel(candidate_id(world.candidate(GREEN)), WHO)
-    world.registry.point = point  # type: ignore[method-assign]
-    world.settle()
-    assert world.candidate(GREEN).state is CandidateState.PROMOTED
-
-
-def test_a_second_attempt_at_what_is_promoted_can_be_canceled() -> None:
-    world = World()
-    world.push("15-alpine", GREEN)
-    world.settle()
-    world.operate.candidates.rerun(candidate_id(world.candidate(GREEN)), WHO).act()
-    world.next_look()
-    second = world.candidates()[-1]
-    world.operate.candidates.cancel(candidate_id(second), WHO).act()
-    assert [candidate.state for candidate in world.candidates()] == [CandidateState.PROMOTED, CandidateState.CANCELED]
-
-
-@pytest.mark.parametrize("looked_before", [True, False])
-@pytest.mark.parametrize("save", range(1, 12))
-def test_a_cancel_at_any_save_of_a_move_leaves_no_tag_on_a_canceled_candidate(
-    save: int, *, looked_before: bool
-) -> None:
-    world, saves = World(), iter(range(1, 10_000))
-    about_to_move(world)
-    seen_before = cancel_green(world) if looked_before else None
-
-    def cancel_in_between(record: object) -> None:
-        if next(saves) == save:
-            hook, world.ledger.before_save = world.ledger.before_save, None
-            with suppress(Refused):
-                (seen_before or cancel_green(world))()
-            world.ledger.before_save = hook
-
-    world.ledger.before_save = cancel_in_between
-    world.settle()
-    canceled = world.candidate(GREEN).state is CandidateState.CANCELED
-    assert world.stable_tag() == (ORANGE if canceled else GREEN)

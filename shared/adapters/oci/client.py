@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from shared.adapters.oci.authentication import Authentication
-from shared.adapters.oci.grants import Credentials
+from shared.adapters.oci.auth import Authentication
+from shared.adapters.oci.errors import UNREADABLE
 from shared.adapters.oci.listing import Listing
-from shared.adapters.oci.network import Limits, Network
 from shared.adapters.oci.reader import Place, Reader
-from shared.adapters.oci.transport import Transport
+from shared.adapters.oci.transport import Limits, Network, Transport
 from shared.domain.errors import Malformed
 from shared.domain.image import Digest, Tag, parse_digest, parse_tag
 from shared.domain.policy import RegistryRule
-from shared.ports import Allowance
+from shared.ports import Allowance, Secrets
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -52,7 +51,7 @@ class OciTagReader:
 
     def __init__(
         self,
-        secrets: Credentials,
+        secrets: Secrets,
         credential: Callable[[], TokenCredential],
         network: Network | None = None,
         limits: Limits | None = None,
@@ -71,15 +70,14 @@ class OciTagReader:
         place = Place.of(registry, repository)
         name = f"{place.name}:{parse_tag(tag)}"
         target, accept = place.server.at(f"/v2/{place.path}/manifests/{tag}"), {"Accept": _MANIFESTS}
-        answer = self._reader.read(place, target, f"reading {name}", method="HEAD", headers=accept)
-        if answer.status == 404:
-            return None
-        if answer.status == 200 and (said := answer.headers.get(_DIGEST)) is not None:
-            return parse_digest(said, f"Docker-Content-Digest of {name}")
-        answer = self._reader.read(place, target, f"reading {name}", headers=accept)
-        if answer.status == 404:
-            return None
-        return _digest_of(answer.body, answer.headers.get(_DIGEST), name)
+        for method in ("HEAD", "GET"):
+            answer = self._reader.read(place, target, f"reading {name}", method=method, headers=accept)
+            if answer.status == 404:
+                return None
+            said = answer.headers.get(_DIGEST)
+            if method == "HEAD" and answer.status == 200 and said is not None:
+                return parse_digest(said, f"Docker-Content-Digest of {name}")
+        return _digest_of(answer.body, said, name)
 
     def tags(self, registry: RegistryRule, repository: str) -> Iterator[Tag]:
         """The tags of a repository, page by page as they are taken; none where there is no such repository.
@@ -99,7 +97,7 @@ def _digest_of(body: bytes, said: str | None, name: str) -> Digest:
     """The digest of a manifest's bytes, which has to be the one that was said of them."""
     try:
         msgspec.json.decode(body, type=_Manifest)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:  # e.g. half of a manifest
+    except UNREADABLE as error:
         raise Malformed("manifest", f"{name} is answered with no manifest") from error
     digest = Digest("sha256:" + hashlib.sha256(body).hexdigest())
     if said is not None and parse_digest(said, f"Docker-Content-Digest of {name}") != digest:

@@ -1,23 +1,47 @@
-"""A repository's tags, page after page, to an end that is sure to come."""
+"""A repository's tags, page after page, to an end that is sure to come.
+
+Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-tags
+"""
 
 from __future__ import annotations
 
+import re
 import time
-from collections import OrderedDict
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass
 from threading import Lock
+from urllib.parse import urlencode
 
-from shared.adapters.oci.network import Limits
-from shared.adapters.oci.paging import Page, first_page, parse_page
+import msgspec
+
+from shared.adapters.oci.errors import UNREADABLE
 from shared.adapters.oci.reader import Place, Reader
-from shared.adapters.oci.targets import Target
+from shared.adapters.oci.safety import Target, Unsafe, parse_url
+from shared.adapters.oci.transport import Answer, Limits
 from shared.domain.errors import Malformed, Rejected, Retry
-from shared.domain.image import Tag
+from shared.domain.image import Tag, parse_tag
+from shared.domain.policy import RegistryRule
 
 _KEPT_PAGES = 64
-_SURELY_TAKEN = 100
+_SAFE_SIZE = 100
 """A page of so many tags is taken everywhere; a thousand are asked for first, and some registries refuse that."""
+
+_LINK_LIMIT = 8 * 1024
+_LINK = re.compile(r"\s*<([^<>]*)>\s*((?:;[^,<]*)*)(?:,|\Z)")
+_NEXT = re.compile(r';\s*rel\s*=\s*(?:"(?:[^"]* )?next(?: [^"]*)?"|next)\s*(?:;|\Z)', re.IGNORECASE)
+
+
+class _Tags(msgspec.Struct):
+    tags: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some tags, and where the next are (None at the end); `linked` where the registry itself says so."""
+
+    tags: tuple[Tag, ...]
+    following: Target | None
+    linked: bool = False
 
 
 class Listing:
@@ -25,7 +49,7 @@ class Listing:
 
     def __init__(self, reader: Reader, limits: Limits) -> None:
         self._reader, self._limits = reader, limits
-        self._kept = _KeptPages()
+        self._lock, self._kept = Lock(), dict[tuple[RegistryRule, str], tuple[str, Page]]()
 
     def tags(self, place: Place) -> Iterator[Tag]:
         """The tags of a repository, page by page as they are taken; none where there is no such repository.
@@ -34,95 +58,112 @@ class Listing:
             Malformed: a page is no list of tags, or the pages do not come to an end.
             Retry: the pages together take too long.
         """
-        watch = _Watch(place, self._limits)
         previous = Page((), None)
-        with watch.running():
-            target, size, page = self._begin(place)
-        while True:
+        for page in self._pages(place):
             if page.tags and page.tags == previous.tags and not previous.linked:
                 return  # it does not know `last`, and has said everything before
             yield from page.tags
-            if page.following is None or (previous.linked and not page.linked):
+            if previous.linked and not page.linked:
                 return
-            watch.admit(target, page.following)
-            target, previous = page.following, page
-            with watch.running():
-                page = self._page(place, target, size)
+            previous = page
 
-    def _begin(self, place: Place) -> tuple[Target, int, Page]:
+    def _pages(self, place: Place) -> Iterator[Page]:
+        """The pages one by one. The time that counts is the registry's, not that of whoever takes the tags."""
+        limits, seen = self._limits, set[int]()
+        began = time.monotonic()
+        target, size, page = self._first(place)
+        spent = time.monotonic() - began
+        while True:
+            yield page
+            if page.following is None:
+                return
+            seen.add(hash(target.path))
+            target = page.following
+            if hash(target.path) in seen:
+                raise Malformed("Link", f"the pages of {place.name} come round to {target}, which was read before")
+            if len(seen) >= limits.pages:
+                raise Malformed("tags", f"{place.name} has more than {limits.pages} pages of tags")
+            if spent > limits.listing_seconds:
+                raise Retry(f"listing the tags of {place.name} takes longer than {limits.listing_seconds:.0f} s")
+            began = time.monotonic()
+            page = self._page(place, target, size)
+            spent += time.monotonic() - began
+
+    def _first(self, place: Place) -> tuple[Target, int, Page]:
         """The first page, with its address and how many tags were asked for: fewer where so many are refused."""
         size = self._limits.page_size
-        target = first_page(place.server, place.path, size)
-        try:
-            return target, size, self._page(place, target, size)
-        except Rejected:
-            if size <= _SURELY_TAKEN:
-                raise
-        target = first_page(place.server, place.path, _SURELY_TAKEN)
-        return target, _SURELY_TAKEN, self._page(place, target, _SURELY_TAKEN)
+        while True:
+            target = place.server.at(f"/v2/{place.path}/tags/list?n={size}")
+            try:
+                return target, size, self._page(place, target, size)
+            except Rejected:
+                if size <= _SAFE_SIZE:
+                    raise
+                size = _SAFE_SIZE
 
     def _page(self, place: Place, target: Target, size: int) -> Page:
         key = (place.registry, target.path)
-        known = self._kept.get(key)
-        headers = {"If-None-Match": known[0]} if known else {}
+        etag, page = self._kept.get(key, ("", Page((), None)))
+        headers = {"If-None-Match": etag} if etag else {}
         answer = self._reader.read(place, target, f"listing the tags of {place.name}", headers=headers)
-        if answer.status == 304 and known:
-            return known[1]
         if answer.status == 404:
             return Page((), None)
-        page = parse_page(answer, target, size, place.name)
-        etag = answer.headers.get("etag", "")
+        if answer.status != 304:
+            page, etag = parse_page(answer, target, size, place.name), answer.headers.get("etag", "")
         if etag and len(page.tags) <= size:
-            self._kept.keep(key, etag, page)
+            with self._lock:  # what was used last is last
+                self._kept.pop(key, None)
+                self._kept[key] = (etag, page)
+                if len(self._kept) > _KEPT_PAGES:
+                    del self._kept[next(iter(self._kept))]
         return page
 
 
-class _Watch:
-    """Sees to it that the pages of one listing come to an end."""
+def parse_page(answer: Answer, asked: Target, size: int, whose: str) -> Page:
+    """The page that an answer is.
 
-    def __init__(self, place: Place, limits: Limits) -> None:
-        self._place, self._limits = place, limits
-        self._seen, self._spent = set[int](), 0.0
+    The next is where its Link says. Without one a page that is exactly full may have a next all the same, behind its
+    last tag; one that is fuller comes from a registry that knows no pages.
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Count the time: that of the registry, not that of whoever takes the tags."""
-        began = time.monotonic()
-        yield
-        self._spent += time.monotonic() - began
+    Args:
+        answer: a 200.
+        asked: where it comes from.
+        size: how many tags were asked for.
+        whose: the repository with its registry, for errors.
 
-    def admit(self, asked: Target, following: Target) -> None:
-        """Let one more page be asked for, after the one that was asked for last.
-
-        Raises:
-            Malformed: it was read before, or it is one too many.
-            Retry: the time is over.
-        """
-        name, limits = self._place.name, self._limits
-        self._seen.add(hash(asked.path))
-        if hash(following.path) in self._seen:
-            raise Malformed("Link", f"the pages of {name} come round to {following}, which was read before")
-        if len(self._seen) >= limits.pages:
-            raise Malformed("tags", f"{name} has more than {limits.pages} pages of tags")
-        if self._spent > limits.listing_seconds:
-            raise Retry(f"listing the tags of {name} takes longer than {limits.listing_seconds:.0f} s")
+    Raises:
+        Malformed: it is no list, a tag is none, or the next page is at another host.
+    """
+    try:
+        found = msgspec.json.decode(answer.body, type=_Tags).tags or []
+    except UNREADABLE as error:
+        raise Malformed("tags", f"{whose} is answered with no list of tags") from error
+    tags = tuple(parse_tag(text, f"tag of {whose}") for text in found)
+    if linked := _linked(answer.headers.get("link", ""), asked, whose):
+        return Page(tags, linked, linked=True)
+    if len(tags) != size:
+        return Page(tags, None)
+    return Page(tags, asked.at(f"{asked.path.partition('?')[0]}?{urlencode({'n': size, 'last': tags[-1]})}"))
 
 
-class _KeptPages:
-    """The pages that were used last, with their ETags."""
+def _linked(header: str, asked: Target, whose: str) -> Target | None:
+    if len(header) > _LINK_LIMIT:
+        raise Malformed("Link", f"{whose} has a link of {len(header)} characters")
+    place = 0
+    while found := _LINK.match(header, place):
+        if _NEXT.search(found[2]):
+            return _followed(found[1], asked, whose)
+        place = found.end()
+    if header[place:].strip():
+        raise Malformed("Link", f"{whose} has a link that cannot be read")
+    return None
 
-    def __init__(self) -> None:
-        self._lock, self._pages = Lock(), OrderedDict[Hashable, tuple[str, Page]]()
 
-    def get(self, key: Hashable) -> tuple[str, Page] | None:
-        with self._lock:
-            if key in self._pages:
-                self._pages.move_to_end(key)
-            return self._pages.get(key)
-
-    def keep(self, key: Hashable, etag: str, page: Page) -> None:
-        with self._lock:
-            self._pages[key] = (etag, page)
-            self._pages.move_to_end(key)
-            if len(self._pages) > _KEPT_PAGES:
-                self._pages.popitem(last=False)
+def _followed(url: str, asked: Target, whose: str) -> Target:
+    try:
+        target = parse_url(url, asked)
+    except Unsafe as error:
+        raise Malformed("Link", f"{whose} continues at a place that is not asked: {error}") from error
+    if target.origin != asked.origin:
+        raise Malformed("Link", f"{whose} continues at {target.server}, which is not {asked.server}")
+    return target

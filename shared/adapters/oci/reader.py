@@ -1,15 +1,14 @@
-"""One read of a registry: authenticated where it asks for it, redirected where it says so, refused in words."""
+"""One read of a registry: authenticated where it asks for it, redirected where it says so, its errors in words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from shared.adapters.oci.addresses import Refused
-from shared.adapters.oci.authentication import Authentication
-from shared.adapters.oci.rate import parse_allowance
-from shared.adapters.oci.refusals import refusal, refused
-from shared.adapters.oci.targets import Target, is_hub, parse_url, server_of
+from shared.adapters.oci.auth import Authentication
+from shared.adapters.oci.errors import http_error, unsafe_target
+from shared.adapters.oci.rate_limits import parse_allowance
+from shared.adapters.oci.safety import Target, Unsafe, is_hub, parse_url, server_of
 from shared.adapters.oci.transport import Answer, Request, Transport
 from shared.domain.errors import Malformed
 from shared.domain.image import parse_repository
@@ -43,8 +42,8 @@ class Place:
         name = f"{registry.login_server}/{path}"
         try:
             return Place(registry, server_of(registry), path, name)
-        except Refused as error:
-            raise refused(f"reading {name}", error) from error
+        except Unsafe as error:
+            raise unsafe_target(f"reading {name}", error) from error
 
 
 class Reader:
@@ -73,7 +72,7 @@ class Reader:
         if (said := parse_allowance(answer.headers)) is not None:
             self.allowances[registry.name] = said
         if answer.status not in _expected(request):
-            raise refusal(answer, sent, _remedy(registry))
+            raise http_error(answer, sent, _remedy(registry))
         return answer
 
     def _follow(self, place: Place, request: Request, authorization: str) -> tuple[Request, Answer]:
@@ -85,8 +84,8 @@ class Reader:
                 return sent, answer
             try:
                 target = parse_url(answer.headers.get("location", ""), sent.target, private=sent.private)
-            except Refused as error:
-                raise refused(f"{request.doing}: it is redirected", error) from error
+            except Unsafe as error:
+                raise unsafe_target(f"{request.doing}: it is redirected", error) from error
             request = replace(request, target=target)
         raise Malformed("Location", f"{request.doing}: it is redirected more than {_REDIRECTS} times")
 

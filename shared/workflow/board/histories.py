@@ -2,156 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 
+from shared.deployment.dependents import AppRecords
 from shared.domain.candidate import Candidate, CandidateState
+from shared.domain.decisions import Veto
+from shared.domain.errors import Malformed
 from shared.domain.policy import App, Gate
 from shared.domain.rollout import BuiltImage, Rollout, RolloutState
-from shared.domain.standing import Veto
 from shared.ports import Listed, Only
+from shared.ports.services import Services
+from shared.promotion.vetoes import Vetoes
+from shared.workflow.answers import CandidateSummary, RecordSummary, RolloutSummary
 from shared.workflow.board import verbs
-from shared.workflow.board.actions import Action
-from shared.workflow.board.filters import understood
-from shared.workflow.board.glance import source_of, target_of
-from shared.workflow.board.lines import CandidateLine, RolloutLine, candidate_lines, rollout_lines
-from shared.workflow.board.models import Filter, History, Row, VetoView
-from shared.workflow.board.tones import Tone, tone_of
-from shared.workflow.board.wording import age, moment, short_digest, short_image
-from shared.workflow.dependents import AppRecords
-from shared.workflow.services import Services
+from shared.workflow.board.models import Action, Filter, History, Item, Tone, tone_of
+from shared.workflow.board.wording import short_digest, short_image
+from shared.workflow.report import source_of
 
 _ROWS = 25
 _QUERIES = 5
 """A filtered page of the ledger may be short: so many are asked for at most, and the link to older ones goes on."""
 
-_CANDIDATE_STATES = tuple(state.value for state in CandidateState)
-_ROLLOUT_STATES = tuple(state.value for state in RolloutState)
-
-L = TypeVar("L", CandidateLine, RolloutLine)
+L = TypeVar("L", CandidateSummary, RolloutSummary)
 
 
-class Histories:
-    """Prepares pages of histories. `now` is the moment that ages are counted to."""
-
-    def __init__(self, services: Services, now: datetime) -> None:
-        self._services, self._now = services, now
-
-    def gate(self, gate: Gate, shown: Filter, token: str) -> History:
-        """A page of a gate's candidates, and the vetoes that stand at it. Raises `Malformed`."""
-        only = understood(shown, _CANDIDATE_STATES)
-        lines, following = self._read(Candidate, candidate_lines, gate.name, (only, token))
-        vetoes = (stored.record for stored in self._services.ledger.list(Veto, gate.name))
-        return History(
-            kind="gates",
-            name=gate.name,
-            source=source_of(gate, self._services),
-            target=target_of(gate, self._services),
-            shown=shown,
-            states=_CANDIDATE_STATES,
-            rows=tuple(self._candidate(line) for line in lines),
-            older=_query(shown, following),
-            running=any(line.running for line in lines),
-            vetoes=tuple(self._veto(veto) for veto in vetoes if veto.stands),
-        )
-
-    def app(self, app: App, shown: Filter, token: str) -> History:
-        """A page of an app's rollouts. Raises `Malformed`."""
-        only = understood(shown, _ROLLOUT_STATES)
-        lines, following = self._read(Rollout, rollout_lines, app.name, (only, token))
-        again = _deployable(app, lines, AppRecords(self._services).read(app.name).live)
-        return History(
-            kind="apps",
-            name=app.name,
-            source=f"gate {app.base.gate}, tag {app.base.tag}",
-            target=app.deploy.container_group if app.deploy else f"{app.build.image}, not deployed",
-            shown=shown,
-            states=_ROLLOUT_STATES,
-            rows=tuple(self._rollout(line, again.get(line.id, ())) for line in lines),
-            older=_query(shown, following),
-            running=any(line.running for line in lines),
-            actions=tuple(verbs.of_app(app)),
-        )
-
-    def _read(
-        self,
-        kind: type[Listed],
-        typed: Callable[[list[dict[str, Any]]], tuple[L, ...]],
-        partition: str,
-        asked: tuple[Only, str],
-    ) -> tuple[list[L], str]:
-        """The lines that are asked for, from a token on, and the token of the next page."""
-        only, token = asked
-        found: list[L] = []
-        for _ in range(_QUERIES):
-            page = self._services.ledger.page(kind, partition, _ROWS - len(found), token, only)
-            found += typed(page.items)
-            token = page.token
-            if not token or len(found) == _ROWS:
-                break
-        return found, token
-
-    def _candidate(self, line: CandidateLine) -> Row:
-        return Row(
-            link=f"candidates/{line.id}",
-            subject=short_digest(line.digest),
-            full=line.image,
-            note=f"{', '.join(line.tags)}, attempt {line.attempt}",
-            state="awaits approval" if line.awaits_approval else line.state.value,
-            tone=tone_of("held" if line.awaits_approval else line.state),
-            age=age(line.created_at, self._now),
-            at=moment(line.created_at),
-            reason=_why(line),
-        )
-
-    def _rollout(self, line: RolloutLine, actions: tuple[Action, ...]) -> Row:
-        return Row(
-            link=f"rollouts/{line.id}",
-            subject=short_image(line.image) if line.image else "no image yet",
-            full=line.image or line.id,
-            note=f"because of {line.cause}, on {short_image(line.base)}" if line.base else f"because of {line.cause}",
-            state=line.state.value,
-            tone=tone_of(line.state),
-            age=age(line.created_at, self._now),
-            at=moment(line.created_at),
-            reason=_why(line),
-            actions=actions,
-        )
-
-    def _veto(self, veto: Veto) -> VetoView:
-        return VetoView(
-            digest=short_digest(veto.digest),
-            full=veto.digest,
-            actor=veto.actor,
-            reason=veto.reason,
-            age=age(veto.at, self._now),
-            at=moment(veto.at),
-            lift=verbs.lift_veto(veto.gate, veto.digest),
-        )
+def gate_history(services: Services, gate: Gate, shown: Filter, token: str) -> History:
+    """A page of a gate's candidates, and the vetoes that stand at it. Raises `Malformed`."""
+    asked, vetoes = _understood(shown, CandidateState), Vetoes(services)
+    items, following = _read(services, Candidate, CandidateSummary, gate.name, (asked, token))
+    return History(
+        **_common(shown, CandidateState, items, following),
+        name=gate.name,
+        source=source_of(gate, services),
+        target=vetoes.target(gate),
+        rows=tuple(_candidate(item) for item in items),
+        vetoes=tuple(_veto(veto) for veto in vetoes.all(gate) if veto.stands),
+    )
 
 
-def _deployable(app: App, lines: list[RolloutLine], live: BuiltImage | None) -> dict[str, tuple[Action, ...]]:
-    """What stands beside which rollout: an image that was live and is not can be deployed again, where it was last."""
-    if app.deploy is None:
-        return {}
-    was_live = (line for line in reversed(lines) if line.state is RolloutState.LIVE and line.image)
-    last = {line.image: line for line in was_live if line.image != str(live)}
+def app_history(services: Services, app: App, shown: Filter, token: str) -> History:
+    """A page of an app's rollouts. Raises `Malformed`."""
+    asked = _understood(shown, RolloutState)
+    items, following = _read(services, Rollout, RolloutSummary, app.name, (asked, token))
+    again = _deployable(app, items, AppRecords(services).read(app.name).live)
+    return History(
+        **_common(shown, RolloutState, items, following),
+        name=app.name,
+        source=f"gate {app.base.gate}, tag {app.base.tag}",
+        target=app.deploy.container_group if app.deploy else f"{app.build.image}, not deployed",
+        rows=tuple(_rollout(item, again.get(item.id, ())) for item in items),
+        actions=tuple(verbs.of_app(app)),
+    )
+
+
+def _common(shown: Filter, states: type[StrEnum], items: Sequence[RecordSummary], token: str) -> dict[str, Any]:
+    """What the pages of both say: `token` is that of the next page, "" where there is none."""
     return {
-        line.id: (verbs.deploy(app, image.rpartition(":")[2], short_image(image)),)
-        for image, line in last.items()
-        if image is not None
+        "shown": shown,
+        "states": tuple(state.value for state in states),
+        "older": urlencode({**msgspec.to_builtins(shown), "token": token}) if token else "",
+        "running": any(tone_of(item.state) is Tone.BUSY for item in items),
     }
 
 
-def _why(line: CandidateLine | RolloutLine) -> str:
-    """Why it stands where it stands; where all is well, nothing needs to be said."""
-    return line.last if line.running else "" if tone_of(line.state) is Tone.GOOD else line.reason
+def _read(
+    services: Services, kind: type[Listed], summary: type[L], partition: str, asked: tuple[Only, str]
+) -> tuple[list[L], str]:
+    """The items that are asked for, from a token on, and the token of the next page."""
+    only, token = asked
+    found: list[L] = []
+    for _ in range(_QUERIES):
+        page = services.ledger.page(kind, partition, _ROWS - len(found), token, only)
+        found += msgspec.convert(page.items, list[summary])  # type: ignore[valid-type]
+        token = page.token
+        if not token or len(found) == _ROWS:
+            break
+    return found, token
 
 
-def _query(shown: Filter, token: str) -> str:
-    """The query of the next page; "" where there is none."""
-    return urlencode({**msgspec.to_builtins(shown), "token": token}) if token else ""
+def _understood(shown: Filter, states: type[StrEnum]) -> Only:
+    """A filter as a person gives it, for the ledger. A day counts in UTC, and `until` includes it.
+
+    Raises:
+        Malformed: there is no such state, or a time is none; `field` says which.
+    """
+    if shown.state and shown.state not in tuple(states):
+        raise Malformed("state", f"must be one of {', '.join(states)}")
+    since, until = _moment("since", shown.since), _moment("until", shown.until)
+    if until is not None and _is_day(shown.until):
+        until += timedelta(days=1)
+    return Only(state=shown.state, since=since, until=until)
+
+
+def _is_day(text: str) -> bool:
+    return len(text) == len("2026-03-01")
+
+
+def _moment(field: str, text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        at = datetime.combine(date.fromisoformat(text), time()) if _is_day(text) else datetime.fromisoformat(text)
+    except ValueError:
+        raise Malformed(field, f"{text[:40]!r} is neither a day (2026-03-01) nor a time (2026-03-01T12:00Z)") from None
+    return at.replace(tzinfo=at.tzinfo or UTC)
+
+
+def _candidate(item: CandidateSummary) -> Item:
+    subject, note = short_digest(item.digest), f"{item.tag}, attempt {item.attempt}"
+    return _row(item, Item(link=f"candidates/{item.id}", subject=subject, full=item.image, note=note))
+
+
+def _rollout(item: RolloutSummary, actions: tuple[Action, ...]) -> Item:
+    subject, full = short_image(item.image) if item.image else "no image yet", item.image or item.id
+    note = f"because of {item.cause}{f', on {short_image(item.base)}' if item.base else ''}"
+    return _row(item, Item(link=f"rollouts/{item.id}", subject=subject, full=full, note=note, actions=actions))
+
+
+def _row(record: RecordSummary, item: Item) -> Item:
+    """An item with how its record stands, and why; where all is well, nothing needs to be said."""
+    tone = tone_of(record.state)
+    reason = record.last if tone is Tone.BUSY else "" if tone is Tone.GOOD else record.reason
+    return msgspec.structs.replace(item, state=record.state, tone=tone, since=record.created_at, reason=reason)
+
+
+def _veto(veto: Veto) -> Item:
+    return Item(
+        subject=short_digest(veto.digest),
+        full=veto.digest,
+        note=veto.actor,
+        state="vetoed",
+        tone=Tone.WAITING,
+        since=veto.at,
+        reason=veto.reason,
+        actions=(verbs.lift_veto(veto.gate, veto.digest),),
+    )
+
+
+def _deployable(app: App, items: list[RolloutSummary], live: BuiltImage | None) -> dict[str, tuple[Action, ...]]:
+    """What stands beside which rollout: an image that was live and is not can be deployed again, where it was last."""
+    if app.deploy is None:
+        return {}
+    was_live = (item for item in reversed(items) if item.state == RolloutState.LIVE and item.image)
+    last = {item.image: item for item in was_live if item.image != str(live)}
+    return {
+        item.id: (verbs.deploy(app, image.rpartition(":")[2], short_image(image)),)
+        for image, item in last.items()
+        if image is not None
+    }

@@ -2,41 +2,110 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+
 import msgspec
 
-from shared.workflow.board.actions import Action
-from shared.workflow.board.tones import Tone
+from shared.workflow.drift import GateDrift
 
 
-class Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """One station of the flow: what is there, how it stands, since when, and why it stands still."""
+class Tone(StrEnum):
+    """How something stands, for the eye, the loudest first; the word beside it says the same to everyone."""
 
-    title: str
-    subject: str = "nothing yet"
-    full: str = ""
-    state: str = "none"
-    tone: Tone = Tone.IDLE
-    age: str = ""
-    at: str = ""
-    reason: str = ""
-    link: str = ""
+    BAD = "bad"
+    WAITING = "waiting"
+    BUSY = "busy"
+    GOOD = "good"
+    IDLE = "idle"
 
 
-class AppLane(msgspec.Struct, frozen=True, kw_only=True):
-    """An app on a stable tag: its image and its container."""
+_SEVERITIES = {
+    **dict.fromkeys(("promoted", "live", "built", "passed"), Tone.GOOD),
+    **dict.fromkeys(("failed", "rejected", "refused", "restored", "unknown"), Tone.BAD),
+    **dict.fromkeys(("stalled", "awaiting approval", "held", "withdrawn"), Tone.WAITING),
+    **dict.fromkeys(("superseded", "canceled", "vetoed", "rule removed"), Tone.IDLE),
+}
+
+
+def tone_of(state: str) -> Tone:
+    """The tone of a record's or a verdict's state; what is not final is busy."""
+    return _SEVERITIES.get(state, Tone.BUSY)
+
+
+def loudest(tones: Iterable[Tone]) -> Tone:
+    """What the whole is, of several: what is bad before what waits, and that before what is under way."""
+    return min((Tone.GOOD, *tones), key=list(Tone).index)
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One of the values that a dialog offers."""
+
+    value: str
+    label: str
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """A field that the dialog of an action asks for, beside the reason."""
 
     name: str
-    stages: tuple[Stage, ...]
-    actions: tuple[Action, ...]
+    label: str
+    choices: tuple[Choice, ...]
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True):
+    """A verb as a button: what is called, with which fixed fields, and what its dialog asks.
+
+    `label` is the verb, `subject` what it acts on; `path` is below `/api/v1`; `etag` guards a stale view.
+    """
+
+    label: str
+    subject: str
+    path: str
+    method: str = "POST"
+    fields: dict[str, str | bool] = {}
+    asks: tuple[Ask, ...] = ()
+    etag: str = ""
+    grave: bool = False
+
+    @property
+    def body(self) -> str:
+        """The fixed fields as JSON."""
+        return msgspec.json.encode(self.fields).decode()
+
+    @property
+    def asks_json(self) -> str:
+        """What the dialog asks, as JSON."""
+        return msgspec.json.encode(self.asks).decode()
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing on a page: what it is, how it stands and since when, why, what to do about it, and its buttons.
+
+    `title` is its station, column or kind, `full` the whole of what `subject` shortens, `link` its page.
+    """
+
+    title: str = ""
+    subject: str = "nothing yet"
+    full: str = ""
+    note: str = ""
+    state: str = "none"
+    tone: Tone = Tone.IDLE
+    since: datetime | None = None
+    reason: str = ""
+    advice: str = ""
+    link: str = ""
+    actions: tuple[Action, ...] = ()
 
 
 class Lane(msgspec.Struct, frozen=True, kw_only=True):
-    """One stable tag, from its source to what runs on it."""
+    """One stable tag, from its source to what runs on it, or one app on it: its image and its container."""
 
-    tag: str
-    stages: tuple[Stage, ...]
-    apps: tuple[AppLane, ...]
+    name: str
+    stages: tuple[Item, ...]
     actions: tuple[Action, ...]
+    apps: tuple[Lane, ...] = ()
 
 
 class GateFlow(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,43 +118,20 @@ class GateFlow(msgspec.Struct, frozen=True, kw_only=True):
     quiet: tuple[Lane, ...] = ()
 
 
-class Concern(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that wants a person: what, since when, why, and what to do about it."""
+class Headed(msgspec.Struct, frozen=True, kw_only=True):
+    """A page about everything: in one sentence and one tone, with the newest alarms; `more_alarms` are not shown."""
 
-    subject: str
-    state: str
-    tone: Tone
-    age: str
-    at: str
-    reason: str
-    advice: str
-    link: str
-    actions: tuple[Action, ...]
-
-
-class AlarmView(msgspec.Struct, frozen=True, kw_only=True):
-    """A standing alarm: what is wrong, where (with that one's page, if it has one), since when, and the plan."""
-
-    key: str
-    kind: str
-    tone: Tone
-    place: str
-    link: str
-    words: str
-    plan: str
-    age: str
-    at: str
-
-
-class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """All gates, and what wants a person; of many alarms, `more_alarms` stand on the drift page alone."""
-
-    concerns: tuple[Concern, ...]
-    alarms: tuple[AlarmView, ...]
-    more_alarms: int
-    gates: tuple[GateFlow, ...]
     headline: str
     tone: Tone
+    alarms: tuple[Item, ...]
+    more_alarms: int
+
+
+class Overview(Headed, frozen=True, kw_only=True):
+    """All gates, and what needs a person."""
+
+    action_items: tuple[Item, ...]
+    gates: tuple[GateFlow, ...]
     running: bool
 
 
@@ -94,6 +140,11 @@ class Fact(msgspec.Struct, frozen=True):
 
     name: str
     value: str
+
+
+def facts(*known: tuple[str, str]) -> tuple[Fact, ...]:
+    """Facts by their names, without those that have no value."""
+    return tuple(Fact(name, value) for name, value in known if value)
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,8 +164,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class Event(msgspec.Struct, frozen=True):
     """A line of a timeline."""
 
-    at: str
-    clock: str
+    at: datetime
     what: str
     why: str
 
@@ -126,12 +176,10 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     kind: str
-    id: str
     heading: str
     state: str
     tone: Tone
-    age: str
-    at: str
+    since: datetime
     reason: str
     running: bool
     facts: tuple[Fact, ...]
@@ -141,34 +189,6 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     parent: str
     parent_name: str
     log: str = ""
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of a history."""
-
-    link: str
-    subject: str
-    full: str
-    note: str
-    state: str
-    tone: Tone
-    age: str
-    at: str
-    reason: str
-    actions: tuple[Action, ...] = ()
-
-
-class VetoView(msgspec.Struct, frozen=True, kw_only=True):
-    """A standing veto, with the button that lifts it."""
-
-    digest: str
-    full: str
-    actor: str
-    reason: str
-    age: str
-    at: str
-    lift: Action
-    tone: Tone = Tone.WAITING
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,14 +202,42 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 class History(msgspec.Struct, frozen=True, kw_only=True):
     """A page of the history of a gate or an app. `older` is the query of the next page ("" on the last)."""
 
-    kind: str
     name: str
     source: str
     target: str
     shown: Filter
     states: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[Item, ...]
     older: str
     running: bool
-    vetoes: tuple[VetoView, ...] = ()
+    vetoes: tuple[Item, ...] = ()
     actions: tuple[Action, ...] = ()
+
+
+class DriftRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A tag or an app: what stands side by side, an item a column, and whether it is the same. `link` is its page."""
+
+    name: str
+    cells: tuple[Item, ...]
+    verdict: str
+    tone: Tone
+    note: str = ""
+    link: str = ""
+
+
+class GateTable(msgspec.Struct, frozen=True, kw_only=True):
+    """A gate: how its upstream was read, what keeps it from that, and its tags."""
+
+    gate: GateDrift
+    facts: tuple[Fact, ...]
+    trouble: str
+    rows: tuple[DriftRow, ...]
+
+
+class DriftPage(Headed, frozen=True, kw_only=True):
+    """Everything side by side. `swept` is false as long as no sweep has come by."""
+
+    swept: bool
+    gates: tuple[GateTable, ...]
+    apps: tuple[DriftRow, ...]
+    sweep: Action

@@ -2,122 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import Any
+
+from msgspec.structs import replace
 
 from shared.domain.candidate import Candidate, CheckRecord
 from shared.domain.policy import App
+from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import Record
-from shared.domain.rollout import DeployRecord, Rollout, RolloutState
+from shared.domain.rollout import BuildRecord, Rollout, RolloutState
 from shared.ports import Stored
 from shared.workflow.board import verbs
-from shared.workflow.board.models import Event, Fact, Step, Story
-from shared.workflow.board.tones import Tone, tone_of
-from shared.workflow.board.wording import age, duration, moment, short_digest
-from shared.workflow.find import candidate_id, rollout_id
+from shared.workflow.board.models import Event, Fact, Step, Story, Tone, facts, tone_of
+from shared.workflow.board.wording import duration, moment, short_digest
 
 _NOT_BEGUN = "not begun"
 
 
-def candidate_story(stored: Stored[Candidate], now: datetime) -> Story:
-    """The page of a candidate."""
-    record, identifier = stored.record, candidate_id(stored.record)
-    awaits = record.open_check == "approval"
+def candidate_story(stored: Stored[Candidate], promotions: Sequence[Promotion], now: datetime) -> Story:
+    """The page of a candidate, and of what promotes its digest."""
+    record = stored.record
     steps = tuple(_check(check, now) for check in record.checks)
     logged = any(check.evidence.log_blob for check in record.checks) or any(step.runs_now for step in steps)
-    since = _since(record)
+    known = facts(("Image", str(record.image)), ("Attempt", f"{record.attempt}"), ("Asked for by", record.requested_by))
     return Story(
+        **_common(record, [("", record), *((f"{one.tag}: ", one) for one in promotions)]),
         kind="Candidate",
-        id=identifier,
         heading=f"{record.repository} {short_digest(record.digest)}",
-        state="awaits approval" if awaits else record.state.value,
-        tone=Tone.WAITING if awaits else tone_of(record.state),
-        age=age(since, now),
-        at=moment(since),
-        reason=_told(record),
-        running=not record.finished,
-        facts=tuple(_candidate_facts(record)),
+        facts=(*known, *_stall_facts(record), *map(_promotion_fact, promotions)),
         steps=steps,
-        events=_events(record),
-        actions=tuple(verbs.of_candidate(record, identifier, stored.etag)),
+        actions=tuple(verbs.of_candidate(record, promotions, stored.etag)),
         parent=f"gates/{record.gate}",
-        parent_name=record.gate,
-        log=f"candidates/{identifier}/log" if logged else "",
+        log=f"candidates/{record.id}/log" if logged else "",
     )
 
 
 def rollout_story(stored: Stored[Rollout], app: App | None, now: datetime) -> Story:
     """The page of a rollout; `app` is its app's rule, if there still is one."""
-    record, identifier = stored.record, rollout_id(stored.record)
-    since, build = _since(record), _build(record, now)
-    logged = bool(record.build.evidence.log_blob) or build.runs_now
+    record = stored.record
+    build = _build(record, now)
     return Story(
+        **_common(record, [("", record)]),
         kind="Rollout",
-        id=identifier,
         heading=f"{record.app} {record.image.tag if record.image else record.name}",
-        state=record.state.value,
-        tone=tone_of(record.state),
-        age=age(since, now),
-        at=moment(since),
-        reason=_told(record),
-        running=not record.finished,
-        facts=tuple(_rollout_facts(record)),
+        facts=(*_rollout_facts(record), *_stall_facts(record)),
         steps=(build, *_deployments(record)),
-        events=_events(record),
-        actions=tuple(verbs.of_rollout(record, app, identifier, stored.etag)),
+        actions=tuple(verbs.of_rollout(record, app, stored.etag)),
         parent=f"apps/{record.app}",
-        parent_name=record.app,
-        log=f"rollouts/{identifier}/log" if logged else "",
+        log=f"rollouts/{record.id}/log" if record.build.evidence.log_blob or build.runs_now else "",
     )
 
 
-def _since(record: Record) -> datetime:
-    return record.history[-1].at if record.finished and record.history else record.created_at
+def _common(record: Record, histories: Sequence[tuple[str, Record]]) -> dict[str, Any]:
+    """What the pages of all records say, of their histories by the prefixes of their lines."""
+    return {
+        "state": record.state_name,
+        "tone": tone_of(record.state_name),
+        "since": record.history[-1].at if record.settled and record.history else record.created_at,
+        "reason": _why(record),
+        "running": not all(one.settled for _, one in histories),
+        "events": _events(histories),
+        "parent_name": record.partition,
+    }
 
 
-def _told(record: Record) -> str:
+def _why(record: Record) -> str:
     """Why it stands where it stands: its reason, else the last line of its history while it is running."""
-    if record.reason or record.finished:
-        return record.reason
+    if record.why or record.settled:
+        return record.why
     last = record.history[-1] if record.history else None
     return f"{last.what}: {last.why}".removesuffix(": ") if last else ""
 
 
-def _candidate_facts(record: Candidate) -> Iterator[Fact]:
-    yield Fact("Image", str(record.image))
-    for tag in record.tags:
-        outcome = tag.outcome.value if tag.outcome else "held" if tag.held else "not promoted"
-        yield Fact(f"Tag {tag.tag}", f"{outcome}, unique tag {tag.unique}" if tag.unique else outcome)
-    yield Fact("Attempt", f"{record.attempt}")
-    if record.requested_by:
-        yield Fact("Asked for by", record.requested_by)
+def _stall_facts(record: Record) -> tuple[Fact, ...]:
+    if record.stall is None or record.settled:
+        return ()
+    stall = record.stall
+    return (
+        *facts(("Stalled on", stall.dependency), ("What to do", stall.remedy)),
+        Fact("Next try", moment(stall.next_try_at)),
+    )
 
 
-def _rollout_facts(record: Rollout) -> Iterator[Fact]:
-    yield Fact("Rollout", record.name)
-    yield Fact("Cause", record.cause.value)
-    if record.base:
-        yield Fact("Stands on", str(record.base))
-    if record.image:
-        yield Fact("Image", f"{record.image}@{record.image.digest}")
-    if record.deploy.address:
-        yield Fact("Address", record.deploy.address)
+def _promotion_fact(promotion: Promotion) -> Fact:
+    unique = f", unique tag {promotion.unique} {promotion.progress}" if promotion.progress else ""
+    why = "" if promotion.state is PromotionState.PROMOTED or not promotion.why else f": {promotion.why}"
+    return Fact(f"Tag {promotion.tag}, number {promotion.sequence}", f"{promotion.state_name}{unique}{why}")
+
+
+def _rollout_facts(record: Rollout) -> tuple[Fact, ...]:
+    return facts(
+        ("Rollout", record.name),
+        ("Cause", record.cause.value),
+        ("Stands on", record.known_base or ""),
+        ("Image", f"{record.image}@{record.image.digest}" if record.image else ""),
+        ("Address", record.deploy.address),
+    )
 
 
 def _check(check: CheckRecord, now: datetime) -> Step:
-    asked = check.kind == "approval"  # what stands in the place of its run id is none
     state, tone = _check_state(check)
-    return Step(
-        kind=check.kind,
-        state=state,
-        tone=tone,
-        run="" if asked else check.run_id,
-        took=duration(check.started_at or check.claimed_at, check.finished_at or now),
-        reason=check.reason,
-        status=check.evidence.status,
-        log_tail="\n".join(check.evidence.log_tail),
-        runs_now=tone is Tone.BUSY and bool(check.run_id),
-    )
+    took = duration(check.started_at or check.claimed_at, check.finished_at or now)
+    step = Step(kind=check.kind, state=state, tone=tone, took=took, reason=check.reason)
+    step = _with_run(step, check)
+    return replace(step, run="") if check.kind == "approval" else step  # what stands in the place of its run id is none
+
+
+def _with_run(step: Step, run: CheckRecord | BuildRecord) -> Step:
+    """A step with the run that it was, and what that wrote."""
+    log, runs_now = "\n".join(run.evidence.log_tail), step.tone is Tone.BUSY and bool(run.run_id)
+    return replace(step, run=run.run_id, status=run.evidence.status, log_tail=log, runs_now=runs_now)
 
 
 def _check_state(check: CheckRecord) -> tuple[str, Tone]:
@@ -125,43 +121,32 @@ def _check_state(check: CheckRecord) -> tuple[str, Tone]:
         return check.verdict.value, tone_of(check.verdict)
     if check.claimed_at is None:
         return _NOT_BEGUN, Tone.IDLE
-    return ("awaits approval", Tone.WAITING) if check.kind == "approval" else ("running", Tone.BUSY)
+    return ("awaiting approval", Tone.WAITING) if check.kind == "approval" else ("running", Tone.BUSY)
 
 
 def _build(record: Rollout, now: datetime) -> Step:
     build = record.build
     failed = record.state is RolloutState.FAILED and record.image is None
     state = "failed" if failed else "built" if record.image else "running" if build.claimed_at else _NOT_BEGUN
-    return Step(
-        kind="build",
-        state=state,
-        tone=Tone.IDLE if state == _NOT_BEGUN else tone_of(state),
-        run=build.run_id,
-        took=duration(build.started_at, build.finished_at or now) if build.run_id else "",
-        reason=record.reason if failed else "",
-        status=build.evidence.status,
-        log_tail="\n".join(build.evidence.log_tail),
-        runs_now=state == "running" and bool(build.run_id),
-    )
+    tone = Tone.IDLE if state == _NOT_BEGUN else tone_of(state)
+    took = duration(build.started_at, build.finished_at or now) if build.run_id else ""
+    reason = record.reason if failed else ""
+    return _with_run(Step(kind="build", state=state, tone=tone, took=took, reason=reason), build)
 
 
 def _deployments(record: Rollout) -> Iterator[Step]:
-    for kind, deploy, good in (
-        ("deploy", record.deploy, RolloutState.LIVE),
-        ("restore", record.restore, RolloutState.RESTORED),
+    over = record.settled or record.state is RolloutState.RESTORING
+    for kind, deploy, good, ended in (
+        ("deploy", record.deploy, RolloutState.LIVE, over),
+        ("restore", record.restore, RolloutState.RESTORED, record.settled),
     ):
         if deploy.touched:
-            yield _deployment(kind, deploy, record, good)
+            state = "passed" if record.state is good else "failed" if ended else "running"
+            yield Step(kind=kind, state=state, tone=tone_of(state), reason=deploy.seen)
 
 
-def _deployment(kind: str, deploy: DeployRecord, record: Rollout, good: RolloutState) -> Step:
-    over = record.finished or (kind == "deploy" and record.state is RolloutState.RESTORING)
-    state = "passed" if record.state is good else "failed" if over else "running"
-    return Step(kind=kind, state=state, tone=tone_of(state), reason=deploy.seen)
-
-
-def _events(record: Record) -> tuple[Event, ...]:
-    return tuple(
-        Event(moment(entry.at), f"{entry.at:%d %b %H:%M:%S}", entry.what, entry.why)
-        for entry in reversed(record.history)
-    )
+def _events(records: Iterable[tuple[str, Record]]) -> tuple[Event, ...]:
+    """The histories of records as one, the newest line first; each is named by a prefix."""
+    lines = [(entry.at, of, n, entry) for of, one in records for n, entry in enumerate(one.history)]
+    lines.sort(key=lambda line: line[:3], reverse=True)
+    return tuple(Event(at, of + entry.what, entry.why) for at, of, _, entry in lines)

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 
 from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.policy import App
+from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.rollout import Rollout, RolloutState
-from shared.domain.track import Track
-from shared.workflow.board.actions import Action, Ask, Choice
+from shared.domain.stable_tag import StableTag
+from shared.workflow.board.models import Action, Ask, Choice
 from shared.workflow.board.wording import short_digest
 
 _UNTIL = Ask("until", "Held until", (Choice("lifted", "it is lifted"), Choice("newer", "a newer digest passes")))
@@ -19,16 +20,16 @@ def sweep() -> Action:
     return Action(label="Sweep now", subject="", path="sweep")
 
 
-def of_tag(gate: str, tag: str, track: Track | None, earlier: Iterable[Choice]) -> Iterator[Action]:
+def of_tag(gate: str, tag: str, stable: StableTag | None, earlier: Iterable[Choice]) -> Iterator[Action]:
     """What can be done with a stable tag; `earlier` are the unique tags it may go back to."""
     path = f"gates/{gate}"
     fields: dict[str, str | bool] = {"tag": tag}
     yield Action(label="Examine", subject=tag, path=f"{path}/candidates", fields=fields)
-    if track is not None and track.hold:
+    if stable is not None and stable.hold:
         yield lift_hold(gate, tag)
     else:
         yield Action(label="Hold", subject=tag, path=f"{path}/hold", fields=fields, asks=(_UNTIL,))
-    choices = tuple(choice for choice in earlier if track is None or choice.value != track.unique)
+    choices = tuple(choice for choice in earlier if stable is None or choice.value != stable.unique)
     if choices:
         asks = (Ask("to", "Back to", choices), _UNTIL)
         yield Action(label="Roll back", subject=tag, path=f"{path}/rollback", fields=fields, asks=asks, grave=True)
@@ -72,39 +73,31 @@ def answers(identifier: str, name: str, etag: str = "") -> tuple[Action, Action]
     )
 
 
-def of_candidate(record: Candidate, identifier: str, etag: str) -> Iterator[Action]:
-    """What can be done with a candidate as it is now."""
+def of_candidate(record: Candidate, promotions: Iterable[Promotion], etag: str) -> Iterator[Action]:
+    """What can be done with a candidate as it is now, and with the tags that its digest was promoted to."""
     name, gate = short_digest(record.digest), f"gates/{record.gate}"
-    if record.open_check == "approval":
-        yield from answers(identifier, name, etag)
-    if record.finished:
-        yield rerun(identifier, name, etag)
+    if record.state is CandidateState.AWAITING_APPROVAL:
+        yield from answers(record.id, name, etag)
+    if record.settled:
+        yield rerun(record.id, name, etag)
     else:
-        yield Action(label="Cancel", subject=name, path=f"candidates/{identifier}/cancel", etag=etag, grave=True)
+        yield Action(label="Cancel", subject=name, path=f"candidates/{record.id}/cancel", etag=etag, grave=True)
     ban: dict[str, str | bool] = {"digest": record.digest}
     yield Action(label="Veto", subject=name, path=f"{gate}/vetoes", fields=ban, grave=True)
-    if record.state is CandidateState.PROMOTED:
+    promoted = dict.fromkeys(one.tag for one in promotions if one.state is PromotionState.PROMOTED)
+    if promoted:
         both = ban | {"rollback": True}
         yield Action(label="Veto and roll back", subject=name, path=f"{gate}/vetoes", fields=both, grave=True)
-        for tag in record.tags:
-            yield _roll_back_to(record, tag.tag)
+    for tag in promoted:
+        back: dict[str, str | bool] = {"tag": tag, "to": record.digest}
+        path, subject = f"{gate}/rollback", f"{tag} to this"
+        yield Action(label="Roll back", subject=subject, path=path, fields=back, asks=(_UNTIL,), grave=True)
 
 
-def _roll_back_to(record: Candidate, tag: str) -> Action:
-    return Action(
-        label="Roll back",
-        subject=f"{tag} to this",
-        path=f"gates/{record.gate}/rollback",
-        fields={"tag": tag, "to": record.digest},
-        asks=(_UNTIL,),
-        grave=True,
-    )
-
-
-def of_rollout(record: Rollout, app: App | None, identifier: str, etag: str) -> Iterator[Action]:
+def of_rollout(record: Rollout, app: App | None, etag: str) -> Iterator[Action]:
     """What can be done with a rollout and its app (None: the rules do not name it any more)."""
     if record.state is RolloutState.BUILDING:
-        path = f"rollouts/{identifier}/cancel"
+        path = f"rollouts/{record.id}/cancel"
         yield Action(label="Cancel", subject=record.name, path=path, etag=etag, grave=True)
     if app is not None:
         yield from of_app(app)

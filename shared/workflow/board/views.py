@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from shared.domain.alarm import Alarm
+from shared.operations.lookup import Lookup
+from shared.ports.services import Services
+from shared.workflow.board.action_items import action_items
 from shared.workflow.board.alarms import Scoped, newest_first
-from shared.workflow.board.concerns import concerns
-from shared.workflow.board.drift_models import DriftPage
-from shared.workflow.board.drift_screen import drift_page
+from shared.workflow.board.drift import drift_page
 from shared.workflow.board.flow import gate_flow
-from shared.workflow.board.glance import GateGlance, Glances
-from shared.workflow.board.histories import Histories
-from shared.workflow.board.models import Concern, Filter, GateFlow, History, Overview, Stage, Story
+from shared.workflow.board.histories import app_history, gate_history
+from shared.workflow.board.models import DriftPage, Filter, GateFlow, History, Item, Overview, Story, Tone, loudest
+from shared.workflow.board.overview import GateOverview, OverviewReader
 from shared.workflow.board.stories import candidate_story, rollout_story
-from shared.workflow.board.tones import Tone, loudest
 from shared.workflow.board.wording import counted
 from shared.workflow.drift import DriftReport
-from shared.workflow.find import Find
-from shared.workflow.services import Services
+from shared.workflow.report import promotions_for
 
 _ALARMS = 5
 """How many alarms the overview tells; the drift page tells all."""
@@ -29,24 +29,23 @@ class Views:
     """Prepares pages. `now` is the moment that ages are counted to."""
 
     def __init__(self, services: Services, now: datetime) -> None:
-        self._services, self._now = services, now
-        self._find, self._histories = Find(services), Histories(services, now)
+        self._services, self._lookup, self._now = services, Lookup(services), now
 
     def overview(self) -> Overview:
-        """The flow picture, and what wants a person."""
-        read = Glances(self._services)
-        glances = tuple(read.gates())
-        flows = tuple(gate_flow(glance, self._now) for glance in glances)
-        wanting = concerns(glances, self._now)
-        alarms = newest_first(_alarms(glances, read.registries()), self._now)
+        """The flow picture, and what needs a person."""
+        reader = OverviewReader(self._services)
+        gates = tuple(reader.gates())
+        flows = tuple(gate_flow(gate) for gate in gates)
+        items = action_items(gates, self._now)
+        alarms = newest_first(_alarms(gates, reader.registries()))
         busy = sum(stage.tone is Tone.BUSY for stage in _stages(flows))
-        tones = [*(concern.tone for concern in wanting), *(alarm.tone for alarm in alarms)]
+        tones = [*(item.tone for item in items), *(alarm.tone for alarm in alarms)]
         return Overview(
-            concerns=wanting,
+            action_items=items,
             alarms=alarms[:_ALARMS],
             more_alarms=len(alarms[_ALARMS:]),
             gates=flows,
-            headline=_headline(wanting, len(alarms), busy),
+            headline=_headline(items, len(alarms), busy),
             tone=loudest([*tones, Tone.BUSY] if busy else tones),
             running=busy > 0,
         )
@@ -57,11 +56,12 @@ class Views:
 
     def candidate(self, identifier: str) -> Story:
         """The page of a candidate. Raises `Malformed` or `NotThere`."""
-        return candidate_story(self._find.candidate(identifier), self._now)
+        stored = self._lookup.candidate(identifier)
+        return candidate_story(stored, promotions_for(self._services, stored.record), self._now)
 
     def rollout(self, identifier: str) -> Story:
         """The page of a rollout. Raises `Malformed` or `NotThere`."""
-        stored = self._find.rollout(identifier)
+        stored = self._lookup.rollout(identifier)
         return rollout_story(stored, self._services.app(stored.record.app), self._now)
 
     def gate(self, name: str, shown: Filter, token: str) -> History:
@@ -71,20 +71,18 @@ class Views:
             Malformed: there is no such state, or a time is none.
             NotThere: there is no such gate.
         """
-        return self._histories.gate(self._find.gate(name), shown, token)
+        return gate_history(self._services, self._lookup.gate(name), shown, token)
 
     def app(self, name: str, shown: Filter, token: str) -> History:
         """A page of an app's history. Raises as `gate` does."""
-        return self._histories.app(self._find.app(name), shown, token)
+        return app_history(self._services, self._lookup.app(name), shown, token)
 
 
-def _stages(flows: tuple[GateFlow, ...]) -> list[Stage]:
-    lanes = [lane for flow in flows for lane in flow.lanes]
-    apps = [app for lane in lanes for app in lane.apps]
-    return [stage for lane in lanes for stage in lane.stages] + [stage for app in apps for stage in app.stages]
+def _stages(flows: tuple[GateFlow, ...]) -> list[Item]:
+    return [stage for flow in flows for lane in flow.lanes for part in (lane, *lane.apps) for stage in part.stages]
 
 
-def _alarms(gates: Iterable[GateGlance], registries: Iterable[tuple[str, list[Alarm]]]) -> Iterator[Scoped]:
+def _alarms(gates: Iterable[GateOverview], registries: Iterable[tuple[str, list[Alarm]]]) -> Iterator[Scoped]:
     """All alarms that stand, each with what it belongs to."""
     for gate in gates:
         yield from ((f"gates/{gate.gate.name}", alarm) for alarm in gate.alarms)
@@ -94,12 +92,9 @@ def _alarms(gates: Iterable[GateGlance], registries: Iterable[tuple[str, list[Al
         yield from ((f"registries/{name}", alarm) for alarm in alarms)
 
 
-def _headline(wanting: tuple[Concern, ...], alarms: int, busy: int) -> str:
+def _headline(items: tuple[Item, ...], alarms: int, busy: int) -> str:
     """The picture in one sentence, for the status line and for a screen reader."""
-    counts: dict[str, int] = {}
-    for concern in wanting:
-        counts[concern.state] = counts.get(concern.state, 0) + 1
-    parts = [f"{number} {state}" for state, number in counts.items()]
+    parts = [f"{number} {state}" for state, number in Counter(item.state for item in items).items()]
     if alarms:
         parts.append(counted(alarms, "alarm"))
     if busy:

@@ -15,6 +15,9 @@ class Passwords:
     def of(self, registry: RegistryRule) -> tuple[str, str]:
         return USER, PASSWORD if registry.credentials == "right" else WRONG
 
+    def expiry(self, registry: RegistryRule) -> None:
+        return None
+
 
 def nobody() -> NoReturn:
     """The app's identity, where it has no business."""

@@ -1,0 +1,166 @@
+"""What calls are asked with: bodies, as the types that their schemas are made from, and what queries say of lists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+import azure.functions as func
+import msgspec
+
+from shared.domain.decisions import HoldUntil
+from shared.domain.errors import Malformed
+from shared.ports import Only
+from shared.workflow.answers import Moment
+from shared.workflow.report import PAGE_LIMIT
+
+BODY_LIMIT_BYTES = 16 * 1024
+
+_ABOUT_THE_CALL = frozenset(("code", "clientid", "dry_run"))
+"""What a query holds besides the fields of a body: the function key, and how the call is meant."""
+
+_FIELD = re.compile(r"field `(?P<name>[^`]+)`|at `\$\.(?P<path>\w+)")
+_TAG_OR_DIGEST = "^(sha256:[0-9a-f]{64}|[A-Za-z0-9_][A-Za-z0-9._-]{0,127})$"
+_LENGTHS = {"minLength": 1, "maxLength": 400, "pattern": r"\S"}
+
+
+def _said(description: str, **schema: Any) -> msgspec.Meta:
+    """What the schema says of a field; the domain holds it to that, in words of its own."""
+    return msgspec.Meta(description=description, extra_json_schema=schema)
+
+
+Reason = Annotated[str, _said("Why. It is recorded with what is done.", **_LENGTHS)]
+TagName = Annotated[str, _said("A tag.", pattern="^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
+DigestName = Annotated[str, _said("A digest.", pattern="^sha256:[0-9a-f]{64}$")]
+Target = Annotated[
+    str, _said("A unique tag, or a digest, that passed when it was examined last.", pattern=_TAG_OR_DIGEST)
+]
+Until = Annotated[HoldUntil, _said("How long the hold stands: until it is lifted, or a newer digest passes.")]
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A call that needs nothing but a reason."""
+
+    reason: Reason
+
+
+class TagAsked(Asked, frozen=True, kw_only=True):
+    """A call about one tag."""
+
+    tag: TagName
+
+
+class HoldAsked(TagAsked, frozen=True, kw_only=True):
+    """A hold of a stable tag."""
+
+    until: Until = HoldUntil.LIFTED
+
+
+class RollbackAsked(HoldAsked, frozen=True, kw_only=True):
+    """A rollback of a stable tag."""
+
+    to: Target
+
+
+class VetoAsked(Asked, frozen=True, kw_only=True):
+    """A veto, and whether the stable tags that stand on the digest are rolled back; naming `to` asks for it too."""
+
+    digest: DigestName
+    rollback: Annotated[bool, _said("Roll back the stable tags that stand on the digest, and hold them there.")] = False
+    to: Target | None = None
+    until: Until = HoldUntil.LIFTED
+
+
+class RolloutAsked(Asked, frozen=True, kw_only=True):
+    """A rollout: of the app built anew, or of an image that was built before."""
+
+    image: (
+        Annotated[str, _said("The tag or digest of an image that was built for the app.", pattern=_TAG_OR_DIGEST)]
+        | None
+    ) = None
+
+
+B = TypeVar("B", bound=Asked)
+
+
+def read_body(req: func.HttpRequest, kind: type[B]) -> B:
+    """The fields of a call, from its JSON body; without one, from its query. A reason may stand in the query anyway.
+
+    Raises:
+        Malformed: names the field that is missing, not known, or not what it must be.
+    """
+    raw = req.get_body()
+    if len(raw) > BODY_LIMIT_BYTES:
+        raise Malformed("body", f"is larger than {BODY_LIMIT_BYTES} bytes")
+    query = {name: value for name, value in req.params.items() if name.lower() not in _ABOUT_THE_CALL}
+    if not raw.strip():
+        return _converted(query, kind, strict=False)
+    try:
+        fields = msgspec.json.decode(raw, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Malformed("body", f"is no JSON object: {error}") from error
+    except RecursionError:
+        raise Malformed("body", "is nested too deeply") from None
+    if "reason" in query:
+        fields.setdefault("reason", query["reason"])
+    return _converted(fields, kind, strict=True)
+
+
+def _converted(fields: dict[str, Any], kind: type[B], *, strict: bool) -> B:
+    try:
+        return msgspec.convert(fields, kind, strict=strict)
+    except msgspec.ValidationError as error:
+        match = _FIELD.search(str(error))
+        name = (match["name"] or match["path"]) if match else "body"
+        raise Malformed(name, str(error).partition(" - at ")[0]) from error
+
+
+def flag(req: func.HttpRequest, name: str) -> bool:
+    """A yes or no of the query; no where it is not there.
+
+    Raises:
+        Malformed: it is neither `true` nor `false`.
+    """
+    text = str(req.params.get(name, "false"))
+    if text not in ("true", "false"):
+        raise Malformed(name, f"must be true or false, not {text[:40]!r}")
+    return text == "true"
+
+
+def page_of(req: func.HttpRequest, states: Iterable[str] = ()) -> tuple[int, str, Only]:
+    """The limit, the token and the filter of a list; `states` are those that it may be asked for.
+
+    Raises:
+        Malformed: names the parameter that is not right.
+    """
+    only = Only(state=_state(req, tuple(states)), since=_moment(req, "since"), until=_moment(req, "until"))
+    return _limit(req), req.params.get("token", ""), only
+
+
+def _limit(req: func.HttpRequest) -> int:
+    text = req.params.get("limit", str(PAGE_LIMIT))
+    if not (text.isascii() and text.isdecimal() and len(text) <= 3 and 1 <= int(text) <= PAGE_LIMIT):
+        raise Malformed("limit", f"must be a number from 1 to {PAGE_LIMIT}")
+    return int(text)
+
+
+def _state(req: func.HttpRequest, states: tuple[str, ...]) -> str:
+    state = req.params.get("state")
+    if state is not None and state not in states:
+        known = f"must be one of {', '.join(states)}" if states else "this list has no states"
+        raise Malformed("state", f"{known}, not {state[:40]!r}")
+    return state or ""
+
+
+def _moment(req: func.HttpRequest, name: str) -> datetime | None:
+    text = req.params.get(name)
+    if text is None:
+        return None
+    try:
+        return msgspec.convert(text, Moment)
+    except msgspec.ValidationError:
+        hint = " (a + in a URL is written %2B)" if " " in text else ""
+        problem = f"{text[:40]!r} is no RFC 3339 time with its offset, like 2026-03-01T12:00:00Z{hint}"
+        raise Malformed(name, problem) from None

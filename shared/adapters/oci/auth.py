@@ -1,0 +1,337 @@
+"""Who the app is to a registry: its challenges, the tokens they lead to, and those that are still good.
+
+Sources: https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1,
+https://distribution.github.io/distribution/spec/auth/token/,
+https://distribution.github.io/distribution/spec/auth/oauth/ and
+https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import msgspec
+
+from shared.adapters.azure_errors import translated
+from shared.adapters.oci.errors import UNREADABLE, http_error, unsafe_target
+from shared.adapters.oci.safety import Target, Unsafe, may_see_credentials, parse_url, server_of
+from shared.adapters.oci.transport import Request, Transport
+from shared.domain.errors import Malformed, Misconfigured, Rejected
+from shared.domain.policy import RegistryRule
+from shared.ports import Secrets
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+
+_HEADER_LIMIT = 8 * 1024
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_SCHEME = re.compile(rf"({_WORD})(?: +|(?=,|\Z))[ \t,]*")
+_PARAMETER = re.compile(rf'({_WORD})[ \t]*=[ \t]*(?:({_WORD})|"((?:[ !#-\[\]-~]|\\[ -~])*)")[ \t]*(?:,[ \t,]*|\Z)')
+_QUOTED_PAIR = re.compile(r"\\(.)")
+
+_ENTRA_SCOPE = "https://containerregistry.azure.net/.default"
+_READING = frozenset(("pull", "metadata_read"))
+_UNSAID_SECONDS = 60.0
+_LONGEST_SECONDS = 3600.0
+_TOKEN_LIMIT = 32 * 1024
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
+
+_KEPT_TOKENS = 4096
+_MARGIN_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """`scheme` is `bearer` or `basic`; the rest is what a bearer challenge says, "" where it does not."""
+
+    scheme: str
+    realm: str = ""
+    service: str = ""
+    scope: str = ""
+
+
+def parse_challenge(header: str, whose: str) -> Challenge:
+    """The challenge to answer: a bearer one if there is one, else a basic one.
+
+    Args:
+        header: the value of WWW-Authenticate, several headers joined by a comma.
+        whose: the repository with its registry, for the error.
+
+    Raises:
+        Malformed: the header is missing or does not follow the grammar.
+        Misconfigured: it asks for something else, e.g. Negotiate.
+    """
+    if not header or len(header) > _HEADER_LIMIT:
+        raise Malformed("WWW-Authenticate", f"{whose} answers 401 and does not say in it how to authenticate")
+    challenges = dict(_challenges(header.lstrip(" \t,"), whose))
+    if (bearer := challenges.get("bearer")) is not None:
+        if not bearer.get("realm"):
+            raise Malformed("WWW-Authenticate", f"{whose} asks for a token and gives no realm to get it from")
+        return Challenge("bearer", bearer["realm"], bearer.get("service", ""), bearer.get("scope", ""))
+    if "basic" in challenges:
+        return Challenge("basic")
+    raise Misconfigured(
+        f"{whose} asks for {', '.join(challenges)[:80]}: a registry that takes a token or Basic is needed"
+    )
+
+
+def _challenges(header: str, whose: str) -> Iterator[tuple[str, dict[str, str]]]:
+    scheme, parameters = "", dict[str, str]()
+    place = 0
+    while place < len(header):
+        if scheme and (found := _PARAMETER.match(header, place)):
+            name = found[1].lower()
+            if name in parameters:
+                raise Malformed("WWW-Authenticate", f"{whose} says {name[:40]} twice")
+            parameters[name] = found[2] if found[2] is not None else _QUOTED_PAIR.sub(r"\1", found[3])
+        elif found := _SCHEME.match(header, place):
+            if scheme:
+                yield scheme, parameters
+            scheme, parameters = found[1].lower(), {}
+        else:
+            raise Malformed("WWW-Authenticate", f"{whose} sends a header that cannot be read")
+        place = found.end()
+    if scheme:
+        yield scheme, parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An Authorization header, and how long the registry takes it."""
+
+    header: str = field(repr=False)
+    life_seconds: float
+
+
+class TokenCache:
+    """Keeps tokens in memory, the most recently used 4,096 of them.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._lock = clock, Lock()
+        self._kept: OrderedDict[Hashable, tuple[str, float]] = OrderedDict()
+        self._fetches: dict[Hashable, Future[str]] = {}
+
+    def get(self, key: Hashable) -> str:
+        """The header under a key, "" where there is none that is still good for a while."""
+        with self._lock:
+            return self._good(key)
+
+    def renew(self, key: Hashable, used: str, fetch: Callable[[], Token]) -> str:
+        """A header other than the one that was `used` in vain (or "").
+
+        One caller fetches; whoever else wants the same meanwhile waits for that outcome, be it an error.
+
+        Raises:
+            whatever `fetch` raises.
+        """
+        with self._lock:
+            good = self._good(key)
+            if good and good != used:
+                return good
+            under_way = self._fetches.get(key)
+            mine = self._fetches.setdefault(key, Future())
+        if under_way is not None:
+            return under_way.result()
+        try:
+            header = self._fetch(key, fetch)
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        mine.set_result(header)
+        return header
+
+    def _good(self, key: Hashable) -> str:
+        header, until = self._kept.get(key, ("", 0.0))
+        if not header or until <= self._clock():
+            return ""
+        self._kept.move_to_end(key)
+        return header
+
+    def _fetch(self, key: Hashable, fetch: Callable[[], Token]) -> str:
+        token = None
+        try:
+            token = fetch()
+        finally:
+            with self._lock:
+                del self._fetches[key]
+                if token is not None:
+                    margin = min(_MARGIN_SECONDS, token.life_seconds / 2)
+                    self._kept[key] = (token.header, self._clock() + token.life_seconds - margin)
+                    self._kept.move_to_end(key)
+                if len(self._kept) > _KEPT_TOKENS:
+                    self._kept.popitem(last=False)
+        return token.header
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequest:
+    """What is asked of which token service, for which registry; `doing` begins the sentence of an error."""
+
+    registry: RegistryRule
+    realm: Target
+    service: str
+    scope: str
+    doing: str
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The parameters that every way of asking has."""
+        return {name: value for name, value in (("service", self.service), ("scope", self.scope)) if value}
+
+    @property
+    def request(self) -> Request:
+        """The request of a token for what is public."""
+        path = self.realm.path
+        target = self.realm.at(f"{path}{'&' if '?' in path else '?'}{urlencode(self.query)}")
+        return Request(doing=self.doing, target=target, private=self.registry.private)
+
+
+class _Answer(msgspec.Struct):
+    token: str | None = None
+    access_token: str | None = None
+    refresh_token: str | None = None
+    expires_in: float | None = None
+
+
+class Authentication:
+    """Gets the Authorization headers of registries, one a repository, and keeps them while they are good.
+
+    Redirects of token services are not followed: what is sent to them is for them alone.
+    """
+
+    def __init__(self, transport: Transport, secrets: Secrets, credential: Callable[[], TokenCredential]) -> None:
+        self._transport, self._secrets, self._credential = transport, secrets, credential
+        self._tokens = TokenCache()
+        self._challenges: dict[tuple[RegistryRule, str], Challenge] = {}
+
+    def header(self, registry: RegistryRule, repository: str) -> str:
+        """The header to send at first: "" before the registry has asked for one."""
+        key = (registry, repository)
+        if known := self._tokens.get(key):
+            return known
+        challenge = self._challenges.get(key)
+        if challenge is None:
+            return ""
+        try:
+            return self._renewed(registry, repository, challenge, "")
+        except (Misconfigured, Malformed, Rejected):  # what the registry asks for may have changed since: ask it again
+            self._challenges.pop(key, None)
+            return ""
+
+    def answer(self, registry: RegistryRule, repository: str, asked: str, used: str) -> str:
+        """The header that a 401 asks for.
+
+        Args:
+            registry: whose answer it was.
+            repository: what was asked for, as the registry names it.
+            asked: the answer's WWW-Authenticate.
+            used: the header that was not enough.
+
+        Raises:
+            Misconfigured: the credentials are wrong or missing, or would have to go where they may not.
+            Throttled, Retry, Malformed: as the token service answers.
+        """
+        challenge = parse_challenge(asked, f"{registry.login_server}/{repository}")
+        header = self._renewed(registry, repository, challenge, used)
+        self._challenges[(registry, repository)] = challenge
+        return header
+
+    def _renewed(self, registry: RegistryRule, repository: str, challenge: Challenge, used: str) -> str:
+        return self._tokens.renew((registry, repository), used, lambda: self._token(registry, repository, challenge))
+
+    def _token(self, registry: RegistryRule, repository: str, challenge: Challenge) -> Token:
+        doing = f"getting a token for {registry.login_server}/{repository}"
+        if challenge.scheme == "basic":
+            if not registry.credentials:
+                raise Misconfigured(f"{doing}: it wants a user and a password: name credentials on its rule")
+            return Token(self._password(registry)[0], _LONGEST_SECONDS)
+        try:
+            realm = parse_url(challenge.realm, server_of(registry), private=registry.private)
+        except Unsafe as error:
+            raise unsafe_target(doing, error) from error
+        scope = _scope(registry, repository, challenge.scope)
+        asked = TokenRequest(registry=registry, realm=realm, service=challenge.service, scope=scope, doing=doing)
+        if registry.credentials:
+            answer = self._by_password(asked)
+        elif registry.is_azure:
+            answer = self._by_identity(asked)
+        else:
+            remedy = "see that the repository is there, and name credentials on the registry's rule if it is not public"
+            answer = self._ask(asked.request, remedy)
+        value = _usable(answer.token or answer.access_token, asked)
+        said = answer.expires_in if answer.expires_in is not None and answer.expires_in > 0 else _UNSAID_SECONDS
+        return Token(f"Bearer {value}", min(_LONGEST_SECONDS, said))
+
+    def _by_password(self, asked: TokenRequest) -> _Answer:
+        """A token for the user of the registry's rule, unless the token service is not surely the registry's."""
+        server, stem = server_of(asked.registry), asked.registry.credentials
+        if not may_see_credentials(asked.realm.host, server.host):
+            raise Misconfigured(
+                f"{asked.doing}: it sends the credentials to {asked.realm.server}, which does not surely belong to "
+                f"{server.host}. Nothing was sent there. Ask whoever runs the registry for a token service under its "
+                "own domain"
+            )
+        header, secrets = self._password(asked.registry)
+        request = replace(asked.request, headers={"Authorization": header}, secrets=secrets)
+        return self._ask(request, f"set the secrets {stem}-user and -password right")
+
+    def _by_identity(self, asked: TokenRequest) -> _Answer:
+        """A token of an Azure registry for the app's identity, which no other host gets to see."""
+        server, where = server_of(asked.registry), asked.realm.server
+        if asked.realm.origin != server.origin:
+            raise Misconfigured(f"{asked.doing}: it sends the app's identity to {where}, which is not the registry")
+        with translated(asked.doing):
+            entra = self._credential().get_token(_ENTRA_SCOPE).token
+        form = {"grant_type": "access_token", "service": asked.service, "access_token": entra}
+        answer = self._post(asked, server.at("/oauth2/exchange"), form, entra)
+        refresh = _usable(answer.refresh_token, asked)
+        form = asked.query | {"grant_type": "refresh_token", "refresh_token": refresh}
+        return self._post(asked, asked.realm, form, refresh)
+
+    def _post(self, asked: TokenRequest, target: Target, form: dict[str, str], secret: str) -> _Answer:
+        headers, body = {"Content-Type": "application/x-www-form-urlencoded"}, urlencode(form).encode()
+        request = replace(asked.request, target=target, method="POST", headers=headers, body=body, secrets=(secret,))
+        return self._ask(request, "give the app AcrPull (Container Registry Repository Reader) on the registry")
+
+    def _ask(self, request: Request, remedy: str) -> _Answer:
+        answer = self._transport.send(request)
+        if answer.status != 200:
+            raise http_error(answer, request, remedy)
+        try:
+            return msgspec.json.decode(answer.body, type=_Answer)
+        except UNREADABLE:  # their text may hold a piece of a token
+            raise Malformed("token", f"{request.doing}: {request.target.server} answers with no token") from None
+
+    def _password(self, registry: RegistryRule) -> tuple[str, tuple[str, ...]]:
+        """The header of Basic authentication, and what no error may repeat of it."""
+        user, password = self._secrets.of(registry)
+        encoded = base64.b64encode(f"{user}:{password}".encode()).decode()
+        return f"Basic {encoded}", (password, encoded)
+
+
+def _scope(registry: RegistryRule, repository: str, asked: str) -> str:
+    """What to ask for: what the registry named, if it is no more than reading; both rights to read of an Azure one."""
+    own = f"repository:{repository}:pull"
+    if registry.is_azure:
+        return f"{own},metadata_read"
+    actions = asked.rpartition(":")[2].split(",") if ":" in asked else ()
+    return asked if asked and " " not in asked and _READING.issuperset(actions) else own
+
+
+def _usable(value: str | None, asked: TokenRequest) -> str:
+    if not value or len(value) > _TOKEN_LIMIT or not _TOKEN.fullmatch(value):
+        raise Malformed("token", f"{asked.doing}: {asked.realm.server} answers with nothing that can be a token")
+    return value

@@ -1,0 +1,225 @@
+"""Where requests and credentials may go, decided before anything is sent.
+
+What a registry says (a token realm, a redirect, a next page) is input from outside: it must not make this app ask
+its own machine, its own network or the platform's metadata service, nor show a password to a stranger.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from urllib.parse import urljoin, urlsplit
+
+from shared.domain.policy import RegistryRule
+
+Address = IPv4Address | IPv6Address
+
+HTTPS_PORT = 443
+_HUB_ALIASES = frozenset(("docker.io", "index.docker.io"))
+_HUB_HOST = "registry-1.docker.io"
+
+_LOCAL_SUFFIXES = (
+    ".localhost", ".localdomain", ".local", ".internal", ".intranet", ".private", ".corp", ".home", ".lan",
+    ".home.arpa",
+)  # fmt: skip
+_METADATA_NAMES = frozenset(("metadata", "metadata.google.internal", "metadata.goog", "instance-data"))
+_METADATA = frozenset(map(ip_address, ("169.254.169.254", "168.63.129.16", "100.100.100.200", "fd00:ec2::254")))
+_NAT64 = IPv6Network("64:ff9b::/96")
+_SITE_LOCAL = IPv6Network("fec0::/10")
+_SIX_TO_FOUR_RELAYS = IPv4Network("192.88.99.0/24")
+
+_URL_LIMIT = 4096
+_URL = re.compile(r"[!-\[\]-~]+")
+"""Printable ASCII without spaces and backslashes: what parsers disagree on is in none of them."""
+
+_SERVER = re.compile(r"[a-z0-9._:\[\]-]+")
+_HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
+_NUMERIC = re.compile(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)")
+"""The numeric forms of an IPv4 address, which are no host names: https://url.spec.whatwg.org/#concept-ipv4-parser"""
+
+_TOKEN_SERVICES = {_HUB_HOST: frozenset(("auth.docker.io",))}
+_SECOND_LEVEL_LENGTH = 3
+_SHARED_DOMAINS = (
+    "amazonaws.com", "amazonaws.com.cn", "appspot.com", "azure.com", "azure.net", "azurecontainerapps.io",
+    "azurecr.cn", "azurecr.io", "azurecr.us", "azurefd.net", "azurewebsites.net", "cloudapp.net", "cloudfront.net",
+    "digitaloceanspaces.com", "fly.dev", "github.io", "gitlab.io", "herokuapp.com", "jfrog.io", "netlify.app",
+    "ngrok.app", "ngrok.io", "ocir.io", "ondigitalocean.app", "pages.dev", "pkg.dev", "run.app", "trafficmanager.net",
+    "vercel.app", "web.app", "windows.net", "workers.dev",
+)  # fmt: skip
+
+
+class Unsafe(Exception):
+    """No request goes there; the text says why, beginning with the host or URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes: `path` is encoded and has its query. The scheme is https, always."""
+
+    host: str
+    port: int
+    path: str = "/"
+
+    @property
+    def origin(self) -> tuple[str, int]:
+        """What has to be equal for a secret to go there, too."""
+        return self.host, self.port
+
+    @property
+    def server(self) -> str:
+        """Host and port as a URL has them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == HTTPS_PORT else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"https://{self.server}{self.path.partition('?')[0]}"
+
+    def at(self, path: str) -> Target:
+        """Another path of the same server."""
+        return Target(self.host, self.port, path)
+
+
+def is_hub(registry: RegistryRule) -> bool:
+    """Whether the registry is Docker Hub under any of its names."""
+    return registry.login_server.lower() in (*_HUB_ALIASES, _HUB_HOST)
+
+
+def server_of(registry: RegistryRule) -> Target:
+    """Where a registry's API is: its login server, and for Docker Hub the host that answers for it.
+
+    Raises:
+        Unsafe: the login server is no host name with an optional port.
+    """
+    text = registry.login_server.lower()
+    if text in _HUB_ALIASES:
+        return Target(_HUB_HOST, HTTPS_PORT)
+    if not _SERVER.fullmatch(text):
+        raise Unsafe(f"'{text[:80]}' is not a host name with an optional port")
+    return _absolute(f"https://{text}/")
+
+
+def parse_url(text: str, base: Target, *, private: bool = False) -> Target:
+    """A URL that the registry at `base` gave, which may be relative to it.
+
+    Raises:
+        Unsafe: it is not https, has a user or no readable host, or (unless the registry is `private`) a port that is
+            neither 443 nor the registry's own.
+    """
+    if len(text) > _URL_LIMIT or not _URL.fullmatch(text):
+        raise Unsafe(f"{text[:80]!r} is not a URL")
+    try:  # what has a scheme is never joined: `https:///token` would become the base's own host
+        url = text if _HAS_SCHEME.match(text) else urljoin(f"https://{base.server}{base.path}", text)
+    except ValueError as error:
+        raise Unsafe(f"{text[:80]!r} is not a URL") from error
+    target = _absolute(url)
+    if not private and target.port not in (HTTPS_PORT, base.port):
+        raise Unsafe(f"{target} has a port that is neither 443 nor the registry's own")
+    return target
+
+
+def _absolute(url: str) -> Target:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise Unsafe(f"{url[:80]!r} is not a URL") from error
+    if "@" in parts.netloc:
+        raise Unsafe(f"a URL at {parts.hostname or 'no host'} has a user name in it")
+    if parts.scheme != "https":
+        raise Unsafe(f"{parts.scheme or 'no scheme'}://{parts.netloc} is not https")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Target(_host(parts.hostname or ""), HTTPS_PORT if port is None else port, path)
+
+
+def _host(text: str) -> str:
+    """A host in its one spelling; numbers that some resolvers read as an address are none."""
+    host = text.lower()
+    try:
+        if ":" in host and "%" not in host:
+            return str(IPv6Address(host))
+        if _NUMERIC.fullmatch(host):
+            return str(IPv4Address(host))
+    except AddressValueError as error:
+        raise Unsafe(f"'{host[:80]}' is not a host name, nor an address in its usual form") from error
+    if not _NAME.fullmatch(host):
+        raise Unsafe(f"'{host[:80]}' is not a host name")
+    return host
+
+
+def require_host(host: str, *, private: bool, proxied: bool) -> None:
+    """Check a host by its name, before it is resolved.
+
+    Behind a proxy it is the proxy that resolves, so an address instead of a name, and a name that only a local
+    network knows, are unsafe there: nothing here could see where they lead.
+
+    Raises:
+        Unsafe: says why.
+    """
+    if host in _METADATA_NAMES:
+        raise Unsafe(f"{host} is a metadata service")
+    try:
+        address = ip_address(host)
+    except ValueError:
+        if not private and ("." not in host or host.endswith(_LOCAL_SUFFIXES)):
+            raise Unsafe(f"{host} is a name of the local network") from None
+        return
+    require_address(host, address, private=private)
+    if proxied and not private:
+        raise Unsafe(f"{host} is an address, and behind a proxy only names are asked for")
+
+
+def require_address(host: str, address: Address, *, private: bool) -> None:
+    """Check an address that a host name was resolved to.
+
+    Raises:
+        Unsafe: it is no public unicast address; with `private`, private and loopback addresses may be used as well,
+            metadata services and the like still not.
+    """
+    said = host if host == str(address) else f"{host} is at {address}, which"
+    meant = _embedded(address)
+    if meant in _METADATA or address in _METADATA:
+        raise Unsafe(f"{said} is the address of a metadata service")
+    if meant.is_multicast or meant.is_unspecified or meant.is_link_local:
+        raise Unsafe(f"{said} is a multicast, unspecified or link-local address")
+    if meant.is_loopback or meant.is_private or not meant.is_global:
+        if not private:
+            raise Unsafe(f"{said} is a private or loopback address")
+    elif meant.is_reserved or meant in _SITE_LOCAL or meant in _SIX_TO_FOUR_RELAYS:
+        raise Unsafe(f"{said} is a reserved address")
+
+
+def _embedded(address: Address) -> Address:
+    """The IPv4 address that an IPv6 address only carries (mapped, 6to4, NAT64), else the address itself."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def may_see_credentials(realm: str, registry: str) -> bool:
+    """Whether a token service's host may see the credentials of a registry's host; both in lower case, without a port.
+
+    The list of public suffixes is no part of Python and changes weekly, so the rule is stricter than the truth. The
+    token service is at the registry's own host, or known by name, or under the same domain: the host's last two
+    labels, the last three under a country's suffix with second-level names (`example.co.uk`), and never one under
+    which strangers are given names (`azurecr.io`).
+    """
+    if realm == registry or realm in _TOKEN_SERVICES.get(registry, ()):
+        return True
+    domain = _domain(registry)
+    return domain != "" and domain == _domain(realm)
+
+
+def _domain(host: str) -> str:
+    """The domain whose owner has the host, "" where that cannot be said for sure."""
+    labels = host.split(".")
+    if len(labels) < 2 or ":" in host or host.replace(".", "").isdecimal():
+        return ""
+    if any(f".{host}".endswith(f".{suffix}") for suffix in _SHARED_DOMAINS):
+        return ""
+    country = len(labels[-1]) == 2 and len(labels[-2]) <= _SECOND_LEVEL_LENGTH
+    depth = 3 if country else 2
+    return ".".join(labels[-depth:]) if len(labels) >= depth else ""

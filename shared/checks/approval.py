@@ -1,0 +1,56 @@
+"""The check that a person makes. It asks once, and waits without being looked at: the verdict comes from outside."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+from shared.checks.kind import Finding, Started
+from shared.domain.candidate import Candidate, CheckRecord
+from shared.domain.errors import BasegateError
+from shared.domain.policy import ApprovalCheck
+from shared.ports import Outcome
+from shared.ports.services import Services
+
+log = logging.getLogger(__name__)
+
+ASKED = Started("", "approval")
+"""Stands in the place of a run once approval was asked for."""
+
+
+class ApprovalCheckKind:
+    """Announces that approval is needed (`Basegate.ApprovalNeeded`); an operation takes the answer down."""
+
+    waits_for_person = True
+
+    def __init__(self, services: Services) -> None:
+        self._announcer = services.announcer
+
+    def start(self, candidate: Candidate, rule: ApprovalCheck, mark: str) -> Started:
+        """Ask. Nobody hearing it is no reason to stop: it is visible where candidates are read."""
+        outcome = Outcome(
+            name="ApprovalNeeded",
+            subject=f"gates/{candidate.gate}/candidates/{candidate.row}",
+            page=f"candidates/{candidate.id}",
+            data={"gate": candidate.gate, "image": str(candidate.image), "requestedBy": candidate.requested_by},
+        )
+        try:
+            self._announcer.announce(outcome)
+        except BasegateError as error:
+            log.warning("approval of %s is needed and could not be announced: %s", candidate.image, error)
+        return ASKED
+
+    def adopt(self, candidate: Candidate, rule: ApprovalCheck, mark: str, since: datetime) -> Started | None:
+        """Asking twice does no harm: let it be started again."""
+        return None
+
+    def watch(self, candidate: Candidate, check: CheckRecord, rule: ApprovalCheck) -> Finding | None:
+        """There is nothing to read: the answer comes from outside."""
+        return None
+
+    def cancel(self, check: CheckRecord, rule: ApprovalCheck) -> None:
+        """There is nothing to stop."""
+
+    def dependency(self, rule: ApprovalCheck) -> str:
+        """A person."""
+        return "approval"

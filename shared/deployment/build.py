@@ -1,0 +1,224 @@
+"""Building an app on a promoted base: start the run, watch it, find the image it pushed."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+
+import msgspec
+
+from shared.checks.evidence import gather_evidence, telling_line
+from shared.deployment.dependents import AppRecords, BaseVetoes
+from shared.domain.decide_candidate import rerun_wait
+from shared.domain.errors import Inconclusive, Rejected
+from shared.domain.image import Digest
+from shared.domain.policy import App, RegistryRule
+from shared.domain.record import seconds_between
+from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Cause, Rollout, RolloutState
+from shared.ports import Run, RunStatus
+from shared.ports.services import Services
+from shared.reconcile.step import Step
+
+UNLISTED_SECONDS = 60.0
+"""How long a run that has ended may take to list the images it built."""
+
+_REMEMBERED_RUNS = 50
+_NEWEST_TAGS = 100
+
+
+class Build:
+    """The steps of a rollout up to its image."""
+
+    def __init__(self, services: Services) -> None:
+        self._services, self._records, self._vetoes = services, AppRecords(services), BaseVetoes(services)
+
+    def trace(self, step: Step[Rollout], app: App) -> Rollout:
+        """Find the run that built an image which someone else pushed: a run of the app's own task, that succeeded.
+
+        Its tag names the run, and its digest must be an output of that run. Anything else may have been pushed by
+        anybody, and is not deployed.
+        """
+        rollout, registry = step.record, self._registry(app)
+        image = rollout.image
+        assert image is not None  # decide traces images only
+        run_id = app.build.run_of(image.tag)
+        run = self._services.tasks.get(registry, run_id) if run_id else None
+        if run is None:
+            return self._canceled(rollout, f"{image.tag} names no run of {registry.login_server}")
+        if run.status is RunStatus.RUNNING:
+            return rollout
+        if run.task != app.build.task or run.status is not RunStatus.SUCCEEDED:
+            what = f"run {run.run_id} is of {run.task or 'no task'} and {run.status}"
+            return self._canceled(rollout, f"{what}: only what {app.build.task} has built is deployed")
+        if run.mark.startswith(f"basegate/{app.name}/"):
+            return self._canceled(rollout, f"run {run.run_id} is Basegate's own, and has its own rollout")
+        if image.digest not in _outputs(run, app, registry).values():
+            if self._may_list_yet(rollout):
+                return _unlisted(rollout, self._services.clock.now())
+            if problem := self._unproven(run, app, registry, image):
+                return self._canceled(rollout, problem)
+        found = msgspec.structs.replace(image, run_id=run.run_id, built_at=run.created_at or image.built_at)
+        traced = msgspec.structs.replace(rollout, image=found)
+        return traced.noting(self._services.clock.now(), "build traced", f"run {run.run_id} of {registry.login_server}")
+
+    def start(self, step: Step[Rollout], app: App) -> Rollout:
+        """Start the build.
+
+        1. On what is banned nothing is built.
+        2. Claim it in the ledger: of two workers only one gets further.
+        3. Start the run on the base by digest, marked so that it can be found if this process dies before 4.
+        4. Record its id, also with the app, so that the push it makes is known for an echo.
+        """
+        now, rollout = self._services.clock.now(), step.record
+        base = rollout.base if rollout.cause is Cause.BASE else self._records.read(app.name).base
+        if vetoed := self._vetoes.of(base):  # 1
+            return self._canceled(rollout, vetoed)
+        build = BuildRecord(claimed_at=now, nonce=secrets.token_hex(8), times=rollout.build.times + 1)
+        rollout = step.save(msgspec.structs.replace(rollout, base=base, build=build))  # 2
+        values = {**app.build.values, **({"BASE_IMAGE": str(base)} if base else {})}
+        run_id = self._services.tasks.start(self._registry(app), app.build.task, values, _mark(rollout))  # 3
+        return self._begun(step, app, run_id, "build started", f"run {run_id} on {base or 'its own base'}")  # 4
+
+    def adopt(self, step: Step[Rollout], app: App) -> Rollout:
+        """Find the run that a dead worker started, or let the build be started again."""
+        rollout, now = step.record, self._services.clock.now()
+        claimed_at = rollout.build.claimed_at
+        assert claimed_at is not None  # decide adopts nothing that was not claimed
+        run_id = self._services.tasks.find(self._registry(app), app.build.task, _mark(rollout), claimed_at)
+        if run_id is None:
+            again = msgspec.structs.replace(rollout, build=BuildRecord(times=rollout.build.times - 1))
+            return again.noting(now, "claim dropped", "no run was started")
+        return self._begun(step, app, run_id, "run adopted", f"run {run_id} was not recorded")
+
+    def watch(self, step: Step[Rollout], app: App) -> Rollout:
+        """Read the build; at its end find the image it pushed. What is built on a base that is banned meanwhile ends.
+
+        Raises:
+            Rejected: it failed, took too long, or its image is not known for its own.
+            Inconclusive: it ended without a result; it is built again.
+        """
+        rollout, registry = step.record, self._registry(app)
+        if vetoed := self._vetoes.of(rollout.base):
+            self._services.tasks.cancel(registry, rollout.build.run_id)
+            return self._canceled(rollout, vetoed)
+        here = rollout.build.registry == registry.login_server
+        run = self._services.tasks.get(registry, rollout.build.run_id) if here else None
+        if run is None or run.status is RunStatus.BROKEN:
+            how = f"ended without a result: {run.detail}" if run else f"is not in {registry.login_server}"
+            step.save(msgspec.structs.replace(rollout, build=BuildRecord(times=rollout.build.times)))
+            reason = f"run {rollout.build.run_id} of task {app.build.task} {how}"
+            raise Inconclusive(reason, rerun_wait(rollout.build.times))
+        if run.status is RunStatus.RUNNING:
+            self._cancel_if_overdue(rollout, app)
+            return rollout
+        ended = rollout if rollout.build.finished_at else self._ended(rollout, app, run)
+        try:
+            return self._built(ended, app, run)
+        except Rejected:
+            step.save(ended)
+            raise
+
+    def rebuild(self, step: Step[Rollout], app: App) -> Rollout:
+        """Forget the image: something newer came in since its build began."""
+        rollout, build = step.record, BuildRecord(times=step.record.build.times)
+        again = msgspec.structs.replace(rollout, state=RolloutState.BUILDING, image=None, build=build)
+        return again.noting(self._services.clock.now(), "build again", step.decision.reason)
+
+    def _ended(self, rollout: Rollout, app: App, run: Run) -> Rollout:
+        registry, now = self._registry(app), self._services.clock.now()
+        name = f"apps/{app.name}/{registry.login_server}/{run.run_id}.log"
+        build = msgspec.structs.replace(
+            rollout.build,
+            evidence=gather_evidence(self._services.tasks, self._services.archive, registry, run, name),
+            created_at=run.created_at or rollout.build.claimed_at,
+            started_at=run.started_at or rollout.build.claimed_at,
+            finished_at=run.finished_at or now,
+        )
+        return msgspec.structs.replace(rollout, build=build)
+
+    def _cancel_if_overdue(self, rollout: Rollout, app: App) -> None:
+        claimed_at = rollout.build.claimed_at
+        assert claimed_at is not None  # only a claimed build is watched
+        if seconds_between(claimed_at, self._services.clock.now()) > app.build.timeout_seconds:
+            self._services.tasks.cancel(self._registry(app), rollout.build.run_id)
+            raise Rejected(f"run {rollout.build.run_id} did not end within {app.build.timeout_seconds} s, canceled")
+
+    def _built(self, rollout: Rollout, app: App, run: Run) -> Rollout:
+        registry, now = self._registry(app), self._services.clock.now()
+        if run.status is not RunStatus.SUCCEEDED:
+            line = telling_line(rollout.build.evidence)
+            raise Rejected(f"run {run.run_id} of task {app.build.task} {run.status}: {line}")
+        tag = app.build.tag_of(run.run_id)
+        listed = _outputs(run, app, registry).get(tag)
+        if listed is None and self._may_list_yet(rollout):
+            return _unlisted(rollout, now)
+        digest = listed or self._services.registry.digest_of(registry, app.build.repository, tag)
+        if digest is None:
+            name = f"{registry.login_server}/{app.build.repository}:{tag}"
+            raise Rejected(f"run {run.run_id} succeeded and pushed no {name}: the rule build.image names another tag")
+        image = BuiltImage(
+            login_server=registry.login_server,
+            repository=app.build.repository,
+            tag=tag,
+            digest=digest,
+            built_at=rollout.build.created_at or now,
+            run_id=run.run_id,
+            base=rollout.base,
+        )
+        if listed is None and (problem := self._unproven(run, app, registry, image)):
+            raise Rejected(problem)
+        state, reason = (RolloutState.DEPLOYING, "") if app.deploy else (RolloutState.BUILT, "built")
+        built = msgspec.structs.replace(rollout, image=image, state=state, reason=reason)
+        return built.noting(now, "built", f"{image} is {digest}")
+
+    def _may_list_yet(self, rollout: Rollout) -> bool:
+        since, now = rollout.build.unlisted_since, self._services.clock.now()
+        return since is None or seconds_between(since, now) < UNLISTED_SECONDS
+
+    def _unproven(self, run: Run, app: App, registry: RegistryRule, image: BuiltImage) -> str:
+        """Why an image is not known for the run's own, "" where its tag may count and was pushed during the run."""
+        problem = f"run {run.run_id} of {registry.login_server} does not list {image} ({image.digest}) as its output"
+        if not app.build.by_tag:
+            return f"{problem}: if the task pushes with docker push or buildx, set `build: {{output: by-tag}}`"
+        newest = self._services.registry.newest_tags(registry, app.build.repository, _NEWEST_TAGS)
+        pushed = next((push for push in newest if (push.tag, push.digest) == (image.tag, image.digest)), None)
+        if pushed and run.started_at and run.finished_at and run.started_at <= pushed.pushed_at <= run.finished_at:
+            return ""
+        return f"{problem}, and its tag was not last updated while it ran"
+
+    def _begun(self, step: Step[Rollout], app: App, run_id: str, what: str, why: str) -> Rollout:
+        server = self._registry(app).login_server
+
+        def remember(record: AppRecord) -> AppRecord:
+            runs = (*record.runs, f"{server}/{run_id}")[-_REMEMBERED_RUNS:]
+            return msgspec.structs.replace(record, runs=runs)
+
+        build = msgspec.structs.replace(step.record.build, registry=server, run_id=run_id)
+        begun = msgspec.structs.replace(step.record, build=build).noting(self._services.clock.now(), what, why)
+        self._records.commit(step, begun, remember)
+        return begun
+
+    def _canceled(self, rollout: Rollout, reason: str) -> Rollout:
+        canceled = msgspec.structs.replace(rollout, state=RolloutState.CANCELED, reason=reason)
+        return canceled.noting(self._services.clock.now(), "canceled", reason)
+
+    def _registry(self, app: App) -> RegistryRule:
+        return self._services.registry_rule(app.build.registry)
+
+
+def _outputs(run: Run, app: App, registry: RegistryRule) -> dict[str, Digest]:
+    """What a run lists as its outputs in the app's repository, by tag."""
+    place = (registry.login_server, app.build.repository)
+    return {image.tag: image.digest for image in run.outputs if (image.login_server, image.repository) == place}
+
+
+def _unlisted(rollout: Rollout, now: datetime) -> Rollout:
+    """The rollout while the outputs of its run are waited for."""
+    since = rollout.build.unlisted_since or now
+    waiting = msgspec.structs.replace(rollout, build=msgspec.structs.replace(rollout.build, unlisted_since=since))
+    return waiting.noting(now, "waiting", "the run has ended and lists no output yet")
+
+
+def _mark(rollout: Rollout) -> str:
+    """What tells this build of this rollout from every other."""
+    return f"basegate/{rollout.app}/{rollout.name}/{rollout.build.times}/{rollout.build.nonce}"

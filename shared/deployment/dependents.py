@@ -1,0 +1,180 @@
+"""What stands on a promoted image: its apps' records, and the rollouts that a move of its stable tag begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from shared.domain.decisions import Veto, veto_partition, veto_row
+from shared.domain.errors import Busy, Conflict
+from shared.domain.image import ImageRef, short
+from shared.domain.policy import App, Gate
+from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
+from shared.domain.stable_tag import StableTag
+from shared.ports import Change, Stored
+from shared.ports.services import Services
+from shared.promotion.vetoes import Vetoes
+from shared.reconcile.step import Step
+
+_WRITE_ATTEMPTS = 5
+
+
+class AppRecords:
+    """The records of the apps, one an app; made when they are first needed."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def load(self, app: str) -> Stored[AppRecord]:
+        """The record of an app."""
+        ledger = self._services.ledger
+        record = AppRecord(app=app)
+        stored = ledger.load(AppRecord, app, record.row) or ledger.insert(record)
+        return stored or self.load(app)
+
+    def read(self, app: str) -> AppRecord:
+        """The record of an app as it is, without making one."""
+        blank = AppRecord(app=app)
+        stored = self._services.ledger.load(AppRecord, app, blank.row)
+        return stored.record if stored else blank
+
+    def commit(self, step: Step[Rollout], rollout: Rollout, change: Callable[[AppRecord], AppRecord]) -> AppRecord:
+        """Save a rollout and a change of its app's record, both or neither; returns the app's record.
+
+        Raises:
+            Conflict: someone else has advanced the rollout. Busy: the app's record is being changed all the time.
+        """
+        for _ in range(_WRITE_ATTEMPTS):
+            stored = self.load(rollout.app)
+            changed = change(stored.record)
+            besides = () if changed == stored.record else (Change(changed, stored),)
+            try:
+                step.commit(rollout, *besides)
+            except Conflict:
+                current = self._services.ledger.load(Rollout, rollout.app, rollout.name)
+                if current is None or current.etag != step.stored.etag:
+                    raise
+            else:
+                return changed
+        raise Busy(f"the record of app {rollout.app} is being changed by others all the time", delay_seconds=1.0)
+
+
+class BaseVetoes:
+    """The vetoes against what the images of apps stand on."""
+
+    def __init__(self, services: Services) -> None:
+        self._services, self._vetoes = services, Vetoes(services)
+
+    def against(self, app: App, image: BuiltImage) -> str:
+        """Why an image must not be deployed, "" where nothing stands against it.
+
+        An image whose base is not known may stand on any: it is refused while any veto stands at the app's gate.
+        """
+        if image.base is not None:
+            return self.of(image.base)
+        veto = next(
+            (veto for veto in self._vetoes.all(self._services.policy.gates[app.base.gate]) if veto.stands), None
+        )
+        return f"its base is not known, and {veto.words}" if veto else ""
+
+    def of(self, base: ImageRef | None) -> str:
+        """Why nothing may be built on a base, "" where nothing stands against it."""
+        if base is None:
+            return ""
+        name = f"{base.login_server}/{base.repository}"
+        stored = self._services.ledger.load(Veto, veto_partition(name), veto_row(base.digest))
+        return f"its base {name}@{stored.record.words}" if stored is not None and stored.record.stands else ""
+
+
+class Dependents:
+    """The apps on a stable tag."""
+
+    def __init__(self, services: Services) -> None:
+        self._services, self._records = services, AppRecords(services)
+
+    def roll_out(self, gate: Gate, stable: StableTag, image: ImageRef) -> list[str]:
+        """Begin the rollouts of a move, once each however often this is called; returns their names."""
+        apps = self._services.policy.apps_on(gate.name, stable.tag)
+        return [f"{app.name}/{self.begin(app, stable, image)}" for app in apps]
+
+    def begun(self, gate: Gate, stable: StableTag) -> bool:
+        """Whether every app on a stable tag has its rollout of what the tag stands on."""
+        apps = self._services.policy.apps_on(gate.name, stable.tag)
+        return stable.digest is None or all(_is_on(self._records.read(app.name), app, stable) for app in apps)
+
+    def rollout_of(self, app: App, stable: StableTag) -> Rollout | None:
+        """The rollout that the last move of a stable tag began for an app, or None."""
+        record = self._records.read(app.name)
+        if not _is_on(record, app, stable):
+            return None
+        stored = self._services.ledger.load(Rollout, app.name, record.base_rollout)
+        return stored.record if stored else None
+
+    def begin(self, app: App, stable: StableTag, image: ImageRef) -> str:
+        """Begin the rollout of one app on what its stable tag came to; returns its name.
+
+        The rollout and what the app stands on are written in one transaction. Where that was done before, whatever is
+        left of it is brought up again.
+
+        Raises:
+            Busy: the app's record is being changed all the time.
+        """
+        for _ in range(_WRITE_ATTEMPTS):
+            stored = self._records.load(app.name)
+            if _is_on(stored.record, app, stable):
+                return self._begun_before(app, stored.record)
+            record = _standing_on(stored.record, app, stable, image)
+            rollout = self._rollout(record)
+            try:
+                self._services.ledger.commit(Change(rollout), Change(record, stored))
+            except Conflict:
+                continue
+            self._services.queue.send(rollout.work_item, 0)
+            return rollout.name
+        raise Busy(f"the record of app {app.name} is being changed by others all the time", delay_seconds=1.0)
+
+    def _begun_before(self, app: App, record: AppRecord) -> str:
+        known = self._services.ledger.load(Rollout, app.name, record.base_rollout)
+        if known is not None and not known.record.settled and known.record.next_step_at is None:
+            self._services.queue.send(known.record.work_item, 0)
+        return record.base_rollout
+
+    def _rollout(self, record: AppRecord) -> Rollout:
+        now = self._services.clock.now()
+        return Rollout(
+            app=record.app,
+            name=record.base_rollout,
+            cause=Cause.BASE,
+            state=RolloutState.BUILDING,
+            created_at=now,
+            base=record.base,
+            base_move=record.base_move,
+            after=record.lives,
+        ).noting(now, "started", f"the base moved to {record.base}")
+
+
+def _is_on(record: AppRecord, app: App, stable: StableTag) -> bool:
+    """Whether an app was rolled out on what a stable tag stands on, or came to since."""
+    return record.base_tag == _tag_of(app) and record.base_move >= stable.move
+
+
+def _standing_on(record: AppRecord, app: App, stable: StableTag, image: ImageRef) -> AppRecord:
+    """The app's record once it stands on what its stable tag came to.
+
+    The moves of two tags are neither older nor newer: each change of the tag in the rules begins a count of its own.
+    """
+    changes = record.base_changes + (record.base_tag not in ("", _tag_of(app)))
+    name = f"base-{short(image.digest)}-{stable.move:06}"
+    return msgspec.structs.replace(
+        record,
+        base=image,
+        base_tag=_tag_of(app),
+        base_move=stable.move,
+        base_changes=changes,
+        base_rollout=f"{name}-{changes}" if changes else name,
+    )
+
+
+def _tag_of(app: App) -> str:
+    return f"{app.base.gate}:{app.base.tag}"

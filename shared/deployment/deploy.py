@@ -1,0 +1,207 @@
+"""Deploying an app, checking its health, and putting the last good image back if it is not well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from shared.deployment.dependents import AppRecords, BaseVetoes
+from shared.domain.decide_rollout import staleness
+from shared.domain.errors import Busy, NeedsRecreation
+from shared.domain.policy import App, DeployRule
+from shared.domain.record import seconds_between
+from shared.domain.rollout import AppRecord, BuiltImage, Cause, DeployRecord, Rollout, RolloutState
+from shared.ports import GroupState
+from shared.ports.services import Services
+from shared.reconcile.step import Step
+
+PROVISION_TIMEOUT_SECONDS = 900.0
+"""How long a container group may take to run: pulling a large image takes minutes."""
+
+_CLAIM_MARGIN_SECONDS = 300.0
+_RESTART_LIMIT = 3
+_ON_THE_GROUP = frozenset((RolloutState.DEPLOYING, RolloutState.VERIFYING, RolloutState.RESTORING))
+
+
+class Deploy:
+    """The steps of a rollout from its image on. One rollout an app has the container group at a time."""
+
+    def __init__(self, services: Services) -> None:
+        self._services, self._records, self._vetoes = services, AppRecords(services), BaseVetoes(services)
+
+    def deploy(self, step: Step[Rollout], app: App) -> Rollout:
+        """Take the container group and put the image on it, by digest.
+
+        1. What stands on a banned base is not deployed; where an earlier try may have put it, it is put back.
+        2. Take the group, and say so in the rollout: the rollouts of an app take turns, and of two workers with this
+           one only one gets further. What the app's record says by now counts.
+        3. An image that is live already, and well, stays as it is.
+        4. Send the definition. Decisions are read again before the rollout settles.
+        """
+        rollout, rule, now = step.record, _rule(app), self._services.clock.now()
+        image = rollout.image
+        assert image is not None  # decide deploys images only
+        if vetoed := self._vetoes.against(app, image):  # 1
+            state = RolloutState.RESTORING if rollout.deploy.claimed_at else RolloutState.CANCELED
+            return self.end(rollout, state, vetoed)
+        claimed = msgspec.structs.replace(rollout.deploy, claimed_at=now)
+        record = self._records.commit(
+            step, msgspec.structs.replace(rollout, deploy=claimed), self._claim(rollout, rule)
+        )  # 2
+        same = record.live is not None and record.live.digest == image.digest
+        if same and self._examine(DeployRecord(), image, rule)[1] is None:  # 3
+            return self._live(step, step.record, app, "it was live already")
+        notes = self._put(step, image, app)  # 4
+        deployed = msgspec.structs.replace(step.record.deploy, put_at=now)
+        put = msgspec.structs.replace(step.record, state=RolloutState.VERIFYING, deploy=deployed, reason="")
+        return put.noting(now, "deployed", f"{image} ({image.digest}) on {rule.container_group}{notes}")
+
+    def verify(self, step: Step[Rollout], app: App) -> Rollout:
+        """Check the new deployment: live, not yet, or never; what stands on a base that was banned is put back."""
+        rollout, now = step.record, self._services.clock.now()
+        image = rollout.image
+        assert image is not None  # decide verifies what was deployed
+        if vetoed := self._vetoes.against(app, image):
+            return self.end(rollout, RolloutState.RESTORING, vetoed)
+        deploy, problem = self._examine(rollout.deploy, image, _rule(app))
+        rollout = msgspec.structs.replace(rollout, deploy=deploy)
+        if problem is None:
+            return self._live(step, rollout, app, f"{deploy.address}{_rule(app).health.path} answers")
+        if not _is_lost(deploy, _rule(app), problem.failed, now):
+            return rollout
+        return self.end(rollout, RolloutState.RESTORING, f"{image} is not healthy: {problem.detail}")
+
+    def restore(self, step: Step[Rollout], app: App) -> Rollout:
+        """Put the last good image back that stands on no banned base, unless someone else has the container group."""
+        rollout, now = step.record, self._services.clock.now()
+        target = self._good(rollout, app, self._records.read(app.name))
+        if target is None:
+            return self.end(rollout, RolloutState.FAILED, f"{rollout.reason}; there is no earlier image to put back")
+        restore = DeployRecord(claimed_at=now, image=target)
+        self._records.commit(step, msgspec.structs.replace(rollout, restore=restore), self._claim(rollout, _rule(app)))
+        notes = self._put(step, target, app)
+        restore = msgspec.structs.replace(step.record.restore, put_at=now)
+        restoring = msgspec.structs.replace(step.record, restore=restore)
+        return restoring.noting(now, "putting back", f"{target} ({target.digest}){notes}")
+
+    def verify_restored(self, step: Step[Rollout], app: App) -> Rollout:
+        """Check whether what was put back is healthy; what is banned by now makes room for the one before it."""
+        rollout, target = step.record, step.record.restore.image
+        if target is None or self._vetoes.against(app, target):
+            return msgspec.structs.replace(rollout, restore=DeployRecord())
+        restore, problem = self._examine(rollout.restore, target, _rule(app))
+        rollout = msgspec.structs.replace(rollout, restore=restore)
+        if problem is None:
+            reason = f"{rollout.reason}; {target} was put back and is healthy"
+            restored = self.end(rollout, RolloutState.RESTORED, reason)
+            self._records.commit(step, restored, lambda record: self._restored(record, target))
+            return restored
+        if not _is_lost(restore, _rule(app), problem.failed, self._services.clock.now()):
+            return rollout
+        reason = f"{rollout.reason}; {target} was put back and is not healthy either: {problem.detail}"
+        return self.end(rollout, RolloutState.FAILED, reason)
+
+    def end(self, rollout: Rollout, state: RolloutState, reason: str) -> Rollout:
+        """Close the rollout, or begin to put an earlier image back; its claim on the group ends with it."""
+        ended = msgspec.structs.replace(rollout, state=state, reason=reason)
+        return ended.noting(self._services.clock.now(), state.value, reason)
+
+    def _live(self, step: Step[Rollout], rollout: Rollout, app: App, why: str) -> Rollout:
+        """Settle the rollout and what is live now in one transaction; a veto that came meanwhile is seen after it."""
+        live, now, image = self.end(rollout, RolloutState.LIVE, why), self._services.clock.now(), rollout.image
+        assert image is not None  # decide makes images live only
+        decided = rollout.cause is Cause.OPERATOR and rollout.names_image
+        self._records.commit(
+            step, live, lambda record: record.with_live(image, now, back=rollout.goes_back, decided=decided)
+        )
+        vetoed = self._vetoes.against(app, image)
+        return self.end(live, RolloutState.RESTORING, vetoed) if vetoed else live
+
+    def _restored(self, record: AppRecord, target: BuiltImage) -> AppRecord:
+        same = record.live is not None and record.live.digest == target.digest
+        return record if same else record.with_live(target, self._services.clock.now(), back=True)
+
+    def _good(self, rollout: Rollout, app: App, record: AppRecord) -> BuiltImage | None:
+        """The newest image that was live and well, and may be deployed."""
+        new = rollout.image.digest if rollout.image else ""
+        others = (image for image in record.good if image.digest != new or image == record.live)
+        return next((image for image in others if not self._vetoes.against(app, image)), None)
+
+    def _claim(self, rollout: Rollout, rule: DeployRule) -> Callable[[AppRecord], AppRecord]:
+        """Takes the container group for as long as a deployment and its restoration can last.
+
+        Nobody lets it go: whether its holder still has it is what the holder's own record says.
+        """
+        now = self._services.clock.now()
+        lasts = 2 * (PROVISION_TIMEOUT_SECONDS + rule.health.within_seconds) + _CLAIM_MARGIN_SECONDS
+
+        def claim(record: AppRecord) -> AppRecord:
+            due = record.deploying_until is None or record.deploying_until <= now
+            if record.deploying != rollout.name and not due and self._has_the_group(record):
+                raise Busy(f"rollout {record.deploying} has the container group", delay_seconds=2.0)
+            if stale := staleness(rollout, record):
+                raise Busy(stale.reason, delay_seconds=1.0)
+            until = now + timedelta(seconds=lasts)
+            return msgspec.structs.replace(record, deploying=rollout.name, deploying_until=until)
+
+        return claim
+
+    def _has_the_group(self, record: AppRecord) -> bool:
+        holder = self._services.ledger.load(Rollout, record.app, record.deploying)
+        return holder is not None and holder.record.state in _ON_THE_GROUP
+
+    def _put(self, step: Step[Rollout], image: BuiltImage, app: App) -> str:
+        """Send the definition; returns what the history must say besides.
+
+        Before a group is deleted, the record says so: if it cannot be created anew, the last good one must be.
+        """
+        rule, registry = _rule(app), self._services.registry_rule(app.build.registry)
+        try:
+            self._services.containers.put(rule, image, registry)
+        except NeedsRecreation as error:
+            deleted = msgspec.structs.replace(step.record.deploy, deleted_at=self._services.clock.now())
+            step.save(msgspec.structs.replace(step.record, deploy=deleted))
+            self._services.containers.delete(rule)
+            self._services.containers.put(rule, image, registry)
+            return f", deleted and created anew: {error}"
+        return ""
+
+    def _examine(
+        self, deploy: DeployRecord, image: BuiltImage, rule: DeployRule
+    ) -> tuple[DeployRecord, GroupState | None]:
+        """What is seen of a deployment now, and None where it is healthy."""
+        group = self._services.containers.get(rule)
+        if group is None:
+            gone = GroupState(image="", running=False, failed=True, detail="the container group is gone")
+            return msgspec.structs.replace(deploy, seen=gone.detail), gone
+        seen = msgspec.structs.replace(deploy, address=group.address, seen=group.detail)
+        if group.image != image.reference:
+            return seen, msgspec.structs.replace(
+                group, failed=False, detail=f"it shows {group.image or 'nothing'} still"
+            )
+        if group.failed or group.restarts >= _RESTART_LIMIT:
+            detail = group.detail or f"it restarted {group.restarts} times"
+            return seen, msgspec.structs.replace(group, failed=True, detail=detail)
+        if not group.running or not group.address:
+            return seen, msgspec.structs.replace(group, detail=group.detail or "it does not run yet")
+        if seen.running_at is None:
+            seen = msgspec.structs.replace(seen, running_at=self._services.clock.now())
+        problem = self._services.probe.check(group.address, rule.health.path)
+        seen = msgspec.structs.replace(seen, seen=problem or "healthy")
+        return seen, None if problem is None else msgspec.structs.replace(group, detail=problem)
+
+
+def _rule(app: App) -> DeployRule:
+    assert app.deploy is not None  # an app without a deploy rule ends when it is built
+    return app.deploy
+
+
+def _is_lost(deploy: DeployRecord, rule: DeployRule, failed: bool, now: datetime) -> bool:
+    """Whether to wait no longer: it failed, does not come up, or runs and does not get well in time."""
+    if failed:
+        return True
+    if deploy.running_at is not None:
+        return seconds_between(deploy.running_at, now) > rule.health.within_seconds
+    return deploy.put_at is not None and seconds_between(deploy.put_at, now) > PROVISION_TIMEOUT_SECONDS

@@ -1,0 +1,183 @@
+"""A promotion: a source tag's digest on its way to the stable tag of the same name."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+
+import msgspec
+
+from shared.domain.image import Digest, ImageRef, Repository, Tag, parse_repository
+from shared.domain.policy import Gate, RegistryRule
+from shared.domain.record import TEXT_LIMIT, Record, WorkItem
+
+
+class PromotionState(StrEnum):
+    """The states of a promotion. `held` and `withdrawn` wait for somebody to end that; the last seven are final."""
+
+    WAITING = "waiting"
+    """For the verdict on its digest."""
+
+    PROMOTING = "promoting"
+    HELD = "held"
+    WITHDRAWN = "withdrawn"
+    """The source tag is gone. It goes on when the tag is created again with the same digest."""
+
+    PROMOTED = "promoted"
+    SUPERSEDED = "superseded"
+    REFUSED = "refused"
+    """Its digest did not pass."""
+
+    VETOED = "vetoed"
+    CANCELED = "canceled"
+    RULE_REMOVED = "rule removed"
+
+
+PARKED = frozenset((PromotionState.HELD, PromotionState.WITHDRAWN))
+REOPENABLE = frozenset((PromotionState.REFUSED, PromotionState.VETOED, PromotionState.CANCELED, *PARKED))
+"""Those that nothing was done for at the stable tag: a new verdict, or the end of a decision, takes them up again."""
+
+_UNDER_WAY = frozenset((PromotionState.WAITING, PromotionState.PROMOTING))
+
+
+class Promotion(Record, frozen=True, kw_only=True):
+    """The record of one (gate, tag, sequence).
+
+    `sequence` is that of the observation it comes from: a stable tag never goes to a lower one. `returning` says that
+    the tag had that digest before. `candidate` is the attempt it stands on and `fingerprint` the checks that passed,
+    both "" until there is one. `lock_problem` says why the unique tag could not be locked.
+    """
+
+    gate: str
+    tag: Tag
+    sequence: int
+    digest: Digest
+    source_registry: str
+    repository: Repository
+    login_server: str
+    returning: bool = False
+    requested_by: str = ""
+    state: PromotionState = PromotionState.WAITING
+    candidate: str = ""
+    fingerprint: str = ""
+    unique: str = ""
+    copy_operation: str = ""
+    copy_started_at: datetime | None = None
+    copied_at: datetime | None = None
+    locked_at: datetime | None = None
+    lock_problem: str = ""
+    moved_at: datetime | None = None
+    move: int = 0
+    rolled_out_at: datetime | None = None
+
+    @property
+    def partition(self) -> str:
+        """The ledger partition: the gate."""
+        return self.gate
+
+    @property
+    def row(self) -> str:
+        """The ledger row: tag and sequence."""
+        return promotion_row(self.tag, self.sequence)
+
+    @property
+    def work_item(self) -> WorkItem:
+        """The message that brings this record up again."""
+        return WorkItem("promotion", self.partition, self.row)
+
+    @property
+    def image(self) -> ImageRef:
+        """The image that is promoted, in its source registry."""
+        return ImageRef(self.login_server, self.repository, self.digest)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left to do by itself: its state is final, or it waits for somebody."""
+        return self.state not in _UNDER_WAY
+
+    @property
+    def state_name(self) -> str:
+        """Its state as people read it."""
+        return "stalled" if self.stall is not None and not self.settled else self.state.value
+
+    @property
+    def progress(self) -> str:
+        """How far the unique tag has come: `copying`, `copied`, `locked`, or "" before."""
+        return self._progress[0]
+
+    @property
+    def _progress(self) -> tuple[str, datetime | None]:
+        steps = (("locked", self.locked_at), ("copied", self.copied_at), ("copying", self.copy_started_at))
+        return next(((name, at) for name, at in steps if at is not None), ("", None))
+
+    def reset(self, state: PromotionState = PromotionState.WAITING) -> Self:
+        """The promotion before its first step: what an earlier try left is forgotten, its place and history stay."""
+        return msgspec.structs.replace(
+            self,
+            state=state,
+            reason="",
+            candidate="",
+            fingerprint="",
+            unique="",
+            copy_operation="",
+            copy_started_at=None,
+            copied_at=None,
+            locked_at=None,
+            lock_problem="",
+            moved_at=None,
+            move=0,
+            rolled_out_at=None,
+            failures=0,
+            failing_since=None,
+            failing_step="",
+            stall=None,
+            next_step_at=None,
+            announced=False,
+            announce_error="",
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """The promotion as it reads in a list."""
+        progress, since = self._progress
+        return {
+            "id": self.id,
+            "gate": self.gate,
+            "tag": self.tag,
+            "sequence": self.sequence,
+            "digest": self.digest,
+            "candidate": f"{self.gate}.{self.candidate}" if self.candidate else "",
+            "state": self.state_name,
+            "reason": (self.stall.reason if self.stall and not self.settled else self.reason)[:TEXT_LIMIT],
+            "createdAt": self.created_at.isoformat(),
+            "unique": self.unique,
+            "progress": progress,
+            "since": since.isoformat() if since else None,
+            **self.last_change(),
+        }
+
+
+def new_promotion(
+    gate: Gate, source: RegistryRule, tag: Tag, digest: Digest, sequence: int, now: datetime
+) -> Promotion:
+    """The promotion that an observation leads to."""
+    return Promotion(
+        gate=gate.name,
+        tag=tag,
+        sequence=sequence,
+        digest=digest,
+        source_registry=source.name,
+        repository=parse_repository(gate.source.repository),
+        login_server=source.login_server,
+        created_at=now,
+    )
+
+
+def promotion_row(tag: str, sequence: int) -> str:
+    """The ledger row of a promotion: sortable by tag and sequence. No tag has a `~`."""
+    return f"{promotions_of(tag)}{sequence:010}"
+
+
+def promotions_of(tag: str) -> str:
+    """What the ledger rows of all promotions of a tag begin with."""
+    return f"{tag}~"

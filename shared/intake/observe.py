@@ -1,0 +1,206 @@
+"""Observing: the only way a digest enters a gate. Events, the sweep and operators all come in here.
+
+The registry is asked after the observation was loaded, and what it answered is saved on the ETag of that load,
+together with all that it leads to: a candidate, a promotion, or a higher number for the stable tag that stands there.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import msgspec
+
+from shared.domain.candidate import Candidate, FoundBy, attempts_of, new_attempt
+from shared.domain.errors import Busy, Conflict
+from shared.domain.image import Digest, Tag, short
+from shared.domain.observation import Change as Meaning
+from shared.domain.observation import Observation
+from shared.domain.policy import Gate
+from shared.domain.promotion import REOPENABLE, Promotion, PromotionState, new_promotion, promotion_row, promotions_of
+from shared.domain.record import WorkItem
+from shared.domain.stable_tag import StableTag
+from shared.ports import Change, Stored
+from shared.ports.services import Services
+
+SWEEP_INTERVAL_SECONDS = 300.0
+"""How often a tag is read where its registry's rule says no interval: with every sweep."""
+
+_RACES = 5
+
+
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one answer of a registry, and the records that have something to do now."""
+
+    meaning: Meaning
+    digest: Digest | None = None
+    sequence: int = 0
+    items: tuple[WorkItem, ...] = ()
+
+
+class Trigger(msgspec.Struct, frozen=True):
+    """Why a tag is read: `expected` is the digest that an event named, `who` the operator who asks ("ada: why")."""
+
+    by: FoundBy
+    expected: str = ""
+    who: str = ""
+
+    def __str__(self) -> str:
+        return self.who or self.by.value
+
+
+class Observer:
+    """Takes down what source tags are."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def observe(self, gate: Gate, tag: Tag, trigger: Trigger) -> Observed:
+        """Ask the source registry what a tag is now, and take it down.
+
+        Raises:
+            Busy: others observe the same tag all the time.
+            BasegateError: what the registry says instead (see `TagReader`).
+        """
+        source = self._services.registry_rule(gate.source.registry)
+        for _ in range(_RACES):
+            stored = self._services.ledger.load(Observation, gate.name, tag)
+            digest = self._services.tags.digest_of(source, gate.source.repository, tag)
+            try:
+                return self.take(gate, tag, stored, digest, trigger)
+            except Conflict:
+                continue
+        raise Busy(f"others observe {tag} of gate {gate.name} all the time", delay_seconds=1.0)
+
+    def take(
+        self, gate: Gate, tag: Tag, stored: Stored[Observation] | None, digest: Digest | None, trigger: Trigger
+    ) -> Observed:
+        """Take down what a registry answered after `stored` was loaded. An answer that changes nothing writes nothing.
+
+        Raises:
+            Conflict: somebody else has saved an observation of this tag since.
+        """
+        before = stored.record if stored else Observation(gate=gate.name, tag=tag)
+        seen, meaning = before.read(digest, self._services.clock.now(), self.interval(gate), Digest(trigger.expected))
+        if meaning is Meaning.NONE:
+            return Observed(meaning=meaning, digest=before.digest, sequence=before.sequence)
+        if meaning.is_news:
+            return self._lead_on(gate, _counted(seen, trigger.by), stored, meaning, trigger)
+        if meaning is not Meaning.BACK:
+            self._services.ledger.commit(Change(seen, stored))
+            return Observed(meaning=meaning, digest=seen.digest, sequence=seen.sequence)
+        withdrawn = self._services.ledger.load(Promotion, gate.name, promotion_row(tag, seen.sequence))
+        reopened = self._reopened(withdrawn, "its tag is there again", (PromotionState.WITHDRAWN,))
+        self._services.ledger.commit(Change(seen, stored), *([reopened] if reopened else []))
+        items = (reopened.record.work_item,) if reopened else ()
+        return Observed(meaning=meaning, digest=seen.digest, sequence=seen.sequence, items=items)
+
+    def interval(self, gate: Gate) -> float:
+        """The seconds between two readings of a tag of the gate's source."""
+        return float(self._services.registry_rule(gate.source.registry).watch_seconds) or SWEEP_INTERVAL_SECONDS
+
+    def promote_again(self, gate: Gate, tag: Tag, why: str) -> tuple[WorkItem, ...]:
+        """Let the stable tag be what its source tag was observed as: a decision that kept it out has ended.
+
+        What was held goes on. Where the observed digest was promoted before and something else has the tag now, it
+        gets a new number.
+
+        Raises:
+            Conflict: the tag was observed anew meanwhile, which does the same.
+        """
+        items = [*self._release_held(gate, tag, why)]
+        stored = self._services.ledger.load(Observation, gate.name, tag)
+        stable = self._services.ledger.load(StableTag, gate.name, tag)
+        if stored is None or stored.record.digest is None or stored.record.absent:
+            return tuple(items)
+        if stable is not None and stable.record.digest == stored.record.digest:
+            return tuple(items)
+        current = self._services.ledger.load(Promotion, gate.name, promotion_row(tag, stored.record.sequence))
+        if current is not None and not current.record.settled:
+            return (*items, current.record.work_item)
+        behind = stable is not None and stable.record.sequence > stored.record.sequence
+        reopened = None if behind else self._reopened(current, why, tuple(REOPENABLE))
+        if reopened is not None:
+            self._services.ledger.commit(reopened)
+            return (*items, reopened.record.work_item)
+        observed = self._lead_on(gate, stored.record, stored, Meaning.RETURNED, Trigger(FoundBy.OPERATOR, who=why))
+        return (*items, *observed.items)
+
+    def attempt_again(self, gate: Gate, latest: Candidate, who: str) -> tuple[Candidate, tuple[WorkItem, ...]]:
+        """Another attempt at a digest, and the promotions that it may bring about: those of tags that are it now.
+
+        Raises:
+            Conflict: somebody else has begun that attempt.
+        """
+        now, source = self._services.clock.now(), self._services.registry_rule(gate.source.registry)
+        number, why = latest.attempt + 1, f"asked for by {who}"
+        attempt = new_attempt(gate, source, latest.digest, latest.tag, now, number).noting(now, "admitted", why)
+        attempt = msgspec.structs.replace(attempt, requested_by=who.partition(":")[0], found_by=FoundBy.OPERATOR)
+        self._services.ledger.commit(Change(attempt))
+        items = [attempt.work_item]
+        for stored in list(self._services.ledger.list(Observation, gate.name)):
+            if stored.record.digest != latest.digest:
+                continue
+            row = promotion_row(stored.record.tag, stored.record.sequence)
+            items += self._reopen(gate, row, why, tuple(REOPENABLE))
+        return attempt, tuple(items)
+
+    def _lead_on(
+        self, gate: Gate, seen: Observation, stored: Stored[Observation] | None, meaning: Meaning, trigger: Trigger
+    ) -> Observed:
+        """Save a change of a tag with what it leads to, in one transaction.
+
+        Its number is above that of its stable tag. A stable tag that stands on the digest already only gets the number.
+        """
+        ledger, now, digest = self._services.ledger, self._services.clock.now(), seen.digest
+        assert digest is not None  # an absence leads to nothing
+        stable = ledger.load(StableTag, gate.name, seen.tag)
+        sequence = max(seen.sequence, stable.record.sequence if stable else 0) + 1
+        seen = seen.renewed(sequence)
+        if stable is not None and stable.record.digest == digest:
+            raised = msgspec.structs.replace(stable.record, sequence=sequence)
+            ledger.commit(Change(seen, stored), Change(raised, stable))
+            return Observed(meaning=meaning, digest=digest, sequence=sequence)
+        source = self._services.registry_rule(gate.source.registry)
+        why = f"{seen.tag} is {short(digest)}, {meaning}, by {trigger}"
+        promotion = new_promotion(gate, source, seen.tag, digest, sequence, now).noting(now, "observed", why)
+        promotion = msgspec.structs.replace(promotion, returning=meaning is Meaning.RETURNED)
+        changes = [Change(seen, stored), Change(promotion)]
+        item = promotion.work_item
+        if next(iter(ledger.list(Candidate, gate.name, attempts_of(digest))), None) is None:
+            candidate = new_attempt(gate, source, digest, seen.tag, now).noting(now, "admitted", why)
+            asked_by = trigger.who.partition(":")[0]
+            changes.append(Change(msgspec.structs.replace(candidate, found_by=trigger.by, requested_by=asked_by)))
+            item = candidate.work_item
+        ledger.commit(*changes)
+        return Observed(meaning=meaning, digest=digest, sequence=sequence, items=(item,))
+
+    def _release_held(self, gate: Gate, tag: Tag, why: str) -> list[WorkItem]:
+        listed = list(self._services.ledger.list(Promotion, gate.name, promotions_of(tag)))
+        return [item for one in listed for item in self._reopen(gate, one.record.row, why, (PromotionState.HELD,))]
+
+    def _reopen(self, gate: Gate, row: str, why: str, states: tuple[PromotionState, ...]) -> list[WorkItem]:
+        """Take a promotion up again if it is in one of those states, though its end be announced at the same time."""
+        for _ in range(_RACES):
+            reopened = self._reopened(self._services.ledger.load(Promotion, gate.name, row), why, states)
+            if reopened is None:
+                break
+            with suppress(Conflict):
+                self._services.ledger.commit(reopened)
+                return [reopened.record.work_item]
+        return []
+
+    def _reopened(
+        self, stored: Stored[Promotion] | None, why: str, states: tuple[PromotionState, ...]
+    ) -> Change | None:
+        """The change that takes a promotion up again, if it is in one of those states."""
+        if stored is None or stored.record.state not in states:
+            return None
+        return Change(stored.record.reset().noting(self._services.clock.now(), "taken up again", why), stored)
+
+
+def _counted(seen: Observation, by: FoundBy) -> Observation:
+    """With one more change that became known by an event, or by the sweep. A tag's first reading does not count."""
+    if not seen.earlier:
+        return seen
+    counts = {FoundBy.EVENT: {"by_event": seen.by_event + 1}, FoundBy.SWEEP: {"by_sweep": seen.by_sweep + 1}}
+    return msgspec.structs.replace(seen, **counts.get(by, {}))

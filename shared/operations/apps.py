@@ -1,0 +1,143 @@
+"""Roll out, roll out a given image, roll back, cancel a rollout."""
+
+from __future__ import annotations
+
+import hashlib
+
+from shared.deployment.dependents import AppRecords, BaseVetoes
+from shared.domain.decide_rollout import is_waiting
+from shared.domain.errors import NotThere, Refused
+from shared.domain.policy import App
+from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
+from shared.operations.idempotency import KEPT
+from shared.operations.lookup import Lookup
+from shared.operations.plan import Done, Effect, Plan, Who
+from shared.operations.writing import canceled, insert, save
+from shared.ports import Stored
+from shared.ports.services import Services
+
+
+class AppOperations:
+    """What an operator does with apps."""
+
+    def __init__(self, services: Services) -> None:
+        self._services, self._find = services, Lookup(services)
+        self._records, self._vetoes = AppRecords(services), BaseVetoes(services)
+
+    def rebuild(self, app_name: str, who: Who) -> Plan:
+        """Build an app again on the current base, and deploy it.
+
+        Raises:
+            Refused: its base is vetoed.
+        """
+        app = self._find.app(app_name)
+        if repeated := self._repeated(app, "rebuild", who):
+            return repeated
+        record = self._records.read(app.name)
+        if vetoed := self._vetoes.of(record.base):
+            raise Refused(f"app {app.name} is not rebuilt: {vetoed}")
+        effects = (Effect("build", f"{app.name} on {record.base or 'its own base'}"), *self._deployment(app, record))
+        return self._plan(app, "rebuild", who, effects, base=record.base, after=record.lives)
+
+    def redeploy(self, app_name: str, image_text: object, who: Who) -> Plan:
+        """Deploy an image of the app that was built before, by its tag or its digest.
+
+        Raises:
+            Malformed, NotThere: that names no image, or none that was built for this app and still is what was built.
+            Refused: the app is not deployed by Basegate, or the image stands on a base that is vetoed.
+        """
+        app = self._deployed(app_name)
+        if repeated := self._repeated(app, "redeploy", who):
+            return repeated
+        image = self._find.built(app, image_text)
+        if vetoed := self._vetoes.against(app, image):
+            raise Refused(f"{image} is not deployed: {vetoed}")
+        return self._named(app, "redeploy", who, image)
+
+    def roll_back(self, app_name: str, who: Who) -> Plan:
+        """Deploy what was live before the current deployment, and stands on no vetoed base.
+
+        Raises:
+            NotThere: there is none. Refused: the app is not deployed by Basegate.
+        """
+        app = self._deployed(app_name)
+        if repeated := self._repeated(app, "rollback", who):
+            return repeated
+        record = self._records.read(app.name)
+        others = (image for image in record.good if image != record.live)
+        earlier = next((image for image in others if not self._vetoes.against(app, image)), None)
+        if earlier is None:
+            raise NotThere(f"app {app.name} has no earlier image that was live")
+        return self._named(app, "rollback", who, earlier)
+
+    def cancel(self, identifier: str, who: Who) -> Plan:
+        """Stop a rollout that is being built, or waits for the container group.
+
+        Raises:
+            Refused: it is settled, or on the container group already.
+        """
+        stored = self._find.rollout(identifier)
+        if not is_waiting(stored.record) or stored.record.deploy.claimed_at is not None:
+            raise Refused(
+                f"{identifier} is {stored.record.state}: only one that has not begun to deploy can be canceled"
+            )
+        return Plan((Effect("cancel", identifier),), lambda: self._cancel(stored, who))
+
+    def _deployed(self, app_name: str) -> App:
+        app = self._find.app(app_name)
+        if app.deploy is None:
+            raise Refused(f"app {app.name} is built and not deployed")
+        return app
+
+    def _named(self, app: App, verb: str, who: Who, image: BuiltImage) -> Plan:
+        """The plan of deploying an image that was built before."""
+        record = self._records.read(app.name)
+        effects = (Effect("deploy", f"{image} in place of {record.live}"),)
+        parts = {"image": image, "base": image.base, "after": record.lives, "goes_back": verb == "rollback"}
+        return self._plan(app, verb, who, effects, state=RolloutState.DEPLOYING, **parts)
+
+    def _plan(self, app: App, verb: str, who: Who, effects: tuple[Effect, ...], **parts: object) -> Plan:
+        now = self._services.clock.now()
+        fields: dict[str, object] = {"state": RolloutState.BUILDING, **parts}
+        rollout = Rollout(
+            app=app.name,
+            name=_name(verb, who) or f"{verb}-{now:%Y%m%dT%H%M%S%f}",
+            cause=Cause.OPERATOR,
+            created_at=now,
+            **fields,  # type: ignore[arg-type]
+        ).noting(now, "started", f"asked for by {who}")
+        return Plan(effects, lambda: self._insert(rollout))
+
+    def _repeated(self, app: App, verb: str, who: Who) -> Plan | None:
+        """The plan of a call that was made before with the same key: what it began is there, and goes on.
+
+        Raises:
+            Refused: the key is an old one.
+        """
+        stored = self._services.ledger.load(Rollout, app.name, _name(verb, who)) if who.key else None
+        if stored is None:
+            return None
+        if stored.record.created_at + KEPT < self._services.clock.now():
+            raise Refused("this Idempotency-Key was used more than a week ago: take a new one")
+        effects = (Effect("go on with", f"{stored.record.id}, {stored.record.state_name}"),)
+        return Plan(effects, lambda: self._insert(stored.record))
+
+    def _deployment(self, app: App, record: AppRecord) -> tuple[Effect, ...]:
+        return (Effect("redeploy", f"{app.deploy.container_group}, now {record.live}"),) if app.deploy else ()
+
+    def _insert(self, rollout: Rollout) -> Done:
+        insert(self._services, rollout)
+        return Done(f"rollouts/{rollout.id}")
+
+    def _cancel(self, stored: Stored[Rollout], who: Who) -> Done:
+        record = stored.record
+        save(self._services, stored, canceled(record, RolloutState.CANCELED, self._services.clock.now(), who))
+        registry = self._services.policy.registry_at(record.build.registry)
+        if registry is not None and record.build.run_id:
+            self._services.tasks.cancel(registry, record.build.run_id)
+        return Done(f"rollouts/{record.id}")
+
+
+def _name(verb: str, who: Who) -> str:
+    """The name of a rollout that is begun once for each key, "" where there is none."""
+    return f"{verb}-{hashlib.sha256(who.key.encode()).hexdigest()[:24]}" if who.key else ""

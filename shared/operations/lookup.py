@@ -1,0 +1,145 @@
+"""What an operator names, found in the rules and in the ledger."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+
+from shared.domain.candidate import VERDICTS, Candidate, CandidateState, attempts_of
+from shared.domain.errors import Malformed, NotThere
+from shared.domain.image import Tag, parse_digest, parse_tag
+from shared.domain.observation import Observation
+from shared.domain.policy import App, Gate
+from shared.domain.rollout import BuiltImage, Rollout
+from shared.domain.stable_tag import StableTag
+from shared.domain.tag_rule import is_pattern, tags_in_words
+from shared.ports import Stored
+from shared.ports.services import Services
+
+_CANDIDATE_ID = re.compile(r"(?P<gate>[a-z0-9-]{1,63})\.(?P<digest>[0-9a-f]{12,64})(?:-(?P<attempt>[0-9]{1,3}))?")
+_ROLLOUT_ID = re.compile(r"(?P<app>[a-z0-9-]{1,63})\.(?P<name>[A-Za-z0-9._-]{1,200})")
+
+
+class Lookup:
+    """Looks things up, or says what there is not."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def gate(self, name: str) -> Gate:
+        """A gate of the rules. Raises `NotThere`, naming those there are."""
+        gate = self._services.gate(name)
+        if gate is None:
+            raise NotThere(
+                f"there is no gate {name[:80]!r}; there is {', '.join(self._services.policy.gates) or 'none'}"
+            )
+        return gate
+
+    def app(self, name: str) -> App:
+        """An app of the rules. Raises `NotThere`, naming those there are."""
+        app = self._services.app(name)
+        if app is None:
+            raise NotThere(f"there is no app {name[:80]!r}; there is {', '.join(self._services.policy.apps) or 'none'}")
+        return app
+
+    def tag(self, gate: Gate, text: object) -> Tag:
+        """A tag that a gate tracks, or has promoted to.
+
+        Raises:
+            Malformed: it is neither; those with a similar name are named.
+        """
+        tag, ledger = parse_tag(text), self._services.ledger
+        if gate.takes(tag):
+            return tag
+        stable = {stored.record.tag: stored.record.digest for stored in ledger.list(StableTag, gate.name)}
+        if stable.get(tag) is not None:
+            return tag
+        observed = (stored.record.tag for stored in ledger.list(Observation, gate.name))
+        known = {*stable, *observed, *(name for name in gate.source.tags if not is_pattern(name))}
+        near = " or ".join(get_close_matches(tag, known))
+        meant = f"; did you mean {near}?" if near else ""
+        raise Malformed("tag", f"gate {gate.name} takes no tag {tag}: it takes {tags_in_words(gate.source)}{meant}")
+
+    def candidate(self, identifier: str) -> Stored[Candidate]:
+        """The candidate of an id: `<gate>.<digest, its first 12 digits at least>[-<attempt>]`, else the last attempt.
+
+        Raises:
+            Malformed: that is no id. NotThere: there is no such candidate.
+        """
+        match = _CANDIDATE_ID.fullmatch(identifier)
+        if not match:
+            raise Malformed("candidate", f"{identifier[:100]!r} is no id: <gate>.<digest>[-<attempt>]")
+        found = [
+            stored
+            for stored in self._services.ledger.list(Candidate, match["gate"], match["digest"])
+            if match["attempt"] is None or stored.record.attempt == int(match["attempt"])
+        ]
+        if not found:
+            raise NotThere(f"there is no candidate {identifier}")
+        if len({stored.record.digest for stored in found}) > 1:
+            raise Malformed("candidate", f"{identifier} fits several digests: give more digits")
+        return found[-1]
+
+    def rollout(self, identifier: str) -> Stored[Rollout]:
+        """The rollout of an id: `<app>.<name>`. Raises `Malformed` or `NotThere`."""
+        match = _ROLLOUT_ID.fullmatch(identifier)
+        if not match:
+            raise Malformed("rollout", f"{identifier[:100]!r} is no id: <app>.<name>")
+        stored = self._services.ledger.load(Rollout, match["app"], match["name"])
+        if stored is None:
+            raise NotThere(f"there is no rollout {identifier}")
+        return stored
+
+    def built(self, app: App, image: object) -> BuiltImage:
+        """An image that an app was rolled out with, named by its tag or its digest, that the registry still has.
+
+        Raises:
+            Malformed: that is neither a tag nor a digest.
+            NotThere: no rollout of this app ever had it, or its tag is gone or another digest by now.
+        """
+        wanted = tag_or_digest(image, "image")
+        rollouts = [stored.record for stored in self._services.ledger.list(Rollout, app.name)]
+        rollouts.sort(key=lambda rollout: rollout.created_at, reverse=True)
+        images = (rollout.image for rollout in rollouts if rollout.image is not None and rollout.image.run_id)
+        built = next((one for one in images if wanted in (one.tag, one.digest)), None)
+        if built is None:
+            raise NotThere(f"no rollout of app {app.name} ever had the image {wanted}")
+        registry = self._services.registry_rule(app.build.registry)
+        there = self._services.registry.digest_of(registry, app.build.repository, built.tag)
+        if there != built.digest:
+            raise NotThere(f"{built} was {built.digest} when it was built and is {there or 'not there'} now")
+        return built
+
+    def latest(self, gate: Gate, digest: str) -> Stored[Candidate] | None:
+        """The last attempt at a digest."""
+        attempts = list(self._services.ledger.list(Candidate, gate.name, attempts_of(digest)))
+        return attempts[-1] if attempts else None
+
+    def passed(self, gate: Gate, to: str) -> Candidate:
+        """The attempt that passed when a digest was examined last, under whatever checks.
+
+        The digest is named by itself or by a tag of the target repository.
+
+        Raises:
+            Malformed: that is neither a tag nor a digest.
+            NotThere: there is no such tag, or the last verdict on that digest is none, or is not `passed`.
+        """
+        target = self._services.registry_rule(gate.promote.registry)
+        wanted = tag_or_digest(to, "to")
+        by_digest = wanted.startswith("sha256:")
+        digest = wanted if by_digest else self._services.registry.digest_of(target, gate.promote.repository, wanted)
+        if digest is None:
+            raise NotThere(f"there is no {target.login_server}/{gate.promote.repository}:{wanted}")
+        attempts = (stored.record for stored in self._services.ledger.list(Candidate, gate.name, attempts_of(digest)))
+        verdicts = [attempt for attempt in attempts if attempt.state in VERDICTS]
+        if not verdicts:
+            raise NotThere(f"{to} has no passed verdict at gate {gate.name}: it was never examined to the end")
+        if verdicts[-1].state is not CandidateState.PASSED:
+            raise NotThere(f"{to} did not pass when it was examined last: {verdicts[-1].id} {verdicts[-1].state}")
+        return verdicts[-1]
+
+
+def tag_or_digest(text: object, field: str) -> str:
+    """What names an image in a known repository. Raises `Malformed` for anything else."""
+    by_digest = isinstance(text, str) and text.startswith("sha256:")
+    return parse_digest(text, field) if by_digest else parse_tag(text, field)

@@ -1,0 +1,237 @@
+"""The stable tags: one mover at a time, and what the record says is what the tag is.
+
+Azure has no conditional tag move. So a mover claims the tag's record, reads the decisions that could stand against the
+move, points the tag, reads it back, and saves what it stands on now with the ETag of its claim: whoever changed the
+record meanwhile, an operator who holds the tag for one, has it put back. A veto is no change of that record: it is
+written first and claims are read afterwards, while a mover claims first and reads vetoes afterwards, so that one of
+the two always sees the other.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from datetime import timedelta
+
+import msgspec
+
+from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.errors import BasegateError, Busy, Conflict, Rejected, Retry
+from shared.domain.image import Digest, Tag, short
+from shared.domain.policy import Gate, RegistryRule
+from shared.domain.promotion import Promotion, PromotionState, promotions_of
+from shared.domain.stable_tag import Claim, StableTag
+from shared.ports import Stored
+from shared.ports.services import Services
+from shared.promotion.vetoes import Vetoes
+from shared.workflow.alarms import Alarms
+
+log = logging.getLogger(__name__)
+
+CLAIM_SECONDS = 330.0
+"""How long a mover may hold a claim: longer than any invocation (`functionTimeout`), so only a dead one loses it."""
+
+SWEEP = "sweep"
+"""Who has claimed a tag that is put back. All other claims name the promotion, or the operator, that moves it."""
+
+_RACES = 5
+
+
+class TagTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stable tag is to stand on: a digest, and the promotion that brought it."""
+
+    digest: Digest
+    sequence: int
+    promotion: str
+    candidate: str
+    unique: str
+
+
+def target_of(promotion: Promotion) -> TagTarget:
+    """What a stable tag stands on after a promotion."""
+    return TagTarget(
+        digest=promotion.digest,
+        sequence=promotion.sequence,
+        promotion=promotion.row,
+        candidate=promotion.candidate,
+        unique=promotion.unique,
+    )
+
+
+class StableTags:
+    """The records of the stable tags, and the tags themselves."""
+
+    def __init__(self, services: Services) -> None:
+        self._services, self._vetoes, self._alarms = services, Vetoes(services), Alarms(services)
+
+    def load(self, gate: Gate, tag: Tag) -> Stored[StableTag]:
+        """The record of a stable tag, made when it is first asked for."""
+        ledger = self._services.ledger
+        stored = ledger.load(StableTag, gate.name, tag) or ledger.insert(StableTag(gate=gate.name, tag=tag))
+        return stored or self.load(gate, tag)
+
+    def read(self, gate: Gate, tag: str) -> StableTag:
+        """The record of a stable tag as it is, without making one."""
+        stored = self._services.ledger.load(StableTag, gate.name, tag)
+        return stored.record if stored else StableTag(gate=gate.name, tag=Tag(tag))
+
+    def claimed(self, stable: StableTag, mover: str, digest: Digest) -> StableTag:
+        """The record with a mover's claim, to be saved.
+
+        Raises:
+            Busy: somebody else is moving the tag.
+        """
+        now, claim = self._services.clock.now(), stable.claim
+        if claim is not None and claim.until > now and claim.mover != mover:
+            raise Busy(f"{stable.tag} is being moved to {short(claim.digest)} by {claim.mover}", delay_seconds=2.0)
+        until = now + timedelta(seconds=CLAIM_SECONDS)
+        return msgspec.structs.replace(stable, claim=Claim(mover=mover, digest=digest, until=until))
+
+    def settled(self, stable: StableTag, target: TagTarget, **changes: object) -> StableTag:
+        """The record after the tag was pointed at a target. Coming to the digest where it stood is no move."""
+        now = self._services.clock.now()
+        stands = {name: getattr(target, name) for name in target.__struct_fields__}
+        if stable.digest == target.digest:
+            moves: dict[str, object] = {"sequence": max(stable.sequence, target.sequence)}
+        else:
+            moves = {"move": stable.move + 1, "moved_at": now, "moved_by": ""}
+        return msgspec.structs.replace(stable, **(stands | moves | {"claim": None} | changes))
+
+    def point(self, gate: Gate, tag: str, digest: Digest) -> None:
+        """Point the tag at a digest that is in the target repository, and read it back.
+
+        Raises:
+            Gone: the digest is not there. Rejected: the tag is locked. Retry: the tag reads something else afterwards.
+        """
+        target, repository = self._services.registry_rule(gate.promote.registry), gate.promote.repository
+        registry = self._services.registry
+        if registry.digest_of(target, repository, tag) == digest:
+            return
+        registry.point(target, repository, tag, digest)
+        there = registry.digest_of(target, repository, tag)
+        if there != digest:
+            name = f"{target.login_server}/{repository}:{tag}"
+            raise Retry(f"{name} was pointed at {short(digest)} and reads {short(there) if there else 'nothing'}")
+
+    def move(
+        self, gate: Gate, stored: Stored[StableTag], target: TagTarget, mover: str, **changes: object
+    ) -> StableTag:
+        """Move the tag for an operator: whatever the record says of sequence and hold by then, this decision counts.
+
+        `changes` of the record (a hold, who moved it) are saved with the move.
+
+        Raises:
+            Busy: somebody else is moving it. Rejected: the digest is not there or is vetoed, or the tag is locked.
+        """
+        claim = self._save(stored, self.claimed(stored.record, mover, target.digest))
+        try:
+            self._refuse_vetoed(gate, target.digest)
+            self.point(gate, claim.record.tag, target.digest)
+            self._refuse_vetoed(gate, target.digest)
+        except BasegateError:
+            self.undo(gate, claim, mover, target.digest)
+            raise
+        for _ in range(_RACES):
+            try:
+                return self._services.ledger.save(claim, self.settled(claim.record, target, **changes)).record
+            except Conflict:
+                claim = self.load(gate, claim.record.tag)
+                if not _is_of(claim.record, mover) or self._vetoes.standing(gate, target.digest) is not None:
+                    break
+        self.undo(gate, claim, mover, target.digest)
+        raise Busy(f"someone else moved {claim.record.tag} at the same time", delay_seconds=1.0)
+
+    def put_back(self, gate: Gate, stored: Stored[StableTag]) -> None:
+        """Point a stable tag that somebody moved around the gate at what its record says.
+
+        Raises:
+            Busy: somebody is moving it. Rejected: the digest is not there or is vetoed, or the tag is locked.
+            Retry: the tag does not stay where it was moved to.
+        """
+        digest = stored.record.digest
+        assert digest is not None  # a tag that stands on nothing has nothing to be put back to
+        claim = self._save(stored, self.claimed(stored.record, SWEEP, digest))
+        try:
+            self._refuse_vetoed(gate, digest)
+            self.point(gate, claim.record.tag, digest)
+            self._refuse_vetoed(gate, digest)
+        finally:
+            self._release(gate, claim, SWEEP)
+
+    def undo(self, gate: Gate, claim: Stored[StableTag], mover: str, moved: Digest) -> None:
+        """Take back a move to a digest that may have been made and must not stand, and let the claim go.
+
+        What the record says is put back, unless that is vetoed: then the newest promotion that is not. Where there is
+        none the tag is removed, if the role allows. Either way there is an alarm where something had to be undone.
+        Whoever else has the claim by now sees to the tag.
+        """
+        with suppress(BasegateError):  # the fault that led here is the one to report; the sweep finds what is left
+            stored = self.load(gate, claim.record.tag)
+            if not _is_of(stored.record, mover) and stored.record.is_moving(self._services.clock.now()):
+                return
+            self._put_right(gate, stored, moved)
+        self._release(gate, claim, mover)
+
+    def _put_right(self, gate: Gate, stored: Stored[StableTag], moved: Digest) -> None:
+        stable, registry = stored.record, self._services.registry
+        target, repository = self._services.registry_rule(gate.promote.registry), gate.promote.repository
+        there = registry.digest_of(target, repository, stable.tag)
+        right = self._allowed(gate, stable)
+        if there != moved or there == (right.digest if right else None):
+            return
+        name = f"{target.login_server}/{repository}:{stable.tag}"
+        words = f"{name} was {short(there)} for the time of a move that was overtaken by a decision"
+        now, scope = self._services.clock.now(), f"gates/{gate.name}"
+        alarm = Alarm(scope=scope, kind=AlarmKind.STABLE_MOVED, subject=stable.tag, words=words, plan="", since=now)
+        if right is None:
+            self._remove(target, repository, alarm)
+            return
+        self.point(gate, stable.tag, right.digest)
+        if right.digest != stable.digest:
+            self._save(stored, self.settled(stable, right, claim=stable.claim))
+        plan = f"put back to {short(right.digest)}"
+        self._alarms.resolved(msgspec.structs.replace(alarm, plan=plan, ended_at=now))
+
+    def _remove(self, target: RegistryRule, repository: str, alarm: Alarm) -> None:
+        """Remove a tag where nothing that it stood on may stand; an alarm stays where the role does not allow it."""
+        try:
+            self._services.registry.remove_tag(target, repository, alarm.subject)
+        except BasegateError as error:
+            plan = f"left as it is, see to it: nothing that it stood on before may stand there: {error}"
+            self._alarms.raised(msgspec.structs.replace(alarm, plan=plan))
+            return
+        plan = "removed: nothing that it stood on before may stand there"
+        self._alarms.resolved(msgspec.structs.replace(alarm, plan=plan, ended_at=alarm.since))
+
+    def _allowed(self, gate: Gate, stable: StableTag) -> TagTarget | None:
+        """What the tag may stand on: what its record says, or the newest promotion of it that is not vetoed."""
+        if stable.digest is not None and self._vetoes.standing(gate, stable.digest) is None:
+            return TagTarget(**{name: getattr(stable, name) for name in TagTarget.__struct_fields__})
+        return next((target_of(promotion) for promotion in self.promoted(gate, stable.tag)), None)
+
+    def promoted(self, gate: Gate, tag: str) -> list[Promotion]:
+        """What the tag stood on by promotions that are not vetoed, the newest first."""
+        listed = self._services.ledger.list(Promotion, gate.name, promotions_of(tag))
+        kept = [stored.record for stored in listed if stored.record.state is PromotionState.PROMOTED]
+        return [one for one in reversed(kept) if self._vetoes.standing(gate, one.digest) is None]
+
+    def _refuse_vetoed(self, gate: Gate, digest: Digest) -> None:
+        if (veto := self._vetoes.standing(gate, digest)) is not None:
+            raise Rejected(veto.words)
+
+    def _release(self, gate: Gate, claim: Stored[StableTag], mover: str) -> None:
+        """Release the claim; errors are suppressed so that the original exception propagates."""
+        with suppress(BasegateError):
+            stored = self.load(gate, claim.record.tag)
+            if _is_of(stored.record, mover):
+                self._save(stored, msgspec.structs.replace(stored.record, claim=None))
+
+    def _save(self, stored: Stored[StableTag], stable: StableTag) -> Stored[StableTag]:
+        try:
+            return self._services.ledger.save(stored, stable)
+        except Conflict:
+            raise Busy(f"someone else changed the record of {stable.tag}", delay_seconds=1.0) from None
+
+
+def _is_of(stable: StableTag, mover: str) -> bool:
+    return stable.claim is not None and stable.claim.mover == mover

@@ -1,0 +1,219 @@
+"""The controller of candidates: from the first check to a verdict."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from shared.checks.approval import ApprovalCheckKind
+from shared.checks.kind import CheckKind, Finding, Started
+from shared.checks.task import TaskCheckKind
+from shared.domain.candidate import Candidate, CandidateState, Verdict, attempts_of, new_attempt
+from shared.domain.decide_candidate import decide_candidate, rerun_wait
+from shared.domain.decision import Action, Decision
+from shared.domain.errors import BasegateError, Inconclusive
+from shared.domain.observation import Observation
+from shared.domain.policy import ApprovalCheck, Gate, TaskCheck
+from shared.domain.promotion import Promotion
+from shared.domain.record import WorkItem, seconds_between
+from shared.ports import Change, Outcome, Stored
+from shared.ports.services import Services
+from shared.promotion.vetoes import Vetoes
+from shared.reconcile.step import Step
+
+_FRESH_SECONDS = 1.0
+"""So soon after it was made, nobody asks whether a candidate is still wanted."""
+
+CandidateAction = Callable[[Step[Candidate], Gate], Candidate]
+
+
+class CandidateController:
+    """How a candidate is examined."""
+
+    def __init__(self, services: Services) -> None:
+        self._services, self._vetoes = services, Vetoes(services)
+        self._kinds: dict[type, CheckKind[Any]] = {
+            TaskCheck: TaskCheckKind(services),
+            ApprovalCheck: ApprovalCheckKind(services),
+        }
+        self._actions: dict[Action, CandidateAction] = {
+            Action.START_CHECK: self._start,
+            Action.ADOPT_CHECK: self._adopt,
+            Action.WATCH_CHECK: self._watch,
+            Action.EXAMINE_ANEW: self._examine_anew,
+            Action.PASS: self._pass,
+            Action.FAIL: self._fail,
+        }
+
+    def load(self, partition: str, row: str) -> Stored[Candidate] | None:
+        """The candidate of a work item."""
+        return self._services.ledger.load(Candidate, partition, row)
+
+    def decide(self, record: Candidate) -> Decision:
+        """Its next step."""
+        return decide_candidate(record, self._services.gate(record.gate), self._services.clock.now())
+
+    def act(self, step: Step[Candidate]) -> Candidate:
+        """Take the step that was decided."""
+        if step.decision.action is Action.RULE_REMOVED:
+            return self._settled(step.record, CandidateState.RULE_REMOVED, step.decision.reason)
+        return self._actions[step.decision.action](step, self._services.policy.gates[step.record.gate])
+
+    def dependency(self, record: Candidate, decision: Decision) -> str:
+        """What the check of a step asks."""
+        gate = self._services.gate(record.gate)
+        if gate is None or decision.index >= len(gate.checks):
+            return f"gate {record.gate}"
+        return self._kind(gate, decision.index).dependency(gate.checks[decision.index])
+
+    def refused(self, record: Candidate, decision: Decision, error: BasegateError) -> Candidate | None:
+        """No error is a verdict."""
+        return None
+
+    def outcome(self, record: Candidate) -> Outcome:
+        """What to announce about a settled candidate."""
+        failing = next((check for check in record.checks if check.verdict not in (None, Verdict.PASSED)), None)
+        return Outcome(
+            name=f"Candidate{record.state.value.title().replace(' ', '')}",
+            subject=f"gates/{record.gate}/candidates/{record.row}",
+            page=f"candidates/{record.id}",
+            data={
+                "gate": record.gate,
+                "image": str(record.image),
+                "attempt": record.attempt,
+                "tag": record.tag,
+                "state": record.state.value,
+                "reason": record.reason,
+                "logTail": list(failing.evidence.log_tail) if failing else [],
+            },
+        )
+
+    def is_resting(self, record: Candidate) -> bool:
+        """One that waits for a person has no next step at all."""
+        return False
+
+    def followers(self, record: Candidate) -> Iterator[WorkItem]:
+        """The promotions that wait for its verdict, or that a dead worker left behind, and the attempt in its place."""
+        for later in self._services.ledger.list(Candidate, record.gate, attempts_of(record.digest)):
+            if later.record.attempt == record.attempt + 1 and not later.record.settled:
+                yield later.record.work_item
+        for stored in list(self._services.ledger.open(Promotion, record.gate)):
+            if stored.record.digest == record.digest and not stored.record.settled:
+                yield stored.record.work_item
+
+    def _start(self, step: Step[Candidate], gate: Gate) -> Candidate:
+        """Start a check.
+
+        1. What is banned, or was overtaken before its first check, is not examined.
+        2. Claim the check in the ledger: of two workers only one gets further.
+        3. Start the run, marked so that it can be found if this process dies before 4.
+        4. Record the run (the engine saves).
+        """
+        index, now, candidate = step.decision.index, self._services.clock.now(), step.record
+        if (veto := self._vetoes.standing(gate, candidate.digest)) is not None:  # 1
+            return self._settled(candidate, CandidateState.CANCELED, veto.words)
+        if self._is_overtaken(candidate):
+            return self._settled(candidate, CandidateState.SUPERSEDED, "its tags moved on before it was examined")
+        check = candidate.checks[index]
+        claimed = msgspec.structs.replace(check, claimed_at=now, nonce=secrets.token_hex(8), runs=check.runs + 1)
+        candidate = step.save(candidate.with_check_record(index, claimed))  # 2
+        kind = self._kind(gate, index)
+        started = kind.start(candidate, gate.checks[index], _mark(candidate, index))  # 3
+        if isinstance(started, Finding):
+            return self._conclude(step, index, started)
+        return self._begun(candidate, index, started, kind, "started")  # 4
+
+    def _adopt(self, step: Step[Candidate], gate: Gate) -> Candidate:
+        """Find the run that a dead worker started, or let the check be started again."""
+        index, candidate = step.decision.index, step.record
+        check, kind = candidate.checks[index], self._kind(gate, index)
+        assert check.claimed_at is not None  # decide adopts nothing that was not claimed
+        found = kind.adopt(candidate, gate.checks[index], _mark(candidate, index), check.claimed_at)
+        if found is None:
+            dropped = msgspec.structs.replace(check.unclaimed(), runs=check.runs - 1)
+            again = candidate.with_check_record(index, dropped)
+            return again.noting(self._services.clock.now(), "claim dropped", "no run was started")
+        return self._begun(candidate, index, found, kind, "adopted")
+
+    def _begun(self, candidate: Candidate, index: int, run: Started, kind: CheckKind[Any], how: str) -> Candidate:
+        begun = candidate.with_check(index, registry=run.registry, run_id=run.run_id)
+        name = candidate.checks[index].kind
+        if kind.waits_for_person:
+            waiting = msgspec.structs.replace(begun, state=CandidateState.AWAITING_APPROVAL)
+            return waiting.noting(self._services.clock.now(), f"{name} requested", "a person is asked")
+        return begun.noting(self._services.clock.now(), f"{name} check {how}", f"run {run.run_id} of {run.registry}")
+
+    def _watch(self, step: Step[Candidate], gate: Gate) -> Candidate:
+        """Read a running check."""
+        index, candidate = step.decision.index, step.record
+        finding = self._kind(gate, index).watch(candidate, candidate.checks[index], gate.checks[index])
+        return candidate if finding is None else self._conclude(step, index, finding)
+
+    def _conclude(self, step: Step[Candidate], index: int, finding: Finding) -> Candidate:
+        """Take a finding down.
+
+        Raises:
+            Inconclusive: it says nothing about the image; the check is free to be run again.
+        """
+        now, candidate = self._services.clock.now(), step.record
+        name, check = candidate.checks[index].kind, candidate.checks[index]
+        if finding.verdict is Verdict.UNKNOWN:
+            again = candidate.with_check_record(index, check.unclaimed(finding.reason))
+            step.save(again.noting(now, f"{name} check without a verdict", finding.reason))
+            raise Inconclusive(finding.reason, rerun_wait(check.runs))
+        concluded = candidate.with_check(
+            index,
+            verdict=finding.verdict,
+            reason=finding.reason,
+            evidence=finding.evidence,
+            started_at=finding.started_at,
+            finished_at=finding.finished_at or now,
+        )
+        return concluded.noting(now, f"{name} check {finding.verdict}", finding.reason)
+
+    def _pass(self, step: Step[Candidate], gate: Gate) -> Candidate:
+        return self._settled(step.record, CandidateState.PASSED, step.decision.reason)
+
+    def _fail(self, step: Step[Candidate], gate: Gate) -> Candidate:
+        """The end of a candidate by a verdict: a person's, or a check's."""
+        by_person = self._kind(gate, step.decision.index).waits_for_person
+        state = CandidateState.REJECTED if by_person else CandidateState.FAILED
+        return self._settled(step.record, state, step.decision.reason)
+
+    def _examine_anew(self, step: Step[Candidate], gate: Gate) -> Candidate:
+        """Put an attempt under the current checks in the place of this one; it begins with nothing of it."""
+        old, now = step.record, self._services.clock.now()
+        source = self._services.registry_rule(gate.source.registry)
+        new = new_attempt(gate, source, old.digest, old.tag, now, old.attempt + 1)
+        new = new.noting(now, "admitted", step.decision.reason)
+        new = msgspec.structs.replace(new, requested_by=old.requested_by, found_by=old.found_by)
+        superseded = self._settled(old, CandidateState.SUPERSEDED, step.decision.reason)
+        step.commit(superseded, Change(new))
+        return superseded
+
+    def _settled(self, candidate: Candidate, state: CandidateState, reason: str) -> Candidate:
+        settled = msgspec.structs.replace(candidate, state=state, reason=reason)
+        return settled.noting(self._services.clock.now(), state.value, reason)
+
+    def _is_overtaken(self, candidate: Candidate) -> bool:
+        """Whether no tag is this digest any more, before anything of it was examined."""
+        age = seconds_between(candidate.created_at, self._services.clock.now())
+        if candidate.has_begun or candidate.requested_by or age < _FRESH_SECONDS:
+            return False
+        for stored in self._services.ledger.open(Promotion, candidate.gate):
+            if stored.record.digest == candidate.digest:
+                seen = self._services.ledger.load(Observation, candidate.gate, stored.record.tag)
+                if seen is not None and candidate.digest in (seen.record.digest, seen.record.doubted):
+                    return False
+        return True
+
+    def _kind(self, gate: Gate, index: int) -> CheckKind[Any]:
+        return self._kinds[type(gate.checks[index])]
+
+
+def _mark(candidate: Candidate, index: int) -> str:
+    """What tells this run of this check of this attempt from every other: it names the run that belongs to it."""
+    return f"basegate/{candidate.gate}/{candidate.row}/{index}/{candidate.checks[index].nonce}"

@@ -1,0 +1,253 @@
+"""The engine: load a record, decide, take one step, save; again, until something must be waited for.
+
+A work item may come twice, late, or from a worker that died half-way. Every step is saved before the next is decided,
+on the ETag that it was decided on, so that a record has one line of steps however many workers have it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from shared.domain.decision import Action, Decision
+from shared.domain.errors import BasegateError, Busy, Conflict, Inconclusive, Retry
+from shared.domain.record import TEXT_LIMIT, Record, Stall, WorkItem, seconds_between
+from shared.ports.services import Services
+from shared.reconcile.candidates import CandidateController
+from shared.reconcile.narration import tell_dropped, tell_problem, tell_step
+from shared.reconcile.promotions import PromotionController
+from shared.reconcile.rollouts import RolloutController
+from shared.reconcile.step import Controller, Step
+from shared.workflow.alarms import Alarms
+
+log = logging.getLogger(__name__)
+
+STEP_LIMIT_SECONDS = 20.0
+"""No step begins later than this after its invocation did: the rest goes through the queue, behind other work."""
+
+STALLED_AFTER_TRIES = 2
+STALLED_AFTER_SECONDS = 60.0
+LONGEST_WAIT_SECONDS = 300.0
+LONGEST_ANNOUNCE_WAIT_SECONDS = 3600.0
+
+_CLEARING_UP = frozenset((Action.ADOPT_CHECK, Action.ADOPT_BUILD))
+"""What comes after a start that failed: it works each time, and says nothing of whether the next start will."""
+
+_FIRST_WAIT_SECONDS = 5.0
+_OUTAGE_WAIT_SECONDS = 15.0
+_CONTENDED_WAIT_SECONDS = 5.0
+_UNCHANGED_WAIT_SECONDS = 1.0
+_WATCH_MARGIN_SECONDS = 5.0
+_RELEASE_SPACING_SECONDS = 1.0
+_RELEASED_AT_ONCE = 100
+
+
+def controllers(services: Services) -> dict[str, Controller[Any]]:
+    """The controller of each kind of record, by the kind that its work items name."""
+    return {
+        "candidate": CandidateController(services),
+        "promotion": PromotionController(services),
+        "rollout": RolloutController(services),
+    }
+
+
+class Reconciler:
+    """Takes records from step to step."""
+
+    def __init__(self, services: Services, known: Mapping[str, Controller[Any]] | None = None) -> None:
+        self._services = services
+        self._controllers = known or controllers(services)
+        self._alarms = Alarms(services)
+
+    def work(self, item: WorkItem, *, redelivered: bool = False) -> None:
+        """Take the steps of the record that a work item is about, until something must be waited for.
+
+        A record has one chain of work items: each plans the next. The first delivery of one that is not planned ends
+        here, since two chains would double every poll; a hint comes back after the plan, in case the planned item got
+        lost. A redelivered one may be the last trace of a worker that died: it goes on. While the ledger itself is
+        away, the work item is put off: deliveries are few, and an outage is no crash.
+        """
+        until = self._services.clock.now() + timedelta(seconds=STEP_LIMIT_SECONDS)
+        self._run(item, until, redelivered=redelivered)
+
+    def give_up(self, item: WorkItem, problem: str) -> bool:
+        """Record that the queue gave up on a work item: its record is stalled, visibly, and tried again later.
+
+        False where there is no such record.
+        """
+        controller = self._controllers.get(item.kind)
+        stored = controller.load(item.partition, item.row) if controller else None
+        if controller is None or stored is None:
+            return False
+        record: Record = stored.record
+        if record.is_open:
+            decision = controller.decide(record)
+            stalled, wait = self._stalled(controller, record, decision, Retry(problem), at_once=True)
+            planned = stalled.planning(self._services.clock.now(), wait)
+            self._services.ledger.save(stored, planned)
+            self._services.queue.send(planned.planned_work_item, wait)
+        return True
+
+    def _run(self, item: WorkItem, until: datetime, *, redelivered: bool = False) -> None:
+        controller = self._controllers.get(item.kind)
+        try:
+            stored = controller.load(item.partition, item.row) if controller else None
+            if controller is None or stored is None:
+                log.warning("work item dropped: there is no %s %s/%s", item.kind, item.partition, item.row)
+                return
+            if not self._is_due(item, stored.record, redelivered=redelivered):
+                tell_dropped("another work item is planned", stored.record)
+                return
+            step = Step(self._services.ledger, stored)
+            try:
+                self._steps(controller, step, until)
+            except Conflict:
+                tell_dropped("someone else advanced the record", step.record)
+                hint = step.record.work_item  # or it was this very write, sent twice
+                self._services.queue.send(hint, _CONTENDED_WAIT_SECONDS)
+        except Retry as fault:
+            log.warning("work item put off, the ledger is away: %s", fault)
+            self._services.queue.send(msgspec.structs.replace(item, planned_for=None), _OUTAGE_WAIT_SECONDS)
+
+    def _steps(self, controller: Controller[Any], step: Step[Any], until: datetime) -> None:
+        """Step after step, each saved with the plan of what comes after it if that must wait."""
+        decision = controller.decide(step.record)
+        while decision.action is not Action.DONE:
+            if decision.action is Action.WAIT:
+                self._services.queue.send(step.record.planned_work_item, decision.wait_seconds)
+                return
+            step.decision = decision
+            before = step.record
+            record, wait = self._take(controller, step, until)
+            now, following = self._services.clock.now(), controller.decide(record)
+            wait = max(wait, following.wait_seconds, _UNCHANGED_WAIT_SECONDS if record == before else 0.0)
+            must_wait = wait > 0 or now >= until
+            if following.action is Action.DONE or step.rests:
+                record = msgspec.structs.replace(record, next_step_at=None)
+            elif must_wait:
+                record = record.planning(now, wait)
+            step.save(record)
+            tell_step(decision, before, record)
+            if step.rests:
+                return
+            if following.action is not Action.DONE and must_wait:
+                self._services.queue.send(record.planned_work_item, wait)
+                return
+            decision = following
+
+    def _take(self, controller: Controller[Any], step: Step[Any], until: datetime) -> tuple[Any, float]:
+        """The record after the step, and how long a fault asks to wait."""
+        decision = step.decision
+        try:
+            if decision.action is Action.ANNOUNCE:
+                return self._announce(controller, step.record, until)
+            before, record = step.record, controller.act(step)
+            return self._cleared(decision, record, progress=record != before), 0.0
+        except Busy as busy:
+            waiting = step.record.noting(self._services.clock.now(), "waiting", str(busy))
+            return self._cleared(decision, waiting, progress=False), busy.delay_seconds
+        except Conflict:
+            raise
+        except BasegateError as error:
+            ended = controller.refused(step.record, decision, error)
+            if ended is not None:
+                return self._cleared(decision, ended, progress=True), 0.0
+            return self._stalled(controller, step.record, decision, error)
+
+    def _cleared(self, decision: Decision, record: Any, *, progress: bool) -> Any:
+        """The record after a step that was taken: it fails no more, and neither do those that stalled on the same."""
+        unproven = record.failing_step and not (progress and decision.action == record.failing_step)
+        if decision.action in _CLEARING_UP or not record.failures or (unproven and not record.settled):
+            return record
+        if record.stall is not None and not record.settled:
+            self._release(record)
+            record = record.noting(self._services.clock.now(), "goes on", f"{record.stall.dependency} answers again")
+        return msgspec.structs.replace(record, failures=0, failing_since=None, failing_step="", stall=None)
+
+    def _stalled(
+        self,
+        controller: Controller[Any],
+        record: Any,
+        decision: Decision,
+        error: BasegateError,
+        *,
+        at_once: bool = False,
+    ) -> tuple[Any, float]:
+        """The record after a step that cannot be taken now: tried again, and stalled if it is not the first time."""
+        now, tries = self._services.clock.now(), record.failures + 1
+        since = record.failing_since or now
+        asked = error.delay_seconds if isinstance(error, Retry) else 0.0
+        wait = max(asked, min(LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** min(tries - 1, 10)))
+        tell_problem(f"{decision.action} did not work", error, record)
+        noted = record.noting(now, f"{decision.action} did not work", str(error))
+        step = decision.action.value if isinstance(error, Inconclusive) else record.failing_step
+        failing = msgspec.structs.replace(noted, failures=tries, failing_since=since, failing_step=step)
+        if not at_once and tries < STALLED_AFTER_TRIES and seconds_between(since, now) + wait < STALLED_AFTER_SECONDS:
+            return failing, wait
+        stall = Stall(
+            since=since,
+            step=decision.action.value,
+            dependency=controller.dependency(record, decision),
+            reason=error.problem[:TEXT_LIMIT],
+            remedy=error.remedy[:TEXT_LIMIT],
+            cause=error.cause or "",
+            tries=tries,
+            next_try_at=now + timedelta(seconds=wait),
+        )
+        if record.stall is None:
+            self._alarms.stalled(stall)
+        return msgspec.structs.replace(failing, stall=stall), wait
+
+    def _release(self, record: Any) -> None:
+        """Bring up what is stalled on the same dependency, one after the other: it answers again."""
+        others = self._services.ledger.open(type(record), record.partition)
+        same = (
+            stored.record
+            for stored in others
+            if stored.record.stall is not None
+            and stored.record.row != record.row
+            and stored.record.stall.dependency == record.stall.dependency
+        )
+        for place, other in zip(range(_RELEASED_AT_ONCE), same, strict=False):
+            self._services.queue.send(other.work_item, (place + 1) * _RELEASE_SPACING_SECONDS)
+
+    def _announce(self, controller: Controller[Any], record: Any, until: datetime) -> tuple[Any, float]:
+        """Bring up what waited for this record, then announce its outcome, again until it was heard."""
+        if not record.failures:
+            for item in controller.followers(record):
+                if self._services.clock.now() < until:
+                    self._run(item, until)
+                else:
+                    self._services.queue.send(item, 0)
+        outcome = controller.outcome(record)
+        try:
+            if outcome is not None:
+                self._services.announcer.announce(outcome)
+        except BasegateError as error:
+            tries = record.failures + 1
+            tell_problem("announcement failed", error, record)
+            asked = error.delay_seconds if isinstance(error, Retry) else 0.0
+            wait = max(asked, min(LONGEST_ANNOUNCE_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** min(tries - 1, 10)))
+            noted = record.noting(self._services.clock.now(), "announcement failed", str(error))
+            return msgspec.structs.replace(noted, failures=tries, announce_error=str(error)[:TEXT_LIMIT]), wait
+        return msgspec.structs.replace(record, announced=True, announce_error="", failures=0, failing_since=None), 0.0
+
+    def _is_due(self, item: WorkItem, record: Record, *, redelivered: bool) -> bool:
+        """Whether a work item is the planned one, or nothing is planned; a hint too many is made to watch the plan.
+
+        Only a hint asks the clock: the clocks of two workers need not agree on when a plan is due. A hint about a
+        stalled record says that its cause may be gone; a run that ended without a result is no cause that goes.
+        """
+        planned, waits_in_vain = record.next_step_at, record.stall is not None and not record.failing_step
+        if not redelivered and (item.planned_for is not None or planned is None):
+            return item.planned_for == planned
+        if planned is None or item.planned_for == planned or waits_in_vain or (redelivered and not record.failing_step):
+            return True
+        ahead = (planned - self._services.clock.now()).total_seconds()
+        if ahead > 0:
+            self._services.queue.send(record.planned_work_item, ahead + _WATCH_MARGIN_SECONDS)
+        return ahead <= 0

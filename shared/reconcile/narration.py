@@ -1,0 +1,72 @@
+"""The log as an operator reads it: one line an effect, with what it concerns and why.
+
+The line says everything by itself, in `key=value` form; the same fields go along as attributes of the log
+record, for telemetry to filter by.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from shared.domain.candidate import Candidate, CandidateState
+from shared.domain.decision import Decision
+from shared.domain.promotion import Promotion
+from shared.domain.record import Record
+from shared.domain.rollout import Rollout, RolloutState
+
+log = logging.getLogger(__name__)
+
+
+def about(record: Record) -> dict[str, str]:
+    """What a record is about: its place in the ledger, gate or app, image, state."""
+    fields = {"record": f"{record.work_item.kind}/{record.partition}/{record.row}"}
+    match record:
+        case Candidate():
+            return fields | {"gate": record.gate, "image": str(record.image), "state": record.state.value}
+        case Promotion():
+            return fields | {"gate": record.gate, "image": str(record.image), "state": record.state.value}
+        case Rollout():
+            image = {"image": str(record.image), "digest": record.image.digest} if record.image else {}
+            return fields | {"app": record.app, **image, "state": record.state.value}
+    return fields
+
+
+def tell_step(decision: Decision, before: Record, after: Record) -> None:
+    """Log what a step did, at DEBUG where it changed nothing (a run that still runs).
+
+    A step that ends badly is a WARNING: that is what an alert should ask for.
+    """
+    if after.history == before.history:
+        log.debug("%s", _line(decision.action.value, decision.reason, after))
+        return
+    last = after.history[-1]
+    level = logging.WARNING if _is_bad(after) and not _is_bad(before) else logging.INFO
+    log.log(level, "%s", _line(last.what, last.why, after), extra=_attributes(after))
+
+
+def tell_problem(problem: str, why: object, record: Record) -> None:
+    """Log what did not work, and will be tried again or was given up."""
+    log.warning("%s", _line(problem, str(why), record), extra=_attributes(record))
+
+
+def tell_dropped(why: str, record: Record) -> None:
+    """Log a work item that ended without a step."""
+    log.debug("%s", _line("work item dropped", why, record))
+
+
+def _is_bad(record: Record) -> bool:
+    match record:
+        case Candidate():
+            return record.state is CandidateState.FAILED
+        case Rollout():
+            return record.state in (RolloutState.RESTORING, RolloutState.RESTORED, RolloutState.FAILED)
+    return False
+
+
+def _line(what: str, why: str, record: Record) -> str:
+    fields = " ".join(f"{name}={value}" for name, value in about(record).items())
+    return f"{what}: {why} [{fields}]" if why else f"{what} [{fields}]"
+
+
+def _attributes(record: Record) -> dict[str, str]:
+    return {f"basegate_{name}": value for name, value in about(record).items()}

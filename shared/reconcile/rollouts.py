@@ -1,0 +1,131 @@
+"""The controller of rollouts: from an app's build, or an image, to a healthy deployment or the one before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+import msgspec
+
+from shared.deployment.build import Build
+from shared.deployment.dependents import AppRecords
+from shared.deployment.deploy import Deploy
+from shared.domain.decide_rollout import decide_rollout, is_waiting
+from shared.domain.decision import Action, Decision
+from shared.domain.errors import BasegateError, Malformed, NeedsRecreation, Rejected
+from shared.domain.policy import App
+from shared.domain.record import WorkItem
+from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
+from shared.ports import Outcome, Stored
+from shared.ports.services import Services
+from shared.reconcile.step import Step
+
+_ON_THE_GROUP = frozenset((Action.DEPLOY, Action.VERIFY, Action.RESTORE, Action.VERIFY_RESTORED))
+
+AppAction = Callable[[Step[Rollout], App], Rollout]
+
+
+class RolloutController:
+    """How an app is rolled out."""
+
+    def __init__(self, services: Services) -> None:
+        self._services, self._records = services, AppRecords(services)
+        self._deploy = Deploy(services)
+        build, deploy = Build(services), self._deploy
+        self._actions: dict[Action, AppAction] = {
+            Action.TRACE_BUILD: build.trace,
+            Action.START_BUILD: build.start,
+            Action.ADOPT_BUILD: build.adopt,
+            Action.WATCH_BUILD: build.watch,
+            Action.REBUILD: build.rebuild,
+            Action.DEPLOY: deploy.deploy,
+            Action.VERIFY: deploy.verify,
+            Action.RESTORE: deploy.restore,
+            Action.VERIFY_RESTORED: deploy.verify_restored,
+            Action.SUPERSEDE: self._supersede,
+        }
+
+    def load(self, partition: str, row: str) -> Stored[Rollout] | None:
+        """The rollout of a work item."""
+        return self._services.ledger.load(Rollout, partition, row)
+
+    def decide(self, record: Rollout) -> Decision:
+        """Its next step. What is newer is asked for only where that counts."""
+        app, now = self._services.app(record.app), self._services.clock.now()
+        waits = is_waiting(record)
+        app_record = self._records.read(record.app) if waits else AppRecord(app=record.app)
+        return decide_rollout(record, app_record, app, now, self._base_built_at(record, app_record))
+
+    def act(self, step: Step[Rollout]) -> Rollout:
+        """Take the step that was decided."""
+        app = self._services.app(step.record.app)
+        if app is None:
+            return self._rule_removed(step)
+        return self._actions[step.decision.action](step, app)
+
+    def dependency(self, record: Rollout, decision: Decision) -> str:
+        """The task that builds, or the container group."""
+        app = self._services.app(record.app)
+        if app is None:
+            return f"app {record.app}"
+        if app.deploy is not None and decision.action in _ON_THE_GROUP:
+            return f"container group {app.deploy.container_group}"
+        return f"task {app.build.registry}/{app.build.task}"
+
+    def refused(self, record: Rollout, decision: Decision, error: BasegateError) -> Rollout | None:
+        """A definite no is the end: what was put on the container group is put back first. All else is tried again."""
+        if not isinstance(error, Rejected | NeedsRecreation | Malformed):
+            return None
+        if record.deploy.touched and record.state is not RolloutState.RESTORING:
+            return self._deploy.end(record, RolloutState.RESTORING, str(error))
+        why = f"{record.reason}; {error}" if record.state is RolloutState.RESTORING else str(error)
+        return self._deploy.end(record, RolloutState.FAILED, why)
+
+    def is_resting(self, record: Rollout) -> bool:
+        """No rollout waits for another record to bring it up."""
+        return False
+
+    def followers(self, record: Rollout) -> Iterator[WorkItem]:
+        """Nothing waits for a rollout: those that wait for the container group ask again."""
+        return iter(())
+
+    def _base_built_at(self, record: Rollout, app_record: AppRecord) -> datetime | None:
+        """When the last build on the app's base was made: an image that somebody built before may stand on another."""
+        if record.cause is not Cause.IMAGE or not app_record.base_rollout:
+            return None
+        stored = self.load(record.app, app_record.base_rollout)
+        return stored.record.build.created_at if stored else None
+
+    def outcome(self, record: Rollout) -> Outcome:
+        """What to announce about a settled rollout."""
+        return Outcome(
+            name=f"Rollout{record.state.value.title().replace(' ', '')}",
+            subject=f"apps/{record.app}/rollouts/{record.name}",
+            page=f"rollouts/{record.id}",
+            data={
+                "app": record.app,
+                "cause": record.cause.value,
+                "state": record.state.value,
+                "reason": record.reason,
+                "image": str(record.image or ""),
+                "digest": record.image.digest if record.image else "",
+                "base": record.known_base,
+                "logTail": list(record.build.evidence.log_tail) if record.state is RolloutState.FAILED else [],
+            },
+        )
+
+    def _rule_removed(self, step: Step[Rollout]) -> Rollout:
+        """End it, and forget the base that it was about: if the rule comes back, the app is rolled out on it again."""
+        ended = self._deploy.end(step.record, RolloutState.RULE_REMOVED, step.decision.reason)
+
+        def forget(record: AppRecord) -> AppRecord:
+            if record.base_rollout != ended.name:
+                return record
+            return msgspec.structs.replace(record, base_tag="", base_move=0, base_changes=record.base_changes + 1)
+
+        self._records.commit(step, ended, forget)
+        return ended
+
+    def _supersede(self, step: Step[Rollout], app: App) -> Rollout:
+        """Close a rollout that something newer has overtaken."""
+        return self._deploy.end(step.record, RolloutState.SUPERSEDED, step.decision.reason)

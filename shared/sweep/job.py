@@ -1,0 +1,102 @@
+"""What a sweep job is, and what it is given to run with: its record, an executor, and a list for what it does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, Protocol, TypeVar
+
+from shared.domain.sweeping import SweepRecord
+from shared.operations.plan import Effect
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_AT_ONCE = 16
+"""How many requests go to one registry at a time."""
+
+
+class Executor(Protocol):
+    """Does the same work on many items, in parallel or not; the results keep the order of the items."""
+
+    def __call__(self, work: Callable[[T], R], items: Sequence[T], /) -> list[R]:
+        """All results. What the work raises comes through."""
+        ...
+
+
+def one_by_one(work: Callable[[T], R], items: Sequence[T], /) -> list[R]:
+    """One after the other, as simulations need it."""
+    return [work(item) for item in items]
+
+
+def in_threads(work: Callable[[T], R], items: Sequence[T], /) -> list[R]:
+    """Up to 16 at a time: the work waits for the network."""
+    if len(items) < 2:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(items)), thread_name_prefix="sweep") as pool:
+        return list(pool.map(work, items))
+
+
+def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of a size, the last one shorter: never more than one batch is held."""
+    batch: list[T] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def in_order(names: Iterable[str], at_once: int) -> Iterator[str]:
+    """The names sorted, so many at a time: never more than those are held."""
+    return chain.from_iterable(map(sorted, in_batches(names, at_once)))
+
+
+@dataclass(slots=True)
+class JobRun:
+    """One run of a job. `record` is how far it has come; a dry run writes nothing and repairs nothing."""
+
+    record: SweepRecord
+    dry_run: bool = False
+    executor: Executor = in_threads
+    effects: list[Effect] = field(default_factory=list)
+
+    def note(self, what: str, subject: Any, *, logged: bool = False) -> None:
+        """Record what is found or done (in a dry run: would be done), and log it unless that was `logged` already."""
+        self.effects.append(Effect(what, str(subject)))
+        if not self.dry_run and not logged:
+            log.info("sweep: %s: %s", what, subject)
+
+
+class SweepJob(Protocol):
+    """One part of the sweep. Jobs of one concurrency key run one after the other, the others in parallel."""
+
+    @property
+    def name(self) -> str:
+        """Its name, `upstream.node`: the row of its record."""
+        ...
+
+    @property
+    def concurrency_key(self) -> str:
+        """What it shares with other jobs and must not crowd: a registry, say."""
+        ...
+
+    @property
+    def interval_seconds(self) -> float:
+        """The time from the beginning of a round to the next one, at least; 0: one with every sweep."""
+        ...
+
+    def batches(self, run: JobRun) -> Iterator[str]:
+        """Sweep from `run.record.after` on; yields the cursor after each batch, a moment to save and to stop at.
+
+        Raises:
+            Busy: it cannot go on now, which is no failure. BasegateError: it cannot go on, which is one.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""The sweep jobs, one file a job."""

@@ -1,0 +1,271 @@
+"""The upstream job: reads every tracked tag of a gate's source, and observes what has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.candidate import FoundBy
+from shared.domain.errors import BasegateError, Busy, Conflict, Malformed, Misconfigured, Rejected, Throttled
+from shared.domain.image import Digest, Tag, short
+from shared.domain.observation import Change, Observation
+from shared.domain.policy import Gate
+from shared.domain.tag_rule import TagRule
+from shared.intake.observe import Observed, Observer, Trigger
+from shared.intake.upstreams import Upstreams
+from shared.ports import Stored
+from shared.ports.services import Services
+from shared.sweep.job import JobRun, in_batches
+from shared.sweep.tracked_tags import TrackedTags
+from shared.workflow.alarms import Alarms
+
+_BATCH_TAGS = 200
+
+_ODD_TAGS = 3
+"""How many tags of a batch may fail where others are answered, and the registry still counts as well."""
+
+NEW_DIGESTS_A_ROUND = 50
+"""How many candidates a round begins at most: a rule that has just been widened must not start a thousand runs."""
+
+_BY_SWEEP = Trigger(FoundBy.SWEEP)
+_TAG_ALARMS = (AlarmKind.TAG_AWAY, AlarmKind.TAG_FLAPS)
+
+Answer = Digest | BasegateError | None
+
+
+class Compared(NamedTuple):
+    """How many new digests were found, the last tag that was compared ("": none was), and the tags that flap."""
+
+    news: int
+    last: str
+    flapping: dict[str, Observation]
+
+
+class UpstreamJob:
+    """Reads the source of one gate: one HEAD a tag, one query a batch, nothing written where nothing has changed."""
+
+    def __init__(self, services: Services, gate: Gate) -> None:
+        self._services, self._gate = services, gate
+        self._observer, self._upstreams, self._alarms = Observer(services), Upstreams(services), Alarms(services)
+        self._rule = services.registry_rule(gate.source.registry)
+        self.name, self.concurrency_key = f"upstream.{gate.name}", f"upstream {self._rule.login_server}"
+        self.interval_seconds = float(self._rule.watch_seconds)
+        self._scope, self._source = f"gates/{gate.name}", f"{self._rule.login_server}/{gate.source.repository}"
+
+    def batches(self, run: JobRun) -> Iterator[str]:
+        """Sweep the tags from the cursor on, which is the last tag that was read."""
+        self._upstreams.refuse_while_paused(self._rule)
+        standing = self._alarms.standing(self._scope)
+        alarmed = (alarm.subject for alarm in standing if alarm.kind in _TAG_ALARMS)
+        tracked = TrackedTags(TagRule.of(self._gate.source), lambda: self._listed(run), alarmed)
+        news = 0
+        for number, tags in enumerate(self._granted(run, in_batches(tracked.behind(run.record.after), _BATCH_TAGS))):
+            compared = self._batch(run, tags, NEW_DIGESTS_A_ROUND - news)
+            news += compared.news
+            if number == 0 and not run.dry_run:
+                self._upstreams.answered(self._rule)  # one that answers, if not always, is not left alone ever longer
+            yield compared.last
+            if news >= NEW_DIGESTS_A_ROUND:
+                raise Busy(f"{news} new digests were found: the other tags come with the next sweep")
+        self._settle_missing(run, tracked, standing)
+        if not run.dry_run:
+            self._upstreams.answered(self._rule)
+
+    def _granted(self, run: JobRun, batches: Iterator[list[str]]) -> Iterator[list[str]]:
+        """The batches, cut to what the registry may be asked for now. Raises `Busy` where that is nothing."""
+        for tags in batches:
+            begun = 0
+            while begun < len(tags):
+                left = len(tags) - begun
+                granted = left if run.dry_run else self._upstreams.grant(self._rule, left)
+                yield tags[begun : begun + granted]
+                begun += granted
+
+    def _listed(self, run: JobRun) -> Iterator[str]:
+        """All tags of the repository.
+
+        Raises:
+            BasegateError: they cannot be listed; that is recorded as a failed reading is.
+        """
+        try:
+            yield from self._services.tags.tags(self._rule, self._gate.source.repository)
+        except BasegateError as fault:
+            if isinstance(fault, Misconfigured | Malformed | Rejected):
+                self._settle_away(run, str(fault))
+            self._note_failure(run, fault)
+            raise
+
+    def _batch(self, run: JobRun, tags: list[str], room: int) -> Compared:
+        """Read some tags, and find no more new digests than there is room for.
+
+        The observations are loaded before their tags are asked for: what is saved on them is later than what they say.
+
+        Raises:
+            BasegateError: the registry did not answer; what it did answer is observed all the same.
+        """
+        wanted, ledger = set(tags), self._services.ledger
+        between = ledger.between(Observation, self._gate.name, min(tags), max(tags))
+        known = {stored.record.row: stored for stored in between if stored.record.row in wanted}
+        answers = dict(zip(tags, self._read(run, tags), strict=True))
+        seen = {tag: answer for tag, answer in answers.items() if not isinstance(answer, BasegateError)}
+        compared = self._compare(run, known, seen, room)
+        self._settle_alarms(run, answers, compared.flapping)
+        fault = next((answer for answer in answers.values() if _is_away(answer)), None)
+        if isinstance(fault, BasegateError):
+            self._note_failure(run, fault)
+            raise fault
+        done = tags if compared.last == next(reversed(seen), "") else tags[: tags.index(compared.last) + 1]
+        run.record = msgspec.structs.replace(run.record, checked=run.record.checked + len(done))
+        return Compared(compared.news, done[-1], compared.flapping)
+
+    def _compare(
+        self, run: JobRun, known: Mapping[str, Stored[Observation]], seen: Mapping[str, Digest | None], room: int
+    ) -> Compared:
+        """Compare answers with what was known, up to the tag with which the room for new digests is used up."""
+        now, interval = self._services.clock.now(), self._observer.interval(self._gate)
+        news, last, flapping = 0, "", dict[str, Observation]()
+        for tag, digest in seen.items():
+            stored, last = known.get(tag), tag
+            record = stored.record if stored else Observation(gate=self._gate.name, tag=Tag(tag))
+            after, change = record.read(digest, now, interval)
+            if after.doubted is not None and after.is_flapping(now):
+                flapping[tag] = after
+            if change is not Change.NONE:
+                news += self._changed(run, stored, after, digest, change)
+            if news >= room:
+                break
+        return Compared(news, last, flapping)
+
+    def _changed(
+        self, run: JobRun, stored: Stored[Observation] | None, after: Observation, digest: Digest | None, change: Change
+    ) -> int:
+        """Observe a change. How many digests it is the first to bring: 1, or 0."""
+        observed = Observed(meaning=change, digest=digest) if run.dry_run else self._take(after.tag, stored, digest)
+        if observed is None:
+            return 0
+        if observed.meaning.is_news:
+            what = "examine" if observed.meaning is Change.NEW else "promote"
+            subject = f"{self._source}:{after.tag} is {short(observed.digest or '')}"
+            run.note(f"{what}, {observed.meaning}", subject)
+            if stored is not None and stored.record.digest:
+                self._recovered(run)
+        for item in observed.items:
+            self._services.queue.send(item, 0)
+        if run.dry_run:
+            return int(change is Change.NEW)
+        return sum(item.kind == "candidate" for item in observed.items)
+
+    def _take(self, tag: Tag, stored: Stored[Observation] | None, digest: Digest | None) -> Observed | None:
+        """Save what was read. A tag that another worker observed meanwhile is read again; None where many do."""
+        try:
+            return self._observer.take(self._gate, tag, stored, digest, _BY_SWEEP)
+        except Conflict:
+            pass
+        try:
+            return self._observer.observe(self._gate, tag, _BY_SWEEP)
+        except Busy:
+            return None
+
+    def _recovered(self, run: JobRun) -> None:
+        """Record how long a change that no event brought may have waited: since the last round began."""
+        since = run.record.last_began_at
+        within = (self._services.clock.now() - since).total_seconds() if since else 0.0
+        slowest = max(run.record.recovery_seconds, within)
+        run.record = msgspec.structs.replace(run.record, recovery_seconds=slowest)
+
+    def _note_failure(self, run: JobRun, fault: BasegateError) -> None:
+        """Leave the registry alone for a while, where it is the registry that failed."""
+        if _is_away(fault) and not run.dry_run:
+            self._upstreams.failed(self._rule, fault)
+
+    def _read(self, run: JobRun, tags: list[str]) -> list[Answer]:
+        """What each tag is. A registry that fails is asked no more.
+
+        Where a few tags fail and others are answered, it is the tags: they are asked once more, and then left out.
+        """
+        faults: list[BasegateError] = []
+
+        def ask(tag: str) -> Answer:
+            return faults[-1] if _is_enough(faults) else self._ask(tag, faults)
+
+        answers = run.executor(ask, tags)
+        if not faults or _is_enough(faults) or all(map(_is_away, answers)):
+            return answers
+        faults = []
+        again = [self._ask(tag, faults) if _is_away(one) else one for tag, one in zip(tags, answers, strict=True)]
+        return [Rejected(str(one)) if _is_away(one) else one for one in again]
+
+    def _ask(self, tag: str, faults: list[BasegateError]) -> Answer:
+        try:
+            return self._services.tags.digest_of(self._rule, self._gate.source.repository, tag)
+        except BasegateError as error:
+            if _is_away(error):
+                faults.append(error)
+            return error
+
+    def _settle_alarms(self, run: JobRun, answers: dict[str, Answer], flapping: Mapping[str, Observation]) -> None:
+        """A tag that is not there or flaps, an answer that cannot be used, a door that is shut: for a person."""
+        at = self._services.clock.now()
+        if _is_whole(self._gate, answers) and not any(answers.values()):
+            words = f"{self._source} has none of the {len(answers)} tracked tags: is it deleted, renamed or private?"
+            self._settle_away(run, words)
+            return
+        found = [
+            self._alarm(AlarmKind.TAG_AWAY, tag, f"there is no {self._source}:{tag}" if one is None else str(one), at)
+            for tag, one in answers.items()
+            if one is None or isinstance(one, Malformed | Rejected)
+        ]
+        found += [self._flaps(observation, at) for observation in flapping.values()]
+        checked = {(kind, tag) for tag, one in answers.items() if not _is_away(one) for kind in _TAG_ALARMS}
+        shut = next((one for one in answers.values() if isinstance(one, Misconfigured)), None)
+        if shut is not None:
+            found.append(self._alarm(AlarmKind.UPSTREAM_AWAY, self._gate.source.repository, str(shut), at))
+        elif checked:
+            checked.add((AlarmKind.UPSTREAM_AWAY, self._gate.source.repository))
+        self._alarms.settle(run, self._scope, checked, found)
+
+    def _settle_missing(self, run: JobRun, tracked: TrackedTags, standing: list[Alarm]) -> None:
+        """At the end of a round: what is not tracked any more is nobody's concern, but no tag at all is."""
+        over = {(kind, tag) for tag in tracked.missed for kind in _TAG_ALARMS}
+        sources = {(alarm.kind, alarm.subject) for alarm in standing if alarm.kind is AlarmKind.UPSTREAM_AWAY}
+        over |= sources - {(AlarmKind.UPSTREAM_AWAY, self._gate.source.repository)}
+        if over:
+            self._alarms.settle(run, self._scope, over, ())
+        if tracked.is_empty:
+            self._settle_away(run, f"{self._source} has no tracked tag: is it deleted, renamed or private?")
+
+    def _settle_away(self, run: JobRun, words: str) -> None:
+        """An alarm about the repository as a whole."""
+        subject = self._gate.source.repository
+        alarm = self._alarm(AlarmKind.UPSTREAM_AWAY, subject, words, self._services.clock.now())
+        self._alarms.settle(run, self._scope, {(AlarmKind.UPSTREAM_AWAY, subject)}, [alarm])
+
+    def _flaps(self, seen: Observation, at: datetime) -> Alarm:
+        kept, read = short(seen.digest or ""), short(seen.doubted or "")
+        words = f"{self._source}:{seen.tag} keeps returning to earlier digests: {kept} stays, {read} is not believed"
+        alarm = self._alarm(AlarmKind.TAG_FLAPS, seen.tag, words, at)
+        return msgspec.structs.replace(alarm, plan="it is followed again when it stays, or has a digest that is new")
+
+    def _alarm(self, kind: AlarmKind, subject: str, words: str, at: datetime) -> Alarm:
+        plan = "every sweep reads it again; see to the rule, the credentials or the registry"
+        return Alarm(scope=self._scope, kind=kind, subject=subject, words=words, plan=plan, since=at)
+
+
+def _is_enough(faults: list[BasegateError]) -> bool:
+    """Whether it is the registry that fails: it says so itself, or more tags fail than can be odd."""
+    return len(faults) > _ODD_TAGS or any(isinstance(fault, Throttled | Misconfigured) for fault in faults)
+
+
+def _is_whole(gate: Gate, answers: Collection[str]) -> bool:
+    """Whether these are all the tags of a gate, and several."""
+    rule = TagRule.of(gate.source)
+    return not rule.needs_listing and len(answers) == len(set(rule.exact)) > 1
+
+
+def _is_away(answer: Answer) -> bool:
+    """Whether the registry itself did not answer, or lets nobody in: asking for another tag would change nothing."""
+    return isinstance(answer, BasegateError) and not isinstance(answer, Malformed | Rejected)

@@ -1,0 +1,224 @@
+"""Health checks: whether everything that the rules need can be used, each with what to do if not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from datetime import datetime
+from functools import partial
+from itertools import islice
+from threading import Lock
+
+import msgspec
+
+from shared.domain.candidate import Candidate
+from shared.domain.errors import BasegateError, Misconfigured, Retry
+from shared.domain.policy import TaskCheck
+from shared.domain.promotion import Promotion
+from shared.domain.record import Record
+from shared.domain.rollout import AppRecord, Rollout
+from shared.domain.sweeping import SWEEPS, SweepRecord
+from shared.ports.services import Services
+from shared.settings import HINT_QUEUE, POISON, WORK_QUEUE
+
+TIMEOUT_SECONDS = 8.0
+"""How long a check may take. They all begin at the same time, so it is how long all of them may take, too."""
+
+SKEW_WARNS_SECONDS = 60.0
+SKEW_STOPS_SECONDS = 15 * 60.0
+"""From here on the tokens that the app signs in with may be refused, and claims outlive whoever made them."""
+
+SWEEP_WARNS_MINUTES = 60.0
+_CHECKS_AT_A_TIME = 64
+_NO_TAG = "basegate-readyz"
+"""Nothing is called so: asking for it tells whether one may ask."""
+
+_OPEN = 50
+"""How many of the open records of a kind are read of a gate or an app."""
+
+_SLOW_REMEDY = "a firewall that drops what the app sends looks so: check the network rules, then the service's health"
+_AWAY_REMEDY = "it passes by itself; if it stays so, check the service's health"
+_REFUSED_REMEDY = "read what the service says, and fix the rule or the resource that it names"
+_SETTING_REMEDY = "fix what is named here"
+_CLOCK_REMEDY = (
+    "restart the app, so that it comes up on another host; on a machine of your own, switch its time service (NTP) on"
+)
+_POISON_REMEDY = (
+    "read in the log why work-poison or hints-poison cannot take them up, fix it, then clear that queue: the sweep "
+    "brings up the records"
+)
+_SWEEP_REMEDY = (
+    "see that the function drift-timer is there and enabled, what it says in the log, and BASEGATE_SWEEP_SCHEDULE"
+)
+_STALL_REMEDY = "fix what is named here; the record goes on by itself"
+_UNANNOUNCED_REMEDY = "fix what is named here; the outcome is announced again until it is heard"
+
+
+class HealthResult(msgspec.Struct, frozen=True):
+    """One dependency.
+
+    `state` is `ok`, `warning` (it works, but check it), `misconfigured` (a person must fix it), `away` (it passes),
+    `refused` or `slow`; `cause` one of `shared.domain.errors.Cause`, `clock`, `poison`, `stalled`, `outcomes`, `sweep`,
+    or "".
+    """
+
+    dependency: str
+    state: str
+    detail: str = ""
+    cause: str = ""
+    remedy: str = ""
+
+    @property
+    def stops(self) -> bool:
+        """Whether the app cannot do its work for this."""
+        return self.state not in ("ok", "warning")
+
+
+Check = Callable[[], Sequence[HealthResult] | None]
+"""Asks one thing; None is `ok`, and a `BasegateError` says what is wrong."""
+
+
+class HealthChecks:
+    """Asks each dependency once, cheaply and without changing anything, all at the same time.
+
+    A client waits for a service that hangs far longer than a person does for an answer. Its check is left behind then,
+    and not begun again before it has ended: however often one asks, no more threads hang than there are dependencies.
+    """
+
+    def __init__(self, services: Services, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self._services, self._timeout = services, timeout_seconds
+        self._begun: dict[str, Future[Sequence[HealthResult]]] = {}
+        self._beginning = Lock()
+
+    def run(self) -> list[HealthResult]:
+        """What each dependency says, in the order of the rules; one that is too slow is said to be so."""
+        futures = self._begin(dict(_checks(self._services)))
+        wait(futures.values(), timeout=self._timeout)
+        return [result for name, future in futures.items() for result in self._results(name, future)]
+
+    def _begin(self, wanted: dict[str, Check]) -> dict[str, Future[Sequence[HealthResult]]]:
+        with self._beginning:
+            self._begun = {name: future for name, future in self._begun.items() if not future.done()}
+            pool = ThreadPoolExecutor(_CHECKS_AT_A_TIME, thread_name_prefix="readyz")  # it makes threads as needed
+            for name, check in wanted.items():
+                if name not in self._begun:
+                    self._begun[name] = pool.submit(_checked, name, check)
+            pool.shutdown(wait=False)
+            return {name: self._begun[name] for name in wanted}
+
+    def _results(self, name: str, future: Future[Sequence[HealthResult]]) -> Sequence[HealthResult]:
+        if future.done():
+            return future.result()
+        return [HealthResult(name, "slow", f"no answer within {self._timeout:.0f} s", "network", _SLOW_REMEDY)]
+
+
+def _checked(name: str, check: Check) -> Sequence[HealthResult]:
+    """The check's own results, `ok` where it has none, or what its error says."""
+    try:
+        return check() or [HealthResult(name, "ok")]
+    except Misconfigured as error:
+        return [_of_error(name, "misconfigured", error, _SETTING_REMEDY)]
+    except Retry as error:
+        return [_of_error(name, "away", error, _AWAY_REMEDY)]
+    except BasegateError as error:
+        return [_of_error(name, "refused", error, _REFUSED_REMEDY)]
+
+
+def _of_error(name: str, state: str, error: BasegateError, remedy: str) -> HealthResult:
+    return HealthResult(name, state, error.problem, error.cause or "", error.remedy or remedy)
+
+
+def _checks(services: Services) -> Iterator[tuple[str, Check]]:
+    """The checks by what they ask, in the order of the rules; a thing that two rules name is there twice."""
+    policy = services.policy
+    yield "ledger (tables)", partial(_ignoring, services.ledger.load, AppRecord, "readyz", "app")
+    yield "queues", partial(_queues, services)
+    yield "evidence (blobs)", services.archive.check
+    for registry in policy.registries.values():
+        if stem := registry.credentials:
+            yield f"secrets {stem}-user and -password", partial(_ignoring, services.secrets.of, registry)
+    for gate in policy.gates.values():
+        yield _repository(services, gate.source.registry, gate.source.repository)
+        yield _repository(services, gate.promote.registry, gate.promote.repository)
+        yield from (_task(services, one.registry, one.task) for one in gate.checks if isinstance(one, TaskCheck))
+    for app in policy.apps.values():
+        yield _task(services, app.build.registry, app.build.task)
+        if app.deploy is not None:
+            group = partial(_ignoring, services.containers.get, app.deploy)
+            yield f"container group {app.deploy.container_group}", group
+    for kind, names, kinds in (("gate", policy.gates, (Candidate, Promotion)), ("app", policy.apps, (Rollout,))):
+        for name in names:
+            yield f"records of {kind} {name}", partial(_records, f"records of {kind} {name}", services, kinds, name)
+    yield "sweep", partial(_sweeps, services)
+
+
+def _ignoring(ask: Callable[..., object], *arguments: object) -> None:
+    """Ask, and be content with any answer."""
+    ask(*arguments)
+
+
+def _repository(services: Services, registry: str, repository: str) -> tuple[str, Check]:
+    rule = services.registry_rule(registry)
+    reader = services.registry if rule.is_azure else services.tags
+    name = f"registry {rule.login_server}/{repository}"
+    return name, partial(_ignoring, reader.digest_of, rule, repository, _NO_TAG)
+
+
+def _task(services: Services, registry: str, task: str) -> tuple[str, Check]:
+    rule = services.registry_rule(registry)
+    return f"task {task} of {rule.login_server}", partial(services.tasks.check, rule, task)
+
+
+def _queues(services: Services) -> Sequence[HealthResult]:
+    """The queues, the messages that the host gave up on, and the clock that the queue service says."""
+    state, poison = services.queue.check(), HealthResult("poison queues", "ok")
+    if state.given_up:
+        queues = f"{WORK_QUEUE}{POISON} or {HINT_QUEUE}{POISON}"
+        detail = f"{state.given_up} messages lie in {queues}: they crashed at every delivery"
+        poison = HealthResult("poison queues", "warning", detail, "poison", _POISON_REMEDY)
+    return [HealthResult("queues", "ok"), poison, _clock(state.server_time, services.clock.now())]
+
+
+def _clock(server_time: datetime | None, now: datetime) -> HealthResult:
+    """How far the app's clock is from the storage service's: claims and leases end by the clock of many workers."""
+    if server_time is None:
+        return HealthResult("clock", "ok", "the storage service says no time")
+    ahead = (now - server_time).total_seconds()
+    if abs(ahead) <= SKEW_WARNS_SECONDS:
+        return HealthResult("clock", "ok")
+    said = f"the app's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the storage service's"
+    state, harm = "warning", "runs that it started may not be found again"
+    if abs(ahead) > SKEW_STOPS_SECONDS:
+        state, harm = "misconfigured", "claims end too early or too late"
+    return HealthResult("clock", state, f"{said}; {harm}", "clock", _CLOCK_REMEDY)
+
+
+def _sweeps(services: Services) -> Sequence[HealthResult] | None:
+    """Whether the timer's sweep comes by: it finds what is silent, and nobody else would report its own silence."""
+    records = (stored.record for stored in services.ledger.list(SweepRecord, SWEEPS))
+    last = max((record.last_began_at for record in records if record.last_began_at), default=None)
+    minutes = (services.clock.now() - last).total_seconds() / 60 if last else 0.0
+    if last and minutes <= SWEEP_WARNS_MINUTES:
+        return None
+    silent = f"for {minutes:.0f} minutes: what no event reports is not found" if last else "yet"
+    return [HealthResult("sweep", "warning", f"no sweep has come by {silent}", "sweep", _SWEEP_REMEDY)]
+
+
+def _records(name: str, services: Services, kinds: tuple[type[Record], ...], partition: str) -> list[HealthResult]:
+    """A warning for each cause that open records stall on, or that keeps their outcomes from being announced."""
+    found: dict[str, HealthResult] = {}
+    for kind in kinds:
+        for stored in islice(services.ledger.open(kind, partition), _OPEN):
+            record: Record = stored.record
+            stall, unheard = record.stall, record.announce_error
+            if stall is not None and not record.settled:
+                since = f"{stall.since:%Y-%m-%d %H:%M}"
+                said = f"{record.id} is stalled since {since} on {stall.dependency}: {stall.reason}"
+                cause, remedy = stall.cause or "stalled", stall.remedy or _STALL_REMEDY
+                result = HealthResult(name, "warning", said, cause, remedy)
+                found.setdefault(stall.dependency + stall.cause, result)
+            elif unheard:
+                said = f"the outcome of {record.id} is not announced yet: {unheard}"
+                result = HealthResult(name, "warning", said, "outcomes", _UNANNOUNCED_REMEDY)
+                found.setdefault(unheard, result)
+    return [*found.values()]

@@ -1,0 +1,79 @@
+"""Play schedules: `python -m tests.simulation SEEDS`, or one of them with its story: `--seed N`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections import Counter
+from multiprocessing import Pool
+from time import monotonic
+
+from tests.simulation.schedule import Result, Schedule
+from tests.simulation.story import LINES
+
+_SHOWN = 3
+
+
+def main() -> int:
+    """Returns 1 where an invariant does not hold."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation")
+    parser.add_argument("seeds", nargs="?", type=int, default=2000)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--seed", type=int, help="play this one, and tell its story")
+    parser.add_argument("--lines", type=int, default=LINES, help="how many lines of its story")
+    options = parser.parse_args()
+    _same_order_every_time()
+    logging.disable(logging.CRITICAL)
+    if options.seed is not None:
+        return _tell(options.seed, options.lines)
+    began, counts, failed = monotonic(), Counter[str](), list[int]()
+    with Pool() as pool:
+        for result in pool.imap_unordered(_play, range(options.first, options.first + options.seeds), 10):
+            counts.update(result.counts)
+            if result.violations:
+                failed.append(result.seed)
+    for seed in sorted(failed)[:_SHOWN]:
+        _tell(seed)
+    _report(counts, monotonic() - began)
+    if failed:
+        print(f"failed: {' '.join(map(str, sorted(failed)))}")
+    print(f"{options.seeds} schedules, {len(failed)} violations")
+    return 1 if failed else 0
+
+
+def _play(seed: int) -> Result:
+    logging.disable(logging.CRITICAL)
+    return Schedule(seed).play()
+
+
+def _tell(seed: int, lines: int = LINES) -> int:
+    result = Schedule(seed, told=True).play()
+    assert result.story is not None  # it was told
+    print(f"--- seed {seed} ---\n{result.story.text(lines)}")
+    for violation in result.violations:
+        print(f"VIOLATION {violation}")
+    print(f"again: python -m tests.simulation --seed {seed}" if result.violations else "no violation")
+    return 1 if result.violations else 0
+
+
+def _report(counts: Counter[str], seconds: float) -> None:
+    schedules = max(1, counts["# schedules"])
+    for name, number in sorted(counts.items()):
+        if name.startswith("#"):
+            print(f"{number / schedules:10.1f}  {name.removeprefix('# ')} a schedule")
+        else:
+            print(f"{number:10}  {name}")
+    print(f"{1000 * seconds / schedules:10.0f}  ms a schedule")
+
+
+def _same_order_every_time() -> None:
+    """Sets of text have an order of their own in every process, unless its hashes are seeded."""
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        again = [sys.executable, "-m", "tests.simulation", *sys.argv[1:]]
+        os.execve(sys.executable, again, os.environ | {"PYTHONHASHSEED": "0"})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

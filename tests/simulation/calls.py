@@ -1,0 +1,193 @@
+"""Every outside call of the app goes through here: it takes time, and may fail, be lost, be too long or the last."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from shared.domain.errors import BasegateError, Misconfigured, Rejected, Retry, Throttled
+from tests.simulation.outside import Outside
+from tests.simulation.scheduler import Died, Scheduler
+from tests.simulation.story import Story
+
+PORTS = {
+    "ledger": ("insert", "load", "save", "commit", "list", "between", "open", "page", "purge"),
+    "queue": ("send", "send_hint", "check"),
+    "registry": (
+        "digest_of", "start_copy", "copy_status", "tag_state", "newest_tags", "token_expiry", "lock", "point",
+        "remove_tag",
+    ),
+    "tags": ("digest_of", "tags", "allowance"),
+    "tasks": ("start", "find", "marked", "get", "log", "check", "cancel"),
+    "containers": ("put", "get", "delete"),
+    "probe": ("check",),
+    "archive": ("keep", "read", "check"),
+    "announcer": ("announce",),
+    "secrets": ("of", "expiry"),
+    "subscriptions": ("reach_us",),
+}  # fmt: skip
+
+_BY_SERVER = frozenset(("registry", "tags", "tasks"))
+_EFFECTS = frozenset(
+    ("insert", "save", "commit", "start_copy", "lock", "point", "remove_tag", "start", "put", "delete")
+)
+_NEVER = 1e18
+
+
+class Chaos:
+    """How much goes wrong, by call, and what is out of order until when.
+
+    `away` are the places that are out of order: a port, or a port at a server, with how and until when.
+    `struck` counts what went wrong, by kind.
+    """
+
+    def __init__(self, random: Random) -> None:
+        level = random.choice((0.0, 0.3, 1.0, 1.0, 2.0))
+        self.random = random
+        self.dies = 0.0030 * level * random.choice((0, 1, 2))
+        self.pauses = 0.0015 * level * random.choice((0, 1, 2))
+        self.fails = 0.006 * level
+        self.loses = 0.006 * level
+        self.dawdles = 0.02
+        self.away: dict[str, tuple[str, float]] = {}
+        self.struck: Counter[str] = Counter()
+        self.calm = False
+
+    def calm_down(self) -> None:
+        """Nothing goes wrong any more."""
+        self.calm = True
+        self.away.clear()
+
+    def refusal(self, port: str, method: str, server: str, now: float) -> BasegateError | None:
+        """What a place that is out of order answers."""
+        if not self.away:
+            return None
+        for place in (port, f"{port}@{server}"):
+            how, until = self.away.get(place, ("", 0.0))
+            if until > now:
+                self.struck[how] += 1
+                return _refused(how, f"{place} {method}")
+        return None
+
+
+def _refused(how: str, what: str) -> BasegateError:
+    match how:
+        case "throttled":
+            return Throttled(f"{what}: 429", 30.0)
+        case "forbidden":
+            return Misconfigured(f"{what}: 403", remedy="give the app its role")
+        case "locked":
+            return Rejected(f"{what}: it is locked")
+    return Retry(f"{what}: 503", 5.0)
+
+
+class Calls:
+    """Makes the ports that the app is given."""
+
+    def __init__(self, scheduler: Scheduler, outside: Outside, chaos: Chaos, story: Story) -> None:
+        self._scheduler, self._chaos, self._story = scheduler, chaos, story
+        self._random = chaos.random
+        self.made = 0
+        self.between: Callable[[str, str], None] = lambda port, method: None
+        self.reading: Callable[[str, tuple[Any, ...]], None] = lambda method, arguments: None
+        self.acting: Callable[[str, tuple[Any, ...]], None] = lambda method, arguments: None
+        real = {name: getattr(outside, name) for name in PORTS if name != "probe"} | {"probe": outside.containers}
+        self.ports = {name: self._port(name, real[name], methods) for name, methods in PORTS.items()}
+
+    def _port(self, port: str, real: object, methods: tuple[str, ...]) -> Any:
+        body = {method: staticmethod(self._method(port, method, getattr(real, method))) for method in methods}
+        return type(f"Simulated{port.title()}", (), body)()
+
+    def _method(self, port: str, method: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        by_server, effect, ledger = port in _BY_SERVER, method in _EFFECTS, port == "ledger"
+
+        def call(*arguments: Any) -> Any:
+            server = arguments[0].login_server if by_server else ""
+            if method == "start_copy":
+                server = arguments[2].login_server
+            lost = self._before(port, method, server)
+            if effect:
+                self.acting(method, arguments)
+                self._story.call(port, method, arguments)
+            answer = real(*arguments)
+            if ledger:
+                self.reading(method, arguments)
+            self._after(port, method, lost=lost, effect=effect)
+            return answer
+
+        return call
+
+    def _delay(self) -> float:
+        """The seconds until a call arrives: its worker may be slow, or paused."""
+        chaos, random = self._chaos, self._random
+        wait, fate = 0.005 + 0.05 * random.random(), random.random()
+        if fate < chaos.dawdles:
+            chaos.struck["slow call"] += 1
+            return wait + 8.0 * random.random()
+        return wait + self._pause() if fate < chaos.dawdles + chaos.pauses else wait
+
+    def _before(self, port: str, method: str, server: str) -> bool:
+        """Wait for the call to arrive; whether its answer is to be lost."""
+        self.made += 1
+        scheduler, chaos, random = self._scheduler, self._chaos, self._random
+        worker = scheduler.current
+        if worker is None:
+            return False
+        if worker.dead:
+            raise Died
+        self.between(port, method)
+        if chaos.calm:
+            scheduler.sleep(0.005)
+            return False
+        scheduler.sleep(self._delay())
+        fate = random.random()
+        if fate < chaos.dies:
+            self._die("died before a call", method)
+        if (refusal := chaos.refusal(port, method, server, scheduler.seconds)) is not None:
+            self._story.tell(f"{port} {method}: {refusal}")
+            raise refusal
+        if fate < chaos.dies + chaos.fails:
+            chaos.struck["passing fault"] += 1
+            self._story.tell(f"{port} {method} fails")
+            raise Retry(f"{port} {method}: 503", 1.0)
+        return fate < chaos.dies + chaos.fails + chaos.loses
+
+    def _after(self, port: str, method: str, *, lost: bool, effect: bool) -> None:
+        scheduler, chaos, random = self._scheduler, self._chaos, self._random
+        if chaos.calm or scheduler.current is None:
+            return
+        if effect:
+            self.between(port, method)
+            scheduler.sleep(0.005 + 0.05 * random.random())
+            if random.random() < chaos.dies * 3:
+                self._die("died after a call", method)
+        if lost:
+            chaos.struck["answer lost"] += 1
+            self._story.tell(f"the answer of {port} {method} is lost")
+            raise Retry(f"{port} {method}: no answer", 1.0)
+
+    def _pause(self) -> float:
+        seconds = self._random.choice((20.0, 60.0, 340.0, 700.0))
+        worker = self._scheduler.current
+        assert worker is not None
+        worker.paused_until = self._scheduler.seconds + seconds
+        self._chaos.struck["paused beyond its claim" if seconds > 330 else "paused"] += 1
+        self._story.tell(f"is paused for {seconds:.0f} s")
+        return seconds
+
+    def _die(self, kind: str, method: str) -> None:
+        worker = self._scheduler.current
+        assert worker is not None
+        self._chaos.struck[kind] += 1
+        self._story.tell(f"dies at {method}")
+        worker.dead = True
+        raise Died
+
+
+class Clock:
+    """The clock of whichever worker asks."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.now = scheduler.now

@@ -1,0 +1,218 @@
+"""One right end: what must be so once nothing disturbs any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+
+from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.candidate import VERDICTS, Candidate, CandidateState, attempts_of
+from shared.domain.decisions import Veto
+from shared.domain.image import Digest, short
+from shared.domain.observation import Observation
+from shared.domain.policy import App, Gate, Policy
+from shared.domain.promotion import Promotion, PromotionState, promotion_row
+from shared.domain.record import Record
+from shared.domain.rollout import AppRecord, Rollout, RolloutState
+from shared.domain.stable_tag import StableTag
+from shared.domain.tag_rule import TagRule
+from shared.reconcile.engine import controllers
+from shared.sweep.tracked_tags import TrackedTags
+from shared.workflow.alarms import STALLS, stall_subject
+from tests.simulation.host import App as Basegate
+from tests.simulation.outside import Group, Outside, moment
+
+_MEANWHILE = 5.0
+_TAKEN = ("the gate's task passed", "has other digests under")
+_ENDED = {
+    PromotionState.REFUSED: (CandidateState.FAILED, CandidateState.REJECTED),
+    PromotionState.CANCELED: (CandidateState.CANCELED,),
+}
+
+
+class Ends:
+    """Looks at the world as it was left."""
+
+    def __init__(self, app: Basegate, outside: Outside) -> None:
+        self._app, self._outside, self._ledger = app, outside, outside.ledger
+        self._policy: Policy = app.services.policy
+
+    def wrong(self) -> Iterator[str]:
+        """Whatever is not as it must be."""
+        yield from self._open()
+        yield from self._announced()
+        for gate in self._policy.gates.values():
+            yield from self._gate(gate)
+        for app in self._policy.apps.values():
+            yield from self._of_app(app)
+
+    def _records(self) -> Iterator[Record]:
+        kinds: tuple[type[Record], ...] = (Candidate, Promotion, Rollout)
+        return chain.from_iterable(self._ledger.all(kind) for kind in kinds)
+
+    def _open(self) -> Iterator[str]:
+        """Nothing is open for ever, and nothing is stalled."""
+        for record in self._records():
+            if isinstance(record, Rollout) and record.app not in self._policy.apps:
+                continue
+            waits = isinstance(record, Candidate) and record.state is CandidateState.AWAITING_APPROVAL
+            if record.is_open and not waits and not self._is_for_a_person(record):
+                yield f"{type(record).__name__} {record.id} is open: {record.state_name}: {record.why}"
+
+    def _is_for_a_person(self, record: Record) -> bool:
+        """Whether a gate's own task, or somebody around the gate, has pushed other bytes under its unique tag."""
+        if not isinstance(record, Promotion) or record.stall is None:
+            return False
+        standing = {one.subject for one in self._ledger.all(Alarm) if one.scope == STALLS and one.stands}
+        return stall_subject(record.stall) in standing and any(words in record.stall.reason for words in _TAKEN)
+
+    def _announced(self) -> Iterator[str]:
+        """8: every outcome was told."""
+        known = controllers(self._app.services)
+        for record in self._records():
+            outcome = known[type(record).__name__.lower()].outcome(record) if record.settled else None
+            if outcome is not None and not self._outside.announcer.heard[(outcome.name, outcome.subject)]:
+                yield f"{outcome.name} of {record.id} was never told"
+
+    # gates ----------------------------------------------------------------------------------------------------------
+
+    def _gate(self, gate: Gate) -> Iterator[str]:
+        source = self._policy.registries[gate.source.registry]
+        listed = [str(tag) for tag in self._outside.tags.tags(source, gate.source.repository)]
+        tracked = set(TrackedTags(TagRule.of(gate.source), lambda: listed).behind(""))
+        for tag in sorted(tracked & set(listed)):
+            content = self._outside.stable(source.login_server, gate.source.repository, tag)
+            if content is not None:
+                yield from self._tracked(gate, tag, content)
+        for stored in self._ledger.list(StableTag, gate.name):
+            yield from self._stands(gate, stored.record)
+
+    def _tracked(self, gate: Gate, tag: str, content: Digest) -> Iterator[str]:
+        """6: a digest that stayed was observed, examined, and promoted; or there is a right reason."""
+        name = f"{gate.name}/{tag}"
+        seen = self._ledger.load(Observation, gate.name, tag)
+        if seen is None or seen.record.digest != content or seen.record.absent or seen.record.doubted:
+            yield f"{name} is {short(content)} and was not observed so: {seen.record if seen else 'never'}"
+            return
+        stored = self._ledger.load(StableTag, gate.name, tag)
+        stable = stored.record if stored else StableTag(gate=gate.name, tag=seen.record.tag)
+        if stable.digest == content:
+            return
+        promotion = self._ledger.load(Promotion, gate.name, promotion_row(tag, seen.record.sequence))
+        if promotion is None and stable.hold is not None:
+            return
+        if promotion is None:
+            yield f"{name} is {short(content)} (#{seen.record.sequence}) and has no promotion"
+            return
+        if not self._is_right(gate, stable, promotion.record):
+            one = promotion.record
+            yield f"{name} stands on {short(stable.digest or '-')}, not {short(content)}: {one.state}: {one.reason}"
+
+    def _is_right(self, gate: Gate, stable: StableTag, promotion: Promotion) -> bool:
+        """Whether a promotion that did not come about has ended for a reason that there really is."""
+        attempts = [one.record for one in self._ledger.list(Candidate, gate.name, attempts_of(promotion.digest))]
+        last = attempts[-1].state if attempts else None
+        match promotion.state:
+            case PromotionState.HELD:
+                return stable.hold is not None and stable.hold.stops(promotion.sequence, returning=promotion.returning)
+            case PromotionState.VETOED:
+                return self._is_vetoed(gate, promotion.digest)
+            case PromotionState.CANCELED:
+                return last is CandidateState.CANCELED or "canceled by" in promotion.reason
+            case PromotionState.REFUSED:
+                return last in _ENDED[PromotionState.REFUSED]
+            case PromotionState.WAITING:
+                return last is CandidateState.AWAITING_APPROVAL
+            case PromotionState.PROMOTING:
+                return self._is_for_a_person(promotion)
+            case _:
+                return stable.hold is not None and self._has_been_there(stable, promotion)
+
+    @staticmethod
+    def _has_been_there(stable: StableTag, promotion: Promotion) -> bool:
+        """Whether the tag was at a promotion, or beyond it, before an operator took it elsewhere."""
+        overtaken = promotion.state is PromotionState.SUPERSEDED and stable.sequence > promotion.sequence
+        return overtaken or promotion.state is PromotionState.PROMOTED
+
+    def _stands(self, gate: Gate, stable: StableTag) -> Iterator[str]:
+        """3 and 7: what a stable tag is, is what its record says; where it is not, somebody was alarmed."""
+        target = self._policy.registries[gate.promote.registry]
+        there = self._outside.stable(target.login_server, gate.promote.repository, stable.tag)
+        alarms = self._alarms(f"gates/{gate.name}", stable.tag)
+        if there != stable.digest and not alarms & {AlarmKind.STABLE_MOVED, AlarmKind.PROMOTED_GONE}:
+            yield f"{gate.name}/{stable.tag} is {short(there or '-')}, its record says {short(stable.digest or '-')}"
+        if there is not None and self._is_vetoed(gate, there) and AlarmKind.STABLE_VETOED not in alarms:
+            yield f"{gate.name}/{stable.tag} stands on the vetoed {short(there)} without an alarm"
+        if there is None or there != stable.digest:
+            return
+        verdicts = [one.record for one in self._ledger.list(Candidate, gate.name, attempts_of(there))]
+        passed = [one for one in verdicts if one.state is CandidateState.PASSED]
+        if not passed:
+            yield f"{gate.name}/{stable.tag} stands on {short(there)}, which never passed"
+
+    def _is_vetoed(self, gate: Gate, content: str) -> bool:
+        target = f"{self._policy.registries[gate.promote.registry].login_server}/{gate.promote.repository}"
+        return any(one.stands and one.target == target and one.digest == content for one in self._ledger.all(Veto))
+
+    def _alarms(self, scope: str, subject: str) -> set[AlarmKind]:
+        return {
+            one.kind for one in self._ledger.all(Alarm) if (one.scope, one.subject) == (scope, subject) and one.stands
+        }
+
+    # apps -----------------------------------------------------------------------------------------------------------
+
+    def _of_app(self, app: App) -> Iterator[str]:
+        """An app was rolled out on its base, and what is live is well; or there is an alarm, or another decision."""
+        stored = self._ledger.load(StableTag, app.base.gate, app.base.tag)
+        record = self._ledger.load(AppRecord, app.name, "app")
+        base = stored.record.digest if stored else None
+        if base is None:
+            return
+        if record is None or record.record.base is None or record.record.base.digest != base:
+            yield f"app {app.name} was not rolled out on {short(base)}"
+            return
+        rollout = self._ledger.load(Rollout, app.name, record.record.base_rollout)
+        if app.deploy is not None:
+            yield from self._deployed(app, record.record, rollout.record if rollout else None, base)
+
+    def _deployed(self, app: App, record: AppRecord, rollout: Rollout | None, base: Digest) -> Iterator[str]:
+        assert app.deploy is not None
+        group, live = app.deploy.container_group, record.live
+        alarms = self._alarms(f"apps/{app.name}", group) | self._alarms(f"apps/{app.name}", app.base.tag)
+        shown = self._outside.containers.groups.get(group)
+        if live is None:
+            if rollout is not None and rollout.state is RolloutState.LIVE:
+                yield f"app {app.name}: its rollout is live, and nothing is"
+            return
+        well = shown is not None and shown.image == live.reference and self._outside.containers.is_well(group)
+        if not well and AlarmKind.CONTAINER not in alarms:
+            yield f"app {app.name} is not well, shows {shown.image if shown else 'nothing'}, and nobody was alarmed"
+        yield from self._on_no_ban(app, shown)
+        on_base = live.base is None or live.base.digest == base
+        decided = record.decided > 0 or record.lives > (rollout.after if rollout else 0)
+        ended = rollout is not None and rollout.state in (
+            RolloutState.FAILED, RolloutState.RESTORED, RolloutState.CANCELED, RolloutState.SUPERSEDED,
+        )  # fmt: skip
+        if not on_base and not decided and not (ended or AlarmKind.NOT_ON_BASE in alarms):
+            yield f"app {app.name} is live on {short(live.base.digest if live.base else '')}, not on {short(base)}"
+
+    def _on_no_ban(self, app: App, shown: Group | None) -> Iterator[str]:
+        """7: nothing that was deployed after the ban of its base stays."""
+        images = [
+            one.image for one in self._ledger.all(Rollout) if one.app == app.name and one.image and one.image.base
+        ]
+        bases = {image.reference: image.base.digest for image in images if image.base is not None}
+        base = bases.get(shown.image) if shown is not None else None
+        for veto in self._ledger.all(Veto):
+            if (
+                shown is not None
+                and veto.stands
+                and veto.digest == base
+                and moment(shown.put_at - _MEANWHILE) > veto.at
+            ):
+                yield f"app {app.name} was put on the base {short(veto.digest)} after it was vetoed"
+
+
+def settled_digests(outside: Outside, gate: Gate) -> set[str]:
+    """The digests of a gate that have a verdict."""
+    return {one.digest for one in outside.ledger.all(Candidate) if one.gate == gate.name and one.state in VERDICTS}

@@ -1,0 +1,181 @@
+"""The Functions host: delivers messages to a few workers, again where one died, and gives up after five deliveries."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from random import Random
+from typing import Any
+
+from shared.domain.errors import BasegateError
+from shared.domain.hint import Hint, HintKind
+from shared.domain.policy import Policy
+from shared.intake.app_images import AppImages
+from shared.intake.hints import Hints
+from shared.operations.operate import Operate
+from shared.ports.services import Services
+from shared.reconcile.engine import Reconciler
+from shared.sweep import Sweep
+from shared.sweep.job import one_by_one
+from tests.simulation.rules import Rules
+from tests.simulation.scheduler import Died, Scheduler, Worker
+from tests.simulation.story import Story
+
+DELIVERIES = 5
+_LEASES = (2.0, 30.0, 120.0, 600.0)
+_SWEEP_LIMIT = timedelta(minutes=3)
+
+
+class App:
+    """The app, put together from the rules of one version and the simulated ports."""
+
+    def __init__(self, policy: Policy, ports: dict[str, Any]) -> None:
+        self.services = Services(policy=policy, **ports)
+        self.reconciler = Reconciler(self.services)
+        others = {HintKind.APP_IMAGE: AppImages(self.services).handle, HintKind.STABLE_TAGS: self._stable_tags}
+        self.hints = Hints(self.services, self.reconciler.work, others)
+
+    @cached_property
+    def operate(self) -> Operate:
+        """What operators do."""
+        return Operate(self.services)
+
+    def sweep(self) -> Sweep:
+        """A sweep in a process of its own."""
+        return Sweep(self.services, one_by_one)
+
+    def _stable_tags(self, hint: Hint) -> tuple[()]:
+        return self.sweep().check_stable_tags(hint)
+
+
+@dataclass
+class Message:
+    """A queue message: how often it was delivered, and to whom last."""
+
+    item: Any
+    deliveries: int = 0
+    owner: Worker | None = None
+
+
+class Host:
+    """Runs what the queue brings up, sweeps, and whatever else is to run as an invocation of its own."""
+
+    def __init__(self, scheduler: Scheduler, rules: Rules, random: Random, story: Story) -> None:
+        self._scheduler, self._rules, self._random, self._story = scheduler, rules, random, story
+        self.ports: dict[str, Any] = {}
+        self.slots = random.choice((3, 3, 4, 5))
+        self.most_at_once = 0
+        self.skewed = random.choice((0.0, 0.0, 2.0))
+        self.queue_away_until = 0.0
+        self.counts: Counter[str] = Counter()
+        self.crashed: Callable[[str], None] = lambda what: None
+        self.calm = False
+        self._apps: dict[int, App] = {}
+        self._busy: set[int] = set()
+        self._queued: deque[Message] = deque()
+
+    def app(self) -> App:
+        """The app under the current rules."""
+        number = self._rules.number
+        if number not in self._apps:
+            self._apps[number] = App(self._rules.now, self.ports)
+        return self._apps[number]
+
+    def deliver(self, item: Any, hidden: float) -> None:
+        """A message was sent."""
+        self._arrives(Message(item), hidden)
+        if not self.calm and self._random.random() < 0.02:
+            self.counts["message delivered twice"] += 1
+            self._arrives(Message(item), hidden + self._random.choice((0.1, 3.0, 60.0)))
+
+    def run(self, name: str, work: Callable[[], object], ended: Callable[[BaseException | None], None]) -> Worker:
+        """An invocation that no message brought."""
+        worker = self._worker(name)
+
+        def end(error: BaseException | None) -> None:
+            if error is not None and not isinstance(error, BasegateError | Died):
+                self.crashed(f"{name} ended with {type(error).__name__}: {error}")
+            ended(error)
+
+        self._scheduler.spawn(worker, work, end)
+        return worker
+
+    def sweep(self) -> None:
+        """The timer's sweep."""
+        app = self.app()
+        self.run("sweep", lambda: app.sweep().run(self._scheduler.now() + _SWEEP_LIMIT), lambda error: None)
+
+    def _worker(self, name: str) -> Worker:
+        return Worker(name, self._rules.number, self._random.uniform(-self.skewed, self.skewed))
+
+    def _arrives(self, message: Message, hidden: float) -> None:
+        self._scheduler.after(hidden, lambda: self._visible(message))
+
+    def _visible(self, message: Message) -> None:
+        away = self.queue_away_until - self._scheduler.seconds
+        if away > 0:
+            self._scheduler.after(away, lambda: self._visible(message))
+        elif len(self._busy) >= self.slots:
+            self._queued.append(message)
+        else:
+            self._take(message)
+
+    def _take(self, message: Message) -> None:
+        message.deliveries += 1
+        slot = next(number for number in range(self.slots) if number not in self._busy)
+        self._busy.add(slot)
+        self.most_at_once = max(self.most_at_once, len(self._busy))
+        worker = message.owner = self._worker(f"worker {slot + 1}")
+        app = self.app()
+
+        def ended(error: BaseException | None) -> None:
+            self._busy.discard(slot)
+            self._handled(message, worker, error)
+            if self._queued:
+                self._visible(self._queued.popleft())
+
+        self._scheduler.spawn(worker, lambda: self._handle(app, message, worker), ended)
+        if not self.calm:
+            self._scheduler.after(40.0, lambda: self._renew(message, worker))
+
+    def _renew(self, message: Message, worker: Worker) -> None:
+        """The lease of a message whose worker is paused is not renewed: another gets it meanwhile."""
+        if message.owner is worker and not worker.dead and worker.paused_until > self._scheduler.seconds:
+            self.counts["message delivered while its worker is paused"] += 1
+            message.owner = None
+            self._arrives(message, 1.0)
+
+    def _handle(self, app: App, message: Message, worker: Worker) -> None:
+        item, redelivered = message.item, message.deliveries > 1
+        self.counts["redelivered"] += redelivered
+        if message.deliveries > DELIVERIES:
+            self._give_up(app, item)
+        elif isinstance(item, Hint):
+            self._story.tell(f"takes the hint {item.hint} {item.subject} {item.tag}, expecting {item.expected}")
+            app.hints.handle(item, redelivered=redelivered)
+        else:
+            self._story.tell(f"takes {item.kind} {item.row}{' again' if redelivered else ''}")
+            app.reconciler.work(item, redelivered=redelivered)
+
+    def _give_up(self, app: App, item: Any) -> None:
+        self.counts["given up"] += 1
+        self._story.tell(f"the queue gives up on {item}")
+        if not isinstance(item, Hint):
+            app.reconciler.give_up(item, "the step crashed at every delivery")
+
+    def _handled(self, message: Message, worker: Worker, error: BaseException | None) -> None:
+        if message.owner is not worker:
+            return
+        message.owner = None
+        if error is None:
+            return
+        if isinstance(error, Died):
+            self._arrives(message, self._random.choice(_LEASES))
+            return
+        if not isinstance(error, BasegateError):
+            self.crashed(f"{message.item} crashed with {type(error).__name__}: {error}")
+        if message.deliveries < 2 * DELIVERIES:
+            self._arrives(message, 2.0)

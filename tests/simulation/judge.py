@@ -1,0 +1,375 @@
+"""The judge: a record of its own of what really happened, and the invariants held against every effect.
+
+It does not trust what the core decides: that a digest was read at its source, passed, was claimed before or after a
+decision, it knows from the calls themselves and from the services outside.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from shared.domain.candidate import VERDICTS, Candidate, CandidateState, attempts_of
+from shared.domain.decisions import HoldUntil, Veto, veto_partition, veto_row
+from shared.domain.image import ImageRef
+from shared.domain.observation import Observation
+from shared.domain.policy import ApprovalCheck, Gate, Policy, PromoteBy, TaskCheck
+from shared.domain.promotion import Promotion
+from shared.domain.rollout import AppRecord, BuiltImage, Rollout
+from shared.domain.stable_tag import StableTag
+from shared.ports import Change
+from tests.simulation.outside import Outside
+from tests.simulation.rules import Rules
+from tests.simulation.scheduler import Scheduler
+
+TagKey = tuple[str, str]
+_RUNS_A_DAY = 4
+_DAY = 80_000.0
+_LATE = 30.0
+"""So long after its claim a worker was paused: another may have the message, and the claim, by then."""
+
+
+class Violation(AssertionError):
+    """An invariant does not hold."""
+
+
+class Decision(msgspec.Struct):
+    """A standing decision: begun, returned (None: not known), and when its end was begun (None: it stands)."""
+
+    what: str
+    place: tuple[str, str]
+    until: HoldUntil = HoldUntil.LIFTED
+    begun_at: float = 0.0
+    returned_at: float | None = None
+    ended_at: float | None = None
+
+    def stood_at(self, moment: float) -> bool:
+        """Whether it stood for certain from that moment on."""
+        return self.returned_at is not None and self.returned_at <= moment and self.ended_at is None
+
+
+class Judge:
+    """Hears of every call and every effect. The first violation ends the schedule."""
+
+    def __init__(self, scheduler: Scheduler, outside: Outside, rules: Rules) -> None:
+        self._scheduler, self._outside, self._rules = scheduler, outside, rules
+        self.violations: list[str] = []
+        self.decisions: list[Decision] = []
+        self.observed: dict[TagKey, list[tuple[int, str]]] = defaultdict(list)
+        self.first_observed: dict[tuple[str, str, str], float] = {}
+        self.refused_locks: set[tuple[str, str]] = set()
+        self.harmed: set[tuple[str, str]] = set()
+        self.ending: Counter[tuple[str, tuple[str, str]]] = Counter()
+        self.operations: Counter[str] = Counter()
+        self.approved: set[tuple[str, str]] = set()
+        self.unexpected_starts = 0
+        self.settled: dict[str, str] = {}
+        self._starts: dict[str, list[float]] = defaultdict(list)
+        self._marks: set[str] = set()
+        self._rolled_back_from: dict[str, set[str]] = defaultdict(set)
+        self._built: dict[str, str] = {}
+        outside.ledger.committed = self.committed
+        outside.tags.read = self.was_read
+
+    def violated(self, what: str) -> None:
+        """Take a violation down."""
+        self.violations.append(f"at {self._scheduler.seconds:.2f}: {what}")
+
+    # what is read ---------------------------------------------------------------------------------------------------
+
+    def was_read(self, server: str, name: str, content: str | None) -> None:
+        """A tag was read, with that answer."""
+        worker, now = self._scheduler.current, self._scheduler.seconds
+        if worker is not None:
+            worker.notes[("read", server, name)] = now
+            worker.notes[("answer", server, name, content)] = now
+
+    def reading(self, method: str, arguments: tuple[Any, ...]) -> None:
+        """Something was read from the ledger: when vetoes were read counts."""
+        worker = self._scheduler.current
+        if worker is None or not arguments or arguments[0] is not Veto:
+            return
+        row = arguments[2] if method == "load" else "*"
+        worker.notes[("veto", arguments[1], row)] = self._scheduler.seconds
+
+    # what is written ------------------------------------------------------------------------------------------------
+
+    def committed(self, changes: tuple[Change, ...]) -> None:
+        """Records were written."""
+        by_kind = {type(change.record): change for change in changes}
+        if AppRecord in by_kind and Rollout in by_kind:
+            self._went_live(by_kind[AppRecord], by_kind[Rollout].record)
+        for change in changes:
+            before = change.stored.record if change.stored else None
+            match change.record:
+                case Observation():
+                    self._observation(before, change.record)
+                case Candidate():
+                    self._candidate(before, change.record)
+                case StableTag():
+                    self._stable_tag(before, change.record)
+
+    def _observation(self, before: Observation | None, after: Observation) -> None:
+        """2: a digest enters a gate only as it was read at its source. 4: one linear history, whose numbers grow."""
+        number = before.sequence if before else 0
+        if after.sequence < number:
+            self.violated(f"the sequence of {after.gate}/{after.tag} falls from {number} to {after.sequence}")
+        if after.digest is None or after.sequence == number:
+            if before is not None and after.digest not in (before.digest, None):
+                self.violated(f"{after.gate}/{after.tag} becomes {after.digest} without a number of its own")
+            return
+        self.observed[(after.gate, after.tag)].append((after.sequence, after.digest))
+        self.first_observed.setdefault((after.gate, after.tag, after.digest), self._scheduler.seconds)
+        gate, worker = self._policy().gates.get(after.gate), self._scheduler.current
+        if gate is None or worker is None:
+            return
+        source = self._policy().registries[gate.source.registry]
+        name = f"{gate.source.repository}:{after.tag}"
+        read = worker.notes.get(("answer", source.login_server, name, after.digest))
+        news = before is None or before.digest != after.digest
+        if news and read is None:
+            self.violated(f"{after.gate}/{after.tag} is said to be {after.digest}, which nobody has read there")
+
+    def _candidate(self, before: Candidate | None, after: Candidate) -> None:
+        """1: a verdict is what really happened. 5: one attempt for one reason. 10: a settled attempt never changes."""
+        if before is None:
+            self._new_attempt(after)
+        elif before.settled and _of_attempt(before) != _of_attempt(after):
+            self.violated(f"attempt {after.id} is settled and changes from {before.state} to {after.state}")
+        if after.state is CandidateState.PASSED and (before is None or not before.settled):
+            self._passed(after)
+        if after.state in (CandidateState.PASSED, CandidateState.FAILED, CandidateState.REJECTED):
+            self.settled.setdefault(after.id, after.state.value)
+
+    def _new_attempt(self, attempt: Candidate) -> None:
+        earlier = self._outside.ledger.list(Candidate, attempt.gate, attempts_of(attempt.digest))
+        begun_for_nothing = sum(one.record.state is CandidateState.SUPERSEDED for one in earlier)
+        reasons = 1 + self.operations[attempt.gate] + self._rules.changes + begun_for_nothing
+        if attempt.attempt > reasons:
+            self.violated(f"{attempt.id} is attempt {attempt.attempt}, and there were {reasons} reasons")
+
+    def _passed(self, attempt: Candidate) -> None:
+        gate = self._policy().gates.get(attempt.gate)
+        if gate is None:
+            self.violated(f"{attempt.id} passed at a gate that the rules do not name")
+            return
+        if gate.fingerprint != attempt.fingerprint:
+            self.violated(f"{attempt.id} passed under other checks than those of the rules")
+            return
+        for rule, check in zip(gate.checks, attempt.checks, strict=True):
+            if isinstance(rule, ApprovalCheck):
+                if (attempt.gate, attempt.row) not in self.approved:
+                    self.violated(f"{attempt.id} passed and nobody approved it")
+            elif not self._outside.tasks.succeeded(check.registry, check.run_id, rule.task, attempt.digest):
+                self.violated(f"{attempt.id} passed, and run {check.run_id} of {check.registry} says something else")
+
+    def _stable_tag(self, before: StableTag | None, after: StableTag) -> None:
+        """7: no move against a hold is claimed. A claim is noted, with its time."""
+        worker, key = self._scheduler.current, (after.gate, after.tag)
+        if before is not None and before.hold is not None and after.hold is None:
+            self._held(key, after.digest or "")
+        claim, old = after.claim, before.claim if before else None
+        if worker is None or claim is None or (old is not None and old == claim):
+            return
+        worker.notes[("claim", *key)] = self._scheduler.seconds
+        worker.notes[("claimed", *key, claim.digest, claim.mover)] = self._scheduler.seconds
+        if before is not None and claim.digest == before.digest:
+            return
+        if "~" in claim.mover:
+            self._held(key, claim.digest)
+
+    def _went_live(self, change: Change, rollout: Rollout) -> None:
+        """7 of apps: rolling back again goes further back, and never forward to what was rolled back from."""
+        before = change.stored.record.live if change.stored else None
+        after, left = change.record.live, self._rolled_back_from[rollout.app]
+        if after is None or after == before:
+            return
+        if not rollout.goes_back:
+            left.discard(after.digest)
+            return
+        if after.digest in left:
+            self.violated(f"a rollback of app {rollout.app} goes forward to {after.digest}")
+        if before is not None:
+            left.add(before.digest)
+
+    def _held(self, key: TagKey, content: str) -> None:
+        now = self._scheduler.seconds
+        for hold in self.decisions:
+            if hold.what != "hold" or hold.place != key or not self._stood(hold, now):
+                continue
+            if hold.until is HoldUntil.NEWER and self._is_newer(key, content, hold):
+                hold.ended_at = now
+                continue
+            self.violated(f"{key} is held since {hold.begun_at:.2f}, and a move to {content} is claimed")
+
+    def _stood(self, decision: Decision, moment: float) -> bool:
+        """Whether a decision stood for certain: none is if somebody is about to end it."""
+        return decision.stood_at(moment) and not self.ending[(decision.what, decision.place)]
+
+    def _is_newer(self, key: TagKey, content: str, hold: Decision) -> bool:
+        return self.first_observed.get((*key, content), 0.0) >= hold.begun_at
+
+    # what is done ---------------------------------------------------------------------------------------------------
+
+    def acting(self, method: str, arguments: tuple[Any, ...]) -> None:
+        """A call with an effect is about to have it."""
+        match method:
+            case "point":
+                self._point(arguments[0].login_server, *arguments[1:])
+            case "start_copy":
+                self._copy(arguments[0], arguments[2].login_server, arguments[3])
+            case "start":
+                self._start(arguments[1], dict(arguments[2]), arguments[3])
+            case "put":
+                self._put(arguments[1])
+
+    def _point(self, server: str, repository: str, tag: str, content: str) -> None:
+        for gate in self._gates_into(server, repository):
+            if self._stable(gate, tag) is None:
+                continue
+            worker, key = self._scheduler.current, (gate.name, tag)
+            assert worker is not None  # only workers point
+            claims = {
+                note[4]: at
+                for note, at in worker.notes.items()
+                if isinstance(note, tuple) and note[:3] == ("claimed", *key) and note[3] == content
+            }
+            self._vetoed(f"{key} is pointed at", gate, content, max(claims.values(), default=None))
+            mover = max(claims, key=lambda name: claims[name], default="")
+            if "~" in mover:
+                self._promoted(gate, tag, content, mover, late=self._scheduler.seconds - claims[mover] > _LATE)
+            else:
+                self._passed_last(gate, content, worker.began_at)
+            return
+
+    def _promoted(self, gate: Gate, tag: str, content: str, mover: str, *, late: bool) -> None:
+        """1, 2, 3 and 4 of a move that a promotion makes. One made late, by a worker that was paused, is taken back."""
+        key, ledger = (gate.name, tag), self._outside.ledger
+        stored = ledger.load(Promotion, gate.name, mover)
+        promotion = stored.record if stored else None
+        if promotion is None or (promotion.digest, promotion.tag) != (content, tag):
+            self.violated(f"{key} is pointed at {content} by {mover}, which is about something else")
+            return
+        attempt = ledger.load(Candidate, gate.name, promotion.candidate)
+        verdict = attempt.record if attempt else None
+        if verdict is None or verdict.state is not CandidateState.PASSED or verdict.fingerprint != gate.fingerprint:
+            self.violated(f"{key} is pointed at {content}, which has not passed the current checks")
+        if (promotion.sequence, content) not in self.observed[key]:
+            self.violated(f"{key} is pointed at {content}, which was not observed as number {promotion.sequence}")
+        stable = self._stable(gate, tag)
+        above = stable is not None and stable.digest not in (None, content) and stable.sequence > promotion.sequence
+        if stable is not None and above and not late:
+            self.violated(f"{key} goes back from number {stable.sequence} to {promotion.sequence}")
+        self._unique_first(gate, promotion)
+
+    def _unique_first(self, gate: Gate, promotion: Promotion) -> None:
+        server = self._policy().registries[gate.promote.registry].login_server
+        place = (server, f"{gate.promote.repository}:{promotion.unique}")
+        if place in self.harmed:
+            return
+        if self._outside.registry.tags.get(place) != promotion.digest:
+            self.violated(f"{promotion.id} moves its stable tag before its unique tag {promotion.unique} is there")
+        if gate.promote.lock and place not in self._outside.registry.locked and not promotion.lock_problem:
+            self.violated(f"{promotion.id} moves its stable tag before its unique tag {promotion.unique} is locked")
+
+    def _passed_last(self, gate: Gate, content: str, since: float) -> None:
+        """1: a rollback or a put-back goes to what passed when it was examined last."""
+        attempts = self._outside.ledger.list(Candidate, gate.name, attempts_of(content))
+        verdicts = [one.record for one in attempts if one.record.state in VERDICTS]
+        before = [one for one in verdicts if (one.history[-1].at if one.history else one.created_at) is not None]
+        if not before:
+            self.violated(f"a stable tag of {gate.name} is put back to {content}, which was never examined")
+        elif all(one.state is not CandidateState.PASSED for one in before[-2:]):
+            self.violated(f"a stable tag of {gate.name} is put back to {content}, which did not pass")
+
+    def _vetoed(self, what: str, gate: Gate, content: str, claimed_at: float | None) -> None:
+        """7: nothing is done against a veto that had returned when this was claimed, or when vetoes were read."""
+        target = self._target(gate)
+        self._against_veto(what, target, content, claimed_at)
+
+    def _against_veto(self, what: str, target: str, content: str, claimed_at: float | None) -> None:
+        worker = self._scheduler.current
+        if worker is None:
+            return
+        partition, row = veto_partition(target), veto_row(content)
+        read = [worker.notes.get(("veto", partition, one)) for one in (row, "*")]
+        since = max([at for at in (*read, claimed_at) if at is not None], default=self._scheduler.seconds)
+        for veto in self.decisions:
+            if veto.what == "veto" and veto.place == (target, content) and self._stood(veto, since):
+                self.violated(f"{what} {content}, which is vetoed since {veto.returned_at:.2f}")
+
+    def _copy(self, source: ImageRef, server: str, name: str) -> None:
+        """4 of the issue: a unique tag is never one that is another digest."""
+        there, worker = self._outside.registry.tags.get((server, name)), self._scheduler.current
+        if there not in (None, source.digest) and (server, name) not in self.harmed and worker is not None:
+            self.violated(f"{name} is {there}, and {source.digest} is copied over it")
+
+    def _start(self, task: str, values: dict[str, str], mark: str) -> None:
+        """5: one run for one claim. 7: nothing is built on a vetoed base."""
+        if mark in self._marks:
+            self.violated(f"a second run of {task} is started for {mark}")
+        self._marks.add(mark)
+        owner, now = mark.rpartition("/")[0], self._scheduler.seconds
+        recent = [at for at in self._starts[owner] if now - at < _DAY]
+        self._starts[owner] = [*recent, now]
+        if "IMAGE" in values and len(recent) >= _RUNS_A_DAY + self.unexpected_starts:
+            self.violated(f"{owner} is run {len(recent) + 1} times within a day")
+        if base := values.get("BASE_IMAGE"):
+            target, _, content = base.rpartition("@")
+            self._against_veto(f"{owner} is built on", target, content, None)
+
+    def _put(self, image: BuiltImage) -> None:
+        """2 and 7 of apps: what is deployed was built by the app's task, and on no vetoed base."""
+        built = self._built.get(image.digest)
+        if built != image.repository:
+            self.violated(f"{image} ({image.digest}) is deployed, and no run of its task has built it")
+        if image.base is not None:
+            base = image.base
+            self._against_veto(f"{image} is deployed on", f"{base.login_server}/{base.repository}", base.digest, None)
+
+    def built(self, repository: str, content: str) -> None:
+        """A run of the app's task has built an image."""
+        self._built[content] = repository
+
+    def gate(self, name: str) -> Gate | None:
+        """A gate of the current rules, or of the last that had it."""
+        return next((policy.gates[name] for policy in reversed(self._rules.versions) if name in policy.gates), None)
+
+    # helpers --------------------------------------------------------------------------------------------------------
+
+    def _policy(self) -> Policy:
+        worker = self._scheduler.current
+        return self._rules.versions[worker.rules] if worker else self._rules.now
+
+    def _target(self, gate: Gate) -> str:
+        return f"{self._policy().registries[gate.promote.registry].login_server}/{gate.promote.repository}"
+
+    def _gates_into(self, server: str, repository: str) -> Iterator[Gate]:
+        for gate in self._policy().gates.values():
+            if self._target(gate) == f"{server}/{repository}":
+                yield gate
+
+    def _stable(self, gate: Gate, tag: str) -> StableTag | None:
+        stored = self._outside.ledger.load(StableTag, gate.name, tag)
+        return stored.record if stored else None
+
+
+def checks_are_known_bad(gate: Gate, bad: set[tuple[str, str]], content: str) -> bool:
+    """Whether a check of a gate really finds a digest bad."""
+    return any(isinstance(check, TaskCheck) and (check.task, content) in bad for check in gate.checks)
+
+
+def is_by_task(gate: Gate) -> bool:
+    """Whether the gate's own task moves the tags."""
+    return gate.promote.by is PromoteBy.TASK
+
+
+def _of_attempt(attempt: Candidate) -> Candidate:
+    """What of a settled attempt never changes: all but how its outcome is announced."""
+    return msgspec.structs.replace(
+        attempt, history=(), announced=False, announce_error="", failures=0, failing_since=None, failing_step="",
+        next_step_at=None, stall=None,
+    )  # fmt: skip

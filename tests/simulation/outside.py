@@ -1,0 +1,549 @@
+"""What is outside the app, and tells the truth: registries, tasks, container groups, ledger, queue, announcer.
+
+Registries are known by their login server, whatever the rules call them. What takes time, a run or a copy, takes it by
+itself, whether anybody asks or not. `observers` hear of every effect at the moment it happens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from bisect import bisect_left, insort
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+import msgspec
+
+from shared.domain.drift import TagState
+from shared.domain.errors import Conflict, Gone, NeedsRecreation, Rejected, Transitioning
+from shared.domain.image import Digest, ImageRef, Tag, parse_digest
+from shared.domain.policy import DeployRule, RegistryRule
+from shared.domain.record import Record
+from shared.domain.rollout import BuiltImage
+from shared.ports import (
+    EVERYTHING,
+    Allowance,
+    Change,
+    CopyState,
+    CopyStatus,
+    GroupState,
+    Keyed,
+    Listed,
+    Only,
+    Outcome,
+    OutputImage,
+    Page,
+    QueueState,
+    R,
+    Run,
+    RunStatus,
+    Stored,
+    TagPush,
+)
+from tests.simulation.scheduler import START, Scheduler
+
+SECRET = "s3cr3t-of-the-vault"
+"""What the vault answers: it must be found nowhere."""
+
+_KEY = re.compile(r"[^/\\#?\x00-\x1f\x7f-\x9f]{1,400}")
+_RECORD_LIMIT = 900_000
+_MESSAGE_LIMIT = 48_000
+_RUN_LIMIT_SECONDS = 3600.0
+"""The time after which the service itself ends a run that hangs."""
+
+_CLOCKS_DIFFER = timedelta(seconds=30)
+
+
+def digest(name: str) -> Digest:
+    """A digest that is easy to make and different for each name."""
+    return parse_digest("sha256:" + hashlib.sha256(name.encode()).hexdigest())
+
+
+class LimitError(AssertionError):
+    """Something is stored or sent that Azure refuses."""
+
+
+class Ledger:
+    """Records by kind, partition and row, with what Azure refuses: keys, sizes, transactions over partitions."""
+
+    def __init__(self) -> None:
+        self.tables: dict[tuple[str, str], dict[str, Stored[Any]]] = defaultdict(dict)
+        self._rows: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self._open: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self.committed: Callable[[tuple[Change, ...]], None] = lambda changes: None
+        self._version = 0
+
+    def insert(self, record: R) -> Stored[R] | None:
+        if record.row in self.tables[(type(record).__name__, record.partition)]:
+            return None
+        return self.commit(Change(record))[0]
+
+    def load(self, kind: type[R], partition: str, row: str) -> Stored[R] | None:
+        return self.tables[(kind.__name__, partition)].get(row)
+
+    def save(self, stored: Stored[R], record: R) -> Stored[R]:
+        return self.commit(Change(record, stored))[0]
+
+    def commit(self, *changes: Change) -> list[Stored[Any]]:
+        if len({change.record.partition for change in changes}) != 1:
+            raise LimitError("a transaction over several partitions")
+        for change in changes:
+            found = self.tables[(type(change.record).__name__, change.record.partition)].get(change.record.row)
+            if (found.etag if found else None) != (change.stored.etag if change.stored else None):
+                raise Conflict(f"{change.record.partition}/{change.record.row} was changed since it was loaded")
+        stored = [self._write(change.record) for change in changes]
+        self.committed(changes)
+        return stored
+
+    def list(self, kind: type[R], partition: str, row_prefix: str = "") -> Iterator[Stored[R]]:
+        key = (kind.__name__, partition)
+        rows, table = self._rows[key], self.tables[key]
+        first = bisect_left(rows, row_prefix)
+        last = bisect_left(rows, row_prefix + "\U0010ffff", first)
+        return iter([table[row] for row in rows[first:last]])
+
+    def between(self, kind: type[R], partition: str, first: str, last: str) -> Iterator[Stored[R]]:
+        key = (kind.__name__, partition)
+        return iter([self.tables[key][row] for row in self._rows[key] if first <= row and (not last or row <= last)])
+
+    def open(self, kind: type[R], partition: str) -> Iterator[Stored[R]]:
+        key = (kind.__name__, partition)
+        return iter([self.tables[key][row] for row in sorted(self._open[key])])
+
+    def page(self, kind: type[Listed], partition: str, limit: int, token: str, only: Only = EVERYTHING) -> Page:
+        raise NotImplementedError
+
+    def purge(self, kind: type[Keyed], partition: str, before: datetime, limit: int) -> int:
+        return 0
+
+    def all(self, kind: type[R]) -> Iterator[R]:
+        """Every record of a kind."""
+        for (name, _), table in list(self.tables.items()):
+            if name == kind.__name__:
+                yield from [stored.record for stored in table.values()]
+
+    def _write(self, record: Any) -> Stored[Any]:
+        body = msgspec.json.encode(record)
+        if not (_KEY.fullmatch(record.partition) and _KEY.fullmatch(record.row)) or len(body) > _RECORD_LIMIT:
+            raise LimitError(f"Azure Tables refuses {record.partition}/{record.row} of {len(body)} bytes")
+        if SECRET.encode() in body:
+            raise LimitError(f"a secret in {record.partition}/{record.row}")
+        key, row = (type(record).__name__, record.partition), record.row
+        if row not in self.tables[key]:
+            insort(self._rows[key], row)
+        self._version += 1
+        stored = self.tables[key][row] = Stored(record, str(self._version))
+        if isinstance(record, Record):
+            (self._open[key].add if record.is_open else self._open[key].discard)(row)
+        return stored
+
+
+class Queue:
+    """Hands messages to the host, which delivers them."""
+
+    def __init__(self, deliver: Callable[[Any, float], None]) -> None:
+        self._deliver = deliver
+
+    def send(self, item: Any, wait_seconds: float) -> None:
+        body = msgspec.json.encode(item)
+        if len(body) > _MESSAGE_LIMIT or SECRET.encode() in body:
+            raise LimitError(f"Azure Queues refuse a message of {len(body)} bytes, or it has a secret")
+        hidden = min(-(-max(0.0, wait_seconds) // 1), 7 * 86_400.0)
+        self._deliver(item, hidden)
+
+    def send_hint(self, hint: Any, wait_seconds: float) -> None:
+        self.send(hint, wait_seconds)
+
+    def check(self) -> QueueState:
+        return QueueState(None)
+
+
+@dataclass
+class Copy:
+    """A server-side copy."""
+
+    server: str
+    name: str
+    digest: Digest
+    state: CopyState = CopyState.RUNNING
+
+
+class Registries:
+    """The contents of all registries, by login server.
+
+    `changed` hears of every change of a tag: server, `repository:tag`, what it was, what it is, by whom.
+    """
+
+    def __init__(self, scheduler: Scheduler, random: Random) -> None:
+        self._scheduler, self._random = scheduler, random
+        self.tags: dict[tuple[str, str], Digest] = {}
+        self.history: dict[tuple[str, str], list[tuple[float, Digest | None]]] = defaultdict(list)
+        self.pushed: dict[tuple[str, str], datetime] = {}
+        self.manifests: dict[tuple[str, str], set[Digest]] = defaultdict(set)
+        self.locked: set[tuple[str, str]] = set()
+        self.copies: dict[str, Copy] = {}
+        self.copies_fail = 0.0
+        self.removal_refused = False
+        self.changed: Callable[[str, str, Digest | None, Digest | None, str], None] = lambda *_: None
+
+    def set(self, server: str, name: str, content: Digest | None, by: str) -> None:
+        """Let a tag be a digest, or be gone."""
+        place, was = (server, name), self.tags.get((server, name))
+        if content is None:
+            self.tags.pop(place, None)
+        else:
+            self.tags[place] = content
+            self.manifests[(server, name.partition(":")[0])].add(content)
+            self.pushed[place] = self._scheduler.true_now()
+        self.history[place].append((self._scheduler.seconds, content))
+        self.changed(server, name, was, content, by)
+
+    def delete_image(self, server: str, repository: str, content: Digest) -> None:
+        """Delete a manifest with all its tags, locked or not: somebody with all rights did."""
+        self.manifests[(server, repository)].discard(content)
+        for at, name in [place for place, there in self.tags.items() if there == content]:
+            if at == server and name.startswith(f"{repository}:"):
+                self.locked.discard((at, name))
+                self.set(at, name, None, "foreign")
+
+    def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
+        return self.tags.get((registry.login_server, f"{repository}:{tag}"))
+
+    def tag_state(self, registry: RegistryRule, repository: str, tag: str) -> TagState | None:
+        place = (registry.login_server, f"{repository}:{tag}")
+        return TagState(self.tags[place], place in self.locked) if place in self.tags else None
+
+    def newest_tags(self, registry: RegistryRule, repository: str, limit: int) -> list[TagPush]:
+        prefix = f"{repository}:"
+        found = [
+            TagPush(name.removeprefix(prefix), content, self.pushed[(at, name)])
+            for (at, name), content in self.tags.items()
+            if at == registry.login_server and name.startswith(prefix)
+        ]
+        return sorted(found, key=lambda push: push.pushed_at, reverse=True)[:limit]
+
+    def token_expiry(self, registry: RegistryRule, token: str, now: datetime) -> datetime | None:
+        return None
+
+    def start_copy(self, source: ImageRef, source_rule: RegistryRule, target: RegistryRule, name: str) -> str:
+        server = target.login_server
+        if source.digest not in self.manifests[(source.login_server, source.repository)]:
+            raise Rejected(f"{source} is not there")
+        if (server, name) in self.locked:
+            raise Rejected(f"{server}/{name} is locked")
+        operation = f"copy-{len(self.copies) + 1}"
+        self.copies[operation] = Copy(server, name, source.digest)
+        self._scheduler.after(self._random.choice((0.1, 2.0, 20.0)), lambda: self._copied(operation))
+        return operation
+
+    def _copied(self, operation: str) -> None:
+        copy = self.copies[operation]
+        if (copy.server, copy.name) in self.locked or self._random.random() < self.copies_fail:
+            copy.state = CopyState.FAILED
+            return
+        copy.state = CopyState.SUCCEEDED
+        self.set(copy.server, copy.name, copy.digest, "copy")
+
+    def copy_status(self, target: RegistryRule, operation: str) -> CopyStatus:
+        copy = self.copies.get(operation)
+        return CopyStatus(copy.state, "it broke off") if copy else CopyStatus(CopyState.FAILED, "no such copy")
+
+    def lock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
+        place = (registry.login_server, f"{repository}:{tag}")
+        if place not in self.tags:
+            raise Gone(f"there is no {place}")
+        self.locked.add(place)
+
+    def point(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
+        place = (registry.login_server, f"{repository}:{tag}")
+        if place in self.locked:
+            raise Rejected(f"{place} is locked")
+        if digest not in self.manifests[(registry.login_server, repository)]:
+            raise Gone(f"{digest} is not in {repository}")
+        self.set(registry.login_server, place[1], digest, "point")
+
+    def remove_tag(self, registry: RegistryRule, repository: str, tag: str) -> None:
+        place = (registry.login_server, f"{repository}:{tag}")
+        if place in self.locked:
+            raise Rejected(f"{place} is locked")
+        if place in self.tags:
+            self.set(registry.login_server, place[1], None, "remove")
+
+
+class Tags:
+    """Reads tags. Replicas of a source may lag: `lag` is by how many seconds at most, by login server."""
+
+    def __init__(self, registries: Registries, scheduler: Scheduler, random: Random) -> None:
+        self._registries, self._scheduler, self._random = registries, scheduler, random
+        self.lag: dict[str, float] = {}
+        self.stale = 0
+        self.read: Callable[[str, str, Digest | None], None] = lambda *_: None
+
+    def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
+        server, name = registry.login_server, f"{repository}:{tag}"
+        answer, lag = self._registries.tags.get((server, name)), self.lag.get(server, 0.0)
+        if lag:
+            then = self._scheduler.seconds - self._random.random() * lag
+            earlier = None
+            for at, content in self._registries.history[(server, name)]:
+                if at <= then:
+                    earlier = content
+            self.stale += earlier != answer
+            answer = earlier
+        self.read(server, name, answer)
+        return answer
+
+    def tags(self, registry: RegistryRule, repository: str) -> Iterator[Tag]:
+        prefix, server = f"{repository}:", registry.login_server
+        names = [name for at, name in self._registries.tags if at == server and name.startswith(prefix)]
+        return iter([Tag(name.removeprefix(prefix)) for name in names])
+
+    def allowance(self, registry: RegistryRule) -> Allowance | None:
+        return None
+
+
+@dataclass
+class TaskRun:
+    """One run of a task."""
+
+    server: str
+    run_id: str
+    task: str
+    values: dict[str, str]
+    mark: str
+    created_at: datetime
+    status: RunStatus = RunStatus.RUNNING
+    finished_at: datetime | None = None
+    listed_at: datetime | None = None
+    pushed: tuple[OutputImage, ...] = ()
+
+
+class Tasks:
+    """Task runs, with ids of each registry's own. Two registries may have equal ids.
+
+    `bad` are the digests that a task finds bad, `broken` how many of its runs end without a verdict, `hangs` how many
+    only end when their time is up; `ended` hears of a run that has succeeded, and pushes what the task pushes.
+    """
+
+    def __init__(self, scheduler: Scheduler, random: Random) -> None:
+        self._scheduler, self._random = scheduler, random
+        self.runs: dict[tuple[str, str], TaskRun] = {}
+        self.bad: set[tuple[str, str]] = set()
+        self.broken, self.hangs = 0.0, 0.0
+        self.ended: Callable[[TaskRun], None] = lambda run: None
+        self._counts: Counter[str] = Counter()
+
+    def start(self, registry: RegistryRule, task: str, values: Mapping[str, str], token: str) -> str:
+        return self.begin(registry.login_server, task, dict(values), token).run_id
+
+    def begin(self, server: str, task: str, values: dict[str, str], mark: str) -> TaskRun:
+        """Start a run, whoever does."""
+        self._counts[server] += 1
+        run_id = f"ca{_base36(self._counts[server])}"
+        run = TaskRun(server, run_id, task, values, mark, self._scheduler.true_now())
+        self.runs[(server, run_id)] = run
+        hangs = self._random.random() < self.hangs
+        lasts = _RUN_LIMIT_SECONDS if hangs else self._random.choice((1.0, 5.0, 30.0, 90.0))
+        self._scheduler.after(lasts, lambda: self._end(run, timed_out=hangs))
+        return run
+
+    def _end(self, run: TaskRun, *, timed_out: bool) -> None:
+        if run.status is not RunStatus.RUNNING:
+            return
+        run.finished_at = self._scheduler.true_now()
+        content = run.values.get("IMAGE", "").rpartition("@")[2]
+        if timed_out or self._random.random() < self.broken:
+            run.status = RunStatus.BROKEN
+        elif (run.task, content) in self.bad:
+            run.status = RunStatus.FAILED
+        else:
+            run.status = RunStatus.SUCCEEDED
+            run.listed_at = run.finished_at + timedelta(seconds=self._random.choice((0.0, 0.0, 5.0, 20.0)))
+            self.ended(run)
+
+    def find(self, registry: RegistryRule, task: str, token: str, since: datetime) -> str | None:
+        return next((run_id for run_id, mark in self.marked(registry, task, since) if mark == token), None)
+
+    def marked(self, registry: RegistryRule, task: str, since: datetime) -> Iterator[tuple[str, str]]:
+        early, place = since - _CLOCKS_DIFFER, (registry.login_server, task)
+        runs = [one for one in self.runs.values() if (one.server, one.task) == place and one.created_at >= early]
+        return iter([(one.run_id, one.mark) for one in reversed(runs)])
+
+    def get(self, registry: RegistryRule, run_id: str) -> Run | None:
+        run = self.runs.get((registry.login_server, run_id))
+        if run is None:
+            return None
+        listed = run.listed_at is not None and run.listed_at <= self._scheduler.true_now()
+        return Run(
+            run_id=run.run_id,
+            status=run.status,
+            detail=run.status.value,
+            task=run.task,
+            mark=run.mark,
+            outputs=run.pushed if listed else (),
+            created_at=run.created_at,
+            started_at=run.created_at,
+            finished_at=run.finished_at,
+        )
+
+    def log(self, registry: RegistryRule, run_id: str, limit_bytes: int) -> str:
+        run = self.runs.get((registry.login_server, run_id))
+        if run is None:
+            raise Rejected(f"there is no run {run_id}")
+        return f"Run ID: {run_id} {run.status}"
+
+    def check(self, registry: RegistryRule, task: str) -> None:
+        return None
+
+    def cancel(self, registry: RegistryRule, run_id: str) -> None:
+        run = self.runs.get((registry.login_server, run_id))
+        if run is not None and run.status is RunStatus.RUNNING:
+            run.status, run.finished_at = RunStatus.BROKEN, self._scheduler.true_now()
+
+    def succeeded(self, server: str, run_id: str, task: str, content: str) -> bool:
+        """Whether a run really examined a digest by a task, and found it good."""
+        run = self.runs.get((server, run_id))
+        if run is None or run.task != task or run.status is not RunStatus.SUCCEEDED:
+            return False
+        return run.values.get("IMAGE", "").endswith(f"@{content}")
+
+
+@dataclass
+class Group:
+    """A container group: what it shows, since when, and whether somebody killed it."""
+
+    image: str
+    put_at: float
+    killed: bool = False
+
+
+class Containers:
+    """Container groups. One takes a while to run, and longer to be well; `sick` images never are."""
+
+    def __init__(self, scheduler: Scheduler, random: Random) -> None:
+        self._scheduler, self._random = scheduler, random
+        self.groups: dict[str, Group] = {}
+        self.sick: set[str] = set()
+        self.recreates = 0.0
+        self.runs_after, self.well_after = 2.0, 4.0
+
+    def put(self, rule: DeployRule, image: BuiltImage, registry: RegistryRule) -> None:
+        group = self.groups.get(rule.container_group)
+        if group is not None and self._age(group) < self.runs_after / 2:
+            raise Transitioning("the group is transitioning", delay_seconds=2.0)
+        if group is not None and self._random.random() < self.recreates:
+            raise NeedsRecreation("the group cannot be changed in place")
+        self.groups[rule.container_group] = Group(image.reference, self._scheduler.seconds)
+
+    def get(self, rule: DeployRule) -> GroupState | None:
+        group = self.groups.get(rule.container_group)
+        if group is None:
+            return None
+        running = self._age(group) >= self.runs_after and not group.killed
+        address = f"{rule.container_group}:80" if running else ""
+        return GroupState(image=group.image, running=running, failed=group.killed, address=address)
+
+    def delete(self, rule: DeployRule) -> None:
+        self.groups.pop(rule.container_group, None)
+
+    def check(self, address: str, path: str) -> str | None:
+        """The probe."""
+        group = self.groups.get(address.partition(":")[0])
+        if group is None or group.killed or self._age(group) < self.well_after:
+            return f"http://{address}{path} refuses connections"
+        sick = group.image.rpartition("@")[2] in self.sick
+        return "it answers 500" if sick else None
+
+    def is_well(self, name: str) -> bool:
+        """Whether a group shows something that is healthy."""
+        return self.check(f"{name}:80", "/") is None
+
+    def _age(self, group: Group) -> float:
+        return self._scheduler.seconds - group.put_at
+
+
+class Archive:
+    """Keeps nothing: nobody reads it here."""
+
+    def keep(self, name: str, text: str) -> str:
+        if SECRET in text:
+            raise LimitError("a secret in the archive")
+        return name
+
+    def read(self, place: str) -> str:
+        raise Rejected(f"there is no {place}")
+
+    def check(self) -> None:
+        return None
+
+
+class Announcer:
+    """Counts what was heard, by name and subject."""
+
+    def __init__(self) -> None:
+        self.heard: Counter[tuple[str, str]] = Counter()
+
+    def announce(self, outcome: Outcome) -> None:
+        if SECRET in str(outcome.data):
+            raise LimitError(f"a secret in {outcome.name}")
+        self.heard[(outcome.name, outcome.subject)] += 1
+
+
+class Secrets:
+    """The vault."""
+
+    def of(self, registry: RegistryRule) -> tuple[str, str]:
+        return f"{registry.name}-user", SECRET
+
+    def expiry(self, registry: RegistryRule) -> datetime | None:
+        return None
+
+
+class Subscriptions:
+    """Event Grid's."""
+
+    def reach_us(self, registry: RegistryRule) -> bool | None:
+        return True
+
+
+@dataclass
+class Outside:
+    """All of it."""
+
+    scheduler: Scheduler
+    random: Random
+    deliver: Callable[[Any, float], None]
+    ledger: Ledger = field(default_factory=Ledger)
+    archive: Archive = field(default_factory=Archive)
+    announcer: Announcer = field(default_factory=Announcer)
+    secrets: Secrets = field(default_factory=Secrets)
+    subscriptions: Subscriptions = field(default_factory=Subscriptions)
+
+    def __post_init__(self) -> None:
+        self.queue = Queue(self.deliver)
+        self.registry = Registries(self.scheduler, self.random)
+        self.tags = Tags(self.registry, self.scheduler, self.random)
+        self.tasks = Tasks(self.scheduler, self.random)
+        self.containers = Containers(self.scheduler, self.random)
+
+    def stable(self, server: str, repository: str, tag: str) -> Digest | None:
+        """What a tag really is."""
+        return self.registry.tags.get((server, f"{repository}:{tag}"))
+
+
+def moment(seconds: float) -> datetime:
+    """A moment of simulated time."""
+    return START + timedelta(seconds=seconds)
+
+
+def _base36(number: int) -> str:
+    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+    text = ""
+    while number:
+        number, rest = divmod(number, 36)
+        text = digits[rest] + text
+    return text or "0"

@@ -1,0 +1,250 @@
+"""The rules of a schedule, and how they change while work is in flight."""
+
+from __future__ import annotations
+
+from random import Random
+
+import msgspec
+
+from shared.domain.policy import (
+    App,
+    ApprovalCheck,
+    BaseRule,
+    BuildRule,
+    Check,
+    DeployRule,
+    Drift,
+    Gate,
+    HealthRule,
+    Policy,
+    PromoteBy,
+    PromotionRule,
+    RegistryRule,
+    Source,
+    TaskCheck,
+)
+
+PUBLIC, HUB, BASE, TEAM, OTHER = (f"{name}.azurecr.io" for name in ("public", "hub", "base", "team", "other"))
+MAIN_TAG, SECOND_TAG = "15-alpine", "15.14"
+PUSHING_TASK = "import-and-push"
+_SCAN = "scan"
+
+
+class Rules:
+    """The policies of a schedule, each with its number. A process keeps those that it was started with."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self.versions = [self._first()]
+        self.changes = 0
+
+    @property
+    def number(self) -> int:
+        """The current version."""
+        return len(self.versions) - 1
+
+    @property
+    def now(self) -> Policy:
+        """The current rules."""
+        return self.versions[-1]
+
+    def change(self) -> str:
+        """Change something; returns what, "" where that is not possible now."""
+        kind = self._random.choice(("checks", "base tag", "names", "gate", "app", "drift"))
+        changed = getattr(self, f"_change_{kind.replace(' ', '_')}")(self.now)
+        if changed is None or changed == self.now:
+            return ""
+        self.versions.append(changed)
+        self.changes += 1
+        return f"rules: {kind}"
+
+    def settle(self) -> None:
+        """Rules that let everything come to its end: all gates and apps are there, and drift is repaired."""
+        first, now = self.versions[0], self.now
+        names = {rule.login_server: name for name, rule in now.registries.items()}
+        gates = {name: self._renamed_gate(now.gates.get(name, gate), names) for name, gate in first.gates.items()}
+        apps = {name: self._renamed_app(now.apps.get(name, app), names) for name, app in first.apps.items()}
+        self.versions.append(
+            Policy(
+                registries=now.registries,
+                gates={name: msgspec.structs.replace(gate, drift=Drift.REPAIR) for name, gate in gates.items()},
+                apps={name: msgspec.structs.replace(app, drift=Drift.REPAIR) for name, app in apps.items()},
+            )
+        )
+
+    def _first(self) -> Policy:
+        watched = self._random.choice((0, 0, 600))
+        registries = {
+            "public": _registry("public", PUBLIC, watch_seconds=watched, pace=self._random.choice((0, 0, 60))),
+            "hub": RegistryRule(name="hub", login_server=HUB),
+            **{name: _registry(name, server) for name, server in (("base", BASE), ("team", TEAM), ("other", OTHER))},
+        }
+        node = Gate(
+            name="node",
+            source=Source(registry="public", repository="node", tags=self._tags()),
+            checks=self._checks(),
+            promote=PromotionRule(registry="base", repository="node", lock=self._random.random() < 0.8),
+        )
+        if self._random.random() < 0.15:
+            node = msgspec.structs.replace(
+                node,
+                checks=(TaskCheck(registry="base", task=PUSHING_TASK, timeout_seconds=600),),
+                promote=msgspec.structs.replace(node.promote, by=PromoteBy.TASK, lock=False),
+            )
+        lts = Gate(
+            name="lts",
+            source=Source(registry="hub", repository="library/node", tags=("lts",)),
+            checks=self._checks(),
+            promote=PromotionRule(registry="base", repository=self._random.choice(("node", "lts"))),
+        )
+        return Policy(registries=registries, gates={"node": node, "lts": lts}, apps=self._apps())
+
+    def _tags(self) -> tuple[str, ...]:
+        return self._random.choice(((MAIN_TAG, SECOND_TAG), (MAIN_TAG, "15.*"), ("15*",)))
+
+    def _checks(self) -> tuple[Check, ...]:
+        first = TaskCheck(registry="base", task="import", timeout_seconds=600)
+        scan = TaskCheck(registry="other", task=_SCAN, timeout_seconds=600)
+        return self._random.choice(
+            (
+                (first,),
+                (first,),
+                (first, scan),
+                (scan,),
+                (ApprovalCheck(),),
+                (ApprovalCheck(), first),
+                (scan, ApprovalCheck()),
+            )
+        )
+
+    def _apps(self) -> dict[str, App]:
+        hello = App(
+            name="hello",
+            base=BaseRule(gate="node", tag=MAIN_TAG),
+            build=BuildRule(registry="team", task="hello", image="hello:{run}", by_tag=self._random.random() < 0.2),
+            deploy=_deploy("hello"),
+        )
+        base = self._random.choice((BaseRule(gate="lts", tag="lts"), BaseRule(gate="node", tag=MAIN_TAG)))
+        web = App(
+            name="web",
+            base=base,
+            build=BuildRule(registry="team", task="web", image="web:{run}"),
+            deploy=_deploy("web") if self._random.random() < 0.5 else None,
+        )
+        return {"hello": hello, "web": web} if self._random.random() < 0.6 else {"hello": hello}
+
+    def _change_checks(self, policy: Policy) -> Policy | None:
+        gate = policy.gates.get(self._random.choice(("node", "lts")))
+        if gate is None or gate.promote.by is PromoteBy.TASK:
+            return None
+        return _with_gate(policy, msgspec.structs.replace(gate, checks=self._checks_named(policy)))
+
+    def _checks_named(self, policy: Policy) -> tuple[Check, ...]:
+        names = {rule.login_server: name for name, rule in policy.registries.items()}
+        return tuple(_renamed_check(check, names) for check in self._checks())
+
+    def _change_base_tag(self, policy: Policy) -> Policy | None:
+        app = policy.apps.get("hello")
+        if app is None:
+            return None
+        tag = SECOND_TAG if app.base.tag == MAIN_TAG else MAIN_TAG
+        moved = msgspec.structs.replace(app, base=BaseRule(gate="node", tag=tag))
+        return msgspec.structs.replace(policy, apps={**policy.apps, "hello": moved})
+
+    def _change_names(self, policy: Policy) -> Policy:
+        """The short names of two registries change; what they are does not."""
+        names = {
+            rule.login_server: f"{rule.login_server.partition('.')[0]}-{self._random.randrange(100)}"
+            if rule.login_server in (PUBLIC, BASE)
+            else name
+            for name, rule in policy.registries.items()
+        }
+        registries = {
+            names[rule.login_server]: msgspec.structs.replace(rule, name=names[rule.login_server])
+            for rule in policy.registries.values()
+        }
+        short = {name: names[rule.login_server] for name, rule in policy.registries.items()}
+        gates = {name: _rename_gate(gate, short) for name, gate in policy.gates.items()}
+        apps = {name: _rename_app(app, short) for name, app in policy.apps.items()}
+        return Policy(registries=registries, gates=gates, apps=apps)
+
+    def _renamed_gate(self, gate: Gate, names: dict[str, str]) -> Gate:
+        return _rename_gate(gate, _short_names(self.versions, names))
+
+    def _renamed_app(self, app: App, names: dict[str, str]) -> App:
+        return _rename_app(app, _short_names(self.versions, names))
+
+    def _change_gate(self, policy: Policy) -> Policy | None:
+        """A gate goes with the apps on it, or comes back as it was first."""
+        names = {rule.login_server: name for name, rule in policy.registries.items()}
+        for name, gate in self.versions[0].gates.items():
+            if name not in policy.gates:
+                return _with_gate(policy, self._renamed_gate(gate, names))
+        gone = self._random.choice(list(policy.gates))
+        gates = {name: gate for name, gate in policy.gates.items() if name != gone}
+        apps = {name: app for name, app in policy.apps.items() if app.base.gate != gone}
+        return msgspec.structs.replace(policy, gates=gates, apps=apps)
+
+    def _change_app(self, policy: Policy) -> Policy | None:
+        names = {rule.login_server: name for name, rule in policy.registries.items()}
+        for name, app in self.versions[0].apps.items():
+            if name not in policy.apps and app.base.gate in policy.gates:
+                return msgspec.structs.replace(policy, apps={**policy.apps, name: self._renamed_app(app, names)})
+        return msgspec.structs.replace(policy, apps={name: app for name, app in policy.apps.items() if name != "hello"})
+
+    def _change_drift(self, policy: Policy) -> Policy | None:
+        gate = policy.gates.get("node")
+        if gate is None:
+            return None
+        return _with_gate(policy, msgspec.structs.replace(gate, drift=self._random.choice(list(Drift))))
+
+
+def _registry(name: str, server: str, *, watch_seconds: int = 0, pace: int = 0) -> RegistryRule:
+    identifier = f"/subscriptions/0/resourceGroups/rg/providers/Microsoft.ContainerRegistry/registries/{name}"
+    return RegistryRule(
+        name=name,
+        login_server=server,
+        id=identifier,
+        credentials="" if name != "public" else "public",
+        watch_seconds=watch_seconds,
+        pace=pace,
+    )
+
+
+def _deploy(name: str) -> DeployRule:
+    return DeployRule(
+        container_group=f"{name}-aci", resource_group="rg", subscription="0", health=HealthRule(within_seconds=10)
+    )
+
+
+def _with_gate(policy: Policy, gate: Gate) -> Policy:
+    return msgspec.structs.replace(policy, gates={**policy.gates, gate.name: gate})
+
+
+def _short_names(versions: list[Policy], names: dict[str, str]) -> dict[str, str]:
+    """From every short name that there ever was to the one that counts now."""
+    return {name: names[rule.login_server] for policy in versions for name, rule in policy.registries.items()}
+
+
+def _renamed_check(check: Check, names: dict[str, str]) -> Check:
+    if isinstance(check, ApprovalCheck):
+        return check
+    server = f"{check.registry.partition('-')[0]}.azurecr.io"
+    return msgspec.structs.replace(check, registry=names[server])
+
+
+def _rename_gate(gate: Gate, short: dict[str, str]) -> Gate:
+    checks = [
+        msgspec.structs.replace(check, registry=short[check.registry]) if isinstance(check, TaskCheck) else check
+        for check in gate.checks
+    ]
+    return msgspec.structs.replace(
+        gate,
+        source=msgspec.structs.replace(gate.source, registry=short[gate.source.registry]),
+        promote=msgspec.structs.replace(gate.promote, registry=short[gate.promote.registry]),
+        checks=tuple(checks),
+    )
+
+
+def _rename_app(app: App, short: dict[str, str]) -> App:
+    return msgspec.structs.replace(app, build=msgspec.structs.replace(app.build, registry=short[app.build.registry]))

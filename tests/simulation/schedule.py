@@ -1,0 +1,247 @@
+"""One seed: a made-up schedule, played to its end."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import Any
+
+from tests.simulation.actors import Foreigners, Operators, Publishers, lagging
+from tests.simulation.calls import Calls, Chaos, Clock
+from tests.simulation.ends import Ends
+from tests.simulation.host import Host
+from tests.simulation.judge import Judge, Violation
+from tests.simulation.outside import LimitError, Outside
+from tests.simulation.rules import BASE, HUB, OTHER, PUBLIC, TEAM, Rules
+from tests.simulation.scheduler import Scheduler, TooLong
+from tests.simulation.story import Story
+
+SWEEP_SECONDS = 300.0
+CALM_SECONDS = 26 * 3600.0
+CALM_CALLS = 60_000
+
+_AIMED = {
+    "point": 0.5, "commit": 0.4, "lock": 0.5, "start_copy": 0.3, "start": 0.3, "put": 0.3, "remove_tag": 0.5,
+    "save": 0.05, "insert": 0.1, "load": 0.02, "digest_of": 0.1,
+}  # fmt: skip
+"""How likely what waits for such a moment happens beside a call."""
+_PLACES = (
+    "ledger", "announcer", "containers", "archive",
+    f"tags@{PUBLIC}", f"tags@{HUB}", f"tags@{BASE}", f"registry@{BASE}", f"registry@{TEAM}",
+    f"tasks@{BASE}", f"tasks@{OTHER}", f"tasks@{TEAM}",
+)  # fmt: skip
+_SHORT = (60.0, 600.0)
+_LONG = (600.0, 3600.0, 4 * 3600.0)
+
+
+@dataclass
+class Result:
+    """How a schedule went."""
+
+    seed: int
+    violations: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    story: Story | None = None
+
+
+class Schedule:
+    """A world, those who act in it, and a plan of what happens when."""
+
+    def __init__(self, seed: int, *, told: bool = False) -> None:
+        self.seed = seed
+        self.random = random = Random(seed)
+        self.scheduler = scheduler = Scheduler()
+        self.story = Story(scheduler, told=told)
+        self.rules = Rules(random)
+        self.host = Host(scheduler, self.rules, random, self.story)
+        self.outside = Outside(scheduler, random, self.host.deliver)
+        self.chaos = Chaos(random)
+        self.calls = Calls(scheduler, self.outside, self.chaos, self.story)
+        self.judge = Judge(scheduler, self.outside, self.rules)
+        self.publishers = Publishers(self.outside, scheduler, random, self.story)
+        self.foreigners = Foreigners(self.outside, random, self.judge, self.story, self.publishers)
+        self.operators = Operators(self.outside, scheduler, random, self.judge, self.host, self.story)
+        self._aimed: list[Callable[[], object]] = []
+        self._calm_from = 0
+        self._wire()
+
+    def play(self) -> Result:
+        """Play it: the disturbed part, then the calm one."""
+        with _seeded_nonces(self.random):
+            try:
+                self._disturbed()
+                if not self.judge.violations:
+                    self._calm()
+            except (Violation, LimitError, TooLong) as error:
+                self.judge.violated(str(error))
+            finally:
+                self.scheduler.close()
+        return self._result()
+
+    def _wire(self) -> None:
+        self.publishers.host, self.publishers.rules = self.host, self.rules
+        self.host.ports = self.calls.ports | {"clock": Clock(self.scheduler)}
+        self.host.crashed = self.judge.violated
+        self.calls.between, self.calls.reading, self.calls.acting = self._between, self.judge.reading, self.judge.acting
+        self.outside.tasks.ended = lambda run: self.publishers.ran(run, self.judge)
+        tasks, random = self.outside.tasks, self.random
+        tasks.broken, tasks.hangs = random.choice((0.0, 0.05, 0.2)), random.choice((0.0, 0.0, 0.05))
+        self.outside.registry.copies_fail = random.choice((0.0, 0.0, 0.1))
+        self.outside.containers.recreates = random.choice((0.0, 0.05))
+
+    # the disturbed part ---------------------------------------------------------------------------------------------
+
+    def _disturbed(self) -> None:
+        random, length = self.random, self.random.choice((1200.0, 2400.0, 3600.0))
+        plan = self.scheduler.after
+        for _ in range(random.randint(6, 11)):
+            plan(random.random() * length, self.publishers.act)
+        if random.random() < 0.04:
+            plan(random.random() * length, self._push_many)
+        if random.random() < 0.06:
+            plan(random.random() * length, self.publishers.flap)
+        if random.random() < 0.03:
+            plan(random.random() * length, self.publishers.flood)
+        self._plan_acts(length)
+        for _ in range(random.choice((0, 1, 1, 2, 3))):
+            plan(random.random() * length, self._break_something)
+        for at in range(int(length / SWEEP_SECONDS)):
+            plan((at + random.random()) * SWEEP_SECONDS, self.host.sweep)
+        self._run_until(length)
+
+    def _push_many(self) -> None:
+        gate = self.rules.now.gates.get("node")
+        if gate is not None and gate.takes("15.0"):
+            self.publishers.push_many()
+
+    def _plan_acts(self, length: float) -> None:
+        """Some acts come at a time, others in the middle of what a worker does just then."""
+        random = self.random
+        acts: list[Callable[[], object]] = [self.operators.act] * random.randint(4, 12)
+        acts += [self.foreigners.act] * random.choice((0, 1, 2, 3))
+        acts += [self._change_rules] * random.choice((0, 0, 1, 2))
+        acts += [self.publishers.commit] * random.choice((0, 1))
+        acts += [self.publishers.foreign_image] * random.choice((0, 0, 1))
+        for act in acts:
+            at = random.random() * length
+            self.scheduler.after(at, partial(self._aim, act))
+
+    def _aim(self, act: Callable[[], object]) -> None:
+        """Do something now, or between two outside calls where it hurts."""
+        if self.random.random() < 0.6:
+            self._aimed.append(act)
+        else:
+            act()
+
+    def _between(self, port: str, method: str) -> None:
+        """What happens between two outside calls: something that waited for such a moment."""
+        if self._aimed and self.random.random() < _AIMED.get(method, 0.0):
+            worker, self.scheduler.current = self.scheduler.current, None
+            self._aimed.pop()()
+            self.scheduler.current = worker
+            self.chaos.struck["in the middle of a step"] += 1
+            self.scheduler.sleep(self.random.choice((0.0, 0.3, 2.0, 6.0)))
+
+    def _change_rules(self) -> None:
+        changed = self.rules.change()
+        if changed:
+            self.chaos.struck[changed] += 1
+            self.story.tell(f"RULES change: {changed}")
+
+    def _break_something(self) -> None:
+        """Something is out of order for a while, for minutes or for hours; a stable tag is locked; replicas lag."""
+        random, now = self.random, self.scheduler.seconds
+        fate = random.random()
+        if fate < 0.25:
+            rule = random.choice([self.rules.now.registry_at(PUBLIC), self.rules.now.registry_at(HUB)])
+            if rule is not None:
+                seconds = lagging(self.outside, random, rule)
+                self.story.tell(f"LAG of {rule.login_server}: {seconds} s")
+                self.scheduler.after(random.choice(_SHORT), lambda: self.outside.tags.lag.pop(rule.login_server, None))
+            return
+        if fate < 0.32:
+            self.host.queue_away_until = now + random.choice(_SHORT)
+            self.chaos.struck["queue away"] += 1
+            return
+        place = random.choice(_PLACES)
+        how = "away" if place == "ledger" else random.choice(("away", "throttled", "forbidden", "locked"))
+        if how == "locked" and place != f"registry@{BASE}":
+            how = "away"
+        seconds = random.choice(_SHORT if place == "ledger" or random.random() < 0.5 else _LONG)
+        self.story.tell(f"OUT OF ORDER: {place} is {how} for {seconds:.0f} s")
+        self.chaos.away[place] = (how, now + seconds)
+        self.chaos.struck["outage longer than any retry"] += seconds >= 3600
+
+    # the calm part --------------------------------------------------------------------------------------------------
+
+    def _calm(self) -> None:
+        """Nothing disturbs any more. Within bounded time and steps there is one right end."""
+        self._calm_down()
+        begun, calls = self.scheduler.seconds, self.calls.made
+        self._calm_from = calls
+        wrong = ["it was not looked at"]
+        round_number = 0
+        while wrong and self.scheduler.seconds - begun < CALM_SECONDS and self.calls.made - calls < CALM_CALLS:
+            round_number += 1
+            self.host.sweep()
+            self._run_until(self.scheduler.seconds + self._step(round_number))
+            if self.judge.violations:
+                return
+            self.operators.approve_all()
+            if round_number > 1:
+                wrong = list(Ends(self.host.app(), self.outside).wrong())
+        for one in wrong:
+            self.judge.violated(f"the end is not right: {one}")
+
+    def _calm_down(self) -> None:
+        self.story.tell("CALM: nothing disturbs any more")
+        self.chaos.calm_down()
+        self.host.calm = True
+        self.host.queue_away_until = 0.0
+        self._aimed.clear()
+        self.rules.settle()
+        self.outside.tags.lag.clear()
+        self.outside.tasks.broken = self.outside.tasks.hangs = 0.0
+        self.outside.registry.copies_fail = self.outside.containers.recreates = 0.0
+
+    def _step(self, round_number: int) -> float:
+        """A sweep every five minutes for three hours; then, what waits for a day is let wait."""
+        return SWEEP_SECONDS if round_number < 36 else 12 * SWEEP_SECONDS
+
+    def _run_until(self, end: float) -> None:
+        scheduler = self.scheduler
+        while scheduler.next_at is not None and scheduler.next_at <= end and not self.judge.violations:
+            scheduler.run_until(min(end, scheduler.next_at + 5.0))
+        scheduler.run_until(end) if not self.judge.violations else None
+
+    # what is left ---------------------------------------------------------------------------------------------------
+
+    def _result(self) -> Result:
+        counts: Counter[str] = Counter()
+        for part in (self.chaos.struck, self.publishers.counts, self.foreigners.counts, self.host.counts):
+            counts.update(part)
+        counts.update({f"operator: {verb}": n for verb, n in self.operators.done.items()})
+        counts["stale answer of a replica"] = self.outside.tags.stale
+        counts.update({"# outside calls": self.calls.made, "# workers": self.host.most_at_once, "# schedules": 1})
+        counts["# outside calls, disturbed"] = self._calm_from
+        counts["# pushes"] = sum(
+            self.publishers.counts[kind] for kind in ("push", "created again", "returned or tagged again")
+        )
+        story = self.story if self.story.told else None
+        return Result(self.seed, [self.story.readable(one) for one in self.judge.violations], counts, story)
+
+
+@contextmanager
+def _seeded_nonces(random: Random) -> Iterator[None]:
+    """The app's random marks, from the seed: a schedule is the same every time."""
+    real: Any = secrets.token_hex
+    secrets.token_hex = lambda nbytes=None: f"{random.getrandbits(8 * (nbytes or 32)):0{2 * (nbytes or 32)}x}"
+    try:
+        yield
+    finally:
+        secrets.token_hex = real

@@ -1,0 +1,125 @@
+"""Simulated time, and the workers in it: greenlets, of which one runs at a time, switched at every outside call."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from greenlet import getcurrent, greenlet
+
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+class Died(BaseException):
+    """Stands for SIGKILL: nothing may catch it."""
+
+
+class TooLong(AssertionError):
+    """A schedule does not come to an end."""
+
+
+class Worker:
+    """One invocation: a message being handled, a sweep, or an operator's call.
+
+    `rules` is the number of the rules that its process was started with, `skew` how far its clock is off, `claimed`
+    what it has claimed (the judge's notes). A dead one makes no more calls.
+    """
+
+    def __init__(self, name: str, rules: int, skew: float) -> None:
+        self.name, self.rules, self.skew = name, rules, skew
+        self.dead = False
+        self.paused_until = 0.0
+        self.notes: dict[tuple[Any, ...], float] = {}
+        self.greenlet: greenlet | None = None
+        self.began_at = 0.0
+
+
+class Scheduler:
+    """A heap of moments; each brings up a worker or calls something."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.current: Worker | None = None
+        self.steps = 0
+        self._heap: list[tuple[float, int, Worker | Callable[[], object]]] = []
+        self._order = 0
+        self._hub = getcurrent()
+        self._living: set[Worker] = set()
+
+    def now(self) -> datetime:
+        """The time; a worker's clock is off by its skew."""
+        skew = self.current.skew if self.current else 0.0
+        return START + timedelta(seconds=self.seconds + skew)
+
+    def true_now(self) -> datetime:
+        """The time as it really is."""
+        return START + timedelta(seconds=self.seconds)
+
+    def after(self, seconds: float, what: Worker | Callable[[], object]) -> None:
+        """Bring something up after a time."""
+        self._order += 1
+        heapq.heappush(self._heap, (self.seconds + seconds, self._order, what))
+
+    def spawn(self, worker: Worker, work: Callable[[], object], ended: Callable[[BaseException | None], None]) -> None:
+        """Begin an invocation now; `ended` is called with what it raised."""
+
+        def run() -> None:
+            error: BaseException | None = None
+            try:
+                work()
+            except BaseException as raised:  # noqa: BLE001  whatever a worker ends with is its host's to handle
+                error = raised
+            self._living.discard(worker)
+            self.current = None
+            ended(error)
+
+        worker.greenlet = greenlet(run, parent=self._hub)
+        worker.began_at = self.seconds
+        self._living.add(worker)
+        self.after(0.0, worker)
+
+    def sleep(self, seconds: float) -> None:
+        """Let others run while the current worker waits for an answer."""
+        worker = self.current
+        if worker is None:
+            return
+        self.after(seconds, worker)
+        self._hub.switch()
+        if worker.dead:
+            raise Died
+
+    @property
+    def next_at(self) -> float | None:
+        """When something happens next."""
+        return self._heap[0][0] if self._heap else None
+
+    def run_until(self, end: float, limit: int = 200_000) -> None:
+        """Let everything happen up to a moment."""
+        heap = self._heap
+        while heap and heap[0][0] <= end:
+            at, _, what = heapq.heappop(heap)
+            self.seconds = max(self.seconds, at)
+            self.steps += 1
+            if self.steps > limit:
+                raise TooLong(f"no end after {limit} steps")
+            if isinstance(what, Worker):
+                self.current = what
+                if what.greenlet is not None and not what.greenlet.dead:
+                    what.greenlet.switch()
+                self.current = None
+            else:
+                what()
+        self.seconds = max(self.seconds, end)
+
+    def close(self) -> None:
+        """End the workers that are still there."""
+        for worker in list(self._living):
+            worker.dead = True
+            if worker.greenlet is not None and not worker.greenlet.dead:
+                self.current = worker
+                with suppress(Died):  # one that had not begun yet dies here
+                    worker.greenlet.throw(Died)
+        self.current = None

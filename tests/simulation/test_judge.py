@@ -1,0 +1,161 @@
+"""The judge finds what it is there for: each of these faults, planted in the core, is found within a few schedules."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from shared.deployment.dependents import BaseVetoes
+from shared.domain.candidate import CandidateState, Verdict
+from shared.domain.decisions import Hold
+from shared.domain.observation import Observation
+from shared.intake.observe import Observer
+from shared.promotion.stable_tags import StableTags
+from shared.promotion.steps import PromotionSteps
+from shared.promotion.vetoes import Vetoes
+from shared.reconcile import candidates
+from shared.reconcile.candidates import CandidateController
+from shared.reconcile.engine import Reconciler
+from shared.sweep.jobs.released import ReleasedJob
+from tests.simulation.schedule import Schedule
+
+SCHEDULES = 400
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def believe_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    take = Observer.take
+
+    def believing(self: Any, gate: Any, tag: Any, stored: Any, digest: Any, trigger: Any) -> Any:
+        return take(self, gate, tag, stored, trigger.expected or digest, trigger)
+
+    monkeypatch.setattr(Observer, "take", believing)
+
+
+def forget_vetoes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Vetoes, "standing", lambda self, gate, digest: None)
+
+
+def ask_for_vetoes_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only before the claim: a veto that is written between the two is not seen."""
+    standing, seen = Vetoes.standing, dict[tuple[int, str], Any]()
+
+    def once(self: Any, gate: Any, digest: str) -> Any:
+        key = (id(self), digest)
+        if key not in seen:
+            seen[key] = standing(self, gate, digest)
+        return seen[key]
+
+    monkeypatch.setattr(Vetoes, "standing", once)
+
+
+def build_on_banned_bases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BaseVetoes, "of", lambda self, base: "")
+
+
+def ignore_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Hold, "stops", lambda self, sequence, *, returning: False)
+
+
+def go_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PromotionSteps, "_obstacle", lambda self, step, gate, stored: None)
+    monkeypatch.setattr("shared.reconcile.promotions.PromotionController._not_wanted", lambda self, one, gate: None)
+
+
+def pass_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    conclude = CandidateController._conclude
+
+    def kindly(self: Any, step: Any, index: int, finding: Any) -> Any:
+        return conclude(self, step, index, msgspec.structs.replace(finding, verdict=Verdict.PASSED))
+
+    monkeypatch.setattr(CandidateController, "_conclude", kindly)
+
+
+def skip_approval(monkeypatch: pytest.MonkeyPatch) -> None:
+    def begun(self: Any, candidate: Any, index: int, run: Any, kind: Any, how: str) -> Any:
+        if kind.waits_for_person:
+            return candidate.with_check(index, verdict=Verdict.PASSED)
+        return candidate.with_check(index, registry=run.registry, run_id=run.run_id)
+
+    monkeypatch.setattr(CandidateController, "_begun", begun)
+
+
+def lock_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pretend(self: Any, step: Any, gate: Any) -> Any:
+        return msgspec.structs.replace(step.record, locked_at=self._services.clock.now())
+
+    monkeypatch.setattr(PromotionSteps, "lock", pretend)
+
+
+def mark_all_runs_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        candidates, "_mark", lambda candidate, index: f"basegate/{candidate.gate}/{candidate.row}/{index}/x"
+    )
+
+
+def change_what_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    announce = Reconciler._announce
+
+    def rewriting(self: Any, controller: Any, record: Any, until: Any) -> Any:
+        after, wait = announce(self, controller, record, until)
+        failed = getattr(after, "state", None) is CandidateState.FAILED
+        return (msgspec.structs.replace(after, state=CandidateState.EXAMINING) if failed else after), wait
+
+    monkeypatch.setattr(Reconciler, "_announce", rewriting)
+
+
+def tell_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    announce = Reconciler._announce
+
+    def quietly(self: Any, controller: Any, record: Any, until: Any) -> Any:
+        after, _ = announce(self, controller, record, until)
+        return msgspec.structs.replace(after, announced=True, failures=0), 0.0
+
+    monkeypatch.setattr(Reconciler, "_announce", quietly)
+
+
+def put_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StableTags, "undo", lambda self, gate, claim, mover, moved: None)
+    monkeypatch.setattr(StableTags, "put_back", lambda self, gate, stored: None)
+
+
+def count_no_observations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Observation, "renewed", lambda self, sequence: self)
+
+
+def leave_what_was_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ReleasedJob, "_differing", lambda self: iter(()))
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        believe_events,
+        forget_vetoes,
+        ask_for_vetoes_too_early,
+        build_on_banned_bases,
+        ignore_holds,
+        go_backwards,
+        pass_what_failed,
+        skip_approval,
+        lock_nothing,
+        mark_all_runs_alike,
+        change_what_is_settled,
+        tell_once,
+        put_nothing_back,
+        count_no_observations,
+        leave_what_was_lifted,
+    ],
+)
+def test_a_planted_fault_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    logging.disable(logging.CRITICAL)
+    try:
+        assert any(Schedule(seed).play().violations for seed in range(SCHEDULES))
+    finally:
+        logging.disable(logging.NOTSET)

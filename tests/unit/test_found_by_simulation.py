@@ -1,0 +1,163 @@
+"""What the simulation has found, each as the small story that shows it."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.decisions import Veto
+from shared.domain.image import Digest
+from shared.domain.policy import PromoteBy
+from shared.domain.promotion import PromotionState
+from shared.domain.record import WorkItem
+from shared.domain.rollout import RolloutState
+from shared.domain.stable_tag import StableTag
+from shared.promotion.vetoes import Vetoes
+from tests.fakes import World, digest, sample_policy
+from tests.unit.operators import gate_of, hold, veto
+
+ORANGE, GREEN = digest("orange"), digest("green")
+
+
+def by_task() -> World:
+    """A world whose gate's own task pushes what passed."""
+    gate = sample_policy().gates["node"]
+    promote = msgspec.structs.replace(gate.promote, by=PromoteBy.TASK)
+    gate = msgspec.structs.replace(gate, promote=promote)
+    return World(sample_policy(gates={"node": gate}, apps={}))
+
+
+def task_pushes(world: World, content: Digest, *tags: str) -> None:
+    for tag in tags:
+        world.registry.tags[("base", f"node:{tag}")] = content
+
+
+def sweeps(world: World, number: int = 3) -> None:
+    for _ in range(number):
+        world.pass_time(300)
+        world.sweep_now()
+    world.settle()
+
+
+def test_what_a_hold_kept_out_goes_on_although_whoever_lifted_it_came_no_further() -> None:
+    world = World()
+    hold(world)
+    world.push("15-alpine", GREEN)
+    world.settle()
+    assert world.promotion().state is PromotionState.HELD
+    stored = world.ledger.load(StableTag, "node", "15-alpine")
+    assert stored
+    world.ledger.save(stored, msgspec.structs.replace(stored.record, hold=None))
+    sweeps(world)
+    assert (world.stable_tag(), world.promotion().state) == (GREEN, PromotionState.PROMOTED)
+
+
+@pytest.mark.parametrize("examined", [True, False])
+def test_what_a_veto_kept_out_goes_on_although_whoever_lifted_it_came_no_further(examined: bool) -> None:
+    world = World()
+    if examined:
+        hold(world)
+        world.push("15-alpine", GREEN)
+        world.settle()
+    veto(world, GREEN)
+    if not examined:
+        world.push("15-alpine", GREEN)
+    stable = world.ledger.load(StableTag, "node", "15-alpine")
+    if stable:
+        world.ledger.save(stable, msgspec.structs.replace(stable.record, hold=None))
+    sweeps(world)
+    stored = Vetoes(world.services).load(gate_of(world), GREEN)
+    assert stored
+    assert isinstance(stored.record, Veto)
+    assert world.stable_tag() is None
+    lifted = msgspec.structs.replace(stored.record, lifted_at=world.clock.now(), lifted_by="ada")
+    world.ledger.save(stored, lifted)
+    sweeps(world)
+    assert world.stable_tag() == GREEN
+
+
+def test_what_is_still_vetoed_or_held_is_not_let_go_on_by_a_sweep() -> None:
+    world = World()
+    hold(world)
+    world.push("15-alpine", GREEN)
+    sweeps(world)
+    assert (world.stable_tag(), world.promotion().state) == (None, PromotionState.HELD)
+
+
+def test_a_further_tag_of_a_digest_that_the_gate_s_task_pushed_under_the_first_is_promoted() -> None:
+    world = by_task()
+    world.push("15-alpine", GREEN)
+    task_pushes(world, GREEN, "15-alpine", "15-alpine-cb1")
+    world.settle()
+    world.push("15.14", GREEN)
+    world.settle()
+    assert (world.stable_tag("15.14"), world.promotion("15.14").state) == (GREEN, PromotionState.PROMOTED)
+
+
+def test_a_tag_that_returns_to_what_the_gate_s_task_pushed_before_is_promoted() -> None:
+    world = by_task()
+    for number, content in enumerate((GREEN, ORANGE), 1):
+        world.push("15-alpine", content)
+        task_pushes(world, content, "15-alpine", f"15-alpine-cb{number}")
+        world.settle()
+    world.push("15-alpine", GREEN)
+    world.settle()
+    assert world.promotion().state is PromotionState.PROMOTED
+    assert world.stable_tag() == world.stable().digest == GREEN
+
+
+def test_an_app_whose_rule_went_and_came_back_is_rolled_out_on_its_base() -> None:
+    world = World()
+    rules = world.policy
+    world.use(msgspec.structs.replace(rules, apps={}))
+    world.push("15-alpine", ORANGE)
+    world.settle()
+    world.use(rules)
+    sweeps(world)
+    world.use(msgspec.structs.replace(rules, apps={}))
+    world.use(rules)
+    world.push("15-alpine", GREEN)
+    while not world.rollouts() or world.rollouts()[-1].base_move < 2:
+        world.next_item()
+    world.use(msgspec.structs.replace(rules, apps={}))
+    world.settle()
+    assert world.rollouts()[-1].state is RolloutState.RULE_REMOVED
+    world.use(rules)
+    sweeps(world)
+    live = world.app().live
+    assert live
+    assert live.base
+    assert live.base.digest == GREEN
+
+
+def test_a_run_that_ended_three_times_without_a_verdict_is_not_run_again_because_others_succeed() -> None:
+    world = World()
+    world.tasks.broken.add(ORANGE)
+    world.push("15-alpine", ORANGE)
+    world.pass_time(1800)
+    runs = [run for run in world.tasks.runs.values() if ORANGE in run.values.get("IMAGE", "")]
+    candidate = world.candidate(ORANGE)
+    assert (len(runs), candidate.state_name) == (3, "stalled")
+    world.reconciler.work(candidate.work_item)
+    assert candidate.next_step_at
+    late = WorkItem(candidate.work_item.kind, "node", candidate.row, candidate.created_at)
+    world.reconciler.work(late, redelivered=True)
+    again = [run for run in world.tasks.runs.values() if ORANGE in run.values.get("IMAGE", "")]
+    assert len(again) == 3
+
+
+def test_an_image_that_is_gone_leaves_an_alarm_about_the_ban_that_its_tag_stands_on() -> None:
+    world = World()
+    for content in (ORANGE, GREEN):
+        world.push("15-alpine", content)
+        world.settle()
+    veto(world, ORANGE)
+    for place in [place for place, content in world.registry.tags.items() if content == GREEN and place[0] == "base"]:
+        del world.registry.tags[place]
+    del world.registry.tags[("public", "node:15-alpine")]
+    world.registry.tags[("base", "node:15-alpine")] = ORANGE
+    world.registry.copy_problem = "the source is gone"
+    sweeps(world)
+    kinds = {one.record.kind for one in world.ledger.list(Alarm, "gates.node") if one.record.stands}
+    assert {AlarmKind.PROMOTED_GONE, AlarmKind.STABLE_VETOED} <= kinds
