@@ -5,34 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import lru_cache
 from itertools import combinations
-from typing import TypeVar
+from typing import Any
 
 import msgspec
 
 from shared.domain.errors import Malformed
 from shared.domain.image import parse_repository, parse_tag
-from shared.domain.policy import (
-    App,
-    ApprovalCheck,
-    BaseRule,
-    BuildRule,
-    Check,
-    DeployRule,
-    Gate,
-    HealthRule,
-    Policy,
-    PromotionRule,
-    RegistryRule,
-    Source,
-    TaskCheck,
-    VersionRule,
-)
+from shared.domain.policy import Policy, Source
 from shared.domain.tag_rule import TagRule, is_pattern, tags_in_words
 from shared.domain.versions import parse_range
 from shared.rules.document import (
     AppDocument,
-    CheckDocument,
-    DeployDocument,
     Document,
     GateDocument,
     GatesDocument,
@@ -45,8 +28,6 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATIONS = frozenset(("watch", "timeout", "within", "silent_after"))
 _DOCKER_HUB = "docker.io"
 _DOCKER_HUB_NAMES = frozenset((_DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"))
-
-Rule = TypeVar("Rule")
 
 
 def parse_gates(text: str, name: str = "gates.yaml") -> Policy:
@@ -75,28 +56,32 @@ def _placed(path: Path, problem: str, places: Places) -> ValidationError:
     return ValidationError(*places[known], ".".join(map(str, path)), problem)
 
 
-# Conversion: a document's keys, as a rule of the policy.
+# Conversion: what has the same name in a document and in the policy is carried over as it is.
 
 
 def _policy(document: GatesDocument) -> Policy:
-    registries = {
-        name: _rule(RegistryRule, entry, name=name, login_server=_login_server(entry))
-        for name, entry in document.registries.items()
+    registries = document.registries
+    policy = {
+        "registries": {
+            name: _plain(entry) | {"name": name, "login_server": _login_server(entry)}
+            for name, entry in registries.items()
+        },
+        "gates": {name: _gate(name, entry, registries) for name, entry in document.gates.items()},
+        "apps": {name: _app(name, entry, registries) for name, entry in document.apps.items()},
     }
-    return Policy(
-        registries=registries,
-        gates={name: _gate(name, entry, registries) for name, entry in document.gates.items()},
-        apps={name: _app(name, entry, registries) for name, entry in document.apps.items()},
-    )
+    return msgspec.convert(policy, Policy)
 
 
-def _rule(kind: type[Rule], entry: Document, **others: object) -> Rule:
-    """The rule with the keys of an entry, durations in seconds, and `others`; what is not written has its default."""
-    values = {key: value for key, value in msgspec.structs.asdict(entry).items() if value is not None}
+def _plain(value: Any) -> Any:
+    """A document as plain values, with durations in seconds; what is not written is left to the policy's default."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if not isinstance(value, Document):
+        return value
+    values = {key: _plain(item) for key, item in msgspec.structs.asdict(value).items() if item is not None}
     for key in _DURATIONS & values.keys():
-        duration = values.pop(key)
-        values[f"{key}_seconds"] = int(duration[:-1]) * _SECONDS[duration[-1]]
-    return msgspec.convert(values | others, kind)
+        values[f"{key}_seconds"] = int(values[key][:-1]) * _SECONDS[values[key][-1]]
+    return values
 
 
 def _login_server(entry: RegistryDocument) -> str:
@@ -105,53 +90,29 @@ def _login_server(entry: RegistryDocument) -> str:
     return _DOCKER_HUB if server in _DOCKER_HUB_NAMES else server
 
 
-def _source(entry: SourceDocument, registry: RegistryRule | None = None) -> Source:
-    """The source. This is the one place where Docker Hub's official images get their full name, `library/node`."""
-    versions = _rule(VersionRule, entry.versions) if entry.versions else None
-    official = registry is not None and registry.login_server == _DOCKER_HUB and "/" not in entry.repository
-    repository = f"library/{entry.repository}" if official else entry.repository
-    return _rule(Source, entry, repository=repository, versions=versions)
+def _gate(name: str, entry: GateDocument, registries: Mapping[str, RegistryDocument]) -> dict[str, Any]:
+    """A gate. This is the one place where Docker Hub's official images get their full name, `library/node`."""
+    gate: dict[str, Any] = _plain(entry)
+    repository = entry.source.repository
+    if _login_server(registries[entry.source.registry]) == _DOCKER_HUB and "/" not in repository:
+        gate["source"]["repository"] = f"library/{repository}"
+    checks = [{"kind": kind, **values} for check in gate["checks"] for kind, values in check.items()]
+    return gate | {"name": name, "checks": checks}
 
 
-def _gate(name: str, entry: GateDocument, registries: Mapping[str, RegistryRule]) -> Gate:
-    return _rule(
-        Gate,
-        entry,
-        name=name,
-        source=_source(entry.source, registries[entry.source.registry]),
-        checks=[_check(check) for check in entry.checks],
-        promote=_rule(PromotionRule, entry.promote),
-    )
+def _app(name: str, entry: AppDocument, registries: Mapping[str, RegistryDocument]) -> dict[str, Any]:
+    app: dict[str, Any] = _plain(entry) | {"name": name}
+    app["build"]["by_tag"] = entry.build.output == "by-tag"
+    if (deploy := entry.deploy) is not None:
+        subscription = deploy.subscription or (registries[entry.build.registry].id or "").split("/")[2]
+        names = {"container_group": deploy.aci, "restart_policy": deploy.restart, "subscription": subscription}
+        app["deploy"] |= names
+    return app
 
 
-def _check(entry: CheckDocument) -> Check:
-    if entry.task is not None:
-        return _rule(TaskCheck, entry.task)
-    assert entry.approval is not None  # a check of no kind is a validation error
-    return _rule(ApprovalCheck, entry.approval)
-
-
-def _app(name: str, entry: AppDocument, registries: Mapping[str, RegistryRule]) -> App:
-    subscription = registries[entry.build.registry].id.split("/")[2]
-    return _rule(
-        App,
-        entry,
-        name=name,
-        base=_rule(BaseRule, entry.base),
-        build=_rule(BuildRule, entry.build, by_tag=entry.build.output == "by-tag"),
-        deploy=_deploy(entry.deploy, subscription) if entry.deploy else None,
-    )
-
-
-def _deploy(entry: DeployDocument, subscription: str) -> DeployRule:
-    return _rule(
-        DeployRule,
-        entry,
-        container_group=entry.aci,
-        subscription=entry.subscription or subscription,
-        restart_policy=entry.restart,
-        health=_rule(HealthRule, entry.health),
-    )
+def _source(entry: SourceDocument) -> Source:
+    """The source as it is written."""
+    return msgspec.convert(_plain(entry), Source)
 
 
 # Checks: what does not fit each other.

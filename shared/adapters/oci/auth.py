@@ -22,8 +22,8 @@ from urllib.parse import urlencode
 import msgspec
 
 from shared.adapters.azure_errors import translated
-from shared.adapters.oci.errors import UNREADABLE, http_error, unsafe_target
-from shared.adapters.oci.safety import Target, Unsafe, may_see_credentials, parse_url, server_of
+from shared.adapters.oci.errors import UNREADABLE, http_error
+from shared.adapters.oci.safety import Place, Target, may_see_credentials, only_safe, parse_url
 from shared.adapters.oci.transport import Request, Transport
 from shared.domain.errors import Malformed, Misconfigured, Rejected
 from shared.domain.policy import RegistryRule
@@ -176,27 +176,25 @@ class TokenCache:
         return token.header
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """What is asked of which token service, for which registry; `doing` begins the sentence of an error."""
+    """What is asked of which token service, and for what; `query` are the parameters that every way of asking has."""
 
-    registry: RegistryRule
+    place: Place
     realm: Target
-    service: str
-    scope: str
-    doing: str
+    query: dict[str, str]
 
     @property
-    def query(self) -> dict[str, str]:
-        """The parameters that every way of asking has."""
-        return {name: value for name, value in (("service", self.service), ("scope", self.scope)) if value}
+    def doing(self) -> str:
+        """The beginning of the sentence of an error."""
+        return f"getting a token for {self.place.name}"
 
     @property
     def request(self) -> Request:
         """The request of a token for what is public."""
         path = self.realm.path
         target = self.realm.at(f"{path}{'&' if '?' in path else '?'}{urlencode(self.query)}")
-        return Request(doing=self.doing, target=target, private=self.registry.private)
+        return Request(doing=self.doing, target=target, private=self.place.registry.private)
 
 
 class _Answer(msgspec.Struct):
@@ -215,28 +213,26 @@ class Authentication:
     def __init__(self, transport: Transport, secrets: Secrets, credential: Callable[[], TokenCredential]) -> None:
         self._transport, self._secrets, self._credential = transport, secrets, credential
         self._tokens = TokenCache()
-        self._challenges: dict[tuple[RegistryRule, str], Challenge] = {}
+        self._challenges: dict[Place, Challenge] = {}
 
-    def header(self, registry: RegistryRule, repository: str) -> str:
+    def header(self, place: Place) -> str:
         """The header to send at first: "" before the registry has asked for one."""
-        key = (registry, repository)
-        if known := self._tokens.get(key):
+        if known := self._tokens.get(place):
             return known
-        challenge = self._challenges.get(key)
+        challenge = self._challenges.get(place)
         if challenge is None:
             return ""
         try:
-            return self._renewed(registry, repository, challenge, "")
+            return self._tokens.renew(place, "", lambda: self._token(place, challenge))
         except (Misconfigured, Malformed, Rejected):  # what the registry asks for may have changed since: ask it again
-            self._challenges.pop(key, None)
+            self._challenges.pop(place, None)
             return ""
 
-    def answer(self, registry: RegistryRule, repository: str, asked: str, used: str) -> str:
+    def answer(self, place: Place, asked: str, used: str) -> str:
         """The header that a 401 asks for.
 
         Args:
-            registry: whose answer it was.
-            repository: what was asked for, as the registry names it.
+            place: what was asked for.
             asked: the answer's WWW-Authenticate.
             used: the header that was not enough.
 
@@ -244,30 +240,25 @@ class Authentication:
             Misconfigured: the credentials are wrong or missing, or would have to go where they may not.
             Throttled, Retry, Malformed: as the token service answers.
         """
-        challenge = parse_challenge(asked, f"{registry.login_server}/{repository}")
-        header = self._renewed(registry, repository, challenge, used)
-        self._challenges[(registry, repository)] = challenge
+        challenge = parse_challenge(asked, place.name)
+        header = self._tokens.renew(place, used, lambda: self._token(place, challenge))
+        self._challenges[place] = challenge
         return header
 
-    def _renewed(self, registry: RegistryRule, repository: str, challenge: Challenge, used: str) -> str:
-        return self._tokens.renew((registry, repository), used, lambda: self._token(registry, repository, challenge))
-
-    def _token(self, registry: RegistryRule, repository: str, challenge: Challenge) -> Token:
-        doing = f"getting a token for {registry.login_server}/{repository}"
+    def _token(self, place: Place, challenge: Challenge) -> Token:
+        doing, registry = f"getting a token for {place.name}", place.registry
         if challenge.scheme == "basic":
             if not registry.credentials:
                 raise Misconfigured(f"{doing}: it wants a user and a password: name credentials on its rule")
             return Token(self._password(registry)[0], _LONGEST_SECONDS)
-        try:
-            realm = parse_url(challenge.realm, server_of(registry), private=registry.private)
-        except Unsafe as error:
-            raise unsafe_target(doing, error) from error
-        scope = _scope(registry, repository, challenge.scope)
-        asked = TokenRequest(registry=registry, realm=realm, service=challenge.service, scope=scope, doing=doing)
+        with only_safe(doing):
+            realm = parse_url(challenge.realm, place.server, private=registry.private)
+        query = {"service": challenge.service} if challenge.service else {}
+        asked = TokenRequest(place, realm, query | {"scope": _scope(place, challenge.scope)})
         if registry.credentials:
             answer = self._by_password(asked)
         elif registry.is_azure:
-            answer = self._by_identity(asked)
+            answer = self._by_identity(asked, challenge.service)
         else:
             remedy = "see that the repository is there, and name credentials on the registry's rule if it is not public"
             answer = self._ask(asked.request, remedy)
@@ -277,25 +268,25 @@ class Authentication:
 
     def _by_password(self, asked: TokenRequest) -> _Answer:
         """A token for the user of the registry's rule, unless the token service is not surely the registry's."""
-        server, stem = server_of(asked.registry), asked.registry.credentials
-        if not may_see_credentials(asked.realm.host, server.host):
+        registry, host = asked.place.registry, asked.place.server.host
+        if not may_see_credentials(asked.realm.host, host):
             raise Misconfigured(
                 f"{asked.doing}: it sends the credentials to {asked.realm.server}, which does not surely belong to "
-                f"{server.host}. Nothing was sent there. Ask whoever runs the registry for a token service under its "
+                f"{host}. Nothing was sent there. Ask whoever runs the registry for a token service under its "
                 "own domain"
             )
-        header, secrets = self._password(asked.registry)
+        header, secrets = self._password(registry)
         request = replace(asked.request, headers={"Authorization": header}, secrets=secrets)
-        return self._ask(request, f"set the secrets {stem}-user and -password right")
+        return self._ask(request, f"set the secrets {registry.credentials}-user and -password right")
 
-    def _by_identity(self, asked: TokenRequest) -> _Answer:
+    def _by_identity(self, asked: TokenRequest, service: str) -> _Answer:
         """A token of an Azure registry for the app's identity, which no other host gets to see."""
-        server, where = server_of(asked.registry), asked.realm.server
+        server, where = asked.place.server, asked.realm.server
         if asked.realm.origin != server.origin:
             raise Misconfigured(f"{asked.doing}: it sends the app's identity to {where}, which is not the registry")
         with translated(asked.doing):
             entra = self._credential().get_token(_ENTRA_SCOPE).token
-        form = {"grant_type": "access_token", "service": asked.service, "access_token": entra}
+        form = {"grant_type": "access_token", "service": service, "access_token": entra}
         answer = self._post(asked, server.at("/oauth2/exchange"), form, entra)
         refresh = _usable(answer.refresh_token, asked)
         form = asked.query | {"grant_type": "refresh_token", "refresh_token": refresh}
@@ -322,10 +313,10 @@ class Authentication:
         return f"Basic {encoded}", (password, encoded)
 
 
-def _scope(registry: RegistryRule, repository: str, asked: str) -> str:
+def _scope(place: Place, asked: str) -> str:
     """What to ask for: what the registry named, if it is no more than reading; both rights to read of an Azure one."""
-    own = f"repository:{repository}:pull"
-    if registry.is_azure:
+    own = f"repository:{place.path}:pull"
+    if place.registry.is_azure:
         return f"{own},metadata_read"
     actions = asked.rpartition(":")[2].split(",") if ":" in asked else ()
     return asked if asked and " " not in asked and _READING.issuperset(actions) else own

@@ -6,17 +6,21 @@ Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from shared.adapters.oci.auth import Authentication
-from shared.adapters.oci.errors import UNREADABLE
-from shared.adapters.oci.listing import Listing
-from shared.adapters.oci.reader import Place, Reader
-from shared.adapters.oci.transport import Limits, Network, Transport
-from shared.domain.errors import Malformed
+from shared.adapters.oci.errors import UNREADABLE, http_error
+from shared.adapters.oci.pages import Page, parse_page
+from shared.adapters.oci.rate_limits import parse_allowance
+from shared.adapters.oci.safety import Place, Target, only_safe, parse_url
+from shared.adapters.oci.transport import Answer, Limits, Network, Request, Transport
+from shared.domain.errors import Malformed, Rejected, Retry
 from shared.domain.image import Digest, Tag, parse_digest, parse_tag
 from shared.domain.policy import RegistryRule
 from shared.ports import Allowance, Secrets
@@ -33,6 +37,11 @@ _MANIFESTS = ", ".join(
     )
 )
 _DIGEST = "docker-content-digest"
+_REDIRECTS = 3
+_REDIRECTED = frozenset((301, 302, 303, 307, 308))
+_KEPT_PAGES = 64
+_SAFE_SIZE = 100
+"""A page of so many tags is taken everywhere; a thousand are asked for first, and some registries refuse that."""
 
 
 class _Manifest(msgspec.Struct, rename="camel"):
@@ -56,10 +65,10 @@ class OciTagReader:
         network: Network | None = None,
         limits: Limits | None = None,
     ) -> None:
-        limits = limits or Limits()
-        transport = Transport(network, limits)
-        self._reader = Reader(transport, Authentication(transport, secrets, credential))
-        self._listing = Listing(self._reader, limits)
+        self._limits, self._allowances = limits or Limits(), dict[str, Allowance]()
+        self._transport = Transport(network, self._limits)
+        self._authentication = Authentication(self._transport, secrets, credential)
+        self._lock, self._kept = Lock(), dict[tuple[RegistryRule, str], tuple[str, Page]]()
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
         """The digest a tag points at now, or None where there is no such tag.
@@ -71,7 +80,7 @@ class OciTagReader:
         name = f"{place.name}:{parse_tag(tag)}"
         target, accept = place.server.at(f"/v2/{place.path}/manifests/{tag}"), {"Accept": _MANIFESTS}
         for method in ("HEAD", "GET"):
-            answer = self._reader.read(place, target, f"reading {name}", method=method, headers=accept)
+            answer = self._read(place, target, f"reading {name}", method=method, headers=accept)
             if answer.status == 404:
                 return None
             said = answer.headers.get(_DIGEST)
@@ -86,11 +95,124 @@ class OciTagReader:
             Malformed: a page is no list of tags, or the pages do not come to an end.
             Retry: the pages together take too long.
         """
-        yield from self._listing.tags(Place.of(registry, repository))
+        previous = Page((), None)
+        for page in self._pages(Place.of(registry, repository)):
+            if page.tags and page.tags == previous.tags and not previous.linked:
+                return  # it does not know `last`, and has said everything before
+            yield from page.tags
+            if previous.linked and not page.linked:
+                return
+            previous = page
 
     def allowance(self, registry: RegistryRule) -> Allowance | None:
         """What the registry last said of its rate limit, None where it has said nothing."""
-        return self._reader.allowances.get(registry.name)
+        return self._allowances.get(registry.name)
+
+    def _pages(self, place: Place) -> Iterator[Page]:
+        """The pages one by one. The time that counts is the registry's, not that of whoever takes the tags."""
+        limits, seen = self._limits, set[int]()
+        began = time.monotonic()
+        target, size, page = self._first(place)
+        spent = time.monotonic() - began
+        while True:
+            yield page
+            if page.following is None:
+                return
+            seen.add(hash(target.path))
+            target = page.following
+            if hash(target.path) in seen:
+                raise Malformed("Link", f"the pages of {place.name} come round to {target}, which was read before")
+            if len(seen) >= limits.pages:
+                raise Malformed("tags", f"{place.name} has more than {limits.pages} pages of tags")
+            if spent > limits.listing_seconds:
+                raise Retry(f"listing the tags of {place.name} takes longer than {limits.listing_seconds:.0f} s")
+            began = time.monotonic()
+            page = self._page(place, target, size)
+            spent += time.monotonic() - began
+
+    def _first(self, place: Place) -> tuple[Target, int, Page]:
+        """The first page, with its address and how many tags were asked for: fewer where so many are refused."""
+        size = self._limits.page_size
+        while True:
+            target = place.server.at(f"/v2/{place.path}/tags/list?n={size}")
+            try:
+                return target, size, self._page(place, target, size)
+            except Rejected:
+                if size <= _SAFE_SIZE:
+                    raise
+                size = _SAFE_SIZE
+
+    def _page(self, place: Place, target: Target, size: int) -> Page:
+        key = (place.registry, target.path)
+        etag, page = self._kept.get(key, ("", Page((), None)))
+        headers = {"If-None-Match": etag} if etag else {}
+        answer = self._read(place, target, f"listing the tags of {place.name}", headers=headers)
+        if answer.status == 404:
+            return Page((), None)
+        if answer.status != 304:
+            page, etag = parse_page(answer, target, size, place.name), answer.headers.get("etag", "")
+        if etag and len(page.tags) <= size:
+            with self._lock:  # what was used last is last
+                self._kept.pop(key, None)
+                self._kept[key] = (etag, page)
+                if len(self._kept) > _KEPT_PAGES:
+                    del self._kept[next(iter(self._kept))]
+        return page
+
+    def _read(
+        self, place: Place, target: Target, doing: str, *, method: str = "GET", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """An answer of 200 or 404, of 304 to a conditional request, or of 405 to a HEAD.
+
+        Raises:
+            Throttled, Retry, Misconfigured, Malformed, Rejected: as the port says.
+        """
+        registry = place.registry
+        request = Request(doing=doing, target=target, method=method, headers=headers or {}, private=registry.private)
+        used = self._authentication.header(place)
+        sent, answer = self._follow(place, request, used)
+        if answer.status == 401 and sent.target.origin == place.server.origin:
+            used = self._authentication.answer(place, answer.headers.get("www-authenticate", ""), used)
+            sent, answer = self._follow(place, request, used)
+        if (said := parse_allowance(answer.headers)) is not None:
+            self._allowances[registry.name] = said
+        if answer.status not in _expected(request):
+            raise http_error(answer, sent, _remedy(registry))
+        return answer
+
+    def _follow(self, place: Place, request: Request, authorization: str) -> tuple[Request, Answer]:
+        """The last request with its answer, after at most three redirects; only the registry sees the header."""
+        for _ in range(_REDIRECTS + 1):
+            sent = _signed(request, authorization) if request.target.origin == place.server.origin else request
+            answer = self._transport.send(sent)
+            if answer.status not in _REDIRECTED:
+                return sent, answer
+            with only_safe(f"{request.doing}: it is redirected"):
+                target = parse_url(answer.headers.get("location", ""), sent.target, private=sent.private)
+            request = replace(request, target=target)
+        raise Malformed("Location", f"{request.doing}: it is redirected more than {_REDIRECTS} times")
+
+
+def _expected(request: Request) -> set[int]:
+    conditional = {304} if "If-None-Match" in request.headers else set[int]()
+    return {200, 404} | conditional | ({405} if request.method == "HEAD" else set())
+
+
+def _signed(request: Request, authorization: str) -> Request:
+    if not authorization:
+        return request
+    headers = {**request.headers, "Authorization": authorization}
+    return replace(request, headers=headers, secrets=(authorization.partition(" ")[2],))
+
+
+def _remedy(registry: RegistryRule) -> str:
+    if registry.credentials and registry.is_azure:
+        return f"give {registry.credentials}-user content/read and metadata/read of the repository in its scope map"
+    if registry.credentials:
+        return f"let the user of {registry.credentials}-user read there, and see that the repository is there"
+    if registry.is_azure:
+        return "give the app AcrPull (Container Registry Repository Reader) on the registry"
+    return "see that the repository is there, and name credentials on the registry's rule if it is not public"
 
 
 def _digest_of(body: bytes, said: str | None, name: str) -> Digest:

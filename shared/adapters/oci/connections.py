@@ -32,8 +32,7 @@ from urllib3.exceptions import TimeoutError as Timeout
 from urllib3.response import HTTPResponse
 from urllib3.util.connection import create_connection
 
-from shared.adapters.oci.errors import unsafe_target
-from shared.adapters.oci.safety import Unsafe, require_address
+from shared.adapters.oci.safety import Unsafe, only_safe, require_address
 from shared.adapters.oci.transport import Limits, Network
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Retry
 
@@ -151,11 +150,10 @@ def network_errors(doing: str, host: str) -> Iterator[None]:
         Retry: everything else passes by itself.
     """
     try:
-        yield
+        with only_safe(doing):
+            yield
     except BasegateError:
         raise
-    except Unsafe as error:
-        raise unsafe_target(doing, error) from error
     except (HTTPError, OSError, http.client.HTTPException) as error:
         raise _translated(error, doing, host) from error
 

@@ -1,4 +1,4 @@
-"""HTTP errors of registries, and targets that are unsafe, as the gate's errors.
+"""HTTP errors of registries as the gate's errors.
 
 Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes
 """
@@ -11,7 +11,6 @@ import msgspec
 
 from shared.adapters.azure_errors import readable
 from shared.adapters.oci.rate_limits import parse_pause
-from shared.adapters.oci.safety import Unsafe
 from shared.adapters.oci.transport import Answer, Request
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Rejected, Retry, Throttled
 
@@ -51,14 +50,6 @@ def http_error(answer: Answer, request: Request, remedy: str) -> BasegateError:
     if answer.status < 400:
         return Malformed("status", f"{request.doing}: {answer.status} was not to be expected here")
     return Rejected(text)
-
-
-def unsafe_target(doing: str, error: Unsafe) -> Misconfigured:
-    """The error of a request that is not sent."""
-    return Misconfigured(
-        f"{doing}: {error}. Nothing was sent there. If the registry is your own and inside your network, "
-        "say private: true on its rule; else ask whoever runs it why it leads there"
-    )
 
 
 def _said(answer: Answer, request: Request) -> tuple[str, str]:

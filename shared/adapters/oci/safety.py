@@ -7,10 +7,14 @@ its own machine, its own network or the platform's metadata service, nor show a 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urljoin, urlsplit
 
+from shared.domain.errors import Misconfigured
+from shared.domain.image import parse_repository
 from shared.domain.policy import RegistryRule
 
 Address = IPv4Address | IPv6Address
@@ -54,6 +58,18 @@ class Unsafe(Exception):
     """No request goes there; the text says why, beginning with the host or URL."""
 
 
+@contextmanager
+def only_safe(doing: str) -> Iterator[None]:
+    """Raise Misconfigured, with what to do, for an unsafe target within the block; `doing` begins the sentence."""
+    try:
+        yield
+    except Unsafe as error:
+        raise Misconfigured(
+            f"{doing}: {error}. Nothing was sent there. If the registry is your own and inside your network, "
+            "say private: true on its rule; else ask whoever runs it why it leads there"
+        ) from error
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where a request goes: `path` is encoded and has its query. The scheme is https, always."""
@@ -81,9 +97,29 @@ class Target:
         return Target(self.host, self.port, path)
 
 
-def is_hub(registry: RegistryRule) -> bool:
-    """Whether the registry is Docker Hub under any of its names."""
-    return registry.login_server.lower() in (*_HUB_ALIASES, _HUB_HOST)
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A repository of a registry: `path` is what the registry calls it, `name` what people do."""
+
+    registry: RegistryRule
+    server: Target
+    path: str
+    name: str
+
+    @staticmethod
+    def of(registry: RegistryRule, repository: str) -> Place:
+        """The place of a repository; Docker Hub's official images are under `library/`.
+
+        Raises:
+            Malformed: the repository's name is none.
+            Misconfigured: the registry's login server is no host.
+        """
+        path = parse_repository(repository)
+        with only_safe(f"reading {registry.login_server}/{path}"):
+            server = server_of(registry)
+        if server.host == _HUB_HOST and "/" not in path:
+            path = parse_repository(f"library/{path}")
+        return Place(registry, server, path, f"{registry.login_server}/{path}")
 
 
 def server_of(registry: RegistryRule) -> Target:
@@ -97,7 +133,7 @@ def server_of(registry: RegistryRule) -> Target:
         return Target(_HUB_HOST, HTTPS_PORT)
     if not _SERVER.fullmatch(text):
         raise Unsafe(f"'{text[:80]}' is not a host name with an optional port")
-    return _absolute(f"https://{text}/")
+    return _target(f"https://{text}/")
 
 
 def parse_url(text: str, base: Target, *, private: bool = False) -> Target:
@@ -109,22 +145,18 @@ def parse_url(text: str, base: Target, *, private: bool = False) -> Target:
     """
     if len(text) > _URL_LIMIT or not _URL.fullmatch(text):
         raise Unsafe(f"{text[:80]!r} is not a URL")
-    try:  # what has a scheme is never joined: `https:///token` would become the base's own host
-        url = text if _HAS_SCHEME.match(text) else urljoin(f"https://{base.server}{base.path}", text)
-    except ValueError as error:
-        raise Unsafe(f"{text[:80]!r} is not a URL") from error
-    target = _absolute(url)
+    target = _target(text, f"https://{base.server}{base.path}")
     if not private and target.port not in (HTTPS_PORT, base.port):
         raise Unsafe(f"{target} has a port that is neither 443 nor the registry's own")
     return target
 
 
-def _absolute(url: str) -> Target:
-    try:
-        parts = urlsplit(url)
+def _target(text: str, base: str = "") -> Target:
+    try:  # what has a scheme is never joined: `https:///token` would become the base's own host
+        parts = urlsplit(text if _HAS_SCHEME.match(text) else urljoin(base, text))
         port = parts.port
     except ValueError as error:
-        raise Unsafe(f"{url[:80]!r} is not a URL") from error
+        raise Unsafe(f"{text[:80]!r} is not a URL") from error
     if "@" in parts.netloc:
         raise Unsafe(f"a URL at {parts.hostname or 'no host'} has a user name in it")
     if parts.scheme != "https":
