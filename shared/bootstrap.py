@@ -6,13 +6,7 @@ from functools import cached_property, lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from shared.adapters.announcers import (
-    Announcers,
-    EventGridAnnouncer,
-    LinkingAnnouncer,
-    NullAnnouncer,
-    WebhookAnnouncer,
-)
+from shared.adapters.announcers import Announcers, EventGridAnnouncer, NullAnnouncer, WebhookAnnouncer
 from shared.adapters.archive_blobs import BlobArchive
 from shared.adapters.clock_system import SystemClock
 from shared.adapters.containers_aci import AciContainerRunner
@@ -154,7 +148,7 @@ class Basegate:
             announcers.append(WebhookAnnouncer(settings.webhook_url, settings.webhook_style, signing))
         if not announcers:
             return NullAnnouncer()
-        return LinkingAnnouncer(Announcers(*announcers), settings.public_url)
+        return Announcers(settings.public_url, *announcers)
 
     def _endpoint(self, service: str) -> str:
         return f"https://{self.settings.storage_account}.{service}.{self.settings.storage_suffix}"

@@ -46,16 +46,25 @@ class NullAnnouncer:
 
 
 class Announcers:
-    """Several announcers as one: each gets every outcome; one that fails keeps no other from announcing.
+    """Several announcers as one, with `links` in each outcome's data: `board` for people and `api` for programs.
 
-    An outcome that one could not announce is announced again, by all: hearing twice is better than not at all.
+    One that fails keeps no other from announcing. An outcome that one could not announce is announced again, by all:
+    hearing twice is better than not at all. A link holds no key: whoever follows it signs in, or gives a key.
+
+    Args:
+        public_url: where people reach this app, without a slash at its end; "" adds no links.
+        announcers: each gets every outcome.
     """
 
-    def __init__(self, *announcers: Announcer) -> None:
-        self._announcers = announcers
+    def __init__(self, public_url: str, *announcers: Announcer) -> None:
+        self._url, self._announcers = public_url, announcers
 
     def announce(self, outcome: Outcome) -> None:
         """Announce by all; then raise the first failure. A passing one counts before one that is not."""
+        if self._url and outcome.page:
+            page = quote(outcome.page, safe="/")
+            links = {"board": f"{self._url}/api/board/{page}", "api": f"{self._url}/api/v1/{page}"}
+            outcome = msgspec.structs.replace(outcome, data={**outcome.data, "links": links})
         failures: list[Retry | Misconfigured] = []
         for announcer in self._announcers:
             try:
@@ -64,28 +73,6 @@ class Announcers:
                 failures.append(error)
         for failure in sorted(failures, key=lambda error: isinstance(error, Misconfigured)):
             raise failure
-
-
-class LinkingAnnouncer:
-    """Adds `links` to each outcome's data, `board` for people and `api` for programs, and has another announce it.
-
-    A link holds no key: whoever follows it signs in, or gives a key, on the board.
-
-    Args:
-        announcer: announces the outcome.
-        public_url: where people reach this app, without a slash at its end; "" adds no links.
-    """
-
-    def __init__(self, announcer: Announcer, public_url: str) -> None:
-        self._announcer, self._url = announcer, public_url
-
-    def announce(self, outcome: Outcome) -> None:
-        """Announce the outcome with its links."""
-        if self._url and outcome.page:
-            page = quote(outcome.page, safe="/")
-            links = {"board": f"{self._url}/api/board/{page}", "api": f"{self._url}/api/v1/{page}"}
-            outcome = msgspec.structs.replace(outcome, data={**outcome.data, "links": links})
-        self._announcer.announce(outcome)
 
 
 def board_link(outcome: Outcome) -> str:

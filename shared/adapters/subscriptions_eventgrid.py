@@ -29,7 +29,7 @@ class EventGridSubscriptions:
         self._client = lru_cache(maxsize=None)(self._make_client)
 
     def reach_us(self, registry: RegistryRule) -> bool | None:
-        """Whether a subscription sends a registry's pushes to this app; None where the app may not look.
+        """Whether a subscription sends a registry's pushes to this app; None where the app may not ask.
 
         Source: https://learn.microsoft.com/rest/api/eventgrid/controlplane/event-subscriptions/list-by-resource
         """
@@ -45,9 +45,8 @@ class EventGridSubscriptions:
 
     def _reaches_us(self, subscription: EventSubscription) -> bool:
         types = getattr(subscription.filter, "included_event_types", None)
-        destination = subscription.destination or getattr(
-            subscription.delivery_with_resource_identity, "destination", None
-        )
+        delivery = subscription.delivery_with_resource_identity
+        destination = subscription.destination or getattr(delivery, "destination", None)
         function = str(getattr(destination, "resource_id", "") or "").lower()
         state = str(getattr(subscription.provisioning_state, "value", subscription.provisioning_state))
         ours = "/functions/" in function and (not self._site or f"/sites/{self._site}/" in function)

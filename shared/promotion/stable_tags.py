@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 CLAIM_SECONDS = 330.0
 """How long a mover may hold a claim: longer than any invocation (`functionTimeout`), so only a dead one loses it."""
 
+TAKE_OVER_SECONDS = 60.0
+"""How soon another worker goes on with a move that one has claimed for the same promotion, and may have died over."""
+
 SWEEP = "sweep"
 """Who has claimed a tag that is put back. All other claims name the promotion, or the operator, that moves it."""
 
@@ -75,17 +78,30 @@ class StableTags:
         stored = self._services.ledger.load(StableTag, gate.name, tag)
         return stored.record if stored else StableTag(gate=gate.name, tag=Tag(tag))
 
-    def claimed(self, stable: StableTag, mover: str, digest: Digest) -> StableTag:
-        """The record with a mover's claim, to be saved.
+    def claimed(self, stable: StableTag, mover: str, digest: Digest, mine: Claim | None = None) -> StableTag:
+        """The record with a mover's claim, to be saved; `mine` is the claim of the same worker before.
 
         Raises:
-            Busy: somebody else is moving the tag.
+            Busy: somebody else is moving the tag. Conflict: another worker is making the same move.
         """
         now, claim = self._services.clock.now(), stable.claim
         if claim is not None and claim.until > now and claim.mover != mover:
             raise Busy(f"{stable.tag} is being moved to {short(claim.digest)} by {claim.mover}", delay_seconds=2.0)
+        self.leave_to_another(stable, mover, mine)
         until = now + timedelta(seconds=CLAIM_SECONDS)
         return msgspec.structs.replace(stable, claim=Claim(mover=mover, digest=digest, until=until))
+
+    def leave_to_another(self, stable: StableTag, mover: str, mine: Claim | None) -> None:
+        """See that no other worker is making the same move right now; after a while it counts as dead.
+
+        Raises:
+            Conflict: one is.
+        """
+        claim, now = stable.claim, self._services.clock.now()
+        if claim is None or claim == mine or claim.mover != mover:
+            return
+        if claim.until > now + timedelta(seconds=CLAIM_SECONDS - TAKE_OVER_SECONDS):
+            raise Conflict(f"another worker is moving {stable.tag} for {mover}")
 
     def settled(self, stable: StableTag, target: TagTarget, **changes: object) -> StableTag:
         """The record after the tag was pointed at a target. Coming to the digest where it stood is no move."""
@@ -123,7 +139,7 @@ class StableTags:
         Raises:
             Busy: somebody else is moving it. Rejected: the digest is not there or is vetoed, or the tag is locked.
         """
-        claim = self._save(stored, self.claimed(stored.record, mover, target.digest))
+        claim = self._save(stored, self.claimed(stored.record, mover, target.digest, stored.record.claim))
         try:
             self._refuse_vetoed(gate, target.digest)
             self.point(gate, claim.record.tag, target.digest)
@@ -150,7 +166,7 @@ class StableTags:
         """
         digest = stored.record.digest
         assert digest is not None  # a tag that stands on nothing has nothing to be put back to
-        claim = self._save(stored, self.claimed(stored.record, SWEEP, digest))
+        claim = self._save(stored, self.claimed(stored.record, SWEEP, digest, stored.record.claim))
         try:
             self._refuse_vetoed(gate, digest)
             self.point(gate, claim.record.tag, digest)

@@ -12,7 +12,7 @@ from shared.domain.image import short
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate, RegistryRule
 from shared.domain.promotion import Promotion, PromotionState, promotions_of
-from shared.domain.stable_tag import StableTag
+from shared.domain.stable_tag import Claim, StableTag
 from shared.ports import Change, CopyState, Stored
 from shared.ports.services import Services
 from shared.promotion.stable_tags import StableTags, target_of
@@ -91,27 +91,27 @@ class PromotionSteps:
 
         1. What stands against the move settles the promotion instead; a tag that was pointed meanwhile is put back.
         2. The claim on the tag's record is saved with the promotion: who cancels the promotion sees the one, or makes
-           the other a conflict.
+           the other a conflict. A claim is that of one worker, though others have the promotion too.
         3. Vetoes are read after the claim, and again after the tag was pointed and read back.
         4. The record of the tag and the promotion are settled in one transaction. Lost races are tried again at once.
         """
         stored, mover = self._stable.load(gate, step.record.tag), step.record.row
-        pointed = False
+        pointed, mine = False, None
         for _ in range(_RACES):
             try:
                 ended = self._obstacle(step, gate, stored)  # 1
                 if ended is not None:
                     break
-                claimed = self._stable.claimed(stored.record, mover, step.record.digest)
+                claimed = self._stable.claimed(stored.record, mover, step.record.digest, mine)
                 (stored,) = step.commit(step.record, Change(claimed, stored))  # 2
+                mine = claimed.claim
                 if self._vetoes.standing(gate, step.record.digest) is None:  # 3
                     pointed = True
                     self._stable.point(gate, step.record.tag, step.record.digest)
                     if self._vetoes.standing(gate, step.record.digest) is None:
                         return self._moved(step, stored)  # 4
             except Conflict:
-                self._refuse_if_changed(step, gate, stored, mover)
-                stored = self._stable.load(gate, step.record.tag)
+                stored = self._after_race(step, gate, stored, mine)
             except (Retry, Rejected, Misconfigured) as error:
                 self._stable.undo(gate, stored, mover, step.record.digest)
                 self._copy_again_if_gone(step, error)
@@ -211,12 +211,23 @@ class PromotionSteps:
             return gone
         return None
 
-    def _refuse_if_changed(self, step: Step[Promotion], gate: Gate, stored: Stored[StableTag], mover: str) -> None:
-        """After a lost race: it was this promotion that somebody changed, an operator for one. Undo, and let go."""
-        current = self._services.ledger.load(Promotion, step.record.gate, step.record.row)
+    def _after_race(
+        self, step: Step[Promotion], gate: Gate, stored: Stored[StableTag], mine: Claim | None
+    ) -> Stored[StableTag]:
+        """The record of the tag as it is after a lost race, to try again with.
+
+        Raises:
+            Conflict: it was this promotion that somebody changed (what was moved is taken back), or another worker
+                is moving the tag for it.
+        """
+        mover, current = step.record.row, self._services.ledger.load(Promotion, step.record.gate, step.record.row)
         if current is None or current.etag != step.stored.etag:
-            self._stable.undo(gate, stored, mover, step.record.digest)
+            if mine is not None:
+                self._stable.undo(gate, stored, mover, step.record.digest)
             raise Conflict(f"promotion {step.record.id} was changed by someone else")
+        fresh = self._stable.load(gate, step.record.tag)
+        self._stable.leave_to_another(fresh.record, mover, mine)
+        return fresh
 
     def _ended(self, promotion: Promotion, state: PromotionState, reason: str) -> Promotion:
         ended = msgspec.structs.replace(promotion, state=state, reason=reason)

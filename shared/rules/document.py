@@ -11,9 +11,7 @@ import msgspec
 from msgspec import Meta
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description="lower-case words joined by -")]
-Duration = Annotated[
-    str, Meta(pattern=r"^[1-9][0-9]{0,8}(s|m|h|d)$", description="a number and s, m, h or d, e.g. 30m")
-]
+Duration = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,8}[smhd]$", description="a number and s, m, h or d, e.g. 30m")]
 RegistryArmId = Annotated[
     str,
     Meta(

@@ -14,14 +14,7 @@ from shared.domain.image import parse_repository, parse_tag
 from shared.domain.policy import Policy, Source
 from shared.domain.tag_rule import TagRule, is_pattern, tags_in_words
 from shared.domain.versions import parse_range
-from shared.rules.document import (
-    AppDocument,
-    Document,
-    GateDocument,
-    GatesDocument,
-    RegistryDocument,
-    SourceDocument,
-)
+from shared.rules.document import AppDocument, Document, GateDocument, GatesDocument, RegistryDocument, SourceDocument
 from shared.rules.errors import InvalidGates, Path, Places, Problem, ValidationError, load_yaml, type_errors
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

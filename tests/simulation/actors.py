@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from random import Random
 from typing import Any
@@ -29,6 +29,7 @@ from tests.simulation.story import Story
 WHO = Who.of("ada", "as it pleases")
 _MANY_TAGS = 50
 _FLOOD = 40
+Place = tuple[str, tuple[str, str]]
 _DELETED = "Microsoft.ContainerRegistry.ImageDeleted"
 _DELAYS = (0.1, 0.5, 2.0, 5.0, 60.0, 400.0)
 
@@ -336,18 +337,24 @@ class Operators:
     # -----------------------------------------------------------------------------------------------------------------
 
     def _do(
-        self,
-        verb: str,
-        plan: Callable[[], Plan],
-        decision: Decision | None = None,
-        ended: Callable[[bool], None] = lambda done: None,
+        self, verb: str, plan: Callable[[], Plan], decision: Decision | None = None, ends: Iterable[Place] = ()
     ) -> None:
-        """Plan and act, in an invocation of its own. `decision` is what stands from when that returns."""
+        """Plan and act, in an invocation of its own.
+
+        `decision` is what stands from when that returns. `ends` are those that it ends: while it is under way nobody
+        can tell whether they stand, nor others there that are made meanwhile.
+        """
         self.asked[verb] += 1
         self._story.tell(f"OPERATOR asks: {verb} {decision.place if decision else ''}")
+        ends = list(ends)
+        for place in ends:
+            self._judge.ending[place] += 1
+
+        acted = []
 
         def work() -> None:
             planned = plan()
+            acted.append(verb)
             if decision is not None:
                 decision.begun_at = self._scheduler.seconds
                 self._judge.decisions.append(decision)
@@ -358,28 +365,24 @@ class Operators:
         def end(error: BaseException | None) -> None:
             self.done[verb] += error is None
             self._story.tell(f"OPERATOR {verb}: {'done' if error is None else error or 'died'}")
-            ended(error is None)
+            for place in ends:
+                self._judge.ending[place] -= 1
+                if acted:
+                    self._end(*place, but=decision)
 
         self._host.run(f"operator ({verb})", work, end)
 
-    def _lifting(self, verb: str, decision: tuple[str, tuple[str, str]], plan: Callable[[], Plan]) -> None:
-        """End a decision: while that is under way nobody can tell whether it stands, or one that is made meanwhile."""
-        self._end(*decision)
-        self._judge.ending[decision] += 1
-
-        def ended(done: bool) -> None:
-            self._judge.ending[decision] -= 1
-            self._end(*decision)
-
-        self._do(verb, plan, ended=ended)
+    def _lifting(self, verb: str, decision: Place, plan: Callable[[], Plan]) -> None:
+        """End a decision."""
+        self._do(verb, plan, ends=(decision,))
 
     def _operated(self, gate: str) -> None:
         self._judge.operations[gate] += 1
 
-    def _end(self, what: str, place: tuple[str, str]) -> None:
-        """A decision may end from now on."""
+    def _end(self, what: str, place: tuple[str, str], but: Decision | None = None) -> None:
+        """A decision has ended, or may have."""
         for one in self._judge.decisions:
-            if one.what == what and one.place == place and one.ended_at is None:
+            if one is not but and one.what == what and one.place == place and one.ended_at is None:
                 one.ended_at = self._scheduler.seconds
 
     def _stable_key(self) -> tuple[str, str] | None:
@@ -427,11 +430,9 @@ class Operators:
         app = self._host.app()
         options = RollbackOptions(wanted=back, until=self._random.choice(list(HoldUntil)))
         decision = Decision("veto", (f"{BASE}/{gate.promote.repository}", content))
-        if back:
-            for one in self._outside.ledger.all(StableTag):
-                self._end("hold", (one.gate, one.tag))
         verb = "veto with rollback" if back else "veto"
-        self._do(verb, lambda: app.operate.vetoes.veto(gate.name, content, WHO, options), decision)
+        held = [("hold", (one.gate, one.tag)) for one in self._outside.ledger.all(StableTag)] if back else []
+        self._do(verb, lambda: app.operate.vetoes.veto(gate.name, content, WHO, options), decision, held)
 
     def _lift_veto(self) -> None:
         standing = [one for one in self._judge.decisions if one.what == "veto" and one.ended_at is None]
@@ -451,9 +452,9 @@ class Operators:
         if key is None or content is None:
             return
         until, app = self._random.choice(list(HoldUntil)), self._host.app()
-        self._end("hold", key)  # it takes the place of an earlier one
         decision = Decision("hold", key, until)
-        self._do("rollback", lambda: app.operate.gates.roll_back(key[0], key[1], content, until, WHO), decision)
+        plan = partial(app.operate.gates.roll_back, key[0], key[1], content, until, WHO)
+        self._do("rollback", plan, decision, [("hold", key)])  # it takes the place of an earlier one
 
     def _app_rollback(self) -> None:
         app = self._host.app()

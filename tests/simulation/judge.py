@@ -28,7 +28,7 @@ from tests.simulation.scheduler import Scheduler
 TagKey = tuple[str, str]
 _RUNS_A_DAY = 4
 _DAY = 80_000.0
-_LATE = 30.0
+_LATE = 60.0
 """So long after its claim a worker was paused: another may have the message, and the claim, by then."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.adapters.announcers import LinkingAnnouncer, board_link
+from shared.adapters.announcers import Announcers, board_link
 from shared.ports import Outcome
 from shared.reconcile.candidates import CandidateController
 from shared.reconcile.rollouts import RolloutController
@@ -14,7 +14,7 @@ URL = "https://gate.contoso.com"
 
 def linked(outcome: Outcome, url: str = URL) -> Outcome:
     heard = FakeAnnouncer()
-    LinkingAnnouncer(heard, url).announce(outcome)
+    Announcers(url, heard).announce(outcome)
     return heard.told[0]
 
 

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 import trustme
 
-from shared.adapters.announcers import Announcers, LinkingAnnouncer, WebhookAnnouncer
+from shared.adapters.announcers import Announcers, WebhookAnnouncer
 from shared.domain.errors import Misconfigured, Retry
 from shared.ports import Outcome
 from shared.settings import read_settings
@@ -110,7 +110,7 @@ def test_one_announcer_that_fails_keeps_no_other_from_telling() -> None:
     broken, well = FakeAnnouncer(), FakeAnnouncer()
     broken.fault = Retry("503")
     with pytest.raises(Retry):
-        Announcers(broken, well).announce(NOTICE)
+        Announcers("", broken, well).announce(NOTICE)
     assert well.names == ["CandidateFailed"]
 
 
@@ -130,7 +130,7 @@ def test_a_webhook_without_tls_is_refused_without_showing_it() -> None:
 def test_slack_and_teams_show_one_link_to_the_board_and_a_program_gets_both(hook: Hook) -> None:
     outcome = msgspec.structs.replace(NOTICE, page="candidates/node.1")
     for style in ("slack", "teams", "generic"):
-        LinkingAnnouncer(WebhookAnnouncer(hook.url, style), "https://gate.contoso.com").announce(outcome)
+        Announcers("https://gate.contoso.com", WebhookAnnouncer(hook.url, style)).announce(outcome)
     slack, teams, generic = (json.loads(body) for _, body in hook.posts)
     board = "https://gate.contoso.com/api/board/candidates/node.1"
     assert slack["text"].splitlines()[1:] == ["Red", f"<{board}|Open on the board>"]

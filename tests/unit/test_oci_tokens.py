@@ -18,6 +18,14 @@ class Time:
         return self.now
 
 
+def kept(cache: TokenCache, key: object) -> str:
+    """The header under a key, "" where another would be fetched."""
+    try:
+        return cache.renew(key, "", never)
+    except AssertionError:
+        return ""
+
+
 def never() -> Token:
     raise AssertionError("there is no need for another token")
 
@@ -25,12 +33,12 @@ def never() -> Token:
 def test_a_token_is_good_until_shortly_before_its_end() -> None:
     time = Time()
     cache = TokenCache(time)
-    assert cache.get("a") == ""
+    assert kept(cache, "a") == ""
     assert cache.renew("a", "", lambda: Token("Bearer 1", 60)) == "Bearer 1"
     time.now = 49
-    assert cache.get("a") == "Bearer 1"
+    assert kept(cache, "a") == "Bearer 1"
     time.now = 51
-    assert cache.get("a") == ""
+    assert kept(cache, "a") == ""
 
 
 def test_a_token_that_was_used_in_vain_is_replaced_and_any_other_is_not() -> None:
@@ -73,8 +81,8 @@ def test_no_more_than_so_many_tokens_are_kept() -> None:
     cache = TokenCache(Time())
     for number in range(5000):
         cache.renew(number, "", lambda: Token("Bearer 1", 60))
-    assert cache.get(0) == ""
-    assert cache.get(4999) == "Bearer 1"
+    assert kept(cache, 0) == ""
+    assert kept(cache, 4999) == "Bearer 1"
 
 
 def test_a_token_is_never_shown() -> None:
@@ -89,4 +97,4 @@ def test_a_failed_fetch_is_not_kept() -> None:
 
     with pytest.raises(Retry):
         cache.renew("a", "", fail)
-    assert cache.get("a") == ""
+    assert kept(cache, "a") == ""

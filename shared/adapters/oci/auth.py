@@ -22,8 +22,8 @@ from urllib.parse import urlencode
 import msgspec
 
 from shared.adapters.azure_errors import translated
-from shared.adapters.oci.errors import UNREADABLE, http_error
-from shared.adapters.oci.safety import Place, Target, may_see_credentials, only_safe, parse_url
+from shared.adapters.oci.errors import UNREADABLE, access_remedy, http_error
+from shared.adapters.oci.safety import Place, may_see_credentials, only_safe, parse_url
 from shared.adapters.oci.transport import Request, Transport
 from shared.domain.errors import Malformed, Misconfigured, Rejected
 from shared.domain.policy import RegistryRule
@@ -124,13 +124,8 @@ class TokenCache:
         self._kept: OrderedDict[Hashable, tuple[str, float]] = OrderedDict()
         self._fetches: dict[Hashable, Future[str]] = {}
 
-    def get(self, key: Hashable) -> str:
-        """The header under a key, "" where there is none that is still good for a while."""
-        with self._lock:
-            return self._good(key)
-
     def renew(self, key: Hashable, used: str, fetch: Callable[[], Token]) -> str:
-        """A header other than the one that was `used` in vain (or "").
+        """A header that is still good for a while, other than the one that was `used` in vain (or "").
 
         One caller fetches; whoever else wants the same meanwhile waits for that outcome, be it an error.
 
@@ -138,9 +133,10 @@ class TokenCache:
             whatever `fetch` raises.
         """
         with self._lock:
-            good = self._good(key)
-            if good and good != used:
-                return good
+            header, until = self._kept.get(key, ("", 0.0))
+            if header and header != used and until > self._clock():
+                self._kept.move_to_end(key)
+                return header
             under_way = self._fetches.get(key)
             mine = self._fetches.setdefault(key, Future())
         if under_way is not None:
@@ -151,13 +147,6 @@ class TokenCache:
             mine.set_exception(error)
             raise
         mine.set_result(header)
-        return header
-
-    def _good(self, key: Hashable) -> str:
-        header, until = self._kept.get(key, ("", 0.0))
-        if not header or until <= self._clock():
-            return ""
-        self._kept.move_to_end(key)
         return header
 
     def _fetch(self, key: Hashable, fetch: Callable[[], Token]) -> str:
@@ -174,27 +163,6 @@ class TokenCache:
                 if len(self._kept) > _KEPT_TOKENS:
                     self._kept.popitem(last=False)
         return token.header
-
-
-@dataclass(frozen=True, slots=True)
-class TokenRequest:
-    """What is asked of which token service, and for what; `query` are the parameters that every way of asking has."""
-
-    place: Place
-    realm: Target
-    query: dict[str, str]
-
-    @property
-    def doing(self) -> str:
-        """The beginning of the sentence of an error."""
-        return f"getting a token for {self.place.name}"
-
-    @property
-    def request(self) -> Request:
-        """The request of a token for what is public."""
-        path = self.realm.path
-        target = self.realm.at(f"{path}{'&' if '?' in path else '?'}{urlencode(self.query)}")
-        return Request(doing=self.doing, target=target, private=self.place.registry.private)
 
 
 class _Answer(msgspec.Struct):
@@ -217,8 +185,6 @@ class Authentication:
 
     def header(self, place: Place) -> str:
         """The header to send at first: "" before the registry has asked for one."""
-        if known := self._tokens.get(place):
-            return known
         challenge = self._challenges.get(place)
         if challenge is None:
             return ""
@@ -254,48 +220,49 @@ class Authentication:
         with only_safe(doing):
             realm = parse_url(challenge.realm, place.server, private=registry.private)
         query = {"service": challenge.service} if challenge.service else {}
-        asked = TokenRequest(place, realm, query | {"scope": _scope(place, challenge.scope)})
-        if registry.credentials:
-            answer = self._by_password(asked)
-        elif registry.is_azure:
-            answer = self._by_identity(asked, challenge.service)
+        query["scope"] = _scope(place, challenge.scope)
+        request = Request(doing=doing, target=realm, private=registry.private)
+        if registry.is_azure and not registry.credentials:
+            answer = self._by_identity(place, request, query)
         else:
-            remedy = "see that the repository is there, and name credentials on the registry's rule if it is not public"
-            answer = self._ask(asked.request, remedy)
-        value = _usable(answer.token or answer.access_token, asked)
+            target = realm.at(f"{realm.path}{'&' if '?' in realm.path else '?'}{urlencode(query)}")
+            answer = self._by_get(place, replace(request, target=target))
+        value = _usable(answer.token or answer.access_token, request)
         said = answer.expires_in if answer.expires_in is not None and answer.expires_in > 0 else _UNSAID_SECONDS
         return Token(f"Bearer {value}", min(_LONGEST_SECONDS, said))
 
-    def _by_password(self, asked: TokenRequest) -> _Answer:
-        """A token for the user of the registry's rule, unless the token service is not surely the registry's."""
-        registry, host = asked.place.registry, asked.place.server.host
-        if not may_see_credentials(asked.realm.host, host):
+    def _by_get(self, place: Place, request: Request) -> _Answer:
+        """A token for what is public, or for the user of the registry's rule if the token service may see who it is."""
+        registry, host = place.registry, place.server.host
+        if not registry.credentials:
+            return self._ask(request, access_remedy(registry))
+        if not may_see_credentials(request.target.host, host):
             raise Misconfigured(
-                f"{asked.doing}: it sends the credentials to {asked.realm.server}, which does not surely belong to "
-                f"{host}. Nothing was sent there. Ask whoever runs the registry for a token service under its "
-                "own domain"
+                f"{request.doing}: it sends the credentials to {request.target.server}, which does not surely belong "
+                f"to {host}. Nothing was sent there. Ask whoever runs the registry for a token service under its own "
+                "domain"
             )
         header, secrets = self._password(registry)
-        request = replace(asked.request, headers={"Authorization": header}, secrets=secrets)
+        request = replace(request, headers={"Authorization": header}, secrets=secrets)
         return self._ask(request, f"set the secrets {registry.credentials}-user and -password right")
 
-    def _by_identity(self, asked: TokenRequest, service: str) -> _Answer:
+    def _by_identity(self, place: Place, request: Request, query: dict[str, str]) -> _Answer:
         """A token of an Azure registry for the app's identity, which no other host gets to see."""
-        server, where = asked.place.server, asked.realm.server
-        if asked.realm.origin != server.origin:
-            raise Misconfigured(f"{asked.doing}: it sends the app's identity to {where}, which is not the registry")
-        with translated(asked.doing):
+        if request.target.origin != place.server.origin:
+            where = request.target.server
+            raise Misconfigured(f"{request.doing}: it sends the app's identity to {where}, which is not the registry")
+        with translated(request.doing):
             entra = self._credential().get_token(_ENTRA_SCOPE).token
-        form = {"grant_type": "access_token", "service": service, "access_token": entra}
-        answer = self._post(asked, server.at("/oauth2/exchange"), form, entra)
-        refresh = _usable(answer.refresh_token, asked)
-        form = asked.query | {"grant_type": "refresh_token", "refresh_token": refresh}
-        return self._post(asked, asked.realm, form, refresh)
+        form = {"grant_type": "access_token", "service": query.get("service", ""), "access_token": entra}
+        exchange = replace(request, target=place.server.at("/oauth2/exchange"))
+        refresh = _usable(self._post(place, exchange, form, entra).refresh_token, request)
+        form = query | {"grant_type": "refresh_token", "refresh_token": refresh}
+        return self._post(place, request, form, refresh)
 
-    def _post(self, asked: TokenRequest, target: Target, form: dict[str, str], secret: str) -> _Answer:
+    def _post(self, place: Place, request: Request, form: dict[str, str], secret: str) -> _Answer:
         headers, body = {"Content-Type": "application/x-www-form-urlencoded"}, urlencode(form).encode()
-        request = replace(asked.request, target=target, method="POST", headers=headers, body=body, secrets=(secret,))
-        return self._ask(request, "give the app AcrPull (Container Registry Repository Reader) on the registry")
+        request = replace(request, method="POST", headers=headers, body=body, secrets=(secret,))
+        return self._ask(request, access_remedy(place.registry))
 
     def _ask(self, request: Request, remedy: str) -> _Answer:
         answer = self._transport.send(request)
@@ -322,7 +289,8 @@ def _scope(place: Place, asked: str) -> str:
     return asked if asked and " " not in asked and _READING.issuperset(actions) else own
 
 
-def _usable(value: str | None, asked: TokenRequest) -> str:
+def _usable(value: str | None, request: Request) -> str:
     if not value or len(value) > _TOKEN_LIMIT or not _TOKEN.fullmatch(value):
-        raise Malformed("token", f"{asked.doing}: {asked.realm.server} answers with nothing that can be a token")
+        where = request.target.server
+        raise Malformed("token", f"{request.doing}: {where} answers with nothing that can be a token")
     return value

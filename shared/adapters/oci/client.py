@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shared.adapters.oci.auth import Authentication
-from shared.adapters.oci.errors import UNREADABLE, http_error
+from shared.adapters.oci.errors import UNREADABLE, access_remedy, http_error
 from shared.adapters.oci.pages import Page, parse_page
 from shared.adapters.oci.rate_limits import parse_allowance
 from shared.adapters.oci.safety import Place, Target, only_safe, parse_url
@@ -28,13 +28,9 @@ from shared.ports import Allowance, Secrets
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
-_MANIFESTS = ", ".join(
-    (
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    )
+_MANIFESTS = (
+    "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
+    "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 )
 _DIGEST = "docker-content-digest"
 _REDIRECTS = 3
@@ -177,13 +173,16 @@ class OciTagReader:
         if (said := parse_allowance(answer.headers)) is not None:
             self._allowances[registry.name] = said
         if answer.status not in _expected(request):
-            raise http_error(answer, sent, _remedy(registry))
+            raise http_error(answer, sent, access_remedy(registry))
         return answer
 
     def _follow(self, place: Place, request: Request, authorization: str) -> tuple[Request, Answer]:
         """The last request with its answer, after at most three redirects; only the registry sees the header."""
         for _ in range(_REDIRECTS + 1):
-            sent = _signed(request, authorization) if request.target.origin == place.server.origin else request
+            sent = request
+            if authorization and request.target.origin == place.server.origin:
+                headers, secret = {**request.headers, "Authorization": authorization}, authorization.partition(" ")[2]
+                sent = replace(request, headers=headers, secrets=(secret,))
             answer = self._transport.send(sent)
             if answer.status not in _REDIRECTED:
                 return sent, answer
@@ -196,23 +195,6 @@ class OciTagReader:
 def _expected(request: Request) -> set[int]:
     conditional = {304} if "If-None-Match" in request.headers else set[int]()
     return {200, 404} | conditional | ({405} if request.method == "HEAD" else set())
-
-
-def _signed(request: Request, authorization: str) -> Request:
-    if not authorization:
-        return request
-    headers = {**request.headers, "Authorization": authorization}
-    return replace(request, headers=headers, secrets=(authorization.partition(" ")[2],))
-
-
-def _remedy(registry: RegistryRule) -> str:
-    if registry.credentials and registry.is_azure:
-        return f"give {registry.credentials}-user content/read and metadata/read of the repository in its scope map"
-    if registry.credentials:
-        return f"let the user of {registry.credentials}-user read there, and see that the repository is there"
-    if registry.is_azure:
-        return "give the app AcrPull (Container Registry Repository Reader) on the registry"
-    return "see that the repository is there, and name credentials on the registry's rule if it is not public"
 
 
 def _digest_of(body: bytes, said: str | None, name: str) -> Digest:

@@ -152,8 +152,6 @@ def network_errors(doing: str, host: str) -> Iterator[None]:
     try:
         with only_safe(doing):
             yield
-    except BasegateError:
-        raise
     except (HTTPError, OSError, http.client.HTTPException) as error:
         raise _translated(error, doing, host) from error
 

@@ -13,6 +13,7 @@ from shared.adapters.azure_errors import readable
 from shared.adapters.oci.rate_limits import parse_pause
 from shared.adapters.oci.transport import Answer, Request
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Rejected, Retry, Throttled
+from shared.domain.policy import RegistryRule
 
 UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 """What decoding an answer raises: a gateway's page, half of an answer, a hostile one."""
@@ -50,6 +51,17 @@ def http_error(answer: Answer, request: Request, remedy: str) -> BasegateError:
     if answer.status < 400:
         return Malformed("status", f"{request.doing}: {answer.status} was not to be expected here")
     return Rejected(text)
+
+
+def access_remedy(registry: RegistryRule) -> str:
+    """What to do where a registry refuses to be read."""
+    if registry.credentials and registry.is_azure:
+        return f"give {registry.credentials}-user content/read and metadata/read of the repository in its scope map"
+    if registry.credentials:
+        return f"let the user of {registry.credentials}-user read there, and see that the repository is there"
+    if registry.is_azure:
+        return "give the app AcrPull (Container Registry Repository Reader) on the registry"
+    return "see that the repository is there, and name credentials on the registry's rule if it is not public"
 
 
 def _said(answer: Answer, request: Request) -> tuple[str, str]:

@@ -63,21 +63,18 @@ def parse_page(answer: Answer, asked: Target, size: int, whose: str) -> Page:
 
 
 def _linked(header: str, asked: Target, whose: str) -> Target | None:
+    """The next page that a Link header names; it must be at the registry that was asked."""
     if len(header) > _LINK_LIMIT:
         raise Malformed("Link", f"{whose} has a link of {len(header)} characters")
     place = 0
-    while found := _LINK.match(header, place):
-        if _NEXT.search(found[2]):
-            return _followed(found[1], asked, whose)
+    while (found := _LINK.match(header, place)) and not _NEXT.search(found[2]):
         place = found.end()
-    if header[place:].strip():
-        raise Malformed("Link", f"{whose} has a link that cannot be read")
-    return None
-
-
-def _followed(url: str, asked: Target, whose: str) -> Target:
+    if found is None:
+        if header[place:].strip():
+            raise Malformed("Link", f"{whose} has a link that cannot be read")
+        return None
     try:
-        target = parse_url(url, asked)
+        target = parse_url(found[1], asked)
     except Unsafe as error:
         raise Malformed("Link", f"{whose} continues at a place that is not asked: {error}") from error
     if target.origin != asked.origin:

@@ -1,4 +1,4 @@
-"""The released job: what a decision kept out that was lifted goes on, where whoever lifted it came no further."""
+"""The released job: what a decision, or an earlier verdict, kept out goes on when that does not count any more."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class ReleasedJob:
                 continue
             if self._vetoes.standing(self._gate, current.record.digest):
                 continue
-            banned = self._ended_by_veto(current.record)
-            if current.record.state in _KEPT_OUT or banned is not None:
+            last = self._last(current.record)
+            if current.record.state in _KEPT_OUT or last is not None:
                 run.note("let go on", f"{seen.tag} of gate {seen.gate}")
                 if not run.dry_run:
                     with suppress(Conflict):  # somebody else has taken it up
-                        bring_up(self._services, self._go_on(seen, banned))
+                        bring_up(self._services, self._go_on(seen, last))
         yield self._gate.name
 
     def _differing(self) -> Iterator[Observation]:
@@ -61,16 +61,17 @@ class ReleasedJob:
             if is_certain and stable.digest != seen.digest and stable.hold is None and self._gate.takes(seen.tag):
                 yield seen
 
-    def _ended_by_veto(self, promotion: Promotion) -> Candidate | None:
-        """The attempt of a promotion that ended because its digest was vetoed, if it was the last one."""
+    def _last(self, promotion: Promotion) -> Candidate | None:
+        """The last attempt at a digest, where it keeps nothing out: it passed, or a veto ended it that was lifted."""
         attempts = list(self._services.ledger.list(Candidate, promotion.gate, attempts_of(promotion.digest)))
         veto = self._vetoes.load(self._gate, promotion.digest)
         last = attempts[-1].record if attempts else None
-        if promotion.state is not PromotionState.CANCELED or veto is None or last is None:
-            return None
-        return last if (last.state, last.reason) == (CandidateState.CANCELED, veto.record.words) else None
+        if last is None or (promotion.state, last.state) == (PromotionState.REFUSED, CandidateState.PASSED):
+            return last
+        banned = veto is not None and (last.state, last.reason) == (CandidateState.CANCELED, veto.record.words)
+        return last if banned and promotion.state is PromotionState.CANCELED else None
 
-    def _go_on(self, seen: Observation, banned: Candidate | None) -> tuple[WorkItem, ...]:
-        if banned is not None:
-            return self._observer.attempt_again(self._gate, banned, f"sweep: {_WHY}")[1]
+    def _go_on(self, seen: Observation, last: Candidate | None) -> tuple[WorkItem, ...]:
+        if last is not None and last.state is CandidateState.CANCELED:
+            return self._observer.attempt_again(self._gate, last, f"sweep: {_WHY}")[1]
         return self._observer.promote_again(self._gate, seen.tag, _WHY)
