@@ -36,7 +36,7 @@ down: $(READY) ## stop what `make up` started
 	@$(ROOT) $(PY) -m demo down
 
 # A browser is for the tests of the board alone: the story needs none. npm is there once the sandbox's needs are.
-browser: setup ## a Chromium and axe-core, for the tests of the board
+browser: setup ## a Chromium, axe-core and skopeo, for the tests of the board and of the registries
 	@$(ROOT) $(PY) scripts/browser_needs.py .tools
 
 test: browser ## every test: unit, triggers, contract, browser, sandbox, the whole story
@@ -77,7 +77,7 @@ bench: setup ## what the event path and the sandbox cost, side by side with what
 bench-history: setup ## a page of a history of 100,000 candidates against one of 1,000 (three minutes)
 	@$(ROOT) $(PY) -m bench.history
 
-bench-sweep: setup ## a sweep of 1,000 tags against `skopeo inspect` in a loop, and its memory (two minutes)
+bench-sweep: browser ## a sweep of 1,000 tags against `skopeo inspect` in a loop, and its memory (two minutes)
 	@$(ROOT) $(PY) -m bench.sweep
 
 screenshots: browser ## docs/images/board-*.png from the real pages on a world of fakes

@@ -1,4 +1,4 @@
-"""Gets what the browser tests need, where it is missing: a Chromium, and axe-core for the accessibility checks.
+"""Gets what the tests need, where it is missing: a Chromium, axe-core for the accessibility checks, and skopeo.
 
 Runs in the virtual environment, after `python -m sandbox needs` has brought npm: `browser_needs.py FOLDER`. A browser
 that is on the machine is taken. Else apt brings Debian's; elsewhere Playwright brings its own (Ubuntu's package is
@@ -28,7 +28,9 @@ AXE_SHA512 = "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFN
 
 
 def main(tools: Path) -> None:
-    """Make sure that both are there; says nothing and changes nothing where they are."""
+    """Make sure that all are there; says nothing and changes nothing where they are."""
+    if not shutil.which("skopeo"):
+        install_skopeo()
     if not any(shutil.which(name) for name in BROWSERS) and not playwright_browser().exists():
         install_browser()
     if not (tools / "axe" / "package" / "axe.min.js").exists():
@@ -42,6 +44,23 @@ def playwright_browser() -> Path:
 
     with sync_playwright() as playwright:
         return Path(playwright.chromium.executable_path)
+
+
+def install_skopeo() -> None:
+    """Install the client with which the sandbox's registries are tested, saying so."""
+    prefix = [] if os.geteuid() == 0 else ["sudo"]
+    managers = {
+        "apt-get": APT_INSTALL,
+        "dnf": ("dnf", "install", "-y", "-q"),
+        "pacman": ("pacman", "-S", "--noconfirm"),
+    }
+    command = next((command for manager, command in managers.items() if shutil.which(manager)), None)
+    if command is None:
+        sys.exit("skopeo is missing and no known package manager is here: install it, the registry tests use it")
+    print("installing skopeo for the tests of the registries", flush=True)
+    if command is APT_INSTALL:
+        subprocess.run([*prefix, "apt-get", "update", "-qq"], stdout=subprocess.DEVNULL, check=False)
+    run([*prefix, *command, "skopeo"])
 
 
 def install_browser() -> None:

@@ -18,7 +18,7 @@ from shared.domain.image import ImageRef
 from shared.domain.observation import Observation
 from shared.domain.policy import ApprovalCheck, Gate, Policy, PromoteBy, TaskCheck
 from shared.domain.promotion import Promotion
-from shared.domain.rollout import AppRecord, BuiltImage, Rollout
+from shared.domain.rollout import AppRecord, BuiltImage, Rollout, RolloutState
 from shared.domain.stable_tag import StableTag
 from shared.ports import Change
 from tests.simulation.outside import Outside
@@ -69,7 +69,7 @@ class Judge:
         self.settled: dict[str, str] = {}
         self._starts: dict[str, list[float]] = defaultdict(list)
         self._marks: set[str] = set()
-        self._rolled_back_from: dict[str, set[str]] = defaultdict(set)
+        self._lived: dict[str, list[str]] = defaultdict(list)
         self._built: dict[str, str] = {}
         outside.ledger.committed = self.committed
         outside.tags.read = self.was_read
@@ -184,16 +184,15 @@ class Judge:
     def _went_live(self, change: Change, rollout: Rollout) -> None:
         """7 of apps: rolling back again goes further back, and never forward to what was rolled back from."""
         before = change.stored.record.live if change.stored else None
-        after, left = change.record.live, self._rolled_back_from[rollout.app]
+        after, lived = change.record.live, self._lived[rollout.app]
         if after is None or after == before:
             return
-        if not rollout.goes_back:
-            left.discard(after.digest)
-            return
-        if after.digest in left:
+        if not (rollout.goes_back or rollout.state is RolloutState.RESTORED):
+            lived.append(after.digest)
+        elif after.digest in lived[:-1]:
+            del lived[len(lived) - lived[-2::-1].index(after.digest) - 1 :]
+        else:
             self.violated(f"a rollback of app {rollout.app} goes forward to {after.digest}")
-        if before is not None:
-            left.add(before.digest)
 
     def _held(self, key: TagKey, content: str) -> None:
         now = self._scheduler.seconds

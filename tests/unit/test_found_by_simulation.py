@@ -8,13 +8,13 @@ import pytest
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.decisions import Veto
 from shared.domain.image import Digest
-from shared.domain.policy import PromoteBy
+from shared.domain.policy import PromoteBy, RegistryRule, TaskCheck
 from shared.domain.promotion import PromotionState
 from shared.domain.record import WorkItem
 from shared.domain.rollout import RolloutState
 from shared.domain.stable_tag import StableTag
 from shared.promotion.vetoes import Vetoes
-from tests.fakes import World, digest, sample_policy
+from tests.fakes import ProcessDied, World, digest, sample_policy
 from tests.unit.operators import gate_of, hold, veto
 
 ORANGE, GREEN = digest("orange"), digest("green")
@@ -161,3 +161,70 @@ def test_an_image_that_is_gone_leaves_an_alarm_about_the_ban_that_its_tag_stands
     sweeps(world)
     kinds = {one.record.kind for one in world.ledger.list(Alarm, "gates.node") if one.record.stands}
     assert {AlarmKind.PROMOTED_GONE, AlarmKind.STABLE_VETOED} <= kinds
+
+
+def test_what_is_held_and_vetoed_ends_as_vetoed_when_the_hold_is_gone() -> None:
+    world = World()
+    hold(world)
+    world.push("15-alpine", GREEN)
+    world.settle()
+    veto(world, GREEN)
+    stored = world.ledger.load(StableTag, "node", "15-alpine")
+    assert stored
+    world.ledger.save(stored, msgspec.structs.replace(stored.record, hold=None))
+    sweeps(world)
+    assert (world.stable_tag(), world.promotion().state) == (None, PromotionState.VETOED)
+
+
+def test_a_tag_whose_digest_was_refused_is_promoted_when_a_later_attempt_passed() -> None:
+    world = World()
+    world.tasks.failing[GREEN] = "ERROR: not today"
+    world.push("15-alpine", GREEN)
+    world.settle()
+    assert world.promotion().state is PromotionState.REFUSED
+    world.tasks.failing.clear()
+    gate = gate_of(world)
+    checks = (TaskCheck(registry="base", task="another-check"),)
+    world.use(msgspec.structs.replace(world.policy, gates={"node": msgspec.structs.replace(gate, checks=checks)}))
+    world.push("15.14", GREEN)
+    world.settle()
+    assert world.stable_tag("15.14") == GREEN
+    sweeps(world)
+    assert world.stable_tag() == GREEN
+
+
+def test_a_move_that_another_worker_is_making_is_left_to_it() -> None:
+    world = World()
+    world.push("15-alpine", ORANGE)
+    world.settle()
+    real, moves = world.registry.point, list[Digest]()
+
+    def point(registry: RegistryRule, repository: str, tag: str, content: Digest) -> None:
+        world.registry.point = real  # type: ignore[method-assign]
+        before = world.promotion()
+        world.reconciler.work(before.work_item, redelivered=True)
+        assert world.promotion() == before
+        assert world.stable_tag() == ORANGE
+        real(registry, repository, tag, content)
+        moves.append(content)
+
+    world.registry.point = point  # type: ignore[method-assign,assignment]
+    world.push("15-alpine", GREEN)
+    world.settle()
+    assert (moves, world.stable_tag(), world.promotion().state) == ([GREEN], GREEN, PromotionState.PROMOTED)
+
+
+def test_a_move_whose_worker_died_is_made_by_another_within_two_minutes() -> None:
+    world = World()
+    real = world.registry.point
+
+    def die(*_: object) -> None:
+        world.registry.point = real  # type: ignore[method-assign]
+        raise ProcessDied
+
+    world.registry.point = die  # type: ignore[method-assign,assignment]
+    world.push("15-alpine", GREEN)
+    world.settle_while_crashing(within_seconds=120)
+    assert (world.stable_tag(), world.promotion().state) == (GREEN, PromotionState.PROMOTED)
+    assert world.promotion().moved_at
+    assert (world.clock.now() - world.promotion().created_at).total_seconds() < 120

@@ -41,7 +41,8 @@ class ReleasedJob:
             current = self._services.ledger.load(Promotion, seen.gate, promotion_row(seen.tag, seen.sequence))
             if current is None or not current.record.settled:
                 continue
-            if self._vetoes.standing(self._gate, current.record.digest):
+            is_held = current.record.state is PromotionState.HELD  # one that is vetoed too ends as that
+            if not is_held and self._vetoes.standing(self._gate, current.record.digest):
                 continue
             last = self._last(current.record)
             if current.record.state in _KEPT_OUT or last is not None:
