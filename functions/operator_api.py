@@ -17,10 +17,10 @@ from functions.web.operations import ACTS, Act, B, Operation, Route
 from functions.web.principal import Role, actor_of, auth_level
 from shared import bootstrap
 from shared.domain.errors import Stale
+from shared.operations.gates import RollbackOptions
 from shared.operations.idempotency import checked_key
 from shared.operations.operate import Operate
 from shared.operations.plan import Plan, Who
-from shared.operations.vetoes import RollbackOptions
 from shared.workflow.report import Report
 
 blueprint = func.Blueprint()

@@ -25,7 +25,6 @@ import msgspec
 
 from shared.adapters.ledger_rows import check, name_of
 from shared.domain.candidate import Candidate, attempts_of
-from shared.domain.drift import TagState
 from shared.domain.errors import BasegateError, Conflict, Gone, Malformed, Rejected
 from shared.domain.hint import Hint, HintKind
 from shared.domain.image import Digest, ImageRef, Tag, parse_digest
@@ -69,6 +68,7 @@ from shared.ports import (
     Stored,
     TagPush,
 )
+from shared.ports.registry import TagState
 from shared.ports.services import Services
 from shared.reconcile.engine import Reconciler
 

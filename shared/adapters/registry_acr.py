@@ -15,11 +15,11 @@ from shared.adapters.azure_errors import is_missing, readable, translated
 from shared.adapters.azure_id import RegistryId
 from shared.adapters.deadlines import DEADLINES
 from shared.adapters.secrets_keyvault import VaultCredentials
-from shared.domain.drift import TagState
 from shared.domain.errors import Gone
 from shared.domain.image import Digest, ImageRef, parse_digest
 from shared.domain.policy import RegistryRule
 from shared.ports import CopyState, CopyStatus, TagPush
+from shared.ports.registry import TagState
 
 if TYPE_CHECKING:
     from azure.containerregistry import ContainerRegistryClient

@@ -199,8 +199,7 @@ class Build:
         return begun
 
     def _canceled(self, rollout: Rollout, reason: str) -> Rollout:
-        canceled = msgspec.structs.replace(rollout, state=RolloutState.CANCELED, reason=reason)
-        return canceled.noting(self._services.clock.now(), "canceled", reason)
+        return rollout.ended(self._services.clock.now(), RolloutState.CANCELED, reason)
 
     def _registry(self, app: App) -> RegistryRule:
         return self._services.registry_rule(app.build.registry)

@@ -8,16 +8,15 @@ import msgspec
 
 from shared.domain.decisions import Veto, veto_partition, veto_row
 from shared.domain.errors import Busy, Conflict
-from shared.domain.image import ImageRef, short
+from shared.domain.image import ImageRef, parse_repository, short
 from shared.domain.policy import App, Gate
-from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
+from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout
 from shared.domain.stable_tag import StableTag
 from shared.ports import Change, Stored
+from shared.ports.ledger import RACES, get_or_create, read
 from shared.ports.services import Services
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile.step import Step
-
-_WRITE_ATTEMPTS = 5
 
 
 class AppRecords:
@@ -28,16 +27,11 @@ class AppRecords:
 
     def load(self, app: str) -> Stored[AppRecord]:
         """The record of an app."""
-        ledger = self._services.ledger
-        record = AppRecord(app=app)
-        stored = ledger.load(AppRecord, app, record.row) or ledger.insert(record)
-        return stored or self.load(app)
+        return get_or_create(self._services.ledger, AppRecord(app=app))
 
     def read(self, app: str) -> AppRecord:
         """The record of an app as it is, without making one."""
-        blank = AppRecord(app=app)
-        stored = self._services.ledger.load(AppRecord, app, blank.row)
-        return stored.record if stored else blank
+        return read(self._services.ledger, AppRecord(app=app))
 
     def commit(self, step: Step[Rollout], rollout: Rollout, change: Callable[[AppRecord], AppRecord]) -> AppRecord:
         """Save a rollout and a change of its app's record, both or neither; returns the app's record.
@@ -45,7 +39,7 @@ class AppRecords:
         Raises:
             Conflict: someone else has advanced the rollout. Busy: the app's record is being changed all the time.
         """
-        for _ in range(_WRITE_ATTEMPTS):
+        for _ in range(RACES):
             stored = self.load(rollout.app)
             changed = change(stored.record)
             besides = () if changed == stored.record else (Change(changed, stored),)
@@ -93,10 +87,10 @@ class Dependents:
     def __init__(self, services: Services) -> None:
         self._services, self._records = services, AppRecords(services)
 
-    def roll_out(self, gate: Gate, stable: StableTag, image: ImageRef) -> list[str]:
+    def roll_out(self, gate: Gate, stable: StableTag) -> list[str]:
         """Begin the rollouts of a move, once each however often this is called; returns their names."""
         apps = self._services.policy.apps_on(gate.name, stable.tag)
-        return [f"{app.name}/{self.begin(app, stable, image)}" for app in apps]
+        return [f"{app.name}/{self.begin(app, stable)}" for app in apps]
 
     def begun(self, gate: Gate, stable: StableTag) -> bool:
         """Whether every app on a stable tag has its rollout of what the tag stands on."""
@@ -111,7 +105,7 @@ class Dependents:
         stored = self._services.ledger.load(Rollout, app.name, record.base_rollout)
         return stored.record if stored else None
 
-    def begin(self, app: App, stable: StableTag, image: ImageRef) -> str:
+    def begin(self, app: App, stable: StableTag) -> str:
         """Begin the rollout of one app on what its stable tag came to; returns its name.
 
         The rollout and what the app stands on are written in one transaction. Where that was done before, whatever is
@@ -120,12 +114,13 @@ class Dependents:
         Raises:
             Busy: the app's record is being changed all the time.
         """
-        for _ in range(_WRITE_ATTEMPTS):
+        for _ in range(RACES):
             stored = self._records.load(app.name)
             if _is_on(stored.record, app, stable):
                 return self._begun_before(app, stored.record)
-            record = _standing_on(stored.record, app, stable, image)
-            rollout = self._rollout(record)
+            record, now = self._standing_on(stored.record, app, stable), self._services.clock.now()
+            name, why, move = record.base_rollout, f"the base moved to {record.base}", record.base_move
+            rollout = record.new_rollout(name, Cause.BASE, now, why, base=record.base, base_move=move)
             try:
                 self._services.ledger.commit(Change(rollout), Change(record, stored))
             except Conflict:
@@ -134,46 +129,36 @@ class Dependents:
             return rollout.name
         raise Busy(f"the record of app {app.name} is being changed by others all the time", delay_seconds=1.0)
 
+    def _standing_on(self, record: AppRecord, app: App, stable: StableTag) -> AppRecord:
+        """The app's record once it stands on what its stable tag came to.
+
+        The moves of two tags are neither older nor newer: each change of the tag in the rules begins a count of its
+        own.
+        """
+        assert stable.digest is not None  # what has come to nothing has not moved
+        rule = self._services.policy.gates[app.base.gate].promote
+        server = self._services.registry_rule(rule.registry).login_server
+        changes = record.base_changes + (record.base_tag not in ("", _tag_of(app)))
+        name = f"base-{short(stable.digest)}-{stable.move:06}"
+        return msgspec.structs.replace(
+            record,
+            base=ImageRef(server, parse_repository(rule.repository), stable.digest),
+            base_tag=_tag_of(app),
+            base_move=stable.move,
+            base_changes=changes,
+            base_rollout=f"{name}-{changes}" if changes else name,
+        )
+
     def _begun_before(self, app: App, record: AppRecord) -> str:
         known = self._services.ledger.load(Rollout, app.name, record.base_rollout)
         if known is not None and not known.record.settled and known.record.next_step_at is None:
             self._services.queue.send(known.record.work_item, 0)
         return record.base_rollout
 
-    def _rollout(self, record: AppRecord) -> Rollout:
-        now = self._services.clock.now()
-        return Rollout(
-            app=record.app,
-            name=record.base_rollout,
-            cause=Cause.BASE,
-            state=RolloutState.BUILDING,
-            created_at=now,
-            base=record.base,
-            base_move=record.base_move,
-            after=record.lives,
-        ).noting(now, "started", f"the base moved to {record.base}")
-
 
 def _is_on(record: AppRecord, app: App, stable: StableTag) -> bool:
     """Whether an app was rolled out on what a stable tag stands on, or came to since."""
     return record.base_tag == _tag_of(app) and record.base_move >= stable.move
-
-
-def _standing_on(record: AppRecord, app: App, stable: StableTag, image: ImageRef) -> AppRecord:
-    """The app's record once it stands on what its stable tag came to.
-
-    The moves of two tags are neither older nor newer: each change of the tag in the rules begins a count of its own.
-    """
-    changes = record.base_changes + (record.base_tag not in ("", _tag_of(app)))
-    name = f"base-{short(image.digest)}-{stable.move:06}"
-    return msgspec.structs.replace(
-        record,
-        base=image,
-        base_tag=_tag_of(app),
-        base_move=stable.move,
-        base_changes=changes,
-        base_rollout=f"{name}-{changes}" if changes else name,
-    )
 
 
 def _tag_of(app: App) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,7 +14,6 @@ from shared.domain.errors import Busy, NeedsRecreation
 from shared.domain.policy import App, DeployRule
 from shared.domain.record import seconds_between
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, DeployRecord, Rollout, RolloutState
-from shared.ports import GroupState
 from shared.ports.services import Services
 from shared.reconcile.step import Step
 
@@ -21,8 +21,18 @@ PROVISION_TIMEOUT_SECONDS = 900.0
 """How long a container group may take to run: pulling a large image takes minutes."""
 
 _CLAIM_MARGIN_SECONDS = 300.0
-_RESTART_LIMIT = 3
+
+RESTART_LIMIT = 3
+"""How many restarts of a container count as a loop."""
+
 _ON_THE_GROUP = frozenset((RolloutState.DEPLOYING, RolloutState.VERIFYING, RolloutState.RESTORING))
+
+
+class _Problem(NamedTuple):
+    """Why a deployment is not healthy; a final one does not get well by itself."""
+
+    words: str
+    is_final: bool = False
 
 
 class Deploy:
@@ -45,7 +55,7 @@ class Deploy:
         assert image is not None  # decide deploys images only
         if vetoed := self._vetoes.against(app, image):  # 1
             state = RolloutState.RESTORING if rollout.deploy.claimed_at else RolloutState.CANCELED
-            return self.end(rollout, state, vetoed)
+            return self._ended(rollout, state, vetoed)
         claimed = msgspec.structs.replace(rollout.deploy, claimed_at=now)
         record = self._records.commit(
             step, msgspec.structs.replace(rollout, deploy=claimed), self._claim(rollout, rule)
@@ -60,25 +70,24 @@ class Deploy:
 
     def verify(self, step: Step[Rollout], app: App) -> Rollout:
         """Check the new deployment: live, not yet, or never; what stands on a base that was banned is put back."""
-        rollout, now = step.record, self._services.clock.now()
-        image = rollout.image
+        rollout, image = step.record, step.record.image
         assert image is not None  # decide verifies what was deployed
         if vetoed := self._vetoes.against(app, image):
-            return self.end(rollout, RolloutState.RESTORING, vetoed)
+            return self._ended(rollout, RolloutState.RESTORING, vetoed)
         deploy, problem = self._examine(rollout.deploy, image, _rule(app))
         rollout = msgspec.structs.replace(rollout, deploy=deploy)
         if problem is None:
             return self._live(step, rollout, app, f"{deploy.address}{_rule(app).health.path} answers")
-        if not _is_lost(deploy, _rule(app), problem.failed, now):
+        if not self._is_lost(deploy, _rule(app), problem):
             return rollout
-        return self.end(rollout, RolloutState.RESTORING, f"{image} is not healthy: {problem.detail}")
+        return self._ended(rollout, RolloutState.RESTORING, f"{image} is not healthy: {problem.words}")
 
     def restore(self, step: Step[Rollout], app: App) -> Rollout:
         """Put the last good image back that stands on no banned base, unless someone else has the container group."""
         rollout, now = step.record, self._services.clock.now()
         target = self._good(rollout, app, self._records.read(app.name))
         if target is None:
-            return self.end(rollout, RolloutState.FAILED, f"{rollout.reason}; there is no earlier image to put back")
+            return self._ended(rollout, RolloutState.FAILED, f"{rollout.reason}; there is no earlier image to put back")
         restore = DeployRecord(claimed_at=now, image=target)
         self._records.commit(step, msgspec.structs.replace(rollout, restore=restore), self._claim(rollout, _rule(app)))
         notes = self._put(step, target, app)
@@ -95,29 +104,25 @@ class Deploy:
         rollout = msgspec.structs.replace(rollout, restore=restore)
         if problem is None:
             reason = f"{rollout.reason}; {target} was put back and is healthy"
-            restored = self.end(rollout, RolloutState.RESTORED, reason)
+            restored = self._ended(rollout, RolloutState.RESTORED, reason)
             self._records.commit(step, restored, lambda record: self._restored(record, target))
             return restored
-        if not _is_lost(restore, _rule(app), problem.failed, self._services.clock.now()):
+        if not self._is_lost(restore, _rule(app), problem):
             return rollout
-        reason = f"{rollout.reason}; {target} was put back and is not healthy either: {problem.detail}"
-        return self.end(rollout, RolloutState.FAILED, reason)
+        reason = f"{rollout.reason}; {target} was put back and is not healthy either: {problem.words}"
+        return self._ended(rollout, RolloutState.FAILED, reason)
 
-    def end(self, rollout: Rollout, state: RolloutState, reason: str) -> Rollout:
-        """Close the rollout, or begin to put an earlier image back; its claim on the group ends with it."""
-        ended = msgspec.structs.replace(rollout, state=state, reason=reason)
-        return ended.noting(self._services.clock.now(), state.value, reason)
+    def _ended(self, rollout: Rollout, state: RolloutState, reason: str) -> Rollout:
+        return rollout.ended(self._services.clock.now(), state, reason)
 
     def _live(self, step: Step[Rollout], rollout: Rollout, app: App, why: str) -> Rollout:
         """Settle the rollout and what is live now in one transaction; a veto that came meanwhile is seen after it."""
-        live, now, image = self.end(rollout, RolloutState.LIVE, why), self._services.clock.now(), rollout.image
+        live, now, image = self._ended(rollout, RolloutState.LIVE, why), self._services.clock.now(), rollout.image
         assert image is not None  # decide makes images live only
-        decided = rollout.cause is Cause.OPERATOR and rollout.names_image
-        self._records.commit(
-            step, live, lambda record: record.with_live(image, now, back=rollout.goes_back, decided=decided)
-        )
+        back, by = rollout.goes_back, rollout if rollout.cause is Cause.OPERATOR else None
+        self._records.commit(step, live, lambda record: record.with_live(image, now, back=back, by=by))
         vetoed = self._vetoes.against(app, image)
-        return self.end(live, RolloutState.RESTORING, vetoed) if vetoed else live
+        return self._ended(live, RolloutState.RESTORING, vetoed) if vetoed else live
 
     def _restored(self, record: AppRecord, target: BuiltImage) -> AppRecord:
         same = record.live is not None and record.live.digest == target.digest
@@ -170,38 +175,34 @@ class Deploy:
 
     def _examine(
         self, deploy: DeployRecord, image: BuiltImage, rule: DeployRule
-    ) -> tuple[DeployRecord, GroupState | None]:
+    ) -> tuple[DeployRecord, _Problem | None]:
         """What is seen of a deployment now, and None where it is healthy."""
         group = self._services.containers.get(rule)
         if group is None:
-            gone = GroupState(image="", running=False, failed=True, detail="the container group is gone")
-            return msgspec.structs.replace(deploy, seen=gone.detail), gone
+            gone = "the container group is gone"
+            return msgspec.structs.replace(deploy, seen=gone), _Problem(gone, is_final=True)
         seen = msgspec.structs.replace(deploy, address=group.address, seen=group.detail)
         if group.image != image.reference:
-            return seen, msgspec.structs.replace(
-                group, failed=False, detail=f"it shows {group.image or 'nothing'} still"
-            )
-        if group.failed or group.restarts >= _RESTART_LIMIT:
-            detail = group.detail or f"it restarted {group.restarts} times"
-            return seen, msgspec.structs.replace(group, failed=True, detail=detail)
+            return seen, _Problem(f"it shows {group.image or 'nothing'} still")
+        if group.failed or group.restarts >= RESTART_LIMIT:
+            return seen, _Problem(group.detail or f"it restarted {group.restarts} times", is_final=True)
         if not group.running or not group.address:
-            return seen, msgspec.structs.replace(group, detail=group.detail or "it does not run yet")
-        if seen.running_at is None:
-            seen = msgspec.structs.replace(seen, running_at=self._services.clock.now())
+            return seen, _Problem(group.detail or "it does not run yet")
         problem = self._services.probe.check(group.address, rule.health.path)
-        seen = msgspec.structs.replace(seen, seen=problem or "healthy")
-        return seen, None if problem is None else msgspec.structs.replace(group, detail=problem)
+        running_at = seen.running_at or self._services.clock.now()
+        seen = msgspec.structs.replace(seen, running_at=running_at, seen=problem or "healthy")
+        return seen, _Problem(problem) if problem is not None else None
+
+    def _is_lost(self, deploy: DeployRecord, rule: DeployRule, problem: _Problem) -> bool:
+        """Whether to wait no longer: it failed, does not come up, or runs and does not get well in time."""
+        now = self._services.clock.now()
+        if problem.is_final:
+            return True
+        if deploy.running_at is not None:
+            return seconds_between(deploy.running_at, now) > rule.health.within_seconds
+        return deploy.put_at is not None and seconds_between(deploy.put_at, now) > PROVISION_TIMEOUT_SECONDS
 
 
 def _rule(app: App) -> DeployRule:
     assert app.deploy is not None  # an app without a deploy rule ends when it is built
     return app.deploy
-
-
-def _is_lost(deploy: DeployRecord, rule: DeployRule, failed: bool, now: datetime) -> bool:
-    """Whether to wait no longer: it failed, does not come up, or runs and does not get well in time."""
-    if failed:
-        return True
-    if deploy.running_at is not None:
-        return seconds_between(deploy.running_at, now) > rule.health.within_seconds
-    return deploy.put_at is not None and seconds_between(deploy.put_at, now) > PROVISION_TIMEOUT_SECONDS

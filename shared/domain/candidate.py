@@ -10,7 +10,7 @@ import msgspec
 
 from shared.domain.image import Digest, ImageRef, Repository, Tag, parse_repository
 from shared.domain.policy import Gate, RegistryRule
-from shared.domain.record import TEXT_LIMIT, Record, WorkItem
+from shared.domain.record import TEXT_LIMIT, Record
 
 
 class CandidateState(StrEnum):
@@ -110,11 +110,6 @@ class Candidate(Record, frozen=True, kw_only=True):
         return candidate_row(self.digest, self.attempt)
 
     @property
-    def work_item(self) -> WorkItem:
-        """The message that brings this record up again."""
-        return WorkItem("candidate", self.partition, self.row)
-
-    @property
     def image(self) -> ImageRef:
         """The image under examination, in its source registry."""
         return ImageRef(self.login_server, self.repository, self.digest)
@@ -128,11 +123,6 @@ class Candidate(Record, frozen=True, kw_only=True):
     def has_begun(self) -> bool:
         """Whether a check was begun: then it is carried through, however many newer observations there are."""
         return any(check.claimed_at is not None or check.runs for check in self.checks)
-
-    @property
-    def state_name(self) -> str:
-        """Its state as people read it."""
-        return "stalled" if self.stall is not None and not self.settled else self.state.value
 
     def summary(self) -> dict[str, Any]:
         """The candidate as it reads in a list."""

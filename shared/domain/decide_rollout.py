@@ -63,10 +63,10 @@ def staleness(rollout: Rollout, record: AppRecord, base_built_at: datetime | Non
         return None
     if rollout.cause is Cause.BASE and record.base_rollout != rollout.name:
         return Decision(Action.SUPERSEDE, f"the base moved on to {record.base}")
+    if rollout.names_image:
+        return Decision(Action.SUPERSEDE, f"{record.live} went live since") if _is_overtaken(rollout, record) else None
     if record.decided > rollout.after:
         return Decision(Action.SUPERSEDE, f"an operator has deployed {record.live} since it began")
-    if rollout.names_image:
-        return Decision(Action.SUPERSEDE, f"{record.live} went live since") if record.lives > rollout.after else None
     built_at = rollout.image.built_at if rollout.image else rollout.build.created_at
     newer_was_live = record.is_newer(built_at)
     if rollout.cause is Cause.IMAGE and newer_was_live:
@@ -78,6 +78,13 @@ def staleness(rollout: Rollout, record: AppRecord, base_built_at: datetime | Non
     built_here = rollout.cause is Cause.BASE or rollout.build.times > 0
     moved_on = rollout.base != record.base if built_here else base_built_at is not None and base_built_at > built_at
     return Decision(Action.REBUILD, f"the base moved on to {record.base} since it was built") if moved_on else None
+
+
+def _is_overtaken(rollout: Rollout, record: AppRecord) -> bool:
+    """Whether what went live since an image was named counts for more; an operator's word only gives way to a later."""
+    if rollout.cause is Cause.OPERATOR:
+        return record.asked_at is not None and record.asked_at > rollout.created_at
+    return record.lives > rollout.after
 
 
 def _decide_build(rollout: Rollout, app: App, now: datetime) -> Decision:

@@ -10,7 +10,7 @@ import msgspec
 
 from shared.domain.image import Digest, ImageRef, Repository, Tag, parse_repository
 from shared.domain.policy import Gate, RegistryRule
-from shared.domain.record import TEXT_LIMIT, Record, WorkItem
+from shared.domain.record import TEXT_LIMIT, Record
 
 
 class PromotionState(StrEnum):
@@ -82,11 +82,6 @@ class Promotion(Record, frozen=True, kw_only=True):
         return promotion_row(self.tag, self.sequence)
 
     @property
-    def work_item(self) -> WorkItem:
-        """The message that brings this record up again."""
-        return WorkItem("promotion", self.partition, self.row)
-
-    @property
     def image(self) -> ImageRef:
         """The image that is promoted, in its source registry."""
         return ImageRef(self.login_server, self.repository, self.digest)
@@ -95,11 +90,6 @@ class Promotion(Record, frozen=True, kw_only=True):
     def settled(self) -> bool:
         """Whether nothing is left to do by itself: its state is final, or it waits for somebody."""
         return self.state not in _UNDER_WAY
-
-    @property
-    def state_name(self) -> str:
-        """Its state as people read it."""
-        return "stalled" if self.stall is not None and not self.settled else self.state.value
 
     @property
     def progress(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, Self
 
 import msgspec
@@ -62,6 +63,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     `announced` whether its outcome was told, `announce_error` why not yet.
     """
 
+    state: StrEnum
     created_at: datetime
     reason: str = ""
     history: tuple[Entry, ...] = ()
@@ -91,7 +93,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def work_item(self) -> WorkItem:
         """The message that brings this record up again, as a hint."""
-        raise NotImplementedError
+        return WorkItem(type(self).__name__.lower(), self.partition, self.row)
 
     @property
     def planned_work_item(self) -> WorkItem:
@@ -111,7 +113,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def state_name(self) -> str:
         """Its state as people read it: `stalled` counts for more than what it is stalled in."""
-        raise NotImplementedError
+        return "stalled" if self.stall is not None and not self.settled else self.state.value
 
     @property
     def why(self) -> str:
@@ -139,6 +141,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
             "remedy": stall.remedy if stall else "",
             "nextTryAt": stall.next_try_at.isoformat() if stall and stall.next_try_at else None,
         }
+
+    def ended(self, now: datetime, state: StrEnum, reason: str) -> Self:
+        """The record in another state, one that it ends in or goes on from, and why."""
+        return msgspec.structs.replace(self, state=state, reason=reason).noting(now, state.value, reason)
 
     def noting(self, now: datetime, what: str, why: str = "") -> Self:
         """The record with one more line of history; the oldest lines but the first give way at the limit."""

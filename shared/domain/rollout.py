@@ -11,7 +11,7 @@ import msgspec
 
 from shared.domain.candidate import Evidence
 from shared.domain.image import Digest, ImageRef
-from shared.domain.record import TEXT_LIMIT, Record, WorkItem
+from shared.domain.record import TEXT_LIMIT, Record
 
 _REMEMBERED_DEPLOYMENTS = 20
 """How many deployments back an app can be rolled back."""
@@ -149,19 +149,9 @@ class Rollout(Record, frozen=True, kw_only=True):
         return self.name
 
     @property
-    def work_item(self) -> WorkItem:
-        """The message that brings this record up again."""
-        return WorkItem("rollout", self.partition, self.row)
-
-    @property
     def settled(self) -> bool:
         """Whether its state is final."""
         return self.state in FINAL_STATES
-
-    @property
-    def state_name(self) -> str:
-        """Its state as people read it."""
-        return "stalled" if self.stall is not None and not self.settled else self.state.value
 
     @property
     def names_image(self) -> bool:
@@ -194,7 +184,8 @@ class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One app: what is live, what was before it, the newest base, and which rollout took the container group last.
 
     `earlier` are the deployments to go back to, the last one last; `lives` counts what went live, `decided` is that
-    count when an operator last chose an image, `newest_built_at` the time of the newest build that was ever live.
+    count when an operator last chose an image, `asked_at` when the last operator's rollout that went live was asked
+    for, `newest_built_at` the time of the newest build that was ever live.
     `base` is what `base_rollout` is built on: the stable tag `base_tag`, `<gate>:<tag>`, after its move `base_move`;
     `base_changes` counts how often the rules put the app on another tag. `runs` are the last builds that Basegate
     started, `<login server>/<run id>`: the push of one of them is an echo.
@@ -206,6 +197,7 @@ class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
     earlier: tuple[BuiltImage, ...] = ()
     lives: int = 0
     decided: int = 0
+    asked_at: datetime | None = None
     newest_built_at: datetime | None = None
     base: ImageRef | None = None
     base_tag: str = ""
@@ -231,12 +223,24 @@ class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
         """The images that were live and well, the last one first."""
         return (image for image in (self.live, *reversed(self.earlier)) if image is not None)
 
+    def new_rollout(self, name: str, cause: Cause, now: datetime, why: str, **parts: Any) -> Rollout:
+        """A rollout of the app that begins now. It builds, unless its parts name the image that is to be deployed."""
+        state = RolloutState.DEPLOYING if "image" in parts else RolloutState.BUILDING
+        begun = Rollout(app=self.app, name=name, cause=cause, state=state, created_at=now, after=self.lives, **parts)
+        return begun.noting(now, "started", why)
+
     def is_newer(self, built_at: datetime | None) -> bool:
         """Whether a build that is newer than one of that time is live, or was."""
         return built_at is not None and self.newest_built_at is not None and self.newest_built_at > built_at
 
-    def with_live(self, image: BuiltImage, now: datetime, *, back: bool = False, decided: bool = False) -> AppRecord:
-        """The record once an image has gone live; with `back` what came after its last deployment is forgotten."""
+    def with_live(
+        self, image: BuiltImage, now: datetime, *, back: bool = False, by: Rollout | None = None
+    ) -> AppRecord:
+        """The record once an image has gone live; with `back` what came after its last deployment is forgotten.
+
+        `by` is the operator's rollout that it went live with, if it was one.
+        """
+        decided = by is not None and by.names_image
         same = self.live is not None and self.live.digest == image.digest
         lives = self.lives if same and not decided else self.lives + 1
         earlier = self.earlier
@@ -253,5 +257,6 @@ class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
             earlier=earlier,
             lives=lives,
             decided=lives if decided else self.decided,
+            asked_at=by.created_at if by else self.asked_at,
             newest_built_at=max(filter(None, (self.newest_built_at, image.built_at))),
         )

@@ -9,7 +9,7 @@ from shared.domain.hint import Hint
 from shared.domain.image import Digest, short
 from shared.domain.policy import App
 from shared.domain.record import WorkItem
-from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
+from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout
 from shared.ports.services import Services
 
 log = logging.getLogger(__name__)
@@ -46,22 +46,10 @@ class AppImages:
     def take_in(self, app: App, tag: str, digest: Digest, why: str) -> Rollout | None:
         """The rollout of an image, one however often it is found; None where it is under way or settled already."""
         now, registry = self._services.clock.now(), self._services.registry_rule(app.build.registry)
-        image = BuiltImage(
-            login_server=registry.login_server,
-            repository=app.build.repository,
-            tag=tag,
-            digest=digest,
-            built_at=now,
-        )
-        rollout = Rollout(
-            app=app.name,
-            name=_name(tag, digest),
-            cause=Cause.IMAGE,
-            state=RolloutState.DEPLOYING,
-            created_at=now,
-            after=self._records.read(app.name).lives,
-            image=image,
-        ).noting(now, "started", f"{image} ({digest}) was {why}")
+        server, repository = registry.login_server, app.build.repository
+        image = BuiltImage(login_server=server, repository=repository, tag=tag, digest=digest, built_at=now)
+        why, record = f"{image} ({digest}) was {why}", self._records.read(app.name)
+        rollout = record.new_rollout(_name(tag, digest), Cause.IMAGE, now, why, image=image)
         if self._services.ledger.insert(rollout) is not None:
             return rollout
         known = self._services.ledger.load(Rollout, app.name, rollout.name)

@@ -154,7 +154,7 @@ class Hints:
             Busy: the registry is backing off, or this minute's share is used up.
         """
         source = self._services.registry_rule(gate.source.registry)
-        self._upstreams.grant_hint(source)
+        self._upstreams.grant(source, for_hints=True)
         try:
             return self._observer.observe(gate, Tag(hint.tag), Trigger(FoundBy.EVENT, hint.expected))
         except Busy:

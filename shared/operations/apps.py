@@ -11,8 +11,7 @@ from shared.domain.policy import App
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
 from shared.operations.idempotency import KEPT
 from shared.operations.lookup import Lookup
-from shared.operations.plan import Done, Effect, Plan, Who
-from shared.operations.writing import canceled, insert, save
+from shared.operations.plan import Done, Effect, Plan, Who, cancel, insert
 from shared.ports import Stored
 from shared.ports.services import Services
 
@@ -36,8 +35,10 @@ class AppOperations:
         record = self._records.read(app.name)
         if vetoed := self._vetoes.of(record.base):
             raise Refused(f"app {app.name} is not rebuilt: {vetoed}")
-        effects = (Effect("build", f"{app.name} on {record.base or 'its own base'}"), *self._deployment(app, record))
-        return self._plan(app, "rebuild", who, effects, base=record.base, after=record.lives)
+        effects = [Effect("build", f"{app.name} on {record.base or 'its own base'}")]
+        if app.deploy:
+            effects.append(Effect("redeploy", f"{app.deploy.container_group}, now {record.live}"))
+        return self._plan(record, "rebuild", who, tuple(effects), base=record.base)
 
     def redeploy(self, app_name: str, image_text: object, who: Who) -> Plan:
         """Deploy an image of the app that was built before, by its tag or its digest.
@@ -93,19 +94,12 @@ class AppOperations:
         """The plan of deploying an image that was built before."""
         record = self._records.read(app.name)
         effects = (Effect("deploy", f"{image} in place of {record.live}"),)
-        parts = {"image": image, "base": image.base, "after": record.lives, "goes_back": verb == "rollback"}
-        return self._plan(app, verb, who, effects, state=RolloutState.DEPLOYING, **parts)
+        return self._plan(record, verb, who, effects, image=image, base=image.base, goes_back=verb == "rollback")
 
-    def _plan(self, app: App, verb: str, who: Who, effects: tuple[Effect, ...], **parts: object) -> Plan:
+    def _plan(self, record: AppRecord, verb: str, who: Who, effects: tuple[Effect, ...], **parts: object) -> Plan:
         now = self._services.clock.now()
-        fields: dict[str, object] = {"state": RolloutState.BUILDING, **parts}
-        rollout = Rollout(
-            app=app.name,
-            name=_name(verb, who) or f"{verb}-{now:%Y%m%dT%H%M%S%f}",
-            cause=Cause.OPERATOR,
-            created_at=now,
-            **fields,  # type: ignore[arg-type]
-        ).noting(now, "started", f"asked for by {who}")
+        name = _name(verb, who) or f"{verb}-{now:%Y%m%dT%H%M%S%f}"
+        rollout = record.new_rollout(name, Cause.OPERATOR, now, f"asked for by {who}", **parts)
         return Plan(effects, lambda: self._insert(rollout))
 
     def _repeated(self, app: App, verb: str, who: Who) -> Plan | None:
@@ -122,16 +116,13 @@ class AppOperations:
         effects = (Effect("go on with", f"{stored.record.id}, {stored.record.state_name}"),)
         return Plan(effects, lambda: self._insert(stored.record))
 
-    def _deployment(self, app: App, record: AppRecord) -> tuple[Effect, ...]:
-        return (Effect("redeploy", f"{app.deploy.container_group}, now {record.live}"),) if app.deploy else ()
-
     def _insert(self, rollout: Rollout) -> Done:
         insert(self._services, rollout)
         return Done(f"rollouts/{rollout.id}")
 
     def _cancel(self, stored: Stored[Rollout], who: Who) -> Done:
         record = stored.record
-        save(self._services, stored, canceled(record, RolloutState.CANCELED, self._services.clock.now(), who))
+        cancel(self._services, stored, RolloutState.CANCELED, who)
         registry = self._services.policy.registry_at(record.build.registry)
         if registry is not None and record.build.run_id:
             self._services.tasks.cancel(registry, record.build.run_id)

@@ -15,8 +15,7 @@ from shared.domain.promotion import PARKED, Promotion, PromotionState
 from shared.domain.stable_tag import StableTag
 from shared.intake.observe import Observer, Trigger
 from shared.operations.lookup import Lookup
-from shared.operations.plan import Done, Effect, Plan, Who
-from shared.operations.writing import bring_up, canceled, save
+from shared.operations.plan import Done, Effect, Plan, Who, bring_up, cancel, save
 from shared.ports import Stored
 from shared.ports.services import Services
 from shared.promotion.vetoes import Vetoes
@@ -157,7 +156,7 @@ class CandidateOperations:
     def _cancel(self, stored: Stored[Candidate], who: Who) -> Done:
         """End an attempt; the promotions that wait for it end with it. A run that cannot be canceled is left to end."""
         record = stored.record
-        done = self._save(stored, canceled(record, CandidateState.CANCELED, self._services.clock.now(), who))
+        cancel(self._services, stored, CandidateState.CANCELED, who)
         for check in record.checks:
             registry = self._services.policy.registry_at(check.registry)
             if registry is None or check.verdict is not None:
@@ -166,12 +165,11 @@ class CandidateOperations:
                 self._services.tasks.cancel(registry, check.run_id)
             except BasegateError as error:
                 log.warning("run %s of the canceled %s goes on: %s", check.run_id, record.id, error)
-        return done
+        return Done(f"candidates/{record.id}")
 
     def _cancel_promotions(self, record: Candidate, promotions: list[Stored[Promotion]], who: Who) -> Done:
         for stored in promotions:
-            ended = canceled(stored.record, PromotionState.CANCELED, self._services.clock.now(), who)
-            save(self._services, stored, ended)
+            cancel(self._services, stored, PromotionState.CANCELED, who)
         return Done(f"candidates/{record.id}")
 
     def _standing_on(self, record: Candidate) -> list[Stored[Promotion]]:

@@ -1,30 +1,34 @@
-"""Hold, lift, roll back."""
+"""Standing decisions: hold a stable tag, roll it back, ban a digest, lift that again.
+
+What is under way against a decision when it is made is undone or put back, and the operator hears of it at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 
 import msgspec
 
 from shared.deployment.dependents import Dependents
-from shared.domain.candidate import Candidate
-from shared.domain.decisions import Hold, HoldUntil
+from shared.domain.candidate import Candidate, CandidateState
+from shared.domain.decisions import Hold, HoldUntil, Veto
 from shared.domain.errors import Busy, Conflict, NotThere, Refused
-from shared.domain.image import ImageRef, Tag, parse_repository
+from shared.domain.image import Digest, Tag, parse_digest, short
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate
 from shared.domain.promotion import Promotion, PromotionState, promotions_of
+from shared.domain.rollout import Rollout, RolloutState
 from shared.domain.stable_tag import StableTag
 from shared.intake.observe import Observer
-from shared.operations.in_flight import in_flight
-from shared.operations.lookup import Lookup
-from shared.operations.plan import Done, Effect, Plan, Who
-from shared.operations.writing import bring_up
+from shared.operations.lookup import Lookup, tag_or_digest
+from shared.operations.plan import Done, Effect, Plan, Who, bring_up
+from shared.ports.ledger import RACES, update
 from shared.ports.services import Services
 from shared.promotion.stable_tags import StableTags, TagTarget, target_of
 from shared.promotion.vetoes import Vetoes
 
-_RACES = 5
+_ROLLING = (RolloutState.BUILDING, RolloutState.DEPLOYING, RolloutState.VERIFYING)
 
 
 class GateOperations:
@@ -68,8 +72,8 @@ class GateOperations:
         """
         gate, stable = self._named(gate_name, tag_name)
         passed = self._lookup.passed(gate, to)
-        if (veto := self._vetoes.standing(gate, passed.digest)) is not None:
-            raise Refused(veto.words)
+        if obstacle := self._vetoes.against(gate, passed.digest):
+            raise Refused(obstacle)
         if stable.digest == passed.digest and self._dependents.begun(gate, stable):
             raise Refused(f"{stable.tag} stands on {passed.digest} already")
         effects = (
@@ -85,7 +89,7 @@ class GateOperations:
         Raises:
             Busy: the tag is observed anew all the time.
         """
-        for _ in range(_RACES):
+        for _ in range(RACES):
             try:
                 return bring_up(self._services, reversed(self._observer.promote_again(gate, tag, str(who))))
             except Conflict:
@@ -98,9 +102,9 @@ class GateOperations:
 
     def _hold(self, gate: Gate, tag: Tag, until: HoldUntil, who: Who) -> Done:
         """Save the hold in the row that movers claim: after that no move is claimed. Then say what was in flight."""
-        hold = self._hold_by(gate, tag, until, who)
-        held = self._change(gate, tag, lambda stable: msgspec.structs.replace(_require_free(stable), hold=hold))
-        return Done(f"gates/{gate.name}", in_flight(self._services, [gate], tag=held.tag))
+        hold, blank = self._hold_by(gate, tag, until, who), StableTag(gate=gate.name, tag=tag)
+        update(self._services.ledger, blank, lambda stable: msgspec.structs.replace(_require_free(stable), hold=hold))
+        return Done(f"gates/{gate.name}", in_flight(self._services, [gate], tag=tag))
 
     def _hold_by(self, gate: Gate, tag: Tag, until: HoldUntil, who: Who) -> Hold:
         seen, now = self._services.ledger.load(Observation, gate.name, tag), self._services.clock.now()
@@ -108,18 +112,10 @@ class GateOperations:
         return Hold(actor=who.actor, reason=who.reason, at=now, until=until, sequence=sequence)
 
     def _lift(self, gate: Gate, tag: Tag, who: Who) -> Done:
-        self._change(gate, tag, lambda stable: msgspec.structs.replace(stable, hold=None))
+        blank = StableTag(gate=gate.name, tag=tag)
+        update(self._services.ledger, blank, lambda stable: msgspec.structs.replace(stable, hold=None))
         self.promote_again(gate, tag, who)
         return Done(f"gates/{gate.name}")
-
-    def _change(self, gate: Gate, tag: Tag, change: Callable[[StableTag], StableTag]) -> StableTag:
-        for _ in range(_RACES):
-            stored = self._stable.load(gate, tag)
-            try:
-                return self._services.ledger.save(stored, change(stored.record)).record
-            except Conflict:
-                continue
-        raise Busy(f"the record of {tag} is being changed by others all the time", delay_seconds=1.0)
 
     def _waiting(self, gate: Gate, stable: StableTag) -> list[str]:
         """The digests that the end of a hold lets go on: what it kept out, and what the source tag is."""
@@ -136,9 +132,7 @@ class GateOperations:
         stored, hold = self._stable.load(gate, tag), self._hold_by(gate, tag, until, who)
         target, mover = self._target(gate, stored.record, passed), f"rollback by {who.actor}"
         stable = self._stable.move(gate, stored, target, mover, hold=hold, moved_by=str(who))  # 1
-        registry = self._services.registry_rule(gate.promote.registry)
-        image = ImageRef(registry.login_server, parse_repository(gate.promote.repository), passed.digest)
-        self._dependents.roll_out(gate, stable, image)  # 2
+        self._dependents.roll_out(gate, stable)  # 2
         return Done(f"gates/{gate.name}")
 
     def _target(self, gate: Gate, stable: StableTag, passed: Candidate) -> TagTarget:
@@ -150,8 +144,180 @@ class GateOperations:
         return TagTarget(digest=passed.digest, sequence=stable.sequence, promotion="", candidate=passed.row, unique="")
 
 
+class RollbackOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether to roll back the stable tags that stand on a vetoed digest.
+
+    `to` is a unique tag or a digest; None is what the tag stood on before and may stand on again.
+    """
+
+    wanted: bool = False
+    to: str | None = None
+    until: HoldUntil = HoldUntil.LIFTED
+
+
+class VetoOperations:
+    """What an operator does against digests. A veto counts for every gate that promotes into the repository."""
+
+    def __init__(self, services: Services, gates: GateOperations) -> None:
+        self._services, self._lookup, self._gates = services, Lookup(services), gates
+        self._vetoes, self._stable, self._observer = Vetoes(services), StableTags(services), Observer(services)
+
+    def veto(
+        self, gate_name: str, digest_text: object, who: Who, options: RollbackOptions = RollbackOptions()  # noqa: B008 (frozen)
+    ) -> Plan:  # fmt: skip
+        """Ban a digest. Where a stable tag stands on it, that is said, and what to roll back to.
+
+        With a rollback the tag is rolled back at once, and held as after any rollback. Called again after it broke off
+        half-way, it does what is left.
+
+        Raises:
+            Malformed: the digest is none, or what to roll back to is no tag and no digest.
+            Refused: it is vetoed already, and no stable tag is to be rolled back from it.
+            NotThere: there is nothing to roll back to.
+        """
+        gate, digest = self._lookup.gate(gate_name), parse_digest(digest_text)
+        if options.to is not None:
+            tag_or_digest(options.to, "to")
+        known, standing = self._vetoes.standing(gate, digest), list(self._standing_on(gate, digest))
+        if known is not None and not (options.wanted and standing):
+            raise Refused(f"{digest} is vetoed already, by {known.actor}: {known.reason}")
+        bans = () if known is not None else (Effect("ban", digest),)
+        if not options.wanted:
+            told = [Effect("still promoted, roll it back", self._way_back(one, stable)) for one, stable in standing]
+        else:
+            told = [effect for back in self._backs(gate, digest, who, options) for effect in back.effects]
+        return Plan((*bans, *told), lambda: self._veto(gate, digest, who, options))
+
+    def lift(self, gate_name: str, digest_text: object, who: Who) -> Plan:
+        """Lift a veto; tags that are that digest at the source are promoted, or examined if the veto kept that out.
+
+        Raises:
+            Malformed: the digest is none. NotThere: it is not vetoed.
+        """
+        gate, digest = self._lookup.gate(gate_name), parse_digest(digest_text)
+        veto = self._vetoes.standing(gate, digest)
+        if veto is None:
+            raise NotThere(f"{digest} is not vetoed at gate {gate.name}")
+        waiting = [Effect("let go on", f"{seen.tag} of gate {one.name}") for one, seen in self._waiting(gate, digest)]
+        return Plan((Effect("lift the veto", digest), *waiting), lambda: self._lift(gate, veto, who))
+
+    def _backs(self, gate: Gate, digest: Digest, who: Who, options: RollbackOptions) -> list[Plan]:
+        """The rollbacks of the stable tags that stand on a digest."""
+        return [
+            self._gates.roll_back(one.name, stable.tag, self._target(one, stable, options), options.until, who)
+            for one, stable in self._standing_on(gate, digest)
+        ]
+
+    def _veto(self, gate: Gate, digest: Digest, who: Who, options: RollbackOptions) -> Done:
+        """1. Ban the digest: no move to it is claimed from then on. 2. Stop those that were claimed. 3. Roll back."""
+        stored, ledger = self._vetoes.load(gate, digest), self._services.ledger
+        if stored is None or not stored.record.stands:  # 1
+            target, now = self._vetoes.target(gate), self._services.clock.now()
+            veto = Veto(gate=gate.name, target=target, digest=digest, actor=who.actor, reason=who.reason, at=now)
+            if stored is not None:
+                ledger.save(stored, veto)
+            elif ledger.insert(veto) is None:
+                raise Conflict(f"{digest} was vetoed by someone else just now")
+        against = in_flight(self._services, self._sharing(gate), digest=digest)
+        self._stop_moves(gate, digest)  # 2
+        for back in self._backs(gate, digest, who, options) if options.wanted else ():  # 3
+            back.act()
+        return Done(f"gates/{gate.name}", against)
+
+    def _stop_moves(self, gate: Gate, digest: Digest) -> None:
+        """Have all that move a stable tag to a digest read the decisions again, by a new ETag of its record.
+
+        Where somebody else changes that record at the same time, they do so anyway, or the move is done.
+        """
+        ledger = self._services.ledger
+        for one in self._sharing(gate):
+            tags = {stored.record.tag for stored in ledger.open(Promotion, one.name) if stored.record.digest == digest}
+            for stored in list(ledger.list(StableTag, one.name)):
+                claim = stored.record.claim
+                if stored.record.tag in tags or (claim is not None and claim.digest == digest):
+                    with suppress(Conflict):
+                        ledger.save(stored, stored.record)
+
+    def _lift(self, gate: Gate, veto: Veto, who: Who) -> Done:
+        """1. Lift the veto. 2. Examine the digest where that was ended by the veto, else promote it where it is due."""
+        stored, ledger = self._vetoes.load(gate, veto.digest), self._services.ledger
+        assert stored is not None  # vetoes stay, lifted
+        lifted = msgspec.structs.replace(veto, lifted_at=self._services.clock.now(), lifted_by=str(who))
+        ledger.save(stored, lifted)  # 1
+        for one, seen in list(self._waiting(gate, veto.digest)):  # 2
+            latest = self._lookup.latest(one, veto.digest)
+            if latest and (latest.record.state, latest.record.reason) == (CandidateState.CANCELED, veto.words):
+                bring_up(self._services, self._observer.attempt_again(one, latest.record, str(who))[1])
+            else:
+                self._gates.promote_again(one, seen.tag, who)
+        return Done(f"gates/{gate.name}")
+
+    def _sharing(self, gate: Gate) -> list[Gate]:
+        """The gates that promote into the same repository."""
+        target = self._vetoes.target(gate)
+        return [one for one in self._services.policy.gates.values() if self._vetoes.target(one) == target]
+
+    def _standing_on(self, gate: Gate, digest: Digest) -> Iterator[tuple[Gate, StableTag]]:
+        for one in self._sharing(gate):
+            for stored in self._services.ledger.list(StableTag, one.name):
+                if stored.record.digest == digest:
+                    yield one, stored.record
+
+    def _waiting(self, gate: Gate, digest: Digest) -> Iterator[tuple[Gate, Observation]]:
+        """The source tags that are a digest on which their stable tag does not stand."""
+        for one in self._sharing(gate):
+            for stored in self._services.ledger.list(Observation, one.name):
+                seen = stored.record
+                if seen.digest == digest and not seen.absent and self._stable.read(one, seen.tag).digest != digest:
+                    yield one, seen
+
+    def _way_back(self, gate: Gate, stable: StableTag) -> str:
+        earlier = self._earlier(gate, stable)
+        return f"{stable.tag}{f' to {earlier}' if earlier else ', and it stood on nothing before that passes now'}"
+
+    def _target(self, gate: Gate, stable: StableTag, options: RollbackOptions) -> str:
+        if options.to and self._lookup.passed(gate, options.to).digest == stable.digest:
+            raise Refused(f"{options.to} is the digest that is to be vetoed")
+        to = options.to or self._earlier(gate, stable)
+        if to is None:
+            raise NotThere(
+                f"{stable.tag} stood on nothing before that passes now: name with `to` what to roll back to, "
+                "or veto without rolling back"
+            )
+        return to
+
+    def _earlier(self, gate: Gate, stable: StableTag) -> Digest | None:
+        """What a stable tag stood on and may stand on again: first what was observed before what it stands on."""
+        promoted = sorted(self._stable.promoted(gate, stable.tag), key=lambda one: one.sequence > stable.sequence)
+        return next((one.digest for one in promoted if one.digest != stable.digest), None)
+
+
 def _require_free(stable: StableTag) -> StableTag:
     """Raises `Refused` where the tag is held."""
     if (hold := stable.hold) is not None:
         raise Refused(f"{stable.tag} is held already, by {hold.actor}: {hold.reason}")
     return stable
+
+
+def in_flight(services: Services, gates: Collection[Gate], *, tag: str = "", digest: str = "") -> tuple[Effect, ...]:
+    """The moves, promotions and rollouts that are under way at the stable tag of that name, or with that digest."""
+    moves_and_promotions = (effect for gate in gates for effect in _at_gate(services, gate, tag, digest))
+    return (*moves_and_promotions, *_rollouts(services, {gate.name for gate in gates}, tag, digest))
+
+
+def _at_gate(services: Services, gate: Gate, tag: str, digest: str) -> Iterator[Effect]:
+    for stored in services.ledger.list(StableTag, gate.name, tag):
+        stable, claim = stored.record, stored.record.claim
+        if claim is not None and (claim.digest == digest or (stable.tag == tag and claim.digest != stable.digest)):
+            yield Effect("move", f"{stable.tag} to {short(claim.digest)}, by {claim.mover}")
+    for promotion in (stored.record for stored in services.ledger.open(Promotion, gate.name)):
+        if not promotion.settled and (promotion.tag == tag or promotion.digest == digest):
+            yield Effect("promotion", f"{promotion.tag} to {short(promotion.digest)}, {promotion.state_name}")
+
+
+def _rollouts(services: Services, gates: Collection[str], tag: str, digest: str) -> Iterator[Effect]:
+    for app in services.policy.apps.values():
+        for rollout in (stored.record for stored in services.ledger.open(Rollout, app.name)):
+            base = rollout.base if app.base.gate in gates and rollout.state in _ROLLING else None
+            if base is not None and (app.base.tag == tag or base.digest == digest):
+                yield Effect("rollout", f"{rollout.id}, {rollout.state_name}")

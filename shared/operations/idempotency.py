@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from shared.domain.errors import BasegateError, Busy, Malformed, Misconfigured, Refused, Rejected, Retry
-from shared.domain.idempotent_call import IdempotentCall
 from shared.ports import Stored
 from shared.ports.services import Services
 
@@ -32,6 +31,31 @@ _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 Answer = tuple[int, str]
 """Status and JSON text."""
+
+
+class IdempotentCall(msgspec.Struct, frozen=True, kw_only=True):
+    """The record of one call.
+
+    `call` names what was asked for (method, path, and a digest of the query and the body), `answer` is the JSON of
+    the first answer, "" while it is being worked on.
+    """
+
+    key: str
+    call: str
+    actor: str
+    at: datetime
+    status: int = 0
+    answer: str = ""
+
+    @property
+    def partition(self) -> str:
+        """The ledger partition: all calls, by the first digit of their key."""
+        return self.key[:1]
+
+    @property
+    def row(self) -> str:
+        """The ledger row: the key's digest."""
+        return self.key
 
 
 def checked_key(key: str) -> str:

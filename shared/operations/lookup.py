@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from difflib import get_close_matches
+from typing import TypeVar
 
-from shared.domain.candidate import VERDICTS, Candidate, CandidateState, attempts_of
+from shared.domain.candidate import Candidate, CandidateState, attempts_of
 from shared.domain.errors import Malformed, NotThere
 from shared.domain.image import Tag, parse_digest, parse_tag
 from shared.domain.observation import Observation
@@ -14,7 +16,11 @@ from shared.domain.rollout import BuiltImage, Rollout
 from shared.domain.stable_tag import StableTag
 from shared.domain.tag_rule import is_pattern, tags_in_words
 from shared.ports import Stored
+from shared.ports.ledger import last
 from shared.ports.services import Services
+from shared.promotion.vetoes import Vetoes
+
+T = TypeVar("T")
 
 _CANDIDATE_ID = re.compile(r"(?P<gate>[a-z0-9-]{1,63})\.(?P<digest>[0-9a-f]{12,64})(?:-(?P<attempt>[0-9]{1,3}))?")
 _ROLLOUT_ID = re.compile(r"(?P<app>[a-z0-9-]{1,63})\.(?P<name>[A-Za-z0-9._-]{1,200})")
@@ -24,23 +30,15 @@ class Lookup:
     """Looks things up, or says what there is not."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
+        self._services, self._vetoes = services, Vetoes(services)
 
     def gate(self, name: str) -> Gate:
         """A gate of the rules. Raises `NotThere`, naming those there are."""
-        gate = self._services.gate(name)
-        if gate is None:
-            raise NotThere(
-                f"there is no gate {name[:80]!r}; there is {', '.join(self._services.policy.gates) or 'none'}"
-            )
-        return gate
+        return _named("gate", name, self._services.policy.gates)
 
     def app(self, name: str) -> App:
         """An app of the rules. Raises `NotThere`, naming those there are."""
-        app = self._services.app(name)
-        if app is None:
-            raise NotThere(f"there is no app {name[:80]!r}; there is {', '.join(self._services.policy.apps) or 'none'}")
-        return app
+        return _named("app", name, self._services.policy.apps)
 
     def tag(self, gate: Gate, text: object) -> Tag:
         """A tag that a gate tracks, or has promoted to.
@@ -112,8 +110,7 @@ class Lookup:
 
     def latest(self, gate: Gate, digest: str) -> Stored[Candidate] | None:
         """The last attempt at a digest."""
-        attempts = list(self._services.ledger.list(Candidate, gate.name, attempts_of(digest)))
-        return attempts[-1] if attempts else None
+        return last(self._services.ledger, Candidate, gate.name, attempts_of(digest))
 
     def passed(self, gate: Gate, to: str) -> Candidate:
         """The attempt that passed when a digest was examined last, under whatever checks.
@@ -130,13 +127,16 @@ class Lookup:
         digest = wanted if by_digest else self._services.registry.digest_of(target, gate.promote.repository, wanted)
         if digest is None:
             raise NotThere(f"there is no {target.login_server}/{gate.promote.repository}:{wanted}")
-        attempts = (stored.record for stored in self._services.ledger.list(Candidate, gate.name, attempts_of(digest)))
-        verdicts = [attempt for attempt in attempts if attempt.state in VERDICTS]
-        if not verdicts:
-            raise NotThere(f"{to} has no passed verdict at gate {gate.name}: it was never examined to the end")
-        if verdicts[-1].state is not CandidateState.PASSED:
-            raise NotThere(f"{to} did not pass when it was examined last: {verdicts[-1].id} {verdicts[-1].state}")
-        return verdicts[-1]
+        attempt = self._vetoes.last_verdict(gate, digest)
+        if attempt is None or attempt.state is not CandidateState.PASSED:
+            raise NotThere(self._vetoes.against(gate, digest))
+        return attempt
+
+
+def _named(what: str, name: str, known: Mapping[str, T]) -> T:
+    if name not in known:
+        raise NotThere(f"there is no {what} {name[:80]!r}; there is {', '.join(known) or 'none'}")
+    return known[name]
 
 
 def tag_or_digest(text: object, field: str) -> str:

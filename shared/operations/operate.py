@@ -2,12 +2,46 @@
 
 from __future__ import annotations
 
+import logging
+from datetime import datetime, timedelta
+
 from shared.operations.apps import AppOperations
 from shared.operations.candidates import CandidateOperations
-from shared.operations.gates import GateOperations
-from shared.operations.sweeps import SweepOperations
-from shared.operations.vetoes import VetoOperations
+from shared.operations.gates import GateOperations, VetoOperations
+from shared.operations.plan import Done, Effect, Plan, Who
 from shared.ports.services import Services
+from shared.sweep import Sweep
+
+log = logging.getLogger(__name__)
+
+TIME_LIMIT = timedelta(seconds=60)
+"""How long a sweep on demand begins new jobs: whoever asked waits for the answer. The timer's sweep goes on."""
+
+
+class SweepOperations:
+    """What an operator does about drift: not wait for the timer."""
+
+    def __init__(self, services: Services) -> None:
+        self._services, self._sweep = services, Sweep(services)
+
+    def sweep(self, who: Who) -> Plan:
+        """Compare everything with the ledger now, and repair what differs, as the rules say.
+
+        What would be done is found by a sweep that changes nothing.
+        """
+        found = self._sweep.run(self._until, dry_run=True)
+        failed = tuple(Effect("cannot check", f"{job.job}: {job.problem}") for job in found.jobs if job.problem)
+        effects = (*found.effects, *failed) or (Effect("nothing", "everything is as the ledger says"),)
+        return Plan(effects, lambda: self._run(who))
+
+    def _run(self, who: Who) -> Done:
+        report = self._sweep.run(self._until, at_once=True)
+        log.info("sweep, asked for by %s: %d effects", who.actor, len(report.effects))
+        return Done("drift")
+
+    @property
+    def _until(self) -> datetime:
+        return self._services.clock.now() + TIME_LIMIT
 
 
 class Operate:

@@ -1,15 +1,26 @@
-"""A plan: what an operation would do (the blast radius), and the doing of it."""
+"""A plan: what an operation would do (the blast radius), the doing of it, and how a record is written for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
 
 import msgspec
 
-from shared.domain.errors import Malformed
+from shared.domain.errors import Malformed, Retry
+from shared.domain.record import Record, WorkItem
+from shared.ports import Stored
+from shared.ports.services import Services
+
+R = TypeVar("R", bound=Record)
 
 _REASON_LIMIT = 400
+
+_INSURANCE_SECONDS = 30.0
+"""When the work item comes that makes up for one that could not be queued: after the write, whatever happened to it."""
 
 
 class Who(msgspec.Struct, frozen=True):
@@ -55,3 +66,49 @@ class Plan:
 
     effects: tuple[Effect, ...]
     act: Callable[[], Done]
+
+
+def save(services: Services, stored: Stored[R], record: R) -> None:
+    """Save a change of a record, and have it worked on.
+
+    Raises:
+        Conflict: someone else has changed it.
+    """
+    services.queue.send(record.work_item, _INSURANCE_SECONDS)
+    services.ledger.save(stored, record)
+    bring_up(services, (record.work_item,))
+
+
+def insert(services: Services, record: Record) -> bool:
+    """Store a new record, and have it worked on. False where one with its key is there already."""
+    services.queue.send(record.work_item, _INSURANCE_SECONDS)
+    inserted = services.ledger.insert(record) is not None
+    bring_up(services, (record.work_item,))
+    return inserted
+
+
+def bring_up(services: Services, items: Iterable[WorkItem]) -> None:
+    """Have records worked on that were written just now. What cannot be queued is found by the sweep."""
+    with suppress(Retry):  # what was asked for is done
+        for item in items:
+            services.queue.send(item, 0)
+
+
+def cancel(services: Services, stored: Stored[R], state: StrEnum, who: object) -> None:
+    """End a record for an operator: nothing is planned any more, and its outcome is to be announced.
+
+    Raises:
+        Conflict: someone else has changed it.
+    """
+    ended = msgspec.structs.replace(
+        stored.record,
+        state=state,
+        reason=f"canceled by {who}",
+        failures=0,
+        failing_since=None,
+        stall=None,
+        next_step_at=None,
+        announced=False,
+        announce_error="",
+    )
+    save(services, stored, ended.noting(services.clock.now(), "canceled", str(who)))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from shared.domain.errors import Busy, Conflict
 from shared.domain.hint import Hint
 from shared.domain.record import WorkItem
 
@@ -40,6 +41,9 @@ class Listed(Keyed, Protocol):
 
 
 R = TypeVar("R", bound=Keyed)
+
+RACES = 5
+"""How often a change is tried that others make impossible, before its work is put off."""
 
 
 class Stored(msgspec.Struct, Generic[R], frozen=True):
@@ -127,6 +131,40 @@ class Ledger(Protocol):
     def purge(self, kind: type[Keyed], partition: str, before: datetime, limit: int) -> int:
         """Remove some of a partition's records whose `at` is before a moment, 100 at most; how many they were."""
         ...
+
+
+def read(ledger: Ledger, blank: R) -> R:
+    """The record with the key of a blank one, which it is where there is none; nothing is written."""
+    stored = ledger.load(type(blank), blank.partition, blank.row)
+    return stored.record if stored else blank
+
+
+def get_or_create(ledger: Ledger, blank: R) -> Stored[R]:
+    """The record with the key of a blank one, which is stored where there is none."""
+    stored = ledger.load(type(blank), blank.partition, blank.row) or ledger.insert(blank)
+    return stored or get_or_create(ledger, blank)
+
+
+def last(ledger: Ledger, kind: type[R], partition: str, row_prefix: str) -> Stored[R] | None:
+    """The record whose row is the last one that begins with a prefix; None where there is none."""
+    listed = list(ledger.list(kind, partition, row_prefix))
+    return listed[-1] if listed else None
+
+
+def update(ledger: Ledger, blank: R, change: Callable[[R], R]) -> R:
+    """Change the record with the key of a blank one, as often as it takes. A change that is none writes nothing.
+
+    Raises:
+        Busy: others change it all the time.
+    """
+    for _ in range(RACES):
+        stored = get_or_create(ledger, blank)
+        changed = change(stored.record)
+        try:
+            return changed if changed == stored.record else ledger.save(stored, changed).record
+        except Conflict:
+            continue
+    raise Busy(f"others change the record of {blank.row} all the time", delay_seconds=1.0)
 
 
 class QueueState(msgspec.Struct, frozen=True):

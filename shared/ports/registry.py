@@ -11,7 +11,6 @@ from typing import Protocol
 
 import msgspec
 
-from shared.domain.drift import TagState
 from shared.domain.image import Digest, ImageRef
 from shared.domain.policy import RegistryRule
 
@@ -29,6 +28,13 @@ class CopyStatus(msgspec.Struct, frozen=True):
 
     state: CopyState
     message: str = ""
+
+
+class TagState(msgspec.Struct, frozen=True):
+    """What a tag points at, and whether it is locked against writes and deletes (None: that was not asked for)."""
+
+    digest: Digest
+    locked: bool | None = False
 
 
 class TagPush(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ the two always sees the other.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 
@@ -22,6 +23,7 @@ from shared.domain.policy import Gate, RegistryRule
 from shared.domain.promotion import Promotion, PromotionState, promotions_of
 from shared.domain.stable_tag import Claim, StableTag
 from shared.ports import Stored
+from shared.ports.ledger import RACES, get_or_create, read
 from shared.ports.services import Services
 from shared.promotion.vetoes import Vetoes
 from shared.workflow.alarms import Alarms
@@ -36,8 +38,6 @@ TAKE_OVER_SECONDS = 60.0
 
 SWEEP = "sweep"
 """Who has claimed a tag that is put back. All other claims name the promotion, or the operator, that moves it."""
-
-_RACES = 5
 
 
 class TagTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,14 +69,11 @@ class StableTags:
 
     def load(self, gate: Gate, tag: Tag) -> Stored[StableTag]:
         """The record of a stable tag, made when it is first asked for."""
-        ledger = self._services.ledger
-        stored = ledger.load(StableTag, gate.name, tag) or ledger.insert(StableTag(gate=gate.name, tag=tag))
-        return stored or self.load(gate, tag)
+        return get_or_create(self._services.ledger, StableTag(gate=gate.name, tag=tag))
 
     def read(self, gate: Gate, tag: str) -> StableTag:
         """The record of a stable tag as it is, without making one."""
-        stored = self._services.ledger.load(StableTag, gate.name, tag)
-        return stored.record if stored else StableTag(gate=gate.name, tag=Tag(tag))
+        return read(self._services.ledger, StableTag(gate=gate.name, tag=Tag(tag)))
 
     def claimed(self, stable: StableTag, mover: str, digest: Digest, mine: Claim | None = None) -> StableTag:
         """The record with a mover's claim, to be saved; `mine` is the claim of the same worker before.
@@ -137,22 +134,22 @@ class StableTags:
         `changes` of the record (a hold, who moved it) are saved with the move.
 
         Raises:
-            Busy: somebody else is moving it. Rejected: the digest is not there or is vetoed, or the tag is locked.
+            Busy: somebody else is moving it. Rejected: the digest is gone or may not stand there, or the tag is locked.
         """
         claim = self._save(stored, self.claimed(stored.record, mover, target.digest, stored.record.claim))
         try:
-            self._refuse_vetoed(gate, target.digest)
+            self._refuse(gate, target.digest)
             self.point(gate, claim.record.tag, target.digest)
-            self._refuse_vetoed(gate, target.digest)
+            self._refuse(gate, target.digest)
         except BasegateError:
             self.undo(gate, claim, mover, target.digest)
             raise
-        for _ in range(_RACES):
+        for _ in range(RACES):
             try:
                 return self._services.ledger.save(claim, self.settled(claim.record, target, **changes)).record
             except Conflict:
                 claim = self.load(gate, claim.record.tag)
-                if not _is_of(claim.record, mover) or self._vetoes.standing(gate, target.digest) is not None:
+                if not _is_of(claim.record, mover) or self._vetoes.against(gate, target.digest):
                     break
         self.undo(gate, claim, mover, target.digest)
         raise Busy(f"someone else moved {claim.record.tag} at the same time", delay_seconds=1.0)
@@ -161,25 +158,25 @@ class StableTags:
         """Point a stable tag that somebody moved around the gate at what its record says.
 
         Raises:
-            Busy: somebody is moving it. Rejected: the digest is not there or is vetoed, or the tag is locked.
+            Busy: somebody is moving it. Rejected: the digest is gone or may not stand there, or the tag is locked.
             Retry: the tag does not stay where it was moved to.
         """
         digest = stored.record.digest
         assert digest is not None  # a tag that stands on nothing has nothing to be put back to
         claim = self._save(stored, self.claimed(stored.record, SWEEP, digest, stored.record.claim))
         try:
-            self._refuse_vetoed(gate, digest)
+            self._refuse(gate, digest)
             self.point(gate, claim.record.tag, digest)
-            self._refuse_vetoed(gate, digest)
+            self._refuse(gate, digest)
         finally:
             self._release(gate, claim, SWEEP)
 
     def undo(self, gate: Gate, claim: Stored[StableTag], mover: str, moved: Digest) -> None:
         """Take back a move to a digest that may have been made and must not stand, and let the claim go.
 
-        What the record says is put back, unless that is vetoed: then the newest promotion that is not. Where there is
-        none the tag is removed, if the role allows. Either way there is an alarm where something had to be undone.
-        Whoever else has the claim by now sees to the tag.
+        What the record says is put back, unless that may not stand there: then the newest promotion that may. Where
+        there is none the tag is removed, if the role allows. Either way there is an alarm where something had to be
+        undone. Whoever else has the claim by now sees to the tag.
         """
         with suppress(BasegateError):  # the fault that led here is the one to report; the sweep finds what is left
             stored = self.load(gate, claim.record.tag)
@@ -205,8 +202,7 @@ class StableTags:
         self.point(gate, stable.tag, right.digest)
         if right.digest != stable.digest:
             self._save(stored, self.settled(stable, right, claim=stable.claim))
-        plan = f"put back to {short(right.digest)}"
-        self._alarms.resolved(msgspec.structs.replace(alarm, plan=plan, ended_at=now))
+        self._alarms.resolved(alarm, f"put back to {short(right.digest)}")
 
     def _remove(self, target: RegistryRule, repository: str, alarm: Alarm) -> None:
         """Remove a tag where nothing that it stood on may stand; an alarm stays where the role does not allow it."""
@@ -216,24 +212,23 @@ class StableTags:
             plan = f"left as it is, see to it: nothing that it stood on before may stand there: {error}"
             self._alarms.raised(msgspec.structs.replace(alarm, plan=plan))
             return
-        plan = "removed: nothing that it stood on before may stand there"
-        self._alarms.resolved(msgspec.structs.replace(alarm, plan=plan, ended_at=alarm.since))
+        self._alarms.resolved(alarm, "removed: nothing that it stood on before may stand there")
 
     def _allowed(self, gate: Gate, stable: StableTag) -> TagTarget | None:
-        """What the tag may stand on: what its record says, or the newest promotion of it that is not vetoed."""
-        if stable.digest is not None and self._vetoes.standing(gate, stable.digest) is None:
+        """What the tag may stand on: what its record says, or the newest promotion of it that may stand again."""
+        if stable.digest is not None and not self._vetoes.against(gate, stable.digest):
             return TagTarget(**{name: getattr(stable, name) for name in TagTarget.__struct_fields__})
         return next((target_of(promotion) for promotion in self.promoted(gate, stable.tag)), None)
 
-    def promoted(self, gate: Gate, tag: str) -> list[Promotion]:
-        """What the tag stood on by promotions that are not vetoed, the newest first."""
-        listed = self._services.ledger.list(Promotion, gate.name, promotions_of(tag))
-        kept = [stored.record for stored in listed if stored.record.state is PromotionState.PROMOTED]
-        return [one for one in reversed(kept) if self._vetoes.standing(gate, one.digest) is None]
+    def promoted(self, gate: Gate, tag: str) -> Iterator[Promotion]:
+        """What the tag stood on by promotions and may stand on again, the newest first."""
+        listed = list(self._services.ledger.list(Promotion, gate.name, promotions_of(tag)))
+        kept = (stored.record for stored in reversed(listed) if stored.record.state is PromotionState.PROMOTED)
+        return (one for one in kept if not self._vetoes.against(gate, one.digest))
 
-    def _refuse_vetoed(self, gate: Gate, digest: Digest) -> None:
-        if (veto := self._vetoes.standing(gate, digest)) is not None:
-            raise Rejected(veto.words)
+    def _refuse(self, gate: Gate, digest: Digest) -> None:
+        if obstacle := self._vetoes.against(gate, digest):
+            raise Rejected(obstacle)
 
     def _release(self, gate: Gate, claim: Stored[StableTag], mover: str) -> None:
         """Release the claim; errors are suppressed so that the original exception propagates."""

@@ -230,8 +230,7 @@ class PromotionSteps:
         return fresh
 
     def _ended(self, promotion: Promotion, state: PromotionState, reason: str) -> Promotion:
-        ended = msgspec.structs.replace(promotion, state=state, reason=reason)
-        return ended.noting(self._services.clock.now(), state.value, reason)
+        return promotion.ended(self._services.clock.now(), state, reason)
 
     def _names(self, promotion: Promotion, gate: Gate, target: RegistryRule) -> list[str]:
         """What the unique tag of a promotion may be, the best first.

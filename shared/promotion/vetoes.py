@@ -1,9 +1,10 @@
-"""Which digests are banned from a gate's target repository."""
+"""Which digests are banned from a gate's target repository, and which may stand there under a tag again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shared.domain.candidate import VERDICTS, Candidate, CandidateState, attempts_of
 from shared.domain.decisions import Veto, veto_partition, veto_row
 from shared.domain.policy import Gate
 from shared.ports import Stored
@@ -32,3 +33,22 @@ class Vetoes:
     def all(self, gate: Gate) -> Iterator[Veto]:
         """Every veto of the target repository, lifted ones too."""
         return (stored.record for stored in self._services.ledger.list(Veto, veto_partition(self.target(gate))))
+
+    def last_verdict(self, gate: Gate, digest: str) -> Candidate | None:
+        """The attempt with the last verdict on a digest, under whatever checks; None where there is none."""
+        attempts = (stored.record for stored in self._services.ledger.list(Candidate, gate.name, attempts_of(digest)))
+        return next((attempt for attempt in reversed(list(attempts)) if attempt.state in VERDICTS), None)
+
+    def against(self, gate: Gate, digest: str) -> str:
+        """Why a digest may not stand under a tag again: it is vetoed, or did not pass when it was examined last.
+
+        "" where it may.
+        """
+        if (veto := self.standing(gate, digest)) is not None:
+            return veto.words
+        last = self.last_verdict(gate, digest)
+        if last is None:
+            return f"{digest} has no passed verdict at gate {gate.name}: it was never examined to the end"
+        if last.state is not CandidateState.PASSED:
+            return f"{digest} did not pass when it was examined last: {last.id} {last.state}: {last.reason}"
+        return ""

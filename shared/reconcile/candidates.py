@@ -22,7 +22,7 @@ from shared.domain.record import WorkItem, seconds_between
 from shared.ports import Change, Outcome, Stored
 from shared.ports.services import Services
 from shared.promotion.vetoes import Vetoes
-from shared.reconcile.step import Step
+from shared.reconcile.step import Controller, Step
 
 _FRESH_SECONDS = 1.0
 """So soon after it was made, nobody asks whether a candidate is still wanted."""
@@ -30,7 +30,7 @@ _FRESH_SECONDS = 1.0
 CandidateAction = Callable[[Step[Candidate], Gate], Candidate]
 
 
-class CandidateController:
+class CandidateController(Controller[Candidate]):
     """How a candidate is examined."""
 
     def __init__(self, services: Services) -> None:
@@ -90,10 +90,6 @@ class CandidateController:
                 "logTail": list(failing.evidence.log_tail) if failing else [],
             },
         )
-
-    def is_resting(self, record: Candidate) -> bool:
-        """One that waits for a person has no next step at all."""
-        return False
 
     def followers(self, record: Candidate) -> Iterator[WorkItem]:
         """The promotions that wait for its verdict, or that a dead worker left behind, and the attempt in its place."""
@@ -195,8 +191,7 @@ class CandidateController:
         return superseded
 
     def _settled(self, candidate: Candidate, state: CandidateState, reason: str) -> Candidate:
-        settled = msgspec.structs.replace(candidate, state=state, reason=reason)
-        return settled.noting(self._services.clock.now(), state.value, reason)
+        return candidate.ended(self._services.clock.now(), state, reason)
 
     def _is_overtaken(self, candidate: Candidate) -> bool:
         """Whether no tag is this digest any more, before anything of it was examined."""

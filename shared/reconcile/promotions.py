@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 
@@ -11,17 +11,16 @@ from shared.domain.candidate import Candidate, CandidateState, attempts_of, new_
 from shared.domain.decide_promotion import decide_promotion
 from shared.domain.decision import Action, Decision
 from shared.domain.errors import BasegateError
-from shared.domain.image import ImageRef, parse_repository, short
+from shared.domain.image import short
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate
 from shared.domain.promotion import Promotion, PromotionState
-from shared.domain.record import WorkItem
 from shared.ports import Change, Outcome, Stored
 from shared.ports.services import Services
 from shared.promotion.stable_tags import StableTags
 from shared.promotion.steps import PromotionSteps
 from shared.promotion.vetoes import Vetoes
-from shared.reconcile.step import Step
+from shared.reconcile.step import Controller, Step
 
 _OF_THE_CANDIDATE = frozenset((PromotionState.REFUSED, PromotionState.CANCELED))
 """Ends that the outcome of the candidate has announced already, where it came to no verdict that they stood on."""
@@ -29,7 +28,7 @@ _OF_THE_CANDIDATE = frozenset((PromotionState.REFUSED, PromotionState.CANCELED))
 PromotionAction = Callable[[Step[Promotion], Gate], Promotion]
 
 
-class PromotionController:
+class PromotionController(Controller[Promotion]):
     """How a digest gets under its stable tag."""
 
     def __init__(self, services: Services) -> None:
@@ -97,10 +96,6 @@ class PromotionController:
         """Whether it waits for a verdict, which brings it up."""
         latest = self._latest(record) if record.state is PromotionState.WAITING else None
         return latest is not None and not latest.settled
-
-    def followers(self, record: Promotion) -> Iterator[WorkItem]:
-        """Nothing waits for a promotion but what it has queued itself."""
-        return iter(())
 
     def _await_verdict(self, step: Step[Promotion], gate: Gate) -> Promotion:
         """See what the last attempt at the digest says: stand on it, wait for it, end with it, or ask for another."""
@@ -172,12 +167,8 @@ class PromotionController:
         stable = self._stable.read(gate, promotion.tag)
         if stable.move != promotion.move or stable.digest != promotion.digest:
             return self._promoted(promotion, f"promoted as {promotion.unique}; {promotion.tag} has moved on since")
-        target = self._services.registry_rule(gate.promote.registry)
-        image = ImageRef(target.login_server, parse_repository(gate.promote.repository), promotion.digest)
-        names = self._dependents.roll_out(gate, stable, image)
-        promotion = promotion.noting(
-            self._services.clock.now(), "rollouts started", ", ".join(names) or "nothing stands on this tag"
-        )
+        names = ", ".join(self._dependents.roll_out(gate, stable)) or "nothing stands on this tag"
+        promotion = promotion.noting(self._services.clock.now(), "rollouts started", names)
         return self._promoted(promotion, f"promoted as {promotion.unique}")
 
     def _promoted(self, promotion: Promotion, reason: str) -> Promotion:
@@ -194,5 +185,4 @@ class PromotionController:
         return ended
 
     def _ended(self, promotion: Promotion, state: PromotionState, reason: str) -> Promotion:
-        ended = msgspec.structs.replace(promotion, state=state, reason=reason, stall=None)
-        return ended.noting(self._services.clock.now(), state.value, reason)
+        return msgspec.structs.replace(promotion, stall=None).ended(self._services.clock.now(), state, reason)

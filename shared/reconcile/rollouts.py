@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
@@ -14,24 +14,22 @@ from shared.domain.decide_rollout import decide_rollout, is_waiting
 from shared.domain.decision import Action, Decision
 from shared.domain.errors import BasegateError, Malformed, NeedsRecreation, Rejected
 from shared.domain.policy import App
-from shared.domain.record import WorkItem
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
 from shared.ports import Outcome, Stored
 from shared.ports.services import Services
-from shared.reconcile.step import Step
+from shared.reconcile.step import Controller, Step
 
 _ON_THE_GROUP = frozenset((Action.DEPLOY, Action.VERIFY, Action.RESTORE, Action.VERIFY_RESTORED))
 
 AppAction = Callable[[Step[Rollout], App], Rollout]
 
 
-class RolloutController:
+class RolloutController(Controller[Rollout]):
     """How an app is rolled out."""
 
     def __init__(self, services: Services) -> None:
         self._services, self._records = services, AppRecords(services)
-        self._deploy = Deploy(services)
-        build, deploy = Build(services), self._deploy
+        build, deploy = Build(services), Deploy(services)
         self._actions: dict[Action, AppAction] = {
             Action.TRACE_BUILD: build.trace,
             Action.START_BUILD: build.start,
@@ -76,18 +74,11 @@ class RolloutController:
         """A definite no is the end: what was put on the container group is put back first. All else is tried again."""
         if not isinstance(error, Rejected | NeedsRecreation | Malformed):
             return None
+        now = self._services.clock.now()
         if record.deploy.touched and record.state is not RolloutState.RESTORING:
-            return self._deploy.end(record, RolloutState.RESTORING, str(error))
+            return record.ended(now, RolloutState.RESTORING, str(error))
         why = f"{record.reason}; {error}" if record.state is RolloutState.RESTORING else str(error)
-        return self._deploy.end(record, RolloutState.FAILED, why)
-
-    def is_resting(self, record: Rollout) -> bool:
-        """No rollout waits for another record to bring it up."""
-        return False
-
-    def followers(self, record: Rollout) -> Iterator[WorkItem]:
-        """Nothing waits for a rollout: those that wait for the container group ask again."""
-        return iter(())
+        return record.ended(now, RolloutState.FAILED, why)
 
     def _base_built_at(self, record: Rollout, app_record: AppRecord) -> datetime | None:
         """When the last build on the app's base was made: an image that somebody built before may stand on another."""
@@ -116,7 +107,7 @@ class RolloutController:
 
     def _rule_removed(self, step: Step[Rollout]) -> Rollout:
         """End it, and forget the base that it was about: if the rule comes back, the app is rolled out on it again."""
-        ended = self._deploy.end(step.record, RolloutState.RULE_REMOVED, step.decision.reason)
+        ended = step.record.ended(self._services.clock.now(), RolloutState.RULE_REMOVED, step.decision.reason)
 
         def forget(record: AppRecord) -> AppRecord:
             if record.base_rollout != ended.name:
@@ -128,4 +119,4 @@ class RolloutController:
 
     def _supersede(self, step: Step[Rollout], app: App) -> Rollout:
         """Close a rollout that something newer has overtaken."""
-        return self._deploy.end(step.record, RolloutState.SUPERSEDED, step.decision.reason)
+        return step.record.ended(self._services.clock.now(), RolloutState.SUPERSEDED, step.decision.reason)

@@ -88,8 +88,8 @@ class Controller(Protocol[R]):
 
     def is_resting(self, record: R) -> bool:
         """Whether it waits for another record, which brings it up: nothing is overdue."""
-        ...
+        return False
 
     def followers(self, record: R) -> Iterable[WorkItem]:
         """The records that waited for the end of this one."""
-        ...
+        return ()

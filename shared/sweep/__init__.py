@@ -1,6 +1,5 @@
 """The sweep: resumable jobs that compare the world with the ledger, and repair what differs."""
 
-from shared.sweep.reports import JobReport, JobState, SweepReport
-from shared.sweep.sweep import Sweep
+from shared.sweep.sweep import JobReport, JobState, Sweep, SweepReport
 
 __all__ = ["JobReport", "JobState", "Sweep", "SweepReport"]

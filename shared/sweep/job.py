@@ -3,19 +3,111 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import chain
+from datetime import datetime, timedelta
+from itertools import chain, islice
 from typing import Any, Protocol, TypeVar
 
-from shared.domain.sweeping import SweepRecord
+import msgspec
+
+from shared.domain.alarm import Alarm, AlarmKind
 from shared.operations.plan import Effect
+from shared.ports.services import Services
+from shared.workflow.alarms import Alarms, Subject
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+LEASE_SECONDS = 120.0
+"""How long a sweep may be silent before it counts as dead. It renews its lease with every batch."""
+
+_EARLY_SECONDS = 30.0
+"""How much too early a round may begin: the timer does not tick evenly, and the next tick may be a whole period off."""
+
+SWEEPS = "sweep"
+"""The ledger partition of all jobs."""
+
+
+class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One sweep job, e.g. `upstream.node`.
+
+    The round of number `round` began at `began_at` and has come as far as `after`, in the job's own terms; the last
+    whole one was `last_round`, from `last_began_at` to `finished_at`. `holder` runs it, until `held_until` at most.
+    `checked` counts what this round has compared. Of the changes of upstream tags that no event brought, the slowest
+    was found within `recovery_seconds`.
+    """
+
+    job: str
+    round: int = 0
+    last_round: int = 0
+    began_at: datetime | None = None
+    last_began_at: datetime | None = None
+    after: str = ""
+    finished_at: datetime | None = None
+    holder: str = ""
+    held_until: datetime | None = None
+    problem: str = ""
+    checked: int = 0
+    recovery_seconds: float = 0.0
+
+    @property
+    def partition(self) -> str:
+        """The ledger partition: the sweep."""
+        return SWEEPS
+
+    @property
+    def row(self) -> str:
+        """The ledger row: the job."""
+        return self.job
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a round was begun and has not come to its end, by whoever."""
+        return self.round != self.last_round
+
+    def held_by_another(self, holder: str, now: datetime) -> bool:
+        """Whether somebody else runs it right now."""
+        return self.holder not in ("", holder) and self.held_until is not None and self.held_until > now
+
+    def is_due(self, now: datetime, every_seconds: float) -> bool:
+        """Whether a round is to go on or to begin."""
+        if self.under_way or self.began_at is None:
+            return True
+        early = min(_EARLY_SECONDS, every_seconds / 4)
+        return (now - self.began_at).total_seconds() >= every_seconds - early
+
+    def taken(self, holder: str, now: datetime) -> SweepRecord:
+        """Taken by a holder: the round that was left goes on, else a new one begins."""
+        lease = {"holder": holder, "held_until": now + timedelta(seconds=LEASE_SECONDS)}
+        if self.under_way:
+            return msgspec.structs.replace(self, **lease)
+        return msgspec.structs.replace(self, round=self.round + 1, began_at=now, after="", checked=0, **lease)
+
+    def advanced(self, after: str, now: datetime) -> SweepRecord:
+        """A batch further."""
+        return msgspec.structs.replace(self, after=after, held_until=now + timedelta(seconds=LEASE_SECONDS))
+
+    def released(self, problem: str = "") -> SweepRecord:
+        """Let go with the round unfinished; whoever comes next goes on from `after`."""
+        return msgspec.structs.replace(self, holder="", held_until=None, problem=problem)
+
+    def finished(self, now: datetime) -> SweepRecord:
+        """At the end of its round."""
+        return msgspec.structs.replace(
+            self,
+            last_round=self.round,
+            last_began_at=self.began_at,
+            finished_at=now,
+            after="",
+            holder="",
+            held_until=None,
+            problem="",
+        )
+
 
 _AT_ONCE = 16
 """How many requests go to one registry at a time."""
@@ -44,13 +136,8 @@ def in_threads(work: Callable[[T], R], items: Sequence[T], /) -> list[R]:
 
 def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """The items in lists of a size, the last one shorter: never more than one batch is held."""
-    batch: list[T] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
         yield batch
 
 
@@ -76,22 +163,16 @@ class JobRun:
 
 
 class SweepJob(Protocol):
-    """One part of the sweep. Jobs of one concurrency key run one after the other, the others in parallel."""
+    """One part of the sweep. Jobs of one concurrency key run one after the other, the others in parallel.
 
-    @property
-    def name(self) -> str:
-        """Its name, `upstream.node`: the row of its record."""
-        ...
+    `name` is the row of its record, `upstream.node`; `concurrency_key` what it shares with other jobs and must not
+    crowd, a registry for one; `interval_seconds` the time from the beginning of a round to the next one, at least (0:
+    one with every sweep).
+    """
 
-    @property
-    def concurrency_key(self) -> str:
-        """What it shares with other jobs and must not crowd: a registry, say."""
-        ...
-
-    @property
-    def interval_seconds(self) -> float:
-        """The time from the beginning of a round to the next one, at least; 0: one with every sweep."""
-        ...
+    name: str
+    concurrency_key: str
+    interval_seconds: float
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """Sweep from `run.record.after` on; yields the cursor after each batch, a moment to save and to stop at.
@@ -100,3 +181,20 @@ class SweepJob(Protocol):
             Busy: it cannot go on now, which is no failure. BasegateError: it cannot go on, which is one.
         """
         ...
+
+
+class AlarmingJob:
+    """What the jobs have in common: a round with every sweep, and the alarms of a scope (`gates/node`)."""
+
+    interval_seconds = 0.0
+
+    def __init__(self, services: Services, name: str, concurrency_key: str, scope: str) -> None:
+        self.name, self.concurrency_key = name, concurrency_key
+        self._services, self._scope, self._alarms = services, scope, Alarms(services)
+
+    def _alarm(self, kind: AlarmKind, subject: str, words: str, plan: str) -> Alarm:
+        now = self._services.clock.now()
+        return Alarm(scope=self._scope, kind=kind, subject=subject, words=words, plan=plan, since=now)
+
+    def _settle(self, run: JobRun, checked: Container[Subject], found: Iterable[Alarm] = ()) -> None:
+        self._alarms.settle(run, self._scope, checked, list(found))

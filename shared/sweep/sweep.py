@@ -1,15 +1,23 @@
-"""One sweep: every job that is due, each from where it was left, until the time is up."""
+"""The sweep: every job that is due, each from where it was left, until the time is up."""
 
 from __future__ import annotations
 
+import logging
+import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 
+import msgspec
+
+from shared.domain.errors import BasegateError, Busy, Conflict
 from shared.domain.hint import Hint
-from shared.domain.sweeping import SWEEPS, SweepRecord
+from shared.operations.plan import Effect
+from shared.ports import Stored
+from shared.ports.ledger import get_or_create, read
 from shared.ports.services import Services
 from shared.reconcile.engine import controllers
-from shared.sweep.job import Executor, SweepJob, in_threads
+from shared.sweep.job import SWEEPS, Executor, JobRun, SweepJob, SweepRecord, in_threads
 from shared.sweep.jobs.app import AppJob
 from shared.sweep.jobs.orphans import OrphansJob
 from shared.sweep.jobs.overdue import OverdueJob, StallAlarmsJob
@@ -17,12 +25,101 @@ from shared.sweep.jobs.released import ReleasedJob
 from shared.sweep.jobs.silence import GateSilenceJob, RegistrySilenceJob
 from shared.sweep.jobs.stable_tags import StableTagsJob
 from shared.sweep.jobs.upstream import UpstreamJob
-from shared.sweep.reports import JobReport, JobState, SweepReport
-from shared.sweep.runner import JobRunner
+
+log = logging.getLogger(__name__)
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _HINT_TIME_LIMIT = timedelta(seconds=20)
 _HINT_SPACING = timedelta(seconds=30)
+
+
+class JobState(StrEnum):
+    """How far a job came in this sweep."""
+
+    DONE = "done"
+    GOES_ON = "goes on with the next sweep"
+    WAITS = "waits"
+    TAKEN = "another worker runs it"
+    NOT_DUE = "not due yet"
+    FAILED = "failed"
+
+
+class JobReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of one job; `checked` counts the tags, apps or records that were compared."""
+
+    job: str
+    state: JobState
+    checked: int = 0
+    problem: str = ""
+    effects: tuple[Effect, ...] = ()
+
+
+class SweepReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The results of all jobs, in the order of the rules."""
+
+    dry_run: bool
+    jobs: tuple[JobReport, ...]
+
+    @property
+    def effects(self) -> tuple[Effect, ...]:
+        """All that was found or done (in a dry run: would be)."""
+        return tuple(effect for job in self.jobs for effect in job.effects)
+
+    @property
+    def unfinished(self) -> tuple[JobReport, ...]:
+        """The jobs that were due and did not come to the end of their round."""
+        return tuple(job for job in self.jobs if job.state not in (JobState.DONE, JobState.NOT_DUE))
+
+
+class JobRunner:
+    """Runs jobs, one at a call. What goes wrong in one is in its report and stops no other."""
+
+    def __init__(self, services: Services, executor: Executor) -> None:
+        self._services, self._executor = services, executor
+        self._holder = secrets.token_hex(8)
+
+    def run(self, job: SweepJob, until: datetime, *, dry_run: bool = False, at_once: bool = False) -> JobReport:
+        """Run a job if it is due (with `at_once`: anyway), and stop after the batch in which `until` passes."""
+        try:
+            if dry_run:
+                run = JobRun(SweepRecord(job=job.name), dry_run=True, executor=self._executor)
+                return self._batches(job, run, None, until)
+            return self._take(job, until, at_once=at_once)
+        except Conflict:
+            return JobReport(job=job.name, state=JobState.TAKEN)
+        except Exception as error:  # noqa: BLE001  its row could not be read or written: see _problem
+            return JobReport(job=job.name, state=JobState.FAILED, problem=_problem(job, error))
+
+    def _take(self, job: SweepJob, until: datetime, *, at_once: bool) -> JobReport:
+        stored, now = get_or_create(self._services.ledger, SweepRecord(job=job.name)), self._services.clock.now()
+        if stored.record.held_by_another(self._holder, now):
+            return JobReport(job=job.name, state=JobState.TAKEN)
+        if not at_once and not stored.record.is_due(now, job.interval_seconds):
+            return JobReport(job=job.name, state=JobState.NOT_DUE)
+        stored = self._services.ledger.save(stored, stored.record.taken(self._holder, now))
+        return self._batches(job, JobRun(stored.record, executor=self._executor), stored, until)
+
+    def _batches(self, job: SweepJob, run: JobRun, stored: Stored[SweepRecord] | None, until: datetime) -> JobReport:
+        """Run batch after batch; each saves how far it came, and renews the lease."""
+        state, problem = JobState.DONE, ""
+        try:
+            for after in job.batches(run):
+                run.record = run.record.advanced(after, self._services.clock.now())
+                if self._services.clock.now() >= until:
+                    state = JobState.GOES_ON
+                    break
+                stored = self._services.ledger.save(stored, run.record) if stored else None
+        except Conflict:
+            raise
+        except Busy as busy:
+            state, problem = JobState.WAITS, str(busy)
+        except Exception as error:  # noqa: BLE001  a bug in one job is that job's: see _problem
+            state, problem = JobState.FAILED, _problem(job, error)
+        if stored is not None:
+            is_done, now = state is JobState.DONE, self._services.clock.now()
+            self._services.ledger.save(stored, run.record.finished(now) if is_done else run.record.released(problem))
+        effects, checked = tuple(run.effects), run.record.checked
+        return JobReport(job=job.name, state=state, checked=checked, problem=problem, effects=effects)
 
 
 class Sweep:
@@ -43,7 +140,8 @@ class Sweep:
         Raises:
             Retry: the ledger is away.
         """
-        jobs, by_key, ended = list(self._jobs()), dict[str, list[SweepJob]](), self._ended()
+        jobs, by_key = list(self._jobs()), dict[str, list[SweepJob]]()
+        ended = {s.record.job: s.record.finished_at for s in self._services.ledger.list(SweepRecord, SWEEPS)}
         for job in sorted(jobs, key=lambda job: ended.get(job.name) or _NEVER):
             by_key.setdefault(job.concurrency_key, []).append(job)
 
@@ -62,8 +160,7 @@ class Sweep:
         if gate is None:
             return ()
         job = StableTagsJob(self._services, gate)
-        stored = self._services.ledger.load(SweepRecord, SWEEPS, job.name)
-        began_at = stored.record.began_at if stored else None
+        began_at = read(self._services.ledger, SweepRecord(job=job.name)).began_at
         if began_at is None or now - began_at >= _HINT_SPACING:
             self._runner.run(job, now + _HINT_TIME_LIMIT, at_once=True)
         return ()
@@ -78,10 +175,6 @@ class Sweep:
             else:
                 share = self._services.clock.now() + left / (len(jobs) - place)
                 yield self._runner.run(job, share, dry_run=dry_run, at_once=at_once)
-
-    def _ended(self) -> dict[str, datetime | None]:
-        """When each job came to the end of a round last."""
-        return {s.record.job: s.record.finished_at for s in self._services.ledger.list(SweepRecord, SWEEPS)}
 
     def _jobs(self) -> Iterator[SweepJob]:
         services, policy, known = self._services, self._services.policy, controllers(self._services)
@@ -98,3 +191,12 @@ class Sweep:
         for registry in policy.registries.values():
             yield RegistrySilenceJob(services, registry)
         yield StallAlarmsJob(services)
+
+
+def _problem(job: SweepJob, error: Exception) -> str:
+    """What went wrong, for the job's row. Of a bug only the log says more."""
+    if isinstance(error, BasegateError):
+        log.warning("sweep job %s failed, the next sweep tries again: %s", job.name, error)
+        return str(error)
+    log.error("sweep job %s failed on an unexpected error", job.name, exc_info=error)
+    return f"unexpected {type(error).__name__}: the log has its place"

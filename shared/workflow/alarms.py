@@ -82,8 +82,9 @@ class Alarms:
         )
         self.raised(alarm)
 
-    def resolved(self, alarm: Alarm) -> None:
-        """Record something that was wrong and is not any more: begun, ended and announced in one."""
+    def resolved(self, alarm: Alarm, done: str) -> None:
+        """Record something that was wrong and is not any more, by what was done: begun, ended and announced in one."""
+        alarm = msgspec.structs.replace(alarm, plan=done, ended_at=self._services.clock.now())
         log.warning("drift repaired: %s: %s", alarm.words, alarm.plan)
         with suppress(BasegateError):
             stored = self._services.ledger.load(Alarm, alarm.partition, alarm.row)
@@ -93,7 +94,7 @@ class Alarms:
         """Record something that was wrong and was repaired at once."""
         run.note(done, alarm.words, logged=True)
         if not run.dry_run:
-            self.resolved(msgspec.structs.replace(alarm, plan=done, ended_at=self._services.clock.now()))
+            self.resolved(alarm, done)
 
     def standing(self, scope: str) -> list[Alarm]:
         """The alarms of a scope that are not over."""

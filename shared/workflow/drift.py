@@ -14,11 +14,11 @@ from shared.domain.observation import Expectation, Observation
 from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion, PromotionState, promotion_row
 from shared.domain.stable_tag import StableTag
-from shared.domain.sweeping import SweepRecord
-from shared.domain.upstream import UpstreamRecord
+from shared.intake.upstreams import UpstreamRecord
 from shared.operations.lookup import Lookup
 from shared.ports.services import Services
 from shared.promotion.vetoes import Vetoes
+from shared.sweep.job import SweepRecord
 from shared.workflow.alarms import STALLS, Alarms
 from shared.workflow.answers import Answer, Moment
 from shared.workflow.report import base_of, source_of

@@ -17,9 +17,9 @@ from shared.domain.policy import TaskCheck
 from shared.domain.promotion import Promotion
 from shared.domain.record import Record
 from shared.domain.rollout import AppRecord, Rollout
-from shared.domain.sweeping import SWEEPS, SweepRecord
 from shared.ports.services import Services
 from shared.settings import HINT_QUEUE, POISON, WORK_QUEUE
+from shared.sweep.job import SWEEPS, SweepRecord
 
 TIMEOUT_SECONDS = 8.0
 """How long a check may take. They all begin at the same time, so it is how long all of them may take, too."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from shared.domain.candidate import Candidate, CandidateState, FoundBy, candidate_row
-from shared.domain.drift import TagState
 from shared.domain.promotion import Promotion, PromotionState, promotion_row
-from shared.domain.upstream import UpstreamRecord
+from shared.intake.upstreams import UpstreamRecord
+from shared.ports.registry import TagState
 from shared.sweep import JobState
 from tests.contract.in_process import in_process
 from tests.contract.place import Place

@@ -15,12 +15,12 @@ from azure.data.tables import TableServiceClient
 from demo import scenario
 from shared.adapters.ledger_tables import TableLedger
 from shared.domain.errors import Conflict, Malformed, Retry
-from shared.domain.idempotent_call import IdempotentCall
 from shared.domain.image import Digest, Tag
 from shared.domain.observation import Observation
 from shared.domain.record import Entry
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
 from shared.domain.stable_tag import Claim, StableTag
+from shared.operations.idempotency import IdempotentCall
 from shared.ports import Change, Ledger, Only, Page, Stored
 from shared.settings import TABLE
 from tests.contract.place import Place

@@ -19,8 +19,8 @@ from shared.domain.image import Digest
 from shared.domain.promotion import Promotion, PromotionState, promotions_of
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag
+from shared.operations.gates import RollbackOptions
 from shared.operations.plan import Who
-from shared.operations.vetoes import RollbackOptions
 from shared.workflow.alarms import STALLS
 from tests.contract.in_process import InProcess, in_process, pushed
 from tests.contract.place import Place, shell_image

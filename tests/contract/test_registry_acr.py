@@ -12,11 +12,11 @@ from sandbox.registry import OciImage, OciIndex
 from sandbox.tests.registry_support import tiny_image, two_platforms
 from shared.adapters.registry_acr import AcrRegistry
 from shared.adapters.secrets_keyvault import VaultCredentials
-from shared.domain.drift import TagState
 from shared.domain.errors import Gone, Misconfigured, Rejected
 from shared.domain.image import Digest, ImageRef, parse_repository
 from shared.domain.policy import RegistryRule
 from shared.ports import CopyState, CopyStatus
+from shared.ports.registry import TagState
 from tests.contract.place import Place, until
 
 NOWHERE = Digest("sha256:" + "0" * 64)

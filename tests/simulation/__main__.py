@@ -10,6 +10,7 @@ from collections import Counter
 from multiprocessing import Pool
 from time import monotonic
 
+from tests.simulation.kinds import ENOUGH, missing
 from tests.simulation.schedule import Result, Schedule
 from tests.simulation.story import LINES
 
@@ -39,8 +40,11 @@ def main() -> int:
     _report(counts, monotonic() - began)
     if failed:
         print(f"failed: {' '.join(map(str, sorted(failed)))}")
+    never = missing(counts) if options.seeds >= ENOUGH else []
+    if never:
+        print(f"never happened: {', '.join(never)}")
     print(f"{options.seeds} schedules, {len(failed)} violations")
-    return 1 if failed else 0
+    return 1 if failed or never else 0
 
 
 def _play(seed: int) -> Result:

@@ -16,8 +16,8 @@ from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.rollout import Rollout
 from shared.domain.stable_tag import StableTag
 from shared.intake.hints import recognize
+from shared.operations.gates import RollbackOptions
 from shared.operations.plan import Plan, Who
-from shared.operations.vetoes import RollbackOptions
 from shared.ports import OutputImage
 from tests.simulation.host import Host
 from tests.simulation.judge import Decision, Judge
@@ -29,6 +29,9 @@ from tests.simulation.story import Story
 WHO = Who.of("ada", "as it pleases")
 _MANY_TAGS = 50
 _FLOOD = 40
+_FRAILTY = 5.0
+"""Operators' calls are few: they break off more often than others."""
+
 Place = tuple[str, tuple[str, str]]
 _DELETED = "Microsoft.ContainerRegistry.ImageDeleted"
 _DELAYS = (0.1, 0.5, 2.0, 5.0, 60.0, 400.0)
@@ -370,7 +373,7 @@ class Operators:
                 if acted:
                     self._end(*place, but=decision)
 
-        self._host.run(f"operator ({verb})", work, end)
+        self._host.run(f"operator ({verb})", work, end).frailty = _FRAILTY
 
     def _lifting(self, verb: str, decision: Place, plan: Callable[[], Plan]) -> None:
         """End a decision."""

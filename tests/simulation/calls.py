@@ -142,26 +142,27 @@ class Calls:
             scheduler.sleep(0.005)
             return False
         scheduler.sleep(self._delay())
-        fate = random.random()
-        if fate < chaos.dies:
+        fate, dies = random.random(), chaos.dies * worker.frailty
+        if fate < dies:
             self._die("died before a call", method)
         if (refusal := chaos.refusal(port, method, server, scheduler.seconds)) is not None:
             self._story.tell(f"{port} {method}: {refusal}")
             raise refusal
-        if fate < chaos.dies + chaos.fails:
+        if fate < dies + chaos.fails:
             chaos.struck["passing fault"] += 1
             self._story.tell(f"{port} {method} fails")
             raise Retry(f"{port} {method}: 503", 1.0)
-        return fate < chaos.dies + chaos.fails + chaos.loses
+        return fate < dies + chaos.fails + chaos.loses
 
     def _after(self, port: str, method: str, *, lost: bool, effect: bool) -> None:
         scheduler, chaos, random = self._scheduler, self._chaos, self._random
-        if chaos.calm or scheduler.current is None:
+        worker = scheduler.current
+        if chaos.calm or worker is None:
             return
         if effect:
             self.between(port, method)
             scheduler.sleep(0.005 + 0.05 * random.random())
-            if random.random() < chaos.dies * 3:
+            if random.random() < chaos.dies * 3 * worker.frailty:
                 self._die("died after a call", method)
         if lost:
             chaos.struck["answer lost"] += 1

@@ -17,17 +17,13 @@ from shared.domain.rollout import AppRecord, Rollout, RolloutState
 from shared.domain.stable_tag import StableTag
 from shared.domain.tag_rule import TagRule
 from shared.reconcile.engine import controllers
-from shared.sweep.tracked_tags import TrackedTags
+from shared.sweep.jobs.upstream import TrackedTags
 from shared.workflow.alarms import STALLS, stall_subject
 from tests.simulation.host import App as Basegate
 from tests.simulation.outside import Group, Outside, moment
 
 _MEANWHILE = 5.0
 _TAKEN = ("the gate's task passed", "has other digests under")
-_ENDED = {
-    PromotionState.REFUSED: (CandidateState.FAILED, CandidateState.REJECTED),
-    PromotionState.CANCELED: (CandidateState.CANCELED,),
-}
 
 
 class Ends:
@@ -112,6 +108,7 @@ class Ends:
         """Whether a promotion that did not come about has ended for a reason that there really is."""
         attempts = [one.record for one in self._ledger.list(Candidate, gate.name, attempts_of(promotion.digest))]
         last = attempts[-1].state if attempts else None
+        verdicts = [one.state for one in attempts if one.state in VERDICTS]
         match promotion.state:
             case PromotionState.HELD:
                 return stable.hold is not None and stable.hold.stops(promotion.sequence, returning=promotion.returning)
@@ -120,13 +117,14 @@ class Ends:
             case PromotionState.CANCELED:
                 return last is CandidateState.CANCELED or "canceled by" in promotion.reason
             case PromotionState.REFUSED:
-                return last in _ENDED[PromotionState.REFUSED]
+                return verdicts[-1:] in ([CandidateState.FAILED], [CandidateState.REJECTED])
             case PromotionState.WAITING:
                 return last is CandidateState.AWAITING_APPROVAL
             case PromotionState.PROMOTING:
                 return self._is_for_a_person(promotion)
             case _:
-                return stable.hold is not None and self._has_been_there(stable, promotion)
+                kept = stable.hold is not None or self._is_vetoed(gate, promotion.digest)
+                return kept and self._has_been_there(stable, promotion)
 
     @staticmethod
     def _has_been_there(stable: StableTag, promotion: Promotion) -> bool:

@@ -26,6 +26,7 @@ from tests.simulation.rules import Rules
 from tests.simulation.scheduler import Scheduler
 
 TagKey = tuple[str, str]
+_FOR_NOTHING = frozenset((CandidateState.SUPERSEDED, CandidateState.RULE_REMOVED))
 _RUNS_A_DAY = 4
 _DAY = 80_000.0
 _LATE = 60.0
@@ -66,7 +67,7 @@ class Judge:
         self.operations: Counter[str] = Counter()
         self.approved: set[tuple[str, str]] = set()
         self.unexpected_starts = 0
-        self.settled: dict[str, str] = {}
+        self.settled: dict[str, float] = {}
         self._starts: dict[str, list[float]] = defaultdict(list)
         self._marks: set[str] = set()
         self._lived: dict[str, list[str]] = defaultdict(list)
@@ -141,12 +142,12 @@ class Judge:
             self.violated(f"attempt {after.id} is settled and changes from {before.state} to {after.state}")
         if after.state is CandidateState.PASSED and (before is None or not before.settled):
             self._passed(after)
-        if after.state in (CandidateState.PASSED, CandidateState.FAILED, CandidateState.REJECTED):
-            self.settled.setdefault(after.id, after.state.value)
+        if after.state in VERDICTS:
+            self.settled.setdefault(after.id, self._scheduler.seconds)
 
     def _new_attempt(self, attempt: Candidate) -> None:
         earlier = self._outside.ledger.list(Candidate, attempt.gate, attempts_of(attempt.digest))
-        begun_for_nothing = sum(one.record.state is CandidateState.SUPERSEDED for one in earlier)
+        begun_for_nothing = sum(one.record.state in _FOR_NOTHING for one in earlier)
         reasons = 1 + self.operations[attempt.gate] + self._rules.changes + begun_for_nothing
         if attempt.attempt > reasons:
             self.violated(f"{attempt.id} is attempt {attempt.attempt}, and there were {reasons} reasons")
@@ -197,12 +198,13 @@ class Judge:
     def _held(self, key: TagKey, content: str) -> None:
         now = self._scheduler.seconds
         for hold in self.decisions:
-            if hold.what != "hold" or hold.place != key or not self._stood(hold, now):
+            if hold.what != "hold" or hold.place != key or not hold.stood_at(now):
                 continue
             if hold.until is HoldUntil.NEWER and self._is_newer(key, content, hold):
                 hold.ended_at = now
                 continue
-            self.violated(f"{key} is held since {hold.begun_at:.2f}, and a move to {content} is claimed")
+            if self._stood(hold, now):
+                self.violated(f"{key} is held since {hold.begun_at:.2f}, and a move to {content} is claimed")
 
     def _stood(self, decision: Decision, moment: float) -> bool:
         """Whether a decision stood for certain: none is if somebody is about to end it."""
@@ -252,15 +254,16 @@ class Judge:
         if promotion is None or (promotion.digest, promotion.tag) != (content, tag):
             self.violated(f"{key} is pointed at {content} by {mover}, which is about something else")
             return
+        if (promotion.sequence, content) not in self.observed[key]:
+            self.violated(f"{key} is pointed at {content}, which was not observed as number {promotion.sequence}")
+        if late:
+            return
         attempt = ledger.load(Candidate, gate.name, promotion.candidate)
         verdict = attempt.record if attempt else None
         if verdict is None or verdict.state is not CandidateState.PASSED or verdict.fingerprint != gate.fingerprint:
             self.violated(f"{key} is pointed at {content}, which has not passed the current checks")
-        if (promotion.sequence, content) not in self.observed[key]:
-            self.violated(f"{key} is pointed at {content}, which was not observed as number {promotion.sequence}")
         stable = self._stable(gate, tag)
-        above = stable is not None and stable.digest not in (None, content) and stable.sequence > promotion.sequence
-        if stable is not None and above and not late:
+        if stable and stable.digest not in (None, content) and stable.sequence > promotion.sequence:
             self.violated(f"{key} goes back from number {stable.sequence} to {promotion.sequence}")
         self._unique_first(gate, promotion)
 
@@ -276,13 +279,13 @@ class Judge:
 
     def _passed_last(self, gate: Gate, content: str, since: float) -> None:
         """1: a rollback or a put-back goes to what passed when it was examined last."""
-        attempts = self._outside.ledger.list(Candidate, gate.name, attempts_of(content))
-        verdicts = [one.record for one in attempts if one.record.state in VERDICTS]
-        before = [one for one in verdicts if (one.history[-1].at if one.history else one.created_at) is not None]
-        if not before:
-            self.violated(f"a stable tag of {gate.name} is put back to {content}, which was never examined")
-        elif all(one.state is not CandidateState.PASSED for one in before[-2:]):
-            self.violated(f"a stable tag of {gate.name} is put back to {content}, which did not pass")
+        attempts = [one.record for one in self._outside.ledger.list(Candidate, gate.name, attempts_of(content))]
+        known = [one for one in attempts if self.settled.get(one.id, since + 1.0) <= since]
+        meanwhile = [one for one in attempts if self.settled.get(one.id, since) > since]
+        if not any(one.state is CandidateState.PASSED for one in (*known[-1:], *meanwhile)):
+            self.violated(
+                f"a stable tag of {gate.name} is put back to {content}, which did not pass when examined last"
+            )
 
     def _vetoed(self, what: str, gate: Gate, content: str, claimed_at: float | None) -> None:
         """7: nothing is done against a veto that had returned when this was claimed, or when vetoes were read."""

@@ -18,7 +18,6 @@ from typing import Any
 
 import msgspec
 
-from shared.domain.drift import TagState
 from shared.domain.errors import Conflict, Gone, NeedsRecreation, Rejected, Transitioning
 from shared.domain.image import Digest, ImageRef, Tag, parse_digest
 from shared.domain.policy import DeployRule, RegistryRule
@@ -44,6 +43,7 @@ from shared.ports import (
     Stored,
     TagPush,
 )
+from shared.ports.registry import TagState
 from tests.simulation.scheduler import START, Scheduler
 
 SECRET = "s3cr3t-of-the-vault"

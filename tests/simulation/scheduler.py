@@ -25,12 +25,13 @@ class Worker:
     """One invocation: a message being handled, a sweep, or an operator's call.
 
     `rules` is the number of the rules that its process was started with, `skew` how far its clock is off, `claimed`
-    what it has claimed (the judge's notes). A dead one makes no more calls.
+    what it has claimed (the judge's notes). A dead one makes no more calls; `frailty` is how much sooner than others it
+    dies.
     """
 
     def __init__(self, name: str, rules: int, skew: float) -> None:
         self.name, self.rules, self.skew = name, rules, skew
-        self.dead = False
+        self.dead, self.frailty = False, 1.0
         self.paused_until = 0.0
         self.notes: dict[tuple[Any, ...], float] = {}
         self.greenlet: greenlet | None = None

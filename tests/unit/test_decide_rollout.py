@@ -150,11 +150,19 @@ def test_an_image_of_unknown_base_is_built_again_if_it_is_older_than_the_build_o
     assert decide_rollout(record, FRESH, APP, NOW, base_built_at).action is action
 
 
-@pytest.mark.parametrize("cause", [Cause.OPERATOR, Cause.DRIFT])
-def test_a_named_image_is_deployed_unless_another_went_live_since_it_was_asked_for(cause: Cause) -> None:
-    record = rollout(RolloutState.DEPLOYING, cause, **FOUND, after=1)
+def test_what_the_sweep_deploys_again_is_overtaken_by_another_that_went_live_since() -> None:
+    record = rollout(RolloutState.DEPLOYING, Cause.DRIFT, **FOUND, after=1)
     assert decide_rollout(record, LATER_LIVE, APP, NOW).action is Action.DEPLOY
     assert decide_rollout(record, LATER_WAS_LIVE, APP, NOW).action is Action.SUPERSEDE
+
+
+def test_an_image_that_an_operator_chose_is_overtaken_by_a_later_word_of_an_operator_alone() -> None:
+    record = rollout(RolloutState.DEPLOYING, Cause.OPERATOR, **FOUND, after=1)
+    asked_at = record.created_at
+    for seconds, action in ((-1, Action.DEPLOY), (1, Action.SUPERSEDE)):
+        other = msgspec.structs.replace(LATER_WAS_LIVE, asked_at=asked_at + timedelta(seconds=seconds))
+        assert decide_rollout(record, other, APP, NOW).action is action
+    assert decide_rollout(record, LATER_WAS_LIVE, APP, NOW).action is Action.DEPLOY
 
 
 @pytest.mark.parametrize("cause", [Cause.BASE, Cause.IMAGE, Cause.OPERATOR])
@@ -187,7 +195,9 @@ def test_twice_back_goes_two_back_and_what_comes_after_is_forgotten() -> None:
     for number in (1, 2, 3):
         record = record.with_live(image(f"ct{number}", at(number)), at(number))
     assert [built.tag for built in record.good] == ["ct3", "ct2", "ct1"]
-    back = record.with_live(image("ct2", at(2)), at(4), back=True, decided=True)
+    back = record.with_live(
+        image("ct2", at(2)), at(4), back=True, by=rollout(RolloutState.LIVE, Cause.OPERATOR, **FOUND)
+    )
     assert [built.tag for built in back.good] == ["ct2", "ct1"]
     assert (back.lives, back.decided, back.newest_built_at) == (4, 4, at(3))
 

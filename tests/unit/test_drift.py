@@ -8,8 +8,8 @@ import pytest
 from shared.domain.image import Tag
 from shared.domain.observation import Observation
 from shared.domain.policy import ApprovalCheck
-from shared.domain.sweeping import SweepRecord
 from shared.operations.plan import Who
+from shared.sweep.job import SweepRecord
 from shared.workflow.drift import TAGS_READ, Drift, DriftReport
 from tests.fakes import World, digest
 

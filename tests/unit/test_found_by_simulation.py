@@ -6,13 +6,15 @@ import msgspec
 import pytest
 
 from shared.domain.alarm import Alarm, AlarmKind
-from shared.domain.decisions import Veto
+from shared.domain.candidate import new_attempt
+from shared.domain.decisions import HoldUntil, Veto
 from shared.domain.image import Digest
 from shared.domain.policy import PromoteBy, RegistryRule, TaskCheck
-from shared.domain.promotion import PromotionState
+from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import WorkItem
 from shared.domain.rollout import RolloutState
 from shared.domain.stable_tag import StableTag
+from shared.operations.plan import Who
 from shared.promotion.vetoes import Vetoes
 from tests.fakes import ProcessDied, World, digest, sample_policy
 from tests.unit.operators import gate_of, hold, veto
@@ -228,3 +230,57 @@ def test_a_move_whose_worker_died_is_made_by_another_within_two_minutes() -> Non
     assert (world.stable_tag(), world.promotion().state) == (GREEN, PromotionState.PROMOTED)
     assert world.promotion().moved_at
     assert (world.clock.now() - world.promotion().created_at).total_seconds() < 120
+
+
+def test_a_promotion_that_a_veto_ended_goes_on_although_only_the_new_attempt_was_begun_when_it_was_lifted() -> None:
+    world = World()
+    world.push("15-alpine", GREEN)
+    veto(world, GREEN)
+    world.settle()
+    stored = Vetoes(world.services).load(gate_of(world), GREEN)
+    assert stored
+    world.ledger.save(stored, msgspec.structs.replace(stored.record, lifted_at=world.clock.now(), lifted_by="ada"))
+    last = world.candidate(GREEN)
+    source = world.policy.registries["public"]
+    again = new_attempt(gate_of(world), source, GREEN, last.tag, world.clock.now(), last.attempt + 1)
+    world.ledger.insert(again)
+    world.queue.send(again.work_item, 0)
+    sweeps(world, 4)
+    assert (world.stable_tag(), world.promotion().state) == (GREEN, PromotionState.PROMOTED)
+
+
+def test_a_promotion_that_an_operator_canceled_is_not_let_go_on_by_a_sweep() -> None:
+    world = World()
+    hold(world)
+    world.push("15-alpine", GREEN)
+    world.settle()
+    stored = world.ledger.load(Promotion, "node", world.promotion().row)
+    stable = world.ledger.load(StableTag, "node", "15-alpine")
+    assert stored
+    assert stable
+    ended = msgspec.structs.replace(stored.record, state=PromotionState.CANCELED, reason="canceled by ada: no")
+    world.ledger.save(stored, ended)
+    world.ledger.save(stable, msgspec.structs.replace(stable.record, hold=None))
+    sweeps(world)
+    assert (world.stable_tag(), world.promotion().state) == (None, PromotionState.CANCELED)
+
+
+def test_a_tag_that_stood_on_its_digest_when_that_was_observed_again_goes_back_to_it_when_a_rollback_is_lifted() -> (
+    None
+):
+    world = World()
+    for content in (ORANGE, GREEN):
+        world.push("15-alpine", content)
+        world.settle()
+    gates, who = world.operate.gates, Who.of("ada", "because")
+    gates.roll_back("node", "15-alpine", ORANGE, HoldUntil.LIFTED, who).act()
+    world.push("15-alpine", ORANGE)
+    world.settle()
+    gates.roll_back("node", "15-alpine", GREEN, HoldUntil.LIFTED, who).act()
+    world.settle()
+    assert (world.stable_tag(), world.observation().digest) == (GREEN, ORANGE)
+    stable = world.ledger.load(StableTag, "node", "15-alpine")
+    assert stable
+    world.ledger.save(stable, msgspec.structs.replace(stable.record, hold=None))
+    sweeps(world)
+    assert world.stable_tag() == ORANGE

@@ -16,9 +16,9 @@ from shared.domain.image import short
 from shared.domain.policy import ApprovalCheck, PromoteBy, PromotionRule, TaskCheck
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.rollout import RolloutState
+from shared.operations.gates import RollbackOptions
 from shared.operations.idempotency import IdempotentCalls
 from shared.operations.plan import Effect, Plan, Who
-from shared.operations.vetoes import RollbackOptions
 from tests.fakes import ProcessDied, World, digest, sample_policy
 
 ORANGE, RED, GREEN, BLUE = digest("orange"), digest("red"), digest("green"), digest("blue")

@@ -17,13 +17,12 @@ from shared.domain.policy import ApprovalCheck
 from shared.domain.promotion import PromotionState
 from shared.domain.record import Record
 from shared.domain.rollout import FINAL_STATES
-from shared.domain.sweeping import SweepRecord
 from shared.ports import Outcome
 from shared.reconcile.candidates import CandidateController
 from shared.reconcile.promotions import PromotionController
 from shared.reconcile.rollouts import RolloutController
 from shared.reconcile.step import Controller
-from shared.sweep.job import JobRun
+from shared.sweep.job import JobRun, SweepRecord
 from shared.sweep.jobs import silence
 from shared.workflow.alarms import Alarms, Every
 from tests.fakes import World, digest

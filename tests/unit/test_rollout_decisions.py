@@ -260,15 +260,45 @@ def overtaken(verb: Callable[[World, str], None]) -> tuple[World, Rollout]:
 
 
 @pytest.mark.parametrize("verb", ["rollback", "redeploy"])
-def test_an_operator_s_image_that_is_overtaken_is_superseded_and_never_built(verb: str) -> None:
+def test_an_operator_s_image_is_deployed_over_what_went_live_meanwhile_and_never_built(verb: str) -> None:
     def ask(world: World, good: str) -> None:
         apps = world.operate.apps
         (apps.roll_back(APP, WHO) if verb == "rollback" else apps.redeploy(APP, good, WHO)).act()
 
     world, mine = overtaken(ask)
-    assert (mine.state, mine.build.times) == (RolloutState.SUPERSEDED, 0)
-    assert "went live since" in mine.reason
-    assert live_image(world).base == on_base(world, BLUE).base
+    assert (mine.state, mine.build.times) == (RolloutState.LIVE, 0)
+    assert mine.image == world.app().live
+
+
+def test_a_rollback_asked_for_while_another_rollout_deploys_waits_for_it_and_wins() -> None:
+    world = world_with()
+    orange = live_image(world)
+    promote(world, GREEN)
+    world.containers.seconds = 60
+    world.push("15-alpine", BLUE)
+    world.pass_time(30)
+    assert any(stored.record.deploy.put_at for stored in world.ledger.open(Rollout, APP))
+    roll_back(world)
+    world.settle()
+    assert operators(world).state is RolloutState.LIVE
+    assert world.app().live == orange
+
+
+def test_of_two_words_of_operators_the_later_one_stands_in_whatever_order_they_get_their_turn() -> None:
+    world = world_with()
+    orange = live_image(world)
+    green = promote(world, GREEN)
+    roll_back(world)
+    first, world.queue.waiting = world.queue.waiting, []
+    world.clock.forward(1)
+    world.operate.apps.redeploy(APP, green.tag, WHO).act()
+    world.settle()
+    for _, order, item in first:
+        heapq.heappush(world.queue.waiting, (world.clock.now() + timedelta(seconds=1), order, item))
+    world.settle()
+    assert (world.app().live, orange != green) == (green, True)
+    states = {stored.record.name.partition("-")[0]: stored.record.state for stored in world.ledger.list(Rollout, APP)}
+    assert (states["rollback"], states["redeploy"]) == (RolloutState.SUPERSEDED, RolloutState.LIVE)
 
 
 def test_a_rebuild_that_began_before_a_rollback_does_not_go_live_over_it() -> None:

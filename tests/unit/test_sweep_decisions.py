@@ -62,7 +62,7 @@ def test_a_vetoed_digest_is_not_put_back_under_a_stable_tag_that_was_moved_off_i
     for dry_run in (True, False):
         assert [effect.what for effect in world.sweep_now(dry_run=dry_run).effects] == ["alarm"]
     assert world.stable_tag() == ORANGE
-    assert alarms(world)[0].plan.startswith(f"not put back: {short(GREEN)} is vetoed by ada")
+    assert alarms(world)[0].plan.startswith(f"not put back: {GREEN} is vetoed by ada")
 
 
 def test_a_unique_tag_of_a_vetoed_digest_is_not_made_again() -> None:

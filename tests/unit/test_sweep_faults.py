@@ -11,10 +11,9 @@ import pytest
 from shared.domain.errors import Retry
 from shared.domain.image import Digest
 from shared.domain.policy import Policy, RegistryRule
-from shared.domain.sweeping import SweepRecord
 from shared.sweep import JobState, SweepReport
-from shared.sweep.job import JobRun, one_by_one
-from shared.sweep.runner import JobRunner
+from shared.sweep.job import JobRun, SweepRecord, one_by_one
+from shared.sweep.sweep import JobRunner
 from tests.fakes import World, digest, sample_policy
 
 GREEN = digest("green")

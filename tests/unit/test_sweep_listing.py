@@ -11,9 +11,9 @@ from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Throttled
 from shared.domain.image import Tag
 from shared.domain.policy import Policy, RegistryRule, Source
-from shared.domain.sweeping import SweepRecord
-from shared.domain.upstream import UpstreamRecord
+from shared.intake.upstreams import UpstreamRecord
 from shared.sweep import JobState
+from shared.sweep.job import SweepRecord
 from shared.sweep.jobs.upstream import NEW_DIGESTS_A_ROUND
 from tests.fakes import World, digest, sample_policy
 

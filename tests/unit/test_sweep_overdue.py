@@ -7,7 +7,7 @@ import pytest
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.errors import Misconfigured, Retry
 from shared.domain.promotion import PromotionState
-from shared.domain.sweeping import SweepRecord
+from shared.sweep.job import SweepRecord
 from shared.sweep.jobs import overdue
 from shared.workflow.alarms import STALLS
 from tests.fakes import World, digest

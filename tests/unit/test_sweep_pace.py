@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from shared.domain.policy import ApprovalCheck, RegistryRule
-from shared.domain.sweeping import SweepRecord
+from shared.sweep.job import SweepRecord
 from tests.fakes import START, World, digest, sample_policy
 
 GREEN = digest("green")

@@ -13,10 +13,10 @@ from shared.domain.image import Digest, short
 from shared.domain.observation import Observation
 from shared.domain.policy import Policy, RegistryRule, Source
 from shared.domain.promotion import PromotionState
-from shared.domain.sweeping import SweepRecord
-from shared.domain.upstream import UpstreamRecord
+from shared.intake.upstreams import UpstreamRecord
 from shared.operations.plan import Who
 from shared.sweep import JobState
+from shared.sweep.job import SweepRecord
 from shared.sweep.jobs.upstream import NEW_DIGESTS_A_ROUND
 from tests.fakes import World, digest, sample_policy
 

@@ -4,35 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shared.deployment.dependents import AppRecords, Dependents
+from shared.deployment.dependents import AppRecords, BaseVetoes, Dependents
+from shared.deployment.deploy import RESTART_LIMIT
 from shared.domain.alarm import Alarm, AlarmKind
-from shared.domain.drift import Running, read_container
-from shared.domain.image import ImageRef, parse_repository, short
+from shared.domain.image import Tag, short
 from shared.domain.policy import App, DeployRule, Drift
-from shared.domain.rollout import AppRecord, Rollout, RolloutState
+from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
 from shared.domain.stable_tag import StableTag
 from shared.intake.app_images import AppImages
+from shared.operations.plan import insert
+from shared.ports.ledger import last, read
 from shared.ports.services import Services
-from shared.sweep.job import JobRun
-from shared.sweep.redeploy import Redeploy
-from shared.workflow.alarms import Alarms, Every
+from shared.sweep.job import AlarmingJob, JobRun
+from shared.workflow.alarms import Every
 
 _NEWEST_TAGS = 10
 """How many of the newest images are looked through for one that somebody else built."""
 
+_NEEDS_TIME = ("it does not run", "it is not well")
+"""A container that comes up, or is busy, looks so for a while: only the second sweep in a row believes it."""
 
-class AppJob:
+_IN_VAIN = (RolloutState.FAILED, RolloutState.RESTORED)
+
+
+class AppJob(AlarmingJob):
     """Compares one app: its base by the ledger, its container group by one request and one health check."""
 
-    interval_seconds = 0.0
-
     def __init__(self, services: Services, app: App) -> None:
-        self._services, self._app = services, app
+        super().__init__(services, f"app.{app.name}", f"app {app.name}", f"apps/{app.name}")
+        self._app, self._base_name = app, app.base.tag
+        self._group_name = app.deploy.container_group if app.deploy else ""
         self._records, self._dependents = AppRecords(services), Dependents(services)
-        self._alarms, self._images = Alarms(services), AppImages(services)
-        self.name, self.concurrency_key = f"app.{app.name}", f"app {app.name}"
-        self._scope = f"apps/{app.name}"
-        self._redeploy = Redeploy(services, app, self._scope)
+        self._vetoes, self._images = BaseVetoes(services), AppImages(services)
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch: an app is compared in one go. A rollout that is under way sees to it by itself.
@@ -49,16 +52,8 @@ class AppJob:
         if all(state is RolloutState.BUILDING for state in under_way):
             found += self._container(run, record)
             checked.add(AlarmKind.CONTAINER)
-        self._alarms.settle(run, self._scope, Every(frozenset(checked)), found)
+        self._settle(run, Every(frozenset(checked)), found)
         yield self._app.name
-
-    @property
-    def _base_name(self) -> str:
-        return self._app.base.tag
-
-    @property
-    def _group_name(self) -> str:
-        return self._app.deploy.container_group if self._app.deploy else ""
 
     def _pushed_image(self, run: JobRun, record: AppRecord) -> None:
         """The newest image that somebody else built for the app must be known: with an older one nothing is to be done.
@@ -87,19 +82,16 @@ class AppJob:
     def _lineage(self, run: JobRun, record: AppRecord) -> Iterator[Alarm]:
         """The move of the base must have led to a rollout; one that failed is an alarm, not begun again."""
         gate = self._services.policy.gates[self._app.base.gate]
-        stored = self._services.ledger.load(StableTag, gate.name, self._app.base.tag)
-        stable = stored.record if stored else None
-        if stable is None or stable.digest is None or stable.is_moving(self._services.clock.now()):
+        stable = read(self._services.ledger, StableTag(gate=gate.name, tag=Tag(self._base_name)))
+        if stable.digest is None or stable.is_moving(self._services.clock.now()):
             return
         rollout = self._dependents.rollout_of(self._app, stable)
         if rollout is None and self._app.drift is Drift.REPAIR:
-            target = self._services.registry_rule(gate.promote.registry)
-            image = ImageRef(target.login_server, parse_repository(gate.promote.repository), stable.digest)
-            run.note("rebuild and redeploy", f"{self._app.name} on {self._base_name}, {short(image.digest)}")
+            run.note("rebuild and redeploy", f"{self._app.name} on {self._base_name}, {short(stable.digest)}")
             if not run.dry_run:
-                self._dependents.begin(self._app, stable, image)
+                self._dependents.begin(self._app, stable)
             return
-        failed = rollout is not None and rollout.state in (RolloutState.FAILED, RolloutState.RESTORED)
+        failed = rollout is not None and rollout.state in _IN_VAIN
         if (rollout is None or failed) and not _is_on_base(record, rollout):
             why = f"its rollout {rollout.state}: {rollout.reason}" if rollout else "no rollout was begun"
             words = f"app {self._app.name} is not built from {self._base_name}, {short(stable.digest)}: {why}"
@@ -110,34 +102,53 @@ class AppJob:
         """The container group must be the last good deployment, running and well."""
         if self._app.deploy is None or record.live is None:
             return
-        wrong = read_container(record.live, self._seen(self._app.deploy))
+        wrong = self._difference(record.live, self._app.deploy)
         if not wrong:
             return
         words = f"container group {self._group_name} is not {record.live}: {wrong}"
-        plan = self._redeploy.repair(run, record, record.live, wrong)
+        plan = self._redeploy(run, record, record.live, wrong)
         yield self._alarm(AlarmKind.CONTAINER, self._group_name, words, plan)
 
-    def _seen(self, rule: DeployRule) -> Running:
+    def _difference(self, live: BuiltImage, rule: DeployRule) -> str:
+        """How the container group differs from the last good deployment, as words; "" where it does not."""
         group = self._services.containers.get(rule)
         if group is None:
-            return Running(exists=False)
-        up = group.running and not group.failed and bool(group.address)
-        problem = self._services.probe.check(group.address, rule.health.path) if up else None
-        return Running(
-            exists=True,
-            image=group.image,
-            running=group.running,
-            failed=group.failed,
-            stopped=group.stopped,
-            restarts=group.restarts,
-            detail=group.detail,
-            problem=problem or "",
-        )
+            return "it is gone"
+        if group.image != live.reference:
+            return f"it shows {group.image or 'nothing'}"
+        if group.stopped:
+            return "it was stopped"
+        if group.failed or not group.running:
+            words = "it has failed" if group.failed else "it does not run"
+            return f"{words}: {group.detail}" if group.detail else words
+        if group.restarts >= RESTART_LIMIT:
+            return f"it restarts in a loop, {group.restarts} times so far"
+        problem = self._services.probe.check(group.address, rule.health.path) if group.address else None
+        return f"it is not well: {problem}" if problem else ""
 
-    def _alarm(self, kind: AlarmKind, subject: str, words: str, plan: str) -> Alarm:
-        return Alarm(
-            scope=self._scope, kind=kind, subject=subject, words=words, plan=plan, since=self._services.clock.now()
-        )
+    def _redeploy(self, run: JobRun, record: AppRecord, live: BuiltImage, wrong: str) -> str:
+        """Deploy the last good image again, once for each time that something is wrong; returns what is done.
+
+        An image on a base that an operator has banned is not deployed again.
+        """
+        if self._app.drift is Drift.REPORT:
+            return "reported only: its rule says `drift: report`"
+        subject = (AlarmKind.CONTAINER, self._group_name)
+        alarm = next((a for a in self._alarms.standing(self._scope) if (a.kind, a.subject) == subject), None)
+        if wrong.startswith(_NEEDS_TIME) and alarm is None:
+            return "the next sweep redeploys it if it does not come up by itself"
+        if vetoed := self._vetoes.against(self._app, live):
+            return f"not redeployed: {vetoed}; rebuild it, or roll it back"
+        tried = last(self._services.ledger, Rollout, self._app.name, "drift-")
+        in_vain = tried is not None and tried.record.state in _IN_VAIN and tried.record.image == live
+        if tried and in_vain and alarm and alarm.since <= tried.record.history[-1].at:  # else all has been well since
+            return f"redeploying it did not help ({tried.record.reason}): roll back, or rebuild"
+        name, now = f"drift-{run.record.round:06}", self._services.clock.now()
+        why = f"found by sweep: {self._group_name}: {wrong}"
+        run.note("redeploy", f"{live} on {self._group_name}", logged=alarm is None)  # a new alarm says it too
+        if not run.dry_run:
+            insert(self._services, record.new_rollout(name, Cause.DRIFT, now, why, image=live, base=live.base))
+        return f"redeployed by rollout {name}"
 
 
 def _is_on_base(record: AppRecord, rollout: Rollout | None) -> bool:

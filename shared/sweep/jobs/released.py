@@ -13,12 +13,14 @@ from shared.domain.promotion import Promotion, PromotionState, promotion_row
 from shared.domain.record import WorkItem
 from shared.domain.stable_tag import StableTag
 from shared.intake.observe import Observer
-from shared.operations.writing import bring_up
+from shared.operations.plan import bring_up
+from shared.ports.ledger import Stored, last
 from shared.ports.services import Services
 from shared.promotion.vetoes import Vetoes
 from shared.sweep.job import JobRun
 
-_KEPT_OUT = frozenset((PromotionState.HELD, PromotionState.VETOED, PromotionState.PROMOTED))
+_KEPT_OUT = frozenset((PromotionState.VETOED, PromotionState.PROMOTED))
+_BY_VERDICT = frozenset((PromotionState.REFUSED, PromotionState.CANCELED))
 _WHY = "found by sweep: nothing keeps it out any more"
 
 
@@ -37,22 +39,25 @@ class ReleasedJob:
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch: all of it is in the ledger."""
-        for seen in self._differing():
+        for seen, stable in self._differing():
             current = self._services.ledger.load(Promotion, seen.gate, promotion_row(seen.tag, seen.sequence))
-            if current is None or not current.record.settled:
+            attempt = self._last(current.record) if current else None
+            if attempt is None and not self._is_kept_out(seen, stable, current):
                 continue
-            is_held = current.record.state is PromotionState.HELD  # one that is vetoed too ends as that
-            if not is_held and self._vetoes.standing(self._gate, current.record.digest):
-                continue
-            last = self._last(current.record)
-            if current.record.state in _KEPT_OUT or last is not None:
-                run.note("let go on", f"{seen.tag} of gate {seen.gate}")
-                if not run.dry_run:
-                    with suppress(Conflict):  # somebody else has taken it up
-                        bring_up(self._services, self._go_on(seen, last))
+            run.note("let go on", f"{seen.tag} of gate {seen.gate}")
+            if not run.dry_run:
+                with suppress(Conflict):  # somebody else has taken it up
+                    bring_up(self._services, self._go_on(seen, attempt))
         yield self._gate.name
 
-    def _differing(self) -> Iterator[Observation]:
+    def _is_kept_out(self, seen: Observation, stable: StableTag, promotion: Stored[Promotion] | None) -> bool:
+        """Whether it was a decision that kept a digest out: there is no promotion where the tag stood on it before."""
+        if promotion is not None and promotion.record.state is PromotionState.HELD:
+            return True  # one that is vetoed too ends as that
+        decided = promotion.record.state in _KEPT_OUT if promotion is not None else stable.digest is not None
+        return decided and self._vetoes.standing(self._gate, seen.digest or "") is None
+
+    def _differing(self) -> Iterator[tuple[Observation, StableTag]]:
         ledger, name = self._services.ledger, self._gate.name
         observed = [stored.record for stored in ledger.list(Observation, name)]
         stables = {stored.record.tag: stored.record for stored in ledger.list(StableTag, name)}
@@ -60,19 +65,23 @@ class ReleasedJob:
             stable = stables.get(seen.tag) or StableTag(gate=name, tag=seen.tag)
             is_certain = seen.digest is not None and seen.is_settled and not seen.absent
             if is_certain and stable.digest != seen.digest and stable.hold is None and self._gate.takes(seen.tag):
-                yield seen
+                yield seen, stable
 
     def _last(self, promotion: Promotion) -> Candidate | None:
-        """The last attempt at a digest, where it keeps nothing out: it passed, or a veto ended it that was lifted."""
-        attempts = list(self._services.ledger.list(Candidate, promotion.gate, attempts_of(promotion.digest)))
-        veto = self._vetoes.load(self._gate, promotion.digest)
-        last = attempts[-1].record if attempts else None
-        if last is None or (promotion.state, last.state) == (PromotionState.REFUSED, CandidateState.PASSED):
-            return last
-        banned = veto is not None and (last.state, last.reason) == (CandidateState.CANCELED, veto.record.words)
-        return last if banned and promotion.state is PromotionState.CANCELED else None
+        """The last attempt at a digest, where it keeps nothing out: it passed, or a veto ended it that was lifted.
 
-    def _go_on(self, seen: Observation, last: Candidate | None) -> tuple[WorkItem, ...]:
-        if last is not None and last.state is CandidateState.CANCELED:
-            return self._observer.attempt_again(self._gate, last, f"sweep: {_WHY}")[1]
+        A promotion that an operator has canceled by itself stays so.
+        """
+        stored = last(self._services.ledger, Candidate, promotion.gate, attempts_of(promotion.digest))
+        if stored is None or promotion.state not in _BY_VERDICT or promotion.reason.startswith("canceled by"):
+            return None
+        veto, attempt = self._vetoes.load(self._gate, promotion.digest), stored.record
+        if veto is not None and veto.record.stands:
+            return None
+        banned = veto is not None and (attempt.state, attempt.reason) == (CandidateState.CANCELED, veto.record.words)
+        return attempt if banned or attempt.state is CandidateState.PASSED else None
+
+    def _go_on(self, seen: Observation, attempt: Candidate | None) -> tuple[WorkItem, ...]:
+        if attempt is not None and attempt.state is CandidateState.CANCELED:
+            return self._observer.attempt_again(self._gate, attempt, f"sweep: {_WHY}")[1]
         return self._observer.promote_again(self._gate, seen.tag, _WHY)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate, RegistryRule
-from shared.domain.sweeping import SWEEPS, SweepRecord
+from shared.ports.ledger import read
 from shared.ports.services import Services
-from shared.sweep.job import JobRun
-from shared.workflow.alarms import Alarms, Every
+from shared.sweep.job import AlarmingJob, JobRun, SweepRecord
+from shared.workflow.alarms import Every
 
 EXPIRY_NOTICE = timedelta(days=21)
 _PERIODS = 3
@@ -20,38 +20,30 @@ _INTERVAL_SECONDS = 3600.0
 """Secrets and subscriptions are checked once an hour: that takes calls to Azure, and they change seldom."""
 
 
-class GateSilenceJob:
+class GateSilenceJob(AlarmingJob):
     """Whether the source of a gate was read lately, and has changed as often as its rule expects."""
 
-    interval_seconds = 0.0
-
     def __init__(self, services: Services, gate: Gate) -> None:
-        self._services, self._gate, self._alarms = services, gate, Alarms(services)
-        self.name, self.concurrency_key = f"silence.{gate.name}", "ledger"
-        self._scope = f"gates/{gate.name}"
-        self._source = f"{services.registry_rule(gate.source.registry).login_server}/{gate.source.repository}"
+        super().__init__(services, f"silence.{gate.name}", "ledger", f"gates/{gate.name}")
+        self._gate, self._registry = gate, services.registry_rule(gate.source.registry)
+        self._source = f"{self._registry.login_server}/{gate.source.repository}"
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch: all of it is in the ledger."""
         kinds = frozenset((AlarmKind.UPSTREAM_UNREAD, AlarmKind.UPSTREAM_QUIET))
-        self._alarms.settle(run, self._scope, Every(kinds), [*self._unread(), *self._quiet()])
+        self._settle(run, Every(kinds), [*self._unread(), *self._quiet()])
         yield self._gate.name
 
     def _unread(self) -> Iterator[Alarm]:
         """No whole round of readings for several periods."""
-        stored = self._services.ledger.load(SweepRecord, SWEEPS, f"upstream.{self._gate.name}")
-        record = stored.record if stored else None
-        last = (record.last_began_at or record.began_at) if record else None
-        if record is None or last is None:
-            return
-        watch = self._services.registry_rule(self._gate.source.registry).watch_seconds
-        limit = max(_SHORTEST_SILENCE_SECONDS, _PERIODS * float(watch))
-        if self._now - last > timedelta(seconds=limit):
+        record = read(self._services.ledger, SweepRecord(job=f"upstream.{self._gate.name}"))
+        last = record.last_began_at or record.began_at
+        limit = timedelta(seconds=max(_SHORTEST_SILENCE_SECONDS, _PERIODS * float(self._registry.watch_seconds)))
+        if last is not None and self._services.clock.now() - last > limit:
             why = record.problem or "no reason is known"
             words = f"{self._source} was not read as a whole since {last:%Y-%m-%d %H:%M}: {why}"
-            yield self._alarm(
-                AlarmKind.UPSTREAM_UNREAD, words, "every sweep tries again; see to the registry and its credentials"
-            )
+            plan = "every sweep tries again; see to the registry and its credentials"
+            yield self._alarm(AlarmKind.UPSTREAM_UNREAD, self._gate.source.repository, words, plan)
 
     def _quiet(self) -> Iterator[Alarm]:
         """No change upstream for longer than the rule expects."""
@@ -59,36 +51,28 @@ class GateSilenceJob:
         if not limit:
             return
         observations = self._services.ledger.list(Observation, self._gate.name)
-        changed = (stored.record.first_seen for stored in observations)
-        last = max((at for at in changed if at is not None), default=None)
-        if last is not None and self._now - last > timedelta(seconds=limit):
+        last = max(filter(None, (stored.record.first_seen for stored in observations)), default=None)
+        if last is not None and self._services.clock.now() - last > timedelta(seconds=limit):
             words = f"no tag of {self._source} has changed since {last:%Y-%m-%d %H:%M}"
-            yield self._alarm(AlarmKind.UPSTREAM_QUIET, words, "see whether it is still published there")
-
-    @property
-    def _now(self) -> datetime:
-        return self._services.clock.now()
-
-    def _alarm(self, kind: AlarmKind, words: str, plan: str) -> Alarm:
-        subject = self._gate.source.repository
-        return Alarm(scope=self._scope, kind=kind, subject=subject, words=words, plan=plan, since=self._now)
+            plan = "see whether it is still published there"
+            yield self._alarm(AlarmKind.UPSTREAM_QUIET, self._gate.source.repository, words, plan)
 
 
-class RegistrySilenceJob:
+class RegistrySilenceJob(AlarmingJob):
     """Whether a registry's credentials expire, and whether the events of a source reach this app."""
 
     interval_seconds = _INTERVAL_SECONDS
 
     def __init__(self, services: Services, registry: RegistryRule) -> None:
-        self._services, self._registry, self._alarms = services, registry, Alarms(services)
-        self.name, self.concurrency_key = f"silence.registry.{registry.name}", f"silence {registry.name}"
-        self._scope = f"registries/{registry.name}"
+        name = registry.name
+        super().__init__(services, f"silence.registry.{name}", f"silence {name}", f"registries/{name}")
+        self._registry = registry
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch: four calls to Azure at most."""
         checks = ((AlarmKind.NO_SUBSCRIPTION, self._unsubscribed), (AlarmKind.SECRET_EXPIRES, self._expiring))
         for kind, check in checks:  # a vault that is shut must not hide that no events come
-            self._alarms.settle(run, self._scope, Every(frozenset((kind,))), list(check()))
+            self._settle(run, Every(frozenset((kind,))), check())
         yield self._registry.name
 
     def _expiring(self) -> Iterator[Alarm]:
@@ -99,15 +83,13 @@ class RegistrySilenceJob:
         expiries = [(f"the secret {stem}-user or {stem}-password", self._services.secrets.expiry(self._registry))]
         if self._registry.is_azure:
             user, _ = self._services.secrets.of(self._registry)
-            expiries.append(
-                (f"a password of its token {user}", self._services.registry.token_expiry(self._registry, user, now))
-            )
+            expires_at = self._services.registry.token_expiry(self._registry, user, now)
+            expiries.append((f"a password of its token {user}", expires_at))
         for what, expires_at in expiries:
             if expires_at is not None and expires_at - now < EXPIRY_NOTICE:
                 words = f"{self._registry.login_server}: {what} expires at {expires_at:%Y-%m-%d %H:%M} UTC"
-                yield self._alarm(
-                    AlarmKind.SECRET_EXPIRES, stem, words, f"make a new password, and store it as {stem}-password"
-                )
+                plan = f"make a new password, and store it as {stem}-password"
+                yield self._alarm(AlarmKind.SECRET_EXPIRES, stem, words, plan)
                 return
 
     def _unsubscribed(self) -> Iterator[Alarm]:
@@ -119,7 +101,3 @@ class RegistrySilenceJob:
             words = f"no event subscription of {self._registry.login_server} reaches this app"
             plan = "subscribe its ImagePushed events again; until then the sweep finds every push"
             yield self._alarm(AlarmKind.NO_SUBSCRIPTION, self._registry.name, words, plan)
-
-    def _alarm(self, kind: AlarmKind, subject: str, words: str, plan: str) -> Alarm:
-        now = self._services.clock.now()
-        return Alarm(scope=self._scope, kind=kind, subject=subject, words=words, plan=plan, since=now)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from enum import StrEnum
 from functools import partial
 
 import msgspec
@@ -10,19 +12,18 @@ import msgspec
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import Candidate, attempts_of
 from shared.domain.decisions import Veto
-from shared.domain.drift import TagDifference, TagState, read_tags
-from shared.domain.errors import Busy, Malformed, Rejected
+from shared.domain.errors import BasegateError, Busy, Conflict, Gone, Malformed, Rejected
 from shared.domain.image import Digest, short
 from shared.domain.policy import Drift, Gate, PromoteBy, TaskCheck
-from shared.domain.promotion import Promotion
+from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.stable_tag import StableTag
 from shared.ports import Stored
+from shared.ports.ledger import last
+from shared.ports.registry import TagState
 from shared.ports.services import Services
 from shared.promotion.stable_tags import StableTags
 from shared.promotion.vetoes import Vetoes
-from shared.sweep.job import JobRun, in_batches
-from shared.sweep.repair import Repair
-from shared.workflow.alarms import Alarms
+from shared.sweep.job import AlarmingJob, JobRun, in_batches
 
 _BATCH_TAGS = 100
 _FEW_TAGS = 20
@@ -30,52 +31,52 @@ _LOCK_ROUNDS = 12
 """Every hour, where the sweep comes by every five minutes."""
 
 _TASK = str(TaskCheck.__struct_config__.tag)
-
-_KINDS = {
-    TagDifference.STABLE: AlarmKind.STABLE_MOVED,
-    TagDifference.UNIQUE_GONE: AlarmKind.UNIQUE_CHANGED,
-    TagDifference.UNIQUE_MOVED: AlarmKind.UNIQUE_CHANGED,
-    TagDifference.UNIQUE_UNLOCKED: AlarmKind.UNIQUE_CHANGED,
-}
 _LOCK_KINDS = frozenset((AlarmKind.UNIQUE_CHANGED, AlarmKind.UNLOCKED))
-_LEFT_AS_IT_IS = frozenset((AlarmKind.STABLE_MOVED, AlarmKind.PROMOTED_GONE))
 _ALL_KINDS = frozenset((AlarmKind.STABLE_MOVED, AlarmKind.PROMOTED_GONE, AlarmKind.STABLE_VETOED)) | _LOCK_KINDS
 
+_LEFT_AS_IT_IS = frozenset((AlarmKind.STABLE_MOVED, AlarmKind.PROMOTED_GONE))
+
 Seen = tuple[Digest | None, TagState | None]
+"""What a stable tag and the unique tag behind it are at the registry."""
+
 Answer = Seen | Malformed | Rejected
 
 
-class StableTagsJob:
+class Difference(StrEnum):
+    """How the tags of a promotion differ from the ledger."""
+
+    STABLE = "stable tag is not the promoted digest"
+    UNIQUE_GONE = "unique tag is gone"
+    UNIQUE_MOVED = "unique tag is another digest"
+    UNIQUE_UNLOCKED = "unique tag is not locked"
+
+
+class StableTagsJob(AlarmingJob):
     """Checks the stable tags of one gate, and the unique tags behind them: one HEAD each.
 
     Whether a unique tag is locked, only the registry's own interface says, at four requests a tag: where there are many
     tags, every twelfth round asks.
     """
 
-    interval_seconds = 0.0
-
     def __init__(self, services: Services, gate: Gate) -> None:
-        self._services, self._gate = services, gate
-        self._stable, self._alarms, self._repair = StableTags(services), Alarms(services), Repair(services, gate)
-        self._target = services.registry_rule(gate.promote.registry)
+        self._gate, self._target = gate, services.registry_rule(gate.promote.registry)
+        super().__init__(services, f"stable.{gate.name}", f"target {self._target.login_server}", f"gates/{gate.name}")
+        self._stable, self._vetoes = StableTags(services), Vetoes(services)
         self._locks = gate.promote.lock and gate.promote.by is PromoteBy.COPY
-        self.name, self.concurrency_key = f"stable.{gate.name}", f"target {self._target.login_server}"
-        self._scope = f"gates/{gate.name}"
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """Check the stable tags from the cursor on, which is the last tag that was checked."""
         listed = self._services.ledger.between(StableTag, self._gate.name, run.record.after, "")
         behind = (stored.record for stored in listed if stored.record.tag != run.record.after)
-        vetoes = {veto.digest: veto for veto in Vetoes(self._services).all(self._gate) if veto.stands}
+        vetoes = {veto.digest: veto for veto in self._vetoes.all(self._gate) if veto.stands}
         for batch in in_batches(behind, _BATCH_TAGS):
             locks = len(batch) <= _FEW_TAGS or run.dry_run or run.record.round % _LOCK_ROUNDS == 1
             answers = run.executor(partial(self._ask, locks=locks), batch)
             pairs = zip(batch, answers, strict=True)
             judged = [(stable.tag, self._wrong(run, stable, answer, vetoes)) for stable, answer in pairs]
             kinds = _ALL_KINDS if locks else _ALL_KINDS - _LOCK_KINDS
-            found = [alarm for _, alarms in judged for alarm in alarms or ()]
             checked = {(kind, tag) for tag, alarms in judged if alarms is not None for kind in kinds}
-            self._alarms.settle(run, self._scope, checked, found)
+            self._settle(run, checked, (alarm for _, alarms in judged for alarm in alarms or ()))
             run.record = msgspec.structs.replace(run.record, checked=run.record.checked + len(batch))
             yield batch[-1].tag
 
@@ -101,29 +102,26 @@ class StableTagsJob:
     ) -> list[Alarm] | None:
         """What is wrong with a stable tag and stays wrong; None where nobody can tell, since it is being moved."""
         if isinstance(answer, Malformed | Rejected):
-            words = f"what {stable.tag} is cannot be read: {answer}"
-            return [self._alarm(stable.tag, AlarmKind.STABLE_MOVED, words)]
+            return [self._about(stable, AlarmKind.STABLE_MOVED, f"what {stable.tag} is cannot be read: {answer}")]
         alarms = self._judge(run, stable, answer)
         if alarms is None:
             return None
         stays = answer[0] == stable.digest or any(alarm.kind in _LEFT_AS_IT_IS for alarm in alarms)
-        veto = vetoes.get(answer[0]) if stays and answer[0] else None
-        return alarms if veto is None else [*alarms, self._vetoed(stable, veto)]
-
-    def _vetoed(self, stable: StableTag, veto: Veto) -> Alarm:
-        words = f"{self._name(stable.tag)} stands on {short(veto.digest)}, vetoed by {veto.actor}: {veto.reason}"
-        alarm = self._alarm(stable.tag, AlarmKind.STABLE_VETOED, words)
-        return msgspec.structs.replace(alarm, plan="roll it back to another digest, or lift the veto")
+        if stays and answer[0] and (veto := vetoes.get(answer[0])):
+            words = f"{self._name(stable.tag)} stands on {short(veto.digest)}, vetoed by {veto.actor}: {veto.reason}"
+            plan = "roll it back to another digest, or lift the veto"
+            alarms.append(self._alarm(AlarmKind.STABLE_VETOED, stable.tag, words, plan))
+        return alarms
 
     def _judge(self, run: JobRun, stable: StableTag, seen: Seen) -> list[Alarm] | None:
         """What differs is read a second time, record first: a mover may have been at it."""
-        if not list(read_tags(stable, *seen, locks=self._locks)):
+        if not list(self._differences(stable, seen)):
             return []
         try:
             stored = self._stable.load(self._gate, stable.tag)
             if self._is_moving(stored.record):
                 return None
-            return list(self._differences(run, stored, self._read(stored.record)))
+            return list(self._repaired(run, stored, self._read(stored.record)))
         except (Malformed, Rejected, Busy):
             return None
 
@@ -140,47 +138,137 @@ class StableTagsJob:
 
     def _task_may_push(self, promotion: Promotion) -> bool:
         """Whether the gate's task runs for a digest, or has passed it: before that nothing may push its tag."""
-        attempts = list(self._services.ledger.list(Candidate, promotion.gate, attempts_of(promotion.digest)))
-        return bool(attempts) and (attempts[-1].record.settled or attempts[-1].record.open_check == _TASK)
+        attempt = last(self._services.ledger, Candidate, promotion.gate, attempts_of(promotion.digest))
+        return attempt is not None and (attempt.record.settled or attempt.record.open_check == _TASK)
 
-    def _differences(self, run: JobRun, stored: Stored[StableTag], seen: Seen) -> Iterator[Alarm]:
-        for drift in read_tags(stored.record, *seen, locks=self._locks):
-            alarm = self._difference(stored.record, drift, seen)
-            left = alarm if self._gate.drift is Drift.REPORT else self._repair.repair(run, stored, drift, alarm)
+    def _differences(self, stable: StableTag, seen: Seen) -> Iterator[Difference]:
+        """How what was seen differs from the record, which may say that the tag stands on nothing."""
+        there, unique = seen
+        if there != stable.digest:
+            yield Difference.STABLE
+        if stable.digest is None or not stable.unique:
+            return
+        if unique is None:
+            yield Difference.UNIQUE_GONE
+        elif unique.digest != stable.digest:
+            yield Difference.UNIQUE_MOVED
+        elif self._locks and unique.locked is False:
+            yield Difference.UNIQUE_UNLOCKED
+
+    def _repaired(self, run: JobRun, stored: Stored[StableTag], seen: Seen) -> Iterator[Alarm]:
+        """Repair what differs, as far as the rules allow; the alarms that stay."""
+        for difference in self._differences(stored.record, seen):
+            alarm = self._difference(stored.record, difference, seen)
+            left = alarm if self._gate.drift is Drift.REPORT else self._repair(run, stored, difference, alarm)
             if left is not None:
                 yield left
                 if left.kind is AlarmKind.PROMOTED_GONE:  # with the image all its tags went
                     return
 
-    def _difference(self, stable: StableTag, drift: TagDifference, seen: Seen) -> Alarm:
+    def _difference(self, stable: StableTag, difference: Difference, seen: Seen) -> Alarm:
         there, unique = seen
         stable_name, unique_name, was = self._name(stable.tag), self._name(stable.unique), _named(stable.digest)
+        kind = AlarmKind.STABLE_MOVED if difference is Difference.STABLE else AlarmKind.UNIQUE_CHANGED
         words = {
-            TagDifference.STABLE: f"{stable_name} is {_named(there)}, not {was}, which was promoted",
-            TagDifference.UNIQUE_GONE: f"{unique_name} is gone; it was {was}",
-            TagDifference.UNIQUE_MOVED: f"{unique_name} is {_named(unique.digest if unique else None)}, not {was}",
-            TagDifference.UNIQUE_UNLOCKED: f"{unique_name} is not locked any more",
-        }[drift]
-        alarm = self._alarm(stable.tag, _KINDS[drift], words)
+            Difference.STABLE: f"{stable_name} is {_named(there)}, not {was}, which was promoted",
+            Difference.UNIQUE_GONE: f"{unique_name} is gone; it was {was}",
+            Difference.UNIQUE_MOVED: f"{unique_name} is {_named(unique.digest if unique else None)}, not {was}",
+            Difference.UNIQUE_UNLOCKED: f"{unique_name} is not locked any more",
+        }[difference]
         if stable.digest is None:
-            return msgspec.structs.replace(alarm, words=f"{stable_name} is {_named(there)}, and nothing was promoted")
-        if drift is TagDifference.UNIQUE_UNLOCKED:
-            promotion = self._repair.promotion_of(stable)
+            words = f"{stable_name} is {_named(there)}, and nothing was promoted"
+        elif difference is Difference.UNIQUE_UNLOCKED:
+            promotion = self._promotion_of(stable)
             if promotion is not None and promotion.record.lock_problem:
-                words = f"{unique_name} could not be locked"
-                return msgspec.structs.replace(alarm, kind=AlarmKind.UNLOCKED, words=words)
-        return alarm
+                kind, words = AlarmKind.UNLOCKED, f"{unique_name} could not be locked"
+        return self._about(stable, kind, words)
+
+    def _repair(self, run: JobRun, stored: Stored[StableTag], difference: Difference, alarm: Alarm) -> Alarm | None:
+        """Repair one difference; returns the alarm that stays, None where nothing is wrong any more.
+
+        Raises:
+            Busy: somebody is moving the tag.
+        """
+        if obstacle := self._obstacle(stored.record):
+            return msgspec.structs.replace(alarm, plan=obstacle)
+        if not run.dry_run:
+            try:
+                self._put_back(stored, difference)
+            except Gone:
+                return self._promote_again(run, stored.record)
+            except Rejected as refusal:
+                return msgspec.structs.replace(alarm, plan=f"it is refused, see to it: {refusal}")
+            except Busy:
+                raise
+            except BasegateError as error:
+                return msgspec.structs.replace(alarm, plan=f"it does not work, the next sweep tries again: {error}")
+        self._alarms.repaired(run, alarm, "locked" if difference is Difference.UNIQUE_UNLOCKED else "put back")
+        return None
+
+    def _obstacle(self, stable: StableTag) -> str:
+        """Why a tag must not be put back, "" where it may: it stands on nothing, on a ban, or on what failed since."""
+        if stable.digest is None:
+            return "nothing was promoted to it: let its source tag be examined, or remove it"
+        why = self._vetoes.against(self._gate, stable.digest)
+        return f"not put back: {why}; roll back to another digest" if why else ""
+
+    def _put_back(self, stored: Stored[StableTag], difference: Difference) -> None:
+        stable, repository, registry = stored.record, self._gate.promote.repository, self._services.registry
+        assert stable.digest is not None  # that is an obstacle
+        if difference is Difference.STABLE:
+            self._stable.put_back(self._gate, stored)
+            return
+        if difference is not Difference.UNIQUE_UNLOCKED:
+            registry.point(self._target, repository, stable.unique, stable.digest)
+        if self._locks:
+            registry.lock(self._target, repository, stable.unique, stable.digest)
+            self._record_lock(stable)
+
+    def _record_lock(self, stable: StableTag) -> None:
+        """Record that a lock was not refused this time."""
+        stored, now = self._promotion_of(stable), self._services.clock.now()
+        if stored is not None and stored.record.lock_problem:
+            locked = msgspec.structs.replace(stored.record, lock_problem="", locked_at=now)
+            with suppress(Conflict):  # it is under way again, and locks by itself
+                self._services.ledger.save(stored, locked.noting(now, "locked", stable.unique))
+
+    def _promote_again(self, run: JobRun, stable: StableTag) -> Alarm:
+        """Promote a deleted image again, from its source and once; the alarm stands until that is done."""
+        name = f"{self._target.login_server}/{self._gate.promote.repository}@{short(stable.digest or '')}"
+        stored = self._promotion_of(stable)
+        if self._gate.promote.by is PromoteBy.TASK:
+            plan = f"the gate's own task promotes: run candidate {stable.gate}.{stable.candidate} again"
+        elif stored is None:
+            plan = "no promotion is on record for it: roll back to another digest"
+        elif stored.record.settled and stored.record.state is not PromotionState.PROMOTED:
+            ended = f"{stored.record.state_name}: {stored.record.reason}"
+            plan = f"promoting it again ended: {ended}; roll back to another digest, or examine it again"
+        else:
+            plan = f"promoted again from its source by {stored.record.id}"
+            if not stored.record.is_open:
+                run.note("promote again", name, logged=True)  # the alarm says it
+                self._reset(stored)
+        words = f"the promoted image {name} was deleted: {stable.tag} cannot be put back"
+        return self._alarm(AlarmKind.PROMOTED_GONE, stable.tag, words, plan)
+
+    def _reset(self, stored: Stored[Promotion]) -> None:
+        why = "the promoted image was deleted"
+        again = stored.record.reset().noting(self._services.clock.now(), "promoted again", why)
+        with suppress(Conflict):  # somebody else has taken it up: the next sweep sees how that went
+            self._services.ledger.save(stored, again)
+            self._services.queue.send(again.work_item, 0)
+
+    def _promotion_of(self, stable: StableTag) -> Stored[Promotion] | None:
+        """The promotion that a stable tag stands on."""
+        return self._services.ledger.load(Promotion, stable.gate, stable.promotion) if stable.promotion else None
 
     def _name(self, tag: str) -> str:
         return f"{self._target.login_server}/{self._gate.promote.repository}:{tag}"
 
-    def _alarm(self, tag: str, kind: AlarmKind, words: str) -> Alarm:
-        plan = "reported only: the gate's rule says `drift: report`"
-        if self._gate.drift is Drift.REPAIR:
-            plan = "the next sweep checks it again"
-        return Alarm(
-            scope=self._scope, kind=kind, subject=tag, words=words, plan=plan, since=self._services.clock.now()
-        )
+    def _about(self, stable: StableTag, kind: AlarmKind, words: str) -> Alarm:
+        report = self._gate.drift is Drift.REPORT
+        plan = "reported only: the gate's rule says `drift: report`" if report else "the next sweep checks it again"
+        return self._alarm(kind, stable.tag, words, plan)
 
 
 def _named(digest: str | None) -> str:

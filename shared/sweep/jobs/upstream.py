@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import chain, dropwhile
 from typing import NamedTuple
 
 import msgspec
@@ -19,11 +19,12 @@ from shared.intake.observe import Observed, Observer, Trigger
 from shared.intake.upstreams import Upstreams
 from shared.ports import Stored
 from shared.ports.services import Services
-from shared.sweep.job import JobRun, in_batches
-from shared.sweep.tracked_tags import TrackedTags
-from shared.workflow.alarms import Alarms
+from shared.sweep.job import AlarmingJob, JobRun, in_batches, in_order
 
 _BATCH_TAGS = 200
+
+_SORTED_TAGS = 10_000
+"""Many registries list tags in no order. Sorted, a batch is a narrow range of the ledger, which holds little else."""
 
 _ODD_TAGS = 3
 """How many tags of a batch may fail where others are answered, and the registry still counts as well."""
@@ -33,6 +34,7 @@ NEW_DIGESTS_A_ROUND = 50
 
 _BY_SWEEP = Trigger(FoundBy.SWEEP)
 _TAG_ALARMS = (AlarmKind.TAG_AWAY, AlarmKind.TAG_FLAPS)
+_PLAN = "every sweep reads it again; see to the rule, the credentials or the registry"
 
 Answer = Digest | BasegateError | None
 
@@ -45,23 +47,62 @@ class Compared(NamedTuple):
     flapping: dict[str, Observation]
 
 
-class UpstreamJob:
+class TrackedTags:
+    """One pass over the tracked tags. `listing` gives all tags of the repository, and is asked only for patterns.
+
+    `missed` are those of the given names that have not come by, `is_empty` whether none has at all: both are known at
+    the end of the pass.
+    """
+
+    def __init__(self, rule: TagRule, listing: Callable[[], Iterable[str]], given: Iterable[str] = ()) -> None:
+        self._rule, self._listing = rule, listing
+        self.missed, self.is_empty = set(given), True
+
+    def behind(self, cursor: str) -> Iterator[str]:
+        """The tags behind the cursor. One that is gone means to begin anew."""
+        if not self._rule.needs_listing:
+            return (tag for tag in self._all() if tag > cursor)
+        if not cursor:
+            return self._all()
+        behind = dropwhile(lambda tag: tag != cursor, self._all())
+        return behind if next(behind, None) == cursor else self._all()
+
+    def _all(self) -> Iterator[str]:
+        for tag in self._in_order():
+            self.missed.discard(tag)
+            self.is_empty = False
+            yield tag
+
+    def _in_order(self) -> Iterable[str]:
+        """Names are asked for whether they are listed or not; of the others only the registry knows."""
+        names = self._rule.exact
+        if not self._rule.needs_listing:
+            return sorted(names)
+        others = (tag for tag in self._rule.select(self._listing()) if tag not in names)
+        return in_order(chain(names, others), _SORTED_TAGS)
+
+
+class UpstreamJob(AlarmingJob):
     """Reads the source of one gate: one HEAD a tag, one query a batch, nothing written where nothing has changed."""
 
     def __init__(self, services: Services, gate: Gate) -> None:
-        self._services, self._gate = services, gate
-        self._observer, self._upstreams, self._alarms = Observer(services), Upstreams(services), Alarms(services)
-        self._rule = services.registry_rule(gate.source.registry)
-        self.name, self.concurrency_key = f"upstream.{gate.name}", f"upstream {self._rule.login_server}"
+        self._gate, self._rule = gate, services.registry_rule(gate.source.registry)
+        server, self._repository = self._rule.login_server, gate.source.repository
+        super().__init__(services, f"upstream.{gate.name}", f"upstream {server}", f"gates/{gate.name}")
+        self._observer, self._upstreams, self._source = (
+            Observer(services),
+            Upstreams(services),
+            f"{server}/{self._repository}",
+        )
+        self._tracked = TagRule.of(gate.source)
         self.interval_seconds = float(self._rule.watch_seconds)
-        self._scope, self._source = f"gates/{gate.name}", f"{self._rule.login_server}/{gate.source.repository}"
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """Sweep the tags from the cursor on, which is the last tag that was read."""
         self._upstreams.refuse_while_paused(self._rule)
         standing = self._alarms.standing(self._scope)
         alarmed = (alarm.subject for alarm in standing if alarm.kind in _TAG_ALARMS)
-        tracked = TrackedTags(TagRule.of(self._gate.source), lambda: self._listed(run), alarmed)
+        tracked = TrackedTags(self._tracked, lambda: self._listed(run), alarmed)
         news = 0
         for number, tags in enumerate(self._granted(run, in_batches(tracked.behind(run.record.after), _BATCH_TAGS))):
             compared = self._batch(run, tags, NEW_DIGESTS_A_ROUND - news)
@@ -78,12 +119,11 @@ class UpstreamJob:
     def _granted(self, run: JobRun, batches: Iterator[list[str]]) -> Iterator[list[str]]:
         """The batches, cut to what the registry may be asked for now. Raises `Busy` where that is nothing."""
         for tags in batches:
-            begun = 0
-            while begun < len(tags):
-                left = len(tags) - begun
-                granted = left if run.dry_run else self._upstreams.grant(self._rule, left)
-                yield tags[begun : begun + granted]
-                begun += granted
+            left = tags
+            while left:
+                granted = len(left) if run.dry_run else self._upstreams.grant(self._rule, len(left))
+                yield left[:granted]
+                left = left[granted:]
 
     def _listed(self, run: JobRun) -> Iterator[str]:
         """All tags of the repository.
@@ -92,7 +132,7 @@ class UpstreamJob:
             BasegateError: they cannot be listed; that is recorded as a failed reading is.
         """
         try:
-            yield from self._services.tags.tags(self._rule, self._gate.source.repository)
+            yield from self._services.tags.tags(self._rule, self._repository)
         except BasegateError as fault:
             if isinstance(fault, Misconfigured | Malformed | Rejected):
                 self._settle_away(run, str(fault))
@@ -201,7 +241,7 @@ class UpstreamJob:
 
     def _ask(self, tag: str, faults: list[BasegateError]) -> Answer:
         try:
-            return self._services.tags.digest_of(self._rule, self._gate.source.repository, tag)
+            return self._services.tags.digest_of(self._rule, self._repository, tag)
         except BasegateError as error:
             if _is_away(error):
                 faults.append(error)
@@ -209,61 +249,56 @@ class UpstreamJob:
 
     def _settle_alarms(self, run: JobRun, answers: dict[str, Answer], flapping: Mapping[str, Observation]) -> None:
         """A tag that is not there or flaps, an answer that cannot be used, a door that is shut: for a person."""
-        at = self._services.clock.now()
-        if _is_whole(self._gate, answers) and not any(answers.values()):
+        if not any(answers.values()) and self._is_whole(answers):
             words = f"{self._source} has none of the {len(answers)} tracked tags: is it deleted, renamed or private?"
             self._settle_away(run, words)
             return
         found = [
-            self._alarm(AlarmKind.TAG_AWAY, tag, f"there is no {self._source}:{tag}" if one is None else str(one), at)
+            self._alarm(
+                AlarmKind.TAG_AWAY, tag, f"there is no {self._source}:{tag}" if one is None else str(one), _PLAN
+            )
             for tag, one in answers.items()
             if one is None or isinstance(one, Malformed | Rejected)
         ]
-        found += [self._flaps(observation, at) for observation in flapping.values()]
+        found += map(self._flaps, flapping.values())
         checked = {(kind, tag) for tag, one in answers.items() if not _is_away(one) for kind in _TAG_ALARMS}
         shut = next((one for one in answers.values() if isinstance(one, Misconfigured)), None)
         if shut is not None:
-            found.append(self._alarm(AlarmKind.UPSTREAM_AWAY, self._gate.source.repository, str(shut), at))
+            found.append(self._alarm(AlarmKind.UPSTREAM_AWAY, self._repository, str(shut), _PLAN))
         elif checked:
-            checked.add((AlarmKind.UPSTREAM_AWAY, self._gate.source.repository))
-        self._alarms.settle(run, self._scope, checked, found)
+            checked.add((AlarmKind.UPSTREAM_AWAY, self._repository))
+        self._settle(run, checked, found)
 
     def _settle_missing(self, run: JobRun, tracked: TrackedTags, standing: list[Alarm]) -> None:
         """At the end of a round: what is not tracked any more is nobody's concern, but no tag at all is."""
         over = {(kind, tag) for tag in tracked.missed for kind in _TAG_ALARMS}
         sources = {(alarm.kind, alarm.subject) for alarm in standing if alarm.kind is AlarmKind.UPSTREAM_AWAY}
-        over |= sources - {(AlarmKind.UPSTREAM_AWAY, self._gate.source.repository)}
+        over |= sources - {(AlarmKind.UPSTREAM_AWAY, self._repository)}
         if over:
-            self._alarms.settle(run, self._scope, over, ())
+            self._settle(run, over)
         if tracked.is_empty:
             self._settle_away(run, f"{self._source} has no tracked tag: is it deleted, renamed or private?")
 
     def _settle_away(self, run: JobRun, words: str) -> None:
         """An alarm about the repository as a whole."""
-        subject = self._gate.source.repository
-        alarm = self._alarm(AlarmKind.UPSTREAM_AWAY, subject, words, self._services.clock.now())
-        self._alarms.settle(run, self._scope, {(AlarmKind.UPSTREAM_AWAY, subject)}, [alarm])
+        subject = (AlarmKind.UPSTREAM_AWAY, self._repository)
+        self._settle(run, {subject}, [self._alarm(*subject, words, _PLAN)])
 
-    def _flaps(self, seen: Observation, at: datetime) -> Alarm:
+    def _flaps(self, seen: Observation) -> Alarm:
         kept, read = short(seen.digest or ""), short(seen.doubted or "")
         words = f"{self._source}:{seen.tag} keeps returning to earlier digests: {kept} stays, {read} is not believed"
-        alarm = self._alarm(AlarmKind.TAG_FLAPS, seen.tag, words, at)
-        return msgspec.structs.replace(alarm, plan="it is followed again when it stays, or has a digest that is new")
+        plan = "it is followed again when it stays, or has a digest that is new"
+        return self._alarm(AlarmKind.TAG_FLAPS, seen.tag, words, plan)
 
-    def _alarm(self, kind: AlarmKind, subject: str, words: str, at: datetime) -> Alarm:
-        plan = "every sweep reads it again; see to the rule, the credentials or the registry"
-        return Alarm(scope=self._scope, kind=kind, subject=subject, words=words, plan=plan, since=at)
+    def _is_whole(self, answers: Collection[str]) -> bool:
+        """Whether these are all the tags of the gate, and several."""
+        rule = self._tracked
+        return not rule.needs_listing and len(answers) == len(set(rule.exact)) > 1
 
 
 def _is_enough(faults: list[BasegateError]) -> bool:
     """Whether it is the registry that fails: it says so itself, or more tags fail than can be odd."""
     return len(faults) > _ODD_TAGS or any(isinstance(fault, Throttled | Misconfigured) for fault in faults)
-
-
-def _is_whole(gate: Gate, answers: Collection[str]) -> bool:
-    """Whether these are all the tags of a gate, and several."""
-    rule = TagRule.of(gate.source)
-    return not rule.needs_listing and len(answers) == len(set(rule.exact)) > 1
 
 
 def _is_away(answer: Answer) -> bool:

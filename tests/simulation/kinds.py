@@ -1,0 +1,83 @@
+"""What happens in schedules, by kind: in 2,000 of them everything happens at least once."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+ENOUGH = 2000
+"""From so many schedules on, nothing may be missing."""
+
+KINDS = tuple(
+    line.strip()
+    for line in """
+    a digest under fifty tags
+    answer lost
+    away
+    commit of an app
+    created again
+    deleted container group
+    deleted image
+    deleted tag
+    died after a call
+    died before a call
+    event delayed
+    event duplicated
+    event lost
+    event of a deletion
+    event replicated
+    flapping tag
+    flood of forged events
+    forbidden
+    foreign image under a run-like tag
+    foreign push to a stable tag
+    foreign push to a unique tag
+    forged
+    given up
+    in the middle of a step
+    killed container
+    locked
+    message delivered twice
+    message delivered while its worker is paused
+    operator: app rollback
+    operator: approve
+    operator: cancel
+    operator: cancel rollout
+    operator: examine
+    operator: hold
+    operator: lift
+    operator: lift veto
+    operator: rebuild
+    operator: redeploy
+    operator: reject
+    operator: rerun
+    operator: rollback
+    operator: veto
+    operator: veto with rollback
+    outage longer than any retry
+    passing fault
+    paused
+    paused beyond its claim
+    promoted by task
+    push
+    queue away
+    redelivered
+    returned or tagged again
+    rules: app
+    rules: base tag
+    rules: checks
+    rules: drift
+    rules: gate
+    rules: names
+    slow call
+    stale answer of a replica
+    throttled
+    unhealthy image
+    withdrawn
+""".splitlines()
+    if line
+)
+
+
+def missing(counts: Counter[str]) -> list[str]:
+    """What never happened."""
+    return [kind for kind in KINDS if not counts[kind]]
