@@ -98,9 +98,6 @@ class Build:
             Inconclusive: it ended without a result; it is built again.
         """
         rollout, registry = step.record, self._registry(app)
-        if vetoed := self._vetoes.of(rollout.base):
-            self._services.tasks.cancel(registry, rollout.build.run_id)
-            return self._canceled(rollout, vetoed)
         here = rollout.build.registry == registry.login_server
         run = self._services.tasks.get(registry, rollout.build.run_id) if here else None
         if run is None or run.status is RunStatus.BROKEN:
@@ -109,8 +106,7 @@ class Build:
             reason = f"run {rollout.build.run_id} of task {app.build.task} {how}"
             raise Inconclusive(reason, rerun_wait(rollout.build.times))
         if run.status is RunStatus.RUNNING:
-            self._cancel_if_overdue(rollout, app)
-            return rollout
+            return self._running(rollout, app)
         ended = rollout if rollout.build.finished_at else self._ended(rollout, app, run)
         try:
             return self._built(ended, app, run)
@@ -136,12 +132,16 @@ class Build:
         )
         return msgspec.structs.replace(rollout, build=build)
 
-    def _cancel_if_overdue(self, rollout: Rollout, app: App) -> None:
+    def _running(self, rollout: Rollout, app: App) -> Rollout:
+        if vetoed := self._vetoes.of(rollout.base):
+            self._services.tasks.cancel(self._registry(app), rollout.build.run_id)
+            return self._canceled(rollout, vetoed)
         claimed_at = rollout.build.claimed_at
         assert claimed_at is not None  # only a claimed build is watched
         if seconds_between(claimed_at, self._services.clock.now()) > app.build.timeout_seconds:
             self._services.tasks.cancel(self._registry(app), rollout.build.run_id)
             raise Rejected(f"run {rollout.build.run_id} did not end within {app.build.timeout_seconds} s, canceled")
+        return rollout
 
     def _built(self, rollout: Rollout, app: App, run: Run) -> Rollout:
         registry, now = self._registry(app), self._services.clock.now()
@@ -195,7 +195,7 @@ class Build:
 
         build = msgspec.structs.replace(step.record.build, registry=server, run_id=run_id)
         begun = msgspec.structs.replace(step.record, build=build).noting(self._services.clock.now(), what, why)
-        self._records.commit(step, begun, remember)
+        step.along(AppRecord(app=app.name), remember)
         return begun
 
     def _canceled(self, rollout: Rollout, reason: str) -> Rollout:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 
@@ -16,7 +16,7 @@ from shared.ports import Change, Stored
 from shared.ports.ledger import RACES, get_or_create, read
 from shared.ports.services import Services
 from shared.promotion.vetoes import Vetoes
-from shared.reconcile.step import Step
+from shared.reconcile.step import Following
 
 
 class AppRecords:
@@ -32,26 +32,6 @@ class AppRecords:
     def read(self, app: str) -> AppRecord:
         """The record of an app as it is, without making one."""
         return read(self._services.ledger, AppRecord(app=app))
-
-    def commit(self, step: Step[Rollout], rollout: Rollout, change: Callable[[AppRecord], AppRecord]) -> AppRecord:
-        """Save a rollout and a change of its app's record, both or neither; returns the app's record.
-
-        Raises:
-            Conflict: someone else has advanced the rollout. Busy: the app's record is being changed all the time.
-        """
-        for _ in range(RACES):
-            stored = self.load(rollout.app)
-            changed = change(stored.record)
-            besides = () if changed == stored.record else (Change(changed, stored),)
-            try:
-                step.commit(rollout, *besides)
-            except Conflict:
-                current = self._services.ledger.load(Rollout, rollout.app, rollout.name)
-                if current is None or current.etag != step.stored.etag:
-                    raise
-            else:
-                return changed
-        raise Busy(f"the record of app {rollout.app} is being changed by others all the time", delay_seconds=1.0)
 
 
 class BaseVetoes:
@@ -87,10 +67,15 @@ class Dependents:
     def __init__(self, services: Services) -> None:
         self._services, self._records = services, AppRecords(services)
 
-    def roll_out(self, gate: Gate, stable: StableTag) -> list[str]:
-        """Begin the rollouts of a move, once each however often this is called; returns their names."""
+    def roll_out(self, gate: Gate, stable: StableTag) -> tuple[list[Following], str]:
+        """Begin the rollouts of a move, once each however often this is called.
+
+        Returns those that have something to do, and the names of all.
+        """
         apps = self._services.policy.apps_on(gate.name, stable.tag)
-        return [f"{app.name}/{self.begin(app, stable)}" for app in apps]
+        begun = list(filter(None, (self.begin(app, stable) for app in apps)))
+        names = ", ".join(f"{rollout.record.app}/{rollout.record.name}" for rollout, _ in begun)
+        return [one for one in begun if _is_idle(one[0].record)], names or "nothing stands on this tag"
 
     def begun(self, gate: Gate, stable: StableTag) -> bool:
         """Whether every app on a stable tag has its rollout of what the tag stands on."""
@@ -105,11 +90,11 @@ class Dependents:
         stored = self._services.ledger.load(Rollout, app.name, record.base_rollout)
         return stored.record if stored else None
 
-    def begin(self, app: App, stable: StableTag) -> str:
-        """Begin the rollout of one app on what its stable tag came to; returns its name.
+    def begin(self, app: App, stable: StableTag) -> tuple[Stored[Rollout], Stored[AppRecord]] | None:
+        """Begin the rollout of one app on what its stable tag came to, or find the one that was begun before.
 
-        The rollout and what the app stands on are written in one transaction. Where that was done before, whatever is
-        left of it is brought up again.
+        The rollout and what the app stands on are written in one transaction, and returned. Who calls brings it up.
+        None where it is too old to be known.
 
         Raises:
             Busy: the app's record is being changed all the time.
@@ -117,16 +102,14 @@ class Dependents:
         for _ in range(RACES):
             stored = self._records.load(app.name)
             if _is_on(stored.record, app, stable):
-                return self._begun_before(app, stored.record)
+                known = self._services.ledger.load(Rollout, app.name, stored.record.base_rollout)
+                return (known, stored) if known else None
             record, now = self._standing_on(stored.record, app, stable), self._services.clock.now()
             name, why, move = record.base_rollout, f"the base moved to {record.base}", record.base_move
             rollout = record.new_rollout(name, Cause.BASE, now, why, base=record.base, base_move=move)
-            try:
-                self._services.ledger.commit(Change(rollout), Change(record, stored))
-            except Conflict:
-                continue
-            self._services.queue.send(rollout.work_item, 0)
-            return rollout.name
+            with suppress(Conflict):
+                begun, standing = self._services.ledger.commit(Change(rollout), Change(record, stored))
+                return begun, standing
         raise Busy(f"the record of app {app.name} is being changed by others all the time", delay_seconds=1.0)
 
     def _standing_on(self, record: AppRecord, app: App, stable: StableTag) -> AppRecord:
@@ -149,11 +132,10 @@ class Dependents:
             base_rollout=f"{name}-{changes}" if changes else name,
         )
 
-    def _begun_before(self, app: App, record: AppRecord) -> str:
-        known = self._services.ledger.load(Rollout, app.name, record.base_rollout)
-        if known is not None and not known.record.settled and known.record.next_step_at is None:
-            self._services.queue.send(known.record.work_item, 0)
-        return record.base_rollout
+
+def _is_idle(rollout: Rollout) -> bool:
+    """Whether it is under way and nothing is planned for it: it was begun just now, or by a worker that died."""
+    return not rollout.settled and rollout.next_step_at is None
 
 
 def _is_on(record: AppRecord, app: App, stable: StableTag) -> bool:

@@ -57,9 +57,8 @@ class Deploy:
             state = RolloutState.RESTORING if rollout.deploy.claimed_at else RolloutState.CANCELED
             return self._ended(rollout, state, vetoed)
         claimed = msgspec.structs.replace(rollout.deploy, claimed_at=now)
-        record = self._records.commit(
-            step, msgspec.structs.replace(rollout, deploy=claimed), self._claim(rollout, rule)
-        )  # 2
+        taken = msgspec.structs.replace(rollout, deploy=claimed)
+        record = step.commit_with(taken, AppRecord(app=app.name), self._claim(rollout, rule))  # 2
         same = record.live is not None and record.live.digest == image.digest
         if same and self._examine(DeployRecord(), image, rule)[1] is None:  # 3
             return self._live(step, step.record, app, "it was live already")
@@ -69,15 +68,18 @@ class Deploy:
         return put.noting(now, "deployed", f"{image} ({image.digest}) on {rule.container_group}{notes}")
 
     def verify(self, step: Step[Rollout], app: App) -> Rollout:
-        """Check the new deployment: live, not yet, or never; what stands on a base that was banned is put back."""
+        """Check the new deployment: live, not yet, or never; what stands on a base that was banned is put back.
+
+        Of one that is live decisions are read after that is saved: who decides reads what is live after the decision.
+        """
         rollout, image = step.record, step.record.image
         assert image is not None  # decide verifies what was deployed
-        if vetoed := self._vetoes.against(app, image):
-            return self._ended(rollout, RolloutState.RESTORING, vetoed)
         deploy, problem = self._examine(rollout.deploy, image, _rule(app))
         rollout = msgspec.structs.replace(rollout, deploy=deploy)
         if problem is None:
             return self._live(step, rollout, app, f"{deploy.address}{_rule(app).health.path} answers")
+        if vetoed := self._vetoes.against(app, image):
+            return self._ended(rollout, RolloutState.RESTORING, vetoed)
         if not self._is_lost(deploy, _rule(app), problem):
             return rollout
         return self._ended(rollout, RolloutState.RESTORING, f"{image} is not healthy: {problem.words}")
@@ -89,7 +91,8 @@ class Deploy:
         if target is None:
             return self._ended(rollout, RolloutState.FAILED, f"{rollout.reason}; there is no earlier image to put back")
         restore = DeployRecord(claimed_at=now, image=target)
-        self._records.commit(step, msgspec.structs.replace(rollout, restore=restore), self._claim(rollout, _rule(app)))
+        taken = msgspec.structs.replace(rollout, restore=restore)
+        step.commit_with(taken, AppRecord(app=app.name), self._claim(rollout, _rule(app)))
         notes = self._put(step, target, app)
         restore = msgspec.structs.replace(step.record.restore, put_at=now)
         restoring = msgspec.structs.replace(step.record, restore=restore)
@@ -105,7 +108,7 @@ class Deploy:
         if problem is None:
             reason = f"{rollout.reason}; {target} was put back and is healthy"
             restored = self._ended(rollout, RolloutState.RESTORED, reason)
-            self._records.commit(step, restored, lambda record: self._restored(record, target))
+            step.commit_with(restored, AppRecord(app=app.name), lambda record: self._restored(record, target))
             return restored
         if not self._is_lost(restore, _rule(app), problem):
             return rollout
@@ -120,7 +123,11 @@ class Deploy:
         live, now, image = self._ended(rollout, RolloutState.LIVE, why), self._services.clock.now(), rollout.image
         assert image is not None  # decide makes images live only
         back, by = rollout.goes_back, rollout if rollout.cause is Cause.OPERATOR else None
-        self._records.commit(step, live, lambda record: record.with_live(image, now, back=back, by=by))
+
+        def settled(record: AppRecord) -> AppRecord:
+            return record.with_live(image, now, back=back, by=by).released(rollout.name)
+
+        step.commit_with(live, AppRecord(app=app.name), settled)
         vetoed = self._vetoes.against(app, image)
         return self._ended(live, RolloutState.RESTORING, vetoed) if vetoed else live
 
@@ -137,7 +144,7 @@ class Deploy:
     def _claim(self, rollout: Rollout, rule: DeployRule) -> Callable[[AppRecord], AppRecord]:
         """Takes the container group for as long as a deployment and its restoration can last.
 
-        Nobody lets it go: whether its holder still has it is what the holder's own record says.
+        Who goes live lets it go. Of any other, its own record says whether it still has it.
         """
         now = self._services.clock.now()
         lasts = 2 * (PROVISION_TIMEOUT_SECONDS + rule.health.within_seconds) + _CLAIM_MARGIN_SECONDS

@@ -16,10 +16,11 @@ _VERIFY_EVERY_SECONDS = 1.0
 
 
 def decide_rollout(
-    rollout: Rollout, record: AppRecord, app: App | None, now: datetime, base_built_at: datetime | None = None
+    rollout: Rollout, record: AppRecord | None, app: App | None, now: datetime, base_built_at: datetime | None = None
 ) -> Decision:
     """What to do next with a rollout, from its record, the app's record and rule, and the time alone.
 
+    `record` is None where what is newer does not count: while the build runs, and once it is on the container group.
     `base_built_at` is when the last build on the app's base was made, where an image of unknown base must be compared.
 
     1. A settled one is announced.
@@ -35,7 +36,8 @@ def decide_rollout(
     if rollout.image is not None and not rollout.image.run_id:  # 3
         wait = growing_wait(rollout.created_at, now)
         return Decision(Action.TRACE_BUILD, f"which run of the app's task built {rollout.image}?", wait)
-    return staleness(rollout, record, base_built_at) or _decide_state(rollout, app, now)  # 4, 5
+    stale = staleness(rollout, record, base_built_at) if record is not None else None  # 4
+    return stale or _decide_state(rollout, app, now)  # 5
 
 
 def _decide_state(rollout: Rollout, app: App, now: datetime) -> Decision:

@@ -54,6 +54,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     `doubted` is an earlier digest that was read once: until a second look nothing of this tag is promoted.
     `missed_at` is when the tag was first found missing, `absent` that a second look confirmed it.
     `by_event` and `by_sweep` count how changes became known; `unread` the digests that events named and nobody read.
+    `hinted_at` is when it was read last on account of a hint, `again_at` the moment for which a further such reading is
+    queued already: until then a flood of hints costs nothing.
     """
 
     gate: str
@@ -71,6 +73,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     by_sweep: int = 0
     unread: int = 0
     expectations: tuple[Expectation, ...] = ()
+    hinted_at: datetime | None = None
+    again_at: datetime | None = None
 
     @property
     def partition(self) -> str:
@@ -164,33 +168,3 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
             missed_at=None,
             absent=False,
         )
-
-
-class ReadLease(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is asking for a source tag on account of a hint, so that a flood of hints costs a few requests.
-
-    A hint that meets the lease adds to `wanted` and ends; the holder asks again if it was added to. `read_at` is when
-    the tag was asked for last, `again_at` the moment for which a further look is queued already.
-    """
-
-    gate: str
-    tag: Tag
-    holder: str = ""
-    until: datetime | None = None
-    wanted: int = 0
-    read_at: datetime | None = None
-    again_at: datetime | None = None
-
-    @property
-    def partition(self) -> str:
-        """The ledger partition: the gate."""
-        return self.gate
-
-    @property
-    def row(self) -> str:
-        """The ledger row: the tag."""
-        return self.tag
-
-    def is_held(self, now: datetime) -> bool:
-        """Whether somebody is asking right now; a lease past its time is that of a dead one."""
-        return bool(self.holder) and self.until is not None and self.until > now

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import msgspec
 
+from shared.domain.candidate import Candidate
 from shared.domain.image import Digest, ImageRef, Repository, Tag, parse_repository
 from shared.domain.policy import Gate, RegistryRule
 from shared.domain.record import TEXT_LIMIT, Record
@@ -46,7 +47,8 @@ class Promotion(Record, frozen=True, kw_only=True):
 
     `sequence` is that of the observation it comes from: a stable tag never goes to a lower one. `returning` says that
     the tag had that digest before. `candidate` is the attempt it stands on and `fingerprint` the checks that passed,
-    both "" until there is one. `lock_problem` says why the unique tag could not be locked.
+    both "" until there is one; `attempt` is its number, and `runs` its runs, `<login server>/<run id>`. `lock_problem`
+    says why the unique tag could not be locked.
     """
 
     gate: str
@@ -61,6 +63,8 @@ class Promotion(Record, frozen=True, kw_only=True):
     state: PromotionState = PromotionState.WAITING
     candidate: str = ""
     fingerprint: str = ""
+    attempt: int = 0
+    runs: tuple[str, ...] = ()
     unique: str = ""
     copy_operation: str = ""
     copy_started_at: datetime | None = None
@@ -109,6 +113,8 @@ class Promotion(Record, frozen=True, kw_only=True):
             reason="",
             candidate="",
             fingerprint="",
+            attempt=0,
+            runs=(),
             unique="",
             copy_operation="",
             copy_started_at=None,
@@ -126,6 +132,19 @@ class Promotion(Record, frozen=True, kw_only=True):
             announced=False,
             announce_error="",
         )
+
+    def standing_on(self, attempt: Candidate, now: datetime) -> Self:
+        """The promotion once its digest has passed: it stands on that attempt."""
+        stands = msgspec.structs.replace(
+            self,
+            state=PromotionState.PROMOTING,
+            reason="",
+            candidate=attempt.row,
+            fingerprint=attempt.fingerprint,
+            attempt=attempt.attempt,
+            runs=tuple(f"{check.registry}/{check.run_id}" for check in attempt.checks if check.run_id),
+        )
+        return stands.noting(now, "passed", f"attempt {attempt.attempt}")
 
     def summary(self) -> dict[str, Any]:
         """The promotion as it reads in a list."""

@@ -233,6 +233,10 @@ class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a build that is newer than one of that time is live, or was."""
         return built_at is not None and self.newest_built_at is not None and self.newest_built_at > built_at
 
+    def released(self, name: str) -> AppRecord:
+        """The record after a rollout has let the container group go, if it has it."""
+        return msgspec.structs.replace(self, deploying="", deploying_until=None) if self.deploying == name else self
+
     def with_live(
         self, image: BuiltImage, now: datetime, *, back: bool = False, by: Rollout | None = None
     ) -> AppRecord:

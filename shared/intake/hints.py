@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -16,18 +15,20 @@ from shared.domain.errors import BasegateError, Busy, Conflict, Malformed, Retry
 from shared.domain.event import EventKind, RegistryEvent, UnwantedEvent, parse_event
 from shared.domain.hint import Hint, HintKind
 from shared.domain.image import Digest, Tag, short
-from shared.domain.observation import Expectation, Observation, ReadLease
+from shared.domain.observation import Change as Meaning
+from shared.domain.observation import Expectation, Observation
 from shared.domain.policy import Gate, Policy, RegistryRule
 from shared.domain.promotion import Promotion, promotion_row
 from shared.domain.record import Record, WorkItem
 from shared.intake.observe import Observed, Observer, Trigger
 from shared.intake.upstreams import Upstreams
 from shared.ports import Change, Outcome, Stored
+from shared.ports.ledger import RACES
 from shared.ports.services import Services
+from shared.reconcile.step import Following
 
 log = logging.getLogger(__name__)
 
-LEASE_SECONDS = 60.0
 SPACING_SECONDS = 1.0
 """How soon after a reading on account of a hint the same tag is read again, whatever the hints say."""
 
@@ -35,8 +36,9 @@ _AGAIN_SECONDS = (2.0, 8.0, 30.0)
 """When to look again for a digest that an event named and the registry does not answer yet: a replica may lag."""
 
 _LONGEST_WAIT_SECONDS = 900.0
-_READS_A_LEASE = 3
-_RACES = 5
+
+
+_NOTHING = Observed(meaning=Meaning.NONE)
 
 
 class Recognized(msgspec.Struct, frozen=True):
@@ -81,14 +83,14 @@ def _hints(event: RegistryEvent, registry: RegistryRule, policy: Policy) -> Iter
 class Hints:
     """Follows hints.
 
-    `work` goes on with a record at once; `others` handle the kinds of hints that are not about source tags, and return
-    the records that have something to do.
+    `work` goes on with a record at once, as it was stored just now if it was; `others` handle the kinds of hints that
+    are not about source tags, and return the records that have something to do.
     """
 
     def __init__(
         self,
         services: Services,
-        work: Callable[[WorkItem], None],
+        work: Callable[[WorkItem, Following], None],
         others: Mapping[HintKind, Callable[[Hint], Iterable[WorkItem]]],
     ) -> None:
         self._services, self._work, self._others = services, work, others
@@ -97,47 +99,85 @@ class Hints:
     def handle(self, hint: Hint, *, redelivered: bool = False) -> None:
         """Look where a hint says. What cannot be looked at now is put off; what the rules do not name is dropped."""
         try:
-            if hint.hint is HintKind.SOURCE_TAG:
-                items = self._source_tag(hint, redelivered=redelivered)
-            else:
-                items = tuple(self._others[hint.hint](hint))
+            observed = self._source_tag(hint, redelivered=redelivered) if hint.hint is HintKind.SOURCE_TAG else None
+            items = observed.items if observed else self._others[hint.hint](hint)
         except BasegateError as error:
             self._put_off(hint, error)
             return
         for item in items:
-            self._work(item)
+            self._work(item, (observed.attempt,) if observed and observed.attempt else ())
 
-    def _source_tag(self, hint: Hint, *, redelivered: bool) -> tuple[WorkItem, ...]:
+    def _source_tag(self, hint: Hint, *, redelivered: bool) -> Observed:
         gate = self._services.gate(hint.subject)
         if gate is None or not gate.takes(hint.tag):
             log.info("hint dropped: no rule is about %s %s", hint.subject, hint.tag)
-            return ()
-        if hint.tries and self._was_read_lately(gate, hint):
-            self._follow_up(gate, hint)
-            return ()
-        lease = self._take_lease(gate, Tag(hint.tag), hint, redelivered=redelivered)
-        return self._leased(gate, hint, lease, redelivered=redelivered) if lease else ()
+            return _NOTHING
+        for _ in range(RACES):
+            stored = self._services.ledger.load(Observation, gate.name, hint.tag)
+            seen = stored.record if stored else Observation(gate=gate.name, tag=Tag(hint.tag))
+            if hint.tries and self._was_read_lately(seen, hint):
+                self._follow_up(gate, hint)
+                return _NOTHING
+            with suppress(Conflict):
+                if not redelivered and self._is_seen_to(seen, stored, hint):
+                    return _NOTHING
+                return self._read(gate, seen, stored, hint, redelivered=redelivered)
+        raise Busy(f"others read {hint.tag} of gate {gate.name} all the time", delay_seconds=SPACING_SECONDS)
 
-    def _leased(self, gate: Gate, hint: Hint, lease: Stored[ReadLease], *, redelivered: bool) -> tuple[WorkItem, ...]:
-        """Read the tag, again where further hints came meanwhile, and release the lease."""
-        items: list[WorkItem] = []
-        for _ in range(_READS_A_LEASE):
-            try:
-                observed = self._read(gate, hint)
-            except BasegateError as error:
-                self._release(lease, _wait_after(error) if isinstance(error, Retry) else 0.0)
-                self._put_off(hint, error)
-                return tuple(items)
-            items += observed.items
-            released = self._release(lease)
-            if released is None:
-                break
-            lease = released
+    def _is_seen_to(self, seen: Observation, stored: Stored[Observation] | None, hint: Hint) -> bool:
+        """Whether a reading that is planned sees to a hint, too; one that comes too soon after the last plans one.
+
+        Raises:
+            Conflict: the tag was read meanwhile.
+        """
+        now = self._services.clock.now()
+        if hint.again:
+            return False
+        if seen.again_at is not None and seen.again_at > now:
+            return True
+        if seen.hinted_at is None or (now - seen.hinted_at).total_seconds() >= SPACING_SECONDS:
+            return False
+        self._plan(seen, stored, SPACING_SECONDS)
+        self._services.queue.send_hint(msgspec.structs.replace(hint, again=True), SPACING_SECONDS)
+        return True
+
+    def _plan(self, seen: Observation, stored: Stored[Observation] | None, wait: float) -> None:
+        """Take down that a reading is planned: until then further hints end."""
+        again_at = self._services.clock.now() + timedelta(seconds=wait)
+        self._services.ledger.commit(Change(msgspec.structs.replace(seen, again_at=again_at), stored))
+
+    def _read(
+        self, gate: Gate, seen: Observation, stored: Stored[Observation] | None, hint: Hint, *, redelivered: bool
+    ) -> Observed:
+        """Read the tag, at the pace that the registry's rule gives to hints.
+
+        Raises:
+            Conflict: another worker has read it meanwhile. Busy: the registry is backing off, or this minute's share is
+                used up. BasegateError: what the registry says instead.
+        """
+        try:
+            digest = self._ask(gate, hint)
+        except Retry as fault:
+            with suppress(Conflict):
+                self._plan(seen, stored, _wait_after(fault))
+            raise
+        observed = self._observer.take(gate, seen.tag, stored, digest, Trigger(FoundBy.EVENT, hint.expected))
         if not observed.meaning.is_news:
-            self._follow_up(gate, hint)
-        if redelivered and not items:
-            return self._left_behind(gate, hint.tag, observed)
-        return tuple(items)
+            self._follow_up(gate, hint, observed)
+        if redelivered and not observed.items:
+            return msgspec.structs.replace(observed, items=self._left_behind(gate, hint.tag, observed))
+        return observed
+
+    def _ask(self, gate: Gate, hint: Hint) -> Digest | None:
+        source = self._services.registry_rule(gate.source.registry)
+        self._upstreams.grant(source, for_hints=True)
+        try:
+            return self._services.tags.digest_of(source, gate.source.repository, hint.tag)
+        except Busy:
+            raise
+        except Retry as fault:
+            self._upstreams.failed(source, fault)
+            raise
 
     def _put_off(self, hint: Hint, error: BasegateError) -> None:
         if not isinstance(error, Retry):
@@ -147,78 +187,15 @@ class Hints:
         log.warning("hint put off for %.0f s: %s %s: %s", wait, hint.subject, hint.tag, error)
         self._services.queue.send_hint(msgspec.structs.replace(hint, again=True), wait)
 
-    def _read(self, gate: Gate, hint: Hint) -> Observed:
-        """Read the tag, at the pace that the registry's rule gives to hints.
-
-        Raises:
-            Busy: the registry is backing off, or this minute's share is used up.
-        """
-        source = self._services.registry_rule(gate.source.registry)
-        self._upstreams.grant(source, for_hints=True)
-        try:
-            return self._observer.observe(gate, Tag(hint.tag), Trigger(FoundBy.EVENT, hint.expected))
-        except Busy:
-            raise
-        except Retry as fault:
-            self._upstreams.failed(source, fault)
-            raise
-
-    def _take_lease(self, gate: Gate, tag: Tag, hint: Hint, *, redelivered: bool) -> Stored[ReadLease] | None:
-        """The lease of a tag; None where its holder, or a reading that is planned already, sees to this hint too.
-
-        A redelivered hint takes the lease in any case: its holder may be the worker that died.
-        """
-        ledger = self._services.ledger
-        for _ in range(_RACES):
-            now = self._services.clock.now()
-            stored = ledger.load(ReadLease, gate.name, tag) or ledger.insert(ReadLease(gate=gate.name, tag=tag))
-            if stored is None:
-                continue
-            lease = stored.record
-            try:
-                if not redelivered and lease.is_held(now):
-                    ledger.save(stored, msgspec.structs.replace(lease, wanted=lease.wanted + 1))
-                    return None
-                if not (redelivered or hint.again):
-                    if lease.again_at is not None and lease.again_at > now:
-                        return None
-                    if lease.read_at is not None and (now - lease.read_at).total_seconds() < SPACING_SECONDS:
-                        again_at = now + timedelta(seconds=SPACING_SECONDS)
-                        ledger.save(stored, msgspec.structs.replace(lease, again_at=again_at))
-                        self._services.queue.send_hint(msgspec.structs.replace(hint, again=True), SPACING_SECONDS)
-                        return None
-                until = now + timedelta(seconds=LEASE_SECONDS)
-                held = ReadLease(gate=gate.name, tag=tag, holder=secrets.token_hex(8), until=until)
-                return ledger.save(stored, held)
-            except Conflict:
-                continue
-        raise Busy(f"others read {tag} of gate {gate.name} all the time", delay_seconds=SPACING_SECONDS)
-
-    def _release(self, lease: Stored[ReadLease], again_in: float = 0.0) -> Stored[ReadLease] | None:
-        """Release the lease. The lease again, where a further hint came meanwhile: then the tag is to be read again.
-
-        `again_in` is the wait, in seconds, before a reading that is planned: until then further hints end.
-        """
-        now, ledger = self._services.clock.now(), self._services.ledger
-        free = msgspec.structs.replace(lease.record, holder="", until=None, wanted=0, read_at=now)
-        if again_in:
-            free = msgspec.structs.replace(free, read_at=None, again_at=now + timedelta(seconds=again_in))
-        try:
-            ledger.save(lease, free)
-        except Conflict:
-            current = ledger.load(ReadLease, lease.record.gate, lease.record.tag)
-            return current if current is not None and current.record.holder == lease.record.holder else None
-        return None
-
-    def _was_read_lately(self, gate: Gate, hint: Hint) -> bool:
+    def _was_read_lately(self, seen: Observation, hint: Hint) -> bool:
         """Whether somebody has read the tag at about the time for which another reading was planned."""
-        stored = self._services.ledger.load(ReadLease, gate.name, hint.tag)
-        read_at = stored.record.read_at if stored else None
         within = _AGAIN_SECONDS[hint.tries - 1] / 2
-        return read_at is not None and (self._services.clock.now() - read_at).total_seconds() < within
+        return seen.hinted_at is not None and (self._services.clock.now() - seen.hinted_at).total_seconds() < within
 
-    def _follow_up(self, gate: Gate, hint: Hint) -> None:
-        """Look again for a digest that was named and not read, a few times; then leave it to the sweep, and say so."""
+    def _follow_up(self, gate: Gate, hint: Hint, observed: Observed | None = None) -> None:
+        """Read again for a digest that was named and not read, a few times; then leave it to the sweep, and say so."""
+        if observed is not None and hint.expected == observed.digest:
+            return
         stored = self._services.ledger.load(Observation, gate.name, hint.tag)
         record = stored.record if stored else Observation(gate=gate.name, tag=Tag(hint.tag))
         if not hint.expected or hint.expected == record.digest:

@@ -35,6 +35,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     digest: Digest | None = None
     sequence: int = 0
     items: tuple[WorkItem, ...] = ()
+    attempt: Stored[Candidate] | None = None
 
 
 class Trigger(msgspec.Struct, frozen=True):
@@ -74,14 +75,18 @@ class Observer:
     def take(
         self, gate: Gate, tag: Tag, stored: Stored[Observation] | None, digest: Digest | None, trigger: Trigger
     ) -> Observed:
-        """Take down what a registry answered after `stored` was loaded. An answer that changes nothing writes nothing.
+        """Take down what a registry answered after `stored` was loaded.
+
+        An answer that changes nothing writes nothing, but that the tag was read on account of an event.
 
         Raises:
             Conflict: somebody else has saved an observation of this tag since.
         """
-        before = stored.record if stored else Observation(gate=gate.name, tag=tag)
-        seen, meaning = before.read(digest, self._services.clock.now(), self.interval(gate), Digest(trigger.expected))
-        if meaning is Meaning.NONE:
+        before, now = stored.record if stored else Observation(gate=gate.name, tag=tag), self._services.clock.now()
+        seen, meaning = before.read(digest, now, self.interval(gate), Digest(trigger.expected))
+        if trigger.by is FoundBy.EVENT:
+            seen = msgspec.structs.replace(seen, hinted_at=now, again_at=None)
+        if seen == before:
             return Observed(meaning=meaning, digest=before.digest, sequence=before.sequence)
         if meaning.is_news:
             return self._lead_on(gate, _counted(seen, trigger.by), stored, meaning, trigger)
@@ -149,30 +154,36 @@ class Observer:
     ) -> Observed:
         """Save a change of a tag with what it leads to, in one transaction.
 
-        Its number is above that of its stable tag. A stable tag that stands on the digest already only gets the number.
+        A stable tag that stands on the digest already, and is not on the move, only gets the number. That is asked only
+        of a digest that has attempts: no stable tag stands on one that has none.
         """
         ledger, now, digest = self._services.ledger, self._services.clock.now(), seen.digest
         assert digest is not None  # an absence leads to nothing
-        stable = ledger.load(StableTag, gate.name, seen.tag)
-        sequence = max(seen.sequence, stable.record.sequence if stable else 0) + 1
+        known = ledger.load(StableTag, gate.name, seen.tag) if stored is None else None
+        sequence = max(seen.sequence, known.record.sequence if known else 0) + 1
         seen = seen.renewed(sequence)
-        if stable is not None and stable.record.digest == digest:
-            raised = msgspec.structs.replace(stable.record, sequence=sequence)
-            ledger.commit(Change(seen, stored), Change(raised, stable))
-            return Observed(meaning=meaning, digest=digest, sequence=sequence)
         source = self._services.registry_rule(gate.source.registry)
         why = f"{seen.tag} is {short(digest)}, {meaning}, by {trigger}"
         promotion = new_promotion(gate, source, seen.tag, digest, sequence, now).noting(now, "observed", why)
         promotion = msgspec.structs.replace(promotion, returning=meaning is Meaning.RETURNED)
         changes = [Change(seen, stored), Change(promotion)]
-        item = promotion.work_item
-        if next(iter(ledger.list(Candidate, gate.name, attempts_of(digest))), None) is None:
-            candidate = new_attempt(gate, source, digest, seen.tag, now).noting(now, "admitted", why)
-            asked_by = trigger.who.partition(":")[0]
-            changes.append(Change(msgspec.structs.replace(candidate, found_by=trigger.by, requested_by=asked_by)))
-            item = candidate.work_item
-        ledger.commit(*changes)
-        return Observed(meaning=meaning, digest=digest, sequence=sequence, items=(item,))
+        candidate = new_attempt(gate, source, digest, seen.tag, now).noting(now, "admitted", why)
+        asked_by = trigger.who.partition(":")[0]
+        candidate = msgspec.structs.replace(candidate, found_by=trigger.by, requested_by=asked_by)
+        try:
+            first = ledger.commit(*changes, Change(candidate))[-1]
+        except Conflict:
+            if next(iter(ledger.list(Candidate, gate.name, attempts_of(digest))), None) is None:
+                raise
+            stable = ledger.load(StableTag, gate.name, seen.tag)
+            if stable is not None and stable.record.digest == digest and not stable.record.is_moving(now):
+                raised = msgspec.structs.replace(stable.record, sequence=sequence)
+                ledger.commit(Change(seen, stored), Change(raised, stable))
+                return Observed(meaning=meaning, digest=digest, sequence=sequence)
+            ledger.commit(*changes)  # its digest was examined before, or is right now
+            return Observed(meaning=meaning, digest=digest, sequence=sequence, items=(promotion.work_item,))
+        items = (candidate.work_item,)
+        return Observed(meaning=meaning, digest=digest, sequence=sequence, items=items, attempt=first)
 
     def _release_held(self, gate: Gate, tag: Tag, why: str) -> list[WorkItem]:
         listed = list(self._services.ledger.list(Promotion, gate.name, promotions_of(tag)))

@@ -132,7 +132,8 @@ class GateOperations:
         stored, hold = self._stable.load(gate, tag), self._hold_by(gate, tag, until, who)
         target, mover = self._target(gate, stored.record, passed), f"rollback by {who.actor}"
         stable = self._stable.move(gate, stored, target, mover, hold=hold, moved_by=str(who))  # 1
-        self._dependents.roll_out(gate, stable)  # 2
+        begun, _ = self._dependents.roll_out(gate, stable)  # 2
+        bring_up(self._services, (rollout.record.work_item for rollout, *_ in begun))
         return Done(f"gates/{gate.name}")
 
     def _target(self, gate: Gate, stable: StableTag, passed: Candidate) -> TagTarget:

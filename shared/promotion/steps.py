@@ -105,11 +105,14 @@ class PromotionSteps:
                 claimed = self._stable.claimed(stored.record, mover, step.record.digest, mine)
                 (stored,) = step.commit(step.record, Change(claimed, stored))  # 2
                 mine = claimed.claim
-                if self._vetoes.standing(gate, step.record.digest) is None:  # 3
+                ended = self._vetoed(step.record, gate)  # 3
+                if ended is None:
                     pointed = True
                     self._stable.point(gate, step.record.tag, step.record.digest)
-                    if self._vetoes.standing(gate, step.record.digest) is None:
-                        return self._moved(step, stored)  # 4
+                    ended = self._vetoed(step.record, gate)
+                if ended is None:
+                    return self._moved(step, stored)  # 4
+                break
             except Conflict:
                 stored = self._after_race(step, gate, stored, mine)
             except (Retry, Rejected, Misconfigured) as error:
@@ -135,7 +138,7 @@ class PromotionSteps:
         stored = self._stable.load(gate, promotion.tag)
         if stored.record.is_moving(now):
             raise Busy(f"{promotion.tag} is being moved", delay_seconds=2.0)
-        ended = self._obstacle(step, gate, stored)
+        ended = self._vetoed(promotion, gate) or self._obstacle(step, gate, stored)
         if ended is not None:
             self._stable.undo(gate, stored, promotion.row, promotion.digest)
             return ended
@@ -187,8 +190,8 @@ class PromotionSteps:
             Busy: it is not certain yet what the source tag is. Conflict: what it would wait for has ended just now.
         """
         promotion, stable = step.record, stored.record
-        if (veto := self._vetoes.standing(gate, promotion.digest)) is not None:
-            return self._ended(promotion, PromotionState.VETOED, veto.words)
+        if stable.claim is not None and (vetoed := self._vetoed(promotion, gate)):
+            return vetoed  # a worker that died may have pointed the tag
         if stable.digest == promotion.digest:
             return None  # nothing moves, whatever the order
         if stable.sequence > promotion.sequence:
@@ -196,6 +199,8 @@ class PromotionSteps:
             return self._ended(promotion, PromotionState.SUPERSEDED, reason)
         hold = stable.hold
         if hold is not None and hold.stops(promotion.sequence, returning=promotion.returning):
+            if vetoed := self._vetoed(promotion, gate):
+                return vetoed
             held = self._ended(promotion, PromotionState.HELD, f"{stable.tag} is held by {hold.actor}: {hold.reason}")
             step.commit(held, Change(stable, stored))
             return held
@@ -211,6 +216,10 @@ class PromotionSteps:
             return gone
         return None
 
+    def _vetoed(self, promotion: Promotion, gate: Gate) -> Promotion | None:
+        veto = self._vetoes.standing(gate, promotion.digest)
+        return self._ended(promotion, PromotionState.VETOED, veto.words) if veto is not None else None
+
     def _after_race(
         self, step: Step[Promotion], gate: Gate, stored: Stored[StableTag], mine: Claim | None
     ) -> Stored[StableTag]:
@@ -220,8 +229,8 @@ class PromotionSteps:
             Conflict: it was this promotion that somebody changed (what was moved is taken back), or another worker
                 is moving the tag for it.
         """
-        mover, current = step.record.row, self._services.ledger.load(Promotion, step.record.gate, step.record.row)
-        if current is None or current.etag != step.stored.etag:
+        mover = step.record.row
+        if not step.is_current():
             if mine is not None:
                 self._stable.undo(gate, stored, mover, step.record.digest)
             raise Conflict(f"promotion {step.record.id} was changed by someone else")
@@ -238,10 +247,8 @@ class PromotionSteps:
         `{run}` is the id of the run that examined the digest, where it ran in the target registry: no other run of it
         has that id. Elsewhere it is the attempt and the start of the digest.
         """
-        stored = self._services.ledger.load(Candidate, promotion.gate, promotion.candidate)
-        attempt = stored.record if stored else None
-        own = f"{attempt.attempt if attempt else 1}-{short(promotion.digest)[:8]}"
-        runs = [check.run_id for check in attempt.checks if check.registry == target.login_server] if attempt else []
+        own, here = f"{promotion.attempt}-{short(promotion.digest)[:8]}", f"{target.login_server}/"
+        runs = [run.removeprefix(here) for run in promotion.runs if run.startswith(here)]
         names = [gate.promote.unique_tag(promotion.tag, run) for run in (*runs[:1], own)]
         return list(dict.fromkeys(names))
 

@@ -14,18 +14,21 @@ from shared.checks.task import TaskCheckKind
 from shared.domain.candidate import Candidate, CandidateState, Verdict, attempts_of, new_attempt
 from shared.domain.decide_candidate import decide_candidate, rerun_wait
 from shared.domain.decision import Action, Decision
-from shared.domain.errors import BasegateError, Inconclusive
+from shared.domain.errors import BasegateError, Busy, Conflict, Inconclusive
 from shared.domain.observation import Observation
 from shared.domain.policy import ApprovalCheck, Gate, TaskCheck
-from shared.domain.promotion import Promotion
-from shared.domain.record import WorkItem, seconds_between
+from shared.domain.promotion import Promotion, PromotionState
+from shared.domain.record import seconds_between
 from shared.ports import Change, Outcome, Stored
+from shared.ports.ledger import RACES
 from shared.ports.services import Services
 from shared.promotion.vetoes import Vetoes
-from shared.reconcile.step import Controller, Step
+from shared.reconcile.step import Controller, Following, Step
 
 _FRESH_SECONDS = 1.0
 """So soon after it was made, nobody asks whether a candidate is still wanted."""
+
+_PROMOTIONS_AT_ONCE = 20
 
 CandidateAction = Callable[[Step[Candidate], Gate], Candidate]
 
@@ -52,7 +55,7 @@ class CandidateController(Controller[Candidate]):
         """The candidate of a work item."""
         return self._services.ledger.load(Candidate, partition, row)
 
-    def decide(self, record: Candidate) -> Decision:
+    def decide(self, record: Candidate, step: Step[Candidate] | None = None) -> Decision:
         """Its next step."""
         return decide_candidate(record, self._services.gate(record.gate), self._services.clock.now())
 
@@ -91,14 +94,18 @@ class CandidateController(Controller[Candidate]):
             },
         )
 
-    def followers(self, record: Candidate) -> Iterator[WorkItem]:
+    def followers(self, record: Candidate) -> Iterator[Following]:
         """The promotions that wait for its verdict, or that a dead worker left behind, and the attempt in its place."""
-        for later in self._services.ledger.list(Candidate, record.gate, attempts_of(record.digest)):
-            if later.record.attempt == record.attempt + 1 and not later.record.settled:
-                yield later.record.work_item
-        for stored in list(self._services.ledger.open(Promotion, record.gate)):
-            if stored.record.digest == record.digest and not stored.record.settled:
-                yield stored.record.work_item
+        if record.state is CandidateState.SUPERSEDED:
+            for later in self._services.ledger.list(Candidate, record.gate, attempts_of(record.digest)):
+                if later.record.attempt == record.attempt + 1 and not later.record.settled:
+                    yield (later,)
+        yield from zip(self._waiting(record))
+
+    def _waiting(self, candidate: Candidate) -> list[Stored[Promotion]]:
+        """The promotions under way that are about its digest."""
+        opened = self._services.ledger.open(Promotion, candidate.gate)
+        return [one for one in opened if one.record.digest == candidate.digest and not one.record.settled]
 
     def _start(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """Start a check.
@@ -171,7 +178,22 @@ class CandidateController(Controller[Candidate]):
         return concluded.noting(now, f"{name} check {finding.verdict}", finding.reason)
 
     def _pass(self, step: Step[Candidate], gate: Gate) -> Candidate:
-        return self._settled(step.record, CandidateState.PASSED, step.decision.reason)
+        """Settle it, with the promotions that stand on it from now on, as many as a transaction takes."""
+        passed = self._settled(step.record, CandidateState.PASSED, step.decision.reason)
+        passed, now = msgspec.structs.replace(passed, next_step_at=None), self._services.clock.now()
+        for _ in range(RACES):
+            waiting = self._waiting(passed)
+            first = [one for one in waiting if one.record.state is PromotionState.WAITING][:_PROMOTIONS_AT_ONCE]
+            stand = [Change(one.record.standing_on(passed, now), one) for one in first]
+            try:
+                others = step.commit(passed, *stand)
+            except Conflict:
+                if not step.is_current():
+                    raise
+            else:
+                step.followers = zip([*others, *(one for one in waiting if one not in first)])
+                return passed
+        raise Busy(f"others change the promotions of {passed.id} all the time", delay_seconds=1.0)
 
     def _fail(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """The end of a candidate by a verdict: a person's, or a check's."""

@@ -1,7 +1,7 @@
 """The engine: load a record, decide, take one step, save; again, until something must be waited for.
 
-A work item may come twice, late, or from a worker that died half-way. Every step is saved before the next is decided,
-on the ETag that it was decided on, so that a record has one line of steps however many workers have it.
+A work item may come twice, late, or from a worker that died half-way. What a step did is saved before the next effect
+begins, on the ETag that it was decided on, so that a record has one line of steps however many workers have it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shared.reconcile.candidates import CandidateController
 from shared.reconcile.narration import tell_dropped, tell_problem, tell_step
 from shared.reconcile.promotions import PromotionController
 from shared.reconcile.rollouts import RolloutController
-from shared.reconcile.step import Controller, Step
+from shared.reconcile.step import Controller, Following, Step
 from shared.workflow.alarms import Alarms
 
 log = logging.getLogger(__name__)
@@ -37,10 +37,22 @@ LONGEST_ANNOUNCE_WAIT_SECONDS = 3600.0
 _CLEARING_UP = frozenset((Action.ADOPT_CHECK, Action.ADOPT_BUILD))
 """What comes after a start that failed: it works each time, and says nothing of whether the next start will."""
 
+_SAVES_FIRST = frozenset(
+    (
+        Action.PASS,
+        Action.FAIL,
+        Action.START_CHECK,
+        Action.WATCH_COPY,
+        Action.LOCK,
+        Action.MOVE_STABLE_TAG,
+        Action.DEPLOY,
+    )
+)
+"""What has no effect of its own, or one that can be repeated, before it saves: the step before is saved with it."""
+
 _FIRST_WAIT_SECONDS = 5.0
 _OUTAGE_WAIT_SECONDS = 15.0
 _CONTENDED_WAIT_SECONDS = 5.0
-_UNCHANGED_WAIT_SECONDS = 1.0
 _WATCH_MARGIN_SECONDS = 5.0
 _RELEASE_SPACING_SECONDS = 1.0
 _RELEASED_AT_ONCE = 100
@@ -63,8 +75,10 @@ class Reconciler:
         self._controllers = known or controllers(services)
         self._alarms = Alarms(services)
 
-    def work(self, item: WorkItem, *, redelivered: bool = False) -> None:
+    def work(self, item: WorkItem, following: Following = (), *, redelivered: bool = False) -> None:
         """Take the steps of the record that a work item is about, until something must be waited for.
+
+        `following` has that record, where it was stored this very moment.
 
         A record has one chain of work items: each plans the next. The first delivery of one that is not planned ends
         here, since two chains would double every poll; a hint comes back after the plan, in case the planned item got
@@ -72,7 +86,7 @@ class Reconciler:
         away, the work item is put off: deliveries are few, and an outage is no crash.
         """
         until = self._services.clock.now() + timedelta(seconds=STEP_LIMIT_SECONDS)
-        self._run(item, until, redelivered=redelivered)
+        self._run(item, until, following, redelivered=redelivered)
 
     def give_up(self, item: WorkItem, problem: str) -> bool:
         """Record that the queue gave up on a work item: its record is stalled, visibly, and tried again later.
@@ -92,17 +106,18 @@ class Reconciler:
             self._services.queue.send(planned.planned_work_item, wait)
         return True
 
-    def _run(self, item: WorkItem, until: datetime, *, redelivered: bool = False) -> None:
-        controller = self._controllers.get(item.kind)
+    def _run(self, item: WorkItem, until: datetime, following: Following = (), *, redelivered: bool = False) -> None:
+        controller, (stored, *beside) = self._controllers.get(item.kind), following or (None,)
         try:
-            stored = controller.load(item.partition, item.row) if controller else None
+            if stored is None and controller is not None:
+                stored = controller.load(item.partition, item.row)
             if controller is None or stored is None:
                 log.warning("work item dropped: there is no %s %s/%s", item.kind, item.partition, item.row)
                 return
             if not self._is_due(item, stored.record, redelivered=redelivered):
                 tell_dropped("another work item is planned", stored.record)
                 return
-            step = Step(self._services.ledger, stored)
+            step = Step(self._services.ledger, stored, *beside)
             try:
                 self._steps(controller, step, until)
             except Conflict:
@@ -115,7 +130,7 @@ class Reconciler:
 
     def _steps(self, controller: Controller[Any], step: Step[Any], until: datetime) -> None:
         """Step after step, each saved with the plan of what comes after it if that must wait."""
-        decision = controller.decide(step.record)
+        decision = controller.decide(step.record, step)
         while decision.action is not Action.DONE:
             if decision.action is Action.WAIT:
                 self._services.queue.send(step.record.planned_work_item, decision.wait_seconds)
@@ -123,14 +138,17 @@ class Reconciler:
             step.decision = decision
             before = step.record
             record, wait = self._take(controller, step, until)
-            now, following = self._services.clock.now(), controller.decide(record)
-            wait = max(wait, following.wait_seconds, _UNCHANGED_WAIT_SECONDS if record == before else 0.0)
-            must_wait = wait > 0 or now >= until
+            now, following = self._services.clock.now(), controller.decide(record, step)
+            wait = max(wait, following.wait_seconds)
+            must_wait = wait > 0 or now >= until or record == before
             if following.action is Action.DONE or step.rests:
                 record = msgspec.structs.replace(record, next_step_at=None)
             elif must_wait:
                 record = record.planning(now, wait)
-            step.save(record)
+            if must_wait or step.rests or not _is_carried(decision, following):
+                step.save(record)
+            else:
+                step.carry(record)
             tell_step(decision, before, record)
             if step.rests:
                 return
@@ -144,7 +162,7 @@ class Reconciler:
         decision = step.decision
         try:
             if decision.action is Action.ANNOUNCE:
-                return self._announce(controller, step.record, until)
+                return self._announce(controller, step, until)
             before, record = step.record, controller.act(step)
             return self._cleared(decision, record, progress=record != before), 0.0
         except Busy as busy:
@@ -215,12 +233,14 @@ class Reconciler:
         for place, other in zip(range(_RELEASED_AT_ONCE), same, strict=False):
             self._services.queue.send(other.work_item, (place + 1) * _RELEASE_SPACING_SECONDS)
 
-    def _announce(self, controller: Controller[Any], record: Any, until: datetime) -> tuple[Any, float]:
+    def _announce(self, controller: Controller[Any], step: Step[Any], until: datetime) -> tuple[Any, float]:
         """Bring up what waited for this record, then announce its outcome, again until it was heard."""
+        record = step.record
         if not record.failures:
-            for item in controller.followers(record):
+            for following in controller.followers(record) if step.followers is None else step.followers:
+                item = following[0].record.work_item
                 if self._services.clock.now() < until:
-                    self._run(item, until)
+                    self._run(item, until, following)
                 else:
                     self._services.queue.send(item, 0)
         outcome = controller.outcome(record)
@@ -251,3 +271,8 @@ class Reconciler:
         if ahead > 0:
             self._services.queue.send(record.planned_work_item, ahead + _WATCH_MARGIN_SECONDS)
         return ahead <= 0
+
+
+def _is_carried(decision: Decision, following: Decision) -> bool:
+    """Whether what a step did is saved with the next: a promotion whose tag has moved can only end as promoted."""
+    return following.action in _SAVES_FIRST or (decision.action, following.action) == (Action.ROLL_OUT, Action.ANNOUNCE)

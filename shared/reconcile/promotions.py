@@ -15,6 +15,7 @@ from shared.domain.image import short
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate
 from shared.domain.promotion import Promotion, PromotionState
+from shared.domain.stable_tag import StableTag
 from shared.ports import Change, Outcome, Stored
 from shared.ports.services import Services
 from shared.promotion.stable_tags import StableTags
@@ -49,7 +50,7 @@ class PromotionController(Controller[Promotion]):
         """The promotion of a work item."""
         return self._services.ledger.load(Promotion, partition, row)
 
-    def decide(self, record: Promotion) -> Decision:
+    def decide(self, record: Promotion, step: Step[Promotion] | None = None) -> Decision:
         """Its next step."""
         return decide_promotion(record, self._services.gate(record.gate), self._services.clock.now())
 
@@ -110,14 +111,7 @@ class PromotionController(Controller[Promotion]):
             return self._waiting(promotion, f"attempt {latest.attempt} is {latest.state_name}")
         match latest.state:
             case CandidateState.PASSED:
-                stands = msgspec.structs.replace(
-                    promotion,
-                    state=PromotionState.PROMOTING,
-                    candidate=latest.row,
-                    fingerprint=latest.fingerprint,
-                    reason="",
-                )
-                return stands.noting(self._services.clock.now(), "passed", f"attempt {latest.attempt}")
+                return promotion.standing_on(latest, self._services.clock.now())
             case CandidateState.FAILED | CandidateState.REJECTED:
                 return self._ended(promotion, PromotionState.REFUSED, f"attempt {latest.attempt}: {latest.reason}")
             case CandidateState.CANCELED:
@@ -164,10 +158,10 @@ class PromotionController(Controller[Promotion]):
     def _roll_out(self, step: Step[Promotion], gate: Gate) -> Promotion:
         """Begin a rollout of every app that stands on the tag, unless it has moved on by now."""
         promotion = step.record
-        stable = self._stable.read(gate, promotion.tag)
+        stable = step.beside(StableTag(gate=gate.name, tag=promotion.tag)).record
         if stable.move != promotion.move or stable.digest != promotion.digest:
             return self._promoted(promotion, f"promoted as {promotion.unique}; {promotion.tag} has moved on since")
-        names = ", ".join(self._dependents.roll_out(gate, stable)) or "nothing stands on this tag"
+        step.followers, names = self._dependents.roll_out(gate, stable)
         promotion = promotion.noting(self._services.clock.now(), "rollouts started", names)
         return self._promoted(promotion, f"promoted as {promotion.unique}")
 

@@ -47,12 +47,12 @@ class RolloutController(Controller[Rollout]):
         """The rollout of a work item."""
         return self._services.ledger.load(Rollout, partition, row)
 
-    def decide(self, record: Rollout) -> Decision:
-        """Its next step. What is newer is asked for only where that counts."""
-        app, now = self._services.app(record.app), self._services.clock.now()
-        waits = is_waiting(record)
-        app_record = self._records.read(record.app) if waits else AppRecord(app=record.app)
-        return decide_rollout(record, app_record, app, now, self._base_built_at(record, app_record))
+    def decide(self, record: Rollout, step: Step[Rollout] | None = None) -> Decision:
+        """Its next step. What is newer is asked for only where that counts: before it builds, and before it deploys."""
+        app, now, known = self._services.app(record.app), self._services.clock.now(), None
+        if is_waiting(record) and not (record.build.run_id and record.image is None):
+            known = step.beside(AppRecord(app=record.app)).record if step else self._records.read(record.app)
+        return decide_rollout(record, known, app, now, self._base_built_at(record, known) if known else None)
 
     def act(self, step: Step[Rollout]) -> Rollout:
         """Take the step that was decided."""
@@ -114,7 +114,7 @@ class RolloutController(Controller[Rollout]):
                 return record
             return msgspec.structs.replace(record, base_tag="", base_move=0, base_changes=record.base_changes + 1)
 
-        self._records.commit(step, ended, forget)
+        step.commit_with(ended, AppRecord(app=ended.app), forget)
         return ended
 
     def _supersede(self, step: Step[Rollout], app: App) -> Rollout:

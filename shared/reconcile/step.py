@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
 from shared.domain.decision import Action, Decision
-from shared.domain.errors import BasegateError
-from shared.domain.record import Record, WorkItem
+from shared.domain.errors import BasegateError, Busy, Conflict
+from shared.domain.record import Record
 from shared.ports import Change, Ledger, Outcome, Stored
+from shared.ports.ledger import RACES, Keyed, get_or_create
 
 R = TypeVar("R", bound=Record)
+K = TypeVar("K", bound=Keyed)
+
+
+Following = tuple[Stored[Any], ...]
+"""A record to go on with, and others of its partition, all as they were stored this very moment."""
 
 
 class Step(Generic[R]):
     """A record under way: every save goes through here and carries the ETag on.
 
     An action that must not happen twice saves its claim first; what the action returns is saved by the engine.
-    An action sets `rests` where another record brings this one up again: then nothing is planned.
+    An action sets `rests` where another record brings this one up again: then nothing is planned. `followers` are the
+    records that its end has set going, None where they must be looked for. `beside` are other records of the partition,
+    as they were stored this very moment.
     """
 
-    def __init__(self, ledger: Ledger, stored: Stored[R]) -> None:
-        self._ledger, self._stored = ledger, stored
+    def __init__(self, ledger: Ledger, stored: Stored[R], *beside: Stored[Any]) -> None:
+        self._ledger, self._stored, self._is_carrying = ledger, stored, False
+        self._beside = {_place(other.record): other for other in beside}
+        self._along: tuple[Any, Callable[[Any], Any]] | None = None
         self.decision, self.rests = Decision(Action.DONE, ""), False
+        self.followers: Iterable[Following] | None = None
 
     @property
     def record(self) -> R:
-        """The record as it was last saved."""
+        """The record as it was last saved, or is carried to the next save."""
         return self._stored.record
 
     @property
@@ -40,9 +51,21 @@ class Step(Generic[R]):
         Raises:
             Conflict: someone else has advanced the record; what was begun here is theirs to find.
         """
-        if record != self._stored.record:
-            self._stored = self._ledger.save(self._stored, record)
+        if self._along is not None:
+            (blank, change), self._along = self._along, None
+            self.commit_with(record, blank, change)
+        elif record != self._stored.record or self._is_carrying:
+            self.commit(record)
         return record
+
+    def along(self, blank: K, change: Callable[[K], K]) -> None:
+        """Have the next save change another record of the partition, too; see `commit_with`."""
+        self._along = (blank, change)
+
+    def carry(self, record: R) -> None:
+        """Keep a change for the next save: what it says can be learned again, and is saved before the next effect."""
+        self._is_carrying |= record != self._stored.record
+        self._stored = Stored(record, self._stored.etag)
 
     def commit(self, record: R, *besides: Change) -> list[Stored[Any]]:
         """Save a change and other records of the same partition, all or none; returns the others as stored.
@@ -51,7 +74,40 @@ class Step(Generic[R]):
             Conflict: someone else has advanced the record, or changed one of the others.
         """
         self._stored, *others = self._ledger.commit(Change(record, self._stored), *besides)
+        self._is_carrying = False
+        self._beside.update((_place(other.record), other) for other in others)
         return others
+
+    def is_current(self) -> bool:
+        """Whether nobody else has advanced the record: a conflict was about another one of the transaction."""
+        record = self._stored.record
+        current = self._ledger.load(type(record), record.partition, record.row)
+        return current is not None and current.etag == self._stored.etag
+
+    def beside(self, blank: K) -> Stored[K]:
+        """Another record of the partition, as it was when these steps first asked for it, or last saved it."""
+        if _place(blank) not in self._beside:
+            self._beside[_place(blank)] = get_or_create(self._ledger, blank)
+        return self._beside[_place(blank)]
+
+    def commit_with(self, record: R, blank: K, change: Callable[[K], K]) -> K:
+        """Save a change and one of another record, both or neither, as often as it takes; returns the other.
+
+        Raises:
+            Conflict: someone else has advanced the record. Busy: the other one is being changed all the time.
+        """
+        for _ in range(RACES):
+            stored = self.beside(blank)
+            changed = change(stored.record)
+            try:
+                self.commit(record, *([Change(changed, stored)] if changed != stored.record else []))
+            except Conflict:
+                del self._beside[_place(blank)]
+                if not self.is_current():
+                    raise
+            else:
+                return changed
+        raise Busy(f"{type(blank).__name__} {blank.partition} is being changed by others all the time", 1.0)
 
 
 class Controller(Protocol[R]):
@@ -61,8 +117,8 @@ class Controller(Protocol[R]):
         """The record of a work item."""
         ...
 
-    def decide(self, record: R) -> Decision:
-        """The next step."""
+    def decide(self, record: R, step: Step[R] | None = None) -> Decision:
+        """The next step; `step` has what was read for the steps before."""
         ...
 
     def act(self, step: Step[R]) -> R:
@@ -90,6 +146,10 @@ class Controller(Protocol[R]):
         """Whether it waits for another record, which brings it up: nothing is overdue."""
         return False
 
-    def followers(self, record: R) -> Iterable[WorkItem]:
+    def followers(self, record: R) -> Iterable[Following]:
         """The records that waited for the end of this one."""
         return ()
+
+
+def _place(record: Keyed) -> tuple[type, str]:
+    return type(record), record.row

@@ -12,11 +12,11 @@ from shared.domain.candidate import CandidateState
 from shared.domain.errors import Misconfigured, Retry, Throttled
 from shared.domain.hint import Hint, HintKind
 from shared.domain.image import Digest, Tag
-from shared.domain.observation import Observation, ReadLease
+from shared.domain.observation import Observation
 from shared.domain.policy import Policy, PromotionRule
 from shared.domain.promotion import PromotionState
 from shared.domain.record import WorkItem
-from shared.intake.hints import LEASE_SECONDS, SPACING_SECONDS, Hints, recognize
+from shared.intake.hints import SPACING_SECONDS, Hints, recognize
 from tests.events import event
 from tests.fakes import ProcessDied, World, digest, sample_policy
 from tests.unit.operators import TAG, cancel, sweep
@@ -34,12 +34,6 @@ def gate_world(**changes: Any) -> World:
 
 def upstream(world: World, content: Digest, tag: str = TAG) -> None:
     world.registry.tags[("public", f"node:{tag}")] = content
-
-
-def lease(world: World) -> ReadLease:
-    stored = world.ledger.load(ReadLease, "node", TAG)
-    assert stored
-    return stored.record
 
 
 def hint(expected: Digest = GREEN, **changes: Any) -> Hint:
@@ -282,7 +276,6 @@ def test_a_source_that_refuses_is_left_to_the_sweep_and_ends_nothing() -> None:
     world.settle()
     assert (world.stable_tag(), world.promotion().state) == (GREEN, PromotionState.PROMOTED)
     assert world.queue.waiting == []
-    assert not lease(world).holder
 
 
 def test_hints_that_meet_a_fault_wait_as_one() -> None:
@@ -299,7 +292,7 @@ def test_hints_that_meet_a_fault_wait_as_one() -> None:
     assert world.stable_tag() == GREEN
 
 
-# the lease
+# readings that meet
 
 
 def during_the_read(world: World, other: Callable[[], object]) -> None:
@@ -315,36 +308,21 @@ def during_the_read(world: World, other: Callable[[], object]) -> None:
     world.tags.digest_of = read  # type: ignore[method-assign,assignment]
 
 
-def test_a_hint_that_meets_the_lease_ends_and_its_holder_reads_again() -> None:
+def test_of_two_hints_that_meet_the_one_with_the_older_answer_reads_again() -> None:
     world = gate_world()
     upstream(world, ORANGE)
 
     def a_real_push_comes() -> None:
         upstream(world, GREEN)
         world.hints.handle(hint(GREEN))
-        assert lease(world).wanted == 1
-        assert len(world.tags.asked) == 1, "who meets the lease asks nobody"
+        assert world.observation().digest == GREEN
 
     during_the_read(world, a_real_push_comes)
     world.hints.handle(hint(ORANGE))
-    assert len(world.tags.asked) == 2
-    assert world.observation().digest == GREEN
+    assert world.observation().digest == GREEN, "an older answer is never saved over a newer one"
     world.settle()
     assert world.stable_tag() == GREEN
-
-
-def test_a_holder_whose_lease_ran_out_does_not_take_another_s() -> None:
-    world = gate_world()
-    upstream(world, GREEN)
-
-    def another_takes_over() -> None:
-        world.clock.forward(LEASE_SECONDS + 1)
-        world.hints.handle(hint())
-
-    during_the_read(world, another_takes_over)
-    world.hints.handle(hint())
-    assert len(world.promotions()) == 1
-    assert not lease(world).holder
+    assert len(world.tags.asked) >= 3, "it keeps its distance, and reads once more"
 
 
 def test_a_second_reading_of_a_tag_keeps_its_distance_and_is_planned_once() -> None:
@@ -413,7 +391,7 @@ def test_a_redelivered_hint_goes_on_with_what_was_observed_and_never_begun() -> 
     world = gate_world()
     upstream(world, GREEN)
 
-    def die(item: WorkItem) -> None:
+    def die(item: WorkItem, stored: object) -> None:
         raise ProcessDied
 
     with pytest.raises(ProcessDied):
@@ -424,13 +402,12 @@ def test_a_redelivered_hint_goes_on_with_what_was_observed_and_never_begun() -> 
     assert world.stable_tag() == GREEN
 
 
-def test_a_redelivered_hint_does_not_wait_for_the_lease_of_the_worker_that_died() -> None:
+def test_a_redelivered_hint_reads_the_tag_whose_reader_died() -> None:
     world = gate_world()
     upstream(world, GREEN)
     during_the_read(world, _die)
     with pytest.raises(ProcessDied):
         world.hints.handle(hint())
-    assert lease(world).is_held(world.clock.now())
     world.hints.handle(hint(), redelivered=True)
     world.settle()
     assert world.stable_tag() == GREEN

@@ -12,7 +12,7 @@ from shared.domain.policy import App, DeployRule, Drift
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
 from shared.domain.stable_tag import StableTag
 from shared.intake.app_images import AppImages
-from shared.operations.plan import insert
+from shared.operations.plan import bring_up, insert
 from shared.ports.ledger import last, read
 from shared.ports.services import Services
 from shared.sweep.job import AlarmingJob, JobRun
@@ -89,7 +89,8 @@ class AppJob(AlarmingJob):
         if rollout is None and self._app.drift is Drift.REPAIR:
             run.note("rebuild and redeploy", f"{self._app.name} on {self._base_name}, {short(stable.digest)}")
             if not run.dry_run:
-                self._dependents.begin(self._app, stable)
+                begun = self._dependents.begin(self._app, stable)
+                bring_up(self._services, [begun[0].record.work_item] if begun else [])
             return
         failed = rollout is not None and rollout.state in _IN_VAIN
         if (rollout is None or failed) and not _is_on_base(record, rollout):
