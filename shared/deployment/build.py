@@ -16,6 +16,7 @@ from shared.domain.policy import App, RegistryRule
 from shared.domain.record import seconds_between
 from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Cause, Rollout, RolloutState
 from shared.ports import Run, RunStatus
+from shared.ports.ledger import Claimed
 from shared.ports.services import Services
 from shared.reconcile.step import Step
 
@@ -65,7 +66,7 @@ class Build:
         """Start the build.
 
         1. On what is banned nothing is built.
-        2. Claim it in the ledger: of two workers only one gets further.
+        2. Claim it in the ledger, where it was not made claimed: of two workers only one gets further.
         3. Start the run on the base by digest, marked so that it can be found if this process dies before 4.
         4. Record its id, also with the app, so that the push it makes is known for an echo.
         """
@@ -73,8 +74,9 @@ class Build:
         base = rollout.base if rollout.cause is Cause.BASE else self._records.read(app.name).base
         if vetoed := self._vetoes.of(base):  # 1
             return self._canceled(rollout, vetoed)
-        build = BuildRecord(claimed_at=now, nonce=secrets.token_hex(8), times=rollout.build.times + 1)
-        rollout = step.save(msgspec.structs.replace(rollout, base=base, build=build))  # 2
+        if not isinstance(step.stored, Claimed):
+            build = rollout.build.claimed(now, secrets.token_hex(8))
+            rollout = step.save(msgspec.structs.replace(rollout, base=base, build=build))  # 2
         values = {**app.build.values, **({"BASE_IMAGE": str(base)} if base else {})}
         run_id = self._services.tasks.start(self._registry(app), app.build.task, values, _mark(rollout))  # 3
         return self._begun(step, app, run_id, "build started", f"run {run_id} on {base or 'its own base'}")  # 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from contextlib import suppress
 
 import msgspec
@@ -13,7 +14,7 @@ from shared.domain.policy import App, Gate
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout
 from shared.domain.stable_tag import StableTag
 from shared.ports import Change, Stored
-from shared.ports.ledger import RACES, get_or_create, read
+from shared.ports.ledger import RACES, Claimed, get_or_create, read
 from shared.ports.services import Services
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile.step import Following
@@ -67,13 +68,13 @@ class Dependents:
     def __init__(self, services: Services) -> None:
         self._services, self._records = services, AppRecords(services)
 
-    def roll_out(self, gate: Gate, stable: StableTag) -> tuple[list[Following], str]:
-        """Begin the rollouts of a move, once each however often this is called.
+    def roll_out(self, gate: Gate, stable: StableTag, *, claim: bool = False) -> tuple[list[Following], str]:
+        """Begin the rollouts of a move, once each however often this is called; `claim`: to go on with them at once.
 
         Returns those that have something to do, and the names of all.
         """
         apps = self._services.policy.apps_on(gate.name, stable.tag)
-        begun = list(filter(None, (self.begin(app, stable) for app in apps)))
+        begun = list(filter(None, (self.begin(app, stable, claim=claim) for app in apps)))
         names = ", ".join(f"{rollout.record.app}/{rollout.record.name}" for rollout, _ in begun)
         return [one for one in begun if _is_idle(one[0].record)], names or "nothing stands on this tag"
 
@@ -90,7 +91,9 @@ class Dependents:
         stored = self._services.ledger.load(Rollout, app.name, record.base_rollout)
         return stored.record if stored else None
 
-    def begin(self, app: App, stable: StableTag) -> tuple[Stored[Rollout], Stored[AppRecord]] | None:
+    def begin(
+        self, app: App, stable: StableTag, *, claim: bool = False
+    ) -> tuple[Stored[Rollout], Stored[AppRecord]] | None:
         """Begin the rollout of one app on what its stable tag came to, or find the one that was begun before.
 
         The rollout and what the app stands on are written in one transaction, and returned. Who calls brings it up.
@@ -107,9 +110,11 @@ class Dependents:
             record, now = self._standing_on(stored.record, app, stable), self._services.clock.now()
             name, why, move = record.base_rollout, f"the base moved to {record.base}", record.base_move
             rollout = record.new_rollout(name, Cause.BASE, now, why, base=record.base, base_move=move)
+            if claim:
+                rollout = msgspec.structs.replace(rollout, build=rollout.build.claimed(now, secrets.token_hex(8)))
             with suppress(Conflict):
                 begun, standing = self._services.ledger.commit(Change(rollout), Change(record, stored))
-                return begun, standing
+                return Claimed(begun.record, begun.etag) if claim else begun, standing
         raise Busy(f"the record of app {app.name} is being changed by others all the time", delay_seconds=1.0)
 
     def _standing_on(self, record: AppRecord, app: App, stable: StableTag) -> AppRecord:

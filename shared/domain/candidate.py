@@ -74,6 +74,10 @@ class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     evidence: Evidence = Evidence()
 
+    def claimed(self, now: datetime, nonce: str) -> CheckRecord:
+        """The check once a worker has claimed its next run."""
+        return msgspec.structs.replace(self, claimed_at=now, nonce=nonce, runs=self.runs + 1)
+
     def unclaimed(self, reason: str = "") -> CheckRecord:
         """The check before its next run: nothing of the last one is carried over but the count, and why."""
         return CheckRecord(kind=self.kind, runs=self.runs, reason=reason or self.reason)

@@ -16,8 +16,10 @@ _RERUN_WAIT_SECONDS = 60.0
 _DAY_SECONDS = 86_400.0
 
 
-def decide_candidate(candidate: Candidate, gate: Gate | None, now: datetime) -> Decision:
+def decide_candidate(candidate: Candidate, gate: Gate | None, now: datetime, *, claimed: bool = False) -> Decision:
     """What to do next with a candidate, from its record, the gate's rule and the time alone.
+
+    `claimed` says that this worker has claimed the check that is not started.
 
     1. A settled one is announced.
     2. Without its gate it has come to its end.
@@ -33,14 +35,14 @@ def decide_candidate(candidate: Candidate, gate: Gate | None, now: datetime) -> 
     index = first(candidate.checks, lambda check: check.verdict is not Verdict.PASSED)
     if index is None:  # 4
         return Decision(Action.PASS, "every check passed")
-    return _decide_check(candidate, index, now)
+    return _decide_check(candidate, index, now, claimed=claimed)
 
 
-def _decide_check(candidate: Candidate, index: int, now: datetime) -> Decision:
+def _decide_check(candidate: Candidate, index: int, now: datetime, *, claimed: bool) -> Decision:
     check = candidate.checks[index]
     if check.verdict is not None:
         return Decision(Action.FAIL, check.reason, index=index)
-    if check.claimed_at is None:
+    if check.claimed_at is None or (claimed and not check.run_id):
         why = f"run it again: {check.reason}" if check.runs else "has not run yet"
         return Decision(Action.START_CHECK, f"the {check.kind} check: {why}", index=index)
     if not check.run_id:

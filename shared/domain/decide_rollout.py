@@ -16,11 +16,18 @@ _VERIFY_EVERY_SECONDS = 1.0
 
 
 def decide_rollout(
-    rollout: Rollout, record: AppRecord | None, app: App | None, now: datetime, base_built_at: datetime | None = None
+    rollout: Rollout,
+    record: AppRecord | None,
+    app: App | None,
+    now: datetime,
+    base_built_at: datetime | None = None,
+    *,
+    claimed: bool = False,
 ) -> Decision:
     """What to do next with a rollout, from its record, the app's record and rule, and the time alone.
 
     `record` is None where what is newer does not count: while the build runs, and once it is on the container group.
+    `claimed` says that this worker has claimed the build that is not started.
     `base_built_at` is when the last build on the app's base was made, where an image of unknown base must be compared.
 
     1. A settled one is announced.
@@ -37,13 +44,13 @@ def decide_rollout(
         wait = growing_wait(rollout.created_at, now)
         return Decision(Action.TRACE_BUILD, f"which run of the app's task built {rollout.image}?", wait)
     stale = staleness(rollout, record, base_built_at) if record is not None else None  # 4
-    return stale or _decide_state(rollout, app, now)  # 5
+    return stale or _decide_state(rollout, app, now, claimed=claimed)  # 5
 
 
-def _decide_state(rollout: Rollout, app: App, now: datetime) -> Decision:
+def _decide_state(rollout: Rollout, app: App, now: datetime, *, claimed: bool) -> Decision:
     match rollout.state:
         case RolloutState.BUILDING:
-            return _decide_build(rollout, app, now)
+            return _decide_build(rollout, app, now, claimed=claimed)
         case RolloutState.DEPLOYING:
             return Decision(Action.DEPLOY, f"put {rollout.image} on the container group")
         case RolloutState.VERIFYING:
@@ -89,9 +96,9 @@ def _is_overtaken(rollout: Rollout, record: AppRecord) -> bool:
     return record.lives > rollout.after
 
 
-def _decide_build(rollout: Rollout, app: App, now: datetime) -> Decision:
+def _decide_build(rollout: Rollout, app: App, now: datetime, *, claimed: bool) -> Decision:
     build = rollout.build
-    if build.claimed_at is None:
+    if build.claimed_at is None or (claimed and not build.run_id):
         base = f"on {rollout.base}" if rollout.base else "on its current base"
         return Decision(Action.START_BUILD, f"build {app.name} {base}")
     if not build.run_id:

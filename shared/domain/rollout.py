@@ -71,6 +71,10 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     times: int = 0
     evidence: Evidence = Evidence()
 
+    def claimed(self, now: datetime, nonce: str) -> BuildRecord:
+        """The build once a worker has claimed its next run: it begins with nothing of the last."""
+        return BuildRecord(claimed_at=now, nonce=nonce, times=self.times + 1)
+
 
 class BuiltImage(msgspec.Struct, frozen=True, kw_only=True):
     """An app image: deployed by its digest, shown by its tag.

@@ -6,6 +6,7 @@ together with all that it leads to: a candidate, a promotion, or a higher number
 
 from __future__ import annotations
 
+import secrets
 from contextlib import suppress
 
 import msgspec
@@ -20,6 +21,7 @@ from shared.domain.promotion import REOPENABLE, Promotion, PromotionState, new_p
 from shared.domain.record import WorkItem
 from shared.domain.stable_tag import StableTag
 from shared.ports import Change, Stored
+from shared.ports.ledger import Claimed
 from shared.ports.services import Services
 
 SWEEP_INTERVAL_SECONDS = 300.0
@@ -35,7 +37,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     digest: Digest | None = None
     sequence: int = 0
     items: tuple[WorkItem, ...] = ()
-    attempt: Stored[Candidate] | None = None
+    attempt: Claimed[Candidate] | None = None
 
 
 class Trigger(msgspec.Struct, frozen=True):
@@ -170,6 +172,8 @@ class Observer:
         candidate = new_attempt(gate, source, digest, seen.tag, now).noting(now, "admitted", why)
         asked_by = trigger.who.partition(":")[0]
         candidate = msgspec.structs.replace(candidate, found_by=trigger.by, requested_by=asked_by)
+        if trigger.by is FoundBy.EVENT:  # it is begun at once
+            candidate = candidate.with_check_record(0, candidate.checks[0].claimed(now, secrets.token_hex(8)))
         try:
             first = ledger.commit(*changes, Change(candidate))[-1]
         except Conflict:
@@ -183,7 +187,9 @@ class Observer:
             ledger.commit(*changes)  # its digest was examined before, or is right now
             return Observed(meaning=meaning, digest=digest, sequence=sequence, items=(promotion.work_item,))
         items = (candidate.work_item,)
-        return Observed(meaning=meaning, digest=digest, sequence=sequence, items=items, attempt=first)
+        return Observed(
+            meaning=meaning, digest=digest, sequence=sequence, items=items, attempt=Claimed(first.record, first.etag)
+        )
 
     def _release_held(self, gate: Gate, tag: Tag, why: str) -> list[WorkItem]:
         listed = list(self._services.ledger.list(Promotion, gate.name, promotions_of(tag)))

@@ -53,6 +53,10 @@ class Stored(msgspec.Struct, Generic[R], frozen=True):
     etag: str
 
 
+class Claimed(Stored[R], Generic[R], frozen=True):
+    """A record that this worker has just stored, with the claim to its first run: no other worker starts that."""
+
+
 class Change(msgspec.Struct, frozen=True):
     """One write of a transaction: a new record (`stored` is None), or the replacement of one as it was read."""
 

@@ -204,7 +204,11 @@ class PromotionSteps:
             held = self._ended(promotion, PromotionState.HELD, f"{stable.tag} is held by {hold.actor}: {hold.reason}")
             step.commit(held, Change(stable, stored))
             return held
-        seen = self._services.ledger.load(Observation, gate.name, promotion.tag)
+        return self._doubt(step, gate)
+
+    def _doubt(self, step: Step[Promotion], gate: Gate) -> Promotion | None:
+        """The promotion as it is parked where its source tag is gone."""
+        promotion, seen = step.record, self._services.ledger.load(Observation, gate.name, step.record.tag)
         if seen is None or seen.record.digest is None:
             return None
         if seen.record.doubted is not None:

@@ -20,7 +20,7 @@ from shared.domain.policy import ApprovalCheck, Gate, TaskCheck
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import seconds_between
 from shared.ports import Change, Outcome, Stored
-from shared.ports.ledger import RACES
+from shared.ports.ledger import RACES, Claimed
 from shared.ports.services import Services
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile.step import Controller, Following, Step
@@ -57,7 +57,8 @@ class CandidateController(Controller[Candidate]):
 
     def decide(self, record: Candidate, step: Step[Candidate] | None = None) -> Decision:
         """Its next step."""
-        return decide_candidate(record, self._services.gate(record.gate), self._services.clock.now())
+        claimed, gate = step is not None and isinstance(step.stored, Claimed), self._services.gate(record.gate)
+        return decide_candidate(record, gate, self._services.clock.now(), claimed=claimed)
 
     def act(self, step: Step[Candidate]) -> Candidate:
         """Take the step that was decided."""
@@ -111,7 +112,7 @@ class CandidateController(Controller[Candidate]):
         """Start a check.
 
         1. What is banned, or was overtaken before its first check, is not examined.
-        2. Claim the check in the ledger: of two workers only one gets further.
+        2. Claim the check in the ledger, where it was not made claimed: of two workers only one gets further.
         3. Start the run, marked so that it can be found if this process dies before 4.
         4. Record the run (the engine saves).
         """
@@ -120,9 +121,9 @@ class CandidateController(Controller[Candidate]):
             return self._settled(candidate, CandidateState.CANCELED, veto.words)
         if self._is_overtaken(candidate):
             return self._settled(candidate, CandidateState.SUPERSEDED, "its tags moved on before it was examined")
-        check = candidate.checks[index]
-        claimed = msgspec.structs.replace(check, claimed_at=now, nonce=secrets.token_hex(8), runs=check.runs + 1)
-        candidate = step.save(candidate.with_check_record(index, claimed))  # 2
+        if not isinstance(step.stored, Claimed):
+            claimed = candidate.checks[index].claimed(now, secrets.token_hex(8))
+            candidate = step.save(candidate.with_check_record(index, claimed))  # 2
         kind = self._kind(gate, index)
         started = kind.start(candidate, gate.checks[index], _mark(candidate, index))  # 3
         if isinstance(started, Finding):

@@ -161,7 +161,7 @@ class PromotionController(Controller[Promotion]):
         stable = step.beside(StableTag(gate=gate.name, tag=promotion.tag)).record
         if stable.move != promotion.move or stable.digest != promotion.digest:
             return self._promoted(promotion, f"promoted as {promotion.unique}; {promotion.tag} has moved on since")
-        step.followers, names = self._dependents.roll_out(gate, stable)
+        step.followers, names = self._dependents.roll_out(gate, stable, claim=True)
         promotion = promotion.noting(self._services.clock.now(), "rollouts started", names)
         return self._promoted(promotion, f"promoted as {promotion.unique}")
 

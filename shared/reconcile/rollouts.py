@@ -16,6 +16,7 @@ from shared.domain.errors import BasegateError, Malformed, NeedsRecreation, Reje
 from shared.domain.policy import App
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
 from shared.ports import Outcome, Stored
+from shared.ports.ledger import Claimed
 from shared.ports.services import Services
 from shared.reconcile.step import Controller, Step
 
@@ -52,7 +53,10 @@ class RolloutController(Controller[Rollout]):
         app, now, known = self._services.app(record.app), self._services.clock.now(), None
         if is_waiting(record) and not (record.build.run_id and record.image is None):
             known = step.beside(AppRecord(app=record.app)).record if step else self._records.read(record.app)
-        return decide_rollout(record, known, app, now, self._base_built_at(record, known) if known else None)
+        claimed, base_built_at = step is not None and isinstance(step.stored, Claimed), None
+        if known is not None:
+            base_built_at = self._base_built_at(record, known)
+        return decide_rollout(record, known, app, now, base_built_at, claimed=claimed)
 
     def act(self, step: Step[Rollout]) -> Rollout:
         """Take the step that was decided."""
