@@ -243,6 +243,10 @@ def _list(kind: type, partition: str) -> tuple[str, str]:
     return kind.__name__, partition
 
 
+QUEUE_SECONDS = 0.1
+"""How long a message takes at least: the host polls its queues now and then."""
+
+
 class FakeQueue:
     """Work items and hints by the time they become visible. What the service refuses is refused here."""
 
@@ -264,7 +268,7 @@ class FakeQueue:
             what = f"{message.kind} {message.row}" if isinstance(message, WorkItem) else "a hint"
             raise Rejected(f"queueing {what}: 413 RequestBodyTooLarge")
         self._order += 1
-        due = self._clock.now() + timedelta(seconds=wait_seconds)
+        due = self._clock.now() + timedelta(seconds=max(wait_seconds, QUEUE_SECONDS))
         heapq.heappush(self.waiting, (due, self._order, message))
 
     def check(self) -> QueueState:

@@ -10,6 +10,7 @@ import msgspec
 
 _END_OF_TIME = 10**14
 _HISTORY_LIMIT = 100
+_SHORT_SECONDS = 3.0
 TEXT_LIMIT = 500
 """How many characters of a reason a line of history, or a line of a list, shows."""
 
@@ -182,8 +183,10 @@ def seconds_between(earlier: datetime, later: datetime) -> float:
 
 
 def growing_wait(since: datetime, now: datetime) -> float:
-    """How long to leave something alone that has run since `since`: a third of its age, 1 to 30 s.
+    """How long to leave something alone that has run since `since`: a third of its age, 30 s at most.
 
-    Azure Storage queues hide messages for whole seconds, so nothing shorter would help.
+    Azure Storage queues hide messages for whole seconds. So after the first second what should wait for less than one
+    does not wait: it comes back as fast as the queue is polled, 250 ms (`maxPollingInterval` in host.json).
     """
-    return min(30.0, max(1.0, seconds_between(since, now) / 3))
+    age = seconds_between(since, now)
+    return min(30.0, age / 3) if age >= _SHORT_SECONDS else float(age < 1.0)

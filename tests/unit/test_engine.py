@@ -124,7 +124,7 @@ def test_a_step_that_changes_nothing_is_not_repeated_at_once() -> None:
     polled = _timed(world, world.registry.copy_status, world.clock.time, polls)
     world.registry.copy_status = polled  # type: ignore[method-assign]
     world.pass_time(30)
-    assert 1 <= len(polls) < 15
+    assert 1 <= len(polls) < 30
 
 
 # which work item is whose turn
