@@ -66,15 +66,16 @@ class Build:
         """Start the build.
 
         1. On what is banned nothing is built.
-        2. Claim it in the ledger, where it was not made claimed: of two workers only one gets further.
+        2. Claim it in the ledger: of two workers only one gets further. One that was made claimed by the worker that
+           has just moved the tag, and read the vetoes after that, has 1 and 2 behind it.
         3. Start the run on the base by digest, marked so that it can be found if this process dies before 4.
         4. Record its id, also with the app, so that the push it makes is known for an echo.
         """
         now, rollout = self._services.clock.now(), step.record
         base = rollout.base if rollout.cause is Cause.BASE else self._records.read(app.name).base
-        if vetoed := self._vetoes.of(base):  # 1
-            return self._canceled(rollout, vetoed)
         if not isinstance(step.stored, Claimed):
+            if vetoed := self._vetoes.of(base):  # 1
+                return self._canceled(rollout, vetoed)
             build = rollout.build.claimed(now, secrets.token_hex(8))
             rollout = step.save(msgspec.structs.replace(rollout, base=base, build=build))  # 2
         values = {**app.build.values, **({"BASE_IMAGE": str(base)} if base else {})}

@@ -30,8 +30,10 @@ class PromotionSteps:
         self._services, self._stable, self._vetoes = services, StableTags(services), Vetoes(services)
 
     def copy(self, step: Step[Promotion], gate: Gate) -> Promotion:
-        """Begin the server-side copy to the unique tag; one that is there already needs none."""
+        """Begin the server-side copy to the unique tag; one that is there needs none. What is banned stays out."""
         now, promotion, repository = self._services.clock.now(), step.record, gate.promote.repository
+        if vetoed := self._vetoed(promotion, gate):
+            return vetoed
         target = self._services.registry_rule(gate.promote.registry)
         unique, there = self._free_name(promotion, gate, target)
         begun = msgspec.structs.replace(promotion, unique=unique, copy_started_at=now, copy_operation="")

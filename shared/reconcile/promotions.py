@@ -156,12 +156,15 @@ class PromotionController(Controller[Promotion]):
         return attempts[-1].record if attempts else None
 
     def _roll_out(self, step: Step[Promotion], gate: Gate) -> Promotion:
-        """Begin a rollout of every app that stands on the tag, unless it has moved on by now."""
-        promotion = step.record
-        stable = step.beside(StableTag(gate=gate.name, tag=promotion.tag)).record
+        """Begin a rollout of every app that stands on the tag, unless it has moved on by now.
+
+        Right after the move, when vetoes were read, they are made claimed: they build at once.
+        """
+        promotion, blank = step.record, StableTag(gate=gate.name, tag=step.record.tag)
+        just_moved, stable = step.knows(blank), step.beside(blank).record
         if stable.move != promotion.move or stable.digest != promotion.digest:
             return self._promoted(promotion, f"promoted as {promotion.unique}; {promotion.tag} has moved on since")
-        step.followers, names = self._dependents.roll_out(gate, stable, claim=True)
+        step.followers, names = self._dependents.roll_out(gate, stable, claim=just_moved)
         promotion = promotion.noting(self._services.clock.now(), "rollouts started", names)
         return self._promoted(promotion, f"promoted as {promotion.unique}")
 

@@ -84,6 +84,10 @@ class Step(Generic[R]):
         current = self._ledger.load(type(record), record.partition, record.row)
         return current is not None and current.etag == self._stored.etag
 
+    def knows(self, blank: Keyed) -> bool:
+        """Whether another record of the partition was read or saved by these steps."""
+        return _place(blank) in self._beside
+
     def beside(self, blank: K) -> Stored[K]:
         """Another record of the partition, as it was when these steps first asked for it, or last saved it."""
         if _place(blank) not in self._beside:

@@ -414,6 +414,16 @@ def test_a_fault_before_the_first_move_leaves_a_tag_alone_that_stood_there_befor
     assert world.stable_tag() == GREEN
 
 
+def test_what_is_vetoed_while_it_is_examined_never_enters_the_target_registry() -> None:
+    world = gate_world()
+    world.push("15-alpine", GREEN)
+    world.next_item()  # the check has begun
+    veto(world, GREEN)
+    world.settle()
+    assert world.promotion().state is PromotionState.VETOED
+    assert world.registry.copies == []
+
+
 def test_the_first_promotion_dies_after_the_move_and_its_digest_is_vetoed_then() -> None:
     world = gate_world()
     until_locked(world)
