@@ -39,6 +39,11 @@ PARKED = frozenset((PromotionState.HELD, PromotionState.WITHDRAWN))
 REOPENABLE = frozenset((PromotionState.REFUSED, PromotionState.VETOED, PromotionState.CANCELED, *PARKED))
 """Those that nothing was done for at the stable tag: a new verdict, or the end of a decision, takes them up again."""
 
+_KEPT_BY_RESET = (
+    "gate", "tag", "sequence", "digest", "source_registry", "repository", "login_server", "returning", "requested_by",
+    "created_at", "history",
+)  # fmt: skip
+
 _UNDER_WAY = frozenset((PromotionState.WAITING, PromotionState.PROMOTING))
 
 
@@ -105,33 +110,9 @@ class Promotion(Record, frozen=True, kw_only=True):
         steps = (("locked", self.locked_at), ("copied", self.copied_at), ("copying", self.copy_started_at))
         return next(((name, at) for name, at in steps if at is not None), ("", None))
 
-    def reset(self, state: PromotionState = PromotionState.WAITING) -> Self:
+    def reset(self) -> Self:
         """The promotion before its first step: what an earlier try left is forgotten, its place and history stay."""
-        return msgspec.structs.replace(
-            self,
-            state=state,
-            reason="",
-            candidate="",
-            fingerprint="",
-            attempt=0,
-            runs=(),
-            unique="",
-            copy_operation="",
-            copy_started_at=None,
-            copied_at=None,
-            locked_at=None,
-            lock_problem="",
-            moved_at=None,
-            move=0,
-            rolled_out_at=None,
-            failures=0,
-            failing_since=None,
-            failing_step="",
-            stall=None,
-            next_step_at=None,
-            announced=False,
-            announce_error="",
-        )
+        return type(self)(**{name: getattr(self, name) for name in _KEPT_BY_RESET})
 
     def standing_on(self, attempt: Candidate, now: datetime) -> Self:
         """The promotion once its digest has passed: it stands on that attempt."""
