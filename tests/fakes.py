@@ -243,8 +243,8 @@ def _list(kind: type, partition: str) -> tuple[str, str]:
     return kind.__name__, partition
 
 
-QUEUE_SECONDS = 0.1
-"""How long a message takes at least: the host polls its queues now and then."""
+QUEUE_SECONDS = 0.2
+"""How long a message takes at least: the host polls its queues every 100 to 250 ms."""
 
 
 class FakeQueue:

@@ -143,8 +143,8 @@ class Reconciler:
             must_wait = wait > 0 or now >= until or record == before
             if following.action is Action.DONE or step.rests:
                 record = msgspec.structs.replace(record, next_step_at=None)
-            elif must_wait:
-                record = record.planning(now, wait)
+            elif must_wait and (wait or record != before or record.next_step_at is None):
+                record = record.planning(now, wait)  # else the plan that was due goes on, and nothing is written
             if must_wait or step.rests or not _is_carried(decision, following):
                 step.save(record)
             else:

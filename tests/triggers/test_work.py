@@ -61,7 +61,7 @@ def test_a_redelivered_message_goes_on_where_a_first_one_is_a_duplicate(
     world.tasks.seconds = 600
     hints(message(hint_about(world)))
     first = msgspec.json.encode(world.candidate(CONTENT).planned_work_item)
-    world.clock.forward(2)
+    world.clock.forward(4)
     work(message(first))
     before = world.candidate(CONTENT)
     world.clock.forward(1)

@@ -47,4 +47,4 @@ def test_the_runs_of_a_task_are_not_listed_while_candidates_wait_for_a_person() 
     world.push("15.14", digest("blue"))
     world.next_item()
     world.sweep_now()
-    assert listed == [asked_at + timedelta(milliseconds=110)]
+    assert listed == [asked_at + timedelta(milliseconds=210)]
