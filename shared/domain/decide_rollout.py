@@ -90,9 +90,13 @@ def staleness(rollout: Rollout, record: AppRecord, base_built_at: datetime | Non
 
 
 def _is_overtaken(rollout: Rollout, record: AppRecord) -> bool:
-    """Whether what went live since an image was named counts for more; an operator's word only gives way to a later."""
+    """Whether what went live since an image was named counts for more.
+
+    An operator's word gives way to a later one; a rollback also where its image is not one to go back to any more.
+    """
     if rollout.cause is Cause.OPERATOR:
-        return record.asked_at is not None and record.asked_at > rollout.created_at
+        later = record.asked_at is not None and record.asked_at > rollout.created_at
+        return later or (rollout.goes_back and all(image != rollout.image for image in record.good))
     return record.lives > rollout.after
 
 

@@ -284,3 +284,45 @@ def test_a_tag_that_stood_on_its_digest_when_that_was_observed_again_goes_back_t
     world.ledger.save(stable, msgspec.structs.replace(stable.record, hold=None))
     sweeps(world)
     assert world.stable_tag() == ORANGE
+
+
+def test_of_two_rollbacks_of_an_app_the_second_does_not_go_forward_to_what_the_first_went_back_from() -> None:
+    world = World()
+    for content in (ORANGE, GREEN):
+        world.push("15-alpine", content)
+        world.settle()
+    orange, green = (rollout.image for rollout in world.rollouts())
+    world.operate.apps.roll_back("hello-world", Who.of("ada", "green is wrong")).act()
+    first, world.queue.waiting = world.queue.waiting, []
+    world.push("15-alpine", digest("blue"))
+    world.settle()
+    world.operate.apps.roll_back("hello-world", Who.of("bob", "blue is wrong")).act()
+    second, world.queue.waiting = world.queue.waiting, first
+    assert [rollout.image for rollout in world.rollouts() if rollout.goes_back] == [orange, green]
+    world.settle()
+    world.queue.waiting = second
+    world.settle()
+    assert world.app().live == orange
+    assert sorted(one.state for one in world.rollouts() if one.goes_back) == ["live", "superseded"]
+
+
+def test_the_number_of_a_stable_tag_is_not_renewed_while_another_digest_is_claimed_for_it() -> None:
+    world = World()
+    world.push("15-alpine", ORANGE)
+    world.settle()
+    real, seen = world.registry.point, list[Digest | None]()
+
+    def point(registry: RegistryRule, repository: str, tag: str, content: Digest) -> None:
+        world.registry.point = real  # type: ignore[method-assign]
+        world.push("15-alpine", ORANGE)
+        world.settle(1)
+        assert world.observation().digest == ORANGE
+        real(registry, repository, tag, content)
+        seen.append(world.stable_tag())
+
+    world.registry.point = point  # type: ignore[method-assign,assignment]
+    world.push("15-alpine", GREEN)
+    world.settle()
+    assert seen == [GREEN]
+    assert world.promotion().state is PromotionState.PROMOTED
+    assert (world.stable_tag(), world.observation().digest) == (ORANGE, ORANGE)
