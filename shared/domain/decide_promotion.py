@@ -9,8 +9,8 @@ from shared.domain.policy import Gate, PromoteBy
 from shared.domain.promotion import Promotion
 from shared.domain.record import growing_wait, seconds_between
 
-_AT_ONCE_SECONDS = 0.3
-"""A copy whose layers are in the target already is done as soon as it is begun: the first look does not wait."""
+_AT_ONCE_SECONDS = 1.0
+"""A copy whose layers are in the target already is done as soon as it is begun: to ask for it does not wait."""
 
 
 def decide_promotion(promotion: Promotion, gate: Gate | None, now: datetime) -> Decision:

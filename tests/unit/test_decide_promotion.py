@@ -110,7 +110,7 @@ def test_open_ones_are_called_stalled_and_settled_ones_are_not(state: PromotionS
     assert promotion(state=state, stall=stall).state_name == ("stalled" if state in OPEN else state.value)
 
 
-@pytest.mark.parametrize(("age", "wait"), [(0.1, 0), (0.5, 1), (9, 3), (3600, 30)])
+@pytest.mark.parametrize(("age", "wait"), [(0.1, 0), (0.5, 0), (9, 3), (3600, 30)])
 def test_a_copy_that_was_just_begun_is_polled_at_once_and_then_less_and_less_often(age: float, wait: float) -> None:
     decision = decide_promotion(standing(**COPYING), GATE, NOW + timedelta(seconds=age))
     assert (decision.action, decision.wait_seconds) == (Action.WATCH_COPY, wait)
