@@ -68,7 +68,7 @@ def start(instance: Instance, settings: Settings) -> None:
         )
     _CHILDREN[process.pid] = process
     deadline = time.monotonic() + _START_SECONDS
-    while not instance.pid_file.exists():
+    while running_pid(instance) is None:  # a file that is there may be empty still
         if not _is_alive(process.pid):
             raise LifecycleError(f"the sandbox did not start. The end of {log}:\n{_tail(instance)}")
         if time.monotonic() > deadline:
