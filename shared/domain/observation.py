@@ -103,7 +103,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         1. No such tag: missed at first, absent when a later look finds the same.
         2. The same digest: a doubt or an absence is over.
         3. A digest that the tag had before: believed when read again after a full interval, or at once where an event
-           named it. Of a tag that flaps no return is believed: the digest that was first seen last stays.
+           named it or the tag was forgotten. Of a tag that flaps no return is believed: the digest that was first seen
+           last stays.
         4. Any other is new.
         """
         if digest is None:  # 1
@@ -122,8 +123,10 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, sequence=sequence)
 
     def forgotten(self) -> Observation:
-        """The tag as if it had never been read; its numbers go on where they were."""
-        return msgspec.structs.replace(self, digest=None, first_seen=None, doubted=None, doubted_at=None)
+        """The tag once its rule is gone: what it was is news again, as a return. Its numbers go on where they were."""
+        return msgspec.structs.replace(
+            self, digest=None, first_seen=None, earlier=self._with_earlier(), doubted=None, doubted_at=None
+        )
 
     def expecting(self, expectation: Expectation) -> Observation:
         """With one more digest that was named and never read."""
@@ -142,7 +145,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     def _returned(
         self, digest: Digest, now: datetime, interval_seconds: float, expected: Digest | None
     ) -> tuple[Observation, Change]:
-        believed = digest == expected
+        believed = digest == expected or self.digest is None
         if self.doubted == digest and self.doubted_at is not None:
             believed |= (now - self.doubted_at).total_seconds() >= interval_seconds
         if believed and not self.is_flapping(now):
@@ -155,14 +158,17 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     def _returned_lately(self, now: datetime) -> tuple[datetime, ...]:
         return tuple(at for at in self.returned_at if now - at < _HOUR)
 
+    def _with_earlier(self) -> tuple[Digest, ...]:
+        """What the tag was before, and is now: the last one last."""
+        return tuple(dict.fromkeys((*self.earlier, *((self.digest,) if self.digest else ()))))
+
     def _taken(self, digest: Digest, now: datetime) -> Observation:
-        known = dict.fromkeys((*self.earlier, *((self.digest,) if self.digest else ())))
-        known.pop(digest, None)
+        earlier = tuple(known for known in self._with_earlier() if known != digest)
         return msgspec.structs.replace(
             self,
             digest=digest,
             first_seen=now,
-            earlier=tuple(known)[-_REMEMBERED_DIGESTS:],
+            earlier=earlier[-_REMEMBERED_DIGESTS:],
             doubted=None,
             doubted_at=None,
             missed_at=None,

@@ -6,11 +6,12 @@ import msgspec
 import pytest
 
 from shared.domain.candidate import Candidate, CandidateState, Verdict
+from shared.domain.decisions import HoldUntil
 from shared.domain.errors import Misconfigured, Retry
 from shared.domain.policy import ApprovalCheck, Gate, TaskCheck
 from shared.domain.promotion import PromotionState
 from tests.fakes import ProcessDied, World, digest, sample_policy
-from tests.unit.operators import TAG, answer, cancel, gate_of, lift_veto, rerun, sweep, veto
+from tests.unit.operators import TAG, answer, cancel, gate_of, hold, lift_veto, rerun, sweep, veto
 
 ORANGE, RED, GREEN = digest("orange"), digest("red"), digest("green")
 
@@ -342,6 +343,18 @@ def test_a_gate_that_comes_back_finds_its_tag_to_be_news() -> None:
     world.settle()
     assert [one.state for one in world.candidates()] == [CandidateState.RULE_REMOVED, CandidateState.PASSED]
     assert (world.stable_tag(), world.promotion().sequence) == (GREEN, 2)
+
+
+def test_what_a_gate_that_comes_back_had_before_a_hold_is_not_newer_than_the_hold() -> None:
+    world = examining()
+    hold(world, until=HoldUntil.NEWER)
+    policy = world.policy
+    world.use(sample_policy(gates={}, apps={}))
+    world.settle()
+    world.use(policy)
+    sweep(world)
+    world.settle()
+    assert (world.stable_tag(), world.promotion().state) == (None, PromotionState.HELD)
 
 
 # attempts

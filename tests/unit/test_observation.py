@@ -84,7 +84,7 @@ def test_a_tag_that_returned_remembers_where_it_was() -> None:
 
 def test_a_tag_that_is_forgotten_is_news_again_under_a_higher_number() -> None:
     seen, meaning = observation(first_seen=BEFORE).forgotten().read(B, NOW, INTERVAL)
-    assert (meaning, seen.sequence, seen.digest) == (Change.NEW, 2, B)
+    assert (meaning, seen.sequence, seen.digest) == (Change.RETURNED, 2, B)
 
 
 def test_the_last_twenty_unread_digests_are_kept_and_all_are_counted() -> None:
