@@ -23,7 +23,7 @@ from shared.domain.record import Record, WorkItem
 from shared.intake.observe import Observed, Observer, Trigger
 from shared.intake.upstreams import Upstreams
 from shared.ports import Change, Outcome, Stored
-from shared.ports.ledger import RACES
+from shared.ports.ledger import RACES, last
 from shared.ports.services import Services
 from shared.reconcile.step import Following
 
@@ -230,8 +230,8 @@ class Hints:
         promotion = ledger.load(Promotion, gate.name, promotion_row(tag, observed.sequence))
         if promotion is None:
             return ()
-        attempts = list(ledger.list(Candidate, gate.name, attempts_of(promotion.record.digest)))
-        records: list[Record] = [*(attempt.record for attempt in attempts[-1:]), promotion.record]
+        attempt = last(ledger, Candidate, gate.name, attempts_of(promotion.record.digest))
+        records: list[Record] = [*([attempt.record] if attempt else []), promotion.record]
         return tuple(record.work_item for record in records if record.is_open)
 
 

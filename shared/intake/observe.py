@@ -21,13 +21,11 @@ from shared.domain.promotion import REOPENABLE, Promotion, PromotionState, new_p
 from shared.domain.record import WorkItem
 from shared.domain.stable_tag import StableTag
 from shared.ports import Change, Stored
-from shared.ports.ledger import Claimed
+from shared.ports.ledger import RACES, Claimed
 from shared.ports.services import Services
 
 SWEEP_INTERVAL_SECONDS = 300.0
 """How often a tag is read where its registry's rule says no interval: with every sweep."""
-
-_RACES = 5
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +63,7 @@ class Observer:
             BasegateError: what the registry says instead (see `TagReader`).
         """
         source = self._services.registry_rule(gate.source.registry)
-        for _ in range(_RACES):
+        for _ in range(RACES):
             stored = self._services.ledger.load(Observation, gate.name, tag)
             digest = self._services.tags.digest_of(source, gate.source.repository, tag)
             try:
@@ -197,7 +195,7 @@ class Observer:
 
     def _reopen(self, gate: Gate, row: str, why: str, states: tuple[PromotionState, ...]) -> list[WorkItem]:
         """Take a promotion up again if it is in one of those states, though its end be announced at the same time."""
-        for _ in range(_RACES):
+        for _ in range(RACES):
             reopened = self._reopened(self._services.ledger.load(Promotion, gate.name, row), why, states)
             if reopened is None:
                 break

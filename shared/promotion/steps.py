@@ -14,12 +14,12 @@ from shared.domain.policy import Gate, RegistryRule
 from shared.domain.promotion import Promotion, PromotionState, promotions_of
 from shared.domain.stable_tag import Claim, StableTag
 from shared.ports import Change, CopyState, Stored
+from shared.ports.ledger import RACES
 from shared.ports.services import Services
 from shared.promotion.stable_tags import StableTags, target_of
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile.step import Step
 
-_RACES = 5
 _DOUBT_WAIT_SECONDS = 30.0
 
 
@@ -99,7 +99,7 @@ class PromotionSteps:
         """
         stored, mover = self._stable.load(gate, step.record.tag), step.record.row
         pointed, mine = False, None
-        for _ in range(_RACES):
+        for _ in range(RACES):
             try:
                 ended = self._obstacle(step, gate, stored)  # 1
                 if ended is not None:

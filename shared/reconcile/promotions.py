@@ -17,6 +17,7 @@ from shared.domain.policy import Gate
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.stable_tag import StableTag
 from shared.ports import Change, Outcome, Stored
+from shared.ports.ledger import last
 from shared.ports.services import Services
 from shared.promotion.stable_tags import StableTags
 from shared.promotion.steps import PromotionSteps
@@ -152,8 +153,8 @@ class PromotionController(Controller[Promotion]):
         return msgspec.structs.replace(waiting, state=PromotionState.WAITING, reason=reason)
 
     def _latest(self, promotion: Promotion) -> Candidate | None:
-        attempts = list(self._services.ledger.list(Candidate, promotion.gate, attempts_of(promotion.digest)))
-        return attempts[-1].record if attempts else None
+        stored = last(self._services.ledger, Candidate, promotion.gate, attempts_of(promotion.digest))
+        return stored.record if stored else None
 
     def _roll_out(self, step: Step[Promotion], gate: Gate) -> Promotion:
         """Begin a rollout of every app that stands on the tag, unless it has moved on by now.
