@@ -29,7 +29,10 @@ SWEEP_INTERVAL_SECONDS = 300.0
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one answer of a registry, and the records that have something to do now."""
+    """What became of one answer of a registry, and the records that have something to do now.
+
+    `attempt` is the one that an event led to, with this worker's claim: it is begun at once.
+    """
 
     meaning: Meaning
     digest: Digest | None = None
@@ -152,42 +155,49 @@ class Observer:
     def _lead_on(
         self, gate: Gate, seen: Observation, stored: Stored[Observation] | None, meaning: Meaning, trigger: Trigger
     ) -> Observed:
-        """Save a change of a tag with what it leads to, in one transaction.
+        """Save a change of a tag with the promotion and the attempt that it leads to, in one transaction.
 
-        A stable tag that stands on the digest already, and is not on the move, only gets the number. That is asked only
-        of a digest that has attempts: no stable tag stands on one that has none.
+        Its number is above that of its stable tag. That is asked for only while the tag itself has none: a number comes
+        to a stable tag from its observation.
         """
         ledger, now, digest = self._services.ledger, self._services.clock.now(), seen.digest
         assert digest is not None  # an absence leads to nothing
-        known = ledger.load(StableTag, gate.name, seen.tag) if stored is None else None
-        sequence = max(seen.sequence, known.record.sequence if known else 0) + 1
-        seen = seen.renewed(sequence)
+        stable = None if seen.sequence else ledger.load(StableTag, gate.name, seen.tag)
+        sequence = max(seen.sequence, stable.record.sequence if stable else 0) + 1
         source = self._services.registry_rule(gate.source.registry)
         why = f"{seen.tag} is {short(digest)}, {meaning}, by {trigger}"
         promotion = new_promotion(gate, source, seen.tag, digest, sequence, now).noting(now, "observed", why)
         promotion = msgspec.structs.replace(promotion, returning=meaning is Meaning.RETURNED)
-        changes = [Change(seen, stored), Change(promotion)]
         candidate = new_attempt(gate, source, digest, seen.tag, now).noting(now, "admitted", why)
-        asked_by = trigger.who.partition(":")[0]
+        asked_by, at_once = trigger.who.partition(":")[0], trigger.by is FoundBy.EVENT
         candidate = msgspec.structs.replace(candidate, found_by=trigger.by, requested_by=asked_by)
-        if trigger.by is FoundBy.EVENT:  # it is begun at once
+        if at_once:
             candidate = candidate.with_check_record(0, candidate.checks[0].claimed(now, secrets.token_hex(8)))
+        observed = Change(seen.renewed(sequence), stored)
         try:
-            first = ledger.commit(*changes, Change(candidate))[-1]
+            *_, attempt = ledger.commit(observed, Change(promotion), Change(candidate))
         except Conflict:
-            if next(iter(ledger.list(Candidate, gate.name, attempts_of(digest))), None) is None:
-                raise
-            stable = ledger.load(StableTag, gate.name, seen.tag)
-            if stable is not None and stable.record.digest == digest and not stable.record.is_moving(now):
-                raised = msgspec.structs.replace(stable.record, sequence=sequence)
-                ledger.commit(Change(seen, stored), Change(raised, stable))
-                return Observed(meaning=meaning, digest=digest, sequence=sequence)
-            ledger.commit(*changes)  # its digest was examined before, or is right now
-            return Observed(meaning=meaning, digest=digest, sequence=sequence, items=(promotion.work_item,))
-        items = (candidate.work_item,)
-        return Observed(
-            meaning=meaning, digest=digest, sequence=sequence, items=items, attempt=Claimed(first.record, first.etag)
-        )
+            return self._lead_on_known(gate, observed, promotion, meaning)
+        claimed, items = Claimed(attempt.record, attempt.etag) if at_once else None, (candidate.work_item,)
+        return Observed(meaning=meaning, digest=digest, sequence=sequence, items=items, attempt=claimed)
+
+    def _lead_on_known(self, gate: Gate, observed: Change, promotion: Promotion, meaning: Meaning) -> Observed:
+        """Save a change to a digest that was examined before, or is right now.
+
+        A stable tag that stands on it already, and is not on the move, only gets the number.
+
+        Raises:
+            Conflict: it was not: somebody else has saved an observation of the tag.
+        """
+        ledger, digest, sequence = self._services.ledger, promotion.digest, promotion.sequence
+        if next(iter(ledger.list(Candidate, gate.name, attempts_of(digest))), None) is None:
+            raise Conflict(f"{promotion.tag} of gate {gate.name} was observed by someone else")
+        stable, now = ledger.load(StableTag, gate.name, promotion.tag), self._services.clock.now()
+        if stable is not None and stable.record.digest == digest and not stable.record.is_moving(now):
+            ledger.commit(observed, Change(msgspec.structs.replace(stable.record, sequence=sequence), stable))
+            return Observed(meaning=meaning, digest=digest, sequence=sequence)
+        ledger.commit(observed, Change(promotion))
+        return Observed(meaning=meaning, digest=digest, sequence=sequence, items=(promotion.work_item,))
 
     def _release_held(self, gate: Gate, tag: Tag, why: str) -> list[WorkItem]:
         listed = list(self._services.ledger.list(Promotion, gate.name, promotions_of(tag)))

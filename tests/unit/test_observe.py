@@ -10,6 +10,7 @@ import pytest
 
 from shared.domain.candidate import Candidate, CandidateState, FoundBy
 from shared.domain.errors import Busy, Misconfigured, Throttled
+from shared.domain.hint import Hint, HintKind
 from shared.domain.image import Digest, Tag
 from shared.domain.observation import Change, Observation
 from shared.domain.policy import PromotionRule
@@ -181,6 +182,9 @@ def test_a_number_is_above_that_of_the_stable_tag_whatever_the_tag_s_own_history
     stored = world.ledger.load(StableTag, "node", TAG)
     assert stored
     world.ledger.save(stored, msgspec.structs.replace(stored.record, sequence=41))
+    upstream(world, None)
+    world.hints.handle(Hint(hint=HintKind.SOURCE_TAG, subject="node", tag=TAG, expected=GREEN, event="event"))
+    assert world.observation().sequence == 0, "it was asked for and is not there"
     upstream(world, GREEN)
     assert observe(world).sequence == 42
 
