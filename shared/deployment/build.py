@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 
 from shared.checks.evidence import gather_evidence, telling_line
-from shared.deployment.dependents import AppRecords, BaseVetoes
+from shared.deployment.dependents import BaseVetoes
 from shared.domain.decide_candidate import rerun_wait
 from shared.domain.errors import Inconclusive, Rejected
 from shared.domain.image import Digest
@@ -16,7 +16,6 @@ from shared.domain.policy import App, RegistryRule
 from shared.domain.record import seconds_between
 from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Cause, Rollout, RolloutState
 from shared.ports import Run, RunStatus
-from shared.ports.ledger import Claimed
 from shared.ports.services import Services
 from shared.reconcile.step import Step
 
@@ -31,7 +30,7 @@ class Build:
     """The steps of a rollout up to its image."""
 
     def __init__(self, services: Services) -> None:
-        self._services, self._records, self._vetoes = services, AppRecords(services), BaseVetoes(services)
+        self._services, self._vetoes = services, BaseVetoes(services)
 
     def trace(self, step: Step[Rollout], app: App) -> Rollout:
         """Find the run that built an image which someone else pushed: a run of the app's own task, that succeeded.
@@ -72,8 +71,8 @@ class Build:
         4. Record its id, also with the app, so that the push it makes is known for an echo.
         """
         now, rollout = self._services.clock.now(), step.record
-        base = rollout.base if rollout.cause is Cause.BASE else self._records.read(app.name).base
-        if not isinstance(step.stored, Claimed):
+        base = rollout.base if rollout.cause is Cause.BASE else step.beside(AppRecord(app=app.name)).record.base
+        if not step.is_claimed:
             if vetoed := self._vetoes.of(base):  # 1
                 return self._canceled(rollout, vetoed)
             build = rollout.build.claimed(now, secrets.token_hex(8))

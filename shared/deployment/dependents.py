@@ -20,21 +20,6 @@ from shared.promotion.vetoes import Vetoes
 from shared.reconcile.step import Following
 
 
-class AppRecords:
-    """The records of the apps, one an app; made when they are first needed."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-
-    def load(self, app: str) -> Stored[AppRecord]:
-        """The record of an app."""
-        return get_or_create(self._services.ledger, AppRecord(app=app))
-
-    def read(self, app: str) -> AppRecord:
-        """The record of an app as it is, without making one."""
-        return read(self._services.ledger, AppRecord(app=app))
-
-
 class BaseVetoes:
     """The vetoes against what the images of apps stand on."""
 
@@ -66,7 +51,7 @@ class Dependents:
     """The apps on a stable tag."""
 
     def __init__(self, services: Services) -> None:
-        self._services, self._records = services, AppRecords(services)
+        self._services = services
 
     def roll_out(self, gate: Gate, stable: StableTag, *, claim: bool = False) -> tuple[list[Following], str]:
         """Begin the rollouts of a move, once each however often this is called; `claim`: to go on with them at once.
@@ -81,11 +66,12 @@ class Dependents:
     def begun(self, gate: Gate, stable: StableTag) -> bool:
         """Whether every app on a stable tag has its rollout of what the tag stands on."""
         apps = self._services.policy.apps_on(gate.name, stable.tag)
-        return stable.digest is None or all(_is_on(self._records.read(app.name), app, stable) for app in apps)
+        records = ((app, read(self._services.ledger, AppRecord(app=app.name))) for app in apps)
+        return stable.digest is None or all(_is_on(record, app, stable) for app, record in records)
 
     def rollout_of(self, app: App, stable: StableTag) -> Rollout | None:
         """The rollout that the last move of a stable tag began for an app, or None."""
-        record = self._records.read(app.name)
+        record = read(self._services.ledger, AppRecord(app=app.name))
         if not _is_on(record, app, stable):
             return None
         stored = self._services.ledger.load(Rollout, app.name, record.base_rollout)
@@ -103,7 +89,7 @@ class Dependents:
             Busy: the app's record is being changed all the time.
         """
         for _ in range(RACES):
-            stored = self._records.load(app.name)
+            stored = get_or_create(self._services.ledger, AppRecord(app=app.name))
             if _is_on(stored.record, app, stable):
                 known = self._services.ledger.load(Rollout, app.name, stored.record.base_rollout)
                 return (known, stored) if known else None

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from shared.deployment.dependents import AppRecords, BaseVetoes
+from shared.deployment.dependents import BaseVetoes
 from shared.domain.decide_rollout import staleness
 from shared.domain.errors import Busy, NeedsRecreation
 from shared.domain.policy import App, DeployRule
 from shared.domain.record import seconds_between
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, DeployRecord, Rollout, RolloutState
+from shared.ports.ledger import read
 from shared.ports.services import Services
 from shared.reconcile.step import Step
 
@@ -39,7 +40,7 @@ class Deploy:
     """The steps of a rollout from its image on. One rollout an app has the container group at a time."""
 
     def __init__(self, services: Services) -> None:
-        self._services, self._records, self._vetoes = services, AppRecords(services), BaseVetoes(services)
+        self._services, self._vetoes = services, BaseVetoes(services)
 
     def deploy(self, step: Step[Rollout], app: App) -> Rollout:
         """Take the container group and put the image on it, by digest.
@@ -87,7 +88,7 @@ class Deploy:
     def restore(self, step: Step[Rollout], app: App) -> Rollout:
         """Put the last good image back that stands on no banned base, unless someone else has the container group."""
         rollout, now = step.record, self._services.clock.now()
-        target = self._good(rollout, app, self._records.read(app.name))
+        target = self._good(rollout, app, read(self._services.ledger, AppRecord(app=app.name)))
         if target is None:
             return self._ended(rollout, RolloutState.FAILED, f"{rollout.reason}; there is no earlier image to put back")
         restore = DeployRecord(claimed_at=now, image=target)

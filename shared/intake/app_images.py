@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from shared.deployment.dependents import AppRecords
 from shared.domain.hint import Hint
 from shared.domain.image import Digest, short
 from shared.domain.policy import App
 from shared.domain.record import WorkItem
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout
+from shared.ports.ledger import read
 from shared.ports.services import Services
 
 log = logging.getLogger(__name__)
@@ -19,12 +19,12 @@ class AppImages:
     """Takes in the images of apps. Which run built one, and so whether it is deployed, is its rollout's to find out."""
 
     def __init__(self, services: Services) -> None:
-        self._services, self._records = services, AppRecords(services)
+        self._services = services
 
     def handle(self, hint: Hint) -> list[WorkItem]:
         """Read the tag that a hint is about; the rollout of the image that is there, where there is anything to do."""
         app = self._services.app(hint.subject)
-        if app is None or not self.takes(app, hint.tag, self._records.read(app.name)):
+        if app is None or not self.takes(app, hint.tag, read(self._services.ledger, AppRecord(app=app.name))):
             return []
         registry = self._services.registry_rule(app.build.registry)
         digest = self._services.registry.digest_of(registry, app.build.repository, hint.tag)
@@ -48,7 +48,7 @@ class AppImages:
         now, registry = self._services.clock.now(), self._services.registry_rule(app.build.registry)
         server, repository = registry.login_server, app.build.repository
         image = BuiltImage(login_server=server, repository=repository, tag=tag, digest=digest, built_at=now)
-        why, record = f"{image} ({digest}) was {why}", self._records.read(app.name)
+        why, record = f"{image} ({digest}) was {why}", read(self._services.ledger, AppRecord(app=app.name))
         rollout = record.new_rollout(_name(tag, digest), Cause.IMAGE, now, why, image=image)
         if self._services.ledger.insert(rollout) is not None:
             return rollout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from shared.deployment.dependents import AppRecords, BaseVetoes
+from shared.deployment.dependents import BaseVetoes
 from shared.domain.decide_rollout import is_waiting
 from shared.domain.errors import NotThere, Refused
 from shared.domain.policy import App
@@ -13,6 +13,7 @@ from shared.operations.idempotency import KEPT
 from shared.operations.lookup import Lookup
 from shared.operations.plan import Done, Effect, Plan, Who, cancel, insert
 from shared.ports import Stored
+from shared.ports.ledger import read
 from shared.ports.services import Services
 
 
@@ -21,7 +22,7 @@ class AppOperations:
 
     def __init__(self, services: Services) -> None:
         self._services, self._find = services, Lookup(services)
-        self._records, self._vetoes = AppRecords(services), BaseVetoes(services)
+        self._vetoes = BaseVetoes(services)
 
     def rebuild(self, app_name: str, who: Who) -> Plan:
         """Build an app again on the current base, and deploy it.
@@ -32,7 +33,7 @@ class AppOperations:
         app = self._find.app(app_name)
         if repeated := self._repeated(app, "rebuild", who):
             return repeated
-        record = self._records.read(app.name)
+        record = read(self._services.ledger, AppRecord(app=app.name))
         if vetoed := self._vetoes.of(record.base):
             raise Refused(f"app {app.name} is not rebuilt: {vetoed}")
         effects = [Effect("build", f"{app.name} on {record.base or 'its own base'}")]
@@ -64,7 +65,7 @@ class AppOperations:
         app = self._deployed(app_name)
         if repeated := self._repeated(app, "rollback", who):
             return repeated
-        record = self._records.read(app.name)
+        record = read(self._services.ledger, AppRecord(app=app.name))
         others = (image for image in record.good if image != record.live)
         earlier = next((image for image in others if not self._vetoes.against(app, image)), None)
         if earlier is None:
@@ -92,7 +93,7 @@ class AppOperations:
 
     def _named(self, app: App, verb: str, who: Who, image: BuiltImage) -> Plan:
         """The plan of deploying an image that was built before."""
-        record = self._records.read(app.name)
+        record = read(self._services.ledger, AppRecord(app=app.name))
         effects = (Effect("deploy", f"{image} in place of {record.live}"),)
         return self._plan(record, verb, who, effects, image=image, base=image.base, goes_back=verb == "rollback")
 

@@ -20,7 +20,7 @@ from shared.domain.policy import ApprovalCheck, Gate, TaskCheck
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import seconds_between
 from shared.ports import Change, Outcome, Stored
-from shared.ports.ledger import RACES, Claimed
+from shared.ports.ledger import RACES
 from shared.ports.services import Services
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile.step import Controller, Following, Step
@@ -57,7 +57,7 @@ class CandidateController(Controller[Candidate]):
 
     def decide(self, record: Candidate, step: Step[Candidate] | None = None) -> Decision:
         """Its next step."""
-        claimed, gate = step is not None and isinstance(step.stored, Claimed), self._services.gate(record.gate)
+        claimed, gate = step is not None and step.is_claimed, self._services.gate(record.gate)
         return decide_candidate(record, gate, self._services.clock.now(), claimed=claimed)
 
     def act(self, step: Step[Candidate]) -> Candidate:
@@ -121,7 +121,7 @@ class CandidateController(Controller[Candidate]):
             return self._settled(candidate, CandidateState.CANCELED, veto.words)
         if self._is_overtaken(candidate):
             return self._settled(candidate, CandidateState.SUPERSEDED, "its tags moved on before it was examined")
-        if not isinstance(step.stored, Claimed):
+        if not step.is_claimed:
             claimed = candidate.checks[index].claimed(now, secrets.token_hex(8))
             candidate = step.save(candidate.with_check_record(index, claimed))  # 2
         kind = self._kind(gate, index)

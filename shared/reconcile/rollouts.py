@@ -8,7 +8,6 @@ from datetime import datetime
 import msgspec
 
 from shared.deployment.build import Build
-from shared.deployment.dependents import AppRecords
 from shared.deployment.deploy import Deploy
 from shared.domain.decide_rollout import decide_rollout, is_waiting
 from shared.domain.decision import Action, Decision
@@ -16,7 +15,7 @@ from shared.domain.errors import BasegateError, Malformed, NeedsRecreation, Reje
 from shared.domain.policy import App
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
 from shared.ports import Outcome, Stored
-from shared.ports.ledger import Claimed
+from shared.ports.ledger import read
 from shared.ports.services import Services
 from shared.reconcile.step import Controller, Step
 
@@ -29,7 +28,7 @@ class RolloutController(Controller[Rollout]):
     """How an app is rolled out."""
 
     def __init__(self, services: Services) -> None:
-        self._services, self._records = services, AppRecords(services)
+        self._services = services
         build, deploy = Build(services), Deploy(services)
         self._actions: dict[Action, AppAction] = {
             Action.TRACE_BUILD: build.trace,
@@ -51,11 +50,11 @@ class RolloutController(Controller[Rollout]):
     def decide(self, record: Rollout, step: Step[Rollout] | None = None) -> Decision:
         """Its next step. What is newer is asked for only where that counts: before it builds, and before it deploys."""
         app, now, known = self._services.app(record.app), self._services.clock.now(), None
+        blank, base_built_at = AppRecord(app=record.app), None
         if is_waiting(record) and not (record.build.run_id and record.image is None):
-            known = step.beside(AppRecord(app=record.app)).record if step else self._records.read(record.app)
-        claimed, base_built_at = step is not None and isinstance(step.stored, Claimed), None
-        if known is not None:
+            known = step.beside(blank).record if step else read(self._services.ledger, blank)
             base_built_at = self._base_built_at(record, known)
+        claimed = step is not None and step.is_claimed
         return decide_rollout(record, known, app, now, base_built_at, claimed=claimed)
 
     def act(self, step: Step[Rollout]) -> Rollout:

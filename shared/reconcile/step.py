@@ -9,7 +9,7 @@ from shared.domain.decision import Action, Decision
 from shared.domain.errors import BasegateError, Busy, Conflict
 from shared.domain.record import Record
 from shared.ports import Change, Ledger, Outcome, Stored
-from shared.ports.ledger import RACES, Keyed, get_or_create
+from shared.ports.ledger import RACES, Claimed, Keyed, get_or_create
 
 R = TypeVar("R", bound=Record)
 K = TypeVar("K", bound=Keyed)
@@ -44,6 +44,11 @@ class Step(Generic[R]):
     def stored(self) -> Stored[R]:
         """The record with the ETag that the next save must match."""
         return self._stored
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether this worker has made the record, claimed, and not saved it since: it may start the first run."""
+        return isinstance(self._stored, Claimed)
 
     def save(self, record: R) -> R:
         """Save a change.

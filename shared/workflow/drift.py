@@ -8,14 +8,15 @@ from itertools import islice
 
 import msgspec
 
-from shared.deployment.dependents import AppRecords
 from shared.domain.image import Digest
 from shared.domain.observation import Expectation, Observation
 from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion, PromotionState, promotion_row
+from shared.domain.rollout import AppRecord
 from shared.domain.stable_tag import StableTag
 from shared.intake.upstreams import UpstreamRecord
 from shared.operations.lookup import Lookup
+from shared.ports.ledger import read
 from shared.ports.services import Services
 from shared.promotion.vetoes import Vetoes
 from shared.sweep.job import SweepRecord
@@ -147,7 +148,7 @@ class DriftReport:
     """Reads what the sweeps saw; it asks no registry itself."""
 
     def __init__(self, services: Services) -> None:
-        self._services, self._lookup, self._records = services, Lookup(services), AppRecords(services)
+        self._services, self._lookup = services, Lookup(services)
         self._book = Alarms(services)
 
     def drift(self) -> Drift:
@@ -227,7 +228,7 @@ class DriftReport:
         return identifier, promotion.record.state_name, promotion.record.why
 
     def _app(self, app: App) -> AppDrift:
-        record = self._records.read(app.name)
+        record = read(self._services.ledger, AppRecord(app=app.name))
         stored = self._services.ledger.load(StableTag, app.base.gate, app.base.tag)
         stable = stored.record.digest if stored else None
         base = record.live.base if record.live else record.base

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from shared.deployment.dependents import AppRecords
 from shared.domain.candidate import Candidate
 from shared.domain.decisions import Veto
 from shared.domain.policy import App as AppRule
@@ -20,6 +19,7 @@ from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag
 from shared.operations.lookup import Lookup
 from shared.ports import EVERYTHING, Listed, Only
+from shared.ports.ledger import read
 from shared.ports.services import Services
 from shared.promotion.vetoes import Vetoes
 from shared.workflow import answers
@@ -36,7 +36,7 @@ class Report:
     """Reads the ledger for people and programs. A gate or an app that is asked for and not there is `NotThere`."""
 
     def __init__(self, services: Services) -> None:
-        self._services, self._lookup, self._records = services, Lookup(services), AppRecords(services)
+        self._services, self._lookup = services, Lookup(services)
         self._vetoes = Vetoes(services)
 
     def status(self) -> answers.Status:
@@ -127,7 +127,7 @@ class Report:
         }
 
     def _app(self, app: AppRule) -> dict[str, Any]:
-        record = self._records.load(app.name).record
+        record = read(self._services.ledger, AppRecord(app=app.name))
         latest = self._services.ledger.page(Rollout, app.name, 1, "").items
         return {
             "name": app.name,

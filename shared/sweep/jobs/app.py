@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shared.deployment.dependents import AppRecords, BaseVetoes, Dependents
+from shared.deployment.dependents import BaseVetoes, Dependents
 from shared.deployment.deploy import RESTART_LIMIT
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.image import Tag, short
@@ -34,7 +34,7 @@ class AppJob(AlarmingJob):
         super().__init__(services, f"app.{app.name}", f"app {app.name}", f"apps/{app.name}")
         self._app, self._base_name = app, app.base.tag
         self._group_name = app.deploy.container_group if app.deploy else ""
-        self._records, self._dependents = AppRecords(services), Dependents(services)
+        self._dependents = Dependents(services)
         self._vetoes, self._images = BaseVetoes(services), AppImages(services)
 
     def batches(self, run: JobRun) -> Iterator[str]:
@@ -44,7 +44,8 @@ class AppJob(AlarmingJob):
         """
         known = [stored.record for stored in self._services.ledger.open(Rollout, self._app.name)]
         under_way = [rollout.state for rollout in known if not rollout.settled]
-        record, found, checked = self._records.read(self._app.name), list[Alarm](), set[AlarmKind]()
+        record = read(self._services.ledger, AppRecord(app=self._app.name))
+        found, checked = list[Alarm](), set[AlarmKind]()
         if not under_way:
             self._pushed_image(run, record)
             found += self._lineage(run, record)

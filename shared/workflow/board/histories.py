@@ -10,13 +10,13 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from shared.deployment.dependents import AppRecords
 from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.decisions import Veto
 from shared.domain.errors import Malformed
 from shared.domain.policy import App, Gate
-from shared.domain.rollout import BuiltImage, Rollout, RolloutState
+from shared.domain.rollout import AppRecord, BuiltImage, Rollout, RolloutState
 from shared.ports import Listed, Only
+from shared.ports.ledger import read
 from shared.ports.services import Services
 from shared.promotion.vetoes import Vetoes
 from shared.workflow.answers import CandidateSummary, RecordSummary, RolloutSummary
@@ -50,7 +50,7 @@ def app_history(services: Services, app: App, shown: Filter, token: str) -> Hist
     """A page of an app's rollouts. Raises `Malformed`."""
     asked = _understood(shown, RolloutState)
     items, following = _read(services, Rollout, RolloutSummary, app.name, (asked, token))
-    again = _deployable(app, items, AppRecords(services).read(app.name).live)
+    again = _deployable(app, items, read(services.ledger, AppRecord(app=app.name)).live)
     return History(
         **_common(shown, RolloutState, items, following),
         name=app.name,

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import convert
 
-from shared.deployment.dependents import AppRecords
 from shared.domain.alarm import Alarm
 from shared.domain.candidate import Candidate
 from shared.domain.image import Digest
@@ -16,6 +15,7 @@ from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag
+from shared.ports.ledger import read
 from shared.ports.services import Services
 from shared.promotion.vetoes import Vetoes
 from shared.workflow.alarms import Alarms
@@ -124,7 +124,7 @@ class OverviewReader:
         latest = convert(self._services.ledger.page(Rollout, app.name, 1, "").items, tuple[RolloutSummary, ...])
         return AppOverview(
             app=app,
-            record=AppRecords(self._services).read(app.name),
+            record=read(self._services.ledger, AppRecord(app=app.name)),
             latest=latest[0] if latest else None,
             alarms=tuple(self._alarms.standing(f"apps/{app.name}")),
         )
