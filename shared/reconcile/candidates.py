@@ -17,7 +17,7 @@ from shared.domain.decision import Action, Decision
 from shared.domain.errors import BasegateError, Busy, Conflict, Inconclusive
 from shared.domain.observation import Observation
 from shared.domain.policy import ApprovalCheck, Gate, TaskCheck
-from shared.domain.promotion import Promotion, PromotionState
+from shared.domain.promotion import Promotion
 from shared.domain.record import seconds_between
 from shared.ports import Change, Outcome, Stored
 from shared.ports.ledger import RACES
@@ -179,12 +179,16 @@ class CandidateController(Controller[Candidate]):
         return concluded.noting(now, f"{name} check {finding.verdict}", finding.reason)
 
     def _pass(self, step: Step[Candidate], gate: Gate) -> Candidate:
-        """Settle it, with the promotions that stand on it from now on, as many as a transaction takes."""
+        """Settle it, with the promotions that stand on it from now on, as many as a transaction takes.
+
+        Those that stood on an attempt before and have begun nothing are among them: what that one left may be gone.
+        """
         passed = self._settled(step.record, CandidateState.PASSED, step.decision.reason)
         passed, now = msgspec.structs.replace(passed, next_step_at=None), self._services.clock.now()
         for _ in range(RACES):
             waiting = self._waiting(passed)
-            first = [one for one in waiting if one.record.state is PromotionState.WAITING][:_PROMOTIONS_AT_ONCE]
+            first = [one for one in waiting if one.record.copy_started_at is None and one.record.moved_at is None]
+            first = first[:_PROMOTIONS_AT_ONCE]
             stand = [Change(one.record.standing_on(passed, now), one) for one in first]
             try:
                 others = step.commit(passed, *stand)

@@ -649,6 +649,17 @@ def test_what_a_task_moved_although_it_is_vetoed_is_never_what_the_tag_is_said_t
     assert (world.promotion().state, world.stable().digest) == (PromotionState.VETOED, ORANGE)
 
 
+def test_a_promotion_whose_task_s_push_is_gone_stands_on_the_next_attempt_that_passes() -> None:
+    world = by_task()
+    push(world, GREEN)
+    assert world.promotion().state_name == "stalled"
+    rerun(world, GREEN)
+    task_pushes(world, GREEN, "15-alpine", "15-alpine-cb2")
+    world.pass_time(600)
+    assert (world.promotion().state, world.promotion().unique) == (PromotionState.PROMOTED, "15-alpine-cb2")
+    assert world.stable().digest == GREEN
+
+
 # deaths and losses
 
 
