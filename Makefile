@@ -42,7 +42,7 @@ browser: setup ## a Chromium, axe-core and skopeo, for the tests of the board an
 test: browser ## every test: unit, triggers, contract, browser, sandbox, the whole story
 	@$(ROOT) $(PY) -m pytest -p no:cacheprovider
 
-test-unit: $(READY) ## the tests that need nothing but Python (seconds)
+test-unit: $(READY) ## the tests that need nothing but Python (a minute)
 	@$(PY) -m pytest tests/unit tests/triggers tests/architecture
 
 SEEDS ?= 2000

@@ -74,7 +74,7 @@ class ApprovalCheck(msgspec.Struct, frozen=True, kw_only=True, tag="approval", t
 
 
 Check = TaskCheck | ApprovalCheck
-"""Every kind of check a gate may ask for; a further kind is one more struct here and one file in `workflow/checks`."""
+"""Every kind of check a gate may ask for; a further kind is one more struct here and one file in `shared/checks`."""
 
 
 class PromoteBy(StrEnum):

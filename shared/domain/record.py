@@ -189,4 +189,6 @@ def growing_wait(since: datetime, now: datetime) -> float:
     does not wait: it comes back as fast as the queue is polled, 250 ms (`maxPollingInterval` in host.json).
     """
     age = seconds_between(since, now)
-    return min(30.0, age / 3) if age >= _SHORT_SECONDS else float(age < 1.0)
+    if age < 1.0:
+        return 1.0
+    return min(30.0, age / 3) if age >= _SHORT_SECONDS else 0.0
