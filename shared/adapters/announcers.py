@@ -91,6 +91,9 @@ class EventGridAnnouncer:
     def _client(self) -> EventGridPublisherClient:
         from azure.eventgrid import EventGridPublisherClient
 
+        # The client drops the deadlines that it is made with. Of those that come with an event it warns each time, as
+        # if they were fields of the event, before it keeps to them.
+        logging.getLogger("azure.eventgrid._legacy._generated._serialization").setLevel(logging.ERROR)
         return EventGridPublisherClient(self._endpoint, self._credential())
 
     def announce(self, outcome: Outcome) -> None:
@@ -100,7 +103,7 @@ class EventGridAnnouncer:
         kind, data = f"Basegate.{outcome.name}", dict(outcome.data)
         event = CloudEvent(source="basegate", type=kind, subject=outcome.subject, data=data)
         with translated(f"announcing {outcome.name}", remedy="give the app EventGrid Data Sender on the topic"):
-            self._client.send(event, **DEADLINES)  # the client drops what it is made with
+            self._client.send(event, **DEADLINES)
 
 
 class WebhookAnnouncer:
