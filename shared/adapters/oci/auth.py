@@ -143,7 +143,7 @@ class TokenCache:
             return under_way.result()
         try:
             header = self._fetch(key, fetch)
-        except BaseException as error:
+        except BaseException as error:  # whatever it was: others wait for this fetch
             mine.set_exception(error)
             raise
         mine.set_result(header)
