@@ -29,8 +29,9 @@ from tests.simulation.story import Story
 WHO = Who.of("ada", "as it pleases")
 _MANY_TAGS = 50
 _FLOOD = 40
-_FRAILTY = 5.0
-"""Operators' calls are few: they break off more often than others."""
+_FRAILTY, _LIFT_FRAILTY = 5.0, 25.0
+"""Operators' calls are few: they break off more often than others, most of all where a decision is ended first and what
+it kept out is let go on then."""
 
 Place = tuple[str, tuple[str, str]]
 _DELETED = "Microsoft.ContainerRegistry.ImageDeleted"
@@ -373,7 +374,7 @@ class Operators:
                 if acted:
                     self._end(*place, but=decision)
 
-        self._host.run(f"operator ({verb})", work, end).frailty = _FRAILTY
+        self._host.run(f"operator ({verb})", work, end).frailty = _LIFT_FRAILTY if ends else _FRAILTY
 
     def _lifting(self, verb: str, decision: Place, plan: Callable[[], Plan]) -> None:
         """End a decision."""
