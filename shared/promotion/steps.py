@@ -159,8 +159,11 @@ class PromotionSteps:
         return self._moved(step, stored)
 
     def _ran_for_another(self, promotion: Promotion) -> bool:
+        """Whether the attempt was made for another tag, or for an earlier promotion of this one."""
         stored = self._services.ledger.load(Candidate, promotion.gate, promotion.candidate)
-        return stored is not None and stored.record.tag != promotion.tag
+        return stored is not None and (
+            stored.record.tag != promotion.tag or stored.record.created_at < promotion.created_at
+        )
 
     def _moved(self, step: Step[Promotion], stored: Stored[StableTag]) -> Promotion:
         promotion, now = step.record, self._services.clock.now()

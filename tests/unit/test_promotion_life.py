@@ -660,6 +660,21 @@ def test_a_promotion_whose_task_s_push_is_gone_stands_on_the_next_attempt_that_p
     assert world.stable().digest == GREEN
 
 
+def test_a_digest_that_returns_after_what_its_task_had_pushed_was_deleted_is_copied() -> None:
+    world = by_task()
+    for number, content in enumerate((ORANGE, GREEN), 1):
+        task_pushes(world, content, "15-alpine", f"15-alpine-cb{number}")
+        push(world, content)
+    assert world.stable().digest == GREEN
+    del world.registry.tags["base", "node:15-alpine-cb1"]
+    push(world, ORANGE)
+    assert (world.promotion().state, world.stable_tag(), world.stable().digest) == (
+        PromotionState.PROMOTED,
+        ORANGE,
+        ORANGE,
+    )
+
+
 # deaths and losses
 
 
