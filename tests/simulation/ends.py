@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 
 from shared.domain.alarm import Alarm, AlarmKind
@@ -20,7 +20,7 @@ from shared.reconcile.engine import controllers
 from shared.sweep.jobs.upstream import TrackedTags
 from shared.workflow.alarms import STALLS, stall_subject
 from tests.simulation.host import App as Basegate
-from tests.simulation.outside import Group, Outside, moment
+from tests.simulation.outside import Group, Outside
 
 _MEANWHILE = 5.0
 _TAKEN = ("the gate's task passed", "has other digests under")
@@ -29,8 +29,8 @@ _TAKEN = ("the gate's task passed", "has other digests under")
 class Ends:
     """Looks at the world as it was left."""
 
-    def __init__(self, app: Basegate, outside: Outside) -> None:
-        self._app, self._outside, self._ledger = app, outside, outside.ledger
+    def __init__(self, app: Basegate, outside: Outside, vetoed_at: Mapping[tuple[str, str], float]) -> None:
+        self._app, self._outside, self._ledger, self._vetoed_at = app, outside, outside.ledger, vetoed_at
         self._policy: Policy = app.services.policy
 
     def wrong(self) -> Iterator[str]:
@@ -206,7 +206,7 @@ class Ends:
                 shown is not None
                 and veto.stands
                 and veto.digest == base
-                and moment(shown.put_at - _MEANWHILE) > veto.at
+                and shown.put_at - _MEANWHILE > self._vetoed_at[veto.target, veto.digest]
             ):
                 yield f"app {app.name} was put on the base {short(veto.digest)} after it was vetoed"
 

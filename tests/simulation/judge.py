@@ -59,6 +59,8 @@ class Judge:
         self._scheduler, self._outside, self._rules = scheduler, outside, rules
         self.violations: list[str] = []
         self.decisions: list[Decision] = []
+        self.vetoed_at: dict[tuple[str, str], float] = {}
+        """Since when each digest is banned: its veto says when it was asked for, which may be long before."""
         self.observed: dict[TagKey, list[tuple[int, str]]] = defaultdict(list)
         self.first_observed: dict[tuple[str, str, str], float] = {}
         self.refused_locks: set[tuple[str, str]] = set()
@@ -101,6 +103,8 @@ class Judge:
     def committed(self, changes: tuple[Change, ...]) -> None:
         """Records were written."""
         by_kind = {type(change.record): change for change in changes}
+        if Veto in by_kind and (veto := by_kind[Veto].record).stands:
+            self.vetoed_at[veto.target, veto.digest] = self._scheduler.seconds
         if AppRecord in by_kind and Rollout in by_kind:
             self._went_live(by_kind[AppRecord], by_kind[Rollout].record)
         for change in changes:

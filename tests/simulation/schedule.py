@@ -194,7 +194,7 @@ class Schedule:
                 return
             self.operators.approve_all()
             if round_number > 1:
-                wrong = list(Ends(self.host.app(), self.outside).wrong())
+                wrong = list(Ends(self.host.app(), self.outside, self.judge.vetoed_at).wrong())
         for one in wrong:
             self.judge.violated(f"the end is not right: {one}")
 

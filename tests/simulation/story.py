@@ -10,7 +10,7 @@ from shared.domain.record import Record
 from tests.simulation.scheduler import Scheduler
 
 LINES = 150
-_DULL = frozenset(("SweepRecord", "UpstreamRecord", "ReadLease"))
+_DULL = frozenset(("SweepRecord", "UpstreamRecord"))
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
@@ -70,6 +70,6 @@ def _shown(argument: Any) -> str:
             return f"Observation {argument.gate}/{argument.tag} {argument.digest} #{argument.sequence}{doubt}{gone}"
         case "RegistryRule" | "DeployRule":
             return str(argument.name if name == "RegistryRule" else argument.container_group)
-        case "Veto" | "Alarm" | "AppRecord" | "ReadLease" | "SweepRecord" | "UpstreamRecord":
+        case "Veto" | "Alarm" | "AppRecord" | "SweepRecord" | "UpstreamRecord":
             return f"{name} {argument.partition}/{argument.row}"
     return str(argument)[:160]
