@@ -39,6 +39,9 @@ PARKED = frozenset((PromotionState.HELD, PromotionState.WITHDRAWN))
 REOPENABLE = frozenset((PromotionState.REFUSED, PromotionState.VETOED, PromotionState.CANCELED, *PARKED))
 """Those that nothing was done for at the stable tag: a new verdict, or the end of a decision, takes them up again."""
 
+PROMOTIONS_AT_ONCE = 20
+"""How many promotions are written together with an attempt: a transaction takes 100 rows, and each has up to three."""
+
 _KEPT_BY_RESET = (
     "gate", "tag", "sequence", "digest", "source_registry", "repository", "login_server", "returning", "requested_by",
     "created_at", "history",

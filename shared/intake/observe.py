@@ -17,7 +17,15 @@ from shared.domain.image import Digest, Tag, short
 from shared.domain.observation import Change as Meaning
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate
-from shared.domain.promotion import REOPENABLE, Promotion, PromotionState, new_promotion, promotion_row, promotions_of
+from shared.domain.promotion import (
+    PROMOTIONS_AT_ONCE,
+    REOPENABLE,
+    Promotion,
+    PromotionState,
+    new_promotion,
+    promotion_row,
+    promotions_of,
+)
 from shared.domain.record import WorkItem
 from shared.domain.stable_tag import StableTag
 from shared.ports import Change, Stored
@@ -136,21 +144,40 @@ class Observer:
     def attempt_again(self, gate: Gate, latest: Candidate, who: str) -> tuple[Candidate, tuple[WorkItem, ...]]:
         """Another attempt at a digest, and the promotions that it may bring about: those of tags that are it now.
 
+        They are taken up in the same transaction, as many as it takes: whoever dies behind it leaves no promotion that
+        is refused for ever though the attempt passes.
+
         Raises:
-            Conflict: somebody else has begun that attempt.
+            Conflict: somebody else has begun that attempt. Busy: others change the promotions all the time.
         """
         now, source = self._services.clock.now(), self._services.registry_rule(gate.source.registry)
         number, why = latest.attempt + 1, f"asked for by {who}"
         attempt = new_attempt(gate, source, latest.digest, latest.tag, now, number).noting(now, "admitted", why)
         attempt = msgspec.structs.replace(attempt, requested_by=who.partition(":")[0], found_by=FoundBy.OPERATOR)
-        self._services.ledger.commit(Change(attempt))
-        items = [attempt.work_item]
-        for stored in list(self._services.ledger.list(Observation, gate.name)):
-            if stored.record.digest != latest.digest:
-                continue
-            row = promotion_row(stored.record.tag, stored.record.sequence)
-            items += self._reopen(gate, row, why, tuple(REOPENABLE))
+        ledger, states = self._services.ledger, tuple(REOPENABLE)
+        observed = [one.record for one in ledger.list(Observation, gate.name) if one.record.digest == latest.digest]
+        rows = [promotion_row(seen.tag, seen.sequence) for seen in observed]
+        items = self._begin(attempt, rows[:PROMOTIONS_AT_ONCE], why, states)
+        for row in rows[PROMOTIONS_AT_ONCE:]:
+            items += self._reopen(gate, row, why, states)
         return attempt, tuple(items)
+
+    def _begin(
+        self, attempt: Candidate, rows: list[str], why: str, states: tuple[PromotionState, ...]
+    ) -> list[WorkItem]:
+        """Store an attempt and take up promotions, though the end of one be announced at the same time."""
+        ledger = self._services.ledger
+        for _ in range(RACES):
+            loaded = [ledger.load(Promotion, attempt.gate, row) for row in rows]
+            reopened = [change for one in loaded if (change := self._reopened(one, why, states))]
+            try:
+                ledger.commit(Change(attempt), *reopened)
+            except Conflict:
+                if ledger.load(Candidate, attempt.gate, attempt.row) is not None:
+                    raise
+            else:
+                return [attempt.work_item, *(change.record.work_item for change in reopened)]
+        raise Busy(f"others change the promotions of {attempt.id} all the time", delay_seconds=1.0)
 
     def _lead_on(
         self, gate: Gate, seen: Observation, stored: Stored[Observation] | None, meaning: Meaning, trigger: Trigger

@@ -17,7 +17,7 @@ from shared.domain.decision import Action, Decision
 from shared.domain.errors import BasegateError, Busy, Conflict, Inconclusive
 from shared.domain.observation import Observation
 from shared.domain.policy import ApprovalCheck, Gate, TaskCheck
-from shared.domain.promotion import Promotion
+from shared.domain.promotion import PROMOTIONS_AT_ONCE, Promotion
 from shared.domain.record import seconds_between
 from shared.ports import Change, Outcome, Stored
 from shared.ports.ledger import RACES
@@ -27,8 +27,6 @@ from shared.reconcile.step import Controller, Following, Step
 
 _FRESH_SECONDS = 1.0
 """So soon after it was made, nobody asks whether a candidate is still wanted."""
-
-_PROMOTIONS_AT_ONCE = 20
 
 CandidateAction = Callable[[Step[Candidate], Gate], Candidate]
 
@@ -188,7 +186,7 @@ class CandidateController(Controller[Candidate]):
         for _ in range(RACES):
             waiting = self._waiting(passed)
             first = [one for one in waiting if one.record.copy_started_at is None and one.record.moved_at is None]
-            first = first[:_PROMOTIONS_AT_ONCE]
+            first = first[:PROMOTIONS_AT_ONCE]
             stand = [Change(one.record.standing_on(passed, now), one) for one in first]
             try:
                 others = step.commit(passed, *stand)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -10,6 +12,7 @@ from shared.domain.decisions import HoldUntil
 from shared.domain.errors import Misconfigured, Retry
 from shared.domain.policy import ApprovalCheck, Gate, TaskCheck
 from shared.domain.promotion import PromotionState
+from shared.ports import Change, Stored
 from tests.fakes import ProcessDied, World, digest, sample_policy
 from tests.unit.operators import TAG, answer, cancel, gate_of, hold, lift_veto, rerun, sweep, veto
 
@@ -343,6 +346,26 @@ def test_a_gate_that_comes_back_finds_its_tag_to_be_news() -> None:
     world.settle()
     assert [one.state for one in world.candidates()] == [CandidateState.RULE_REMOVED, CandidateState.PASSED]
     assert (world.stable_tag(), world.promotion().sequence) == (GREEN, 2)
+
+
+def test_an_attempt_that_is_asked_for_again_takes_its_promotions_up_in_the_same_write() -> None:
+    world = gate_world()
+    world.tasks.failing[GREEN] = "ERROR"
+    world.push("15-alpine", GREEN)
+    world.settle()
+    assert world.promotion().state is PromotionState.REFUSED
+    world.tasks.failing.clear()
+    commit = world.ledger.commit
+
+    def die_after_it(*changes: Change) -> list[Stored[Any]]:
+        commit(*changes)
+        raise ProcessDied
+
+    world.ledger.commit = die_after_it  # type: ignore[method-assign]
+    with pytest.raises(ProcessDied):
+        rerun(world, GREEN)
+    world.ledger.commit = commit  # type: ignore[method-assign]
+    assert (world.candidate(GREEN).attempt, world.promotion().state) == (2, PromotionState.WAITING)
 
 
 def test_what_a_gate_that_comes_back_had_before_a_hold_is_not_newer_than_the_hold() -> None:
