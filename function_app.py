@@ -1,7 +1,5 @@
 """Basegate: the one FunctionApp, its blueprints in the order an event meets them."""
 
-from __future__ import annotations
-
 import azure.functions as func
 
 from functions import board, drift_timer, operator_api, operator_views, registry_events, work

@@ -4,8 +4,6 @@ A page is an anonymous shell without any data. Its script fetches the fragment o
 wants a key (or App Service a signed-in person): see docs/adr/0011-the-board-and-its-key.md.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import azure.functions as func

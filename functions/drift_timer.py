@@ -1,7 +1,5 @@
 """(3) Timer: the sweep."""
 
-from __future__ import annotations
-
 import logging
 from datetime import timedelta
 

@@ -1,7 +1,5 @@
 """(4) HTTP: what operators do. Each operation is a call; `_act` below does what all acting calls have in common."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """(4) HTTP: what operators read. Each query is a call; what it returns is answered."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """(1) Event Grid: an image was pushed to or deleted from a registry."""
 
-from __future__ import annotations
-
 import json
 import logging
 import typing

@@ -1,7 +1,5 @@
 """(2) Storage queues: hints are followed, records go on, and what the host gave up on is told."""
 
-from __future__ import annotations
-
 import logging
 
 import azure.functions as func

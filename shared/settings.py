@@ -1,7 +1,5 @@
 """The app's settings: one frozen class, read from the environment once, every fault reported together."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator, Mapping

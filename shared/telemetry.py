@@ -1,7 +1,5 @@
 """Logs and OpenTelemetry. Telemetry is switched on by a setting; off, it costs nothing: no SDK is imported."""
 
-from __future__ import annotations
-
 import logging
 
 from shared.settings import Settings

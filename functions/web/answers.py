@@ -1,7 +1,5 @@
 """HTTP answers: JSON, and problems as RFC 9457 has them; with the types of those that only this interface gives."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from functools import wraps

@@ -1,7 +1,5 @@
 """What calls are asked with: bodies, as the types that their schemas are made from, and what queries say of lists."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The HTTP interface as an OpenAPI 3.1 document, made from the table of its calls and the types of its answers."""
 
-from __future__ import annotations
-
 from functools import cache
 from inspect import cleandoc
 from typing import Any

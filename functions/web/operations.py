@@ -1,7 +1,5 @@
 """What there is to say of each call of the HTTP interface: the routes and the OpenAPI document are made from it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar

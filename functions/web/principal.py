@@ -3,8 +3,6 @@
 Source: https://learn.microsoft.com/azure/app-service/configure-authentication-user-identities
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 from enum import StrEnum

@@ -3,8 +3,6 @@
 What is said is the service's code and message, without headers and the queries of URLs: those may carry secrets.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,8 +1,7 @@
 """The parts of an Azure resource id that the SDKs ask for one by one."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from typing import Self
 
 from shared.domain.errors import Misconfigured
 from shared.domain.policy import RegistryRule
@@ -17,7 +16,7 @@ class RegistryId:
     name: str
 
     @classmethod
-    def of(cls, registry: RegistryRule) -> RegistryId:
+    def of(cls, registry: RegistryRule) -> Self:
         """The parts of a registry's id.
 
         Raises:

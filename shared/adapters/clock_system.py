@@ -1,7 +1,5 @@
 """The time of this machine."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 

@@ -6,8 +6,6 @@ connect and 20 s to answer. What is answered is not tried again here, not even w
 Source: https://github.com/Azure/azure-sdk-for-python/blob/main/sdk/core/azure-core/CLIENT_LIBRARY_DEVELOPER.md
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 DEADLINES: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 20, "retry_total": 1, "retry_status": 0}

@@ -10,8 +10,6 @@ Source: https://learn.microsoft.com/rest/api/storageservices/understanding-the-t
 and https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import re

@@ -1,7 +1,5 @@
 """Health over plain HTTP, straight to the container group's own address."""
 
-from __future__ import annotations
-
 import http.client
 
 _TIMEOUT_SECONDS = 3.0

@@ -1,7 +1,5 @@
 """The check that a person makes. It asks once, and waits without being looked at: the verdict comes from outside."""
 
-from __future__ import annotations
-
 import logging
 from datetime import datetime
 

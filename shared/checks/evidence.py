@@ -1,7 +1,5 @@
 """What a run leaves behind: the end of its log in the record, all of it (up to a limit) in the archive."""
 
-from __future__ import annotations
-
 import re
 
 from shared.domain.candidate import Evidence

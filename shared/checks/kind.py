@@ -1,7 +1,5 @@
 """What every kind of check fulfils. A further kind is one more module here and its rule in the policy."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Protocol, TypeVar
 

@@ -1,7 +1,5 @@
 """The check that an ACR Task makes: it gets the image by digest, and its exit code decides."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from shared.checks.evidence import gather_evidence, telling_line

@@ -1,7 +1,5 @@
 """Building an app on a promoted base: start the run, watch it, find the image it pushed."""
 
-from __future__ import annotations
-
 import secrets
 from datetime import datetime
 

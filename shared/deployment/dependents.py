@@ -1,7 +1,5 @@
 """What stands on a promoted image: its apps' records, and the rollouts that a move of its stable tag begins."""
 
-from __future__ import annotations
-
 import secrets
 from contextlib import suppress
 

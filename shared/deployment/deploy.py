@@ -1,7 +1,5 @@
 """Deploying an app, checking its health, and putting the last good image back if it is not well."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import timedelta
 from typing import NamedTuple

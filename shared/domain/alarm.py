@@ -1,7 +1,5 @@
 """An alarm: something that is not as the ledger says it should be, from when it was seen until it is over."""
 
-from __future__ import annotations
-
 import re
 from datetime import datetime
 from enum import StrEnum

@@ -1,10 +1,8 @@
 """A candidate: one image, by digest, under examination at a gate."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -74,11 +72,11 @@ class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     evidence: Evidence = Evidence()
 
-    def claimed(self, now: datetime, nonce: str) -> CheckRecord:
+    def claimed(self, now: datetime, nonce: str) -> Self:
         """The check once a worker has claimed its next run."""
         return msgspec.structs.replace(self, claimed_at=now, nonce=nonce, runs=self.runs + 1)
 
-    def unclaimed(self, reason: str = "") -> CheckRecord:
+    def unclaimed(self, reason: str = "") -> "CheckRecord":
         """The check before its next run: nothing of the last one is carried over but the count, and why."""
         return CheckRecord(kind=self.kind, runs=self.runs, reason=reason or self.reason)
 
@@ -151,11 +149,11 @@ class Candidate(Record, frozen=True, kw_only=True):
             return ""
         return next((check.kind for check in self.checks if check.claimed_at and check.verdict is None), "")
 
-    def with_check(self, index: int, **changes: object) -> Candidate:
+    def with_check(self, index: int, **changes: object) -> Self:
         """The candidate with one check changed."""
         return self.with_check_record(index, msgspec.structs.replace(self.checks[index], **changes))
 
-    def with_check_record(self, index: int, check: CheckRecord) -> Candidate:
+    def with_check_record(self, index: int, check: CheckRecord) -> Self:
         """The candidate with one check replaced."""
         return msgspec.structs.replace(self, checks=(*self.checks[:index], check, *self.checks[index + 1 :]))
 

@@ -1,7 +1,5 @@
 """The next step of a candidate."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from shared.domain.candidate import Candidate, CandidateState, Verdict

@@ -1,7 +1,5 @@
 """The next step of a promotion."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from shared.domain.decision import Action, Decision, after_the_end

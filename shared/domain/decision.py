@@ -1,7 +1,5 @@
 """A decision: the one next step of a record, when it is due, and why."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import StrEnum

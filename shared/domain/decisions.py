@@ -1,7 +1,5 @@
 """Standing decisions of an operator: they stay until they are lifted, whatever events, sweeps and reruns say."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from enum import StrEnum
 

@@ -14,8 +14,6 @@ BasegateError
 +-- NeedsRecreation  the container group cannot be updated in place
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 

@@ -3,8 +3,6 @@
 Source: https://learn.microsoft.com/azure/event-grid/event-schema-container-registry
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any

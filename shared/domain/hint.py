@@ -1,7 +1,5 @@
 """A hint: a queue message that says where to look. It carries no facts."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 import msgspec

@@ -3,8 +3,6 @@
 Grammar: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
 """
 
-from __future__ import annotations
-
 import re
 from typing import NewType
 

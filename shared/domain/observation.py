@@ -4,10 +4,9 @@ Each tag has one linear history: whoever saves an observation does so on the ETa
 was asked, so two workers never put their answers in the wrong order, and no clock is compared.
 """
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Self
 
 import msgspec
 
@@ -97,7 +96,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
     def read(
         self, digest: Digest | None, now: datetime, interval_seconds: float, expected: Digest | None = None
-    ) -> tuple[Observation, Change]:
+    ) -> tuple[Self, Change]:
         """What the registry's answer makes of this observation; the sequence is raised by `renewed` or `taken`.
 
         1. No such tag: missed at first, absent when a later look finds the same.
@@ -118,22 +117,22 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
             return self._returned(digest, now, interval_seconds, expected)
         return self._taken(digest, now), Change.NEW  # 4
 
-    def renewed(self, sequence: int) -> Observation:
+    def renewed(self, sequence: int) -> Self:
         """The same digest with a number of its own: it is to be promoted again."""
         return msgspec.structs.replace(self, sequence=sequence)
 
-    def forgotten(self) -> Observation:
+    def forgotten(self) -> Self:
         """The tag once its rule is gone: what it was is news again, as a return. Its numbers go on where they were."""
         return msgspec.structs.replace(
             self, digest=None, first_seen=None, earlier=self._with_earlier(), doubted=None, doubted_at=None
         )
 
-    def expecting(self, expectation: Expectation) -> Observation:
+    def expecting(self, expectation: Expectation) -> Self:
         """With one more digest that was named and never read."""
         kept = (*self.expectations, expectation)[-_KEPT_EXPECTATIONS:]
         return msgspec.structs.replace(self, expectations=kept, unread=self.unread + 1)
 
-    def _missing(self, now: datetime) -> tuple[Observation, Change]:
+    def _missing(self, now: datetime) -> tuple[Self, Change]:
         if self.absent or self.digest is None:
             return self, Change.NONE
         if self.missed_at is None:
@@ -144,7 +143,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
     def _returned(
         self, digest: Digest, now: datetime, interval_seconds: float, expected: Digest | None
-    ) -> tuple[Observation, Change]:
+    ) -> tuple[Self, Change]:
         believed = digest == expected or self.digest is None
         if self.doubted == digest and self.doubted_at is not None:
             believed |= (now - self.doubted_at).total_seconds() >= interval_seconds
@@ -162,7 +161,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         """What the tag was before, and is now: the last one last."""
         return tuple(dict.fromkeys((*self.earlier, *((self.digest,) if self.digest else ()))))
 
-    def _taken(self, digest: Digest, now: datetime) -> Observation:
+    def _taken(self, digest: Digest, now: datetime) -> Self:
         earlier = tuple(known for known in self._with_earlier() if known != digest)
         return msgspec.structs.replace(
             self,

@@ -1,7 +1,5 @@
 """The rules a person wrote: gates, apps and the registries they speak of. Frozen, complete, without I/O."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """A promotion: a source tag's digest on its way to the stable tag of the same name."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self

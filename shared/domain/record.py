@@ -1,7 +1,5 @@
 """What every durable record has in common: a key, a history that explains it, and its next look."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self

@@ -1,11 +1,9 @@
 """A rollout: one rebuild and redeployment of an app, with its reason."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -71,7 +69,7 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     times: int = 0
     evidence: Evidence = Evidence()
 
-    def claimed(self, now: datetime, nonce: str) -> BuildRecord:
+    def claimed(self, now: datetime, nonce: str) -> "BuildRecord":
         """The build once a worker has claimed its next run: it begins with nothing of the last."""
         return BuildRecord(claimed_at=now, nonce=nonce, times=self.times + 1)
 
@@ -237,13 +235,11 @@ class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a build that is newer than one of that time is live, or was."""
         return built_at is not None and self.newest_built_at is not None and self.newest_built_at > built_at
 
-    def released(self, name: str) -> AppRecord:
+    def released(self, name: str) -> Self:
         """The record after a rollout has let the container group go, if it has it."""
         return msgspec.structs.replace(self, deploying="", deploying_until=None) if self.deploying == name else self
 
-    def with_live(
-        self, image: BuiltImage, now: datetime, *, back: bool = False, by: Rollout | None = None
-    ) -> AppRecord:
+    def with_live(self, image: BuiltImage, now: datetime, *, back: bool = False, by: Rollout | None = None) -> Self:
         """The record once an image has gone live; with `back` what came after its last deployment is forgotten.
 
         `by` is the operator's rollout that it went live with, if it was one.

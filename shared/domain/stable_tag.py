@@ -1,7 +1,5 @@
 """A stable tag: what a tag of the target repository stands on, who is moving it, and whether it is held."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

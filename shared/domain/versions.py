@@ -17,11 +17,9 @@ A pre-release is below its release: `>=20` leaves out 20.0.0-rc.1. An upper boun
 names: `<21` leaves out 21.0.0-rc.1 too. What a bound says in full (`<21.0.0-rc.2`) counts as it is written.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from shared.domain.errors import Malformed
 
@@ -67,7 +65,7 @@ class VersionRange:
     def __contains__(self, version: Version) -> bool:
         return any(low <= version.key < high for low, high in self.spans)
 
-    def overlaps(self, other: VersionRange) -> bool:
+    def overlaps(self, other: Self) -> bool:
         """Whether some version may be in both."""
         return any(max(low, start) < min(high, end) for low, high in self.spans for start, end in other.spans)
 

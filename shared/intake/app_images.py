@@ -1,7 +1,5 @@
 """Images of apps that somebody else built: a commit-triggered task, say."""
 
-from __future__ import annotations
-
 import logging
 
 from shared.domain.hint import Hint

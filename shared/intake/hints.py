@@ -1,7 +1,5 @@
 """From an event to a hint, and from a hint to an observation. An event is believed in nothing but where to look."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress

@@ -4,8 +4,6 @@ The registry is asked after the observation was loaded, and what it answered is 
 together with all that it leads to: a candidate, a promotion, or a higher number for the stable tag that stands there.
 """
 
-from __future__ import annotations
-
 import secrets
 from contextlib import suppress
 

@@ -1,10 +1,9 @@
 """The source registries as all workers share them: how they answer, their pauses, and how fast they may be asked."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Self
 
 import msgspec
 
@@ -53,7 +52,7 @@ class UpstreamRecord(msgspec.Struct, frozen=True, kw_only=True):
         """For how many seconds more it is left alone."""
         return max(0.0, (self.paused_until - now).total_seconds()) if self.paused_until else 0.0
 
-    def spend(self, wanted: int, pace: int, now: datetime, *, for_hints: bool) -> tuple[UpstreamRecord, int]:
+    def spend(self, wanted: int, pace: int, now: datetime, *, for_hints: bool) -> tuple[Self, int]:
         """The record after some requests were granted, and how many: of `pace` a minute, a quarter is for hints."""
         is_fresh = self.minute is not None and now - self.minute < _MINUTE
         fresh = self if is_fresh else msgspec.structs.replace(self, minute=now, spent=0, hinted=0)
@@ -63,13 +62,13 @@ class UpstreamRecord(msgspec.Struct, frozen=True, kw_only=True):
         granted = max(0, min(wanted, limit - used))
         return msgspec.structs.replace(fresh, **{count: used + granted}), granted
 
-    def failed(self, problem: str, delay_seconds: float, now: datetime) -> UpstreamRecord:
+    def failed(self, problem: str, delay_seconds: float, now: datetime) -> Self:
         """After a failure. What the registry itself asks for counts where it is longer than our own pause."""
         own = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**self.failures)
         until = now + timedelta(seconds=max(own, delay_seconds))
         return msgspec.structs.replace(self, failures=self.failures + 1, problem=problem, paused_until=until)
 
-    def answered(self, now: datetime) -> UpstreamRecord:
+    def answered(self, now: datetime) -> Self:
         """After it has answered, again or for the first time."""
         if not self.failures and self.answered_at is not None:
             return self

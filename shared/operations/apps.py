@@ -1,7 +1,5 @@
 """Roll out, roll out a given image, roll back, cancel a rollout."""
 
-from __future__ import annotations
-
 import hashlib
 
 from shared.deployment.dependents import BaseVetoes

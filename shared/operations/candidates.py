@@ -1,7 +1,5 @@
 """Examine, rerun, cancel, approve, reject."""
 
-from __future__ import annotations
-
 import logging
 
 import msgspec

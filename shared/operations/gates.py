@@ -3,8 +3,6 @@
 What is under way against a decision when it is made is undone or put back, and the operator hears of it at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 

@@ -4,8 +4,6 @@ The key is the client's (`Idempotency-Key`), as in https://datatracker.ietf.org/
 It is good for a week, then it is forgotten: whoever stores a new answer removes some old ones, so they stay few.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What an operator names, found in the rules and in the ledger."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches

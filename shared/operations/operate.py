@@ -1,7 +1,5 @@
 """What an operator can do. Every operation first says what it would do, then does it."""
 
-from __future__ import annotations
-
 import logging
 from datetime import datetime, timedelta
 

@@ -1,12 +1,10 @@
 """A plan: what an operation would do (the blast radius), the doing of it, and how a record is written for it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import msgspec
 
@@ -31,7 +29,7 @@ class Who(msgspec.Struct, frozen=True):
     key: str = ""
 
     @classmethod
-    def of(cls, actor: str, reason: object, key: str = "") -> Who:
+    def of(cls, actor: str, reason: object, key: str = "") -> Self:
         """An operator with a reason.
 
         Raises:

@@ -1,7 +1,5 @@
 """Where apps run, and how their health is asked for."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 import msgspec

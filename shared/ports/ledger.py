@@ -1,7 +1,5 @@
 """The durable record of everything, and the queue that brings records up again."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar

@@ -3,8 +3,6 @@
 What may be a registry of any make, and what is looked at often, is read through `TagReader`.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol

@@ -1,7 +1,5 @@
 """Everything a workflow works with: the rules and the ports, handed over as one."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from shared.domain.policy import App, Gate, Policy, RegistryRule

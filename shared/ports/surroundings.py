@@ -1,7 +1,5 @@
 """Evidence, people, and the time."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol

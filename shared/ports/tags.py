@@ -1,7 +1,5 @@
 """Reading tags of a registry of any make."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Protocol
 

@@ -1,7 +1,5 @@
 """Task runs: started, found, read, canceled."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum

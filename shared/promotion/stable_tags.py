@@ -7,8 +7,6 @@ written first and claims are read afterwards, while a mover claims first and rea
 the two always sees the other.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The steps of a promotion at the target registry: unique tag, lock, stable tag. Every step can be repeated."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import msgspec

@@ -1,7 +1,5 @@
 """Which digests are banned from a gate's target repository, and which may stand there under a tag again."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from shared.domain.candidate import VERDICTS, Candidate, CandidateState, attempts_of

@@ -1,7 +1,5 @@
 """The controller of candidates: from the first check to a verdict."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -4,8 +4,6 @@ A work item may come twice, late, or from a worker that died half-way. What a st
 begins, on the ETag that it was decided on, so that a record has one line of steps however many workers have it.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta

@@ -4,8 +4,6 @@ The line says everything by itself, in `key=value` form; the same fields go alon
 record, for telemetry to filter by.
 """
 
-from __future__ import annotations
-
 import logging
 
 from shared.domain.candidate import Candidate, CandidateState

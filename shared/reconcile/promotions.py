@@ -1,7 +1,5 @@
 """The controller of promotions: from the verdict on a digest to the rollouts of what stands on its stable tag."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import msgspec

@@ -1,7 +1,5 @@
 """The controller of rollouts: from an app's build, or an image, to a healthy deployment or the one before it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """A record under way, and what a controller must know of its kind."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 

@@ -3,8 +3,6 @@
 `python -m shared.rules.schema` prints the JSON Schema that editors use.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import msgspec

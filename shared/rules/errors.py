@@ -1,7 +1,5 @@
 """Where gates.yaml is no YAML or does not fit its types: every error, with its line and column."""
 
-from __future__ import annotations
-
 import types
 import typing
 from collections.abc import Iterator

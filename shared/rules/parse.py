@@ -1,7 +1,5 @@
 """gates.yaml -> the policy. Parts that are right by themselves are checked against each other first."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import lru_cache
 from itertools import combinations

@@ -1,7 +1,5 @@
 """The JSON Schema of gates.yaml, made from its types: `python -m shared.rules.schema > docs/gates.schema.json`."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 

@@ -1,14 +1,12 @@
 """What a sweep job is, and what it is given to run with: its record, an executor, and a list for what it does."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain, islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -80,22 +78,22 @@ class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
         early = min(_EARLY_SECONDS, every_seconds / 4)
         return (now - self.began_at).total_seconds() >= every_seconds - early
 
-    def taken(self, holder: str, now: datetime) -> SweepRecord:
+    def taken(self, holder: str, now: datetime) -> Self:
         """Taken by a holder: the round that was left goes on, else a new one begins."""
         lease = {"holder": holder, "held_until": now + timedelta(seconds=LEASE_SECONDS)}
         if self.under_way:
             return msgspec.structs.replace(self, **lease)
         return msgspec.structs.replace(self, round=self.round + 1, began_at=now, after="", checked=0, **lease)
 
-    def advanced(self, after: str, now: datetime) -> SweepRecord:
+    def advanced(self, after: str, now: datetime) -> Self:
         """A batch further."""
         return msgspec.structs.replace(self, after=after, held_until=now + timedelta(seconds=LEASE_SECONDS))
 
-    def released(self, problem: str = "") -> SweepRecord:
+    def released(self, problem: str = "") -> Self:
         """Let go with the round unfinished; whoever comes next goes on from `after`."""
         return msgspec.structs.replace(self, holder="", held_until=None, problem=problem)
 
-    def finished(self, now: datetime) -> SweepRecord:
+    def finished(self, now: datetime) -> Self:
         """At the end of its round."""
         return msgspec.structs.replace(
             self,

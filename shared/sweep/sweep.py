@@ -1,7 +1,5 @@
 """The sweep: every job that is due, each from where it was left, until the time is up."""
 
-from __future__ import annotations
-
 import logging
 import secrets
 from collections.abc import Iterator

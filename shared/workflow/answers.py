@@ -3,8 +3,6 @@
 Keys are camelCase. The records of the ledger, the rules, holds and vetoes are as they are stored, in snake_case.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar

@@ -1,7 +1,5 @@
 """Drift on one screen: upstream, ledger, stable tag, app and container side by side, as the last sweep saw them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import islice

@@ -1,7 +1,5 @@
 """Health checks: whether everything that the rules need can be used, each with what to do if not."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import datetime

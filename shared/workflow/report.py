@@ -1,7 +1,5 @@
 """What operators read: everything at a glance, lists by time, and the whole story of one record."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import islice

@@ -1,7 +1,5 @@
 """The log of a candidate's check or of a rollout's build: as it was kept, or so far, while the run goes on."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 import msgspec

@@ -3,8 +3,6 @@
 Imported on first use: urllib3 is heavy.
 """
 
-from __future__ import annotations
-
 import http.client
 import math
 import socket

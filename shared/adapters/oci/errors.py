@@ -3,8 +3,6 @@
 Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 import msgspec

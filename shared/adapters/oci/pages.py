@@ -3,8 +3,6 @@
 Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-tags
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from urllib.parse import urlencode

@@ -5,8 +5,6 @@ https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-05 an
 https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3 (Retry-After).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime

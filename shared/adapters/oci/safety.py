@@ -4,8 +4,6 @@ What a registry says (a token realm, a redirect, a next page) is input from outs
 its own machine, its own network or the platform's metadata service, nor show a password to a stranger.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,7 +90,7 @@ class Target:
     def __str__(self) -> str:
         return f"https://{self.server}{self.path.partition('?')[0]}"
 
-    def at(self, path: str) -> Target:
+    def at(self, path: str) -> "Target":
         """Another path of the same server."""
         return Target(self.host, self.port, path)
 
@@ -107,7 +105,7 @@ class Place:
     name: str
 
     @staticmethod
-    def of(registry: RegistryRule, repository: str) -> Place:
+    def of(registry: RegistryRule, repository: str) -> "Place":
         """The place of a repository; Docker Hub's official images are under `library/`.
 
         Raises:

@@ -1,7 +1,5 @@
 """The app job: whether an app is built from the current base, and runs as its last good deployment."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from shared.deployment.dependents import BaseVetoes, Dependents

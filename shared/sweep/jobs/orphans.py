@@ -1,7 +1,5 @@
 """The orphans job: names the task runs that Basegate started and no record waits for."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import datetime
 

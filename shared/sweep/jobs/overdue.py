@@ -1,7 +1,5 @@
 """The overdue job: open records that stand still past their time are brought up, and the alarms of stalls settled."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """The released job: what a decision, or an earlier verdict, kept out goes on when that does not count any more."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import suppress
 

@@ -1,7 +1,5 @@
 """The silence jobs: what goes wrong without an error. An unreadable upstream, an expiring secret, missing events."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import timedelta
 

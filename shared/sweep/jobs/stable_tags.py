@@ -1,7 +1,5 @@
 """The stable-tag job: compares the tags of a gate's promotions with the ledger, and puts them back."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from enum import StrEnum

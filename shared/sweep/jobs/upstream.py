@@ -1,7 +1,5 @@
 """The upstream job: reads every tracked tag of a gate's source, and observes what has changed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain, dropwhile
 from typing import NamedTuple

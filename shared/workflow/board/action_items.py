@@ -1,7 +1,5 @@
 """What needs a person: what failed, what is stalled, what waits for an answer, what is held."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """Standing alarms in words: what, where, since when, and what is done about it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from shared.domain.alarm import Alarm, AlarmKind

@@ -1,7 +1,5 @@
 """The drift page: upstream, ledger, stable tag, app and container side by side, and all alarms on top."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 

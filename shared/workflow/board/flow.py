@@ -1,7 +1,5 @@
 """The flow picture: from an upstream digest to a running container, for each stable tag."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from msgspec.structs import replace

@@ -1,7 +1,5 @@
 """The history of a gate or an app, a page at a time, filtered by state and time."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """What a page shows, ready to be written down: no ledger, no clock, no HTML."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
@@ -105,7 +103,7 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     stages: tuple[Item, ...]
     actions: tuple[Action, ...]
-    apps: tuple[Lane, ...] = ()
+    apps: tuple["Lane", ...] = ()
 
 
 class GateFlow(msgspec.Struct, frozen=True, kw_only=True):

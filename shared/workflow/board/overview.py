@@ -1,8 +1,6 @@
 """What the overview is made of, read with four queries a gate, three an app and one a registry,
 however long the ledger is."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import msgspec

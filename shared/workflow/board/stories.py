@@ -1,7 +1,5 @@
 """The page of one record: its state, its checks with their evidence, its timeline, and what can be done with it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any

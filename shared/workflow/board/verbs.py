@@ -1,7 +1,5 @@
 """The verbs of `operate` as buttons: which ones stand beside what."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 from shared.domain.candidate import Candidate, CandidateState

@@ -1,7 +1,5 @@
 """The pages of the board, each from the ledger as it is now."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime

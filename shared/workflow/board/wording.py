@@ -1,7 +1,5 @@
 """Times and digests as the board writes them."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from shared.domain.image import short
