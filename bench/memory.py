@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from shared.domain.errors import Conflict
-from shared.ports import Change, R, Stored
-from shared.ports.services import Services
+from shared.ports import Change, R, Services, Stored
 from tests.fakes import FakeLedger, World
 
 

@@ -24,7 +24,7 @@ from shared.domain.image import parse_digest, parse_tag
 from shared.domain.observation import Observation
 from shared.domain.policy import Policy, RegistryRule, Source
 from shared.domain.stable_tag import StableTag
-from shared.ports.services import Services
+from shared.ports import Services
 from shared.sweep import Sweep, SweepReport
 from shared.sweep.job import SweepJob
 from shared.sweep.jobs.upstream import UpstreamJob

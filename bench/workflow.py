@@ -11,7 +11,7 @@ import msgspec
 from bench.figure import Figure
 from bench.memory import services
 from shared.domain.candidate import Candidate, FoundBy
-from shared.domain.decide_candidate import decide_candidate
+from shared.domain.decide import decide_candidate
 from shared.domain.image import Tag
 from shared.domain.observation import Change
 from shared.intake.observe import Observer, Trigger

@@ -12,8 +12,8 @@ from functions.web.operations import READS, Read
 from functions.web.principal import Role, actor_of, auth_level
 from shared import bootstrap
 from shared.domain.candidate import CandidateState
-from shared.domain.decisions import Veto
 from shared.domain.rollout import RolloutState
+from shared.domain.stable_tag import Veto
 from shared.workflow import answers
 from shared.workflow.drift import Drift
 from shared.workflow.run_logs import RunLog

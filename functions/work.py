@@ -6,7 +6,7 @@ import azure.functions as func
 import msgspec
 
 from shared import bootstrap
-from shared.domain.hint import Hint
+from shared.domain.event import Hint
 from shared.domain.record import WorkItem
 from shared.settings import HINT_QUEUE, POISON, WORK_QUEUE
 

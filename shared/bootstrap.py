@@ -20,14 +20,13 @@ from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.adapters.subscriptions_eventgrid import EventGridSubscriptions
 from shared.adapters.tasks_acr import AcrTaskRunner
 from shared.domain.errors import Misconfigured
-from shared.domain.hint import HintKind
+from shared.domain.event import HintKind
 from shared.domain.policy import Policy
 from shared.intake.app_images import AppImages
 from shared.intake.hints import Hints, Recognized, recognize
 from shared.operations.idempotency import IdempotentCalls
 from shared.operations.operate import Operate
-from shared.ports import Announcer
-from shared.ports.services import Services
+from shared.ports import Announcer, Services
 from shared.reconcile.engine import Reconciler
 from shared.rules import parse_gates
 from shared.settings import APP_ROOT, Settings, read_settings

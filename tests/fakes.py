@@ -26,7 +26,7 @@ import msgspec
 from shared.adapters.ledger_rows import check, name_of
 from shared.domain.candidate import Candidate, attempts_of
 from shared.domain.errors import BasegateError, Conflict, Gone, Malformed, Rejected
-from shared.domain.hint import Hint, HintKind
+from shared.domain.event import Hint, HintKind
 from shared.domain.image import Digest, ImageRef, Tag, parse_digest
 from shared.domain.observation import Observation
 from shared.domain.policy import (
@@ -65,11 +65,11 @@ from shared.ports import (
     R,
     Run,
     RunStatus,
+    Services,
     Stored,
     TagPush,
+    TagState,
 )
-from shared.ports.registry import TagState
-from shared.ports.services import Services
 from shared.reconcile.engine import Reconciler
 
 if TYPE_CHECKING:

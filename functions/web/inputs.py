@@ -8,8 +8,8 @@ from typing import Annotated, Any, TypeVar
 import azure.functions as func
 import msgspec
 
-from shared.domain.decisions import HoldUntil
 from shared.domain.errors import Malformed
+from shared.domain.stable_tag import HoldUntil
 from shared.ports import Only
 from shared.workflow.answers import Moment
 from shared.workflow.report import PAGE_LIMIT

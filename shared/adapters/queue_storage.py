@@ -18,7 +18,7 @@ import msgspec
 from shared.adapters.azure_errors import translated
 from shared.adapters.deadlines import STORAGE_DEADLINES
 from shared.domain.errors import Misconfigured
-from shared.domain.hint import Hint
+from shared.domain.event import Hint
 from shared.domain.record import WorkItem
 from shared.ports import QueueState
 from shared.settings import HINT_QUEUE, POISON, WORK_QUEUE

@@ -18,8 +18,7 @@ from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.domain.errors import Gone
 from shared.domain.image import Digest, ImageRef, parse_digest
 from shared.domain.policy import RegistryRule
-from shared.ports import CopyState, CopyStatus, TagPush
-from shared.ports.registry import TagState
+from shared.ports import CopyState, CopyStatus, TagPush, TagState
 
 if TYPE_CHECKING:
     from azure.containerregistry import ContainerRegistryClient

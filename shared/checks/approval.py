@@ -7,8 +7,7 @@ from shared.checks.kind import Finding, Started
 from shared.domain.candidate import Candidate, CheckRecord
 from shared.domain.errors import BasegateError
 from shared.domain.policy import ApprovalCheck
-from shared.ports import Outcome
-from shared.ports.services import Services
+from shared.ports import Outcome, Services
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,7 @@ from shared.domain.candidate import Candidate, CheckRecord, Verdict
 from shared.domain.image import short
 from shared.domain.policy import TaskCheck
 from shared.domain.record import seconds_between
-from shared.ports import RunStatus
-from shared.ports.services import Services
+from shared.ports import RunStatus, Services
 
 
 class TaskCheckKind:

@@ -7,14 +7,13 @@ import msgspec
 
 from shared.checks.evidence import gather_evidence, telling_line
 from shared.deployment.dependents import BaseVetoes
-from shared.domain.decide_candidate import rerun_wait
+from shared.domain.decide import rerun_wait
 from shared.domain.errors import Inconclusive, Rejected
 from shared.domain.image import Digest
 from shared.domain.policy import App, RegistryRule
 from shared.domain.record import seconds_between
 from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Cause, Rollout, RolloutState
-from shared.ports import Run, RunStatus
-from shared.ports.services import Services
+from shared.ports import Run, RunStatus, Services
 from shared.reconcile.step import Step
 
 UNLISTED_SECONDS = 60.0

@@ -5,15 +5,12 @@ from contextlib import suppress
 
 import msgspec
 
-from shared.domain.decisions import Veto, veto_partition, veto_row
 from shared.domain.errors import Busy, Conflict
 from shared.domain.image import ImageRef, parse_repository, short
 from shared.domain.policy import App, Gate
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout
-from shared.domain.stable_tag import StableTag
-from shared.ports import Change, Stored
-from shared.ports.ledger import RACES, Claimed, get_or_create, read
-from shared.ports.services import Services
+from shared.domain.stable_tag import StableTag, Veto, veto_partition, veto_row
+from shared.ports import RACES, Change, Claimed, Services, Stored, get_or_create, read
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile.step import Following
 

@@ -7,13 +7,12 @@ from typing import NamedTuple
 import msgspec
 
 from shared.deployment.dependents import BaseVetoes
-from shared.domain.decide_rollout import staleness
+from shared.domain.decide import staleness
 from shared.domain.errors import Busy, NeedsRecreation
 from shared.domain.policy import App, DeployRule
 from shared.domain.record import seconds_between
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, DeployRecord, Rollout, RolloutState
-from shared.ports.ledger import read
-from shared.ports.services import Services
+from shared.ports import Services, read
 from shared.reconcile.step import Step
 
 PROVISION_TIMEOUT_SECONDS = 900.0

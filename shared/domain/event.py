@@ -1,4 +1,4 @@
-"""Registry events as Event Grid delivers them, in both of its schemas, made into one type.
+"""Registry events as Event Grid delivers them, in both of its schemas, made into one type; and the hints they become.
 
 Source: https://learn.microsoft.com/azure/event-grid/event-schema-container-registry
 """
@@ -81,3 +81,33 @@ def _text(value: object, field: str) -> str:
     if isinstance(value, str) and value and value.isprintable():
         return value
     raise Malformed(field, "is missing or is no printable text")
+
+
+class HintKind(StrEnum):
+    """What is to be looked at."""
+
+    SOURCE_TAG = "source tag"
+    """`subject` is a gate, `tag` one of its source."""
+
+    APP_IMAGE = "app image"
+    """`subject` is an app, `tag` one of the repository that it is built into."""
+
+    STABLE_TAGS = "stable tags"
+    """`subject` is a gate: something was deleted from, or pushed around the gate into, its target repository."""
+
+
+class Hint(msgspec.Struct, frozen=True, kw_only=True):
+    """Look at this tag now.
+
+    `expected` is the digest that an event named, `event` that event's id, `tries` how often another digest was read
+    since, `again` that this look was planned after an earlier one.
+    The field names avoid those that the Functions host keeps for itself (`id`, `dequeueCount`, …).
+    """
+
+    hint: HintKind
+    subject: str
+    tag: str = ""
+    expected: str = ""
+    event: str = ""
+    tries: int = 0
+    again: bool = False

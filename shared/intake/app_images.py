@@ -2,13 +2,12 @@
 
 import logging
 
-from shared.domain.hint import Hint
+from shared.domain.event import Hint
 from shared.domain.image import Digest, short
 from shared.domain.policy import App
 from shared.domain.record import WorkItem
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout
-from shared.ports.ledger import read
-from shared.ports.services import Services
+from shared.ports import Services, read
 
 log = logging.getLogger(__name__)
 

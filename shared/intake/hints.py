@@ -10,8 +10,7 @@ import msgspec
 
 from shared.domain.candidate import Candidate, FoundBy, attempts_of
 from shared.domain.errors import BasegateError, Busy, Conflict, Malformed, Retry
-from shared.domain.event import EventKind, RegistryEvent, UnwantedEvent, parse_event
-from shared.domain.hint import Hint, HintKind
+from shared.domain.event import EventKind, Hint, HintKind, RegistryEvent, UnwantedEvent, parse_event
 from shared.domain.image import Digest, Tag, short
 from shared.domain.observation import Change as Meaning
 from shared.domain.observation import Expectation, Observation
@@ -20,9 +19,7 @@ from shared.domain.promotion import Promotion, promotion_row
 from shared.domain.record import Record, WorkItem
 from shared.intake.observe import Observed, Observer, Trigger
 from shared.intake.upstreams import Upstreams
-from shared.ports import Change, Outcome, Stored
-from shared.ports.ledger import RACES, last
-from shared.ports.services import Services
+from shared.ports import RACES, Change, Outcome, Services, Stored, last
 from shared.reconcile.step import Following
 
 log = logging.getLogger(__name__)

@@ -26,9 +26,7 @@ from shared.domain.promotion import (
 )
 from shared.domain.record import WorkItem
 from shared.domain.stable_tag import StableTag
-from shared.ports import Change, Stored
-from shared.ports.ledger import RACES, Claimed
-from shared.ports.services import Services
+from shared.ports import RACES, Change, Claimed, Services, Stored
 
 SWEEP_INTERVAL_SECONDS = 300.0
 """How often a tag is read where its registry's rule says no interval: with every sweep."""

@@ -9,8 +9,7 @@ import msgspec
 
 from shared.domain.errors import Busy, Conflict, Retry
 from shared.domain.policy import RegistryRule
-from shared.ports.ledger import get_or_create, read, update
-from shared.ports.services import Services
+from shared.ports import Services, get_or_create, read, update
 
 _FIRST_PAUSE_SECONDS = 60.0
 _LONGEST_PAUSE_SECONDS = 3600.0

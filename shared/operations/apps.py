@@ -3,16 +3,14 @@
 import hashlib
 
 from shared.deployment.dependents import BaseVetoes
-from shared.domain.decide_rollout import is_waiting
+from shared.domain.decide import is_waiting
 from shared.domain.errors import NotThere, Refused
 from shared.domain.policy import App
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
 from shared.operations.idempotency import KEPT
 from shared.operations.lookup import Lookup
 from shared.operations.plan import Done, Effect, Plan, Who, cancel, insert
-from shared.ports import Stored
-from shared.ports.ledger import read
-from shared.ports.services import Services
+from shared.ports import Services, Stored, read
 
 
 class AppOperations:

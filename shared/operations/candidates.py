@@ -14,8 +14,7 @@ from shared.domain.stable_tag import StableTag
 from shared.intake.observe import Observer, Trigger
 from shared.operations.lookup import Lookup
 from shared.operations.plan import Done, Effect, Plan, Who, bring_up, cancel, save
-from shared.ports import Stored
-from shared.ports.services import Services
+from shared.ports import Services, Stored
 from shared.promotion.vetoes import Vetoes
 
 log = logging.getLogger(__name__)

@@ -10,19 +10,17 @@ import msgspec
 
 from shared.deployment.dependents import Dependents
 from shared.domain.candidate import Candidate, CandidateState
-from shared.domain.decisions import Hold, HoldUntil, Veto
 from shared.domain.errors import Busy, Conflict, NotThere, Refused
 from shared.domain.image import Digest, Tag, parse_digest, short
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate
 from shared.domain.promotion import Promotion, PromotionState, promotions_of
 from shared.domain.rollout import Rollout, RolloutState
-from shared.domain.stable_tag import StableTag
+from shared.domain.stable_tag import Hold, HoldUntil, StableTag, Veto
 from shared.intake.observe import Observer
 from shared.operations.lookup import Lookup, tag_or_digest
 from shared.operations.plan import Done, Effect, Plan, Who, bring_up
-from shared.ports.ledger import RACES, update
-from shared.ports.services import Services
+from shared.ports import RACES, Services, update
 from shared.promotion.stable_tags import StableTags, TagTarget, target_of
 from shared.promotion.vetoes import Vetoes
 

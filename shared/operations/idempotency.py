@@ -12,8 +12,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from shared.domain.errors import BasegateError, Busy, Malformed, Misconfigured, Refused, Rejected, Retry
-from shared.ports import Stored
-from shared.ports.services import Services
+from shared.ports import Services, Stored
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,7 @@ from shared.domain.policy import App, Gate
 from shared.domain.rollout import BuiltImage, Rollout
 from shared.domain.stable_tag import StableTag
 from shared.domain.tag_rule import is_pattern, tags_in_words
-from shared.ports import Stored
-from shared.ports.ledger import last
-from shared.ports.services import Services
+from shared.ports import Services, Stored, last
 from shared.promotion.vetoes import Vetoes
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from shared.operations.apps import AppOperations
 from shared.operations.candidates import CandidateOperations
 from shared.operations.gates import GateOperations, VetoOperations
 from shared.operations.plan import Done, Effect, Plan, Who
-from shared.ports.services import Services
+from shared.ports import Services
 from shared.sweep import Sweep
 
 log = logging.getLogger(__name__)

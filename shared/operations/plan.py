@@ -10,8 +10,7 @@ import msgspec
 
 from shared.domain.errors import Malformed, Retry
 from shared.domain.record import Record, WorkItem
-from shared.ports import Stored
-from shared.ports.services import Services
+from shared.ports import Services, Stored
 
 R = TypeVar("R", bound=Record)
 

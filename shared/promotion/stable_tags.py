@@ -20,9 +20,7 @@ from shared.domain.image import Digest, Tag, short
 from shared.domain.policy import Gate, RegistryRule
 from shared.domain.promotion import Promotion, PromotionState, promotions_of
 from shared.domain.stable_tag import Claim, StableTag
-from shared.ports import Stored
-from shared.ports.ledger import RACES, get_or_create, read
-from shared.ports.services import Services
+from shared.ports import RACES, Services, Stored, get_or_create, read
 from shared.promotion.vetoes import Vetoes
 from shared.workflow.alarms import Alarms
 

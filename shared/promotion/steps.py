@@ -11,9 +11,7 @@ from shared.domain.observation import Observation
 from shared.domain.policy import Gate, RegistryRule
 from shared.domain.promotion import Promotion, PromotionState, promotions_of
 from shared.domain.stable_tag import Claim, StableTag
-from shared.ports import Change, CopyState, Stored
-from shared.ports.ledger import RACES
-from shared.ports.services import Services
+from shared.ports import RACES, Change, CopyState, Services, Stored
 from shared.promotion.stable_tags import StableTags, target_of
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile.step import Step

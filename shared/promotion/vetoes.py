@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 
 from shared.domain.candidate import VERDICTS, Candidate, CandidateState, attempts_of
-from shared.domain.decisions import Veto, veto_partition, veto_row
 from shared.domain.policy import Gate
-from shared.ports import Stored
-from shared.ports.services import Services
+from shared.domain.stable_tag import Veto, veto_partition, veto_row
+from shared.ports import Services, Stored
 
 
 class Vetoes:

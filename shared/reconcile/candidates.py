@@ -10,16 +10,13 @@ from shared.checks.approval import ApprovalCheckKind
 from shared.checks.kind import CheckKind, Finding, Started
 from shared.checks.task import TaskCheckKind
 from shared.domain.candidate import Candidate, CandidateState, Verdict, attempts_of, new_attempt
-from shared.domain.decide_candidate import decide_candidate, rerun_wait
-from shared.domain.decision import Action, Decision
+from shared.domain.decide import Action, Decision, decide_candidate, rerun_wait
 from shared.domain.errors import BasegateError, Busy, Conflict, Inconclusive
 from shared.domain.observation import Observation
 from shared.domain.policy import ApprovalCheck, Gate, TaskCheck
 from shared.domain.promotion import PROMOTIONS_AT_ONCE, Promotion
 from shared.domain.record import seconds_between
-from shared.ports import Change, Outcome, Stored
-from shared.ports.ledger import RACES
-from shared.ports.services import Services
+from shared.ports import RACES, Change, Outcome, Services, Stored
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile.step import Controller, Following, Step
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from shared.domain.decision import Action, Decision
+from shared.domain.decide import Action, Decision
 from shared.domain.errors import BasegateError, Busy, Conflict, Inconclusive, Retry
 from shared.domain.record import TEXT_LIMIT, Record, Stall, WorkItem, seconds_between
-from shared.ports.services import Services
+from shared.ports import Services
 from shared.reconcile.candidates import CandidateController
 from shared.reconcile.narration import tell_dropped, tell_problem, tell_step
 from shared.reconcile.promotions import PromotionController

@@ -7,7 +7,7 @@ record, for telemetry to filter by.
 import logging
 
 from shared.domain.candidate import Candidate, CandidateState
-from shared.domain.decision import Decision
+from shared.domain.decide import Decision
 from shared.domain.promotion import Promotion
 from shared.domain.record import Record
 from shared.domain.rollout import Rollout, RolloutState

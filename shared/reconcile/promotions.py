@@ -6,17 +6,14 @@ import msgspec
 
 from shared.deployment.dependents import Dependents
 from shared.domain.candidate import Candidate, CandidateState, attempts_of, new_attempt
-from shared.domain.decide_promotion import decide_promotion
-from shared.domain.decision import Action, Decision
+from shared.domain.decide import Action, Decision, decide_promotion
 from shared.domain.errors import BasegateError
 from shared.domain.image import short
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.stable_tag import StableTag
-from shared.ports import Change, Outcome, Stored
-from shared.ports.ledger import last
-from shared.ports.services import Services
+from shared.ports import Change, Outcome, Services, Stored, last
 from shared.promotion.stable_tags import StableTags
 from shared.promotion.steps import PromotionSteps
 from shared.promotion.vetoes import Vetoes

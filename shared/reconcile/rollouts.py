@@ -7,14 +7,11 @@ import msgspec
 
 from shared.deployment.build import Build
 from shared.deployment.deploy import Deploy
-from shared.domain.decide_rollout import decide_rollout, is_waiting
-from shared.domain.decision import Action, Decision
+from shared.domain.decide import Action, Decision, decide_rollout, is_waiting
 from shared.domain.errors import BasegateError, Malformed, NeedsRecreation, Rejected
 from shared.domain.policy import App
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
-from shared.ports import Outcome, Stored
-from shared.ports.ledger import read
-from shared.ports.services import Services
+from shared.ports import Outcome, Services, Stored, read
 from shared.reconcile.step import Controller, Step
 
 _ON_THE_GROUP = frozenset((Action.DEPLOY, Action.VERIFY, Action.RESTORE, Action.VERIFY_RESTORED))

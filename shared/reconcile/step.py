@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
-from shared.domain.decision import Action, Decision
+from shared.domain.decide import Action, Decision
 from shared.domain.errors import BasegateError, Busy, Conflict
 from shared.domain.record import Record
-from shared.ports import Change, Ledger, Outcome, Stored
-from shared.ports.ledger import RACES, Claimed, Keyed, get_or_create
+from shared.ports import RACES, Change, Claimed, Keyed, Ledger, Outcome, Stored, get_or_create
 
 R = TypeVar("R", bound=Record)
 K = TypeVar("K", bound=Keyed)

@@ -12,7 +12,7 @@ import msgspec
 
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.operations.plan import Effect
-from shared.ports.services import Services
+from shared.ports import Services
 from shared.workflow.alarms import Alarms, Subject
 
 log = logging.getLogger(__name__)

@@ -9,11 +9,9 @@ from enum import StrEnum
 import msgspec
 
 from shared.domain.errors import BasegateError, Busy, Conflict
-from shared.domain.hint import Hint
+from shared.domain.event import Hint
 from shared.operations.plan import Effect
-from shared.ports import Stored
-from shared.ports.ledger import get_or_create, read
-from shared.ports.services import Services
+from shared.ports import Services, Stored, get_or_create, read
 from shared.reconcile.engine import controllers
 from shared.sweep.job import SWEEPS, Executor, JobRun, SweepJob, SweepRecord, in_threads
 from shared.sweep.jobs.app import AppJob

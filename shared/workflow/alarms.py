@@ -13,8 +13,7 @@ import msgspec
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.errors import BasegateError, Conflict
 from shared.domain.record import Stall
-from shared.ports import Outcome, Stored
-from shared.ports.services import Services
+from shared.ports import Outcome, Services, Stored
 
 if TYPE_CHECKING:
     from shared.sweep.job import JobRun

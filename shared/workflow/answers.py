@@ -10,7 +10,6 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 
 from shared.domain.candidate import Candidate
-from shared.domain.decisions import Hold, Veto
 from shared.domain.image import Digest
 from shared.domain.policy import App as AppRule
 from shared.domain.policy import BaseRule
@@ -18,6 +17,7 @@ from shared.domain.policy import Gate as GateRule
 from shared.domain.promotion import Promotion
 from shared.domain.record import Record
 from shared.domain.rollout import Cause, Rollout
+from shared.domain.stable_tag import Hold, Veto
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 

@@ -14,8 +14,7 @@ from shared.domain.rollout import AppRecord
 from shared.domain.stable_tag import StableTag
 from shared.intake.upstreams import UpstreamRecord
 from shared.operations.lookup import Lookup
-from shared.ports.ledger import read
-from shared.ports.services import Services
+from shared.ports import Services, read
 from shared.promotion.vetoes import Vetoes
 from shared.sweep.job import SweepRecord
 from shared.workflow.alarms import STALLS, Alarms

@@ -15,7 +15,7 @@ from shared.domain.policy import TaskCheck
 from shared.domain.promotion import Promotion
 from shared.domain.record import Record
 from shared.domain.rollout import AppRecord, Rollout
-from shared.ports.services import Services
+from shared.ports import Services
 from shared.settings import HINT_QUEUE, POISON, WORK_QUEUE
 from shared.sweep.job import SWEEPS, SweepRecord
 

@@ -8,17 +8,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from shared.domain.candidate import Candidate
-from shared.domain.decisions import Veto
 from shared.domain.policy import App as AppRule
 from shared.domain.policy import Gate as GateRule
 from shared.domain.policy import TaskCheck
 from shared.domain.promotion import Promotion, promotion_row, promotions_of
 from shared.domain.rollout import AppRecord, Rollout
-from shared.domain.stable_tag import StableTag
+from shared.domain.stable_tag import StableTag, Veto
 from shared.operations.lookup import Lookup
-from shared.ports import EVERYTHING, Listed, Only
-from shared.ports.ledger import read
-from shared.ports.services import Services
+from shared.ports import EVERYTHING, Listed, Only, Services, read
 from shared.promotion.vetoes import Vetoes
 from shared.workflow import answers
 from shared.workflow.answers import CandidateSummary, Items, Move, Page, RolloutSummary, StandingHold, story_of

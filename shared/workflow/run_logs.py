@@ -9,7 +9,7 @@ from shared.domain.candidate import CheckRecord
 from shared.domain.errors import NotThere, Rejected
 from shared.domain.rollout import BuildRecord, RolloutState
 from shared.operations.lookup import Lookup
-from shared.ports.services import Services
+from shared.ports import Services
 
 LOG_LIMIT_BYTES = 1024 * 1024
 """How much of a log is answered; of a longer one the end, where the outcome stands."""

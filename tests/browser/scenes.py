@@ -7,10 +7,10 @@ from collections.abc import Callable
 import msgspec
 
 from shared.domain.candidate import Candidate
-from shared.domain.decisions import HoldUntil
 from shared.domain.errors import Cause, Misconfigured, Retry
 from shared.domain.policy import App, ApprovalCheck, BaseRule, Drift, Gate, Policy, Source
 from shared.domain.promotion import Promotion
+from shared.domain.stable_tag import HoldUntil
 from shared.operations.plan import Who
 from shared.workflow.answers import CandidateSummary, PromotionSummary
 from tests.fakes import World, digest, sample_policy

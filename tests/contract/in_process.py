@@ -12,7 +12,7 @@ from pathlib import Path
 from demo import scenario
 from shared import bootstrap
 from shared.bootstrap import Basegate
-from shared.domain.hint import Hint
+from shared.domain.event import Hint
 from shared.domain.record import WorkItem
 from shared.ports import QueueState
 from shared.settings import Settings

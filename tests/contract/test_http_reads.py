@@ -17,9 +17,9 @@ from demo import scenario
 from functions.web.openapi import document
 from shared import bootstrap
 from shared.bootstrap import Basegate
-from shared.domain.decisions import HoldUntil
 from shared.domain.image import parse_digest
 from shared.domain.rollout import Cause, Rollout, RolloutState
+from shared.domain.stable_tag import HoldUntil
 from shared.operations.plan import Who
 from shared.settings import Settings
 from tests.contract.place import VAULT_URL, Place

@@ -10,7 +10,7 @@ import pytest
 from shared.domain.candidate import Candidate, CandidateState, FoundBy, candidate_row
 from shared.domain.promotion import Promotion, PromotionState, promotion_row
 from shared.intake.upstreams import UpstreamRecord
-from shared.ports.registry import TagState
+from shared.ports import TagState
 from shared.sweep import JobState
 from tests.contract.in_process import in_process
 from tests.contract.place import Place

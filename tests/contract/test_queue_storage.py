@@ -16,7 +16,7 @@ from demo import scenario
 from sandbox.host.queue_data import decode_body
 from shared.adapters.queue_storage import StorageWorkQueue
 from shared.domain.errors import BasegateError, Misconfigured, Rejected
-from shared.domain.hint import Hint, HintKind
+from shared.domain.event import Hint, HintKind
 from shared.domain.record import WorkItem
 from shared.settings import HINT_QUEUE, POISON, WORK_QUEUE
 from tests.contract.place import Place, until

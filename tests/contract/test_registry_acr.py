@@ -15,8 +15,7 @@ from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.domain.errors import Gone, Misconfigured, Rejected
 from shared.domain.image import Digest, ImageRef, parse_repository
 from shared.domain.policy import RegistryRule
-from shared.ports import CopyState, CopyStatus
-from shared.ports.registry import TagState
+from shared.ports import CopyState, CopyStatus, TagState
 from tests.contract.place import Place, until
 
 NOWHERE = Digest("sha256:" + "0" * 64)

@@ -9,12 +9,11 @@ from random import Random
 from typing import Any
 
 from shared.domain.candidate import Candidate, CandidateState
-from shared.domain.decisions import HoldUntil
 from shared.domain.image import Digest
 from shared.domain.policy import Gate, RegistryRule
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.rollout import Rollout
-from shared.domain.stable_tag import StableTag
+from shared.domain.stable_tag import HoldUntil, StableTag
 from shared.intake.hints import recognize
 from shared.operations.gates import RollbackOptions
 from shared.operations.plan import Plan, Who

@@ -7,14 +7,13 @@ from itertools import chain
 
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import VERDICTS, Candidate, CandidateState, attempts_of
-from shared.domain.decisions import Veto
 from shared.domain.image import Digest, short
 from shared.domain.observation import Observation
 from shared.domain.policy import App, Gate, Policy
 from shared.domain.promotion import Promotion, PromotionState, promotion_row
 from shared.domain.record import Record
 from shared.domain.rollout import AppRecord, Rollout, RolloutState
-from shared.domain.stable_tag import StableTag
+from shared.domain.stable_tag import StableTag, Veto
 from shared.domain.tag_rule import TagRule
 from shared.reconcile.engine import controllers
 from shared.sweep.jobs.upstream import TrackedTags

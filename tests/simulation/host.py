@@ -11,12 +11,12 @@ from random import Random
 from typing import Any
 
 from shared.domain.errors import BasegateError
-from shared.domain.hint import Hint, HintKind
+from shared.domain.event import Hint, HintKind
 from shared.domain.policy import Policy
 from shared.intake.app_images import AppImages
 from shared.intake.hints import Hints
 from shared.operations.operate import Operate
-from shared.ports.services import Services
+from shared.ports import Services
 from shared.reconcile.engine import Reconciler
 from shared.sweep import Sweep
 from shared.sweep.job import one_by_one

@@ -13,13 +13,12 @@ from typing import Any
 import msgspec
 
 from shared.domain.candidate import VERDICTS, Candidate, CandidateState, attempts_of
-from shared.domain.decisions import HoldUntil, Veto, veto_partition, veto_row
 from shared.domain.image import ImageRef
 from shared.domain.observation import Observation
 from shared.domain.policy import ApprovalCheck, Gate, Policy, PromoteBy, TaskCheck
 from shared.domain.promotion import Promotion
 from shared.domain.rollout import AppRecord, BuiltImage, Rollout, RolloutState
-from shared.domain.stable_tag import StableTag
+from shared.domain.stable_tag import HoldUntil, StableTag, Veto, veto_partition, veto_row
 from shared.ports import Change
 from tests.simulation.outside import Outside
 from tests.simulation.rules import Rules

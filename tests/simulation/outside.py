@@ -42,8 +42,8 @@ from shared.ports import (
     RunStatus,
     Stored,
     TagPush,
+    TagState,
 )
-from shared.ports.registry import TagState
 from tests.simulation.scheduler import START, Scheduler
 
 SECRET = "s3cr3t-of-the-vault"

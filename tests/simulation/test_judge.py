@@ -11,8 +11,8 @@ import pytest
 
 from shared.deployment.dependents import BaseVetoes
 from shared.domain.candidate import CandidateState, Verdict
-from shared.domain.decisions import Hold
 from shared.domain.observation import Observation
+from shared.domain.stable_tag import Hold
 from shared.intake.observe import Observer
 from shared.promotion.stable_tags import StableTags
 from shared.promotion.steps import PromotionSteps

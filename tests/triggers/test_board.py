@@ -19,10 +19,10 @@ from functions import board
 from functions.web.pages import CONTENT_SECURITY_POLICY
 from shared import bootstrap
 from shared.domain.candidate import Candidate
-from shared.domain.decisions import HoldUntil
 from shared.domain.errors import Cause, Misconfigured
 from shared.domain.policy import ApprovalCheck
 from shared.domain.rollout import Rollout
+from shared.domain.stable_tag import HoldUntil
 from shared.operations.plan import Who
 from shared.workflow.board.models import Tone
 from shared.workflow.board.overview import RECENT

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from shared.domain.alarm import Alarm, AlarmKind
-from shared.domain.decisions import HoldUntil
 from shared.domain.errors import Retry
 from shared.domain.policy import Drift
+from shared.domain.stable_tag import HoldUntil
 from shared.operations.plan import Who
 from shared.ports import Allowance
 from shared.workflow.board.models import DriftPage, Item, Overview, Tone

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from functions.registry_events import registry_events
-from shared.domain.hint import Hint, HintKind
+from shared.domain.event import Hint, HintKind
 from tests.events import event_text
 from tests.fakes import World, digest
 from tests.triggers.out import Hints

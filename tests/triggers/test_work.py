@@ -12,7 +12,7 @@ from azure.functions.queue import QueueMessage
 from functions.registry_events import registry_events
 from functions.work import hints, hints_poison, work, work_poison
 from shared.domain.candidate import CandidateState
-from shared.domain.hint import Hint
+from shared.domain.event import Hint
 from shared.domain.image import Digest
 from shared.domain.promotion import PromotionState
 from shared.domain.record import WorkItem

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from shared.domain.candidate import Candidate, CandidateState, FoundBy, Verdict
-from shared.domain.decisions import Hold, HoldUntil, Veto
 from shared.domain.image import Digest, Tag
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate
+from shared.domain.stable_tag import Hold, HoldUntil, Veto
 from shared.intake.observe import Observed, Observer, Trigger
 from shared.ports import Stored
 from shared.promotion.stable_tags import StableTags

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from shared.domain.candidate import Candidate, CandidateState, Verdict
-from shared.domain.decisions import HoldUntil
 from shared.domain.errors import Misconfigured, Retry
 from shared.domain.policy import ApprovalCheck, Gate, TaskCheck
 from shared.domain.promotion import PromotionState
+from shared.domain.stable_tag import HoldUntil
 from shared.ports import Change, Stored
 from tests.fakes import ProcessDied, World, digest, sample_policy
 from tests.unit.operators import TAG, answer, cancel, gate_of, hold, lift_veto, rerun, sweep, veto

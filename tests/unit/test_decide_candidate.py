@@ -9,8 +9,7 @@ import msgspec
 import pytest
 
 from shared.domain.candidate import Candidate, CandidateState, CheckRecord, Verdict
-from shared.domain.decide_candidate import RUNS_AT_ONCE, decide_candidate, rerun_wait
-from shared.domain.decision import ADOPTION_GRACE_SECONDS, Action
+from shared.domain.decide import ADOPTION_GRACE_SECONDS, RUNS_AT_ONCE, Action, decide_candidate, rerun_wait
 from shared.domain.image import Tag, parse_repository
 from shared.domain.policy import ApprovalCheck, TaskCheck
 from shared.domain.record import Stall

@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.domain.decide_promotion import decide_promotion
-from shared.domain.decision import Action
+from shared.domain.decide import Action, decide_promotion
 from shared.domain.image import Tag, parse_repository
 from shared.domain.policy import PromoteBy, TaskCheck
 from shared.domain.promotion import PARKED, REOPENABLE, Promotion, PromotionState, promotion_row, promotions_of

@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.domain.decide_rollout import BUILD_LIMIT, decide_rollout
-from shared.domain.decision import ADOPTION_GRACE_SECONDS, Action
+from shared.domain.decide import ADOPTION_GRACE_SECONDS, BUILD_LIMIT, Action, decide_rollout
 from shared.domain.image import ImageRef, parse_repository
 from shared.domain.rollout import (
     FINAL_STATES,

@@ -7,13 +7,12 @@ import pytest
 
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import new_attempt
-from shared.domain.decisions import HoldUntil, Veto
 from shared.domain.image import Digest
 from shared.domain.policy import PromoteBy, RegistryRule, TaskCheck
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import WorkItem
 from shared.domain.rollout import RolloutState
-from shared.domain.stable_tag import StableTag
+from shared.domain.stable_tag import HoldUntil, StableTag, Veto
 from shared.operations.plan import Who
 from shared.promotion.vetoes import Vetoes
 from tests.fakes import ProcessDied, World, digest, sample_policy

@@ -10,7 +10,7 @@ import pytest
 
 from shared.domain.candidate import CandidateState
 from shared.domain.errors import Misconfigured, Retry, Throttled
-from shared.domain.hint import Hint, HintKind
+from shared.domain.event import Hint, HintKind
 from shared.domain.image import Digest, Tag
 from shared.domain.observation import Observation
 from shared.domain.policy import Policy, PromotionRule

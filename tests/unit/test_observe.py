@@ -10,7 +10,7 @@ import pytest
 
 from shared.domain.candidate import Candidate, CandidateState, FoundBy
 from shared.domain.errors import Busy, Misconfigured, Throttled
-from shared.domain.hint import Hint, HintKind
+from shared.domain.event import Hint, HintKind
 from shared.domain.image import Digest, Tag
 from shared.domain.observation import Change, Observation
 from shared.domain.policy import PromotionRule

@@ -10,12 +10,12 @@ import pytest
 
 from shared.domain.alarm import Alarm
 from shared.domain.candidate import Candidate, CandidateState
-from shared.domain.decisions import HoldUntil
 from shared.domain.errors import BasegateError, Busy, Conflict, Malformed, NotThere, Refused, Retry
 from shared.domain.image import short
 from shared.domain.policy import ApprovalCheck, PromoteBy, PromotionRule, TaskCheck
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.rollout import RolloutState
+from shared.domain.stable_tag import HoldUntil
 from shared.operations.gates import RollbackOptions
 from shared.operations.idempotency import IdempotentCalls
 from shared.operations.plan import Effect, Plan, Who

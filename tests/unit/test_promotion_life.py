@@ -9,11 +9,11 @@ import pytest
 
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import CandidateState
-from shared.domain.decisions import HoldUntil
 from shared.domain.errors import Misconfigured, Rejected, Retry, Throttled
 from shared.domain.image import Digest, Tag
 from shared.domain.policy import ApprovalCheck, Check, PromoteBy, PromotionRule, TaskCheck
 from shared.domain.promotion import Promotion, PromotionState
+from shared.domain.stable_tag import HoldUntil
 from shared.ports import Change
 from tests.fakes import ProcessDied, World, digest, sample_policy
 from tests.unit.operators import TAG, answer, gate_of, hold, lift_hold, lift_veto, rerun, sweep, veto

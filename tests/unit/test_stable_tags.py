@@ -9,9 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.domain.decisions import Hold
 from shared.domain.errors import BasegateError, Busy, Gone, Rejected, Retry
-from shared.domain.stable_tag import Claim, StableTag
+from shared.domain.stable_tag import Claim, Hold, StableTag
 from shared.ports import Stored
 from shared.promotion.stable_tags import CLAIM_SECONDS, StableTags, target_of
 from tests.fakes import World, digest, sample_policy

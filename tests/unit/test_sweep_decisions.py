@@ -9,12 +9,11 @@ import pytest
 
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import CandidateState
-from shared.domain.decisions import HoldUntil
 from shared.domain.errors import Malformed, Rejected
 from shared.domain.image import Digest, short
 from shared.domain.policy import ApprovalCheck, Drift, Policy, PromoteBy, RegistryRule
 from shared.domain.promotion import PromotionState
-from shared.domain.stable_tag import Claim, StableTag
+from shared.domain.stable_tag import Claim, HoldUntil, StableTag
 from shared.operations.plan import Who
 from tests.fakes import World, digest, sample_policy
 

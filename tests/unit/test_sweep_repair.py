@@ -9,14 +9,13 @@ import msgspec
 import pytest
 
 from shared.domain.alarm import Alarm, AlarmKind
-from shared.domain.decisions import HoldUntil
 from shared.domain.errors import BasegateError, Misconfigured, Rejected
-from shared.domain.hint import Hint, HintKind
+from shared.domain.event import Hint, HintKind
 from shared.domain.image import Tag, short
 from shared.domain.policy import Drift, Policy
 from shared.domain.promotion import PromotionState
 from shared.domain.rollout import Cause, RolloutState
-from shared.domain.stable_tag import Claim, StableTag
+from shared.domain.stable_tag import Claim, HoldUntil, StableTag
 from shared.operations.plan import Who
 from tests.fakes import World, digest, sample_policy
 

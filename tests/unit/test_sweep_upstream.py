@@ -7,12 +7,12 @@ import pytest
 
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import CandidateState, FoundBy
-from shared.domain.decisions import HoldUntil
 from shared.domain.errors import Conflict, Misconfigured, Retry
 from shared.domain.image import Digest, short
 from shared.domain.observation import Observation
 from shared.domain.policy import Policy, RegistryRule, Source
 from shared.domain.promotion import PromotionState
+from shared.domain.stable_tag import HoldUntil
 from shared.intake.upstreams import UpstreamRecord
 from shared.operations.plan import Who
 from shared.sweep import JobState

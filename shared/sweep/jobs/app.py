@@ -11,8 +11,7 @@ from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, Rollout
 from shared.domain.stable_tag import StableTag
 from shared.intake.app_images import AppImages
 from shared.operations.plan import bring_up, insert
-from shared.ports.ledger import last, read
-from shared.ports.services import Services
+from shared.ports import Services, last, read
 from shared.sweep.job import AlarmingJob, JobRun
 from shared.workflow.alarms import Every
 

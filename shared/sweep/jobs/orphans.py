@@ -5,7 +5,7 @@ from datetime import datetime
 
 from shared.domain.candidate import Candidate
 from shared.domain.policy import Gate, RegistryRule, TaskCheck
-from shared.ports.services import Services
+from shared.ports import Services
 from shared.sweep.job import JobRun
 
 _TASK = str(TaskCheck.__struct_config__.tag)

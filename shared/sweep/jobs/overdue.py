@@ -6,11 +6,11 @@ from typing import Any
 
 from shared.domain.alarm import AlarmKind
 from shared.domain.candidate import Candidate
-from shared.domain.decision import Action
+from shared.domain.decide import Action
 from shared.domain.promotion import Promotion
 from shared.domain.record import Record
 from shared.domain.rollout import Rollout
-from shared.ports.services import Services
+from shared.ports import Services
 from shared.reconcile.step import Controller
 from shared.sweep.job import AlarmingJob, JobRun
 from shared.workflow.alarms import STALLS, stall_subject

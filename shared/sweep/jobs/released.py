@@ -12,8 +12,7 @@ from shared.domain.record import WorkItem
 from shared.domain.stable_tag import StableTag
 from shared.intake.observe import Observer
 from shared.operations.plan import bring_up
-from shared.ports.ledger import Stored, last
-from shared.ports.services import Services
+from shared.ports import Services, Stored, last
 from shared.promotion.vetoes import Vetoes
 from shared.sweep.job import JobRun
 

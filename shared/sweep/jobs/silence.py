@@ -6,8 +6,7 @@ from datetime import timedelta
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate, RegistryRule
-from shared.ports.ledger import read
-from shared.ports.services import Services
+from shared.ports import Services, read
 from shared.sweep.job import AlarmingJob, JobRun, SweepRecord
 from shared.workflow.alarms import Every
 

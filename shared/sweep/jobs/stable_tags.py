@@ -9,16 +9,12 @@ import msgspec
 
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import Candidate, attempts_of
-from shared.domain.decisions import Veto
 from shared.domain.errors import BasegateError, Busy, Conflict, Gone, Malformed, Rejected
 from shared.domain.image import Digest, short
 from shared.domain.policy import Drift, Gate, PromoteBy, TaskCheck
 from shared.domain.promotion import Promotion, PromotionState
-from shared.domain.stable_tag import StableTag
-from shared.ports import Stored
-from shared.ports.ledger import last
-from shared.ports.registry import TagState
-from shared.ports.services import Services
+from shared.domain.stable_tag import StableTag, Veto
+from shared.ports import Services, Stored, TagState, last
 from shared.promotion.stable_tags import StableTags
 from shared.promotion.vetoes import Vetoes
 from shared.sweep.job import AlarmingJob, JobRun, in_batches

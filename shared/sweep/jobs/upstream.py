@@ -15,8 +15,7 @@ from shared.domain.policy import Gate
 from shared.domain.tag_rule import TagRule
 from shared.intake.observe import Observed, Observer, Trigger
 from shared.intake.upstreams import Upstreams
-from shared.ports import Stored
-from shared.ports.services import Services
+from shared.ports import Services, Stored
 from shared.sweep.job import AlarmingJob, JobRun, in_batches, in_order
 
 _BATCH_TAGS = 200

@@ -9,13 +9,11 @@ from urllib.parse import urlencode
 import msgspec
 
 from shared.domain.candidate import Candidate, CandidateState
-from shared.domain.decisions import Veto
 from shared.domain.errors import Malformed
 from shared.domain.policy import App, Gate
 from shared.domain.rollout import AppRecord, BuiltImage, Rollout, RolloutState
-from shared.ports import Listed, Only
-from shared.ports.ledger import read
-from shared.ports.services import Services
+from shared.domain.stable_tag import Veto
+from shared.ports import Listed, Only, Services, read
 from shared.promotion.vetoes import Vetoes
 from shared.workflow.answers import CandidateSummary, RecordSummary, RolloutSummary
 from shared.workflow.board import verbs

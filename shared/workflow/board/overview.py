@@ -13,8 +13,7 @@ from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag
-from shared.ports.ledger import read
-from shared.ports.services import Services
+from shared.ports import Services, read
 from shared.promotion.vetoes import Vetoes
 from shared.workflow.alarms import Alarms
 from shared.workflow.answers import CandidateSummary, PromotionSummary, RolloutSummary

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from shared.domain.alarm import Alarm
 from shared.operations.lookup import Lookup
-from shared.ports.services import Services
+from shared.ports import Services
 from shared.workflow.board.action_items import action_items
 from shared.workflow.board.alarms import Scoped, newest_first
 from shared.workflow.board.drift import drift_page

@@ -1,0 +1,275 @@
+"""A decision: the one next step of a record, when it is due, and why; from the record, its rule and the time alone."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeVar
+
+import msgspec
+
+from shared.domain.candidate import Candidate, CandidateState, Verdict
+from shared.domain.policy import App, Gate, PromoteBy
+from shared.domain.promotion import Promotion
+from shared.domain.record import Record, growing_wait, seconds_between
+from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
+
+T = TypeVar("T")
+
+ADOPTION_GRACE_SECONDS = 5.0
+"""How long a claimed run may take to get its id before it is looked for: a healthy start takes a second or two."""
+
+
+class Action(StrEnum):
+    """One step. Those on a check carry its index in `Decision.index`."""
+
+    START_CHECK = "start check"
+    ADOPT_CHECK = "adopt check"
+    WATCH_CHECK = "watch check"
+    EXAMINE_ANEW = "examine anew"
+    PASS = "pass"  # noqa: S105 (a word, no secret)
+
+    AWAIT_VERDICT = "await verdict"
+    COPY = "copy"
+    WATCH_COPY = "watch copy"
+    LOCK = "lock"
+    MOVE_STABLE_TAG = "move stable tag"
+    RECORD_TASK_PROMOTION = "record task promotion"
+    ROLL_OUT = "roll out"
+
+    TRACE_BUILD = "trace build"
+    START_BUILD = "start build"
+    ADOPT_BUILD = "adopt build"
+    WATCH_BUILD = "watch build"
+    REBUILD = "rebuild"
+    DEPLOY = "deploy"
+    VERIFY = "verify"
+    RESTORE = "restore"
+    VERIFY_RESTORED = "verify restored"
+    SUPERSEDE = "supersede"
+
+    RULE_REMOVED = "rule removed"
+    FAIL = "fail"
+    ANNOUNCE = "announce"
+    WAIT = "wait"
+    DONE = "done"
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What to do, on which check, and why.
+
+    `wait_seconds` is how long to leave the record alone before the work item that does it; a work item that arrives
+    does it at once.
+    """
+
+    action: Action
+    reason: str
+    wait_seconds: float = 0.0
+    index: int = 0
+
+
+def after_the_end(record: Record) -> Decision:
+    """What is left to do with a settled record: announce its outcome, and bring up what waits for it."""
+    if record.announced:
+        return Decision(Action.DONE, "settled and announced")
+    return Decision(Action.ANNOUNCE, "announce the outcome")
+
+
+def await_run_id(claimed_at: datetime, adopt: Action, now: datetime, index: int = 0) -> Decision:
+    """What to do about a run that was claimed and has no id: leave its starter a moment, then look for it.
+
+    Either a worker is starting it this very moment, or one died between the start and the record of it.
+    """
+    age = seconds_between(claimed_at, now)
+    if age < ADOPTION_GRACE_SECONDS:
+        return Decision(Action.WAIT, "a worker may be starting the run", ADOPTION_GRACE_SECONDS - age, index)
+    return Decision(adopt, f"claimed {age:.0f} s ago and never started as far as the ledger knows", 0.0, index)
+
+
+def first(items: Iterable[T], wanted: Callable[[T], bool]) -> int | None:
+    """The index of the first item that is wanted, or None."""
+    return next((index for index, item in enumerate(items) if wanted(item)), None)
+
+
+RUNS_AT_ONCE = 3
+"""How often a check that ends without a verdict is run before there is only one run a day."""
+
+_RERUN_WAIT_SECONDS = 60.0
+_DAY_SECONDS = 86_400.0
+
+
+def decide_candidate(candidate: Candidate, gate: Gate | None, now: datetime, *, claimed: bool = False) -> Decision:
+    """What to do next with a candidate, from its record, the gate's rule and the time alone.
+
+    `claimed` says that this worker has claimed the check that is not started.
+
+    1. A settled one is announced.
+    2. Without its gate it has come to its end.
+    3. Checks that have changed since make a new attempt: a verdict counts only under the current checks.
+    4. Each check runs to its verdict, in order; `failed` is the end, and so is the last `passed`.
+    """
+    if candidate.settled:  # 1
+        return after_the_end(candidate)
+    if gate is None:  # 2
+        return Decision(Action.RULE_REMOVED, f"the gate {candidate.gate} is not in the rules any more")
+    if candidate.fingerprint != gate.fingerprint:  # 3
+        return Decision(Action.EXAMINE_ANEW, "the gate's checks have changed since this attempt began")
+    index = first(candidate.checks, lambda check: check.verdict is not Verdict.PASSED)
+    if index is None:  # 4
+        return Decision(Action.PASS, "every check passed")
+    return _decide_check(candidate, index, now, claimed=claimed)
+
+
+def _decide_check(candidate: Candidate, index: int, now: datetime, *, claimed: bool) -> Decision:
+    check = candidate.checks[index]
+    if check.verdict is not None:
+        return Decision(Action.FAIL, check.reason, index=index)
+    if check.claimed_at is None or (claimed and not check.run_id):
+        why = f"run it again: {check.reason}" if check.runs else "has not run yet"
+        return Decision(Action.START_CHECK, f"the {check.kind} check: {why}", index=index)
+    if not check.run_id:
+        return await_run_id(check.claimed_at, Action.ADOPT_CHECK, now, index)
+    if candidate.state is CandidateState.AWAITING_APPROVAL:
+        return Decision(Action.DONE, "a person must approve", index=index)
+    return Decision(Action.WATCH_CHECK, f"run {check.run_id} goes on", growing_wait(check.claimed_at, now), index)
+
+
+def rerun_wait(runs: int) -> float:
+    """The seconds to wait after so many runs of a check that ended without a verdict."""
+    return _DAY_SECONDS if runs >= RUNS_AT_ONCE else _RERUN_WAIT_SECONDS * 2 ** (runs - 1)
+
+
+_AT_ONCE_SECONDS = 1.0
+"""A copy whose layers are in the target already is done as soon as it is begun: to ask for it does not wait."""
+
+
+def decide_promotion(promotion: Promotion, gate: Gate | None, now: datetime) -> Decision:
+    """What to do next with a promotion, from its record, the gate's rule and the time alone.
+
+    1. A settled one is announced; without its gate it has come to its end.
+    2. It stands on an attempt that passed the gate's current checks; until the tag has moved, it must still do so.
+    3. Unique tag, lock, stable tag, rollouts, in that order.
+    """
+    if promotion.settled:  # 1
+        return after_the_end(promotion)
+    if promotion.moved_at is not None:
+        return Decision(Action.ROLL_OUT, f"roll out what stands on {promotion.tag}")
+    if gate is None:
+        return Decision(Action.RULE_REMOVED, f"the gate {promotion.gate} is not in the rules any more")
+    if not promotion.candidate or promotion.fingerprint != gate.fingerprint:  # 2
+        return Decision(Action.AWAIT_VERDICT, "it needs a passed verdict under the gate's current checks")
+    if gate.promote.by is PromoteBy.TASK and promotion.copy_started_at is None:  # 3
+        return Decision(Action.RECORD_TASK_PROMOTION, "the gate's task promotes by itself")
+    if promotion.copied_at is None:
+        return _decide_copy(promotion, now)
+    if gate.promote.lock and promotion.locked_at is None and not promotion.lock_problem:
+        return Decision(Action.LOCK, f"lock {promotion.unique}")
+    return Decision(Action.MOVE_STABLE_TAG, f"point {promotion.tag} at the digest")
+
+
+def _decide_copy(promotion: Promotion, now: datetime) -> Decision:
+    if promotion.copy_started_at is None:
+        return Decision(Action.COPY, f"every check passed: copy for {promotion.tag}")
+    begun = seconds_between(promotion.copy_started_at, now) < _AT_ONCE_SECONDS
+    wait = 0.0 if begun else growing_wait(promotion.copy_started_at, now)
+    return Decision(Action.WATCH_COPY, f"the copy to {promotion.unique} goes on", wait)
+
+
+BUILD_LIMIT = 3
+"""How often a rollout builds because something newer came in between, before it goes on with what it has."""
+
+_VERIFY_EVERY_SECONDS = 1.0
+
+
+def decide_rollout(
+    rollout: Rollout,
+    record: AppRecord | None,
+    app: App | None,
+    now: datetime,
+    base_built_at: datetime | None = None,
+    *,
+    claimed: bool = False,
+) -> Decision:
+    """What to do next with a rollout, from its record, the app's record and rule, and the time alone.
+
+    `record` is None where what is newer does not count: while the build runs, and once it is on the container group.
+    `claimed` says that this worker has claimed the build that is not started.
+    `base_built_at` is when the last build on the app's base was made, where an image of unknown base must be compared.
+
+    1. A settled one is announced.
+    2. Without its app it has come to its end.
+    3. For an image that someone else built, the run that built it is found: it gives the image its place in the order.
+    4. Before it goes on to the container group, it must be fresh: nothing newer is live or on its way.
+    5. It is built, deployed and verified; what is not healthy in time is put back to the last good one.
+    """
+    if rollout.settled:  # 1
+        return after_the_end(rollout)
+    if app is None:  # 2
+        return Decision(Action.RULE_REMOVED, f"the app {rollout.app} is not in the rules any more")
+    if rollout.image is not None and not rollout.image.run_id:  # 3
+        wait = growing_wait(rollout.created_at, now)
+        return Decision(Action.TRACE_BUILD, f"which run of the app's task built {rollout.image}?", wait)
+    stale = staleness(rollout, record, base_built_at) if record is not None else None  # 4
+    return stale or _decide_state(rollout, app, now, claimed=claimed)  # 5
+
+
+def _decide_state(rollout: Rollout, app: App, now: datetime, *, claimed: bool) -> Decision:
+    match rollout.state:
+        case RolloutState.BUILDING:
+            return _decide_build(rollout, app, now, claimed=claimed)
+        case RolloutState.DEPLOYING:
+            return Decision(Action.DEPLOY, f"put {rollout.image} on the container group")
+        case RolloutState.VERIFYING:
+            return Decision(Action.VERIFY, "is it healthy?", _VERIFY_EVERY_SECONDS)
+        case _ if rollout.restore.put_at is None:
+            return Decision(Action.RESTORE, rollout.reason)
+        case _:
+            return Decision(Action.VERIFY_RESTORED, "is the last good one healthy again?", _VERIFY_EVERY_SECONDS)
+
+
+def is_waiting(rollout: Rollout) -> bool:
+    """Whether it has not begun to deploy: then what went live meanwhile counts."""
+    return rollout.state in (RolloutState.BUILDING, RolloutState.DEPLOYING) and not rollout.deploy.touched
+
+
+def staleness(rollout: Rollout, record: AppRecord, base_built_at: datetime | None = None) -> Decision | None:
+    """Why a rollout must not go on as it is: something newer exists. None where it is fresh, or has begun to deploy."""
+    if not is_waiting(rollout):
+        return None
+    if rollout.cause is Cause.BASE and record.base_rollout != rollout.name:
+        return Decision(Action.SUPERSEDE, f"the base moved on to {record.base}")
+    if rollout.names_image:
+        return Decision(Action.SUPERSEDE, f"{record.live} went live since") if _is_overtaken(rollout, record) else None
+    if record.decided > rollout.after:
+        return Decision(Action.SUPERSEDE, f"an operator has deployed {record.live} since it began")
+    built_at = rollout.image.built_at if rollout.image else rollout.build.created_at
+    newer_was_live = record.is_newer(built_at)
+    if rollout.cause is Cause.IMAGE and newer_was_live:
+        return Decision(Action.SUPERSEDE, "an image that was built later went live")
+    if built_at is None or rollout.build.times >= BUILD_LIMIT:
+        return None
+    if newer_was_live:
+        return Decision(Action.REBUILD, f"{record.live} went live since this build began")
+    built_here = rollout.cause is Cause.BASE or rollout.build.times > 0
+    moved_on = rollout.base != record.base if built_here else base_built_at is not None and base_built_at > built_at
+    return Decision(Action.REBUILD, f"the base moved on to {record.base} since it was built") if moved_on else None
+
+
+def _is_overtaken(rollout: Rollout, record: AppRecord) -> bool:
+    """Whether what went live since an image was named counts for more.
+
+    An operator's word gives way to a later one; a rollback also where its image is not one to go back to any more.
+    """
+    if rollout.cause is Cause.OPERATOR:
+        later = record.asked_at is not None and record.asked_at > rollout.created_at
+        return later or (rollout.goes_back and all(image != rollout.image for image in record.good))
+    return record.lives > rollout.after
+
+
+def _decide_build(rollout: Rollout, app: App, now: datetime, *, claimed: bool) -> Decision:
+    build = rollout.build
+    if build.claimed_at is None or (claimed and not build.run_id):
+        base = f"on {rollout.base}" if rollout.base else "on its current base"
+        return Decision(Action.START_BUILD, f"build {app.name} {base}")
+    if not build.run_id:
+        return await_run_id(build.claimed_at, Action.ADOPT_BUILD, now)
+    return Decision(Action.WATCH_BUILD, f"run {build.run_id} goes on", growing_wait(build.claimed_at, now))
