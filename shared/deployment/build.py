@@ -6,7 +6,6 @@ from datetime import datetime
 import msgspec
 
 from shared.checks.evidence import gather_evidence, telling_line
-from shared.deployment.dependents import BaseVetoes
 from shared.domain.decide import rerun_wait
 from shared.domain.errors import Inconclusive, Rejected
 from shared.domain.image import Digest
@@ -14,6 +13,7 @@ from shared.domain.policy import App, RegistryRule
 from shared.domain.record import seconds_between
 from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Cause, Rollout, RolloutState
 from shared.ports import Run, RunStatus, Services
+from shared.promotion.vetoes import Vetoes
 from shared.reconcile.step import Step
 
 UNLISTED_SECONDS = 60.0
@@ -27,7 +27,7 @@ class Build:
     """The steps of a rollout up to its image."""
 
     def __init__(self, services: Services) -> None:
-        self._services, self._vetoes = services, BaseVetoes(services)
+        self._services, self._vetoes = services, Vetoes(services)
 
     def trace(self, step: Step[Rollout], app: App) -> Rollout:
         """Find the run that built an image which someone else pushed: a run of the app's own task, that succeeded.
@@ -70,7 +70,7 @@ class Build:
         now, rollout = self._services.clock.now(), step.record
         base = rollout.base if rollout.cause is Cause.BASE else step.beside(AppRecord(app=app.name)).record.base
         if not step.is_claimed:
-            if vetoed := self._vetoes.of(base):  # 1
+            if vetoed := self._vetoes.against_base(base):  # 1
                 return self._canceled(rollout, vetoed)
             build = rollout.build.claimed(now, secrets.token_hex(8))
             rollout = step.save(msgspec.structs.replace(rollout, base=base, build=build))  # 2
@@ -132,7 +132,7 @@ class Build:
         return msgspec.structs.replace(rollout, build=build)
 
     def _running(self, rollout: Rollout, app: App) -> Rollout:
-        if vetoed := self._vetoes.of(rollout.base):
+        if vetoed := self._vetoes.against_base(rollout.base):
             self._services.tasks.cancel(self._registry(app), rollout.build.run_id)
             return self._canceled(rollout, vetoed)
         claimed_at = rollout.build.claimed_at

@@ -8,38 +8,10 @@ import msgspec
 from shared.domain.errors import Busy, Conflict
 from shared.domain.image import ImageRef, parse_repository, short
 from shared.domain.policy import App, Gate
-from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout
-from shared.domain.stable_tag import StableTag, Veto, veto_partition, veto_row
+from shared.domain.rollout import AppRecord, Cause, Rollout
+from shared.domain.stable_tag import StableTag
 from shared.ports import RACES, Change, Claimed, Services, Stored, get_or_create, read
-from shared.promotion.vetoes import Vetoes
 from shared.reconcile.step import Following
-
-
-class BaseVetoes:
-    """The vetoes against what the images of apps stand on."""
-
-    def __init__(self, services: Services) -> None:
-        self._services, self._vetoes = services, Vetoes(services)
-
-    def against(self, app: App, image: BuiltImage) -> str:
-        """Why an image must not be deployed, "" where nothing stands against it.
-
-        An image whose base is not known may stand on any: it is refused while any veto stands at the app's gate.
-        """
-        if image.base is not None:
-            return self.of(image.base)
-        veto = next(
-            (veto for veto in self._vetoes.all(self._services.policy.gates[app.base.gate]) if veto.stands), None
-        )
-        return f"its base is not known, and {veto.words}" if veto else ""
-
-    def of(self, base: ImageRef | None) -> str:
-        """Why nothing may be built on a base, "" where nothing stands against it."""
-        if base is None:
-            return ""
-        name = f"{base.login_server}/{base.repository}"
-        stored = self._services.ledger.load(Veto, veto_partition(name), veto_row(base.digest))
-        return f"its base {name}@{stored.record.words}" if stored is not None and stored.record.stands else ""
 
 
 class Dependents:

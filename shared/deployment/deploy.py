@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from shared.deployment.dependents import BaseVetoes
 from shared.domain.decide import staleness
 from shared.domain.errors import Busy, NeedsRecreation
 from shared.domain.policy import App, DeployRule
 from shared.domain.record import seconds_between
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, DeployRecord, Rollout, RolloutState
 from shared.ports import Services, read
+from shared.promotion.vetoes import Vetoes
 from shared.reconcile.step import Step
 
 PROVISION_TIMEOUT_SECONDS = 900.0
@@ -37,7 +37,7 @@ class Deploy:
     """The steps of a rollout from its image on. One rollout an app has the container group at a time."""
 
     def __init__(self, services: Services) -> None:
-        self._services, self._vetoes = services, BaseVetoes(services)
+        self._services, self._vetoes = services, Vetoes(services)
 
     def deploy(self, step: Step[Rollout], app: App) -> Rollout:
         """Take the container group and put the image on it, by digest.
@@ -51,7 +51,7 @@ class Deploy:
         rollout, rule, now = step.record, _rule(app), self._services.clock.now()
         image = rollout.image
         assert image is not None  # decide deploys images only
-        if vetoed := self._vetoes.against(app, image):  # 1
+        if vetoed := self._vetoes.against_image(app, image):  # 1
             state = RolloutState.RESTORING if rollout.deploy.claimed_at else RolloutState.CANCELED
             return self._ended(rollout, state, vetoed)
         claimed = msgspec.structs.replace(rollout.deploy, claimed_at=now)
@@ -76,7 +76,7 @@ class Deploy:
         rollout = msgspec.structs.replace(rollout, deploy=deploy)
         if problem is None:
             return self._live(step, rollout, app, f"{deploy.address}{_rule(app).health.path} answers")
-        if vetoed := self._vetoes.against(app, image):
+        if vetoed := self._vetoes.against_image(app, image):
             return self._ended(rollout, RolloutState.RESTORING, vetoed)
         if not self._is_lost(deploy, _rule(app), problem):
             return rollout
@@ -99,7 +99,7 @@ class Deploy:
     def verify_restored(self, step: Step[Rollout], app: App) -> Rollout:
         """Check whether what was put back is healthy; what is banned by now makes room for the one before it."""
         rollout, target = step.record, step.record.restore.image
-        if target is None or self._vetoes.against(app, target):
+        if target is None or self._vetoes.against_image(app, target):
             return msgspec.structs.replace(rollout, restore=DeployRecord())
         restore, problem = self._examine(rollout.restore, target, _rule(app))
         rollout = msgspec.structs.replace(rollout, restore=restore)
@@ -126,7 +126,7 @@ class Deploy:
             return record.with_live(image, now, back=back, by=by).released(rollout.name)
 
         step.commit_with(live, AppRecord(app=app.name), settled)
-        vetoed = self._vetoes.against(app, image)
+        vetoed = self._vetoes.against_image(app, image)
         return self._ended(live, RolloutState.RESTORING, vetoed) if vetoed else live
 
     def _restored(self, record: AppRecord, target: BuiltImage) -> AppRecord:
@@ -137,7 +137,7 @@ class Deploy:
         """The newest image that was live and well, and may be deployed."""
         new = rollout.image.digest if rollout.image else ""
         others = (image for image in record.good if image.digest != new or image == record.live)
-        return next((image for image in others if not self._vetoes.against(app, image)), None)
+        return next((image for image in others if not self._vetoes.against_image(app, image)), None)
 
     def _claim(self, rollout: Rollout, rule: DeployRule) -> Callable[[AppRecord], AppRecord]:
         """Takes the container group for as long as a deployment and its restoration can last.

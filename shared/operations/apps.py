@@ -2,7 +2,6 @@
 
 import hashlib
 
-from shared.deployment.dependents import BaseVetoes
 from shared.domain.decide import is_waiting
 from shared.domain.errors import NotThere, Refused
 from shared.domain.policy import App
@@ -11,6 +10,7 @@ from shared.operations.idempotency import KEPT
 from shared.operations.lookup import Lookup
 from shared.operations.plan import Done, Effect, Plan, Who, cancel, insert
 from shared.ports import Services, Stored, read
+from shared.promotion.vetoes import Vetoes
 
 
 class AppOperations:
@@ -18,7 +18,7 @@ class AppOperations:
 
     def __init__(self, services: Services) -> None:
         self._services, self._find = services, Lookup(services)
-        self._vetoes = BaseVetoes(services)
+        self._vetoes = Vetoes(services)
 
     def rebuild(self, app_name: str, who: Who) -> Plan:
         """Build an app again on the current base, and deploy it.
@@ -30,7 +30,7 @@ class AppOperations:
         if repeated := self._repeated(app, "rebuild", who):
             return repeated
         record = read(self._services.ledger, AppRecord(app=app.name))
-        if vetoed := self._vetoes.of(record.base):
+        if vetoed := self._vetoes.against_base(record.base):
             raise Refused(f"app {app.name} is not rebuilt: {vetoed}")
         effects = [Effect("build", f"{app.name} on {record.base or 'its own base'}")]
         if app.deploy:
@@ -48,7 +48,7 @@ class AppOperations:
         if repeated := self._repeated(app, "redeploy", who):
             return repeated
         image = self._find.built(app, image_text)
-        if vetoed := self._vetoes.against(app, image):
+        if vetoed := self._vetoes.against_image(app, image):
             raise Refused(f"{image} is not deployed: {vetoed}")
         return self._named(app, "redeploy", who, image)
 
@@ -63,7 +63,7 @@ class AppOperations:
             return repeated
         record = read(self._services.ledger, AppRecord(app=app.name))
         others = (image for image in record.good if image != record.live)
-        earlier = next((image for image in others if not self._vetoes.against(app, image)), None)
+        earlier = next((image for image in others if not self._vetoes.against_image(app, image)), None)
         if earlier is None:
             raise NotThere(f"app {app.name} has no earlier image that was live")
         return self._named(app, "rollback", who, earlier)

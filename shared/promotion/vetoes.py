@@ -1,9 +1,11 @@
-"""Which digests are banned from a gate's target repository, and which may stand there under a tag again."""
+"""Which digests are banned from a gate's target repository, which may stand there under a tag again or be built on."""
 
 from collections.abc import Iterator
 
 from shared.domain.candidate import VERDICTS, Candidate, CandidateState, attempts_of
-from shared.domain.policy import Gate
+from shared.domain.image import ImageRef
+from shared.domain.policy import App, Gate
+from shared.domain.rollout import BuiltImage
 from shared.domain.stable_tag import Veto, veto_partition, veto_row
 from shared.ports import Services, Stored
 
@@ -49,3 +51,21 @@ class Vetoes:
         if last.state is not CandidateState.PASSED:
             return f"{digest} did not pass when it was examined last: {last.id} {last.state}: {last.reason}"
         return ""
+
+    def against_image(self, app: App, image: BuiltImage) -> str:
+        """Why an app's image must not be deployed, "" where nothing stands against it.
+
+        An image whose base is not known may stand on any: it is refused while any veto stands at the app's gate.
+        """
+        if image.base is not None:
+            return self.against_base(image.base)
+        standing = (veto for veto in self.all(self._services.policy.gates[app.base.gate]) if veto.stands)
+        return next((f"its base is not known, and {veto.words}" for veto in standing), "")
+
+    def against_base(self, base: ImageRef | None) -> str:
+        """Why nothing may be built on a base, "" where nothing stands against it."""
+        if base is None:
+            return ""
+        name = f"{base.login_server}/{base.repository}"
+        stored = self._services.ledger.load(Veto, veto_partition(name), veto_row(base.digest))
+        return f"its base {name}@{stored.record.words}" if stored is not None and stored.record.stands else ""

@@ -11,7 +11,7 @@ from shared.checks.kind import CheckKind, Finding, Started
 from shared.checks.task import TaskCheckKind
 from shared.domain.candidate import Candidate, CandidateState, Verdict, attempts_of, new_attempt
 from shared.domain.decide import Action, Decision, decide_candidate, rerun_wait
-from shared.domain.errors import BasegateError, Busy, Conflict, Inconclusive
+from shared.domain.errors import Busy, Conflict, Inconclusive
 from shared.domain.observation import Observation
 from shared.domain.policy import ApprovalCheck, Gate, TaskCheck
 from shared.domain.promotion import PROMOTIONS_AT_ONCE, Promotion
@@ -27,7 +27,9 @@ CandidateAction = Callable[[Step[Candidate], Gate], Candidate]
 
 
 class CandidateController(Controller[Candidate]):
-    """How a candidate is examined."""
+    """How a candidate is examined. No error is a verdict."""
+
+    kind = Candidate
 
     def __init__(self, services: Services) -> None:
         self._services, self._vetoes = services, Vetoes(services)
@@ -43,10 +45,6 @@ class CandidateController(Controller[Candidate]):
             Action.PASS: self._pass,
             Action.FAIL: self._fail,
         }
-
-    def load(self, partition: str, row: str) -> Stored[Candidate] | None:
-        """The candidate of a work item."""
-        return self._services.ledger.load(Candidate, partition, row)
 
     def decide(self, record: Candidate, step: Step[Candidate] | None = None) -> Decision:
         """Its next step."""
@@ -65,10 +63,6 @@ class CandidateController(Controller[Candidate]):
         if gate is None or decision.index >= len(gate.checks):
             return f"gate {record.gate}"
         return self._kind(gate, decision.index).dependency(gate.checks[decision.index])
-
-    def refused(self, record: Candidate, decision: Decision, error: BasegateError) -> Candidate | None:
-        """No error is a verdict."""
-        return None
 
     def outcome(self, record: Candidate) -> Outcome:
         """What to announce about a settled candidate."""

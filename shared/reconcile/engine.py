@@ -92,7 +92,7 @@ class Reconciler:
         False where there is no such record.
         """
         controller = self._controllers.get(item.kind)
-        stored = controller.load(item.partition, item.row) if controller else None
+        stored = self._services.ledger.load(controller.kind, item.partition, item.row) if controller else None
         if controller is None or stored is None:
             return False
         record: Record = stored.record
@@ -108,7 +108,7 @@ class Reconciler:
         controller, (stored, *beside) = self._controllers.get(item.kind), following or (None,)
         try:
             if stored is None and controller is not None:
-                stored = controller.load(item.partition, item.row)
+                stored = self._services.ledger.load(controller.kind, item.partition, item.row)
             if controller is None or stored is None:
                 log.warning("work item dropped: there is no %s %s/%s", item.kind, item.partition, item.row)
                 return

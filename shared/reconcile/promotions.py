@@ -1,23 +1,24 @@
 """The controller of promotions: from the verdict on a digest to the rollouts of what stands on its stable tag."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from shared.deployment.dependents import Dependents
 from shared.domain.candidate import Candidate, CandidateState, attempts_of, new_attempt
 from shared.domain.decide import Action, Decision, decide_promotion
-from shared.domain.errors import BasegateError
+from shared.domain.errors import BasegateError, Busy, Conflict, Gone, Inconclusive, Misconfigured, Rejected, Retry
 from shared.domain.image import short
 from shared.domain.observation import Observation
-from shared.domain.policy import Gate
-from shared.domain.promotion import Promotion, PromotionState
-from shared.domain.stable_tag import StableTag
-from shared.ports import Change, Outcome, Services, Stored, last
-from shared.promotion.stable_tags import StableTags
-from shared.promotion.steps import PromotionSteps
+from shared.domain.policy import Gate, RegistryRule
+from shared.domain.promotion import Promotion, PromotionState, promotions_of
+from shared.domain.stable_tag import Claim, StableTag
+from shared.ports import RACES, Change, CopyState, Outcome, Services, Stored, last
+from shared.promotion.stable_tags import StableTags, target_of
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile.step import Controller, Step
+
+_DOUBT_WAIT_SECONDS = 30.0
 
 _OF_THE_CANDIDATE = frozenset((PromotionState.REFUSED, PromotionState.CANCELED))
 """Ends that the outcome of the candidate has announced already, where it came to no verdict that they stood on."""
@@ -26,25 +27,25 @@ PromotionAction = Callable[[Step[Promotion], Gate], Promotion]
 
 
 class PromotionController(Controller[Promotion]):
-    """How a digest gets under its stable tag."""
+    """How a digest gets under its stable tag.
+
+    No error ends a promotion: it is wanted until something newer has the tag, or an operator ends it.
+    """
+
+    kind = Promotion
 
     def __init__(self, services: Services) -> None:
         self._services, self._stable, self._vetoes = services, StableTags(services), Vetoes(services)
         self._dependents = Dependents(services)
-        steps = PromotionSteps(services)
         self._actions: dict[Action, PromotionAction] = {
             Action.AWAIT_VERDICT: self._await_verdict,
-            Action.COPY: steps.copy,
-            Action.WATCH_COPY: steps.watch_copy,
-            Action.LOCK: steps.lock,
-            Action.MOVE_STABLE_TAG: steps.move,
-            Action.RECORD_TASK_PROMOTION: steps.record_task_promotion,
+            Action.COPY: self._copy,
+            Action.WATCH_COPY: self._watch_copy,
+            Action.LOCK: self._lock,
+            Action.MOVE_STABLE_TAG: self._move,
+            Action.RECORD_TASK_PROMOTION: self._record_task_promotion,
             Action.ROLL_OUT: self._roll_out,
         }
-
-    def load(self, partition: str, row: str) -> Stored[Promotion] | None:
-        """The promotion of a work item."""
-        return self._services.ledger.load(Promotion, partition, row)
 
     def decide(self, record: Promotion, step: Step[Promotion] | None = None) -> Decision:
         """Its next step."""
@@ -63,10 +64,6 @@ class PromotionController(Controller[Promotion]):
         """The target registry, which every step asks."""
         gate = self._services.gate(record.gate)
         return f"registry {gate.promote.registry}" if gate else f"gate {record.gate}"
-
-    def refused(self, record: Promotion, decision: Decision, error: BasegateError) -> Promotion | None:
-        """No error ends a promotion: it is wanted until something newer has the tag, or an operator ends it."""
-        return None
 
     def outcome(self, record: Promotion) -> Outcome | None:
         """What to announce about a promotion that is settled or parked."""
@@ -117,13 +114,15 @@ class PromotionController(Controller[Promotion]):
 
     def _not_wanted(self, promotion: Promotion, gate: Gate) -> Promotion | None:
         """How it ends where a verdict would change nothing, or None."""
-        if (veto := self._vetoes.standing(gate, promotion.digest)) is not None:
-            return self._ended(promotion, PromotionState.VETOED, veto.words)
-        stable = self._stable.read(gate, promotion.tag)
-        if stable.sequence > promotion.sequence and stable.digest != promotion.digest:
-            reason = f"{stable.tag} stands on {short(stable.digest or '')}, observed later"
-            return self._ended(promotion, PromotionState.SUPERSEDED, reason)
-        return None
+        vetoed = self._vetoed(promotion, gate)
+        return vetoed or self._overtaken(promotion, self._stable.read(gate, promotion.tag))
+
+    def _overtaken(self, promotion: Promotion, stable: StableTag) -> Promotion | None:
+        """How it ends where its tag stands on another digest that was observed later, or None."""
+        if stable.sequence <= promotion.sequence or stable.digest == promotion.digest:
+            return None
+        reason = f"{stable.tag} stands on {short(stable.digest or '')}, observed later"
+        return self._ended(promotion, PromotionState.SUPERSEDED, reason)
 
     def _examine(self, step: Step[Promotion], gate: Gate, latest: Candidate | None) -> Promotion:
         """Ask for another attempt, unless the tag has moved on meanwhile."""
@@ -150,6 +149,264 @@ class PromotionController(Controller[Promotion]):
     def _latest(self, promotion: Promotion) -> Candidate | None:
         stored = last(self._services.ledger, Candidate, promotion.gate, attempts_of(promotion.digest))
         return stored.record if stored else None
+
+    def _copy(self, step: Step[Promotion], gate: Gate) -> Promotion:
+        """Begin the server-side copy to the unique tag; one that is there needs none. What is banned stays out."""
+        now, promotion, repository = self._services.clock.now(), step.record, gate.promote.repository
+        if vetoed := self._vetoed(promotion, gate):
+            return vetoed
+        target = self._services.registry_rule(gate.promote.registry)
+        unique, there = self._free_name(promotion, gate, target)
+        begun = msgspec.structs.replace(promotion, unique=unique, copy_started_at=now, copy_operation="")
+        if there:
+            return msgspec.structs.replace(begun, copied_at=now).noting(now, "copied", f"{unique} is there already")
+        name = f"{repository}:{unique}"
+        try:
+            operation = self._services.registry.start_copy(promotion.image, self._source(promotion), target, name)
+        except Rejected:
+            if self._services.registry.digest_of(target, repository, unique) != promotion.digest:
+                raise
+            return msgspec.structs.replace(begun, copied_at=now).noting(now, "copied", f"{unique} arrived meanwhile")
+        return msgspec.structs.replace(begun, copy_operation=operation).noting(now, "copy started", name)
+
+    def _watch_copy(self, step: Step[Promotion], gate: Gate) -> Promotion:
+        """See whether the copy arrived, whatever the operation says: the tag at the registry is the truth.
+
+        Raises:
+            Inconclusive: the copy failed; it is begun again.
+        """
+        now, promotion = self._services.clock.now(), step.record
+        target = self._services.registry_rule(gate.promote.registry)
+        status = self._services.registry.copy_status(target, promotion.copy_operation)
+        if status.state is CopyState.RUNNING:
+            return promotion
+        there = self._services.registry.digest_of(target, gate.promote.repository, promotion.unique)
+        if there == promotion.digest:
+            return msgspec.structs.replace(promotion, copied_at=now).noting(now, "copied", f"{promotion.unique}")
+        found = f"it is {short(there)}" if there else status.message or "the tag is not there"
+        step.save(msgspec.structs.replace(promotion, copy_started_at=None, copy_operation=""))
+        raise Inconclusive(f"the copy to {promotion.unique} failed: {found}", delay_seconds=10.0)
+
+    def _lock(self, step: Step[Promotion], gate: Gate) -> Promotion:
+        """Lock the unique tag for good, and its manifest against deletes only: a rollback must still tag it.
+
+        A refused lock is an alarm of the sweep, which tries again, and not the end of an image that passed.
+        """
+        now, promotion = self._services.clock.now(), step.record
+        target = self._services.registry_rule(gate.promote.registry)
+        try:
+            self._services.registry.lock(target, gate.promote.repository, promotion.unique, promotion.digest)
+        except (Misconfigured, Rejected) as refusal:
+            self._copy_again_if_gone(step, refusal)
+            problem = str(refusal)[:500]
+            return msgspec.structs.replace(promotion, lock_problem=problem).noting(now, "lock refused", problem)
+        return msgspec.structs.replace(promotion, locked_at=now).noting(now, "locked", promotion.unique)
+
+    def _copy_again_if_gone(self, step: Step[Promotion], error: BasegateError) -> None:
+        """Forget the copy where somebody has deleted it before its tag moved: it is made once more."""
+        if isinstance(error, Gone):
+            parts: dict[str, object] = {"copy_started_at": None, "copy_operation": "", "copied_at": None}
+            step.save(msgspec.structs.replace(step.record, locked_at=None, lock_problem="", **parts))
+            raise Inconclusive(f"the copy was deleted: {error}", delay_seconds=10.0) from error
+
+    def _move(self, step: Step[Promotion], gate: Gate) -> Promotion:
+        """Point the stable tag at the digest: never backwards, never past a decision.
+
+        1. What stands against the move settles the promotion instead; a tag that was pointed meanwhile is put back.
+        2. The claim on the tag's record is saved with the promotion: who cancels the promotion sees the one, or makes
+           the other a conflict. A claim is that of one worker, though others have the promotion too.
+        3. Vetoes are read after the claim, and again after the tag was pointed and read back.
+        4. The record of the tag and the promotion are settled in one transaction. Lost races are tried again at once.
+        """
+        stored, mover = self._stable.load(gate, step.record.tag), step.record.row
+        pointed, mine = False, None
+        for _ in range(RACES):
+            try:
+                ended = self._obstacle(step, gate, stored)  # 1
+                if ended is not None:
+                    break
+                claimed = self._stable.claimed(stored.record, mover, step.record.digest, mine)
+                (stored,) = step.commit(step.record, Change(claimed, stored))  # 2
+                mine = claimed.claim
+                ended = self._vetoed(step.record, gate)  # 3
+                if ended is None:
+                    pointed = True
+                    self._stable.point(gate, step.record.tag, step.record.digest)
+                    ended = self._vetoed(step.record, gate)
+                if ended is None:
+                    return self._moved(step, stored)  # 4
+                break
+            except Conflict:
+                stored = self._after_race(step, gate, stored, mine)
+            except (Retry, Rejected, Misconfigured) as error:
+                self._stable.undo(gate, stored, mover, step.record.digest)
+                self._copy_again_if_gone(step, error)
+                raise
+        else:
+            self._stable.undo(gate, stored, mover, step.record.digest)
+            raise Busy(f"{step.record.tag} is changed by others all the time", delay_seconds=1.0)
+        if pointed or (stored.record.claim is not None and stored.record.claim.mover == mover):
+            self._stable.undo(gate, stored, mover, step.record.digest)
+        return ended
+
+    def _record_task_promotion(self, step: Step[Promotion], gate: Gate) -> Promotion:
+        """Take down what the gate's own task pushed. What it should not have moved is put back, or an alarm.
+
+        A digest runs once, for one of its tags; another run may push later, and a tag may return. What is left to do
+        then is done as where Basegate promotes.
+        """
+        promotion, now = step.record, self._services.clock.now()
+        target, repository = self._services.registry_rule(gate.promote.registry), gate.promote.repository
+        unique = self._names(promotion, gate, target)[0]
+        stored = self._stable.load(gate, promotion.tag)
+        if stored.record.is_moving(now):
+            raise Busy(f"{promotion.tag} is being moved", delay_seconds=2.0)
+        ended = self._vetoed(promotion, gate) or self._obstacle(step, gate, stored)
+        if ended is not None:
+            self._stable.undo(gate, stored, promotion.row, promotion.digest)
+            return ended
+        there, stands = (
+            self._services.registry.digest_of(target, repository, name) for name in (unique, promotion.tag)
+        )
+        if there != promotion.digest and not (there is None and self._ran_for_another(promotion)):
+            found = short(there) if there else "missing"
+            raise Rejected(
+                f"the gate's task passed {short(promotion.digest)} and {unique} is {found}",
+                remedy="the task must push what it examined, by digest, under both tags",
+            )
+        if not there == stands == promotion.digest:
+            return self._copy(step, gate)
+        step.save(msgspec.structs.replace(promotion, unique=unique))
+        return self._moved(step, stored)
+
+    def _ran_for_another(self, promotion: Promotion) -> bool:
+        """Whether the attempt was made for another tag, or for an earlier promotion of this one."""
+        stored = self._services.ledger.load(Candidate, promotion.gate, promotion.candidate)
+        return stored is not None and (
+            stored.record.tag != promotion.tag or stored.record.created_at < promotion.created_at
+        )
+
+    def _moved(self, step: Step[Promotion], stored: Stored[StableTag]) -> Promotion:
+        promotion, now = step.record, self._services.clock.now()
+        stable = self._stable.settled(stored.record, target_of(promotion))
+        moved = msgspec.structs.replace(promotion, moved_at=stable.moved_at or now, move=stable.move)
+        moved = moved.noting(now, "stable tag moved", f"{promotion.tag} is {short(promotion.digest)}, verified")
+        hold, freed = stable.hold, list[Change]()
+        if hold is not None and not hold.stops(promotion.sequence, returning=promotion.returning):
+            stable = msgspec.structs.replace(stable, hold=None)  # it was to last until a newer digest passes
+            freed = list(self._held(promotion))
+        step.commit(moved, Change(stable, stored), *freed)
+        for change in freed:
+            self._services.queue.send(change.record.work_item, 0)
+        return moved
+
+    def _held(self, promotion: Promotion) -> Iterator[Change]:
+        """What is held at the same tag, taken up again: the hold has ended."""
+        now = self._services.clock.now()
+        for stored in self._services.ledger.list(Promotion, promotion.gate, promotions_of(promotion.tag)):
+            if stored.record.state is PromotionState.HELD:
+                yield Change(stored.record.reset().noting(now, "taken up again", "the hold has ended"), stored)
+
+    def _obstacle(self, step: Step[Promotion], gate: Gate, stored: Stored[StableTag]) -> Promotion | None:
+        """The promotion as it ends, or is parked, where its tag may not move; None where it may.
+
+        What is parked is saved with what it waits for, unchanged: whoever ends that meanwhile makes it a conflict.
+
+        Raises:
+            Busy: it is not certain yet what the source tag is. Conflict: what it would wait for has ended just now.
+        """
+        promotion, stable = step.record, stored.record
+        if stable.claim is not None and (vetoed := self._vetoed(promotion, gate)):
+            return vetoed  # a worker that died may have pointed the tag
+        if stable.digest == promotion.digest:
+            return None  # nothing moves, whatever the order
+        if (overtaken := self._overtaken(promotion, stable)) is not None:
+            return overtaken
+        hold = stable.hold
+        if hold is not None and hold.stops(promotion.sequence, returning=promotion.returning):
+            if vetoed := self._vetoed(promotion, gate):
+                return vetoed
+            held = self._ended(promotion, PromotionState.HELD, f"{stable.tag} is held by {hold.actor}: {hold.reason}")
+            step.commit(held, Change(stable, stored))
+            return held
+        return self._doubt(step, gate)
+
+    def _doubt(self, step: Step[Promotion], gate: Gate) -> Promotion | None:
+        """The promotion as it is parked where its source tag is gone."""
+        promotion, seen = step.record, self._services.ledger.load(Observation, gate.name, step.record.tag)
+        if seen is None or seen.record.digest is None:
+            return None
+        if seen.record.doubted is not None:
+            reason = f"the source answered with an earlier digest of {promotion.tag}, to be confirmed"
+            raise Busy(reason, delay_seconds=_DOUBT_WAIT_SECONDS)
+        if seen.record.absent:
+            gone = self._ended(promotion, PromotionState.WITHDRAWN, f"{promotion.tag} is gone from the source")
+            step.commit(gone, Change(seen.record, seen))
+            return gone
+        return None
+
+    def _vetoed(self, promotion: Promotion, gate: Gate) -> Promotion | None:
+        veto = self._vetoes.standing(gate, promotion.digest)
+        return self._ended(promotion, PromotionState.VETOED, veto.words) if veto is not None else None
+
+    def _after_race(
+        self, step: Step[Promotion], gate: Gate, stored: Stored[StableTag], mine: Claim | None
+    ) -> Stored[StableTag]:
+        """The record of the tag as it is after a lost race, to try again with.
+
+        Raises:
+            Conflict: it was this promotion that somebody changed (what was moved is taken back), or another worker
+                is moving the tag for it.
+        """
+        mover = step.record.row
+        if not step.is_current():
+            if mine is not None:
+                self._stable.undo(gate, stored, mover, step.record.digest)
+            raise Conflict(f"promotion {step.record.id} was changed by someone else")
+        fresh = self._stable.load(gate, step.record.tag)
+        self._stable.leave_to_another(fresh.record, mover, mine)
+        return fresh
+
+    def _names(self, promotion: Promotion, gate: Gate, target: RegistryRule) -> list[str]:
+        """What the unique tag of a promotion may be, the best first.
+
+        `{run}` is the id of the run that examined the digest, where it ran in the target registry: no other run of it
+        has that id. Elsewhere it is the attempt and the start of the digest.
+        """
+        own, here = f"{promotion.attempt}-{short(promotion.digest)[:8]}", f"{target.login_server}/"
+        runs = [run.removeprefix(here) for run in promotion.runs if run.startswith(here)]
+        names = [gate.promote.unique_tag(promotion.tag, run) for run in (*runs[:1], own)]
+        return list(dict.fromkeys(names))
+
+    def _free_name(self, promotion: Promotion, gate: Gate, target: RegistryRule) -> tuple[str, bool]:
+        """The unique tag of a promotion, and whether it is there already; never one that is another digest.
+
+        Raises:
+            Rejected: all that it may be called is taken.
+        """
+        names = self._names(promotion, gate, target)
+        for name in names:
+            there = self._services.registry.digest_of(target, gate.promote.repository, name)
+            if there in (None, promotion.digest):
+                return name, there is not None
+        raise Rejected(f"{target.login_server}/{gate.promote.repository} has other digests under {', '.join(names)}")
+
+    def _source(self, promotion: Promotion) -> RegistryRule:
+        """The registry that a digest comes from, whatever the rules call it by now.
+
+        Raises:
+            Misconfigured: they do not name it any more.
+        """
+        policy = self._services.policy
+        source = policy.registries.get(promotion.source_registry)
+        if source is None or source.login_server != promotion.login_server:
+            source = policy.registry_at(promotion.login_server)
+        if source is None:
+            raise Misconfigured(
+                f"{promotion.login_server} is not in the rules any more: {promotion.image} is not copied",
+                remedy="name that registry in the rules again, or cancel the promotion",
+            )
+        return source
 
     def _roll_out(self, step: Step[Promotion], gate: Gate) -> Promotion:
         """Begin a rollout of every app that stands on the tag, unless it has moved on by now.

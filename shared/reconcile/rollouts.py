@@ -11,7 +11,7 @@ from shared.domain.decide import Action, Decision, decide_rollout, is_waiting
 from shared.domain.errors import BasegateError, Malformed, NeedsRecreation, Rejected
 from shared.domain.policy import App
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
-from shared.ports import Outcome, Services, Stored, read
+from shared.ports import Outcome, Services, read
 from shared.reconcile.step import Controller, Step
 
 _ON_THE_GROUP = frozenset((Action.DEPLOY, Action.VERIFY, Action.RESTORE, Action.VERIFY_RESTORED))
@@ -21,6 +21,8 @@ AppAction = Callable[[Step[Rollout], App], Rollout]
 
 class RolloutController(Controller[Rollout]):
     """How an app is rolled out."""
+
+    kind = Rollout
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -37,10 +39,6 @@ class RolloutController(Controller[Rollout]):
             Action.VERIFY_RESTORED: deploy.verify_restored,
             Action.SUPERSEDE: self._supersede,
         }
-
-    def load(self, partition: str, row: str) -> Stored[Rollout] | None:
-        """The rollout of a work item."""
-        return self._services.ledger.load(Rollout, partition, row)
 
     def decide(self, record: Rollout, step: Step[Rollout] | None = None) -> Decision:
         """Its next step. What is newer is asked for only where that counts: before it builds, and before it deploys."""
@@ -82,7 +80,7 @@ class RolloutController(Controller[Rollout]):
         """When the last build on the app's base was made: an image that somebody built before may stand on another."""
         if record.cause is not Cause.IMAGE or not app_record.base_rollout:
             return None
-        stored = self.load(record.app, app_record.base_rollout)
+        stored = self._services.ledger.load(Rollout, record.app, app_record.base_rollout)
         return stored.record.build.created_at if stored else None
 
     def outcome(self, record: Rollout) -> Outcome:

@@ -119,9 +119,7 @@ class Step(Generic[R]):
 class Controller(Protocol[R]):
     """How one kind of record goes from its beginning to its end."""
 
-    def load(self, partition: str, row: str) -> Stored[R] | None:
-        """The record of a work item."""
-        ...
+    kind: type[R]
 
     def decide(self, record: R, step: Step[R] | None = None) -> Decision:
         """The next step; `step` has what was read for the steps before."""
@@ -142,7 +140,7 @@ class Controller(Protocol[R]):
 
     def refused(self, record: R, decision: Decision, error: BasegateError) -> R | None:
         """The record after an error that is its end, or None: then it is stalled, and the step is tried again."""
-        ...
+        return None
 
     def outcome(self, record: R) -> Outcome | None:
         """What to announce about a settled record; None where there is nothing to say."""

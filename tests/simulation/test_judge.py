@@ -9,17 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.deployment.dependents import BaseVetoes
 from shared.domain.candidate import CandidateState, Verdict
 from shared.domain.observation import Observation
 from shared.domain.stable_tag import Hold
 from shared.intake.observe import Observer
 from shared.promotion.stable_tags import StableTags
-from shared.promotion.steps import PromotionSteps
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile import candidates
 from shared.reconcile.candidates import CandidateController
 from shared.reconcile.engine import Reconciler
+from shared.reconcile.promotions import PromotionController
 from shared.sweep.jobs.released import ReleasedJob
 from tests.simulation.schedule import Schedule
 
@@ -55,7 +54,7 @@ def ask_for_vetoes_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def build_on_banned_bases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(BaseVetoes, "of", lambda self, base: "")
+    monkeypatch.setattr(Vetoes, "against_base", lambda self, base: "")
 
 
 def ignore_holds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +62,7 @@ def ignore_holds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def go_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PromotionSteps, "_obstacle", lambda self, step, gate, stored: None)
+    monkeypatch.setattr(PromotionController, "_obstacle", lambda self, step, gate, stored: None)
     monkeypatch.setattr("shared.reconcile.promotions.PromotionController._not_wanted", lambda self, one, gate: None)
 
 
@@ -89,7 +88,7 @@ def lock_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def pretend(self: Any, step: Any, gate: Any) -> Any:
         return msgspec.structs.replace(step.record, locked_at=self._services.clock.now())
 
-    monkeypatch.setattr(PromotionSteps, "lock", pretend)
+    monkeypatch.setattr(PromotionController, "_lock", pretend)
 
 
 def mark_all_runs_alike(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from shared.deployment.dependents import BaseVetoes, Dependents
+from shared.deployment.dependents import Dependents
 from shared.deployment.deploy import RESTART_LIMIT
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.image import Tag, short
@@ -12,6 +12,7 @@ from shared.domain.stable_tag import StableTag
 from shared.intake.app_images import AppImages
 from shared.operations.plan import bring_up, insert
 from shared.ports import Services, last, read
+from shared.promotion.vetoes import Vetoes
 from shared.sweep.job import AlarmingJob, JobRun
 from shared.workflow.alarms import Every
 
@@ -32,7 +33,7 @@ class AppJob(AlarmingJob):
         self._app, self._base_name = app, app.base.tag
         self._group_name = app.deploy.container_group if app.deploy else ""
         self._dependents = Dependents(services)
-        self._vetoes, self._images = BaseVetoes(services), AppImages(services)
+        self._vetoes, self._images = Vetoes(services), AppImages(services)
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch: an app is compared in one go. A rollout that is under way sees to it by itself.
@@ -136,7 +137,7 @@ class AppJob(AlarmingJob):
         alarm = next((a for a in self._alarms.standing(self._scope) if (a.kind, a.subject) == subject), None)
         if wrong.startswith(_NEEDS_TIME) and alarm is None:
             return "the next sweep redeploys it if it does not come up by itself"
-        if vetoed := self._vetoes.against(self._app, live):
+        if vetoed := self._vetoes.against_image(self._app, live):
             return f"not redeployed: {vetoed}; rebuild it, or roll it back"
         tried = last(self._services.ledger, Rollout, self._app.name, "drift-")
         in_vain = tried is not None and tried.record.state in _IN_VAIN and tried.record.image == live
