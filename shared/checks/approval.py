@@ -1,10 +1,9 @@
 """The check that a person makes. It asks once, and waits without being looked at: the verdict comes from outside."""
 
 import logging
-from datetime import datetime
 
-from shared.checks.kind import Finding, Started
-from shared.domain.candidate import Candidate, CheckRecord
+from shared.checks.kind import CheckKind, Started
+from shared.domain.candidate import Candidate
 from shared.domain.errors import BasegateError
 from shared.domain.policy import ApprovalCheck
 from shared.ports import Outcome, Services
@@ -15,8 +14,11 @@ ASKED = Started("", "approval")
 """Stands in the place of a run once approval was asked for."""
 
 
-class ApprovalCheckKind:
-    """Announces that approval is needed (`Basegate.ApprovalNeeded`); an operation takes the answer down."""
+class ApprovalCheckKind(CheckKind[ApprovalCheck]):
+    """Announces that approval is needed (`Basegate.ApprovalNeeded`); an operation takes the answer down.
+
+    There is nothing to adopt, to read or to stop: asking twice does no harm.
+    """
 
     waits_for_person = True
 
@@ -36,17 +38,6 @@ class ApprovalCheckKind:
         except BasegateError as error:
             log.warning("approval of %s is needed and could not be announced: %s", candidate.image, error)
         return ASKED
-
-    def adopt(self, candidate: Candidate, rule: ApprovalCheck, mark: str, since: datetime) -> Started | None:
-        """Asking twice does no harm: let it be started again."""
-        return None
-
-    def watch(self, candidate: Candidate, check: CheckRecord, rule: ApprovalCheck) -> Finding | None:
-        """There is nothing to read: the answer comes from outside."""
-        return None
-
-    def cancel(self, check: CheckRecord, rule: ApprovalCheck) -> None:
-        """There is nothing to stop."""
 
     def dependency(self, rule: ApprovalCheck) -> str:
         """A person."""

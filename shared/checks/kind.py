@@ -42,16 +42,16 @@ class CheckKind(Protocol[Rule_contra]):
         ...
 
     def adopt(self, candidate: Candidate, rule: Rule_contra, mark: str, since: datetime) -> Started | None:
-        """The run that was begun at or after `since` and never recorded, or None."""
-        ...
+        """The run that was begun at or after `since` and never recorded, or None: it is started again."""
+        return None
 
     def watch(self, candidate: Candidate, check: CheckRecord, rule: Rule_contra) -> Finding | None:
         """What the run found, or None while it goes on. One past its time is stopped, and has found nothing."""
-        ...
+        return None
 
     def cancel(self, check: CheckRecord, rule: Rule_contra) -> None:
         """Stop a run that nobody waits for any more."""
-        ...
+        return
 
     def dependency(self, rule: Rule_contra) -> str:
         """What it asks, for those who read why it stalls."""

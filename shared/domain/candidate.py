@@ -88,6 +88,8 @@ class Candidate(Record, frozen=True, kw_only=True):
     `requested_by` the operator who asked for this attempt, if one did.
     """
 
+    key_fields = ("gate", "digest")
+
     gate: str
     digest: Digest
     attempt: int
@@ -100,11 +102,6 @@ class Candidate(Record, frozen=True, kw_only=True):
     requested_by: str = ""
     found_by: FoundBy = FoundBy.EVENT
     state: CandidateState = CandidateState.EXAMINING
-
-    @property
-    def partition(self) -> str:
-        """The ledger partition: the gate."""
-        return self.gate
 
     @property
     def row(self) -> str:

@@ -11,6 +11,7 @@ from typing import Self
 import msgspec
 
 from shared.domain.image import Digest, Tag
+from shared.domain.record import Row
 
 RETURNS_AN_HOUR = 3
 """How often a tag may come back to an earlier digest and still be believed."""
@@ -46,7 +47,7 @@ class Change(StrEnum):
         return self in (Change.NEW, Change.RETURNED)
 
 
-class Observation(msgspec.Struct, frozen=True, kw_only=True):
+class Observation(Row, frozen=True, kw_only=True):
     """A source tag: the digest that it was last, the number of that change, and since when.
 
     `sequence` grows with each change and orders all that is promoted to the stable tag of the same name.
@@ -56,6 +57,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     `hinted_at` is when it was read last on account of a hint, `again_at` the moment for which a further such reading is
     queued already: until then a flood of hints costs nothing.
     """
+
+    key_fields = ("gate", "tag")
 
     gate: str
     tag: Tag
@@ -74,16 +77,6 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     expectations: tuple[Expectation, ...] = ()
     hinted_at: datetime | None = None
     again_at: datetime | None = None
-
-    @property
-    def partition(self) -> str:
-        """The ledger partition: the gate."""
-        return self.gate
-
-    @property
-    def row(self) -> str:
-        """The ledger row: the tag."""
-        return self.tag
 
     @property
     def is_settled(self) -> bool:

@@ -57,6 +57,8 @@ class Promotion(Record, frozen=True, kw_only=True):
     says why the unique tag could not be locked.
     """
 
+    key_fields = ("gate", "tag")
+
     gate: str
     tag: Tag
     sequence: int
@@ -80,11 +82,6 @@ class Promotion(Record, frozen=True, kw_only=True):
     moved_at: datetime | None = None
     move: int = 0
     rolled_out_at: datetime | None = None
-
-    @property
-    def partition(self) -> str:
-        """The ledger partition: the gate."""
-        return self.gate
 
     @property
     def row(self) -> str:

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import msgspec
 
@@ -52,7 +52,23 @@ class Stall(msgspec.Struct, frozen=True, kw_only=True):
     next_try_at: datetime | None = None
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """What the ledger keeps: `key_fields` name the fields that are its partition and its row, unless it has its own."""
+
+    key_fields: ClassVar[tuple[str, str]]
+
+    @property
+    def partition(self) -> str:
+        """What it belongs to: the ledger partition."""
+        return str(getattr(self, self.key_fields[0]))
+
+    @property
+    def row(self) -> str:
+        """Which one it is: the ledger row."""
+        return str(getattr(self, self.key_fields[1]))
+
+
+class Record(Row, frozen=True, kw_only=True):
     """A candidate, a promotion or a rollout: what a reconciler takes from step to step until it is settled.
 
     `failures` counts the steps in a row that could not be taken, since `failing_since`; after two, or a minute, the
@@ -73,16 +89,6 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     next_step_at: datetime | None = None
     announced: bool = False
     announce_error: str = ""
-
-    @property
-    def partition(self) -> str:
-        """What it belongs to: the ledger partition."""
-        raise NotImplementedError
-
-    @property
-    def row(self) -> str:
-        """Which one it is: the ledger row."""
-        raise NotImplementedError
 
     @property
     def id(self) -> str:

@@ -9,7 +9,7 @@ import msgspec
 
 from shared.domain.candidate import Evidence
 from shared.domain.image import Digest, ImageRef
-from shared.domain.record import TEXT_LIMIT, Record
+from shared.domain.record import TEXT_LIMIT, Record, Row
 
 _REMEMBERED_DEPLOYMENTS = 20
 """How many deployments back an app can be rolled back."""
@@ -127,6 +127,8 @@ class Rollout(Record, frozen=True, kw_only=True):
     that it is a rollback.
     """
 
+    key_fields = ("app", "name")
+
     app: str
     name: str
     cause: Cause
@@ -139,16 +141,6 @@ class Rollout(Record, frozen=True, kw_only=True):
     image: BuiltImage | None = None
     deploy: DeployRecord = DeployRecord()
     restore: DeployRecord = DeployRecord()
-
-    @property
-    def partition(self) -> str:
-        """The ledger partition: the app."""
-        return self.app
-
-    @property
-    def row(self) -> str:
-        """The ledger row: the rollout's name."""
-        return self.name
 
     @property
     def settled(self) -> bool:
@@ -182,7 +174,7 @@ class Rollout(Record, frozen=True, kw_only=True):
         }
 
 
-class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
+class AppRecord(Row, frozen=True, kw_only=True):
     """One app: what is live, what was before it, the newest base, and which rollout took the container group last.
 
     `earlier` are the deployments to go back to, the last one last; `lives` counts what went live, `decided` is that
@@ -192,6 +184,8 @@ class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
     `base_changes` counts how often the rules put the app on another tag. `runs` are the last builds that Basegate
     started, `<login server>/<run id>`: the push of one of them is an echo.
     """
+
+    key_fields = ("app", "app")
 
     app: str
     live: BuiltImage | None = None
@@ -209,11 +203,6 @@ class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
     deploying: str = ""
     deploying_until: datetime | None = None
     runs: tuple[str, ...] = ()
-
-    @property
-    def partition(self) -> str:
-        """The ledger partition: the app."""
-        return self.app
 
     @property
     def row(self) -> str:

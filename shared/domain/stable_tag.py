@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from shared.domain.image import Digest, Tag
-from shared.domain.record import time_row
+from shared.domain.record import Row, time_row
 
 
 class HoldUntil(StrEnum):
@@ -88,13 +88,15 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime
 
 
-class StableTag(msgspec.Struct, frozen=True, kw_only=True):
+class StableTag(Row, frozen=True, kw_only=True):
     """The record of one stable tag of one gate.
 
     Azure has no conditional tag move, so a mover claims the record first. `sequence` is that of the observation it
     stands on; `move` counts the moves, so that what is built on them has an order. `promotion` and `candidate` are
     rows of the ledger; `moved_by` names the operator who rolled back to it, "" where the digest passed.
     """
+
+    key_fields = ("gate", "tag")
 
     gate: str
     tag: Tag
@@ -112,16 +114,6 @@ class StableTag(msgspec.Struct, frozen=True, kw_only=True):
     def is_moving(self, now: datetime) -> bool:
         """Whether somebody is moving the tag right now; a claim past its time is that of a dead one."""
         return self.claim is not None and self.claim.until > now
-
-    @property
-    def partition(self) -> str:
-        """The ledger partition: the gate."""
-        return self.gate
-
-    @property
-    def row(self) -> str:
-        """The ledger row: the tag."""
-        return self.tag
 
     @property
     def time_row(self) -> str:
