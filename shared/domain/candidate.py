@@ -6,9 +6,9 @@ from typing import Any, Self
 
 import msgspec
 
-from shared.domain.image import Digest, ImageRef, Repository, Tag, parse_repository
+from shared.domain.image import Digest, Tag, parse_repository
 from shared.domain.policy import Gate, RegistryRule
-from shared.domain.record import TEXT_LIMIT, Record
+from shared.domain.record import TEXT_LIMIT, GateRecord
 
 
 class CandidateState(StrEnum):
@@ -81,22 +81,14 @@ class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
         return CheckRecord(kind=self.kind, runs=self.runs, reason=reason or self.reason)
 
 
-class Candidate(Record, frozen=True, kw_only=True):
+class Candidate(GateRecord, frozen=True, kw_only=True):
     """The record of one attempt at (gate, digest, checks).
 
     `tag` is the source tag that led to it, which its tasks get as a value; `fingerprint` names the checks;
     `requested_by` the operator who asked for this attempt, if one did.
     """
 
-    key_fields = ("gate", "digest")
-
-    gate: str
-    digest: Digest
     attempt: int
-    tag: Tag
-    source_registry: str
-    repository: Repository
-    login_server: str
     fingerprint: str
     checks: tuple[CheckRecord, ...]
     requested_by: str = ""
@@ -107,11 +99,6 @@ class Candidate(Record, frozen=True, kw_only=True):
     def row(self) -> str:
         """The ledger row: digest and attempt."""
         return candidate_row(self.digest, self.attempt)
-
-    @property
-    def image(self) -> ImageRef:
-        """The image under examination, in its source registry."""
-        return ImageRef(self.login_server, self.repository, self.digest)
 
     @property
     def settled(self) -> bool:

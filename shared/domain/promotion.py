@@ -7,9 +7,9 @@ from typing import Any, Self
 import msgspec
 
 from shared.domain.candidate import Candidate
-from shared.domain.image import Digest, ImageRef, Repository, Tag, parse_repository
+from shared.domain.image import Digest, Tag, parse_repository
 from shared.domain.policy import Gate, RegistryRule
-from shared.domain.record import TEXT_LIMIT, Record
+from shared.domain.record import TEXT_LIMIT, GateRecord
 
 
 class PromotionState(StrEnum):
@@ -48,7 +48,7 @@ _KEPT_BY_RESET = (
 _UNDER_WAY = frozenset((PromotionState.WAITING, PromotionState.PROMOTING))
 
 
-class Promotion(Record, frozen=True, kw_only=True):
+class Promotion(GateRecord, frozen=True, kw_only=True):
     """The record of one (gate, tag, sequence).
 
     `sequence` is that of the observation it comes from: a stable tag never goes to a lower one. `returning` says that
@@ -57,15 +57,7 @@ class Promotion(Record, frozen=True, kw_only=True):
     says why the unique tag could not be locked.
     """
 
-    key_fields = ("gate", "tag")
-
-    gate: str
-    tag: Tag
     sequence: int
-    digest: Digest
-    source_registry: str
-    repository: Repository
-    login_server: str
     returning: bool = False
     requested_by: str = ""
     state: PromotionState = PromotionState.WAITING
@@ -87,11 +79,6 @@ class Promotion(Record, frozen=True, kw_only=True):
     def row(self) -> str:
         """The ledger row: tag and sequence."""
         return promotion_row(self.tag, self.sequence)
-
-    @property
-    def image(self) -> ImageRef:
-        """The image that is promoted, in its source registry."""
-        return ImageRef(self.login_server, self.repository, self.digest)
 
     @property
     def settled(self) -> bool:

@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Self
 
 import msgspec
 
+from shared.domain.image import Digest, ImageRef, Repository, Tag
+
 _END_OF_TIME = 10**14
 _HISTORY_LIMIT = 100
 _SHORT_SECONDS = 3.0
@@ -164,6 +166,24 @@ class Record(Row, frozen=True, kw_only=True):
     def planning(self, now: datetime, wait_seconds: float) -> Self:
         """The record with its next step planned."""
         return msgspec.structs.replace(self, next_step_at=now + timedelta(seconds=wait_seconds))
+
+
+class GateRecord(Record, frozen=True, kw_only=True):
+    """A record about one image at a gate: a digest that `tag` was at the source, in the registry of that name."""
+
+    key_fields = ("gate", "tag")
+
+    gate: str
+    tag: Tag
+    digest: Digest
+    source_registry: str
+    repository: Repository
+    login_server: str
+
+    @property
+    def image(self) -> ImageRef:
+        """The image, in its source registry."""
+        return ImageRef(self.login_server, self.repository, self.digest)
 
 
 def time_row(moment: datetime, name: str) -> str:

@@ -8,8 +8,7 @@ import logging
 
 from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.decide import Decision
-from shared.domain.promotion import Promotion
-from shared.domain.record import Record
+from shared.domain.record import GateRecord, Record
 from shared.domain.rollout import Rollout, RolloutState
 
 log = logging.getLogger(__name__)
@@ -19,9 +18,7 @@ def about(record: Record) -> dict[str, str]:
     """What a record is about: its place in the ledger, gate or app, image, state."""
     fields = {"record": f"{record.work_item.kind}/{record.partition}/{record.row}"}
     match record:
-        case Candidate():
-            return fields | {"gate": record.gate, "image": str(record.image), "state": record.state.value}
-        case Promotion():
+        case GateRecord():
             return fields | {"gate": record.gate, "image": str(record.image), "state": record.state.value}
         case Rollout():
             image = {"image": str(record.image), "digest": record.image.digest} if record.image else {}
