@@ -47,6 +47,13 @@ def _routes() -> list[tuple[set[str], list[str], Any, bool]]:
     return routes
 
 
+def route(place: int, names: list[str]) -> tuple[set[str], Any, dict[str, str]]:
+    """One of all functions that answer HTTP: its methods, the function, and its parameters under these names."""
+    methods, pattern, handler, _ = _Handler.routes[place % len(_Handler.routes)]
+    wanted = [part[1:-1] for part in pattern if part.startswith("{")]
+    return methods, handler, dict(zip(wanted, names, strict=False))
+
+
 def _values(pattern: list[str], path: list[str]) -> dict[str, str] | None:
     if len(pattern) != len(path):
         return None

@@ -1,0 +1,85 @@
+"""`python -m tests.fuzz [--seconds N] [TARGET ...]`: each target by coverage, two at a time, and what it found.
+
+Sources: https://github.com/google/atheris and
+https://hypothesis.readthedocs.io/en/latest/how-to/external-fuzzers.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+CORPUS = Path(__file__).parent / "corpus"
+AT_ONCE = 2
+_RUNS = re.compile(r"(?:Done |stat::number_of_executed_units:\s*)(\d+)")
+
+
+def drive(name: str, arguments: list[str]) -> None:
+    """Have atheris drive one target in this process; it ends the process."""
+    import atheris
+
+    with atheris.instrument_imports(include=["shared", "functions"]):
+        from tests.fuzz.targets import TARGETS
+
+    fuzz: object = TARGETS[name].hypothesis.fuzz_one_input  # type: ignore[attr-defined]
+    atheris.Setup([name, *arguments], fuzz)
+    atheris.Fuzz()
+
+
+def fuzz(name: str, seconds: int, found: Path) -> tuple[int, str]:
+    """How many inputs one target was given, and how it ended where it did not hold."""
+    corpus, fresh = CORPUS / name, found / "fresh" / name
+    corpus.mkdir(parents=True, exist_ok=True)
+    fresh.mkdir(parents=True)
+    limits = [
+        f"-max_total_time={seconds}",
+        "-max_len=4096",
+        "-len_control=0",
+        "-timeout=20",
+        "-print_final_stats=1",
+        "-verbosity=0",
+    ]
+    run = _python(name, *limits, f"-artifact_prefix={found}/{name}-", str(fresh), str(corpus))
+    runs = sum(int(number) for number in _RUNS.findall(run.stderr)[-1:])
+    if run.returncode == 0:
+        _python(name, "-merge=1", "-max_len=4096", "-verbosity=0", str(corpus), str(fresh))
+    return runs, "" if run.returncode == 0 else run.stderr[-6000:]
+
+
+def _python(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.fuzz", "--drive", name, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def main() -> int:
+    """Fuzz for a time; 1 where something did not hold."""
+    if sys.argv[1:2] == ["--drive"]:
+        drive(sys.argv[2], sys.argv[3:])
+        return 0
+    from tests.fuzz.targets import TARGETS
+
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("targets", nargs="*", help=f"of {', '.join(TARGETS)}; all")
+    parser.add_argument("--seconds", type=int, default=3600, help="for all targets together, two at a time")
+    asked = parser.parse_args()
+    names = asked.targets or list(TARGETS)
+    each = max(1, asked.seconds * AT_ONCE // len(names))
+    found = Path(tempfile.mkdtemp(prefix="basegate-fuzz-"))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        results = list(pool.map(lambda name: fuzz(name, each, found), names))
+    for name, (_, problem) in zip(names, results, strict=True):
+        if problem:
+            print(f"--- {name} (input: {found}/{name}-*)\n{problem}")
+    findings = sum(1 for _, problem in results if problem)
+    print(f"{len(names)} targets, {sum(runs for runs, _ in results)} inputs, {each} s each, {findings} findings")
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""What is fuzzed, and what must hold whatever comes. A target is a Hypothesis test by the name of its corpus."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import azure.functions as func
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from shared import bootstrap
+from shared.checks.evidence import gather_evidence, plain_text, telling_line
+from shared.domain.errors import Malformed
+from shared.domain.event import parse_event
+from shared.domain.image import parse_digest, parse_repository, parse_tag
+from shared.domain.policy import RegistryRule, Source, VersionRule
+from shared.domain.tag_rule import TagRule
+from shared.domain.versions import parse_range, parse_version
+from shared.intake.hints import recognize
+from shared.ports import Run, RunStatus
+from shared.rules import InvalidGates, parse_gates
+from tests.fakes import World, digest, sample_policy
+from tests.served import KEY, App, route
+
+T = TypeVar("T")
+Target = Callable[[], None]
+TARGETS: dict[str, Target] = {}
+
+_ROOT = Path(__file__).parents[2]
+_EVENTS = tuple(json.loads(file.read_text()) for file in sorted((_ROOT / "tests/events").glob("*.json")))
+_GATES = (_ROOT / "gates.sample.yaml").read_text()
+GREEN = digest("green")
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
+
+
+def target(**strategies: SearchStrategy[Any]) -> Callable[[Callable[..., None]], Target]:
+    """Make a function of made-up arguments a target."""
+
+    def register(test: Callable[..., None]) -> Target:
+        made: Target = given(**strategies)(test)
+        TARGETS[test.__name__] = made
+        return made
+
+    return register
+
+
+def parts_of(document: Any) -> list[tuple[str, ...]]:
+    """The path of every part of a JSON document."""
+    if not isinstance(document, dict):
+        return []
+    return [(key, *path) for key in document for path in ((), *parts_of(document[key]))]
+
+
+@st.composite
+def bent(draw: st.DrawFn, documents: tuple[Any, ...]) -> Any:
+    """A document that is right but for a few parts."""
+    document = json.loads(json.dumps(draw(st.sampled_from(documents))))
+    for _ in range(draw(st.integers(0, 3))):
+        *way, last = draw(st.sampled_from(parts_of(document)))
+        place = document
+        for key in way:
+            place = place[key] if isinstance(place, dict) and isinstance(place.get(key), dict) else None
+            if place is None:
+                break
+        if place is not None:
+            place[last] = draw(values)
+    return document
+
+
+@st.composite
+def bent_text(draw: st.DrawFn, text: str) -> str:
+    """A text with a few pieces cut out, doubled or replaced."""
+    for _ in range(draw(st.integers(0, 4))):
+        first = draw(st.integers(0, len(text)))
+        end = draw(st.integers(first, min(len(text), first + 200)))
+        piece = draw(st.sampled_from((text[first:end] * 2, "")) | st.text(max_size=40))
+        text = text[:first] + piece + text[end:]
+    return text
+
+
+@target(payload=bent(_EVENTS) | values)
+def event(payload: object) -> None:
+    """An event is read, or refused with the field; what is read can be named again."""
+    policy = sample_policy()
+    try:
+        read = parse_event(payload)
+    except Malformed:
+        pass
+    else:
+        assert parse_digest(read.digest) == read.digest
+        assert parse_repository(read.repository) == read.repository
+        assert read.tag is None or parse_tag(read.tag) == read.tag
+    for found in recognize(payload, policy):
+        assert found.reason.isprintable()
+
+
+names = st.text(max_size=300) | st.from_regex(r"[a-zA-Z0-9._/:@-]{0,300}", fullmatch=True)
+
+
+@target(text=names)
+def reference(text: str) -> None:
+    """A name is taken as it is, or not at all, and none that is taken can leave its place in a path or a log line."""
+    for parse in (parse_digest, parse_tag, parse_repository):
+        try:
+            name: str = parse(text)
+        except Malformed:
+            continue
+        assert name == text
+        assert name.isascii()
+        assert name.isprintable()
+        assert ".." not in name.split("/")
+        assert not set(name) & set(" ?#%\\@")
+
+
+versions = st.from_regex(r"[v0-9.x*^~<>=|, -]{0,40}([a-z]+[0-9.]{0,4})?", fullmatch=True) | st.text(max_size=60)
+tags = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,40}", fullmatch=True) | st.from_regex(
+    r"v?[0-9.]{1,20}(-rc\.[0-9])?"
+)
+
+
+@target(range_text=versions, pattern=st.from_regex(r"[A-Za-z0-9_*?][A-Za-z0-9._*?-]{0,20}", fullmatch=True), tag=tags)
+def version(range_text: str, pattern: str, tag: str) -> None:
+    """A range is read or refused, versions have an order, and a tag is tracked or not, and always the same."""
+    read = parse_version(tag)
+    assert read == parse_version(tag)
+    try:
+        parse_range(range_text)
+    except Malformed:
+        return
+    source = Source(registry="r", repository="node", tags=(pattern,), versions=VersionRule(range=range_text, newest=3))
+    rule = TagRule.of(source)
+    assert set(rule.select([tag, "latest", "1.2.3"])) <= {tag, "latest", "1.2.3"}
+    assert rule.takes(tag) == rule.takes(tag)
+
+
+@target(text=bent_text(_GATES) | st.text(max_size=400))
+def rules(text: str) -> None:
+    """gates.yaml is taken, or every error is told with a line that is there."""
+    try:
+        policy = parse_gates(text)
+    except InvalidGates as error:
+        assert error.errors
+        lines = text.count("\n") + 2
+        assert all(1 <= one.place[0] <= lines for one in error.errors)
+    else:
+        assert all(gate.fingerprint and gate.name == name for name, gate in policy.gates.items())
+
+
+class _Log:
+    """A task runner that has one log to give."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def log(self, registry: RegistryRule, run_id: str, limit_bytes: int) -> str:
+        return self._text
+
+
+class _Archive:
+    def keep(self, name: str, text: str) -> str:
+        assert "\x1b[" not in text
+        return name
+
+
+escapes = st.sampled_from(["\x1b[31m", "\x1b]0;title\x07", "\x1b]8;;http://x\x1b\\", "\x1b(B", "\x1b", "\r", "\x9b1m"])
+logs = st.lists(escapes | st.text() | st.sampled_from(["error: it broke\n", "denied\n"]), max_size=20).map("".join)
+
+
+@target(text=logs)
+def log(text: str) -> None:
+    """A log is kept without what drives a terminal; its tail is short, and one of its lines is told."""
+    tasks: Any = _Log(text)
+    archive: Any = _Archive()
+    run = Run(run_id="ca1", status=RunStatus.FAILED, detail="Failed")
+    evidence = gather_evidence(tasks, archive, sample_policy().registries["base"], run, "a name")
+    assert len(evidence.log_tail) <= 15
+    assert all(len(line) <= 300 and "\x1b[" not in line for line in evidence.log_tail)
+    assert telling_line(evidence) or not plain_text(text).strip()
+
+
+principal = st.builds(
+    lambda value: base64.b64encode(json.dumps(value).encode()).decode(),
+    st.fixed_dictionaries({}, optional={"userDetails": values, "claims": values, "identityProvider": values}),
+)
+headers = st.fixed_dictionaries(
+    {},
+    optional={
+        "if-match": st.text(max_size=40),
+        "idempotency-key": st.text(max_size=200),
+        "content-type": st.sampled_from(["application/json", "text/plain", ""]),
+        "x-ms-client-principal": st.text(max_size=40) | principal,
+    },
+)
+asked = st.fixed_dictionaries(
+    {},
+    optional={
+        "reason": st.just("it is three in the morning") | values,
+        "tag": st.just("15-alpine") | values,
+        "digest": st.just(GREEN) | values,
+        "to": st.just(GREEN) | values,
+        "until": st.sampled_from(["newer", "lifted"]) | values,
+        "rollback": values,
+        "image": values,
+    },
+)
+params = st.dictionaries(
+    st.sampled_from(["state", "since", "until", "token", "limit", "all", "dry_run", "x"]),
+    st.sampled_from(["1", "true", "", "9999-12-31", "0001-01-01T00:00:00Z", "2026-03-01"]) | st.text(max_size=60),
+)
+real = st.sampled_from(["node", "hello-world", GREEN, f"node.{GREEN[7:]}-001", "hello-world.app", "style.css"])
+
+
+@target(
+    place=st.integers(0, 10_000),
+    names=st.lists(real | st.text(max_size=80), min_size=2, max_size=2),
+    params=params,
+    headers=headers,
+    body=st.binary(max_size=400)
+    | asked.map(lambda body: json.dumps(body).encode())
+    | values.map(json.dumps).map(str.encode),
+)
+def http(place: int, names: list[str], params: dict[str, str], headers: dict[str, str], body: bytes) -> None:
+    """Whatever is asked of the HTTP interface and the board, the answer is no fault of the server."""
+    methods, handler, values = route(place, names)
+    world = World()
+    world.push("15-alpine", GREEN)
+    app = App(world)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bootstrap, "basegate", lambda: app)
+        for method in sorted(methods):
+            request = func.HttpRequest(
+                method=method,
+                url=f"/api/x?code={KEY}",
+                params=params,
+                headers=headers,
+                route_params=values,
+                body=body,
+            )
+            answer = handler(request)
+            assert answer.status_code < 500 or (answer.status_code == 503 and not values), answer.get_body()
+            assert KEY.encode() not in answer.get_body()
