@@ -1,22 +1,44 @@
 """(4) HTTP: the pages a person looks at.
 
 A page is an anonymous shell without any data. Its script fetches the fragment of the same path, for which the host
-wants a key (or App Service a signed-in person): see docs/adr/0011-the-board-and-its-key.md.
+wants a key (or App Service a signed-in person): see docs/adr/0011-the-board-and-its-key.md. The headers keep a page
+from doing anything but what it is for.
 """
 
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import azure.functions as func
 
 from functions.web.answers import Handler, answering
-from functions.web.pages import asset, page
-from functions.web.principal import Role, actor_of, auth_level
+from functions.web.inputs import Role, actor_of, auth_level
 from shared import bootstrap
+from shared.domain.errors import NotThere
 from shared.settings import trusts_sign_in
-from shared.workflow.board.models import Filter
-from shared.workflow.board.views import Views
+from shared.workflow.board import Views
+from shared.workflow.board.records import Filter
+from shared.workflow.board.wording import age, moment
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 blueprint = func.Blueprint()
+
+_HERE = Path(__file__).resolve().parent
+_SCRIPTS = ("board.js", "act.js", "api.js", "morph.js")
+_ASSETS = {"board.css": "text/css", "icon.svg": "image/svg+xml"} | dict.fromkeys(_SCRIPTS, "text/javascript")
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
 
 Prepare = Callable[[Views, func.HttpRequest], object]
 
@@ -33,6 +55,24 @@ _PAGES: dict[str, tuple[str, str, Prepare]] = {
     "app": ("apps/{app}", "history.html", lambda views, req: views.app(req.route_params["app"], *_asked(req))),
 }
 """The pages by name: the path, the template of the fragment, and what it shows."""
+
+
+def page(template: str, **values: object) -> func.HttpResponse:
+    """A page or a fragment of one. Never stored: it holds data, or decides which key is asked for."""
+    text = _environment().get_template(template).render(values)
+    headers = _HEADERS | {"Cache-Control": "no-store"}
+    return func.HttpResponse(text, mimetype="text/html", charset="utf-8", headers=headers)
+
+
+@cache
+def _environment() -> "Environment":
+    """The templates. Imported on first use: the event path needs none."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(_HERE / "templates")
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {"age": age, "moment": moment}
+    return made
 
 
 def shell(req: func.HttpRequest) -> func.HttpResponse:
@@ -69,5 +109,14 @@ for _name, (_path, _template, _prepare) in _PAGES.items():
 @blueprint.route("board/assets/{name}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @answering
 def board_asset(req: func.HttpRequest) -> func.HttpResponse:
-    """The style sheet, the scripts and the pictures of the pages."""
-    return asset(req.route_params["name"])
+    """The style sheet, the scripts and the pictures of the pages; there are no others."""
+    name = req.route_params["name"]
+    if name not in _ASSETS:
+        raise NotThere(f"there is no asset {name[:80]!r}; there is {', '.join(_ASSETS)}")
+    headers = _HEADERS | {"Cache-Control": "no-cache"}
+    return func.HttpResponse(_bytes_of(name), mimetype=_ASSETS[name], charset="utf-8", headers=headers)
+
+
+@cache
+def _bytes_of(name: str) -> bytes:
+    return (_HERE / "static" / name).read_bytes()

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 import azure.functions as func
 import msgspec
 
+from functions.web import inputs
 from functions.web.answers import Handler, PlanAnswer, answering, json_answer
-from functions.web.inputs import Asked, HoldAsked, RollbackAsked, RolloutAsked, TagAsked, VetoAsked, flag, read_body
-from functions.web.operations import ACTS, Act, B, Operation, Route
-from functions.web.principal import Role, actor_of, auth_level
+from functions.web.inputs import Role, actor_of, auth_level, flag, read_body
+from functions.web.openapi import ACTS, Act, Operation, Route
 from shared import bootstrap
 from shared.domain.errors import Stale
 from shared.operations.gates import RollbackOptions
@@ -33,12 +33,11 @@ _BAN = {"digest": _DIGEST, "reason": _WHY}
 Examples = Mapping[str, Mapping[str, Any]]
 
 
-def _call(
-    method: str, path: str, body: type[B], examples: Examples, role: Role = Role.OPERATOR
-) -> Callable[[Operation[B]], Handler]:
-    """Make an operation a call: a function of its name, described by its docstring and `examples`."""
+def _call(method: str, path: str, examples: Examples, role: Role = Role.OPERATOR) -> Callable[[Operation], Handler]:
+    """Make an operation a call: a function of its name, described by its docstring, its body's type and `examples`."""
 
-    def register(operation: Operation[B]) -> Handler:
+    def register(operation: Operation) -> Handler:
+        body = operation.__annotations__["asked"]
         act = Act(method=method, path=f"/v1/{path}", body=body, role=role, operation=operation, examples=examples)
         ACTS.append(act)
 
@@ -53,20 +52,20 @@ def _call(
     return register
 
 
-@_call("post", "gates/{gate}/candidates", TagAsked, {"examine": _TAG})
-def examine(do: Operate, at: Route, asked: TagAsked, who: Who) -> Plan:
+@_call("post", "gates/{gate}/candidates", {"examine": _TAG})
+def examine(do: Operate, at: Route, asked: inputs.TagAsked, who: Who) -> Plan:
     """Examine what a tag of the source is now."""
     return do.candidates.examine(at["gate"], asked.tag, who)
 
 
-@_call("post", "candidates/{candidate}/rerun", Asked, {"rerun": _BECAUSE})
-def rerun(do: Operate, at: Route, asked: Asked, who: Who) -> Plan:
+@_call("post", "candidates/{candidate}/rerun", {"rerun": _BECAUSE})
+def rerun(do: Operate, at: Route, asked: inputs.Asked, who: Who) -> Plan:
     """Examine a digest again, as a new attempt."""
     return do.candidates.rerun(at["candidate"], who)
 
 
-@_call("post", "candidates/{candidate}/cancel", Asked, {"cancel": _BECAUSE})
-def cancel_candidate(do: Operate, at: Route, asked: Asked, who: Who) -> Plan:
+@_call("post", "candidates/{candidate}/cancel", {"cancel": _BECAUSE})
+def cancel_candidate(do: Operate, at: Route, asked: inputs.Asked, who: Who) -> Plan:
     """Stop a candidate and the run that examines it.
 
     Of one that has passed, the promotions that stand on it are canceled. Refused once a stable tag is being moved to
@@ -75,8 +74,8 @@ def cancel_candidate(do: Operate, at: Route, asked: Asked, who: Who) -> Plan:
     return do.candidates.cancel(at["candidate"], who)
 
 
-@_call("post", "candidates/{candidate}/approve", Asked, {"approve": {"reason": "read the change notes"}}, Role.APPROVER)
-def approve(do: Operate, at: Route, asked: Asked, who: Who) -> Plan:
+@_call("post", "candidates/{candidate}/approve", {"approve": {"reason": "read the change notes"}}, Role.APPROVER)
+def approve(do: Operate, at: Route, asked: inputs.Asked, who: Who) -> Plan:
     """Approve a candidate that waits for it."""
     return do.candidates.approve(at["candidate"], who)
 
@@ -84,8 +83,8 @@ def approve(do: Operate, at: Route, asked: Asked, who: Who) -> Plan:
 _NEW_LIBC = {"reason": "the change notes speak of a new libc"}
 
 
-@_call("post", "candidates/{candidate}/reject", Asked, {"reject": _NEW_LIBC}, Role.APPROVER)
-def reject(do: Operate, at: Route, asked: Asked, who: Who) -> Plan:
+@_call("post", "candidates/{candidate}/reject", {"reject": _NEW_LIBC}, Role.APPROVER)
+def reject(do: Operate, at: Route, asked: inputs.Asked, who: Who) -> Plan:
     """Reject a candidate that waits for approval."""
     return do.candidates.reject(at["candidate"], who)
 
@@ -94,14 +93,14 @@ _BACK_TO_TAG, _BACK_TO_DIGEST = _TAG | {"to": "15-alpine-cb2"}, _TAG | {"to": _D
 _BACKS = {"to a unique tag": _BACK_TO_TAG, "until a newer digest passes": _BACK_TO_DIGEST}
 
 
-@_call("post", "gates/{gate}/rollback", RollbackAsked, _BACKS)
-def roll_back(do: Operate, at: Route, asked: RollbackAsked, who: Who) -> Plan:
+@_call("post", "gates/{gate}/rollback", _BACKS)
+def roll_back(do: Operate, at: Route, asked: inputs.RollbackAsked, who: Who) -> Plan:
     """Move a stable tag back to what passed when it was examined last, and hold it there."""
     return do.gates.roll_back(at["gate"], asked.tag, asked.to, asked.until, who)
 
 
-@_call("post", "gates/{gate}/hold", HoldAsked, {"hold": _TAG | {"until": "lifted"}})
-def hold(do: Operate, at: Route, asked: HoldAsked, who: Who) -> Plan:
+@_call("post", "gates/{gate}/hold", {"hold": _TAG | {"until": "lifted"}})
+def hold(do: Operate, at: Route, asked: inputs.HoldAsked, who: Who) -> Plan:
     """Keep a stable tag where it is.
 
     Candidates are examined all the same; what passes waits until the hold is lifted. `inFlight` names the move, the
@@ -110,8 +109,8 @@ def hold(do: Operate, at: Route, asked: HoldAsked, who: Who) -> Plan:
     return do.gates.hold(at["gate"], asked.tag, asked.until, who)
 
 
-@_call("delete", "gates/{gate}/hold", TagAsked, {"lift": _TAG})
-def lift_hold(do: Operate, at: Route, asked: TagAsked, who: Who) -> Plan:
+@_call("delete", "gates/{gate}/hold", {"lift": _TAG})
+def lift_hold(do: Operate, at: Route, asked: inputs.TagAsked, who: Who) -> Plan:
     """Lift a hold.
 
     The newest of what passed meanwhile is promoted, or what the source tag is now.
@@ -126,8 +125,8 @@ _BANS: Examples = {
 }
 
 
-@_call("post", "gates/{gate}/vetoes", VetoAsked, _BANS)
-def veto(do: Operate, at: Route, asked: VetoAsked, who: Who) -> Plan:
+@_call("post", "gates/{gate}/vetoes", _BANS)
+def veto(do: Operate, at: Route, asked: inputs.VetoAsked, who: Who) -> Plan:
     """Ban a digest, and roll back from it if asked.
 
     It counts for every gate that promotes into the same repository. Where a stable tag stands on the digest, it stays
@@ -139,8 +138,8 @@ def veto(do: Operate, at: Route, asked: VetoAsked, who: Who) -> Plan:
     return do.vetoes.veto(at["gate"], asked.digest, who, options)
 
 
-@_call("delete", "gates/{gate}/vetoes/{digest}", Asked, {"lift": {"reason": "it was the wrong digest"}})
-def lift_veto(do: Operate, at: Route, asked: Asked, who: Who) -> Plan:
+@_call("delete", "gates/{gate}/vetoes/{digest}", {"lift": {"reason": "it was the wrong digest"}})
+def lift_veto(do: Operate, at: Route, asked: inputs.Asked, who: Who) -> Plan:
     """Lift a veto; source tags that are the digest now are promoted."""
     return do.vetoes.lift(at["gate"], at["digest"], who)
 
@@ -148,8 +147,8 @@ def lift_veto(do: Operate, at: Route, asked: Asked, who: Who) -> Plan:
 _DEPLOY = {"image": "cc3", "reason": "the new one is slow"}
 
 
-@_call("post", "apps/{app}/rollouts", RolloutAsked, {"build again": _BECAUSE, "deploy what was built": _DEPLOY})
-def roll_out(do: Operate, at: Route, asked: RolloutAsked, who: Who) -> Plan:
+@_call("post", "apps/{app}/rollouts", {"build again": _BECAUSE, "deploy what was built": _DEPLOY})
+def roll_out(do: Operate, at: Route, asked: inputs.RolloutAsked, who: Who) -> Plan:
     """Build an app again and deploy it, or deploy an image that was built before.
 
     An image must be one of the app's own that a rollout had before, and still be what it was then.
@@ -158,20 +157,20 @@ def roll_out(do: Operate, at: Route, asked: RolloutAsked, who: Who) -> Plan:
     return do.apps.rebuild(app, who) if image is None else do.apps.redeploy(app, image, who)
 
 
-@_call("post", "apps/{app}/rollback", Asked, {"roll back": _BECAUSE})
-def roll_back_app(do: Operate, at: Route, asked: Asked, who: Who) -> Plan:
+@_call("post", "apps/{app}/rollback", {"roll back": _BECAUSE})
+def roll_back_app(do: Operate, at: Route, asked: inputs.Asked, who: Who) -> Plan:
     """Deploy the image that was live before."""
     return do.apps.roll_back(at["app"], who)
 
 
-@_call("post", "rollouts/{rollout}/cancel", Asked, {"cancel": _BECAUSE})
-def cancel_rollout(do: Operate, at: Route, asked: Asked, who: Who) -> Plan:
+@_call("post", "rollouts/{rollout}/cancel", {"cancel": _BECAUSE})
+def cancel_rollout(do: Operate, at: Route, asked: inputs.Asked, who: Who) -> Plan:
     """Stop a rollout that is still being built."""
     return do.apps.cancel(at["rollout"], who)
 
 
-@_call("post", "sweep", Asked, {"sweep": {"reason": "the registry was away"}})
-def sweep(do: Operate, at: Route, asked: Asked, who: Who) -> Plan:
+@_call("post", "sweep", {"sweep": {"reason": "the registry was away"}})
+def sweep(do: Operate, at: Route, asked: inputs.Asked, who: Who) -> Plan:
     """Find drift now, and repair it.
 
     A dry run reads everything and repairs nothing. A sweep that is not done in a minute is gone on with by the timer.

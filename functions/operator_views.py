@@ -1,21 +1,21 @@
 """(4) HTTP: what operators read. Each query is a call; what it returns is answered."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import azure.functions as func
 
 from functions.web.answers import Handler, Health, Readiness, answer_of, answering, json_answer
-from functions.web.inputs import flag, page_of
-from functions.web.openapi import document
-from functions.web.operations import READS, Read
-from functions.web.principal import Role, actor_of, auth_level
+from functions.web.inputs import Role, actor_of, auth_level, flag, page_of
+from functions.web.openapi import READS, Read, document
 from shared import bootstrap
 from shared.domain.candidate import CandidateState
 from shared.domain.rollout import RolloutState
 from shared.domain.stable_tag import Veto
 from shared.workflow import answers
 from shared.workflow.drift import Drift
+from shared.workflow.report import Report
 from shared.workflow.run_logs import RunLog
 
 blueprint = func.Blueprint()
@@ -42,58 +42,40 @@ def _read(path: str, answer: type, **said: Any) -> Callable[[Callable[[func.Http
     return register
 
 
-@_read("v1/status", answers.Status)
-def status(req: func.HttpRequest) -> object:
-    """All gates and apps at a glance."""
-    return bootstrap.basegate().report.status()
+def _report(path: str, answer: type, query: Callable[..., Any], **said: Any) -> Handler:
+    """Make a query of the report a call: for what the path names, the page of a list by time, and the flags."""
+
+    @_read(path, answer, **said)
+    @wraps(query)
+    def reported(req: func.HttpRequest) -> object:
+        page = page_of(req, said.get("states", ())) if said.get("paged") else ()
+        flags = [flag(req, name) for name in said.get("flags", ())]
+        found = query(bootstrap.basegate().report, *req.route_params.values(), *page, *flags)
+        return json_answer(found[0], headers={"ETag": found[1]}) if said.get("etag") else found
+
+    return reported
 
 
-@_read("v1/gates", answers.Items[answers.Gate])
-def gates(req: func.HttpRequest) -> object:
-    """All gates at a glance."""
-    return bootstrap.basegate().report.gates()
-
-
-@_read("v1/gates/{gate}", answers.GateStory)
-def gate(req: func.HttpRequest) -> object:
-    """One gate: its rule, its stable tags with their holds, its vetoes.
-
-    Of the values that its tasks get, only the names are answered.
-    """
-    return bootstrap.basegate().report.gate(req.route_params["gate"])
-
-
-@_read("v1/gates/{gate}/candidates", answers.Page[answers.CandidateSummary], paged=True, states=tuple(CandidateState))
-def candidates(req: func.HttpRequest) -> object:
-    """The candidates of a gate, by the time they were admitted, the newest first."""
-    return bootstrap.basegate().report.candidates(req.route_params["gate"], *page_of(req, CandidateState))
-
-
-@_read("v1/gates/{gate}/promotions", answers.Page[answers.Move], paged=True)
-def promotions(req: func.HttpRequest) -> object:
-    """Every move of a gate's stable tags, rollbacks among them, the newest first."""
-    return bootstrap.basegate().report.promotions(req.route_params["gate"], *page_of(req))
-
-
-@_read("v1/apps", answers.Items[answers.App])
-def apps(req: func.HttpRequest) -> object:
-    """All apps at a glance."""
-    return bootstrap.basegate().report.apps()
-
-
-@_read("v1/apps/{app}", answers.AppStory)
-def app(req: func.HttpRequest) -> object:
-    """One app: its rule, what is live, what it stands on.
-
-    Of the values that its build and its containers get, only the names are answered.
-    """
-    return bootstrap.basegate().report.app(req.route_params["app"])
-
-
-@_read("v1/apps/{app}/rollouts", answers.Page[answers.RolloutSummary], paged=True, states=tuple(RolloutState))
-def rollouts(req: func.HttpRequest) -> object:
-    """The rollouts of an app, by the time they began, the newest first."""
-    return bootstrap.basegate().report.rollouts(req.route_params["app"], *page_of(req, RolloutState))
+status = _report("v1/status", answers.Status, Report.status)
+gates = _report("v1/gates", answers.Items[answers.Gate], Report.gates)
+gate = _report("v1/gates/{gate}", answers.GateStory, Report.gate)
+candidates = _report(
+    "v1/gates/{gate}/candidates",
+    answers.Page[answers.CandidateSummary],
+    Report.candidates,
+    paged=True,
+    states=tuple(CandidateState),
+)
+promotions = _report("v1/gates/{gate}/promotions", answers.Page[answers.Move], Report.promotions, paged=True)
+apps = _report("v1/apps", answers.Items[answers.App], Report.apps)
+app = _report("v1/apps/{app}", answers.AppStory, Report.app)
+rollouts = _report(
+    "v1/apps/{app}/rollouts",
+    answers.Page[answers.RolloutSummary],
+    Report.rollouts,
+    paged=True,
+    states=tuple(RolloutState),
+)
 
 
 @_read("v1/drift", Drift)
@@ -102,22 +84,9 @@ def drift(req: func.HttpRequest) -> object:
     return bootstrap.basegate().drift.drift()
 
 
-@_read("v1/holds", answers.Items[answers.StandingHold])
-def holds(req: func.HttpRequest) -> object:
-    """All holds that stand, the newest first."""
-    return bootstrap.basegate().report.holds()
-
-
-@_read("v1/vetoes", answers.Items[Veto], flags={"all": "Those that were lifted, too."})
-def vetoes(req: func.HttpRequest) -> object:
-    """The vetoes that stand, the newest first."""
-    return bootstrap.basegate().report.vetoes(lifted_too=flag(req, "all"))
-
-
-@_read("v1/candidates/{candidate}", answers.CandidateStory, etag=True)
-def candidate(req: func.HttpRequest) -> object:
-    """The whole story of a candidate, with its evidence and what promotes its digest."""
-    return _fresh(*bootstrap.basegate().report.candidate(req.route_params["candidate"]))
+holds = _report("v1/holds", answers.Items[answers.StandingHold], Report.holds)
+vetoes = _report("v1/vetoes", answers.Items[Veto], Report.vetoes, flags={"all": "Those that were lifted, too."})
+candidate = _report("v1/candidates/{candidate}", answers.CandidateStory, Report.candidate, etag=True)
 
 
 @_read("v1/candidates/{candidate}/log", RunLog)
@@ -126,10 +95,7 @@ def candidate_log(req: func.HttpRequest) -> object:
     return bootstrap.basegate().logs.of_candidate(req.route_params["candidate"])
 
 
-@_read("v1/rollouts/{rollout}", answers.RolloutStory, etag=True)
-def rollout(req: func.HttpRequest) -> object:
-    """The whole story of a rollout."""
-    return _fresh(*bootstrap.basegate().report.rollout(req.route_params["rollout"]))
+rollout = _report("v1/rollouts/{rollout}", answers.RolloutStory, Report.rollout, etag=True)
 
 
 @_read("v1/rollouts/{rollout}/log", RunLog)
@@ -156,7 +122,3 @@ def readyz(req: func.HttpRequest) -> object:
 def healthz(req: func.HttpRequest) -> object:
     """Whether the app is up."""
     return Health()
-
-
-def _fresh(story: object, etag: str) -> func.HttpResponse:
-    return json_answer(story, headers={"ETag": etag})

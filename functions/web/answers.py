@@ -1,7 +1,7 @@
 """HTTP answers: JSON, and problems as RFC 9457 has them; with the types of those that only this interface gives."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 
 import azure.functions as func
@@ -91,10 +91,12 @@ class Health(Answer, frozen=True, kw_only=True):
     status: str = "up"
 
 
-def json_answer(body: object, status: int = 200, headers: dict[str, str] | None = None) -> func.HttpResponse:
+def json_answer(
+    body: object, status: int = 200, headers: Mapping[str, str] = {}, mimetype: str = "application/json"
+) -> func.HttpResponse:
     """A JSON answer."""
     text = body if isinstance(body, str) else msgspec.json.encode(body).decode()
-    return func.HttpResponse(text, status_code=status, mimetype="application/json", headers=_HEADERS | (headers or {}))
+    return func.HttpResponse(text, status_code=status, mimetype=mimetype, headers={**_HEADERS, **headers})
 
 
 def answer_of(found: object) -> func.HttpResponse:
@@ -137,5 +139,4 @@ def _problem_of(error: BasegateError) -> func.HttpResponse:
         remedy=error.remedy or UNSET,
     )
     wait = {"Retry-After": str(max(1, round(error.delay_seconds)))} if isinstance(error, Retry) else {}
-    text = msgspec.json.encode(problem).decode()
-    return func.HttpResponse(text, status_code=status, mimetype="application/problem+json", headers=_HEADERS | wait)
+    return json_answer(problem, status, wait, "application/problem+json")

@@ -1,5 +1,7 @@
-"""The HTTP interface as an OpenAPI 3.1 document, made from the table of its calls and the types of its answers."""
+"""The calls of the HTTP interface, each declared once, and the OpenAPI 3.1 document that is made from them."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from inspect import cleandoc
 from typing import Any
@@ -7,11 +9,69 @@ from typing import Any
 import msgspec
 
 from functions.web.answers import PlanAnswer, Problem
-from functions.web.operations import ACTS, READS, Act, Read
-from functions.web.principal import Role
+from functions.web.inputs import Asked, Role
 from shared.operations.idempotency import KEPT, KEY_LIMIT
+from shared.operations.operate import Operate
+from shared.operations.plan import Plan, Who
 from shared.workflow.report import PAGE_LIMIT
 from shared.workflow.run_logs import LOG_LIMIT_BYTES, LogSource, RunLog
+
+Route = Mapping[str, str]
+Operation = Callable[[Operate, Route, Any, Who], Plan]
+"""What an acting call does, for the values in its path, its body, and whoever asks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A call: its docstring is the summary, and what more there is to say."""
+
+    path: str
+    operation: Callable[..., object]
+
+    @property
+    def summary(self) -> str:
+        """The first line of the operation's docstring."""
+        return (self.operation.__doc__ or "").partition("\n")[0].rstrip(".")
+
+    @property
+    def more(self) -> str:
+        """The rest of it."""
+        return " ".join((self.operation.__doc__ or "").partition("\n")[2].split())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read(Call):
+    """A call that reads. `states`, where it has any, are those that a list may be asked for; `paged` says it is one."""
+
+    answer: type
+    """Of its JSON; `RunLog` is a log as text, `dict` JSON of no shape that is known here."""
+
+    paged: bool = False
+    states: tuple[str, ...] = ()
+    flags: Mapping[str, str] = field(default_factory=dict)
+    etag: bool = False
+    also: Mapping[int, str] = field(default_factory=dict)
+    """Other statuses with the same kind of answer."""
+
+    open: bool = False
+    """Whether it is answered without a key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Act(Call):
+    """A call that acts; `examples` are bodies by what they are an example of."""
+
+    operation: Operation
+    method: str
+    body: type[Asked]
+    role: Role
+    examples: Mapping[str, Mapping[str, Any]]
+
+
+READS: list[Read] = []
+ACTS: list[Act] = []
+"""All calls, in the order in which the document has them."""
+
 
 _TEMPLATE = "#/components/schemas/{name}"
 _RULES = "shared.domain.policy."

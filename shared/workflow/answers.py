@@ -192,5 +192,4 @@ S = TypeVar("S", CandidateStory, PromotionStory, RolloutStory)
 
 def story_of(kind: Callable[..., S], record: Record, **more: Any) -> S:
     """A record with its id, and what more there is, as the kind of story that it is."""
-    fields: dict[str, Any] = {name: getattr(record, name) for name in record.__struct_fields__}
-    return kind(id=record.id, **fields, **more)
+    return kind(id=record.id, **msgspec.structs.asdict(record), **more)

@@ -1,4 +1,7 @@
-"""What operators read: everything at a glance, lists by time, and the whole story of one record."""
+"""What operators read: everything at a glance, lists by time, and the whole story of one record.
+
+The docstrings of the queries are what the HTTP interface says of them.
+"""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -18,17 +21,29 @@ from shared.operations.lookup import Lookup
 from shared.ports import EVERYTHING, Listed, Only, Services, read
 from shared.promotion.vetoes import Vetoes
 from shared.workflow import answers
-from shared.workflow.answers import CandidateSummary, Items, Move, Page, RolloutSummary, StandingHold, story_of
+from shared.workflow.answers import CandidateSummary, Items, Move, Page, PromotionSummary, RolloutSummary, story_of
 
 PAGE_LIMIT = 100
 PROMOTIONS_LIMIT = 100
 """How many promotions are read for the story of one candidate."""
 
-S = TypeVar("S", CandidateSummary, RolloutSummary, Move)
+R = TypeVar("R", bound=msgspec.Struct)
+S = TypeVar("S", CandidateSummary, PromotionSummary, RolloutSummary, Move)
+
+_LISTED: dict[type, type[Listed]] = {
+    CandidateSummary: Candidate,
+    PromotionSummary: Promotion,
+    RolloutSummary: Rollout,
+    Move: StableTag,
+}
+"""What the lines of a list are of."""
 
 
 class Report:
-    """Reads the ledger for people and programs. A gate or an app that is asked for and not there is `NotThere`."""
+    """Reads the ledger for people and programs. A gate or an app that is asked for and not there is `NotThere`.
+
+    A story comes with the ETag of its record.
+    """
 
     def __init__(self, services: Services) -> None:
         self._services, self._lookup = services, Lookup(services)
@@ -39,55 +54,64 @@ class Report:
         return answers.Status(gates=self.gates().items, apps=self.apps().items)
 
     def gates(self) -> Items[answers.Gate]:
-        """All gates of the rules."""
+        """All gates at a glance."""
         return Items(items=tuple(answers.Gate(**self._gate(gate)) for gate in self._services.policy.gates.values()))
 
     def gate(self, name: str) -> answers.GateStory:
-        """One gate: its rule, its stable tags with their holds, its vetoes."""
+        """One gate: its rule, its stable tags with their holds, its vetoes.
+
+        Of the values that its tasks get, only the names are answered.
+        """
         gate = self._lookup.gate(name)
+        checks = tuple(_without_values(one, "values") if isinstance(one, TaskCheck) else one for one in gate.checks)
         vetoes = tuple(veto for veto in self._vetoes.all(gate) if veto.stands)
-        return answers.GateStory(**self._gate(gate), rule=_gate_without_values(gate), vetoes=vetoes)
+        return answers.GateStory(**self._gate(gate), rule=msgspec.structs.replace(gate, checks=checks), vetoes=vetoes)
 
     def apps(self) -> Items[answers.App]:
-        """All apps of the rules."""
+        """All apps at a glance."""
         return Items(items=tuple(answers.App(**self._app(app)) for app in self._services.policy.apps.values()))
 
     def app(self, name: str) -> answers.AppStory:
-        """One app: its rule, what is live, what it stands on."""
+        """One app: its rule, what is live, what it stands on.
+
+        Of the values that its build and its containers get, only the names are answered.
+        """
         app = self._lookup.app(name)
-        return answers.AppStory(**self._app(app), rule=_app_without_values(app))
+        build, deploy = _without_values(app.build, "values"), app.deploy and _without_values(app.deploy, "environment")
+        rule = msgspec.structs.replace(app, build=build, deploy=deploy)
+        return answers.AppStory(**self._app(app), rule=rule)
 
     def candidates(self, gate_name: str, limit: int, token: str, only: Only = EVERYTHING) -> Page[CandidateSummary]:
-        """The candidates of a gate by the time they were admitted, the newest first, a page at a time."""
-        return self._page(CandidateSummary, Candidate, self._lookup.gate(gate_name).name, (limit, token, only))
+        """The candidates of a gate, by the time they were admitted, the newest first."""
+        return listed(self._services, CandidateSummary, self._lookup.gate(gate_name).name, limit, token, only)
 
     def rollouts(self, app_name: str, limit: int, token: str, only: Only = EVERYTHING) -> Page[RolloutSummary]:
-        """The rollouts of an app by the time they began, the newest first, a page at a time."""
-        return self._page(RolloutSummary, Rollout, self._lookup.app(app_name).name, (limit, token, only))
+        """The rollouts of an app, by the time they began, the newest first."""
+        return listed(self._services, RolloutSummary, self._lookup.app(app_name).name, limit, token, only)
 
     def promotions(self, gate_name: str, limit: int, token: str, only: Only = EVERYTHING) -> Page[Move]:
-        """The moves of a gate's stable tags, rollbacks among them, the newest first, a page at a time."""
-        return self._page(Move, StableTag, self._lookup.gate(gate_name).name, (limit, token, only))
+        """Every move of a gate's stable tags, rollbacks among them, the newest first."""
+        return listed(self._services, Move, self._lookup.gate(gate_name).name, limit, token, only)
 
-    def holds(self) -> Items[StandingHold]:
+    def holds(self) -> Items[answers.StandingHold]:
         """All holds that stand, the newest first."""
         gates = self._services.policy.gates.values()
         items = (
-            StandingHold(gate=held.gate, tag=held.tag, digest=held.digest, **msgspec.structs.asdict(held.hold))
+            answers.StandingHold(gate=held.gate, tag=held.tag, digest=held.digest, **msgspec.structs.asdict(held.hold))
             for gate in gates
             for held in self._stable_tags(gate)
             if held.hold
         )
         return Items(items=tuple(sorted(items, key=lambda hold: hold.at, reverse=True)))
 
-    def vetoes(self, *, lifted_too: bool) -> Items[Veto]:
-        """The vetoes of all gates, the newest first; those that were lifted only if asked for."""
+    def vetoes(self, lifted_too: bool) -> Items[Veto]:
+        """The vetoes that stand, the newest first."""
         gates = self._services.policy.gates.values()
         vetoes = {veto for gate in gates for veto in self._vetoes.all(gate) if veto.stands or lifted_too}
         return Items(items=tuple(sorted(vetoes, key=lambda veto: veto.at, reverse=True)))
 
     def candidate(self, identifier: str) -> tuple[answers.CandidateStory, str]:
-        """The whole story of a candidate, with its evidence and what promotes its digest; and its ETag."""
+        """The whole story of a candidate, with its evidence and what promotes its digest."""
         stored = self._lookup.candidate(identifier)
         promotions = tuple(
             story_of(answers.PromotionStory, one) for one in promotions_for(self._services, stored.record)
@@ -95,20 +119,14 @@ class Report:
         return story_of(answers.CandidateStory, stored.record, promotions=promotions), stored.etag
 
     def rollout(self, identifier: str) -> tuple[answers.RolloutStory, str]:
-        """The whole story of a rollout, and its ETag."""
+        """The whole story of a rollout."""
         stored = self._lookup.rollout(identifier)
         return story_of(answers.RolloutStory, stored.record), stored.etag
-
-    def _page(self, summary: type[S], kind: type[Listed], partition: str, asked: tuple[int, str, Only]) -> Page[S]:
-        limit, token, only = asked
-        page = self._services.ledger.page(kind, partition, min(limit, PAGE_LIMIT), token, only)
-        return Page(items=msgspec.convert(page.items, tuple[summary, ...]), next=page.token)  # type: ignore[valid-type]
 
     def _stable_tags(self, gate: GateRule) -> Iterator[StableTag]:
         return (stored.record for stored in self._services.ledger.list(StableTag, gate.name))
 
     def _gate(self, gate: GateRule) -> dict[str, Any]:
-        latest = self._services.ledger.page(Candidate, gate.name, 1, "").items
         return {
             "name": gate.name,
             "source": source_of(gate, self._services),
@@ -118,20 +136,27 @@ class Report:
                 for stable in self._stable_tags(gate)
                 if stable.digest or stable.hold
             ),
-            "latest": msgspec.convert(latest[0], CandidateSummary) if latest else None,
+            "latest": next(iter(listed(self._services, CandidateSummary, gate.name, 1).items), None),
         }
 
     def _app(self, app: AppRule) -> dict[str, Any]:
         record = read(self._services.ledger, AppRecord(app=app.name))
-        latest = self._services.ledger.page(Rollout, app.name, 1, "").items
         return {
             "name": app.name,
             "stands_on": app.base,
             "live": str(record.live) if record.live else None,
             "live_since": record.live_since,
             "base": base_of(record),
-            "latest": msgspec.convert(latest[0], RolloutSummary) if latest else None,
+            "latest": next(iter(listed(self._services, RolloutSummary, app.name, 1).items), None),
         }
+
+
+def listed(
+    services: Services, line: type[S], partition: str, limit: int, token: str = "", only: Only = EVERYTHING
+) -> Page[S]:
+    """A page of a list by time, the newest first: one query, however long the list is."""
+    page = services.ledger.page(_LISTED[line], partition, min(limit, PAGE_LIMIT), token, only)
+    return Page(items=msgspec.convert(page.items, tuple[line, ...]), next=page.token)  # type: ignore[valid-type]
 
 
 def promotions_for(services: Services, candidate: Candidate) -> list[Promotion]:
@@ -166,21 +191,6 @@ def base_of(record: AppRecord) -> str | None:
     return str(base) if base else "unknown" if record.live else None
 
 
-def _gate_without_values(gate: GateRule) -> GateRule:
-    """The rule of a gate with the names of the values that its tasks get, and not the values."""
-    checks = tuple(
-        msgspec.structs.replace(check, values=dict.fromkeys(check.values, ""))
-        if isinstance(check, TaskCheck)
-        else check
-        for check in gate.checks
-    )
-    return msgspec.structs.replace(gate, checks=checks)
-
-
-def _app_without_values(app: AppRule) -> AppRule:
-    """The rule of an app with the names of the values that its build and its containers get, and not the values."""
-    build = msgspec.structs.replace(app.build, values=dict.fromkeys(app.build.values, ""))
-    deploy = app.deploy
-    if deploy is not None:
-        deploy = msgspec.structs.replace(deploy, environment=dict.fromkeys(deploy.environment, ""))
-    return msgspec.structs.replace(app, build=build, deploy=deploy)
+def _without_values(rule: R, field: str) -> R:
+    """A part of a rule with the names of the values that it gives to a task or a container, and not the values."""
+    return msgspec.structs.replace(rule, **{field: dict.fromkeys(getattr(rule, field), "")})

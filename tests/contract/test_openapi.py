@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from functions.web.openapi import document
-from functions.web.operations import ACTS, READS
+from functions.web.openapi import ACTS, READS, document
 from shared.domain.candidate import Candidate
 from shared.domain.promotion import Promotion
 from shared.domain.rollout import Rollout

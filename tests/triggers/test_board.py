@@ -16,7 +16,7 @@ import pytest
 from azure.functions.decorators.http import HttpTrigger
 
 from functions import board
-from functions.web.pages import CONTENT_SECURITY_POLICY
+from functions.board import CONTENT_SECURITY_POLICY
 from shared import bootstrap
 from shared.domain.candidate import Candidate
 from shared.domain.errors import Cause, Misconfigured
@@ -24,9 +24,9 @@ from shared.domain.policy import ApprovalCheck
 from shared.domain.rollout import Rollout
 from shared.domain.stable_tag import HoldUntil
 from shared.operations.plan import Who
-from shared.workflow.board.models import Tone
+from shared.workflow.board import Views
 from shared.workflow.board.overview import RECENT
-from shared.workflow.board.views import Views
+from shared.workflow.board.parts import Tone
 from tests.fakes import FakeLedger, World, digest
 
 GREEN, RED = digest("green"), digest("red")

@@ -14,8 +14,10 @@ from shared.domain.policy import Drift
 from shared.domain.stable_tag import HoldUntil
 from shared.operations.plan import Who
 from shared.ports import Allowance
-from shared.workflow.board.models import DriftPage, Item, Overview, Tone
-from shared.workflow.board.views import Views
+from shared.workflow.board import Views
+from shared.workflow.board.drift import DriftPage
+from shared.workflow.board.overview import Overview
+from shared.workflow.board.parts import Item, Tone
 from shared.workflow.board.wording import age
 from shared.workflow.drift import DriftReport
 from tests.fakes import World, digest

@@ -1,1 +1,57 @@
-"""What the board shows: typed pages made from the ledger, without any HTML."""
+"""The board: typed pages made from the ledger as it is now, without any HTML."""
+
+from datetime import datetime
+
+from shared.operations.lookup import Lookup
+from shared.ports import Services
+from shared.workflow.board.drift import DriftPage, drift_page
+from shared.workflow.board.overview import Overview, overview_page
+from shared.workflow.board.records import (
+    Filter,
+    History,
+    Story,
+    app_history,
+    candidate_story,
+    gate_history,
+    rollout_story,
+)
+from shared.workflow.drift import DriftReport
+from shared.workflow.report import promotions_for
+
+
+class Views:
+    """Prepares pages. `now` is the moment that ages are counted to."""
+
+    def __init__(self, services: Services, now: datetime) -> None:
+        self._services, self._lookup, self._now = services, Lookup(services), now
+
+    def overview(self) -> Overview:
+        """The flow picture, and what needs a person."""
+        return overview_page(self._services, self._now)
+
+    def drift(self) -> DriftPage:
+        """Upstream, ledger, stable tag, app and container side by side, as the last sweep saw them."""
+        return drift_page(DriftReport(self._services).drift(), self._now)
+
+    def candidate(self, identifier: str) -> Story:
+        """The page of a candidate. Raises `Malformed` or `NotThere`."""
+        stored = self._lookup.candidate(identifier)
+        return candidate_story(stored, promotions_for(self._services, stored.record), self._now)
+
+    def rollout(self, identifier: str) -> Story:
+        """The page of a rollout. Raises `Malformed` or `NotThere`."""
+        stored = self._lookup.rollout(identifier)
+        return rollout_story(stored, self._services.app(stored.record.app), self._now)
+
+    def gate(self, name: str, shown: Filter, token: str) -> History:
+        """A page of a gate's history.
+
+        Raises:
+            Malformed: there is no such state, or a time is none.
+            NotThere: there is no such gate.
+        """
+        return gate_history(self._services, self._lookup.gate(name), shown, token)
+
+    def app(self, name: str, shown: Filter, token: str) -> History:
+        """A page of an app's history. Raises as `gate` does."""
+        return app_history(self._services, self._lookup.app(name), shown, token)

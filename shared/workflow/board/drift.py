@@ -3,90 +3,103 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from msgspec.structs import replace
+import msgspec
 
 from shared.domain.alarm import AlarmKind
 from shared.workflow.alarms import STALLS
-from shared.workflow.board import verbs
-from shared.workflow.board.alarms import IN_PLACE, STABLE, UPSTREAM, Scoped, newest_first
-from shared.workflow.board.models import DriftPage, DriftRow, Fact, GateTable, Item, Tone, facts, loudest, tone_of
+from shared.workflow.board import buttons, parts
+from shared.workflow.board.buttons import Action
+from shared.workflow.board.parts import Fact, Headed, Item, Tone, marked, tone_of
 from shared.workflow.board.wording import age, ago, counted, duration, short_digest, short_image
-from shared.workflow.drift import AlarmLine, AppDrift, Drift, GateDrift, SweepProgress, TagDrift
+from shared.workflow.drift import AlarmLine, AppDrift, Drift, GateDrift, TagDrift
 
 _ALARMS = 100
 """How many alarms are shown, the newest."""
 
 _DIFFERS = "differs"
+_BECOMES = {True: "is repaired", False: "is reported only"}
+"""What becomes of drift, by whether it is repaired."""
+
+
+class DriftRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A tag or an app: what stands side by side, an item a column, and whether it is the same. `link` is its page."""
+
+    name: str
+    cells: tuple[Item, ...]
+    verdict: str
+    tone: Tone
+    note: str = ""
+    link: str = ""
+
+
+class GateTable(msgspec.Struct, frozen=True, kw_only=True):
+    """A gate: how its upstream was read, what keeps it from that, and its tags."""
+
+    gate: GateDrift
+    facts: tuple[Fact, ...]
+    trouble: str
+    rows: tuple[DriftRow, ...]
+
+
+class DriftPage(Headed, frozen=True, kw_only=True):
+    """Everything side by side. `swept` is false as long as no sweep has come by."""
+
+    swept: bool
+    gates: tuple[GateTable, ...]
+    apps: tuple[DriftRow, ...]
+    sweep: Action
 
 
 def drift_page(drift: Drift, now: datetime) -> DriftPage:
     """The page of everything; what differs stands first."""
-    alarms = newest_first(_alarms(drift))
+    alarms = parts.newest_first(_alarms(drift))
     gates = tuple(_gate(gate, now) for gate in drift.gates)
     apps = tuple(_app(app, now) for app in sorted(drift.apps, key=lambda app: (not app.alarms, app.same)))
     swept = bool(alarms) or any(one.sweep.last_at for part in (drift.gates, drift.apps) for one in part)
     tags = [row for gate in gates for row in gate.rows]
-    tone = loudest([*(alarm.tone for alarm in alarms), *(row.tone for row in (*tags, *apps))])
+    tone = parts.loudest([*(alarm.tone for alarm in alarms), *(row.tone for row in (*tags, *apps))])
     return DriftPage(
         swept=swept,
         alarms=alarms[:_ALARMS],
         more_alarms=len(alarms[_ALARMS:]),
         gates=gates,
         apps=apps,
-        sweep=verbs.sweep(),
-        headline=_headline(len(alarms), _differing(tags), _differing(apps)) if swept else "Not swept yet",
+        sweep=buttons.sweep(),
+        headline=_headline(len(alarms), tags, apps) if swept else "Not swept yet",
         tone=tone if swept else Tone.IDLE,
     )
 
 
-def _alarms(drift: Drift) -> Iterator[Scoped]:
-    for scope, parts in (("gates", drift.gates), ("apps", drift.apps), ("registries", drift.registries)):
-        for part in parts:
+def _alarms(drift: Drift) -> Iterator[parts.Scoped]:
+    for scope, kind in (("gates", drift.gates), ("apps", drift.apps), ("registries", drift.registries)):
+        for part in kind:
             yield from ((f"{scope}/{part.name}", alarm) for alarm in part.alarms)
     yield from ((STALLS, alarm) for alarm in drift.stalls)
 
 
-def _headline(alarms: int, tags: int, apps: int) -> str:
+def _headline(alarms: int, *tables: Iterable[DriftRow]) -> str:
     """The page in one sentence, for the status line and for a screen reader."""
-    parts = [counted(alarms, "alarm")] if alarms else []
-    parts += [counted(tags, "tag differs", "tags differ")] if tags else []
-    parts += [counted(apps, "app differs", "apps differ")] if apps else []
-    return ", ".join(parts) or "No drift"
-
-
-def _differing(rows: Iterable[DriftRow]) -> int:
-    return sum(row.verdict == _DIFFERS for row in rows)
+    tags, apps = (sum(row.verdict == _DIFFERS for row in rows) for rows in tables)
+    told = ((alarms, "alarm"), (tags, "tag differs", "tags differ"), (apps, "app differs", "apps differ"))
+    return ", ".join(counted(*one) for one in told if one[0]) or "No drift"
 
 
 def _gate(gate: GateDrift, now: datetime) -> GateTable:
-    rows = tuple(_tag(tag, gate.alarms, now) for tag in gate.tags)
-    return GateTable(gate=gate, facts=_facts(gate, now), trouble=_trouble(gate, now), rows=rows)
-
-
-def _facts(gate: GateDrift, now: datetime) -> tuple[Fact, ...]:
     sweep, changes = gate.sweep, gate.completeness
     recovery = now + timedelta(seconds=changes.recovery_seconds) if changes.recovery_seconds else None
-    return facts(
+    due = sweep.next_at if sweep.next_at is not None and sweep.next_at > now else None
+    known = parts.facts(
         ("Read", ago(sweep.last_at, now)),
-        ("Read next", _next(sweep, now)),
+        ("Read next", f"in {age(now, due)}" if due else "with the next sweep"),
         ("Tags", f"{sweep.subjects:,} so far" if sweep.problem else f"{len(gate.tags) + gate.more:,}"),
         ("Known by event", f"{changes.by_event:,}"),
         ("Found by sweep", f"{changes.by_sweep:,}"),
         ("Slowest recovery", age(now, recovery) if recovery else ""),
         ("Pulls left", "" if gate.pulls_left is None else f"{gate.pulls_left:,}"),
-        ("Drift", _repairing(repairs=gate.repairs)),
+        ("Drift", _BECOMES[gate.repairs]),
     )
-
-
-def _next(sweep: SweepProgress, now: datetime) -> str:
-    if sweep.next_at is None or sweep.next_at <= now:
-        return "with the next sweep"
-    return f"in {age(now, sweep.next_at)}"
-
-
-def _repairing(*, repairs: bool) -> str:
-    """What becomes of drift."""
-    return "is repaired" if repairs else "is reported only"
+    rows = tuple(_tag(tag, gate.alarms, now) for tag in gate.tags)
+    return GateTable(gate=gate, facts=known, trouble=_trouble(gate, now), rows=rows)
 
 
 def _trouble(gate: GateDrift, now: datetime) -> str:
@@ -99,9 +112,11 @@ def _trouble(gate: GateDrift, now: datetime) -> str:
 
 def _tag(tag: TagDrift, alarms: tuple[AlarmLine, ...], now: datetime) -> DriftRow:
     """A tag; what an alarm says of one of its cells stands there."""
-    wrong = {IN_PLACE[one.kind][0]: one for one in alarms if one.subject == tag.tag and one.kind in IN_PLACE}
-    cells = tuple(_marked(cell, wrong.get(cell.title)) for cell in (_upstream(tag), _candidate(tag), _stable(tag)))
+    ours = (alarm for alarm in alarms if alarm.subject == tag.tag and alarm.kind in parts.IN_PLACE)
+    wrong = {parts.IN_PLACE[alarm.kind][0]: alarm for alarm in ours}
+    plain = (_upstream(tag), _candidate(tag), _stable(tag))
     verdict, tone = (_DIFFERS, Tone.BAD) if wrong else _verdict(tag)
+    cells = tuple(marked(cell, wrong.get(cell.title), why=False) for cell in plain)
     return DriftRow(name=tag.tag, cells=cells, verdict=verdict, tone=tone, note=_unread(tag, now))
 
 
@@ -112,12 +127,6 @@ def _unread(tag: TagDrift, now: datetime) -> str:
     last = tag.expectations[-1]
     pushes = counted(tag.unread, "digest was named by an event and never read", "digests were named and never read")
     return f"{pushes}, the last {short_digest(last.digest)}, {ago(last.at, now)}, event {last.event}"
-
-
-def _marked(cell: Item, alarm: AlarmLine | None) -> Item:
-    if alarm is None:
-        return cell
-    return replace(cell, state=IN_PLACE[alarm.kind][1], tone=Tone.BAD, since=alarm.since, reason="")
 
 
 def _verdict(tag: TagDrift) -> tuple[str, Tone]:
@@ -136,7 +145,7 @@ def _upstream(tag: TagDrift) -> Item:
     elif tag.doubted:
         state, reason = "in doubt", f"it was read as {short_digest(tag.doubted)}, which it was before"
     return Item(
-        title=UPSTREAM,
+        title=parts.UPSTREAM,
         subject=short_digest(tag.upstream),
         full=tag.upstream or "",
         since=tag.upstream_since,
@@ -163,7 +172,7 @@ def _candidate(tag: TagDrift) -> Item:
 def _stable(tag: TagDrift) -> Item:
     state, tone = ("held", Tone.WAITING) if tag.held else ("", Tone.IDLE)
     subject, full = short_digest(tag.stable), tag.stable or ""
-    return Item(title=STABLE, subject=subject, full=full, since=tag.stable_since, state=state, tone=tone)
+    return Item(title=parts.STABLE, subject=subject, full=full, since=tag.stable_since, state=state, tone=tone)
 
 
 def _app(app: AppDrift, now: datetime) -> DriftRow:
@@ -177,11 +186,11 @@ def _app(app: AppDrift, now: datetime) -> DriftRow:
         cells=(
             Item(title="Stands on", subject=base, full=stable, state=""),
             Item(title="Built on", subject=short_image(app.base), full=app.base or "", state=""),
-            _marked(runs, wrong),
+            marked(runs, wrong, why=False),
         ),
         verdict=verdict,
         tone=tone,
-        note=f"checked {ago(app.sweep.last_at, now)}; drift {_repairing(repairs=app.repairs)}",
+        note=f"checked {ago(app.sweep.last_at, now)}; drift {_BECOMES[app.repairs]}",
         link=f"apps/{app.name}",
     )
 

@@ -2,13 +2,56 @@
 
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
 from shared.domain.candidate import Candidate, CandidateState
+from shared.domain.image import short
 from shared.domain.policy import App
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.rollout import Rollout, RolloutState
 from shared.domain.stable_tag import StableTag
-from shared.workflow.board.models import Action, Ask, Choice
-from shared.workflow.board.wording import short_digest
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One of the values that a dialog offers."""
+
+    value: str
+    label: str
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """A field that the dialog of an action asks for, beside the reason."""
+
+    name: str
+    label: str
+    choices: tuple[Choice, ...]
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True):
+    """A verb as a button: what is called, with which fixed fields, and what its dialog asks.
+
+    `label` is the verb, `subject` what it acts on; `path` is below `/api/v1`; `etag` guards a stale view.
+    """
+
+    label: str
+    subject: str
+    path: str
+    method: str = "POST"
+    fields: dict[str, str | bool] = {}
+    asks: tuple[Ask, ...] = ()
+    etag: str = ""
+    grave: bool = False
+
+    @property
+    def body(self) -> str:
+        """The fixed fields as JSON."""
+        return msgspec.json.encode(self.fields).decode()
+
+    @property
+    def asks_json(self) -> str:
+        """What the dialog asks, as JSON."""
+        return msgspec.json.encode(self.asks).decode()
+
 
 _UNTIL = Ask("until", "Held until", (Choice("lifted", "it is lifted"), Choice("newer", "a newer digest passes")))
 
@@ -40,9 +83,7 @@ def lift_hold(gate: str, tag: str) -> Action:
 
 def lift_veto(gate: str, digest: str) -> Action:
     """End the veto of a digest."""
-    return Action(
-        label="Lift veto", subject=short_digest(digest), path=f"gates/{gate}/vetoes/{digest}", method="DELETE"
-    )
+    return Action(label="Lift veto", subject=short(digest), path=f"gates/{gate}/vetoes/{digest}", method="DELETE")
 
 
 def of_app(app: App) -> Iterator[Action]:
@@ -73,7 +114,7 @@ def answers(identifier: str, name: str, etag: str = "") -> tuple[Action, Action]
 
 def of_candidate(record: Candidate, promotions: Iterable[Promotion], etag: str) -> Iterator[Action]:
     """What can be done with a candidate as it is now, and with the tags that its digest was promoted to."""
-    name, gate = short_digest(record.digest), f"gates/{record.gate}"
+    name, gate = short(record.digest), f"gates/{record.gate}"
     if record.state is CandidateState.AWAITING_APPROVAL:
         yield from answers(record.id, name, etag)
     if record.settled:

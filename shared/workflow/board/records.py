@@ -1,0 +1,342 @@
+"""The pages of records: the story of a candidate or rollout, and the history of a gate or an app."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from shared.domain.candidate import Candidate, CandidateState, CheckRecord
+from shared.domain.errors import Malformed
+from shared.domain.image import short
+from shared.domain.policy import App, Gate
+from shared.domain.promotion import Promotion, PromotionState
+from shared.domain.record import Entry, Record
+from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Rollout, RolloutState
+from shared.domain.stable_tag import Veto
+from shared.ports import Only, Services, Stored, read
+from shared.promotion.vetoes import Vetoes
+from shared.workflow.answers import CandidateSummary, RolloutSummary
+from shared.workflow.board import buttons
+from shared.workflow.board.buttons import Action
+from shared.workflow.board.parts import Fact, Item, Tone, facts, item_of, tone_of
+from shared.workflow.board.wording import duration, moment, short_image
+from shared.workflow.report import listed, source_of
+
+_NOT_BEGUN = "not begun"
+_ROWS = 25
+_QUERIES = 5
+"""A filtered page of the ledger may be short: so many are asked for at most, and the link to older ones goes on."""
+
+L = TypeVar("L", CandidateSummary, RolloutSummary)
+Run = CheckRecord | BuildRecord
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """A check of a candidate or a step of a rollout, with its verdict and what that stands on."""
+
+    kind: str
+    state: str
+    tone: Tone
+    run: str = ""
+    took: str = ""
+    reason: str = ""
+    status: str = ""
+    log_tail: str = ""
+    runs_now: bool = False
+
+
+class Story(msgspec.Struct, frozen=True, kw_only=True):
+    """The page of one candidate or rollout.
+
+    `log` is the path of the log below `/api/v1` ("" where none is kept or written).
+    """
+
+    kind: str
+    heading: str
+    state: str
+    tone: Tone
+    since: datetime
+    reason: str
+    running: bool
+    facts: tuple[Fact, ...]
+    steps: tuple[Step, ...]
+    events: tuple[Entry, ...]
+    actions: tuple[Action, ...]
+    parent: str
+    parent_name: str
+    log: str = ""
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a history is asked for, as the query has it: one state, from one day or moment to another."""
+
+    state: str = ""
+    since: str = ""
+    until: str = ""
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of the history of a gate or an app. `older` is the query of the next page ("" on the last)."""
+
+    name: str
+    source: str
+    target: str
+    shown: Filter
+    states: tuple[str, ...]
+    rows: tuple[Item, ...]
+    older: str
+    running: bool
+    vetoes: tuple[Item, ...] = ()
+    actions: tuple[Action, ...] = ()
+
+
+def candidate_story(stored: Stored[Candidate], promotions: Sequence[Promotion], now: datetime) -> Story:
+    """The page of a candidate, and of what promotes its digest."""
+    record = stored.record
+    known = facts(("Image", str(record.image)), ("Attempt", f"{record.attempt}"), ("Asked for by", record.requested_by))
+    return Story(
+        **_common(record, tuple(_check(check, now) for check in record.checks), record.checks, promotions),
+        kind="Candidate",
+        heading=f"{record.repository} {short(record.digest)}",
+        facts=(*known, *_stall_facts(record), *map(_promotion_fact, promotions)),
+        actions=tuple(buttons.of_candidate(record, promotions, stored.etag)),
+        parent=f"gates/{record.gate}",
+    )
+
+
+def rollout_story(stored: Stored[Rollout], app: App | None, now: datetime) -> Story:
+    """The page of a rollout; `app` is its app's rule, if there still is one."""
+    record = stored.record
+    known = facts(
+        ("Rollout", record.name),
+        ("Cause", record.cause.value),
+        ("Stands on", record.known_base or ""),
+        ("Image", f"{record.image}@{record.image.digest}" if record.image else ""),
+        ("Address", record.deploy.address),
+    )
+    return Story(
+        **_common(record, (_build(record, now), *_deployments(record)), (record.build,)),
+        kind="Rollout",
+        heading=f"{record.app} {record.image.tag if record.image else record.name}",
+        facts=(*known, *_stall_facts(record)),
+        actions=tuple(buttons.of_rollout(record, app, stored.etag)),
+        parent=f"apps/{record.app}",
+    )
+
+
+def _common(
+    record: Candidate | Rollout, steps: tuple[Step, ...], runs: Sequence[Run], promotions: Sequence[Promotion] = ()
+) -> dict[str, Any]:
+    """What the pages of both say: of their steps and the runs behind them, and of what promotes them."""
+    logged = any(run.evidence.log_blob for run in runs) or any(step.runs_now for step in steps)
+    histories = [("", record.history), *((f"{one.tag}: ", one.history) for one in promotions)]
+    return {
+        "state": record.state_name,
+        "tone": tone_of(record.state_name),
+        "since": record.history[-1].at if record.settled and record.history else record.created_at,
+        "reason": _why(record),
+        "running": not all(one.settled for one in (record, *promotions)),
+        "steps": steps,
+        "events": _events(histories),
+        "parent_name": record.partition,
+        "log": f"{record.work_item.kind}s/{record.id}/log" if logged else "",
+    }
+
+
+def _why(record: Record) -> str:
+    """Why it stands where it stands: its reason, else the last line of its history while it is running."""
+    if record.why or record.settled:
+        return record.why
+    last = record.history[-1] if record.history else None
+    return f"{last.what}: {last.why}".removesuffix(": ") if last else ""
+
+
+def _stall_facts(record: Record) -> tuple[Fact, ...]:
+    stall = record.stall
+    if stall is None or record.settled:
+        return ()
+    known = facts(("Stalled on", stall.dependency), ("What to do", stall.remedy))
+    return (*known, Fact("Next try", moment(stall.next_try_at)))
+
+
+def _promotion_fact(promotion: Promotion) -> Fact:
+    unique = f", unique tag {promotion.unique} {promotion.progress}" if promotion.progress else ""
+    why = "" if promotion.state is PromotionState.PROMOTED or not promotion.why else f": {promotion.why}"
+    return Fact(f"Tag {promotion.tag}, number {promotion.sequence}", f"{promotion.state_name}{unique}{why}")
+
+
+def _step(kind: str, how: tuple[str, Tone], took: str, reason: str, run: Run) -> Step:
+    """A step that is a run: how it stands, and what it wrote. What stands in the place of an approval's run is none."""
+    state, tone = how
+    return Step(
+        kind=kind,
+        state=state,
+        tone=tone,
+        run="" if kind == "approval" else run.run_id,
+        took=took,
+        reason=reason,
+        status=run.evidence.status,
+        log_tail="\n".join(run.evidence.log_tail),
+        runs_now=tone is Tone.BUSY and bool(run.run_id),
+    )
+
+
+def _check(check: CheckRecord, now: datetime) -> Step:
+    took = duration(check.started_at or check.claimed_at, check.finished_at or now)
+    return _step(check.kind, _check_state(check), took, check.reason, check)
+
+
+def _check_state(check: CheckRecord) -> tuple[str, Tone]:
+    if check.verdict:
+        return check.verdict.value, tone_of(check.verdict)
+    if check.claimed_at is None:
+        return _NOT_BEGUN, Tone.IDLE
+    return ("awaiting approval", Tone.WAITING) if check.kind == "approval" else ("running", Tone.BUSY)
+
+
+def _build(record: Rollout, now: datetime) -> Step:
+    build = record.build
+    failed = record.state is RolloutState.FAILED and record.image is None
+    state = "failed" if failed else "built" if record.image else "running" if build.claimed_at else _NOT_BEGUN
+    tone = Tone.IDLE if state == _NOT_BEGUN else tone_of(state)
+    took = duration(build.started_at, build.finished_at or now) if build.run_id else ""
+    return _step("build", (state, tone), took, record.reason if failed else "", build)
+
+
+def _deployments(record: Rollout) -> Iterator[Step]:
+    over = record.settled or record.state is RolloutState.RESTORING
+    for kind, deploy, good, ended in (
+        ("deploy", record.deploy, RolloutState.LIVE, over),
+        ("restore", record.restore, RolloutState.RESTORED, record.settled),
+    ):
+        if deploy.touched:
+            state = "passed" if record.state is good else "failed" if ended else "running"
+            yield Step(kind=kind, state=state, tone=tone_of(state), reason=deploy.seen)
+
+
+def _events(histories: Iterable[tuple[str, Sequence[Entry]]]) -> tuple[Entry, ...]:
+    """Several histories as one, the newest line first; each is named by a prefix."""
+    lines = [(entry.at, of, n, entry) for of, history in histories for n, entry in enumerate(history)]
+    lines.sort(key=lambda line: line[:3], reverse=True)
+    return tuple(Entry(at, of + entry.what, entry.why) for at, of, _, entry in lines)
+
+
+def gate_history(services: Services, gate: Gate, shown: Filter, token: str) -> History:
+    """A page of a gate's candidates, and the vetoes that stand at it. Raises `Malformed`."""
+    items, said = _read(services, CandidateSummary, CandidateState, gate.name, shown, token)
+    vetoes = Vetoes(services)
+    return History(
+        **said,
+        source=source_of(gate, services),
+        target=vetoes.target(gate),
+        rows=tuple(map(_candidate, items)),
+        vetoes=tuple(_veto(veto) for veto in vetoes.all(gate) if veto.stands),
+    )
+
+
+def app_history(services: Services, app: App, shown: Filter, token: str) -> History:
+    """A page of an app's rollouts. Raises `Malformed`."""
+    items, said = _read(services, RolloutSummary, RolloutState, app.name, shown, token)
+    again = _deployable(app, items, read(services.ledger, AppRecord(app=app.name)).live)
+    return History(
+        **said,
+        source=f"gate {app.base.gate}, tag {app.base.tag}",
+        target=app.deploy.container_group if app.deploy else f"{app.build.image}, not deployed",
+        rows=tuple(_rollout(item, again.get(item.id, ())) for item in items),
+        actions=tuple(buttons.of_app(app)),
+    )
+
+
+def _read(
+    services: Services, kind: type[L], states: type[StrEnum], name: str, shown: Filter, token: str
+) -> tuple[list[L], dict[str, Any]]:
+    """The lines that are asked for, from a token on, and what the pages of both say."""
+    only, found = _understood(shown, states), list[L]()
+    for _ in range(_QUERIES):
+        page = listed(services, kind, name, _ROWS - len(found), token, only)
+        found += page.items
+        token = page.next
+        if not token or len(found) == _ROWS:
+            break
+    return found, {
+        "name": name,
+        "shown": shown,
+        "states": tuple(state.value for state in states),
+        "older": urlencode({**msgspec.to_builtins(shown), "token": token}) if token else "",
+        "running": any(tone_of(item.state) is Tone.BUSY for item in found),
+    }
+
+
+def _understood(shown: Filter, states: type[StrEnum]) -> Only:
+    """A filter as a person gives it, for the ledger. A day counts in UTC, and `until` includes it.
+
+    Raises:
+        Malformed: there is no such state, or a time is none; `field` says which.
+    """
+    if shown.state and shown.state not in tuple(states):
+        raise Malformed("state", f"must be one of {', '.join(states)}")
+    since, until = _moment("since", shown.since), _moment("until", shown.until)
+    if until is not None and _is_day(shown.until):
+        until += timedelta(days=1)
+    return Only(state=shown.state, since=since, until=until)
+
+
+def _is_day(text: str) -> bool:
+    return len(text) == len("2026-03-01")
+
+
+def _moment(field: str, text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        at = datetime.combine(date.fromisoformat(text), time()) if _is_day(text) else datetime.fromisoformat(text)
+    except ValueError:
+        raise Malformed(field, f"{text[:40]!r} is neither a day (2026-03-01) nor a time (2026-03-01T12:00Z)") from None
+    return at.replace(tzinfo=at.tzinfo or UTC)
+
+
+def _candidate(item: CandidateSummary) -> Item:
+    subject, note = short(item.digest), f"{item.tag}, attempt {item.attempt}"
+    link = f"candidates/{item.id}"
+    return item_of(item, since=item.created_at, link=link, subject=subject, full=item.image, note=note)
+
+
+def _rollout(item: RolloutSummary, actions: tuple[Action, ...]) -> Item:
+    return item_of(
+        item,
+        since=item.created_at,
+        link=f"rollouts/{item.id}",
+        subject=short_image(item.image) if item.image else "no image yet",
+        full=item.image or item.id,
+        note=f"because of {item.cause}{f', on {short_image(item.base)}' if item.base else ''}",
+        actions=actions,
+    )
+
+
+def _veto(veto: Veto) -> Item:
+    return Item(
+        subject=short(veto.digest),
+        full=veto.digest,
+        note=veto.actor,
+        state="vetoed",
+        tone=Tone.WAITING,
+        since=veto.at,
+        reason=veto.reason,
+        actions=(buttons.lift_veto(veto.gate, veto.digest),),
+    )
+
+
+def _deployable(app: App, items: list[RolloutSummary], live: BuiltImage | None) -> dict[str, tuple[Action, ...]]:
+    """What stands beside which rollout: an image that was live and is not can be deployed again, where it was last."""
+    if app.deploy is None:
+        return {}
+    was_live = (item for item in reversed(items) if item.state == RolloutState.LIVE and item.image)
+    last = {item.image: item for item in was_live if item.image != str(live)}
+    return {
+        item.id: (buttons.deploy(app, image.rpartition(":")[2], short_image(image)),)
+        for image, item in last.items()
+        if image is not None
+    }
