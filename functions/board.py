@@ -33,6 +33,7 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+_HISTORY = "history.html"
 _HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -40,19 +41,13 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
-Prepare = Callable[[Views, func.HttpRequest], object]
-
-_PAGES: dict[str, tuple[str, str, Prepare]] = {
-    "overview": ("", "overview.html", lambda views, req: views.overview()),
-    "drift": ("drift", "drift.html", lambda views, req: views.drift()),
-    "candidate": (
-        "candidates/{candidate}",
-        "story.html",
-        lambda views, req: views.candidate(req.route_params["candidate"]),
-    ),
-    "rollout": ("rollouts/{rollout}", "story.html", lambda views, req: views.rollout(req.route_params["rollout"])),
-    "gate": ("gates/{gate}", "history.html", lambda views, req: views.gate(req.route_params["gate"], *_asked(req))),
-    "app": ("apps/{app}", "history.html", lambda views, req: views.app(req.route_params["app"], *_asked(req))),
+_PAGES: dict[str, tuple[str, str, Callable[..., object]]] = {
+    "overview": ("", "overview.html", Views.overview),
+    "drift": ("drift", "drift.html", Views.drift),
+    "candidate": ("candidates/{candidate}", "story.html", Views.candidate),
+    "rollout": ("rollouts/{rollout}", "story.html", Views.rollout),
+    "gate": ("gates/{gate}", _HISTORY, Views.gate),
+    "app": ("apps/{app}", _HISTORY, Views.app),
 }
 """The pages by name: the path, the template of the fragment, and what it shows."""
 
@@ -80,30 +75,28 @@ def shell(req: func.HttpRequest) -> func.HttpResponse:
     return page("shell.html", keyed=not trusts_sign_in())
 
 
-def _asked(req: func.HttpRequest) -> tuple[Filter, str]:
-    """The filter of a history, and where its page begins."""
-    asked = {name: req.params.get(name, "") for name in ("state", "since", "until")}
-    return Filter(**asked), req.params.get("token", "")
-
-
-def _fragment(template: str, prepare: Prepare) -> Handler:
-    """What a page shows, for whoever may read."""
+def _fragment(template: str, view: Callable[..., object]) -> Handler:
+    """What a page shows, for whoever may read. A history is asked for by a filter, and where its page begins."""
 
     @answering
     def fragment(req: func.HttpRequest) -> func.HttpResponse:
         actor_of(req, Role.READER)
         services = bootstrap.basegate().services
         now = services.clock.now()
-        return page(template, view=prepare(Views(services, now), req), now=now)
+        asked = list[object](req.route_params.values())
+        if template == _HISTORY:
+            shown = Filter(**{name: req.params.get(name, "") for name in ("state", "since", "until")})
+            asked += [shown, req.params.get("token", "")]
+        return page(template, view=view(Views(services, now), *asked), now=now)
 
     return fragment
 
 
-for _name, (_path, _template, _prepare) in _PAGES.items():
+for _name, (_path, _template, _view) in _PAGES.items():
     _route = blueprint.route(f"board/{_path}".rstrip("/"), methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
     blueprint.function_name(f"board_{_name}")(_route(shell))
     _route = blueprint.route(f"board/fragments/{_path or _name}", methods=["GET"], auth_level=auth_level())
-    blueprint.function_name(f"fragment_{_name}")(_route(_fragment(_template, _prepare)))
+    blueprint.function_name(f"fragment_{_name}")(_route(_fragment(_template, _view)))
 
 
 @blueprint.route("board/assets/{name}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)

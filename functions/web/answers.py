@@ -8,18 +8,8 @@ import azure.functions as func
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from shared.domain.errors import (
-    BasegateError,
-    Busy,
-    Conflict,
-    Malformed,
-    Misconfigured,
-    NotThere,
-    Refused,
-    Rejected,
-    Retry,
-    Stale,
-)
+from shared.domain import errors
+from shared.domain.errors import BasegateError
 from shared.operations.plan import Effect
 from shared.workflow.answers import Answer
 from shared.workflow.health import HealthResult
@@ -33,16 +23,16 @@ class Forbidden(BasegateError):
 
 
 _PROBLEMS: tuple[tuple[type[BasegateError], int, str], ...] = (
-    (Malformed, 400, "The request is not right"),
+    (errors.Malformed, 400, "The request is not right"),
     (Forbidden, 403, "Not allowed"),
-    (NotThere, 404, "There is no such thing"),
-    (Refused, 409, "Not possible as things stand"),
-    (Stale, 412, "It has changed since you looked"),
-    (Conflict, 409, "Someone else changed it: read it again"),
-    (Busy, 409, "Someone else is at it"),
-    (Rejected, 409, "A service refused"),
-    (Retry, 503, "A service is away: try again"),
-    (Misconfigured, 503, "Basegate is not set up right"),
+    (errors.NotThere, 404, "There is no such thing"),
+    (errors.Refused, 409, "Not possible as things stand"),
+    (errors.Stale, 412, "It has changed since you looked"),
+    (errors.Conflict, 409, "Someone else changed it: read it again"),
+    (errors.Busy, 409, "Someone else is at it"),
+    (errors.Rejected, 409, "A service refused"),
+    (errors.Retry, 503, "A service is away: try again"),
+    (errors.Misconfigured, 503, "Basegate is not set up right"),
 )
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -134,9 +124,9 @@ def _problem_of(error: BasegateError) -> func.HttpResponse:
         title=title,
         status=status,
         detail=str(error),
-        field=error.field if isinstance(error, Malformed) else UNSET,
+        field=error.field if isinstance(error, errors.Malformed) else UNSET,
         cause=str(error.cause) if error.cause else UNSET,
         remedy=error.remedy or UNSET,
     )
-    wait = {"Retry-After": str(max(1, round(error.delay_seconds)))} if isinstance(error, Retry) else {}
+    wait = {"Retry-After": str(max(1, round(error.delay_seconds)))} if isinstance(error, errors.Retry) else {}
     return json_answer(problem, status, wait, "application/problem+json")

@@ -6,9 +6,10 @@ The docstrings of the queries are what the HTTP interface says of them.
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
+from msgspec.structs import asdict, replace
 
 from shared.domain.candidate import Candidate
 from shared.domain.policy import App as AppRule
@@ -55,7 +56,7 @@ class Report:
 
     def gates(self) -> Items[answers.Gate]:
         """All gates at a glance."""
-        return Items(items=tuple(answers.Gate(**self._gate(gate)) for gate in self._services.policy.gates.values()))
+        return Items(items=tuple(map(self._gate, self._services.policy.gates.values())))
 
     def gate(self, name: str) -> answers.GateStory:
         """One gate: its rule, its stable tags with their holds, its vetoes.
@@ -65,11 +66,12 @@ class Report:
         gate = self._lookup.gate(name)
         checks = tuple(_without_values(one, "values") if isinstance(one, TaskCheck) else one for one in gate.checks)
         vetoes = tuple(veto for veto in self._vetoes.all(gate) if veto.stands)
-        return answers.GateStory(**self._gate(gate), rule=msgspec.structs.replace(gate, checks=checks), vetoes=vetoes)
+        rule = replace(gate, checks=checks)
+        return answers.GateStory(**asdict(self._gate(gate)), rule=rule, vetoes=vetoes)
 
     def apps(self) -> Items[answers.App]:
         """All apps at a glance."""
-        return Items(items=tuple(answers.App(**self._app(app)) for app in self._services.policy.apps.values()))
+        return Items(items=tuple(map(self._app, self._services.policy.apps.values())))
 
     def app(self, name: str) -> answers.AppStory:
         """One app: its rule, what is live, what it stands on.
@@ -78,8 +80,7 @@ class Report:
         """
         app = self._lookup.app(name)
         build, deploy = _without_values(app.build, "values"), app.deploy and _without_values(app.deploy, "environment")
-        rule = msgspec.structs.replace(app, build=build, deploy=deploy)
-        return answers.AppStory(**self._app(app), rule=rule)
+        return answers.AppStory(**asdict(self._app(app)), rule=replace(app, build=build, deploy=deploy))
 
     def candidates(self, gate_name: str, limit: int, token: str, only: Only = EVERYTHING) -> Page[CandidateSummary]:
         """The candidates of a gate, by the time they were admitted, the newest first."""
@@ -95,10 +96,9 @@ class Report:
 
     def holds(self) -> Items[answers.StandingHold]:
         """All holds that stand, the newest first."""
-        gates = self._services.policy.gates.values()
         items = (
-            answers.StandingHold(gate=held.gate, tag=held.tag, digest=held.digest, **msgspec.structs.asdict(held.hold))
-            for gate in gates
+            answers.StandingHold(gate=held.gate, tag=held.tag, digest=held.digest, **asdict(held.hold))
+            for gate in self._services.policy.gates.values()
             for held in self._stable_tags(gate)
             if held.hold
         )
@@ -113,9 +113,8 @@ class Report:
     def candidate(self, identifier: str) -> tuple[answers.CandidateStory, str]:
         """The whole story of a candidate, with its evidence and what promotes its digest."""
         stored = self._lookup.candidate(identifier)
-        promotions = tuple(
-            story_of(answers.PromotionStory, one) for one in promotions_for(self._services, stored.record)
-        )
+        found = promotions_for(self._services, stored.record)
+        promotions = tuple(story_of(answers.PromotionStory, promotion) for promotion in found)
         return story_of(answers.CandidateStory, stored.record, promotions=promotions), stored.etag
 
     def rollout(self, identifier: str) -> tuple[answers.RolloutStory, str]:
@@ -126,29 +125,29 @@ class Report:
     def _stable_tags(self, gate: GateRule) -> Iterator[StableTag]:
         return (stored.record for stored in self._services.ledger.list(StableTag, gate.name))
 
-    def _gate(self, gate: GateRule) -> dict[str, Any]:
-        return {
-            "name": gate.name,
-            "source": source_of(gate, self._services),
-            "target": self._vetoes.target(gate),
-            "stable": tuple(
+    def _gate(self, gate: GateRule) -> answers.Gate:
+        return answers.Gate(
+            name=gate.name,
+            source=source_of(gate, self._services),
+            target=self._vetoes.target(gate),
+            stable=tuple(
                 msgspec.convert(stable, answers.StableTagAnswer, from_attributes=True)
                 for stable in self._stable_tags(gate)
                 if stable.digest or stable.hold
             ),
-            "latest": next(iter(listed(self._services, CandidateSummary, gate.name, 1).items), None),
-        }
+            latest=next(iter(listed(self._services, CandidateSummary, gate.name, 1).items), None),
+        )
 
-    def _app(self, app: AppRule) -> dict[str, Any]:
+    def _app(self, app: AppRule) -> answers.App:
         record = read(self._services.ledger, AppRecord(app=app.name))
-        return {
-            "name": app.name,
-            "stands_on": app.base,
-            "live": str(record.live) if record.live else None,
-            "live_since": record.live_since,
-            "base": base_of(record),
-            "latest": next(iter(listed(self._services, RolloutSummary, app.name, 1).items), None),
-        }
+        return answers.App(
+            name=app.name,
+            stands_on=app.base,
+            live=str(record.live) if record.live else None,
+            live_since=record.live_since,
+            base=base_of(record),
+            latest=next(iter(listed(self._services, RolloutSummary, app.name, 1).items), None),
+        )
 
 
 def listed(
@@ -171,8 +170,8 @@ def promotions_for(services: Services, candidate: Candidate) -> list[Promotion]:
     rows = [stored.record.promotion for stored in ledger.list(StableTag, gate) if stored.record.digest == digest]
     last = candidate.history[-1].at if candidate.history else candidate.created_at
     for only in (EVERYTHING, Only(until=last + timedelta(seconds=1))):
-        listed = ledger.page(Promotion, gate, PAGE_LIMIT, "", only).items
-        rows += [promotion_row(one["tag"], one["sequence"]) for one in listed if one["digest"] == digest]
+        lines = listed(services, PromotionSummary, gate, PAGE_LIMIT, only=only).items
+        rows += [promotion_row(line.tag, line.sequence) for line in lines if line.digest == digest]
     for row in islice((row for row in dict.fromkeys(rows) if row and row not in found), PROMOTIONS_LIMIT):
         if (stored := ledger.load(Promotion, gate, row)) is not None:
             found[row] = stored.record
@@ -193,4 +192,4 @@ def base_of(record: AppRecord) -> str | None:
 
 def _without_values(rule: R, field: str) -> R:
     """A part of a rule with the names of the values that it gives to a task or a container, and not the values."""
-    return msgspec.structs.replace(rule, **{field: dict.fromkeys(getattr(rule, field), "")})
+    return replace(rule, **{field: dict.fromkeys(getattr(rule, field), "")})

@@ -4,17 +4,10 @@ from datetime import datetime
 
 from shared.operations.lookup import Lookup
 from shared.ports import Services
+from shared.workflow.board import records
 from shared.workflow.board.drift import DriftPage, drift_page
 from shared.workflow.board.overview import Overview, overview_page
-from shared.workflow.board.records import (
-    Filter,
-    History,
-    Story,
-    app_history,
-    candidate_story,
-    gate_history,
-    rollout_story,
-)
+from shared.workflow.board.records import Filter, History, Story
 from shared.workflow.drift import DriftReport
 from shared.workflow.report import promotions_for
 
@@ -36,12 +29,12 @@ class Views:
     def candidate(self, identifier: str) -> Story:
         """The page of a candidate. Raises `Malformed` or `NotThere`."""
         stored = self._lookup.candidate(identifier)
-        return candidate_story(stored, promotions_for(self._services, stored.record), self._now)
+        return records.candidate_story(stored, promotions_for(self._services, stored.record), self._now)
 
     def rollout(self, identifier: str) -> Story:
         """The page of a rollout. Raises `Malformed` or `NotThere`."""
         stored = self._lookup.rollout(identifier)
-        return rollout_story(stored, self._services.app(stored.record.app), self._now)
+        return records.rollout_story(stored, self._services.app(stored.record.app), self._now)
 
     def gate(self, name: str, shown: Filter, token: str) -> History:
         """A page of a gate's history.
@@ -50,8 +43,8 @@ class Views:
             Malformed: there is no such state, or a time is none.
             NotThere: there is no such gate.
         """
-        return gate_history(self._services, self._lookup.gate(name), shown, token)
+        return records.gate_history(self._services, self._lookup.gate(name), shown, token)
 
     def app(self, name: str, shown: Filter, token: str) -> History:
         """A page of an app's history. Raises as `gate` does."""
-        return app_history(self._services, self._lookup.app(name), shown, token)
+        return records.app_history(self._services, self._lookup.app(name), shown, token)

@@ -1,6 +1,6 @@
 """The verbs of `operate` as buttons: which ones stand beside what."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -37,7 +37,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     path: str
     method: str = "POST"
-    fields: dict[str, str | bool] = {}
+    fields: Mapping[str, str | bool] = {}
     asks: tuple[Ask, ...] = ()
     etag: str = ""
     grave: bool = False
@@ -63,8 +63,7 @@ def sweep() -> Action:
 
 def of_tag(gate: str, tag: str, stable: StableTag | None, earlier: Iterable[Choice]) -> Iterator[Action]:
     """What can be done with a stable tag; `earlier` are the unique tags it may go back to."""
-    path = f"gates/{gate}"
-    fields: dict[str, str | bool] = {"tag": tag}
+    path, fields = f"gates/{gate}", {"tag": tag}
     yield Action(label="Examine", subject=tag, path=f"{path}/candidates", fields=fields)
     if stable is not None and stable.hold:
         yield lift_hold(gate, tag)
@@ -121,15 +120,14 @@ def of_candidate(record: Candidate, promotions: Iterable[Promotion], etag: str) 
         yield rerun(record.id, name, etag)
     else:
         yield Action(label="Cancel", subject=name, path=f"candidates/{record.id}/cancel", etag=etag, grave=True)
-    ban: dict[str, str | bool] = {"digest": record.digest}
+    ban = {"digest": record.digest}
     yield Action(label="Veto", subject=name, path=f"{gate}/vetoes", fields=ban, grave=True)
     promoted = dict.fromkeys(one.tag for one in promotions if one.state is PromotionState.PROMOTED)
     if promoted:
-        both = ban | {"rollback": True}
+        both: dict[str, str | bool] = {**ban, "rollback": True}
         yield Action(label="Veto and roll back", subject=name, path=f"{gate}/vetoes", fields=both, grave=True)
     for tag in promoted:
-        back: dict[str, str | bool] = {"tag": tag, "to": record.digest}
-        path, subject = f"{gate}/rollback", f"{tag} to this"
+        path, subject, back = f"{gate}/rollback", f"{tag} to this", {"tag": tag, "to": record.digest}
         yield Action(label="Roll back", subject=subject, path=path, fields=back, asks=(_UNTIL,), grave=True)
 
 
