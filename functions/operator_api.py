@@ -194,12 +194,12 @@ def _act(req: func.HttpRequest, act: Act) -> func.HttpResponse:
     def work() -> tuple[int, str]:
         _require_fresh(req, app.report)  # 2
         plan = act.operation(app.operate, req.route_params, asked, who)  # 3
-        if dry:
-            return 200, _text(PlanAnswer(dry_run=True, effects=plan.effects))
-        done = plan.act()  # 4
-        log.info("operator: %s %s by %s, because %r", req.method, urlsplit(req.url).path, actor, who.reason)
-        see = f"/api/v1/{done.location}"
-        return 202, _text(PlanAnswer(dry_run=False, effects=plan.effects, in_flight=done.in_flight, see=see))
+        answer = PlanAnswer(dry_run=dry, effects=plan.effects)
+        if not dry:
+            done = plan.act()  # 4
+            log.info("operator: %s %s by %s, because %r", req.method, urlsplit(req.url).path, actor, who.reason)
+            answer = msgspec.structs.replace(answer, in_flight=done.in_flight, see=f"/api/v1/{done.location}")
+        return 200 if dry else 202, msgspec.json.encode(answer).decode()
 
     status, answer = app.calls.once("" if dry else key, _fingerprint(req), actor, work)
     return json_answer(answer, status)
@@ -221,7 +221,3 @@ def _require_fresh(req: func.HttpRequest, report: Report) -> None:
             if etag != seen:
                 last = story.history[-1]
                 raise Stale(f"{story.id} is {story.state} now. Last: {last.what} {last.why} at {last.at.isoformat()}")
-
-
-def _text(body: object) -> str:
-    return msgspec.json.encode(body).decode()
