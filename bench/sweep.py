@@ -21,7 +21,7 @@ from bench.sweep_memory import measure_memory
 from bench.sweep_registry import BenchRegistry, bench_registry, digest_of, manifest
 from bench.sweep_skopeo import WAYS, inspect_each
 from bench.wire import Wire
-from shared.sweep import JobState
+from shared.sweep.sweep import JobState
 
 _TAGS = [f"1.{number}.0" for number in range(1_000)]
 _RULES: Mapping[str, tuple[str, ...]] = {"names": tuple(_TAGS), "pattern": ("1.*",)}

@@ -25,9 +25,9 @@ from shared.domain.observation import Observation
 from shared.domain.policy import Policy, RegistryRule, Source
 from shared.domain.stable_tag import StableTag
 from shared.ports import Services
-from shared.sweep import Sweep, SweepReport
 from shared.sweep.job import SweepJob
 from shared.sweep.jobs.upstream import UpstreamJob
+from shared.sweep.sweep import Sweep, SweepReport
 from tests.fakes import World, digest, sample_policy
 
 GATE = "node"

@@ -15,7 +15,7 @@ import msgspec
 
 from bench.peak import peak_megabytes
 from bench.sweep_gate import BenchGate, Where
-from shared.sweep import JobState
+from shared.sweep.sweep import JobState
 
 _ROOT = Path(__file__).resolve().parent.parent
 

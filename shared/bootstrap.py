@@ -22,15 +22,14 @@ from shared.adapters.tasks_acr import AcrTaskRunner
 from shared.domain.errors import Misconfigured
 from shared.domain.event import HintKind
 from shared.domain.policy import Policy
-from shared.intake.app_images import AppImages
-from shared.intake.hints import Hints, Recognized, recognize
-from shared.operations.idempotency import IdempotentCalls
+from shared.intake.hints import AppImages, Hints, Recognized, recognize
 from shared.operations.operate import Operate
+from shared.operations.plan import IdempotentCalls
 from shared.ports import Announcer, Services
 from shared.reconcile.engine import Reconciler
 from shared.rules import parse_gates
 from shared.settings import APP_ROOT, Settings, read_settings
-from shared.sweep import Sweep
+from shared.sweep.sweep import Sweep
 from shared.workflow.drift import DriftReport
 from shared.workflow.health import HealthChecks
 from shared.workflow.report import Report

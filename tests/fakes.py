@@ -74,7 +74,7 @@ from shared.reconcile.engine import Reconciler
 
 if TYPE_CHECKING:
     from shared.operations.operate import Operate
-    from shared.sweep import Sweep
+    from shared.sweep.sweep import Sweep
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SUBSCRIPTION = "/subscriptions/00000000-0000-0000-0000-000000000001"
@@ -727,8 +727,8 @@ class World:
     @cached_property
     def sweep(self) -> Sweep:
         """The sweep, one request after the other."""
-        from shared.sweep import Sweep
         from shared.sweep.job import one_by_one
+        from shared.sweep.sweep import Sweep
 
         return Sweep(self.services, one_by_one)
 
@@ -883,7 +883,7 @@ class World:
         return stored is not None and stored.record.stall is not None and not stored.record.settled
 
     def _app_image(self, hint: Hint) -> Iterable[WorkItem]:
-        from shared.intake.app_images import AppImages
+        from shared.intake.hints import AppImages
 
         return AppImages(self.services).handle(hint)
 

@@ -3,7 +3,6 @@
 import re
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 
@@ -30,6 +29,10 @@ class AlarmKind(StrEnum):
     NO_SUBSCRIPTION = "no event subscription"
 
 
+Subject = tuple[AlarmKind, str]
+"""What an alarm is about, within its scope: the kind, and the tag, container group or secret."""
+
+
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong.
 
@@ -53,6 +56,11 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
         return self.scope.replace("/", ".")
 
     @property
+    def about(self) -> Subject:
+        """What it is about, within its scope."""
+        return self.kind, self.subject
+
+    @property
     def row(self) -> str:
         """The ledger row: kind and subject, without what table keys refuse."""
         return _UNSAFE.sub("-", f"{self.kind.name.lower()}.{self.subject}")[:500]
@@ -61,15 +69,3 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     def stands(self) -> bool:
         """Whether it is not over."""
         return self.ended_at is None
-
-    def summary(self) -> dict[str, Any]:
-        """The alarm as it reads in a list."""
-        return {
-            "scope": self.scope,
-            "kind": self.kind.name.lower(),
-            "subject": self.subject,
-            "words": self.words,
-            "plan": self.plan,
-            "since": self.since.isoformat(),
-            "endedAt": self.ended_at.isoformat() if self.ended_at else None,
-        }

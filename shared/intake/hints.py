@@ -1,4 +1,7 @@
-"""From an event to a hint, and from a hint to an observation. An event is believed in nothing but where to look."""
+"""From an event to a hint, and from a hint to an observation, or to an app's image that somebody else built.
+
+An event is believed in nothing but where to look.
+"""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,12 +17,13 @@ from shared.domain.event import EventKind, Hint, HintKind, RegistryEvent, Unwant
 from shared.domain.image import Digest, Tag, short
 from shared.domain.observation import Change as Meaning
 from shared.domain.observation import Expectation, Observation
-from shared.domain.policy import Gate, Policy, RegistryRule
+from shared.domain.policy import App, Gate, Policy, RegistryRule
 from shared.domain.promotion import Promotion, promotion_row
 from shared.domain.record import Record, WorkItem
+from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout
 from shared.intake.observe import Observed, Observer, Trigger
 from shared.intake.upstreams import Upstreams
-from shared.ports import RACES, Change, Outcome, Services, Stored, last
+from shared.ports import RACES, Change, Outcome, Services, Stored, last, read
 from shared.reconcile.step import Following
 
 log = logging.getLogger(__name__)
@@ -31,8 +35,6 @@ _AGAIN_SECONDS = (2.0, 8.0, 30.0)
 """When to look again for a digest that an event named and the registry does not answer yet: a replica may lag."""
 
 _LONGEST_WAIT_SECONDS = 900.0
-
-
 _NOTHING = Observed(meaning=Meaning.NONE)
 
 
@@ -96,11 +98,15 @@ class Hints:
         try:
             observed = self._source_tag(hint, redelivered=redelivered) if hint.hint is HintKind.SOURCE_TAG else None
             items = observed.items if observed else self._others[hint.hint](hint)
+        except Retry as error:
+            wait = _wait_after(error)
+            log.warning("hint put off for %.0f s: %s %s: %s", wait, hint.subject, hint.tag, error)
+            self._services.queue.send_hint(msgspec.structs.replace(hint, again=True), wait)
         except BasegateError as error:
-            self._put_off(hint, error)
-            return
-        for item in items:
-            self._work(item, (observed.attempt,) if observed and observed.attempt else ())
+            log.warning("hint dropped, the sweep looks again: %s %s: %s", hint.subject, hint.tag, error)
+        else:
+            for item in items:
+                self._work(item, (observed.attempt,) if observed and observed.attempt else ())
 
     def _source_tag(self, hint: Hint, *, redelivered: bool) -> Observed:
         gate = self._services.gate(hint.subject)
@@ -110,8 +116,9 @@ class Hints:
         for _ in range(RACES):
             stored = self._services.ledger.load(Observation, gate.name, hint.tag)
             seen = stored.record if stored else Observation(gate=gate.name, tag=Tag(hint.tag))
-            if hint.tries and self._was_read_lately(seen, hint):
-                self._follow_up(gate, hint)
+            since_read = self._services.clock.now() - seen.hinted_at if seen.hinted_at else timedelta.max
+            if hint.tries and since_read < timedelta(seconds=_AGAIN_SECONDS[hint.tries - 1] / 2):
+                self._follow_up(gate, hint)  # somebody has read it at about the time that was planned for this
                 return _NOTHING
             with suppress(Conflict):
                 if not redelivered and self._is_seen_to(seen, stored, hint):
@@ -174,26 +181,13 @@ class Hints:
             self._upstreams.failed(source, fault)
             raise
 
-    def _put_off(self, hint: Hint, error: BasegateError) -> None:
-        if not isinstance(error, Retry):
-            log.warning("hint dropped, the sweep looks again: %s %s: %s", hint.subject, hint.tag, error)
-            return
-        wait = _wait_after(error)
-        log.warning("hint put off for %.0f s: %s %s: %s", wait, hint.subject, hint.tag, error)
-        self._services.queue.send_hint(msgspec.structs.replace(hint, again=True), wait)
-
-    def _was_read_lately(self, seen: Observation, hint: Hint) -> bool:
-        """Whether somebody has read the tag at about the time for which another reading was planned."""
-        within = _AGAIN_SECONDS[hint.tries - 1] / 2
-        return seen.hinted_at is not None and (self._services.clock.now() - seen.hinted_at).total_seconds() < within
-
     def _follow_up(self, gate: Gate, hint: Hint, observed: Observed | None = None) -> None:
         """Read again for a digest that was named and not read, a few times; then leave it to the sweep, and say so."""
         if observed is not None and hint.expected == observed.digest:
             return
         stored = self._services.ledger.load(Observation, gate.name, hint.tag)
         record = stored.record if stored else Observation(gate=gate.name, tag=Tag(hint.tag))
-        if not hint.expected or hint.expected == record.digest:
+        if hint.expected in ("", record.digest):
             return
         if hint.tries < len(_AGAIN_SECONDS):
             again = msgspec.structs.replace(hint, tries=hint.tries + 1, again=True)
@@ -206,12 +200,8 @@ class Hints:
             "push not examined: an event named %s for %s of gate %s, and its source never answered it",
             short(hint.expected), hint.tag, gate.name,
         )  # fmt: skip
-        changed = record.expecting(unread)
         with suppress(Conflict):  # it was observed anew this moment: nothing is missing
-            self._services.ledger.commit(Change(changed, stored))
-        self._announce_unread(gate, hint)
-
-    def _announce_unread(self, gate: Gate, hint: Hint) -> None:
+            self._services.ledger.commit(Change(record.expecting(unread), stored))
         data = {"gate": gate.name, "tag": hint.tag, "digest": hint.expected, "event": hint.event}
         outcome = Outcome(name="PushNotExamined", subject=f"gates/{gate.name}/tags/{hint.tag}", page="drift", data=data)
         try:
@@ -232,3 +222,52 @@ class Hints:
 
 def _wait_after(fault: Retry) -> float:
     return min(max(fault.delay_seconds, 1.0), _LONGEST_WAIT_SECONDS)
+
+
+class AppImages:
+    """Takes in the images of apps that somebody else built: a commit-triggered task, say.
+
+    Which run built one, and so whether it is deployed, is its rollout's to find out.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def handle(self, hint: Hint) -> list[WorkItem]:
+        """Read the tag that a hint is about; the rollout of the image that is there, where there is anything to do."""
+        app = self._services.app(hint.subject)
+        if app is None or not self.takes(app, hint.tag, read(self._services.ledger, AppRecord(app=app.name))):
+            return []
+        registry = self._services.registry_rule(app.build.registry)
+        digest = self._services.registry.digest_of(registry, app.build.repository, hint.tag)
+        if digest is None:
+            log.info("hint dropped: there is no %s/%s:%s", registry.login_server, app.build.repository, hint.tag)
+            return []
+        rollout = self.take_in(app, hint.tag, digest, "pushed by someone else")
+        return [rollout.work_item] if rollout else []
+
+    def takes(self, app: App, tag: str, record: AppRecord) -> bool:
+        """Whether a tag may be of an image to deploy: it names a run, and none that Basegate started."""
+        run_id, server = app.build.run_of(tag), self._services.registry_rule(app.build.registry).login_server
+        return app.deploy is not None and run_id is not None and f"{server}/{run_id}" not in record.runs
+
+    def is_known(self, app: App, tag: str, digest: Digest) -> bool:
+        """Whether an image has its rollout already."""
+        return self._services.ledger.load(Rollout, app.name, _name(tag, digest)) is not None
+
+    def take_in(self, app: App, tag: str, digest: Digest, why: str) -> Rollout | None:
+        """The rollout of an image, one however often it is found; None where it is under way or settled already."""
+        now, registry = self._services.clock.now(), self._services.registry_rule(app.build.registry)
+        server, repository = registry.login_server, app.build.repository
+        image = BuiltImage(login_server=server, repository=repository, tag=tag, digest=digest, built_at=now)
+        why, record = f"{image} ({digest}) was {why}", read(self._services.ledger, AppRecord(app=app.name))
+        rollout = record.new_rollout(_name(tag, digest), Cause.IMAGE, now, why, image=image)
+        if self._services.ledger.insert(rollout) is not None:
+            return rollout
+        known = self._services.ledger.load(Rollout, app.name, rollout.name)
+        left = known is not None and not known.record.settled and known.record.next_step_at is None
+        return known.record if known is not None and left else None
+
+
+def _name(tag: str, digest: Digest) -> str:
+    return f"image-{short(digest)}-{tag}"

@@ -5,6 +5,7 @@ together with all that it leads to: a candidate, a promotion, or a higher number
 """
 
 import secrets
+from collections.abc import Collection
 from contextlib import suppress
 
 import msgspec
@@ -73,10 +74,8 @@ class Observer:
         for _ in range(RACES):
             stored = self._services.ledger.load(Observation, gate.name, tag)
             digest = self._services.tags.digest_of(source, gate.source.repository, tag)
-            try:
+            with suppress(Conflict):
                 return self.take(gate, tag, stored, digest, trigger)
-            except Conflict:
-                continue
         raise Busy(f"others observe {tag} of gate {gate.name} all the time", delay_seconds=1.0)
 
     def take(
@@ -97,13 +96,12 @@ class Observer:
             return Observed(meaning=meaning, digest=before.digest, sequence=before.sequence)
         if meaning.is_news:
             return self._lead_on(gate, _counted(seen, trigger.by), stored, meaning, trigger)
-        if meaning is not Meaning.BACK:
-            self._services.ledger.commit(Change(seen, stored))
-            return Observed(meaning=meaning, digest=seen.digest, sequence=seen.sequence)
-        withdrawn = self._services.ledger.load(Promotion, gate.name, promotion_row(tag, seen.sequence))
-        reopened = self._reopened(withdrawn, "its tag is there again", (PromotionState.WITHDRAWN,))
-        self._services.ledger.commit(Change(seen, stored), *([reopened] if reopened else []))
-        items = (reopened.record.work_item,) if reopened else ()
+        reopened = list[Change]()
+        if meaning is Meaning.BACK:
+            withdrawn = self._services.ledger.load(Promotion, gate.name, promotion_row(tag, seen.sequence))
+            reopened += self._reopened(withdrawn, "its tag is there again", (PromotionState.WITHDRAWN,))
+        self._services.ledger.commit(Change(seen, stored), *reopened)
+        items = tuple(change.record.work_item for change in reopened)
         return Observed(meaning=meaning, digest=seen.digest, sequence=seen.sequence, items=items)
 
     def interval(self, gate: Gate) -> float:
@@ -119,21 +117,22 @@ class Observer:
         Raises:
             Conflict: the tag was observed anew meanwhile, which does the same.
         """
-        items = [*self._release_held(gate, tag, why)]
-        stored = self._services.ledger.load(Observation, gate.name, tag)
-        stable = self._services.ledger.load(StableTag, gate.name, tag)
+        ledger, held = self._services.ledger, (PromotionState.HELD,)
+        rows = [one.record.row for one in ledger.list(Promotion, gate.name, promotions_of(tag))]
+        items = [item for row in rows for item in self._take_up(gate.name, [row], why, held)]
+        stored, stable = ledger.load(Observation, gate.name, tag), ledger.load(StableTag, gate.name, tag)
         if stored is None or stored.record.digest is None or stored.record.absent:
             return tuple(items)
         if stable is not None and stable.record.digest == stored.record.digest:
             return tuple(items)
-        current = self._services.ledger.load(Promotion, gate.name, promotion_row(tag, stored.record.sequence))
+        current = ledger.load(Promotion, gate.name, promotion_row(tag, stored.record.sequence))
         if current is not None and not current.record.settled:
             return (*items, current.record.work_item)
         behind = stable is not None and stable.record.sequence > stored.record.sequence
-        reopened = None if behind else self._reopened(current, why, tuple(REOPENABLE))
-        if reopened is not None:
-            self._services.ledger.commit(reopened)
-            return (*items, reopened.record.work_item)
+        reopened = [] if behind else self._reopened(current, why, REOPENABLE)
+        if reopened:
+            ledger.commit(*reopened)
+            return (*items, *(change.record.work_item for change in reopened))
         observed = self._lead_on(gate, stored.record, stored, Meaning.RETURNED, Trigger(FoundBy.OPERATOR, who=why))
         return (*items, *observed.items)
 
@@ -150,30 +149,13 @@ class Observer:
         number, why = latest.attempt + 1, f"asked for by {who}"
         attempt = new_attempt(gate, source, latest.digest, latest.tag, now, number).noting(now, "admitted", why)
         attempt = msgspec.structs.replace(attempt, requested_by=who.partition(":")[0], found_by=FoundBy.OPERATOR)
-        ledger, states = self._services.ledger, tuple(REOPENABLE)
-        observed = [one.record for one in ledger.list(Observation, gate.name) if one.record.digest == latest.digest]
+        listed = self._services.ledger.list(Observation, gate.name)
+        observed = [one.record for one in listed if one.record.digest == latest.digest]
         rows = [promotion_row(seen.tag, seen.sequence) for seen in observed]
-        items = self._begin(attempt, rows[:PROMOTIONS_AT_ONCE], why, states)
+        items = self._take_up(gate.name, rows[:PROMOTIONS_AT_ONCE], why, REOPENABLE, attempt)
         for row in rows[PROMOTIONS_AT_ONCE:]:
-            items += self._reopen(gate, row, why, states)
+            items += self._take_up(gate.name, [row], why, REOPENABLE)
         return attempt, tuple(items)
-
-    def _begin(
-        self, attempt: Candidate, rows: list[str], why: str, states: tuple[PromotionState, ...]
-    ) -> list[WorkItem]:
-        """Store an attempt and take up promotions, though the end of one be announced at the same time."""
-        ledger = self._services.ledger
-        for _ in range(RACES):
-            loaded = [ledger.load(Promotion, attempt.gate, row) for row in rows]
-            reopened = [change for one in loaded if (change := self._reopened(one, why, states))]
-            try:
-                ledger.commit(Change(attempt), *reopened)
-            except Conflict:
-                if ledger.load(Candidate, attempt.gate, attempt.row) is not None:
-                    raise
-            else:
-                return [attempt.work_item, *(change.record.work_item for change in reopened)]
-        raise Busy(f"others change the promotions of {attempt.id} all the time", delay_seconds=1.0)
 
     def _lead_on(
         self, gate: Gate, seen: Observation, stored: Stored[Observation] | None, meaning: Meaning, trigger: Trigger
@@ -222,28 +204,38 @@ class Observer:
         ledger.commit(observed, Change(promotion))
         return Observed(meaning=meaning, digest=digest, sequence=sequence, items=(promotion.work_item,))
 
-    def _release_held(self, gate: Gate, tag: Tag, why: str) -> list[WorkItem]:
-        listed = list(self._services.ledger.list(Promotion, gate.name, promotions_of(tag)))
-        return [item for one in listed for item in self._reopen(gate, one.record.row, why, (PromotionState.HELD,))]
+    def _take_up(
+        self, gate: str, rows: list[str], why: str, states: Collection[PromotionState], attempt: Candidate | None = None
+    ) -> list[WorkItem]:
+        """Take promotions up again that are in one of those states, though the end of one be announced meanwhile.
 
-    def _reopen(self, gate: Gate, row: str, why: str, states: tuple[PromotionState, ...]) -> list[WorkItem]:
-        """Take a promotion up again if it is in one of those states, though its end be announced at the same time."""
+        All are written in one transaction, with a new attempt if there is one. Without, what others change all the time
+        is left to them.
+
+        Raises:
+            Conflict: somebody else has begun that attempt. Busy: others change the promotions all the time.
+        """
+        ledger, new = self._services.ledger, [Change(attempt)] if attempt else []
         for _ in range(RACES):
-            reopened = self._reopened(self._services.ledger.load(Promotion, gate.name, row), why, states)
-            if reopened is None:
-                break
-            with suppress(Conflict):
-                self._services.ledger.commit(reopened)
-                return [reopened.record.work_item]
-        return []
+            loaded = [ledger.load(Promotion, gate, row) for row in rows]
+            changes = [*new, *(change for one in loaded for change in self._reopened(one, why, states))]
+            try:
+                if changes:
+                    ledger.commit(*changes)
+            except Conflict:
+                if attempt is not None and ledger.load(Candidate, gate, attempt.row) is not None:
+                    raise
+            else:
+                return [change.record.work_item for change in changes]
+        if attempt is None:
+            return []
+        raise Busy(f"others change the promotions of {attempt.id} all the time", delay_seconds=1.0)
 
-    def _reopened(
-        self, stored: Stored[Promotion] | None, why: str, states: tuple[PromotionState, ...]
-    ) -> Change | None:
-        """The change that takes a promotion up again, if it is in one of those states."""
+    def _reopened(self, stored: Stored[Promotion] | None, why: str, states: Collection[PromotionState]) -> list[Change]:
+        """The change that takes a promotion up again; none where it is in none of those states."""
         if stored is None or stored.record.state not in states:
-            return None
-        return Change(stored.record.reset().noting(self._services.clock.now(), "taken up again", why), stored)
+            return []
+        return [Change(stored.record.reset().noting(self._services.clock.now(), "taken up again", why), stored)]
 
 
 def _counted(seen: Observation, by: FoundBy) -> Observation:

@@ -126,8 +126,7 @@ class Upstreams:
         self._take_down(rule, lambda record: msgspec.structs.replace(record.answered(now), **limits))
 
     def _refuse(self, rule: RegistryRule, record: UpstreamRecord) -> None:
-        pause = record.pause_left(self._services.clock.now())
-        if pause:
+        if pause := record.pause_left(self._services.clock.now()):
             why = f"{rule.login_server} is backing off for {pause:.0f} s more: {record.problem}"
             raise Busy(why, delay_seconds=pause)
 

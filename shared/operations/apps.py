@@ -6,9 +6,8 @@ from shared.domain.decide import is_waiting
 from shared.domain.errors import NotThere, Refused
 from shared.domain.policy import App
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
-from shared.operations.idempotency import KEPT
 from shared.operations.lookup import Lookup
-from shared.operations.plan import Done, Effect, Plan, Who, cancel, insert
+from shared.operations.plan import KEPT, Done, Effect, Plan, Who, cancel, save
 from shared.ports import Services, Stored, read
 from shared.promotion.vetoes import Vetoes
 
@@ -97,7 +96,7 @@ class AppOperations:
         now = self._services.clock.now()
         name = _name(verb, who) or f"{verb}-{now:%Y%m%dT%H%M%S%f}"
         rollout = record.new_rollout(name, Cause.OPERATOR, now, f"asked for by {who}", **parts)
-        return Plan(effects, lambda: self._insert(rollout))
+        return Plan(effects, lambda: save(self._services, rollout))
 
     def _repeated(self, app: App, verb: str, who: Who) -> Plan | None:
         """The plan of a call that was made before with the same key: what it began is there, and goes on.
@@ -111,19 +110,14 @@ class AppOperations:
         if stored.record.created_at + KEPT < self._services.clock.now():
             raise Refused("this Idempotency-Key was used more than a week ago: take a new one")
         effects = (Effect("go on with", f"{stored.record.id}, {stored.record.state_name}"),)
-        return Plan(effects, lambda: self._insert(stored.record))
-
-    def _insert(self, rollout: Rollout) -> Done:
-        insert(self._services, rollout)
-        return Done(f"rollouts/{rollout.id}")
+        return Plan(effects, lambda: save(self._services, stored.record))
 
     def _cancel(self, stored: Stored[Rollout], who: Who) -> Done:
-        record = stored.record
-        cancel(self._services, stored, RolloutState.CANCELED, who)
-        registry = self._services.policy.registry_at(record.build.registry)
-        if registry is not None and record.build.run_id:
-            self._services.tasks.cancel(registry, record.build.run_id)
-        return Done(f"rollouts/{record.id}")
+        build, done = stored.record.build, cancel(self._services, stored, RolloutState.CANCELED, who)
+        registry = self._services.policy.registry_at(build.registry)
+        if registry is not None and build.run_id:
+            self._services.tasks.cancel(registry, build.run_id)
+        return done
 
 
 def _name(verb: str, who: Who) -> str:

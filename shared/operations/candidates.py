@@ -74,8 +74,12 @@ class CandidateOperations:
         record = stored.record
         if not record.settled:
             return Plan((Effect("cancel", str(record.image)),), lambda: self._cancel(stored, who))
-        promotions = self._standing_on(record)
-        going = [one for one in promotions if one.record.moved_at is None and _goes_on(one.record)]
+        listed = (
+            one for one in self._services.ledger.list(Promotion, record.gate) if one.record.digest == record.digest
+        )
+        promotions = [one for one in listed if one.record.candidate in ("", record.row)]  # on it, or about to be
+        unmoved = [one for one in promotions if one.record.moved_at is None]
+        going = [one for one in unmoved if not one.record.settled or one.record.state in PARKED]
         moving = [one for one in going if self._is_claimed(one.record)]
         if moving or (not going and any(one.record.moved_at for one in promotions)):
             raise Refused(f"a stable tag stands on {record.id} already, or moves to it: roll back instead")
@@ -109,7 +113,7 @@ class CandidateOperations:
         now, reason = self._services.clock.now(), f"{word} by {who}"
         answered = record.with_check(index, verdict=verdict, reason=reason, finished_at=now).noting(now, word, str(who))
         goes_on = msgspec.structs.replace(answered, state=CandidateState.EXAMINING, next_step_at=None)
-        return Plan((Effect(word, str(record.image)),), lambda: self._save(stored, goes_on))
+        return Plan((Effect(word, str(record.image)),), lambda: save(self._services, goes_on, stored))
 
     def _require_free(self, gate: Gate, digest: Digest, latest: Stored[Candidate] | None) -> None:
         """Raises `Refused` where an attempt goes on, or the digest is vetoed."""
@@ -146,35 +150,23 @@ class CandidateOperations:
         bring_up(self._services, items)
         return Done(f"candidates/{attempt.id}")
 
-    def _save(self, stored: Stored[Candidate], changed: Candidate) -> Done:
-        save(self._services, stored, changed)
-        return Done(f"candidates/{changed.id}")
-
     def _cancel(self, stored: Stored[Candidate], who: Who) -> Done:
         """End an attempt; the promotions that wait for it end with it. A run that cannot be canceled is left to end."""
-        record = stored.record
-        cancel(self._services, stored, CandidateState.CANCELED, who)
-        for check in record.checks:
+        done = cancel(self._services, stored, CandidateState.CANCELED, who)
+        for check in stored.record.checks:
             registry = self._services.policy.registry_at(check.registry)
             if registry is None or check.verdict is not None:
                 continue
             try:
                 self._services.tasks.cancel(registry, check.run_id)
             except BasegateError as error:
-                log.warning("run %s of the canceled %s goes on: %s", check.run_id, record.id, error)
-        return Done(f"candidates/{record.id}")
+                log.warning("run %s of the canceled %s goes on: %s", check.run_id, stored.record.id, error)
+        return done
 
     def _cancel_promotions(self, record: Candidate, promotions: list[Stored[Promotion]], who: Who) -> Done:
         for stored in promotions:
             cancel(self._services, stored, PromotionState.CANCELED, who)
         return Done(f"candidates/{record.id}")
-
-    def _standing_on(self, record: Candidate) -> list[Stored[Promotion]]:
-        """The promotions that stand on an attempt, or are about to."""
-        listed = self._services.ledger.list(Promotion, record.gate)
-        return [
-            one for one in listed if one.record.digest == record.digest and one.record.candidate in ("", record.row)
-        ]
 
     def _is_claimed(self, promotion: Promotion) -> bool:
         """Whether the stable tag is being moved for a promotion, or may have been.
@@ -184,10 +176,6 @@ class CandidateOperations:
         """
         stored = self._services.ledger.load(StableTag, promotion.gate, promotion.tag)
         return stored is not None and stored.record.claim is not None and stored.record.claim.mover == promotion.row
-
-
-def _goes_on(promotion: Promotion) -> bool:
-    return not promotion.settled or promotion.state in PARKED
 
 
 def _name(actor: str) -> str:

@@ -86,10 +86,8 @@ class GateOperations:
             Busy: the tag is observed anew all the time.
         """
         for _ in range(RACES):
-            try:
+            with suppress(Conflict):
                 return bring_up(self._services, reversed(self._observer.promote_again(gate, tag, str(who))))
-            except Conflict:
-                continue
         raise Busy(f"others observe {tag} of gate {gate.name} all the time", delay_seconds=1.0)
 
     def _named(self, gate_name: str, tag_name: object) -> tuple[Gate, StableTag]:

@@ -1,14 +1,14 @@
 """What an operator can do. Every operation first says what it would do, then does it."""
 
 import logging
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from shared.operations.apps import AppOperations
 from shared.operations.candidates import CandidateOperations
 from shared.operations.gates import GateOperations, VetoOperations
 from shared.operations.plan import Done, Effect, Plan, Who
 from shared.ports import Services
-from shared.sweep import Sweep
+from shared.sweep.sweep import Sweep, SweepReport
 
 log = logging.getLogger(__name__)
 
@@ -27,19 +27,18 @@ class SweepOperations:
 
         What would be done is found by a sweep that changes nothing.
         """
-        found = self._sweep.run(self._until, dry_run=True)
+        found = self._run(dry_run=True)
         failed = tuple(Effect("cannot check", f"{job.job}: {job.problem}") for job in found.jobs if job.problem)
         effects = (*found.effects, *failed) or (Effect("nothing", "everything is as the ledger says"),)
-        return Plan(effects, lambda: self._run(who))
 
-    def _run(self, who: Who) -> Done:
-        report = self._sweep.run(self._until, at_once=True)
-        log.info("sweep, asked for by %s: %d effects", who.actor, len(report.effects))
-        return Done("drift")
+        def act() -> Done:
+            log.info("sweep, asked for by %s: %d effects", who.actor, len(self._run(dry_run=False).effects))
+            return Done("drift")
 
-    @property
-    def _until(self) -> datetime:
-        return self._services.clock.now() + TIME_LIMIT
+        return Plan(effects, act)
+
+    def _run(self, *, dry_run: bool) -> SweepReport:
+        return self._sweep.run(self._services.clock.now() + TIME_LIMIT, dry_run=dry_run, at_once=True)
 
 
 class Operate:

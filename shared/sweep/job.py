@@ -1,7 +1,8 @@
 """What a sweep job is, and what it is given to run with: its record, an executor, and a list for what it does."""
 
 import logging
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,10 +11,10 @@ from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
-from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.alarm import Alarm, AlarmKind, Subject
 from shared.operations.plan import Effect
 from shared.ports import Services
-from shared.workflow.alarms import Alarms, Subject
+from shared.workflow.alarms import Alarms
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +82,8 @@ class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
     def taken(self, holder: str, now: datetime) -> Self:
         """Taken by a holder: the round that was left goes on, else a new one begins."""
         lease = {"holder": holder, "held_until": now + timedelta(seconds=LEASE_SECONDS)}
-        if self.under_way:
-            return msgspec.structs.replace(self, **lease)
-        return msgspec.structs.replace(self, round=self.round + 1, began_at=now, after="", checked=0, **lease)
+        new = {} if self.under_way else {"round": self.round + 1, "began_at": now, "after": "", "checked": 0}
+        return msgspec.structs.replace(self, **lease, **new)
 
     def advanced(self, after: str, now: datetime) -> Self:
         """A batch further."""
@@ -95,16 +95,10 @@ class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     def finished(self, now: datetime) -> Self:
         """At the end of its round."""
-        return msgspec.structs.replace(
-            self,
-            last_round=self.round,
-            last_began_at=self.began_at,
-            finished_at=now,
-            after="",
-            holder="",
-            held_until=None,
-            problem="",
+        ended = msgspec.structs.replace(
+            self, last_round=self.round, last_began_at=self.began_at, finished_at=now, after=""
         )
+        return ended.released()
 
 
 _AT_ONCE = 16
@@ -127,7 +121,7 @@ def one_by_one(work: Callable[[T], R], items: Sequence[T], /) -> list[R]:
 def in_threads(work: Callable[[T], R], items: Sequence[T], /) -> list[R]:
     """Up to 16 at a time: the work waits for the network."""
     if len(items) < 2:
-        return [work(item) for item in items]
+        return one_by_one(work, items)
     with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(items)), thread_name_prefix="sweep") as pool:
         return list(pool.map(work, items))
 
@@ -160,39 +154,32 @@ class JobRun:
             log.info("sweep: %s: %s", what, subject)
 
 
-class SweepJob(Protocol):
+class SweepJob(ABC):
     """One part of the sweep. Jobs of one concurrency key run one after the other, the others in parallel.
 
     `name` is the row of its record, `upstream.node`; `concurrency_key` what it shares with other jobs and must not
-    crowd, a registry for one; `interval_seconds` the time from the beginning of a round to the next one, at least (0:
-    one with every sweep).
+    crowd, a registry for one; `scope` what its alarms are about, `gates/node`; `interval_seconds` the time from the
+    beginning of a round to the next one, at least (0: one with every sweep).
     """
 
-    name: str
-    concurrency_key: str
-    interval_seconds: float
+    interval_seconds = 0.0
 
+    def __init__(self, services: Services, name: str, concurrency_key: str, scope: str = "") -> None:
+        self.name, self.concurrency_key = name, concurrency_key
+        self._services, self._scope, self._alarms = services, scope, Alarms(services)
+
+    @abstractmethod
     def batches(self, run: JobRun) -> Iterator[str]:
         """Sweep from `run.record.after` on; yields the cursor after each batch, a moment to save and to stop at.
 
         Raises:
             Busy: it cannot go on now, which is no failure. BasegateError: it cannot go on, which is one.
         """
-        ...
-
-
-class AlarmingJob:
-    """What the jobs have in common: a round with every sweep, and the alarms of a scope (`gates/node`)."""
-
-    interval_seconds = 0.0
-
-    def __init__(self, services: Services, name: str, concurrency_key: str, scope: str) -> None:
-        self.name, self.concurrency_key = name, concurrency_key
-        self._services, self._scope, self._alarms = services, scope, Alarms(services)
 
     def _alarm(self, kind: AlarmKind, subject: str, words: str, plan: str) -> Alarm:
         now = self._services.clock.now()
         return Alarm(scope=self._scope, kind=kind, subject=subject, words=words, plan=plan, since=now)
 
-    def _settle(self, run: JobRun, checked: Container[Subject], found: Iterable[Alarm] = ()) -> None:
-        self._alarms.settle(run, self._scope, checked, list(found))
+    def _settle(self, run: JobRun, checked: Collection[AlarmKind | Subject], found: Iterable[Alarm] = ()) -> None:
+        for alarm in self._alarms.settle(self._scope, checked, list(found), dry_run=run.dry_run):
+            run.note("alarm", alarm.words, logged=True)

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 
 import msgspec
 
@@ -12,7 +13,6 @@ from shared.domain.errors import BasegateError, Busy, Conflict
 from shared.domain.event import Hint
 from shared.operations.plan import Effect
 from shared.ports import Services, Stored, get_or_create, read
-from shared.reconcile.engine import controllers
 from shared.sweep.job import SWEEPS, Executor, JobRun, SweepJob, SweepRecord, in_threads
 from shared.sweep.jobs.app import AppJob
 from shared.sweep.jobs.orphans import OrphansJob
@@ -67,15 +67,36 @@ class SweepReport(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(job for job in self.jobs if job.state not in (JobState.DONE, JobState.NOT_DUE))
 
 
-class JobRunner:
-    """Runs jobs, one at a call. What goes wrong in one is in its report and stops no other."""
+class Sweep:
+    """Runs sweeps. Two at once share the jobs: each is run by whoever holds its lease, and a dead one's lease ends."""
 
-    def __init__(self, services: Services, executor: Executor) -> None:
-        self._services, self._executor = services, executor
-        self._holder = secrets.token_hex(8)
+    def __init__(self, services: Services, executor: Executor = in_threads) -> None:
+        self._services, self._executor, self._holder = services, executor, secrets.token_hex(8)
 
-    def run(self, job: SweepJob, until: datetime, *, dry_run: bool = False, at_once: bool = False) -> JobReport:
-        """Run a job if it is due (with `at_once`: anyway), and stop after the batch in which `until` passes."""
+    def run(self, until: datetime, *, dry_run: bool = False, at_once: bool = False) -> SweepReport:
+        """Run every job that is due (with `at_once`: every one), and begin no batch when `until` has passed.
+
+        A job that fails, or must wait, keeps its place and stops nothing else. The jobs of a concurrency key share the
+        time, so that one with thousands of tags leaves some to the others; the one that came to its end longest ago
+        begins, and goes a batch further however little time there is. A dry run begins each job anew, writes nothing
+        and repairs nothing.
+
+        Raises:
+            Retry: the ledger is away.
+        """
+        jobs, by_key = list(self._jobs()), dict[str, list[SweepJob]]()
+        ended = {s.record.job: s.record.finished_at for s in self._services.ledger.list(SweepRecord, SWEEPS)}
+        for job in sorted(jobs, key=lambda job: ended.get(job.name) or _NEVER):
+            by_key.setdefault(job.concurrency_key, []).append(job)
+        in_turn = partial(self._one_by_one, until=until, dry_run=dry_run, at_once=at_once)
+        reports = {report.job: report for done in self._executor(in_turn, list(by_key.values())) for report in done}
+        return SweepReport(dry_run=dry_run, jobs=tuple(reports[job.name] for job in jobs))
+
+    def run_job(self, job: SweepJob, until: datetime, *, dry_run: bool = False, at_once: bool = False) -> JobReport:
+        """Run a job if it is due (with `at_once`: anyway), and stop after the batch in which `until` passes.
+
+        What goes wrong in it is in its report, and stops no other.
+        """
         try:
             if dry_run:
                 run = JobRun(SweepRecord(job=job.name), dry_run=True, executor=self._executor)
@@ -85,6 +106,31 @@ class JobRunner:
             return JobReport(job=job.name, state=JobState.TAKEN)
         except Exception as error:  # noqa: BLE001  its row could not be read or written: see _problem
             return JobReport(job=job.name, state=JobState.FAILED, problem=_problem(job, error))
+
+    def check_stable_tags(self, hint: Hint) -> tuple[()]:
+        """Check the stable tags of a gate now: something was deleted from its target repository.
+
+        A round that has just begun sees that too; a flood of hints costs one round in half a minute.
+        """
+        gate, now = self._services.gate(hint.subject), self._services.clock.now()
+        if gate is None:
+            return ()
+        job = StableTagsJob(self._services, gate)
+        began_at = read(self._services.ledger, SweepRecord(job=job.name)).began_at
+        if began_at is None or now - began_at >= _HINT_SPACING:
+            self.run_job(job, now + _HINT_TIME_LIMIT, at_once=True)
+        return ()
+
+    def _one_by_one(self, jobs: list[SweepJob], *, until: datetime, dry_run: bool, at_once: bool) -> list[JobReport]:
+        reports = list[JobReport]()
+        for place, job in enumerate(jobs):
+            now = self._services.clock.now()
+            if place and now >= until:
+                reports.append(JobReport(job=job.name, state=JobState.GOES_ON))
+            else:
+                share = now + (until - now) / (len(jobs) - place)
+                reports.append(self.run_job(job, share, dry_run=dry_run, at_once=at_once))
+        return reports
 
     def _take(self, job: SweepJob, until: datetime, *, at_once: bool) -> JobReport:
         stored, now = get_or_create(self._services.ledger, SweepRecord(job=job.name)), self._services.clock.now()
@@ -117,73 +163,18 @@ class JobRunner:
         effects, checked = tuple(run.effects), run.record.checked
         return JobReport(job=job.name, state=state, checked=checked, problem=problem, effects=effects)
 
-
-class Sweep:
-    """Runs sweeps. Two at once share the jobs: each is run by whoever holds its lease, and a dead one's lease ends."""
-
-    def __init__(self, services: Services, executor: Executor = in_threads) -> None:
-        self._services, self._executor = services, executor
-        self._runner = JobRunner(services, executor)
-
-    def run(self, until: datetime, *, dry_run: bool = False, at_once: bool = False) -> SweepReport:
-        """Run every job that is due (with `at_once`: every one), and begin no batch when `until` has passed.
-
-        A job that fails, or must wait, keeps its place and stops nothing else. The jobs of a concurrency key share the
-        time, so that one with thousands of tags leaves some to the others; the one that came to its end longest ago
-        begins, and goes a batch further however little time there is. A dry run begins each job anew, writes nothing
-        and repairs nothing.
-
-        Raises:
-            Retry: the ledger is away.
-        """
-        jobs, by_key = list(self._jobs()), dict[str, list[SweepJob]]()
-        ended = {s.record.job: s.record.finished_at for s in self._services.ledger.list(SweepRecord, SWEEPS)}
-        for job in sorted(jobs, key=lambda job: ended.get(job.name) or _NEVER):
-            by_key.setdefault(job.concurrency_key, []).append(job)
-
-        def run(same_key: list[SweepJob]) -> list[JobReport]:
-            return list(self._one_by_one(same_key, until, dry_run=dry_run, at_once=at_once))
-
-        reports = {report.job: report for done in self._executor(run, list(by_key.values())) for report in done}
-        return SweepReport(dry_run=dry_run, jobs=tuple(reports[job.name] for job in jobs))
-
-    def check_stable_tags(self, hint: Hint) -> tuple[()]:
-        """Check the stable tags of a gate now: something was deleted from its target repository.
-
-        A round that has just begun sees that too; a flood of hints costs one round in half a minute.
-        """
-        gate, now = self._services.gate(hint.subject), self._services.clock.now()
-        if gate is None:
-            return ()
-        job = StableTagsJob(self._services, gate)
-        began_at = read(self._services.ledger, SweepRecord(job=job.name)).began_at
-        if began_at is None or now - began_at >= _HINT_SPACING:
-            self._runner.run(job, now + _HINT_TIME_LIMIT, at_once=True)
-        return ()
-
-    def _one_by_one(
-        self, jobs: list[SweepJob], until: datetime, *, dry_run: bool, at_once: bool
-    ) -> Iterator[JobReport]:
-        for place, job in enumerate(jobs):
-            left = until - self._services.clock.now()
-            if place and left <= timedelta():
-                yield JobReport(job=job.name, state=JobState.GOES_ON)
-            else:
-                share = self._services.clock.now() + left / (len(jobs) - place)
-                yield self._runner.run(job, share, dry_run=dry_run, at_once=at_once)
-
     def _jobs(self) -> Iterator[SweepJob]:
-        services, policy, known = self._services, self._services.policy, controllers(self._services)
+        services, policy = self._services, self._services.policy
         for gate in policy.gates.values():
             yield UpstreamJob(services, gate)
             yield StableTagsJob(services, gate)
-            yield OverdueJob(services, "gate", gate.name, known)
+            yield OverdueJob(services, "gate", gate.name)
             yield OrphansJob(services, gate)
             yield ReleasedJob(services, gate)
             yield GateSilenceJob(services, gate)
         for app in policy.apps.values():
             yield AppJob(services, app)
-            yield OverdueJob(services, "app", app.name, known)
+            yield OverdueJob(services, "app", app.name)
         for registry in policy.registries.values():
             yield RegistrySilenceJob(services, registry)
         yield StallAlarmsJob(services)

@@ -1,39 +1,20 @@
 """The alarms: each is announced once when it begins and once when it is over."""
 
-from __future__ import annotations
-
 import logging
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.alarm import Alarm, AlarmKind, Subject
 from shared.domain.errors import BasegateError, Conflict
 from shared.domain.record import Stall
-from shared.ports import Outcome, Services, Stored
-
-if TYPE_CHECKING:
-    from shared.sweep.job import JobRun
+from shared.ports import Change, Outcome, Services, Stored
 
 log = logging.getLogger(__name__)
 
 STALLS = "stalls"
 """The scope of the alarms about what records stall on: a dependency is shared by gates and apps."""
-
-Subject = tuple[AlarmKind, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Every:
-    """All subjects of some kinds: the alarm of one that the rules do not name any more is over too."""
-
-    kinds: frozenset[AlarmKind]
-
-    def __contains__(self, subject: object) -> bool:
-        return isinstance(subject, tuple) and subject[0] in self.kinds
 
 
 def stall_subject(stall: Stall) -> str:
@@ -47,21 +28,26 @@ class Alarms:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def settle(self, run: JobRun, scope: str, checked: Container[Subject], found: Sequence[Alarm]) -> None:
-        """Record what is wrong now, among the subjects that were checked; what is not any more, is over."""
-        known = {(stored.record.kind, stored.record.subject): stored for stored in self._of(scope)}
+    def settle(
+        self, scope: str, checked: Collection[AlarmKind | Subject], found: Sequence[Alarm], *, dry_run: bool = False
+    ) -> list[Alarm]:
+        """Record what is wrong now, among what was checked; what is not any more, is over. Returns the new alarms.
+
+        A kind that was checked stands for all its subjects: the alarm of one that the rules do not name any more is
+        over too. A dry run records nothing, and takes all for new.
+        """
+        if dry_run:
+            return [*found]
+        known = {stored.record.about: stored for stored in self._of(scope)}
+        new = [alarm for alarm in found if alarm.about not in known or not known[alarm.about].record.stands]
         for alarm in found:
-            stored = known.get((alarm.kind, alarm.subject))
-            if run.dry_run or stored is None or not stored.record.stands:
-                run.note("alarm", alarm.words, logged=True)
-            if not run.dry_run:
-                self._raise(stored, alarm)
-        if run.dry_run:
-            return
-        wrong = {(alarm.kind, alarm.subject) for alarm in found}
-        for subject, stored in known.items():
-            if subject in checked and subject not in wrong and stored.record.stands:
-                self._end(stored)
+            self._raise(known.pop(alarm.about, None), alarm)
+        for about, stored in known.items():
+            if stored.record.stands and (about in checked or stored.record.kind in checked):
+                over = msgspec.structs.replace(stored.record, ended_at=self._services.clock.now())
+                log.info("drift over: %s", over.words)
+                self._keep(stored, self._announced("DriftOver", over))
+        return new
 
     def raised(self, alarm: Alarm) -> None:
         """Raise one alarm, if it is not raised already. A failure stops nothing."""
@@ -89,12 +75,6 @@ class Alarms:
             stored = self._services.ledger.load(Alarm, alarm.partition, alarm.row)
             self._keep(stored, self._announced("DriftMended", alarm))
 
-    def repaired(self, run: JobRun, alarm: Alarm, done: str) -> None:
-        """Record something that was wrong and was repaired at once."""
-        run.note(done, alarm.words, logged=True)
-        if not run.dry_run:
-            self.resolved(alarm, done)
-
     def standing(self, scope: str) -> list[Alarm]:
         """The alarms of a scope that are not over."""
         return [stored.record for stored in self._of(scope) if stored.record.stands]
@@ -111,25 +91,16 @@ class Alarms:
             log.warning("drift: %s; %s", alarm.words, alarm.plan)
         self._keep(stored, alarm if alarm.announced else self._announced("DriftFound", alarm))
 
-    def _end(self, stored: Stored[Alarm]) -> None:
-        over = msgspec.structs.replace(stored.record, ended_at=self._services.clock.now())
-        log.info("drift over: %s", over.words)
-        self._keep(stored, self._announced("DriftOver", over))
-
     def _keep(self, stored: Stored[Alarm] | None, alarm: Alarm) -> None:
         with suppress(Conflict):  # another sweep has recorded the same
-            if stored is None:
-                self._services.ledger.insert(alarm)
-            else:
-                self._services.ledger.save(stored, alarm)
+            self._services.ledger.commit(Change(alarm, stored))
 
     def _announced(self, name: str, alarm: Alarm) -> Alarm:
         """Announce it. A failure never stops a sweep: one that stands is announced again by the next."""
         data = {"kind": alarm.kind.value, "words": alarm.words, "plan": alarm.plan, "since": alarm.since.isoformat()}
+        outcome = Outcome(name=name, subject=f"{alarm.scope}/{alarm.subject}", page="drift", data=data)
         try:
-            self._services.announcer.announce(
-                Outcome(name=name, subject=f"{alarm.scope}/{alarm.subject}", page="drift", data=data)
-            )
+            self._services.announcer.announce(outcome)
         except BasegateError as error:
             log.warning("announcement %s of %s failed: %s", name, alarm.scope, error)
             return msgspec.structs.replace(alarm, announced=False)

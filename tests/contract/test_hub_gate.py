@@ -11,7 +11,7 @@ from shared.domain.candidate import Candidate, CandidateState, FoundBy, candidat
 from shared.domain.promotion import Promotion, PromotionState, promotion_row
 from shared.intake.upstreams import UpstreamRecord
 from shared.ports import TagState
-from shared.sweep import JobState
+from shared.sweep.sweep import JobState
 from tests.contract.in_process import in_process
 from tests.contract.place import Place
 

@@ -13,13 +13,12 @@ from typing import Any
 from shared.domain.errors import BasegateError
 from shared.domain.event import Hint, HintKind
 from shared.domain.policy import Policy
-from shared.intake.app_images import AppImages
-from shared.intake.hints import Hints
+from shared.intake.hints import AppImages, Hints
 from shared.operations.operate import Operate
 from shared.ports import Services
 from shared.reconcile.engine import Reconciler
-from shared.sweep import Sweep
 from shared.sweep.job import one_by_one
+from shared.sweep.sweep import Sweep
 from tests.simulation.rules import Rules
 from tests.simulation.scheduler import Died, Scheduler, Worker
 from tests.simulation.story import Story

@@ -22,9 +22,8 @@ from shared.reconcile.candidates import CandidateController
 from shared.reconcile.promotions import PromotionController
 from shared.reconcile.rollouts import RolloutController
 from shared.reconcile.step import Controller
-from shared.sweep.job import JobRun, SweepRecord
 from shared.sweep.jobs import silence
-from shared.workflow.alarms import Alarms, Every
+from shared.workflow.alarms import Alarms
 from tests.fakes import World, digest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,7 +61,7 @@ def at_once(world: World) -> list[Outcome]:
     ApprovalCheckKind(world.services).start(world.candidates()[0], ApprovalCheck(), "mark")
     world.deliver(world.event("15-alpine", digest("left before it was read")))
     world.settle(within_seconds=3600)
-    alarms, run = Alarms(world.services), JobRun(SweepRecord(job="stable.node"))
+    alarms = Alarms(world.services)
     wrong = Alarm(
         scope="gates/node",
         kind=AlarmKind.STABLE_MOVED,
@@ -71,9 +70,9 @@ def at_once(world: World) -> list[Outcome]:
         plan="p",
         since=world.clock.now(),
     )
-    alarms.settle(run, wrong.scope, Every(frozenset((wrong.kind,))), [wrong])
-    alarms.settle(run, wrong.scope, Every(frozenset((wrong.kind,))), [])
-    alarms.repaired(run, wrong, "put back")
+    alarms.settle(wrong.scope, [wrong.kind], [wrong])
+    alarms.settle(wrong.scope, [wrong.kind], [])
+    alarms.resolved(wrong, "put back")
     return world.announcer.told[before:]
 
 

@@ -15,6 +15,7 @@ from shared.domain.policy import ApprovalCheck, Drift, Policy, PromoteBy, Regist
 from shared.domain.promotion import PromotionState
 from shared.domain.stable_tag import Claim, HoldUntil, StableTag
 from shared.operations.plan import Who
+from shared.promotion.vetoes import Vetoes
 from tests.fakes import World, digest, sample_policy
 
 ORANGE, GREEN, FOREIGN = digest("orange"), digest("green"), digest("foreign")
@@ -286,6 +287,24 @@ def test_a_digest_that_was_held_and_comes_back_when_the_hold_has_ended_is_promot
         world.sweep_now()
         world.settle()
     assert world.stable_tag() == ORANGE
+
+
+@pytest.mark.parametrize(("until", "goes_on"), [(HoldUntil.NEWER, True), (HoldUntil.LIFTED, False)])
+def test_a_hold_keeps_the_sweep_only_from_what_the_hold_stops(until: HoldUntil, goes_on: bool) -> None:
+    """The veto of a newer digest was lifted, and whoever lifted it has died: the sweep lets the digest go on."""
+    world = promoted()
+    world.operate.gates.hold("node", "15-alpine", until, WHO).act()
+    world.operate.vetoes.veto("node", ORANGE, WHO).act()
+    world.push("15-alpine", ORANGE)
+    world.settle()
+    gate = world.policy.gates["node"]
+    stored = Vetoes(world.services).load(gate, ORANGE)
+    assert stored is not None
+    world.ledger.save(stored, msgspec.structs.replace(stored.record, lifted_at=world.clock.now(), lifted_by="ada"))
+    for _ in range(2):  # its promotion reads the verdict of the attempt that the veto ended; then that is repeated
+        assert ("let go on" in [effect.what for effect in world.sweep_now().effects]) is goes_on
+        world.settle()
+    assert world.stable_tag() == (ORANGE if goes_on else GREEN)
 
 
 @pytest.mark.parametrize("mover", ["promotion", "sweep", "rollback"])

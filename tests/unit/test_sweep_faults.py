@@ -11,9 +11,8 @@ import pytest
 from shared.domain.errors import Retry
 from shared.domain.image import Digest
 from shared.domain.policy import Policy, RegistryRule
-from shared.sweep import JobState, SweepReport
-from shared.sweep.job import JobRun, SweepRecord, one_by_one
-from shared.sweep.sweep import JobRunner
+from shared.sweep.job import JobRun, SweepJob, SweepRecord, one_by_one
+from shared.sweep.sweep import JobState, Sweep, SweepReport
 from tests.fakes import World, digest, sample_policy
 
 GREEN = digest("green")
@@ -123,10 +122,8 @@ def test_jobs_are_reported_in_the_order_of_the_rules() -> None:
     assert jobs == [job.job for job in world.sweep_now().jobs]
 
 
-class ToyJob:
+class ToyJob(SweepJob):
     """The least that a sweep job is."""
-
-    name, concurrency_key, interval_seconds = "toy", "toys", 0.0
 
     def batches(self, run: JobRun) -> Iterator[str]:
         for batch in ("a", "b"):
@@ -137,7 +134,7 @@ class ToyJob:
 
 def test_a_job_of_another_kind_is_resumed_where_it_was_left() -> None:
     world = World()
-    runner = JobRunner(world.services, one_by_one)
-    reports = [runner.run(ToyJob(), world.clock.now()) for _ in range(3)]
+    sweep = Sweep(world.services, one_by_one)
+    reports = [sweep.run_job(ToyJob(world.services, "toy", "toys"), world.clock.now()) for _ in range(3)]
     assert [report.state for report in reports] == [JobState.GOES_ON, JobState.GOES_ON, JobState.DONE]
     assert [[effect.subject for effect in report.effects] for report in reports] == [["a"], ["b"], []]

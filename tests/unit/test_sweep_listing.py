@@ -12,9 +12,9 @@ from shared.domain.errors import BasegateError, Malformed, Misconfigured, Thrott
 from shared.domain.image import Tag
 from shared.domain.policy import Policy, RegistryRule, Source
 from shared.intake.upstreams import UpstreamRecord
-from shared.sweep import JobState
 from shared.sweep.job import SweepRecord
 from shared.sweep.jobs.upstream import NEW_DIGESTS_A_ROUND
+from shared.sweep.sweep import JobState
 from tests.fakes import World, digest, sample_policy
 
 PERIOD = 300.0

@@ -12,8 +12,8 @@ from shared.domain.image import parse_tag
 from shared.domain.observation import Observation
 from shared.domain.policy import Source
 from shared.ports import R, Stored
-from shared.sweep import JobState
 from shared.sweep.job import in_order
+from shared.sweep.sweep import JobState
 from tests.fakes import START, FakeLedger, World, digest, sample_policy
 
 NAMES = [f"15.{number}" for number in range(1000)]

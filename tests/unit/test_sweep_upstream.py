@@ -15,9 +15,9 @@ from shared.domain.promotion import PromotionState
 from shared.domain.stable_tag import HoldUntil
 from shared.intake.upstreams import UpstreamRecord
 from shared.operations.plan import Who
-from shared.sweep import JobState
 from shared.sweep.job import SweepRecord
 from shared.sweep.jobs.upstream import NEW_DIGESTS_A_ROUND
+from shared.sweep.sweep import JobState
 from tests.fakes import World, digest, sample_policy
 
 ORANGE, GREEN, BLUE = digest("orange"), digest("green"), digest("blue")

@@ -1,6 +1,7 @@
 """The app job: whether an app is built from the current base, and runs as its last good deployment."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from shared.deployment.dependents import Dependents
 from shared.deployment.deploy import RESTART_LIMIT
@@ -9,23 +10,30 @@ from shared.domain.image import Tag, short
 from shared.domain.policy import App, DeployRule, Drift
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
 from shared.domain.stable_tag import StableTag
-from shared.intake.app_images import AppImages
-from shared.operations.plan import bring_up, insert
+from shared.intake.hints import AppImages
+from shared.operations.plan import bring_up, save
 from shared.ports import Services, last, read
 from shared.promotion.vetoes import Vetoes
-from shared.sweep.job import AlarmingJob, JobRun
-from shared.workflow.alarms import Every
+from shared.sweep.job import JobRun, SweepJob
 
 _NEWEST_TAGS = 10
 """How many of the newest images are looked through for one that somebody else built."""
 
-_NEEDS_TIME = ("it does not run", "it is not well")
-"""A container that comes up, or is busy, looks so for a while: only the second sweep in a row believes it."""
-
 _IN_VAIN = (RolloutState.FAILED, RolloutState.RESTORED)
 
 
-class AppJob(AlarmingJob):
+class Difference(NamedTuple):
+    """How a container group differs from the last good deployment.
+
+    A container that comes up, or is busy, looks for a while as if it were wrong: what `may_pass` is believed only by
+    the second sweep in a row.
+    """
+
+    words: str
+    may_pass: bool = False
+
+
+class AppJob(SweepJob):
     """Compares one app: its base by the ledger, its container group by one request and one health check."""
 
     def __init__(self, services: Services, app: App) -> None:
@@ -51,7 +59,7 @@ class AppJob(AlarmingJob):
         if all(state is RolloutState.BUILDING for state in under_way):
             found += self._container(run, record)
             checked.add(AlarmKind.CONTAINER)
-        self._settle(run, Every(frozenset(checked)), found)
+        self._settle(run, checked, found)
         yield self._app.name
 
     def _pushed_image(self, run: JobRun, record: AppRecord) -> None:
@@ -63,20 +71,17 @@ class AppJob(AlarmingJob):
         if self._app.deploy is None or record.newest_built_at is None:
             return
         registry = self._services.registry_rule(build.registry)
-        for pushed in self._services.registry.newest_tags(registry, build.repository, _NEWEST_TAGS):
-            if pushed.pushed_at <= record.newest_built_at:  # both are the registry's times
-                return
-            if not self._images.takes(self._app, pushed.tag, record):
-                continue
-            if not self._images.is_known(self._app, pushed.tag, pushed.digest):
-                subject = f"{build.repository}:{pushed.tag} for app {self._app.name}"
-                run.note("deploy an image that no event reported", subject)
-                if not run.dry_run:
-                    why = "found by the sweep: no event had reported it"
-                    rollout = self._images.take_in(self._app, pushed.tag, pushed.digest, why)
-                    if rollout is not None:
-                        self._services.queue.send(rollout.work_item, 0)
+        newest = self._services.registry.newest_tags(registry, build.repository, _NEWEST_TAGS)
+        pushed = next((one for one in newest if self._images.takes(self._app, one.tag, record)), None)
+        if pushed is None or pushed.pushed_at <= record.newest_built_at:  # both are the registry's times
             return
+        if self._images.is_known(self._app, pushed.tag, pushed.digest):
+            return
+        run.note("deploy an image that no event reported", f"{build.repository}:{pushed.tag} for app {self._app.name}")
+        if not run.dry_run:
+            why = "found by the sweep: no event had reported it"
+            if rollout := self._images.take_in(self._app, pushed.tag, pushed.digest, why):
+                self._services.queue.send(rollout.work_item, 0)
 
     def _lineage(self, run: JobRun, record: AppRecord) -> Iterator[Alarm]:
         """The move of the base must have led to a rollout; one that failed is an alarm, not begun again."""
@@ -105,37 +110,36 @@ class AppJob(AlarmingJob):
         wrong = self._difference(record.live, self._app.deploy)
         if not wrong:
             return
-        words = f"container group {self._group_name} is not {record.live}: {wrong}"
+        words = f"container group {self._group_name} is not {record.live}: {wrong.words}"
         plan = self._redeploy(run, record, record.live, wrong)
         yield self._alarm(AlarmKind.CONTAINER, self._group_name, words, plan)
 
-    def _difference(self, live: BuiltImage, rule: DeployRule) -> str:
-        """How the container group differs from the last good deployment, as words; "" where it does not."""
+    def _difference(self, live: BuiltImage, rule: DeployRule) -> Difference | None:
         group = self._services.containers.get(rule)
         if group is None:
-            return "it is gone"
+            return Difference("it is gone")
         if group.image != live.reference:
-            return f"it shows {group.image or 'nothing'}"
+            return Difference(f"it shows {group.image or 'nothing'}")
         if group.stopped:
-            return "it was stopped"
+            return Difference("it was stopped")
         if group.failed or not group.running:
             words = "it has failed" if group.failed else "it does not run"
-            return f"{words}: {group.detail}" if group.detail else words
+            return Difference(f"{words}: {group.detail}" if group.detail else words, may_pass=not group.failed)
         if group.restarts >= RESTART_LIMIT:
-            return f"it restarts in a loop, {group.restarts} times so far"
+            return Difference(f"it restarts in a loop, {group.restarts} times so far")
         problem = self._services.probe.check(group.address, rule.health.path) if group.address else None
-        return f"it is not well: {problem}" if problem else ""
+        return Difference(f"it is not well: {problem}", may_pass=True) if problem else None
 
-    def _redeploy(self, run: JobRun, record: AppRecord, live: BuiltImage, wrong: str) -> str:
+    def _redeploy(self, run: JobRun, record: AppRecord, live: BuiltImage, wrong: Difference) -> str:
         """Deploy the last good image again, once for each time that something is wrong; returns what is done.
 
         An image on a base that an operator has banned is not deployed again.
         """
         if self._app.drift is Drift.REPORT:
             return "reported only: its rule says `drift: report`"
-        subject = (AlarmKind.CONTAINER, self._group_name)
-        alarm = next((a for a in self._alarms.standing(self._scope) if (a.kind, a.subject) == subject), None)
-        if wrong.startswith(_NEEDS_TIME) and alarm is None:
+        about = (AlarmKind.CONTAINER, self._group_name)
+        alarm = next((one for one in self._alarms.standing(self._scope) if one.about == about), None)
+        if wrong.may_pass and alarm is None:
             return "the next sweep redeploys it if it does not come up by itself"
         if vetoed := self._vetoes.against_image(self._app, live):
             return f"not redeployed: {vetoed}; rebuild it, or roll it back"
@@ -144,10 +148,10 @@ class AppJob(AlarmingJob):
         if tried and in_vain and alarm and alarm.since <= tried.record.history[-1].at:  # else all has been well since
             return f"redeploying it did not help ({tried.record.reason}): roll back, or rebuild"
         name, now = f"drift-{run.record.round:06}", self._services.clock.now()
-        why = f"found by sweep: {self._group_name}: {wrong}"
+        why = f"found by sweep: {self._group_name}: {wrong.words}"
         run.note("redeploy", f"{live} on {self._group_name}", logged=alarm is None)  # a new alarm says it too
         if not run.dry_run:
-            insert(self._services, record.new_rollout(name, Cause.DRIFT, now, why, image=live, base=live.base))
+            save(self._services, record.new_rollout(name, Cause.DRIFT, now, why, image=live, base=live.base))
         return f"redeployed by rollout {name}"
 
 

@@ -14,30 +14,30 @@ from shared.intake.observe import Observer
 from shared.operations.plan import bring_up
 from shared.ports import Services, Stored, last
 from shared.promotion.vetoes import Vetoes
-from shared.sweep.job import JobRun
+from shared.sweep.job import JobRun, SweepJob
 
 _KEPT_OUT = frozenset((PromotionState.VETOED, PromotionState.PROMOTED))
 _BY_VERDICT = frozenset((PromotionState.REFUSED, PromotionState.CANCELED))
 _WHY = "found by sweep: nothing keeps it out any more"
 
 
-class ReleasedJob:
+class ReleasedJob(SweepJob):
     """Compares what the source tags of one gate were observed as with what their stable tags stand on.
 
-    Two queries, and one read for each tag where the two differ and no hold stands.
+    Two queries, and one read for each tag where the two differ. What a hold stops waits for the end of the hold.
     """
 
-    interval_seconds = 0.0
-
     def __init__(self, services: Services, gate: Gate) -> None:
-        self._services, self._gate = services, gate
-        self._observer, self._vetoes = Observer(services), Vetoes(services)
-        self.name, self.concurrency_key = f"released.{gate.name}", "ledger"
+        super().__init__(services, f"released.{gate.name}", "ledger")
+        self._gate, self._observer, self._vetoes = gate, Observer(services), Vetoes(services)
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch: all of it is in the ledger."""
         for seen, stable in self._differing():
             current = self._services.ledger.load(Promotion, seen.gate, promotion_row(seen.tag, seen.sequence))
+            is_returning = current is None or current.record.returning
+            if stable.hold is not None and stable.hold.stops(seen.sequence, returning=is_returning):
+                continue
             attempt = self._last(current.record) if current else None
             if attempt is None and not self._is_kept_out(seen, stable, current):
                 continue
@@ -61,7 +61,7 @@ class ReleasedJob:
         for seen in observed:
             stable = stables.get(seen.tag) or StableTag(gate=name, tag=seen.tag)
             is_certain = seen.digest is not None and seen.is_settled and not seen.absent
-            if is_certain and stable.digest != seen.digest and stable.hold is None and self._gate.takes(seen.tag):
+            if is_certain and stable.digest != seen.digest and self._gate.takes(seen.tag):
                 yield seen, stable
 
     def _last(self, promotion: Promotion) -> Candidate | None:

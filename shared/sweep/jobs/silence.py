@@ -7,17 +7,14 @@ from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate, RegistryRule
 from shared.ports import Services, read
-from shared.sweep.job import AlarmingJob, JobRun, SweepRecord
-from shared.workflow.alarms import Every
+from shared.sweep.job import JobRun, SweepJob, SweepRecord
 
 EXPIRY_NOTICE = timedelta(days=21)
 _PERIODS = 3
 _SHORTEST_SILENCE_SECONDS = 1800.0
-_INTERVAL_SECONDS = 3600.0
-"""Secrets and subscriptions are checked once an hour: that takes calls to Azure, and they change seldom."""
 
 
-class GateSilenceJob(AlarmingJob):
+class GateSilenceJob(SweepJob):
     """Whether the source of a gate was read lately, and has changed as often as its rule expects."""
 
     def __init__(self, services: Services, gate: Gate) -> None:
@@ -27,8 +24,8 @@ class GateSilenceJob(AlarmingJob):
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch: all of it is in the ledger."""
-        kinds = frozenset((AlarmKind.UPSTREAM_UNREAD, AlarmKind.UPSTREAM_QUIET))
-        self._settle(run, Every(kinds), [*self._unread(), *self._quiet()])
+        kinds = (AlarmKind.UPSTREAM_UNREAD, AlarmKind.UPSTREAM_QUIET)
+        self._settle(run, kinds, [*self._unread(), *self._quiet()])
         yield self._gate.name
 
     def _unread(self) -> Iterator[Alarm]:
@@ -55,21 +52,21 @@ class GateSilenceJob(AlarmingJob):
             yield self._alarm(AlarmKind.UPSTREAM_QUIET, self._gate.source.repository, words, plan)
 
 
-class RegistrySilenceJob(AlarmingJob):
+class RegistrySilenceJob(SweepJob):
     """Whether a registry's credentials expire, and whether the events of a source reach this app."""
 
-    interval_seconds = _INTERVAL_SECONDS
+    interval_seconds = 3600.0
+    """Once an hour: it takes calls to Azure, and secrets and subscriptions change seldom."""
 
     def __init__(self, services: Services, registry: RegistryRule) -> None:
-        name = registry.name
+        self._registry, name = registry, registry.name
         super().__init__(services, f"silence.registry.{name}", f"silence {name}", f"registries/{name}")
-        self._registry = registry
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch: four calls to Azure at most."""
         checks = ((AlarmKind.NO_SUBSCRIPTION, self._unsubscribed), (AlarmKind.SECRET_EXPIRES, self._expiring))
         for kind, check in checks:  # a vault that is shut must not hide that no events come
-            self._settle(run, Every(frozenset((kind,))), check())
+            self._settle(run, (kind,), check())
         yield self._registry.name
 
     def _expiring(self) -> Iterator[Alarm]:

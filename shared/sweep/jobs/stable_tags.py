@@ -17,7 +17,7 @@ from shared.domain.stable_tag import StableTag, Veto
 from shared.ports import Services, Stored, TagState, last
 from shared.promotion.stable_tags import StableTags
 from shared.promotion.vetoes import Vetoes
-from shared.sweep.job import AlarmingJob, JobRun, in_batches
+from shared.sweep.job import JobRun, SweepJob, in_batches
 
 _BATCH_TAGS = 100
 _FEW_TAGS = 20
@@ -37,15 +37,14 @@ Answer = Seen | Malformed | Rejected
 
 
 class Difference(StrEnum):
-    """How the tags of a promotion differ from the ledger."""
+    """What of a promotion differs from the ledger."""
 
-    STABLE = "stable tag is not the promoted digest"
-    UNIQUE_GONE = "unique tag is gone"
-    UNIQUE_MOVED = "unique tag is another digest"
-    UNIQUE_UNLOCKED = "unique tag is not locked"
+    STABLE = "stable tag"
+    UNIQUE = "unique tag"
+    LOCK = "lock of the unique tag"
 
 
-class StableTagsJob(AlarmingJob):
+class StableTagsJob(SweepJob):
     """Checks the stable tags of one gate, and the unique tags behind them: one HEAD each.
 
     Whether a unique tag is locked, only the registry's own interface says, at four requests a tag: where there are many
@@ -109,7 +108,7 @@ class StableTagsJob(AlarmingJob):
 
     def _judge(self, run: JobRun, stable: StableTag, seen: Seen) -> list[Alarm] | None:
         """What differs is read a second time, record first: a mover may have been at it."""
-        if not list(self._differences(stable, seen)):
+        if next(self._differences(stable, seen), None) is None:
             return []
         try:
             stored = self._stable.load(self._gate, stable.tag)
@@ -135,47 +134,33 @@ class StableTagsJob(AlarmingJob):
         attempt = last(self._services.ledger, Candidate, promotion.gate, attempts_of(promotion.digest))
         return attempt is not None and (attempt.record.settled or attempt.record.open_check == _TASK)
 
-    def _differences(self, stable: StableTag, seen: Seen) -> Iterator[Difference]:
+    def _differences(self, stable: StableTag, seen: Seen) -> Iterator[tuple[Difference, Alarm]]:
         """How what was seen differs from the record, which may say that the tag stands on nothing."""
-        there, unique = seen
+        (there, unique), name, was = seen, self._name(stable.unique), _named(stable.digest)
         if there != stable.digest:
-            yield Difference.STABLE
+            promoted = f"not {was}, which was promoted" if stable.digest else "and nothing was promoted"
+            words = f"{self._name(stable.tag)} is {_named(there)}, {promoted}"
+            yield Difference.STABLE, self._about(stable, AlarmKind.STABLE_MOVED, words)
         if stable.digest is None or not stable.unique:
             return
-        if unique is None:
-            yield Difference.UNIQUE_GONE
-        elif unique.digest != stable.digest:
-            yield Difference.UNIQUE_MOVED
+        if unique is None or unique.digest != stable.digest:
+            words = f"{name} is {_named(unique.digest)}, not {was}" if unique else f"{name} is gone; it was {was}"
+            yield Difference.UNIQUE, self._about(stable, AlarmKind.UNIQUE_CHANGED, words)
         elif self._locks and unique.locked is False:
-            yield Difference.UNIQUE_UNLOCKED
+            promotion = self._promotion_of(stable)
+            refused = promotion is not None and promotion.record.lock_problem
+            kind = AlarmKind.UNLOCKED if refused else AlarmKind.UNIQUE_CHANGED
+            words = "could not be locked" if refused else "is not locked any more"
+            yield Difference.LOCK, self._about(stable, kind, f"{name} {words}")
 
     def _repaired(self, run: JobRun, stored: Stored[StableTag], seen: Seen) -> Iterator[Alarm]:
         """Repair what differs, as far as the rules allow; the alarms that stay."""
-        for difference in self._differences(stored.record, seen):
-            alarm = self._difference(stored.record, difference, seen)
+        for difference, alarm in self._differences(stored.record, seen):
             left = alarm if self._gate.drift is Drift.REPORT else self._repair(run, stored, difference, alarm)
             if left is not None:
                 yield left
                 if left.kind is AlarmKind.PROMOTED_GONE:  # with the image all its tags went
                     return
-
-    def _difference(self, stable: StableTag, difference: Difference, seen: Seen) -> Alarm:
-        there, unique = seen
-        stable_name, unique_name, was = self._name(stable.tag), self._name(stable.unique), _named(stable.digest)
-        kind = AlarmKind.STABLE_MOVED if difference is Difference.STABLE else AlarmKind.UNIQUE_CHANGED
-        words = {
-            Difference.STABLE: f"{stable_name} is {_named(there)}, not {was}, which was promoted",
-            Difference.UNIQUE_GONE: f"{unique_name} is gone; it was {was}",
-            Difference.UNIQUE_MOVED: f"{unique_name} is {_named(unique.digest if unique else None)}, not {was}",
-            Difference.UNIQUE_UNLOCKED: f"{unique_name} is not locked any more",
-        }[difference]
-        if stable.digest is None:
-            words = f"{stable_name} is {_named(there)}, and nothing was promoted"
-        elif difference is Difference.UNIQUE_UNLOCKED:
-            promotion = self._promotion_of(stable)
-            if promotion is not None and promotion.record.lock_problem:
-                kind, words = AlarmKind.UNLOCKED, f"{unique_name} could not be locked"
-        return self._about(stable, kind, words)
 
     def _repair(self, run: JobRun, stored: Stored[StableTag], difference: Difference, alarm: Alarm) -> Alarm | None:
         """Repair one difference; returns the alarm that stays, None where nothing is wrong any more.
@@ -196,7 +181,10 @@ class StableTagsJob(AlarmingJob):
                 raise
             except BasegateError as error:
                 return msgspec.structs.replace(alarm, plan=f"it does not work, the next sweep tries again: {error}")
-        self._alarms.repaired(run, alarm, "locked" if difference is Difference.UNIQUE_UNLOCKED else "put back")
+        done = "locked" if difference is Difference.LOCK else "put back"
+        run.note(done, alarm.words, logged=True)
+        if not run.dry_run:
+            self._alarms.resolved(alarm, done)
         return None
 
     def _obstacle(self, stable: StableTag) -> str:
@@ -212,7 +200,7 @@ class StableTagsJob(AlarmingJob):
         if difference is Difference.STABLE:
             self._stable.put_back(self._gate, stored)
             return
-        if difference is not Difference.UNIQUE_UNLOCKED:
+        if difference is Difference.UNIQUE:
             registry.point(self._target, repository, stable.unique, stable.digest)
         if self._locks:
             registry.lock(self._target, repository, stable.unique, stable.digest)

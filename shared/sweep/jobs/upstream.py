@@ -1,6 +1,7 @@
 """The upstream job: reads every tracked tag of a gate's source, and observes what has changed."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import chain, dropwhile
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from shared.domain.tag_rule import TagRule
 from shared.intake.observe import Observed, Observer, Trigger
 from shared.intake.upstreams import Upstreams
 from shared.ports import Services, Stored
-from shared.sweep.job import AlarmingJob, JobRun, in_batches, in_order
+from shared.sweep.job import JobRun, SweepJob, in_batches, in_order
 
 _BATCH_TAGS = 200
 
@@ -79,19 +80,15 @@ class TrackedTags:
         return in_order(chain(names, others), _SORTED_TAGS)
 
 
-class UpstreamJob(AlarmingJob):
+class UpstreamJob(SweepJob):
     """Reads the source of one gate: one HEAD a tag, one query a batch, nothing written where nothing has changed."""
 
     def __init__(self, services: Services, gate: Gate) -> None:
         self._gate, self._rule = gate, services.registry_rule(gate.source.registry)
         server, self._repository = self._rule.login_server, gate.source.repository
         super().__init__(services, f"upstream.{gate.name}", f"upstream {server}", f"gates/{gate.name}")
-        self._observer, self._upstreams, self._source = (
-            Observer(services),
-            Upstreams(services),
-            f"{server}/{self._repository}",
-        )
-        self._tracked = TagRule.of(gate.source)
+        self._observer, self._upstreams = Observer(services), Upstreams(services)
+        self._source, self._tracked = f"{server}/{self._repository}", TagRule.of(gate.source)
         self.interval_seconds = float(self._rule.watch_seconds)
 
     def batches(self, run: JobRun) -> Iterator[str]:
@@ -188,8 +185,11 @@ class UpstreamJob(AlarmingJob):
             what = "examine" if observed.meaning is Change.NEW else "promote"
             subject = f"{self._source}:{after.tag} is {short(observed.digest or '')}"
             run.note(f"{what}, {observed.meaning}", subject)
-            if stored is not None and stored.record.digest:
-                self._recovered(run)
+            if stored is not None and stored.record.digest and (since := run.record.last_began_at):
+                # no event brought it: it may have waited since the last round began
+                within = (self._services.clock.now() - since).total_seconds()
+                slowest = max(run.record.recovery_seconds, within)
+                run.record = msgspec.structs.replace(run.record, recovery_seconds=slowest)
         for item in observed.items:
             self._services.queue.send(item, 0)
         if run.dry_run:
@@ -201,18 +201,9 @@ class UpstreamJob(AlarmingJob):
         try:
             return self._observer.take(self._gate, tag, stored, digest, _BY_SWEEP)
         except Conflict:
-            pass
-        try:
-            return self._observer.observe(self._gate, tag, _BY_SWEEP)
-        except Busy:
-            return None
-
-    def _recovered(self, run: JobRun) -> None:
-        """Record how long a change that no event brought may have waited: since the last round began."""
-        since = run.record.last_began_at
-        within = (self._services.clock.now() - since).total_seconds() if since else 0.0
-        slowest = max(run.record.recovery_seconds, within)
-        run.record = msgspec.structs.replace(run.record, recovery_seconds=slowest)
+            with suppress(Busy):
+                return self._observer.observe(self._gate, tag, _BY_SWEEP)
+        return None
 
     def _note_failure(self, run: JobRun, fault: BasegateError) -> None:
         """Leave the registry alone for a while, where it is the registry that failed."""
@@ -246,17 +237,14 @@ class UpstreamJob(AlarmingJob):
 
     def _settle_alarms(self, run: JobRun, answers: dict[str, Answer], flapping: Mapping[str, Observation]) -> None:
         """A tag that is not there or flaps, an answer that cannot be used, a door that is shut: for a person."""
-        if not any(answers.values()) and self._is_whole(answers):
+        is_whole = not self._tracked.needs_listing and len(answers) == len(set(self._tracked.exact)) > 1
+        if is_whole and not any(answers.values()):
             words = f"{self._source} has none of the {len(answers)} tracked tags: is it deleted, renamed or private?"
             self._settle_away(run, words)
             return
-        found = [
-            self._alarm(
-                AlarmKind.TAG_AWAY, tag, f"there is no {self._source}:{tag}" if one is None else str(one), _PLAN
-            )
-            for tag, one in answers.items()
-            if one is None or isinstance(one, Malformed | Rejected)
-        ]
+        away = {tag: one for tag, one in answers.items() if one is None or isinstance(one, Malformed | Rejected)}
+        said = {tag: str(one or f"there is no {self._source}:{tag}") for tag, one in away.items()}
+        found = [self._alarm(AlarmKind.TAG_AWAY, tag, words, _PLAN) for tag, words in said.items()]
         found += map(self._flaps, flapping.values())
         checked = {(kind, tag) for tag, one in answers.items() if not _is_away(one) for kind in _TAG_ALARMS}
         shut = next((one for one in answers.values() if isinstance(one, Misconfigured)), None)
@@ -286,11 +274,6 @@ class UpstreamJob(AlarmingJob):
         words = f"{self._source}:{seen.tag} keeps returning to earlier digests: {kept} stays, {read} is not believed"
         plan = "it is followed again when it stays, or has a digest that is new"
         return self._alarm(AlarmKind.TAG_FLAPS, seen.tag, words, plan)
-
-    def _is_whole(self, answers: Collection[str]) -> bool:
-        """Whether these are all the tags of the gate, and several."""
-        rule = self._tracked
-        return not rule.needs_listing and len(answers) == len(set(rule.exact)) > 1
 
 
 def _is_enough(faults: list[BasegateError]) -> bool:
