@@ -1,12 +1,11 @@
 """Drift on one screen: upstream, ledger, stable tag, app and container side by side, as the last sweep saw them."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from itertools import islice
 
 import msgspec
 
-from shared.domain.image import Digest
+from shared.domain.image import Digest, Tag
 from shared.domain.observation import Expectation, Observation
 from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion, PromotionState, promotion_row
@@ -162,16 +161,18 @@ class DriftReport:
         return Drift(gates=gates, apps=apps, registries=registries, stalls=stalls, alarms=counted)
 
     def _gate(self, gate: Gate) -> GateDrift:
-        source = self._services.registry_rule(gate.source.registry)
-        record = self._sweep_of(f"upstream.{gate.name}")
-        upstream = self._services.ledger.load(UpstreamRecord, "upstream", source.login_server)
-        known = upstream.record if upstream else UpstreamRecord(server=source.login_server)
-        observations = (stored.record for stored in self._services.ledger.list(Observation, gate.name))
+        ledger, source = self._services.ledger, self._services.registry_rule(gate.source.registry)
+        record = read(ledger, SweepRecord(job=f"upstream.{gate.name}"))
+        upstream = read(ledger, UpstreamRecord(server=source.login_server))
+        observations = (stored.record for stored in ledger.list(Observation, gate.name))
         seen = list(islice((one for one in observations if one.sequence and gate.takes(one.tag)), TAGS_READ))
         span = (seen[0].tag, seen[-1].tag) if seen else ("", "")
-        stable = {s.record.row: s.record for s in self._services.ledger.between(StableTag, gate.name, *span)}
+        stable = {s.record.tag: s.record for s in ledger.between(StableTag, gate.name, *span)}
+        pairs = [(one, stable.get(one.tag) or StableTag(gate=gate.name, tag=one.tag)) for one in seen]
         alarms = self._alarms(f"gates/{gate.name}")
-        shown = sorted(seen, key=_first({alarm.subject for alarm in alarms}, stable))[:TAGS_SHOWN]
+        alarmed = {alarm.subject for alarm in alarms}
+        pairs.sort(key=lambda pair: (pair[0].tag not in alarmed, _same(*pair)))
+        shown = pairs[:TAGS_SHOWN]
         return GateDrift(
             name=gate.name,
             source=source_of(gate, self._services),
@@ -183,17 +184,17 @@ class DriftReport:
                 by_sweep=sum(one.by_sweep for one in seen),
                 recovery_seconds=record.recovery_seconds,
             ),
-            paused_until=known.paused_until,
-            pause_reason=known.problem if known.paused_until else "",
-            pulls_left=known.remaining if known.limit >= 0 else None,
-            tags=tuple(self._tag(gate, one, stable.get(one.tag)) for one in shown),
+            paused_until=upstream.paused_until,
+            pause_reason=upstream.problem if upstream.paused_until else "",
+            pulls_left=upstream.remaining if upstream.limit >= 0 else None,
+            tags=tuple(self._tag(gate, *pair) for pair in shown),
             more=max(len(seen), record.checked) - len(shown),
             alarms=alarms,
         )
 
-    def _tag(self, gate: Gate, seen: Observation, stable: StableTag | None) -> TagDrift:
+    def _tag(self, gate: Gate, seen: Observation, stable: StableTag) -> TagDrift:
         same = _same(seen, stable)
-        promoted = f"{gate.name}.{stable.candidate}" if same and stable and stable.candidate else ""
+        promoted = f"{gate.name}.{stable.candidate}" if stable.candidate else ""
         candidate, state, reason = (promoted, "promoted", "") if same else self._on_its_way(gate, seen)
         return TagDrift(
             tag=seen.tag,
@@ -204,9 +205,9 @@ class DriftReport:
             doubted=seen.doubted,
             unread=seen.unread,
             expectations=seen.expectations,
-            stable=stable.digest if stable else None,
-            stable_since=stable.moved_at if stable else None,
-            held=bool(stable and stable.hold),
+            stable=stable.digest,
+            stable_since=stable.moved_at,
+            held=stable.hold is not None,
             same=same,
             candidate=candidate,
             state=state,
@@ -226,8 +227,7 @@ class DriftReport:
 
     def _app(self, app: App) -> AppDrift:
         record = read(self._services.ledger, AppRecord(app=app.name))
-        stored = self._services.ledger.load(StableTag, app.base.gate, app.base.tag)
-        stable = stored.record.digest if stored else None
+        stable = read(self._services.ledger, StableTag(gate=app.base.gate, tag=Tag(app.base.tag))).digest
         base = record.live.base if record.live else record.base
         return AppDrift(
             name=app.name,
@@ -239,27 +239,17 @@ class DriftReport:
             same=(base.digest if base else None) == stable,
             live=str(record.live) if record.live else None,
             live_since=record.live_since,
-            sweep=_progress(self._sweep_of(f"app.{app.name}"), 0),
+            sweep=_progress(read(self._services.ledger, SweepRecord(job=f"app.{app.name}")), 0),
             alarms=self._alarms(f"apps/{app.name}"),
         )
-
-    def _sweep_of(self, job: str) -> SweepRecord:
-        blank = SweepRecord(job=job)
-        stored = self._services.ledger.load(SweepRecord, blank.partition, blank.row)
-        return stored.record if stored else blank
 
     def _alarms(self, scope: str) -> tuple[AlarmLine, ...]:
         standing = sorted(self._book.standing(scope), key=lambda alarm: alarm.since)
         return tuple(msgspec.convert(one, AlarmLine, from_attributes=True) for one in standing)
 
 
-def _same(seen: Observation, stable: StableTag | None) -> bool:
-    return stable is not None and seen.digest is not None and stable.digest == seen.digest
-
-
-def _first(alarmed: set[str], stable: dict[str, StableTag]) -> Callable[[Observation], tuple[bool, bool]]:
-    """The order of tags: those with an alarm, then those that differ."""
-    return lambda seen: (seen.tag not in alarmed, _same(seen, stable.get(seen.row)))
+def _same(seen: Observation, stable: StableTag) -> bool:
+    return seen.digest is not None and stable.digest == seen.digest
 
 
 def _progress(record: SweepRecord, every_seconds: int) -> SweepProgress:

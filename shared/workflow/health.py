@@ -34,10 +34,14 @@ _NO_TAG = "basegate-readyz"
 _OPEN = 50
 """How many of the open records of a kind are read of a gate or an app."""
 
+_FAULTS = (
+    (Misconfigured, "misconfigured", "fix what is named here"),
+    (Retry, "away", "it passes by itself; if it stays so, check the service's health"),
+    (BasegateError, "refused", "read what the service says, and fix the rule or the resource that it names"),
+)
+"""What state an error means, and what to do where it does not say so itself; the first that fits."""
+
 _SLOW_REMEDY = "a firewall that drops what the app sends looks so: check the network rules, then the service's health"
-_AWAY_REMEDY = "it passes by itself; if it stays so, check the service's health"
-_REFUSED_REMEDY = "read what the service says, and fix the rule or the resource that it names"
-_SETTING_REMEDY = "fix what is named here"
 _CLOCK_REMEDY = (
     "restart the app, so that it comes up on another host; on a machine of your own, switch its time service (NTP) on"
 )
@@ -72,8 +76,8 @@ class HealthResult(msgspec.Struct, frozen=True):
         return self.state not in ("ok", "warning")
 
 
-Check = Callable[[], Sequence[HealthResult] | None]
-"""Asks one thing; None is `ok`, and a `BasegateError` says what is wrong."""
+Check = Callable[[], object]
+"""Asks one thing: a list has its results, any other answer is `ok`, and a `BasegateError` says what is wrong."""
 
 
 class HealthChecks:
@@ -96,12 +100,11 @@ class HealthChecks:
 
     def _begin(self, wanted: dict[str, Check]) -> dict[str, Future[Sequence[HealthResult]]]:
         with self._beginning:
-            self._begun = {name: future for name, future in self._begun.items() if not future.done()}
+            going = {name: future for name, future in self._begun.items() if not future.done()}
             pool = ThreadPoolExecutor(_CHECKS_AT_A_TIME, thread_name_prefix="readyz")  # it makes threads as needed
-            for name, check in wanted.items():
-                if name not in self._begun:
-                    self._begun[name] = pool.submit(_checked, name, check)
+            new = {name: pool.submit(_checked, name, check) for name, check in wanted.items() if name not in going}
             pool.shutdown(wait=False)
+            self._begun = going | new
             return {name: self._begun[name] for name in wanted}
 
     def _results(self, name: str, future: Future[Sequence[HealthResult]]) -> Sequence[HealthResult]:
@@ -113,28 +116,22 @@ class HealthChecks:
 def _checked(name: str, check: Check) -> Sequence[HealthResult]:
     """The check's own results, `ok` where it has none, or what its error says."""
     try:
-        return check() or [HealthResult(name, "ok")]
-    except Misconfigured as error:
-        return [_of_error(name, "misconfigured", error, _SETTING_REMEDY)]
-    except Retry as error:
-        return [_of_error(name, "away", error, _AWAY_REMEDY)]
+        found = check()
     except BasegateError as error:
-        return [_of_error(name, "refused", error, _REFUSED_REMEDY)]
-
-
-def _of_error(name: str, state: str, error: BasegateError, remedy: str) -> HealthResult:
-    return HealthResult(name, state, error.problem, error.cause or "", error.remedy or remedy)
+        state, remedy = next((state, remedy) for kind, state, remedy in _FAULTS if isinstance(error, kind))
+        return [HealthResult(name, state, error.problem, error.cause or "", error.remedy or remedy)]
+    return found if found and isinstance(found, list) else [HealthResult(name, "ok")]
 
 
 def _checks(services: Services) -> Iterator[tuple[str, Check]]:
     """The checks by what they ask, in the order of the rules; a thing that two rules name is there twice."""
     policy = services.policy
-    yield "ledger (tables)", partial(_ignoring, services.ledger.load, AppRecord, "readyz", "app")
+    yield "ledger (tables)", partial(services.ledger.load, AppRecord, "readyz", "app")
     yield "queues", partial(_queues, services)
     yield "evidence (blobs)", services.archive.check
     for registry in policy.registries.values():
         if stem := registry.credentials:
-            yield f"secrets {stem}-user and -password", partial(_ignoring, services.secrets.of, registry)
+            yield f"secrets {stem}-user and -password", partial(services.secrets.of, registry)
     for gate in policy.gates.values():
         yield _repository(services, gate.source.registry, gate.source.repository)
         yield _repository(services, gate.promote.registry, gate.promote.repository)
@@ -142,24 +139,17 @@ def _checks(services: Services) -> Iterator[tuple[str, Check]]:
     for app in policy.apps.values():
         yield _task(services, app.build.registry, app.build.task)
         if app.deploy is not None:
-            group = partial(_ignoring, services.containers.get, app.deploy)
-            yield f"container group {app.deploy.container_group}", group
+            yield f"container group {app.deploy.container_group}", partial(services.containers.get, app.deploy)
     for kind, names, kinds in (("gate", policy.gates, (Candidate, Promotion)), ("app", policy.apps, (Rollout,))):
         for name in names:
             yield f"records of {kind} {name}", partial(_records, f"records of {kind} {name}", services, kinds, name)
     yield "sweep", partial(_sweeps, services)
 
 
-def _ignoring(ask: Callable[..., object], *arguments: object) -> None:
-    """Ask, and be content with any answer."""
-    ask(*arguments)
-
-
 def _repository(services: Services, registry: str, repository: str) -> tuple[str, Check]:
     rule = services.registry_rule(registry)
     reader = services.registry if rule.is_azure else services.tags
-    name = f"registry {rule.login_server}/{repository}"
-    return name, partial(_ignoring, reader.digest_of, rule, repository, _NO_TAG)
+    return f"registry {rule.login_server}/{repository}", partial(reader.digest_of, rule, repository, _NO_TAG)
 
 
 def _task(services: Services, registry: str, task: str) -> tuple[str, Check]:

@@ -1,5 +1,6 @@
 """The log of a candidate's check or of a rollout's build: as it was kept, or so far, while the run goes on."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
@@ -43,13 +44,9 @@ class RunLogs:
             NotThere: no check has said anything yet, or what was kept is gone.
         """
         record = self._lookup.candidate(identifier).record
-        for check in reversed(record.checks):
-            of = _name(f"{check.kind} check", check)
-            if check.evidence.log_blob:
-                return self._stored(check.evidence.log_blob, of)
-            if check.run_id and check.kind == "task" and not record.settled:
-                return self._running(check, of)
-        raise NotThere(f"no log of {identifier} is kept yet")
+        is_open = not record.settled
+        runs = ((one, f"{one.kind} check", one.kind == "task" and is_open) for one in reversed(record.checks))
+        return self._first(runs, identifier)
 
     def of_rollout(self, identifier: str) -> RunLog:
         """The log of the build.
@@ -58,16 +55,20 @@ class RunLogs:
             NotThere: it has said nothing yet, someone else built the image, or what was kept is gone.
         """
         record = self._lookup.rollout(identifier).record
-        build, of = record.build, _name("build", record.build)
-        if build.evidence.log_blob:
-            return self._stored(build.evidence.log_blob, of)
-        if record.state is RolloutState.BUILDING and build.run_id:
-            return self._running(build, of)
+        return self._first([(record.build, "build", record.state is RolloutState.BUILDING)], identifier)
+
+    def _first(self, runs: Iterable[tuple[CheckRecord | BuildRecord, str, bool]], identifier: str) -> RunLog:
+        """The log of the first run that has one: of runs, with what they are of and whether they may go on."""
+        for run, what, may_go_on in runs:
+            of = f"{what}, run {run.run_id} of {run.registry}"
+            if run.evidence.log_blob:
+                return self._stored(run.evidence.log_blob, of)
+            if run.run_id and may_go_on:
+                return self._running(run, of)
         raise NotThere(f"no log of {identifier} is kept yet")
 
     def _running(self, run: CheckRecord | BuildRecord, of: str) -> RunLog:
-        registries = self._services.policy.registries.values()
-        registry = next((rule for rule in registries if rule.login_server == run.registry), None)
+        registry = self._services.policy.registry_at(run.registry)
         if registry is None:
             raise NotThere(f"the log of {of} cannot be read: the rules do not name that registry any more")
         try:
@@ -81,10 +82,6 @@ class RunLogs:
             return RunLog(_end_of(self._services.archive.read(place)), LogSource.STORED, of)
         except Rejected as error:
             raise NotThere(f"the log of {of} was kept as {place} and is not there any more") from error
-
-
-def _name(what: str, run: CheckRecord | BuildRecord) -> str:
-    return f"{what}, run {run.run_id} of {run.registry}"
 
 
 def _end_of(text: str) -> str:
