@@ -74,10 +74,9 @@ class AppOperations:
             Refused: it is settled, or on the container group already.
         """
         stored = self._find.rollout(identifier)
-        if not is_waiting(stored.record) or stored.record.deploy.claimed_at is not None:
-            raise Refused(
-                f"{identifier} is {stored.record.state}: only one that has not begun to deploy can be canceled"
-            )
+        record = stored.record
+        if not is_waiting(record) or record.deploy.claimed_at is not None:
+            raise Refused(f"{identifier} is {record.state}: only one that has not begun to deploy can be canceled")
         return Plan((Effect("cancel", identifier),), lambda: self._cancel(stored, who))
 
     def _deployed(self, app_name: str) -> App:

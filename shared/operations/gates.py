@@ -235,10 +235,9 @@ class VetoOperations:
 
     def _lift(self, gate: Gate, veto: Veto, who: Who) -> Done:
         """1. Lift the veto. 2. Examine the digest where that was ended by the veto, else promote it where it is due."""
-        stored, ledger = self._vetoes.load(gate, veto.digest), self._services.ledger
+        stored, now = self._vetoes.load(gate, veto.digest), self._services.clock.now()
         assert stored is not None  # vetoes stay, lifted
-        lifted = msgspec.structs.replace(veto, lifted_at=self._services.clock.now(), lifted_by=str(who))
-        ledger.save(stored, lifted)  # 1
+        self._services.ledger.save(stored, msgspec.structs.replace(veto, lifted_at=now, lifted_by=str(who)))  # 1
         for one, seen in list(self._waiting(gate, veto.digest)):  # 2
             latest = self._lookup.latest(one, veto.digest)
             if latest and (latest.record.state, latest.record.reason) == (CandidateState.CANCELED, veto.words):

@@ -53,7 +53,6 @@ class JobReport(msgspec.Struct, frozen=True, kw_only=True):
 class SweepReport(msgspec.Struct, frozen=True, kw_only=True):
     """The results of all jobs, in the order of the rules."""
 
-    dry_run: bool
     jobs: tuple[JobReport, ...]
 
     @property
@@ -90,7 +89,7 @@ class Sweep:
             by_key.setdefault(job.concurrency_key, []).append(job)
         in_turn = partial(self._one_by_one, until=until, dry_run=dry_run, at_once=at_once)
         reports = {report.job: report for done in self._executor(in_turn, list(by_key.values())) for report in done}
-        return SweepReport(dry_run=dry_run, jobs=tuple(reports[job.name] for job in jobs))
+        return SweepReport(jobs=tuple(reports[job.name] for job in jobs))
 
     def run_job(self, job: SweepJob, until: datetime, *, dry_run: bool = False, at_once: bool = False) -> JobReport:
         """Run a job if it is due (with `at_once`: anyway), and stop after the batch in which `until` passes.
@@ -101,7 +100,13 @@ class Sweep:
             if dry_run:
                 run = JobRun(SweepRecord(job=job.name), dry_run=True, executor=self._executor)
                 return self._batches(job, run, None, until)
-            return self._take(job, until, at_once=at_once)
+            stored, now = get_or_create(self._services.ledger, SweepRecord(job=job.name)), self._services.clock.now()
+            if stored.record.held_by_another(self._holder, now):
+                return JobReport(job=job.name, state=JobState.TAKEN)
+            if not at_once and not stored.record.is_due(now, job.interval_seconds):
+                return JobReport(job=job.name, state=JobState.NOT_DUE)
+            stored = self._services.ledger.save(stored, stored.record.taken(self._holder, now))
+            return self._batches(job, JobRun(stored.record, executor=self._executor), stored, until)
         except Conflict:
             return JobReport(job=job.name, state=JobState.TAKEN)
         except Exception as error:  # noqa: BLE001  its row could not be read or written: see _problem
@@ -131,15 +136,6 @@ class Sweep:
                 share = now + (until - now) / (len(jobs) - place)
                 reports.append(self.run_job(job, share, dry_run=dry_run, at_once=at_once))
         return reports
-
-    def _take(self, job: SweepJob, until: datetime, *, at_once: bool) -> JobReport:
-        stored, now = get_or_create(self._services.ledger, SweepRecord(job=job.name)), self._services.clock.now()
-        if stored.record.held_by_another(self._holder, now):
-            return JobReport(job=job.name, state=JobState.TAKEN)
-        if not at_once and not stored.record.is_due(now, job.interval_seconds):
-            return JobReport(job=job.name, state=JobState.NOT_DUE)
-        stored = self._services.ledger.save(stored, stored.record.taken(self._holder, now))
-        return self._batches(job, JobRun(stored.record, executor=self._executor), stored, until)
 
     def _batches(self, job: SweepJob, run: JobRun, stored: Stored[SweepRecord] | None, until: datetime) -> JobReport:
         """Run batch after batch; each saves how far it came, and renews the lease."""

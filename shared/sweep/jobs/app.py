@@ -40,8 +40,7 @@ class AppJob(SweepJob):
         super().__init__(services, f"app.{app.name}", f"app {app.name}", f"apps/{app.name}")
         self._app, self._base_name = app, app.base.tag
         self._group_name = app.deploy.container_group if app.deploy else ""
-        self._dependents = Dependents(services)
-        self._vetoes, self._images = Vetoes(services), AppImages(services)
+        self._dependents, self._vetoes, self._images = Dependents(services), Vetoes(services), AppImages(services)
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch: an app is compared in one go. A rollout that is under way sees to it by itself.

@@ -28,8 +28,6 @@ _TASK = str(TaskCheck.__struct_config__.tag)
 _LOCK_KINDS = frozenset((AlarmKind.UNIQUE_CHANGED, AlarmKind.UNLOCKED))
 _ALL_KINDS = frozenset((AlarmKind.STABLE_MOVED, AlarmKind.PROMOTED_GONE, AlarmKind.STABLE_VETOED)) | _LOCK_KINDS
 
-_LEFT_AS_IT_IS = frozenset((AlarmKind.STABLE_MOVED, AlarmKind.PROMOTED_GONE))
-
 Seen = tuple[Digest | None, TagState | None]
 """What a stable tag and the unique tag behind it are at the registry."""
 
@@ -99,8 +97,8 @@ class StableTagsJob(SweepJob):
         alarms = self._judge(run, stable, answer)
         if alarms is None:
             return None
-        stays = answer[0] == stable.digest or any(alarm.kind in _LEFT_AS_IT_IS for alarm in alarms)
-        if stays and answer[0] and (veto := vetoes.get(answer[0])):
+        left = {AlarmKind.STABLE_MOVED, AlarmKind.PROMOTED_GONE} & {alarm.kind for alarm in alarms}
+        if (left or answer[0] == stable.digest) and answer[0] and (veto := vetoes.get(answer[0])):
             words = f"{self._name(stable.tag)} stands on {short(veto.digest)}, vetoed by {veto.actor}: {veto.reason}"
             plan = "roll it back to another digest, or lift the veto"
             alarms.append(self._alarm(AlarmKind.STABLE_VETOED, stable.tag, words, plan))

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import chain, dropwhile
-from typing import NamedTuple
 
 import msgspec
 
@@ -35,14 +34,6 @@ _TAG_ALARMS = (AlarmKind.TAG_AWAY, AlarmKind.TAG_FLAPS)
 _PLAN = "every sweep reads it again; see to the rule, the credentials or the registry"
 
 Answer = Digest | BasegateError | None
-
-
-class Compared(NamedTuple):
-    """How many new digests were found, the last tag that was compared ("": none was), and the tags that flap."""
-
-    news: int
-    last: str
-    flapping: dict[str, Observation]
 
 
 class TrackedTags:
@@ -99,11 +90,11 @@ class UpstreamJob(SweepJob):
         tracked = TrackedTags(self._tracked, lambda: self._listed(run), alarmed)
         news = 0
         for number, tags in enumerate(self._granted(run, in_batches(tracked.behind(run.record.after), _BATCH_TAGS))):
-            compared = self._batch(run, tags, NEW_DIGESTS_A_ROUND - news)
-            news += compared.news
+            found, last = self._batch(run, tags, NEW_DIGESTS_A_ROUND - news)
+            news += found
             if number == 0 and not run.dry_run:
                 self._upstreams.answered(self._rule)  # one that answers, if not always, is not left alone ever longer
-            yield compared.last
+            yield last
             if news >= NEW_DIGESTS_A_ROUND:
                 raise Busy(f"{news} new digests were found: the other tags come with the next sweep")
         self._settle_missing(run, tracked, standing)
@@ -133,8 +124,8 @@ class UpstreamJob(SweepJob):
             self._note_failure(run, fault)
             raise
 
-    def _batch(self, run: JobRun, tags: list[str], room: int) -> Compared:
-        """Read some tags, and find no more new digests than there is room for.
+    def _batch(self, run: JobRun, tags: list[str], room: int) -> tuple[int, str]:
+        """Read some tags, and find no more new digests than there is room for: how many, and the last tag read.
 
         The observations are loaded before their tags are asked for: what is saved on them is later than what they say.
 
@@ -146,33 +137,36 @@ class UpstreamJob(SweepJob):
         known = {stored.record.row: stored for stored in between if stored.record.row in wanted}
         answers = dict(zip(tags, self._read(run, tags), strict=True))
         seen = {tag: answer for tag, answer in answers.items() if not isinstance(answer, BasegateError)}
-        compared = self._compare(run, known, seen, room)
-        self._settle_alarms(run, answers, compared.flapping)
+        news, last, flapping = self._compare(run, known, seen, room)
+        self._settle_alarms(run, answers, flapping)
         fault = next((answer for answer in answers.values() if _is_away(answer)), None)
         if isinstance(fault, BasegateError):
             self._note_failure(run, fault)
             raise fault
-        done = tags if compared.last == next(reversed(seen), "") else tags[: tags.index(compared.last) + 1]
+        done = tags if last == next(reversed(seen), "") else tags[: tags.index(last) + 1]
         run.record = msgspec.structs.replace(run.record, checked=run.record.checked + len(done))
-        return Compared(compared.news, done[-1], compared.flapping)
+        return news, done[-1]
 
     def _compare(
         self, run: JobRun, known: Mapping[str, Stored[Observation]], seen: Mapping[str, Digest | None], room: int
-    ) -> Compared:
-        """Compare answers with what was known, up to the tag with which the room for new digests is used up."""
+    ) -> tuple[int, str, list[Observation]]:
+        """Compare answers with what was known, up to the tag with which the room for new digests is used up.
+
+        Returns how many new digests were found, the last tag that was compared ("": none was), and the tags that flap.
+        """
         now, interval = self._services.clock.now(), self._observer.interval(self._gate)
-        news, last, flapping = 0, "", dict[str, Observation]()
+        news, last, flapping = 0, "", list[Observation]()
         for tag, digest in seen.items():
             stored, last = known.get(tag), tag
             record = stored.record if stored else Observation(gate=self._gate.name, tag=Tag(tag))
             after, change = record.read(digest, now, interval)
             if after.doubted is not None and after.is_flapping(now):
-                flapping[tag] = after
+                flapping.append(after)
             if change is not Change.NONE:
                 news += self._changed(run, stored, after, digest, change)
             if news >= room:
                 break
-        return Compared(news, last, flapping)
+        return news, last, flapping
 
     def _changed(
         self, run: JobRun, stored: Stored[Observation] | None, after: Observation, digest: Digest | None, change: Change
@@ -235,7 +229,7 @@ class UpstreamJob(SweepJob):
                 faults.append(error)
             return error
 
-    def _settle_alarms(self, run: JobRun, answers: dict[str, Answer], flapping: Mapping[str, Observation]) -> None:
+    def _settle_alarms(self, run: JobRun, answers: dict[str, Answer], flapping: list[Observation]) -> None:
         """A tag that is not there or flaps, an answer that cannot be used, a door that is shut: for a person."""
         is_whole = not self._tracked.needs_listing and len(answers) == len(set(self._tracked.exact)) > 1
         if is_whole and not any(answers.values()):
@@ -245,7 +239,7 @@ class UpstreamJob(SweepJob):
         away = {tag: one for tag, one in answers.items() if one is None or isinstance(one, Malformed | Rejected)}
         said = {tag: str(one or f"there is no {self._source}:{tag}") for tag, one in away.items()}
         found = [self._alarm(AlarmKind.TAG_AWAY, tag, words, _PLAN) for tag, words in said.items()]
-        found += map(self._flaps, flapping.values())
+        found += map(self._flaps, flapping)
         checked = {(kind, tag) for tag, one in answers.items() if not _is_away(one) for kind in _TAG_ALARMS}
         shut = next((one for one in answers.values() if isinstance(one, Misconfigured)), None)
         if shut is not None:
@@ -256,9 +250,9 @@ class UpstreamJob(SweepJob):
 
     def _settle_missing(self, run: JobRun, tracked: TrackedTags, standing: list[Alarm]) -> None:
         """At the end of a round: what is not tracked any more is nobody's concern, but no tag at all is."""
-        over = {(kind, tag) for tag in tracked.missed for kind in _TAG_ALARMS}
-        sources = {(alarm.kind, alarm.subject) for alarm in standing if alarm.kind is AlarmKind.UPSTREAM_AWAY}
-        over |= sources - {(AlarmKind.UPSTREAM_AWAY, self._repository)}
+        sources = {alarm.about for alarm in standing if alarm.kind is AlarmKind.UPSTREAM_AWAY}
+        over = sources - {(AlarmKind.UPSTREAM_AWAY, self._repository)}
+        over |= {(kind, tag) for tag in tracked.missed for kind in _TAG_ALARMS}
         if over:
             self._settle(run, over)
         if tracked.is_empty:
