@@ -16,8 +16,9 @@ from functions.web.openapi import ACTS, Act, Operation, Route
 from shared import bootstrap
 from shared.domain.errors import Stale
 from shared.operations.gates import RollbackOptions
+from shared.operations.idempotency import checked_key
 from shared.operations.operate import Operate
-from shared.operations.plan import Plan, Who, checked_key
+from shared.operations.plan import Plan, Who
 from shared.workflow.report import Report
 
 blueprint = func.Blueprint()

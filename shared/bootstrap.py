@@ -23,8 +23,8 @@ from shared.domain.errors import Misconfigured
 from shared.domain.event import HintKind
 from shared.domain.policy import Policy
 from shared.intake.hints import AppImages, Hints, Recognized, recognize
+from shared.operations.idempotency import IdempotentCalls
 from shared.operations.operate import Operate
-from shared.operations.plan import IdempotentCalls
 from shared.ports import Announcer, Services
 from shared.reconcile.engine import Reconciler
 from shared.rules import parse_gates

@@ -13,8 +13,8 @@ import azure.functions as func
 from azure.functions.decorators.http import HttpTrigger
 
 from functions import board, operator_api, operator_views
+from shared.operations.idempotency import IdempotentCalls
 from shared.operations.operate import Operate
-from shared.operations.plan import IdempotentCalls
 from shared.settings import trusts_sign_in
 from shared.workflow.drift import DriftReport
 from shared.workflow.health import HealthChecks

@@ -10,8 +10,9 @@ import msgspec
 
 from functions.web.answers import PlanAnswer, Problem
 from functions.web.inputs import Asked, Role
+from shared.operations.idempotency import KEPT, KEY_LIMIT
 from shared.operations.operate import Operate
-from shared.operations.plan import KEPT, KEY_LIMIT, Plan, Who
+from shared.operations.plan import Plan, Who
 from shared.workflow.report import PAGE_LIMIT
 from shared.workflow.run_logs import LOG_LIMIT_BYTES, LogSource, RunLog
 

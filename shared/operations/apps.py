@@ -6,8 +6,9 @@ from shared.domain.decide import is_waiting
 from shared.domain.errors import NotThere, Refused
 from shared.domain.policy import App
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
+from shared.operations.idempotency import KEPT
 from shared.operations.lookup import Lookup
-from shared.operations.plan import KEPT, Done, Effect, Plan, Who, cancel, save
+from shared.operations.plan import Done, Effect, Plan, Who, cancel, save
 from shared.ports import Services, Stored, read
 from shared.promotion.vetoes import Vetoes
 

@@ -20,7 +20,7 @@ from shared.domain.observation import Observation
 from shared.domain.record import Entry
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
 from shared.domain.stable_tag import Claim, StableTag
-from shared.operations.plan import IdempotentCall
+from shared.operations.idempotency import IdempotentCall
 from shared.ports import Change, Ledger, Only, Page, Stored
 from shared.settings import TABLE
 from tests.contract.place import Place

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.domain.errors import Malformed, Refused, Retry
-from shared.operations.plan import PURGED_AT_ONCE, IdempotentCall, IdempotentCalls
+from shared.operations.idempotency import PURGED_AT_ONCE, IdempotentCall, IdempotentCalls
 from tests.fakes import World
 
 DAY = 24 * 3600.0

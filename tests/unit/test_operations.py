@@ -17,7 +17,8 @@ from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.rollout import RolloutState
 from shared.domain.stable_tag import HoldUntil
 from shared.operations.gates import RollbackOptions
-from shared.operations.plan import Effect, IdempotentCalls, Plan, Who
+from shared.operations.idempotency import IdempotentCalls
+from shared.operations.plan import Effect, Plan, Who
 from tests.fakes import ProcessDied, World, digest, sample_policy
 
 ORANGE, RED, GREEN, BLUE = digest("orange"), digest("red"), digest("green"), digest("blue")
