@@ -6,19 +6,6 @@ from functools import cached_property, lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from shared.adapters.announcers import Announcers, EventGridAnnouncer, NullAnnouncer, WebhookAnnouncer
-from shared.adapters.archive_blobs import BlobArchive
-from shared.adapters.clock_system import SystemClock
-from shared.adapters.containers_aci import AciContainerRunner
-from shared.adapters.deadlines import TOKEN_DEADLINES
-from shared.adapters.ledger_tables import TableLedger
-from shared.adapters.oci import OciTagReader
-from shared.adapters.probe_http import HttpProbe
-from shared.adapters.queue_storage import StorageWorkQueue
-from shared.adapters.registry_acr import AcrRegistry
-from shared.adapters.secrets_keyvault import VaultCredentials
-from shared.adapters.subscriptions_eventgrid import EventGridSubscriptions
-from shared.adapters.tasks_acr import AcrTaskRunner
 from shared.domain.errors import Misconfigured
 from shared.domain.event import HintKind
 from shared.domain.policy import Policy
@@ -38,11 +25,13 @@ from shared.workflow.run_logs import RunLogs
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
+    from shared.adapters.secrets_keyvault import VaultCredentials
+
 _making = Lock()
 
 
 class Basegate:
-    """The app, put together. Adapters import their SDKs on first use, so the event path pays for tables only."""
+    """The app, put together. Adapters, and the SDKs with them, are imported on first use: the event path needs none."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -66,6 +55,17 @@ class Basegate:
     @cached_property
     def services(self) -> Services:
         """The ports, fulfilled."""
+        from shared.adapters.archive_blobs import BlobArchive
+        from shared.adapters.clock_system import SystemClock
+        from shared.adapters.containers_aci import AciContainerRunner, HttpProbe
+        from shared.adapters.ledger_tables import TableLedger
+        from shared.adapters.oci import OciTagReader
+        from shared.adapters.queue_storage import StorageWorkQueue
+        from shared.adapters.registry_acr import AcrRegistry
+        from shared.adapters.secrets_keyvault import VaultCredentials
+        from shared.adapters.subscriptions_eventgrid import EventGridSubscriptions
+        from shared.adapters.tasks_acr import AcrTaskRunner
+
         secrets = VaultCredentials(self.settings.key_vault, credential)
         return Services(
             policy=self.policy,
@@ -137,6 +137,8 @@ class Basegate:
         return HealthChecks(self.services)
 
     def _announcer(self, secrets: VaultCredentials) -> Announcer:
+        from shared.adapters.announcers import Announcers, EventGridAnnouncer, NullAnnouncer, WebhookAnnouncer
+
         settings, announcers = self.settings, list[Announcer]()
         if settings.announce_topic:
             announcers.append(EventGridAnnouncer(settings.announce_topic, credential))
@@ -156,6 +158,8 @@ class Basegate:
 def credential() -> TokenCredential:
     """The app's identity, made on first use and shared by every client of this process."""
     from azure.identity import DefaultAzureCredential
+
+    from shared.adapters.azure_calls import TOKEN_DEADLINES
 
     return DefaultAzureCredential(**TOKEN_DEADLINES)
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shared.adapters.ledger_rows import check, name_of
+from shared.adapters.ledger_tables import check, name_of
 from shared.domain.candidate import Candidate, attempts_of
 from shared.domain.errors import BasegateError, Conflict, Gone, Malformed, Rejected
 from shared.domain.event import Hint, HintKind

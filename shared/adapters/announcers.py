@@ -3,8 +3,6 @@
 The URL of a chat webhook is a secret: it is never said in an error or a log.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import html
@@ -14,19 +12,16 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from urllib.parse import quote, urlsplit
 
 import msgspec
+from azure.core.messaging import CloudEvent
+from azure.eventgrid import EventGridPublisherClient
 
-from shared.adapters.azure_errors import PASSING, retry_after, translated
-from shared.adapters.deadlines import DEADLINES
+from shared.adapters.azure_calls import DEADLINES, PASSING, Identity, retry_after, translated
 from shared.domain.errors import Misconfigured, Retry
 from shared.ports import Announcer, Outcome
-
-if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
-    from azure.eventgrid import EventGridPublisherClient
 
 log = logging.getLogger(__name__)
 
@@ -84,13 +79,11 @@ def board_link(outcome: Outcome) -> str:
 class EventGridAnnouncer:
     """Publishes one CloudEvent `Basegate.<name>` an outcome to a custom topic."""
 
-    def __init__(self, endpoint: str, credential: Callable[[], TokenCredential]) -> None:
+    def __init__(self, endpoint: str, credential: Identity) -> None:
         self._endpoint, self._credential = endpoint, credential
 
     @cached_property
     def _client(self) -> EventGridPublisherClient:
-        from azure.eventgrid import EventGridPublisherClient
-
         # The client drops the deadlines that it is made with. Of those that come with an event it warns each time, as
         # if they were fields of the event, before it keeps to them.
         logging.getLogger("azure.eventgrid._legacy._generated._serialization").setLevel(logging.ERROR)
@@ -98,8 +91,6 @@ class EventGridAnnouncer:
 
     def announce(self, outcome: Outcome) -> None:
         """Publish the outcome."""
-        from azure.core.messaging import CloudEvent
-
         kind, data = f"Basegate.{outcome.name}", dict(outcome.data)
         event = CloudEvent(source="basegate", type=kind, subject=outcome.subject, data=data)
         with translated(f"announcing {outcome.name}", remedy="give the app EventGrid Data Sender on the topic"):

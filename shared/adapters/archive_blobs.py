@@ -1,19 +1,13 @@
 """The archive of evidence in Azure Blob storage."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING
 
-from shared.adapters.azure_errors import translated
-from shared.adapters.deadlines import STORAGE_DEADLINES
+from azure.core.exceptions import ResourceExistsError
+from azure.storage.blob import ContainerClient, ContentSettings
+
+from shared.adapters.azure_calls import STORAGE_DEADLINES, Identity, translated
 from shared.settings import EVIDENCE_CONTAINER
-
-if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
-    from azure.storage.blob import ContainerClient
 
 _ROLE = "give the app Storage Blob Data Contributor"
 
@@ -21,14 +15,11 @@ _ROLE = "give the app Storage Blob Data Contributor"
 class BlobArchive:
     """Implements the port `Archive`: one blob a text, in one container."""
 
-    def __init__(self, endpoint: str, credential: Callable[[], TokenCredential]) -> None:
+    def __init__(self, endpoint: str, credential: Identity) -> None:
         self._endpoint, self._credential = endpoint, credential
 
     @cached_property
     def _container(self) -> ContainerClient:
-        from azure.core.exceptions import ResourceExistsError
-        from azure.storage.blob import ContainerClient
-
         container = ContainerClient(
             self._endpoint, EVIDENCE_CONTAINER, credential=self._credential(), **STORAGE_DEADLINES
         )
@@ -38,8 +29,6 @@ class BlobArchive:
 
     def keep(self, name: str, text: str) -> str:
         """Store a text under a name, replacing an earlier one, and return where it is."""
-        from azure.storage.blob import ContentSettings
-
         settings = ContentSettings(content_type="text/plain; charset=utf-8")
         with translated(f"keeping the evidence {name}", remedy=_ROLE):
             self._container.upload_blob(name, text.encode(), overwrite=True, content_settings=settings)

@@ -1,37 +1,28 @@
-"""Azure Container Instances: whole definitions in, the state of the group out."""
+"""Azure Container Instances: whole definitions in, the state and the health of the group out."""
 
-from __future__ import annotations
+import http.client
 
-from collections.abc import Callable
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from azure.core.exceptions import HttpResponseError
+from azure.mgmt.containerinstance import ContainerInstanceManagementClient, models
 
-from shared.adapters.azure_errors import error_code, is_missing, readable, translated
-from shared.adapters.deadlines import DEADLINES
-from shared.adapters.secrets_keyvault import VaultCredentials
+from shared.adapters.azure_calls import Identity, error_code, expected, per_subscription, readable, translated
 from shared.domain.errors import NeedsRecreation, Retry
 from shared.domain.policy import DeployRule, RegistryRule
 from shared.domain.rollout import BuiltImage
-from shared.ports import GroupState
-
-if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
-    from azure.core.exceptions import HttpResponseError
-    from azure.mgmt.containerinstance import ContainerInstanceManagementClient
-    from azure.mgmt.containerinstance.models import Container, ContainerGroup, Event, ImageRegistryCredential
+from shared.ports import GroupState, Secrets
 
 _ROLE = "give the app Azure Container Instances Contributor Role on the resource group"
 _CHANGING = frozenset(("Pending", "Creating", "Updating"))
 _FLAKY_PULLS = frozenset(("InaccessibleImage", "RegistryErrorResponse"))
+_PROBE_TIMEOUT_SECONDS = 3.0
 _NEEDS_RECREATION = frozenset(("InvalidContainerGroupUpdate", "ContainerGroupUpdateNotAllowed"))
 
 
 class AciContainerRunner:
     """Implements the port `ContainerRunner`."""
 
-    def __init__(self, credential: Callable[[], TokenCredential], secrets: VaultCredentials) -> None:
-        self._credential, self._secrets = credential, secrets
-        self._client = lru_cache(maxsize=None)(self._make_client)
+    def __init__(self, credential: Identity, secrets: Secrets) -> None:
+        self._client, self._secrets = per_subscription(ContainerInstanceManagementClient, credential), secrets
 
     def put(self, rule: DeployRule, image: BuiltImage, registry: RegistryRule) -> None:
         """Send the whole definition: what is not sent, Azure resets.
@@ -42,8 +33,6 @@ class AciContainerRunner:
             Retry: the image could not be pulled, which passes as often as not.
             Rejected: the definition is refused.
         """
-        from azure.core.exceptions import HttpResponseError
-
         group = self._definition(rule, image, registry)
         with translated(f"deploying {image} to {rule.container_group}", remedy=_ROLE):
             try:
@@ -54,33 +43,18 @@ class AciContainerRunner:
 
     def get(self, rule: DeployRule) -> GroupState | None:
         """What the group looks like, or None where there is none."""
-        from azure.core.exceptions import HttpResponseError
-
-        with translated(f"reading container group {rule.container_group}", remedy=_ROLE):
-            try:
-                group = self._client(rule.subscription).container_groups.get(rule.resource_group, rule.container_group)
-            except HttpResponseError as error:
-                if is_missing(error):
-                    return None
-                raise
-        return _state(group)
+        with translated(f"reading container group {rule.container_group}", remedy=_ROLE), expected(404):
+            groups = self._client(rule.subscription).container_groups
+            return _state(groups.get(rule.resource_group, rule.container_group))
+        return None
 
     def delete(self, rule: DeployRule) -> None:
         """Delete a group; one that is gone already is fine."""
-        from azure.core.exceptions import HttpResponseError
+        with translated(f"deleting container group {rule.container_group}", remedy=_ROLE), expected(404):
+            groups = self._client(rule.subscription).container_groups
+            groups.begin_delete(rule.resource_group, rule.container_group, polling=False)
 
-        with translated(f"deleting container group {rule.container_group}", remedy=_ROLE):
-            try:
-                self._client(rule.subscription).container_groups.begin_delete(
-                    rule.resource_group, rule.container_group, polling=False
-                )
-            except HttpResponseError as error:
-                if not is_missing(error):
-                    raise
-
-    def _definition(self, rule: DeployRule, image: BuiltImage, registry: RegistryRule) -> ContainerGroup:
-        from azure.mgmt.containerinstance import models
-
+    def _definition(self, rule: DeployRule, image: BuiltImage, registry: RegistryRule) -> models.ContainerGroup:
         identity = models.ContainerGroupIdentity(
             type="UserAssigned", user_assigned_identities={rule.identity: models.UserAssignedIdentities()}
         )
@@ -99,23 +73,30 @@ class AciContainerRunner:
             identity=identity if rule.identity else None,
         )
 
-    def _pull_credential(self, rule: DeployRule, registry: RegistryRule) -> ImageRegistryCredential:
-        from azure.mgmt.containerinstance.models import ImageRegistryCredential
-
+    def _pull_credential(self, rule: DeployRule, registry: RegistryRule) -> models.ImageRegistryCredential:
         if rule.identity:
-            return ImageRegistryCredential(server=registry.login_server, identity=rule.identity)
+            return models.ImageRegistryCredential(server=registry.login_server, identity=rule.identity)
         user, password = self._secrets.of(registry)
-        return ImageRegistryCredential(server=registry.login_server, username=user, password=password)
-
-    def _make_client(self, subscription: str) -> ContainerInstanceManagementClient:
-        from azure.mgmt.containerinstance import ContainerInstanceManagementClient
-
-        return ContainerInstanceManagementClient(self._credential(), subscription, **DEADLINES)
+        return models.ImageRegistryCredential(server=registry.login_server, username=user, password=password)
 
 
-def _container(rule: DeployRule, image: BuiltImage) -> Container:
-    from azure.mgmt.containerinstance import models
+class HttpProbe:
+    """Implements the port `Probe`: health over plain HTTP, straight to the container group's own address."""
 
+    def check(self, address: str, path: str) -> str | None:
+        """None if `http://address/path` answers 2xx or 3xx within 3 s, else what it did instead."""
+        connection = http.client.HTTPConnection(address, timeout=_PROBE_TIMEOUT_SECONDS)
+        try:
+            connection.request("GET", path, headers={"User-Agent": "basegate-probe"})
+            status = connection.getresponse().status
+        except (OSError, http.client.HTTPException) as error:
+            return f"http://{address}{path} does not answer ({type(error).__name__})"
+        finally:
+            connection.close()
+        return None if 200 <= status < 400 else f"http://{address}{path} answers HTTP {status}"
+
+
+def _container(rule: DeployRule, image: BuiltImage) -> models.Container:
     requests = models.ResourceRequests(cpu=rule.cpu, memory_in_gb=rule.memory_gb)
     return models.Container(
         name=rule.container_group,
@@ -136,7 +117,7 @@ def _particular(error: HttpResponseError, rule: DeployRule, image: BuiltImage) -
     return None
 
 
-def _state(group: ContainerGroup) -> GroupState:
+def _state(group: models.ContainerGroup) -> GroupState:
     container = group.containers[0]
     view = container.instance_view
     current = view.current_state if view else None
@@ -157,7 +138,7 @@ def _state(group: ContainerGroup) -> GroupState:
     )
 
 
-def _detail(group: ContainerGroup, state: str) -> str:
+def _detail(group: models.ContainerGroup, state: str) -> str:
     """What the reader needs to know of a group that is not well, "" where it runs."""
     view = group.containers[0].instance_view
     if state == "Running":
@@ -168,6 +149,6 @@ def _detail(group: ContainerGroup, state: str) -> str:
         parts.append(f"exit code {current.exit_code}")
     if current and current.detail_status:
         parts.append(current.detail_status)
-    events: list[Event] = list((view.events if view else None) or [])
+    events: list[models.Event] = list((view.events if view else None) or [])
     failed = [event.message for event in events if event.name in ("Failed", "BackOff")]
     return "; ".join([*parts, *[readable(str(message)) for message in failed[-1:]]])

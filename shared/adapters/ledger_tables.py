@@ -1,63 +1,83 @@
-"""The ledger in Azure Table storage: one table, an ETag on every write. `ledger_rows.py` says what lies where.
+"""The ledger in Azure Table storage: one table, an ETag on every write.
+
+A row is the record as JSON, in as many text properties as its length needs, and a few columns to filter by. What
+belongs to one gate, or to one app, shares a partition, so that it can be written in one transaction; its row key begins
+with its kind. A record that is listed has a second row there, keyed by time so that the newest sorts first, and as long
+as it is open a third one: both come and go with the record's own row, in the same transaction.
+Limits: 64 KiB a property in UTF-16, where a character takes two or four bytes, 1 KiB a key, 1 MiB a row, 4 MiB and 100
+rows a transaction.
+Source: https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
+and https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions
 
 A page of a list is one query. The table service looks at some thousand rows for it, or for five seconds, and says where
 it stopped: a filter that few rows pass gives a short page, even an empty one, and a token to go on with.
 Source: https://learn.microsoft.com/rest/api/storageservices/query-timeout-and-pagination
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator, Sequence
+import base64
+import binascii
+import re
+from collections.abc import Iterator, Mapping, MutableSequence, Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError
+from azure.core.paging import ItemPaged
+from azure.data.tables import TableClient, TableEntity, TableServiceClient
 
-from shared.adapters.azure_errors import translated
-from shared.adapters.deadlines import DEADLINES
-from shared.adapters.ledger_rows import (
-    OPEN_ROWS,
-    TIME_ROWS,
-    TRANSACTION_LIMIT,
-    Operation,
-    behind,
-    is_key,
-    name_of,
-    no_token,
-    operations,
-    partition_key,
-    place_of,
-    row_key,
-    stored_from,
-    token_of,
-)
-from shared.domain.errors import Conflict
-from shared.domain.record import rows_before
+from shared.adapters.azure_calls import DEADLINES, Identity, expected, translated
+from shared.domain.errors import Conflict, Malformed
+from shared.domain.record import Record, rows_before
 from shared.ports import EVERYTHING, Change, Keyed, Listed, Only, Page, R, Stored
 from shared.settings import TABLE
 
-if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
-    from azure.core.exceptions import HttpResponseError
-    from azure.core.paging import ItemPaged
-    from azure.data.tables import TableClient, TableEntity
-
 _ROLE = "give the app Storage Table Data Contributor"
-_REFUSED, _NOT_FOUND = 400, 404
-_CHANGED = frozenset((404, 409, 412))
+_CHANGED = (404, 409, 412)
+_UNCHANGED = {"match_condition": MatchConditions.IfNotModified}
+_FROM_ON = "PartitionKey eq @partition and RowKey ge @low"
+_ROWS = f"{_FROM_ON} and RowKey lt @high"
+
+_FAMILIES = {
+    "Observation": "gate",
+    "Candidate": "gate",
+    "Promotion": "gate",
+    "StableTag": "gate",
+    "Rollout": "app",
+    "AppRecord": "app",
+}
+"""What shares a partition. Every other kind has partitions of its own."""
+
+_OPEN_ROWS, _TIME_ROWS = "}", "~"
+"""The rows of open records and of the list by time begin with these: they sort behind every record."""
+
+_TRANSACTION_LIMIT = 100
+_KEY_LIMIT_BYTES = 1024
+_BODY_LIMIT_BYTES = 1024 * 1024 - 16 * 1024
+"""Of a row; the rest is for its keys, its columns and the names of its properties."""
+
+_BODIES_LIMIT_BYTES = 3 * 1024 * 1024
+"""Of a transaction; the rest is for what a multipart body has around the rows, and lists show of them."""
+
+_CHUNK_CHARACTERS = 16_000
+_COLUMNS = ("state", "created_at", "at")
+_NO_KEY = re.compile(r"[/\\#?\x00-\x1f\x7f-\x9f]")
+_TOKEN_LIMIT = 4096
+
+_Operation = tuple[Any, ...]
+"""One write, as the SDK's transactions take it."""
 
 
 class TableLedger:
     """Implements the port `Ledger`."""
 
-    def __init__(self, endpoint: str, credential: Callable[[], TokenCredential]) -> None:
+    def __init__(self, endpoint: str, credential: Identity) -> None:
         self._endpoint, self._credential = endpoint, credential
 
     @cached_property
     def _table(self) -> TableClient:
-        from azure.data.tables import TableServiceClient
-
         with translated(f"opening table {TABLE}", remedy=_ROLE):
             service = TableServiceClient(endpoint=self._endpoint, credential=self._credential(), **DEADLINES)
             return service.create_table_if_not_exists(TABLE)
@@ -71,16 +91,12 @@ class TableLedger:
 
     def load(self, kind: type[R], partition: str, row: str) -> Stored[R] | None:
         """A record, or None."""
-        from azure.core.exceptions import ResourceNotFoundError
-
-        keys = partition_key(kind, partition), row_key(kind, row)
-        if not all(map(is_key, keys)):
+        keys = _partition_key(kind, partition), _row_key(kind, row)
+        if not all(map(_is_key, keys)):
             return None
-        with translated(f"reading {kind.__name__} {partition}/{row} from the ledger", remedy=_ROLE):
-            try:
-                return stored_from(kind, self._table.get_entity(*keys))
-            except ResourceNotFoundError:
-                return None
+        with translated(f"reading {kind.__name__} {partition}/{row} from the ledger", remedy=_ROLE), expected(404):
+            return _stored(kind, self._table.get_entity(*keys))
+        return None
 
     def save(self, stored: Stored[R], record: R) -> Stored[R]:
         """Replace a record that nobody changed since `stored` was read.
@@ -97,48 +113,35 @@ class TableLedger:
             Conflict: one that is new is there already, or one that is replaced was changed since it was read.
             Malformed: one is too large, or has a key that the service does not take, or they are too many.
         """
-        from azure.core import MatchConditions
-        from azure.core.exceptions import HttpResponseError
-        from azure.data.tables import UpdateMode
-
-        only_if = {"mode": UpdateMode.REPLACE, "match_condition": MatchConditions.IfNotModified}
-        records, besides = operations(changes, only_if)
+        writes = _operations(changes)
         name = " and ".join(name_of(change.record) for change in changes)
-        with translated(f"writing {name} to the ledger", remedy=_ROLE):
-            try:
-                etags = self._write(records, besides)
-            except HttpResponseError as error:
-                if error.status_code in _CHANGED:
-                    raise Conflict(f"{name}: changed since it was read, or there already") from error
-                raise
-        return [Stored(change.record, etag) for change, etag in zip(changes, etags, strict=True)]
+        changed = Conflict(f"{name}: changed since it was read, or there already")
+        with translated(f"writing {name} to the ledger", remedy=_ROLE), expected(*_CHANGED, instead=changed):
+            etags = self._write(writes)
+        return [Stored(change.record, etag) for change, etag in zip(changes, etags, strict=False)]
 
     def list(self, kind: type[R], partition: str, row_prefix: str = "") -> Iterator[Stored[R]]:
         """The records of a partition whose row begins with a prefix, in the order of their rows."""
-        low = row_key(kind, row_prefix)
-        return self._range(kind, partition, "RowKey ge @low and RowKey lt @high", low, behind(low))
+        return self._range(kind, partition, _ROWS, _row_key(kind, row_prefix))
 
     def between(self, kind: type[R], partition: str, first: str, last: str) -> Iterator[Stored[R]]:
         """The records of a partition whose rows are from `first` to `last` ("": to the end), in the order of rows."""
-        high = row_key(kind, last) if last else behind(row_key(kind, ""))
-        rows = f"RowKey ge @low and RowKey {'le' if last else 'lt'} @high"
-        return self._range(kind, partition, rows, row_key(kind, first), high)
+        low = _row_key(kind, first)
+        if last:
+            return self._range(kind, partition, f"{_FROM_ON} and RowKey le @high", low, _row_key(kind, last))
+        return self._range(kind, partition, _ROWS, low, _behind(_row_key(kind, "")))
 
-    def _range(self, kind: type[R], partition: str, rows: str, low: str, high: str) -> Iterator[Stored[R]]:
-        parameters = {"partition": partition_key(kind, partition), "low": low, "high": high}
+    def _range(self, kind: type[R], partition: str, query: str, low: str, high: str = "") -> Iterator[Stored[R]]:
         with translated(f"listing {kind.__name__} of {partition} in the ledger", remedy=_ROLE):
-            query = f"PartitionKey eq @partition and {rows}"
-            for entity in _found(self._table.query_entities(query, parameters=parameters)):
-                yield stored_from(kind, entity)
+            for entity in _found(self._table.query_entities(query, parameters=_keys(kind, partition, low, high))):
+                yield _stored(kind, entity)
 
     def open(self, kind: type[R], partition: str) -> Iterator[Stored[R]]:
         """The records of a partition with which anything is left to do: one query, and one read each."""
-        low = row_key(kind, "", OPEN_ROWS)
-        parameters = {"partition": partition_key(kind, partition), "low": low, "high": behind(low)}
-        query = "PartitionKey eq @partition and RowKey ge @low and RowKey lt @high"
+        low = _row_key(kind, "", _OPEN_ROWS)
         with translated(f"listing the open {kind.__name__} of {partition} in the ledger", remedy=_ROLE):
-            found = _found(self._table.query_entities(query, parameters=parameters, select=["RowKey"]))
-            rows = [str(entity["RowKey"]).removeprefix(low) for entity in found]
+            found = self._table.query_entities(_ROWS, parameters=_keys(kind, partition, low), select=["RowKey"])
+            rows = [str(entity["RowKey"]).removeprefix(low) for entity in _found(found)]
         for row in rows:
             stored = self.load(kind, partition, row)
             if stored is not None:
@@ -150,82 +153,55 @@ class TableLedger:
         Raises:
             Malformed: the token is none of this ledger's.
         """
-        from azure.core.exceptions import HttpResponseError
-
-        all_rows, place = row_key(kind, "", TIME_ROWS), place_of(token) if token else None
-        parameters = {
-            "partition": partition_key(kind, partition),
-            "newest": row_key(kind, rows_before(only.until), TIME_ROWS) if only.until else all_rows,
-            "behind": row_key(kind, rows_before(only.since), TIME_ROWS) if only.since else behind(all_rows),
-            "state": only.state,
-        }
-        query = "PartitionKey eq @partition and RowKey ge @newest and RowKey lt @behind"
-        query += " and state eq @state" if only.state else ""
+        all_rows, place = _row_key(kind, "", _TIME_ROWS), _place_of(token) if token else None
+        newest = _row_key(kind, rows_before(only.until), _TIME_ROWS) if only.until else all_rows
+        high = _row_key(kind, rows_before(only.since), _TIME_ROWS) if only.since else _behind(all_rows)
+        query, keys = _ROWS, _keys(kind, partition, newest, high)
+        if only.state:
+            query, keys["state"] = f"{query} and state eq @state", only.state
         with translated(f"listing {kind.__name__} of {partition} in the ledger", remedy=_ROLE):
-            found = self._table.query_entities(query, parameters=parameters, results_per_page=limit, select=["summary"])
+            found = self._table.query_entities(query, parameters=keys, results_per_page=limit, select=["summary"])
             pages = found.by_page(place)  # type: ignore[arg-type]  # a mapping, as it gave it
-            try:
+            with expected(*((400,) if token else ()), instead=_no_token()):
                 items = [msgspec.json.decode(str(entity["summary"])) for entity in next(pages, ())]
-            except HttpResponseError as error:
-                if token and error.status_code == _REFUSED:
-                    raise no_token() from error
-                raise
             stopped_at = pages.continuation_token  # type: ignore[attr-defined]
-        return Page(items, token_of(stopped_at) if stopped_at else "")
+        return Page(items, _token_of(stopped_at) if stopped_at else "")
 
     def purge(self, kind: type[Keyed], partition: str, before: datetime, limit: int) -> int:
         """Remove some of a partition's records whose `at` is before a moment, 100 at most; how many they were.
 
         They go in one transaction, each as it was read: where one was changed meanwhile, none goes.
         """
-        from azure.core import MatchConditions
-        from azure.core.exceptions import HttpResponseError
-
-        low = row_key(kind, "")
-        keys = {"partition": partition_key(kind, partition), "low": low, "high": behind(low)}
-        query = "PartitionKey eq @partition and RowKey ge @low and RowKey lt @high and at lt @before"
-        only_if = {"match_condition": MatchConditions.IfNotModified}
+        query, keys = f"{_ROWS} and at lt @before", _keys(kind, partition, _row_key(kind, ""))
+        keys["before"] = before
         with translated(f"removing old {kind.__name__} from the ledger", remedy=_ROLE):
             found = self._table.query_entities(
                 query,
-                parameters={**keys, "before": before},
-                results_per_page=min(limit, TRANSACTION_LIMIT),
+                parameters=keys,
+                results_per_page=min(limit, _TRANSACTION_LIMIT),
                 select=["PartitionKey", "RowKey"],
             )
-            old = list(next(found.by_page(), ()))
-            doomed = [("delete", entity, only_if | {"etag": entity.metadata["etag"]}) for entity in old]
-            try:
+            doomed = [
+                ("delete", entity, _UNCHANGED | {"etag": entity.metadata["etag"]})
+                for entity in next(found.by_page(), ())
+            ]
+            with expected(*_CHANGED):
                 return len(self._table.submit_transaction(doomed)) if doomed else 0
-            except HttpResponseError as error:
-                if error.status_code in _CHANGED:
-                    return 0
-                raise
+        return 0
 
-    def _write(self, records: Sequence[Operation], besides: Sequence[Operation]) -> Sequence[str]:
-        """Write records with the rows they have besides, all or none; returns the records' ETags.
+    def _write(self, writes: MutableSequence[_Operation]) -> Sequence[str]:
+        """Make writes, all or none; returns the ETags of the rows.
 
-        A row besides that is to be removed may be gone already: that stops no record.
+        A row besides a record that is to be removed may be gone already: that stops no record.
         """
-        from azure.core.exceptions import HttpResponseError
-
-        left = [*records, *besides]
         while True:
             try:
-                answers = self._table.submit_transaction(left)
-                return [str(answer["etag"]) for answer in answers[: len(records)]]
+                return [str(answer.get("etag")) for answer in self._table.submit_transaction(writes)]
             except HttpResponseError as error:
-                place = _gone_already(error, left)
-                if place is None:
+                place = getattr(error, "index", None)
+                if error.status_code != 404 or place is None or writes[place][0] != "delete":
                     raise
-                del left[place]
-
-
-def _gone_already(error: HttpResponseError, writes: Sequence[Operation]) -> int | None:
-    """The place of the write that a transaction failed at, where that removes a row that was gone already."""
-    place = getattr(error, "index", None)
-    if error.status_code != _NOT_FOUND or place is None or writes[place][0] != "delete":
-        return None
-    return int(place)
+                del writes[place]
 
 
 def _found(query: ItemPaged[TableEntity]) -> Iterator[TableEntity]:
@@ -237,3 +213,147 @@ def _found(query: ItemPaged[TableEntity]) -> Iterator[TableEntity]:
             yield from page
     finally:
         vars(pages).clear()
+
+
+def _partition_key(kind: type, partition: str) -> str:
+    """The partition of a record."""
+    return f"{_FAMILIES.get(kind.__name__, kind.__name__.lower())}:{partition}"
+
+
+def _row_key(kind: type, row: str, mark: str = "") -> str:
+    """The row of a record, or with a mark that of what it has besides."""
+    return f"{mark}{kind.__name__.lower()}:{row}"
+
+
+def _keys(kind: type, partition: str, low: str, high: str = "") -> dict[str, Any]:
+    """What `_ROWS` asks for: rows from `low` to before `high`, without that all that begin with `low`."""
+    return {"partition": _partition_key(kind, partition), "low": low, "high": high or _behind(low)}
+
+
+def _behind(key: str) -> str:
+    """The first key behind all that begin with a key."""
+    return key[:-1] + chr(ord(key[-1]) + 1)
+
+
+def name_of(record: Any) -> str:
+    """What errors call a record."""
+    return f"{type(record).__name__} {record.partition}/{record.row}"
+
+
+def _is_key(key: str) -> bool:
+    """Whether the service takes a key."""
+    return _NO_KEY.search(key) is None and _bytes(key) <= _KEY_LIMIT_BYTES
+
+
+def check(changes: Sequence[Change], bodies: Sequence[bytes]) -> None:
+    """See whether the service takes a transaction: changes, with each record as JSON.
+
+    Raises:
+        Malformed: it does not; names the record.
+    """
+    partition, rows = _partition(changes[0].record), list[str]()
+    for change, body in zip(changes, bodies, strict=True):
+        own = _rows(change)
+        if _partition(change.record) != partition:
+            raise Malformed(name_of(change.record), f"cannot be written together with {name_of(changes[0].record)}")
+        if not all(map(_is_key, (partition, *own))):
+            raise Malformed(
+                name_of(change.record), "no key of the ledger: / \\ # ?, a control character, or over 1 KiB"
+            )
+        if len(body) * 2 > _BODY_LIMIT_BYTES and _bytes(body.decode()) > _BODY_LIMIT_BYTES:
+            raise Malformed(name_of(change.record), f"too large for the ledger: {len(body)} bytes as JSON")
+        rows += own
+    if len(rows) > _TRANSACTION_LIMIT or sum(map(len, bodies)) > _BODIES_LIMIT_BYTES:
+        begins = f"a transaction that begins with {name_of(changes[0].record)}"
+        raise Malformed(begins, f"too large for the ledger: {len(rows)} rows, {sum(map(len, bodies))} bytes as JSON")
+    if len(set(rows)) < len(rows):
+        raise Malformed(name_of(changes[0].record), f"written twice in one transaction: {', '.join(rows)}")
+
+
+def _operations(changes: Sequence[Change]) -> list[_Operation]:
+    """The writes of a transaction: those of the records, each replaced only if it is as read, then those besides.
+
+    Raises:
+        Malformed: the service would not take them.
+    """
+    bodies = [msgspec.json.encode(change.record) for change in changes]
+    check(changes, bodies)
+    records, besides = list[_Operation](), list[_Operation]()
+    for change, body in zip(changes, bodies, strict=True):
+        entity, stored = _entity(change.record, body.decode()), change.stored
+        as_read = {"mode": "replace", "etag": stored.etag, **_UNCHANGED} if stored else {}
+        records.append(("update", entity, as_read) if stored else ("create", entity))
+        besides += [_beside(change.record, row) for row in _rows(change)[1:]]
+    return records + besides
+
+
+def _stored(kind: type[R], entity: Any) -> Stored[R]:
+    """The record of a row."""
+    names = sorted(name for name in entity if name.startswith("body"))
+    text = "".join(str(entity[name]) for name in names)
+    return Stored(msgspec.json.decode(text, type=kind), str(entity.metadata["etag"]))
+
+
+def _token_of(place: Mapping[str, str]) -> str:
+    """Where the service stopped, as it said it, in letters that a URL takes."""
+    content = msgspec.json.encode((place["PartitionKey"], place["RowKey"]))
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
+
+
+def _place_of(token: str) -> dict[str, str]:
+    """Where an earlier page stopped. It leads nowhere else: the query names the partition all the same.
+
+    Raises:
+        Malformed: the token is none that a list gave.
+    """
+    try:
+        content = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        partition, row = msgspec.json.decode(content, type=tuple[str, str])
+    except (binascii.Error, ValueError) as error:
+        raise _no_token() from error
+    if len(token) > _TOKEN_LIMIT or not (partition + row).isascii() or not (partition + row).isprintable():
+        raise _no_token()
+    return {"PartitionKey": partition, "RowKey": row}
+
+
+def _no_token() -> Malformed:
+    """The error about a token that no list gave."""
+    return Malformed("token", "is none that a list gave")
+
+
+def _partition(record: Any) -> str:
+    return _partition_key(type(record), record.partition)
+
+
+def _rows(change: Change) -> list[str]:
+    """The rows that a change writes or removes: its record's, and what that has besides."""
+    record, kind = change.record, type(change.record)
+    rows = [_row_key(kind, record.row)]
+    if time_row := getattr(record, "time_row", ""):
+        rows.append(_row_key(kind, time_row, _TIME_ROWS))
+    if isinstance(record, Record) and record.is_open != bool(change.stored and change.stored.record.is_open):
+        rows.append(_row_key(kind, record.row, _OPEN_ROWS))
+    return rows
+
+
+def _beside(record: Any, row: str) -> _Operation:
+    """The write of a row that a record has besides; one by time holds what a list shows of it."""
+    entity = {"PartitionKey": _partition(record), "RowKey": row}
+    if row.startswith(_TIME_ROWS):
+        entity["summary"] = msgspec.json.encode(record.summary()).decode()
+        entity |= {"state": record.state_name} if hasattr(record, "state_name") else {}
+    elif not record.is_open:
+        return ("delete", entity)
+    return ("upsert", entity, {"mode": "replace"})
+
+
+def _entity(record: Any, text: str) -> dict[str, Any]:
+    chunks = [text[i : i + _CHUNK_CHARACTERS] for i in range(0, len(text), _CHUNK_CHARACTERS)]
+    entity: dict[str, Any] = {"PartitionKey": _partition(record), "RowKey": _row_key(type(record), record.row)}
+    entity |= {f"body{index:02}": chunk for index, chunk in enumerate(chunks)}
+    return entity | {name: getattr(record, name) for name in _COLUMNS if hasattr(record, name)}
+
+
+def _bytes(text: str) -> int:
+    """The size of a text as the service keeps it."""
+    return len(text) * 2 if text.isascii() else len(text.encode("utf-16-le"))

@@ -1,31 +1,23 @@
 """The queues of work items and of hints in Azure Queue storage.
 
 The queue output binding cannot hide a message for a time, which the next step of a record needs; the event
-path, which needs no wait, uses the binding and never imports this module's SDK.
+path, which needs no wait, uses the binding and never imports this module.
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import msgspec
+from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 
-from shared.adapters.azure_errors import translated
-from shared.adapters.deadlines import STORAGE_DEADLINES
+from shared.adapters.azure_calls import STORAGE_DEADLINES, Identity, expected, translated
 from shared.domain.errors import Misconfigured
 from shared.domain.event import Hint
 from shared.domain.record import WorkItem
 from shared.ports import QueueState
 from shared.settings import HINT_QUEUE, POISON, WORK_QUEUE
-
-if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
-    from azure.storage.queue import QueueClient
 
 _ROLE = "give the app Storage Queue Data Contributor"
 _LONGEST_WAIT_SECONDS, _NEVER = 7 * 86_400, -1
@@ -35,7 +27,7 @@ _LONGEST_WAIT_SECONDS, _NEVER = 7 * 86_400, -1
 class StorageWorkQueue:
     """Implements the port `WorkQueue`. Messages are base64, as the Functions host expects by default."""
 
-    def __init__(self, endpoint: str, credential: Callable[[], TokenCredential]) -> None:
+    def __init__(self, endpoint: str, credential: Identity) -> None:
         self._endpoint, self._credential = endpoint, credential
         self._queues = lru_cache(maxsize=None)(self._make_client)
 
@@ -56,33 +48,24 @@ class StorageWorkQueue:
 
     def check(self) -> QueueState:
         """See whether the queues can be used, and how they stand; nothing is sent."""
-        from azure.core.exceptions import ResourceNotFoundError
-
         dates: list[str] = []
         with translated("reading the properties of the queues", remedy=_ROLE):
             for queue in (WORK_QUEUE, HINT_QUEUE):
-                try:
+                problem = f"there is no queue {queue} in the app's storage account"
+                missing = Misconfigured(problem, remedy=f"az storage queue create --name {queue} there")
+                with expected(404, instead=missing):
                     self._queues(queue).get_queue_properties(
                         raw_response_hook=lambda response: dates.append(response.http_response.headers.get("Date", ""))
                     )
-                except ResourceNotFoundError as error:
-                    problem = f"there is no queue {queue} in the app's storage account"
-                    raise Misconfigured(problem, remedy=f"az storage queue create --name {queue} there") from error
         return QueueState(_moment(dates[-1] if dates else ""), self._given_up(WORK_QUEUE) + self._given_up(HINT_QUEUE))
 
     def _given_up(self, queue: str) -> int:
         """How many messages of a queue the host gave up on; it makes their queue with the first of them."""
-        from azure.core.exceptions import ResourceNotFoundError
-
-        with translated("reading the properties of the poison queues", remedy=_ROLE):
-            try:
-                return int(self._queues(queue + POISON).get_queue_properties().approximate_message_count or 0)
-            except ResourceNotFoundError:
-                return 0
+        with translated("reading the properties of the poison queues", remedy=_ROLE), expected(404):
+            return int(self._queues(queue + POISON).get_queue_properties().approximate_message_count or 0)
+        return 0
 
     def _make_client(self, queue: str) -> QueueClient:
-        from azure.storage.queue import QueueClient, TextBase64EncodePolicy
-
         policy = TextBase64EncodePolicy()
         return QueueClient(
             self._endpoint, queue, credential=self._credential(), message_encode_policy=policy, **STORAGE_DEADLINES

@@ -1,30 +1,31 @@
 """Azure Container Registry: tags and locks through its data plane, copies through its importImage operation."""
 
-from __future__ import annotations
-
 import json
 import time
-from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from io import BytesIO
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from shared.adapters.azure_errors import is_missing, readable, translated
-from shared.adapters.azure_id import RegistryId
-from shared.adapters.deadlines import DEADLINES
-from shared.adapters.secrets_keyvault import VaultCredentials
+from azure.containerregistry import ArtifactTagOrder, ContainerRegistryClient
+from azure.core.rest import HttpRequest
+from azure.mgmt.containerregistry import ContainerRegistryManagementClient
+from azure.mgmt.containerregistry.models import ImportImageParameters, ImportSource, ImportSourceCredentials
+
+from shared.adapters.azure_calls import (
+    DEADLINES,
+    Identity,
+    expected,
+    per_subscription,
+    readable,
+    registry_id,
+    translated,
+)
 from shared.domain.errors import Gone
 from shared.domain.image import Digest, ImageRef, parse_digest
 from shared.domain.policy import RegistryRule
-from shared.ports import CopyState, CopyStatus, TagPush, TagState
-
-if TYPE_CHECKING:
-    from azure.containerregistry import ContainerRegistryClient
-    from azure.core.credentials import TokenCredential
-    from azure.mgmt.containerregistry import ContainerRegistryManagementClient
-    from azure.mgmt.containerregistry.models import ImportSource
+from shared.ports import CopyState, CopyStatus, Secrets, TagPush, TagState
 
 _PULL_ROLE = "give the app AcrPull (Container Registry Repository Reader) on the registry"
 _PUSH_ROLE = "give the app AcrPush and the right to change tag metadata (Repository Writer) on the registry"
@@ -34,7 +35,7 @@ _IMPORT_ROLE = (
     "and on the source registry too where the rules name no credentials for it"
 )
 _TOKEN_ROLE = "give the app Reader on the registry"  # noqa: S105 (advice, no secret)
-_RUNNING, _FORBIDDEN = 202, 403
+_RUNNING = 202
 _CLIENTS, _CLIENT_SECONDS = 32, 3600.0
 """How many clients of the data plane are kept, and for how long. A client holds a refresh token that lasts three hours,
 and renews it only while it is far from its end: one that was idle for so long would present an expired one for ever.
@@ -46,10 +47,10 @@ _REFUSED = frozenset((400, 404, 409, 410, 422))
 class AcrRegistry:
     """Implements the port `Registry`. Clients are made on first use, and shared by all threads."""
 
-    def __init__(self, credential: Callable[[], TokenCredential], secrets: VaultCredentials) -> None:
+    def __init__(self, credential: Identity, secrets: Secrets) -> None:
         self._credential, self._secrets = credential, secrets
         self._clients = lru_cache(maxsize=_CLIENTS)(self._make_data_client)
-        self._management = lru_cache(maxsize=None)(self._make_management_client)
+        self._management = per_subscription(ContainerRegistryManagementClient, credential)
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
         """The digest a tag points at now, or None where there is no such tag."""
@@ -58,77 +59,56 @@ class AcrRegistry:
 
     def tag_state(self, registry: RegistryRule, repository: str, tag: str) -> TagState | None:
         """What a tag points at and whether it is locked against writes and deletes, or None."""
-        from azure.core.exceptions import HttpResponseError
-
-        with translated(f"reading {registry.login_server}/{repository}:{tag}", remedy=_PULL_ROLE):
-            try:
-                properties = self._data(registry.login_server).get_tag_properties(repository, tag)
-            except HttpResponseError as error:
-                if is_missing(error):
-                    return None
-                raise
-        locked = properties.can_write is False and properties.can_delete is False
-        return TagState(parse_digest(properties.digest, f"digest of {repository}:{tag}"), locked)
+        with translated(f"reading {registry.login_server}/{repository}:{tag}", remedy=_PULL_ROLE), expected(404):
+            properties = self._data(registry.login_server).get_tag_properties(repository, tag)
+            locked = properties.can_write is False and properties.can_delete is False
+            return TagState(parse_digest(properties.digest, f"digest of {repository}:{tag}"), locked)
+        return None
 
     def newest_tags(self, registry: RegistryRule, repository: str, limit: int) -> list[TagPush]:
         """The tags of a repository that were pushed last, the newest first: one request."""
-        from azure.containerregistry import ArtifactTagOrder
-        from azure.core.exceptions import HttpResponseError
-
-        with translated(f"listing the tags of {registry.login_server}/{repository}", remedy=_PULL_ROLE):
-            try:
-                found = self._data(registry.login_server).list_tag_properties(
-                    repository, order_by=ArtifactTagOrder.LAST_UPDATED_ON_DESCENDING, results_per_page=limit
-                )
-                tags = list(islice(found, limit))
-            except HttpResponseError as error:
-                if is_missing(error):
-                    return []
-                raise
-        return [TagPush(str(tag.name), parse_digest(tag.digest), tag.last_updated_on) for tag in tags]
+        doing = f"listing the tags of {registry.login_server}/{repository}"
+        with translated(doing, remedy=_PULL_ROLE), expected(404):
+            found = self._data(registry.login_server).list_tag_properties(
+                repository, order_by=ArtifactTagOrder.LAST_UPDATED_ON_DESCENDING, results_per_page=limit
+            )
+            tags = islice(found, limit)
+            return [TagPush(str(tag.name), parse_digest(tag.digest), tag.last_updated_on) for tag in tags]
+        return []
 
     def token_expiry(self, registry: RegistryRule, token: str, now: datetime) -> datetime | None:
         """When the next password of a token expires after `now`; None where none does or the app may not look."""
-        from azure.core.exceptions import HttpResponseError
-
-        place = RegistryId.of(registry)
-        with translated(f"reading token {token} of {registry.login_server}", remedy=_TOKEN_ROLE):
-            try:
-                found = self._management(place.subscription).tokens.get(place.group, place.name, token)
-            except HttpResponseError as error:
-                if is_missing(error) or error.status_code == _FORBIDDEN:  # a user of another kind, or no role for this
-                    return None
-                raise
-        passwords = (found.credentials.passwords if found.credentials else None) or []
-        expiries = [password.expiry for password in passwords if password.expiry is not None]
-        return min((expiry for expiry in expiries if expiry > now), default=None)
+        subscription, group, name = registry_id(registry)
+        doing = f"reading token {token} of {registry.login_server}"
+        with translated(doing, remedy=_TOKEN_ROLE), expected(403, 404):  # no role for this, or a user of another kind
+            found = self._management(subscription).tokens.get(group, name, token)
+            passwords = (found.credentials.passwords if found.credentials else None) or []
+            expiries = [password.expiry for password in passwords if password.expiry is not None]
+            return min((expiry for expiry in expiries if expiry > now), default=None)
+        return None
 
     def start_copy(self, source: ImageRef, source_rule: RegistryRule, target: RegistryRule, name: str) -> str:
         """Begin importImage by digest, never overwriting a tag; returns the URL to ask about it.
 
         Source: https://learn.microsoft.com/rest/api/containerregistry/registries/import-image
         """
-        from azure.mgmt.containerregistry.models import ImportImageParameters
-
-        place = RegistryId.of(target)
+        subscription, group, registry = registry_id(target)
         parameters = ImportImageParameters(
             source=self._import_source(source, source_rule), target_tags=[name], mode="NoForce"
         )
         with translated(f"copying {source} to {target.login_server}/{name}", remedy=_IMPORT_ROLE):
-            poller = self._management(place.subscription).registries.begin_import_image(
-                place.group, place.name, parameters, polling=False, cls=_location
+            poller = self._management(subscription).registries.begin_import_image(
+                group, registry, parameters, polling=False, cls=_location
             )
             return str(poller.result())
 
     def copy_status(self, target: RegistryRule, operation: str) -> CopyStatus:
         """How an import stands: ARM answers 202 while it runs, then its outcome."""
-        from azure.core.rest import HttpRequest
-
         if not operation:
             return CopyStatus(CopyState.SUCCEEDED)
-        place = RegistryId.of(target)
+        subscription, _, _ = registry_id(target)
         with translated(f"asking {target.login_server} about a copy", remedy=_IMPORT_ROLE):
-            response = self._management(place.subscription).send_request(HttpRequest("GET", operation))
+            response = self._management(subscription).send_request(HttpRequest("GET", operation))
             if response.status_code == _RUNNING:
                 return CopyStatus(CopyState.RUNNING)
             if response.status_code in _REFUSED:
@@ -149,19 +129,13 @@ class AcrRegistry:
         Raises:
             Gone: the digest is not in the repository. Rejected: the tag is locked.
         """
-        from azure.core.exceptions import HttpResponseError
-
         client, name = self._data(registry.login_server), f"{registry.login_server}/{repository}:{tag}"
         with translated(f"pointing {name} at {digest}", remedy=_PUSH_ROLE):
             raw: list[bytes] = []
-            try:
+            with expected(404, instead=Gone(f"{digest} is not in {registry.login_server}/{repository}")):
                 found = client.get_manifest(
                     repository, digest, raw_response_hook=lambda response: raw.append(response.http_response.body())
                 )
-            except HttpResponseError as error:
-                if is_missing(error):
-                    raise Gone(f"{digest} is not in {registry.login_server}/{repository}") from error
-                raise
             client.set_manifest(repository, BytesIO(raw[-1]), tag=tag, media_type=str(found.media_type))
 
     def remove_tag(self, registry: RegistryRule, repository: str, tag: str) -> None:
@@ -170,8 +144,6 @@ class AcrRegistry:
             self._data(registry.login_server).delete_tag(repository, tag)
 
     def _import_source(self, source: ImageRef, rule: RegistryRule) -> ImportSource:
-        from azure.mgmt.containerregistry.models import ImportSource, ImportSourceCredentials
-
         image = f"{source.repository}@{source.digest}"
         if rule.is_azure and not rule.credentials:
             return ImportSource(resource_id=rule.id, source_image=image)
@@ -185,14 +157,7 @@ class AcrRegistry:
         return self._clients(login_server, int(time.monotonic() // _CLIENT_SECONDS))
 
     def _make_data_client(self, login_server: str, _hour: int) -> ContainerRegistryClient:
-        from azure.containerregistry import ContainerRegistryClient
-
         return ContainerRegistryClient(f"https://{login_server}", self._credential(), **DEADLINES)
-
-    def _make_management_client(self, subscription: str) -> ContainerRegistryManagementClient:
-        from azure.mgmt.containerregistry import ContainerRegistryManagementClient
-
-        return ContainerRegistryManagementClient(self._credential(), subscription, **DEADLINES)
 
 
 def _location(response: Any, _body: object, _headers: object) -> str:

@@ -1,20 +1,13 @@
 """Registry credentials from Key Vault, read at use and never kept."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
 
-from shared.adapters.azure_errors import translated
-from shared.adapters.deadlines import DEADLINES
+from azure.keyvault.secrets import KeyVaultSecret, SecretClient
+
+from shared.adapters.azure_calls import DEADLINES, Identity, expected, translated
 from shared.domain.errors import Cause, Misconfigured
 from shared.domain.policy import RegistryRule
-
-if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
-    from azure.keyvault.secrets import KeyVaultSecret, SecretClient
 
 
 class VaultCredentials:
@@ -23,20 +16,16 @@ class VaultCredentials:
     Every method raises Misconfigured, with the secret's name, where there is no vault, no such secret or no access.
     """
 
-    def __init__(self, vault_url: str, credential: Callable[[], TokenCredential]) -> None:
+    def __init__(self, vault_url: str, credential: Identity) -> None:
         self._url, self._credential = vault_url, credential
 
     @cached_property
     def _client(self) -> SecretClient:
-        from azure.keyvault.secrets import SecretClient
-
         return SecretClient(self._url, self._credential(), **DEADLINES)
 
     def of(self, registry: RegistryRule) -> tuple[str, str]:
         """User and password of a registry."""
-        if not self._url:
-            problem = f"registry {registry.name} names credentials, and BASEGATE_KEY_VAULT is not set"
-            raise Misconfigured(problem, cause=Cause.SECRET, remedy="set it to the vault's URL")
+        self._require_vault(f"registry {registry.name} names credentials")
         return self.read(f"{registry.credentials}-user"), self.read(f"{registry.credentials}-password")
 
     def expiry(self, registry: RegistryRule) -> datetime | None:
@@ -49,19 +38,22 @@ class VaultCredentials:
         """One secret; an empty one counts as missing."""
         value = self._secret(name).value
         if not value:
-            problem = f"the secret {name} in {self._url} is empty"
-            raise Misconfigured(problem, cause=Cause.SECRET, remedy="give it a value")
+            raise _no_secret(f"the secret {name} in {self._url} is empty", "give it a value")
         return value
 
     def _secret(self, name: str) -> KeyVaultSecret:
-        from azure.core.exceptions import ResourceNotFoundError
+        self._require_vault(f"the secret {name} is needed")
+        missing = _no_secret(f"there is no secret {name} in {self._url}", "create it, or mend its name")
+        with (
+            translated(f"reading secret {name}", remedy="give the app Key Vault Secrets User on the vault"),
+            expected(404, instead=missing),
+        ):
+            return self._client.get_secret(name)
 
+    def _require_vault(self, what: str) -> None:
         if not self._url:
-            problem = f"the secret {name} is needed, and BASEGATE_KEY_VAULT is not set"
-            raise Misconfigured(problem, cause=Cause.SECRET, remedy="set it to the vault's URL")
-        with translated(f"reading secret {name}", remedy="give the app Key Vault Secrets User on the vault"):
-            try:
-                return self._client.get_secret(name)
-            except ResourceNotFoundError as error:
-                problem = f"there is no secret {name} in {self._url}"
-                raise Misconfigured(problem, cause=Cause.SECRET, remedy="create it, or mend its name") from error
+            raise _no_secret(f"{what}, and BASEGATE_KEY_VAULT is not set", "set it to the vault's URL")
+
+
+def _no_secret(problem: str, remedy: str) -> Misconfigured:
+    return Misconfigured(problem, cause=Cause.SECRET, remedy=remedy)

@@ -1,33 +1,32 @@
 """ACR Tasks: runs are started, found, read and canceled through Azure Resource Manager."""
 
-from __future__ import annotations
-
 import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import lru_cache
-from typing import TYPE_CHECKING
 
-from shared.adapters.azure_errors import (
+from azure.core.exceptions import HttpResponseError
+from azure.mgmt.containerregistrytasks import ContainerRegistryTasksMgmtClient
+from azure.mgmt.containerregistrytasks.models import OverrideTaskStepProperties, SetValue, TaskRunRequest
+from azure.mgmt.containerregistrytasks.models import Run as AzureRun
+from azure.storage.blob import BlobClient
+
+from shared.adapters.azure_calls import (
+    STORAGE_DEADLINES,
     TASKS_NOT_ALLOWED,
+    Identity,
     error_code,
-    is_missing,
+    expected,
+    per_subscription,
     readable,
+    registry_id,
     translated,
     without_secrets,
 )
-from shared.adapters.azure_id import RegistryId
-from shared.adapters.deadlines import DEADLINES, STORAGE_DEADLINES
 from shared.domain.errors import Cause, Malformed, Misconfigured, Retry
 from shared.domain.image import parse_digest
 from shared.domain.policy import RegistryRule
 from shared.ports import OutputImage, Run, RunStatus
-
-if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
-    from azure.mgmt.containerregistrytasks import ContainerRegistryTasksMgmtClient
-    from azure.mgmt.containerregistrytasks.models import Run as AzureRun
 
 _ROLE = "give the app Container Registry Tasks Contributor on the registry"
 _SKEW = timedelta(seconds=30)
@@ -47,32 +46,22 @@ class AcrTaskRunner:
     recorded is found by it.
     """
 
-    def __init__(self, credential: Callable[[], TokenCredential]) -> None:
-        self._credential = credential
-        self._client = lru_cache(maxsize=None)(self._make_client)
+    def __init__(self, credential: Identity) -> None:
+        self._client = per_subscription(ContainerRegistryTasksMgmtClient, credential)
 
     def start(self, registry: RegistryRule, task: str, values: Mapping[str, str], token: str) -> str:
         """Start a run of a task with values, marked with a token to find it by; returns its id."""
-        from azure.core.exceptions import HttpResponseError
-        from azure.mgmt.containerregistrytasks.models import OverrideTaskStepProperties, SetValue, TaskRunRequest
-
-        place = RegistryId.of(registry)
+        subscription, group, name = registry_id(registry)
         request = TaskRunRequest(
             task_id=f"{registry.id}/tasks/{task}",
             override_task_step_properties=OverrideTaskStepProperties(
-                values_property=[SetValue(name=name, value=value, is_secret=False) for name, value in values.items()],
+                values_property=[SetValue(name=key, value=value, is_secret=False) for key, value in values.items()],
                 update_trigger_token=_encoded(token),
             ),
         )
-        with translated(f"starting task {task} of {registry.login_server}", remedy=_ROLE):
-            try:
-                client = self._client(place.subscription)
-                run = client.registries.schedule_run(place.group, place.name, request)
-            except HttpResponseError as error:
-                if is_missing(error):
-                    raise _no_task(registry, task) from error
-                raise
-        return str(run.run_id)
+        doing = f"starting task {task} of {registry.login_server}"
+        with translated(doing, remedy=_ROLE), expected(404, instead=_no_task(registry, task)):
+            return str(self._client(subscription).registries.schedule_run(group, name, request).run_id)
 
     def check(self, registry: RegistryRule, task: str) -> None:
         """See whether a task is there and runs may be started; none is.
@@ -80,27 +69,20 @@ class AcrTaskRunner:
         That a subscription may run no tasks is said only where one is started. So a task is asked for that nobody
         has: whoever may start runs learns that it is not there.
         """
-        from azure.core.exceptions import HttpResponseError
-        from azure.mgmt.containerregistrytasks.models import TaskRunRequest
-
-        place = RegistryId.of(registry)
+        subscription, group, name = registry_id(registry)
         with translated(f"looking whether task {task} of {registry.login_server} can be started", remedy=_ROLE):
-            client = self._client(place.subscription)
-            try:
-                found = client.tasks.get(place.group, place.name, task)
-            except HttpResponseError as error:
-                if is_missing(error):
-                    raise _no_task(registry, task) from error
-                raise
+            client = self._client(subscription)
+            with expected(404, instead=_no_task(registry, task)):
+                found = client.tasks.get(group, name, task)
             if found.status == "Disabled":
                 raise Misconfigured(
                     f"task {task} of {registry.login_server} is disabled",
                     cause=Cause.TASK,
-                    remedy=f"az acr task update --registry {place.name} --name {task} --status Enabled",
+                    remedy=f"az acr task update --registry {name} --name {task} --status Enabled",
                 )
             try:
                 nobody_s = TaskRunRequest(task_id=f"{registry.id}/tasks/{_NOBODY_S_TASK}")
-                client.registries.schedule_run(place.group, place.name, nobody_s)
+                client.registries.schedule_run(group, name, nobody_s)
             except HttpResponseError as error:
                 if error.status_code not in _NOT_THERE or error_code(error) == TASKS_NOT_ALLOWED:
                     raise
@@ -112,10 +94,10 @@ class AcrTaskRunner:
 
     def marked(self, registry: RegistryRule, task: str, since: datetime) -> Iterator[tuple[str, str]]:
         """The marked runs of a task that were created at or after `since`, the newest first: run id and mark."""
-        place = RegistryId.of(registry)
+        subscription, group, name = registry_id(registry)
         with translated(f"listing the runs of task {task} of {registry.login_server}", remedy=_ROLE):
-            client = self._client(place.subscription)
-            runs = client.runs.list(place.group, place.name, filter=f"TaskName eq '{task}'", top=_LOOK_THROUGH_RUNS)
+            client = self._client(subscription)
+            runs = client.runs.list(group, name, filter=f"TaskName eq '{task}'", top=_LOOK_THROUGH_RUNS)
             for run in runs:
                 if run.create_time is not None and run.create_time < since - _SKEW:
                     return
@@ -124,29 +106,20 @@ class AcrTaskRunner:
 
     def get(self, registry: RegistryRule, run_id: str) -> Run | None:
         """A run, or None where there is no such run."""
-        from azure.core.exceptions import HttpResponseError
-
-        place = RegistryId.of(registry)
-        with translated(f"reading run {run_id} of {registry.login_server}", remedy=_ROLE):
-            try:
-                return _run(self._client(place.subscription).runs.get(place.group, place.name, run_id))
-            except HttpResponseError as error:
-                if is_missing(error):
-                    return None
-                raise
+        subscription, group, name = registry_id(registry)
+        with translated(f"reading run {run_id} of {registry.login_server}", remedy=_ROLE), expected(404):
+            return _run(self._client(subscription).runs.get(group, name, run_id))
+        return None
 
     def log(self, registry: RegistryRule, run_id: str, limit_bytes: int) -> str:
         """The log of a run, its last `limit_bytes` at most, without what looks like a secret."""
-        from azure.storage.blob import BlobClient
-
-        place = RegistryId.of(registry)
+        subscription, group, name = registry_id(registry)
         with translated(f"reading the log of run {run_id} of {registry.login_server}", remedy=_ROLE):
-            link = self._client(place.subscription).runs.get_log_sas_url(place.group, place.name, run_id).log_link
+            link = self._client(subscription).runs.get_log_sas_url(group, name, run_id).log_link
             if not link:
                 raise Retry(f"run {run_id} of {registry.login_server} has no log yet")
-            with BlobClient.from_blob_url(
-                link, **STORAGE_DEADLINES
-            ) as blob:  # the link is a secret: it is used and forgotten
+            # The link is a secret: it is used and forgotten.
+            with BlobClient.from_blob_url(link, **STORAGE_DEADLINES) as blob:
                 size = blob.get_blob_properties().size
                 start = max(0, size - limit_bytes)
                 content = blob.download_blob(offset=start, length=size - start).readall() if size else b""
@@ -154,20 +127,9 @@ class AcrTaskRunner:
 
     def cancel(self, registry: RegistryRule, run_id: str) -> None:
         """Ask a run to stop; one that has ended or is gone is left as it is."""
-        from azure.core.exceptions import HttpResponseError
-
-        place = RegistryId.of(registry)
-        with translated(f"canceling run {run_id} of {registry.login_server}", remedy=_ROLE):
-            try:
-                self._client(place.subscription).runs.cancel(place.group, place.name, run_id)
-            except HttpResponseError as error:
-                if error.status_code not in (404, 409):
-                    raise
-
-    def _make_client(self, subscription: str) -> ContainerRegistryTasksMgmtClient:
-        from azure.mgmt.containerregistrytasks import ContainerRegistryTasksMgmtClient
-
-        return ContainerRegistryTasksMgmtClient(self._credential(), subscription, **DEADLINES)
+        subscription, group, name = registry_id(registry)
+        with translated(f"canceling run {run_id} of {registry.login_server}", remedy=_ROLE), expected(404, 409):
+            self._client(subscription).runs.cancel(group, name, run_id)
 
 
 def _no_task(registry: RegistryRule, task: str) -> Misconfigured:

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from shared.adapters import probe_http
-from shared.adapters.probe_http import HttpProbe
+from shared.adapters import containers_aci
+from shared.adapters.containers_aci import HttpProbe
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -54,7 +54,7 @@ def test_any_other_answer_is_told(address: str, status: int) -> None:
 
 
 def test_an_answer_that_does_not_come_in_time_is_told(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe_http, "_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(containers_aci, "_PROBE_TIMEOUT_SECONDS", 0.1)
     assert HttpProbe().check(address, "/slow") == f"http://{address}/slow does not answer (TimeoutError)"
 
 

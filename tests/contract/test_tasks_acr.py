@@ -8,7 +8,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError, ODataV4Format
 
 from demo import scenario
-from shared.adapters.azure_id import RegistryId
+from shared.adapters.azure_calls import registry_id
 from shared.adapters.tasks_acr import AcrTaskRunner
 from shared.domain.errors import Cause, Misconfigured
 from shared.domain.policy import RegistryRule
@@ -120,8 +120,9 @@ def test_a_run_that_is_not_there_is_none(place: Place, runner: AcrTaskRunner) ->
 
 def test_whether_a_task_can_be_started_is_known_without_a_run(place: Place, runner: AcrTaskRunner) -> None:
     def runs() -> list[str]:
-        client = runner._client(RegistryId.of(place.team).subscription)
-        return [str(run.run_id) for run in client.runs.list(RegistryId.of(place.team).group, scenario.TEAM)]
+        subscription, group, _ = registry_id(place.team)
+        client = runner._client(subscription)
+        return [str(run.run_id) for run in client.runs.list(group, scenario.TEAM)]
 
     before = runs()
     runner.check(place.team, "examine")
@@ -141,7 +142,7 @@ def test_a_subscription_that_may_run_no_tasks_is_told_apart(
     def refuse(*_: object) -> None:
         raise refusal
 
-    client = runner._client(RegistryId.of(place.team).subscription)
+    client = runner._client(registry_id(place.team)[0])
     monkeypatch.setattr(client.registries, "schedule_run", refuse)
     with pytest.raises(Misconfigured, match="400 TasksOperationsNotAllowed") as caught:
         runner.check(place.team, "examine")

@@ -6,8 +6,6 @@ https://distribution.github.io/distribution/spec/auth/oauth/ and
 https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md
 """
 
-from __future__ import annotations
-
 import base64
 import re
 import time
@@ -16,21 +14,17 @@ from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from threading import Lock
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import msgspec
 
-from shared.adapters.azure_errors import translated
+from shared.adapters.azure_calls import Identity, translated
 from shared.adapters.oci.errors import UNREADABLE, access_remedy, http_error
 from shared.adapters.oci.safety import Place, may_see_credentials, only_safe, parse_url
 from shared.adapters.oci.transport import Request, Transport
 from shared.domain.errors import Malformed, Misconfigured, Rejected
 from shared.domain.policy import RegistryRule
 from shared.ports import Secrets
-
-if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
 
 _HEADER_LIMIT = 8 * 1024
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -178,7 +172,7 @@ class Authentication:
     Redirects of token services are not followed: what is sent to them is for them alone.
     """
 
-    def __init__(self, transport: Transport, secrets: Secrets, credential: Callable[[], TokenCredential]) -> None:
+    def __init__(self, transport: Transport, secrets: Secrets, credential: Identity) -> None:
         self._transport, self._secrets, self._credential = transport, secrets, credential
         self._tokens = TokenCache()
         self._challenges: dict[Place, Challenge] = {}

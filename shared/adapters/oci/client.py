@@ -3,17 +3,15 @@
 Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 """
 
-from __future__ import annotations
-
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from shared.adapters.azure_calls import Identity
 from shared.adapters.oci.auth import Authentication
 from shared.adapters.oci.errors import UNREADABLE, access_remedy, http_error
 from shared.adapters.oci.pages import Page, parse_page
@@ -24,9 +22,6 @@ from shared.domain.errors import Malformed, Rejected, Retry
 from shared.domain.image import Digest, Tag, parse_digest, parse_tag
 from shared.domain.policy import RegistryRule
 from shared.ports import Allowance, Secrets
-
-if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
 
 _MANIFESTS = (
     "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
@@ -57,7 +52,7 @@ class OciTagReader:
     def __init__(
         self,
         secrets: Secrets,
-        credential: Callable[[], TokenCredential],
+        credential: Identity,
         network: Network | None = None,
         limits: Limits | None = None,
     ) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from shared.adapters.azure_errors import readable
+from shared.adapters.azure_calls import readable
 from shared.adapters.oci.rate_limits import parse_pause
 from shared.adapters.oci.transport import Answer, Request
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Rejected, Retry, Throttled

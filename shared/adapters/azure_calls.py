@@ -1,13 +1,16 @@
-"""The Azure SDKs' errors, made into the gate's own in one place.
+"""What every call to Azure has: a deadline, an identity, and errors made into the gate's own in one place.
 
-What is said is the service's code and message, without headers and the queries of URLs: those may carry secrets.
+What errors say is the service's code and message, without headers and the queries of URLs: those may carry secrets.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from json import JSONDecodeError
+from typing import Any, TypeVar
 
+from azure.core.credentials import TokenCredential
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
@@ -17,6 +20,26 @@ from azure.core.exceptions import (
 )
 
 from shared.domain.errors import BasegateError, Cause, Misconfigured, Rejected, Retry, Transitioning
+from shared.domain.policy import RegistryRule
+
+Client = TypeVar("Client")
+Identity = Callable[[], TokenCredential]
+"""Gives the app's identity, made on first use."""
+
+DEADLINES: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 20, "retry_total": 1, "retry_status": 0}
+"""How long the adapters wait for Azure: every client of an SDK is made with this.
+
+A call that is not answered is tried once more, and is over within a minute: each of the two tries may take 5 s to
+connect and 20 s to answer. What is answered is not tried again here, not even where the answer is to slow down:
+`Retry-After` may say minutes, and nothing sleeps inside a function. Whoever asked knows when to ask again.
+Source: https://github.com/Azure/azure-sdk-for-python/blob/main/sdk/core/azure-core/CLIENT_LIBRARY_DEVELOPER.md
+"""
+
+STORAGE_DEADLINES = DEADLINES | {"initial_backoff": 1, "random_jitter_range": 0}
+"""For queues and blobs, whose clients else wait for a quarter of a minute between two tries."""
+
+TOKEN_DEADLINES = DEADLINES | {"retry_total": 0}
+"""For the app's identity, which is asked within a call: queues and blobs ask twice where it gives no token."""
 
 _MESSAGE_LIMIT = 300
 PASSING = frozenset((408, 429, 500, 502, 503, 504))
@@ -91,6 +114,38 @@ def translated(doing: str, *, remedy: str = "") -> Iterator[None]:
         raise Retry(f"{doing}: {type(error).__name__}: {readable(error.message)}") from error
     except JSONDecodeError as error:  # SDKs raise it where a gateway answers for the service, in HTML or in nothing
         raise Retry(f"{doing}: the answer is no JSON") from error
+
+
+@contextmanager
+def expected(*statuses: int, instead: BasegateError | None = None) -> Iterator[None]:
+    """Leave the block where a service refuses with one of these statuses, or raise `instead`.
+
+    It stands within `translated`, which takes up every other status.
+    """
+    try:
+        yield
+    except HttpResponseError as error:
+        if error.status_code not in statuses and not (404 in statuses and is_missing(error)):
+            raise
+        if instead is not None:
+            raise instead from error
+
+
+def per_subscription(kind: Callable[..., Client], identity: Identity) -> Callable[[str], Client]:
+    """Clients of Azure Resource Manager: one a subscription, made on first use and kept."""
+    return lru_cache(maxsize=None)(lambda subscription: kind(identity(), subscription, **DEADLINES))
+
+
+def registry_id(registry: RegistryRule) -> tuple[str, str, str]:
+    """Subscription, resource group and name of a registry, which the SDKs ask for one by one.
+
+    Raises:
+        Misconfigured: the registry has no Azure id.
+    """
+    parts = registry.id.split("/")
+    if len(parts) < 9:
+        raise Misconfigured(f"registry {registry.name} has no Azure resource id in the rules")
+    return parts[2], parts[4], parts[8]
 
 
 def is_missing(error: HttpResponseError) -> bool:
