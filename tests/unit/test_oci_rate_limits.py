@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.adapters.oci.rate_limits import parse_allowance, parse_pause
+from shared.adapters.oci.errors import parse_allowance, parse_pause
 from shared.ports import Allowance
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -21,7 +21,7 @@ import msgspec
 from shared.adapters.azure_calls import Identity, translated
 from shared.adapters.oci.errors import UNREADABLE, access_remedy, http_error
 from shared.adapters.oci.safety import Place, may_see_credentials, only_safe, parse_url
-from shared.adapters.oci.transport import Request, Transport
+from shared.adapters.oci.transport import Answer, Request
 from shared.domain.errors import Malformed, Misconfigured, Rejected
 from shared.domain.policy import RegistryRule
 from shared.ports import Secrets
@@ -136,26 +136,20 @@ class TokenCache:
         if under_way is not None:
             return under_way.result()
         try:
-            header = self._fetch(key, fetch)
-        except BaseException as error:  # whatever it was: others wait for this fetch
-            mine.set_exception(error)
-            raise
-        mine.set_result(header)
-        return header
-
-    def _fetch(self, key: Hashable, fetch: Callable[[], Token]) -> str:
-        token = None
-        try:
             token = fetch()
-        finally:
+        except BaseException as error:  # whatever it was: others wait for this fetch
             with self._lock:
                 del self._fetches[key]
-                if token is not None:
-                    margin = min(_MARGIN_SECONDS, token.life_seconds / 2)
-                    self._kept[key] = (token.header, self._clock() + token.life_seconds - margin)
-                    self._kept.move_to_end(key)
-                if len(self._kept) > _KEPT_TOKENS:
-                    self._kept.popitem(last=False)
+            mine.set_exception(error)
+            raise
+        margin = min(_MARGIN_SECONDS, token.life_seconds / 2)
+        with self._lock:
+            del self._fetches[key]
+            self._kept[key] = (token.header, self._clock() + token.life_seconds - margin)
+            self._kept.move_to_end(key)
+            if len(self._kept) > _KEPT_TOKENS:
+                self._kept.popitem(last=False)
+        mine.set_result(token.header)
         return token.header
 
 
@@ -172,8 +166,8 @@ class Authentication:
     Redirects of token services are not followed: what is sent to them is for them alone.
     """
 
-    def __init__(self, transport: Transport, secrets: Secrets, credential: Identity) -> None:
-        self._transport, self._secrets, self._credential = transport, secrets, credential
+    def __init__(self, send: Callable[[Request], Answer], secrets: Secrets, credential: Identity) -> None:
+        self._send, self._secrets, self._credential = send, secrets, credential
         self._tokens = TokenCache()
         self._challenges: dict[Place, Challenge] = {}
 
@@ -259,7 +253,7 @@ class Authentication:
         return self._ask(request, access_remedy(place.registry))
 
     def _ask(self, request: Request, remedy: str) -> _Answer:
-        answer = self._transport.send(request)
+        answer = self._send(request)
         if answer.status != 200:
             raise http_error(answer, request, remedy)
         try:

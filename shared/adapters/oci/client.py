@@ -4,20 +4,20 @@ Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 """
 
 import hashlib
+import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from threading import Lock
+from urllib.parse import urlencode
 
 import msgspec
 
 from shared.adapters.azure_calls import Identity
 from shared.adapters.oci.auth import Authentication
-from shared.adapters.oci.errors import UNREADABLE, access_remedy, http_error
-from shared.adapters.oci.pages import Page, parse_page
-from shared.adapters.oci.rate_limits import parse_allowance
-from shared.adapters.oci.safety import Place, Target, only_safe, parse_url
-from shared.adapters.oci.transport import Answer, Limits, Network, Request, Transport
+from shared.adapters.oci.errors import UNREADABLE, access_remedy, http_error, parse_allowance
+from shared.adapters.oci.safety import Place, Target, Unsafe, only_safe, parse_url
+from shared.adapters.oci.transport import Answer, Limits, Network, Request
 from shared.domain.errors import Malformed, Rejected, Retry
 from shared.domain.image import Digest, Tag, parse_digest, parse_tag
 from shared.domain.policy import RegistryRule
@@ -27,20 +27,36 @@ _MANIFESTS = (
     "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
     "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 )
-_DIGEST = "docker-content-digest"
 _REDIRECTS = 3
 _REDIRECTED = frozenset((301, 302, 303, 307, 308))
 _KEPT_PAGES = 64
 _SAFE_SIZE = 100
 """A page of so many tags is taken everywhere; a thousand are asked for first, and some registries refuse that."""
 
+_LINK_LIMIT = 8 * 1024
+_LINK = re.compile(r"\s*<([^<>]*)>\s*((?:;[^,<]*)*)(?:,|\Z)")
+_NEXT = re.compile(r';\s*rel\s*=\s*(?:"(?:[^"]* )?next(?: [^"]*)?"|next)\s*(?:;|\Z)', re.IGNORECASE)
+
 
 class _Manifest(msgspec.Struct, rename="camel"):
     schema_version: int
 
 
+class _Tags(msgspec.Struct):
+    tags: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Some tags, and where the next are (None at the end); `linked` where the registry itself says so."""
+
+    tags: tuple[Tag, ...]
+    following: Target | None
+    linked: bool = False
+
+
 class OciTagReader:
-    """Implements the port `TagReader`, for many threads at once. urllib3 is not imported before the first use.
+    """Implements the port `TagReader`, for many threads at once. urllib3 is imported where the first is made.
 
     Args:
         secrets: the user and password of a registry whose rule names credentials.
@@ -56,10 +72,12 @@ class OciTagReader:
         network: Network | None = None,
         limits: Limits | None = None,
     ) -> None:
+        from shared.adapters.oci.connections import Transport
+
         self._limits, self._allowances = limits or Limits(), dict[str, Allowance]()
-        self._transport = Transport(network, self._limits)
-        self._authentication = Authentication(self._transport, secrets, credential)
-        self._lock, self._kept = Lock(), dict[tuple[RegistryRule, str], tuple[str, Page]]()
+        self._send = Transport(network or Network.of_environment(), self._limits).send
+        self._authentication = Authentication(self._send, secrets, credential)
+        self._lock, self._kept = Lock(), dict[tuple[RegistryRule, str], tuple[str, _Page]]()
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
         """The digest a tag points at now, or None where there is no such tag.
@@ -74,7 +92,7 @@ class OciTagReader:
             answer = self._read(place, target, f"reading {name}", method=method, headers=accept)
             if answer.status == 404:
                 return None
-            said = answer.headers.get(_DIGEST)
+            said = answer.headers.get("docker-content-digest")
             if method == "HEAD" and answer.status == 200 and said is not None:
                 return parse_digest(said, f"Docker-Content-Digest of {name}")
         return _digest_of(answer.body, said, name)
@@ -86,7 +104,7 @@ class OciTagReader:
             Malformed: a page is no list of tags, or the pages do not come to an end.
             Retry: the pages together take too long.
         """
-        previous = Page((), None)
+        previous = _Page((), None)
         for page in self._pages(Place.of(registry, repository)):
             if page.tags and page.tags == previous.tags and not previous.linked:
                 return  # it does not know `last`, and has said everything before
@@ -99,18 +117,15 @@ class OciTagReader:
         """What the registry last said of its rate limit, None where it has said nothing."""
         return self._allowances.get(registry.name)
 
-    def _pages(self, place: Place) -> Iterator[Page]:
-        """The pages one by one. The time that counts is the registry's, not that of whoever takes the tags."""
-        limits, seen = self._limits, set[int]()
-        began = time.monotonic()
-        target, size, page = self._first(place)
-        spent = time.monotonic() - began
-        while True:
-            yield page
-            if page.following is None:
-                return
-            seen.add(hash(target.path))
-            target = page.following
+    def _pages(self, place: Place) -> Iterator[_Page]:
+        """The pages one by one; the first is asked for again with fewer tags where so many are refused.
+
+        The time that counts is the registry's, not that of whoever takes the tags.
+        """
+        limits, seen, spent = self._limits, set[int](), 0.0
+        size, first = limits.page_size, f"/v2/{place.path}/tags/list?n="
+        target: Target | None = place.server.at(f"{first}{size}")
+        while target is not None:
             if hash(target.path) in seen:
                 raise Malformed("Link", f"the pages of {place.name} come round to {target}, which was read before")
             if len(seen) >= limits.pages:
@@ -118,30 +133,29 @@ class OciTagReader:
             if spent > limits.listing_seconds:
                 raise Retry(f"listing the tags of {place.name} takes longer than {limits.listing_seconds:.0f} s")
             began = time.monotonic()
-            page = self._page(place, target, size)
-            spent += time.monotonic() - began
-
-    def _first(self, place: Place) -> tuple[Target, int, Page]:
-        """The first page, with its address and how many tags were asked for: fewer where so many are refused."""
-        size = self._limits.page_size
-        while True:
-            target = place.server.at(f"/v2/{place.path}/tags/list?n={size}")
             try:
-                return target, size, self._page(place, target, size)
+                page = self._page(place, target, size)
             except Rejected:
-                if size <= _SAFE_SIZE:
+                if seen or size <= _SAFE_SIZE:
                     raise
                 size = _SAFE_SIZE
+                target = place.server.at(f"{first}{size}")
+                continue
+            finally:
+                spent += time.monotonic() - began
+            yield page
+            seen.add(hash(target.path))
+            target = page.following
 
-    def _page(self, place: Place, target: Target, size: int) -> Page:
+    def _page(self, place: Place, target: Target, size: int) -> _Page:
         key = (place.registry, target.path)
-        etag, page = self._kept.get(key, ("", Page((), None)))
+        etag, page = self._kept.get(key, ("", _Page((), None)))
         headers = {"If-None-Match": etag} if etag else {}
         answer = self._read(place, target, f"listing the tags of {place.name}", headers=headers)
         if answer.status == 404:
-            return Page((), None)
+            return _Page((), None)
         if answer.status != 304:
-            page, etag = parse_page(answer, target, size, place.name), answer.headers.get("etag", "")
+            page, etag = _parse_page(answer, target, size, place.name), answer.headers.get("etag", "")
         if etag and len(page.tags) <= size:
             with self._lock:  # what was used last is last
                 self._kept.pop(key, None)
@@ -178,7 +192,7 @@ class OciTagReader:
             if authorization and request.target.origin == place.server.origin:
                 headers, secret = {**request.headers, "Authorization": authorization}, authorization.partition(" ")[2]
                 sent = replace(request, headers=headers, secrets=(secret,))
-            answer = self._transport.send(sent)
+            answer = self._send(sent)
             if answer.status not in _REDIRECTED:
                 return sent, answer
             with only_safe(f"{request.doing}: it is redirected"):
@@ -202,3 +216,50 @@ def _digest_of(body: bytes, said: str | None, name: str) -> Digest:
     if said is not None and parse_digest(said, f"Docker-Content-Digest of {name}") != digest:
         raise Malformed("Docker-Content-Digest", f"{name} is said to be {said}, and its bytes are {digest}")
     return digest
+
+
+def _parse_page(answer: Answer, asked: Target, size: int, whose: str) -> _Page:
+    """The page that an answer is.
+
+    The next is where its Link says. Without one a page that is exactly full may have a next all the same, behind its
+    last tag; one that is fuller comes from a registry that knows no pages.
+
+    Args:
+        answer: a 200.
+        asked: where it comes from.
+        size: how many tags were asked for.
+        whose: the repository with its registry, for errors.
+
+    Raises:
+        Malformed: it is no list, a tag is none, or the next page is at another host.
+    """
+    try:
+        found = msgspec.json.decode(answer.body, type=_Tags).tags or []
+    except UNREADABLE as error:
+        raise Malformed("tags", f"{whose} is answered with no list of tags") from error
+    tags = tuple(parse_tag(text, f"tag of {whose}") for text in found)
+    if linked := _linked(answer.headers.get("link", ""), asked, whose):
+        return _Page(tags, linked, linked=True)
+    if len(tags) != size:
+        return _Page(tags, None)
+    return _Page(tags, asked.at(f"{asked.path.partition('?')[0]}?{urlencode({'n': size, 'last': tags[-1]})}"))
+
+
+def _linked(header: str, asked: Target, whose: str) -> Target | None:
+    """The next page that a Link header names; it must be at the registry that was asked."""
+    if len(header) > _LINK_LIMIT:
+        raise Malformed("Link", f"{whose} has a link of {len(header)} characters")
+    place = 0
+    while (found := _LINK.match(header, place)) and not _NEXT.search(found[2]):
+        place = found.end()
+    if found is None:
+        if header[place:].strip():
+            raise Malformed("Link", f"{whose} has a link that cannot be read")
+        return None
+    try:
+        target = parse_url(found[1], asked)
+    except Unsafe as error:
+        raise Malformed("Link", f"{whose} continues at a place that is not asked: {error}") from error
+    if target.origin != asked.origin:
+        raise Malformed("Link", f"{whose} continues at {target.server}, which is not {asked.server}")
+    return target

@@ -1,6 +1,5 @@
-"""Connections that go where they may and end in time, on urllib3's pools, and their errors as the gate's.
-
-Imported on first use: urllib3 is heavy.
+"""One request, one whole answer of bounded size and time, on urllib3's pools: their connections go where they may, and
+their errors become the gate's. Imported when the first reader is made: urllib3 is heavy.
 """
 
 import http.client
@@ -10,6 +9,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache, partial
 from ipaddress import ip_address
 from typing import Any, ClassVar
 
@@ -30,12 +30,14 @@ from urllib3.exceptions import TimeoutError as Timeout
 from urllib3.response import HTTPResponse
 from urllib3.util.connection import create_connection
 
-from shared.adapters.oci.safety import Unsafe, only_safe, require_address
-from shared.adapters.oci.transport import Limits, Network
+from shared.adapters.oci.safety import Unsafe, only_safe, require_address, require_host
+from shared.adapters.oci.transport import Answer, Limits, Network, Request
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Retry
 
 _HOSTS = 64
 _CONNECTIONS_PER_HOST = 16
+_ERROR_BYTES = 64 * 1024
+_CHUNK_BYTES = 64 * 1024
 _TRIED = 4
 """Addresses of one name that are tried: each may take the whole time to connect."""
 
@@ -43,6 +45,72 @@ _NO_HTTP = (http.client.BadStatusLine, http.client.UnknownProtocol, InvalidHeade
 _UNKNOWN_NAME = frozenset((socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)))
 _PROXY_REFUSES = ("Tunnel connection failed: 403", "Tunnel connection failed: 407")
 _OFTEN_MEANS_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNSUPPORTED_PROTOCOL", "UNEXPECTED_MESSAGE")
+
+
+class Transport:
+    """Sends requests over https only, to hosts that may be asked, from many threads."""
+
+    def __init__(self, network: Network, limits: Limits) -> None:
+        self._network, self._limits = network, limits
+        self._pools = lru_cache(maxsize=None)(partial(_make_pools, network, limits))
+
+    def send(self, request: Request) -> Answer:
+        """Send a request; no redirect is followed, no status is an error.
+
+        An error's body is cut at 64 KiB, any other that is longer than the limit is refused.
+
+        Raises:
+            Misconfigured: the host may not be asked, is unknown, or is not trusted.
+            Retry: it does not answer in time, or breaks off.
+            Malformed: its answer is too large or no HTTP.
+        """
+        target = request.target
+        with _network_errors(request.doing, target.server):
+            proxy = self._network.proxy_for(target.host)
+            require_host(target.host, private=request.private, proxied=bool(proxy))
+            pools = self._pools(proxy, private=request.private)
+            response = _open(pools.connection_from_host(target.host, target.port, "https"), request)
+            body = self._body(response, request)
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            raise Malformed("Content-Encoding", f"{request.doing}: {target.server} packs what was not to be packed")
+        return Answer(response.status, response.headers, body)
+
+    def _body(self, response: urllib3.BaseHTTPResponse, request: Request) -> bytes:
+        failed = response.status >= 400
+        limit = _ERROR_BYTES if failed else self._limits.body_bytes
+        parts: list[bytes] = []
+        size = 0
+        # Not stream(): of a chunked body that reads lines without a limit.
+        while chunk := response.read(_CHUNK_BYTES, decode_content=False):
+            parts.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                response.close()
+                if failed:
+                    break
+                raise Malformed("answer", f"{request.doing}: {request.target.server} sends more than {limit} bytes")
+        response.release_conn()
+        return b"".join(parts)[:limit]
+
+
+def _open(pool: urllib3.HTTPConnectionPool, request: Request) -> urllib3.BaseHTTPResponse:
+    send = partial(
+        pool.urlopen,
+        request.method,
+        request.target.path,
+        body=request.body,
+        headers={"User-Agent": "basegate", "Accept-Encoding": "identity", **request.headers},
+        retries=False,
+        redirect=False,
+        preload_content=False,
+        decode_content=False,
+    )
+    try:
+        return send()
+    except (ProtocolError, ProxyError) as error:
+        if not isinstance(error.args[-1], ConnectionError):
+            raise
+        return send()  # a server may close a kept connection just when it is used again
 
 
 class PunctualSocket(ssl.SSLSocket):
@@ -101,7 +169,7 @@ class GuardedConnection(HTTPSConnection):
         return addresses
 
 
-def pools(network: Network, limits: Limits, proxy: str, *, private: bool) -> urllib3.PoolManager:
+def _make_pools(network: Network, limits: Limits, proxy: str, *, private: bool) -> urllib3.PoolManager:
     """Keep-alive connections to many hosts, for many threads; `proxy` is its URL or ""."""
 
     class Connection(GuardedConnection):
@@ -135,7 +203,7 @@ def _proxied(proxy: str, options: dict[str, Any]) -> urllib3.PoolManager:
 
 
 @contextmanager
-def network_errors(doing: str, host: str) -> Iterator[None]:
+def _network_errors(doing: str, host: str) -> Iterator[None]:
     """Raise the gate's errors for the network's within the block.
 
     Args:

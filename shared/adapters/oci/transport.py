@@ -1,4 +1,4 @@
-"""One request, one whole answer of bounded size and time. urllib3 is behind `connections`, imported on first use."""
+"""What is asked, what is answered, and what bounds both. `connections` carries it, and with it comes urllib3."""
 
 from __future__ import annotations
 
@@ -6,20 +6,11 @@ import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
-from shared.adapters.oci.safety import Target, require_host
-from shared.domain.errors import Malformed, Misconfigured
-
-if TYPE_CHECKING:
-    import urllib3
-
-_ERROR_BYTES = 64 * 1024
-_CHUNK_BYTES = 64 * 1024
+from shared.adapters.oci.safety import Target
+from shared.domain.errors import Misconfigured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,82 +89,3 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
-
-
-class Transport:
-    """Sends requests over https only, to hosts that may be asked, from many threads."""
-
-    def __init__(self, network: Network | None, limits: Limits) -> None:
-        self._network, self._limits = network or Network.of_environment(), limits
-        self._making = Lock()
-        self._made: dict[tuple[str, bool], urllib3.PoolManager] = {}
-
-    def send(self, request: Request) -> Answer:
-        """Send a request; no redirect is followed, no status is an error.
-
-        An error's body is cut at 64 KiB, any other that is longer than the limit is refused.
-
-        Raises:
-            Misconfigured: the host may not be asked, is unknown, or is not trusted.
-            Retry: it does not answer in time, or breaks off.
-            Malformed: its answer is too large or no HTTP.
-        """
-        from shared.adapters.oci.connections import network_errors
-
-        target = request.target
-        with network_errors(request.doing, target.server):
-            proxy = self._network.proxy_for(target.host)
-            require_host(target.host, private=request.private, proxied=bool(proxy))
-            pool = self._pools(proxy, request.private).connection_from_host(target.host, target.port, "https")
-            response = _open(pool, request)
-            body = self._body(response, request)
-        if response.headers.get("content-encoding", "identity").lower() != "identity":
-            raise Malformed("Content-Encoding", f"{request.doing}: {target.server} packs what was not to be packed")
-        return Answer(response.status, response.headers, body)
-
-    def _body(self, response: urllib3.BaseHTTPResponse, request: Request) -> bytes:
-        failed = response.status >= 400
-        limit = _ERROR_BYTES if failed else self._limits.body_bytes
-        parts: list[bytes] = []
-        size = 0
-        # Not stream(): of a chunked body that reads lines without a limit.
-        while chunk := response.read(_CHUNK_BYTES, decode_content=False):
-            parts.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                response.close()
-                if failed:
-                    break
-                raise Malformed("answer", f"{request.doing}: {request.target.server} sends more than {limit} bytes")
-        response.release_conn()
-        return b"".join(parts)[:limit]
-
-    def _pools(self, proxy: str, private: bool) -> urllib3.PoolManager:
-        from shared.adapters.oci.connections import pools
-
-        with self._making:
-            if (proxy, private) not in self._made:
-                self._made[proxy, private] = pools(self._network, self._limits, proxy, private=private)
-            return self._made[proxy, private]
-
-
-def _open(pool: urllib3.HTTPConnectionPool, request: Request) -> urllib3.BaseHTTPResponse:
-    from urllib3.exceptions import ProtocolError, ProxyError
-
-    send = partial(
-        pool.urlopen,
-        request.method,
-        request.target.path,
-        body=request.body,
-        headers={"User-Agent": "basegate", "Accept-Encoding": "identity", **request.headers},
-        retries=False,
-        redirect=False,
-        preload_content=False,
-        decode_content=False,
-    )
-    try:
-        return send()
-    except (ProtocolError, ProxyError) as error:
-        if not isinstance(error.args[-1], ConnectionError):
-            raise
-        return send()  # a server may close a kept connection just when it is used again
