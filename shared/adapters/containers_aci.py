@@ -14,8 +14,8 @@ from shared.ports import GroupState, Secrets
 _ROLE = "give the app Azure Container Instances Contributor Role on the resource group"
 _CHANGING = frozenset(("Pending", "Creating", "Updating"))
 _FLAKY_PULLS = frozenset(("InaccessibleImage", "RegistryErrorResponse"))
-_PROBE_TIMEOUT_SECONDS = 3.0
 _NEEDS_RECREATION = frozenset(("InvalidContainerGroupUpdate", "ContainerGroupUpdateNotAllowed"))
+_PROBE_TIMEOUT_SECONDS = 3.0
 
 
 class AciContainerRunner:
@@ -39,7 +39,12 @@ class AciContainerRunner:
                 groups = self._client(rule.subscription).container_groups
                 groups.begin_create_or_update(rule.resource_group, rule.container_group, group, polling=False)
             except HttpResponseError as error:
-                raise (_particular(error, rule, image) or error) from error
+                code, said = error_code(error), readable(error.message)
+                if code in _NEEDS_RECREATION:
+                    raise NeedsRecreation(f"{rule.container_group}: {said}") from error
+                if code in _FLAKY_PULLS:
+                    raise Retry(f"{image} could not be pulled: {said}", delay_seconds=5.0) from error
+                raise
 
     def get(self, rule: DeployRule) -> GroupState | None:
         """What the group looks like, or None where there is none."""
@@ -105,16 +110,6 @@ def _container(rule: DeployRule, image: BuiltImage) -> models.Container:
         environment_variables=[models.EnvironmentVariable(name=n, value=v) for n, v in rule.environment.items()],
         resources=models.ResourceRequirements(requests=requests),
     )
-
-
-def _particular(error: HttpResponseError, rule: DeployRule, image: BuiltImage) -> Exception | None:
-    """The errors of a deployment that ask for something particular."""
-    code = error_code(error)
-    if code in _NEEDS_RECREATION:
-        return NeedsRecreation(f"{rule.container_group}: {readable(error.message)}")
-    if code in _FLAKY_PULLS:
-        return Retry(f"{image} could not be pulled: {readable(error.message)}", delay_seconds=5.0)
-    return None
 
 
 def _state(group: models.ContainerGroup) -> GroupState:

@@ -20,8 +20,8 @@ import msgspec
 
 from shared.adapters.azure_calls import Identity, translated
 from shared.adapters.oci.errors import UNREADABLE, access_remedy, http_error
+from shared.adapters.oci.exchange import Answer, Request
 from shared.adapters.oci.safety import Place, may_see_credentials, only_safe, parse_url
-from shared.adapters.oci.transport import Answer, Request
 from shared.domain.errors import Malformed, Misconfigured, Rejected
 from shared.domain.policy import RegistryRule
 from shared.ports import Secrets

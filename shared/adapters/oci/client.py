@@ -16,8 +16,8 @@ import msgspec
 from shared.adapters.azure_calls import Identity
 from shared.adapters.oci.auth import Authentication
 from shared.adapters.oci.errors import UNREADABLE, access_remedy, http_error, parse_allowance
+from shared.adapters.oci.exchange import Answer, Limits, Network, Request
 from shared.adapters.oci.safety import Place, Target, Unsafe, only_safe, parse_url
-from shared.adapters.oci.transport import Answer, Limits, Network, Request
 from shared.domain.errors import Malformed, Rejected, Retry
 from shared.domain.image import Digest, Tag, parse_digest, parse_tag
 from shared.domain.policy import RegistryRule
@@ -50,8 +50,8 @@ class _Tags(msgspec.Struct):
 class _Page:
     """Some tags, and where the next are (None at the end); `linked` where the registry itself says so."""
 
-    tags: tuple[Tag, ...]
-    following: Target | None
+    tags: tuple[Tag, ...] = ()
+    following: Target | None = None
     linked: bool = False
 
 
@@ -72,7 +72,7 @@ class OciTagReader:
         network: Network | None = None,
         limits: Limits | None = None,
     ) -> None:
-        from shared.adapters.oci.connections import Transport
+        from shared.adapters.oci.transport import Transport
 
         self._limits, self._allowances = limits or Limits(), dict[str, Allowance]()
         self._send = Transport(network or Network.of_environment(), self._limits).send
@@ -104,7 +104,7 @@ class OciTagReader:
             Malformed: a page is no list of tags, or the pages do not come to an end.
             Retry: the pages together take too long.
         """
-        previous = _Page((), None)
+        previous = _Page()
         for page in self._pages(Place.of(registry, repository)):
             if page.tags and page.tags == previous.tags and not previous.linked:
                 return  # it does not know `last`, and has said everything before
@@ -149,11 +149,11 @@ class OciTagReader:
 
     def _page(self, place: Place, target: Target, size: int) -> _Page:
         key = (place.registry, target.path)
-        etag, page = self._kept.get(key, ("", _Page((), None)))
+        etag, page = self._kept.get(key, ("", _Page()))
         headers = {"If-None-Match": etag} if etag else {}
         answer = self._read(place, target, f"listing the tags of {place.name}", headers=headers)
         if answer.status == 404:
-            return _Page((), None)
+            return _Page()
         if answer.status != 304:
             page, etag = _parse_page(answer, target, size, place.name), answer.headers.get("etag", "")
         if etag and len(page.tags) <= size:
@@ -241,7 +241,7 @@ def _parse_page(answer: Answer, asked: Target, size: int, whose: str) -> _Page:
     if linked := _linked(answer.headers.get("link", ""), asked, whose):
         return _Page(tags, linked, linked=True)
     if len(tags) != size:
-        return _Page(tags, None)
+        return _Page(tags)
     return _Page(tags, asked.at(f"{asked.path.partition('?')[0]}?{urlencode({'n': size, 'last': tags[-1]})}"))
 
 
