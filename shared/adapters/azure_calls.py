@@ -117,15 +117,17 @@ def translated(doing: str, *, remedy: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def expected(*statuses: int, instead: BasegateError | None = None) -> Iterator[None]:
-    """Leave the block where a service refuses with one of these statuses, or raise `instead`.
+def expected(*refusals: int | type[HttpResponseError], instead: BasegateError | None = None) -> Iterator[None]:
+    """Leave the block where a service refuses with one of these statuses or errors, or raise `instead`.
 
-    It stands within `translated`, which takes up every other status.
+    It stands within `translated`, which takes up every other one. A 404 may come from a gateway before the service;
+    ResourceNotFoundError is the service's own word where the SDK looks for its code.
     """
     try:
         yield
     except HttpResponseError as error:
-        if error.status_code not in statuses and not (404 in statuses and is_missing(error)):
+        missing = 404 in refusals and is_missing(error)
+        if not missing and error.status_code not in refusals and type(error) not in refusals:
             raise
         if instead is not None:
             raise instead from error

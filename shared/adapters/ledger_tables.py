@@ -24,7 +24,7 @@ from typing import Any
 
 import msgspec
 from azure.core import MatchConditions
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.core.paging import ItemPaged
 from azure.data.tables import TableClient, TableEntity, TableServiceClient
 
@@ -94,7 +94,8 @@ class TableLedger:
         keys = _partition_key(kind, partition), _row_key(kind, row)
         if not all(map(_is_key, keys)):
             return None
-        with translated(f"reading {kind.__name__} {partition}/{row} from the ledger", remedy=_ROLE), expected(404):
+        doing = f"reading {kind.__name__} {partition}/{row} from the ledger"
+        with translated(doing, remedy=_ROLE), expected(ResourceNotFoundError):
             return _stored(kind, self._table.get_entity(*keys))
         return None
 

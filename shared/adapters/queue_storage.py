@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
 import msgspec
+from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 
 from shared.adapters.azure_calls import STORAGE_DEADLINES, Identity, expected, translated
@@ -53,7 +54,7 @@ class StorageWorkQueue:
             for queue in (WORK_QUEUE, HINT_QUEUE):
                 problem = f"there is no queue {queue} in the app's storage account"
                 missing = Misconfigured(problem, remedy=f"az storage queue create --name {queue} there")
-                with expected(404, instead=missing):
+                with expected(ResourceNotFoundError, instead=missing):
                     self._queues(queue).get_queue_properties(
                         raw_response_hook=lambda response: dates.append(response.http_response.headers.get("Date", ""))
                     )
@@ -61,7 +62,7 @@ class StorageWorkQueue:
 
     def _given_up(self, queue: str) -> int:
         """How many messages of a queue the host gave up on; it makes their queue with the first of them."""
-        with translated("reading the properties of the poison queues", remedy=_ROLE), expected(404):
+        with translated("reading the properties of the poison queues", remedy=_ROLE), expected(ResourceNotFoundError):
             return int(self._queues(queue + POISON).get_queue_properties().approximate_message_count or 0)
         return 0
 

@@ -3,6 +3,7 @@
 from datetime import datetime
 from functools import cached_property
 
+from azure.core.exceptions import ResourceNotFoundError
 from azure.keyvault.secrets import KeyVaultSecret, SecretClient
 
 from shared.adapters.azure_calls import DEADLINES, Identity, expected, translated
@@ -46,7 +47,7 @@ class VaultCredentials:
         missing = _no_secret(f"there is no secret {name} in {self._url}", "create it, or mend its name")
         with (
             translated(f"reading secret {name}", remedy="give the app Key Vault Secrets User on the vault"),
-            expected(404, instead=missing),
+            expected(ResourceNotFoundError, instead=missing),
         ):
             return self._client.get_secret(name)
 
