@@ -1,7 +1,5 @@
 """What a registry is asked and what it answers, by which way, and what bounds both."""
 
-from __future__ import annotations
-
 import os
 import ssl
 from collections.abc import Mapping
@@ -40,7 +38,7 @@ class Network:
     ca_bundle: str = ""
 
     @staticmethod
-    def of_environment() -> Network:
+    def of_environment() -> "Network":
         """The way out that HTTPS_PROXY, NO_PROXY and REQUESTS_CA_BUNDLE describe, as for the Azure SDKs."""
         return Network(proxies=getproxies_environment(), ca_bundle=os.environ.get("REQUESTS_CA_BUNDLE", ""))
 
