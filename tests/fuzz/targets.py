@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from shared import bootstrap
+from shared.adapters.oci import OciTagReader
+from shared.adapters.oci.exchange import Answer, Request
+from shared.adapters.oci.transport import Transport
 from shared.checks.evidence import gather_evidence, plain_text, telling_line
-from shared.domain.errors import Malformed
+from shared.domain.errors import BasegateError, Malformed
 from shared.domain.event import parse_event
 from shared.domain.image import parse_digest, parse_repository, parse_tag
 from shared.domain.policy import RegistryRule, Source, VersionRule
@@ -247,3 +250,63 @@ def http(place: int, names: list[str], params: dict[str, str], headers: dict[str
             answer = handler(request)
             assert answer.status_code < 500 or (answer.status_code == 503 and not values), answer.get_body()
             assert KEY.encode() not in answer.get_body()
+
+
+class _Registry:
+    """A transport whose answers are made up, in turn; then there is no such thing."""
+
+    def __init__(self, answers: list[Answer]) -> None:
+        self._answers = answers
+
+    def send(self, request: Request) -> Answer:
+        assert request.target.host in ("registry.example.com", "auth.example.com")
+        assert request.target.host == "registry.example.com" or "Authorization" not in request.headers
+        return self._answers.pop(0) if self._answers else Answer(404, {})
+
+
+class _NoSecrets:
+    def of(self, registry: RegistryRule) -> tuple[str, str]:
+        raise AssertionError("this registry has no credentials")
+
+
+_BEARER = 'Bearer realm="https://auth.example.com/token",service="registry.example.com",scope="repository:node:pull"'
+_LINK = '</v2/node/tags/list?n=1000&last=b>; rel="next"'
+statuses = st.sampled_from([200, 200, 200, 401, 307, 404, 405, 403, 429, 500, 304, 101]) | st.integers(100, 599)
+answered = st.fixed_dictionaries(
+    {},
+    optional={
+        "docker-content-digest": st.just(GREEN) | st.text(max_size=90),
+        "www-authenticate": st.just(_BEARER) | bent_text(_BEARER),
+        "link": st.just(_LINK) | bent_text(_LINK),
+        "location": st.sampled_from(["/v2/node/tags/list", "https://registry.example.com/v2/", "//x/y"]) | st.text(),
+        "retry-after": st.sampled_from(["1", "9" * 30, "Wed, 21 Oct 2026 07:28:00 GMT"]) | st.text(max_size=20),
+        "ratelimit-limit": st.just("100;w=21600") | st.text(max_size=30),
+        "ratelimit-remaining": st.just("76;w=21600") | st.text(max_size=30),
+    },
+)
+bodies = st.binary(max_size=300) | st.fixed_dictionaries(
+    {},
+    optional={
+        "tags": st.lists(st.text(max_size=20) | st.sampled_from(["15", "15-alpine"]), max_size=4) | values,
+        "token": st.text(max_size=40) | values,
+        "expires_in": values,
+        "schemaVersion": values,
+    },
+).map(lambda body: json.dumps(body).encode())
+answers = st.lists(st.builds(Answer, statuses, answered, bodies), max_size=6)
+
+
+@target(answers=answers)
+def registry(answers: list[Answer]) -> None:
+    """Whatever a registry answers, its tags are read, or what is wrong is told; nothing is asked of anyone else."""
+    secrets: Any = _NoSecrets()
+    rule = RegistryRule(name="example", login_server="registry.example.com")
+    for read in (lambda reader: reader.digest_of(rule, "node", "15"), lambda reader: list(reader.tags(rule, "node"))):
+        made_up = _Registry(list(answers))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Transport, "send", lambda self, request, made_up=made_up: made_up.send(request))
+            reader = OciTagReader(secrets, lambda: pytest.fail("no identity is asked for"))
+            try:
+                read(reader)
+            except BasegateError as error:
+                assert str(error)
