@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 import yaml
 
 from shared.domain.errors import Misconfigured
-from shared.domain.policy import Drift, Policy, PromoteBy, TaskCheck, VersionRule
+from shared.domain.policy import ApprovalCheck, Drift, Policy, PromoteBy, TaskCheck, VersionRule
 from shared.rules import InvalidGates, parse_gates
 from shared.rules.schema import gates_schema, schema_text
 
@@ -99,6 +100,14 @@ def test_a_fingerprint_changes_with_what_a_verdict_means_and_with_nothing_else()
     swapped = changed("values: {LEVEL: high}", "values: {A: x, LEVEL: high}")
     back = changed("values: {LEVEL: high}", "values: {LEVEL: high, A: x}")
     assert parse_gates(swapped).gates["node"].fingerprint == parse_gates(back).gates["node"].fingerprint
+
+
+def test_a_fingerprint_outlives_a_new_version_of_the_app() -> None:
+    gate = parsed().gates["node"]
+    task = TaskCheck(registry="base", task="import-node", timeout_seconds=600, values={"LEVEL": "high", "A": "x"})
+    approval = ApprovalCheck(two_persons=True)
+    assert msgspec.structs.replace(gate, checks=(task,)).fingerprint == "e8b04b1e06b24943"
+    assert msgspec.structs.replace(gate, checks=(approval,)).fingerprint == "0a43bd5d1c9ad514"
 
 
 def test_every_error_is_reported_at_once_in_the_order_of_the_lines() -> None:
