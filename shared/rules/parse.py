@@ -12,7 +12,16 @@ from shared.domain.image import parse_repository, parse_tag
 from shared.domain.policy import Policy, Source
 from shared.domain.tag_rule import TagRule, is_pattern, tags_in_words
 from shared.domain.versions import parse_range
-from shared.rules.document import AppDocument, Document, GateDocument, GatesDocument, RegistryDocument, SourceDocument
+from shared.rules.document import (
+    AppDocument,
+    BuildDocument,
+    DeployDocument,
+    Document,
+    GateDocument,
+    GatesDocument,
+    RegistryDocument,
+    SourceDocument,
+)
 from shared.rules.errors import InvalidGates, Path, Places, Problem, ValidationError, load_yaml, type_errors
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -95,10 +104,16 @@ def _app(name: str, entry: AppDocument, registries: Mapping[str, RegistryDocumen
     app: dict[str, Any] = _plain(entry) | {"name": name}
     app["build"]["by_tag"] = entry.build.output == "by-tag"
     if (deploy := entry.deploy) is not None:
-        subscription = deploy.subscription or (registries[entry.build.registry].id or "").split("/")[2]
-        names = {"container_group": deploy.aci, "restart_policy": deploy.restart, "subscription": subscription}
-        app["deploy"] |= names
+        names = {"container_group": deploy.aci, "restart_policy": deploy.restart}
+        app["deploy"] |= names | {"subscription": _subscription(entry.build, deploy, registries)}
     return app
+
+
+def _subscription(build: BuildDocument, deploy: DeployDocument, registries: Mapping[str, RegistryDocument]) -> str:
+    """Where a container group is: in the subscription that is written, else in that of the build's registry."""
+    registry = registries.get(build.registry)
+    own = (registry.id or "").split("/")[2:3] if registry else []
+    return deploy.subscription or "".join(own)
 
 
 def _source(entry: SourceDocument) -> Source:
@@ -116,10 +131,17 @@ def _conflicts(document: GatesDocument) -> Iterator[Problem]:
     yield from _shared_stable_tags(document)
     for name, app in document.apps.items():
         yield from _app_conflicts(document, ("apps", name), app)
-    deploys = {name: app.deploy for name, app in document.apps.items() if app.deploy}
-    groups = {name: (rule.subscription, rule.resource_group.lower(), rule.aci) for name, rule in deploys.items()}
+    groups = {
+        name: (
+            _subscription(app.build, app.deploy, document.registries),
+            app.deploy.resource_group.lower(),
+            app.deploy.aci,
+        )
+        for name, app in document.apps.items()
+        if app.deploy
+    }
     for name, other in _repeated(groups):
-        yield ("apps", name, "deploy", "aci"), f"app {other} deploys to {deploys[name].aci} too"
+        yield ("apps", name, "deploy", "aci"), f"app {other} deploys to {groups[name][2]} too"
 
 
 def _registry_conflicts(registries: Mapping[str, RegistryDocument]) -> Iterator[Problem]:

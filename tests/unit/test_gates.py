@@ -241,6 +241,10 @@ SECOND_APP = """\
         (changed("apps:\n", SECOND_GATE.replace('"15-alpine"', '"*"')), "gates.other.promote"),
         (RULES + SECOND_APP, "apps.shop.deploy.aci: app web deploys to web-aci too"),
         (
+            changed("aci: web-aci, ", "aci: web-aci, subscription: s, ", RULES + SECOND_APP),
+            "apps.shop.deploy.aci: app web deploys to web-aci too",
+        ),
+        (
             changed("  base: {id", f"  again: {{id: {SCOPE}/PUBLICREGISTRY}}\n  base: {{id"),
             "line 3, column 11: registries.again.id: registry public has this id too",
         ),
@@ -381,3 +385,10 @@ def test_an_empty_part_is_missed(key: str) -> None:
     assert any(f": {key}: " in line for line in errors(yaml.safe_dump(document)))
     del document[key]
     assert any(f"the key '{key}' is missing" in line for line in errors(yaml.safe_dump(document)))
+
+
+def test_container_groups_of_one_name_in_two_subscriptions_are_two() -> None:
+    other = f"  other: {{id: {SCOPE.replace('subscriptions/s', 'subscriptions/t')}/otherbase}}\n"
+    shop = changed("registry: base, task: build-shop", "registry: other, task: build-shop", SECOND_APP)
+    policy = parse_gates(changed("  base: {id", f"{other}  base: {{id") + shop)
+    assert [app.deploy.subscription for app in policy.apps.values() if app.deploy] == ["s", "t"]
