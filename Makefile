@@ -25,7 +25,7 @@ setup: $(READY) ## Python packages into .venv, and what the sandbox needs on thi
 demo: setup ## play the story: ten chapters from a push upstream to a web page
 	@$(ROOT) $(PY) -m demo play
 
-demo-lost: setup ## the story with every event lost, then with some lost, some doubled, in no order (4 minutes)
+demo-lost: setup ## the story with every event lost, then with some lost, some doubled, in no order (5 minutes)
 	@$(ROOT) $(PY) -m demo play --events off
 	@$(ROOT) $(PY) -m demo play --events lossy
 

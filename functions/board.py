@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import azure.functions as func
 
 from functions.web.answers import Handler, answering
-from functions.web.inputs import Role, actor_of, auth_level
+from functions.web.inputs import Role, actor_of, auth_level, require_https
 from shared import bootstrap
 from shared.domain.errors import NotThere
 from shared.settings import trusts_sign_in
@@ -39,6 +39,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Strict-Transport-Security": "max-age=31536000",  # browsers take it from https alone
 }
 
 _PAGES: dict[str, tuple[str, str, Callable[..., object]]] = {
@@ -70,8 +71,10 @@ def _environment() -> "Environment":
     return made
 
 
+@answering
 def shell(req: func.HttpRequest) -> func.HttpResponse:
     """A page: the same for all, without any data."""
+    require_https(req)
     return page("shell.html", keyed=not trusts_sign_in())
 
 
@@ -80,6 +83,7 @@ def _fragment(template: str, view: Callable[..., object]) -> Handler:
 
     @answering
     def fragment(req: func.HttpRequest) -> func.HttpResponse:
+        require_https(req)
         actor_of(req, Role.READER)
         services = bootstrap.basegate().services
         now = services.clock.now()
@@ -103,6 +107,7 @@ for _name, (_path, _template, _view) in _PAGES.items():
 @answering
 def board_asset(req: func.HttpRequest) -> func.HttpResponse:
     """The style sheet, the scripts and the pictures of the pages; there are no others."""
+    require_https(req)
     name = req.route_params["name"]
     if name not in _ASSETS:
         raise NotThere(f"there is no asset {name[:80]!r}; there is {', '.join(_ASSETS)}")

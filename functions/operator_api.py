@@ -11,7 +11,7 @@ import msgspec
 
 from functions.web import inputs
 from functions.web.answers import Handler, PlanAnswer, answering, json_answer
-from functions.web.inputs import Role, actor_of, auth_level, flag, read_body
+from functions.web.inputs import Role, actor_of, auth_level, flag, read_body, require_own_site
 from functions.web.openapi import ACTS, Act, Operation, Route
 from shared import bootstrap
 from shared.domain.errors import Stale
@@ -186,6 +186,7 @@ def _act(req: func.HttpRequest, act: Act) -> func.HttpResponse:
     3. The plan: what would be done.
     4. With `dry_run=true` that is the answer; else it is done, once for each `Idempotency-Key`.
     """
+    require_own_site(req)
     actor, dry = actor_of(req, act.role), flag(req, "dry_run")
     asked, key = read_body(req, act.body), checked_key(req.headers.get("Idempotency-Key", ""))
     who = Who.of(actor, asked.reason, key)  # 1

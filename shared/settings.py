@@ -125,6 +125,16 @@ def trusts_sign_in(environment: Mapping[str, str] | None = None) -> bool:
     return environment.get(_NAMES["sign_in"], "").strip() == "easy-auth"
 
 
+def is_behind_sign_in(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether App Service Authentication is on, by the platform's own word: else anybody may send its headers.
+
+    Source: `IsEasyAuthEnabled` of the Functions host,
+    https://github.com/Azure/azure-functions-host/blob/dev/src/WebJobs.Script/Environment/EnvironmentExtensions.cs
+    """
+    environment = os.environ if environment is None else environment
+    return environment.get("WEBSITE_AUTH_ENABLED", "").strip().lower() == "true"
+
+
 def sweep_schedule(environment: Mapping[str, str] | None = None) -> str:
     """When the sweep runs; needed when functions are indexed, before all else."""
     environment = os.environ if environment is None else environment

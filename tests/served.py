@@ -82,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._send(401, {}, b"")
             request = func.HttpRequest(
                 method=self.command,
-                url=self.path,
+                url=f"http://127.0.0.1{self.path}",
                 headers=dict(self.headers),
                 params=dict(parse_qsl(parts.query, keep_blank_values=True)),
                 route_params=values,

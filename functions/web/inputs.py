@@ -7,19 +7,21 @@ from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
 import azure.functions as func
 import msgspec
 
 from functions.web.answers import Forbidden
-from shared.domain.errors import Malformed
+from shared.domain.errors import Malformed, Misconfigured
 from shared.domain.stable_tag import HoldUntil
 from shared.ports import Only
-from shared.settings import trusts_sign_in
+from shared.settings import is_behind_sign_in, trusts_sign_in
 from shared.workflow.answers import Moment
 from shared.workflow.report import PAGE_LIMIT
 
 _ACTOR_LIMIT = 100
+_LOOPBACK = frozenset(("127.0.0.1", "::1", "localhost"))
 
 
 class Role(StrEnum):
@@ -58,10 +60,16 @@ def actor_of(req: func.HttpRequest, role: Role) -> str:
 
     Raises:
         Forbidden: nobody is signed in, or the role is missing.
+        Misconfigured: sign-in is trusted and switched off: whoever asks may be anybody.
     """
     if not trusts_sign_in():
         claimed = req.headers.get("X-Basegate-Actor", "").strip()[:_ACTOR_LIMIT]
         return f"{claimed} (by key)" if claimed.isprintable() and claimed else "a holder of the key"
+    if not is_behind_sign_in():
+        raise Misconfigured(
+            "BASEGATE_SIGN_IN is easy-auth, and App Service Authentication is off",
+            remedy="switch it on, or set BASEGATE_SIGN_IN to keys",
+        )
     principal = _principal(req)
     roles = {claim.val for claim in principal.claims if claim.typ == principal.role_typ}
     including = list(Role)[list(Role).index(role) :]
@@ -76,6 +84,32 @@ def _principal(req: func.HttpRequest) -> _Principal:
         return msgspec.json.decode(content, type=_Principal)
     except (binascii.Error, ValueError, RecursionError) as error:  # whatever is no principal is nobody's
         raise Forbidden("nobody is signed in") from error
+
+
+def require_own_site(req: func.HttpRequest) -> None:
+    """See that no page of another site has the browser act for whoever is signed in.
+
+    Source: https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
+
+    Raises:
+        Forbidden: one has.
+    """
+    if req.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        raise Forbidden("a page of another site asks for this")
+
+
+def require_https(req: func.HttpRequest) -> None:
+    """See that what a page is sent, and the key that it sends, cannot be read on the way; loopback has no way.
+
+    App Service ends TLS before the app, and says what it was asked by: https://learn.microsoft.com/azure/app-service/overview-tls
+
+    Raises:
+        Forbidden: it comes over plain HTTP from elsewhere.
+    """
+    asked = urlsplit(req.url)
+    scheme = req.headers.get("X-Forwarded-Proto", asked.scheme).rpartition(",")[2].strip()
+    if scheme != "https" and asked.hostname not in _LOOPBACK:
+        raise Forbidden("the board is there over https only")
 
 
 BODY_LIMIT_BYTES = 16 * 1024
@@ -150,10 +184,14 @@ B = TypeVar("B", bound=Asked)
 def read_body(req: func.HttpRequest, kind: type[B]) -> B:
     """The fields of a call, from its JSON body; without one, from its query. A reason may stand in the query anyway.
 
+    A body must say that it is JSON: what a form of any page may send is refused.
+
     Raises:
         Malformed: names the field that is missing, not known, or not what it must be.
     """
-    raw = req.get_body()
+    raw, said = req.get_body(), req.headers.get("Content-Type", "")
+    if (raw or said) and said.partition(";")[0].strip().lower() != "application/json":
+        raise Malformed("Content-Type", "must be application/json")
     if len(raw) > BODY_LIMIT_BYTES:
         raise Malformed("body", f"is larger than {BODY_LIMIT_BYTES} bytes")
     query = {name: value for name, value in req.params.items() if name.lower() not in _ABOUT_THE_CALL}

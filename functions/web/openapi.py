@@ -184,7 +184,7 @@ def _read(read: Read) -> dict[str, Any]:
         "operationId": _name("get", read.path),
         "summary": read.summary,
         "parameters": asked,
-        "responses": responses if read.open else _problems(but=412) | responses,
+        "responses": responses if read.open else _merged(_problems(but=412), responses),
     }
     if read.open:
         return operation | {"security": []}
@@ -213,6 +213,15 @@ def _act(act: Act) -> dict[str, Any]:
             **_problems(but=0 if fresh else 412),
         },
     }
+
+
+def _merged(problems: dict[str, Any], responses: dict[str, Any]) -> dict[str, Any]:
+    """Responses with the problems there may be; a status may have an answer of its own besides."""
+    both = {
+        status: problems[status]["content"] | responses[status]["content"] for status in problems & responses.keys()
+    }
+    contents = {status: responses[status] | {"content": content} for status, content in both.items()}
+    return problems | responses | contents
 
 
 def _content(answer: type) -> dict[str, Any]:

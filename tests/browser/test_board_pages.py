@@ -40,6 +40,7 @@ def test_a_wrong_key_is_told_and_asked_for_again(page: Page) -> None:
 
 def test_with_sign_in_nobody_is_asked_for_a_key(browser: Browser, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BASEGATE_SIGN_IN", "easy-auth")
+    monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "True")
     reader = "eyJjbGFpbXMiOlt7InR5cCI6InJvbGVzIiwidmFsIjoiQmFzZWdhdGUuUmVhZGVyIn1dfQ=="
     with looking(browser, extra_http_headers={"X-MS-CLIENT-PRINCIPAL": reader}) as page:
         page.goto(f"{url}/api/board")

@@ -241,7 +241,7 @@ def http(place: int, names: list[str], params: dict[str, str], headers: dict[str
         for method in sorted(methods):
             request = func.HttpRequest(
                 method=method,
-                url=f"/api/x?code={KEY}",
+                url=f"https://basegate.azurewebsites.net/api/x?code={KEY}",
                 params=params,
                 headers=headers,
                 route_params=values,

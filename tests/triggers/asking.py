@@ -41,8 +41,9 @@ def ask(
 ) -> tuple[int, Any]:
     """What a function answers: its status, and its body as JSON or as text. It must be what the document says."""
     raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    sent = ({"Content-Type": "application/json"} if raw else {}) | (headers or {})
     request = func.HttpRequest(
-        method=method, url="/api/v1/x", params=params or {}, headers=headers or {}, route_params=route, body=raw
+        method=method, url="/api/v1/x", params=params or {}, headers=sent, route_params=route, body=raw
     )
     answer = handler(request)
     hold_to_the_document(handler, answer)

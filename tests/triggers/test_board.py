@@ -57,7 +57,14 @@ def get(
     **route: str,
 ) -> func.HttpResponse:
     return handler(
-        func.HttpRequest(method="GET", url="/api/board", params=params or {}, route_params=route, headers={}, body=b"")
+        func.HttpRequest(
+            method="GET",
+            url="http://127.0.0.1/api/board",
+            params=params or {},
+            route_params=route,
+            headers={},
+            body=b"",
+        )
     )
 
 
@@ -342,6 +349,7 @@ def test_every_page_is_a_shell_that_holds_no_data_and_nothing_inline(monkeypatch
 
 def test_with_sign_in_no_key_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BASEGATE_SIGN_IN", "easy-auth")
+    monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "True")
     assert 'data-keyed="no"' in text(get(board.shell))
     assert get(fragment("overview")).status_code == 403
 

@@ -193,6 +193,7 @@ def test_with_sign_in_trusted_the_roles_decide(
     world: World, monkeypatch: pytest.MonkeyPatch, roles: tuple[str, ...], reads: int, acts: int
 ) -> None:
     monkeypatch.setenv("BASEGATE_SIGN_IN", "easy-auth")
+    monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "True")
     headers = principal(*roles)
     assert ask(operator_views.status, method="GET", headers=headers)[0] == reads
     assert ask(operator_api.hold, WHY | {"tag": "15-alpine"}, headers=headers, gate="node")[0] == acts
@@ -200,6 +201,7 @@ def test_with_sign_in_trusted_the_roles_decide(
 
 def test_nobody_signed_in_is_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BASEGATE_SIGN_IN", "easy-auth")
+    monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "True")
     assert ask(operator_views.status, method="GET")[0] == 403
     assert ask(operator_views.status, method="GET", headers={"X-MS-CLIENT-PRINCIPAL": "bm9wZQ=="})[0] == 403
 
@@ -255,5 +257,6 @@ def test_a_body_that_means_no_good_is_only_not_right(world: World, body: bytes) 
 )
 def test_a_principal_that_is_none_is_nobody(world: World, monkeypatch: pytest.MonkeyPatch, principal: str) -> None:
     monkeypatch.setenv("BASEGATE_SIGN_IN", "easy-auth")
+    monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "True")
     headers = {"X-MS-CLIENT-PRINCIPAL": base64.b64encode(principal.encode()).decode()}
     assert ask(operator_api.hold, WHY | {"tag": "15-alpine"}, headers=headers, gate="node")[0] == 403
