@@ -7,7 +7,7 @@ from typing import Any
 import azure.functions as func
 
 from functions.web.answers import Handler, Health, Readiness, answer_of, answering, json_answer
-from functions.web.inputs import Role, actor_of, auth_level, flag, page_of
+from functions.web.inputs import Role, actor_of, auth_level, flag, page_of, require_known
 from functions.web.openapi import READS, Read, document
 from shared import bootstrap
 from shared.domain.candidate import CandidateState
@@ -32,6 +32,7 @@ def _read(path: str, answer: type, **said: Any) -> Callable[[Callable[[func.Http
         def handler(req: func.HttpRequest) -> func.HttpResponse:
             if not read.open:
                 actor_of(req, Role.READER)
+                require_known(req, read.parameters)
             return answer_of(query(req))
 
         level = func.AuthLevel.ANONYMOUS if read.open else auth_level()

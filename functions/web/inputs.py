@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
@@ -114,8 +114,9 @@ def require_https(req: func.HttpRequest) -> None:
 
 BODY_LIMIT_BYTES = 16 * 1024
 
-_ABOUT_THE_CALL = frozenset(("code", "clientid", "dry_run"))
-"""What a query holds besides the fields of a body: the function key, and how the call is meant."""
+_KEY = frozenset(("code", "clientid"))
+"""What a query may hold of the function key.
+Source: https://learn.microsoft.com/azure/azure-functions/function-keys-how-to#use-access-keys"""
 
 _FIELD = re.compile(r"field `(?P<name>[^`]+)`|at `\$\.(?P<path>\w+)")
 _TAG_OR_DIGEST = "^(sha256:[0-9a-f]{64}|[A-Za-z0-9_][A-Za-z0-9._-]{0,127})$"
@@ -194,9 +195,10 @@ def read_body(req: func.HttpRequest, kind: type[B]) -> B:
         raise Malformed("Content-Type", "must be application/json")
     if len(raw) > BODY_LIMIT_BYTES:
         raise Malformed("body", f"is larger than {BODY_LIMIT_BYTES} bytes")
-    query = {name: value for name, value in req.params.items() if name.lower() not in _ABOUT_THE_CALL}
+    query = {name: value for name, value in req.params.items() if name.lower() not in _KEY and name != "dry_run"}
     if not raw.strip():
         return _converted(query, kind, strict=False)
+    require_known(req, ("dry_run", "reason"))
     try:
         fields = msgspec.json.decode(raw, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -215,6 +217,17 @@ def _converted(fields: dict[str, Any], kind: type[B], *, strict: bool) -> B:
         match = _FIELD.search(str(error))
         name = (match["name"] or match["path"]) if match else "body"
         raise Malformed(name, str(error).partition(" - at ")[0]) from error
+
+
+def require_known(req: func.HttpRequest, names: Collection[str]) -> None:
+    """See that a query has no parameter but these, and a function key.
+
+    Raises:
+        Malformed: names one that it has besides.
+    """
+    if unknown := [name for name in req.params if name not in names and name.lower() not in _KEY]:
+        known = f"known here: {', '.join(names)}" if names else "there are none here"
+        raise Malformed(unknown[0][:80], f"is no parameter of this call; {known}")
 
 
 def flag(req: func.HttpRequest, name: str) -> bool:

@@ -56,6 +56,12 @@ class Read(Call):
     open: bool = False
     """Whether it is answered without a key."""
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The parameters that its query may have."""
+        page = tuple(parameter["name"] for parameter in _PAGE) if self.paged else ()
+        return (*page, *(("state",) if self.states else ()), *self.flags)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Act(Call):

@@ -237,3 +237,19 @@ def test_readyz_says_of_each_dependency_what_to_mend(world: World) -> None:
 
 def test_healthz_says_nothing_but_that_it_is_up() -> None:
     assert ask(operator_views.healthz, method="GET") == (200, {"status": "up"})
+
+
+def test_a_parameter_that_a_call_does_not_have_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    operated(monkeypatch)
+    for handler, params, known in (
+        (operator_views.candidates, {"limt": "5"}, "known here: limit, token, since, until, state"),
+        (operator_views.vetoes, {"ALL": "true"}, "known here: all"),
+        (operator_views.status, {"x": ""}, "there are none here"),
+    ):
+        status, problem = ask(handler, method="GET", params=params, gate="node")
+        assert (status, problem["field"]) == (400, next(iter(params)))
+        assert known in problem["detail"]
+    key = {"code": "a key", "clientId": "default"}
+    assert ask(operator_views.status, method="GET", params=key)[0] == 200
+    status, problem = ask(operator_api.sweep, WHY, params={"dryrun": "true"})
+    assert (status, problem["field"]) == (400, "dryrun")
