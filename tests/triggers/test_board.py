@@ -297,6 +297,12 @@ def test_a_history_is_filtered_by_time_and_a_day_includes_its_evening(world: Wor
     assert (refused.status_code, b'"field":"since"' in refused.get_body()) == (400, True)
 
 
+@pytest.mark.parametrize("moment", ["9999-12-31", "0001-01-01", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00+23:59"])
+def test_a_history_is_shown_from_and_to_any_moment_there_is(world: World, moment: str) -> None:
+    for name in ("since", "until"):
+        assert get(fragment("gate"), gate="node", params={name: moment}).status_code == 200
+
+
 def test_a_history_leads_to_its_next_page_under_the_same_filter(world: World) -> None:
     world.tasks.seconds = 500
     for number in range(30):

@@ -1,6 +1,7 @@
 """The pages of records: the story of a candidate or rollout, and the history of a gate or an app."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -280,7 +281,8 @@ def _understood(shown: Filter, states: type[StrEnum]) -> Only:
         raise Malformed("state", f"must be one of {', '.join(states)}")
     since, until = _moment("since", shown.since), _moment("until", shown.until)
     if until is not None and _is_day(shown.until):
-        until += timedelta(days=1)
+        with suppress(OverflowError):  # the last day there is
+            until += timedelta(days=1)
     return Only(state=shown.state, since=since, until=until)
 
 
