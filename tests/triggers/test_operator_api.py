@@ -10,6 +10,7 @@ import azure.functions as func
 import pytest
 
 from functions import operator_api, operator_views
+from functions.web.openapi import ACTS, Act
 from shared import bootstrap
 from tests.fakes import World, digest
 from tests.triggers.asking import GREEN, ORANGE, WHY, ask, operated
@@ -27,6 +28,23 @@ def test_a_dry_run_shows_the_blast_radius_and_does_nothing(world: World) -> None
     assert status == 200
     assert [effect["what"] for effect in answer["effects"]] == ["move the stable tag", "hold", "rebuild and redeploy"]
     assert dict(world.ledger.rows) == before
+
+
+@pytest.mark.parametrize("act", ACTS, ids=lambda act: f"{act.method} {act.path}")
+def test_no_dry_run_writes_starts_or_queues_anything(world: World, act: Act) -> None:
+    """Whatever it answers, and also where the ledger has not heard of a tag yet."""
+    ids: Any = {"candidate": world.candidates()[-1].id, "rollout": world.rollouts()[-1].id, "digest": GREEN}
+    before = written(world)
+    for example in act.examples.values():
+        for tag in ("15-alpine", "15.14"):
+            body = {**example} | {name: value for name, value in (("tag", tag), ("digest", GREEN)) if name in example}
+            handler = getattr(operator_api, act.operation.__name__)
+            ask(handler, body, params={"dry_run": "true"}, gate="node", app="hello-world", **ids)
+    assert written(world) == before
+
+
+def written(world: World) -> tuple[Any, ...]:
+    return dict(world.ledger.rows), dict(world.ledger.lines), len(world.queue.waiting), len(world.tasks.runs)
 
 
 def test_a_rollback_is_done_and_told_where_to_look(world: World) -> None:
