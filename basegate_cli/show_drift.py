@@ -48,6 +48,8 @@ def _sweeps(answer: dict[str, Any]) -> Iterator[Text]:
         if counted["recoverySeconds"]:
             found += f" within {counted['recoverySeconds']:.0f} s"
         parts.append(f"{counted['byEvent']} changes known by event, {found}")
+        if counted["leftOut"]:
+            parts.append(f"{counted['leftOut']} names are no tags, such as {counted['leftOutName']}")
         yield plain("; ".join(parts))
         if sweep["problem"]:
             yield Text.assemble("  ", (str(plain(sweep["problem"])), "red"))

@@ -14,7 +14,7 @@ import msgspec
 
 from shared.domain.errors import Busy, Conflict
 from shared.domain.event import Hint
-from shared.domain.image import Digest, ImageRef, Tag
+from shared.domain.image import Digest, ImageRef
 from shared.domain.policy import App, DeployRule, Gate, Policy, RegistryRule
 from shared.domain.record import WorkItem
 from shared.domain.rollout import BuiltImage
@@ -232,10 +232,10 @@ class TagReader(Protocol):
         """The digest a tag points at now, or None where there is no such tag. Does not count as a pull."""
         ...
 
-    def tags(self, registry: RegistryRule, repository: str) -> Iterator[Tag]:
-        """The tags of a repository in the registry's order, read page by page as they are taken.
+    def tags(self, registry: RegistryRule, repository: str) -> Iterator[str]:
+        """The names that a repository lists, in the registry's order, read page by page as they are taken.
 
-        Yields none where there is no such repository.
+        Yields none where there is no such repository. A name may be no tag: some registries list what nobody can pull.
         """
         ...
 

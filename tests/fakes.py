@@ -622,7 +622,7 @@ class FakeTags:
             raise self.faults[registry.name]
         return self._registry.digest_of(registry, repository, tag)
 
-    def tags(self, registry: RegistryRule, repository: str) -> Iterator[Tag]:
+    def tags(self, registry: RegistryRule, repository: str) -> Iterator[str]:
         if registry.name in self.faults:
             raise self.faults[registry.name]
         return self._registry.tags_of(registry, repository)

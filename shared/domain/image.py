@@ -47,6 +47,11 @@ def parse_tag(text: object, field: str = "tag") -> Tag:
     raise Malformed(field, f"{_shown(text)} is not a tag (1 to 128 of A-Z a-z 0-9 . _ -)")
 
 
+def is_tag(text: str) -> bool:
+    """Whether a text is a tag."""
+    return _TAG.fullmatch(text) is not None
+
+
 def parse_repository(text: object, field: str = "repository") -> Repository:
     """A repository.
 

@@ -31,6 +31,11 @@ from shared.domain.versions import VERSION, Version, VersionRange, parse_range, 
 if TYPE_CHECKING:
     from shared.domain.policy import Source, VersionRule
 
+_ATTACHED = re.compile(r"sha256-[0-9a-f]{64}(\..+)?")
+"""Signatures, attestations and bills of materials stand among the tags under the digest that they are about.
+Sources: https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md#tag-based-discovery,
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema"""
+
 _LEAD = re.compile(r"(?<![0-9A-Za-z.])v?[0-9][0-9.]*$")
 
 
@@ -58,7 +63,7 @@ class TagRule:
 
     def takes(self, tag: str) -> bool:
         """Whether a tag is tracked, as far as the tag alone can tell: `newest` is left aside."""
-        return tag in self.exact or any(pattern.takes(tag) for pattern in self.patterns)
+        return tag in self.exact or any(pattern.takes(tag) for pattern in self._patterns_of(tag))
 
     def select(self, tags: Iterable[str]) -> Iterator[str]:
         """The tracked tags among all of a repository's, each once if it is listed once.
@@ -76,8 +81,12 @@ class TagRule:
                 self._keep(tag, kept)
         yield from sorted({tag for heap in kept for _, tag in heap})
 
+    def _patterns_of(self, tag: str) -> tuple[TagPattern, ...]:
+        """The patterns that a tag may match: what is attached to an image is none."""
+        return () if _ATTACHED.fullmatch(tag) else self.patterns
+
     def _keep(self, tag: str, kept: list[list[tuple[Version, str]]]) -> None:
-        for pattern, heap in zip(self.patterns, kept, strict=True):
+        for pattern, heap in zip(self._patterns_of(tag), kept, strict=False):
             version = pattern.version_of(tag)
             if version is None or (version, tag) in heap:
                 continue

@@ -37,7 +37,8 @@ class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
     The round of number `round` began at `began_at` and has come as far as `after`, in the job's own terms; the last
     whole one was `last_round`, from `last_began_at` to `finished_at`. `holder` runs it, until `held_until` at most.
     `checked` counts what this round has compared. Of the changes of upstream tags that no event brought, the slowest
-    was found within `recovery_seconds`.
+    was found within `recovery_seconds`. The last list of tags had `left_out` names that are no tags, `left_out_name`
+    for one.
     """
 
     job: str
@@ -52,6 +53,8 @@ class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
     checked: int = 0
     recovery_seconds: float = 0.0
+    left_out: int = 0
+    left_out_name: str = ""
 
     @property
     def partition(self) -> str:

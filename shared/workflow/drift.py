@@ -53,11 +53,13 @@ class SweepProgress(Answer, frozen=True, kw_only=True):
 
 class Completeness(Answer, frozen=True, kw_only=True):
     """How changes upstream became known: by how many events, and how many the sweep had to find, the slowest of them
-    within `recovery_seconds`."""
+    within `recovery_seconds`. The list of tags has `left_out` names that are no tags, `left_out_name` for one."""
 
     by_event: int
     by_sweep: int
     recovery_seconds: float
+    left_out: int
+    left_out_name: str
 
 
 class TagDrift(Answer, frozen=True, kw_only=True):
@@ -183,6 +185,8 @@ class DriftReport:
                 by_event=sum(one.by_event for one in seen),
                 by_sweep=sum(one.by_sweep for one in seen),
                 recovery_seconds=record.recovery_seconds,
+                left_out=record.left_out,
+                left_out_name=record.left_out_name,
             ),
             paused_until=upstream.paused_until,
             pause_reason=upstream.problem if upstream.paused_until else "",

@@ -255,10 +255,12 @@ def test_a_repository_may_have_no_tags(stage: Stage, document: object) -> None:
 
 
 @pytest.mark.parametrize("tag", ["", "-a", "a b", "a/b", "a" * 129, "../../etc", "\u202e15", "a\nb", "<script>"])
-def test_a_tag_that_is_none_is_told(stage: Stage, tag: str) -> None:
-    error = listing(stage, tags({"tags": ["15", tag]}))
-    assert isinstance(error, Malformed)
-    assert error.field == f"tag of {NAME}/node"
+def test_a_name_that_is_no_tag_is_handed_on_and_never_asked_for(stage: Stage, tag: str) -> None:
+    reader = stage.play(tags({"tags": ["15", tag]}))
+    assert list(reader.tags(ANYONE, "node")) == ["15", tag]
+    with pytest.raises(Malformed, match="is not a tag"):
+        reader.digest_of(ANYONE, "node", tag)
+    assert len(stage.asked) == 1
 
 
 @pytest.mark.parametrize(

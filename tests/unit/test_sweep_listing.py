@@ -10,11 +10,13 @@ import pytest
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Throttled
 from shared.domain.image import Tag
+from shared.domain.observation import Observation
 from shared.domain.policy import Policy, RegistryRule, Source
 from shared.intake.upstreams import UpstreamRecord
 from shared.sweep.job import SweepRecord
 from shared.sweep.jobs.upstream import NEW_DIGESTS_A_ROUND
 from shared.sweep.sweep import JobState
+from shared.workflow.drift import DriftReport
 from tests.fakes import World, digest, sample_policy
 
 PERIOD = 300.0
@@ -173,3 +175,20 @@ def test_the_alarm_of_a_repository_ends_when_the_gate_reads_another() -> None:
         world.registry.tags[("public", f"mirror/node:{tag}")] = digest("green")
     world.sweep_now()
     assert alarms(world) == []
+
+
+def test_names_that_are_no_tags_are_left_out_counted_and_shown() -> None:
+    world = World(tracking("15.*", "*beta"))
+    upstream(world, "15.1", "15.2")
+    real = world.tags.tags
+
+    def tags(registry: RegistryRule, repository: str) -> Iterator[str]:
+        yield "-ot-beta"
+        yield from real(registry, repository)
+        yield "\x1b[31mbeta"
+
+    world.tags.tags = tags  # type: ignore[method-assign]
+    assert world.sweep_now().jobs[0].state is JobState.DONE
+    assert sorted(stored.record.tag for stored in world.ledger.list(Observation, "node")) == ["15.1", "15.2"]
+    (gate,) = DriftReport(world.services).drift().gates
+    assert (gate.completeness.left_out, gate.completeness.left_out_name) == (2, "\\x1b[31mbeta")

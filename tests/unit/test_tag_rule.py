@@ -180,3 +180,13 @@ def test_a_tag_that_is_made_to_be_slow_to_match_is_answered() -> None:
     hostile = ["1" * 128, "1." * 64, "1-rc" + ".1" * 62, "1" + "-a1" * 42, "a" * 128, "-" * 128]
     for pattern, tag in itertools.product(("*a*a*a*a*b", "*-*-*-*-x", "1*1*1*1*x"), hostile):
         assert not rule(pattern, newest=1).takes(tag)
+
+
+@pytest.mark.parametrize("pattern", ["*", "s*", "*-*", "??*"])
+def test_what_is_attached_to_an_image_is_no_image(pattern: str) -> None:
+    about = f"sha256-{'7b' * 32}"
+    attached = [about, *(f"{about}.{what}" for what in ("sig", "att", "sbom"))]
+    for tracked in (rule(pattern), rule(pattern, newest=3)):
+        assert list(tracked.select(attached)) == []
+        assert not any(map(tracked.takes, attached))
+    assert rule(pattern, f"{about}.sig").takes(f"{about}.sig")  # whoever names one means it

@@ -6,9 +6,10 @@ Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 import hashlib
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from threading import Lock
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -19,7 +20,7 @@ from shared.adapters.oci.errors import UNREADABLE, access_remedy, http_error, pa
 from shared.adapters.oci.exchange import Answer, Limits, Network, Request
 from shared.adapters.oci.safety import Place, Target, Unsafe, only_safe, parse_url
 from shared.domain.errors import Malformed, Rejected, Retry
-from shared.domain.image import Digest, Tag, parse_digest, parse_tag
+from shared.domain.image import Digest, parse_digest, parse_tag
 from shared.domain.policy import RegistryRule
 from shared.ports import Allowance, Secrets
 
@@ -43,14 +44,14 @@ class _Manifest(msgspec.Struct, rename="camel"):
 
 
 class _Tags(msgspec.Struct):
-    tags: list[str] | None = None
+    tags: list[str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """Some tags, and where the next are (None at the end); `linked` where the registry itself says so."""
+    """Some names, and where the next are (None at the end); `linked` where the registry itself says so."""
 
-    tags: tuple[Tag, ...] = ()
+    tags: tuple[str, ...] = ()
     following: Target | None = None
     linked: bool = False
 
@@ -77,32 +78,33 @@ class OciTagReader:
         self._limits, self._allowances = limits or Limits(), dict[str, Allowance]()
         self._send = Transport(network or Network.of_environment(), self._limits).send
         self._authentication = Authentication(self._send, secrets, credential)
-        self._lock, self._kept = Lock(), dict[tuple[RegistryRule, str], tuple[str, _Page]]()
+        self._lock, self._kept = Lock(), dict[tuple[RegistryRule, Target], tuple[str, _Page]]()
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
         """The digest a tag points at now, or None where there is no such tag.
 
         A HEAD, which no registry counts as a pull. A registry that leaves the digest out of its answer is asked for
-        the manifest, and the digest is taken of its bytes.
+        the manifest, and the digest is taken of its bytes; so is one that answers no HEAD, and one that has no such tag
+        by a HEAD: Sonatype Nexus has been seen to say so of tags that are there.
         """
         place = Place.of(registry, repository)
         name = f"{place.name}:{parse_tag(tag)}"
         target, accept = place.server.at(f"/v2/{place.path}/manifests/{tag}"), {"Accept": _MANIFESTS}
         for method in ("HEAD", "GET"):
-            answer = self._read(place, target, f"reading {name}", method=method, headers=accept)
-            if answer.status == 404:
+            _, answer = self._answer(place, target, f"reading {name}", method=method, headers=accept)
+            if answer.status == 404 and method == "GET":
                 return None
             said = answer.headers.get("docker-content-digest")
             if method == "HEAD" and answer.status == 200 and said is not None:
                 return parse_digest(said, f"Docker-Content-Digest of {name}")
         return _digest_of(answer.body, said, name)
 
-    def tags(self, registry: RegistryRule, repository: str) -> Iterator[Tag]:
-        """The tags of a repository, page by page as they are taken; none where there is no such repository.
+    def tags(self, registry: RegistryRule, repository: str) -> Iterator[str]:
+        """The names that a repository lists, page by page as they are taken; none where there is no such repository.
 
         Raises:
-            Malformed: a page is no list of tags, or the pages do not come to an end.
-            Retry: the pages together take too long.
+            Malformed: a page is no list, or the pages do not come to an end.
+            Retry: the pages together take too long, or a later one is not there.
         """
         previous = _Page()
         for page in self._pages(Place.of(registry, repository)):
@@ -122,11 +124,11 @@ class OciTagReader:
 
         The time that counts is the registry's, not that of whoever takes the tags.
         """
-        limits, seen, spent = self._limits, set[int](), 0.0
+        limits, seen, spent = self._limits, set[Target](), 0.0
         size, first = limits.page_size, f"/v2/{place.path}/tags/list?n="
         target: Target | None = place.server.at(f"{first}{size}")
         while target is not None:
-            if hash(target.path) in seen:
+            if target in seen:
                 raise Malformed("Link", f"the pages of {place.name} come round to {target}, which was read before")
             if len(seen) >= limits.pages:
                 raise Malformed("tags", f"{place.name} has more than {limits.pages} pages of tags")
@@ -134,7 +136,7 @@ class OciTagReader:
                 raise Retry(f"listing the tags of {place.name} takes longer than {limits.listing_seconds:.0f} s")
             began = time.monotonic()
             try:
-                page = self._page(place, target, size)
+                page = self._page(place, target, size, is_first=not seen)
             except Rejected:
                 if seen or size <= _SAFE_SIZE:
                     raise
@@ -144,18 +146,21 @@ class OciTagReader:
             finally:
                 spent += time.monotonic() - began
             yield page
-            seen.add(hash(target.path))
+            seen.add(target)
             target = page.following
 
-    def _page(self, place: Place, target: Target, size: int) -> _Page:
-        key = (place.registry, target.path)
+    def _page(self, place: Place, target: Target, size: int, *, is_first: bool) -> _Page:
+        key, doing = (place.registry, target), f"listing the tags of {place.name}"
         etag, page = self._kept.get(key, ("", _Page()))
         headers = {"If-None-Match": etag} if etag else {}
-        answer = self._read(place, target, f"listing the tags of {place.name}", headers=headers)
-        if answer.status == 404:
+        sent, answer = self._answer(place, target, doing, headers=headers, limit_bytes=self._limits.list_bytes)
+        if answer.status == 404 and is_first:
             return _Page()
+        if answer.status == 404:
+            raise Retry(f"{doing}: 404 from {sent.target}: a page of it is not there")
         if answer.status != 304:
-            page, etag = _parse_page(answer, target, size, place.name), answer.headers.get("etag", "")
+            page = _parse_page(answer, target, sent.target, size, place.name)
+            etag = answer.headers.get("etag", "")
         if etag and len(page.tags) <= size:
             with self._lock:  # what was used last is last
                 self._kept.pop(key, None)
@@ -164,16 +169,16 @@ class OciTagReader:
                     del self._kept[next(iter(self._kept))]
         return page
 
-    def _read(
-        self, place: Place, target: Target, doing: str, *, method: str = "GET", headers: Mapping[str, str] | None = None
-    ) -> Answer:
-        """An answer of 200 or 404, of 304 to a conditional request, or of 405 to a HEAD.
+    def _answer(self, place: Place, target: Target, doing: str, **parts: Any) -> tuple[Request, Answer]:
+        """An answer of 200 or 404, of 304 to a conditional request, or of 405 or 501 to a HEAD, with what it is to.
+
+        `parts` are those of the request.
 
         Raises:
             Throttled, Retry, Misconfigured, Malformed, Rejected: as the port says.
         """
         registry = place.registry
-        request = Request(doing=doing, target=target, method=method, headers=headers or {}, private=registry.private)
+        request = Request(doing=doing, target=target, private=registry.private, **parts)
         used = self._authentication.header(place)
         sent, answer = self._follow(place, request, used)
         if answer.status == 401 and sent.target.origin == place.server.origin:
@@ -183,7 +188,7 @@ class OciTagReader:
             self._allowances[registry.name] = said
         if answer.status not in _expected(request):
             raise http_error(answer, sent, access_remedy(registry))
-        return answer
+        return sent, answer
 
     def _follow(self, place: Place, request: Request, authorization: str) -> tuple[Request, Answer]:
         """The last request with its answer, after at most three redirects; only the registry sees the header."""
@@ -203,7 +208,7 @@ class OciTagReader:
 
 def _expected(request: Request) -> set[int]:
     conditional = {304} if "If-None-Match" in request.headers else set[int]()
-    return {200, 404} | conditional | ({405} if request.method == "HEAD" else set())
+    return {200, 404} | conditional | ({405, 501} if request.method == "HEAD" else set())
 
 
 def _digest_of(body: bytes, said: str | None, name: str) -> Digest:
@@ -218,7 +223,7 @@ def _digest_of(body: bytes, said: str | None, name: str) -> Digest:
     return digest
 
 
-def _parse_page(answer: Answer, asked: Target, size: int, whose: str) -> _Page:
+def _parse_page(answer: Answer, asked: Target, answered: Target, size: int, whose: str) -> _Page:
     """The page that an answer is.
 
     The next is where its Link says. Without one a page that is exactly full may have a next all the same, behind its
@@ -226,27 +231,28 @@ def _parse_page(answer: Answer, asked: Target, size: int, whose: str) -> _Page:
 
     Args:
         answer: a 200.
-        asked: where it comes from.
+        asked: where it was asked for.
+        answered: where it comes from, after redirects.
         size: how many tags were asked for.
         whose: the repository with its registry, for errors.
 
     Raises:
-        Malformed: it is no list, a tag is none, or the next page is at another host.
+        Malformed: it is no list, or the next page is at a host that was not asked.
     """
     try:
-        found = msgspec.json.decode(answer.body, type=_Tags).tags or []
+        listed = msgspec.json.decode(answer.body, type=_Tags).tags or []
     except UNREADABLE as error:
         raise Malformed("tags", f"{whose} is answered with no list of tags") from error
-    tags = tuple(parse_tag(text, f"tag of {whose}") for text in found)
-    if linked := _linked(answer.headers.get("link", ""), asked, whose):
+    tags = tuple("null" if name is None else name for name in listed)  # Sonatype Nexus lists null among the others
+    if linked := _linked(answer.headers.get("link", ""), asked, answered, whose):
         return _Page(tags, linked, linked=True)
     if len(tags) != size:
         return _Page(tags)
     return _Page(tags, asked.at(f"{asked.path.partition('?')[0]}?{urlencode({'n': size, 'last': tags[-1]})}"))
 
 
-def _linked(header: str, asked: Target, whose: str) -> Target | None:
-    """The next page that a Link header names; it must be at the registry that was asked."""
+def _linked(header: str, asked: Target, answered: Target, whose: str) -> Target | None:
+    """The next page that a Link header names: at the registry that was asked, or at the host that it led to."""
     if len(header) > _LINK_LIMIT:
         raise Malformed("Link", f"{whose} has a link of {len(header)} characters")
     place = 0
@@ -257,9 +263,9 @@ def _linked(header: str, asked: Target, whose: str) -> Target | None:
             raise Malformed("Link", f"{whose} has a link that cannot be read")
         return None
     try:
-        target = parse_url(found[1], asked)
+        target = parse_url(found[1], answered)
     except Unsafe as error:
         raise Malformed("Link", f"{whose} continues at a place that is not asked: {error}") from error
-    if target.origin != asked.origin:
-        raise Malformed("Link", f"{whose} continues at {target.server}, which is not {asked.server}")
+    if target.origin not in (asked.origin, answered.origin):
+        raise Malformed("Link", f"{whose} continues at {target.server}, which was not asked")
     return target

@@ -52,7 +52,7 @@ def http_error(answer: Answer, request: Request, remedy: str) -> BasegateError:
     """
     code, said = _said(answer, request)
     text, now = f"{request.doing}: {answer.status} {said}".strip(), datetime.now(UTC)
-    if answer.status == 429 or code == "TOOMANYREQUESTS":
+    if answer.status == 429 or code == "TOOMANYREQUESTS" or (answer.status == 403 and "retry-after" in answer.headers):
         return Throttled(text, parse_pause(answer.headers, now, unsaid=60.0))
     if answer.status == 408 or answer.status >= 500:
         return Retry(text, parse_pause(answer.headers, now, unsaid=5.0))

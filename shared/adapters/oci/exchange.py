@@ -19,6 +19,7 @@ class Limits:
     a byte now and then is not waited for. `listing_seconds` is the time that all pages of one listing may take.
     `body_bytes` is the size of a manifest that every registry has to take, and the most that is read of an answer:
     https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests
+    `list_bytes` is the most that is read of a page of tags: Google's registries know no pages, and list every manifest.
     """
 
     connect_seconds: float = 5.0
@@ -26,6 +27,7 @@ class Limits:
     answer_seconds: float = 30.0
     listing_seconds: float = 300.0
     body_bytes: int = 4 * 1024 * 1024
+    list_bytes: int = 32 * 1024 * 1024
     page_size: int = 1000
     pages: int = 10_000
 
@@ -68,7 +70,8 @@ class Network:
 class Request:
     """What is asked of whom. `doing` begins the sentence of an error; headers and body are never shown.
 
-    With `private` the host may have a private address. `secrets` are what no error may repeat from the answer.
+    With `private` the host may have a private address. `secrets` are what no error may repeat from the answer. Of an
+    answer `limit_bytes` are read at most (0: as many as of any other).
     """
 
     doing: str
@@ -77,6 +80,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
     private: bool = False
+    limit_bytes: int = 0
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 

@@ -77,7 +77,7 @@ class Transport:
 
     def _body(self, response: urllib3.BaseHTTPResponse, request: Request) -> bytes:
         failed = response.status >= 400
-        limit = _ERROR_BYTES if failed else self._limits.body_bytes
+        limit = _ERROR_BYTES if failed else request.limit_bytes or self._limits.body_bytes
         parts: list[bytes] = []
         size = 0
         # Not stream(): of a chunked body that reads lines without a limit.

@@ -9,7 +9,7 @@ import msgspec
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import FoundBy
 from shared.domain.errors import BasegateError, Busy, Conflict, Malformed, Misconfigured, Rejected, Throttled
-from shared.domain.image import Digest, Tag, short
+from shared.domain.image import Digest, Tag, is_tag, short
 from shared.domain.observation import Change, Observation
 from shared.domain.policy import Gate
 from shared.domain.tag_rule import TagRule
@@ -111,18 +111,24 @@ class UpstreamJob(SweepJob):
                 left = left[granted:]
 
     def _listed(self, run: JobRun) -> Iterator[str]:
-        """All tags of the repository.
+        """All tags of the repository. Names that are none are counted, and left out.
 
         Raises:
             BasegateError: they cannot be listed; that is recorded as a failed reading is.
         """
+        left_out, name = 0, ""
         try:
-            yield from self._services.tags.tags(self._rule, self._repository)
+            for text in self._services.tags.tags(self._rule, self._repository):
+                if is_tag(text):
+                    yield text
+                else:
+                    left_out, name = left_out + 1, text
         except BasegateError as fault:
             if isinstance(fault, Misconfigured | Malformed | Rejected):
                 self._settle_away(run, str(fault))
             self._note_failure(run, fault)
             raise
+        run.record = msgspec.structs.replace(run.record, left_out=left_out, left_out_name=ascii(name[:80])[1:-1])
 
     def _batch(self, run: JobRun, tags: list[str], room: int) -> tuple[int, str]:
         """Read some tags, and find no more new digests than there is room for: how many, and the last tag read.

@@ -95,6 +95,7 @@ def _gate(gate: GateDrift, now: datetime) -> GateTable:
         ("Known by event", f"{changes.by_event:,}"),
         ("Found by sweep", f"{changes.by_sweep:,}"),
         ("Slowest recovery", age(now, recovery) if recovery else ""),
+        ("No tags", f"{changes.left_out:,} names, such as {changes.left_out_name}" if changes.left_out else ""),
         ("Pulls left", "" if gate.pulls_left is None else f"{gate.pulls_left:,}"),
         ("Drift", _BECOMES[gate.repairs]),
     )

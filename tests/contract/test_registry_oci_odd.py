@@ -1,0 +1,101 @@
+"""Registries as they are found: gateways that refuse HEAD, lists with names that are no tags, pages that move away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from shared.adapters.oci import Limits, OciTagReader
+from shared.domain.errors import Malformed, Retry, Throttled
+from shared.domain.policy import RegistryRule
+from tests.contract.registries.double import Asked, Certificates, Reply, error_reply, json_reply
+from tests.contract.registries.stage import Stage
+from tests.fakes import digest
+
+pytestmark = pytest.mark.contract
+NAME = "odd.example.com"
+RULE = RegistryRule(name="odd", login_server=NAME)
+MANIFEST = json.dumps({"schemaVersion": 2, "manifests": []}).encode()
+
+
+@pytest.fixture
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    stage = Stage(Certificates(tmp_path_factory.mktemp("certificates")))
+    yield stage
+    stage.close()
+
+
+def found(reader: OciTagReader) -> list[str]:
+    return list(reader.tags(RULE, "team/base"))
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_tag_is_gone_only_when_a_get_says_so_too(stage: Stage, status: int) -> None:
+    def gone(asked: Asked) -> Reply:
+        return error_reply(status if asked.method == "HEAD" else 404, "MANIFEST_UNKNOWN")
+
+    assert stage.play(gone, NAME, Limits()).digest_of(RULE, "team/base", "1") is None
+    assert [one.method for one in stage.asked] == ["HEAD", "GET"]
+
+
+def test_a_manifest_that_only_a_get_is_given_is_found(stage: Stage) -> None:
+    def answer(asked: Asked) -> Reply:
+        return error_reply(404, "MANIFEST_UNKNOWN") if asked.method == "HEAD" else Reply(200, {}, MANIFEST)
+
+    assert stage.play(answer, NAME, Limits()).digest_of(RULE, "team/base", "1") is not None
+
+
+def test_names_that_are_no_tags_are_handed_on_as_they_are_and_hide_no_tag(stage: Stage) -> None:
+    listed = ["-ot-beta", "7.60.0", None, "x" * 200, "7.60.1"]
+    reader = stage.play(lambda asked: json_reply({"tags": listed}), NAME, Limits())
+    assert found(reader) == ["-ot-beta", "7.60.0", "null", "x" * 200, "7.60.1"]
+
+
+def test_a_later_page_that_is_not_there_is_a_fault_and_no_end(stage: Stage) -> None:
+    def answer(asked: Asked) -> Reply:
+        if asked.query.get("last"):
+            return error_reply(404, "NAME_UNKNOWN")
+        return json_reply({"tags": ["1", "2"]}, Link='</v2/upstream/team/base/tags/list?n=2&last=2>; rel="next"')
+
+    with pytest.raises(Retry, match=r"404.*a page of it is not there"):
+        found(stage.play(answer, NAME, Limits()))
+
+
+@pytest.mark.parametrize("at", ["", "https://back.example.net"])
+def test_pages_go_on_where_the_answer_came_from(stage: Stage, at: str) -> None:
+    def back(asked: Asked) -> Reply:
+        if asked.query.get("last") == "b":
+            return json_reply({"tags": ["c"]})
+        return json_reply({"tags": ["a", "b"]}, Link=f'<{at}/v2/p/team/base/tags/list?n=2&last=b>; rel="next"')
+
+    def front(asked: Asked) -> Reply:
+        return Reply(307, {"Location": "https://back.example.net/v2/p/team/base/tags/list"}, b"")
+
+    stage.play(back, "back.example.net")
+    assert found(stage.play(front, NAME, Limits())) == ["a", "b", "c"]
+
+
+def test_pages_go_on_nowhere_else(stage: Stage) -> None:
+    link = '<https://elsewhere.example.net/v2/team/base/tags/list?n=2&last=b>; rel="next"'
+    reader = stage.play(lambda asked: json_reply({"tags": ["a", "b"]}, Link=link), NAME, Limits())
+    with pytest.raises(Malformed, match=r"elsewhere.example.net, which was not asked"):
+        found(reader)
+
+
+def test_a_list_of_sixteen_thousand_manifests_in_one_page_is_read(stage: Stage) -> None:
+    manifest = {"mediaType": "application/vnd.docker.distribution.manifest.v2+json", "timeUploadedMs": "1690000000000"}
+    manifests = {digest(str(number)): manifest | {"tag": [str(number)]} for number in range(16_000)}
+    body = {"manifest": manifests, "tags": [str(number) for number in range(16_000)]}
+    assert len(found(stage.play(lambda asked: json_reply(body), NAME, Limits()))) == 16_000
+
+
+def test_a_refusal_that_says_when_to_come_back_is_a_throttle(stage: Stage) -> None:
+    def answer(asked: Asked) -> Reply:
+        refused = error_reply(403, "DENIED")
+        return Reply(403, {**refused.headers, "Retry-After": "90"}, refused.body)
+
+    with pytest.raises(Throttled) as caught:
+        stage.play(answer, NAME, Limits()).digest_of(RULE, "team/base", "1")
+    assert caught.value.delay_seconds == 90
