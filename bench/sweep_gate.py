@@ -108,7 +108,7 @@ def _policy(where: Where) -> Policy:
     policy = sample_policy(apps={})
     source = Source(registry="own", repository=where.repository, tags=where.tags)
     gate = msgspec.structs.replace(policy.gates[GATE], source=source)
-    own = RegistryRule(name="own", login_server=where.registry, private=True)
+    own = RegistryRule(name="own", server=where.registry, private=True)
     return msgspec.structs.replace(policy, gates={GATE: gate}, registries={**policy.registries, "own": own})
 
 

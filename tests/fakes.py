@@ -33,6 +33,7 @@ from shared.domain.policy import (
     App,
     BaseRule,
     BuildRule,
+    Check,
     DeployRule,
     Gate,
     HealthRule,
@@ -88,7 +89,7 @@ def digest(name: str) -> Digest:
 def registry_rule(name: str, short_name: str) -> RegistryRule:
     """A registry of the reference scenario."""
     scope = f"{SUBSCRIPTION}/resourceGroups/{name}-rg/providers/Microsoft.ContainerRegistry/registries/{name}"
-    return RegistryRule(name=short_name, login_server=f"{name}.azurecr.io", id=scope)
+    return RegistryRule(name=short_name, server=f"{name}.azurecr.io", id=scope)
 
 
 def sample_policy(**changes: Any) -> Policy:
@@ -96,7 +97,7 @@ def sample_policy(**changes: Any) -> Policy:
     gate = Gate(
         name="node",
         source=Source(registry="public", repository="node", tags=("15-alpine", "15.*")),
-        checks=(TaskCheck(registry="base", task="base-import-node", timeout_seconds=600),),
+        checks=(Check(task=TaskCheck(registry="base", task="base-import-node", timeout="600s")),),
         promote=PromotionRule(registry="base", repository="node"),
     )
     app = App(
@@ -104,10 +105,10 @@ def sample_policy(**changes: Any) -> Policy:
         base=BaseRule(gate="node", tag="15-alpine"),
         build=BuildRule(registry="team", task="hello-world", image="hello-world:{run}"),
         deploy=DeployRule(
-            container_group="hello-world-aci",
+            aci="hello-world-aci",
             resource_group="hello-world-aci-rg",
             subscription="00000000-0000-0000-0000-000000000001",
-            health=HealthRule(path="/", within_seconds=10),
+            health=HealthRule(path="/", within="10s"),
         ),
     )
     policy = Policy(
@@ -546,10 +547,10 @@ class FakeContainers:
             raise self.faults.pop(0)
         self.puts.append(str(image))
         self._names.setdefault(image.reference, {image.reference}).add(str(image))
-        self.groups[rule.container_group] = (image.reference, self._clock.now() + timedelta(seconds=self.seconds))
+        self.groups[rule.aci] = (image.reference, self._clock.now() + timedelta(seconds=self.seconds))
 
     def get(self, rule: DeployRule) -> GroupState | None:
-        found = self.groups.get(rule.container_group)
+        found = self.groups.get(rule.aci)
         if found is None:
             return None
         image, runs_at = found
@@ -560,8 +561,8 @@ class FakeContainers:
         return GroupState(image=image, running=running, failed=failed, restarts=restarts, address=address)
 
     def delete(self, rule: DeployRule) -> None:
-        self.deleted.append(rule.container_group)
-        self.groups.pop(rule.container_group, None)
+        self.deleted.append(rule.aci)
+        self.groups.pop(rule.aci, None)
 
     def names(self, image: str) -> set[str]:
         """What an image that a group shows is called: by digest, and by every tag it was put under."""

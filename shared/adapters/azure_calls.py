@@ -144,7 +144,7 @@ def registry_id(registry: RegistryRule) -> tuple[str, str, str]:
     Raises:
         Misconfigured: the registry has no Azure id.
     """
-    parts = registry.id.split("/")
+    parts = (registry.id or "").split("/")
     if len(parts) < 9:
         raise Misconfigured(f"registry {registry.name} has no Azure resource id in the rules")
     return parts[2], parts[4], parts[8]

@@ -34,30 +34,30 @@ class AciContainerRunner:
             Rejected: the definition is refused.
         """
         group = self._definition(rule, image, registry)
-        with translated(f"deploying {image} to {rule.container_group}", remedy=_ROLE):
+        with translated(f"deploying {image} to {rule.aci}", remedy=_ROLE):
             try:
                 groups = self._client(rule.subscription).container_groups
-                groups.begin_create_or_update(rule.resource_group, rule.container_group, group, polling=False)
+                groups.begin_create_or_update(rule.resource_group, rule.aci, group, polling=False)
             except HttpResponseError as error:
                 code, said = error_code(error), readable(error.message)
                 if code in _NEEDS_RECREATION:
-                    raise NeedsRecreation(f"{rule.container_group}: {said}") from error
+                    raise NeedsRecreation(f"{rule.aci}: {said}") from error
                 if code in _FLAKY_PULLS:
                     raise Retry(f"{image} could not be pulled: {said}", delay_seconds=5.0) from error
                 raise
 
     def get(self, rule: DeployRule) -> GroupState | None:
         """What the group looks like, or None where there is none."""
-        with translated(f"reading container group {rule.container_group}", remedy=_ROLE), expected(404):
+        with translated(f"reading container group {rule.aci}", remedy=_ROLE), expected(404):
             groups = self._client(rule.subscription).container_groups
-            return _state(groups.get(rule.resource_group, rule.container_group))
+            return _state(groups.get(rule.resource_group, rule.aci))
         return None
 
     def delete(self, rule: DeployRule) -> None:
         """Delete a group; one that is gone already is fine."""
-        with translated(f"deleting container group {rule.container_group}", remedy=_ROLE), expected(404):
+        with translated(f"deleting container group {rule.aci}", remedy=_ROLE), expected(404):
             groups = self._client(rule.subscription).container_groups
-            groups.begin_delete(rule.resource_group, rule.container_group, polling=False)
+            groups.begin_delete(rule.resource_group, rule.aci, polling=False)
 
     def _definition(self, rule: DeployRule, image: BuiltImage, registry: RegistryRule) -> models.ContainerGroup:
         identity = models.ContainerGroupIdentity(
@@ -71,7 +71,7 @@ class AciContainerRunner:
         return models.ContainerGroup(
             location=rule.location,
             os_type="Linux",
-            restart_policy=rule.restart_policy,
+            restart_policy=rule.restart,
             containers=[_container(rule, image)],
             ip_address=address,
             image_registry_credentials=[self._pull_credential(rule, registry)],
@@ -104,7 +104,7 @@ class HttpProbe:
 def _container(rule: DeployRule, image: BuiltImage) -> models.Container:
     requests = models.ResourceRequests(cpu=rule.cpu, memory_in_gb=rule.memory_gb)
     return models.Container(
-        name=rule.container_group,
+        name=rule.aci,
         image=image.reference,
         ports=[models.ContainerPort(port=rule.port, protocol="TCP")],
         environment_variables=[models.EnvironmentVariable(name=n, value=v) for n, v in rule.environment.items()],

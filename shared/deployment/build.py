@@ -177,7 +177,7 @@ class Build:
     def _unproven(self, run: Run, app: App, registry: RegistryRule, image: BuiltImage) -> str:
         """Why an image is not known for the run's own, "" where its tag may count and was pushed during the run."""
         problem = f"run {run.run_id} of {registry.login_server} does not list {image} ({image.digest}) as its output"
-        if not app.build.by_tag:
+        if app.build.output != "by-tag":
             return f"{problem}: if the task pushes with docker push or buildx, set `build: {{output: by-tag}}`"
         newest = self._services.registry.newest_tags(registry, app.build.repository, _NEWEST_TAGS)
         pushed = next((push for push in newest if (push.tag, push.digest) == (image.tag, image.digest)), None)

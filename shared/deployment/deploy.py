@@ -63,7 +63,7 @@ class Deploy:
         notes = self._put(step, image, app)  # 4
         deployed = msgspec.structs.replace(step.record.deploy, put_at=now)
         put = msgspec.structs.replace(step.record, state=RolloutState.VERIFYING, deploy=deployed, reason="")
-        return put.noting(now, "deployed", f"{image} ({image.digest}) on {rule.container_group}{notes}")
+        return put.noting(now, "deployed", f"{image} ({image.digest}) on {rule.aci}{notes}")
 
     def verify(self, step: Step[Rollout], app: App) -> Rollout:
         """Check the new deployment: live, not yet, or never; what stands on a base that was banned is put back.

@@ -155,7 +155,7 @@ def new_attempt(
         repository=parse_repository(gate.source.repository),
         login_server=source.login_server,
         fingerprint=gate.fingerprint,
-        checks=tuple(CheckRecord(kind=str(rule.__struct_config__.tag)) for rule in gate.checks),
+        checks=tuple(CheckRecord(kind=check.kind) for check in gate.checks),
         created_at=now,
     )
 

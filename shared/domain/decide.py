@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from shared.domain.candidate import Candidate, CandidateState, Verdict
-from shared.domain.policy import App, Gate, PromoteBy
+from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion
 from shared.domain.record import Record, growing_wait, seconds_between
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
@@ -157,7 +157,7 @@ def decide_promotion(promotion: Promotion, gate: Gate | None, now: datetime) -> 
         return Decision(Action.RULE_REMOVED, f"the gate {promotion.gate} is not in the rules any more")
     if not promotion.candidate or promotion.fingerprint != gate.fingerprint:  # 2
         return Decision(Action.AWAIT_VERDICT, "it needs a passed verdict under the gate's current checks")
-    if gate.promote.by is PromoteBy.TASK and promotion.copy_started_at is None:  # 3
+    if gate.promote.by == "task" and promotion.copy_started_at is None:  # 3
         return Decision(Action.RECORD_TASK_PROMOTION, "the gate's task promotes by itself")
     if promotion.copied_at is None:
         return _decide_copy(promotion, now)

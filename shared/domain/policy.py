@@ -1,120 +1,192 @@
-"""The rules a person wrote: gates, apps and the registries they speak of. Frozen, complete, without I/O."""
+"""The rules a person wrote: gates, apps and the registries they speak of. Frozen, without I/O.
+
+They are as they stand in gates.yaml, under the same keys and with the same values, and their types are its grammar:
+`shared/rules` reads it by them, and makes its JSON Schema of them, where the first paragraph of a class describes it.
+What follows from what is written is a property.
+"""
 
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
+from shared.domain.grammar import (
+    Duration,
+    LoginServer,
+    Name,
+    Newest,
+    Pace,
+    RangeText,
+    RegistryArmId,
+    RepositoryName,
+    SecretStem,
+    TagName,
+    TagPattern,
+    TaskName,
+    Values,
+    seconds,
+)
 from shared.domain.tag_rule import TagRule
+
+DOCKER_HUB = "docker.io"
+_DOCKER_HUB_NAMES = frozenset((DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"))
 
 _RUN_ID = re.compile(r"(?!latest$)[a-z]{2}[0-9a-z]{1,4}")
 """Two letters and a counter in base 36: ca4, cab, cf2a. Azure publishes no grammar; `latest` would be past 10^6."""
 
+Drift = Annotated[
+    Literal["report", "repair"], Meta(description="report (drift is reported) or repair (it is repaired too)")
+]
+"""What the sweep does about a difference that no event told of."""
 
-class RegistryRule(msgspec.Struct, frozen=True, kw_only=True):
-    """A registry under the short name that the rules use.
 
-    `id` is its ARM id ("" for one that is no Azure registry); `credentials` is the stem of its Key Vault
-    secrets `<stem>-user` and `<stem>-password` ("" where the app's own identity, or nobody's, is enough).
-    A `private` one may be at a private network address. The sweep leaves a repository alone for `watch_seconds`
-    between two looks (0: every sweep looks); all workers together send at most `pace` requests a minute (0: no limit).
+class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of gates.yaml: its fields are the keys that may be written, and any other key is an error."""
+
+
+class NamedRule(Rule, frozen=True, kw_only=True):
+    """A rule whose `name` is the key it stands under: nobody writes it, `parse_gates` fills it in."""
+
+    name: str = ""
+
+
+class RegistryRule(NamedRule, frozen=True, kw_only=True):
+    """A registry: an Azure one by its id, any other by its server. A `private` one may have a private address.
+
+    Without `credentials`, the app's own identity, or nobody's, is enough.
     """
 
-    name: str
-    login_server: str
-    id: str = ""
-    credentials: str = ""
+    id: Annotated[
+        RegistryArmId | None, Meta(description="the resource id of an Azure registry; without it, a source only")
+    ] = None
+    server: LoginServer = ""
+    credentials: SecretStem | None = None
     private: bool = False
-    watch_seconds: int = 0
-    pace: int = 0
+    watch: Annotated[Duration | None, Meta(description="the least time between two reads of a repository")] = None
+    pace: Annotated[Pace | None, Meta(description="requests a minute that all workers send at most")] = None
 
     @property
     def is_azure(self) -> bool:
         """Whether it is an Azure Container Registry: with events, tasks and importImage into it."""
         return bool(self.id)
 
+    @property
+    def subscription(self) -> str:
+        """The Azure subscription it is in, or ""."""
+        return self.id.split("/")[2] if self.id else ""
 
-class VersionRule(msgspec.Struct, frozen=True, kw_only=True):
-    """Which versions among the tags that match a pattern; `domain/tag_rule.py` reads it.
+    @property
+    def login_server(self) -> str:
+        """Its host name; Docker Hub's other names are made one, which importImage and image names have too."""
+        server = self.server or (f"{self.id.rpartition('/')[2].lower()}.azurecr.io" if self.id else "")
+        return DOCKER_HUB if server in _DOCKER_HUB_NAMES else server
 
-    `range` is text such as `>=20 <21` ("": all); `newest` is how many tags of each pattern (0: all).
-    """
+    @property
+    def watch_seconds(self) -> int:
+        """How long the sweep leaves a repository alone between two looks; 0: every sweep looks."""
+        return seconds(self.watch)
 
-    range: str = ""
-    newest: int = 0
+
+class VersionRule(Rule, frozen=True, kw_only=True):
+    """Which versions among the tags that match a pattern; a tag that carries no version is left out."""
+
+    range: RangeText = ""
+    newest: Annotated[Newest | None, Meta(description="how many tags of each pattern the sweep reads")] = None
     prereleases: bool = False
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a gate's images come from; `tags` are names or glob patterns."""
+class Source(Rule, frozen=True, kw_only=True):
+    """The images a gate examines. A tag without * and ? is tracked whatever the versions."""
 
-    registry: str
-    repository: str
-    tags: tuple[str, ...]
+    registry: Name
+    repository: RepositoryName
+    tags: Annotated[tuple[TagPattern, ...], Meta(min_length=1)]
     versions: VersionRule | None = None
 
 
-class TaskCheck(msgspec.Struct, frozen=True, kw_only=True, tag="task", tag_field="kind"):
-    """A check that an ACR Task makes: it gets the candidate as the value `IMAGE`, its exit code decides."""
+class TaskRule(Rule, frozen=True, kw_only=True):
+    """An ACR Task that is run, and the values it gets."""
 
-    registry: str
-    task: str
-    timeout_seconds: int = 1800
-    values: Mapping[str, str] = {}
+    registry: Name
+    task: TaskName
+    timeout: Duration = "30m"
+    values: Values = {}
+
+    @property
+    def timeout_seconds(self) -> int:
+        """How long a run may take."""
+        return seconds(self.timeout)
 
 
-class ApprovalCheck(msgspec.Struct, frozen=True, kw_only=True, tag="approval", tag_field="kind"):
-    """A check that a person makes. With `two_persons`, whoever asked for the run may not be the one who approves."""
+class TaskCheck(TaskRule, frozen=True, kw_only=True):
+    """An ACR Task that examines the candidate; it gets the values IMAGE (by digest) and TAG."""
+
+
+class ApprovalCheck(Rule, frozen=True, kw_only=True):
+    """A person approves, or rejects; with two_persons, not the one who asked for the run."""
 
     two_persons: bool = False
 
 
-Check = TaskCheck | ApprovalCheck
-"""Every kind of check a gate may ask for; a further kind is one more struct here and one file in `shared/checks`."""
+class Check(Rule, frozen=True, kw_only=True):
+    """One check: exactly one kind."""
+
+    # A further kind is one more field here, with a struct of its own, and one file in `shared/checks`.
+    task: TaskCheck | None = None
+    approval: ApprovalCheck | None = None
+
+    @property
+    def rules(self) -> Mapping[str, Rule]:
+        """What is written, by kind: `parse_gates` sees to it that it is one."""
+        return {kind: rule for kind, rule in msgspec.structs.asdict(self).items() if rule is not None}
+
+    @property
+    def kind(self) -> str:
+        """Its kind: the key under which its rule is written."""
+        return next(iter(self.rules))
+
+    @property
+    def rule(self) -> Rule:
+        """The rule of its kind."""
+        return self.rules[self.kind]
 
 
-class PromoteBy(StrEnum):
-    """Who copies a passed digest: Basegate, or the gate's own task (the article's way)."""
+class PromotionRule(Rule, frozen=True, kw_only=True):
+    """Where a passed digest goes.
 
-    COPY = "copy"
-    TASK = "task"
+    `unique` is a pattern of `{tag}` and `{run}`. Basegate copies (`by: copy`), or the gate's own task does (`by: task`,
+    the article's way).
+    """
 
-
-class PromotionRule(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a passed digest goes. `unique` is a pattern of `{tag}` and `{run}`."""
-
-    registry: str
-    repository: str
+    registry: Name
+    repository: RepositoryName
     unique: str = "{tag}-{run}"
     lock: bool = True
-    by: PromoteBy = PromoteBy.COPY
+    by: Literal["copy", "task"] = "copy"
 
     def unique_tag(self, tag: str, run: str) -> str:
         """The unique tag of a promotion that a run stands for."""
         return self.unique.replace("{tag}", tag).replace("{run}", run)
 
 
-class Drift(StrEnum):
-    """What the sweep does about a difference that no event told of."""
+class Gate(NamedRule, frozen=True, kw_only=True):
+    """The rule for one family of upstream images."""
 
-    REPORT = "report"
-    REPAIR = "repair"
-
-
-class Gate(msgspec.Struct, frozen=True, kw_only=True):
-    """The rule for one family of upstream images.
-
-    `silent_after_seconds` without a change of any tracked tag upstream are a reason to alarm (0: never).
-    """
-
-    name: str
     source: Source
-    checks: tuple[Check, ...]
+    checks: Annotated[tuple[Check, ...], Meta(min_length=1)]
     promote: PromotionRule
-    drift: Drift = Drift.REPAIR
-    silent_after_seconds: int = 0
+    drift: Drift = "repair"
+    silent_after: Annotated[
+        Duration | None, Meta(description="alarm when no tracked tag has changed upstream for so long")
+    ] = None
+
+    @property
+    def silent_after_seconds(self) -> int:
+        """After how long without a change upstream to alarm; 0: never."""
+        return seconds(self.silent_after)
 
     def takes(self, tag: str | None) -> bool:
         """Whether a tag of the source is this gate's business, by its name and its version.
@@ -129,23 +201,21 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 
         How long a check may take is left out: it does not change what a verdict means.
         """
-        meaning = [msgspec.structs.replace(one, timeout_seconds=0) if isinstance(one, TaskCheck) else one
-                   for one in self.checks]  # fmt: skip
+        meaning = [{"kind": check.kind, **msgspec.structs.asdict(check.rule)} for check in self.checks]
+        for values in meaning:
+            if values.pop("timeout", ""):
+                values["timeout_seconds"] = 0  # ledgers hold verdicts under fingerprints that were made with it
         return hashlib.sha256(msgspec.json.encode(meaning, order="deterministic")).hexdigest()[:16]
 
 
-class BuildRule(msgspec.Struct, frozen=True, kw_only=True):
-    """The ACR Task that builds an app; `image` is a pattern of `{run}`, e.g. `hello-world:{run}`.
+class BuildRule(TaskRule, frozen=True, kw_only=True):
+    """The ACR Task that builds the app; it gets the value BASE_IMAGE (by digest)."""
 
-    `by_tag`: where the service lists no output of a run, what the run's tag is counts as its image.
-    """
-
-    registry: str
-    task: str
-    image: str
-    by_tag: bool = False
-    timeout_seconds: int = 1800
-    values: Mapping[str, str] = {}
+    image: Annotated[str, Meta(description="repository:tag that the task pushes; {run} is its run id")]
+    output: Annotated[
+        Literal["listed", "by-tag"],
+        Meta(description="whose image it is: listed as an output of the run, or else by-tag (docker push, buildx)"),
+    ] = "listed"
 
     @property
     def repository(self) -> str:
@@ -167,57 +237,68 @@ class BuildRule(msgspec.Struct, frozen=True, kw_only=True):
         return run_id if _RUN_ID.fullmatch(run_id) else None
 
 
-class HealthRule(msgspec.Struct, frozen=True, kw_only=True):
-    """When a deployment counts as healthy: it answers `path` with 2xx or 3xx within `within_seconds`."""
+class HealthRule(Rule, frozen=True, kw_only=True):
+    """When a deployment is healthy."""
 
-    path: str = "/"
-    within_seconds: int = 60
+    path: Annotated[str, Meta(pattern=r"^/[^\s]*$", description="a path that answers 2xx or 3xx")] = "/"
+    within: Duration = "60s"
+
+    @property
+    def within_seconds(self) -> int:
+        """How long a new deployment has for it."""
+        return seconds(self.within)
 
 
-class DeployRule(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole definition of a container group: what is not sent is reset by Azure.
+class DeployRule(Rule, frozen=True, kw_only=True):
+    """The whole definition of the container group.
 
-    `cpu` in cores, `memory_gb` in GB; `identity` is the id of a user-assigned identity that may pull, else the
-    registry's Key Vault credentials are used.
+    What is not sent is reset by Azure. `cpu` in cores, `memory_gb` in GB; without an `identity`, the registry's Key
+    Vault credentials are used to pull.
     """
 
-    container_group: str
-    resource_group: str
-    subscription: str
-    location: str = "eastus"
-    port: int = 80
-    cpu: float = 1.0
-    memory_gb: float = 1.0
-    environment: Mapping[str, str] = {}
+    aci: Name
+    resource_group: Annotated[str, Meta(pattern=r"^[-\w._()]{1,90}$")]
+    subscription: Annotated[str, Meta(description="where it is not the one of the build's registry")] = ""
+    """`parse_gates` fills it in."""
+    location: Annotated[str, Meta(pattern=r"^[a-z0-9]+$")] = "eastus"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 80
+    cpu: Annotated[float, Meta(gt=0, le=32)] = 1.0
+    memory_gb: Annotated[float, Meta(gt=0, le=256)] = 1.0
+    environment: Values = {}
     dns_label: str = ""
-    identity: str = ""
-    restart_policy: str = "Always"
+    identity: Annotated[str, Meta(description="id of a user-assigned identity that may pull")] = ""
+    restart: Literal["Always", "OnFailure", "Never"] = "Always"
     health: HealthRule = HealthRule()
 
 
-class BaseRule(msgspec.Struct, frozen=True, kw_only=True):
+class BaseRule(Rule, frozen=True, kw_only=True):
     """The promoted image an app stands on."""
 
-    gate: str
-    tag: str
+    gate: Name
+    tag: TagName
 
 
-class App(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that stands on a promoted image. Without `deploy` it is built and no more."""
+class App(NamedRule, frozen=True, kw_only=True):
+    """Something that stands on a promoted image.
 
-    name: str
+    Without `deploy` it is built and no more.
+    """
+
     base: BaseRule
     build: BuildRule
     deploy: DeployRule | None = None
-    drift: Drift = Drift.REPAIR
+    drift: Drift = "repair"
 
 
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """All rules together, with the questions the workflows ask of them."""
+class Policy(Rule, frozen=True, kw_only=True):
+    """gates.yaml.
 
-    registries: Mapping[str, RegistryRule]
-    gates: Mapping[str, Gate]
-    apps: Mapping[str, App]
+    It is all rules together, with the questions the workflows ask of them.
+    """
+
+    registries: Annotated[Mapping[Name, RegistryRule], Meta(min_length=1)]
+    gates: Annotated[Mapping[Name, Gate], Meta(min_length=1)]
+    apps: Mapping[Name, App] = {}
 
     def registry_by_id(self, registry_id: str) -> RegistryRule | None:
         """The configured registry with that ARM id, without regard to case."""

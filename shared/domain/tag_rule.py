@@ -140,7 +140,7 @@ def _rule_of(source: Source) -> TagRule:
     return TagRule(
         exact=tuple(tag for tag in source.tags if not is_pattern(tag)),
         patterns=tuple(_pattern(tag, rule) for tag in source.tags if is_pattern(tag)),
-        newest=rule.newest if rule else 0,
+        newest=(rule and rule.newest) or 0,
     )
 
 

@@ -96,19 +96,19 @@ class Upstreams:
         Raises:
             Busy: it is left alone after a failure, or its pace is used up for this minute.
         """
-        granted, now = wanted, self._services.clock.now()
+        granted, pace, now = wanted, rule.pace or 0, self._services.clock.now()
 
         def spend(record: UpstreamRecord) -> UpstreamRecord:
             nonlocal granted
             self._refuse(rule, record)
-            spent, granted = record.spend(wanted, rule.pace, now, for_hints=for_hints)
+            spent, granted = record.spend(wanted, pace, now, for_hints=for_hints)
             if not granted:
                 share = "the share of events in the" if for_hints else "the"
-                why = f"{share} pace of {rule.pace} requests a minute to {rule.login_server} is used up"
+                why = f"{share} pace of {pace} requests a minute to {rule.login_server} is used up"
                 raise Busy(why, delay_seconds=_MINUTE.total_seconds())
             return spent
 
-        if rule.pace:
+        if pace:
             update(self._services.ledger, UpstreamRecord(server=rule.login_server), spend)
         else:
             self.refuse_while_paused(rule)

@@ -34,7 +34,7 @@ class AppOperations:
             raise Refused(f"app {app.name} is not rebuilt: {vetoed}")
         effects = [Effect("build", f"{app.name} on {record.base or 'its own base'}")]
         if app.deploy:
-            effects.append(Effect("redeploy", f"{app.deploy.container_group}, now {record.live}"))
+            effects.append(Effect("redeploy", f"{app.deploy.aci}, now {record.live}"))
         return self._plan(record, "rebuild", who, tuple(effects), base=record.base)
 
     def redeploy(self, app_name: str, image_text: object, who: Who) -> Plan:

@@ -8,7 +8,7 @@ from shared.domain.candidate import Candidate, CandidateState, FoundBy, Verdict,
 from shared.domain.errors import BasegateError, Busy, Conflict, NotThere, Refused
 from shared.domain.image import Digest, ImageRef, Tag, parse_repository, short
 from shared.domain.observation import Change, Observation
-from shared.domain.policy import ApprovalCheck, Gate
+from shared.domain.policy import Gate
 from shared.domain.promotion import PARKED, Promotion, PromotionState
 from shared.domain.stable_tag import StableTag
 from shared.intake.observe import Observer, Trigger
@@ -105,8 +105,8 @@ class CandidateOperations:
         record, gate = stored.record, self._lookup.gate(stored.record.gate)
         index = next((i for i, check in enumerate(record.checks) if check.verdict is not Verdict.PASSED), None)
         waits = record.state is CandidateState.AWAITING_APPROVAL and record.fingerprint == gate.fingerprint
-        rule = gate.checks[index] if waits and index is not None else None
-        if index is None or not isinstance(rule, ApprovalCheck):
+        rule = gate.checks[index].approval if waits and index is not None else None
+        if index is None or rule is None:
             raise Refused(f"{identifier} does not wait for approval: it is {record.state_name}")
         if rule.two_persons and verdict is Verdict.PASSED and _name(record.requested_by) == _name(who.actor):
             raise Refused(f"{who.actor} asked for this run: gate {gate.name} wants another person to approve it")

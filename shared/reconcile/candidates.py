@@ -13,7 +13,7 @@ from shared.domain.candidate import Candidate, CandidateState, Verdict, attempts
 from shared.domain.decide import Action, Decision, decide_candidate, rerun_wait
 from shared.domain.errors import Busy, Conflict, Inconclusive
 from shared.domain.observation import Observation
-from shared.domain.policy import ApprovalCheck, Gate, TaskCheck
+from shared.domain.policy import Gate
 from shared.domain.promotion import PROMOTIONS_AT_ONCE, Promotion
 from shared.domain.record import seconds_between
 from shared.ports import RACES, Change, Outcome, Services, Stored
@@ -33,9 +33,9 @@ class CandidateController(Controller[Candidate]):
 
     def __init__(self, services: Services) -> None:
         self._services, self._vetoes = services, Vetoes(services)
-        self._kinds: dict[type, CheckKind[Any]] = {
-            TaskCheck: TaskCheckKind(services),
-            ApprovalCheck: ApprovalCheckKind(services),
+        self._kinds: dict[str, CheckKind[Any]] = {
+            "task": TaskCheckKind(services),
+            "approval": ApprovalCheckKind(services),
         }
         self._actions: dict[Action, CandidateAction] = {
             Action.START_CHECK: self._start,
@@ -62,7 +62,7 @@ class CandidateController(Controller[Candidate]):
         gate = self._services.gate(record.gate)
         if gate is None or decision.index >= len(gate.checks):
             return f"gate {record.gate}"
-        return self._kind(gate, decision.index).dependency(gate.checks[decision.index])
+        return self._kind(gate, decision.index).dependency(gate.checks[decision.index].rule)
 
     def outcome(self, record: Candidate) -> Outcome:
         """What to announce about a settled candidate."""
@@ -112,7 +112,7 @@ class CandidateController(Controller[Candidate]):
             claimed = candidate.checks[index].claimed(now, secrets.token_hex(8))
             candidate = step.save(candidate.with_check_record(index, claimed))  # 2
         kind = self._kind(gate, index)
-        started = kind.start(candidate, gate.checks[index], _mark(candidate, index))  # 3
+        started = kind.start(candidate, gate.checks[index].rule, _mark(candidate, index))  # 3
         if isinstance(started, Finding):
             return self._conclude(step, index, started)
         return self._begun(candidate, index, started, kind, "started")  # 4
@@ -122,7 +122,7 @@ class CandidateController(Controller[Candidate]):
         index, candidate = step.decision.index, step.record
         check, kind = candidate.checks[index], self._kind(gate, index)
         assert check.claimed_at is not None  # decide adopts nothing that was not claimed
-        found = kind.adopt(candidate, gate.checks[index], _mark(candidate, index), check.claimed_at)
+        found = kind.adopt(candidate, gate.checks[index].rule, _mark(candidate, index), check.claimed_at)
         if found is None:
             dropped = msgspec.structs.replace(check.unclaimed(), runs=check.runs - 1)
             again = candidate.with_check_record(index, dropped)
@@ -140,7 +140,7 @@ class CandidateController(Controller[Candidate]):
     def _watch(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """Read a running check."""
         index, candidate = step.decision.index, step.record
-        finding = self._kind(gate, index).watch(candidate, candidate.checks[index], gate.checks[index])
+        finding = self._kind(gate, index).watch(candidate, candidate.checks[index], gate.checks[index].rule)
         return candidate if finding is None else self._conclude(step, index, finding)
 
     def _conclude(self, step: Step[Candidate], index: int, finding: Finding) -> Candidate:
@@ -220,7 +220,7 @@ class CandidateController(Controller[Candidate]):
         return True
 
     def _kind(self, gate: Gate, index: int) -> CheckKind[Any]:
-        return self._kinds[type(gate.checks[index])]
+        return self._kinds[gate.checks[index].kind]
 
 
 def _mark(candidate: Candidate, index: int) -> str:

@@ -63,7 +63,7 @@ class RolloutController(Controller[Rollout]):
         if app is None:
             return f"app {record.app}"
         if app.deploy is not None and decision.action in _ON_THE_GROUP:
-            return f"container group {app.deploy.container_group}"
+            return f"container group {app.deploy.aci}"
         return f"task {app.build.registry}/{app.build.task}"
 
     def refused(self, record: Rollout, decision: Decision, error: BasegateError) -> Rollout | None:

@@ -1,6 +1,5 @@
-"""gates.yaml: its types and schema, how it is checked, and the policy it becomes."""
+"""gates.yaml: how it is read and checked, and its JSON Schema. Its types are the rules of `shared/domain/policy.py`."""
 
-from shared.rules.errors import InvalidGates
-from shared.rules.parse import parse_gates
+from shared.rules.parse import InvalidGates, parse_gates
 
 __all__ = ["InvalidGates", "parse_gates"]

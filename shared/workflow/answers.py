@@ -1,6 +1,7 @@
 """What operators read, as types: the HTTP interface answers these, and its OpenAPI schemas are made from them.
 
-Keys are camelCase. The records of the ledger, the rules, holds and vetoes are as they are stored, in snake_case.
+Keys are camelCase. Records of the ledger, holds and vetoes are as they are stored, rules as they are written in
+gates.yaml: in snake_case.
 """
 
 from collections.abc import Callable

@@ -11,7 +11,6 @@ import msgspec
 
 from shared.domain.candidate import Candidate
 from shared.domain.errors import BasegateError, Misconfigured, Retry
-from shared.domain.policy import TaskCheck
 from shared.domain.promotion import Promotion
 from shared.domain.record import Record
 from shared.domain.rollout import AppRecord, Rollout
@@ -135,11 +134,11 @@ def _checks(services: Services) -> Iterator[tuple[str, Check]]:
     for gate in policy.gates.values():
         yield _repository(services, gate.source.registry, gate.source.repository)
         yield _repository(services, gate.promote.registry, gate.promote.repository)
-        yield from (_task(services, one.registry, one.task) for one in gate.checks if isinstance(one, TaskCheck))
+        yield from (_task(services, one.task.registry, one.task.task) for one in gate.checks if one.task)
     for app in policy.apps.values():
         yield _task(services, app.build.registry, app.build.task)
         if app.deploy is not None:
-            yield f"container group {app.deploy.container_group}", partial(services.containers.get, app.deploy)
+            yield f"container group {app.deploy.aci}", partial(services.containers.get, app.deploy)
     for kind, names, kinds in (("gate", policy.gates, (Candidate, Promotion)), ("app", policy.apps, (Rollout,))):
         for name in names:
             yield f"records of {kind} {name}", partial(_records, f"records of {kind} {name}", services, kinds, name)

@@ -14,7 +14,6 @@ from msgspec.structs import asdict, replace
 from shared.domain.candidate import Candidate
 from shared.domain.policy import App as AppRule
 from shared.domain.policy import Gate as GateRule
-from shared.domain.policy import TaskCheck
 from shared.domain.promotion import Promotion, promotion_row, promotions_of
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag, Veto
@@ -64,7 +63,7 @@ class Report:
         Of the values that its tasks get, only the names are answered.
         """
         gate = self._lookup.gate(name)
-        checks = tuple(_without_values(one, "values") if isinstance(one, TaskCheck) else one for one in gate.checks)
+        checks = tuple(replace(one, task=one.task and _without_values(one.task, "values")) for one in gate.checks)
         vetoes = tuple(veto for veto in self._vetoes.all(gate) if veto.stands)
         rule = replace(gate, checks=checks)
         return answers.GateStory(**asdict(self._gate(gate)), rule=rule, vetoes=vetoes)

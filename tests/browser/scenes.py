@@ -8,7 +8,7 @@ import msgspec
 
 from shared.domain.candidate import Candidate
 from shared.domain.errors import Cause, Misconfigured, Retry
-from shared.domain.policy import App, ApprovalCheck, BaseRule, Drift, Gate, Policy, Source
+from shared.domain.policy import App, ApprovalCheck, BaseRule, Check, Gate, Policy, Source
 from shared.domain.promotion import Promotion
 from shared.domain.stable_tag import HoldUntil
 from shared.operations.plan import Who
@@ -109,8 +109,8 @@ def _watched(policy: Policy) -> Policy:
     nginx, shop = policy.gates["nginx"], policy.apps["storefront"]
     return msgspec.structs.replace(
         policy,
-        gates={**policy.gates, "nginx": msgspec.structs.replace(nginx, drift=Drift.REPORT)},
-        apps={**policy.apps, "storefront": msgspec.structs.replace(shop, drift=Drift.REPORT)},
+        gates={**policy.gates, "nginx": msgspec.structs.replace(nginx, drift="report")},
+        apps={**policy.apps, "storefront": msgspec.structs.replace(shop, drift="report")},
     )
 
 
@@ -141,7 +141,7 @@ def policy() -> Policy:
         "node": node,
         "nginx": _gate(node, "nginx", "1.29-alpine"),
         "python": msgspec.structs.replace(
-            _gate(node, "python", "3.13-slim"), checks=(*node.checks, ApprovalCheck(two_persons=True))
+            _gate(node, "python", "3.13-slim"), checks=(*node.checks, Check(approval=ApprovalCheck(two_persons=True)))
         ),
     }
     apps = {
@@ -166,7 +166,7 @@ def _app(like: App, name: str, base: BaseRule) -> App:
         name=name,
         base=base,
         build=build,
-        deploy=msgspec.structs.replace(like.deploy, container_group=f"{name}-aci"),
+        deploy=msgspec.structs.replace(like.deploy, aci=f"{name}-aci"),
     )
 
 

@@ -34,7 +34,7 @@ class Stage:
 
     def rule(self, name: str, **changes: object) -> DeployRule:
         rule = DeployRule(
-            container_group=name,
+            aci=name,
             resource_group=scenario.CONTAINER_GROUP_RG,
             subscription=scenario.SUBSCRIPTION,
             cpu=0.5,
@@ -134,7 +134,7 @@ def test_an_image_that_cannot_be_pulled_is_tried_again(stage: Stage) -> None:
 
 
 def test_a_container_that_ends_for_good_has_failed_with_its_exit_code(stage: Stage) -> None:
-    rule = stage.rule("once", restart_policy="Never")
+    rule = stage.rule("once", restart="Never")
     stage.put(rule, stage.image("c4", shell_image(["/bin/sh", "-c", "exit 7"])))
 
     def failed() -> GroupState | None:

@@ -60,7 +60,7 @@ class Promise:
     def push(self, **variables: str) -> Digest:
         """Push an image upstream; the app hears of it."""
         digest = self.place.push(self.place.public, self.name, TAG, shell_image(**variables))
-        self.running.deliver(pushed(self.place.public.id, self.name, TAG, digest))
+        self.running.deliver(pushed(str(self.place.public.id), self.name, TAG, digest))
         return digest
 
     def stable(self) -> Digest | None:
@@ -104,7 +104,7 @@ def test_a_forged_event_leaves_the_stable_tag_alone(place: Place, tmp_path: Path
         good = gate.push(COLOR="green")
         gate.running.settle(gate.is_promoted(good))
         old = place.push(place.public, gate.name, "12-old", shell_image(COLOR="old"))
-        gate.running.deliver(pushed(place.public.id, gate.name, TAG, old))
+        gate.running.deliver(pushed(str(place.public.id), gate.name, TAG, old))
         gate.running.pass_time(600)
         assert gate.stable() == good
         assert gate.candidate(old) is None

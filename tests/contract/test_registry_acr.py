@@ -54,9 +54,7 @@ def test_a_tag_has_the_digest_that_was_pushed_last(place: Place, registry: AcrRe
 def test_a_copy_brings_the_index_and_every_platform_to_exactly_that_digest(
     place: Place, registry: AcrRegistry, credentials: str
 ) -> None:
-    source = RegistryRule(
-        name="public", login_server=place.public.login_server, id=place.public.id, credentials=credentials
-    )
+    source = RegistryRule(name="public", server=place.public.login_server, id=place.public.id, credentials=credentials)
     image = two_platforms(f"copied {credentials}")
     digest = place.push(source, "node", "15-alpine", image)
     name = f"15-alpine-copy{len(credentials)}"
@@ -67,7 +65,7 @@ def test_a_copy_brings_the_index_and_every_platform_to_exactly_that_digest(
 
 
 def test_a_copy_from_docker_hub_needs_no_credentials(place: Place, registry: AcrRegistry) -> None:
-    hub = RegistryRule(name="hub", login_server="docker.io")
+    hub = RegistryRule(name="hub", server="docker.io")
     digest = place.hub_digest("library/node", "15-alpine")
     source = ImageRef(hub.login_server, parse_repository("library/node"), digest)
     operation = registry.start_copy(source, hub, place.base, "hub-node:15-alpine-h1")
@@ -101,7 +99,7 @@ def test_a_copy_of_an_image_that_is_gone_fails_and_says_so(place: Place, registr
 def test_a_copy_with_a_wrong_password_fails_and_keeps_it_to_itself(place: Place, registry: AcrRegistry) -> None:
     place.set_secrets(registry_wrong_user="registry-publicregistry-user", registry_wrong_password="0pen-sesame")
     source = RegistryRule(
-        name="public", login_server=place.public.login_server, id=place.public.id, credentials="registry-wrong"
+        name="public", server=place.public.login_server, id=place.public.id, credentials="registry-wrong"
     )
     digest = place.push(place.public, "node", "guarded", tiny_image("guarded"))
     status = copy(registry, place, digest, "node:guarded", source)
@@ -111,7 +109,7 @@ def test_a_copy_with_a_wrong_password_fails_and_keeps_it_to_itself(place: Place,
 
 
 def test_a_copy_needs_an_azure_registry_to_copy_to(place: Place, registry: AcrRegistry) -> None:
-    hub = RegistryRule(name="hub", login_server="docker.io")
+    hub = RegistryRule(name="hub", server="docker.io")
     with pytest.raises(Misconfigured, match="registry hub has no Azure resource id"):
         registry.start_copy(node(place.public, NOWHERE), place.public, hub, "node:1")
 

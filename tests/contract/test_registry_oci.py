@@ -53,7 +53,7 @@ def reader(certificates: Certificates) -> OciTagReader:
 
 
 def rule(distribution: Distribution, credentials: str = "") -> RegistryRule:
-    return RegistryRule(name="own", login_server=distribution.host, credentials=credentials, private=True)
+    return RegistryRule(name="own", server=distribution.host, credentials=credentials, private=True)
 
 
 def test_anyone_reads_what_a_public_tag_points_at(distribution: Distribution, reader: OciTagReader) -> None:

@@ -19,8 +19,8 @@ from tests.contract.registries.double import Certificates, Double
 from tests.contract.registries.hub import REGISTRY, TOKENS, Hub
 from tests.contract.registries.reading import PASSWORD, WRONG, Passwords, nobody
 
-ANYONE = RegistryRule(name="hub", login_server="docker.io")
-MEMBER = RegistryRule(name="hub", login_server="docker.io", credentials="right")
+ANYONE = RegistryRule(name="hub", server="docker.io")
+MEMBER = RegistryRule(name="hub", server="docker.io", credentials="right")
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_the_password_goes_to_the_token_service_and_nowhere_else(
 
 
 def test_a_wrong_password_is_refused_and_kept_out_of_the_error(reader: OciTagReader) -> None:
-    rule = RegistryRule(name="hub", login_server="docker.io", credentials="registry-dockerhub")
+    rule = RegistryRule(name="hub", server="docker.io", credentials="registry-dockerhub")
     said = r"token for docker.io/library/node: 401 incorrect username or password.*registry-dockerhub-user"
     with pytest.raises(Misconfigured, match=said) as caught:
         reader.digest_of(rule, "node", "15")

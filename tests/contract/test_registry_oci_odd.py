@@ -16,7 +16,7 @@ from tests.fakes import digest
 
 pytestmark = pytest.mark.contract
 NAME = "odd.example.com"
-RULE = RegistryRule(name="odd", login_server=NAME)
+RULE = RegistryRule(name="odd", server=NAME)
 MANIFEST = json.dumps({"schemaVersion": 2, "manifests": []}).encode()
 
 

@@ -101,7 +101,7 @@ def test_no_redirect_leads_inside(stage: Stage, place: str) -> None:
 
 @pytest.mark.parametrize("server", ["169.254.169.254", "10.0.0.1", "localhost", "[::1]", "0x7f.1", "a/b", "u@h", ""])
 def test_a_rule_leads_inside_only_if_it_says_so(stage: Stage, server: str) -> None:
-    rule = RegistryRule(name="inside", login_server=server)
+    rule = RegistryRule(name="inside", server=server)
     assert isinstance(refusal(stage.play(manifest()), rule), Misconfigured)
     assert stage.doorway.asked == []
 
@@ -145,7 +145,7 @@ def test_a_redirect_to_a_host_that_asks_for_more_is_refused(stage: Stage) -> Non
 def test_a_name_that_leads_inside_is_refused(
     certificates: Certificates, double: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rule = RegistryRule(name="odd", login_server=f"{NAME}:{double.port}")
+    rule = RegistryRule(name="odd", server=f"{NAME}:{double.port}")
     resolve(monkeypatch, "127.0.0.1")
     error = refusal(straight(certificates), rule)
     assert isinstance(error, Misconfigured)
@@ -159,7 +159,7 @@ def test_the_address_that_was_judged_is_the_one_that_is_asked(
     certificates: Certificates, double: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked_up = resolve(monkeypatch, "127.0.0.1")
-    rule = RegistryRule(name="own", login_server=f"{NAME}:{double.port}", private=True)
+    rule = RegistryRule(name="own", server=f"{NAME}:{double.port}", private=True)
     reader = straight(certificates)
     for _ in range(3):
         assert reader.digest_of(rule, "node", "15") == "sha256:" + "1" * 64
@@ -173,7 +173,7 @@ def test_a_metadata_service_is_not_private_but_out_of_bounds(
     for address in ("169.254.169.254", "168.63.129.16", "fe80::1", "::ffff:169.254.169.254", "224.0.0.1", "0.0.0.0"):
         resolve(monkeypatch, address)
         assert isinstance(
-            refusal(straight(certificates), RegistryRule(name="o", login_server=NAME, private=True)), Misconfigured
+            refusal(straight(certificates), RegistryRule(name="o", server=NAME, private=True)), Misconfigured
         )
 
 
@@ -193,7 +193,7 @@ def resolve(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
 
 
 def test_a_name_that_nobody_knows_is_told(certificates: Certificates, stage: Stage) -> None:
-    error = refusal(straight(certificates), RegistryRule(name="typo", login_server="no-such-registry.invalid"))
+    error = refusal(straight(certificates), RegistryRule(name="typo", server="no-such-registry.invalid"))
     assert isinstance(error, Misconfigured)
     assert "there is no host no-such-registry.invalid: mend the server's name in its rule" in str(error)
 
@@ -221,7 +221,7 @@ def test_a_proxy_that_is_none_is_told_without_its_password(certificates: Certifi
 
 def test_no_proxy_is_respected(stage: Stage, double: Double) -> None:
     network = Network(proxies={"https": stage.doorway.url, "no": "127.0.0.1"}, ca_bundle=stage.network.ca_bundle)
-    rule = RegistryRule(name="own", login_server=double.host, private=True)
+    rule = RegistryRule(name="own", server=double.host, private=True)
     assert OciTagReader(Passwords(), nobody, network, SMALL).digest_of(rule, "node", "15") == "sha256:" + "1" * 64
     assert stage.doorway.asked == []
 
@@ -230,7 +230,7 @@ def test_no_proxy_is_respected(stage: Stage, double: Double) -> None:
 
 
 def test_a_certificate_that_nobody_vouches_for_is_told(double: Double) -> None:
-    rule = RegistryRule(name="own", login_server=double.host, private=True)
+    rule = RegistryRule(name="own", server=double.host, private=True)
     error = refusal(OciTagReader(Passwords(), nobody, Network(), SMALL), rule)
     assert isinstance(error, Misconfigured)
     assert "certificate" in str(error)
@@ -240,7 +240,7 @@ def test_a_certificate_that_nobody_vouches_for_is_told(double: Double) -> None:
 def test_a_certificate_for_another_name_is_told(stage: Stage, double: Double) -> None:
     stage.doorway.ports["other.example.com"] = double.port
     reader = OciTagReader(Passwords(), nobody, stage.network, SMALL)
-    error = refusal(reader, RegistryRule(name="other", login_server="other.example.com"))
+    error = refusal(reader, RegistryRule(name="other", server="other.example.com"))
     assert isinstance(error, Misconfigured)
     assert "the certificate of other.example.com is not trusted (Hostname mismatch" in str(error)
     assert double.asked == []
@@ -253,7 +253,7 @@ def test_a_registry_without_tls_is_told(certificates: Certificates) -> None:
     server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     thread = Thread(target=server.handle_request, daemon=True)
     thread.start()
-    rule = RegistryRule(name="own", login_server=f"127.0.0.1:{server.server_address[1]}", private=True)
+    rule = RegistryRule(name="own", server=f"127.0.0.1:{server.server_address[1]}", private=True)
     error = refusal(straight(certificates), rule)
     thread.join(5)
     server.server_close()
@@ -262,5 +262,5 @@ def test_a_registry_without_tls_is_told(certificates: Certificates) -> None:
 
 
 def test_a_port_where_nobody_listens_passes_by_itself(certificates: Certificates) -> None:
-    rule = RegistryRule(name="own", login_server="127.0.0.1:1", private=True)
+    rule = RegistryRule(name="own", server="127.0.0.1:1", private=True)
     assert isinstance(refusal(straight(certificates), rule), Retry)

@@ -14,7 +14,7 @@ from shared.domain.policy import RegistryRule
 from tests.contract.place import Place
 from tests.contract.registries.reading import Passwords, nobody
 
-HUB = RegistryRule(name="hub", login_server="docker.io")
+HUB = RegistryRule(name="hub", server="docker.io")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def reader(place: Place, secrets: VaultCredentials) -> OciTagReader:
 
 def by_identity(rule: RegistryRule) -> RegistryRule:
     """The rule of a registry that the app's own identity reads."""
-    return RegistryRule(name=rule.name, login_server=rule.login_server, id=rule.id)
+    return RegistryRule(name=rule.name, server=rule.login_server, id=rule.id)
 
 
 @pytest.mark.parametrize("image", [tiny_image("read by tag"), two_platforms("read by tag")], ids=["image", "index"])
@@ -59,7 +59,7 @@ def test_a_pull_token_reads_the_public_registry_of_the_scenario(place: Place, re
 
 def test_a_wrong_password_is_refused_and_kept_out_of_the_error(place: Place) -> None:
     rule = RegistryRule(
-        name="public", login_server=place.public.login_server, id=place.public.id, credentials="registry-wrong"
+        name="public", server=place.public.login_server, id=place.public.id, credentials="registry-wrong"
     )
     with pytest.raises(Misconfigured, match="registry-wrong-user and -password") as caught:
         OciTagReader(Passwords(), nobody).digest_of(rule, "node", "1")
@@ -76,4 +76,4 @@ def test_anyone_reads_docker_hub(sandbox: Instance, reader: OciTagReader) -> Non
 
 def test_a_registry_that_the_sandbox_does_not_know_is_away(reader: OciTagReader) -> None:
     with pytest.raises(Retry, match=r"reading ghcr.io/owner/app:1"):
-        reader.digest_of(RegistryRule(name="ghcr", login_server="ghcr.io"), "owner/app", "1")
+        reader.digest_of(RegistryRule(name="ghcr", server="ghcr.io"), "owner/app", "1")

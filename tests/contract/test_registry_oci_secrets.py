@@ -173,7 +173,7 @@ def test_the_apps_identity_is_given_to_the_registry_and_nobody_else(stage: Stage
             return json_reply({"access_token": "abc"})
         return challenge(realm)(asked)
 
-    rule = RegistryRule(name="team", login_server=NAME, id="/subscriptions/1/registries/team")
+    rule = RegistryRule(name="team", server=NAME, id="/subscriptions/1/registries/team")
     stage.play(answer, "evil.example.com")
     stage.play(answer)
     reader = OciTagReader(Passwords(), Identity, stage.network, SMALL)

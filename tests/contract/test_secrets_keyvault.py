@@ -15,7 +15,7 @@ from tests.contract.place import VAULT_URL, Place
 
 
 def rule(stem: str) -> RegistryRule:
-    return RegistryRule(name="hub", login_server="docker.io", credentials=stem)
+    return RegistryRule(name="hub", server="docker.io", credentials=stem)
 
 
 def test_user_and_password_are_read_at_every_use(place: Place, secrets: VaultCredentials) -> None:

@@ -53,7 +53,7 @@ def _copy(place: Place) -> object:
 
 
 def _stem(rule: RegistryRule) -> RegistryRule:
-    return RegistryRule(name=rule.name, login_server=rule.login_server, credentials="registry-contoso")
+    return RegistryRule(name=rule.name, server=rule.login_server, credentials="registry-contoso")
 
 
 DEEDS: dict[str, tuple[Callable[[Place], object], str]] = {

@@ -152,7 +152,7 @@ def rules(text: str) -> None:
     except InvalidGates as error:
         assert error.errors
         lines = text.count("\n") + 2
-        assert all(1 <= one.place[0] <= lines for one in error.errors)
+        assert all(1 <= int(one.removeprefix("line ").partition(",")[0]) <= lines for one in error.errors)
     else:
         assert all(gate.fingerprint and gate.name == name for name, gate in policy.gates.items())
 
@@ -300,7 +300,7 @@ answers = st.lists(st.builds(Answer, statuses, answered, bodies), max_size=6)
 def registry(answers: list[Answer]) -> None:
     """Whatever a registry answers, its tags are read, or what is wrong is told; nothing is asked of anyone else."""
     secrets: Any = _NoSecrets()
-    rule = RegistryRule(name="example", login_server="registry.example.com")
+    rule = RegistryRule(name="example", server="registry.example.com")
     for read in (lambda reader: reader.digest_of(rule, "node", "15"), lambda reader: list(reader.tags(rule, "node"))):
         made_up = _Registry(list(answers))
         with pytest.MonkeyPatch.context() as patch:

@@ -15,7 +15,7 @@ import msgspec
 from shared.domain.candidate import VERDICTS, Candidate, CandidateState, attempts_of
 from shared.domain.image import ImageRef
 from shared.domain.observation import Observation
-from shared.domain.policy import ApprovalCheck, Gate, Policy, PromoteBy, TaskCheck
+from shared.domain.policy import Gate, Policy
 from shared.domain.promotion import Promotion
 from shared.domain.rollout import AppRecord, BuiltImage, Rollout, RolloutState
 from shared.domain.stable_tag import HoldUntil, StableTag, Veto, veto_partition, veto_row
@@ -164,10 +164,10 @@ class Judge:
             self.violated(f"{attempt.id} passed under other checks than those of the rules")
             return
         for rule, check in zip(gate.checks, attempt.checks, strict=True):
-            if isinstance(rule, ApprovalCheck):
+            if rule.task is None:
                 if (attempt.gate, attempt.row) not in self.approved:
                     self.violated(f"{attempt.id} passed and nobody approved it")
-            elif not self._outside.tasks.succeeded(check.registry, check.run_id, rule.task, attempt.digest):
+            elif not self._outside.tasks.succeeded(check.registry, check.run_id, rule.task.task, attempt.digest):
                 self.violated(f"{attempt.id} passed, and run {check.run_id} of {check.registry} says something else")
 
     def _stable_tag(self, before: StableTag | None, after: StableTag) -> None:
@@ -364,12 +364,12 @@ class Judge:
 
 def checks_are_known_bad(gate: Gate, bad: set[tuple[str, str]], content: str) -> bool:
     """Whether a check of a gate really finds a digest bad."""
-    return any(isinstance(check, TaskCheck) and (check.task, content) in bad for check in gate.checks)
+    return any(check.task is not None and (check.task.task, content) in bad for check in gate.checks)
 
 
 def is_by_task(gate: Gate) -> bool:
     """Whether the gate's own task moves the tags."""
-    return gate.promote.by is PromoteBy.TASK
+    return gate.promote.by == "task"
 
 
 def _of_attempt(attempt: Candidate) -> Candidate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Literal
 
 import msgspec
 
@@ -13,11 +14,9 @@ from shared.domain.policy import (
     BuildRule,
     Check,
     DeployRule,
-    Drift,
     Gate,
     HealthRule,
     Policy,
-    PromoteBy,
     PromotionRule,
     RegistryRule,
     Source,
@@ -67,16 +66,16 @@ class Rules:
         self.versions.append(
             Policy(
                 registries=now.registries,
-                gates={name: msgspec.structs.replace(gate, drift=Drift.REPAIR) for name, gate in gates.items()},
-                apps={name: msgspec.structs.replace(app, drift=Drift.REPAIR) for name, app in apps.items()},
+                gates={name: msgspec.structs.replace(gate, drift="repair") for name, gate in gates.items()},
+                apps={name: msgspec.structs.replace(app, drift="repair") for name, app in apps.items()},
             )
         )
 
     def _first(self) -> Policy:
-        watched = self._random.choice((0, 0, 600))
+        watched = self._random.choice((None, None, "10m"))
         registries = {
-            "public": _registry("public", PUBLIC, watch_seconds=watched, pace=self._random.choice((0, 0, 60))),
-            "hub": RegistryRule(name="hub", login_server=HUB),
+            "public": _registry("public", PUBLIC, watch=watched, pace=self._random.choice((None, None, 60))),
+            "hub": RegistryRule(name="hub", server=HUB),
             **{name: _registry(name, server) for name, server in (("base", BASE), ("team", TEAM), ("other", OTHER))},
         }
         node = Gate(
@@ -88,8 +87,8 @@ class Rules:
         if self._random.random() < 0.15:
             node = msgspec.structs.replace(
                 node,
-                checks=(TaskCheck(registry="base", task=PUSHING_TASK, timeout_seconds=600),),
-                promote=msgspec.structs.replace(node.promote, by=PromoteBy.TASK, lock=False),
+                checks=(Check(task=TaskCheck(registry="base", task=PUSHING_TASK, timeout="600s")),),
+                promote=msgspec.structs.replace(node.promote, by="task", lock=False),
             )
         lts = Gate(
             name="lts",
@@ -103,25 +102,26 @@ class Rules:
         return self._random.choice(((MAIN_TAG, SECOND_TAG), (MAIN_TAG, "15.*"), ("15*",)))
 
     def _checks(self) -> tuple[Check, ...]:
-        first = TaskCheck(registry="base", task="import", timeout_seconds=600)
-        scan = TaskCheck(registry="other", task=_SCAN, timeout_seconds=600)
+        first = Check(task=TaskCheck(registry="base", task="import", timeout="600s"))
+        scan = Check(task=TaskCheck(registry="other", task=_SCAN, timeout="600s"))
         return self._random.choice(
             (
                 (first,),
                 (first,),
                 (first, scan),
                 (scan,),
-                (ApprovalCheck(),),
-                (ApprovalCheck(), first),
-                (scan, ApprovalCheck()),
+                (Check(approval=ApprovalCheck()),),
+                (Check(approval=ApprovalCheck()), first),
+                (scan, Check(approval=ApprovalCheck())),
             )
         )
 
     def _apps(self) -> dict[str, App]:
+        output: Literal["listed", "by-tag"] = "by-tag" if self._random.random() < 0.2 else "listed"
         hello = App(
             name="hello",
             base=BaseRule(gate="node", tag=MAIN_TAG),
-            build=BuildRule(registry="team", task="hello", image="hello:{run}", by_tag=self._random.random() < 0.2),
+            build=BuildRule(registry="team", task="hello", image="hello:{run}", output=output),
             deploy=_deploy("hello"),
         )
         base = self._random.choice((BaseRule(gate="lts", tag="lts"), BaseRule(gate="node", tag=MAIN_TAG)))
@@ -135,7 +135,7 @@ class Rules:
 
     def _change_checks(self, policy: Policy) -> Policy | None:
         gate = policy.gates.get(self._random.choice(("node", "lts")))
-        if gate is None or gate.promote.by is PromoteBy.TASK:
+        if gate is None or gate.promote.by == "task":
             return None
         return _with_gate(policy, msgspec.structs.replace(gate, checks=self._checks_named(policy)))
 
@@ -196,25 +196,23 @@ class Rules:
         gate = policy.gates.get("node")
         if gate is None:
             return None
-        return _with_gate(policy, msgspec.structs.replace(gate, drift=self._random.choice(list(Drift))))
+        return _with_gate(policy, msgspec.structs.replace(gate, drift=self._random.choice(("report", "repair"))))
 
 
-def _registry(name: str, server: str, *, watch_seconds: int = 0, pace: int = 0) -> RegistryRule:
+def _registry(name: str, server: str, *, watch: str | None = None, pace: int | None = None) -> RegistryRule:
     identifier = f"/subscriptions/0/resourceGroups/rg/providers/Microsoft.ContainerRegistry/registries/{name}"
     return RegistryRule(
         name=name,
-        login_server=server,
+        server=server,
         id=identifier,
-        credentials="" if name != "public" else "public",
-        watch_seconds=watch_seconds,
+        credentials="public" if name == "public" else None,
+        watch=watch,
         pace=pace,
     )
 
 
 def _deploy(name: str) -> DeployRule:
-    return DeployRule(
-        container_group=f"{name}-aci", resource_group="rg", subscription="0", health=HealthRule(within_seconds=10)
-    )
+    return DeployRule(aci=f"{name}-aci", resource_group="rg", subscription="0", health=HealthRule(within="10s"))
 
 
 def _with_gate(policy: Policy, gate: Gate) -> Policy:
@@ -227,15 +225,15 @@ def _short_names(versions: list[Policy], names: dict[str, str]) -> dict[str, str
 
 
 def _renamed_check(check: Check, names: dict[str, str]) -> Check:
-    if isinstance(check, ApprovalCheck):
+    if check.task is None:
         return check
-    server = f"{check.registry.partition('-')[0]}.azurecr.io"
-    return msgspec.structs.replace(check, registry=names[server])
+    server = f"{check.task.registry.partition('-')[0]}.azurecr.io"
+    return Check(task=msgspec.structs.replace(check.task, registry=names[server]))
 
 
 def _rename_gate(gate: Gate, short: dict[str, str]) -> Gate:
     checks = [
-        msgspec.structs.replace(check, registry=short[check.registry]) if isinstance(check, TaskCheck) else check
+        Check(task=msgspec.structs.replace(check.task, registry=short[check.task.registry])) if check.task else check
         for check in gate.checks
     ]
     return msgspec.structs.replace(

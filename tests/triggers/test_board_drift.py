@@ -10,7 +10,6 @@ import pytest
 
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.errors import Retry
-from shared.domain.policy import Drift
 from shared.domain.stable_tag import HoldUntil
 from shared.operations.plan import Who
 from shared.ports import Allowance
@@ -36,8 +35,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     source = msgspec.structs.replace(node.source, tags=("15-alpine",))
     world.policy = msgspec.structs.replace(
         policy,
-        gates={"node": msgspec.structs.replace(node, source=source, drift=Drift.REPORT)},
-        apps={"hello-world": msgspec.structs.replace(hello, drift=Drift.REPORT)},
+        gates={"node": msgspec.structs.replace(node, source=source, drift="report")},
+        apps={"hello-world": msgspec.structs.replace(hello, drift="report")},
     )
     world.restart()
     return world
@@ -141,7 +140,7 @@ def test_a_registry_that_is_left_alone_is_named_with_the_reason(world: World) ->
 
 
 def test_a_gate_says_when_it_is_read_next_and_what_its_upstream_still_allows(world: World) -> None:
-    hub = msgspec.structs.replace(world.policy.registries["public"], watch_seconds=900)
+    hub = msgspec.structs.replace(world.policy.registries["public"], watch="900s")
     world.policy = msgspec.structs.replace(world.policy, registries={**world.policy.registries, "public": hub})
     world.restart()
     world.tags.said = Allowance(limit=200, remaining=176, window_seconds=21600)

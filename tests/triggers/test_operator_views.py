@@ -138,6 +138,7 @@ def test_gates_and_apps_are_listed_and_their_rules_told_without_values(world: Wo
     _, told = ask(operator_views.app, method="GET", app="hello-world")
     assert told["rule"]["deploy"]["environment"] == {"TOKEN": ""}
     assert told["rule"]["build"]["values"] == {"KEY": ""}
+    assert (told["rule"]["build"]["timeout"], told["rule"]["deploy"]["aci"]) == ("30m", "hello-world-aci")
     assert "s3cr3t" not in json.dumps(told)
     assert ask(operator_views.app, method="GET", app="another")[0] == 404
 

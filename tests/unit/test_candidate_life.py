@@ -9,7 +9,7 @@ import pytest
 
 from shared.domain.candidate import Candidate, CandidateState, Verdict
 from shared.domain.errors import Misconfigured, Retry
-from shared.domain.policy import ApprovalCheck, Gate, TaskCheck
+from shared.domain.policy import ApprovalCheck, Check, Gate, TaskCheck
 from shared.domain.promotion import PromotionState
 from shared.domain.stable_tag import HoldUntil
 from shared.ports import Change, Stored
@@ -19,21 +19,21 @@ from tests.unit.operators import TAG, answer, cancel, gate_of, hold, lift_veto, 
 ORANGE, RED, GREEN = digest("orange"), digest("red"), digest("green")
 
 
-def gate_world(*checks: TaskCheck | ApprovalCheck) -> World:
+def gate_world(*checks: Check) -> World:
     """A world without apps, whose gate has these checks."""
     gate = sample_policy().gates["node"]
     return World(sample_policy(gates={"node": with_checks(gate, *checks) if checks else gate}, apps={}))
 
 
-def with_checks(gate: Gate, *checks: TaskCheck | ApprovalCheck) -> Gate:
+def with_checks(gate: Gate, *checks: Check) -> Gate:
     return msgspec.structs.replace(gate, checks=checks)
 
 
-def change_checks(world: World, *checks: TaskCheck | ApprovalCheck) -> None:
+def change_checks(world: World, *checks: Check) -> None:
     world.use(msgspec.structs.replace(world.policy, gates={"node": with_checks(gate_of(world), *checks)}))
 
 
-STRICTER = TaskCheck(registry="base", task="stricter")
+STRICTER = Check(task=TaskCheck(registry="base", task="stricter"))
 
 
 def examining() -> World:
@@ -79,7 +79,7 @@ def test_the_check_gets_the_image_by_digest_and_the_tag_that_led_to_it() -> None
 
 
 def test_a_run_is_named_by_where_it_ran() -> None:
-    world = gate_world(STRICTER, TaskCheck(registry="team", task="second"))
+    world = gate_world(STRICTER, Check(task=TaskCheck(registry="team", task="second")))
     world.push("15-alpine", GREEN)
     world.settle()
     checks = world.candidate(GREEN).checks
@@ -117,7 +117,7 @@ def test_a_failed_digest_that_is_pushed_again_stays_failed_and_is_announced_once
 
 
 def test_the_first_check_that_fails_ends_the_attempt() -> None:
-    world = gate_world(STRICTER, TaskCheck(registry="base", task="second"))
+    world = gate_world(STRICTER, Check(task=TaskCheck(registry="base", task="second")))
     world.tasks.failing["stricter"] = "ERROR: no"
     world.push("15-alpine", GREEN)
     world.settle()
@@ -231,7 +231,7 @@ def test_a_digest_that_was_superseded_and_comes_back_is_examined_then() -> None:
 
 @pytest.mark.parametrize("state", ["examining", "awaiting approval"])
 def test_under_changed_checks_the_next_attempt_takes_its_place(state: str) -> None:
-    world = gate_world(*((ApprovalCheck(),) if state == "awaiting approval" else ()))
+    world = gate_world(*((Check(approval=ApprovalCheck()),) if state == "awaiting approval" else ()))
     world.tasks.seconds = 60
     world.push("15-alpine", GREEN)
     world.settle(within_seconds=30)
@@ -251,7 +251,8 @@ def test_under_changed_checks_the_next_attempt_takes_its_place(state: str) -> No
 def test_how_long_a_check_may_take_does_not_change_what_it_means() -> None:
     world = examining()
     (check,) = gate_of(world).checks
-    change_checks(world, msgspec.structs.replace(check, timeout_seconds=601))
+    assert check.task
+    change_checks(world, Check(task=msgspec.structs.replace(check.task, timeout="601s")))
     world.settle()
     assert len(world.candidates()) == 1
     assert world.stable_tag() == GREEN
@@ -261,7 +262,7 @@ def test_how_long_a_check_may_take_does_not_change_what_it_means() -> None:
 
 
 def test_what_waits_for_a_person_is_approved_and_goes_on() -> None:
-    world = gate_world(*sample_policy().gates["node"].checks, ApprovalCheck())
+    world = gate_world(*sample_policy().gates["node"].checks, Check(approval=ApprovalCheck()))
     world.push("15-alpine", GREEN)
     world.settle()
     assert world.candidate(GREEN).state is CandidateState.AWAITING_APPROVAL
@@ -275,7 +276,7 @@ def test_what_waits_for_a_person_is_approved_and_goes_on() -> None:
 
 
 def test_a_person_who_says_no_rejects_it() -> None:
-    world = gate_world(ApprovalCheck())
+    world = gate_world(Check(approval=ApprovalCheck()))
     world.push("15-alpine", GREEN)
     world.settle()
     answer(world, GREEN, approved=False)
@@ -322,7 +323,7 @@ def test_what_is_vetoed_before_a_check_is_not_examined_and_goes_on_when_the_veto
 
 @pytest.mark.parametrize("approval", [False, True])
 def test_a_gate_that_left_the_rules_ends_its_candidates_and_that_is_announced(approval: bool) -> None:
-    world = gate_world(*((ApprovalCheck(),) if approval else ()))
+    world = gate_world(*((Check(approval=ApprovalCheck()),) if approval else ()))
     world.tasks.seconds = 60
     world.push("15-alpine", GREEN)
     world.settle(within_seconds=10)

@@ -33,7 +33,7 @@ from tests.fakes import digest, sample_policy
 MINUTE = 60.0
 POLICY = sample_policy()
 BASE = POLICY.registries["base"]
-DEPLOY = DeployRule(container_group="g", resource_group="rg", subscription="s", health=HealthRule(path="/"))
+DEPLOY = DeployRule(aci="g", resource_group="rg", subscription="s", health=HealthRule(path="/"))
 OUTCOME = Outcome(name="promoted", subject="node", data={})
 SOURCE = ImageRef("publicregistry.azurecr.io", Repository("node"), digest("orange"))
 

@@ -7,7 +7,7 @@ import pytest
 
 from shared.domain.image import Tag
 from shared.domain.observation import Observation
-from shared.domain.policy import ApprovalCheck
+from shared.domain.policy import ApprovalCheck, Check
 from shared.operations.plan import Who
 from shared.sweep.job import SweepRecord
 from shared.workflow.drift import TAGS_READ, Drift, DriftReport
@@ -91,7 +91,7 @@ def test_the_run_of_another_gate_that_shares_the_task_is_not_named_as_nobodys(wo
     node = world.policy.gates["node"]
     source = msgspec.structs.replace(node.source, repository="python", tags=("3.13-slim",))
     promote = msgspec.structs.replace(node.promote, repository="python")
-    asking = (*node.checks, ApprovalCheck())
+    asking = (*node.checks, Check(approval=ApprovalCheck()))
     python = msgspec.structs.replace(node, name="python", source=source, promote=promote, checks=asking)
     world.policy = msgspec.structs.replace(world.policy, gates={"node": node, "python": python})
     world.restart()

@@ -8,7 +8,7 @@ import pytest
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import new_attempt
 from shared.domain.image import Digest
-from shared.domain.policy import PromoteBy, RegistryRule, TaskCheck
+from shared.domain.policy import Check, RegistryRule, TaskCheck
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import WorkItem
 from shared.domain.rollout import RolloutState
@@ -24,7 +24,7 @@ ORANGE, GREEN = digest("orange"), digest("green")
 def by_task() -> World:
     """A world whose gate's own task pushes what passed."""
     gate = sample_policy().gates["node"]
-    promote = msgspec.structs.replace(gate.promote, by=PromoteBy.TASK)
+    promote = msgspec.structs.replace(gate.promote, by="task")
     gate = msgspec.structs.replace(gate, promote=promote)
     return World(sample_policy(gates={"node": gate}, apps={}))
 
@@ -185,7 +185,7 @@ def test_a_tag_whose_digest_was_refused_is_promoted_when_a_later_attempt_passed(
     assert world.promotion().state is PromotionState.REFUSED
     world.tasks.failing.clear()
     gate = gate_of(world)
-    checks = (TaskCheck(registry="base", task="another-check"),)
+    checks = (Check(task=TaskCheck(registry="base", task="another-check")),)
     world.use(msgspec.structs.replace(world.policy, gates={"node": msgspec.structs.replace(gate, checks=checks)}))
     world.push("15.14", GREEN)
     world.settle()

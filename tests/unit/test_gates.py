@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from shared.domain.errors import Misconfigured
-from shared.domain.policy import ApprovalCheck, Drift, Policy, PromoteBy, TaskCheck, VersionRule
+from shared.domain.policy import ApprovalCheck, Check, Policy, TaskCheck, VersionRule
 from shared.rules import InvalidGates, parse_gates
 from shared.rules.schema import gates_schema, schema_text
 
@@ -71,14 +71,14 @@ def test_what_is_not_written_has_its_default() -> None:
     policy = parsed()
     assert policy.registries["base"].login_server == "base.contoso.com"
     gate = policy.gates["node"]
-    check = gate.checks[0]
-    assert isinstance(check, TaskCheck)
+    check = gate.checks[0].task
+    assert check
     assert (check.timeout_seconds, check.values) == (600, {"LEVEL": "high"})
-    assert (gate.promote.unique, gate.promote.lock, gate.promote.by) == ("{tag}-{run}", True, PromoteBy.COPY)
-    assert (gate.drift, gate.silent_after_seconds, gate.source.versions) == (Drift.REPAIR, 0, None)
+    assert (gate.promote.unique, gate.promote.lock, gate.promote.by) == ("{tag}-{run}", True, "copy")
+    assert (gate.drift, gate.silent_after_seconds, gate.source.versions) == ("repair", 0, None)
     public = policy.registries["public"]
-    assert (public.is_azure, public.private, public.watch_seconds, public.pace) == (True, False, 0, 0)
-    assert policy.apps["web"].drift is Drift.REPAIR
+    assert (public.is_azure, public.private, public.watch_seconds, public.pace) == (True, False, 0, None)
+    assert policy.apps["web"].drift == "repair"
     deploy = policy.apps["web"].deploy
     assert deploy
     assert (deploy.subscription, deploy.port, deploy.health.within_seconds) == ("s", 80, 60)
@@ -87,8 +87,8 @@ def test_what_is_not_written_has_its_default() -> None:
 def test_durations_are_seconds_minutes_hours_and_days() -> None:
     for text, seconds in {"45s": 45, "30m": 1800, "2h": 7200, "1d": 86400}.items():
         gate = parse_gates(changed("timeout: 10m", f"timeout: {text}")).gates["node"]
-        check = gate.checks[0]
-        assert isinstance(check, TaskCheck)
+        check = gate.checks[0].task
+        assert check
         assert check.timeout_seconds == seconds
 
 
@@ -104,9 +104,9 @@ def test_a_fingerprint_changes_with_what_a_verdict_means_and_with_nothing_else()
 
 def test_a_fingerprint_outlives_a_new_version_of_the_app() -> None:
     gate = parsed().gates["node"]
-    task = TaskCheck(registry="base", task="import-node", timeout_seconds=600, values={"LEVEL": "high", "A": "x"})
-    approval = ApprovalCheck(two_persons=True)
-    assert msgspec.structs.replace(gate, checks=(task,)).fingerprint == "e8b04b1e06b24943"
+    task = TaskCheck(registry="base", task="import-node", timeout="10m", values={"LEVEL": "high", "A": "x"})
+    approval = Check(approval=ApprovalCheck(two_persons=True))
+    assert msgspec.structs.replace(gate, checks=(Check(task=task),)).fingerprint == "e8b04b1e06b24943"
     assert msgspec.structs.replace(gate, checks=(approval,)).fingerprint == "0a43bd5d1c9ad514"
 
 
@@ -123,6 +123,19 @@ def test_every_error_is_reported_at_once_in_the_order_of_the_lines() -> None:
     assert "unknown key; known here: id, server, credentials" in told[0]
     assert "'resource_group' is missing" in told[4]
     assert "hunter2" not in "".join(told)
+
+
+def test_a_name_is_the_key_it_stands_under_and_is_not_written() -> None:
+    policy = parsed()
+    assert (policy.registries["base"].name, policy.gates["node"].name, policy.apps["web"].name) == (
+        "base",
+        "node",
+        "web",
+    )
+    assert (
+        "gates.node.name: unknown key; known here: source" in errors(changed("  node:\n", "  node:\n    name: x\n"))[0]
+    )
+    assert not any("name" in rule["properties"] for rule in gates_schema()["$defs"].values())
 
 
 def test_the_error_is_one_for_the_operator_and_counts_them() -> None:
@@ -295,8 +308,8 @@ def test_a_gate_of_docker_hub_has_its_versions_its_pace_and_its_silence() -> Non
     assert (hub.login_server, hub.is_azure, hub.watch_seconds, hub.pace) == ("docker.io", False, 900, 100)
     assert gate.source.repository == "library/node"
     assert gate.source.versions == VersionRule(range=">=20 <21", newest=3)
-    assert (gate.drift, gate.silent_after_seconds) == (Drift.REPORT, 7 * 86400)
-    assert policy.apps["web"].drift is Drift.REPORT
+    assert (gate.drift, gate.silent_after_seconds) == ("report", 7 * 86400)
+    assert policy.apps["web"].drift == "report"
     assert [tag for tag in ("20.1-alpine", "21-alpine", "20.1-rc1-alpine", "lts") if gate.takes(tag)] == [
         "20.1-alpine",
         "lts",

@@ -171,7 +171,7 @@ def test_a_thing_that_two_rules_name_is_tried_once() -> None:
 
 
 def test_a_registry_that_is_not_azure_s_is_asked_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = RegistryRule(name="public", login_server="docker.io")
+    hub = RegistryRule(name="public", server="docker.io")
     world = World(sample_policy(registries={**sample_policy().registries, "public": hub}))
 
     def refuse(*_: object) -> None:

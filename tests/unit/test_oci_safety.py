@@ -13,7 +13,7 @@ BASE = Target("registry.example.com", 443, "/v2/node/tags/list?n=3")
 
 
 def server(login_server: str) -> Target:
-    return server_of(RegistryRule(name="any", login_server=login_server))
+    return server_of(RegistryRule(name="any", server=login_server))
 
 
 @pytest.mark.parametrize(

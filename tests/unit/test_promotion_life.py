@@ -11,7 +11,7 @@ from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import CandidateState
 from shared.domain.errors import Misconfigured, Rejected, Retry, Throttled
 from shared.domain.image import Digest, Tag
-from shared.domain.policy import ApprovalCheck, Check, PromoteBy, PromotionRule, TaskCheck
+from shared.domain.policy import ApprovalCheck, Check, PromotionRule, TaskCheck
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.stable_tag import HoldUntil
 from shared.ports import Change
@@ -19,7 +19,7 @@ from tests.fakes import ProcessDied, World, digest, sample_policy
 from tests.unit.operators import TAG, answer, gate_of, hold, lift_hold, lift_veto, rerun, sweep, veto
 
 ORANGE, RED, GREEN = digest("orange"), digest("red"), digest("green")
-STRICTER = TaskCheck(registry="base", task="stricter")
+STRICTER = Check(task=TaskCheck(registry="base", task="stricter"))
 
 
 def gate_world(*checks: Check, **promote: Any) -> World:
@@ -125,7 +125,14 @@ def test_one_digest_at_two_gates_is_promoted_at_both() -> None:
     assert world.registry.tags[("base", "other:15-alpine")] == GREEN == world.stable_tag()
 
 
-@pytest.mark.parametrize("checks", [(ApprovalCheck(),), (ApprovalCheck(), STRICTER), (STRICTER, ApprovalCheck())])
+@pytest.mark.parametrize(
+    "checks",
+    [
+        (Check(approval=ApprovalCheck()),),
+        (Check(approval=ApprovalCheck()), STRICTER),
+        (STRICTER, Check(approval=ApprovalCheck())),
+    ],
+)
 def test_a_gate_with_an_approval_promotes_digest_after_digest(checks: tuple[Check, ...]) -> None:
     world = gate_world(*checks)
     for content in (ORANGE, RED, GREEN):
@@ -140,7 +147,7 @@ def test_a_gate_with_an_approval_promotes_digest_after_digest(checks: tuple[Chec
 
 
 def test_a_unique_tag_without_a_run_of_the_target_registry_is_attempt_and_digest() -> None:
-    world = gate_world(TaskCheck(registry="team", task="examine"))
+    world = gate_world(Check(task=TaskCheck(registry="team", task="examine")))
     push(world, GREEN)
     assert world.promotion().unique == f"15-alpine-1-{GREEN[7:15]}"
 
@@ -239,7 +246,7 @@ def test_a_source_that_left_the_rules_is_said_to_have_left() -> None:
     world = gate_world()
     world.registry.copy_fault = Retry("503")
     push(world, GREEN)
-    mirror = msgspec.structs.replace(world.policy.registries["public"], login_server="mirror.azurecr.io")
+    mirror = msgspec.structs.replace(world.policy.registries["public"], server="mirror.azurecr.io")
     world.use(msgspec.structs.replace(world.policy, registries={**world.policy.registries, "public": mirror}))
     world.registry.copy_fault = None
     world.pass_time(600)
@@ -596,7 +603,7 @@ def test_a_gate_that_left_the_rules_ends_its_promotion_before_the_move() -> None
 
 
 def by_task() -> World:
-    return gate_world(by=PromoteBy.TASK)
+    return gate_world(by="task")
 
 
 def task_pushes(world: World, content: Digest, *tags: str) -> None:

@@ -10,9 +10,9 @@ import jsonschema
 import pytest
 import yaml
 
+from shared.domain.policy import Gate, RegistryRule, VersionRule
 from shared.domain.tag_rule import TagRule
 from shared.rules import parse_gates
-from shared.rules.document import GateDocument, RegistryDocument, VersionsDocument
 from shared.rules.schema import gates_schema
 from shared.sweep.jobs.stable_tags import _FEW_TAGS, _LOCK_ROUNDS
 from shared.sweep.jobs.upstream import _BATCH_TAGS, NEW_DIGESTS_A_ROUND
@@ -67,10 +67,10 @@ def test_a_variant_behind_the_version_is_left_out_as_the_example_says() -> None:
 
 def test_every_key_about_sources_is_told_of() -> None:
     told = set(re.findall(r"^\| `([a-z_.]+)` \|", TEXT, re.MULTILINE))
-    registry = set(RegistryDocument.__struct_fields__) - {"id", "server"}
-    versions = {f"versions.{field}" for field in VersionsDocument.__struct_fields__}
+    registry = set(RegistryRule.__struct_fields__) - {"name", "id", "server"}
+    versions = {f"versions.{field}" for field in VersionRule.__struct_fields__}
     assert told == registry | versions | {"silent_after"}
-    assert "silent_after" in GateDocument.__struct_fields__
+    assert "silent_after" in Gate.__struct_fields__
 
 
 def test_what_the_sweep_costs_is_what_it_is_held_to() -> None:

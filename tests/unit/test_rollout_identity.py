@@ -40,15 +40,15 @@ def test_the_rules_say_by_tag_with_one_key() -> None:
     sample = (ROOT / "gates.sample.yaml").read_text(encoding="utf-8")
     image = 'image: "hello-world:{run}"'
     assert image in sample
-    assert not parse_gates(sample).apps["hello-world"].build.by_tag
-    assert parse_gates(sample.replace(image, f"{image}, output: by-tag")).apps["hello-world"].build.by_tag
+    assert parse_gates(sample).apps["hello-world"].build.output == "listed"
+    assert parse_gates(sample.replace(image, f"{image}, output: by-tag")).apps["hello-world"].build.output == "by-tag"
     with pytest.raises(InvalidGates, match="output"):
         parse_gates(sample.replace(image, f"{image}, output: anything"))
 
 
 def by_tag() -> Policy:
     app = sample_policy().apps["hello-world"]
-    build = msgspec.structs.replace(app.build, by_tag=True)
+    build = msgspec.structs.replace(app.build, output="by-tag")
     return sample_policy(apps={"hello-world": msgspec.structs.replace(app, build=build)})
 
 

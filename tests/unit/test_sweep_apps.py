@@ -91,7 +91,7 @@ def test_the_alarm_of_a_container_group_ends_when_the_app_has_another_one(world:
     sweep_for(world, 3)
     assert [alarm.subject for alarm in alarms(world)] == [GROUP]
     world.containers.crashing.clear()
-    world.policy = with_app(deploy=msgspec.structs.replace(deploy, container_group="another"))
+    world.policy = with_app(deploy=msgspec.structs.replace(deploy, aci="another"))
     world.restart()
     sweep_for(world, 3)
     assert alarms(world) == []
@@ -129,7 +129,7 @@ def test_a_vault_that_is_shut_does_not_hide_that_no_events_come(world: World) ->
 
 def test_the_alarm_of_a_silent_repository_ends_when_the_gate_has_another_source() -> None:
     policy = sample_policy()
-    gate = msgspec.structs.replace(policy.gates["node"], silent_after_seconds=86_400)
+    gate = msgspec.structs.replace(policy.gates["node"], silent_after="1d")
     world = World(msgspec.structs.replace(policy, gates={"node": gate}))
     world.push("15-alpine", GREEN)
     world.settle()

@@ -12,7 +12,7 @@ from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.errors import BasegateError, Misconfigured, Rejected
 from shared.domain.event import Hint, HintKind
 from shared.domain.image import Tag, short
-from shared.domain.policy import Drift, Policy
+from shared.domain.policy import Check, Policy
 from shared.domain.promotion import PromotionState
 from shared.domain.rollout import Cause, RolloutState
 from shared.domain.stable_tag import Claim, HoldUntil, StableTag
@@ -30,8 +30,8 @@ def reporting() -> Policy:
     policy = sample_policy()
     return msgspec.structs.replace(
         policy,
-        gates={n: msgspec.structs.replace(gate, drift=Drift.REPORT) for n, gate in policy.gates.items()},
-        apps={n: msgspec.structs.replace(app, drift=Drift.REPORT) for n, app in policy.apps.items()},
+        gates={n: msgspec.structs.replace(gate, drift="report") for n, gate in policy.gates.items()},
+        apps={n: msgspec.structs.replace(app, drift="report") for n, app in policy.apps.items()},
     )
 
 
@@ -254,7 +254,7 @@ def test_a_candidate_that_waits_for_a_person_is_left_in_peace() -> None:
     from shared.domain.policy import ApprovalCheck
 
     policy = sample_policy()
-    gate = msgspec.structs.replace(policy.gates["node"], checks=(ApprovalCheck(),))
+    gate = msgspec.structs.replace(policy.gates["node"], checks=(Check(approval=ApprovalCheck()),))
     world = World(msgspec.structs.replace(policy, gates={"node": gate}))
     world.push("15-alpine", GREEN)
     world.settle()
@@ -318,7 +318,7 @@ def test_an_upstream_that_nobody_could_read_for_long_is_an_alarm(world: World) -
 
 def test_an_upstream_that_has_not_changed_for_longer_than_expected_is_an_alarm() -> None:
     policy = sample_policy()
-    gate = msgspec.structs.replace(policy.gates["node"], silent_after_seconds=86_400)
+    gate = msgspec.structs.replace(policy.gates["node"], silent_after="1d")
     world = promoted(msgspec.structs.replace(policy, gates={"node": gate}))
     assert alarms(world, "gates/node") == []
     world.clock.forward(90_000)

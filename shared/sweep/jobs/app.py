@@ -7,7 +7,7 @@ from shared.deployment.dependents import Dependents
 from shared.deployment.deploy import RESTART_LIMIT
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.image import Tag, short
-from shared.domain.policy import App, DeployRule, Drift
+from shared.domain.policy import App, DeployRule
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
 from shared.domain.stable_tag import StableTag
 from shared.intake.hints import AppImages
@@ -39,7 +39,7 @@ class AppJob(SweepJob):
     def __init__(self, services: Services, app: App) -> None:
         super().__init__(services, f"app.{app.name}", f"app {app.name}", f"apps/{app.name}")
         self._app, self._base_name = app, app.base.tag
-        self._group_name = app.deploy.container_group if app.deploy else ""
+        self._group_name = app.deploy.aci if app.deploy else ""
         self._dependents, self._vetoes, self._images = Dependents(services), Vetoes(services), AppImages(services)
 
     def batches(self, run: JobRun) -> Iterator[str]:
@@ -89,7 +89,7 @@ class AppJob(SweepJob):
         if stable.digest is None or stable.is_moving(self._services.clock.now()):
             return
         rollout = self._dependents.rollout_of(self._app, stable)
-        if rollout is None and self._app.drift is Drift.REPAIR:
+        if rollout is None and self._app.drift == "repair":
             run.note("rebuild and redeploy", f"{self._app.name} on {self._base_name}, {short(stable.digest)}")
             if not run.dry_run:
                 begun = self._dependents.begin(self._app, stable)
@@ -134,7 +134,7 @@ class AppJob(SweepJob):
 
         An image on a base that an operator has banned is not deployed again.
         """
-        if self._app.drift is Drift.REPORT:
+        if self._app.drift == "report":
             return "reported only: its rule says `drift: report`"
         about = (AlarmKind.CONTAINER, self._group_name)
         alarm = next((one for one in self._alarms.standing(self._scope) if one.about == about), None)

@@ -4,11 +4,9 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from shared.domain.candidate import Candidate
-from shared.domain.policy import Gate, RegistryRule, TaskCheck
+from shared.domain.policy import Gate, RegistryRule
 from shared.ports import Services
 from shared.sweep.job import JobRun, SweepJob
-
-_TASK = str(TaskCheck.__struct_config__.tag)
 
 
 class OrphansJob(SweepJob):
@@ -25,11 +23,10 @@ class OrphansJob(SweepJob):
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch; without a check under way the service is not asked, however long candidates wait for a person."""
         listed = self._services.ledger.open(Candidate, self._gate.name)
-        checks = (check for stored in listed for check in stored.record.checks if check.kind == _TASK)
+        checks = (check for stored in listed for check in stored.record.checks if check.kind == "task")
         claimed = (check.claimed_at for check in checks if check.claimed_at is not None and check.verdict is None)
-        since = min(claimed, default=None)
-        for rule in self._gate.checks if since else ():
-            if isinstance(rule, TaskCheck) and since:
+        if since := min(claimed, default=None):
+            for rule in (check.task for check in self._gate.checks if check.task):
                 self._name_orphans(run, self._services.registry_rule(rule.registry), rule.task, since)
         yield self._gate.name
 

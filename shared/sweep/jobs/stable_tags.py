@@ -11,7 +11,7 @@ from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import Candidate, attempts_of
 from shared.domain.errors import BasegateError, Busy, Conflict, Gone, Malformed, Rejected
 from shared.domain.image import Digest, short
-from shared.domain.policy import Drift, Gate, PromoteBy, TaskCheck
+from shared.domain.policy import Gate
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.stable_tag import StableTag, Veto
 from shared.ports import Services, Stored, TagState, last
@@ -24,7 +24,6 @@ _FEW_TAGS = 20
 _LOCK_ROUNDS = 12
 """Every hour, where the sweep comes by every five minutes."""
 
-_TASK = str(TaskCheck.__struct_config__.tag)
 _LOCK_KINDS = frozenset((AlarmKind.UNIQUE_CHANGED, AlarmKind.UNLOCKED))
 _ALL_KINDS = frozenset((AlarmKind.STABLE_MOVED, AlarmKind.PROMOTED_GONE, AlarmKind.STABLE_VETOED)) | _LOCK_KINDS
 
@@ -53,7 +52,7 @@ class StableTagsJob(SweepJob):
         self._gate, self._target = gate, services.registry_rule(gate.promote.registry)
         super().__init__(services, f"stable.{gate.name}", f"target {self._target.login_server}", f"gates/{gate.name}")
         self._stable, self._vetoes = StableTags(services), Vetoes(services)
-        self._locks = gate.promote.lock and gate.promote.by is PromoteBy.COPY
+        self._locks = gate.promote.lock and gate.promote.by == "copy"
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """Check the stable tags from the cursor on, which is the last tag that was checked."""
@@ -120,7 +119,7 @@ class StableTagsJob(SweepJob):
         """Whether somebody moves the tag, or may: a first promotion, or a gate's own task before the ledger knows."""
         if stable.is_moving(self._services.clock.now()):
             return True
-        by_task = self._gate.promote.by is PromoteBy.TASK
+        by_task = self._gate.promote.by == "task"
         if stable.digest is not None and not by_task:
             return False
         promotions = (stored.record for stored in self._services.ledger.open(Promotion, self._gate.name))
@@ -130,7 +129,7 @@ class StableTagsJob(SweepJob):
     def _task_may_push(self, promotion: Promotion) -> bool:
         """Whether the gate's task runs for a digest, or has passed it: before that nothing may push its tag."""
         attempt = last(self._services.ledger, Candidate, promotion.gate, attempts_of(promotion.digest))
-        return attempt is not None and (attempt.record.settled or attempt.record.open_check == _TASK)
+        return attempt is not None and (attempt.record.settled or attempt.record.open_check == "task")
 
     def _differences(self, stable: StableTag, seen: Seen) -> Iterator[tuple[Difference, Alarm]]:
         """How what was seen differs from the record, which may say that the tag stands on nothing."""
@@ -154,7 +153,7 @@ class StableTagsJob(SweepJob):
     def _repaired(self, run: JobRun, stored: Stored[StableTag], seen: Seen) -> Iterator[Alarm]:
         """Repair what differs, as far as the rules allow; the alarms that stay."""
         for difference, alarm in self._differences(stored.record, seen):
-            left = alarm if self._gate.drift is Drift.REPORT else self._repair(run, stored, difference, alarm)
+            left = alarm if self._gate.drift == "report" else self._repair(run, stored, difference, alarm)
             if left is not None:
                 yield left
                 if left.kind is AlarmKind.PROMOTED_GONE:  # with the image all its tags went
@@ -216,7 +215,7 @@ class StableTagsJob(SweepJob):
         """Promote a deleted image again, from its source and once; the alarm stands until that is done."""
         name = f"{self._target.login_server}/{self._gate.promote.repository}@{short(stable.digest or '')}"
         stored = self._promotion_of(stable)
-        if self._gate.promote.by is PromoteBy.TASK:
+        if self._gate.promote.by == "task":
             plan = f"the gate's own task promotes: run candidate {stable.gate}.{stable.candidate} again"
         elif stored is None:
             plan = "no promotion is on record for it: roll back to another digest"
@@ -246,7 +245,7 @@ class StableTagsJob(SweepJob):
         return f"{self._target.login_server}/{self._gate.promote.repository}:{tag}"
 
     def _about(self, stable: StableTag, kind: AlarmKind, words: str) -> Alarm:
-        report = self._gate.drift is Drift.REPORT
+        report = self._gate.drift == "report"
         plan = "reported only: the gate's rule says `drift: report`" if report else "the next sweep checks it again"
         return self._alarm(kind, stable.tag, words, plan)
 

@@ -13,8 +13,8 @@ from tests.contract.registries.double import Asked, Certificates, Double, Reply
 from tests.contract.registries.reading import Passwords, nobody
 
 NAME = "registry.example.com"
-ANYONE = RegistryRule(name="out-there", login_server=NAME)
-MEMBER = RegistryRule(name="out-there", login_server=NAME, credentials="right")
+ANYONE = RegistryRule(name="out-there", server=NAME)
+MEMBER = RegistryRule(name="out-there", server=NAME, credentials="right")
 SMALL = Limits(body_bytes=256 * 1024, page_size=3, pages=20)
 
 

@@ -1,0 +1,162 @@
+"""Rules that are right by themselves, checked against each other."""
+
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from functools import lru_cache
+from itertools import combinations
+
+from shared.domain.errors import Malformed
+from shared.domain.image import parse_repository, parse_tag
+from shared.domain.policy import App, Gate, Policy, RegistryRule, Source
+from shared.domain.tag_rule import TagRule, is_pattern, tags_in_words
+from shared.domain.versions import parse_range
+
+Path = tuple[str | int, ...]
+
+Problem = tuple[Path, str]
+"""A path in gates.yaml, and what is wrong there."""
+
+
+def conflicts(policy: Policy) -> Iterator[Problem]:
+    """What does not fit, with the path of keys where it stands."""
+    yield from _registry_conflicts(policy.registries)
+    for name, gate in policy.gates.items():
+        yield from _gate_conflicts(policy, ("gates", name), gate)
+    yield from _shared_stable_tags(policy)
+    for name, app in policy.apps.items():
+        yield from _app_conflicts(policy, ("apps", name), app)
+    deploys = {name: app.deploy for name, app in policy.apps.items() if app.deploy}
+    groups = {name: (d.subscription, d.resource_group.lower(), d.aci) for name, d in deploys.items()}
+    for name, other in _repeated(groups):
+        yield ("apps", name, "deploy", "aci"), f"app {other} deploys to {deploys[name].aci} too"
+
+
+def _registry_conflicts(registries: Mapping[str, RegistryRule]) -> Iterator[Problem]:
+    same_ids = dict(_repeated({name: entry.id.lower() for name, entry in registries.items() if entry.id}))
+    for name, other in same_ids.items():
+        yield ("registries", name, "id"), f"registry {other} has this id too: one name a registry"
+    servers = {name: entry.login_server for name, entry in registries.items() if entry.login_server}
+    for name, other in _repeated(servers):
+        if name not in same_ids:
+            yield ("registries", name, "server"), f"registry {other} is {servers[name]} too: one name a registry"
+    for name in registries:
+        if name not in servers:
+            yield ("registries", name), "a registry has the `id` of an Azure registry, or the `server` of any other"
+
+
+def _repeated(values: Mapping[str, Hashable]) -> Iterator[tuple[str, str]]:
+    """The names whose value an earlier name has already, with that earlier name."""
+    seen: dict[Hashable, str] = {}
+    for name, value in values.items():
+        if seen.setdefault(value, name) != name:
+            yield name, seen[value]
+
+
+def _gate_conflicts(policy: Policy, path: Path, gate: Gate) -> Iterator[Problem]:
+    source, promote = gate.source, gate.promote
+    yield from _registry_problem(policy, (*path, "source", "registry"), source.registry)
+    yield from _source_conflicts((*path, "source"), source)
+    yield from _registry_problem(policy, (*path, "promote", "registry"), promote.registry, "images are promoted to")
+    for index, check in enumerate(gate.checks):
+        place = (*path, "checks", index)
+        if len(check.rules) != 1:
+            yield place, "a check is of exactly one kind: task or approval"
+        if check.task:
+            yield from _registry_problem(policy, (*place, "task", "registry"), check.task.registry, "ACR Tasks run in")
+    if "{run}" not in promote.unique:
+        yield (*path, "promote", "unique"), "must contain {run}: only that makes the tag unique"
+    elif not _makes_tags(promote.unique):
+        yield (*path, "promote", "unique"), "must be a tag once {tag} and {run} are filled in"
+    if (source.registry, source.repository) == (promote.registry, promote.repository):
+        yield (*path, "promote"), "promotes into its own source: every promotion would be a new candidate"
+
+
+def _source_conflicts(path: Path, source: Source) -> Iterator[Problem]:
+    """Versions that cannot be read, or that no tag is chosen by."""
+    if source.versions is None:
+        return
+    if problem := _problem(parse_range, source.versions.range):
+        yield (*path, "versions", "range"), problem
+    if not any(is_pattern(tag) for tag in source.tags):
+        yield (*path, "versions"), "there is no pattern to choose from: a tag without * is tracked whatever its version"
+    for index, tag in enumerate(source.tags):
+        if is_pattern(tag) and "*" not in tag:
+            yield (*path, "tags", index), f"{tag!r} must have a *: that is where the version stands"
+
+
+def _app_conflicts(policy: Policy, path: Path, app: App) -> Iterator[Problem]:
+    yield from _registry_problem(policy, (*path, "build", "registry"), app.build.registry, "ACR Tasks run in")
+    repository, _, tag = app.build.image.rpartition(":")
+    if "{run}" not in tag or not _makes_tags(tag) or _problem(parse_repository, repository):
+        yield (*path, "build", "image"), "must be repository:tag with {run} in the tag: deployed tags must be unique"
+    name, gate = app.base.gate, policy.gates.get(app.base.gate)
+    if gate is None:
+        yield (*path, "base", "gate"), f"there is no gate {name!r} (known: {', '.join(policy.gates)})"
+    elif not _takes(gate.source, app.base.tag):
+        taken = tags_in_words(gate.source)
+        yield (*path, "base", "tag"), f"gate {name} takes no tag {app.base.tag!r}: it takes {taken}"
+
+
+def _registry_problem(policy: Policy, path: Path, name: str, use: str = "") -> Iterator[Problem]:
+    """A registry that is unknown, or none of Azure's where it is put to a `use` that needs one."""
+    registry = policy.registries.get(name)
+    if registry is None:
+        yield path, f"there is no registry {name!r} (known: {', '.join(policy.registries)})"
+    elif use and registry.login_server and not registry.is_azure:
+        yield path, f"registry {name} has no `id`: it can be a source only, {use} Azure registries alone"
+
+
+def _makes_tags(pattern: str) -> bool:
+    return not _problem(parse_tag, pattern.replace("{tag}", "tag").replace("{run}", "run"))
+
+
+def _problem(parse: Callable[[str], object], text: str) -> str:
+    """Why a text cannot be read; "" where it can."""
+    try:
+        parse(text)
+    except Malformed as error:
+        return error.problem
+    return ""
+
+
+def _takes(source: Source, tag: str) -> bool:
+    """Whether a source tracks a tag; one whose range is an error of its own is taken to track every tag."""
+    unreadable = source.versions and _problem(parse_range, source.versions.range)
+    return bool(unreadable) or TagRule.of(source).takes(tag)
+
+
+def _shared_stable_tags(policy: Policy) -> Iterator[Problem]:
+    """Gates that would move the same stable tag: each orders its own pushes, nobody those of both."""
+    for (name, gate), (other, second) in combinations(policy.gates.items(), 2):
+        here, there = gate.promote, second.promote
+        if (here.registry, here.repository) != (there.registry, there.repository):
+            continue
+        pairs = ((tag, mine) for tag in second.source.tags for mine in gate.source.tags)
+        shared = next((tag for tag, mine in pairs if _overlap(second.source, tag, gate.source, mine)), None)
+        if shared:
+            yield ("gates", other, "promote"), f"gate {name} moves {there.repository}:{shared} too"
+
+
+def _overlap(source: Source, tag: str, other: Source, mine: str) -> bool:
+    """Whether some tag may be tracked by both. Of one pattern, ranges that are apart from each other share none."""
+    if not _meet(tag, mine):
+        return False
+    if not is_pattern(tag) or not is_pattern(mine):
+        name = mine if is_pattern(tag) else tag
+        return _takes(source, name) and _takes(other, name)
+    if tag != mine or source.versions is None or other.versions is None:
+        return True
+    ranges = [source.versions.range, other.versions.range]
+    if any(_problem(parse_range, text) for text in ranges):  # an error of its own
+        return False
+    return parse_range(ranges[0]).overlaps(parse_range(ranges[1]))
+
+
+@lru_cache(maxsize=65_536)
+def _meet(pattern: str, other: str) -> bool:
+    """Whether two patterns have a text in common."""
+    if not pattern or not other:
+        return set(pattern + other) <= {"*"}
+    if "*" in (pattern[0], other[0]):
+        starred, plain = (pattern, other) if pattern[0] == "*" else (other, pattern)
+        return _meet(starred[1:], plain) or _meet(starred, plain[1:])
+    return (pattern[0] == other[0] or "?" in (pattern[0], other[0])) and _meet(pattern[1:], other[1:])
