@@ -63,7 +63,7 @@ class UpstreamRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     def failed(self, problem: str, delay_seconds: float, now: datetime) -> Self:
         """After a failure. What the registry itself asks for counts where it is longer than our own pause."""
-        own = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**self.failures)
+        own = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(self.failures, 10))
         until = now + timedelta(seconds=max(own, delay_seconds))
         return msgspec.structs.replace(self, failures=self.failures + 1, problem=problem, paused_until=until)
 

@@ -84,10 +84,15 @@ def _load(text: str, name: str) -> tuple[Any, dict[Path, Place]]:
     """The plain values of a document, and their places.
 
     Raises:
-        InvalidGates: the text is no YAML, or uses what rules must not (duplicate keys, keys that are no text).
+        InvalidGates: the text is no YAML, or uses what rules must not (aliases, which make much of little; duplicate
+            keys; keys that are no text).
     """
     places: dict[Path, Place] = {(): (1, 1)}
     try:
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            if isinstance(token, yaml.AliasToken):
+                problem = f"the alias *{token.value} is not allowed: write out what it stands for"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=token.start_mark)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         return None if node is None else _value(node, (), places), places
     except yaml.MarkedYAMLError as error:
@@ -98,7 +103,7 @@ def _load(text: str, name: str) -> tuple[Any, dict[Path, Place]]:
         place = before.count("\n") + 1, error.position - before.rfind("\n")
         problem = f"the character {chr(error.character)!a} is not allowed"
     except RecursionError:
-        place, problem = (1, 1), "it is nested too deeply, or a part of it contains itself"
+        place, problem = (1, 1), "it is nested too deeply"
     raise InvalidGates(name, [(place, problem)])
 
 

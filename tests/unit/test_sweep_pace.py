@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from shared.domain.policy import ApprovalCheck, Check, RegistryRule
+from shared.intake.upstreams import UpstreamRecord
 from shared.sweep.job import SweepRecord
 from tests.fakes import START, World, digest, sample_policy
 
@@ -48,3 +49,8 @@ def test_the_runs_of_a_task_are_not_listed_while_candidates_wait_for_a_person() 
     world.next_item()
     world.sweep_now()
     assert listed == [asked_at + timedelta(milliseconds=210)]
+
+
+def test_an_upstream_that_has_failed_for_years_is_left_alone_for_an_hour_at_most() -> None:
+    record = UpstreamRecord(server="hub.example.com", failures=5000).failed("503", 0.0, START)
+    assert record.pause_left(START) == 3600
