@@ -89,10 +89,7 @@ def _load(text: str, name: str) -> tuple[Any, dict[Path, Place]]:
     """
     places: dict[Path, Place] = {(): (1, 1)}
     try:
-        for token in yaml.scan(text, Loader=yaml.SafeLoader):
-            if isinstance(token, yaml.AliasToken):
-                problem = f"the alias *{token.value} is not allowed: write out what it stands for"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=token.start_mark)
+        _refuse_aliases(text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         return None if node is None else _value(node, (), places), places
     except yaml.MarkedYAMLError as error:
@@ -105,6 +102,13 @@ def _load(text: str, name: str) -> tuple[Any, dict[Path, Place]]:
     except RecursionError:
         place, problem = (1, 1), "it is nested too deeply"
     raise InvalidGates(name, [(place, problem)])
+
+
+def _refuse_aliases(text: str) -> None:
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        if isinstance(token, yaml.AliasToken):
+            problem = f"the alias *{token.value} is not allowed: write out what it stands for"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=token.start_mark)
 
 
 def _value(node: yaml.Node, path: Path, places: dict[Path, Place]) -> Any:

@@ -442,3 +442,27 @@ def test_one_reading_that_fails_in_passing_is_made_again_and_is_no_alarm() -> No
     world.sweep_now()
     assert len(world.candidates()) == 2
     assert world.announcer.told == []
+
+
+def test_a_gate_whose_neighbours_repository_is_refused_is_read_as_if_alone() -> None:
+    policy = sample_policy(apps={})
+    node = policy.gates["node"]
+    gone = msgspec.structs.replace(node.source, repository="gone")
+    gates = {"aaa": msgspec.structs.replace(node, name="aaa", source=gone), "node": node}
+    world = World(msgspec.structs.replace(policy, gates=gates))
+    read = world.tags.digest_of
+
+    def digest_of(registry: RegistryRule, repository: str, tag: str) -> Digest | None:
+        if repository == "gone":
+            raise Misconfigured("getting a token: 403 DENIED requested access to the resource is denied")
+        return read(registry, repository, tag)
+
+    world.tags.digest_of = digest_of  # type: ignore[method-assign]
+    for content in ("green", "orange", "blue"):
+        world.registry.tags[("public", "node:15-alpine")] = digest(content)
+        world.sweep_now()
+        world.settle()
+        assert world.stable_tag() == digest(content)
+        world.clock.forward(300)
+    alarms = [stored.record.kind for stored in world.ledger.list(Alarm, "gates.aaa") if stored.record.stands]
+    assert alarms == [AlarmKind.UPSTREAM_AWAY]

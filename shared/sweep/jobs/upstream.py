@@ -8,7 +8,7 @@ import msgspec
 
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import FoundBy
-from shared.domain.errors import BasegateError, Busy, Conflict, Malformed, Misconfigured, Rejected, Throttled
+from shared.domain.errors import BasegateError, Busy, Conflict, Malformed, Misconfigured, Rejected, Retry, Throttled
 from shared.domain.image import Digest, Tag, is_tag, short
 from shared.domain.observation import Change, Observation
 from shared.domain.policy import Gate
@@ -206,8 +206,8 @@ class UpstreamJob(SweepJob):
         return None
 
     def _note_failure(self, run: JobRun, fault: BasegateError) -> None:
-        """Leave the registry alone for a while, where it is the registry that failed."""
-        if _is_away(fault) and not run.dry_run:
+        """Leave the registry alone for a while, where it is the registry that failed: a refusal is the repository's."""
+        if isinstance(fault, Retry) and not run.dry_run:
             self._upstreams.failed(self._rule, fault)
 
     def _read(self, run: JobRun, tags: list[str]) -> list[Answer]:
