@@ -7,7 +7,7 @@ from shared.domain.candidate import Candidate, CandidateState, attempts_of
 from shared.domain.errors import Conflict
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate
-from shared.domain.promotion import Promotion, PromotionState, promotion_row
+from shared.domain.promotion import PARKED, REOPENABLE, Promotion, PromotionState, promotion_row
 from shared.domain.record import WorkItem
 from shared.domain.stable_tag import StableTag
 from shared.intake.observe import Observer
@@ -18,13 +18,15 @@ from shared.sweep.job import JobRun, SweepJob
 
 _KEPT_OUT = frozenset((PromotionState.VETOED, PromotionState.PROMOTED))
 _BY_VERDICT = frozenset((PromotionState.REFUSED, PromotionState.CANCELED))
+_KEPT_OUT_OTHERWISE = REOPENABLE - PARKED
 _WHY = "found by sweep: nothing keeps it out any more"
 
 
 class ReleasedJob(SweepJob):
     """Compares what the source tags of one gate were observed as with what their stable tags stand on.
 
-    Two queries, and one read for each tag where the two differ. What a hold stops waits for the end of the hold.
+    Two queries, and one read for each tag where the two differ. What a hold stops waits for the end of the hold: what
+    was kept out by something else until now becomes held.
     """
 
     def __init__(self, services: Services, gate: Gate) -> None:
@@ -36,7 +38,8 @@ class ReleasedJob(SweepJob):
         for seen, stable in self._differing():
             current = self._services.ledger.load(Promotion, seen.gate, promotion_row(seen.tag, seen.sequence))
             is_returning = current is None or current.record.returning
-            if stable.hold is not None and stable.hold.stops(seen.sequence, returning=is_returning):
+            is_stopped = stable.hold is not None and stable.hold.stops(seen.sequence, returning=is_returning)
+            if is_stopped and (current is None or current.record.state not in _KEPT_OUT_OTHERWISE):
                 continue
             attempt = self._last(current.record) if current else None
             if attempt is None and not self._is_kept_out(seen, stable, current):
