@@ -19,6 +19,7 @@ from azure.core.exceptions import (
     ServiceRequestError,
 )
 
+from shared.adapters.redaction import readable
 from shared.domain.errors import BasegateError, Cause, Misconfigured, Rejected, Retry, Transitioning
 from shared.domain.policy import RegistryRule
 
@@ -41,20 +42,8 @@ STORAGE_DEADLINES = DEADLINES | {"initial_backoff": 1, "random_jitter_range": 0}
 TOKEN_DEADLINES = DEADLINES | {"retry_total": 0}
 """For the app's identity, which is asked within a call: queues and blobs ask twice where it gives no token."""
 
-_MESSAGE_LIMIT = 300
 PASSING = frozenset((408, 429, 500, 502, 503, 504))
 _RETRY_LIMIT_SECONDS = 300.0
-_QUERY = re.compile(r"[?#][\w.$%~-]+=[^\s\"'<>]*")
-_URL_USER = re.compile(r"(?<=://)[^\s/?#@\"'<>]+@")
-_PARAMETER = re.compile(r"(\bsig|(?<=[?&])code)=[^\s&\"'<>]+", re.IGNORECASE)
-_CODE = re.compile(r"\bcode=[^\s&\"'<>]+", re.IGNORECASE)
-_SECRET = re.compile(
-    r"\b(password|client_secret|(?:access|refresh|id)_token|AccountKey|SharedAccess(?:Key|Signature))"
-    r"([\"']?\s*[=:]\s*[\"']?)[^\s&\"',;]+",
-    re.IGNORECASE,
-)
-_BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~%-]{16,}", re.IGNORECASE)
-
 TASKS_NOT_ALLOWED = "TasksOperationsNotAllowed"
 """The code of a subscription that may run no ACR Tasks.
 Source: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-overview"""
@@ -159,19 +148,6 @@ def error_code(error: HttpResponseError) -> str:
     """The service's own code for an error, "" where it gives none."""
     model = getattr(error, "error", None)
     return str(getattr(model, "code", "") or getattr(error, "error_code", "") or "")
-
-
-def readable(message: str) -> str:
-    """The first line of a service's message, at a length for a record, with everything secret taken out."""
-    first = next(iter(message.strip().splitlines()), "")
-    first = _CODE.sub("code=***", _QUERY.sub("", _URL_USER.sub("", first)))
-    return without_secrets(first)[:_MESSAGE_LIMIT]
-
-
-def without_secrets(text: str) -> str:
-    """A text of many lines, a log for one, with what looks like a secret replaced by *** and all else as it is."""
-    text = _PARAMETER.sub(r"\1=***", _URL_USER.sub("", text))
-    return _BEARER.sub(r"\1 ***", _SECRET.sub(r"\1\2***", text))
 
 
 def retry_after(value: str) -> float:

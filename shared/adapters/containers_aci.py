@@ -5,7 +5,8 @@ import http.client
 from azure.core.exceptions import HttpResponseError
 from azure.mgmt.containerinstance import ContainerInstanceManagementClient, models
 
-from shared.adapters.azure_calls import Identity, error_code, expected, per_subscription, readable, translated
+from shared.adapters.azure_calls import Identity, error_code, expected, per_subscription, translated
+from shared.adapters.redaction import readable
 from shared.domain.errors import NeedsRecreation, Retry
 from shared.domain.policy import DeployRule, RegistryRule
 from shared.domain.rollout import BuiltImage

@@ -13,15 +13,8 @@ from azure.core.rest import HttpRequest
 from azure.mgmt.containerregistry import ContainerRegistryManagementClient
 from azure.mgmt.containerregistry.models import ImportImageParameters, ImportSource, ImportSourceCredentials
 
-from shared.adapters.azure_calls import (
-    DEADLINES,
-    Identity,
-    expected,
-    per_subscription,
-    readable,
-    registry_id,
-    translated,
-)
+from shared.adapters.azure_calls import DEADLINES, Identity, expected, per_subscription, registry_id, translated
+from shared.adapters.redaction import readable
 from shared.domain.errors import Gone
 from shared.domain.image import Digest, ImageRef, parse_digest
 from shared.domain.policy import RegistryRule

@@ -18,11 +18,10 @@ from shared.adapters.azure_calls import (
     error_code,
     expected,
     per_subscription,
-    readable,
     registry_id,
     translated,
-    without_secrets,
 )
+from shared.adapters.redaction import readable, without_secrets
 from shared.domain.errors import Cause, Malformed, Misconfigured, Retry
 from shared.domain.image import parse_digest
 from shared.domain.policy import RegistryRule

@@ -18,6 +18,7 @@ from shared import bootstrap
 from shared.adapters.oci import OciTagReader
 from shared.adapters.oci.exchange import Answer, Request
 from shared.adapters.oci.transport import Transport
+from shared.adapters.redaction import without_secrets
 from shared.checks.evidence import gather_evidence, plain_text, telling_line
 from shared.domain.errors import BasegateError, Malformed
 from shared.domain.event import parse_event
@@ -187,6 +188,9 @@ def log(text: str) -> None:
     assert len(evidence.log_tail) <= 15
     assert all(len(line) <= 300 and "\x1b[" not in line for line in evidence.log_tail)
     assert telling_line(evidence) or not plain_text(text).strip()
+    cleaned = without_secrets(text)
+    assert without_secrets(cleaned) == cleaned
+    assert cleaned.count("\n") == text.count("\n")
 
 
 principal = st.builds(

@@ -18,7 +18,8 @@ from azure.core.exceptions import (
 )
 from azure.identity import CredentialUnavailableError
 
-from shared.adapters.azure_calls import error_code, is_missing, readable, translated, without_secrets
+from shared.adapters.azure_calls import error_code, is_missing, translated
+from shared.adapters.redaction import readable, without_secrets
 from shared.domain.errors import (
     BasegateError,
     Busy,

@@ -13,8 +13,8 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
-from shared.adapters.azure_calls import readable
 from shared.adapters.oci.exchange import Answer, Request
+from shared.adapters.redaction import readable
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Rejected, Retry, Throttled
 from shared.domain.policy import RegistryRule
 from shared.ports import Allowance

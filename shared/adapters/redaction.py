@@ -1,0 +1,49 @@
+"""What services and logs say, with what looks like a secret taken out, and nothing that tricks whoever reads it.
+
+Every expression is linear in the length of a text: a log has a megabyte.
+"""
+
+import re
+
+_MESSAGE_LIMIT = 300
+
+_VALUE = r"""(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^\s&"',;]+)"""
+_NAMED = re.compile(
+    r"((?:passw(?:or)?d|passphrase|client_?secret|(?<=[_-])(?:pwd|secret|token|key)|(?:access|refresh|id|auth)_?token"
+    r"|AccountKey|SharedAccess(?:Key|Signature)|api_?key)[\"']?\s*[=:]\s*)" + _VALUE,
+    re.IGNORECASE,
+)
+"""`DB_PASSWORD=…`, `"client_secret": "…"`, `AccountKey=…;`: the name stays, its value goes, quoted with its spaces."""
+
+_OPTION = re.compile(r"(--?(?:password|passphrase|token|secret|api-?key|access-?key)[ =]+)" + _VALUE, re.IGNORECASE)
+_SHORT_OPTION = re.compile(r"(\blogin\b[^\n]{0,200}?\s-p[ =]?)" + _VALUE)
+"""`docker login -u me -p …`: elsewhere `-p` is a port, or a folder's parents."""
+
+_AUTHORIZATION = re.compile(r"\b((?:Proxy-)?Authorization[\"']?\s*[:=]\s*[\"']?)[^\n\"']+", re.IGNORECASE)
+_SCHEME = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~%-]{16,}", re.IGNORECASE)
+_JWT = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:(?!-----END)[\s\S]){0,20000}(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?"
+)
+_PARAMETER = re.compile(r"(\bsig|(?<=[?&])code)=[^\s&\"'<>]+", re.IGNORECASE)
+_URL_USER = re.compile(r"(?<=://)[^\s/?#@\"'<>]+@")
+_QUERY = re.compile(r"[?#][\w.$%~-]+=[^\s\"'<>]*")
+_CODE = re.compile(r"\bcode=[^\s&\"'<>]+", re.IGNORECASE)
+
+_TRICKS = re.compile(r"[\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
+"""What turns the direction of a text, or has no width: https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing"""
+
+
+def readable(message: str) -> str:
+    """The first line of a service's message, at a length for a record, with everything secret taken out."""
+    first = next(iter(message.strip().splitlines()), "")
+    first = _CODE.sub("code=***", _QUERY.sub("", _URL_USER.sub("", first)))
+    return without_secrets(first)[:_MESSAGE_LIMIT]
+
+
+def without_secrets(text: str) -> str:
+    """A text of many lines, a log for one, with what looks like a secret replaced by ***, and without tricks."""
+    text = _PARAMETER.sub(r"\1=***", _URL_USER.sub("", _TRICKS.sub("", text)))
+    text = _PRIVATE_KEY.sub(lambda found: "\n".join(["***"] * (found[0].count("\n") + 1)), text)
+    text = _JWT.sub("***", _AUTHORIZATION.sub(r"\1***", text))
+    return _SCHEME.sub(r"\1 ***", _SHORT_OPTION.sub(r"\1***", _OPTION.sub(r"\1***", _NAMED.sub(r"\1***", text))))
