@@ -45,7 +45,8 @@ class Basegate:
         """
         file = APP_ROOT / self.settings.gates
         try:
-            return parse_gates(file.read_text(encoding="utf-8"), file.name)
+            signs_in = self.settings.sign_in != "keys"
+            return parse_gates(file.read_text(encoding="utf-8"), file.name, signs_in=signs_in)
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
             raise Misconfigured(

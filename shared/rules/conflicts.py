@@ -16,9 +16,11 @@ Problem = tuple[Path, str]
 """A path in gates.yaml, and what is wrong there."""
 
 
-def conflicts(policy: Policy) -> Iterator[Problem]:
+def conflicts(policy: Policy, *, signs_in: bool) -> Iterator[Problem]:
     """What does not fit, with the path of keys where it stands."""
     yield from _registry_conflicts(policy.registries)
+    if not signs_in:
+        yield from _nameless(policy.gates)
     for name, gate in policy.gates.items():
         yield from _gate_conflicts(policy, ("gates", name), gate)
     yield from _shared_stable_tags(policy)
@@ -28,6 +30,15 @@ def conflicts(policy: Policy) -> Iterator[Problem]:
     groups = {name: (d.subscription, d.resource_group.lower(), d.aci) for name, d in deploys.items()}
     for name, other in _repeated(groups):
         yield ("apps", name, "deploy", "aci"), f"app {other} deploys to {deploys[name].aci} too"
+
+
+def _nameless(gates: Mapping[str, Gate]) -> Iterator[Problem]:
+    """Approvals by another person than the one who asked, where a name is what the holder of a key claims it is."""
+    for name, gate in gates.items():
+        for index, check in enumerate(gate.checks):
+            if check.approval and check.approval.two_persons:
+                path = ("gates", name, "checks", index, "approval", "two_persons")
+                yield path, "a function key says nothing of persons: set BASEGATE_SIGN_IN to easy-auth, or leave it out"
 
 
 def _registry_conflicts(registries: Mapping[str, RegistryRule]) -> Iterator[Problem]:

@@ -27,8 +27,8 @@ class InvalidGates(Misconfigured):
         super().__init__("\n  ".join((f"{name} has {count}:", *self.errors)))
 
 
-def parse_gates(text: str, name: str = "gates.yaml") -> Policy:
-    """The policy that a gates.yaml describes.
+def parse_gates(text: str, name: str = "gates.yaml", *, signs_in: bool = True) -> Policy:
+    """The policy that a gates.yaml describes, for an app that persons sign in to, or that holders of a key use.
 
     Raises:
         InvalidGates: it is no YAML, does not fit its types, or its parts do not fit each other.
@@ -37,7 +37,7 @@ def parse_gates(text: str, name: str = "gates.yaml") -> Policy:
     problems = list(_type_errors(value, Policy))
     if not problems:
         policy = _completed(msgspec.convert(value, Policy))
-        problems = list(conflicts(policy))
+        problems = list(conflicts(policy, signs_in=signs_in))
         if not problems:
             return policy
     raise InvalidGates(name, (_placed(path, problem, places) for path, problem in problems))

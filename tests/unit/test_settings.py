@@ -12,7 +12,7 @@ from shared import bootstrap
 from shared.bootstrap import Basegate
 from shared.domain.errors import Misconfigured
 from shared.rules import InvalidGates
-from shared.settings import Settings, read_settings, setting_names
+from shared.settings import APP_ROOT, Settings, read_settings, setting_names
 
 STORAGE = {"AzureWebJobsStorage__accountName": "basegatestore"}
 
@@ -177,6 +177,19 @@ def test_rules_that_are_no_text_say_so(tmp_path: Path) -> None:
 def test_rules_with_faults_are_told_by_the_file_s_name(tmp_path: Path) -> None:
     with pytest.raises(InvalidGates, match=r"^gates\.yaml has 2 errors"):
         _ = rules(tmp_path, b"registries: {}\ngates: {}\n").policy
+
+
+def test_two_persons_are_refused_where_a_key_is_all_that_is_known_of_one(tmp_path: Path) -> None:
+    text = (
+        (APP_ROOT / "gates.sample.yaml")
+        .read_text()
+        .replace("    checks:", "    checks:\n      - approval: {two_persons: true}")
+    )
+    app = rules(tmp_path, text.encode())
+    with pytest.raises(InvalidGates, match=r"line \d+.*approval\.two_persons: a function key says nothing of persons"):
+        _ = app.policy
+    signed_in = Basegate(msgspec.structs.replace(app.settings, sign_in="easy-auth"))
+    assert signed_in.policy.gates["node"].checks[0].approval
 
 
 def test_the_sample_rules_make_an_app_without_a_call_to_anyone() -> None:
