@@ -20,6 +20,7 @@ from azure.core.messaging import CloudEvent
 from azure.eventgrid import EventGridPublisherClient
 
 from shared.adapters.azure_calls import DEADLINES, PASSING, Identity, retry_after, translated
+from shared.adapters.deadline import connected
 from shared.domain.errors import Misconfigured, Retry
 from shared.ports import Announcer, Outcome
 
@@ -135,15 +136,15 @@ class WebhookAnnouncer:
         context = ssl.create_default_context()
         connection = http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_SECONDS, context=context)
         path = self._url.path + (f"?{self._url.query}" if self._url.query else "")
+        connection.putrequest("POST", path or "/")  # this is where a path that is none is refused
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            connection.putheader(name, value)
         try:
-            connection.request("POST", path or "/", body=body, headers=dict(headers))
-            answer = connection.getresponse()
-        except http.client.InvalidURL:
-            raise
+            with connected(connection, _TIMEOUT_SECONDS):
+                connection.endheaders(body)
+                answer = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise Retry(f"the webhook at {host} does not answer ({type(error).__name__})") from error
-        finally:
-            connection.close()
         return answer.status, retry_after(answer.headers.get("Retry-After", ""))
 
     def _signature(self, body: bytes) -> dict[str, str]:

@@ -6,6 +6,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.mgmt.containerinstance import ContainerInstanceManagementClient, models
 
 from shared.adapters.azure_calls import Identity, error_code, expected, per_subscription, translated
+from shared.adapters.deadline import connected
 from shared.adapters.redaction import readable
 from shared.domain.errors import NeedsRecreation, Retry
 from shared.domain.policy import DeployRule, RegistryRule
@@ -90,15 +91,17 @@ class HttpProbe:
     """Implements the port `Probe`: health over plain HTTP, straight to the container group's own address."""
 
     def check(self, address: str, path: str) -> str | None:
-        """None if `http://address/path` answers 2xx or 3xx within 3 s, else what it did instead."""
+        """None if `http://address/path` answers 2xx or 3xx within 3 s in all, else what it did instead.
+
+        A redirect is an answer, and is not followed.
+        """
         connection = http.client.HTTPConnection(address, timeout=_PROBE_TIMEOUT_SECONDS)
         try:
-            connection.request("GET", path, headers={"User-Agent": "basegate-probe"})
-            status = connection.getresponse().status
+            with connected(connection, _PROBE_TIMEOUT_SECONDS):
+                connection.request("GET", path, headers={"User-Agent": "basegate-probe"})
+                status = connection.getresponse().status
         except (OSError, http.client.HTTPException) as error:
             return f"http://{address}{path} does not answer ({type(error).__name__})"
-        finally:
-            connection.close()
         return None if 200 <= status < 400 else f"http://{address}{path} answers HTTP {status}"
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -21,6 +23,11 @@ class Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/slow":
             self.released.wait(10)
+        elif self.path == "/drip":
+            with suppress(OSError):
+                for letter in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 500:
+                    self.wfile.write(bytes((letter,)))
+                    self.released.wait(0.02)
         elif self.path == "/nonsense":
             self.wfile.write(b"+OK not HTTP\r\n")
         else:
@@ -51,6 +58,13 @@ def test_an_answer_of_success_or_elsewhere_is_healthy(address: str, status: int)
 @pytest.mark.parametrize("status", [404, 500, 503])
 def test_any_other_answer_is_told(address: str, status: int) -> None:
     assert HttpProbe().check(address, f"/{status}") == f"http://{address}/{status} answers HTTP {status}"
+
+
+def test_an_answer_that_drips_ends_in_time(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers_aci, "_PROBE_TIMEOUT_SECONDS", 0.3)
+    begun = time.monotonic()
+    assert "does not answer" in (HttpProbe().check(address, "/drip") or "")
+    assert time.monotonic() - begun < 3
 
 
 def test_an_answer_that_does_not_come_in_time_is_told(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
