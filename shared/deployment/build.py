@@ -101,7 +101,7 @@ class Build:
         run = self._services.tasks.get(registry, rollout.build.run_id) if here else None
         if run is None or run.status is RunStatus.BROKEN:
             how = f"ended without a result: {run.detail}" if run else f"is not in {registry.login_server}"
-            step.save(msgspec.structs.replace(rollout, build=BuildRecord(times=rollout.build.times)))
+            step.carry(msgspec.structs.replace(rollout, build=BuildRecord(times=rollout.build.times)))
             reason = f"run {rollout.build.run_id} of task {app.build.task} {how}"
             raise Inconclusive(reason, rerun_wait(rollout.build.times))
         if run.status is RunStatus.RUNNING:

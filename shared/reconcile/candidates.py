@@ -153,7 +153,7 @@ class CandidateController(Controller[Candidate]):
         name, check = candidate.checks[index].kind, candidate.checks[index]
         if finding.verdict is Verdict.UNKNOWN:
             again = candidate.with_check_record(index, check.unclaimed(finding.reason))
-            step.save(again.noting(now, f"{name} check without a verdict", finding.reason))
+            step.carry(again.noting(now, f"{name} check without a verdict", finding.reason))  # saved with its wait
             raise Inconclusive(finding.reason, rerun_wait(check.runs))
         concluded = candidate.with_check(
             index,

@@ -184,7 +184,7 @@ class PromotionController(Controller[Promotion]):
         if there == promotion.digest:
             return msgspec.structs.replace(promotion, copied_at=now).noting(now, "copied", f"{promotion.unique}")
         found = f"it is {short(there)}" if there else status.message or "the tag is not there"
-        step.save(msgspec.structs.replace(promotion, copy_started_at=None, copy_operation=""))
+        step.carry(msgspec.structs.replace(promotion, copy_started_at=None, copy_operation=""))
         raise Inconclusive(f"the copy to {promotion.unique} failed: {found}", delay_seconds=10.0)
 
     def _lock(self, step: Step[Promotion], gate: Gate) -> Promotion:

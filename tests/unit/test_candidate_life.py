@@ -8,9 +8,11 @@ import msgspec
 import pytest
 
 from shared.domain.candidate import Candidate, CandidateState, Verdict
+from shared.domain.decide import RUNS_AT_ONCE
 from shared.domain.errors import Misconfigured, Retry
 from shared.domain.policy import ApprovalCheck, Check, Gate, TaskCheck
 from shared.domain.promotion import PromotionState
+from shared.domain.record import WorkItem
 from shared.domain.stable_tag import HoldUntil
 from shared.ports import Change, Stored
 from tests.fakes import ProcessDied, World, digest, sample_policy
@@ -455,3 +457,27 @@ def test_a_tag_s_name_is_where_its_candidate_came_from() -> None:
     world.push("15-alpine", GREEN)
     world.settle()
     assert world.candidate(GREEN).tag == TAG
+
+
+def test_who_dies_over_a_run_without_a_verdict_starts_no_further_one_that_day() -> None:
+    """Otherwise the day's wait would be lost with the worker, and a redelivered message run the check once more."""
+    world = World(sample_policy(apps={}))
+    world.tasks.broken.add(GREEN)
+    world.push("15-alpine", GREEN)
+    while len(world.tasks.runs) < RUNS_AT_ONCE:
+        world.next_item()
+    world.clock.forward(60)
+    watching = world.queue.waiting.pop()[2]
+    assert isinstance(watching, WorkItem)
+
+    def dies(record: object) -> None:
+        if isinstance(record, Candidate) and record.failures >= RUNS_AT_ONCE:
+            raise ProcessDied
+
+    world.ledger.before_save = dies
+    with pytest.raises(ProcessDied):
+        world.reconciler.work(watching)
+    world.ledger.before_save = None
+    world.reconciler.work(watching, redelivered=True)
+    world.settle(within_seconds=3600)
+    assert len(world.tasks.runs) == RUNS_AT_ONCE

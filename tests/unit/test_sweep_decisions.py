@@ -174,6 +174,22 @@ def test_what_a_gates_own_task_has_just_pushed_is_not_put_back(drift: Drift) -> 
     assert world.stable_tag() == (GREEN if drift == "repair" else FOREIGN)
 
 
+def test_a_tag_is_put_back_though_its_gates_own_task_waits_for_a_person() -> None:
+    """The task has run, and what it should have pushed is something else: nothing is on its way any more."""
+    world = World(by_task())
+    push_by_task(world, ORANGE)
+    world.settle()
+    push_by_task(world, GREEN)
+    world.registry.tags[("base", f"node:15-alpine-{list(world.tasks.runs)[-1]}")] = FOREIGN
+    world.settle(within_seconds=PERIOD)
+    assert world.promotions()[-1].stall
+    world.sweep_now()
+    assert world.stable_tag() == GREEN  # this is what its task has pushed
+    del world.registry.tags[STABLE]
+    world.sweep_now()
+    assert world.stable_tag() == ORANGE
+
+
 def test_an_alarm_does_not_end_because_somebody_is_moving_the_tag() -> None:
     world = promoted(with_gate(drift="report"))
     world.registry.tags[STABLE] = FOREIGN

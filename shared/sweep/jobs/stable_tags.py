@@ -109,14 +109,17 @@ class StableTagsJob(SweepJob):
             return []
         try:
             stored = self._stable.load(self._gate, stable.tag)
-            if self._is_moving(stored.record):
+            if self._is_moving(stored.record, seen[0]):
                 return None
             return list(self._repaired(run, stored, self._read(stored.record)))
         except (Malformed, Rejected, Busy):
             return None
 
-    def _is_moving(self, stable: StableTag) -> bool:
-        """Whether somebody moves the tag, or may: a first promotion, or a gate's own task before the ledger knows."""
+    def _is_moving(self, stable: StableTag, there: Digest | None) -> bool:
+        """Whether somebody moves the tag, or may: a first promotion, or a gate's own task before the ledger knows.
+
+        A promotion that stalls over what its task has pushed keeps the tag only where that is its own digest.
+        """
         if stable.is_moving(self._services.clock.now()):
             return True
         by_task = self._gate.promote.by == "task"
@@ -124,7 +127,9 @@ class StableTagsJob(SweepJob):
             return False
         promotions = (stored.record for stored in self._services.ledger.open(Promotion, self._gate.name))
         under_way = [one for one in promotions if one.tag == stable.tag and not one.settled]
-        return any(map(self._task_may_push, under_way)) if by_task else bool(under_way)
+        if not by_task:
+            return bool(under_way)
+        return any(self._task_may_push(one) and (one.stall is None or one.digest == there) for one in under_way)
 
     def _task_may_push(self, promotion: Promotion) -> bool:
         """Whether the gate's task runs for a digest, or has passed it: before that nothing may push its tag."""
