@@ -107,7 +107,7 @@ class AppJob(SweepJob):
         if self._app.deploy is None or record.live is None:
             return
         wrong = self._difference(record.live, self._app.deploy)
-        if not wrong:
+        if wrong is None:
             return
         words = f"container group {self._group_name} is not {record.live}: {wrong.words}"
         plan = self._redeploy(run, record, record.live, wrong)
