@@ -49,6 +49,19 @@ TASKS_NOT_ALLOWED = "TasksOperationsNotAllowed"
 Source: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-overview"""
 
 _REFUSALS = frozenset(("AuthorizationFailed", "Forbidden", "DENIED", "UNAUTHORIZED", TASKS_NOT_ALLOWED))
+_OF_CODE: dict[str, tuple[Cause | None, str]] = {
+    "LinkedAuthorizationFailed": (
+        Cause.ROLE,
+        "give the app's identity the role for what is named here too: Managed Identity Operator for an identity",
+    ),
+    "MissingSubscriptionRegistration": (
+        None,
+        "register the provider: az provider register --namespace <the one named here>",
+    ),
+}
+"""Sources: https://learn.microsoft.com/azure/container-instances/container-instances-managed-identity,
+https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-register-resource-provider"""
+
 _FIREWALL_CODES = frozenset(("AuthorizationFailure", "ForbiddenByFirewall", "ForbiddenByConnection"))
 """Storage's and Key Vault's codes for a caller who comes from the wrong place. A missing role has others.
 Source: https://learn.microsoft.com/troubleshoot/azure/azure-storage/blobs/authentication/storage-troubleshoot-403-errors"""
@@ -163,6 +176,9 @@ def _from_response(error: HttpResponseError, doing: str, remedy: str) -> Basegat
     if status in PASSING:
         headers = getattr(error.response, "headers", None) or {}
         return Retry(said, retry_after(str(headers.get("Retry-After", ""))))
+    if code in _OF_CODE:
+        known, advice = _OF_CODE[code]
+        return Misconfigured(said, cause=known, remedy=advice)
     if status in (401, 403) or code in _REFUSALS:
         cause = _cause(code, error.message)
         advice = remedy if cause is Cause.ROLE and remedy else _REMEDIES[cause]

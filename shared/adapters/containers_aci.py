@@ -17,6 +17,10 @@ _ROLE = "give the app Azure Container Instances Contributor Role on the resource
 _CHANGING = frozenset(("Pending", "Creating", "Updating"))
 _FLAKY_PULLS = frozenset(("InaccessibleImage", "RegistryErrorResponse"))
 _NEEDS_RECREATION = frozenset(("InvalidContainerGroupUpdate", "ContainerGroupUpdateNotAllowed"))
+_DELETE_FIRST = "you must delete it first"
+"""What the service says of changes of CPU, memory or restart policy; its code for it is not documented. Source:
+https://learn.microsoft.com/azure/container-instances/container-instances-update#properties-that-require-container-delete"""
+
 _PROBE_TIMEOUT_SECONDS = 3.0
 
 
@@ -42,7 +46,7 @@ class AciContainerRunner:
                 groups.begin_create_or_update(rule.resource_group, rule.aci, group, polling=False)
             except HttpResponseError as error:
                 code, said = error_code(error), readable(error.message)
-                if code in _NEEDS_RECREATION:
+                if code in _NEEDS_RECREATION or _DELETE_FIRST in error.message:
                     raise NeedsRecreation(f"{rule.aci}: {said}") from error
                 if code in _FLAKY_PULLS:
                     raise Retry(f"{image} could not be pulled: {said}", delay_seconds=5.0) from error

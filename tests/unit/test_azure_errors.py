@@ -213,6 +213,20 @@ def test_a_code_is_found_wherever_the_sdk_puts_it() -> None:
     assert error_code(response_error(400)) == ""
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "remedy"),
+    [
+        (403, "LinkedAuthorizationFailed", "Managed Identity Operator"),
+        (409, "MissingSubscriptionRegistration", "az provider register --namespace"),
+    ],
+)
+def test_what_an_operator_must_do_in_azure_first_is_said(status: int, code: str, remedy: str) -> None:
+    error = translation(response_error(status, "namespace 'Microsoft.ContainerInstance'", code=code))
+    assert isinstance(error, Misconfigured)
+    assert remedy in error.remedy
+    assert "Microsoft.ContainerInstance" in str(error)
+
+
 SECRET = "s3cr3tS1gnature%2Bvalue%3D"
 MESSAGES = [
     f"GET https://logs.blob.core.windows.net/c/ca4.log?sv=2024-05-04&sr=b&sig={SECRET} failed",
