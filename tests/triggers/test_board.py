@@ -21,9 +21,11 @@ from shared import bootstrap
 from shared.domain.candidate import Candidate
 from shared.domain.errors import Cause, Misconfigured
 from shared.domain.policy import ApprovalCheck, Check
+from shared.domain.record import Stall
 from shared.domain.rollout import Rollout
 from shared.domain.stable_tag import HoldUntil
 from shared.operations.plan import Who
+from shared.workflow.alarms import Alarms
 from shared.workflow.board import Views
 from shared.workflow.board.overview import RECENT
 from shared.workflow.board.parts import Tone
@@ -249,6 +251,15 @@ def test_many_quiet_tags_stand_behind_those_that_something_happens_to(world: Wor
     assert "5 more tags, all quiet" in text(get(fragment("overview")))
 
 
+def test_it_is_never_quiet_while_a_record_stalls_that_is_further_back_than_the_overview_goes(world: World) -> None:
+    assert Views(world.services, world.clock.now()).overview().headline == "All quiet"
+    stall = Stall(since=world.clock.now(), step="copy", dependency="registry base", reason="403 DENIED")
+    Alarms(world.services).stalled(stall)
+    overview = Views(world.services, world.clock.now()).overview()
+    assert (overview.headline, overview.alarms[0].subject) == ("1 alarm", "stalled records")
+    assert "registry base" in overview.alarms[0].reason
+
+
 def test_the_overview_costs_four_queries_a_gate_three_an_app_and_one_a_registry_however_long_the_ledger_is(
     world: World,
 ) -> None:
@@ -258,7 +269,7 @@ def test_the_overview_costs_four_queries_a_gate_three_an_app_and_one_a_registry_
     ledger = CountingLedger(world.ledger)
     Views(dataclasses.replace(world.services, ledger=ledger), world.clock.now()).overview()
     gates, apps, registries = (len(part) for part in (world.policy.gates, world.policy.apps, world.policy.registries))
-    alarms = gates + apps + registries
+    alarms = gates + apps + registries + 1  # those of what stalls
     assert ledger.asked == {"list": gates + alarms, "page": 2 * gates + apps, "load": apps}
 
 

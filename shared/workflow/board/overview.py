@@ -1,6 +1,6 @@
 """The overview: the flow picture, from an upstream digest to a running container, and what needs a person.
 
-It is read with four queries a gate, three an app and one a registry, however long the ledger is.
+It is read with four queries a gate, three an app, one a registry and one more, however long the ledger is.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from shared.domain.rollout import AppRecord, RolloutState
 from shared.domain.stable_tag import Hold, StableTag
 from shared.ports import Services, read
 from shared.promotion.vetoes import Vetoes
-from shared.workflow.alarms import Alarms
+from shared.workflow.alarms import STALLS, Alarms
 from shared.workflow.answers import CandidateSummary, PromotionSummary, RecordSummary, RolloutSummary
 from shared.workflow.board import buttons
 from shared.workflow.board.buttons import Action, Choice
@@ -109,7 +109,9 @@ def overview_page(services: Services, now: datetime) -> Overview:
         found.setdefault(f"{item.state} {item.link} {item.subject}", item)
     items = tuple(sorted(found.values(), key=lambda item: _URGENCY.index(item.tone)))
     registries = (Alarms(services).standing(f"registries/{name}") for name in services.policy.registries)
-    standing = chain(*(flow.alarms for flow in flows), *registries)
+    stalls = Alarms(services).standing(STALLS)  # a record that stalls may be further back than the overview goes
+    told = any(item.state == "stalled" for item in items)
+    standing = chain(*(flow.alarms for flow in flows), *registries, () if told else stalls)
     alarms = newest_first((alarm.scope, alarm) for alarm in standing)
     lanes = (part for flow in flows for lane in flow.lanes for part in (lane, *lane.apps))
     busy = sum(stage.tone is Tone.BUSY for lane in lanes for stage in lane.stages)
