@@ -7,10 +7,14 @@ import re
 
 _MESSAGE_LIMIT = 300
 
-_VALUE = r"""(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^\s&"',;]+)"""
+_IS = r"""(?:\\*["'])?\s*[=:]\s*"""
+_QUOTED = r"""\\+["'][^\n"']*["']?|"(?:[^"\\\n]|\\.)*"?|'[^'\n]*'?"""
+"""In quotes, which may be escaped, and may never end: services cut what they say."""
+
+_VALUE = rf"""(?:{_QUOTED}|[^\s&"',;]+)"""
 _NAMED = re.compile(
     r"((?:passw(?:or)?d|passphrase|client_?secret|(?<=[_-])(?:pwd|secret|token|key)|(?:access|refresh|id|auth)_?token"
-    r"|AccountKey|SharedAccess(?:Key|Signature)|api_?key)[\"']?\s*[=:]\s*)" + _VALUE,
+    rf"|AccountKey|SharedAccess(?:Key|Signature)|api_?key){_IS})" + _VALUE,
     re.IGNORECASE,
 )
 """`DB_PASSWORD=…`, `"client_secret": "…"`, `AccountKey=…;`: the name stays, its value goes, quoted with its spaces."""
@@ -19,7 +23,7 @@ _OPTION = re.compile(r"(--?(?:password|passphrase|token|secret|api-?key|access-?
 _SHORT_OPTION = re.compile(r"(\blogin\b[^\n]{0,200}?\s-p[ =]?)" + _VALUE)
 """`docker login -u me -p …`: elsewhere `-p` is a port, or a folder's parents."""
 
-_AUTHORIZATION = re.compile(r"\b((?:Proxy-)?Authorization[\"']?\s*[:=]\s*[\"']?)[^\n\"']+", re.IGNORECASE)
+_AUTHORIZATION = re.compile(rf"\b((?:Proxy-)?Authorization{_IS})(?:{_QUOTED}|[^\n]+)", re.IGNORECASE)
 _SCHEME = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~%-]{16,}", re.IGNORECASE)
 _JWT = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
 _PRIVATE_KEY = re.compile(
