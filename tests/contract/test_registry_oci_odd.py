@@ -9,6 +9,7 @@ import pytest
 
 from shared.adapters.oci import Limits, OciTagReader
 from shared.domain.errors import Malformed, Retry, Throttled
+from shared.domain.image import is_tag
 from shared.domain.policy import RegistryRule
 from tests.contract.registries.double import Asked, Certificates, Reply, error_reply, json_reply
 from tests.contract.registries.stage import Stage
@@ -47,10 +48,13 @@ def test_a_manifest_that_only_a_get_is_given_is_found(stage: Stage) -> None:
     assert stage.play(answer, NAME, Limits()).digest_of(RULE, "team/base", "1") is not None
 
 
-def test_names_that_are_no_tags_are_handed_on_as_they_are_and_hide_no_tag(stage: Stage) -> None:
-    listed = ["-ot-beta", "7.60.0", None, "x" * 200, "7.60.1"]
+def test_names_that_are_no_tags_are_handed_on_and_hide_no_tag(stage: Stage) -> None:
+    """One that is longer than any tag is cut: a registry must not fill the memory with what nobody asks for."""
+    listed = ["-ot-beta", "7.60.0", None, "x" * 1_000_000, "7.60.1"]
     reader = stage.play(lambda asked: json_reply({"tags": listed}), NAME, Limits())
-    assert found(reader) == ["-ot-beta", "7.60.0", "null", "x" * 200, "7.60.1"]
+    names = found(reader)
+    assert names == ["-ot-beta", "7.60.0", "(null)", "x" * 129, "7.60.1"]
+    assert [is_tag(name) for name in names] == [False, True, False, False, True]
 
 
 def test_a_later_page_that_is_not_there_is_a_fault_and_no_end(stage: Stage) -> None:

@@ -31,6 +31,9 @@ _MANIFESTS = (
 _REDIRECTS = 3
 _REDIRECTED = frozenset((301, 302, 303, 307, 308))
 _KEPT_PAGES = 64
+_NAME_LIMIT = 129
+"""One more than a tag may have: what is cut there is still none."""
+
 _SAFE_SIZE = 100
 """A page of so many tags is taken everywhere; a thousand are asked for first, and some registries refuse that."""
 
@@ -243,7 +246,9 @@ def _parse_page(answer: Answer, asked: Target, answered: Target, size: int, whos
         listed = msgspec.json.decode(answer.body, type=_Tags).tags or []
     except UNREADABLE as error:
         raise Malformed("tags", f"{whose} is answered with no list of tags") from error
-    tags = tuple("null" if name is None else name for name in listed)  # Sonatype Nexus lists null among the others
+    # Sonatype Nexus lists null among the others, and `null` could be a tag. What is longer than any tag is cut: pages
+    # are kept in memory.
+    tags = tuple("(null)" if name is None else name[:_NAME_LIMIT] for name in listed)
     if linked := _linked(answer.headers.get("link", ""), asked, answered, whose):
         return _Page(tags, linked, linked=True)
     if len(tags) != size:
