@@ -54,9 +54,13 @@ def named_paths(document: Path) -> set[str]:
 
 
 def exists(path: str, document: Path) -> bool:
-    """A path counts from the root or from the document; a bare name may be anywhere, or made by a user."""
-    if (ROOT / path).exists() or (document.parent / path).exists():
-        return True
+    """A path counts from the root or from the document; a bare name may be anywhere, or made by a user.
+
+    A folder without a file is not in a fresh clone.
+    """
+    for place in (ROOT / path, document.parent / path):
+        if place.is_file() or any(found.is_file() for found in place.rglob("*")):
+            return True
     return "/" not in path and (ignored(path, ".gitignore") or any(True for _ in files(path)))
 
 
