@@ -8,6 +8,7 @@ BasegateError
 +-- Retry            a passing fault: look again after `delay_seconds`
 |   +-- Inconclusive     a run or a copy ended without a result: begin it again after `delay_seconds`
 |   +-- Throttled        a registry asks for a pause: nothing is wrong, only too much
+|   +-- Unreachable      a host takes no connections, whatever it is asked for
 |   +-- Busy             someone else is at it: waiting is not failing
 |       +-- Transitioning    the container group is still changing
 +-- Conflict         someone else saved the record first: drop this look, theirs goes on
@@ -82,6 +83,10 @@ class Inconclusive(Retry):
 
 class Throttled(Retry):
     """A registry limits the rate of requests; `delay_seconds` is the pause it asks for."""
+
+
+class Unreachable(Retry):
+    """A host takes no connections: every other request to it would end the same way."""
 
 
 class Busy(Retry):

@@ -172,13 +172,13 @@ class Hints:
 
     def _ask(self, gate: Gate, hint: Hint) -> Digest | None:
         source = self._services.registry_rule(gate.source.registry)
-        self._upstreams.grant(source, for_hints=True)
+        self._upstreams.grant(gate, for_hints=True)
         try:
             return self._services.tags.digest_of(source, gate.source.repository, hint.tag)
         except Busy:
             raise
         except Retry as fault:
-            self._upstreams.failed(source, fault)
+            self._upstreams.failed(gate, fault)
             raise
 
     def _follow_up(self, gate: Gate, hint: Hint, observed: Observed | None = None) -> None:

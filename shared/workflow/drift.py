@@ -166,6 +166,7 @@ class DriftReport:
         ledger, source = self._services.ledger, self._services.registry_rule(gate.source.registry)
         record = read(ledger, SweepRecord(job=f"upstream.{gate.name}"))
         upstream = read(ledger, UpstreamRecord(server=source.login_server))
+        backoff = upstream.backoff_of(gate.source.repository)
         observations = (stored.record for stored in ledger.list(Observation, gate.name))
         seen = list(islice((one for one in observations if one.sequence and gate.takes(one.tag)), TAGS_READ))
         span = (seen[0].tag, seen[-1].tag) if seen else ("", "")
@@ -188,8 +189,8 @@ class DriftReport:
                 left_out=record.left_out,
                 left_out_name=record.left_out_name,
             ),
-            paused_until=upstream.paused_until,
-            pause_reason=upstream.problem if upstream.paused_until else "",
+            paused_until=backoff.paused_until,
+            pause_reason=backoff.problem if backoff.paused_until else "",
             pulls_left=upstream.remaining if upstream.limit >= 0 else None,
             tags=tuple(self._tag(gate, *pair) for pair in shown),
             more=max(len(seen), record.checked) - len(shown),

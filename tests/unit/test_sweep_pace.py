@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 import pytest
 
+from shared.domain.errors import Unreachable
 from shared.domain.policy import ApprovalCheck, Check, RegistryRule
 from shared.intake.upstreams import UpstreamRecord
 from shared.sweep.job import SweepRecord
@@ -52,5 +53,5 @@ def test_the_runs_of_a_task_are_not_listed_while_candidates_wait_for_a_person() 
 
 
 def test_an_upstream_that_has_failed_for_years_is_left_alone_for_an_hour_at_most() -> None:
-    record = UpstreamRecord(server="hub.example.com", failures=5000).failed("503", 0.0, START)
+    record = UpstreamRecord(server="hub.example.com", failures=5000).failed(Unreachable("away"), START)
     assert record.pause_left(START) == 3600

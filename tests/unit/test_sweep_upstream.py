@@ -7,7 +7,7 @@ import pytest
 
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import CandidateState, FoundBy
-from shared.domain.errors import Conflict, Misconfigured, Retry
+from shared.domain.errors import BasegateError, Conflict, Malformed, Misconfigured, Retry, Throttled, Unreachable
 from shared.domain.image import Digest, short
 from shared.domain.observation import Observation
 from shared.domain.policy import Policy, RegistryRule, Source
@@ -18,6 +18,7 @@ from shared.operations.plan import Who
 from shared.sweep.job import SweepRecord
 from shared.sweep.jobs.upstream import NEW_DIGESTS_A_ROUND
 from shared.sweep.sweep import JobState
+from shared.workflow.drift import DriftReport
 from tests.fakes import World, digest, sample_policy
 
 ORANGE, GREEN, BLUE = digest("orange"), digest("green"), digest("blue")
@@ -287,7 +288,7 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(world: World) -> Non
 
 
 def test_one_upstream_that_is_down_is_left_alone_longer_each_time(world: World) -> None:
-    world.tags.faults["public"] = Retry("publicregistry.azurecr.io is away")
+    world.tags.faults["public"] = Unreachable("publicregistry.azurecr.io is away")
     assert world.sweep_now().jobs[0].state is JobState.FAILED
     asked = len([name for name in world.tags.asked if name.startswith("public/")])
     assert world.sweep_now().jobs[0].state is JobState.WAITS
@@ -304,7 +305,7 @@ def test_one_upstream_that_is_down_is_left_alone_longer_each_time(world: World) 
 
 
 def test_what_the_registry_asks_for_counts_where_it_is_longer(world: World) -> None:
-    world.tags.faults["public"] = Retry("too many requests", delay_seconds=900)
+    world.tags.faults["public"] = Throttled("too many requests", delay_seconds=900)
     world.sweep_now()
     stored = world.ledger.load(UpstreamRecord, "upstream", "publicregistry.azurecr.io")
     assert stored and stored.record.pause_left(world.clock.now()) == 900
@@ -444,25 +445,108 @@ def test_one_reading_that_fails_in_passing_is_made_again_and_is_no_alarm() -> No
     assert world.announcer.told == []
 
 
-def test_a_gate_whose_neighbours_repository_is_refused_is_read_as_if_alone() -> None:
-    policy = sample_policy(apps={})
+def neighbours(*names: str) -> tuple[World, dict[str, BasegateError]]:
+    """Gate `node`, and others whose repositories are in the same registry; what reading a repository raises."""
+    policy, faults = sample_policy(apps={}), dict[str, BasegateError]()
     node = policy.gates["node"]
-    gone = msgspec.structs.replace(node.source, repository="gone")
-    gates = {"aaa": msgspec.structs.replace(node, name="aaa", source=gone), "node": node}
-    world = World(msgspec.structs.replace(policy, gates=gates))
+    others = {
+        name: msgspec.structs.replace(node, name=name, source=msgspec.structs.replace(node.source, repository=name))
+        for name in names
+    }
+    world = World(msgspec.structs.replace(policy, gates=others | {"node": node}))
     read = world.tags.digest_of
 
     def digest_of(registry: RegistryRule, repository: str, tag: str) -> Digest | None:
-        if repository == "gone":
-            raise Misconfigured("getting a token: 403 DENIED requested access to the resource is denied")
+        if repository in faults:
+            world.tags.asked.append(f"{registry.name}/{repository}:{tag}")
+            raise faults[repository]
         return read(registry, repository, tag)
 
     world.tags.digest_of = digest_of  # type: ignore[method-assign]
+    return world, faults
+
+
+@pytest.mark.parametrize("by_event", [False, True])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Misconfigured("getting a token: 403 DENIED requested access to the resource is denied"),
+        Retry("reading aaa:15-alpine: publicregistry.azurecr.io does not answer in time"),
+        Retry("reading aaa:15-alpine: 503", delay_seconds=3600),
+        Malformed("Docker-Content-Digest of aaa:15-alpine", "is none"),
+    ],
+    ids=["denied", "slow", "sick", "odd"],
+)
+def test_a_gate_whose_neighbours_repository_is_denied_slow_or_odd_promotes_as_if_alone(
+    fault: BasegateError, by_event: bool
+) -> None:
+    world, faults = neighbours("aaa")
+    faults["aaa"] = fault
     for content in ("green", "orange", "blue"):
-        world.registry.tags[("public", "node:15-alpine")] = digest(content)
-        world.sweep_now()
+        if by_event:
+            world.push("15-alpine", digest("forged"), repository="aaa")
+            world.push("15-alpine", digest(content))
+        else:
+            world.registry.tags[("public", "node:15-alpine")] = digest(content)
+            world.sweep_now()
         world.settle()
         assert world.stable_tag() == digest(content)
         world.clock.forward(300)
+
+
+def test_a_repository_that_is_denied_is_an_alarm_of_its_gate() -> None:
+    world, faults = neighbours("aaa")
+    faults["aaa"] = Misconfigured("403")
+    world.sweep_now()
     alarms = [stored.record.kind for stored in world.ledger.list(Alarm, "gates.aaa") if stored.record.stands]
     assert alarms == [AlarmKind.UPSTREAM_AWAY]
+
+
+def test_a_sick_repository_pauses_itself_longer_each_time_and_never_its_registry() -> None:
+    world, faults = neighbours("aaa")
+    faults["aaa"] = Retry("reading aaa:15-alpine: publicregistry.azurecr.io does not answer in time")
+    failed = list[bool]()
+    for _ in range(20):
+        world.tags.asked.clear()
+        report = {job.job: job for job in world.sweep_now().jobs}
+        failed.append("public/aaa:15-alpine" in world.tags.asked)
+        assert report["upstream.node"].state is JobState.DONE
+        world.clock.forward(61)
+    assert failed == [place in (0, 1, 3, 7, 15) for place in range(20)]
+    assert "publicregistry.azurecr.io/aaa is backing off" in report["upstream.aaa"].problem
+    shown = {gate.name: gate.pause_reason for gate in DriftReport(world.services).drift().gates}
+    assert shown == {"aaa": str(faults["aaa"]), "node": ""}
+    faults.clear()
+    world.clock.forward(3600)
+    world.sweep_now()
+    stored = world.ledger.load(UpstreamRecord, "upstream", "publicregistry.azurecr.io")
+    assert stored and stored.record.repositories == {}
+
+
+@pytest.mark.parametrize("fault", [Throttled("429", delay_seconds=900), Unreachable("it is not reached")])
+def test_what_concerns_the_host_pauses_every_repository_of_it(fault: BasegateError) -> None:
+    world, faults = neighbours("aaa")
+    faults["aaa"] = fault
+    report = {job.job: job for job in world.sweep_now().jobs}
+    assert report["upstream.node"].state is JobState.WAITS
+    assert "publicregistry.azurecr.io is backing off" in report["upstream.node"].problem
+
+
+def test_repositories_that_begin_to_fail_one_after_the_other_are_their_hosts_fault() -> None:
+    names = ("aaa", "bbb", "ccc", "ddd")
+    world, faults = neighbours(*names)
+    faults.update({name: Retry(f"reading {name}: 503") for name in names})
+    report = {job.job: job for job in world.sweep_now().jobs}
+    assert report["upstream.ccc"].state is JobState.FAILED
+    assert "publicregistry.azurecr.io is backing off" in report["upstream.ddd"].problem
+    assert "publicregistry.azurecr.io is backing off" in report["upstream.node"].problem
+
+
+def test_many_sick_repositories_do_not_keep_a_well_one_from_its_turn() -> None:
+    names = ("aaa", "bbb", "ccc")
+    world, faults = neighbours(*names)
+    faults.update({name: Retry(f"reading {name}: 503") for name in names})
+    world.sweep_now()
+    for _ in range(3):
+        world.clock.forward(PERIOD)
+        assert {job.job: job for job in world.sweep_now().jobs}["upstream.node"].state is JobState.DONE

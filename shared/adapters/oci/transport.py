@@ -32,7 +32,7 @@ from urllib3.util.connection import create_connection
 
 from shared.adapters.oci.exchange import Answer, Limits, Network, Request
 from shared.adapters.oci.safety import Unsafe, only_safe, require_address, require_host
-from shared.domain.errors import BasegateError, Malformed, Misconfigured, Retry
+from shared.domain.errors import BasegateError, Malformed, Misconfigured, Retry, Unreachable
 
 _HOSTS = 64
 _CONNECTIONS_PER_HOST = 16
@@ -61,7 +61,7 @@ class Transport:
 
         Raises:
             Misconfigured: the host may not be asked, is unknown, or is not trusted.
-            Retry: it does not answer in time, or breaks off.
+            Unreachable: it takes no connections. Retry: it does not answer in time, or breaks off.
             Malformed: its answer is too large or no HTTP.
         """
         target = request.target
@@ -246,10 +246,12 @@ def _unreached(error: Exception, causes: list[BaseException], doing: str, host: 
         said = str(causes[-1])[:120]
         if said.startswith(_PROXY_REFUSES):
             return Misconfigured(f"{doing}: the proxy does not let requests to {host} through ({said}): allow the host")
-        return Retry(f"{doing}: the proxy does not reach {host} ({said})")
+        return Unreachable(f"{doing}: the proxy does not reach {host} ({said})")
     if isinstance(error, SSLError) and any(text in str(error) for text in _OFTEN_MEANS_NO_TLS):
         return Misconfigured(f"{doing}: {host} does not speak TLS at that port: mend the server's port in its rule")
-    if isinstance(error, Timeout | TimeoutError) and not isinstance(error, NameResolutionError):
+    if isinstance(error, ConnectTimeoutError):
+        return Unreachable(f"{doing}: {host} is not reached ({type(causes[-1]).__name__})")
+    if isinstance(error, Timeout | TimeoutError):
         return Retry(f"{doing}: {host} does not answer in time")
     what = "breaks off its answer" if isinstance(error, ProtocolError) else "is not reached"
     return Retry(f"{doing}: {host} {what} ({type(causes[-1]).__name__})")

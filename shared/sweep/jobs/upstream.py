@@ -84,7 +84,7 @@ class UpstreamJob(SweepJob):
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """Sweep the tags from the cursor on, which is the last tag that was read."""
-        self._upstreams.refuse_while_paused(self._rule)
+        self._upstreams.refuse_while_paused(self._gate)
         standing = self._alarms.standing(self._scope)
         alarmed = (alarm.subject for alarm in standing if alarm.kind in _TAG_ALARMS)
         tracked = TrackedTags(self._tracked, lambda: self._listed(run), alarmed)
@@ -93,20 +93,20 @@ class UpstreamJob(SweepJob):
             found, last = self._batch(run, tags, NEW_DIGESTS_A_ROUND - news)
             news += found
             if number == 0 and not run.dry_run:
-                self._upstreams.answered(self._rule)  # one that answers, if not always, is not left alone ever longer
+                self._upstreams.answered(self._gate)  # one that answers, if not always, is not left alone ever longer
             yield last
             if news >= NEW_DIGESTS_A_ROUND:
                 raise Busy(f"{news} new digests were found: the other tags come with the next sweep")
         self._settle_missing(run, tracked, standing)
         if not run.dry_run:
-            self._upstreams.answered(self._rule)
+            self._upstreams.answered(self._gate)
 
     def _granted(self, run: JobRun, batches: Iterator[list[str]]) -> Iterator[list[str]]:
         """The batches, cut to what the registry may be asked for now. Raises `Busy` where that is nothing."""
         for tags in batches:
             left = tags
             while left:
-                granted = len(left) if run.dry_run else self._upstreams.grant(self._rule, len(left))
+                granted = len(left) if run.dry_run else self._upstreams.grant(self._gate, len(left))
                 yield left[:granted]
                 left = left[granted:]
 
@@ -206,9 +206,9 @@ class UpstreamJob(SweepJob):
         return None
 
     def _note_failure(self, run: JobRun, fault: BasegateError) -> None:
-        """Leave the registry alone for a while, where it is the registry that failed: a refusal is the repository's."""
+        """Leave the repository, or its registry, alone for a while. A refusal is read again with the next sweep."""
         if isinstance(fault, Retry) and not run.dry_run:
-            self._upstreams.failed(self._rule, fault)
+            self._upstreams.failed(self._gate, fault)
 
     def _read(self, run: JobRun, tags: list[str]) -> list[Answer]:
         """What each tag is. A registry that fails is asked no more.
