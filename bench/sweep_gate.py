@@ -82,7 +82,7 @@ class BenchGate:
             tags=OciTagReader(vault, self.identity, Network(ca_bundle=where.bundle)),
             clock=SystemClock(),
             registry=AcrRegistry(self.identity, vault),
-            tasks=AcrTaskRunner(self.identity),
+            tasks=AcrTaskRunner(self.identity, vault),
             containers=AciContainerRunner(self.identity, vault),
             subscriptions=EventGridSubscriptions(self.identity, ""),
         )

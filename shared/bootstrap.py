@@ -74,7 +74,7 @@ class Basegate:
             queue=StorageWorkQueue(self._endpoint("queue"), credential),
             registry=AcrRegistry(credential, secrets),
             tags=OciTagReader(secrets, credential),
-            tasks=AcrTaskRunner(credential),
+            tasks=AcrTaskRunner(credential, secrets),
             containers=AciContainerRunner(credential, secrets),
             probe=HttpProbe(),
             archive=BlobArchive(self._endpoint("blob"), credential),

@@ -4,7 +4,7 @@ Every method may raise `Retry` (a passing fault) or `Misconfigured` (a role, nam
 what else it raises is said beside it. Names of registries are those of the rules.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -391,7 +391,7 @@ class TaskRunner(Protocol):
         ...
 
     def log(self, registry: RegistryRule, run_id: str, limit_bytes: int) -> str:
-        """The log of a run, its last `limit_bytes` at most."""
+        """The log of a run, its last `limit_bytes` at most, without secrets and without what drives a terminal."""
         ...
 
     def check(self, registry: RegistryRule, task: str) -> None:
@@ -475,6 +475,10 @@ class Secrets(Protocol):
 
     def expiry(self, registry: RegistryRule) -> datetime | None:
         """When the first of a registry's two secrets expires, None where no such time is set."""
+        ...
+
+    def values(self) -> Collection[str]:
+        """All that a run may have been given out of the vault, also what has been replaced since it began."""
         ...
 
 

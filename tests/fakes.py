@@ -643,11 +643,12 @@ class FakeSubscriptions:
 
 
 class FakeSecrets:
-    """A user and a password for every registry, unless there is a fault."""
+    """A user and a password for every registry, unless there is a fault. Runs are `given` values."""
 
     def __init__(self) -> None:
         self.fault: Exception | None = None
         self.expires_at: datetime | None = None
+        self.given: list[str] = []
 
     def expiry(self, registry: RegistryRule) -> datetime | None:
         return self.expires_at
@@ -656,6 +657,11 @@ class FakeSecrets:
         if self.fault:
             raise self.fault
         return f"{registry.name}-user", "a password"
+
+    def values(self) -> list[str]:
+        if self.fault:
+            raise self.fault
+        return self.given
 
 
 class FakeAnnouncer:

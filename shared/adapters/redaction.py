@@ -3,7 +3,11 @@
 Every expression is linear in the length of a text: a log has a megabyte.
 """
 
+import base64
+import json
 import re
+from collections.abc import Collection
+from urllib.parse import quote
 
 _MESSAGE_LIMIT = 300
 
@@ -34,20 +38,48 @@ _URL_USER = re.compile(r"(?<=://)[^\s/?#@\"'<>]+@")
 _QUERY = re.compile(r"[?#][\w.$%~-]+=[^\s\"'<>]*")
 _CODE = re.compile(r"\bcode=[^\s&\"'<>]+", re.IGNORECASE)
 
+_SHORTEST_VALUE = 6
+"""Shorter values are no secrets, and are found in half of the words of a log."""
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[ -/]*[0-~])?")
+"""ECMA-48: control sequences (colours, cursor), operating system commands (titles, links), and the short ones."""
+
 _TRICKS = re.compile(r"[\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
 """What turns the direction of a text, or has no width: https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing"""
 
 
-def readable(message: str) -> str:
+def readable(message: str, values: Collection[str] = ()) -> str:
     """The first line of a service's message, at a length for a record, with everything secret taken out."""
-    first = next(iter(message.strip().splitlines()), "")
+    first = next(iter(without_values(_plain(message), values).strip().splitlines()), "")
     first = _CODE.sub("code=***", _QUERY.sub("", _URL_USER.sub("", first)))
     return without_secrets(first)[:_MESSAGE_LIMIT]
 
 
-def without_secrets(text: str) -> str:
-    """A text of many lines, a log for one, with what looks like a secret replaced by ***, and without tricks."""
-    text = _PARAMETER.sub(r"\1=***", _URL_USER.sub("", _TRICKS.sub("", text)))
+def without_secrets(text: str, values: Collection[str] = ()) -> str:
+    """A text of many lines, a log for one, with what looks like a secret, or is one of `values`, replaced by ***.
+
+    What drives a terminal or tricks a reader goes first: it may stand within a secret.
+    """
+    text = without_values(_plain(text), values)
+    text = _PARAMETER.sub(r"\1=***", _URL_USER.sub("", text))
     text = _PRIVATE_KEY.sub(lambda found: "\n".join(["***"] * (found[0].count("\n") + 1)), text)
     text = _JWT.sub("***", _AUTHORIZATION.sub(r"\1***", text))
     return _SCHEME.sub(r"\1 ***", _SHORT_OPTION.sub(r"\1***", _OPTION.sub(r"\1***", _NAMED.sub(r"\1***", text))))
+
+
+def _plain(text: str) -> str:
+    return _ESCAPES.sub("", _TRICKS.sub("", text))
+
+
+def without_values(text: str, values: Collection[str]) -> str:
+    """A text without some values, each line of them by itself: as they are, quoted for a URL or in JSON, in base64."""
+    lines = (line.strip() for value in values for line in value.splitlines())
+    found = {form for line in lines if len(line) >= _SHORTEST_VALUE for form in _forms(line)}
+    for form in sorted(found, key=len, reverse=True):  # one value may be a part of another
+        text = text.replace(form, "***")
+    return text
+
+
+def _forms(value: str) -> set[str]:
+    encoded = base64.b64encode(value.encode()).decode()
+    return {value, quote(value, safe=""), json.dumps(value)[1:-1], encoded, encoded.rstrip("=")}

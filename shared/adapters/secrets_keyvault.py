@@ -1,14 +1,22 @@
 """Registry credentials from Key Vault, read at use and never kept."""
 
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from itertools import chain, islice
 
 from azure.core.exceptions import ResourceNotFoundError
-from azure.keyvault.secrets import KeyVaultSecret, SecretClient
+from azure.keyvault.secrets import KeyVaultSecret, SecretClient, SecretProperties
 
 from shared.adapters.azure_calls import DEADLINES, Identity, expected, translated
 from shared.domain.errors import Cause, Misconfigured
 from shared.domain.policy import RegistryRule
+
+_ROLE = "give the app Key Vault Secrets User on the vault"
+_REPLACED = timedelta(days=2)
+"""What was replaced longer ago no run has been given: none of them goes on for so long."""
+
+_VERSIONS = 5
 
 
 class VaultCredentials:
@@ -42,11 +50,39 @@ class VaultCredentials:
             raise _no_secret(f"the secret {name} in {self._url} is empty", "give it a value")
         return value
 
+    def values(self) -> list[str]:
+        """All that a run may have been given out of the vault, also what has been replaced since it began.
+
+        Which secrets a task reads, Azure does not tell: its answers leave the credentials of a task out.
+        """
+        if not self._url:
+            return []
+        with translated("reading the vault's secrets", remedy=_ROLE):
+            listed = (one for one in self._client.list_properties_of_secrets() if one.enabled is not False)
+            return list(chain.from_iterable(map(self._values_of, listed)))
+
+    def _values_of(self, secret: SecretProperties) -> list[str]:
+        """The value of a secret; of one that was set lately the values before it, too."""
+        name, values = str(secret.name), list[str]()
+        for version in self._versions(secret):
+            with expected(ResourceNotFoundError):  # it was deleted just now
+                values.append(self._client.get_secret(name, version).value or "")
+        return values
+
+    def _versions(self, secret: SecretProperties) -> Iterator[str | None]:
+        changed = secret.updated_on or secret.created_on
+        if changed is None or changed < datetime.now(UTC) - _REPLACED:
+            return iter((None,))
+        listed = self._client.list_properties_of_secret_versions(str(secret.name))
+        enabled = [one for one in listed if one.enabled is not False and one.created_on is not None]
+        enabled.sort(key=lambda one: one.created_on or changed, reverse=True)
+        return islice((one.version for one in enabled), _VERSIONS)
+
     def _secret(self, name: str) -> KeyVaultSecret:
         self._require_vault(f"the secret {name} is needed")
         missing = _no_secret(f"there is no secret {name} in {self._url}", "create it, or mend its name")
         with (
-            translated(f"reading secret {name}", remedy="give the app Key Vault Secrets User on the vault"),
+            translated(f"reading secret {name}", remedy=_ROLE),
             expected(ResourceNotFoundError, instead=missing),
         ):
             return self._client.get_secret(name)

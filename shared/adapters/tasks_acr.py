@@ -22,14 +22,15 @@ from shared.adapters.azure_calls import (
     translated,
 )
 from shared.adapters.redaction import readable, without_secrets
-from shared.domain.errors import Cause, Malformed, Misconfigured, Retry
+from shared.domain.errors import Cause, Malformed, Misconfigured, Rejected, Retry
 from shared.domain.image import parse_digest
 from shared.domain.policy import RegistryRule
-from shared.ports import OutputImage, Run, RunStatus
+from shared.ports import OutputImage, Run, RunStatus, Secrets
 
 _ROLE = "give the app Container Registry Tasks Contributor on the registry"
 _SKEW = timedelta(seconds=30)
 _LOOK_THROUGH_RUNS = 50
+_LONGEST_SECRET = 4096
 _NOBODY_S_TASK = "basegate-readyz"
 _NOT_THERE = frozenset((400, 404, 409))
 """How a service that was allowed to look says that there is no such task."""
@@ -45,8 +46,8 @@ class AcrTaskRunner:
     recorded is found by it.
     """
 
-    def __init__(self, credential: Identity) -> None:
-        self._client = per_subscription(ContainerRegistryTasksMgmtClient, credential)
+    def __init__(self, credential: Identity, secrets: Secrets) -> None:
+        self._client, self._secrets = per_subscription(ContainerRegistryTasksMgmtClient, credential), secrets
 
     def start(self, registry: RegistryRule, task: str, values: Mapping[str, str], token: str) -> str:
         """Start a run of a task with values, marked with a token to find it by; returns its id."""
@@ -107,11 +108,14 @@ class AcrTaskRunner:
         """A run, or None where there is no such run."""
         subscription, group, name = registry_id(registry)
         with translated(f"reading run {run_id} of {registry.login_server}", remedy=_ROLE), expected(404):
-            return _run(self._client(subscription).runs.get(group, name, run_id))
+            return self._run(registry, self._client(subscription).runs.get(group, name, run_id))
         return None
 
     def log(self, registry: RegistryRule, run_id: str, limit_bytes: int) -> str:
-        """The log of a run, its last `limit_bytes` at most, without what looks like a secret."""
+        """The log of a run, its last `limit_bytes` at most, without what looks like a secret, or is one of the vault's.
+
+        A secret that the beginning of a part cuts in two would not be known: so more is read, and left out.
+        """
         subscription, group, name = registry_id(registry)
         with translated(f"reading the log of run {run_id} of {registry.login_server}", remedy=_ROLE):
             link = self._client(subscription).runs.get_log_sas_url(group, name, run_id).log_link
@@ -120,15 +124,44 @@ class AcrTaskRunner:
             # The link is a secret: it is used and forgotten.
             with BlobClient.from_blob_url(link, **STORAGE_DEADLINES) as blob:
                 size = blob.get_blob_properties().size
-                start = max(0, size - limit_bytes)
+                start = max(0, size - limit_bytes - _LONGEST_SECRET)
                 content = blob.download_blob(offset=start, length=size - start).readall() if size else b""
-        return without_secrets(content.decode(errors="replace"))
+        text = without_secrets(content.decode(errors="replace"), self._given(registry))
+        return (text[_LONGEST_SECRET:] if start else text)[-limit_bytes:]
 
     def cancel(self, registry: RegistryRule, run_id: str) -> None:
         """Ask a run to stop; one that has ended or is gone is left as it is."""
         subscription, group, name = registry_id(registry)
         with translated(f"canceling run {run_id} of {registry.login_server}", remedy=_ROLE), expected(404, 409):
             self._client(subscription).runs.cancel(group, name, run_id)
+
+    def _given(self, registry: RegistryRule) -> list[str]:
+        """The vault's values that a run may have been given; a user that is called as the registry is no secret."""
+        return [value for value in self._secrets.values() if value not in registry.login_server]
+
+    def _run(self, registry: RegistryRule, run: AzureRun) -> Run:
+        status = str(getattr(run.status, "value", run.status) or "")
+        known = RunStatus.RUNNING if status in _RUNNING else _STATUSES.get(status, RunStatus.BROKEN)
+        return Run(
+            run_id=str(run.run_id),
+            status=known,
+            detail=f"{status}{self._message(registry, run)}",
+            task=str(run.task or "").rpartition("/")[2],
+            mark=_decoded(run.update_trigger_token) if run.update_trigger_token else "",
+            outputs=tuple(_outputs(run)),
+            created_at=run.create_time,
+            started_at=run.start_time or run.create_time,
+            finished_at=run.finish_time,
+        )
+
+    def _message(self, registry: RegistryRule, run: AzureRun) -> str:
+        """What the service says of a run that went wrong, withheld while nobody knows what is secret in it."""
+        if not run.run_error_message:
+            return ""
+        try:
+            return f": {readable(run.run_error_message, self._given(registry))}"
+        except (Retry, Misconfigured, Rejected) as error:
+            return f": (its message is withheld: {error.problem})"
 
 
 def _no_task(registry: RegistryRule, task: str) -> Misconfigured:
@@ -146,23 +179,6 @@ def _decoded(token: str) -> str:
         return base64.b64decode(token, validate=True).decode()
     except ValueError:  # somebody else's
         return token
-
-
-def _run(run: AzureRun) -> Run:
-    status = str(getattr(run.status, "value", run.status) or "")
-    known = RunStatus.RUNNING if status in _RUNNING else _STATUSES.get(status, RunStatus.BROKEN)
-    message = f": {readable(run.run_error_message)}" if run.run_error_message else ""
-    return Run(
-        run_id=str(run.run_id),
-        status=known,
-        detail=f"{status}{message}",
-        task=str(run.task or "").rpartition("/")[2],
-        mark=_decoded(run.update_trigger_token) if run.update_trigger_token else "",
-        outputs=tuple(_outputs(run)),
-        created_at=run.create_time,
-        started_at=run.start_time or run.create_time,
-        finished_at=run.finish_time,
-    )
 
 
 def _outputs(run: AzureRun) -> Iterator[OutputImage]:

@@ -12,9 +12,6 @@ LOG_LIMIT_BYTES = 1_000_000
 
 _TAIL_LINES = 15
 _LINE_LIMIT = 300
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])")
-"""ECMA-48: control sequences (colours, cursor), operating system commands (titles, links), and the short ones."""
-
 _ERROR = re.compile(r"\berror:", re.IGNORECASE)
 _TELLING = re.compile(r"\berror\b|\bfail(ed|ure)?\b|\bdenied\b", re.IGNORECASE)
 _BOILERPLATE = re.compile(r"failed to run step|Container failed during run|Run ID: ", re.IGNORECASE)
@@ -27,7 +24,7 @@ def gather_evidence(tasks: TaskRunner, archive: Archive, registry: RegistryRule,
         Misconfigured: the archive may not be written: a person must mend it before evidence is lost.
     """
     try:
-        text = plain_text(tasks.log(registry, run.run_id, LOG_LIMIT_BYTES))
+        text = tasks.log(registry, run.run_id, LOG_LIMIT_BYTES)
     except (Retry, Rejected, Misconfigured) as error:
         return Evidence(status=run.detail, log_tail=(f"(the log could not be had: {error})",))
     lines = [line.rstrip()[:_LINE_LIMIT] for line in text.splitlines() if line.strip()]
@@ -36,11 +33,6 @@ def gather_evidence(tasks: TaskRunner, archive: Archive, registry: RegistryRule,
         return Evidence(status=run.detail, log_tail=tail, log_blob=archive.keep(name, text))
     except (Retry, Rejected) as error:
         return Evidence(status=f"{run.detail} (the log could not be kept: {error})", log_tail=tail)
-
-
-def plain_text(log: str) -> str:
-    """A log without what drives a terminal."""
-    return _ESCAPES.sub("", log)
 
 
 def telling_line(evidence: Evidence) -> str:

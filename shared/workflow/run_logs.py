@@ -5,7 +5,6 @@ from enum import StrEnum
 
 import msgspec
 
-from shared.checks.evidence import plain_text
 from shared.domain.candidate import CheckRecord
 from shared.domain.errors import NotThere, Rejected
 from shared.domain.rollout import BuildRecord, RolloutState
@@ -75,7 +74,7 @@ class RunLogs:
             text = self._services.tasks.log(registry, run.run_id, LOG_LIMIT_BYTES)
         except Rejected as error:
             raise NotThere(f"{of} has written no log yet") from error
-        return RunLog(_end_of(plain_text(text)), LogSource.RUNNING, of)
+        return RunLog(_end_of(text), LogSource.RUNNING, of)
 
     def _stored(self, place: str, of: str) -> RunLog:
         try:

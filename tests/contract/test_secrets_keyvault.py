@@ -41,6 +41,18 @@ def test_a_disabled_secret_asks_for_a_person(place: Place, secrets: VaultCredent
         secrets.of(rule("registry-off"))
 
 
+def test_all_that_a_run_may_have_been_given_is_told(place: Place, secrets: VaultCredentials) -> None:
+    place.set_secrets(registry_hub_password="first one", other="kept")
+    place.set_secrets(registry_hub_password="rotated since", gone="deleted meanwhile", off="switched off")
+    with SecretClient(VAULT_URL, place.credential()) as client:
+        client.update_secret_properties("off", enabled=False)
+        client.begin_delete_secret("gone").wait()
+    values = secrets.values()
+    assert {"first one", "rotated since", "kept"} <= set(values)
+    assert not {"deleted meanwhile", "switched off"} & set(values)
+    assert list(VaultCredentials("", place.credential).values()) == []
+
+
 def test_a_vault_without_this_identity_asks_for_the_role(place: Place) -> None:
     vault = f"{scenario.group_id(scenario.VAULT_GROUP)}/providers/Microsoft.KeyVault/vaults/closed-vault"
     properties = {
@@ -53,6 +65,8 @@ def test_a_vault_without_this_identity_asks_for_the_role(place: Place) -> None:
     closed = VaultCredentials("https://closed-vault.vault.azure.net", place.credential)
     with pytest.raises(Misconfigured, match=r"403.* To mend it: give the app Key Vault Secrets User on the vault"):
         closed.of(rule("registry-hub"))
+    with pytest.raises(Misconfigured, match=r"403.* To mend it: give the app Key Vault Secrets User on the vault"):
+        closed.values()
 
 
 def test_a_vault_that_is_not_there_is_no_verdict(place: Place) -> None:

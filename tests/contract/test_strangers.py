@@ -78,11 +78,15 @@ DEEDS: dict[str, tuple[Callable[[Place], object], str]] = {
     "lock": (lambda place: _registry(place).lock(place.base, "node", "1", DIGEST), "AcrPush"),
     "copy": (_copy, "Container Registry Data Importer"),
     "task": (
-        lambda place: AcrTaskRunner(Stranger).start(place.base, "base-import-node", {}, "t"),
+        lambda place: AcrTaskRunner(Stranger, VaultCredentials(VAULT_URL, Stranger)).start(
+            place.base, "base-import-node", {}, "t"
+        ),
         "Container Registry Tasks Contributor",
     ),
     "runs": (
-        lambda place: AcrTaskRunner(Stranger).find(place.base, "base-import-node", "t", datetime.now(UTC)),
+        lambda place: AcrTaskRunner(Stranger, VaultCredentials(VAULT_URL, Stranger)).find(
+            place.base, "base-import-node", "t", datetime.now(UTC)
+        ),
         "Container Registry Tasks Contributor",
     ),
     "containers": (

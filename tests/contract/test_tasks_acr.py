@@ -9,11 +9,12 @@ from azure.core.exceptions import HttpResponseError, ODataV4Format
 
 from demo import scenario
 from shared.adapters.azure_calls import registry_id
+from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.adapters.tasks_acr import AcrTaskRunner
-from shared.domain.errors import Cause, Misconfigured
+from shared.domain.errors import BasegateError, Cause, Misconfigured
 from shared.domain.policy import RegistryRule
 from shared.ports import OutputImage, Run, RunStatus
-from tests.contract.place import Place, shell_image, until
+from tests.contract.place import VAULT_URL, Place, shell_image, until
 
 pytestmark = pytest.mark.containers
 
@@ -37,7 +38,7 @@ VALUES = {"IMAGE": "publicregistry.azurecr.io/node@sha256:1", "SCRIPT": "echo ex
 def runner(place: Place) -> AcrTaskRunner:
     place.push(place.team, "tools", "1", shell_image())
     place.make_task(place.team, "examine", EXAMINE)
-    return AcrTaskRunner(place.credential)
+    return AcrTaskRunner(place.credential, VaultCredentials(VAULT_URL, place.credential))
 
 
 def ended(runner: AcrTaskRunner, registry: RegistryRule, run_id: str) -> Run:
@@ -65,6 +66,27 @@ def test_a_run_gets_its_values_and_its_log_can_be_read_from_the_end(place: Place
     log = runner.log(place.team, run_id, 100_000)
     assert f"examining {VALUES['IMAGE']}" in log
     assert runner.log(place.team, run_id, 20) == log[-20:]
+
+
+def test_the_vaults_values_are_in_no_log_of_a_run_not_even_those_replaced_since(
+    place: Place, runner: AcrTaskRunner
+) -> None:
+    place.set_secrets(npm_registry="kq7zr91xLw", contoso_user="contoso", flag="on")
+    script = {"IMAGE": "none", "SCRIPT": "echo it is on: kq7zr91xLw of contoso, and kq7zr91xNew"}
+    run_id = runner.start(place.team, "examine", script, "node/1")
+    ended(runner, place.team, run_id)
+    place.set_secrets(npm_registry="kq7zr91xNew")
+    assert "it is on: *** of contoso, and ***" in runner.log(place.team, run_id, 100_000)
+
+
+def test_a_log_is_withheld_while_nobody_knows_what_is_secret_in_it(place: Place, runner: AcrTaskRunner) -> None:
+    run_id = runner.start(place.team, "examine", VALUES, "node/1")
+    ended(runner, place.team, run_id)
+    closed = AcrTaskRunner(
+        place.credential, VaultCredentials("https://no-such-vault.vault.azure.net", place.credential)
+    )
+    with pytest.raises(BasegateError):
+        closed.log(place.team, run_id, 100_000)
 
 
 def test_a_run_lists_what_it_pushed_by_digest_and_says_which_task_it_is_of(place: Place, runner: AcrTaskRunner) -> None:

@@ -502,6 +502,9 @@ class Secrets:
     def expiry(self, registry: RegistryRule) -> datetime | None:
         return None
 
+    def values(self) -> list[str]:
+        return []
+
 
 class Subscriptions:
     """Event Grid's."""

@@ -150,7 +150,7 @@ def test_the_log_of_a_check_is_told_so_far_and_then_as_it_was_kept(world: World)
     identifier = f"node.{blue.removeprefix('sha256:')}"
     assert log_of(operator_views.candidate_log, candidate=identifier)[0] == 404
     world.pass_time(5)
-    world.tasks.runs[world.candidate(blue).checks[0].run_id].log = "\x1b[31mStep 1/4\x1b[0m"
+    world.tasks.runs[world.candidate(blue).checks[0].run_id].log = "Step 1/4"
     assert log_of(operator_views.candidate_log, candidate=identifier) == (200, "running", "Step 1/4")
     world.tasks.log_fault = Rejected("404")
     assert log_of(operator_views.candidate_log, candidate=identifier)[0] == 404

@@ -61,25 +61,6 @@ def test_a_log_is_asked_for_within_a_limit_and_long_lines_are_cut() -> None:
     assert [len(line) for line in evidence.log_tail] == [300]
 
 
-@pytest.mark.parametrize(
-    "escaped",
-    [
-        "\x1b[31mERROR\x1b[0m",
-        "\x1b[1;31mERR\x1b[mOR",
-        "\x1b[38;5;196mERROR\x1b[39m",
-        "\x1b[38:2::255:0:0mERROR",
-        "\x1b[?25lERROR\x1b[?25h",
-        "\x1b[2K\x1b[1GERROR",
-        "\x1b]0;a title\x07ERROR",
-        "\x1b]8;;https://x\x1b\\ERROR\x1b]8;;\x1b\\",
-        "\x1b(BERROR\x1b=",
-        "\x1bMERROR",
-    ],
-)
-def test_what_steers_a_terminal_is_taken_out(escaped: str) -> None:
-    assert gather(f"{escaped}: Red").log_tail == ("ERROR: Red",)
-
-
 def test_blank_lines_and_progress_bars_do_not_push_the_end_out() -> None:
     log = "ERROR: Red\n" + "\n \r\n" * 50 + "pulling\rpulled\r\nend"
     assert gather(log).log_tail == ("ERROR: Red", "pulling", "pulled", "end")

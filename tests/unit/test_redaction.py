@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from shared.adapters.redaction import readable, without_secrets
@@ -72,6 +74,65 @@ def test_nothing_turns_the_direction_of_a_text_or_hides_in_it() -> None:
     tricky = "passed \u202edeliaf\u202c b\u200but \u2066not\u2069 really\ufeff"
     assert without_secrets(tricky) == "passed deliaf but not really"
     assert readable(tricky) == "passed deliaf but not really"
+
+
+@pytest.mark.parametrize(
+    "escaped",
+    [
+        "\x1b[31mERROR\x1b[0m",
+        "\x1b[1;31mERR\x1b[mOR",
+        "\x1b[38;5;196mERROR\x1b[39m",
+        "\x1b[38:2::255:0:0mERROR",
+        "\x1b[?25lERROR\x1b[?25h",
+        "\x1b[2K\x1b[1GERROR",
+        "\x1b]0;a title\x07ERROR",
+        "\x1b]8;;https://x\x1b\\ERROR\x1b]8;;\x1b\\",
+        "\x1b(BERROR\x1b=",
+        "\x1bMERROR",
+        "\x1b\x1b[mERROR",
+        "\x1b\u200b[31mERROR",
+    ],
+)
+def test_what_steers_a_terminal_is_taken_out(escaped: str) -> None:
+    assert without_secrets(f"{escaped}: Red") == "ERROR: Red"
+
+
+VALUE = 'kq7/Zr+91 "x"=Lw'
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        VALUE,
+        "kq7%2FZr%2B91%20%22x%22%3DLw",
+        'kq7/Zr+91 \\"x\\"=Lw',
+        base64.b64encode(VALUE.encode()).decode(),
+        f"\x1b[1m{VALUE}",
+    ],
+    ids=["as it is", "in a URL", "in JSON", "in base64", "in bold"],
+)
+def test_a_known_value_is_taken_out_in_whatever_words_it_stands(form: str) -> None:
+    assert without_secrets(f"step 3 said {form} and went on", [VALUE]) == "step 3 said *** and went on"
+    assert readable(f"it said {form}", [VALUE]) == "it said ***"
+
+
+def test_a_value_that_colours_cut_in_two_is_found() -> None:
+    assert without_secrets("kq7zr\x1b[0m91xLw", ["kq7zr91xLw"]) == "***"
+
+
+def test_every_line_of_a_value_is_taken_out_by_itself() -> None:
+    value = "first line of it\n}\nsecond line of it"
+    assert without_secrets("1: first line of it\n2: {}\n3: second line of it", [value]) == "1: ***\n2: {}\n3: ***"
+
+
+def test_of_two_values_the_longer_one_goes_first() -> None:
+    assert without_secrets("secrets: abcdef-ghi", ["abcdef", "abcdef-ghi"]) == "secrets: ***"
+
+
+@pytest.mark.parametrize("value", ["", "true", "node", " x\n", "12345"])
+def test_a_value_that_is_too_short_to_be_secret_destroys_no_log(value: str) -> None:
+    log = "true: node 12345 built x"
+    assert without_secrets(log, [value]) == log
 
 
 @pytest.mark.parametrize(

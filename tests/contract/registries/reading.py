@@ -18,6 +18,9 @@ class Passwords:
     def expiry(self, registry: RegistryRule) -> None:
         return None
 
+    def values(self) -> list[str]:
+        return []
+
 
 def nobody() -> NoReturn:
     """The app's identity, where it has no business."""
