@@ -93,7 +93,8 @@ class StableTag(Row, frozen=True, kw_only=True):
 
     Azure has no conditional tag move, so a mover claims the record first. `sequence` is that of the observation it
     stands on; `move` counts the moves, so that what is built on them has an order. `promotion` and `candidate` are
-    rows of the ledger; `moved_by` names the operator who rolled back to it, "" where the digest passed.
+    rows of the ledger; `moved_by` names the operator who rolled back to it, "" where the digest passed. The tag was last
+    put back there, after a move around the gate, at `put_back_at`; `put_back_from` says what it was.
     """
 
     key_fields = ("gate", "tag")
@@ -108,6 +109,8 @@ class StableTag(Row, frozen=True, kw_only=True):
     move: int = 0
     moved_at: datetime | None = None
     moved_by: str = ""
+    put_back_at: datetime | None = None
+    put_back_from: str = ""
     claim: Claim | None = None
     hold: Hold | None = None
 
@@ -117,11 +120,13 @@ class StableTag(Row, frozen=True, kw_only=True):
 
     @property
     def time_row(self) -> str:
-        """Its line in the list of the gate's moves: one a move, "" before the first."""
-        return time_row(self.moved_at, f"{self.tag}~{999_999 - self.move:06}") if self.moved_at is not None else ""
+        """Its line in the list of the gate's moves: one a move, one each time it is put back; "" before the first."""
+        last = self.put_back_at or self.moved_at
+        return time_row(last, f"{self.tag}~{999_999 - self.move:06}") if last is not None else ""
 
     def summary(self) -> dict[str, Any]:
         """The move that brought the tag where it stands, as it reads in a list."""
+        last = self.put_back_at or self.moved_at
         return {
             "gate": self.gate,
             "tag": self.tag,
@@ -129,6 +134,6 @@ class StableTag(Row, frozen=True, kw_only=True):
             "digest": self.digest,
             "unique": self.unique,
             "candidate": f"{self.gate}.{self.candidate}",
-            "movedAt": self.moved_at.isoformat() if self.moved_at else None,
-            "movedBy": self.moved_by,
+            "movedAt": last.isoformat() if last else None,
+            "movedBy": f"sweep: put back, {self.put_back_from}" if self.put_back_at else self.moved_by,
         }

@@ -103,7 +103,7 @@ class StableTags:
         if stable.digest == target.digest:
             moves: dict[str, object] = {"sequence": max(stable.sequence, target.sequence)}
         else:
-            moves = {"move": stable.move + 1, "moved_at": now, "moved_by": ""}
+            moves = {"move": stable.move + 1, "moved_at": now, "moved_by": "", "put_back_at": None}
         return msgspec.structs.replace(stable, **(stands | moves | {"claim": None} | changes))
 
     def point(self, gate: Gate, tag: str, digest: Digest) -> None:
@@ -150,8 +150,8 @@ class StableTags:
         self.undo(gate, claim, mover, target.digest)
         raise Busy(f"someone else moved {claim.record.tag} at the same time", delay_seconds=1.0)
 
-    def put_back(self, gate: Gate, stored: Stored[StableTag]) -> None:
-        """Point a stable tag that somebody moved around the gate at what its record says.
+    def put_back(self, gate: Gate, stored: Stored[StableTag], found: str) -> None:
+        """Point a stable tag that somebody moved around the gate at what its record says; `found` is what it was.
 
         Raises:
             Busy: somebody is moving it. Rejected: the digest is gone or may not stand there, or the tag is locked.
@@ -159,13 +159,14 @@ class StableTags:
         """
         digest = stored.record.digest
         assert digest is not None  # a tag that stands on nothing has nothing to be put back to
-        claim = self._save(stored, self.claimed(stored.record, SWEEP, digest, stored.record.claim))
+        claim, entry = self._save(stored, self.claimed(stored.record, SWEEP, digest, stored.record.claim)), {}
         try:
             self._refuse(gate, digest)
             self.point(gate, claim.record.tag, digest)
+            entry = {"put_back_at": self._services.clock.now(), "put_back_from": found}
             self._refuse(gate, digest)
         finally:
-            self._release(gate, claim, SWEEP)
+            self._release(gate, claim, SWEEP, **entry)
 
     def undo(self, gate: Gate, claim: Stored[StableTag], mover: str, moved: Digest) -> None:
         """Take back a move to a digest that may have been made and must not stand, and let the claim go.
@@ -226,12 +227,12 @@ class StableTags:
         if obstacle := self._vetoes.against(gate, digest):
             raise Rejected(obstacle)
 
-    def _release(self, gate: Gate, claim: Stored[StableTag], mover: str) -> None:
+    def _release(self, gate: Gate, claim: Stored[StableTag], mover: str, **changes: object) -> None:
         """Release the claim; errors are suppressed so that the original exception propagates."""
         with suppress(BasegateError):
             stored = self.load(gate, claim.record.tag)
             if _is_of(stored.record, mover):
-                self._save(stored, msgspec.structs.replace(stored.record, claim=None))
+                self._save(stored, msgspec.structs.replace(stored.record, claim=None, **changes))
 
     def _save(self, stored: Stored[StableTag], stable: StableTag) -> Stored[StableTag]:
         try:

@@ -80,7 +80,8 @@ class RolloutSummary(RecordSummary, frozen=True, kw_only=True):
 
 
 class Move(Answer, frozen=True, kw_only=True):
-    """One move of a stable tag. `moved_by` names the operator of a rollback; "" where the candidate passed."""
+    """One move of a stable tag. `moved_by` names the operator of a rollback, or the sweep that put the tag back, and
+    what it was; "" where the candidate passed."""
 
     gate: str
     tag: str

@@ -11,6 +11,7 @@ import pytest
 from functions import operator_api, operator_views
 from shared import bootstrap
 from shared.domain.errors import Cause, Misconfigured, Rejected, Retry
+from shared.domain.image import short
 from shared.workflow.report import Report
 from tests.fakes import World, digest, sample_policy
 from tests.triggers.asking import GREEN, ORANGE, WHY, ask, log_of, operated
@@ -100,6 +101,27 @@ def test_every_move_of_a_stable_tag_is_listed_with_who_moved_it(world: World) ->
     assert first["items"] + rest["items"] == page["items"]
     _, later = ask(operator_views.promotions, method="GET", params={"since": moves_at(page, 0)}, gate="node")
     assert later["items"] == page["items"][:1]
+
+
+def test_a_stable_tag_that_was_moved_around_the_gate_and_put_back_is_an_entry_in_the_list_of_its_moves(
+    world: World,
+) -> None:
+    place, foreign = ("base", "node:15-alpine"), digest("foreign")
+    for _ in range(2):
+        world.registry.tags[("base", "node:tools")] = world.registry.tags[place] = foreign
+        world.clock.forward(300)
+        world.sweep_now()
+    _, page = ask(operator_views.promotions, method="GET", gate="node")
+    moves = [(move["digest"], move["unique"], move["movedBy"]) for move in page["items"]]
+    found = (
+        f"contosobaseartifacts.azurecr.io/node:15-alpine is {short(foreign)}, not {short(GREEN)}, which was promoted"
+    )
+    back = (GREEN, "15-alpine-cb2", f"sweep: put back, {found}")
+    assert moves == [back, back, (GREEN, "15-alpine-cb2", ""), (ORANGE, "15-alpine-cb1", "")]
+    assert moves_at(page, 0) > moves_at(page, 1) > moves_at(page, 2)
+    ask(operator_api.roll_back, WHY | {"tag": "15-alpine", "to": "15-alpine-cb1"}, gate="node")
+    _, page = ask(operator_views.promotions, method="GET", gate="node")
+    assert [move["movedBy"][:5] for move in page["items"]] == ["a hol", "sweep", "sweep", "", ""]
 
 
 def moves_at(page: Any, index: int) -> str:

@@ -58,7 +58,7 @@ def test_who_has_to_wait_learns_for_whom() -> None:
     with pytest.raises(Busy, match=f"is being moved to {RED[7:19]} by 15-alpine~0000000009"):
         roll_back(world)
     with pytest.raises(Busy):
-        StableTags(world.services).put_back(gate_of(world), stored(world))
+        StableTags(world.services).put_back(gate_of(world), stored(world), "it was red")
     assert world.stable_tag() == GREEN
 
 
@@ -68,7 +68,7 @@ def test_nobody_waits_for_a_claim_past_its_time_or_of_their_own() -> None:
     roll_back(world)
     claim(world, "somebody")
     world.clock.forward(61)
-    StableTags(world.services).put_back(gate_of(world), stored(world))
+    StableTags(world.services).put_back(gate_of(world), stored(world), "it was red")
     assert stored(world).record.claim is None
 
 
@@ -168,8 +168,10 @@ def test_a_tag_that_was_moved_around_the_gate_is_put_back_and_that_is_no_move() 
     world = standing()
     before = stored(world).record
     world.registry.tags[("base", "node:15-alpine")] = RED
-    StableTags(world.services).put_back(gate_of(world), stored(world))
-    assert (world.stable_tag(), stored(world).record) == (GREEN, before)
+    StableTags(world.services).put_back(gate_of(world), stored(world), "it was red")
+    assert world.stable_tag() == GREEN
+    back = msgspec.structs.replace(before, put_back_at=world.clock.now(), put_back_from="it was red")
+    assert stored(world).record == back
 
 
 def test_what_is_vetoed_is_not_put_back() -> None:
@@ -177,7 +179,7 @@ def test_what_is_vetoed_is_not_put_back() -> None:
     world.registry.tags[("base", "node:15-alpine")] = RED
     veto(world, GREEN)
     with pytest.raises(BasegateError, match="a hole in it"):
-        StableTags(world.services).put_back(gate_of(world), stored(world))
+        StableTags(world.services).put_back(gate_of(world), stored(world), "it was red")
     assert (world.stable_tag(), stored(world).record.claim) == (RED, None)
 
 

@@ -174,7 +174,7 @@ class StableTagsJob(SweepJob):
             return msgspec.structs.replace(alarm, plan=obstacle)
         if not run.dry_run:
             try:
-                self._put_back(stored, difference)
+                self._put_back(stored, difference, alarm.words)
             except Gone:
                 return self._promote_again(run, stored.record)
             except Rejected as refusal:
@@ -196,11 +196,11 @@ class StableTagsJob(SweepJob):
         why = self._vetoes.against(self._gate, stable.digest)
         return f"not put back: {why}; roll back to another digest" if why else ""
 
-    def _put_back(self, stored: Stored[StableTag], difference: Difference) -> None:
+    def _put_back(self, stored: Stored[StableTag], difference: Difference, words: str) -> None:
         stable, repository, registry = stored.record, self._gate.promote.repository, self._services.registry
         assert stable.digest is not None  # that is an obstacle
         if difference is Difference.STABLE:
-            self._stable.put_back(self._gate, stored)
+            self._stable.put_back(self._gate, stored, words)
             return
         if difference is Difference.UNIQUE:
             registry.point(self._target, repository, stable.unique, stable.digest)
