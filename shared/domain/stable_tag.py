@@ -93,8 +93,8 @@ class StableTag(Row, frozen=True, kw_only=True):
 
     Azure has no conditional tag move, so a mover claims the record first. `sequence` is that of the observation it
     stands on; `move` counts the moves, so that what is built on them has an order. `promotion` and `candidate` are
-    rows of the ledger; `moved_by` names the operator who rolled back to it, "" where the digest passed. The tag was last
-    put back there, after a move around the gate, at `put_back_at`; `put_back_from` says what it was.
+    rows of the ledger; `moved_by` names the operator who rolled back to it, "" where the digest passed. The tag was
+    last put back there, after a move around the gate, at `put_back_at`; `put_back_from` says what it was.
     """
 
     key_fields = ("gate", "tag")
