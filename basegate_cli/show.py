@@ -110,6 +110,7 @@ def effects(answer: dict[str, Any]) -> RenderableType:
     """The blast radius of an act; if it was done, what was in flight against it, and where to read on."""
     head = "This would be done:" if answer["dryRun"] else "Done:"
     lines = [plain(f"  {effect['what']}: {effect['subject']}") for effect in answer["effects"]]
+    lines += [plain(f"  warning: {text}") for text in answer.get("warnings", ())]
     lines += [plain(f"  in flight: {effect['what']}: {effect['subject']}") for effect in answer.get("inFlight", ())]
     see = [plain(f"See {answer['see']}")] if answer.get("see") else []
     return Group(Text(head, style="bold"), *lines, *see)

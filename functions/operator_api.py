@@ -130,8 +130,8 @@ def veto(do: Operate, at: Route, asked: inputs.VetoAsked, who: Who) -> Plan:
     """Ban a digest, and roll back from it if asked.
 
     It counts for every gate that promotes into the same repository. Where a stable tag stands on the digest, it stays
-    there, and the answer says what to roll back to. With `rollback` or `to` that is done, and the tag is held there as
-    after any rollback. `inFlight` names the moves, promotions and rollouts under way.
+    there: a warning says so, and what to roll back to. With `rollback` or `to` that is done, and the tag is held there
+    as after any rollback. `inFlight` names the moves, promotions and rollouts under way.
     """
     wanted = asked.rollback or asked.to is not None
     options = RollbackOptions(wanted=wanted, to=asked.to, until=asked.until)
@@ -195,7 +195,7 @@ def _act(req: func.HttpRequest, act: Act) -> func.HttpResponse:
     def work() -> tuple[int, str]:
         _require_fresh(req, app.report)  # 2
         plan = act.operation(app.operate, req.route_params, asked, who)  # 3
-        answer = PlanAnswer(dry_run=dry, effects=plan.effects)
+        answer = PlanAnswer(dry_run=dry, effects=plan.effects, warnings=plan.warnings)
         if not dry:
             done = plan.act()  # 4
             log.info("operator: %s %s by %s, because %r", req.method, urlsplit(req.url).path, actor, who.reason)

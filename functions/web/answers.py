@@ -40,7 +40,7 @@ Handler = Callable[[func.HttpRequest], func.HttpResponse]
 
 
 class PlanAnswer(Answer, frozen=True, kw_only=True):
-    """What is done, or with `dryRun` would be. `see` is the path of the record to read.
+    """What is done, or with `dryRun` would be. `warnings` say what stays wrong, `see` is the record to read.
 
     `in_flight` is what was under way against a hold or a veto when it was made: moves, promotions and rollouts, which
     are stopped, or put back when they are done.
@@ -48,6 +48,7 @@ class PlanAnswer(Answer, frozen=True, kw_only=True):
 
     dry_run: bool
     effects: tuple[Effect, ...]
+    warnings: tuple[str, ...] = ()
     in_flight: tuple[Effect, ...] = ()
     see: str | UnsetType = UNSET
 

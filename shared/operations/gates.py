@@ -160,7 +160,7 @@ class VetoOperations:
     def veto(
         self, gate_name: str, digest_text: object, who: Who, options: RollbackOptions = RollbackOptions()  # noqa: B008 (frozen)
     ) -> Plan:  # fmt: skip
-        """Ban a digest. Where a stable tag stands on it, that is said, and what to roll back to.
+        """Ban a digest. Where a stable tag stays on it, a warning says so, and what to roll back to.
 
         With a rollback the tag is rolled back at once, and held as after any rollback. Called again after it broke off
         half-way, it does what is left.
@@ -177,11 +177,10 @@ class VetoOperations:
         if known is not None and not (options.wanted and standing):
             raise Refused(f"{digest} is vetoed already, by {known.actor}: {known.reason}")
         bans = () if known is not None else (Effect("ban", digest),)
-        if not options.wanted:
-            told = [Effect("still promoted, roll it back", self._way_back(one, stable)) for one, stable in standing]
-        else:
-            told = [effect for back in self._backs(gate, digest, who, options) for effect in back.effects]
-        return Plan((*bans, *told), lambda: self._veto(gate, digest, who, options))
+        plans = self._backs(gate, digest, who, options) if options.wanted else ()
+        backs = (effect for back in plans for effect in back.effects)
+        stays = () if options.wanted else tuple(self._warning(one, stable) for one, stable in standing)
+        return Plan((*bans, *backs), lambda: self._veto(gate, digest, who, options), stays)
 
     def lift(self, gate_name: str, digest_text: object, who: Who) -> Plan:
         """Lift a veto; tags that are that digest at the source are promoted, or examined if the veto kept that out.
@@ -265,9 +264,10 @@ class VetoOperations:
                 if seen.digest == digest and not seen.absent and self._stable.read(one, seen.tag).digest != digest:
                     yield one, seen
 
-    def _way_back(self, gate: Gate, stable: StableTag) -> str:
+    def _warning(self, gate: Gate, stable: StableTag) -> str:
         earlier = self._earlier(gate, stable)
-        return f"{stable.tag}{f' to {earlier}' if earlier else ', and it stood on nothing before that passes now'}"
+        way = f"roll it back to {earlier}" if earlier else "it stood on nothing before that passes now"
+        return f"{stable.tag} of gate {gate.name} stays on the banned digest: {way}"
 
     def _target(self, gate: Gate, stable: StableTag, options: RollbackOptions) -> str:
         if options.to and self._lookup.passed(gate, options.to).digest == stable.digest:

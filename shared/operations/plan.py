@@ -59,10 +59,11 @@ class Done(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would be done, and how to do it. Making a plan writes nothing."""
+    """What would be done, and how to do it; `warnings` say what stays wrong though. Making a plan writes nothing."""
 
     effects: tuple[Effect, ...]
     act: Callable[[], Done]
+    warnings: tuple[str, ...] = ()
 
 
 def save(services: Services, record: R, stored: Stored[R] | None = None) -> Done:

@@ -163,10 +163,11 @@ def test_an_image_that_was_built_is_deployed_again_on_demand(world: World) -> No
 def test_a_veto_says_what_to_roll_back_to_and_does_it_when_asked(world: World) -> None:
     body = WHY | {"digest": GREEN}
     _, plan = ask(operator_api.veto, body, params={"dry_run": "true"}, gate="node")
-    told = {"what": "still promoted, roll it back", "subject": f"15-alpine to {ORANGE}"}
-    assert plan["effects"][1] == told
+    warning = f"15-alpine of gate node stays on the banned digest: roll it back to {ORANGE}"
+    assert (len(plan["effects"]), plan["warnings"]) == (1, [warning])
     _, plan = ask(operator_api.veto, body | {"rollback": True}, params={"dry_run": "true"}, gate="node")
     assert [effect["what"] for effect in plan["effects"]][1:3] == ["move the stable tag", "hold"]
+    assert plan["warnings"] == []
     assert world.stable_tag() == GREEN
     assert ask(operator_api.veto, body | {"to": "15-alpine-cb1", "until": "newer"}, gate="node")[0] == 202
     assert world.stable_tag() == ORANGE

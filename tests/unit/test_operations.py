@@ -224,15 +224,16 @@ def effects(plan: Plan) -> list[tuple[str, str]]:
 def test_a_veto_of_what_is_promoted_says_which_tag_stands_on_it_and_where_to_roll_back_to() -> None:
     world = told("orange", "green")
     plan = world.operate.vetoes.veto("node", GREEN, NIGHT)
-    assert effects(plan) == [("ban", GREEN), ("still promoted, roll it back", f"15-alpine to {ORANGE}")]
+    assert effects(plan) == [("ban", GREEN)]
+    assert plan.warnings == (f"15-alpine of gate node stays on the banned digest: roll it back to {ORANGE}",)
     do(world, plan)
     assert world.stable_tag() == GREEN
 
 
 def test_a_veto_of_the_only_thing_that_was_ever_promoted_says_so() -> None:
     world = told("green")
-    (_, promoted) = effects(world.operate.vetoes.veto("node", GREEN, NIGHT))
-    assert promoted[1] == "15-alpine, and it stood on nothing before that passes now"
+    (warning,) = world.operate.vetoes.veto("node", GREEN, NIGHT).warnings
+    assert warning.endswith("stays on the banned digest: it stood on nothing before that passes now")
     with pytest.raises(NotThere, match="veto without rolling back"):
         world.operate.vetoes.veto("node", GREEN, NIGHT, RollbackOptions(wanted=True))
 
@@ -241,6 +242,7 @@ def test_a_veto_may_roll_back_at_once_and_hold() -> None:
     world = told("orange", "blue", "green")
     plan = world.operate.vetoes.veto("node", GREEN, NIGHT, RollbackOptions(wanted=True))
     assert [what for what, _ in effects(plan)] == ["ban", "move the stable tag", "hold", "rebuild and redeploy"]
+    assert plan.warnings == ()
     assert world.stable_tag() == GREEN
     do(world, plan)
     assert world.stable_tag() == BLUE
