@@ -37,7 +37,7 @@ class Lookup:
         return _named("app", name, self._services.policy.apps)
 
     def tag(self, gate: Gate, text: object) -> Tag:
-        """A tag that a gate tracks, or has promoted to.
+        """A tag that a gate tracks, or has promoted to, or that is held.
 
         Raises:
             Malformed: it is neither; those with a similar name are named.
@@ -45,8 +45,8 @@ class Lookup:
         tag, ledger = parse_tag(text), self._services.ledger
         if gate.takes(tag):
             return tag
-        stable = {stored.record.tag: stored.record.digest for stored in ledger.list(StableTag, gate.name)}
-        if stable.get(tag) is not None:
+        stable = {stored.record.tag: stored.record for stored in ledger.list(StableTag, gate.name)}
+        if tag in stable and (stable[tag].digest is not None or stable[tag].hold is not None):
             return tag
         observed = (stored.record.tag for stored in ledger.list(Observation, gate.name))
         known = {*stable, *observed, *(name for name in gate.source.tags if not is_pattern(name))}

@@ -97,10 +97,14 @@ class Reconciler:
             return False
         record: Record = stored.record
         if record.is_open:
-            decision = controller.decide(record)
+            try:
+                decision = controller.decide(record)
+            except Exception as crash:  # noqa: BLE001  it may be what crashed at every delivery
+                decision = Decision(Action.WAIT, f"what comes next cannot be decided: {type(crash).__name__}")
             stalled, wait = self._stalled(controller, record, decision, Retry(problem), at_once=True)
             planned = stalled.planning(self._services.clock.now(), wait)
-            self._services.ledger.save(stored, planned)
+            unheard = problem if record.settled else record.announce_error  # a settled record stalls on nothing
+            self._services.ledger.save(stored, msgspec.structs.replace(planned, announce_error=unheard))
             self._services.queue.send(planned.planned_work_item, wait)
         return True
 
@@ -128,7 +132,7 @@ class Reconciler:
 
     def _steps(self, controller: Controller[Any], step: Step[Any], until: datetime) -> None:
         """Step after step, each saved with the plan of what comes after it if that must wait."""
-        decision = controller.decide(step.record, step)
+        decision = self._first(controller, step)
         while decision.action is not Action.DONE:
             if decision.action is Action.WAIT:
                 self._services.queue.send(step.record.planned_work_item, decision.wait_seconds)
@@ -154,6 +158,14 @@ class Reconciler:
                 self._services.queue.send(record.planned_work_item, wait)
                 return
             decision = following
+
+    def _first(self, controller: Controller[Any], step: Step[Any]) -> Decision:
+        """The first decision. What has nothing to do but to wait for a person stalls on nothing any more."""
+        decision = controller.decide(step.record, step)
+        if decision.action is Action.DONE and step.record.failures and not step.record.settled:
+            well = self._cleared(decision, step.record, progress=True)
+            step.save(msgspec.structs.replace(well, next_step_at=None))
+        return decision
 
     def _take(self, controller: Controller[Any], step: Step[Any], until: datetime) -> tuple[Any, float]:
         """The record after the step, and how long a fault asks to wait."""

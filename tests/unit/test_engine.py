@@ -13,11 +13,16 @@ import pytest
 
 from shared.domain.alarm import Alarm
 from shared.domain.candidate import Candidate, CandidateState
+from shared.domain.decide import Decision
 from shared.domain.errors import BasegateError, Busy, Cause, Conflict, Misconfigured, Rejected, Retry, Throttled
+from shared.domain.policy import ApprovalCheck, Check
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import WorkItem
 from shared.ports import Outcome, Stored
-from shared.reconcile.engine import STEP_LIMIT_SECONDS
+from shared.reconcile.candidates import CandidateController
+from shared.reconcile.engine import STEP_LIMIT_SECONDS, Reconciler
+from shared.reconcile.step import Step
+from shared.workflow.health import HealthChecks
 from tests.fakes import ProcessDied, World, digest, sample_policy
 from tests.unit.operators import promote_again
 
@@ -406,6 +411,47 @@ def test_a_poisoned_work_item_stalls_its_record_visibly_and_it_is_tried_again() 
     world.settle(within_seconds=1000)
     world.pass_time(1000)
     assert world.stable_tag() == GREEN
+
+
+def test_a_poisoned_work_item_of_what_waits_for_a_person_stalls_it_until_it_is_tried_again() -> None:
+    gate = sample_policy().gates["node"]
+    asking = msgspec.structs.replace(gate, checks=(Check(approval=ApprovalCheck()),))
+    world = World(sample_policy(gates={"node": asking}))
+    world.push("15-alpine", GREEN)
+    world.settle()
+    assert world.reconciler.give_up(world.candidate(GREEN).work_item, "it crashed")
+    assert world.candidate(GREEN).state_name == "stalled"
+    world.pass_time(600)
+    assert (world.candidate(GREEN).state_name, world.candidate(GREEN).next_step_at) == ("awaiting approval", None)
+
+
+def test_a_poisoned_work_item_stalls_its_record_though_not_even_a_decision_can_be_made() -> None:
+    world = pushed()
+
+    class Crashing(CandidateController):
+        def decide(self, record: Candidate, step: Step[Candidate] | None = None) -> Decision:
+            raise ZeroDivisionError
+
+    crashing = Reconciler(world.services, {"candidate": Crashing(world.services)})
+    assert crashing.give_up(world.candidate(GREEN).work_item, "it crashed at every delivery")
+    assert world.candidate(GREEN).state_name == "stalled"
+    world.pass_time(1000)
+    assert world.stable_tag() == GREEN
+
+
+def test_a_poisoned_announcement_is_visible_while_it_is_not_made() -> None:
+    world = gate_world()
+    world.announcer.fault = Retry("the topic is away")
+    world.push("15-alpine", GREEN)
+    world.settle(within_seconds=30)
+    assert world.candidate(GREEN).settled
+    assert not world.candidate(GREEN).announced
+    world.reconciler.give_up(world.candidate(GREEN).work_item, "it crashed at every delivery")
+    found = {result.detail for result in HealthChecks(world.services).run()}
+    assert f"the outcome of {world.candidate(GREEN).id} is not announced yet: it crashed at every delivery" in found
+    world.announcer.fault = None
+    world.pass_time(7200)
+    assert world.candidate(GREEN).announce_error == ""
 
 
 def test_giving_up_a_settled_record_changes_nothing() -> None:

@@ -496,6 +496,16 @@ def test_a_tag_that_the_rules_dropped_can_still_be_held_where_it_stands() -> Non
     assert world.stable().hold is not None
 
 
+def test_a_hold_of_a_tag_that_the_rules_dropped_can_be_lifted_though_it_stands_on_nothing() -> None:
+    world = World()
+    do(world, world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, NIGHT))
+    gate = world.policy.gates["node"]
+    source = msgspec.structs.replace(gate.source, tags=("16.*",))
+    world.use(sample_policy(gates={"node": msgspec.structs.replace(gate, source=source)}, apps={}))
+    do(world, world.operate.gates.lift("node", "15-alpine", NIGHT))
+    assert world.stable().hold is None
+
+
 def test_a_plan_of_any_operation_writes_nothing() -> None:
     world = told("orange", "green")
     before, queued = dict(world.ledger.rows), len(world.queue.waiting)

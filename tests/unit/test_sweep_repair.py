@@ -185,6 +185,23 @@ def test_an_app_whose_rollout_failed_is_an_alarm_and_not_begun_again() -> None:
     assert len(world.rollouts()) == 1
 
 
+def test_an_app_whose_base_build_was_canceled_is_an_alarm_until_it_is_rebuilt(world: World) -> None:
+    world.tasks.seconds = 30
+    world.push("15-alpine", ORANGE)
+    while not any(rollout.base and rollout.base.digest == ORANGE for rollout in world.rollouts()):
+        world.next_item()
+    world.operate.apps.cancel(world.rollouts()[-1].id, WHO).act()
+    world.settle()
+    world.sweep_now()
+    (alarm,) = alarms(world, "apps/hello-world")
+    assert alarm.kind is AlarmKind.NOT_ON_BASE
+    assert f"its rollout canceled: canceled by {WHO}" in alarm.words
+    world.operate.apps.rebuild("hello-world", WHO).act()
+    world.settle()
+    world.sweep_now()
+    assert alarms(world, "apps/hello-world") == []
+
+
 @pytest.mark.parametrize("harm", ["gone", "another image", "failed", "in a loop"])
 def test_a_container_that_is_not_the_last_good_deployment_is_redeployed(world: World, harm: str) -> None:
     live, image = world.app().live, world.containers.groups[GROUP][0]

@@ -95,7 +95,7 @@ class AppJob(SweepJob):
                 begun = self._dependents.begin(self._app, stable)
                 bring_up(self._services, [begun[0].record.work_item] if begun else [])
             return
-        failed = rollout is not None and rollout.state in _IN_VAIN
+        failed = rollout is not None and rollout.state in (*_IN_VAIN, RolloutState.CANCELED)
         if (rollout is None or failed) and not _is_on_base(record, rollout):
             why = f"its rollout {rollout.state}: {rollout.reason}" if rollout else "no rollout was begun"
             words = f"app {self._app.name} is not built from {self._base_name}, {short(stable.digest)}: {why}"
