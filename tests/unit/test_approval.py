@@ -80,6 +80,38 @@ def test_an_approval_is_never_taken_over_by_another_attempt() -> None:
     assert world.candidate(GREEN).state is CandidateState.AWAITING_APPROVAL
 
 
+@pytest.mark.parametrize("when", ["before the answer", "after the answer"])
+def test_a_canceled_examination_can_be_approved_when_it_is_begun_again(when: str) -> None:
+    gate = sample_policy().gates["node"]
+    checks = (Check(approval=ApprovalCheck()), *gate.checks)
+    world = World(sample_policy(gates={"node": msgspec.structs.replace(gate, checks=checks)}, apps={}))
+    world.tasks.seconds = 60
+    world.push("15-alpine", GREEN)
+    world.settle()
+    if when == "after the answer":
+        world.operate.candidates.approve(world.candidate(GREEN).id, ADA).act()
+        world.pass_time(10)
+    world.operate.candidates.cancel(world.candidate(GREEN).id, ADA).act()
+    world.settle()
+    world.operate.candidates.rerun(world.candidate(GREEN).id, ADA).act()
+    world.settle()
+    assert world.candidate(GREEN).state is CandidateState.AWAITING_APPROVAL
+    world.operate.candidates.approve(world.candidate(GREEN).id, BOB).act()
+    world.settle()
+    assert (world.stable_tag(), world.candidate(GREEN).attempt) == (GREEN, 2)
+
+
+def test_waiting_for_a_person_is_no_error_however_long() -> None:
+    world, _ = waiting()
+    for _ in range(100):
+        world.clock.forward(86_400)
+        world.sweep_now()
+        world.settle()
+    candidate = world.candidate(GREEN)
+    assert (candidate.state_name, candidate.failures, candidate.stall) == ("awaiting approval", 0, None)
+    assert world.announcer.names == ["ApprovalNeeded"]
+
+
 def test_who_asked_for_a_run_may_not_approve_it_where_two_persons_are_wanted() -> None:
     world = asking(two_persons=True)
     world.registry.tags[("public", "node:15-alpine")] = GREEN

@@ -5,16 +5,21 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from shared.domain.image import Tag
+from shared.domain.image import Digest, Tag
 from shared.domain.observation import Observation
 from shared.domain.policy import ApprovalCheck, Check
+from shared.domain.rollout import RolloutState
 from shared.operations.plan import Who
 from shared.sweep.job import SweepRecord
+from shared.workflow.board import Views
+from shared.workflow.board.wording import short_image
 from shared.workflow.drift import TAGS_READ, Drift, DriftReport
+from shared.workflow.report import Report
 from tests.fakes import World, digest
 
 ORANGE, GREEN, FOREIGN = digest("orange"), digest("green"), digest("foreign")
 STABLE = ("base", "node:15-alpine")
+WHO = Who.of("ada", "a quiet weekend")
 
 
 @pytest.fixture
@@ -121,3 +126,41 @@ def test_tags_beyond_those_that_are_read_are_counted(world: World) -> None:
     world.ledger.save(stored, msgspec.structs.replace(stored.record, checked=TAGS_READ + 501))
     gate = drift_of(world).gates[0]
     assert len(gate.tags) + gate.more == TAGS_READ + 501
+
+
+def bases(world: World) -> set[str | None]:
+    """The base of the app's image, as every view names it."""
+    report, views = Report(world.services), Views(world.services, world.clock.now())
+    drift = DriftReport(world.services).drift().apps[0].base
+    named = {report.status().apps[0].base, report.apps().items[0].base, report.app("hello-world").base, drift}
+    (lane,) = (app for gate in views.overview().gates for lane in gate.lanes for app in lane.apps)
+    assert drift is not None
+    assert f"on {short_image(drift)}" in [stage.reason for stage in lane.stages]
+    assert short_image(drift) in str(views.drift())
+    return named
+
+
+def test_the_base_of_an_app_is_that_of_its_live_image_in_every_view(world: World) -> None:
+    def on(content: Digest) -> set[str | None]:
+        return {f"contosobaseartifacts.azurecr.io/node@{content}"}
+
+    world.push("15-alpine", ORANGE)
+    world.settle()
+    assert bases(world) == on(ORANGE)
+    first = world.app().live
+    world.tasks.seconds = 60
+    world.push("15-alpine", GREEN)
+    world.pass_time(30)  # promoted, and the app is being built
+    assert (world.stable_tag(), bases(world)) == (GREEN, on(ORANGE))
+    world.probe.sick["hello-world:"] = "http://10.0.0.4:80/ answers HTTP 500"
+    world.settle()
+    assert world.rollouts()[-1].state in (RolloutState.RESTORED, RolloutState.FAILED)
+    assert bases(world) == on(ORANGE)  # put back
+    world.probe.sick.clear()
+    world.operate.apps.rebuild("hello-world", WHO).act()
+    world.settle()
+    assert bases(world) == on(GREEN)
+    assert first is not None
+    world.operate.apps.redeploy("hello-world", first.tag, WHO).act()
+    world.settle()
+    assert bases(world) == on(ORANGE)
