@@ -10,7 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROLS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
 _COLOURS = {
     **dict.fromkeys(("promoted", "live", "built", "passed"), "green"),
     **dict.fromkeys(("failed", "rejected", "refused"), "red"),
@@ -27,7 +29,7 @@ _LONG_ID = re.compile(r"([0-9a-f]{12})[0-9a-f]{52}(-[0-9]{3})")
 
 
 def plain(text: object) -> Text:
-    """Text without control characters: a log must not drive the terminal."""
+    """Text without control characters, those without width among them: nobody's words drive or trick the terminal."""
     return Text(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", str(text).replace("\r\n", "\n")))
 
 

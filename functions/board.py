@@ -15,6 +15,7 @@ import azure.functions as func
 from functions.web.answers import Handler, answering
 from functions.web.inputs import Role, actor_of, auth_level, require_https
 from shared import bootstrap
+from shared.adapters.redaction import without_tricks
 from shared.domain.errors import NotThere
 from shared.settings import trusts_sign_in
 from shared.workflow.board import Views
@@ -55,7 +56,7 @@ _PAGES: dict[str, tuple[str, str, Callable[..., object]]] = {
 
 def page(template: str, **values: object) -> func.HttpResponse:
     """A page or a fragment of one. Never stored: it holds data, or decides which key is asked for."""
-    text = _environment().get_template(template).render(values)
+    text = without_tricks(_environment().get_template(template).render(values))
     headers = _HEADERS | {"Cache-Control": "no-store"}
     return func.HttpResponse(text, mimetype="text/html", charset="utf-8", headers=headers)
 

@@ -67,8 +67,13 @@ def without_secrets(text: str, values: Collection[str] = ()) -> str:
     return _SCHEME.sub(r"\1 ***", _SHORT_OPTION.sub(r"\1***", _OPTION.sub(r"\1***", _NAMED.sub(r"\1***", text))))
 
 
+def without_tricks(text: str) -> str:
+    """A text without what turns its direction, or has no width."""
+    return _TRICKS.sub("", text)
+
+
 def _plain(text: str) -> str:
-    return _ESCAPES.sub("", _TRICKS.sub("", text))
+    return _ESCAPES.sub("", without_tricks(text))
 
 
 def without_values(text: str, values: Collection[str]) -> str:

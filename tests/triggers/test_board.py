@@ -351,6 +351,14 @@ def test_nothing_that_people_or_machines_wrote_is_taken_for_html(world: World) -
     assert all("&lt;script&gt;" in page for page in pages)
 
 
+def test_nothing_that_people_wrote_turns_the_direction_of_a_page_or_hides_in_it(world: World) -> None:
+    who = Who.of("ada\u202e", "it is \u202edoog\u202c, really\u200b\ufeff")
+    world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, who).act()
+    page = text(get(fragment("overview")))
+    assert "it is doog, really" in page
+    assert not set("\u202e\u202c\u200b\ufeff") & set(page)
+
+
 def test_every_page_is_a_shell_that_holds_no_data_and_nothing_inline(monkeypatch: pytest.MonkeyPatch) -> None:
     def untouched() -> None:
         raise AssertionError("a shell reads nothing")

@@ -143,6 +143,14 @@ def test_what_a_log_says_never_drives_the_terminal(run: Run, door: FrontDoor) ->
     assert json.loads(run("log", name(RED), "--json")[1]) == {"log": raw}
 
 
+def test_what_an_operator_wrote_turns_no_line_of_the_terminal(run: Run) -> None:
+    reason = "it is \u202edoog\u202c, really\u200b\ufeff"
+    run("hold", "node", "15-alpine", "--reason", reason, "--yes")
+    out = run("holds")[1]
+    assert "doog" in out
+    assert not set("\u202e\u202c\u200b\ufeff") & set(out)
+
+
 def test_a_log_is_told_whole(run: Run) -> None:
     code, out, _ = run("log", name(RED))
     assert (code, out.startswith("one\n"), LINE in out) == (0, True, True)
