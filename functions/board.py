@@ -89,6 +89,8 @@ def _fragment(template: str, view: Callable[..., object]) -> Handler:
         services = bootstrap.basegate().services
         now = services.clock.now()
         asked = list[object](req.route_params.values())
+        if view is Views.overview:
+            asked.append(bootstrap.basegate().health.glance())
         if template == _HISTORY:
             shown = Filter(**{name: req.params.get(name, "") for name in ("state", "since", "until")})
             asked += [shown, req.params.get("token", "")]

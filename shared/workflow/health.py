@@ -1,5 +1,7 @@
 """Health checks: whether everything that the rules need can be used, each with what to do if not."""
 
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import datetime
@@ -20,6 +22,9 @@ from shared.sweep.job import SWEEPS, SweepRecord
 
 TIMEOUT_SECONDS = 8.0
 """How long a check may take. They all begin at the same time, so it is how long all of them may take, too."""
+
+GLANCE_SECONDS = 60.0
+"""How old what the board shows of the checks may be."""
 
 SKEW_WARNS_SECONDS = 60.0
 SKEW_STOPS_SECONDS = 15 * 60.0
@@ -89,13 +94,28 @@ class HealthChecks:
     def __init__(self, services: Services, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self._services, self._timeout = services, timeout_seconds
         self._begun: dict[str, Future[Sequence[HealthResult]]] = {}
-        self._beginning = Lock()
+        self._beginning, self._glanced_at = Lock(), -math.inf
+        self._asked: dict[str, Future[Sequence[HealthResult]]] = {}
+        self._known: list[HealthResult] | None = None
 
     def run(self) -> list[HealthResult]:
         """What each dependency says, in the order of the rules; one that is too slow is said to be so."""
         futures = self._begin(dict(_checks(self._services)))
         wait(futures.values(), timeout=self._timeout)
         return [result for name, future in futures.items() for result in self._results(name, future)]
+
+    def glance(self) -> list[HealthResult] | None:
+        """What stops the app, as of a minute ago at most while somebody asks; None until the first checks have ended.
+
+        It waits for nothing: who asks begins the checks whose results the next one gets.
+        """
+        age = time.monotonic() - self._glanced_at
+        if self._asked and (age > self._timeout or all(future.done() for future in self._asked.values())):
+            results = (one for name, future in self._asked.items() for one in self._results(name, future))
+            self._known = [one for one in results if one.stops]
+        if age > GLANCE_SECONDS:
+            self._asked, self._glanced_at = self._begin(dict(_checks(self._services))), time.monotonic()
+        return self._known
 
     def _begin(self, wanted: dict[str, Check]) -> dict[str, Future[Sequence[HealthResult]]]:
         with self._beginning:

@@ -7,6 +7,7 @@ import html
 import re
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import wait
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -29,6 +30,7 @@ from shared.workflow.alarms import Alarms
 from shared.workflow.board import Views
 from shared.workflow.board.overview import RECENT
 from shared.workflow.board.parts import Tone
+from shared.workflow.health import HealthChecks
 from tests.fakes import FakeLedger, World, digest
 
 GREEN, RED = digest("green"), digest("red")
@@ -39,7 +41,8 @@ class App:
     """What the board asks bootstrap for, on fakes."""
 
     def __init__(self, world: World) -> None:
-        self.services = world.services
+        self.services, self.health = world.services, self
+        self.glance: Callable[[], object] = tuple
 
 
 @pytest.fixture
@@ -249,6 +252,29 @@ def test_many_quiet_tags_stand_behind_those_that_something_happens_to(world: Wor
     assert {"15-alpine", "15.99"} < {lane.name for lane in gate.lanes}
     assert (len(gate.lanes), len(gate.quiet)) == (5, 5)
     assert "5 more tags, all quiet" in text(get(fragment("overview")))
+
+
+def test_it_is_never_quiet_while_readyz_is_false_nor_before_that_is_known(world: World) -> None:
+    health, now = HealthChecks(world.services), world.clock.now()
+    world.registry.fault = Misconfigured("reading node: 403", remedy="give the app AcrPull on the registry")
+    assert Views(world.services, now).overview(health.glance()).headline == "Checking what the rules need"
+    wait(health._asked.values())
+    page = Views(world.services, now).overview(health.glance())
+    assert page.headline != "All quiet"
+    assert {alarm.title for alarm in page.alarms} == {"not ready"}
+    said = "registry publicregistry.azurecr.io/node: reading node: 403: give the app AcrPull on the registry"
+    assert said in {alarm.reason for alarm in page.alarms}
+
+
+def test_the_board_begins_the_checks_once_a_minute_and_shows_what_they_said(world: World) -> None:
+    world.registry.fault = Misconfigured("reading node: 403", remedy="give the app AcrPull on the registry")
+    health = HealthChecks(world.services)
+    bootstrap.basegate().glance = health.glance  # type: ignore[attr-defined]
+    assert "Checking what the rules need" in text(get(fragment("overview")))
+    asked = dict(health._asked)
+    wait(asked.values())
+    assert "give the app AcrPull on the registry" in text(get(fragment("overview")))
+    assert health._asked == asked
 
 
 def test_it_is_never_quiet_while_a_record_stalls_that_is_further_back_than_the_overview_goes(world: World) -> None:

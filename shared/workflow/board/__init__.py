@@ -1,5 +1,6 @@
 """The board: typed pages made from the ledger as it is now, without any HTML."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from shared.operations.lookup import Lookup
@@ -9,6 +10,7 @@ from shared.workflow.board.drift import DriftPage, drift_page
 from shared.workflow.board.overview import Overview, overview_page
 from shared.workflow.board.records import Filter, History, Story
 from shared.workflow.drift import DriftReport
+from shared.workflow.health import HealthResult
 from shared.workflow.report import promotions_for
 
 
@@ -18,9 +20,9 @@ class Views:
     def __init__(self, services: Services, now: datetime) -> None:
         self._services, self._lookup, self._now = services, Lookup(services), now
 
-    def overview(self) -> Overview:
-        """The flow picture, and what needs a person."""
-        return overview_page(self._services, self._now)
+    def overview(self, unready: Sequence[HealthResult] | None = ()) -> Overview:
+        """The flow picture, and what needs a person; `unready` is what stops the app, None where nobody knows yet."""
+        return overview_page(self._services, self._now, unready)
 
     def drift(self) -> DriftPage:
         """Upstream, ledger, stable tag, app and container side by side, as the last sweep saw them."""

@@ -25,6 +25,7 @@ from shared.workflow.board import buttons
 from shared.workflow.board.buttons import Action, Choice
 from shared.workflow.board.parts import STABLE, Headed, Item, Tone, item_of, loudest, marked, newest_first, tone_of
 from shared.workflow.board.wording import age, counted, short_digest, short_image
+from shared.workflow.health import HealthResult
 from shared.workflow.report import base_of, listed, source_of
 
 RECENT = 100
@@ -35,6 +36,7 @@ _ALARMS = 5
 
 _CHOICES, _QUIET_LANES = 10, 3
 _QUIET = (Tone.GOOD, Tone.IDLE)
+_CHECKING = "Checking what the rules need"
 _URGENCY = (Tone.BAD, Tone.WAITING)
 _OF_THE_TAG = (AlarmKind.STABLE_MOVED, AlarmKind.STABLE_VETOED, AlarmKind.UNIQUE_CHANGED, AlarmKind.PROMOTED_GONE)
 _ON_THE_GROUP = (RolloutState.DEPLOYING, RolloutState.VERIFYING, RolloutState.RESTORING)
@@ -101,7 +103,7 @@ class TagState(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
-def overview_page(services: Services, now: datetime) -> Overview:
+def overview_page(services: Services, now: datetime, unready: Sequence[HealthResult] | None = ()) -> Overview:
     """The flow picture, and what needs a person: the failed before the waiting, each once."""
     flows = tuple(_gate(gate, services, now) for gate in services.policy.gates.values())
     found: dict[str, Item] = {}
@@ -112,7 +114,7 @@ def overview_page(services: Services, now: datetime) -> Overview:
     stalls = Alarms(services).standing(STALLS)  # a record that stalls may be further back than the overview goes
     told = any(item.state == "stalled" for item in items)
     standing = chain(*(flow.alarms for flow in flows), *registries, () if told else stalls)
-    alarms = newest_first((alarm.scope, alarm) for alarm in standing)
+    alarms = (*map(_unready, unready or ()), *newest_first((alarm.scope, alarm) for alarm in standing))
     lanes = (part for flow in flows for lane in flow.lanes for part in (lane, *lane.apps))
     busy = sum(stage.tone is Tone.BUSY for lane in lanes for stage in lane.stages)
     tones = [item.tone for item in (*items, *alarms)]
@@ -121,18 +123,24 @@ def overview_page(services: Services, now: datetime) -> Overview:
         alarms=alarms[:_ALARMS],
         more_alarms=len(alarms[_ALARMS:]),
         gates=flows,
-        headline=_headline(items, len(alarms), busy),
+        headline=_headline(items, len(alarms), busy) or ("All quiet" if unready is not None else _CHECKING),
         tone=loudest([*tones, Tone.BUSY] if busy else tones),
         running=busy > 0,
     )
 
 
+def _unready(result: HealthResult) -> Item:
+    """What stops the app, by its health checks."""
+    reason = f"{result.dependency}: {result.detail}: {result.remedy}"
+    return Item(title="not ready", subject=result.dependency, state="alarm", tone=Tone.BAD, reason=reason)
+
+
 def _headline(items: tuple[Item, ...], alarms: int, busy: int) -> str:
-    """The picture in one sentence, for the status line and for a screen reader."""
+    """The picture in one sentence, for the status line and for a screen reader; "" where there is nothing to say."""
     parts = [f"{number} {state}" for state, number in Counter(item.state for item in items).items()]
     parts += [counted(alarms, "alarm")] if alarms else []
     parts += [f"{busy} under way"] if busy else []
-    return ", ".join(parts) or "All quiet"
+    return ", ".join(parts)
 
 
 def _gate(gate: Gate, services: Services, now: datetime) -> GateFlow:
