@@ -37,6 +37,13 @@ def test_sign_in_that_is_switched_off_lets_nobody_in_and_readyz_says_so(monkeypa
     assert ask(operator_views.status, method="GET", headers=APPROVER)[0] == 200
 
 
+def test_the_description_of_the_interface_is_for_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BASEGATE_SIGN_IN", "easy-auth")
+    monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "True")
+    assert ask(operator_views.openapi, method="GET")[0] == 403
+    assert ask(operator_views.openapi, method="GET", headers=APPROVER)[0] == 200
+
+
 def test_a_page_of_another_site_does_nothing() -> None:
     for site in ("cross-site", "same-site"):
         status, problem = ask(operator_api.sweep, WHY, headers={"Sec-Fetch-Site": site})

@@ -8,7 +8,9 @@ import http.server
 import json
 import ssl
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import msgspec
 import pytest
 import trustme
 
+from shared.adapters import announcers
 from shared.adapters.announcers import Announcers, WebhookAnnouncer
 from shared.domain.errors import Misconfigured, Retry
 from shared.ports import Outcome
@@ -34,7 +37,7 @@ class Hook:
     def __init__(self, port: int) -> None:
         self.url = f"https://localhost:{port}/secret-path?key=secret"
         self.posts: list[tuple[dict[str, str], bytes]] = []
-        self.status, self.headers = 200, dict[str, str]()
+        self.status, self.headers, self.drips = 200, dict[str, str](), False
 
 
 @pytest.fixture
@@ -46,6 +49,10 @@ def hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             posted.posts.append((dict(self.headers), self.rfile.read(int(self.headers["Content-Length"]))))
+            with suppress(OSError):
+                for letter in (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 500) if posted.drips else b"":
+                    self.wfile.write(bytes((letter,)))
+                    time.sleep(0.02)
             self.send_response(posted.status)
             for name, value in posted.headers.items():
                 self.send_header(name, value)
@@ -98,6 +105,15 @@ def test_a_refusal_or_a_redirect_is_a_person_s_business_and_shows_no_url(hook: H
     with pytest.raises(Misconfigured) as refusal:
         WebhookAnnouncer(hook.url).announce(NOTICE)
     assert "secret" not in str(refusal.value)
+
+
+def test_a_webhook_that_drips_ends_in_time(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    hook.drips = True
+    monkeypatch.setattr(announcers, "_TIMEOUT_SECONDS", 0.3)
+    began = time.monotonic()
+    with pytest.raises(Retry):
+        WebhookAnnouncer(hook.url).announce(NOTICE)
+    assert time.monotonic() - began < 5
 
 
 def test_a_webhook_that_does_not_answer_is_away_and_its_path_is_not_said() -> None:

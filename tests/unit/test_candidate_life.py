@@ -92,7 +92,7 @@ def test_a_run_is_named_by_where_it_ran() -> None:
 def test_what_a_check_fails_has_failed_with_its_reason_and_evidence() -> None:
     world = gate_world()
     world.tasks.failing[RED] = (
-        "Validating Image\n\x1b[31mERROR: Invalid Color: Red\x1b[0m\n"
+        "Validating Image\nERROR: Invalid Color: Red\n"
         "Container failed during run: validate-base-image. No retries remaining.\n"
         "failed to run step ID: validate-base-image: exit status 1"
     )
