@@ -77,11 +77,16 @@ def _plain(text: str) -> str:
 
 
 def without_values(text: str, values: Collection[str]) -> str:
-    """A text without some values, each line of them by itself: as they are, quoted for a URL or in JSON, in base64."""
+    """A text without some values, each line of them by itself: as they are, quoted for a URL or in JSON, in base64.
+
+    Of one that has only begun, where a log is still written, the beginning goes.
+    """
     lines = (line.strip() for value in values for line in value.splitlines())
     found = {form for line in lines if len(line) >= _SHORTEST_VALUE for form in _forms(line)}
     for form in sorted(found, key=len, reverse=True):  # one value may be a part of another
         text = text.replace(form, "***")
+        begun = next((n for n in range(len(form) - 1, _SHORTEST_VALUE - 1, -1) if text.endswith(form[:n])), 0)
+        text = f"{text[:-begun]}***" if begun else text
     return text
 
 

@@ -125,6 +125,10 @@ def test_every_line_of_a_value_is_taken_out_by_itself() -> None:
     assert without_secrets("1: first line of it\n2: {}\n3: second line of it", [value]) == "1: ***\n2: {}\n3: ***"
 
 
+def test_of_a_value_that_is_being_written_the_beginning_is_taken_out() -> None:
+    assert without_secrets("the token is kq7zr91", ["kq7zr91xLw"]) == "the token is ***"
+
+
 def test_of_two_values_the_longer_one_goes_first() -> None:
     assert without_secrets("secrets: abcdef-ghi", ["abcdef", "abcdef-ghi"]) == "secrets: ***"
 
