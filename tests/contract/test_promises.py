@@ -21,6 +21,7 @@ from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag
 from shared.operations.gates import RollbackOptions
 from shared.operations.plan import Who
+from shared.sweep.sweep import JobState
 from shared.workflow.alarms import STALLS
 from tests.contract.in_process import InProcess, in_process, pushed
 from tests.contract.place import Place, shell_image
@@ -108,6 +109,43 @@ def test_a_forged_event_leaves_the_stable_tag_alone(place: Place, tmp_path: Path
         gate.running.pass_time(600)
         assert gate.stable() == good
         assert gate.candidate(old) is None
+
+
+NEIGHBOURS = """
+registries:
+  public: {{id: {public}, credentials: registry-publicregistry}}
+  base: {{id: {base}}}
+gates:
+  denied:
+    source: {{registry: public, repository: not-for-the-token, tags: ["1"]}}
+    checks: {checks}
+    promote: {{registry: base, repository: denied}}
+  alone:
+    source: {{registry: public, repository: node, tags: [{tag}]}}
+    checks: {checks}
+    promote: {{registry: base, repository: alone}}
+"""
+
+
+def test_a_gate_whose_neighbours_repository_answers_403_promotes_as_if_alone(place: Place, tmp_path: Path) -> None:
+    tag, rules = f"t{uuid4().hex[:8]}", tmp_path / "gates.yaml"
+    ids = {"public": place.public.id, "base": place.base.id}
+    rules.write_text(NEIGHBOURS.format(tag=tag, checks=TASK, **ids))
+    place.make_task(place.public, "examine-promises", EXAMINE)
+    place.push(place.public, "not-for-the-token", "1", shell_image(COLOR="guarded"))
+    with in_process(rules) as running:
+        services = running.app.services
+        for color in ("orange", "green"):
+            digest = place.push(place.public, "node", tag, shell_image(COLOR=color))
+            report = running.app.sweep.run(services.clock.now() + timedelta(minutes=1))
+            states = {job.job: job.state for job in report.jobs}
+            assert (states["upstream.denied"], states["upstream.alone"]) == (JobState.FAILED, JobState.DONE)
+
+            def is_promoted(digest: Digest = digest) -> bool:
+                return services.registry.digest_of(place.base, "alone", tag) == digest
+
+            running.settle(is_promoted)
+            running.pass_time(300)
 
 
 def test_a_gate_with_approval_first_promotes_three_digests_in_a_row(place: Place, tmp_path: Path) -> None:
