@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -33,6 +34,8 @@ class App:
         self.operate, self.calls = Operate(world.services), IdempotentCalls(world.services)
         self.drift = DriftReport(world.services)
         self.logs, self.health = RunLogs(world.services), HealthChecks(world.services)
+        self.health.glance()
+        wait(self.health._asked.values())  # else the first page says that it does not know yet
 
 
 def _routes() -> list[tuple[set[str], list[str], Any, bool]]:

@@ -125,7 +125,7 @@ def overview_page(services: Services, now: datetime, unready: Sequence[HealthRes
         gates=flows,
         headline=_headline(items, len(alarms), busy) or ("All quiet" if unready is not None else _CHECKING),
         tone=loudest([*tones, Tone.BUSY] if busy else tones),
-        running=busy > 0,
+        running=busy > 0 or unready is None,
     )
 
 
