@@ -7,6 +7,7 @@ https://hypothesis.readthedocs.io/en/latest/how-to/external-fuzzers.html
 from __future__ import annotations
 
 import argparse
+import random
 import re
 import subprocess
 import sys
@@ -14,9 +15,12 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-CORPUS = Path(__file__).parent / "corpus"
+from tests.fuzz.corpus import packed, read_corpus, unpack, write_corpus
+
 AT_ONCE = 2
 _RUNS = re.compile(r"(?:Done |stat::number_of_executed_units:\s*)(\d+)")
+_LIMITS = ("-max_len=4096", "-len_control=0", "-timeout=20", "-verbosity=0")
+_SEEDS = 64
 
 
 def drive(name: str, arguments: list[str]) -> None:
@@ -27,33 +31,44 @@ def drive(name: str, arguments: list[str]) -> None:
         from tests.fuzz.targets import TARGETS
 
     fuzz: object = TARGETS[name].hypothesis.fuzz_one_input  # type: ignore[attr-defined]
-    atheris.Setup([name, *arguments], fuzz)
+    # To merge, libFuzzer starts itself again: what it takes for its own name is given to a shell.
+    itself = f"{sys.executable} -m tests.fuzz --drive {name}"
+    atheris.Setup([itself, *arguments], fuzz)
     atheris.Fuzz()
 
 
 def fuzz(name: str, seconds: int, found: Path) -> tuple[int, str]:
-    """How many inputs one target was given, and how it ended where it did not hold."""
-    corpus, fresh = CORPUS / name, found / "fresh" / name
-    corpus.mkdir(parents=True, exist_ok=True)
-    fresh.mkdir(parents=True)
-    limits = [
-        f"-max_total_time={seconds}",
-        "-max_len=4096",
-        "-len_control=0",
-        "-timeout=20",
-        "-print_final_stats=1",
-        "-verbosity=0",
-    ]
-    run = _python(name, *limits, f"-artifact_prefix={found}/{name}-", str(fresh), str(corpus))
+    """How many inputs one target was given, and how it ended where it did not hold. What reached new code is kept."""
+    start, fresh, merged = found / "start" / name, found / "fresh" / name, found / "merged" / name
+    for folder in (fresh, merged):
+        folder.mkdir(parents=True)
+    unpack([*read_corpus(name), *_seeds()], start)
+    artifacts = f"-artifact_prefix={found}/{name}-"
+    run = _python(
+        name, *_LIMITS, f"-max_total_time={seconds}", "-print_final_stats=1", artifacts, str(fresh), str(start)
+    )
     runs = sum(int(number) for number in _RUNS.findall(run.stderr)[-1:])
-    if run.returncode == 0:
-        _python(name, "-merge=1", "-max_len=4096", "-verbosity=0", str(corpus), str(fresh))
+    merge = _python(name, "-merge=1", "-set_cover_merge=1", *_LIMITS, str(merged), str(start), str(fresh))
+    inputs = packed(merged)
+    if merge.returncode or not inputs:
+        return runs, run.stderr[-6000:] if run.returncode else f"the corpus was not merged:\n{merge.stderr[-6000:]}"
+    write_corpus(name, inputs)
     return runs, "" if run.returncode == 0 else run.stderr[-6000:]
+
+
+def _seeds() -> list[bytes]:
+    """Noise that is long enough for Hypothesis to make whole arguments of it: libFuzzer begins with a byte or two."""
+    noise = random.Random(0)
+    return [noise.randbytes(64 << (number % 7)) for number in range(_SEEDS)]
 
 
 def _python(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tests.fuzz", "--drive", name, *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tests.fuzz", "--drive", name, *arguments],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
     )
 
 
@@ -69,7 +84,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=3600, help="for all targets together, two at a time")
     asked = parser.parse_args()
     names = asked.targets or list(TARGETS)
-    each = max(1, asked.seconds * AT_ONCE // len(names))
+    each = max(1, asked.seconds // -(-len(names) // AT_ONCE))
     found = Path(tempfile.mkdtemp(prefix="basegate-fuzz-"))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         results = list(pool.map(lambda name: fuzz(name, each, found), names))

@@ -222,7 +222,8 @@ params = st.dictionaries(
     st.sampled_from(["state", "since", "until", "token", "limit", "all", "dry_run", "x"]),
     st.sampled_from(["1", "true", "", "9999-12-31", "0001-01-01T00:00:00Z", "2026-03-01"]) | st.text(max_size=60),
 )
-real = st.sampled_from(["node", "hello-world", GREEN, f"node.{GREEN[7:]}-001", "hello-world.app", "style.css"])
+_CANDIDATE, _ROLLOUT = f"node.{GREEN[7:]}-001", f"hello-world.base-{GREEN[7:19]}-000001"
+real = st.sampled_from(["node", "hello-world", GREEN, _CANDIDATE, _ROLLOUT, "hello-world.app", "style.css"])
 
 
 @target(
@@ -235,10 +236,11 @@ real = st.sampled_from(["node", "hello-world", GREEN, f"node.{GREEN[7:]}-001", "
     | values.map(json.dumps).map(str.encode),
 )
 def http(place: int, names: list[str], params: dict[str, str], headers: dict[str, str], body: bytes) -> None:
-    """Whatever is asked of the HTTP interface and the board, the answer is no fault of the server."""
+    """Whatever is asked of the HTTP interface and the board, the answer is no fault of the server, nor is the work."""
     methods, handler, values = route(place, names)
     world = World()
     world.push("15-alpine", GREEN)
+    world.settle()
     app = App(world)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bootstrap, "basegate", lambda: app)
@@ -254,18 +256,28 @@ def http(place: int, names: list[str], params: dict[str, str], headers: dict[str
             answer = handler(request)
             assert answer.status_code < 500 or (answer.status_code == 503 and not values), answer.get_body()
             assert KEY.encode() not in answer.get_body()
+            world.settle()
 
 
 class _Registry:
-    """A transport whose answers are made up, in turn; then there is no such thing."""
+    """A transport whose answers are made up, in turn; then there is no such thing.
+
+    A redirect may lead anywhere (the transport keeps it from private addresses), but no secret goes along.
+    """
 
     def __init__(self, answers: list[Answer]) -> None:
         self._answers = answers
+        self._may_ask = {"registry.example.com", "auth.example.com"}
+        self._redirected = False
 
     def send(self, request: Request) -> Answer:
-        assert request.target.host in ("registry.example.com", "auth.example.com")
-        assert request.target.host == "registry.example.com" or "Authorization" not in request.headers
-        return self._answers.pop(0) if self._answers else Answer(404, {})
+        host = request.target.host
+        assert host in self._may_ask or self._redirected
+        assert host == "registry.example.com" or "Authorization" not in request.headers
+        self._may_ask.add(host)  # what a page's Link leads on at
+        answer = self._answers.pop(0) if self._answers else Answer(404, {})
+        self._redirected = 300 <= answer.status < 400
+        return answer
 
 
 class _NoSecrets:
@@ -302,7 +314,7 @@ answers = st.lists(st.builds(Answer, statuses, answered, bodies), max_size=6)
 
 @target(answers=answers)
 def registry(answers: list[Answer]) -> None:
-    """Whatever a registry answers, its tags are read, or what is wrong is told; nothing is asked of anyone else."""
+    """Whatever a registry answers, its tags are read, or what is wrong is told; its token is for nobody else."""
     secrets: Any = _NoSecrets()
     rule = RegistryRule(name="example", server="registry.example.com")
     for read in (lambda reader: reader.digest_of(rule, "node", "15"), lambda reader: list(reader.tags(rule, "node"))):
