@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from azure.core.exceptions import AzureError
 from rich.console import Console
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--events", choices=("on", "off", "lossy"), default="on", help="let only some events reach the app, or none"
     )
+    parser.add_argument("--keep", action="store_true", help="let the sandbox run on at the end of the story")
     options = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 140)
     state = options.state or f".sandbox/{'demo' if options.command == 'play' else 'up'}"
@@ -61,30 +63,34 @@ def _play(theatre: Theatre, console: Console, options: argparse.Namespace) -> in
     began = time.monotonic()
     console.rule("[bold]Preparation", align="left")
     told: list[Told] = []
+    heard: list[dict[str, Any]] = []
     problem = ""
     try:
         theatre.open(lambda line: console.print(f"{time.monotonic() - began:6.1f}s  {line}", highlight=False))
         prepared = time.monotonic() - began
         try:
             theatre.deliver_events(options.events)
-            _play_chapters(theatre, console, told, options.kill_worker_in)
+            _play_chapters(theatre, console, told, heard, options.kill_worker_in)
         except _PROBLEMS as error:
             problem = str(error)
             console.print(f"[red]The story stopped:[/] {problem}", highlight=False)
             console.print(f"Logs are in {theatre.instance.logs}", highlight=False)
     finally:
-        theatre.close()
-    report = make_report(told, prepared, time.monotonic() - began, problem)
+        if not options.keep:
+            theatre.close()
+    report = make_report(told, heard, prepared, time.monotonic() - began, problem)
     print_report(report, console)
     console.print(f"The same in {write_report(report, Path(options.report))}", highlight=False)
     return 0 if report.complete else 1
 
 
-def _play_chapters(theatre: Theatre, console: Console, told: list[Told], kill_in: int | None) -> None:
+def _play_chapters(
+    theatre: Theatre, console: Console, told: list[Told], heard: list[dict[str, Any]], kill_in: int | None
+) -> None:
     azure = Azure()
     stage, outcomes = Stage(azure), Outcomes(azure)
-    teller = Teller(stage, outcomes, Narrator(console, stage))
     basegate = theatre.command_line()
+    teller = Teller(stage, outcomes, Narrator(console, stage), basegate)
     chapters, operators = Chapters(teller), OperatorChapters(teller, basegate)
     sweeps = SweepChapters(teller, chapters, basegate, theatre.deliver_events)
     if kill_in is not None:
@@ -93,6 +99,7 @@ def _play_chapters(theatre: Theatre, console: Console, told: list[Told], kill_in
         for play in (*chapters.all(), *operators.all(), *sweeps.all()):
             told.append(play())
     finally:
+        heard.extend(outcomes.heard)
         outcomes.close()
         stage.close()
         azure.close()
@@ -118,7 +125,7 @@ def _up(theatre: Theatre, console: Console) -> int:
     stage, outcomes = Stage(azure), Outcomes(azure)
     try:
         if fresh:
-            Chapters(Teller(stage, outcomes, Narrator(console, stage))).first_push()
+            Chapters(Teller(stage, outcomes, Narrator(console, stage), theatre.command_line())).first_push()
         console.print(f"page      {stage.address()}", highlight=False)
     finally:
         outcomes.close()

@@ -33,7 +33,7 @@ class Outcomes:
         self.heard.extend(fresh)
         return fresh
 
-    def find(self, name: str, since: int, **data: str) -> dict[str, Any] | None:
+    def find(self, name: str, since: int, **data: object) -> dict[str, Any] | None:
         """The first event `Basegate.<name>` after the first `since`, whose data holds these values."""
         self.listen()
         for event in self.heard[since:]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,10 @@ from demo.azure import Azure
 
 _GROUPS, _VAULTS, _ACR = "2021-04-01", "2023-07-01", "2025-11-01"
 _TASKS, _EVENTS = "2025-03-01-preview", "2022-06-15"
-_VAULT_URL = f"https://{scenario.VAULT}.vault.azure.net"
+VAULT_URL = f"https://{scenario.VAULT}.vault.azure.net"
+GIT_ACCESS = "github-token"
+"""The vault's secret that opens the repositories, by the article's name."""
+
 _TENANT = "00000000-0000-0000-0000-00000000000a"
 
 Say = Callable[[str], None]
@@ -25,7 +29,7 @@ class Provisioning:
 
     def __init__(self, azure: Azure) -> None:
         self._azure = azure
-        self._secrets = SecretClient(_VAULT_URL, azure.credential)
+        self._secrets = SecretClient(VAULT_URL, azure.credential)
 
     def foundations(self, say: Say) -> None:
         """Resource groups, registries, the vault and the app's topic: everything but tasks and subscriptions."""
@@ -43,7 +47,10 @@ class Provisioning:
         self._topic()
 
     def tasks(self, say: Say) -> None:
-        """Pull tokens as secrets, and the three tasks."""
+        """Git's and the registries' tokens as secrets, and the three tasks."""
+        say("a Git token, kept in the vault")
+        git_token = secrets.token_urlsafe(30)
+        self._secrets.set_secret(GIT_ACCESS, git_token)
         say("pull tokens, kept in the vault")
         self._token(scenario.PUBLIC, "node")
         self._token(scenario.BASE, "node")
@@ -64,7 +71,7 @@ class Provisioning:
         )
         for registry, task, repository, values, reads in tasks:
             say(f"task {task} in {registry}")
-            self._task(registry, task, repository, values, reads)
+            self._task(registry, task, _context(repository, values, git_token), reads)
 
     def subscriptions(self, say: Say) -> None:
         """Pushes to every registry reach the app; the app must run, because its endpoint is validated."""
@@ -129,22 +136,13 @@ class Provisioning:
         self._secrets.set_secret(name, name)
         self._secrets.set_secret(f"registry-{registry}-password", answer["passwords"][0]["value"])
 
-    def _task(
-        self, registry: str, task: str, repository: str, values: list[dict[str, Any]], reads: tuple[str, ...]
-    ) -> None:
-        context = f"{scenario.repository_url(repository)}#main"
+    def _task(self, registry: str, task: str, context: dict[str, Any], reads: tuple[str, ...]) -> None:
         body = {
             "location": scenario.LOCATION,
             "identity": {"type": "SystemAssigned"},
             "properties": {
                 "platform": {"os": "Linux", "architecture": "amd64"},
-                "step": {
-                    "type": "FileTask",
-                    "taskFilePath": "acr-task.yaml",
-                    "contextPath": context,
-                    "values": values,
-                },
-                "trigger": {"sourceTriggers": [_on_commit(scenario.repository_url(repository))]},
+                **context,
                 "credentials": {"customRegistries": {f"{name}.azurecr.io": _credential(name) for name in reads}},
             },
         }
@@ -155,14 +153,29 @@ class Provisioning:
         return [{"name": name, "value": value, "isSecret": False} for name, value in values.items()]
 
 
-def _on_commit(url: str) -> dict[str, Any]:
-    repository = {"sourceControlType": "Github", "repositoryUrl": url, "branch": "main"}
-    return {"name": "commit", "status": "Enabled", "sourceTriggerEvents": ["commit"], "sourceRepository": repository}
+def _context(repository: str, values: list[dict[str, Any]], git_token: str) -> dict[str, Any]:
+    """What a task runs and when: a repository's task file, on each commit, both read with a Git token."""
+    url = scenario.repository_url(repository)
+    source = {
+        "sourceControlType": "Github",
+        "repositoryUrl": url,
+        "branch": "main",
+        "sourceControlAuthProperties": {"tokenType": "PAT", "token": git_token},
+    }
+    commit = {"name": "commit", "status": "Enabled", "sourceTriggerEvents": ["commit"], "sourceRepository": source}
+    step = {
+        "type": "FileTask",
+        "taskFilePath": "acr-task.yaml",
+        "contextPath": f"{url}#main",
+        "contextAccessToken": git_token,
+        "values": values,
+    }
+    return {"step": step, "trigger": {"sourceTriggers": [commit]}}
 
 
 def _credential(registry: str) -> dict[str, Any]:
     """How a task reads another registry: by the names of secrets, never by their values."""
-    secrets = f"{_VAULT_URL}/secrets/registry-{registry}"
+    secrets = f"{VAULT_URL}/secrets/registry-{registry}"
     return {
         "userName": {"type": "Vaultsecret", "value": f"{secrets}-user"},
         "password": {"type": "Vaultsecret", "value": f"{secrets}-password"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from rich.console import Console
@@ -17,7 +18,10 @@ REPORT = Path("demo-report.json")
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that was played; `complete` says that every chapter ended as told."""
+    """Everything that was played; `complete` says that every chapter ended as told.
+
+    `outcomes` are the `Basegate.*` events that were heard, as they came.
+    """
 
     complete: bool
     chapters: list[Told]
@@ -25,10 +29,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     total_seconds: float
     colour_seconds_median: float | None
     own_seconds_median: float | None
+    outcomes: list[dict[str, Any]]
     problem: str = ""
 
 
-def make_report(chapters: Sequence[Told], preparation: float, total: float, problem: str = "") -> Report:
+def make_report(
+    chapters: Sequence[Told], outcomes: Sequence[dict[str, Any]], preparation: float, total: float, problem: str = ""
+) -> Report:
     """The report of a story that was played to its end, or up to a problem."""
     colours = [chapter for chapter in chapters if chapter.own_seconds is not None]
     own = [chapter.own_seconds for chapter in colours if chapter.own_seconds is not None]
@@ -39,6 +46,7 @@ def make_report(chapters: Sequence[Told], preparation: float, total: float, prob
         total_seconds=round(total, 2),
         colour_seconds_median=round(statistics.median([c.seconds for c in colours]), 2) if colours else None,
         own_seconds_median=round(statistics.median(own), 2) if own else None,
+        outcomes=list(outcomes),
         problem=problem,
     )
 

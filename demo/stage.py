@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import re
 import subprocess
 import tempfile
@@ -15,13 +17,16 @@ from typing import Any, TypeVar
 
 from azure.containerregistry import ContainerRegistryClient
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.keyvault.secrets import SecretClient
 
 from demo import scenario
 from demo.azure import Azure
+from demo.provision import GIT_ACCESS, VAULT_URL
 
 T = TypeVar("T")
 
 _TASKS, _ACI, _ACR = "2025-03-01-preview", "2023-05-01", "2025-11-01"
+_BASE = re.compile(r'<dd id="base">([^<]+)</dd>')
 _COLOUR = re.compile(r"background(?:-color)?:\s*([A-Za-z]+)")
 _PAGE_TIMEOUT_SECONDS = 0.5
 _POLL_SECONDS = 0.1
@@ -32,12 +37,17 @@ class StoryError(Exception):
 
 
 class Page:
-    """What the deployed app shows: HTTP status (0: no answer), text, and the colour in it."""
+    """What the deployed app shows: HTTP status (0: no answer), text, and the colour and the base image in it.
+
+    `base` is "unknown" where the page names no digest: a build that Basegate did not begin takes what the tag is.
+    """
 
     def __init__(self, status: int, text: str) -> None:
         self.status, self.text = status, text
         match = _COLOUR.search(text)
         self.colour = match[1] if match and status == 200 else ""
+        base = _BASE.search(text)
+        self.base = base[1] if base and "@" in base[1] else "unknown"
 
 
 class Stage:
@@ -46,7 +56,7 @@ class Stage:
     def __init__(self, azure: Azure) -> None:
         self._azure = azure
         self._base = ContainerRegistryClient(f"https://{scenario.BASE}.azurecr.io", azure.credential)
-        self._address = ""
+        self._address = self._git_token = ""
 
     def close(self) -> None:
         """Close the connections."""
@@ -55,8 +65,8 @@ class Stage:
     def commit(self, repository: str, file: str, change: Callable[[str], str], message: str) -> None:
         """Clone a repository, change one file, commit and push, with the real git."""
         with tempfile.TemporaryDirectory(prefix="basegate-commit-") as folder:
-            url = scenario.repository_url(repository).replace("https://", "https://story:token@")
-            _git("clone", "--quiet", "--depth", "1", url, folder)
+            signed_in = self._git_sign_in()
+            _git("clone", "--quiet", "--depth", "1", scenario.repository_url(repository), folder)
             path = Path(folder) / file
             before = path.read_text()
             after = change(before)
@@ -65,7 +75,16 @@ class Stage:
             path.write_text(after)
             author = ("-c", "user.name=A maintainer", "-c", "user.email=maintainer@example.com")
             _git("-C", folder, *author, "commit", "--quiet", "--all", "--message", message)
-            _git("-C", folder, "push", "--quiet", "origin", "HEAD:main")
+            _git("-C", folder, "push", "--quiet", "origin", "HEAD:main", **signed_in)
+
+    def _git_sign_in(self) -> dict[str, str]:
+        """The environment in which git is signed in: no command line and no URL shows the token."""
+        if not self._git_token:
+            with SecretClient(VAULT_URL, self._azure.credential) as vault:
+                self._git_token = vault.get_secret(GIT_ACCESS).value or ""
+        basic = base64.b64encode(f"story:{self._git_token}".encode()).decode()
+        setting = {"KEY_0": "http.extraHeader", "VALUE_0": f"Authorization: Basic {basic}", "COUNT": "1"}
+        return {f"GIT_CONFIG_{name}": value for name, value in setting.items()}
 
     def run_task(self, registry: str, task: str) -> str:
         """Run a task by hand, and return the run's id."""
@@ -166,7 +185,9 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _git(*arguments: str) -> None:
-    done = subprocess.run(("git", *arguments), capture_output=True, text=True, timeout=60, check=False)
+def _git(*arguments: str, **environment: str) -> None:
+    done = subprocess.run(
+        ("git", *arguments), env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False
+    )
     if done.returncode:
         raise StoryError(f"git {arguments[0]} failed: {done.stderr.strip()[-300:]}")

@@ -8,11 +8,13 @@ from typing import Any
 import msgspec
 
 from demo import scenario
+from demo.command_line import CommandLine
 from demo.narrator import Narrator
 from demo.outcomes import Outcomes
 from demo.stage import Page, Stage, StoryError
 
 PATIENCE_SECONDS = 90.0
+_BASE_SECONDS = 20.0
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,14 +33,16 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     stable_digest: str = ""
     unique_tags: list[str] = []
     image: str = ""
+    base: str = ""
     reason: str = ""
 
 
 class Teller:
     """Begins and ends chapters. The stage and the narrator are there for whoever plays them."""
 
-    def __init__(self, stage: Stage, outcomes: Outcomes, narrator: Narrator) -> None:
+    def __init__(self, stage: Stage, outcomes: Outcomes, narrator: Narrator, basegate: CommandLine) -> None:
         self.stage, self.outcomes, self.narrator = stage, outcomes, narrator
+        self._basegate = basegate
 
     def begin(self, number: int, title: str) -> tuple[float, int]:
         """A new chapter: when it began, and how many outcomes were heard before it."""
@@ -74,6 +78,20 @@ class Teller:
         group = self.stage.container_group()
         return str(group["properties"]["containers"][0]["properties"]["image"]) if group else ""
 
+    def base(self) -> str:
+        """The base image of the app, where the page names the one that Basegate shows.
+
+        Raises:
+            StoryError: they differ for longer than a rollout takes to end.
+        """
+
+        def look() -> str:
+            page = self.stage.page().base
+            shown = {self._basegate.read(command)["apps"][0]["base"] for command in ("status", "drift")}
+            return page if shown == {page} else ""
+
+        return self.stage.wait("status and drift to name the base that the page names", look, _BASE_SECONDS)
+
     def tell(
         self, number: int, title: str, outcome: str, seconds: float, *, own: float | None = None, reason: str = ""
     ) -> Told:
@@ -89,6 +107,7 @@ class Teller:
             stable_digest=stable,
             unique_tags=self.stage.unique_tags(stable),
             image=self.image(),
+            base=self.base(),
             reason=reason,
         )
 

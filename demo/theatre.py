@@ -66,15 +66,15 @@ class Theatre:
         os.environ.update(lifecycle.client_environment(self.instance))
         self.site = self._local("GET", f"/sites/{scenario.APP}")
 
-    def start_app(self, say: Say, workers: int = 1) -> None:
-        """Start the app on the sandbox's Functions host."""
+    def start_app(self, say: Say, workers: int = 1, **more: str) -> None:
+        """Start the app on the sandbox's Functions host, with these settings besides; in place of one that runs."""
         settings = {
             "AzureWebJobsStorage__accountName": scenario.STORAGE,
             "BASEGATE_KEY_VAULT": f"https://{scenario.VAULT}.vault.azure.net",
             "BASEGATE_GATES": str(scenario.GATES),
             "BASEGATE_SWEEP_SCHEDULE": f"*/{SWEEP_SECONDS} * * * * *",
             "BASEGATE_ANNOUNCE_TOPIC": f"https://{scenario.TOPIC}.{scenario.LOCATION}-1.eventgrid.azure.net/api/events",
-        }
+        } | more
         body = {"app": str(scenario.ROOT), "settings": settings, "workers": workers}
         self.site = self._local("PUT", f"/sites/{scenario.APP}", body)
         say(f"app {scenario.APP}.azurewebsites.net")

@@ -57,6 +57,11 @@ def route(place: int, names: list[str]) -> tuple[set[str], Any, dict[str, str]]:
     return methods, handler, dict(zip(wanted, names, strict=False))
 
 
+def routes_that_read() -> list[str]:
+    """The paths below `api/` of all functions that answer a GET."""
+    return ["/".join(pattern) for methods, pattern, _, _ in _Handler.routes if "GET" in methods]
+
+
 def _values(pattern: list[str], path: list[str]) -> dict[str, str] | None:
     if len(pattern) != len(path):
         return None

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,16 +28,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def house() -> Iterator[House]:
     """A house that is empty at the end, or the test fails."""
-    yield from _house()
+    with house_in() as house:
+        yield house
 
 
 @pytest.fixture
 def next_house() -> Iterator[House]:
     """A second house beside the first."""
-    yield from _house()
+    with house_in() as house:
+        yield house
 
 
-def _house() -> Iterator[House]:
+@contextmanager
+def house_in() -> Iterator[House]:
+    """A house that is empty at the end, or an AssertionError says what is left."""
     if missing(Machine()) or os.geteuid() != 0:
         pytest.skip("the sandbox's needs are not there: make setup, and run as root")
     folder = Path(tempfile.mkdtemp(prefix="e2e"))
