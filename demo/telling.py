@@ -85,12 +85,12 @@ class Teller:
             StoryError: they differ for longer than a rollout takes to end.
         """
 
-        def look() -> str:
+        def agreed() -> str:
             page = self.stage.page().base
             shown = {self._basegate.read(command)["apps"][0]["base"] for command in ("status", "drift")}
             return page if shown == {page} else ""
 
-        return self.stage.wait("status and drift to name the base that the page names", look, _BASE_SECONDS)
+        return self.stage.wait("status and drift to name the base that the page names", agreed, _BASE_SECONDS)
 
     def tell(
         self, number: int, title: str, outcome: str, seconds: float, *, own: float | None = None, reason: str = ""

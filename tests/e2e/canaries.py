@@ -47,7 +47,7 @@ class Found:
 def forms(value: str) -> dict[str, bytes]:
     """How a secret may stand in a text: as it is, in a URL, in JSON, in Base64 from any byte on."""
     plain = value.encode()
-    told = {
+    written = {
         "plain": plain,
         "in a URL": quote(value, safe="").encode(),
         "in a form": quote_plus(value).encode(),
@@ -58,9 +58,9 @@ def forms(value: str) -> dict[str, bytes]:
     for shift in range(3):
         encoded = base64.b64encode(b"\0" * shift + plain)
         whole = encoded[-(-shift * 4 // 3) : (shift + len(plain)) // 3 * 4]  # characters of these bytes alone
-        told[f"in base64 at {shift}"] = whole
-        told[f"in base64url at {shift}"] = whole.translate(bytes.maketrans(b"+/", b"-_"))
-    return {form: needle for form, needle in told.items() if form == "plain" or needle != plain}
+        written[f"in base64 at {shift}"] = whole
+        written[f"in base64url at {shift}"] = whole.translate(bytes.maketrans(b"+/", b"-_"))
+    return {form: needle for form, needle in written.items() if form == "plain" or needle != plain}
 
 
 def search(canaries: Mapping[str, str], texts: Iterable[Text], known: Collection[str] = ()) -> list[Found]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from demo import scenario
 from sandbox.instance import Instance
 
-_SECONDS = 300
+_SECONDS = 600
 
 
 class House:

@@ -26,6 +26,8 @@ from tests.e2e.conftest import house_in
 from tests.e2e.house import House
 from tests.e2e.surroundings import Surroundings
 
+pytestmark = pytest.mark.timeout(900)  # the story takes two minutes where nothing else runs
+
 
 @dataclass(frozen=True)
 class Played:
@@ -74,9 +76,9 @@ def test_the_story_ends_as_told_though_the_worker_is_killed_in_its_middle(played
 
 def test_every_chapter_ends_with_the_base_that_the_page_names_on_the_board_too(played: Played) -> None:
     """The story itself compares the page with `status` and `drift` at the end of each chapter."""
-    told = played.report["chapters"]
-    named = [chapter["base"].partition("@")[2] or chapter["base"] for chapter in told]
-    own, commit = [chapter["stable_digest"] for chapter in told], ["unknown"] * 3
+    chapters = played.report["chapters"]
+    named = [chapter["base"].partition("@")[2] or chapter["base"] for chapter in chapters]
+    own, commit = [chapter["stable_digest"] for chapter in chapters], ["unknown"] * 3
     assert named == [*own[:4], *commit, *own[7:]], "what a commit built is built on whatever the tag was"
 
     azure, theatre = Azure(), Theatre(played.house.state)
@@ -84,7 +86,7 @@ def test_every_chapter_ends_with_the_base_that_the_page_names_on_the_board_too(p
     surroundings = Surroundings(azure, played.house.state, f"http://127.0.0.1:{theatre.site['port']}")
     stage = Stage(azure)
     base = stage.page().base
-    assert base.endswith(told[-1]["stable_digest"])
+    assert base.endswith(chapters[-1]["stable_digest"])
     assert surroundings.read("v1/apps/hello-world")["base"] == base
     assert f"on {short_image(base)}" in surroundings.fragment("overview")
     assert base in surroundings.fragment("drift")
