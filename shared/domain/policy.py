@@ -8,6 +8,7 @@ What follows from what is written is a property.
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Annotated, Literal
 
 import msgspec
@@ -146,12 +147,13 @@ class Check(Rule, frozen=True, kw_only=True):
     @property
     def kind(self) -> str:
         """Its kind: the key under which its rule is written."""
-        return next(iter(self.rules))
+        return next(kind for kind in self.__struct_fields__ if getattr(self, kind) is not None)
 
     @property
     def rule(self) -> Rule:
         """The rule of its kind."""
-        return self.rules[self.kind]
+        rule: Rule = getattr(self, self.kind)
+        return rule
 
 
 class PromotionRule(Rule, frozen=True, kw_only=True):
@@ -172,7 +174,7 @@ class PromotionRule(Rule, frozen=True, kw_only=True):
         return self.unique.replace("{tag}", tag).replace("{run}", run)
 
 
-class Gate(NamedRule, frozen=True, kw_only=True):
+class Gate(NamedRule, frozen=True, kw_only=True, dict=True):
     """The rule for one family of upstream images."""
 
     source: Source
@@ -195,7 +197,7 @@ class Gate(NamedRule, frozen=True, kw_only=True):
         """
         return tag is not None and TagRule.of(self.source).takes(tag)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Names these checks: a verdict counts only under the checks it was reached with.
 

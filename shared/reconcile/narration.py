@@ -32,21 +32,21 @@ def tell_step(decision: Decision, before: Record, after: Record) -> None:
     A step that ends badly is a WARNING: that is what an alert should ask for.
     """
     if after.history == before.history:
-        log.debug("%s", _line(decision.action.value, decision.reason, after))
+        _log(logging.DEBUG, decision.action.value, decision.reason, after)
         return
     last = after.history[-1]
     level = logging.WARNING if _is_bad(after) and not _is_bad(before) else logging.INFO
-    log.log(level, "%s", _line(last.what, last.why, after), extra=_attributes(after))
+    _log(level, last.what, last.why, after)
 
 
 def tell_problem(problem: str, why: object, record: Record) -> None:
     """Log what did not work, and will be tried again or was given up."""
-    log.warning("%s", _line(problem, str(why), record), extra=_attributes(record))
+    _log(logging.WARNING, problem, str(why), record)
 
 
 def tell_dropped(why: str, record: Record) -> None:
     """Log a work item that ended without a step."""
-    log.debug("%s", _line("work item dropped", why, record))
+    _log(logging.DEBUG, "work item dropped", why, record)
 
 
 def _is_bad(record: Record) -> bool:
@@ -58,10 +58,11 @@ def _is_bad(record: Record) -> bool:
     return False
 
 
-def _line(what: str, why: str, record: Record) -> str:
-    fields = " ".join(f"{name}={value}" for name, value in about(record).items())
-    return f"{what}: {why} [{fields}]" if why else f"{what} [{fields}]"
-
-
-def _attributes(record: Record) -> dict[str, str]:
-    return {f"basegate_{name}": value for name, value in about(record).items()}
+def _log(level: int, what: str, why: str, record: Record) -> None:
+    """Log a line, and make it only where it is logged."""
+    if not log.isEnabledFor(level):
+        return
+    fields = about(record)
+    place = " ".join(f"{name}={value}" for name, value in fields.items())
+    attributes = {f"basegate_{name}": value for name, value in fields.items()}
+    log.log(level, "%s", f"{what}: {why} [{place}]" if why else f"{what} [{place}]", extra=attributes)

@@ -62,8 +62,6 @@ class Chaos:
 
     def refusal(self, port: str, method: str, server: str, now: float) -> BasegateError | None:
         """What a place that is out of order answers."""
-        if not self.away:
-            return None
         for place in (port, f"{port}@{server}"):
             how, until = self.away.get(place, ("", 0.0))
             if until > now:
@@ -114,7 +112,8 @@ class Calls:
             answer = real(*arguments)
             if ledger:
                 self.reading(method, arguments)
-            self._after(port, method, lost=lost, effect=effect)
+            if (effect or lost) and not self._chaos.calm:
+                self._after(port, method, lost=lost, effect=effect)
             return answer
 
         return call
@@ -137,7 +136,8 @@ class Calls:
             return False
         if worker.dead:
             raise Died
-        self.between(port, method)
+        if not chaos.calm:
+            self.between(port, method)
         if chaos.calm:
             scheduler.sleep(0.005)
             return False
@@ -145,7 +145,7 @@ class Calls:
         fate, dies = random.random(), chaos.dies * worker.frailty
         if fate < dies:
             self._die("died before a call", method)
-        if (refusal := chaos.refusal(port, method, server, scheduler.seconds)) is not None:
+        if chaos.away and (refusal := chaos.refusal(port, method, server, scheduler.seconds)) is not None:
             self._story.tell(f"{port} {method}: {refusal}")
             raise refusal
         if fate < dies + chaos.fails:
@@ -157,7 +157,7 @@ class Calls:
     def _after(self, port: str, method: str, *, lost: bool, effect: bool) -> None:
         scheduler, chaos, random = self._scheduler, self._chaos, self._random
         worker = scheduler.current
-        if chaos.calm or worker is None:
+        if worker is None:
             return
         if effect:
             self.between(port, method)

@@ -24,6 +24,10 @@ from tests.simulation.scheduler import Died, Scheduler, Worker
 from tests.simulation.story import Story
 
 DELIVERIES = 5
+QUEUE_SECONDS = 0.2
+"""How long a message takes at least, as the host polls its queues every 100 to 250 ms. While anything disturbs, none
+takes any time: the more workers meet."""
+
 _LEASES = (2.0, 30.0, 120.0, 600.0)
 _SWEEP_LIMIT = timedelta(minutes=3)
 
@@ -85,7 +89,7 @@ class Host:
 
     def deliver(self, item: Any, hidden: float) -> None:
         """A message was sent."""
-        self._arrives(Message(item), hidden)
+        self._arrives(Message(item), max(hidden, QUEUE_SECONDS) if self.calm else hidden)
         if not self.calm and self._random.random() < 0.02:
             self.counts["message delivered twice"] += 1
             self._arrives(Message(item), hidden + self._random.choice((0.1, 3.0, 60.0)))

@@ -48,6 +48,7 @@ from tests.simulation.scheduler import START, Scheduler
 
 SECRET = "s3cr3t-of-the-vault"
 """What the vault answers: it must be found nowhere."""
+_SECRET_BYTES = SECRET.encode()
 
 _KEY = re.compile(r"[^/\\#?\x00-\x1f\x7f-\x9f]{1,400}")
 _RECORD_LIMIT = 900_000
@@ -89,13 +90,15 @@ class Ledger:
         return self.commit(Change(record, stored))[0]
 
     def commit(self, *changes: Change) -> list[Stored[Any]]:
-        if len({change.record.partition for change in changes}) != 1:
-            raise LimitError("a transaction over several partitions")
-        for change in changes:
-            found = self.tables[(type(change.record).__name__, change.record.partition)].get(change.record.row)
+        partition = changes[0].record.partition
+        places = [((type(change.record).__name__, change.record.partition), change.record.row) for change in changes]
+        for change, (key, row) in zip(changes, places, strict=True):
+            if key[1] != partition:
+                raise LimitError("a transaction over several partitions")
+            found = self.tables[key].get(row)
             if (found.etag if found else None) != (change.stored.etag if change.stored else None):
-                raise Conflict(f"{change.record.partition}/{change.record.row} was changed since it was loaded")
-        stored = [self._write(change.record) for change in changes]
+                raise Conflict(f"{partition}/{row} was changed since it was loaded")
+        stored = [self._write(change.record, *place) for change, place in zip(changes, places, strict=True)]
         self.committed(changes)
         return stored
 
@@ -126,17 +129,18 @@ class Ledger:
             if name == kind.__name__:
                 yield from [stored.record for stored in table.values()]
 
-    def _write(self, record: Any) -> Stored[Any]:
-        body = msgspec.json.encode(record)
-        if not (_KEY.fullmatch(record.partition) and _KEY.fullmatch(record.row)) or len(body) > _RECORD_LIMIT:
-            raise LimitError(f"Azure Tables refuses {record.partition}/{record.row} of {len(body)} bytes")
-        if SECRET.encode() in body:
-            raise LimitError(f"a secret in {record.partition}/{record.row}")
-        key, row = (type(record).__name__, record.partition), record.row
-        if row not in self.tables[key]:
+    def _write(self, record: Any, key: tuple[str, str], row: str) -> Stored[Any]:
+        body, table = msgspec.json.encode(record), self.tables[key]
+        if row not in table:
+            if not (_KEY.fullmatch(key[1]) and _KEY.fullmatch(row)):
+                raise LimitError(f"Azure Tables refuses the keys {key[1]}/{row}")
             insort(self._rows[key], row)
+        if len(body) > _RECORD_LIMIT:
+            raise LimitError(f"Azure Tables refuses {key[1]}/{row} of {len(body)} bytes")
+        if _SECRET_BYTES in body:
+            raise LimitError(f"a secret in {key[1]}/{row}")
         self._version += 1
-        stored = self.tables[key][row] = Stored(record, str(self._version))
+        stored = table[row] = Stored(record, str(self._version))
         if isinstance(record, Record):
             (self._open[key].add if record.is_open else self._open[key].discard)(row)
         return stored
@@ -150,7 +154,7 @@ class Queue:
 
     def send(self, item: Any, wait_seconds: float) -> None:
         body = msgspec.json.encode(item)
-        if len(body) > _MESSAGE_LIMIT or SECRET.encode() in body:
+        if len(body) > _MESSAGE_LIMIT or _SECRET_BYTES in body:
             raise LimitError(f"Azure Queues refuse a message of {len(body)} bytes, or it has a secret")
         hidden = min(-(-max(0.0, wait_seconds) // 1), 7 * 86_400.0)
         self._deliver(item, hidden)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from heapq import heappop, heappush
 from typing import Any
 
 from greenlet import getcurrent, greenlet
@@ -45,6 +45,7 @@ class Scheduler:
         self.seconds = 0.0
         self.current: Worker | None = None
         self.steps = 0
+        self._end, self._limit = 0.0, 0
         self._heap: list[tuple[float, int, Worker | Callable[[], object]]] = []
         self._order = 0
         self._hub = getcurrent()
@@ -62,7 +63,7 @@ class Scheduler:
     def after(self, seconds: float, what: Worker | Callable[[], object]) -> None:
         """Bring something up after a time."""
         self._order += 1
-        heapq.heappush(self._heap, (self.seconds + seconds, self._order, what))
+        heappush(self._heap, (self.seconds + seconds, self._order, what))
 
     def spawn(self, worker: Worker, work: Callable[[], object], ended: Callable[[BaseException | None], None]) -> None:
         """Begin an invocation now; `ended` is called with what it raised."""
@@ -87,7 +88,13 @@ class Scheduler:
         worker = self.current
         if worker is None:
             return
-        self.after(seconds, worker)
+        at, heap = self.seconds + seconds, self._heap
+        if at <= self._end and self.steps < self._limit and not (heap and heap[0][0] <= at):
+            self.seconds = at  # it would be the next one: nothing is switched
+            self.steps += 1
+            return
+        self._order += 1
+        heappush(heap, (at, self._order, worker))
         self._hub.switch()
         if worker.dead:
             raise Died
@@ -100,8 +107,9 @@ class Scheduler:
     def run_until(self, end: float, limit: int = 200_000) -> None:
         """Let everything happen up to a moment."""
         heap = self._heap
+        self._end, self._limit = end, limit
         while heap and heap[0][0] <= end:
-            at, _, what = heapq.heappop(heap)
+            at, _, what = heappop(heap)
             self.seconds = max(self.seconds, at)
             self.steps += 1
             if self.steps > limit:
