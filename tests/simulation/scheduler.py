@@ -46,6 +46,7 @@ class Scheduler:
         self.current: Worker | None = None
         self.steps = 0
         self._end, self._limit = 0.0, 0
+        self._asked, self._answer = 0.0, START
         self._heap: list[tuple[float, int, Worker | Callable[[], object]]] = []
         self._order = 0
         self._hub = getcurrent()
@@ -53,8 +54,10 @@ class Scheduler:
 
     def now(self) -> datetime:
         """The time; a worker's clock is off by its skew."""
-        skew = self.current.skew if self.current else 0.0
-        return START + timedelta(seconds=self.seconds + skew)
+        moment = self.seconds + self.current.skew if self.current else self.seconds
+        if moment != self._asked:
+            self._asked, self._answer = moment, START + timedelta(seconds=moment)
+        return self._answer
 
     def true_now(self) -> datetime:
         """The time as it really is."""
