@@ -90,7 +90,7 @@ def _fragment(template: str, view: Callable[..., object]) -> Handler:
         now = services.clock.now()
         asked = list[object](req.route_params.values())
         if view is Views.overview:
-            asked.append(bootstrap.basegate().health.glance())
+            asked.append(bootstrap.basegate().health.recent())
         if template == _HISTORY:
             shown = Filter(**{name: req.params.get(name, "") for name in ("state", "since", "until")})
             asked += [shown, req.params.get("token", "")]

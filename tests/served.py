@@ -34,7 +34,7 @@ class App:
         self.operate, self.calls = Operate(world.services), IdempotentCalls(world.services)
         self.drift = DriftReport(world.services)
         self.logs, self.health = RunLogs(world.services), HealthChecks(world.services)
-        self.health.glance()
+        self.health.recent()
         wait(self.health._asked.values())  # else the first page says that it does not know yet
 
 

@@ -23,7 +23,7 @@ from shared.sweep.job import SWEEPS, SweepRecord
 TIMEOUT_SECONDS = 8.0
 """How long a check may take. They all begin at the same time, so it is how long all of them may take, too."""
 
-GLANCE_SECONDS = 60.0
+RECENT_SECONDS = 60.0
 """How old what the board shows of the checks may be."""
 
 SKEW_WARNS_SECONDS = 60.0
@@ -94,7 +94,7 @@ class HealthChecks:
     def __init__(self, services: Services, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self._services, self._timeout = services, timeout_seconds
         self._begun: dict[str, Future[Sequence[HealthResult]]] = {}
-        self._beginning, self._glanced_at = Lock(), -math.inf
+        self._beginning, self._begun_at = Lock(), -math.inf
         self._asked: dict[str, Future[Sequence[HealthResult]]] = {}
         self._known: list[HealthResult] | None = None
 
@@ -104,17 +104,17 @@ class HealthChecks:
         wait(futures.values(), timeout=self._timeout)
         return [result for name, future in futures.items() for result in self._results(name, future)]
 
-    def glance(self) -> list[HealthResult] | None:
+    def recent(self) -> list[HealthResult] | None:
         """What stops the app, as of a minute ago at most while somebody asks; None until the first checks have ended.
 
         It waits for nothing: who asks begins the checks whose results the next one gets.
         """
-        age = time.monotonic() - self._glanced_at
+        age = time.monotonic() - self._begun_at
         if self._asked and (age > self._timeout or all(future.done() for future in self._asked.values())):
             results = (one for name, future in self._asked.items() for one in self._results(name, future))
             self._known = [one for one in results if one.stops]
-        if age > GLANCE_SECONDS:
-            self._asked, self._glanced_at = self._begin(dict(_checks(self._services))), time.monotonic()
+        if age > RECENT_SECONDS:
+            self._asked, self._begun_at = self._begin(dict(_checks(self._services))), time.monotonic()
         return self._known
 
     def _begin(self, wanted: dict[str, Check]) -> dict[str, Future[Sequence[HealthResult]]]:

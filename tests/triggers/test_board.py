@@ -42,7 +42,7 @@ class App:
 
     def __init__(self, world: World) -> None:
         self.services, self.health = world.services, self
-        self.glance: Callable[[], object] = tuple
+        self.recent: Callable[[], object] = tuple
 
 
 @pytest.fixture
@@ -257,9 +257,9 @@ def test_many_quiet_tags_stand_behind_those_that_something_happens_to(world: Wor
 def test_it_is_never_quiet_while_readyz_is_false_nor_before_that_is_known(world: World) -> None:
     health, now = HealthChecks(world.services), world.clock.now()
     world.registry.fault = Misconfigured("reading node: 403", remedy="give the app AcrPull on the registry")
-    assert Views(world.services, now).overview(health.glance()).headline == "Checking what the rules need"
+    assert Views(world.services, now).overview(health.recent()).headline == "Checking what the rules need"
     wait(health._asked.values())
-    page = Views(world.services, now).overview(health.glance())
+    page = Views(world.services, now).overview(health.recent())
     assert page.headline != "All quiet"
     assert {alarm.title for alarm in page.alarms} == {"not ready"}
     said = "registry publicregistry.azurecr.io/node: reading node: 403: give the app AcrPull on the registry"
@@ -269,7 +269,7 @@ def test_it_is_never_quiet_while_readyz_is_false_nor_before_that_is_known(world:
 def test_the_board_begins_the_checks_once_a_minute_and_shows_what_they_said(world: World) -> None:
     world.registry.fault = Misconfigured("reading node: 403", remedy="give the app AcrPull on the registry")
     health = HealthChecks(world.services)
-    bootstrap.basegate().glance = health.glance  # type: ignore[attr-defined]
+    bootstrap.basegate().recent = health.recent  # type: ignore[attr-defined]
     assert "Checking what the rules need" in text(get(fragment("overview")))
     asked = dict(health._asked)
     wait(asked.values())
