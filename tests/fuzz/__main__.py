@@ -51,9 +51,9 @@ def fuzz(name: str, seconds: int, found: Path) -> tuple[int, str]:
     merge = _python(name, "-merge=1", "-set_cover_merge=1", *_LIMITS, str(merged), str(start), str(fresh))
     inputs = packed(merged)
     if merge.returncode or not inputs:
-        return runs, run.stderr[-6000:] if run.returncode else f"the corpus was not merged:\n{merge.stderr[-6000:]}"
+        return runs, f"{run.stderr[-6000:]}\nthe corpus was not merged:\n{merge.stderr[-6000:]}"
     write_corpus(name, inputs)
-    return runs, "" if run.returncode == 0 else run.stderr[-6000:]
+    return runs, "" if run.returncode == 0 else f"{run.stderr[-6000:]}\nended with {run.returncode}"
 
 
 def _seeds() -> list[bytes]:
