@@ -262,21 +262,22 @@ def http(place: int, names: list[str], params: dict[str, str], headers: dict[str
 class _Registry:
     """A transport whose answers are made up, in turn; then there is no such thing.
 
-    A redirect may lead anywhere (the transport keeps it from private addresses), but no secret goes along.
+    A redirect may lead anywhere, and a 401 may name any token service where there are no credentials (the transport
+    keeps both from private addresses), but no secret goes along.
     """
 
     def __init__(self, answers: list[Answer]) -> None:
         self._answers = answers
         self._may_ask = {"registry.example.com", "auth.example.com"}
-        self._redirected = False
+        self._led_on = False
 
     def send(self, request: Request) -> Answer:
         host = request.target.host
-        assert host in self._may_ask or self._redirected
+        assert host in self._may_ask or self._led_on
         assert host == "registry.example.com" or "Authorization" not in request.headers
         self._may_ask.add(host)  # what a page's Link leads on at
         answer = self._answers.pop(0) if self._answers else Answer(404, {})
-        self._redirected = 300 <= answer.status < 400
+        self._led_on = 300 <= answer.status < 400 or answer.status == 401
         return answer
 
 
