@@ -1,5 +1,7 @@
 """The real registry underneath: one CNCF distribution process (`docker-registry`, 2.8) on a unix socket.
 
+It is watched: one that ends by itself is started again on the same socket and data.
+
 It has no authentication of its own; the socket lies in a folder that only this user can enter.
 Source: https://distribution.github.io/distribution/about/configuration/
 """
@@ -10,6 +12,7 @@ import asyncio
 import contextlib
 import io
 import json
+import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Mapping
@@ -24,10 +27,13 @@ from sandbox.forward import Backend
 from sandbox.programs import find_program
 from sandbox.web import Fault
 
+log = logging.getLogger(__name__)
+
 _PROGRAM = "docker-registry"
 _READY_SECONDS = 15
 _STOP_SECONDS = 10
 _SILENCE_SECONDS = 60
+_BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +64,14 @@ class Distribution:
         self._host, self._data, self._log = host, data, log
         self._socket, self._config = runtime / f"{secrets.token_hex(4)}.sock", runtime / f"{secrets.token_hex(4)}.json"
         self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
         self.backend = Backend(self._socket)
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return self._process.pid if self._process and self._process.returncode is None else None
 
     async def start(self) -> None:
         """Start the process and wait until it answers.
@@ -67,7 +79,17 @@ class Distribution:
         Raises:
             RuntimeError: it ended or did not answer in time; the message says where its log is.
         """
+        # Written once: uploads that are under way carry state signed with the secret in it.
         self._config.write_text(json.dumps(self._configuration()))
+        await self._launch()
+        self._keeper = asyncio.get_running_loop().create_task(self._keep())
+        connector = aiohttp.UnixConnector(str(self._socket), limit=0)
+        timeout = aiohttp.ClientTimeout(total=None, sock_read=_SILENCE_SECONDS)
+        cookies = aiohttp.DummyCookieJar()
+        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=cookies, timeout=timeout)
+
+    async def _launch(self) -> None:
+        self._socket.unlink(missing_ok=True)  # a killed process leaves it behind
         # Any REGISTRY_* variable would override the configuration (REGISTRY_AUTH_FILE of skopeo and podman does).
         environment = {k: v for k, v in os.environ.items() if not k.startswith("REGISTRY_")}
         with self._log.open("ab") as log:
@@ -76,13 +98,29 @@ class Distribution:
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
             )  # fmt: skip
         await self._wait_until_ready(self._process)
-        connector = aiohttp.UnixConnector(str(self._socket), limit=0)
-        timeout = aiohttp.ClientTimeout(total=None, sock_read=_SILENCE_SECONDS)
-        cookies = aiohttp.DummyCookieJar()
-        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=cookies, timeout=timeout)
+
+    async def _keep(self) -> None:
+        """Start it again whenever it ends by itself; clients get 503 meanwhile and try again."""
+        failures = 0
+        while self._process:
+            code = await self._process.wait()
+            log.warning("docker-registry for %s ended with code %s and is started again", self._host, code)
+            await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
+            try:
+                await self._launch()
+                failures = 0
+            except (RuntimeError, OSError):  # OSError: no answer in time, or the system refused one more process
+                failures += 1
+                if self.pid:  # it hangs
+                    self._process.kill()
+                log.exception("docker-registry for %s cannot be started again", self._host)
 
     async def stop(self) -> None:
         """End the process and give back its connections; its content stays."""
+        if self._keeper:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
         await self.backend.close()
         if self._session:
             await self._session.close()

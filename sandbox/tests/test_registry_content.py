@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -237,3 +239,26 @@ def test_any_account_of_docker_hub_may_pull_and_none_may_push(
     assert shown.stdout.strip() == digest, shown.stderr
     mine = "docker://docker.io/library/node:mine"
     assert skopeo("copy", "--dest-creds", "someone:a-token", image, mine, auth=auth).returncode != 0
+
+
+def test_sigkill_of_a_registry_loses_nothing_that_was_pushed_and_clients_recover(
+    registries: Registries, client: ContainerRegistryClient
+) -> None:
+    process = registries.at("contoso.azurecr.io").distribution
+    digests = []
+    for number in range(3):
+        digests.append(push(client, f"before {number}"))
+        pid = process.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        digests.append(push(client, f"after {number}"))
+        assert process.pid not in (None, pid)
+    assert {manifest.digest for manifest in client.list_manifest_properties("team/app")} == set(digests)
+
+
+def push(client: ContainerRegistryClient, text: str) -> str:
+    """An image, pushed as the SDK does it."""
+    image = tiny_image(text)
+    for content, _ in image.blobs:
+        client.upload_blob("team/app", io.BytesIO(content))
+    return client.set_manifest("team/app", io.BytesIO(image.manifest.body), tag="latest")
