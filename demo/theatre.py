@@ -7,7 +7,7 @@ import os
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,10 @@ _DELIVERIES = {"on": ON, "off": OFF, "lossy": FaultSettings(drop=0.3, duplicate=
 
 
 class Theatre:
-    """One sandbox instance with the scenario in it."""
+    """One sandbox instance with the scenario in it. `settings` of the app add to the story's, or replace them."""
 
-    def __init__(self, state: Path) -> None:
-        self.instance = Instance(state.resolve())
+    def __init__(self, state: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.instance, self._settings = Instance(state.resolve()), dict(settings or {})
         self.site: dict[str, Any] = {}
 
     def open(self, say: Say, *, workers: int = 1) -> None:
@@ -66,16 +66,16 @@ class Theatre:
         os.environ.update(lifecycle.client_environment(self.instance))
         self.site = self._local("GET", f"/sites/{scenario.APP}")
 
-    def start_app(self, say: Say, workers: int = 1, **more: str) -> None:
-        """Start the app on the sandbox's Functions host, with these settings besides; in place of one that runs."""
+    def start_app(self, say: Say, workers: int = 1) -> None:
+        """Start the app on the sandbox's Functions host, in place of one that runs."""
         settings = {
             "AzureWebJobsStorage__accountName": scenario.STORAGE,
             "BASEGATE_KEY_VAULT": f"https://{scenario.VAULT}.vault.azure.net",
             "BASEGATE_GATES": str(scenario.GATES),
             "BASEGATE_SWEEP_SCHEDULE": f"*/{SWEEP_SECONDS} * * * * *",
             "BASEGATE_ANNOUNCE_TOPIC": f"https://{scenario.TOPIC}.{scenario.LOCATION}-1.eventgrid.azure.net/api/events",
-        } | more
-        body = {"app": str(scenario.ROOT), "settings": settings, "workers": workers}
+        }
+        body = {"app": str(scenario.ROOT), "settings": settings | self._settings, "workers": workers}
         self.site = self._local("PUT", f"/sites/{scenario.APP}", body)
         say(f"app {scenario.APP}.azurewebsites.net")
 

@@ -1,0 +1,58 @@
+"""Kill the running scenario's processes: `python -m tests.chaos --kills 200 --seed 1`. Exits 1 on a violation."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.chaos.run import Ended, Plan, Run
+from tests.e2e.house import House
+
+
+def main() -> int:
+    """Play one run, and report it. Logs of one that did not hold stay in its folder."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pause", type=float, default=5.5, help="seconds between two kills, on the average")
+    parser.add_argument("--stay", type=float, default=45.0, help="seconds under its tag that make a digest count")
+    parser.add_argument("--settle", type=float, default=300.0, help="seconds in which all ends after the last kill")
+    options = parser.parse_args()
+    plan = Plan(kill_limit=22 * 60.0, **vars(options))
+    folder = Path(tempfile.mkdtemp(prefix="chaos"))
+    house = House(folder)
+    os.environ["TMPDIR"] = str(folder / "tmp")  # so that what is left behind is found
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # what was started is stopped on the way out
+    print(f"seed {plan.seed}, in {folder}", flush=True)
+    ended = Run(plan, folder, lambda line: print(line, flush=True)).play()
+    wrong = [*ended.violations, *(f"left behind: {line}" for line in house.leftovers())]
+    _report(ended, wrong)
+    if wrong:
+        print(f"logs: {house.instance.logs}\nagain: python -m tests.chaos --kills {plan.kills} --seed {plan.seed}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    killed = ", ".join(f"{count} {kind}" for kind, count in sorted(ended.killed.items()))
+    total = sum(ended.killed.values())
+    stayed = f"{ended.pushes} pushes, {ended.stayed} digests that stayed"
+    print(f"{total} kills ({killed}), {stayed}, {len(wrong)} violations")
+    return 1 if wrong else 0
+
+
+def _report(ended: Ended, wrong: list[str]) -> None:
+    for kind, count in sorted(ended.killed.items()):
+        print(f"{count:7}  kills: {kind}")
+    print(f"{ended.samples:7}  samples of the stable tags, which came to {ended.stands} digests")
+    print(f"{ended.heard:7}  outcomes heard")
+    print(f"{ended.harmed:7}  good images that failed with a run that was harmed")
+    print(f"{ended.settled_after:7.0f}  seconds from the last kill until all had ended")
+    for line in wrong:
+        print(f"VIOLATION {line}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""What must hold of what was pushed, sampled, recorded and heard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from tests.chaos.pushes import BAD, Push
+from tests.chaos.sampling import Stand
+
+_VERDICTS = {"passed": "CandidatePassed", "failed": "CandidateFailed"}
+_TEST_SAID = "ERROR:"
+"""How the scenario's functional test begins what it says of an image."""
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """All that was seen of a run from outside.
+
+    `stay_seconds` is how long a digest is under its tag that must be in the ledger, `now` when the run ended;
+    `candidates` are the stories of the ledger's attempts, `heard` what the listener got.
+    """
+
+    pushes: Sequence[Push]
+    stands: Sequence[Stand]
+    candidates: Sequence[dict[str, Any]]
+    heard: Sequence[dict[str, Any]]
+    stay_seconds: float
+    now: float
+
+    @property
+    def stayed(self) -> list[Push]:
+        """The pushes whose digest stayed under its tag, for long or to the end."""
+        made = [push for push in self.pushes if push.since]
+        return [push for push in made if not push.until or push.stood(self.now) >= self.stay_seconds]
+
+    @property
+    def harmed(self) -> int:
+        """How many attempts at a good image failed because what carries out the run was killed."""
+        colours = {push.digest: push.colour for push in self.pushes}
+        return sum(one["state"] == "failed" and colours.get(one["digest"]) != BAD for one in self.candidates)
+
+
+def violations(seen: Seen) -> list[str]:
+    """What does not hold, each with the image that it is about."""
+    return [
+        *_not_in_the_ledger(seen),
+        *_wrong_verdicts(seen),
+        *_wrong_stands(seen),
+        *_wrong_ends(seen),
+        *_unheard(seen),
+    ]
+
+
+def _not_in_the_ledger(seen: Seen) -> Iterator[str]:
+    for push in seen.stayed:
+        states = [one["state"] for one in seen.candidates if one["digest"] == push.digest]
+        if not any(state in _VERDICTS for state in states):
+            stood = f"{push.tag} was {push.digest} for {push.stood(seen.now):.0f} s from {_time(push.since)}"
+            yield f"{stood}, and the ledger has no verdict: {', '.join(states) or 'no record'}"
+
+
+def _wrong_verdicts(seen: Seen) -> Iterator[str]:
+    """A bad image must not pass. A good one fails only where its run does for a reason that is not the test's."""
+    colours = {push.digest: push.colour for push in seen.pushes}
+    for one in seen.candidates:
+        bad, state = colours.get(one["digest"]) == BAD, one["state"]
+        log = [line for check in one["checks"] for line in (check["evidence"] or {}).get("log_tail", ())]
+        if (bad and state == "passed") or (not bad and state == "failed" and any(_TEST_SAID in line for line in log)):
+            yield f"{one['id']} is {state}, and the image is {colours.get(one['digest'], 'the first')}: {one['reason']}"
+
+
+def _wrong_stands(seen: Seen) -> Iterator[str]:
+    """A stable tag stands on nothing that had not passed by then, and never goes back."""
+    passed = _passed(seen)
+    order = {(push.tag, push.digest): number for number, push in enumerate(seen.pushes)}
+    highest: dict[str, int] = {}
+    for stand in seen.stands:
+        since = passed.get(stand.digest)
+        if since is None or since > stand.at:
+            says = "never passed" if since is None else f"passed at {_time(since)}"
+            yield f"{stand.tag} stood on {stand.digest} at {_time(stand.at)}, which {says}"
+        number = order.get((stand.tag, stand.digest), -1)
+        if number < highest.get(stand.tag, -1):
+            yield f"{stand.tag} went back to {stand.digest} at {_time(stand.at)}"
+        highest[stand.tag] = max(number, highest.get(stand.tag, -1))
+
+
+def _wrong_ends(seen: Seen) -> Iterator[str]:
+    """What is under a tag at the end is under its stable tag too, if it passed."""
+    passed = _passed(seen)
+    ends = {push.tag: push.digest for push in seen.pushes if push.since}
+    stands = {stand.tag: stand.digest for stand in seen.stands}
+    for tag, digest in ends.items():
+        if digest in passed and stands.get(tag) != digest:
+            yield f"{tag} is {digest} upstream, which passed, and the stable tag stands on {stands.get(tag, 'nothing')}"
+
+
+def _unheard(seen: Seen) -> Iterator[str]:
+    heard = {(event["type"].removeprefix("Basegate."), event["subject"].rpartition("/")[2]) for event in seen.heard}
+    for one in seen.candidates:
+        name, row = _VERDICTS.get(one["state"]), one["id"].partition(".")[2]
+        if name and (name, row) not in heard:
+            yield f"the listener never heard {name} of {one['id']}"
+
+
+def _passed(seen: Seen) -> dict[str, float]:
+    """When a digest first passed."""
+    moments = [
+        (one["digest"], datetime.fromisoformat(entry["at"]).timestamp())
+        for one in seen.candidates
+        for entry in one["history"]
+        if entry["what"] == "passed"
+    ]
+    return {digest: min(at for other, at in moments if other == digest) for digest, _ in moments}
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%H:%M:%S.%f")[:-3]

@@ -1,0 +1,204 @@
+"""One run: the scenario is set up, its processes are killed while images are pushed, and what is left is judged."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from demo import scenario
+from demo.azure import Azure
+from demo.stage import Stage
+from demo.theatre import Theatre
+from tests.chaos import victims
+from tests.chaos.judge import Seen, violations
+from tests.chaos.ledger import AWAY, Ledger
+from tests.chaos.listener import Listener
+from tests.chaos.pushes import TAGS, Pushes
+from tests.chaos.sampling import Samples
+from tests.chaos.victims import Kind
+
+Say = Callable[[str], None]
+
+_BACK_SECONDS = 90.0
+"""Within which a process that was killed must be there again."""
+
+_FIRST_SECONDS = 180.0
+_RESTART_SECONDS = 180
+_TRACKED = f'["{scenario.STABLE}"]'
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run does. Seconds; `pause` is the mean between two kills, `kill_limit` when kills end at the latest.
+
+    `stay` is how long a digest is under its tag that must be in the ledger, `settle` within what time after the last
+    kill everything has ended.
+    """
+
+    kills: int
+    seed: int
+    pause: float
+    stay: float
+    settle: float
+    kill_limit: float
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run came to."""
+
+    killed: dict[str, int]
+    pushes: int
+    stayed: int
+    stands: int
+    samples: int
+    heard: int
+    harmed: int
+    settled_after: float
+    violations: list[str]
+
+
+class Run:
+    """A scenario in a folder of its own, from its start to its end."""
+
+    def __init__(self, plan: Plan, folder: Path, say: Say) -> None:
+        self._plan, self._say, self._began = plan, say, time.monotonic()
+        self._draw, self._problems, self._killed = Random(f"kills {plan.seed}"), list[str](), Counter[str]()
+        self._clean = dict(os.environ)  # what the sandbox is started with: no proxy leads it to itself
+        gates = folder / "gates.yaml"
+        text = (scenario.ROOT / scenario.GATES).read_text()
+        gates.write_text(text.replace(_TRACKED, str(list(TAGS)).replace("'", '"')))
+        self._listener = Listener()
+        settings = {"BASEGATE_GATES": str(gates), "BASEGATE_WEBHOOK_URL": self._listener.url}
+        self._environment = Theatre(folder / "state", settings)
+        self._ledger = Ledger(self._environment)
+
+    def play(self) -> Ended:
+        """Play it. The sandbox is stopped at the end, however it ends."""
+        with contextlib.ExitStack() as last:
+            last.callback(self._environment.close)
+            self._environment.open(lambda line: None)
+            self._listener.come(self._environment.instance)
+            last.callback(self._listener.go)
+            self._first_push()
+            samples = Samples(self._environment.instance, TAGS)
+            pushes = Pushes(Random(f"pushes {self._plan.seed}"), self._plan.stay)
+            last.callback(pushes.close)
+            samples.start()
+            last.callback(samples.stop)
+            pushes.start()
+            self._kill_all(pushes)
+            settled = self._settle()
+            return self._ended(pushes, samples, settled)
+
+    def _first_push(self) -> None:
+        """The scenario's first image, as the story has it, to the page."""
+        azure = Azure()
+        stage = Stage(azure)
+        try:
+            stage.run_task(scenario.PUBLIC, "node-public")
+            stage.wait("the first page", lambda: stage.page().colour, _FIRST_SECONDS)
+        finally:
+            stage.close()
+            azure.close()
+        self._tell("the scenario runs")
+
+    def _kill_all(self, pushes: Pushes) -> None:
+        """The kills of the plan. The listener is away in the second quarter; the last pushes come before the last."""
+        kinds = victims.drawn(self._plan.kills, self._draw)
+        moments = {len(kinds) // 4: self._listener.go, len(kinds) // 2: self._listener_back}
+        last_pushes = max(len(kinds) - 5, len(kinds) * 9 // 10)
+        deadline = time.monotonic() + self._plan.kill_limit
+        for number, kind in enumerate(kinds):
+            if number in moments:
+                moments[number]()
+            if number == last_pushes:
+                pushes.ask_to_stop()
+            time.sleep(self._draw.uniform(0.1, 2.0) * self._plan.pause)
+            if time.monotonic() > deadline:
+                self._problems.append(f"{number} kills only within {self._plan.kill_limit:.0f} s")
+                break
+            self._kill(number + 1, kind)
+        self._listener_back()
+        pushes.stop()
+
+    def _listener_back(self) -> None:
+        self._listener.go()
+        self._listener.come(self._environment.instance)
+
+    def _kill(self, number: int, kind: Kind) -> None:
+        """One process of a kind, once there is one; the sandbox itself is started again, the rest is its business."""
+        choice = self._draw.random()
+        deadline = time.monotonic() + _BACK_SECONDS
+        while time.monotonic() < deadline:
+            there = victims.pids(self._environment.instance, kind)
+            pid = there[int(choice * len(there))] if there else None
+            if pid and victims.kill(pid):
+                self._tell(f"kill {number}: {kind}, pid {pid}")
+                self._killed[kind] += 1
+                if kind is Kind.SANDBOX:
+                    self._start_again(pid)
+                return
+            time.sleep(0.05)
+        self._problems.append(f"there was no process of the kind '{kind}' for {_BACK_SECONDS:.0f} s")
+
+    def _start_again(self, pid: int) -> None:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+        command = [sys.executable, "-m", "sandbox", "--state", str(self._environment.instance.root), "up"]
+        done = subprocess.run(
+            command, cwd=scenario.ROOT, env=self._clean, capture_output=True, text=True, timeout=_RESTART_SECONDS,
+            check=False,
+        )  # fmt: skip
+        if done.returncode:
+            self._problems.append(f"the sandbox did not start again: {(done.stdout + done.stderr)[-1500:]}")
+
+    def _settle(self) -> float:
+        """Wait until nothing waits any more; the seconds that took. What waits beyond the bound is a violation."""
+        began, waiting = time.monotonic(), ["nothing was read"]
+        while time.monotonic() - began < self._plan.settle:
+            try:
+                waiting = self._ledger.unsettled()
+            except AWAY as error:
+                waiting = [f"the app does not answer: {error}"]
+            if not waiting:
+                return time.monotonic() - began
+            time.sleep(2)
+        self._problems += [f"waits {self._plan.settle:.0f} s after the last kill: {line}" for line in waiting]
+        return time.monotonic() - began
+
+    def _ended(self, pushes: Pushes, samples: Samples, settled: float) -> Ended:
+        try:
+            candidates = self._ledger.candidates()
+        except AWAY as error:
+            self._problems.append(f"the ledger cannot be read at the end: {error}")
+            candidates = []
+        seen = Seen(
+            pushes=pushes.made,
+            stands=samples.seen,
+            candidates=candidates,
+            heard=self._listener.heard,
+            stay_seconds=self._plan.stay,
+            now=time.time(),
+        )
+        return Ended(
+            killed=dict(self._killed),
+            pushes=len(seen.pushes),
+            stayed=len(seen.stayed),
+            stands=len(seen.stands),
+            samples=samples.taken,
+            heard=len(seen.heard),
+            harmed=seen.harmed,
+            settled_after=settled,
+            violations=[*self._problems, *pushes.problems, *violations(seen)],
+        )
+
+    def _tell(self, line: str) -> None:
+        self._say(f"{time.monotonic() - self._began:7.1f}s  {line}")

@@ -1,0 +1,33 @@
+"""A short run: twelve kills, each kind of process among them. `make chaos` makes 200."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from demo import scenario
+from sandbox.needs import missing
+from sandbox.needs.machine import Machine
+
+_SECONDS = 560
+
+
+@pytest.mark.e2e
+@pytest.mark.containers
+@pytest.mark.timeout(_SECONDS + 30)
+def test_what_stays_gets_its_verdict_and_nothing_waits_though_every_process_is_killed() -> None:
+    if missing(Machine()) or os.geteuid() != 0:
+        pytest.skip("the sandbox's needs are not there: make setup, and run as root")
+    command = [sys.executable, "-m", "tests.chaos", "--kills", "12", "--seed", "2", "--pause", "1.5"]
+    done = subprocess.run(
+        command, cwd=scenario.ROOT, capture_output=True, text=True, timeout=_SECONDS, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("seed 2, in "), done.stdout
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("12 kills (") and last.endswith(", 0 violations"), done.stdout
+    for kind in ("worker", "Functions host", "Azurite", "registry", "sandbox itself"):
+        assert kind in last, done.stdout
