@@ -19,7 +19,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--pause", type=float, default=5.5, help="seconds between two kills, on the average")
+    parser.add_argument("--pause", type=float, default=4.0, help="seconds between two kills, on the average")
     parser.add_argument("--stay", type=float, default=45.0, help="seconds under its tag that make a digest count")
     parser.add_argument("--settle", type=float, default=300.0, help="seconds in which all ends after the last kill")
     options = parser.parse_args()

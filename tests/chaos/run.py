@@ -121,7 +121,6 @@ class Run:
                 moments[number]()
             if number == last_pushes:
                 pushes.ask_to_stop()
-            time.sleep(self._draw.uniform(0.1, 2.0) * self._plan.pause)
             if time.monotonic() > deadline:
                 self._problems.append(f"{number} kills only within {self._plan.kill_limit:.0f} s")
                 break
@@ -134,13 +133,19 @@ class Run:
         self._listener.come(self._environment.instance)
 
     def _kill(self, number: int, kind: Kind) -> None:
-        """One process of a kind, once there is one; the sandbox itself is started again, the rest is its business."""
-        choice = self._draw.random()
-        deadline = time.monotonic() + _BACK_SECONDS
+        """One process of a kind; the sandbox itself is started again, the rest is its business.
+
+        The pause begins once there is one: else all that were killed before would be killed at their birth again.
+        """
+        choice, pause = self._draw.random(), self._draw.uniform(0.1, 2.0) * self._plan.pause
+        deadline, paused = time.monotonic() + _BACK_SECONDS, False
         while time.monotonic() < deadline:
             there = victims.pids(self._environment.instance, kind)
             pid = there[int(choice * len(there))] if there else None
-            if pid and victims.kill(pid):
+            if pid and not paused:
+                time.sleep(pause)
+                paused = True
+            elif pid and victims.kill(pid):
                 self._tell(f"kill {number}: {kind}, pid {pid}")
                 self._killed[kind] += 1
                 if kind is Kind.SANDBOX:
