@@ -97,10 +97,8 @@ def test_every_chapter_ends_with_the_base_that_the_page_names_on_the_board_too(p
 def test_no_secret_of_the_scenario_is_written_stored_queued_served_or_announced(played: Played) -> None:
     """Secrets that a run prints are allowed in ACR's own log of it, and in what printed them, and nowhere else."""
     printed = {name: secrets.token_urlsafe(24) for name in _PRINTED}
-    settings = {
-        "BASEGATE_WEBHOOK_URL": f"https://127.0.0.1:1/{printed['the webhook']}?code={printed['the key of the webhook']}",
-        "BASEGATE_WEBHOOK_SECRET": "webhook-secret",
-    }
+    webhook = f"https://127.0.0.1:1/{printed['the webhook']}?code={printed['the key of the webhook']}"
+    settings = {"BASEGATE_WEBHOOK_URL": webhook, "BASEGATE_WEBHOOK_SECRET": "webhook-secret"}
     azure, theatre = Azure(), Theatre(played.house.state, settings)
     theatre.enter()
     _set_webhook_secret(azure, printed["the webhook's secret"])
