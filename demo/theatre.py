@@ -29,10 +29,17 @@ _DELIVERIES = {"on": ON, "off": OFF, "lossy": FaultSettings(drop=0.3, duplicate=
 
 
 class Theatre:
-    """One sandbox instance with the scenario in it. `settings` of the app add to the story's, or replace them."""
+    """One sandbox instance with the scenario in it.
 
-    def __init__(self, state: Path, settings: Mapping[str, str] | None = None) -> None:
-        self.instance, self._settings = Instance(state.resolve()), dict(settings or {})
+    `settings` of the app add to the story's, or replace them; `lease_seconds` is how long a queue message stays hidden
+    whose host is killed (None: as in Azure, ten minutes).
+    """
+
+    def __init__(
+        self, state: Path, settings: Mapping[str, str] | None = None, lease_seconds: float | None = None
+    ) -> None:
+        self.instance = Instance(state.resolve())
+        self._settings, self._lease_seconds = dict(settings or {}), lease_seconds
         self.site: dict[str, Any] = {}
 
     def open(self, say: Say, *, workers: int = 1) -> None:
@@ -75,7 +82,9 @@ class Theatre:
             "BASEGATE_SWEEP_SCHEDULE": f"*/{SWEEP_SECONDS} * * * * *",
             "BASEGATE_ANNOUNCE_TOPIC": f"https://{scenario.TOPIC}.{scenario.LOCATION}-1.eventgrid.azure.net/api/events",
         }
-        body = {"app": str(scenario.ROOT), "settings": settings | self._settings, "workers": workers}
+        body: dict[str, Any] = {"app": str(scenario.ROOT), "settings": settings | self._settings, "workers": workers}
+        if self._lease_seconds is not None:
+            body["lease_seconds"] = self._lease_seconds
         self.site = self._local("PUT", f"/sites/{scenario.APP}", body)
         say(f"app {scenario.APP}.azurewebsites.net")
 

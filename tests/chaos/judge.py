@@ -54,6 +54,12 @@ def violations(seen: Seen) -> list[str]:
     ]
 
 
+def unfinished(seen: Seen) -> list[str]:
+    """What is still to come of what is under the tags now: verdicts, moves, outcomes."""
+    last = msgspec.structs.replace(seen, pushes=[push for push in seen.pushes if not push.until])
+    return [*_not_in_the_ledger(last), *_wrong_ends(seen), *_unheard(seen)]
+
+
 def _not_in_the_ledger(seen: Seen) -> Iterator[str]:
     for push in seen.stayed:
         states = [one["state"] for one in seen.candidates if one["digest"] == push.digest]

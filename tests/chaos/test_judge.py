@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.chaos.judge import Seen, violations
+from tests.chaos.judge import Seen, unfinished, violations
 from tests.chaos.pushes import Push
 from tests.chaos.sampling import Stand
 from tests.chaos.victims import Kind, drawn
@@ -91,6 +91,14 @@ def test_what_does_not_hold_is_named(wrong: Callable[[], dict[str, Any]], said: 
 def test_a_digest_that_was_there_for_a_moment_needs_no_verdict() -> None:
     first = Push(tag=TAG, digest=f"sha256:{'d' * 64}", colour="Green", since=1.0, until=5.0)
     assert violations(msgspec.structs.replace(RIGHT, pushes=[first, *RIGHT.pushes])) == []
+
+
+def test_a_run_goes_on_until_what_is_under_the_tags_has_its_verdict_and_is_heard_of() -> None:
+    assert unfinished(RIGHT) == []
+    early = msgspec.structs.replace(RIGHT, candidates=RIGHT.candidates[1:2], stands=RIGHT.stands[:1], now=202.0)
+    assert [line.rpartition(": ")[2] for line in unfinished(early)] == ["no record"], "what has left its tag is past"
+    unmoved = msgspec.structs.replace(RIGHT, stands=RIGHT.stands[:1], heard=RIGHT.heard[:2])
+    assert len(unfinished(unmoved)) == 2
 
 
 def test_a_good_image_may_fail_with_a_run_that_was_harmed_and_is_counted() -> None:
