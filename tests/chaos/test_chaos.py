@@ -1,4 +1,4 @@
-"""A short run: twelve kills, each kind of process among them. `make chaos` makes 200."""
+"""A short run: five kills, one of each kind of process. `make chaos` makes 200."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from sandbox.needs.machine import Machine
 _SECONDS = 560
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 @pytest.mark.containers
 @pytest.mark.timeout(_SECONDS + 30)
 def test_what_stays_gets_its_verdict_and_nothing_waits_though_every_process_is_killed() -> None:
     if missing(Machine()) or os.geteuid() != 0:
         pytest.skip("the sandbox's needs are not there: make setup, and run as root")
-    command = [sys.executable, "-m", "tests.chaos", "--kills", "12", "--seed", "2", "--pause", "1.5"]
+    command = [sys.executable, "-m", "tests.chaos", "--kills", "5", "--seed", "2", "--pause", "1.5"]
     done = subprocess.run(
         command, cwd=scenario.ROOT, capture_output=True, text=True, timeout=_SECONDS, check=False
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("seed 2, in "), done.stdout
     last = done.stdout.splitlines()[-1]
-    assert last.startswith("12 kills (") and last.endswith(", 0 violations"), done.stdout
+    assert last.startswith("5 kills (") and last.endswith(", 0 violations"), done.stdout
     for kind in ("worker", "Functions host", "Azurite", "registry", "sandbox itself"):
         assert kind in last, done.stdout

@@ -127,8 +127,9 @@ def _document(file: Path) -> Any:
 
 @lru_cache
 def _paths(file: Path) -> list[tuple[re.Pattern[str], str, dict[str, Any]]]:
+    """The paths of a file, those first that fix more of a URL: `/secrets/{name}/versions` is no version of a secret."""
     found = []
-    for path, operations in _document(file)["paths"].items():
+    for path, operations in sorted(_document(file)["paths"].items(), key=lambda one: one[0].count("{")):
         pattern = re.escape(path.partition("?")[0]).replace(r"\{scope\}", ".+")
         pattern = re.sub(r"\\\{\w+(?:\\-\w+)*\\\}", "[^/]*", pattern)
         place = f"{file.as_uri()}#/paths/{path.replace('~', '~0').replace('/', '~1').replace('{', '%7B')}"

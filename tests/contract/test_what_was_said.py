@@ -33,6 +33,15 @@ def test_everything_said_fits_azure_s_own_descriptions(place: Place, recorder: R
     assert {"Registries_Create", "Tasks_Create", "SetSecret", "EventSubscriptions_CreateOrUpdate"} <= set(seen)
 
 
+def test_the_description_that_fixes_most_of_a_url_is_the_operation_s() -> None:
+    if not FOLDER.is_dir():
+        pytest.skip("no clone of Azure/azure-rest-api-specs in AZURE_REST_API_SPECS")
+    url = "https://vault.vault.azure.net/secrets/flag"
+    for path, name in (("/versions", "GetSecretVersions"), ("/0123456789abcdef", "GetSecret")):
+        described = Specifications(FOLDER).describe(Exchange("GET", f"{url}{path}?api-version=7.5", None, 200, {}))
+        assert described is not None and described.name == name
+
+
 def test_a_description_that_does_not_fit_is_noticed() -> None:
     """The net has no holes: a wrong type, a missing field, an unknown value and an unknown status are found."""
     if not FOLDER.is_dir():
