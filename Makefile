@@ -10,7 +10,7 @@ LEFT = .sandbox .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo-
   $$(find . -path "./.*" -prune -o -name __pycache__ -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo demo-lost up down test test-unit test-slow simulate fuzz chaos check format schema coverage yardstick bench bench-history bench-sweep screenshots clean
+.PHONY: help setup browser demo demo-lost up down test test-unit test-slow simulate fuzz chaos mutants check format schema coverage yardstick bench bench-history bench-sweep screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ KILLS ?= 200
 CHAOS_SEED ?= 1
 chaos: setup ## SIGKILL in the running scenario while images are pushed: KILLS=n of its processes (200; half an hour)
 	@$(ROOT) $(PY) -m tests.chaos --kills $(KILLS) --seed $(CHAOS_SEED)
+
+mutants: $(READY) ## plant known bugs, one at a time, and see that a test fails on each (6 minutes)
+	@$(PY) -m tests.mutants
 
 check: $(READY) ## format, lint, types, import contracts
 	@$(VENV)/bin/ruff format --check --quiet .

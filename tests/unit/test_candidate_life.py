@@ -146,6 +146,19 @@ def test_a_run_that_breaks_says_nothing_and_is_run_three_times_and_then_once_a_d
     assert world.candidate(GREEN).attempt == 1
 
 
+def test_a_run_that_is_gone_says_nothing_and_is_run_again() -> None:
+    world = gate_world()
+    world.tasks.seconds = 100
+    world.push("15-alpine", GREEN)
+    world.pass_time(20)
+    world.tasks.runs.clear()
+    world.pass_time(20)
+    check = world.candidate(GREEN).checks[0]
+    assert (check.verdict, "is gone" in check.reason, world.stable_tag()) == (None, True, None)
+    world.pass_time(1200)
+    assert (len(world.tasks.runs), world.stable_tag()) == (1, GREEN)
+
+
 def test_a_run_past_its_time_is_canceled_and_run_again() -> None:
     world = gate_world()
     world.tasks.seconds = 5000
@@ -429,6 +442,36 @@ def test_a_process_that_dies_right_after_it_started_a_run_adopts_that_run() -> N
     world.settle_while_crashing()
     assert len(world.tasks.runs) == 1
     assert "task check adopted" in [entry.what for entry in world.candidate(GREEN).history]
+
+
+def test_a_process_that_dies_right_after_it_started_a_later_check_s_run_adopts_that_run() -> None:
+    world = gate_world(*sample_policy().gates["node"].checks, STRICTER)
+    world.push("15-alpine", GREEN)
+
+    def die_on_run_id(record: object) -> None:
+        if isinstance(record, Candidate) and record.checks[1].run_id:
+            world.ledger.before_save = None
+            raise ProcessDied
+
+    world.ledger.before_save = die_on_run_id
+    world.settle_while_crashing()
+    assert [run.task for run in world.tasks.runs.values()] == ["base-import-node", "stricter"]
+    assert world.candidate(GREEN).state is CandidateState.PASSED
+
+
+def test_of_two_workers_that_claim_a_later_check_one_starts_its_run() -> None:
+    world = gate_world(*sample_policy().gates["node"].checks, STRICTER)
+    world.push("15-alpine", GREEN)
+
+    def second_worker(record: object) -> None:
+        if isinstance(record, Candidate) and record.checks[1].claimed_at:
+            world.ledger.before_save = None
+            world.reconciler.work(record.work_item, redelivered=True)
+
+    world.ledger.before_save = second_worker
+    world.settle()
+    assert [run.task for run in world.tasks.runs.values()] == ["base-import-node", "stricter"]
+    assert world.candidate(GREEN).state is CandidateState.PASSED
 
 
 def test_a_run_of_an_earlier_attempt_is_never_adopted() -> None:

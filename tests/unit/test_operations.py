@@ -11,7 +11,7 @@ import pytest
 from shared.domain.alarm import Alarm
 from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.errors import BasegateError, Busy, Conflict, Malformed, NotThere, Refused, Retry
-from shared.domain.image import short
+from shared.domain.image import Digest, short
 from shared.domain.policy import ApprovalCheck, Check, PromotionRule, TaskCheck
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.rollout import RolloutState
@@ -702,6 +702,15 @@ def test_who_asked_is_the_same_person_in_any_spelling_of_the_name() -> None:
         world.operate.candidates.approve(world.candidate(GREEN).id, Who("Mara (by key)", "fine"))
     do(world, world.operate.candidates.approve(world.candidate(GREEN).id, Who("nils (by key)", "fine")))
     assert world.stable_tag() == GREEN
+
+
+def test_digits_that_several_digests_begin_with_name_none_of_them() -> None:
+    world = told("green")
+    twin = Digest(GREEN[:-4] + "0000")
+    world.ledger.insert(msgspec.structs.replace(world.candidate(GREEN), digest=twin))
+    with pytest.raises(Malformed, match="give more digits"):
+        world.operate.candidates.rerun(f"node.{short(GREEN)}", NIGHT)
+    assert GREEN in str(world.operate.candidates.rerun(f"node.{GREEN.removeprefix('sha256:')}", NIGHT).effects)
 
 
 def test_a_hold_names_the_move_the_promotion_and_the_rollout_that_are_in_flight() -> None:

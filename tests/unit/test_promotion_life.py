@@ -14,11 +14,13 @@ from shared.domain.image import Digest, Tag
 from shared.domain.policy import ApprovalCheck, Check, PromotionRule, TaskCheck
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.stable_tag import HoldUntil
+from shared.operations.plan import Who
 from shared.ports import Change
 from tests.fakes import ProcessDied, World, digest, sample_policy
 from tests.unit.operators import TAG, answer, gate_of, hold, lift_hold, lift_veto, rerun, sweep, veto
 
 ORANGE, RED, GREEN = digest("orange"), digest("red"), digest("green")
+NIGHT = Who("op@example.com", "it is three in the morning")
 STRICTER = Check(task=TaskCheck(registry="base", task="stricter"))
 
 
@@ -516,6 +518,19 @@ def test_a_hold_until_newer_stands_against_what_was_observed_before_it() -> None
     world.next_item()
     hold(world, until=HoldUntil.NEWER)
     world.settle()
+    assert (world.stable_tag(), world.promotion().state) == (ORANGE, PromotionState.HELD)
+
+
+def test_a_hold_stays_when_the_digest_that_it_holds_is_promoted_again() -> None:
+    world = promoted(ORANGE)
+    push(world, GREEN)
+    until_locked(world, ORANGE)
+    roll_back = world.operate.gates.roll_back("node", TAG, ORANGE, HoldUntil.LIFTED, NIGHT)
+    roll_back.act()
+    assert (world.stable_tag(), world.promotion().state) == (ORANGE, PromotionState.PROMOTING)
+    world.pass_time(600)
+    assert (world.promotion().state, world.stable().hold is not None) == (PromotionState.PROMOTED, True)
+    push(world, RED)
     assert (world.stable_tag(), world.promotion().state) == (ORANGE, PromotionState.HELD)
 
 

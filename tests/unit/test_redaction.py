@@ -145,3 +145,8 @@ def test_a_value_that_is_too_short_to_be_secret_destroys_no_log(value: str) -> N
 def test_a_megabyte_takes_no_longer_than_its_length(piece: str) -> None:
     """An expression that were quadratic would take hours here, and the test's own limit ends it."""
     without_secrets(piece * (1_000_000 // len(piece)))
+
+
+def test_an_error_keeps_nothing_of_what_a_url_asks() -> None:
+    said = "GET https://x.azurecr.io/v2/?account=ada&state=a%20b failed, as did https://y/z#user=ada"
+    assert readable(said) == "GET https://x.azurecr.io/v2/ failed, as did https://y/z"

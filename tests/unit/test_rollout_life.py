@@ -10,7 +10,7 @@ from shared.domain.errors import NeedsRecreation, Rejected, Transitioning
 from shared.domain.policy import DeployRule
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
 from shared.ports import GroupState
-from tests.fakes import World, digest
+from tests.fakes import ProcessDied, World, digest
 
 ORANGE, GREEN = digest("orange"), digest("green")
 
@@ -32,6 +32,29 @@ def test_a_promotion_rebuilds_and_redeploys_what_stands_on_it() -> None:
     assert build.values["BASE_IMAGE"] == f"contosobaseartifacts.azurecr.io/node@{GREEN}"
     assert world.containers.puts == ["contoso.azurecr.io/hello-world:ct1"]
     assert "RolloutLive" in world.announcer.names
+
+
+def test_an_app_is_deployed_by_digest() -> None:
+    world = world_with()
+    ((image, _),) = world.containers.groups.values()
+    assert image == f"contoso.azurecr.io/hello-world@{world.tasks.pushed_by('ct1')}"
+
+
+def test_a_process_that_dies_right_after_it_started_a_build_adopts_that_build() -> None:
+    world = World()
+
+    def die_on_run_id(record: object) -> None:
+        if isinstance(record, Rollout) and record.build.run_id:
+            world.ledger.before_save = None
+            raise ProcessDied
+
+    world.ledger.before_save = die_on_run_id
+    world.push("15-alpine", GREEN)
+    world.settle_while_crashing()
+    (rollout,) = world.rollouts()
+    assert [run.run_id for run in world.tasks.runs.values() if run.registry == "team"] == ["ct1"]
+    assert "run adopted" in [entry.what for entry in rollout.history]
+    assert (rollout.state, world.containers.puts) == (RolloutState.LIVE, ["contoso.azurecr.io/hello-world:ct1"])
 
 
 def test_the_push_of_its_own_build_is_an_echo() -> None:

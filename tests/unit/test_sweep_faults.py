@@ -8,7 +8,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from shared.domain.errors import Retry
+from shared.domain.errors import Retry, Throttled
 from shared.domain.image import Digest
 from shared.domain.policy import Policy, RegistryRule
 from shared.sweep.job import JobRun, SweepJob, SweepRecord, one_by_one
@@ -74,6 +74,18 @@ def test_a_job_whose_row_cannot_be_written_stops_no_other(row: str) -> None:
     report = world.sweep_now()
     assert [job.job for job in report.unfinished] == [row]
     assert state_of(report, row) is JobState.FAILED
+
+
+def test_a_registry_that_asks_for_a_pause_is_not_asked_for_the_other_tags() -> None:
+    world, asked = World(gates("huge", tags=BATCH)), list[str]()
+
+    def read(registry: RegistryRule, repository: str, tag: str) -> Digest | None:
+        asked.append(tag)
+        raise Throttled("429")
+
+    world.tags.digest_of = read  # type: ignore[method-assign]
+    world.sweep_now()
+    assert len(asked) == 1
 
 
 def slow(world: World, seconds: float) -> None:

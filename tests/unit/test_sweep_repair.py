@@ -84,6 +84,28 @@ def test_a_foreign_image_over_the_stable_tag_is_put_back_and_announced(world: Wo
     assert len(world.rollouts()) == 1
 
 
+def test_an_alarm_that_stands_is_saved_and_announced_once() -> None:
+    world = promoted(reporting())
+    world.registry.tags[STABLE] = FOREIGN
+    world.sweep_now()
+    (alarm,), rows = alarms(world, "gates/node"), dict(world.ledger.rows)
+    world.clock.forward(PERIOD)
+    world.sweep_now()
+    assert alarms(world, "gates/node") == [alarm]
+    assert [key for key in rows if key[0] == "Alarm" and world.ledger.rows[key] != rows[key]] == []
+    assert world.announcer.names == ["DriftFound"]
+
+
+def test_of_many_stable_tags_the_last_is_checked_like_the_first(world: World) -> None:
+    tags = [Tag(f"15-alpine-{number:03}") for number in range(150)]
+    for tag in tags:
+        world.ledger.insert(msgspec.structs.replace(world.stable(), tag=tag))
+        world.registry.tags["base", f"node:{tag}"] = GREEN
+    world.registry.tags["base", f"node:{tags[-1]}"] = FOREIGN
+    world.sweep_now()
+    assert world.registry.tags["base", f"node:{tags[-1]}"] == GREEN
+
+
 def test_a_deleted_stable_tag_is_put_back(world: World) -> None:
     del world.registry.tags[STABLE]
     world.sweep_now()

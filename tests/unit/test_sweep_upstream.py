@@ -542,6 +542,17 @@ def test_repositories_that_begin_to_fail_one_after_the_other_are_their_hosts_fau
     assert "publicregistry.azurecr.io is backing off" in report["upstream.node"].problem
 
 
+def test_many_denied_repositories_pause_neither_their_registry_nor_themselves() -> None:
+    names = ("aaa", "bbb", "ccc", "ddd")
+    world, faults = neighbours(*names)
+    faults.update({name: Misconfigured("403") for name in names})
+    report = {job.job: job for job in world.sweep_now().jobs}
+    assert report["upstream.node"].state is JobState.DONE
+    faults.clear()
+    report = {job.job: job for job in world.sweep_now().jobs}
+    assert {report[f"upstream.{name}"].state for name in names} == {JobState.DONE}
+
+
 def test_many_sick_repositories_do_not_keep_a_well_one_from_its_turn() -> None:
     names = ("aaa", "bbb", "ccc")
     world, faults = neighbours(*names)
