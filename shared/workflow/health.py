@@ -110,7 +110,9 @@ class HealthChecks:
         It waits for nothing: who asks begins the checks whose results the next one gets.
         """
         age = time.monotonic() - self._begun_at
-        if self._asked and (age > self._timeout or all(future.done() for future in self._asked.values())):
+        if age > 2 * RECENT_SECONDS:
+            self._known = None  # nobody has asked since: what was so then is no news
+        elif age > self._timeout or all(future.done() for future in self._asked.values()):
             results = (one for name, future in self._asked.items() for one in self._results(name, future))
             self._known = [one for one in results if one.stops]
         if age > RECENT_SECONDS:
