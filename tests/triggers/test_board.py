@@ -30,7 +30,7 @@ from shared.workflow.alarms import Alarms
 from shared.workflow.board import Views
 from shared.workflow.board.overview import RECENT
 from shared.workflow.board.parts import Tone
-from shared.workflow.health import HealthChecks
+from shared.workflow.health import HealthChecks, HealthResult
 from tests.fakes import FakeLedger, World, digest
 
 GREEN, RED = digest("green"), digest("red")
@@ -275,6 +275,23 @@ def test_the_board_begins_the_checks_once_a_minute_and_shows_what_they_said(worl
     wait(asked.values())
     assert "give the app AcrPull on the registry" in text(get(fragment("overview")))
     assert health._asked == asked
+
+
+def test_what_the_checks_said_when_somebody_looked_long_ago_counts_no_more(world: World) -> None:
+    health = HealthChecks(world.services)
+    health.recent()
+    wait(health._asked.values())
+    assert health.recent() == []
+    health._begun_at -= 3600
+    assert health.recent() is None, "all was well an hour ago"
+    wait(health._asked.values())
+    assert health.recent() == []
+
+
+def test_what_stops_the_app_is_shown_without_a_colon_for_what_it_does_not_say(world: World) -> None:
+    slow = HealthResult("registry base", "away", "it does not answer")
+    (alarm,) = Views(world.services, world.clock.now()).overview([slow]).alarms
+    assert alarm.reason == "registry base: it does not answer"
 
 
 def test_it_is_never_quiet_while_a_record_stalls_that_is_further_back_than_the_overview_goes(world: World) -> None:

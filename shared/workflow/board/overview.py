@@ -131,7 +131,7 @@ def overview_page(services: Services, now: datetime, unready: Sequence[HealthRes
 
 def _unready(result: HealthResult) -> Item:
     """What stops the app, by its health checks."""
-    reason = f"{result.dependency}: {result.detail}: {result.remedy}"
+    reason = ": ".join(filter(None, (result.dependency, result.detail, result.remedy)))
     return Item(title="not ready", subject=result.dependency, state="alarm", tone=Tone.BAD, reason=reason)
 
 
