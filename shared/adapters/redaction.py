@@ -38,8 +38,7 @@ _URL_USER = re.compile(r"(?<=://)[^\s/?#@\"'<>]+@")
 _QUERY = re.compile(r"[?#][\w.$%~-]+=[^\s\"'<>]*")
 _CODE = re.compile(r"\bcode=[^\s&\"'<>]+", re.IGNORECASE)
 
-_SHORTEST_VALUE = 6
-"""Shorter values are no secrets, and are found in half of the words of a log."""
+_SHORTEST_VALUE = 6  # shorter ones are no secrets, and are found in half of the words of a log
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[ -/]*[0-~])?")
 """ECMA-48: control sequences (colours, cursor), operating system commands (titles, links), and the short ones."""
@@ -91,5 +90,7 @@ def without_values(text: str, values: Collection[str]) -> str:
 
 
 def _forms(value: str) -> set[str]:
-    encoded = base64.b64encode(value.encode()).decode()
-    return {value, quote(value, safe=""), json.dumps(value)[1:-1], encoded, encoded.rstrip("=")}
+    """It, quoted for a URL and in JSON, and what base64 has of it from any byte on, as that of `user:password`."""
+    raw = value.encode()
+    encoded = (base64.b64encode(bytes(n) + raw).decode()[n + (n > 0) : (n + len(raw)) * 4 // 3] for n in range(3))
+    return {value, quote(value, safe=""), json.dumps(value)[1:-1], base64.b64encode(raw).decode(), *encoded}

@@ -30,7 +30,7 @@ from shared.ports import OutputImage, Run, RunStatus, Secrets
 _ROLE = "give the app Container Registry Tasks Contributor on the registry"
 _SKEW = timedelta(seconds=30)
 _LOOK_THROUGH_RUNS = 50
-_LONGEST_SECRET = 4096
+_LONGEST_SECRET = 3 * 25 * 1024  # quoted for a URL: https://learn.microsoft.com/azure/key-vault/secrets/about-secrets
 _NOBODY_S_TASK = "basegate-readyz"
 _NOT_THERE = frozenset((400, 404, 409))
 """How a service that was allowed to look says that there is no such task."""
@@ -126,8 +126,9 @@ class AcrTaskRunner:
                 size = blob.get_blob_properties().size
                 start = max(0, size - limit_bytes - _LONGEST_SECRET)
                 content = blob.download_blob(offset=start, length=size - start).readall() if size else b""
-        text = without_secrets(content.decode(errors="replace"), self._given(registry))
-        return (text[_LONGEST_SECRET:] if start else text)[-limit_bytes:]
+        parts, given = (content, content[:_LONGEST_SECRET] if start else b""), self._given(registry)
+        text, more = (without_secrets(part.decode(errors="replace"), given) for part in parts)
+        return text[len(more) :][-limit_bytes:]
 
     def cancel(self, registry: RegistryRule, run_id: str) -> None:
         """Ask a run to stop; one that has ended or is gone is left as it is."""

@@ -42,8 +42,10 @@ class Credential:
 class Vault(VaultCredentials):
     """A vault with one value in it."""
 
+    value = "fourwordsoftheteam"
+
     def values(self) -> list[str]:
-        return ["fourwordsoftheteam"]
+        return [self.value]
 
 
 class Answer(NamedTuple):
@@ -56,7 +58,7 @@ class Answer(NamedTuple):
 
 
 class Wire:
-    """What the SDKs send through: the first answer that fits, and every request that left."""
+    """What the SDKs send through: the first answer that fits, of a blob the part asked for; every request that left."""
 
     def __init__(self, *answers: Answer) -> None:
         self._answers, self.left = answers, list[tuple[str, str]]()
@@ -65,12 +67,17 @@ class Wire:
         data = options.get("data") or b""
         self.left.append((f"{method} {url}", data.decode() if isinstance(data, bytes) else str(data)))
         said = next(answer for answer in self._answers if answer.to in f"{method} {url}")
+        content, part = said.content, dict[str, str]()
+        if asked := options.get("headers", {}).get("x-ms-range"):
+            first, last = map(int, asked.removeprefix("bytes=").split("-"))
+            content = content[first : last + 1]
+            part["Content-Range"] = f"bytes {first}-{first + len(content) - 1}/{len(said.content)}"
         response = requests.Response()
         response.status_code, response.url, response.reason = said.status, url, ""
-        response.headers.update({"Content-Length": str(len(said.content)), **said.headers})
+        response.headers.update({"Content-Length": str(len(content)), **said.headers, **part})
         head = urllib3.HTTPHeaderDict(response.headers)
         response.raw = urllib3.HTTPResponse(
-            BytesIO(said.content if method != "HEAD" else b""),
+            BytesIO(content if method != "HEAD" else b""),
             headers=head,
             status=said.status,
             preload_content=False,
@@ -121,13 +128,21 @@ def test_a_lock_is_on_the_tag_and_keeps_the_manifest_from_being_deleted(monkeypa
 
 def test_a_run_s_log_comes_without_secrets_and_without_the_vault_s_values(monkeypatch: pytest.MonkeyPatch) -> None:
     log = b"npm login --password hunter2\nechoed fourwordsoftheteam here\ndone\n"
-    blob = {"Content-Type": "text/plain", "Content-Range": f"bytes 0-{len(log) - 1}/{len(log)}", "ETag": '"1"'}
-    link = json.dumps({"logLink": "https://logs.blob.core.windows.net/logs/cb1?sig=s"}).encode()
-    wired(
-        monkeypatch,
-        Answer("/listLogSasUrl", 200, link),
-        Answer("HEAD", 200, log, blob),
-        Answer("logs.blob", 206, log, blob),
-    )
+    wired(monkeypatch, *log_answers(log))
     text = AcrTaskRunner(Credential, vault()).log(BASE, "cb1", 1000)
     assert text == "npm login --password ***\nechoed *** here\ndone\n"
+
+
+@pytest.mark.parametrize("length", [100, 5_000, 25_000])
+def test_no_rest_of_a_value_stands_where_the_part_of_a_log_begins(monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+    secrets = vault()
+    secrets.value = "".join(chr(ord("a") + number % 17) for number in range(length))
+    begun, end = "built\n" * 30_000, "done, and it went well, and there is nothing more to say of it\n"
+    wired(monkeypatch, *log_answers(f"{begun}{secrets.value}{end}".encode()))
+    assert AcrTaskRunner(Credential, secrets).log(BASE, "cb1", 100).removeprefix("***") == end
+
+
+def log_answers(log: bytes) -> tuple[Answer, ...]:
+    blob = {"Content-Type": "text/plain", "ETag": '"1"'}
+    link = json.dumps({"logLink": "https://logs.blob.core.windows.net/logs/cb1?sig=s"}).encode()
+    return Answer("/listLogSasUrl", 200, link), Answer("HEAD", 200, log, blob), Answer("logs.blob", 206, log, blob)

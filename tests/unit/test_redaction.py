@@ -116,6 +116,19 @@ def test_a_known_value_is_taken_out_in_whatever_words_it_stands(form: str) -> No
     assert readable(f"it said {form}", [VALUE]) == "it said ***"
 
 
+@pytest.mark.parametrize("before", ["", "u", "us", "user:", "a much longer user:"])
+@pytest.mark.parametrize("after", ["", "\n", '", "x": 1'])
+def test_a_known_value_is_taken_out_of_base64_wherever_it_begins_there(before: str, after: str) -> None:
+    """As in the `auth` of a Docker configuration, or in a request's header that a script shows."""
+    value = "kq7Zr91xLw"
+    encoded = base64.b64encode(f"{before}{value}{after}".encode()).decode()
+    left = without_secrets(f"it is {encoded}", [value]).removeprefix("it is ").replace("***", "")
+    shifted = ["A" * skipped + left for skipped in range(4)]
+    read = [base64.b64decode(text[: len(text) // 4 * 4]) for text in shifted]
+    pieces = [value[at : at + 4].encode() for at in range(len(value) - 3)]
+    assert not [piece for piece in pieces for text in read if piece in text]
+
+
 def test_a_value_that_colours_cut_in_two_is_found() -> None:
     assert without_secrets("kq7zr\x1b[0m91xLw", ["kq7zr91xLw"]) == "***"
 
