@@ -91,8 +91,7 @@ def json_answer(
 
 
 def answer_of(found: object) -> func.HttpResponse:
-    """What a query found: a response as it is, a log as plain text (headers say whether it goes on, and what it is of),
-    anything else as JSON."""
+    """What a query found: a response as it is, a log as text with headers that say what it is, the rest as JSON."""
     match found:
         case func.HttpResponse():
             return found

@@ -80,8 +80,7 @@ class RolloutSummary(RecordSummary, frozen=True, kw_only=True):
 
 
 class Move(Answer, frozen=True, kw_only=True):
-    """One move of a stable tag. `moved_by` names the operator of a rollback, or the sweep that put the tag back, and
-    what it was; "" where the candidate passed."""
+    """One move of a stable tag. `moved_by`: who rolled back, or that the sweep put it back; "" where it passed."""
 
     gate: str
     tag: str
