@@ -31,7 +31,7 @@ async function preview() {
   tell("act-wait", "Loading…");
   at("act-go").disabled = true;
   try {
-    const { effects, warnings } = await (await call(true)).json();
+    const { effects, warnings = [] } = await (await call(true)).json();
     if (mine !== previews) return;
     const lines = effects.slice(0, EFFECTS_SHOWN).map(effectLine), more = effects.length - lines.length;
     if (more) lines.push(effectLine({ what: `and ${more} more`, subject: "" }));
