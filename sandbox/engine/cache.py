@@ -40,10 +40,10 @@ class LayerCache:
         """
         self._store.make()
         command = self._store.command(self._podman)
-        names = await command.check(["images", "--format", "{{.Repository}}:{{.Tag}}"])
-        for name in names.split():
-            if not name.startswith("<none>"):
-                await command.check(["untag", name])
+        listed = await command.check(["images", "--no-trunc", "--format", "{{.Repository}} {{.Id}}"])
+        named = {line.split()[1] for line in listed.splitlines() if line and not line.startswith("<none>")}
+        for image in sorted(named):  # by its id: what was fetched by digest has no name that podman takes
+            await command.check(["untag", image])
 
     async def ensure(self, images: Sequence[str], authfile: Path) -> None:
         """Fetch the images that this process has not fetched yet. A failure is the build's to report, not ours."""

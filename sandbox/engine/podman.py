@@ -161,7 +161,7 @@ class Podman:
             await left.empty(podman)
             await left.discard()
         await asyncio.to_thread(remove_tree, runtime)
-        for store in ("groups", f"cache-{driver}"):
+        for store in ("groups", *(f"cache-{tried}" for tried in _DRIVERS)):  # one that failed may have mounted, too
             await asyncio.to_thread(unmount_below, self._folder / store)
 
     @property

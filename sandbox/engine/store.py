@@ -28,13 +28,15 @@ class Store:
     def options(self) -> tuple[str, ...]:
         """The global podman options that select this store.
 
-        `layers_from` is the graph of a store that is only read: its layers need not be fetched again.
+        `layers_from` is the graph of a store that is only read: its layers need not be fetched again. The driver vfs
+        knows no such store.
         """
         run_root = self.runtime / "r"
         if len(str(run_root)) > _RUN_ROOT_LIMIT:
             raise EngineError(f"podman refuses run roots over {_RUN_ROOT_LIMIT} characters: {run_root}")
         places = ("--root", str(self.graph), "--runroot", str(run_root), "--tmpdir", str(self.runtime / "t"))
-        cache = ("--storage-opt", f"additionalimagestore={self.layers_from}") if self.layers_from else ()
+        reads = self.layers_from if self.driver == "overlay" else None
+        cache = ("--storage-opt", f"additionalimagestore={reads}") if reads else ()
         return (*places, "--storage-driver", self.driver, *cache)
 
     def command(self, podman: CommandLine, **environment: str) -> CommandLine:

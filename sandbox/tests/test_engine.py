@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.engine import EngineError, HostedContainer, Podman, RunContainer
+from sandbox.engine import EngineError, HostedContainer, Podman, RunContainer, podman
 from sandbox.tasks import RunInfo, Runner, RunOutcome, RunStatus, load_task_file
 from sandbox.tests.engine_bench import LOGINS, SERVER, Bench, engine_bench
 from sandbox.tests.live import LiveGateway
@@ -263,6 +263,52 @@ def test_every_start_goes_on_with_the_store_there_is(bench: Bench) -> None:
             bench.run(successor.close())
     assert len({folder for _, folder in seen}) == 3
     assert [drivers for drivers, _ in seen] == [seen[0][0]] * 3
+
+
+def test_a_fetch_by_digest_that_a_kill_interrupted_does_not_keep_the_next_start_from_its_store(bench: Bench) -> None:
+    async def fetch_and_die() -> set[str]:
+        store = await bench.engine.prepare_run("ca1", LOGINS)
+        pushed = await store.push(await bench.base(store), bench.out)
+        await store.close()
+        shared = bench.engine._started().shared
+        cache = shared.cache._store.command(shared.podman)
+        await cache.check(["pull", "--quiet", "--creds", "robot:s3cret", f"{SERVER}/base@{pushed.digest}"])
+        return {file.name for file in bench.root.glob("cache-*")}
+
+    stores = bench.run(fetch_and_die())
+    bench.run(bench.engine.close())
+    successor = Podman(bench.root, bench.live.instance.key, bench.live.environment)
+    bench.run(successor.start())
+    try:
+        assert {file.name for file in bench.root.glob("cache-*")} == stores
+        shared = successor._started().shared
+        names = bench.run(shared.cache._store.command(shared.podman).check(["images", "--format", "{{.Repository}}"]))
+        assert set(names.split()) == {"<none>"}
+    finally:
+        bench.run(successor.close())
+
+
+def test_where_there_is_no_overlay_a_run_builds_and_runs_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(podman, "_DRIVERS", ("vfs",))
+    bench.run(bench.engine.close())
+    bench.engine = Podman(bench.root, bench.live.instance.key, bench.live.environment)
+    bench.run(bench.engine.start())
+
+    async def play() -> int:
+        store = await bench.engine.prepare_run("ca1", LOGINS)
+        image = await bench.base(store)
+        assert (await store.push(image, bench.out)).exit_code == 0
+        await store.close()
+        again = await bench.engine.prepare_run("ca2", LOGINS)
+        await again.warm([image])
+        code = await again.run(RunContainer("show", image, ("/bin/sh", "-c", "echo is $COLOR")), bench.out)
+        await again.close()
+        return code
+
+    assert bench.run(play()) == 0, bench.lines
+    assert bench.lines[-1] == "is Green"
 
 
 TASK = """\
