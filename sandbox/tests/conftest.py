@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from sandbox.engine.mounts import unmount_below
 from sandbox.tests.live import LiveGateway
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_mounts_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Take off what tests that failed or were killed left mounted, in this session and in those before it.
+
+    pytest deletes the folders of older sessions when it ends, and ends in an error where one is a mount.
+    """
+    yield
+    own = tmp_path_factory.getbasetemp()
+    for folder in own.parent.iterdir():
+        if folder == own or (folder.is_dir() and not folder.is_symlink() and not _in_use(folder)):
+            unmount_below(folder)
+
+
+def _in_use(folder: Path) -> bool:
+    """Whether the session that this folder belongs to still runs: pytest keeps its process id there."""
+    try:
+        os.kill(int((folder / ".lock").read_text()), 0)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 @pytest.fixture
