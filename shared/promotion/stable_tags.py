@@ -80,21 +80,22 @@ class StableTags:
         now, claim = self._services.clock.now(), stable.claim
         if claim is not None and claim.until > now and claim.mover != mover:
             raise Busy(f"{stable.tag} is being moved to {short(claim.digest)} by {claim.mover}", delay_seconds=2.0)
-        self.leave_to_another(stable, mover, mine)
+        self.to_let_go(stable, mover, mine)
         until = now + timedelta(seconds=CLAIM_SECONDS)
         return msgspec.structs.replace(stable, claim=Claim(mover=mover, digest=digest, until=until))
 
-    def leave_to_another(self, stable: StableTag, mover: str, mine: Claim | None) -> None:
-        """See that no other worker is making the same move right now; after a while it counts as dead.
+    def to_let_go(self, stable: StableTag, mover: str, mine: Claim | None) -> Claim | None:
+        """The claim that a worker may let go: its own, or one for the same move whose worker counts as dead.
 
         Raises:
-            Conflict: one is.
+            Conflict: another worker is making the same move right now.
         """
         claim, now = stable.claim, self._services.clock.now()
-        if claim is None or claim == mine or claim.mover != mover:
-            return
-        if claim.until > now + timedelta(seconds=CLAIM_SECONDS - TAKE_OVER_SECONDS):
+        if claim is None or claim.mover != mover:
+            return None
+        if claim != mine and claim.until > now + timedelta(seconds=CLAIM_SECONDS - TAKE_OVER_SECONDS):
             raise Conflict(f"another worker is moving {stable.tag} for {mover}")
+        return claim
 
     def settled(self, stable: StableTag, target: TagTarget, **changes: object) -> StableTag:
         """The record after the tag was pointed at a target. Coming to the digest where it stood is no move."""
@@ -138,16 +139,17 @@ class StableTags:
             self.point(gate, claim.record.tag, target.digest)
             self._refuse(gate, target.digest)
         except BasegateError:
-            self.undo(gate, claim, mover, target.digest)
+            self.undo(gate, claim, claim.record.claim, target.digest)
             raise
+        mine = claim.record.claim
         for _ in range(RACES):
             try:
                 return self._services.ledger.save(claim, self.settled(claim.record, target, **changes)).record
             except Conflict:
                 claim = self.load(gate, claim.record.tag)
-                if not _is_of(claim.record, mover) or self._vetoes.against(gate, target.digest):
+                if claim.record.claim != mine or self._vetoes.against(gate, target.digest):
                     break
-        self.undo(gate, claim, mover, target.digest)
+        self.undo(gate, claim, mine, target.digest)
         raise Busy(f"someone else moved {claim.record.tag} at the same time", delay_seconds=1.0)
 
     def put_back(self, gate: Gate, stored: Stored[StableTag], found: str) -> None:
@@ -166,10 +168,10 @@ class StableTags:
             entry = {"put_back_at": self._services.clock.now(), "put_back_from": found}
             self._refuse(gate, digest)
         finally:
-            self._release(gate, claim, SWEEP, **entry)
+            self._release(gate, claim, claim.record.claim, **entry)
 
-    def undo(self, gate: Gate, claim: Stored[StableTag], mover: str, moved: Digest) -> None:
-        """Take back a move to a digest that may have been made and must not stand, and let the claim go.
+    def undo(self, gate: Gate, claim: Stored[StableTag], mine: Claim | None, moved: Digest) -> None:
+        """Take back a move to a digest that may have been made and must not stand, and let a worker's own claim go.
 
         What the record says is put back, unless that may not stand there: then the newest promotion that may. Where
         there is none the tag is removed, if the role allows. Either way there is an alarm where something had to be
@@ -177,10 +179,10 @@ class StableTags:
         """
         with suppress(BasegateError):  # the fault that led here is the one to report; the sweep finds what is left
             stored = self.load(gate, claim.record.tag)
-            if not _is_of(stored.record, mover) and stored.record.is_moving(self._services.clock.now()):
+            if stored.record.claim != mine and stored.record.is_moving(self._services.clock.now()):
                 return
             self._put_right(gate, stored, moved)
-        self._release(gate, claim, mover)
+        self._release(gate, claim, mine)
 
     def _put_right(self, gate: Gate, stored: Stored[StableTag], moved: Digest) -> None:
         stable, registry = stored.record, self._services.registry
@@ -227,11 +229,11 @@ class StableTags:
         if obstacle := self._vetoes.against(gate, digest):
             raise Rejected(obstacle)
 
-    def _release(self, gate: Gate, claim: Stored[StableTag], mover: str, **changes: object) -> None:
+    def _release(self, gate: Gate, claim: Stored[StableTag], mine: Claim | None, **changes: object) -> None:
         """Release the claim; errors are suppressed so that the original exception propagates."""
         with suppress(BasegateError):
             stored = self.load(gate, claim.record.tag)
-            if _is_of(stored.record, mover):
+            if mine is not None and stored.record.claim == mine:
                 self._save(stored, msgspec.structs.replace(stored.record, claim=None, **changes))
 
     def _save(self, stored: Stored[StableTag], stable: StableTag) -> Stored[StableTag]:
@@ -239,7 +241,3 @@ class StableTags:
             return self._services.ledger.save(stored, stable)
         except Conflict:
             raise Busy(f"someone else changed the record of {stable.tag}", delay_seconds=1.0) from None
-
-
-def _is_of(stable: StableTag, mover: str) -> bool:
-    return stable.claim is not None and stable.claim.mover == mover

@@ -219,18 +219,17 @@ class PromotionController(Controller[Promotion]):
         4. The record of the tag and the promotion are settled in one transaction. Lost races are tried again at once.
         """
         stored, mover = self._stable.load(gate, step.record.tag), step.record.row
-        pointed, mine = False, None
+        mine: Claim | None = None
         for _ in range(RACES):
             try:
                 ended = self._obstacle(step, gate, stored)  # 1
                 if ended is not None:
                     break
                 claimed = self._stable.claimed(stored.record, mover, step.record.digest, mine)
+                mine = claimed.claim  # also where the answer is lost
                 (stored,) = step.commit(step.record, Change(claimed, stored))  # 2
-                mine = claimed.claim
                 ended = self._vetoed(step.record, gate)  # 3
                 if ended is None:
-                    pointed = True
                     self._stable.point(gate, step.record.tag, step.record.digest)
                     ended = self._vetoed(step.record, gate)
                 if ended is None:
@@ -239,14 +238,14 @@ class PromotionController(Controller[Promotion]):
             except Conflict:
                 stored = self._after_race(step, gate, stored, mine)
             except (Retry, Rejected, Misconfigured) as error:
-                self._stable.undo(gate, stored, mover, step.record.digest)
+                self._stable.undo(gate, stored, mine, step.record.digest)
                 self._copy_again_if_gone(step, error)
                 raise
         else:
-            self._stable.undo(gate, stored, mover, step.record.digest)
+            self._stable.undo(gate, stored, mine, step.record.digest)
             raise Busy(f"{step.record.tag} is changed by others all the time", delay_seconds=1.0)
-        if pointed or (stored.record.claim is not None and stored.record.claim.mover == mover):
-            self._stable.undo(gate, stored, mover, step.record.digest)
+        if claim := self._stable.to_let_go(stored.record, mover, mine) or mine:
+            self._stable.undo(gate, stored, claim, step.record.digest)
         return ended
 
     def _record_task_promotion(self, step: Step[Promotion], gate: Gate) -> Promotion:
@@ -263,7 +262,7 @@ class PromotionController(Controller[Promotion]):
             raise Busy(f"{promotion.tag} is being moved", delay_seconds=2.0)
         ended = self._vetoed(promotion, gate) or self._obstacle(step, gate, stored)
         if ended is not None:
-            self._stable.undo(gate, stored, promotion.row, promotion.digest)
+            self._stable.undo(gate, stored, stored.record.claim, promotion.digest)
             return ended
         there, stands = (
             self._services.registry.digest_of(target, repository, name) for name in (unique, promotion.tag)
@@ -361,10 +360,10 @@ class PromotionController(Controller[Promotion]):
         mover = step.record.row
         if not step.is_current():
             if mine is not None:
-                self._stable.undo(gate, stored, mover, step.record.digest)
+                self._stable.undo(gate, stored, mine, step.record.digest)
             raise Conflict(f"promotion {step.record.id} was changed by someone else")
         fresh = self._stable.load(gate, step.record.tag)
-        self._stable.leave_to_another(fresh.record, mover, mine)
+        self._stable.to_let_go(fresh.record, mover, mine)
         return fresh
 
     def _names(self, promotion: Promotion, gate: Gate, target: RegistryRule) -> list[str]:

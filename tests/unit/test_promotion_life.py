@@ -451,7 +451,7 @@ def test_the_first_promotion_dies_after_the_move_and_its_digest_is_vetoed_then()
     assert world.stable_tag() == GREEN
     veto(world, GREEN)
     world.reconciler.work(item, redelivered=True)
-    world.settle()
+    world.pass_time(120)
     assert (world.stable_tag(), world.promotion().state) == (None, PromotionState.VETOED)
     assert len(alarms(world)) == 1
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 import pytest
 
 from shared.domain.candidate import Candidate, CandidateState
-from shared.domain.errors import Conflict
+from shared.domain.errors import Conflict, Retry
+from shared.domain.observation import Observation
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.stable_tag import StableTag
 from tests.fakes import ProcessDied, World, digest, sample_policy
@@ -260,3 +262,28 @@ def test_a_move_that_fails_keeps_nobody_else_waiting() -> None:
     world.registry.point = real  # type: ignore[method-assign]
     world.settle()
     assert world.stable_tag() == GREEN
+
+
+def test_a_worker_that_fails_before_it_claims_leaves_the_claim_of_another_worker_for_the_same_promotion() -> None:
+    world = about_to_move()
+    item, point, load = world.promotion().work_item, world.registry.point, world.ledger.load
+
+    def fail(kind: type[Any], *key: str) -> Any:
+        if kind is not Observation:
+            return load(kind, *key)
+        world.ledger.load = load  # type: ignore[method-assign]
+        raise Retry("the table answers 503", 1.0)
+
+    def while_another_fails(*given: Any) -> None:
+        world.registry.point = point  # type: ignore[method-assign]
+        claimed = world.stable().claim
+        assert claimed is not None
+        world.ledger.load = fail  # type: ignore[method-assign,assignment]
+        world.reconciler.work(item, redelivered=True)
+        assert world.ledger.load is load
+        assert world.stable().claim == claimed
+        point(*given)
+
+    world.registry.point = while_another_fails  # type: ignore[method-assign,assignment]
+    world.settle()
+    assert world.stable_tag() == world.stable().digest == GREEN
