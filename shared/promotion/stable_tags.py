@@ -80,12 +80,12 @@ class StableTags:
         now, claim = self._services.clock.now(), stable.claim
         if claim is not None and claim.until > now and claim.mover != mover:
             raise Busy(f"{stable.tag} is being moved to {short(claim.digest)} by {claim.mover}", delay_seconds=2.0)
-        self.to_let_go(stable, mover, mine)
+        self.own_claim(stable, mover, mine)
         until = now + timedelta(seconds=CLAIM_SECONDS)
         return msgspec.structs.replace(stable, claim=Claim(mover=mover, digest=digest, until=until))
 
-    def to_let_go(self, stable: StableTag, mover: str, mine: Claim | None) -> Claim | None:
-        """The claim that a worker may let go: its own, or one for the same move whose worker counts as dead.
+    def own_claim(self, stable: StableTag, mover: str, mine: Claim | None) -> Claim | None:
+        """The claim of a worker on the record: `mine`, or one for the same move whose worker counts as dead.
 
         Raises:
             Conflict: another worker is making the same move right now.
@@ -139,7 +139,7 @@ class StableTags:
             self.point(gate, claim.record.tag, target.digest)
             self._refuse(gate, target.digest)
         except BasegateError:
-            self.undo(gate, claim, claim.record.claim, target.digest)
+            self.undo(gate, stored.record.tag, claim.record.claim, target.digest)
             raise
         mine = claim.record.claim
         for _ in range(RACES):
@@ -149,7 +149,7 @@ class StableTags:
                 claim = self.load(gate, claim.record.tag)
                 if claim.record.claim != mine or self._vetoes.against(gate, target.digest):
                     break
-        self.undo(gate, claim, mine, target.digest)
+        self.undo(gate, stored.record.tag, mine, target.digest)
         raise Busy(f"someone else moved {claim.record.tag} at the same time", delay_seconds=1.0)
 
     def put_back(self, gate: Gate, stored: Stored[StableTag], found: str) -> None:
@@ -168,9 +168,9 @@ class StableTags:
             entry = {"put_back_at": self._services.clock.now(), "put_back_from": found}
             self._refuse(gate, digest)
         finally:
-            self._release(gate, claim, claim.record.claim, **entry)
+            self._release(gate, claim.record.tag, claim.record.claim, **entry)
 
-    def undo(self, gate: Gate, claim: Stored[StableTag], mine: Claim | None, moved: Digest) -> None:
+    def undo(self, gate: Gate, tag: Tag, mine: Claim | None, moved: Digest) -> None:
         """Take back a move to a digest that may have been made and must not stand, and let a worker's own claim go.
 
         What the record says is put back, unless that may not stand there: then the newest promotion that may. Where
@@ -178,11 +178,11 @@ class StableTags:
         undone. Whoever else has the claim by now sees to the tag.
         """
         with suppress(BasegateError):  # the fault that led here is the one to report; the sweep finds what is left
-            stored = self.load(gate, claim.record.tag)
+            stored = self.load(gate, tag)
             if stored.record.claim != mine and stored.record.is_moving(self._services.clock.now()):
                 return
             self._put_right(gate, stored, moved)
-        self._release(gate, claim, mine)
+        self._release(gate, tag, mine)
 
     def _put_right(self, gate: Gate, stored: Stored[StableTag], moved: Digest) -> None:
         stable, registry = stored.record, self._services.registry
@@ -229,10 +229,10 @@ class StableTags:
         if obstacle := self._vetoes.against(gate, digest):
             raise Rejected(obstacle)
 
-    def _release(self, gate: Gate, claim: Stored[StableTag], mine: Claim | None, **changes: object) -> None:
-        """Release the claim; errors are suppressed so that the original exception propagates."""
+    def _release(self, gate: Gate, tag: Tag, mine: Claim | None, **changes: object) -> None:
+        """Release a worker's own claim; errors are suppressed so that the original exception propagates."""
         with suppress(BasegateError):
-            stored = self.load(gate, claim.record.tag)
+            stored = self.load(gate, tag)
             if mine is not None and stored.record.claim == mine:
                 self._save(stored, msgspec.structs.replace(stored.record, claim=None, **changes))
 

@@ -236,16 +236,16 @@ class PromotionController(Controller[Promotion]):
                     return self._moved(step, stored)  # 4
                 break
             except Conflict:
-                stored = self._after_race(step, gate, stored, mine)
+                stored = self._after_race(step, gate, mine)
             except (Retry, Rejected, Misconfigured) as error:
-                self._stable.undo(gate, stored, mine, step.record.digest)
+                self._stable.undo(gate, step.record.tag, mine, step.record.digest)
                 self._copy_again_if_gone(step, error)
                 raise
         else:
-            self._stable.undo(gate, stored, mine, step.record.digest)
+            self._stable.undo(gate, step.record.tag, mine, step.record.digest)
             raise Busy(f"{step.record.tag} is changed by others all the time", delay_seconds=1.0)
-        if claim := self._stable.to_let_go(stored.record, mover, mine) or mine:
-            self._stable.undo(gate, stored, claim, step.record.digest)
+        if claim := self._stable.own_claim(stored.record, mover, mine) or mine:
+            self._stable.undo(gate, step.record.tag, claim, step.record.digest)
         return ended
 
     def _record_task_promotion(self, step: Step[Promotion], gate: Gate) -> Promotion:
@@ -262,7 +262,7 @@ class PromotionController(Controller[Promotion]):
             raise Busy(f"{promotion.tag} is being moved", delay_seconds=2.0)
         ended = self._vetoed(promotion, gate) or self._obstacle(step, gate, stored)
         if ended is not None:
-            self._stable.undo(gate, stored, stored.record.claim, promotion.digest)
+            self._stable.undo(gate, promotion.tag, stored.record.claim, promotion.digest)
             return ended
         there, stands = (
             self._services.registry.digest_of(target, repository, name) for name in (unique, promotion.tag)
@@ -348,9 +348,7 @@ class PromotionController(Controller[Promotion]):
         veto = self._vetoes.standing(gate, promotion.digest)
         return self._ended(promotion, PromotionState.VETOED, veto.words) if veto is not None else None
 
-    def _after_race(
-        self, step: Step[Promotion], gate: Gate, stored: Stored[StableTag], mine: Claim | None
-    ) -> Stored[StableTag]:
+    def _after_race(self, step: Step[Promotion], gate: Gate, mine: Claim | None) -> Stored[StableTag]:
         """The record of the tag as it is after a lost race, to try again with.
 
         Raises:
@@ -360,10 +358,10 @@ class PromotionController(Controller[Promotion]):
         mover = step.record.row
         if not step.is_current():
             if mine is not None:
-                self._stable.undo(gate, stored, mine, step.record.digest)
+                self._stable.undo(gate, step.record.tag, mine, step.record.digest)
             raise Conflict(f"promotion {step.record.id} was changed by someone else")
         fresh = self._stable.load(gate, step.record.tag)
-        self._stable.to_let_go(fresh.record, mover, mine)
+        self._stable.own_claim(fresh.record, mover, mine)
         return fresh
 
     def _names(self, promotion: Promotion, gate: Gate, target: RegistryRule) -> list[str]:

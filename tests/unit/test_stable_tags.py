@@ -186,7 +186,7 @@ def test_what_is_vetoed_is_not_put_back() -> None:
 def test_a_foreign_move_is_none_of_an_undone_one_s_business() -> None:
     world = standing()
     world.registry.tags[("base", "node:15-alpine")] = RED
-    StableTags(world.services).undo(gate_of(world), stored(world), None, ORANGE)
+    StableTags(world.services).undo(gate_of(world), TAG, None, ORANGE)
     assert world.stable_tag() == RED
 
 
