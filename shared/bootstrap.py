@@ -19,6 +19,7 @@ from shared.settings import APP_ROOT, Settings, read_settings
 from shared.sweep.sweep import Sweep
 from shared.workflow.drift import DriftReport
 from shared.workflow.health import HealthChecks
+from shared.workflow.login_servers import with_login_servers
 from shared.workflow.report import Report
 from shared.workflow.run_logs import RunLogs
 
@@ -55,7 +56,11 @@ class Basegate:
 
     @cached_property
     def services(self) -> Services:
-        """The ports, fulfilled."""
+        """The ports, fulfilled.
+
+        Raises:
+            Retry: where a registry is must be asked of Azure, which is away.
+        """
         from shared.adapters.archive_blobs import BlobArchive
         from shared.adapters.clock_system import SystemClock
         from shared.adapters.containers_aci import AciContainerRunner, HttpProbe
@@ -68,11 +73,12 @@ class Basegate:
         from shared.adapters.tasks_acr import AcrTaskRunner
 
         secrets = VaultCredentials(self.settings.key_vault, credential)
+        ledger, registry = TableLedger(self._endpoint("table"), credential), AcrRegistry(credential, secrets)
         return Services(
-            policy=self.policy,
-            ledger=TableLedger(self._endpoint("table"), credential),
+            policy=with_login_servers(self.policy, ledger, registry),
+            ledger=ledger,
             queue=StorageWorkQueue(self._endpoint("queue"), credential),
-            registry=AcrRegistry(credential, secrets),
+            registry=registry,
             tags=OciTagReader(secrets, credential),
             tasks=AcrTaskRunner(credential, secrets),
             containers=AciContainerRunner(credential, secrets),

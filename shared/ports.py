@@ -280,6 +280,14 @@ class Registry(Protocol):
     What may be a registry of any make, and what is read often, is read through `TagReader`.
     """
 
+    def login_server(self, registry: RegistryRule) -> str:
+        """The host name that Azure says a registry has.
+
+        Raises:
+            Misconfigured: there is no such registry, or the app may not read it.
+        """
+        ...
+
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
         """The digest a tag points at now, or None where there is no such tag: what every change is read back with."""
         ...

@@ -279,7 +279,8 @@ class FakeQueue:
 class FakeRegistry:
     """Tags by (registry, repository:tag); copies take `copy_seconds`.
 
-    `fault` is what every call raises, `copy_fault`, `lock_fault`, `refusing` and `remove_fault` what a copy, a lock, a
+    `servers` are the login servers that differ from the rules'. `fault` is what every call raises, `read_fault` what
+    reading the registry itself does, `copy_fault`, `lock_fault`, `refusing` and `remove_fault` what a copy, a lock, a
     move and a removal raise; a copy that has begun fails with `copy_problem`, or brings `copy_result` instead.
     """
 
@@ -294,13 +295,19 @@ class FakeRegistry:
         self.copy_seconds = 2.0
         self.copy_problem = ""
         self.copy_result: Digest | None = None
+        self.servers: dict[str, str] = {}
         self.fault: Exception | None = None
+        self.read_fault: Exception | None = None
         self.copy_fault: Exception | None = None
         self.lock_fault: Exception | None = None
         self.refusing: Exception | None = None
         self.remove_fault: Exception | None = None
         self.token_expires_at: datetime | None = None
         self._under_way: dict[str, tuple[datetime, str, str, Digest]] = {}
+
+    def login_server(self, registry: RegistryRule) -> str:
+        self._maybe_fail(self.read_fault)
+        return self.servers.get(registry.name, registry.login_server)
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
         self._maybe_fail()

@@ -15,7 +15,7 @@ from azure.mgmt.containerregistry.models import ImportImageParameters, ImportSou
 
 from shared.adapters.azure_calls import DEADLINES, Identity, expected, per_subscription, registry_id, translated
 from shared.adapters.redaction import readable
-from shared.domain.errors import Gone
+from shared.domain.errors import Gone, Misconfigured
 from shared.domain.image import Digest, ImageRef, parse_digest
 from shared.domain.policy import RegistryRule
 from shared.ports import CopyState, CopyStatus, Secrets, TagPush, TagState
@@ -27,7 +27,7 @@ _IMPORT_ROLE = (
     "give the app Container Registry Data Importer and Data Reader on the target registry, "
     "and on the source registry too where the rules name no credentials for it"
 )
-_TOKEN_ROLE = "give the app Reader on the registry"  # noqa: S105 (advice, no secret)
+_READER_ROLE = "give the app Reader on the registry"
 _RUNNING = 202
 _CLIENTS, _CLIENT_SECONDS = 32, 3600.0
 """How many clients of the data plane are kept, and for how long. A client holds a refresh token that lasts three hours,
@@ -44,6 +44,16 @@ class AcrRegistry:
         self._credential, self._secrets = credential, secrets
         self._clients = lru_cache(maxsize=_CLIENTS)(self._make_data_client)
         self._management = per_subscription(ContainerRegistryManagementClient, credential)
+
+    def login_server(self, registry: RegistryRule) -> str:
+        """The host name that Azure says a registry has; its name does not tell.
+
+        Source: https://learn.microsoft.com/rest/api/containerregistry/registries/get
+        """
+        subscription, group, name = registry_id(registry)
+        missing = Misconfigured(f"there is no registry {name} in {group}", remedy="mend its id in the rules")
+        with translated(f"reading registry {name}", remedy=_READER_ROLE), expected(404, instead=missing):
+            return str(self._management(subscription).registries.get(group, name).login_server).lower()
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
         """The digest a tag points at now, or None where there is no such tag."""
@@ -73,7 +83,7 @@ class AcrRegistry:
         """When the next password of a token expires after `now`; None where none does or the app may not look."""
         subscription, group, name = registry_id(registry)
         doing = f"reading token {token} of {registry.login_server}"
-        with translated(doing, remedy=_TOKEN_ROLE), expected(403, 404):  # no role for this, or a user of another kind
+        with translated(doing, remedy=_READER_ROLE), expected(403, 404):  # no role for this, or a user of another kind
             found = self._management(subscription).tokens.get(group, name, token)
             passwords = (found.credentials.passwords if found.credentials else None) or []
             expiries = [password.expiry for password in passwords if password.expiry is not None]

@@ -13,6 +13,7 @@ import msgspec
 
 from shared.domain.candidate import Candidate
 from shared.domain.errors import BasegateError, Misconfigured, Retry
+from shared.domain.policy import RegistryRule
 from shared.domain.promotion import Promotion
 from shared.domain.record import Record
 from shared.domain.rollout import AppRecord, Rollout
@@ -56,6 +57,7 @@ _POISON_REMEDY = (
 _SWEEP_REMEDY = (
     "see that the function drift-timer is there and enabled, what it says in the log, and BASEGATE_SWEEP_SCHEDULE"
 )
+_SERVER_REMEDY = "write its `server` into the rules, beside its `id`"
 _STALL_REMEDY = "fix what is named here; the record goes on by itself"
 _UNANNOUNCED_REMEDY = "fix what is named here; the outcome is announced again until it is heard"
 
@@ -151,8 +153,7 @@ def _checks(services: Services) -> Iterator[tuple[str, Check]]:
     yield "queues", partial(_queues, services)
     yield "evidence (blobs)", services.archive.check
     for registry in policy.registries.values():
-        if stem := registry.credentials:
-            yield f"secrets {stem}-user and -password", partial(services.secrets.of, registry)
+        yield from _registry(services, registry)
     for gate in policy.gates.values():
         yield _repository(services, gate.source.registry, gate.source.repository)
         yield _repository(services, gate.promote.registry, gate.promote.repository)
@@ -165,6 +166,28 @@ def _checks(services: Services) -> Iterator[tuple[str, Check]]:
         for name in names:
             yield f"records of {kind} {name}", partial(_records, f"records of {kind} {name}", services, kinds, name)
     yield "sweep", partial(_sweeps, services)
+
+
+def _registry(services: Services, rule: RegistryRule) -> Iterator[tuple[str, Check]]:
+    """What is asked about a registry itself."""
+    if rule.is_azure:
+        name = f"login server of registry {rule.name}"
+        yield name, partial(_login_server, name, services, rule)
+    if stem := rule.credentials:
+        yield f"secrets {stem}-user and -password", partial(services.secrets.of, rule)
+
+
+def _login_server(name: str, services: Services, rule: RegistryRule) -> list[HealthResult]:
+    """Whether a registry is where the rules, or their ledger, say. A server that cannot be asked for may be right."""
+    try:
+        there = services.registry.login_server(rule)
+    except Misconfigured as error:
+        said = f"it is taken to be {rule.login_server}: {error.problem}"
+        return [HealthResult(name, "warning", said, error.cause or "", error.remedy or _SERVER_REMEDY)]
+    if there == rule.login_server:
+        return []
+    said = f"Azure says {there}, and it is taken to be {rule.login_server}"
+    return [HealthResult(name, "misconfigured", said, "", f"{_SERVER_REMEDY}: {there}")]
 
 
 def _repository(services: Services, registry: str, repository: str) -> tuple[str, Check]:

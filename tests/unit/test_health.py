@@ -34,7 +34,7 @@ def test_every_dependency_of_the_rules_is_tried() -> None:
     found = states(world)
     assert set(found.values()) == {"ok"}
     assert {name.split(" ")[0] for name in found} == {
-        "ledger", "queues", "poison", "clock", "evidence", "registry", "task", "container", "records", "sweep",
+        "ledger", "queues", "poison", "login", "clock", "evidence", "registry", "task", "container", "records", "sweep",
     }  # fmt: skip
 
 
