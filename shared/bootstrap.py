@@ -19,7 +19,7 @@ from shared.settings import APP_ROOT, Settings, read_settings
 from shared.sweep.sweep import Sweep
 from shared.workflow.drift import DriftReport
 from shared.workflow.health import HealthChecks
-from shared.workflow.login_servers import with_login_servers
+from shared.workflow.login_servers import LoginServers
 from shared.workflow.report import Report
 from shared.workflow.run_logs import RunLogs
 
@@ -56,11 +56,7 @@ class Basegate:
 
     @cached_property
     def services(self) -> Services:
-        """The ports, fulfilled.
-
-        Raises:
-            Retry: where a registry is must be asked of Azure, which is away.
-        """
+        """The ports, fulfilled."""
         from shared.adapters.archive_blobs import BlobArchive
         from shared.adapters.clock_system import SystemClock
         from shared.adapters.containers_aci import AciContainerRunner, HttpProbe
@@ -75,7 +71,7 @@ class Basegate:
         secrets = VaultCredentials(self.settings.key_vault, credential)
         ledger, registry = TableLedger(self._endpoint("table"), credential), AcrRegistry(credential, secrets)
         return Services(
-            policy=with_login_servers(self.policy, ledger, registry),
+            rules=LoginServers(self.policy, ledger, registry).policy,
             ledger=ledger,
             queue=StorageWorkQueue(self._endpoint("queue"), credential),
             registry=registry,

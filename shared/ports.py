@@ -529,9 +529,12 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The ports and the policy of this process."""
+    """The ports and the policy of this process.
 
-    policy: Policy
+    `rules` gives the policy, and raises `Retry` while it is not known where its registries are.
+    """
+
+    rules: Callable[[], Policy]
     ledger: Ledger
     queue: WorkQueue
     registry: Registry
@@ -544,6 +547,11 @@ class Services:
     clock: Clock
     secrets: Secrets
     subscriptions: Subscriptions
+
+    @property
+    def policy(self) -> Policy:
+        """The rules."""
+        return self.rules()
 
     def gate(self, name: str) -> Gate | None:
         """The gate of that name, if it is still in the rules."""

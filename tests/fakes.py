@@ -710,8 +710,9 @@ class World:
 
     def restart(self) -> None:
         """A new process: nothing but the ledger and the outside world is kept."""
+        policy = self.policy
         self.services = Services(
-            policy=self.policy,
+            rules=lambda: policy,
             ledger=self.ledger,
             queue=self.queue,
             registry=self.registry,

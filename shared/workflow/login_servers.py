@@ -6,17 +6,21 @@ Azure Resource Manager to begin.
 """
 
 import logging
-from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from threading import Lock
 
 from msgspec.structs import replace
 
-from shared.domain.errors import BasegateError, Misconfigured, Rejected
+from shared.domain.errors import BasegateError, Misconfigured, Rejected, Retry
 from shared.domain.policy import Policy, RegistryRule
 from shared.domain.record import Row
 from shared.ports import Ledger, Registry
 
 log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 2.0
+"""How long whoever needs the rules waits for what Azure says: an answer that is later is there for the next one."""
 
 _PARTITION = "login-server"
 
@@ -31,34 +35,53 @@ class LoginServer(Row, frozen=True, kw_only=True):
     kind: str = _PARTITION
 
 
-def with_login_servers(policy: Policy, ledger: Ledger, registry: Registry) -> Policy:
-    """The policy, with the login server of every Azure registry for which the rules write none.
+class LoginServers:
+    """Completes a policy, once: with the login server of every Azure registry for which the rules write none."""
 
-    Where the app may not read a registry in Azure, its name is believed; `readyz` says so.
+    def __init__(self, policy: Policy, ledger: Ledger, registry: Registry) -> None:
+        self._policy, self._ledger, self._registry = policy, ledger, registry
+        self._unnamed = [rule for rule in policy.registries.values() if rule.is_azure and not rule.server]
+        self._named: Policy | None = None if self._unnamed else policy
+        self._asked, self._asking = Future[Policy](), Lock()
+        self._asked.cancel()
 
-    Raises:
-        Retry: Azure cannot be asked now, and was not asked before.
-    """
-    unnamed = {name: rule for name, rule in policy.registries.items() if rule.is_azure and not rule.server}
-    if not unnamed:
-        return policy
-    known = dict[str, str]()
-    with suppress(BasegateError):  # the ledger is away: Azure is asked again
-        known = {one.record.registry: one.record.server for one in ledger.list(LoginServer, _PARTITION)}
-    found = {name: _server_of(rule, known, ledger, registry) for name, rule in unnamed.items()}
-    named = {name: replace(rule, server=found.get(name, rule.server)) for name, rule in policy.registries.items()}
-    return replace(policy, registries=named)
+    def policy(self) -> Policy:
+        """The completed policy.
+
+        Where the app may not read a registry in Azure, its name is believed; `readyz` says so.
+
+        Raises:
+            Retry: Azure, or the ledger, cannot be asked now. Nothing is guessed: a name may be somebody else's.
+        """
+        if self._named is None:
+            with self._asking:
+                if self._asked.cancelled() or (self._asked.done() and self._asked.exception()):
+                    pool = ThreadPoolExecutor(1, thread_name_prefix="login-servers")
+                    self._asked = pool.submit(self._complete)
+                    pool.shutdown(wait=False)
+            try:
+                self._named = self._asked.result(PATIENCE_SECONDS)
+            except TimeoutError:
+                raise Retry("Azure does not say in time where the registries of the rules are") from None
+        return self._named
+
+    def _complete(self) -> Policy:
+        known = dict[str, str]()
+        with suppress(BasegateError):  # the ledger is away: Azure is asked again
+            known = {one.record.registry: one.record.server for one in self._ledger.list(LoginServer, _PARTITION)}
+        named = {rule.name: replace(rule, server=known.get(_key(rule)) or self._ask(rule)) for rule in self._unnamed}
+        return replace(self._policy, registries={**self._policy.registries, **named})
+
+    def _ask(self, rule: RegistryRule) -> str:
+        try:
+            server = self._registry.login_server(rule)
+        except (Misconfigured, Rejected) as refusal:
+            log.warning("the login server of registry %s is taken to be %s: %s", rule.name, rule.login_server, refusal)
+            return rule.login_server
+        with suppress(BasegateError):
+            self._ledger.insert(LoginServer(registry=_key(rule), server=server))
+        return server
 
 
-def _server_of(rule: RegistryRule, known: Mapping[str, str], ledger: Ledger, registry: Registry) -> str:
-    key = (rule.id or "").lower().replace("/", "|")
-    if key in known:
-        return known[key]
-    try:
-        server = registry.login_server(rule)
-    except (Misconfigured, Rejected) as refusal:
-        log.warning("the login server of registry %s is taken to be %s: %s", rule.name, rule.login_server, refusal)
-        return rule.login_server
-    with suppress(BasegateError):
-        ledger.insert(LoginServer(registry=key, server=server))
-    return server
+def _key(rule: RegistryRule) -> str:
+    return (rule.id or "").lower().replace("/", "|")

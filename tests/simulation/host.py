@@ -36,7 +36,7 @@ class App:
     """The app, put together from the rules of one version and the simulated ports."""
 
     def __init__(self, policy: Policy, ports: dict[str, Any]) -> None:
-        self.services = Services(policy=policy, **ports)
+        self.services = Services(rules=lambda: policy, **ports)
         self.reconciler = Reconciler(self.services)
         others = {HintKind.APP_IMAGE: AppImages(self.services).handle, HintKind.STABLE_TAGS: self._stable_tags}
         self.hints = Hints(self.services, self.reconciler.work, others)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
+
 import msgspec
 import pytest
 
 from shared.domain.errors import BasegateError, Misconfigured, Rejected, Retry
 from shared.domain.policy import Policy, RegistryRule
+from shared.workflow import login_servers
 from shared.workflow.health import HealthChecks, HealthResult
-from shared.workflow.login_servers import LoginServer, with_login_servers
+from shared.workflow.login_servers import LoginServer, LoginServers
 from tests.fakes import World, sample_policy
 
 LABELED = "contosobaseartifacts-a1b2c3d4e5f6g7h8.azurecr.io"
@@ -22,7 +26,7 @@ def unnamed() -> Policy:
 
 
 def resolved(world: World, policy: Policy) -> dict[str, str]:
-    found = with_login_servers(policy, world.ledger, world.registry)
+    found = LoginServers(policy, world.ledger, world.registry).policy()
     return {name: rule.login_server for name, rule in found.registries.items()}
 
 
@@ -49,6 +53,35 @@ def test_nothing_is_guessed_while_azure_cannot_be_asked() -> None:
     world.registry.fault = Retry("Azure Resource Manager is away")
     with pytest.raises(Retry):
         resolved(world, unnamed())
+
+
+def test_what_azure_says_too_late_is_there_for_the_next_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, answer = World(), threading.Event()
+    say = world.registry.login_server
+
+    def slow(rule: RegistryRule) -> str:
+        answer.wait(10)
+        return say(rule)
+
+    monkeypatch.setattr(world.registry, "login_server", slow)
+    monkeypatch.setattr(login_servers, "PATIENCE_SECONDS", 0.01)
+    servers = LoginServers(unnamed(), world.ledger, world.registry)
+    with pytest.raises(Retry, match="does not say in time"):
+        servers.policy()
+    answer.set()
+    monkeypatch.setattr(login_servers, "PATIENCE_SECONDS", 10.0)
+    assert servers.policy() is servers.policy()
+
+
+def test_it_is_asked_again_after_a_fault_and_readyz_says_what_is_away() -> None:
+    world = World()
+    world.registry.fault = Retry("Azure Resource Manager is away")
+    servers = LoginServers(unnamed(), world.ledger, world.registry)
+    world.services = dataclasses.replace(world.services, rules=servers.policy)
+    found = {result.dependency: result for result in HealthChecks(world.services).run()}
+    assert (found["login servers"].state, found["ledger (tables)"].state) == ("away", "ok")
+    world.registry.fault = None
+    assert servers.policy().registries["base"].login_server == "contosobaseartifacts.azurecr.io"
 
 
 def test_a_ledger_that_is_away_has_azure_asked(monkeypatch: pytest.MonkeyPatch) -> None:
