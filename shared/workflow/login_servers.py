@@ -19,7 +19,7 @@ from shared.ports import Ledger, Registry
 
 log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 2.0
+PATIENCE_SECONDS = 10.0
 """How long whoever needs the rules waits for what Azure says: an answer that is later is there for the next one."""
 
 _PARTITION = "login-server"

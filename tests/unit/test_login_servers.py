@@ -10,7 +10,7 @@ import pytest
 
 from shared.domain.errors import BasegateError, Misconfigured, Rejected, Retry
 from shared.domain.policy import Policy, RegistryRule
-from shared.workflow import login_servers
+from shared.workflow import health, login_servers
 from shared.workflow.health import HealthChecks, HealthResult
 from shared.workflow.login_servers import LoginServer, LoginServers
 from tests.fakes import World, sample_policy
@@ -71,6 +71,17 @@ def test_what_azure_says_too_late_is_there_for_the_next_who_asks(monkeypatch: py
     answer.set()
     monkeypatch.setattr(login_servers, "PATIENCE_SECONDS", 10.0)
     assert servers.policy() is servers.policy()
+
+
+def test_readyz_waits_for_no_azure_that_does_not_say_where_the_registries_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, answer = World(), threading.Event()
+    monkeypatch.setattr(world.registry, "login_server", lambda _: answer.wait(10) and "late.azurecr.io")
+    monkeypatch.setattr(health, "RULES_SECONDS", 0.01)
+    servers = LoginServers(unnamed(), world.ledger, world.registry)
+    world.services = dataclasses.replace(world.services, rules=servers.policy)
+    found = {result.dependency: result for result in HealthChecks(world.services, timeout_seconds=0.2).run()}
+    answer.set()
+    assert (found["login servers"].state, found["ledger (tables)"].state) == ("slow", "ok")
 
 
 def test_it_is_asked_again_after_a_fault_and_readyz_says_what_is_away() -> None:
