@@ -85,8 +85,14 @@ def sweep() -> Act:
     return Act("POST", "sweep", {})
 
 
+def rebuild_ledger() -> Act:
+    """Take down what stands, after the ledger was lost or an old one restored."""
+    return Act("POST", "ledger/rebuild", {})
+
+
 VERBS = (
     examine, rerun, cancel, approve, reject, hold, lift, veto, unveto, rollback, app_rebuild, app_rollback, sweep,
+    rebuild_ledger,
 )  # fmt: skip
 
 

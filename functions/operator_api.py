@@ -178,6 +178,17 @@ def sweep(do: Operate, at: Route, asked: inputs.Asked, who: Who) -> Plan:
     return do.sweeps.sweep(who)
 
 
+@_call("post", "ledger/rebuild", {"rebuild": {"reason": "the table was deleted"}})
+def rebuild_ledger(do: Operate, at: Route, asked: inputs.Asked, who: Who) -> Plan:
+    """Take down what stands, after the ledger was lost or an old one restored.
+
+    Stable tags that stand elsewhere than the ledger says are taken over where a promotion has left a unique tag of
+    their digest; they are held, and examined again. Apps are taken over with the image that their container group
+    shows, if a run of their own task has built it. The answer names what cannot be known any more.
+    """
+    return do.ledger.rebuild(who)
+
+
 def _act(req: func.HttpRequest, act: Act) -> func.HttpResponse:
     """What every acting call has in common.
 

@@ -69,11 +69,11 @@ class AcrRegistry:
         return None
 
     def newest_tags(self, registry: RegistryRule, repository: str, limit: int) -> list[TagPush]:
-        """The tags of a repository that were pushed last, the newest first: one request."""
+        """The tags of a repository that were pushed last, the newest first: one request for each hundred."""
         doing = f"listing the tags of {registry.login_server}/{repository}"
         with translated(doing, remedy=_PULL_ROLE), expected(404):
             found = self._data(registry.login_server).list_tag_properties(
-                repository, order_by=ArtifactTagOrder.LAST_UPDATED_ON_DESCENDING, results_per_page=limit
+                repository, order_by=ArtifactTagOrder.LAST_UPDATED_ON_DESCENDING, results_per_page=min(limit, 100)
             )
             tags = islice(found, limit)
             return [TagPush(str(tag.name), parse_digest(tag.digest), tag.last_updated_on) for tag in tags]

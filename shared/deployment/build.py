@@ -2,6 +2,7 @@
 
 import secrets
 from datetime import datetime
+from itertools import chain
 
 import msgspec
 
@@ -12,7 +13,7 @@ from shared.domain.image import Digest
 from shared.domain.policy import App, RegistryRule
 from shared.domain.record import seconds_between
 from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Cause, Rollout, RolloutState
-from shared.ports import Run, RunStatus, Services
+from shared.ports import Run, RunStatus, Services, read
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile.step import Step
 
@@ -112,6 +113,37 @@ class Build:
         except Rejected:
             step.save(ended)
             raise
+
+    def made(self, app: App, reference: str) -> BuiltImage | None:
+        """The image of an app that a container group shows by its digest, if a run of the app's own task has built it.
+
+        None where that cannot be seen: no such run has the digest as its output, or the registry has forgotten it.
+        """
+        registry, repository = self._registry(app), app.build.repository
+        digest = reference.removeprefix(f"{registry.login_server}/{repository}@")
+        for push in self._services.registry.newest_tags(registry, repository, _NEWEST_TAGS):
+            run_id = app.build.run_of(push.tag) if push.digest == digest else None
+            run = self._services.tasks.get(registry, run_id) if run_id else None
+            if run is None or run.task != app.build.task or run.status is not RunStatus.SUCCEEDED:
+                continue
+            built_at, server = run.created_at or push.pushed_at, registry.login_server
+            image = BuiltImage(
+                login_server=server, repository=repository, tag=push.tag, digest=push.digest,
+                built_at=built_at, run_id=run.run_id,
+            )  # fmt: skip
+            if _outputs(run, app, registry).get(push.tag) == digest or not self._unproven(run, app, registry, image):
+                return image
+        return None
+
+    def unrecorded(self, app: App, reference: str) -> BuiltImage | None:
+        """What `made` finds, where the ledger does not say that it was deployed: one that was lost did."""
+        image = self.made(app, reference)
+        if image is None:
+            return None
+        listed = self._services.ledger.list(Rollout, app.name)
+        deployed = (stored.record.image for stored in listed if stored.record.deploy.claimed_at is not None)
+        good = read(self._services.ledger, AppRecord(app=app.name)).good
+        return None if any(one and one.digest == image.digest for one in chain(good, deployed)) else image
 
     def rebuild(self, step: Step[Rollout], app: App) -> Rollout:
         """Forget the image: something newer came in since its build began."""

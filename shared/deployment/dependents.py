@@ -60,7 +60,7 @@ class Dependents:
             if _is_on(stored.record, app, stable):
                 known = self._services.ledger.load(Rollout, app.name, stored.record.base_rollout)
                 return (known, stored) if known else None
-            record, now = self._standing_on(stored.record, app, stable), self._services.clock.now()
+            record, now = self.standing_on(stored.record, app, stable), self._services.clock.now()
             name, why, move = record.base_rollout, f"the base moved to {record.base}", record.base_move
             rollout = record.new_rollout(name, Cause.BASE, now, why, base=record.base, base_move=move)
             if claim:
@@ -70,13 +70,14 @@ class Dependents:
                 return Claimed(begun.record, begun.etag) if claim else begun, standing
         raise Busy(f"the record of app {app.name} is being changed by others all the time", delay_seconds=1.0)
 
-    def _standing_on(self, record: AppRecord, app: App, stable: StableTag) -> AppRecord:
+    def standing_on(self, record: AppRecord, app: App, stable: StableTag) -> AppRecord:
         """The app's record once it stands on what its stable tag came to.
 
-        The moves of two tags are neither older nor newer: each change of the tag in the rules begins a count of its
-        own.
+        One that is on it already stays as it is. The moves of two tags are neither older nor newer: each change of the
+        tag in the rules begins a count of its own.
         """
-        assert stable.digest is not None  # what has come to nothing has not moved
+        if stable.digest is None or _is_on(record, app, stable):
+            return record
         rule = self._services.policy.gates[app.base.gate].promote
         server = self._services.registry_rule(rule.registry).login_server
         changes = record.base_changes + (record.base_tag not in ("", _tag_of(app)))

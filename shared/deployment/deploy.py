@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from shared.deployment.build import Build
 from shared.domain.decide import staleness
-from shared.domain.errors import Busy, NeedsRecreation
+from shared.domain.errors import Busy, Misconfigured, NeedsRecreation
 from shared.domain.policy import App, DeployRule
 from shared.domain.record import seconds_between
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, DeployRecord, Rollout, RolloutState
@@ -19,6 +20,8 @@ PROVISION_TIMEOUT_SECONDS = 900.0
 """How long a container group may take to run: pulling a large image takes minutes."""
 
 _CLAIM_MARGIN_SECONDS = 300.0
+
+UNRECORDED_REMEDY = "was the ledger lost, or an old one restored? Then `basegate rebuild-ledger`; else delete the group"
 
 RESTART_LIMIT = 3
 """How many restarts of a container count as a loop."""
@@ -37,12 +40,13 @@ class Deploy:
     """The steps of a rollout from its image on. One rollout an app has the container group at a time."""
 
     def __init__(self, services: Services) -> None:
-        self._services, self._vetoes = services, Vetoes(services)
+        self._services, self._vetoes, self._build = services, Vetoes(services), Build(services)
 
     def deploy(self, step: Step[Rollout], app: App) -> Rollout:
         """Take the container group and put the image on it, by digest.
 
-        1. What stands on a banned base is not deployed; where an earlier try may have put it, it is put back.
+        1. What stands on a banned base is not deployed; where an earlier try may have put it, it is put back. Nothing
+           is deployed over what an earlier ledger had on record.
         2. Take the group, and say so in the rollout: the rollouts of an app take turns, and of two workers with this
            one only one gets further. What the app's record says by now counts.
         3. An image that is live already, and well, stays as it is.
@@ -54,6 +58,7 @@ class Deploy:
         if vetoed := self._vetoes.against_image(app, image):  # 1
             state = RolloutState.RESTORING if rollout.deploy.claimed_at else RolloutState.CANCELED
             return self._ended(rollout, state, vetoed)
+        self._refuse_over_unrecorded(app, rule)
         claimed = msgspec.structs.replace(rollout.deploy, claimed_at=now)
         taken = msgspec.structs.replace(rollout, deploy=claimed)
         record = step.commit_with(taken, AppRecord(app=app.name), self._claim(rollout, rule))  # 2
@@ -64,6 +69,19 @@ class Deploy:
         deployed = msgspec.structs.replace(step.record.deploy, put_at=now)
         put = msgspec.structs.replace(step.record, state=RolloutState.VERIFYING, deploy=deployed, reason="")
         return put.noting(now, "deployed", f"{image} ({image.digest}) on {rule.aci}{notes}")
+
+    def _refuse_over_unrecorded(self, app: App, rule: DeployRule) -> None:
+        """See that the container group shows nothing that was deployed by the word of a ledger that was lost.
+
+        Raises:
+            Misconfigured: it does.
+        """
+        record, group = read(self._services.ledger, AppRecord(app=app.name)), self._services.containers.get(rule)
+        if group is None or (record.live is not None and group.image == record.live.reference):
+            return
+        if image := self._build.unrecorded(app, group.image):
+            shows = f"container group {rule.aci} shows {image}, and the ledger has no record of that"
+            raise Misconfigured(shows, remedy=UNRECORDED_REMEDY)
 
     def verify(self, step: Step[Rollout], app: App) -> Rollout:
         """Check the new deployment: live, not yet, or never; what stands on a base that was banned is put back.

@@ -13,6 +13,7 @@ class AlarmKind(StrEnum):
     """What is wrong."""
 
     STABLE_MOVED = "stable tag moved around the gate"
+    UNRECORDED = "stable tag stands on what the ledger has no record of"
     STABLE_VETOED = "stable tag stands on a vetoed digest"
     UNIQUE_CHANGED = "unique tag changed"
     PROMOTED_GONE = "promoted image deleted"

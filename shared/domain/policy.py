@@ -169,9 +169,19 @@ class PromotionRule(Rule, frozen=True, kw_only=True):
     lock: bool = True
     by: Literal["copy", "task"] = "copy"
 
+    @property
+    def locks_copies(self) -> bool:
+        """Whether Basegate locks the unique tags."""
+        return self.lock and self.by == "copy"
+
     def unique_tag(self, tag: str, run: str) -> str:
         """The unique tag of a promotion that a run stands for."""
         return self.unique.replace("{tag}", tag).replace("{run}", run)
+
+    def is_unique_tag(self, name: str, tag: str) -> bool:
+        """Whether a name may be a unique tag of promotions to a stable tag."""
+        around_the_run = map(re.escape, self.unique.replace("{tag}", tag).split("{run}"))
+        return name != tag and re.fullmatch(".+".join(around_the_run), name) is not None
 
 
 class Gate(NamedRule, frozen=True, kw_only=True, dict=True):

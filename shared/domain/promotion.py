@@ -86,6 +86,11 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
         return self.state not in _UNDER_WAY
 
     @property
+    def was_copied(self) -> bool:
+        """Whether it ever had its digest under a unique tag."""
+        return any(entry.what == "copied" for entry in self.history)
+
+    @property
     def progress(self) -> str:
         """How far the unique tag has come: `copying`, `copied`, `locked`, or "" before."""
         return self._progress[0]

@@ -7,6 +7,7 @@ from shared.operations.apps import AppOperations
 from shared.operations.candidates import CandidateOperations
 from shared.operations.gates import GateOperations, VetoOperations
 from shared.operations.plan import Done, Effect, Plan, Who
+from shared.operations.rebuild import RebuildOperations
 from shared.ports import Services
 from shared.sweep.sweep import Sweep, SweepReport
 
@@ -50,3 +51,4 @@ class Operate:
         self.vetoes = VetoOperations(services, self.gates)
         self.apps = AppOperations(services)
         self.sweeps = SweepOperations(services)
+        self.ledger = RebuildOperations(services)

@@ -8,19 +8,19 @@ the two always sees the other.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 
 import msgspec
 
 from shared.domain.alarm import Alarm, AlarmKind
-from shared.domain.errors import BasegateError, Busy, Conflict, Rejected, Retry
+from shared.domain.errors import BasegateError, Busy, Conflict, Misconfigured, Rejected, Retry
 from shared.domain.image import Digest, Tag, short
 from shared.domain.policy import Gate, RegistryRule
 from shared.domain.promotion import Promotion, PromotionState, promotions_of
 from shared.domain.stable_tag import Claim, StableTag
-from shared.ports import RACES, Services, Stored, get_or_create, read
+from shared.ports import RACES, Services, Stored, TagPush, get_or_create, read
 from shared.promotion.vetoes import Vetoes
 from shared.workflow.alarms import Alarms
 
@@ -31,6 +31,12 @@ CLAIM_SECONDS = 330.0
 
 TAKE_OVER_SECONDS = 60.0
 """How soon another worker goes on with a move that one has claimed for the same promotion, and may have died over."""
+
+LISTED_TAGS = 5_000
+"""How many tags of a target repository are looked through for what promotions have left there, the newest first."""
+
+REBUILD = "was the ledger lost, or an old one restored? Then `basegate rebuild-ledger`; else remove that tag"
+"""What to do about a stable tag that stands on what the ledger has no record of."""
 
 SWEEP = "sweep"
 """Who has claimed a tag that is put back. All other claims name the promotion, or the operator, that moves it."""
@@ -107,21 +113,52 @@ class StableTags:
             moves = {"move": stable.move + 1, "moved_at": now, "moved_by": "", "put_back_at": None}
         return msgspec.structs.replace(stable, **(stands | moves | {"claim": None} | changes))
 
-    def point(self, gate: Gate, tag: str, digest: Digest) -> None:
+    def point(self, gate: Gate, tag: str, digest: Digest, over: StableTag | None = None) -> None:
         """Point the tag at a digest that is in the target repository, and read it back.
+
+        `over` is the tag's record: with it, what an earlier ledger's promotion has brought there stays.
 
         Raises:
             Gone: the digest is not there. Rejected: the tag is locked. Retry: the tag reads something else afterwards.
+            Misconfigured: it stands on what a promotion brought there of which the ledger has no record.
         """
         target, repository = self._services.registry_rule(gate.promote.registry), gate.promote.repository
         registry = self._services.registry
-        if registry.digest_of(target, repository, tag) == digest:
+        there = registry.digest_of(target, repository, tag)
+        if there == digest:
             return
+        if over is not None and there not in (None, over.digest) and (why := self.unrecorded(gate, tag, there)):
+            raise Misconfigured(f"{tag} is not moved: {why}", remedy=REBUILD)
         registry.point(target, repository, tag, digest)
         there = registry.digest_of(target, repository, tag)
         if there != digest:
             name = f"{target.login_server}/{repository}:{tag}"
             raise Retry(f"{name} was pointed at {short(digest)} and reads {short(there) if there else 'nothing'}")
+
+    def unrecorded(self, gate: Gate, tag: str, there: Digest | None) -> str:
+        """What says that a promotion brought a digest to a stable tag, where the ledger has no record of one: "" none.
+
+        That is a unique tag, locked: making one takes the right to lock the stable tag itself, which nobody could put
+        back then. Where the rule locks nothing, nothing is known.
+        """
+        listed = self._services.ledger.list(Promotion, gate.name, promotions_of(tag))
+        promotions = (stored.record for stored in listed if stored.record.digest == there)
+        if there is None or not gate.promote.locks_copies or any(one.was_copied for one in promotions):
+            return ""
+        unique = self.unique_tag(gate, tag, there, self.listed(gate))
+        return f"it is {short(there)}, locked as {unique}, and the ledger has no record of that" if unique else ""
+
+    def listed(self, gate: Gate) -> list[TagPush]:
+        """The tags of the target repository, the newest first."""
+        target = self._services.registry_rule(gate.promote.registry)
+        return self._services.registry.newest_tags(target, gate.promote.repository, LISTED_TAGS)
+
+    def unique_tag(self, gate: Gate, tag: str, digest: Digest, listed: Iterable[TagPush]) -> str:
+        """The unique tag of a digest for a stable tag, locked if the rule locks; "" where there is none."""
+        target, rule = self._services.registry_rule(gate.promote.registry), gate.promote
+        names = (one.tag for one in listed if one.digest == digest and rule.is_unique_tag(one.tag, tag))
+        states = ((name, self._services.registry.tag_state(target, rule.repository, name)) for name in names)
+        return next((name for name, state in states if state and (state.locked or not rule.locks_copies)), "")
 
     def move(
         self, gate: Gate, stored: Stored[StableTag], target: TagTarget, mover: str, **changes: object

@@ -230,7 +230,7 @@ class PromotionController(Controller[Promotion]):
                 (stored,) = step.commit(step.record, Change(claimed, stored))  # 2
                 ended = self._vetoed(step.record, gate)  # 3
                 if ended is None:
-                    self._stable.point(gate, step.record.tag, step.record.digest)
+                    self._stable.point(gate, step.record.tag, step.record.digest, stored.record)
                     ended = self._vetoed(step.record, gate)
                 if ended is None:
                     return self._moved(step, stored)  # 4

@@ -136,7 +136,8 @@ class Ends:
         target = self._policy.registries[gate.promote.registry]
         there = self._outside.stable(target.login_server, gate.promote.repository, stable.tag)
         alarms = self._alarms(f"gates/{gate.name}", stable.tag)
-        if there != stable.digest and not alarms & {AlarmKind.STABLE_MOVED, AlarmKind.PROMOTED_GONE}:
+        said = {AlarmKind.STABLE_MOVED, AlarmKind.UNRECORDED, AlarmKind.PROMOTED_GONE}
+        if there != stable.digest and not alarms & said:
             yield f"{gate.name}/{stable.tag} is {short(there or '-')}, its record says {short(stable.digest or '-')}"
         if there is not None and self._is_vetoed(gate, there) and AlarmKind.STABLE_VETOED not in alarms:
             yield f"{gate.name}/{stable.tag} stands on the vetoed {short(there)} without an alarm"

@@ -190,6 +190,7 @@ def test_a_promoted_image_that_was_deleted_is_promoted_again_from_its_source(wor
 def test_an_app_that_a_promotion_never_reached_is_rolled_out(world: World) -> None:
     for key in [key for key in world.ledger.rows if key[0] in ("Rollout", "AppRecord")]:
         del world.ledger.rows[key]
+    world.containers.groups.clear()
     world.sweep_now()
     world.settle()
     assert [rollout.state for rollout in world.rollouts()] == [RolloutState.LIVE]

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from shared.deployment.build import Build
 from shared.deployment.dependents import Dependents
-from shared.deployment.deploy import RESTART_LIMIT
+from shared.deployment.deploy import RESTART_LIMIT, UNRECORDED_REMEDY
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.image import Tag, short
 from shared.domain.policy import App, DeployRule
@@ -26,11 +27,12 @@ class Difference(NamedTuple):
     """How a container group differs from the last good deployment.
 
     A container that comes up, or is busy, looks for a while as if it were wrong: what `may_pass` is believed only by
-    the second sweep in a row.
+    the second sweep in a row. `shows` is another image than the one that was deployed.
     """
 
     words: str
     may_pass: bool = False
+    shows: str = ""
 
 
 class AppJob(SweepJob):
@@ -41,6 +43,7 @@ class AppJob(SweepJob):
         self._app, self._base_name = app, app.base.tag
         self._group_name = app.deploy.aci if app.deploy else ""
         self._dependents, self._vetoes, self._images = Dependents(services), Vetoes(services), AppImages(services)
+        self._build = Build(services)
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch: an app is compared in one go. A rollout that is under way sees to it by itself.
@@ -118,7 +121,7 @@ class AppJob(SweepJob):
         if group is None:
             return Difference("it is gone")
         if group.image != live.reference:
-            return Difference(f"it shows {group.image or 'nothing'}")
+            return Difference(f"it shows {group.image or 'nothing'}", shows=group.image)
         if group.stopped:
             return Difference("it was stopped")
         if group.failed or not group.running:
@@ -136,6 +139,8 @@ class AppJob(SweepJob):
         """
         if self._app.drift == "report":
             return "reported only: its rule says `drift: report`"
+        if wrong.shows and self._build.unrecorded(self._app, wrong.shows):
+            return f"not redeployed: the ledger has no record of what it shows; {UNRECORDED_REMEDY}"
         about = (AlarmKind.CONTAINER, self._group_name)
         alarm = next((one for one in self._alarms.standing(self._scope) if one.about == about), None)
         if wrong.may_pass and alarm is None:

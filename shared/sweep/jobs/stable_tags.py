@@ -1,9 +1,11 @@
 """The stable-tag job: compares the tags of a gate's promotions with the ledger, and puts them back."""
 
+import heapq
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from functools import partial
+from itertools import groupby
 
 import msgspec
 
@@ -11,11 +13,12 @@ from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import Candidate, attempts_of
 from shared.domain.errors import BasegateError, Busy, Conflict, Gone, Malformed, Rejected
 from shared.domain.image import Digest, short
+from shared.domain.observation import Observation
 from shared.domain.policy import Gate
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.stable_tag import StableTag, Veto
 from shared.ports import Services, Stored, TagState, last
-from shared.promotion.stable_tags import StableTags
+from shared.promotion.stable_tags import REBUILD, StableTags
 from shared.promotion.vetoes import Vetoes
 from shared.sweep.job import JobRun, SweepJob, in_batches
 
@@ -25,7 +28,8 @@ _LOCK_ROUNDS = 12
 """Every hour, where the sweep comes by every five minutes."""
 
 _LOCK_KINDS = frozenset((AlarmKind.UNIQUE_CHANGED, AlarmKind.UNLOCKED))
-_ALL_KINDS = frozenset((AlarmKind.STABLE_MOVED, AlarmKind.PROMOTED_GONE, AlarmKind.STABLE_VETOED)) | _LOCK_KINDS
+_STABLE_KINDS = frozenset((AlarmKind.STABLE_MOVED, AlarmKind.UNRECORDED, AlarmKind.PROMOTED_GONE))
+_ALL_KINDS = _STABLE_KINDS | {AlarmKind.STABLE_VETOED} | _LOCK_KINDS
 
 Seen = tuple[Digest | None, TagState | None]
 """What a stable tag and the unique tag behind it are at the registry."""
@@ -52,14 +56,12 @@ class StableTagsJob(SweepJob):
         self._gate, self._target = gate, services.registry_rule(gate.promote.registry)
         super().__init__(services, f"stable.{gate.name}", f"target {self._target.login_server}", f"gates/{gate.name}")
         self._stable, self._vetoes = StableTags(services), Vetoes(services)
-        self._locks = gate.promote.lock and gate.promote.by == "copy"
+        self._locks = gate.promote.locks_copies
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """Check the stable tags from the cursor on, which is the last tag that was checked."""
-        listed = self._services.ledger.between(StableTag, self._gate.name, run.record.after, "")
-        behind = (stored.record for stored in listed if stored.record.tag != run.record.after)
         vetoes = {veto.digest: veto for veto in self._vetoes.all(self._gate) if veto.stands}
-        for batch in in_batches(behind, _BATCH_TAGS):
+        for batch in in_batches(self._behind(run.record.after), _BATCH_TAGS):
             locks = len(batch) <= _FEW_TAGS or run.dry_run or run.record.round % _LOCK_ROUNDS == 1
             answers = run.executor(partial(self._ask, locks=locks), batch)
             pairs = zip(batch, answers, strict=True)
@@ -69,6 +71,15 @@ class StableTagsJob(SweepJob):
             self._settle(run, checked, (alarm for _, alarms in judged for alarm in alarms or ()))
             run.record = msgspec.structs.replace(run.record, checked=run.record.checked + len(batch))
             yield batch[-1].tag
+
+    def _behind(self, cursor: str) -> Iterator[StableTag]:
+        """The records of the stable tags behind the cursor, and blank ones of the source tags that have none."""
+        ledger, gate = self._services.ledger, self._gate.name
+        records = (stored.record for stored in ledger.between(StableTag, gate, cursor, ""))
+        observed = (stored.record for stored in ledger.between(Observation, gate, cursor, ""))
+        blanks = (StableTag(gate=gate, tag=seen.tag) for seen in observed)
+        both = heapq.merge(records, blanks, key=lambda one: one.tag)  # of two, the record comes first
+        return (next(same) for tag, same in groupby(both, lambda one: one.tag) if tag != cursor)
 
     def _ask(self, stable: StableTag, *, locks: bool) -> Answer:
         """What the tags of a record are. One that the registry cannot answer for keeps no other from being checked."""
@@ -96,7 +107,7 @@ class StableTagsJob(SweepJob):
         alarms = self._judge(run, stable, answer)
         if alarms is None:
             return None
-        left = {AlarmKind.STABLE_MOVED, AlarmKind.PROMOTED_GONE} & {alarm.kind for alarm in alarms}
+        left = _STABLE_KINDS & {alarm.kind for alarm in alarms}
         if (left or answer[0] == stable.digest) and answer[0] and (veto := vetoes.get(answer[0])):
             words = f"{self._name(stable.tag)} stands on {short(veto.digest)}, vetoed by {veto.actor}: {veto.reason}"
             plan = "roll it back to another digest, or lift the veto"
@@ -108,17 +119,21 @@ class StableTagsJob(SweepJob):
         if next(self._differences(stable, seen), None) is None:
             return []
         try:
-            stored = self._stable.load(self._gate, stable.tag)
+            stored = self._services.ledger.load(StableTag, stable.gate, stable.tag) or Stored(stable, "")
             if self._is_moving(stored.record, seen[0]):
                 return None
-            return list(self._repaired(run, stored, self._read(stored.record)))
+            again = self._read(stored.record)
+            if stored.record.digest is None and again != seen:  # no repair finds out whether a mover was at it
+                return None
+            return list(self._repaired(run, stored, again))
         except (Malformed, Rejected, Busy):
             return None
 
     def _is_moving(self, stable: StableTag, there: Digest | None) -> bool:
         """Whether somebody moves the tag, or may: a first promotion, or a gate's own task before the ledger knows.
 
-        A promotion that stalls over what its task has pushed keeps the tag only where that is its own digest.
+        A first promotion has moved it only to its own digest, and only once that has passed. One that stalls over what
+        its task has pushed keeps the tag only where that is its own digest.
         """
         if stable.is_moving(self._services.clock.now()):
             return True
@@ -128,7 +143,7 @@ class StableTagsJob(SweepJob):
         promotions = (stored.record for stored in self._services.ledger.open(Promotion, self._gate.name))
         under_way = [one for one in promotions if one.tag == stable.tag and not one.settled]
         if not by_task:
-            return bool(under_way)
+            return any(one.state is PromotionState.PROMOTING and one.digest == there for one in under_way)
         return any(self._task_may_push(one) and (one.stall is None or one.digest == there) for one in under_way)
 
     def _task_may_push(self, promotion: Promotion) -> bool:
@@ -140,9 +155,11 @@ class StableTagsJob(SweepJob):
         """How what was seen differs from the record, which may say that the tag stands on nothing."""
         (there, unique), name, was = seen, self._name(stable.unique), _named(stable.digest)
         if there != stable.digest:
-            promoted = f"not {was}, which was promoted" if stable.digest else "and nothing was promoted"
+            promoted = f"not {was}, which was promoted" if stable.digest else "and the ledger has no record of that"
             words = f"{self._name(stable.tag)} is {_named(there)}, {promoted}"
-            yield Difference.STABLE, self._about(stable, AlarmKind.STABLE_MOVED, words)
+            unrecorded = self._alarm(AlarmKind.UNRECORDED, stable.tag, words, f"left as it is; {REBUILD}")
+            moved = self._about(stable, AlarmKind.STABLE_MOVED, words)
+            yield Difference.STABLE, moved if stable.digest else unrecorded
         if stable.digest is None or not stable.unique:
             return
         if unique is None or unique.digest != stable.digest:
@@ -158,11 +175,21 @@ class StableTagsJob(SweepJob):
     def _repaired(self, run: JobRun, stored: Stored[StableTag], seen: Seen) -> Iterator[Alarm]:
         """Repair what differs, as far as the rules allow; the alarms that stay."""
         for difference, alarm in self._differences(stored.record, seen):
-            left = alarm if self._gate.drift == "report" else self._repair(run, stored, difference, alarm)
+            left = self._unrecorded(alarm, seen[0]) if difference is Difference.STABLE else None
+            if left is None:
+                left = alarm if self._gate.drift == "report" else self._repair(run, stored, difference, alarm)
             if left is not None:
                 yield left
                 if left.kind is AlarmKind.PROMOTED_GONE:  # with the image all its tags went
                     return
+
+    def _unrecorded(self, alarm: Alarm, there: Digest | None) -> Alarm | None:
+        """The alarm about a tag that stands on what the ledger has no record of; None where it may be put back."""
+        if alarm.kind is AlarmKind.UNRECORDED:
+            return alarm
+        why = self._stable.unrecorded(self._gate, alarm.subject, there)
+        unrecorded = {"kind": AlarmKind.UNRECORDED, "plan": f"not put back: {why}; {REBUILD}"}
+        return msgspec.structs.replace(alarm, **unrecorded) if why else None
 
     def _repair(self, run: JobRun, stored: Stored[StableTag], difference: Difference, alarm: Alarm) -> Alarm | None:
         """Repair one difference; returns the alarm that stays, None where nothing is wrong any more.
@@ -190,15 +217,14 @@ class StableTagsJob(SweepJob):
         return None
 
     def _obstacle(self, stable: StableTag) -> str:
-        """Why a tag must not be put back, "" where it may: it stands on nothing, on a ban, or on what failed since."""
-        if stable.digest is None:
-            return "nothing was promoted to it: let its source tag be examined, or remove it"
+        """Why a tag must not be put back, "" where it may: it would stand on a ban, or on what failed since."""
+        assert stable.digest is not None  # what stands on nothing has its alarm by now
         why = self._vetoes.against(self._gate, stable.digest)
         return f"not put back: {why}; roll back to another digest" if why else ""
 
     def _put_back(self, stored: Stored[StableTag], difference: Difference, words: str) -> None:
         stable, repository, registry = stored.record, self._gate.promote.repository, self._services.registry
-        assert stable.digest is not None  # that is an obstacle
+        assert stable.digest is not None  # what stands on nothing has its alarm by now
         if difference is Difference.STABLE:
             self._stable.put_back(self._gate, stored, words)
             return

@@ -38,7 +38,10 @@ _CHOICES, _QUIET_LANES = 10, 3
 _QUIET = (Tone.GOOD, Tone.IDLE)
 _CHECKING = "Checking what the rules need"
 _URGENCY = (Tone.BAD, Tone.WAITING)
-_OF_THE_TAG = (AlarmKind.STABLE_MOVED, AlarmKind.STABLE_VETOED, AlarmKind.UNIQUE_CHANGED, AlarmKind.PROMOTED_GONE)
+_OF_THE_TAG = (
+    AlarmKind.STABLE_MOVED, AlarmKind.UNRECORDED, AlarmKind.STABLE_VETOED, AlarmKind.UNIQUE_CHANGED,
+    AlarmKind.PROMOTED_GONE,
+)  # fmt: skip
 _ON_THE_GROUP = (RolloutState.DEPLOYING, RolloutState.VERIFYING, RolloutState.RESTORING)
 
 

@@ -99,6 +99,7 @@ IN_PLACE: dict[str, tuple[str, str]] = {
     AlarmKind.TAG_AWAY: (UPSTREAM, "cannot be read"),
     AlarmKind.TAG_FLAPS: (UPSTREAM, "comes and goes"),
     AlarmKind.STABLE_MOVED: (STABLE, "moved around the gate"),
+    AlarmKind.UNRECORDED: (STABLE, "not on record"),
     AlarmKind.STABLE_VETOED: (STABLE, "vetoed"),
     AlarmKind.UNIQUE_CHANGED: (STABLE, "unique tag changed"),
     AlarmKind.UNLOCKED: (STABLE, "not locked"),

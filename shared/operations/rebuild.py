@@ -1,0 +1,162 @@
+"""Rebuild the ledger from what stands, after it was lost, or an old one restored.
+
+Registries and container groups say what stands, and not why. So what stands is taken down, each stable tag is held
+there, and its digest is examined again where no attempt at it is on record. No verdict, decision or approval is made
+up.
+"""
+
+from collections.abc import Iterator
+from itertools import chain
+
+import msgspec
+
+from shared.deployment.build import Build
+from shared.deployment.dependents import Dependents
+from shared.domain.candidate import Candidate, FoundBy, attempts_of, candidate_row, new_attempt
+from shared.domain.errors import BasegateError
+from shared.domain.image import Digest, Tag, is_tag, parse_repository, short
+from shared.domain.observation import Observation
+from shared.domain.policy import App, Gate, Policy
+from shared.domain.rollout import AppRecord, Cause, RolloutState
+from shared.domain.stable_tag import Hold, StableTag
+from shared.domain.tag_rule import TagRule
+from shared.operations.plan import Done, Effect, Plan, Who, bring_up
+from shared.ports import Change, Services, last
+from shared.promotion.stable_tags import StableTags
+
+Piece = tuple[Effect, tuple[Change, ...]]
+"""One thing to take down, or to say: what is written for it is written in one transaction."""
+
+_UNKNOWN = (
+    "verdicts and evidence: what is on no record is neither promoted nor offered to roll back to until it has passed",
+    "holds and vetoes that were lost: decide again, then lift the holds that this sets",
+    "who moved, approved and decided what, and when: listeners of outcomes and archived logs have it",
+    "answers to calls with an Idempotency-Key: a repeat acts again",
+)
+
+
+class RebuildOperations:
+    """What an operator does about a ledger that does not know what stands."""
+
+    def __init__(self, services: Services) -> None:
+        self._services, self._ledger = services, services.ledger
+        self._stable, self._build, self._dependents = StableTags(services), Build(services), Dependents(services)
+
+    def rebuild(self, who: Who) -> Plan:
+        """Take down where stable tags stand and what apps run, where the ledger says something else or nothing.
+
+        A gate or an app that cannot be read is said to be unknown, and keeps no other from being rebuilt.
+        """
+        moved = dict[tuple[str, str], StableTag]()
+        gates = [self._tried(f"gate {gate.name}", self._gate(gate, who)) for gate in self._policy.gates.values()]
+        pieces = list(chain.from_iterable(gates))
+        for change in chain.from_iterable(changes for _, changes in pieces):
+            if isinstance(change.record, StableTag):
+                moved[change.record.gate, change.record.tag] = change.record
+        for app in self._policy.apps.values():
+            pieces += self._tried(f"app {app.name}", self._app(app, moved.get((app.base.gate, app.base.tag)), who))
+        unknown = [Effect("not known any more", what) for what in _UNKNOWN]
+        effects = [effect for effect, _ in pieces] + unknown if pieces else []
+        nothing = Effect("nothing", "the ledger has a record of everything that stands")
+        return Plan(tuple(effects) or (nothing,), lambda: self._write([changes for _, changes in pieces if changes]))
+
+    @property
+    def _policy(self) -> Policy:
+        return self._services.policy
+
+    def _tried(self, name: str, pieces: Iterator[Piece]) -> list[Piece]:
+        try:
+            return list(pieces)
+        except BasegateError as fault:
+            return [(Effect("not rebuilt", f"{name}: {fault}"), ())]
+
+    def _write(self, transactions: list[tuple[Change, ...]]) -> Done:
+        for changes in transactions:
+            self._ledger.commit(*changes)
+            attempts = [change.record for change in changes if isinstance(change.record, Candidate)]
+            bring_up(self._services, (attempt.work_item for attempt in attempts))
+        return Done("drift")
+
+    # gates
+
+    def _gate(self, gate: Gate, who: Who) -> Iterator[Piece]:
+        """The stable tags that stand elsewhere than the ledger says, each under a unique tag as promotions leave it."""
+        listed, now = self._stable.listed(gate), self._services.clock.now()
+        standing = {push.tag: push.digest for push in listed}
+        records = {stored.record.tag: stored for stored in self._ledger.list(StableTag, gate.name)}
+        for tag in sorted(self._tags(gate) | set(records)):
+            stored, there = records.get(tag), standing.get(tag)
+            stable = stored.record if stored else StableTag(gate=gate.name, tag=tag)
+            if there is None or there == stable.digest or stable.is_moving(now):
+                continue
+            name = f"{tag} of gate {gate.name}, which stands on {short(there)}"
+            unique = self._stable.unique_tag(gate, tag, there, listed)
+            if not unique:
+                yield Effect("leave to the sweep", f"{name}: no promotion has left a unique tag of that"), ()
+                continue
+            held, attempts = self._held(gate, stable, there, who), self._attempts(gate, tag, there, who)
+            record = msgspec.structs.replace(held, unique=unique)
+            then = "; it is examined again" if attempts else ""
+            yield Effect("take over and hold", f"{name} as {unique}{then}"), (Change(record, stored), *attempts)
+
+    def _tags(self, gate: Gate) -> set[Tag]:
+        """The tags that the gate tracks, at the source or by the ledger."""
+        rule, source = TagRule.of(gate.source), self._services.registry_rule(gate.source.registry)
+        listed = self._services.tags.tags(source, gate.source.repository) if rule.needs_listing else ()
+        observed = {stored.record.tag for stored in self._ledger.list(Observation, gate.name)}
+        return observed | {Tag(name) for name in chain(rule.exact, rule.select(filter(is_tag, listed)))}
+
+    def _held(self, gate: Gate, stable: StableTag, there: Digest, who: Who) -> StableTag:
+        """The record of a tag, held where it stands: later than anything that the ledger has seen of it."""
+        seen = self._ledger.load(Observation, gate.name, stable.tag)
+        known = last(self._ledger, Candidate, gate.name, attempts_of(there))
+        number = seen.record.sequence + (seen.record.digest != there) if seen else 1
+        why, now = f"whether it was held is lost with the ledger: {who.reason}", self._services.clock.now()
+        hold = stable.hold or Hold(actor=who.actor, reason=why, at=now, sequence=number)
+        return msgspec.structs.replace(
+            stable,
+            digest=there,
+            sequence=max(stable.sequence, number),
+            promotion="",
+            candidate=known.record.row if known else candidate_row(there, 1),
+            move=stable.move + 1,
+            moved_at=now,
+            moved_by=f"rebuilt by {who}",
+            claim=None,
+            hold=hold,
+        )
+
+    def _attempts(self, gate: Gate, tag: Tag, there: Digest, who: Who) -> tuple[Change, ...]:
+        """The attempt that examines a digest where it stands, if none is on record: its source may not have it."""
+        if last(self._ledger, Candidate, gate.name, attempts_of(there)) is not None:
+            return ()
+        target, repository = self._services.registry_rule(gate.promote.registry), gate.promote.repository
+        now = self._services.clock.now()
+        attempt = new_attempt(gate, target, there, tag, now).noting(now, "admitted", f"the ledger is rebuilt by {who}")
+        where = {"repository": parse_repository(repository), "found_by": FoundBy.OPERATOR, "requested_by": who.actor}
+        return (Change(msgspec.structs.replace(attempt, **where)),)
+
+    # apps
+
+    def _app(self, app: App, moved: StableTag | None, who: Who) -> Iterator[Piece]:
+        """What the container group of an app shows, where that is not what the ledger says was deployed last."""
+        group = self._services.containers.get(app.deploy) if app.deploy else None
+        stored = self._ledger.load(AppRecord, app.name, "app")
+        record = stored.record if stored else AppRecord(app=app.name)
+        if group is None or (record.live is not None and group.image == record.live.reference):
+            return
+        image, now = self._build.made(app, group.image), self._services.clock.now()
+        if image is None:
+            unseen = f"what app {app.name} runs: no run of {app.build.task} is seen to have built {group.image}"
+            yield Effect("not known any more", unseen), ()
+            return
+        why = f"the ledger is rebuilt by {who}"
+        begun = record.new_rollout(f"rebuilt-{now:%Y%m%dT%H%M%S%f}", Cause.OPERATOR, now, why, image=image)
+        live = msgspec.structs.replace(begun, announced=True).ended(now, RolloutState.LIVE, "it runs already")
+        stable = moved or self._stable.read(self._policy.gates[app.base.gate], app.base.tag)
+        on_base = self._dependents.standing_on(record, app, stable)
+        named = live.name if on_base.base_rollout != record.base_rollout else record.base_rollout
+        runs = (*record.runs, f"{image.login_server}/{image.run_id}")
+        on_base = msgspec.structs.replace(on_base, base_rollout=named, runs=runs)
+        effect = Effect("take over", f"{image} of app {app.name} as what is live; what it is built on is not known")
+        yield effect, (Change(live), Change(on_base.with_live(image, now, by=live), stored))
