@@ -12,7 +12,7 @@ from shared.domain.errors import Inconclusive, Rejected
 from shared.domain.image import Digest
 from shared.domain.policy import App, RegistryRule
 from shared.domain.record import seconds_between
-from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Cause, Rollout, RolloutState
+from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Cause, Rollout, RolloutState, image_rollout
 from shared.ports import Run, RunStatus, Services, read
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile.step import Step
@@ -136,14 +136,16 @@ class Build:
         return None
 
     def unrecorded(self, app: App, reference: str) -> BuiltImage | None:
-        """What `made` finds, where the ledger does not say that it was deployed: one that was lost did."""
-        image = self.made(app, reference)
-        if image is None:
+        """What `made` finds, where the ledger knows neither its run nor that it was deployed: one that was lost did."""
+        image, record = self.made(app, reference), read(self._services.ledger, AppRecord(app=app.name))
+        if image is None or f"{image.login_server}/{image.run_id}" in record.runs:
             return None
-        listed = self._services.ledger.list(Rollout, app.name)
-        deployed = (stored.record.image for stored in listed if stored.record.deploy.claimed_at is not None)
-        good = read(self._services.ledger, AppRecord(app=app.name)).good
-        return None if any(one and one.digest == image.digest for one in chain(good, deployed)) else image
+        listed = (stored.record for stored in self._services.ledger.list(Rollout, app.name))
+        claimed = [rollout for rollout in listed if rollout.deploy.claimed_at is not None]
+        good = chain(record.good, (rollout.image for rollout in claimed))
+        pushed = image_rollout(image.tag, image.digest)
+        known = any(one and one.digest == image.digest for one in good) or any(one.name == pushed for one in claimed)
+        return None if known else image
 
     def rebuild(self, step: Step[Rollout], app: App) -> Rollout:
         """Forget the image: something newer came in since its build began."""

@@ -86,9 +86,9 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
         return self.state not in _UNDER_WAY
 
     @property
-    def was_copied(self) -> bool:
-        """Whether it ever had its digest under a unique tag."""
-        return any(entry.what == "copied" for entry in self.history)
+    def has_passed(self) -> bool:
+        """Whether its digest ever passed for it: only then it was copied, and may have had the stable tag."""
+        return any(entry.what == "passed" for entry in self.history)
 
     @property
     def progress(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import msgspec
 
 from shared.domain.candidate import Evidence
-from shared.domain.image import Digest, ImageRef
+from shared.domain.image import Digest, ImageRef, short
 from shared.domain.record import TEXT_LIMIT, Record, Row
 
 _REMEMBERED_DEPLOYMENTS = 20
@@ -172,6 +172,11 @@ class Rollout(Record, frozen=True, kw_only=True):
             "createdAt": self.created_at.isoformat(),
             **self.last_change(),
         }
+
+
+def image_rollout(tag: str, digest: str) -> str:
+    """The name of the rollout of an image that somebody else built: one however often it is found."""
+    return f"image-{short(digest)}-{tag}"
 
 
 class AppRecord(Row, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ from shared.domain.observation import Expectation, Observation
 from shared.domain.policy import App, Gate, Policy, RegistryRule
 from shared.domain.promotion import Promotion, promotion_row
 from shared.domain.record import Record, WorkItem
-from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout
+from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, image_rollout
 from shared.intake.observe import Observed, Observer, Trigger
 from shared.intake.upstreams import Upstreams
 from shared.ports import RACES, Change, Outcome, Services, Stored, last, read
@@ -253,7 +253,7 @@ class AppImages:
 
     def is_known(self, app: App, tag: str, digest: Digest) -> bool:
         """Whether an image has its rollout already."""
-        return self._services.ledger.load(Rollout, app.name, _name(tag, digest)) is not None
+        return self._services.ledger.load(Rollout, app.name, image_rollout(tag, digest)) is not None
 
     def take_in(self, app: App, tag: str, digest: Digest, why: str) -> Rollout | None:
         """The rollout of an image, one however often it is found; None where it is under way or settled already."""
@@ -261,13 +261,9 @@ class AppImages:
         server, repository = registry.login_server, app.build.repository
         image = BuiltImage(login_server=server, repository=repository, tag=tag, digest=digest, built_at=now)
         why, record = f"{image} ({digest}) was {why}", read(self._services.ledger, AppRecord(app=app.name))
-        rollout = record.new_rollout(_name(tag, digest), Cause.IMAGE, now, why, image=image)
+        rollout = record.new_rollout(image_rollout(tag, digest), Cause.IMAGE, now, why, image=image)
         if self._services.ledger.insert(rollout) is not None:
             return rollout
         known = self._services.ledger.load(Rollout, app.name, rollout.name)
         left = known is not None and not known.record.settled and known.record.next_step_at is None
         return known.record if known is not None and left else None
-
-
-def _name(tag: str, digest: Digest) -> str:
-    return f"image-{short(digest)}-{tag}"

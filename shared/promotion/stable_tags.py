@@ -143,7 +143,7 @@ class StableTags:
         """
         listed = self._services.ledger.list(Promotion, gate.name, promotions_of(tag))
         promotions = (stored.record for stored in listed if stored.record.digest == there)
-        if there is None or not gate.promote.locks_copies or any(one.was_copied for one in promotions):
+        if there is None or not gate.promote.locks_copies or any(one.has_passed for one in promotions):
             return ""
         unique = self.unique_tag(gate, tag, there, self.listed(gate))
         return f"it is {short(there)}, locked as {unique}, and the ledger has no record of that" if unique else ""

@@ -130,20 +130,19 @@ class StableTagsJob(SweepJob):
             return None
 
     def _is_moving(self, stable: StableTag, there: Digest | None) -> bool:
-        """Whether somebody moves the tag, or may: a first promotion, or a gate's own task before the ledger knows.
+        """Whether somebody moves the tag, or may: a promotion, or a gate's own task before the ledger knows.
 
-        A first promotion has moved it only to its own digest, and only once that has passed. One that stalls over what
-        its task has pushed keeps the tag only where that is its own digest.
+        A promotion has moved it only to its own digest, and only once that has passed. One that stalls over what its
+        task has pushed keeps the tag only where that is its own digest.
         """
         if stable.is_moving(self._services.clock.now()):
             return True
         by_task = self._gate.promote.by == "task"
-        if stable.digest is not None and not by_task:
-            return False
         promotions = (stored.record for stored in self._services.ledger.open(Promotion, self._gate.name))
         under_way = [one for one in promotions if one.tag == stable.tag and not one.settled]
         if not by_task:
-            return any(one.state is PromotionState.PROMOTING and one.digest == there for one in under_way)
+            promoting = (one for one in under_way if one.state is PromotionState.PROMOTING and one.stall is None)
+            return any(one.digest == there for one in promoting)
         return any(self._task_may_push(one) and (one.stall is None or one.digest == there) for one in under_way)
 
     def _task_may_push(self, promotion: Promotion) -> bool:
