@@ -1,0 +1,1 @@
+"""Two versions of the app side by side, on one ledger and its queues."""

@@ -1,0 +1,71 @@
+"""The version before: its tree, and what it left behind at every point, as JSON in `before.json.gz`.
+
+`python -m tests.upgrade.before` writes that file anew: after the stories have changed, or another version is the one
+before.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import copytree, ignore_patterns
+
+import msgspec
+
+from tests.upgrade.stories import Moment
+
+ROOT = Path(__file__).parents[2]
+BEFORE = "70c49522d6061cf4791eda31b59f4ec6a4ade6d5"
+"""The commit of the version before: what runs beside this one while it is rolled out."""
+
+FIXTURE = Path(__file__).with_name("before.json.gz")
+
+
+def moments_before() -> list[Moment]:
+    """What the version before left behind."""
+    return msgspec.json.decode(gzip.decompress(FIXTURE.read_bytes()), type=list[Moment])
+
+
+def is_at_hand() -> bool:
+    """Whether this clone has the commit: a shallow one has not, and what is no clone has none."""
+    command = ["git", "-C", str(ROOT), "cat-file", "-e", f"{BEFORE}^{{commit}}"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@contextmanager
+def tree() -> Iterator[Path]:
+    """The version before, with the stories of this one."""
+    archive = subprocess.run(["git", "-C", str(ROOT), "archive", BEFORE], capture_output=True, check=True).stdout
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as content:
+            content.extractall(folder, filter="data")
+        stories = ROOT / "tests" / "upgrade"
+        copytree(stories, Path(folder) / "tests" / "upgrade", ignore=ignore_patterns("test_*", "*.gz", "__pycache__"))
+        yield Path(folder)
+
+
+def told_by(folder: Path, word: str, moments: Sequence[Moment] = ()) -> bytes:
+    """What the stories say in a tree, about some moments."""
+    command = [sys.executable, "-m", "tests.upgrade.stories", word]
+    return subprocess.run(
+        command, cwd=folder, input=msgspec.json.encode(moments), stdout=subprocess.PIPE, check=True
+    ).stdout
+
+
+def main() -> None:
+    """Write the file anew."""
+    with tree() as folder:
+        played = told_by(folder, "play")
+    FIXTURE.write_bytes(gzip.compress(played, compresslevel=9, mtime=0))
+    sys.stdout.write(f"{FIXTURE.name}: {len(msgspec.json.decode(played))} moments of {BEFORE[:7]}\n")
+
+
+if __name__ == "__main__":
+    main()
