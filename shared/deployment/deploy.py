@@ -106,6 +106,7 @@ class Deploy:
         target = self._good(rollout, app, read(self._services.ledger, AppRecord(app=app.name)))
         if target is None:
             return self._ended(rollout, RolloutState.FAILED, f"{rollout.reason}; there is no earlier image to put back")
+        self._refuse_over_unrecorded(app, _rule(app))
         restore = DeployRecord(claimed_at=now, image=target)
         taken = msgspec.structs.replace(rollout, restore=restore)
         step.commit_with(taken, AppRecord(app=app.name), self._claim(rollout, _rule(app)))

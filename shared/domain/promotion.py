@@ -88,7 +88,7 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
     @property
     def has_passed(self) -> bool:
         """Whether its digest ever passed for it: only then it was copied, and may have had the stable tag."""
-        return any(entry.what == "passed" for entry in self.history)
+        return self.candidate != "" or any(entry.what == "passed" for entry in self.history)
 
     @property
     def progress(self) -> str:

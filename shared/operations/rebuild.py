@@ -13,11 +13,12 @@ import msgspec
 from shared.deployment.build import Build
 from shared.deployment.dependents import Dependents
 from shared.domain.candidate import Candidate, FoundBy, attempts_of, candidate_row, new_attempt
+from shared.domain.decide import is_waiting
 from shared.domain.errors import BasegateError
 from shared.domain.image import Digest, Tag, is_tag, parse_repository, short
 from shared.domain.observation import Observation
 from shared.domain.policy import App, Gate, Policy
-from shared.domain.rollout import AppRecord, Cause, RolloutState
+from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
 from shared.domain.stable_tag import Hold, StableTag
 from shared.domain.tag_rule import TagRule
 from shared.operations.plan import Done, Effect, Plan, Who, bring_up
@@ -84,6 +85,7 @@ class RebuildOperations:
         listed, now = self._stable.listed(gate), self._services.clock.now()
         standing = {push.tag: push.digest for push in listed}
         records = {stored.record.tag: stored for stored in self._ledger.list(StableTag, gate.name)}
+        begun = set[Digest]()
         for tag in sorted(self._tags(gate) | set(records)):
             stored, there = records.get(tag), standing.get(tag)
             stable = stored.record if stored else StableTag(gate=gate.name, tag=tag)
@@ -94,10 +96,11 @@ class RebuildOperations:
             if not unique:
                 yield Effect("leave to the sweep", f"{name}: no promotion has left a unique tag of that"), ()
                 continue
-            held, attempts = self._held(gate, stable, there, who), self._attempts(gate, tag, there, who)
-            record = msgspec.structs.replace(held, unique=unique)
-            then = "; it is examined again" if attempts else ""
-            yield Effect("take over and hold", f"{name} as {unique}{then}"), (Change(record, stored), *attempts)
+            record = msgspec.structs.replace(self._held(gate, stable, there, who), unique=unique)
+            attempt = () if there in begun else self._attempt(gate, tag, there, who)
+            begun.add(there)
+            then = "; it is examined again" if attempt else ""
+            yield Effect("take over and hold", f"{name} as {unique}{then}"), (Change(record, stored), *attempt)
 
     def _tags(self, gate: Gate) -> set[Tag]:
         """The tags that the gate tracks, at the source or by the ledger."""
@@ -126,7 +129,7 @@ class RebuildOperations:
             hold=hold,
         )
 
-    def _attempts(self, gate: Gate, tag: Tag, there: Digest, who: Who) -> tuple[Change, ...]:
+    def _attempt(self, gate: Gate, tag: Tag, there: Digest, who: Who) -> tuple[Change, ...]:
         """The attempt that examines a digest where it stands, if none is on record: its source may not have it."""
         if last(self._ledger, Candidate, gate.name, attempts_of(there)) is not None:
             return ()
@@ -139,18 +142,25 @@ class RebuildOperations:
     # apps
 
     def _app(self, app: App, moved: StableTag | None, who: Who) -> Iterator[Piece]:
-        """What the container group of an app shows, where that is not what the ledger says was deployed last."""
+        """What the container group of an app shows, where that is not what the ledger says was deployed last.
+
+        A rollout that has the group is left to itself; but what is there already that an old ledger does not know has
+        come after it, and ends it.
+        """
         group = self._services.containers.get(app.deploy) if app.deploy else None
         stored = self._ledger.load(AppRecord, app.name, "app")
         record = stored.record if stored else AppRecord(app=app.name)
         if group is None or (record.live is not None and group.image == record.live.reference):
             return
-        image, now = self._build.made(app, group.image), self._services.clock.now()
+        under_way = [one for one in self._ledger.open(Rollout, app.name) if not one.record.settled]
+        on_group = [one for one in under_way if not is_waiting(one.record)]
+        image = self._build.unrecorded(app, group.image) if on_group else self._build.made(app, group.image)
         if image is None:
             unseen = f"what app {app.name} runs: no run of {app.build.task} is seen to have built {group.image}"
-            yield Effect("not known any more", unseen), ()
+            yield from [] if on_group else [(Effect("not known any more", unseen), ())]
             return
-        why = f"the ledger is rebuilt by {who}"
+        why, now = f"the ledger is rebuilt by {who}", self._services.clock.now()
+        ended = [Change(one.record.ended(now, RolloutState.SUPERSEDED, why), one) for one in on_group]
         begun = record.new_rollout(f"rebuilt-{now:%Y%m%dT%H%M%S%f}", Cause.OPERATOR, now, why, image=image)
         live = msgspec.structs.replace(begun, announced=True).ended(now, RolloutState.LIVE, "it runs already")
         stable = moved or self._stable.read(self._policy.gates[app.base.gate], app.base.tag)
@@ -159,4 +169,4 @@ class RebuildOperations:
         runs = (*record.runs, f"{image.login_server}/{image.run_id}")
         on_base = msgspec.structs.replace(on_base, base_rollout=named, runs=runs)
         effect = Effect("take over", f"{image} of app {app.name} as what is live; what it is built on is not known")
-        yield effect, (Change(live), Change(on_base.with_live(image, now, by=live), stored))
+        yield effect, (Change(live), Change(on_base.with_live(image, now, by=live), stored), *ended)

@@ -11,7 +11,7 @@ import pytest
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.errors import Refused
-from shared.domain.image import Tag
+from shared.domain.image import Digest, Tag
 from shared.domain.policy import Policy
 from shared.domain.promotion import PromotionState
 from shared.domain.rollout import RolloutState
@@ -312,6 +312,61 @@ def test_a_foreign_image_is_still_put_back_and_never_taken_over() -> None:
     assert world.stable().digest == GREEN
     world.sweep_now()
     assert world.stable_tag() == GREEN
+
+
+def test_a_digest_under_two_stable_tags_is_examined_once() -> None:
+    world = World()
+    for tag in ("15-alpine", "15.14"):
+        world.push(tag, GREEN)
+        world.settle()
+    lose(world)
+    rebuild(world)
+    assert (world.stable().digest, world.stable("15.14").digest) == (GREEN, GREEN)
+    assert [(one.attempt, one.state) for one in world.candidates()] == [(1, CandidateState.PASSED)]
+
+
+def deploying(content: Digest) -> World:
+    """An app that is being deployed: its container does not run yet."""
+    world = story()
+    world.containers.seconds = 200.0
+    world.push("15-alpine", content)
+    world.settle(30)
+    assert world.rollouts()[-1].state is RolloutState.VERIFYING
+    return world
+
+
+def test_rebuilding_leaves_a_deployment_that_is_under_way_to_itself() -> None:
+    world = deploying(BLUE)
+    assert [effect.what for effect in world.operate.ledger.rebuild(WHO).effects] == ["nothing"]
+
+
+def test_a_deployment_that_an_old_ledger_has_under_way_does_not_undo_what_came_after_it() -> None:
+    world = deploying(BLUE)
+    backup = copy.deepcopy(world.ledger)
+    backup._version += 1_000_000
+    world.settle()
+    world.push("15-alpine", digest("violet"))
+    world.settle()
+    assert world.rollouts()[-1].state is RolloutState.LIVE
+    lose(world, backup)
+    before = shown(world)
+    rebuild(world)
+    live_by(world)
+    assert (world.containers.puts, shown(world)) == ([], before)
+    assert RolloutState.SUPERSEDED in [rollout.state for rollout in world.rollouts()]
+
+
+def test_an_old_ledger_that_is_not_rebuilt_puts_nothing_back_over_what_came_after_it() -> None:
+    world = deploying(BLUE)
+    backup = copy.deepcopy(world.ledger)
+    backup._version += 1_000_000
+    world.settle()
+    world.push("15-alpine", digest("violet"))
+    world.settle()
+    lose(world, backup)
+    before = shown(world)
+    live_by(world)
+    assert (world.registry.moves, world.containers.puts, shown(world)) == ([], [], before)
 
 
 @pytest.mark.parametrize(

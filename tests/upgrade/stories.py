@@ -6,7 +6,8 @@ the operations. Run by itself (`python -m tests.upgrade.stories`), with one word
 - `play`: plays every story, and writes each moment that has something in flight as no moment before it had: the rows
   of the ledger, the messages in the queues, what is outside, and the end that this version itself comes to from there.
 - `go on`: reads such moments, goes on with each, and writes the ends.
-- `read`: reads such moments, and writes what of their rows and messages this version cannot read.
+- `read`: reads such moments, and writes what of their rows this version cannot read.
+- `save again`: reads such moments, and writes them with each row as this version saves it unchanged.
 
 Input and output are JSON on stdin and stdout.
 """
@@ -510,6 +511,19 @@ def unreadable(moment: Moment) -> Iterator[str]:
                 yield f"{one.kind}: {error}"
 
 
+def saved_again(moment: Moment) -> Moment:
+    """A moment once this version has saved every record: what it does not know is dropped."""
+    rows = [
+        msgspec.structs.replace(
+            one, body=msgspec.Raw(msgspec.json.encode(msgspec.json.decode(one.body, type=KINDS[one.kind])))
+        )
+        if one.kind in KINDS
+        else one
+        for one in moment.rows
+    ]
+    return msgspec.structs.replace(moment, rows=rows)
+
+
 def main(word: str) -> None:
     """Do what a word says."""
     logging.disable(logging.CRITICAL)
@@ -521,7 +535,12 @@ def main(word: str) -> None:
         answer: Any = play_all()
     else:
         moments = msgspec.json.decode(sys.stdin.buffer.read(), type=list[Moment])
-        answer = [end_of(one) if word == "go on" else list(unreadable(one)) for one in moments]
+        verbs: dict[str, Callable[[Moment], Any]] = {
+            "go on": end_of,
+            "read": lambda moment: list(unreadable(moment)),
+            "save again": saved_again,
+        }
+        answer = list(map(verbs[word], moments))
     sys.stdout.buffer.write(msgspec.json.encode(answer))
 
 

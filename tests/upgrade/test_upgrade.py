@@ -35,6 +35,14 @@ def moments_now() -> list[Moment]:
     return msgspec.json.decode(told_by(ROOT, "play"), type=list[Moment])
 
 
+@pytest.fixture(scope="module")
+def readable(before: Path, moments_now: list[Moment]) -> list[Moment]:
+    """Those of them that the version before can read as a whole."""
+    problems = msgspec.json.decode(told_by(before, "read", moments_now), type=list[list[str]])
+    assert {problem for told in problems for problem in told} <= set(NEW_VALUES)
+    return [moment for moment, told in zip(moments_now, problems, strict=True) if not told]
+
+
 def differences(moments: Sequence[Moment], ends: Sequence[End]) -> Iterator[str]:
     """How the ends that one version came to differ from those of the version that was there at the moment."""
     for moment, end in zip(moments, ends, strict=True):
@@ -73,13 +81,18 @@ def test_what_this_version_writes_is_read_by_the_version_before(before: Path, mo
 
 
 def test_what_this_version_has_in_flight_comes_to_the_same_end_in_the_version_before(
-    before: Path, moments_now: list[Moment]
+    before: Path, readable: list[Moment]
 ) -> None:
-    problems = msgspec.json.decode(told_by(before, "read", moments_now), type=list[list[str]])
-    readable = [moment for moment, told in zip(moments_now, problems, strict=True) if not told]
     assert len(readable) > len(moments_before()) * 0.9
     ends = msgspec.json.decode(told_by(before, "go on", readable), type=list[End])
     assert list(differences(readable, ends)) == []
+
+
+def test_what_this_version_has_in_flight_survives_that_the_version_before_saves_it(
+    before: Path, readable: list[Moment]
+) -> None:
+    saved = msgspec.json.decode(told_by(before, "save again", readable), type=list[Moment])
+    assert list(differences(saved, [end_of(moment) for moment in saved])) == []
 
 
 def test_a_field_that_is_not_known_is_passed_over_in_every_record() -> None:
