@@ -8,7 +8,20 @@ import typer
 
 from basegate_cli.acting import acting
 from basegate_cli.client import Act, segment
-from basegate_cli.options import App, BackTo, CandidateId, Digest, Gate, Image, RecordId, RollBack, Tag, To, Until
+from basegate_cli.options import (
+    App,
+    BackTo,
+    CandidateId,
+    Digest,
+    Gate,
+    HoldAll,
+    Image,
+    RecordId,
+    RollBack,
+    Tag,
+    To,
+    Until,
+)  # fmt: skip
 
 _CANDIDATE = re.compile(r"[a-z0-9-]+\.[0-9a-f]{12,64}(-[0-9]{1,3})?")
 
@@ -85,9 +98,9 @@ def sweep() -> Act:
     return Act("POST", "sweep", {})
 
 
-def rebuild_ledger() -> Act:
+def rebuild_ledger(hold_all: HoldAll = False) -> Act:
     """Take down what stands, after the ledger was lost or an old one restored."""
-    return Act("POST", "ledger/rebuild", {})
+    return Act("POST", "ledger/rebuild", {"hold_all": True} if hold_all else {})
 
 
 VERBS = (

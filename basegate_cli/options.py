@@ -28,6 +28,9 @@ Digest = Annotated[str, typer.Argument(metavar="DIGEST")]
 RollBack = Annotated[
     bool, typer.Option("--rollback", help="Roll back the stable tags that stand on it, and hold them.")
 ]
+HoldAll = Annotated[
+    bool, typer.Option("--hold-all", help="Hold the stable tags on which the ledger agrees, too: it is an old one.")
+]
 BackTo = Annotated[str, typer.Option("--to", help="Roll back to this unique tag or digest.")]
 Image = Annotated[
     str, typer.Option("--image", help="Deploy this tag or digest, which was built before, and build none.")

@@ -179,14 +179,15 @@ def sweep(do: Operate, at: Route, asked: inputs.Asked, who: Who) -> Plan:
 
 
 @_call("post", "ledger/rebuild", {"rebuild": {"reason": "the table was deleted"}})
-def rebuild_ledger(do: Operate, at: Route, asked: inputs.Asked, who: Who) -> Plan:
+def rebuild_ledger(do: Operate, at: Route, asked: inputs.RebuildAsked, who: Who) -> Plan:
     """Take down what stands, after the ledger was lost or an old one restored.
 
     Stable tags that stand elsewhere than the ledger says are taken over where a promotion has left a unique tag of
     their digest; they are held, and examined again. Apps are taken over with the image that their container group
-    shows, if a run of their own task has built it. The answer names what cannot be known any more.
+    shows, if a run of their own task has built it. With `hold_all` all stable tags are held: an old ledger lacks what
+    was decided since. The answer names what cannot be known any more.
     """
-    return do.ledger.rebuild(who)
+    return do.ledger.rebuild(who, hold_all=asked.hold_all)
 
 
 def _act(req: func.HttpRequest, act: Act) -> func.HttpResponse:

@@ -170,6 +170,12 @@ class VetoAsked(Asked, frozen=True, kw_only=True):
     until: Until = HoldUntil.LIFTED
 
 
+class RebuildAsked(Asked, frozen=True, kw_only=True):
+    """A rebuilding of the ledger."""
+
+    hold_all: Annotated[bool, _said("Hold the stable tags on which the ledger agrees, too.")] = False
+
+
 class RolloutAsked(Asked, frozen=True, kw_only=True):
     """A rollout: of the app built anew, or of an image that was built before."""
 

@@ -28,6 +28,7 @@ from shared.promotion.stable_tags import StableTags
 Piece = tuple[Effect, tuple[Change, ...]]
 """One thing to take down, or to say: what is written for it is written in one transaction."""
 
+_ALL_TAGS = 1_000_000
 _UNKNOWN = (
     "verdicts and evidence: what is on no record is neither promoted nor offered to roll back to until it has passed",
     "holds and vetoes that were lost: decide again, then lift the holds that this sets",
@@ -43,14 +44,16 @@ class RebuildOperations:
         self._services, self._ledger = services, services.ledger
         self._stable, self._build, self._dependents = StableTags(services), Build(services), Dependents(services)
 
-    def rebuild(self, who: Who) -> Plan:
+    def rebuild(self, who: Who, *, hold_all: bool = False) -> Plan:
         """Take down where stable tags stand and what apps run, where the ledger says something else or nothing.
 
-        A gate or an app that cannot be read is said to be unknown, and keeps no other from being rebuilt.
+        With `hold_all` the stable tags on which it agrees are held, too: an old ledger lacks the last decisions. A gate
+        or an app that cannot be read is said to be unknown, and keeps no other from being rebuilt.
         """
         moved = dict[tuple[str, str], StableTag]()
-        gates = [self._tried(f"gate {gate.name}", self._gate(gate, who)) for gate in self._policy.gates.values()]
-        pieces = list(chain.from_iterable(gates))
+        pieces = list[Piece]()
+        for gate in self._policy.gates.values():
+            pieces += self._tried(f"gate {gate.name}", self._gate(gate, who, hold_all=hold_all))
         for change in chain.from_iterable(changes for _, changes in pieces):
             if isinstance(change.record, StableTag):
                 moved[change.record.gate, change.record.tag] = change.record
@@ -80,15 +83,18 @@ class RebuildOperations:
 
     # gates
 
-    def _gate(self, gate: Gate, who: Who) -> Iterator[Piece]:
+    def _gate(self, gate: Gate, who: Who, *, hold_all: bool) -> Iterator[Piece]:
         """The stable tags that stand elsewhere than the ledger says, each under a unique tag as promotions leave it."""
-        listed, now = self._stable.listed(gate), self._services.clock.now()
+        listed, now = self._stable.listed(gate, _ALL_TAGS), self._services.clock.now()
         standing = {push.tag: push.digest for push in listed}
         records = {stored.record.tag: stored for stored in self._ledger.list(StableTag, gate.name)}
         begun = set[Digest]()
         for tag in sorted(self._tags(gate) | set(records)):
             stored, there = records.get(tag), standing.get(tag)
             stable = stored.record if stored else StableTag(gate=gate.name, tag=tag)
+            if there is not None and there == stable.digest and hold_all and stable.hold is None:
+                held = msgspec.structs.replace(stable, hold=self._hold(stable.sequence, who))
+                yield Effect("hold", f"{tag} of gate {gate.name} on {short(there)}"), (Change(held, stored),)
             if there is None or there == stable.digest or stable.is_moving(now):
                 continue
             name = f"{tag} of gate {gate.name}, which stands on {short(there)}"
@@ -114,8 +120,6 @@ class RebuildOperations:
         seen = self._ledger.load(Observation, gate.name, stable.tag)
         known = last(self._ledger, Candidate, gate.name, attempts_of(there))
         number = seen.record.sequence + (seen.record.digest != there) if seen else 1
-        why, now = f"whether it was held is lost with the ledger: {who.reason}", self._services.clock.now()
-        hold = stable.hold or Hold(actor=who.actor, reason=why, at=now, sequence=number)
         return msgspec.structs.replace(
             stable,
             digest=there,
@@ -123,11 +127,15 @@ class RebuildOperations:
             promotion="",
             candidate=known.record.row if known else candidate_row(there, 1),
             move=stable.move + 1,
-            moved_at=now,
+            moved_at=self._services.clock.now(),
             moved_by=f"rebuilt by {who}",
             claim=None,
-            hold=hold,
+            hold=stable.hold or self._hold(number, who),
         )
+
+    def _hold(self, sequence: int, who: Who) -> Hold:
+        why, now = f"whether it was held is lost with the ledger: {who.reason}", self._services.clock.now()
+        return Hold(actor=who.actor, reason=why, at=now, sequence=sequence)
 
     def _attempt(self, gate: Gate, tag: Tag, there: Digest, who: Who) -> tuple[Change, ...]:
         """The attempt that examines a digest where it stands, if none is on record: its source may not have it."""
@@ -145,16 +153,18 @@ class RebuildOperations:
         """What the container group of an app shows, where that is not what the ledger says was deployed last.
 
         A rollout that has the group is left to itself; but what is there already that an old ledger does not know has
-        come after it, and ends it.
+        come after it, and ends it. What was pushed until now and is not live may have been rolled back from.
         """
         group = self._services.containers.get(app.deploy) if app.deploy else None
         stored = self._ledger.load(AppRecord, app.name, "app")
         record = stored.record if stored else AppRecord(app=app.name)
-        if group is None or (record.live is not None and group.image == record.live.reference):
+        agreed = record.live if record.live and group and group.image == record.live.reference else None
+        if group is None or (agreed and moved is None):
             return
         under_way = [one for one in self._ledger.open(Rollout, app.name) if not one.record.settled]
         on_group = [one for one in under_way if not is_waiting(one.record)]
-        image = self._build.unrecorded(app, group.image) if on_group else self._build.made(app, group.image)
+        look = self._build.unrecorded if on_group else self._build.made
+        image = agreed or look(app, group.image)
         if image is None:
             unseen = f"what app {app.name} runs: no run of {app.build.task} is seen to have built {group.image}"
             yield from [] if on_group else [(Effect("not known any more", unseen), ())]
@@ -167,6 +177,6 @@ class RebuildOperations:
         on_base = self._dependents.standing_on(record, app, stable)
         named = live.name if on_base.base_rollout != record.base_rollout else record.base_rollout
         runs = (*record.runs, f"{image.login_server}/{image.run_id}")
-        on_base = msgspec.structs.replace(on_base, base_rollout=named, runs=runs)
+        on_base = msgspec.structs.replace(on_base, base_rollout=named, runs=runs, newest_built_at=now)
         effect = Effect("take over", f"{image} of app {app.name} as what is live; what it is built on is not known")
         yield effect, (Change(live), Change(on_base.with_live(image, now, by=live), stored), *ended)

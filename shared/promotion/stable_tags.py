@@ -148,10 +148,10 @@ class StableTags:
         unique = self.unique_tag(gate, tag, there, self.listed(gate))
         return f"it is {short(there)}, locked as {unique}, and the ledger has no record of that" if unique else ""
 
-    def listed(self, gate: Gate) -> list[TagPush]:
-        """The tags of the target repository, the newest first."""
+    def listed(self, gate: Gate, limit: int = LISTED_TAGS) -> list[TagPush]:
+        """The tags of the target repository, the newest first, and no more than a limit."""
         target = self._services.registry_rule(gate.promote.registry)
-        return self._services.registry.newest_tags(target, gate.promote.repository, LISTED_TAGS)
+        return self._services.registry.newest_tags(target, gate.promote.repository, limit)
 
     def unique_tag(self, gate: Gate, tag: str, digest: Digest, listed: Iterable[TagPush]) -> str:
         """The unique tag of a digest for a stable tag, locked if the rule locks; "" where there is none."""

@@ -426,7 +426,7 @@ CALLS: tuple[tuple[str, ...], ...] = (
     ("app-rebuild", "hello-world"),
     ("app-rollback", "hello-world"),
     ("sweep",),
-    ("rebuild-ledger",),
+    ("rebuild-ledger", "--hold-all"),
 )
 
 

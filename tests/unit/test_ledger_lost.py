@@ -369,6 +369,48 @@ def test_an_old_ledger_that_is_not_rebuilt_puts_nothing_back_over_what_came_afte
     assert (world.registry.moves, world.containers.puts, shown(world)) == ([], [], before)
 
 
+def test_stable_tags_on_which_an_old_ledger_agrees_are_held_where_that_is_asked_for() -> None:
+    world = restored(lambda world: None)
+    assert [effect.what for effect in world.operate.ledger.rebuild(WHO).effects] == ["nothing"]
+    world.operate.ledger.rebuild(WHO, hold_all=True).act()
+    to_green(world)
+    world.settle()
+    assert (world.stable_tag(), world.promotion().state) == (ORANGE, PromotionState.HELD)
+    assert world.operate.ledger.rebuild(WHO, hold_all=True).effects[0].what == "nothing"
+
+
+def test_an_app_that_was_rolled_back_after_the_backup_is_not_built_anew() -> None:
+    def rolled_back(world: World) -> None:
+        to_green(world)
+        world.settle()
+        world.operate.apps.roll_back("hello-world", WHO).act()
+
+    world = restored(rolled_back)
+    before = shown(world)
+    rebuild(world)
+    live_by(world)
+    assert (world.containers.puts, shown(world)) == ([], before)
+    world.operate.apps.rebuild("hello-world", WHO).act()
+    world.settle()
+    live = world.app().live
+    assert live is not None
+    assert live.base is not None
+    assert live.base.digest == GREEN
+
+
+def test_an_image_that_an_app_was_rolled_back_from_is_not_deployed_by_the_sweep() -> None:
+    world = story()
+    world.push("cq7", digest("by somebody else"), registry="team", repository="hello-world")
+    world.settle()
+    world.operate.apps.roll_back("hello-world", WHO).act()
+    world.settle()
+    lose(world)
+    before = shown(world)
+    rebuild(world)
+    live_by(world)
+    assert (world.containers.puts, shown(world)) == ([], before)
+
+
 @pytest.mark.parametrize(
     ("name", "is_one"),
     [("15-alpine-cb4", True), ("15-alpine", False), ("15-alpine-", False), ("15-alpine3-cb4", False), ("x-cb4", False)],
