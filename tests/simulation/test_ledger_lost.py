@@ -16,7 +16,7 @@ from shared.operations.plan import Who
 from tests.simulation.outside import Ledger
 from tests.simulation.schedule import SWEEP_SECONDS, Schedule, _seeded_nonces
 
-SEEDS = range(7_000, 7_030)
+SEEDS = range(7_000, 7_015)
 ROUNDS = 24
 """Two hours of sweeps."""
 
