@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from shared.domain.errors import Conflict
-from shared.ports import Change, R, Services, Stored
+from shared.ports import Change, R, Removal, Services, Stored
 from tests.fakes import FakeLedger, World
 
 
@@ -24,12 +24,17 @@ class MemoryLedger(FakeLedger):
         """See `Ledger.load`."""
         return self._stored.get((kind.__name__, partition, row))
 
-    def _commit(self, *changes: Change) -> list[Stored[Any]]:
+    def _commit(self, *both: Change | Removal) -> list[Stored[Any]]:
         """See `Ledger.commit`."""
+        changes = [change for change in both if isinstance(change, Change)]
         for change in changes:
             found, stored = self._stored.get(_key(change.record)), change.stored
             if (found and found.etag) != (stored and stored.etag):
                 raise Conflict(f"{_key(change.record)}: changed since it was read, or there already")
+        for removal in both:
+            key = _key(removal.record)
+            if isinstance(removal, Removal) and self._stored.pop(key, None) is not None:
+                self._rows[key[:2]].remove(key[2])
         return [self._put(_key(change.record), change.record) for change in changes]
 
     def list(self, kind: type[R], partition: str, row_prefix: str = "") -> Iterator[Stored[R]]:

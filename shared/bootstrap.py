@@ -80,10 +80,11 @@ class Basegate:
             containers=AciContainerRunner(credential, secrets),
             probe=HttpProbe(),
             archive=BlobArchive(self._endpoint("blob"), credential),
-            announcer=self._announcer(secrets),
+            listeners=self._listeners(secrets),
             clock=SystemClock(),
             secrets=secrets,
             subscriptions=EventGridSubscriptions(credential, self.settings.site),
+            keep_days=self.settings.keep_days,
         )
 
     def recognize(self, payload: object) -> list[Recognized]:
@@ -139,19 +140,17 @@ class Basegate:
         """Asks everything that the rules need."""
         return HealthChecks(self.services)
 
-    def _announcer(self, secrets: VaultCredentials) -> Announcer:
-        from shared.adapters.announcers import Announcers, EventGridAnnouncer, NullAnnouncer, WebhookAnnouncer
+    def _listeners(self, secrets: VaultCredentials) -> dict[str, Announcer]:
+        from shared.adapters.announcers import EventGridAnnouncer, LinkingAnnouncer, WebhookAnnouncer
 
-        settings, announcers = self.settings, list[Announcer]()
+        settings, listeners = self.settings, dict[str, Announcer]()
         if settings.announce_topic:
-            announcers.append(EventGridAnnouncer(settings.announce_topic, credential))
+            listeners["topic"] = EventGridAnnouncer(settings.announce_topic, credential)
         if settings.webhook_url:
             name = settings.webhook_secret
             signing = (lambda: secrets.read(name)) if name else (lambda: "")
-            announcers.append(WebhookAnnouncer(settings.webhook_url, settings.webhook_style, signing))
-        if not announcers:
-            return NullAnnouncer()
-        return Announcers(settings.public_url, *announcers)
+            listeners["webhook"] = WebhookAnnouncer(settings.webhook_url, settings.webhook_style, signing)
+        return {name: LinkingAnnouncer(settings.public_url, one) for name, one in listeners.items()}
 
     def _endpoint(self, service: str) -> str:
         return f"https://{self.settings.storage_account}.{service}.{self.settings.storage_suffix}"

@@ -5,7 +5,7 @@ what else it raises is said beside it. Names of registries are those of the rule
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
@@ -15,6 +15,7 @@ import msgspec
 from shared.domain.errors import Busy, Conflict
 from shared.domain.event import Hint
 from shared.domain.image import Digest, ImageRef
+from shared.domain.outcome import Outcome
 from shared.domain.policy import App, DeployRule, Gate, Policy, RegistryRule
 from shared.domain.record import WorkItem
 from shared.domain.rollout import BuiltImage
@@ -71,6 +72,12 @@ class Change(msgspec.Struct, frozen=True):
     stored: Stored[Any] | None = None
 
 
+class Removal(msgspec.Struct, frozen=True):
+    """The removal of a record in a transaction, whatever it has become; one that is gone already is fine."""
+
+    record: Keyed
+
+
 class Only(msgspec.Struct, frozen=True, kw_only=True):
     """Which lines of a list are wanted: those of one state ("": any), of `since` or later, and of before `until`."""
 
@@ -111,8 +118,8 @@ class Ledger(Protocol):
         """
         ...
 
-    def commit(self, *changes: Change) -> list[Stored[Any]]:
-        """Write several records of one gate, or of one app, all or none.
+    def commit(self, *changes: Change | Removal) -> list[Stored[Any]]:
+        """Write several records of one gate, or of one app, all or none; returns those that are not removed.
 
         Raises:
             Conflict: one that is new is there already, or one that is replaced was changed since it was read.
@@ -498,24 +505,15 @@ class Subscriptions(Protocol):
         ...
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """An outcome to tell: `Basegate.<name>` about a subject, with what an operator wants to know.
-
-    `page` is the path of the record's page on the board, and of its story in the HTTP interface, each below its
-    root: `candidates/<id>`, `rollouts/<id>` or `drift`; "" makes no link.
-    """
-
-    name: str
-    subject: str
-    page: str = ""
-    data: Mapping[str, object]
-
-
 class Announcer(Protocol):
-    """Tells outcomes to people and programs."""
+    """Sends outcomes to one listener."""
 
     def announce(self, outcome: Outcome) -> None:
-        """Tell an outcome."""
+        """Send an outcome; returns when it was heard.
+
+        Raises:
+            Rejected: the listener refuses this one for good. Any other error may pass.
+        """
         ...
 
 
@@ -531,7 +529,9 @@ class Clock(Protocol):
 class Services:
     """The ports and the policy of this process.
 
-    `rules` gives the policy, and raises `Retry` while it is not known where its registries are.
+    `rules` gives the policy, and raises `Retry` while it is not known where its registries are. `keep_days` is how long
+    what is past is kept, and an outcome sent again. `away` says until when this process does not try a listener in
+    passing, since it did not answer.
     """
 
     rules: Callable[[], Policy]
@@ -543,10 +543,12 @@ class Services:
     containers: ContainerRunner
     probe: Probe
     archive: Archive
-    announcer: Announcer
+    listeners: Mapping[str, Announcer]
     clock: Clock
     secrets: Secrets
     subscriptions: Subscriptions
+    keep_days: int = 400
+    away: dict[str, datetime] = field(default_factory=dict)
 
     @property
     def policy(self) -> Policy:

@@ -66,6 +66,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """When the sweep runs (`BASEGATE_SWEEP_SCHEDULE`), an NCRONTAB expression: second, minute, hour, day, month,
     weekday in UTC."""
 
+    keep_days: int = 400
+    """How many days what is past is kept (`BASEGATE_KEEP_DAYS`), and an outcome that nobody hears is sent again."""
+
     storage_suffix: str = "core.windows.net"
     """Domain of storage endpoints (`BASEGATE_STORAGE_SUFFIX`), for clouds other than the public one."""
 
@@ -92,6 +95,7 @@ _NAMES = {
     "webhook_secret": "BASEGATE_WEBHOOK_SECRET",
     "public_url": "BASEGATE_PUBLIC_URL",
     "sweep_schedule": "BASEGATE_SWEEP_SCHEDULE",
+    "keep_days": "BASEGATE_KEEP_DAYS",
     "storage_suffix": "BASEGATE_STORAGE_SUFFIX",
     "telemetry": "BASEGATE_TELEMETRY",
     "sign_in": "BASEGATE_SIGN_IN",
@@ -116,7 +120,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     faults = list(_faults(values))
     if faults:
         raise Misconfigured("the app's settings are not right:\n" + "\n".join(f"  {fault}" for fault in faults))
-    return msgspec.convert(values | {"public_url": values["public_url"].rstrip("/")}, Settings)
+    return msgspec.convert(values | {"public_url": values["public_url"].rstrip("/")}, Settings, strict=False)
 
 
 def trusts_sign_in(environment: Mapping[str, str] | None = None) -> bool:
@@ -175,7 +179,13 @@ def _faults(values: Mapping[str, str]) -> Iterator[str]:
         if values.get(field, choices[0]) not in choices:
             known = f"{', '.join(choices[:-1])} or {choices[-1]}"
             yield f"{_NAMES[field]} is {_shown(values[field])}: it must be {known}"
+    yield from _keep_faults(values.get("keep_days", "400"))
     yield from _webhook_faults(values.get("webhook_url", "https://"))
+
+
+def _keep_faults(days: str) -> Iterator[str]:
+    if not re.fullmatch("[1-9][0-9]{0,5}", days):
+        yield f"{_NAMES['keep_days']} is {_shown(days)}: it must be a number of days, 1 or more"
 
 
 def _webhook_faults(webhook: str) -> Iterator[str]:

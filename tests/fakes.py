@@ -29,6 +29,7 @@ from shared.domain.errors import BasegateError, Conflict, Gone, Malformed, Rejec
 from shared.domain.event import Hint, HintKind
 from shared.domain.image import Digest, ImageRef, Tag, parse_digest
 from shared.domain.observation import Observation
+from shared.domain.outcome import Delivery, Listener, Outcome
 from shared.domain.policy import (
     App,
     BaseRule,
@@ -59,11 +60,11 @@ from shared.ports import (
     Keyed,
     Listed,
     Only,
-    Outcome,
     OutputImage,
     Page,
     QueueState,
     R,
+    Removal,
     Run,
     RunStatus,
     Services,
@@ -167,12 +168,13 @@ class FakeLedger:
     def save(self, stored: Stored[R], record: R) -> Stored[R]:
         return self._commit(Change(record, stored))[0]
 
-    def commit(self, *changes: Change) -> list[Stored[Any]]:
+    def commit(self, *changes: Change | Removal) -> list[Stored[Any]]:
         return self._commit(*changes)
 
-    def _commit(self, *changes: Change) -> list[Stored[Any]]:
-        bodies = [msgspec.json.encode(change.record) for change in changes]
-        check(changes, bodies)
+    def _commit(self, *both: Change | Removal) -> list[Stored[Any]]:
+        bodies = [msgspec.json.encode(change.record) for change in both]
+        check(both, bodies)
+        changes = [change for change in both if isinstance(change, Change)]
         for change in changes:
             if change.stored and self.before_save:
                 self.before_save(change.record)
@@ -180,7 +182,12 @@ class FakeLedger:
             found = self.rows.get(_key(change.record))
             if (found[1] if found else None) != (change.stored.etag if change.stored else None):
                 raise Conflict(f"{name_of(change.record)}: changed since it was read, or there already")
-        return [self._write(change.record, body) for change, body in zip(changes, bodies, strict=True)]
+        for removal in both:
+            key = _key(removal.record)
+            if isinstance(removal, Removal) and key in self.rows:
+                del self.rows[key]
+                self._partitions[key[:2]].remove(key[2])
+        return [self._write(change.record, msgspec.json.encode(change.record)) for change in changes]
 
     def list(self, kind: type[R], partition: str, row_prefix: str = "") -> Iterator[Stored[R]]:
         rows = self._partitions.get((kind.__name__, partition), [])
@@ -197,7 +204,7 @@ class FakeLedger:
 
     def open(self, kind: type[R], partition: str) -> Iterator[Stored[R]]:
         for stored in list(self.list(kind, partition)):
-            if isinstance(stored.record, Record) and stored.record.is_open:
+            if isinstance(stored.record, Record) and not stored.record.settled:
                 yield stored
 
     def page(self, kind: type[Listed], partition: str, limit: int, token: str, only: Only = EVERYTHING) -> Page:
@@ -705,6 +712,7 @@ class World:
         self.tags, self.subscriptions = FakeTags(self.registry), FakeSubscriptions()
         self.archive, self.announcer, self.secrets = FakeArchive(), FakeAnnouncer(), FakeSecrets()
         self.events: list[dict[str, Any]] = []
+        self.more_listeners: dict[str, FakeAnnouncer] = {}
         self.workers_clock: Clock = self.clock
         self.restart()
 
@@ -721,7 +729,7 @@ class World:
             containers=self.containers,
             probe=self.probe,
             archive=self.archive,
-            announcer=self.announcer,
+            listeners={"topic": self.announcer, **self.more_listeners},
             clock=self.workers_clock,
             secrets=self.secrets,
             subscriptions=self.subscriptions,
@@ -841,6 +849,16 @@ class World:
                 heapq.heappush(self.queue.waiting, (self.clock.time + timedelta(seconds=1), -abs(order), item))
         raise AssertionError("the world does not come to rest")
 
+    def unheard(self, partition: str = "gate:node") -> list[Delivery]:
+        """The outcomes of an owner that somebody has not heard."""
+        return [stored.record for stored in self.ledger.list(Delivery, partition)]
+
+    def listener(self, name: str = "topic") -> Listener:
+        """What the ledger says of a listener."""
+        stored = self.ledger.load(Listener, "listeners", name)
+        assert stored
+        return stored.record
+
     def candidates(self) -> list[Candidate]:
         return [stored.record for stored in self.ledger.list(Candidate, "node")]
 
@@ -894,7 +912,7 @@ class World:
         if isinstance(item, Hint):
             return False
         kinds: dict[str, type[Record]] = {"candidate": Candidate, "promotion": Promotion, "rollout": Rollout}
-        stored = self.ledger.load(kinds[item.kind], item.partition, item.row)
+        stored = self.ledger.load(kinds.get(item.kind, Listener), item.partition, item.row)
         return stored is not None and stored.record.stall is not None and not stored.record.settled
 
     def _app_image(self, hint: Hint) -> Iterable[WorkItem]:

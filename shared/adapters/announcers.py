@@ -21,8 +21,9 @@ from azure.eventgrid import EventGridPublisherClient
 
 from shared.adapters.azure_calls import DEADLINES, PASSING, Identity, retry_after, translated
 from shared.adapters.deadline import connected
-from shared.domain.errors import Misconfigured, Retry
-from shared.ports import Announcer, Outcome
+from shared.domain.errors import Misconfigured, Rejected, Retry
+from shared.domain.outcome import Outcome
+from shared.ports import Announcer
 
 log = logging.getLogger(__name__)
 
@@ -33,42 +34,26 @@ _NO_FACTS = frozenset(("logTail", "links", "reason"))
 _TIMEOUT_SECONDS = 5.0
 
 
-class NullAnnouncer:
-    """Announces to the log alone: nothing else is configured."""
+class LinkingAnnouncer:
+    """Adds `links` to each outcome's data: `board` for people and `api` for programs.
 
-    def announce(self, outcome: Outcome) -> None:
-        """Write the outcome to the log."""
-        log.info("outcome %s of %s (no topic to announce it to)", outcome.name, outcome.subject)
-
-
-class Announcers:
-    """Several announcers as one, with `links` in each outcome's data: `board` for people and `api` for programs.
-
-    One that fails keeps no other from announcing. An outcome that one could not announce is announced again, by all:
-    hearing twice is better than not at all. A link holds no key: whoever follows it signs in, or gives a key.
+    A link holds no key: whoever follows it signs in, or gives a key.
 
     Args:
         public_url: where people reach this app, without a slash at its end; "" adds no links.
-        announcers: each gets every outcome.
+        announcer: sends the outcomes.
     """
 
-    def __init__(self, public_url: str, *announcers: Announcer) -> None:
-        self._url, self._announcers = public_url, announcers
+    def __init__(self, public_url: str, announcer: Announcer) -> None:
+        self._url, self._announcer = public_url, announcer
 
     def announce(self, outcome: Outcome) -> None:
-        """Announce by all; then raise the first failure. A passing one counts before one that is not."""
+        """Send an outcome with its links."""
         if self._url and outcome.page:
             page = quote(outcome.page, safe="/")
             links = {"board": f"{self._url}/api/board/{page}", "api": f"{self._url}/api/v1/{page}"}
             outcome = msgspec.structs.replace(outcome, data={**outcome.data, "links": links})
-        failures: list[Retry | Misconfigured] = []
-        for announcer in self._announcers:
-            try:
-                announcer.announce(outcome)
-            except (Retry, Misconfigured) as error:
-                failures.append(error)
-        for failure in sorted(failures, key=lambda error: isinstance(error, Misconfigured)):
-            raise failure
+        self._announcer.announce(outcome)
 
 
 def board_link(outcome: Outcome) -> str:
@@ -91,11 +76,21 @@ class EventGridAnnouncer:
         return EventGridPublisherClient(self._endpoint, self._credential())
 
     def announce(self, outcome: Outcome) -> None:
-        """Publish the outcome."""
+        """Publish the outcome.
+
+        Raises:
+            Rejected: the topic refuses it with another 4xx than 408 and 429. Retry: any other fault.
+        """
         kind, data = f"Basegate.{outcome.name}", dict(outcome.data)
-        event = CloudEvent(source="basegate", type=kind, subject=outcome.subject, data=data)
-        with translated(f"announcing {outcome.name}", remedy="give the app EventGrid Data Sender on the topic"):
-            self._client.send(event, **DEADLINES)
+        event = CloudEvent(
+            source="basegate", type=kind, subject=outcome.subject, data=data, id=outcome.id or None, time=outcome.at
+        )
+        try:
+            with translated(f"announcing {outcome.name}", remedy="give the app EventGrid Data Sender on the topic"):
+                self._client.send(event, **DEADLINES)
+        except (Misconfigured, Rejected) as error:
+            refused = _is_refusal(getattr(error.__cause__, "status_code", None) or 0)
+            raise (Rejected if refused else Retry)(error.problem, cause=error.cause, remedy=error.remedy) from error
 
 
 class WebhookAnnouncer:
@@ -115,8 +110,9 @@ class WebhookAnnouncer:
         """Post the outcome.
 
         Raises:
-            Retry: the webhook is away or asks to wait.
-            Misconfigured: it refuses the message.
+            Rejected: the webhook refuses it with another 4xx than 408 and 429.
+            Retry: it is away, asks to wait, or answers anything else.
+            Misconfigured: its URL cannot be used.
         """
         message = {"generic": _generic, "slack": _slack, "teams": _teams}[self._style]
         body = msgspec.json.encode(message(outcome))
@@ -125,10 +121,10 @@ class WebhookAnnouncer:
             status, wait = self._post(body, headers)
         except (ValueError, http.client.InvalidURL):  # their texts may hold the URL
             raise Misconfigured("the webhook's URL cannot be used: look at BASEGATE_WEBHOOK_URL") from None
-        if status in PASSING:
-            raise Retry(f"telling {outcome.name} to the webhook: HTTP {status}", wait)
+        if _is_refusal(status):
+            raise Rejected(f"the webhook refuses {outcome.name} with HTTP {status}: look at BASEGATE_WEBHOOK_URL")
         if not 200 <= status < 300:
-            raise Misconfigured(f"the webhook refuses {outcome.name} with HTTP {status}: look at BASEGATE_WEBHOOK_URL")
+            raise Retry(f"sending {outcome.name} to the webhook: HTTP {status}", wait)
 
     def _post(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, float]:
         """The status of the answer, and how long to wait before trying again."""
@@ -156,8 +152,14 @@ class WebhookAnnouncer:
         return {"X-Basegate-Signature": f"t={moment},v1={signed}"}
 
 
+def _is_refusal(status: int) -> bool:
+    """Whether a status refuses this message, whoever sends it and when."""
+    return 400 <= status < 500 and status not in PASSING
+
+
 def _generic(outcome: Outcome) -> dict[str, object]:
-    return {"type": f"Basegate.{outcome.name}", "subject": outcome.subject, "data": dict(outcome.data)}
+    type_ = f"Basegate.{outcome.name}"
+    return {"id": outcome.id, "type": type_, "subject": outcome.subject, "data": dict(outcome.data)}
 
 
 def _slack(outcome: Outcome) -> dict[str, object]:

@@ -31,7 +31,7 @@ from azure.data.tables import TableClient, TableEntity, TableServiceClient
 from shared.adapters.azure_calls import DEADLINES, Identity, expected, translated
 from shared.domain.errors import Conflict, Malformed
 from shared.domain.record import Record, rows_before
-from shared.ports import EVERYTHING, Change, Keyed, Listed, Only, Page, R, Stored
+from shared.ports import EVERYTHING, Change, Keyed, Listed, Only, Page, R, Removal, Stored
 from shared.settings import TABLE
 
 _ROLE = "give the app Storage Table Data Contributor"
@@ -47,8 +47,9 @@ _FAMILIES = {
     "StableTag": "gate",
     "Rollout": "app",
     "AppRecord": "app",
+    "Delivery": "",
 }
-"""What shares a partition. Every other kind has partitions of its own."""
+"""What shares a partition; a delivery names the whole of its own. Every other kind has partitions of its own."""
 
 _OPEN_ROWS, _TIME_ROWS = "}", "~"
 """The rows of open records and of the list by time begin with these: they sort behind every record."""
@@ -107,8 +108,8 @@ class TableLedger:
         """
         return self.commit(Change(record, stored))[0]
 
-    def commit(self, *changes: Change) -> list[Stored[Any]]:
-        """Write several records of one gate, or of one app, all or none.
+    def commit(self, *changes: Change | Removal) -> list[Stored[Any]]:
+        """Write several records of one gate, or of one app, all or none; returns those that are not removed.
 
         Raises:
             Conflict: one that is new is there already, or one that is replaced was changed since it was read.
@@ -119,7 +120,8 @@ class TableLedger:
         changed = Conflict(f"{name}: changed since it was read, or there already")
         with translated(f"writing {name} to the ledger", remedy=_ROLE), expected(*_CHANGED, instead=changed):
             etags = self._write(writes)
-        return [Stored(change.record, etag) for change, etag in zip(changes, etags, strict=False)]
+        kept = (change.record for change in changes if isinstance(change, Change))
+        return [Stored(record, etag) for record, etag in zip(kept, etags, strict=False)]
 
     def list(self, kind: type[R], partition: str, row_prefix: str = "") -> Iterator[Stored[R]]:
         """The records of a partition whose row begins with a prefix, in the order of their rows."""
@@ -193,9 +195,9 @@ class TableLedger:
     def _write(self, writes: MutableSequence[_Operation]) -> Sequence[str]:
         """Make writes, all or none; returns the ETags of the rows.
 
-        A row besides a record that is to be removed may be gone already: that stops no record.
+        A row that is to be removed may be gone already: that stops no record.
         """
-        while True:
+        while writes:
             try:
                 return [str(answer.get("etag")) for answer in self._table.submit_transaction(writes)]
             except HttpResponseError as error:
@@ -203,6 +205,7 @@ class TableLedger:
                 if error.status_code != 404 or place is None or writes[place][0] != "delete":
                     raise
                 del writes[place]
+        return ()
 
 
 def _found(query: ItemPaged[TableEntity]) -> Iterator[TableEntity]:
@@ -218,7 +221,7 @@ def _found(query: ItemPaged[TableEntity]) -> Iterator[TableEntity]:
 
 def _partition_key(kind: type, partition: str) -> str:
     """The partition of a record."""
-    return f"{_FAMILIES.get(kind.__name__, kind.__name__.lower())}:{partition}"
+    return f"{_FAMILIES.get(kind.__name__, kind.__name__.lower())}:{partition}".removeprefix(":")
 
 
 def _row_key(kind: type, row: str, mark: str = "") -> str:
@@ -246,8 +249,8 @@ def _is_key(key: str) -> bool:
     return _NO_KEY.search(key) is None and _bytes(key) <= _KEY_LIMIT_BYTES
 
 
-def check(changes: Sequence[Change], bodies: Sequence[bytes]) -> None:
-    """See whether the service takes a transaction: changes, with each record as JSON.
+def check(changes: Sequence[Change | Removal], bodies: Sequence[bytes]) -> None:
+    """See whether the service takes a transaction: changes, with each record as JSON (of a removed one, b"").
 
     Raises:
         Malformed: it does not; names the record.
@@ -271,16 +274,20 @@ def check(changes: Sequence[Change], bodies: Sequence[bytes]) -> None:
         raise Malformed(name_of(changes[0].record), f"written twice in one transaction: {', '.join(rows)}")
 
 
-def _operations(changes: Sequence[Change]) -> list[_Operation]:
-    """The writes of a transaction: those of the records, each replaced only if it is as read, then those besides.
+def _operations(changes: Sequence[Change | Removal]) -> list[_Operation]:
+    """The writes of a transaction: those of the records, each replaced only if it is as read, then those besides and
+    the removals.
 
     Raises:
         Malformed: the service would not take them.
     """
-    bodies = [msgspec.json.encode(change.record) for change in changes]
+    bodies = [msgspec.json.encode(change.record) if isinstance(change, Change) else b"" for change in changes]
     check(changes, bodies)
     records, besides = list[_Operation](), list[_Operation]()
     for change, body in zip(changes, bodies, strict=True):
+        if isinstance(change, Removal):
+            besides.append(("delete", {"PartitionKey": _partition(change.record), "RowKey": _rows(change)[0]}))
+            continue
         entity, stored = _entity(change.record, body.decode()), change.stored
         as_read = {"mode": "replace", "etag": stored.etag, **_UNCHANGED} if stored else {}
         records.append(("update", entity, as_read) if stored else ("create", entity))
@@ -326,13 +333,15 @@ def _partition(record: Any) -> str:
     return _partition_key(type(record), record.partition)
 
 
-def _rows(change: Change) -> list[str]:
-    """The rows that a change writes or removes: its record's, and what that has besides."""
+def _rows(change: Change | Removal) -> list[str]:
+    """The rows that a change writes or removes: its record's, and what that has besides. A delivery has nothing."""
     record, kind = change.record, type(change.record)
     rows = [_row_key(kind, record.row)]
+    if isinstance(change, Removal):
+        return rows
     if time_row := getattr(record, "time_row", ""):
         rows.append(_row_key(kind, time_row, _TIME_ROWS))
-    if isinstance(record, Record) and record.is_open != bool(change.stored and change.stored.record.is_open):
+    if isinstance(record, Record) and record.settled == bool(change.stored and not change.stored.record.settled):
         rows.append(_row_key(kind, record.row, _OPEN_ROWS))
     return rows
 
@@ -343,7 +352,7 @@ def _beside(record: Any, row: str) -> _Operation:
     if row.startswith(_TIME_ROWS):
         entity["summary"] = msgspec.json.encode(record.summary()).decode()
         entity |= {"state": record.state_name} if hasattr(record, "state_name") else {}
-    elif not record.is_open:
+    elif record.settled:
         return ("delete", entity)
     return ("upsert", entity, {"mode": "replace"})
 

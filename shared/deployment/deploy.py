@@ -138,6 +138,7 @@ class Deploy:
     def _live(self, step: Step[Rollout], rollout: Rollout, app: App, why: str) -> Rollout:
         """Settle the rollout and what is live now in one transaction; a veto that came meanwhile is seen after it."""
         live, now, image = self._ended(rollout, RolloutState.LIVE, why), self._services.clock.now(), rollout.image
+        live = msgspec.structs.replace(live, next_step_at=None)
         assert image is not None  # decide makes images live only
         back, by = rollout.goes_back, rollout if rollout.cause is Cause.OPERATOR else None
 

@@ -27,8 +27,12 @@ class AlarmKind(StrEnum):
     TAG_FLAPS = "upstream tag returns to earlier digests"
     UNLOCKED = "unique tag could not be locked"
     STALLED = "a step does not work"
+    REFUSED = "outcomes that a listener refuses"
     NO_SUBSCRIPTION = "no event subscription"
 
+
+STALLS = "stalls"
+"""The scope of the alarms about what records stall on: a dependency is shared by gates and apps."""
 
 Subject = tuple[AlarmKind, str]
 """What an alarm is about, within its scope: the kind, and the tag, container group or secret."""
@@ -39,7 +43,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
 
     `scope` is what it belongs to (`gates/node`, `apps/hello-world`), `subject` the tag, container group or secret it
     is about; `words` say what was seen and what should be, `plan` what is done about it, and when. One that is over
-    keeps its row, with `ended_at`.
+    keeps its row, with `ended_at`. `last_outcome` is the number of its last outcome.
     """
 
     scope: str
@@ -49,7 +53,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     plan: str
     since: datetime
     ended_at: datetime | None = None
-    announced: bool = False
+    last_outcome: int = 0
 
     @property
     def partition(self) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from shared.domain.candidate import Candidate, CandidateState, Verdict
 from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion
-from shared.domain.record import Record, growing_wait, seconds_between
+from shared.domain.record import growing_wait, seconds_between
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class Action(StrEnum):
 
     RULE_REMOVED = "rule removed"
     FAIL = "fail"
-    ANNOUNCE = "announce"
+    SEND = "send"
     WAIT = "wait"
     DONE = "done"
 
@@ -67,11 +67,7 @@ class Decision(msgspec.Struct, frozen=True):
     index: int = 0
 
 
-def after_the_end(record: Record) -> Decision:
-    """What is left to do with a settled record: announce its outcome, and bring up what waits for it."""
-    if record.announced:
-        return Decision(Action.DONE, "settled and announced")
-    return Decision(Action.ANNOUNCE, "announce the outcome")
+SETTLED = Decision(Action.DONE, "settled")
 
 
 def await_run_id(claimed_at: datetime, adopt: Action, now: datetime, index: int = 0) -> Decision:
@@ -102,13 +98,13 @@ def decide_candidate(candidate: Candidate, gate: Gate | None, now: datetime, *, 
 
     `claimed` says that this worker has claimed the check that is not started.
 
-    1. A settled one is announced.
+    1. With a settled one nothing is left to do.
     2. Without its gate it has come to its end.
     3. Checks that have changed since make a new attempt: a verdict counts only under the current checks.
     4. Each check runs to its verdict, in order; `failed` is the end, and so is the last `passed`.
     """
     if candidate.settled:  # 1
-        return after_the_end(candidate)
+        return SETTLED
     if gate is None:  # 2
         return Decision(Action.RULE_REMOVED, f"the gate {candidate.gate} is not in the rules any more")
     if candidate.fingerprint != gate.fingerprint:  # 3
@@ -145,12 +141,12 @@ _AT_ONCE_SECONDS = 1.0
 def decide_promotion(promotion: Promotion, gate: Gate | None, now: datetime) -> Decision:
     """What to do next with a promotion, from its record, the gate's rule and the time alone.
 
-    1. A settled one is announced; without its gate it has come to its end.
+    1. With a settled one nothing is left to do; without its gate it has come to its end.
     2. It stands on an attempt that passed the gate's current checks; until the tag has moved, it must still do so.
     3. Unique tag, lock, stable tag, rollouts, in that order.
     """
     if promotion.settled:  # 1
-        return after_the_end(promotion)
+        return SETTLED
     if promotion.moved_at is not None:
         return Decision(Action.ROLL_OUT, f"roll out what stands on {promotion.tag}")
     if gate is None:
@@ -195,14 +191,14 @@ def decide_rollout(
     `claimed` says that this worker has claimed the build that is not started.
     `base_built_at` is when the last build on the app's base was made, where an image of unknown base must be compared.
 
-    1. A settled one is announced.
+    1. With a settled one nothing is left to do.
     2. Without its app it has come to its end.
     3. For an image that someone else built, the run that built it is found: it gives the image its place in the order.
     4. Before it goes on to the container group, it must be fresh: nothing newer is live or on its way.
     5. It is built, deployed and verified; what is not healthy in time is put back to the last good one.
     """
     if rollout.settled:  # 1
-        return after_the_end(rollout)
+        return SETTLED
     if app is None:  # 2
         return Decision(Action.RULE_REMOVED, f"the app {rollout.app} is not in the rules any more")
     if rollout.image is not None and not rollout.image.run_id:  # 3

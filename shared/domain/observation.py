@@ -55,7 +55,7 @@ class Observation(Row, frozen=True, kw_only=True):
     `missed_at` is when the tag was first found missing, `absent` that a second look confirmed it.
     `by_event` and `by_sweep` count how changes became known; `unread` the digests that events named and nobody read.
     `hinted_at` is when it was read last on account of a hint, `again_at` the moment for which a further such reading is
-    queued already: until then a flood of hints costs nothing.
+    queued already: until then a flood of hints costs nothing. `last_outcome` is the number of its last outcome.
     """
 
     key_fields = ("gate", "tag")
@@ -77,6 +77,7 @@ class Observation(Row, frozen=True, kw_only=True):
     expectations: tuple[Expectation, ...] = ()
     hinted_at: datetime | None = None
     again_at: datetime | None = None
+    last_outcome: int = 0
 
     @property
     def is_settled(self) -> bool:

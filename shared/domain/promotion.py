@@ -42,7 +42,7 @@ PROMOTIONS_AT_ONCE = 20
 
 _KEPT_BY_RESET = (
     "gate", "tag", "sequence", "digest", "source_registry", "repository", "login_server", "returning", "requested_by",
-    "created_at", "history",
+    "created_at", "history", "last_outcome",
 )  # fmt: skip
 
 _UNDER_WAY = frozenset((PromotionState.WAITING, PromotionState.PROMOTING))

@@ -77,7 +77,7 @@ class Record(Row, frozen=True, kw_only=True):
     record is stalled. `failing_step` is the step that found a run or a copy ended without a result ("": none did): only
     a result clears that, and not that another one was begun. `next_step_at` is when the queue was asked to bring it up
     again (None: nothing is planned);
-    `announced` whether its outcome was told, `announce_error` why not yet.
+    `last_outcome` is the number of the last outcome that it caused (0: none yet).
     """
 
     state: StrEnum
@@ -89,8 +89,7 @@ class Record(Row, frozen=True, kw_only=True):
     failing_step: str = ""
     stall: Stall | None = None
     next_step_at: datetime | None = None
-    announced: bool = False
-    announce_error: str = ""
+    last_outcome: int = 0
 
     @property
     def id(self) -> str:
@@ -113,11 +112,6 @@ class Record(Row, frozen=True, kw_only=True):
         raise NotImplementedError
 
     @property
-    def is_open(self) -> bool:
-        """Whether anything is left to do with it: it is not settled, or its outcome was not told."""
-        return not self.settled or not self.announced
-
-    @property
     def state_name(self) -> str:
         """Its state as people read it: `stalled` counts for more than what it is stalled in."""
         return "stalled" if self.stall is not None and not self.settled else self.state.value
@@ -137,14 +131,12 @@ class Record(Row, frozen=True, kw_only=True):
         raise NotImplementedError
 
     def last_change(self) -> dict[str, Any]:
-        """What a list says of every record: the last line of its history, its stall, and its outcome's announcement."""
+        """What a list says of every record: the last line of its history, and its stall."""
         last = self.history[-1] if self.history else Entry(self.created_at, "")
         stall = None if self.settled else self.stall
         return {
             "last": f"{last.what}: {last.why}".removesuffix(": ")[:TEXT_LIMIT],
             "changedAt": last.at.isoformat(),
-            "announced": self.announced,
-            "announceError": self.announce_error,
             "remedy": stall.remedy if stall else "",
             "nextTryAt": stall.next_try_at.isoformat() if stall and stall.next_try_at else None,
         }

@@ -17,14 +17,16 @@ from shared.domain.event import EventKind, Hint, HintKind, RegistryEvent, Unwant
 from shared.domain.image import Digest, Tag, short
 from shared.domain.observation import Change as Meaning
 from shared.domain.observation import Expectation, Observation
+from shared.domain.outcome import Outcome
 from shared.domain.policy import App, Gate, Policy, RegistryRule
 from shared.domain.promotion import Promotion, promotion_row
 from shared.domain.record import Record, WorkItem
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, image_rollout
 from shared.intake.observe import Observed, Observer, Trigger
 from shared.intake.upstreams import Upstreams
-from shared.ports import RACES, Change, Outcome, Services, Stored, last, read
+from shared.ports import RACES, Change, Services, Stored, last, read
 from shared.reconcile.step import Following
+from shared.workflow.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,7 @@ class Hints:
     ) -> None:
         self._services, self._work, self._others = services, work, others
         self._observer, self._upstreams = Observer(services), Upstreams(services)
+        self._outbox = Outbox(services)
 
     def handle(self, hint: Hint, *, redelivered: bool = False) -> None:
         """Look where a hint says. What cannot be looked at now is put off; what the rules do not name is dropped."""
@@ -193,21 +196,23 @@ class Hints:
             again = msgspec.structs.replace(hint, tries=hint.tries + 1, again=True)
             self._services.queue.send_hint(again, _AGAIN_SECONDS[hint.tries])
             return
-        if hint.expected in record.earlier:
+        known = {(one.digest, one.event) for one in record.expectations}
+        if hint.expected in record.earlier or (hint.expected, hint.event) in known:
             return
         unread = Expectation(digest=Digest(hint.expected), event=hint.event, at=self._services.clock.now())
         log.warning(
             "push not examined: an event named %s for %s of gate %s, and its source never answered it",
             short(hint.expected), hint.tag, gate.name,
         )  # fmt: skip
-        with suppress(Conflict):  # it was observed anew this moment: nothing is missing
-            self._services.ledger.commit(Change(record.expecting(unread), stored))
         data = {"gate": gate.name, "tag": hint.tag, "digest": hint.expected, "event": hint.event}
         outcome = Outcome(name="PushNotExamined", subject=f"gates/{gate.name}/tags/{hint.tag}", page="drift", data=data)
+        expecting, written = self._outbox.put(record.expecting(unread), outcome)
         try:
-            self._services.announcer.announce(outcome)
-        except BasegateError as error:
-            log.warning("announcement PushNotExamined of %s failed: %s", gate.name, error)
+            self._services.ledger.commit(Change(expecting, stored), *written)
+        except Conflict:  # it was observed anew this moment: perhaps as what is expected
+            self._services.queue.send_hint(msgspec.structs.replace(hint, again=True), SPACING_SECONDS)
+        else:
+            self._outbox.send_now(written)
 
     def _left_behind(self, gate: Gate, tag: str, observed: Observed) -> tuple[WorkItem, ...]:
         """What a worker that died after its observation was saved has left to do."""
@@ -217,7 +222,7 @@ class Hints:
             return ()
         attempt = last(ledger, Candidate, gate.name, attempts_of(promotion.record.digest))
         records: list[Record] = [*([attempt.record] if attempt else []), promotion.record]
-        return tuple(record.work_item for record in records if record.is_open)
+        return tuple(record.work_item for record in records if not record.settled)
 
 
 def _wait_after(fault: Retry) -> float:

@@ -10,7 +10,9 @@ import msgspec
 
 from shared.domain.errors import Malformed, Retry
 from shared.domain.record import Record, WorkItem
-from shared.ports import Services, Stored
+from shared.ports import Change, Services, Stored
+from shared.reconcile.engine import controllers
+from shared.workflow.outbox import Outbox
 
 R = TypeVar("R", bound=Record)
 
@@ -69,12 +71,16 @@ class Plan:
 def save(services: Services, record: R, stored: Stored[R] | None = None) -> Done:
     """Save a record, and have it worked on: a change of what was read, or a new one, unless it is there already.
 
+    What its end is to announce is written with it, and sent by that work.
+
     Raises:
         Conflict: someone else has changed it.
     """
     services.queue.send(record.work_item, _INSURANCE_SECONDS)
     if stored is not None:
-        services.ledger.save(stored, record)
+        said = controllers(services)[record.work_item.kind].outcome
+        record, written = Outbox(services).put_ended(stored.record, record, said)
+        services.ledger.commit(Change(record, stored), *written)
     else:
         services.ledger.insert(record)
     bring_up(services, (record.work_item,))
@@ -89,7 +95,7 @@ def bring_up(services: Services, items: Iterable[WorkItem]) -> None:
 
 
 def cancel(services: Services, stored: Stored[R], state: StrEnum, who: object) -> Done:
-    """End a record for an operator: nothing is planned any more, and its outcome is to be announced.
+    """End a record for an operator: nothing is planned any more.
 
     Raises:
         Conflict: someone else has changed it.
@@ -102,7 +108,5 @@ def cancel(services: Services, stored: Stored[R], state: StrEnum, who: object) -
         failing_since=None,
         stall=None,
         next_step_at=None,
-        announced=False,
-        announce_error="",
     )
     return save(services, ended.noting(services.clock.now(), "canceled", str(who)), stored)

@@ -172,7 +172,7 @@ class RebuildOperations:
         why, now = f"the ledger is rebuilt by {who}", self._services.clock.now()
         ended = [Change(one.record.ended(now, RolloutState.SUPERSEDED, why), one) for one in on_group]
         begun = record.new_rollout(f"rebuilt-{now:%Y%m%dT%H%M%S%f}", Cause.OPERATOR, now, why, image=image)
-        live = msgspec.structs.replace(begun, announced=True).ended(now, RolloutState.LIVE, "it runs already")
+        live = begun.ended(now, RolloutState.LIVE, "it runs already")
         stable = moved or self._stable.read(self._policy.gates[app.base.gate], app.base.tag)
         on_base = self._dependents.standing_on(record, app, stable)
         named = live.name if on_base.base_rollout != record.base_rollout else record.base_rollout

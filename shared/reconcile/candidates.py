@@ -13,10 +13,11 @@ from shared.domain.candidate import Candidate, CandidateState, Verdict, attempts
 from shared.domain.decide import Action, Decision, decide_candidate, rerun_wait
 from shared.domain.errors import Busy, Conflict, Inconclusive
 from shared.domain.observation import Observation
+from shared.domain.outcome import Outcome
 from shared.domain.policy import Gate
 from shared.domain.promotion import PROMOTIONS_AT_ONCE, Promotion
 from shared.domain.record import seconds_between
-from shared.ports import RACES, Change, Outcome, Services, Stored
+from shared.ports import RACES, Change, Services, Stored
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile.step import Controller, Following, Step
 
@@ -35,7 +36,7 @@ class CandidateController(Controller[Candidate]):
         self._services, self._vetoes = services, Vetoes(services)
         self._kinds: dict[str, CheckKind[Any]] = {
             "task": TaskCheckKind(services),
-            "approval": ApprovalCheckKind(services),
+            "approval": ApprovalCheckKind(),
         }
         self._actions: dict[Action, CandidateAction] = {
             Action.START_CHECK: self._start,
@@ -64,13 +65,19 @@ class CandidateController(Controller[Candidate]):
             return f"gate {record.gate}"
         return self._kind(gate, decision.index).dependency(gate.checks[decision.index].rule)
 
-    def outcome(self, record: Candidate) -> Outcome:
-        """What to announce about a settled candidate."""
+    def outcome(self, record: Candidate) -> Outcome | None:
+        """What to announce about a candidate that is settled, or that waits for a person."""
+        subject, page = f"gates/{record.gate}/candidates/{record.row}", f"candidates/{record.id}"
+        if record.state is CandidateState.AWAITING_APPROVAL:
+            data = {"gate": record.gate, "image": str(record.image), "requestedBy": record.requested_by}
+            return Outcome(name="ApprovalNeeded", subject=subject, page=page, data=data)
+        if not record.settled:
+            return None
         failing = next((check for check in record.checks if check.verdict not in (None, Verdict.PASSED)), None)
         return Outcome(
             name=f"Candidate{record.state.value.title().replace(' ', '')}",
-            subject=f"gates/{record.gate}/candidates/{record.row}",
-            page=f"candidates/{record.id}",
+            subject=subject,
+            page=page,
             data={
                 "gate": record.gate,
                 "image": str(record.image),

@@ -13,14 +13,17 @@ import msgspec
 
 from shared.domain.decide import Action, Decision
 from shared.domain.errors import BasegateError, Busy, Conflict, Inconclusive, Retry
+from shared.domain.outcome import Delivery
 from shared.domain.record import TEXT_LIMIT, Record, Stall, WorkItem, seconds_between
 from shared.ports import Services
 from shared.reconcile.candidates import CandidateController
+from shared.reconcile.listeners import ListenerController
 from shared.reconcile.narration import tell_dropped, tell_problem, tell_step
 from shared.reconcile.promotions import PromotionController
 from shared.reconcile.rollouts import RolloutController
 from shared.reconcile.step import Controller, Following, Step
 from shared.workflow.alarms import Alarms
+from shared.workflow.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +32,6 @@ STEP_LIMIT_SECONDS = 20.0
 
 STALLED_AFTER_TRIES = 2
 STALLED_AFTER_SECONDS = 60.0
-LONGEST_WAIT_SECONDS = 300.0
-LONGEST_ANNOUNCE_WAIT_SECONDS = 3600.0
 
 _CLEARING_UP = frozenset((Action.ADOPT_CHECK, Action.ADOPT_BUILD))
 """What comes after a start that failed: it works each time, and says nothing of whether the next start will."""
@@ -62,6 +63,7 @@ def controllers(services: Services) -> dict[str, Controller[Any]]:
         "candidate": CandidateController(services),
         "promotion": PromotionController(services),
         "rollout": RolloutController(services),
+        "listener": ListenerController(services),
     }
 
 
@@ -71,7 +73,7 @@ class Reconciler:
     def __init__(self, services: Services, known: Mapping[str, Controller[Any]] | None = None) -> None:
         self._services = services
         self._controllers = known or controllers(services)
-        self._alarms = Alarms(services)
+        self._alarms, self._outbox = Alarms(services), Outbox(services)
 
     def work(self, item: WorkItem, following: Following = (), *, redelivered: bool = False) -> None:
         """Take the steps of the record that a work item is about, until something must be waited for.
@@ -96,15 +98,17 @@ class Reconciler:
         if controller is None or stored is None:
             return False
         record: Record = stored.record
-        if record.is_open:
+        if record.settled:
+            for delivery in self._unheard(controller, record):
+                self._outbox.bring_up(delivery.listener, delivery.owner)
+        else:
             try:
                 decision = controller.decide(record)
             except Exception as crash:  # noqa: BLE001  it may be what crashed at every delivery
                 decision = Decision(Action.WAIT, f"what comes next cannot be decided: {type(crash).__name__}")
             stalled, wait = self._stalled(controller, record, decision, Retry(problem), at_once=True)
             planned = stalled.planning(self._services.clock.now(), wait)
-            unheard = problem if record.settled else record.announce_error  # a settled record stalls on nothing
-            self._services.ledger.save(stored, msgspec.structs.replace(planned, announce_error=unheard))
+            self._services.ledger.save(stored, planned)
             self._services.queue.send(planned.planned_work_item, wait)
         return True
 
@@ -119,7 +123,7 @@ class Reconciler:
             if not self._is_due(item, stored.record, redelivered=redelivered):
                 tell_dropped("another work item is planned", stored.record)
                 return
-            step = Step(self._services.ledger, stored, *beside)
+            step = Step(self._services.ledger, self._outbox, controller.outcome, stored, *beside)
             try:
                 self._steps(controller, step, until)
             except Conflict:
@@ -133,13 +137,14 @@ class Reconciler:
     def _steps(self, controller: Controller[Any], step: Step[Any], until: datetime) -> None:
         """Step after step, each saved with the plan of what comes after it if that must wait."""
         decision = self._first(controller, step)
+        was_done = decision.action is Action.DONE
         while decision.action is not Action.DONE:
             if decision.action is Action.WAIT:
                 self._services.queue.send(step.record.planned_work_item, decision.wait_seconds)
                 return
             step.decision = decision
             before = step.record
-            record, wait = self._take(controller, step, until)
+            record, wait = self._take(controller, step)
             now, following = self._services.clock.now(), controller.decide(record, step)
             wait = max(wait, following.wait_seconds)
             must_wait = wait > 0 or now >= until or record == before
@@ -158,6 +163,7 @@ class Reconciler:
                 self._services.queue.send(record.planned_work_item, wait)
                 return
             decision = following
+        self._end(controller, step, until, was_done=was_done)
 
     def _first(self, controller: Controller[Any], step: Step[Any]) -> Decision:
         """The first decision. What has nothing to do but to wait for a person stalls on nothing any more."""
@@ -167,12 +173,29 @@ class Reconciler:
             step.save(msgspec.structs.replace(well, next_step_at=None))
         return decision
 
-    def _take(self, controller: Controller[Any], step: Step[Any], until: datetime) -> tuple[Any, float]:
+    def _end(self, controller: Controller[Any], step: Step[Any], until: datetime, *, was_done: bool) -> None:
+        """Bring up what waited for a record that is settled, then send what is to be announced about it.
+
+        One that was done before has come again because the worker that ended it may have died.
+        """
+        record = step.record
+        if record.settled:
+            for following in controller.followers(record) if step.followers is None else step.followers:
+                item = following[0].record.work_item
+                if self._services.clock.now() < until:
+                    self._run(item, until, following)
+                else:
+                    self._services.queue.send(item, 0)
+        step.heard(self._outbox.send(self._unheard(controller, record) if was_done else step.deliveries))
+
+    def _unheard(self, controller: Controller[Any], record: Any) -> list[Delivery]:
+        outcome = controller.outcome(record)
+        return list(self._outbox.unheard(record, outcome.subject)) if outcome is not None else []
+
+    def _take(self, controller: Controller[Any], step: Step[Any]) -> tuple[Any, float]:
         """The record after the step, and how long a fault asks to wait."""
         decision = step.decision
         try:
-            if decision.action is Action.ANNOUNCE:
-                return self._announce(controller, step, until)
             before, record = step.record, controller.act(step)
             return self._cleared(decision, record, progress=record != before), 0.0
         except Busy as busy:
@@ -209,7 +232,7 @@ class Reconciler:
         now, tries = self._services.clock.now(), record.failures + 1
         since = record.failing_since or now
         asked = error.delay_seconds if isinstance(error, Retry) else 0.0
-        wait = max(asked, min(LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** min(tries - 1, 10)))
+        wait = max(asked, min(controller.longest_wait_seconds, _FIRST_WAIT_SECONDS * 2 ** min(tries - 1, 10)))
         tell_problem(f"{decision.action} did not work", error, record)
         noted = record.noting(now, f"{decision.action} did not work", str(error))
         step = decision.action.value if isinstance(error, Inconclusive) else record.failing_step
@@ -243,29 +266,6 @@ class Reconciler:
         for place, other in zip(range(_RELEASED_AT_ONCE), same, strict=False):
             self._services.queue.send(other.work_item, (place + 1) * _RELEASE_SPACING_SECONDS)
 
-    def _announce(self, controller: Controller[Any], step: Step[Any], until: datetime) -> tuple[Any, float]:
-        """Bring up what waited for this record, then announce its outcome, again until it was heard."""
-        record = step.record
-        if not record.failures:
-            for following in controller.followers(record) if step.followers is None else step.followers:
-                item = following[0].record.work_item
-                if self._services.clock.now() < until:
-                    self._run(item, until, following)
-                else:
-                    self._services.queue.send(item, 0)
-        outcome = controller.outcome(record)
-        try:
-            if outcome is not None:
-                self._services.announcer.announce(outcome)
-        except BasegateError as error:
-            tries = record.failures + 1
-            tell_problem("announcement failed", error, record)
-            asked = error.delay_seconds if isinstance(error, Retry) else 0.0
-            wait = max(asked, min(LONGEST_ANNOUNCE_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** min(tries - 1, 10)))
-            noted = record.noting(self._services.clock.now(), "announcement failed", str(error))
-            return msgspec.structs.replace(noted, failures=tries, announce_error=str(error)[:TEXT_LIMIT]), wait
-        return msgspec.structs.replace(record, announced=True, announce_error="", failures=0, failing_since=None), 0.0
-
     def _is_due(self, item: WorkItem, record: Record, *, redelivered: bool) -> bool:
         """Whether a work item is the planned one, or nothing is planned; a hint too many is made to watch the plan.
 
@@ -284,5 +284,5 @@ class Reconciler:
 
 
 def _is_carried(decision: Decision, following: Decision) -> bool:
-    """Whether what a step did is saved with the next: a promotion whose tag has moved can only end as promoted."""
-    return following.action in _SAVES_FIRST or (decision.action, following.action) == (Action.ROLL_OUT, Action.ANNOUNCE)
+    """Whether what a step did is saved later: a promotion whose tag has moved can only end as promoted."""
+    return following.action in _SAVES_FIRST or (decision.action, following.action) == (Action.ROLL_OUT, Action.DONE)

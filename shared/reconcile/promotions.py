@@ -10,10 +10,11 @@ from shared.domain.decide import Action, Decision, decide_promotion
 from shared.domain.errors import BasegateError, Busy, Conflict, Gone, Inconclusive, Misconfigured, Rejected, Retry
 from shared.domain.image import short
 from shared.domain.observation import Observation
+from shared.domain.outcome import Outcome
 from shared.domain.policy import Gate, RegistryRule
 from shared.domain.promotion import Promotion, PromotionState, promotions_of
 from shared.domain.stable_tag import Claim, StableTag
-from shared.ports import RACES, Change, CopyState, Outcome, Services, Stored, last
+from shared.ports import RACES, Change, CopyState, Services, Stored, last
 from shared.promotion.stable_tags import StableTags, target_of
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile.step import Controller, Step
@@ -66,12 +67,14 @@ class PromotionController(Controller[Promotion]):
         return f"registry {gate.promote.registry}" if gate else f"gate {record.gate}"
 
     def outcome(self, record: Promotion) -> Outcome | None:
-        """What to announce about a promotion that is settled or parked."""
-        if record.state in _OF_THE_CANDIDATE and not record.candidate:
+        """What to announce about a promotion that is settled or parked; by the move of its tag it is promoted."""
+        moved = record.moved_at is not None and not record.settled
+        if (not record.settled and not moved) or (record.state in _OF_THE_CANDIDATE and not record.candidate):
             return None
-        name = record.state.value.title().replace(" ", "")
+        state = PromotionState.PROMOTED if moved else record.state
+        name = state.value.title().replace(" ", "")
         return Outcome(
-            name="Promoted" if record.state is PromotionState.PROMOTED else f"Promotion{name}",
+            name="Promoted" if state is PromotionState.PROMOTED else f"Promotion{name}",
             subject=f"gates/{record.gate}/promotions/{record.row}",
             page=f"candidates/{record.gate}.{record.candidate}" if record.candidate else "",
             data={
@@ -80,8 +83,8 @@ class PromotionController(Controller[Promotion]):
                 "sequence": record.sequence,
                 "image": str(record.image),
                 "candidate": f"{record.gate}.{record.candidate}" if record.candidate else "",
-                "state": record.state.value,
-                "reason": record.reason,
+                "state": state.value,
+                "reason": f"promoted as {record.unique}" if moved else record.reason,
                 "uniqueTag": record.unique,
             },
         )

@@ -9,9 +9,10 @@ from shared.deployment.build import Build
 from shared.deployment.deploy import Deploy
 from shared.domain.decide import Action, Decision, decide_rollout, is_waiting
 from shared.domain.errors import BasegateError, Malformed, NeedsRecreation, Rejected
+from shared.domain.outcome import Outcome
 from shared.domain.policy import App
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
-from shared.ports import Outcome, Services, read
+from shared.ports import Services, read
 from shared.reconcile.step import Controller, Step
 
 _ON_THE_GROUP = frozenset((Action.DEPLOY, Action.VERIFY, Action.RESTORE, Action.VERIFY_RESTORED))
@@ -83,8 +84,10 @@ class RolloutController(Controller[Rollout]):
         stored = self._services.ledger.load(Rollout, record.app, app_record.base_rollout)
         return stored.record.build.created_at if stored else None
 
-    def outcome(self, record: Rollout) -> Outcome:
+    def outcome(self, record: Rollout) -> Outcome | None:
         """What to announce about a settled rollout."""
+        if not record.settled:
+            return None
         return Outcome(
             name=f"Rollout{record.state.value.title().replace(' ', '')}",
             subject=f"apps/{record.app}/rollouts/{record.name}",

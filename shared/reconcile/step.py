@@ -3,10 +3,14 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
+import msgspec
+
 from shared.domain.decide import Action, Decision
 from shared.domain.errors import BasegateError, Busy, Conflict
+from shared.domain.outcome import Delivery, Outcome
 from shared.domain.record import Record
-from shared.ports import RACES, Change, Claimed, Keyed, Ledger, Outcome, Stored, get_or_create
+from shared.ports import RACES, Change, Claimed, Keyed, Ledger, Removal, Stored, get_or_create
+from shared.workflow.outbox import Outbox
 
 R = TypeVar("R", bound=Record)
 K = TypeVar("K", bound=Keyed)
@@ -22,11 +26,20 @@ class Step(Generic[R]):
     An action that must not happen twice saves its claim first; what the action returns is saved by the engine.
     An action sets `rests` where another record brings this one up again: then nothing is planned. `followers` are the
     records that its end has set going, None where they must be looked for. `beside` are other records of the partition,
-    as they were stored this very moment.
+    as they were stored this very moment. `said` is what is announced about a record: it is written with the save that
+    brings it about; `deliveries` are those that these steps have written.
     """
 
-    def __init__(self, ledger: Ledger, stored: Stored[R], *beside: Stored[Any]) -> None:
-        self._ledger, self._stored, self._is_carrying = ledger, stored, False
+    def __init__(
+        self,
+        ledger: Ledger,
+        outbox: Outbox,
+        said: Callable[[R], Outcome | None],
+        stored: Stored[R],
+        *beside: Stored[Any],
+    ) -> None:
+        self._ledger, self._outbox, self._said = ledger, outbox, said
+        self._stored, self._is_carrying, self.deliveries = stored, False, list[Delivery]()
         self._beside = {_place(other.record): other for other in beside}
         self._along: tuple[Any, Callable[[Any], Any]] | None = None
         self.decision, self.rests = Decision(Action.DONE, ""), False
@@ -53,6 +66,7 @@ class Step(Generic[R]):
         Raises:
             Conflict: someone else has advanced the record; what was begun here is theirs to find.
         """
+        record = self._numbered(record)
         if self._along is not None:
             (blank, change), self._along = self._along, None
             self.commit_with(record, blank, change)
@@ -66,19 +80,37 @@ class Step(Generic[R]):
 
     def carry(self, record: R) -> None:
         """Keep a change for the next save: what it says can be learned again, and is saved before the next effect."""
+        record = self._numbered(record)
         self._is_carrying |= record != self._stored.record
         self._stored = Stored(record, self._stored.etag)
 
-    def commit(self, record: R, *besides: Change) -> list[Stored[Any]]:
+    def heard(self, deliveries: Iterable[Delivery]) -> None:
+        """Remove deliveries, together with what is carried."""
+        removals = list(map(Removal, deliveries))
+        if self._is_carrying:
+            self.commit(self.record, *removals)
+        elif removals:
+            self._ledger.commit(*removals)
+
+    def commit(self, record: R, *besides: Change | Removal) -> list[Stored[Any]]:
         """Save a change and other records of the same partition, all or none; returns the others as stored.
+
+        What the change brings about is written with it, to be announced.
 
         Raises:
             Conflict: someone else has advanced the record, or changed one of the others.
         """
-        self._stored, *others = self._ledger.commit(Change(record, self._stored), *besides)
+        record, written = self._outbox.put_ended(self._stored.record, self._numbered(record), self._said)
+        self._stored, *others = self._ledger.commit(Change(record, self._stored), *besides, *written)
         self._is_carrying = False
+        self.deliveries += [change.record for change in written]
+        del others[len(others) - len(written) :]
         self._beside.update((_place(other.record), other) for other in others)
         return others
+
+    def _numbered(self, record: R) -> R:
+        """A record as an action returns it, which may have been made before the last outcome was numbered."""
+        return msgspec.structs.replace(record, last_outcome=self._stored.record.last_outcome)
 
     def is_current(self) -> bool:
         """Whether nobody else has advanced the record: a conflict was about another one of the transaction."""
@@ -120,6 +152,8 @@ class Controller(Protocol[R]):
     """How one kind of record goes from its beginning to its end."""
 
     kind: type[R]
+    longest_wait_seconds: float = 300.0
+    """How long a step that cannot be taken waits for its next try, at the most."""
 
     def decide(self, record: R, step: Step[R] | None = None) -> Decision:
         """The next step; `step` has what was read for the steps before."""
@@ -143,8 +177,8 @@ class Controller(Protocol[R]):
         return None
 
     def outcome(self, record: R) -> Outcome | None:
-        """What to announce about a settled record; None where there is nothing to say."""
-        ...
+        """What to announce about a record as it is now; None where there is nothing to say."""
+        return None
 
     def is_resting(self, record: R) -> bool:
         """Whether it waits for another record, which brings it up: nothing is overdue."""

@@ -11,11 +11,13 @@ import msgspec
 
 from shared.domain.errors import BasegateError, Busy, Conflict
 from shared.domain.event import Hint
+from shared.domain.outcome import LISTENERS
 from shared.operations.plan import Effect
 from shared.ports import Services, Stored, get_or_create, read
 from shared.sweep.job import SWEEPS, Executor, JobRun, SweepJob, SweepRecord, in_threads
 from shared.sweep.jobs.app import AppJob
 from shared.sweep.jobs.orphans import OrphansJob
+from shared.sweep.jobs.outbox import OutboxJob
 from shared.sweep.jobs.overdue import OverdueJob, StallAlarmsJob
 from shared.sweep.jobs.released import ReleasedJob
 from shared.sweep.jobs.silence import GateSilenceJob, RegistrySilenceJob
@@ -173,6 +175,8 @@ class Sweep:
             yield OverdueJob(services, "app", app.name)
         for registry in policy.registries.values():
             yield RegistrySilenceJob(services, registry)
+        yield OutboxJob(services)
+        yield OverdueJob(services, "listener", LISTENERS)
         yield StallAlarmsJob(services)
 
 

@@ -6,15 +6,14 @@ from contextlib import suppress
 
 import msgspec
 
-from shared.domain.alarm import Alarm, AlarmKind, Subject
+from shared.domain.alarm import STALLS, Alarm, AlarmKind, Subject
 from shared.domain.errors import BasegateError, Conflict
+from shared.domain.outcome import Outcome
 from shared.domain.record import Stall
-from shared.ports import Change, Outcome, Services, Stored
+from shared.ports import Change, Services, Stored
+from shared.workflow.outbox import Outbox
 
 log = logging.getLogger(__name__)
-
-STALLS = "stalls"
-"""The scope of the alarms about what records stall on: a dependency is shared by gates and apps."""
 
 
 def stall_subject(stall: Stall) -> str:
@@ -26,7 +25,7 @@ class Alarms:
     """Compares what is wrong now with what was wrong before."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
+        self._services, self._outbox = services, Outbox(services)
 
     def settle(
         self, scope: str, checked: Collection[AlarmKind | Subject], found: Sequence[Alarm], *, dry_run: bool = False
@@ -46,7 +45,7 @@ class Alarms:
             if stored.record.stands and (about in checked or stored.record.kind in checked):
                 over = msgspec.structs.replace(stored.record, ended_at=self._services.clock.now())
                 log.info("drift over: %s", over.words)
-                self._keep(stored, self._announced("DriftOver", over))
+                self._keep(stored, over, "DriftOver")
         return new
 
     def raised(self, alarm: Alarm) -> None:
@@ -72,8 +71,7 @@ class Alarms:
         alarm = msgspec.structs.replace(alarm, plan=done, ended_at=self._services.clock.now())
         log.warning("drift repaired: %s: %s", alarm.words, alarm.plan)
         with suppress(BasegateError):
-            stored = self._services.ledger.load(Alarm, alarm.partition, alarm.row)
-            self._keep(stored, self._announced("DriftMended", alarm))
+            self._keep(self._services.ledger.load(Alarm, alarm.partition, alarm.row), alarm, "DriftMended")
 
     def standing(self, scope: str) -> list[Alarm]:
         """The alarms of a scope that are not over."""
@@ -83,25 +81,27 @@ class Alarms:
         return list(self._services.ledger.list(Alarm, scope.replace("/", ".")))
 
     def _raise(self, stored: Stored[Alarm] | None, alarm: Alarm) -> None:
-        if stored is not None and stored.record.stands:
-            alarm = msgspec.structs.replace(alarm, since=stored.record.since, announced=stored.record.announced)
-            if alarm == stored.record and alarm.announced:
-                return
-        else:
+        if stored is None or not stored.record.stands:
             log.warning("drift: %s; %s", alarm.words, alarm.plan)
-        self._keep(stored, alarm if alarm.announced else self._announced("DriftFound", alarm))
+            self._keep(stored, alarm, "DriftFound")
+            return
+        before = stored.record
+        if (after := msgspec.structs.replace(alarm, since=before.since, last_outcome=before.last_outcome)) != before:
+            self._keep(stored, after)
 
-    def _keep(self, stored: Stored[Alarm] | None, alarm: Alarm) -> None:
+    def _keep(self, stored: Stored[Alarm] | None, alarm: Alarm, name: str = "") -> None:
+        """Save an alarm, with the outcome of that name if there is one, and send that."""
+        written, last = list[Change](), stored.record.last_outcome if stored else 0
+        alarm = msgspec.structs.replace(alarm, last_outcome=last)
+        if name:
+            data = {
+                "kind": alarm.kind.value,
+                "words": alarm.words,
+                "plan": alarm.plan,
+                "since": alarm.since.isoformat(),
+            }
+            outcome = Outcome(name=name, subject=f"{alarm.scope}/{alarm.subject}", page="drift", data=data)
+            alarm, written = self._outbox.put(alarm, outcome)
         with suppress(Conflict):  # another sweep has recorded the same
-            self._services.ledger.commit(Change(alarm, stored))
-
-    def _announced(self, name: str, alarm: Alarm) -> Alarm:
-        """Announce it. A failure never stops a sweep: one that stands is announced again by the next."""
-        data = {"kind": alarm.kind.value, "words": alarm.words, "plan": alarm.plan, "since": alarm.since.isoformat()}
-        outcome = Outcome(name=name, subject=f"{alarm.scope}/{alarm.subject}", page="drift", data=data)
-        try:
-            self._services.announcer.announce(outcome)
-        except BasegateError as error:
-            log.warning("announcement %s of %s failed: %s", name, alarm.scope, error)
-            return msgspec.structs.replace(alarm, announced=False)
-        return msgspec.structs.replace(alarm, announced=True)
+            self._services.ledger.commit(Change(alarm, stored), *written)
+            self._outbox.send_now(written)

@@ -38,8 +38,6 @@ class RecordSummary(Answer, frozen=True, kw_only=True):
     state: str
     reason: str
     created_at: Moment
-    announced: bool = False
-    announce_error: str = ""
     last: str = ""
     changed_at: Moment | None = None
     remedy: str = ""

@@ -5,6 +5,7 @@ from itertools import islice
 
 import msgspec
 
+from shared.domain.alarm import STALLS
 from shared.domain.image import Digest, Tag
 from shared.domain.observation import Expectation, Observation
 from shared.domain.policy import App, Gate
@@ -16,7 +17,7 @@ from shared.operations.lookup import Lookup
 from shared.ports import Services, read
 from shared.promotion.vetoes import Vetoes
 from shared.sweep.job import SweepRecord
-from shared.workflow.alarms import STALLS, Alarms
+from shared.workflow.alarms import Alarms
 from shared.workflow.answers import Answer, Moment
 from shared.workflow.report import base_of, source_of
 

@@ -11,8 +11,10 @@ from threading import Lock
 
 import msgspec
 
+from shared.domain.alarm import STALLS, AlarmKind
 from shared.domain.candidate import Candidate
 from shared.domain.errors import BasegateError, Misconfigured, Retry
+from shared.domain.outcome import LISTENERS, Listener
 from shared.domain.policy import Policy, RegistryRule
 from shared.domain.promotion import Promotion
 from shared.domain.record import Record
@@ -20,6 +22,7 @@ from shared.domain.rollout import AppRecord, Rollout
 from shared.ports import Services
 from shared.settings import HINT_QUEUE, POISON, WORK_QUEUE
 from shared.sweep.job import SWEEPS, SweepRecord
+from shared.workflow.alarms import Alarms
 
 TIMEOUT_SECONDS = 8.0
 """How long a check may take. They all begin at the same time, so it is how long all of them may take, too."""
@@ -62,7 +65,7 @@ _SWEEP_REMEDY = (
 )
 _SERVER_REMEDY = "write its `server` into the rules, beside its `id`"
 _STALL_REMEDY = "fix what is named here; the record goes on by itself"
-_UNANNOUNCED_REMEDY = "fix what is named here; the outcome is announced again until it is heard"
+_REFUSED_REMEDY = "see what the listener says against it; it is sent again once a day"
 
 
 class HealthResult(msgspec.Struct, frozen=True):
@@ -171,6 +174,7 @@ def _checks(services: Services) -> Iterator[tuple[str, Check]]:
     for kind, names, kinds in (("gate", policy.gates, (Candidate, Promotion)), ("app", policy.apps, (Rollout,))):
         for name in names:
             yield f"records of {kind} {name}", partial(_records, f"records of {kind} {name}", services, kinds, name)
+    yield "outcomes", partial(_outcomes, services)
     yield "sweep", partial(_sweeps, services)
 
 
@@ -254,20 +258,24 @@ def _sweeps(services: Services) -> Sequence[HealthResult] | None:
 
 
 def _records(name: str, services: Services, kinds: tuple[type[Record], ...], partition: str) -> list[HealthResult]:
-    """A warning for each cause that open records stall on, or that keeps their outcomes from being announced."""
+    """A warning for each cause that open records stall on."""
     found: dict[str, HealthResult] = {}
     for kind in kinds:
         for stored in islice(services.ledger.open(kind, partition), _OPEN):
             record: Record = stored.record
-            stall, unheard = record.stall, record.announce_error
+            stall = record.stall
             if stall is not None and not record.settled:
                 since = f"{stall.since:%Y-%m-%d %H:%M}"
                 said = f"{record.id} is stalled since {since} on {stall.dependency}: {stall.reason}"
                 cause, remedy = stall.cause or "stalled", stall.remedy or _STALL_REMEDY
                 result = HealthResult(name, "warning", said, cause, remedy)
                 found.setdefault(stall.dependency + stall.cause, result)
-            elif unheard:
-                said = f"the outcome of {record.id} is not announced yet: {unheard}"
-                result = HealthResult(name, "warning", said, "outcomes", _UNANNOUNCED_REMEDY)
-                found.setdefault(unheard, result)
     return [*found.values()]
+
+
+def _outcomes(services: Services) -> list[HealthResult]:
+    """A warning for each listener that is away, and for each that refuses outcomes."""
+    alarms = (alarm for alarm in Alarms(services).standing(STALLS) if alarm.kind is AlarmKind.REFUSED)
+    refused = [(f"{alarm.subject} refuses {alarm.words}", "outcomes", _REFUSED_REMEDY) for alarm in alarms]
+    away = _records("outcomes", services, (Listener,), LISTENERS)
+    return [*away, *(HealthResult("outcomes", "warning", *parts) for parts in refused)]

@@ -46,10 +46,10 @@ class Ledger:
         return [self._read(f"/v1/candidates/{quote(item['id'])}") for item in listed]
 
     def unsettled(self) -> list[str]:
-        """What is under way, stalled or not announced, and what `readyz` finds: nothing, once all has settled."""
+        """What is under way or stalled, and what `readyz` finds, listeners too: nothing, once all has settled."""
         self._environment.enter()
         records = self._pages("/v1/gates/node/candidates") + self._pages(f"/v1/apps/{scenario.HELLO_WORLD}/rollouts")
-        waits = [_line(record) for record in records if record["state"] in _UNDER_WAY or not record["announced"]]
+        waits = [_line(record) for record in records if record["state"] in _UNDER_WAY]
         return waits or self._promotions() or self._findings()
 
     def _promotions(self) -> list[str]:
@@ -88,6 +88,4 @@ class Ledger:
 
 
 def _line(record: dict[str, Any]) -> str:
-    more = record.get("remedy") or record.get("announceError") or record.get("announce_error") or ""
-    announced = "" if record.get("announced") else ", not announced"
-    return f"{record['id']} is {record['state']}{announced}: {record.get('reason', '')} {more}".strip()
+    return f"{record['id']} is {record['state']}: {record.get('reason', '')} {record.get('remedy') or ''}".strip()

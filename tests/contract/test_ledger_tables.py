@@ -17,11 +17,12 @@ from shared.adapters.ledger_tables import TableLedger
 from shared.domain.errors import Conflict, Malformed, Retry
 from shared.domain.image import Digest, Tag
 from shared.domain.observation import Observation
+from shared.domain.outcome import Delivery, Outcome
 from shared.domain.record import Entry
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
 from shared.domain.stable_tag import Claim, StableTag
 from shared.operations.idempotency import IdempotentCall
-from shared.ports import Change, Ledger, Only, Page, Stored
+from shared.ports import Change, Ledger, Only, Page, Removal, Stored
 from shared.settings import TABLE
 from tests.contract.place import Place
 from tests.fakes import FakeLedger
@@ -320,10 +321,30 @@ def test_open_rows_that_are_gone_already_stop_no_transaction(ledger: TableLedger
     stored = [one for one in map(ledger.insert, (rollout("gone", "r1"), rollout("gone", "r2"))) if one]
     for row in ("}rollout:r1", "}rollout:r2"):
         tables.get_table_client(TABLE).delete_entity("app:gone", row)
-    done = {"state": RolloutState.FAILED, "announced": True}
+    done = {"state": RolloutState.FAILED}
     ended = ledger.commit(*(Change(msgspec.structs.replace(one.record, **done), one) for one in stored))
     assert [ledger.load(Rollout, "gone", name) for name in ("r1", "r2")] == ended
     assert names(ledger.open(Rollout, "gone")) == []
+
+
+def delivery(number: int) -> Delivery:
+    outcome = Outcome(name="RolloutFailed", subject="apps/sent/rollouts/r1", data={}, id=f"{number:08}", at=START)
+    return Delivery(listener="topic", owner="app:sent", number=number, outcome=outcome)
+
+
+def test_an_outcome_is_written_with_its_cause_and_removed_whatever_it_has_become(either: Ledger) -> None:
+    ended = msgspec.structs.replace(rollout("sent"), state=RolloutState.FAILED)
+    _, *stored = either.commit(Change(ended), Change(delivery(1)), Change(delivery(2)))
+    assert [one.record for one in either.list(Delivery, "app:sent", "topic.")] == [delivery(1), delivery(2)]
+    either.save(stored[0], msgspec.structs.replace(delivery(1), parked_at=START))
+    for _ in range(2):
+        assert either.commit(Removal(delivery(1))) == [], "one that is gone already is fine"
+    assert [one.record.number for one in either.list(Delivery, "app:sent")] == [2]
+    found = either.load(Rollout, "sent", "r1")
+    assert found
+    (again,) = either.commit(Removal(delivery(1)), Change(ended, found), Removal(delivery(2)))
+    assert again.record == ended
+    assert list(either.list(Delivery, "app:sent")) == []
 
 
 def test_what_is_old_is_removed_some_at_a_time(ledger: TableLedger) -> None:
@@ -342,17 +363,14 @@ def test_open_records_are_found_among_any_number_of_finished_ones(ledger: TableL
     for name in ("r1", "r3"):
         stored = ledger.load(Rollout, "busy", name)
         assert stored
-        told = msgspec.structs.replace(stored.record, state=RolloutState.FAILED)
-        stored = ledger.save(stored, told)
-        assert name in names(ledger.open(Rollout, "busy")), "its end is not told yet"
-        ledger.save(stored, msgspec.structs.replace(told, announced=True))
+        ledger.save(stored, msgspec.structs.replace(stored.record, state=RolloutState.FAILED))
     assert names(ledger.open(Rollout, "busy")) == ["r0", "r2", "r4"]
     assert names(ledger.list(Rollout, "busy")) == [f"r{number}" for number in range(5)]
     assert len(ledger.page(Rollout, "busy", 10, "").items) == 5
 
 
 def test_a_record_that_is_taken_up_again_is_open_again(ledger: TableLedger) -> None:
-    done = msgspec.structs.replace(rollout("again"), state=RolloutState.FAILED, announced=True)
+    done = msgspec.structs.replace(rollout("again"), state=RolloutState.FAILED)
     stored = ledger.insert(done)
     assert stored
     assert names(ledger.open(Rollout, "again")) == []
@@ -364,7 +382,7 @@ def test_an_open_row_that_is_gone_already_stops_no_record(ledger: TableLedger, t
     stored = ledger.insert(rollout("bare"))
     assert stored
     tables.get_table_client(TABLE).delete_entity("app:bare", "}rollout:r1")
-    ended = ledger.save(stored, msgspec.structs.replace(rollout("bare"), state=RolloutState.FAILED, announced=True))
+    ended = ledger.save(stored, msgspec.structs.replace(rollout("bare"), state=RolloutState.FAILED))
     assert ended.record.settled
     found = ledger.load(Rollout, "bare", "r1")
     assert found

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from demo import scenario
-from shared.domain.alarm import Alarm
+from shared.domain.alarm import STALLS, Alarm
 from shared.domain.candidate import Candidate, CandidateState, attempts_of
 from shared.domain.errors import BasegateError
 from shared.domain.image import Digest
@@ -22,7 +22,6 @@ from shared.domain.stable_tag import StableTag
 from shared.operations.gates import RollbackOptions
 from shared.operations.plan import Who
 from shared.sweep.sweep import JobState
-from shared.workflow.alarms import STALLS
 from tests.contract.in_process import InProcess, in_process, pushed
 from tests.contract.place import Place, shell_image
 
@@ -80,11 +79,11 @@ class Promise:
         return found[-1].record if found else None
 
     def is_promoted(self, digest: str) -> Callable[[], bool]:
-        """Whether a digest has come to its stable tag, and that was announced."""
+        """Whether a digest has come to its stable tag, and its promotion has ended."""
 
         def promoted() -> bool:
             promotion = self.promotion(digest)
-            return promotion is not None and promotion.state is PromotionState.PROMOTED and promotion.announced
+            return promotion is not None and promotion.state is PromotionState.PROMOTED
 
         return promoted
 

@@ -24,7 +24,8 @@ PORTS = {
     "containers": ("put", "get", "delete"),
     "probe": ("check",),
     "archive": ("keep", "read", "check"),
-    "announcer": ("announce",),
+    "topic": ("announce",),
+    "webhook": ("announce",),
     "secrets": ("of", "expiry"),
     "subscriptions": ("reach_us",),
 }  # fmt: skip
@@ -52,6 +53,7 @@ class Chaos:
         self.loses = 0.006 * level
         self.dawdles = 0.02
         self.away: dict[str, tuple[str, float]] = {}
+        self.away_for_long: dict[str, tuple[str, float]] = {}
         self.struck: Counter[str] = Counter()
         self.calm = False
 
@@ -62,8 +64,9 @@ class Chaos:
 
     def refusal(self, port: str, method: str, server: str, now: float) -> BasegateError | None:
         """What a place that is out of order answers."""
+        away = self.away | self.away_for_long
         for place in (port, f"{port}@{server}"):
-            how, until = self.away.get(place, ("", 0.0))
+            how, until = away.get(place, ("", 0.0))
             if until > now:
                 self.struck[how] += 1
                 return _refused(how, f"{place} {method}")
@@ -136,23 +139,28 @@ class Calls:
             return False
         if worker.dead:
             raise Died
-        if not chaos.calm:
-            self.between(port, method)
         if chaos.calm:
             scheduler.sleep(0.005)
+            if port in chaos.away_for_long:
+                self._refuse(port, method, server)
             return False
+        self.between(port, method)
         scheduler.sleep(self._delay())
         fate, dies = random.random(), chaos.dies * worker.frailty
         if fate < dies:
             self._die("died before a call", method)
-        if chaos.away and (refusal := chaos.refusal(port, method, server, scheduler.seconds)) is not None:
-            self._story.tell(f"{port} {method}: {refusal}")
-            raise refusal
+        if chaos.away or chaos.away_for_long:
+            self._refuse(port, method, server)
         if fate < dies + chaos.fails:
             chaos.struck["passing fault"] += 1
             self._story.tell(f"{port} {method} fails")
             raise Retry(f"{port} {method}: 503", 1.0)
         return fate < dies + chaos.fails + chaos.loses
+
+    def _refuse(self, port: str, method: str, server: str) -> None:
+        if refusal := self._chaos.refusal(port, method, server, self._scheduler.seconds):
+            self._story.tell(f"{port} {method}: {refusal}")
+            raise refusal
 
     def _after(self, port: str, method: str, *, lost: bool, effect: bool) -> None:
         scheduler, chaos, random = self._scheduler, self._chaos, self._random

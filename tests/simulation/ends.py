@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
-from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.alarm import STALLS, Alarm, AlarmKind
 from shared.domain.candidate import VERDICTS, Candidate, CandidateState, attempts_of
 from shared.domain.image import Digest, short
 from shared.domain.observation import Observation
+from shared.domain.outcome import Delivery, Listener, Outcome
 from shared.domain.policy import App, Gate, Policy
 from shared.domain.promotion import Promotion, PromotionState, promotion_row
 from shared.domain.record import Record
@@ -17,7 +19,7 @@ from shared.domain.stable_tag import StableTag, Veto
 from shared.domain.tag_rule import TagRule
 from shared.reconcile.engine import controllers
 from shared.sweep.jobs.upstream import TrackedTags
-from shared.workflow.alarms import STALLS, stall_subject
+from shared.workflow.alarms import stall_subject
 from tests.simulation.host import App as Basegate
 from tests.simulation.outside import Group, Outside
 
@@ -28,8 +30,15 @@ _TAKEN = ("the gate's task passed", "has other digests under")
 class Ends:
     """Looks at the world as it was left."""
 
-    def __init__(self, app: Basegate, outside: Outside, vetoed_at: Mapping[tuple[str, str], float]) -> None:
+    def __init__(
+        self,
+        app: Basegate,
+        outside: Outside,
+        vetoed_at: Mapping[tuple[str, str], float],
+        caused: Mapping[str, Sequence[Delivery]],
+    ) -> None:
         self._app, self._outside, self._ledger, self._vetoed_at = app, outside, outside.ledger, vetoed_at
+        self._caused = caused
         self._policy: Policy = app.services.policy
 
     def wrong(self) -> Iterator[str]:
@@ -42,7 +51,7 @@ class Ends:
             yield from self._of_app(app)
 
     def _records(self) -> Iterator[Record]:
-        kinds: tuple[type[Record], ...] = (Candidate, Promotion, Rollout)
+        kinds: tuple[type[Record], ...] = (Candidate, Promotion, Rollout, Listener)
         return chain.from_iterable(self._ledger.all(kind) for kind in kinds)
 
     def _open(self) -> Iterator[str]:
@@ -51,7 +60,7 @@ class Ends:
             if isinstance(record, Rollout) and record.app not in self._policy.apps:
                 continue
             waits = isinstance(record, Candidate) and record.state is CandidateState.AWAITING_APPROVAL
-            if record.is_open and not waits and not self._is_for_a_person(record):
+            if not record.settled and not waits and not self._is_for_a_person(record):
                 yield f"{type(record).__name__} {record.id} is open: {record.state_name}: {record.why}"
 
     def _is_for_a_person(self, record: Record) -> bool:
@@ -62,12 +71,24 @@ class Ends:
         return stall_subject(record.stall) in standing and any(words in record.stall.reason for words in _TAKEN)
 
     def _announced(self) -> Iterator[str]:
-        """8: every outcome was told."""
+        """8: every outcome was heard by each listener, in order, but for what it refuses: that is parked."""
         known = controllers(self._app.services)
-        for record in self._records():
-            outcome = known[type(record).__name__.lower()].outcome(record) if record.settled else None
-            if outcome is not None and not self._outside.announcer.heard[(outcome.name, outcome.subject)]:
-                yield f"{outcome.name} of {record.id} was never told"
+        for name, listener in (("topic", self._outside.topic), ("webhook", self._outside.webhook)):
+            caused = [one.outcome for one in self._caused[name]]
+            named = {(one.name, one.subject) for one in caused}
+            for record in self._records():
+                outcome = known[type(record).__name__.lower()].outcome(record)
+                if outcome is not None and (outcome.name, outcome.subject) not in named:
+                    yield f"{outcome.name} of {record.id} never came about for the {name}"
+            due = [one for one in caused if not listener.refuses(one)]
+            if _by_cause(due) != (heard := _by_cause(listener.heard.values())):
+                wrong = next(key for key, ids in _by_cause(due).items() if heard.get(key) != ids)
+                yield f"the {name} has not heard what there is of {wrong}, in order"
+            parked = [one for one in self._ledger.all(Delivery) if one.listener == name and one.parked_at]
+            if len(parked) != len(caused) - len(due):
+                yield f"{len(parked)} outcomes are parked for the {name}, which refuses {len(caused) - len(due)}"
+        if left := [one.row for one in self._ledger.all(Delivery) if not one.parked_at]:
+            yield f"outcomes are left: {left}"
 
     # gates ----------------------------------------------------------------------------------------------------------
 
@@ -209,6 +230,14 @@ class Ends:
                 and shown.put_at - _MEANWHILE > self._vetoed_at[veto.target, veto.digest]
             ):
                 yield f"app {app.name} was put on the base {short(veto.digest)} after it was vetoed"
+
+
+def _by_cause(outcomes: Iterable[Outcome]) -> dict[tuple[str, object], list[str]]:
+    """The ids of outcomes by what they are about, in order. Two kinds of drift have no order."""
+    ids = defaultdict[tuple[str, object], list[str]](list)
+    for one in outcomes:
+        ids[one.subject, one.data.get("kind")].append(one.id)
+    return ids
 
 
 def settled_digests(outside: Outside, gate: Gate) -> set[str]:

@@ -15,6 +15,7 @@ import msgspec
 from shared.domain.candidate import VERDICTS, Candidate, CandidateState, attempts_of
 from shared.domain.image import ImageRef
 from shared.domain.observation import Observation
+from shared.domain.outcome import Delivery
 from shared.domain.policy import Gate, Policy
 from shared.domain.promotion import Promotion
 from shared.domain.rollout import AppRecord, BuiltImage, Rollout, RolloutState
@@ -69,6 +70,8 @@ class Judge:
         self.approved: set[tuple[str, str]] = set()
         self.unexpected_starts = 0
         self.settled: dict[str, float] = {}
+        self.caused: dict[str, list[Delivery]] = defaultdict(list)
+        """What each listener is to hear, in the order in which it came about."""
         self._starts: dict[str, list[float]] = defaultdict(list)
         self._marks: set[str] = set()
         self._lived: dict[str, list[str]] = defaultdict(list)
@@ -115,6 +118,8 @@ class Judge:
                     self._candidate(before, change.record)
                 case StableTag():
                     self._stable_tag(before, change.record)
+                case Delivery() if before is None:
+                    self.caused[change.record.listener].append(change.record)
 
     def _observation(self, before: Observation | None, after: Observation) -> None:
         """2: a digest enters a gate only as it was read at its source. 4: one linear history, whose numbers grow."""
@@ -373,8 +378,8 @@ def is_by_task(gate: Gate) -> bool:
 
 
 def _of_attempt(attempt: Candidate) -> Candidate:
-    """What of a settled attempt never changes: all but how its outcome is announced."""
+    """What of a settled attempt never changes: all but its work items."""
     return msgspec.structs.replace(
-        attempt, history=(), announced=False, announce_error="", failures=0, failing_since=None, failing_step="",
+        attempt, history=(), failures=0, failing_since=None, failing_step="",
         next_step_at=None, stall=None,
     )  # fmt: skip

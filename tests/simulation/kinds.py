@@ -35,6 +35,7 @@ KINDS = tuple(
     given up
     in the middle of a step
     killed container
+    listener away for a day
     locked
     message delivered twice
     message delivered while its worker is paused
@@ -54,6 +55,7 @@ KINDS = tuple(
     operator: veto
     operator: veto with rollback
     outage longer than any retry
+    outcome refused
     passing fault
     paused
     paused beyond its claim

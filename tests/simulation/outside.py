@@ -18,8 +18,10 @@ from typing import Any
 
 import msgspec
 
+from shared.adapters.ledger_tables import _partition
 from shared.domain.errors import Conflict, Gone, NeedsRecreation, Rejected, Transitioning
 from shared.domain.image import Digest, ImageRef, Tag, parse_digest
+from shared.domain.outcome import Outcome
 from shared.domain.policy import DeployRule, RegistryRule
 from shared.domain.record import Record
 from shared.domain.rollout import BuiltImage
@@ -33,11 +35,11 @@ from shared.ports import (
     Keyed,
     Listed,
     Only,
-    Outcome,
     OutputImage,
     Page,
     QueueState,
     R,
+    Removal,
     Run,
     RunStatus,
     Stored,
@@ -89,16 +91,21 @@ class Ledger:
     def save(self, stored: Stored[R], record: R) -> Stored[R]:
         return self.commit(Change(record, stored))[0]
 
-    def commit(self, *changes: Change) -> list[Stored[Any]]:
-        partition = changes[0].record.partition
+    def commit(self, *both: Change | Removal) -> list[Stored[Any]]:
+        partition, changes = both[0].record.partition, tuple(change for change in both if isinstance(change, Change))
         places = [((type(change.record).__name__, change.record.partition), change.record.row) for change in changes]
+        if any(_partition(change.record) != _partition(both[0].record) for change in both):
+            raise LimitError("a transaction over several partitions")
         for change, (key, row) in zip(changes, places, strict=True):
-            if key[1] != partition:
-                raise LimitError("a transaction over several partitions")
             found = self.tables[key].get(row)
             if (found.etag if found else None) != (change.stored.etag if change.stored else None):
                 raise Conflict(f"{partition}/{row} was changed since it was loaded")
         stored = [self._write(change.record, *place) for change, place in zip(changes, places, strict=True)]
+        for removal in both:
+            if isinstance(removal, Removal):
+                key, row = (type(removal.record).__name__, removal.record.partition), removal.record.row
+                if self.tables[key].pop(row, None) is not None:
+                    self._rows[key].remove(row)
         self.committed(changes)
         return stored
 
@@ -142,7 +149,7 @@ class Ledger:
         self._version += 1
         stored = table[row] = Stored(record, str(self._version))
         if isinstance(record, Record):
-            (self._open[key].add if record.is_open else self._open[key].discard)(row)
+            (self._open[key].discard if record.settled else self._open[key].add)(row)
         return stored
 
 
@@ -213,6 +220,9 @@ class Registries:
             if at == server and name.startswith(f"{repository}:"):
                 self.locked.discard((at, name))
                 self.set(at, name, None, "foreign")
+
+    def login_server(self, registry: RegistryRule) -> str:
+        return registry.login_server
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
         return self.tags.get((registry.login_server, f"{repository}:{tag}"))
@@ -486,15 +496,24 @@ class Archive:
 
 
 class Announcer:
-    """Counts what was heard, by name and subject."""
+    """Remembers what was heard, in the order in which it was heard first; a share of all ids it refuses, for ever."""
 
     def __init__(self) -> None:
-        self.heard: Counter[tuple[str, str]] = Counter()
+        self.heard: dict[str, Outcome] = {}
+        self.refused, self.refusals = 0.0, 0
 
     def announce(self, outcome: Outcome) -> None:
         if SECRET in str(outcome.data):
             raise LimitError(f"a secret in {outcome.name}")
-        self.heard[(outcome.name, outcome.subject)] += 1
+        if self.refuses(outcome):
+            self.refusals += 1
+            raise Rejected(f"{outcome.name}: 400")
+        if self.heard.setdefault(outcome.id, outcome) != outcome:
+            raise LimitError(f"{outcome.id} is {outcome}, and was {self.heard[outcome.id]}")
+
+    def refuses(self, outcome: Outcome) -> bool:
+        """Whether it never takes an outcome."""
+        return int(outcome.id[:4], 16) / 0x10000 < self.refused
 
 
 class Secrets:
@@ -526,7 +545,8 @@ class Outside:
     deliver: Callable[[Any, float], None]
     ledger: Ledger = field(default_factory=Ledger)
     archive: Archive = field(default_factory=Archive)
-    announcer: Announcer = field(default_factory=Announcer)
+    topic: Announcer = field(default_factory=Announcer)
+    webhook: Announcer = field(default_factory=Announcer)
     secrets: Secrets = field(default_factory=Secrets)
     subscriptions: Subscriptions = field(default_factory=Subscriptions)
 

@@ -31,7 +31,7 @@ _AIMED = {
 }  # fmt: skip
 """How likely what waits for such a moment happens beside a call."""
 _PLACES = (
-    "ledger", "announcer", "containers", "archive",
+    "ledger", "topic", "webhook", "containers", "archive",
     f"tags@{PUBLIC}", f"tags@{HUB}", f"tags@{BASE}", f"registry@{BASE}", f"registry@{TEAM}",
     f"tasks@{BASE}", f"tasks@{OTHER}", f"tasks@{TEAM}",
 )  # fmt: skip
@@ -85,7 +85,8 @@ class Schedule:
 
     def _wire(self) -> None:
         self.publishers.host, self.publishers.rules = self.host, self.rules
-        self.host.ports = self.calls.ports | {"clock": Clock(self.scheduler)}
+        ports = self.calls.ports | {"clock": Clock(self.scheduler)}
+        self.host.ports = ports | {"listeners": {name: ports.pop(name) for name in ("topic", "webhook")}}
         self.host.crashed = self.judge.violated
         self.calls.between, self.calls.reading, self.calls.acting = self._between, self.judge.reading, self.judge.acting
         self.outside.tasks.ended = lambda run: self.publishers.ran(run, self.judge)
@@ -93,6 +94,9 @@ class Schedule:
         tasks.broken, tasks.hangs = random.choice((0.0, 0.05, 0.2)), random.choice((0.0, 0.0, 0.05))
         self.outside.registry.copies_fail = random.choice((0.0, 0.0, 0.1))
         self.outside.containers.recreates = random.choice((0.0, 0.05))
+        self.outside.webhook.refused = random.choice((0.0, 0.0, 0.05))
+        if random.random() < 0.04:
+            self.scheduler.after(random.random() * 1200.0, self._listener_away)
 
     # the disturbed part ---------------------------------------------------------------------------------------------
 
@@ -177,6 +181,11 @@ class Schedule:
         self.chaos.away[place] = (how, now + seconds)
         self.chaos.struck["outage longer than any retry"] += seconds >= 3600
 
+    def _listener_away(self) -> None:
+        """A listener is away for a day, which goes on when all else is calm."""
+        self.chaos.away_for_long["topic"] = ("away", self.scheduler.seconds + 86_400.0)
+        self.chaos.struck["listener away for a day"] += 1
+
     # the calm part --------------------------------------------------------------------------------------------------
 
     def _calm(self) -> None:
@@ -194,7 +203,7 @@ class Schedule:
                 return
             self.operators.approve_all()
             if round_number > 1:
-                wrong = list(Ends(self.host.app(), self.outside, self.judge.vetoed_at).wrong())
+                wrong = list(Ends(self.host.app(), self.outside, self.judge.vetoed_at, self.judge.caused).wrong())
         for one in wrong:
             self.judge.violated(f"the end is not right: {one}")
 
@@ -226,6 +235,7 @@ class Schedule:
         for part in (self.chaos.struck, self.publishers.counts, self.foreigners.counts, self.host.counts):
             counts.update(part)
         counts.update({f"operator: {verb}": n for verb, n in self.operators.done.items()})
+        counts["outcome refused"] = self.outside.webhook.refusals
         counts["stale answer of a replica"] = self.outside.tags.stale
         counts.update({"# outside calls": self.calls.made, "# workers": self.host.most_at_once, "# schedules": 1})
         counts["# outside calls, disturbed"] = self._calm_from

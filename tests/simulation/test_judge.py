@@ -10,16 +10,20 @@ import msgspec
 import pytest
 
 from shared.domain.candidate import CandidateState, Verdict
+from shared.domain.errors import Retry
 from shared.domain.observation import Observation
 from shared.domain.stable_tag import Hold
 from shared.intake.observe import Observer
+from shared.ports import Removal
 from shared.promotion.stable_tags import StableTags
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile import candidates
 from shared.reconcile.candidates import CandidateController
 from shared.reconcile.engine import Reconciler
+from shared.reconcile.listeners import ListenerController
 from shared.reconcile.promotions import PromotionController
 from shared.sweep.jobs.released import ReleasedJob
+from shared.workflow.outbox import Outbox
 from tests.simulation.schedule import Schedule
 
 SCHEDULES = 400
@@ -98,24 +102,34 @@ def mark_all_runs_alike(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def change_what_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    announce = Reconciler._announce
+    end = Reconciler._end
 
-    def rewriting(self: Any, controller: Any, record: Any, until: Any) -> Any:
-        after, wait = announce(self, controller, record, until)
-        failed = getattr(after, "state", None) is CandidateState.FAILED
-        return (msgspec.structs.replace(after, state=CandidateState.EXAMINING) if failed else after), wait
+    def rewriting(self: Any, controller: Any, step: Any, until: Any, *, was_done: bool) -> None:
+        end(self, controller, step, until, was_done=was_done)
+        if getattr(step.record, "state", None) is CandidateState.FAILED:
+            step.save(msgspec.structs.replace(step.record, state=CandidateState.EXAMINING))
 
-    monkeypatch.setattr(Reconciler, "_announce", rewriting)
+    monkeypatch.setattr(Reconciler, "_end", rewriting)
 
 
-def tell_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    announce = Reconciler._announce
+def send_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Outbox, "bring_up", lambda self, listener, owner, wait_seconds=0.0: None)
 
-    def quietly(self: Any, controller: Any, record: Any, until: Any) -> Any:
-        after, _ = announce(self, controller, record, until)
-        return msgspec.structs.replace(after, announced=True, failures=0), 0.0
 
-    monkeypatch.setattr(Reconciler, "_announce", quietly)
+def send_out_of_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Outbox, "_follows", lambda self, delivery: False)
+
+
+def drop_what_was_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    announce = ListenerController._announce
+
+    def dropping(self: Any, announcer: Any, stored: Any) -> None:
+        try:
+            announce(self, announcer, stored)
+        except Retry:
+            self._services.ledger.commit(Removal(stored.record))
+
+    monkeypatch.setattr(ListenerController, "_announce", dropping)
 
 
 def put_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +159,9 @@ def leave_what_was_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
         lock_nothing,
         mark_all_runs_alike,
         change_what_is_settled,
-        tell_once,
+        send_once,
+        send_out_of_order,
+        drop_what_was_not_heard,
         put_nothing_back,
         count_no_observations,
         leave_what_was_lifted,

@@ -10,9 +10,11 @@ from shared.domain.observation import Observation
 from shared.domain.policy import Gate
 from shared.domain.stable_tag import Hold, HoldUntil, Veto
 from shared.intake.observe import Observed, Observer, Trigger
-from shared.ports import Stored
+from shared.ports import Change, Stored
 from shared.promotion.stable_tags import StableTags
 from shared.promotion.vetoes import Vetoes
+from shared.reconcile.candidates import CandidateController
+from shared.workflow.outbox import Outbox
 from tests.fakes import World
 
 TAG = Tag("15-alpine")
@@ -100,5 +102,8 @@ def stored_observation(world: World, tag: Tag = TAG) -> Stored[Observation]:
 
 
 def _put(world: World, stored: Stored[Candidate], record: Candidate) -> None:
-    world.ledger.save(stored, msgspec.structs.replace(record, next_step_at=None))
+    """Save it with what its end announces, as an operation does."""
+    said = CandidateController(world.services).outcome
+    saved, written = Outbox(world.services).put_ended(stored.record, record, said)
+    world.ledger.commit(Change(msgspec.structs.replace(saved, next_step_at=None), stored), *written)
     world.queue.send(record.work_item, 0)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shared.adapters.announcers import Announcers, board_link
-from shared.ports import Outcome
+from shared.adapters.announcers import LinkingAnnouncer, board_link
+from shared.domain.outcome import Outcome
 from shared.reconcile.candidates import CandidateController
 from shared.reconcile.rollouts import RolloutController
 from shared.workflow.report import Report
@@ -14,7 +14,7 @@ URL = "https://gate.contoso.com"
 
 def linked(outcome: Outcome, url: str = URL) -> Outcome:
     heard = FakeAnnouncer()
-    Announcers(url, heard).announce(outcome)
+    LinkingAnnouncer(url, heard).announce(outcome)
     return heard.told[0]
 
 
@@ -23,12 +23,15 @@ def test_an_outcome_links_to_the_page_and_the_story_of_its_record() -> None:
     world.push("15-alpine", digest("Green"))
     world.settle()
     candidate, rollout = world.candidates()[0], world.rollouts()[0]
-    links = linked(CandidateController(world.services).outcome(candidate)).data["links"]
+    said, rolled_out = CandidateController(world.services).outcome(candidate), RolloutController(world.services)
+    deployed = rolled_out.outcome(rollout)
+    assert said and deployed
+    links = linked(said).data["links"]
     assert links == {
         "board": f"{URL}/api/board/candidates/{candidate.id}",
         "api": f"{URL}/api/v1/candidates/{candidate.id}",
     }
-    links = linked(RolloutController(world.services).outcome(rollout)).data["links"]
+    links = linked(deployed).data["links"]
     assert links == {"board": f"{URL}/api/board/rollouts/{rollout.id}", "api": f"{URL}/api/v1/rollouts/{rollout.id}"}
 
 

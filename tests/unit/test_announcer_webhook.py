@@ -19,11 +19,10 @@ import pytest
 import trustme
 
 from shared.adapters import announcers
-from shared.adapters.announcers import Announcers, WebhookAnnouncer
-from shared.domain.errors import Misconfigured, Retry
-from shared.ports import Outcome
+from shared.adapters.announcers import LinkingAnnouncer, WebhookAnnouncer
+from shared.domain.errors import Misconfigured, Rejected, Retry
+from shared.domain.outcome import Outcome
 from shared.settings import read_settings
-from tests.fakes import FakeAnnouncer
 
 NOTICE = Outcome(
     name="CandidateFailed", subject="gates/node/candidates/1", data={"image": "r.io/node@sha256:1", "reason": "Red"}
@@ -99,10 +98,10 @@ def test_a_webhook_that_is_busy_is_tried_again_when_it_says(hook: Hook, status: 
     assert fault.value.delay_seconds == 17
 
 
-@pytest.mark.parametrize("status", [302, 400, 404, 410])
-def test_a_refusal_or_a_redirect_is_a_person_s_business_and_shows_no_url(hook: Hook, status: int) -> None:
-    hook.status, hook.headers = status, {"Location": "https://elsewhere.example/"}
-    with pytest.raises(Misconfigured) as refusal:
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 413])
+def test_a_refusal_is_of_this_outcome_and_shows_no_url(hook: Hook, status: int) -> None:
+    hook.status = status
+    with pytest.raises(Rejected) as refusal:
         WebhookAnnouncer(hook.url).announce(NOTICE)
     assert "secret" not in str(refusal.value)
 
@@ -122,12 +121,18 @@ def test_a_webhook_that_does_not_answer_is_away_and_its_path_is_not_said() -> No
     assert "secret" not in str(fault.value)
 
 
-def test_one_announcer_that_fails_keeps_no_other_from_telling() -> None:
-    broken, well = FakeAnnouncer(), FakeAnnouncer()
-    broken.fault = Retry("503")
-    with pytest.raises(Retry):
-        Announcers("", broken, well).announce(NOTICE)
-    assert well.names == ["CandidateFailed"]
+@pytest.mark.parametrize("status", [302, 408, 429, 501, 505])
+def test_a_redirect_and_what_may_pass_are_no_refusals(hook: Hook, status: int) -> None:
+    hook.status, hook.headers = status, {"Location": "https://elsewhere.example/secret"}
+    with pytest.raises(Retry) as fault:
+        WebhookAnnouncer(hook.url).announce(NOTICE)
+    assert "secret" not in str(fault.value)
+
+
+def test_an_outcome_has_the_same_id_each_time_it_is_posted(hook: Hook) -> None:
+    for _ in range(2):
+        WebhookAnnouncer(hook.url).announce(msgspec.structs.replace(NOTICE, id="a1"))
+    assert [json.loads(body)["id"] for _, body in hook.posts] == ["a1", "a1"]
 
 
 def test_a_reference_that_was_not_resolved_is_told_without_its_text() -> None:
@@ -146,7 +151,7 @@ def test_a_webhook_without_tls_is_refused_without_showing_it() -> None:
 def test_slack_and_teams_show_one_link_to_the_board_and_a_program_gets_both(hook: Hook) -> None:
     outcome = msgspec.structs.replace(NOTICE, page="candidates/node.1")
     for style in ("slack", "teams", "generic"):
-        Announcers("https://gate.contoso.com", WebhookAnnouncer(hook.url, style)).announce(outcome)
+        LinkingAnnouncer("https://gate.contoso.com", WebhookAnnouncer(hook.url, style)).announce(outcome)
     slack, teams, generic = (json.loads(body) for _, body in hook.posts)
     board = "https://gate.contoso.com/api/board/candidates/node.1"
     assert slack["text"].splitlines()[1:] == ["Red", f"<{board}|Open on the board>"]

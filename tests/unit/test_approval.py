@@ -139,7 +139,7 @@ def test_what_was_canceled_while_it_waited_stays_canceled_when_it_is_pushed_agai
     world.settle()
     world.push("15-alpine", GREEN)
     world.settle()
-    assert not world.candidate(GREEN).is_open
+    assert world.candidate(GREEN).settled
     assert world.candidate(GREEN).state is CandidateState.CANCELED
     assert world.promotion().state is PromotionState.CANCELED
 

@@ -14,7 +14,7 @@ from shared.domain.policy import ApprovalCheck, Check, Gate, TaskCheck
 from shared.domain.promotion import PromotionState
 from shared.domain.record import WorkItem
 from shared.domain.stable_tag import HoldUntil
-from shared.ports import Change, Stored
+from shared.ports import Change, Removal, Stored
 from tests.fakes import ProcessDied, World, digest, sample_policy
 from tests.unit.operators import TAG, answer, cancel, gate_of, hold, lift_veto, rerun, sweep, veto
 
@@ -61,7 +61,7 @@ def test_what_every_check_passes_has_passed_and_says_how() -> None:
     world.push("15-alpine", GREEN)
     world.settle()
     candidate = world.candidate(GREEN)
-    assert (candidate.state, candidate.announced) == (CandidateState.PASSED, True)
+    assert (candidate.state, world.unheard()) == (CandidateState.PASSED, [])
     assert [entry.what for entry in candidate.history] == [
         "admitted",
         "task check started",
@@ -349,7 +349,7 @@ def test_a_gate_that_left_the_rules_ends_its_candidates_and_that_is_announced(ap
     assert "not in the rules any more" in world.candidate(GREEN).reason
     assert world.promotion().state is PromotionState.RULE_REMOVED
     assert set(world.announcer.names) >= {"CandidateRuleRemoved", "PromotionRuleRemoved"}
-    assert all(record.announced for record in (world.candidate(GREEN), world.promotion()))
+    assert world.unheard() == []
 
 
 def test_a_gate_that_comes_back_finds_its_tag_to_be_news() -> None:
@@ -373,7 +373,7 @@ def test_an_attempt_that_is_asked_for_again_takes_its_promotions_up_in_the_same_
     world.tasks.failing.clear()
     commit = world.ledger.commit
 
-    def die_after_it(*changes: Change) -> list[Stored[Any]]:
+    def die_after_it(*changes: Change | Removal) -> list[Stored[Any]]:
         commit(*changes)
         raise ProcessDied
 

@@ -24,10 +24,10 @@ from shared.adapters.tasks_acr import AcrTaskRunner
 from shared.bootstrap import credential
 from shared.domain.errors import Retry
 from shared.domain.image import ImageRef, Repository
+from shared.domain.outcome import Outcome
 from shared.domain.policy import DeployRule, HealthRule
 from shared.domain.record import WorkItem
 from shared.domain.rollout import AppRecord
-from shared.ports import Outcome
 from tests.fakes import digest, sample_policy
 
 MINUTE = 60.0

@@ -108,12 +108,8 @@ def test_what_waits_for_a_person_ends_with_its_gate_and_begins_anew_under_change
 
 @pytest.mark.parametrize("gate", [GATE, STRICTER, None])
 @pytest.mark.parametrize("state", SETTLED)
-def test_a_settled_attempt_is_announced_and_never_changes_whatever_the_rules_say(
-    state: CandidateState, gate: Any
-) -> None:
-    record = candidate(PASSED, state=state)
-    assert decide_candidate(record, gate, NOW).action is Action.ANNOUNCE
-    assert decide_candidate(msgspec.structs.replace(record, announced=True), gate, NOW).action is Action.DONE
+def test_a_settled_attempt_never_changes_whatever_the_rules_say(state: CandidateState, gate: Any) -> None:
+    assert decide_candidate(candidate(PASSED, state=state), gate, NOW).action is Action.DONE
 
 
 @pytest.mark.parametrize("state", list(CandidateState))

@@ -99,10 +99,8 @@ def test_a_gate_whose_task_promotes_records_and_never_copies() -> None:
 
 @pytest.mark.parametrize("gate", [GATE, STRICTER, None])
 @pytest.mark.parametrize("state", SETTLED)
-def test_a_settled_or_parked_promotion_is_announced_and_left_alone(state: PromotionState, gate: Any) -> None:
-    record = promotion(state=state)
-    assert decide_promotion(record, gate, NOW).action is Action.ANNOUNCE
-    assert decide_promotion(msgspec.structs.replace(record, announced=True), gate, NOW).action is Action.DONE
+def test_a_settled_or_parked_promotion_is_left_alone(state: PromotionState, gate: Any) -> None:
+    assert decide_promotion(promotion(state=state), gate, NOW).action is Action.DONE
 
 
 @pytest.mark.parametrize("state", list(PromotionState))
@@ -120,9 +118,9 @@ def test_a_copy_that_was_just_begun_is_polled_at_once_and_then_less_and_less_oft
 def test_what_is_taken_up_again_begins_with_nothing_of_its_earlier_try() -> None:
     stall = Stall(since=NOW, step="copy", dependency="registry base", reason="429")
     failing = {"failures": 3, "failing_since": NOW, "failing_step": "watch copy", "stall": stall, "next_step_at": NOW}
-    ended = {"announced": True, "announce_error": "503", "reason": "held", "rolled_out_at": NOW, "lock_problem": "403"}
+    ended = {"last_outcome": 7, "reason": "held", "rolled_out_at": NOW, "lock_problem": "403"}
     worn = standing(**(MOVED | failing | ended | {"state": PromotionState.HELD, "copy_operation": "x"}))
-    assert worn.reset() == promotion()
+    assert worn.reset() == promotion(last_outcome=7), "the outcomes of a promotion are numbered on"
 
 
 def test_only_what_did_nothing_to_the_stable_tag_is_taken_up_again() -> None:

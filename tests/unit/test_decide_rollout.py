@@ -73,8 +73,7 @@ RESTORING: dict[str, Any] = {**VERIFYING, "reason": "HTTP 500"}
         (rollout(RolloutState.RESTORING, restore=PUT, **RESTORING), Action.VERIFY_RESTORED),
         (rollout(RolloutState.DEPLOYING, Cause.IMAGE, **UNPROVEN), Action.TRACE_BUILD),
         (rollout(RolloutState.DEPLOYING, Cause.IMAGE, **FOUND), Action.DEPLOY),
-        *((rollout(state), Action.ANNOUNCE) for state in FINAL_STATES),
-        *((rollout(state, announced=True), Action.DONE) for state in FINAL_STATES),
+        *((rollout(state), Action.DONE) for state in FINAL_STATES),
     ],
 )
 def test_the_step_follows_from_the_record(record: Rollout, action: Action) -> None:
@@ -174,7 +173,7 @@ def test_what_began_before_an_operator_chose_an_image_does_not_go_live_over_it(c
 def test_a_rollout_whose_app_is_gone_from_the_rules_has_an_end_of_its_own() -> None:
     assert decide_rollout(rollout(BUILDING), FRESH, None, NOW).action is Action.RULE_REMOVED
     settled = rollout(RolloutState.RULE_REMOVED)
-    assert decide_rollout(settled, FRESH, None, NOW).action is Action.ANNOUNCE
+    assert decide_rollout(settled, FRESH, None, NOW).action is Action.DONE
 
 
 def test_building_again_has_an_end() -> None:

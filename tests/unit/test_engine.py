@@ -14,11 +14,12 @@ import pytest
 from shared.domain.alarm import Alarm
 from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.decide import Decision
-from shared.domain.errors import BasegateError, Busy, Cause, Conflict, Misconfigured, Rejected, Retry, Throttled
+from shared.domain.errors import BasegateError, Busy, Cause, Conflict, Misconfigured, Retry, Throttled
+from shared.domain.outcome import Outcome
 from shared.domain.policy import ApprovalCheck, Check
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import WorkItem
-from shared.ports import Outcome, Stored
+from shared.ports import Stored
 from shared.reconcile.candidates import CandidateController
 from shared.reconcile.engine import STEP_LIMIT_SECONDS, Reconciler
 from shared.reconcile.step import Step
@@ -75,7 +76,7 @@ def test_from_the_verdict_to_the_copy_and_from_the_copy_to_the_end_nothing_goes_
         items.append(world.next_item())
     kinds = {item.kind for item in items[1:] if isinstance(item, WorkItem)}
     assert kinds == {"candidate"}, "only the check is waited for"
-    assert world.promotion().announced
+    assert world.unheard() == []
 
 
 def test_what_a_step_did_is_saved_before_the_next_effect_that_cannot_be_repeated() -> None:
@@ -439,19 +440,19 @@ def test_a_poisoned_work_item_stalls_its_record_though_not_even_a_decision_can_b
     assert world.stable_tag() == GREEN
 
 
-def test_a_poisoned_announcement_is_visible_while_it_is_not_made() -> None:
+def test_a_poisoned_work_item_of_a_listener_is_visible_while_it_hears_nothing() -> None:
     world = gate_world()
     world.announcer.fault = Retry("the topic is away")
     world.push("15-alpine", GREEN)
     world.settle(within_seconds=30)
     assert world.candidate(GREEN).settled
-    assert not world.candidate(GREEN).announced
-    world.reconciler.give_up(world.candidate(GREEN).work_item, "it crashed at every delivery")
-    found = {result.detail for result in HealthChecks(world.services).run()}
-    assert f"the outcome of {world.candidate(GREEN).id} is not announced yet: it crashed at every delivery" in found
+    assert world.reconciler.give_up(world.listener().work_item, "it crashed at every delivery")
+    found = [result for result in HealthChecks(world.services).run() if result.dependency == "outcomes"]
+    assert "it crashed at every delivery" in found[0].detail
     world.announcer.fault = None
     world.pass_time(7200)
-    assert world.candidate(GREEN).announce_error == ""
+    assert (world.listener().stall, world.listener().settled) == (None, True)
+    assert {"CandidatePassed", "Promoted"} <= set(world.announcer.names)
 
 
 def test_giving_up_a_settled_record_changes_nothing() -> None:
@@ -489,36 +490,6 @@ def test_a_poisoned_announcement_is_made_in_the_end() -> None:
 
 
 # outcomes
-
-
-@pytest.mark.parametrize("fault", [Rejected("404 there is no such topic"), Misconfigured("grant"), Retry("503")])
-def test_an_outcome_is_announced_until_it_is_heard_however_long_its_listener_is_away(fault: BasegateError) -> None:
-    world = gate_world()
-    world.announcer.fault = fault
-    world.push("15-alpine", GREEN)
-    world.settle()
-    assert world.stable_tag() == GREEN, "an announcement never blocks the gate"
-    world.pass_time(2 * 86_400)
-    promotion = world.promotion()
-    assert (promotion.state, promotion.announced, promotion.announce_error) == (
-        PromotionState.PROMOTED,
-        False,
-        str(fault),
-    )
-    assert len(promotion.history) < 30
-    world.announcer.fault = None
-    world.pass_time(3601)
-    assert (world.promotion().announced, world.promotion().announce_error) == (True, "")
-    assert world.announcer.names.count("Promoted") == world.announcer.names.count("CandidatePassed") == 1
-
-
-def test_a_topic_that_is_away_for_a_moment_hears_it_a_little_later() -> None:
-    world = gate_world()
-    world.announcer.fault = Retry("the topic answers 503", delay_seconds=7)
-    world.push("15-alpine", GREEN)
-    until(world, lambda: world.promotion().announce_error)
-    due = min(due for due, _, item in world.queue.waiting if getattr(item, "kind", "") == "promotion")
-    assert (due - world.clock.now()).total_seconds() == 7
 
 
 def test_what_waits_for_a_verdict_is_brought_up_once_although_the_outcome_is_not_heard() -> None:

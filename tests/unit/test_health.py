@@ -34,7 +34,8 @@ def test_every_dependency_of_the_rules_is_tried() -> None:
     found = states(world)
     assert set(found.values()) == {"ok"}
     assert {name.split(" ")[0] for name in found} == {
-        "ledger", "queues", "poison", "login", "clock", "evidence", "registry", "task", "container", "records", "sweep",
+        "ledger", "queues", "poison", "login", "clock", "evidence", "registry", "task", "container", "records",
+        "outcomes", "sweep",
     }  # fmt: skip
 
 
@@ -116,16 +117,28 @@ def test_an_outcome_that_nobody_heard_is_seen_until_it_is_announced() -> None:
     world.announcer.fault = Misconfigured("announcing: 403", remedy="give the app EventGrid Data Sender")
     world.push("15-alpine", digest("Green"))
     world.settle()
-    result = results(world)["records of gate node"]
-    assert (result.state, result.cause, result.stops) == ("warning", "outcomes", False)
-    assert world.candidates()[0].id in result.detail
-    assert "EventGrid Data Sender" in result.detail
-    assert results(world)["records of app hello-world"].state == "warning"
+    result = results(world)["outcomes"]
+    assert (result.state, result.cause, result.stops) == ("warning", "stalled", False)
+    assert "on listener topic: announcing: 403" in result.detail
+    assert "EventGrid Data Sender" in result.remedy
+    assert results(world)["records of gate node"].state == "ok"
 
     world.announcer.fault = None
     world.pass_time(2 * 3600)
-    assert results(world)["records of gate node"].state == "ok"
+    assert results(world)["outcomes"].state == "ok"
     assert results(world)["records of app hello-world"].state == "ok"
+
+
+def test_outcomes_that_a_listener_refuses_are_seen() -> None:
+    world = World()
+    world.announcer.fault = Rejected("announcing Promoted: 413 PayloadTooLarge")
+    world.push("15-alpine", digest("Green"))
+    world.settle()
+    result = results(world)["outcomes"]
+    assert (result.state, result.cause, result.stops) == ("warning", "outcomes", False)
+    assert "listener topic refuses" in result.detail
+    assert "413" in result.detail
+    assert result.remedy
 
 
 def test_what_records_stall_on_is_seen_once_a_cause_until_it_works_again() -> None:

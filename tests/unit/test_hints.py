@@ -435,6 +435,41 @@ def test_a_named_digest_that_is_never_read_is_looked_for_three_times_and_then_re
     assert world.announcer.names.count("PushNotExamined") == 1
 
 
+def test_an_event_whose_digest_was_never_read_is_announced_once_however_often_its_last_hint_comes() -> None:
+    world = gate_world()
+    upstream(world, ORANGE)
+    sweep(world)
+    world.settle()
+    world.deliver(world.event("15-alpine", GREEN))
+    while not world.observation().unread:
+        _, _, last = world.queue.waiting[0]
+        world.next_item()
+    assert isinstance(last, Hint)
+    world.hints.handle(last, redelivered=True)
+    world.settle()
+    assert (world.observation().unread, world.announcer.names.count("PushNotExamined")) == (1, 1)
+
+
+def test_a_push_that_was_not_examined_is_announced_although_its_tag_is_read_at_the_same_time() -> None:
+    world = gate_world()
+    upstream(world, ORANGE)
+    sweep(world)
+    world.settle()
+    world.deliver(world.event("15-alpine", GREEN))
+
+    def meanwhile(record: object) -> None:
+        if isinstance(record, Observation) and record.unread:
+            world.ledger.before_save = None
+            stored = world.ledger.load(Observation, "node", "15-alpine")
+            assert stored
+            world.ledger.save(stored, msgspec.structs.replace(stored.record, by_sweep=7))
+
+    world.ledger.before_save = meanwhile
+    world.settle()
+    assert (world.observation().unread, world.observation().by_sweep) == (1, 7)
+    assert world.announcer.names.count("PushNotExamined") == 1
+
+
 def test_a_replica_that_lags_is_waited_for() -> None:
     world = gate_world()
     upstream(world, ORANGE)

@@ -18,7 +18,7 @@ from shared.domain.promotion import Promotion, PromotionState, new_promotion
 from shared.domain.stable_tag import StableTag
 from shared.intake.observe import Observed, Observer, Trigger
 from shared.ports import Change as Written
-from shared.ports import Stored
+from shared.ports import Removal, Stored
 from tests.fakes import World, digest, sample_policy
 from tests.unit.operators import TAG, gate_of, hold, lift_hold, promote_again, rerun, stored_observation, sweep
 
@@ -373,7 +373,7 @@ def test_observations_are_of_the_kinds_that_one_transaction_may_hold() -> None:
     committed: list[Any] = []
     real = world.ledger.commit
 
-    def commit(*changes: Written) -> list[Stored[Any]]:
+    def commit(*changes: Written | Removal) -> list[Stored[Any]]:
         committed.extend(change.record for change in changes)
         return real(*changes)
 

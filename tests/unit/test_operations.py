@@ -581,8 +581,8 @@ def test_a_canceled_request_for_approval_stays_so_when_its_push_is_told_again() 
     world.push("15-alpine", ORANGE)
     world.settle()
     assert world.candidate(ORANGE).state is CandidateState.CANCELED
-    assert not world.candidate(ORANGE).is_open
-    assert not world.promotion().is_open
+    assert world.candidate(ORANGE).settled
+    assert world.promotion().settled
 
 
 def test_a_stalled_examination_is_canceled_at_once_and_takes_its_promotion_with_it() -> None:
@@ -843,7 +843,7 @@ def test_a_veto_before_any_write_between_passed_and_live_leaves_tag_and_app_on_t
     raise AssertionError("a promotion has no end")
 
 
-def test_a_rerun_takes_up_a_promotion_whose_end_is_announced_at_the_same_time() -> None:
+def test_a_rerun_takes_up_a_promotion_that_is_saved_at_the_same_time() -> None:
     world = World()
     world.tasks.failing[GREEN] = "ERROR: a bad day"
     world.push("15-alpine", GREEN)
@@ -851,14 +851,14 @@ def test_a_rerun_takes_up_a_promotion_whose_end_is_announced_at_the_same_time() 
     world.tasks.failing.clear()
     plan = world.operate.candidates.rerun(world.candidate(GREEN).id, NIGHT)
 
-    def announced(record: object) -> None:
+    def meanwhile(record: object) -> None:
         if isinstance(record, Promotion):
             world.ledger.before_save = None
             stored = world.ledger.load(Promotion, "node", record.row)
             assert stored
-            world.ledger.save(stored, msgspec.structs.replace(stored.record, announce_error="503"))
+            world.ledger.save(stored, msgspec.structs.replace(stored.record, reason="saved meanwhile"))
 
-    world.ledger.before_save = announced
+    world.ledger.before_save = meanwhile
     do(world, plan)
     assert world.stable_tag() == GREEN
 

@@ -10,14 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.checks.approval import ApprovalCheckKind
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import CandidateState
-from shared.domain.policy import ApprovalCheck
+from shared.domain.outcome import Outcome
 from shared.domain.promotion import PromotionState
 from shared.domain.record import Record
 from shared.domain.rollout import FINAL_STATES
-from shared.ports import Outcome
 from shared.reconcile.candidates import CandidateController
 from shared.reconcile.promotions import PromotionController
 from shared.reconcile.rollouts import RolloutController
@@ -28,7 +26,7 @@ from tests.fakes import World, digest
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs/outcomes.md").read_text(encoding="utf-8")
-ANNOUNCERS = {"candidates.py", "promotions.py", "rollouts.py", "approval.py", "hints.py", "alarms.py"}
+ANNOUNCERS = {"candidates.py", "promotions.py", "rollouts.py", "hints.py", "alarms.py"}
 
 
 def table(heading: str) -> list[list[str]]:
@@ -38,7 +36,7 @@ def table(heading: str) -> list[list[str]]:
 
 
 def of_records(world: World) -> list[Outcome]:
-    """What is announced about a record in each state in which it is settled."""
+    """What is announced about a record in each of its states."""
     settled: list[tuple[Controller[Any], Record]] = [
         (CandidateController(world.services), msgspec.structs.replace(world.candidates()[0], state=state))
         for state in CandidateState
@@ -51,14 +49,13 @@ def of_records(world: World) -> list[Outcome]:
         (RolloutController(world.services), msgspec.structs.replace(world.rollouts()[0], state=state))
         for state in FINAL_STATES
     ]
-    outcomes = (controller.outcome(record) for controller, record in settled if record.settled)
+    outcomes = (controller.outcome(record) for controller, record in settled)
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def at_once(world: World) -> list[Outcome]:
-    """What checks, hints and alarms announce themselves."""
+def by_themselves(world: World) -> list[Outcome]:
+    """What hints and alarms announce."""
     before = len(world.announcer.told)
-    ApprovalCheckKind(world.services).start(world.candidates()[0], ApprovalCheck(), "mark")
     world.deliver(world.event("15-alpine", digest("left before it was read")))
     world.settle(within_seconds=3600)
     alarms = Alarms(world.services)
@@ -81,7 +78,7 @@ def told() -> dict[str, Outcome]:
     world = World()
     world.push("15-alpine", digest("Green"))
     world.settle()
-    return {outcome.name: outcome for outcome in of_records(world) + at_once(world)}
+    return {outcome.name: outcome for outcome in of_records(world) + by_themselves(world)}
 
 
 def test_every_outcome_is_listed_and_no_other(told: dict[str, Outcome]) -> None:

@@ -611,7 +611,7 @@ def test_a_gate_that_left_the_rules_ends_its_promotion_before_the_move() -> None
     world.use(sample_policy(gates={}, apps={}))
     world.pass_time(600)
     promotion = world.promotion()
-    assert (world.stable_tag(), promotion.state, promotion.announced) == (ORANGE, PromotionState.RULE_REMOVED, True)
+    assert (world.stable_tag(), promotion.state, world.unheard()) == (ORANGE, PromotionState.RULE_REMOVED, [])
 
 
 # by task

@@ -31,6 +31,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "BASEGATE_WEBHOOK_SECRET": "webhook-key",
         "BASEGATE_PUBLIC_URL": "https://gate.contoso.com",
         "BASEGATE_SWEEP_SCHEDULE": "0 0 * * * *",
+        "BASEGATE_KEEP_DAYS": "30",
         "BASEGATE_STORAGE_SUFFIX": "core.chinacloudapi.cn",
         "BASEGATE_TELEMETRY": "otlp",
         "BASEGATE_SIGN_IN": "easy-auth",
@@ -48,10 +49,17 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "https://gate.contoso.com",
         "",
         "0 0 * * * *",
+        30,
         "core.chinacloudapi.cn",
         "otlp",
         "easy-auth",
     )
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "1.5", "a year", "1234567"])
+def test_what_is_kept_is_kept_for_a_number_of_days(days: str) -> None:
+    with pytest.raises(Misconfigured, match=r"BASEGATE_KEEP_DAYS is .*: it must be a number of days, 1 or more"):
+        read_settings(STORAGE | {"BASEGATE_KEEP_DAYS": days})
 
 
 def test_blank_is_absent_and_blanks_around_are_dropped() -> None:

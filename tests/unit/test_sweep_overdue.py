@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.alarm import STALLS, Alarm, AlarmKind
 from shared.domain.errors import Misconfigured, Retry
 from shared.domain.promotion import PromotionState
 from shared.sweep.job import SweepRecord
 from shared.sweep.jobs import overdue
-from shared.workflow.alarms import STALLS
 from tests.fakes import World, digest
 
 GREEN, BLUE = digest("green"), digest("blue")

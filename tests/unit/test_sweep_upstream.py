@@ -343,11 +343,11 @@ def test_a_tracked_tag_that_is_not_there_is_announced_once_and_again_when_it_is_
     assert world.announcer.names == ["DriftFound", "DriftOver"]
 
 
-def test_an_announcement_that_fails_is_made_by_the_next_sweep(world: World) -> None:
+def test_an_alarm_that_was_not_heard_is_announced_again(world: World) -> None:
     world.announcer.fault = Retry("the topic is away")
     world.sweep_now()
     world.announcer.fault = None
-    world.sweep_now()
+    world.settle()
     assert world.announcer.names == ["DriftFound"]
 
 

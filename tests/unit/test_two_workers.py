@@ -234,7 +234,8 @@ def test_a_cancel_at_any_save_of_an_examination_leaves_no_tag_on_a_canceled_atte
     world.settle()
     canceled = world.candidate(GREEN).state is CandidateState.CANCELED
     assert world.stable_tag() == (None if canceled else GREEN)
-    assert all(isinstance(one, Candidate) and one.announced for one in world.candidates())
+    assert all(isinstance(one, Candidate) and one.settled for one in world.candidates())
+    assert world.unheard() == []
 
 
 def test_a_base_that_moved_by_a_clock_that_is_behind_moves_all_the_same() -> None:

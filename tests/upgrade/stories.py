@@ -402,7 +402,7 @@ def _told(kind: str, body: bytes) -> str:
 def _words(record: Any) -> Iterator[str]:
     if isinstance(record, Record):
         yield record.state.value
-        yield "open" if record.is_open else "closed"
+        yield "open" if getattr(record, "is_open", not record.settled) else "closed"
         yield from ["stalled"] if record.stall else ["failing"] if record.failures else []
     if isinstance(record, Candidate):
         yield from (

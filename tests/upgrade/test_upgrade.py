@@ -55,6 +55,18 @@ def differences(moments: Sequence[Moment], ends: Sequence[End]) -> Iterator[str]
                     yield f"{moment.story}; {moment.what}: {name} ends {ours.get(name)}, not {theirs.get(name)}"
 
 
+def _come_about(moment: Moment) -> Iterator[str]:
+    """The records whose outcome had come about in the version before, and was not heard: it is in no outbox.
+
+    That ends with the rollout: remove this for the next one.
+    """
+    for row in moment.rows:
+        if row.kind in ("Candidate", "Promotion", "Rollout"):
+            record = msgspec.json.decode(row.body, type=KINDS[row.kind])
+            if not msgspec.json.decode(row.body)["announced"] and (record.settled or getattr(record, "moved_at", None)):
+                yield row.row
+
+
 def test_all_that_the_version_before_wrote_is_found_and_read() -> None:
     moments = moments_before()
     assert [problem for moment in moments for problem in unreadable(moment)] == []
@@ -67,8 +79,10 @@ def test_what_the_version_before_has_in_flight_comes_to_the_same_end_and_is_anno
     moments = moments_before()
     ends = [end_of(moment) for moment in moments]
     assert list(differences(moments, ends)) == []
-    heard = [(moment.end.heard if moment.end else [], end.heard) for moment, end in zip(moments, ends, strict=True)]
-    assert [missing for theirs, ours in heard if (missing := set(theirs) - set(ours))] == []
+    for moment, end in zip(moments, ends, strict=True):
+        missing = set(moment.end.heard if moment.end else ()) - set(end.heard)
+        come_about = set(_come_about(moment))
+        assert [one for one in missing if one.rpartition("/")[2] not in come_about] == []
 
 
 def test_what_is_kept_of_the_version_before_is_what_it_leaves_behind(before: Path) -> None:
@@ -81,9 +95,9 @@ def test_what_this_version_writes_is_read_by_the_version_before(before: Path, mo
 
 
 def test_what_this_version_has_in_flight_comes_to_the_same_end_in_the_version_before(
-    before: Path, readable: list[Moment]
+    before: Path, moments_now: list[Moment], readable: list[Moment]
 ) -> None:
-    assert len(readable) > len(moments_before()) * 0.9
+    assert len(readable) > len(moments_now) * 0.9
     ends = msgspec.json.decode(told_by(before, "go on", readable), type=list[End])
     assert list(differences(readable, ends)) == []
 

@@ -4,16 +4,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from itertools import islice
 
-from shared.domain.alarm import AlarmKind
+from shared.domain.alarm import STALLS, AlarmKind
 from shared.domain.candidate import Candidate
 from shared.domain.decide import Action
+from shared.domain.outcome import LISTENERS, Listener
 from shared.domain.promotion import Promotion
 from shared.domain.record import Record, Stall
 from shared.domain.rollout import Rollout
 from shared.ports import Services
 from shared.reconcile.engine import controllers
 from shared.sweep.job import JobRun, SweepJob
-from shared.workflow.alarms import STALLS, stall_subject
+from shared.workflow.alarms import stall_subject
 
 GRACE_SECONDS = 60.0
 """How long past its plan a work item may be: a queue that is behind is no standstill."""
@@ -21,11 +22,15 @@ GRACE_SECONDS = 60.0
 WOKEN_AT_ONCE = 200
 """How many records of one gate or app a sweep brings up at most; the next one goes on."""
 
-_KINDS: Mapping[str, tuple[type[Record], ...]] = {"gate": (Candidate, Promotion), "app": (Rollout,)}
+_KINDS: Mapping[str, tuple[type[Record], ...]] = {
+    "gate": (Candidate, Promotion),
+    "app": (Rollout,),
+    "listener": (Listener,),
+}
 
 
 def open_records(services: Services, owner: str, partition: str) -> Iterator[Record]:
-    """The open records of a gate or an app."""
+    """The open records of a gate or an app, or of all listeners."""
     for kind in _KINDS[owner]:
         yield from (stored.record for stored in services.ledger.open(kind, partition))
 
@@ -36,9 +41,10 @@ def stalls(records: Iterable[Record]) -> Iterator[Stall]:
 
 
 class OverdueJob(SweepJob):
-    """Brings up the open records of one gate or app whose work item was lost, with a worker or a message.
+    """Brings up the open records of one gate or app, or of all listeners, whose work item was lost.
 
-    A stalled one is overdue when its next try is. The alarm for what it stalls on is raised where that is missing.
+    That is with a worker or a message. A stalled one is overdue when its next try is. The alarm for what it stalls on
+    is raised where that is missing.
     """
 
     def __init__(self, services: Services, owner: str, partition: str) -> None:
@@ -87,6 +93,7 @@ class StallAlarmsJob(SweepJob):
 
     def _stalled_on(self) -> set[str]:
         policy = self._services.policy
-        owners = [*(("gate", name) for name in policy.gates), *(("app", name) for name in policy.apps)]
+        owners = [("listener", LISTENERS), *(("gate", name) for name in policy.gates)]
+        owners += [("app", name) for name in policy.apps]
         records = (record for owner in owners for record in open_records(self._services, *owner))
         return set(map(stall_subject, stalls(records)))

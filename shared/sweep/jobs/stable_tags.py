@@ -254,7 +254,7 @@ class StableTagsJob(SweepJob):
             plan = f"promoting it again ended: {ended}; roll back to another digest, or examine it again"
         else:
             plan = f"promoted again from its source by {stored.record.id}"
-            if not stored.record.is_open:
+            if stored.record.settled:
                 run.note("promote again", name, logged=True)  # the alarm says it
                 self._reset(stored)
         words = f"the promoted image {name} was deleted: {stable.tag} cannot be put back"

@@ -5,8 +5,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from shared.domain.alarm import AlarmKind
-from shared.workflow.alarms import STALLS
+from shared.domain.alarm import STALLS, AlarmKind
 from shared.workflow.board import buttons, parts
 from shared.workflow.board.buttons import Action
 from shared.workflow.board.parts import Fact, Headed, Item, Tone, marked, tone_of

@@ -12,14 +12,14 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.alarm import STALLS, Alarm, AlarmKind
 from shared.domain.image import short
 from shared.domain.policy import App, Gate
 from shared.domain.rollout import AppRecord, RolloutState
 from shared.domain.stable_tag import Hold, StableTag
 from shared.ports import Services, read
 from shared.promotion.vetoes import Vetoes
-from shared.workflow.alarms import STALLS, Alarms
+from shared.workflow.alarms import Alarms
 from shared.workflow.answers import CandidateSummary, PromotionSummary, RecordSummary, RolloutSummary
 from shared.workflow.board import buttons
 from shared.workflow.board.buttons import Action, Choice
@@ -116,7 +116,8 @@ def overview_page(services: Services, now: datetime, unready: Sequence[HealthRes
     registries = (Alarms(services).standing(f"registries/{name}") for name in services.policy.registries)
     stalls = Alarms(services).standing(STALLS)  # a record that stalls may be further back than the overview goes
     told = any(item.state == "stalled" for item in items)
-    standing = chain(*(flow.alarms for flow in flows), *registries, () if told else stalls)
+    stalls = [alarm for alarm in stalls if not told or alarm.subject.startswith("listener ")]
+    standing = chain(*(flow.alarms for flow in flows), *registries, stalls)
     alarms = (*map(_unready, unready or ()), *newest_first((alarm.scope, alarm) for alarm in standing))
     lanes = (part for flow in flows for lane in flow.lanes for part in (lane, *lane.apps))
     busy = sum(stage.tone is Tone.BUSY for lane in lanes for stage in lane.stages)

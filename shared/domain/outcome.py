@@ -1,0 +1,163 @@
+"""What is announced, and to whom: outcomes, a delivery of each to every listener, and how each listener stands."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TypeVar
+
+import msgspec
+
+from shared.domain.alarm import STALLS, Alarm, AlarmKind
+from shared.domain.observation import Observation
+from shared.domain.record import Record, Row
+from shared.domain.rollout import Rollout
+
+LISTENERS = "listeners"
+"""The ledger partition of the listeners' records."""
+
+PARKED_FOR = timedelta(days=1)
+"""How long an outcome that its listener refused is left alone before it is sent again."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """An outcome to announce: `Basegate.<name>` about a subject, with what an operator wants to know.
+
+    `page` is the path of the record's page on the board, and of its story in the HTTP interface, each below its
+    root: `candidates/<id>`, `rollouts/<id>` or `drift`; "" makes no link. `id` is the same each time it is sent, and
+    to each listener; `at` is when it came about.
+    """
+
+    name: str
+    subject: str
+    page: str = ""
+    data: Mapping[str, object]
+    id: str = ""
+    at: datetime | None = None
+
+
+class Delivery(Row, frozen=True, kw_only=True):
+    """One outcome for one listener: a row beside its cause, from the transaction that causes it until it is heard.
+
+    `owner` is the ledger partition of the cause. The outcomes of a subject are ordered by `number`; `first` says that
+    there was none before. `parked_at` is when the listener refused it, `problem` why: what comes after it goes on.
+    """
+
+    listener: str
+    owner: str
+    number: int
+    outcome: Outcome
+    first: bool = False
+    parked_at: datetime | None = None
+    problem: str = ""
+
+    key_fields = ("owner", "row")
+
+    @property
+    def row(self) -> str:
+        """The ledger row: sortable by listener, subject and number."""
+        return f"{deliveries_to(self.listener, self.outcome.subject)}{self.number:014}.{self.outcome.id[:8]}"
+
+    @property
+    def at(self) -> datetime:
+        """When its outcome came about."""
+        return self.outcome.at or datetime.min
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether it is to be sent: it is not parked, or was for long enough."""
+        return self.parked_at is None or now - self.parked_at >= PARKED_FOR
+
+    @property
+    def refusal(self) -> Alarm:
+        """The alarm that it is parked: one for each listener, however many it refuses."""
+        return Alarm(
+            scope=STALLS,
+            kind=AlarmKind.REFUSED,
+            subject=f"listener {self.listener}",
+            words=f"{self.outcome.name} of {self.outcome.subject}: {self.problem}",
+            plan="the outcomes after it go on; it is sent again once a day, until BASEGATE_KEEP_DAYS are over",
+            since=self.parked_at or self.at,
+        )
+
+
+class ListenerState(StrEnum):
+    """Whether a listener has heard everything, but what it refuses."""
+
+    HEARING = "hearing"
+    BEHIND = "behind"
+
+
+class Listener(Record, frozen=True, kw_only=True):
+    """One that hears outcomes: the topic, or the webhook.
+
+    `owners` are the partitions with outcomes that it is yet to hear, `refused` those with outcomes that are parked.
+    """
+
+    name: str
+    state: ListenerState = ListenerState.HEARING
+    owners: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+    @property
+    def partition(self) -> str:
+        """The ledger partition: all listeners."""
+        return LISTENERS
+
+    @property
+    def row(self) -> str:
+        """The ledger row: its name."""
+        return self.name
+
+    @property
+    def time_row(self) -> str:
+        """No list shows it."""
+        return ""
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing to send."""
+        return self.state is ListenerState.HEARING
+
+    def behind(self, *owners: str) -> "Listener":
+        """The listener with outcomes of these owners to hear, besides those that there are."""
+        known = tuple(dict.fromkeys((*self.owners, *owners)))
+        return msgspec.structs.replace(self, state=ListenerState.BEHIND, owners=known)
+
+    def has_heard(self, owner: str, *, refusing: bool) -> "Listener":
+        """The listener once it has heard all of an owner, but what it is refusing."""
+        owners = tuple(one for one in self.owners if one != owner)
+        others = tuple(one for one in self.refused if one != owner)
+        state = ListenerState.BEHIND if owners else ListenerState.HEARING
+        refused = (*others, owner) if refusing else others
+        return msgspec.structs.replace(self, state=state, owners=owners, refused=refused)
+
+
+Cause = Record | Observation | Alarm
+"""What brings outcomes about."""
+
+C = TypeVar("C", bound=Cause)
+
+
+def deliveries_of(cause: C, outcome: Outcome, listeners: Iterable[str], now: datetime) -> tuple[C, list[Delivery]]:
+    """The record that causes an outcome, with its number, and a delivery to each listener, to be written together.
+
+    Numbers grow with each outcome of a record, whatever the clocks of the workers say; those of two records about one
+    subject, two kinds of drift for one, are ordered by the time.
+    """
+    number, owner = max(cause.last_outcome + 1, int(now.timestamp() * 1000)), owner_of(cause)
+    name = f"{owner}/{type(cause).__name__}/{cause.row}/{number}"
+    numbered = msgspec.structs.replace(outcome, id=hashlib.sha256(name.encode()).hexdigest()[:32], at=now)
+    first = cause.last_outcome == 0 and not isinstance(cause, Alarm)
+    made = [Delivery(listener=one, owner=owner, number=number, outcome=numbered, first=first) for one in listeners]
+    return msgspec.structs.replace(cause, last_outcome=number), made
+
+
+def owner_of(cause: Cause) -> str:
+    """The ledger partition of a record, as its deliveries name it: with what it is the partition of."""
+    family = "app" if isinstance(cause, Rollout) else "alarm" if isinstance(cause, Alarm) else "gate"
+    return f"{family}:{cause.partition}"
+
+
+def deliveries_to(listener: str, subject: str = "") -> str:
+    """What the ledger rows of all deliveries to a listener begin with, or those about one subject."""
+    return f"{listener}.{hashlib.sha256(subject.encode()).hexdigest()[:24]}." if subject else f"{listener}."
