@@ -25,7 +25,7 @@ def drift(answer: dict[str, Any]) -> RenderableType:
     for app in answer["apps"]:
         base = f"{app['gate']} {app['tag']} {brief(app['stable'])}"
         row(apps, app["name"], base, brief(app["base"]), app["live"], when(app["liveSince"]), _verdict(app))
-    return Group(tags, Text(), apps, Text(), *_sweeps(answer), *_unread(answer), *_alarms(answer))
+    return Group(tags, Text(), apps, Text(), *_sweeps(answer), *_unread(answer), *_left_over(answer), *_alarms(answer))
 
 
 def _verdict(line: dict[str, Any]) -> Text:
@@ -62,6 +62,12 @@ def _unread(answer: dict[str, Any]) -> Iterator[Text]:
             for one in tag["expectations"]:
                 what = f"{brief(one['digest'])}, named by event {one['event']} at {when(one['at'])}"
                 yield plain(f"gate {gate['name']}, tag {tag['tag']}: {what}, was never read: not examined")
+
+
+def _left_over(answer: dict[str, Any]) -> Iterator[Text]:
+    for gate in answer["gates"]:
+        if names := ", ".join(left["unique"] for left in gate["leftOver"]):
+            yield plain(f"gate {gate['name']}: unique tags of {gate['target']} that nothing stands on: {names}")
 
 
 def _alarms(answer: dict[str, Any]) -> Iterator[Text]:

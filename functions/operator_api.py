@@ -10,7 +10,7 @@ import azure.functions as func
 import msgspec
 
 from functions.web import inputs
-from functions.web.answers import Handler, PlanAnswer, answering, json_answer
+from functions.web.answers import Handler, PlanAnswer, answering, few, json_answer
 from functions.web.inputs import Role, actor_of, auth_level, flag, read_body, require_own_site
 from functions.web.openapi import ACTS, Act, Operation, Route
 from shared import bootstrap
@@ -210,8 +210,9 @@ def _act(req: func.HttpRequest, act: Act) -> func.HttpResponse:
         answer = PlanAnswer(dry_run=dry, effects=plan.effects, warnings=plan.warnings)
         if not dry:
             done = plan.act()  # 4
+            answer = msgspec.structs.replace(answer, effects=few(plan.effects))
             log.info("operator: %s %s by %s, because %r", req.method, urlsplit(req.url).path, actor, who.reason)
-            answer = msgspec.structs.replace(answer, in_flight=done.in_flight, see=f"/api/v1/{done.location}")
+            answer = msgspec.structs.replace(answer, in_flight=few(done.in_flight), see=f"/api/v1/{done.location}")
         return 200 if dry else 202, msgspec.json.encode(answer).decode()
 
     status, answer = app.calls.once("" if dry else key, _fingerprint(req), actor, work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import cached_property, lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -84,7 +85,7 @@ class Basegate:
             clock=SystemClock(),
             secrets=secrets,
             subscriptions=EventGridSubscriptions(credential, self.settings.site),
-            keep_days=self.settings.keep_days,
+            keep=timedelta(days=self.settings.keep_days),
         )
 
     def recognize(self, payload: object) -> list[Recognized]:

@@ -6,7 +6,7 @@ what else it raises is said beside it. Names of registries are those of the rule
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -15,10 +15,14 @@ import msgspec
 from shared.domain.errors import Busy, Conflict
 from shared.domain.event import Hint
 from shared.domain.image import Digest, ImageRef
+from shared.domain.observation import Observation
 from shared.domain.outcome import Outcome
 from shared.domain.policy import App, DeployRule, Gate, Policy, RegistryRule
+from shared.domain.promotion import Promotion, promotion_row
 from shared.domain.record import WorkItem
+from shared.domain.retention import Numbers
 from shared.domain.rollout import BuiltImage
+from shared.domain.stable_tag import StableTag
 
 
 class Keyed(Protocol):
@@ -50,6 +54,9 @@ class Listed(Keyed, Protocol):
 
 R = TypeVar("R", bound=Keyed)
 
+HISTORY_LIMIT = 1000
+"""How far back an operation reads what a tag or an app was: far more than can be gone back to."""
+
 RACES = 5
 """How often a change is tried that others make impossible, before its work is put off."""
 
@@ -73,9 +80,18 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Removal(msgspec.Struct, frozen=True):
-    """The removal of a record in a transaction, whatever it has become; one that is gone already is fine."""
+    """The removal of a record in a transaction, with all that lists show of it: as it was read.
 
-    record: Keyed
+    Where `stored` is None, it goes whatever it has become, and may be gone already; no list has such a one.
+    """
+
+    record: Any
+    stored: Stored[Any] | None = None
+
+
+def removal(stored: Stored[Any]) -> Removal:
+    """The removal of a record, unless somebody has changed it since it was read."""
+    return Removal(stored.record, stored)
 
 
 class Only(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,10 +135,10 @@ class Ledger(Protocol):
         ...
 
     def commit(self, *changes: Change | Removal) -> list[Stored[Any]]:
-        """Write several records of one gate, or of one app, all or none; returns those that are not removed.
+        """Write or remove several records of one gate, or of one app, all or none; returns those that are written.
 
         Raises:
-            Conflict: one that is new is there already, or one that is replaced was changed since it was read.
+            Conflict: one that is new is there already, or another was changed or removed since it was read.
         """
         ...
 
@@ -143,6 +159,13 @@ class Ledger(Protocol):
 
         Raises:
             Malformed: the token is none of this ledger's.
+        """
+        ...
+
+    def purge_moves(self, partition: str, before: datetime, kept: Collection[str]) -> Iterator[int]:
+        """Remove from a partition's list of moves of stable tags those before a moment, but the lines `kept`.
+
+        Yields how many went, some at a time.
         """
         ...
 
@@ -167,6 +190,18 @@ def last(ledger: Ledger, kind: type[R], partition: str, row_prefix: str) -> Stor
     """The record whose row is the last one that begins with a prefix; None where there is none."""
     listed = list(ledger.list(kind, partition, row_prefix))
     return listed[-1] if listed else None
+
+
+def newest_promotions(ledger: Ledger, gate: str, tag: str, limit: int = HISTORY_LIMIT) -> Iterator[Stored[Promotion]]:
+    """The promotions of a tag, the newest first, as far as they are taken: none has a higher number than its tag."""
+    seen, stable = ledger.load(Observation, gate, tag), ledger.load(StableTag, gate, tag)
+    purged = None if seen else ledger.load(Numbers, gate, gate)
+    high, span = max(one.record.sequence if one else 0 for one in (seen, stable, purged)), 100
+    while high > 0 and limit > 0:
+        low = max(1, high - span + 1)
+        found = list(ledger.between(Promotion, gate, promotion_row(tag, low), promotion_row(tag, high)))
+        yield from found[::-1][:limit]
+        high, span, limit = low - 1, 2 * span, limit - len(found)
 
 
 def update(ledger: Ledger, blank: R, change: Callable[[R], R]) -> R:
@@ -340,6 +375,14 @@ class Registry(Protocol):
         """
         ...
 
+    def unlock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest | None) -> None:
+        """Let a tag be written and deleted again, and with a digest its manifest too; what is gone already is fine.
+
+        Raises:
+            Misconfigured: the role for it is missing.
+        """
+        ...
+
     def remove_tag(self, registry: RegistryRule, repository: str, tag: str) -> None:
         """Remove a tag; the manifest stays. One that is gone already is fine.
 
@@ -476,6 +519,14 @@ class Archive(Protocol):
         """The text that was stored there. Raises `Rejected` where there is none."""
         ...
 
+    def places(self, beginning: str) -> list[str]:
+        """Where the texts are whose names begin like that."""
+        ...
+
+    def forget(self, place: str) -> None:
+        """Remove a text; one that is gone already is fine."""
+        ...
+
     def check(self) -> None:
         """See whether the archive can be used; nothing is stored."""
         ...
@@ -529,8 +580,8 @@ class Clock(Protocol):
 class Services:
     """The ports and the policy of this process.
 
-    `rules` gives the policy, and raises `Retry` while it is not known where its registries are. `keep_days` is how long
-    what is past is kept, and an outcome sent again. `away` says until when this process does not try a listener in
+    `rules` gives the policy, and raises `Retry` while it is not known where its registries are. `keep` is how long what
+    nothing stands on is kept, and an outcome sent again. `away` says until when this process does not try a listener in
     passing, since it did not answer.
     """
 
@@ -547,7 +598,7 @@ class Services:
     clock: Clock
     secrets: Secrets
     subscriptions: Subscriptions
-    keep_days: int = 400
+    keep: timedelta = timedelta(days=400)
     away: dict[str, datetime] = field(default_factory=dict)
 
     @property

@@ -67,7 +67,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     weekday in UTC."""
 
     keep_days: int = 400
-    """How many days what is past is kept (`BASEGATE_KEEP_DAYS`), and an outcome that nobody hears is sent again."""
+    """For how many days the ledger keeps what nothing stands on any more (`BASEGATE_KEEP_DAYS`), and an outcome that
+    nobody hears is sent again: a week at least."""
 
     storage_suffix: str = "core.windows.net"
     """Domain of storage endpoints (`BASEGATE_STORAGE_SUFFIX`), for clouds other than the public one."""
@@ -172,20 +173,20 @@ def _faults(values: Mapping[str, str]) -> Iterator[str]:
             yield f"{_NAMES[field]} is {_shown(values[field])}: it must be an https URL"
     if not _is_plain_url(values["public_url"] or "https://none"):  # not shown: people paste addresses with keys
         yield f"{_NAMES['public_url']} must be https://<host>, without user, query or fragment"
-    if len(values.get("sweep_schedule", SWEEP_SCHEDULE).split()) != _NCRONTAB_FIELDS:
-        shown = _shown(values["sweep_schedule"])
-        yield f"{_NAMES['sweep_schedule']} is {shown}: it must be six fields, e.g. {SWEEP_SCHEDULE}"
     for field, choices in _CHOICES.items():
         if values.get(field, choices[0]) not in choices:
             known = f"{', '.join(choices[:-1])} or {choices[-1]}"
             yield f"{_NAMES[field]} is {_shown(values[field])}: it must be {known}"
-    yield from _keep_faults(values.get("keep_days", "400"))
+    yield from _time_faults(values)
     yield from _webhook_faults(values.get("webhook_url", "https://"))
 
 
-def _keep_faults(days: str) -> Iterator[str]:
-    if not re.fullmatch("[1-9][0-9]{0,5}", days):
-        yield f"{_NAMES['keep_days']} is {_shown(days)}: it must be a number of days, 1 or more"
+def _time_faults(values: Mapping[str, str]) -> Iterator[str]:
+    if len(values.get("sweep_schedule", SWEEP_SCHEDULE).split()) != _NCRONTAB_FIELDS:
+        shown = _shown(values["sweep_schedule"])
+        yield f"{_NAMES['sweep_schedule']} is {shown}: it must be six fields, e.g. {SWEEP_SCHEDULE}"
+    if not re.fullmatch("[1-9][0-9]{0,3}", values.get("keep_days", "1")):
+        yield f"{_NAMES['keep_days']} is {_shown(values['keep_days'])}: it must be a number of days, 1 to 9999"
 
 
 def _webhook_faults(webhook: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shared.adapters.ledger_tables import check, name_of
+from shared.adapters.ledger_tables import body_of, check, name_of
 from shared.domain.candidate import Candidate, attempts_of
 from shared.domain.errors import BasegateError, Conflict, Gone, Malformed, Rejected
 from shared.domain.event import Hint, HintKind
@@ -144,7 +144,7 @@ class FakeLedger:
 
     A page looks at `page_scan` lines of a list at most, as the table service does: it may be short, and go on. Keys,
     sizes and transactions that the table service refuses are refused here. `before_save` is called with each record
-    that is about to replace another, before anything of its transaction is compared.
+    that is about to replace another or to be removed as it was read, before anything of its transaction is compared.
     """
 
     def __init__(self) -> None:
@@ -172,21 +172,18 @@ class FakeLedger:
         return self._commit(*changes)
 
     def _commit(self, *both: Change | Removal) -> list[Stored[Any]]:
-        bodies = [msgspec.json.encode(change.record) for change in both]
-        check(both, bodies)
+        check(both, [body_of(change) for change in both])
         changes = [change for change in both if isinstance(change, Change)]
-        for change in changes:
-            if change.stored and self.before_save:
-                self.before_save(change.record)
-        for change in changes:
-            found = self.rows.get(_key(change.record))
-            if (found[1] if found else None) != (change.stored.etag if change.stored else None):
-                raise Conflict(f"{name_of(change.record)}: changed since it was read, or there already")
+        for one in both:
+            if one.stored and self.before_save:
+                self.before_save(one.record)
+        for one in both:
+            found, is_checked = self.rows.get(_key(one.record)), isinstance(one, Change) or one.stored
+            if is_checked and (found[1] if found else None) != (one.stored.etag if one.stored else None):
+                raise Conflict(f"{name_of(one.record)}: changed since it was read, or there already")
         for removal in both:
-            key = _key(removal.record)
-            if isinstance(removal, Removal) and key in self.rows:
-                del self.rows[key]
-                self._partitions[key[:2]].remove(key[2])
+            if isinstance(removal, Removal) and _key(removal.record) in self.rows:
+                self._remove(removal.record)
         return [self._write(change.record, msgspec.json.encode(change.record)) for change in changes]
 
     def list(self, kind: type[R], partition: str, row_prefix: str = "") -> Iterator[Stored[R]]:
@@ -226,9 +223,22 @@ class FakeLedger:
     def purge(self, kind: type[Keyed], partition: str, before: datetime, limit: int) -> int:
         old = [one.record for one in self.list(kind, partition) if one.record.at < before][:limit]  # type: ignore[attr-defined]
         for record in old:
-            del self.rows[(kind.__name__, partition, record.row)]
-            self._partitions[(kind.__name__, partition)].remove(record.row)
+            self._remove(record)
         return len(old)
+
+    def purge_moves(self, partition: str, before: datetime, kept: Collection[str]) -> Iterator[int]:
+        lines = [key for key in self.lines if key[:2] == ("StableTag", partition) and key[2] >= rows_before(before)]
+        for key in lines:
+            if key[2] not in kept:
+                del self.lines[key]
+                yield 1
+
+    def _remove(self, record: Any) -> Stored[Any]:
+        key = _key(record)
+        del self.rows[key]
+        self._partitions[key[:2]].remove(key[2])
+        self.lines.pop((*key[:2], getattr(record, "time_row", "")), None)
+        return Stored(record, "")
 
     def _write(self, record: Any, body: bytes) -> Stored[Any]:
         self._version += 1
@@ -297,6 +307,7 @@ class FakeRegistry:
         self.untagged: set[tuple[str, str, Digest]] = set()
         self.pushed: dict[tuple[str, str], datetime] = {}
         self.locked: set[tuple[str, str]] = set()
+        self.unlocked: list[Digest] = []
         self.moves: list[tuple[str, Digest]] = []
         self.copies: list[str] = []
         self.copy_seconds = 2.0
@@ -370,6 +381,12 @@ class FakeRegistry:
             raise Gone(f"{digest} is not in {registry.login_server}/{repository}")
         self.tags[(registry.name, name)] = digest
         self.moves.append((f"{registry.name}/{name}", digest))
+
+    def unlock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest | None) -> None:
+        self._maybe_fail(self.lock_fault)
+        self.locked.discard((registry.name, f"{repository}:{tag}"))
+        if digest:
+            self.unlocked.append(digest)
 
     def remove_tag(self, registry: RegistryRule, repository: str, tag: str) -> None:
         self._maybe_fail(self.remove_fault)
@@ -618,6 +635,12 @@ class FakeArchive:
             raise Rejected(f"there is no {place}")
         return self.texts[place]
 
+    def places(self, beginning: str) -> list[str]:
+        return sorted(place for place in self.texts if place.startswith(beginning))
+
+    def forget(self, place: str) -> None:
+        self.texts.pop(place, None)
+
     def check(self) -> None:
         pass
 
@@ -700,6 +723,7 @@ class World:
     """Everything of one story, and the verbs of a test."""
 
     policy: Policy = field(default_factory=sample_policy)
+    keep: timedelta = timedelta(days=400)
 
     def __post_init__(self) -> None:
         self.clock = FakeClock()
@@ -733,6 +757,7 @@ class World:
             clock=self.workers_clock,
             secrets=self.secrets,
             subscriptions=self.subscriptions,
+            keep=self.keep,
         )
         self.reconciler = Reconciler(self.services)
         others = {HintKind.APP_IMAGE: self._app_image, HintKind.STABLE_TAGS: self._stable_tags}

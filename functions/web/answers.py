@@ -53,6 +53,18 @@ class PlanAnswer(Answer, frozen=True, kw_only=True):
     see: str | UnsetType = UNSET
 
 
+_STORED_EFFECTS = 200
+_EFFECT_CHARACTERS = 500
+
+
+def few(effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
+    """Effects as the answer to an act has them: it is kept for a repeat, in a row of 1 MiB, so of many only how many
+    there are more is said."""
+    shown = tuple(Effect(one.what, one.subject[:_EFFECT_CHARACTERS]) for one in effects[:_STORED_EFFECTS])
+    more = len(effects) - len(shown)
+    return (*shown, Effect("and more", f"{more} that are not listed here")) if more else shown
+
+
 class Problem(Answer, frozen=True, kw_only=True):
     """Why not, as RFC 9457 has it: `title` is the same for all of a kind, `detail` is about this one.
 

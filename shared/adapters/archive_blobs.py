@@ -3,10 +3,10 @@
 from contextlib import suppress
 from functools import cached_property
 
-from azure.core.exceptions import ResourceExistsError
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import ContainerClient, ContentSettings
 
-from shared.adapters.azure_calls import STORAGE_DEADLINES, Identity, translated
+from shared.adapters.azure_calls import STORAGE_DEADLINES, Identity, expected, translated
 from shared.settings import EVIDENCE_CONTAINER
 
 _ROLE = "give the app Storage Blob Data Contributor"
@@ -44,6 +44,18 @@ class BlobArchive:
         with translated(f"reading the evidence {name}", remedy=_ROLE):
             content: bytes = self._container.download_blob(name).readall()
         return content.decode(errors="replace")
+
+    def places(self, beginning: str) -> list[str]:
+        """Where the texts are whose names begin like that, page after page."""
+        with translated(f"listing the evidence {beginning}", remedy=_ROLE):
+            names = self._container.list_blob_names(name_starts_with=beginning)
+            return [f"{EVIDENCE_CONTAINER}/{name}" for name in names]
+
+    def forget(self, place: str) -> None:
+        """Remove a text; one that is gone already is fine."""
+        name = place.removeprefix(f"{EVIDENCE_CONTAINER}/")
+        with translated(f"removing the evidence {name}", remedy=_ROLE), expected(ResourceNotFoundError):
+            self._container.delete_blob(name)
 
     def check(self) -> None:
         """See whether the archive can be used; nothing is stored."""

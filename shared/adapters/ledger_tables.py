@@ -17,7 +17,7 @@ Source: https://learn.microsoft.com/rest/api/storageservices/query-timeout-and-p
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Collection, Iterator, Mapping, MutableSequence, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -31,6 +31,7 @@ from azure.data.tables import TableClient, TableEntity, TableServiceClient
 from shared.adapters.azure_calls import DEADLINES, Identity, expected, translated
 from shared.domain.errors import Conflict, Malformed
 from shared.domain.record import Record, rows_before
+from shared.domain.stable_tag import StableTag
 from shared.ports import EVERYTHING, Change, Keyed, Listed, Only, Page, R, Removal, Stored
 from shared.settings import TABLE
 
@@ -47,6 +48,8 @@ _FAMILIES = {
     "StableTag": "gate",
     "Rollout": "app",
     "AppRecord": "app",
+    "Numbers": "gate",
+    "LeftOver": "gate",
     "Delivery": "",
 }
 """What shares a partition; a delivery names the whole of its own. Every other kind has partitions of its own."""
@@ -109,17 +112,19 @@ class TableLedger:
         return self.commit(Change(record, stored))[0]
 
     def commit(self, *changes: Change | Removal) -> list[Stored[Any]]:
-        """Write several records of one gate, or of one app, all or none; returns those that are not removed.
+        """Write or remove several records of one gate, or of one app, all or none; returns those that are written.
 
         Raises:
-            Conflict: one that is new is there already, or one that is replaced was changed since it was read.
+            Conflict: one that is new is there already, or another was changed or removed since it was read.
             Malformed: one is too large, or has a key that the service does not take, or they are too many.
         """
         writes = _operations(changes)
         name = " and ".join(name_of(change.record) for change in changes)
         changed = Conflict(f"{name}: changed since it was read, or there already")
         with translated(f"writing {name} to the ledger", remedy=_ROLE), expected(*_CHANGED, instead=changed):
-            etags = self._write(writes)
+            etags = self._write(
+                writes, sum(isinstance(change, Change) or change.stored is not None for change in changes)
+            )
         kept = (change.record for change in changes if isinstance(change, Change))
         return [Stored(record, etag) for record, etag in zip(kept, etags, strict=False)]
 
@@ -173,7 +178,8 @@ class TableLedger:
     def purge(self, kind: type[Keyed], partition: str, before: datetime, limit: int) -> int:
         """Remove some of a partition's records whose `at` is before a moment, 100 at most; how many they were.
 
-        They go in one transaction, each as it was read: where one was changed meanwhile, none goes.
+        They go in one transaction, each as it was read: where one was changed meanwhile, none goes. The service may
+        stop at a page without any, and go on: only the last page is the end.
         """
         query, keys = f"{_ROWS} and at lt @before", _keys(kind, partition, _row_key(kind, ""))
         keys["before"] = before
@@ -184,16 +190,30 @@ class TableLedger:
                 results_per_page=min(limit, _TRANSACTION_LIMIT),
                 select=["PartitionKey", "RowKey"],
             )
-            doomed = [
-                ("delete", entity, _UNCHANGED | {"etag": entity.metadata["etag"]})
-                for entity in next(found.by_page(), ())
-            ]
+            old = next(filter(None, map(list, found.by_page())), [])
+            doomed = [("delete", entity, _UNCHANGED | {"etag": entity.metadata["etag"]}) for entity in old]
             with expected(*_CHANGED):
                 return len(self._table.submit_transaction(doomed)) if doomed else 0
         return 0
 
-    def _write(self, writes: MutableSequence[_Operation]) -> Sequence[str]:
-        """Make writes, all or none; returns the ETags of the rows.
+    def purge_moves(self, partition: str, before: datetime, kept: Collection[str]) -> Iterator[int]:
+        """Remove from a partition's list of moves of stable tags those before a moment, but the lines `kept`.
+
+        Yields how many went, 100 at most at a time. A line that is gone already is fine.
+        """
+        all_rows, low = _row_key(StableTag, "", _TIME_ROWS), _row_key(StableTag, rows_before(before), _TIME_ROWS)
+        lines, keys = {_row_key(StableTag, row, _TIME_ROWS) for row in kept}, _keys(StableTag, partition, low)
+        keys["high"] = _behind(all_rows)
+        with translated(f"removing old moves of {partition} from the ledger", remedy=_ROLE):
+            found = _found(self._table.query_entities(_ROWS, parameters=keys, select=["PartitionKey", "RowKey"]))
+            old = [("delete", dict(entity)) for entity in found if entity["RowKey"] not in lines]
+            for first in range(0, len(old), _TRANSACTION_LIMIT):
+                writes = old[first : first + _TRANSACTION_LIMIT]
+                self._write(list(writes), 0)
+                yield len(writes)
+
+    def _write(self, writes: MutableSequence[_Operation], records: int) -> Sequence[str]:
+        """Make writes, all or none; returns the ETags of the rows: those of `records` come first.
 
         A row that is to be removed may be gone already: that stops no record.
         """
@@ -202,7 +222,7 @@ class TableLedger:
                 return [str(answer.get("etag")) for answer in self._table.submit_transaction(writes)]
             except HttpResponseError as error:
                 place = getattr(error, "index", None)
-                if error.status_code != 404 or place is None or writes[place][0] != "delete":
+                if error.status_code != 404 or place is None or place < records or writes[place][0] != "delete":
                     raise
                 del writes[place]
         return ()
@@ -275,24 +295,29 @@ def check(changes: Sequence[Change | Removal], bodies: Sequence[bytes]) -> None:
 
 
 def _operations(changes: Sequence[Change | Removal]) -> list[_Operation]:
-    """The writes of a transaction: those of the records, each replaced only if it is as read, then those besides and
-    the removals.
+    """The writes of a transaction: those of the records, each replaced or removed only if it is as read, those besides.
 
     Raises:
         Malformed: the service would not take them.
     """
-    bodies = [msgspec.json.encode(change.record) if isinstance(change, Change) else b"" for change in changes]
+    bodies = [body_of(change) for change in changes]
     check(changes, bodies)
-    records, besides = list[_Operation](), list[_Operation]()
+    records, removals, besides = list[_Operation](), list[_Operation](), list[_Operation]()
     for change, body in zip(changes, bodies, strict=True):
+        as_read = {"etag": change.stored.etag, **_UNCHANGED} if change.stored else {}
         if isinstance(change, Removal):
-            besides.append(("delete", {"PartitionKey": _partition(change.record), "RowKey": _rows(change)[0]}))
-            continue
-        entity, stored = _entity(change.record, body.decode()), change.stored
-        as_read = {"mode": "replace", "etag": stored.etag, **_UNCHANGED} if stored else {}
-        records.append(("update", entity, as_read) if stored else ("create", entity))
-        besides += [_beside(change.record, row) for row in _rows(change)[1:]]
-    return records + besides
+            place = {"PartitionKey": _partition(change.record), "RowKey": _rows(change)[0]}
+            (removals if change.stored else besides).append(("delete", place, as_read))
+        else:
+            entity = _entity(change.record, body.decode())
+            records.append(("update", entity, {"mode": "replace", **as_read}) if as_read else ("create", entity))
+        besides += [_beside(change, row) for row in _rows(change)[1:]]
+    return records + removals + besides
+
+
+def body_of(change: Change | Removal) -> bytes:
+    """A record as JSON; nothing of one that goes."""
+    return msgspec.json.encode(change.record) if isinstance(change, Change) else b""
 
 
 def _stored(kind: type[R], entity: Any) -> Stored[R]:
@@ -334,21 +359,23 @@ def _partition(record: Any) -> str:
 
 
 def _rows(change: Change | Removal) -> list[str]:
-    """The rows that a change writes or removes: its record's, and what that has besides. A delivery has nothing."""
+    """The rows that a change writes or removes: its record's, and what that has besides."""
     record, kind = change.record, type(change.record)
     rows = [_row_key(kind, record.row)]
-    if isinstance(change, Removal):
-        return rows
     if time_row := getattr(record, "time_row", ""):
         rows.append(_row_key(kind, time_row, _TIME_ROWS))
-    if isinstance(record, Record) and record.settled == bool(change.stored and not change.stored.record.settled):
-        rows.append(_row_key(kind, record.row, _OPEN_ROWS))
+    if isinstance(record, Record):
+        is_open = isinstance(change, Change) and not record.settled
+        was_open = change.stored is not None and not change.stored.record.settled
+        rows += [_row_key(kind, record.row, _OPEN_ROWS)] if is_open != was_open else []
     return rows
 
 
-def _beside(record: Any, row: str) -> _Operation:
+def _beside(change: Change | Removal, row: str) -> _Operation:
     """The write of a row that a record has besides; one by time holds what a list shows of it."""
-    entity = {"PartitionKey": _partition(record), "RowKey": row}
+    record, entity = change.record, {"PartitionKey": _partition(change.record), "RowKey": row}
+    if isinstance(change, Removal):
+        return ("delete", entity)
     if row.startswith(_TIME_ROWS):
         entity["summary"] = msgspec.json.encode(record.summary()).decode()
         entity |= {"state": record.state_name} if hasattr(record, "state_name") else {}

@@ -141,6 +141,16 @@ class AcrRegistry:
                 )
             client.set_manifest(repository, BytesIO(raw[-1]), tag=tag, media_type=str(found.media_type))
 
+    def unlock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest | None) -> None:
+        """Let a tag be written and deleted again, and with a digest its manifest too; what is gone already is fine."""
+        client, doing = self._data(registry.login_server), f"unlocking {registry.login_server}/{repository}:{tag}"
+        with translated(doing, remedy=_PUSH_ROLE):
+            with expected(404):
+                client.update_tag_properties(repository, tag, can_write=True, can_delete=True)
+            with expected(404):
+                if digest is not None:
+                    client.update_manifest_properties(repository, digest, can_delete=True)
+
     def remove_tag(self, registry: RegistryRule, repository: str, tag: str) -> None:
         """Remove a tag; the manifest stays, and one that is gone already is fine."""
         with translated(f"removing {registry.login_server}/{repository}:{tag}", remedy=_DELETE_ROLE):

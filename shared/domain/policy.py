@@ -8,6 +8,7 @@ What follows from what is written is a property.
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Annotated, Literal
 
@@ -37,6 +38,9 @@ _DOCKER_HUB_NAMES = frozenset((DOCKER_HUB, "index.docker.io", "registry-1.docker
 
 _RUN_ID = re.compile(r"(?!latest$)[a-z]{2}[0-9a-z]{1,4}")
 """Two letters and a counter in base 36: ca4, cab, cf2a. Azure publishes no grammar; `latest` would be past 10^6."""
+
+_CENTURY_SECONDS = 100 * 365 * 86_400
+"""Longer than anything is kept: moments end with the calendar."""
 
 Drift = Annotated[
     Literal["report", "repair"], Meta(description="report (drift is reported) or repair (it is repaired too)")
@@ -168,6 +172,13 @@ class PromotionRule(Rule, frozen=True, kw_only=True):
     unique: str = "{tag}-{run}"
     lock: bool = True
     by: Literal["copy", "task"] = "copy"
+    keep: Annotated[
+        Duration | None,
+        Meta(description="unique tags that nothing stands on are deleted when they are older (else none is deleted)"),
+    ] = None
+    at_least: Annotated[
+        int, Meta(ge=1, le=1000, description="how many digests a stable tag can go back to stay, however old")
+    ] = 10
 
     @property
     def locks_copies(self) -> bool:
@@ -182,6 +193,10 @@ class PromotionRule(Rule, frozen=True, kw_only=True):
         """Whether a name may be a unique tag of promotions to a stable tag."""
         around_the_run = map(re.escape, self.unique.replace("{tag}", tag).split("{run}"))
         return name != tag and re.fullmatch(".+".join(around_the_run), name) is not None
+
+    def kept_since(self, now: datetime) -> datetime | None:
+        """From when on unique tags are kept, whatever stands on them; None where none is ever deleted."""
+        return now - timedelta(seconds=min(seconds(self.keep), _CENTURY_SECONDS)) if self.keep else None
 
 
 class Gate(NamedRule, frozen=True, kw_only=True, dict=True):

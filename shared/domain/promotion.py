@@ -158,6 +158,11 @@ def promotion_row(tag: str, sequence: int) -> str:
     return f"{promotions_of(tag)}{sequence:010}"
 
 
+def archive_name(gate: str, digest: str, row: str = "") -> str:
+    """The archive's name of an old promotion; without its row, what the names of all of a digest begin with."""
+    return f"promotions/{gate}/{digest.removeprefix('sha256:')}/{f'{row}.json' if row else ''}"
+
+
 def promotions_of(tag: str) -> str:
     """What the ledger rows of all promotions of a tag begin with."""
     return f"{tag}~"

@@ -23,11 +23,11 @@ from shared.domain.promotion import (
     PromotionState,
     new_promotion,
     promotion_row,
-    promotions_of,
 )
 from shared.domain.record import WorkItem
+from shared.domain.retention import Numbers
 from shared.domain.stable_tag import StableTag
-from shared.ports import RACES, Change, Claimed, Services, Stored
+from shared.ports import RACES, Change, Claimed, Services, Stored, newest_promotions, read
 
 SWEEP_INTERVAL_SECONDS = 300.0
 """How often a tag is read where its registry's rule says no interval: with every sweep."""
@@ -118,7 +118,7 @@ class Observer:
             Conflict: the tag was observed anew meanwhile, which does the same.
         """
         ledger, held = self._services.ledger, (PromotionState.HELD,)
-        rows = [one.record.row for one in ledger.list(Promotion, gate.name, promotions_of(tag))]
+        rows = [one.record.row for one in newest_promotions(ledger, gate.name, tag)][::-1]
         items = [item for row in rows for item in self._take_up(gate.name, [row], why, held)]
         stored, stable = ledger.load(Observation, gate.name, tag), ledger.load(StableTag, gate.name, tag)
         if stored is None or stored.record.digest is None or stored.record.absent:
@@ -162,13 +162,14 @@ class Observer:
     ) -> Observed:
         """Save a change of a tag with the promotion and the attempt that it leads to, in one transaction.
 
-        Its number is above that of its stable tag. That is asked for only while the tag itself has none: a number comes
-        to a stable tag from its observation.
+        Its number is above that of its stable tag, and of all observations that were purged. Those are asked for only
+        while the tag itself has none: a number comes to a stable tag from its observation.
         """
         ledger, now, digest = self._services.ledger, self._services.clock.now(), seen.digest
         assert digest is not None  # an absence leads to nothing
         stable = None if seen.sequence else ledger.load(StableTag, gate.name, seen.tag)
-        sequence = max(seen.sequence, stable.record.sequence if stable else 0) + 1
+        purged = 0 if seen.sequence else read(ledger, Numbers(gate=gate.name)).sequence
+        sequence = max(seen.sequence, stable.record.sequence if stable else 0, purged) + 1
         source = self._services.registry_rule(gate.source.registry)
         why = f"{seen.tag} is {short(digest)}, {meaning}, by {trigger}"
         promotion = new_promotion(gate, source, seen.tag, digest, sequence, now).noting(now, "observed", why)

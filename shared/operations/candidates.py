@@ -74,9 +74,7 @@ class CandidateOperations:
         record = stored.record
         if not record.settled:
             return Plan((Effect("cancel", str(record.image)),), lambda: self._cancel(stored, who))
-        listed = (
-            one for one in self._services.ledger.list(Promotion, record.gate) if one.record.digest == record.digest
-        )
+        listed = self._lookup.promotions_about(record)
         promotions = [one for one in listed if one.record.candidate in ("", record.row)]  # on it, or about to be
         unmoved = [one for one in promotions if one.record.moved_at is None]
         going = [one for one in unmoved if not one.record.settled or one.record.state in PARKED]

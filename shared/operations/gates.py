@@ -14,13 +14,13 @@ from shared.domain.errors import Busy, Conflict, NotThere, Refused
 from shared.domain.image import Digest, Tag, parse_digest, short
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate
-from shared.domain.promotion import Promotion, PromotionState, promotions_of
+from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.rollout import Rollout, RolloutState
 from shared.domain.stable_tag import Hold, HoldUntil, StableTag, Veto
 from shared.intake.observe import Observer
 from shared.operations.lookup import Lookup, tag_or_digest
 from shared.operations.plan import Done, Effect, Plan, Who, bring_up
-from shared.ports import RACES, Services, update
+from shared.ports import RACES, Services, newest_promotions, update
 from shared.promotion.stable_tags import StableTags, TagTarget, target_of
 from shared.promotion.vetoes import Vetoes
 
@@ -114,8 +114,8 @@ class GateOperations:
     def _waiting(self, gate: Gate, stable: StableTag) -> list[str]:
         """The digests that the end of a hold lets go on: what it kept out, and what the source tag is."""
         ledger = self._services.ledger
-        promotions = (stored.record for stored in ledger.list(Promotion, gate.name, promotions_of(stable.tag)))
-        waiting = [one.digest for one in promotions if one.state is PromotionState.HELD]
+        promotions = [stored.record for stored in newest_promotions(ledger, gate.name, stable.tag)]
+        waiting = [one.digest for one in reversed(promotions) if one.state is PromotionState.HELD]
         seen = ledger.load(Observation, gate.name, stable.tag)
         if stable.hold is not None and seen is not None and seen.record.digest is not None and not seen.record.absent:
             waiting.append(seen.record.digest)
@@ -132,10 +132,10 @@ class GateOperations:
 
     def _target(self, gate: Gate, stable: StableTag, passed: Candidate) -> TagTarget:
         """What the tag is to stand on: by its own promotion of that digest, else by none, in its present place."""
-        promotions = (one.record for one in self._services.ledger.list(Promotion, gate.name, promotions_of(stable.tag)))
-        own = [one for one in promotions if one.digest == passed.digest and one.unique]
-        if own:
-            return target_of(own[-1])
+        promotions = newest_promotions(self._services.ledger, gate.name, stable.tag)
+        own = (one.record for one in promotions if one.record.digest == passed.digest and one.record.unique)
+        if (newest := next(own, None)) is not None:
+            return target_of(newest)
         return TagTarget(digest=passed.digest, sequence=stable.sequence, promotion="", candidate=passed.row, unique="")
 
 
@@ -282,7 +282,7 @@ class VetoOperations:
 
     def _earlier(self, gate: Gate, stable: StableTag) -> Digest | None:
         """What a stable tag stood on and may stand on again: first what was observed before what it stands on."""
-        promoted = sorted(self._stable.promoted(gate, stable.tag), key=lambda one: one.sequence > stable.sequence)
+        promoted = self._stable.promoted(gate, stable.tag, stable.sequence)
         return next((one.digest for one in promoted if one.digest != stable.digest), None)
 
 

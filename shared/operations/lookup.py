@@ -1,23 +1,30 @@
 """What an operator names, found in the rules and in the ledger."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import timedelta
 from difflib import get_close_matches
+from itertools import islice
 from typing import TypeVar
 
+import msgspec
+
 from shared.domain.candidate import Candidate, CandidateState, attempts_of
-from shared.domain.errors import Malformed, NotThere
+from shared.domain.errors import Malformed, NotThere, Rejected
 from shared.domain.image import Tag, parse_digest, parse_tag
 from shared.domain.observation import Observation
 from shared.domain.policy import App, Gate
+from shared.domain.promotion import Promotion, archive_name, promotion_row
 from shared.domain.rollout import BuiltImage, Rollout
 from shared.domain.stable_tag import StableTag
 from shared.domain.tag_rule import is_pattern, tags_in_words
-from shared.ports import Services, Stored, last
+from shared.ports import EVERYTHING, HISTORY_LIMIT, Only, Services, Stored, last, newest_promotions
 from shared.promotion.vetoes import Vetoes
 
 T = TypeVar("T")
 
+_LINES_READ = 100
 _CANDIDATE_ID = re.compile(r"(?P<gate>[a-z0-9-]{1,63})\.(?P<digest>[0-9a-f]{12,64})(?:-(?P<attempt>[0-9]{1,3}))?")
 _ROLLOUT_ID = re.compile(r"(?P<app>[a-z0-9-]{1,63})\.(?P<name>[A-Za-z0-9._-]{1,200})")
 
@@ -74,6 +81,44 @@ class Lookup:
             raise Malformed("candidate", f"{identifier} fits several digests: give more digits")
         return found[-1]
 
+    def promotions_for(self, candidate: Candidate) -> list[Promotion]:
+        """What promotes, or promoted, a candidate's digest, the oldest first, those of the archive too.
+
+        A promotion is as old as the first attempt at its digest at most: where that is younger than what is archived,
+        the archive is not asked.
+
+        Raises:
+            Retry, Misconfigured: the archive does not answer.
+        """
+        found, archive = [stored.record for stored in self.promotions_about(candidate)], self._services.archive
+        if candidate.attempt > 1 or candidate.created_at < self._services.clock.now() - self._services.keep:
+            for place in archive.places(archive_name(candidate.gate, candidate.digest))[-HISTORY_LIMIT:]:
+                with suppress(Rejected):  # it is there no more
+                    found.append(msgspec.json.decode(archive.read(place), type=Promotion))
+        by_row = {one.row: one for one in reversed(found)}  # one that is about to leave the ledger is in both
+        return sorted(by_row.values(), key=lambda one: (one.created_at, one.row))
+
+    def promotions_about(self, candidate: Candidate) -> list[Stored[Promotion]]:
+        """The promotions of a candidate's digest that the ledger has, in a few queries, however many there are of all.
+
+        They are found among the open ones, the last ones of its tag, those of the tags that are that digest now or
+        stand on it, the gate's newest, and those before the candidate's last change.
+        """
+        ledger, gate, digest = self._services.ledger, candidate.gate, candidate.digest
+        listed = (*ledger.open(Promotion, gate), *newest_promotions(ledger, gate, candidate.tag))
+        found = {one.record.row: one for one in listed if one.record.digest == digest}
+        stables = (one.record for one in ledger.list(StableTag, gate))
+        rows = [stable.promotion for stable in stables if stable.digest == digest]
+        seen = (one.record for one in ledger.list(Observation, gate))
+        rows += [promotion_row(one.tag, one.sequence) for one in seen if one.digest == digest]
+        last = candidate.history[-1].at if candidate.history else candidate.created_at
+        for only in (EVERYTHING, Only(until=last + timedelta(seconds=1))):
+            lines = ledger.page(Promotion, gate, _LINES_READ, "", only).items
+            rows += [promotion_row(line["tag"], line["sequence"]) for line in lines if line["digest"] == digest]
+        missing = (row for row in dict.fromkeys(rows) if row and row not in found)
+        loaded = (ledger.load(Promotion, gate, row) for row in islice(missing, _LINES_READ))
+        return [*found.values(), *filter(None, loaded)]
+
     def rollout(self, identifier: str) -> Stored[Rollout]:
         """The rollout of an id: `<app>.<name>`. Raises `Malformed` or `NotThere`."""
         match = _ROLLOUT_ID.fullmatch(identifier)
@@ -89,20 +134,29 @@ class Lookup:
 
         Raises:
             Malformed: that is neither a tag nor a digest.
-            NotThere: no rollout of this app ever had it, or its tag is gone or another digest by now.
+            NotThere: none of the last rollouts of this app had it, or its tag is gone or another digest by now.
         """
         wanted = tag_or_digest(image, "image")
-        rollouts = [stored.record for stored in self._services.ledger.list(Rollout, app.name)]
-        rollouts.sort(key=lambda rollout: rollout.created_at, reverse=True)
-        images = (rollout.image for rollout in rollouts if rollout.image is not None and rollout.image.run_id)
+        images = (rollout.image for rollout in self._rollouts(app) if rollout.image and rollout.image.run_id)
         built = next((one for one in images if wanted in (one.tag, one.digest)), None)
         if built is None:
-            raise NotThere(f"no rollout of app {app.name} ever had the image {wanted}")
+            raise NotThere(f"none of the last rollouts of app {app.name} had the image {wanted}")
         registry = self._services.registry_rule(app.build.registry)
         there = self._services.registry.digest_of(registry, app.build.repository, built.tag)
         if there != built.digest:
             raise NotThere(f"{built} was {built.digest} when it was built and is {there or 'not there'} now")
         return built
+
+    def _rollouts(self, app: App) -> Iterator[Rollout]:
+        """The last rollouts of an app, the newest first, as far as they are taken."""
+        ledger, token = self._services.ledger, ""
+        for _ in range(HISTORY_LIMIT // _LINES_READ):
+            page = ledger.page(Rollout, app.name, _LINES_READ, token)
+            names = (str(line["id"]).partition(".")[2] for line in page.items if line["image"])
+            loaded = (ledger.load(Rollout, app.name, name) for name in names)
+            yield from (stored.record for stored in loaded if stored is not None)
+            if not (token := page.token):
+                return
 
     def latest(self, gate: Gate, digest: str) -> Stored[Candidate] | None:
         """The last attempt at a digest."""

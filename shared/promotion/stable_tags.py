@@ -18,9 +18,10 @@ from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.errors import BasegateError, Busy, Conflict, Misconfigured, Rejected, Retry
 from shared.domain.image import Digest, Tag, short
 from shared.domain.policy import Gate, RegistryRule
-from shared.domain.promotion import Promotion, PromotionState, promotions_of
+from shared.domain.promotion import Promotion, PromotionState
+from shared.domain.retention import LeftOver
 from shared.domain.stable_tag import Claim, StableTag
-from shared.ports import RACES, Services, Stored, TagPush, get_or_create, read
+from shared.ports import RACES, Services, Stored, TagPush, get_or_create, newest_promotions, read
 from shared.promotion.vetoes import Vetoes
 from shared.workflow.alarms import Alarms
 
@@ -141,12 +142,14 @@ class StableTags:
         That is a unique tag, locked: making one takes the right to lock the stable tag itself, which nobody could put
         back then. Where the rule locks nothing, nothing is known.
         """
-        listed = self._services.ledger.list(Promotion, gate.name, promotions_of(tag))
+        ledger = self._services.ledger
+        listed = newest_promotions(ledger, gate.name, tag)
         promotions = (stored.record for stored in listed if stored.record.digest == there)
         if there is None or not gate.promote.locks_copies or any(one.has_passed for one in promotions):
             return ""
         unique = self.unique_tag(gate, tag, there, self.listed(gate))
-        return f"it is {short(there)}, locked as {unique}, and the ledger has no record of that" if unique else ""
+        is_known = not unique or ledger.load(LeftOver, gate.name, unique)  # its promotion may be in the archive
+        return "" if is_known else f"it is {short(there)}, locked as {unique}, and the ledger has no record of that"
 
     def listed(self, gate: Gate, limit: int = LISTED_TAGS) -> list[TagPush]:
         """The tags of the target repository, the newest first, and no more than a limit."""
@@ -256,10 +259,14 @@ class StableTags:
             return TagTarget(**{name: getattr(stable, name) for name in TagTarget.__struct_fields__})
         return next((target_of(promotion) for promotion in self.promoted(gate, stable.tag)), None)
 
-    def promoted(self, gate: Gate, tag: str) -> Iterator[Promotion]:
-        """What the tag stood on by promotions and may stand on again, the newest first."""
-        listed = list(self._services.ledger.list(Promotion, gate.name, promotions_of(tag)))
-        kept = (stored.record for stored in reversed(listed) if stored.record.state is PromotionState.PROMOTED)
+    def promoted(self, gate: Gate, tag: str, sequence: int = 0) -> Iterator[Promotion]:
+        """What the tag stood on by promotions and may stand on again, the newest first.
+
+        With a sequence, what was observed up to that comes before what was observed later.
+        """
+        newest = (stored.record for stored in newest_promotions(self._services.ledger, gate.name, tag))
+        ordered = sorted(newest, key=lambda one: one.sequence > sequence) if sequence else newest
+        kept = (one for one in ordered if one.state is PromotionState.PROMOTED and one.unique)
         return (one for one in kept if not self._vetoes.against(gate, one.digest))
 
     def _refuse(self, gate: Gate, digest: Digest) -> None:

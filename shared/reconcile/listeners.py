@@ -17,6 +17,9 @@ from shared.workflow.alarms import Alarms
 
 log = logging.getLogger(__name__)
 
+KEPT = timedelta(days=7)
+"""For how long an outcome is sent again at the least, however little else is kept."""
+
 SENT_AT_ONCE = 10
 PAUSE_SECONDS = 1.0
 """So many outcomes are sent at once, and after them none for so long: whoever was away for a day is not flooded."""
@@ -70,7 +73,7 @@ class ListenerController(Controller[Listener]):
             BasegateError: the listener does not hear it now.
         """
         delivery, announcer = stored.record, self._services.listeners.get(listener)
-        expired = self._services.clock.now() - delivery.at > timedelta(days=self._services.keep_days)
+        expired = self._services.clock.now() - delivery.at > max(self._services.keep, KEPT)
         if announcer is None or expired:
             log.warning("outcome %s of %s was never heard by the %s", delivery.outcome.name, delivery.owner, listener)
             self._services.ledger.commit(Removal(delivery))

@@ -12,9 +12,9 @@ from shared.domain.image import short
 from shared.domain.observation import Observation
 from shared.domain.outcome import Outcome
 from shared.domain.policy import Gate, RegistryRule
-from shared.domain.promotion import Promotion, PromotionState, promotions_of
+from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.stable_tag import Claim, StableTag
-from shared.ports import RACES, Change, CopyState, Services, Stored, last
+from shared.ports import RACES, Change, CopyState, Services, Stored, last, newest_promotions
 from shared.promotion.stable_tags import StableTags, target_of
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile.step import Controller, Step
@@ -305,7 +305,7 @@ class PromotionController(Controller[Promotion]):
     def _held(self, promotion: Promotion) -> Iterator[Change]:
         """What is held at the same tag, taken up again: the hold has ended."""
         now = self._services.clock.now()
-        for stored in self._services.ledger.list(Promotion, promotion.gate, promotions_of(promotion.tag)):
+        for stored in newest_promotions(self._services.ledger, promotion.gate, promotion.tag):
             if stored.record.state is PromotionState.HELD:
                 yield Change(stored.record.reset().noting(now, "taken up again", "the hold has ended"), stored)
 

@@ -19,6 +19,7 @@ from shared.sweep.jobs.app import AppJob
 from shared.sweep.jobs.orphans import OrphansJob
 from shared.sweep.jobs.outbox import OutboxJob
 from shared.sweep.jobs.overdue import OverdueJob, StallAlarmsJob
+from shared.sweep.jobs.purge import AppPurgeJob, CommonPurgeJob, GatePurgeJob
 from shared.sweep.jobs.released import ReleasedJob
 from shared.sweep.jobs.silence import GateSilenceJob, RegistrySilenceJob
 from shared.sweep.jobs.stable_tags import StableTagsJob
@@ -178,6 +179,9 @@ class Sweep:
         yield OutboxJob(services)
         yield OverdueJob(services, "listener", LISTENERS)
         yield StallAlarmsJob(services)
+        yield from (GatePurgeJob(services, gate) for gate in policy.gates.values())
+        yield from (AppPurgeJob(services, app) for app in policy.apps.values())
+        yield CommonPurgeJob(services)
 
 
 def _problem(job: SweepJob, error: Exception) -> str:

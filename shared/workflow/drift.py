@@ -1,5 +1,6 @@
 """Drift on one screen: upstream, ledger, stable tag, app and container side by side, as the last sweep saw them."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from itertools import islice
 
@@ -10,6 +11,7 @@ from shared.domain.image import Digest, Tag
 from shared.domain.observation import Expectation, Observation
 from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion, PromotionState, promotion_row
+from shared.domain.retention import LeftOver
 from shared.domain.rollout import AppRecord
 from shared.domain.stable_tag import StableTag
 from shared.intake.upstreams import UpstreamRecord
@@ -89,10 +91,20 @@ class TagDrift(Answer, frozen=True, kw_only=True):
     awaits_approval: bool
 
 
+class LeftOverTag(Answer, frozen=True, kw_only=True):
+    """A unique tag that nothing stands on any more, and since when nothing happened to what did."""
+
+    unique: str
+    digest: Digest
+    tag: str
+    since: Moment
+
+
 class GateDrift(Answer, frozen=True, kw_only=True):
     """A gate: how its upstream answers, its alarms, and its tags: with alarms, then differing, first.
 
-    `more` tags are not shown. `pause_reason` is the last failure of the upstream, while it is left alone.
+    `more` tags are not shown. `left_over` are unique tags that nothing stands on any more, 100 at most: the gate's rule
+    says when they are removed. `pause_reason` is the last failure of the upstream, while it is left alone.
     """
 
     name: str
@@ -106,6 +118,7 @@ class GateDrift(Answer, frozen=True, kw_only=True):
     pulls_left: int | None
     tags: tuple[TagDrift, ...]
     more: int
+    left_over: tuple[LeftOverTag, ...]
     alarms: tuple[AlarmLine, ...]
 
 
@@ -195,8 +208,13 @@ class DriftReport:
             pulls_left=upstream.remaining if upstream.limit >= 0 else None,
             tags=tuple(self._tag(gate, *pair) for pair in shown),
             more=max(len(seen), record.checked) - len(shown),
+            left_over=tuple(self._left_over(gate)),
             alarms=alarms,
         )
+
+    def _left_over(self, gate: Gate) -> Iterator[LeftOverTag]:
+        for stored in islice(self._services.ledger.list(LeftOver, gate.name), TAGS_SHOWN):
+            yield msgspec.convert(stored.record, LeftOverTag, from_attributes=True)
 
     def _tag(self, gate: Gate, seen: Observation, stable: StableTag) -> TagDrift:
         same = _same(seen, stable)

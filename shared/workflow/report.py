@@ -4,8 +4,6 @@ The docstrings of the queries are what the HTTP interface says of them.
 """
 
 from collections.abc import Iterator
-from datetime import timedelta
-from itertools import islice
 from typing import TypeVar
 
 import msgspec
@@ -14,7 +12,7 @@ from msgspec.structs import asdict, replace
 from shared.domain.candidate import Candidate
 from shared.domain.policy import App as AppRule
 from shared.domain.policy import Gate as GateRule
-from shared.domain.promotion import Promotion, promotion_row, promotions_of
+from shared.domain.promotion import Promotion
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag, Veto
 from shared.operations.lookup import Lookup
@@ -24,9 +22,6 @@ from shared.workflow import answers
 from shared.workflow.answers import CandidateSummary, Items, Move, Page, PromotionSummary, RolloutSummary, story_of
 
 PAGE_LIMIT = 100
-PROMOTIONS_LIMIT = 100
-"""How many promotions are read for the story of one candidate."""
-
 R = TypeVar("R", bound=msgspec.Struct)
 S = TypeVar("S", CandidateSummary, PromotionSummary, RolloutSummary, Move)
 
@@ -112,7 +107,7 @@ class Report:
     def candidate(self, identifier: str) -> tuple[answers.CandidateStory, str]:
         """The whole story of a candidate, with its evidence and what promotes its digest."""
         stored = self._lookup.candidate(identifier)
-        found = promotions_for(self._services, stored.record)
+        found = self._lookup.promotions_for(stored.record)
         promotions = tuple(story_of(answers.PromotionStory, promotion) for promotion in found)
         return story_of(answers.CandidateStory, stored.record, promotions=promotions), stored.etag
 
@@ -155,26 +150,6 @@ def listed(
     """A page of a list by time, the newest first: one query, however long the list is."""
     page = services.ledger.page(_LISTED[line], partition, min(limit, PAGE_LIMIT), token, only)
     return Page(items=msgspec.convert(page.items, tuple[line, ...]), next=page.token)  # type: ignore[valid-type]
-
-
-def promotions_for(services: Services, candidate: Candidate) -> list[Promotion]:
-    """What promotes, or promoted, a candidate's digest, the oldest first.
-
-    It is found with four queries: those of the candidate's tag, the gate's newest promotions and those before the
-    candidate's last change, and the stable tags that stand on the digest.
-    """
-    ledger, gate, digest = services.ledger, candidate.gate, candidate.digest
-    tagged = (stored.record for stored in ledger.list(Promotion, gate, promotions_of(candidate.tag)))
-    found = {one.row: one for one in tagged if one.digest == digest}
-    rows = [stored.record.promotion for stored in ledger.list(StableTag, gate) if stored.record.digest == digest]
-    last = candidate.history[-1].at if candidate.history else candidate.created_at
-    for only in (EVERYTHING, Only(until=last + timedelta(seconds=1))):
-        lines = listed(services, PromotionSummary, gate, PAGE_LIMIT, only=only).items
-        rows += [promotion_row(line.tag, line.sequence) for line in lines if line.digest == digest]
-    for row in islice((row for row in dict.fromkeys(rows) if row and row not in found), PROMOTIONS_LIMIT):
-        if (stored := ledger.load(Promotion, gate, row)) is not None:
-            found[row] = stored.record
-    return sorted(found.values(), key=lambda one: (one.created_at, one.row))
 
 
 def source_of(gate: GateRule, services: Services) -> str:

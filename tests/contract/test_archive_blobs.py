@@ -31,3 +31,16 @@ def test_evidence_is_read_where_it_was_kept(place: Place) -> None:
     archive.check()
     with pytest.raises(Rejected):
         archive.read(f"{EVIDENCE_CONTAINER}/node/none.log")
+
+
+def test_evidence_is_found_by_the_beginning_of_its_name_and_gone_when_forgotten(place: Place) -> None:
+    archive = BlobArchive(ENDPOINT, place.credential)
+    places = [archive.keep(f"promotions/node/abc/15-alpine~{number:010}.json", "{}") for number in (1, 2)]
+    archive.keep("promotions/node/abcd/15-alpine~0000000003.json", "{}")
+    assert archive.places("promotions/node/abc/") == places
+    assert archive.places("promotions/none/") == []
+    for _ in range(2):
+        archive.forget(places[0])
+    assert archive.places("promotions/node/abc/") == places[1:]
+    with pytest.raises(Rejected):
+        archive.read(places[0])

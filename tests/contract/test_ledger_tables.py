@@ -6,6 +6,9 @@ import gc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import chain
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,7 +25,7 @@ from shared.domain.record import Entry
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
 from shared.domain.stable_tag import Claim, StableTag
 from shared.operations.idempotency import IdempotentCall
-from shared.ports import Change, Ledger, Only, Page, Removal, Stored
+from shared.ports import Change, Ledger, Only, Page, Removal, Stored, removal
 from shared.settings import TABLE
 from tests.contract.place import Place
 from tests.fakes import FakeLedger
@@ -355,6 +358,99 @@ def test_what_is_old_is_removed_some_at_a_time(ledger: TableLedger) -> None:
     assert ledger.purge(IdempotentCall, "f", START + timedelta(days=4), 3) == 1
     assert ledger.purge(IdempotentCall, "f", START + timedelta(days=4), 3) == 0
     assert [one.record.key for one in ledger.list(IdempotentCall, "f")] == ["f4"]
+
+
+class EmptyPages:
+    """A table whose queries give an empty page first, and a continuation: the service does so when its time is up."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+
+    def query_entities(self, *arguments: Any, **options: Any) -> Any:
+        return SimpleNamespace(by_page=Pages(self._table.query_entities(*arguments, **options).by_page()))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+
+class Pages:
+    """Pages behind an empty one."""
+
+    def __init__(self, pages: Iterator[Any]) -> None:
+        self._pages = chain([iter(())], pages)
+
+    def __call__(self) -> Pages:
+        return self
+
+    def __iter__(self) -> Pages:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._pages)
+
+
+def test_an_empty_page_with_a_continuation_is_no_end(place: Place) -> None:
+    ledger = TableLedger(ENDPOINT, place.credential)
+    ledger.__dict__["_table"] = EmptyPages(ledger._table)
+    assert ledger.insert(rollout("emptied"))
+    assert ledger.insert(IdempotentCall(key="e1", call="c", actor="a", at=START))
+    assert names(ledger.list(Rollout, "emptied")) == names(ledger.open(Rollout, "emptied")) == ["r1"]
+    assert names(ledger.between(Rollout, "emptied", "r0", "")) == ["r1"]
+    assert ledger.purge(IdempotentCall, "e", START + timedelta(days=1), 3) == 1
+
+
+def listed(ledger: Ledger, app: str) -> list[str]:
+    return [line["id"] for line in ledger.page(Rollout, app, 10, "").items]
+
+
+def test_a_record_is_removed_with_all_that_lists_show_of_it(either: Ledger) -> None:
+    for name in ("r1", "r2", "r3"):
+        assert either.insert(rollout("removed", name))
+    first, second = either.list(Rollout, "removed", "r1"), either.list(Rollout, "removed", "r2")
+    third = next(either.list(Rollout, "removed", "r3"))
+    changed = msgspec.structs.replace(third.record, reason="changed in the same transaction")
+    either.commit(removal(next(first)), removal(next(second)), Change(changed, third))
+    assert names(either.list(Rollout, "removed")) == names(either.open(Rollout, "removed")) == ["r3"]
+    assert listed(either, "removed") == ["removed.r3"]
+    assert either.insert(rollout("removed", "r1")), "its name is free again"
+
+
+def test_what_was_changed_or_removed_since_it_was_read_is_not_removed_and_nothing_with_it(either: Ledger) -> None:
+    app = f"contested-{type(either).__name__}"
+    for name in ("r1", "r2"):
+        assert either.insert(rollout(app, name))
+    read = [next(either.list(Rollout, app, name)) for name in ("r1", "r2")]
+    saved = either.save(read[0], msgspec.structs.replace(read[0].record, reason="changed"))
+    with pytest.raises(Conflict, match="changed since it was read"):
+        either.commit(removal(read[1]), removal(read[0]))
+    assert names(either.list(Rollout, app)) == ["r1", "r2"]
+    either.commit(removal(saved))
+    with pytest.raises(Conflict):
+        either.commit(removal(read[1]), removal(saved))
+    assert names(either.list(Rollout, app)) == ["r2"]
+    assert listed(either, app) == [f"{app}.r2"]
+
+
+def test_a_large_record_is_removed_and_more_than_a_hundred_rows_are_none(either: Ledger) -> None:
+    app = f"many-{type(either).__name__}"
+    stored = [either.insert(rollout(app, f"r{number:02}", "x" * 100_000)) for number in range(40)]
+    doomed = [removal(one) for one in stored if one]
+    with pytest.raises(Malformed, match="120 rows"):
+        either.commit(*doomed)
+    either.commit(*doomed[:33])
+    assert len(names(either.list(Rollout, app))) == 7
+
+
+def test_old_moves_leave_the_list_but_those_that_are_kept(either: Ledger) -> None:
+    gate, stored = f"moves-{type(either).__name__}", None
+    for number in range(1, 6):
+        stable = StableTag(gate=gate, tag=Tag("15"), move=number, moved_at=START + timedelta(days=number))
+        (stored,) = either.commit(Change(stable, stored))
+    still = StableTag(gate=gate, tag=Tag("14"), move=1, moved_at=START)
+    assert either.insert(still)
+    assert sum(either.purge_moves(gate, START + timedelta(days=3, hours=1), {still.time_row})) == 3
+    moves = either.page(StableTag, gate, 10, "").items
+    assert [(line["tag"], line["movedAt"][8:10]) for line in moves] == [("15", "06"), ("15", "05"), ("14", "01")]
 
 
 def test_open_records_are_found_among_any_number_of_finished_ones(ledger: TableLedger) -> None:

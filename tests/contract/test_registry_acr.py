@@ -173,6 +173,25 @@ def test_a_tag_tells_whether_it_is_locked(place: Place, registry: AcrRegistry) -
     assert registry.tag_state(place.team, "locks", "2") is None
 
 
+def test_a_locked_tag_is_removed_once_it_is_unlocked_and_its_manifest_when_that_is_too(
+    place: Place, registry: AcrRegistry
+) -> None:
+    digest = place.push(place.team, "unlocks", "1", tiny_image("to unlock"))
+    registry.lock(place.team, "unlocks", "1", digest)
+    with pytest.raises(Rejected, match="unlocks:1"):
+        registry.remove_tag(place.team, "unlocks", "1")
+    registry.unlock(place.team, "unlocks", "1", None)
+    registry.remove_tag(place.team, "unlocks", "1")
+    assert registry.tag_state(place.team, "unlocks", "1") is None
+    with pytest.raises(HttpResponseError):
+        place.registry(place.team).delete_manifest("unlocks", digest)
+    for _ in range(2):  # the tag is gone
+        registry.unlock(place.team, "unlocks", "1", digest)
+    place.registry(place.team).delete_manifest("unlocks", digest)
+    registry.unlock(place.team, "unlocks", "1", digest)
+    registry.unlock(place.team, "never", "1", digest)
+
+
 def test_the_newest_tags_come_first_and_no_more_than_asked_for(place: Place, registry: AcrRegistry) -> None:
     digests = {tag: place.push(place.team, "newest", tag, tiny_image(f"newest {tag}")) for tag in ("cb", "ca", "cc")}
     newest = registry.newest_tags(place.team, "newest", 2)

@@ -271,7 +271,7 @@ KNOWN = (
     Mutant(
         "a number is used twice",
         "shared/intake/observe.py",
-        "sequence = max(seen.sequence, stable.record.sequence if stable else 0) + 1",
+        "sequence = max(seen.sequence, stable.record.sequence if stable else 0, purged) + 1",
         "sequence = seen.sequence or 1",
         _in("unit/test_hints.py", "test_an_event_stamped_in_the_future_orders_nothing"),
     ),
@@ -811,8 +811,8 @@ KNOWN = (
     Mutant(
         "a table is written without If-Match",
         "shared/adapters/ledger_tables.py",
-        '"etag": stored.etag, **_UNCHANGED}',
-        "}",
+        'as_read = {"etag": change.stored.etag, **_UNCHANGED} if change.stored else {}',
+        'as_read = {"etag": "*"} if change.stored else {}',
         _in("unit/test_azure_requests.py", "test_a_record_is_replaced_only_if_the_row_is_as_it_was_read"),
     ),
     Mutant(

@@ -13,17 +13,17 @@ from tests.simulation.scheduler import Died, Scheduler
 from tests.simulation.story import Story
 
 PORTS = {
-    "ledger": ("insert", "load", "save", "commit", "list", "between", "open", "page", "purge"),
+    "ledger": ("insert", "load", "save", "commit", "list", "between", "open", "page", "purge", "purge_moves"),
     "queue": ("send", "send_hint", "check"),
     "registry": (
         "digest_of", "start_copy", "copy_status", "tag_state", "newest_tags", "token_expiry", "lock", "point",
-        "remove_tag",
+        "unlock", "remove_tag",
     ),
     "tags": ("digest_of", "tags", "allowance"),
     "tasks": ("start", "find", "marked", "get", "log", "check", "cancel"),
     "containers": ("put", "get", "delete"),
     "probe": ("check",),
-    "archive": ("keep", "read", "check"),
+    "archive": ("keep", "read", "places", "forget", "check"),
     "topic": ("announce",),
     "webhook": ("announce",),
     "secrets": ("of", "expiry"),
@@ -32,7 +32,7 @@ PORTS = {
 
 _BY_SERVER = frozenset(("registry", "tags", "tasks"))
 _EFFECTS = frozenset(
-    ("insert", "save", "commit", "start_copy", "lock", "point", "remove_tag", "start", "put", "delete")
+    ("insert", "save", "commit", "start_copy", "lock", "point", "unlock", "remove_tag", "start", "put", "delete")
 )
 _NEVER = 1e18
 

@@ -17,10 +17,11 @@ from shared.domain.image import ImageRef
 from shared.domain.observation import Observation
 from shared.domain.outcome import Delivery
 from shared.domain.policy import Gate, Policy
-from shared.domain.promotion import Promotion
+from shared.domain.promotion import Promotion, PromotionState
+from shared.domain.record import Record
 from shared.domain.rollout import AppRecord, BuiltImage, Rollout, RolloutState
 from shared.domain.stable_tag import HoldUntil, StableTag, Veto, veto_partition, veto_row
-from shared.ports import Change
+from shared.ports import Change, Removal
 from tests.simulation.outside import Outside
 from tests.simulation.rules import Rules
 from tests.simulation.scheduler import Scheduler
@@ -74,6 +75,9 @@ class Judge:
         """What each listener is to hear, in the order in which it came about."""
         self._starts: dict[str, list[float]] = defaultdict(list)
         self._marks: set[str] = set()
+        self._numbers: Counter[TagKey] = Counter()
+        self._attempts: Counter[tuple[str, str]] = Counter()
+        self._purged_for_nothing: Counter[tuple[str, str]] = Counter()
         self._lived: dict[str, list[str]] = defaultdict(list)
         self._built: dict[str, str] = {}
         outside.ledger.committed = self.committed
@@ -102,8 +106,14 @@ class Judge:
 
     # what is written ------------------------------------------------------------------------------------------------
 
-    def committed(self, changes: tuple[Change, ...]) -> None:
-        """Records were written."""
+    def committed(self, changes: tuple[Change | Removal, ...]) -> None:
+        """Records were written, or removed."""
+        for change in changes:
+            if isinstance(change, Removal):
+                self._purged(change.record)
+        self._written(tuple(change for change in changes if isinstance(change, Change)))
+
+    def _written(self, changes: tuple[Change, ...]) -> None:
         by_kind = {type(change.record): change for change in changes}
         if Veto in by_kind and (veto := by_kind[Veto].record).stands:
             self.vetoed_at[veto.target, veto.digest] = self._scheduler.seconds
@@ -121,15 +131,42 @@ class Judge:
                 case Delivery() if before is None:
                     self.caused[change.record.listener].append(change.record)
 
+    def _purged(self, record: Any) -> None:
+        """Nothing is purged that anything stands on, or with which anything is left to do."""
+        ledger = self._outside.ledger
+        if isinstance(record, Record) and not record.settled:
+            self.violated(f"{record.id} is purged, and it is open")
+        match record:
+            case Candidate():
+                self._purged_for_nothing[(record.gate, record.digest)] += record.state in _FOR_NOTHING
+                stands = [one.id for one in ledger.all(Promotion) if (one.gate, one.candidate) == _place(record)]
+            case Promotion():
+                held = [record.row] if record.state is PromotionState.HELD else []
+                stands = held + [
+                    one.tag for one in ledger.all(StableTag) if (one.gate, one.promotion) == _place(record)
+                ]
+            case Veto():
+                stands = [record.digest] if record.stands else []
+            case Rollout():
+                apps = (one for one in ledger.all(AppRecord) if one.app == record.app)
+                stands = [one.app for one in apps if record.name in (one.base_rollout, one.deploying)]
+            case _:
+                stands = []
+        if stands:
+            self.violated(f"{type(record).__name__} {record.row} is purged, and {stands} stand on it")
+
     def _observation(self, before: Observation | None, after: Observation) -> None:
         """2: a digest enters a gate only as it was read at its source. 4: one linear history, whose numbers grow."""
-        number = before.sequence if before else 0
+        number, last = before.sequence if before else 0, self._numbers[(after.gate, after.tag)]
+        if before is None and last and after.sequence <= last:
+            self.violated(f"{after.gate}/{after.tag} is observed as number {after.sequence} after number {last}")
         if after.sequence < number:
             self.violated(f"the sequence of {after.gate}/{after.tag} falls from {number} to {after.sequence}")
         if after.digest is None or after.sequence == number:
             if before is not None and after.digest not in (before.digest, None):
                 self.violated(f"{after.gate}/{after.tag} becomes {after.digest} without a number of its own")
             return
+        self._numbers[(after.gate, after.tag)] = after.sequence
         self.observed[(after.gate, after.tag)].append((after.sequence, after.digest))
         self.first_observed.setdefault((after.gate, after.tag, after.digest), self._scheduler.seconds)
         gate, worker = self._policy().gates.get(after.gate), self._scheduler.current
@@ -155,7 +192,11 @@ class Judge:
 
     def _new_attempt(self, attempt: Candidate) -> None:
         earlier = self._outside.ledger.list(Candidate, attempt.gate, attempts_of(attempt.digest))
-        begun_for_nothing = sum(one.record.state in _FOR_NOTHING for one in earlier)
+        key = (attempt.gate, attempt.digest)
+        begun_for_nothing = self._purged_for_nothing[key] + sum(one.record.state in _FOR_NOTHING for one in earlier)
+        if attempt.attempt != self._attempts[key] + 1:
+            self.violated(f"{attempt.id} begins after attempt {self._attempts[key]}")
+        self._attempts[key] = attempt.attempt
         reasons = 1 + self.operations[attempt.gate] + self._rules.changes + begun_for_nothing
         if attempt.attempt > reasons:
             self.violated(f"{attempt.id} is attempt {attempt.attempt}, and there were {reasons} reasons")
@@ -234,6 +275,15 @@ class Judge:
                 self._start(arguments[1], dict(arguments[2]), arguments[3])
             case "put":
                 self._put(arguments[1])
+            case "remove_tag":
+                self._remove_tag(arguments[0].login_server, *arguments[1:])
+
+    def _remove_tag(self, server: str, repository: str, tag: str) -> None:
+        """3: the unique tag that a stable tag stands on is not removed."""
+        for gate in self._gates_into(server, repository):
+            stables = (one for one in self._outside.ledger.all(StableTag) if one.gate == gate.name)
+            if stands := [stable.tag for stable in stables if stable.unique == tag]:
+                self.violated(f"{repository}:{tag} is removed, and {stands} stand on it")
 
     def _point(self, server: str, repository: str, tag: str, content: str) -> None:
         for gate in self._gates_into(server, repository):
@@ -383,3 +433,7 @@ def _of_attempt(attempt: Candidate) -> Candidate:
         attempt, history=(), failures=0, failing_since=None, failing_step="",
         next_step_at=None, stall=None,
     )  # fmt: skip
+
+
+def _place(record: Candidate | Promotion) -> tuple[str, str]:
+    return record.gate, record.row

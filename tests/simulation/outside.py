@@ -10,7 +10,7 @@ import hashlib
 import re
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
@@ -77,8 +77,8 @@ class Ledger:
         self.tables: dict[tuple[str, str], dict[str, Stored[Any]]] = defaultdict(dict)
         self._rows: dict[tuple[str, str], list[str]] = defaultdict(list)
         self._open: dict[tuple[str, str], set[str]] = defaultdict(set)
-        self.committed: Callable[[tuple[Change, ...]], None] = lambda changes: None
-        self._version = 0
+        self.committed: Callable[[tuple[Change | Removal, ...]], None] = lambda changes: None
+        self._version, self.purged = 0, 0
 
     def insert(self, record: R) -> Stored[R] | None:
         if record.row in self.tables[(type(record).__name__, record.partition)]:
@@ -91,21 +91,22 @@ class Ledger:
     def save(self, stored: Stored[R], record: R) -> Stored[R]:
         return self.commit(Change(record, stored))[0]
 
-    def commit(self, *both: Change | Removal) -> list[Stored[Any]]:
-        partition, changes = both[0].record.partition, tuple(change for change in both if isinstance(change, Change))
+    def commit(self, *changes: Change | Removal) -> list[Stored[Any]]:
+        partition = changes[0].record.partition
         places = [((type(change.record).__name__, change.record.partition), change.record.row) for change in changes]
-        if any(_partition(change.record) != _partition(both[0].record) for change in both):
+        if any(_partition(change.record) != _partition(changes[0].record) for change in changes):
             raise LimitError("a transaction over several partitions")
         for change, (key, row) in zip(changes, places, strict=True):
-            found = self.tables[key].get(row)
-            if (found.etag if found else None) != (change.stored.etag if change.stored else None):
+            found, is_checked = self.tables[key].get(row), isinstance(change, Change) or change.stored is not None
+            if is_checked and (found.etag if found else None) != (change.stored.etag if change.stored else None):
                 raise Conflict(f"{partition}/{row} was changed since it was loaded")
-        stored = [self._write(change.record, *place) for change, place in zip(changes, places, strict=True)]
-        for removal in both:
-            if isinstance(removal, Removal):
-                key, row = (type(removal.record).__name__, removal.record.partition), removal.record.row
-                if self.tables[key].pop(row, None) is not None:
-                    self._rows[key].remove(row)
+        stored = list[Stored[Any]]()
+        for change, place in zip(changes, places, strict=True):
+            if isinstance(change, Change):
+                stored.append(self._write(change.record, *place))
+            else:
+                self._remove(*place)
+                self.purged += change.stored is not None
         self.committed(changes)
         return stored
 
@@ -125,16 +126,28 @@ class Ledger:
         return iter([self.tables[key][row] for row in sorted(self._open[key])])
 
     def page(self, kind: type[Listed], partition: str, limit: int, token: str, only: Only = EVERYTHING) -> Page:
-        raise NotImplementedError
+        found = [stored.record for stored in self.tables[(kind.__name__, partition)].values() if stored.record.time_row]
+        newest = sorted(found, key=lambda record: str(record.time_row))
+        if only.until is not None:
+            newest = [record for record in newest if record.created_at < only.until]
+        return Page([record.summary() for record in newest[:limit]])
 
     def purge(self, kind: type[Keyed], partition: str, before: datetime, limit: int) -> int:
         return 0
+
+    def purge_moves(self, partition: str, before: datetime, kept: Collection[str]) -> Iterator[int]:
+        return iter(())
 
     def all(self, kind: type[R]) -> Iterator[R]:
         """Every record of a kind."""
         for (name, _), table in list(self.tables.items()):
             if name == kind.__name__:
                 yield from [stored.record for stored in table.values()]
+
+    def _remove(self, key: tuple[str, str], row: str) -> None:
+        if self.tables[key].pop(row, None) is not None:
+            self._rows[key].remove(row)
+            self._open[key].discard(row)
 
     def _write(self, record: Any, key: tuple[str, str], row: str) -> Stored[Any]:
         body, table = msgspec.json.encode(record), self.tables[key]
@@ -279,6 +292,9 @@ class Registries:
         if digest not in self.manifests[(registry.login_server, repository)]:
             raise Gone(f"{digest} is not in {repository}")
         self.set(registry.login_server, place[1], digest, "point")
+
+    def unlock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest | None) -> None:
+        self.locked.discard((registry.login_server, f"{repository}:{tag}"))
 
     def remove_tag(self, registry: RegistryRule, repository: str, tag: str) -> None:
         place = (registry.login_server, f"{repository}:{tag}")
@@ -481,12 +497,22 @@ class Containers:
 
 
 class Archive:
-    """Keeps nothing: nobody reads it here."""
+    """Keeps names and no texts: nobody reads them here."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
 
     def keep(self, name: str, text: str) -> str:
         if SECRET in text:
             raise LimitError("a secret in the archive")
+        self.names.add(name)
         return name
+
+    def places(self, beginning: str) -> list[str]:
+        return sorted(name for name in self.names if name.startswith(beginning))
+
+    def forget(self, place: str) -> None:
+        self.names.discard(place)
 
     def read(self, place: str) -> str:
         raise Rejected(f"there is no {place}")

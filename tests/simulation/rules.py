@@ -32,8 +32,8 @@ _SCAN = "scan"
 class Rules:
     """The policies of a schedule, each with its number. A process keeps those that it was started with."""
 
-    def __init__(self, random: Random) -> None:
-        self._random = random
+    def __init__(self, random: Random, *, purges: bool = False) -> None:
+        self._random, self._purges = random, purges
         self.versions = [self._first()]
         self.changes = 0
 
@@ -96,7 +96,14 @@ class Rules:
             checks=self._checks(),
             promote=PromotionRule(registry="base", repository=self._random.choice(("node", "lts"))),
         )
-        return Policy(registries=registries, gates={"node": node, "lts": lts}, apps=self._apps())
+        gates = {gate.name: self._purging(gate) for gate in (node, lts)}
+        return Policy(registries=registries, gates=gates, apps=self._apps())
+
+    def _purging(self, gate: Gate) -> Gate:
+        """With a rule that removes unique tags soon."""
+        if not self._purges:
+            return gate
+        return msgspec.structs.replace(gate, promote=msgspec.structs.replace(gate.promote, keep="3m", at_least=1))
 
     def _tags(self) -> tuple[str, ...]:
         return self._random.choice(((MAIN_TAG, SECOND_TAG), (MAIN_TAG, "15.*"), ("15*",)))

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from random import Random
 from typing import Any
@@ -57,7 +58,9 @@ class Schedule:
         self.random = random = Random(seed)
         self.scheduler = scheduler = Scheduler()
         self.story = Story(scheduler, told=told)
-        self.rules = Rules(random)
+        growth = Random(f"growth {seed}")  # of its own: what else happens stays the same
+        self.rules = Rules(random, purges=growth.random() < 0.5)
+        self.keep = growth.choice((timedelta(days=400), timedelta(minutes=5), timedelta(minutes=40)))
         self.host = Host(scheduler, self.rules, random, self.story)
         self.outside = Outside(scheduler, random, self.host.deliver)
         self.chaos = Chaos(random)
@@ -85,7 +88,7 @@ class Schedule:
 
     def _wire(self) -> None:
         self.publishers.host, self.publishers.rules = self.host, self.rules
-        ports = self.calls.ports | {"clock": Clock(self.scheduler)}
+        ports = self.calls.ports | {"clock": Clock(self.scheduler), "keep": self.keep}
         self.host.ports = ports | {"listeners": {name: ports.pop(name) for name in ("topic", "webhook")}}
         self.host.crashed = self.judge.violated
         self.calls.between, self.calls.reading, self.calls.acting = self._between, self.judge.reading, self.judge.acting
@@ -236,6 +239,7 @@ class Schedule:
             counts.update(part)
         counts.update({f"operator: {verb}": n for verb, n in self.operators.done.items()})
         counts["outcome refused"] = self.outside.webhook.refusals
+        counts["purged"] = self.outside.ledger.purged
         counts["stale answer of a replica"] = self.outside.tags.stale
         counts.update({"# outside calls": self.calls.made, "# workers": self.host.most_at_once, "# schedules": 1})
         counts["# outside calls, disturbed"] = self._calm_from

@@ -22,6 +22,9 @@ from shared.reconcile.candidates import CandidateController
 from shared.reconcile.engine import Reconciler
 from shared.reconcile.listeners import ListenerController
 from shared.reconcile.promotions import PromotionController
+from shared.sweep.jobs import purge
+from shared.sweep.jobs.left_over import LeftOvers
+from shared.sweep.jobs.purge import GatePurgeJob
 from shared.sweep.jobs.released import ReleasedJob
 from shared.workflow.outbox import Outbox
 from tests.simulation.schedule import Schedule
@@ -145,6 +148,22 @@ def leave_what_was_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ReleasedJob, "_differing", lambda self: iter(()))
 
 
+def purge_what_is_stood_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purge, "stood_on", lambda *_: set())
+
+
+def purge_the_last_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purge, "spare_attempts", lambda attempts, before: list(attempts))
+
+
+def remove_unique_tags_that_are_stood_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def every_one(self: Any, known: Any, bases: Any) -> Any:
+        return None, set()
+
+    monkeypatch.setattr(GatePurgeJob, "_stood_on", every_one)
+    monkeypatch.setattr(LeftOvers, "_stood_on", lambda self: (set(), set()))
+
+
 @pytest.mark.parametrize(
     "plant",
     [
@@ -165,6 +184,9 @@ def leave_what_was_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
         put_nothing_back,
         count_no_observations,
         leave_what_was_lifted,
+        purge_what_is_stood_on,
+        purge_the_last_attempt,
+        remove_unique_tags_that_are_stood_on,
     ],
 )
 def test_a_planted_fault_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ import pytest
 from functions import operator_api, operator_views
 from functions.web.openapi import ACTS, Act
 from shared import bootstrap
+from shared.operations.operate import SweepOperations
+from shared.operations.plan import Done, Effect, Plan
 from tests.fakes import World, digest
 from tests.triggers.asking import GREEN, ORANGE, WHY, ask, operated
 
@@ -279,3 +281,17 @@ def test_a_principal_that_is_none_is_nobody(world: World, monkeypatch: pytest.Mo
     monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "True")
     headers = {"X-MS-CLIENT-PRINCIPAL": base64.b64encode(principal.encode()).decode()}
     assert ask(operator_api.hold, WHY | {"tag": "15-alpine"}, headers=headers, gate="node")[0] == 403
+
+
+def test_an_answer_that_would_not_fit_in_a_row_says_how_much_more_was_done(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    effects = tuple(Effect("put back", f"{number} {'ü' * 20_000}") for number in range(3000))
+    monkeypatch.setattr(SweepOperations, "sweep", lambda self, who: Plan(effects, lambda: Done("drift", effects)))
+    headers = {"Idempotency-Key": "large"}
+    assert len(ask(operator_api.sweep, WHY, params={"dry_run": "true"})[1]["effects"]) == 3000
+    status, answer = ask(operator_api.sweep, WHY, headers=headers)
+    assert status == 202
+    for part in (answer["effects"], answer["inFlight"]):
+        assert part[-1] == {"what": "and more", "subject": "2800 that are not listed here"}
+    assert ask(operator_api.sweep, WHY, headers=headers) == (status, answer)

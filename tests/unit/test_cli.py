@@ -16,7 +16,9 @@ from basegate_cli.commands import main
 from functions.web.openapi import document
 from shared import bootstrap
 from shared.domain.errors import Cause, Misconfigured
-from tests.fakes import World, digest
+from shared.domain.image import Tag
+from shared.domain.retention import LeftOver
+from tests.fakes import START, World, digest
 from tests.served import KEY, App
 from tests.unit.front_door import FrontDoor, open_door
 
@@ -74,6 +76,14 @@ def test_drift_shows_everything_side_by_side(run: Run, world: World) -> None:
     assert "15-alpine" in out
     assert "changes known by event" in out
     assert "! no event subscription of publicregistry.azurecr.io reaches this app" in out
+
+
+def test_drift_lists_the_unique_tags_that_nothing_stands_on(run: Run, world: World) -> None:
+    left = LeftOver(gate="node", unique="15-alpine-cb0", digest=RED, tag=Tag("15-alpine"), since=START)
+    world.ledger.insert(left)
+    assert "unique tags of contosobaseartifacts.azurecr.io/node that nothing stands on: 15-alpine-cb0" in " ".join(
+        run("drift")[1].split()
+    )
 
 
 def test_a_sweep_by_hand_says_what_it_does(run: Run, world: World) -> None:

@@ -311,8 +311,8 @@ def test_an_image_that_was_built_before_is_deployed_again_by_its_tag_or_its_dige
         ("no tag!", Malformed, "not a tag"),
         ("sha256:1", Malformed, "not a digest"),
         (7, Malformed, "not a tag"),
-        ("ct99", NotThere, "no rollout of app hello-world ever had the image ct99"),
-        (digest("foreign"), NotThere, "ever had"),
+        ("ct99", NotThere, "none of the last rollouts of app hello-world had the image ct99"),
+        (digest("foreign"), NotThere, "had the image"),
     ],
 )
 def test_an_image_that_was_never_built_is_not_deployed(image: object, error: type[Exception], match: str) -> None:

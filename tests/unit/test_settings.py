@@ -56,9 +56,9 @@ def test_every_setting_is_read_from_its_variable() -> None:
     )
 
 
-@pytest.mark.parametrize("days", ["0", "-1", "1.5", "a year", "1234567"])
-def test_what_is_kept_is_kept_for_a_number_of_days(days: str) -> None:
-    with pytest.raises(Misconfigured, match=r"BASEGATE_KEEP_DAYS is .*: it must be a number of days, 1 or more"):
+@pytest.mark.parametrize("days", ["0", "-1", "1.5", "a year", "10000"])
+def test_what_is_kept_is_a_number_of_days(days: str) -> None:
+    with pytest.raises(Misconfigured, match=r"BASEGATE_KEEP_DAYS is .*: it must be a number of days, 1 to 9999"):
         read_settings(STORAGE | {"BASEGATE_KEEP_DAYS": days})
 
 

@@ -11,7 +11,6 @@ from shared.workflow.board.overview import Overview, overview_page
 from shared.workflow.board.records import Filter, History, Story
 from shared.workflow.drift import DriftReport
 from shared.workflow.health import HealthResult
-from shared.workflow.report import promotions_for
 
 
 class Views:
@@ -31,7 +30,7 @@ class Views:
     def candidate(self, identifier: str) -> Story:
         """The page of a candidate. Raises `Malformed` or `NotThere`."""
         stored = self._lookup.candidate(identifier)
-        return records.candidate_story(stored, promotions_for(self._services, stored.record), self._now)
+        return records.candidate_story(stored, self._lookup.promotions_for(stored.record), self._now)
 
     def rollout(self, identifier: str) -> Story:
         """The page of a rollout. Raises `Malformed` or `NotThere`."""

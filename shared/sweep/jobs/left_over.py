@@ -1,0 +1,86 @@
+"""Unique tags that nothing stands on any more: listed as they are, and removed where the gate's rule says so."""
+
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+
+from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.errors import Conflict, Misconfigured, Rejected
+from shared.domain.policy import Gate
+from shared.domain.promotion import Promotion
+from shared.domain.retention import LeftOver
+from shared.domain.stable_tag import StableTag
+from shared.ports import Services, Stored, removal
+from shared.sweep.job import JobRun
+
+
+class LeftOvers:
+    """The unique tags of one gate that nothing stands on any more."""
+
+    def __init__(self, services: Services, gate: Gate) -> None:
+        self._services, self._gate = services, gate
+        self._target = services.registry_rule(gate.promote.registry)
+
+    def remove(self, run: JobRun, after: str) -> Generator[str, None, list[Alarm]]:
+        """Remove those behind a row, if the rule says so; yields each, and returns the alarm where that is refused.
+
+        A tag is unlocked, then deleted, then forgotten: whoever dies in between leaves it to the next round. A refusal
+        is most likely that of all.
+        """
+        since = self._gate.promote.kept_since(self._services.clock.now())
+        if since is None:
+            return []
+        stood: tuple[set[str], set[str]] | None = None
+        for stored in self._services.ledger.between(LeftOver, self._gate.name, after, ""):
+            if stored.record.row <= after or stored.record.since >= since:
+                continue
+            stood = stood or self._stood_on()
+            try:
+                self._remove(run, stored, *stood)
+            except (Misconfigured, Rejected) as refusal:
+                return [self._alarm(stored.record, refusal)]
+            yield stored.record.row
+        return []
+
+    def _remove(self, run: JobRun, stored: Stored[LeftOver], tags: set[str], digests: set[str]) -> None:
+        """Remove one, unless it is stood on again, is gone, or is another digest by now: then it is only forgotten.
+
+        The lock of its manifest goes with the last that stands on that digest.
+        """
+        left, repository, registry = stored.record, self._gate.promote.repository, self._services.registry
+        is_ours = registry.digest_of(self._target, repository, left.unique) == left.digest
+        if is_ours and left.unique not in tags:
+            run.note("remove a unique tag", f"{self._target.login_server}/{repository}:{left.unique}")
+            if not run.dry_run:
+                manifest = None if left.digest in digests else left.digest
+                registry.unlock(self._target, repository, left.unique, manifest)
+                registry.remove_tag(self._target, repository, left.unique)
+        if not run.dry_run:
+            with suppress(Conflict):  # another worker has removed it
+                self._services.ledger.commit(removal(stored))
+
+    def _stood_on(self) -> tuple[set[str], set[str]]:
+        """The tags and the digests that something in the target repository stands on, by whatever gate."""
+        tags, digests = set[str](), set[str]()
+        for gate in self._services.policy.gates_into(self._target, self._gate.promote.repository):
+            for record in self._records(gate.name):
+                tags |= {record.unique, record.tag}
+                digests |= {record.digest or ""} if record.unique or isinstance(record, StableTag) else set()
+        return tags, digests
+
+    def _records(self, gate: str) -> Iterator[Promotion | StableTag]:
+        for promotion in self._services.ledger.list(Promotion, gate):
+            yield promotion.record
+        for stable in self._services.ledger.list(StableTag, gate):
+            yield stable.record
+
+    def _alarm(self, left: LeftOver, refusal: Misconfigured | Rejected) -> Alarm:
+        name = f"{self._target.login_server}/{self._gate.promote.repository}"
+        return Alarm(
+            scope=f"gates/{self._gate.name}",
+            kind=AlarmKind.NOT_REMOVED,
+            subject=self._gate.promote.repository,
+            words=f"{name}:{left.unique}, which nothing stands on, cannot be removed: {refusal}",
+            plan="the next round tries again; "
+            + (refusal.remedy or "see to it, or take `keep` out of the gate's rule"),
+            since=self._services.clock.now(),
+        )

@@ -1,0 +1,318 @@
+"""The purge jobs: what nothing stands on any more goes once it is older than is kept; old promotions go to the archive.
+
+Everything goes as it was read: what somebody has changed meanwhile stays until the next round. What is archived is
+there before its record goes, and the log of a run goes before its record: whoever dies in between leaves what the next
+round finds again.
+"""
+
+import string
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any, TypeVar
+
+import msgspec
+
+from shared.domain.alarm import STALLS, Alarm, AlarmKind
+from shared.domain.candidate import Candidate
+from shared.domain.errors import Conflict
+from shared.domain.image import Digest
+from shared.domain.observation import Observation
+from shared.domain.policy import App, Gate
+from shared.domain.promotion import Promotion, archive_name, promotion_row
+from shared.domain.retention import (
+    LeftOver,
+    Numbers,
+    bases_of,
+    changed_at,
+    is_past,
+    is_spare,
+    last_seen,
+    spare_attempts,
+    stood_on,
+)
+from shared.domain.rollout import AppRecord, Rollout
+from shared.domain.stable_tag import StableTag, Veto, veto_partition
+from shared.operations.idempotency import KEPT, IdempotentCall
+from shared.ports import Change, Keyed, Removal, Services, Stored, read, removal
+from shared.promotion.vetoes import Vetoes
+from shared.sweep.job import JobRun, SweepJob, in_batches
+from shared.sweep.jobs.left_over import LeftOvers
+
+_ROUND = timedelta(days=1)
+_READ_AT_ONCE = 500
+_REMOVED_AT_ONCE = 25
+"""Each has three rows at most, and a transaction takes 100."""
+
+K = TypeVar("K", bound=Keyed)
+Part = Callable[[JobRun, str], Iterator[str]]
+
+
+class PurgeJob(SweepJob):
+    """One round a day, in parts that come one after the other; the cursor is a part and how far that has come."""
+
+    def __init__(self, services: Services, name: str, scope: str = "") -> None:
+        super().__init__(services, f"purge.{name}", "purge", scope)
+        self.interval_seconds = min(_ROUND, services.keep / 4).total_seconds()
+
+    @abstractmethod
+    def parts(self) -> Mapping[str, Part]:
+        """What is purged, by name and in this order: each takes a run and the row behind which it begins."""
+
+    def batches(self, run: JobRun) -> Iterator[str]:
+        """Go on with the part that the cursor names, then with those behind it."""
+        parts = self.parts()
+        begun, _, after = run.record.after.partition(":")
+        for name in list(parts)[list(parts).index(begun) if begun in parts else 0 :]:
+            for row in parts[name](run, after if name == begun else ""):
+                yield f"{name}:{row}"
+
+    @property
+    def _before(self) -> datetime:
+        """What has not changed since then is old."""
+        return self._services.clock.now() - self._services.keep
+
+    def _groups(
+        self, kind: type[K], partition: str, after: str, key: Callable[[Stored[K]], object]
+    ) -> Iterator[list[list[Stored[K]]]]:
+        """The records behind a row in groups that belong together, some hundred records at a time."""
+        listed = self._services.ledger.between(kind, partition, after, "")
+        some, count = list[list[Stored[K]]](), 0
+        for _, group in groupby((stored for stored in listed if stored.record.row > after), key):
+            some.append(list(group))
+            count += len(some[-1])
+            if count >= _READ_AT_ONCE:
+                yield some
+                some, count = [], 0
+        if some:
+            yield some
+
+    def _remove(self, run: JobRun, what: str, doomed: Sequence[Stored[Any]], beside: Sequence[Change] = ()) -> None:
+        """Remove records of one partition with the logs of their runs, and write what goes with each transaction."""
+        for batch in in_batches(doomed, _REMOVED_AT_ONCE):
+            run.note("purge", f"{len(batch)} {what}")
+            if not run.dry_run:
+                for place in (place for stored in batch for place in _logs(stored.record)):
+                    self._services.archive.forget(place)
+                with suppress(Conflict):
+                    self._services.ledger.commit(*map(removal, batch), *beside)
+
+    def _remove_alarms(self, run: JobRun, scope: str) -> None:
+        listed = self._services.ledger.list(Alarm, scope.replace("/", "."))
+        ended = [one for one in listed if one.record.ended_at is not None and one.record.ended_at < self._before]
+        self._remove(run, f"ended alarms of {scope}", ended)
+
+
+class GatePurgeJob(PurgeJob):
+    """Purges one gate. Its stable tags with their holds, and the vetoes that stand, stay for good."""
+
+    def __init__(self, services: Services, gate: Gate) -> None:
+        super().__init__(services, f"gate.{gate.name}", f"gates/{gate.name}")
+        self._gate, self._vetoes, self._left_overs = gate, Vetoes(services), LeftOvers(services, gate)
+
+    def parts(self) -> Mapping[str, Part]:
+        """Attempts come behind the promotions that stand on them."""
+        return {
+            "promotions": self._promotions,
+            "attempts": self._attempts,
+            "observations": self._observations,
+            "others": self._others,
+            "unique tags": self._unique_tags,
+        }
+
+    def _promotions(self, run: JobRun, after: str) -> Iterator[str]:
+        bases = self._bases()
+        for tags in self._groups(Promotion, self._gate.name, after, lambda one: one.record.tag):
+            for known in tags:
+                self._purge_tag(run, known, bases)
+            yield tags[-1][-1].record.row
+
+    def _bases(self) -> set[str]:
+        """The digests that the apps of this gate are built on, or are being built on."""
+        ledger, bases = self._services.ledger, set[str]()
+        for app in self._services.policy.apps.values():
+            if app.base.gate == self._gate.name:
+                bases |= bases_of(read(ledger, AppRecord(app=app.name)))
+                bases |= {one.record.base.digest for one in ledger.open(Rollout, app.name) if one.record.base}
+        return bases
+
+    def _purge_tag(self, run: JobRun, known: list[Stored[Promotion]], bases: set[str]) -> None:
+        """Archive what is old of a tag's promotions and nothing stands on, and let its unique tag go.
+
+        By the gate's rule the unique tag goes earlier. The record of the stable tag is written with them, unchanged: a
+        move that has begun meanwhile makes it a conflict.
+        """
+        let_go = self._gate.promote.kept_since(self._services.clock.now()) or self._before
+        aged = [one for one in known if self._is_old(one) or (one.record.unique and is_past(one.record, let_go))]
+        if not aged:
+            return
+        stable, rows = self._stood_on(known, bases)
+        aged = [one for one in aged if one.record.row not in rows]
+        kept = {one.record.unique for one in known if one not in aged} | {""}
+        for batch in in_batches(aged, _REMOVED_AT_ONCE):
+            changes = [*self._aged(run, batch, kept), *self._let_go(batch, kept)]
+            if changes and not run.dry_run:
+                with suppress(Conflict):
+                    self._services.ledger.commit(*changes, *([Change(stable.record, stable)] if stable else []))
+
+    def _stood_on(self, known: list[Stored[Promotion]], bases: set[str]) -> tuple[Stored[StableTag] | None, set[str]]:
+        ledger, name, tag = self._services.ledger, self._gate.name, known[0].record.tag
+        stored, seen = ledger.load(StableTag, name, tag), read(ledger, Observation(gate=name, tag=tag))
+        stable = stored.record if stored else StableTag(gate=name, tag=tag)
+
+        def may_stand(digest: Digest) -> bool:
+            return not self._vetoes.against(self._gate, digest)
+
+        promotions = [one.record for one in known]
+        return stored, stood_on(promotions, stable, seen, bases, self._gate.promote.at_least, may_stand)
+
+    def _is_old(self, promotion: Stored[Promotion]) -> bool:
+        return is_past(promotion.record, self._before)
+
+    def _aged(self, run: JobRun, batch: list[Stored[Promotion]], kept: set[str]) -> Iterator[Change | Removal]:
+        """The old ones go to the archive; of the others only the unique tag goes, unless another one has it too."""
+        now = self._services.clock.now()
+        for stored in batch:
+            one = stored.record
+            if self._is_old(stored):
+                run.note("archive", f"promotion {one.id}")
+                if not run.dry_run:
+                    self._services.archive.keep(archive_name(one.gate, one.digest, one.row), _json(one))
+                yield removal(stored)
+            elif one.unique not in kept:
+                run.note("let go of the unique tag", f"{one.unique}, of promotion {one.id}")
+                left = msgspec.structs.replace(one, unique="")
+                yield Change(left.noting(now, "unique tag let go", one.unique), stored)
+
+    def _let_go(self, batch: list[Stored[Promotion]], kept: set[str]) -> Iterator[Change]:
+        """The records of the unique tags that nothing of this stable tag stands on any more."""
+        gate = self._gate.name
+        for one in {one.record.unique: one.record for one in batch if one.record.unique not in kept}.values():
+            if self._services.ledger.load(LeftOver, gate, one.unique) is None:
+                yield Change(
+                    LeftOver(gate=gate, unique=one.unique, digest=one.digest, tag=one.tag, since=changed_at(one))
+                )
+
+    def _attempts(self, run: JobRun, after: str) -> Iterator[str]:
+        ledger, name, stood = self._services.ledger, self._gate.name, set[str]()
+        for digests in self._groups(Candidate, name, after, lambda one: one.record.digest):
+            spare = [one for attempts in digests for one in _spare(attempts, self._before)]
+            if spare and not stood:
+                stood = {one.record.candidate for one in ledger.list(Promotion, name)} | {""}
+                stood |= {one.record.candidate for one in ledger.list(StableTag, name)}
+            self._remove(run, f"attempts of gate {name}", [one for one in spare if one.record.row not in stood])
+            yield digests[-1][-1].record.row
+
+    def _observations(self, run: JobRun, after: str) -> Iterator[str]:
+        """Source tags that are not tracked any more, or are gone. Their numbers are never given again."""
+        ledger, name = self._services.ledger, self._gate.name
+        for tags in self._groups(Observation, name, after, lambda one: one.record.tag):
+            for batch in in_batches([one for (one,) in tags if self._is_forgotten(one.record)], _REMOVED_AT_ONCE):
+                numbers = ledger.load(Numbers, name, name)
+                highest = max(one.record.sequence for one in batch)
+                if numbers is None or numbers.record.sequence < highest:
+                    beside = [Change(Numbers(gate=name, sequence=highest), numbers)]
+                else:
+                    beside = []
+                self._remove(run, f"observations of gate {name}", batch, beside)
+            yield tags[-1][-1].record.row
+
+    def _is_forgotten(self, seen: Observation) -> bool:
+        """Whether a tag is not tracked, or gone, and neither it nor its promotion has changed for long; nor a hold."""
+        if self._gate.takes(seen.tag) and not seen.absent:
+            return False
+        ledger, moment = self._services.ledger, last_seen(seen)
+        promotion = ledger.load(Promotion, seen.gate, promotion_row(seen.tag, seen.sequence))
+        if (moment is not None and moment >= self._before) or (promotion is not None and not self._is_old(promotion)):
+            return False
+        stable = read(ledger, StableTag(gate=seen.gate, tag=seen.tag))
+        return stable.hold is None and stable.claim is None
+
+    def _others(self, run: JobRun, after: str) -> Iterator[str]:
+        """Alarms that are over, vetoes that were lifted, and the lines of moves that no stable tag stands by."""
+        ledger, name = self._services.ledger, self._gate.name
+        self._remove_alarms(run, self._scope)
+        vetoes = ledger.list(Veto, veto_partition(self._vetoes.target(self._gate)))
+        lifted = [one for one in vetoes if one.record.lifted_at is not None and one.record.lifted_at < self._before]
+        self._remove(run, f"lifted vetoes of gate {name}", lifted)
+        if not run.dry_run:
+            kept = {one.record.time_row for one in ledger.list(StableTag, name)}
+            for count in ledger.purge_moves(name, self._before, kept):
+                run.note("purge", f"{count} moves of gate {name}")
+                yield ""
+
+    def _unique_tags(self, run: JobRun, after: str) -> Iterator[str]:
+        refused = yield from self._left_overs.remove(run, after)
+        self._settle(run, (AlarmKind.NOT_REMOVED,), refused)
+
+
+class AppPurgeJob(PurgeJob):
+    """Purges the rollouts of one app that nobody can go back to."""
+
+    def __init__(self, services: Services, app: App) -> None:
+        super().__init__(services, f"app.{app.name}", f"apps/{app.name}")
+        self._app = app
+
+    def parts(self) -> Mapping[str, Part]:
+        """Two."""
+        return {"rollouts": self._rollouts, "alarms": self._alarms_over}
+
+    def _rollouts(self, run: JobRun, after: str) -> Iterator[str]:
+        """Those of operators stay as long as their idempotency keys are good."""
+        name, before = self._app.name, self._services.clock.now() - max(self._services.keep, KEPT)
+        for rollouts in self._groups(Rollout, name, after, lambda one: one.record.name):
+            record = read(self._services.ledger, AppRecord(app=name))
+            spare = [one for (one,) in rollouts if is_spare(one.record, record, before)]
+            self._remove(run, f"rollouts of app {name}", spare)
+            yield rollouts[-1][-1].record.row
+
+    def _alarms_over(self, run: JobRun, after: str) -> Iterator[str]:
+        self._remove_alarms(run, self._scope)
+        yield ""
+
+
+class CommonPurgeJob(PurgeJob):
+    """Purges what belongs to no gate and no app: alarms of registries and of stalls, and answers to repeated calls."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services, "common")
+
+    def parts(self) -> Mapping[str, Part]:
+        """Two."""
+        return {"alarms": self._alarms_over, "answers": self._answers}
+
+    def _alarms_over(self, run: JobRun, after: str) -> Iterator[str]:
+        for scope in (STALLS, *(f"registries/{name}" for name in self._services.policy.registries)):
+            self._remove_alarms(run, scope)
+        yield ""
+
+    def _answers(self, run: JobRun, after: str) -> Iterator[str]:
+        """They are kept by the first digit of their key, for a week."""
+        before = self._services.clock.now() - KEPT
+        for digit in string.hexdigits[:16] if not run.dry_run else "":
+            while count := self._services.ledger.purge(IdempotentCall, digit, before, 100):
+                run.note("purge", f"{count} answers")
+                yield digit
+
+
+def _spare(attempts: list[Stored[Candidate]], before: datetime) -> list[Stored[Candidate]]:
+    spare = spare_attempts([one.record for one in attempts], before)
+    return [one for one in attempts if one.record in spare]
+
+
+def _logs(record: object) -> Iterable[str]:
+    """Where the logs of a record's runs are."""
+    match record:
+        case Candidate():
+            evidence = [check.evidence for check in record.checks]
+        case Rollout():
+            evidence = [record.build.evidence]
+        case _:
+            evidence = []
+    return [one.log_blob for one in evidence if one.log_blob]
+
+
+def _json(promotion: Promotion) -> str:
+    return msgspec.json.encode(promotion).decode()
