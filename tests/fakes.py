@@ -228,10 +228,11 @@ class FakeLedger:
 
     def purge_moves(self, partition: str, before: datetime, kept: Collection[str]) -> Iterator[int]:
         lines = [key for key in self.lines if key[:2] == ("StableTag", partition) and key[2] >= rows_before(before)]
-        for key in lines:
-            if key[2] not in kept:
+        old = [key for key in lines if key[2] not in kept]
+        for first in range(0, len(old), 100):
+            for key in old[first : first + 100]:
                 del self.lines[key]
-                yield 1
+            yield len(old[first : first + 100])
 
     def _remove(self, record: Any) -> Stored[Any]:
         key = _key(record)

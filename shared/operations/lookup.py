@@ -92,7 +92,7 @@ class Lookup:
         """
         found, archive = [stored.record for stored in self.promotions_about(candidate)], self._services.archive
         if candidate.attempt > 1 or candidate.created_at < self._services.clock.now() - self._services.keep:
-            for place in archive.places(archive_name(candidate.gate, candidate.digest))[-HISTORY_LIMIT:]:
+            for place in archive.places(archive_name(candidate.gate, candidate.digest))[-_LINES_READ:]:
                 with suppress(Rejected):  # it is there no more
                     found.append(msgspec.json.decode(archive.read(place), type=Promotion))
         by_row = {one.row: one for one in reversed(found)}  # one that is about to leave the ledger is in both

@@ -82,6 +82,18 @@ def test_old_promotions_go_to_the_archive_where_why_still_reads_them() -> None:
     assert [name for name in world.archive.texts if name.startswith("promotions/")] != []
 
 
+def test_any_number_is_archived_in_one_round_some_at_a_time() -> None:
+    world = with_history(70, with_gate(at_least=2), days=1)
+    world.clock.forward(100 * DAY)
+    purge(world)
+    assert numbers(world) == [68, 69, 70]
+    by_batch = with_history(70, with_gate(at_least=2), days=1)
+    by_batch.clock.forward(100 * DAY)
+    for _ in range(40):
+        by_batch.sweep.run(by_batch.clock.now())
+    assert end_of(by_batch) == end_of(world)
+
+
 def test_an_archive_that_is_away_is_said_and_not_passed_over() -> None:
     world = with_history(8)
     purge(world)
@@ -306,6 +318,10 @@ def test_without_a_rule_left_over_unique_tags_are_listed_and_stay() -> None:
     assert [one.unique for one in gate.left_over] == left_overs(world)
     purge(world)
     assert len(left_overs(world)) == 5
+    world.push(TAG, image(0))
+    world.settle()
+    purge(world)
+    assert "15-alpine-cb1" not in left_overs(world), "it is stood on again"
 
 
 def test_by_the_rule_they_are_unlocked_and_then_deleted_but_for_what_can_be_gone_back_to() -> None:

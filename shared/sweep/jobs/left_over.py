@@ -21,39 +21,42 @@ class LeftOvers:
         self._target = services.registry_rule(gate.promote.registry)
 
     def remove(self, run: JobRun, after: str) -> Generator[str, None, list[Alarm]]:
-        """Remove those behind a row, if the rule says so; yields each, and returns the alarm where that is refused.
+        """Remove those behind a row that the rule says; yields each, and returns the alarm where that is refused.
 
         A tag is unlocked, then deleted, then forgotten: whoever dies in between leaves it to the next round. A refusal
         is most likely that of all.
         """
         since = self._gate.promote.kept_since(self._services.clock.now())
-        if since is None:
-            return []
         stood: tuple[set[str], set[str]] | None = None
         for stored in self._services.ledger.between(LeftOver, self._gate.name, after, ""):
-            if stored.record.row <= after or stored.record.since >= since:
+            if stored.record.row <= after:
                 continue
             stood = stood or self._stood_on()
             try:
-                self._remove(run, stored, *stood)
+                if stored.record.unique in stood[0]:
+                    self._forget(run, stored)
+                elif since is not None and stored.record.since < since:
+                    self._remove(run, stored, stood[1])
             except (Misconfigured, Rejected) as refusal:
                 return [self._alarm(stored.record, refusal)]
             yield stored.record.row
         return []
 
-    def _remove(self, run: JobRun, stored: Stored[LeftOver], tags: set[str], digests: set[str]) -> None:
-        """Remove one, unless it is stood on again, is gone, or is another digest by now: then it is only forgotten.
+    def _remove(self, run: JobRun, stored: Stored[LeftOver], digests: set[str]) -> None:
+        """Remove one, unless it is gone, or is another digest by now: then it is only forgotten.
 
         The lock of its manifest goes with the last that stands on that digest.
         """
         left, repository, registry = stored.record, self._gate.promote.repository, self._services.registry
-        is_ours = registry.digest_of(self._target, repository, left.unique) == left.digest
-        if is_ours and left.unique not in tags:
+        if registry.digest_of(self._target, repository, left.unique) == left.digest:
             run.note("remove a unique tag", f"{self._target.login_server}/{repository}:{left.unique}")
             if not run.dry_run:
                 manifest = None if left.digest in digests else left.digest
                 registry.unlock(self._target, repository, left.unique, manifest)
                 registry.remove_tag(self._target, repository, left.unique)
+        self._forget(run, stored)
+
+    def _forget(self, run: JobRun, stored: Stored[LeftOver]) -> None:
         if not run.dry_run:
             with suppress(Conflict):  # another worker has removed it
                 self._services.ledger.commit(removal(stored))

@@ -123,11 +123,13 @@ class GatePurgeJob(PurgeJob):
         }
 
     def _promotions(self, run: JobRun, after: str) -> Iterator[str]:
-        bases = self._bases()
+        bases, done = self._bases(), after
         for tags in self._groups(Promotion, self._gate.name, after, lambda one: one.record.tag):
             for known in tags:
-                self._purge_tag(run, known, bases)
-            yield tags[-1][-1].record.row
+                for _ in self._purge_tag(run, known, bases):
+                    yield done  # whoever goes on begins with this tag
+                done = known[-1].record.row
+            yield done
 
     def _bases(self) -> set[str]:
         """The digests that the apps of this gate are built on, or are being built on."""
@@ -138,11 +140,11 @@ class GatePurgeJob(PurgeJob):
                 bases |= {one.record.base.digest for one in ledger.open(Rollout, app.name) if one.record.base}
         return bases
 
-    def _purge_tag(self, run: JobRun, known: list[Stored[Promotion]], bases: set[str]) -> None:
-        """Archive what is old of a tag's promotions and nothing stands on, and let its unique tag go.
+    def _purge_tag(self, run: JobRun, known: list[Stored[Promotion]], bases: set[str]) -> Iterator[None]:
+        """Archive what is old of a tag's promotions and nothing stands on, and let its unique tag go, some at a time.
 
         By the gate's rule the unique tag goes earlier. The record of the stable tag is written with them, unchanged: a
-        move that has begun meanwhile makes it a conflict.
+        move that has begun meanwhile makes it a conflict, and leaves the rest to the next round.
         """
         let_go = self._gate.promote.kept_since(self._services.clock.now()) or self._before
         aged = [one for one in known if self._is_old(one) or (one.record.unique and is_past(one.record, let_go))]
@@ -150,12 +152,17 @@ class GatePurgeJob(PurgeJob):
             return
         stable, rows = self._stood_on(known, bases)
         aged = [one for one in aged if one.record.row not in rows]
-        kept = {one.record.unique for one in known if one not in aged} | {""}
+        going = {one.record.row for one in aged}
+        kept = {one.record.unique for one in known if one.record.row not in going} | {""}
         for batch in in_batches(aged, _REMOVED_AT_ONCE):
             changes = [*self._aged(run, batch, kept), *self._let_go(batch, kept)]
             if changes and not run.dry_run:
-                with suppress(Conflict):
-                    self._services.ledger.commit(*changes, *([Change(stable.record, stable)] if stable else []))
+                try:
+                    written = self._services.ledger.commit(*changes, *_unchanged(stable))
+                except Conflict:
+                    return
+                stable = written[-1] if stable else None
+            yield
 
     def _stood_on(self, known: list[Stored[Promotion]], bases: set[str]) -> tuple[Stored[StableTag] | None, set[str]]:
         ledger, name, tag = self._services.ledger, self._gate.name, known[0].record.tag
@@ -295,6 +302,10 @@ class CommonPurgeJob(PurgeJob):
             while count := self._services.ledger.purge(IdempotentCall, digit, before, 100):
                 run.note("purge", f"{count} answers")
                 yield digit
+
+
+def _unchanged(stored: Stored[Any] | None) -> list[Change]:
+    return [Change(stored.record, stored)] if stored else []
 
 
 def _spare(attempts: list[Stored[Candidate]], before: datetime) -> list[Stored[Candidate]]:
