@@ -47,12 +47,13 @@ def is_past(record: Record, before: datetime) -> bool:
 
 
 def spare_attempts(attempts: Sequence[Candidate], before: datetime) -> list[Candidate]:
-    """The attempts at one digest, the oldest first, that are past and neither the last one nor the last verdict.
+    """The attempts at one digest, the oldest first, that are past, but for the first, the last, and the last verdict.
 
-    The last one carries the number that the next attempt counts on, the last verdict what a rollback needs.
+    The first one tells whoever observes the digest again that it is known (its row is there already), the last one
+    carries the number that the next attempt counts on, the last verdict what a rollback needs.
     """
     verdict = next((one for one in reversed(attempts) if one.state in VERDICTS), None)
-    return [one for one in attempts[:-1] if one != verdict and is_past(one, before)]
+    return [one for one in attempts[1:-1] if one != verdict and is_past(one, before)]
 
 
 def stood_on(

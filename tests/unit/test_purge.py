@@ -211,11 +211,27 @@ def test_superseded_attempts_go_with_their_logs_and_the_next_one_is_numbered_on(
     world.clock.forward(100 * DAY)
     purge(world)
     stood = int(world.stable().candidate[-3:])
-    assert [one.attempt for one in world.candidates()] == sorted({stood, 4})
-    assert [blob in world.archive.texts for blob in logs] == [number in (stood, 4) for number in range(1, 5)]
+    assert [one.attempt for one in world.candidates()] == sorted({1, stood, 4})
+    assert [blob in world.archive.texts for blob in logs] == [number in (1, stood, 4) for number in range(1, 5)]
     world.operate.candidates.rerun(world.candidate(image(0)).id, WHO).act()
     world.settle()
     assert world.candidate(image(0)).attempt == 5
+
+
+def test_a_digest_that_returns_after_its_attempts_were_purged_is_not_examined_anew() -> None:
+    world = with_history(1)
+    for _ in range(3):
+        world.operate.candidates.rerun(world.candidate(image(0)).id, WHO).act()
+        world.settle()
+    world.push(TAG, image(1))
+    world.settle()
+    world.clock.forward(100 * DAY)
+    purge(world)
+    runs = len(world.tasks.runs)
+    world.push(TAG, image(0))
+    world.settle()
+    assert (world.candidate(image(0)).attempt, len(world.tasks.runs)) == (4, runs)
+    assert world.stable_tag() == image(0)
 
 
 def test_the_last_verdict_stays_though_later_attempts_came_to_none() -> None:
