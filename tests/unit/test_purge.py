@@ -15,7 +15,7 @@ from shared.domain.candidate import Candidate, CandidateState, Evidence
 from shared.domain.errors import BasegateError, Conflict, Malformed, Misconfigured, NotThere, Retry
 from shared.domain.image import Digest
 from shared.domain.observation import Observation
-from shared.domain.policy import Policy, Source
+from shared.domain.policy import Check, Policy, Source, TaskCheck
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import Record
 from shared.domain.retention import LeftOver, Numbers
@@ -219,10 +219,14 @@ def test_superseded_attempts_go_with_their_logs_and_the_next_one_is_numbered_on(
 
 
 def test_a_digest_that_returns_after_its_attempts_were_purged_is_not_examined_anew() -> None:
-    world = with_history(1)
-    for _ in range(3):
-        world.operate.candidates.rerun(world.candidate(image(0)).id, WHO).act()
-        world.settle()
+    world = World(with_gate(), keep=KEEP)
+    world.push(TAG, image(0))
+    world.next_item()
+    gate = world.policy.gates["node"]
+    check = Check(task=TaskCheck(registry="base", task="base-import-node", values={"STRICT": "yes"}))
+    world.use(msgspec.structs.replace(world.policy, gates={"node": msgspec.structs.replace(gate, checks=(check,))}))
+    world.settle()
+    assert [one.state for one in world.candidates()] == [CandidateState.SUPERSEDED, CandidateState.PASSED]
     world.push(TAG, image(1))
     world.settle()
     world.clock.forward(100 * DAY)
@@ -230,7 +234,7 @@ def test_a_digest_that_returns_after_its_attempts_were_purged_is_not_examined_an
     runs = len(world.tasks.runs)
     world.push(TAG, image(0))
     world.settle()
-    assert (world.candidate(image(0)).attempt, len(world.tasks.runs)) == (4, runs)
+    assert (world.candidate(image(0)).attempt, len(world.tasks.runs)) == (2, runs)
     assert world.stable_tag() == image(0)
 
 
