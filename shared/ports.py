@@ -195,7 +195,7 @@ def last(ledger: Ledger, kind: type[R], partition: str, row_prefix: str) -> Stor
 def newest_promotions(ledger: Ledger, gate: str, tag: str, limit: int = HISTORY_LIMIT) -> Iterator[Stored[Promotion]]:
     """The promotions of a tag, the newest first, as far as they are taken: none has a higher number than its tag."""
     seen, stable = ledger.load(Observation, gate, tag), ledger.load(StableTag, gate, tag)
-    purged = None if seen else ledger.load(Numbers, gate, gate)
+    purged = None if seen and seen.record.sequence else ledger.load(Numbers, gate, gate)
     high, span = max(one.record.sequence if one else 0 for one in (seen, stable, purged)), 100
     while high > 0 and limit > 0:
         low = max(1, high - span + 1)

@@ -158,7 +158,7 @@ class Judge:
     def _observation(self, before: Observation | None, after: Observation) -> None:
         """2: a digest enters a gate only as it was read at its source. 4: one linear history, whose numbers grow."""
         number, last = before.sequence if before else 0, self._numbers[(after.gate, after.tag)]
-        if before is None and last and after.sequence <= last:
+        if not number and after.sequence and after.sequence <= last:
             self.violated(f"{after.gate}/{after.tag} is observed as number {after.sequence} after number {last}")
         if after.sequence < number:
             self.violated(f"the sequence of {after.gate}/{after.tag} falls from {number} to {after.sequence}")

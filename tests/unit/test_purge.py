@@ -13,7 +13,7 @@ import pytest
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import Candidate, CandidateState, Evidence
 from shared.domain.errors import BasegateError, Conflict, Malformed, Misconfigured, NotThere, Retry
-from shared.domain.image import Digest
+from shared.domain.image import Digest, Tag
 from shared.domain.observation import Observation
 from shared.domain.policy import Check, Policy, Source, TaskCheck
 from shared.domain.promotion import Promotion, PromotionState
@@ -24,7 +24,7 @@ from shared.domain.stable_tag import HoldUntil, StableTag, Veto
 from shared.operations.idempotency import IdempotentCall
 from shared.operations.operate import Operate
 from shared.operations.plan import Who
-from shared.ports import read, removal
+from shared.ports import newest_promotions, read, removal
 from shared.sweep.jobs.purge import PurgeJob
 from shared.sweep.sweep import SweepReport
 from shared.workflow.answers import PromotionSummary
@@ -699,3 +699,21 @@ def test_a_stable_tag_that_was_moved_to_what_is_archived_is_put_back() -> None:
     world.registry.tags["base", f"node:{TAG}"] = image(0)
     world.sweep_now()
     assert world.stable_tag() == image(7)
+
+
+def test_promotions_of_a_tag_whose_observation_was_purged_are_still_found() -> None:
+    """Also once a hint has asked for the tag in vain: then there is an observation again, without a number."""
+    world = with_history(4)
+    world.operate.gates.roll_back("node", TAG, image(0), HoldUntil.LIFTED, WHO).act()
+    stored = world.ledger.load(Observation, "node", TAG)
+    assert stored
+    for blank in (None, Observation(gate="node", tag=Tag(TAG), hinted_at=world.clock.now())):
+        present = world.ledger.load(Observation, "node", TAG)
+        if present:
+            world.ledger.commit(removal(present))
+            world.ledger.insert(Numbers(gate="node", sequence=4))
+        if blank:
+            world.ledger.insert(blank)
+        found = [one.record.sequence for one in newest_promotions(world.ledger, "node", TAG)]
+        assert found == [4, 3, 2, 1]
+        assert [one.record.sequence for one in newest_promotions(world.ledger, "node", TAG, 2)] == [4, 3]
