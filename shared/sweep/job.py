@@ -22,7 +22,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 LEASE_SECONDS = 120.0
-"""How long a sweep may be silent before it counts as dead. It renews its lease with every batch."""
+"""How long a sweep may be silent before it counts as dead. A batch that takes longer loses its lease."""
+
+_SAVED_EVERY = timedelta(seconds=10)
+"""A sweep that dies compares again what it compared since it was last saved, which changes nothing."""
 
 _EARLY_SECONDS = 30.0
 """How much too early a round may begin: the timer does not tick evenly, and the next tick may be a whole period off."""
@@ -91,6 +94,10 @@ class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
     def advanced(self, after: str, now: datetime) -> Self:
         """A batch further."""
         return msgspec.structs.replace(self, after=after, held_until=now + timedelta(seconds=LEASE_SECONDS))
+
+    def is_worth_saving(self, saved: Self) -> bool:
+        """Whether a run has gone on for so long since it was last saved that it is to be saved again."""
+        return self.held_until is None or saved.held_until is None or self.held_until - saved.held_until >= _SAVED_EVERY
 
     def released(self, problem: str = "") -> Self:
         """Let go with the round unfinished; whoever comes next goes on from `after`."""

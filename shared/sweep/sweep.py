@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -87,23 +87,34 @@ class Sweep:
             Retry: the ledger is away.
         """
         jobs, by_key = list(self._jobs()), dict[str, list[SweepJob]]()
-        ended = {s.record.job: s.record.finished_at for s in self._services.ledger.list(SweepRecord, SWEEPS)}
-        for job in sorted(jobs, key=lambda job: ended.get(job.name) or _NEVER):
+        known = {stored.record.job: stored for stored in self._services.ledger.list(SweepRecord, SWEEPS)}
+        for job in sorted(jobs, key=lambda job: _finished_at(known.get(job.name))):
             by_key.setdefault(job.concurrency_key, []).append(job)
-        in_turn = partial(self._one_by_one, until=until, dry_run=dry_run, at_once=at_once)
+        in_turn = partial(self._one_by_one, known, until=until, dry_run=dry_run, at_once=at_once)
         reports = {report.job: report for done in self._executor(in_turn, list(by_key.values())) for report in done}
         return SweepReport(jobs=tuple(reports[job.name] for job in jobs))
 
-    def run_job(self, job: SweepJob, until: datetime, *, dry_run: bool = False, at_once: bool = False) -> JobReport:
+    def run_job(
+        self,
+        job: SweepJob,
+        until: datetime,
+        known: Stored[SweepRecord] | None = None,
+        *,
+        dry_run: bool = False,
+        at_once: bool = False,
+    ) -> JobReport:
         """Run a job if it is due (with `at_once`: anyway), and stop after the batch in which `until` passes.
 
-        What goes wrong in it is in its report, and stops no other.
+        `known` is its row, where that was read already. What goes wrong is in the report, and stops no other job.
         """
         try:
             if dry_run:
                 run = JobRun(SweepRecord(job=job.name), dry_run=True, executor=self._executor)
                 return self._batches(job, run, None, until)
-            stored, now = get_or_create(self._services.ledger, SweepRecord(job=job.name)), self._services.clock.now()
+            stored, now = (
+                known or get_or_create(self._services.ledger, SweepRecord(job=job.name)),
+                self._services.clock.now(),
+            )
             if stored.record.held_by_another(self._holder, now):
                 return JobReport(job=job.name, state=JobState.TAKEN)
             if not at_once and not stored.record.is_due(now, job.interval_seconds):
@@ -129,7 +140,15 @@ class Sweep:
             self.run_job(job, now + _HINT_TIME_LIMIT, at_once=True)
         return ()
 
-    def _one_by_one(self, jobs: list[SweepJob], *, until: datetime, dry_run: bool, at_once: bool) -> list[JobReport]:
+    def _one_by_one(
+        self,
+        known: Mapping[str, Stored[SweepRecord]],
+        jobs: list[SweepJob],
+        *,
+        until: datetime,
+        dry_run: bool,
+        at_once: bool,
+    ) -> list[JobReport]:
         reports = list[JobReport]()
         for place, job in enumerate(jobs):
             now = self._services.clock.now()
@@ -137,11 +156,11 @@ class Sweep:
                 reports.append(JobReport(job=job.name, state=JobState.GOES_ON))
             else:
                 share = now + (until - now) / (len(jobs) - place)
-                reports.append(self.run_job(job, share, dry_run=dry_run, at_once=at_once))
+                reports.append(self.run_job(job, share, known.get(job.name), dry_run=dry_run, at_once=at_once))
         return reports
 
     def _batches(self, job: SweepJob, run: JobRun, stored: Stored[SweepRecord] | None, until: datetime) -> JobReport:
-        """Run batch after batch; each saves how far it came, and renews the lease."""
+        """Run batch after batch; how far they came is saved every few seconds, which renews the lease."""
         state, problem = JobState.DONE, ""
         try:
             for after in job.batches(run):
@@ -149,7 +168,8 @@ class Sweep:
                 if self._services.clock.now() >= until:
                     state = JobState.GOES_ON
                     break
-                stored = self._services.ledger.save(stored, run.record) if stored else None
+                if stored and run.record.is_worth_saving(stored.record):
+                    stored = self._services.ledger.save(stored, run.record)
         except Conflict:
             raise
         except Busy as busy:
@@ -182,6 +202,10 @@ class Sweep:
         yield from (GatePurgeJob(services, gate) for gate in policy.gates.values())
         yield from (AppPurgeJob(services, app) for app in policy.apps.values())
         yield CommonPurgeJob(services)
+
+
+def _finished_at(known: Stored[SweepRecord] | None) -> datetime:
+    return known.record.finished_at or _NEVER if known else _NEVER
 
 
 def _problem(job: SweepJob, error: Exception) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -85,13 +85,14 @@ def _refused(how: str, what: str) -> BasegateError:
 
 
 class Calls:
-    """Makes the ports that the app is given."""
+    """Makes the ports that the app is given. `between` is called between two calls while anything is `waiting`."""
 
     def __init__(self, scheduler: Scheduler, outside: Outside, chaos: Chaos, story: Story) -> None:
         self._scheduler, self._chaos, self._story = scheduler, chaos, story
         self._random = chaos.random
         self.made = 0
         self.between: Callable[[str, str], None] = lambda port, method: None
+        self.waiting: Sequence[object] = ()
         self.reading: Callable[[str, tuple[Any, ...]], None] = lambda method, arguments: None
         self.acting: Callable[[str, tuple[Any, ...]], None] = lambda method, arguments: None
         real = {name: getattr(outside, name) for name in PORTS if name != "probe"} | {"probe": outside.containers}
@@ -144,7 +145,8 @@ class Calls:
             if port in chaos.away_for_long:
                 self._refuse(port, method, server)
             return False
-        self.between(port, method)
+        if self.waiting:
+            self.between(port, method)
         scheduler.sleep(self._delay())
         fate, dies = random.random(), chaos.dies * worker.frailty
         if fate < dies:
@@ -168,7 +170,8 @@ class Calls:
         if worker is None:
             return
         if effect:
-            self.between(port, method)
+            if self.waiting:
+                self.between(port, method)
             scheduler.sleep(0.005 + 0.05 * random.random())
             if random.random() < chaos.dies * 3 * worker.frailty:
                 self._die("died after a call", method)

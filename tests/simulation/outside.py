@@ -94,7 +94,7 @@ class Ledger:
     def commit(self, *changes: Change | Removal) -> list[Stored[Any]]:
         partition = changes[0].record.partition
         places = [((type(change.record).__name__, change.record.partition), change.record.row) for change in changes]
-        if any(_partition(change.record) != _partition(changes[0].record) for change in changes):
+        if changes[1:] and len({_partition(change.record) for change in changes}) > 1:
             raise LimitError("a transaction over several partitions")
         for change, (key, row) in zip(changes, places, strict=True):
             found, is_checked = self.tables[key].get(row), isinstance(change, Change) or change.stored is not None

@@ -23,6 +23,7 @@ from tests.simulation.scheduler import Scheduler, TooLong
 from tests.simulation.story import Story
 
 SWEEP_SECONDS = 300.0
+_CALM_HOUR = 12
 CALM_SECONDS = 26 * 3600.0
 CALM_CALLS = 60_000
 
@@ -91,14 +92,15 @@ class Schedule:
         ports = self.calls.ports | {"clock": Clock(self.scheduler), "keep": self.keep}
         self.host.ports = ports | {"listeners": {name: ports.pop(name) for name in ("topic", "webhook")}}
         self.host.crashed = self.judge.violated
-        self.calls.between, self.calls.reading, self.calls.acting = self._between, self.judge.reading, self.judge.acting
+        self.calls.reading, self.calls.acting = self.judge.reading, self.judge.acting
+        self.calls.between, self.calls.waiting = self._between, self._aimed
         self.outside.tasks.ended = lambda run: self.publishers.ran(run, self.judge)
         tasks, random = self.outside.tasks, self.random
         tasks.broken, tasks.hangs = random.choice((0.0, 0.05, 0.2)), random.choice((0.0, 0.0, 0.05))
         self.outside.registry.copies_fail = random.choice((0.0, 0.0, 0.1))
         self.outside.containers.recreates = random.choice((0.0, 0.05))
         self.outside.webhook.refused = random.choice((0.0, 0.0, 0.05))
-        if random.random() < 0.04:
+        if random.random() < 0.02:
             self.scheduler.after(random.random() * 1200.0, self._listener_away)
 
     # the disturbed part ---------------------------------------------------------------------------------------------
@@ -117,8 +119,9 @@ class Schedule:
         self._plan_acts(length)
         for _ in range(random.choice((0, 1, 1, 2, 3))):
             plan(random.random() * length, self._break_something)
-        for at in range(int(length / SWEEP_SECONDS)):
-            plan((at + random.random()) * SWEEP_SECONDS, self.host.sweep)
+        period = random.choice((SWEEP_SECONDS, 2 * SWEEP_SECONDS))
+        for at in range(int(length / period)):
+            plan((at + random.random()) * period, self.host.sweep)
         self._run_until(length)
 
     def _push_many(self) -> None:
@@ -147,7 +150,7 @@ class Schedule:
 
     def _between(self, port: str, method: str) -> None:
         """What happens between two outside calls: something that waited for such a moment."""
-        if self._aimed and self.random.random() < _AIMED.get(method, 0.0):
+        if self.random.random() < _AIMED.get(method, 0.0):
             worker, self.scheduler.current = self.scheduler.current, None
             self._aimed.pop()()
             self.scheduler.current = worker
@@ -222,8 +225,8 @@ class Schedule:
         self.outside.registry.copies_fail = self.outside.containers.recreates = 0.0
 
     def _step(self, round_number: int) -> float:
-        """A sweep every five minutes for three hours; then, what waits for a day is let wait."""
-        return SWEEP_SECONDS if round_number < 36 else 12 * SWEEP_SECONDS
+        """A sweep every five minutes for an hour; then, what waits for a day is let wait."""
+        return SWEEP_SECONDS if round_number < _CALM_HOUR else 12 * SWEEP_SECONDS
 
     def _run_until(self, end: float) -> None:
         scheduler = self.scheduler
