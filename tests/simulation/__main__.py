@@ -16,8 +16,8 @@ from tests.simulation.schedule import Result, Schedule
 from tests.simulation.story import LINES
 
 _SHOWN = 3
-_GARBAGE = 200_000
-"""So many new objects are left until cycles are looked for: that took a tenth of the time."""
+_GARBAGE = 1_000_000
+"""So many new objects are left until cycles are looked for: that took a tenth of the time, and they are 100 MB."""
 
 
 def main() -> int:

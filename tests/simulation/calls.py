@@ -9,7 +9,7 @@ from typing import Any
 
 from shared.domain.errors import BasegateError, Misconfigured, Rejected, Retry, Throttled
 from tests.simulation.outside import Outside
-from tests.simulation.scheduler import Died, Scheduler
+from tests.simulation.scheduler import Died, Scheduler, Worker
 from tests.simulation.story import Story
 
 PORTS = {
@@ -104,50 +104,46 @@ class Calls:
 
     def _method(self, port: str, method: str, real: Callable[..., Any]) -> Callable[..., Any]:
         by_server, effect, ledger = port in _BY_SERVER, method in _EFFECTS, port == "ledger"
+        scheduler, chaos = self._scheduler, self._chaos
 
         def call(*arguments: Any) -> Any:
-            server = arguments[0].login_server if by_server else ""
-            if method == "start_copy":
-                server = arguments[2].login_server
-            lost = self._before(port, method, server)
+            self.made += 1
+            lost, worker = False, scheduler.current
+            if worker is not None:
+                if worker.dead:
+                    raise Died
+                server = arguments[2 if method == "start_copy" else 0].login_server if by_server else ""
+                lost = (self._calmly if chaos.calm else self._through_chaos)(worker, port, method, server)
             if effect:
                 self.acting(method, arguments)
                 self._story.call(port, method, arguments)
             answer = real(*arguments)
             if ledger:
                 self.reading(method, arguments)
-            if (effect or lost) and not self._chaos.calm:
+            if (effect or lost) and not chaos.calm:
                 self._after(port, method, lost=lost, effect=effect)
             return answer
 
         return call
 
-    def _delay(self) -> float:
-        """The seconds until a call arrives: its worker may be slow, or paused."""
+    def _calmly(self, worker: Worker, port: str, method: str, server: str) -> bool:
+        self._scheduler.sleep(0.005)
+        if port in self._chaos.away_for_long:
+            self._refuse(port, method, server)
+        return False
+
+    def _through_chaos(self, worker: Worker, port: str, method: str, server: str) -> bool:
+        """Wait for the call to arrive, if it does; whether its answer is to be lost."""
         chaos, random = self._chaos, self._random
+        if self.waiting:
+            self.between(port, method)
         wait, fate = 0.005 + 0.05 * random.random(), random.random()
         if fate < chaos.dawdles:
             chaos.struck["slow call"] += 1
-            return wait + 8.0 * random.random()
-        return wait + self._pause() if fate < chaos.dawdles + chaos.pauses else wait
-
-    def _before(self, port: str, method: str, server: str) -> bool:
-        """Wait for the call to arrive; whether its answer is to be lost."""
-        self.made += 1
-        scheduler, chaos, random = self._scheduler, self._chaos, self._random
-        worker = scheduler.current
-        if worker is None:
-            return False
-        if worker.dead:
-            raise Died
-        if chaos.calm:
-            scheduler.sleep(0.005)
-            if port in chaos.away_for_long:
-                self._refuse(port, method, server)
-            return False
-        if self.waiting:
-            self.between(port, method)
-        scheduler.sleep(self._delay())
+            wait += 8.0 * random.random()
+        elif fate < chaos.dawdles + chaos.pauses:
+            wait += self._pause()
+        self._scheduler.sleep(wait)
         fate, dies = random.random(), chaos.dies * worker.frailty
         if fate < dies:
             self._die("died before a call", method)
@@ -185,6 +181,7 @@ class Calls:
         worker = self._scheduler.current
         assert worker is not None
         worker.paused_until = self._scheduler.seconds + seconds
+        worker.paused()
         self._chaos.struck["paused beyond its claim" if seconds > 330 else "paused"] += 1
         self._story.tell(f"is paused for {seconds:.0f} s")
         return seconds

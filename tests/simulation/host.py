@@ -25,8 +25,8 @@ from tests.simulation.story import Story
 
 DELIVERIES = 5
 QUEUE_SECONDS = 0.2
-"""How long a message takes at least, as the host polls its queues every 100 to 250 ms. While anything disturbs, none
-takes any time: the more workers meet."""
+"""How long a message takes at least, as the host polls its queues every 100 to 250 ms. In one of three schedules none
+takes any time while anything disturbs: the more workers meet."""
 
 _LEASES = (2.0, 30.0, 120.0, 600.0)
 _SWEEP_LIMIT = timedelta(minutes=3)
@@ -69,7 +69,8 @@ class Host:
     def __init__(self, scheduler: Scheduler, rules: Rules, random: Random, story: Story) -> None:
         self._scheduler, self._rules, self._random, self._story = scheduler, rules, random, story
         self.ports: dict[str, Any] = {}
-        self.slots = random.choice((3, 3, 4, 5))
+        self.slots = random.choice((4, 4, 5, 6))
+        self.latency = random.choice((0.0, QUEUE_SECONDS, QUEUE_SECONDS))
         self.most_at_once = 0
         self.skewed = random.choice((0.0, 0.0, 2.0))
         self.queue_away_until = 0.0
@@ -89,7 +90,7 @@ class Host:
 
     def deliver(self, item: Any, hidden: float) -> None:
         """A message was sent."""
-        self._arrives(Message(item), max(hidden, QUEUE_SECONDS) if self.calm else hidden)
+        self._arrives(Message(item), max(hidden, QUEUE_SECONDS if self.calm else self.latency))
         if not self.calm and self._random.random() < 0.02:
             self.counts["message delivered twice"] += 1
             self._arrives(Message(item), hidden + self._random.choice((0.1, 3.0, 60.0)))
@@ -141,8 +142,7 @@ class Host:
                 self._visible(self._queued.popleft())
 
         self._scheduler.spawn(worker, lambda: self._handle(app, message, worker), ended)
-        if not self.calm:
-            self._scheduler.after(40.0, lambda: self._renew(message, worker))
+        worker.paused = lambda: self._scheduler.after(40.0, lambda: self._renew(message, worker))
 
     def _renew(self, message: Message, worker: Worker) -> None:
         """The lease of a message whose worker is paused is not renewed: another gets it meanwhile."""

@@ -108,28 +108,29 @@ class Judge:
 
     def committed(self, changes: tuple[Change | Removal, ...]) -> None:
         """Records were written, or removed."""
+        if changes[1:]:
+            by_kind = {type(change.record): change for change in changes}
+            if isinstance(live := by_kind.get(AppRecord), Change) and Rollout in by_kind:
+                self._went_live(live, by_kind[Rollout].record)
         for change in changes:
             if isinstance(change, Removal):
                 self._purged(change.record)
-        self._written(tuple(change for change in changes if isinstance(change, Change)))
+            else:
+                self._written(change)
 
-    def _written(self, changes: tuple[Change, ...]) -> None:
-        by_kind = {type(change.record): change for change in changes}
-        if Veto in by_kind and (veto := by_kind[Veto].record).stands:
-            self.vetoed_at[veto.target, veto.digest] = self._scheduler.seconds
-        if AppRecord in by_kind and Rollout in by_kind:
-            self._went_live(by_kind[AppRecord], by_kind[Rollout].record)
-        for change in changes:
-            before = change.stored.record if change.stored else None
-            match change.record:
-                case Observation():
-                    self._observation(before, change.record)
-                case Candidate():
-                    self._candidate(before, change.record)
-                case StableTag():
-                    self._stable_tag(before, change.record)
-                case Delivery() if before is None:
-                    self.caused[change.record.listener].append(change.record)
+    def _written(self, change: Change) -> None:
+        before = change.stored.record if change.stored else None
+        match change.record:
+            case Observation():
+                self._observation(before, change.record)
+            case Candidate():
+                self._candidate(before, change.record)
+            case StableTag():
+                self._stable_tag(before, change.record)
+            case Delivery() if before is None:
+                self.caused[change.record.listener].append(change.record)
+            case Veto(stands=True):
+                self.vetoed_at[change.record.target, change.record.digest] = self._scheduler.seconds
 
     def _purged(self, record: Any) -> None:
         """Nothing is purged that anything stands on, or with which anything is left to do."""

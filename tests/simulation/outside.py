@@ -92,20 +92,21 @@ class Ledger:
         return self.commit(Change(record, stored))[0]
 
     def commit(self, *changes: Change | Removal) -> list[Stored[Any]]:
-        partition = changes[0].record.partition
-        places = [((type(change.record).__name__, change.record.partition), change.record.row) for change in changes]
         if changes[1:] and len({_partition(change.record) for change in changes}) > 1:
             raise LimitError("a transaction over several partitions")
-        for change, (key, row) in zip(changes, places, strict=True):
-            found, is_checked = self.tables[key].get(row), isinstance(change, Change) or change.stored is not None
-            if is_checked and (found.etag if found else None) != (change.stored.etag if change.stored else None):
-                raise Conflict(f"{partition}/{row} was changed since it was loaded")
+        for change in changes:
+            record, before = change.record, change.stored
+            if before is None and isinstance(change, Removal):
+                continue
+            found = self.tables[(type(record).__name__, record.partition)].get(record.row)
+            if (found.etag if found else None) != (before.etag if before else None):
+                raise Conflict(f"{record.partition}/{record.row} was changed since it was loaded")
         stored = list[Stored[Any]]()
-        for change, place in zip(changes, places, strict=True):
+        for change in changes:
             if isinstance(change, Change):
-                stored.append(self._write(change.record, *place))
+                stored.append(self._write(change.record))
             else:
-                self._remove(*place)
+                self._remove(change.record)
                 self.purged += change.stored is not None
         self.committed(changes)
         return stored
@@ -144,12 +145,14 @@ class Ledger:
             if name == kind.__name__:
                 yield from [stored.record for stored in table.values()]
 
-    def _remove(self, key: tuple[str, str], row: str) -> None:
+    def _remove(self, record: Any) -> None:
+        key, row = (type(record).__name__, record.partition), record.row
         if self.tables[key].pop(row, None) is not None:
             self._rows[key].remove(row)
             self._open[key].discard(row)
 
-    def _write(self, record: Any, key: tuple[str, str], row: str) -> Stored[Any]:
+    def _write(self, record: Any) -> Stored[Any]:
+        key, row = (type(record).__name__, record.partition), record.row
         body, table = msgspec.json.encode(record), self.tables[key]
         if row not in table:
             if not (_KEY.fullmatch(key[1]) and _KEY.fullmatch(row)):

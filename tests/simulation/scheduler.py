@@ -11,6 +11,7 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+_EPOCH = START.timestamp()
 
 
 class Died(BaseException):
@@ -26,13 +27,14 @@ class Worker:
 
     `rules` is the number of the rules that its process was started with, `skew` how far its clock is off, `claimed`
     what it has claimed (the judge's notes). A dead one makes no more calls; `frailty` is how much sooner than others it
-    dies.
+    dies, `paused` is called when it is paused.
     """
 
     def __init__(self, name: str, rules: int, skew: float) -> None:
         self.name, self.rules, self.skew = name, rules, skew
         self.dead, self.frailty = False, 1.0
         self.paused_until = 0.0
+        self.paused: Callable[[], object] = lambda: None
         self.notes: dict[tuple[Any, ...], float] = {}
         self.greenlet: greenlet | None = None
         self.began_at = 0.0
@@ -56,7 +58,7 @@ class Scheduler:
         """The time; a worker's clock is off by its skew."""
         moment = self.seconds + self.current.skew if self.current else self.seconds
         if moment != self._asked:
-            self._asked, self._answer = moment, START + timedelta(seconds=moment)
+            self._asked, self._answer = moment, datetime.fromtimestamp(_EPOCH + moment, UTC)
         return self._answer
 
     def true_now(self) -> datetime:
