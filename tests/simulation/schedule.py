@@ -135,7 +135,7 @@ class Schedule:
     def _plan_acts(self, length: float) -> None:
         """Some acts come at a time, others in the middle of what a worker does just then."""
         random = self.random
-        acts: list[Callable[[], object]] = [self.operators.act] * random.randint(3, 10)
+        acts: list[Callable[[], object]] = [self.operators.act] * random.randint(4, 12)
         acts += [self.foreigners.act] * random.choice((0, 1, 2, 3))
         acts += [self._change_rules] * random.choice((0, 0, 1, 2))
         acts += [self.publishers.commit] * random.choice((0, 1))
