@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -81,11 +81,22 @@ def veto_row(digest: str) -> str:
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is moving a stable tag, to which digest, and until when that is believed."""
+    """Who is moving a stable tag, to which digest, and until when that is believed.
+
+    Where it was taken over from a worker for the same move that counts as dead, that one may only be paused, and move
+    the tag until `fence`.
+    """
 
     mover: str
     digest: Digest
     until: datetime
+    fence: datetime | None = None
+
+    def left(self, now: datetime) -> Self | None:
+        """What stays of it once its worker lets go: while another may still move the tag, nobody else may claim it."""
+        if self.fence is None or self.fence <= now:
+            return None
+        return msgspec.structs.replace(self, until=self.fence, fence=None)
 
 
 class StableTag(Row, frozen=True, kw_only=True):

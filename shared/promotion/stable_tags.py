@@ -87,9 +87,9 @@ class StableTags:
         now, claim = self._services.clock.now(), stable.claim
         if claim is not None and claim.until > now and claim.mover != mover:
             raise Busy(f"{stable.tag} is being moved to {short(claim.digest)} by {claim.mover}", delay_seconds=2.0)
-        self.own_claim(stable, mover, mine)
-        until = now + timedelta(seconds=CLAIM_SECONDS)
-        return msgspec.structs.replace(stable, claim=Claim(mover=mover, digest=digest, until=until))
+        before, until = self.own_claim(stable, mover, mine), now + timedelta(seconds=CLAIM_SECONDS)
+        fence = None if before is None else before.fence if before == mine else before.until
+        return msgspec.structs.replace(stable, claim=Claim(mover=mover, digest=digest, until=until, fence=fence))
 
     def own_claim(self, stable: StableTag, mover: str, mine: Claim | None) -> Claim | None:
         """The claim of a worker on the record: `mine`, or one for the same move whose worker counts as dead.
@@ -112,7 +112,9 @@ class StableTags:
             moves: dict[str, object] = {"sequence": max(stable.sequence, target.sequence)}
         else:
             moves = {"move": stable.move + 1, "moved_at": now, "moved_by": "", "put_back_at": None}
-        return msgspec.structs.replace(stable, **(stands | moves | {"claim": None} | changes))
+        return msgspec.structs.replace(
+            stable, **(stands | moves | {"claim": stable.claim and stable.claim.left(now)} | changes)
+        )
 
     def point(self, gate: Gate, tag: str, digest: Digest, over: StableTag | None = None) -> None:
         """Point the tag at a digest that is in the target repository, and read it back.
@@ -278,7 +280,8 @@ class StableTags:
         with suppress(BasegateError):
             stored = self.load(gate, tag)
             if mine is not None and stored.record.claim == mine:
-                self._save(stored, msgspec.structs.replace(stored.record, claim=None, **changes))
+                left = mine.left(self._services.clock.now())
+                self._save(stored, msgspec.structs.replace(stored.record, claim=left, **changes))
 
     def _save(self, stored: Stored[StableTag], stable: StableTag) -> Stored[StableTag]:
         try:

@@ -177,7 +177,7 @@ class Calls:
             raise Retry(f"{port} {method}: no answer", 1.0)
 
     def _pause(self) -> float:
-        seconds = self._random.choice((20.0, 60.0, 340.0, 700.0))
+        seconds = self._random.choice((20.0, 60.0, 90.0, 200.0, 340.0, 700.0))
         worker = self._scheduler.current
         assert worker is not None
         worker.paused_until = self._scheduler.seconds + seconds

@@ -11,13 +11,15 @@ import pytest
 
 from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.errors import Conflict, Retry
+from shared.domain.image import Digest
 from shared.domain.observation import Observation
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.stable_tag import StableTag
+from shared.promotion.stable_tags import CLAIM_SECONDS, TAKE_OVER_SECONDS
 from tests.fakes import ProcessDied, World, digest, sample_policy
 from tests.unit.operators import cancel, hold, lift_hold, sweep, veto
 
-ORANGE, GREEN = digest("orange"), digest("green")
+ORANGE, GREEN, BLUE = digest("orange"), digest("green"), digest("blue")
 
 
 def gate_world() -> World:
@@ -288,3 +290,28 @@ def test_a_worker_that_fails_before_it_claims_leaves_the_claim_of_another_worker
     world.registry.point = while_another_fails  # type: ignore[method-assign,assignment]
     world.settle()
     assert world.stable_tag() == world.stable().digest == GREEN
+
+
+def test_while_a_worker_that_was_taken_over_from_may_still_move_the_tag_no_later_promotion_moves_it() -> None:
+    world = about_to_move()
+    item, point, moved = world.promotion().work_item, world.registry.point, list[str]()
+
+    def record(registry: Any, repository: str, tag: str, content: Digest) -> None:
+        point(registry, repository, tag, content)
+        moved.append(content)
+
+    def paused(*given: Any) -> None:
+        world.registry.point = record  # type: ignore[method-assign,assignment]
+        world.clock.forward(TAKE_OVER_SECONDS + 1)
+        world.reconciler.work(item, redelivered=True)
+        assert world.stable().digest == GREEN
+        world.push("15-alpine", BLUE)
+        world.pass_time(120)
+        record(*given)
+
+    world.registry.point = paused  # type: ignore[method-assign,assignment]
+    world.settle()
+    world.pass_time(CLAIM_SECONDS)
+    assert moved == [GREEN, GREEN, BLUE]
+    assert world.stable_tag() == world.stable().digest == BLUE
+    assert world.stable().claim is None
