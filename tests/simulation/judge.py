@@ -223,8 +223,8 @@ class Judge:
         if before is not None and before.hold is not None and after.hold is None:
             self._held(key, after.digest or "")
         claim, old = after.claim, before.claim if before else None
-        if worker is None or claim is None or (old is not None and old == claim):
-            return
+        if worker is None or claim is None or (old is not None and claim.until <= old.until):
+            return  # what is left of a claim is none
         worker.notes[("claim", *key)] = self._scheduler.seconds
         worker.notes[("claimed", *key, claim.digest, claim.mover)] = self._scheduler.seconds
         if before is not None and claim.digest == before.digest:
