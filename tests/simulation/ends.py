@@ -153,12 +153,21 @@ class Ends:
         return overtaken or promotion.state is PromotionState.PROMOTED
 
     def _stands(self, gate: Gate, stable: StableTag) -> Iterator[str]:
-        """3 and 7: what a stable tag is, is what its record says; where it is not, somebody was alarmed."""
+        """3 and 7: what a stable tag is, is what its record says; where it is not, somebody was alarmed.
+
+        What a gate's own task has pushed of a promotion that needs a person is left to that person.
+        """
         target = self._policy.registries[gate.promote.registry]
         there = self._outside.stable(target.login_server, gate.promote.repository, stable.tag)
         alarms = self._alarms(f"gates/{gate.name}", stable.tag)
         said = {AlarmKind.STABLE_MOVED, AlarmKind.UNRECORDED, AlarmKind.PROMOTED_GONE}
-        if there != stable.digest and not alarms & said:
+        own = (
+            one
+            for one in self._ledger.all(Promotion)
+            if (one.gate, one.tag, one.digest) == (gate.name, stable.tag, there)
+        )
+        kept = any(one.state is PromotionState.PROMOTING and self._is_for_a_person(one) for one in own)
+        if there != stable.digest and not kept and not alarms & said:
             yield f"{gate.name}/{stable.tag} is {short(there or '-')}, its record says {short(stable.digest or '-')}"
         if there is not None and self._is_vetoed(gate, there) and AlarmKind.STABLE_VETOED not in alarms:
             yield f"{gate.name}/{stable.tag} stands on the vetoed {short(there)} without an alarm"
