@@ -10,7 +10,7 @@ LEFT = .sandbox .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo-
   $$(find . -path "./.*" -prune -o -name __pycache__ -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo demo-lost up down test test-unit test-slow simulate fuzz chaos mutants check format schema coverage yardstick bench bench-history bench-sweep screenshots clean
+.PHONY: help setup browser demo demo-lost up down test test-unit simulate fuzz chaos mutants check format schema coverage yardstick bench bench-history bench-sweep screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,17 +39,14 @@ down: $(READY) ## stop what `make up` started
 browser: setup ## a Chromium, axe-core and skopeo, for the tests of the board and of the registries
 	@$(ROOT) $(PY) scripts/browser_needs.py .tools
 
-test: browser ## all tests but the slow ones: unit, triggers, contract, browser, sandbox, the whole story
+test: browser ## all tests: unit, triggers, contract, browser, sandbox, the whole story, a few kills
 	@$(ROOT) $(PY) -m pytest -p no:cacheprovider
 
 test-unit: $(READY) ## the tests that need nothing but Python (a minute)
 	@$(PY) -m pytest tests/unit tests/triggers tests/architecture
 
-test-slow: browser ## those that take minutes by themselves: a few processes of the running scenario are killed
-	@$(ROOT) $(PY) -m pytest -p no:cacheprovider -m slow
-
 SEEDS ?= 2000
-simulate: $(READY) ## the core against bad luck and attackers: SEEDS=n schedules (2000; about a minute a thousand)
+simulate: $(READY) ## the core against bad luck and attackers: SEEDS=n schedules (2000; half a minute a thousand)
 	@$(PY) -m tests.simulation $(SEEDS)
 
 FUZZ_SECONDS ?= 3600

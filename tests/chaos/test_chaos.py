@@ -15,7 +15,6 @@ from sandbox.needs.machine import Machine
 _SECONDS = 560
 
 
-@pytest.mark.slow
 @pytest.mark.e2e
 @pytest.mark.containers
 @pytest.mark.timeout(_SECONDS + 30)
