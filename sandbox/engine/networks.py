@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import socket
 import struct
 from contextlib import suppress
@@ -87,17 +88,20 @@ class Network:
     """A bridge network of this instance, made when somebody first asks for an address.
 
     It is internal: this machine reaches the containers and they each other, but nothing else.
+
+    Its name is a new one each time. podman records root's addresses by the network's name, in one file for the whole
+    machine (/run/containers/networks/ipam.db), and those of a killed process stay there until the machine restarts.
     """
 
-    def __init__(self, folder: Path, name: str, interface: str) -> None:
-        self.name = name
-        self._folder, self._interface = folder, interface
+    def __init__(self, folder: Path, seed: str, interface: str) -> None:
+        self.name = f"{seed}-{secrets.token_hex(4)}"
+        self._folder, self._seed, self._interface = folder, seed, interface
         self._subnet: Subnet | None = None
 
     def allocate(self) -> str:
         """An address no one has. Raises `EngineError` when there is none."""
         if self._subnet is None:
-            self._subnet = claim_subnet(self.name)
+            self._subnet = claim_subnet(self._seed)
             self._write(self._subnet)
         return self._subnet.allocate()
 

@@ -146,6 +146,8 @@ class Podman:
                 await (groups.reclaim(podman) if cleared else groups.empty(podman))
                 await self._sweep(podman, driver, runtime)
                 break
+        for described in self._networks.glob("*.json"):
+            described.unlink()
         if cleared:
             await asyncio.to_thread(remove_bridges, rf"bg{self._key}|b{self._key}\d+")
 

@@ -12,6 +12,7 @@ import pytest
 
 from sandbox.engine import HostedContainer, Podman
 from sandbox.engine.mounts import mounts_below, remove_tree, unmount_below
+from sandbox.engine.networks import Subnet, claim_subnet
 from sandbox.tests.engine_bench import LOGINS, SERVER, Bench, engine_bench
 from sandbox.tests.live import LiveGateway
 
@@ -47,8 +48,14 @@ def test_a_container_whose_start_is_cancelled_at_any_moment_can_be_removed(bench
 
 
 def test_the_next_start_ends_what_a_killed_process_left_also_where_somebody_cleared_its_temporary_folder(
-    bench: Bench,
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    claimed: list[Subnet] = []
+
+    def claim(seed: str) -> Subnet:
+        claimed.append(claim_subnet(seed))
+        return claimed[-1]
+
     async def serve(engine: Podman) -> str:
         store = await engine.prepare_run("ca1", LOGINS)
         image = await bench.base(store)
@@ -60,15 +67,18 @@ def test_the_next_start_ends_what_a_killed_process_left_also_where_somebody_clea
         await engine.host.start_container(HostedContainer("page", image, command, address=address))
         return address
 
-    bench.run(serve(bench.engine))
+    monkeypatch.setattr("sandbox.engine.networks.claim_subnet", claim)
+    before = bench.run(serve(bench.engine))
     left = Path((bench.root / "runtime-folder").read_text())
     remove_tree(left)
+    claimed[0].release()  # as the end of its process does
     successor = Podman(bench.root, bench.live.instance.key, bench.live.environment)
     bench.run(successor.start())
     try:
         assert not served_below(bench.root)
         assert mounts_below(bench.root / "groups") == []
         address = bench.run(serve(successor))
+        assert address == before  # podman still counts it as the lost container's
         until(lambda: answers(address))
     finally:
         bench.run(successor.close())
