@@ -24,8 +24,16 @@ _NAMED = re.compile(
 """`DB_PASSWORD=…`, `"client_secret": "…"`, `AccountKey=…;`: the name stays, its value goes, quoted with its spaces."""
 
 _OPTION = re.compile(r"(--?(?:password|passphrase|token|secret|api-?key|access-?key)[ =]+)" + _VALUE, re.IGNORECASE)
-_SHORT_OPTION = re.compile(r"(\blogin\b[^\n]{0,200}?\s-p[ =]?)" + _VALUE)
-"""`docker login -u me -p …`: elsewhere `-p` is a port, or a folder's parents."""
+_LOGIN = re.compile(r"(\b(?:login|sshpass|mysql\w*|mariadb\w*)\b[^\n]{0,200}?\s-p[ =]?)" + _VALUE)
+"""`docker login -u me -p …`, `mysql -u root -phunter2`: a password whatever it looks like, with a blank or without."""
+
+_PORTS = r"[\d.:-]+(?:/(?:tcp|udp))?(?![^\s\"'])"
+_SHORT_OPTION = re.compile(rf"((?<!\bmkdir)(?<!\bcp)\s-p[ =]+)(?![-./~$]|{_PORTS}){_VALUE}")
+"""`-p …` of any other program, but for ports, paths, and what `mkdir` and `cp` are given."""
+
+_USER_OPTION = r"(?:\s-[a-zA-Z]{0,5}u|--user|--proxy-user|--(?:src-|dest-)?creds)[ =]+[\"']?"
+_USER = re.compile(rf"({_USER_OPTION}[^\s:\"'&]+:)(?!{_PORTS})(?:{_QUOTED}|[^\s\"']+)")
+"""`curl -u me:…`, `skopeo copy --src-creds me:…`: two numbers are a user and a group."""
 
 _AUTHORIZATION = re.compile(rf"\b((?:Proxy-)?Authorization{_IS})(?:{_QUOTED}|[^\n]+)", re.IGNORECASE)
 _SCHEME = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~%-]{16,}", re.IGNORECASE)
@@ -63,7 +71,9 @@ def without_secrets(text: str, values: Collection[str] = ()) -> str:
     text = _PARAMETER.sub(r"\1=***", _URL_USER.sub("", text))
     text = _PRIVATE_KEY.sub(lambda found: "\n".join(["***"] * (found[0].count("\n") + 1)), text)
     text = _JWT.sub("***", _AUTHORIZATION.sub(r"\1***", text))
-    return _SCHEME.sub(r"\1 ***", _SHORT_OPTION.sub(r"\1***", _OPTION.sub(r"\1***", _NAMED.sub(r"\1***", text))))
+    for secret in (_NAMED, _OPTION, _LOGIN, _SHORT_OPTION, _USER):
+        text = secret.sub(r"\1***", text)
+    return _SCHEME.sub(r"\1 ***", text)
 
 
 def without_tricks(text: str) -> str:
