@@ -14,9 +14,9 @@ import msgspec
 from bench.figure import Figure
 from bench.memory import MemoryLedger
 from functions.board import page
+from shared.board import Views
 from shared.domain.record import Record
 from shared.ports import EVERYTHING, Listed, Only, Page, R, Stored
-from shared.workflow.board import Views
 from tests.fakes import START, World, digest
 
 _FEW, _MANY = 100, 10_000

@@ -16,11 +16,11 @@ from functions.web.answers import Handler, answering
 from functions.web.inputs import Role, actor_of, auth_level, require_https
 from shared import bootstrap
 from shared.adapters.redaction import without_tricks
+from shared.board import Views
+from shared.board.records import Filter
+from shared.board.wording import age, moment
 from shared.domain.errors import NotThere
 from shared.settings import trusts_sign_in
-from shared.workflow.board import Views
-from shared.workflow.board.records import Filter
-from shared.workflow.board.wording import age, moment
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -19,7 +19,7 @@ from shared.operations.gates import RollbackOptions
 from shared.operations.idempotency import checked_key
 from shared.operations.operate import Operate
 from shared.operations.plan import Plan, Who
-from shared.workflow.report import Report
+from shared.queries.report import Report
 
 blueprint = func.Blueprint()
 log = logging.getLogger(__name__)

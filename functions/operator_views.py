@@ -13,10 +13,10 @@ from shared import bootstrap
 from shared.domain.candidate import CandidateState
 from shared.domain.rollout import RolloutState
 from shared.domain.stable_tag import Veto
-from shared.workflow import answers
-from shared.workflow.drift import Drift
-from shared.workflow.report import Report
-from shared.workflow.run_logs import RunLog
+from shared.queries import answers
+from shared.queries.drift import Drift
+from shared.queries.report import Report
+from shared.queries.run_logs import RunLog
 
 blueprint = func.Blueprint()
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 from shared.domain.errors import Misconfigured
 from shared.domain.event import HintKind
 from shared.domain.policy import Policy
+from shared.health import HealthChecks
 from shared.intake.hints import AppImages, Hints, Recognized, recognize
 from shared.operations.idempotency import IdempotentCalls
 from shared.operations.operate import Operate
 from shared.ports import Announcer, Services
+from shared.queries.drift import DriftReport
+from shared.queries.report import Report
+from shared.queries.run_logs import RunLogs
 from shared.reconcile.engine import Reconciler
 from shared.rules import parse_gates
+from shared.rules.login_servers import LoginServers
 from shared.settings import APP_ROOT, Settings, read_settings
 from shared.sweep.sweep import Sweep
-from shared.workflow.drift import DriftReport
-from shared.workflow.health import HealthChecks
-from shared.workflow.login_servers import LoginServers
-from shared.workflow.report import Report
-from shared.workflow.run_logs import RunLogs
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential

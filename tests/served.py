@@ -14,13 +14,13 @@ import azure.functions as func
 from azure.functions.decorators.http import HttpTrigger
 
 from functions import board, operator_api, operator_views
+from shared.health import HealthChecks
 from shared.operations.idempotency import IdempotentCalls
 from shared.operations.operate import Operate
+from shared.queries.drift import DriftReport
+from shared.queries.report import Report
+from shared.queries.run_logs import RunLogs
 from shared.settings import trusts_sign_in
-from shared.workflow.drift import DriftReport
-from shared.workflow.health import HealthChecks
-from shared.workflow.report import Report
-from shared.workflow.run_logs import RunLogs
 from tests.fakes import World
 
 KEY = "the-key"

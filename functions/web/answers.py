@@ -9,11 +9,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from shared.domain import errors
+from shared.domain.effect import Effect
 from shared.domain.errors import BasegateError
-from shared.operations.plan import Effect
-from shared.workflow.answers import Answer
-from shared.workflow.health import HealthResult
-from shared.workflow.run_logs import RunLog
+from shared.health import HealthResult
+from shared.queries.answers import Answer
+from shared.queries.run_logs import RunLog
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from functions.web.answers import Forbidden
 from shared.domain.errors import Malformed, Misconfigured
 from shared.domain.stable_tag import HoldUntil
 from shared.ports import Only
+from shared.queries.answers import Moment
+from shared.queries.report import PAGE_LIMIT
 from shared.settings import is_behind_sign_in, trusts_sign_in
-from shared.workflow.answers import Moment
-from shared.workflow.report import PAGE_LIMIT
 
 _ACTOR_LIMIT = 100
 _LOOPBACK = frozenset(("127.0.0.1", "::1", "localhost"))

@@ -10,11 +10,12 @@ import msgspec
 
 from functions.web.answers import PlanAnswer, Problem
 from functions.web.inputs import Asked, Role
-from shared.operations.idempotency import KEPT, KEY_LIMIT
+from shared.domain.retention import KEPT
+from shared.operations.idempotency import KEY_LIMIT
 from shared.operations.operate import Operate
 from shared.operations.plan import Plan, Who
-from shared.workflow.report import PAGE_LIMIT
-from shared.workflow.run_logs import LOG_LIMIT_BYTES, LogSource, RunLog
+from shared.queries.report import PAGE_LIMIT
+from shared.queries.run_logs import LOG_LIMIT_BYTES, LogSource, RunLog
 
 Route = Mapping[str, str]
 Operation = Callable[[Operate, Route, Any, Who], Plan]

@@ -15,7 +15,7 @@ from shared.domain.record import seconds_between
 from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Cause, Rollout, RolloutState, image_rollout
 from shared.ports import Run, RunStatus, Services, read
 from shared.promotion.vetoes import Vetoes
-from shared.reconcile.step import Step
+from shared.records.step import Step
 
 UNLISTED_SECONDS = 60.0
 """How long a run that has ended may take to list the images it built."""

@@ -11,7 +11,7 @@ from shared.domain.policy import App, Gate
 from shared.domain.rollout import AppRecord, Cause, Rollout
 from shared.domain.stable_tag import StableTag
 from shared.ports import RACES, Change, Claimed, Services, Stored, get_or_create, read
-from shared.reconcile.step import Following
+from shared.records.step import Following
 
 
 class Dependents:

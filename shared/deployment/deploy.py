@@ -14,7 +14,7 @@ from shared.domain.record import seconds_between
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, DeployRecord, Rollout, RolloutState
 from shared.ports import Services, read
 from shared.promotion.vetoes import Vetoes
-from shared.reconcile.step import Step
+from shared.records.step import Step
 
 PROVISION_TIMEOUT_SECONDS = 900.0
 """How long a container group may take to run: pulling a large image takes minutes."""

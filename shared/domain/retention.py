@@ -1,7 +1,7 @@
 """What of a gate and an app is still stood on, and what may go once it is old. Pure."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.domain.candidate import VERDICTS, Candidate
 from shared.domain.image import Digest, Tag
@@ -118,3 +118,29 @@ def last_seen(seen: Observation) -> datetime | None:
     """When anything was learned of a source tag last; None where that is not known."""
     moments = (seen.first_seen, seen.doubted_at, seen.missed_at, seen.hinted_at, *seen.returned_at)
     return max(filter(None, moments), default=None)
+
+
+KEPT = timedelta(days=7)
+"""How long an answer is kept for a repeat."""
+
+
+class IdempotentCall(Row, frozen=True, kw_only=True):
+    """The record of one call.
+
+    `call` names what was asked for (method, path, and a digest of the query and the body), `answer` is the JSON of
+    the first answer, "" while it is being worked on.
+    """
+
+    key_fields = ("key", "key")
+
+    key: str
+    call: str
+    actor: str
+    at: datetime
+    status: int = 0
+    answer: str = ""
+
+    @property
+    def partition(self) -> str:
+        """The ledger partition: all calls, by the first digit of their key."""
+        return self.key[:1]

@@ -25,8 +25,8 @@ from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, image_r
 from shared.intake.observe import Observed, Observer, Trigger
 from shared.intake.upstreams import Upstreams
 from shared.ports import RACES, Change, Services, Stored, last, read
-from shared.reconcile.step import Following
-from shared.workflow.outbox import Outbox
+from shared.records.outbox import Outbox
+from shared.records.step import Following
 
 log = logging.getLogger(__name__)
 

@@ -3,14 +3,16 @@
 import hashlib
 
 from shared.domain.decide import is_waiting
+from shared.domain.effect import Effect
 from shared.domain.errors import NotThere, Refused
 from shared.domain.policy import App
+from shared.domain.retention import KEPT
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
-from shared.operations.idempotency import KEPT
-from shared.operations.lookup import Lookup
-from shared.operations.plan import Done, Effect, Plan, Who, cancel, save
+from shared.operations.plan import Plan, Who
 from shared.ports import Services, Stored, read
 from shared.promotion.vetoes import Vetoes
+from shared.queries.lookup import Lookup
+from shared.reconcile.begin import Done, cancel, save
 
 
 class AppOperations:

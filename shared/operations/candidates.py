@@ -5,6 +5,7 @@ import logging
 import msgspec
 
 from shared.domain.candidate import Candidate, CandidateState, FoundBy, Verdict, new_attempt
+from shared.domain.effect import Effect
 from shared.domain.errors import BasegateError, Busy, Conflict, NotThere, Refused
 from shared.domain.image import Digest, ImageRef, Tag, parse_repository, short
 from shared.domain.observation import Change, Observation
@@ -12,10 +13,11 @@ from shared.domain.policy import Gate
 from shared.domain.promotion import PARKED, Promotion, PromotionState
 from shared.domain.stable_tag import StableTag
 from shared.intake.observe import Observer, Trigger
-from shared.operations.lookup import Lookup
-from shared.operations.plan import Done, Effect, Plan, Who, bring_up, cancel, save
+from shared.operations.plan import Plan, Who
 from shared.ports import Services, Stored
 from shared.promotion.vetoes import Vetoes
+from shared.queries.lookup import Lookup
+from shared.reconcile.begin import Done, cancel, enqueue, save
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +128,7 @@ class CandidateOperations:
         2. Another attempt at it, unless it is news and its last attempt goes on, or has passed.
         """
         observed = self._observer.observe(gate, tag, Trigger(FoundBy.OPERATOR, expected, str(who)))  # 1
-        bring_up(self._services, observed.items)
+        enqueue(self._services, observed.items)
         is_news, digest = observed.meaning.is_news, observed.digest
         gone = observed.meaning in (Change.MISSED, Change.ABSENT)
         if digest is None or gone or not (is_news or digest == expected):
@@ -145,7 +147,7 @@ class CandidateOperations:
             attempt, items = self._observer.attempt_again(gate, latest, str(who))
         except Conflict:
             raise Refused(f"another attempt at {latest.digest} was begun by someone else just now") from None
-        bring_up(self._services, items)
+        enqueue(self._services, items)
         return Done(f"candidates/{attempt.id}")
 
     def _cancel(self, stored: Stored[Candidate], who: Who) -> Done:

@@ -10,6 +10,7 @@ import msgspec
 
 from shared.deployment.dependents import Dependents
 from shared.domain.candidate import Candidate, CandidateState
+from shared.domain.effect import Effect
 from shared.domain.errors import Busy, Conflict, NotThere, Refused
 from shared.domain.image import Digest, Tag, parse_digest, short
 from shared.domain.observation import Observation
@@ -18,11 +19,12 @@ from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.rollout import Rollout, RolloutState
 from shared.domain.stable_tag import Hold, HoldUntil, StableTag, Veto
 from shared.intake.observe import Observer
-from shared.operations.lookup import Lookup, tag_or_digest
-from shared.operations.plan import Done, Effect, Plan, Who, bring_up
+from shared.operations.plan import Plan, Who
 from shared.ports import RACES, Services, newest_promotions, update
 from shared.promotion.stable_tags import StableTags, TagTarget, target_of
 from shared.promotion.vetoes import Vetoes
+from shared.queries.lookup import Lookup, tag_or_digest
+from shared.reconcile.begin import Done, enqueue
 
 _ROLLING = (RolloutState.BUILDING, RolloutState.DEPLOYING, RolloutState.VERIFYING)
 
@@ -87,7 +89,7 @@ class GateOperations:
         """
         for _ in range(RACES):
             with suppress(Conflict):
-                return bring_up(self._services, reversed(self._observer.promote_again(gate, tag, str(who))))
+                return enqueue(self._services, reversed(self._observer.promote_again(gate, tag, str(who))))
         raise Busy(f"others observe {tag} of gate {gate.name} all the time", delay_seconds=1.0)
 
     def _named(self, gate_name: str, tag_name: object) -> tuple[Gate, StableTag]:
@@ -127,7 +129,7 @@ class GateOperations:
         target, mover = self._target(gate, stored.record, passed), f"rollback by {who.actor}"
         stable = self._stable.move(gate, stored, target, mover, hold=hold, moved_by=str(who))  # 1
         begun, _ = self._dependents.roll_out(gate, stable)  # 2
-        bring_up(self._services, (rollout.record.work_item for rollout, *_ in begun))
+        enqueue(self._services, (rollout.record.work_item for rollout, *_ in begun))
         return Done(f"gates/{gate.name}")
 
     def _target(self, gate: Gate, stable: StableTag, passed: Candidate) -> TagTarget:
@@ -240,7 +242,7 @@ class VetoOperations:
         for one, seen in list(self._waiting(gate, veto.digest)):  # 2
             latest = self._lookup.latest(one, veto.digest)
             if latest and (latest.record.state, latest.record.reason) == (CandidateState.CANCELED, veto.words):
-                bring_up(self._services, self._observer.attempt_again(one, latest.record, str(who))[1])
+                enqueue(self._services, self._observer.attempt_again(one, latest.record, str(who))[1])
             else:
                 self._gates.promote_again(one, seen.tag, who)
         return Done(f"gates/{gate.name}")

@@ -8,14 +8,12 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from shared.domain.errors import BasegateError, Busy, Malformed, Misconfigured, Refused, Rejected, Retry
-from shared.domain.record import Row
+from shared.domain.retention import KEPT, IdempotentCall
 from shared.ports import Services, Stored
 
 log = logging.getLogger(__name__)
 
 KEY_LIMIT = 200
-KEPT = timedelta(days=7)
-"""How long an answer is kept for a repeat."""
 
 PURGED_AT_ONCE = 20
 """How many old answers a new one removes at most: more than one, so that they get fewer."""
@@ -25,28 +23,6 @@ _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 Answer = tuple[int, str]
 """Status and JSON text."""
-
-
-class IdempotentCall(Row, frozen=True, kw_only=True):
-    """The record of one call.
-
-    `call` names what was asked for (method, path, and a digest of the query and the body), `answer` is the JSON of
-    the first answer, "" while it is being worked on.
-    """
-
-    key_fields = ("key", "key")
-
-    key: str
-    call: str
-    actor: str
-    at: datetime
-    status: int = 0
-    answer: str = ""
-
-    @property
-    def partition(self) -> str:
-        """The ledger partition: all calls, by the first digit of their key."""
-        return self.key[:1]
 
 
 def checked_key(key: str) -> str:

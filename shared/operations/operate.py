@@ -3,12 +3,14 @@
 import logging
 from datetime import timedelta
 
+from shared.domain.effect import Effect
 from shared.operations.apps import AppOperations
 from shared.operations.candidates import CandidateOperations
 from shared.operations.gates import GateOperations, VetoOperations
-from shared.operations.plan import Done, Effect, Plan, Who
+from shared.operations.plan import Plan, Who
 from shared.operations.rebuild import RebuildOperations
 from shared.ports import Services
+from shared.reconcile.begin import Done
 from shared.sweep.sweep import Sweep, SweepReport
 
 log = logging.getLogger(__name__)

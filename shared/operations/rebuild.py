@@ -14,6 +14,7 @@ from shared.deployment.build import Build
 from shared.deployment.dependents import Dependents
 from shared.domain.candidate import Candidate, FoundBy, attempts_of, candidate_row, new_attempt
 from shared.domain.decide import is_waiting
+from shared.domain.effect import Effect
 from shared.domain.errors import BasegateError
 from shared.domain.image import Digest, Tag, is_tag, parse_repository, short
 from shared.domain.observation import Observation
@@ -21,9 +22,10 @@ from shared.domain.policy import App, Gate, Policy
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
 from shared.domain.stable_tag import Hold, StableTag
 from shared.domain.tag_rule import TagRule
-from shared.operations.plan import Done, Effect, Plan, Who, bring_up
+from shared.operations.plan import Plan, Who
 from shared.ports import Change, Services, last
 from shared.promotion.stable_tags import StableTags
+from shared.reconcile.begin import Done, enqueue
 
 Piece = tuple[Effect, tuple[Change, ...]]
 """One thing to take down, or to say: what is written for it is written in one transaction."""
@@ -78,7 +80,7 @@ class RebuildOperations:
         for changes in transactions:
             self._ledger.commit(*changes)
             attempts = [change.record for change in changes if isinstance(change.record, Candidate)]
-            bring_up(self._services, (attempt.work_item for attempt in attempts))
+            enqueue(self._services, (attempt.work_item for attempt in attempts))
         return Done("drift")
 
     # gates

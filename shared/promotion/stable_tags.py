@@ -23,7 +23,7 @@ from shared.domain.retention import LeftOver
 from shared.domain.stable_tag import Claim, StableTag
 from shared.ports import RACES, Services, Stored, TagPush, get_or_create, newest_promotions, read
 from shared.promotion.vetoes import Vetoes
-from shared.workflow.alarms import Alarms
+from shared.records.alarms import Alarms
 
 log = logging.getLogger(__name__)
 

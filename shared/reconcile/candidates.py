@@ -19,7 +19,7 @@ from shared.domain.promotion import PROMOTIONS_AT_ONCE, Promotion
 from shared.domain.record import seconds_between
 from shared.ports import RACES, Change, Services, Stored
 from shared.promotion.vetoes import Vetoes
-from shared.reconcile.step import Controller, Following, Step
+from shared.records.step import Controller, Following, Step
 
 _FRESH_SECONDS = 1.0
 """So soon after it was made, nobody asks whether a candidate is still wanted."""

@@ -21,9 +21,9 @@ from shared.reconcile.listeners import ListenerController
 from shared.reconcile.narration import tell_dropped, tell_problem, tell_step
 from shared.reconcile.promotions import PromotionController
 from shared.reconcile.rollouts import RolloutController
-from shared.reconcile.step import Controller, Following, Step
-from shared.workflow.alarms import Alarms
-from shared.workflow.outbox import Outbox
+from shared.records.alarms import Alarms
+from shared.records.outbox import Outbox
+from shared.records.step import Controller, Following, Step
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class Reconciler:
         record: Record = stored.record
         if record.settled:
             for delivery in self._unheard(controller, record):
-                self._outbox.bring_up(delivery.listener, delivery.owner)
+                self._outbox.enqueue(delivery.listener, delivery.owner)
         else:
             try:
                 decision = controller.decide(record)

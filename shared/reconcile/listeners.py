@@ -12,8 +12,8 @@ from shared.domain.errors import Conflict, Rejected
 from shared.domain.outcome import Delivery, Listener, deliveries_to
 from shared.domain.record import TEXT_LIMIT
 from shared.ports import Announcer, Change, Removal, Services, Stored
-from shared.reconcile.step import Controller, Step
-from shared.workflow.alarms import Alarms
+from shared.records.alarms import Alarms
+from shared.records.step import Controller, Step
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from shared.domain.stable_tag import Claim, StableTag
 from shared.ports import RACES, Change, CopyState, Services, Stored, last, newest_promotions
 from shared.promotion.stable_tags import StableTags, target_of
 from shared.promotion.vetoes import Vetoes
-from shared.reconcile.step import Controller, Step
+from shared.records.step import Controller, Step
 
 _DOUBT_WAIT_SECONDS = 30.0
 

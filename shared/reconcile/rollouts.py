@@ -13,7 +13,7 @@ from shared.domain.outcome import Outcome
 from shared.domain.policy import App
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
 from shared.ports import Services, read
-from shared.reconcile.step import Controller, Step
+from shared.records.step import Controller, Step
 
 _ON_THE_GROUP = frozenset((Action.DEPLOY, Action.VERIFY, Action.RESTORE, Action.VERIFY_RESTORED))
 

@@ -9,12 +9,13 @@ from functools import partial
 
 import msgspec
 
+from shared.domain.effect import Effect
 from shared.domain.errors import BasegateError, Busy, Conflict
 from shared.domain.event import Hint
 from shared.domain.outcome import LISTENERS
-from shared.operations.plan import Effect
+from shared.domain.sweep import SWEEPS, SweepRecord
 from shared.ports import Services, Stored, get_or_create, read
-from shared.sweep.job import SWEEPS, Executor, JobRun, SweepJob, SweepRecord, in_threads
+from shared.sweep.job import Executor, JobRun, SweepJob, in_threads
 from shared.sweep.jobs.app import AppJob
 from shared.sweep.jobs.orphans import OrphansJob
 from shared.sweep.jobs.outbox import OutboxJob

@@ -12,7 +12,7 @@ from shared.domain.policy import App, ApprovalCheck, BaseRule, Check, Gate, Poli
 from shared.domain.promotion import Promotion
 from shared.domain.stable_tag import HoldUntil
 from shared.operations.plan import Who
-from shared.workflow.answers import CandidateSummary, PromotionSummary
+from shared.queries.answers import CandidateSummary, PromotionSummary
 from tests.fakes import World, digest, sample_policy
 
 MINUTE, HOUR = 60.0, 3600.0

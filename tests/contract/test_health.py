@@ -13,8 +13,8 @@ from azure.storage.queue import QueueClient
 from demo import scenario
 from shared.bootstrap import Basegate
 from shared.domain.policy import Check, Policy, TaskCheck
+from shared.health import HealthChecks, HealthResult
 from shared.settings import HINT_QUEUE, WORK_QUEUE, Settings
-from shared.workflow.health import HealthChecks, HealthResult
 from tests.contract.place import VAULT_URL, Place
 
 PATIENCE_SECONDS = 0.3

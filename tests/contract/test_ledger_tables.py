@@ -22,9 +22,9 @@ from shared.domain.image import Digest, Tag
 from shared.domain.observation import Observation
 from shared.domain.outcome import Delivery, Outcome
 from shared.domain.record import Entry
+from shared.domain.retention import IdempotentCall
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
 from shared.domain.stable_tag import Claim, StableTag
-from shared.operations.idempotency import IdempotentCall
 from shared.ports import Change, Ledger, Only, Page, Removal, Stored, removal
 from shared.settings import TABLE
 from tests.contract.place import Place

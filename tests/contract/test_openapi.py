@@ -13,7 +13,7 @@ from shared.domain.candidate import Candidate
 from shared.domain.promotion import Promotion
 from shared.domain.rollout import Rollout
 from shared.domain.stable_tag import StableTag
-from shared.workflow.answers import CandidateSummary, Move, PromotionSummary, RolloutSummary
+from shared.queries.answers import CandidateSummary, Move, PromotionSummary, RolloutSummary
 from tests.described import registered, validator
 from tests.fakes import World, digest
 

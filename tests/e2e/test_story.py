@@ -19,7 +19,7 @@ from demo.provision import VAULT_URL
 from demo.stage import Stage
 from demo.theatre import Theatre
 from sandbox.lifecycle import client_environment
-from shared.workflow.board.wording import short_image
+from shared.board.wording import short_image
 from tests.contract.place import until
 from tests.e2e.canaries import ALLOWED, Text, files_of, files_that_may, search, texts_in
 from tests.e2e.conftest import house_in

@@ -349,8 +349,8 @@ KNOWN = (
     ),
     Mutant(
         "what was announced in vain is not announced again",
-        "shared/workflow/outbox.py",
-        "        self.bring_up(name, delivery.owner, wait)\n        return False",
+        "shared/records/outbox.py",
+        "        self.enqueue(name, delivery.owner, wait)\n        return False",
         "        return True",
         _in("unit/test_engine.py", "test_a_poisoned_work_item_of_a_listener_is_visible_while_it_hears_nothing"),
     ),
@@ -373,7 +373,7 @@ KNOWN = (
     ),
     Mutant(
         "a conflict is written over",
-        "shared/reconcile/step.py",
+        "shared/records/step.py",
         "self._stored, *others = self._ledger.commit(Change(record, self._stored), *besides, *written)",
         (
             "try:\n"
@@ -547,14 +547,14 @@ KNOWN = (
     ),
     Mutant(
         "the start of a digest names any of several",
-        "shared/operations/lookup.py",
+        "shared/queries/lookup.py",
         "if len({stored.record.digest for stored in found}) > 1:",
         "if False:",
         _in("unit/test_operations.py", "test_digits_that_several_digests_begin_with_name_none_of_them"),
     ),
     Mutant(
         "an image that is another by now is deployed",
-        "shared/operations/lookup.py",
+        "shared/queries/lookup.py",
         "if there != built.digest:",
         "if False:",
         _in("unit/test_operations.py", "test_an_image_that_is_gone_or_is_not_what_was_built_any_more_is_not_deployed"),
@@ -620,14 +620,14 @@ KNOWN = (
     ),
     Mutant(
         "an alarm is saved at every sweep",
-        "shared/workflow/alarms.py",
+        "shared/records/alarms.py",
         "last_outcome=before.last_outcome)) != before:",
         "last_outcome=before.last_outcome)) is not before:",
         _in("unit/test_sweep_repair.py", "test_an_alarm_that_stands_is_saved_and_announced_once"),
     ),
     Mutant(
         "an alarm is never over",
-        "shared/workflow/alarms.py",
+        "shared/records/alarms.py",
         "if stored.record.stands and (about in checked or stored.record.kind in checked):",
         "if False:",
         _in("unit/test_sweep_repair.py", "test_where_the_rule_says_report_nothing_is_put_back"),

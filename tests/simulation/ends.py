@@ -18,8 +18,8 @@ from shared.domain.rollout import AppRecord, Rollout, RolloutState
 from shared.domain.stable_tag import StableTag, Veto
 from shared.domain.tag_rule import TagRule
 from shared.reconcile.engine import controllers
+from shared.records.alarms import stall_subject
 from shared.sweep.jobs.upstream import TrackedTags
-from shared.workflow.alarms import stall_subject
 from tests.simulation.host import App as Basegate
 from tests.simulation.outside import Group, Outside
 

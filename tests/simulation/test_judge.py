@@ -22,11 +22,11 @@ from shared.reconcile.candidates import CandidateController
 from shared.reconcile.engine import Reconciler
 from shared.reconcile.listeners import ListenerController
 from shared.reconcile.promotions import PromotionController
+from shared.records.outbox import Outbox
 from shared.sweep.jobs import purge
 from shared.sweep.jobs.left_over import LeftOvers
 from shared.sweep.jobs.purge import GatePurgeJob
 from shared.sweep.jobs.released import ReleasedJob
-from shared.workflow.outbox import Outbox
 from tests.simulation.schedule import Schedule
 
 SCHEDULES = 400
@@ -116,7 +116,7 @@ def change_what_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def send_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Outbox, "bring_up", lambda self, listener, owner, wait_seconds=0.0: None)
+    monkeypatch.setattr(Outbox, "enqueue", lambda self, listener, owner, wait_seconds=0.0: None)
 
 
 def send_out_of_order(monkeypatch: pytest.MonkeyPatch) -> None:

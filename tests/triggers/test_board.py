@@ -19,18 +19,18 @@ from azure.functions.decorators.http import HttpTrigger
 from functions import board
 from functions.board import CONTENT_SECURITY_POLICY
 from shared import bootstrap
+from shared.board import Views
+from shared.board.overview import RECENT
+from shared.board.parts import Tone
 from shared.domain.candidate import Candidate
 from shared.domain.errors import Cause, Misconfigured
 from shared.domain.policy import ApprovalCheck, Check
 from shared.domain.record import Stall
 from shared.domain.rollout import Rollout
 from shared.domain.stable_tag import HoldUntil
+from shared.health import HealthChecks, HealthResult
 from shared.operations.plan import Who
-from shared.workflow.alarms import Alarms
-from shared.workflow.board import Views
-from shared.workflow.board.overview import RECENT
-from shared.workflow.board.parts import Tone
-from shared.workflow.health import HealthChecks, HealthResult
+from shared.records.alarms import Alarms
 from tests.fakes import FakeLedger, World, digest
 
 GREEN, RED = digest("green"), digest("red")

@@ -8,17 +8,17 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from shared.board import Views
+from shared.board.drift import DriftPage
+from shared.board.overview import Overview
+from shared.board.parts import Item, Tone
+from shared.board.wording import age
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.errors import Retry
 from shared.domain.stable_tag import HoldUntil
 from shared.operations.plan import Who
 from shared.ports import Allowance
-from shared.workflow.board import Views
-from shared.workflow.board.drift import DriftPage
-from shared.workflow.board.overview import Overview
-from shared.workflow.board.parts import Item, Tone
-from shared.workflow.board.wording import age
-from shared.workflow.drift import DriftReport
+from shared.queries.drift import DriftReport
 from tests.fakes import World, digest
 from tests.triggers.asking import operated
 from tests.triggers.test_board import SCRIPT, fragment, get, text

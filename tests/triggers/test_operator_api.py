@@ -12,8 +12,10 @@ import pytest
 from functions import operator_api, operator_views
 from functions.web.openapi import ACTS, Act
 from shared import bootstrap
+from shared.domain.effect import Effect
 from shared.operations.operate import SweepOperations
-from shared.operations.plan import Done, Effect, Plan
+from shared.operations.plan import Plan
+from shared.reconcile.begin import Done
 from tests.fakes import World, digest
 from tests.triggers.asking import GREEN, ORANGE, WHY, ask, operated
 

@@ -12,7 +12,7 @@ from functions import operator_api, operator_views
 from shared import bootstrap
 from shared.domain.errors import Cause, Misconfigured, Rejected, Retry
 from shared.domain.image import short
-from shared.workflow.report import Report
+from shared.queries.report import Report
 from tests.fakes import World, digest, sample_policy
 from tests.triggers.asking import GREEN, ORANGE, WHY, ask, log_of, operated
 

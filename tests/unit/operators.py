@@ -14,7 +14,7 @@ from shared.ports import Change, Stored
 from shared.promotion.stable_tags import StableTags
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile.candidates import CandidateController
-from shared.workflow.outbox import Outbox
+from shared.records.outbox import Outbox
 from tests.fakes import World
 
 TAG = Tag("15-alpine")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from shared.adapters.announcers import LinkingAnnouncer, board_link
 from shared.domain.outcome import Outcome
+from shared.queries.report import Report
 from shared.reconcile.candidates import CandidateController
 from shared.reconcile.rollouts import RolloutController
-from shared.workflow.report import Report
 from tests.fakes import FakeAnnouncer, World, digest
 
 URL = "https://gate.contoso.com"

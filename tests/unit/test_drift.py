@@ -5,16 +5,16 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from shared.board import Views
+from shared.board.wording import short_image
 from shared.domain.image import Digest, Tag
 from shared.domain.observation import Observation
 from shared.domain.policy import ApprovalCheck, Check
 from shared.domain.rollout import RolloutState
+from shared.domain.sweep import SweepRecord
 from shared.operations.plan import Who
-from shared.sweep.job import SweepRecord
-from shared.workflow.board import Views
-from shared.workflow.board.wording import short_image
-from shared.workflow.drift import TAGS_READ, Drift, DriftReport
-from shared.workflow.report import Report
+from shared.queries.drift import TAGS_READ, Drift, DriftReport
+from shared.queries.report import Report
 from tests.fakes import World, digest
 
 ORANGE, GREEN, FOREIGN = digest("orange"), digest("green"), digest("foreign")

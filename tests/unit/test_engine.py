@@ -19,11 +19,11 @@ from shared.domain.outcome import Outcome
 from shared.domain.policy import ApprovalCheck, Check
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import WorkItem
+from shared.health import HealthChecks
 from shared.ports import Stored
 from shared.reconcile.candidates import CandidateController
 from shared.reconcile.engine import STEP_LIMIT_SECONDS, Reconciler
-from shared.reconcile.step import Step
-from shared.workflow.health import HealthChecks
+from shared.records.step import Step
 from tests.fakes import ProcessDied, World, digest, sample_policy
 from tests.unit.operators import promote_again
 

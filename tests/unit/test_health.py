@@ -10,7 +10,7 @@ import pytest
 
 from shared.domain.errors import BasegateError, Cause, Misconfigured, Rejected, Retry
 from shared.domain.policy import RegistryRule
-from shared.workflow.health import HealthChecks, HealthResult
+from shared.health import HealthChecks, HealthResult
 from tests.fakes import World, digest, sample_policy
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shared.domain.errors import Malformed, Refused, Retry
-from shared.operations.idempotency import PURGED_AT_ONCE, IdempotentCall, IdempotentCalls
+from shared.domain.retention import IdempotentCall
+from shared.operations.idempotency import PURGED_AT_ONCE, IdempotentCalls
 from tests.fakes import World
 
 DAY = 24 * 3600.0

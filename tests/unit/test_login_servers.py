@@ -8,11 +8,12 @@ import threading
 import msgspec
 import pytest
 
+from shared import health
 from shared.domain.errors import BasegateError, Misconfigured, Rejected, Retry
 from shared.domain.policy import Policy, RegistryRule
-from shared.workflow import health, login_servers
-from shared.workflow.health import HealthChecks, HealthResult
-from shared.workflow.login_servers import LoginServer, LoginServers
+from shared.health import HealthChecks, HealthResult
+from shared.rules import login_servers
+from shared.rules.login_servers import LoginServer, LoginServers
 from tests.fakes import World, sample_policy
 
 LABELED = "contosobaseartifacts-a1b2c3d4e5f6g7h8.azurecr.io"

@@ -10,6 +10,7 @@ import pytest
 
 from shared.domain.alarm import Alarm
 from shared.domain.candidate import Candidate, CandidateState
+from shared.domain.effect import Effect
 from shared.domain.errors import BasegateError, Busy, Conflict, Malformed, NotThere, Refused, Retry
 from shared.domain.image import Digest, short
 from shared.domain.policy import ApprovalCheck, Check, PromotionRule, TaskCheck
@@ -18,7 +19,7 @@ from shared.domain.rollout import RolloutState
 from shared.domain.stable_tag import HoldUntil
 from shared.operations.gates import RollbackOptions
 from shared.operations.idempotency import IdempotentCalls
-from shared.operations.plan import Effect, Plan, Who
+from shared.operations.plan import Plan, Who
 from tests.fakes import ProcessDied, World, digest, sample_policy
 
 ORANGE, RED, GREEN, BLUE = digest("orange"), digest("red"), digest("green"), digest("blue")

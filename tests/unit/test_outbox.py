@@ -20,7 +20,7 @@ from shared.intake.hints import Hints
 from shared.ports import Change, Removal
 from shared.reconcile.engine import Reconciler
 from shared.reconcile.listeners import SENT_AT_ONCE, ListenerController
-from shared.workflow.outbox import Outbox
+from shared.records.outbox import Outbox
 from tests.fakes import FakeAnnouncer, ProcessDied, World, digest, sample_policy
 from tests.unit.operators import hold, lift_hold
 

@@ -19,9 +19,9 @@ from shared.domain.rollout import FINAL_STATES
 from shared.reconcile.candidates import CandidateController
 from shared.reconcile.promotions import PromotionController
 from shared.reconcile.rollouts import RolloutController
-from shared.reconcile.step import Controller
+from shared.records.alarms import Alarms
+from shared.records.step import Controller
 from shared.sweep.jobs import silence
-from shared.workflow.alarms import Alarms
 from tests.fakes import World, digest
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,18 +18,17 @@ from shared.domain.observation import Observation
 from shared.domain.policy import Check, Policy, Source, TaskCheck
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import Record
-from shared.domain.retention import LeftOver, Numbers
+from shared.domain.retention import IdempotentCall, LeftOver, Numbers
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import HoldUntil, StableTag, Veto
-from shared.operations.idempotency import IdempotentCall
 from shared.operations.operate import Operate
 from shared.operations.plan import Who
 from shared.ports import newest_promotions, read, removal
+from shared.queries.answers import PromotionSummary
+from shared.queries.drift import DriftReport
+from shared.queries.report import Report, listed
 from shared.sweep.jobs.purge import PurgeJob
 from shared.sweep.sweep import SweepReport
-from shared.workflow.answers import PromotionSummary
-from shared.workflow.drift import DriftReport
-from shared.workflow.report import Report, listed
 from tests.fakes import ProcessDied, World, digest, sample_policy
 
 TAG, KEEP, DAY = "15-alpine", timedelta(days=30), 86_400.0

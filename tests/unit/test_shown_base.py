@@ -8,15 +8,15 @@ from contextlib import suppress
 
 import pytest
 
+from shared.board.drift import drift_page
+from shared.board.overview import overview_page
+from shared.board.wording import short_image
 from shared.domain.errors import BasegateError
 from shared.domain.image import Digest
 from shared.domain.stable_tag import HoldUntil
 from shared.operations.plan import Who
-from shared.workflow.board.drift import drift_page
-from shared.workflow.board.overview import overview_page
-from shared.workflow.board.wording import short_image
-from shared.workflow.drift import DriftReport
-from shared.workflow.report import Report
+from shared.queries.drift import DriftReport
+from shared.queries.report import Report
 from tests.fakes import World, digest
 
 APP, GROUP, TAG = "hello-world", "hello-world-aci", "15-alpine"

@@ -11,7 +11,8 @@ import pytest
 from shared.domain.errors import Retry, Throttled
 from shared.domain.image import Digest
 from shared.domain.policy import Policy, RegistryRule
-from shared.sweep.job import JobRun, SweepJob, SweepRecord, one_by_one
+from shared.domain.sweep import SweepRecord
+from shared.sweep.job import JobRun, SweepJob, one_by_one
 from shared.sweep.sweep import JobState, Sweep, SweepReport
 from tests.fakes import World, digest, sample_policy
 

@@ -12,11 +12,11 @@ from shared.domain.errors import BasegateError, Malformed, Misconfigured, Thrott
 from shared.domain.image import Tag
 from shared.domain.observation import Observation
 from shared.domain.policy import Policy, RegistryRule, Source
+from shared.domain.sweep import SweepRecord
 from shared.intake.upstreams import UpstreamRecord
-from shared.sweep.job import SweepRecord
+from shared.queries.drift import DriftReport
 from shared.sweep.jobs.upstream import NEW_DIGESTS_A_ROUND
 from shared.sweep.sweep import JobState
-from shared.workflow.drift import DriftReport
 from tests.fakes import World, digest, sample_policy
 
 PERIOD = 300.0

@@ -7,7 +7,7 @@ import pytest
 from shared.domain.alarm import STALLS, Alarm, AlarmKind
 from shared.domain.errors import Misconfigured, Retry
 from shared.domain.promotion import PromotionState
-from shared.sweep.job import SweepRecord
+from shared.domain.sweep import SweepRecord
 from shared.sweep.jobs import overdue
 from tests.fakes import World, digest
 

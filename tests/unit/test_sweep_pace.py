@@ -10,8 +10,8 @@ import pytest
 
 from shared.domain.errors import Unreachable
 from shared.domain.policy import ApprovalCheck, Check, RegistryRule
+from shared.domain.sweep import SweepRecord
 from shared.intake.upstreams import UpstreamRecord
-from shared.sweep.job import SweepRecord
 from tests.fakes import START, World, digest, sample_policy
 
 GREEN = digest("green")

@@ -13,12 +13,12 @@ from shared.domain.observation import Observation
 from shared.domain.policy import Policy, RegistryRule, Source
 from shared.domain.promotion import PromotionState
 from shared.domain.stable_tag import HoldUntil
+from shared.domain.sweep import SweepRecord
 from shared.intake.upstreams import UpstreamRecord
 from shared.operations.plan import Who
-from shared.sweep.job import SweepRecord
+from shared.queries.drift import DriftReport
 from shared.sweep.jobs.upstream import NEW_DIGESTS_A_ROUND
 from shared.sweep.sweep import JobState
-from shared.workflow.drift import DriftReport
 from tests.fakes import World, digest, sample_policy
 
 ORANGE, GREEN, BLUE = digest("orange"), digest("green"), digest("blue")

@@ -55,8 +55,8 @@ from shared.settings import Settings
 from shared.telemetry import configure_telemetry
 
 configure_telemetry(Settings(storage_account="x", telemetry="otlp"))
-logging.getLogger("shared.workflow").setLevel(logging.INFO)
-logging.getLogger("shared.workflow").info("a candidate was admitted", extra={"basegate_gate": "node"})
+logging.getLogger("shared.intake").setLevel(logging.INFO)
+logging.getLogger("shared.intake").info("a candidate was admitted", extra={"basegate_gate": "node"})
 print(told.wait(20), sorted(paths))
 """
 

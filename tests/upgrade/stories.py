@@ -38,10 +38,16 @@ from shared.domain.record import Record, WorkItem
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import HoldUntil, StableTag, Veto
 from shared.intake.upstreams import UpstreamRecord
-from shared.operations.idempotency import IdempotentCall, IdempotentCalls
+from shared.operations.idempotency import IdempotentCalls
 from shared.operations.plan import Who
-from shared.sweep.job import SweepRecord
 from tests.fakes import FakeRun, World, digest, sample_policy
+
+try:
+    from shared.domain.retention import IdempotentCall
+    from shared.domain.sweep import SweepRecord
+except ImportError:  # where the version before has them
+    from shared.operations.idempotency import IdempotentCall  # type: ignore[attr-defined]
+    from shared.sweep.job import SweepRecord  # type: ignore[attr-defined]
 
 ORANGE, GREEN, BLUE, RED, FOREIGN = map(digest, ("orange", "green", "blue", "red", "foreign"))
 TAG, WHO = "15-alpine", Who.of("ada", "a quiet weekend")

@@ -12,9 +12,9 @@ from shared.domain.policy import App, DeployRule
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
 from shared.domain.stable_tag import StableTag
 from shared.intake.hints import AppImages
-from shared.operations.plan import bring_up, save
 from shared.ports import Services, last, read
 from shared.promotion.vetoes import Vetoes
+from shared.reconcile.begin import enqueue, save
 from shared.sweep.job import JobRun, SweepJob
 
 _NEWEST_TAGS = 10
@@ -96,7 +96,7 @@ class AppJob(SweepJob):
             run.note("rebuild and redeploy", f"{self._app.name} on {self._base_name}, {short(stable.digest)}")
             if not run.dry_run:
                 begun = self._dependents.begin(self._app, stable)
-                bring_up(self._services, [begun[0].record.work_item] if begun else [])
+                enqueue(self._services, [begun[0].record.work_item] if begun else [])
             return
         failed = rollout is not None and rollout.state in (*_IN_VAIN, RolloutState.CANCELED)
         if (rollout is None or failed) and not _is_on_base(record, rollout):

@@ -7,9 +7,9 @@ from itertools import chain
 from shared.domain.alarm import STALLS, AlarmKind
 from shared.domain.outcome import LISTENERS, Delivery, Listener
 from shared.ports import Services
+from shared.records.outbox import Outbox
 from shared.sweep.job import JobRun, SweepJob
 from shared.sweep.jobs.overdue import GRACE_SECONDS
-from shared.workflow.outbox import Outbox
 
 
 class OutboxJob(SweepJob):
@@ -31,7 +31,7 @@ class OutboxJob(SweepJob):
             if owner not in (listeners[name].owners if name in listeners else ()):
                 run.note("bring up", f"the {name}, for outcomes of {owner}")
                 if not run.dry_run:
-                    self._outbox.bring_up(name, owner)
+                    self._outbox.enqueue(name, owner)
         refused = {one.listener: one.refusal for one in reversed(left) if one.parked_at is not None}
         self._settle(run, {AlarmKind.REFUSED}, refused.values())
         yield LISTENERS

@@ -13,8 +13,8 @@ from shared.domain.record import Record, Stall
 from shared.domain.rollout import Rollout
 from shared.ports import Services
 from shared.reconcile.engine import controllers
+from shared.records.alarms import stall_subject
 from shared.sweep.job import JobRun, SweepJob
-from shared.workflow.alarms import stall_subject
 
 GRACE_SECONDS = 60.0
 """How long past its plan a work item may be: a queue that is behind is no standstill."""

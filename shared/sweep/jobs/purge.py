@@ -23,6 +23,8 @@ from shared.domain.observation import Observation
 from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion, archive_name, promotion_row
 from shared.domain.retention import (
+    KEPT,
+    IdempotentCall,
     LeftOver,
     Numbers,
     bases_of,
@@ -35,7 +37,6 @@ from shared.domain.retention import (
 )
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag, Veto, veto_partition
-from shared.operations.idempotency import KEPT, IdempotentCall
 from shared.ports import Change, Keyed, Removal, Services, Stored, read, removal
 from shared.promotion.vetoes import Vetoes
 from shared.sweep.job import JobRun, SweepJob, in_batches

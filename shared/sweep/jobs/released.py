@@ -11,9 +11,9 @@ from shared.domain.promotion import PARKED, REOPENABLE, Promotion, PromotionStat
 from shared.domain.record import WorkItem
 from shared.domain.stable_tag import StableTag
 from shared.intake.observe import Observer
-from shared.operations.plan import bring_up
 from shared.ports import Services, Stored, last
 from shared.promotion.vetoes import Vetoes
+from shared.reconcile.begin import enqueue
 from shared.sweep.job import JobRun, SweepJob
 
 _KEPT_OUT = frozenset((PromotionState.VETOED, PromotionState.PROMOTED))
@@ -47,7 +47,7 @@ class ReleasedJob(SweepJob):
             run.note("let go on", f"{seen.tag} of gate {seen.gate}")
             if not run.dry_run:
                 with suppress(Conflict):  # somebody else has taken it up
-                    bring_up(self._services, self._go_on(seen, attempt))
+                    enqueue(self._services, self._go_on(seen, attempt))
         yield self._gate.name
 
     def _is_kept_out(self, seen: Observation, stable: StableTag, promotion: Stored[Promotion] | None) -> bool:

@@ -6,8 +6,9 @@ from datetime import timedelta
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate, RegistryRule
+from shared.domain.sweep import SweepRecord
 from shared.ports import Services, read
-from shared.sweep.job import JobRun, SweepJob, SweepRecord
+from shared.sweep.job import JobRun, SweepJob
 
 EXPIRY_NOTICE = timedelta(days=21)
 _PERIODS = 3

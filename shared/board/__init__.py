@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from shared.operations.lookup import Lookup
+from shared.board import records
+from shared.board.drift import DriftPage, drift_page
+from shared.board.overview import Overview, overview_page
+from shared.board.records import Filter, History, Story
+from shared.health import HealthResult
 from shared.ports import Services
-from shared.workflow.board import records
-from shared.workflow.board.drift import DriftPage, drift_page
-from shared.workflow.board.overview import Overview, overview_page
-from shared.workflow.board.records import Filter, History, Story
-from shared.workflow.drift import DriftReport
-from shared.workflow.health import HealthResult
+from shared.queries.drift import DriftReport
+from shared.queries.lookup import Lookup
 
 
 class Views:

@@ -9,6 +9,10 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from shared.board import buttons
+from shared.board.buttons import Action
+from shared.board.parts import Fact, Item, Tone, facts, item_of, tone_of
+from shared.board.wording import duration, moment, short_image
 from shared.domain.candidate import Candidate, CandidateState, CheckRecord
 from shared.domain.errors import Malformed
 from shared.domain.image import short
@@ -19,12 +23,8 @@ from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Rollout, R
 from shared.domain.stable_tag import Veto
 from shared.ports import Only, Services, Stored, read
 from shared.promotion.vetoes import Vetoes
-from shared.workflow.answers import CandidateSummary, RolloutSummary
-from shared.workflow.board import buttons
-from shared.workflow.board.buttons import Action
-from shared.workflow.board.parts import Fact, Item, Tone, facts, item_of, tone_of
-from shared.workflow.board.wording import duration, moment, short_image
-from shared.workflow.report import listed, source_of
+from shared.queries.answers import CandidateSummary, RolloutSummary
+from shared.queries.report import listed, source_of
 
 _NOT_BEGUN = "not begun"
 _ROWS = 25

@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from shared.board import buttons, parts
+from shared.board.buttons import Action
+from shared.board.parts import Fact, Headed, Item, Tone, marked, tone_of
+from shared.board.wording import age, ago, counted, duration, short_digest, short_image
 from shared.domain.alarm import STALLS, AlarmKind
-from shared.workflow.board import buttons, parts
-from shared.workflow.board.buttons import Action
-from shared.workflow.board.parts import Fact, Headed, Item, Tone, marked, tone_of
-from shared.workflow.board.wording import age, ago, counted, duration, short_digest, short_image
-from shared.workflow.drift import AlarmLine, AppDrift, Drift, GateDrift, TagDrift
+from shared.queries.drift import AlarmLine, AppDrift, Drift, GateDrift, TagDrift
 
 _ALARMS = 100
 """How many alarms are shown, the newest."""

@@ -14,14 +14,14 @@ from shared.domain.promotion import Promotion, PromotionState, promotion_row
 from shared.domain.retention import LeftOver
 from shared.domain.rollout import AppRecord
 from shared.domain.stable_tag import StableTag
+from shared.domain.sweep import SweepRecord
 from shared.intake.upstreams import UpstreamRecord
-from shared.operations.lookup import Lookup
 from shared.ports import Services, read
 from shared.promotion.vetoes import Vetoes
-from shared.sweep.job import SweepRecord
-from shared.workflow.alarms import Alarms
-from shared.workflow.answers import Answer, Moment
-from shared.workflow.report import base_of, source_of
+from shared.queries.answers import Answer, Moment
+from shared.queries.lookup import Lookup
+from shared.queries.report import base_of, source_of
+from shared.records.alarms import Alarms
 
 TAGS_READ, TAGS_SHOWN = 1000, 100
 """How many tags of a gate are read for the screen at most, and how many are shown: what is wrong or differs first.

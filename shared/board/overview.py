@@ -12,21 +12,21 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from shared.board import buttons
+from shared.board.buttons import Action, Choice
+from shared.board.parts import STABLE, Headed, Item, Tone, item_of, loudest, marked, newest_first, tone_of
+from shared.board.wording import age, counted, short_digest, short_image
 from shared.domain.alarm import STALLS, Alarm, AlarmKind
 from shared.domain.image import short
 from shared.domain.policy import App, Gate
 from shared.domain.rollout import AppRecord, RolloutState
 from shared.domain.stable_tag import Hold, StableTag
+from shared.health import HealthResult
 from shared.ports import Services, read
 from shared.promotion.vetoes import Vetoes
-from shared.workflow.alarms import Alarms
-from shared.workflow.answers import CandidateSummary, PromotionSummary, RecordSummary, RolloutSummary
-from shared.workflow.board import buttons
-from shared.workflow.board.buttons import Action, Choice
-from shared.workflow.board.parts import STABLE, Headed, Item, Tone, item_of, loudest, marked, newest_first, tone_of
-from shared.workflow.board.wording import age, counted, short_digest, short_image
-from shared.workflow.health import HealthResult
-from shared.workflow.report import base_of, listed, source_of
+from shared.queries.answers import CandidateSummary, PromotionSummary, RecordSummary, RolloutSummary
+from shared.queries.report import base_of, listed, source_of
+from shared.records.alarms import Alarms
 
 RECENT = 100
 """How far back the overview goes for the newest promotion of each tag, and for what one may roll back to."""

@@ -11,7 +11,7 @@ from shared.domain.errors import BasegateError, Conflict
 from shared.domain.outcome import Outcome
 from shared.domain.record import Stall
 from shared.ports import Change, Services, Stored
-from shared.workflow.outbox import Outbox
+from shared.records.outbox import Outbox
 
 log = logging.getLogger(__name__)
 

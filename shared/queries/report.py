@@ -15,11 +15,11 @@ from shared.domain.policy import Gate as GateRule
 from shared.domain.promotion import Promotion
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag, Veto
-from shared.operations.lookup import Lookup
 from shared.ports import EVERYTHING, Listed, Only, Services, read
 from shared.promotion.vetoes import Vetoes
-from shared.workflow import answers
-from shared.workflow.answers import CandidateSummary, Items, Move, Page, PromotionSummary, RolloutSummary, story_of
+from shared.queries import answers
+from shared.queries.answers import CandidateSummary, Items, Move, Page, PromotionSummary, RolloutSummary, story_of
+from shared.queries.lookup import Lookup
 
 PAGE_LIMIT = 100
 R = TypeVar("R", bound=msgspec.Struct)

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from shared.board.buttons import Action
 from shared.domain.alarm import Alarm, AlarmKind
-from shared.workflow.answers import RecordSummary
-from shared.workflow.board.buttons import Action
-from shared.workflow.drift import AlarmLine
+from shared.queries.answers import RecordSummary
+from shared.queries.drift import AlarmLine
 
 
 class Tone(StrEnum):

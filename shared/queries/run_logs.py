@@ -8,8 +8,8 @@ import msgspec
 from shared.domain.candidate import CheckRecord
 from shared.domain.errors import NotThere, Rejected
 from shared.domain.rollout import BuildRecord, RolloutState
-from shared.operations.lookup import Lookup
 from shared.ports import Services
+from shared.queries.lookup import Lookup
 
 LOG_LIMIT_BYTES = 1024 * 1024
 """How much of a log is answered; of a longer one the end, where the outcome stands."""

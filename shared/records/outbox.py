@@ -58,7 +58,7 @@ class Outbox:
             rows = self._services.ledger.list(Delivery, owner_of(cause), deliveries_to(listener, subject))
             yield from (stored.record for stored in rows if stored.record.parked_at is None)
 
-    def bring_up(self, listener: str, owner: str, wait_seconds: float = 0.0) -> None:
+    def enqueue(self, listener: str, owner: str, wait_seconds: float = 0.0) -> None:
         """Have a listener hear what is left of an owner; nothing is done where that is planned.
 
         Its work item goes through the queue, once however many outcomes wait.
@@ -95,7 +95,7 @@ class Outbox:
                 wait = max(wait, error.delay_seconds) if isinstance(error, Retry) else wait
             else:
                 return True
-        self.bring_up(name, delivery.owner, wait)
+        self.enqueue(name, delivery.owner, wait)
         return False
 
     def _follows(self, delivery: Delivery) -> bool:

@@ -10,7 +10,7 @@ from shared.domain.errors import BasegateError, Busy, Conflict
 from shared.domain.outcome import Delivery, Outcome
 from shared.domain.record import Record
 from shared.ports import RACES, Change, Claimed, Keyed, Ledger, Removal, Stored, get_or_create
-from shared.workflow.outbox import Outbox
+from shared.records.outbox import Outbox
 
 R = TypeVar("R", bound=Record)
 K = TypeVar("K", bound=Keyed)

@@ -19,10 +19,10 @@ from shared.domain.policy import Policy, RegistryRule
 from shared.domain.promotion import Promotion
 from shared.domain.record import Record
 from shared.domain.rollout import AppRecord, Rollout
+from shared.domain.sweep import SWEEPS, SweepRecord
 from shared.ports import Services
+from shared.records.alarms import Alarms
 from shared.settings import HINT_QUEUE, POISON, WORK_QUEUE
-from shared.sweep.job import SWEEPS, SweepRecord
-from shared.workflow.alarms import Alarms
 
 TIMEOUT_SECONDS = 8.0
 """How long a check may take. They all begin at the same time, so it is how long all of them may take, too."""
