@@ -33,7 +33,7 @@ LoginServer = Annotated[
         description="a lower-case host name, with a port where it is not 443 and without https://",
     ),
 ]
-Pace = Annotated[int, Meta(ge=1, le=100_000, description="a number from 1 to 100000")]
+RequestsPerMinute = Annotated[int, Meta(ge=1, le=100_000, description="a number from 1 to 100000")]
 Newest = Annotated[int, Meta(ge=1, le=100, description="a number from 1 to 100")]
 RangeText = Annotated[
     str,

@@ -20,10 +20,10 @@ from shared.domain.grammar import (
     LoginServer,
     Name,
     Newest,
-    Pace,
     RangeText,
     RegistryArmId,
     RepositoryName,
+    RequestsPerMinute,
     SecretStem,
     TagName,
     TagPattern,
@@ -70,8 +70,10 @@ class RegistryRule(NamedRule, frozen=True, kw_only=True):
     server: LoginServer = ""
     credentials: SecretStem | None = None
     private: bool = False
-    watch: Annotated[Duration | None, Meta(description="the least time between two reads of a repository")] = None
-    pace: Annotated[Pace | None, Meta(description="requests a minute that all workers send at most")] = None
+    interval: Annotated[Duration | None, Meta(description="the least time between two reads of a repository")] = None
+    requests_per_minute: Annotated[
+        RequestsPerMinute | None, Meta(description="requests a minute that all workers send at most")
+    ] = None
 
     @property
     def is_azure(self) -> bool:
@@ -90,9 +92,9 @@ class RegistryRule(NamedRule, frozen=True, kw_only=True):
         return DOCKER_HUB if server in _DOCKER_HUB_NAMES else server
 
     @property
-    def watch_seconds(self) -> int:
+    def interval_seconds(self) -> int:
         """How long the sweep leaves a repository alone between two looks; 0: every sweep looks."""
-        return seconds(self.watch)
+        return seconds(self.interval)
 
 
 class VersionRule(Rule, frozen=True, kw_only=True):
@@ -206,14 +208,14 @@ class Gate(NamedRule, frozen=True, kw_only=True, dict=True):
     checks: Annotated[tuple[Check, ...], Meta(min_length=1)]
     promote: PromotionRule
     drift: Drift = "repair"
-    silent_after: Annotated[
+    stale_after: Annotated[
         Duration | None, Meta(description="alarm when no tracked tag has changed upstream for so long")
     ] = None
 
     @property
-    def silent_after_seconds(self) -> int:
+    def stale_after_seconds(self) -> int:
         """After how long without a change upstream to alarm; 0: never."""
-        return seconds(self.silent_after)
+        return seconds(self.stale_after)
 
     def takes(self, tag: str | None) -> bool:
         """Whether a tag of the source is this gate's business, by its name and its version.

@@ -106,7 +106,7 @@ class Observer:
 
     def interval(self, gate: Gate) -> float:
         """The seconds between two readings of a tag of the gate's source."""
-        return float(self._services.registry_rule(gate.source.registry).watch_seconds) or SWEEP_INTERVAL_SECONDS
+        return float(self._services.registry_rule(gate.source.registry).interval_seconds) or SWEEP_INTERVAL_SECONDS
 
     def promote_again(self, gate: Gate, tag: Tag, why: str) -> tuple[WorkItem, ...]:
         """Let the stable tag be what its source tag was observed as: a decision that kept it out has ended.

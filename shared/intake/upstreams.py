@@ -124,13 +124,13 @@ class Upstreams:
     def grant(self, gate: Gate, wanted: int = 1, *, for_hints: bool = False) -> int:
         """How many of the wanted requests may be sent now, at least one: the sweep and hints have a share each.
 
-        Nothing is written where the registry's rule sets no pace.
+        Nothing is written where the registry's rule sets no `requests_per_minute`.
 
         Raises:
             Busy: the source is left alone after a failure, or its registry's pace is used up for this minute.
         """
         rule, now = self._rule(gate), self._services.clock.now()
-        granted, pace = wanted, rule.pace or 0
+        granted, pace = wanted, rule.requests_per_minute or 0
 
         def spend(record: UpstreamRecord) -> UpstreamRecord:
             nonlocal granted

@@ -195,7 +195,7 @@ class DriftReport:
             source=source_of(gate, self._services),
             target=Vetoes(self._services).target(gate),
             repairs=gate.drift == "repair",
-            sweep=_progress(record, source.watch_seconds),
+            sweep=_progress(record, source.interval_seconds),
             completeness=Completeness(
                 by_event=sum(one.by_event for one in seen),
                 by_sweep=sum(one.by_sweep for one in seen),

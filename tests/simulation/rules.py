@@ -213,8 +213,8 @@ def _registry(name: str, server: str, *, watch: str | None = None, pace: int | N
         server=server,
         id=identifier,
         credentials="public" if name == "public" else None,
-        watch=watch,
-        pace=pace,
+        interval=watch,
+        requests_per_minute=pace,
     )
 
 

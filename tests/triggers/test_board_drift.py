@@ -140,7 +140,7 @@ def test_a_registry_that_is_left_alone_is_named_with_the_reason(world: World) ->
 
 
 def test_a_gate_says_when_it_is_read_next_and_what_its_upstream_still_allows(world: World) -> None:
-    hub = msgspec.structs.replace(world.policy.registries["public"], watch="900s")
+    hub = msgspec.structs.replace(world.policy.registries["public"], interval="900s")
     world.policy = msgspec.structs.replace(world.policy, registries={**world.policy.registries, "public": hub})
     world.restart()
     world.tags.said = Allowance(limit=200, remaining=176, window_seconds=21600)

@@ -76,9 +76,14 @@ def test_what_is_not_written_has_its_default() -> None:
     assert check
     assert (check.timeout_seconds, check.values) == (600, {"LEVEL": "high"})
     assert (gate.promote.unique, gate.promote.lock, gate.promote.by) == ("{tag}-{run}", True, "copy")
-    assert (gate.drift, gate.silent_after_seconds, gate.source.versions) == ("repair", 0, None)
+    assert (gate.drift, gate.stale_after_seconds, gate.source.versions) == ("repair", 0, None)
     public = policy.registries["public"]
-    assert (public.is_azure, public.private, public.watch_seconds, public.pace) == (True, False, 0, None)
+    assert (public.is_azure, public.private, public.interval_seconds, public.requests_per_minute) == (
+        True,
+        False,
+        0,
+        None,
+    )
     assert policy.apps["web"].drift == "repair"
     deploy = policy.apps["web"].deploy
     assert deploy
@@ -174,11 +179,15 @@ def test_the_error_is_one_for_the_operator_and_counts_them() -> None:
         ('"16-*"]', '"16-*"], versions: {newest: 101}', "source.versions.newest: 101 is not a number from 1 to 100"),
         ('"16-*"]', '"16-*"], versions: {range: 16}', "16 is not a range of versions: >=20 <21, ^20.1"),
         ('"16-*"]', '"16-*"], versions: {semver: 16}', "unknown key; known here: range, newest, prereleases"),
-        ("server: base.contoso.com", "server: base.contoso.com, pace: 0", "base.pace: 0 is not a number from 1 to"),
         (
             "server: base.contoso.com",
-            "server: base.contoso.com, watch: 15",
-            "base.watch: 15 is not a number and s, m, h",
+            "server: base.contoso.com, requests_per_minute: 0",
+            "base.requests_per_minute: 0 is not a number from 1 to",
+        ),
+        (
+            "server: base.contoso.com",
+            "server: base.contoso.com, interval: 15",
+            "base.interval: 15 is not a number and s, m, h",
         ),
         (
             "server: base.contoso.com",
@@ -197,8 +206,8 @@ def test_the_error_is_one_for_the_operator_and_counts_them() -> None:
         ),
         (
             "repository: node}\n",
-            "repository: node}\n    silent_after: 1w\n",
-            "silent_after: '1w' is not a number and s",
+            "repository: node}\n    stale_after: 1w\n",
+            "stale_after: '1w' is not a number and s",
         ),
     ],
 )
@@ -207,7 +216,9 @@ def test_what_does_not_fit_its_type_is_told_with_its_place(old: str, new: str, t
     assert any(told in line for line in lines), lines
 
 
-WITH_HUB = changed("registries:\n", 'registries:\n  hub: {server: "index.docker.io", watch: 15m, pace: 100}\n')
+WITH_HUB = changed(
+    "registries:\n", 'registries:\n  hub: {server: "index.docker.io", interval: 15m, requests_per_minute: 100}\n'
+)
 SECOND_GATE = """\
   other:
     source: {registry: public, repository: node, tags: ["15-alpine"]}
@@ -303,13 +314,18 @@ def test_parts_that_do_not_fit_each_other_are_told_with_their_place(text: str, t
 def test_a_gate_of_docker_hub_has_its_versions_its_pace_and_its_silence() -> None:
     source = """registry: hub, repository: node, tags: ["*-alpine", lts], versions: {range: ">=20 <21", newest: 3}"""
     rules = changed('registry: public, repository: node, tags: ["15-alpine", "16-*"]', source, WITH_HUB)
-    rules = changed("repository: node}\n", "repository: node}\n    drift: report\n    silent_after: 7d\n", rules)
+    rules = changed("repository: node}\n", "repository: node}\n    drift: report\n    stale_after: 7d\n", rules)
     policy = parse_gates(changed("tag: 16-slim}", "tag: lts}\n    drift: report", rules))
     hub, gate = policy.registries["hub"], policy.gates["node"]
-    assert (hub.login_server, hub.is_azure, hub.watch_seconds, hub.pace) == ("docker.io", False, 900, 100)
+    assert (hub.login_server, hub.is_azure, hub.interval_seconds, hub.requests_per_minute) == (
+        "docker.io",
+        False,
+        900,
+        100,
+    )
     assert gate.source.repository == "library/node"
     assert gate.source.versions == VersionRule(range=">=20 <21", newest=3)
-    assert (gate.drift, gate.silent_after_seconds) == ("report", 7 * 86400)
+    assert (gate.drift, gate.stale_after_seconds) == ("report", 7 * 86400)
     assert policy.apps["web"].drift == "report"
     assert [tag for tag in ("20.1-alpine", "21-alpine", "20.1-rc1-alpine", "lts") if gate.takes(tag)] == [
         "20.1-alpine",
@@ -327,7 +343,9 @@ def test_docker_hub_has_one_name_and_its_official_images_their_full_one(server: 
 
 
 def test_another_registry_may_have_a_port_and_a_private_address_and_keeps_its_names() -> None:
-    rules = changed("index.docker.io", "harbor.lab.example:8443", WITH_HUB).replace("pace: 100", "private: true")
+    rules = changed("index.docker.io", "harbor.lab.example:8443", WITH_HUB).replace(
+        "requests_per_minute: 100", "private: true"
+    )
     policy = parse_gates(rules.replace("registry: public", "registry: hub"))
     assert policy.registries["hub"].login_server == "harbor.lab.example:8443"
     assert policy.registries["hub"].private

@@ -352,7 +352,7 @@ def test_a_flood_of_hints_costs_a_handful_of_requests_and_the_real_one_behind_it
 
 
 def test_a_flood_takes_no_more_than_a_share_of_the_pace_and_starves_no_other_tag_for_long() -> None:
-    world = gate_world(**{_pace_field(): 40})
+    world = gate_world(requests_per_minute=40)
     for number in range(300):
         world.deliver(world.event("15-alpine", digest(f"forged {number}")))
     world.push("15.14", GREEN)
@@ -362,11 +362,6 @@ def test_a_flood_takes_no_more_than_a_share_of_the_pace_and_starves_no_other_tag
     world.settle()
     assert world.stable_tag("15.14") == GREEN
     assert (world.clock.now() - before).total_seconds() < 900
-
-
-def _pace_field() -> str:
-    names = type(sample_policy().registries["public"]).__struct_fields__
-    return next(name for name in ("requests_per_minute", "pace") if name in names)
 
 
 # deaths

@@ -69,8 +69,8 @@ def test_every_key_about_sources_is_told_of() -> None:
     told = set(re.findall(r"^\| `([a-z_.]+)` \|", TEXT, re.MULTILINE))
     registry = set(RegistryRule.__struct_fields__) - {"name", "id", "server"}
     versions = {f"versions.{field}" for field in VersionRule.__struct_fields__}
-    assert told == registry | versions | {"silent_after"}
-    assert "silent_after" in Gate.__struct_fields__
+    assert told == registry | versions | {"stale_after"}
+    assert "stale_after" in Gate.__struct_fields__
 
 
 def test_what_the_sweep_costs_is_what_it_is_held_to() -> None:

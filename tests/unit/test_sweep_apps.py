@@ -129,7 +129,7 @@ def test_a_vault_that_is_shut_does_not_hide_that_no_events_come(world: World) ->
 
 def test_the_alarm_of_a_silent_repository_ends_when_the_gate_has_another_source() -> None:
     policy = sample_policy()
-    gate = msgspec.structs.replace(policy.gates["node"], silent_after="1d")
+    gate = msgspec.structs.replace(policy.gates["node"], stale_after="1d")
     world = World(msgspec.structs.replace(policy, gates={"node": gate}))
     world.push("15-alpine", GREEN)
     world.settle()

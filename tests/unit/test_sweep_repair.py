@@ -358,7 +358,7 @@ def test_an_upstream_that_nobody_could_read_for_long_is_an_alarm(world: World) -
 
 def test_an_upstream_that_has_not_changed_for_longer_than_expected_is_an_alarm() -> None:
     policy = sample_policy()
-    gate = msgspec.structs.replace(policy.gates["node"], silent_after="1d")
+    gate = msgspec.structs.replace(policy.gates["node"], stale_after="1d")
     world = promoted(msgspec.structs.replace(policy, gates={"node": gate}))
     assert alarms(world, "gates/node") == []
     world.clock.forward(90_000)

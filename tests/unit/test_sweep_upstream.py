@@ -31,7 +31,7 @@ def tracking(*tags: str, watch: int = 0, pace: int = 0) -> Policy:
     policy = sample_policy()
     gate = policy.gates["node"]
     source = Source(registry="public", repository="node", tags=tags)
-    public = msgspec.structs.replace(policy.registries["public"], watch=f"{watch}s", pace=pace)
+    public = msgspec.structs.replace(policy.registries["public"], interval=f"{watch}s", requests_per_minute=pace)
     return msgspec.structs.replace(
         policy,
         gates={"node": msgspec.structs.replace(gate, source=source)},

@@ -33,7 +33,7 @@ class GateSilenceJob(SweepJob):
         """No whole round of readings for several periods."""
         record = read(self._services.ledger, SweepRecord(job=f"upstream.{self._gate.name}"))
         last = record.last_began_at or record.began_at
-        limit = timedelta(seconds=max(_SHORTEST_SILENCE_SECONDS, _PERIODS * float(self._registry.watch_seconds)))
+        limit = timedelta(seconds=max(_SHORTEST_SILENCE_SECONDS, _PERIODS * float(self._registry.interval_seconds)))
         if last is not None and self._services.clock.now() - last > limit:
             why = record.problem or "no reason is known"
             words = f"{self._source} was not read as a whole since {last:%Y-%m-%d %H:%M}: {why}"
@@ -42,7 +42,7 @@ class GateSilenceJob(SweepJob):
 
     def _quiet(self) -> Iterator[Alarm]:
         """No change upstream for longer than the rule expects."""
-        limit = self._gate.silent_after_seconds
+        limit = self._gate.stale_after_seconds
         if not limit:
             return
         observations = self._services.ledger.list(Observation, self._gate.name)

@@ -80,7 +80,7 @@ class UpstreamJob(SweepJob):
         super().__init__(services, f"upstream.{gate.name}", f"upstream {server}", f"gates/{gate.name}")
         self._observer, self._upstreams = Observer(services), Upstreams(services)
         self._source, self._tracked = f"{server}/{self._repository}", TagRule.of(gate.source)
-        self.interval_seconds = float(self._rule.watch_seconds)
+        self.interval_seconds = float(self._rule.interval_seconds)
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """Sweep the tags from the cursor on, which is the last tag that was read."""
