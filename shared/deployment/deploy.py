@@ -86,16 +86,17 @@ class Deploy:
     def verify(self, step: Step[Rollout], app: App) -> Rollout:
         """Check the new deployment: live, not yet, or never; what stands on a base that was banned is put back.
 
-        Of one that is live decisions are read after that is saved: who decides reads what is live after the decision.
+        Decisions are read before it is live, which a worker may not survive, and again once that is saved: whoever
+        decides in between reads what is live after the decision.
         """
         rollout, image = step.record, step.record.image
         assert image is not None  # decide verifies what was deployed
         deploy, problem = self._examine(rollout.deploy, image, _rule(app))
         rollout = msgspec.structs.replace(rollout, deploy=deploy)
-        if problem is None:
-            return self._live(step, rollout, app, f"{deploy.address}{_rule(app).health.path} answers")
         if vetoed := self._vetoes.against_image(app, image):
             return self._ended(rollout, RolloutState.RESTORING, vetoed)
+        if problem is None:
+            return self._live(step, rollout, app, f"{deploy.address}{_rule(app).health.path} answers")
         if not self._is_lost(deploy, _rule(app), problem):
             return rollout
         return self._ended(rollout, RolloutState.RESTORING, f"{image} is not healthy: {problem.words}")

@@ -24,7 +24,8 @@ class Numbers(Row, frozen=True, kw_only=True):
 class LeftOver(Row, frozen=True, kw_only=True):
     """A unique tag of a gate that nothing stands on any more, and the stable tag that it was made for.
 
-    `since` is when something happened last to the promotion that it was made by.
+    `since` is when something happened last to the promotion that it was made by. From `removing` on no promotion may
+    use the tag again.
     """
 
     key_fields = ("gate", "unique")
@@ -34,6 +35,7 @@ class LeftOver(Row, frozen=True, kw_only=True):
     digest: Digest
     tag: Tag
     since: datetime
+    removing: bool = False
 
 
 def changed_at(record: Record) -> datetime:

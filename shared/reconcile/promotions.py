@@ -1,6 +1,7 @@
 """The controller of promotions: from the verdict on a digest to the rollouts of what stands on its stable tag."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import msgspec
 
@@ -13,8 +14,9 @@ from shared.domain.observation import Observation
 from shared.domain.outcome import Outcome
 from shared.domain.policy import Gate, RegistryRule
 from shared.domain.promotion import Promotion, PromotionState
+from shared.domain.retention import LeftOver
 from shared.domain.stable_tag import Claim, StableTag
-from shared.ports import RACES, Change, CopyState, Services, Stored, last, newest_promotions
+from shared.ports import RACES, Change, CopyState, Services, Stored, last, newest_promotions, removal
 from shared.promotion.stable_tags import StableTags, target_of
 from shared.promotion.vetoes import Vetoes
 from shared.records.step import Controller, Step
@@ -160,6 +162,9 @@ class PromotionController(Controller[Promotion]):
             return vetoed
         target = self._services.registry_rule(gate.promote.registry)
         unique, there = self._free_name(promotion, gate, target)
+        if there:
+            promotion = self._use(step, unique)
+            there = self._services.registry.digest_of(target, repository, unique) == promotion.digest
         begun = msgspec.structs.replace(promotion, unique=unique, copy_started_at=now, copy_operation="")
         if there:
             return msgspec.structs.replace(begun, copied_at=now).noting(now, "copied", f"{unique} is there already")
@@ -267,6 +272,7 @@ class PromotionController(Controller[Promotion]):
         if ended is not None:
             self._stable.undo(gate, promotion.tag, stored.record.claim, promotion.digest)
             return ended
+        promotion = self._use(step, unique)
         there, stands = (
             self._services.registry.digest_of(target, repository, name) for name in (unique, promotion.tag)
         )
@@ -278,7 +284,6 @@ class PromotionController(Controller[Promotion]):
             )
         if not there == stands == promotion.digest:
             return self._copy(step, gate)
-        step.save(msgspec.structs.replace(promotion, unique=unique))
         return self._moved(step, stored)
 
     def _ran_for_another(self, promotion: Promotion) -> bool:
@@ -387,9 +392,30 @@ class PromotionController(Controller[Promotion]):
         names = self._names(promotion, gate, target)
         for name in names:
             there = self._services.registry.digest_of(target, gate.promote.repository, name)
-            if there in (None, promotion.digest):
+            if there is None or (there == promotion.digest and not self._is_removed(promotion, name)):
                 return name, there is not None
-        raise Rejected(f"{target.login_server}/{gate.promote.repository} has other digests under {', '.join(names)}")
+        taken = f"{target.login_server}/{gate.promote.repository} has other digests under {', '.join(names)}"
+        raise Rejected(f"{taken}, or the sweep is removing them")
+
+    def _use(self, step: Step[Promotion], unique: str) -> Promotion:
+        """Save that the promotion uses a unique tag, before that is read. One that was left over is so no more.
+
+        Raises:
+            Busy: the sweep is removing it. See `LeftOvers`, which marks it before it reads what promotions use.
+        """
+        promotion = step.save(msgspec.structs.replace(step.record, unique=unique))
+        left = self._services.ledger.load(LeftOver, promotion.gate, unique)
+        if left is None:
+            return promotion
+        if not left.record.removing:
+            with suppress(Conflict):
+                self._services.ledger.commit(removal(left))
+                return promotion
+        raise Busy(f"{unique} is left over, and is being removed", delay_seconds=2.0)
+
+    def _is_removed(self, promotion: Promotion, unique: str) -> bool:
+        left = self._services.ledger.load(LeftOver, promotion.gate, unique)
+        return left is not None and left.record.removing
 
     def _source(self, promotion: Promotion) -> RegistryRule:
         """The registry that a digest comes from, whatever the rules call it by now.

@@ -174,9 +174,26 @@ KNOWN = (
     Mutant(
         "a unique tag of another digest is taken",
         "shared/reconcile/promotions.py",
-        "if there in (None, promotion.digest):",
-        "if True:",
+        "there == promotion.digest and not",
+        "not",
         _in("unit/test_promotion_life.py", "test_a_unique_tag_that_is_another_digest_is_never_overwritten"),
+    ),
+    Mutant(
+        "a left-over tag is removed though a promotion uses it again",
+        "shared/sweep/jobs/left_over.py",
+        "if not self._is_used(left):",
+        "if True:",
+        _in("unit/test_purge.py", "test_a_left_over_unique_tag_is_used_again_or_removed_and_never_both"),
+    ),
+    Mutant(
+        "vetoes are read only once a deployment is live",
+        "shared/deployment/deploy.py",
+        "replace(rollout, deploy=deploy)\n        if vetoed := self._vetoes.against_image(app, image):",
+        "replace(rollout, deploy=deploy)\n        if problem and (vetoed := self._vetoes.against_image(app, image)):",
+        _in(
+            "unit/test_rollout_decisions.py",
+            "test_a_deployment_that_a_veto_came_before_is_put_back_although_its_worker_dies_once_it_is_live",
+        ),
     ),
     Mutant(
         "a copy counts as arrived when its operation ends",

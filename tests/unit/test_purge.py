@@ -410,6 +410,47 @@ def test_a_unique_tag_that_is_stood_on_again_or_is_another_digest_is_only_forgot
     assert left_overs(world) == []
 
 
+@pytest.mark.parametrize("save", range(1, 41))
+@pytest.mark.parametrize("first", ["sweep", "promotion"])
+def test_a_left_over_unique_tag_is_used_again_or_removed_and_never_both(first: str, save: int) -> None:
+    world, saves = with_history(8), iter(range(1, 10_000))
+    purge(world)
+    world.push(TAG, image(0))
+    world.use(with_gate(keep="15d", at_least=2))
+
+    def other(record: object) -> None:
+        if next(saves) == save:
+            world.ledger.before_save = None
+            world.settle() if first == "sweep" else purge(world)
+
+    world.ledger.before_save = other
+    purge(world) if first == "sweep" else world.settle()
+    world.ledger.before_save = None
+    world.settle()
+    purge(world)
+    world.settle()
+    (name,) = world.unique_tags(image(0))
+    assert world.stable_tag(TAG) == image(0)
+    assert ("base", name) in world.registry.locked
+    assert world.promotion().unique == name.partition(":")[2]
+    assert name.partition(":")[2] not in left_overs(world)
+
+
+def test_a_left_over_unique_tag_whose_removal_died_half_way_is_not_used_again() -> None:
+    world = with_history(8)
+    purge(world)
+    (name,) = world.unique_tags(image(0))
+    (stored,) = [one for one in world.ledger.list(LeftOver, "node") if one.record.digest == image(0)]
+    world.ledger.save(stored, msgspec.structs.replace(stored.record, removing=True))
+    world.push(TAG, image(0))
+    world.settle()
+    assert world.stable_tag(TAG) == image(0)
+    assert world.promotion().unique != name.partition(":")[2]
+    world.use(with_gate(keep="15d", at_least=2))
+    purge(world)
+    assert world.unique_tags(image(0)) == [f"node:{world.promotion().unique}"]
+
+
 def test_a_rule_that_keeps_longer_than_the_ledger_is_kept_to() -> None:
     world = with_history(8, with_gate(keep="60d", at_least=1))
     purge(world)

@@ -125,6 +125,30 @@ def test_a_deployment_that_may_have_been_made_is_put_back_after_a_veto() -> None
     assert world.containers.groups[GROUP][0] == before.reference
 
 
+def test_a_deployment_that_a_veto_came_before_is_put_back_although_its_worker_dies_once_it_is_live() -> None:
+    world = world_with()
+    before, put, commit = live_image(world), world.containers.put, world.ledger.commit
+
+    def slow_put(*args: Any) -> None:
+        world.containers.put = put  # type: ignore[method-assign]
+        veto(world, GREEN)
+        put(*args)
+
+    def last_commit(*changes: Any) -> Any:
+        written = commit(*changes)
+        if any(isinstance(one.record, Rollout) and one.record.state is RolloutState.LIVE for one in changes):
+            world.ledger.commit = commit  # type: ignore[method-assign]
+            raise ProcessDied
+        return written
+
+    world.containers.put = slow_put  # type: ignore[assignment]
+    world.ledger.commit = last_commit  # type: ignore[method-assign]
+    world.push("15-alpine", GREEN)
+    world.settle_while_crashing()
+    assert on_base(world, GREEN).state is RolloutState.RESTORED
+    assert world.containers.groups[GROUP][0] == before.reference
+
+
 def test_what_is_put_back_is_the_newest_image_whose_base_is_not_vetoed() -> None:
     world = world_with()
     first = live_image(world)

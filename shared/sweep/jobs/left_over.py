@@ -3,13 +3,15 @@
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 
+import msgspec
+
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.errors import Conflict, Misconfigured, Rejected
 from shared.domain.policy import Gate
 from shared.domain.promotion import Promotion
 from shared.domain.retention import LeftOver
 from shared.domain.stable_tag import StableTag
-from shared.ports import Services, Stored, removal
+from shared.ports import Services, Stored, newest_promotions, removal
 from shared.sweep.job import JobRun
 
 
@@ -43,18 +45,28 @@ class LeftOvers:
         return []
 
     def _remove(self, run: JobRun, stored: Stored[LeftOver], digests: set[str]) -> None:
-        """Remove one, unless it is gone, or is another digest by now: then it is only forgotten.
+        """Remove one, unless it is gone, is another digest by now, or is used again: then it is only forgotten.
 
-        The lock of its manifest goes with the last that stands on that digest.
+        It is marked before the promotions are read, and a promotion saves which tag it uses before it reads the mark:
+        one of the two sees the other. The lock of its manifest goes with the last that stands on that digest.
         """
         left, repository, registry = stored.record, self._gate.promote.repository, self._services.registry
         if registry.digest_of(self._target, repository, left.unique) == left.digest:
             run.note("remove a unique tag", f"{self._target.login_server}/{repository}:{left.unique}")
             if not run.dry_run:
-                manifest = None if left.digest in digests else left.digest
-                registry.unlock(self._target, repository, left.unique, manifest)
-                registry.remove_tag(self._target, repository, left.unique)
+                try:
+                    stored = self._services.ledger.save(stored, msgspec.structs.replace(left, removing=True))
+                except Conflict:
+                    return  # a promotion uses it again, or another worker removes it
+                if not self._is_used(left):
+                    manifest = None if left.digest in digests else left.digest
+                    registry.unlock(self._target, repository, left.unique, manifest)
+                    registry.remove_tag(self._target, repository, left.unique)
         self._forget(run, stored)
+
+    def _is_used(self, left: LeftOver) -> bool:
+        known = newest_promotions(self._services.ledger, left.gate, left.tag)
+        return any(one.record.unique == left.unique for one in known)
 
     def _forget(self, run: JobRun, stored: Stored[LeftOver]) -> None:
         if not run.dry_run:
