@@ -9,6 +9,7 @@ from itertools import groupby
 
 import msgspec
 
+from shared.checks import KINDS
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import Candidate, attempts_of
 from shared.domain.errors import BasegateError, Busy, Conflict, Gone, Malformed, Rejected
@@ -147,8 +148,11 @@ class StableTagsJob(SweepJob):
 
     def _task_may_push(self, promotion: Promotion) -> bool:
         """Whether the gate's task runs for a digest, or has passed it: before that nothing may push its tag."""
-        attempt = last(self._services.ledger, Candidate, promotion.gate, attempts_of(promotion.digest))
-        return attempt is not None and (attempt.record.settled or attempt.record.open_check == "task")
+        stored = last(self._services.ledger, Candidate, promotion.gate, attempts_of(promotion.digest))
+        if stored is None or stored.record.settled:
+            return stored is not None
+        kind = KINDS.get(stored.record.open_check)
+        return kind is not None and kind.may_promote
 
     def _differences(self, stable: StableTag, seen: Seen) -> Iterator[tuple[Difference, Alarm]]:
         """How what was seen differs from the record, which may say that the tag stands on nothing."""
