@@ -7,7 +7,7 @@ from shared.checks.kind import Marked, Started
 from shared.domain.candidate import Candidate
 from shared.domain.policy import Gate
 from shared.ports import Services
-from shared.sweep.job import JobRun, SweepJob
+from shared.sweep.job import Each, JobRun, SweepJob
 
 
 class OrphansJob(SweepJob):
@@ -16,6 +16,8 @@ class OrphansJob(SweepJob):
     A crash between starting a run and recording it can leave a second one. It only examines, so it does no harm; the
     candidate's own run is found by its mark, the other is left to end.
     """
+
+    each = Each.GATE
 
     def __init__(self, services: Services, gate: Gate) -> None:
         super().__init__(services, f"orphans.{gate.name}", f"tasks {gate.name}")

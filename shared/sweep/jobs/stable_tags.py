@@ -21,7 +21,7 @@ from shared.domain.stable_tag import StableTag, Veto
 from shared.ports import Services, Stored, TagState, last
 from shared.promotion.stable_tags import REBUILD, StableTags
 from shared.promotion.vetoes import Vetoes
-from shared.sweep.job import JobRun, SweepJob, in_batches
+from shared.sweep.job import Each, JobRun, SweepJob, in_batches
 
 _BATCH_TAGS = 100
 _FEW_TAGS = 20
@@ -52,6 +52,8 @@ class StableTagsJob(SweepJob):
     Whether a unique tag is locked, only the registry's own interface says, at four requests a tag: where there are many
     tags, every twelfth round asks.
     """
+
+    each = Each.GATE
 
     def __init__(self, services: Services, gate: Gate) -> None:
         self._gate, self._target = gate, services.registry_rule(gate.promote.registry)
