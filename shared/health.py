@@ -11,11 +11,12 @@ from threading import Lock
 
 import msgspec
 
+from shared.checks import KINDS
 from shared.domain.alarm import STALLS, AlarmKind
 from shared.domain.candidate import Candidate
 from shared.domain.errors import BasegateError, Misconfigured, Retry
 from shared.domain.outcome import LISTENERS, Listener
-from shared.domain.policy import Policy, RegistryRule
+from shared.domain.policy import Gate, Policy, RegistryRule
 from shared.domain.promotion import Promotion
 from shared.domain.record import Record
 from shared.domain.rollout import AppRecord, Rollout
@@ -164,9 +165,7 @@ def _checks(services: Services) -> Iterator[tuple[str, Check]]:
     for registry in policy.registries.values():
         yield from _registry(services, registry)
     for gate in policy.gates.values():
-        yield _repository(services, gate.source.registry, gate.source.repository)
-        yield _repository(services, gate.promote.registry, gate.promote.repository)
-        yield from (_task(services, one.task.registry, one.task.task) for one in gate.checks if one.task)
+        yield from _gate(services, gate)
     for app in policy.apps.values():
         yield _task(services, app.build.registry, app.build.task)
         if app.deploy is not None:
@@ -209,6 +208,14 @@ def _login_server(name: str, services: Services, rule: RegistryRule) -> list[Hea
         return []
     said = f"Azure says {there}, and it is taken to be {rule.login_server}"
     return [HealthResult(name, "misconfigured", said, "", f"{_SERVER_REMEDY}: {there}")]
+
+
+def _gate(services: Services, gate: Gate) -> Iterator[tuple[str, Check]]:
+    """What is asked about a gate: its repositories, and what its checks need."""
+    yield _repository(services, gate.source.registry, gate.source.repository)
+    yield _repository(services, gate.promote.registry, gate.promote.repository)
+    for check in gate.checks:
+        yield from KINDS[check.kind](services).readiness(check)
 
 
 def _repository(services: Services, registry: str, repository: str) -> tuple[str, Check]:

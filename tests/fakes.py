@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shared.adapters.ledger_tables import body_of, check, name_of
+from shared.checks.task import TaskCheck
 from shared.domain.candidate import Candidate, attempts_of
 from shared.domain.errors import BasegateError, Conflict, Gone, Malformed, Rejected
 from shared.domain.event import Hint, HintKind
@@ -34,7 +35,6 @@ from shared.domain.policy import (
     App,
     BaseRule,
     BuildRule,
-    Check,
     DeployRule,
     Gate,
     HealthRule,
@@ -42,7 +42,6 @@ from shared.domain.policy import (
     PromotionRule,
     RegistryRule,
     Source,
-    TaskCheck,
 )
 from shared.domain.promotion import Promotion, promotions_of
 from shared.domain.record import Record, WorkItem, rows_before
@@ -98,7 +97,7 @@ def sample_policy(**changes: Any) -> Policy:
     gate = Gate(
         name="node",
         source=Source(registry="public", repository="node", tags=("15-alpine", "15.*")),
-        checks=(Check(task=TaskCheck(registry="base", task="base-import-node", timeout="600s")),),
+        checks=(TaskCheck(registry="base", task="base-import-node", timeout="600s"),),
         promote=PromotionRule(registry="base", repository="node"),
     )
     app = App(

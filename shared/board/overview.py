@@ -17,6 +17,7 @@ from shared.board.buttons import Action, Choice
 from shared.board.parts import STABLE, Headed, Item, Tone, item_of, loudest, marked, newest_first, tone_of
 from shared.board.wording import age, counted, short_digest, short_image
 from shared.domain.alarm import STALLS, Alarm, AlarmKind
+from shared.domain.candidate import CandidateState
 from shared.domain.image import short
 from shared.domain.policy import App, Gate
 from shared.domain.rollout import AppRecord, RolloutState
@@ -203,7 +204,7 @@ def _of_candidates(candidates: Sequence[CandidateSummary], now: datetime) -> Ite
     """What needs a person of a gate's candidates: what is stalled, and what waits for an answer."""
     for candidate in candidates:
         yield from _stalled(now, candidate)
-        if candidate.state == "awaiting approval":
+        if candidate.state == CandidateState.AWAITING_APPROVAL:
             why = f"attempt {candidate.attempt} has passed every check before this one"
             actions = buttons.answers(candidate.id, short(candidate.digest))
             yield _asking(candidate, "Read its story, then approve or reject.", reason=why, actions=actions)
@@ -311,7 +312,7 @@ def _candidate(tag: TagState) -> Item:
         return Item(title="Candidate", subject=subject, state="passed", tone=Tone.GOOD, link=f"candidates/{known}")
     subject, link = f"attempt {candidate.attempt}", f"candidates/{candidate.id}"
     item = item_of(candidate, title="Candidate", subject=subject, full=candidate.digest, link=link)
-    return replace(item, reason="a person must approve") if item.state == "awaiting approval" else item
+    return replace(item, reason="a person must approve") if item.state == CandidateState.AWAITING_APPROVAL else item
 
 
 def _unique(tag: TagState) -> Item:

@@ -13,6 +13,7 @@ from shared.board import buttons
 from shared.board.buttons import Action
 from shared.board.parts import Fact, Item, Tone, facts, item_of, tone_of
 from shared.board.wording import duration, moment, short_image
+from shared.checks import KINDS
 from shared.domain.candidate import Candidate, CandidateState, CheckRecord
 from shared.domain.errors import Malformed
 from shared.domain.image import short
@@ -170,13 +171,13 @@ def _promotion_fact(promotion: Promotion) -> Fact:
 
 
 def _step(kind: str, how: tuple[str, Tone], took: str, reason: str, run: Run) -> Step:
-    """A step that is a run: how it stands, and what it wrote. What stands in the place of an approval's run is none."""
+    """A step that is a run: how it stands, and what it wrote. One that is in no registry is not shown."""
     state, tone = how
     return Step(
         kind=kind,
         state=state,
         tone=tone,
-        run="" if kind == "approval" else run.run_id,
+        run=run.run_id if run.registry else "",
         took=took,
         reason=reason,
         status=run.evidence.status,
@@ -195,7 +196,9 @@ def _check_state(check: CheckRecord) -> tuple[str, Tone]:
         return check.verdict.value, tone_of(check.verdict)
     if check.claimed_at is None:
         return _NOT_BEGUN, Tone.IDLE
-    return ("awaiting approval", Tone.WAITING) if check.kind == "approval" else ("running", Tone.BUSY)
+    kind = KINDS.get(check.kind)
+    state = CandidateState.AWAITING_APPROVAL if kind is not None and kind.waits_for_person else "running"
+    return state, tone_of(state)
 
 
 def _build(record: Rollout, now: datetime) -> Step:

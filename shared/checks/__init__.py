@@ -1,1 +1,28 @@
-"""The ways to examine a candidate, one module each."""
+"""The ways to examine a candidate, one module each. A further kind is one more module, and its place in `KINDS`."""
+
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from shared.checks.approval import ApprovalCheckKind
+from shared.checks.kind import CheckKind
+from shared.checks.task import TaskCheckKind
+from shared.domain.policy import Rule
+from shared.ports import Services
+
+KINDS: dict[str, type[CheckKind[Any]]] = {kind.rule.kind: kind for kind in (TaskCheckKind, ApprovalCheckKind)}
+"""The kinds of checks by their key in gates.yaml, in the order in which its schema has them."""
+
+
+@cache
+def check_type() -> type[msgspec.Struct]:
+    """A check as it is written in gates.yaml: a key for each kind, of which one has its rule."""
+    keys = [(name, kind.rule | None, None) for name, kind in KINDS.items()]
+    described = {"__doc__": "One check: exactly one kind."}
+    return msgspec.defstruct("Check", keys, bases=(Rule,), namespace=described, frozen=True, kw_only=True)
+
+
+def check_kinds(services: Services) -> dict[str, CheckKind[Any]]:
+    """The kinds of checks, ready to be used."""
+    return {name: kind(services) for name, kind in KINDS.items()}

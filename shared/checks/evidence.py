@@ -2,10 +2,11 @@
 
 import re
 
-from shared.domain.candidate import Evidence
-from shared.domain.errors import Misconfigured, Rejected, Retry
+from shared.domain.candidate import CheckRecord, Evidence
+from shared.domain.errors import Misconfigured, NotThere, Rejected, Retry
 from shared.domain.policy import RegistryRule
-from shared.ports import Archive, Run, TaskRunner
+from shared.domain.rollout import BuildRecord
+from shared.ports import Archive, Run, Services, TaskRunner
 
 LOG_LIMIT_BYTES = 1_000_000
 """How much of a log is kept; of a longer one the end, where the outcome stands."""
@@ -33,6 +34,19 @@ def gather_evidence(tasks: TaskRunner, archive: Archive, registry: RegistryRule,
         return Evidence(status=run.detail, log_tail=tail, log_blob=archive.keep(name, text))
     except (Retry, Rejected) as error:
         return Evidence(status=f"{run.detail} (the log could not be kept: {error})", log_tail=tail)
+
+
+def log_so_far(services: Services, run: CheckRecord | BuildRecord, limit_bytes: int) -> str:
+    """What a task run that goes on has written, its last bytes.
+
+    Raises:
+        NotThere: the rules do not name its registry any more. Rejected: it has written nothing yet.
+    """
+    registry = services.policy.registry_at(run.registry)
+    if registry is None:
+        why = "the rules do not name that registry any more"
+        raise NotThere(f"the log of run {run.run_id} of {run.registry} cannot be read: {why}")
+    return services.tasks.log(registry, run.run_id, limit_bytes)
 
 
 def telling_line(evidence: Evidence) -> str:

@@ -1,27 +1,45 @@
 """The check that an ACR Task makes: it gets the image by digest, and its exit code decides."""
 
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
+from typing import Self
 
-from shared.checks.evidence import gather_evidence, telling_line
-from shared.checks.kind import Finding, Started
+from msgspec.structs import replace
+
+from shared.checks.evidence import gather_evidence, log_so_far, telling_line
+from shared.checks.kind import CheckKind, Finding, Marked, Started
 from shared.domain.candidate import Candidate, CheckRecord, Verdict
 from shared.domain.image import short
-from shared.domain.policy import TaskCheck
+from shared.domain.policy import CheckRule, Policy, TaskRule
 from shared.domain.record import seconds_between
-from shared.ports import RunStatus, Services
+from shared.ports import RunStatus
 
 
-class TaskCheckKind:
+class TaskCheck(TaskRule, CheckRule, frozen=True, kw_only=True):
+    """An ACR Task that examines the candidate; it gets the values IMAGE (by digest) and TAG."""
+
+    kind = "task"
+
+    def problems(self, policy: Policy, *, signs_in: bool) -> Iterator[tuple[str, str]]:
+        """A registry that is none of Azure's."""
+        if problem := policy.registry_problem(self.registry, "ACR Tasks run in"):
+            yield "registry", problem
+
+    def shown(self) -> Self:
+        """With the names of the values that the task gets, and not the values."""
+        return replace(self, values=dict.fromkeys(self.values, ""))
+
+
+class TaskCheckKind(CheckKind[TaskCheck]):
     """Runs the rule's task with the value `IMAGE` (the candidate by digest) and `TAG`, and reads the run's end.
 
     `succeeded` passes, `failed` fails; a run that was canceled, timed out, broke or is gone says nothing about the
     image: `unknown`, which never promotes.
     """
 
-    waits_for_person = False
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    rule = TaskCheck
+    may_promote = True
 
     def start(self, candidate: Candidate, rule: TaskCheck, mark: str) -> Started:
         """Start the run."""
@@ -35,7 +53,7 @@ class TaskCheckKind:
         run_id = self._services.tasks.find(registry, rule.task, mark, since)
         return Started(registry.login_server, run_id) if run_id else None
 
-    def watch(self, candidate: Candidate, check: CheckRecord, rule: TaskCheck) -> Finding | None:
+    def poll(self, candidate: Candidate, check: CheckRecord, rule: TaskCheck) -> Finding | None:
         """Read the run, and its log once it has ended."""
         registry = self._services.registry_rule(rule.registry)
         subject = f"run {check.run_id} of task {rule.task}"
@@ -58,18 +76,34 @@ class TaskCheckKind:
             finished_at=run.finished_at,
         )
 
-    def cancel(self, check: CheckRecord, rule: TaskCheck) -> None:
-        """Cancel the run."""
-        self._services.tasks.cancel(self._services.registry_rule(rule.registry), check.run_id)
+    def cancel(self, check: CheckRecord) -> None:
+        """Cancel the run, where the rules still name its registry."""
+        if registry := self._services.policy.registry_at(check.registry):
+            self._services.tasks.cancel(registry, check.run_id)
+
+    def log(self, check: CheckRecord, limit_bytes: int) -> str:
+        """The log of the run."""
+        return log_so_far(self._services, check, limit_bytes)
+
+    def marked(self, rule: TaskCheck, since: datetime) -> Iterator[Marked]:
+        """The runs of the task, whatever gate began them."""
+        registry = self._services.registry_rule(rule.registry)
+        for run_id, mark in self._services.tasks.marked(registry, rule.task, since):
+            yield Marked(Started(registry.login_server, run_id), mark, f"{run_id} of {rule.task}")
+
+    def readiness(self, rule: TaskCheck) -> Iterator[tuple[str, Callable[[], object]]]:
+        """Whether the task is there and may be run."""
+        registry = self._services.registry_rule(rule.registry)
+        yield f"task {rule.task} of {registry.login_server}", partial(self._services.tasks.check, registry, rule.task)
 
     def dependency(self, rule: TaskCheck) -> str:
         """The task."""
         return f"task {rule.registry}/{rule.task}"
 
     def _timed_out(self, check: CheckRecord, rule: TaskCheck) -> Finding | None:
-        assert check.claimed_at is not None  # only a claimed check is watched
+        assert check.claimed_at is not None  # only a claimed check is polled
         if seconds_between(check.claimed_at, self._services.clock.now()) <= rule.timeout_seconds:
             return None
-        self.cancel(check, rule)
+        self.cancel(check)
         reason = f"run {check.run_id} did not end within {rule.timeout_seconds} s and was canceled"
         return Finding(verdict=Verdict.UNKNOWN, reason=reason)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import msgspec
 from msgspec import Meta
@@ -128,38 +128,25 @@ class TaskRule(Rule, frozen=True, kw_only=True):
         return seconds(self.timeout)
 
 
-class TaskCheck(TaskRule, frozen=True, kw_only=True):
-    """An ACR Task that examines the candidate; it gets the values IMAGE (by digest) and TAG."""
+class CheckRule:
+    """The rule of one check of a gate, with the grammar of its kind: each kind has its own type, in `shared/checks`.
 
+    In gates.yaml it stands under its kind, `task: {…}`. To msgspec it is a custom type, which `parse_gates` converts:
+    only that knows which kinds there are.
+    """
 
-class ApprovalCheck(Rule, frozen=True, kw_only=True):
-    """A person approves, or rejects; with two_persons, not the one who asked for the run."""
+    __slots__ = ()
 
-    two_persons: bool = False
+    kind: ClassVar[str]
+    """The key that the rule stands under in gates.yaml, and the kind of its record."""
 
+    def problems(self, policy: "Policy", *, signs_in: bool) -> Iterator[tuple[str, str]]:
+        """What of it does not fit the other rules, by its key; `signs_in` says that persons are known by name."""
+        yield from ()
 
-class Check(Rule, frozen=True, kw_only=True):
-    """One check: exactly one kind."""
-
-    # A further kind is one more field here, with a struct of its own, and one file in `shared/checks`.
-    task: TaskCheck | None = None
-    approval: ApprovalCheck | None = None
-
-    @property
-    def rules(self) -> Mapping[str, Rule]:
-        """What is written, by kind: `parse_gates` sees to it that it is one."""
-        return {kind: rule for kind, rule in msgspec.structs.asdict(self).items() if rule is not None}
-
-    @property
-    def kind(self) -> str:
-        """Its kind: the key under which its rule is written."""
-        return next(kind for kind in self.__struct_fields__ if getattr(self, kind) is not None)
-
-    @property
-    def rule(self) -> Rule:
-        """The rule of its kind."""
-        rule: Rule = getattr(self, self.kind)
-        return rule
+    def shown(self) -> Self:
+        """The rule as it is answered and shown: without values that are nobody else's business."""
+        return self
 
 
 class PromotionRule(Rule, frozen=True, kw_only=True):
@@ -205,7 +192,7 @@ class Gate(NamedRule, frozen=True, kw_only=True, dict=True):
     """The rule for one family of upstream images."""
 
     source: Source
-    checks: Annotated[tuple[Check, ...], Meta(min_length=1)]
+    checks: Annotated[tuple[CheckRule, ...], Meta(min_length=1)]
     promote: PromotionRule
     drift: Drift = "repair"
     stale_after: Annotated[
@@ -230,7 +217,7 @@ class Gate(NamedRule, frozen=True, kw_only=True, dict=True):
 
         How long a check may take is left out: it does not change what a verdict means.
         """
-        meaning = [{"kind": check.kind, **msgspec.structs.asdict(check.rule)} for check in self.checks]
+        meaning = [{"kind": check.kind, **msgspec.to_builtins(check)} for check in self.checks]
         for values in meaning:
             if values.pop("timeout", ""):
                 values["timeout_seconds"] = 0  # ledgers hold verdicts under fingerprints that were made with it
@@ -337,6 +324,15 @@ class Policy(Rule, frozen=True, kw_only=True):
     def registry_at(self, login_server: str) -> RegistryRule | None:
         """The configured registry of that host name, whatever the rules call it."""
         return next((rule for rule in self.registries.values() if rule.login_server == login_server), None)
+
+    def registry_problem(self, name: str, use: str = "") -> str:
+        """Why a registry cannot be named: it is unknown, or none of Azure's where its `use` needs one. "" if it can."""
+        registry = self.registries.get(name)
+        if registry is None:
+            return f"there is no registry {name!r} (known: {', '.join(self.registries)})"
+        if use and registry.login_server and not registry.is_azure:
+            return f"registry {name} has no `id`: it can be a source only, {use} Azure registries alone"
+        return ""
 
     def gates_for(self, registry: RegistryRule, repository: str, tag: str) -> Iterator[Gate]:
         """The gates that track a tag of a repository."""

@@ -4,6 +4,7 @@ import logging
 
 import msgspec
 
+from shared.checks import check_kinds
 from shared.domain.candidate import Candidate, CandidateState, FoundBy, Verdict, new_attempt
 from shared.domain.effect import Effect
 from shared.domain.errors import BasegateError, Busy, Conflict, NotThere, Refused
@@ -27,7 +28,7 @@ class CandidateOperations:
 
     def __init__(self, services: Services) -> None:
         self._services, self._lookup = services, Lookup(services)
-        self._observer, self._vetoes = Observer(services), Vetoes(services)
+        self._observer, self._vetoes, self._kinds = Observer(services), Vetoes(services), check_kinds(services)
 
     def examine(self, gate_name: str, tag_name: object, who: Who) -> Plan:
         """Examine what a tag of the source is now.
@@ -105,11 +106,11 @@ class CandidateOperations:
         record, gate = stored.record, self._lookup.gate(stored.record.gate)
         index = next((i for i, check in enumerate(record.checks) if check.verdict is not Verdict.PASSED), None)
         waits = record.state is CandidateState.AWAITING_APPROVAL and record.fingerprint == gate.fingerprint
-        rule = gate.checks[index].approval if waits and index is not None else None
-        if index is None or rule is None:
+        if index is None or not waits:
             raise Refused(f"{identifier} does not wait for approval: it is {record.state_name}")
-        if rule.two_persons and verdict is Verdict.PASSED and _name(record.requested_by) == _name(who.actor):
-            raise Refused(f"{who.actor} asked for this run: gate {gate.name} wants another person to approve it")
+        rule = gate.checks[index]
+        if refusal := self._kinds[rule.kind].refusal(record, rule, verdict, who.actor):
+            raise Refused(refusal)
         now, reason = self._services.clock.now(), f"{word} by {who}"
         answered = record.with_check(index, verdict=verdict, reason=reason, finished_at=now).noting(now, word, str(who))
         goes_on = msgspec.structs.replace(answered, state=CandidateState.EXAMINING, next_step_at=None)
@@ -154,11 +155,11 @@ class CandidateOperations:
         """End an attempt; the promotions that wait for it end with it. A run that cannot be canceled is left to end."""
         done = cancel(self._services, stored, CandidateState.CANCELED, who)
         for check in stored.record.checks:
-            registry = self._services.policy.registry_at(check.registry)
-            if registry is None or check.verdict is not None:
+            kind = self._kinds.get(check.kind)
+            if kind is None or not check.run_id or check.verdict is not None:
                 continue
             try:
-                self._services.tasks.cancel(registry, check.run_id)
+                kind.cancel(check)
             except BasegateError as error:
                 log.warning("run %s of the canceled %s goes on: %s", check.run_id, stored.record.id, error)
         return done
@@ -176,8 +177,3 @@ class CandidateOperations:
         """
         stored = self._services.ledger.load(StableTag, promotion.gate, promotion.tag)
         return stored is not None and stored.record.claim is not None and stored.record.claim.mover == promotion.row
-
-
-def _name(actor: str) -> str:
-    """A person's name, to compare: as it is taken down for an attempt, whatever the case of its letters."""
-    return actor.partition(":")[0].strip().casefold()

@@ -6,19 +6,25 @@ gates.yaml: in snake_case.
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import msgspec
 
+from shared.checks import check_type
 from shared.domain.candidate import Candidate
 from shared.domain.image import Digest
 from shared.domain.policy import App as AppRule
 from shared.domain.policy import BaseRule
-from shared.domain.policy import Gate as GateRule
+from shared.domain.policy import Gate as Rule
 from shared.domain.promotion import Promotion
 from shared.domain.record import Record
 from shared.domain.rollout import Cause, Rollout
 from shared.domain.stable_tag import Hold, Veto
+
+if TYPE_CHECKING:
+    WrittenCheck = Any
+else:
+    WrittenCheck = check_type()
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -125,6 +131,12 @@ class Gate(Answer, frozen=True, kw_only=True):
     target: str
     stable: tuple[StableTagAnswer, ...]
     latest: CandidateSummary | None
+
+
+class GateRule(Rule, frozen=True, kw_only=True):
+    """The rule for one family of upstream images, as it is written."""
+
+    checks: Annotated[tuple[WrittenCheck, ...], msgspec.Meta(min_length=1)]
 
 
 class GateStory(Gate, frozen=True, kw_only=True):

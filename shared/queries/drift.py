@@ -7,6 +7,7 @@ from itertools import islice
 import msgspec
 
 from shared.domain.alarm import STALLS
+from shared.domain.candidate import CandidateState
 from shared.domain.image import Digest, Tag
 from shared.domain.observation import Expectation, Observation
 from shared.domain.policy import App, Gate
@@ -236,7 +237,7 @@ class DriftReport:
             candidate=candidate,
             state=state,
             reason=reason,
-            awaits_approval=state == "awaiting approval",
+            awaits_approval=state == CandidateState.AWAITING_APPROVAL,
         )
 
     def _on_its_way(self, gate: Gate, seen: Observation) -> tuple[str, str, str]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import asdict, replace
 
+from shared.checks import check_type
 from shared.domain.candidate import Candidate
 from shared.domain.policy import App as AppRule
 from shared.domain.policy import Gate as GateRule
@@ -58,9 +59,9 @@ class Report:
         Of the values that its tasks get, only the names are answered.
         """
         gate = self._lookup.gate(name)
-        checks = tuple(replace(one, task=one.task and _without_values(one.task, "values")) for one in gate.checks)
+        checks = tuple(check_type()(**{check.kind: check.shown()}) for check in gate.checks)
         vetoes = tuple(veto for veto in self._vetoes.all(gate) if veto.stands)
-        rule = replace(gate, checks=checks)
+        rule = answers.GateRule(**asdict(gate) | {"checks": checks})
         return answers.GateStory(**asdict(self._gate(gate)), rule=rule, vetoes=vetoes)
 
     def apps(self) -> Items[answers.App]:

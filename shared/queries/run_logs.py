@@ -1,10 +1,14 @@
 """The log of a candidate's check or of a rollout's build: as it was kept, or so far, while the run goes on."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
+from functools import partial
+from typing import Any
 
 import msgspec
 
+from shared.checks import check_kinds
+from shared.checks.evidence import log_so_far
 from shared.domain.candidate import CheckRecord
 from shared.domain.errors import NotThere, Rejected
 from shared.domain.rollout import BuildRecord, RolloutState
@@ -13,6 +17,10 @@ from shared.queries.lookup import Lookup
 
 LOG_LIMIT_BYTES = 1024 * 1024
 """How much of a log is answered; of a longer one the end, where the outcome stands."""
+
+
+Reader = Callable[[Any, int], str | None]
+"""Reads what a run that goes on has written, its last bytes; None where it is none that writes."""
 
 
 class LogSource(StrEnum):
@@ -43,9 +51,9 @@ class RunLogs:
             NotThere: no check has said anything yet, or what was kept is gone.
         """
         record = self._lookup.candidate(identifier).record
-        is_open = not record.settled
-        runs = ((one, f"{one.kind} check", one.kind == "task" and is_open) for one in reversed(record.checks))
-        return self._first(runs, identifier)
+        kinds = {} if record.settled else check_kinds(self._services)
+        checks = ((one, kinds[one.kind].log if one.kind in kinds else None) for one in reversed(record.checks))
+        return self._first(((one, f"{one.kind} check", so_far) for one, so_far in checks), identifier)
 
     def of_rollout(self, identifier: str) -> RunLog:
         """The log of the build.
@@ -54,27 +62,22 @@ class RunLogs:
             NotThere: it has said nothing yet, someone else built the image, or what was kept is gone.
         """
         record = self._lookup.rollout(identifier).record
-        return self._first([(record.build, "build", record.state is RolloutState.BUILDING)], identifier)
+        so_far = partial(log_so_far, self._services) if record.state is RolloutState.BUILDING else None
+        return self._first([(record.build, "build", so_far)], identifier)
 
-    def _first(self, runs: Iterable[tuple[CheckRecord | BuildRecord, str, bool]], identifier: str) -> RunLog:
-        """The log of the first run that has one: of runs, with what they are of and whether they may go on."""
-        for run, what, may_go_on in runs:
+    def _first(self, runs: Iterable[tuple[CheckRecord | BuildRecord, str, Reader | None]], identifier: str) -> RunLog:
+        """The log of the first run that has one: of runs, with what they are of, and what reads those that go on."""
+        for run, what, so_far in runs:
             of = f"{what}, run {run.run_id} of {run.registry}"
             if run.evidence.log_blob:
                 return self._stored(run.evidence.log_blob, of)
-            if run.run_id and may_go_on:
-                return self._running(run, of)
+            try:
+                text = so_far(run, LOG_LIMIT_BYTES) if so_far and run.run_id else None
+            except Rejected as error:
+                raise NotThere(f"{of} has written no log yet") from error
+            if text is not None:
+                return RunLog(_end_of(text), LogSource.RUNNING, of)
         raise NotThere(f"no log of {identifier} is kept yet")
-
-    def _running(self, run: CheckRecord | BuildRecord, of: str) -> RunLog:
-        registry = self._services.policy.registry_at(run.registry)
-        if registry is None:
-            raise NotThere(f"the log of {of} cannot be read: the rules do not name that registry any more")
-        try:
-            text = self._services.tasks.log(registry, run.run_id, LOG_LIMIT_BYTES)
-        except Rejected as error:
-            raise NotThere(f"{of} has written no log yet") from error
-        return RunLog(_end_of(text), LogSource.RUNNING, of)
 
     def _stored(self, place: str, of: str) -> RunLog:
         try:

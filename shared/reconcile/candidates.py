@@ -6,9 +6,8 @@ from typing import Any
 
 import msgspec
 
-from shared.checks.approval import ApprovalCheckKind
+from shared.checks import check_kinds
 from shared.checks.kind import CheckKind, Finding, Started
-from shared.checks.task import TaskCheckKind
 from shared.domain.candidate import Candidate, CandidateState, Verdict, attempts_of, new_attempt
 from shared.domain.decide import Action, Decision, decide_candidate, rerun_wait
 from shared.domain.errors import Busy, Conflict, Inconclusive
@@ -33,15 +32,11 @@ class CandidateController(Controller[Candidate]):
     kind = Candidate
 
     def __init__(self, services: Services) -> None:
-        self._services, self._vetoes = services, Vetoes(services)
-        self._kinds: dict[str, CheckKind[Any]] = {
-            "task": TaskCheckKind(services),
-            "approval": ApprovalCheckKind(),
-        }
+        self._services, self._vetoes, self._kinds = services, Vetoes(services), check_kinds(services)
         self._actions: dict[Action, CandidateAction] = {
             Action.START_CHECK: self._start,
             Action.ADOPT_CHECK: self._adopt,
-            Action.WATCH_CHECK: self._watch,
+            Action.WATCH_CHECK: self._poll,
             Action.EXAMINE_ANEW: self._examine_anew,
             Action.PASS: self._pass,
             Action.FAIL: self._fail,
@@ -63,7 +58,7 @@ class CandidateController(Controller[Candidate]):
         gate = self._services.gate(record.gate)
         if gate is None or decision.index >= len(gate.checks):
             return f"gate {record.gate}"
-        return self._kind(gate, decision.index).dependency(gate.checks[decision.index].rule)
+        return self._kind(gate, decision.index).dependency(gate.checks[decision.index])
 
     def outcome(self, record: Candidate) -> Outcome | None:
         """What to announce about a candidate that is settled, or that waits for a person."""
@@ -119,7 +114,7 @@ class CandidateController(Controller[Candidate]):
             claimed = candidate.checks[index].claimed(now, secrets.token_hex(8))
             candidate = step.save(candidate.with_check_record(index, claimed))  # 2
         kind = self._kind(gate, index)
-        started = kind.start(candidate, gate.checks[index].rule, _mark(candidate, index))  # 3
+        started = kind.start(candidate, gate.checks[index], _mark(candidate, index))  # 3
         if isinstance(started, Finding):
             return self._conclude(step, index, started)
         return self._begun(candidate, index, started, kind, "started")  # 4
@@ -129,7 +124,7 @@ class CandidateController(Controller[Candidate]):
         index, candidate = step.decision.index, step.record
         check, kind = candidate.checks[index], self._kind(gate, index)
         assert check.claimed_at is not None  # decide adopts nothing that was not claimed
-        found = kind.adopt(candidate, gate.checks[index].rule, _mark(candidate, index), check.claimed_at)
+        found = kind.adopt(candidate, gate.checks[index], _mark(candidate, index), check.claimed_at)
         if found is None:
             dropped = msgspec.structs.replace(check.unclaimed(), runs=check.runs - 1)
             again = candidate.with_check_record(index, dropped)
@@ -144,10 +139,10 @@ class CandidateController(Controller[Candidate]):
             return waiting.noting(self._services.clock.now(), f"{name} requested", "a person is asked")
         return begun.noting(self._services.clock.now(), f"{name} check {how}", f"run {run.run_id} of {run.registry}")
 
-    def _watch(self, step: Step[Candidate], gate: Gate) -> Candidate:
+    def _poll(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """Read a running check."""
         index, candidate = step.decision.index, step.record
-        finding = self._kind(gate, index).watch(candidate, candidate.checks[index], gate.checks[index].rule)
+        finding = self._kind(gate, index).poll(candidate, candidate.checks[index], gate.checks[index])
         return candidate if finding is None else self._conclude(step, index, finding)
 
     def _conclude(self, step: Step[Candidate], index: int, finding: Finding) -> Candidate:

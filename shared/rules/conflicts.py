@@ -19,10 +19,11 @@ Problem = tuple[Path, str]
 def conflicts(policy: Policy, *, signs_in: bool) -> Iterator[Problem]:
     """What does not fit, with the path of keys where it stands."""
     yield from _registry_conflicts(policy.registries)
-    if not signs_in:
-        yield from _nameless(policy.gates)
     for name, gate in policy.gates.items():
         yield from _gate_conflicts(policy, ("gates", name), gate)
+        for index, check in enumerate(gate.checks):
+            place = ("gates", name, "checks", index, check.kind)
+            yield from (((*place, key), problem) for key, problem in check.problems(policy, signs_in=signs_in))
     yield from _shared_stable_tags(policy)
     for name, app in policy.apps.items():
         yield from _app_conflicts(policy, ("apps", name), app)
@@ -30,15 +31,6 @@ def conflicts(policy: Policy, *, signs_in: bool) -> Iterator[Problem]:
     groups = {name: (d.subscription, d.resource_group.lower(), d.aci) for name, d in deploys.items()}
     for name, other in _repeated(groups):
         yield ("apps", name, "deploy", "aci"), f"app {other} deploys to {deploys[name].aci} too"
-
-
-def _nameless(gates: Mapping[str, Gate]) -> Iterator[Problem]:
-    """Approvals by another person than the one who asked, where a name is what the holder of a key claims it is."""
-    for name, gate in gates.items():
-        for index, check in enumerate(gate.checks):
-            if check.approval and check.approval.two_persons:
-                path = ("gates", name, "checks", index, "approval", "two_persons")
-                yield path, "a function key says nothing of persons: set BASEGATE_SIGN_IN to easy-auth, or leave it out"
 
 
 def _registry_conflicts(registries: Mapping[str, RegistryRule]) -> Iterator[Problem]:
@@ -67,12 +59,6 @@ def _gate_conflicts(policy: Policy, path: Path, gate: Gate) -> Iterator[Problem]
     yield from _registry_problem(policy, (*path, "source", "registry"), source.registry)
     yield from _source_conflicts((*path, "source"), source)
     yield from _registry_problem(policy, (*path, "promote", "registry"), promote.registry, "images are promoted to")
-    for index, check in enumerate(gate.checks):
-        place = (*path, "checks", index)
-        if len(check.rules) != 1:
-            yield place, "a check is of exactly one kind: task or approval"
-        if check.task:
-            yield from _registry_problem(policy, (*place, "task", "registry"), check.task.registry, "ACR Tasks run in")
     if "{run}" not in promote.unique:
         yield (*path, "promote", "unique"), "must contain {run}: only that makes the tag unique"
     elif not _makes_tags(promote.unique):
@@ -108,12 +94,8 @@ def _app_conflicts(policy: Policy, path: Path, app: App) -> Iterator[Problem]:
 
 
 def _registry_problem(policy: Policy, path: Path, name: str, use: str = "") -> Iterator[Problem]:
-    """A registry that is unknown, or none of Azure's where it is put to a `use` that needs one."""
-    registry = policy.registries.get(name)
-    if registry is None:
-        yield path, f"there is no registry {name!r} (known: {', '.join(policy.registries)})"
-    elif use and registry.login_server and not registry.is_azure:
-        yield path, f"registry {name} has no `id`: it can be a source only, {use} Azure registries alone"
+    if problem := policy.registry_problem(name, use):
+        yield path, problem
 
 
 def _makes_tags(pattern: str) -> bool:

@@ -9,8 +9,9 @@ import msgspec
 import yaml
 from msgspec.structs import replace
 
+from shared.checks import check_type
 from shared.domain.errors import Misconfigured
-from shared.domain.policy import DOCKER_HUB, App, Gate, NamedRule, Policy, Rule
+from shared.domain.policy import DOCKER_HUB, App, CheckRule, Gate, NamedRule, Policy, Rule
 from shared.rules.conflicts import Path, Problem, conflicts
 
 Place = tuple[int, int]
@@ -36,7 +37,7 @@ def parse_gates(text: str, name: str = "gates.yaml", *, signs_in: bool = True) -
     value, places = _load(text, name)
     problems = list(_type_errors(value, Policy))
     if not problems:
-        policy = _completed(msgspec.convert(value, Policy))
+        policy = _completed(msgspec.convert(value, Policy, dec_hook=_check))
         problems = list(conflicts(policy, signs_in=signs_in))
         if not problems:
             return policy
@@ -149,6 +150,9 @@ def _type_errors(value: Any, kind: Any, path: Path = ()) -> Iterator[Problem]:
     Rules are checked key by key, mappings and lists item by item, everything else by msgspec.
     """
     bare, _ = _described(kind)
+    if bare is CheckRule:
+        yield from _check_errors(value, path)
+        return
     if isinstance(bare, type) and issubclass(bare, Rule) and isinstance(value, dict):
         yield from _rule_errors(value, bare, path)
         return
@@ -178,9 +182,23 @@ def _rule_errors(value: dict[str, Any], kind: type[Rule], path: Path) -> Iterato
             yield path, f"the key {key!r} is missing"
 
 
+def _check_errors(value: Any, path: Path) -> Iterator[Problem]:
+    written = check_type()
+    errors = list(_type_errors(value, written, path))
+    if not errors and len([one for one in value.values() if one is not None]) != 1:
+        errors.append((path, f"a check is of exactly one kind: {' or '.join(written.__struct_fields__)}"))
+    yield from errors
+
+
+def _check(_: type, value: Any) -> CheckRule:
+    """The rule of a check that has no errors."""
+    rules: tuple[CheckRule | None, ...] = msgspec.structs.astuple(msgspec.convert(value, check_type()))
+    return next(rule for rule in rules if rule is not None)
+
+
 def _leaf_errors(value: Any, kind: Any, path: Path) -> Iterator[Problem]:
     try:
-        msgspec.convert(value, kind)
+        msgspec.convert(value, kind, dec_hook=_check)
     except msgspec.ValidationError as error:
         bare, described = _described(kind)
         problem = str(error).split(" - at `")[0].replace("`", "'").replace("'array'", "a list")

@@ -5,12 +5,15 @@ from typing import Any
 
 import msgspec
 
+from shared.checks import check_type
 from shared.domain.policy import NamedRule, Policy
 
 
 def gates_schema() -> dict[str, Any]:
     """The schema, for editors and for other tools. Names are keys in gates.yaml, and nothing that is written."""
-    schema = msgspec.json.schema(Policy)
+    check, kinds = msgspec.json.schema_components([check_type()], ref_template="#/$defs/{name}")
+    schema = msgspec.json.schema(Policy, schema_hook=lambda _: check[0])
+    schema["$defs"] |= kinds
     for rule in schema["$defs"].values():
         rule["description"], *_ = rule["description"].split("\n\n")
     for named in NamedRule.__subclasses__():

@@ -5,11 +5,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import chain, islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from shared.domain.alarm import Alarm, AlarmKind, Subject
 from shared.domain.effect import Effect
+from shared.domain.policy import Policy
 from shared.domain.sweep import SweepRecord
 from shared.ports import Services
 from shared.records.alarms import Alarms
@@ -72,14 +74,31 @@ class JobRun:
             log.info("sweep: %s: %s", what, subject)
 
 
+class Each(StrEnum):
+    """What of the rules there is one job for, by its name in the policy."""
+
+    GATE = "gates"
+    APP = "apps"
+    REGISTRY = "registries"
+    SWEEP = "sweep"
+    """The sweep itself: there is one job."""
+
+    def rules(self, policy: Policy) -> Iterable[tuple[Any, ...]]:
+        """What each job is made with, besides the services."""
+        return ((),) if self is Each.SWEEP else zip(getattr(policy, self).values())
+
+
 class SweepJob(ABC):
     """One part of the sweep. Jobs of one concurrency key run one after the other, the others in parallel.
 
+    There is a job for `each` of something, made with the services and with that; the classes are in `JOBS` of
+    `shared/sweep/jobs`.
     `name` is the row of its record, `upstream.node`; `concurrency_key` what it shares with other jobs and must not
     crowd, a registry for one; `scope` what its alarms are about, `gates/node`; `interval_seconds` the time from the
     beginning of a round to the next one, at least (0: one with every sweep).
     """
 
+    each: ClassVar[Each]
     interval_seconds = 0.0
 
     def __init__(self, services: Services, name: str, concurrency_key: str, scope: str = "") -> None:

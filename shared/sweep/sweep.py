@@ -6,25 +6,18 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
+from itertools import groupby
 
 import msgspec
 
 from shared.domain.effect import Effect
 from shared.domain.errors import BasegateError, Busy, Conflict
 from shared.domain.event import Hint
-from shared.domain.outcome import LISTENERS
 from shared.domain.sweep import SWEEPS, SweepRecord
 from shared.ports import Services, Stored, get_or_create, read
 from shared.sweep.job import Executor, JobRun, SweepJob, in_threads
-from shared.sweep.jobs.app import AppJob
-from shared.sweep.jobs.orphans import OrphansJob
-from shared.sweep.jobs.outbox import OutboxJob
-from shared.sweep.jobs.overdue import OverdueJob, StallAlarmsJob
-from shared.sweep.jobs.purge import AppPurgeJob, CommonPurgeJob, GatePurgeJob
-from shared.sweep.jobs.released import ReleasedJob
-from shared.sweep.jobs.silence import GateSilenceJob, RegistrySilenceJob
+from shared.sweep.jobs import JOBS
 from shared.sweep.jobs.stable_tags import StableTagsJob
-from shared.sweep.jobs.upstream import UpstreamJob
 
 log = logging.getLogger(__name__)
 
@@ -184,25 +177,11 @@ class Sweep:
         return JobReport(job=job.name, state=state, checked=checked, problem=problem, effects=effects)
 
     def _jobs(self) -> Iterator[SweepJob]:
-        services, policy = self._services, self._services.policy
-        for gate in policy.gates.values():
-            yield UpstreamJob(services, gate)
-            yield StableTagsJob(services, gate)
-            yield OverdueJob(services, "gate", gate.name)
-            yield OrphansJob(services, gate)
-            yield ReleasedJob(services, gate)
-            yield GateSilenceJob(services, gate)
-        for app in policy.apps.values():
-            yield AppJob(services, app)
-            yield OverdueJob(services, "app", app.name)
-        for registry in policy.registries.values():
-            yield RegistrySilenceJob(services, registry)
-        yield OutboxJob(services)
-        yield OverdueJob(services, "listener", LISTENERS)
-        yield StallAlarmsJob(services)
-        yield from (GatePurgeJob(services, gate) for gate in policy.gates.values())
-        yield from (AppPurgeJob(services, app) for app in policy.apps.values())
-        yield CommonPurgeJob(services)
+        """The jobs of the rules: side by side for each gate, or app, or registry."""
+        for each, kinds in groupby(JOBS, lambda kind: kind.each):
+            side_by_side = list(kinds)
+            for rule in each.rules(self._services.policy):
+                yield from (kind(self._services, *rule) for kind in side_by_side)
 
 
 def _finished_at(known: Stored[SweepRecord] | None) -> datetime:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import msgspec
 
+from shared.checks.approval import ApprovalCheck
 from shared.domain.candidate import Candidate
 from shared.domain.errors import Cause, Misconfigured, Retry
-from shared.domain.policy import App, ApprovalCheck, BaseRule, Check, Gate, Policy, Source
+from shared.domain.policy import App, BaseRule, Gate, Policy, Source
 from shared.domain.promotion import Promotion
 from shared.domain.stable_tag import HoldUntil
 from shared.operations.plan import Who
@@ -141,7 +142,7 @@ def policy() -> Policy:
         "node": node,
         "nginx": _gate(node, "nginx", "1.29-alpine"),
         "python": msgspec.structs.replace(
-            _gate(node, "python", "3.13-slim"), checks=(*node.checks, Check(approval=ApprovalCheck(two_persons=True)))
+            _gate(node, "python", "3.13-slim"), checks=(*node.checks, ApprovalCheck(two_persons=True))
         ),
     }
     apps = {

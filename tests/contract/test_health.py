@@ -12,7 +12,8 @@ from azure.storage.queue import QueueClient
 
 from demo import scenario
 from shared.bootstrap import Basegate
-from shared.domain.policy import Check, Policy, TaskCheck
+from shared.checks.task import TaskCheck
+from shared.domain.policy import Policy
 from shared.health import HealthChecks, HealthResult
 from shared.settings import HINT_QUEUE, WORK_QUEUE, Settings
 from tests.contract.place import VAULT_URL, Place
@@ -61,7 +62,7 @@ def test_a_set_up_that_is_right_is_ready(place: Place) -> None:
 
 def test_what_the_rules_name_and_nobody_made_is_told_with_what_to_do(place: Place) -> None:
     gate = place.rules.gates["node"]
-    checks = (Check(task=TaskCheck(registry="base", task="no-such-task")),)
+    checks = (TaskCheck(registry="base", task="no-such-task"),)
     public = msgspec.structs.replace(place.public, credentials="registry-nowhere")
     rules = msgspec.structs.replace(
         place.rules,

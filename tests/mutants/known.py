@@ -543,7 +543,7 @@ KNOWN = (
     ),
     Mutant(
         "one person is two",
-        "shared/operations/candidates.py",
+        "shared/checks/approval.py",
         ".strip().casefold()",
         ".strip()",
         _in("unit/test_operations.py", "test_who_asked_is_the_same_person_in_any_spelling_of_the_name"),
@@ -754,8 +754,8 @@ KNOWN = (
     ),
     Mutant(
         "an approval counts by whoever asks for the run with a key",
-        "shared/rules/conflicts.py",
-        "if check.approval and check.approval.two_persons:",
+        "shared/checks/approval.py",
+        "if self.two_persons and not signs_in:",
         "if False:",
         _in("unit/test_settings.py", "test_two_persons_are_refused_where_a_key_is_all_that_is_known_of_one"),
     ),

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from shared.checks.task import TaskCheck
 from shared.domain.candidate import VERDICTS, Candidate, CandidateState, attempts_of
 from shared.domain.image import ImageRef
 from shared.domain.observation import Observation
@@ -211,10 +212,10 @@ class Judge:
             self.violated(f"{attempt.id} passed under other checks than those of the rules")
             return
         for rule, check in zip(gate.checks, attempt.checks, strict=True):
-            if rule.task is None:
+            if not isinstance(rule, TaskCheck):
                 if (attempt.gate, attempt.row) not in self.approved:
                     self.violated(f"{attempt.id} passed and nobody approved it")
-            elif not self._outside.tasks.succeeded(check.registry, check.run_id, rule.task.task, attempt.digest):
+            elif not self._outside.tasks.succeeded(check.registry, check.run_id, rule.task, attempt.digest):
                 self.violated(f"{attempt.id} passed, and run {check.run_id} of {check.registry} says something else")
 
     def _stable_tag(self, before: StableTag | None, after: StableTag) -> None:
@@ -420,7 +421,7 @@ class Judge:
 
 def checks_are_known_bad(gate: Gate, bad: set[tuple[str, str]], content: str) -> bool:
     """Whether a check of a gate really finds a digest bad."""
-    return any(check.task is not None and (check.task.task, content) in bad for check in gate.checks)
+    return any(isinstance(check, TaskCheck) and (check.task, content) in bad for check in gate.checks)
 
 
 def is_by_task(gate: Gate) -> bool:

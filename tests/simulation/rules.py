@@ -7,12 +7,13 @@ from typing import Literal
 
 import msgspec
 
+from shared.checks.approval import ApprovalCheck
+from shared.checks.task import TaskCheck
 from shared.domain.policy import (
     App,
-    ApprovalCheck,
     BaseRule,
     BuildRule,
-    Check,
+    CheckRule,
     DeployRule,
     Gate,
     HealthRule,
@@ -20,7 +21,6 @@ from shared.domain.policy import (
     PromotionRule,
     RegistryRule,
     Source,
-    TaskCheck,
 )
 
 PUBLIC, HUB, BASE, TEAM, OTHER = (f"{name}.azurecr.io" for name in ("public", "hub", "base", "team", "other"))
@@ -87,7 +87,7 @@ class Rules:
         if self._random.random() < 0.15:
             node = msgspec.structs.replace(
                 node,
-                checks=(Check(task=TaskCheck(registry="base", task=PUSHING_TASK, timeout="600s")),),
+                checks=(TaskCheck(registry="base", task=PUSHING_TASK, timeout="600s"),),
                 promote=msgspec.structs.replace(node.promote, by="task", lock=False),
             )
         lts = Gate(
@@ -108,18 +108,18 @@ class Rules:
     def _tags(self) -> tuple[str, ...]:
         return self._random.choice(((MAIN_TAG, SECOND_TAG), (MAIN_TAG, "15.*"), ("15*",)))
 
-    def _checks(self) -> tuple[Check, ...]:
-        first = Check(task=TaskCheck(registry="base", task="import", timeout="600s"))
-        scan = Check(task=TaskCheck(registry="other", task=_SCAN, timeout="600s"))
+    def _checks(self) -> tuple[CheckRule, ...]:
+        first = TaskCheck(registry="base", task="import", timeout="600s")
+        scan = TaskCheck(registry="other", task=_SCAN, timeout="600s")
         return self._random.choice(
             (
                 (first,),
                 (first,),
                 (first, scan),
                 (scan,),
-                (Check(approval=ApprovalCheck()),),
-                (Check(approval=ApprovalCheck()), first),
-                (scan, Check(approval=ApprovalCheck())),
+                (ApprovalCheck(),),
+                (ApprovalCheck(), first),
+                (scan, ApprovalCheck()),
             )
         )
 
@@ -146,7 +146,7 @@ class Rules:
             return None
         return _with_gate(policy, msgspec.structs.replace(gate, checks=self._checks_named(policy)))
 
-    def _checks_named(self, policy: Policy) -> tuple[Check, ...]:
+    def _checks_named(self, policy: Policy) -> tuple[CheckRule, ...]:
         names = {rule.login_server: name for name, rule in policy.registries.items()}
         return tuple(_renamed_check(check, names) for check in self._checks())
 
@@ -231,16 +231,16 @@ def _short_names(versions: list[Policy], names: dict[str, str]) -> dict[str, str
     return {name: names[rule.login_server] for policy in versions for name, rule in policy.registries.items()}
 
 
-def _renamed_check(check: Check, names: dict[str, str]) -> Check:
-    if check.task is None:
+def _renamed_check(check: CheckRule, names: dict[str, str]) -> CheckRule:
+    if not isinstance(check, TaskCheck):
         return check
-    server = f"{check.task.registry.partition('-')[0]}.azurecr.io"
-    return Check(task=msgspec.structs.replace(check.task, registry=names[server]))
+    server = f"{check.registry.partition('-')[0]}.azurecr.io"
+    return msgspec.structs.replace(check, registry=names[server])
 
 
 def _rename_gate(gate: Gate, short: dict[str, str]) -> Gate:
     checks = [
-        Check(task=msgspec.structs.replace(check.task, registry=short[check.task.registry])) if check.task else check
+        msgspec.structs.replace(check, registry=short[check.registry]) if isinstance(check, TaskCheck) else check
         for check in gate.checks
     ]
     return msgspec.structs.replace(

@@ -22,9 +22,9 @@ from shared import bootstrap
 from shared.board import Views
 from shared.board.overview import RECENT
 from shared.board.parts import Tone
+from shared.checks.approval import ApprovalCheck
 from shared.domain.candidate import Candidate
 from shared.domain.errors import Cause, Misconfigured
-from shared.domain.policy import ApprovalCheck, Check
 from shared.domain.record import Stall
 from shared.domain.rollout import Rollout
 from shared.domain.stable_tag import HoldUntil
@@ -138,7 +138,7 @@ def test_what_failed_under_two_tags_is_told_once(world: World) -> None:
 
 def test_what_waits_for_a_person_offers_yes_and_no(world: World) -> None:
     gate = world.policy.gates["node"]
-    asking = msgspec.structs.replace(gate, checks=(*gate.checks, Check(approval=ApprovalCheck())))
+    asking = msgspec.structs.replace(gate, checks=(*gate.checks, ApprovalCheck()))
     world.policy = msgspec.structs.replace(world.policy, gates={"node": asking})
     world.restart()
     world.push("15-alpine", RED)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from shared.checks.approval import ApprovalCheck
 from shared.domain.candidate import CandidateState
 from shared.domain.errors import Refused, Retry
-from shared.domain.policy import ApprovalCheck, Check
 from shared.domain.promotion import PromotionState
 from shared.operations.plan import Who
 from shared.rules import InvalidGates, parse_gates
@@ -20,7 +20,7 @@ ADA, BOB = Who("ada", "I have read the change"), Who("bob", "I have read it too"
 def asking(*, two_persons: bool = False) -> World:
     """A world without apps whose gate asks for approval after its task check."""
     gate = sample_policy().gates["node"]
-    checks = (*gate.checks, Check(approval=ApprovalCheck(two_persons=two_persons)))
+    checks = (*gate.checks, ApprovalCheck(two_persons=two_persons))
     return World(sample_policy(gates={"node": msgspec.structs.replace(gate, checks=checks)}, apps={}))
 
 
@@ -83,7 +83,7 @@ def test_an_approval_is_never_taken_over_by_another_attempt() -> None:
 @pytest.mark.parametrize("when", ["before the answer", "after the answer"])
 def test_a_canceled_examination_can_be_approved_when_it_is_begun_again(when: str) -> None:
     gate = sample_policy().gates["node"]
-    checks = (Check(approval=ApprovalCheck()), *gate.checks)
+    checks = (ApprovalCheck(), *gate.checks)
     world = World(sample_policy(gates={"node": msgspec.structs.replace(gate, checks=checks)}, apps={}))
     world.tasks.seconds = 60
     world.push("15-alpine", GREEN)
@@ -166,7 +166,7 @@ gates:
 
 def test_the_rules_take_an_approval() -> None:
     policy = parse_gates(RULES.replace("CHECK", "{approval: {two_persons: true}}"))
-    assert policy.gates["node"].checks == (Check(approval=ApprovalCheck(two_persons=True)),)
+    assert policy.gates["node"].checks == (ApprovalCheck(two_persons=True),)
 
 
 @pytest.mark.parametrize("check", ["{}", "{approval: {}, task: {registry: base, task: examine}}"])

@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.checks.approval import ApprovalCheck
+from shared.checks.task import TaskCheck
 from shared.domain.candidate import Candidate, CandidateState, Verdict
 from shared.domain.decide import RUNS_AT_ONCE
 from shared.domain.errors import Misconfigured, Retry
-from shared.domain.policy import ApprovalCheck, Check, Gate, TaskCheck
+from shared.domain.policy import CheckRule, Gate
 from shared.domain.promotion import PromotionState
 from shared.domain.record import WorkItem
 from shared.domain.stable_tag import HoldUntil
@@ -21,21 +23,21 @@ from tests.unit.operators import TAG, answer, cancel, gate_of, hold, lift_veto, 
 ORANGE, RED, GREEN = digest("orange"), digest("red"), digest("green")
 
 
-def gate_world(*checks: Check) -> World:
+def gate_world(*checks: CheckRule) -> World:
     """A world without apps, whose gate has these checks."""
     gate = sample_policy().gates["node"]
     return World(sample_policy(gates={"node": with_checks(gate, *checks) if checks else gate}, apps={}))
 
 
-def with_checks(gate: Gate, *checks: Check) -> Gate:
+def with_checks(gate: Gate, *checks: CheckRule) -> Gate:
     return msgspec.structs.replace(gate, checks=checks)
 
 
-def change_checks(world: World, *checks: Check) -> None:
+def change_checks(world: World, *checks: CheckRule) -> None:
     world.use(msgspec.structs.replace(world.policy, gates={"node": with_checks(gate_of(world), *checks)}))
 
 
-STRICTER = Check(task=TaskCheck(registry="base", task="stricter"))
+STRICTER = TaskCheck(registry="base", task="stricter")
 
 
 def examining() -> World:
@@ -81,7 +83,7 @@ def test_the_check_gets_the_image_by_digest_and_the_tag_that_led_to_it() -> None
 
 
 def test_a_run_is_named_by_where_it_ran() -> None:
-    world = gate_world(STRICTER, Check(task=TaskCheck(registry="team", task="second")))
+    world = gate_world(STRICTER, TaskCheck(registry="team", task="second"))
     world.push("15-alpine", GREEN)
     world.settle()
     checks = world.candidate(GREEN).checks
@@ -119,7 +121,7 @@ def test_a_failed_digest_that_is_pushed_again_stays_failed_and_is_announced_once
 
 
 def test_the_first_check_that_fails_ends_the_attempt() -> None:
-    world = gate_world(STRICTER, Check(task=TaskCheck(registry="base", task="second")))
+    world = gate_world(STRICTER, TaskCheck(registry="base", task="second"))
     world.tasks.failing["stricter"] = "ERROR: no"
     world.push("15-alpine", GREEN)
     world.settle()
@@ -246,7 +248,7 @@ def test_a_digest_that_was_superseded_and_comes_back_is_examined_then() -> None:
 
 @pytest.mark.parametrize("state", ["examining", "awaiting approval"])
 def test_under_changed_checks_the_next_attempt_takes_its_place(state: str) -> None:
-    world = gate_world(*((Check(approval=ApprovalCheck()),) if state == "awaiting approval" else ()))
+    world = gate_world(*((ApprovalCheck(),) if state == "awaiting approval" else ()))
     world.tasks.seconds = 60
     world.push("15-alpine", GREEN)
     world.settle(within_seconds=30)
@@ -266,8 +268,8 @@ def test_under_changed_checks_the_next_attempt_takes_its_place(state: str) -> No
 def test_how_long_a_check_may_take_does_not_change_what_it_means() -> None:
     world = examining()
     (check,) = gate_of(world).checks
-    assert check.task
-    change_checks(world, Check(task=msgspec.structs.replace(check.task, timeout="601s")))
+    assert isinstance(check, TaskCheck)
+    change_checks(world, msgspec.structs.replace(check, timeout="601s"))
     world.settle()
     assert len(world.candidates()) == 1
     assert world.stable_tag() == GREEN
@@ -277,7 +279,7 @@ def test_how_long_a_check_may_take_does_not_change_what_it_means() -> None:
 
 
 def test_what_waits_for_a_person_is_approved_and_goes_on() -> None:
-    world = gate_world(*sample_policy().gates["node"].checks, Check(approval=ApprovalCheck()))
+    world = gate_world(*sample_policy().gates["node"].checks, ApprovalCheck())
     world.push("15-alpine", GREEN)
     world.settle()
     assert world.candidate(GREEN).state is CandidateState.AWAITING_APPROVAL
@@ -291,7 +293,7 @@ def test_what_waits_for_a_person_is_approved_and_goes_on() -> None:
 
 
 def test_a_person_who_says_no_rejects_it() -> None:
-    world = gate_world(Check(approval=ApprovalCheck()))
+    world = gate_world(ApprovalCheck())
     world.push("15-alpine", GREEN)
     world.settle()
     answer(world, GREEN, approved=False)
@@ -338,7 +340,7 @@ def test_what_is_vetoed_before_a_check_is_not_examined_and_goes_on_when_the_veto
 
 @pytest.mark.parametrize("approval", [False, True])
 def test_a_gate_that_left_the_rules_ends_its_candidates_and_that_is_announced(approval: bool) -> None:
-    world = gate_world(*((Check(approval=ApprovalCheck()),) if approval else ()))
+    world = gate_world(*((ApprovalCheck(),) if approval else ()))
     world.tasks.seconds = 60
     world.push("15-alpine", GREEN)
     world.settle(within_seconds=10)

@@ -8,18 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.checks.approval import ApprovalCheck
+from shared.checks.task import TaskCheck
 from shared.domain.candidate import Candidate, CandidateState, CheckRecord, Verdict
 from shared.domain.decide import ADOPTION_GRACE_SECONDS, RUNS_AT_ONCE, Action, decide_candidate, rerun_wait
 from shared.domain.image import Tag, parse_repository
-from shared.domain.policy import ApprovalCheck, Check, TaskCheck
 from shared.domain.record import Stall
 from tests.fakes import START, digest, sample_policy
 
 GATE = sample_policy().gates["node"]
-STRICTER = msgspec.structs.replace(
-    GATE, checks=(*GATE.checks, Check(task=TaskCheck(registry="base", task="second-look")))
-)
-ASKING = msgspec.structs.replace(GATE, checks=(*GATE.checks, Check(approval=ApprovalCheck())))
+STRICTER = msgspec.structs.replace(GATE, checks=(*GATE.checks, TaskCheck(registry="base", task="second-look")))
+ASKING = msgspec.structs.replace(GATE, checks=(*GATE.checks, ApprovalCheck()))
 NOW = START
 
 FRESH = CheckRecord(kind="task")

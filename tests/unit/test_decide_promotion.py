@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.checks.task import TaskCheck
 from shared.domain.decide import Action, decide_promotion
 from shared.domain.image import Tag, parse_repository
-from shared.domain.policy import Check, TaskCheck
 from shared.domain.promotion import PARKED, REOPENABLE, Promotion, PromotionState, promotion_row, promotions_of
 from shared.domain.record import Stall
 from tests.fakes import START, digest, sample_policy
@@ -18,9 +18,7 @@ from tests.fakes import START, digest, sample_policy
 GATE = sample_policy().gates["node"]
 BY_TASK = msgspec.structs.replace(GATE, promote=msgspec.structs.replace(GATE.promote, by="task"))
 UNLOCKED = msgspec.structs.replace(GATE, promote=msgspec.structs.replace(GATE.promote, lock=False))
-STRICTER = msgspec.structs.replace(
-    GATE, checks=(*GATE.checks, Check(task=TaskCheck(registry="base", task="second-look")))
-)
+STRICTER = msgspec.structs.replace(GATE, checks=(*GATE.checks, TaskCheck(registry="base", task="second-look")))
 NOW = START
 OPEN = (PromotionState.WAITING, PromotionState.PROMOTING)
 SETTLED = [state for state in PromotionState if state not in OPEN]

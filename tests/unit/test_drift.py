@@ -7,9 +7,9 @@ import pytest
 
 from shared.board import Views
 from shared.board.wording import short_image
+from shared.checks.approval import ApprovalCheck
 from shared.domain.image import Digest, Tag
 from shared.domain.observation import Observation
-from shared.domain.policy import ApprovalCheck, Check
 from shared.domain.rollout import RolloutState
 from shared.domain.sweep import SweepRecord
 from shared.operations.plan import Who
@@ -96,7 +96,7 @@ def test_the_run_of_another_gate_that_shares_the_task_is_not_named_as_nobodys(wo
     node = world.policy.gates["node"]
     source = msgspec.structs.replace(node.source, repository="python", tags=("3.13-slim",))
     promote = msgspec.structs.replace(node.promote, repository="python")
-    asking = (*node.checks, Check(approval=ApprovalCheck()))
+    asking = (*node.checks, ApprovalCheck())
     python = msgspec.structs.replace(node, name="python", source=source, promote=promote, checks=asking)
     world.policy = msgspec.structs.replace(world.policy, gates={"node": node, "python": python})
     world.restart()

@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.checks.approval import ApprovalCheck
 from shared.domain.alarm import Alarm
 from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.decide import Decision
 from shared.domain.errors import BasegateError, Busy, Cause, Conflict, Misconfigured, Retry, Throttled
 from shared.domain.outcome import Outcome
-from shared.domain.policy import ApprovalCheck, Check
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import WorkItem
 from shared.health import HealthChecks
@@ -416,7 +416,7 @@ def test_a_poisoned_work_item_stalls_its_record_visibly_and_it_is_tried_again() 
 
 def test_a_poisoned_work_item_of_what_waits_for_a_person_stalls_it_until_it_is_tried_again() -> None:
     gate = sample_policy().gates["node"]
-    asking = msgspec.structs.replace(gate, checks=(Check(approval=ApprovalCheck()),))
+    asking = msgspec.structs.replace(gate, checks=(ApprovalCheck(),))
     world = World(sample_policy(gates={"node": asking}))
     world.push("15-alpine", GREEN)
     world.settle()

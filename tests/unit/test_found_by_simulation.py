@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from shared.checks.task import TaskCheck
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import new_attempt
 from shared.domain.image import Digest
-from shared.domain.policy import Check, RegistryRule, TaskCheck
+from shared.domain.policy import RegistryRule
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import WorkItem
 from shared.domain.rollout import RolloutState
@@ -185,7 +186,7 @@ def test_a_tag_whose_digest_was_refused_is_promoted_when_a_later_attempt_passed(
     assert world.promotion().state is PromotionState.REFUSED
     world.tasks.failing.clear()
     gate = gate_of(world)
-    checks = (Check(task=TaskCheck(registry="base", task="another-check")),)
+    checks = (TaskCheck(registry="base", task="another-check"),)
     world.use(msgspec.structs.replace(world.policy, gates={"node": msgspec.structs.replace(gate, checks=checks)}))
     world.push("15.14", GREEN)
     world.settle()

@@ -12,8 +12,10 @@ import msgspec
 import pytest
 import yaml
 
+from shared.checks.approval import ApprovalCheck
+from shared.checks.task import TaskCheck
 from shared.domain.errors import Misconfigured
-from shared.domain.policy import ApprovalCheck, Check, Policy, TaskCheck, VersionRule
+from shared.domain.policy import Policy, VersionRule
 from shared.rules import InvalidGates, parse_gates
 from shared.rules.schema import gates_schema, schema_text
 
@@ -72,8 +74,8 @@ def test_what_is_not_written_has_its_default() -> None:
     policy = parsed()
     assert policy.registries["base"].login_server == "base.contoso.com"
     gate = policy.gates["node"]
-    check = gate.checks[0].task
-    assert check
+    check = gate.checks[0]
+    assert isinstance(check, TaskCheck)
     assert (check.timeout_seconds, check.values) == (600, {"LEVEL": "high"})
     assert (gate.promote.unique, gate.promote.lock, gate.promote.by) == ("{tag}-{run}", True, "copy")
     assert (gate.drift, gate.stale_after_seconds, gate.source.versions) == ("repair", 0, None)
@@ -93,8 +95,8 @@ def test_what_is_not_written_has_its_default() -> None:
 def test_durations_are_seconds_minutes_hours_and_days() -> None:
     for text, seconds in {"45s": 45, "30m": 1800, "2h": 7200, "1d": 86400}.items():
         gate = parse_gates(changed("timeout: 10m", f"timeout: {text}")).gates["node"]
-        check = gate.checks[0].task
-        assert check
+        check = gate.checks[0]
+        assert isinstance(check, TaskCheck)
         assert check.timeout_seconds == seconds
 
 
@@ -111,8 +113,8 @@ def test_a_fingerprint_changes_with_what_a_verdict_means_and_with_nothing_else()
 def test_a_fingerprint_outlives_a_new_version_of_the_app() -> None:
     gate = parsed().gates["node"]
     task = TaskCheck(registry="base", task="import-node", timeout="10m", values={"LEVEL": "high", "A": "x"})
-    approval = Check(approval=ApprovalCheck(two_persons=True))
-    assert msgspec.structs.replace(gate, checks=(Check(task=task),)).fingerprint == "e8b04b1e06b24943"
+    approval = ApprovalCheck(two_persons=True)
+    assert msgspec.structs.replace(gate, checks=(task,)).fingerprint == "e8b04b1e06b24943"
     assert msgspec.structs.replace(gate, checks=(approval,)).fingerprint == "0a43bd5d1c9ad514"
 
 

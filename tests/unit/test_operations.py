@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.checks.approval import ApprovalCheck
+from shared.checks.task import TaskCheck
 from shared.domain.alarm import Alarm
 from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.effect import Effect
 from shared.domain.errors import BasegateError, Busy, Conflict, Malformed, NotThere, Refused, Retry
 from shared.domain.image import Digest, short
-from shared.domain.policy import ApprovalCheck, Check, PromotionRule, TaskCheck
+from shared.domain.policy import PromotionRule
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.rollout import RolloutState
 from shared.domain.stable_tag import HoldUntil
@@ -186,7 +188,7 @@ def test_a_rollback_to_what_never_passed_is_refused() -> None:
 def test_a_rollback_goes_to_what_passed_last_whatever_the_checks_were() -> None:
     world = told("orange", "green")
     gate = world.policy.gates["node"]
-    stricter = msgspec.structs.replace(gate, checks=(Check(task=TaskCheck(registry="base", task="stricter")),))
+    stricter = msgspec.structs.replace(gate, checks=(TaskCheck(registry="base", task="stricter"),))
     world.use(sample_policy(gates={"node": stricter}))
     world.tasks.failing[GREEN] = "ERROR: Invalid Color: Green"
     do(world, world.operate.candidates.rerun(world.candidate(GREEN).id, NIGHT))
@@ -575,7 +577,7 @@ def test_a_canceled_examination_stays_so_when_its_push_is_told_again() -> None:
 
 
 def test_a_canceled_request_for_approval_stays_so_when_its_push_is_told_again() -> None:
-    world = with_gate(checks=(Check(approval=ApprovalCheck()),))
+    world = with_gate(checks=(ApprovalCheck(),))
     world.push("15-alpine", ORANGE)
     world.settle()
     do(world, world.operate.candidates.cancel(world.candidate(ORANGE).id, NIGHT))
@@ -675,8 +677,8 @@ def test_a_stable_tag_that_was_moved_before_its_worker_died_is_not_canceled_away
 
 def test_a_gate_that_begins_with_approval_promotes_one_digest_after_the_other() -> None:
     for checks in (
-        (Check(approval=ApprovalCheck()),),
-        (Check(approval=ApprovalCheck()), Check(task=TaskCheck(registry="base", task="base-import-node"))),
+        (ApprovalCheck(),),
+        (ApprovalCheck(), TaskCheck(registry="base", task="base-import-node")),
     ):
         world = with_gate(checks=checks)
         for content in (ORANGE, GREEN, BLUE):
@@ -687,7 +689,7 @@ def test_a_gate_that_begins_with_approval_promotes_one_digest_after_the_other() 
 
 
 def test_an_answer_under_checks_that_have_changed_since_is_refused() -> None:
-    world = with_gate(checks=(Check(approval=ApprovalCheck()),))
+    world = with_gate(checks=(ApprovalCheck(),))
     world.push("15-alpine", GREEN)
     world.settle()
     world.use(sample_policy())
@@ -696,7 +698,7 @@ def test_an_answer_under_checks_that_have_changed_since_is_refused() -> None:
 
 
 def test_who_asked_is_the_same_person_in_any_spelling_of_the_name() -> None:
-    world = with_gate(checks=(Check(approval=ApprovalCheck(two_persons=True)),))
+    world = with_gate(checks=(ApprovalCheck(two_persons=True),))
     world.registry.tags[("public", "node:15-alpine")] = GREEN
     do(world, world.operate.candidates.examine("node", "15-alpine", Who("mara (by key)", "please")))
     with pytest.raises(Refused, match="another person"):

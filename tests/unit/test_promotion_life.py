@@ -7,11 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.checks.approval import ApprovalCheck
+from shared.checks.task import TaskCheck
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import CandidateState
 from shared.domain.errors import Misconfigured, Rejected, Retry, Throttled
 from shared.domain.image import Digest, Tag
-from shared.domain.policy import ApprovalCheck, Check, PromotionRule, TaskCheck
+from shared.domain.policy import CheckRule, PromotionRule
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.stable_tag import HoldUntil
 from shared.operations.plan import Who
@@ -21,10 +23,10 @@ from tests.unit.operators import TAG, answer, gate_of, hold, lift_hold, lift_vet
 
 ORANGE, RED, GREEN = digest("orange"), digest("red"), digest("green")
 NIGHT = Who("op@example.com", "it is three in the morning")
-STRICTER = Check(task=TaskCheck(registry="base", task="stricter"))
+STRICTER = TaskCheck(registry="base", task="stricter")
 
 
-def gate_world(*checks: Check, **promote: Any) -> World:
+def gate_world(*checks: CheckRule, **promote: Any) -> World:
     """A world without apps, whose gate has these checks and promotes like this."""
     gate = sample_policy().gates["node"]
     rule = msgspec.structs.replace(gate.promote, **promote)
@@ -130,12 +132,12 @@ def test_one_digest_at_two_gates_is_promoted_at_both() -> None:
 @pytest.mark.parametrize(
     "checks",
     [
-        (Check(approval=ApprovalCheck()),),
-        (Check(approval=ApprovalCheck()), STRICTER),
-        (STRICTER, Check(approval=ApprovalCheck())),
+        (ApprovalCheck(),),
+        (ApprovalCheck(), STRICTER),
+        (STRICTER, ApprovalCheck()),
     ],
 )
-def test_a_gate_with_an_approval_promotes_digest_after_digest(checks: tuple[Check, ...]) -> None:
+def test_a_gate_with_an_approval_promotes_digest_after_digest(checks: tuple[CheckRule, ...]) -> None:
     world = gate_world(*checks)
     for content in (ORANGE, RED, GREEN):
         push(world, content)
@@ -149,7 +151,7 @@ def test_a_gate_with_an_approval_promotes_digest_after_digest(checks: tuple[Chec
 
 
 def test_a_unique_tag_without_a_run_of_the_target_registry_is_attempt_and_digest() -> None:
-    world = gate_world(Check(task=TaskCheck(registry="team", task="examine")))
+    world = gate_world(TaskCheck(registry="team", task="examine"))
     push(world, GREEN)
     assert world.promotion().unique == f"15-alpine-1-{GREEN[7:15]}"
 

@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.checks.task import TaskCheck
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import Candidate, CandidateState, Evidence
 from shared.domain.errors import BasegateError, Conflict, Malformed, Misconfigured, NotThere, Retry
 from shared.domain.image import Digest, Tag
 from shared.domain.observation import Observation
-from shared.domain.policy import Check, Policy, Source, TaskCheck
+from shared.domain.policy import Policy, Source
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import Record
 from shared.domain.retention import IdempotentCall, LeftOver, Numbers
@@ -222,7 +223,7 @@ def test_a_digest_that_returns_after_its_attempts_were_purged_is_not_examined_an
     world.push(TAG, image(0))
     world.next_item()
     gate = world.policy.gates["node"]
-    check = Check(task=TaskCheck(registry="base", task="base-import-node", values={"STRICT": "yes"}))
+    check = TaskCheck(registry="base", task="base-import-node", values={"STRICT": "yes"})
     world.use(msgspec.structs.replace(world.policy, gates={"node": msgspec.structs.replace(gate, checks=(check,))}))
     world.settle()
     assert [one.state for one in world.candidates()] == [CandidateState.SUPERSEDED, CandidateState.PASSED]

@@ -197,7 +197,7 @@ def test_two_persons_are_refused_where_a_key_is_all_that_is_known_of_one(tmp_pat
     with pytest.raises(InvalidGates, match=r"line \d+.*approval\.two_persons: a function key says nothing of persons"):
         _ = app.policy
     signed_in = Basegate(msgspec.structs.replace(app.settings, sign_in="easy-auth"))
-    assert signed_in.policy.gates["node"].checks[0].approval
+    assert signed_in.policy.gates["node"].checks[0].kind == "approval"
 
 
 def test_the_sample_rules_make_an_app_without_a_call_to_anyone() -> None:

@@ -7,11 +7,13 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from shared.checks.approval import ApprovalCheck
+from shared.checks.task import TaskCheck
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import CandidateState
 from shared.domain.errors import Malformed, Rejected
 from shared.domain.image import Digest, short
-from shared.domain.policy import ApprovalCheck, Check, Drift, Policy, RegistryRule
+from shared.domain.policy import Drift, Policy, RegistryRule
 from shared.domain.promotion import PromotionState
 from shared.domain.stable_tag import Claim, HoldUntil, StableTag
 from shared.operations.plan import Who
@@ -116,9 +118,9 @@ def test_a_deleted_image_is_one_alarm_though_both_of_its_tags_are_gone() -> None
 
 def test_a_deleted_image_is_examined_again_where_the_checks_have_changed_since() -> None:
     world = promoted()
-    task = world.policy.gates["node"].checks[0].task
-    assert task
-    world.policy = with_gate(checks=(Check(task=msgspec.structs.replace(task, values={"STRICT": "1"})),))
+    task = world.policy.gates["node"].checks[0]
+    assert isinstance(task, TaskCheck)
+    world.policy = with_gate(checks=(msgspec.structs.replace(task, values={"STRICT": "1"}),))
     world.restart()
     delete_promoted(world)
     world.tasks.failing["node@"] = "CVE-2026-1"
@@ -434,7 +436,7 @@ def test_what_a_gates_own_task_pushed_against_a_decision_is_put_back_within_one_
 
 def test_what_a_gates_own_task_pushed_before_a_person_approved_is_put_back() -> None:
     gate = by_task().gates["node"]
-    world = World(with_gate(promote=gate.promote, checks=(Check(approval=ApprovalCheck()), *gate.checks)))
+    world = World(with_gate(promote=gate.promote, checks=(ApprovalCheck(), *gate.checks)))
     push_by_task(world, ORANGE, approve=True)
     world.settle()
     assert world.stable().digest == ORANGE

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 import msgspec
 import pytest
 
+from shared.checks.approval import ApprovalCheck
 from shared.domain.errors import Unreachable
-from shared.domain.policy import ApprovalCheck, Check, RegistryRule
+from shared.domain.policy import RegistryRule
 from shared.domain.sweep import SweepRecord
 from shared.intake.upstreams import UpstreamRecord
 from tests.fakes import START, World, digest, sample_policy
@@ -30,7 +31,7 @@ def test_a_timer_that_ticks_a_little_early_does_not_make_a_job_wait_for_the_next
 def test_the_runs_of_a_task_are_not_listed_while_candidates_wait_for_a_person() -> None:
     policy = sample_policy()
     gate = policy.gates["node"]
-    gate = msgspec.structs.replace(gate, checks=(*gate.checks, Check(approval=ApprovalCheck())))
+    gate = msgspec.structs.replace(gate, checks=(*gate.checks, ApprovalCheck()))
     world = World(msgspec.structs.replace(policy, gates={"node": gate}))
     world.push("15-alpine", GREEN)
     world.settle()

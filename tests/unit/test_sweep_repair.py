@@ -8,11 +8,12 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from shared.checks.approval import ApprovalCheck
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.errors import BasegateError, Misconfigured, Rejected
 from shared.domain.event import Hint, HintKind
 from shared.domain.image import Tag, short
-from shared.domain.policy import Check, Policy
+from shared.domain.policy import Policy
 from shared.domain.promotion import PromotionState
 from shared.domain.rollout import Cause, RolloutState
 from shared.domain.stable_tag import Claim, HoldUntil, StableTag
@@ -291,10 +292,8 @@ def test_a_record_whose_work_item_was_lost_is_brought_up(world: World, taken: in
 
 
 def test_a_candidate_that_waits_for_a_person_is_left_in_peace() -> None:
-    from shared.domain.policy import ApprovalCheck
-
     policy = sample_policy()
-    gate = msgspec.structs.replace(policy.gates["node"], checks=(Check(approval=ApprovalCheck()),))
+    gate = msgspec.structs.replace(policy.gates["node"], checks=(ApprovalCheck(),))
     world = World(msgspec.structs.replace(policy, gates={"node": gate}))
     world.push("15-alpine", GREEN)
     world.settle()

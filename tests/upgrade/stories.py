@@ -27,12 +27,13 @@ from typing import Any
 import msgspec
 
 from shared.adapters import ledger_tables
+from shared.checks.approval import ApprovalCheck
 from shared.domain.alarm import Alarm
 from shared.domain.candidate import Candidate
 from shared.domain.errors import Retry
 from shared.domain.event import Hint
 from shared.domain.observation import Observation
-from shared.domain.policy import ApprovalCheck, Check, Policy
+from shared.domain.policy import Policy
 from shared.domain.promotion import Promotion
 from shared.domain.record import Record, WorkItem
 from shared.domain.rollout import AppRecord, Rollout
@@ -48,6 +49,15 @@ try:
 except ImportError:  # where the version before has them
     from shared.operations.idempotency import IdempotentCall  # type: ignore[attr-defined]
     from shared.sweep.job import SweepRecord  # type: ignore[attr-defined]
+
+try:
+    from shared.domain.policy import CheckRule  # noqa: F401
+except ImportError:  # a check of the version before names its kind by a key
+    from shared.domain.policy import Check  # type: ignore[attr-defined]
+
+    APPROVAL = Check(approval=ApprovalCheck())
+else:
+    APPROVAL = ApprovalCheck()
 
 ORANGE, GREEN, BLUE, RED, FOREIGN = map(digest, ("orange", "green", "blue", "red", "foreign"))
 TAG, WHO = "15-alpine", Who.of("ada", "a quiet weekend")
@@ -133,13 +143,13 @@ def _gate(**changes: Any) -> Policy:
     return msgspec.structs.replace(policy, gates={"node": msgspec.structs.replace(policy.gates["node"], **changes)})
 
 
-def _checks(*more: Check) -> Policy:
+def _checks(*more: Any) -> Policy:
     return _gate(checks=(*sample_policy().gates["node"].checks, *more))
 
 
 POLICIES: dict[str, Callable[[], Policy]] = {
     "sample": sample_policy,
-    "approval": lambda: _checks(Check(approval=ApprovalCheck())),
+    "approval": lambda: _checks(APPROVAL),
     "by task": lambda: _gate(promote=msgspec.structs.replace(sample_policy().gates["node"].promote, by="task")),
     "no gate": lambda: msgspec.structs.replace(sample_policy(), gates={}, apps={}),
     "no deployment": lambda: sample_policy(

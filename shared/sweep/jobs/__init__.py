@@ -1,1 +1,32 @@
-"""The sweep jobs, one file a job."""
+"""The jobs of a sweep, one file a topic. A further job is one more file, and its place in `JOBS`."""
+
+from shared.sweep.job import SweepJob
+from shared.sweep.jobs.app import AppJob
+from shared.sweep.jobs.orphans import OrphansJob
+from shared.sweep.jobs.outbox import OutboxJob
+from shared.sweep.jobs.overdue import AppOverdueJob, GateOverdueJob, ListenersOverdueJob, StallAlarmsJob
+from shared.sweep.jobs.purge import AppPurgeJob, CommonPurgeJob, GatePurgeJob
+from shared.sweep.jobs.released import ReleasedJob
+from shared.sweep.jobs.silence import GateSilenceJob, RegistrySilenceJob
+from shared.sweep.jobs.stable_tags import StableTagsJob
+from shared.sweep.jobs.upstream import UpstreamJob
+
+JOBS: tuple[type[SweepJob], ...] = (
+    UpstreamJob,
+    StableTagsJob,
+    GateOverdueJob,
+    OrphansJob,
+    ReleasedJob,
+    GateSilenceJob,
+    AppJob,
+    AppOverdueJob,
+    RegistrySilenceJob,
+    OutboxJob,
+    ListenersOverdueJob,
+    StallAlarmsJob,
+    GatePurgeJob,
+    AppPurgeJob,
+    CommonPurgeJob,
+)
+"""In the order of a sweep. Those for each of the same that stand side by side run so: all of a gate, then all of the
+next one."""

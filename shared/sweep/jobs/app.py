@@ -15,7 +15,7 @@ from shared.intake.hints import AppImages
 from shared.ports import Services, last, read
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile.begin import enqueue, save
-from shared.sweep.job import JobRun, SweepJob
+from shared.sweep.job import Each, JobRun, SweepJob
 
 _NEWEST_TAGS = 10
 """How many of the newest images are looked through for one that somebody else built."""
@@ -37,6 +37,8 @@ class Difference(NamedTuple):
 
 class AppJob(SweepJob):
     """Compares one app: its base by the ledger, its container group by one request and one health check."""
+
+    each = Each.APP
 
     def __init__(self, services: Services, app: App) -> None:
         super().__init__(services, f"app.{app.name}", f"app {app.name}", f"apps/{app.name}")

@@ -1,12 +1,13 @@
-"""The orphans job: names the task runs that Basegate started and no record waits for."""
+"""The orphans job: names the runs of checks that Basegate started and no record waits for."""
 
 from collections.abc import Iterator
-from datetime import datetime
 
+from shared.checks import check_kinds
+from shared.checks.kind import Marked, Started
 from shared.domain.candidate import Candidate
-from shared.domain.policy import Gate, RegistryRule
+from shared.domain.policy import Gate
 from shared.ports import Services
-from shared.sweep.job import JobRun, SweepJob
+from shared.sweep.job import Each, JobRun, SweepJob
 
 
 class OrphansJob(SweepJob):
@@ -16,28 +17,30 @@ class OrphansJob(SweepJob):
     candidate's own run is found by its mark, the other is left to end.
     """
 
+    each = Each.GATE
+
     def __init__(self, services: Services, gate: Gate) -> None:
         super().__init__(services, f"orphans.{gate.name}", f"tasks {gate.name}")
-        self._gate = gate
+        self._gate, self._kinds = gate, check_kinds(services)
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch; without a check under way the service is not asked, however long candidates wait for a person."""
         listed = self._services.ledger.open(Candidate, self._gate.name)
-        checks = (check for stored in listed for check in stored.record.checks if check.kind == "task")
-        claimed = (check.claimed_at for check in checks if check.claimed_at is not None and check.verdict is None)
-        if since := min(claimed, default=None):
-            for rule in (check.task for check in self._gate.checks if check.task):
-                self._name_orphans(run, self._services.registry_rule(rule.registry), rule.task, since)
+        checks = [check for stored in listed for check in stored.record.checks if check.verdict is None]
+        for rule in self._gate.checks:
+            claimed = (check.claimed_at for check in checks if check.kind == rule.kind and check.claimed_at is not None)
+            if since := min(claimed, default=None):
+                for one in self._kinds[rule.kind].marked(rule, since):
+                    self._name_orphan(run, one)
         yield self._gate.name
 
-    def _name_orphans(self, run: JobRun, registry: RegistryRule, task: str, since: datetime) -> None:
-        """Name those of this gate: gates may share a task, and each names its own."""
-        for run_id, mark in self._services.tasks.marked(registry, task, since):
-            if not mark.startswith(f"basegate/{self._gate.name}/"):
-                continue
-            row = mark.split("/")[2]  # basegate/<gate>/<row>/<check>/<nonce>
-            owner = self._services.ledger.load(Candidate, self._gate.name, row)
-            runs = {(check.registry, check.run_id) for check in owner.record.checks} if owner else set()
-            if (registry.login_server, run_id) not in runs:
-                why = f"candidate {owner.record.id} has another run" if owner else f"no record asked for it ({mark})"
-                run.note("ignore a run", f"{run_id} of {task}: {why}")
+    def _name_orphan(self, run: JobRun, marked: Marked) -> None:
+        """Name a run if it is one of this gate that has no record: gates may share a task, and each names its own."""
+        if not marked.mark.startswith(f"basegate/{self._gate.name}/"):
+            return
+        row = marked.mark.split("/")[2]  # basegate/<gate>/<row>/<check>/<nonce>
+        owner = self._services.ledger.load(Candidate, self._gate.name, row)
+        runs = {Started(check.registry, check.run_id) for check in owner.record.checks} if owner else set()
+        if marked.run not in runs:
+            why = f"candidate {owner.record.id} has another run" if owner else f"no record asked for it ({marked.mark})"
+            run.note("ignore a run", f"{marked.name}: {why}")

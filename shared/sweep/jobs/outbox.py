@@ -8,7 +8,7 @@ from shared.domain.alarm import STALLS, AlarmKind
 from shared.domain.outcome import LISTENERS, Delivery, Listener
 from shared.ports import Services
 from shared.records.outbox import Outbox
-from shared.sweep.job import JobRun, SweepJob
+from shared.sweep.job import Each, JobRun, SweepJob
 from shared.sweep.jobs.overdue import GRACE_SECONDS
 
 
@@ -17,6 +17,8 @@ class OutboxJob(SweepJob):
 
     It asks the gates, apps and alarms of the rules, and those besides of which a listener has something to hear.
     """
+
+    each = Each.SWEEP
 
     def __init__(self, services: Services) -> None:
         super().__init__(services, "outbox", "ledger", STALLS)

@@ -3,18 +3,20 @@
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from itertools import islice
+from typing import ClassVar
 
 from shared.domain.alarm import STALLS, AlarmKind
 from shared.domain.candidate import Candidate
 from shared.domain.decide import Action
 from shared.domain.outcome import LISTENERS, Listener
+from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion
 from shared.domain.record import Record, Stall
 from shared.domain.rollout import Rollout
 from shared.ports import Services
 from shared.reconcile.engine import controllers
 from shared.records.alarms import stall_subject
-from shared.sweep.job import JobRun, SweepJob
+from shared.sweep.job import Each, JobRun, SweepJob
 
 GRACE_SECONDS = 60.0
 """How long past its plan a work item may be: a queue that is behind is no standstill."""
@@ -47,13 +49,16 @@ class OverdueJob(SweepJob):
     is raised where that is missing.
     """
 
-    def __init__(self, services: Services, owner: str, partition: str) -> None:
-        super().__init__(services, f"overdue.{owner}.{partition}", "ledger", STALLS)
-        self._owner, self._partition, self._controllers = owner, partition, controllers(services)
+    owner: ClassVar[str]
+
+    def __init__(self, services: Services, rule: Gate | App | None = None) -> None:
+        self._partition = rule.name if rule else LISTENERS
+        super().__init__(services, f"overdue.{self.owner}.{self._partition}", "ledger", STALLS)
+        self._controllers = controllers(services)
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch: there are few open records, whatever the ledger holds besides."""
-        records = list(open_records(self._services, self._owner, self._partition))
+        records = list(open_records(self._services, self.owner, self._partition))
         for record in islice(filter(self._is_overdue, records), WOKEN_AT_ONCE):
             due = record.next_step_at or record.created_at
             run.note("bring up", f"{record.work_item.kind} {record.id}, due since {due:%H:%M:%S}")
@@ -78,8 +83,28 @@ class OverdueJob(SweepJob):
                 self._alarms.stalled(stall)
 
 
+class GateOverdueJob(OverdueJob):
+    """Brings up candidates and promotions."""
+
+    each, owner = Each.GATE, "gate"
+
+
+class AppOverdueJob(OverdueJob):
+    """Brings up rollouts."""
+
+    each, owner = Each.APP, "app"
+
+
+class ListenersOverdueJob(OverdueJob):
+    """Brings up what is to be announced."""
+
+    each, owner = Each.SWEEP, "listener"
+
+
 class StallAlarmsJob(SweepJob):
     """Ends the alarms about what no open record of any gate or app stalls on any more."""
+
+    each = Each.SWEEP
 
     def __init__(self, services: Services) -> None:
         super().__init__(services, "stall-alarms", "ledger", STALLS)

@@ -39,7 +39,7 @@ from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag, Veto, veto_partition
 from shared.ports import Change, Keyed, Removal, Services, Stored, read, removal
 from shared.promotion.vetoes import Vetoes
-from shared.sweep.job import JobRun, SweepJob, in_batches
+from shared.sweep.job import Each, JobRun, SweepJob, in_batches
 from shared.sweep.jobs.left_over import LeftOvers
 
 _ROUND = timedelta(days=1)
@@ -108,6 +108,8 @@ class PurgeJob(SweepJob):
 
 class GatePurgeJob(PurgeJob):
     """Purges one gate. Its stable tags with their holds, and the vetoes that stand, stay for good."""
+
+    each = Each.GATE
 
     def __init__(self, services: Services, gate: Gate) -> None:
         super().__init__(services, f"gate.{gate.name}", f"gates/{gate.name}")
@@ -259,6 +261,8 @@ class GatePurgeJob(PurgeJob):
 class AppPurgeJob(PurgeJob):
     """Purges the rollouts of one app that nobody can go back to."""
 
+    each = Each.APP
+
     def __init__(self, services: Services, app: App) -> None:
         super().__init__(services, f"app.{app.name}", f"apps/{app.name}")
         self._app = app
@@ -283,6 +287,8 @@ class AppPurgeJob(PurgeJob):
 
 class CommonPurgeJob(PurgeJob):
     """Purges what belongs to no gate and no app: alarms of registries and of stalls, and answers to repeated calls."""
+
+    each = Each.SWEEP
 
     def __init__(self, services: Services) -> None:
         super().__init__(services, "common")

@@ -8,7 +8,7 @@ from shared.domain.observation import Observation
 from shared.domain.policy import Gate, RegistryRule
 from shared.domain.sweep import SweepRecord
 from shared.ports import Services, read
-from shared.sweep.job import JobRun, SweepJob
+from shared.sweep.job import Each, JobRun, SweepJob
 
 EXPIRY_NOTICE = timedelta(days=21)
 _PERIODS = 3
@@ -17,6 +17,8 @@ _SHORTEST_SILENCE_SECONDS = 1800.0
 
 class GateSilenceJob(SweepJob):
     """Whether the source of a gate was read lately, and has changed as often as its rule expects."""
+
+    each = Each.GATE
 
     def __init__(self, services: Services, gate: Gate) -> None:
         super().__init__(services, f"silence.{gate.name}", "ledger", f"gates/{gate.name}")
@@ -56,6 +58,7 @@ class GateSilenceJob(SweepJob):
 class RegistrySilenceJob(SweepJob):
     """Whether a registry's credentials expire, and whether the events of a source reach this app."""
 
+    each = Each.REGISTRY
     interval_seconds = 3600.0
     """Once an hour: it takes calls to Azure, and secrets and subscriptions change seldom."""
 

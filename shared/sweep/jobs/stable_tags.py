@@ -9,6 +9,7 @@ from itertools import groupby
 
 import msgspec
 
+from shared.checks import KINDS
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import Candidate, attempts_of
 from shared.domain.errors import BasegateError, Busy, Conflict, Gone, Malformed, Rejected
@@ -20,7 +21,7 @@ from shared.domain.stable_tag import StableTag, Veto
 from shared.ports import Services, Stored, TagState, last
 from shared.promotion.stable_tags import REBUILD, StableTags
 from shared.promotion.vetoes import Vetoes
-from shared.sweep.job import JobRun, SweepJob, in_batches
+from shared.sweep.job import Each, JobRun, SweepJob, in_batches
 
 _BATCH_TAGS = 100
 _FEW_TAGS = 20
@@ -51,6 +52,8 @@ class StableTagsJob(SweepJob):
     Whether a unique tag is locked, only the registry's own interface says, at four requests a tag: where there are many
     tags, every twelfth round asks.
     """
+
+    each = Each.GATE
 
     def __init__(self, services: Services, gate: Gate) -> None:
         self._gate, self._target = gate, services.registry_rule(gate.promote.registry)
@@ -147,8 +150,11 @@ class StableTagsJob(SweepJob):
 
     def _task_may_push(self, promotion: Promotion) -> bool:
         """Whether the gate's task runs for a digest, or has passed it: before that nothing may push its tag."""
-        attempt = last(self._services.ledger, Candidate, promotion.gate, attempts_of(promotion.digest))
-        return attempt is not None and (attempt.record.settled or attempt.record.open_check == "task")
+        stored = last(self._services.ledger, Candidate, promotion.gate, attempts_of(promotion.digest))
+        if stored is None or stored.record.settled:
+            return stored is not None
+        kind = KINDS.get(stored.record.open_check)
+        return kind is not None and kind.may_promote
 
     def _differences(self, stable: StableTag, seen: Seen) -> Iterator[tuple[Difference, Alarm]]:
         """How what was seen differs from the record, which may say that the tag stands on nothing."""

@@ -16,7 +16,7 @@ from shared.domain.tag_rule import TagRule
 from shared.intake.observe import Observed, Observer, Trigger
 from shared.intake.upstreams import Upstreams
 from shared.ports import Services, Stored
-from shared.sweep.job import JobRun, SweepJob, in_batches, in_order
+from shared.sweep.job import Each, JobRun, SweepJob, in_batches, in_order
 
 _BATCH_TAGS = 200
 
@@ -73,6 +73,8 @@ class TrackedTags:
 
 class UpstreamJob(SweepJob):
     """Reads the source of one gate: one HEAD a tag, one query a batch, nothing written where nothing has changed."""
+
+    each = Each.GATE
 
     def __init__(self, services: Services, gate: Gate) -> None:
         self._gate, self._rule = gate, services.registry_rule(gate.source.registry)
