@@ -91,6 +91,14 @@ class RegistryRule(NamedRule, frozen=True, kw_only=True):
         server = self.server or (f"{self.id.rpartition('/')[2].lower()}.azurecr.io" if self.id else "")
         return DOCKER_HUB if server in _DOCKER_HUB_NAMES else server
 
+    def full_name(self, repository: str) -> str:
+        """A repository's whole name: Docker Hub's official images are under `library/`, however they are written.
+
+        Source: https://github.com/distribution/reference/blob/main/normalize.go
+        """
+        is_official = self.login_server == DOCKER_HUB and "/" not in repository
+        return f"library/{repository}" if is_official else repository
+
     @property
     def interval_seconds(self) -> int:
         """How long the sweep leaves a repository alone between two looks; 0: every sweep looks."""

@@ -10,7 +10,7 @@ import yaml
 from msgspec.structs import replace
 
 from shared.domain.errors import Misconfigured
-from shared.domain.policy import DOCKER_HUB, App, Gate, NamedRule, Policy, Rule
+from shared.domain.policy import App, Gate, NamedRule, Policy, Rule
 from shared.rules.conflicts import Path, Problem, conflicts
 
 Place = tuple[int, int]
@@ -62,10 +62,10 @@ def _completed(policy: Policy) -> Policy:
 
 
 def _gate(name: str, gate: Gate, policy: Policy) -> Gate:
-    """A gate. This is the one place where Docker Hub's official images get their full name, `library/node`."""
+    """A gate, with the whole name of its source repository."""
     source, registry = gate.source, policy.registries.get(gate.source.registry)
-    if registry and registry.login_server == DOCKER_HUB and "/" not in source.repository:
-        source = replace(source, repository=f"library/{source.repository}")
+    if registry:
+        source = replace(source, repository=registry.full_name(source.repository))
     return replace(gate, name=name, source=source)
 
 

@@ -702,9 +702,9 @@ KNOWN = (
     ),
     Mutant(
         "the app's identity goes to another host",
-        "shared/adapters/oci/auth.py",
-        ("if request.target.origin != place.server.origin:\n            where"),
-        ("if False:\n            where"),
+        "shared/adapters/oci/dialects.py",
+        ("if request.target.origin != place.server.origin:\n        where"),
+        ("if False:\n        where"),
         _in("contract/test_registry_oci_secrets.py", "test_the_apps_identity_is_given_to_the_registry_and_nobody_else"),
     ),
     Mutant(
