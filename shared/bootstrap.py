@@ -142,16 +142,12 @@ class Basegate:
         return HealthChecks(self.services)
 
     def _listeners(self, secrets: VaultCredentials) -> dict[str, Announcer]:
-        from shared.adapters.announcers import EventGridAnnouncer, LinkingAnnouncer, WebhookAnnouncer
+        from shared.adapters import listeners
+        from shared.adapters.listeners.kind import LinkingAnnouncer
 
-        settings, listeners = self.settings, dict[str, Announcer]()
-        if settings.announce_topic:
-            listeners["topic"] = EventGridAnnouncer(settings.announce_topic, credential)
-        if settings.webhook_url:
-            name = settings.webhook_secret
-            signing = (lambda: secrets.read(name)) if name else (lambda: "")
-            listeners["webhook"] = WebhookAnnouncer(settings.webhook_url, settings.webhook_style, signing)
-        return {name: LinkingAnnouncer(settings.public_url, one) for name, one in listeners.items()}
+        values, url = self.settings.listeners, self.settings.public_url
+        used = (kind for kind in listeners.KINDS if kind.settings[0] in values)
+        return {kind.name: LinkingAnnouncer(url, kind.make(values, credential, secrets.read)) for kind in used}
 
     def _endpoint(self, service: str) -> str:
         return f"https://{self.settings.storage_account}.{service}.{self.settings.storage_suffix}"
@@ -179,8 +175,9 @@ def basegate() -> Basegate:
 
 @lru_cache(maxsize=1)
 def _basegate() -> Basegate:
+    from shared.adapters import listeners
     from shared.telemetry import configure_telemetry
 
-    settings = read_settings()
+    settings = read_settings(plug_ins=listeners.KINDS)
     configure_telemetry(settings)
     return Basegate(settings)

@@ -52,6 +52,7 @@ from shared.intake.hints import Hints, Recognized, recognize
 from shared.ports import (
     EVERYTHING,
     Allowance,
+    Announcer,
     Change,
     Clock,
     CopyState,
@@ -737,7 +738,7 @@ class World:
         self.tags, self.subscriptions = FakeTags(self.registry), FakeSubscriptions()
         self.archive, self.announcer, self.secrets = FakeArchive(), FakeAnnouncer(), FakeSecrets()
         self.events: list[dict[str, Any]] = []
-        self.more_listeners: dict[str, FakeAnnouncer] = {}
+        self.more_listeners: dict[str, Announcer] = {}
         self.workers_clock: Clock = self.clock
         self.restart()
 

@@ -1,12 +1,10 @@
 """Azure Container Instances: whole definitions in, the state and the health of the group out."""
 
-import http.client
-
 from azure.core.exceptions import HttpResponseError
 from azure.mgmt.containerinstance import ContainerInstanceManagementClient, models
 
 from shared.adapters.azure_calls import Identity, error_code, expected, per_subscription, translated
-from shared.adapters.deadline import connected
+from shared.adapters.deadline import NoAnswer, exchange
 from shared.adapters.redaction import readable
 from shared.domain.errors import NeedsRecreation, Retry
 from shared.domain.policy import DeployRule, RegistryRule
@@ -99,14 +97,12 @@ class HttpProbe:
 
         A redirect is an answer, and is not followed.
         """
-        connection = http.client.HTTPConnection(address, timeout=_PROBE_TIMEOUT_SECONDS)
+        url = f"http://{address}{path}"
         try:
-            with connected(connection, _PROBE_TIMEOUT_SECONDS):
-                connection.request("GET", path, headers={"User-Agent": "basegate-probe"})
-                status = connection.getresponse().status
-        except (OSError, http.client.HTTPException) as error:
-            return f"http://{address}{path} does not answer ({type(error).__name__})"
-        return None if 200 <= status < 400 else f"http://{address}{path} answers HTTP {status}"
+            status, _ = exchange("GET", url, _PROBE_TIMEOUT_SECONDS, {"User-Agent": "basegate-probe"})
+        except (NoAnswer, ValueError) as error:
+            return f"{url} does not answer ({error})"
+        return None if 200 <= status < 400 else f"{url} answers HTTP {status}"
 
 
 def _container(rule: DeployRule, image: BuiltImage) -> models.Container:
