@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from shared.domain.errors import Misconfigured
 from shared.domain.event import HintKind
 from shared.domain.policy import Policy
+from shared.domain.targets.aci import AciRule
 from shared.health import HealthChecks
 from shared.intake.hints import AppImages, Hints, Recognized, recognize
 from shared.operations.idempotency import IdempotentCalls
@@ -60,9 +61,10 @@ class Basegate:
         """The ports, fulfilled."""
         from shared.adapters.archive_blobs import BlobArchive
         from shared.adapters.clock_system import SystemClock
-        from shared.adapters.containers_aci import AciContainerRunner, HttpProbe
+        from shared.adapters.containers_aci import AciContainerRunner
         from shared.adapters.ledger_tables import TableLedger
         from shared.adapters.oci import OciTagReader
+        from shared.adapters.probe_http import HttpProbe
         from shared.adapters.queue_storage import StorageWorkQueue
         from shared.adapters.registry_acr import AcrRegistry
         from shared.adapters.secrets_keyvault import VaultCredentials
@@ -78,7 +80,7 @@ class Basegate:
             registry=registry,
             tags=OciTagReader(secrets, credential),
             tasks=AcrTaskRunner(credential, secrets),
-            containers=AciContainerRunner(credential, secrets),
+            targets={AciRule.kind: AciContainerRunner(credential, secrets)},
             probe=HttpProbe(),
             archive=BlobArchive(self._endpoint("blob"), credential),
             listeners=self._listeners(secrets),

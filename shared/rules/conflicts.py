@@ -27,9 +27,9 @@ def conflicts(policy: Policy, *, signs_in: bool) -> Iterator[Problem]:
     for name, app in policy.apps.items():
         yield from _app_conflicts(policy, ("apps", name), app)
     deploys = {name: app.deploy for name, app in policy.apps.items() if app.deploy}
-    groups = {name: (d.subscription, d.resource_group.lower(), d.aci) for name, d in deploys.items()}
-    for name, other in _repeated(groups):
-        yield ("apps", name, "deploy", "aci"), f"app {other} deploys to {deploys[name].aci} too"
+    for name, other in _repeated({name: rule.occupies for name, rule in deploys.items()}):
+        place = ("apps", name, "deploy", deploys[name].kind, "name")
+        yield place, f"app {other} deploys to {deploys[name].name} too"
 
 
 def _nameless(gates: Mapping[str, Gate]) -> Iterator[Problem]:

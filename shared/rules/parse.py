@@ -10,7 +10,8 @@ import yaml
 from msgspec.structs import replace
 
 from shared.domain.errors import Misconfigured
-from shared.domain.policy import App, Gate, NamedRule, Policy, Rule
+from shared.domain.policy import App, DeployRule, Gate, NamedRule, Policy, RegistryRule, Rule
+from shared.domain.targets import deploy_type
 from shared.rules.conflicts import Path, Problem, conflicts
 
 Place = tuple[int, int]
@@ -36,7 +37,7 @@ def parse_gates(text: str, name: str = "gates.yaml", *, signs_in: bool = True) -
     value, places = _load(text, name)
     problems = list(_type_errors(value, Policy))
     if not problems:
-        policy = _completed(msgspec.convert(value, Policy))
+        policy = _completed(msgspec.convert(value, Policy, dec_hook=_plug_in))
         problems = list(conflicts(policy, signs_in=signs_in))
         if not problems:
             return policy
@@ -54,27 +55,26 @@ def _placed(path: Path, problem: str, places: Mapping[Path, Place]) -> tuple[Pla
 
 def _completed(policy: Policy) -> Policy:
     """The policy with what its rules have from elsewhere: their names, and what follows from a registry."""
+    registries = {name: replace(rule, name=name) for name, rule in policy.registries.items()}
     return Policy(
-        registries={name: replace(rule, name=name) for name, rule in policy.registries.items()},
-        gates={name: _gate(name, gate, policy) for name, gate in policy.gates.items()},
-        apps={name: _app(name, app, policy) for name, app in policy.apps.items()},
+        registries=registries,
+        gates={name: _gate(name, gate, registries) for name, gate in policy.gates.items()},
+        apps={name: _app(name, app, registries) for name, app in policy.apps.items()},
     )
 
 
-def _gate(name: str, gate: Gate, policy: Policy) -> Gate:
+def _gate(name: str, gate: Gate, registries: Mapping[str, RegistryRule]) -> Gate:
     """A gate, with the whole name of its source repository."""
-    source, registry = gate.source, policy.registries.get(gate.source.registry)
+    source, registry = gate.source, registries.get(gate.source.registry)
     if registry:
         source = replace(source, repository=registry.full_name(source.repository))
     return replace(gate, name=name, source=source)
 
 
-def _app(name: str, app: App, policy: Policy) -> App:
-    """An app. Its container group is in the subscription of its build's registry, unless another is written."""
-    deploy, registry = app.deploy, policy.registries.get(app.build.registry)
-    if deploy and registry and not deploy.subscription:
-        deploy = replace(deploy, subscription=registry.subscription)
-    return replace(app, name=name, deploy=deploy)
+def _app(name: str, app: App, registries: Mapping[str, RegistryRule]) -> App:
+    """An app, with what its deployment has from the registry that it is built in."""
+    deploy, registry = app.deploy, registries.get(app.build.registry)
+    return replace(app, name=name, deploy=deploy.completed(registry) if deploy and registry else deploy)
 
 
 # YAML: plain values, and their places.
@@ -149,6 +149,9 @@ def _type_errors(value: Any, kind: Any, path: Path = ()) -> Iterator[Problem]:
     Rules are checked key by key, mappings and lists item by item, everything else by msgspec.
     """
     bare, _ = _described(kind)
+    if bare is DeployRule and value is not None:
+        yield from _plug_in_errors(value, path)
+        return
     if isinstance(bare, type) and issubclass(bare, Rule) and isinstance(value, dict):
         yield from _rule_errors(value, bare, path)
         return
@@ -178,9 +181,24 @@ def _rule_errors(value: dict[str, Any], kind: type[Rule], path: Path) -> Iterato
             yield path, f"the key {key!r} is missing"
 
 
+def _plug_in_errors(value: Any, path: Path) -> Iterator[Problem]:
+    """What is wrong with a part that has one key of several, each with a rule of its own type."""
+    written = deploy_type()
+    errors = list(_type_errors(value, written, path))
+    if not errors and sum(rule is not None for rule in value.values()) != 1:
+        errors.append((path, f"exactly one key is needed here: {' or '.join(written.__struct_fields__)}"))
+    yield from errors
+
+
+def _plug_in(_: type, value: Any) -> DeployRule:
+    """The rule of such a part, one without errors."""
+    rules: tuple[DeployRule | None, ...] = msgspec.structs.astuple(msgspec.convert(value, deploy_type()))
+    return next(rule for rule in rules if rule is not None)
+
+
 def _leaf_errors(value: Any, kind: Any, path: Path) -> Iterator[Problem]:
     try:
-        msgspec.convert(value, kind)
+        msgspec.convert(value, kind, dec_hook=_plug_in)
     except msgspec.ValidationError as error:
         bare, described = _described(kind)
         problem = str(error).split(" - at `")[0].replace("`", "'").replace("'array'", "a list")

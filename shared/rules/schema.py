@@ -6,11 +6,14 @@ from typing import Any
 import msgspec
 
 from shared.domain.policy import NamedRule, Policy
+from shared.domain.targets import deploy_type
 
 
 def gates_schema() -> dict[str, Any]:
     """The schema, for editors and for other tools. Names are keys in gates.yaml, and nothing that is written."""
-    schema = msgspec.json.schema(Policy)
+    (deploy,), targets = msgspec.json.schema_components([deploy_type()], ref_template="#/$defs/{name}")
+    schema = msgspec.json.schema(Policy, schema_hook=lambda _: deploy)
+    schema["$defs"] |= targets
     for rule in schema["$defs"].values():
         rule["description"], *_ = rule["description"].split("\n\n")
     for named in NamedRule.__subclasses__():

@@ -456,7 +456,7 @@ KNOWN = (
     Mutant(
         "two rollouts have the container group",
         "shared/deployment/deploy.py",
-        "if record.deploying != rollout.name and not due and self._has_the_group(record):",
+        "if record.deploying != rollout.name and not due and self._deploys(record):",
         "if False:",
         _in(
             "unit/test_rollout_life.py",
