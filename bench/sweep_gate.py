@@ -24,6 +24,7 @@ from shared.domain.image import parse_digest, parse_tag
 from shared.domain.observation import Observation
 from shared.domain.policy import Policy, RegistryRule, Source
 from shared.domain.stable_tag import StableTag
+from shared.domain.targets.aci import AciRule
 from shared.ports import Services
 from shared.sweep.job import SweepJob
 from shared.sweep.jobs.upstream import UpstreamJob
@@ -83,7 +84,7 @@ class BenchGate:
             clock=SystemClock(),
             registry=AcrRegistry(self.identity, vault),
             tasks=AcrTaskRunner(self.identity, vault),
-            containers=AciContainerRunner(self.identity, vault),
+            targets={AciRule.kind: AciContainerRunner(self.identity, vault)},
             subscriptions=EventGridSubscriptions(self.identity, ""),
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from shared.domain.errors import Misconfigured
 from shared.domain.event import HintKind
 from shared.domain.policy import Policy
+from shared.domain.targets.aci import AciRule
 from shared.health import HealthChecks
 from shared.intake.hints import AppImages, Hints, Recognized, recognize
 from shared.operations.idempotency import IdempotentCalls
@@ -60,9 +61,10 @@ class Basegate:
         """The ports, fulfilled."""
         from shared.adapters.archive_blobs import BlobArchive
         from shared.adapters.clock_system import SystemClock
-        from shared.adapters.containers_aci import AciContainerRunner, HttpProbe
+        from shared.adapters.containers_aci import AciContainerRunner
         from shared.adapters.ledger_tables import TableLedger
         from shared.adapters.oci import OciTagReader
+        from shared.adapters.probe_http import HttpProbe
         from shared.adapters.queue_storage import StorageWorkQueue
         from shared.adapters.registry_acr import AcrRegistry
         from shared.adapters.secrets_keyvault import VaultCredentials
@@ -78,7 +80,7 @@ class Basegate:
             registry=registry,
             tags=OciTagReader(secrets, credential),
             tasks=AcrTaskRunner(credential, secrets),
-            containers=AciContainerRunner(credential, secrets),
+            targets={AciRule.kind: AciContainerRunner(credential, secrets)},
             probe=HttpProbe(),
             archive=BlobArchive(self._endpoint("blob"), credential),
             listeners=self._listeners(secrets),
@@ -142,16 +144,12 @@ class Basegate:
         return HealthChecks(self.services)
 
     def _listeners(self, secrets: VaultCredentials) -> dict[str, Announcer]:
-        from shared.adapters.announcers import EventGridAnnouncer, LinkingAnnouncer, WebhookAnnouncer
+        from shared.adapters import listeners
+        from shared.adapters.listeners.kind import LinkingAnnouncer
 
-        settings, listeners = self.settings, dict[str, Announcer]()
-        if settings.announce_topic:
-            listeners["topic"] = EventGridAnnouncer(settings.announce_topic, credential)
-        if settings.webhook_url:
-            name = settings.webhook_secret
-            signing = (lambda: secrets.read(name)) if name else (lambda: "")
-            listeners["webhook"] = WebhookAnnouncer(settings.webhook_url, settings.webhook_style, signing)
-        return {name: LinkingAnnouncer(settings.public_url, one) for name, one in listeners.items()}
+        values, url = self.settings.listeners, self.settings.public_url
+        used = (kind for kind in listeners.KINDS if kind.settings[0] in values)
+        return {kind.name: LinkingAnnouncer(url, kind.make(values, credential, secrets.read)) for kind in used}
 
     def _endpoint(self, service: str) -> str:
         return f"https://{self.settings.storage_account}.{service}.{self.settings.storage_suffix}"
@@ -179,8 +177,9 @@ def basegate() -> Basegate:
 
 @lru_cache(maxsize=1)
 def _basegate() -> Basegate:
+    from shared.adapters import listeners
     from shared.telemetry import configure_telemetry
 
-    settings = read_settings()
+    settings = read_settings(plug_ins=listeners.KINDS)
     configure_telemetry(settings)
     return Basegate(settings)

@@ -169,7 +169,7 @@ def _checks(services: Services) -> Iterator[tuple[str, Check]]:
     for app in policy.apps.values():
         yield _task(services, app.build.registry, app.build.task)
         if app.deploy is not None:
-            yield f"container group {app.deploy.aci}", partial(services.containers.get, app.deploy)
+            yield app.deploy.place, partial(services.target(app.deploy).get, app.deploy)
     for kind, names, kinds in (("gate", policy.gates, (Candidate, Promotion)), ("app", policy.apps, (Rollout,))):
         for name in names:
             yield f"records of {kind} {name}", partial(_records, f"records of {kind} {name}", services, kinds, name)

@@ -53,6 +53,7 @@ class Listed(Keyed, Protocol):
 
 
 R = TypeVar("R", bound=Keyed)
+DeployRule_contra = TypeVar("DeployRule_contra", bound=DeployRule, contravariant=True)
 
 HISTORY_LIMIT = 1000
 """How far back an operation reads what a tag or an app was: far more than can be gone back to."""
@@ -461,8 +462,8 @@ class TaskRunner(Protocol):
         ...
 
 
-class GroupState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a container group looks like now.
+class DeploymentState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a deployment looks like now.
 
     `image` is what its definition names: an app's image is put by digest, `BuiltImage.reference`. `address` is
     `host:port` or ""; `failed` says that it will not come up by itself, `stopped` that somebody has stopped it;
@@ -478,11 +479,11 @@ class GroupState(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
-class ContainerRunner(Protocol):
-    """Azure Container Instances."""
+class DeploymentTarget(Protocol[DeployRule_contra]):
+    """Where apps run, each by a rule of the target's own type."""
 
-    def put(self, rule: DeployRule, image: BuiltImage, registry: RegistryRule) -> None:
-        """Send the whole definition of a container group with an image, by its digest.
+    def put(self, rule: DeployRule_contra, image: BuiltImage, registry: RegistryRule) -> None:
+        """Send the whole definition of a deployment with an image, by its digest.
 
         Raises:
             Transitioning: an earlier change goes on.
@@ -491,12 +492,12 @@ class ContainerRunner(Protocol):
         """
         ...
 
-    def get(self, rule: DeployRule) -> GroupState | None:
-        """What the group looks like, or None where there is none."""
+    def get(self, rule: DeployRule_contra) -> DeploymentState | None:
+        """What the deployment looks like, or None where there is none."""
         ...
 
-    def delete(self, rule: DeployRule) -> None:
-        """Delete a group; one that is gone already is fine."""
+    def delete(self, rule: DeployRule_contra) -> None:
+        """Delete a deployment; one that is gone already is fine."""
         ...
 
 
@@ -582,7 +583,7 @@ class Services:
 
     `rules` gives the policy, and raises `Retry` while it is not known where its registries are. `keep` is how long what
     nothing stands on is kept, and an outcome sent again. `away` says until when this process does not try a listener in
-    passing, since it did not answer.
+    passing, since it did not answer. `targets` are by the kinds of their rules.
     """
 
     rules: Callable[[], Policy]
@@ -591,7 +592,7 @@ class Services:
     registry: Registry
     tags: TagReader
     tasks: TaskRunner
-    containers: ContainerRunner
+    targets: Mapping[str, DeploymentTarget[Any]]
     probe: Probe
     archive: Archive
     listeners: Mapping[str, Announcer]
@@ -613,6 +614,10 @@ class Services:
     def app(self, name: str) -> App | None:
         """The app of that name, if it is still in the rules."""
         return self.policy.apps.get(name)
+
+    def target(self, rule: DeployRule) -> DeploymentTarget[Any]:
+        """Where a deploy rule deploys to."""
+        return self.targets[rule.kind]
 
     def registry_rule(self, name: str) -> RegistryRule:
         """The registry of that name; the rules were checked to name only those that are there."""

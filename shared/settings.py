@@ -2,9 +2,9 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -31,7 +31,7 @@ APP_ROOT = Path(__file__).resolve().parent.parent
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How this app runs. Nothing in here is a secret but `webhook_url`, which is never shown."""
+    """How this app runs. Nothing in here is a secret but what is in `listeners`, which is never shown."""
 
     storage_account: str
     """The app's own storage account (`AzureWebJobsStorage__accountName`): ledger, queue and evidence."""
@@ -42,18 +42,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     gates: str = "gates.yaml"
     """The rules, a path from the app's root (`BASEGATE_GATES`)."""
 
-    announce_topic: str = ""
-    """Endpoint of the Event Grid custom topic that outcomes are told to (`BASEGATE_ANNOUNCE_TOPIC`); "" tells none."""
-
-    webhook_url: str = ""
-    """A webhook that hears the outcomes too (`BASEGATE_WEBHOOK_URL`). The URL of a chat's webhook is a secret: give it
-    as a Key Vault reference, which App Service resolves."""
-
-    webhook_style: Literal["generic", "slack", "teams"] = "generic"
-    """The shape of what is posted there (`BASEGATE_WEBHOOK_STYLE`)."""
-
-    webhook_secret: str = ""
-    """Name of the Key Vault secret that signs generic posts (`BASEGATE_WEBHOOK_SECRET`); "" signs none."""
+    listeners: Mapping[str, str] = {}
+    """The variables of the listeners that outcomes are sent to, as far as they are set (`shared/adapters/listeners`).
+    The URL of a chat's webhook is a secret: it is given as a Key Vault reference, which App Service resolves."""
 
     public_url: str = ""
     """Where people reach this app (`BASEGATE_PUBLIC_URL`), without a slash at its end; outcomes link to its pages.
@@ -82,7 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """The settings without what is secret: a log or a traceback may show them."""
-        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name != "webhook_url"}
+        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name != "listeners"}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
@@ -90,10 +81,6 @@ _NAMES = {
     "storage_account": "AzureWebJobsStorage__accountName",
     "key_vault": "BASEGATE_KEY_VAULT",
     "gates": "BASEGATE_GATES",
-    "announce_topic": "BASEGATE_ANNOUNCE_TOPIC",
-    "webhook_url": "BASEGATE_WEBHOOK_URL",
-    "webhook_style": "BASEGATE_WEBHOOK_STYLE",
-    "webhook_secret": "BASEGATE_WEBHOOK_SECRET",
     "public_url": "BASEGATE_PUBLIC_URL",
     "sweep_schedule": "BASEGATE_SWEEP_SCHEDULE",
     "keep_days": "BASEGATE_KEEP_DAYS",
@@ -103,25 +90,41 @@ _NAMES = {
 }
 
 
-def setting_names() -> tuple[str, ...]:
+class PlugIn(Protocol):
+    """What has settings of its own."""
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The environment variables that it reads."""
+        ...
+
+    def faults(self, values: Mapping[str, str]) -> Iterator[str]:
+        """What is wrong with the values of those that are set, each fault with its variable and without a secret."""
+        ...
+
+
+def setting_names(plug_ins: Collection[PlugIn] = ()) -> tuple[str, ...]:
     """The environment variables that settings are read from."""
-    return tuple(_NAMES.values())
+    return *_NAMES.values(), *(name for one in plug_ins for name in one.settings)
 
 
-def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings in an environment (this process's by default).
+def read_settings(environment: Mapping[str, str] | None = None, plug_ins: Collection[PlugIn] = ()) -> Settings:
+    """The settings in an environment (this process's by default), with those that plug-ins read.
 
     Raises:
         Misconfigured: names every variable that is missing or wrong, and what it must be.
     """
     environment = os.environ if environment is None else environment
-    values = {field: environment[name].strip() for field, name in _NAMES.items() if environment.get(name, "").strip()}
+    present = {name: value.strip() for name, value in environment.items() if value.strip()}
+    values = {field: present[name] for field, name in _NAMES.items() if name in present}
+    listeners = {name: present[name] for one in plug_ins for name in one.settings if name in present}
     values.setdefault("public_url", _own_url(environment))
     values["site"] = environment.get("WEBSITE_SITE_NAME", "").strip()
-    faults = list(_faults(values))
+    faults = [*_faults(values, present), *(fault for one in plug_ins for fault in one.faults(listeners))]
     if faults:
         raise Misconfigured("the app's settings are not right:\n" + "\n".join(f"  {fault}" for fault in faults))
-    return msgspec.convert(values | {"public_url": values["public_url"].rstrip("/")}, Settings, strict=False)
+    values["public_url"] = values["public_url"].rstrip("/")
+    return msgspec.convert(values | {"listeners": listeners}, Settings, strict=False)
 
 
 def trusts_sign_in(environment: Mapping[str, str] | None = None) -> bool:
@@ -147,12 +150,10 @@ def sweep_schedule(environment: Mapping[str, str] | None = None) -> str:
 
 
 _CHOICES = {
-    "webhook_style": ("generic", "slack", "teams"),
     "telemetry": ("off", "azure", "otlp"),
     "sign_in": ("keys", "easy-auth"),
 }
 _NCRONTAB_FIELDS = 6
-_UNRESOLVED = "@Microsoft.KeyVault("
 _SHOWN_CHARACTERS = 60
 
 
@@ -165,20 +166,28 @@ def _own_url(environment: Mapping[str, str]) -> str:
     return f"https://{host}" if host and ":" not in host else ""
 
 
-def _faults(values: Mapping[str, str]) -> Iterator[str]:
+def _faults(values: Mapping[str, str], present: Mapping[str, str]) -> Iterator[str]:
     if "storage_account" not in values:
         yield f"{_NAMES['storage_account']} is missing: the name of the app's storage account"
-    for field in ("key_vault", "announce_topic"):
-        if not values.get(field, "https://").startswith("https://"):
-            yield f"{_NAMES[field]} is {_shown(values[field])}: it must be an https URL"
+    yield from url_faults(_NAMES["key_vault"], present)
     if not _is_plain_url(values["public_url"] or "https://none"):  # not shown: people paste addresses with keys
         yield f"{_NAMES['public_url']} must be https://<host>, without user, query or fragment"
     for field, choices in _CHOICES.items():
-        if values.get(field, choices[0]) not in choices:
-            known = f"{', '.join(choices[:-1])} or {choices[-1]}"
-            yield f"{_NAMES[field]} is {_shown(values[field])}: it must be {known}"
+        yield from choice_faults(_NAMES[field], present, choices)
     yield from _time_faults(values)
-    yield from _webhook_faults(values.get("webhook_url", "https://"))
+
+
+def url_faults(name: str, values: Mapping[str, str]) -> Iterator[str]:
+    """A variable that is set and no https URL."""
+    if not values.get(name, "https://").startswith("https://"):
+        yield f"{name} is {_shown(values[name])}: it must be an https URL"
+
+
+def choice_faults(name: str, values: Mapping[str, str], choices: tuple[str, ...]) -> Iterator[str]:
+    """A variable that is set and none of the words that it may be."""
+    if values.get(name, choices[0]) not in choices:
+        known = f"{', '.join(choices[:-1])} or {choices[-1]}"
+        yield f"{name} is {_shown(values[name])}: it must be {known}"
 
 
 def _time_faults(values: Mapping[str, str]) -> Iterator[str]:
@@ -187,14 +196,6 @@ def _time_faults(values: Mapping[str, str]) -> Iterator[str]:
         yield f"{_NAMES['sweep_schedule']} is {shown}: it must be six fields, e.g. {SWEEP_SCHEDULE}"
     if not re.fullmatch("[1-9][0-9]{0,3}", values.get("keep_days", "1")):
         yield f"{_NAMES['keep_days']} is {_shown(values['keep_days'])}: it must be a number of days, 1 to 9999"
-
-
-def _webhook_faults(webhook: str) -> Iterator[str]:
-    """The URL of a chat's webhook is a secret: it is not shown."""
-    if webhook.startswith(_UNRESOLVED):
-        yield f"{_NAMES['webhook_url']} is a Key Vault reference that App Service could not resolve: check its access"
-    elif not webhook.startswith("https://"):
-        yield f"{_NAMES['webhook_url']} must be an https URL"
 
 
 def _shown(value: str) -> str:

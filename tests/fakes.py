@@ -47,15 +47,18 @@ from shared.domain.promotion import Promotion, promotions_of
 from shared.domain.record import Record, WorkItem, rows_before
 from shared.domain.rollout import AppRecord, BuiltImage, Rollout
 from shared.domain.stable_tag import StableTag
+from shared.domain.targets.aci import AciRule
 from shared.intake.hints import Hints, Recognized, recognize
 from shared.ports import (
     EVERYTHING,
     Allowance,
+    Announcer,
     Change,
     Clock,
     CopyState,
     CopyStatus,
-    GroupState,
+    DeploymentState,
+    DeploymentTarget,
     Keyed,
     Listed,
     Only,
@@ -104,8 +107,8 @@ def sample_policy(**changes: Any) -> Policy:
         name="hello-world",
         base=BaseRule(gate="node", tag="15-alpine"),
         build=BuildRule(registry="team", task="hello-world", image="hello-world:{run}"),
-        deploy=DeployRule(
-            aci="hello-world-aci",
+        deploy=AciRule(
+            name="hello-world-aci",
             resource_group="hello-world-aci-rg",
             subscription="00000000-0000-0000-0000-000000000001",
             health=HealthRule(path="/", within="10s"),
@@ -578,10 +581,10 @@ class FakeContainers:
             raise self.faults.pop(0)
         self.puts.append(str(image))
         self._names.setdefault(image.reference, {image.reference}).add(str(image))
-        self.groups[rule.aci] = (image.reference, self._clock.now() + timedelta(seconds=self.seconds))
+        self.groups[rule.name] = (image.reference, self._clock.now() + timedelta(seconds=self.seconds))
 
-    def get(self, rule: DeployRule) -> GroupState | None:
-        found = self.groups.get(rule.aci)
+    def get(self, rule: DeployRule) -> DeploymentState | None:
+        found = self.groups.get(rule.name)
         if found is None:
             return None
         image, runs_at = found
@@ -589,11 +592,11 @@ class FakeContainers:
         restarts = 5 if self.names(image) & self.crashing else 0
         address = "10.0.0.4:80" if running else ""
         failed = bool(self.names(image) & self.failed)
-        return GroupState(image=image, running=running, failed=failed, restarts=restarts, address=address)
+        return DeploymentState(image=image, running=running, failed=failed, restarts=restarts, address=address)
 
     def delete(self, rule: DeployRule) -> None:
-        self.deleted.append(rule.aci)
-        self.groups.pop(rule.aci, None)
+        self.deleted.append(rule.name)
+        self.groups.pop(rule.name, None)
 
     def names(self, image: str) -> set[str]:
         """What an image that a group shows is called: by digest, and by every tag it was put under."""
@@ -736,7 +739,8 @@ class World:
         self.tags, self.subscriptions = FakeTags(self.registry), FakeSubscriptions()
         self.archive, self.announcer, self.secrets = FakeArchive(), FakeAnnouncer(), FakeSecrets()
         self.events: list[dict[str, Any]] = []
-        self.more_listeners: dict[str, FakeAnnouncer] = {}
+        self.more_listeners: dict[str, Announcer] = {}
+        self.more_targets: dict[str, DeploymentTarget[Any]] = {}
         self.workers_clock: Clock = self.clock
         self.restart()
 
@@ -750,7 +754,7 @@ class World:
             registry=self.registry,
             tags=self.tags,
             tasks=self.tasks,
-            containers=self.containers,
+            targets={AciRule.kind: self.containers, **self.more_targets},
             probe=self.probe,
             archive=self.archive,
             listeners={"topic": self.announcer, **self.more_listeners},

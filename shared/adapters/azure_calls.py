@@ -20,7 +20,7 @@ from azure.core.exceptions import (
 )
 
 from shared.adapters.redaction import readable
-from shared.domain.errors import BasegateError, Cause, Misconfigured, Rejected, Retry, Transitioning
+from shared.domain.errors import BasegateError, Cause, Misconfigured, Rejected, Retry
 from shared.domain.policy import RegistryRule
 
 Client = TypeVar("Client")
@@ -96,7 +96,6 @@ def translated(doing: str, *, remedy: str = "") -> Iterator[None]:
         Retry: throttled, unavailable, unreachable, an answer that broke off, or an identity that gives no token:
             its endpoint may be away for a while.
         Misconfigured: access is refused.
-        Transitioning: the container group is still changing.
         Rejected: everything else.
     """
     try:
@@ -163,16 +162,18 @@ def error_code(error: HttpResponseError) -> str:
     return str(getattr(model, "code", "") or getattr(error, "error_code", "") or "")
 
 
+def response_text(error: HttpResponseError, doing: str) -> str:
+    """What a reader gets of an error: what was being done, the status, the service's code and message."""
+    return f"{doing}: {error.status_code or type(error).__name__} {error_code(error)} {readable(error.message)}".strip()
+
+
 def retry_after(value: str) -> float:
     """The seconds that a Retry-After header asks to wait, 300 at the most; 5 where it gives no number."""
     return min(_RETRY_LIMIT_SECONDS, float(value)) if value.isdecimal() else 5.0
 
 
 def _from_response(error: HttpResponseError, doing: str, remedy: str) -> BasegateError:
-    code, status = error_code(error), error.status_code or 0
-    said = f"{doing}: {status or type(error).__name__} {code} {readable(error.message)}".strip()
-    if "transitioning" in error.message.lower():
-        return Transitioning(said)
+    code, status, said = error_code(error), error.status_code or 0, response_text(error, doing)
     if status in PASSING:
         headers = getattr(error.response, "headers", None) or {}
         return Retry(said, retry_after(str(headers.get("Retry-After", ""))))

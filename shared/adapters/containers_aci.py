@@ -1,17 +1,18 @@
 """Azure Container Instances: whole definitions in, the state and the health of the group out."""
 
-import http.client
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from azure.core.exceptions import HttpResponseError
 from azure.mgmt.containerinstance import ContainerInstanceManagementClient, models
 
-from shared.adapters.azure_calls import Identity, error_code, expected, per_subscription, translated
-from shared.adapters.deadline import connected
+from shared.adapters.azure_calls import Identity, error_code, expected, per_subscription, response_text, translated
 from shared.adapters.redaction import readable
-from shared.domain.errors import NeedsRecreation, Retry
-from shared.domain.policy import DeployRule, RegistryRule
+from shared.domain.errors import NeedsRecreation, Retry, Transitioning
+from shared.domain.policy import RegistryRule
 from shared.domain.rollout import BuiltImage
-from shared.ports import GroupState, Secrets
+from shared.domain.targets.aci import AciRule
+from shared.ports import DeploymentState, Secrets
 
 _ROLE = "give the app Azure Container Instances Contributor Role on the resource group"
 _CHANGING = frozenset(("Pending", "Creating", "Updating"))
@@ -21,16 +22,14 @@ _DELETE_FIRST = "you must delete it first"
 """What the service says of changes of CPU, memory or restart policy; its code for it is not documented. Source:
 https://learn.microsoft.com/azure/container-instances/container-instances-update#properties-that-require-container-delete"""
 
-_PROBE_TIMEOUT_SECONDS = 3.0
-
 
 class AciContainerRunner:
-    """Implements the port `ContainerRunner`."""
+    """Implements the port `DeploymentTarget`."""
 
     def __init__(self, credential: Identity, secrets: Secrets) -> None:
         self._client, self._secrets = per_subscription(ContainerInstanceManagementClient, credential), secrets
 
-    def put(self, rule: DeployRule, image: BuiltImage, registry: RegistryRule) -> None:
+    def put(self, rule: AciRule, image: BuiltImage, registry: RegistryRule) -> None:
         """Send the whole definition: what is not sent, Azure resets.
 
         Raises:
@@ -40,32 +39,32 @@ class AciContainerRunner:
             Rejected: the definition is refused.
         """
         group = self._definition(rule, image, registry)
-        with translated(f"deploying {image} to {rule.aci}", remedy=_ROLE):
+        with _translated(f"deploying {image} to {rule.name}"):
             try:
                 groups = self._client(rule.subscription).container_groups
-                groups.begin_create_or_update(rule.resource_group, rule.aci, group, polling=False)
+                groups.begin_create_or_update(rule.resource_group, rule.name, group, polling=False)
             except HttpResponseError as error:
                 code, said = error_code(error), readable(error.message)
                 if code in _NEEDS_RECREATION or _DELETE_FIRST in error.message:
-                    raise NeedsRecreation(f"{rule.aci}: {said}") from error
+                    raise NeedsRecreation(f"{rule.name}: {said}") from error
                 if code in _FLAKY_PULLS:
                     raise Retry(f"{image} could not be pulled: {said}", delay_seconds=5.0) from error
                 raise
 
-    def get(self, rule: DeployRule) -> GroupState | None:
+    def get(self, rule: AciRule) -> DeploymentState | None:
         """What the group looks like, or None where there is none."""
-        with translated(f"reading container group {rule.aci}", remedy=_ROLE), expected(404):
+        with _translated(f"reading {rule.place}"), expected(404):
             groups = self._client(rule.subscription).container_groups
-            return _state(groups.get(rule.resource_group, rule.aci))
+            return _state(groups.get(rule.resource_group, rule.name))
         return None
 
-    def delete(self, rule: DeployRule) -> None:
+    def delete(self, rule: AciRule) -> None:
         """Delete a group; one that is gone already is fine."""
-        with translated(f"deleting container group {rule.aci}", remedy=_ROLE), expected(404):
+        with _translated(f"deleting {rule.place}"), expected(404):
             groups = self._client(rule.subscription).container_groups
-            groups.begin_delete(rule.resource_group, rule.aci, polling=False)
+            groups.begin_delete(rule.resource_group, rule.name, polling=False)
 
-    def _definition(self, rule: DeployRule, image: BuiltImage, registry: RegistryRule) -> models.ContainerGroup:
+    def _definition(self, rule: AciRule, image: BuiltImage, registry: RegistryRule) -> models.ContainerGroup:
         identity = models.ContainerGroupIdentity(
             type="UserAssigned", user_assigned_identities={rule.identity: models.UserAssignedIdentities()}
         )
@@ -84,35 +83,29 @@ class AciContainerRunner:
             identity=identity if rule.identity else None,
         )
 
-    def _pull_credential(self, rule: DeployRule, registry: RegistryRule) -> models.ImageRegistryCredential:
+    def _pull_credential(self, rule: AciRule, registry: RegistryRule) -> models.ImageRegistryCredential:
         if rule.identity:
             return models.ImageRegistryCredential(server=registry.login_server, identity=rule.identity)
         user, password = self._secrets.of(registry)
         return models.ImageRegistryCredential(server=registry.login_server, username=user, password=password)
 
 
-class HttpProbe:
-    """Implements the port `Probe`: health over plain HTTP, straight to the container group's own address."""
-
-    def check(self, address: str, path: str) -> str | None:
-        """None if `http://address/path` answers 2xx or 3xx within 3 s in all, else what it did instead.
-
-        A redirect is an answer, and is not followed.
-        """
-        connection = http.client.HTTPConnection(address, timeout=_PROBE_TIMEOUT_SECONDS)
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    """The gate's errors for the SDK's within the block, `Transitioning` among them: that only this service says."""
+    with translated(doing, remedy=_ROLE):
         try:
-            with connected(connection, _PROBE_TIMEOUT_SECONDS):
-                connection.request("GET", path, headers={"User-Agent": "basegate-probe"})
-                status = connection.getresponse().status
-        except (OSError, http.client.HTTPException) as error:
-            return f"http://{address}{path} does not answer ({type(error).__name__})"
-        return None if 200 <= status < 400 else f"http://{address}{path} answers HTTP {status}"
+            yield
+        except HttpResponseError as error:
+            if "transitioning" in error.message.lower():
+                raise Transitioning(response_text(error, doing)) from error
+            raise
 
 
-def _container(rule: DeployRule, image: BuiltImage) -> models.Container:
+def _container(rule: AciRule, image: BuiltImage) -> models.Container:
     requests = models.ResourceRequests(cpu=rule.cpu, memory_in_gb=rule.memory_gb)
     return models.Container(
-        name=rule.aci,
+        name=rule.name,
         image=image.reference,
         ports=[models.ContainerPort(port=rule.port, protocol="TCP")],
         environment_variables=[models.EnvironmentVariable(name=n, value=v) for n, v in rule.environment.items()],
@@ -120,7 +113,7 @@ def _container(rule: DeployRule, image: BuiltImage) -> models.Container:
     )
 
 
-def _state(group: models.ContainerGroup) -> GroupState:
+def _state(group: models.ContainerGroup) -> DeploymentState:
     container = group.containers[0]
     view = container.instance_view
     current = view.current_state if view else None
@@ -129,7 +122,7 @@ def _state(group: models.ContainerGroup) -> GroupState:
     changing = group.provisioning_state in _CHANGING  # what is seen may still be the container before
     ip, ports = (group.ip_address.ip, group.ip_address.ports) if group.ip_address else (None, [])
     group_state = str((group.instance_view.state if group.instance_view else "") or "")
-    return GroupState(
+    return DeploymentState(
         image=container.image or "",
         running=settled and state == "Running",
         failed=not changing

@@ -1,41 +1,103 @@
-"""A deadline for a whole exchange over HTTP: a timeout of silence alone never ends an answer that drips."""
+"""HTTP that is over in time: a timeout of silence alone never ends an answer that drips."""
 
+import logging
+import math
 import socket
+import ssl
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from http.client import HTTPConnection, HTTPException
-from threading import Event, Timer
+from collections.abc import Mapping
+from http.client import HTTPException, InvalidURL
+from typing import Any
+from urllib.parse import urlsplit
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+
+logging.getLogger("urllib3.connection").setLevel(logging.ERROR)  # at WARNING it logs URLs, and a webhook's is a secret
 
 
-@contextmanager
-def connected(connection: HTTPConnection, seconds: float) -> Iterator[None]:
-    """A connection, opened for a block, and broken off once the time since the block began is over.
+class NoAnswer(Exception):
+    """A server is not reached, or does not answer in time or in HTTP. The text is the kind of error and no more."""
+
+
+class PunctualSocket(socket.socket):
+    """Reads until `answer_by` (monotonic seconds), however the answer comes."""
+
+    answer_by = math.inf
+
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        """Read what is there.
+
+        Raises:
+            TimeoutError: the time for the whole answer is over.
+        """
+        left = self.answer_by - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer takes too long")
+        self.settimeout(min(left, self.gettimeout() or left))
+        return super().recv_into(buffer, nbytes or len(buffer), flags)
+
+
+class PunctualTlsSocket(PunctualSocket, ssl.SSLSocket):
+    """The same over TLS: a context's `sslsocket_class`."""
+
+
+class _Connection(HTTPConnection):
+    answer_by = math.inf
+
+    def _new_conn(self) -> socket.socket:
+        connected = PunctualSocket(fileno=super()._new_conn().detach())
+        connected.settimeout(max(0.001, self.answer_by - time.monotonic()))  # for TLS and the request
+        return connected
+
+
+class _TlsConnection(_Connection, HTTPSConnection):
+    pass
+
+
+def exchange(
+    method: str, url: str, seconds: float, headers: Mapping[str, str], body: bytes | None = None
+) -> tuple[int, Mapping[str, str]]:
+    """Status and headers of the answer to one request: no redirect is followed, no proxy used, no body read.
+
+    Connections are made here, not by a pool, which writes the path of a URL to debug logs and traces.
+
+    Args:
+        method: GET or POST.
+        url: an http or https URL.
+        seconds: the time for all of it.
+        headers: of the request.
+        body: of the request.
 
     Raises:
-        TimeoutError: the time is over. An answer that was broken off may look like a whole one.
+        ValueError: the URL cannot be used; the error does not repeat it.
+        NoAnswer: there is no answer in time.
     """
-    begun, is_over = time.monotonic(), Event()
-
-    def break_off() -> None:
-        is_over.set()
-        with suppress(OSError):  # it is closed already
-            connection.sock.shutdown(socket.SHUT_RDWR)
-
+    answer_by = time.monotonic() + seconds
     try:
-        connection.connect()
-        timer = Timer(max(0.0, seconds - (time.monotonic() - begun)), break_off)
-        timer.daemon = True
-        timer.start()
+        parts = urlsplit(url)
+        connection = _connection(parts.scheme, parts.hostname or "", parts.port, seconds)
+        connection.answer_by = answer_by
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         try:
-            yield
-        except (OSError, HTTPException) as error:
-            if not is_over.is_set():
-                raise
-            raise TimeoutError("the answer takes too long") from error
+            connection.request(method, path, body=body, headers=headers, preload_content=False)
+            assert isinstance(connection.sock, PunctualSocket)
+            connection.sock.answer_by = answer_by
+            with connection.getresponse() as response:
+                return response.status, response.headers
         finally:
-            timer.cancel()
-        if is_over.is_set():
-            raise TimeoutError("the answer takes too long")
-    finally:
-        connection.close()
+            connection.close()
+    except OSError as error:  # that of a certificate is a ValueError as well
+        raise NoAnswer(type(error).__name__) from error
+    except (ValueError, InvalidURL):
+        raise ValueError("this URL cannot be used") from None
+    except (HTTPException, HTTPError) as error:
+        raise NoAnswer(type(error.__cause__ or error).__name__) from error
+
+
+def _connection(scheme: str, host: str, port: int | None, seconds: float) -> _Connection:
+    if scheme == "http":
+        return _Connection(host, port, timeout=seconds)
+    context = ssl.create_default_context()
+    context.sslsocket_class = PunctualTlsSocket
+    return _TlsConnection(host, port, timeout=seconds, ssl_context=context)

@@ -248,7 +248,7 @@ def app_history(services: Services, app: App, shown: Filter, token: str) -> Hist
     return History(
         **said,
         source=f"gate {app.base.gate}, tag {app.base.tag}",
-        target=app.deploy.aci if app.deploy else f"{app.build.image}, not deployed",
+        target=app.deploy.name if app.deploy else f"{app.build.image}, not deployed",
         rows=tuple(_rollout(item, again.get(item.id, ())) for item in items),
         actions=tuple(buttons.of_app(app)),
     )

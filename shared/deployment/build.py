@@ -115,7 +115,7 @@ class Build:
             raise
 
     def made(self, app: App, reference: str) -> BuiltImage | None:
-        """The image of an app that a container group shows by its digest, if a run of the app's own task has built it.
+        """The image of an app that is deployed by its digest, if a run of the app's own task has built it.
 
         None where that cannot be seen: no such run has the digest as its output, or the registry has forgotten it.
         """

@@ -17,16 +17,16 @@ from shared.promotion.vetoes import Vetoes
 from shared.records.step import Step
 
 PROVISION_TIMEOUT_SECONDS = 900.0
-"""How long a container group may take to run: pulling a large image takes minutes."""
+"""How long a deployment may take to run: pulling a large image takes minutes."""
 
 _CLAIM_MARGIN_SECONDS = 300.0
 
-UNRECORDED_REMEDY = "was the ledger lost, or an old one restored? Then `basegate rebuild-ledger`; else delete the group"
+UNRECORDED_REMEDY = "was the ledger lost, or an old one restored? Then `basegate rebuild-ledger`; else delete it"
 
 RESTART_LIMIT = 3
 """How many restarts of a container count as a loop."""
 
-_ON_THE_GROUP = frozenset((RolloutState.DEPLOYING, RolloutState.VERIFYING, RolloutState.RESTORING))
+_DEPLOYING = frozenset((RolloutState.DEPLOYING, RolloutState.VERIFYING, RolloutState.RESTORING))
 
 
 class _Problem(NamedTuple):
@@ -37,18 +37,18 @@ class _Problem(NamedTuple):
 
 
 class Deploy:
-    """The steps of a rollout from its image on. One rollout an app has the container group at a time."""
+    """The steps of a rollout from its image on. One rollout of an app deploys at a time."""
 
     def __init__(self, services: Services) -> None:
         self._services, self._vetoes, self._build = services, Vetoes(services), Build(services)
 
     def deploy(self, step: Step[Rollout], app: App) -> Rollout:
-        """Take the container group and put the image on it, by digest.
+        """Claim the deployment and put the image there, by digest.
 
         1. What stands on a banned base is not deployed; where an earlier try may have put it, it is put back. Nothing
            is deployed over what an earlier ledger had on record.
-        2. Take the group, and say so in the rollout: the rollouts of an app take turns, and of two workers with this
-           one only one gets further. What the app's record says by now counts.
+        2. Claim the deployment, and say so in the rollout: the rollouts of an app take turns, and of two workers with
+           this one only one gets further. What the app's record says by now counts.
         3. An image that is live already, and well, stays as it is.
         4. Send the definition. Decisions are read again before the rollout settles.
         """
@@ -68,19 +68,19 @@ class Deploy:
         notes = self._put(step, image, app)  # 4
         deployed = msgspec.structs.replace(step.record.deploy, put_at=now)
         put = msgspec.structs.replace(step.record, state=RolloutState.VERIFYING, deploy=deployed, reason="")
-        return put.noting(now, "deployed", f"{image} ({image.digest}) on {rule.aci}{notes}")
+        return put.noting(now, "deployed", f"{image} ({image.digest}) on {rule.name}{notes}")
 
     def _refuse_over_unrecorded(self, app: App, rule: DeployRule) -> None:
-        """See that the container group shows nothing that was deployed by the word of a ledger that was lost.
+        """See that nothing is deployed by the word of a ledger that was lost.
 
         Raises:
-            Misconfigured: it does.
+            Misconfigured: something is.
         """
-        record, group = read(self._services.ledger, AppRecord(app=app.name)), self._services.containers.get(rule)
-        if group is None or (record.live is not None and group.image == record.live.reference):
+        record, state = read(self._services.ledger, AppRecord(app=app.name)), self._services.target(rule).get(rule)
+        if state is None or (record.live is not None and state.image == record.live.reference):
             return
-        if image := self._build.unrecorded(app, group.image):
-            shows = f"container group {rule.aci} shows {image}, and the ledger has no record of that"
+        if image := self._build.unrecorded(app, state.image):
+            shows = f"{rule.place} shows {image}, and the ledger has no record of that"
             raise Misconfigured(shows, remedy=UNRECORDED_REMEDY)
 
     def verify(self, step: Step[Rollout], app: App) -> Rollout:
@@ -102,7 +102,7 @@ class Deploy:
         return self._ended(rollout, RolloutState.RESTORING, f"{image} is not healthy: {problem.words}")
 
     def restore(self, step: Step[Rollout], app: App) -> Rollout:
-        """Put the last good image back that stands on no banned base, unless someone else has the container group."""
+        """Put the last good image back that stands on no banned base, unless another rollout deploys."""
         rollout, now = step.record, self._services.clock.now()
         target = self._good(rollout, app, read(self._services.ledger, AppRecord(app=app.name)))
         if target is None:
@@ -161,17 +161,17 @@ class Deploy:
         return next((image for image in others if not self._vetoes.against_image(app, image)), None)
 
     def _claim(self, rollout: Rollout, rule: DeployRule) -> Callable[[AppRecord], AppRecord]:
-        """Takes the container group for as long as a deployment and its restoration can last.
+        """Claims the deployment for as long as a deployment and its restoration can last.
 
-        Who goes live lets it go. Of any other, its own record says whether it still has it.
+        Who goes live releases it. Of any other, its own record says whether it still deploys.
         """
         now = self._services.clock.now()
         lasts = 2 * (PROVISION_TIMEOUT_SECONDS + rule.health.within_seconds) + _CLAIM_MARGIN_SECONDS
 
         def claim(record: AppRecord) -> AppRecord:
             due = record.deploying_until is None or record.deploying_until <= now
-            if record.deploying != rollout.name and not due and self._has_the_group(record):
-                raise Busy(f"rollout {record.deploying} has the container group", delay_seconds=2.0)
+            if record.deploying != rollout.name and not due and self._deploys(record):
+                raise Busy(f"rollout {record.deploying} has {rule.place}", delay_seconds=2.0)
             if stale := staleness(rollout, record):
                 raise Busy(stale.reason, delay_seconds=1.0)
             until = now + timedelta(seconds=lasts)
@@ -179,23 +179,24 @@ class Deploy:
 
         return claim
 
-    def _has_the_group(self, record: AppRecord) -> bool:
+    def _deploys(self, record: AppRecord) -> bool:
         holder = self._services.ledger.load(Rollout, record.app, record.deploying)
-        return holder is not None and holder.record.state in _ON_THE_GROUP
+        return holder is not None and holder.record.state in _DEPLOYING
 
     def _put(self, step: Step[Rollout], image: BuiltImage, app: App) -> str:
         """Send the definition; returns what the history must say besides.
 
-        Before a group is deleted, the record says so: if it cannot be created anew, the last good one must be.
+        Before what is there is deleted, the record says so: if it cannot be created anew, the last good one must be.
         """
         rule, registry = _rule(app), self._services.registry_rule(app.build.registry)
+        target = self._services.target(rule)
         try:
-            self._services.containers.put(rule, image, registry)
+            target.put(rule, image, registry)
         except NeedsRecreation as error:
             deleted = msgspec.structs.replace(step.record.deploy, deleted_at=self._services.clock.now())
             step.save(msgspec.structs.replace(step.record, deploy=deleted))
-            self._services.containers.delete(rule)
-            self._services.containers.put(rule, image, registry)
+            target.delete(rule)
+            target.put(rule, image, registry)
             return f", deleted and created anew: {error}"
         return ""
 
@@ -203,18 +204,18 @@ class Deploy:
         self, deploy: DeployRecord, image: BuiltImage, rule: DeployRule
     ) -> tuple[DeployRecord, _Problem | None]:
         """What is seen of a deployment now, and None where it is healthy."""
-        group = self._services.containers.get(rule)
-        if group is None:
-            gone = "the container group is gone"
+        state = self._services.target(rule).get(rule)
+        if state is None:
+            gone = f"{rule.place} is gone"
             return msgspec.structs.replace(deploy, seen=gone), _Problem(gone, is_final=True)
-        seen = msgspec.structs.replace(deploy, address=group.address, seen=group.detail)
-        if group.image != image.reference:
-            return seen, _Problem(f"it shows {group.image or 'nothing'} still")
-        if group.failed or group.restarts >= RESTART_LIMIT:
-            return seen, _Problem(group.detail or f"it restarted {group.restarts} times", is_final=True)
-        if not group.running or not group.address:
-            return seen, _Problem(group.detail or "it does not run yet")
-        problem = self._services.probe.check(group.address, rule.health.path)
+        seen = msgspec.structs.replace(deploy, address=state.address, seen=state.detail)
+        if state.image != image.reference:
+            return seen, _Problem(f"it shows {state.image or 'nothing'} still")
+        if state.failed or state.restarts >= RESTART_LIMIT:
+            return seen, _Problem(state.detail or f"it restarted {state.restarts} times", is_final=True)
+        if not state.running or not state.address:
+            return seen, _Problem(state.detail or "it does not run yet")
+        problem = self._services.probe.check(state.address, rule.health.path)
         running_at = seen.running_at or self._services.clock.now()
         seen = msgspec.structs.replace(seen, running_at=running_at, seen=problem or "healthy")
         return seen, _Problem(problem) if problem is not None else None

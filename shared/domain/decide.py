@@ -187,14 +187,14 @@ def decide_rollout(
 ) -> Decision:
     """What to do next with a rollout, from its record, the app's record and rule, and the time alone.
 
-    `record` is None where what is newer does not count: while the build runs, and once it is on the container group.
+    `record` is None where what is newer does not count: while the build runs, and once it is being deployed.
     `claimed` says that this worker has claimed the build that is not started.
     `base_built_at` is when the last build on the app's base was made, where an image of unknown base must be compared.
 
     1. With a settled one nothing is left to do.
     2. Without its app it has come to its end.
     3. For an image that someone else built, the run that built it is found: it gives the image its place in the order.
-    4. Before it goes on to the container group, it must be fresh: nothing newer is live or on its way.
+    4. Before it is deployed, it must be fresh: nothing newer is live or on its way.
     5. It is built, deployed and verified; what is not healthy in time is put back to the last good one.
     """
     if rollout.settled:  # 1
@@ -213,7 +213,7 @@ def _decide_state(rollout: Rollout, app: App, now: datetime, *, claimed: bool) -
         case RolloutState.BUILDING:
             return _decide_build(rollout, app, now, claimed=claimed)
         case RolloutState.DEPLOYING:
-            return Decision(Action.DEPLOY, f"put {rollout.image} on the container group")
+            return Decision(Action.DEPLOY, f"deploy {rollout.image}")
         case RolloutState.VERIFYING:
             return Decision(Action.VERIFY, "is it healthy?", _VERIFY_EVERY_SECONDS)
         case _ if rollout.restore.put_at is None:

@@ -10,9 +10,9 @@ BasegateError
 |   +-- Throttled        a registry asks for a pause: nothing is wrong, only too much
 |   +-- Unreachable      a host takes no connections, whatever it is asked for
 |   +-- Busy             someone else is at it: waiting is not failing
-|       +-- Transitioning    the container group is still changing
+|       +-- Transitioning    an earlier deployment still goes on
 +-- Conflict         someone else saved the record first: drop this look, theirs goes on
-+-- NeedsRecreation  the container group cannot be updated in place
++-- NeedsRecreation  what is deployed cannot be updated in place
 """
 
 from enum import StrEnum
@@ -94,7 +94,7 @@ class Busy(Retry):
 
 
 class Transitioning(Busy):
-    """The container group is still transitioning from an earlier change."""
+    """An earlier change of what is deployed still goes on."""
 
 
 class NotThere(BasegateError):
@@ -114,4 +114,4 @@ class Conflict(BasegateError):
 
 
 class NeedsRecreation(BasegateError):
-    """The change touches what a container group cannot change in place: it must be deleted and created."""
+    """The change touches what cannot be changed in place: what is deployed must be deleted and created."""

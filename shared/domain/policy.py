@@ -7,7 +7,7 @@ What follows from what is written is a property.
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal, Self
@@ -90,6 +90,14 @@ class RegistryRule(NamedRule, frozen=True, kw_only=True):
         """Its host name; Docker Hub's other names are made one, which importImage and image names have too."""
         server = self.server or (f"{self.id.rpartition('/')[2].lower()}.azurecr.io" if self.id else "")
         return DOCKER_HUB if server in _DOCKER_HUB_NAMES else server
+
+    def full_name(self, repository: str) -> str:
+        """A repository's whole name: Docker Hub's official images are under `library/`, however they are written.
+
+        Source: https://github.com/distribution/reference/blob/main/normalize.go
+        """
+        is_official = self.login_server == DOCKER_HUB and "/" not in repository
+        return f"library/{repository}" if is_official else repository
 
     @property
     def interval_seconds(self) -> int:
@@ -265,26 +273,40 @@ class HealthRule(Rule, frozen=True, kw_only=True):
         return seconds(self.within)
 
 
-class DeployRule(Rule, frozen=True, kw_only=True):
-    """The whole definition of the container group.
+class DeployRule:
+    """Where an app runs, and as what: each target has a rule of its own type, in `shared/domain/targets`.
 
-    What is not sent is reset by Azure. `cpu` in cores, `memory_gb` in GB; without an `identity`, the registry's Key
-    Vault credentials are used to pull.
+    In gates.yaml it stands under its target, `aci: {…}`. To msgspec it is a custom type, which `parse_gates` converts:
+    only that knows which targets there are.
     """
 
-    aci: Name
-    resource_group: Annotated[str, Meta(pattern=r"^[-\w._()]{1,90}$")]
-    subscription: Annotated[str, Meta(description="where it is not the one of the build's registry")] = ""
-    """`parse_gates` fills it in."""
-    location: Annotated[str, Meta(pattern=r"^[a-z0-9]+$")] = "eastus"
-    port: Annotated[int, Meta(ge=1, le=65535)] = 80
-    cpu: Annotated[float, Meta(gt=0, le=32)] = 1.0
-    memory_gb: Annotated[float, Meta(gt=0, le=256)] = 1.0
-    environment: Values = {}
-    dns_label: str = ""
-    identity: Annotated[str, Meta(description="id of a user-assigned identity that may pull")] = ""
-    restart: Literal["Always", "OnFailure", "Never"] = "Always"
-    health: HealthRule = HealthRule()
+    __slots__ = ()
+
+    kind: ClassVar[str]
+    """The key that the rule stands under in gates.yaml."""
+
+    name: str
+    """What people call the deployment; alarms are about it."""
+
+    health: HealthRule
+
+    @property
+    def place(self) -> str:
+        """What is deployed to, in words, for those who read why that fails."""
+        return f"{self.kind} {self.name}"
+
+    @property
+    def occupies(self) -> Hashable:
+        """What no two apps can have: rules that are equal in this deploy over each other."""
+        return self.kind, self.name
+
+    def completed(self, registry: RegistryRule) -> Self:
+        """The rule with what follows from the registry that the app is built in."""
+        return self
+
+    def shown(self) -> Self:
+        """The rule as it is answered and shown: without values that are nobody else's business."""
+        return self
 
 
 class BaseRule(Rule, frozen=True, kw_only=True):

@@ -47,7 +47,7 @@ class Cause(StrEnum):
     """An operator asked for it."""
 
     DRIFT = "drift"
-    """The sweep found that the container group is not the last good deployment."""
+    """The sweep found that what is deployed is not the last good image."""
 
 
 class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +102,7 @@ class BuiltImage(msgspec.Struct, frozen=True, kw_only=True):
 class DeployRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment: when it was claimed, when the definition was put, since when its container runs, what was seen.
 
-    `deleted_at` is set where the group had to be deleted to be created anew, `image` where it puts an earlier one back.
+    `deleted_at` is set where it had to be deleted to be created anew, `image` where it puts an earlier one back.
     """
 
     claimed_at: datetime | None = None
@@ -115,7 +115,7 @@ class DeployRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def touched(self) -> bool:
-        """Whether the container group is not any more what it was before."""
+        """Whether what is deployed is not any more what it was before."""
         return self.put_at is not None or self.deleted_at is not None
 
 
@@ -180,7 +180,7 @@ def image_rollout(tag: str, digest: str) -> str:
 
 
 class AppRecord(Row, frozen=True, kw_only=True):
-    """One app: what is live, what was before it, the newest base, and which rollout took the container group last.
+    """One app: what is live, what was before it, the newest base, and which rollout deployed last.
 
     `earlier` are the deployments to go back to, the last one last; `lives` counts what went live, `decided` is that
     count when an operator last chose an image, `asked_at` when the last operator's rollout that went live was asked
@@ -230,7 +230,7 @@ class AppRecord(Row, frozen=True, kw_only=True):
         return built_at is not None and self.newest_built_at is not None and self.newest_built_at > built_at
 
     def released(self, name: str) -> Self:
-        """The record after a rollout has let the container group go, if it has it."""
+        """The record after a rollout has released the deployment, if it has it."""
         return msgspec.structs.replace(self, deploying="", deploying_until=None) if self.deploying == name else self
 
     def with_live(self, image: BuiltImage, now: datetime, *, back: bool = False, by: Rollout | None = None) -> Self:

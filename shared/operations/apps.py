@@ -36,7 +36,7 @@ class AppOperations:
             raise Refused(f"app {app.name} is not rebuilt: {vetoed}")
         effects = [Effect("build", f"{app.name} on {record.base or 'its own base'}")]
         if app.deploy:
-            effects.append(Effect("redeploy", f"{app.deploy.aci}, now {record.live}"))
+            effects.append(Effect("redeploy", f"{app.deploy.name}, now {record.live}"))
         return self._plan(record, "rebuild", who, tuple(effects), base=record.base)
 
     def redeploy(self, app_name: str, image_text: object, who: Who) -> Plan:
@@ -71,10 +71,10 @@ class AppOperations:
         return self._named(app, "rollback", who, earlier)
 
     def cancel(self, identifier: str, who: Who) -> Plan:
-        """Stop a rollout that is being built, or waits for the container group.
+        """Stop a rollout that is being built, or waits for its turn to be deployed.
 
         Raises:
-            Refused: it is settled, or on the container group already.
+            Refused: it is settled, or being deployed already.
         """
         stored = self._find.rollout(identifier)
         record = stored.record

@@ -157,7 +157,7 @@ class RebuildOperations:
         A rollout that has the group is left to itself; but what is there already that an old ledger does not know has
         come after it, and ends it. What was pushed until now and is not live may have been rolled back from.
         """
-        group = self._services.containers.get(app.deploy) if app.deploy else None
+        group = self._services.target(app.deploy).get(app.deploy) if app.deploy else None
         stored = self._ledger.load(AppRecord, app.name, "app")
         record = stored.record if stored else AppRecord(app=app.name)
         agreed = record.live if record.live and group and group.image == record.live.reference else None

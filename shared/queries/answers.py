@@ -13,13 +13,19 @@ import msgspec
 from shared.checks import check_type
 from shared.domain.candidate import Candidate
 from shared.domain.image import Digest
-from shared.domain.policy import App as AppRule
+from shared.domain.policy import App as PolicyApp
 from shared.domain.policy import BaseRule
 from shared.domain.policy import Gate as Rule
 from shared.domain.promotion import Promotion
 from shared.domain.record import Record
 from shared.domain.rollout import Cause, Rollout
 from shared.domain.stable_tag import Hold, Veto
+from shared.domain.targets import deploy_type
+
+if TYPE_CHECKING:
+    WrittenDeploy = Any
+else:
+    WrittenDeploy = deploy_type()
 
 if TYPE_CHECKING:
     WrittenCheck = Any
@@ -155,6 +161,12 @@ class App(Answer, frozen=True, kw_only=True):
     live_since: Moment | None
     base: str | None
     latest: RolloutSummary | None
+
+
+class AppRule(PolicyApp, frozen=True, kw_only=True):
+    """Something that stands on a promoted image, as it is written."""
+
+    deploy: WrittenDeploy | None = None
 
 
 class AppStory(App, frozen=True, kw_only=True):

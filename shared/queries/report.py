@@ -16,6 +16,7 @@ from shared.domain.policy import Gate as GateRule
 from shared.domain.promotion import Promotion
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag, Veto
+from shared.domain.targets import deploy_type
 from shared.ports import EVERYTHING, Listed, Only, Services, read
 from shared.promotion.vetoes import Vetoes
 from shared.queries import answers
@@ -74,8 +75,9 @@ class Report:
         Of the values that its build and its containers get, only the names are answered.
         """
         app = self._lookup.app(name)
-        build, deploy = _without_values(app.build, "values"), app.deploy and _without_values(app.deploy, "environment")
-        return answers.AppStory(**asdict(self._app(app)), rule=replace(app, build=build, deploy=deploy))
+        deploy = app.deploy and deploy_type()(**{app.deploy.kind: app.deploy.shown()})
+        rule = asdict(app) | {"build": _without_values(app.build, "values"), "deploy": deploy}
+        return answers.AppStory(**asdict(self._app(app)), rule=answers.AppRule(**rule))
 
     def candidates(self, gate_name: str, limit: int, token: str, only: Only = EVERYTHING) -> Page[CandidateSummary]:
         """The candidates of a gate, by the time they were admitted, the newest first."""

@@ -15,7 +15,7 @@ from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
 from shared.ports import Services, read
 from shared.records.step import Controller, Step
 
-_ON_THE_GROUP = frozenset((Action.DEPLOY, Action.VERIFY, Action.RESTORE, Action.VERIFY_RESTORED))
+_DEPLOYING = frozenset((Action.DEPLOY, Action.VERIFY, Action.RESTORE, Action.VERIFY_RESTORED))
 
 AppAction = Callable[[Step[Rollout], App], Rollout]
 
@@ -59,16 +59,16 @@ class RolloutController(Controller[Rollout]):
         return self._actions[step.decision.action](step, app)
 
     def dependency(self, record: Rollout, decision: Decision) -> str:
-        """The task that builds, or the container group."""
+        """The task that builds, or what is deployed to."""
         app = self._services.app(record.app)
         if app is None:
             return f"app {record.app}"
-        if app.deploy is not None and decision.action in _ON_THE_GROUP:
-            return f"container group {app.deploy.aci}"
+        if app.deploy is not None and decision.action in _DEPLOYING:
+            return app.deploy.place
         return f"task {app.build.registry}/{app.build.task}"
 
     def refused(self, record: Rollout, decision: Decision, error: BasegateError) -> Rollout | None:
-        """A definite no is the end: what was put on the container group is put back first. All else is tried again."""
+        """A definite no is the end: what was deployed is put back first. All else is tried again."""
         if not isinstance(error, Rejected | NeedsRecreation | Malformed):
             return None
         now = self._services.clock.now()

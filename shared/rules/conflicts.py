@@ -22,15 +22,15 @@ def conflicts(policy: Policy, *, signs_in: bool) -> Iterator[Problem]:
     for name, gate in policy.gates.items():
         yield from _gate_conflicts(policy, ("gates", name), gate)
         for index, check in enumerate(gate.checks):
-            place = ("gates", name, "checks", index, check.kind)
-            yield from (((*place, key), problem) for key, problem in check.problems(policy, signs_in=signs_in))
+            at = ("gates", name, "checks", index, check.kind)
+            yield from (((*at, key), problem) for key, problem in check.problems(policy, signs_in=signs_in))
     yield from _shared_stable_tags(policy)
     for name, app in policy.apps.items():
         yield from _app_conflicts(policy, ("apps", name), app)
     deploys = {name: app.deploy for name, app in policy.apps.items() if app.deploy}
-    groups = {name: (d.subscription, d.resource_group.lower(), d.aci) for name, d in deploys.items()}
-    for name, other in _repeated(groups):
-        yield ("apps", name, "deploy", "aci"), f"app {other} deploys to {deploys[name].aci} too"
+    for name, other in _repeated({name: rule.occupies for name, rule in deploys.items()}):
+        place = ("apps", name, "deploy", deploys[name].kind, "name")
+        yield place, f"app {other} deploys to {deploys[name].name} too"
 
 
 def _registry_conflicts(registries: Mapping[str, RegistryRule]) -> Iterator[Problem]:

@@ -1,6 +1,6 @@
 """gates.yaml -> the policy, or every error with its line and column."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -11,8 +11,13 @@ from msgspec.structs import replace
 
 from shared.checks import check_type
 from shared.domain.errors import Misconfigured
-from shared.domain.policy import DOCKER_HUB, App, CheckRule, Gate, NamedRule, Policy, Rule
+from shared.domain.policy import App, CheckRule, DeployRule, Gate, NamedRule, Policy, RegistryRule, Rule
+from shared.domain.targets import deploy_type
 from shared.rules.conflicts import Path, Problem, conflicts
+
+_PLUG_INS: dict[type, Callable[[], type[msgspec.Struct]]] = {CheckRule: check_type, DeployRule: deploy_type}
+"""Parts of which one key is written, each with a rule of its own: by the base of those rules, what makes the type that
+has all keys."""
 
 Place = tuple[int, int]
 """Line and column, from 1, of a key or an item."""
@@ -37,7 +42,7 @@ def parse_gates(text: str, name: str = "gates.yaml", *, signs_in: bool = True) -
     value, places = _load(text, name)
     problems = list(_type_errors(value, Policy))
     if not problems:
-        policy = _completed(msgspec.convert(value, Policy, dec_hook=_check))
+        policy = _completed(msgspec.convert(value, Policy, dec_hook=_plug_in))
         problems = list(conflicts(policy, signs_in=signs_in))
         if not problems:
             return policy
@@ -55,27 +60,26 @@ def _placed(path: Path, problem: str, places: Mapping[Path, Place]) -> tuple[Pla
 
 def _completed(policy: Policy) -> Policy:
     """The policy with what its rules have from elsewhere: their names, and what follows from a registry."""
+    registries = {name: replace(rule, name=name) for name, rule in policy.registries.items()}
     return Policy(
-        registries={name: replace(rule, name=name) for name, rule in policy.registries.items()},
-        gates={name: _gate(name, gate, policy) for name, gate in policy.gates.items()},
-        apps={name: _app(name, app, policy) for name, app in policy.apps.items()},
+        registries=registries,
+        gates={name: _gate(name, gate, registries) for name, gate in policy.gates.items()},
+        apps={name: _app(name, app, registries) for name, app in policy.apps.items()},
     )
 
 
-def _gate(name: str, gate: Gate, policy: Policy) -> Gate:
-    """A gate. This is the one place where Docker Hub's official images get their full name, `library/node`."""
-    source, registry = gate.source, policy.registries.get(gate.source.registry)
-    if registry and registry.login_server == DOCKER_HUB and "/" not in source.repository:
-        source = replace(source, repository=f"library/{source.repository}")
+def _gate(name: str, gate: Gate, registries: Mapping[str, RegistryRule]) -> Gate:
+    """A gate, with the whole name of its source repository."""
+    source, registry = gate.source, registries.get(gate.source.registry)
+    if registry:
+        source = replace(source, repository=registry.full_name(source.repository))
     return replace(gate, name=name, source=source)
 
 
-def _app(name: str, app: App, policy: Policy) -> App:
-    """An app. Its container group is in the subscription of its build's registry, unless another is written."""
-    deploy, registry = app.deploy, policy.registries.get(app.build.registry)
-    if deploy and registry and not deploy.subscription:
-        deploy = replace(deploy, subscription=registry.subscription)
-    return replace(app, name=name, deploy=deploy)
+def _app(name: str, app: App, registries: Mapping[str, RegistryRule]) -> App:
+    """An app, with what its deployment has from the registry that it is built in."""
+    deploy, registry = app.deploy, registries.get(app.build.registry)
+    return replace(app, name=name, deploy=deploy.completed(registry) if deploy and registry else deploy)
 
 
 # YAML: plain values, and their places.
@@ -150,8 +154,8 @@ def _type_errors(value: Any, kind: Any, path: Path = ()) -> Iterator[Problem]:
     Rules are checked key by key, mappings and lists item by item, everything else by msgspec.
     """
     bare, _ = _described(kind)
-    if bare is CheckRule:
-        yield from _check_errors(value, path)
+    if bare in _PLUG_INS and value is not None:
+        yield from _plug_in_errors(value, _PLUG_INS[bare](), path)
         return
     if isinstance(bare, type) and issubclass(bare, Rule) and isinstance(value, dict):
         yield from _rule_errors(value, bare, path)
@@ -182,23 +186,23 @@ def _rule_errors(value: dict[str, Any], kind: type[Rule], path: Path) -> Iterato
             yield path, f"the key {key!r} is missing"
 
 
-def _check_errors(value: Any, path: Path) -> Iterator[Problem]:
-    written = check_type()
+def _plug_in_errors(value: Any, written: type[msgspec.Struct], path: Path) -> Iterator[Problem]:
+    """What is wrong with a part that has one key of several, each with a rule of its own type."""
     errors = list(_type_errors(value, written, path))
-    if not errors and len([one for one in value.values() if one is not None]) != 1:
-        errors.append((path, f"a check is of exactly one kind: {' or '.join(written.__struct_fields__)}"))
+    if not errors and sum(rule is not None for rule in value.values()) != 1:
+        errors.append((path, f"exactly one key is needed here: {' or '.join(written.__struct_fields__)}"))
     yield from errors
 
 
-def _check(_: type, value: Any) -> CheckRule:
-    """The rule of a check that has no errors."""
-    rules: tuple[CheckRule | None, ...] = msgspec.structs.astuple(msgspec.convert(value, check_type()))
+def _plug_in(kind: type, value: Any) -> Rule:
+    """The rule of such a part, one without errors."""
+    rules: tuple[Rule | None, ...] = msgspec.structs.astuple(msgspec.convert(value, _PLUG_INS[kind]()))
     return next(rule for rule in rules if rule is not None)
 
 
 def _leaf_errors(value: Any, kind: Any, path: Path) -> Iterator[Problem]:
     try:
-        msgspec.convert(value, kind, dec_hook=_check)
+        msgspec.convert(value, kind, dec_hook=_plug_in)
     except msgspec.ValidationError as error:
         bare, described = _described(kind)
         problem = str(error).split(" - at `")[0].replace("`", "'").replace("'array'", "a list")

@@ -6,13 +6,16 @@ from typing import Any
 import msgspec
 
 from shared.checks import check_type
-from shared.domain.policy import NamedRule, Policy
+from shared.domain.policy import CheckRule, DeployRule, NamedRule, Policy
+from shared.domain.targets import deploy_type
 
 
 def gates_schema() -> dict[str, Any]:
     """The schema, for editors and for other tools. Names are keys in gates.yaml, and nothing that is written."""
-    check, kinds = msgspec.json.schema_components([check_type()], ref_template="#/$defs/{name}")
-    schema = msgspec.json.schema(Policy, schema_hook=lambda _: check[0])
+    plug_ins: dict[type, type] = {CheckRule: check_type(), DeployRule: deploy_type()}
+    parts, kinds = msgspec.json.schema_components(plug_ins.values(), ref_template="#/$defs/{name}")
+    written = dict(zip(plug_ins, parts, strict=True))
+    schema = msgspec.json.schema(Policy, schema_hook=lambda kind: written[kind])
     schema["$defs"] |= kinds
     for rule in schema["$defs"].values():
         rule["description"], *_ = rule["description"].split("\n\n")

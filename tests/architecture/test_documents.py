@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.adapters.listeners import KINDS
 from shared.settings import HINT_QUEUE, WORK_QUEUE, setting_names
 from tests.architecture.tree import ROOT, files, name
 
@@ -84,19 +85,19 @@ def test_every_link_between_documents_leads_somewhere(document: Path) -> None:
 
 def test_the_sample_has_every_setting_and_no_other() -> None:
     sample = json.loads((ROOT / "local.settings.sample.json").read_text(encoding="utf-8"))
-    assert set(sample["Values"]) == set(setting_names()) | HOST_SETTINGS
+    assert set(sample["Values"]) == set(setting_names(KINDS)) | HOST_SETTINGS
 
 
 def test_documents_name_settings_that_exist() -> None:
     for document in DOCUMENTS:
         named = set(re.findall(r"\bBASEGATE_[A-Z_]+\b", document.read_text(encoding="utf-8")))
-        assert named <= set(setting_names()) | COMMAND_LINE_SETTINGS, name(document)
+        assert named <= set(setting_names(KINDS)) | COMMAND_LINE_SETTINGS, name(document)
 
 
 @pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="there is no README yet")
 def test_every_setting_is_documented() -> None:
     told = "\n".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
-    assert [setting for setting in setting_names() if setting not in told] == []
+    assert [setting for setting in setting_names(KINDS) if setting not in told] == []
 
 
 def test_templates_name_the_queues_the_functions_listen_to() -> None:

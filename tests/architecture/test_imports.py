@@ -19,11 +19,13 @@ _EVENT_PATH = f"""
 import sys
 from functions.registry_events import registry_events
 from shared import bootstrap
-from shared.settings import Settings
+from shared.adapters import listeners
+from shared.settings import read_settings
 from tests.events import event_text
 from tests.triggers.out import Hints
 
-app = bootstrap.Basegate(Settings(storage_account="x", gates="gates.sample.yaml"))
+environment = dict(AzureWebJobsStorage__accountName="x", BASEGATE_GATES="gates.sample.yaml")
+app = bootstrap.Basegate(read_settings(environment, listeners.KINDS))
 bootstrap.basegate = lambda: app
 hints = Hints()
 registry_events(event_text("image_pushed"), hints)

@@ -90,7 +90,7 @@ def test_a_toy_check_is_written_and_described_in_gates_yaml(policy: Policy) -> N
         ("time: 5m, ", "", "line 9, column 9: gates.node.checks.0.lie: the key 'time' is missing"),
         ("5m", "soon", "line 9, column 15: gates.node.checks.0.lie.time: 'soon' is not a number and s, m, h or d"),
         ("5m", "2d", "line 9, column 15: gates.node.checks.0.lie.time: nothing lies for more than a day"),
-        ("- lie: {time: 5m, key: oak}", "- {}", "gates.node.checks.0: a check is of exactly one kind: task or"),
+        ("- lie: {time: 5m, key: oak}", "- {}", "gates.node.checks.0: exactly one key is needed here: task or"),
     ],
 )
 def test_an_error_in_a_toy_check_has_its_place(lie: type[LieCheckKind], old: str, new: str, told: str) -> None:

@@ -12,6 +12,7 @@ from shared.domain.errors import Cause, Misconfigured, Retry
 from shared.domain.policy import App, BaseRule, Gate, Policy, Source
 from shared.domain.promotion import Promotion
 from shared.domain.stable_tag import HoldUntil
+from shared.domain.targets.aci import AciRule
 from shared.operations.plan import Who
 from shared.queries.answers import CandidateSummary, PromotionSummary
 from tests.fakes import World, digest, sample_policy
@@ -160,14 +161,14 @@ def _gate(like: Gate, name: str, tag: str) -> Gate:
 
 
 def _app(like: App, name: str, base: BaseRule) -> App:
-    assert like.deploy is not None  # the reference scenario deploys
+    assert isinstance(like.deploy, AciRule)  # the reference scenario deploys there
     build = msgspec.structs.replace(like.build, task=name, image=f"{name}:{{run}}")
     return msgspec.structs.replace(
         like,
         name=name,
         base=base,
         build=build,
-        deploy=msgspec.structs.replace(like.deploy, aci=f"{name}-aci"),
+        deploy=msgspec.structs.replace(like.deploy, name=f"{name}-aci"),
     )
 
 

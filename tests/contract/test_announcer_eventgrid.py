@@ -11,7 +11,7 @@ import pytest
 
 from demo import scenario
 from demo.outcomes import Outcomes
-from shared.adapters.announcers import EventGridAnnouncer
+from shared.adapters.listeners.topic import EventGridAnnouncer
 from shared.domain.errors import BasegateError
 from shared.domain.outcome import Outcome
 from tests.contract.place import Place, until

@@ -15,9 +15,9 @@ from shared.adapters.containers_aci import AciContainerRunner
 from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.domain.errors import NeedsRecreation, Rejected, Retry, Transitioning
 from shared.domain.image import Digest
-from shared.domain.policy import DeployRule
 from shared.domain.rollout import BuiltImage
-from shared.ports import GroupState
+from shared.domain.targets.aci import AciRule
+from shared.ports import DeploymentState
 from tests.contract.place import Place, shell_image, until
 
 pytestmark = pytest.mark.containers
@@ -32,9 +32,9 @@ class Stage:
         self._place = place
         self.runner = AciContainerRunner(place.credential, secrets)
 
-    def rule(self, name: str, **changes: object) -> DeployRule:
-        rule = DeployRule(
-            aci=name,
+    def rule(self, name: str, **changes: object) -> AciRule:
+        rule = AciRule(
+            name=name,
             resource_group=scenario.CONTAINER_GROUP_RG,
             subscription=scenario.SUBSCRIPTION,
             cpu=0.5,
@@ -53,13 +53,13 @@ class Stage:
             login_server=server, repository="hello-world", tag=tag, digest=digest, built_at=datetime.now(UTC)
         )
 
-    def put(self, rule: DeployRule, image: BuiltImage) -> None:
+    def put(self, rule: AciRule, image: BuiltImage) -> None:
         self.runner.put(rule, image, self._place.team)
 
-    def settled(self, rule: DeployRule) -> GroupState:
+    def settled(self, rule: AciRule) -> DeploymentState:
         """The group once it runs or has failed."""
 
-        def look() -> GroupState | None:
+        def look() -> DeploymentState | None:
             state = self.runner.get(rule)
             return state if state and (state.running or state.failed) else None
 
@@ -92,7 +92,7 @@ def test_a_group_is_put_shown_updated_in_place_and_deleted(stage: Stage) -> None
     with pytest.raises(Transitioning, match=r"deploying .*hello-world:c2 to page: 409 ContainerGroupTransitioning"):
         stage.put(rule, green)
     first = stage.settled(rule)
-    assert first == GroupState(image=orange.reference, running=True, address=first.address)
+    assert first == DeploymentState(image=orange.reference, running=True, address=first.address)
     assert first.address.endswith(":80")
     until(lambda: "Orange" in page(first.address))
 
@@ -137,7 +137,7 @@ def test_a_container_that_ends_for_good_has_failed_with_its_exit_code(stage: Sta
     rule = stage.rule("once", restart="Never")
     stage.put(rule, stage.image("c4", shell_image(["/bin/sh", "-c", "exit 7"])))
 
-    def failed() -> GroupState | None:
+    def failed() -> DeploymentState | None:
         state = stage.runner.get(rule)
         return state if state and state.failed else None
 
@@ -146,6 +146,6 @@ def test_a_container_that_ends_for_good_has_failed_with_its_exit_code(stage: Sta
     assert state.detail.startswith("terminated; exit code 7")
 
 
-def _running(stage: Stage, rule: DeployRule, image: BuiltImage) -> GroupState | None:
+def _running(stage: Stage, rule: AciRule, image: BuiltImage) -> DeploymentState | None:
     state = stage.runner.get(rule)
     return state if state and state.running and state.image == image.reference else None

@@ -206,13 +206,14 @@ apps:
     base: {gate: NAME, tag: 15-alpine}
     build: {registry: base, task: NAME-app, image: "NAME-app:{run}"}
     deploy:
-      aci: NAME
-      resource_group: hello-world-aci-rg
-      identity: IDENTITY
-      port: 80
-      cpu: 0.5
-      memory_gb: 0.25
-      health: {path: /, within: 20s}
+      aci:
+        name: NAME
+        resource_group: hello-world-aci-rg
+        identity: IDENTITY
+        port: 80
+        cpu: 0.5
+        memory_gb: 0.25
+        health: {path: /, within: 20s}
 """
 
 

@@ -19,8 +19,8 @@ import pytest
 from demo import scenario
 from shared.adapters.containers_aci import AciContainerRunner
 from shared.adapters.secrets_keyvault import VaultCredentials
-from shared.domain.policy import DeployRule
 from shared.domain.rollout import BuiltImage
+from shared.domain.targets.aci import AciRule
 from tests.contract.place import VAULT_URL, Place, shell_image, until
 from tests.e2e.house import House
 
@@ -83,14 +83,14 @@ def test_a_killed_daemon_leaves_nothing_once_the_next_one_has_gone(
     place.close()
 
 
-def start_page(house: House, monkeypatch: pytest.MonkeyPatch) -> DeployRule:
+def start_page(house: House, monkeypatch: pytest.MonkeyPatch) -> AciRule:
     """Have a container run in a sandbox."""
     for name, value in environment(house).items():
         monkeypatch.setenv(name, value)
     place = Place()
     place.provision()
     deploy = place.rules.apps["hello-world"].deploy
-    assert deploy
+    assert isinstance(deploy, AciRule)
     rule = msgspec.structs.replace(deploy, cpu=0.5, memory_gb=0.25)
     digest = place.push(place.team, "hello-world", "c1", shell_image())
     image = BuiltImage(

@@ -473,7 +473,7 @@ KNOWN = (
     Mutant(
         "two rollouts have the container group",
         "shared/deployment/deploy.py",
-        "if record.deploying != rollout.name and not due and self._has_the_group(record):",
+        "if record.deploying != rollout.name and not due and self._deploys(record):",
         "if False:",
         _in(
             "unit/test_rollout_life.py",
@@ -719,9 +719,9 @@ KNOWN = (
     ),
     Mutant(
         "the app's identity goes to another host",
-        "shared/adapters/oci/auth.py",
-        ("if request.target.origin != place.server.origin:\n            where"),
-        ("if False:\n            where"),
+        "shared/adapters/oci/dialects.py",
+        ("if request.target.origin != place.server.origin:\n        where"),
+        ("if False:\n        where"),
         _in("contract/test_registry_oci_secrets.py", "test_the_apps_identity_is_given_to_the_registry_and_nobody_else"),
     ),
     Mutant(
@@ -783,8 +783,8 @@ KNOWN = (
     Mutant(
         "a probe waits for what drips",
         "shared/adapters/deadline.py",
-        "connection.sock.shutdown(socket.SHUT_RDWR)",
-        "pass",
+        "            connection.sock.answer_by = answer_by\n",
+        "",
         _in("contract/test_probe_http.py", "test_an_answer_that_drips_ends_in_time"),
     ),
     Mutant(

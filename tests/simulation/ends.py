@@ -205,7 +205,7 @@ class Ends:
 
     def _deployed(self, app: App, record: AppRecord, rollout: Rollout | None, base: Digest) -> Iterator[str]:
         assert app.deploy is not None
-        group, live = app.deploy.aci, record.live
+        group, live = app.deploy.name, record.live
         alarms = self._alarms(f"apps/{app.name}", group) | self._alarms(f"apps/{app.name}", app.base.tag)
         shown = self._outside.containers.groups.get(group)
         if live is None:

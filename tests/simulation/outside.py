@@ -31,7 +31,7 @@ from shared.ports import (
     Change,
     CopyState,
     CopyStatus,
-    GroupState,
+    DeploymentState,
     Keyed,
     Listed,
     Only,
@@ -465,23 +465,23 @@ class Containers:
         self.runs_after, self.well_after = 2.0, 4.0
 
     def put(self, rule: DeployRule, image: BuiltImage, registry: RegistryRule) -> None:
-        group = self.groups.get(rule.aci)
+        group = self.groups.get(rule.name)
         if group is not None and self._age(group) < self.runs_after / 2:
             raise Transitioning("the group is transitioning", delay_seconds=2.0)
         if group is not None and self._random.random() < self.recreates:
             raise NeedsRecreation("the group cannot be changed in place")
-        self.groups[rule.aci] = Group(image.reference, self._scheduler.seconds)
+        self.groups[rule.name] = Group(image.reference, self._scheduler.seconds)
 
-    def get(self, rule: DeployRule) -> GroupState | None:
-        group = self.groups.get(rule.aci)
+    def get(self, rule: DeployRule) -> DeploymentState | None:
+        group = self.groups.get(rule.name)
         if group is None:
             return None
         running = self._age(group) >= self.runs_after and not group.killed
-        address = f"{rule.aci}:80" if running else ""
-        return GroupState(image=group.image, running=running, failed=group.killed, address=address)
+        address = f"{rule.name}:80" if running else ""
+        return DeploymentState(image=group.image, running=running, failed=group.killed, address=address)
 
     def delete(self, rule: DeployRule) -> None:
-        self.groups.pop(rule.aci, None)
+        self.groups.pop(rule.name, None)
 
     def check(self, address: str, path: str) -> str | None:
         """The probe."""

@@ -14,7 +14,6 @@ from shared.domain.policy import (
     BaseRule,
     BuildRule,
     CheckRule,
-    DeployRule,
     Gate,
     HealthRule,
     Policy,
@@ -22,6 +21,7 @@ from shared.domain.policy import (
     RegistryRule,
     Source,
 )
+from shared.domain.targets.aci import AciRule
 
 PUBLIC, HUB, BASE, TEAM, OTHER = (f"{name}.azurecr.io" for name in ("public", "hub", "base", "team", "other"))
 MAIN_TAG, SECOND_TAG = "15-alpine", "15.14"
@@ -218,8 +218,8 @@ def _registry(name: str, server: str, *, watch: str | None = None, pace: int | N
     )
 
 
-def _deploy(name: str) -> DeployRule:
-    return DeployRule(aci=f"{name}-aci", resource_group="rg", subscription="0", health=HealthRule(within="10s"))
+def _deploy(name: str) -> AciRule:
+    return AciRule(name=f"{name}-aci", resource_group="rg", subscription="0", health=HealthRule(within="10s"))
 
 
 def _with_gate(policy: Policy, gate: Gate) -> Policy:

@@ -12,6 +12,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from shared.domain.targets.aci import AciRule
 from tests.simulation.actors import Foreigners, Operators, Publishers, lagging
 from tests.simulation.calls import Calls, Chaos, Clock
 from tests.simulation.ends import Ends
@@ -93,7 +94,8 @@ class Schedule:
     def _wire(self) -> None:
         self.publishers.host, self.publishers.rules = self.host, self.rules
         ports = self.calls.ports | {"clock": Clock(self.scheduler), "keep": self.keep}
-        self.host.ports = ports | {"listeners": {name: ports.pop(name) for name in ("topic", "webhook")}}
+        listeners = {name: ports.pop(name) for name in ("topic", "webhook")}
+        self.host.ports = ports | {"listeners": listeners, "targets": {AciRule.kind: ports.pop("containers")}}
         self.host.crashed = self.judge.violated
         self.calls.reading, self.calls.acting = self.judge.reading, self.judge.acting
         self.calls.between, self.calls.waiting = self._between, self._aimed

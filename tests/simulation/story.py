@@ -68,8 +68,8 @@ def _shown(argument: Any) -> str:
             doubt = f" doubts {argument.doubted}" if argument.doubted else ""
             gone = " absent" if argument.absent else " missed" if argument.missed_at else ""
             return f"Observation {argument.gate}/{argument.tag} {argument.digest} #{argument.sequence}{doubt}{gone}"
-        case "RegistryRule" | "DeployRule":
-            return str(argument.name if name == "RegistryRule" else argument.aci)
+        case "RegistryRule" | "AciRule":
+            return str(argument.name)
         case "Veto" | "Alarm" | "AppRecord" | "SweepRecord" | "UpstreamRecord":
             return f"{name} {argument.partition}/{argument.row}"
     return str(argument)[:160]

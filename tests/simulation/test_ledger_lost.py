@@ -86,9 +86,9 @@ def deployed(schedule: Schedule) -> dict[str, str]:
     services = replace(schedule.host.app().services, registry=outside.registry, tasks=outside.tasks)
     build, groups, found = Build(services), outside.containers.groups, dict[str, str]()
     for app in schedule.rules.now.apps.values():
-        group = groups.get(app.deploy.aci) if app.deploy else None
+        group = groups.get(app.deploy.name) if app.deploy else None
         if app.deploy is not None and group is not None and build.made(app, group.image):
-            found[app.deploy.aci] = group.image
+            found[app.deploy.name] = group.image
     return found
 
 

@@ -12,6 +12,7 @@ from functions import operator_api, operator_views
 from shared import bootstrap
 from shared.domain.errors import Cause, Misconfigured, Rejected, Retry
 from shared.domain.image import short
+from shared.domain.targets.aci import AciRule
 from shared.queries.report import Report
 from tests.fakes import World, digest, sample_policy
 from tests.triggers.asking import GREEN, ORANGE, WHY, ask, log_of, operated
@@ -149,7 +150,7 @@ def test_holds_and_vetoes_are_listed_over_all_gates(world: World) -> None:
 
 def test_gates_and_apps_are_listed_and_their_rules_told_without_values(world: World) -> None:
     app = world.policy.apps["hello-world"]
-    assert app.deploy is not None
+    assert isinstance(app.deploy, AciRule)
     deploy = msgspec.structs.replace(app.deploy, environment={"TOKEN": "s3cr3t"})
     build = msgspec.structs.replace(app.build, values={"KEY": "s3cr3t"})
     world.policy = sample_policy(apps={"hello-world": msgspec.structs.replace(app, deploy=deploy, build=build)})
@@ -158,9 +159,9 @@ def test_gates_and_apps_are_listed_and_their_rules_told_without_values(world: Wo
     assert [gate["name"] for gate in ask(operator_views.gates, method="GET")[1]["items"]] == ["node"]
     assert [one["name"] for one in ask(operator_views.apps, method="GET")[1]["items"]] == ["hello-world"]
     _, told = ask(operator_views.app, method="GET", app="hello-world")
-    assert told["rule"]["deploy"]["environment"] == {"TOKEN": ""}
+    assert told["rule"]["deploy"]["aci"]["environment"] == {"TOKEN": ""}
     assert told["rule"]["build"]["values"] == {"KEY": ""}
-    assert (told["rule"]["build"]["timeout"], told["rule"]["deploy"]["aci"]) == ("30m", "hello-world-aci")
+    assert (told["rule"]["build"]["timeout"], told["rule"]["deploy"]["aci"]["name"]) == ("30m", "hello-world-aci")
     assert "s3cr3t" not in json.dumps(told)
     assert ask(operator_views.app, method="GET", app="another")[0] == 404
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.adapters.announcers import LinkingAnnouncer, board_link
+from shared.adapters.listeners.kind import LinkingAnnouncer, board_link
 from shared.domain.outcome import Outcome
 from shared.queries.report import Report
 from shared.reconcile.candidates import CandidateController

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import logging
 import ssl
 import threading
 import time
@@ -18,8 +19,9 @@ import msgspec
 import pytest
 import trustme
 
-from shared.adapters import announcers
-from shared.adapters.announcers import LinkingAnnouncer, WebhookAnnouncer
+from shared.adapters.listeners import KINDS, webhook
+from shared.adapters.listeners.kind import LinkingAnnouncer
+from shared.adapters.listeners.webhook import WebhookAnnouncer
 from shared.domain.errors import Misconfigured, Rejected, Retry
 from shared.domain.outcome import Outcome
 from shared.settings import read_settings
@@ -31,12 +33,12 @@ STORAGE = {"AzureWebJobsStorage__accountName": "store"}
 
 
 class Hook:
-    """What was posted, and what to answer."""
+    """What was posted, and what to answer; `drips` what is answered instead, a byte every 20 ms."""
 
     def __init__(self, port: int) -> None:
         self.url = f"https://localhost:{port}/secret-path?key=secret"
         self.posts: list[tuple[dict[str, str], bytes]] = []
-        self.status, self.headers, self.drips = 200, dict[str, str](), False
+        self.status, self.headers, self.drips = 200, dict[str, str](), b""
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
         def do_POST(self) -> None:
             posted.posts.append((dict(self.headers), self.rfile.read(int(self.headers["Content-Length"]))))
             with suppress(OSError):
-                for letter in (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 500) if posted.drips else b"":
+                for letter in posted.drips:
                     self.wfile.write(bytes((letter,)))
                     time.sleep(0.02)
             self.send_response(posted.status)
@@ -107,8 +109,8 @@ def test_a_refusal_is_of_this_outcome_and_shows_no_url(hook: Hook, status: int) 
 
 
 def test_a_webhook_that_drips_ends_in_time(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
-    hook.drips = True
-    monkeypatch.setattr(announcers, "_TIMEOUT_SECONDS", 0.3)
+    hook.drips = b"HTTP/1.1 200 OK\r\nX: " + b"x" * 500
+    monkeypatch.setattr(webhook, "_TIMEOUT_SECONDS", 0.3)
     began = time.monotonic()
     with pytest.raises(Retry):
         WebhookAnnouncer(hook.url).announce(NOTICE)
@@ -138,13 +140,13 @@ def test_an_outcome_has_the_same_id_each_time_it_is_posted(hook: Hook) -> None:
 def test_a_reference_that_was_not_resolved_is_told_without_its_text() -> None:
     environment = STORAGE | {"BASEGATE_WEBHOOK_URL": "@Microsoft.KeyVault(SecretUri=https://v/secrets/hook)"}
     with pytest.raises(Misconfigured, match="could not resolve") as refusal:
-        read_settings(environment)
+        read_settings(environment, KINDS)
     assert "secrets/hook" not in str(refusal.value)
 
 
 def test_a_webhook_without_tls_is_refused_without_showing_it() -> None:
     with pytest.raises(Misconfigured, match="must be an https URL") as refusal:
-        read_settings(STORAGE | {"BASEGATE_WEBHOOK_URL": "http://hooks.example/secret"})
+        read_settings(STORAGE | {"BASEGATE_WEBHOOK_URL": "http://hooks.example/secret"}, KINDS)
     assert "secret" not in str(refusal.value)
 
 
@@ -187,3 +189,27 @@ def test_a_url_that_is_none_is_a_person_s_business_and_is_not_shown(url: str) ->
     assert "secr" not in str(caught.value)
     assert "se cret" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("odd", [b"HTTP/1.1 200 OK\r\n: odd\r\nX Y\r\n\r\n", b"+OK not HTTP\r\n", b""])
+def test_no_log_says_the_url_whatever_is_answered(hook: Hook, odd: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    hook.drips = odd
+    with suppress(Retry):
+        WebhookAnnouncer(hook.url).announce(NOTICE)
+    assert len(hook.posts) == 1
+    assert "secret" not in caplog.text
+
+
+def test_a_proxy_of_the_environment_is_not_asked(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    WebhookAnnouncer(hook.url).announce(NOTICE)
+    assert len(hook.posts) == 1
+
+
+def test_a_webhook_that_is_not_trusted_gets_nothing(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with pytest.raises(Retry, match=r"does not answer \(SSLCertVerificationError\)"):
+        WebhookAnnouncer(hook.url).announce(NOTICE)
+    assert hook.posts == []

@@ -29,7 +29,6 @@ from shared.domain.errors import (
     NeedsRecreation,
     Rejected,
     Retry,
-    Transitioning,
 )
 
 
@@ -80,8 +79,6 @@ def translation(error: Exception, remedy: str = "") -> BasegateError:
         (response_error(404, kind=ResourceNotFoundError), Rejected),
         (response_error(409, kind=ResourceExistsError), Rejected),
         (response_error(412), Rejected),
-        (response_error(409, "container group 'x' is still transitioning, please retry"), Transitioning),
-        (response_error(409, "The resource is TRANSITIONING"), Transitioning),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else f"{type(value).__name__}-{value}"[:60],
 )

@@ -12,10 +12,10 @@ import requests
 import urllib3
 from azure.core.credentials import AccessToken, AccessTokenInfo
 
-from shared.adapters.announcers import EventGridAnnouncer
 from shared.adapters.archive_blobs import BlobArchive
 from shared.adapters.containers_aci import AciContainerRunner
 from shared.adapters.ledger_tables import TableLedger
+from shared.adapters.listeners.topic import EventGridAnnouncer
 from shared.adapters.queue_storage import StorageWorkQueue
 from shared.adapters.registry_acr import AcrRegistry
 from shared.adapters.secrets_keyvault import VaultCredentials
@@ -25,15 +25,16 @@ from shared.bootstrap import credential
 from shared.domain.errors import Retry
 from shared.domain.image import ImageRef, Repository
 from shared.domain.outcome import Outcome
-from shared.domain.policy import DeployRule, HealthRule
+from shared.domain.policy import HealthRule
 from shared.domain.record import WorkItem
 from shared.domain.rollout import AppRecord
+from shared.domain.targets.aci import AciRule
 from tests.fakes import digest, sample_policy
 
 MINUTE = 60.0
 POLICY = sample_policy()
 BASE = POLICY.registries["base"]
-DEPLOY = DeployRule(aci="g", resource_group="rg", subscription="s", health=HealthRule(path="/"))
+DEPLOY = AciRule(name="g", resource_group="rg", subscription="s", health=HealthRule(path="/"))
 OUTCOME = Outcome(name="promoted", subject="node", data={})
 SOURCE = ImageRef("publicregistry.azurecr.io", Repository("node"), digest("orange"))
 

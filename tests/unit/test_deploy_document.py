@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from functions.web.inputs import Role
+from shared.adapters.listeners import KINDS
 from shared.settings import HINT_QUEUE, WORK_QUEUE, setting_names
 from tests.architecture.test_documents import NEEDED_TO_RUN
 
@@ -37,7 +38,7 @@ def test_every_role_that_an_error_advises_is_listed() -> None:
 
 def test_every_setting_is_in_the_table_of_settings() -> None:
     table = TEXT.split("## Settings", 1)[1].split("## ", 1)[0]
-    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(setting_names())
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(setting_names(KINDS))
 
 
 def test_the_commands_ship_what_the_app_needs_and_make_its_queues() -> None:

@@ -16,6 +16,7 @@ from shared.checks.approval import ApprovalCheck
 from shared.checks.task import TaskCheck
 from shared.domain.errors import Misconfigured
 from shared.domain.policy import Policy, VersionRule
+from shared.domain.targets.aci import AciRule
 from shared.rules import InvalidGates, parse_gates
 from shared.rules.schema import gates_schema, schema_text
 
@@ -38,8 +39,9 @@ apps:
     base: {{gate: node, tag: 16-slim}}
     build: {{registry: base, task: build-web, image: "web:v{{run}}"}}
     deploy:
-      aci: web-aci
-      resource_group: web-rg
+      aci:
+        name: web-aci
+        resource_group: web-rg
 """
 
 
@@ -88,7 +90,7 @@ def test_what_is_not_written_has_its_default() -> None:
     )
     assert policy.apps["web"].drift == "repair"
     deploy = policy.apps["web"].deploy
-    assert deploy
+    assert isinstance(deploy, AciRule)
     assert (deploy.subscription, deploy.port, deploy.health.within_seconds) == ("s", 80, 60)
 
 
@@ -127,7 +129,7 @@ def test_every_error_is_reported_at_once_in_the_order_of_the_lines() -> None:
         .replace("resource_group: web-rg", "port: 0")
     )
     told = errors(text)
-    assert [line.split(",")[0] for line in told] == ["line 3", "line 6", "line 8", "line 12", "line 14", "line 16"]
+    assert [line.split(",")[0] for line in told] == ["line 3", "line 6", "line 8", "line 12", "line 15", "line 17"]
     assert "unknown key; known here: id, server, credentials" in told[0]
     assert "'resource_group' is missing" in told[4]
     assert "hunter2" not in "".join(told)
@@ -143,7 +145,8 @@ def test_a_name_is_the_key_it_stands_under_and_is_not_written() -> None:
     assert (
         "gates.node.name: unknown key; known here: source" in errors(changed("  node:\n", "  node:\n    name: x\n"))[0]
     )
-    assert not any("name" in rule["properties"] for rule in gates_schema()["$defs"].values())
+    rules = gates_schema()["$defs"]
+    assert not any("name" in rules[named]["properties"] for named in ("RegistryRule", "Gate", "App"))
 
 
 def test_the_error_is_one_for_the_operator_and_counts_them() -> None:
@@ -170,11 +173,15 @@ def test_the_error_is_one_for_the_operator_and_counts_them() -> None:
         ("- task:", "- scan:", "unknown key; known here: task"),
         ("repository: node}", "repository: node, by: magic}", "line 9, column 49: gates.node.promote.by"),
         ("repository: node}", "repository: node, lock: maybe}", "gates.node.promote.lock: Expected 'bool'"),
-        ("web-aci", "Web_ACI", "line 15, column 7: apps.web.deploy.aci: 'Web_ACI' is not lower-case words"),
-        ("web-aci\n", "web-aci\n      health: {path: web}\n", "apps.web.deploy.health.path: 'web' is not a path"),
-        ("web-aci\n", "web-aci\n      health: {within: 60}\n", "apps.web.deploy.health.within: 60 is not a number"),
-        ("web-aci\n", "web-aci\n      cpu: 0\n", "apps.web.deploy.cpu"),
-        ("web-aci\n", "web-aci\n      restart: Sometimes\n", "apps.web.deploy.restart"),
+        ("web-aci", "Web_ACI", "line 16, column 9: apps.web.deploy.aci.name: 'Web_ACI' is not lower-case words"),
+        ("web-aci\n", "web-aci\n        health: {path: web}\n", "apps.web.deploy.aci.health.path: 'web' is not a path"),
+        (
+            "web-aci\n",
+            "web-aci\n        health: {within: 60}\n",
+            "apps.web.deploy.aci.health.within: 60 is not a number",
+        ),
+        ("web-aci\n", "web-aci\n        cpu: 0\n", "apps.web.deploy.aci.cpu"),
+        ("web-aci\n", "web-aci\n        restart: Sometimes\n", "apps.web.deploy.aci.restart"),
         ('"16-*"', '"1[67]"', "tags.1: '1[67]' is not a tag, or a pattern with * and ? (no brackets"),
         ('"16-*"', r'"^16-.*$"', "tags.1: '^16-.*$' is not a tag, or a pattern with * and ? (no brackets, no regular"),
         ('"16-*"]', '"16-*"], versions: {newest: 0}', "source.versions.newest: 0 is not a number from 1 to 100"),
@@ -233,7 +240,7 @@ SECOND_APP = """\
   shop:
     base: {gate: node, tag: 16-slim}
     build: {registry: base, task: build-shop, image: "shop:{run}"}
-    deploy: {aci: web-aci, resource_group: WEB-RG}
+    deploy: {aci: {name: web-aci, resource_group: WEB-RG}}
 """
 
 
@@ -266,10 +273,10 @@ SECOND_APP = """\
         ),
         (changed("apps:\n", SECOND_GATE), "gates.other.promote: gate node moves node:15-alpine too"),
         (changed("apps:\n", SECOND_GATE.replace('"15-alpine"', '"*"')), "gates.other.promote"),
-        (RULES + SECOND_APP, "apps.shop.deploy.aci: app web deploys to web-aci too"),
+        (RULES + SECOND_APP, "apps.shop.deploy.aci.name: app web deploys to web-aci too"),
         (
-            changed("aci: web-aci, ", "aci: web-aci, subscription: s, ", RULES + SECOND_APP),
-            "apps.shop.deploy.aci: app web deploys to web-aci too",
+            changed("name: web-aci, ", "name: web-aci, subscription: s, ", RULES + SECOND_APP),
+            "apps.shop.deploy.aci.name: app web deploys to web-aci too",
         ),
         (
             changed("  base: {id", f"  again: {{id: {SCOPE}/PUBLICREGISTRY}}\n  base: {{id"),
@@ -384,7 +391,7 @@ def test_a_conflict_in_every_part_is_reported_at_once() -> None:
     ("text", "told"),
     [
         (changed("  base: {id", "  public: {id"), "line 3, column 3: the key 'public' stands here a second time"),
-        (changed("aci: web-aci", "aci: web-aci\n      aci: other"), "line 16, column 7: the key 'aci' stands here"),
+        (changed("name: web-aci", "name: web-aci\n        name: other"), "line 17, column 9: the key 'name' stands"),
         ("registries: {a: b", "line 1, column 18: expected ',' or '}'"),
         ("a: b: c", "line 1, column 5: mapping values are not allowed here"),
         ("a:\n\t- b", "line 2, column 1: found character '\\t' that cannot start any token"),
@@ -424,4 +431,24 @@ def test_container_groups_of_one_name_in_two_subscriptions_are_two() -> None:
     other = f"  other: {{id: {SCOPE.replace('subscriptions/s', 'subscriptions/t')}/otherbase}}\n"
     shop = changed("registry: base, task: build-shop", "registry: other, task: build-shop", SECOND_APP)
     policy = parse_gates(changed("  base: {id", f"{other}  base: {{id") + shop)
-    assert [app.deploy.subscription for app in policy.apps.values() if app.deploy] == ["s", "t"]
+    deploys = (app.deploy for app in policy.apps.values())
+    assert [deploy.subscription for deploy in deploys if isinstance(deploy, AciRule)] == ["s", "t"]
+
+
+@pytest.mark.parametrize(
+    ("deploy", "told"),
+    [
+        ("{}", ["line 14, column 5: apps.web.deploy: exactly one key is needed here: aci"]),
+        ("{aci: }", ["line 14, column 5: apps.web.deploy: exactly one key is needed here: aci"]),
+        ("{vm: {name: x}}", ["line 14, column 14: apps.web.deploy.vm: unknown key; known here: aci"]),
+        ("aci", ["line 14, column 5: apps.web.deploy: Expected 'object', got 'str'"]),
+    ],
+)
+def test_an_app_is_deployed_to_exactly_one_target(deploy: str, told: list[str]) -> None:
+    before, _, _ = RULES.partition("    deploy:")
+    assert errors(f"{before}    deploy: {deploy}\n") == told
+
+
+def test_an_app_without_a_target_is_built_and_no_more() -> None:
+    before, _, _ = RULES.partition("    deploy:")
+    assert parse_gates(f"{before}    deploy:\n").apps["web"].deploy is None

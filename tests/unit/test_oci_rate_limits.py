@@ -36,7 +36,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
     ],
 )
 def test_what_is_said_of_the_limit_is_read(headers: dict[str, str], expected: Allowance) -> None:
-    assert parse_allowance(headers) == expected
+    assert parse_allowance(headers, "docker-ratelimit-source") == expected
 
 
 @pytest.mark.parametrize(

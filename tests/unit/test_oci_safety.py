@@ -6,7 +6,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from shared.adapters.oci.safety import Target, Unsafe, parse_url, require_address, require_host, server_of
+from shared.adapters.oci.dialects import server_of
+from shared.adapters.oci.safety import Target, Unsafe, parse_url, require_address, require_host
 from shared.domain.policy import RegistryRule
 
 BASE = Target("registry.example.com", 443, "/v2/node/tags/list?n=3")

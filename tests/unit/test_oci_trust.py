@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.adapters.oci.safety import may_see_credentials
+from shared.adapters.oci.dialects import may_see_credentials
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,8 @@ from shared.adapters.oci.safety import may_see_credentials
         ("auth.example.com", "registry.example.com"),
         ("sso.eu.example.com", "registry.example.com"),
         ("auth.example.co.uk", "registry.example.co.uk"),
+        ("auth.example.asso.fr", "registry.example.asso.fr"),
+        ("auth.contoso.github.io", "registry.contoso.github.io"),
         ("contoso.azurecr.io", "contoso.azurecr.io"),
         ("10.0.0.1", "10.0.0.1"),
         ("registry", "registry"),
@@ -39,6 +41,9 @@ def test_a_token_service_of_the_same_owner_may(realm: str, registry: str) -> Non
         ("evil.co.uk", "registry.co.uk"),
         ("auth.evil.co.uk", "auth.example.co.uk"),
         ("evil.com.au", "example.com.au"),
+        ("evil.asso.fr", "example.asso.fr"),
+        ("evil.github.io", "contoso.github.io"),
+        ("evil.azurecontainerapps.io", "contoso.azurecontainerapps.io"),
         ("com", "example.com"),
         ("10.0.0.2", "10.0.0.1"),
         ("1.0.0.1", "2.0.0.1"),

@@ -116,7 +116,7 @@ def test_nothing_else_announces_outcomes() -> None:
 def test_the_signature_that_is_sent_is_the_one_that_listeners_are_told_to_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from shared.adapters.announcers import WebhookAnnouncer
+    from shared.adapters.listeners.webhook import WebhookAnnouncer
 
     listener: dict[str, object] = {}
     exec(TEXT.split("```python\n", 1)[1].split("```", 1)[0], listener)

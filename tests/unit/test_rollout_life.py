@@ -9,7 +9,7 @@ import msgspec
 from shared.domain.errors import NeedsRecreation, Rejected, Transitioning
 from shared.domain.policy import DeployRule
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
-from shared.ports import GroupState
+from shared.ports import DeploymentState
 from tests.fakes import ProcessDied, World, digest
 
 ORANGE, GREEN = digest("orange"), digest("green")
@@ -323,7 +323,7 @@ def test_restarts_of_the_image_before_do_not_count_against_the_new_one() -> None
     world.containers.crashing.add("contoso.azurecr.io/hello-world:ct1")
     show, before = world.containers.get, world.containers.groups["hello-world-aci"][0]
 
-    def show_the_old_one_at_first(rule: DeployRule) -> GroupState | None:
+    def show_the_old_one_at_first(rule: DeployRule) -> DeploymentState | None:
         state = show(rule)
         if state is not None and not state.running:
             return msgspec.structs.replace(state, image=before, restarts=5)

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from shared import bootstrap
+from shared.adapters.listeners import KINDS
 from shared.bootstrap import Basegate
 from shared.domain.errors import Misconfigured
 from shared.rules import InvalidGates
@@ -36,16 +37,18 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "BASEGATE_TELEMETRY": "otlp",
         "BASEGATE_SIGN_IN": "easy-auth",
     }
-    settings = read_settings(environment)
-    assert set(environment) == set(setting_names())
+    settings = read_settings(environment, KINDS)
+    assert set(environment) == set(setting_names(KINDS))
     assert msgspec.structs.astuple(settings) == (
         "basegatestore",
         "https://v.vault.azure.net",
         "rules/gates.yaml",
-        "https://t.eastus-1.eventgrid.azure.net/api/events",
-        "https://hooks.example.com/x",
-        "slack",
-        "webhook-key",
+        {
+            "BASEGATE_ANNOUNCE_TOPIC": "https://t.eastus-1.eventgrid.azure.net/api/events",
+            "BASEGATE_WEBHOOK_URL": "https://hooks.example.com/x",
+            "BASEGATE_WEBHOOK_STYLE": "slack",
+            "BASEGATE_WEBHOOK_SECRET": "webhook-key",
+        },
         "https://gate.contoso.com",
         "",
         "0 0 * * * *",
@@ -74,21 +77,21 @@ def test_every_fault_is_told_together_by_its_variable() -> None:
         "BASEGATE_TELEMETRY": "on",
     }
     with pytest.raises(Misconfigured) as caught:
-        read_settings(environment)
+        read_settings(environment, KINDS)
     lines = str(caught.value).splitlines()[1:]
     assert [line.split()[0] for line in lines] == [
         "AzureWebJobsStorage__accountName",
         "BASEGATE_KEY_VAULT",
-        "BASEGATE_ANNOUNCE_TOPIC",
         "BASEGATE_TELEMETRY",
+        "BASEGATE_ANNOUNCE_TOPIC",
     ]
-    assert "off, azure or otlp" in lines[-1]
+    assert "off, azure or otlp" in lines[2]
 
 
 def test_a_connection_string_in_a_wrong_place_is_not_repeated() -> None:
     pasted = "Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=c2VjcmV0"
     with pytest.raises(Misconfigured, match="BASEGATE_ANNOUNCE_TOPIC is 'Endpoint'") as caught:
-        read_settings(STORAGE | {"BASEGATE_ANNOUNCE_TOPIC": pasted})
+        read_settings(STORAGE | {"BASEGATE_ANNOUNCE_TOPIC": pasted}, KINDS)
     assert "SharedAccessKey" not in str(caught.value)
 
 
@@ -135,7 +138,7 @@ def test_a_huge_value_is_told_short() -> None:
 
 
 def test_settings_that_are_printed_show_no_webhook() -> None:
-    settings = Settings(storage_account="store", webhook_url="https://hooks.example/s3cret")
+    settings = Settings(storage_account="store", listeners={"BASEGATE_WEBHOOK_URL": "https://hooks.example/s3cret"})
     assert "s3cret" not in f"{settings} {settings!r}"
     assert "storage_account='store'" in repr(settings)
 

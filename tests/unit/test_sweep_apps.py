@@ -9,6 +9,7 @@ from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.errors import Misconfigured
 from shared.domain.policy import BaseRule, Policy
 from shared.domain.rollout import Cause, RolloutState
+from shared.domain.targets.aci import AciRule
 from shared.operations.plan import Who
 from tests.fakes import World, digest, sample_policy
 
@@ -86,12 +87,12 @@ def test_a_rollout_that_cannot_build_does_not_keep_the_container_from_being_repa
 
 def test_the_alarm_of_a_container_group_ends_when_the_app_has_another_one(world: World) -> None:
     deploy = sample_policy().apps["hello-world"].deploy
-    assert deploy
+    assert isinstance(deploy, AciRule)
     world.containers.crashing.add(world.containers.groups[GROUP][0])
     sweep_for(world, 3)
     assert [alarm.subject for alarm in alarms(world)] == [GROUP]
     world.containers.crashing.clear()
-    world.policy = with_app(deploy=msgspec.structs.replace(deploy, aci="another"))
+    world.policy = with_app(deploy=msgspec.structs.replace(deploy, name="another"))
     world.restart()
     sweep_for(world, 3)
     assert alarms(world) == []

@@ -1,27 +1,28 @@
 """Who the app is to a registry: its challenges, the tokens they lead to, and those that are still good.
 
 Sources: https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1,
-https://distribution.github.io/distribution/spec/auth/token/,
-https://distribution.github.io/distribution/spec/auth/oauth/ and
-https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md
+https://distribution.github.io/distribution/spec/auth/token/ and
+https://distribution.github.io/distribution/spec/auth/oauth/
 """
 
 import base64
 import re
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from threading import Lock
 from urllib.parse import urlencode
 
 import msgspec
+from cachetools import TLRUCache
 
-from shared.adapters.azure_calls import Identity, translated
-from shared.adapters.oci.errors import UNREADABLE, access_remedy, http_error
+from shared.adapters.azure_calls import Identity
+from shared.adapters.oci.dialects import Place, TokenAnswer, may_see_credentials, usable_token
+from shared.adapters.oci.errors import UNREADABLE, http_error
 from shared.adapters.oci.exchange import Answer, Request
-from shared.adapters.oci.safety import Place, may_see_credentials, only_safe, parse_url
+from shared.adapters.oci.safety import only_safe, parse_url
 from shared.domain.errors import Malformed, Misconfigured, Rejected
 from shared.domain.policy import RegistryRule
 from shared.ports import Secrets
@@ -32,12 +33,9 @@ _SCHEME = re.compile(rf"({_WORD})(?: +|(?=,|\Z))[ \t,]*")
 _PARAMETER = re.compile(rf'({_WORD})[ \t]*=[ \t]*(?:({_WORD})|"((?:[ !#-\[\]-~]|\\[ -~])*)")[ \t]*(?:,[ \t,]*|\Z)')
 _QUOTED_PAIR = re.compile(r"\\(.)")
 
-_ENTRA_SCOPE = "https://containerregistry.azure.net/.default"
 _READING = frozenset(("pull", "metadata_read"))
 _UNSAID_SECONDS = 60.0
 _LONGEST_SECONDS = 3600.0
-_TOKEN_LIMIT = 32 * 1024
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 
 _KEPT_TOKENS = 4096
 _MARGIN_SECONDS = 10.0
@@ -114,8 +112,8 @@ class TokenCache:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._lock = clock, Lock()
-        self._kept: OrderedDict[Hashable, tuple[str, float]] = OrderedDict()
+        self._lock = Lock()
+        self._kept: TLRUCache[Hashable, Token] = TLRUCache(_KEPT_TOKENS, ttu=_good_until, timer=clock)
         self._fetches: dict[Hashable, Future[str]] = {}
 
     def renew(self, key: Hashable, used: str, fetch: Callable[[], Token]) -> str:
@@ -127,10 +125,9 @@ class TokenCache:
             whatever `fetch` raises.
         """
         with self._lock:
-            header, until = self._kept.get(key, ("", 0.0))
-            if header and header != used and until > self._clock():
-                self._kept.move_to_end(key)
-                return header
+            kept = self._kept.get(key)
+            if kept is not None and kept.header != used:
+                return kept.header
             under_way = self._fetches.get(key)
             mine = self._fetches.setdefault(key, Future())
         if under_way is not None:
@@ -142,22 +139,15 @@ class TokenCache:
                 del self._fetches[key]
             mine.set_exception(error)
             raise
-        margin = min(_MARGIN_SECONDS, token.life_seconds / 2)
         with self._lock:
             del self._fetches[key]
-            self._kept[key] = (token.header, self._clock() + token.life_seconds - margin)
-            self._kept.move_to_end(key)
-            if len(self._kept) > _KEPT_TOKENS:
-                self._kept.popitem(last=False)
+            self._kept[key] = token
         mine.set_result(token.header)
         return token.header
 
 
-class _Answer(msgspec.Struct):
-    token: str | None = None
-    access_token: str | None = None
-    refresh_token: str | None = None
-    expires_in: float | None = None
+def _good_until(_: Hashable, token: Token, now: float) -> float:
+    return now + token.life_seconds - min(_MARGIN_SECONDS, token.life_seconds / 2)
 
 
 class Authentication:
@@ -210,20 +200,20 @@ class Authentication:
         query = {"service": challenge.service} if challenge.service else {}
         query["scope"] = _scope(place, challenge.scope)
         request = Request(doing=doing, target=realm, private=registry.private)
-        if registry.is_azure and not registry.credentials:
-            answer = self._by_identity(place, request, query)
+        if (grant := place.dialect.grant) and not registry.credentials:
+            answer = grant(place, request, query, self._credential, partial(self._post, place))
         else:
             target = realm.at(f"{realm.path}{'&' if '?' in realm.path else '?'}{urlencode(query)}")
             answer = self._by_get(place, replace(request, target=target))
-        value = _usable(answer.token or answer.access_token, request)
+        value = usable_token(answer.token or answer.access_token, request)
         said = answer.expires_in if answer.expires_in is not None and answer.expires_in > 0 else _UNSAID_SECONDS
         return Token(f"Bearer {value}", min(_LONGEST_SECONDS, said))
 
-    def _by_get(self, place: Place, request: Request) -> _Answer:
+    def _by_get(self, place: Place, request: Request) -> TokenAnswer:
         """A token for what is public, or for the user of the registry's rule if the token service may see who it is."""
         registry, host = place.registry, place.server.host
         if not registry.credentials:
-            return self._ask(request, access_remedy(registry))
+            return self._ask(request, place.dialect.remedy(registry))
         if not may_see_credentials(request.target.host, host):
             raise Misconfigured(
                 f"{request.doing}: it sends the credentials to {request.target.server}, which does not surely belong "
@@ -234,30 +224,17 @@ class Authentication:
         request = replace(request, headers={"Authorization": header}, secrets=secrets)
         return self._ask(request, f"set the secrets {registry.credentials}-user and -password right")
 
-    def _by_identity(self, place: Place, request: Request, query: dict[str, str]) -> _Answer:
-        """A token of an Azure registry for the app's identity, which no other host gets to see."""
-        if request.target.origin != place.server.origin:
-            where = request.target.server
-            raise Misconfigured(f"{request.doing}: it sends the app's identity to {where}, which is not the registry")
-        with translated(request.doing):
-            entra = self._credential().get_token(_ENTRA_SCOPE).token
-        form = {"grant_type": "access_token", "service": query.get("service", ""), "access_token": entra}
-        exchange = replace(request, target=place.server.at("/oauth2/exchange"))
-        refresh = _usable(self._post(place, exchange, form, entra).refresh_token, request)
-        form = query | {"grant_type": "refresh_token", "refresh_token": refresh}
-        return self._post(place, request, form, refresh)
-
-    def _post(self, place: Place, request: Request, form: dict[str, str], secret: str) -> _Answer:
+    def _post(self, place: Place, request: Request, form: Mapping[str, str], secret: str) -> TokenAnswer:
         headers, body = {"Content-Type": "application/x-www-form-urlencoded"}, urlencode(form).encode()
         request = replace(request, method="POST", headers=headers, body=body, secrets=(secret,))
-        return self._ask(request, access_remedy(place.registry))
+        return self._ask(request, place.dialect.remedy(place.registry))
 
-    def _ask(self, request: Request, remedy: str) -> _Answer:
+    def _ask(self, request: Request, remedy: str) -> TokenAnswer:
         answer = self._send(request)
         if answer.status != 200:
             raise http_error(answer, request, remedy)
         try:
-            return msgspec.json.decode(answer.body, type=_Answer)
+            return msgspec.json.decode(answer.body, type=TokenAnswer)
         except UNREADABLE:  # their text may hold a piece of a token
             raise Malformed("token", f"{request.doing}: {request.target.server} answers with no token") from None
 
@@ -269,16 +246,9 @@ class Authentication:
 
 
 def _scope(place: Place, asked: str) -> str:
-    """What to ask for: what the registry named, if it is no more than reading; both rights to read of an Azure one."""
-    own = f"repository:{place.path}:pull"
-    if place.registry.is_azure:
-        return f"{own},metadata_read"
+    """What to ask for: what the registry named, if it is no more than reading, unless the dialect says otherwise."""
+    own = f"repository:{place.path}:"
+    if place.dialect.actions:
+        return own + place.dialect.actions
     actions = asked.rpartition(":")[2].split(",") if ":" in asked else ()
-    return asked if asked and " " not in asked and _READING.issuperset(actions) else own
-
-
-def _usable(value: str | None, request: Request) -> str:
-    if not value or len(value) > _TOKEN_LIMIT or not _TOKEN.fullmatch(value):
-        where = request.target.server
-        raise Malformed("token", f"{request.doing}: {where} answers with nothing that can be a token")
-    return value
+    return asked if asked and " " not in asked and _READING.issuperset(actions) else f"{own}pull"

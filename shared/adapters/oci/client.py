@@ -1,4 +1,4 @@
-"""Tags of any registry that speaks the OCI distribution API: Docker Hub, GitHub, Quay, Microsoft, Azure, your own.
+"""Tags of any registry that speaks the OCI distribution API.
 
 Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 """
@@ -13,12 +13,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
+from cachetools import LRUCache
 
 from shared.adapters.azure_calls import Identity
 from shared.adapters.oci.auth import Authentication
-from shared.adapters.oci.errors import UNREADABLE, access_remedy, http_error, parse_allowance
+from shared.adapters.oci.dialects import Place
+from shared.adapters.oci.errors import UNREADABLE, http_error, parse_allowance
 from shared.adapters.oci.exchange import Answer, Limits, Network, Request
-from shared.adapters.oci.safety import Place, Target, Unsafe, only_safe, parse_url
+from shared.adapters.oci.safety import Target, Unsafe, only_safe, parse_url
 from shared.domain.errors import Malformed, Rejected, Retry
 from shared.domain.image import Digest, parse_digest, parse_tag
 from shared.domain.policy import RegistryRule
@@ -81,7 +83,8 @@ class OciTagReader:
         self._limits, self._allowances = limits or Limits(), dict[str, Allowance]()
         self._send = Transport(network or Network.of_environment(), self._limits).send
         self._authentication = Authentication(self._send, secrets, credential)
-        self._lock, self._kept = Lock(), dict[tuple[RegistryRule, Target], tuple[str, _Page]]()
+        self._lock = Lock()
+        self._kept: LRUCache[tuple[RegistryRule, Target], tuple[str, _Page]] = LRUCache(_KEPT_PAGES)
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
         """The digest a tag points at now, or None where there is no such tag.
@@ -154,7 +157,8 @@ class OciTagReader:
 
     def _page(self, place: Place, target: Target, size: int, *, is_first: bool) -> _Page:
         key, doing = (place.registry, target), f"listing the tags of {place.name}"
-        etag, page = self._kept.get(key, ("", _Page()))
+        with self._lock:
+            etag, page = self._kept.get(key, ("", _Page()))
         headers = {"If-None-Match": etag} if etag else {}
         sent, answer = self._answer(place, target, doing, headers=headers, limit_bytes=self._limits.list_bytes)
         if answer.status == 404 and is_first:
@@ -165,11 +169,8 @@ class OciTagReader:
             page = _parse_page(answer, target, sent.target, size, place.name)
             etag = answer.headers.get("etag", "")
         if etag and len(page.tags) <= size:
-            with self._lock:  # what was used last is last
-                self._kept.pop(key, None)
+            with self._lock:
                 self._kept[key] = (etag, page)
-                if len(self._kept) > _KEPT_PAGES:
-                    del self._kept[next(iter(self._kept))]
         return page
 
     def _answer(self, place: Place, target: Target, doing: str, **parts: Any) -> tuple[Request, Answer]:
@@ -187,10 +188,10 @@ class OciTagReader:
         if answer.status == 401 and sent.target.origin == place.server.origin:
             used = self._authentication.answer(place, answer.headers.get("www-authenticate", ""), used)
             sent, answer = self._follow(place, request, used)
-        if (said := parse_allowance(answer.headers)) is not None:
+        if (said := parse_allowance(answer.headers, place.dialect.account_header)) is not None:
             self._allowances[registry.name] = said
         if answer.status not in _expected(request):
-            raise http_error(answer, sent, access_remedy(registry))
+            raise http_error(answer, sent, place.dialect.remedy(registry))
         return sent, answer
 
     def _follow(self, place: Place, request: Request, authorization: str) -> tuple[Request, Answer]:

@@ -1,8 +1,7 @@
 """HTTP errors of registries as the gate's errors, and rate limits as registries tell them.
 
 Sources: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes,
-https://docs.docker.com/docker-hub/usage/pulls/ (`RateLimit-Limit: 100;w=21600`),
-https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-05 and
+https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-05 (`RateLimit-Limit: 100;w=21600`) and
 https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3 (Retry-After).
 """
 
@@ -16,7 +15,6 @@ import msgspec
 from shared.adapters.oci.exchange import Answer, Request
 from shared.adapters.redaction import readable
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Rejected, Retry, Throttled
-from shared.domain.policy import RegistryRule
 from shared.ports import Allowance
 
 UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
@@ -63,17 +61,6 @@ def http_error(answer: Answer, request: Request, remedy: str) -> BasegateError:
     return Rejected(text)
 
 
-def access_remedy(registry: RegistryRule) -> str:
-    """What to do where a registry refuses to be read."""
-    if registry.credentials and registry.is_azure:
-        return f"give {registry.credentials}-user content/read and metadata/read of the repository in its scope map"
-    if registry.credentials:
-        return f"let the user of {registry.credentials}-user read there, and see that the repository is there"
-    if registry.is_azure:
-        return "give the app AcrPull (Container Registry Repository Reader) on the registry"
-    return "see that the repository is there, and name credentials on the registry's rule if it is not public"
-
-
 def _said(answer: Answer, request: Request) -> tuple[str, str]:
     """The registry's error code, and code and message for the reader; nothing that repeats a secret."""
     try:
@@ -86,13 +73,16 @@ def _said(answer: Answer, request: Request) -> tuple[str, str]:
     return first.code, "" if any(secret and secret in said for secret in request.secrets) else said
 
 
-def parse_allowance(headers: Mapping[str, str]) -> Allowance | None:
-    """What an answer says of the rate limit, None where it says nothing (or nothing that can be read)."""
+def parse_allowance(headers: Mapping[str, str], account_header: str = "") -> Allowance | None:
+    """What an answer says of the rate limit, None where it says nothing (or nothing that can be read).
+
+    `account_header` is the one that says by what the registry counts, "" where none does.
+    """
     for prefix in ("", "x-"):
         limit = _QUOTA.fullmatch(headers.get(f"{prefix}ratelimit-limit", ""))
         remaining = _QUOTA.fullmatch(headers.get(f"{prefix}ratelimit-remaining", ""))
         if limit and remaining:
-            source = _SOURCE.fullmatch(headers.get("docker-ratelimit-source", "").strip())
+            source = _SOURCE.fullmatch(headers.get(account_header, "").strip())
             return Allowance(
                 limit=int(limit[1]),
                 remaining=int(remaining[1]),

@@ -8,18 +8,17 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urljoin, urlsplit
 
+from publicsuffixlist import PublicSuffixList
+
 from shared.domain.errors import Misconfigured
-from shared.domain.image import parse_repository
-from shared.domain.policy import RegistryRule
 
 Address = IPv4Address | IPv6Address
 
 HTTPS_PORT = 443
-_HUB_ALIASES = frozenset(("docker.io", "index.docker.io"))
-_HUB_HOST = "registry-1.docker.io"
 
 _LOCAL_SUFFIXES = (
     ".localhost", ".localdomain", ".local", ".internal", ".intranet", ".private", ".corp", ".home", ".lan",
@@ -40,16 +39,6 @@ _HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 _NUMERIC = re.compile(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)")
 """The numeric forms of an IPv4 address, which are no host names: https://url.spec.whatwg.org/#concept-ipv4-parser"""
-
-_TOKEN_SERVICES = {_HUB_HOST: frozenset(("auth.docker.io",))}
-_SECOND_LEVEL_LENGTH = 3
-_SHARED_DOMAINS = (
-    "amazonaws.com", "amazonaws.com.cn", "appspot.com", "azure.com", "azure.net", "azurecontainerapps.io",
-    "azurecr.cn", "azurecr.io", "azurecr.us", "azurefd.net", "azurewebsites.net", "cloudapp.net", "cloudfront.net",
-    "digitaloceanspaces.com", "fly.dev", "github.io", "gitlab.io", "herokuapp.com", "jfrog.io", "netlify.app",
-    "ngrok.app", "ngrok.io", "ocir.io", "ondigitalocean.app", "pages.dev", "pkg.dev", "run.app", "trafficmanager.net",
-    "vercel.app", "web.app", "windows.net", "workers.dev",
-)  # fmt: skip
 
 
 class Unsafe(Exception):
@@ -95,43 +84,16 @@ class Target:
         return Target(self.host, self.port, path)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A repository of a registry: `path` is what the registry calls it, `name` what people do."""
-
-    registry: RegistryRule
-    server: Target
-    path: str
-    name: str
-
-    @staticmethod
-    def of(registry: RegistryRule, repository: str) -> "Place":
-        """The place of a repository; Docker Hub's official images are under `library/`.
-
-        Raises:
-            Malformed: the repository's name is none.
-            Misconfigured: the registry's login server is no host.
-        """
-        path = parse_repository(repository)
-        with only_safe(f"reading {registry.login_server}/{path}"):
-            server = server_of(registry)
-        if server.host == _HUB_HOST and "/" not in path:
-            path = parse_repository(f"library/{path}")
-        return Place(registry, server, path, f"{registry.login_server}/{path}")
-
-
-def server_of(registry: RegistryRule) -> Target:
-    """Where a registry's API is: its login server, and for Docker Hub the host that answers for it.
+def parse_server(text: str) -> Target:
+    """The server that a host name with an optional port stands for.
 
     Raises:
-        Unsafe: the login server is no host name with an optional port.
+        Unsafe: it is none.
     """
-    text = registry.login_server.lower()
-    if text in _HUB_ALIASES:
-        return Target(_HUB_HOST, HTTPS_PORT)
-    if not _SERVER.fullmatch(text):
-        raise Unsafe(f"'{text[:80]}' is not a host name with an optional port")
-    return _target(f"https://{text}/")
+    server = text.lower()
+    if not _SERVER.fullmatch(server):
+        raise Unsafe(f"'{server[:80]}' is not a host name with an optional port")
+    return _target(f"https://{server}/")
 
 
 def parse_url(text: str, base: Target, *, private: bool = False) -> Target:
@@ -229,27 +191,17 @@ def _embedded(address: Address) -> Address:
     return address.ipv4_mapped or address.sixtofour or address
 
 
-def may_see_credentials(realm: str, registry: str) -> bool:
-    """Whether a token service's host may see the credentials of a registry's host; both in lower case, without a port.
+def owned_domain(host: str) -> str:
+    """The domain that the owner of a host has registered: `example.co.uk` for `auth.example.co.uk`.
 
-    The list of public suffixes is no part of Python and changes weekly, so the rule is stricter than the truth. The
-    token service is at the registry's own host, or known by name, or under the same domain: the host's last two
-    labels, the last three under a country's suffix with second-level names (`example.co.uk`), and never one under
-    which strangers are given names (`azurecr.io`).
+    "" where there is no such thing: of an address, of one label, and of a public suffix itself. The list of public
+    suffixes is taken with its private section, the domains under which strangers are given names (`github.io`).
+    Source: https://publicsuffix.org/list/
     """
-    if realm == registry or realm in _TOKEN_SERVICES.get(registry, ()):
-        return True
-    domain = _domain(registry)
-    return domain != "" and domain == _domain(realm)
+    is_address = ":" in host or _NUMERIC.fullmatch(host)
+    return "" if is_address else _public_suffixes().privatesuffix(host) or ""
 
 
-def _domain(host: str) -> str:
-    """The domain whose owner has the host, "" where that cannot be said for sure."""
-    labels = host.split(".")
-    if len(labels) < 2 or ":" in host or host.replace(".", "").isdecimal():
-        return ""
-    if any(f".{host}".endswith(f".{suffix}") for suffix in _SHARED_DOMAINS):
-        return ""
-    country = len(labels[-1]) == 2 and len(labels[-2]) <= _SECOND_LEVEL_LENGTH
-    depth = 3 if country else 2
-    return ".".join(labels[-depth:]) if len(labels) >= depth else ""
+@cache
+def _public_suffixes() -> PublicSuffixList:
+    return PublicSuffixList()  # it reads ten thousand lines: not before a password is to go to another host

@@ -3,7 +3,6 @@ their errors become the gate's. Imported when the first reader is made: urllib3 
 """
 
 import http.client
-import math
 import socket
 import ssl
 import time
@@ -30,6 +29,7 @@ from urllib3.exceptions import TimeoutError as Timeout
 from urllib3.response import HTTPResponse
 from urllib3.util.connection import create_connection
 
+from shared.adapters.deadline import PunctualTlsSocket
 from shared.adapters.oci.exchange import Answer, Limits, Network, Request
 from shared.adapters.oci.safety import Unsafe, only_safe, require_address, require_host
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Retry, Unreachable
@@ -113,24 +113,6 @@ def _open(pool: urllib3.HTTPConnectionPool, request: Request) -> urllib3.BaseHTT
         return send()  # a server may close a kept connection just when it is used again
 
 
-class PunctualSocket(ssl.SSLSocket):
-    """Reads until `answer_by` (monotonic seconds): a timeout of silence alone never ends what drips."""
-
-    answer_by = math.inf
-
-    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-        """Read what is there.
-
-        Raises:
-            TimeoutError: the time for the whole answer is over.
-        """
-        left = self.answer_by - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the answer takes too long")
-        self.settimeout(min(left, self.gettimeout() or left))
-        return super().recv_into(buffer, nbytes, flags)
-
-
 class GuardedConnection(HTTPSConnection):
     """Connects to the address that was checked, so that a name cannot lead elsewhere in between."""
 
@@ -139,7 +121,7 @@ class GuardedConnection(HTTPSConnection):
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's answer is not http.client's
         """The answer's head, with the clock for all of the answer running."""
-        if isinstance(self.sock, PunctualSocket):
+        if isinstance(self.sock, PunctualTlsSocket):
             self.sock.answer_by = time.monotonic() + self.answer_seconds
         return super().getresponse()
 
@@ -180,7 +162,7 @@ def _make_pools(network: Network, limits: Limits, proxy: str, *, private: bool) 
 
     Connection.private, Connection.answer_seconds = private, limits.answer_seconds
     context = network.ssl_context()
-    context.sslsocket_class = PunctualSocket
+    context.sslsocket_class = PunctualTlsSocket
     options: dict[str, Any] = {
         "num_pools": _HOSTS,
         "maxsize": _CONNECTIONS_PER_HOST,

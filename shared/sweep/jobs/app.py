@@ -24,7 +24,7 @@ _IN_VAIN = (RolloutState.FAILED, RolloutState.RESTORED)
 
 
 class Difference(NamedTuple):
-    """How a container group differs from the last good deployment.
+    """How what is deployed differs from the last good deployment.
 
     A container that comes up, or is busy, looks for a while as if it were wrong: what `may_pass` is believed only by
     the second sweep in a row. `shows` is another image than the one that was deployed.
@@ -36,21 +36,21 @@ class Difference(NamedTuple):
 
 
 class AppJob(SweepJob):
-    """Compares one app: its base by the ledger, its container group by one request and one health check."""
+    """Compares one app: its base by the ledger, its deployment by one request and one health check."""
 
     each = Each.APP
 
     def __init__(self, services: Services, app: App) -> None:
         super().__init__(services, f"app.{app.name}", f"app {app.name}", f"apps/{app.name}")
         self._app, self._base_name = app, app.base.tag
-        self._group_name = app.deploy.aci if app.deploy else ""
+        self._name = app.deploy.name if app.deploy else ""
         self._dependents, self._vetoes, self._images = Dependents(services), Vetoes(services), AppImages(services)
         self._build = Build(services)
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch: an app is compared in one go. A rollout that is under way sees to it by itself.
 
-        One that still builds, or cannot, leaves the container group to the sweep.
+        One that still builds, or cannot, leaves the deployment to the sweep.
         """
         known = [stored.record for stored in self._services.ledger.open(Rollout, self._app.name)]
         under_way = [rollout.state for rollout in known if not rollout.settled]
@@ -108,30 +108,30 @@ class AppJob(SweepJob):
             yield self._alarm(AlarmKind.NOT_ON_BASE, self._base_name, words, plan)
 
     def _container(self, run: JobRun, record: AppRecord) -> Iterator[Alarm]:
-        """The container group must be the last good deployment, running and well."""
+        """What is deployed must be the last good image, running and well."""
         if self._app.deploy is None or record.live is None:
             return
         wrong = self._difference(record.live, self._app.deploy)
         if wrong is None:
             return
-        words = f"container group {self._group_name} is not {record.live}: {wrong.words}"
+        words = f"{self._app.deploy.place} is not {record.live}: {wrong.words}"
         plan = self._redeploy(run, record, record.live, wrong)
-        yield self._alarm(AlarmKind.CONTAINER, self._group_name, words, plan)
+        yield self._alarm(AlarmKind.CONTAINER, self._name, words, plan)
 
     def _difference(self, live: BuiltImage, rule: DeployRule) -> Difference | None:
-        group = self._services.containers.get(rule)
-        if group is None:
+        state = self._services.target(rule).get(rule)
+        if state is None:
             return Difference("it is gone")
-        if group.image != live.reference:
-            return Difference(f"it shows {group.image or 'nothing'}", shows=group.image)
-        if group.stopped:
+        if state.image != live.reference:
+            return Difference(f"it shows {state.image or 'nothing'}", shows=state.image)
+        if state.stopped:
             return Difference("it was stopped")
-        if group.failed or not group.running:
-            words = "it has failed" if group.failed else "it does not run"
-            return Difference(f"{words}: {group.detail}" if group.detail else words, may_pass=not group.failed)
-        if group.restarts >= RESTART_LIMIT:
-            return Difference(f"it restarts in a loop, {group.restarts} times so far")
-        problem = self._services.probe.check(group.address, rule.health.path) if group.address else None
+        if state.failed or not state.running:
+            words = "it has failed" if state.failed else "it does not run"
+            return Difference(f"{words}: {state.detail}" if state.detail else words, may_pass=not state.failed)
+        if state.restarts >= RESTART_LIMIT:
+            return Difference(f"it restarts in a loop, {state.restarts} times so far")
+        problem = self._services.probe.check(state.address, rule.health.path) if state.address else None
         return Difference(f"it is not well: {problem}", may_pass=True) if problem else None
 
     def _redeploy(self, run: JobRun, record: AppRecord, live: BuiltImage, wrong: Difference) -> str:
@@ -143,7 +143,7 @@ class AppJob(SweepJob):
             return "reported only: its rule says `drift: report`"
         if wrong.shows and self._build.unrecorded(self._app, wrong.shows):
             return f"not redeployed: the ledger has no record of what it shows; {UNRECORDED_REMEDY}"
-        about = (AlarmKind.CONTAINER, self._group_name)
+        about = (AlarmKind.CONTAINER, self._name)
         alarm = next((one for one in self._alarms.standing(self._scope) if one.about == about), None)
         if wrong.may_pass and alarm is None:
             return "the next sweep redeploys it if it does not come up by itself"
@@ -154,8 +154,8 @@ class AppJob(SweepJob):
         if tried and in_vain and alarm and alarm.since <= tried.record.history[-1].at:  # else all has been well since
             return f"redeploying it did not help ({tried.record.reason}): roll back, or rebuild"
         name, now = f"drift-{run.record.round:06}", self._services.clock.now()
-        why = f"found by sweep: {self._group_name}: {wrong.words}"
-        run.note("redeploy", f"{live} on {self._group_name}", logged=alarm is None)  # a new alarm says it too
+        why = f"found by sweep: {self._name}: {wrong.words}"
+        run.note("redeploy", f"{live} on {self._name}", logged=alarm is None)  # a new alarm says it too
         if not run.dry_run:
             save(self._services, record.new_rollout(name, Cause.DRIFT, now, why, image=live, base=live.base))
         return f"redeployed by rollout {name}"

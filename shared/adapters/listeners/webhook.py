@@ -1,0 +1,138 @@
+"""Outcomes to a chat or any other webhook. The URL of a chat's webhook is a secret: no error and no log says it."""
+
+import hashlib
+import hmac
+import html
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import msgspec
+
+from shared.adapters.listeners.kind import ListenerKind, board_link, is_refusal
+from shared.domain.errors import Misconfigured, Rejected, Retry
+from shared.domain.outcome import Outcome
+from shared.settings import choice_faults
+
+if TYPE_CHECKING:
+    from shared.adapters.azure_calls import Identity
+
+_URL, _STYLE, _SECRET = "BASEGATE_WEBHOOK_URL", "BASEGATE_WEBHOOK_STYLE", "BASEGATE_WEBHOOK_SECRET"
+_UNRESOLVED = "@Microsoft.KeyVault("
+_LINK_TEXT = "Open on the board"
+_NO_FACTS = frozenset(("logTail", "links", "reason"))
+_TIMEOUT_SECONDS = 5.0
+
+
+class Webhook(ListenerKind):
+    """The kind `webhook`: it reads the URL, the style of messages, and the name of the secret that signs them."""
+
+    name = "webhook"
+    settings = (_URL, _STYLE, _SECRET)
+
+    def faults(self, values: Mapping[str, str]) -> Iterator[str]:
+        """The URL is https and not shown; App Service leaves a Key Vault reference as it is where it cannot read it."""
+        yield from choice_faults(_STYLE, values, tuple(STYLES))
+        url = values.get(_URL, "https://")
+        if url.startswith(_UNRESOLVED):
+            yield f"{_URL} is a Key Vault reference that App Service could not resolve: check its access"
+        elif not url.startswith("https://"):
+            yield f"{_URL} must be an https URL"
+
+    def make(self, values: Mapping[str, str], identity: "Identity", secret: Callable[[str], str]) -> "WebhookAnnouncer":
+        """The announcer."""
+        name = values.get(_SECRET, "")
+        return WebhookAnnouncer(values[_URL], values.get(_STYLE, "generic"), lambda: secret(name) if name else "")
+
+
+class WebhookAnnouncer:
+    """Sends one POST an outcome; redirects are not followed.
+
+    Args:
+        url: an https URL.
+        style: one of `STYLES`.
+        secret: the key of `X-Basegate-Signature: t=<unix seconds>,v1=<HMAC-SHA256 of "t.body", hex>`; "" sends none.
+    """
+
+    def __init__(self, url: str, style: str = "generic", secret: Callable[[], str] = lambda: "") -> None:
+        self._url, self._message, self._secret = url, STYLES[style], secret
+
+    def announce(self, outcome: Outcome) -> None:
+        """Post the outcome.
+
+        Raises:
+            Rejected: the webhook refuses it with another 4xx than 408 and 429.
+            Retry: it is away, asks to wait, or answers anything else.
+            Misconfigured: its URL cannot be used.
+        """
+        from shared.adapters.azure_calls import retry_after
+        from shared.adapters.deadline import NoAnswer, exchange
+
+        body = msgspec.json.encode(self._message(outcome))
+        headers = {"Content-Type": "application/json", "User-Agent": "basegate"} | self._signature(body)
+        try:
+            status, answered = exchange("POST", self._url, _TIMEOUT_SECONDS, headers, body)
+        except ValueError:
+            raise Misconfigured(f"the webhook's URL cannot be used: look at {_URL}") from None
+        except NoAnswer as error:
+            raise Retry(f"the webhook at {urlsplit(self._url).hostname} does not answer ({error})") from error
+        if is_refusal(status):
+            raise Rejected(f"the webhook refuses {outcome.name} with HTTP {status}: look at {_URL}")
+        if not 200 <= status < 300:
+            raise Retry(
+                f"sending {outcome.name} to the webhook: HTTP {status}", retry_after(answered.get("Retry-After", ""))
+            )
+
+    def _signature(self, body: bytes) -> dict[str, str]:
+        secret = self._secret()
+        if not secret:
+            return {}
+        moment = str(int(time.time()))
+        signed = hmac.new(secret.encode(), f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
+        return {"X-Basegate-Signature": f"t={moment},v1={signed}"}
+
+
+def _generic(outcome: Outcome) -> dict[str, object]:
+    type_ = f"Basegate.{outcome.name}"
+    return {"id": outcome.id, "type": type_, "subject": outcome.subject, "data": dict(outcome.data)}
+
+
+def _slack(outcome: Outcome) -> dict[str, object]:
+    """A message in Slack's mrkdwn. What a log says must not ping a channel or make a link: it is escaped.
+
+    Source: https://docs.slack.dev/messaging/formatting-message-text
+    """
+    said = html.escape(f"*{_heading(outcome)}*\n{outcome.data.get('reason') or ''}".strip(), quote=False)
+    board = board_link(outcome)
+    return {"text": f"{said}\n<{board}|{_LINK_TEXT}>" if board else said}
+
+
+def _teams(outcome: Outcome) -> dict[str, object]:
+    """An Adaptive Card. A `TextRun` is shown as it is; a `TextBlock` would make links of what a log says.
+
+    Source: https://adaptivecards.io/explorer/TextRun.html
+    """
+    facts = [
+        {"title": name, "value": ", ".join(map(str, value)) if isinstance(value, list) else str(value)}
+        for name, value in outcome.data.items()
+        if value and name not in _NO_FACTS
+    ]
+    body: list[dict[str, object]] = [{"type": "TextBlock", "text": _heading(outcome), "weight": "Bolder", "wrap": True}]
+    if reason := outcome.data.get("reason"):
+        body.append({"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": str(reason)}]})
+    body.append({"type": "FactSet", "facts": facts})
+    board = board_link(outcome)
+    actions = [{"type": "Action.OpenUrl", "title": _LINK_TEXT, "url": board}] if board else []
+    content = {"type": "AdaptiveCard", "version": "1.4", "body": body, "actions": actions}
+    card = {"contentType": "application/vnd.microsoft.card.adaptive", "content": content}
+    return {"type": "message", "attachments": [card]}
+
+
+def _heading(outcome: Outcome) -> str:
+    return f"Basegate.{outcome.name}: {outcome.data.get('image') or outcome.subject}"
+
+
+STYLES: Mapping[str, Callable[[Outcome], dict[str, object]]] = {"generic": _generic, "slack": _slack, "teams": _teams}
+"""The shapes of messages: `slack` and `teams` are those services', `generic` is the outcome itself. A further style is
+one more function and its entry here."""

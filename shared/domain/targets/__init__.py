@@ -1,0 +1,26 @@
+"""Where apps are deployed to, one file a target with its rule, its words and its defaults.
+
+A further target is one more file, its entry in `TARGETS`, and an adapter that fulfils the port `DeploymentTarget`.
+"""
+
+from functools import cache
+
+import msgspec
+
+from shared.domain.policy import DeployRule, Rule
+from shared.domain.targets.aci import AciRule
+
+TARGETS: dict[str, type[DeployRule]] = {rule.kind: rule for rule in (AciRule,)}
+"""The rules of all targets by their keys in gates.yaml."""
+
+
+def deploy_type() -> type[msgspec.Struct]:
+    """What is written under `deploy` in gates.yaml: a key for each target, of which one has its rule."""
+    return _deploy_type(tuple(TARGETS.values()))
+
+
+@cache
+def _deploy_type(rules: tuple[type[DeployRule], ...]) -> type[msgspec.Struct]:
+    keys = [(rule.kind, rule | None, None) for rule in rules]
+    described = {"__doc__": "Where the app runs: exactly one target."}
+    return msgspec.defstruct("Deploy", keys, bases=(Rule,), namespace=described, frozen=True, kw_only=True)
