@@ -13,7 +13,7 @@ from azure.core.exceptions import ResourceExistsError
 from azure.storage.queue import QueueClient
 
 from demo import scenario
-from sandbox.host.queue_data import decode_body
+from sandbox.host.queues.data import decode_body
 from shared.adapters.queue_storage import StorageWorkQueue
 from shared.domain.errors import BasegateError, Misconfigured, Rejected
 from shared.domain.event import Hint, HintKind
