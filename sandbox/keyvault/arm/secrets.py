@@ -13,8 +13,7 @@ import msgspec
 from aiohttp import web
 
 from sandbox.arm.query import only
-from sandbox.keyvault.bodies import Attributes
-from sandbox.keyvault.bundles import secret_item
+from sandbox.keyvault.bundles import Attributes, secret_item
 from sandbox.keyvault.data_plane import SecretOperations
 from sandbox.keyvault.model import SecretVersion, Vault
 from sandbox.keyvault.records import VAULT_TYPE, VaultRecords

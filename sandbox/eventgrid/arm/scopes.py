@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sandbox.arm.surface import ResourceId
+from sandbox.eventgrid.arm.system_topics import EVENT_TYPES, SOURCE_TYPES, SystemTopics
+from sandbox.eventgrid.arm.topics import Topics
 from sandbox.eventgrid.event import Schema
-from sandbox.eventgrid.system_topics import EVENT_TYPES, SOURCE_TYPES, SystemTopics
-from sandbox.eventgrid.topics import Topics
 from sandbox.web import Call, Fault
 
 _GROUP = "/subscriptions/{subscription}/resourceGroups/{group}/providers"

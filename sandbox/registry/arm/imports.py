@@ -16,12 +16,12 @@ from aiohttp import ClientSession, web
 from sandbox.arm.operations import Operations
 from sandbox.arm.surface import ResourceId
 from sandbox.registry.accounts import REFRESH_TOKEN_USER, Accounts
-from sandbox.registry.control import REGISTRY, RegistryControl
+from sandbox.registry.arm.bodies import ImportImage, ImportSource
+from sandbox.registry.arm.registries import REGISTRY, RegistryControl
 from sandbox.registry.names import ImageReference, digest_name, repository_name
 from sandbox.registry.oci import Manifest
 from sandbox.registry.records import API_VERSIONS, PROVIDER, Origin, RegistryRecord
 from sandbox.registry.registry import Registry
-from sandbox.registry.shapes import ImportImage, ImportSource
 from sandbox.registry.source import SourceRepository, blobs, children
 from sandbox.store import Collection
 from sandbox.web import Call, Fault, Surface, json_answer

@@ -9,8 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
-from sandbox.eventgrid.system_topics import EVENT_TYPES
-from sandbox.eventgrid.topics import ARM_VERSIONS
+from sandbox.eventgrid.arm.system_topics import EVENT_TYPES
+from sandbox.eventgrid.arm.topics import ARM_VERSIONS
 from sandbox.instance import LOCATION
 from sandbox.web import Call, Fault, Surface, json_answer
 

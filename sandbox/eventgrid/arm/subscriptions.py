@@ -15,11 +15,11 @@ import msgspec
 from aiohttp import web
 
 from sandbox.arm.operations import Operations
+from sandbox.eventgrid.arm.scopes import CHILDREN, EXTENSION, Scope, Scopes
+from sandbox.eventgrid.arm.topics import ARM_VERSIONS
 from sandbox.eventgrid.destinations import StorageQueue
 from sandbox.eventgrid.filters import Filter, invalid
-from sandbox.eventgrid.scopes import CHILDREN, EXTENSION, Scope, Scopes
 from sandbox.eventgrid.subscription import Properties, PutBody, Subscription, properties_of
-from sandbox.eventgrid.topics import ARM_VERSIONS
 from sandbox.eventgrid.validation import Validation
 from sandbox.store import Collection
 from sandbox.web import Call, Fault, Surface, json_answer

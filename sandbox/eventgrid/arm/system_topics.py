@@ -15,8 +15,8 @@ from aiohttp import web
 
 from sandbox.arm.operations import Operations
 from sandbox.arm.surface import ResourceId
+from sandbox.eventgrid.arm.topics import ARM_VERSIONS
 from sandbox.eventgrid.identity import Identity, shown_identity
-from sandbox.eventgrid.topics import ARM_VERSIONS
 from sandbox.instance import SUBSCRIPTION
 from sandbox.store import Collection
 from sandbox.web import Call, Fault, Surface, json_answer

@@ -11,11 +11,11 @@ from aiohttp import web
 
 from sandbox.arm.operations import Operations
 from sandbox.registry.accounts import Accounts
-from sandbox.registry.control import CHILD_NAME, REGISTRY, RegistryControl
-from sandbox.registry.properties import child_body
+from sandbox.registry.arm.bodies import ScopeMapBody
+from sandbox.registry.arm.properties import child_body
+from sandbox.registry.arm.registries import CHILD_NAME, REGISTRY, RegistryControl
 from sandbox.registry.records import API_VERSIONS, PROVIDER, RegistryRecord, ScopeMapRecord, now
 from sandbox.registry.rights import SYSTEM_SCOPE_MAPS, Rights
-from sandbox.registry.shapes import ScopeMapBody
 from sandbox.web import Call, Fault, Handler, Surface, json_answer
 
 _SCOPE_MAP = REGISTRY + "/scopeMaps/{map}"

@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import web
 
 from sandbox.arm.query import only, parse_filter
-from sandbox.arm.role_definitions import find_role
+from sandbox.arm.roles.definitions import find_role
 from sandbox.instance import SUBSCRIPTION
 from sandbox.store import Collection
 from sandbox.web import Call, Fault, Surface, json_answer

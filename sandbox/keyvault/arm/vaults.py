@@ -11,7 +11,8 @@ import msgspec
 from aiohttp import web
 
 from sandbox.arm.query import only
-from sandbox.keyvault.documents import (
+from sandbox.keyvault.access import merge_policies
+from sandbox.keyvault.arm.documents import (
     RBAC_BY_DEFAULT_FROM,
     NameBody,
     PoliciesBody,
@@ -21,7 +22,6 @@ from sandbox.keyvault.documents import (
     new_vault,
     vault_answer,
 )
-from sandbox.keyvault.policies import merge_policies
 from sandbox.keyvault.records import VAULT_TYPE, VaultRecords, vault_id
 from sandbox.keyvault.secrets import SecretStore
 from sandbox.web import Call, Fault, Surface, json_answer

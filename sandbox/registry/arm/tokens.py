@@ -15,8 +15,10 @@ from aiohttp import web
 
 from sandbox.arm.operations import Operations
 from sandbox.registry.accounts import Accounts, password_digest
-from sandbox.registry.control import CHILD_NAME, REGISTRY, RegistryControl
-from sandbox.registry.properties import child_body
+from sandbox.registry.arm.bodies import GenerateCredentials, TokenBody, TokenProperties
+from sandbox.registry.arm.properties import child_body
+from sandbox.registry.arm.registries import CHILD_NAME, REGISTRY, RegistryControl
+from sandbox.registry.arm.scope_maps import ScopeMapControl
 from sandbox.registry.records import (
     API_VERSIONS,
     PROVIDER,
@@ -26,8 +28,6 @@ from sandbox.registry.records import (
     now,
     timestamp,
 )
-from sandbox.registry.scope_maps_arm import ScopeMapControl
-from sandbox.registry.shapes import GenerateCredentials, TokenBody, TokenProperties
 from sandbox.web import Call, Fault, Handler, Surface, json_answer
 
 _TOKEN = REGISTRY + "/tokens/{token}"

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from sandbox.registry.arm.bodies import RegistryProperties
 from sandbox.registry.records import PROVIDER, RegistryRecord
-from sandbox.registry.shapes import RegistryProperties
 from sandbox.web import Fault
 
 _EFFECTIVE = ("admin_user_enabled", "anonymous_pull_enabled")

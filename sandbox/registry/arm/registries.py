@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from sandbox.registry.properties import identity_of, registry_body, with_properties
+from sandbox.registry.arm.bodies import NameCheck, RegistryBody, RegistryChange
+from sandbox.registry.arm.properties import identity_of, registry_body, with_properties
 from sandbox.registry.records import API_VERSIONS, PROVIDER, RegistryRecord, now
-from sandbox.registry.shapes import NameCheck, RegistryBody, RegistryChange
 from sandbox.store import Collection
 from sandbox.web import Call, Fault, Handler, Surface, json_answer
 
