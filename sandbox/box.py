@@ -107,7 +107,7 @@ class Box:
             repositories=self.github,
             runner=Runner(self.engine),
             session=self.gateway.outside,
-            find_identity=self.foundation.identities.find,
+            find_identity=self.foundation.identities.get,
         )
         return Tasks(self.instance.folder("tasks"), services, time_scale=self.settings.time_scale)
 

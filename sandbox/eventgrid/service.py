@@ -118,12 +118,8 @@ class EventGrid:
 
     async def delete_group(self, group: str) -> None:
         """Delete the topics of a resource group that goes."""
-        for answer in list(self._topics.answers()):
-            if ResourceId.parse(answer["id"]).group.lower() == group.lower():
-                await self._topics.delete(answer["id"])
-        for answer in list(self._system_topics.answers()):
-            if ResourceId.parse(answer["id"]).group.lower() == group.lower():
-                await self._system_topics.delete(answer["id"])
+        await self._topics.delete_group(group)
+        await self._system_topics.delete_group(group)
 
     def _exists(self, resource_id: str) -> bool:
         kind = ResourceId.parse(resource_id).type
