@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from sandbox.arm.body import region
 from sandbox.arm.surface import ResourceIndex
 from sandbox.containers.shapes import Address, Container, GroupBody, Identity, Properties
 from sandbox.web import Fault
@@ -30,8 +31,7 @@ def validate(name: str, body: GroupBody, index: ResourceIndex) -> Properties:
     Raises:
         Fault: 400 that names the first field at fault.
     """
-    if not body.location:
-        raise Fault(400, "LocationRequired", "The location property is required for this definition.")
+    region(body.location)
     if not _NAME.fullmatch(name):
         raise Fault(400, "InvalidContainerGroupName", f"The container group name '{name}' is invalid. {_NAME_RULE}")
     _refuse(body, ("zones",), "")

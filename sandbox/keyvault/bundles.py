@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
+from sandbox.arm.body import Body
 from sandbox.arm.query import only
 from sandbox.keyvault.model import Secret, SecretVersion, Vault
 from sandbox.web import Call, Fault
@@ -70,7 +69,7 @@ def page(call: Call, items: list[dict[str, Any]]) -> dict[str, Any]:
     return {"value": items[int(start) : end], "nextLink": link if end < len(items) else None}
 
 
-class Attributes(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_only=True):
+class Attributes(Body, frozen=True):
     """What may be said of a version beside its value; times are seconds since 1970."""
 
     enabled: bool | None = None
@@ -87,12 +86,12 @@ class Attributes(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_
         return {name: value for name, value in asked.items() if value is not None}
 
 
-class UpdateBody(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_only=True):
+class UpdateBody(Body, frozen=True):
     """A change of a version's attributes, content type or tags."""
 
     content_type: str | None = None
     tags: dict[str, str] | None = None
-    attributes: Attributes = msgspec.field(default_factory=Attributes)
+    attributes: Attributes = Attributes()
 
     def changes(self) -> dict[str, Any]:
         """What is asked for, by the names of `SecretVersion`."""
@@ -100,7 +99,7 @@ class UpdateBody(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_
         return self.attributes.changes() | {name: value for name, value in asked.items() if value is not None}
 
 
-class SetBody(UpdateBody, kw_only=True):
-    """A new version. That its fields are strict is inherited."""
+class SetBody(UpdateBody, frozen=True, kw_only=True):
+    """A new version."""
 
     value: str

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from sandbox.arm.body import Body, ResourceBody, convert, region
 from sandbox.instance import SUBSCRIPTION
-from sandbox.keyvault.model import AccessPolicy, PropertiesBody, Vault, VaultProperties
+from sandbox.keyvault.model import AccessPolicy, Vault, VaultProperties
 from sandbox.keyvault.records import VAULT_TYPE, vault_id
 from sandbox.web import Fault
 
@@ -17,32 +19,30 @@ from sandbox.web import Fault
 RBAC_BY_DEFAULT_FROM = "2026-02-01"
 
 
-class VaultBody(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_only=True):
-    """A vault as PUT and PATCH send it."""
+_NOT_ASKED_FOR = frozenset(("vaultUri", "provisioningState", "hsmPoolResourceId", "createMode"))
+"""Read-only properties, which clients send back as they got them, and the one that is about the request."""
+
+
+class VaultBody(ResourceBody, frozen=True):
+    """A vault as PUT and PATCH send it; what is left out of its properties stays as it is."""
 
     location: str = ""
     tags: dict[str, str] | None = None
-    properties: PropertiesBody = msgspec.field(default_factory=PropertiesBody)
-    id: str = ""
-    name: str = ""
-    type: str = ""
+    properties: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class _Policies(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+class _Policies(Body, frozen=True):
     access_policies: list[AccessPolicy]
 
 
-class PoliciesBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class PoliciesBody(ResourceBody, frozen=True, kw_only=True):
     """Access policies to add, replace or remove."""
 
     properties: _Policies
-    id: str = ""
-    name: str = ""
-    type: str = ""
-    location: str = ""
+    location: str | None = None
 
 
-class NameBody(msgspec.Struct, forbid_unknown_fields=True):
+class NameBody(Body, frozen=True):
     """A name that a vault might have."""
 
     name: str
@@ -68,23 +68,23 @@ def new_vault(group: str, name: str, body: VaultBody, version: str, old: Vault |
     Raises:
         Fault: 400 without a location, or where soft delete is to be off.
     """
-    if not body.location:
-        raise Fault(400, "LocationRequired", "The location property is required for this definition.")
-    if body.properties.enable_soft_delete is False:
+    location = region(body.location)
+    if body.properties.get("enableSoftDelete") is False:
         raise Fault(400, "BadRequest", "The property 'enableSoftDelete' cannot be set to false.")
     rbac = old.properties.enable_rbac_authorization if old else version >= RBAC_BY_DEFAULT_FROM
     base = VaultProperties(vault_uri=f"https://{name.lower()}.vault.azure.net/", enable_rbac_authorization=rbac)
-    location = body.location.lower().replace(" ", "")
     properties = merged(base, body.properties)
     return Vault(id=vault_id(group, name), name=name, location=location, tags=body.tags or {}, properties=properties)
 
 
-def merged(base: VaultProperties, asked: PropertiesBody) -> VaultProperties:
-    """The settings after a change; what is not asked for stays."""
-    read_only = {"vault_uri", "provisioning_state", "hsm_pool_resource_id", "create_mode"}
-    given = msgspec.structs.asdict(asked)
-    changed = {name: value for name, value in given.items() if value is not None and name not in read_only}
-    return msgspec.structs.replace(base, **changed)
+def merged(base: VaultProperties, asked: Mapping[str, Any]) -> VaultProperties:
+    """The settings after a change; what is absent or null stays.
+
+    Raises:
+        Fault: 400 that names the property that is unknown or unfit.
+    """
+    given = {name: value for name, value in asked.items() if value is not None and name not in _NOT_ASKED_FOR}
+    return convert(msgspec.to_builtins(base) | given, VaultProperties, "vault")
 
 
 def deleted_answer(vault: Vault) -> dict[str, Any]:

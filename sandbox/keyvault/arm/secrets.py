@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from sandbox.arm.body import Body, ResourceBody
 from sandbox.arm.query import only
 from sandbox.keyvault.bundles import Attributes, secret_item
 from sandbox.keyvault.data_plane import SecretOperations
@@ -24,20 +25,17 @@ _SECRETS = f"/subscriptions/{{subscription}}/resourceGroups/{{group}}/providers/
 _SECRET = _SECRETS + "/{secret}"
 
 
-class _Properties(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_only=True):
+class _Properties(Body, frozen=True):
     value: str | None = None
     content_type: str | None = None
-    attributes: Attributes = msgspec.field(default_factory=Attributes)
+    attributes: Attributes = Attributes()
     secret_uri: str | None = None
     secret_uri_with_version: str | None = None
 
 
-class _Body(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class _Body(ResourceBody, frozen=True, kw_only=True):
     properties: _Properties
     tags: dict[str, str] | None = None
-    id: str | None = None
-    name: str | None = None
-    type: str | None = None
     location: str | None = None
 
     def changes(self) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class VaultManagement:
             raise Fault(400, "VaultNameNotValid", f"The vault name '{name}' is invalid.")
         if old and old.id.lower() != vault_id(group, name).lower():
             raise Fault(409, "VaultAlreadyExists", f"The vault name '{name}' is already in use.")
-        if body.properties.create_mode == "recover":
+        if body.properties.get("createMode") == "recover":
             return json_answer(vault_answer(self._vaults.recover(name)))
         if old and old.deleted_at:
             message = (

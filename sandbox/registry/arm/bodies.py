@@ -10,26 +10,17 @@ from typing import Any, Literal
 
 import msgspec
 
-
-class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    pass
+from sandbox.arm.body import Body, ResourceBody
 
 
-class _Resource(_Body, frozen=True, kw_only=True):
-    id: str | None = None
-    name: str | None = None
-    type: str | None = None
-    system_data: msgspec.Raw | None = None
-
-
-class Sku(_Body, frozen=True, kw_only=True):
+class Sku(Body, frozen=True, kw_only=True):
     """The service tier."""
 
     name: Literal["Basic", "Standard", "Premium"]
     tier: str | None = None
 
 
-class RegistryProperties(_Body, frozen=True, kw_only=True):
+class RegistryProperties(Body, frozen=True, kw_only=True):
     """What can be said of a registry. The fields after `anonymous_pull_enabled` are kept and have no effect here."""
 
     admin_user_enabled: bool | None = None
@@ -53,17 +44,7 @@ class RegistryProperties(_Body, frozen=True, kw_only=True):
     status: msgspec.Raw | None = None
 
 
-class RegistryBody(_Resource, frozen=True, kw_only=True):
-    """PUT of a registry."""
-
-    location: str
-    sku: Sku
-    identity: dict[str, Any] | None = None
-    tags: dict[str, str] | None = None
-    properties: RegistryProperties = RegistryProperties()
-
-
-class RegistryChange(_Body, frozen=True, kw_only=True):
+class RegistryChange(ResourceBody, frozen=True, kw_only=True):
     """PATCH of a registry."""
 
     identity: dict[str, Any] | None = None
@@ -72,7 +53,14 @@ class RegistryChange(_Body, frozen=True, kw_only=True):
     properties: RegistryProperties = RegistryProperties()
 
 
-class NameCheck(_Body, frozen=True, kw_only=True):
+class RegistryBody(RegistryChange, frozen=True, kw_only=True):
+    """PUT of a registry."""
+
+    location: str
+    sku: Sku
+
+
+class NameCheck(Body, frozen=True, kw_only=True):
     """Whether a registry name is free."""
 
     name: str
@@ -81,7 +69,7 @@ class NameCheck(_Body, frozen=True, kw_only=True):
     auto_generated_domain_name_label_scope: Literal["Unsecure"] | None = None
 
 
-class ScopeMapProperties(_Body, frozen=True, kw_only=True):
+class ScopeMapProperties(Body, frozen=True, kw_only=True):
     """A scope map's actions."""
 
     actions: tuple[str, ...] | None = None
@@ -91,13 +79,13 @@ class ScopeMapProperties(_Body, frozen=True, kw_only=True):
     type: str | None = None
 
 
-class ScopeMapBody(_Resource, frozen=True, kw_only=True):
+class ScopeMapBody(ResourceBody, frozen=True, kw_only=True):
     """PUT or PATCH of a scope map."""
 
     properties: ScopeMapProperties
 
 
-class KeptPassword(_Body, frozen=True, kw_only=True):
+class KeptPassword(Body, frozen=True, kw_only=True):
     """A password that a PATCH of a token keeps, by its name."""
 
     name: Literal["password1", "password2"]
@@ -106,13 +94,13 @@ class KeptPassword(_Body, frozen=True, kw_only=True):
     value: str | None = None
 
 
-class TokenCredentials(_Body, frozen=True, kw_only=True):
+class TokenCredentials(Body, frozen=True, kw_only=True):
     """The passwords that a PATCH of a token keeps. Certificates are not supported."""
 
     passwords: tuple[KeptPassword, ...] = ()
 
 
-class TokenProperties(_Body, frozen=True, kw_only=True):
+class TokenProperties(Body, frozen=True, kw_only=True):
     """A token's scope map and whether it may be used."""
 
     scope_map_id: str | None = None
@@ -122,13 +110,13 @@ class TokenProperties(_Body, frozen=True, kw_only=True):
     provisioning_state: str | None = None
 
 
-class TokenBody(_Resource, frozen=True, kw_only=True):
+class TokenBody(ResourceBody, frozen=True, kw_only=True):
     """PUT or PATCH of a token."""
 
     properties: TokenProperties
 
 
-class GenerateCredentials(_Body, frozen=True, kw_only=True):
+class GenerateCredentials(Body, frozen=True, kw_only=True):
     """Which password of which token to generate; both where no name is given."""
 
     token_id: str
@@ -136,14 +124,14 @@ class GenerateCredentials(_Body, frozen=True, kw_only=True):
     expiry: str | None = None
 
 
-class ImportCredentials(_Body, frozen=True, kw_only=True):
+class ImportCredentials(Body, frozen=True, kw_only=True):
     """How to sign in at the source of an import; without a user name the password is an Entra or refresh token."""
 
     password: str
     username: str | None = None
 
 
-class ImportSource(_Body, frozen=True, kw_only=True):
+class ImportSource(Body, frozen=True, kw_only=True):
     """Where an image is imported from: `registry_uri` or `resource_id`."""
 
     source_image: str
@@ -152,7 +140,7 @@ class ImportSource(_Body, frozen=True, kw_only=True):
     credentials: ImportCredentials | None = None
 
 
-class ImportImage(_Body, frozen=True, kw_only=True):
+class ImportImage(Body, frozen=True, kw_only=True):
     """importImage."""
 
     source: ImportSource

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from sandbox.arm.body import region
 from sandbox.registry.arm.bodies import NameCheck, RegistryBody, RegistryChange
 from sandbox.registry.arm.properties import identity_of, registry_body, with_properties
 from sandbox.registry.records import API_VERSIONS, PROVIDER, RegistryRecord, now
@@ -106,7 +107,7 @@ class RegistryControl:
         record = RegistryRecord(
             name=known.name if known else name,
             group=known.group if known else call.params["group"],
-            location=body.location.lower().replace(" ", ""),
+            location=region(body.location),
             sku=body.sku.name,
             created=known.created if known else now(),
             tags=body.tags or {},

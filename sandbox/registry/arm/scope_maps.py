@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from sandbox.arm.operations import Operations
+from sandbox.arm.operations import Operations, nothing
 from sandbox.registry.accounts import Accounts
 from sandbox.registry.arm.bodies import ScopeMapBody
 from sandbox.registry.arm.properties import child_body
@@ -94,11 +94,7 @@ class ScopeMapControl:
             reason = f"tokens use it: {', '.join(users)}" if users else "it is managed by the system"
             raise Fault(409, "ScopeMapInUse", f"The scope map '{name}' cannot be deleted: {reason}.")
         self._accounts.scope_maps.remove(f"{record.name}/{name}")
-        return self._operations.accept(call, PROVIDER, _nothing())
-
-
-async def _nothing() -> None:
-    """What is left to do of a deletion that is done."""
+        return self._operations.accept(call, PROVIDER, nothing())
 
 
 def _body(record: RegistryRecord, scope_map: ScopeMapRecord) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from sandbox.arm.operations import Operations
+from sandbox.arm.operations import Operations, nothing
 from sandbox.registry.accounts import Accounts, password_digest
 from sandbox.registry.arm.bodies import GenerateCredentials, TokenBody, TokenProperties
 from sandbox.registry.arm.properties import child_body
@@ -94,7 +94,7 @@ class TokenControl:
         record, name = self._control.require(call), call.params["token"]
         if self._accounts.tokens.remove(f"{record.name}/{name}") is None:
             return web.Response(status=204)
-        return self._operations.accept(call, PROVIDER, _nothing())
+        return self._operations.accept(call, PROVIDER, nothing())
 
     async def _generate(self, call: Call) -> web.StreamResponse:
         """Generate one or both passwords of a token; they are shown this once."""
@@ -117,10 +117,6 @@ class TokenControl:
         if found is None:
             raise Fault(404, "TokenNotFound", f"The registry '{record.name}' has no token '{name}'.")
         return found
-
-
-async def _nothing() -> None:
-    """What is left to do of a deletion that is done."""
 
 
 def _token_body(record: RegistryRecord, token: TokenRecord) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class TaskResources:
     async def _patch(self, call: Call) -> web.StreamResponse:
         """Change parts of a task."""
         only(call)
-        task, patch = self._task(call), await TaskPatch.read(call)
+        task, patch = self._task(call), await call.body(TaskPatch)
         identity = patch.merge_identity(task.identity)
         changed = replace(
             task,
