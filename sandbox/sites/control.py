@@ -28,6 +28,34 @@ class SiteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lease_seconds: float | None = None
 
 
+class WorkerView(msgspec.Struct, frozen=True):
+    """A worker process of a site, and how many invocations it runs."""
+
+    pid: int
+    running: int
+
+
+class FunctionView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A function of a site: its binding, and the URL that runs it where there is one."""
+
+    name: str
+    trigger: str
+    url: str | None = None
+
+
+class SiteView(msgspec.Struct, frozen=True, rename="camel"):
+    """A running site: its host process, that host's port on loopback, the log, and the default host key."""
+
+    name: str
+    app: str
+    pid: int
+    port: int
+    workers: list[WorkerView]
+    log: str
+    host_key: str
+    functions: list[FunctionView]
+
+
 class SiteControl:
     """`/sites` on the sandbox's own surface."""
 
@@ -49,7 +77,7 @@ class SiteControl:
 
     async def _get(self, call: Call) -> web.StreamResponse:
         """One site: its processes, functions and URLs, keys included, for the operator of this machine."""
-        return json_answer(await self._describe(call.params["name"]))
+        return json_answer(await self._view(call.params["name"]))
 
     async def _put(self, call: Call) -> web.StreamResponse:
         """Start a site, in place of one of that name."""
@@ -60,47 +88,44 @@ class SiteControl:
         if not app.is_absolute() or not (app / "function_app.py").is_file():
             raise Fault(400, "InvalidApp", f"'{body.app}' is no absolute path of a folder with a function_app.py.")
         await self._sites.put(SiteRecord(name=name, **msgspec.structs.asdict(body)))
-        return json_answer(await self._describe(name))
+        return json_answer(await self._view(name))
 
     async def _delete(self, call: Call) -> web.StreamResponse:
         """Stop a site and forget it."""
         await self._sites.delete(call.params["name"])
         return web.Response(status=204)
 
-    async def _describe(self, name: str) -> dict[str, Any]:
-        record = self._sites.require(name)
+    async def _view(self, name: str) -> SiteView:
+        record, keys = self._sites.require(name), self._sites.keys(name)
         functions = await self._sites.ask(name, "/admin/functions")
         workers = await self._sites.ask(name, "/admin/host/workers")
         process = self._sites.process(name)
         assert process
         assert process.endpoint
-        return {
-            "name": record.name,
-            "app": record.app,
-            "pid": process.endpoint.pid,
-            "port": process.endpoint.port,
-            "workers": workers,
-            "log": str(process.log),
-            "hostKey": self._sites.keys(name).host["default"],
-            "functions": [describe_function(record.name, function, self._sites.keys(name)) for function in functions],
-        }
+        return SiteView(
+            name=record.name,
+            app=record.app,
+            pid=process.endpoint.pid,
+            port=process.endpoint.port,
+            workers=msgspec.convert(workers, list[WorkerView]),
+            log=str(process.log),
+            host_key=keys.host["default"],
+            functions=[_function(record.name, function, keys) for function in functions],
+        )
 
     def _is_up(self, name: str) -> bool:
         process = self._sites.process(name)
         return process is not None and process.endpoint is not None
 
 
-def describe_function(site: str, function: Mapping[str, Any], keys: Keys) -> dict[str, Any]:
-    """A function as the control operations show it, with the URL that runs it where there is one."""
+def _function(site: str, function: Mapping[str, Any], keys: Keys) -> FunctionView:
     name, trigger = function["name"], function["config"]["bindings"][0]
-    shown = {"name": name, "trigger": trigger["type"]}
-    base = f"https://{site}.azurewebsites.net"
+    base, url = f"https://{site}.azurewebsites.net", None
     if function.get("invokePath"):
         code = {"anonymous": "", "admin": f"?code={keys.master}"}.get(
             trigger["authLevel"], f"?code={keys.of(name)['default']}"
         )
-        shown["url"] = f"{base}{function['invokePath']}{code}"
+        url = f"{base}{function['invokePath']}{code}"
     elif trigger["type"] == "eventGridTrigger":
-        query = f"functionName={name}&code={keys.system[EVENT_GRID_KEY]}"
-        shown["url"] = f"{base}/runtime/webhooks/eventgrid?{query}"
-    return shown
+        url = f"{base}/runtime/webhooks/eventgrid?functionName={name}&code={keys.system[EVENT_GRID_KEY]}"
+    return FunctionView(name, trigger["type"], url)

@@ -1,4 +1,4 @@
-"""Azurite by itself, without the sandbox around it: what is measured is not the gateway."""
+"""Azurite's table service by itself, without the sandbox around it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,16 @@ import os
 import secrets
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from azure.core.credentials import AzureNamedKeyCredential
 
+from sandbox.lifecycle import TOOLS, SandboxError
 from sandbox.programs import find_program
+from sandbox.storage import LIFELINE, azurite_script
 
 _READY_SECONDS = 30.0
-_TABLE_SERVER = "azurite/node_modules/azurite/dist/src/table/main.js"
-_ROOT = Path(__file__).resolve().parent.parent
-_TOOLS = _ROOT / ".tools"
-_LIFELINE = _ROOT / "sandbox" / "storage" / "lifeline.js"
-"""Ends it when this process ends, in whatever way."""
 
 
 @contextlib.contextmanager
@@ -30,35 +25,31 @@ def table_accounts(*names: str) -> Iterator[dict[str, tuple[str, AzureNamedKeyCr
     """Azurite's table service with some accounts: where each is, and its key.
 
     In memory, as it would write whole tables to disk every few seconds otherwise.
+
+    Raises:
+        SandboxError: Azurite is not installed, or does not answer.
     """
-    script = _TOOLS / _TABLE_SERVER
+    script = azurite_script(TOOLS).parent / "table" / "main.js"
     if not script.exists():
-        sys.exit("Azurite is not installed: make setup")
+        raise SandboxError("Azurite is not installed: `python -m sandbox needs` installs it")
     key = base64.b64encode(secrets.token_bytes(32)).decode()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     switches = ("--silent", "--disableTelemetry", "--skipApiVersionCheck", "--inMemoryPersistence")
-    command = (
-        find_program("node") or "node",
-        "--require",
-        str(_LIFELINE),
-        str(script),
-        *switches,
-        "--tablePort",
-        str(port),
-    )
+    program = (find_program("node") or "node", "--require", str(LIFELINE), str(script))
     environment = os.environ | {"AZURITE_ACCOUNTS": ";".join(f"{name}:{key}" for name in names)}
-    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as server:
+    with subprocess.Popen(
+        [*program, *switches, "--tablePort", str(port)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    ) as server:
         try:
             _await_ready(port)
-            yield {name: _account(port, name, key) for name in names}
+            yield {name: (f"http://127.0.0.1:{port}/{name}", AzureNamedKeyCredential(name, key)) for name in names}
         finally:
             server.terminate()
-
-
-def _account(port: int, name: str, key: str) -> tuple[str, AzureNamedKeyCredential]:
-    return f"http://127.0.0.1:{port}/{name}", AzureNamedKeyCredential(name, key)
 
 
 def _await_ready(port: int) -> None:
@@ -67,4 +58,4 @@ def _await_ready(port: int) -> None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
             return
         time.sleep(0.05)
-    sys.exit(f"Azurite does not answer within {_READY_SECONDS:.0f} s")
+    raise SandboxError(f"Azurite does not answer within {_READY_SECONDS:.0f} s")
