@@ -24,7 +24,16 @@ from sandbox.instance import Instance, Settings, read_settings
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parent.parent
-TOOLS = ROOT / ".tools"
+
+
+def _tools() -> Path:
+    if Path(__file__).with_name("pyproject.toml").exists():  # an installed package has none
+        return ROOT / ".tools"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "basegate-sandbox"
+
+
+TOOLS = _tools()
+"""What is downloaded (Azurite, Node 15): in a repository its `.tools`, else a folder of the user's cache."""
 
 _CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
 """The daemons that this process started, by process id: a child stays a zombie until its parent asks for its end."""
