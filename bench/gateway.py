@@ -1,80 +1,25 @@
-"""Table writes through the sandbox's gateway, with and without its prompt acknowledgement of TCP segments.
-
-Run as a program, this is the fresh process that is measured: a gateway in one thread, Azurite behind it, and the
-Azure SDK in front. It prints the seconds of all inserts together.
-"""
+"""Table writes through the sandbox's gateway, with and without its prompt acknowledgement of TCP segments."""
 
 from __future__ import annotations
 
-import asyncio
-import os
 import subprocess
 import sys
-import tempfile
-import threading
-import time
 from pathlib import Path
 
 from bench.figure import Figure
-from sandbox import gateway as gateway_module
-from sandbox.authority import Authority
-from sandbox.entra import Issuer
-from sandbox.gateway import Gateway
-from sandbox.identity import local_surface, mount_identity
-from sandbox.instance import Instance, Settings
-from sandbox.storage import Storage
-from sandbox.storage.service import azurite_script
 
-_INSERTS = 200
 _ROOT = Path(__file__).resolve().parent.parent
-_TOOLS = _ROOT / ".tools"
 
 
 def measure() -> list[Figure]:
-    """Milliseconds for an insert both ways; nothing where Azurite is not installed or the system has no such switch."""
-    if not azurite_script(_TOOLS).exists() or gateway_module._QUICKACK is None:
+    """Milliseconds for an insert both ways; nothing where the sandbox cannot measure it."""
+    prompt, patient = map(_run, ("prompt", "patient"))
+    if prompt is None or patient is None:
         return []
-    prompt, patient = (_run(way) / _INSERTS * 1000 for way in ("prompt", "patient"))
     return [Figure("gateway_quickack", "ms/insert", "acknowledged at once", prompt, "as the kernel likes", patient)]
 
 
-def _run(way: str) -> float:
-    command = [sys.executable, "-m", "bench.gateway", way]
-    return float(subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True).stdout)
-
-
-def _child(way: str) -> None:
-    if way == "patient":
-        gateway_module._QUICKACK = None
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, daemon=True).start()
-    with tempfile.TemporaryDirectory(prefix="basegate-bench-") as folder:
-        instance, settings = Instance(Path(folder)), Settings()
-        issuer, local = Issuer(instance.folder("secrets")), local_surface()
-        mount_identity(local, issuer)
-        storage = Storage(instance, settings, issuer, _TOOLS)
-        gateway = Gateway(Authority(instance.folder("ca")), [local, storage.surface()])
-        try:
-            asyncio.run_coroutine_threadsafe(storage.start(), loop).result()
-            port = asyncio.run_coroutine_threadsafe(gateway.start(), loop).result()
-            os.environ.update(instance.client_environment(port, issuer.identity_header))
-            print(_insert_all(f"https://{settings.storage_account}.table.core.windows.net"))
-        finally:
-            asyncio.run_coroutine_threadsafe(storage.stop(), loop).result()
-            asyncio.run_coroutine_threadsafe(gateway.stop(), loop).result()
-
-
-def _insert_all(endpoint: str) -> float:
-    from azure.data.tables import TableServiceClient
-    from azure.identity import ManagedIdentityCredential
-
-    with TableServiceClient(endpoint=endpoint, credential=ManagedIdentityCredential()) as service:
-        table = service.create_table_if_not_exists("bench")
-        began = time.perf_counter()
-        for number in range(_INSERTS):
-            table.create_entity({"PartitionKey": "bench", "RowKey": f"{number:05}", "body": "x" * 700})
-        return time.perf_counter() - began
-
-
-if __name__ == "__main__":
-    _child(sys.argv[1])
+def _run(way: str) -> float | None:
+    command = [sys.executable, "-m", "sandbox.tests.gateway_speed", way]
+    said = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True).stdout
+    return float(said) if said else None

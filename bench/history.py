@@ -17,10 +17,10 @@ from datetime import timedelta
 import msgspec
 from azure.core.credentials import AzureNamedKeyCredential
 
-from bench.azurite import table_accounts
 from bench.figure import Figure, ratios
 from bench.loading import in_bulk
 from bench.wire import Wire
+from sandbox.testing import table_accounts
 from shared.adapters.ledger_tables import TableLedger
 from shared.domain.candidate import Candidate
 from tests.fakes import START, World, digest

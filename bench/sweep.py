@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 
 from azure.core.credentials import AzureNamedKeyCredential
 
-from bench.azurite import table_accounts
 from bench.sweep_gate import BenchGate, Where
 from bench.sweep_memory import measure_memory
 from bench.sweep_registry import BenchRegistry, bench_registry, digest_of, manifest
 from bench.sweep_skopeo import WAYS, inspect_each
 from bench.wire import Wire
+from sandbox.testing import table_accounts
 from shared.sweep.sweep import JobState
 
 _TAGS = [f"1.{number}.0" for number in range(1_000)]

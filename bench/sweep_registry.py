@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 import trustme
 
-from sandbox.programs import find_program
+from sandbox.testing import find_program
 
 _READY_SECONDS = 15.0
 _PUSHERS = 4

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from bench.sweep_registry import BenchRegistry
-from sandbox.programs import find_program
+from sandbox.testing import find_program
 
 WAYS = ("inspect", "inspect --no-tags", "inspect --raw")
 """By itself it lists the repository's tags too; `--no-tags` leaves that out, `--raw` also the image's configuration."""

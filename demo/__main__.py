@@ -25,10 +25,9 @@ from demo.report import make_report, print_report, write_report
 from demo.stage import Stage, StoryError
 from demo.telling import Teller, Told
 from demo.theatre import Theatre
-from sandbox.lifecycle import LifecycleError
-from sandbox.needs import NeedError
+from sandbox.testing import NeedError, SandboxError
 
-_PROBLEMS = (StoryError, LifecycleError, NeedError, AzureError)
+_PROBLEMS = (StoryError, SandboxError, NeedError, AzureError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -133,9 +132,9 @@ def _up(theatre: Theatre, console: Console) -> int:
         azure.close()
     relative = theatre.instance.root.relative_to(scenario.ROOT)
     console.print(
-        f"app       http://127.0.0.1:{theatre.site['port']}, log {relative}/logs/site-basegate.log", highlight=False
+        f"app       http://127.0.0.1:{theatre.site.port}, log {relative}/logs/site-basegate.log", highlight=False
     )
-    console.print(f"board     http://127.0.0.1:{theatre.site['port']}/api/board, with the key below", highlight=False)
+    console.print(f"board     http://127.0.0.1:{theatre.site.port}/api/board, with the key below", highlight=False)
     console.print(f"operate   {theatre.command_line().invocation} status", highlight=False, soft_wrap=True)
     console.print(f'shell     eval "$(.venv/bin/python -m sandbox --state {relative} env)"', highlight=False)
     console.print("stop      make down", highlight=False)

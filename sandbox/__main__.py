@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     instance = Instance(Path(options.state).resolve())
     try:
         return int(options.run(instance, options) or 0)
-    except (lifecycle.LifecycleError, NeedError) as error:
+    except (lifecycle.SandboxError, NeedError) as error:
         print(f"sandbox: {error}", file=sys.stderr)
         return 1
 

@@ -22,14 +22,13 @@ from sandbox.entra import Issuer
 from sandbox.eventgrid.service import EventGrid
 from sandbox.gateway import Gateway
 from sandbox.git import GitHub
-from sandbox.host.site import Sites
 from sandbox.identity import local_surface, login_surface, mount_identity
 from sandbox.instance import Instance, Settings
 from sandbox.keyvault import Vaults
 from sandbox.registry import Push, Registries, to_event
+from sandbox.sites import SiteControl, Sites, SitesControlPlane
 from sandbox.storage import Storage
-from sandbox.tasks import Runner
-from sandbox.tasks.arm import Services, Tasks
+from sandbox.tasks import Runner, Services, Tasks
 from sandbox.upstream import node_image
 from sandbox.web import Surface
 
@@ -85,12 +84,12 @@ class Box:
         self.tasks.mount(self.arm)
         self.containers.mount(self.arm)
         self.eventgrid.mount(self.arm, self.operations, self.index)
-        self.sites.mount(self.arm, self.index)
+        SitesControlPlane(self.sites).mount(self.arm, self.index)
         mount_identity(self.local, self.issuer, principal_of=self.foundation.identities.principal_of)
         mount_control(self.local, self.github, self.index)
         self.eventgrid.mount_control(self.local)
         self.registries.mount_control(self.local)
-        self.sites.mount_control(self.local)
+        SiteControl(self.sites).mount(self.local)
         return [login_surface(self.issuer), self.arm, *self._data_planes(), self.local]
 
     @cached_property
@@ -108,7 +107,7 @@ class Box:
             repositories=self.github,
             runner=Runner(self.engine),
             session=self.gateway.outside,
-            find_identity=self.foundation.identities.find,
+            find_identity=self.foundation.identities.get,
         )
         return Tasks(self.instance.folder("tasks"), services, time_scale=self.settings.time_scale)
 

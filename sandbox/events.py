@@ -15,7 +15,7 @@ import argparse
 
 from sandbox.eventgrid.faults import Counts, FaultSettings
 from sandbox.instance import Instance
-from sandbox.lifecycle import LifecycleError, control, running_pid
+from sandbox.lifecycle import SandboxError, control, running_pid
 
 ON, OFF = FaultSettings(), FaultSettings(off=True)
 
@@ -32,7 +32,7 @@ def switch_events(instance: Instance, settings: FaultSettings) -> None:
     """Deliver events so from now on, those that wait included.
 
     Raises:
-        LifecycleError: the instance does not answer.
+        SandboxError: the instance does not answer.
     """
     control(instance, "PUT", "/eventgrid/faults", settings, answer=FaultSettings)
 
@@ -62,13 +62,13 @@ def run(instance: Instance, options: argparse.Namespace) -> None:
     """Do what the command `events` says, and tell how it is then.
 
     Raises:
-        LifecycleError: the instance does not run or answer, or an option does not belong to the mode.
+        SandboxError: the instance does not run or answer, or an option does not belong to the mode.
     """
     given = [name for name in ("drop", "double", "shuffle", "seed") if getattr(options, name) is not None]
     if given and options.mode != "lossy":
-        raise LifecycleError(f"--{given[0]} belongs to `events lossy`, not to `events {options.mode}`")
+        raise SandboxError(f"--{given[0]} belongs to `events lossy`, not to `events {options.mode}`")
     if running_pid(instance) is None:
-        raise LifecycleError(f"no sandbox runs in {instance.root}")
+        raise SandboxError(f"no sandbox runs in {instance.root}")
     if options.mode != "status":
         switch_events(instance, {"on": ON, "off": OFF}.get(options.mode) or _lossy(options))
     print(f"event delivery is {_told(event_settings(instance))}")

@@ -24,7 +24,16 @@ from sandbox.instance import Instance, Settings, read_settings
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parent.parent
-TOOLS = ROOT / ".tools"
+
+
+def _tools() -> Path:
+    if Path(__file__).with_name("pyproject.toml").exists():  # an installed package has none
+        return ROOT / ".tools"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "basegate-sandbox"
+
+
+TOOLS = _tools()
+"""What is downloaded (Azurite, Node 15): in a repository its `.tools`, else a folder of the user's cache."""
 
 _CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
 """The daemons that this process started, by process id: a child stays a zombie until its parent asks for its end."""
@@ -35,8 +44,8 @@ _ANSWER_SECONDS = 10.0
 _LOG_TAIL_LINES = 15
 
 
-class LifecycleError(Exception):
-    """An instance does not start, does not stop, or is not there; says what to do."""
+class SandboxError(Exception):
+    """A sandbox does not start, does not stop, is not there or refuses; says what to do."""
 
 
 def running_pid(instance: Instance) -> int | None:
@@ -54,10 +63,10 @@ def start(instance: Instance, settings: Settings) -> None:
     """Start an instance in the background and return when everything is ready.
 
     Raises:
-        LifecycleError: it runs already, its port is taken, or it ended while starting; shows the end of its log.
+        SandboxError: it runs already, its port is taken, or it ended while starting; shows the end of its log.
     """
     if running_pid(instance):
-        raise LifecycleError(f"the sandbox in {instance.root} runs already: stop it, or take another --state")
+        raise SandboxError(f"the sandbox in {instance.root} runs already: stop it, or take another --state")
     _check_port(settings.port)
     instance.pid_file.unlink(missing_ok=True)
     log = instance.folder("logs") / "sandbox.log"
@@ -70,10 +79,10 @@ def start(instance: Instance, settings: Settings) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while running_pid(instance) is None:  # a file that is there may be empty still
         if not _is_alive(process.pid):
-            raise LifecycleError(f"the sandbox did not start. The end of {log}:\n{_tail(instance)}")
+            raise SandboxError(f"the sandbox did not start. The end of {log}:\n{_tail(instance)}")
         if time.monotonic() > deadline:
             process.terminate()
-            raise LifecycleError(
+            raise SandboxError(
                 f"the sandbox was not ready within {_START_SECONDS:.0f} s. {log} ends:\n{_tail(instance)}"
             )
         time.sleep(0.02)
@@ -83,7 +92,7 @@ def stop(instance: Instance) -> bool:
     """Stop an instance and wait until it is gone; False where none was running.
 
     Raises:
-        LifecycleError: it does not end.
+        SandboxError: it does not end.
     """
     pid = running_pid(instance)
     if pid is None:
@@ -93,7 +102,7 @@ def stop(instance: Instance) -> bool:
     deadline = time.monotonic() + _STOP_SECONDS
     while _is_alive(pid):
         if time.monotonic() > deadline:
-            raise LifecycleError(f"the sandbox (pid {pid}) did not end within {_STOP_SECONDS:.0f} s")
+            raise SandboxError(f"the sandbox (pid {pid}) did not end within {_STOP_SECONDS:.0f} s")
         time.sleep(0.02)
     return True
 
@@ -102,11 +111,11 @@ def client_environment(instance: Instance) -> dict[str, str]:
     """What a process needs to reach a running instance.
 
     Raises:
-        LifecycleError: it does not run.
+        SandboxError: it does not run.
     """
     if running_pid(instance) is None:
         command = f"python -m sandbox --state {instance.root} up"
-        raise LifecycleError(f"no sandbox runs in {instance.root}: start one with `{command}`")
+        raise SandboxError(f"no sandbox runs in {instance.root}: start one with `{command}`")
     port = read_settings(instance).port
     return instance.client_environment(port, Issuer(instance.folder("secrets")).identity_header)
 
@@ -116,26 +125,35 @@ def resources(instance: Instance) -> Sequence[Listed]:
     return control(instance, "GET", "/resources", answer=list[Listed])
 
 
-def control(instance: Instance, method: str, path: str, body: object = None, *, answer: type[T]) -> T:
+def control(
+    instance: Instance,
+    method: str,
+    path: str,
+    body: object = None,
+    *,
+    answer: type[T],
+    seconds: float = _ANSWER_SECONDS,
+) -> T:
     """One of the sandbox's own operations on a running instance (COVERAGE.md, "Sandbox").
 
     Args:
         body: what is sent as JSON; None for nothing.
         answer: the type of the answer.
+        seconds: how long it is waited for.
 
     Raises:
-        LifecycleError: it does not answer, or refuses; says why.
+        SandboxError: it does not answer, or refuses; says why.
     """
-    connection = HTTPConnection("127.0.0.1", read_settings(instance).port, timeout=_ANSWER_SECONDS)
+    connection = HTTPConnection("127.0.0.1", read_settings(instance).port, timeout=seconds)
     try:
         connection.request(method, path, None if body is None else msgspec.json.encode(body))
         response = connection.getresponse()
         raw = response.read()
         if response.status >= 300:
-            raise LifecycleError(f"the sandbox refuses {method} {path}: {raw.decode(errors='replace')}")
+            raise SandboxError(f"the sandbox refuses {method} {path}: {raw.decode(errors='replace')}")
         return msgspec.json.decode(raw, type=answer)
     except (OSError, HTTPException, msgspec.DecodeError) as error:
-        raise LifecycleError(f"the sandbox in {instance.root} runs but does not answer: {error}") from error
+        raise SandboxError(f"the sandbox in {instance.root} runs but does not answer: {error}") from error
     finally:
         connection.close()
 
@@ -149,13 +167,11 @@ def log_end(instance: Instance, name: str, lines: int) -> str:
     """The last lines of a log.
 
     Raises:
-        LifecycleError: there is none of that name; names those there are.
+        SandboxError: there is none of that name; names those there are.
     """
     known = log_names(instance)
     if name not in known:
-        raise LifecycleError(
-            f"there is no log '{name}' in {instance.root}/logs; there is: {', '.join(known) or 'none'}"
-        )
+        raise SandboxError(f"there is no log '{name}' in {instance.root}/logs; there is: {', '.join(known) or 'none'}")
     text = (instance.root / "logs" / f"{name}.log").read_text(errors="replace")
     return "\n".join(text.splitlines()[-lines:] if lines > 0 else [])
 
@@ -167,7 +183,7 @@ def _check_port(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             problem = f"port {port} cannot be had ({error.strerror}): another one with --port, or any with --port 0"
-            raise LifecycleError(problem) from error
+            raise SandboxError(problem) from error
 
 
 def _is_alive(pid: int) -> bool:

@@ -118,11 +118,11 @@ class Surface:
 
         `pattern` is a path whose literal segments match without regard to case; `{name}` takes one
         segment and `{name:rest}` one or more. With `versions`, the api-version query parameter must be
-        one of them.
+        one of them. `summary` says what it does; by default, the first paragraph of the handler's docstring does.
         """
 
         def register(handler: Handler) -> Handler:
-            text = summary or " ".join((handler.__doc__ or "").split("\n\n")[0].split())
+            text = " ".join((summary or handler.__doc__ or "").split("\n\n")[0].split())
             operation = Operation(method.upper(), pattern, text, frozenset(versions), handler, _compile(pattern))
             self.operations.append(operation)
             return handler

@@ -7,8 +7,8 @@ from sandbox.arm.managed_identities import ManagedIdentities
 from sandbox.arm.operations import Operations
 from sandbox.arm.providers import mount_providers
 from sandbox.arm.resources import mount_resources
-from sandbox.arm.role_assignments import RoleAssignments
-from sandbox.arm.role_definitions import mount_role_definitions
+from sandbox.arm.roles.assignments import RoleAssignments
+from sandbox.arm.roles.definitions import mount_role_definitions
 from sandbox.arm.subscriptions import mount_subscriptions
 from sandbox.arm.surface import ResourceIndex
 from sandbox.instance import Instance

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from sandbox.arm.body import ResourceBody, region
 from sandbox.arm.operations import Operations
 from sandbox.arm.query import only
 from sandbox.instance import LOCATION, SUBSCRIPTION
@@ -50,14 +51,11 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     managed_by: str | None = None
 
 
-class _GroupBody(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_only=True):
+class _GroupBody(ResourceBody, frozen=True):
     location: str = ""
     tags: dict[str, str] | None = None
     managed_by: str | None = None
-    id: str = ""
-    name: str = ""
-    type: str = ""
-    properties: dict[str, Any] = {}
+    properties: dict[str, Any] | None = None
 
 
 class ResourceGroups:
@@ -122,9 +120,7 @@ class ResourceGroups:
         if not _NAME.fullmatch(name):
             message = f"The resource group name '{name}' is not one: up to 90 letters, digits and -_.(), no dot last."
             raise Fault(400, "InvalidResourceGroup", message)
-        if not body.location:
-            raise Fault(400, "LocationRequired", "The location property is required for this definition.")
-        location = body.location.lower().replace(" ", "")
+        location = region(body.location)
         old = self._groups.get(name)
         if old and old.location != location:
             message = (

@@ -100,6 +100,10 @@ class Operations:
         return json_answer(document)
 
 
+async def nothing() -> None:
+    """The work of an operation that is done when it is accepted."""
+
+
 def _log_unexpected(task: asyncio.Task[Any]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None and not isinstance(error, Fault):

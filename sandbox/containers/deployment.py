@@ -15,7 +15,7 @@ from sandbox.containers.images import HostingEngine, Images
 from sandbox.containers.journal import Journal
 from sandbox.containers.pace import Pace
 from sandbox.containers.shapes import Ending, GroupRecord
-from sandbox.containers.updates import require_updatable
+from sandbox.containers.validation import require_updatable
 from sandbox.containers.view import id_of
 from sandbox.engine.contract import EngineError
 from sandbox.store import Collection

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from sandbox.arm.body import region
 from sandbox.arm.operations import Operations
 from sandbox.arm.query import only
 from sandbox.arm.surface import ResourceId, ResourceIndex
@@ -99,7 +100,7 @@ class ContainerGroups:
         wanted = GroupRecord(
             group=call.params["group"],
             name=name,
-            location=body.location.lower().replace(" ", ""),
+            location=region(body.location),
             tags=body.tags,
             identity=body.identity,
             properties=properties,

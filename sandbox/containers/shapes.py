@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from sandbox.arm.body import Body, ResourceBody
+
 NotHere = Any
 Ignored = Any
 
@@ -20,9 +22,7 @@ RestartPolicy = Literal["Always", "OnFailure", "Never"]
 Protocol = Literal["TCP", "UDP"]
 
 
-class Amounts(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
-):
+class Amounts(Body, frozen=True, kw_only=True):
     """Cores and memory; `memory_gb` is in GB of 1024 MB."""
 
     cpu: float
@@ -30,7 +30,7 @@ class Amounts(
     gpu: NotHere = None
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
+class Limits(Body, frozen=True, kw_only=True):
     """Upper limits; what is absent is limited to what was requested."""
 
     cpu: float | None = None
@@ -38,18 +38,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     gpu: NotHere = None
 
 
-class Resources(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
-):
+class Resources(Body, frozen=True, kw_only=True):
     """What a container is given."""
 
     requests: Amounts
     limits: Limits | None = None
 
 
-class Variable(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
-):
+class Variable(Body, frozen=True, kw_only=True):
     """An environment variable; a secure value is never shown again."""
 
     name: str
@@ -57,16 +53,14 @@ class Variable(
     secure_value: str | None = None
 
 
-class Port(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
+class Port(Body, frozen=True, kw_only=True):
     """A port that a container listens on, or that a group exposes."""
 
     port: int
     protocol: Protocol = "TCP"
 
 
-class ContainerProperties(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
-):
+class ContainerProperties(Body, frozen=True, kw_only=True):
     """How one container of a group runs. A `command` takes the place of the image's entry point and arguments."""
 
     image: str
@@ -82,18 +76,14 @@ class ContainerProperties(
     instance_view: Ignored = None
 
 
-class Container(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
-):
+class Container(Body, frozen=True, kw_only=True):
     """One container of a group."""
 
     name: str
     properties: ContainerProperties
 
 
-class Credential(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
-):
+class Credential(Body, frozen=True, kw_only=True):
     """How to sign in to one registry: a user with a password, or a user-assigned identity of the group."""
 
     server: str
@@ -103,9 +93,7 @@ class Credential(
     identity_url: NotHere = None
 
 
-class Address(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
-):
+class Address(Body, frozen=True, kw_only=True):
     """The group's address; `ip` and `fqdn` are the service's to choose.
 
     The SDK always sends the scope `Unsecure`: the label as it is, which is all there is here.
@@ -120,9 +108,7 @@ class Address(
     fqdn: Ignored = None
 
 
-class Properties(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
-):
+class Properties(Body, frozen=True, kw_only=True):
     """What runs in a group."""
 
     containers: tuple[Container, ...]
@@ -150,43 +136,31 @@ class Properties(
     is_created_from_standby_pool: Ignored = None
 
 
-class Identity(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
-):
+class Identity(Body, frozen=True, kw_only=True):
     """The group's own identities."""
 
     type: Literal["SystemAssigned", "UserAssigned", "SystemAssigned, UserAssigned", "None"] = "None"
-    user_assigned_identities: dict[str, Any] = {}
+    user_assigned_identities: dict[str, Any] = msgspec.field(default_factory=dict)
     principal_id: Ignored = None
     tenant_id: Ignored = None
 
 
-class GroupBody(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
-):
+class GroupBody(ResourceBody, frozen=True, kw_only=True):
     """The body of a PUT."""
 
     location: str = ""
     properties: Properties
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
     identity: Identity | None = None
     zones: NotHere = None
-    id: Ignored = None
-    name: Ignored = None
-    type: Ignored = None
 
 
-class TagsBody(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
-):
+class TagsBody(ResourceBody, frozen=True, kw_only=True):
     """The body of a PATCH."""
 
     tags: dict[str, str] | None = None
     location: Ignored = None
     zones: NotHere = None
-    id: Ignored = None
-    name: Ignored = None
-    type: Ignored = None
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):

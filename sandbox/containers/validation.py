@@ -1,4 +1,4 @@
-"""What Azure refuses in a container group's definition, and what the sandbox cannot do."""
+"""What Azure refuses in a container group's definition and in a change of it, and what the sandbox cannot do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from sandbox.arm.body import region
 from sandbox.arm.surface import ResourceIndex
 from sandbox.containers.shapes import Address, Container, GroupBody, Identity, Properties
 from sandbox.web import Fault
@@ -30,8 +31,7 @@ def validate(name: str, body: GroupBody, index: ResourceIndex) -> Properties:
     Raises:
         Fault: 400 that names the first field at fault.
     """
-    if not body.location:
-        raise Fault(400, "LocationRequired", "The location property is required for this definition.")
+    region(body.location)
     if not _NAME.fullmatch(name):
         raise Fault(400, "InvalidContainerGroupName", f"The container group name '{name}' is invalid. {_NAME_RULE}")
     _refuse(body, ("zones",), "")
@@ -162,3 +162,35 @@ def _without_ignored(properties: Properties) -> Properties:
     ))  # fmt: skip
     nothing = dict.fromkeys(_GROUP_NOT_HERE)
     return replace(properties, containers=containers, ip_address=address, **ignored, **nothing)
+
+
+def require_updatable(name: str, old: Properties, new: Properties) -> None:
+    """Let a change pass that Azure makes in place: images, commands, variables, credentials, the DNS label.
+
+    Raises:
+        Fault: 400 InvalidContainerGroupUpdate, in Azure's words and with the property that is to blame.
+    """
+    before, after = _fixed(old), _fixed(new)
+    changed = [field for field in before if before[field] != after[field]]
+    if changed:
+        message = (
+            f"The updates on container group '{name}' are invalid. If you are going to update the os type, restart "
+            "policy, network profile, CPU, memory or GPU resources for a container group, you must delete it first and "
+            f"then create a new one. (Changed: {', '.join(changed)}.)"
+        )
+        raise Fault(400, "InvalidContainerGroupUpdate", message)
+
+
+def _fixed(properties: Properties) -> dict[str, object]:
+    return {
+        "osType": properties.os_type,
+        "restartPolicy": properties.restart_policy,
+        "sku": properties.sku,
+        "priority": properties.priority,
+        "ipAddress ports or type": _exposed(properties.ip_address),
+        "containers' CPU or memory": {c.name: c.properties.resources for c in properties.containers},
+    }
+
+
+def _exposed(address: Address | None) -> object:
+    return address and (address.type, {(port.port, port.protocol) for port in address.ports})

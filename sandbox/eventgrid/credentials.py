@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from urllib.parse import unquote_plus, urlsplit
 
 from sandbox.entra import EVENTGRID_AUDIENCES, Issuer
-from sandbox.eventgrid.topics import Topic
+from sandbox.eventgrid.arm.topics import Topic
 from sandbox.web import Fault
 
 _EXPIRY_FORMATS = ("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %H:%M:%S")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from sandbox.eventgrid.body import Part
+from sandbox.arm.body import Body
 from sandbox.eventgrid.filters import invalid
 
 _SITE_FUNCTION = re.compile(
@@ -27,13 +27,13 @@ BatchEvents = Annotated[int, msgspec.Meta(ge=1, le=5000)]
 BatchKilobytes = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 
 
-class _AttributeProperties(Part, frozen=True):
+class _AttributeProperties(Body, frozen=True):
     value: str | None = None
     is_secret: bool = False
     source_field: str | None = None
 
 
-class DeliveryAttribute(Part, frozen=True):
+class DeliveryAttribute(Body, frozen=True):
     """A header of every delivery: a fixed value (`Static`) or one taken from the event (`Dynamic`)."""
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]+$")]
@@ -53,7 +53,7 @@ class DeliveryAttribute(Part, frozen=True):
             )
 
 
-class _WebHookProperties(Part, frozen=True):
+class _WebHookProperties(Body, frozen=True):
     endpoint_url: str | None = None
     endpoint_base_url: str | None = None
     max_events_per_batch: BatchEvents = 1
@@ -63,25 +63,25 @@ class _WebHookProperties(Part, frozen=True):
     delivery_attribute_mappings: tuple[DeliveryAttribute, ...] = ()
 
 
-class _FunctionProperties(Part, frozen=True):
+class _FunctionProperties(Body, frozen=True):
     resource_id: str
     max_events_per_batch: BatchEvents = 1
     preferred_batch_size_in_kilobytes: BatchKilobytes = 64
     delivery_attribute_mappings: tuple[DeliveryAttribute, ...] = ()
 
 
-class _QueueProperties(Part, frozen=True):
+class _QueueProperties(Body, frozen=True):
     resource_id: str
     queue_name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")]
     queue_message_time_to_live_in_seconds: int | None = None
 
 
-class _BlobProperties(Part, frozen=True):
+class _BlobProperties(Body, frozen=True):
     resource_id: str
     blob_container_name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9$][a-z0-9-]{2,62}$")]
 
 
-class WebHook(Part, frozen=True, tag_field="endpointType", tag="WebHook"):
+class WebHook(Body, frozen=True, tag_field="endpointType", tag="WebHook"):
     """Any HTTPS endpoint."""
 
     properties: _WebHookProperties
@@ -111,7 +111,7 @@ class WebHook(Part, frozen=True, tag_field="endpointType", tag="WebHook"):
             mapping.check()
 
 
-class AzureFunction(Part, frozen=True, tag_field="endpointType", tag="AzureFunction"):
+class AzureFunction(Body, frozen=True, tag_field="endpointType", tag="AzureFunction"):
     """A function with an Event Grid trigger."""
 
     properties: _FunctionProperties
@@ -140,7 +140,7 @@ class AzureFunction(Part, frozen=True, tag_field="endpointType", tag="AzureFunct
             mapping.check()
 
 
-class StorageQueue(Part, frozen=True, tag_field="endpointType", tag="StorageQueue"):
+class StorageQueue(Body, frozen=True, tag_field="endpointType", tag="StorageQueue"):
     """A storage queue; messages are the event's JSON as it is, not base64."""
 
     properties: _QueueProperties
@@ -159,7 +159,7 @@ class StorageQueue(Part, frozen=True, tag_field="endpointType", tag="StorageQueu
         assert self.account
 
 
-class StorageBlob(Part, frozen=True, tag_field="endpointType", tag="StorageBlob"):
+class StorageBlob(Body, frozen=True, tag_field="endpointType", tag="StorageBlob"):
     """The blob container that dead letters go to."""
 
     properties: _BlobProperties

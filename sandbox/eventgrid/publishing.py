@@ -14,9 +14,9 @@ import msgspec
 from aiohttp import web
 
 from sandbox.entra import Issuer
+from sandbox.eventgrid.arm.topics import Topic, Topics
 from sandbox.eventgrid.credentials import authorize
 from sandbox.eventgrid.event import Event
-from sandbox.eventgrid.topics import Topic, Topics
 from sandbox.eventgrid.validation import VALIDATION_HOST
 from sandbox.web import Call, Fault, Surface
 

@@ -11,17 +11,17 @@ from aiohttp import web
 from sandbox.arm.operations import Operations
 from sandbox.arm.surface import ResourceId, ResourceIndex
 from sandbox.entra import Issuer
+from sandbox.eventgrid.arm.scopes import Scopes
+from sandbox.eventgrid.arm.subscriptions import Subscriptions
+from sandbox.eventgrid.arm.system_topics import SystemTopics
+from sandbox.eventgrid.arm.topic_types import mount_topic_types
+from sandbox.eventgrid.arm.topics import Topics
 from sandbox.eventgrid.deadletters import Storage
 from sandbox.eventgrid.delivery import Delivery
 from sandbox.eventgrid.event import Event, render
 from sandbox.eventgrid.outbox import Outbox
 from sandbox.eventgrid.publishing import Publishing
-from sandbox.eventgrid.scopes import Scopes
 from sandbox.eventgrid.sending import FunctionKeys, Sender
-from sandbox.eventgrid.subscriptions import Subscriptions
-from sandbox.eventgrid.system_topics import SystemTopics
-from sandbox.eventgrid.topic_types import mount_topic_types
-from sandbox.eventgrid.topics import Topics
 from sandbox.eventgrid.validation import Validation
 from sandbox.instance import Instance, Settings
 from sandbox.web import Call, Surface, json_answer
@@ -118,12 +118,8 @@ class EventGrid:
 
     async def delete_group(self, group: str) -> None:
         """Delete the topics of a resource group that goes."""
-        for answer in list(self._topics.answers()):
-            if ResourceId.parse(answer["id"]).group.lower() == group.lower():
-                await self._topics.delete(answer["id"])
-        for answer in list(self._system_topics.answers()):
-            if ResourceId.parse(answer["id"]).group.lower() == group.lower():
-                await self._system_topics.delete(answer["id"])
+        await self._topics.delete_group(group)
+        await self._system_topics.delete_group(group)
 
     def _exists(self, resource_id: str) -> bool:
         kind = ResourceId.parse(resource_id).type

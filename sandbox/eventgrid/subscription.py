@@ -10,35 +10,35 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from sandbox.eventgrid.body import Part
+from sandbox.arm.body import Body, ResourceBody
 from sandbox.eventgrid.destinations import Destination, StorageBlob, StorageQueue, WebHook, shown
 from sandbox.eventgrid.event import Schema, render_time
 from sandbox.eventgrid.filters import Filter, invalid
 
 
-class RetryPolicy(Part, frozen=True, omit_defaults=False):
+class RetryPolicy(Body, frozen=True, omit_defaults=False):
     """When Event Grid gives an event up; whichever limit is met first."""
 
     max_delivery_attempts: Annotated[int, msgspec.Meta(ge=1, le=30)] = 30
     event_time_to_live_in_minutes: Annotated[int, msgspec.Meta(ge=1, le=1440)] = 1440
 
 
-class _Identity(Part, frozen=True):
+class _Identity(Body, frozen=True):
     type: Literal["SystemAssigned", "UserAssigned"]
     user_assigned_identity: str | None = None
 
 
-class _Delivery(Part, frozen=True):
+class _Delivery(Body, frozen=True):
     identity: _Identity
     destination: Destination
 
 
-class _DeadLetter(Part, frozen=True):
+class _DeadLetter(Body, frozen=True):
     identity: _Identity
     dead_letter_destination: StorageBlob
 
 
-class Properties(Part, frozen=True):
+class Properties(Body, frozen=True):
     """What a subscription is made of; as the body of a PATCH, what is to change (None stays as it is)."""
 
     destination: Destination | None = None
@@ -59,14 +59,10 @@ class PutProperties(Properties, frozen=True):
     provisioning_state: str | None = None
 
 
-class PutBody(Part, frozen=True):
+class PutBody(ResourceBody, frozen=True):
     """The body of a PUT; `id`, `name`, `type` and `systemData` are read only and ignored."""
 
     properties: PutProperties
-    id: str | None = None
-    name: str | None = None
-    type: str | None = None
-    system_data: dict[str, Any] | None = None
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,8 +13,8 @@ from pathlib import Path
 from sandbox.host.console import Console, ConsoleHandler
 from sandbox.host.errors import Misconfigured
 from sandbox.host.functions_host import FunctionsHost, Options
-from sandbox.host.queue_service import StorageQueues
-from sandbox.host.queue_trigger import LEASE_SECONDS
+from sandbox.host.queues.service import StorageQueues
+from sandbox.host.queues.trigger import LEASE_SECONDS
 from sandbox.host.settings import AppSettings
 
 

@@ -22,8 +22,8 @@ from sandbox.host.http_trigger import given_key
 from sandbox.host.invoker import Invoker, Outcome, Trigger
 from sandbox.host.keys import Keys, matches
 from sandbox.host.pool import Pool
-from sandbox.host.queue_data import trigger_input, trigger_metadata
-from sandbox.host.queue_service import QueuedMessage
+from sandbox.host.queues.data import trigger_input, trigger_metadata
+from sandbox.host.queues.service import QueuedMessage
 from sandbox.host.timer_trigger import TimerListener
 from sandbox.web import Call, Fault, Surface, json_answer
 

@@ -6,17 +6,17 @@ import asyncio
 import contextlib
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from sandbox.host.admin import Admin, Inventory
-from sandbox.host.banner import functions_table
 from sandbox.host.console import Console
 from sandbox.host.errors import Misconfigured
 from sandbox.host.eventgrid_trigger import EventGridWebhook
-from sandbox.host.functions import Function, read_functions
+from sandbox.host.functions import EventGridTrigger, Function, QueueTrigger, TimerTrigger, read_functions
 from sandbox.host.host_json import HostJson, read_host_json
 from sandbox.host.http_trigger import HttpFrontDoor
 from sandbox.host.invoker import Invoker
@@ -24,9 +24,9 @@ from sandbox.host.keys import Keys
 from sandbox.host.listeners import Listeners
 from sandbox.host.messages import Log
 from sandbox.host.pool import Pool
-from sandbox.host.queue_output import QueueOutputs
-from sandbox.host.queue_service import Queues
-from sandbox.host.queue_trigger import LEASE_SECONDS
+from sandbox.host.queues.output import QueueOutputs
+from sandbox.host.queues.service import Queues
+from sandbox.host.queues.trigger import LEASE_SECONDS
 from sandbox.host.routes import RouteTable
 from sandbox.host.server import Server
 from sandbox.host.settings import AppSettings
@@ -189,3 +189,29 @@ class FunctionsHost:
 
     def _tell_worker(self, message: str) -> None:
         self._console.write("WARNING", message, category="Host.Worker")
+
+
+def functions_table(functions: Iterable[Function], routes: RouteTable, port: int) -> list[str]:
+    """The lines to print. Keys are not among them."""
+    base = f"http://127.0.0.1:{port}"
+    urls = {
+        route.function.name: f"[{','.join(route.trigger.methods) or 'ALL'}] {base}/{route.template}"
+        f" ({route.trigger.auth_level})"
+        for route in routes.routes
+    }
+    lines = ["Functions:"]
+    for function in functions:
+        about = urls.get(function.name) or _about(function, base)
+        state = " (disabled)" if function.disabled else ""
+        lines.append(f"    {function.name}: {function.trigger_type} {about}{state}")
+    return lines
+
+
+def _about(function: Function, base: str) -> str:
+    trigger = function.trigger
+    if isinstance(trigger, QueueTrigger):
+        return f"queue '{trigger.queue_name}' of {trigger.connection}"
+    if isinstance(trigger, TimerTrigger):
+        return f"'{trigger.schedule}'"
+    assert isinstance(trigger, EventGridTrigger)
+    return f"{base}/runtime/webhooks/eventgrid?functionName={function.name}"

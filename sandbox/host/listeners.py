@@ -10,8 +10,8 @@ from sandbox.host.console import Console
 from sandbox.host.functions import Function, QueueTrigger, TimerTrigger
 from sandbox.host.host_json import QueueOptions
 from sandbox.host.invoker import Invoker
-from sandbox.host.queue_service import Queues
-from sandbox.host.queue_trigger import QueueListener, Source, poison_name
+from sandbox.host.queues.service import Queues
+from sandbox.host.queues.trigger import QueueListener, Source, poison_name
 from sandbox.host.timer_trigger import ScheduleStatus, TimerListener
 from sandbox.store import Collection
 

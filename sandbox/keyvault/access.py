@@ -1,4 +1,4 @@
-"""Who may do what with a vault's secrets.
+"""Who may do what with a vault's secrets, and how its access policies are changed.
 
 Under RBAC every token of the sandbox may do everything, as role assignments are recorded and not enforced; under
 access policies the caller's object id must have the permission.
@@ -40,3 +40,48 @@ def creator_policy() -> AccessPolicy:
     """Full access for the sandbox's own identity, as `az keyvault create` gives its caller."""
     everything = Permissions(keys=["all"], secrets=["all"], certificates=["all"], storage=["all"])
     return AccessPolicy(tenant_id=TENANT, object_id=SYSTEM_PRINCIPAL_ID, permissions=everything)
+
+
+def merge_policies(kind: str, kept: list[AccessPolicy], given: list[AccessPolicy]) -> list[AccessPolicy]:
+    """The policies after an `add` (permissions joined), `replace` (entry by entry) or `remove` (permissions taken).
+
+    Raises:
+        Fault: 400 for any other kind.
+    """
+    merged = {_principal(policy): policy for policy in kept}
+    for policy in given:
+        old = merged.get(_principal(policy))
+        match kind.lower():
+            case "add":
+                merged[_principal(policy)] = _joined(old, policy) if old else policy
+            case "replace":
+                merged[_principal(policy)] = policy
+            case "remove":
+                merged.pop(_principal(policy), None)
+                if old and (left := _taken(old, policy)):
+                    merged[_principal(policy)] = left
+            case _:
+                raise Fault(400, "BadRequest", f"'{kind}' is not one of add, replace, remove.")
+    return list(merged.values())
+
+
+def _principal(policy: AccessPolicy) -> tuple[str, str]:
+    return policy.object_id.lower(), (policy.application_id or "").lower()
+
+
+def _joined(old: AccessPolicy, new: AccessPolicy) -> AccessPolicy:
+    pairs = zip(_lists(old.permissions), _lists(new.permissions), strict=True)
+    permissions = Permissions(*(sorted({*before, *added}) for before, added in pairs))
+    return AccessPolicy(old.tenant_id, old.object_id, permissions, old.application_id)
+
+
+def _taken(old: AccessPolicy, new: AccessPolicy) -> AccessPolicy | None:
+    pairs = zip(_lists(old.permissions), _lists(new.permissions), strict=True)
+    permissions = Permissions(*(sorted({*before} - {*taken}) for before, taken in pairs))
+    if not any(_lists(permissions)):
+        return None
+    return AccessPolicy(old.tenant_id, old.object_id, permissions, old.application_id)
+
+
+def _lists(permissions: Permissions) -> tuple[list[str], ...]:
+    return permissions.keys, permissions.secrets, permissions.certificates, permissions.storage

@@ -1,9 +1,13 @@
-"""Secrets in the words of Key Vault's REST API (SecretBundle, SecretItem, DeletedSecretBundle), and its paging."""
+"""Secrets in the words of Key Vault's REST API: the bodies of requests, bundles and items, and paging.
+
+`created`, `updated` and the recovery fields of a request are read-only and left aside.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from sandbox.arm.body import Body
 from sandbox.arm.query import only
 from sandbox.keyvault.model import Secret, SecretVersion, Vault
 from sandbox.web import Call, Fault
@@ -63,3 +67,39 @@ def page(call: Call, items: list[dict[str, Any]]) -> dict[str, Any]:
     end = int(start) + int(size)
     link = f"{call.origin}{call.request.path}?api-version={call.version}&$skiptoken={end}&maxresults={size}"
     return {"value": items[int(start) : end], "nextLink": link if end < len(items) else None}
+
+
+class Attributes(Body, frozen=True):
+    """What may be said of a version beside its value; times are seconds since 1970."""
+
+    enabled: bool | None = None
+    nbf: int | None = None
+    exp: int | None = None
+    created: int | None = None
+    updated: int | None = None
+    recovery_level: str | None = None
+    recoverable_days: int | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """What is asked for, by the names of `SecretVersion`."""
+        asked = {"enabled": self.enabled, "not_before": self.nbf, "expires": self.exp}
+        return {name: value for name, value in asked.items() if value is not None}
+
+
+class UpdateBody(Body, frozen=True):
+    """A change of a version's attributes, content type or tags."""
+
+    content_type: str | None = None
+    tags: dict[str, str] | None = None
+    attributes: Attributes = Attributes()
+
+    def changes(self) -> dict[str, Any]:
+        """What is asked for, by the names of `SecretVersion`."""
+        asked = {"content_type": self.content_type, "tags": self.tags}
+        return self.attributes.changes() | {name: value for name, value in asked.items() if value is not None}
+
+
+class SetBody(UpdateBody, frozen=True, kw_only=True):
+    """A new version."""
+
+    value: str

@@ -21,8 +21,7 @@ from sandbox.arm.query import only
 from sandbox.entra import VAULT_AUDIENCES, Issuer
 from sandbox.instance import TENANT
 from sandbox.keyvault.access import check_access
-from sandbox.keyvault.bodies import SetBody, UpdateBody
-from sandbox.keyvault.bundles import deleted_bundle, page, secret_bundle, secret_item
+from sandbox.keyvault.bundles import SetBody, UpdateBody, deleted_bundle, page, secret_bundle, secret_item
 from sandbox.keyvault.model import SecretVersion, Vault
 from sandbox.keyvault.records import VaultRecords
 from sandbox.keyvault.secrets import SecretStore

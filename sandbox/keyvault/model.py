@@ -37,7 +37,7 @@ class AccessPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
     application_id: str | None = None
 
 
-class VaultProperties(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class VaultProperties(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """A vault's settings as they are kept and answered. `network_acls` are recorded, not enforced."""
 
     vault_uri: str
@@ -54,30 +54,6 @@ class VaultProperties(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     network_acls: dict[str, Any] | None = None
     public_network_access: str = "Enabled"
     provisioning_state: str = "Succeeded"
-
-
-class PropertiesBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, rename="camel"):
-    """A vault's settings as PUT and PATCH ask for them; what is left out stays as it is.
-
-    `vaultUri`, `provisioningState` and `hsmPoolResourceId` are read-only: clients send back what they got.
-    """
-
-    tenant_id: str | None = None
-    sku: Sku | None = None
-    access_policies: list[AccessPolicy] | None = None
-    enabled_for_deployment: bool | None = None
-    enabled_for_disk_encryption: bool | None = None
-    enabled_for_template_deployment: bool | None = None
-    enable_soft_delete: bool | None = None
-    soft_delete_retention_in_days: int | None = None
-    enable_rbac_authorization: bool | None = None
-    enable_purge_protection: bool | None = None
-    network_acls: dict[str, Any] | None = None
-    public_network_access: str | None = None
-    create_mode: str | None = None
-    vault_uri: str | None = None
-    provisioning_state: str | None = None
-    hsm_pool_resource_id: str | None = None
 
 
 class Vault(msgspec.Struct, frozen=True, kw_only=True):

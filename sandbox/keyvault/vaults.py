@@ -8,13 +8,13 @@ from sandbox.arm.surface import ResourceIndex
 from sandbox.entra import Issuer
 from sandbox.instance import LOCATION, Instance
 from sandbox.keyvault.access import check_access, creator_policy
+from sandbox.keyvault.arm.documents import vault_answer
+from sandbox.keyvault.arm.secrets import SecretManagement
+from sandbox.keyvault.arm.vaults import VERSIONS, VaultManagement
 from sandbox.keyvault.data_plane import SecretOperations
-from sandbox.keyvault.documents import vault_answer
-from sandbox.keyvault.management import VERSIONS, VaultManagement
 from sandbox.keyvault.model import Vault, VaultProperties
 from sandbox.keyvault.records import VAULT_TYPE, VaultRecords, vault_id
 from sandbox.keyvault.secrets import SecretStore
-from sandbox.keyvault.secrets_arm import SecretManagement
 from sandbox.web import Fault, Surface
 
 _SECRET_URL = re.compile(

@@ -18,21 +18,20 @@ from sandbox.gateway import Gateway
 from sandbox.instance import Instance
 from sandbox.registry.accounts import Accounts
 from sandbox.registry.acr_v1 import MetadataApi
+from sandbox.registry.arm.imports import Imports
+from sandbox.registry.arm.properties import registry_body
+from sandbox.registry.arm.registries import RegistryControl
+from sandbox.registry.arm.scope_maps import ScopeMapControl
+from sandbox.registry.arm.tokens import TokenControl
 from sandbox.registry.auth import RegistryAuth
-from sandbox.registry.control import RegistryControl
 from sandbox.registry.distribution import Distribution
 from sandbox.registry.front import DistributionApi
-from sandbox.registry.hub import HUB, HUB_HOSTS, HUB_REALM, hub_surfaces
-from sandbox.registry.imports import Imports
 from sandbox.registry.layout import Layout
 from sandbox.registry.locks import Locks
 from sandbox.registry.oci import OciImage, OciIndex
-from sandbox.registry.properties import registry_body
 from sandbox.registry.pull_limit import PullLimit
 from sandbox.registry.records import PROVIDER, SUFFIX, Origin, Push, RegistryRecord
 from sandbox.registry.registry import Realm, Registry
-from sandbox.registry.scope_maps_arm import ScopeMapControl
-from sandbox.registry.tokens_arm import TokenControl
 from sandbox.store import Collection
 from sandbox.web import Fault, Surface, registry_fault
 
@@ -40,6 +39,9 @@ log = logging.getLogger(__name__)
 
 _LAST_WORDS_SECONDS = 5
 _RUNTIME_PREFIX = "basegate-registry-"
+_HUB = "hub"
+_HUB_HOSTS = frozenset(("docker.io", "index.docker.io", "registry-1.docker.io", "auth.docker.io"))
+_HUB_REALM = Realm("https://auth.docker.io/token", "registry.docker.io", listing="pull")
 
 
 class Registries:
@@ -89,7 +91,7 @@ class Registries:
         self._auth.mount_exchange(azure)
         MetadataApi(self._auth, self.at).mount(azure)
         DistributionApi(self._auth, self.at).mount(azure)
-        return [azure, *hub_surfaces(DistributionApi(self._auth, self.at, self.hub_limit), self._auth)]
+        return [azure, *_hub_surfaces(DistributionApi(self._auth, self.at, self.hub_limit), self._auth)]
 
     async def start(self) -> None:
         """Start the processes of all registries there are, side by side, and Docker Hub's."""
@@ -97,7 +99,7 @@ class Registries:
         self._runtime = Path(tempfile.mkdtemp(prefix=_RUNTIME_PREFIX))
         (self._folder / "runtime").write_text(str(self._runtime))
         self._teller = asyncio.get_running_loop().create_task(self._tell())
-        hub = self._start(HUB, "registry-1.docker.io", HUB_REALM, anonymous=True)
+        hub = self._start(_HUB, "registry-1.docker.io", _HUB_REALM, anonymous=True)
         await asyncio.gather(hub, *(self._opened(record) for record in self._records.values()))
 
     async def stop(self) -> None:
@@ -131,7 +133,7 @@ class Registries:
         Raises:
             Fault: 404 that names the registries there are.
         """
-        name = HUB if host in HUB_HOSTS else host.lower().removesuffix(SUFFIX)
+        name = _HUB if host in _HUB_HOSTS else host.lower().removesuffix(SUFFIX)
         registry = self._running.get(name)
         if registry is None:
             known = ", ".join(record.login_server for record in self._records.values()) or "none"
@@ -206,7 +208,7 @@ class Registries:
         data.mkdir(parents=True, exist_ok=True)
         distribution = Distribution(host, data / "content", self._runtime, self._logs / f"registry-{name}.log")
         locks = Locks(data / "locks.json")
-        announce = (lambda push: None) if name == HUB else self._pushes.put_nowait
+        announce = (lambda push: None) if name == _HUB else self._pushes.put_nowait
         await distribution.start()
         self._running[name] = Registry(
             name, realm, distribution, Layout(data / "content"), locks, announce, anonymous_pull=anonymous
@@ -234,3 +236,15 @@ class Registries:
                 except Exception:  # whatever a listener raises is its own matter, and is in the log
                     log.exception("A listener failed on a push of %s:%s", push.repository, push.tag)
             self._pushes.task_done()
+
+
+def _hub_surfaces(api: DistributionApi, auth: RegistryAuth) -> list[Surface]:
+    """Docker Hub's registry, from which anyone may pull, and its token service.
+
+    Source: https://distribution.github.io/distribution/spec/auth/token/
+    """
+    registry = Surface("Docker Hub", r"(registry-1\.|index\.)?docker\.io", render=registry_fault)
+    api.mount(registry)
+    tokens = Surface("Docker Hub tokens", r"auth\.docker\.io", render=registry_fault)
+    auth.mount(tokens, "/token")
+    return [registry, tokens]

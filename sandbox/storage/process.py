@@ -22,6 +22,8 @@ _BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0)
 _KEEP_ALIVE_SECONDS = "3600"
 _LOG_TAIL_CHARACTERS = 2000
 _HERE = Path(__file__).parent
+LIFELINE = _HERE / "lifeline.js"
+"""Ends Azurite when the process that started it ends, in whatever way."""
 
 
 class AzuriteError(Exception):
@@ -41,7 +43,7 @@ class Azurite:
 
     def __init__(self, script: Path, account: Account, data: Path, log_file: Path, *, durable: bool) -> None:
         self._script, self._account, self._data, self._log_file = script, account, data, log_file
-        self._preloads = [_HERE / "lifeline.js", *([_HERE / "durable.js"] if durable else [])]
+        self._preloads = [LIFELINE, *([_HERE / "durable.js"] if durable else [])]
         self.ports = dict(zip(SERVICES, _free_ports(len(SERVICES)), strict=True))
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None

@@ -8,7 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from sandbox.engine.contract import Login
-from sandbox.tasks.model import DEFAULT_RUN_TIMEOUT_SECONDS
+
+_DOCKER_HUB = "docker.io"
+_DEFAULT_TIMEOUT_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class RunInfo:
     architecture: str = "amd64"
     logins: Mapping[str, Login] = field(default_factory=dict, repr=False)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    timeout_seconds: float = DEFAULT_RUN_TIMEOUT_SECONDS
+    timeout_seconds: float = _DEFAULT_TIMEOUT_SECONDS
 
     @property
     def registry_name(self) -> str:
@@ -107,3 +109,24 @@ class RunOutcome:
     output_images: tuple[ImageReference, ...] = ()
     dependencies: tuple[ImageDependency, ...] = ()
     elapsed_seconds: float = 0.0
+
+
+def parse_image(name: str) -> ImageReference:
+    """Take an image name apart. Without a registry it is Docker Hub's, without tag and digest it is `latest`."""
+    rest, _, digest = name.partition("@")
+    head, slash, tail = rest.partition("/")
+    if slash and ("." in head or ":" in head or head == "localhost"):
+        registry, path = head, tail
+    else:
+        registry, path = _DOCKER_HUB, rest
+    repository, _, tag = path.partition(":")
+    if registry == _DOCKER_HUB and "/" not in repository:
+        repository = f"library/{repository}"
+    return ImageReference(registry, repository, tag or ("" if digest else "latest"), digest)
+
+
+def full_name(image: ImageReference) -> str:
+    """The name that says everything, as the engine lists it."""
+    tag = f":{image.tag}" if image.tag else ""
+    digest = f"@{image.digest}" if image.digest and not image.tag else ""
+    return f"{image.registry}/{image.repository}{tag}{digest}"

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from sandbox.tasks.model import TaskFile
 from sandbox.tasks.outcome import RunInfo, RunOutcome
+from sandbox.tasks.taskfile.model import TaskFile
 
 
 class Registry(Protocol):

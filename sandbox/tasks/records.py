@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from sandbox.arm.body import Body
 from sandbox.tasks.requests import (
     AgentConfiguration,
     BaseImageDependency,
-    Body,
     Credentials,
     Identity,
     Platform,
@@ -52,7 +52,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.properties.status != "Disabled"
 
 
-class ImageDescriptor(Body):
+class ImageDescriptor(Body, frozen=True):
     """An image in a registry."""
 
     registry: str
@@ -61,7 +61,7 @@ class ImageDescriptor(Body):
     digest: str | None = None
 
 
-class SourceTriggerDescriptor(Body):
+class SourceTriggerDescriptor(Body, frozen=True):
     """The commit that started a run."""
 
     id: str
@@ -72,14 +72,14 @@ class SourceTriggerDescriptor(Body):
     provider_type: str = "Github"
 
 
-class TimerTriggerDescriptor(Body):
+class TimerTriggerDescriptor(Body, frozen=True):
     """The timer, and its time, that started a run."""
 
     timer_trigger_name: str
     schedule_occurrence: str
 
 
-class ImageUpdateTrigger(Body):
+class ImageUpdateTrigger(Body, frozen=True):
     """The images whose change started a run."""
 
     id: str
@@ -87,7 +87,7 @@ class ImageUpdateTrigger(Body):
     images: list[ImageDescriptor]
 
 
-class Cause(Body):
+class Cause(Body, frozen=True):
     """What started a run; nothing of it where a person or a program did."""
 
     source_trigger: SourceTriggerDescriptor | None = None

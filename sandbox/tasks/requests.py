@@ -1,8 +1,10 @@
-"""A task as ARM clients write it: `Microsoft.ContainerRegistry/registries/tasks`.
+"""Tasks and runs as ARM clients write them: the bodies of `Microsoft.ContainerRegistry/registries/tasks`,
+`.../scheduleRun` and `.../runs`.
 
 Every struct refuses a field it does not know. Fields that only the service sets are accepted, because clients send
 back what they read, and ignored.
-Source: https://learn.microsoft.com/rest/api/container-registry/tasks, api-version 2025-03-01-preview
+Source: https://learn.microsoft.com/rest/api/container-registry/tasks and .../registries/schedule-run, api-version
+2025-03-01-preview
 """
 
 from __future__ import annotations
@@ -11,16 +13,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from sandbox.arm.body import Body, ResourceBody
+
 Switch = Literal["Enabled", "Disabled"]
 Timeout = Annotated[int, msgspec.Meta(ge=300, le=28800)]
 DEFAULT_TIMEOUT_SECONDS = 3600
 
 
-class Body(msgspec.Struct, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True):
-    """A JSON object of these APIs; nulls and absent fields are the same."""
-
-
-class NamedValue(Body):
+class NamedValue(Body, frozen=True):
     """A value (`--set`) or a build argument (`--arg`)."""
 
     name: str
@@ -29,10 +29,12 @@ class NamedValue(Body):
     type: Literal["SetValue", "Argument"] | None = None
 
     def __post_init__(self) -> None:
-        self.type = None  # `az` 2.91 sends its model's name along; Azure has no such field and gives none back
+        msgspec.structs.force_setattr(
+            self, "type", None
+        )  # `az` 2.91 sends its model's name along; Azure has no such field and gives none back
 
 
-class BaseImageDependency(Body):
+class BaseImageDependency(Body, frozen=True):
     """An image that a task's last successful run built upon."""
 
     type: Literal["BuildTime", "RunTime"]
@@ -42,7 +44,7 @@ class BaseImageDependency(Body):
     digest: str | None = None
 
 
-class FileTaskStep(Body, tag_field="type", tag="FileTask", kw_only=True):
+class FileTaskStep(Body, frozen=True, tag_field="type", tag="FileTask", kw_only=True):
     """Run a task file that lies in the context."""
 
     task_file_path: str
@@ -53,7 +55,7 @@ class FileTaskStep(Body, tag_field="type", tag="FileTask", kw_only=True):
     base_image_dependencies: list[BaseImageDependency] | None = None
 
 
-class EncodedTaskStep(Body, tag_field="type", tag="EncodedTask", kw_only=True):
+class EncodedTaskStep(Body, frozen=True, tag_field="type", tag="EncodedTask", kw_only=True):
     """Run a task file that is given here, in Base64."""
 
     encoded_task_content: str
@@ -64,7 +66,7 @@ class EncodedTaskStep(Body, tag_field="type", tag="EncodedTask", kw_only=True):
     base_image_dependencies: list[BaseImageDependency] | None = None
 
 
-class DockerStep(Body, tag_field="type", tag="Docker", kw_only=True):
+class DockerStep(Body, frozen=True, tag_field="type", tag="Docker", kw_only=True):
     """Build a Dockerfile of the context, and push the image."""
 
     docker_file_path: str
@@ -81,7 +83,7 @@ class DockerStep(Body, tag_field="type", tag="Docker", kw_only=True):
 Step = FileTaskStep | EncodedTaskStep | DockerStep
 
 
-class Platform(Body):
+class Platform(Body, frozen=True):
     """What a run runs on; only Linux on amd64 is to be had here."""
 
     os: str
@@ -89,13 +91,13 @@ class Platform(Body):
     variant: str | None = None
 
 
-class AgentConfiguration(Body):
+class AgentConfiguration(Body, frozen=True):
     """How many processor cores a run gets (accepted, without effect)."""
 
     cpu: int | None = None
 
 
-class TimerTrigger(Body):
+class TimerTrigger(Body, frozen=True):
     """Run at the times of a five-field cron expression, in UTC."""
 
     name: str
@@ -103,7 +105,7 @@ class TimerTrigger(Body):
     status: Switch | None = None
 
 
-class SourceControlAuth(Body):
+class SourceControlAuth(Body, frozen=True):
     """The token that ACR would make a webhook with; nothing asks for it here."""
 
     token: str | None = None
@@ -113,7 +115,7 @@ class SourceControlAuth(Body):
     expires_in: int | None = None
 
 
-class SourceRepository(Body):
+class SourceRepository(Body, frozen=True):
     """The repository and branch that a source trigger watches."""
 
     source_control_type: str
@@ -122,7 +124,7 @@ class SourceRepository(Body):
     source_control_auth_properties: SourceControlAuth | None = None
 
 
-class SourceTrigger(Body):
+class SourceTrigger(Body, frozen=True):
     """Run when a commit is pushed to a branch."""
 
     name: str
@@ -131,7 +133,7 @@ class SourceTrigger(Body):
     status: Switch | None = None
 
 
-class BaseImageTrigger(Body):
+class BaseImageTrigger(Body, frozen=True):
     """Run when an image that the last successful run built upon changes (All), or the last stage's only (Runtime).
 
     `update_trigger_endpoint` is kept and never called: what ACR sends to it is not published.
@@ -144,7 +146,7 @@ class BaseImageTrigger(Body):
     status: Switch | None = None
 
 
-class Triggers(Body):
+class Triggers(Body, frozen=True):
     """What starts a task by itself."""
 
     timer_triggers: list[TimerTrigger] | None = None
@@ -152,14 +154,14 @@ class Triggers(Body):
     base_image_trigger: BaseImageTrigger | None = None
 
 
-class SecretObject(Body):
+class SecretObject(Body, frozen=True):
     """A secret: the value itself (Opaque), or the URL of a Key Vault secret (Vaultsecret)."""
 
     value: str | None = None
     type: Literal["Opaque", "Vaultsecret"] | None = None
 
 
-class CustomRegistry(Body):
+class CustomRegistry(Body, frozen=True):
     """How to sign in to a registry other than the task's own.
 
     `identity` is `[system]` (or `system`) or the client id of a user-assigned identity.
@@ -170,21 +172,21 @@ class CustomRegistry(Body):
     identity: str | None = None
 
 
-class SourceRegistry(Body):
+class SourceRegistry(Body, frozen=True):
     """How to sign in to the task's own registry."""
 
     identity: str | None = None
     login_mode: Literal["None", "Default"] | None = None
 
 
-class Credentials(Body):
+class Credentials(Body, frozen=True):
     """The registries a run signs in to, by login server; a null takes an entry away."""
 
     source_registry: SourceRegistry | None = None
     custom_registries: dict[str, CustomRegistry | None] | None = None
 
 
-class TaskProperties(Body):
+class TaskProperties(Body, frozen=True):
     """The properties of a task."""
 
     provisioning_state: str | None = None
@@ -201,14 +203,14 @@ class TaskProperties(Body):
     is_system_task: bool | None = None
 
 
-class UserIdentity(Body):
+class UserIdentity(Body, frozen=True):
     """A user-assigned identity of a task."""
 
     principal_id: str | None = None
     client_id: str | None = None
 
 
-class Identity(Body):
+class Identity(Body, frozen=True):
     """The managed identities of a task."""
 
     type: Literal["SystemAssigned", "UserAssigned", "SystemAssigned, UserAssigned", "None"] | None = None
@@ -217,14 +219,79 @@ class Identity(Body):
     user_assigned_identities: dict[str, UserIdentity | None] | None = None
 
 
-class TaskBody(Body):
+class TaskBody(ResourceBody, frozen=True, kw_only=True):
     """The body of `PUT …/tasks/{task}`."""
 
     location: str
     properties: TaskProperties
     tags: dict[str, str] | None = None
     identity: Identity | None = None
-    id: str | None = None
-    name: str | None = None
-    type: str | None = None
-    system_data: dict[str, str] | None = None
+
+
+class _Request(Body, frozen=True, tag_field="type", kw_only=True):
+    is_archive_enabled: bool | None = None
+    agent_pool_name: str | None = None
+    log_template: str | None = None
+
+
+class Overrides(Body, frozen=True):
+    """What one run of a task does differently."""
+
+    context_path: str | None = None
+    file: str | None = None
+    arguments: list[NamedValue] | None = None
+    target: str | None = None
+    values: list[NamedValue] | None = None
+    update_trigger_token: str | None = None
+
+
+class TaskRunRequest(_Request, frozen=True, tag="TaskRunRequest", kw_only=True):
+    """Run a task (`az acr task run`)."""
+
+    task_id: str
+    override_task_step_properties: Overrides | None = None
+
+
+class _QuickRequest(_Request, frozen=True, kw_only=True):
+    platform: Platform
+    timeout: Timeout | None = None
+    agent_configuration: AgentConfiguration | None = None
+    source_location: str | None = None
+    credentials: Credentials | None = None
+
+
+class EncodedTaskRunRequest(_QuickRequest, frozen=True, tag="EncodedTaskRunRequest", kw_only=True):
+    """Run a task file that is given here (`az acr run --cmd`, `az acr run -f -`)."""
+
+    encoded_task_content: str
+    encoded_values_content: str | None = None
+    values: list[NamedValue] | None = None
+
+
+class FileTaskRunRequest(_QuickRequest, frozen=True, tag="FileTaskRunRequest", kw_only=True):
+    """Run a task file of a context (`az acr run -f acr-task.yaml`)."""
+
+    task_file_path: str
+    values_file_path: str | None = None
+    values: list[NamedValue] | None = None
+
+
+class DockerBuildRequest(_QuickRequest, frozen=True, tag="DockerBuildRequest", kw_only=True):
+    """Build an image (`az acr build`)."""
+
+    docker_file_path: str
+    image_names: list[str] | None = None
+    is_push_enabled: bool | None = None
+    no_cache: bool | None = None
+    target: str | None = None
+    arguments: list[NamedValue] | None = None
+
+
+QuickRequest = EncodedTaskRunRequest | FileTaskRunRequest | DockerBuildRequest
+RunRequest = TaskRunRequest | QuickRequest
+
+
+class RunPatch(Body, frozen=True):
+    """The body of `PATCH …/runs/{run}`."""
+
+    is_archive_enabled: bool | None = None

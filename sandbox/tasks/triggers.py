@@ -1,16 +1,24 @@
-"""What starts tasks by itself: a commit, or a new version of an image they build upon."""
+"""What starts tasks by itself: a commit, a new version of an image they build upon, or a timer.
+
+Times of timers are UTC and not scaled. What fell due while the sandbox was off is not made up for.
+Source: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-scheduled
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
+from cronsim import CronSim
 from msgspec.structs import replace
 
 from sandbox.git import GitContext, GitPush
 from sandbox.store import Collection
 from sandbox.tasks.outcome import ImageReference, RunOutcome, RunStatus
-from sandbox.tasks.ports import ImagePush, Registries
+from sandbox.tasks.ports import Clock, ImagePush, Registries
 from sandbox.tasks.records import (
     Cause,
     ImageDescriptor,
@@ -18,11 +26,13 @@ from sandbox.tasks.records import (
     RunRecord,
     SourceTriggerDescriptor,
     TaskRecord,
+    TimerTriggerDescriptor,
     timestamp,
 )
-from sandbox.tasks.requests import BaseImageDependency, SourceTrigger
+from sandbox.tasks.requests import BaseImageDependency, SourceTrigger, TimerTrigger
 
 _IMPORT = "importImage"
+_LOOK_EVERY = timedelta(seconds=15)
 
 Start = Callable[[TaskRecord, Cause], None]
 
@@ -130,3 +140,48 @@ def _dependency(kind: str, image: ImageReference) -> BaseImageDependency:
 
 def _key(image: BaseImageDependency) -> tuple[str, ...]:
     return image.type, image.registry, image.repository, image.tag or ""
+
+
+class Timers:
+    """Looks every 15 seconds which timers have come due since the last look."""
+
+    def __init__(self, tasks: Collection[TaskRecord], start: Start, clock: Clock) -> None:
+        self._tasks, self._start, self._clock = tasks, start, clock
+        self._looking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to look."""
+        self._looking = asyncio.create_task(self._look(self._clock.now()))
+
+    async def stop(self) -> None:
+        """Stop looking."""
+        if self._looking:
+            self._looking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._looking
+
+    async def _look(self, last: datetime) -> None:
+        while True:
+            await self._clock.sleep(_LOOK_EVERY.total_seconds())
+            now = self._clock.now()
+            for task, trigger, occurrence in list(self._due(last, now)):
+                descriptor = TimerTriggerDescriptor(
+                    timer_trigger_name=trigger.name, schedule_occurrence=f"{occurrence:%Y-%m-%dT%H:%M:%SZ}"
+                )
+                self._start(task, Cause(timer_trigger=descriptor))
+            last = now
+
+    def _due(self, after: datetime, until: datetime) -> Iterator[tuple[TaskRecord, TimerTrigger, datetime]]:
+        for task in self._tasks.values():
+            timers = (task.properties.trigger and task.properties.trigger.timer_triggers) or ()
+            for trigger in timers if task.enabled else ():
+                if trigger.status != "Disabled":
+                    for occurrence in _occurrences(trigger.schedule, after, until):
+                        yield task, trigger, occurrence
+
+
+def _occurrences(schedule: str, after: datetime, until: datetime) -> Iterator[datetime]:
+    for occurrence in CronSim(schedule, after.astimezone(UTC)):
+        if occurrence > until:
+            return
+        yield occurrence

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import json
 import subprocess
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,32 +12,10 @@ from azure.mgmt.containerregistry import ContainerRegistryManagementClient
 from azure.mgmt.containerregistry import models as m
 
 from sandbox.instance import SUBSCRIPTION
-from sandbox.registry import OciImage, OciIndex, Registries
+from sandbox.registry import Registries
 from sandbox.tests.live import LiveGateway
 
 GROUP = "team-rg"
-
-
-def tiny_image(text: str = "hello", architecture: str = "amd64") -> OciImage:
-    """One layer that holds one file with `text`."""
-    layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w") as archive:
-        content = text.encode()
-        member = tarfile.TarInfo("greeting")
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
-    config = {
-        "architecture": architecture,
-        "os": "linux",
-        "config": {"Cmd": ["/bin/true"]},
-        "rootfs": {"type": "layers", "diff_ids": []},
-    }
-    return OciImage(json.dumps(config).encode(), (layer.getvalue(),), format="oci")
-
-
-def two_platforms(text: str = "hello") -> OciIndex:
-    """An index over two platforms."""
-    return OciIndex((tiny_image(text, "amd64"), tiny_image(text + " arm", "arm64")))
 
 
 @contextmanager

@@ -18,9 +18,9 @@ from azure.mgmt.containerregistrytasks import ContainerRegistryTasksMgmtClient
 from sandbox.arm.surface import ResourceId
 from sandbox.git import GitHub
 from sandbox.instance import SUBSCRIPTION
-from sandbox.tasks.arm import Services, Tasks
-from sandbox.tasks.model import TaskFile
 from sandbox.tasks.outcome import ImageDependency, ImageReference, RunInfo, RunOutcome, RunStatus
+from sandbox.tasks.service import Services, Tasks
+from sandbox.tasks.taskfile.model import TaskFile
 from sandbox.tests.live import LiveGateway
 from sandbox.tests.tasks_blobs import MemoryStorage
 from sandbox.web import Fault

@@ -14,7 +14,7 @@ from sandbox.arm.surface import ResourceId
 from sandbox.control import mount_control
 from sandbox.git import GitHub
 from sandbox.instance import Instance, Settings
-from sandbox.lifecycle import LifecycleError, resources, running_pid, start, stop
+from sandbox.lifecycle import SandboxError, resources, running_pid, start, stop
 from sandbox.tests.live import LiveGateway
 
 REGISTRY = str(ResourceId("contoso-rg", "Microsoft.ContainerRegistry", "registries", "contoso"))
@@ -97,7 +97,7 @@ def test_a_pid_file_that_a_killed_daemon_left_counts_for_nothing(left: str, tmp_
 
 
 def test_a_port_that_is_taken_is_named_before_anything_starts(listening: int, tmp_path: Path) -> None:
-    with pytest.raises(LifecycleError, match=f"port {listening} cannot be had .*--port 0"):
+    with pytest.raises(SandboxError, match=f"port {listening} cannot be had .*--port 0"):
         start(Instance(tmp_path), Settings(port=listening))
     assert not (tmp_path / "logs").exists()
 
@@ -106,7 +106,7 @@ def test_a_daemon_that_ends_while_it_starts_shows_the_end_of_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(LifecycleError, match=r"did not start. The end of .*logs/sandbox.log"):
+    with pytest.raises(SandboxError, match=r"did not start. The end of .*logs/sandbox.log"):
         start(Instance(tmp_path), Settings())
 
 
@@ -154,5 +154,5 @@ def test_what_there_is_is_listed_with_its_address(live: LiveGateway) -> None:
 
 def test_a_sandbox_that_does_not_answer_is_told(tmp_path: Path) -> None:
     Instance(tmp_path).settings_file.write_text('{"port": 1}')
-    with pytest.raises(LifecycleError, match="runs but does not answer"):
+    with pytest.raises(SandboxError, match="runs but does not answer"):
         resources(Instance(tmp_path))

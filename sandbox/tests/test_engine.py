@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from sandbox.engine import EngineError, HostedContainer, Podman, RunContainer, podman
-from sandbox.tasks import RunInfo, Runner, RunOutcome, RunStatus, load_task_file
+from sandbox.tasks.outcome import RunInfo, RunOutcome, RunStatus
+from sandbox.tasks.runner.runner import Runner
+from sandbox.tasks.taskfile.parser import load_task_file
 from sandbox.tests.engine_bench import LOGINS, SERVER, Bench, engine_bench
 from sandbox.tests.live import LiveGateway
 

@@ -13,7 +13,7 @@ from sandbox import events
 from sandbox.__main__ import main
 from sandbox.eventgrid.faults import Faults, FaultSettings
 from sandbox.events import OFF, ON, event_counts, event_settings, switch_events
-from sandbox.lifecycle import LifecycleError
+from sandbox.lifecycle import SandboxError
 from sandbox.tests.eventgrid_stage import REGISTRY, Stage, dead_letters, pushed, wait_until
 from sandbox.tests.live import LiveGateway
 
@@ -128,7 +128,7 @@ def test_the_switch_works_from_python_and_tells_what_it_does_not_take(stage: Sta
     switch_events(instance, ON)
     stage.live.run(stage.grid.publish(REGISTRY, [pushed(2)]))
     wait_until(lambda: event_counts(instance).delivered == 1)
-    with pytest.raises(LifecycleError, match=r"refuses PUT /eventgrid/faults: .*drop"):
+    with pytest.raises(SandboxError, match=r"refuses PUT /eventgrid/faults: .*drop"):
         switch_events(instance, FaultSettings(drop=7))
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.host.backoff import RandomizedBackoff
 from sandbox.host.messages import Datum
-from sandbox.host.queue_data import output_bodies, trigger_metadata
-from sandbox.host.queue_service import QueuedMessage
+from sandbox.host.queues.data import output_bodies, trigger_metadata
+from sandbox.host.queues.service import QueuedMessage
+from sandbox.host.queues.trigger import RandomizedBackoff
 from sandbox.tests.apps.running import RunningHost
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from sandbox.host.site import Sites
 from sandbox.instance import SUBSCRIPTION
+from sandbox.sites import SiteControl, Sites, SitesControlPlane
 from sandbox.tests.apps.running import SAMPLE, Answer
 from sandbox.tests.live import LiveGateway
 
@@ -59,8 +59,8 @@ class Operator:
 @pytest.fixture
 def operator(live: LiveGateway) -> Iterator[Operator]:
     sites = Sites(live.instance, lambda: live.environment)
-    sites.mount_control(live.local)
-    sites.mount(live.arm, live.index)
+    SiteControl(sites).mount(live.local)
+    SitesControlPlane(sites).mount(live.arm, live.index)
     live.gateway.add(sites.surface())
     yield Operator(live, sites)
     live.run(sites.stop())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.host.errors import Misconfigured
-from sandbox.host.queue_service import StorageQueues
+from sandbox.host.queues.service import StorageQueues
 from sandbox.host.settings import AppSettings
 from sandbox.tests.apps.running import RunningHost
 

@@ -12,10 +12,10 @@ import pytest
 from azure.identity import DefaultAzureCredential
 from azure.storage.queue import QueueClient, TextBase64DecodePolicy, TextBase64EncodePolicy
 
-from sandbox.host.site import Sites
-from sandbox.host.site_process import SiteRecord
 from sandbox.instance import Settings
 from sandbox.lifecycle import TOOLS
+from sandbox.sites.process import SiteRecord
+from sandbox.sites.service import Sites
 from sandbox.storage import Storage
 from sandbox.tests.apps.running import SAMPLE
 from sandbox.tests.live import LiveGateway

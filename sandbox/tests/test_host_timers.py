@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.host.errors import Misconfigured
-from sandbox.host.schedule import Schedule
-from sandbox.host.timer_trigger import ScheduleStatus
+from sandbox.host.timer_trigger import Schedule, ScheduleStatus
 from sandbox.store import Collection
 from sandbox.tests.apps.running import RunningHost
 

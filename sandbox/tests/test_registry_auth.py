@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from sandbox.registry import Registries
+from sandbox.testing import tiny_image
 from sandbox.tests.live import LiveGateway
-from sandbox.tests.registry_support import arm_client, make, running_registries, tiny_image
+from sandbox.tests.registry_support import arm_client, make, running_registries
 
 HOST = "contoso.azurecr.io"
 NO_USER = "00000000-0000-0000-0000-000000000000"

@@ -19,16 +19,9 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, 
 from azure.identity import DefaultAzureCredential
 
 from sandbox.registry import Registries, RegistryRecord
+from sandbox.testing import tiny_image, two_platforms
 from sandbox.tests.live import LiveGateway
-from sandbox.tests.registry_support import (
-    arm_client,
-    make,
-    make_token,
-    running_registries,
-    skopeo,
-    tiny_image,
-    two_platforms,
-)
+from sandbox.tests.registry_support import arm_client, make, make_token, running_registries, skopeo
 
 ENDPOINT = "https://contoso.azurecr.io"
 

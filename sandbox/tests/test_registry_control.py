@@ -11,16 +11,9 @@ from azure.mgmt.containerregistry import models as m
 
 from sandbox.instance import SUBSCRIPTION
 from sandbox.registry import Registries
+from sandbox.testing import tiny_image
 from sandbox.tests.live import LiveGateway
-from sandbox.tests.registry_support import (
-    GROUP,
-    arm_client,
-    make,
-    make_token,
-    running_registries,
-    skopeo,
-    tiny_image,
-)
+from sandbox.tests.registry_support import GROUP, arm_client, make, make_token, running_registries, skopeo
 
 
 @pytest.fixture

@@ -12,16 +12,9 @@ from azure.identity import DefaultAzureCredential
 from azure.mgmt.containerregistry import models as m
 
 from sandbox.registry import Push, Registries, RegistryRecord, to_event
+from sandbox.testing import tiny_image, two_platforms
 from sandbox.tests.live import LiveGateway
-from sandbox.tests.registry_support import (
-    GROUP,
-    arm_client,
-    make,
-    running_registries,
-    skopeo,
-    tiny_image,
-    two_platforms,
-)
+from sandbox.tests.registry_support import GROUP, arm_client, make, running_registries, skopeo
 
 SPECIFICATION = Path(
     "/work/shared/specs/specification/eventgrid/data-plane/Microsoft.ContainerRegistry/stable/2018-01-01"

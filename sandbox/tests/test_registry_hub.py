@@ -11,8 +11,9 @@ import requests
 from sandbox.registry import Registries
 from sandbox.registry.pull_limit import PullLimit, PullLimits
 from sandbox.registry.rights import ANONYMOUS_PULL, Principal
+from sandbox.testing import two_platforms
 from sandbox.tests.live import LiveGateway
-from sandbox.tests.registry_support import running_registries, two_platforms
+from sandbox.tests.registry_support import running_registries
 
 NODE = "https://registry-1.docker.io/v2/library/node"
 ACCEPT = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"

@@ -12,16 +12,9 @@ from azure.mgmt.containerregistry import models as m
 
 from sandbox.registry import Registries
 from sandbox.registry.pull_limit import PullLimits
+from sandbox.testing import tiny_image, two_platforms
 from sandbox.tests.live import LiveGateway
-from sandbox.tests.registry_support import (
-    GROUP,
-    arm_client,
-    make,
-    make_token,
-    running_registries,
-    tiny_image,
-    two_platforms,
-)
+from sandbox.tests.registry_support import GROUP, arm_client, make, make_token, running_registries
 
 ABSENT = "sha256:" + "0" * 64
 

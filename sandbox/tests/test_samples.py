@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.tasks.outcome import RunInfo
-from sandbox.tasks.taskfile import load_task_file
+from sandbox.tasks.taskfile.parser import load_task_file
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 CANDIDATE = "publicregistry.azurecr.io/node@sha256:" + "4f" * 32

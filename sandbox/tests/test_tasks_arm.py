@@ -80,6 +80,27 @@ def test_an_update_merges_and_a_null_takes_credentials_away(world: World) -> Non
     assert [item.name for item in properties.trigger.source_triggers] == ["commits"]
 
 
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"trigger": {"timerTriggers": {"name": "t"}}}, "timerTriggers"),
+        ({"trigger": {"timerTriggers": [{"schedule": "0 1 * * *"}]}}, "name"),
+        ({"trigger": {"timerTriggers": [{"name": "new"}]}}, "schedule"),
+        ({"step": "Docker"}, "step"),
+        ({"step": {"taskFilePath": "other.yaml"}}, "type"),
+        ({"step": {"type": "Docker", "taskFilePath": "other.yaml"}}, "taskFilePath"),
+        ({"timeout": {"seconds": 600}}, "timeout"),
+    ],
+)
+def test_an_update_that_would_make_no_task_is_refused_by_the_name_of_its_field(
+    world: World, change: dict[str, Any], named: str
+) -> None:
+    world.create()
+    with pytest.raises(HttpResponseError, match=named) as refused:
+        world.client.tasks.update(GROUP, REGISTRY, "build-app", {"properties": change})
+    assert refused.value.status_code == 400
+
+
 def test_identities_are_assigned_and_taken_away(world: World) -> None:
     first = world.create().identity.principal_id
     both = {"type": "SystemAssigned, UserAssigned", "userAssignedIdentities": {IDENTITY: {}}}

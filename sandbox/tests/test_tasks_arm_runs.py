@@ -134,7 +134,7 @@ def test_runs_are_listed_newest_first_filtered_and_in_pages(world: World) -> Non
 
 
 def test_a_list_longer_than_a_page_goes_on_with_its_next_link(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sandbox.tasks.arm_runs._PAGE", 2)
+    monkeypatch.setattr("sandbox.tasks.arm.runs._PAGE", 2)
     world.create()
     for _ in range(5):
         world.run()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.tasks import Step, StepKind
-from sandbox.tasks.graph import faults, predecessors
+from sandbox.tasks.taskfile.graph import faults, predecessors
+from sandbox.tasks.taskfile.model import Step, StepKind
 
 
 def step(name: str, *when: str, absent: bool = False) -> Step:

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from sandbox.engine import ContainerHost, EngineError, Login, Output, Pushed, RunContainer
-from sandbox.tasks import RunInfo, Runner, RunOutcome, RunStatus, load_task_file
-from sandbox.tasks.command_line import split_words
-from sandbox.tasks.docker_command import DockerCommandError, read_docker_run, split_docker
-from sandbox.tasks.dockerfile import Bases, find_bases, read_build_command
+from sandbox.tasks.outcome import RunInfo, RunOutcome, RunStatus
+from sandbox.tasks.runner.command_line import DockerCommandError, read_docker_run, split_docker, split_words
+from sandbox.tasks.runner.dockerfile import Bases, find_bases, read_build_command
+from sandbox.tasks.runner.runner import Runner
+from sandbox.tasks.taskfile.parser import load_task_file
 
 RUN = RunInfo(id="ca4", registry="contoso.azurecr.io", date=datetime(2020, 10, 30, tzinfo=UTC))
 DIGEST = "sha256:" + "1" * 64
@@ -293,7 +294,7 @@ def test_no_secret_reaches_the_log_or_the_outcome(tmp_path: Path) -> None:
 def test_a_log_is_cut_where_a_container_never_stops_talking_but_its_end_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sandbox.tasks.log.OUTPUT_LIMIT_CHARACTERS", 10)
+    monkeypatch.setattr("sandbox.tasks.runner.log.OUTPUT_LIMIT_CHARACTERS", 10)
     bench = Bench(tmp_path)
     bench.play("steps:\n- cmd: image xxxxxxxxxx\n- cmd: image unheard\n")
     assert "is cut at" in bench.text

@@ -6,15 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sandbox.tasks import (
-    RunInfo,
-    SecretReference,
-    StepKind,
-    TaskFileError,
-    declared_secrets,
-    load_task_file,
-    parse_task_file,
-)
+from sandbox.tasks.outcome import RunInfo
+from sandbox.tasks.taskfile.model import SecretReference, StepKind, TaskFileError
+from sandbox.tasks.taskfile.parser import declared_secrets, load_task_file, parse_task_file
 
 RUN = RunInfo(id="ca4", registry="contosobase.azurecr.io", date=datetime(2020, 10, 30, tzinfo=UTC))
 IMPORT = """\

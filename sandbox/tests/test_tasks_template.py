@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sandbox.tasks import RunInfo, TaskFileError, render
+from sandbox.tasks.outcome import RunInfo
+from sandbox.tasks.taskfile.model import TaskFileError
+from sandbox.tasks.taskfile.template import render
 
 RUN = RunInfo(
     id="ca4",

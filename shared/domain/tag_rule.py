@@ -20,16 +20,13 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from shared.domain.versions import VERSION, Version, VersionRange, parse_range, parse_version
-
-if TYPE_CHECKING:
-    from shared.domain.policy import Source, VersionRule
 
 _ATTACHED = re.compile(r"sha256-[0-9a-f]{64}(\..+)?")
 """Signatures, attestations and bills of materials stand among the tags under the digest that they are about.
@@ -37,6 +34,24 @@ Sources: https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md#ta
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema"""
 
 _LEAD = re.compile(r"(?<![0-9A-Za-z.])v?[0-9][0-9.]*$")
+
+
+class _Versions(Protocol):
+    @property
+    def range(self) -> str: ...
+    @property
+    def newest(self) -> int | None: ...
+    @property
+    def prereleases(self) -> bool: ...
+
+
+class _Source(Hashable, Protocol):
+    """What is read of a `policy.Source`; that module imports this one."""
+
+    @property
+    def tags(self) -> tuple[str, ...]: ...
+    @property
+    def versions(self) -> _Versions | None: ...
 
 
 @dataclass(frozen=True)
@@ -48,7 +63,7 @@ class TagRule:
     newest: int = 0
 
     @classmethod
-    def of(cls, source: Source) -> TagRule:
+    def of(cls, source: _Source) -> TagRule:
         """The rule that a source describes; made once a source.
 
         Raises:
@@ -120,7 +135,7 @@ class TagPattern:
         return version if self.prereleases or not version.is_prerelease else None
 
 
-def tags_in_words(source: Source) -> str:
+def tags_in_words(source: _Source) -> str:
     """What a source tracks, for a sentence: `*-alpine, lts (versions >=20 <21)`."""
     tags, rule = ", ".join(source.tags), source.versions
     if rule is None:
@@ -135,7 +150,7 @@ def is_pattern(text: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _rule_of(source: Source) -> TagRule:
+def _rule_of(source: _Source) -> TagRule:
     rule = source.versions
     return TagRule(
         exact=tuple(tag for tag in source.tags if not is_pattern(tag)),
@@ -144,7 +159,7 @@ def _rule_of(source: Source) -> TagRule:
     )
 
 
-def _pattern(text: str, rule: VersionRule | None) -> TagPattern:
+def _pattern(text: str, rule: _Versions | None) -> TagPattern:
     if rule is None:
         return TagPattern(text, re.compile(translate(text)))
     return TagPattern(text, _version_matcher(text), parse_range(rule.range, "versions.range"), rule.prereleases)

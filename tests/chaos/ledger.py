@@ -11,8 +11,9 @@ from urllib.parse import quote
 from demo import scenario
 from demo.stage import StoryError
 from demo.theatre import Theatre
+from sandbox.testing import SandboxError
 
-AWAY = (OSError, StoryError, KeyError, ValueError)
+AWAY = (OSError, SandboxError, StoryError, KeyError, ValueError)
 """What reading raises while something that was killed is not back yet."""
 
 _SECONDS = 20.0
@@ -74,8 +75,8 @@ class Ledger:
 
     def _read(self, path: str) -> Any:
         site = self._environment.site
-        url = f"http://127.0.0.1:{int(site['port'])}/api{path}"
-        request = urllib.request.Request(url, headers={"x-functions-key": str(site["hostKey"])})
+        url = f"http://127.0.0.1:{site.port}/api{path}"
+        request = urllib.request.Request(url, headers={"x-functions-key": site.host_key})
         try:
             with self._open(request, timeout=_SECONDS) as answer:
                 return json.load(answer)

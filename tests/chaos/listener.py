@@ -8,8 +8,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from sandbox.authority import Authority
-from sandbox.instance import Instance
+from sandbox.testing import Sandbox
 
 _HOST = "127.0.0.1"
 
@@ -25,7 +24,7 @@ class Listener:
         self.heard: list[dict[str, Any]] = []
         self.url = f"https://{_HOST}:{self.port}/outcomes"
 
-    def come(self, instance: Instance) -> None:
+    def come(self, sandbox: Sandbox) -> None:
         """Be there."""
         heard = self.heard
 
@@ -39,7 +38,7 @@ class Listener:
                 """Say nothing."""
 
         self._server = ThreadingHTTPServer((_HOST, self.port), Handler)
-        self._context = self._context or Authority(instance.folder("ca")).server_context(_HOST)
+        self._context = self._context or sandbox.server_context(_HOST)
         self._server.socket = self._context.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, name="listener", daemon=True).start()
 

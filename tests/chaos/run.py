@@ -18,13 +18,13 @@ from demo import scenario
 from demo.azure import Azure
 from demo.stage import Stage
 from demo.theatre import Theatre
+from sandbox.testing import ProcessKind
 from tests.chaos import victims
 from tests.chaos.judge import Seen, unfinished, violations
 from tests.chaos.ledger import AWAY, Ledger
 from tests.chaos.listener import Listener
 from tests.chaos.pushes import TAGS, Pushes
 from tests.chaos.sampling import Samples
-from tests.chaos.victims import Kind
 
 Say = Callable[[str], None]
 
@@ -135,7 +135,7 @@ class Run:
         self._listener.go()
         self._listener.come(self._environment.instance)
 
-    def _kill(self, number: int, kind: Kind) -> None:
+    def _kill(self, number: int, kind: ProcessKind) -> None:
         """One process of a kind; the sandbox itself is started again, the rest is its business.
 
         The pause begins once there is one: else all that were killed before would be killed at their birth again.
@@ -143,7 +143,7 @@ class Run:
         choice, pause = self._draw.random(), self._draw.uniform(0.1, 2.0) * self._plan.pause
         deadline, paused = time.monotonic() + _BACK_SECONDS, False
         while time.monotonic() < deadline:
-            there = victims.pids(self._environment.instance, kind)
+            there = self._environment.instance.processes(kind)
             pid = there[int(choice * len(there))] if there else None
             if pid and not paused:
                 time.sleep(pause)
@@ -151,7 +151,7 @@ class Run:
             elif pid and victims.kill(pid):
                 self._tell(f"kill {number}: {kind}, pid {pid}")
                 self._killed[kind] += 1
-                if kind is Kind.SANDBOX:
+                if kind is ProcessKind.SANDBOX:
                     self._start_again(pid)
                 return
             time.sleep(0.05)

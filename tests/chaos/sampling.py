@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from demo import scenario
-from sandbox.instance import Instance
+from sandbox.testing import Sandbox
 
 _EVERY_SECONDS = 0.02
 _DIGEST_CHARACTERS = len("sha256:") + 64
@@ -24,15 +23,10 @@ class Stand(NamedTuple):
 
 
 class Samples:
-    """Looks at the stable tags fifty times a second, and keeps every change.
+    """Reads the stable tags fifty times a second, and keeps every change."""
 
-    Source of the layout: https://github.com/distribution/distribution/blob/v2.8.2/registry/storage/paths.go
-    """
-
-    def __init__(self, instance: Instance, tags: Sequence[str]) -> None:
-        data = instance.root / "registry" / "data" / scenario.BASE / "content" / "docker" / "registry" / "v2"
-        folder = data / "repositories" / "node" / "_manifests" / "tags"
-        self._links = {tag: folder / tag / "current" / "link" for tag in tags}
+    def __init__(self, sandbox: Sandbox, tags: Sequence[str]) -> None:
+        self._sandbox, self._tags = sandbox, tags
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="samples", daemon=True)
         self.taken = 0
@@ -53,14 +47,11 @@ class Samples:
 
     def _run(self) -> None:
         while not self._stopping.wait(_EVERY_SECONDS):
-            for tag, link in self._links.items():
-                self._sample(tag, link)
+            for tag in self._tags:
+                self._sample(tag)
             self.taken += 1
 
-    def _sample(self, tag: str, link: Path) -> None:
-        try:
-            digest = link.read_text()
-        except OSError:  # there is none yet
-            return
+    def _sample(self, tag: str) -> None:
+        digest = self._sandbox.tag(scenario.BASE, "node", tag) or ""
         if len(digest) == _DIGEST_CHARACTERS and digest != self.now(tag):  # shorter while it is being written
             self.seen.append(Stand(time.time(), tag, digest))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
 import pytest
 
 from demo import scenario
-from sandbox.needs import missing
-from sandbox.needs.machine import Machine
+from sandbox.testing import unavailable
 
 _SECONDS = 560
 
@@ -19,8 +17,8 @@ _SECONDS = 560
 @pytest.mark.containers
 @pytest.mark.timeout(_SECONDS + 30)
 def test_what_stays_gets_its_verdict_and_nothing_waits_though_every_process_is_killed() -> None:
-    if missing(Machine()) or os.geteuid() != 0:
-        pytest.skip("the sandbox's needs are not there: make setup, and run as root")
+    if reason := unavailable():
+        pytest.skip(reason)
     command = [sys.executable, "-m", "tests.chaos", "--kills", "5", "--seed", "2", "--pause", "1.5"]
     done = subprocess.run(
         command, cwd=scenario.ROOT, capture_output=True, text=True, timeout=_SECONDS, check=False

@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from sandbox.testing import ProcessKind
 from tests.chaos.judge import Seen, unfinished, violations
 from tests.chaos.pushes import Push
 from tests.chaos.sampling import Stand
-from tests.chaos.victims import Kind, drawn
+from tests.chaos.victims import drawn
 
 OLD, BAD, NEW = (f"sha256:{letter * 64}" for letter in "abc")
 TAG = "15-a"
@@ -112,5 +113,5 @@ def test_a_good_image_may_fail_with_a_run_that_was_harmed_and_is_counted() -> No
 
 
 def test_every_kind_of_process_is_killed_and_a_seed_draws_the_same_again() -> None:
-    assert set(drawn(len(Kind), Random(1))) == set(Kind)
+    assert set(drawn(len(ProcessKind), Random(1))) == set(ProcessKind)
     assert drawn(200, Random(7)) == drawn(200, Random(7)) != drawn(200, Random(8))

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from sandbox import lifecycle
-from sandbox.instance import Instance, Settings
-from sandbox.needs import missing
-from sandbox.needs.machine import Machine
+from sandbox.testing import Sandbox, unavailable
 from shared.adapters.secrets_keyvault import VaultCredentials
 from tests.contract.place import VAULT_URL, Place
 from tests.contract.recorder import Recorder
@@ -29,26 +23,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="package")
-def sandbox() -> Iterator[Instance]:
+def sandbox() -> Iterator[Sandbox]:
     """A running instance; this process's environment points at it until the folder's last test has ended."""
-    if missing(Machine()) or os.geteuid() != 0:
-        pytest.skip("the sandbox's needs are not there: make setup, and run as root")
-    instance = Instance(Path(tempfile.mkdtemp(prefix="bg-contract-")))
+    if reason := unavailable():
+        pytest.skip(reason)
+    sandbox = Sandbox(Path(tempfile.mkdtemp(prefix="bg-contract-")))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)  # the daemon outlives the object that started it
-            lifecycle.start(instance, Settings())
+        sandbox.start()
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in lifecycle.client_environment(instance).items():
+            for name, value in sandbox.environment.items():
                 patch.setenv(name, value)
-            yield instance
+            yield sandbox
     finally:
-        lifecycle.stop(instance)
-        shutil.rmtree(instance.root)
+        sandbox.erase()
 
 
 @pytest.fixture(scope="package")
-def recorder(sandbox: Instance) -> Iterator[Recorder]:
+def recorder(sandbox: Sandbox) -> Iterator[Recorder]:
     """What is said between the adapters and the sandbox, from the first word on."""
     recorder = Recorder()
     with pytest.MonkeyPatch.context() as patch:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import tempfile
-import time
-from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TypeVar
 
 import requests
 from azure.containerregistry import ContainerRegistryClient
@@ -20,17 +16,12 @@ from azure.keyvault.secrets import SecretClient
 from demo import scenario
 from demo.azure import Azure
 from demo.provision import Provisioning
-from sandbox.registry import OciImage, OciIndex
-from sandbox.registry.oci import Manifest
-from sandbox.upstream import tiny_image
+from sandbox.testing import Manifest, OciImage, OciIndex
 from shared.domain.image import Digest, parse_digest
 from shared.domain.policy import Policy, RegistryRule
 from shared.rules import parse_gates
 
-T = TypeVar("T")
-
 VAULT_URL = f"https://{scenario.VAULT}.vault.azure.net"
-_PATIENCE_SECONDS = 30.0
 _DOCKER_TYPES = ", ".join(f"application/vnd.docker.distribution.manifest.{kind}+json" for kind in ("v2", "list.v2"))
 
 
@@ -144,24 +135,6 @@ class Place:
         identity = f"{scenario.group_id(group)}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
         self.azure.put(identity, {"location": scenario.LOCATION}, "2023-01-31")
         return identity
-
-
-def shell_image(command: Sequence[str] = (), **environment: str) -> OciImage:
-    """The tiny image with another command and more variables: no two of these have the same digest."""
-    tiny = tiny_image()
-    document = json.loads(tiny.config)
-    document["config"]["Env"] += [f"{name}={value}" for name, value in environment.items()]
-    document["config"]["Cmd"] = list(command) or document["config"]["Cmd"]
-    return OciImage(json.dumps(document).encode(), tiny.layers)
-
-
-def until(look: Callable[[], T | None]) -> T:
-    """What `look` gives as soon as it gives something."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not (seen := look()):
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)
-    return seen
 
 
 def _put(client: ContainerRegistryClient, repository: str, tag: str | None, manifest: Manifest) -> Digest:

@@ -11,10 +11,11 @@ import pytest
 
 from demo import scenario
 from demo.outcomes import Outcomes
+from sandbox.testing import until
 from shared.adapters.listeners.topic import EventGridAnnouncer
 from shared.domain.errors import BasegateError
 from shared.domain.outcome import Outcome
-from tests.contract.place import Place, until
+from tests.contract.place import Place
 
 ENDPOINT = f"https://{scenario.TOPIC}.{scenario.LOCATION}-1.eventgrid.azure.net/api/events"
 NOTICE = Outcome(

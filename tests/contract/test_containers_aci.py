@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from demo import scenario
-from sandbox.registry import OciImage
+from sandbox.testing import OciImage, shell_image, until
 from shared.adapters.containers_aci import AciContainerRunner
 from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.domain.errors import NeedsRecreation, Rejected, Retry, Transitioning
@@ -18,7 +18,7 @@ from shared.domain.image import Digest
 from shared.domain.rollout import BuiltImage
 from shared.domain.targets.aci import AciRule
 from shared.ports import DeploymentState
-from tests.contract.place import Place, shell_image, until
+from tests.contract.place import Place
 
 pytestmark = pytest.mark.containers
 

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from demo import scenario
+from sandbox.testing import shell_image
 from shared.domain.alarm import STALLS, Alarm
 from shared.domain.candidate import Candidate, CandidateState, attempts_of
 from shared.domain.errors import BasegateError
@@ -23,7 +24,7 @@ from shared.operations.gates import RollbackOptions
 from shared.operations.plan import Who
 from shared.sweep.sweep import JobState
 from tests.contract.in_process import InProcess, in_process, pushed
-from tests.contract.place import Place, shell_image
+from tests.contract.place import Place
 
 pytestmark = pytest.mark.containers
 

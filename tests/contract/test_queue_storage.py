@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -13,13 +14,13 @@ from azure.core.exceptions import ResourceExistsError
 from azure.storage.queue import QueueClient
 
 from demo import scenario
-from sandbox.host.queue_data import decode_body
+from sandbox.testing import until
 from shared.adapters.queue_storage import StorageWorkQueue
 from shared.domain.errors import BasegateError, Misconfigured, Rejected
 from shared.domain.event import Hint, HintKind
 from shared.domain.record import WorkItem
 from shared.settings import HINT_QUEUE, POISON, WORK_QUEUE
-from tests.contract.place import Place, until
+from tests.contract.place import Place
 from tests.fakes import FakeClock, FakeQueue
 
 ENDPOINT = f"https://{scenario.STORAGE}.queue.core.windows.net"
@@ -44,7 +45,7 @@ def test_a_work_item_can_be_read_by_the_functions_host(place: Place, queue: Queu
     StorageWorkQueue(ENDPOINT, place.credential).send(ITEM, 0)
     message = queue.receive_message()
     assert message
-    assert msgspec.json.decode(decode_body(message.content, base64_encoded=True), type=WorkItem) == ITEM
+    assert msgspec.json.decode(base64.b64decode(message.content, validate=True), type=WorkItem) == ITEM
 
 
 def test_a_hint_has_a_queue_of_its_own(place: Place, queue: QueueClient) -> None:
@@ -53,7 +54,7 @@ def test_a_hint_has_a_queue_of_its_own(place: Place, queue: QueueClient) -> None
     with QueueClient(ENDPOINT, HINT_QUEUE, credential=place.azure.credential) as hints:
         message = hints.receive_message()
         assert message
-        assert msgspec.json.decode(decode_body(message.content, base64_encoded=True), type=Hint) == HINT
+        assert msgspec.json.decode(base64.b64decode(message.content, validate=True), type=Hint) == HINT
 
 
 @pytest.mark.parametrize(("wait", "hidden"), [(0.2, 1), (1.0, 1), (29.01, 30), (1e9, 604_800)])

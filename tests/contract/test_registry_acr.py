@@ -8,15 +8,14 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 
 from demo import scenario
-from sandbox.registry import OciImage, OciIndex
-from sandbox.tests.registry_support import tiny_image, two_platforms
+from sandbox.testing import OciImage, OciIndex, tiny_image, two_platforms, until
 from shared.adapters.registry_acr import AcrRegistry
 from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.domain.errors import Gone, Misconfigured, Rejected
 from shared.domain.image import Digest, ImageRef, parse_repository
 from shared.domain.policy import RegistryRule
 from shared.ports import CopyState, CopyStatus, TagState
-from tests.contract.place import Place, until
+from tests.contract.place import Place
 
 NOWHERE = Digest("sha256:" + "0" * 64)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.instance import Instance
-from sandbox.tests.registry_support import tiny_image, two_platforms
+from sandbox.testing import Sandbox, tiny_image, two_platforms
 from shared.adapters.oci import Limits, OciTagReader
 from shared.adapters.registry_acr import AcrRegistry
 from shared.adapters.secrets_keyvault import VaultCredentials
@@ -66,7 +65,7 @@ def test_a_wrong_password_is_refused_and_kept_out_of_the_error(place: Place) -> 
     assert "0pen-sesame" not in str(caught.value)
 
 
-def test_anyone_reads_docker_hub(sandbox: Instance, reader: OciTagReader) -> None:
+def test_anyone_reads_docker_hub(sandbox: Sandbox, reader: OciTagReader) -> None:
     tags = list(reader.tags(HUB, "node"))
     assert "15-alpine" in tags
     digest = reader.digest_of(HUB, "node", "15-alpine")

@@ -8,13 +8,14 @@ import pytest
 from azure.core.exceptions import HttpResponseError, ODataV4Format
 
 from demo import scenario
+from sandbox.testing import shell_image, until
 from shared.adapters.azure_calls import registry_id
 from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.adapters.tasks_acr import AcrTaskRunner
 from shared.domain.errors import BasegateError, Cause, Misconfigured
 from shared.domain.policy import RegistryRule
 from shared.ports import OutputImage, Run, RunStatus
-from tests.contract.place import VAULT_URL, Place, shell_image, until
+from tests.contract.place import VAULT_URL, Place
 
 pytestmark = pytest.mark.containers
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.needs import missing
-from sandbox.needs.machine import Machine
+from sandbox.testing import unavailable
 from tests.e2e.house import House
 
 HERE = Path(__file__).parent
@@ -42,8 +40,8 @@ def next_house() -> Iterator[House]:
 @contextmanager
 def house_in() -> Iterator[House]:
     """A house that is empty at the end, or an AssertionError says what is left."""
-    if missing(Machine()) or os.geteuid() != 0:
-        pytest.skip("the sandbox's needs are not there: make setup, and run as root")
+    if reason := unavailable():
+        pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="e2e"))
     house = House(folder)
     try:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from demo import scenario
-from sandbox.instance import Instance
+from sandbox.testing import Sandbox
 
 _SECONDS = 600
 
@@ -23,7 +23,7 @@ class House:
 
     def __init__(self, folder: Path) -> None:
         self.state = folder / "state"
-        self.instance = Instance(self.state)
+        self.instance = Sandbox(self.state)
         self._temporary = folder / "tmp"
         self._temporary.mkdir()
 
@@ -54,7 +54,9 @@ class House:
 
     def pid(self) -> int:
         """The daemon's process id."""
-        return int(self.instance.pid_file.read_text())
+        pid = self.instance.pid
+        assert pid is not None, "the sandbox does not run"
+        return pid
 
     def leftovers(self) -> list[str]:
         """What is left on the machine outside the state folder: processes, mounts, bridges, temporary files."""

@@ -18,7 +18,7 @@ from azure.storage.queue import QueueServiceClient
 from demo import scenario
 from demo.azure import Azure
 from demo.provision import VAULT_URL
-from sandbox.storage.account import open_account
+from sandbox.testing import Sandbox
 from shared.settings import EVIDENCE_CONTAINER
 from tests.e2e.canaries import Text, texts_in
 from tests.served import routes_that_read
@@ -39,16 +39,7 @@ class Surroundings:
 
     def secrets(self) -> dict[str, str]:
         """Every secret of the scenario by what it is. The user names in the vault are none."""
-        account = open_account(scenario.STORAGE, self._state / "storage" / "account.key")
-        signature = account.full_access().partition("sig=")[2]
-        return {
-            **self._vault(),
-            **dict(_leaves("key", self._keys)),
-            "the storage account's key": account.key,
-            "the storage account's SAS": signature,
-            "the authority's key": (self._state / "ca" / "ca.key").read_text().splitlines()[1],
-            **{f"secrets/{file.name}": file.read_text() for file in (self._state / "secrets").iterdir()},
-        }
+        return {**self._vault(), **dict(_leaves("key", self._keys)), **Sandbox(self._state).secrets()}
 
     def evidence(self) -> Iterator[Text]:
         """The logs of runs that the app has kept."""

@@ -17,11 +17,12 @@ import msgspec
 import pytest
 
 from demo import scenario
+from sandbox.testing import shell_image, until
 from shared.adapters.containers_aci import AciContainerRunner
 from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.domain.rollout import BuiltImage
 from shared.domain.targets.aci import AciRule
-from tests.contract.place import VAULT_URL, Place, shell_image, until
+from tests.contract.place import VAULT_URL, Place
 from tests.e2e.house import House
 
 

@@ -18,9 +18,8 @@ from demo.outcomes import Outcomes
 from demo.provision import VAULT_URL
 from demo.stage import Stage
 from demo.theatre import Theatre
-from sandbox.lifecycle import client_environment
+from sandbox.testing import until
 from shared.board.wording import short_image
-from tests.contract.place import until
 from tests.e2e.canaries import ALLOWED, Text, files_of, files_that_may, search, texts_in
 from tests.e2e.conftest import house_in
 from tests.e2e.house import House
@@ -45,7 +44,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         said = house.python(
             "demo", "play", "--state", str(house.state), "--report", str(folder), "--kill-worker-in", "4", "--keep"
         )  # fmt: skip
-        for name, value in client_environment(house.instance).items():
+        for name, value in house.instance.environment.items():
             patch.setenv(name, value)
         yield Played(house, said, json.loads((folder / "demo-report.json").read_text()))
 
@@ -83,7 +82,7 @@ def test_every_chapter_ends_with_the_base_that_the_page_names_on_the_board_too(p
 
     azure, theatre = Azure(), Theatre(played.house.state)
     theatre.enter()
-    surroundings = Surroundings(azure, played.house.state, f"http://127.0.0.1:{theatre.site['port']}")
+    surroundings = Surroundings(azure, played.house.state, f"http://127.0.0.1:{theatre.site.port}")
     stage = Stage(azure)
     base = stage.page().base
     assert base.endswith(chapters[-1]["stable_digest"])
@@ -106,7 +105,7 @@ def test_no_secret_of_the_scenario_is_written_stored_queued_served_or_announced(
     theatre.start_app(lambda _: None)
     announced = _examine_what_prints(azure, theatre, printed)
 
-    surroundings = Surroundings(azure, played.house.state, f"http://127.0.0.1:{theatre.site['port']}")
+    surroundings = Surroundings(azure, played.house.state, f"http://127.0.0.1:{theatre.site.port}")
     canaries = surroundings.secrets()
     assert {"github-token", "registry-publicregistry-password", "key masterKey"} < set(canaries)
     read: list[Text] = [

@@ -15,8 +15,7 @@ from typing import Any
 
 from azure.functions import get_binding_registry
 from azure.functions._thirdparty import typing_inspect
-
-from sandbox.host.worker.generic import GenericConverter
+from azure.functions.meta import Datum
 
 
 class LoadError(Exception):
@@ -165,3 +164,41 @@ def _return(name: str, binding: dict[str, Any], hints: dict[str, Any]) -> Parame
             f'Python return annotation "{pytype.__name__}" does not match binding type "{binding["type"]}"',
         )
     return Parameter(converter, pytype)
+
+
+class GenericConverter:
+    """Passes text and bytes through as they are."""
+
+    @classmethod
+    def check_input_type_annotation(cls, pytype: type) -> bool:
+        """Whether a parameter of that type can be read."""
+        return issubclass(pytype, (str, bytes))
+
+    @classmethod
+    def check_output_type_annotation(cls, pytype: type) -> bool:
+        """Whether a parameter of that type can be written."""
+        return issubclass(pytype, (str, bytes, bytearray))
+
+    @classmethod
+    def decode(cls, data: Datum, *, trigger_metadata: Any) -> Any:
+        """The text or bytes, JSON unparsed.
+
+        Raises:
+            ValueError: an HTTP request, which is neither.
+        """
+        if data.type not in ("string", "bytes", "json"):
+            raise ValueError(f'unexpected type of data received for the "generic" binding: {data.type!r}')
+        return data.value
+
+    @classmethod
+    def encode(cls, obj: Any, *, expected_type: type | None) -> Datum:
+        """Text or bytes as they are.
+
+        Raises:
+            NotImplementedError: anything else.
+        """
+        if isinstance(obj, str):
+            return Datum(obj, "string")
+        if isinstance(obj, (bytes, bytearray)):
+            return Datum(bytes(obj), "bytes")
+        raise NotImplementedError

@@ -21,7 +21,7 @@ import msgspec
 from sandbox.host.console import Console
 from sandbox.host.functions_host import FunctionsHost, Options
 from sandbox.host.keys import Keys
-from sandbox.host.queue_service import Queue, QueuedMessage
+from sandbox.host.queues.service import Queue, QueuedMessage
 from sandbox.host.settings import AppSettings
 
 T = TypeVar("T")
@@ -154,7 +154,7 @@ class RunningHost:
 
     def send(self, queue: str, *texts: str) -> None:
         """Put texts into a queue as a sender that encodes them in base64 does."""
-        from sandbox.host.queue_data import encode_body
+        from sandbox.host.queues.data import encode_body
 
         async def put() -> None:
             for text in texts:
@@ -164,7 +164,7 @@ class RunningHost:
 
     def waiting(self, queue: str) -> list[str]:
         """The bodies in a queue, hidden ones too."""
-        from sandbox.host.queue_data import decode_body
+        from sandbox.host.queues.data import decode_body
 
         messages = self.queues.by_name[queue].messages
         return [decode_body(message.text, base64_encoded=True).decode() for message in messages]

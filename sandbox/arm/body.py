@@ -1,0 +1,47 @@
+"""The bodies of requests to Azure Resource Manager."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from sandbox.web import Fault
+
+T = TypeVar("T")
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
+    """A JSON object of a request: an unknown field in it is an error that names it."""
+
+
+class ResourceBody(Body, frozen=True, kw_only=True):
+    """A resource as clients write it; these fields are read-only and ignored, as clients send back what they got."""
+
+    id: str | None = None
+    name: str | None = None
+    type: str | None = None
+    system_data: dict[str, Any] | None = None
+
+
+def convert(body: dict[str, Any], kind: type[T], what: str) -> T:
+    """A JSON object as `kind`: what a PATCH has made of `what`.
+
+    Raises:
+        Fault: 400 that names the field that does not fit.
+    """
+    try:
+        return msgspec.convert(body, kind)
+    except msgspec.ValidationError as error:
+        raise Fault(400, "InvalidRequestContent", f"The {what} after this change would be invalid: {error}") from error
+
+
+def region(location: str | None) -> str:
+    """A location as Azure keeps it: `East US` is `eastus`.
+
+    Raises:
+        Fault: 400 LocationRequired where there is none.
+    """
+    if not location:
+        raise Fault(400, "LocationRequired", "The location property is required for this definition.")
+    return location.lower().replace(" ", "")

@@ -1,0 +1,1 @@
+"""Event Grid as Azure Resource Manager sees it: topics, system topics, topic types, subscriptions."""

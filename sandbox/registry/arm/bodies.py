@@ -1,0 +1,149 @@
+"""The bodies of the control plane's requests.
+
+Read-only fields are taken and ignored, because clients send back what they got; an unknown field is refused.
+Source: Azure REST API specification, Microsoft.ContainerRegistry 2023-07-01 to 2025-11-01.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from sandbox.arm.body import Body, ResourceBody
+
+
+class Sku(Body, frozen=True, kw_only=True):
+    """The service tier."""
+
+    name: Literal["Basic", "Standard", "Premium"]
+    tier: str | None = None
+
+
+class RegistryProperties(Body, frozen=True, kw_only=True):
+    """What can be said of a registry. The fields after `anonymous_pull_enabled` are kept and have no effect here."""
+
+    admin_user_enabled: bool | None = None
+    anonymous_pull_enabled: bool | None = None
+    auto_generated_domain_name_label_scope: Literal["Unsecure"] | None = None
+    data_endpoint_enabled: bool | None = None
+    encryption: dict[str, Any] | None = None
+    metadata_search: str | None = None
+    network_rule_bypass_allowed_for_tasks: bool | None = None
+    network_rule_bypass_options: Literal["AzureServices", "None"] | None = None
+    network_rule_set: dict[str, Any] | None = None
+    policies: dict[str, Any] | None = None
+    public_network_access: Literal["Enabled"] | None = None
+    role_assignment_mode: Literal["LegacyRegistryPermissions"] | None = None
+    zone_redundancy: Literal["Enabled", "Disabled"] | None = None
+    creation_date: str | None = None
+    data_endpoint_host_names: list[str] | None = None
+    login_server: str | None = None
+    private_endpoint_connections: list[Any] | None = None
+    provisioning_state: str | None = None
+    status: msgspec.Raw | None = None
+
+
+class RegistryChange(ResourceBody, frozen=True, kw_only=True):
+    """PATCH of a registry."""
+
+    identity: dict[str, Any] | None = None
+    sku: Sku | None = None
+    tags: dict[str, str] | None = None
+    properties: RegistryProperties = RegistryProperties()
+
+
+class RegistryBody(RegistryChange, frozen=True, kw_only=True):
+    """PUT of a registry."""
+
+    location: str
+    sku: Sku
+
+
+class NameCheck(Body, frozen=True, kw_only=True):
+    """Whether a registry name is free."""
+
+    name: str
+    type: Literal["Microsoft.ContainerRegistry/registries"]
+    resource_group_name: str | None = None
+    auto_generated_domain_name_label_scope: Literal["Unsecure"] | None = None
+
+
+class ScopeMapProperties(Body, frozen=True, kw_only=True):
+    """A scope map's actions."""
+
+    actions: tuple[str, ...] | None = None
+    description: str | None = None
+    creation_date: str | None = None
+    provisioning_state: str | None = None
+    type: str | None = None
+
+
+class ScopeMapBody(ResourceBody, frozen=True, kw_only=True):
+    """PUT or PATCH of a scope map."""
+
+    properties: ScopeMapProperties
+
+
+class KeptPassword(Body, frozen=True, kw_only=True):
+    """A password that a PATCH of a token keeps, by its name."""
+
+    name: Literal["password1", "password2"]
+    creation_time: str | None = None
+    expiry: str | None = None
+    value: str | None = None
+
+
+class TokenCredentials(Body, frozen=True, kw_only=True):
+    """The passwords that a PATCH of a token keeps. Certificates are not supported."""
+
+    passwords: tuple[KeptPassword, ...] = ()
+
+
+class TokenProperties(Body, frozen=True, kw_only=True):
+    """A token's scope map and whether it may be used."""
+
+    scope_map_id: str | None = None
+    status: Literal["enabled", "disabled"] | None = None
+    credentials: TokenCredentials | None = None
+    creation_date: str | None = None
+    provisioning_state: str | None = None
+
+
+class TokenBody(ResourceBody, frozen=True, kw_only=True):
+    """PUT or PATCH of a token."""
+
+    properties: TokenProperties
+
+
+class GenerateCredentials(Body, frozen=True, kw_only=True):
+    """Which password of which token to generate; both where no name is given."""
+
+    token_id: str
+    name: Literal["password1", "password2"] | None = None
+    expiry: str | None = None
+
+
+class ImportCredentials(Body, frozen=True, kw_only=True):
+    """How to sign in at the source of an import; without a user name the password is an Entra or refresh token."""
+
+    password: str
+    username: str | None = None
+
+
+class ImportSource(Body, frozen=True, kw_only=True):
+    """Where an image is imported from: `registry_uri` or `resource_id`."""
+
+    source_image: str
+    registry_uri: str | None = None
+    resource_id: str | None = None
+    credentials: ImportCredentials | None = None
+
+
+class ImportImage(Body, frozen=True, kw_only=True):
+    """importImage."""
+
+    source: ImportSource
+    target_tags: tuple[str, ...] | None = None
+    untagged_target_repositories: tuple[str, ...] | None = None
+    mode: Literal["NoForce", "Force"] = "NoForce"

@@ -1,0 +1,162 @@
+"""Function apps as sites of the sandbox: `NAME.azurewebsites.net`, each served by a host process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from sandbox.host.functions_host import KEYS_FILE
+from sandbox.host.keys import EVENT_GRID_KEY, Keys
+from sandbox.instance import Instance
+from sandbox.sites.process import SiteProcess, SiteRecord
+from sandbox.store import Collection
+from sandbox.web import Call, Fault, Surface
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
+_EASY_AUTH_HEADERS = frozenset(
+    ("x-ms-client-principal", "x-ms-client-principal-id", "x-ms-client-principal-name", "x-ms-client-principal-idp")
+)
+"""Set by App Service Authentication alone; what a client sends under these names never reaches an app."""
+
+
+class Sites:
+    """Starts and stops sites, and finds the one a request is for.
+
+    `environment` is what every host process gets beside the site's own settings: `Instance.client_environment`,
+    asked for when a site starts.
+    """
+
+    def __init__(self, instance: Instance, environment: Callable[[], Mapping[str, str]]) -> None:
+        self._instance, self._environment = instance, environment
+        self._records = Collection(instance.folder("sites") / "sites.json", SiteRecord)
+        self._running: dict[str, SiteProcess] = {}
+        self._turn = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Start the sites that there were when the sandbox last stopped; one that does not start stays away."""
+        results = await asyncio.gather(*(self._start(r) for r in self._records.values()), return_exceptions=True)
+        for error in results:
+            if isinstance(error, BaseException) and not isinstance(error, Fault):
+                raise error
+
+    async def stop(self) -> None:
+        """Stop every site; they are remembered."""
+        await asyncio.gather(*(process.stop() for process in self._running.values()))
+        self._running.clear()
+
+    async def put(self, record: SiteRecord) -> SiteProcess:
+        """Start a site, in place of one of that name.
+
+        Raises:
+            Fault: 400 where the app cannot be served; there is no site of that name then.
+        """
+        async with self._turn:
+            self._records.remove(record.name)
+            await self._stop_one(record.name)
+            process = await self._start(record)
+            self._records.put(record.name, record)
+            return process
+
+    async def delete(self, name: str) -> None:
+        """Stop and forget a site.
+
+        Raises:
+            Fault: 404 where there is none.
+        """
+        async with self._turn:
+            if self._records.remove(name) is None:
+                raise Fault(404, "ResourceNotFound", f"There is no site '{name}'.")
+            await self._stop_one(name)
+
+    def records(self) -> list[SiteRecord]:
+        """The sites there are."""
+        return list(self._records.values())
+
+    def process(self, name: str) -> SiteProcess | None:
+        """A site's host process; None while it has none."""
+        return self._running.get(name.lower())
+
+    def require(self, name: str) -> SiteRecord:
+        """A site's record.
+
+        Raises:
+            Fault: 404 where there is none.
+        """
+        record = self._records.get(name)
+        if record is None:
+            raise Fault(404, "ResourceNotFound", f"There is no site '{name}'.")
+        return record
+
+    def keys(self, name: str) -> Keys:
+        """A site's access keys.
+
+        Raises:
+            Fault: 404 where there is no such site.
+        """
+        return Keys(self._state(self.require(name).name) / KEYS_FILE)
+
+    def eventgrid_key(self, name: str) -> str | None:
+        """The system key of a site's Event Grid webhook; None where there is no such site."""
+        return self.keys(name).system[EVENT_GRID_KEY] if self._records.get(name) else None
+
+    async def ask(self, name: str, path: str) -> Any:
+        """The answer of one of the host's own operations (`/admin/…`).
+
+        Raises:
+            Fault: 404 where there is no such site, 503 where its host is away.
+        """
+        keys, process = self.keys(name), self._running.get(name.lower())
+        if not process or not process.endpoint:
+            raise Fault(503, "ServerBusy", f"The host of the site '{name}' is not running; see its log.")
+        url = f"http://127.0.0.1:{process.endpoint.port}{path}"
+        async with aiohttp.ClientSession() as session:
+            try:
+                async with session.get(url, headers={"x-functions-key": keys.master}) as answer:
+                    if answer.status == 404:
+                        raise Fault(404, "ResourceNotFound", f"The site '{name}' has no {path}.")
+                    return await answer.json()
+            except aiohttp.ClientConnectionError as error:
+                raise Fault(503, "ServerBusy", f"The host of the site '{name}' is away: {error}") from error
+
+    def surface(self) -> Surface:
+        """The sites under their own names."""
+        surface = Surface("Function apps", r"[a-z0-9-]+\.azurewebsites\.net")
+        for method in _METHODS:
+            surface.operation(method, "/", summary="A request to a function app.")(self._forward)
+            surface.operation(method, "/{path:rest}", summary="A request to a function app.")(self._forward)
+        return surface
+
+    async def _forward(self, call: Call) -> web.StreamResponse:
+        name = call.host.partition(".")[0]
+        if self._records.get(name) is None:
+            raise Fault(404, "NotFound", f"404 Web Site not found: the sandbox has no site '{name}'.")
+        process = self._running.get(name)
+        if process is None or process.backend is None:
+            raise Fault(503, "ServiceUnavailable", f"The host of the site '{name}' is not running.")
+        return await process.backend.forward(
+            call.request, drop=_EASY_AUTH_HEADERS, add={"X-Forwarded-Proto": "https", "X-Forwarded-Host": call.host}
+        )
+
+    async def _start(self, record: SiteRecord) -> SiteProcess:
+        log = self._instance.logs / f"site-{record.name}.log"
+        process = SiteProcess(record, self._environment(), self._state(record.name), log)
+        self._running[record.name] = process
+        try:
+            await process.start()
+        except BaseException:
+            del self._running[record.name]
+            raise
+        return process
+
+    async def _stop_one(self, name: str) -> None:
+        process = self._running.pop(name.lower(), None)
+        if process:
+            await process.stop()
+
+    def _state(self, name: str) -> Path:
+        return self._instance.folder("sites", name)

@@ -1,0 +1,1 @@
+"""ACR Tasks as Azure Resource Manager sees them: tasks and runs as resources."""

@@ -1,0 +1,135 @@
+"""What one attempt at a step does: a build, a container, or a docker command that the engine carries out itself."""
+
+from __future__ import annotations
+
+import asyncio
+import posixpath
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+from sandbox.engine.contract import Output, RunContainer
+from sandbox.tasks.outcome import full_name, parse_image
+from sandbox.tasks.runner.command_line import DockerCommandError, read_docker_run, split_docker, split_words
+from sandbox.tasks.runner.dockerfile import BuildCommand, find_bases, read_build_command
+from sandbox.tasks.runner.execution import WORKSPACE, Execution, StepFailed
+from sandbox.tasks.taskfile.model import Step, StepKind
+
+Attempt = Callable[[Output], Awaitable[int]]
+
+
+async def prepare(step: Step, execution: Execution) -> Attempt:
+    """Get a build or cmd step ready; the result carries it out once and returns the exit code.
+
+    Raises:
+        StepFailed: where the command line is not carried out here, or an explicit pull fails.
+    """
+    try:
+        words = split_words(step.run)
+        if step.kind is StepKind.BUILD:
+            return await _build(words, step, execution)
+        docker = split_docker(words)
+        if docker:
+            return await _docker(*docker, step, execution)
+    except DockerCommandError as error:
+        raise StepFailed(str(error)) from error
+    except ValueError as error:
+        raise StepFailed(f"the command line cannot be read: {error}") from error
+    container = _container(step, words[0], tuple(words[1:]), execution)
+    if step.pull:
+        await execution.log.say("Step specified pull. Performing an explicit pull...")
+        if code := await execution.store.pull(words[0], execution.log.output):
+            raise StepFailed(f"exit status {code}", code)
+    return lambda out: execution.store.run(container, out)
+
+
+async def _docker(command: str, arguments: list[str], step: Step, execution: Execution) -> Attempt:
+    store = execution.store
+    match command:
+        case "build":
+            return await _build(arguments, step, execution)
+        case "pull":
+            return lambda out: _then(store.pull(arguments[0], out), execution, arguments)
+        case "tag":
+            return lambda out: _then(store.tag(arguments[0], arguments[1], out), execution, arguments[1:])
+        case "push":
+            return lambda out: _push_once(arguments[0], execution, out)
+    run = read_docker_run(arguments)
+    container = _container(step, run.image, run.arguments, execution, run.env)
+    container = replace(
+        container,
+        name=run.name or step.id,
+        entrypoint=run.entrypoint,
+        user=run.user,
+        workdir=run.workdir,
+        mounts={},
+        detach=run.detach or step.detach,
+    )
+    return lambda out: store.run(container, out)
+
+
+async def _then(work: Awaitable[int], execution: Execution, images: list[str]) -> int:
+    code = await work
+    if not code:
+        execution.note_local(images)
+    return code
+
+
+async def _push_once(image: str, execution: Execution, out: Output) -> int:
+    pushed = await execution.store.push(image, out)
+    if not pushed.exit_code:
+        execution.note_pushed(image, pushed.digest)
+    return pushed.exit_code
+
+
+async def _build(words: list[str], step: Step, execution: Execution) -> Attempt:
+    log, folder = execution.log, execution.folder(step)
+    if not folder.is_dir():
+        raise StepFailed(f"the working directory {step.working_directory} does not exist")
+    command = read_build_command(words)
+    await log.say("Scanning for dependencies...")
+    text = await asyncio.to_thread(_dockerfile, folder, command)
+    variables = dict(entry.split("=", 1) for entry in step.env)
+    arguments = {name: value or variables.get(name, "") for name, value in command.arguments.items()}
+    bases = find_bases(text, arguments, command.target)
+    await log.say("Successfully scanned dependencies")
+    names = [full_name(parse_image(name)) for name in bases.all()]
+    await execution.store.warm([name for name in names if name not in execution.local])
+    execution.built[step.id] = (command.tags, bases)
+    line = [_with_value(word, before, variables) for before, word in zip(["", *words], words, strict=False)]
+    return lambda out: _then(execution.store.build(line, folder, out), execution, command.tags)
+
+
+def _dockerfile(folder: Path, command: BuildCommand) -> str:
+    """The Dockerfile's text; empty where it is not on this machine (a build from a Git URL) or missing."""
+    context = folder / command.context
+    names = (folder / command.file, context / command.file) if command.file else (context / "Dockerfile",)
+    file = next((name for name in names if name.is_file()), None)
+    return file.read_text(errors="replace") if file else ""
+
+
+def _with_value(word: str, before: str, variables: dict[str, str]) -> str:
+    """`--build-arg NAME` takes its value from the step's environment, which the engine does not see."""
+    return f"{word}={variables[word]}" if before == "--build-arg" and word in variables else word
+
+
+def _container(
+    step: Step, image: str, arguments: tuple[str, ...], execution: Execution, env: list[str] | None = None
+) -> RunContainer:
+    execution.folder(step)
+    workdir = posixpath.normpath(posixpath.join(WORKSPACE, step.working_directory))
+    return RunContainer(
+        name=step.id,
+        image=image,
+        arguments=arguments,
+        environment=dict(entry.partition("=")[::2] for entry in (*step.env, *(env or ()))),
+        entrypoint=step.entry_point,
+        user=step.user,
+        workdir=None if step.disable_working_directory_override else workdir,
+        mounts={execution.context: WORKSPACE}
+        | {execution.volumes[name]: path for name, path in step.volume_mounts.items()},
+        address=execution.addresses.get(step.id),
+        hosts=execution.addresses,
+        detach=step.detach,
+        keep=step.keep,
+    )

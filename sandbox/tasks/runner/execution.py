@@ -1,0 +1,64 @@
+"""What the steps of one run share while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sandbox.engine.contract import RunStore
+from sandbox.tasks.outcome import ImageReference, RunInfo, full_name, parse_image
+from sandbox.tasks.runner.dockerfile import Bases
+from sandbox.tasks.runner.log import RunLog
+from sandbox.tasks.taskfile.model import Step, TaskFile
+
+WORKSPACE = "/workspace"
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class StepFailed(Exception):
+    """A step said no. `exit_code` is None where no program ended: a refusal, or the time was up."""
+
+    def __init__(self, reason: str, exit_code: int | None = None) -> None:
+        super().__init__(reason)
+        self.exit_code = exit_code
+
+
+@dataclass(slots=True)
+class Execution:
+    """One run: what it stands on, and what it has made so far.
+
+    `addresses` is the run's own network, by step id; empty while no step needs one. `volumes` are the folders of the
+    task's secret volumes by name.
+    """
+
+    task: TaskFile
+    run: RunInfo
+    context: Path
+    store: RunStore
+    log: RunLog
+    sleep: Sleep
+    addresses: dict[str, str] = field(default_factory=dict)
+    volumes: dict[str, Path] = field(default_factory=dict)
+    local: set[str] = field(default_factory=set)
+    built: dict[str, tuple[list[str], Bases]] = field(default_factory=dict)
+    pushed: list[ImageReference] = field(default_factory=list)
+
+    def note_local(self, images: Sequence[str]) -> None:
+        """Remember images that exist in the run's store, whatever a registry has under their names."""
+        self.local.update(full_name(parse_image(image)) for image in images)
+
+    def note_pushed(self, image: str, digest: str) -> None:
+        """Remember an image that went to a registry."""
+        name = parse_image(image)
+        self.pushed.append(ImageReference(name.registry, name.repository, name.tag, digest))
+
+    def folder(self, step: Step) -> Path:
+        """The step's working directory on this machine. Raises `StepFailed` where it leads out of the workspace."""
+        inside = step.working_directory.removeprefix(WORKSPACE).lstrip("/")
+        if step.working_directory.startswith("/") and not step.working_directory.startswith(WORKSPACE):
+            inside = ""
+        folder = (self.context / inside).resolve()
+        if not folder.is_relative_to(self.context.resolve()):
+            raise StepFailed(f"the working directory {step.working_directory} leads out of {WORKSPACE}")
+        return folder

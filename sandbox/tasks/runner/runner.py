@@ -1,0 +1,161 @@
+"""Carries out task files, as the agents of ACR Tasks do.
+
+A step starts when those it waits for have succeeded; steps that wait for nothing run side by side; the first failure
+ends the run. A step's container has no network, unless a step of the task is detached or names a network or ports:
+then all containers share one that leads nowhere else, where each is known by its step's id.
+
+Source of the order and the wording: https://github.com/Azure/acr-builder
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from sandbox.engine.contract import Engine, EngineError
+from sandbox.tasks.outcome import (
+    ImageDependency,
+    ImageReference,
+    RunInfo,
+    RunOutcome,
+    RunStatus,
+    full_name,
+    parse_image,
+)
+from sandbox.tasks.runner.execution import Execution, Sleep
+from sandbox.tasks.runner.log import RunLog, dependency_lines, masker_of
+from sandbox.tasks.runner.steps import RunStopped, carry_out
+from sandbox.tasks.taskfile.model import StepKind, TaskFile, Volume
+
+_MARKED = "Step ID: {0} marked as successful (elapsed time in seconds: {1:.6f})"
+
+
+class Runner:
+    """Carries out task files on a container engine. `sleep` waits for delays and between retries."""
+
+    def __init__(self, engine: Engine, *, sleep: Sleep = asyncio.sleep) -> None:
+        self._engine, self._sleep = engine, sleep
+
+    async def run(
+        self, task: TaskFile, context: Path, run: RunInfo, log: Callable[[str], Awaitable[None]]
+    ) -> RunOutcome:
+        """Run the task with `context` as the shared working directory; `log` gets one line a call.
+
+        Never raises for what a task does; when cancelled it ends every container, logs, and returns `Canceled`.
+        """
+        started = time.monotonic()
+        journal = RunLog(log, masker_of(run))
+        try:
+            outcome = await self._limited(task, context, run, journal)
+        except asyncio.CancelledError:
+            if current := asyncio.current_task():
+                current.uncancel()
+            outcome = RunOutcome(RunStatus.CANCELED, "the run was canceled")
+        except EngineError as error:
+            outcome = RunOutcome(RunStatus.ERROR, f"failed to set up the run, err: {error}")
+        return await _finish(outcome, run, journal, time.monotonic() - started)
+
+    async def _limited(self, task: TaskFile, context: Path, run: RunInfo, journal: RunLog) -> RunOutcome:
+        store = await self._engine.prepare_run(run.id, run.logins)
+        execution = Execution(task, run, context, store, journal, self._sleep)
+        try:
+            async with asyncio.timeout(run.timeout_seconds):
+                return await self._execute(execution)
+        except TimeoutError:
+            reason = f"the run did not end within its timeout of {run.timeout_seconds:g} seconds"
+            return RunOutcome(RunStatus.TIMEOUT, reason, output_images=tuple(execution.pushed))
+        finally:
+            await store.close()
+
+    async def _execute(self, execution: Execution) -> RunOutcome:
+        await _set_up(execution)
+        try:
+            with secret_volumes(execution.task.volumes) as execution.volumes:
+                elapsed = await carry_out(execution)
+        except RunStopped as stopped:
+            await execution.log.raw(f"failed to run step ID: {stopped.step_id}: {stopped.failure}")
+            reason = f"failed during run, err: {stopped.failure}"
+            return RunOutcome(
+                RunStatus.FAILED, reason, stopped.step_id, stopped.failure.exit_code, tuple(execution.pushed)
+            )
+        for step in execution.task.steps:
+            await execution.log.say(_MARKED.format(step.id, elapsed[step.id]))
+        dependencies = await _dependencies(execution)
+        return RunOutcome(RunStatus.SUCCEEDED, output_images=tuple(execution.pushed), dependencies=tuple(dependencies))
+
+
+async def _set_up(execution: Execution) -> None:
+    log, steps = execution.log, execution.task.steps
+    if any(step.detach or step.network or step.ports or step.expose for step in steps):
+        await log.say("Creating Docker network: acb_default_network, driver: 'bridge'")
+        containers = [step.id for step in steps if step.kind is StepKind.CMD]
+        execution.addresses = {name: execution.store.allocate_address() for name in containers}
+        await log.say("Successfully set up Docker network: acb_default_network")
+    await log.say("Setting up Docker configuration...")
+    await log.say("Successfully set up Docker configuration")
+    for server in execution.run.logins:
+        await log.say(f"Logging in to registry: {server}")
+
+
+async def _dependencies(execution: Execution) -> list[ImageDependency]:
+    if not execution.built:
+        return []
+    log = execution.log
+    for step_id in execution.built:
+        await log.say(f"Populating digests for step ID: {step_id}...")
+    dependencies = find_dependencies(execution, await execution.store.digests())
+    for step_id in execution.built:
+        await log.say(f"Successfully populated digests for step ID: {step_id}")
+    if dependencies:
+        await log.say("The following dependencies were found:")
+        await log.say("")
+        for line in dependency_lines(dependencies, execution.run.commit):
+            await log.raw(line)
+    return dependencies
+
+
+async def _finish(outcome: RunOutcome, run: RunInfo, journal: RunLog, elapsed: float) -> RunOutcome:
+    await journal.raw("")
+    if outcome.status is RunStatus.SUCCEEDED:
+        await journal.raw(f"Run ID: {run.id} was successful after {elapsed:.0f}s")
+    else:
+        await journal.raw(f"Run ID: {run.id} failed after {elapsed:.0f}s. Error: {outcome.error}")
+    return replace(outcome, error=journal.masker.mask(outcome.error), elapsed_seconds=elapsed)
+
+
+@contextmanager
+def secret_volumes(volumes: Sequence[Volume]) -> Iterator[dict[str, Path]]:
+    """A folder for each volume, by name. Only this user can reach them here; in a container every user can read."""
+    if not volumes:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="basegate-volumes-") as private:
+        folders = {}
+        for number, volume in enumerate(volumes):
+            folder = folders[volume.name] = Path(private, str(number))
+            folder.mkdir()
+            for name, content in volume.files.items():
+                (folder / name).write_bytes(content)
+        yield folders
+
+
+def find_dependencies(execution: Execution, digests: Mapping[str, str]) -> list[ImageDependency]:
+    """One dependency for each tag that was built. A base's digest is the one that was built on, not what its tag means
+    by now; the image's own is known only if it was pushed."""
+    pushed = {full_name(replace(image, digest="")): image.digest for image in execution.pushed}
+    found = []
+    for tags, bases in execution.built.values():
+        runtime = _known(bases.runtime, digests) if bases.runtime else None
+        buildtime = tuple(_known(name, digests) for name in bases.buildtime)
+        found += [ImageDependency(_known(tag, pushed), runtime, buildtime) for tag in tags]
+    return found
+
+
+def _known(name: str, digests: Mapping[str, str]) -> ImageReference:
+    image = parse_image(name)
+    return image if image.digest else replace(image, digest=digests.get(full_name(image), ""))

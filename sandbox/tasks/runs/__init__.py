@@ -1,0 +1,1 @@
+"""Runs: queued, prepared, carried out, logged and remembered."""

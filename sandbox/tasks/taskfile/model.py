@@ -1,0 +1,98 @@
+"""A task file as data: `acr-task.yaml` after rendering and validation.
+
+Source: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-reference-yaml
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+DEFAULT_STEP_TIMEOUT_SECONDS = 600
+DEFAULT_RETRY_DELAY_SECONDS = 5
+IMMEDIATELY = "-"
+
+
+class StepKind(StrEnum):
+    """What a step does."""
+
+    BUILD = "build"
+    PUSH = "push"
+    CMD = "cmd"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretReference:
+    """A secret that the task file declares: `{{.Secrets.<id>}}` is the value behind the Key Vault URL.
+
+    `client_id` names a user-assigned identity; empty means the task's own.
+    """
+
+    id: str
+    keyvault: str
+    client_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Secret files (name -> decoded content) that steps can mount."""
+
+    name: str
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step. `run` is the value of build or cmd; `images` that of push. Times are seconds.
+
+    `when` is None where the file has none: the step then follows the one before it.
+    """
+
+    id: str
+    kind: StepKind
+    run: str = field(default="", repr=False)
+    images: tuple[str, ...] = ()
+    when: tuple[str, ...] | None = None
+    env: tuple[str, ...] = field(default=(), repr=False)
+    working_directory: str = ""
+    disable_working_directory_override: bool = False
+    entry_point: str | None = field(default=None, repr=False)
+    user: str | None = None
+    network: str = ""
+    ports: tuple[str, ...] = ()
+    expose: tuple[str, ...] = ()
+    volume_mounts: Mapping[str, str] = field(default_factory=dict)
+    timeout: int = DEFAULT_STEP_TIMEOUT_SECONDS
+    start_delay: int = 0
+    retries: int = 0
+    retry_delay: int = DEFAULT_RETRY_DELAY_SECONDS
+    retry_on_errors: tuple[str, ...] = ()
+    repeat: int = 0
+    pull: bool = False
+    keep: bool = False
+    detach: bool = False
+    privileged: bool = False
+    ignore_errors: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFile:
+    """A valid task file: ids are unique, every `when` names a step, and nothing waits for itself."""
+
+    steps: tuple[Step, ...]
+    version: str = "v1.0.0"
+    step_timeout: int = DEFAULT_STEP_TIMEOUT_SECONDS
+    working_directory: str = ""
+    env: tuple[str, ...] = field(default=(), repr=False)
+    secrets: tuple[SecretReference, ...] = ()
+    networks: tuple[str, ...] = ()
+    volumes: tuple[Volume, ...] = field(default=(), repr=False)
+
+
+class TaskFileError(ValueError):
+    """A task file cannot be rendered or is not valid: every fault found, one a line, each with its line number."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults

@@ -1,0 +1,45 @@
+"""Images of a few bytes."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Sequence
+
+from sandbox import upstream
+from sandbox.registry import OciImage, OciIndex
+
+
+def tiny_image(text: str = "hello", architecture: str = "amd64") -> OciImage:
+    """One layer that holds one file with `text`; it can be pushed and pulled, not run."""
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as archive:
+        content = text.encode()
+        member = tarfile.TarInfo("greeting")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    config = {
+        "architecture": architecture,
+        "os": "linux",
+        "config": {"Cmd": ["/bin/true"]},
+        "rootfs": {"type": "layers", "diff_ids": []},
+    }
+    return OciImage(json.dumps(config).encode(), (layer.getvalue(),), format="oci")
+
+
+def two_platforms(text: str = "hello") -> OciIndex:
+    """An index over two tiny images, for amd64 and arm64."""
+    return OciIndex((tiny_image(text, "amd64"), tiny_image(text + " arm", "arm64")))
+
+
+def shell_image(command: Sequence[str] = (), **environment: str) -> OciImage:
+    """An image of one megabyte that runs: BusyBox, and a script for Node that shows a page.
+
+    With another command or more variables it has another digest.
+    """
+    image = upstream.tiny_image()
+    document = json.loads(image.config)
+    document["config"]["Env"] += [f"{name}={value}" for name, value in environment.items()]
+    document["config"]["Cmd"] = list(command) or document["config"]["Cmd"]
+    return OciImage(json.dumps(document).encode(), image.layers)
