@@ -16,7 +16,7 @@ from bench.memory import MemoryLedger
 from functions.board import page
 from shared.board import Views
 from shared.domain.record import Record
-from shared.ports import EVERYTHING, Listed, Only, Page, R, Stored
+from shared.ports import EVERYTHING, Item, Listed, Only, Page, R, Stored
 from tests.fakes import START, World, digest
 
 _FEW, _MANY = 100, 10_000
@@ -65,15 +65,17 @@ class ListingLedger(MemoryLedger):
         self.asked["list"] += 1
         return super().list(kind, partition, row_prefix)
 
-    def page(self, kind: type[Listed], partition: str, limit: int, token: str, only: Only = EVERYTHING) -> Page:
+    def page(
+        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: Only = EVERYTHING
+    ) -> Page[Item]:
         """See `Ledger.page`; the overview filters nothing."""
         assert only == EVERYTHING
         self.asked["page"] += 1
         rows = self._by_time.get((kind.__name__, partition), [])
         begin = bisect_right(rows, token)
         shown = rows[begin : begin + limit]
-        items = [msgspec.json.decode(self._lines[kind.__name__, partition, row]) for row in shown]
-        return Page(items, shown[-1] if begin + limit < len(rows) else "")
+        items = [msgspec.json.decode(self._lines[kind.__name__, partition, row], type=kind.item) for row in shown]
+        return Page(items=tuple(items), next=shown[-1] if begin + limit < len(rows) else "")
 
 
 def _world(size: int) -> World:

@@ -85,7 +85,7 @@ class History:
             page = self.ledger.page(Candidate, "node", _PAGE_LIMIT, self.token)
             self.taken.append((wire, time.thread_time() - began))
         assert len(page.items) == _PAGE_LIMIT, f"{len(page.items)} items on a page of {_PAGE_LIMIT}"
-        self.token = page.token if len(self.taken) % _DEEP else ""
+        self.token = page.next if len(self.taken) % _DEEP else ""
 
     def measured(self) -> Measured:
         """The medians. The first page opened the connection, and does not count."""

@@ -10,9 +10,10 @@ from functions.web.answers import Handler, Health, Readiness, answer_of, answeri
 from functions.web.inputs import Role, actor_of, auth_level, flag, page_of, require_known
 from functions.web.openapi import READS, Read, document
 from shared import bootstrap
-from shared.domain.candidate import CandidateState
-from shared.domain.rollout import RolloutState
-from shared.domain.stable_tag import Veto
+from shared.domain.candidate import CandidateState, CandidateSummary
+from shared.domain.rollout import RolloutState, RolloutSummary
+from shared.domain.stable_tag import Move, Veto
+from shared.ports import Page
 from shared.queries import answers
 from shared.queries.drift import Drift
 from shared.queries.report import Report
@@ -62,17 +63,17 @@ gates = _report("v1/gates", answers.Items[answers.Gate], Report.gates)
 gate = _report("v1/gates/{gate}", answers.GateStory, Report.gate)
 candidates = _report(
     "v1/gates/{gate}/candidates",
-    answers.Page[answers.CandidateSummary],
+    Page[CandidateSummary],
     Report.candidates,
     paged=True,
     states=tuple(CandidateState),
 )
-promotions = _report("v1/gates/{gate}/promotions", answers.Page[answers.Move], Report.promotions, paged=True)
+promotions = _report("v1/gates/{gate}/promotions", Page[Move], Report.promotions, paged=True)
 apps = _report("v1/apps", answers.Items[answers.App], Report.apps)
 app = _report("v1/apps/{app}", answers.AppStory, Report.app)
 rollouts = _report(
     "v1/apps/{app}/rollouts",
-    answers.Page[answers.RolloutSummary],
+    Page[RolloutSummary],
     Report.rollouts,
     paged=True,
     states=tuple(RolloutState),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -23,6 +23,9 @@ from shared.domain.record import WorkItem
 from shared.domain.retention import Numbers
 from shared.domain.rollout import BuiltImage
 from shared.domain.stable_tag import StableTag
+
+Item = TypeVar("Item")
+Item_co = TypeVar("Item_co", covariant=True)
 
 
 class Keyed(Protocol):
@@ -39,15 +42,17 @@ class Keyed(Protocol):
         ...
 
 
-class Listed(Keyed, Protocol):
-    """A record that a list by time shows."""
+class Listed(Keyed, Protocol[Item_co]):
+    """A record that a list by time shows, as an `item`."""
+
+    item: ClassVar[type[Any]]
 
     @property
     def time_row(self) -> str:
         """Where it stands in the list; "": nowhere. A record that gets another one leaves a line behind."""
         ...
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Item_co:
         """How it reads there."""
         ...
 
@@ -106,14 +111,14 @@ class Only(msgspec.Struct, frozen=True, kw_only=True):
 EVERYTHING = Only()
 
 
-class Page(msgspec.Struct, frozen=True):
-    """Some records of a list as they read in lists, the newest first, and where the next page begins ("": nowhere).
+class Page(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
+    """Some of a list, the newest first; `next` is the token of the page after it, "" at the end.
 
     A page that is filtered may be short, even empty, and have a next one all the same.
     """
 
-    items: list[dict[str, Any]]
-    token: str = ""
+    items: tuple[Item, ...]
+    next: str = ""
 
 
 class Ledger(Protocol):
@@ -155,7 +160,9 @@ class Ledger(Protocol):
         """The records of a partition with which anything is left to do, however many are finished."""
         ...
 
-    def page(self, kind: type[Listed], partition: str, limit: int, token: str, only: Only = EVERYTHING) -> Page:
+    def page(
+        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: Only = EVERYTHING
+    ) -> Page[Item]:
         """A page of a partition's list, the newest first: one query, however many records there are.
 
         Raises:

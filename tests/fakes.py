@@ -59,6 +59,7 @@ from shared.ports import (
     CopyStatus,
     DeploymentState,
     DeploymentTarget,
+    Item,
     Keyed,
     Listed,
     Only,
@@ -206,7 +207,9 @@ class FakeLedger:
             if isinstance(stored.record, Record) and not stored.record.settled:
                 yield stored
 
-    def page(self, kind: type[Listed], partition: str, limit: int, token: str, only: Only = EVERYTHING) -> Page:
+    def page(
+        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: Only = EVERYTHING
+    ) -> Page[Item]:
         if token and not token.startswith("~"):
             raise Malformed("token", "is none that a list gave")
         newest = max(token, rows_before(only.until) if only.until else "~")
@@ -214,13 +217,13 @@ class FakeLedger:
         lines = sorted(
             (row, line) for (name, at, row), line in self.lines.items() if (name, at) == _list(kind, partition)
         )
-        items: list[dict[str, Any]] = []
+        items: list[Item] = []
         for looked, (row, (summary, state)) in enumerate(line for line in lines if newest <= line[0] < behind):
             if len(items) == limit or looked == self.page_scan:
-                return Page(items, row)
+                return Page(items=tuple(items), next=row)
             if only.state in ("", state):
-                items.append(msgspec.json.decode(summary))
-        return Page(items)
+                items.append(msgspec.json.decode(summary, type=kind.item))
+        return Page(items=tuple(items))
 
     def purge(self, kind: type[Keyed], partition: str, before: datetime, limit: int) -> int:
         old = [one.record for one in self.list(kind, partition) if one.record.at < before][:limit]  # type: ignore[attr-defined]

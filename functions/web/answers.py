@@ -11,8 +11,8 @@ from msgspec import UNSET, UnsetType
 from shared.domain import errors
 from shared.domain.effect import Effect
 from shared.domain.errors import BasegateError
+from shared.domain.record import Answer
 from shared.health import HealthResult
-from shared.queries.answers import Answer
 from shared.queries.run_logs import RunLog
 
 log = logging.getLogger(__name__)

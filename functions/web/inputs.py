@@ -14,9 +14,9 @@ import msgspec
 
 from functions.web.answers import Forbidden
 from shared.domain.errors import Malformed, Misconfigured
+from shared.domain.record import Moment
 from shared.domain.stable_tag import HoldUntil
 from shared.ports import Only
-from shared.queries.answers import Moment
 from shared.queries.report import PAGE_LIMIT
 from shared.settings import is_behind_sign_in, trusts_sign_in
 

@@ -32,7 +32,7 @@ from shared.adapters.azure_calls import DEADLINES, Identity, expected, translate
 from shared.domain.errors import Conflict, Malformed
 from shared.domain.record import Record, rows_before
 from shared.domain.stable_tag import StableTag
-from shared.ports import EVERYTHING, Change, Keyed, Listed, Only, Page, R, Removal, Stored
+from shared.ports import EVERYTHING, Change, Item, Keyed, Listed, Only, Page, R, Removal, Stored
 from shared.settings import TABLE
 
 _ROLE = "give the app Storage Table Data Contributor"
@@ -155,7 +155,9 @@ class TableLedger:
             if stored is not None:
                 yield stored
 
-    def page(self, kind: type[Listed], partition: str, limit: int, token: str, only: Only = EVERYTHING) -> Page:
+    def page(
+        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: Only = EVERYTHING
+    ) -> Page[Item]:
         """A page of a partition's list, the newest first: one query, however many records there are.
 
         Raises:
@@ -171,9 +173,9 @@ class TableLedger:
             found = self._table.query_entities(query, parameters=keys, results_per_page=limit, select=["summary"])
             pages = found.by_page(place)  # type: ignore[arg-type]  # a mapping, as it gave it
             with expected(*((400,) if token else ()), instead=_no_token()):
-                items = [msgspec.json.decode(str(entity["summary"])) for entity in next(pages, ())]
+                items = [msgspec.json.decode(str(entity["summary"]), type=kind.item) for entity in next(pages, ())]
             stopped_at = pages.continuation_token  # type: ignore[attr-defined]
-        return Page(items, _token_of(stopped_at) if stopped_at else "")
+        return Page(items=tuple(items), next=_token_of(stopped_at) if stopped_at else "")
 
     def purge(self, kind: type[Keyed], partition: str, before: datetime, limit: int) -> int:
         """Remove some of a partition's records whose `at` is before a moment, 100 at most; how many they were.

@@ -17,16 +17,17 @@ from shared.board.buttons import Action, Choice
 from shared.board.parts import STABLE, Headed, Item, Tone, item_of, loudest, marked, newest_first, tone_of
 from shared.board.wording import age, counted, short_digest, short_image
 from shared.domain.alarm import STALLS, Alarm, AlarmKind
-from shared.domain.candidate import CandidateState
+from shared.domain.candidate import Candidate, CandidateState, CandidateSummary
 from shared.domain.image import short
 from shared.domain.policy import App, Gate
-from shared.domain.rollout import AppRecord, RolloutState
+from shared.domain.promotion import Promotion, PromotionSummary
+from shared.domain.record import RecordSummary
+from shared.domain.rollout import AppRecord, Rollout, RolloutState, RolloutSummary
 from shared.domain.stable_tag import Hold, StableTag
 from shared.health import HealthResult
 from shared.ports import Services, read
 from shared.promotion.vetoes import Vetoes
-from shared.queries.answers import CandidateSummary, PromotionSummary, RecordSummary, RolloutSummary
-from shared.queries.report import base_of, listed, source_of
+from shared.queries.report import base_of, source_of
 from shared.records.alarms import Alarms
 
 RECENT = 100
@@ -151,7 +152,7 @@ def _headline(items: tuple[Item, ...], alarms: int, busy: int) -> str:
 def _gate(gate: Gate, services: Services, now: datetime) -> GateFlow:
     """A gate with a lane for each of its tags; of many quiet ones without an app, the first few stand in front."""
     source, alarms = source_of(gate, services), tuple(Alarms(services).standing(f"gates/{gate.name}"))
-    candidates = listed(services, CandidateSummary, gate.name, RECENT).items
+    candidates = services.ledger.page(Candidate, gate.name, RECENT).items
     tags = _read_tags(gate.name, candidates, alarms, services)
     lanes = [_lane(tag, source) for tag in tags]
     quiet = [lane for lane in lanes if not lane.apps and all(stage.tone in _QUIET for stage in lane.stages)]
@@ -171,7 +172,7 @@ def _read_tags(
     gate: str, candidates: Sequence[CandidateSummary], alarms: Sequence[Alarm], services: Services
 ) -> list[TagState]:
     stable: dict[str, StableTag] = {one.record.tag: one.record for one in services.ledger.list(StableTag, gate)}
-    promotions = listed(services, PromotionSummary, gate, RECENT).items
+    promotions = services.ledger.page(Promotion, gate, RECENT).items
     apps = [_read_app(app, services) for app in services.policy.apps.values() if app.base.gate == gate]
 
     def state_of(tag: str) -> TagState:
@@ -195,7 +196,7 @@ def _read_app(app: App, services: Services) -> AppState:
     return AppState(
         app=app,
         record=read(services.ledger, AppRecord(app=app.name)),
-        latest=next(iter(listed(services, RolloutSummary, app.name, 1).items), None),
+        latest=next(iter(services.ledger.page(Rollout, app.name, 1).items), None),
         alarms=tuple(Alarms(services).standing(f"apps/{app.name}")),
     )
 

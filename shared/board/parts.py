@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from shared.board.buttons import Action
 from shared.domain.alarm import Alarm, AlarmKind
-from shared.queries.answers import RecordSummary
+from shared.domain.record import RecordSummary
 from shared.queries.drift import AlarmLine
 
 

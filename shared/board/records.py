@@ -14,18 +14,17 @@ from shared.board.buttons import Action
 from shared.board.parts import Fact, Item, Tone, facts, item_of, tone_of
 from shared.board.wording import duration, moment, short_image
 from shared.checks import KINDS
-from shared.domain.candidate import Candidate, CandidateState, CheckRecord
+from shared.domain.candidate import Candidate, CandidateState, CandidateSummary, CheckRecord
 from shared.domain.errors import Malformed
 from shared.domain.image import short
 from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import Entry, Record
-from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Rollout, RolloutState
+from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Rollout, RolloutState, RolloutSummary
 from shared.domain.stable_tag import Veto
-from shared.ports import Only, Services, Stored, read
+from shared.ports import Listed, Only, Services, Stored, read
 from shared.promotion.vetoes import Vetoes
-from shared.queries.answers import CandidateSummary, RolloutSummary
-from shared.queries.report import listed, source_of
+from shared.queries.report import source_of
 
 _NOT_BEGUN = "not begun"
 _ROWS = 25
@@ -230,7 +229,7 @@ def _events(histories: Iterable[tuple[str, Sequence[Entry]]]) -> tuple[Entry, ..
 
 def gate_history(services: Services, gate: Gate, shown: Filter, token: str) -> History:
     """A page of a gate's candidates, and the vetoes that stand at it. Raises `Malformed`."""
-    items, said = _read(services, CandidateSummary, CandidateState, gate.name, shown, token)
+    items, said = _read(services, Candidate, CandidateState, gate.name, shown, token)
     vetoes = Vetoes(services)
     return History(
         **said,
@@ -243,7 +242,7 @@ def gate_history(services: Services, gate: Gate, shown: Filter, token: str) -> H
 
 def app_history(services: Services, app: App, shown: Filter, token: str) -> History:
     """A page of an app's rollouts. Raises `Malformed`."""
-    items, said = _read(services, RolloutSummary, RolloutState, app.name, shown, token)
+    items, said = _read(services, Rollout, RolloutState, app.name, shown, token)
     again = _deployable(app, items, read(services.ledger, AppRecord(app=app.name)).live)
     return History(
         **said,
@@ -255,12 +254,12 @@ def app_history(services: Services, app: App, shown: Filter, token: str) -> Hist
 
 
 def _read(
-    services: Services, kind: type[L], states: type[StrEnum], name: str, shown: Filter, token: str
+    services: Services, kind: type[Listed[L]], states: type[StrEnum], name: str, shown: Filter, token: str
 ) -> tuple[list[L], dict[str, Any]]:
     """The lines that are asked for, from a token on, and what the pages of both say."""
     only, found = _understood(shown, states), list[L]()
     for _ in range(_QUERIES):
-        page = listed(services, kind, name, _ROWS - len(found), token, only)
+        page = services.ledger.page(kind, name, _ROWS - len(found), token, only)
         found += page.items
         token = page.next
         if not token or len(found) == _ROWS:

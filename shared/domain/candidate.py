@@ -2,13 +2,13 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import ClassVar, Self
 
 import msgspec
 
 from shared.domain.image import Digest, Tag, parse_repository
 from shared.domain.policy import Gate, RegistryRule
-from shared.domain.record import TEXT_LIMIT, GateRecord
+from shared.domain.record import GateRecord, RecordSummary
 
 
 class CandidateState(StrEnum):
@@ -81,12 +81,25 @@ class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
         return CheckRecord(kind=self.kind, runs=self.runs, reason=reason or self.reason)
 
 
+class CandidateSummary(RecordSummary, frozen=True, kw_only=True):
+    """A candidate as it reads in a list. `check` is the kind of the check that is under way or waits for a person."""
+
+    gate: str
+    image: str
+    digest: Digest
+    attempt: int
+    tag: str
+    check: str = ""
+
+
 class Candidate(GateRecord, frozen=True, kw_only=True):
     """The record of one attempt at (gate, digest, checks).
 
     `tag` is the source tag that led to it, which its tasks get as a value; `fingerprint` names the checks;
     `requested_by` the operator who asked for this attempt, if one did.
     """
+
+    item: ClassVar = CandidateSummary
 
     attempt: int
     fingerprint: str
@@ -110,21 +123,17 @@ class Candidate(GateRecord, frozen=True, kw_only=True):
         """Whether a check was begun: then it is carried through, however many newer observations there are."""
         return any(check.claimed_at is not None or check.runs for check in self.checks)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> CandidateSummary:
         """The candidate as it reads in a list."""
-        return {
-            "id": self.id,
-            "gate": self.gate,
-            "image": str(self.image),
-            "digest": self.digest,
-            "attempt": self.attempt,
-            "tag": self.tag,
-            "state": self.state_name,
-            "reason": (self.stall.reason if self.stall and not self.settled else self.reason)[:TEXT_LIMIT],
-            "createdAt": self.created_at.isoformat(),
-            "check": self.open_check,
-            **self.last_change(),
-        }
+        return CandidateSummary(
+            **self._summarized(),
+            gate=self.gate,
+            image=str(self.image),
+            digest=self.digest,
+            attempt=self.attempt,
+            tag=self.tag,
+            check=self.open_check,
+        )
 
     @property
     def open_check(self) -> str:

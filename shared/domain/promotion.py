@@ -2,14 +2,14 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import ClassVar, Self
 
 import msgspec
 
 from shared.domain.candidate import Candidate
 from shared.domain.image import Digest, Tag, parse_repository
 from shared.domain.policy import Gate, RegistryRule
-from shared.domain.record import TEXT_LIMIT, GateRecord
+from shared.domain.record import GateRecord, Moment, RecordSummary
 
 
 class PromotionState(StrEnum):
@@ -48,6 +48,19 @@ _KEPT_BY_RESET = (
 _UNDER_WAY = frozenset((PromotionState.WAITING, PromotionState.PROMOTING))
 
 
+class PromotionSummary(RecordSummary, frozen=True, kw_only=True):
+    """A promotion as it reads in a list. `progress` of its unique tag: `copying`, `copied`, `locked`, or "" before."""
+
+    gate: str
+    tag: str
+    sequence: int
+    digest: Digest
+    candidate: str
+    unique: str
+    progress: str
+    since: Moment | None
+
+
 class Promotion(GateRecord, frozen=True, kw_only=True):
     """The record of one (gate, tag, sequence).
 
@@ -56,6 +69,8 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
     both "" until there is one; `attempt` is its number, and `runs` its runs, `<login server>/<run id>`. `lock_problem`
     says why the unique tag could not be locked.
     """
+
+    item: ClassVar = PromotionSummary
 
     sequence: int
     returning: bool = False
@@ -117,24 +132,20 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
         )
         return stands.noting(now, "passed", f"attempt {attempt.attempt}")
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> PromotionSummary:
         """The promotion as it reads in a list."""
         progress, since = self._progress
-        return {
-            "id": self.id,
-            "gate": self.gate,
-            "tag": self.tag,
-            "sequence": self.sequence,
-            "digest": self.digest,
-            "candidate": f"{self.gate}.{self.candidate}" if self.candidate else "",
-            "state": self.state_name,
-            "reason": (self.stall.reason if self.stall and not self.settled else self.reason)[:TEXT_LIMIT],
-            "createdAt": self.created_at.isoformat(),
-            "unique": self.unique,
-            "progress": progress,
-            "since": since.isoformat() if since else None,
-            **self.last_change(),
-        }
+        return PromotionSummary(
+            **self._summarized(),
+            gate=self.gate,
+            tag=self.tag,
+            sequence=self.sequence,
+            digest=self.digest,
+            candidate=f"{self.gate}.{self.candidate}" if self.candidate else "",
+            unique=self.unique,
+            progress=progress,
+            since=since,
+        )
 
 
 def new_promotion(

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import msgspec
 
@@ -13,6 +13,30 @@ _HISTORY_LIMIT = 100
 _SHORT_SECONDS = 3.0
 TEXT_LIMIT = 500
 """How many characters of a reason a line of history, or a line of a list, shows."""
+
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What the HTTP interface answers: its keys are camelCase."""
+
+
+class RecordSummary(Answer, frozen=True, kw_only=True):
+    """What a list says of every record. `state` is `stalled` while a step cannot be taken.
+
+    `reason` says why it stands where it stands; of a stalled record, `remedy` says what to do, and `next_try_at` when
+    the step is tried again.
+    """
+
+    id: str
+    state: str
+    reason: str
+    created_at: Moment
+    last: str = ""
+    changed_at: Moment | None = None
+    remedy: str = ""
+    next_try_at: Moment | None = None
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -126,19 +150,23 @@ class Record(Row, frozen=True, kw_only=True):
         """Sorts the records of a partition by the time they were made, the newest first."""
         return time_row(self.created_at, self.row)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> RecordSummary:
         """The record as it reads in a list."""
         raise NotImplementedError
 
-    def last_change(self) -> dict[str, Any]:
-        """What a list says of every record: the last line of its history, and its stall."""
+    def _summarized(self) -> dict[str, Any]:
+        """What a list says of every record."""
         last = self.history[-1] if self.history else Entry(self.created_at, "")
         stall = None if self.settled else self.stall
         return {
+            "id": self.id,
+            "state": self.state_name,
+            "reason": self.why[:TEXT_LIMIT],
+            "created_at": self.created_at,
             "last": f"{last.what}: {last.why}".removesuffix(": ")[:TEXT_LIMIT],
-            "changedAt": last.at.isoformat(),
+            "changed_at": last.at,
             "remedy": stall.remedy if stall else "",
-            "nextTryAt": stall.next_try_at.isoformat() if stall and stall.next_try_at else None,
+            "next_try_at": stall.next_try_at if stall else None,
         }
 
     def ended(self, now: datetime, state: StrEnum, reason: str) -> Self:

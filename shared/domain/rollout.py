@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import msgspec
 
 from shared.domain.candidate import Evidence
 from shared.domain.image import Digest, ImageRef, short
-from shared.domain.record import TEXT_LIMIT, Record, Row
+from shared.domain.record import Record, RecordSummary, Row
 
 _REMEMBERED_DEPLOYMENTS = 20
 """How many deployments back an app can be rolled back."""
@@ -119,6 +119,15 @@ class DeployRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.put_at is not None or self.deleted_at is not None
 
 
+class RolloutSummary(RecordSummary, frozen=True, kw_only=True):
+    """A rollout as it reads in a list."""
+
+    app: str
+    cause: Cause
+    image: str | None
+    base: str | None
+
+
 class Rollout(Record, frozen=True, kw_only=True):
     """The record of one rollout of one app.
 
@@ -126,6 +135,8 @@ class Rollout(Record, frozen=True, kw_only=True):
     brought the stable tag there; `after` how many deployments of the app had gone live when it began. `goes_back` says
     that it is a rollback.
     """
+
+    item: ClassVar = RolloutSummary
 
     key_fields = ("app", "name")
 
@@ -159,19 +170,15 @@ class Rollout(Record, frozen=True, kw_only=True):
             return str(self.base)
         return "unknown" if self.image is not None else ""
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> RolloutSummary:
         """The rollout as it reads in a list."""
-        return {
-            "id": self.id,
-            "app": self.app,
-            "cause": self.cause.value,
-            "image": str(self.image) if self.image else None,
-            "base": self.known_base or None,
-            "state": self.state_name,
-            "reason": self.why[:TEXT_LIMIT],
-            "createdAt": self.created_at.isoformat(),
-            **self.last_change(),
-        }
+        return RolloutSummary(
+            **self._summarized(),
+            app=self.app,
+            cause=self.cause,
+            image=str(self.image) if self.image else None,
+            base=self.known_base or None,
+        )
 
 
 def image_rollout(tag: str, digest: str) -> str:

@@ -2,12 +2,12 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import ClassVar, Self
 
 import msgspec
 
 from shared.domain.image import Digest, Tag
-from shared.domain.record import Row, time_row
+from shared.domain.record import Answer, Moment, Row, time_row
 
 
 class HoldUntil(StrEnum):
@@ -99,6 +99,19 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, until=self.fence, fence=None)
 
 
+class Move(Answer, frozen=True, kw_only=True):
+    """One move of a stable tag. `moved_by`: who rolled back, or that the sweep put it back; "" where it passed."""
+
+    gate: str
+    tag: str
+    sequence: int
+    digest: Digest | None
+    unique: str
+    candidate: str
+    moved_at: Moment
+    moved_by: str
+
+
 class StableTag(Row, frozen=True, kw_only=True):
     """The record of one stable tag of one gate.
 
@@ -107,6 +120,8 @@ class StableTag(Row, frozen=True, kw_only=True):
     rows of the ledger; `moved_by` names the operator who rolled back to it, "" where the digest passed. The tag was
     last put back there, after a move around the gate, at `put_back_at`; `put_back_from` says what it was.
     """
+
+    item: ClassVar = Move
 
     key_fields = ("gate", "tag")
 
@@ -135,16 +150,17 @@ class StableTag(Row, frozen=True, kw_only=True):
         last = self.put_back_at or self.moved_at
         return time_row(last, f"{self.tag}~{999_999 - self.move:06}") if last is not None else ""
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Move:
         """The move that brought the tag where it stands, as it reads in a list."""
         last = self.put_back_at or self.moved_at
-        return {
-            "gate": self.gate,
-            "tag": self.tag,
-            "sequence": self.sequence,
-            "digest": self.digest,
-            "unique": self.unique,
-            "candidate": f"{self.gate}.{self.candidate}",
-            "movedAt": last.isoformat() if last else None,
-            "movedBy": f"sweep: put back, {self.put_back_from}" if self.put_back_at else self.moved_by,
-        }
+        assert last is not None  # else it has no place in the list
+        return Move(
+            gate=self.gate,
+            tag=self.tag,
+            sequence=self.sequence,
+            digest=self.digest,
+            unique=self.unique,
+            candidate=f"{self.gate}.{self.candidate}",
+            moved_at=last,
+            moved_by=f"sweep: put back, {self.put_back_from}" if self.put_back_at else self.moved_by,
+        )

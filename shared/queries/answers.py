@@ -5,111 +5,29 @@ gates.yaml: in snake_case.
 """
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import msgspec
 
 from shared.checks import check_type
-from shared.domain.candidate import Candidate
+from shared.domain.candidate import Candidate, CandidateSummary
 from shared.domain.image import Digest
 from shared.domain.policy import App as PolicyApp
 from shared.domain.policy import BaseRule
 from shared.domain.policy import Gate as Rule
 from shared.domain.promotion import Promotion
-from shared.domain.record import Record
-from shared.domain.rollout import Cause, Rollout
+from shared.domain.record import Answer, Moment, Record
+from shared.domain.rollout import Rollout, RolloutSummary
 from shared.domain.stable_tag import Hold, Veto
 from shared.domain.targets import deploy_type
 
 if TYPE_CHECKING:
+    WrittenCheck = Any
     WrittenDeploy = Any
 else:
-    WrittenDeploy = deploy_type()
-
-if TYPE_CHECKING:
-    WrittenCheck = Any
-else:
-    WrittenCheck = check_type()
-
-Moment = Annotated[datetime, msgspec.Meta(tz=True)]
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What all answers have in common: how their keys are written."""
-
-
-class RecordSummary(Answer, frozen=True, kw_only=True):
-    """What a list says of every record. `state` is `stalled` while a step cannot be taken.
-
-    `reason` says why it stands where it stands; of a stalled record, `remedy` says what to do, and `next_try_at` when
-    the step is tried again.
-    """
-
-    id: str
-    state: str
-    reason: str
-    created_at: Moment
-    last: str = ""
-    changed_at: Moment | None = None
-    remedy: str = ""
-    next_try_at: Moment | None = None
-
-
-class CandidateSummary(RecordSummary, frozen=True, kw_only=True):
-    """A candidate as it reads in a list. `check` is the kind of the check that is under way or waits for a person."""
-
-    gate: str
-    image: str
-    digest: Digest
-    attempt: int
-    tag: str
-    check: str = ""
-
-
-class PromotionSummary(RecordSummary, frozen=True, kw_only=True):
-    """A promotion as it reads in a list. `progress` of its unique tag: `copying`, `copied`, `locked`, or "" before."""
-
-    gate: str
-    tag: str
-    sequence: int
-    digest: Digest
-    candidate: str
-    unique: str
-    progress: str
-    since: Moment | None
-
-
-class RolloutSummary(RecordSummary, frozen=True, kw_only=True):
-    """A rollout as it reads in a list."""
-
-    app: str
-    cause: Cause
-    image: str | None
-    base: str | None
-
-
-class Move(Answer, frozen=True, kw_only=True):
-    """One move of a stable tag. `moved_by`: who rolled back, or that the sweep put it back; "" where it passed."""
-
-    gate: str
-    tag: str
-    sequence: int
-    digest: Digest | None
-    unique: str
-    candidate: str
-    moved_at: Moment
-    moved_by: str
-
+    WrittenCheck, WrittenDeploy = check_type(), deploy_type()
 
 T = TypeVar("T")
-
-
-class Page(Answer, Generic[T], frozen=True, kw_only=True):
-    """Some of a list, the newest first; `next` is the token of the page after it, "" at the end."""
-
-    items: tuple[T, ...]
-    next: str
 
 
 class Items(Answer, Generic[T], frozen=True, kw_only=True):

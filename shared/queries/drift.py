@@ -12,6 +12,7 @@ from shared.domain.image import Digest, Tag
 from shared.domain.observation import Expectation, Observation
 from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion, PromotionState, promotion_row
+from shared.domain.record import Answer, Moment
 from shared.domain.retention import LeftOver
 from shared.domain.rollout import AppRecord
 from shared.domain.stable_tag import StableTag
@@ -19,7 +20,6 @@ from shared.domain.sweep import SweepRecord
 from shared.intake.upstreams import UpstreamRecord
 from shared.ports import Services, read
 from shared.promotion.vetoes import Vetoes
-from shared.queries.answers import Answer, Moment
 from shared.queries.lookup import Lookup
 from shared.queries.report import base_of, source_of
 from shared.records.alarms import Alarms

@@ -24,7 +24,7 @@ from shared.promotion.vetoes import Vetoes
 
 T = TypeVar("T")
 
-_LINES_READ = 100
+_ITEMS_READ = 100
 _CANDIDATE_ID = re.compile(r"(?P<gate>[a-z0-9-]{1,63})\.(?P<digest>[0-9a-f]{12,64})(?:-(?P<attempt>[0-9]{1,3}))?")
 _ROLLOUT_ID = re.compile(r"(?P<app>[a-z0-9-]{1,63})\.(?P<name>[A-Za-z0-9._-]{1,200})")
 
@@ -92,7 +92,7 @@ class Lookup:
         """
         found, archive = [stored.record for stored in self.promotions_about(candidate)], self._services.archive
         if candidate.attempt > 1 or candidate.created_at < self._services.clock.now() - self._services.keep:
-            for place in archive.places(archive_name(candidate.gate, candidate.digest))[-_LINES_READ:]:
+            for place in archive.places(archive_name(candidate.gate, candidate.digest))[-_ITEMS_READ:]:
                 with suppress(Rejected):  # it is there no more
                     found.append(msgspec.json.decode(archive.read(place), type=Promotion))
         by_row = {one.row: one for one in reversed(found)}  # one that is about to leave the ledger is in both
@@ -113,10 +113,10 @@ class Lookup:
         rows += [promotion_row(one.tag, one.sequence) for one in seen if one.digest == digest]
         last = candidate.history[-1].at if candidate.history else candidate.created_at
         for only in (EVERYTHING, Only(until=last + timedelta(seconds=1))):
-            lines = ledger.page(Promotion, gate, _LINES_READ, "", only).items
-            rows += [promotion_row(line["tag"], line["sequence"]) for line in lines if line["digest"] == digest]
+            items = ledger.page(Promotion, gate, _ITEMS_READ, only=only).items
+            rows += [promotion_row(item.tag, item.sequence) for item in items if item.digest == digest]
         missing = (row for row in dict.fromkeys(rows) if row and row not in found)
-        loaded = (ledger.load(Promotion, gate, row) for row in islice(missing, _LINES_READ))
+        loaded = (ledger.load(Promotion, gate, row) for row in islice(missing, _ITEMS_READ))
         return [*found.values(), *filter(None, loaded)]
 
     def rollout(self, identifier: str) -> Stored[Rollout]:
@@ -150,12 +150,12 @@ class Lookup:
     def _rollouts(self, app: App) -> Iterator[Rollout]:
         """The last rollouts of an app, the newest first, as far as they are taken."""
         ledger, token = self._services.ledger, ""
-        for _ in range(HISTORY_LIMIT // _LINES_READ):
-            page = ledger.page(Rollout, app.name, _LINES_READ, token)
-            names = (str(line["id"]).partition(".")[2] for line in page.items if line["image"])
+        for _ in range(HISTORY_LIMIT // _ITEMS_READ):
+            page = ledger.page(Rollout, app.name, _ITEMS_READ, token)
+            names = (item.id.partition(".")[2] for item in page.items if item.image)
             loaded = (ledger.load(Rollout, app.name, name) for name in names)
             yield from (stored.record for stored in loaded if stored is not None)
-            if not (token := page.token):
+            if not (token := page.next):
                 return
 
     def latest(self, gate: Gate, digest: str) -> Stored[Candidate] | None:

@@ -10,30 +10,20 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from shared.checks import check_type
-from shared.domain.candidate import Candidate
+from shared.domain.candidate import Candidate, CandidateSummary
 from shared.domain.policy import App as AppRule
 from shared.domain.policy import Gate as GateRule
-from shared.domain.promotion import Promotion
-from shared.domain.rollout import AppRecord, Rollout
-from shared.domain.stable_tag import StableTag, Veto
+from shared.domain.rollout import AppRecord, Rollout, RolloutSummary
+from shared.domain.stable_tag import Move, StableTag, Veto
 from shared.domain.targets import deploy_type
-from shared.ports import EVERYTHING, Listed, Only, Services, read
+from shared.ports import EVERYTHING, Item, Listed, Only, Page, Services, read
 from shared.promotion.vetoes import Vetoes
 from shared.queries import answers
-from shared.queries.answers import CandidateSummary, Items, Move, Page, PromotionSummary, RolloutSummary, story_of
+from shared.queries.answers import Items, story_of
 from shared.queries.lookup import Lookup
 
 PAGE_LIMIT = 100
 R = TypeVar("R", bound=msgspec.Struct)
-S = TypeVar("S", CandidateSummary, PromotionSummary, RolloutSummary, Move)
-
-_LISTED: dict[type, type[Listed]] = {
-    CandidateSummary: Candidate,
-    PromotionSummary: Promotion,
-    RolloutSummary: Rollout,
-    Move: StableTag,
-}
-"""What the lines of a list are of."""
 
 
 class Report:
@@ -81,15 +71,15 @@ class Report:
 
     def candidates(self, gate_name: str, limit: int, token: str, only: Only = EVERYTHING) -> Page[CandidateSummary]:
         """The candidates of a gate, by the time they were admitted, the newest first."""
-        return listed(self._services, CandidateSummary, self._lookup.gate(gate_name).name, limit, token, only)
+        return self._page(Candidate, self._lookup.gate(gate_name).name, limit, token, only)
 
     def rollouts(self, app_name: str, limit: int, token: str, only: Only = EVERYTHING) -> Page[RolloutSummary]:
         """The rollouts of an app, by the time they began, the newest first."""
-        return listed(self._services, RolloutSummary, self._lookup.app(app_name).name, limit, token, only)
+        return self._page(Rollout, self._lookup.app(app_name).name, limit, token, only)
 
     def promotions(self, gate_name: str, limit: int, token: str, only: Only = EVERYTHING) -> Page[Move]:
         """Every move of a gate's stable tags, rollbacks among them, the newest first."""
-        return listed(self._services, Move, self._lookup.gate(gate_name).name, limit, token, only)
+        return self._page(StableTag, self._lookup.gate(gate_name).name, limit, token, only)
 
     def holds(self) -> Items[answers.StandingHold]:
         """All holds that stand, the newest first."""
@@ -119,6 +109,11 @@ class Report:
         stored = self._lookup.rollout(identifier)
         return story_of(answers.RolloutStory, stored.record), stored.etag
 
+    def _page(
+        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: Only = EVERYTHING
+    ) -> Page[Item]:
+        return self._services.ledger.page(kind, partition, min(limit, PAGE_LIMIT), token, only)
+
     def _stable_tags(self, gate: GateRule) -> Iterator[StableTag]:
         return (stored.record for stored in self._services.ledger.list(StableTag, gate.name))
 
@@ -132,7 +127,7 @@ class Report:
                 for stable in self._stable_tags(gate)
                 if stable.digest or stable.hold
             ),
-            latest=next(iter(listed(self._services, CandidateSummary, gate.name, 1).items), None),
+            latest=next(iter(self._page(Candidate, gate.name, 1).items), None),
         )
 
     def _app(self, app: AppRule) -> answers.App:
@@ -143,16 +138,8 @@ class Report:
             live=str(record.live) if record.live else None,
             live_since=record.live_since,
             base=base_of(record),
-            latest=next(iter(listed(self._services, RolloutSummary, app.name, 1).items), None),
+            latest=next(iter(self._page(Rollout, app.name, 1).items), None),
         )
-
-
-def listed(
-    services: Services, line: type[S], partition: str, limit: int, token: str = "", only: Only = EVERYTHING
-) -> Page[S]:
-    """A page of a list by time, the newest first: one query, however long the list is."""
-    page = services.ledger.page(_LISTED[line], partition, min(limit, PAGE_LIMIT), token, only)
-    return Page(items=msgspec.convert(page.items, tuple[line, ...]), next=page.token)  # type: ignore[valid-type]
 
 
 def source_of(gate: GateRule, services: Services) -> str:

@@ -7,14 +7,13 @@ from collections.abc import Callable
 import msgspec
 
 from shared.checks.approval import ApprovalCheck
-from shared.domain.candidate import Candidate
+from shared.domain.candidate import Candidate, CandidateSummary
 from shared.domain.errors import Cause, Misconfigured, Retry
 from shared.domain.policy import App, BaseRule, Gate, Policy, Source
 from shared.domain.promotion import Promotion
 from shared.domain.stable_tag import HoldUntil
 from shared.domain.targets.aci import AciRule
 from shared.operations.plan import Who
-from shared.queries.answers import CandidateSummary, PromotionSummary
 from tests.fakes import World, digest, sample_policy
 
 MINUTE, HOUR = 60.0, 3600.0
@@ -126,12 +125,12 @@ SCENES: dict[str, Callable[[], World]] = {
 
 def newest(world: World, gate: str = "node") -> CandidateSummary:
     """The candidate that came last."""
-    return msgspec.convert(world.ledger.page(Candidate, gate, 1, "").items[0], CandidateSummary)
+    return world.ledger.page(Candidate, gate, 1).items[0]
 
 
 def _progress(world: World, gate: str) -> str:
     """How far the unique tag of the newest promotion has come."""
-    return msgspec.convert(world.ledger.page(Promotion, gate, 1, "").items[0], PromotionSummary).progress
+    return world.ledger.page(Promotion, gate, 1).items[0].progress
 
 
 def policy() -> Policy:

@@ -23,7 +23,7 @@ from shared.domain.observation import Observation
 from shared.domain.outcome import Delivery, Outcome
 from shared.domain.record import Entry
 from shared.domain.retention import IdempotentCall
-from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
+from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState, RolloutSummary
 from shared.domain.stable_tag import Claim, StableTag
 from shared.ports import Change, Ledger, Only, Page, Removal, Stored, removal
 from shared.settings import TABLE
@@ -180,11 +180,11 @@ def test_a_list_comes_by_time_a_page_at_a_time_however_often_records_were_saved(
         assert stored
         ledger.save(stored, record.noting(START, "looked at"))
     first = ledger.page(Rollout, "timed", 2, "")
-    second = ledger.page(Rollout, "timed", 2, first.token)
-    third = ledger.page(Rollout, "timed", 2, second.token)
-    ids = [[item["id"] for item in page.items] for page in (first, second, third)]
+    second = ledger.page(Rollout, "timed", 2, first.next)
+    third = ledger.page(Rollout, "timed", 2, second.next)
+    ids = [[item.id for item in page.items] for page in (first, second, third)]
     assert ids == [["timed.r4", "timed.r3"], ["timed.r2", "timed.r1"], ["timed.r0"]]
-    assert third.token == ""
+    assert third.next == ""
     assert len(names(ledger.list(Rollout, "timed"))) == 5
 
 
@@ -194,16 +194,16 @@ def test_a_token_that_is_none_of_the_ledger_s_is_refused(ledger: TableLedger) ->
             ledger.page(Rollout, "timed", 2, token)
 
 
-def ids(page: Page) -> list[str]:
-    return [item["id"].partition(".")[2] for item in page.items]
+def ids(page: Page[RolloutSummary]) -> list[str]:
+    return [item.id.partition(".")[2] for item in page.items]
 
 
 def whole(ledger: TableLedger, app: str, limit: int, only: Only) -> list[str]:
     """The names of a list, page by page to its end."""
     page = ledger.page(Rollout, app, limit, "", only)
     found = ids(page)
-    while page.token:
-        page = ledger.page(Rollout, app, limit, page.token, only)
+    while page.next:
+        page = ledger.page(Rollout, app, limit, page.next, only)
         assert len(page.items) <= limit
         found += ids(page)
     return found
@@ -230,15 +230,15 @@ def test_a_page_that_is_full_and_the_last_one_leads_nowhere(ledger: TableLedger)
     for number in range(4):
         ledger.insert(msgspec.structs.replace(rollout("full", f"r{number}"), created_at=START))
     first = ledger.page(Rollout, "full", 2, "")
-    assert first.token
-    assert ledger.page(Rollout, "full", 2, first.token).token == ""
+    assert first.next
+    assert ledger.page(Rollout, "full", 2, first.next).next == ""
 
 
 def test_the_token_of_another_list_shows_nothing_of_it(ledger: TableLedger) -> None:
     for number in range(3):
         ledger.insert(rollout("theirs", f"r{number}"))
     ledger.insert(rollout("ours"))
-    token = ledger.page(Rollout, "theirs", 1, "").token
+    token = ledger.page(Rollout, "theirs", 1, "").next
     assert set(ids(ledger.page(Rollout, "ours", 10, token))) <= {"r1"}
 
 
@@ -252,7 +252,7 @@ def test_every_move_of_a_stable_tag_stays_in_its_list(ledger: TableLedger) -> No
         claim = Claim(mover="someone", digest=Digest("sha256:" + "0" * 64), until=START)
         stored = ledger.save(stored, msgspec.structs.replace(moved, claim=claim))
     page = ledger.page(StableTag, "moves", 10, "")
-    assert [item["candidate"] for item in page.items] == ["moves.2", "moves.1", "moves.0"]
+    assert [item.candidate for item in page.items] == ["moves.2", "moves.1", "moves.0"]
     assert [one.record.tag for one in ledger.list(StableTag, "moves")] == ["15-alpine"]
 
 
@@ -400,7 +400,7 @@ def test_an_empty_page_with_a_continuation_is_no_end(place: Place) -> None:
 
 
 def listed(ledger: Ledger, app: str) -> list[str]:
-    return [line["id"] for line in ledger.page(Rollout, app, 10, "").items]
+    return [line.id for line in ledger.page(Rollout, app, 10, "").items]
 
 
 def test_a_record_is_removed_with_all_that_lists_show_of_it(either: Ledger) -> None:
@@ -450,7 +450,7 @@ def test_old_moves_leave_the_list_but_those_that_are_kept(either: Ledger) -> Non
     assert either.insert(still)
     assert sum(either.purge_moves(gate, START + timedelta(days=3, hours=1), {still.time_row})) == 3
     moves = either.page(StableTag, gate, 10, "").items
-    assert [(line["tag"], line["movedAt"][8:10]) for line in moves] == [("15", "06"), ("15", "05"), ("14", "01")]
+    assert [(line.tag, line.moved_at.day) for line in moves] == [("15", 6), ("15", 5), ("14", 1)]
 
 
 def test_open_records_are_found_among_any_number_of_finished_ones(ledger: TableLedger) -> None:

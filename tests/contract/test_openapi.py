@@ -9,13 +9,7 @@ import msgspec
 import pytest
 
 from functions.web.openapi import ACTS, READS, document
-from shared.domain.candidate import Candidate
-from shared.domain.promotion import Promotion
-from shared.domain.rollout import Rollout
-from shared.domain.stable_tag import StableTag
-from shared.queries.answers import CandidateSummary, Move, PromotionSummary, RolloutSummary
 from tests.described import registered, validator
-from tests.fakes import World, digest
 
 OPERATIONS = [(method, path) for path, methods in document()["paths"].items() for method in methods]
 
@@ -65,22 +59,6 @@ def test_nothing_is_described_by_the_word_object_alone() -> None:
     for name, schema in document()["components"]["schemas"].items():
         assert schema.get("properties") or schema.get("enum"), name
         assert schema.get("description") or schema.get("enum"), name
-
-
-def test_what_lists_show_is_what_the_ledger_keeps_for_them() -> None:
-    world = World()
-    world.push("15-alpine", digest("green"))
-    world.settle()
-    lists = (
-        (Candidate, "node", CandidateSummary),
-        (Promotion, "node", PromotionSummary),
-        (StableTag, "node", Move),
-        (Rollout, "hello-world", RolloutSummary),
-    )
-    for kind, partition, shape in lists:
-        (line,) = world.ledger.page(kind, partition, 1, "").items
-        told = msgspec.to_builtins(msgspec.convert(line, shape))
-        assert set(line) == set(told)
 
 
 def test_reads_and_acts_are_all_there_is() -> None:

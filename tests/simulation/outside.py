@@ -32,6 +32,7 @@ from shared.ports import (
     CopyState,
     CopyStatus,
     DeploymentState,
+    Item,
     Keyed,
     Listed,
     Only,
@@ -126,12 +127,14 @@ class Ledger:
         key = (kind.__name__, partition)
         return iter([self.tables[key][row] for row in sorted(self._open[key])])
 
-    def page(self, kind: type[Listed], partition: str, limit: int, token: str, only: Only = EVERYTHING) -> Page:
+    def page(
+        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: Only = EVERYTHING
+    ) -> Page[Item]:
         found = [stored.record for stored in self.tables[(kind.__name__, partition)].values() if stored.record.time_row]
         newest = sorted(found, key=lambda record: str(record.time_row))
         if only.until is not None:
             newest = [record for record in newest if record.created_at < only.until]
-        return Page([record.summary() for record in newest[:limit]])
+        return Page(items=tuple(record.summary() for record in newest[:limit]))
 
     def purge(self, kind: type[Keyed], partition: str, before: datetime, limit: int) -> int:
         return 0

@@ -88,11 +88,11 @@ def text(answer: func.HttpResponse) -> str:
 
 
 def candidate_id(world: World) -> str:
-    return str(world.ledger.page(Candidate, "node", 1, "").items[0]["id"])
+    return world.ledger.page(Candidate, "node", 1).items[0].id
 
 
 def rollout_id(world: World) -> str:
-    return str(world.ledger.page(Rollout, "hello-world", 1, "").items[0]["id"])
+    return world.ledger.page(Rollout, "hello-world", 1).items[0].id
 
 
 def test_the_overview_shows_every_station_from_the_push_to_the_container(world: World) -> None:

@@ -25,9 +25,8 @@ from shared.domain.stable_tag import HoldUntil, StableTag, Veto
 from shared.operations.operate import Operate
 from shared.operations.plan import Who
 from shared.ports import newest_promotions, read, removal
-from shared.queries.answers import PromotionSummary
 from shared.queries.drift import DriftReport
-from shared.queries.report import Report, listed
+from shared.queries.report import Report
 from shared.sweep.jobs.purge import PurgeJob
 from shared.sweep.sweep import SweepReport
 from tests.fakes import ProcessDied, World, digest, sample_policy
@@ -119,7 +118,7 @@ def test_what_is_young_or_stood_on_never_goes() -> None:
 def test_lines_of_lists_go_with_their_records_and_the_last_move_stays() -> None:
     world = with_history(8)
     purge(world)
-    lines = listed(world.services, PromotionSummary, "node", 100).items
+    lines = world.ledger.page(Promotion, "node", 100).items
     assert sorted(line.sequence for line in lines) == numbers(world)
     moves = Report(world.services).promotions("node", 100, "").items
     assert [move.sequence for move in moves] == [8, 7]

@@ -190,7 +190,7 @@ def test_an_image_whose_base_is_unknown_is_shown_so_and_not_deployed_while_a_vet
     world = world_with()
     world.push("ct8", digest("first"), registry="team", repository="hello-world")
     world.settle()
-    assert (live_image(world).tag, world.rollouts()[-1].summary()["base"]) == ("ct8", "unknown")
+    assert (live_image(world).tag, world.rollouts()[-1].summary().base) == ("ct8", "unknown")
     veto(world, OLD)
     world.push("ct9", digest("second"), registry="team", repository="hello-world")
     world.settle()
