@@ -76,10 +76,13 @@ format: $(READY) ## format, and mend what ruff can mend
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 LOCKS := requirements requirements-telemetry requirements-fuzz sandbox/requirements basegate_cli/requirements
-lock: $(READY) ## the lock files from requirements*.in; UPGRADE=1 takes the newest versions that fit
+lock: setup ## the lock files from requirements*.in and package.json; UPGRADE=1 takes the newest versions that fit
 	@$(COMPILE) --annotation-style line requirements-dev.in --output-file requirements-dev.txt
 	@for list in $(LOCKS); do \
 		$(COMPILE) --no-annotate --constraint requirements-dev.txt $$list.in --output-file $$list.txt || exit; done
+	@for folder in sandbox/needs tests/browser; do \
+		npm install --prefix $$folder --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved \
+			--no-audit --no-fund --loglevel=error || exit; done
 
 schema: $(READY) ## docs/gates.schema.json from the types of gates.yaml
 	@$(PY) -m shared.rules.schema > docs/gates.schema.json
