@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,9 @@ import pytest
 
 from sandbox.engine import EngineError, HostedContainer, Podman, RunContainer, podman
 from sandbox.tasks import RunInfo, Runner, RunOutcome, RunStatus, load_task_file
-from sandbox.tests.engine_bench import LOGINS, SERVER, Bench, engine_bench
-from sandbox.tests.live import LiveGateway
+from sandbox.tests.engine_bench import LOGINS, SERVER, Bench
 
 pytestmark = pytest.mark.containers
-
-
-@pytest.fixture
-def bench(live: LiveGateway, tmp_path: Path) -> Iterator[Bench]:
-    with engine_bench(live, tmp_path) as bench:
-        yield bench
 
 
 def test_a_run_builds_pushes_and_runs_and_the_next_run_sees_only_what_was_pushed(bench: Bench) -> None:

@@ -24,28 +24,12 @@ from sandbox.tests.registry_support import (
     arm_client,
     make,
     make_token,
-    running_registries,
     skopeo,
     tiny_image,
     two_platforms,
 )
 
 ENDPOINT = "https://contoso.azurecr.io"
-
-
-@pytest.fixture
-def registries(live: LiveGateway) -> Iterator[Registries]:
-    with running_registries(live) as service:
-        yield service
-
-
-@pytest.fixture
-def contoso(registries: Registries) -> RegistryRecord:
-    with arm_client() as arm:
-        make(arm, "contoso")
-    record = registries.find("contoso")
-    assert record
-    return record
 
 
 @pytest.fixture

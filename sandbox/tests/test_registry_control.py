@@ -17,16 +17,9 @@ from sandbox.tests.registry_support import (
     arm_client,
     make,
     make_token,
-    running_registries,
     skopeo,
     tiny_image,
 )
-
-
-@pytest.fixture
-def registries(live: LiveGateway) -> Iterator[Registries]:
-    with running_registries(live) as service:
-        yield service
 
 
 @pytest.fixture

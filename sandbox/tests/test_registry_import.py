@@ -18,18 +18,11 @@ from sandbox.tests.registry_support import (
     arm_client,
     make,
     make_token,
-    running_registries,
     tiny_image,
     two_platforms,
 )
 
 ABSENT = "sha256:" + "0" * 64
-
-
-@pytest.fixture
-def registries(live: LiveGateway) -> Iterator[Registries]:
-    with running_registries(live) as service:
-        yield service
 
 
 @pytest.fixture
