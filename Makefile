@@ -81,8 +81,8 @@ lock: setup ## the lock files from requirements*.in and package.json; UPGRADE=1 
 	@for list in $(LOCKS); do \
 		$(COMPILE) --no-annotate --constraint requirements-dev.txt $$list.in --output-file $$list.txt || exit; done
 	@for folder in sandbox/needs tests/browser; do \
-		npm install --prefix $$folder --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved \
-			--no-audit --no-fund --loglevel=error > /dev/null || exit; done
+		npm $(if $(UPGRADE),update,install) --prefix $$folder --package-lock-only --ignore-scripts \
+			--omit-lockfile-registry-resolved --no-audit --no-fund --loglevel=error > /dev/null || exit; done
 
 schema: $(READY) ## docs/gates.schema.json from the types of gates.yaml
 	@$(PY) -m shared.rules.schema > docs/gates.schema.json
