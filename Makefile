@@ -10,12 +10,12 @@ LEFT = .sandbox .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo-
   $$(find . -path "./.*" -prune -o -name __pycache__ -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo demo-lost up down test test-unit simulate fuzz chaos mutants check format schema coverage yardstick bench bench-history bench-sweep screenshots clean
+.PHONY: help setup browser demo demo-lost up down test test-unit simulate fuzz chaos mutants check format lock schema coverage yardstick bench bench-history bench-sweep screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(READY): requirements.txt requirements-dev.txt sandbox/requirements.txt basegate_cli/requirements.txt
+$(READY): requirements-dev.txt
 	@$(PYTHON) scripts/make_venv.py $(VENV) requirements-dev.txt
 	@touch $@
 
@@ -51,7 +51,7 @@ simulate: $(READY) ## the core against bad luck and attackers: SEEDS=n schedules
 
 FUZZ_SECONDS ?= 3600
 fuzz: $(READY) ## what comes from outside against made-up input, by coverage: FUZZ_SECONDS=n (an hour)
-	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-fuzz.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-fuzz.txt
 	@$(PY) -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 KILLS ?= 200
@@ -71,6 +71,18 @@ check: $(READY) ## format, lint, types, import contracts
 format: $(READY) ## format, and mend what ruff can mend
 	@$(VENV)/bin/ruff format --quiet .
 	@$(VENV)/bin/ruff check --fix --quiet .
+
+# One resolution for all: requirements-dev.in includes every other list but the fuzzer's, and its lock constrains them.
+COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+LOCKS := requirements requirements-telemetry requirements-fuzz sandbox/requirements basegate_cli/requirements
+lock: setup ## the lock files from requirements*.in and package.json; UPGRADE=1 takes the newest versions that fit
+	@$(COMPILE) --annotation-style line requirements-dev.in --output-file requirements-dev.txt
+	@for list in $(LOCKS); do \
+		$(COMPILE) --no-annotate --constraint requirements-dev.txt $$list.in --output-file $$list.txt || exit; done
+	@for folder in sandbox/needs tests/browser; do \
+		npm $(if $(UPGRADE),update,install) --prefix $$folder --package-lock-only --ignore-scripts \
+			--omit-lockfile-registry-resolved --no-audit --no-fund --loglevel=error > /dev/null || exit; done
 
 schema: $(READY) ## docs/gates.schema.json from the types of gates.yaml
 	@$(PY) -m shared.rules.schema > docs/gates.schema.json

@@ -7,15 +7,10 @@ a stub for a snap, which does not run in containers).
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import io
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
-import tempfile
 from pathlib import Path
 
 from make_venv import APT_INSTALL, run
@@ -23,8 +18,8 @@ from make_venv import APT_INSTALL, run
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 """Programs that `tests/browser` takes, the first there is."""
 
-AXE = "axe-core@4.14.1"
-AXE_SHA512 = "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ=="
+LOCK = Path(__file__).resolve().parents[1] / "tests" / "browser" / "package-lock.json"
+"""axe-core, and nothing else."""
 
 
 def main(tools: Path) -> None:
@@ -33,9 +28,10 @@ def main(tools: Path) -> None:
         install_skopeo()
     if not any(shutil.which(name) for name in BROWSERS) and not playwright_browser().exists():
         install_browser()
-    if not (tools / "axe" / "package" / "axe.min.js").exists():
-        print(f"installing {AXE} into {tools.name}/axe", flush=True)
-        unpack(verified(packed(tools)), tools / "axe")
+    installed = tools / "browser" / LOCK.name
+    if not installed.exists() or installed.read_bytes() != LOCK.read_bytes():
+        print(f"installing axe-core into {tools.name}/browser", flush=True)
+        install_packages(tools / "browser")
 
 
 def playwright_browser() -> Path:
@@ -78,29 +74,14 @@ def install_browser() -> None:
     run([sys.executable, "-m", "playwright", "install", *libraries, "chromium"])
 
 
-def packed(tools: Path) -> bytes:
-    """The package as npm's registry has it."""
-    tools.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=tools) as folder:
-        run(["npm", "pack", AXE, "--silent", "--pack-destination", folder])
-        (archive,) = Path(folder).iterdir()
-        return archive.read_bytes()
-
-
-def verified(archive: bytes) -> bytes:
-    """The package, if it is the one that was looked at when its version was chosen."""
-    found = base64.b64encode(hashlib.sha512(archive).digest()).decode()
-    if found != AXE_SHA512:
-        sys.exit(f"{AXE} is not what it was: its SHA-512 is {found}, not {AXE_SHA512}.")
-    return archive
-
-
-def unpack(archive: bytes, folder: Path) -> None:
-    """Unpack beside and rename: what is half there counts for nothing."""
+def install_packages(folder: Path) -> None:
+    """Install what the lock file names beside, and rename: what is half there counts for nothing."""
     beside = folder.with_suffix(".new")
     shutil.rmtree(beside, ignore_errors=True)
-    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
-        opened.extractall(beside, filter="data")
+    beside.mkdir(parents=True)
+    for file in (LOCK, LOCK.with_name("package.json")):
+        shutil.copy(file, beside)
+    run(["npm", "ci", "--ignore-scripts", "--no-fund", "--no-audit", "--prefix", str(beside)])
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
 

@@ -1,6 +1,6 @@
 """Makes the virtual environment, and gets Python's own venv package first where Debian left it out.
 
-Runs on the machine's Python with nothing installed: `python3 scripts/make_venv.py FOLDER REQUIREMENTS`.
+Runs on the machine's Python with nothing installed: `python3 scripts/make_venv.py FOLDER LOCK_FILE`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ APT_INSTALL = (
 
 
 def main(folder: Path, requirements: str) -> None:
-    """Make the environment in `folder` and install `requirements` into it."""
+    """Make the environment in `folder` and install the lock file `requirements` into it, each file by its hash."""
     if sys.version_info < MINIMUM:
         wanted = ".".join(map(str, MINIMUM))
         sys.exit(
@@ -33,7 +33,7 @@ def main(folder: Path, requirements: str) -> None:
     print(f"Python packages into {folder}", flush=True)
     # Twice quiet: pip's warnings are about the machine's own settings. Errors are shown.
     pip = (str(folder / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check")
-    if subprocess.run([*pip, "-r", requirements], check=False).returncode:
+    if subprocess.run([*pip, "--require-hashes", "-r", requirements], check=False).returncode:
         sys.exit(f"pip cannot install {requirements} into {folder}: see above.")
 
 

@@ -2,6 +2,7 @@
 
 import logging
 
+from shared.domain.errors import Misconfigured
 from shared.settings import Settings
 
 _LOGGERS = ("functions", "shared")
@@ -12,18 +13,31 @@ def configure_telemetry(settings: Settings) -> None:
     """Keep the SDKs' logs to what matters, and send logs and traces where the settings say.
 
     `azure` needs APPLICATIONINSIGHTS_CONNECTION_STRING, `otlp` the standard OTEL_EXPORTER_OTLP_* variables.
+
+    Raises:
+        Misconfigured: telemetry is on, and its packages are not installed.
     """
     logging.getLogger("azure").setLevel(logging.WARNING)  # at INFO they tell every header of every request
-    if settings.telemetry == "azure":
-        from azure.monitor.opentelemetry import configure_azure_monitor
+    configure = {"azure": _configure_azure, "otlp": _configure_otlp}.get(settings.telemetry)
+    if configure is None:
+        return
+    try:
+        configure()
+    except ModuleNotFoundError as error:
+        raise Misconfigured(
+            f"BASEGATE_TELEMETRY is {settings.telemetry}, and the package {error.name} is not installed",
+            remedy="deploy with requirements-telemetry.txt as requirements.txt, or set BASEGATE_TELEMETRY to off",
+        ) from error
 
-        first, *others = _LOGGERS
-        configure_azure_monitor(logger_name=first)  # it takes one name
-        for handler in logging.getLogger(first).handlers:
-            for name in others:
-                logging.getLogger(name).addHandler(handler)
-    elif settings.telemetry == "otlp":
-        _configure_otlp()
+
+def _configure_azure() -> None:
+    from azure.monitor.opentelemetry import configure_azure_monitor
+
+    first, *others = _LOGGERS
+    configure_azure_monitor(logger_name=first)  # it takes one name
+    for handler in logging.getLogger(first).handlers:
+        for name in others:
+            logging.getLogger(name).addHandler(handler)
 
 
 def _configure_otlp() -> None:

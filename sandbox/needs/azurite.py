@@ -1,4 +1,4 @@
-"""Azurite, fetched by npm into the folder of tools."""
+"""Azurite as the lock file beside this module has it, installed by npm into the folder of tools."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from sandbox.needs.logged import Installer
 from sandbox.needs.machine import Machine
 from sandbox.storage import azurite_script
 
-AZURITE_VERSION = "3.37.0"
+LOCK = Path(__file__).with_name("package-lock.json")
+
+# None of the packages needs its install script to serve storage, and a script would run as root here.
+_INSTALL = ("npm", "ci", "--ignore-scripts", "--no-fund", "--no-audit", "--loglevel=error", "--prefix")
+
+
+def is_installed(machine: Machine, tools: Path) -> bool:
+    """Whether Azurite is there, installed from this lock file."""
+    return machine.exists(azurite_script(tools)) and machine.read(tools / "azurite" / LOCK.name) == LOCK.read_text()
 
 
 def install_azurite(machine: Machine, tools: Path) -> None:
@@ -19,16 +27,17 @@ def install_azurite(machine: Machine, tools: Path) -> None:
     Raises:
         NeedError: npm fails, or brings something else.
     """
-    package, beside = f"azurite@{AZURITE_VERSION}", tools / "azurite.new"
+    beside = tools / "azurite.new"
     shutil.rmtree(beside, ignore_errors=True)
     prefix = beside / "azurite"
     prefix.mkdir(parents=True)
+    for file in (LOCK, LOCK.with_name("package.json")):
+        shutil.copy(file, prefix)
     installer = Installer(machine, tools / "npm.log")
     hint = "npm needs a way to its registry: its proxy and registry settings are those of the user who runs this."
-    options = ("--no-fund", "--no-audit", "--loglevel=error", "--prefix", str(prefix))
-    installer.run("npm", "install", *options, package, hint=hint)
+    installer.run(*_INSTALL, str(prefix), hint=hint)
     if not machine.exists(azurite_script(beside)):
-        raise NeedError(f"npm reported success, but did not bring {package}; see {installer.log}.")
+        raise NeedError(f"npm reported success, but did not bring Azurite; see {installer.log}.")
     shutil.rmtree(tools / "azurite", ignore_errors=True)
     prefix.rename(tools / "azurite")
     beside.rmdir()

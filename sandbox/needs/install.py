@@ -7,12 +7,11 @@ from pathlib import Path
 
 from sandbox.needs.advice import by_hand, package_names, reasons
 from sandbox.needs.apt import Apt
-from sandbox.needs.azurite import AZURITE_VERSION, install_azurite
+from sandbox.needs.azurite import install_azurite, is_installed
 from sandbox.needs.errors import NeedError
 from sandbox.needs.machine import Machine
 from sandbox.needs.versions import outdated
 from sandbox.needs.wanted import Need, missing
-from sandbox.storage import azurite_script
 
 Say = Callable[[str], None]
 
@@ -40,12 +39,12 @@ def ensure(tools: Path, *, say: Say, machine: Machine | None = None) -> None:
 
 def _install(machine: Machine, tools: Path, say: Say) -> None:
     wanted = missing(machine)
-    azurite = not machine.exists(azurite_script(tools))
+    azurite = not is_installed(machine, tools)
     if wanted:
         _install_packages(machine, wanted, tools, say, azurite=azurite)
         _check_versions(machine, tools)
     if azurite:
-        say(f"installing Azurite {AZURITE_VERSION} into {tools.name}/azurite (npm, about a minute)")
+        say(f"installing Azurite into {tools.name}/azurite (npm, about a minute)")
         install_azurite(machine, tools)
 
 

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from sandbox.engine.mounts import unmount_below
+from sandbox.registry import Registries, RegistryRecord
+from sandbox.tests.apps.running import RunningHost
+from sandbox.tests.engine_bench import Bench, engine_bench
+from sandbox.tests.eventgrid_stage import Stage
 from sandbox.tests.live import LiveGateway
+from sandbox.tests.registry_support import arm_client, make, running_registries
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,3 +51,43 @@ def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveGatewa
         monkeypatch.setenv(name, value)
     yield gateway
     gateway.close()
+
+
+@pytest.fixture
+def registries(live: LiveGateway) -> Iterator[Registries]:
+    """Registries behind the gateway; there is none yet."""
+    with running_registries(live) as service:
+        yield service
+
+
+@pytest.fixture
+def contoso(registries: Registries) -> RegistryRecord:
+    """The registry contoso."""
+    with arm_client() as arm:
+        make(arm, "contoso")
+    record = registries.find("contoso")
+    assert record
+    return record
+
+
+@pytest.fixture
+def bench(live: LiveGateway, tmp_path: Path) -> Iterator[Bench]:
+    """The container engine, and images for it."""
+    with engine_bench(live, tmp_path) as bench:
+        yield bench
+
+
+@pytest.fixture
+def stage(live: LiveGateway) -> Iterator[Stage]:
+    """Event Grid with seconds made milliseconds."""
+    stage = Stage(live, time_scale=1000)
+    yield stage
+    stage.close()
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
+    """The Functions host with the sample app."""
+    running = RunningHost(tmp_path_factory.mktemp("host")).start()
+    yield running
+    running.stop()

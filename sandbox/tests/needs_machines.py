@@ -8,6 +8,7 @@ from typing import IO
 
 from sandbox.needs import NEEDS, Machine
 from sandbox.needs.apt import POLICY
+from sandbox.needs.azurite import LOCK
 from sandbox.storage import azurite_script
 
 
@@ -25,6 +26,7 @@ class FakeMachine(Machine):
         self.static = True
         self.terminal = False
         self.npm_brings_azurite = True
+        self.azurite_lock = LOCK.read_text()
         self.policy: str | None = None
         self.versions = {"podman": "podman version 4.3.1", "node": "v18.20.4"}
         self.built_at = 1
@@ -48,8 +50,10 @@ class FakeMachine(Machine):
         return path in self.files
 
     def read(self, path: Path) -> str | None:
-        assert path == POLICY
-        return self.policy
+        if path == POLICY:
+            return self.policy
+        assert path == self._tools / "azurite" / LOCK.name
+        return self.azurite_lock
 
     def changed_at(self, path: Path) -> int:
         return self.built_at

@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,9 @@ from sandbox.engine import EngineError, HostedContainer, Podman, RunContainer, p
 from sandbox.tasks.outcome import RunInfo, RunOutcome, RunStatus
 from sandbox.tasks.runner.runner import Runner
 from sandbox.tasks.taskfile.parser import load_task_file
-from sandbox.tests.engine_bench import LOGINS, SERVER, Bench, engine_bench
-from sandbox.tests.live import LiveGateway
+from sandbox.tests.engine_bench import LOGINS, SERVER, Bench
 
 pytestmark = pytest.mark.containers
-
-
-@pytest.fixture
-def bench(live: LiveGateway, tmp_path: Path) -> Iterator[Bench]:
-    with engine_bench(live, tmp_path) as bench:
-        yield bench
 
 
 def test_a_run_builds_pushes_and_runs_and_the_next_run_sees_only_what_was_pushed(bench: Bench) -> None:

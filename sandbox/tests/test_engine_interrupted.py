@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,16 +13,9 @@ import pytest
 from sandbox.engine import HostedContainer, Podman
 from sandbox.engine.mounts import mounts_below, remove_tree, unmount_below
 from sandbox.engine.networks import Subnet, claim_subnet
-from sandbox.tests.engine_bench import LOGINS, SERVER, Bench, engine_bench
-from sandbox.tests.live import LiveGateway
+from sandbox.tests.engine_bench import LOGINS, SERVER, Bench
 
 pytestmark = pytest.mark.containers
-
-
-@pytest.fixture
-def bench(live: LiveGateway, tmp_path: Path) -> Iterator[Bench]:
-    with engine_bench(live, tmp_path) as bench:
-        yield bench
 
 
 @pytest.mark.parametrize("command", ["/bin/nonsense", "/bin/busybox"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,20 +19,12 @@ from sandbox.tests.eventgrid_stage import (
     wait_until,
     webhook,
 )
-from sandbox.tests.live import LiveGateway
 
 SYSTEM_TOPIC = f"{GROUP}/providers/Microsoft.EventGrid/systemTopics/registry-events"
 SYSTEM_BODY = {
     "location": "eastus",
     "properties": {"source": REGISTRY, "topicType": "Microsoft.ContainerRegistry.Registries"},
 }
-
-
-@pytest.fixture
-def stage(live: LiveGateway) -> Iterator[Stage]:
-    stage = Stage(live, time_scale=1000)
-    yield stage
-    stage.close()
 
 
 def happened(event_id: str = "1", **changes: Any) -> Event:

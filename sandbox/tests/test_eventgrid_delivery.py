@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,14 +12,6 @@ from aiohttp import web
 from sandbox.tests.eventgrid_stage import HOOK_URL, REGISTRY, STORAGE, Stage, dead_letters, pushed, wait_until, webhook
 from sandbox.tests.live import LiveGateway
 from sandbox.web import Call, Surface
-
-
-@pytest.fixture
-def stage(live: LiveGateway) -> Iterator[Stage]:
-    """Event Grid with seconds made milliseconds."""
-    stage = Stage(live, time_scale=1000)
-    yield stage
-    stage.close()
 
 
 def test_an_event_arrives_once_with_event_grids_headers(stage: Stage) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,16 +15,8 @@ from azure.eventgrid import EventGridEvent, EventGridPublisherClient, generate_s
 from azure.identity import DefaultAzureCredential
 
 from sandbox.tests.eventgrid_stage import TOPIC, Stage, wait_until
-from sandbox.tests.live import LiveGateway
 
 GRID_EVENT = {"id": "1", "subject": "s", "eventType": "t", "eventTime": "2026-01-02T03:04:05.1234567Z", "data": {}}
-
-
-@pytest.fixture
-def stage(live: LiveGateway) -> Iterator[Stage]:
-    stage = Stage(live, time_scale=1000)
-    yield stage
-    stage.close()
 
 
 def keys(stage: Stage) -> dict[str, str]:

@@ -11,14 +11,6 @@ from azure.mgmt.eventgrid import EventGridManagementClient
 
 from sandbox.instance import SUBSCRIPTION
 from sandbox.tests.eventgrid_stage import REGISTRY, Stage, pushed, wait_until
-from sandbox.tests.live import LiveGateway
-
-
-@pytest.fixture
-def stage(live: LiveGateway) -> Iterator[Stage]:
-    stage = Stage(live, time_scale=1000)
-    yield stage
-    stage.close()
 
 
 @pytest.fixture

@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 from sandbox.tests.apps.running import Answer, RunningHost
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
-    running = RunningHost(tmp_path_factory.mktemp("host")).start()
-    yield running
-    running.stop()
 
 
 def post(

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sandbox.tests.apps.running import SAMPLE, RunningHost
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
-    running = RunningHost(tmp_path_factory.mktemp("host")).start()
-    yield running
-    running.stop()
 
 
 def test_a_request_reaches_the_function_with_everything_it_sent(host: RunningHost) -> None:

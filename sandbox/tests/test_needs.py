@@ -88,9 +88,16 @@ def test_azurite_is_installed_beside_and_renamed(tmp_path: Path) -> None:
     machine.programs.add("git-http-backend")
     (tmp_path / "azurite" / "half").mkdir(parents=True)
     ensure(tmp_path, say=lambda line: None, machine=machine)
-    assert machine.commands[0][-1] == "azurite@3.37.0"
+    assert machine.commands[0][:3] == ("npm", "ci", "--ignore-scripts")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["azurite", "npm.log", "versions.json"]
-    assert list((tmp_path / "azurite").iterdir()) == []
+    assert sorted(entry.name for entry in (tmp_path / "azurite").iterdir()) == ["package-lock.json", "package.json"]
+
+
+def test_an_azurite_of_another_lock_file_is_replaced(tmp_path: Path) -> None:
+    machine = FakeMachine(tmp_path)
+    machine.azurite_lock = "{}"
+    ensure(tmp_path, say=lambda line: None, machine=machine)
+    assert [command[0] for command in machine.commands] == ["npm"]
 
 
 @pytest.mark.parametrize(("failing", "says"), [("npm", "does not work\nnpm needs a way"), ("", "did not bring")])

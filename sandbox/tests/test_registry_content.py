@@ -21,24 +21,9 @@ from azure.identity import DefaultAzureCredential
 from sandbox.registry import Registries, RegistryRecord
 from sandbox.testing import tiny_image, two_platforms
 from sandbox.tests.live import LiveGateway
-from sandbox.tests.registry_support import arm_client, make, make_token, running_registries, skopeo
+from sandbox.tests.registry_support import arm_client, make, make_token, skopeo
 
 ENDPOINT = "https://contoso.azurecr.io"
-
-
-@pytest.fixture
-def registries(live: LiveGateway) -> Iterator[Registries]:
-    with running_registries(live) as service:
-        yield service
-
-
-@pytest.fixture
-def contoso(registries: Registries) -> RegistryRecord:
-    with arm_client() as arm:
-        make(arm, "contoso")
-    record = registries.find("contoso")
-    assert record
-    return record
 
 
 @pytest.fixture

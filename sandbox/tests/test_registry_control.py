@@ -13,13 +13,7 @@ from sandbox.instance import SUBSCRIPTION
 from sandbox.registry import Registries
 from sandbox.testing import tiny_image
 from sandbox.tests.live import LiveGateway
-from sandbox.tests.registry_support import GROUP, arm_client, make, make_token, running_registries, skopeo
-
-
-@pytest.fixture
-def registries(live: LiveGateway) -> Iterator[Registries]:
-    with running_registries(live) as service:
-        yield service
+from sandbox.tests.registry_support import GROUP, arm_client, make, make_token, skopeo
 
 
 @pytest.fixture

@@ -14,15 +14,9 @@ from sandbox.registry import Registries
 from sandbox.registry.pull_limit import PullLimits
 from sandbox.testing import tiny_image, two_platforms
 from sandbox.tests.live import LiveGateway
-from sandbox.tests.registry_support import GROUP, arm_client, make, make_token, running_registries
+from sandbox.tests.registry_support import GROUP, arm_client, make, make_token
 
 ABSENT = "sha256:" + "0" * 64
-
-
-@pytest.fixture
-def registries(live: LiveGateway) -> Iterator[Registries]:
-    with running_registries(live) as service:
-        yield service
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.served import KEY, App, serving
 
 REMEDY = "run `make browser`, or leave these tests out: pytest -m 'not browser'"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-AXE = Path(__file__).resolve().parents[2] / ".tools" / "axe" / "package" / "axe.min.js"
+AXE = Path(__file__).resolve().parents[2] / ".tools/browser/node_modules/axe-core/axe.min.js"
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 FLAGS = [
     "--no-sandbox",

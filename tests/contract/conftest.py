@@ -12,6 +12,8 @@ from sandbox.testing import Sandbox, unavailable
 from shared.adapters.secrets_keyvault import VaultCredentials
 from tests.contract.place import VAULT_URL, Place
 from tests.contract.recorder import Recorder
+from tests.contract.registries.double import Certificates
+from tests.contract.registries.stage import Stage, staged
 
 HERE = Path(__file__).parent
 
@@ -61,3 +63,16 @@ def place(recorder: Recorder) -> Iterator[Place]:
 @pytest.fixture(scope="package")
 def secrets(place: Place) -> VaultCredentials:
     return VaultCredentials(VAULT_URL, place.credential)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority of the tests' own, for the doubles of registries."""
+    return Certificates(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def stage(certificates: Certificates) -> Iterator[Stage]:
+    """Doubles of registries, and a reader of tags that reaches nothing else."""
+    with staged(certificates) as stage:
+        yield stage

@@ -19,11 +19,6 @@ from tests.contract.registries.token_service import TokenService
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
 def tokens() -> TokenService:
     return TokenService({USER: PASSWORD}, public=("library/",))
 

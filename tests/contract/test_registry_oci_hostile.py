@@ -6,29 +6,18 @@ import gzip
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from shared.adapters.oci import Limits
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Rejected, Retry
-from tests.contract.registries.double import Asked, Certificates, Reply, error_reply, json_reply
+from tests.contract.registries.double import Asked, Reply, error_reply, json_reply
 from tests.contract.registries.hostile import MANIFEST, Drip, Flood, head, manifest, raw, tags
-from tests.contract.registries.stage import ANYONE, NAME, SMALL, Stage, staged
+from tests.contract.registries.stage import ANYONE, NAME, SMALL, Stage
 
 TAKEN_BYTES = 8 * 1024 * 1024
 """Far more than the limit and what buffers hold, far less than a flood."""
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture
-def stage(certificates: Certificates) -> Iterator[Stage]:
-    with staged(certificates) as stage:
-        yield stage
 
 
 def refusal(stage: Stage, answer: Callable[[Asked], Reply], limits: Limits = SMALL) -> BasegateError:

@@ -23,11 +23,6 @@ ANYONE = RegistryRule(name="hub", server="docker.io")
 MEMBER = RegistryRule(name="hub", server="docker.io", credentials="right")
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("authority"))
-
-
 @pytest.fixture
 def hub() -> Hub:
     hub = Hub()

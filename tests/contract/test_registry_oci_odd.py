@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,7 +10,7 @@ from shared.adapters.oci import Limits, OciTagReader
 from shared.domain.errors import Malformed, Retry, Throttled
 from shared.domain.image import is_tag
 from shared.domain.policy import RegistryRule
-from tests.contract.registries.double import Asked, Certificates, Reply, error_reply, json_reply
+from tests.contract.registries.double import Asked, Reply, error_reply, json_reply
 from tests.contract.registries.stage import Stage
 from tests.fakes import digest
 
@@ -19,13 +18,6 @@ pytestmark = pytest.mark.contract
 NAME = "odd.example.com"
 RULE = RegistryRule(name="odd", server=NAME)
 MANIFEST = json.dumps({"schemaVersion": 2, "manifests": []}).encode()
-
-
-@pytest.fixture
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    stage = Stage(Certificates(tmp_path_factory.mktemp("certificates")))
-    yield stage
-    stage.close()
 
 
 def found(reader: OciTagReader) -> list[str]:

@@ -14,7 +14,7 @@ from shared.domain.policy import RegistryRule
 from tests.contract.registries.double import Asked, Certificates, Double, Reply, json_reply
 from tests.contract.registries.hostile import challenge, manifest, redirect
 from tests.contract.registries.reading import PASSWORD, Passwords, nobody
-from tests.contract.registries.stage import ANYONE, MEMBER, NAME, SMALL, Stage, staged
+from tests.contract.registries.stage import ANYONE, MEMBER, NAME, SMALL, Stage
 
 INSIDE = [
     "https://127.0.0.1/token",
@@ -44,17 +44,6 @@ INSIDE = [
     "https://b\u00fccher.example/token",
 ]
 """What a registry must not lead to, as it may be written."""
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture
-def stage(certificates: Certificates) -> Iterator[Stage]:
-    with staged(certificates) as stage:
-        yield stage
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -13,21 +12,10 @@ import pytest
 from shared.adapters.oci import OciTagReader
 from shared.domain.errors import BasegateError, Malformed, Misconfigured
 from shared.domain.policy import RegistryRule
-from tests.contract.registries.double import Asked, Certificates, Reply, error_reply, json_reply
+from tests.contract.registries.double import Asked, Reply, error_reply, json_reply
 from tests.contract.registries.hostile import challenge, redirect
 from tests.contract.registries.reading import PASSWORD, USER, Passwords
-from tests.contract.registries.stage import ANYONE, MEMBER, NAME, SMALL, Stage, staged
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture
-def stage(certificates: Certificates) -> Iterator[Stage]:
-    with staged(certificates) as stage:
-        yield stage
+from tests.contract.registries.stage import ANYONE, MEMBER, NAME, SMALL, Stage
 
 
 def refusal(reader: OciTagReader, rule: RegistryRule = ANYONE) -> BasegateError:

@@ -1,9 +1,8 @@
-"""What the browser tests need is taken only if it is what was looked at, and never half."""
+"""What the browser tests need is installed from its lock file, and never half."""
 
 from __future__ import annotations
 
-import io
-import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -14,39 +13,37 @@ from tests.architecture.tree import ROOT
 
 @pytest.fixture
 def needs(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script, on a machine that has everything but the packages of npm; its npm brings one file."""
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     import browser_needs  # type: ignore[import-not-found]
 
+    def npm(command: Sequence[str]) -> None:
+        assert command[:3] == ["npm", "ci", "--ignore-scripts"]
+        (Path(command[-1]) / "axe.min.js").write_text("axe")
+
+    monkeypatch.setattr(browser_needs, "run", npm)
+    monkeypatch.setattr(browser_needs.shutil, "which", lambda name: f"/usr/bin/{name}")
     assert isinstance(browser_needs, ModuleType)
     return browser_needs
 
 
-def archive(text: bytes) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as opened:
-        entry = tarfile.TarInfo("package/axe.min.js")
-        entry.size = len(text)
-        opened.addfile(entry, io.BytesIO(text))
-    return packed.getvalue()
-
-
-def test_a_package_that_is_not_the_one_that_was_looked_at_is_refused(needs: ModuleType) -> None:
-    with pytest.raises(SystemExit, match="is not what it was"):
-        needs.verified(archive(b"something else"))
-
-
-def test_what_stood_half_unpacked_is_replaced(needs: ModuleType, tmp_path: Path) -> None:
-    (tmp_path / "axe.new" / "rest").mkdir(parents=True)
-    (tmp_path / "axe" / "old").mkdir(parents=True)
-    needs.unpack(archive(b"axe"), tmp_path / "axe")
-    assert (tmp_path / "axe" / "package" / "axe.min.js").read_bytes() == b"axe"
-    assert [path.name for path in tmp_path.iterdir()] == ["axe"]
+def test_what_is_half_installed_or_of_another_lock_file_is_replaced(needs: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "browser.new" / "rest").mkdir(parents=True)
+    (tmp_path / "browser" / "old").mkdir(parents=True)
+    (tmp_path / "browser" / "package-lock.json").write_text("{}")
+    needs.main(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "browser").iterdir()) == [
+        "axe.min.js",
+        "package-lock.json",
+        "package.json",
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["browser"]
 
 
 def test_where_everything_is_there_nothing_is_done(
-    needs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    needs: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    needs.unpack(archive(b"axe"), tmp_path / "axe")
-    monkeypatch.setattr(needs.shutil, "which", lambda name: f"/usr/bin/{name}")
+    needs.main(tmp_path)
+    assert capsys.readouterr().out != ""
     needs.main(tmp_path)
     assert capsys.readouterr().out == ""

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 _OFF = """
@@ -25,6 +27,28 @@ def test_switched_off_it_imports_nothing() -> None:
     program = [sys.executable, "-c", _OFF]
     result = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert result.stdout.splitlines() == ["[]", "[]"]
+
+
+_WITHOUT_PACKAGES = """
+import sys
+from shared.domain.errors import Misconfigured
+from shared.settings import Settings
+from shared.telemetry import configure_telemetry
+
+sys.modules.update({"azure.monitor": None, "opentelemetry": None})  # as if they were not installed
+try:
+    configure_telemetry(Settings(storage_account="x", telemetry=sys.argv[1]))
+except Misconfigured as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(("telemetry", "package"), [("azure", "azure.monitor"), ("otlp", "opentelemetry")])
+def test_switched_on_without_its_packages_it_names_the_file_to_install(telemetry: str, package: str) -> None:
+    program = [sys.executable, "-c", _WITHOUT_PACKAGES, telemetry]
+    result = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert f"BASEGATE_TELEMETRY is {telemetry}, and the package {package}" in result.stdout
+    assert "requirements-telemetry.txt" in result.stdout
 
 
 _OTLP = """

@@ -1,0 +1,184 @@
+"""Registries: as their owner sees them, as anybody reads them, their credentials and their event subscriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from shared.domain.errors import BasegateError, Gone, Rejected
+from shared.domain.image import Digest, ImageRef, Tag
+from shared.domain.policy import RegistryRule
+from shared.ports import Allowance, CopyState, CopyStatus, TagPush, TagState
+from tests.fakes.clock import START, FakeClock
+
+
+class FakeRegistry:
+    """Tags by (registry, repository:tag); copies take `copy_seconds`.
+
+    `servers` are the login servers that differ from the rules'. `fault` is what every call raises, `read_fault` what
+    reading the registry itself does, `copy_fault`, `lock_fault`, `refusing` and `remove_fault` what a copy, a lock, a
+    move and a removal raise; a copy that has begun fails with `copy_problem`, or brings `copy_result` instead.
+    """
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.tags: dict[tuple[str, str], Digest] = {}
+        self.untagged: set[tuple[str, str, Digest]] = set()
+        self.pushed: dict[tuple[str, str], datetime] = {}
+        self.locked: set[tuple[str, str]] = set()
+        self.unlocked: list[Digest] = []
+        self.moves: list[tuple[str, Digest]] = []
+        self.copies: list[str] = []
+        self.copy_seconds = 2.0
+        self.copy_problem = ""
+        self.copy_result: Digest | None = None
+        self.servers: dict[str, str] = {}
+        self.fault: Exception | None = None
+        self.read_fault: Exception | None = None
+        self.copy_fault: Exception | None = None
+        self.lock_fault: Exception | None = None
+        self.refusing: Exception | None = None
+        self.remove_fault: Exception | None = None
+        self.token_expires_at: datetime | None = None
+        self._under_way: dict[str, tuple[datetime, str, str, Digest]] = {}
+
+    def login_server(self, registry: RegistryRule) -> str:
+        self._maybe_fail(self.read_fault)
+        return self.servers.get(registry.name, registry.login_server)
+
+    def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
+        self._maybe_fail()
+        return self.tags.get((registry.name, f"{repository}:{tag}"))
+
+    def tags_of(self, registry: RegistryRule, repository: str) -> Iterator[Tag]:
+        names = [name for (at, name) in list(self.tags) if at == registry.name]
+        return (Tag(name.partition(":")[2]) for name in names if name.startswith(f"{repository}:"))
+
+    def tag_state(self, registry: RegistryRule, repository: str, tag: str) -> TagState | None:
+        found = self.digest_of(registry, repository, tag)
+        return TagState(found, (registry.name, f"{repository}:{tag}") in self.locked) if found else None
+
+    def newest_tags(self, registry: RegistryRule, repository: str, limit: int) -> list[TagPush]:
+        names = [Tag(name) for name in self.tags_of(registry, repository)]
+        found = [(self.pushed.get((registry.name, f"{repository}:{name}"), START), name) for name in names]
+        newest = sorted(found, reverse=True)[:limit]
+        return [TagPush(name, self.tags[(registry.name, f"{repository}:{name}")], at) for at, name in newest]
+
+    def token_expiry(self, registry: RegistryRule, token: str, now: datetime) -> datetime | None:
+        return self.token_expires_at
+
+    def start_copy(self, source: ImageRef, source_rule: RegistryRule, target: RegistryRule, name: str) -> str:
+        self._maybe_fail(self.copy_fault)
+        if (target.name, name) in self.locked:
+            raise Rejected(f"{target.login_server}/{name} is locked")
+        self.copies.append(name)
+        operation = f"copy-{len(self.copies)}"
+        done = self._clock.now() + timedelta(seconds=self.copy_seconds)
+        self._under_way[operation] = (done, target.name, name, self.copy_result or source.digest)
+        return operation
+
+    def copy_status(self, target: RegistryRule, operation: str) -> CopyStatus:
+        self._maybe_fail()
+        done, registry, name, content = self._under_way[operation]
+        if self._clock.now() < done:
+            return CopyStatus(CopyState.RUNNING)
+        if self.copy_problem:
+            return CopyStatus(CopyState.FAILED, self.copy_problem)
+        self.tags[(registry, name)] = content
+        return CopyStatus(CopyState.SUCCEEDED)
+
+    def lock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
+        self._maybe_fail(self.lock_fault)
+        self.locked.add((registry.name, f"{repository}:{tag}"))
+
+    def point(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
+        self._maybe_fail(self.refusing)
+        name = f"{repository}:{tag}"
+        if (registry.name, name) in self.locked:
+            raise Rejected(f"{registry.login_server}/{name} is locked")
+        if not self._has(registry, repository, digest):
+            raise Gone(f"{digest} is not in {registry.login_server}/{repository}")
+        self.tags[(registry.name, name)] = digest
+        self.moves.append((f"{registry.name}/{name}", digest))
+
+    def unlock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest | None) -> None:
+        self._maybe_fail(self.lock_fault)
+        self.locked.discard((registry.name, f"{repository}:{tag}"))
+        if digest:
+            self.unlocked.append(digest)
+
+    def remove_tag(self, registry: RegistryRule, repository: str, tag: str) -> None:
+        self._maybe_fail(self.remove_fault)
+        name = f"{repository}:{tag}"
+        if (registry.name, name) in self.locked:
+            raise Rejected(f"{registry.login_server}/{name} is locked")
+        content = self.tags.pop((registry.name, name), None)
+        if content is not None:
+            self.untagged.add((registry.name, repository, content))
+
+    def _has(self, registry: RegistryRule, repository: str, content: Digest) -> bool:
+        prefix = f"{repository}:"
+        tagged = any(
+            d == content for (at, name), d in self.tags.items() if at == registry.name and name.startswith(prefix)
+        )
+        return tagged or (registry.name, repository, content) in self.untagged
+
+    def _maybe_fail(self, fault: Exception | None = None) -> None:
+        if self.fault or fault:
+            raise self.fault or fault  # type: ignore[misc]
+
+
+class FakeTags:
+    """The tags of the registries as anybody reads them; `asked` counts the looks, `faults` are by registry."""
+
+    def __init__(self, registry: FakeRegistry) -> None:
+        self._registry = registry
+        self.asked: list[str] = []
+        self.faults: dict[str, BasegateError] = {}
+        self.said: Allowance | None = None
+
+    def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
+        self.asked.append(f"{registry.name}/{repository}:{tag}")
+        if registry.name in self.faults:
+            raise self.faults[registry.name]
+        return self._registry.digest_of(registry, repository, tag)
+
+    def tags(self, registry: RegistryRule, repository: str) -> Iterator[str]:
+        if registry.name in self.faults:
+            raise self.faults[registry.name]
+        return self._registry.tags_of(registry, repository)
+
+    def allowance(self, registry: RegistryRule) -> Allowance | None:
+        return self.said
+
+
+class FakeSubscriptions:
+    """Says of every registry what `reaching` says."""
+
+    def __init__(self) -> None:
+        self.reaching: bool | None = True
+
+    def reach_us(self, registry: RegistryRule) -> bool | None:
+        return self.reaching
+
+
+class FakeSecrets:
+    """A user and a password for every registry, unless there is a fault. Runs are `given` values."""
+
+    def __init__(self) -> None:
+        self.fault: Exception | None = None
+        self.expires_at: datetime | None = None
+        self.given: list[str] = []
+
+    def expiry(self, registry: RegistryRule) -> datetime | None:
+        return self.expires_at
+
+    def of(self, registry: RegistryRule) -> tuple[str, str]:
+        if self.fault:
+            raise self.fault
+        return f"{registry.name}-user", "a password"
+
+    def values(self) -> list[str]:
+        if self.fault:
+            raise self.fault
+        return self.given
