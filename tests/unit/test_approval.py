@@ -171,5 +171,5 @@ def test_the_rules_take_an_approval() -> None:
 
 @pytest.mark.parametrize("check", ["{}", "{approval: {}, task: {registry: base, task: examine}}"])
 def test_a_check_is_of_exactly_one_kind(check: str) -> None:
-    with pytest.raises(InvalidGates, match="exactly one kind"):
+    with pytest.raises(InvalidGates, match="exactly one key"):
         parse_gates(RULES.replace("CHECK", check))
