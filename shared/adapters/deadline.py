@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from http.client import HTTPException, InvalidURL
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
@@ -55,7 +55,7 @@ class _TlsConnection(_Connection, HTTPSConnection):
     pass
 
 
-def exchange(
+def send(
     method: str, url: str, seconds: float, headers: Mapping[str, str], body: bytes | None = None
 ) -> tuple[int, Mapping[str, str]]:
     """Status and headers of the answer to one request: no redirect is followed, no proxy used, no body read.
@@ -76,7 +76,7 @@ def exchange(
     answer_by = time.monotonic() + seconds
     try:
         parts = urlsplit(url)
-        connection = _connection(parts.scheme, parts.hostname or "", parts.port, seconds)
+        connection = _connection(parts, seconds)
         connection.answer_by = answer_by
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         try:
@@ -95,9 +95,11 @@ def exchange(
         raise NoAnswer(type(error.__cause__ or error).__name__) from error
 
 
-def _connection(scheme: str, host: str, port: int | None, seconds: float) -> _Connection:
-    if scheme == "http":
-        return _Connection(host, port, timeout=seconds)
+def _connection(url: SplitResult, seconds: float) -> _Connection:
+    if not url.hostname:
+        raise ValueError("it names no host")
+    if url.scheme == "http":
+        return _Connection(url.hostname, url.port or 80, timeout=seconds)
     context = ssl.create_default_context()
     context.sslsocket_class = PunctualTlsSocket
-    return _TlsConnection(host, port, timeout=seconds, ssl_context=context)
+    return _TlsConnection(url.hostname, url.port or 443, timeout=seconds, ssl_context=context)

@@ -1,6 +1,6 @@
 """Whether a deployed app is well, over plain HTTP."""
 
-from shared.adapters.deadline import NoAnswer, exchange
+from shared.adapters.deadline import NoAnswer, send
 
 _TIMEOUT_SECONDS = 3.0
 
@@ -15,7 +15,7 @@ class HttpProbe:
         """
         url = f"http://{address}{path}"
         try:
-            status, _ = exchange("GET", url, _TIMEOUT_SECONDS, {"User-Agent": "basegate-probe"})
+            status, _ = send("GET", url, _TIMEOUT_SECONDS, {"User-Agent": "basegate-probe"})
         except (NoAnswer, ValueError) as error:
             return f"{url} does not answer ({error})"
         return None if 200 <= status < 400 else f"{url} answers HTTP {status}"

@@ -718,6 +718,20 @@ KNOWN = (
         _in("contract/test_registry_oci_secrets.py", "test_the_password_is_not_sent_to_strangers"),
     ),
     Mutant(
+        "customers of one vendor see each other's credentials",
+        "shared/adapters/oci/dialects.py",
+        'if any(f".{registry}".endswith(f".{domain}") for domain in shared):',
+        "if False:",
+        _in("unit/test_oci_trust.py", "test_a_stranger_may_not"),
+    ),
+    Mutant(
+        "a log says the URL of a webhook",
+        "shared/adapters/deadline.py",
+        'logging.getLogger("urllib3.connection").setLevel(logging.ERROR)',
+        "logging.getLogger()",
+        _in("unit/test_announcer_webhook.py", "test_no_log_says_the_url_whatever_is_answered"),
+    ),
+    Mutant(
         "the app's identity goes to another host",
         "shared/adapters/oci/dialects.py",
         ("if request.target.origin != place.server.origin:\n        where"),

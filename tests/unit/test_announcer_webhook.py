@@ -181,7 +181,13 @@ def test_what_a_log_says_makes_no_link_in_teams_and_lists_read_as_lists(hook: Ho
 
 
 @pytest.mark.parametrize(
-    "url", ["https://hooks.example/se cret", "https://hooks.example:port/secret", "https://hooks.example/secr\u00e9t"]
+    "url",
+    [
+        "https://hooks.example/se cret",
+        "https://hooks.example:port/secret",
+        "https://hooks.example/secr\u00e9t",
+        "https:///secret",
+    ],
 )
 def test_a_url_that_is_none_is_a_person_s_business_and_is_not_shown(url: str) -> None:
     with pytest.raises(Misconfigured, match="BASEGATE_WEBHOOK_URL") as caught:

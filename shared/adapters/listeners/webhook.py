@@ -67,12 +67,12 @@ class WebhookAnnouncer:
             Misconfigured: its URL cannot be used.
         """
         from shared.adapters.azure_calls import retry_after
-        from shared.adapters.deadline import NoAnswer, exchange
+        from shared.adapters.deadline import NoAnswer, send
 
         body = msgspec.json.encode(self._message(outcome))
         headers = {"Content-Type": "application/json", "User-Agent": "basegate"} | self._signature(body)
         try:
-            status, answered = exchange("POST", self._url, _TIMEOUT_SECONDS, headers, body)
+            status, answered = send("POST", self._url, _TIMEOUT_SECONDS, headers, body)
         except ValueError:
             raise Misconfigured(f"the webhook's URL cannot be used: look at {_URL}") from None
         except NoAnswer as error:
