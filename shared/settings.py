@@ -3,11 +3,10 @@
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
-
-import msgspec
 
 from shared.domain.errors import Misconfigured
 
@@ -30,7 +29,8 @@ SWEEP_SCHEDULE = "0 */5 * * * *"
 APP_ROOT = Path(__file__).resolve().parent.parent
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Settings:
     """How this app runs. Nothing in here is a secret but `webhook_url`, which is never shown."""
 
     storage_account: str
@@ -82,7 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """The settings without what is secret: a log or a traceback may show them."""
-        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name != "webhook_url"}
+        shown = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "webhook_url"}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
@@ -115,13 +115,17 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         Misconfigured: names every variable that is missing or wrong, and what it must be.
     """
     environment = os.environ if environment is None else environment
-    values = {field: environment[name].strip() for field, name in _NAMES.items() if environment.get(name, "").strip()}
+    values: dict[str, Any] = {
+        field: environment[name].strip() for field, name in _NAMES.items() if environment.get(name, "").strip()
+    }
     values.setdefault("public_url", _own_url(environment))
     values["site"] = environment.get("WEBSITE_SITE_NAME", "").strip()
     faults = list(_faults(values))
     if faults:
         raise Misconfigured("the app's settings are not right:\n" + "\n".join(f"  {fault}" for fault in faults))
-    return msgspec.convert(values | {"public_url": values["public_url"].rstrip("/")}, Settings, strict=False)
+    values["public_url"] = values["public_url"].rstrip("/")
+    values["keep_days"] = int(values.get("keep_days", Settings.keep_days))
+    return Settings(**values)
 
 
 def trusts_sign_in(environment: Mapping[str, str] | None = None) -> bool:

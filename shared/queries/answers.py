@@ -186,6 +186,14 @@ class RolloutStory(Rollout, frozen=True, kw_only=True):
     id: str
 
 
+Gates = Items[Gate]
+Apps = Items[App]
+Holds = Items[StandingHold]
+Vetoes = Items[Veto]
+CandidatePage = Page[CandidateSummary]
+MovePage = Page[Move]
+RolloutPage = Page[RolloutSummary]
+
 S = TypeVar("S", CandidateStory, PromotionStory, RolloutStory)
 
 
