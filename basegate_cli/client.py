@@ -43,7 +43,7 @@ class BadAddress(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """An acting call: method, path below `/api/v1`, and the body without its reason."""
+    """An acting call: method, path below `/api/`, and the body without its reason."""
 
     method: str
     path: str
@@ -67,7 +67,7 @@ class Client:
             raise BadAddress(f"{url!r} is no http or https URL")
         if parts.scheme == "http" and key and parts.hostname not in _LOOPBACK:
             raise BadAddress(f"{url} would carry the key in the open: use https")
-        self._base, self._key = f"{url.rstrip('/')}/api/v1/", key
+        self._base, self._key = f"{url.rstrip('/')}/api/", key
         self._actor = "".join(letter for letter in actor if letter.isprintable())[:100]
         direct = [urllib.request.ProxyHandler({})] if parts.hostname in _LOOPBACK else []
         self._opener = urllib.request.build_opener(_NoRedirects, *direct)  # no proxy sees the key of this machine's app
@@ -107,11 +107,6 @@ class Client:
         if self._key:
             headers["x-functions-key"] = self._key
         return headers if body is None else headers | {"Content-Type": "application/json"}
-
-
-def segment(text: str) -> str:
-    """Text as one segment of a path."""
-    return urllib.parse.quote(text, safe=":")
 
 
 def _problem(status: int, body: str) -> Problem:

@@ -1,17 +1,15 @@
-"""`basegate`: the options before the command, the commands that read, and the exit codes."""
+"""`basegate`: the options before the command, its two halves, and the exit codes."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from basegate_cli import acts, lists, show, show_drift, watch
-from basegate_cli.client import BadAddress, Client, Problem, Unreachable, segment
-from basegate_cli.options import Gate, Json, RecordId
-from basegate_cli.session import default_actor, open_session, session_of
+from basegate_cli import remote, rules, show, watch
+from basegate_cli.client import Problem, Unreachable
+from basegate_cli.session import Connection, Json, session_of
 
 REFUSED, USAGE, UNREACHABLE = 1, 2, 3
 
@@ -28,49 +26,13 @@ def basegate(
 ) -> None:
     """Ask and direct the gate that public base images pass through.
 
-    Exit codes: 0 done, 1 refused, 2 wrong usage, 3 Basegate cannot be reached.
+    Exit codes: 0 done, 1 refused, or the rules have errors, 2 wrong usage, 3 Basegate cannot be reached.
     """
-    try:
-        client = Client(url, key, actor or default_actor())
-    except BadAddress as error:
-        raise typer.BadParameter(str(error), param_hint="--url") from None
-    context.obj = open_session(client, as_json)
+    context.obj = Connection(url, key, actor, as_json)
 
 
-@app.command(rich_help_panel="Reading")
-def status(context: typer.Context, as_json: Json = False) -> None:
-    """All gates and apps at a glance."""
-    session = session_of(context, as_json)
-    session.show(session.get("status"), show.status)
-
-
-@app.command(rich_help_panel="Reading")
-def gate(context: typer.Context, gate: Gate, as_json: Json = False) -> None:
-    """One gate: its stable tags with their holds, its vetoes."""
-    session = session_of(context, as_json)
-    session.show(session.get(f"gates/{segment(gate)}"), show.gate)
-
-
-@app.command(rich_help_panel="Reading")
-def why(context: typer.Context, identifier: RecordId, as_json: Json = False) -> None:
-    """Everything that happened to a candidate or a rollout, in order, with the evidence."""
-    session = session_of(context, as_json)
-    session.show(session.get(acts.record_path(identifier)), show.story)
-
-
-@app.command(rich_help_panel="Reading")
-def log(context: typer.Context, identifier: RecordId, as_json: Json = False) -> None:
-    """The log of a candidate's check or of a rollout's build: so far while it runs, then as it was kept."""
-    session = session_of(context, as_json)
-    text = session.get(f"{acts.record_path(identifier)}/log")
-    session.show(json.dumps({"log": text}), lambda answer: show.plain(answer["log"]))
-
-
-@app.command(rich_help_panel="Reading")
-def drift(context: typer.Context, as_json: Json = False) -> None:
-    """Upstream, ledger, stable tag, app and container side by side, as the last sweep saw them."""
-    session = session_of(context, as_json)
-    session.show(session.get("drift"), show_drift.drift)
+remote.add_to(app)
+app.add_typer(rules.app, name="rules", rich_help_panel="Without a gate")
 
 
 @app.command("watch", rich_help_panel="Reading")
@@ -82,13 +44,9 @@ def follow(
     """Ask every second, until it is settled or you press Ctrl-C."""
     session = session_of(context, as_json)
     if identifier:
-        watch.watch_record(session, acts.record_path(identifier))
+        watch.watch_record(session, remote.path_of("why", identifier))
     else:
         watch.watch_status(session)
-
-
-lists.add_to(app)
-acts.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app(args=arguments, prog_name="basegate")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else USAGE
-    except Problem as problem:
+    except (Problem, rules.InvalidRules) as problem:
         return _tell(problem, REFUSED)
     except Unreachable as error:
         return _tell(error, UNREACHABLE)

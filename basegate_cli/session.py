@@ -8,13 +8,15 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console, RenderableType
 
-from basegate_cli.client import Act, Client, Problem
+from basegate_cli.client import Act, BadAddress, Client, Problem
+
+Json = Annotated[bool, typer.Option("--json", help="Print the interface's JSON as it comes.")]
 
 _WIDTH_IN_FILES = 1000
 """Where there is no terminal a line stays one line, for `grep`."""
@@ -57,18 +59,31 @@ class Session:
             raise
 
 
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The options before the command: where Basegate is, with which key, who acts, and whether for programs."""
+
+    url: str
+    key: str
+    actor: str
+    json: bool
+
+
 def session_of(context: typer.Context, as_json: bool) -> Session:
-    """The session of a command; `--json` counts before the command and after it."""
-    session: Session = context.find_object(Session)  # type: ignore[assignment]  # set before any command runs
-    return replace(session, json=session.json or as_json)
+    """The session of a command on the standard streams; `--json` counts before the command and after it.
+
+    Raises:
+        typer.BadParameter: the URL is none to send a key to.
+    """
+    given: Connection = context.find_object(Connection)  # type: ignore[assignment]  # set before any command runs
+    try:
+        client = Client(given.url, given.key, given.actor or _default_actor())
+    except BadAddress as error:
+        raise typer.BadParameter(str(error), param_hint="--url") from None
+    return Session(client, given.json or as_json, _console(stderr=False), _console(stderr=True))
 
 
-def open_session(client: Client, as_json: bool) -> Session:
-    """A session on the standard streams."""
-    return Session(client, as_json, _console(stderr=False), _console(stderr=True))
-
-
-def default_actor() -> str:
+def _default_actor() -> str:
     """`user@host`, as far as the machine knows."""
     try:
         user = getpass.getuser()

@@ -13,6 +13,7 @@ from rich.live import Live
 from basegate_cli import show
 from basegate_cli.client import Away, Problem, Unreachable
 from basegate_cli.session import Session
+from shared.interface import OPERATIONS
 
 POLL_SECONDS = 1.0
 PATIENCE = 10
@@ -26,7 +27,7 @@ def watch_record(session: Session, path: str) -> None:
 
 def watch_status(session: Session) -> None:
     """All gates and apps, until someone interrupts."""
-    _follow(session, "status", show.status, show.status_lines, lambda answer: False)
+    _follow(session, OPERATIONS["status"].path, show.status, show.status_lines, lambda answer: False)
 
 
 def _follow(

@@ -1,23 +1,19 @@
-"""The event path from a cold start: load the app and recognize one event, with lazy imports and with eager ones.
-
-Run as a program, this is the fresh process that is measured; it prints milliseconds and peak resident MB.
-"""
+"""A cold start: index the app, and handle its first event, each in fresh processes."""
 
 from __future__ import annotations
 
-import importlib
-import json
+import os
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from bench.figure import Figure
-from bench.peak import peak_megabytes
+from tests.events import event_text
 
 _ROUNDS = 7
 _ROOT = Path(__file__).resolve().parent.parent
+_SETTINGS = {"AzureWebJobsStorage__accountName": "x", "BASEGATE_GATES": "gates.sample.yaml"}
 _EVERY_SDK = (
     "azure.identity",
     "azure.data.tables",
@@ -31,48 +27,52 @@ _EVERY_SDK = (
     "azure.storage.blob",
     "azure.storage.queue",
 )
+_PROGRAM = """
+import sys, time
+event, hints = sys.stdin.read(), type("Out", (list,), {"set": list.extend})()
+began = time.perf_counter()
+%s
+milliseconds = (time.perf_counter() - began) * 1000
+from bench.peak import peak_megabytes
+print(milliseconds, peak_megabytes())
+"""
+_INDEX = "import function_app; function_app.app.get_functions()"
+_EVENT = f"{_INDEX}; from functions import registry_events as r; r.registry_events(event, hints); assert hints"
+_WAYS = {
+    "alone": "import azure.functions",
+    "index": _INDEX,
+    "event": _EVENT,
+    "eager": f"import {', '.join(_EVERY_SDK)}; {_EVENT}",
+}
 
 
 def measure() -> list[Figure]:
-    """Time and memory of both ways, the median of seven fresh processes each, taken by turns."""
-    _run("lazy"), _run("eager")  # the first of each reads from disk what the others find in memory
-    lazy, eager = [], []
-    for _ in range(_ROUNDS):
-        lazy.append(_run("lazy"))
-        eager.append(_run("eager"))
+    """Time and memory of each way, the median of seven fresh processes each, taken by turns."""
+    runs: dict[str, list[tuple[float, float]]] = {way: [] for way in _WAYS}
+    for number in range(_ROUNDS + 1):
+        for way, program in _WAYS.items():
+            figures = _run(program)
+            if number:  # the first of each reads from disk what the others find in memory
+                runs[way].append(figures)
+    time_of, memory_of = ({way: statistics.median(run[i] for run in runs[way]) for way in _WAYS} for i in (0, 1))
+    alone = "azure.functions alone"
     return [
-        Figure("event_path_time", "ms", "as needed", _median(lazy, 0), "every SDK", _median(eager, 0)),
-        Figure("event_path_memory", "MB", "as needed", _median(lazy, 1), "every SDK", _median(eager, 1)),
+        Figure("index_time", "ms", alone, time_of["alone"], "the app, indexed", time_of["index"]),
+        Figure("first_event_time", "ms", alone, time_of["alone"], "and one event", time_of["event"]),
+        Figure("event_path_time", "ms", "as needed", time_of["event"], "every SDK", time_of["eager"]),
+        Figure("event_path_memory", "MB", "as needed", memory_of["event"], "every SDK", memory_of["eager"]),
     ]
 
 
-def _median(runs: list[tuple[float, float]], index: int) -> float:
-    return statistics.median(run[index] for run in runs)
-
-
 def _run(way: str) -> tuple[float, float]:
-    command = [sys.executable, "-m", "bench.event_path", way]
-    output = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True).stdout
-    milliseconds, megabytes = json.loads(output.splitlines()[-1])
+    done = subprocess.run(
+        (sys.executable, "-c", _PROGRAM % way),
+        cwd=_ROOT,
+        env=os.environ | _SETTINGS,
+        input=event_text("image_pushed"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    milliseconds, megabytes = done.stdout.split()
     return float(milliseconds), float(megabytes)
-
-
-def _child(way: str) -> None:
-    """Load the app as the Functions worker does, and recognize one event. It needs the rules and no SDK."""
-    began = time.perf_counter()
-    for module in _EVERY_SDK if way == "eager" else ():
-        importlib.import_module(module)
-    importlib.import_module("function_app")
-    from shared.bootstrap import Basegate
-    from shared.settings import Settings
-    from tests.events import event
-
-    app = Basegate(Settings(storage_account="x", gates="gates.sample.yaml"))
-    recognized = app.recognize(event("image_pushed"))
-    assert recognized[0].hint, recognized
-    milliseconds = (time.perf_counter() - began) * 1000
-    print(json.dumps([milliseconds, peak_megabytes()]))
-
-
-if __name__ == "__main__":
-    _child(sys.argv[1])

@@ -35,5 +35,5 @@ def table(figures: Iterable[Figure]) -> Iterator[str]:
 
 
 def ratios(figures: Iterable[Figure]) -> Iterator[str]:
-    """Lines for programs: `ratio NAME N.N`."""
-    return (f"ratio {figure.name} {figure.ratio:.1f}" for figure in figures)
+    """Lines for programs: `ratio NAME N.NN`."""
+    return (f"ratio {figure.name} {figure.ratio:.2f}" for figure in figures)

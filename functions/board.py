@@ -5,21 +5,15 @@ wants a key (or App Service a signed-in person): see docs/adr/0011-the-board-and
 from doing anything but what it is for.
 """
 
-from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import azure.functions as func
 
-from functions.web.answers import Handler, answering
-from functions.web.inputs import Role, actor_of, auth_level, require_https
+from functions.web import Handler, answering, auth_level
 from shared import bootstrap
-from shared.adapters.redaction import without_tricks
-from shared.board import Views
-from shared.board.records import Filter
-from shared.board.wording import age, moment
-from shared.domain.errors import NotThere
+from shared.interface import Role
 from shared.settings import trusts_sign_in
 
 if TYPE_CHECKING:
@@ -43,19 +37,21 @@ _HEADERS = {
     "Strict-Transport-Security": "max-age=31536000",  # browsers take it from https alone
 }
 
-_PAGES: dict[str, tuple[str, str, Callable[..., object]]] = {
-    "overview": ("", "overview.html", Views.overview),
-    "drift": ("drift", "drift.html", Views.drift),
-    "candidate": ("candidates/{candidate}", "story.html", Views.candidate),
-    "rollout": ("rollouts/{rollout}", "story.html", Views.rollout),
-    "gate": ("gates/{gate}", _HISTORY, Views.gate),
-    "app": ("apps/{app}", _HISTORY, Views.app),
+_PAGES = {
+    "overview": ("", "overview.html"),
+    "drift": ("drift", "drift.html"),
+    "candidate": ("candidates/{candidate}", "story.html"),
+    "rollout": ("rollouts/{rollout}", "story.html"),
+    "gate": ("gates/{gate}", _HISTORY),
+    "app": ("apps/{app}", _HISTORY),
 }
-"""The pages by name: the path, the template of the fragment, and what it shows."""
+"""The pages by the view that they show (`shared.board.Views`): the path, and the template of the fragment."""
 
 
 def page(template: str, **values: object) -> func.HttpResponse:
     """A page or a fragment of one. Never stored: it holds data, or decides which key is asked for."""
+    from shared.adapters.redaction import without_tricks
+
     text = without_tricks(_environment().get_template(template).render(values))
     headers = _HEADERS | {"Cache-Control": "no-store"}
     return func.HttpResponse(text, mimetype="text/html", charset="utf-8", headers=headers)
@@ -63,8 +59,9 @@ def page(template: str, **values: object) -> func.HttpResponse:
 
 @cache
 def _environment() -> "Environment":
-    """The templates. Imported on first use: the event path needs none."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    from shared.board.wording import age, moment
 
     loader = FileSystemLoader(_HERE / "templates")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -72,45 +69,62 @@ def _environment() -> "Environment":
     return made
 
 
-@answering
+def _over_https(handler: Handler) -> Handler:
+    """A handler of pages: they go over https only, with the key that they are asked with."""
+
+    @answering
+    @wraps(handler)
+    def secured(req: func.HttpRequest) -> func.HttpResponse:
+        from functions.web.inputs import require_https
+
+        require_https(req)
+        return handler(req)
+
+    return secured
+
+
+@_over_https
 def shell(req: func.HttpRequest) -> func.HttpResponse:
     """A page: the same for all, without any data."""
-    require_https(req)
     return page("shell.html", keyed=not trusts_sign_in())
 
 
-def _fragment(template: str, view: Callable[..., object]) -> Handler:
+def _fragment(view: str, template: str) -> Handler:
     """What a page shows, for whoever may read. A history is asked for by a filter, and where its page begins."""
 
-    @answering
+    @_over_https
     def fragment(req: func.HttpRequest) -> func.HttpResponse:
-        require_https(req)
+        from functions.web.inputs import actor_of
+        from shared.board import Views
+        from shared.board.records import Filter
+
         actor_of(req, Role.READER)
         services = bootstrap.basegate().services
         now = services.clock.now()
         asked = list[object](req.route_params.values())
-        if view is Views.overview:
+        if view == "overview":
             asked.append(bootstrap.basegate().health.recent())
         if template == _HISTORY:
             shown = Filter(**{name: req.params.get(name, "") for name in ("state", "since", "until")})
             asked += [shown, req.params.get("token", "")]
-        return page(template, view=view(Views(services, now), *asked), now=now)
+        return page(template, view=getattr(Views(services, now), view)(*asked), now=now)
 
     return fragment
 
 
-for _name, (_path, _template, _view) in _PAGES.items():
+for _name, (_path, _template) in _PAGES.items():
     _route = blueprint.route(f"board/{_path}".rstrip("/"), methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
     blueprint.function_name(f"board_{_name}")(_route(shell))
     _route = blueprint.route(f"board/fragments/{_path or _name}", methods=["GET"], auth_level=auth_level())
-    blueprint.function_name(f"fragment_{_name}")(_route(_fragment(_template, _view)))
+    blueprint.function_name(f"fragment_{_name}")(_route(_fragment(_name, _template)))
 
 
 @blueprint.route("board/assets/{name}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-@answering
+@_over_https
 def board_asset(req: func.HttpRequest) -> func.HttpResponse:
     """The style sheet, the scripts and the pictures of the pages; there are no others."""
-    require_https(req)
+    from shared.domain.errors import NotThere
+
     name = req.route_params["name"]
     if name not in _ASSETS:
         raise NotThere(f"there is no asset {name[:80]!r}; there is {', '.join(_ASSETS)}")

@@ -5,7 +5,6 @@ import logging
 import typing
 
 import azure.functions as func
-import msgspec
 
 from shared import bootstrap
 from shared.settings import HINT_QUEUE
@@ -25,6 +24,8 @@ def registry_events(event: str, hints: func.Out[typing.List[str]]) -> None:  # n
     The parameter is text because that is the raw event in every version of the SDK, whatever its schema. An
     event that means nothing here is acknowledged: retrying it for a day would change nothing.
     """
+    import msgspec
+
     recognized = bootstrap.basegate().recognize(_payload(event))
     for one in recognized:
         level = logging.WARNING if one.outcome in _ODD else logging.INFO

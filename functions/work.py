@@ -1,14 +1,15 @@
 """(2) Storage queues: hints are followed, records go on, and what the host gave up on is told."""
 
 import logging
+from typing import TYPE_CHECKING
 
 import azure.functions as func
-import msgspec
 
 from shared import bootstrap
-from shared.domain.event import Hint
-from shared.domain.record import WorkItem
 from shared.settings import HINT_QUEUE, POISON, WORK_QUEUE
+
+if TYPE_CHECKING:
+    from shared.domain.record import WorkItem
 
 blueprint = func.Blueprint()
 log = logging.getLogger(__name__)
@@ -20,6 +21,10 @@ _SHOWN_CHARACTERS = 200
 @blueprint.queue_trigger(arg_name="message", queue_name=HINT_QUEUE, connection="AzureWebJobsStorage")
 def hints(message: func.QueueMessage) -> None:
     """Look where a hint says."""
+    import msgspec
+
+    from shared.domain.event import Hint
+
     hint = msgspec.json.decode(message.get_body(), type=Hint)
     bootstrap.basegate().hints.handle(hint, redelivered=_is_redelivered(message))
 
@@ -28,8 +33,7 @@ def hints(message: func.QueueMessage) -> None:
 @blueprint.queue_trigger(arg_name="message", queue_name=WORK_QUEUE, connection="AzureWebJobsStorage")
 def work(message: func.QueueMessage) -> None:
     """Go on with the record of a work item."""
-    item = msgspec.json.decode(message.get_body(), type=WorkItem)
-    bootstrap.basegate().reconciler.work(item, redelivered=_is_redelivered(message))
+    bootstrap.basegate().reconciler.work(_item_of(message), redelivered=_is_redelivered(message))
 
 
 @blueprint.function_name("work-poison")
@@ -37,8 +41,8 @@ def work(message: func.QueueMessage) -> None:
 def work_poison(message: func.QueueMessage) -> None:
     """Take up a work item that the host gave up on: its record is stalled, visibly, and tried again later."""
     try:
-        item = msgspec.json.decode(message.get_body(), type=WorkItem)
-    except msgspec.MsgspecError:
+        item = _item_of(message)
+    except ValueError:  # what msgspec raises is one
         log.warning("poison message dropped, it is no work item: %s", _shown(message))
         return
     problem = "the step crashed at every delivery; its traceback is in the log"
@@ -51,6 +55,14 @@ def work_poison(message: func.QueueMessage) -> None:
 def hints_poison(message: func.QueueMessage) -> None:
     """Say that a hint was given up on: the sweep reads the tag anyway."""
     log.warning("hint dropped, it crashed at every delivery; the sweep reads the tag: %s", _shown(message))
+
+
+def _item_of(message: func.QueueMessage) -> "WorkItem":
+    import msgspec
+
+    from shared.domain.record import WorkItem
+
+    return msgspec.json.decode(message.get_body(), type=WorkItem)
 
 
 def _is_redelivered(message: func.QueueMessage) -> bool:

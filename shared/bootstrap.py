@@ -1,40 +1,69 @@
-"""From settings to adapters to workflows: the one place that knows both sides. Lazy: nothing happens at import."""
+"""From settings to adapters to rooms: the one place that knows both sides.
+
+Nothing happens at import, and everything else is imported on first use: to index the functions takes none of it, and
+the event path takes no SDK.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from functools import cached_property, lru_cache
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from shared.domain.errors import Misconfigured
-from shared.domain.event import HintKind
-from shared.domain.policy import Policy
-from shared.domain.targets.aci import AciRule
-from shared.health import HealthChecks
-from shared.intake.hints import AppImages, Hints, Recognized, recognize
-from shared.operations.idempotency import IdempotentCalls
-from shared.operations.operate import Operate
-from shared.ports import Announcer, Services
-from shared.queries.drift import DriftReport
-from shared.queries.report import Report
-from shared.queries.run_logs import RunLogs
-from shared.reconcile.engine import Reconciler
-from shared.rules import parse_gates
-from shared.rules.login_servers import LoginServers
+from shared.interface import resolve
 from shared.settings import APP_ROOT, Settings, read_settings
-from shared.sweep.sweep import Sweep
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
     from shared.adapters.secrets_keyvault import VaultCredentials
+    from shared.domain.policy import Policy
+    from shared.health import HealthChecks
+    from shared.intake.hints import Hints, Recognized
+    from shared.operations.idempotency import IdempotentCalls
+    from shared.operations.operate import Operate
+    from shared.ports import Announcer, Services
+    from shared.queries.drift import DriftReport
+    from shared.queries.report import Report
+    from shared.queries.run_logs import RunLogs
+    from shared.reconcile.engine import Reconciler
+    from shared.sweep.sweep import Sweep
 
 _making = Lock()
 
 
+def _room(reference: str) -> Any:
+    """What is made of the services, imported and made on first use."""
+    return cached_property(lambda app: resolve(reference)(app.services))
+
+
 class Basegate:
-    """The app, put together. Adapters, and the SDKs with them, are imported on first use: the event path needs none."""
+    """The app, put together."""
+
+    reconciler: Reconciler = _room("shared.reconcile.engine:Reconciler")
+    """Takes records from step to step."""
+
+    sweep: Sweep = _room("shared.sweep.sweep:Sweep")
+    """Finds and repairs drift that no event reported."""
+
+    operate: Operate = _room("shared.operations.operate:Operate")
+    """What operators do."""
+
+    calls: IdempotentCalls = _room("shared.operations.idempotency:IdempotentCalls")
+    """Answers repeats of acting calls."""
+
+    report: Report = _room("shared.queries.report:Report")
+    """What operators read."""
+
+    logs: RunLogs = _room("shared.queries.run_logs:RunLogs")
+    """Reads the logs of checks and builds."""
+
+    drift: DriftReport = _room("shared.queries.drift:DriftReport")
+    """What the sweeps saw."""
+
+    health: HealthChecks = _room("shared.health:HealthChecks")
+    """Asks everything that the rules need."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -46,6 +75,9 @@ class Basegate:
         Raises:
             Misconfigured: the file is missing or has faults.
         """
+        from shared.domain.errors import Misconfigured
+        from shared.rules import parse_gates
+
         file = APP_ROOT / self.settings.gates
         try:
             signs_in = self.settings.sign_in != "keys"
@@ -70,6 +102,9 @@ class Basegate:
         from shared.adapters.secrets_keyvault import VaultCredentials
         from shared.adapters.subscriptions_eventgrid import EventGridSubscriptions
         from shared.adapters.tasks_acr import AcrTaskRunner
+        from shared.domain.targets.aci import AciRule
+        from shared.ports import Services
+        from shared.rules.login_servers import LoginServers
 
         secrets = VaultCredentials(self.settings.key_vault, credential)
         ledger, registry = TableLedger(self._endpoint("table"), credential), AcrRegistry(credential, secrets)
@@ -92,56 +127,21 @@ class Basegate:
 
     def recognize(self, payload: object) -> list[Recognized]:
         """Where an event says to look."""
-        return recognize(payload, self.policy)
+        from shared.intake.hints import recognize
 
-    @cached_property
-    def reconciler(self) -> Reconciler:
-        """Takes records from step to step."""
-        return Reconciler(self.services)
+        return recognize(payload, self.policy)
 
     @cached_property
     def hints(self) -> Hints:
         """Looks where events say."""
+        from shared.domain.event import HintKind
+        from shared.intake.hints import AppImages, Hints
+
         others = {
             HintKind.APP_IMAGE: AppImages(self.services).handle,
             HintKind.STABLE_TAGS: self.sweep.check_stable_tags,
         }
         return Hints(self.services, self.reconciler.work, others)
-
-    @cached_property
-    def sweep(self) -> Sweep:
-        """Finds and repairs drift that no event reported."""
-        return Sweep(self.services)
-
-    @cached_property
-    def operate(self) -> Operate:
-        """What operators do."""
-        return Operate(self.services)
-
-    @cached_property
-    def calls(self) -> IdempotentCalls:
-        """Answers repeats of acting calls."""
-        return IdempotentCalls(self.services)
-
-    @cached_property
-    def report(self) -> Report:
-        """What operators read."""
-        return Report(self.services)
-
-    @cached_property
-    def logs(self) -> RunLogs:
-        """Reads the logs of checks and builds."""
-        return RunLogs(self.services)
-
-    @cached_property
-    def drift(self) -> DriftReport:
-        """What the sweeps saw."""
-        return DriftReport(self.services)
-
-    @cached_property
-    def health(self) -> HealthChecks:
-        """Asks everything that the rules need."""
-        return HealthChecks(self.services)
 
     def _listeners(self, secrets: VaultCredentials) -> dict[str, Announcer]:
         from shared.adapters import listeners

@@ -89,6 +89,13 @@ class HealthResult(msgspec.Struct, frozen=True):
         return self.state not in ("ok", "warning")
 
 
+class Readiness(msgspec.Struct, frozen=True):
+    """Whether everything that the rules need can be used."""
+
+    ready: bool
+    findings: tuple[HealthResult, ...]
+
+
 Check = Callable[[], object]
 """Asks one thing: a list has its results, any other answer is `ok`, and a `BasegateError` says what is wrong."""
 
@@ -112,6 +119,11 @@ class HealthChecks:
         futures = self._begin(dict(_checks(self._services)))
         wait(futures.values(), timeout=self._timeout)
         return [result for name, future in futures.items() for result in self._results(name, future)]
+
+    def readiness(self) -> Readiness:
+        """What each dependency says, and whether none of that stops the app."""
+        results = tuple(self.run())
+        return Readiness(not any(result.stops for result in results), results)
 
     def recent(self) -> list[HealthResult] | None:
         """What stops the app, as of a minute ago at most while somebody asks; None until the first checks have ended.

@@ -3,11 +3,10 @@
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
-
-import msgspec
 
 from shared.domain.errors import Misconfigured
 
@@ -30,7 +29,8 @@ SWEEP_SCHEDULE = "0 */5 * * * *"
 APP_ROOT = Path(__file__).resolve().parent.parent
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Settings:
     """How this app runs. Nothing in here is a secret but what is in `listeners`, which is never shown."""
 
     storage_account: str
@@ -42,7 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     gates: str = "gates.yaml"
     """The rules, a path from the app's root (`BASEGATE_GATES`)."""
 
-    listeners: Mapping[str, str] = {}
+    listeners: Mapping[str, str] = field(default_factory=dict)
     """The variables of the listeners that outcomes are sent to, as far as they are set (`shared/adapters/listeners`).
     The URL of a chat's webhook is a secret: it is given as a Key Vault reference, which App Service resolves."""
 
@@ -73,7 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """The settings without what is secret: a log or a traceback may show them."""
-        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name != "listeners"}
+        shown = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "listeners"}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
@@ -116,7 +116,7 @@ def read_settings(environment: Mapping[str, str] | None = None, plug_ins: Collec
     """
     environment = os.environ if environment is None else environment
     present = {name: value.strip() for name, value in environment.items() if value.strip()}
-    values = {field: present[name] for field, name in _NAMES.items() if name in present}
+    values: dict[str, Any] = {key: present[name] for key, name in _NAMES.items() if name in present}
     listeners = {name: present[name] for one in plug_ins for name in one.settings if name in present}
     values.setdefault("public_url", _own_url(environment))
     values["site"] = environment.get("WEBSITE_SITE_NAME", "").strip()
@@ -124,7 +124,8 @@ def read_settings(environment: Mapping[str, str] | None = None, plug_ins: Collec
     if faults:
         raise Misconfigured("the app's settings are not right:\n" + "\n".join(f"  {fault}" for fault in faults))
     values["public_url"] = values["public_url"].rstrip("/")
-    return msgspec.convert(values | {"listeners": listeners}, Settings, strict=False)
+    values["keep_days"] = int(values.get("keep_days", Settings.keep_days))
+    return Settings(**values, listeners=listeners)
 
 
 def trusts_sign_in(environment: Mapping[str, str] | None = None) -> bool:
@@ -172,8 +173,8 @@ def _faults(values: Mapping[str, str], present: Mapping[str, str]) -> Iterator[s
     yield from url_faults(_NAMES["key_vault"], present)
     if not _is_plain_url(values["public_url"] or "https://none"):  # not shown: people paste addresses with keys
         yield f"{_NAMES['public_url']} must be https://<host>, without user, query or fragment"
-    for field, choices in _CHOICES.items():
-        yield from choice_faults(_NAMES[field], present, choices)
+    for key, choices in _CHOICES.items():
+        yield from choice_faults(_NAMES[key], present, choices)
     yield from _time_faults(values)
 
 

@@ -10,28 +10,26 @@ import azure.functions as func
 from azure.functions.decorators.http import HttpTrigger
 from jsonschema import Draft202012Validator, FormatChecker
 
-from functions import operator_api, operator_views
+from functions import operator_api
 from functions.web.openapi import document
-
-_BLUEPRINTS = (operator_api.blueprint, operator_views.blueprint)
+from shared.interface import OPERATIONS
 
 
 @cache
 def registered() -> dict[tuple[str, str], Any]:
     """The functions by method and path, as the host finds them."""
     found = {}
-    for blueprint in _BLUEPRINTS:
-        for builder in blueprint._function_builders:
-            trigger = builder._function.get_trigger()
-            assert isinstance(trigger, HttpTrigger)
-            for method in trigger.methods or ():
-                found[method.value.lower(), f"/{trigger.route}"] = builder
+    for builder in operator_api.blueprint._function_builders:
+        trigger = builder._function.get_trigger()
+        assert isinstance(trigger, HttpTrigger)
+        for method in trigger.methods or ():
+            found[method.value.lower(), f"/{trigger.route}"] = builder
     return found
 
 
-def hold_to_the_document(handler: Any, answer: func.HttpResponse) -> None:
-    """Fail where an answer of a handler is not what the document says of its call."""
-    ((method, path),) = [call for call, known in registered().items() if known is handler]
+def hold_to_the_document(operation: str, answer: func.HttpResponse) -> None:
+    """Fail where an answer of an operation is not what the document says of it."""
+    method, path = OPERATIONS[operation].method.lower(), f"/{OPERATIONS[operation].path}"
     described = document()["paths"][path][method]["responses"]
     assert str(answer.status_code) in described, f"{method} {path} answers {answer.status_code}: not described"
     content = described[str(answer.status_code)].get("content", {})

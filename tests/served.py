@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import azure.functions as func
 from azure.functions.decorators.http import HttpTrigger
 
-from functions import board, operator_api, operator_views
+from functions import board, operator_api
 from shared.health import HealthChecks
 from shared.operations.idempotency import IdempotentCalls
 from shared.operations.operate import Operate
@@ -40,7 +40,7 @@ class App:
 
 def _routes() -> list[tuple[set[str], list[str], Any, bool]]:
     routes = []
-    for blueprint in (board.blueprint, operator_api.blueprint, operator_views.blueprint):
+    for blueprint in (board.blueprint, operator_api.blueprint):
         for builder in blueprint._function_builders:
             trigger = builder._function.get_trigger()
             assert isinstance(trigger, HttpTrigger)

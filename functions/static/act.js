@@ -14,7 +14,7 @@ function call(dry) {
   const more = { "Content-Type": "application/json" };
   if (act.etag) more["If-Match"] = act.etag;
   if (!dry) more["Idempotency-Key"] = act.key;
-  const path = `/api/v1/${act.path}${dry ? "?dry_run=true" : ""}`;
+  const path = `/api/${act.path}${dry ? "?dry_run=true" : ""}`;
   return ask(path, { method: act.method, headers: more, body: JSON.stringify(body) });
 }
 

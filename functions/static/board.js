@@ -70,7 +70,7 @@ async function follow() {
   if (!place) return;
   let text;
   try {
-    text = await (await ask(`/api/v1/${place.dataset.live}`)).text();
+    text = await (await ask(`/api/${place.dataset.live}`)).text();
   } catch {
     return;  // nothing is written yet, or the next look will tell
   }

@@ -1,1 +1,31 @@
-"""What the HTTP functions have in common: answers, who asks, and the interface's description."""
+"""What the functions that answer HTTP share. What it takes to answer is imported at the first request."""
+
+from collections.abc import Callable
+from functools import wraps
+
+import azure.functions as func
+
+from shared.settings import trusts_sign_in
+
+Handler = Callable[[func.HttpRequest], func.HttpResponse]
+
+
+def auth_level() -> func.AuthLevel:
+    """What the host checks before a function runs: a key, unless sign-in stands in front and the roles decide."""
+    return func.AuthLevel.ANONYMOUS if trusts_sign_in() else func.AuthLevel.FUNCTION
+
+
+def answering(handler: Handler) -> Handler:
+    """Turn the gate's errors into problems; `field` names the place in a malformed request."""
+
+    @wraps(handler)
+    def answered(req: func.HttpRequest) -> func.HttpResponse:
+        from functions.web.answers import problem_of
+        from shared.domain.errors import BasegateError
+
+        try:
+            return handler(req)
+        except BasegateError as error:
+            return problem_of(error)
+
+    return answered

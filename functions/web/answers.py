@@ -1,8 +1,7 @@
 """HTTP answers: JSON, and problems as RFC 9457 has them; with the types of those that only this interface gives."""
 
 import logging
-from collections.abc import Callable, Mapping
-from functools import wraps
+from collections.abc import Mapping
 
 import azure.functions as func
 import msgspec
@@ -12,7 +11,7 @@ from shared.domain import errors
 from shared.domain.effect import Effect
 from shared.domain.errors import BasegateError
 from shared.domain.record import Answer
-from shared.health import HealthResult
+from shared.health import Readiness
 from shared.queries.run_logs import RunLog
 
 log = logging.getLogger(__name__)
@@ -35,8 +34,6 @@ _PROBLEMS: tuple[tuple[type[BasegateError], int, str], ...] = (
     (errors.Misconfigured, 503, "Basegate is not set up right"),
 )
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-
-Handler = Callable[[func.HttpRequest], func.HttpResponse]
 
 
 class PlanAnswer(Answer, frozen=True, kw_only=True):
@@ -81,13 +78,6 @@ class Problem(Answer, frozen=True, kw_only=True):
     remedy: str | UnsetType = UNSET
 
 
-class Readiness(Answer, frozen=True, kw_only=True):
-    """Whether everything that the rules need can be used."""
-
-    ready: bool
-    findings: tuple[HealthResult, ...]
-
-
 class Health(Answer, frozen=True, kw_only=True):
     """The app is up."""
 
@@ -103,32 +93,19 @@ def json_answer(
 
 
 def answer_of(found: object) -> func.HttpResponse:
-    """What a query found: a response as it is, a log as text with headers that say what it is, the rest as JSON."""
+    """What a read found: a log as text with headers that say what it is, the rest as JSON."""
     match found:
-        case func.HttpResponse():
-            return found
         case RunLog():
             headers = _HEADERS | {"X-Basegate-Log": found.source.value, "X-Basegate-Log-Of": found.of}
             return func.HttpResponse(found.text, mimetype="text/plain", charset="utf-8", headers=headers)
+        case Readiness(ready=False):
+            return json_answer(found, 503)
         case _:
             return json_answer(found)
 
 
-def answering(handler: Handler) -> Handler:
-    """Turn the gate's errors into problems; `field` names the place in a malformed request."""
-
-    @wraps(handler)
-    def answered(req: func.HttpRequest) -> func.HttpResponse:
-        try:
-            return handler(req)
-        except BasegateError as error:
-            return _problem_of(error)
-
-    return answered
-
-
-def _problem_of(error: BasegateError) -> func.HttpResponse:
-    """A problem, as https://www.rfc-editor.org/rfc/rfc9457 has it."""
+def problem_of(error: BasegateError) -> func.HttpResponse:
+    """The problem that an error of the gate is, as https://www.rfc-editor.org/rfc/rfc9457 has it."""
     status, title = next(((s, t) for kind, s, t in _PROBLEMS if isinstance(error, kind)), (500, "A fault"))
     if status >= 500:
         log.warning("%s: %s", title, error)

@@ -1,12 +1,11 @@
-"""What a call brings: who asks, its body, as the type that its schema is made from, and what its query says."""
+"""What a request brings: who asks, its body, as the type that its schema is made from, and what its query says."""
 
 import base64
 import binascii
 import re
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import azure.functions as func
@@ -15,21 +14,14 @@ import msgspec
 from functions.web.answers import Forbidden
 from shared.domain.errors import Malformed, Misconfigured
 from shared.domain.record import Moment
-from shared.domain.stable_tag import HoldUntil
+from shared.interface import Role
+from shared.interface.bodies import Asked
 from shared.ports import Only
 from shared.queries.report import PAGE_LIMIT
 from shared.settings import is_behind_sign_in, trusts_sign_in
 
 _ACTOR_LIMIT = 100
 _LOOPBACK = frozenset(("127.0.0.1", "::1", "localhost"))
-
-
-class Role(StrEnum):
-    """App roles; each includes those before it."""
-
-    READER = "Basegate.Reader"
-    OPERATOR = "Basegate.Operator"
-    APPROVER = "Basegate.Approver"
 
 
 class _Claim(msgspec.Struct, frozen=True):
@@ -45,11 +37,6 @@ class _Principal(msgspec.Struct, frozen=True):
 
     claims: tuple[_Claim, ...] = ()
     role_typ: str = "roles"
-
-
-def auth_level() -> func.AuthLevel:
-    """What the host checks before a function runs: a key, unless sign-in stands in front and the roles decide."""
-    return func.AuthLevel.ANONYMOUS if trusts_sign_in() else func.AuthLevel.FUNCTION
 
 
 def actor_of(req: func.HttpRequest, role: Role) -> str:
@@ -119,71 +106,6 @@ _KEY = frozenset(("code", "clientid"))
 Source: https://learn.microsoft.com/azure/azure-functions/function-keys-how-to#use-access-keys"""
 
 _FIELD = re.compile(r"field `(?P<name>[^`]+)`|at `\$\.(?P<path>\w+)")
-_TAG_OR_DIGEST = "^(sha256:[0-9a-f]{64}|[A-Za-z0-9_][A-Za-z0-9._-]{0,127})$"
-_LENGTHS = {"minLength": 1, "maxLength": 400, "pattern": r"\S"}
-
-
-def _said(description: str, **schema: Any) -> msgspec.Meta:
-    """What the schema says of a field; the domain holds it to that, in words of its own."""
-    return msgspec.Meta(description=description, extra_json_schema=schema)
-
-
-Reason = Annotated[str, _said("Why. It is recorded with what is done.", **_LENGTHS)]
-TagName = Annotated[str, _said("A tag.", pattern="^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
-DigestName = Annotated[str, _said("A digest.", pattern="^sha256:[0-9a-f]{64}$")]
-Target = Annotated[
-    str, _said("A unique tag, or a digest, that passed when it was examined last.", pattern=_TAG_OR_DIGEST)
-]
-Until = Annotated[HoldUntil, _said("How long the hold stands: until it is lifted, or a newer digest passes.")]
-
-
-class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A call that needs nothing but a reason."""
-
-    reason: Reason
-
-
-class TagAsked(Asked, frozen=True, kw_only=True):
-    """A call about one tag."""
-
-    tag: TagName
-
-
-class HoldAsked(TagAsked, frozen=True, kw_only=True):
-    """A hold of a stable tag."""
-
-    until: Until = HoldUntil.LIFTED
-
-
-class RollbackAsked(HoldAsked, frozen=True, kw_only=True):
-    """A rollback of a stable tag."""
-
-    to: Target
-
-
-class VetoAsked(Asked, frozen=True, kw_only=True):
-    """A veto, and whether the stable tags that stand on the digest are rolled back; naming `to` asks for it too."""
-
-    digest: DigestName
-    rollback: Annotated[bool, _said("Roll back the stable tags that stand on the digest, and hold them there.")] = False
-    to: Target | None = None
-    until: Until = HoldUntil.LIFTED
-
-
-class RebuildAsked(Asked, frozen=True, kw_only=True):
-    """A rebuilding of the ledger."""
-
-    hold_all: Annotated[bool, _said("Hold the stable tags on which the ledger agrees, too.")] = False
-
-
-class RolloutAsked(Asked, frozen=True, kw_only=True):
-    """A rollout: of the app built anew, or of an image that was built before."""
-
-    image: (
-        Annotated[str, _said("The tag or digest of an image that was built for the app.", pattern=_TAG_OR_DIGEST)]
-        | None
-    ) = None
-
 
 B = TypeVar("B", bound=Asked)
 
@@ -248,14 +170,14 @@ def flag(req: func.HttpRequest, name: str) -> bool:
     return text == "true"
 
 
-def page_of(req: func.HttpRequest, states: Iterable[str] = ()) -> tuple[int, str, Only]:
-    """The limit, the token and the filter of a list; `states` are those that it may be asked for.
+def page_of(req: func.HttpRequest, states: Iterable[str] = ()) -> dict[str, Any]:
+    """The `limit`, the `token` and the filter (`only`) of a list; `states` are those that it may be asked for.
 
     Raises:
         Malformed: names the parameter that is not right.
     """
     only = Only(state=_state(req, tuple(states)), since=_moment(req, "since"), until=_moment(req, "until"))
-    return _limit(req), req.params.get("token", ""), only
+    return {"limit": _limit(req), "token": req.params.get("token", ""), "only": only}
 
 
 def _limit(req: func.HttpRequest) -> int:

@@ -22,6 +22,7 @@ from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import Entry, Record
 from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Rollout, RolloutState, RolloutSummary
 from shared.domain.stable_tag import Veto
+from shared.interface import OPERATIONS
 from shared.ports import Listed, Only, Services, Stored, read
 from shared.promotion.vetoes import Vetoes
 from shared.queries.report import source_of
@@ -52,7 +53,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class Story(msgspec.Struct, frozen=True, kw_only=True):
     """The page of one candidate or rollout.
 
-    `log` is the path of the log below `/api/v1` ("" where none is kept or written).
+    `log` is the path of the log below `/api/` ("" where none is kept or written).
     """
 
     kind: str
@@ -143,7 +144,7 @@ def _common(
         "steps": steps,
         "events": _events(histories),
         "parent_name": record.partition,
-        "log": f"{record.work_item.kind}s/{record.id}/log" if logged else "",
+        "log": OPERATIONS[f"{record.work_item.kind}_log"].at(record.id) if logged else "",
     }
 
 

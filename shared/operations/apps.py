@@ -22,6 +22,10 @@ class AppOperations:
         self._services, self._find = services, Lookup(services)
         self._vetoes = Vetoes(services)
 
+    def roll_out(self, app_name: str, image: str | None, who: Who) -> Plan:
+        """Build an app again and deploy it, or deploy an image that was built before. Raises as these do."""
+        return self.rebuild(app_name, who) if image is None else self.redeploy(app_name, image, who)
+
     def rebuild(self, app_name: str, who: Who) -> Plan:
         """Build an app again on the current base, and deploy it.
 

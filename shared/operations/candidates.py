@@ -30,7 +30,7 @@ class CandidateOperations:
         self._services, self._lookup = services, Lookup(services)
         self._observer, self._vetoes, self._kinds = Observer(services), Vetoes(services), check_kinds(services)
 
-    def examine(self, gate_name: str, tag_name: object, who: Who) -> Plan:
+    def examine(self, gate_name: str, tag: object, who: Who) -> Plan:
         """Examine what a tag of the source is now.
 
         Raises:
@@ -38,17 +38,17 @@ class CandidateOperations:
             Refused: that digest is being examined, or is vetoed.
         """
         gate = self._lookup.gate(gate_name)
-        tag = self._lookup.tag(gate, tag_name)
+        tracked = self._lookup.tag(gate, tag)
         source = self._services.registry_rule(gate.source.registry)
-        digest = self._services.tags.digest_of(source, gate.source.repository, tag)
+        digest = self._services.tags.digest_of(source, gate.source.repository, tracked)
         if digest is None:
-            raise NotThere(f"there is no {source.login_server}/{gate.source.repository}:{tag}")
-        seen = self._services.ledger.load(Observation, gate.name, tag)
+            raise NotThere(f"there is no {source.login_server}/{gate.source.repository}:{tracked}")
+        seen = self._services.ledger.load(Observation, gate.name, tracked)
         is_known = seen is not None and seen.record.digest == digest
         self._require_free(gate, digest, self._lookup.latest(gate, digest) if is_known else None)
         image = ImageRef(source.login_server, parse_repository(gate.source.repository), digest)
-        effects = (Effect("examine", str(image)), Effect("promote if it passes", tag))
-        return Plan(effects, lambda: self._examine(gate, tag, digest, who))
+        effects = (Effect("examine", str(image)), Effect("promote if it passes", tracked))
+        return Plan(effects, lambda: self._examine(gate, tracked, digest, who))
 
     def rerun(self, identifier: str, who: Who) -> Plan:
         """Examine a digest again, as a new attempt. Its place among the digests of its tags stays what it was.

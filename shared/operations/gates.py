@@ -36,31 +36,31 @@ class GateOperations:
         self._services, self._lookup, self._observer = services, Lookup(services), Observer(services)
         self._stable, self._vetoes, self._dependents = StableTags(services), Vetoes(services), Dependents(services)
 
-    def hold(self, gate_name: str, tag_name: object, until: HoldUntil, who: Who) -> Plan:
+    def hold(self, gate_name: str, tag: object, until: HoldUntil, who: Who) -> Plan:
         """Keep a stable tag where it is; candidates are still examined, and wait.
 
         Raises:
             Malformed: the gate has no such tag. Refused: it is held already.
         """
-        gate, stable = self._named(gate_name, tag_name)
+        gate, stable = self._named(gate_name, tag)
         _require_free(stable)
         effects = (Effect("hold", f"{stable.tag} on {stable.digest or 'nothing yet'}"),)
         return Plan(effects, lambda: self._hold(gate, stable.tag, until, who))
 
-    def lift(self, gate_name: str, tag_name: object, who: Who) -> Plan:
+    def lift(self, gate_name: str, tag: object, who: Who) -> Plan:
         """Lift a hold; what waits for that goes on, and what the source tag is now is promoted.
 
         Raises:
             Malformed: the gate has no such tag. NotThere: it is not held.
         """
-        gate, stable = self._named(gate_name, tag_name)
+        gate, stable = self._named(gate_name, tag)
         waiting = self._waiting(gate, stable)
         if stable.hold is None and not waiting:
             raise NotThere(f"{stable.tag} of gate {gate.name} is not held")
         effects = (Effect("lift the hold", stable.tag), *(Effect("let go on", digest) for digest in waiting))
         return Plan(effects, lambda: self._lift(gate, stable.tag, who))
 
-    def roll_back(self, gate_name: str, tag_name: object, to: str, until: HoldUntil, who: Who) -> Plan:
+    def roll_back(self, gate_name: str, tag: object, to: str, until: HoldUntil, who: Who) -> Plan:
         """Move a stable tag back to a digest that passed, and hold it there.
 
         Raises:
@@ -68,7 +68,7 @@ class GateOperations:
             NotThere: `to` is no unique tag or digest that passed the last time it was examined.
             Refused: it is vetoed, or the tag stands on it already.
         """
-        gate, stable = self._named(gate_name, tag_name)
+        gate, stable = self._named(gate_name, tag)
         passed = self._lookup.passed(gate, to)
         if obstacle := self._vetoes.against(gate, passed.digest):
             raise Refused(obstacle)
@@ -92,9 +92,9 @@ class GateOperations:
                 return enqueue(self._services, reversed(self._observer.promote_again(gate, tag, str(who))))
         raise Busy(f"others observe {tag} of gate {gate.name} all the time", delay_seconds=1.0)
 
-    def _named(self, gate_name: str, tag_name: object) -> tuple[Gate, StableTag]:
+    def _named(self, gate_name: str, tag: object) -> tuple[Gate, StableTag]:
         gate = self._lookup.gate(gate_name)
-        return gate, self._stable.read(gate, self._lookup.tag(gate, tag_name))
+        return gate, self._stable.read(gate, self._lookup.tag(gate, tag))
 
     def _hold(self, gate: Gate, tag: Tag, until: HoldUntil, who: Who) -> Done:
         """Save the hold in the row that movers claim: after that no move is claimed. Then say what was in flight."""
@@ -147,9 +147,9 @@ class RollbackOptions(msgspec.Struct, frozen=True, kw_only=True):
     `to` is a unique tag or a digest; None is what the tag stood on before and may stand on again.
     """
 
-    wanted: bool = False
-    to: str | None = None
-    until: HoldUntil = HoldUntil.LIFTED
+    wanted: bool
+    to: str | None
+    until: HoldUntil
 
 
 class VetoOperations:
@@ -160,29 +160,37 @@ class VetoOperations:
         self._vetoes, self._stable, self._observer = Vetoes(services), StableTags(services), Observer(services)
 
     def veto(
-        self, gate_name: str, digest_text: object, who: Who, options: RollbackOptions = RollbackOptions()  # noqa: B008 (frozen)
-    ) -> Plan:  # fmt: skip
+        self,
+        gate_name: str,
+        digest: object,
+        who: Who,
+        *,
+        rollback: bool = False,
+        to: str | None = None,
+        until: HoldUntil = HoldUntil.LIFTED,
+    ) -> Plan:
         """Ban a digest. Where a stable tag stays on it, a warning says so, and what to roll back to.
 
-        With a rollback the tag is rolled back at once, and held as after any rollback. Called again after it broke off
-        half-way, it does what is left.
+        With `rollback` or `to` the tag is rolled back at once, and held as after any rollback. Called again after it
+        broke off half-way, it does what is left.
 
         Raises:
             Malformed: the digest is none, or what to roll back to is no tag and no digest.
             Refused: it is vetoed already, and no stable tag is to be rolled back from it.
             NotThere: there is nothing to roll back to.
         """
-        gate, digest = self._lookup.gate(gate_name), parse_digest(digest_text)
-        if options.to is not None:
-            tag_or_digest(options.to, "to")
-        known, standing = self._vetoes.standing(gate, digest), list(self._standing_on(gate, digest))
+        gate, banned = self._lookup.gate(gate_name), parse_digest(digest)
+        if to is not None:
+            tag_or_digest(to, "to")
+        options = RollbackOptions(wanted=rollback or to is not None, to=to, until=until)
+        known, standing = self._vetoes.standing(gate, banned), list(self._standing_on(gate, banned))
         if known is not None and not (options.wanted and standing):
-            raise Refused(f"{digest} is vetoed already, by {known.actor}: {known.reason}")
-        bans = () if known is not None else (Effect("ban", digest),)
-        plans = self._backs(gate, digest, who, options) if options.wanted else ()
+            raise Refused(f"{banned} is vetoed already, by {known.actor}: {known.reason}")
+        bans = () if known is not None else (Effect("ban", banned),)
+        plans = self._backs(gate, banned, who, options) if options.wanted else ()
         backs = (effect for back in plans for effect in back.effects)
         stays = () if options.wanted else tuple(self._warning(one, stable) for one, stable in standing)
-        return Plan((*bans, *backs), lambda: self._veto(gate, digest, who, options), stays)
+        return Plan((*bans, *backs), lambda: self._veto(gate, banned, who, options), stays)
 
     def lift(self, gate_name: str, digest_text: object, who: Who) -> Plan:
         """Lift a veto; tags that are that digest at the source are promoted, or examined if the veto kept that out.

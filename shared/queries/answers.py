@@ -18,8 +18,9 @@ from shared.domain.policy import Gate as Rule
 from shared.domain.promotion import Promotion
 from shared.domain.record import Answer, Moment, Record
 from shared.domain.rollout import Rollout, RolloutSummary
-from shared.domain.stable_tag import Hold, Veto
+from shared.domain.stable_tag import Hold, Move, Veto
 from shared.domain.targets import deploy_type
+from shared.ports import Page
 
 if TYPE_CHECKING:
     WrittenCheck = Any
@@ -127,6 +128,14 @@ class RolloutStory(Rollout, frozen=True, kw_only=True):
 
     id: str
 
+
+Gates = Items[Gate]
+Apps = Items[App]
+Holds = Items[StandingHold]
+Vetoes = Items[Veto]
+CandidatePage = Page[CandidateSummary]
+MovePage = Page[Move]
+RolloutPage = Page[RolloutSummary]
 
 S = TypeVar("S", CandidateStory, PromotionStory, RolloutStory)
 

@@ -1,7 +1,4 @@
-"""What operators read: everything at a glance, lists by time, and the whole story of one record.
-
-The docstrings of the queries are what the HTTP interface says of them.
-"""
+"""What operators read: everything at a glance, lists by time, and the whole story of one record."""
 
 from collections.abc import Iterator
 from typing import TypeVar
@@ -91,10 +88,10 @@ class Report:
         )
         return Items(items=tuple(sorted(items, key=lambda hold: hold.at, reverse=True)))
 
-    def vetoes(self, lifted_too: bool) -> Items[Veto]:
-        """The vetoes that stand, the newest first."""
+    def vetoes(self, *, all: bool) -> Items[Veto]:
+        """The vetoes that stand, or `all`, those that were lifted too, the newest first."""
         gates = self._services.policy.gates.values()
-        vetoes = {veto for gate in gates for veto in self._vetoes.all(gate) if veto.stands or lifted_too}
+        vetoes = {veto for gate in gates for veto in self._vetoes.all(gate) if veto.stands or all}
         return Items(items=tuple(sorted(vetoes, key=lambda veto: veto.at, reverse=True)))
 
     def candidate(self, identifier: str) -> tuple[answers.CandidateStory, str]:

@@ -14,7 +14,7 @@ import pytest
 from tests.architecture.tree import PACKAGES, ROOT, files, name
 
 _AZURE = '[name for name in sys.modules if name.startswith("azure.")]'
-_APP = f"import sys, function_app; print(*{_AZURE})"
+_INDEX = "import sys, function_app; function_app.app.get_functions(); print(*sys.modules)"
 _EVENT_PATH = f"""
 import sys
 from functions.registry_events import registry_events
@@ -35,7 +35,7 @@ print(*{_AZURE})
 
 
 def modules_after(program: str) -> set[str]:
-    """The modules of Azure that a process with an empty environment has imported in the end."""
+    """The modules that a program prints which runs with an empty environment."""
     bare = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
     result = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=bare, capture_output=True, text=True, check=False, timeout=60
@@ -61,8 +61,17 @@ HEAVY = {
 }
 
 
-def test_the_app_loads_without_a_setting_and_without_a_client() -> None:
-    assert not families(modules_after(_APP)) & HEAVY
+def test_to_index_the_app_takes_no_setting_no_room_and_no_library_but_that_of_functions() -> None:
+    modules = modules_after(_INDEX)
+    assert {name for name in modules if name.startswith(("shared.", "functions.web."))} == {
+        "shared.bootstrap",
+        "shared.domain",
+        "shared.domain.errors",
+        "shared.interface",
+        "shared.settings",
+    }
+    assert not families(modules) & HEAVY
+    assert not modules & {"msgspec", "yaml", "jinja2", "urllib3"}
 
 
 def test_the_event_path_needs_no_client_of_azure_at_all() -> None:

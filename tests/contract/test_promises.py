@@ -20,7 +20,6 @@ from shared.domain.image import Digest
 from shared.domain.promotion import Promotion, PromotionState, promotions_of
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag
-from shared.operations.gates import RollbackOptions
 from shared.operations.plan import Who
 from shared.sweep.sweep import JobState
 from tests.contract.in_process import InProcess, in_process, pushed
@@ -30,8 +29,6 @@ pytestmark = pytest.mark.containers
 
 TAG = "15-alpine"
 WHO = Who("ada", "it must be tried")
-BACK = RollbackOptions(wanted=True)
-"""Where the stable tag has moved already, it is rolled back; before, there is nothing to roll back."""
 
 EXAMINE = """
 version: v1.1.0
@@ -256,7 +253,7 @@ def play_until_vetoed(gate: Promise, good: Digest, number: int) -> list[str]:
             if len(seen) > number:
                 vetoed.append(True)
                 with suppress(BasegateError):
-                    gate.running.app.operate.vetoes.veto(gate.name, bad, WHO, BACK).act()
+                    gate.running.app.operate.vetoes.veto(gate.name, bad, WHO, rollback=True).act()
         return stored
 
     ledger.commit = commit  # type: ignore[method-assign,assignment]

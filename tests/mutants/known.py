@@ -595,14 +595,14 @@ KNOWN = (
     ),
     Mutant(
         "a view that has changed since is acted on",
-        "functions/operator_api.py",
+        "functions/web/serving.py",
         "if etag != seen:",
         "if False:",
         _in("triggers/test_operator_api.py", "test_who_acts_on_a_stale_view_is_told_what_it_is_now"),
     ),
     Mutant(
         "a dry run acts",
-        "functions/operator_api.py",
+        "functions/web/serving.py",
         "if not dry:",
         "if True:",
         _in("triggers/test_operator_api.py", "test_a_dry_run_shows_the_blast_radius_and_does_nothing"),
@@ -782,7 +782,7 @@ KNOWN = (
     ),
     Mutant(
         "a page of another site acts",
-        "functions/operator_api.py",
+        "functions/web/serving.py",
         "    require_own_site(req)\n",
         "",
         _in("triggers/test_who_may.py", "test_a_page_of_another_site_does_nothing"),

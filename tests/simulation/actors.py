@@ -15,7 +15,6 @@ from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.rollout import Rollout
 from shared.domain.stable_tag import HoldUntil, StableTag
 from shared.intake.hints import recognize
-from shared.operations.gates import RollbackOptions
 from shared.operations.plan import Plan, Who
 from shared.ports import OutputImage
 from tests.simulation.host import Host
@@ -431,11 +430,12 @@ class Operators:
         if gate is None or content is None:
             return
         app = self._host.app()
-        options = RollbackOptions(wanted=back, until=self._random.choice(list(HoldUntil)))
+        until = self._random.choice(list(HoldUntil))
         decision = Decision("veto", (f"{BASE}/{gate.promote.repository}", content))
         verb = "veto with rollback" if back else "veto"
         held = [("hold", (one.gate, one.tag)) for one in self._outside.ledger.all(StableTag)] if back else []
-        self._do(verb, lambda: app.operate.vetoes.veto(gate.name, content, WHO, options), decision, held)
+        veto = app.operate.vetoes.veto
+        self._do(verb, lambda: veto(gate.name, content, WHO, rollback=back, until=until), decision, held)
 
     def _lift_veto(self) -> None:
         standing = [one for one in self._judge.decisions if one.what == "veto" and one.ended_at is None]

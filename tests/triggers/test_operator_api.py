@@ -9,10 +9,10 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from functions import operator_api, operator_views
-from functions.web.openapi import ACTS, Act
+from functions.operator_api import FUNCTIONS
 from shared import bootstrap
 from shared.domain.effect import Effect
+from shared.interface import OPERATIONS, Operation
 from shared.operations.operate import SweepOperations
 from shared.operations.plan import Plan
 from shared.reconcile.begin import Done
@@ -28,22 +28,21 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 def test_a_dry_run_shows_the_blast_radius_and_does_nothing(world: World) -> None:
     before = dict(world.ledger.rows)
     body = WHY | {"tag": "15-alpine", "to": "15-alpine-cb1"}
-    status, answer = ask(operator_api.roll_back, body, params={"dry_run": "true"}, gate="node")
+    status, answer = ask("roll_back", body, params={"dry_run": "true"}, gate="node")
     assert status == 200
     assert [effect["what"] for effect in answer["effects"]] == ["move the stable tag", "hold", "rebuild and redeploy"]
     assert dict(world.ledger.rows) == before
 
 
-@pytest.mark.parametrize("act", ACTS, ids=lambda act: f"{act.method} {act.path}")
-def test_no_dry_run_writes_starts_or_queues_anything(world: World, act: Act) -> None:
+@pytest.mark.parametrize("act", [one for one in OPERATIONS.values() if one.body], ids=lambda act: act.name)
+def test_no_dry_run_writes_starts_or_queues_anything(world: World, act: Operation) -> None:
     """Whatever it answers, and also where the ledger has not heard of a tag yet."""
     ids: Any = {"candidate": world.candidates()[-1].id, "rollout": world.rollouts()[-1].id, "digest": GREEN}
     before = written(world)
     for example in act.examples.values():
         for tag in ("15-alpine", "15.14"):
             body = {**example} | {name: value for name, value in (("tag", tag), ("digest", GREEN)) if name in example}
-            handler = getattr(operator_api, act.operation.__name__)
-            ask(handler, body, params={"dry_run": "true"}, gate="node", app="hello-world", **ids)
+            ask(act.name, body, params={"dry_run": "true"}, gate="node", app="hello-world", **ids)
     assert written(world) == before
 
 
@@ -53,10 +52,10 @@ def written(world: World) -> tuple[Any, ...]:
 
 def test_a_rollback_is_done_and_told_where_to_look(world: World) -> None:
     body = WHY | {"tag": "15-alpine", "to": "15-alpine-cb1"}
-    status, answer = ask(operator_api.roll_back, body, gate="node", headers={"X-Basegate-Actor": "ada"})
+    status, answer = ask("roll_back", body, gate="node", headers={"X-Basegate-Actor": "ada"})
     assert (status, answer["see"]) == (202, "/api/v1/gates/node")
     assert world.stable_tag() == ORANGE
-    _, gate = ask(operator_views.gate, method="GET", gate="node")
+    _, gate = ask("gate", method="GET", gate="node")
     assert gate["stable"][0]["hold"]["actor"] == "ada (by key)"
     assert gate["stable"][0]["hold"]["reason"] == WHY["reason"]
 
@@ -71,7 +70,7 @@ def test_a_function_key_in_the_url_is_kept_nowhere(world: World) -> None:
         route_params=route,
         body=b"",
     )
-    assert operator_api.roll_out(request).status_code == 202
+    assert FUNCTIONS["roll_out"](request).status_code == 202
     world.settle()
     assert not [row for row, (content, _) in world.ledger.rows.items() if key.encode() in content]
     other_key = func.HttpRequest(
@@ -82,25 +81,25 @@ def test_a_function_key_in_the_url_is_kept_nowhere(world: World) -> None:
         route_params=route,
         body=b"",
     )
-    assert operator_api.roll_out(other_key).status_code == 202
+    assert FUNCTIONS["roll_out"](other_key).status_code == 202
     assert len([r for r in world.rollouts() if r.name.startswith("rebuild")]) == 1
 
 
 def test_a_repeat_with_the_same_key_gets_the_first_answer(world: World) -> None:
     headers = {"Idempotency-Key": "one"}
-    first = ask(operator_api.roll_out, WHY, headers=headers, app="hello-world")
+    first = ask("roll_out", WHY, headers=headers, app="hello-world")
     rollouts = len(world.rollouts())
-    assert ask(operator_api.roll_out, WHY, headers=headers, app="hello-world") == first
+    assert ask("roll_out", WHY, headers=headers, app="hello-world") == first
     assert len(world.rollouts()) == rollouts
-    status, problem = ask(operator_api.roll_out, {"reason": "another"}, headers=headers, app="hello-world")
+    status, problem = ask("roll_out", {"reason": "another"}, headers=headers, app="hello-world")
     assert (status, problem["field"]) == (400, "Idempotency-Key")
 
 
 def test_a_call_that_was_refused_may_be_repeated_with_its_key(world: World) -> None:
     headers, body = {"Idempotency-Key": "two"}, WHY | {"tag": "15-alpine"}
-    assert ask(operator_api.lift_hold, body, method="DELETE", headers=headers, gate="node")[0] == 404
-    ask(operator_api.hold, body, gate="node")
-    assert ask(operator_api.lift_hold, body, method="DELETE", headers=headers, gate="node")[0] == 202
+    assert ask("lift_hold", body, method="DELETE", headers=headers, gate="node")[0] == 404
+    ask("hold", body, gate="node")
+    assert ask("lift_hold", body, method="DELETE", headers=headers, gate="node")[0] == 202
 
 
 @pytest.mark.parametrize(
@@ -117,16 +116,16 @@ def test_a_call_that_was_refused_may_be_repeated_with_its_key(world: World) -> N
 def test_a_request_that_is_not_right_gets_a_problem_that_names_the_field(
     world: World, body: object, field: str
 ) -> None:
-    status, problem = ask(operator_api.hold, body, gate="node")
+    status, problem = ask("hold", body, gate="node")
     assert status == 400
     assert problem["field"] == field
     assert problem["detail"]
 
 
 def test_what_is_not_there_and_what_is_not_possible_are_told_apart(world: World) -> None:
-    assert ask(operator_api.hold, WHY | {"tag": "15-alpine"}, gate="nodes")[0] == 404
+    assert ask("hold", WHY | {"tag": "15-alpine"}, gate="nodes")[0] == 404
     body = WHY | {"tag": "15-alpine", "to": GREEN}
-    assert ask(operator_api.roll_back, body, gate="node")[0] == 409
+    assert ask("roll_back", body, gate="node")[0] == 409
 
 
 def test_a_hold_names_what_was_in_flight_when_it_was_made(world: World) -> None:
@@ -135,7 +134,7 @@ def test_a_hold_names_what_was_in_flight_when_it_was_made(world: World) -> None:
 
     def pointed(*where: Any) -> None:
         world.registry.point = point  # type: ignore[method-assign]
-        answers.append(ask(operator_api.hold, WHY | {"tag": "15-alpine"}, gate="node"))
+        answers.append(ask("hold", WHY | {"tag": "15-alpine"}, gate="node"))
         point(*where)
 
     world.registry.point = pointed  # type: ignore[assignment, method-assign]
@@ -147,7 +146,7 @@ def test_a_hold_names_what_was_in_flight_when_it_was_made(world: World) -> None:
 
 
 def test_a_tag_that_the_gate_does_not_take_is_a_problem_of_that_field(world: World) -> None:
-    status, problem = ask(operator_api.hold, WHY | {"tag": "15-alpien"}, gate="node")
+    status, problem = ask("hold", WHY | {"tag": "15-alpien"}, gate="node")
     assert (status, problem["field"]) == (400, "tag")
     assert "did you mean 15-alpine?" in problem["detail"]
 
@@ -156,49 +155,49 @@ def test_an_image_that_was_built_is_deployed_again_on_demand(world: World) -> No
     first = world.rollouts()[0].image
     assert first is not None
     body = WHY | {"image": first.tag}
-    _, plan = ask(operator_api.roll_out, body, params={"dry_run": "true"}, app="hello-world")
+    _, plan = ask("roll_out", body, params={"dry_run": "true"}, app="hello-world")
     assert plan["effects"][0]["what"] == "deploy"
-    assert ask(operator_api.roll_out, body, app="hello-world")[0] == 202
+    assert ask("roll_out", body, app="hello-world")[0] == 202
     world.settle()
     assert world.containers.puts[-1] == str(first)
-    assert ask(operator_api.roll_out, WHY | {"image": "ct99"}, app="hello-world")[0] == 404
+    assert ask("roll_out", WHY | {"image": "ct99"}, app="hello-world")[0] == 404
 
 
 def test_a_veto_says_what_to_roll_back_to_and_does_it_when_asked(world: World) -> None:
     body = WHY | {"digest": GREEN}
-    _, plan = ask(operator_api.veto, body, params={"dry_run": "true"}, gate="node")
+    _, plan = ask("veto", body, params={"dry_run": "true"}, gate="node")
     warning = f"15-alpine of gate node stays on the banned digest: roll it back to {ORANGE}"
     assert (len(plan["effects"]), plan["warnings"]) == (1, [warning])
-    _, plan = ask(operator_api.veto, body | {"rollback": True}, params={"dry_run": "true"}, gate="node")
+    _, plan = ask("veto", body | {"rollback": True}, params={"dry_run": "true"}, gate="node")
     assert [effect["what"] for effect in plan["effects"]][1:3] == ["move the stable tag", "hold"]
     assert plan["warnings"] == []
     assert world.stable_tag() == GREEN
-    assert ask(operator_api.veto, body | {"to": "15-alpine-cb1", "until": "newer"}, gate="node")[0] == 202
+    assert ask("veto", body | {"to": "15-alpine-cb1", "until": "newer"}, gate="node")[0] == 202
     assert world.stable_tag() == ORANGE
-    _, holds = ask(operator_views.holds, method="GET")
+    _, holds = ask("holds", method="GET")
     assert [hold["until"] for hold in holds["items"]] == ["newer"]
 
 
 @pytest.mark.parametrize("text", ["True", "1", "yes", ""])
 def test_what_is_neither_a_dry_run_nor_none_does_nothing(world: World, text: str) -> None:
     rollouts = len(world.rollouts())
-    status, problem = ask(operator_api.roll_out, WHY, params={"dry_run": text}, app="hello-world")
+    status, problem = ask("roll_out", WHY, params={"dry_run": text}, app="hello-world")
     assert (status, problem["field"]) == (400, "dry_run")
     assert len(world.rollouts()) == rollouts
 
 
 def test_a_field_that_is_not_known_is_no_field_that_is_left_out(world: World) -> None:
     rollouts = len(world.rollouts())
-    status, problem = ask(operator_api.roll_out, WHY | {"imgae": "ct2"}, app="hello-world")
+    status, problem = ask("roll_out", WHY | {"imgae": "ct2"}, app="hello-world")
     assert (status, problem["field"]) == (400, "imgae")
-    status, problem = ask(operator_api.roll_out, None, params=WHY | {"imgae": "ct2"}, app="hello-world")
+    status, problem = ask("roll_out", None, params=WHY | {"imgae": "ct2"}, app="hello-world")
     assert (status, problem["field"]) == (400, "imgae")
     assert len(world.rollouts()) == rollouts
 
 
 def test_a_call_may_be_told_by_its_query_alone(world: World) -> None:
     params = WHY | {"digest": GREEN, "rollback": "true", "code": "a key", "dry_run": "true"}
-    status, plan = ask(operator_api.veto, None, params=params, gate="node")
+    status, plan = ask("veto", None, params=params, gate="node")
     assert (status, len(plan["effects"])) == (200, 4)
 
 
@@ -218,32 +217,32 @@ def test_with_sign_in_trusted_the_roles_decide(
     monkeypatch.setenv("BASEGATE_SIGN_IN", "easy-auth")
     monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "True")
     headers = principal(*roles)
-    assert ask(operator_views.status, method="GET", headers=headers)[0] == reads
-    assert ask(operator_api.hold, WHY | {"tag": "15-alpine"}, headers=headers, gate="node")[0] == acts
+    assert ask("status", method="GET", headers=headers)[0] == reads
+    assert ask("hold", WHY | {"tag": "15-alpine"}, headers=headers, gate="node")[0] == acts
 
 
 def test_nobody_signed_in_is_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BASEGATE_SIGN_IN", "easy-auth")
     monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "True")
-    assert ask(operator_views.status, method="GET")[0] == 403
-    assert ask(operator_views.status, method="GET", headers={"X-MS-CLIENT-PRINCIPAL": "bm9wZQ=="})[0] == 403
+    assert ask("status", method="GET")[0] == 403
+    assert ask("status", method="GET", headers={"X-MS-CLIENT-PRINCIPAL": "bm9wZQ=="})[0] == 403
 
 
 def test_sign_in_headers_mean_nothing_where_they_are_not_trusted(world: World) -> None:
-    ask(operator_api.hold, WHY | {"tag": "15-alpine"}, headers=principal("Basegate.Operator"), gate="node")
-    _, gate = ask(operator_views.gate, method="GET", gate="node")
+    ask("hold", WHY | {"tag": "15-alpine"}, headers=principal("Basegate.Operator"), gate="node")
+    _, gate = ask("gate", method="GET", gate="node")
     assert gate["stable"][0]["hold"]["actor"] == "a holder of the key"
 
 
 def test_who_acts_on_a_stale_view_is_told_what_it_is_now(world: World) -> None:
-    _, page = ask(operator_views.candidates, method="GET", gate="node")
+    _, page = ask("candidates", method="GET", gate="node")
     identifier = page["items"][0]["id"]
     stale, fresh = {"If-Match": "another ETag"}, {"If-Match": bootstrap.basegate().report.candidate(identifier)[1]}
-    status, problem = ask(operator_api.rerun, WHY, headers=stale, candidate=identifier)
+    status, problem = ask("rerun", WHY, headers=stale, candidate=identifier)
     assert status == 412
     assert "is passed now" in problem["detail"]
     assert len(world.candidates()) == 2
-    assert ask(operator_api.rerun, WHY, headers=fresh, candidate=identifier)[0] == 202
+    assert ask("rerun", WHY, headers=fresh, candidate=identifier)[0] == 202
 
 
 @pytest.mark.parametrize(
@@ -261,7 +260,7 @@ def test_who_acts_on_a_stale_view_is_told_what_it_is_now(world: World) -> None:
     ids=range(8),
 )
 def test_a_body_that_means_no_good_is_only_not_right(world: World, body: bytes) -> None:
-    assert ask(operator_api.hold, body, gate="node")[0] == 400
+    assert ask("hold", body, gate="node")[0] == 400
 
 
 @pytest.mark.parametrize(
@@ -282,7 +281,7 @@ def test_a_principal_that_is_none_is_nobody(world: World, monkeypatch: pytest.Mo
     monkeypatch.setenv("BASEGATE_SIGN_IN", "easy-auth")
     monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "True")
     headers = {"X-MS-CLIENT-PRINCIPAL": base64.b64encode(principal.encode()).decode()}
-    assert ask(operator_api.hold, WHY | {"tag": "15-alpine"}, headers=headers, gate="node")[0] == 403
+    assert ask("hold", WHY | {"tag": "15-alpine"}, headers=headers, gate="node")[0] == 403
 
 
 def test_an_answer_that_would_not_fit_in_a_row_says_how_much_more_was_done(
@@ -291,9 +290,9 @@ def test_an_answer_that_would_not_fit_in_a_row_says_how_much_more_was_done(
     effects = tuple(Effect("put back", f"{number} {'ü' * 20_000}") for number in range(3000))
     monkeypatch.setattr(SweepOperations, "sweep", lambda self, who: Plan(effects, lambda: Done("drift", effects)))
     headers = {"Idempotency-Key": "large"}
-    assert len(ask(operator_api.sweep, WHY, params={"dry_run": "true"})[1]["effects"]) == 3000
-    status, answer = ask(operator_api.sweep, WHY, headers=headers)
+    assert len(ask("sweep", WHY, params={"dry_run": "true"})[1]["effects"]) == 3000
+    status, answer = ask("sweep", WHY, headers=headers)
     assert status == 202
     for part in (answer["effects"], answer["inFlight"]):
         assert part[-1] == {"what": "and more", "subject": "2800 that are not listed here"}
-    assert ask(operator_api.sweep, WHY, headers=headers) == (status, answer)
+    assert ask("sweep", WHY, headers=headers) == (status, answer)

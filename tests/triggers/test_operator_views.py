@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from functions import operator_api, operator_views
 from shared import bootstrap
 from shared.domain.errors import Cause, Misconfigured, Rejected, Retry
 from shared.domain.image import short
@@ -24,11 +23,11 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def test_lists_come_by_time_a_page_at_a_time(world: World) -> None:
-    _, page = ask(operator_views.candidates, method="GET", params={"limit": "1"}, gate="node")
+    _, page = ask("candidates", method="GET", params={"limit": "1"}, gate="node")
     assert [item["digest"] for item in page["items"]] == [GREEN]
-    _, rest = ask(operator_views.candidates, method="GET", params={"token": page["next"]}, gate="node")
+    _, rest = ask("candidates", method="GET", params={"token": page["next"]}, gate="node")
     assert ([item["digest"] for item in rest["items"]], rest["next"]) == ([ORANGE], "")
-    assert ask(operator_views.candidates, method="GET", params={"limit": "0"}, gate="node")[0] == 400
+    assert ask("candidates", method="GET", params={"limit": "0"}, gate="node")[0] == 400
 
 
 def test_lists_may_be_of_one_state_and_of_a_span_of_time(world: World) -> None:
@@ -37,11 +36,11 @@ def test_lists_may_be_of_one_state_and_of_a_span_of_time(world: World) -> None:
     world.settle()
 
     def digests(**params: str) -> list[str]:
-        status, page = ask(operator_views.candidates, method="GET", params=params, gate="node")
+        status, page = ask("candidates", method="GET", params=params, gate="node")
         assert status == 200
         return [item["digest"] for item in page["items"]]
 
-    _, page = ask(operator_views.candidates, method="GET", gate="node")
+    _, page = ask("candidates", method="GET", gate="node")
     times = {item["digest"]: item["createdAt"] for item in page["items"]}
     assert digests(state="passed") == [GREEN, ORANGE]
     assert digests(state="failed") == [digest("red")]
@@ -49,7 +48,7 @@ def test_lists_may_be_of_one_state_and_of_a_span_of_time(world: World) -> None:
     assert digests(until=times[GREEN]) == [ORANGE]
     assert digests(since=times[ORANGE], until=times[digest("red")], state="passed") == [GREEN, ORANGE]
     assert digests(state="rejected") == []
-    _, rollouts = ask(operator_views.rollouts, method="GET", params={"state": "live"}, app="hello-world")
+    _, rollouts = ask("rollouts", method="GET", params={"state": "live"}, app="hello-world")
     assert [item["state"] for item in rollouts["items"]] == ["live", "live"]
 
 
@@ -60,7 +59,7 @@ def test_a_page_may_be_empty_and_lead_on(world: World) -> None:
     world.settle()
     params, pages = {"state": "passed"}, []
     while True:
-        _, page = ask(operator_views.candidates, method="GET", params=params, gate="node")
+        _, page = ask("candidates", method="GET", params=params, gate="node")
         pages.append([item["digest"] for item in page["items"]])
         if not page["next"]:
             break
@@ -85,22 +84,22 @@ def test_a_page_may_be_empty_and_lead_on(world: World) -> None:
     ],
 )
 def test_a_list_that_is_asked_for_wrongly_says_where(world: World, name: str, value: str) -> None:
-    status, problem = ask(operator_views.candidates, method="GET", params={name: value}, gate="node")
+    status, problem = ask("candidates", method="GET", params={name: value}, gate="node")
     assert (status, problem["field"]) == (400, name)
 
 
 def test_every_move_of_a_stable_tag_is_listed_with_who_moved_it(world: World) -> None:
-    ask(operator_api.roll_back, WHY | {"tag": "15-alpine", "to": "15-alpine-cb1"}, gate="node")
-    _, page = ask(operator_views.promotions, method="GET", gate="node")
+    ask("roll_back", WHY | {"tag": "15-alpine", "to": "15-alpine-cb1"}, gate="node")
+    _, page = ask("promotions", method="GET", gate="node")
     moves = [(move["digest"], move["unique"], move["movedBy"]) for move in page["items"]]
     operator = f"a holder of the key: {WHY['reason']}"
     assert moves == [(ORANGE, "15-alpine-cb1", operator), (GREEN, "15-alpine-cb2", ""), (ORANGE, "15-alpine-cb1", "")]
     assert [move["sequence"] for move in page["items"][1:]] == [2, 1]
     assert page["items"][1]["candidate"].startswith(f"node.{GREEN.removeprefix('sha256:')}")
-    _, first = ask(operator_views.promotions, method="GET", params={"limit": "1"}, gate="node")
-    _, rest = ask(operator_views.promotions, method="GET", params={"token": first["next"]}, gate="node")
+    _, first = ask("promotions", method="GET", params={"limit": "1"}, gate="node")
+    _, rest = ask("promotions", method="GET", params={"token": first["next"]}, gate="node")
     assert first["items"] + rest["items"] == page["items"]
-    _, later = ask(operator_views.promotions, method="GET", params={"since": moves_at(page, 0)}, gate="node")
+    _, later = ask("promotions", method="GET", params={"since": moves_at(page, 0)}, gate="node")
     assert later["items"] == page["items"][:1]
 
 
@@ -112,7 +111,7 @@ def test_a_stable_tag_that_was_moved_around_the_gate_and_put_back_is_an_entry_in
         world.registry.tags[("base", "node:tools")] = world.registry.tags[place] = foreign
         world.clock.forward(300)
         world.sweep_now()
-    _, page = ask(operator_views.promotions, method="GET", gate="node")
+    _, page = ask("promotions", method="GET", gate="node")
     moves = [(move["digest"], move["unique"], move["movedBy"]) for move in page["items"]]
     found = (
         f"contosobaseartifacts.azurecr.io/node:15-alpine is {short(foreign)}, not {short(GREEN)}, which was promoted"
@@ -120,8 +119,8 @@ def test_a_stable_tag_that_was_moved_around_the_gate_and_put_back_is_an_entry_in
     back = (GREEN, "15-alpine-cb2", f"sweep: put back, {found}")
     assert moves == [back, back, (GREEN, "15-alpine-cb2", ""), (ORANGE, "15-alpine-cb1", "")]
     assert moves_at(page, 0) > moves_at(page, 1) > moves_at(page, 2)
-    ask(operator_api.roll_back, WHY | {"tag": "15-alpine", "to": "15-alpine-cb1"}, gate="node")
-    _, page = ask(operator_views.promotions, method="GET", gate="node")
+    ask("roll_back", WHY | {"tag": "15-alpine", "to": "15-alpine-cb1"}, gate="node")
+    _, page = ask("promotions", method="GET", gate="node")
     assert [move["movedBy"][:5] for move in page["items"]] == ["a hol", "sweep", "sweep", "", ""]
 
 
@@ -130,22 +129,22 @@ def moves_at(page: Any, index: int) -> str:
 
 
 def test_holds_and_vetoes_are_listed_over_all_gates(world: World) -> None:
-    ask(operator_api.hold, WHY | {"tag": "15-alpine"}, gate="node", headers={"X-Basegate-Actor": "ada"})
-    ask(operator_api.veto, WHY | {"digest": digest("red")}, gate="node")
-    ask(operator_api.veto, WHY | {"digest": digest("blue")}, gate="node")
-    ask(operator_api.lift_veto, WHY, method="DELETE", gate="node", digest=digest("blue"))
-    _, holds = ask(operator_views.holds, method="GET")
+    ask("hold", WHY | {"tag": "15-alpine"}, gate="node", headers={"X-Basegate-Actor": "ada"})
+    ask("veto", WHY | {"digest": digest("red")}, gate="node")
+    ask("veto", WHY | {"digest": digest("blue")}, gate="node")
+    ask("lift_veto", WHY, method="DELETE", gate="node", digest=digest("blue"))
+    _, holds = ask("holds", method="GET")
     assert [(hold["gate"], hold["tag"], hold["digest"], hold["actor"]) for hold in holds["items"]] == [
         ("node", "15-alpine", GREEN, "ada (by key)")
     ]
-    _, standing = ask(operator_views.vetoes, method="GET")
+    _, standing = ask("vetoes", method="GET")
     assert [veto["digest"] for veto in standing["items"]] == [digest("red")]
-    _, every = ask(operator_views.vetoes, method="GET", params={"all": "true"})
+    _, every = ask("vetoes", method="GET", params={"all": "true"})
     assert {veto["digest"]: bool(veto["lifted_at"]) for veto in every["items"]} == {
         digest("red"): False,
         digest("blue"): True,
     }
-    assert ask(operator_views.vetoes, method="GET", params={"all": "1"})[0] == 400
+    assert ask("vetoes", method="GET", params={"all": "1"})[0] == 400
 
 
 def test_gates_and_apps_are_listed_and_their_rules_told_without_values(world: World) -> None:
@@ -156,14 +155,14 @@ def test_gates_and_apps_are_listed_and_their_rules_told_without_values(world: Wo
     world.policy = sample_policy(apps={"hello-world": msgspec.structs.replace(app, deploy=deploy, build=build)})
     world.restart()
     bootstrap.basegate().report = Report(world.services)
-    assert [gate["name"] for gate in ask(operator_views.gates, method="GET")[1]["items"]] == ["node"]
-    assert [one["name"] for one in ask(operator_views.apps, method="GET")[1]["items"]] == ["hello-world"]
-    _, told = ask(operator_views.app, method="GET", app="hello-world")
+    assert [gate["name"] for gate in ask("gates", method="GET")[1]["items"]] == ["node"]
+    assert [one["name"] for one in ask("apps", method="GET")[1]["items"]] == ["hello-world"]
+    _, told = ask("app", method="GET", app="hello-world")
     assert told["rule"]["deploy"]["aci"]["environment"] == {"TOKEN": ""}
     assert told["rule"]["build"]["values"] == {"KEY": ""}
     assert (told["rule"]["build"]["timeout"], told["rule"]["deploy"]["aci"]["name"]) == ("30m", "hello-world-aci")
     assert "s3cr3t" not in json.dumps(told)
-    assert ask(operator_views.app, method="GET", app="another")[0] == 404
+    assert ask("app", method="GET", app="another")[0] == 404
 
 
 def test_the_log_of_a_check_is_told_so_far_and_then_as_it_was_kept(world: World) -> None:
@@ -171,50 +170,50 @@ def test_the_log_of_a_check_is_told_so_far_and_then_as_it_was_kept(world: World)
     world.tasks.seconds = 30
     world.push("15-alpine", blue)
     identifier = f"node.{blue.removeprefix('sha256:')}"
-    assert log_of(operator_views.candidate_log, candidate=identifier)[0] == 404
+    assert log_of("candidate_log", candidate=identifier)[0] == 404
     world.pass_time(5)
     world.tasks.runs[world.candidate(blue).checks[0].run_id].log = "Step 1/4"
-    assert log_of(operator_views.candidate_log, candidate=identifier) == (200, "running", "Step 1/4")
+    assert log_of("candidate_log", candidate=identifier) == (200, "running", "Step 1/4")
     world.tasks.log_fault = Rejected("404")
-    assert log_of(operator_views.candidate_log, candidate=identifier)[0] == 404
+    assert log_of("candidate_log", candidate=identifier)[0] == 404
     world.tasks.log_fault = Retry("503")
-    assert log_of(operator_views.candidate_log, candidate=identifier)[0] == 503
+    assert log_of("candidate_log", candidate=identifier)[0] == 503
     world.tasks.log_fault = None
     world.settle()
-    assert log_of(operator_views.candidate_log, candidate=identifier) == (200, "stored", "Step 1/4")
+    assert log_of("candidate_log", candidate=identifier) == (200, "stored", "Step 1/4")
     world.archive.texts.clear()
-    assert log_of(operator_views.candidate_log, candidate=identifier)[0] == 404
+    assert log_of("candidate_log", candidate=identifier)[0] == 404
 
 
 def test_the_log_of_a_build_is_told_so_far_and_then_as_it_was_kept(world: World) -> None:
     world.tasks.seconds = 30
-    ask(operator_api.roll_out, WHY, app="hello-world")
+    ask("roll_out", WHY, app="hello-world")
     rollout = world.rollouts()[-1].id
-    assert log_of(operator_views.rollout_log, rollout=rollout)[0] == 404
+    assert log_of("rollout_log", rollout=rollout)[0] == 404
     world.pass_time(5)
     world.tasks.runs[world.rollouts()[-1].build.run_id].log = "Step 1/4"
-    assert log_of(operator_views.rollout_log, rollout=rollout) == (200, "running", "Step 1/4")
+    assert log_of("rollout_log", rollout=rollout) == (200, "running", "Step 1/4")
     world.settle()
-    assert log_of(operator_views.rollout_log, rollout=rollout) == (200, "stored", "Step 1/4")
+    assert log_of("rollout_log", rollout=rollout) == (200, "stored", "Step 1/4")
 
 
 def test_of_a_long_log_the_end_is_told(world: World) -> None:
     green = world.candidate(GREEN)
     world.archive.texts[green.checks[0].evidence.log_blob] = "ü" * 1024 * 1024 + "the end"
-    _, _, text = log_of(operator_views.candidate_log, candidate=f"node.{green.row}")
+    _, _, text = log_of("candidate_log", candidate=f"node.{green.row}")
     assert len(text.encode()) <= 1024 * 1024
     assert text.endswith("ü" + "the end")
 
 
 def test_the_whole_story_is_told_with_its_evidence(world: World) -> None:
-    _, page = ask(operator_views.candidates, method="GET", gate="node")
-    status, story = ask(operator_views.candidate, method="GET", candidate=page["items"][0]["id"])
+    _, page = ask("candidates", method="GET", gate="node")
+    status, story = ask("candidate", method="GET", candidate=page["items"][0]["id"])
     assert status == 200
     assert story["history"][0]["what"] == "admitted"
     (promotion,) = story["promotions"]
     assert (promotion["tag"], promotion["state"], promotion["unique"]) == ("15-alpine", "promoted", "15-alpine-cb2")
     assert [entry["what"] for entry in promotion["history"]][:2] == ["observed", "passed"]
-    status, log = ask(operator_views.candidate_log, method="GET", candidate=page["items"][0]["id"])
+    status, log = ask("candidate_log", method="GET", candidate=page["items"][0]["id"])
     assert (status, "successful" in log) == (200, True)
 
 
@@ -222,7 +221,7 @@ def test_a_digest_under_many_tags_is_told_with_all_of_its_promotions(world: Worl
     for number in range(5):
         world.push(f"15.{number}", GREEN)
     world.settle()
-    _, story = ask(operator_views.candidate, method="GET", candidate=world.candidate(GREEN).id)
+    _, story = ask("candidate", method="GET", candidate=world.candidate(GREEN).id)
     told = {promotion["tag"]: promotion["state"] for promotion in story["promotions"]}
     assert told == dict.fromkeys(("15-alpine", *(f"15.{number}" for number in range(5))), "promoted")
 
@@ -231,18 +230,18 @@ def test_a_stalled_record_reads_as_stalled_in_lists_with_its_remedy(world: World
     world.tasks.start_fault = Misconfigured("no task", cause=Cause.TASK, remedy="create it")
     world.push("15-alpine", digest("blue"))
     world.settle()
-    _, page = ask(operator_views.candidates, method="GET", gate="node")
+    _, page = ask("candidates", method="GET", gate="node")
     item = page["items"][0]
     assert (item["state"], item["reason"], item["remedy"]) == ("stalled", "no task", "create it")
     assert item["nextTryAt"] > item["changedAt"]
     assert {item["state"] for item in page["items"][1:]} == {"passed"}
-    _, answer = ask(operator_views.readyz, method="GET")
+    _, answer = ask("readyz", method="GET")
     (finding,) = [one for one in answer["findings"] if one["dependency"] == "records of gate node"]
     assert (finding["state"], finding["cause"], finding["remedy"]) == ("warning", "task", "create it")
 
 
 def test_status_shows_everything_at_a_glance(world: World) -> None:
-    _, status = ask(operator_views.status, method="GET")
+    _, status = ask("status", method="GET")
     assert status["gates"][0]["stable"][0]["digest"] == GREEN
     assert status["apps"][0]["base"].endswith(f"@{GREEN}")
     assert status["apps"][0]["live"].startswith("contoso.azurecr.io/hello-world:")
@@ -250,9 +249,9 @@ def test_status_shows_everything_at_a_glance(world: World) -> None:
 
 def test_readyz_says_of_each_dependency_what_to_mend(world: World) -> None:
     world.sweep_now()
-    assert ask(operator_views.readyz, method="GET")[0] == 200
+    assert ask("readyz", method="GET")[0] == 200
     world.registry.fault = Misconfigured("reading node: 403. To mend it: give the app AcrPull on the registry")
-    status, answer = ask(operator_views.readyz, method="GET")
+    status, answer = ask("readyz", method="GET")
     assert (status, answer["ready"]) == (503, False)
     sick = [finding for finding in answer["findings"] if finding["state"] not in ("ok", "warning")]
     assert {finding["state"] for finding in sick} == {"misconfigured"}
@@ -260,20 +259,20 @@ def test_readyz_says_of_each_dependency_what_to_mend(world: World) -> None:
 
 
 def test_healthz_says_nothing_but_that_it_is_up() -> None:
-    assert ask(operator_views.healthz, method="GET") == (200, {"status": "up"})
+    assert ask("healthz", method="GET") == (200, {"status": "up"})
 
 
 def test_a_parameter_that_a_call_does_not_have_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     operated(monkeypatch)
     for handler, params, known in (
-        (operator_views.candidates, {"limt": "5"}, "known here: limit, token, since, until, state"),
-        (operator_views.vetoes, {"ALL": "true"}, "known here: all"),
-        (operator_views.status, {"x": ""}, "there are none here"),
+        ("candidates", {"limt": "5"}, "known here: limit, token, since, until, state"),
+        ("vetoes", {"ALL": "true"}, "known here: all"),
+        ("status", {"x": ""}, "there are none here"),
     ):
         status, problem = ask(handler, method="GET", params=params, gate="node")
         assert (status, problem["field"]) == (400, next(iter(params)))
         assert known in problem["detail"]
     key = {"code": "a key", "clientId": "default"}
-    assert ask(operator_views.status, method="GET", params=key)[0] == 200
-    status, problem = ask(operator_api.sweep, WHY, params={"dryrun": "true"})
+    assert ask("status", method="GET", params=key)[0] == 200
+    status, problem = ask("sweep", WHY, params={"dryrun": "true"})
     assert (status, problem["field"]) == (400, "dryrun")

@@ -8,7 +8,7 @@ import json
 import azure.functions as func
 import pytest
 
-from functions import board, operator_api, operator_views
+from functions import board
 from tests.fakes import World
 from tests.triggers.asking import WHY, ask, operated
 
@@ -28,33 +28,33 @@ APPROVER = {
 
 def test_sign_in_that_is_switched_off_lets_nobody_in_and_readyz_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BASEGATE_SIGN_IN", "easy-auth")
-    for handler in (operator_views.status, operator_views.readyz):
+    for handler in ("status", "readyz"):
         status, problem = ask(handler, method="GET", headers=APPROVER)
         assert status == 503
         assert "App Service Authentication is off" in problem["detail"]
         assert "BASEGATE_SIGN_IN" in problem["remedy"]
     monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "True")
-    assert ask(operator_views.status, method="GET", headers=APPROVER)[0] == 200
+    assert ask("status", method="GET", headers=APPROVER)[0] == 200
 
 
 def test_the_description_of_the_interface_is_for_readers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BASEGATE_SIGN_IN", "easy-auth")
     monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "True")
-    assert ask(operator_views.openapi, method="GET")[0] == 403
-    assert ask(operator_views.openapi, method="GET", headers=APPROVER)[0] == 200
+    assert ask("openapi", method="GET")[0] == 403
+    assert ask("openapi", method="GET", headers=APPROVER)[0] == 200
 
 
 def test_a_page_of_another_site_does_nothing() -> None:
     for site in ("cross-site", "same-site"):
-        status, problem = ask(operator_api.sweep, WHY, headers={"Sec-Fetch-Site": site})
+        status, problem = ask("sweep", WHY, headers={"Sec-Fetch-Site": site})
         assert (status, problem["detail"]) == (403, "a page of another site asks for this")
-    assert ask(operator_api.sweep, WHY, headers={"Sec-Fetch-Site": "same-origin"})[0] == 202
+    assert ask("sweep", WHY, headers={"Sec-Fetch-Site": "same-origin"})[0] == 202
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
 def test_what_a_form_can_send_is_no_acting_call(kind: str) -> None:
     for body in (WHY, None):
-        status, problem = ask(operator_api.sweep, body, params={"reason": "because"}, headers={"Content-Type": kind})
+        status, problem = ask("sweep", body, params={"reason": "because"}, headers={"Content-Type": kind})
         assert (status, problem["field"]) == (400, "Content-Type")
 
 

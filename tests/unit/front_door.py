@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import azure.functions as func
 
-from functions import operator_api, operator_views
+from functions import operator_api
 from tests.served import KEY
 
 
@@ -89,9 +89,8 @@ def open_door() -> Iterator[FrontDoor]:
 
 
 def _routes() -> Iterator[tuple[set[str], re.Pattern[str], Any]]:
-    for blueprint in (operator_api.blueprint, operator_views.blueprint):
-        for builder in blueprint._function_builders:
-            function = builder._function
-            trigger: Any = function.get_trigger()
-            pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", trigger.route)
-            yield {method.value for method in trigger.methods}, re.compile(f"/api/{pattern}"), function._func
+    for builder in operator_api.blueprint._function_builders:
+        function = builder._function
+        trigger: Any = function.get_trigger()
+        pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", trigger.route)
+        yield {method.value for method in trigger.methods}, re.compile(f"/api/{pattern}"), function._func

@@ -8,6 +8,7 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from shared import bootstrap
 from shared.domain.errors import Cause, Misconfigured
 from shared.domain.image import Tag
 from shared.domain.retention import LeftOver
+from shared.settings import APP_ROOT
 from tests.fakes import START, World, digest
 from tests.served import KEY, App
 from tests.unit.front_door import FrontDoor, open_door
@@ -452,6 +454,31 @@ def test_there_is_a_command_for_every_act_of_the_interface(run: Run, door: Front
         if any(m == method and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), asked) for m, asked in called)
     }
     assert matched == acts
+
+
+def test_rules_are_checked_without_a_gate(run: Run, door: FrontDoor, monkeypatch: Any, tmp_path: Path) -> None:
+    monkeypatch.setenv("BASEGATE_URL", "nowhere")
+    text, file = (APP_ROOT / "gates.sample.yaml").read_text(encoding="utf-8"), tmp_path / "gates.yaml"
+    file.write_text(text, encoding="utf-8")
+    assert run("rules", "check", str(file)) == (0, f"{file} has no errors (registries: 3, gates: 1, apps: 1)\n", "")
+    file.write_text(text.replace("gate: node", "gate: nodes"), encoding="utf-8")
+    code, out, err = run("rules", "check", str(file))
+    assert (code, out) == (1, "")
+    assert re.search(
+        r"gates\.yaml has 1 error:\n  line \d+, column \d+: apps\.hello-world\.base\.gate: there is no", err
+    )
+    file.write_bytes(b"\xff")
+    assert run("rules", "check", str(file)) == (1, "", f"{file} is no UTF-8 text\n")
+    assert run("rules", "check", str(tmp_path / "none.yaml"))[0] == 2
+    assert door.asked == []
+
+
+def test_rules_are_checked_for_who_signs_in(run: Run, tmp_path: Path) -> None:
+    text, file = (APP_ROOT / "gates.sample.yaml").read_text(encoding="utf-8"), tmp_path / "gates.yaml"
+    file.write_text(text.replace("    checks:", "    checks:\n      - approval: {two_persons: true}"), encoding="utf-8")
+    code, _, err = run("rules", "check", str(file))
+    assert (code, "a function key says nothing of persons" in err) == (1, True)
+    assert run("rules", "check", str(file), "--sign-in", "easy-auth")[0] == 0
 
 
 def _nobody() -> int:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from functions.web.inputs import Role
 from shared.adapters.listeners import KINDS
+from shared.interface import Role
 from shared.settings import HINT_QUEUE, WORK_QUEUE, setting_names
 from tests.architecture.test_documents import NEEDED_TO_RUN
 

@@ -19,7 +19,6 @@ from shared.domain.policy import PromotionRule
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.rollout import RolloutState
 from shared.domain.stable_tag import HoldUntil
-from shared.operations.gates import RollbackOptions
 from shared.operations.idempotency import IdempotentCalls
 from shared.operations.plan import Plan, Who
 from tests.fakes import ProcessDied, World, digest, sample_policy
@@ -238,12 +237,12 @@ def test_a_veto_of_the_only_thing_that_was_ever_promoted_says_so() -> None:
     (warning,) = world.operate.vetoes.veto("node", GREEN, NIGHT).warnings
     assert warning.endswith("stays on the banned digest: it stood on nothing before that passes now")
     with pytest.raises(NotThere, match="veto without rolling back"):
-        world.operate.vetoes.veto("node", GREEN, NIGHT, RollbackOptions(wanted=True))
+        world.operate.vetoes.veto("node", GREEN, NIGHT, rollback=True)
 
 
 def test_a_veto_may_roll_back_at_once_and_hold() -> None:
     world = told("orange", "blue", "green")
-    plan = world.operate.vetoes.veto("node", GREEN, NIGHT, RollbackOptions(wanted=True))
+    plan = world.operate.vetoes.veto("node", GREEN, NIGHT, rollback=True)
     assert [what for what, _ in effects(plan)] == ["ban", "move the stable tag", "hold", "rebuild and redeploy"]
     assert plan.warnings == ()
     assert world.stable_tag() == GREEN
@@ -259,37 +258,36 @@ def test_a_veto_may_roll_back_at_once_and_hold() -> None:
 def test_a_veto_rolls_back_past_what_is_vetoed_or_passed_under_other_checks() -> None:
     world = told("orange", "blue", "green")
     do(world, world.operate.vetoes.veto("node", BLUE, NIGHT))
-    do(world, world.operate.vetoes.veto("node", GREEN, NIGHT, RollbackOptions(wanted=True)))
+    do(world, world.operate.vetoes.veto("node", GREEN, NIGHT, rollback=True))
     assert world.stable_tag() == ORANGE
 
 
 def test_a_veto_rolls_back_to_what_is_named_and_never_to_itself() -> None:
     world = told("orange", "blue", "green")
     with pytest.raises(Refused, match="to be vetoed"):
-        world.operate.vetoes.veto("node", GREEN, NIGHT, RollbackOptions(wanted=True, to="15-alpine-cb3"))
-    do(world, world.operate.vetoes.veto("node", GREEN, NIGHT, RollbackOptions(wanted=True, to="15-alpine-cb1")))
+        world.operate.vetoes.veto("node", GREEN, NIGHT, to="15-alpine-cb3")
+    do(world, world.operate.vetoes.veto("node", GREEN, NIGHT, to="15-alpine-cb1"))
     assert world.stable_tag() == ORANGE
 
 
 def test_a_veto_with_nothing_to_roll_back_is_only_a_veto() -> None:
     world = told("orange", "green")
-    assert effects(world.operate.vetoes.veto("node", ORANGE, NIGHT, RollbackOptions(wanted=True))) == [("ban", ORANGE)]
+    assert effects(world.operate.vetoes.veto("node", ORANGE, NIGHT, rollback=True)) == [("ban", ORANGE)]
 
 
 def test_a_veto_that_could_not_roll_back_can_be_called_again() -> None:
     world = told("orange", "green")
-    asked = RollbackOptions(wanted=True)
-    plan = world.operate.vetoes.veto("node", GREEN, NIGHT, asked)
+    plan = world.operate.vetoes.veto("node", GREEN, NIGHT, rollback=True)
     world.registry.fault = Retry("503")
     with pytest.raises(Retry):
         plan.act()
     world.registry.fault = None
-    again = world.operate.vetoes.veto("node", GREEN, NIGHT, asked)
+    again = world.operate.vetoes.veto("node", GREEN, NIGHT, rollback=True)
     assert [what for what, _ in effects(again)] == ["move the stable tag", "hold", "rebuild and redeploy"]
     do(world, again)
     assert world.stable_tag() == ORANGE
     with pytest.raises(Refused, match="vetoed already"):
-        world.operate.vetoes.veto("node", GREEN, NIGHT, asked)
+        world.operate.vetoes.veto("node", GREEN, NIGHT, rollback=True)
 
 
 def test_an_image_that_was_built_before_is_deployed_again_by_its_tag_or_its_digest() -> None:
@@ -516,7 +514,7 @@ def test_a_plan_of_any_operation_writes_nothing() -> None:
     operate.gates.hold("node", "15.14", HoldUntil.LIFTED, NIGHT)
     operate.candidates.examine("node", "15-alpine", NIGHT)
     operate.candidates.rerun(world.candidate(GREEN).id, NIGHT)
-    operate.vetoes.veto("node", GREEN, NIGHT, RollbackOptions(wanted=True))
+    operate.vetoes.veto("node", GREEN, NIGHT, rollback=True)
     operate.apps.rebuild("hello-world", NIGHT)
     operate.apps.roll_back("hello-world", NIGHT)
     assert (world.ledger.rows, len(world.queue.waiting)) == (before, queued)
@@ -826,11 +824,10 @@ def test_a_veto_between_the_claim_and_the_end_of_a_move_is_seen_by_the_mover_and
 def test_a_veto_before_any_write_between_passed_and_live_leaves_tag_and_app_on_the_base_before() -> None:
     for number in range(100):
         world, writes = told("orange"), iter(range(number + 1))
-        asked = RollbackOptions(wanted=True)
 
         def veto(_: object, world: World = world, writes: Iterator[int] = writes) -> None:
             if next(writes, None) == number:  # noqa: B023 (called within its own turn)
-                world.operate.vetoes.veto("node", GREEN, NIGHT, asked).act()  # noqa: B023
+                world.operate.vetoes.veto("node", GREEN, NIGHT, rollback=True).act()
 
         world.ledger.before_save = veto
         world.push("15-alpine", GREEN)
@@ -986,7 +983,7 @@ def test_of_what_a_hold_kept_out_only_the_newest_is_promoted_when_it_ends() -> N
 
 def test_a_veto_rolls_back_what_came_to_stand_on_its_digest_since_the_plan() -> None:
     world = told("orange")
-    plan = world.operate.vetoes.veto("node", GREEN, NIGHT, RollbackOptions(wanted=True))
+    plan = world.operate.vetoes.veto("node", GREEN, NIGHT, rollback=True)
     assert effects(plan) == [("ban", GREEN)]
     world.push("15-alpine", GREEN)
     world.settle()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from shared import bootstrap
@@ -39,7 +38,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
     }
     settings = read_settings(environment, KINDS)
     assert set(environment) == set(setting_names(KINDS))
-    assert msgspec.structs.astuple(settings) == (
+    assert dataclasses.astuple(settings) == (
         "basegatestore",
         "https://v.vault.azure.net",
         "rules/gates.yaml",
@@ -199,7 +198,7 @@ def test_two_persons_are_refused_where_a_key_is_all_that_is_known_of_one(tmp_pat
     app = rules(tmp_path, text.encode())
     with pytest.raises(InvalidGates, match=r"line \d+.*approval\.two_persons: a function key says nothing of persons"):
         _ = app.policy
-    signed_in = Basegate(msgspec.structs.replace(app.settings, sign_in="easy-auth"))
+    signed_in = Basegate(dataclasses.replace(app.settings, sign_in="easy-auth"))
     assert signed_in.policy.gates["node"].checks[0].kind == "approval"
 
 

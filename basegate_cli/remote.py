@@ -1,0 +1,164 @@
+"""The remote half: commands made from the table of operations. It knows the HTTP interface, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from inspect import Parameter, Signature
+from typing import Annotated, Any, get_args, get_origin
+
+import msgspec
+import typer
+
+from basegate_cli import show
+from basegate_cli.client import Act
+from basegate_cli.session import Json, Session, session_of
+from shared.interface import IN_PATH, OPERATIONS, Operation, resolve
+
+_RENDERED: dict[str, Callable[[Any], Any]] = {
+    "status": show.status,
+    "gate": show.gate,
+    "candidates": show.records,
+    "history": show.records,
+    "promotions": show.promotions,
+    "rollouts": show.records,
+    "holds": show.holds,
+    "vetoes": show.vetoes,
+    "drift": show.drift,
+    "why": show.story,
+    "log": lambda answer: show.plain(answer["log"]),
+}
+"""How the answer of a command that reads is shown."""
+
+_WORDS = {
+    "cancel": "Stop a candidate, or a rollout that is being built",
+    "history": "What became of everything that came to a gate, the newest first: another name of `candidates`",
+    "why": "Everything that happened to a candidate or a rollout, in order, with the evidence",
+    "log": "The log of a candidate's check or of a rollout's build: so far while it runs, then as it was kept",
+}
+"""What commands do that are not one operation by its name."""
+
+
+def _option(name: str, kind: Any, default: Any, described: str, **more: Any) -> Parameter:
+    shown = typer.Option(f"--{name.replace('_', '-')}", help=described, **more)
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, shown])
+
+
+def _argument(name: str, described: str) -> Parameter:
+    shown = typer.Argument(metavar=name.upper(), help=described)
+    return Parameter(name, Parameter.KEYWORD_ONLY, annotation=Annotated[str, shown])
+
+
+_JSON = Parameter("as_json", Parameter.KEYWORD_ONLY, default=False, annotation=Json)
+_CONTEXT = Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)
+_ACTING = (
+    _option("reason", str, Parameter.empty, "Why; it is recorded with what is done."),
+    _option("dry_run", bool, False, "Say what would be done, and do nothing."),
+    _option("yes", bool, False, "Do it without asking; needed where there is no terminal."),
+)
+_QUERY = (
+    _option("state", str, "", "Only those in this state, `failed` for one."),
+    _option("since", str, "", "Only since this time: 2026-03-01T12:00:00Z."),
+    _option("until", str, "", "Only before this time."),
+    _option("limit", int, 20, "How many at most.", min=1, max=100),
+    _option("token", str, "", "Go on where an earlier page ended."),
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    commands: dict[str, list[Operation]] = {}
+    for operation in OPERATIONS.values():
+        if operation.command:
+            commands.setdefault(operation.command, []).append(operation)
+    commands["history"] = commands["candidates"]
+    for name, operations in commands.items():
+        words, panel = _WORDS.get(name, operations[0].summary), "Acting" if operations[0].body else "Reading"
+        app.command(name, help=f"{words}.", rich_help_panel=panel)(_command(name, operations))
+
+
+def path_of(command: str, identifier: str) -> str:
+    """The path of a command about a candidate or a rollout, told apart by the shape of the id."""
+    operations = [operation for operation in OPERATIONS.values() if operation.command == command]
+    return _told_apart(operations, [identifier]).at(identifier)
+
+
+def _command(name: str, operations: Sequence[Operation]) -> Callable[..., None]:
+    """A command with the parameters of its operations: what stands in the path, in the body or in the query."""
+    first = operations[0]
+    in_path = [_argument("id", "A candidate or a rollout.")] if operations[1:] else list(map(_in_path, first.in_path))
+    asked = list(_in_body(resolve(first.body))) if first.body else list(_in_query(first))
+
+    def command(context: typer.Context, *, as_json: bool, **given: Any) -> None:
+        session, values = session_of(context, as_json), [given[one.name] for one in in_path]
+        operation, wanted = _told_apart(operations, values), {one.name: given[one.name] for one in asked}
+        if operation.body:
+            body = {name: value for name, value in wanted.items() if value is not None}
+            act = Act(operation.method, operation.at(*values), body)
+            _perform(session, act, given["reason"], dry_run=given["dry_run"], yes=given["yes"])
+        else:
+            query = {name: "true" if value is True else str(value) for name, value in wanted.items() if value}
+            answer = session.get(operation.at(*values), **query)
+            told = json.dumps({"log": answer}) if operation.answer.endswith(":RunLog") else answer
+            session.show(told, _RENDERED[name])
+
+    parameters = (_CONTEXT, *in_path, *asked, *(_ACTING if first.body else ()), _JSON)
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command
+
+
+def _told_apart(operations: Sequence[Operation], values: Sequence[str]) -> Operation:
+    """The operation that an id belongs to; the last one where it looks like none."""
+    for operation in operations[:-1]:
+        _, schema = IN_PATH[operation.in_path[0]]
+        if re.fullmatch(schema["pattern"], values[0]):
+            return operation
+    return operations[-1]
+
+
+def _in_path(name: str) -> Parameter:
+    described, _ = IN_PATH[name]
+    return _argument(name, described)
+
+
+def _in_body(body: type) -> Iterator[Parameter]:
+    """The fields of a body but its reason: arguments where they are required, else options."""
+    for field in msgspec.structs.fields(body):
+        kind, described = _described(field.type)
+        if field.required and field.name != "reason":
+            yield _argument(field.name, described)
+        elif not field.required:
+            yield _option(field.name, kind, field.default, described)
+
+
+def _in_query(operation: Operation) -> Iterator[Parameter]:
+    yield from (option for option in _QUERY if option.name in operation.in_query)
+    yield from (_option(name, bool, False, said) for name, said in operation.flags.items())
+
+
+def _described(kind: Any) -> tuple[Any, str]:
+    """The type of a field, and its description; of `X | None`, those of X."""
+    if get_origin(kind) is not Annotated:
+        return _described(get_args(kind)[0])
+    bare, meta = get_args(kind)
+    return bare, meta.description
+
+
+def _perform(session: Session, act: Act, reason: str, *, dry_run: bool, yes: bool) -> None:
+    """Show the plan and ask, unless told not to; then act.
+
+    Raises:
+        typer.Exit: the answer is no.
+        typer.BadParameter: nobody can be asked.
+    """
+    if not dry_run and not yes:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise typer.BadParameter("nobody can be asked without a terminal: add --yes, or --dry-run to see the plan")
+        plan = Session(session.client, json=False, out=session.err, err=session.err)
+        plan.show(plan.act(act, reason, dry_run=True), show.effects)
+        if not typer.confirm("Do it?", err=True):
+            raise typer.Exit(1)
+    session.show(session.act(act, reason, dry_run=dry_run), show.effects)

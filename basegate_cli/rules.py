@@ -1,0 +1,40 @@
+"""The local half: commands on files, with what the app itself reads them with. They need no gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(no_args_is_help=True)
+
+
+class InvalidRules(Exception):
+    """The rules have errors; the text names all of them, each with its line and column."""
+
+
+@app.callback()
+def rules() -> None:
+    """Work on rules (gates.yaml)."""
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True)],
+    sign_in: Annotated[
+        Literal["keys", "easy-auth"],
+        typer.Option(envvar="BASEGATE_SIGN_IN", help="Who uses the app that reads them, as its setting says."),
+    ] = "keys",
+) -> None:
+    """Check rules as the app does when it reads them: all errors, each with its line and column."""
+    from shared.rules import InvalidGates, parse_gates
+
+    try:
+        policy = parse_gates(file.read_text(encoding="utf-8"), str(file), signs_in=sign_in != "keys")
+    except InvalidGates as error:
+        raise InvalidRules(str(error)) from None
+    except UnicodeDecodeError:
+        raise InvalidRules(f"{file} is no UTF-8 text") from None
+    counts = f"registries: {len(policy.registries)}, gates: {len(policy.gates)}, apps: {len(policy.apps)}"
+    typer.echo(f"{file} has no errors ({counts})")

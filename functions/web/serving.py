@@ -1,0 +1,98 @@
+"""Serving an operation of the table: who asks, what for, one call, and its answer."""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
+from urllib.parse import urlsplit
+
+import azure.functions as func
+import msgspec
+
+from functions.web.answers import PlanAnswer, answer_of, few, json_answer
+from functions.web.inputs import actor_of, flag, page_of, read_body, require_known, require_own_site
+from shared import bootstrap
+from shared.domain.errors import Stale
+from shared.interface import Operation, resolve
+from shared.operations.idempotency import checked_key
+from shared.operations.plan import Plan, Who
+from shared.queries.report import Report
+
+log = logging.getLogger(__name__)
+
+
+def serve(operation: Operation, req: func.HttpRequest) -> func.HttpResponse:
+    """Answer a request for an operation. Raises `BasegateError`: see `problem_of`."""
+    return _act(operation, req) if operation.body else _read(operation, req)
+
+
+def _read(operation: Operation, req: func.HttpRequest) -> func.HttpResponse:
+    """Answer what the handler finds for the values in the path, the page of a list by time, and the flags."""
+    if operation.role:
+        actor_of(req, operation.role)
+        require_known(req, operation.in_query)
+    states = resolve(operation.states) if operation.states else ()
+    asked = page_of(req, states) if operation.paged else {}
+    asked |= {name: flag(req, name) for name in operation.flags}
+    found = _handler(operation)(*_in_path(operation, req), **asked)
+    return json_answer(found[0], headers={"ETag": found[1]}) if operation.etag else answer_of(found)
+
+
+def _act(operation: Operation, req: func.HttpRequest) -> func.HttpResponse:
+    """What every operation that acts has in common.
+
+    1. Who asks, what for, and why: all is recorded.
+    2. With `If-Match`, the record must still be what was read.
+    3. The plan: what would be done.
+    4. With `dry_run=true` that is the answer; else it is done, once for each `Idempotency-Key`.
+    """
+    require_own_site(req)
+    assert operation.role
+    actor, dry = actor_of(req, operation.role), flag(req, "dry_run")
+    asked, key = read_body(req, resolve(operation.body)), checked_key(req.headers.get("Idempotency-Key", ""))
+    who = Who.of(actor, asked.reason, key)  # 1
+    app = bootstrap.basegate()
+
+    def work() -> tuple[int, str]:
+        _require_fresh(req, app.report)  # 2
+        fields = {name: getattr(asked, name) for name in asked.__struct_fields__ if name != "reason"}
+        plan: Plan = _handler(operation)(*_in_path(operation, req), **fields, who=who)  # 3
+        answer = PlanAnswer(dry_run=dry, effects=plan.effects, warnings=plan.warnings)
+        if not dry:
+            done = plan.act()  # 4
+            answer = msgspec.structs.replace(answer, effects=few(plan.effects))
+            log.info("operator: %s %s by %s, because %r", req.method, urlsplit(req.url).path, actor, who.reason)
+            answer = msgspec.structs.replace(answer, in_flight=few(done.in_flight), see=f"/api/v1/{done.location}")
+        return 200 if dry else 202, msgspec.json.encode(answer).decode()
+
+    status, answer = app.calls.once("" if dry else key, _fingerprint(req), actor, work)
+    return json_answer(answer, status)
+
+
+def _handler(operation: Operation) -> Callable[..., Any]:
+    handler = operation.handler
+    found: Callable[..., Any] = resolve(handler) if ":" in handler else attrgetter(handler)(bootstrap.basegate())
+    return found
+
+
+def _in_path(operation: Operation, req: func.HttpRequest) -> list[str]:
+    return [req.route_params[name] for name in operation.in_path]
+
+
+def _fingerprint(req: func.HttpRequest) -> str:
+    """What is asked for, to tell a repeat from another call. The query may hold a function key: that is left out."""
+    asked = sorted((name, value) for name, value in req.params.items() if name.lower() != "code")
+    content = hashlib.sha256(msgspec.json.encode(asked) + req.get_body()).hexdigest()
+    return f"{req.method} {urlsplit(req.url).path} {content}"
+
+
+def _require_fresh(req: func.HttpRequest, report: Report) -> None:
+    """Refuse to act on a view that is out of date, and say what the record is now."""
+    seen = req.headers.get("If-Match", "")
+    for kind, read in (("candidate", report.candidate), ("rollout", report.rollout)):
+        if seen and kind in req.route_params:
+            story, etag = read(req.route_params[kind])
+            if etag != seen:
+                last = story.history[-1]
+                raise Stale(f"{story.id} is {story.state} now. Last: {last.what} {last.why} at {last.at.isoformat()}")

@@ -1,0 +1,72 @@
+"""What the body of an acting operation holds. The OpenAPI schemas and the options of commands are made from it."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from shared.domain.stable_tag import HoldUntil
+
+_TAG_OR_DIGEST = "^(sha256:[0-9a-f]{64}|[A-Za-z0-9_][A-Za-z0-9._-]{0,127})$"
+_LENGTHS = {"minLength": 1, "maxLength": 400, "pattern": r"\S"}
+
+
+def _said(description: str, **schema: Any) -> msgspec.Meta:
+    """What the schema says of a field; the domain holds it to that, in words of its own."""
+    return msgspec.Meta(description=description, extra_json_schema=schema)
+
+
+Reason = Annotated[str, _said("Why. It is recorded with what is done.", **_LENGTHS)]
+TagName = Annotated[str, _said("A tag.", pattern="^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
+DigestName = Annotated[str, _said("A digest.", pattern="^sha256:[0-9a-f]{64}$")]
+Target = Annotated[
+    str, _said("A unique tag, or a digest, that passed when it was examined last.", pattern=_TAG_OR_DIGEST)
+]
+Until = Annotated[HoldUntil, _said("How long the hold stands: until it is lifted, or a newer digest passes.")]
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A call that needs nothing but a reason."""
+
+    reason: Reason
+
+
+class TagAsked(Asked, frozen=True, kw_only=True):
+    """A call about one tag."""
+
+    tag: TagName
+
+
+class HoldAsked(TagAsked, frozen=True, kw_only=True):
+    """A hold of a stable tag."""
+
+    until: Until = HoldUntil.LIFTED
+
+
+class RollbackAsked(HoldAsked, frozen=True, kw_only=True):
+    """A rollback of a stable tag."""
+
+    to: Target
+
+
+class VetoAsked(Asked, frozen=True, kw_only=True):
+    """A veto, and whether the stable tags that stand on the digest are rolled back; naming `to` asks for it too."""
+
+    digest: DigestName
+    rollback: Annotated[bool, _said("Roll back the stable tags that stand on the digest, and hold them there.")] = False
+    to: Target | None = None
+    until: Until = HoldUntil.LIFTED
+
+
+class RebuildAsked(Asked, frozen=True, kw_only=True):
+    """A rebuilding of the ledger."""
+
+    hold_all: Annotated[bool, _said("Hold the stable tags on which the ledger agrees, too.")] = False
+
+
+class RolloutAsked(Asked, frozen=True, kw_only=True):
+    """A rollout: of the app built anew, or of an image that was built before."""
+
+    image: (
+        Annotated[str, _said("The tag or digest of an image that was built for the app.", pattern=_TAG_OR_DIGEST)]
+        | None
+    ) = None
