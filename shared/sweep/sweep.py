@@ -177,11 +177,11 @@ class Sweep:
         return JobReport(job=job.name, state=state, checked=checked, problem=problem, effects=effects)
 
     def _jobs(self) -> Iterator[SweepJob]:
-        """The jobs of the rules: side by side for each gate, or app, or registry."""
-        for each, kinds in groupby(JOBS, lambda kind: kind.each):
-            side_by_side = list(kinds)
+        """The jobs of the rules, in the order of `JOBS`."""
+        for each, neighbors in groupby(JOBS, lambda job: job.each):
+            kinds = list(neighbors)
             for rule in each.rules(self._services.policy):
-                yield from (kind(self._services, *rule) for kind in side_by_side)
+                yield from (kind(self._services, *rule) for kind in kinds)
 
 
 def _finished_at(known: Stored[SweepRecord] | None) -> datetime:

@@ -28,5 +28,4 @@ JOBS: tuple[type[SweepJob], ...] = (
     AppPurgeJob,
     CommonPurgeJob,
 )
-"""In the order of a sweep. Those for each of the same that stand side by side run so: all of a gate, then all of the
-next one."""
+"""The order of a sweep. Neighbors with the same `each` stay together: all jobs of one gate, then all of the next."""
