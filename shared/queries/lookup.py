@@ -113,7 +113,7 @@ class Lookup:
         rows += [promotion_row(one.tag, one.sequence) for one in seen if one.digest == digest]
         last = candidate.history[-1].at if candidate.history else candidate.created_at
         for only in (EVERYTHING, Only(until=last + timedelta(seconds=1))):
-            items = ledger.page(Promotion, gate, _ITEMS_READ, only=only).items
+            items = ledger.page(Promotion, gate, _ITEMS_READ, "", only).items
             rows += [promotion_row(item.tag, item.sequence) for item in items if item.digest == digest]
         missing = (row for row in dict.fromkeys(rows) if row and row not in found)
         loaded = (ledger.load(Promotion, gate, row) for row in islice(missing, _ITEMS_READ))
