@@ -14,9 +14,9 @@ from shared.domain.candidate import CandidateState, CandidateSummary
 from shared.domain.rollout import RolloutState, RolloutSummary
 from shared.domain.stable_tag import Move, Veto
 from shared.ports import Page
-from shared.queries import answers
+from shared.queries import models
 from shared.queries.drift import Drift
-from shared.queries.report import Report
+from shared.queries.records import Queries
 from shared.queries.run_logs import RunLog
 
 blueprint = func.Blueprint()
@@ -52,29 +52,29 @@ def _report(path: str, answer: type, query: Callable[..., Any], **said: Any) -> 
     def reported(req: func.HttpRequest) -> object:
         page = page_of(req, said.get("states", ())) if said.get("paged") else ()
         flags = [flag(req, name) for name in said.get("flags", ())]
-        found = query(bootstrap.basegate().report, *req.route_params.values(), *page, *flags)
+        found = query(bootstrap.basegate().queries, *req.route_params.values(), *page, *flags)
         return json_answer(found[0], headers={"ETag": found[1]}) if said.get("etag") else found
 
     return reported
 
 
-status = _report("v1/status", answers.Status, Report.status)
-gates = _report("v1/gates", answers.Items[answers.Gate], Report.gates)
-gate = _report("v1/gates/{gate}", answers.GateStory, Report.gate)
+status = _report("v1/status", models.Status, Queries.status)
+gates = _report("v1/gates", models.Items[models.Gate], Queries.gates)
+gate = _report("v1/gates/{gate}", models.GateDetail, Queries.gate)
 candidates = _report(
     "v1/gates/{gate}/candidates",
     Page[CandidateSummary],
-    Report.candidates,
+    Queries.candidates,
     paged=True,
     states=tuple(CandidateState),
 )
-promotions = _report("v1/gates/{gate}/promotions", Page[Move], Report.promotions, paged=True)
-apps = _report("v1/apps", answers.Items[answers.App], Report.apps)
-app = _report("v1/apps/{app}", answers.AppStory, Report.app)
+promotions = _report("v1/gates/{gate}/promotions", Page[Move], Queries.promotions, paged=True)
+apps = _report("v1/apps", models.Items[models.App], Queries.apps)
+app = _report("v1/apps/{app}", models.AppDetail, Queries.app)
 rollouts = _report(
     "v1/apps/{app}/rollouts",
     Page[RolloutSummary],
-    Report.rollouts,
+    Queries.rollouts,
     paged=True,
     states=tuple(RolloutState),
 )
@@ -86,9 +86,9 @@ def drift(req: func.HttpRequest) -> object:
     return bootstrap.basegate().drift.drift()
 
 
-holds = _report("v1/holds", answers.Items[answers.StandingHold], Report.holds)
-vetoes = _report("v1/vetoes", answers.Items[Veto], Report.vetoes, flags={"all": "Those that were lifted, too."})
-candidate = _report("v1/candidates/{candidate}", answers.CandidateStory, Report.candidate, etag=True)
+holds = _report("v1/holds", models.Items[models.StandingHold], Queries.holds)
+vetoes = _report("v1/vetoes", models.Items[Veto], Queries.vetoes, flags={"all": "Those that were lifted, too."})
+candidate = _report("v1/candidates/{candidate}", models.CandidateDetail, Queries.candidate, etag=True)
 
 
 @_read("v1/candidates/{candidate}/log", RunLog)
@@ -97,7 +97,7 @@ def candidate_log(req: func.HttpRequest) -> object:
     return bootstrap.basegate().logs.of_candidate(req.route_params["candidate"])
 
 
-rollout = _report("v1/rollouts/{rollout}", answers.RolloutStory, Report.rollout, etag=True)
+rollout = _report("v1/rollouts/{rollout}", models.RolloutDetail, Queries.rollout, etag=True)
 
 
 @_read("v1/rollouts/{rollout}/log", RunLog)

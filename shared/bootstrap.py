@@ -15,8 +15,8 @@ from shared.intake.hints import AppImages, Hints, Recognized, recognize
 from shared.operations.idempotency import IdempotentCalls
 from shared.operations.operate import Operate
 from shared.ports import Announcer, Services
-from shared.queries.drift import DriftReport
-from shared.queries.report import Report
+from shared.queries.drift import DriftQuery
+from shared.queries.records import Queries
 from shared.queries.run_logs import RunLogs
 from shared.reconcile.engine import Reconciler
 from shared.rules import parse_gates
@@ -122,9 +122,9 @@ class Basegate:
         return IdempotentCalls(self.services)
 
     @cached_property
-    def report(self) -> Report:
+    def queries(self) -> Queries:
         """What operators read."""
-        return Report(self.services)
+        return Queries(self.services)
 
     @cached_property
     def logs(self) -> RunLogs:
@@ -132,9 +132,9 @@ class Basegate:
         return RunLogs(self.services)
 
     @cached_property
-    def drift(self) -> DriftReport:
+    def drift(self) -> DriftQuery:
         """What the sweeps saw."""
-        return DriftReport(self.services)
+        return DriftQuery(self.services)
 
     @cached_property
     def health(self) -> HealthChecks:

@@ -14,7 +14,7 @@ from shared.domain.retention import KEPT
 from shared.operations.idempotency import KEY_LIMIT
 from shared.operations.operate import Operate
 from shared.operations.plan import Plan, Who
-from shared.queries.report import PAGE_LIMIT
+from shared.queries.records import PAGE_LIMIT
 from shared.queries.run_logs import LOG_LIMIT_BYTES, LogSource, RunLog
 
 Route = Mapping[str, str]
@@ -82,8 +82,8 @@ ACTS: list[Act] = []
 
 _TEMPLATE = "#/components/schemas/{name}"
 _RULES = "shared.domain.policy."
-_NAMES = {f"{kind}Story": kind for kind in ("Candidate", "Promotion", "Rollout")} | {
-    **{"GateStory": "GateDetail", "AppStory": "AppDetail", "HealthResult": "Finding"},
+_NAMES = {f"{kind}Detail": kind for kind in ("Candidate", "Promotion", "Rollout")} | {
+    "HealthResult": "Finding",
     **{"Items_Gate_": "Gates", "Items_App_": "Apps", "Items_StandingHold_": "Holds", "Items_Veto_": "Vetoes"},
     **{f"Page_{kind}Summary_": f"{kind}Page" for kind in ("Candidate", "Rollout")},
     "Page_Move_": "MovePage",

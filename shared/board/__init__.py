@@ -9,7 +9,7 @@ from shared.board.overview import Overview, overview_page
 from shared.board.records import Filter, History, Story
 from shared.health import HealthResult
 from shared.ports import Services
-from shared.queries.drift import DriftReport
+from shared.queries.drift import DriftQuery
 from shared.queries.lookup import Lookup
 
 
@@ -25,7 +25,7 @@ class Views:
 
     def drift(self) -> DriftPage:
         """Upstream, ledger, stable tag, app and container side by side, as the last sweep saw them."""
-        return drift_page(DriftReport(self._services).drift(), self._now)
+        return drift_page(DriftQuery(self._services).drift(), self._now)
 
     def candidate(self, identifier: str) -> Story:
         """The page of a candidate. Raises `Malformed` or `NotThere`."""

@@ -10,7 +10,7 @@ from shared.board.buttons import Action
 from shared.board.parts import Fact, Headed, Item, Tone, marked, tone_of
 from shared.board.wording import age, ago, counted, duration, short_digest, short_image
 from shared.domain.alarm import STALLS, AlarmKind
-from shared.queries.drift import AlarmLine, AppDrift, Drift, GateDrift, TagDrift
+from shared.queries.drift import AlarmItem, AppDrift, Drift, GateDrift, TagDrift
 
 _ALARMS = 100
 """How many alarms are shown, the newest."""
@@ -110,7 +110,7 @@ def _trouble(gate: GateDrift, now: datetime) -> str:
     return f"The last round did not come to its end: {gate.sweep.problem}" if gate.sweep.problem else ""
 
 
-def _tag(tag: TagDrift, alarms: tuple[AlarmLine, ...], now: datetime) -> DriftRow:
+def _tag(tag: TagDrift, alarms: tuple[AlarmItem, ...], now: datetime) -> DriftRow:
     """A tag; what an alarm says of one of its cells stands there."""
     ours = (alarm for alarm in alarms if alarm.subject == tag.tag and alarm.kind in parts.IN_PLACE)
     wrong = {parts.IN_PLACE[alarm.kind][0]: alarm for alarm in ours}

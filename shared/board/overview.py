@@ -27,7 +27,7 @@ from shared.domain.stable_tag import Hold, StableTag
 from shared.health import HealthResult
 from shared.ports import Services, read
 from shared.promotion.vetoes import Vetoes
-from shared.queries.report import base_of, source_of
+from shared.queries.records import base_of, source_of
 from shared.records.alarms import Alarms
 
 RECENT = 100

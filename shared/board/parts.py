@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from shared.board.buttons import Action
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.record import RecordSummary
-from shared.queries.drift import AlarmLine
+from shared.queries.drift import AlarmItem
 
 
 class Tone(StrEnum):
@@ -91,7 +91,7 @@ class Headed(msgspec.Struct, frozen=True, kw_only=True):
     more_alarms: int
 
 
-Scoped = tuple[str, Alarm | AlarmLine]
+Scoped = tuple[str, Alarm | AlarmItem]
 """An alarm with what it belongs to: `gates/node`, `apps/hello-world`, `registries/hub`, `stalls`."""
 
 UPSTREAM, STABLE = "Upstream", "Stable tag"
@@ -122,7 +122,7 @@ def newest_first(alarms: Iterable[Scoped]) -> tuple[Item, ...]:
     return tuple(_alarm_item(scope, alarm) for scope, alarm in ordered)
 
 
-def _alarm_item(scope: str, alarm: Alarm | AlarmLine) -> Item:
+def _alarm_item(scope: str, alarm: Alarm | AlarmItem) -> Item:
     kind, _, name = scope.partition("/")
     return Item(
         title=str(alarm.kind),
@@ -137,7 +137,7 @@ def _alarm_item(scope: str, alarm: Alarm | AlarmLine) -> Item:
     )
 
 
-def marked(item: Item, alarm: Alarm | AlarmLine | None, *, why: bool) -> Item:
+def marked(item: Item, alarm: Alarm | AlarmItem | None, *, why: bool) -> Item:
     """An item with what an alarm says in the place of how it stands, and why, if that stands nowhere else."""
     if alarm is None:
         return item

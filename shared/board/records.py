@@ -23,7 +23,7 @@ from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Rollout, R
 from shared.domain.stable_tag import Veto
 from shared.ports import Listed, Only, Services, Stored, read
 from shared.promotion.vetoes import Vetoes
-from shared.queries.report import source_of
+from shared.queries.records import source_of
 
 _NOT_BEGUN = "not begun"
 _ROWS = 25

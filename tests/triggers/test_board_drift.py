@@ -18,7 +18,7 @@ from shared.domain.errors import Retry
 from shared.domain.stable_tag import HoldUntil
 from shared.operations.plan import Who
 from shared.ports import Allowance
-from shared.queries.drift import DriftReport
+from shared.queries.drift import DriftQuery
 from tests.fakes import World, digest
 from tests.triggers.asking import operated
 from tests.triggers.test_board import SCRIPT, fragment, get, text
@@ -125,7 +125,7 @@ def test_a_tag_that_is_gone_or_in_doubt_says_so(world: World) -> None:
     for _ in range(2):
         world.clock.forward(300)
         world.sweep_now()
-    (tag,) = DriftReport(world.services).drift().gates[0].tags
+    (tag,) = DriftQuery(world.services).drift().gates[0].tags
     assert (tag.absent, tag.upstream) == (True, digest("green"))
 
 

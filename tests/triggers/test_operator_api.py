@@ -238,7 +238,7 @@ def test_sign_in_headers_mean_nothing_where_they_are_not_trusted(world: World) -
 def test_who_acts_on_a_stale_view_is_told_what_it_is_now(world: World) -> None:
     _, page = ask(operator_views.candidates, method="GET", gate="node")
     identifier = page["items"][0]["id"]
-    stale, fresh = {"If-Match": "another ETag"}, {"If-Match": bootstrap.basegate().report.candidate(identifier)[1]}
+    stale, fresh = {"If-Match": "another ETag"}, {"If-Match": bootstrap.basegate().queries.candidate(identifier)[1]}
     status, problem = ask(operator_api.rerun, WHY, headers=stale, candidate=identifier)
     assert status == 412
     assert "is passed now" in problem["detail"]
