@@ -79,7 +79,7 @@ def test_a_sweep_can_be_asked_for_by_keyboard(page: Page) -> None:
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Sweep now").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#act-effects")).to_have_text("nothing everything is as the ledger says")
+    expect(page.locator("#act-effects")).to_have_text("nothing everything matches the ledger")
     page.keyboard.type("just asking")
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")

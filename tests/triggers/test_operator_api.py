@@ -167,7 +167,7 @@ def test_an_image_that_was_built_is_deployed_again_on_demand(world: World) -> No
 def test_a_veto_says_what_to_roll_back_to_and_does_it_when_asked(world: World) -> None:
     body = WHY | {"digest": GREEN}
     _, plan = ask(operator_api.veto, body, params={"dry_run": "true"}, gate="node")
-    warning = f"15-alpine of gate node stays on the banned digest: roll it back to {ORANGE}"
+    warning = f"15-alpine of gate node still points to the banned digest: roll it back to {ORANGE}"
     assert (len(plan["effects"]), plan["warnings"]) == (1, [warning])
     _, plan = ask(operator_api.veto, body | {"rollback": True}, params={"dry_run": "true"}, gate="node")
     assert [effect["what"] for effect in plan["effects"]][1:3] == ["move the stable tag", "hold"]

@@ -212,7 +212,7 @@ def test_promotions_holds_and_vetoes_are_told_with_who_and_why(run: Run) -> None
 
 def test_a_veto_rolls_back_at_once_when_asked(run: Run, world: World) -> None:
     warned = run("veto", "node", GREEN, *WHY, "--dry-run")[1]
-    assert f"warning: 15-alpine of gate node stays on the banned digest: roll it back to {ORANGE}" in " ".join(
+    assert f"warning: 15-alpine of gate node still points to the banned digest: roll it back to {ORANGE}" in " ".join(
         warned.split()
     )
     assert run("veto", "node", GREEN, "--rollback", "--until", "newer", *WHY, "--yes")[0] == 0

@@ -87,9 +87,7 @@ def test_a_sweep_on_demand_first_says_what_it_would_do(world: World) -> None:
 
 def test_a_sweep_that_finds_nothing_says_so(world: World) -> None:
     plan = world.operate.sweeps.sweep(Who.of("ada", "just asking"))
-    assert [(effect.what, effect.subject) for effect in plan.effects] == [
-        ("nothing", "everything is as the ledger says")
-    ]
+    assert [(effect.what, effect.subject) for effect in plan.effects] == [("nothing", "everything matches the ledger")]
 
 
 def test_the_run_of_another_gate_that_shares_the_task_is_not_named_as_nobodys(world: World) -> None:
