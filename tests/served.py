@@ -35,7 +35,7 @@ class App:
         self.drift = DriftQuery(world.services)
         self.logs, self.health = RunLogs(world.services), HealthChecks(world.services)
         self.health.recent()
-        wait(self.health._asked.values())  # else the first page says that it does not know yet
+        wait(self.health._requested.values())  # else the first page says that it does not know yet
 
 
 def _routes() -> list[tuple[set[str], list[str], Any, bool]]:

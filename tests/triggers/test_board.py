@@ -258,7 +258,7 @@ def test_it_is_never_quiet_while_readyz_is_false_nor_before_that_is_known(world:
     health, now = HealthChecks(world.services), world.clock.now()
     world.registry.fault = Misconfigured("reading node: 403", remedy="give the app AcrPull on the registry")
     assert Views(world.services, now).overview(health.recent()).headline == "Checking what the rules need"
-    wait(health._asked.values())
+    wait(health._requested.values())
     page = Views(world.services, now).overview(health.recent())
     assert page.headline != "All quiet"
     assert {alarm.title for alarm in page.alarms} == {"not ready"}
@@ -271,25 +271,25 @@ def test_the_board_begins_the_checks_once_a_minute_and_shows_what_they_said(worl
     health = HealthChecks(world.services)
     bootstrap.basegate().recent = health.recent  # type: ignore[attr-defined]
     assert "Checking what the rules need" in text(get(fragment("overview")))
-    asked = dict(health._asked)
+    asked = dict(health._requested)
     wait(asked.values())
     assert "give the app AcrPull on the registry" in text(get(fragment("overview")))
-    assert health._asked == asked
+    assert health._requested == asked
 
 
 def test_what_the_checks_said_when_somebody_looked_long_ago_counts_no_more(world: World) -> None:
     health = HealthChecks(world.services)
     health.recent()
-    wait(health._asked.values())
+    wait(health._requested.values())
     assert health.recent() == []
-    health._begun_at -= 3600
+    health._started_at -= 3600
     assert health.recent() is None, "all was well an hour ago"
-    wait(health._asked.values())
+    wait(health._requested.values())
     assert health.recent() == []
 
 
 def test_what_stops_the_app_is_shown_without_a_colon_for_what_it_does_not_say(world: World) -> None:
-    slow = HealthResult("registry base", "away", "it does not answer")
+    slow = HealthResult("registry base", "unavailable", "it does not answer")
     (alarm,) = Views(world.services, world.clock.now()).overview([slow]).alarms
     assert alarm.reason == "registry base: it does not answer"
 
