@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 blueprint = func.Blueprint()
 
 _HERE = Path(__file__).resolve().parent
-_SCRIPTS = ("board.js", "act.js", "api.js", "morph.js")
+_SCRIPTS = ("board.js", "dialog.js", "api.js", "morph.js")
 _ASSETS = {"board.css": "text/css", "icon.svg": "image/svg+xml"} | dict.fromkeys(_SCRIPTS, "text/javascript")
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -46,8 +46,8 @@ _HEADERS = {
 _PAGES: dict[str, tuple[str, str, Callable[..., object]]] = {
     "overview": ("", "overview.html", Views.overview),
     "drift": ("drift", "drift.html", Views.drift),
-    "candidate": ("candidates/{candidate}", "story.html", Views.candidate),
-    "rollout": ("rollouts/{rollout}", "story.html", Views.rollout),
+    "candidate": ("candidates/{candidate}", "record.html", Views.candidate),
+    "rollout": ("rollouts/{rollout}", "record.html", Views.rollout),
     "gate": ("gates/{gate}", _HISTORY, Views.gate),
     "app": ("apps/{app}", _HISTORY, Views.app),
 }

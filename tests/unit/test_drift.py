@@ -131,9 +131,9 @@ def bases(world: World) -> set[str | None]:
     queries, views = Queries(world.services), Views(world.services, world.clock.now())
     drift = DriftQuery(world.services).drift().apps[0].base
     named = {queries.status().apps[0].base, queries.apps().items[0].base, queries.app("hello-world").base, drift}
-    (lane,) = (app for gate in views.overview().gates for lane in gate.lanes for app in lane.apps)
+    (row,) = (app for gate in views.overview().gates for row in gate.rows for app in row.apps)
     assert drift is not None
-    assert f"on {short_image(drift)}" in [stage.reason for stage in lane.stages]
+    assert f"on {short_image(drift)}" in [cell.reason for cell in row.cells]
     assert short_image(drift) in str(views.drift())
     return named
 

@@ -56,8 +56,8 @@ class Scene:
         """What is shown, by where."""
         queries, drift = Queries(self.world.services), DriftQuery(self.world.services).drift()
         now = self.world.clock.now()
-        lanes = [lane for gate in overview_page(self.world.services, now).gates for lane in (*gate.lanes, *gate.quiet)]
-        container = next(app.stages[1] for lane in lanes for app in lane.apps)
+        rows = [row for gate in overview_page(self.world.services, now).gates for row in (*gate.rows, *gate.quiet)]
+        container = next(app.cells[1] for row in rows for app in row.apps)
         return {
             "status": queries.status().apps[0].base,
             "apps": queries.apps().items[0].base,
