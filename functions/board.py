@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 blueprint = func.Blueprint()
 
 _HERE = Path(__file__).resolve().parent
-_SCRIPTS = ("board.js", "act.js", "api.js", "morph.js")
+_SCRIPTS = ("board.js", "dialog.js", "api.js", "morph.js")
 _ASSETS = {"board.css": "text/css", "icon.svg": "image/svg+xml"} | dict.fromkeys(_SCRIPTS, "text/javascript")
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -40,8 +40,8 @@ _HEADERS = {
 _PAGES = {
     "overview": ("", "overview.html"),
     "drift": ("drift", "drift.html"),
-    "candidate": ("candidates/{candidate}", "story.html"),
-    "rollout": ("rollouts/{rollout}", "story.html"),
+    "candidate": ("candidates/{candidate}", "record.html"),
+    "rollout": ("rollouts/{rollout}", "record.html"),
     "gate": ("gates/{gate}", _HISTORY),
     "app": ("apps/{app}", _HISTORY),
 }

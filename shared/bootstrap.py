@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from shared.operations.idempotency import IdempotentCalls
     from shared.operations.operate import Operate
     from shared.ports import Announcer, Services
-    from shared.queries.drift import DriftReport
-    from shared.queries.report import Report
+    from shared.queries.drift import DriftQuery
+    from shared.queries.records import Queries
     from shared.queries.run_logs import RunLogs
     from shared.reconcile.engine import Reconciler
     from shared.sweep.sweep import Sweep
@@ -53,13 +53,13 @@ class Basegate:
     calls: IdempotentCalls = _room("shared.operations.idempotency:IdempotentCalls")
     """Answers repeats of acting calls."""
 
-    report: Report = _room("shared.queries.report:Report")
+    queries: Queries = _room("shared.queries.records:Queries")
     """What operators read."""
 
     logs: RunLogs = _room("shared.queries.run_logs:RunLogs")
     """Reads the logs of checks and builds."""
 
-    drift: DriftReport = _room("shared.queries.drift:DriftReport")
+    drift: DriftQuery = _room("shared.queries.drift:DriftQuery")
     """What the sweeps saw."""
 
     health: HealthChecks = _room("shared.health:HealthChecks")

@@ -17,8 +17,8 @@ from functions import board, operator_api
 from shared.health import HealthChecks
 from shared.operations.idempotency import IdempotentCalls
 from shared.operations.operate import Operate
-from shared.queries.drift import DriftReport
-from shared.queries.report import Report
+from shared.queries.drift import DriftQuery
+from shared.queries.records import Queries
 from shared.queries.run_logs import RunLogs
 from shared.settings import trusts_sign_in
 from tests.fakes import World
@@ -30,12 +30,12 @@ class App:
     """What the functions ask bootstrap for, on fakes."""
 
     def __init__(self, world: World) -> None:
-        self.services, self.report = world.services, Report(world.services)
+        self.services, self.queries = world.services, Queries(world.services)
         self.operate, self.calls = Operate(world.services), IdempotentCalls(world.services)
-        self.drift = DriftReport(world.services)
+        self.drift = DriftQuery(world.services)
         self.logs, self.health = RunLogs(world.services), HealthChecks(world.services)
         self.health.recent()
-        wait(self.health._asked.values())  # else the first page says that it does not know yet
+        wait(self.health._requested.values())  # else the first page says that it does not know yet
 
 
 def _routes() -> list[tuple[set[str], list[str], Any, bool]]:

@@ -1,4 +1,4 @@
-// Asking Basegate: with the key of this tab, or, where people sign in, as whoever is signed in.
+// Requests to Basegate, with the function key of this tab, or as the signed-in user.
 
 const KEY = "basegate-key", ACTOR = "basegate-actor";
 
@@ -24,22 +24,22 @@ function headers(more = {}) {
   return sent;
 }
 
-// Asks for something; throws an Error with a sentence for the reader, and its status (0: not reached).
-export async function ask(path, options = {}) {
-  let answer;
+// Sends a request; throws an Error with a message for the user, and the HTTP status (0: no response).
+export async function request(path, options = {}) {
+  let response;
   try {
-    answer = await fetch(path, { cache: "no-store", ...options, headers: headers(options.headers) });
+    response = await fetch(path, { cache: "no-store", ...options, headers: headers(options.headers) });
   } catch {
     throw Object.assign(new Error("Basegate cannot be reached."), { status: 0 });
   }
-  if (answer.ok) return answer;
-  const told = await answer.json().catch(() => ({}));
-  const words = told.title ? `${told.title}: ${told.detail}` : `Basegate answered ${answer.status}.`;
-  throw Object.assign(new Error(words), { status: answer.status });
+  if (response.ok) return response;
+  const problem = await response.json().catch(() => ({}));
+  const message = problem.title ? `${problem.title}: ${problem.detail}` : `Basegate answered ${response.status}.`;
+  throw Object.assign(new Error(message), { status: response.status });
 }
 
-export function tell(id, words) {
-  const place = at(id);
-  if (place.textContent !== words) place.textContent = words;
-  place.hidden = !words;
+export function show(id, text) {
+  const element = at(id);
+  if (element.textContent !== text) element.textContent = text;
+  element.hidden = !text;
 }

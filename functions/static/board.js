@@ -1,10 +1,10 @@
-// The board's script: fetches the fragment of this page, keeps it fresh, follows logs, and acts.
+// The board's script: fetches the fragment of this page, refreshes it, follows logs, and opens dialogs.
 
-import { openDialog } from "./act.js";
-import { ask, at, forget, hasKey, keep, keyed, tell } from "./api.js";
+import { openDialog } from "./dialog.js";
+import { at, forget, hasKey, keep, keyed, request, show } from "./api.js";
 import { morph } from "./morph.js";
 
-const BUSY_MS = 2000, IDLE_MS = 15000, AWAY_MS = 5000, LIVE_LOG_CHARACTERS = 20000;
+const BUSY_MS = 2000, IDLE_MS = 15000, RETRY_MS = 5000, LIVE_LOG_CHARACTERS = 20000;
 
 function fragmentPath() {
   const rest = location.pathname.replace(/^\/api\/board\/?/, "") || "overview";
@@ -21,31 +21,31 @@ function plan(wait) {
 async function load() {
   clearTimeout(timer);
   try {
-    const text = await (await ask(fragmentPath())).text();
+    const text = await (await request(fragmentPath())).text();
     const fresh = new DOMParser().parseFromString(text, "text/html").body.firstElementChild;
-    tell("problem", "");
-    show(fresh);
-    await follow();
+    show("problem", "");
+    render(fresh);
+    await followLog();
     plan(fresh.dataset.running === "yes" ? BUSY_MS : IDLE_MS);
   } catch (error) {
-    explain(error);
+    showError(error);
   }
 }
 
-function explain(error) {
-  if (error.status === 401 && keyed) return askForKey("That key does not open this board.");
-  if (error.status === 401) return tell("problem", "You are signed out. Reload this page to sign in.");
+function showError(error) {
+  if (error.status === 401 && keyed) return askForKey("This key is not valid.");
+  if (error.status === 401) return show("problem", "You are signed out. Reload this page to sign in.");
   const lasting = error.status >= 400 && error.status < 500;
   const shown = at("fragment").firstElementChild && at("as-of").textContent;
-  tell("problem", lasting || !shown ? error.message : `${error.message} This is what was known ${shown}.`);
-  if (!lasting) plan(AWAY_MS);
+  show("problem", lasting || !shown ? error.message : `${error.message} The data is ${shown}.`);
+  if (!lasting) plan(RETRY_MS);
 }
 
-function show(fresh) {
-  const { title, headline, tone, asOf } = fresh.dataset;
+function render(fresh) {
+  const { title, headline, severity, asOf } = fresh.dataset;
   document.title = title === "Board" ? `${headline} · Basegate` : `${title} · Basegate`;
   if (at("status").textContent !== headline) at("status").textContent = headline;
-  at("status").className = `mark ${tone}`;
+  at("status").className = `mark ${severity}`;
   at("as-of").textContent = `as of ${asOf}`;
   at("key-form").hidden = true;
   at("forget").hidden = !keyed;
@@ -54,7 +54,7 @@ function show(fresh) {
   else at("fragment").replaceChildren(fresh);
 }
 
-// Focus stays on its element; where that is gone, it goes to what stands next to it.
+// Focus stays on its element; if that is removed, it moves to an element next to it.
 function keepingFocus(change) {
   const focused = at("fragment").contains(document.activeElement) ? document.activeElement : null;
   const around = focused?.closest("section, li");
@@ -64,31 +64,31 @@ function keepingFocus(change) {
   (next || at("content")).focus({ preventScroll: true });
 }
 
-// The end of the log of a check that is running.
-async function follow() {
-  const place = document.querySelector("pre[data-live]");
-  if (!place) return;
+// Shows the end of the log of a running check.
+async function followLog() {
+  const element = document.querySelector("pre[data-live]");
+  if (!element) return;
   let text;
   try {
-    text = await (await ask(`/api/${place.dataset.live}`)).text();
+    text = await (await request(`/api/${element.dataset.live}`)).text();
   } catch {
-    return;  // nothing is written yet, or the next look will tell
+    return;  // no log yet, or the next refresh shows the error
   }
   const end = text.slice(-LIVE_LOG_CHARACTERS);
-  if (!end || place.textContent === end) return;
-  const atEnd = place.scrollTop + place.clientHeight >= place.scrollHeight - 4;
-  place.textContent = end;
-  if (atEnd) place.scrollTop = place.scrollHeight;
+  if (!end || element.textContent === end) return;
+  const atEnd = element.scrollTop + element.clientHeight >= element.scrollHeight - 4;
+  element.textContent = end;
+  if (atEnd) element.scrollTop = element.scrollHeight;
 }
 
-function askForKey(words = "") {
+function askForKey(message = "") {
   forget();
   clearTimeout(timer);
   at("fragment").replaceChildren();
   at("key-form").hidden = false;
   at("forget").hidden = true;
   at("status").textContent = at("as-of").textContent = "";
-  tell("problem", words);
+  show("problem", message);
   at("key").focus();
 }
 
@@ -96,7 +96,7 @@ async function showLog(link) {
   at("log-text").textContent = "…";
   at("log").showModal();
   try {
-    at("log-text").textContent = await (await ask(link.getAttribute("href"))).text();
+    at("log-text").textContent = await (await request(link.getAttribute("href"))).text();
   } catch (error) {
     at("log-text").textContent = error.message;
   }

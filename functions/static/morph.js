@@ -1,8 +1,8 @@
-// Turns what is shown into what came fresh, touching only what differs: focus, selection and scrolling stay.
+// Updates the page to a fresh fragment, and changes only what differs: focus, selection and scroll position stay.
 
 const keyOf = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.dataset.key : undefined);
 const alike = (one, other) => one.nodeName === other.nodeName && keyOf(one) === keyOf(other);
-// A live log fills itself: what came fresh has only its place.
+// A live log is filled by `followLog`: the fresh fragment has only its placeholder.
 const isOwn = (old, fresh) => old.dataset?.live && old.dataset.live === fresh.dataset.live;
 
 export function morph(old, fresh) {
@@ -12,7 +12,7 @@ export function morph(old, fresh) {
     return;
   }
   for (const { name } of [...old.attributes]) {
-    if (name !== "open" && !fresh.hasAttribute(name)) old.removeAttribute(name);  // what a person unfolded stays so
+    if (name !== "open" && !fresh.hasAttribute(name)) old.removeAttribute(name);  // what the user opened stays open
   }
   for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   morphChildren(old, fresh);
@@ -42,7 +42,7 @@ function morphChildren(old, fresh) {
 
 const isGone = (node, kept) => keyOf(node) !== undefined && !kept.has(keyOf(node));
 
-// White space that only stands before the very element wanted: without it nothing has to move.
+// White space before the wanted element: once it is removed, nothing has to move.
 function isBlankBefore(node, child) {
   const blank = node.nodeType === Node.TEXT_NODE && !node.nodeValue.trim();
   return blank && keyOf(child) !== undefined && node.nextSibling && alike(node.nextSibling, child);

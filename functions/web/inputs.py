@@ -17,7 +17,7 @@ from shared.domain.record import Moment
 from shared.interface import Role
 from shared.interface.bodies import Asked
 from shared.ports import Only
-from shared.queries.report import PAGE_LIMIT
+from shared.queries.records import PAGE_LIMIT
 from shared.settings import is_behind_sign_in, trusts_sign_in
 
 _ACTOR_LIMIT = 100

@@ -11,14 +11,14 @@ from functions.web.answers import PlanAnswer, Problem
 from shared.domain.retention import KEPT
 from shared.interface import IN_PATH, OPERATIONS, Operation, resolve
 from shared.operations.idempotency import KEY_LIMIT
-from shared.queries.report import PAGE_LIMIT
+from shared.queries.records import PAGE_LIMIT
 from shared.queries.run_logs import LOG_LIMIT_BYTES, LogSource, RunLog
 
 _TEMPLATE = "#/components/schemas/{name}"
 _RULES = "shared.domain.policy."
 _NAMES = {
-    **{f"{kind}Story": kind for kind in ("Candidate", "Promotion", "Rollout")},
-    **{"GateStory": "GateDetail", "AppStory": "AppDetail", "HealthResult": "Finding"},
+    **{f"{kind}Detail": kind for kind in ("Candidate", "Promotion", "Rollout")},
+    **{"GateDetail": "GateDetail", "AppDetail": "AppDetail", "HealthResult": "Finding"},
 }
 """The short names of types that are not named after what they describe."""
 

@@ -17,7 +17,7 @@ from shared.domain.errors import Stale
 from shared.interface import Operation, resolve
 from shared.operations.idempotency import checked_key
 from shared.operations.plan import Plan, Who
-from shared.queries.report import Report
+from shared.queries.records import Queries
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def _act(operation: Operation, req: func.HttpRequest) -> func.HttpResponse:
     app = bootstrap.basegate()
 
     def work() -> tuple[int, str]:
-        _require_fresh(req, app.report)  # 2
+        _require_fresh(req, app.queries)  # 2
         fields = {name: getattr(asked, name) for name in asked.__struct_fields__ if name != "reason"}
         plan: Plan = _handler(operation)(*_in_path(operation, req), **fields, who=who)  # 3
         answer = PlanAnswer(dry_run=dry, effects=plan.effects, warnings=plan.warnings)
@@ -87,10 +87,10 @@ def _fingerprint(req: func.HttpRequest) -> str:
     return f"{req.method} {urlsplit(req.url).path} {content}"
 
 
-def _require_fresh(req: func.HttpRequest, report: Report) -> None:
+def _require_fresh(req: func.HttpRequest, queries: Queries) -> None:
     """Refuse to act on a view that is out of date, and say what the record is now."""
     seen = req.headers.get("If-Match", "")
-    for kind, read in (("candidate", report.candidate), ("rollout", report.rollout)):
+    for kind, read in (("candidate", queries.candidate), ("rollout", queries.rollout)):
         if seen and kind in req.route_params:
             story, etag = read(req.route_params[kind])
             if etag != seen:

@@ -1,6 +1,6 @@
-"""The overview: the flow picture, from an upstream digest to a running container, and what needs a person.
+"""The overview: each stable tag from its upstream digest to the running containers, and what needs attention.
 
-It is read with four queries a gate, three an app, one a registry and one more, however long the ledger is.
+It takes four queries a gate, three an app, one a registry and one more, whatever the size of the ledger.
 """
 
 from collections import Counter
@@ -14,7 +14,17 @@ from msgspec.structs import replace
 
 from shared.board import buttons
 from shared.board.buttons import Action, Choice
-from shared.board.parts import STABLE, Headed, Item, Tone, item_of, loudest, marked, newest_first, tone_of
+from shared.board.parts import (
+    STABLE,
+    Item,
+    Severity,
+    SummaryPage,
+    alarm_items,
+    item_of,
+    severity_of,
+    with_alarm,
+    worst,
+)
 from shared.board.wording import age, counted, short_digest, short_image
 from shared.domain.alarm import STALLS, Alarm, AlarmKind
 from shared.domain.candidate import Candidate, CandidateState, CandidateSummary
@@ -27,49 +37,49 @@ from shared.domain.stable_tag import Hold, StableTag
 from shared.health import HealthResult
 from shared.ports import Services, read
 from shared.promotion.vetoes import Vetoes
-from shared.queries.report import base_of, source_of
+from shared.queries.records import base_of, source_of
 from shared.records.alarms import Alarms
 
 RECENT = 100
-"""How far back the overview goes for the newest promotion of each tag, and for what one may roll back to."""
+"""How many promotions are read of a gate, for the newest one of each tag and the choices of a rollback."""
 
 _ALARMS = 5
-"""How many alarms the overview tells; the drift page tells all."""
+"""How many alarms the overview shows; the drift page shows all."""
 
-_CHOICES, _QUIET_LANES = 10, 3
-_QUIET = (Tone.GOOD, Tone.IDLE)
-_CHECKING = "Checking what the rules need"
-_URGENCY = (Tone.BAD, Tone.WAITING)
-_OF_THE_TAG = (
+_CHOICES, _QUIET_ROWS = 10, 3
+_QUIET = (Severity.GOOD, Severity.IDLE)
+_CHECKING = "Health checks are running"
+_URGENCY = (Severity.BAD, Severity.WAITING)
+_TAG_ALARMS = (
     AlarmKind.STABLE_MOVED, AlarmKind.UNRECORDED, AlarmKind.STABLE_VETOED, AlarmKind.UNIQUE_CHANGED,
     AlarmKind.PROMOTED_GONE,
 )  # fmt: skip
-_ON_THE_GROUP = (RolloutState.DEPLOYING, RolloutState.VERIFYING, RolloutState.RESTORING)
+_DEPLOYING = (RolloutState.DEPLOYING, RolloutState.VERIFYING, RolloutState.RESTORING)
 
 
-class Lane(msgspec.Struct, frozen=True, kw_only=True):
-    """One stable tag, from its source to what runs on it, or one app on it: its image and its container."""
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A stable tag, from its source to its apps; or one of these apps: its image and its container."""
 
     name: str
-    stages: tuple[Item, ...]
+    cells: tuple[Item, ...]
     actions: tuple[Action, ...]
-    apps: tuple["Lane", ...] = ()
+    apps: tuple["Row", ...] = ()
 
 
 class GateFlow(msgspec.Struct, frozen=True, kw_only=True):
-    """One gate with its lanes; `quiet` are those that are folded away. `items` need a person, `alarms` stand at it."""
+    """A gate with its rows; `quiet` rows are collapsed. `items` need attention, `alarms` are active."""
 
     name: str
     source: str
     target: str
-    lanes: tuple[Lane, ...]
-    quiet: tuple[Lane, ...]
+    rows: tuple[Row, ...]
+    quiet: tuple[Row, ...]
     items: tuple[Item, ...]
     alarms: tuple[Alarm, ...]
 
 
-class Overview(Headed, frozen=True, kw_only=True):
-    """All gates, and what needs a person."""
+class Overview(SummaryPage, frozen=True, kw_only=True):
+    """All gates, and what needs attention."""
 
     action_items: tuple[Item, ...]
     gates: tuple[GateFlow, ...]
@@ -77,7 +87,7 @@ class Overview(Headed, frozen=True, kw_only=True):
 
 
 class AppState(msgspec.Struct, frozen=True, kw_only=True):
-    """An app as the ledger has it: its rule, what runs, and its last rollout."""
+    """An app in the ledger: its rule, its live image, and its last rollout."""
 
     app: App
     record: AppRecord
@@ -86,7 +96,7 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TagState(msgspec.Struct, frozen=True, kw_only=True):
-    """A stable tag as the ledger has it: where it stands, its promotions (the newest first), and the apps on it.
+    """A stable tag in the ledger: its record, its promotions (the newest first), and the apps on it.
 
     `candidate` is the last attempt at the digest of the newest promotion.
     """
@@ -101,7 +111,7 @@ class TagState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def newest(self) -> PromotionSummary | None:
-        """The promotion of what the source tag is; None where the tag came back to what the stable tag stands on."""
+        """The promotion of the source tag's digest; None if the source tag returned to the stable tag's digest."""
         newest, stable = self.promotions[0] if self.promotions else None, self.stable
         if newest is None or stable is None or stable.moved_by or stable.sequence <= newest.sequence:
             return newest
@@ -109,60 +119,60 @@ class TagState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def overview_page(services: Services, now: datetime, unready: Sequence[HealthResult] | None = ()) -> Overview:
-    """The flow picture, and what needs a person: the failed before the waiting, each once."""
+    """The overview; what failed comes before what waits, each once."""
     flows = tuple(_gate(gate, services, now) for gate in services.policy.gates.values())
     found: dict[str, Item] = {}
     for item in chain(*(flow.items for flow in flows)):
         found.setdefault(f"{item.state} {item.link} {item.subject}", item)
-    items = tuple(sorted(found.values(), key=lambda item: _URGENCY.index(item.tone)))
+    items = tuple(sorted(found.values(), key=lambda item: _URGENCY.index(item.severity)))
     registries = (Alarms(services).standing(f"registries/{name}") for name in services.policy.registries)
-    stalls = Alarms(services).standing(STALLS)  # a record that stalls may be further back than the overview goes
-    told = any(item.state == "stalled" for item in items)
-    stalls = [alarm for alarm in stalls if not told or alarm.subject.startswith("listener ")]
-    standing = chain(*(flow.alarms for flow in flows), *registries, stalls)
-    alarms = (*map(_unready, unready or ()), *newest_first((alarm.scope, alarm) for alarm in standing))
-    lanes = (part for flow in flows for lane in flow.lanes for part in (lane, *lane.apps))
-    busy = sum(stage.tone is Tone.BUSY for lane in lanes for stage in lane.stages)
-    tones = [item.tone for item in (*items, *alarms)]
+    stalls = Alarms(services).standing(STALLS)  # a stalled record may be older than those that the overview reads
+    shown = any(item.state == "stalled" for item in items)
+    stalls = [alarm for alarm in stalls if not shown or alarm.subject.startswith("listener ")]
+    active = chain(*(flow.alarms for flow in flows), *registries, stalls)
+    alarms = (*map(_unready, unready or ()), *alarm_items((alarm.scope, alarm) for alarm in active))
+    rows = (part for flow in flows for row in flow.rows for part in (row, *row.apps))
+    busy = sum(cell.severity is Severity.BUSY for row in rows for cell in row.cells)
+    severities = [item.severity for item in (*items, *alarms)]
     return Overview(
         action_items=items,
         alarms=alarms[:_ALARMS],
         more_alarms=len(alarms[_ALARMS:]),
         gates=flows,
-        headline=_headline(items, len(alarms), busy) or ("All quiet" if unready is not None else _CHECKING),
-        tone=loudest([*tones, Tone.BUSY] if busy else tones),
+        headline=_headline(items, len(alarms), busy) or ("No problems" if unready is not None else _CHECKING),
+        severity=worst([*severities, Severity.BUSY] if busy else severities),
         running=busy > 0 or unready is None,
     )
 
 
 def _unready(result: HealthResult) -> Item:
-    """What stops the app, by its health checks."""
+    """A health result that stops the app."""
     reason = ": ".join(filter(None, (result.dependency, result.detail, result.remedy)))
-    return Item(title="not ready", subject=result.dependency, state="alarm", tone=Tone.BAD, reason=reason)
+    return Item(title="not ready", subject=result.dependency, state="alarm", severity=Severity.BAD, reason=reason)
 
 
 def _headline(items: tuple[Item, ...], alarms: int, busy: int) -> str:
-    """The picture in one sentence, for the status line and for a screen reader; "" where there is nothing to say."""
+    """The summary for the status line and for screen readers, "" if there is nothing to report."""
     parts = [f"{number} {state}" for state, number in Counter(item.state for item in items).items()]
     parts += [counted(alarms, "alarm")] if alarms else []
-    parts += [f"{busy} under way"] if busy else []
+    parts += [f"{busy} in progress"] if busy else []
     return ", ".join(parts)
 
 
 def _gate(gate: Gate, services: Services, now: datetime) -> GateFlow:
-    """A gate with a lane for each of its tags; of many quiet ones without an app, the first few stand in front."""
+    """A gate with a row for each of its tags; of the quiet ones without an app, only the first few are visible."""
     source, alarms = source_of(gate, services), tuple(Alarms(services).standing(f"gates/{gate.name}"))
     candidates = services.ledger.page(Candidate, gate.name, RECENT).items
     tags = _read_tags(gate.name, candidates, alarms, services)
-    lanes = [_lane(tag, source) for tag in tags]
-    quiet = [lane for lane in lanes if not lane.apps and all(stage.tone in _QUIET for stage in lane.stages)]
-    behind = quiet[_QUIET_LANES:]
+    rows = [_row(tag, source) for tag in tags]
+    quiet = [row for row in rows if not row.apps and all(cell.severity in _QUIET for cell in row.cells)]
+    collapsed = quiet[_QUIET_ROWS:]
     return GateFlow(
         name=gate.name,
         source=source,
         target=Vetoes(services).target(gate),
-        lanes=tuple(lane for lane in lanes if lane not in behind),
-        quiet=tuple(behind),
+        rows=tuple(row for row in rows if row not in collapsed),
+        quiet=tuple(collapsed),
         items=(*_of_candidates(candidates, now), *(item for tag in tags for item in _of_tag(tag, now))),
         alarms=(*alarms, *(alarm for tag in tags for app in tag.apps for alarm in app.alarms)),
     )
@@ -187,8 +197,8 @@ def _read_tags(
             alarms=tuple(alarm for alarm in alarms if alarm.subject == tag),
         )
 
-    standing = (tag for tag, one in stable.items() if one.digest or one.hold)
-    tags = dict.fromkeys([*standing, *(state.app.base.tag for state in apps), *(one.tag for one in promotions)])
+    known = (tag for tag, one in stable.items() if one.digest or one.hold)
+    tags = dict.fromkeys([*known, *(state.app.base.tag for state in apps), *(one.tag for one in promotions)])
     return [state_of(tag) for tag in tags]
 
 
@@ -202,27 +212,27 @@ def _read_app(app: App, services: Services) -> AppState:
 
 
 def _of_candidates(candidates: Sequence[CandidateSummary], now: datetime) -> Iterator[Item]:
-    """What needs a person of a gate's candidates: what is stalled, and what waits for an answer."""
+    """The candidates of a gate that need attention: stalled, or awaiting approval."""
     for candidate in candidates:
         yield from _stalled(now, candidate)
         if candidate.state == CandidateState.AWAITING_APPROVAL:
             why = f"attempt {candidate.attempt} has passed every check before this one"
             actions = buttons.answers(candidate.id, short(candidate.digest))
-            yield _asking(candidate, "Read its story, then approve or reject.", reason=why, actions=actions)
+            yield _action_item(candidate, "Review its evidence, then approve or reject.", reason=why, actions=actions)
 
 
 def _of_tag(tag: TagState, now: datetime) -> Iterator[Item]:
-    """What needs a person of a tag and its apps: what failed, is stalled or withdrawn, and the hold."""
+    """What needs attention of a tag and its apps: failed, stalled or withdrawn records, and the hold."""
     newest, candidate, stable = tag.newest, tag.candidate, tag.stable
     if newest is not None and candidate is not None and candidate.state in ("failed", "rejected"):
         stays = f"{tag.tag} stays on {stable.unique}." if stable and stable.unique else f"{tag.tag} is not promoted."
         failed = candidate.state == "failed"
         what = "Read the log; rerun if the cause was outside the image." if failed else "Rerun to ask again."
         actions = (buttons.rerun(candidate.id, short(candidate.digest)),)
-        yield _asking(candidate, f"{stays} {what}", actions=actions)
+        yield _action_item(candidate, f"{stays} {what}", actions=actions)
     yield from _stalled(now, *tag.promotions)
     if newest is not None and newest.state == "withdrawn":
-        yield _asking(newest, "It is promoted once its tag is there again with the same digest.")
+        yield _action_item(newest, "It is promoted when its tag exists again with the same digest.")
     if stable is not None and stable.hold is not None:
         yield _held(tag, stable, stable.hold)
     for state in tag.apps:
@@ -234,37 +244,37 @@ def _of_rollout(latest: RolloutSummary, app: App, now: datetime) -> Iterator[Ite
     yield from _stalled(now, latest)
     if latest.state in (RolloutState.FAILED, RolloutState.RESTORED):
         restored = latest.state == RolloutState.RESTORED
-        end = "The last good image is back." if restored else "The new image is not live."
-        yield _asking(latest, f"{end} Rebuild when the cause is fixed.", actions=tuple(buttons.of_app(app)))
+        result = "The last good image is restored." if restored else "The new image is not live."
+        yield _action_item(latest, f"{result} Rebuild when the cause is fixed.", actions=tuple(buttons.of_app(app)))
 
 
 def _held(tag: TagState, stable: StableTag, hold: Hold) -> Item:
     waiting = sum(promotion.state == "held" for promotion in tag.promotions)
-    behind = f"Passed, and waiting behind it: {waiting}." if waiting else "Nothing waits behind it."
+    promotions = f"Promotions that wait for it: {waiting}." if waiting else "No promotion waits for it."
     return Item(
-        subject=f"{tag.gate} {tag.tag} on {stable.unique or short_digest(stable.digest)}",
+        subject=f"{tag.gate} {tag.tag} at {stable.unique or short_digest(stable.digest)}",
         state="held",
-        tone=Tone.WAITING,
+        severity=Severity.WAITING,
         since=hold.at,
         reason=f"{hold.actor}: {hold.reason}",
-        advice=f"{behind} Lift the hold when the tag may move again.",
+        advice=f"{promotions} Lift the hold when the tag may move again.",
         link=f"gates/{tag.gate}",
         actions=(buttons.lift_hold(tag.gate, tag.tag),),
     )
 
 
 def _stalled(now: datetime, *records: RecordSummary) -> Iterator[Item]:
-    """Those of some records that are stalled: what to do about each, and when it is tried again."""
+    """The stalled ones of some records, with the remedy and the next try."""
     for record in records:
         if record.state == "stalled":
             remedy = f"{record.remedy[0].upper()}{record.remedy[1:]}. " if record.remedy else ""
             due = record.next_try_at is not None and record.next_try_at > now
-            when = f"in {age(now, record.next_try_at)}" if due and record.next_try_at else "at any moment"
-            yield _asking(record, f"{remedy}It goes on by itself once that is right; the next try is {when}.")
+            when = f"in {age(now, record.next_try_at)}" if due and record.next_try_at else "now"
+            yield _action_item(record, f"{remedy}It resumes automatically once the cause is gone; next try {when}.")
 
 
-def _asking(record: RecordSummary, advice: str, **more: Any) -> Item:
-    """A record that needs a person."""
+def _action_item(record: RecordSummary, advice: str, **more: Any) -> Item:
+    """A record that needs attention."""
     match record:
         case CandidateSummary():
             subject, link = f"{record.gate} {record.tag}, {short(record.digest)}", f"candidates/{record.id}"
@@ -276,18 +286,18 @@ def _asking(record: RecordSummary, advice: str, **more: Any) -> Item:
     return item_of(record, subject=subject, link=link, advice=advice, **more)
 
 
-def _lane(tag: TagState, source: str) -> Lane:
-    return Lane(
+def _row(tag: TagState, source: str) -> Row:
+    return Row(
         name=tag.tag,
-        stages=(_upstream(tag, source), _candidate(tag), _unique(tag), _stable(tag)),
-        apps=tuple(map(_app_lane, tag.apps)),
+        cells=(_upstream(tag, source), _candidate(tag), _unique(tag), _stable(tag)),
+        apps=tuple(map(_app_row, tag.apps)),
         actions=tuple(buttons.of_tag(tag.gate, tag.tag, tag.stable, _earlier(tag))),
     )
 
 
-def _app_lane(state: AppState) -> Lane:
-    stages = (_image(state), _container(state)) if state.app.deploy else (_image(state),)
-    return Lane(name=state.app.name, stages=stages, actions=tuple(buttons.of_app(state.app)))
+def _app_row(state: AppState) -> Row:
+    cells = (_image(state), _container(state)) if state.app.deploy else (_image(state),)
+    return Row(name=state.app.name, cells=cells, actions=tuple(buttons.of_app(state.app)))
 
 
 def _upstream(tag: TagState, source: str) -> Item:
@@ -297,23 +307,25 @@ def _upstream(tag: TagState, source: str) -> Item:
         return Item(title="Upstream", state="no push yet", full=f"{source}:{tag.tag}")
     at = newest.created_at if newest else stable.moved_at if stable else None
     gone = newest is not None and newest.state == "withdrawn"
-    state, tone = ("withdrawn", Tone.WAITING) if gone else ("pushed", Tone.GOOD)
+    state, severity = ("withdrawn", Severity.WAITING) if gone else ("pushed", Severity.GOOD)
     full = f"{source}@{digest}"
-    return Item(title="Upstream", subject=short(digest), full=full, state=state, tone=tone, since=at)
+    return Item(title="Upstream", subject=short(digest), full=full, state=state, severity=severity, since=at)
 
 
 def _candidate(tag: TagState) -> Item:
     candidate, newest, stable = tag.candidate, tag.newest, tag.stable
-    if newest is None or candidate is None:  # it is further back than the overview goes
-        stands_on = f"{stable.gate}.{stable.candidate}" if stable is not None and stable.candidate else ""
-        known = (newest.candidate if newest else "") or stands_on
+    if newest is None or candidate is None:  # it is older than those that the overview reads
+        promoted = f"{stable.gate}.{stable.candidate}" if stable is not None and stable.candidate else ""
+        known = (newest.candidate if newest else "") or promoted
         if not known:
             return Item(title="Candidate")
         subject = f"attempt {int(known.rpartition('-')[2])}"
-        return Item(title="Candidate", subject=subject, state="passed", tone=Tone.GOOD, link=f"candidates/{known}")
+        return Item(
+            title="Candidate", subject=subject, state="passed", severity=Severity.GOOD, link=f"candidates/{known}"
+        )
     subject, link = f"attempt {candidate.attempt}", f"candidates/{candidate.id}"
     item = item_of(candidate, title="Candidate", subject=subject, full=candidate.digest, link=link)
-    return replace(item, reason="a person must approve") if item.state == CandidateState.AWAITING_APPROVAL else item
+    return replace(item, reason="an operator must approve") if item.state == CandidateState.AWAITING_APPROVAL else item
 
 
 def _unique(tag: TagState) -> Item:
@@ -327,7 +339,7 @@ def _unique(tag: TagState) -> Item:
         title=title,
         subject=newest.unique,
         state="stalled" if stuck else newest.progress,
-        tone=Tone.WAITING if stuck else Tone.BUSY if newest.progress == "copying" else Tone.GOOD,
+        severity=Severity.WAITING if stuck else Severity.BUSY if newest.progress == "copying" else Severity.GOOD,
         since=newest.since,
         reason=newest.reason if stuck else "",
     )
@@ -337,34 +349,34 @@ def _stable(tag: TagState) -> Item:
     stable = tag.stable
     if stable is None or not (stable.digest or stable.hold):
         return Item(title=STABLE, full=tag.tag)
-    state, tone, reason = _standing(stable, tag)
+    state, severity, reason = _stable_state(stable, tag)
     item = Item(
         title=STABLE,
         subject=stable.unique or short_digest(stable.digest),
         full=f"{tag.tag} is {stable.digest or 'nothing yet'}",
         state=state,
-        tone=tone,
+        severity=severity,
         since=stable.hold.at if stable.hold else stable.moved_at,
         reason=reason,
     )
-    return marked(item, next((alarm for alarm in tag.alarms if alarm.kind in _OF_THE_TAG), None), why=True)
+    return with_alarm(item, next((alarm for alarm in tag.alarms if alarm.kind in _TAG_ALARMS), None), why=True)
 
 
-def _standing(stable: StableTag, tag: TagState) -> tuple[str, Tone, str]:
-    """State, tone and reason of a stable tag. To be behind is ordinary as long as the newest push is under way."""
+def _stable_state(stable: StableTag, tag: TagState) -> tuple[str, Severity, str]:
+    """State, severity and reason of a stable tag. While the newest push is in progress, it is expected to be behind."""
     newest, candidate = tag.newest, tag.candidate
     if stable.hold:
-        return "held", Tone.WAITING, f"{stable.hold.actor}: {stable.hold.reason}"
+        return "held", Severity.WAITING, f"{stable.hold.actor}: {stable.hold.reason}"
     if newest is None or newest.digest == stable.digest or newest.state == "superseded":
-        return "current", Tone.GOOD, ""
+        return "current", Severity.GOOD, ""
     if newest.state == "promoting":
-        return "behind", Tone.IDLE, "the newest push is being promoted"
+        return "behind", Severity.IDLE, "the newest push is being promoted"
     state = newest.state
     if candidate is not None and state in ("waiting", "refused", "canceled"):
         state = candidate.state
-    if tone_of(state) is Tone.BUSY:
-        return "behind", Tone.IDLE, "the newest push is being examined"
-    return "behind", Tone.WAITING, f"the newest push is {state}: the tag stays"
+    if severity_of(state) is Severity.BUSY:
+        return "behind", Severity.IDLE, "the newest push is being examined"
+    return "behind", Severity.WAITING, f"the newest push is {state}; the tag is unchanged"
 
 
 def _image(state: AppState) -> Item:
@@ -373,7 +385,7 @@ def _image(state: AppState) -> Item:
         return Item(title=title, state="no rollout yet")
     subject, link = short_image(latest.image), f"rollouts/{latest.id}"
     item = item_of(latest, title=title, subject=subject, full=latest.image or "", link=link)
-    return replace(item, reason="") if item.tone is Tone.IDLE else item
+    return replace(item, reason="") if item.severity is Severity.IDLE else item
 
 
 def _container(state: AppState) -> Item:
@@ -384,17 +396,17 @@ def _container(state: AppState) -> Item:
         subject=short_image(str(record.live) if record.live else ""),
         full=str(record.live) if record.live else "",
         state="live" if record.live else "not running",
-        tone=Tone.GOOD if record.live else Tone.IDLE,
+        severity=Severity.GOOD if record.live else Severity.IDLE,
         since=record.live_since if record.live else None,
         reason=f"on {short_image(base)}" if base else "",
     )
-    item = marked(item, next((one for one in state.alarms if one.kind is AlarmKind.CONTAINER), None), why=True)
-    busy = latest is not None and latest.state in _ON_THE_GROUP
-    return replace(item, state=latest.state, tone=Tone.BUSY) if latest and busy else item
+    item = with_alarm(item, next((one for one in state.alarms if one.kind is AlarmKind.CONTAINER), None), why=True)
+    busy = latest is not None and latest.state in _DEPLOYING
+    return replace(item, state=latest.state, severity=Severity.BUSY) if latest and busy else item
 
 
 def _earlier(tag: TagState) -> list[Choice]:
-    """The unique tags that a stable tag may go back to, the newest first."""
+    """The unique tags that a stable tag can be rolled back to, the newest first."""
     uniques: dict[str, Choice] = {}
     for promotion in tag.promotions:
         if promotion.state == "promoted" and promotion.progress in ("copied", "locked"):

@@ -1,4 +1,4 @@
-"""The parts that the board's pages are made of: tones, facts, items and alarms."""
+"""The parts of the board's pages: severities, facts, items and alarms."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from shared.board.buttons import Action
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.record import RecordSummary
-from shared.queries.drift import AlarmLine
+from shared.queries.drift import AlarmItem
 
 
-class Tone(StrEnum):
-    """How something stands, for the eye, the loudest first; the word beside it says the same to everyone."""
+class Severity(StrEnum):
+    """The severity of a state, the worst first. It is shown as a colour; the state beside it says the same in words."""
 
     BAD = "bad"
     WAITING = "waiting"
@@ -25,39 +25,39 @@ class Tone(StrEnum):
 
 
 _SEVERITIES = {
-    **dict.fromkeys(("promoted", "live", "built", "passed"), Tone.GOOD),
-    **dict.fromkeys(("failed", "rejected", "refused", "restored", "unknown"), Tone.BAD),
-    **dict.fromkeys(("stalled", "awaiting approval", "held", "withdrawn"), Tone.WAITING),
-    **dict.fromkeys(("superseded", "canceled", "vetoed", "rule removed"), Tone.IDLE),
+    **dict.fromkeys(("promoted", "live", "built", "passed"), Severity.GOOD),
+    **dict.fromkeys(("failed", "rejected", "refused", "restored", "unknown"), Severity.BAD),
+    **dict.fromkeys(("stalled", "awaiting approval", "held", "withdrawn"), Severity.WAITING),
+    **dict.fromkeys(("superseded", "canceled", "vetoed", "rule removed"), Severity.IDLE),
 }
 
 
-def tone_of(state: str) -> Tone:
-    """The tone of a record's or a verdict's state; what is not final is busy."""
-    return _SEVERITIES.get(state, Tone.BUSY)
+def severity_of(state: str) -> Severity:
+    """The severity of a record's or a verdict's state; a state that is not final is busy."""
+    return _SEVERITIES.get(state, Severity.BUSY)
 
 
-def loudest(tones: Iterable[Tone]) -> Tone:
-    """What the whole is, of several: what is bad before what waits, and that before what is under way."""
-    return min((Tone.GOOD, *tones), key=list(Tone).index)
+def worst(severities: Iterable[Severity]) -> Severity:
+    """The worst of several severities, good if there are none."""
+    return min((Severity.GOOD, *severities), key=list(Severity).index)
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """One line of facts."""
+    """A name and a value."""
 
     name: str
     value: str
 
 
 def facts(*known: tuple[str, str]) -> tuple[Fact, ...]:
-    """Facts by their names, without those that have no value."""
+    """Facts, without those that have no value."""
     return tuple(Fact(name, value) for name, value in known if value)
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing on a page: what it is, how it stands and since when, why, what to do about it, and its buttons.
+    """One thing on a page: its subject, its state and since when, the reason, what to do about it, and its buttons.
 
-    `title` is its station, column or kind, `full` the whole of what `subject` shortens, `link` its page.
+    `title` is its column or kind, `full` the text that `subject` shortens, `link` its page.
     """
 
     title: str = ""
@@ -65,7 +65,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     full: str = ""
     note: str = ""
     state: str = "none"
-    tone: Tone = Tone.IDLE
+    severity: Severity = Severity.IDLE
     since: datetime | None = None
     reason: str = ""
     advice: str = ""
@@ -74,72 +74,72 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def item_of(record: RecordSummary, **shown: Any) -> Item:
-    """An item with how its record stands, since when, and why; where all is well, nothing needs to be said."""
-    tone = tone_of(record.state)
-    busy = tone is Tone.BUSY
+    """An item with the state of its record, since when, and the reason; without a reason if the severity is good."""
+    severity = severity_of(record.state)
+    busy = severity is Severity.BUSY
     since = record.created_at if busy else record.changed_at
-    reason = record.last if busy else "" if tone is Tone.GOOD else record.reason
-    return Item(**{"state": record.state, "tone": tone, "since": since, "reason": reason} | shown)
+    reason = record.last if busy else "" if severity is Severity.GOOD else record.reason
+    return Item(**{"state": record.state, "severity": severity, "since": since, "reason": reason} | shown)
 
 
-class Headed(msgspec.Struct, frozen=True, kw_only=True):
-    """A page about everything: in one sentence and one tone, with the newest alarms; `more_alarms` are not shown."""
+class SummaryPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page about everything: a headline, its severity, and the newest alarms; `more_alarms` are not shown."""
 
     headline: str
-    tone: Tone
+    severity: Severity
     alarms: tuple[Item, ...]
     more_alarms: int
 
 
-Scoped = tuple[str, Alarm | AlarmLine]
-"""An alarm with what it belongs to: `gates/node`, `apps/hello-world`, `registries/hub`, `stalls`."""
+ScopedAlarm = tuple[str, Alarm | AlarmItem]
+"""An alarm with its scope: `gates/node`, `apps/hello-world`, `registries/hub`, `stalls`."""
 
 UPSTREAM, STABLE = "Upstream", "Stable tag"
-IN_PLACE: dict[str, tuple[str, str]] = {
+ALARM_CELLS: dict[str, tuple[str, str]] = {
     AlarmKind.TAG_AWAY: (UPSTREAM, "cannot be read"),
-    AlarmKind.TAG_FLAPS: (UPSTREAM, "comes and goes"),
+    AlarmKind.TAG_FLAPS: (UPSTREAM, "flapping"),
     AlarmKind.STABLE_MOVED: (STABLE, "moved around the gate"),
-    AlarmKind.UNRECORDED: (STABLE, "not on record"),
+    AlarmKind.UNRECORDED: (STABLE, "not recorded"),
     AlarmKind.STABLE_VETOED: (STABLE, "vetoed"),
     AlarmKind.UNIQUE_CHANGED: (STABLE, "unique tag changed"),
     AlarmKind.UNLOCKED: (STABLE, "not locked"),
     AlarmKind.PROMOTED_GONE: (STABLE, "image deleted"),
-    AlarmKind.CONTAINER: ("Container", "not the last good one"),
+    AlarmKind.CONTAINER: ("Container", "not the last good image"),
 }
-"""What an alarm is about, and what it says in the place of that, by its kind."""
+"""The column that an alarm is about, and the state that it shows there, by its kind."""
 
 _WARNINGS = frozenset(
     (AlarmKind.UPSTREAM_QUIET, AlarmKind.SECRET_EXPIRES, AlarmKind.NO_SUBSCRIPTION, AlarmKind.STALLED)
 )
-"""What is not wrong yet, or costs nothing but time."""
+"""Alarms about what is not wrong yet, or only delayed."""
 
-_PLACES = {"gates": "gate", "apps": "app", "registries": "registry", "stalls": "stalled records"}
+_SCOPES = {"gates": "gate", "apps": "app", "registries": "registry", "stalls": "stalled records"}
 
 
-def newest_first(alarms: Iterable[Scoped]) -> tuple[Item, ...]:
-    """Alarms as they are shown, the newest first."""
+def alarm_items(alarms: Iterable[ScopedAlarm]) -> tuple[Item, ...]:
+    """Alarms as items, the newest first."""
     ordered = sorted(alarms, key=lambda scoped: scoped[1].since, reverse=True)
     return tuple(_alarm_item(scope, alarm) for scope, alarm in ordered)
 
 
-def _alarm_item(scope: str, alarm: Alarm | AlarmLine) -> Item:
+def _alarm_item(scope: str, alarm: Alarm | AlarmItem) -> Item:
     kind, _, name = scope.partition("/")
     return Item(
         title=str(alarm.kind),
-        subject=f"{_PLACES[kind]} {name}".rstrip(),
+        subject=f"{_SCOPES[kind]} {name}".rstrip(),
         full=alarm.subject,
         state="alarm",
-        tone=Tone.WAITING if alarm.kind in _WARNINGS else Tone.BAD,
+        severity=Severity.WAITING if alarm.kind in _WARNINGS else Severity.BAD,
         since=alarm.since,
         reason=alarm.words,
         advice=alarm.plan,
-        link=scope if kind in ("gates", "apps") else "",  # the others have no page of their own
+        link=scope if kind in ("gates", "apps") else "",  # the other scopes have no page
     )
 
 
-def marked(item: Item, alarm: Alarm | AlarmLine | None, *, why: bool) -> Item:
-    """An item with what an alarm says in the place of how it stands, and why, if that stands nowhere else."""
+def with_alarm(item: Item, alarm: Alarm | AlarmItem | None, *, why: bool) -> Item:
+    """An item with the state of its alarm; `why`: and its reason, if the page does not show that elsewhere."""
     if alarm is None:
         return item
-    state, reason = IN_PLACE[alarm.kind][1], alarm.words if why else ""
-    return replace(item, state=state, tone=Tone.BAD, since=alarm.since, reason=reason)
+    state, reason = ALARM_CELLS[alarm.kind][1], alarm.words if why else ""
+    return replace(item, state=state, severity=Severity.BAD, since=alarm.since, reason=reason)

@@ -1,4 +1,4 @@
-"""The pages of records: the story of a candidate or rollout, and the history of a gate or an app."""
+"""The pages of records: one candidate or rollout, and the history of a gate or an app."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -11,7 +11,7 @@ import msgspec
 
 from shared.board import buttons
 from shared.board.buttons import Action
-from shared.board.parts import Fact, Item, Tone, facts, item_of, tone_of
+from shared.board.parts import Fact, Item, Severity, facts, item_of, severity_of
 from shared.board.wording import duration, moment, short_image
 from shared.checks import KINDS
 from shared.domain.candidate import Candidate, CandidateState, CandidateSummary, CheckRecord
@@ -25,23 +25,23 @@ from shared.domain.stable_tag import Veto
 from shared.interface import OPERATIONS
 from shared.ports import Listed, Only, Services, Stored, read
 from shared.promotion.vetoes import Vetoes
-from shared.queries.report import source_of
+from shared.queries.records import source_of
 
-_NOT_BEGUN = "not begun"
+_NOT_STARTED = "not started"
 _ROWS = 25
-_QUERIES = 5
-"""A filtered page of the ledger may be short: so many are asked for at most, and the link to older ones goes on."""
+_MAX_QUERIES = 5
+"""A filtered page of the ledger may be short: up to this many are read, and the link to older ones continues."""
 
 L = TypeVar("L", CandidateSummary, RolloutSummary)
 Run = CheckRecord | BuildRecord
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """A check of a candidate or a step of a rollout, with its verdict and what that stands on."""
+    """A check of a candidate or a step of a rollout, with its state and evidence."""
 
     kind: str
     state: str
-    tone: Tone
+    severity: Severity
     run: str = ""
     took: str = ""
     reason: str = ""
@@ -50,16 +50,16 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     runs_now: bool = False
 
 
-class Story(msgspec.Struct, frozen=True, kw_only=True):
+class RecordPage(msgspec.Struct, frozen=True, kw_only=True):
     """The page of one candidate or rollout.
 
-    `log` is the path of the log below `/api/` ("" where none is kept or written).
+    `log` is the path of the log below `/api/` ("" if there is none).
     """
 
     kind: str
     heading: str
     state: str
-    tone: Tone
+    severity: Severity
     since: datetime
     reason: str
     running: bool
@@ -73,7 +73,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a history is asked for, as the query has it: one state, from one day or moment to another."""
+    """A filter of a history, as in the query string: one state, from one day or moment to another."""
 
     state: str = ""
     since: str = ""
@@ -95,11 +95,11 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     actions: tuple[Action, ...] = ()
 
 
-def candidate_story(stored: Stored[Candidate], promotions: Sequence[Promotion], now: datetime) -> Story:
-    """The page of a candidate, and of what promotes its digest."""
+def candidate_page(stored: Stored[Candidate], promotions: Sequence[Promotion], now: datetime) -> RecordPage:
+    """The page of a candidate, with the promotions of its digest."""
     record = stored.record
-    known = facts(("Image", str(record.image)), ("Attempt", f"{record.attempt}"), ("Asked for by", record.requested_by))
-    return Story(
+    known = facts(("Image", str(record.image)), ("Attempt", f"{record.attempt}"), ("Requested by", record.requested_by))
+    return RecordPage(
         **_common(record, tuple(_check(check, now) for check in record.checks), record.checks, promotions),
         kind="Candidate",
         heading=f"{record.repository} {short(record.digest)}",
@@ -109,17 +109,17 @@ def candidate_story(stored: Stored[Candidate], promotions: Sequence[Promotion], 
     )
 
 
-def rollout_story(stored: Stored[Rollout], app: App | None, now: datetime) -> Story:
-    """The page of a rollout; `app` is its app's rule, if there still is one."""
+def rollout_page(stored: Stored[Rollout], app: App | None, now: datetime) -> RecordPage:
+    """The page of a rollout; `app` is the rule of its app, None if it was removed."""
     record = stored.record
     known = facts(
         ("Rollout", record.name),
         ("Cause", record.cause.value),
-        ("Stands on", record.known_base or ""),
+        ("Base", record.known_base or ""),
         ("Image", f"{record.image}@{record.image.digest}" if record.image else ""),
         ("Address", record.deploy.address),
     )
-    return Story(
+    return RecordPage(
         **_common(record, (_build(record, now), *_deployments(record)), (record.build,)),
         kind="Rollout",
         heading=f"{record.app} {record.image.tag if record.image else record.name}",
@@ -132,12 +132,12 @@ def rollout_story(stored: Stored[Rollout], app: App | None, now: datetime) -> St
 def _common(
     record: Candidate | Rollout, steps: tuple[Step, ...], runs: Sequence[Run], promotions: Sequence[Promotion] = ()
 ) -> dict[str, Any]:
-    """What the pages of both say: of their steps and the runs behind them, and of what promotes them."""
+    """The common fields of both pages."""
     logged = any(run.evidence.log_blob for run in runs) or any(step.runs_now for step in steps)
     histories = [("", record.history), *((f"{one.tag}: ", one.history) for one in promotions)]
     return {
         "state": record.state_name,
-        "tone": tone_of(record.state_name),
+        "severity": severity_of(record.state_name),
         "since": record.history[-1].at if record.settled and record.history else record.created_at,
         "reason": _why(record),
         "running": not all(one.settled for one in (record, *promotions)),
@@ -149,7 +149,7 @@ def _common(
 
 
 def _why(record: Record) -> str:
-    """Why it stands where it stands: its reason, else the last line of its history while it is running."""
+    """The reason of its state, else the last entry of its history while it is running."""
     if record.why or record.settled:
         return record.why
     last = record.history[-1] if record.history else None
@@ -167,22 +167,22 @@ def _stall_facts(record: Record) -> tuple[Fact, ...]:
 def _promotion_fact(promotion: Promotion) -> Fact:
     unique = f", unique tag {promotion.unique} {promotion.progress}" if promotion.progress else ""
     why = "" if promotion.state is PromotionState.PROMOTED or not promotion.why else f": {promotion.why}"
-    return Fact(f"Tag {promotion.tag}, number {promotion.sequence}", f"{promotion.state_name}{unique}{why}")
+    return Fact(f"Tag {promotion.tag}, sequence {promotion.sequence}", f"{promotion.state_name}{unique}{why}")
 
 
-def _step(kind: str, how: tuple[str, Tone], took: str, reason: str, run: Run) -> Step:
-    """A step that is a run: how it stands, and what it wrote. One that is in no registry is not shown."""
-    state, tone = how
+def _step(kind: str, status: tuple[str, Severity], took: str, reason: str, run: Run) -> Step:
+    """A step with its run, and what that wrote. The id of a run that is in no registry is not shown."""
+    state, severity = status
     return Step(
         kind=kind,
         state=state,
-        tone=tone,
+        severity=severity,
         run=run.run_id if run.registry else "",
         took=took,
         reason=reason,
         status=run.evidence.status,
         log_tail="\n".join(run.evidence.log_tail),
-        runs_now=tone is Tone.BUSY and bool(run.run_id),
+        runs_now=severity is Severity.BUSY and bool(run.run_id),
     )
 
 
@@ -191,23 +191,23 @@ def _check(check: CheckRecord, now: datetime) -> Step:
     return _step(check.kind, _check_state(check), took, check.reason, check)
 
 
-def _check_state(check: CheckRecord) -> tuple[str, Tone]:
+def _check_state(check: CheckRecord) -> tuple[str, Severity]:
     if check.verdict:
-        return check.verdict.value, tone_of(check.verdict)
+        return check.verdict.value, severity_of(check.verdict)
     if check.claimed_at is None:
-        return _NOT_BEGUN, Tone.IDLE
+        return _NOT_STARTED, Severity.IDLE
     kind = KINDS.get(check.kind)
     state = CandidateState.AWAITING_APPROVAL if kind is not None and kind.waits_for_person else "running"
-    return state, tone_of(state)
+    return state, severity_of(state)
 
 
 def _build(record: Rollout, now: datetime) -> Step:
     build = record.build
     failed = record.state is RolloutState.FAILED and record.image is None
-    state = "failed" if failed else "built" if record.image else "running" if build.claimed_at else _NOT_BEGUN
-    tone = Tone.IDLE if state == _NOT_BEGUN else tone_of(state)
+    state = "failed" if failed else "built" if record.image else "running" if build.claimed_at else _NOT_STARTED
+    severity = Severity.IDLE if state == _NOT_STARTED else severity_of(state)
     took = duration(build.started_at, build.finished_at or now) if build.run_id else ""
-    return _step("build", (state, tone), took, record.reason if failed else "", build)
+    return _step("build", (state, severity), took, record.reason if failed else "", build)
 
 
 def _deployments(record: Rollout) -> Iterator[Step]:
@@ -218,22 +218,22 @@ def _deployments(record: Rollout) -> Iterator[Step]:
     ):
         if deploy.touched:
             state = "passed" if record.state is good else "failed" if ended else "running"
-            yield Step(kind=kind, state=state, tone=tone_of(state), reason=deploy.seen)
+            yield Step(kind=kind, state=state, severity=severity_of(state), reason=deploy.seen)
 
 
 def _events(histories: Iterable[tuple[str, Sequence[Entry]]]) -> tuple[Entry, ...]:
-    """Several histories as one, the newest line first; each is named by a prefix."""
-    lines = [(entry.at, of, n, entry) for of, history in histories for n, entry in enumerate(history)]
-    lines.sort(key=lambda line: line[:3], reverse=True)
-    return tuple(Entry(at, of + entry.what, entry.why) for at, of, _, entry in lines)
+    """Several histories as one, the newest entry first; each has a prefix."""
+    entries = [(entry.at, prefix, n, entry) for prefix, history in histories for n, entry in enumerate(history)]
+    entries.sort(key=lambda one: one[:3], reverse=True)
+    return tuple(Entry(at, prefix + entry.what, entry.why) for at, prefix, _, entry in entries)
 
 
 def gate_history(services: Services, gate: Gate, shown: Filter, token: str) -> History:
-    """A page of a gate's candidates, and the vetoes that stand at it. Raises `Malformed`."""
-    items, said = _read(services, Candidate, CandidateState, gate.name, shown, token)
+    """A page of a gate's candidates, and its active vetoes. Raises `Malformed`."""
+    items, common = _read(services, Candidate, CandidateState, gate.name, shown, token)
     vetoes = Vetoes(services)
     return History(
-        **said,
+        **common,
         source=source_of(gate, services),
         target=vetoes.target(gate),
         rows=tuple(map(_candidate, items)),
@@ -243,13 +243,13 @@ def gate_history(services: Services, gate: Gate, shown: Filter, token: str) -> H
 
 def app_history(services: Services, app: App, shown: Filter, token: str) -> History:
     """A page of an app's rollouts. Raises `Malformed`."""
-    items, said = _read(services, Rollout, RolloutState, app.name, shown, token)
-    again = _deployable(app, items, read(services.ledger, AppRecord(app=app.name)).live)
+    items, common = _read(services, Rollout, RolloutState, app.name, shown, token)
+    buttons_of = _deployable(app, items, read(services.ledger, AppRecord(app=app.name)).live)
     return History(
-        **said,
+        **common,
         source=f"gate {app.base.gate}, tag {app.base.tag}",
         target=app.deploy.name if app.deploy else f"{app.build.image}, not deployed",
-        rows=tuple(_rollout(item, again.get(item.id, ())) for item in items),
+        rows=tuple(_rollout(item, buttons_of.get(item.id, ())) for item in items),
         actions=tuple(buttons.of_app(app)),
     )
 
@@ -257,9 +257,9 @@ def app_history(services: Services, app: App, shown: Filter, token: str) -> Hist
 def _read(
     services: Services, kind: type[Listed[L]], states: type[StrEnum], name: str, shown: Filter, token: str
 ) -> tuple[list[L], dict[str, Any]]:
-    """The lines that are asked for, from a token on, and what the pages of both say."""
-    only, found = _understood(shown, states), list[L]()
-    for _ in range(_QUERIES):
+    """The items that match a filter, from a token on, and the common fields of both pages."""
+    only, found = _parsed(shown, states), list[L]()
+    for _ in range(_MAX_QUERIES):
         page = services.ledger.page(kind, name, _ROWS - len(found), token, only)
         found += page.items
         token = page.next
@@ -270,21 +270,21 @@ def _read(
         "shown": shown,
         "states": tuple(state.value for state in states),
         "older": urlencode({**msgspec.to_builtins(shown), "token": token}) if token else "",
-        "running": any(tone_of(item.state) is Tone.BUSY for item in found),
+        "running": any(severity_of(item.state) is Severity.BUSY for item in found),
     }
 
 
-def _understood(shown: Filter, states: type[StrEnum]) -> Only:
-    """A filter as a person gives it, for the ledger. A day counts in UTC, and `until` includes it.
+def _parsed(shown: Filter, states: type[StrEnum]) -> Only:
+    """A filter, parsed for the ledger. Days are in UTC, and `until` includes its day.
 
     Raises:
-        Malformed: there is no such state, or a time is none; `field` says which.
+        Malformed: the state or a time is invalid; `field` names it.
     """
     if shown.state and shown.state not in tuple(states):
         raise Malformed("state", f"must be one of {', '.join(states)}")
     since, until = _moment("since", shown.since), _moment("until", shown.until)
     if until is not None and _is_day(shown.until):
-        with suppress(OverflowError):  # the last day there is
+        with suppress(OverflowError):  # the last possible day
             until += timedelta(days=1)
     return Only(state=shown.state, since=since, until=until)
 
@@ -316,7 +316,7 @@ def _rollout(item: RolloutSummary, actions: tuple[Action, ...]) -> Item:
         link=f"rollouts/{item.id}",
         subject=short_image(item.image) if item.image else "no image yet",
         full=item.image or item.id,
-        note=f"because of {item.cause}{f', on {short_image(item.base)}' if item.base else ''}",
+        note=f"cause: {item.cause}{f', on {short_image(item.base)}' if item.base else ''}",
         actions=actions,
     )
 
@@ -327,7 +327,7 @@ def _veto(veto: Veto) -> Item:
         full=veto.digest,
         note=veto.actor,
         state="vetoed",
-        tone=Tone.WAITING,
+        severity=Severity.WAITING,
         since=veto.at,
         reason=veto.reason,
         actions=(buttons.lift_veto(veto.gate, veto.digest),),
@@ -335,7 +335,7 @@ def _veto(veto: Veto) -> Item:
 
 
 def _deployable(app: App, items: list[RolloutSummary], live: BuiltImage | None) -> dict[str, tuple[Action, ...]]:
-    """What stands beside which rollout: an image that was live and is not can be deployed again, where it was last."""
+    """The buttons by rollout: an image that was live and is not any more can be deployed again, at its last rollout."""
     if app.deploy is None:
         return {}
     was_live = (item for item in reversed(items) if item.state == RolloutState.LIVE and item.image)

@@ -1,4 +1,4 @@
-"""Times and digests as the board writes them."""
+"""Times, counts and digests as text."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 def age(since: datetime | None, now: datetime) -> str:
-    """A time span as people say it: `now`, `40 s`, `3 min`, `5 h`, `2 d`; "" where there is no beginning."""
+    """A rounded time span: `now`, `40 s`, `3 min`, `5 h`, `2 d`; "" without a beginning."""
     if since is None:
         return ""
     seconds = max(0, int((now - since).total_seconds()))
@@ -23,7 +23,7 @@ def age(since: datetime | None, now: datetime) -> str:
 
 
 def ago(at: datetime | None, now: datetime) -> str:
-    """When something was: `3 min ago`, `now`; `not yet` where it never was."""
+    """The time since something: `3 min ago`, `now`; `not yet` if it has not happened."""
     span = age(at, now)
     return f"{span} ago" if span not in ("", "now") else span or "not yet"
 
@@ -34,7 +34,7 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def duration(since: datetime | None, until: datetime) -> str:
-    """How long something took or has taken: `3 s`, `4 min 10 s`, `2 h 5 min`; "" where it has not begun."""
+    """An exact time span: `3 s`, `4 min 10 s`, `2 h 5 min`; "" without a beginning."""
     if since is None:
         return ""
     minutes, seconds = divmod(max(0, int((until - since).total_seconds())), _MINUTE)
@@ -44,12 +44,12 @@ def duration(since: datetime | None, until: datetime) -> str:
 
 
 def moment(at: datetime | None) -> str:
-    """A moment for machines and for who wants it to the second: `2026-03-01T12:00:00Z`; "" where there is none."""
+    """A moment to the second: `2026-03-01T12:00:00Z`; "" for none."""
     return f"{at:%Y-%m-%dT%H:%M:%SZ}" if at else ""
 
 
 def short_digest(digest: str | None) -> str:
-    """The first digits of a digest."""
+    """The first digits of a digest, `nothing yet` for none."""
     return short(digest) if digest else "nothing yet"
 
 

@@ -1,4 +1,4 @@
-"""The check that a person makes. It asks once, and waits without being looked at: the verdict comes from outside."""
+"""The check that a person makes. It asks once, and waits without being polled: the verdict comes from outside."""
 
 from collections.abc import Iterator
 
@@ -7,27 +7,27 @@ from shared.domain.candidate import Candidate, Verdict
 from shared.domain.policy import CheckRule, Policy, Rule
 
 ASKED = Started("", "approval")
-"""Stands in the place of a run once approval was asked for."""
+"""In place of a run, once approval was requested."""
 
 
 class ApprovalCheck(Rule, CheckRule, frozen=True, kw_only=True):
-    """A person approves, or rejects; with two_persons, not the one who asked for the run."""
+    """A person approves or rejects; with two_persons, not the person who requested the run."""
 
     kind = "approval"
 
     two_persons: bool = False
 
     def problems(self, policy: Policy, *, signs_in: bool) -> Iterator[tuple[str, str]]:
-        """Another person than the one who asked, where a name is what the holder of a key claims it is."""
+        """Two persons are required, but callers with a function key can claim any name."""
         if self.two_persons and not signs_in:
-            why = "a function key says nothing of persons: set BASEGATE_SIGN_IN to easy-auth, or leave it out"
+            why = "a function key does not identify a person: set BASEGATE_SIGN_IN to easy-auth, or leave it out"
             yield "two_persons", why
 
 
 class ApprovalCheckKind(CheckKind[ApprovalCheck]):
-    """Has a person asked: the candidate's state announces it (`Basegate.ApprovalNeeded`), an operation answers it.
+    """Asks for approval: the candidate's state announces it (`Basegate.ApprovalNeeded`), an operation answers it.
 
-    There is nothing to adopt, to read or to stop: asking twice does no harm.
+    There is nothing to adopt, to poll or to cancel: asking twice does no harm.
     """
 
     rule = ApprovalCheck
@@ -38,10 +38,10 @@ class ApprovalCheckKind(CheckKind[ApprovalCheck]):
         return ASKED
 
     def refusal(self, candidate: Candidate, rule: ApprovalCheck, verdict: Verdict, actor: str) -> str:
-        """With two persons, who asked for the run may reject it, and not approve it."""
+        """With two persons, the one who requested the run may reject it, but not approve it."""
         approves = verdict is Verdict.PASSED
         if rule.two_persons and approves and _name(candidate.requested_by) == _name(actor):
-            return f"{actor} asked for this run: gate {candidate.gate} wants another person to approve it"
+            return f"{actor} requested this run: gate {candidate.gate} requires another person to approve it"
         return ""
 
     def dependency(self, rule: ApprovalCheck) -> str:
@@ -50,5 +50,5 @@ class ApprovalCheckKind(CheckKind[ApprovalCheck]):
 
 
 def _name(actor: str) -> str:
-    """A person's name, to compare: as it is taken down for an attempt, whatever the case of its letters."""
+    """The name of an actor, for comparison: without the reason, ignoring case."""
     return actor.partition(":")[0].strip().casefold()

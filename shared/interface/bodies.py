@@ -1,4 +1,4 @@
-"""What the body of an acting operation holds. The OpenAPI schemas and the options of commands are made from it."""
+"""The bodies of operations that act. OpenAPI schemas and the options of commands are made from them."""
 
 from typing import Annotated, Any
 
@@ -11,21 +11,19 @@ _LENGTHS = {"minLength": 1, "maxLength": 400, "pattern": r"\S"}
 
 
 def _said(description: str, **schema: Any) -> msgspec.Meta:
-    """What the schema says of a field; the domain holds it to that, in words of its own."""
+    """The schema of a field; the domain validates it, with errors of its own."""
     return msgspec.Meta(description=description, extra_json_schema=schema)
 
 
-Reason = Annotated[str, _said("Why. It is recorded with what is done.", **_LENGTHS)]
+Reason = Annotated[str, _said("Why. It is recorded with the operation.", **_LENGTHS)]
 TagName = Annotated[str, _said("A tag.", pattern="^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
 DigestName = Annotated[str, _said("A digest.", pattern="^sha256:[0-9a-f]{64}$")]
-Target = Annotated[
-    str, _said("A unique tag, or a digest, that passed when it was examined last.", pattern=_TAG_OR_DIGEST)
-]
-Until = Annotated[HoldUntil, _said("How long the hold stands: until it is lifted, or a newer digest passes.")]
+Target = Annotated[str, _said("A unique tag or a digest whose last verdict is passed.", pattern=_TAG_OR_DIGEST)]
+Until = Annotated[HoldUntil, _said("How long the hold is active: until it is lifted, or a newer digest passes.")]
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A call that needs nothing but a reason."""
+    """A call with only a reason."""
 
     reason: Reason
 
@@ -49,22 +47,22 @@ class RollbackAsked(HoldAsked, frozen=True, kw_only=True):
 
 
 class VetoAsked(Asked, frozen=True, kw_only=True):
-    """A veto, and whether the stable tags that stand on the digest are rolled back; naming `to` asks for it too."""
+    """A veto, and whether stable tags that point to the digest are rolled back; `to` implies it."""
 
     digest: DigestName
-    rollback: Annotated[bool, _said("Roll back the stable tags that stand on the digest, and hold them there.")] = False
+    rollback: Annotated[bool, _said("Roll back the stable tags that point to the digest, and hold them.")] = False
     to: Target | None = None
     until: Until = HoldUntil.LIFTED
 
 
 class RebuildAsked(Asked, frozen=True, kw_only=True):
-    """A rebuilding of the ledger."""
+    """A rebuild of the ledger."""
 
-    hold_all: Annotated[bool, _said("Hold the stable tags on which the ledger agrees, too.")] = False
+    hold_all: Annotated[bool, _said("Hold stable tags that match the ledger, too.")] = False
 
 
 class RolloutAsked(Asked, frozen=True, kw_only=True):
-    """A rollout: of the app built anew, or of an image that was built before."""
+    """A rollout of a new build of the app, or of an earlier image."""
 
     image: (
         Annotated[str, _said("The tag or digest of an image that was built for the app.", pattern=_TAG_OR_DIGEST)]

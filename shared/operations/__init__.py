@@ -1,1 +1,1 @@
-"""What operators do."""
+"""The operations of operators, each as a plan that a dry run shows."""

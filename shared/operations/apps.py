@@ -1,4 +1,4 @@
-"""Roll out, roll out a given image, roll back, cancel a rollout."""
+"""The operations on apps: rebuild, redeploy an image, roll back, cancel a rollout."""
 
 import hashlib
 
@@ -16,10 +16,10 @@ from shared.reconcile.begin import Done, cancel, save
 
 
 class AppOperations:
-    """What an operator does with apps."""
+    """The operations on apps."""
 
     def __init__(self, services: Services) -> None:
-        self._services, self._find = services, Lookup(services)
+        self._services, self._lookup = services, Lookup(services)
         self._vetoes = Vetoes(services)
 
     def roll_out(self, app_name: str, image: str | None, who: Who) -> Plan:
@@ -27,12 +27,12 @@ class AppOperations:
         return self.rebuild(app_name, who) if image is None else self.redeploy(app_name, image, who)
 
     def rebuild(self, app_name: str, who: Who) -> Plan:
-        """Build an app again on the current base, and deploy it.
+        """Build an app again on its current base, and deploy it.
 
         Raises:
             Refused: its base is vetoed.
         """
-        app = self._find.app(app_name)
+        app = self._lookup.app(app_name)
         if repeated := self._repeated(app, "rebuild", who):
             return repeated
         record = read(self._services.ledger, AppRecord(app=app.name))
@@ -44,22 +44,23 @@ class AppOperations:
         return self._plan(record, "rebuild", who, tuple(effects), base=record.base)
 
     def redeploy(self, app_name: str, image_text: object, who: Who) -> Plan:
-        """Deploy an image of the app that was built before, by its tag or its digest.
+        """Deploy an image of an earlier rollout, by its tag or its digest.
 
         Raises:
-            Malformed, NotThere: that names no image, or none that was built for this app and still is what was built.
-            Refused: the app is not deployed by Basegate, or the image stands on a base that is vetoed.
+            Malformed: it is neither a tag nor a digest.
+            NotThere: no recent rollout of this app had the image, or the registry does not have it any more.
+            Refused: the app is not deployed by Basegate, or the image is built on a vetoed base.
         """
         app = self._deployed(app_name)
         if repeated := self._repeated(app, "redeploy", who):
             return repeated
-        image = self._find.built(app, image_text)
+        image = self._lookup.built(app, image_text)
         if vetoed := self._vetoes.against_image(app, image):
             raise Refused(f"{image} is not deployed: {vetoed}")
         return self._named(app, "redeploy", who, image)
 
     def roll_back(self, app_name: str, who: Who) -> Plan:
-        """Deploy what was live before the current deployment, and stands on no vetoed base.
+        """Deploy the last image that was live before the current one, and is not built on a vetoed base.
 
         Raises:
             NotThere: there is none. Refused: the app is not deployed by Basegate.
@@ -71,29 +72,29 @@ class AppOperations:
         others = (image for image in record.good if image != record.live)
         earlier = next((image for image in others if not self._vetoes.against_image(app, image)), None)
         if earlier is None:
-            raise NotThere(f"app {app.name} has no earlier image that was live")
+            raise NotThere(f"app {app.name} has no earlier live image")
         return self._named(app, "rollback", who, earlier)
 
     def cancel(self, identifier: str, who: Who) -> Plan:
-        """Stop a rollout that is being built, or waits for its turn to be deployed.
+        """Cancel a rollout that is building, or waiting for its turn to be deployed.
 
         Raises:
-            Refused: it is settled, or being deployed already.
+            Refused: it is settled, or has started to deploy.
         """
-        stored = self._find.rollout(identifier)
+        stored = self._lookup.rollout(identifier)
         record = stored.record
         if not is_waiting(record) or record.deploy.claimed_at is not None:
-            raise Refused(f"{identifier} is {record.state}: only one that has not begun to deploy can be canceled")
+            raise Refused(f"{identifier} is {record.state}: a rollout can be canceled only before it starts to deploy")
         return Plan((Effect("cancel", identifier),), lambda: self._cancel(stored, who))
 
     def _deployed(self, app_name: str) -> App:
-        app = self._find.app(app_name)
+        app = self._lookup.app(app_name)
         if app.deploy is None:
-            raise Refused(f"app {app.name} is built and not deployed")
+            raise Refused(f"app {app.name} has no `deploy` in the rules: it is built and not deployed")
         return app
 
     def _named(self, app: App, verb: str, who: Who, image: BuiltImage) -> Plan:
-        """The plan of deploying an image that was built before."""
+        """The plan of deploying an image of an earlier rollout."""
         record = read(self._services.ledger, AppRecord(app=app.name))
         effects = (Effect("deploy", f"{image} in place of {record.live}"),)
         return self._plan(record, verb, who, effects, image=image, base=image.base, goes_back=verb == "rollback")
@@ -101,21 +102,21 @@ class AppOperations:
     def _plan(self, record: AppRecord, verb: str, who: Who, effects: tuple[Effect, ...], **parts: object) -> Plan:
         now = self._services.clock.now()
         name = _name(verb, who) or f"{verb}-{now:%Y%m%dT%H%M%S%f}"
-        rollout = record.new_rollout(name, Cause.OPERATOR, now, f"asked for by {who}", **parts)
+        rollout = record.new_rollout(name, Cause.OPERATOR, now, f"requested by {who}", **parts)
         return Plan(effects, lambda: save(self._services, rollout))
 
     def _repeated(self, app: App, verb: str, who: Who) -> Plan | None:
-        """The plan of a call that was made before with the same key: what it began is there, and goes on.
+        """The plan of a repeated call with the same key: the rollout exists, and continues. None for a new call.
 
         Raises:
-            Refused: the key is an old one.
+            Refused: the key has expired.
         """
         stored = self._services.ledger.load(Rollout, app.name, _name(verb, who)) if who.key else None
         if stored is None:
             return None
         if stored.record.created_at + KEPT < self._services.clock.now():
-            raise Refused("this Idempotency-Key was used more than a week ago: take a new one")
-        effects = (Effect("go on with", f"{stored.record.id}, {stored.record.state_name}"),)
+            raise Refused("this Idempotency-Key was used more than a week ago: use a new key")
+        effects = (Effect("continue", f"{stored.record.id}, {stored.record.state_name}"),)
         return Plan(effects, lambda: save(self._services, stored.record))
 
     def _cancel(self, stored: Stored[Rollout], who: Who) -> Done:
@@ -127,5 +128,5 @@ class AppOperations:
 
 
 def _name(verb: str, who: Who) -> str:
-    """The name of a rollout that is begun once for each key, "" where there is none."""
+    """The name of the rollout of a call with an idempotency key: a repeat has the same name. "" without a key."""
     return f"{verb}-{hashlib.sha256(who.key.encode()).hexdigest()[:24]}" if who.key else ""

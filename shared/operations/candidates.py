@@ -1,4 +1,4 @@
-"""Examine, rerun, cancel, approve, reject."""
+"""The operations on candidates: examine, rerun, cancel, approve, reject."""
 
 import logging
 
@@ -24,17 +24,18 @@ log = logging.getLogger(__name__)
 
 
 class CandidateOperations:
-    """What an operator does with candidates."""
+    """The operations on candidates."""
 
     def __init__(self, services: Services) -> None:
         self._services, self._lookup = services, Lookup(services)
         self._observer, self._vetoes, self._kinds = Observer(services), Vetoes(services), check_kinds(services)
 
     def examine(self, gate_name: str, tag: object, who: Who) -> Plan:
-        """Examine what a tag of the source is now.
+        """Examine the current digest of a source tag.
 
         Raises:
-            Malformed, NotThere: the tag is none, none of the gate's, or not at the source.
+            Malformed: the tag is invalid, or the gate does not track it.
+            NotThere: the tag does not exist at the source.
             Refused: that digest is being examined, or is vetoed.
         """
         gate = self._lookup.gate(gate_name)
@@ -51,10 +52,10 @@ class CandidateOperations:
         return Plan(effects, lambda: self._examine(gate, tracked, digest, who))
 
     def rerun(self, identifier: str, who: Who) -> Plan:
-        """Examine a digest again, as a new attempt. Its place among the digests of its tags stays what it was.
+        """Examine a digest again, as a new attempt. The sequence of its observations stays the same.
 
         Raises:
-            Refused: an attempt goes on, or the digest is vetoed.
+            Refused: an attempt is in progress, or the digest is vetoed.
         """
         stored = self._lookup.candidate(identifier)
         gate = self._lookup.gate(stored.record.gate)
@@ -62,43 +63,43 @@ class CandidateOperations:
         self._require_free(gate, latest.record.digest, latest)
         observed = (seen.record for seen in self._services.ledger.list(Observation, gate.name))
         tags = ", ".join(seen.tag for seen in observed if seen.digest == latest.record.digest and not seen.absent)
-        gone = f"its tags have moved on: no tag is {short(latest.record.digest)} any more"
+        gone = f"no source tag points to {short(latest.record.digest)} any more"
         promotes = Effect("promote if it passes", tags) if tags else Effect("promote nothing", gone)
         effects = (Effect("examine", str(latest.record.image)), promotes)
         return Plan(effects, lambda: self._again(gate, latest.record, who))
 
     def cancel(self, identifier: str, who: Who) -> Plan:
-        """Stop an attempt and the run that examines it; of one that has passed, the promotions that stand on it.
+        """Cancel an attempt and its run; or, if it has passed, the promotions that are based on it.
 
         Raises:
-            Refused: nothing of it goes on, or a stable tag stands on it or is being moved to it.
+            Refused: nothing of it is in progress, or a stable tag points to its digest or is being moved to it.
         """
         stored = self._lookup.candidate(identifier)
         record = stored.record
         if not record.settled:
             return Plan((Effect("cancel", str(record.image)),), lambda: self._cancel(stored, who))
         listed = self._lookup.promotions_about(record)
-        promotions = [one for one in listed if one.record.candidate in ("", record.row)]  # on it, or about to be
+        promotions = [one for one in listed if one.record.candidate in ("", record.row)]  # based on it, now or soon
         unmoved = [one for one in promotions if one.record.moved_at is None]
-        going = [one for one in unmoved if not one.record.settled or one.record.state in PARKED]
-        moving = [one for one in going if self._is_claimed(one.record)]
-        if moving or (not going and any(one.record.moved_at for one in promotions)):
-            raise Refused(f"a stable tag stands on {record.id} already, or moves to it: roll back instead")
-        if not going:
-            raise Refused(f"{record.id} is {record.state} already, and no promotion of it goes on")
-        effects = tuple(Effect("cancel the promotion", f"{one.record.tag}, {one.record.state_name}") for one in going)
-        return Plan(effects, lambda: self._cancel_promotions(record, going, who))
+        active = [one for one in unmoved if not one.record.settled or one.record.state in PARKED]
+        moving = [one for one in active if self._is_claimed(one.record)]
+        if moving or (not active and any(one.record.moved_at for one in promotions)):
+            raise Refused(f"a stable tag points to {record.id} already, or is being moved to it: roll back instead")
+        if not active:
+            raise Refused(f"{record.id} is {record.state} already, and has no promotion in progress")
+        effects = tuple(Effect("cancel the promotion", f"{one.record.tag}, {one.record.state_name}") for one in active)
+        return Plan(effects, lambda: self._cancel_promotions(record, active, who))
 
     def approve(self, identifier: str, who: Who) -> Plan:
-        """Approve an attempt that waits for it.
+        """Approve an attempt that awaits approval.
 
         Raises:
-            Refused: it does not wait for approval, or the gate wants another person than the one who asked.
+            Refused: it does not await approval, or the gate requires two persons and this one requested the run.
         """
         return self._answer(identifier, Verdict.PASSED, "approved", who)
 
     def reject(self, identifier: str, who: Who) -> Plan:
-        """Reject an attempt that waits for approval."""
+        """Reject an attempt that awaits approval."""
         return self._answer(identifier, Verdict.FAILED, "rejected", who)
 
     def _answer(self, identifier: str, verdict: Verdict, word: str, who: Who) -> Plan:
@@ -107,33 +108,33 @@ class CandidateOperations:
         index = next((i for i, check in enumerate(record.checks) if check.verdict is not Verdict.PASSED), None)
         waits = record.state is CandidateState.AWAITING_APPROVAL and record.fingerprint == gate.fingerprint
         if index is None or not waits:
-            raise Refused(f"{identifier} does not wait for approval: it is {record.state_name}")
+            raise Refused(f"{identifier} does not await approval: it is {record.state_name}")
         rule = gate.checks[index]
         if refusal := self._kinds[rule.kind].refusal(record, rule, verdict, who.actor):
             raise Refused(refusal)
         now, reason = self._services.clock.now(), f"{word} by {who}"
         answered = record.with_check(index, verdict=verdict, reason=reason, finished_at=now).noting(now, word, str(who))
-        goes_on = msgspec.structs.replace(answered, state=CandidateState.EXAMINING, next_step_at=None)
-        return Plan((Effect(word, str(record.image)),), lambda: save(self._services, goes_on, stored))
+        resumed = msgspec.structs.replace(answered, state=CandidateState.EXAMINING, next_step_at=None)
+        return Plan((Effect(word, str(record.image)),), lambda: save(self._services, resumed, stored))
 
     def _require_free(self, gate: Gate, digest: Digest, latest: Stored[Candidate] | None) -> None:
-        """Raises `Refused` where an attempt goes on, or the digest is vetoed."""
+        """Raises `Refused` if an attempt is in progress, or the digest is vetoed."""
         if (veto := self._vetoes.standing(gate, digest)) is not None:
             raise Refused(f"{veto.words}. Lift the veto first")
         if latest is not None and not latest.record.settled:
             raise Refused(f"{latest.record.id} is {latest.record.state_name}: wait for it, or cancel it")
 
     def _examine(self, gate: Gate, tag: Tag, expected: Digest, who: Who) -> Done:
-        """1. Observe the tag; a return to the digest that the plan names is believed at once.
+        """1. Observe the tag; a return to the digest of the plan needs no confirmation.
 
-        2. Another attempt at it, unless it is news and its last attempt goes on, or has passed.
+        2. Create another attempt, unless the digest is new to the tag and its last attempt is in progress or passed.
         """
         observed = self._observer.observe(gate, tag, Trigger(FoundBy.OPERATOR, expected, str(who)))  # 1
         enqueue(self._services, observed.items)
         is_news, digest = observed.meaning.is_news, observed.digest
         gone = observed.meaning in (Change.MISSED, Change.ABSENT)
         if digest is None or gone or not (is_news or digest == expected):
-            raise Busy(f"{tag} was {short(expected)} just now: {observed.meaning}. Ask again", delay_seconds=5.0)
+            raise Busy(f"{tag} is no longer {short(expected)}: {observed.meaning}. Retry", delay_seconds=5.0)
         latest = self._lookup.latest(gate, digest)  # 2
         if latest is None:
             source = self._services.registry_rule(gate.source.registry)
@@ -147,12 +148,12 @@ class CandidateOperations:
         try:
             attempt, items = self._observer.attempt_again(gate, latest, str(who))
         except Conflict:
-            raise Refused(f"another attempt at {latest.digest} was begun by someone else just now") from None
+            raise Refused(f"someone else just started another attempt at {latest.digest}") from None
         enqueue(self._services, items)
         return Done(f"candidates/{attempt.id}")
 
     def _cancel(self, stored: Stored[Candidate], who: Who) -> Done:
-        """End an attempt; the promotions that wait for it end with it. A run that cannot be canceled is left to end."""
+        """End an attempt and the promotions that wait for it. A run that cannot be canceled runs to its end."""
         done = cancel(self._services, stored, CandidateState.CANCELED, who)
         for check in stored.record.checks:
             kind = self._kinds.get(check.kind)
@@ -161,7 +162,7 @@ class CandidateOperations:
             try:
                 kind.cancel(check)
             except BasegateError as error:
-                log.warning("run %s of the canceled %s goes on: %s", check.run_id, stored.record.id, error)
+                log.warning("run %s of the canceled %s not canceled: %s", check.run_id, stored.record.id, error)
         return done
 
     def _cancel_promotions(self, record: Candidate, promotions: list[Stored[Promotion]], who: Who) -> Done:
@@ -172,8 +173,8 @@ class CandidateOperations:
     def _is_claimed(self, promotion: Promotion) -> bool:
         """Whether the stable tag is being moved for a promotion, or may have been.
 
-        Its mover saves the claim together with the promotion. So a promotion that was read before, and is saved
-        unchanged since, as canceling does, is one for which no tag moves.
+        The mover saves its claim together with the promotion: if canceling can then save the promotion on the ETag that
+        was read before, no tag is moved for it.
         """
         stored = self._services.ledger.load(StableTag, promotion.gate, promotion.tag)
         return stored is not None and stored.record.claim is not None and stored.record.claim.mover == promotion.row

@@ -1,6 +1,6 @@
-"""Standing decisions: hold a stable tag, roll it back, ban a digest, lift that again.
+"""Standing decisions: hold a stable tag, roll it back, veto a digest, and lift these decisions.
 
-What is under way against a decision when it is made is undone or put back, and the operator hears of it at once.
+Moves in flight against a new decision are undone or put back, and the result of the operation names them.
 """
 
 from collections.abc import Collection, Iterator
@@ -30,14 +30,14 @@ _ROLLING = (RolloutState.BUILDING, RolloutState.DEPLOYING, RolloutState.VERIFYIN
 
 
 class GateOperations:
-    """What an operator does with a gate's stable tags."""
+    """The operations on the stable tags of gates."""
 
     def __init__(self, services: Services) -> None:
         self._services, self._lookup, self._observer = services, Lookup(services), Observer(services)
         self._stable, self._vetoes, self._dependents = StableTags(services), Vetoes(services), Dependents(services)
 
     def hold(self, gate_name: str, tag: object, until: HoldUntil, who: Who) -> Plan:
-        """Keep a stable tag where it is; candidates are still examined, and wait.
+        """Keep a stable tag at its digest; candidates are still examined, and wait.
 
         Raises:
             Malformed: the gate has no such tag. Refused: it is held already.
@@ -48,7 +48,7 @@ class GateOperations:
         return Plan(effects, lambda: self._hold(gate, stable.tag, until, who))
 
     def lift(self, gate_name: str, tag: object, who: Who) -> Plan:
-        """Lift a hold; what waits for that goes on, and what the source tag is now is promoted.
+        """Lift a hold; the promotions that wait for it resume, and the current digest of the source tag is promoted.
 
         Raises:
             Malformed: the gate has no such tag. NotThere: it is not held.
@@ -57,7 +57,7 @@ class GateOperations:
         waiting = self._waiting(gate, stable)
         if stable.hold is None and not waiting:
             raise NotThere(f"{stable.tag} of gate {gate.name} is not held")
-        effects = (Effect("lift the hold", stable.tag), *(Effect("let go on", digest) for digest in waiting))
+        effects = (Effect("lift the hold", stable.tag), *(Effect("resume", digest) for digest in waiting))
         return Plan(effects, lambda: self._lift(gate, stable.tag, who))
 
     def roll_back(self, gate_name: str, tag: object, to: str, until: HoldUntil, who: Who) -> Plan:
@@ -65,15 +65,15 @@ class GateOperations:
 
         Raises:
             Malformed: the gate has no such tag.
-            NotThere: `to` is no unique tag or digest that passed the last time it was examined.
-            Refused: it is vetoed, or the tag stands on it already.
+            NotThere: `to` is not a unique tag or digest whose last verdict is `passed`.
+            Refused: the digest is vetoed, or the tag points to it already.
         """
         gate, stable = self._named(gate_name, tag)
         passed = self._lookup.passed(gate, to)
-        if obstacle := self._vetoes.against(gate, passed.digest):
-            raise Refused(obstacle)
+        if vetoed := self._vetoes.against(gate, passed.digest):
+            raise Refused(vetoed)
         if stable.digest == passed.digest and self._dependents.begun(gate, stable):
-            raise Refused(f"{stable.tag} stands on {passed.digest} already")
+            raise Refused(f"{stable.tag} points to {passed.digest} already")
         effects = (
             Effect("move the stable tag", f"{stable.tag} from {stable.digest} to {passed.digest}"),
             Effect("hold", f"{stable.tag} until {'lifted' if until is HoldUntil.LIFTED else 'a newer digest passes'}"),
@@ -82,22 +82,22 @@ class GateOperations:
         return Plan(effects, lambda: self._roll_back(gate, stable.tag, passed, until, who))
 
     def promote_again(self, gate: Gate, tag: Tag, who: Who) -> None:
-        """Let a stable tag be what its source tag is, as after the end of a decision: the newest promotion goes first.
+        """Promote the current digest of a source tag after a decision has ended, the newest promotion first.
 
         Raises:
-            Busy: the tag is observed anew all the time.
+            Busy: other workers keep observing the tag.
         """
         for _ in range(RACES):
             with suppress(Conflict):
                 return enqueue(self._services, reversed(self._observer.promote_again(gate, tag, str(who))))
-        raise Busy(f"others observe {tag} of gate {gate.name} all the time", delay_seconds=1.0)
+        raise Busy(f"other workers keep observing {tag} of gate {gate.name}: retry", delay_seconds=1.0)
 
     def _named(self, gate_name: str, tag: object) -> tuple[Gate, StableTag]:
         gate = self._lookup.gate(gate_name)
         return gate, self._stable.read(gate, self._lookup.tag(gate, tag))
 
     def _hold(self, gate: Gate, tag: Tag, until: HoldUntil, who: Who) -> Done:
-        """Save the hold in the row that movers claim: after that no move is claimed. Then say what was in flight."""
+        """Save the hold in the row that movers claim: after that no move is claimed. Returns what was in flight."""
         hold, blank = self._hold_by(gate, tag, until, who), StableTag(gate=gate.name, tag=tag)
         update(self._services.ledger, blank, lambda stable: msgspec.structs.replace(_require_free(stable), hold=hold))
         return Done(f"gates/{gate.name}", in_flight(self._services, [gate], tag=tag))
@@ -114,7 +114,7 @@ class GateOperations:
         return Done(f"gates/{gate.name}")
 
     def _waiting(self, gate: Gate, stable: StableTag) -> list[str]:
-        """The digests that the end of a hold lets go on: what it kept out, and what the source tag is."""
+        """The digests that resume after a hold: those of held promotions, and that of the source tag."""
         ledger = self._services.ledger
         promotions = [stored.record for stored in newest_promotions(ledger, gate.name, stable.tag)]
         waiting = [one.digest for one in reversed(promotions) if one.state is PromotionState.HELD]
@@ -124,7 +124,7 @@ class GateOperations:
         return [digest for digest in dict.fromkeys(waiting) if digest != stable.digest]
 
     def _roll_back(self, gate: Gate, tag: Tag, passed: Candidate, until: HoldUntil, who: Who) -> Done:
-        """1. Move the tag and record the hold, in one write of its record. 2. Roll out what stands on it."""
+        """1. Move the tag and record the hold, in one write of its record. 2. Roll out the apps on it."""
         stored, hold = self._stable.load(gate, tag), self._hold_by(gate, tag, until, who)
         target, mover = self._target(gate, stored.record, passed), f"rollback by {who.actor}"
         stable = self._stable.move(gate, stored, target, mover, hold=hold, moved_by=str(who))  # 1
@@ -133,7 +133,7 @@ class GateOperations:
         return Done(f"gates/{gate.name}")
 
     def _target(self, gate: Gate, stable: StableTag, passed: Candidate) -> TagTarget:
-        """What the tag is to stand on: by its own promotion of that digest, else by none, in its present place."""
+        """The target of a rollback: from the tag's own promotion of the digest; else from none, at its sequence."""
         promotions = newest_promotions(self._services.ledger, gate.name, stable.tag)
         own = (one.record for one in promotions if one.record.digest == passed.digest and one.record.unique)
         if (newest := next(own, None)) is not None:
@@ -142,9 +142,9 @@ class GateOperations:
 
 
 class RollbackOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether to roll back the stable tags that stand on a vetoed digest.
+    """Whether to roll back the stable tags that point to a vetoed digest.
 
-    `to` is a unique tag or a digest; None is what the tag stood on before and may stand on again.
+    `to` is a unique tag or a digest; None is the last earlier digest of the tag that may be promoted again.
     """
 
     wanted: bool
@@ -153,7 +153,7 @@ class RollbackOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VetoOperations:
-    """What an operator does against digests. A veto counts for every gate that promotes into the repository."""
+    """The operations on vetoes. A veto applies to every gate that promotes into the same repository."""
 
     def __init__(self, services: Services, gates: GateOperations) -> None:
         self._services, self._lookup, self._gates = services, Lookup(services), gates
@@ -169,51 +169,51 @@ class VetoOperations:
         to: str | None = None,
         until: HoldUntil = HoldUntil.LIFTED,
     ) -> Plan:
-        """Ban a digest. Where a stable tag stays on it, a warning says so, and what to roll back to.
+        """Ban a digest. If a stable tag still points to it, a warning says so, with a digest to roll back to.
 
-        With `rollback` or `to` the tag is rolled back at once, and held as after any rollback. Called again after it
-        broke off half-way, it does what is left.
+        With `rollback` or `to`, the tag is rolled back immediately, and held as after any rollback. A call that was
+        interrupted can be repeated: it does the rest.
 
         Raises:
-            Malformed: the digest is none, or what to roll back to is no tag and no digest.
-            Refused: it is vetoed already, and no stable tag is to be rolled back from it.
-            NotThere: there is nothing to roll back to.
+            Malformed: the digest is invalid, or the target of the rollback is neither a tag nor a digest.
+            Refused: it is vetoed already, and there is no stable tag to roll back from it.
+            NotThere: there is no digest to roll back to.
         """
         gate, banned = self._lookup.gate(gate_name), parse_digest(digest)
         if to is not None:
             tag_or_digest(to, "to")
         options = RollbackOptions(wanted=rollback or to is not None, to=to, until=until)
-        known, standing = self._vetoes.standing(gate, banned), list(self._standing_on(gate, banned))
-        if known is not None and not (options.wanted and standing):
+        known, affected = self._vetoes.standing(gate, banned), list(self._pointing_to(gate, banned))
+        if known is not None and not (options.wanted and affected):
             raise Refused(f"{banned} is vetoed already, by {known.actor}: {known.reason}")
         bans = () if known is not None else (Effect("ban", banned),)
-        plans = self._backs(gate, banned, who, options) if options.wanted else ()
-        backs = (effect for back in plans for effect in back.effects)
-        stays = () if options.wanted else tuple(self._warning(one, stable) for one, stable in standing)
-        return Plan((*bans, *backs), lambda: self._veto(gate, banned, who, options), stays)
+        plans = self._rollbacks(gate, banned, who, options) if options.wanted else ()
+        effects = (effect for plan in plans for effect in plan.effects)
+        warnings = () if options.wanted else tuple(self._warning(one, stable) for one, stable in affected)
+        return Plan((*bans, *effects), lambda: self._veto(gate, banned, who, options), warnings)
 
     def lift(self, gate_name: str, digest_text: object, who: Who) -> Plan:
-        """Lift a veto; tags that are that digest at the source are promoted, or examined if the veto kept that out.
+        """Lift a veto; source tags with that digest are promoted, or examined if the veto prevented the examination.
 
         Raises:
-            Malformed: the digest is none. NotThere: it is not vetoed.
+            Malformed: the digest is invalid. NotThere: it is not vetoed.
         """
         gate, digest = self._lookup.gate(gate_name), parse_digest(digest_text)
         veto = self._vetoes.standing(gate, digest)
         if veto is None:
             raise NotThere(f"{digest} is not vetoed at gate {gate.name}")
-        waiting = [Effect("let go on", f"{seen.tag} of gate {one.name}") for one, seen in self._waiting(gate, digest)]
+        waiting = [Effect("resume", f"{seen.tag} of gate {one.name}") for one, seen in self._waiting(gate, digest)]
         return Plan((Effect("lift the veto", digest), *waiting), lambda: self._lift(gate, veto, who))
 
-    def _backs(self, gate: Gate, digest: Digest, who: Who, options: RollbackOptions) -> list[Plan]:
-        """The rollbacks of the stable tags that stand on a digest."""
+    def _rollbacks(self, gate: Gate, digest: Digest, who: Who, options: RollbackOptions) -> list[Plan]:
+        """The rollbacks of the stable tags that point to a digest."""
         return [
             self._gates.roll_back(one.name, stable.tag, self._target(one, stable, options), options.until, who)
-            for one, stable in self._standing_on(gate, digest)
+            for one, stable in self._pointing_to(gate, digest)
         ]
 
     def _veto(self, gate: Gate, digest: Digest, who: Who, options: RollbackOptions) -> Done:
-        """1. Ban the digest: no move to it is claimed from then on. 2. Stop those that were claimed. 3. Roll back."""
+        """1. Ban the digest: after that no move to it is claimed. 2. Stop the moves in flight. 3. Roll back."""
         stored, ledger = self._vetoes.load(gate, digest), self._services.ledger
         if stored is None or not stored.record.stands:  # 1
             target, now = self._vetoes.target(gate), self._services.clock.now()
@@ -221,17 +221,17 @@ class VetoOperations:
             if stored is not None:
                 ledger.save(stored, veto)
             elif ledger.insert(veto) is None:
-                raise Conflict(f"{digest} was vetoed by someone else just now")
+                raise Conflict(f"{digest} was just vetoed by someone else")
         against = in_flight(self._services, self._sharing(gate), digest=digest)
         self._stop_moves(gate, digest)  # 2
-        for back in self._backs(gate, digest, who, options) if options.wanted else ():  # 3
-            back.act()
+        for rollback in self._rollbacks(gate, digest, who, options) if options.wanted else ():  # 3
+            rollback.act()
         return Done(f"gates/{gate.name}", against)
 
     def _stop_moves(self, gate: Gate, digest: Digest) -> None:
-        """Have all that move a stable tag to a digest read the decisions again, by a new ETag of its record.
+        """Make every worker that moves a stable tag to a digest read the decisions again: the tag's ETag changes.
 
-        Where somebody else changes that record at the same time, they do so anyway, or the move is done.
+        If another worker changes the record at the same time, that has the same effect, or the move is complete.
         """
         ledger = self._services.ledger
         for one in self._sharing(gate):
@@ -243,9 +243,9 @@ class VetoOperations:
                         ledger.save(stored, stored.record)
 
     def _lift(self, gate: Gate, veto: Veto, who: Who) -> Done:
-        """1. Lift the veto. 2. Examine the digest where that was ended by the veto, else promote it where it is due."""
+        """1. Lift the veto. 2. Examine the digest if the veto ended its examination, else promote it."""
         stored, now = self._vetoes.load(gate, veto.digest), self._services.clock.now()
-        assert stored is not None  # vetoes stay, lifted
+        assert stored is not None  # lifted vetoes are kept
         self._services.ledger.save(stored, msgspec.structs.replace(veto, lifted_at=now, lifted_by=str(who)))  # 1
         for one, seen in list(self._waiting(gate, veto.digest)):  # 2
             latest = self._lookup.latest(one, veto.digest)
@@ -260,14 +260,14 @@ class VetoOperations:
         target = self._vetoes.target(gate)
         return [one for one in self._services.policy.gates.values() if self._vetoes.target(one) == target]
 
-    def _standing_on(self, gate: Gate, digest: Digest) -> Iterator[tuple[Gate, StableTag]]:
+    def _pointing_to(self, gate: Gate, digest: Digest) -> Iterator[tuple[Gate, StableTag]]:
         for one in self._sharing(gate):
             for stored in self._services.ledger.list(StableTag, one.name):
                 if stored.record.digest == digest:
                     yield one, stored.record
 
     def _waiting(self, gate: Gate, digest: Digest) -> Iterator[tuple[Gate, Observation]]:
-        """The source tags that are a digest on which their stable tag does not stand."""
+        """The source tags that point to a digest while their stable tags do not."""
         for one in self._sharing(gate):
             for stored in self._services.ledger.list(Observation, one.name):
                 seen = stored.record
@@ -276,8 +276,8 @@ class VetoOperations:
 
     def _warning(self, gate: Gate, stable: StableTag) -> str:
         earlier = self._earlier(gate, stable)
-        way = f"roll it back to {earlier}" if earlier else "it stood on nothing before that passes now"
-        return f"{stable.tag} of gate {gate.name} stays on the banned digest: {way}"
+        advice = f"roll it back to {earlier}" if earlier else "no earlier digest of it may be promoted again"
+        return f"{stable.tag} of gate {gate.name} still points to the banned digest: {advice}"
 
     def _target(self, gate: Gate, stable: StableTag, options: RollbackOptions) -> str:
         if options.to and self._lookup.passed(gate, options.to).digest == stable.digest:
@@ -285,26 +285,26 @@ class VetoOperations:
         to = options.to or self._earlier(gate, stable)
         if to is None:
             raise NotThere(
-                f"{stable.tag} stood on nothing before that passes now: name with `to` what to roll back to, "
-                "or veto without rolling back"
+                f"no earlier digest of {stable.tag} may be promoted again: name one with `to`, "
+                "or veto without a rollback"
             )
         return to
 
     def _earlier(self, gate: Gate, stable: StableTag) -> Digest | None:
-        """What a stable tag stood on and may stand on again: first what was observed before what it stands on."""
+        """The last earlier digest of a stable tag that may be promoted again; lower sequences come first."""
         promoted = self._stable.promoted(gate, stable.tag, stable.sequence)
         return next((one.digest for one in promoted if one.digest != stable.digest), None)
 
 
 def _require_free(stable: StableTag) -> StableTag:
-    """Raises `Refused` where the tag is held."""
+    """The record of a tag. Raises `Refused` if it is held."""
     if (hold := stable.hold) is not None:
         raise Refused(f"{stable.tag} is held already, by {hold.actor}: {hold.reason}")
     return stable
 
 
 def in_flight(services: Services, gates: Collection[Gate], *, tag: str = "", digest: str = "") -> tuple[Effect, ...]:
-    """The moves, promotions and rollouts that are under way at the stable tag of that name, or with that digest."""
+    """The moves, promotions and rollouts in flight at the stable tag of that name, or with that digest."""
     moves_and_promotions = (effect for gate in gates for effect in _at_gate(services, gate, tag, digest))
     return (*moves_and_promotions, *_rollouts(services, {gate.name for gate in gates}, tag, digest))
 

@@ -1,4 +1,4 @@
-"""Idempotent calls: a repeat of an acting call gets the first answer, and does nothing more."""
+"""Idempotent calls: a repeated call gets the first response and has no further effect."""
 
 import hashlib
 import logging
@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 
 KEY_LIMIT = 200
 
-PURGED_AT_ONCE = 20
-"""How many old answers a new one removes at most: more than one, so that they get fewer."""
+PURGE_LIMIT = 20
+"""How many expired responses a new call removes at most: more than one, so that their number falls."""
 
-_UNDER_WAY = timedelta(minutes=2)
+_IN_PROGRESS = timedelta(minutes=2)
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 Answer = tuple[int, str]
@@ -26,7 +26,7 @@ Answer = tuple[int, str]
 
 
 def checked_key(key: str) -> str:
-    """A client's key.
+    """A client's key, checked.
 
     Raises:
         Malformed: it is too long.
@@ -37,22 +37,22 @@ def checked_key(key: str) -> str:
 
 
 class IdempotentCalls:
-    """Repeats of an acting call get the first answer.
+    """Answers repeated calls with the first response.
 
-    The key is the client's (`Idempotency-Key`), as in
+    The client's key is the header `Idempotency-Key`, as in
     https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
-    It is good for a week, then it is forgotten: whoever stores a new answer removes some old ones, so they stay few.
+    A key is valid for a week. Each new call removes some expired responses.
     """
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def once(self, key: str, call: str, actor: str, work: Callable[[], Answer]) -> Answer:
-        """Do the work of a call, once for each key; without a key, every time. A call that failed may be repeated.
+        """Do the work of a call once for each key, or every time without a key. A call that failed may be repeated.
 
         Raises:
             Malformed: the key was used for another call.
-            Refused: the first call with this key is still under way.
+            Refused: the first call with this key is still in progress.
         """
         if not key:
             return work()
@@ -68,7 +68,7 @@ class IdempotentCalls:
         return status, answer
 
     def _begin(self, key: str, call: str, actor: str) -> Stored[IdempotentCall]:
-        """The call of a key: new, or taken up again after whoever began it died, or after its time."""
+        """The call of a key: new, or begun again if its worker died or the key has expired."""
         ledger, now = self._services.ledger, self._services.clock.now()
         begun = IdempotentCall(key=hashlib.sha256(key.encode()).hexdigest(), call=call, actor=actor, at=now)
         stored = ledger.insert(begun)
@@ -77,19 +77,19 @@ class IdempotentCalls:
             return stored
         known = ledger.load(IdempotentCall, begun.partition, begun.row)
         if known is None:
-            raise Busy("an old answer to this Idempotency-Key was just removed: ask again", delay_seconds=1.0)
+            raise Busy("the expired response for this Idempotency-Key was just removed: retry", delay_seconds=1.0)
         if known.record.at + KEPT < now:
             return ledger.save(known, begun)
         if known.record.call != call:
-            raise Malformed("Idempotency-Key", "was used for another call: take a new one")
+            raise Malformed("Idempotency-Key", "was used for another call: use a new key")
         if known.record.answer:
             return known
-        if known.record.at + _UNDER_WAY < now:
+        if known.record.at + _IN_PROGRESS < now:
             return ledger.save(known, begun)
-        raise Refused("the first call with this Idempotency-Key is still under way: ask again in a moment")
+        raise Refused("the first call with this Idempotency-Key is still in progress: retry in a moment")
 
     def _purge(self, partition: str, before: datetime) -> None:
         try:
-            self._services.ledger.purge(IdempotentCall, partition, before, PURGED_AT_ONCE)
-        except (Retry, Rejected, Misconfigured) as error:  # the call goes on: the next one removes them
-            log.warning("old answers were not removed: %s", error)
+            self._services.ledger.purge(IdempotentCall, partition, before, PURGE_LIMIT)
+        except (Retry, Rejected, Misconfigured) as error:  # the call continues: the next one removes them
+            log.warning("expired responses not removed: %s", error)

@@ -1,4 +1,4 @@
-"""What an operator can do. Every operation first says what it would do, then does it."""
+"""All operations, by what they act on. Each returns a plan of its effects first."""
 
 import logging
 from datetime import timedelta
@@ -16,26 +16,26 @@ from shared.sweep.sweep import Sweep, SweepReport
 log = logging.getLogger(__name__)
 
 TIME_LIMIT = timedelta(seconds=60)
-"""How long a sweep on demand begins new jobs: whoever asked waits for the answer. The timer's sweep goes on."""
+"""How long a sweep on demand starts new jobs: the caller waits for it. The sweep of the timer does the rest."""
 
 
 class SweepOperations:
-    """What an operator does about drift: not wait for the timer."""
+    """A sweep on demand."""
 
     def __init__(self, services: Services) -> None:
         self._services, self._sweep = services, Sweep(services)
 
     def sweep(self, who: Who) -> Plan:
-        """Compare everything with the ledger now, and repair what differs, as the rules say.
+        """Compare everything with the ledger now, and repair drift as the rules say.
 
-        What would be done is found by a sweep that changes nothing.
+        The effects are those of a sweep that changes nothing.
         """
         found = self._run(dry_run=True)
         failed = tuple(Effect("cannot check", f"{job.job}: {job.problem}") for job in found.jobs if job.problem)
-        effects = (*found.effects, *failed) or (Effect("nothing", "everything is as the ledger says"),)
+        effects = (*found.effects, *failed) or (Effect("nothing", "everything matches the ledger"),)
 
         def act() -> Done:
-            log.info("sweep, asked for by %s: %d effects", who.actor, len(self._run(dry_run=False).effects))
+            log.info("sweep requested by %s: %d effects", who.actor, len(self._run(dry_run=False).effects))
             return Done("drift")
 
         return Plan(effects, act)
@@ -45,7 +45,7 @@ class SweepOperations:
 
 
 class Operate:
-    """The operations, by what they act on."""
+    """The operations of a Basegate."""
 
     def __init__(self, services: Services) -> None:
         self.candidates = CandidateOperations(services)

@@ -14,7 +14,7 @@ _REASON_LIMIT = 400
 
 
 class Who(msgspec.Struct, frozen=True):
-    """Who acts, and why: both are recorded with what is done. `key` is the idempotency key of the call, or ""."""
+    """The actor and the reason, both recorded with the effects. `key` is the idempotency key of the call, or ""."""
 
     actor: str
     reason: str
@@ -25,11 +25,11 @@ class Who(msgspec.Struct, frozen=True):
         """An operator with a reason.
 
         Raises:
-            Malformed: there is no reason, or it is too long.
+            Malformed: the reason is missing or too long.
         """
         text = reason.strip() if isinstance(reason, str) else ""
         if not 0 < len(text) <= _REASON_LIMIT:
-            raise Malformed("reason", f"say why, in 1 to {_REASON_LIMIT} characters")
+            raise Malformed("reason", f"give a reason of 1 to {_REASON_LIMIT} characters")
         return cls(actor, text, key)
 
     def __str__(self) -> str:
@@ -38,7 +38,10 @@ class Who(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would be done, and how to do it; `warnings` say what stays wrong though. Making a plan writes nothing."""
+    """The effects of an operation, and a function that executes it; `warnings` are problems that it does not solve.
+
+    Creating a plan writes nothing.
+    """
 
     effects: tuple[Effect, ...]
     act: Callable[[], Done]

@@ -1,8 +1,7 @@
-"""Rebuild the ledger from what stands, after it was lost, or an old one restored.
+"""Rebuild the ledger from registries and container groups, after it was lost, or restored from a backup.
 
-Registries and container groups say what stands, and not why. So what stands is taken down, each stable tag is held
-there, and its digest is examined again where no attempt at it is on record. No verdict, decision or approval is made
-up.
+These show the current state, not its history. So that state is recorded, each stable tag is held, and its digest is
+examined again if the ledger has no attempt at it. No verdict, decision or approval is invented.
 """
 
 from collections.abc import Iterator
@@ -28,29 +27,29 @@ from shared.promotion.stable_tags import StableTags
 from shared.reconcile.begin import Done, enqueue
 
 Piece = tuple[Effect, tuple[Change, ...]]
-"""One thing to take down, or to say: what is written for it is written in one transaction."""
+"""One effect and the changes that record it, written in one transaction. No changes: it is only reported."""
 
 _ALL_TAGS = 1_000_000
 _UNKNOWN = (
-    "verdicts and evidence: what is on no record is neither promoted nor offered to roll back to until it has passed",
-    "holds and vetoes that were lost: decide again, then lift the holds that this sets",
-    "who moved, approved and decided what, and when: listeners of outcomes and archived logs have it",
-    "answers to calls with an Idempotency-Key: a repeat acts again",
+    "verdicts and evidence: an image without a record is not promoted or offered for rollback until it has passed",
+    "holds and vetoes: decide again, then lift the holds that this sets",
+    "who moved, approved and decided what, and when: see the listeners of outcomes and the archived logs",
+    "responses to calls with an Idempotency-Key: a repeated call acts again",
 )
 
 
 class RebuildOperations:
-    """What an operator does about a ledger that does not know what stands."""
+    """The recovery of a lost ledger."""
 
     def __init__(self, services: Services) -> None:
         self._services, self._ledger = services, services.ledger
         self._stable, self._build, self._dependents = StableTags(services), Build(services), Dependents(services)
 
     def rebuild(self, who: Who, *, hold_all: bool = False) -> Plan:
-        """Take down where stable tags stand and what apps run, where the ledger says something else or nothing.
+        """Record the digests of stable tags and the images of apps that the ledger lacks or has differently.
 
-        With `hold_all` the stable tags on which it agrees are held, too: an old ledger lacks the last decisions. A gate
-        or an app that cannot be read is said to be unknown, and keeps no other from being rebuilt.
+        With `hold_all`, stable tags that match the ledger are held, too: a restored ledger lacks the last decisions. A
+        gate or an app that cannot be read is reported, and the others are rebuilt.
         """
         moved = dict[tuple[str, str], StableTag]()
         pieces = list[Piece]()
@@ -61,9 +60,9 @@ class RebuildOperations:
                 moved[change.record.gate, change.record.tag] = change.record
         for app in self._policy.apps.values():
             pieces += self._tried(f"app {app.name}", self._app(app, moved.get((app.base.gate, app.base.tag)), who))
-        unknown = [Effect("not known any more", what) for what in _UNKNOWN]
-        effects = [effect for effect, _ in pieces] + unknown if pieces else []
-        nothing = Effect("nothing", "the ledger has a record of everything that stands")
+        lost = [Effect("lost", what) for what in _UNKNOWN]
+        effects = [effect for effect, _ in pieces] + lost if pieces else []
+        nothing = Effect("nothing", "everything matches the ledger")
         return Plan(tuple(effects) or (nothing,), lambda: self._write([changes for _, changes in pieces if changes]))
 
     @property
@@ -73,8 +72,8 @@ class RebuildOperations:
     def _tried(self, name: str, pieces: Iterator[Piece]) -> list[Piece]:
         try:
             return list(pieces)
-        except BasegateError as fault:
-            return [(Effect("not rebuilt", f"{name}: {fault}"), ())]
+        except BasegateError as error:
+            return [(Effect("not rebuilt", f"{name}: {error}"), ())]
 
     def _write(self, transactions: list[tuple[Change, ...]]) -> Done:
         for changes in transactions:
@@ -86,39 +85,39 @@ class RebuildOperations:
     # gates
 
     def _gate(self, gate: Gate, who: Who, *, hold_all: bool) -> Iterator[Piece]:
-        """The stable tags that stand elsewhere than the ledger says, each under a unique tag as promotions leave it."""
+        """The stable tags that differ from the ledger, each with the unique tag that its promotion made."""
         listed, now = self._stable.listed(gate, _ALL_TAGS), self._services.clock.now()
-        standing = {push.tag: push.digest for push in listed}
+        current = {push.tag: push.digest for push in listed}
         records = {stored.record.tag: stored for stored in self._ledger.list(StableTag, gate.name)}
         begun = set[Digest]()
         for tag in sorted(self._tags(gate) | set(records)):
-            stored, there = records.get(tag), standing.get(tag)
+            stored, there = records.get(tag), current.get(tag)
             stable = stored.record if stored else StableTag(gate=gate.name, tag=tag)
             if there is not None and there == stable.digest and hold_all and stable.hold is None:
                 held = msgspec.structs.replace(stable, hold=self._hold(stable.sequence, who))
-                yield Effect("hold", f"{tag} of gate {gate.name} on {short(there)}"), (Change(held, stored),)
+                yield Effect("hold", f"{tag} of gate {gate.name} at {short(there)}"), (Change(held, stored),)
             if there is None or there == stable.digest or stable.is_moving(now):
                 continue
-            name = f"{tag} of gate {gate.name}, which stands on {short(there)}"
+            name = f"{tag} of gate {gate.name}, which points to {short(there)}"
             unique = self._stable.unique_tag(gate, tag, there, listed)
             if not unique:
-                yield Effect("leave to the sweep", f"{name}: no promotion has left a unique tag of that"), ()
+                yield Effect("leave to the sweep", f"{name}: there is no unique tag of a promotion to it"), ()
                 continue
             record = msgspec.structs.replace(self._held(gate, stable, there, who), unique=unique)
             attempt = () if there in begun else self._attempt(gate, tag, there, who)
             begun.add(there)
             then = "; it is examined again" if attempt else ""
-            yield Effect("take over and hold", f"{name} as {unique}{then}"), (Change(record, stored), *attempt)
+            yield Effect("record and hold", f"{name} as {unique}{then}"), (Change(record, stored), *attempt)
 
     def _tags(self, gate: Gate) -> set[Tag]:
-        """The tags that the gate tracks, at the source or by the ledger."""
+        """The tags that the gate tracks, at the source or in the ledger."""
         rule, source = TagRule.of(gate.source), self._services.registry_rule(gate.source.registry)
         listed = self._services.tags.tags(source, gate.source.repository) if rule.needs_listing else ()
         observed = {stored.record.tag for stored in self._ledger.list(Observation, gate.name)}
         return observed | {Tag(name) for name in chain(rule.exact, rule.select(filter(is_tag, listed)))}
 
     def _held(self, gate: Gate, stable: StableTag, there: Digest, who: Who) -> StableTag:
-        """The record of a tag, held where it stands: later than anything that the ledger has seen of it."""
+        """The record of a tag, held at its digest, with a sequence not below any in the ledger."""
         seen = self._ledger.load(Observation, gate.name, stable.tag)
         known = last(self._ledger, Candidate, gate.name, attempts_of(there))
         number = seen.record.sequence + (seen.record.digest != there) if seen else 1
@@ -136,26 +135,26 @@ class RebuildOperations:
         )
 
     def _hold(self, sequence: int, who: Who) -> Hold:
-        why, now = f"whether it was held is lost with the ledger: {who.reason}", self._services.clock.now()
+        why, now = f"the ledger was lost, and with it any earlier hold: {who.reason}", self._services.clock.now()
         return Hold(actor=who.actor, reason=why, at=now, sequence=sequence)
 
     def _attempt(self, gate: Gate, tag: Tag, there: Digest, who: Who) -> tuple[Change, ...]:
-        """The attempt that examines a digest where it stands, if none is on record: its source may not have it."""
+        """The attempt that examines a digest in the target registry, if there is none: the source may not have it."""
         if last(self._ledger, Candidate, gate.name, attempts_of(there)) is not None:
             return ()
         target, repository = self._services.registry_rule(gate.promote.registry), gate.promote.repository
         now = self._services.clock.now()
-        attempt = new_attempt(gate, target, there, tag, now).noting(now, "admitted", f"the ledger is rebuilt by {who}")
+        attempt = new_attempt(gate, target, there, tag, now).noting(now, "admitted", f"ledger rebuilt by {who}")
         where = {"repository": parse_repository(repository), "found_by": FoundBy.OPERATOR, "requested_by": who.actor}
         return (Change(msgspec.structs.replace(attempt, **where)),)
 
     # apps
 
     def _app(self, app: App, moved: StableTag | None, who: Who) -> Iterator[Piece]:
-        """What the container group of an app shows, where that is not what the ledger says was deployed last.
+        """The image in the container group of an app, if that is not the last deployment in the ledger.
 
-        A rollout that has the group is left to itself; but what is there already that an old ledger does not know has
-        come after it, and ends it. What was pushed until now and is not live may have been rolled back from.
+        A rollout that is deploying continues, unless the group has an image that the ledger lacks: that was deployed
+        later, and ends the rollout. Images built before now are not rolled out: they may have been rolled back.
         """
         group = self._services.target(app.deploy).get(app.deploy) if app.deploy else None
         stored = self._ledger.load(AppRecord, app.name, "app")
@@ -165,20 +164,20 @@ class RebuildOperations:
             return
         under_way = [one for one in self._ledger.open(Rollout, app.name) if not one.record.settled]
         on_group = [one for one in under_way if not is_waiting(one.record)]
-        look = self._build.unrecorded if on_group else self._build.made
-        image = agreed or look(app, group.image)
+        lookup = self._build.unrecorded if on_group else self._build.made
+        image = agreed or lookup(app, group.image)
         if image is None:
-            unseen = f"what app {app.name} runs: no run of {app.build.task} is seen to have built {group.image}"
-            yield from [] if on_group else [(Effect("not known any more", unseen), ())]
+            unknown = f"the image of app {app.name}: no run of {app.build.task} is found that built {group.image}"
+            yield from [] if on_group else [(Effect("lost", unknown), ())]
             return
-        why, now = f"the ledger is rebuilt by {who}", self._services.clock.now()
+        why, now = f"ledger rebuilt by {who}", self._services.clock.now()
         ended = [Change(one.record.ended(now, RolloutState.SUPERSEDED, why), one) for one in on_group]
         begun = record.new_rollout(f"rebuilt-{now:%Y%m%dT%H%M%S%f}", Cause.OPERATOR, now, why, image=image)
-        live = begun.ended(now, RolloutState.LIVE, "it runs already")
+        live = begun.ended(now, RolloutState.LIVE, "it is running already")
         stable = moved or self._stable.read(self._policy.gates[app.base.gate], app.base.tag)
         on_base = self._dependents.standing_on(record, app, stable)
         named = live.name if on_base.base_rollout != record.base_rollout else record.base_rollout
         runs = (*record.runs, f"{image.login_server}/{image.run_id}")
         on_base = msgspec.structs.replace(on_base, base_rollout=named, runs=runs, newest_built_at=now)
-        effect = Effect("take over", f"{image} of app {app.name} as what is live; what it is built on is not known")
+        effect = Effect("record", f"{image} of app {app.name} as its live image; its base is unknown")
         yield effect, (Change(live), Change(on_base.with_live(image, now, by=live), stored), *ended)

@@ -1,1 +1,1 @@
-"""What people and programs read: lists, one record in full, drift, logs. Nothing here writes."""
+"""Read models: lists, single records, drift and logs. Nothing here writes."""

@@ -1,4 +1,4 @@
-"""Drift on one screen: upstream, ledger, stable tag, app and container side by side, as the last sweep saw them."""
+"""Drift: upstream, ledger, stable tag, app and container side by side, as the last sweep saw them."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -21,19 +21,19 @@ from shared.intake.upstreams import UpstreamRecord
 from shared.ports import Services, read
 from shared.promotion.vetoes import Vetoes
 from shared.queries.lookup import Lookup
-from shared.queries.report import base_of, source_of
+from shared.queries.records import base_of, source_of
 from shared.records.alarms import Alarms
 
 TAGS_READ, TAGS_SHOWN = 1000, 100
-"""How many tags of a gate are read for the screen at most, and how many are shown: what is wrong or differs first.
-Of those beyond, only the number is shown."""
+"""The limits of tags of a gate that are read and that are shown: tags with alarms, then those that differ, first. Of
+the others only the number is shown."""
 
-_OF_THE_CANDIDATE = (PromotionState.WAITING, PromotionState.REFUSED, PromotionState.CANCELED)
+_EXPLAINED_BY_CANDIDATE = (PromotionState.WAITING, PromotionState.REFUSED, PromotionState.CANCELED)
 """States of a promotion that the state of its candidate explains."""
 
 
-class AlarmLine(Answer, frozen=True, kw_only=True):
-    """Something that is wrong: since when, and what is done about it, and when."""
+class AlarmItem(Answer, frozen=True, kw_only=True):
+    """An active alarm; `plan` is what is done about it, and when."""
 
     kind: str
     subject: str
@@ -43,10 +43,10 @@ class AlarmLine(Answer, frozen=True, kw_only=True):
 
 
 class SweepProgress(Answer, frozen=True, kw_only=True):
-    """How the sweep of one thing stands.
+    """The progress of one sweep job.
 
-    `last_at` is the beginning of the last whole round, `next_at` when the next one is due (none: with the next sweep);
-    `problem` is why the last round did not come to its end, `subjects` how many things it has read.
+    `last_at` is the start of the last complete round, `next_at` when the next one is due (None: with the next sweep);
+    `problem` is why the last round is incomplete, `subjects` the number of things it has read.
     """
 
     last_at: Moment | None
@@ -56,8 +56,8 @@ class SweepProgress(Answer, frozen=True, kw_only=True):
 
 
 class Completeness(Answer, frozen=True, kw_only=True):
-    """How changes upstream became known: by how many events, and how many the sweep had to find, the slowest of them
-    within `recovery_seconds`. The list of tags has `left_out` names that are no tags, `left_out_name` for one."""
+    """The source of upstream changes: how many events reported, and how many the sweep found, the slowest of them
+    after `recovery_seconds`. The list of tags has `left_out` invalid names, for example `left_out_name`."""
 
     by_event: int
     by_sweep: int
@@ -67,11 +67,11 @@ class Completeness(Answer, frozen=True, kw_only=True):
 
 
 class TagDrift(Answer, frozen=True, kw_only=True):
-    """One tag: what it was upstream when it was last asked for, its candidate, and what the stable tag stands on.
+    """One tag: its upstream digest when it was last read, its candidate, and the digest of its stable tag.
 
-    `sequence` is the number of its last change, `absent` says that it is gone, `doubted` is an earlier digest that was
-    read once and is not believed yet. `unread` digests were named by events and never read; `expectations` are the
-    last of them: why a push was not examined.
+    `sequence` is the number of its last change, `absent` that it does not exist, `doubted` an earlier digest that was
+    read once and is to be confirmed. `unread` counts digests that events named and no read found; `expectations` are
+    the last of them: why a push was not examined.
     """
 
     tag: str
@@ -93,7 +93,7 @@ class TagDrift(Answer, frozen=True, kw_only=True):
 
 
 class LeftOverTag(Answer, frozen=True, kw_only=True):
-    """A unique tag that nothing stands on any more, and since when nothing happened to what did."""
+    """An unused unique tag, and when the promotion that created it last changed."""
 
     unique: str
     digest: Digest
@@ -102,10 +102,10 @@ class LeftOverTag(Answer, frozen=True, kw_only=True):
 
 
 class GateDrift(Answer, frozen=True, kw_only=True):
-    """A gate: how its upstream answers, its alarms, and its tags: with alarms, then differing, first.
+    """A gate: the state of its upstream, its alarms, and its tags: those with alarms, then those that differ, first.
 
-    `more` tags are not shown. `left_over` are unique tags that nothing stands on any more, 100 at most: the gate's rule
-    says when they are removed. `pause_reason` is the last failure of the upstream, while it is left alone.
+    `more` tags are not shown. `left_over` are unused unique tags, 100 at most: the gate's rule says when they are
+    removed. `pause_reason` is the last failure of the upstream, while the sweep backs off from it.
     """
 
     name: str
@@ -120,11 +120,11 @@ class GateDrift(Answer, frozen=True, kw_only=True):
     tags: tuple[TagDrift, ...]
     more: int
     left_over: tuple[LeftOverTag, ...]
-    alarms: tuple[AlarmLine, ...]
+    alarms: tuple[AlarmItem, ...]
 
 
 class AppDrift(Answer, frozen=True, kw_only=True):
-    """An app: what its stable tag stands on, the base of its live image, what ought to run, and its alarms."""
+    """An app: the digest of its stable tag, the base of its live image, the image that should run, and its alarms."""
 
     name: str
     gate: str
@@ -136,44 +136,44 @@ class AppDrift(Answer, frozen=True, kw_only=True):
     live: str | None
     live_since: Moment | None
     sweep: SweepProgress
-    alarms: tuple[AlarmLine, ...]
+    alarms: tuple[AlarmItem, ...]
 
 
 class RegistryDrift(Answer, frozen=True, kw_only=True):
-    """A registry with alarms of its own: a secret that runs out, events that reach nobody."""
+    """A registry with alarms of its own: a secret near its expiry, no event subscription."""
 
     name: str
     server: str
-    alarms: tuple[AlarmLine, ...]
+    alarms: tuple[AlarmItem, ...]
 
 
 class Drift(Answer, frozen=True, kw_only=True):
-    """Everything side by side. `stalls` are what records stall on, each once; `alarms` counts those that stand."""
+    """The drift of everything. `stalls` are the causes that records are stalled on; `alarms` counts all alarms."""
 
     gates: tuple[GateDrift, ...]
     apps: tuple[AppDrift, ...]
     registries: tuple[RegistryDrift, ...]
-    stalls: tuple[AlarmLine, ...]
+    stalls: tuple[AlarmItem, ...]
     alarms: int
 
 
-class DriftReport:
-    """Reads what the sweeps saw; it asks no registry itself."""
+class DriftQuery:
+    """Reads what the sweeps recorded; it calls no registry."""
 
     def __init__(self, services: Services) -> None:
         self._services, self._lookup = services, Lookup(services)
-        self._book = Alarms(services)
+        self._alarms = Alarms(services)
 
     def drift(self) -> Drift:
-        """The whole screen."""
+        """The drift of all gates, apps and registries."""
         policy = self._services.policy
         gates = tuple(self._gate(gate) for gate in policy.gates.values())
         apps = tuple(self._app(app) for app in policy.apps.values())
-        lines = ((rule, self._alarms(f"registries/{rule.name}")) for rule in policy.registries.values())
+        alarmed = ((rule, self._alarms_of(f"registries/{rule.name}")) for rule in policy.registries.values())
         registries = tuple(
-            RegistryDrift(name=rule.name, server=rule.login_server, alarms=alarms) for rule, alarms in lines if alarms
+            RegistryDrift(name=rule.name, server=rule.login_server, alarms=alarms) for rule, alarms in alarmed if alarms
         )
-        stalls = self._alarms(STALLS)
+        stalls = self._alarms_of(STALLS)
         counted = len(stalls) + sum(len(one.alarms) for part in (gates, apps, registries) for one in part)
         return Drift(gates=gates, apps=apps, registries=registries, stalls=stalls, alarms=counted)
 
@@ -187,7 +187,7 @@ class DriftReport:
         span = (seen[0].tag, seen[-1].tag) if seen else ("", "")
         stable = {s.record.tag: s.record for s in ledger.between(StableTag, gate.name, *span)}
         pairs = [(one, stable.get(one.tag) or StableTag(gate=gate.name, tag=one.tag)) for one in seen]
-        alarms = self._alarms(f"gates/{gate.name}")
+        alarms = self._alarms_of(f"gates/{gate.name}")
         alarmed = {alarm.subject for alarm in alarms}
         pairs.sort(key=lambda pair: (pair[0].tag not in alarmed, _same(*pair)))
         shown = pairs[:TAGS_SHOWN]
@@ -220,7 +220,7 @@ class DriftReport:
     def _tag(self, gate: Gate, seen: Observation, stable: StableTag) -> TagDrift:
         same = _same(seen, stable)
         promoted = f"{gate.name}.{stable.candidate}" if stable.candidate else ""
-        candidate, state, reason = (promoted, "promoted", "") if same else self._on_its_way(gate, seen)
+        candidate, state, reason = (promoted, "promoted", "") if same else self._pending(gate, seen)
         return TagDrift(
             tag=seen.tag,
             sequence=seen.sequence,
@@ -240,13 +240,13 @@ class DriftReport:
             awaits_approval=state == CandidateState.AWAITING_APPROVAL,
         )
 
-    def _on_its_way(self, gate: Gate, seen: Observation) -> tuple[str, str, str]:
-        """The candidate of what was observed, how its promotion stands, and why."""
+    def _pending(self, gate: Gate, seen: Observation) -> tuple[str, str, str]:
+        """The candidate of an observed digest, the state of its promotion, and the reason."""
         stored = self._lookup.latest(gate, seen.digest) if seen.digest else None
         candidate = stored.record if stored else None
         promotion = self._services.ledger.load(Promotion, gate.name, promotion_row(seen.tag, seen.sequence))
         identifier = candidate.id if candidate else ""
-        if promotion is None or (candidate is not None and promotion.record.state in _OF_THE_CANDIDATE):
+        if promotion is None or (candidate is not None and promotion.record.state in _EXPLAINED_BY_CANDIDATE):
             return (identifier, candidate.state_name, candidate.why) if candidate else ("", "", "")
         return identifier, promotion.record.state_name, promotion.record.why
 
@@ -265,12 +265,12 @@ class DriftReport:
             live=str(record.live) if record.live else None,
             live_since=record.live_since,
             sweep=_progress(read(self._services.ledger, SweepRecord(job=f"app.{app.name}")), 0),
-            alarms=self._alarms(f"apps/{app.name}"),
+            alarms=self._alarms_of(f"apps/{app.name}"),
         )
 
-    def _alarms(self, scope: str) -> tuple[AlarmLine, ...]:
-        standing = sorted(self._book.standing(scope), key=lambda alarm: alarm.since)
-        return tuple(msgspec.convert(one, AlarmLine, from_attributes=True) for one in standing)
+    def _alarms_of(self, scope: str) -> tuple[AlarmItem, ...]:
+        active = sorted(self._alarms.standing(scope), key=lambda alarm: alarm.since)
+        return tuple(msgspec.convert(one, AlarmItem, from_attributes=True) for one in active)
 
 
 def _same(seen: Observation, stable: StableTag) -> bool:

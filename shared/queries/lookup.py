@@ -1,4 +1,4 @@
-"""What an operator names, found in the rules and in the ledger."""
+"""Finds what an operator names, in the rules and in the ledger."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -30,24 +30,24 @@ _ROLLOUT_ID = re.compile(r"(?P<app>[a-z0-9-]{1,63})\.(?P<name>[A-Za-z0-9._-]{1,2
 
 
 class Lookup:
-    """Looks things up, or says what there is not."""
+    """Finds gates, apps, tags and records; errors name what exists."""
 
     def __init__(self, services: Services) -> None:
         self._services, self._vetoes = services, Vetoes(services)
 
     def gate(self, name: str) -> Gate:
-        """A gate of the rules. Raises `NotThere`, naming those there are."""
+        """A gate of the rules. Raises `NotThere`, which names the gates."""
         return _named("gate", name, self._services.policy.gates)
 
     def app(self, name: str) -> App:
-        """An app of the rules. Raises `NotThere`, naming those there are."""
+        """An app of the rules. Raises `NotThere`, which names the apps."""
         return _named("app", name, self._services.policy.apps)
 
     def tag(self, gate: Gate, text: object) -> Tag:
-        """A tag that a gate tracks, or has promoted to, or that is held.
+        """A tag that a gate tracks, has promoted or holds.
 
         Raises:
-            Malformed: it is neither; those with a similar name are named.
+            Malformed: it is none of these; similar tags are named.
         """
         tag, ledger = parse_tag(text), self._services.ledger
         if gate.takes(tag):
@@ -59,17 +59,17 @@ class Lookup:
         known = {*stable, *observed, *(name for name in gate.source.tags if not is_pattern(name))}
         near = " or ".join(get_close_matches(tag, known))
         meant = f"; did you mean {near}?" if near else ""
-        raise Malformed("tag", f"gate {gate.name} takes no tag {tag}: it takes {tags_in_words(gate.source)}{meant}")
+        raise Malformed("tag", f"gate {gate.name} does not track {tag}: it tracks {tags_in_words(gate.source)}{meant}")
 
     def candidate(self, identifier: str) -> Stored[Candidate]:
-        """The candidate of an id: `<gate>.<digest, its first 12 digits at least>[-<attempt>]`, else the last attempt.
+        """The candidate with an id `<gate>.<digest>[-<attempt>]`: 12 digits suffice; the last attempt is the default.
 
         Raises:
-            Malformed: that is no id. NotThere: there is no such candidate.
+            Malformed: the id is invalid. NotThere: there is no such candidate.
         """
         match = _CANDIDATE_ID.fullmatch(identifier)
         if not match:
-            raise Malformed("candidate", f"{identifier[:100]!r} is no id: <gate>.<digest>[-<attempt>]")
+            raise Malformed("candidate", f"{identifier[:100]!r} is not an id of the form <gate>.<digest>[-<attempt>]")
         found = [
             stored
             for stored in self._services.ledger.list(Candidate, match["gate"], match["digest"])
@@ -78,31 +78,31 @@ class Lookup:
         if not found:
             raise NotThere(f"there is no candidate {identifier}")
         if len({stored.record.digest for stored in found}) > 1:
-            raise Malformed("candidate", f"{identifier} fits several digests: give more digits")
+            raise Malformed("candidate", f"{identifier} matches several digests: give more digits")
         return found[-1]
 
     def promotions_for(self, candidate: Candidate) -> list[Promotion]:
-        """What promotes, or promoted, a candidate's digest, the oldest first, those of the archive too.
+        """All promotions of a candidate's digest, with those of the archive, the oldest first.
 
-        A promotion is as old as the first attempt at its digest at most: where that is younger than what is archived,
-        the archive is not asked.
+        A promotion is not older than the first attempt at its digest: if that is younger than anything archived, the
+        archive is not read.
 
         Raises:
-            Retry, Misconfigured: the archive does not answer.
+            Retry, Misconfigured: the archive cannot be read.
         """
         found, archive = [stored.record for stored in self.promotions_about(candidate)], self._services.archive
         if candidate.attempt > 1 or candidate.created_at < self._services.clock.now() - self._services.keep:
             for place in archive.places(archive_name(candidate.gate, candidate.digest))[-_ITEMS_READ:]:
-                with suppress(Rejected):  # it is there no more
+                with suppress(Rejected):  # deleted since it was listed
                     found.append(msgspec.json.decode(archive.read(place), type=Promotion))
-        by_row = {one.row: one for one in reversed(found)}  # one that is about to leave the ledger is in both
+        by_row = {one.row: one for one in reversed(found)}  # one that is being archived is in both
         return sorted(by_row.values(), key=lambda one: (one.created_at, one.row))
 
     def promotions_about(self, candidate: Candidate) -> list[Stored[Promotion]]:
-        """The promotions of a candidate's digest that the ledger has, in a few queries, however many there are of all.
+        """The promotions of a candidate's digest in the ledger, in a constant number of queries.
 
-        They are found among the open ones, the last ones of its tag, those of the tags that are that digest now or
-        stand on it, the gate's newest, and those before the candidate's last change.
+        They are found among the open ones, the newest of its tag, those of source and stable tags with that digest
+        now, the gate's newest, and those before the candidate's last change.
         """
         ledger, gate, digest = self._services.ledger, candidate.gate, candidate.digest
         listed = (*ledger.open(Promotion, gate), *newest_promotions(ledger, gate, candidate.tag))
@@ -120,35 +120,35 @@ class Lookup:
         return [*found.values(), *filter(None, loaded)]
 
     def rollout(self, identifier: str) -> Stored[Rollout]:
-        """The rollout of an id: `<app>.<name>`. Raises `Malformed` or `NotThere`."""
+        """The rollout with an id `<app>.<name>`. Raises `Malformed` or `NotThere`."""
         match = _ROLLOUT_ID.fullmatch(identifier)
         if not match:
-            raise Malformed("rollout", f"{identifier[:100]!r} is no id: <app>.<name>")
+            raise Malformed("rollout", f"{identifier[:100]!r} is not an id of the form <app>.<name>")
         stored = self._services.ledger.load(Rollout, match["app"], match["name"])
         if stored is None:
             raise NotThere(f"there is no rollout {identifier}")
         return stored
 
     def built(self, app: App, image: object) -> BuiltImage:
-        """An image that an app was rolled out with, named by its tag or its digest, that the registry still has.
+        """An image of an earlier rollout of an app, by its tag or its digest, that the registry still has.
 
         Raises:
-            Malformed: that is neither a tag nor a digest.
-            NotThere: none of the last rollouts of this app had it, or its tag is gone or another digest by now.
+            Malformed: it is neither a tag nor a digest.
+            NotThere: no recent rollout of this app had it, or its tag was deleted or points to another digest.
         """
         wanted = tag_or_digest(image, "image")
         images = (rollout.image for rollout in self._rollouts(app) if rollout.image and rollout.image.run_id)
         built = next((one for one in images if wanted in (one.tag, one.digest)), None)
         if built is None:
-            raise NotThere(f"none of the last rollouts of app {app.name} had the image {wanted}")
+            raise NotThere(f"no recent rollout of app {app.name} had the image {wanted}")
         registry = self._services.registry_rule(app.build.registry)
         there = self._services.registry.digest_of(registry, app.build.repository, built.tag)
         if there != built.digest:
-            raise NotThere(f"{built} was {built.digest} when it was built and is {there or 'not there'} now")
+            raise NotThere(f"{built} was {built.digest} when it was built and is {there or 'deleted'} now")
         return built
 
     def _rollouts(self, app: App) -> Iterator[Rollout]:
-        """The last rollouts of an app, the newest first, as far as they are taken."""
+        """The recent rollouts of an app, the newest first, read as they are consumed."""
         ledger, token = self._services.ledger, ""
         for _ in range(HISTORY_LIMIT // _ITEMS_READ):
             page = ledger.page(Rollout, app.name, _ITEMS_READ, token)
@@ -163,13 +163,13 @@ class Lookup:
         return last(self._services.ledger, Candidate, gate.name, attempts_of(digest))
 
     def passed(self, gate: Gate, to: str) -> Candidate:
-        """The attempt that passed when a digest was examined last, under whatever checks.
+        """The attempt with the last verdict on a digest, if that is `passed`, under any checks.
 
-        The digest is named by itself or by a tag of the target repository.
+        The digest is named directly or by a tag of the target repository.
 
         Raises:
-            Malformed: that is neither a tag nor a digest.
-            NotThere: there is no such tag, or the last verdict on that digest is none, or is not `passed`.
+            Malformed: it is neither a tag nor a digest.
+            NotThere: there is no such tag, or the digest has no verdict, or its last one is not `passed`.
         """
         target = self._services.registry_rule(gate.promote.registry)
         wanted = tag_or_digest(to, "to")
@@ -190,6 +190,6 @@ def _named(what: str, name: str, known: Mapping[str, T]) -> T:
 
 
 def tag_or_digest(text: object, field: str) -> str:
-    """What names an image in a known repository. Raises `Malformed` for anything else."""
+    """The tag or digest that names an image in a repository. Raises `Malformed` for anything else."""
     by_digest = isinstance(text, str) and text.startswith("sha256:")
     return parse_digest(text, field) if by_digest else parse_tag(text, field)

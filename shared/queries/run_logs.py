@@ -1,4 +1,4 @@
-"""The log of a candidate's check or of a rollout's build: as it was kept, or so far, while the run goes on."""
+"""The log of a candidate's check or of a rollout's build: stored, or so far if the run is in progress."""
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
@@ -16,7 +16,7 @@ from shared.ports import Services
 from shared.queries.lookup import Lookup
 
 LOG_LIMIT_BYTES = 1024 * 1024
-"""How much of a log is answered; of a longer one the end, where the outcome stands."""
+"""The maximum size of a returned log; a longer one is cut to its end, which has the result."""
 
 
 Reader = Callable[[Any, int], str | None]
@@ -24,14 +24,14 @@ Reader = Callable[[Any, int], str | None]
 
 
 class LogSource(StrEnum):
-    """Where a log comes from: kept as evidence, or read from the run that goes on."""
+    """The source of a log: stored as evidence, or read from a run in progress."""
 
     STORED = "stored"
     RUNNING = "running"
 
 
 class RunLog(msgspec.Struct, frozen=True):
-    """The end of a run's log, where it comes from, and what it is of: `task check, run ca1 of base.azurecr.io`."""
+    """The end of a log, its source, and the run that wrote it: `task check, run ca1 of base.azurecr.io`."""
 
     text: str
     source: LogSource
@@ -39,16 +39,16 @@ class RunLog(msgspec.Struct, frozen=True):
 
 
 class RunLogs:
-    """Reads logs. An id that is none is `Malformed`, one of nothing `NotThere`."""
+    """Reads logs. Raises `Malformed` for an invalid id, `NotThere` for an unknown one."""
 
     def __init__(self, services: Services) -> None:
         self._services, self._lookup = services, Lookup(services)
 
     def of_candidate(self, identifier: str) -> RunLog:
-        """The log of the check that goes on, else of the last one that has ended.
+        """The log of the running check, else of the last one that has ended.
 
         Raises:
-            NotThere: no check has said anything yet, or what was kept is gone.
+            NotThere: no check has written a log yet, or the stored log was deleted.
         """
         record = self._lookup.candidate(identifier).record
         kinds = {} if record.settled else check_kinds(self._services)
@@ -59,14 +59,14 @@ class RunLogs:
         """The log of the build.
 
         Raises:
-            NotThere: it has said nothing yet, someone else built the image, or what was kept is gone.
+            NotThere: it has written no log yet, Basegate did not build the image, or the stored log was deleted.
         """
         record = self._lookup.rollout(identifier).record
         so_far = partial(log_so_far, self._services) if record.state is RolloutState.BUILDING else None
         return self._first([(record.build, "build", so_far)], identifier)
 
     def _first(self, runs: Iterable[tuple[CheckRecord | BuildRecord, str, Reader | None]], identifier: str) -> RunLog:
-        """The log of the first run that has one: of runs, with what they are of, and what reads those that go on."""
+        """The log of the first run that has one. Each run comes with its name, and a reader if it may be running."""
         for run, what, so_far in runs:
             of = f"{what}, run {run.run_id} of {run.registry}"
             if run.evidence.log_blob:
@@ -77,15 +77,15 @@ class RunLogs:
                 raise NotThere(f"{of} has written no log yet") from error
             if text is not None:
                 return RunLog(_end_of(text), LogSource.RUNNING, of)
-        raise NotThere(f"no log of {identifier} is kept yet")
+        raise NotThere(f"{identifier} has no log yet")
 
     def _stored(self, place: str, of: str) -> RunLog:
         try:
             return RunLog(_end_of(self._services.archive.read(place)), LogSource.STORED, of)
         except Rejected as error:
-            raise NotThere(f"the log of {of} was kept as {place} and is not there any more") from error
+            raise NotThere(f"the log of {of}, stored as {place}, does not exist any more") from error
 
 
 def _end_of(text: str) -> str:
-    """The end of a text, of so many bytes that it may be answered."""
+    """The end of a text, at most `LOG_LIMIT_BYTES`."""
     return text.encode()[-LOG_LIMIT_BYTES:].decode(errors="ignore")

@@ -1,1 +1,1 @@
-"""The engine that takes records from step to step, and the controllers of each kind of record."""
+"""The reconciliation engine, and the controllers: one a kind of record."""

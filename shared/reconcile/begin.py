@@ -1,4 +1,4 @@
-"""Saving a record and having it worked on: how operations and sweep jobs begin, change and end records."""
+"""Saves records and enqueues their work items: how operations and sweep jobs create, change and cancel records."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -16,29 +16,29 @@ from shared.records.outbox import Outbox
 
 R = TypeVar("R", bound=Record)
 
-_INSURANCE_SECONDS = 30.0
-"""When the work item comes that makes up for one that could not be queued: after the write, whatever happened to it."""
+_FALLBACK_SECONDS = 30.0
+"""The delay of the work item that is sent before the write: it replaces the one after the write if that is lost."""
 
 
 class Done(msgspec.Struct, frozen=True):
-    """What was done: the path of the record to read (below `/api/v1`), and what was in flight against it by then."""
+    """The result of an operation: the path of the record to read (below `/api/v1`), and what it found in flight."""
 
     location: str
     in_flight: tuple[Effect, ...] = ()
 
 
 def save(services: Services, record: R, stored: Stored[R] | None = None) -> Done:
-    """Save a record, and have it worked on: a change of what was read, or a new one, unless it is there already.
+    """Save a change of a stored record, or insert a new one unless it exists, and enqueue it.
 
-    What its end is to announce is written with it, and sent by that work.
+    The outcome of a record that ends is written in the same transaction, and sent when the work item is handled.
 
     Raises:
-        Conflict: someone else has changed it.
+        Conflict: another worker changed the record.
     """
-    services.queue.send(record.work_item, _INSURANCE_SECONDS)
+    services.queue.send(record.work_item, _FALLBACK_SECONDS)
     if stored is not None:
-        said = controllers(services)[record.work_item.kind].outcome
-        record, written = Outbox(services).put_ended(stored.record, record, said)
+        outcome_of = controllers(services)[record.work_item.kind].outcome
+        record, written = Outbox(services).put_ended(stored.record, record, outcome_of)
         services.ledger.commit(Change(record, stored), *written)
     else:
         services.ledger.insert(record)
@@ -47,17 +47,17 @@ def save(services: Services, record: R, stored: Stored[R] | None = None) -> Done
 
 
 def enqueue(services: Services, items: Iterable[WorkItem]) -> None:
-    """Have records worked on that were written just now. What cannot be queued is found by the sweep."""
-    with suppress(Retry):  # what was asked for is done
+    """Enqueue records that were just written. The sweep finds those that could not be enqueued."""
+    with suppress(Retry):  # the records are saved
         for item in items:
             services.queue.send(item, 0)
 
 
 def cancel(services: Services, stored: Stored[R], state: StrEnum, who: object) -> Done:
-    """End a record for an operator: nothing is planned any more.
+    """End a record on an operator's request; its planned work is dropped.
 
     Raises:
-        Conflict: someone else has changed it.
+        Conflict: another worker changed the record.
     """
     ended = msgspec.structs.replace(
         stored.record,

@@ -1,7 +1,7 @@
-"""The engine: load a record, decide, take one step, save; again, until something must be waited for.
+"""The reconciliation engine: load a record, decide, take one step, save; repeat until a wait is needed.
 
-A work item may come twice, late, or from a worker that died half-way. What a step did is saved before the next effect
-begins, on the ETag that it was decided on, so that a record has one line of steps however many workers have it.
+A work item may arrive twice, late, or from a worker that died midway. The result of a step is saved on the ETag of the
+decision before the next effect begins, so a record has one linear history, whatever the number of workers.
 """
 
 import logging
@@ -18,9 +18,9 @@ from shared.domain.record import TEXT_LIMIT, Record, Stall, WorkItem, seconds_be
 from shared.ports import Services
 from shared.reconcile.candidates import CandidateController
 from shared.reconcile.listeners import ListenerController
-from shared.reconcile.narration import tell_dropped, tell_problem, tell_step
 from shared.reconcile.promotions import PromotionController
 from shared.reconcile.rollouts import RolloutController
+from shared.reconcile.step_log import log_dropped, log_problem, log_step
 from shared.records.alarms import Alarms
 from shared.records.outbox import Outbox
 from shared.records.step import Controller, Following, Step
@@ -28,13 +28,13 @@ from shared.records.step import Controller, Following, Step
 log = logging.getLogger(__name__)
 
 STEP_LIMIT_SECONDS = 20.0
-"""No step begins later than this after its invocation did: the rest goes through the queue, behind other work."""
+"""After this time an invocation begins no further step: the rest goes through the queue, behind other work."""
 
 STALLED_AFTER_TRIES = 2
 STALLED_AFTER_SECONDS = 60.0
 
-_CLEARING_UP = frozenset((Action.ADOPT_CHECK, Action.ADOPT_BUILD))
-"""What comes after a start that failed: it works each time, and says nothing of whether the next start will."""
+_CLEANUP = frozenset((Action.ADOPT_CHECK, Action.ADOPT_BUILD))
+"""Steps after a failed start: that they succeed does not show that the next start will."""
 
 _SAVES_FIRST = frozenset(
     (
@@ -47,18 +47,18 @@ _SAVES_FIRST = frozenset(
         Action.DEPLOY,
     )
 )
-"""What has no effect of its own, or one that can be repeated, before it saves: the step before is saved with it."""
+"""Steps that save before their first effect, or whose effect is idempotent: the step before is saved with them."""
 
 _FIRST_WAIT_SECONDS = 5.0
 _OUTAGE_WAIT_SECONDS = 15.0
 _CONTENDED_WAIT_SECONDS = 5.0
-_WATCH_MARGIN_SECONDS = 5.0
+_RECHECK_MARGIN_SECONDS = 5.0
 _RELEASE_SPACING_SECONDS = 1.0
-_RELEASED_AT_ONCE = 100
+_RELEASE_LIMIT = 100
 
 
 def controllers(services: Services) -> dict[str, Controller[Any]]:
-    """The controller of each kind of record, by the kind that its work items name."""
+    """The controllers by the kind of record that work items name."""
     return {
         "candidate": CandidateController(services),
         "promotion": PromotionController(services),
@@ -68,7 +68,7 @@ def controllers(services: Services) -> dict[str, Controller[Any]]:
 
 
 class Reconciler:
-    """Takes records from step to step."""
+    """Reconciles records, step by step."""
 
     def __init__(self, services: Services, known: Mapping[str, Controller[Any]] | None = None) -> None:
         self._services = services
@@ -76,23 +76,20 @@ class Reconciler:
         self._alarms, self._outbox = Alarms(services), Outbox(services)
 
     def work(self, item: WorkItem, following: Following = (), *, redelivered: bool = False) -> None:
-        """Take the steps of the record that a work item is about, until something must be waited for.
+        """Reconcile the record of a work item until a wait is needed.
 
-        `following` has that record, where it was stored this very moment.
+        `following` is that record if the caller has just stored it.
 
-        A record has one chain of work items: each plans the next. The first delivery of one that is not planned ends
-        here, since two chains would double every poll; a hint comes back after the plan, in case the planned item got
-        lost. A redelivered one may be the last trace of a worker that died: it goes on. While the ledger itself is
-        away, the work item is put off: deliveries are few, and an outage is no crash.
+        A record has one chain of work items: each plans the next. The first delivery of an unplanned item is dropped,
+        since two chains would double every poll; a hint is sent again for after the plan, in case the planned item is
+        lost. A redelivered item is handled: the worker that had it may have died. While the ledger is unavailable,
+        items are delayed instead of redelivered: the number of deliveries is limited.
         """
         until = self._services.clock.now() + timedelta(seconds=STEP_LIMIT_SECONDS)
-        self._run(item, until, following, redelivered=redelivered)
+        self._reconcile(item, until, following, redelivered=redelivered)
 
     def give_up(self, item: WorkItem, problem: str) -> bool:
-        """Record that the queue gave up on a work item: its record is stalled, visibly, and tried again later.
-
-        False where there is no such record.
-        """
+        """Mark the record of a poison message as stalled, to be tried again later. False if there is no such record."""
         controller = self._controllers.get(item.kind)
         stored = self._services.ledger.load(controller.kind, item.partition, item.row) if controller else None
         if controller is None or stored is None:
@@ -104,15 +101,17 @@ class Reconciler:
         else:
             try:
                 decision = controller.decide(record)
-            except Exception as crash:  # noqa: BLE001  it may be what crashed at every delivery
-                decision = Decision(Action.WAIT, f"what comes next cannot be decided: {type(crash).__name__}")
-            stalled, wait = self._stalled(controller, record, decision, Retry(problem), at_once=True)
+            except Exception as crash:  # noqa: BLE001  this may be what crashed at every delivery
+                decision = Decision(Action.WAIT, f"the next step cannot be decided: {type(crash).__name__}")
+            stalled, wait = self._stalled(controller, record, decision, Retry(problem), immediately=True)
             planned = stalled.planning(self._services.clock.now(), wait)
             self._services.ledger.save(stored, planned)
             self._services.queue.send(planned.planned_work_item, wait)
         return True
 
-    def _run(self, item: WorkItem, until: datetime, following: Following = (), *, redelivered: bool = False) -> None:
+    def _reconcile(
+        self, item: WorkItem, until: datetime, following: Following = (), *, redelivered: bool = False
+    ) -> None:
         controller, (stored, *beside) = self._controllers.get(item.kind), following or (None,)
         try:
             if stored is None and controller is not None:
@@ -121,22 +120,22 @@ class Reconciler:
                 log.warning("work item dropped: there is no %s %s/%s", item.kind, item.partition, item.row)
                 return
             if not self._is_due(item, stored.record, redelivered=redelivered):
-                tell_dropped("another work item is planned", stored.record)
+                log_dropped("another work item is planned", stored.record)
                 return
             step = Step(self._services.ledger, self._outbox, controller.outcome, stored, *beside)
             try:
-                self._steps(controller, step, until)
+                self._take_steps(controller, step, until)
             except Conflict:
-                tell_dropped("someone else advanced the record", step.record)
-                hint = step.record.work_item  # or it was this very write, sent twice
+                log_dropped("another worker changed the record", step.record)
+                hint = step.record.work_item  # the conflict may be with this worker's own write, sent twice
                 self._services.queue.send(hint, _CONTENDED_WAIT_SECONDS)
         except Retry as fault:
-            log.warning("work item put off, the ledger is away: %s", fault)
+            log.warning("work item delayed, the ledger is unavailable: %s", fault)
             self._services.queue.send(msgspec.structs.replace(item, planned_for=None), _OUTAGE_WAIT_SECONDS)
 
-    def _steps(self, controller: Controller[Any], step: Step[Any], until: datetime) -> None:
-        """Step after step, each saved with the plan of what comes after it if that must wait."""
-        decision = self._first(controller, step)
+    def _take_steps(self, controller: Controller[Any], step: Step[Any], until: datetime) -> None:
+        """Take steps, each saved with the plan of the next one if that must wait."""
+        decision = self._first_decision(controller, step)
         was_done = decision.action is Action.DONE
         while decision.action is not Action.DONE:
             if decision.action is Action.WAIT:
@@ -144,46 +143,46 @@ class Reconciler:
                 return
             step.decision = decision
             before = step.record
-            record, wait = self._take(controller, step)
+            record, wait = self._take_step(controller, step)
             now, following = self._services.clock.now(), controller.decide(record, step)
             wait = max(wait, following.wait_seconds)
             must_wait = wait > 0 or now >= until or record == before
             if following.action is Action.DONE or step.rests:
                 record = msgspec.structs.replace(record, next_step_at=None)
             elif must_wait and (wait or record != before or record.next_step_at is None):
-                record = record.planning(now, wait)  # else the plan that was due goes on, and nothing is written
+                record = record.planning(now, wait)  # else the plan that was due stays, and nothing is written
             if must_wait or step.rests or not _is_carried(decision, following):
                 step.save(record)
             else:
                 step.carry(record)
-            tell_step(decision, before, record)
+            log_step(decision, before, record)
             if step.rests:
                 return
             if following.action is not Action.DONE and must_wait:
                 self._services.queue.send(record.planned_work_item, wait)
                 return
             decision = following
-        self._end(controller, step, until, was_done=was_done)
+        self._finish(controller, step, until, was_done=was_done)
 
-    def _first(self, controller: Controller[Any], step: Step[Any]) -> Decision:
-        """The first decision. What has nothing to do but to wait for a person stalls on nothing any more."""
+    def _first_decision(self, controller: Controller[Any], step: Step[Any]) -> Decision:
+        """The first decision. A record that only waits for an operator is no longer stalled."""
         decision = controller.decide(step.record, step)
         if decision.action is Action.DONE and step.record.failures and not step.record.settled:
-            well = self._cleared(decision, step.record, progress=True)
-            step.save(msgspec.structs.replace(well, next_step_at=None))
+            cleared = self._cleared(decision, step.record, progress=True)
+            step.save(msgspec.structs.replace(cleared, next_step_at=None))
         return decision
 
-    def _end(self, controller: Controller[Any], step: Step[Any], until: datetime, *, was_done: bool) -> None:
-        """Bring up what waited for a record that is settled, then send what is to be announced about it.
+    def _finish(self, controller: Controller[Any], step: Step[Any], until: datetime, *, was_done: bool) -> None:
+        """Reconcile the records that waited for a settled one, then send its outcomes.
 
-        One that was done before has come again because the worker that ended it may have died.
+        A record that was done before this call is delivered again because the worker that ended it may have died.
         """
         record = step.record
         if record.settled:
             for following in controller.followers(record) if step.followers is None else step.followers:
                 item = following[0].record.work_item
                 if self._services.clock.now() < until:
-                    self._run(item, until, following)
+                    self._reconcile(item, until, following)
                 else:
                     self._services.queue.send(item, 0)
         step.heard(self._outbox.send(self._unheard(controller, record) if was_done else step.deliveries))
@@ -192,8 +191,8 @@ class Reconciler:
         outcome = controller.outcome(record)
         return list(self._outbox.unheard(record, outcome.subject)) if outcome is not None else []
 
-    def _take(self, controller: Controller[Any], step: Step[Any]) -> tuple[Any, float]:
-        """The record after the step, and how long a fault asks to wait."""
+    def _take_step(self, controller: Controller[Any], step: Step[Any]) -> tuple[Any, float]:
+        """The record after the step, and the wait in seconds that an error asks for."""
         decision = step.decision
         try:
             before, record = step.record, controller.act(step)
@@ -210,13 +209,13 @@ class Reconciler:
             return self._stalled(controller, step.record, decision, error)
 
     def _cleared(self, decision: Decision, record: Any, *, progress: bool) -> Any:
-        """The record after a step that was taken: it fails no more, and neither do those that stalled on the same."""
+        """The record after a successful step: no longer failing or stalled. Releases those with the same cause."""
         unproven = record.failing_step and not (progress and decision.action == record.failing_step)
-        if decision.action in _CLEARING_UP or not record.failures or (unproven and not record.settled):
+        if decision.action in _CLEANUP or not record.failures or (unproven and not record.settled):
             return record
         if record.stall is not None and not record.settled:
             self._release(record)
-            record = record.noting(self._services.clock.now(), "goes on", f"{record.stall.dependency} answers again")
+            record = record.noting(self._services.clock.now(), "resumed", f"{record.stall.dependency} works again")
         return msgspec.structs.replace(record, failures=0, failing_since=None, failing_step="", stall=None)
 
     def _stalled(
@@ -226,18 +225,19 @@ class Reconciler:
         decision: Decision,
         error: BasegateError,
         *,
-        at_once: bool = False,
+        immediately: bool = False,
     ) -> tuple[Any, float]:
-        """The record after a step that cannot be taken now: tried again, and stalled if it is not the first time."""
+        """The record after a failed step, and the wait before the retry: stalled unless this was the first failure."""
         now, tries = self._services.clock.now(), record.failures + 1
         since = record.failing_since or now
         asked = error.delay_seconds if isinstance(error, Retry) else 0.0
         wait = max(asked, min(controller.longest_wait_seconds, _FIRST_WAIT_SECONDS * 2 ** min(tries - 1, 10)))
-        tell_problem(f"{decision.action} did not work", error, record)
-        noted = record.noting(now, f"{decision.action} did not work", str(error))
+        log_problem(f"{decision.action} failed", error, record)
+        noted = record.noting(now, f"{decision.action} failed", str(error))
         step = decision.action.value if isinstance(error, Inconclusive) else record.failing_step
         failing = msgspec.structs.replace(noted, failures=tries, failing_since=since, failing_step=step)
-        if not at_once and tries < STALLED_AFTER_TRIES and seconds_between(since, now) + wait < STALLED_AFTER_SECONDS:
+        is_short = tries < STALLED_AFTER_TRIES and seconds_between(since, now) + wait < STALLED_AFTER_SECONDS
+        if is_short and not immediately:
             return failing, wait
         stall = Stall(
             since=since,
@@ -254,7 +254,7 @@ class Reconciler:
         return msgspec.structs.replace(failing, stall=stall), wait
 
     def _release(self, record: Any) -> None:
-        """Bring up what is stalled on the same dependency, one after the other: it answers again."""
+        """Enqueue the records that are stalled on the same dependency, spaced out: it works again."""
         others = self._services.ledger.open(type(record), record.partition)
         same = (
             stored.record
@@ -263,26 +263,26 @@ class Reconciler:
             and stored.record.row != record.row
             and stored.record.stall.dependency == record.stall.dependency
         )
-        for place, other in zip(range(_RELEASED_AT_ONCE), same, strict=False):
-            self._services.queue.send(other.work_item, (place + 1) * _RELEASE_SPACING_SECONDS)
+        for number, other in zip(range(_RELEASE_LIMIT), same, strict=False):
+            self._services.queue.send(other.work_item, (number + 1) * _RELEASE_SPACING_SECONDS)
 
     def _is_due(self, item: WorkItem, record: Record, *, redelivered: bool) -> bool:
-        """Whether a work item is the planned one, or nothing is planned; a hint too many is made to watch the plan.
+        """Whether a work item is the planned one, or nothing is planned. Early hints are sent again for after the plan.
 
-        Only a hint asks the clock: the clocks of two workers need not agree on when a plan is due. A hint about a
-        stalled record says that its cause may be gone; a run that ended without a result is no cause that goes.
+        Only a hint reads the clock: the clocks of two workers may disagree on when a plan is due. A hint about a
+        stalled record means that its cause may be gone, unless the cause is a run that ended without a result.
         """
-        planned, waits_in_vain = record.next_step_at, record.stall is not None and not record.failing_step
+        planned, may_resume = record.next_step_at, record.stall is not None and not record.failing_step
         if not redelivered and (item.planned_for is not None or planned is None):
             return item.planned_for == planned
-        if planned is None or item.planned_for == planned or waits_in_vain or (redelivered and not record.failing_step):
+        if planned is None or item.planned_for == planned or may_resume or (redelivered and not record.failing_step):
             return True
         ahead = (planned - self._services.clock.now()).total_seconds()
         if ahead > 0:
-            self._services.queue.send(record.planned_work_item, ahead + _WATCH_MARGIN_SECONDS)
+            self._services.queue.send(record.planned_work_item, ahead + _RECHECK_MARGIN_SECONDS)
         return ahead <= 0
 
 
 def _is_carried(decision: Decision, following: Decision) -> bool:
-    """Whether what a step did is saved later: a promotion whose tag has moved can only end as promoted."""
+    """Whether the result of a step is saved with the next one: a promotion whose tag has moved can only be promoted."""
     return following.action in _SAVES_FIRST or (decision.action, following.action) == (Action.ROLL_OUT, Action.DONE)

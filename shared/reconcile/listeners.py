@@ -1,4 +1,4 @@
-"""The controller of listeners: what one has not heard is sent again, in order, one at a time and then at a pace."""
+"""The controller of listeners: resends undelivered outcomes in order, one at a time until one is delivered."""
 
 import logging
 from collections.abc import Iterator
@@ -17,19 +17,19 @@ from shared.records.step import Controller, Step
 
 log = logging.getLogger(__name__)
 
-KEPT = timedelta(days=7)
-"""For how long an outcome is sent again at the least, however little else is kept."""
+KEEP_AT_LEAST = timedelta(days=7)
+"""How long an outcome is resent, even if `BASEGATE_KEEP_DAYS` is less."""
 
-SENT_AT_ONCE = 10
+BATCH_SIZE = 10
 PAUSE_SECONDS = 1.0
-"""So many outcomes are sent at once, and after them none for so long: whoever was away for a day is not flooded."""
+"""The rate limit: this many outcomes, then this pause. A listener that was unavailable for a day is not flooded."""
 
 
 class ListenerController(Controller[Listener]):
-    """How a listener hears what it was away for.
+    """Delivers to a listener what it missed.
 
-    One outcome is tried until it is heard, with growing waits; then the others follow. What the listener refuses is
-    parked, and keeps back nothing else.
+    One outcome is retried with growing waits until it is delivered; then the others follow. One that the listener
+    refuses is parked and does not block the others.
     """
 
     kind = Listener
@@ -41,24 +41,24 @@ class ListenerController(Controller[Listener]):
     def decide(self, record: Listener, step: Step[Listener] | None = None) -> Decision:
         """Whether anything is to be sent."""
         if record.settled:
-            return Decision(Action.DONE, "it has heard everything")
+            return Decision(Action.DONE, "all outcomes are delivered")
         return Decision(Action.SEND, f"outcomes of {len(record.owners)} gates, apps or alarms", PAUSE_SECONDS)
 
     def act(self, step: Step[Listener]) -> Listener:
-        """Send some outcomes.
+        """Send a batch of outcomes.
 
-        An owner of which nothing is left is taken off the record first, and asked again after that: whoever wrote an
-        outcome before has seen it there, and brings up nothing.
+        An owner without pending outcomes is removed from the record first, then read again: a worker that wrote an
+        outcome before the removal saw the owner on the record, and enqueued nothing.
         """
-        record, left = step.record, 1 if step.record.failures else SENT_AT_ONCE
+        record, remaining = step.record, 1 if step.record.failures else BATCH_SIZE
         for owner in record.owners:
-            for stored in self._left(record.name, owner):
-                if not left:
+            for stored in self._pending(record.name, owner):
+                if not remaining:
                     return record
-                left -= 1
+                remaining -= 1
                 self._send(record.name, stored)
-            record = step.save(record.has_heard(owner, refusing=any(self._left(record.name, owner, refused=True))))
-            if any(self._left(record.name, owner)):
+            record = step.save(record.has_heard(owner, refusing=any(self._pending(record.name, owner, refused=True))))
+            if any(self._pending(record.name, owner)):
                 record = record.behind(owner)
         return record
 
@@ -67,15 +67,17 @@ class ListenerController(Controller[Listener]):
         return f"listener {record.name}"
 
     def _send(self, listener: str, stored: Stored[Delivery]) -> None:
-        """Send one outcome. Nobody hears one that is too old, or that is for a former listener.
+        """Send one outcome; one that is expired, or of a listener that is no longer configured, is dropped.
 
         Raises:
-            BasegateError: the listener does not hear it now.
+            BasegateError: it cannot be delivered now.
         """
         delivery, announcer = stored.record, self._services.listeners.get(listener)
-        expired = self._services.clock.now() - delivery.at > max(self._services.keep, KEPT)
+        expired = self._services.clock.now() - delivery.at > max(self._services.keep, KEEP_AT_LEAST)
         if announcer is None or expired:
-            log.warning("outcome %s of %s was never heard by the %s", delivery.outcome.name, delivery.owner, listener)
+            log.warning(
+                "outcome %s of %s dropped: undelivered to the %s", delivery.outcome.name, delivery.owner, listener
+            )
             self._services.ledger.commit(Removal(delivery))
         else:
             self._announce(announcer, stored)
@@ -83,17 +85,17 @@ class ListenerController(Controller[Listener]):
     def _announce(self, announcer: Announcer, stored: Stored[Delivery]) -> None:
         try:
             announcer.announce(stored.record.outcome)
-        except Rejected as refusal:
-            now, why = self._services.clock.now(), str(refusal)[:TEXT_LIMIT]
+        except Rejected as error:
+            now, why = self._services.clock.now(), str(error)[:TEXT_LIMIT]
             refused = msgspec.structs.replace(stored.record, parked_at=now, problem=why)
-            with suppress(Conflict):  # it was heard from another worker
+            with suppress(Conflict):  # another worker delivered it
                 self._services.ledger.commit(Change(refused, stored))
             self._alarms.raised(refused.refusal)
         else:
             self._services.away.pop(stored.record.listener, None)
             self._services.ledger.commit(Removal(stored.record))
 
-    def _left(self, listener: str, owner: str, *, refused: bool = False) -> Iterator[Stored[Delivery]]:
-        """What is to be sent to a listener, in order, or else what it has refused lately."""
+    def _pending(self, listener: str, owner: str, *, refused: bool = False) -> Iterator[Stored[Delivery]]:
+        """The deliveries due to a listener, in order, or those that it refused recently."""
         now, rows = self._services.clock.now(), self._services.ledger.list(Delivery, owner, deliveries_to(listener))
         return (stored for stored in rows if stored.record.is_due(now) is not refused)

@@ -1,4 +1,4 @@
-"""The controller of promotions: from the verdict on a digest to the rollouts of what stands on its stable tag."""
+"""The controller of promotions: from the verdict on a digest to the rollouts of the apps on its stable tag."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -23,16 +23,16 @@ from shared.records.step import Controller, Step
 
 _DOUBT_WAIT_SECONDS = 30.0
 
-_OF_THE_CANDIDATE = frozenset((PromotionState.REFUSED, PromotionState.CANCELED))
-"""Ends that the outcome of the candidate has announced already, where it came to no verdict that they stood on."""
+_ANNOUNCED_BY_CANDIDATE = frozenset((PromotionState.REFUSED, PromotionState.CANCELED))
+"""End states that the candidate's outcome announces, unless the promotion was based on an attempt that had passed."""
 
 PromotionAction = Callable[[Step[Promotion], Gate], Promotion]
 
 
 class PromotionController(Controller[Promotion]):
-    """How a digest gets under its stable tag.
+    """Moves a stable tag to a digest that passed.
 
-    No error ends a promotion: it is wanted until something newer has the tag, or an operator ends it.
+    No error ends a promotion: it is retried until a newer digest has the tag, or an operator ends it.
     """
 
     kind = Promotion
@@ -51,7 +51,7 @@ class PromotionController(Controller[Promotion]):
         }
 
     def decide(self, record: Promotion, step: Step[Promotion] | None = None) -> Decision:
-        """Its next step."""
+        """The next step."""
         return decide_promotion(record, self._services.gate(record.gate), self._services.clock.now())
 
     def act(self, step: Step[Promotion]) -> Promotion:
@@ -59,19 +59,19 @@ class PromotionController(Controller[Promotion]):
         if step.decision.action is Action.RULE_REMOVED:
             return self._rule_removed(step)
         gate = self._services.gate(step.record.gate)
-        if gate is None:  # the tag has moved already: nothing stands on it by the rules
-            return self._promoted(step.record, "its gate is gone from the rules")
+        if gate is None:  # the tag has moved already, and the rules name no app on it
+            return self._promoted(step.record, "its gate was removed from the rules")
         return self._actions[step.decision.action](step, gate)
 
     def dependency(self, record: Promotion, decision: Decision) -> str:
-        """The target registry, which every step asks."""
+        """The target registry, which every step uses."""
         gate = self._services.gate(record.gate)
         return f"registry {gate.promote.registry}" if gate else f"gate {record.gate}"
 
     def outcome(self, record: Promotion) -> Outcome | None:
-        """What to announce about a promotion that is settled or parked; by the move of its tag it is promoted."""
+        """The outcome of a promotion that is settled or parked, or whose tag has moved: then it counts as promoted."""
         moved = record.moved_at is not None and not record.settled
-        if (not record.settled and not moved) or (record.state in _OF_THE_CANDIDATE and not record.candidate):
+        if (not record.settled and not moved) or (record.state in _ANNOUNCED_BY_CANDIDATE and not record.candidate):
             return None
         state = PromotionState.PROMOTED if moved else record.state
         name = state.value.title().replace(" ", "")
@@ -92,13 +92,13 @@ class PromotionController(Controller[Promotion]):
         )
 
     def is_resting(self, record: Promotion) -> bool:
-        """Whether it waits for a verdict, which brings it up."""
+        """Whether it waits for a verdict, which enqueues it."""
         latest = self._latest(record) if record.state is PromotionState.WAITING else None
         return latest is not None and not latest.settled
 
     def _await_verdict(self, step: Step[Promotion], gate: Gate) -> Promotion:
-        """See what the last attempt at the digest says: stand on it, wait for it, end with it, or ask for another."""
-        promotion = self._not_wanted(step.record, gate)
+        """Follow the last attempt at the digest: base the promotion on it, wait, end with it, or create another one."""
+        promotion = self._ended_early(step.record, gate)
         if promotion is not None:
             return promotion
         promotion, latest = step.record, self._latest(step.record)
@@ -117,27 +117,27 @@ class PromotionController(Controller[Promotion]):
             case _:
                 return self._examine(step, gate, latest)
 
-    def _not_wanted(self, promotion: Promotion, gate: Gate) -> Promotion | None:
-        """How it ends where a verdict would change nothing, or None."""
+    def _ended_early(self, promotion: Promotion, gate: Gate) -> Promotion | None:
+        """The ended promotion if a verdict would not matter: it is vetoed or superseded. Else None."""
         vetoed = self._vetoed(promotion, gate)
-        return vetoed or self._overtaken(promotion, self._stable.read(gate, promotion.tag))
+        return vetoed or self._superseded(promotion, self._stable.read(gate, promotion.tag))
 
-    def _overtaken(self, promotion: Promotion, stable: StableTag) -> Promotion | None:
-        """How it ends where its tag stands on another digest that was observed later, or None."""
+    def _superseded(self, promotion: Promotion, stable: StableTag) -> Promotion | None:
+        """The ended promotion if its tag points to another digest that was observed later, else None."""
         if stable.sequence <= promotion.sequence or stable.digest == promotion.digest:
             return None
-        reason = f"{stable.tag} stands on {short(stable.digest or '')}, observed later"
+        reason = f"{stable.tag} points to {short(stable.digest or '')}, observed later"
         return self._ended(promotion, PromotionState.SUPERSEDED, reason)
 
     def _examine(self, step: Step[Promotion], gate: Gate, latest: Candidate | None) -> Promotion:
-        """Ask for another attempt, unless the tag has moved on meanwhile."""
+        """Create another attempt, unless the source tag has changed meanwhile."""
         promotion, now = step.record, self._services.clock.now()
         seen = self._services.ledger.load(Observation, gate.name, promotion.tag)
         if seen is not None and seen.record.sequence > promotion.sequence:
-            return self._ended(promotion, PromotionState.SUPERSEDED, "its tag moved on before it was examined")
+            return self._ended(promotion, PromotionState.SUPERSEDED, "its tag changed before it was examined")
         source = self._services.registry_rule(gate.source.registry)
         attempt = latest.attempt + 1 if latest else 1
-        why = f"the last attempt {latest.state}: {latest.reason}" if latest else "there is no attempt yet"
+        why = f"last attempt {latest.state}: {latest.reason}" if latest else "first attempt"
         new = new_attempt(gate, source, promotion.digest, promotion.tag, now, attempt).noting(now, "admitted", why)
         if latest is not None:
             new = msgspec.structs.replace(new, requested_by=latest.requested_by, found_by=latest.found_by)
@@ -156,7 +156,7 @@ class PromotionController(Controller[Promotion]):
         return stored.record if stored else None
 
     def _copy(self, step: Step[Promotion], gate: Gate) -> Promotion:
-        """Begin the server-side copy to the unique tag; one that is there needs none. What is banned stays out."""
+        """Start the server-side copy to the unique tag, unless it exists. A vetoed digest is not copied."""
         now, promotion, repository = self._services.clock.now(), step.record, gate.promote.repository
         if vetoed := self._vetoed(promotion, gate):
             return vetoed
@@ -167,21 +167,21 @@ class PromotionController(Controller[Promotion]):
             there = self._services.registry.digest_of(target, repository, unique) == promotion.digest
         begun = msgspec.structs.replace(promotion, unique=unique, copy_started_at=now, copy_operation="")
         if there:
-            return msgspec.structs.replace(begun, copied_at=now).noting(now, "copied", f"{unique} is there already")
+            return msgspec.structs.replace(begun, copied_at=now).noting(now, "copied", f"{unique} exists already")
         name = f"{repository}:{unique}"
         try:
             operation = self._services.registry.start_copy(promotion.image, self._source(promotion), target, name)
         except Rejected:
             if self._services.registry.digest_of(target, repository, unique) != promotion.digest:
                 raise
-            return msgspec.structs.replace(begun, copied_at=now).noting(now, "copied", f"{unique} arrived meanwhile")
+            return msgspec.structs.replace(begun, copied_at=now).noting(now, "copied", f"{unique} exists by now")
         return msgspec.structs.replace(begun, copy_operation=operation).noting(now, "copy started", name)
 
     def _watch_copy(self, step: Step[Promotion], gate: Gate) -> Promotion:
-        """See whether the copy arrived, whatever the operation says: the tag at the registry is the truth.
+        """Check whether the copy is complete: by the tag in the registry, not by the status of the operation.
 
         Raises:
-            Inconclusive: the copy failed; it is begun again.
+            Inconclusive: the copy failed; it is started again.
         """
         now, promotion = self._services.clock.now(), step.record
         target = self._services.registry_rule(gate.promote.registry)
@@ -191,46 +191,46 @@ class PromotionController(Controller[Promotion]):
         there = self._services.registry.digest_of(target, gate.promote.repository, promotion.unique)
         if there == promotion.digest:
             return msgspec.structs.replace(promotion, copied_at=now).noting(now, "copied", f"{promotion.unique}")
-        found = f"it is {short(there)}" if there else status.message or "the tag is not there"
+        found = f"it is {short(there)}" if there else status.message or "the tag does not exist"
         step.carry(msgspec.structs.replace(promotion, copy_started_at=None, copy_operation=""))
         raise Inconclusive(f"the copy to {promotion.unique} failed: {found}", delay_seconds=10.0)
 
     def _lock(self, step: Step[Promotion], gate: Gate) -> Promotion:
-        """Lock the unique tag for good, and its manifest against deletes only: a rollback must still tag it.
+        """Lock the unique tag against any change, and its manifest against deletion only: a rollback must tag it.
 
-        A refused lock is an alarm of the sweep, which tries again, and not the end of an image that passed.
+        If the lock is refused, the promotion continues; the sweep raises an alarm and retries.
         """
         now, promotion = self._services.clock.now(), step.record
         target = self._services.registry_rule(gate.promote.registry)
         try:
             self._services.registry.lock(target, gate.promote.repository, promotion.unique, promotion.digest)
-        except (Misconfigured, Rejected) as refusal:
-            self._copy_again_if_gone(step, refusal)
-            problem = str(refusal)[:500]
+        except (Misconfigured, Rejected) as error:
+            self._copy_again_if_gone(step, error)
+            problem = str(error)[:500]
             return msgspec.structs.replace(promotion, lock_problem=problem).noting(now, "lock refused", problem)
         return msgspec.structs.replace(promotion, locked_at=now).noting(now, "locked", promotion.unique)
 
     def _copy_again_if_gone(self, step: Step[Promotion], error: BasegateError) -> None:
-        """Forget the copy where somebody has deleted it before its tag moved: it is made once more."""
+        """Have the copy made again if it was deleted before the stable tag moved."""
         if isinstance(error, Gone):
             parts: dict[str, object] = {"copy_started_at": None, "copy_operation": "", "copied_at": None}
             step.save(msgspec.structs.replace(step.record, locked_at=None, lock_problem="", **parts))
             raise Inconclusive(f"the copy was deleted: {error}", delay_seconds=10.0) from error
 
     def _move(self, step: Step[Promotion], gate: Gate) -> Promotion:
-        """Point the stable tag at the digest: never backwards, never past a decision.
+        """Move the stable tag to the digest: never backwards, never against a standing decision.
 
-        1. What stands against the move settles the promotion instead; a tag that was pointed meanwhile is put back.
-        2. The claim on the tag's record is saved with the promotion: who cancels the promotion sees the one, or makes
-           the other a conflict. A claim is that of one worker, though others have the promotion too.
-        3. Vetoes are read after the claim, and again after the tag was pointed and read back.
-        4. The record of the tag and the promotion are settled in one transaction. Lost races are tried again at once.
+        1. If something prevents the move, the promotion ends or is parked, and a tag that was moved is put back.
+        2. The claim on the tag's record is saved with the promotion: an operation that cancels the promotion either
+           sees the claim or causes a conflict. A claim belongs to one worker, even if others have the promotion too.
+        3. Vetoes are read after the claim, and again after the tag was moved and read back.
+        4. The tag's record and the promotion are settled in one transaction. Lost races are retried immediately.
         """
         stored, mover = self._stable.load(gate, step.record.tag), step.record.row
         mine: Claim | None = None
         for _ in range(RACES):
             try:
-                ended = self._obstacle(step, gate, stored)  # 1
+                ended = self._blocked(step, gate, stored)  # 1
                 if ended is not None:
                     break
                 claimed = self._stable.claimed(stored.record, mover, step.record.digest, mine)
@@ -251,16 +251,16 @@ class PromotionController(Controller[Promotion]):
                 raise
         else:
             self._stable.undo(gate, step.record.tag, mine, step.record.digest)
-            raise Busy(f"{step.record.tag} is changed by others all the time", delay_seconds=1.0)
+            raise Busy(f"other workers keep changing {step.record.tag}", delay_seconds=1.0)
         if claim := self._stable.own_claim(stored.record, mover, mine) or mine:
             self._stable.undo(gate, step.record.tag, claim, step.record.digest)
         return ended
 
     def _record_task_promotion(self, step: Step[Promotion], gate: Gate) -> Promotion:
-        """Take down what the gate's own task pushed. What it should not have moved is put back, or an alarm.
+        """Record what the gate's own task pushed. A move that is not allowed is put back, or raises an alarm.
 
-        A digest runs once, for one of its tags; another run may push later, and a tag may return. What is left to do
-        then is done as where Basegate promotes.
+        The task runs once for a digest, for one of its tags; another run may push later, and a tag may return to a
+        digest. What the task did not do then is done as for gates that Basegate promotes.
         """
         promotion, now = step.record, self._services.clock.now()
         target, repository = self._services.registry_rule(gate.promote.registry), gate.promote.repository
@@ -268,12 +268,12 @@ class PromotionController(Controller[Promotion]):
         stored = self._stable.load(gate, promotion.tag)
         if stored.record.is_moving(now):
             raise Busy(f"{promotion.tag} is being moved", delay_seconds=2.0)
-        ended = self._vetoed(promotion, gate) or self._obstacle(step, gate, stored)
+        ended = self._vetoed(promotion, gate) or self._blocked(step, gate, stored)
         if ended is not None:
             self._stable.undo(gate, promotion.tag, stored.record.claim, promotion.digest)
             return ended
         promotion = self._use(step, unique)
-        there, stands = (
+        there, current = (
             self._services.registry.digest_of(target, repository, name) for name in (unique, promotion.tag)
         )
         if there != promotion.digest and not (there is None and self._ran_for_another(promotion)):
@@ -282,7 +282,7 @@ class PromotionController(Controller[Promotion]):
                 f"the gate's task passed {short(promotion.digest)} and {unique} is {found}",
                 remedy="the task must push what it examined, by digest, under both tags",
             )
-        if not there == stands == promotion.digest:
+        if not there == current == promotion.digest:
             return self._copy(step, gate)
         return self._moved(step, stored)
 
@@ -300,35 +300,36 @@ class PromotionController(Controller[Promotion]):
         moved = moved.noting(now, "stable tag moved", f"{promotion.tag} is {short(promotion.digest)}, verified")
         hold, freed = stable.hold, list[Change]()
         if hold is not None and not hold.stops(promotion.sequence, returning=promotion.returning):
-            stable = msgspec.structs.replace(stable, hold=None)  # it was to last until a newer digest passes
-            freed = list(self._held(promotion))
+            stable = msgspec.structs.replace(stable, hold=None)  # it was set until a newer digest passes
+            freed = list(self._resume_held(promotion))
         step.commit(moved, Change(stable, stored), *freed)
         for change in freed:
             self._services.queue.send(change.record.work_item, 0)
         return moved
 
-    def _held(self, promotion: Promotion) -> Iterator[Change]:
-        """What is held at the same tag, taken up again: the hold has ended."""
+    def _resume_held(self, promotion: Promotion) -> Iterator[Change]:
+        """The held promotions of the same tag, resumed: the hold has ended."""
         now = self._services.clock.now()
         for stored in newest_promotions(self._services.ledger, promotion.gate, promotion.tag):
             if stored.record.state is PromotionState.HELD:
-                yield Change(stored.record.reset().noting(now, "taken up again", "the hold has ended"), stored)
+                yield Change(stored.record.reset().noting(now, "resumed", "the hold has ended"), stored)
 
-    def _obstacle(self, step: Step[Promotion], gate: Gate, stored: Stored[StableTag]) -> Promotion | None:
-        """The promotion as it ends, or is parked, where its tag may not move; None where it may.
+    def _blocked(self, step: Step[Promotion], gate: Gate, stored: Stored[StableTag]) -> Promotion | None:
+        """The promotion, ended or parked, if its tag may not move; None if it may.
 
-        What is parked is saved with what it waits for, unchanged: whoever ends that meanwhile makes it a conflict.
+        A parked promotion is saved with the record that it waits for, unchanged: a concurrent change of that record,
+        which may end the wait, is a conflict.
 
         Raises:
-            Busy: it is not certain yet what the source tag is. Conflict: what it would wait for has ended just now.
+            Busy: the digest of the source tag is in doubt. Conflict: the record that it would wait for has changed.
         """
         promotion, stable = step.record, stored.record
         if stable.claim is not None and (vetoed := self._vetoed(promotion, gate)):
-            return vetoed  # a worker that died may have pointed the tag
+            return vetoed  # a worker that died may have moved the tag
         if stable.digest == promotion.digest:
             return None  # nothing moves, whatever the order
-        if (overtaken := self._overtaken(promotion, stable)) is not None:
-            return overtaken
+        if (superseded := self._superseded(promotion, stable)) is not None:
+            return superseded
         hold = stable.hold
         if hold is not None and hold.stops(promotion.sequence, returning=promotion.returning):
             if vetoed := self._vetoed(promotion, gate):
@@ -336,18 +337,22 @@ class PromotionController(Controller[Promotion]):
             held = self._ended(promotion, PromotionState.HELD, f"{stable.tag} is held by {hold.actor}: {hold.reason}")
             step.commit(held, Change(stable, stored))
             return held
-        return self._doubt(step, gate)
+        return self._withdrawn(step, gate)
 
-    def _doubt(self, step: Step[Promotion], gate: Gate) -> Promotion | None:
-        """The promotion as it is parked where its source tag is gone."""
+    def _withdrawn(self, step: Step[Promotion], gate: Gate) -> Promotion | None:
+        """The promotion, parked, if its source tag does not exist any more; else None.
+
+        Raises:
+            Busy: the digest of the source tag is in doubt.
+        """
         promotion, seen = step.record, self._services.ledger.load(Observation, gate.name, step.record.tag)
         if seen is None or seen.record.digest is None:
             return None
         if seen.record.doubted is not None:
-            reason = f"the source answered with an earlier digest of {promotion.tag}, to be confirmed"
+            reason = f"the source returned an earlier digest of {promotion.tag}, to be confirmed"
             raise Busy(reason, delay_seconds=_DOUBT_WAIT_SECONDS)
         if seen.record.absent:
-            gone = self._ended(promotion, PromotionState.WITHDRAWN, f"{promotion.tag} is gone from the source")
+            gone = self._ended(promotion, PromotionState.WITHDRAWN, f"{promotion.tag} no longer exists at the source")
             step.commit(gone, Change(seen.record, seen))
             return gone
         return None
@@ -357,26 +362,26 @@ class PromotionController(Controller[Promotion]):
         return self._ended(promotion, PromotionState.VETOED, veto.words) if veto is not None else None
 
     def _after_race(self, step: Step[Promotion], gate: Gate, mine: Claim | None) -> Stored[StableTag]:
-        """The record of the tag as it is after a lost race, to try again with.
+        """The current record of the tag, for a retry after a lost race.
 
         Raises:
-            Conflict: it was this promotion that somebody changed (what was moved is taken back), or another worker
-                is moving the tag for it.
+            Conflict: another worker changed this promotion (a move that was made is undone), or is moving the tag for
+                it.
         """
         mover = step.record.row
         if not step.is_current():
             if mine is not None:
                 self._stable.undo(gate, step.record.tag, mine, step.record.digest)
-            raise Conflict(f"promotion {step.record.id} was changed by someone else")
+            raise Conflict(f"promotion {step.record.id} was changed by another worker")
         fresh = self._stable.load(gate, step.record.tag)
         self._stable.own_claim(fresh.record, mover, mine)
         return fresh
 
     def _names(self, promotion: Promotion, gate: Gate, target: RegistryRule) -> list[str]:
-        """What the unique tag of a promotion may be, the best first.
+        """The possible names of a promotion's unique tag, the preferred one first.
 
-        `{run}` is the id of the run that examined the digest, where it ran in the target registry: no other run of it
-        has that id. Elsewhere it is the attempt and the start of the digest.
+        `{run}` is the id of the run that examined the digest if that ran in the target registry, where run ids are
+        unique. Otherwise it is the attempt and the first digits of the digest.
         """
         own, here = f"{promotion.attempt}-{short(promotion.digest)[:8]}", f"{target.login_server}/"
         runs = [run.removeprefix(here) for run in promotion.runs if run.startswith(here)]
@@ -384,10 +389,10 @@ class PromotionController(Controller[Promotion]):
         return list(dict.fromkeys(names))
 
     def _free_name(self, promotion: Promotion, gate: Gate, target: RegistryRule) -> tuple[str, bool]:
-        """The unique tag of a promotion, and whether it is there already; never one that is another digest.
+        """The unique tag of a promotion, and whether it exists already; never one that points to another digest.
 
         Raises:
-            Rejected: all that it may be called is taken.
+            Rejected: all possible names are taken.
         """
         names = self._names(promotion, gate, target)
         for name in names:
@@ -418,10 +423,10 @@ class PromotionController(Controller[Promotion]):
         return left is not None and left.record.removing
 
     def _source(self, promotion: Promotion) -> RegistryRule:
-        """The registry that a digest comes from, whatever the rules call it by now.
+        """The registry that a digest comes from, even if the rules have renamed it.
 
         Raises:
-            Misconfigured: they do not name it any more.
+            Misconfigured: the rules do not name it any more.
         """
         policy = self._services.policy
         source = policy.registries.get(promotion.source_registry)
@@ -429,20 +434,20 @@ class PromotionController(Controller[Promotion]):
             source = policy.registry_at(promotion.login_server)
         if source is None:
             raise Misconfigured(
-                f"{promotion.login_server} is not in the rules any more: {promotion.image} is not copied",
-                remedy="name that registry in the rules again, or cancel the promotion",
+                f"{promotion.login_server} is not in the rules any more: {promotion.image} cannot be copied",
+                remedy="add that registry to the rules again, or cancel the promotion",
             )
         return source
 
     def _roll_out(self, step: Step[Promotion], gate: Gate) -> Promotion:
-        """Begin a rollout of every app that stands on the tag, unless it has moved on by now.
+        """Start a rollout of every app that is built on the tag, unless the tag has moved since.
 
-        Right after the move, when vetoes were read, they are made claimed: they build at once.
+        Right after the move, when vetoes were just read, rollouts are created with a claim: they build immediately.
         """
         promotion, blank = step.record, StableTag(gate=gate.name, tag=step.record.tag)
         just_moved, stable = step.knows(blank), step.beside(blank).record
         if stable.move != promotion.move or stable.digest != promotion.digest:
-            return self._promoted(promotion, f"promoted as {promotion.unique}; {promotion.tag} has moved on since")
+            return self._promoted(promotion, f"promoted as {promotion.unique}; {promotion.tag} has moved since")
         step.followers, names = self._dependents.roll_out(gate, stable, claim=just_moved)
         promotion = promotion.noting(self._services.clock.now(), "rollouts started", names)
         return self._promoted(promotion, f"promoted as {promotion.unique}")
@@ -453,7 +458,7 @@ class PromotionController(Controller[Promotion]):
         return done.noting(now, "promoted", reason)
 
     def _rule_removed(self, step: Step[Promotion]) -> Promotion:
-        """End it, and forget what its tag was: if the rule comes back, the tag is news again."""
+        """End it, and forget the observed digest: if the rule is added again, the tag counts as changed."""
         ended = self._ended(step.record, PromotionState.RULE_REMOVED, step.decision.reason)
         seen = self._services.ledger.load(Observation, ended.gate, ended.tag)
         if seen is not None and seen.record.sequence == ended.sequence:

@@ -1,4 +1,4 @@
-"""The controller of rollouts: from an app's build, or an image, to a healthy deployment or the one before it."""
+"""The controller of rollouts: builds and deploys an app, and restores the last good image if it is not healthy."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -21,7 +21,7 @@ AppAction = Callable[[Step[Rollout], App], Rollout]
 
 
 class RolloutController(Controller[Rollout]):
-    """How an app is rolled out."""
+    """Rolls out an app."""
 
     kind = Rollout
 
@@ -42,7 +42,7 @@ class RolloutController(Controller[Rollout]):
         }
 
     def decide(self, record: Rollout, step: Step[Rollout] | None = None) -> Decision:
-        """Its next step. What is newer is asked for only where that counts: before it builds, and before it deploys."""
+        """The next step. The app's record is read only before a build and before a deployment, to see what is newer."""
         app, now, known = self._services.app(record.app), self._services.clock.now(), None
         blank, base_built_at = AppRecord(app=record.app), None
         if is_waiting(record) and not (record.build.run_id and record.image is None):
@@ -68,7 +68,7 @@ class RolloutController(Controller[Rollout]):
         return f"task {app.build.registry}/{app.build.task}"
 
     def refused(self, record: Rollout, decision: Decision, error: BasegateError) -> Rollout | None:
-        """A definite no is the end: what was deployed is put back first. All else is tried again."""
+        """A definite error ends it, after the last good image was restored. Everything else is retried."""
         if not isinstance(error, Rejected | NeedsRecreation | Malformed):
             return None
         now = self._services.clock.now()
@@ -78,14 +78,14 @@ class RolloutController(Controller[Rollout]):
         return record.ended(now, RolloutState.FAILED, why)
 
     def _base_built_at(self, record: Rollout, app_record: AppRecord) -> datetime | None:
-        """When the last build on the app's base was made: an image that somebody built before may stand on another."""
+        """When the last build on the app's base was made: an image from before may be built on another base."""
         if record.cause is not Cause.IMAGE or not app_record.base_rollout:
             return None
         stored = self._services.ledger.load(Rollout, record.app, app_record.base_rollout)
         return stored.record.build.created_at if stored else None
 
     def outcome(self, record: Rollout) -> Outcome | None:
-        """What to announce about a settled rollout."""
+        """The outcome of a settled rollout."""
         if not record.settled:
             return None
         return Outcome(
@@ -105,7 +105,7 @@ class RolloutController(Controller[Rollout]):
         )
 
     def _rule_removed(self, step: Step[Rollout]) -> Rollout:
-        """End it, and forget the base that it was about: if the rule comes back, the app is rolled out on it again."""
+        """End it, and forget its base: if the rule is added again, the app is rolled out on that base again."""
         ended = step.record.ended(self._services.clock.now(), RolloutState.RULE_REMOVED, step.decision.reason)
 
         def forget(record: AppRecord) -> AppRecord:
@@ -117,5 +117,5 @@ class RolloutController(Controller[Rollout]):
         return ended
 
     def _supersede(self, step: Step[Rollout], app: App) -> Rollout:
-        """Close a rollout that something newer has overtaken."""
+        """End a rollout that a newer one supersedes."""
         return step.record.ended(self._services.clock.now(), RolloutState.SUPERSEDED, step.decision.reason)

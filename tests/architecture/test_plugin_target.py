@@ -14,7 +14,7 @@ from shared.domain.policy import DeployRule, HealthRule, RegistryRule, Rule
 from shared.domain.rollout import BuiltImage, RolloutState
 from shared.domain.targets import TARGETS
 from shared.ports import DeploymentState
-from shared.queries.report import Report
+from shared.queries.records import Queries
 from shared.rules import InvalidGates, parse_gates
 from shared.rules.schema import gates_schema
 from tests.architecture.tree import ROOT
@@ -118,7 +118,7 @@ def test_the_sweep_finds_what_is_gone_and_says_it_in_the_target_s_words(world: W
 
 def test_its_rule_is_part_of_the_schema_and_answered_without_its_secret(world: World) -> None:
     assert gates_schema()["$defs"]["Deploy"]["properties"].keys() == {"aci", "toy"}
-    answered = msgspec.to_builtins(Report(world.services).app("hello-world").rule)["deploy"]
+    answered = msgspec.to_builtins(Queries(world.services).app("hello-world").rule)["deploy"]
     assert answered["toy"] == {"name": "train", "shelf": "team", "secret": "", "health": {"path": "/", "within": "10s"}}
 
 

@@ -21,7 +21,7 @@ from shared.domain.policy import Policy
 from shared.domain.sweep import SweepRecord
 from shared.health import HealthChecks
 from shared.operations.plan import Who
-from shared.queries.report import Report
+from shared.queries.records import Queries
 from shared.queries.run_logs import RunLogs
 from shared.rules import InvalidGates, parse_gates
 from shared.rules.schema import gates_schema
@@ -141,10 +141,10 @@ def test_a_toy_run_is_canceled_with_its_candidate(examining: World, lie: type[Li
 
 
 def test_a_toy_check_is_seen_in_lists_rules_logs_and_on_the_board(examining: World) -> None:
-    report, candidate = Report(examining.services), examining.candidate(GREEN).id
-    (listed,) = report.candidates("node", 10, "").items
+    queries, candidate = Queries(examining.services), examining.candidate(GREEN).id
+    (listed,) = queries.candidates("node", 10, "").items
     assert listed.check == "lie"
-    shown = msgspec.to_builtins(report.gate("node").rule.checks)
+    shown = msgspec.to_builtins(queries.gate("node").rule.checks)
     assert [one["lie"] for one in shown] == [{"time": "5m", "key": ""}, None]
     log = RunLogs(examining.services).of_candidate(candidate)
     assert (log.text, log.of) == ("barrel-1 lies still", f"lie check, run barrel-1 of {CELLAR}")

@@ -24,7 +24,7 @@ ZOOMED = {"width": DESKTOP["width"] // 2, "height": DESKTOP["height"] // 2}
 
 @pytest.fixture
 def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A scene; unless a test says otherwise the blocked night: it has something of every tone."""
+    """A scene; unless a test says otherwise the blocked night: it has something of every severity."""
     world = SCENES[getattr(request, "param", "blocked")]()
     app = App(world)
     monkeypatch.setattr(bootstrap, "basegate", lambda: app)
@@ -37,7 +37,7 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
     with looking(browser) as page:
         page.goto(f"{url}/api/board")
         give_key(page, KEY)
-        page.locator(".stage").first.wait_for()
+        page.locator(".cell").first.wait_for()
         yield page
 
 
@@ -102,7 +102,7 @@ def test_text_at_twice_its_size_still_fits(page: Page, world: World, url: str) -
     assert_it_fits(page)
 
 
-def test_every_tone_has_a_word_beside_its_colour(page: Page) -> None:
+def test_every_severity_has_a_word_beside_its_colour(page: Page) -> None:
     marks = page.locator("#fragment .mark").all_text_contents()
     assert marks
     assert all(mark.strip() for mark in marks)

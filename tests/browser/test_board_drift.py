@@ -32,15 +32,15 @@ def drifted(browser: Browser, server: str, monkeypatch: pytest.MonkeyPatch) -> I
 
 def test_an_alarm_is_told_on_the_overview_and_leads_to_what_is_done_about_it(drifted: Page) -> None:
     expect(drifted.locator("#status")).to_have_text("1 failed, 1 awaiting approval, 3 alarms")
-    expect(drifted.locator(".stage.bad .mark")).to_have_text(
-        ["failed", "moved around the gate", "not the last good one"]
+    expect(drifted.locator(".cell.bad .mark")).to_have_text(
+        ["failed", "moved around the gate", "not the last good image"]
     )
     drifted.locator(".alarm a", has_text="nginx:1.29-alpine is ").click()
-    alarm = drifted.locator(".concern").first
+    alarm = drifted.locator(".action-item").first
     for told in ("stable tag moved around the gate", "gate nginx", "8 min", "reported only"):
         expect(alarm).to_contain_text(told)
     expect(drifted.get_by_role("table", name="Tags of nginx")).to_contain_text("moved around the gate")
-    expect(drifted.get_by_text("is left alone for 40 s more").first).to_be_visible()
+    expect(drifted.get_by_text("for 40 s:").first).to_be_visible()
     expect(drifted.get_by_role("link", name="Drift")).to_have_attribute("aria-current", "page")
 
 
@@ -48,18 +48,18 @@ def test_on_a_phone_a_table_is_a_list_of_cards_and_still_a_table_to_a_screen_rea
     drifted.get_by_role("link", name="Drift").click()
     drifted.set_viewport_size(PHONE)  # type: ignore[arg-type]
     table = drifted.get_by_role("table", name="Tags of node")
-    expect(table.get_by_role("columnheader")).to_have_text(["Tag", "Upstream", "Candidate", "Stable tag", "Verdict"])
+    expect(table.get_by_role("columnheader")).to_have_text(["Tag", "Upstream", "Candidate", "Stable tag", "Status"])
     expect(table.get_by_role("rowheader")).to_have_text(["15-alpine"])
     cells = table.get_by_role("cell")
     labels = cells.evaluate_all("cells => cells.map(cell => getComputedStyle(cell, '::before').content)")
-    assert [label.split('"')[1] for label in labels] == ["Upstream", "Candidate", "Stable tag", "Verdict"]
+    assert [label.split('"')[1] for label in labels] == ["Upstream", "Candidate", "Stable tag", "Status"]
     tops = cells.evaluate_all("cells => cells.map(cell => cell.getBoundingClientRect().top)")
     assert tops == sorted(set(tops))
 
 
 def test_a_sweep_shows_what_it_would_repair_and_then_repairs_it(page: Page, world: World) -> None:
     page.get_by_role("link", name="Drift").click()
-    expect(page.locator("#fragment")).to_contain_text("No sweep has come by yet")
+    expect(page.locator("#fragment")).to_contain_text("No sweep has run yet")
     promoted, foreign = world.stable_tag(), digest("by hand")
     world.registry.tags[STABLE] = foreign
     page.get_by_role("button", name="Sweep now").click()
@@ -79,7 +79,7 @@ def test_a_sweep_can_be_asked_for_by_keyboard(page: Page) -> None:
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Sweep now").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#act-effects")).to_have_text("nothing everything is as the ledger says")
+    expect(page.locator("#act-effects")).to_have_text("nothing everything matches the ledger")
     page.keyboard.type("just asking")
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")

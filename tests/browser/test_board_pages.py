@@ -18,7 +18,7 @@ pytestmark = pytest.mark.browser
 def test_the_flow_is_seen_from_the_push_to_the_container(page: Page) -> None:
     seen = page.locator(".where").all_text_contents()
     assert seen == ["Upstream", "Candidate", "Unique tag", "Stable tag", "App image", "Container"]
-    expect(page.locator("#status")).to_have_text("All quiet")
+    expect(page.locator("#status")).to_have_text("No problems")
 
 
 def test_the_key_is_in_no_address_and_no_markup(page: Page) -> None:
@@ -27,15 +27,15 @@ def test_the_key_is_in_no_address_and_no_markup(page: Page) -> None:
     assert page.evaluate("[document.cookie, localStorage.length]") == ["", 0]
     page.get_by_role("button", name="Forget key").click()
     page.get_by_label("Function key").wait_for()
-    assert page.locator(".stage").count() == 0
+    assert page.locator(".cell").count() == 0
 
 
 def test_a_wrong_key_is_told_and_asked_for_again(page: Page) -> None:
     page.get_by_role("button", name="Forget key").click()
     give_key(page, "wrong")
-    expect(page.get_by_role("alert").first).to_have_text("That key does not open this board.")
+    expect(page.get_by_role("alert").first).to_have_text("This key is not valid.")
     give_key(page, KEY)
-    page.locator(".stage").first.wait_for()
+    page.locator(".cell").first.wait_for()
 
 
 def test_with_sign_in_nobody_is_asked_for_a_key(browser: Browser, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +44,7 @@ def test_with_sign_in_nobody_is_asked_for_a_key(browser: Browser, url: str, monk
     reader = "eyJjbGFpbXMiOlt7InR5cCI6InJvbGVzIiwidmFsIjoiQmFzZWdhdGUuUmVhZGVyIn1dfQ=="
     with looking(browser, extra_http_headers={"X-MS-CLIENT-PRINCIPAL": reader}) as page:
         page.goto(f"{url}/api/board")
-        page.locator(".stage").first.wait_for()
+        page.locator(".cell").first.wait_for()
         assert page.get_by_label("Function key").is_hidden()
         page.get_by_role("button", name="Hold 15-alpine").click()
         expect(page.locator("#act-problem")).to_contain_text("Basegate.Operator")
@@ -59,7 +59,7 @@ def test_what_failed_says_at_once_why_since_when_and_what_to_do(
         page.goto(f"{url}/api/board")
         give_key(page, KEY)
         expect(page.locator("#status")).to_have_text("1 failed, 1 restored, 1 stalled, 1 awaiting approval")
-        failed = page.locator(".concern").first
+        failed = page.locator(".action-item").first
         for told in ("failed", "ERROR: Invalid Color: Red", "39 min", "stays on 15-alpine-cb4"):
             expect(failed).to_contain_text(told)
         failed.get_by_role("button", name="Rerun").wait_for()
@@ -94,7 +94,7 @@ def test_the_log_of_a_running_check_is_seen_as_it_is_written_and_as_text_only(
 
 def test_the_whole_log_is_shown_although_a_key_is_needed(page: Page, world: World, url: str) -> None:
     page.goto(f"{url}/api/board/candidates/{newest(world).id}")
-    page.get_by_role("link", name="The whole log").click()
+    page.get_by_role("link", name="Full log").click()
     expect(page.locator("#log-text")).to_contain_text("was successful")
 
 
@@ -122,7 +122,7 @@ def test_a_refresh_changes_what_changed_and_nothing_else(page: Page, world: Worl
     page.get_by_role("button", name="Rebuild hello-world").focus()
     world.operate.gates.hold("node", "15-alpine", until="lifted", who=Who.of("mara", "a quiet weekend")).act()  # type: ignore[arg-type]
     refresh(page)
-    page.locator(".concern").wait_for()
+    page.locator(".action-item").wait_for()
     new = page.evaluate(
         "[...document.querySelectorAll('#fragment *')].filter(node => !node.marked).map(n => n.className)"
     )
@@ -137,12 +137,12 @@ def test_what_was_unfolded_stays_unfolded(page: Page, world: World) -> None:
         world.push(f"15.{number}", digest(f"version {number}"))
         world.settle()
     refresh(page)
-    page.get_by_text("2 more tags, all quiet").click()
+    page.get_by_text("2 more tags without problems").click()
     world.push("15.99", digest("another"))
     world.pass_time(1)
     refresh(page)
-    page.locator(".stage.busy").first.wait_for()
-    expect(page.locator("details .lane").first).to_be_visible()
+    page.locator(".cell.busy").first.wait_for()
+    expect(page.locator("details .row").first).to_be_visible()
 
 
 def test_without_any_change_a_refresh_touches_nothing(page: Page) -> None:
@@ -157,8 +157,8 @@ def test_without_any_change_a_refresh_touches_nothing(page: Page) -> None:
 def test_what_was_known_stays_when_basegate_cannot_be_reached(page: Page) -> None:
     page.route("**/fragments/**", lambda route: route.abort())
     page.evaluate("document.dispatchEvent(new Event('basegate:changed'))")
-    expect(page.locator("#problem")).to_contain_text("cannot be reached. This is what was known as of 12:0")
-    assert page.locator(".stage").count() == 6
+    expect(page.locator("#problem")).to_contain_text("cannot be reached. The data is as of 12:0")
+    assert page.locator(".cell").count() == 6
     page.unroute("**/fragments/**")
     refresh(page)
     expect(page.locator("#problem")).to_be_hidden()
@@ -169,7 +169,7 @@ def test_who_wants_less_motion_sees_none(page: Page, world: World) -> None:
     world.pass_time(1)
     refresh(page)
     turning = "getComputedStyle(document.querySelector('.busy > .glyph')).animationName"
-    page.locator(".stage.busy").first.wait_for()
+    page.locator(".cell.busy").first.wait_for()
     assert page.evaluate(turning) == "turn"
     page.emulate_media(reduced_motion="reduce")
     assert page.evaluate(turning) == "none"

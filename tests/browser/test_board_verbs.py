@@ -37,7 +37,7 @@ def test_a_rollback_names_every_app_that_it_touches_before_it_is_done(page: Page
     expect(effects.nth(1)).to_contain_text("until a newer digest passes")
     page.get_by_label("Why").fill("Green hurts the eyes")
     page.locator("#act-go").click()
-    page.locator(".concern", has_text="Green hurts the eyes").wait_for()
+    page.locator(".action-item", has_text="Green hurts the eyes").wait_for()
     assert world.stable_tag() != before
 
 
@@ -50,7 +50,7 @@ def test_everything_can_be_done_by_keyboard(page: Page) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Lift hold 15-alpine").first.wait_for()
-    expect(page.locator(".stage.waiting")).to_contain_text("a quiet weekend")
+    expect(page.locator(".cell.waiting")).to_contain_text("a quiet weekend")
     assert page.evaluate("document.activeElement !== document.body")
 
 
@@ -61,7 +61,7 @@ def test_escape_leaves_everything_as_it_was(page: Page, world: World) -> None:
     page.keyboard.press("Escape")
     expect(page.locator("#act")).to_be_hidden()
     expect(opener).to_be_focused()
-    assert page.locator(".concern").count() == 0
+    assert page.locator(".action-item").count() == 0
 
 
 def test_a_refusal_is_shown_in_the_dialog(page: Page, world: World, url: str) -> None:
@@ -92,7 +92,7 @@ def test_an_open_dialog_survives_a_refresh_with_what_was_typed(page: Page, world
     page.get_by_label("Why").fill("half a sen")
     world.operate.apps.rebuild("hello-world", Who.of("mara", "meanwhile")).act()
     page.evaluate("document.dispatchEvent(new Event('basegate:changed'))")
-    page.locator(".stage.busy").first.wait_for()
+    page.locator(".cell.busy").first.wait_for()
     expect(page.get_by_label("Why")).to_have_value("half a sen")
     expect(page.get_by_label("Why")).to_be_focused()
 

@@ -81,7 +81,7 @@ def test_what_the_rules_name_and_nobody_made_is_told_with_what_to_do(place: Plac
 def test_a_network_that_lets_nothing_through_is_told_as_such(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     without_proxy_to(monkeypatch, 9)
     found = by_name(health_checks(place.rules).run())
-    assert {(result.state, result.cause) for result in found.values()} == {("away", "network")}
+    assert {(result.state, result.cause) for result in found.values()} == {("unavailable", "network")}
     assert all("firewall" in result.remedy for result in found.values())
 
 
@@ -98,8 +98,8 @@ def test_a_network_that_swallows_everything_does_not_hold_up_the_answer(
         results = patient.run()
         assert {result.state for result in results} == {"slow"}
         assert {result.detail for result in results} == {"no answer within 0 s"}
-        asked = set(patient._begun.values())
+        asked = set(patient._running.values())
         patient.run()
-        assert set(patient._begun.values()) == asked
+        assert set(patient._running.values()) == asked
     for trial in asked:  # the silent listener is gone: those that hang on it learn so
         trial.result(timeout=30)

@@ -205,8 +205,8 @@ KNOWN = (
     Mutant(
         "a refused lock is the end of an image",
         "shared/reconcile/promotions.py",
-        ("except (Misconfigured, Rejected) as refusal:\n            self._copy_again_if_gone(step, refusal)"),
-        ("except Gone as refusal:\n            self._copy_again_if_gone(step, refusal)"),
+        ("except (Misconfigured, Rejected) as error:\n            self._copy_again_if_gone(step, error)"),
+        ("except Gone as error:\n            self._copy_again_if_gone(step, error)"),
         _in("unit/test_promotion_life.py", "test_a_refused_lock_is_kept_with_the_promotion_and_does_not_stop_it"),
     ),
     Mutant(

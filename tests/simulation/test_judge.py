@@ -69,8 +69,8 @@ def ignore_holds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def go_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PromotionController, "_obstacle", lambda self, step, gate, stored: None)
-    monkeypatch.setattr("shared.reconcile.promotions.PromotionController._not_wanted", lambda self, one, gate: None)
+    monkeypatch.setattr(PromotionController, "_blocked", lambda self, step, gate, stored: None)
+    monkeypatch.setattr("shared.reconcile.promotions.PromotionController._ended_early", lambda self, one, gate: None)
 
 
 def pass_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,14 +105,14 @@ def mark_all_runs_alike(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def change_what_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    end = Reconciler._end
+    finish = Reconciler._finish
 
     def rewriting(self: Any, controller: Any, step: Any, until: Any, *, was_done: bool) -> None:
-        end(self, controller, step, until, was_done=was_done)
+        finish(self, controller, step, until, was_done=was_done)
         if getattr(step.record, "state", None) is CandidateState.FAILED:
             step.save(msgspec.structs.replace(step.record, state=CandidateState.EXAMINING))
 
-    monkeypatch.setattr(Reconciler, "_end", rewriting)
+    monkeypatch.setattr(Reconciler, "_finish", rewriting)
 
 
 def send_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from functions.board import CONTENT_SECURITY_POLICY
 from shared import bootstrap
 from shared.board import Views
 from shared.board.overview import RECENT
-from shared.board.parts import Tone
+from shared.board.parts import Severity
 from shared.checks.approval import ApprovalCheck
 from shared.domain.candidate import Candidate
 from shared.domain.errors import Cause, Misconfigured
@@ -121,7 +121,7 @@ def test_what_failed_is_told_first_with_its_reason_and_what_to_do(world: World) 
     world.settle()
     world.clock.forward(2400)
     page = text(get(fragment("overview")))
-    item = page[page.index('class="concern bad"') : page.index('class="panel gate"')]
+    item = page[page.index('class="action-item bad"') : page.index('class="panel gate"')]
     for told in ("failed", "ERROR: Invalid Color: Red", "40 min", "stays on 15-alpine-cb1", "Rerun"):
         assert told in item
     assert 'data-headline="1 failed"' in page
@@ -146,8 +146,8 @@ def test_what_waits_for_a_person_offers_yes_and_no(world: World) -> None:
     views = Views(world.services, world.clock.now())
     assert views.overview().headline == "1 awaiting approval"
     assert [action.label for action in views.overview().action_items[0].actions] == ["Approve", "Reject"]
-    lane = views.overview().gates[0].lanes[0]
-    assert lane.stages[3].reason == "the newest push is awaiting approval: the tag stays"
+    row = views.overview().gates[0].rows[0]
+    assert row.cells[3].reason == "the newest push is awaiting approval; the tag is unchanged"
     story = views.candidate(candidate_id(world))
     assert (story.state, [step.state for step in story.steps]) == ("awaiting approval", ["passed", "awaiting approval"])
 
@@ -159,12 +159,12 @@ def test_what_is_stalled_says_on_what_what_to_do_and_when_it_is_tried_next(world
     views = Views(world.services, world.clock.now())
     overview = views.overview()
     (item,) = overview.action_items
-    assert (item.state, item.tone, item.reason) == ("stalled", Tone.WAITING, "copying: 403")
-    assert item.advice.startswith("Give the app AcrPush. It goes on by itself once that is right; the next try is in ")
+    assert (item.state, item.severity, item.reason) == ("stalled", Severity.WAITING, "copying: 403")
+    assert item.advice.startswith("Give the app AcrPush. It resumes automatically once the cause is gone; next try in ")
     assert item.link == f"candidates/{candidate_id(world)}"
-    assert overview.gates[0].lanes[0].stages[3].reason == "the newest push is stalled: the tag stays"
+    assert overview.gates[0].rows[0].cells[3].reason == "the newest push is stalled; the tag is unchanged"
     facts = {fact.name: fact.value for fact in views.candidate(candidate_id(world)).facts}
-    assert facts["Tag 15-alpine, number 2"] == "stalled: copying: 403"
+    assert facts["Tag 15-alpine, sequence 2"] == "stalled: copying: 403"
     world.registry.copy_fault = None
     world.pass_time(600)
     assert Views(world.services, world.clock.now()).overview().action_items == ()
@@ -191,9 +191,9 @@ def test_a_tag_that_is_gone_upstream_keeps_its_promotion_waiting_visibly(world: 
         world.pass_time(100)
     world.settle()
     (item,) = Views(world.services, world.clock.now()).overview().action_items
-    assert (item.state, item.tone) == ("withdrawn", Tone.WAITING)
-    lane = Views(world.services, world.clock.now()).overview().gates[0].lanes[0]
-    assert [stage.state for stage in lane.stages][::3] == ["withdrawn", "behind"]
+    assert (item.state, item.severity) == ("withdrawn", Severity.WAITING)
+    row = Views(world.services, world.clock.now()).overview().gates[0].rows[0]
+    assert [cell.state for cell in row.cells][::3] == ["withdrawn", "behind"]
 
 
 def test_a_story_shows_every_tag_that_its_digest_is_promoted_to(world: World) -> None:
@@ -201,8 +201,8 @@ def test_a_story_shows_every_tag_that_its_digest_is_promoted_to(world: World) ->
     world.settle()
     story = Views(world.services, world.clock.now()).candidate(candidate_id(world))
     facts = {fact.name: fact.value for fact in story.facts}
-    assert facts["Tag 15-alpine, number 1"] == "promoted, unique tag 15-alpine-cb1 locked"
-    assert facts["Tag 15.14, number 1"] == "promoted, unique tag 15.14-cb1 locked"
+    assert facts["Tag 15-alpine, sequence 1"] == "promoted, unique tag 15-alpine-cb1 locked"
+    assert facts["Tag 15.14, sequence 1"] == "promoted, unique tag 15.14-cb1 locked"
     assert {"15-alpine: copied", "15.14: copied", "admitted"} <= {event.what for event in story.events}
     assert [action.subject for action in story.actions if action.label == "Roll back"] == [
         "15-alpine to this",
@@ -217,8 +217,8 @@ def test_a_tag_that_comes_back_to_what_the_stable_tag_stands_on_is_current(world
     world.push("15-alpine", GREEN)
     world.settle()
     view = Views(world.services, world.clock.now()).overview()
-    stages = view.gates[0].lanes[0].stages
-    assert (stages[0].subject, [stage.state for stage in stages[1::2]]) == (GREEN[7:19], ["passed", "current"])
+    cells = view.gates[0].rows[0].cells
+    assert (cells[0].subject, [cell.state for cell in cells[1::2]]) == (GREEN[7:19], ["passed", "current"])
     assert view.action_items == ()
 
 
@@ -229,17 +229,17 @@ def test_a_hold_says_who_holds_why_and_what_waits_behind_it(world: World) -> Non
     view = Views(world.services, world.clock.now()).overview()
     (item,) = view.action_items
     assert (item.state, item.reason) == ("held", "mara: a quiet weekend")
-    assert item.advice.startswith("Passed, and waiting behind it: 1.")
-    assert view.gates[0].lanes[0].stages[3].state == "held"
+    assert item.advice.startswith("Promotions that wait for it: 1.")
+    assert view.gates[0].rows[0].cells[3].state == "held"
 
 
 def test_a_stable_tag_whose_promotions_are_further_back_than_the_overview_goes_is_shown(world: World) -> None:
     for number in range(RECENT):
         world.push("15.14", digest(f"push {number}"))
         world.pass_time(2)
-    lanes = Views(world.services, world.clock.now()).overview().gates[0].lanes
-    lane = next(lane for lane in lanes if lane.name == "15-alpine")
-    assert [stage.state for stage in lane.stages] == ["pushed", "passed", "none", "current"]
+    rows = Views(world.services, world.clock.now()).overview().gates[0].rows
+    row = next(row for row in rows if row.name == "15-alpine")
+    assert [cell.state for cell in row.cells] == ["pushed", "passed", "none", "current"]
 
 
 def test_many_quiet_tags_stand_behind_those_that_something_happens_to(world: World) -> None:
@@ -249,18 +249,18 @@ def test_many_quiet_tags_stand_behind_those_that_something_happens_to(world: Wor
     world.push("15.99", RED)
     world.pass_time(1)
     (gate,) = Views(world.services, world.clock.now()).overview().gates
-    assert {"15-alpine", "15.99"} < {lane.name for lane in gate.lanes}
-    assert (len(gate.lanes), len(gate.quiet)) == (5, 5)
-    assert "5 more tags, all quiet" in text(get(fragment("overview")))
+    assert {"15-alpine", "15.99"} < {row.name for row in gate.rows}
+    assert (len(gate.rows), len(gate.quiet)) == (5, 5)
+    assert "5 more tags without problems" in text(get(fragment("overview")))
 
 
 def test_it_is_never_quiet_while_readyz_is_false_nor_before_that_is_known(world: World) -> None:
     health, now = HealthChecks(world.services), world.clock.now()
     world.registry.fault = Misconfigured("reading node: 403", remedy="give the app AcrPull on the registry")
-    assert Views(world.services, now).overview(health.recent()).headline == "Checking what the rules need"
-    wait(health._asked.values())
+    assert Views(world.services, now).overview(health.recent()).headline == "Health checks are running"
+    wait(health._requested.values())
     page = Views(world.services, now).overview(health.recent())
-    assert page.headline != "All quiet"
+    assert page.headline != "No problems"
     assert {alarm.title for alarm in page.alarms} == {"not ready"}
     said = "registry publicregistry.azurecr.io/node: reading node: 403: give the app AcrPull on the registry"
     assert said in {alarm.reason for alarm in page.alarms}
@@ -270,32 +270,32 @@ def test_the_board_begins_the_checks_once_a_minute_and_shows_what_they_said(worl
     world.registry.fault = Misconfigured("reading node: 403", remedy="give the app AcrPull on the registry")
     health = HealthChecks(world.services)
     bootstrap.basegate().recent = health.recent  # type: ignore[attr-defined]
-    assert "Checking what the rules need" in text(get(fragment("overview")))
-    asked = dict(health._asked)
+    assert "Health checks are running" in text(get(fragment("overview")))
+    asked = dict(health._requested)
     wait(asked.values())
     assert "give the app AcrPull on the registry" in text(get(fragment("overview")))
-    assert health._asked == asked
+    assert health._requested == asked
 
 
 def test_what_the_checks_said_when_somebody_looked_long_ago_counts_no_more(world: World) -> None:
     health = HealthChecks(world.services)
     health.recent()
-    wait(health._asked.values())
+    wait(health._requested.values())
     assert health.recent() == []
-    health._begun_at -= 3600
+    health._started_at -= 3600
     assert health.recent() is None, "all was well an hour ago"
-    wait(health._asked.values())
+    wait(health._requested.values())
     assert health.recent() == []
 
 
 def test_what_stops_the_app_is_shown_without_a_colon_for_what_it_does_not_say(world: World) -> None:
-    slow = HealthResult("registry base", "away", "it does not answer")
+    slow = HealthResult("registry base", "unavailable", "it does not answer")
     (alarm,) = Views(world.services, world.clock.now()).overview([slow]).alarms
     assert alarm.reason == "registry base: it does not answer"
 
 
 def test_it_is_never_quiet_while_a_record_stalls_that_is_further_back_than_the_overview_goes(world: World) -> None:
-    assert Views(world.services, world.clock.now()).overview().headline == "All quiet"
+    assert Views(world.services, world.clock.now()).overview().headline == "No problems"
     stall = Stall(since=world.clock.now(), step="copy", dependency="registry base", reason="403 DENIED")
     Alarms(world.services).stalled(stall)
     overview = Views(world.services, world.clock.now()).overview()

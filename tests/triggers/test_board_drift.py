@@ -11,14 +11,14 @@ import pytest
 from shared.board import Views
 from shared.board.drift import DriftPage
 from shared.board.overview import Overview
-from shared.board.parts import Item, Tone
+from shared.board.parts import Item, Severity
 from shared.board.wording import age
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.errors import Retry
 from shared.domain.stable_tag import HoldUntil
 from shared.operations.plan import Who
 from shared.ports import Allowance
-from shared.queries.drift import DriftReport
+from shared.queries.drift import DriftQuery
 from tests.fakes import World, digest
 from tests.triggers.asking import operated
 from tests.triggers.test_board import SCRIPT, fragment, get, text
@@ -59,10 +59,10 @@ def tamper(world: World) -> None:
 
 def test_before_any_sweep_the_page_says_so_and_offers_one(world: World) -> None:
     page = text(get(fragment("drift")))
-    assert "No sweep has come by yet" in page
+    assert "No sweep has run yet" in page
     assert "Sweep now" in page
-    assert 'data-headline="Not swept yet"' in page
-    assert "number 2" in page  # what events brought is known all the same
+    assert 'data-headline="No sweep yet"' in page
+    assert "sequence 2" in page  # what events brought is known all the same
 
 
 def test_a_tag_is_shown_side_by_side_upstream_candidate_and_stable(world: World) -> None:
@@ -71,16 +71,16 @@ def test_a_tag_is_shown_side_by_side_upstream_candidate_and_stable(world: World)
     page = drift_of(world)
     (row,) = page.gates[0].rows
     upstream, candidate, stable = row.cells
-    assert (row.name, row.verdict, page.headline) == ("15-alpine", "same", "No drift")
+    assert (row.name, row.status, page.headline) == ("15-alpine", "same", "No drift")
     assert upstream.subject == stable.subject == digest("green").removeprefix("sha256:")[:12]
     assert (upstream.state, age(upstream.since, world.clock.now()), candidate.state) == (
-        "number 2",
+        "sequence 2",
         "4 min",
         "promoted",
     )
     assert get(fragment("candidate"), candidate=candidate.link.partition("/")[2]).status_code == 200
-    assert [cell.title for cell in page.apps[0].cells] == ["Stands on", "Built on", "Runs"]
-    assert page.apps[0].verdict == "same"
+    assert [cell.title for cell in page.apps[0].cells] == ["Base tag", "Built on", "Running"]
+    assert page.apps[0].status == "same"
 
 
 def test_a_gate_says_when_it_was_read_and_how_changes_became_known(world: World) -> None:
@@ -92,12 +92,12 @@ def test_a_gate_says_when_it_was_read_and_how_changes_became_known(world: World)
     facts = {fact.name: fact.value for fact in drift_of(world).gates[0].facts}
     assert facts.pop("Slowest recovery") == "5 min"
     assert facts == {
-        "Read": "2 min ago",
-        "Read next": "with the next sweep",
+        "Last read": "2 min ago",
+        "Next read": "with the next sweep",
         "Tags": "1",
-        "Known by event": "1",
-        "Found by sweep": "1",
-        "Drift": "is reported only",
+        "Reported by events": "1",
+        "Found by the sweep": "1",
+        "Drift": "reported only",
     }
 
 
@@ -107,8 +107,8 @@ def test_a_push_that_was_not_examined_is_told_beside_its_tag(world: World) -> No
     world.settle(within_seconds=3600)
     world.sweep_now()
     (row,) = drift_of(world).gates[0].rows
-    assert row.verdict == "same"
-    assert row.note.startswith(f"1 digest was named by an event and never read, the last {lost[7:19]}, ")
+    assert row.status == "same"
+    assert row.note.startswith(f"1 digest of an event was never observed, last {lost[7:19]}, ")
     assert row.note.endswith("event event-3")
     page = text(get(fragment("drift")))
     assert row.note in page
@@ -120,12 +120,12 @@ def test_a_tag_that_is_gone_or_in_doubt_says_so(world: World) -> None:
     world.clock.forward(60)
     world.sweep_now()
     (row,) = drift_of(world).gates[0].rows
-    assert (row.cells[0].state, row.cells[0].tone) == ("in doubt", Tone.WAITING)
+    assert (row.cells[0].state, row.cells[0].severity) == ("in doubt", Severity.WAITING)
     del world.registry.tags["public", "node:15-alpine"]
     for _ in range(2):
         world.clock.forward(300)
         world.sweep_now()
-    (tag,) = DriftReport(world.services).drift().gates[0].tags
+    (tag,) = DriftQuery(world.services).drift().gates[0].tags
     assert (tag.absent, tag.upstream) == (True, digest("green"))
 
 
@@ -135,7 +135,7 @@ def test_a_registry_that_is_left_alone_is_named_with_the_reason(world: World) ->
     world.clock.forward(300)
     world.sweep_now()
     assert drift_of(world).gates[0].trouble == (
-        "publicregistry.azurecr.io is left alone for 1 min 0 s more: publicregistry.azurecr.io answered 503"
+        "Backing off from publicregistry.azurecr.io for 1 min 0 s: publicregistry.azurecr.io answered 503"
     )
 
 
@@ -147,7 +147,7 @@ def test_a_gate_says_when_it_is_read_next_and_what_its_upstream_still_allows(wor
     world.sweep_now()
     world.clock.forward(180)
     facts = {fact.name: fact.value for fact in drift_of(world).gates[0].facts}
-    assert (facts["Read next"], facts["Pulls left"]) == ("in 12 min", "176")
+    assert (facts["Next read"], facts["Pulls left"]) == ("in 12 min", "176")
 
 
 def test_a_held_tag_is_held_and_does_not_differ(world: World) -> None:
@@ -156,7 +156,7 @@ def test_a_held_tag_is_held_and_does_not_differ(world: World) -> None:
     world.sweep_now()
     world.settle()
     (row,) = drift_of(world).gates[0].rows
-    assert (row.verdict, row.cells[1].state, row.cells[2].state) == ("held", "held", "held")
+    assert (row.status, row.cells[1].state, row.cells[2].state) == ("held", "held", "held")
 
 
 def test_a_tag_whose_candidate_failed_differs_with_the_reason_and_a_link(world: World) -> None:
@@ -166,7 +166,7 @@ def test_a_tag_whose_candidate_failed_differs_with_the_reason_and_a_link(world: 
     world.settle()
     page = drift_of(world)
     (row,) = page.gates[0].rows
-    assert (row.verdict, row.cells[0].state, row.cells[1].state) == ("differs", "number 3", "failed")
+    assert (row.status, row.cells[0].state, row.cells[1].state) == ("differs", "sequence 3", "failed")
     assert "Invalid Color" in row.cells[1].reason
     assert page.headline == "1 tag differs"
 
@@ -177,29 +177,29 @@ def test_what_was_done_around_the_gate_stands_on_top_and_in_its_row(world: World
     tamper(world)
     world.clock.forward(240)
     page = drift_of(world)
-    assert [(alarm.subject, age(alarm.since, world.clock.now()), alarm.tone) for alarm in page.alarms] == [
-        ("gate node", "4 min", Tone.BAD),
-        ("app hello-world", "4 min", Tone.BAD),
+    assert [(alarm.subject, age(alarm.since, world.clock.now()), alarm.severity) for alarm in page.alarms] == [
+        ("gate node", "4 min", Severity.BAD),
+        ("app hello-world", "4 min", Severity.BAD),
     ]
     assert page.alarms[0].advice == "reported only: the gate's rule says `drift: report`"
     (tag,), (app,) = page.gates[0].rows, page.apps
-    assert (tag.verdict, tag.cells[2].state) == ("differs", "moved around the gate")
-    assert (app.verdict, app.cells[2].state) == ("differs", "not the last good one")
+    assert (tag.status, tag.cells[2].state) == ("differs", "moved around the gate")
+    assert (app.status, app.cells[2].state) == ("differs", "not the last good image")
     assert page.headline == "2 alarms, 1 tag differs, 1 app differs"
 
 
 def test_the_flow_says_where_the_sweep_saw_something_else(world: World) -> None:
     tamper(world)
     world.clock.forward(180)
-    (lane,) = overview_of(world).gates[0].lanes
-    stable, container = stage(lane.stages, "Stable tag"), stage(lane.apps[0].stages, "Container")
-    assert (stable.state, stable.tone, age(stable.since, world.clock.now())) == (
+    (row,) = overview_of(world).gates[0].rows
+    stable, container = cell(row.cells, "Stable tag"), cell(row.apps[0].cells, "Container")
+    assert (stable.state, stable.severity, age(stable.since, world.clock.now())) == (
         "moved around the gate",
-        Tone.BAD,
+        Severity.BAD,
         "3 min",
     )
     assert "which was promoted" in stable.reason
-    assert (container.state, container.tone) == ("not the last good one", Tone.BAD)
+    assert (container.state, container.severity) == ("not the last good image", Severity.BAD)
     assert "it shows foreign:1" in container.reason
 
 
@@ -207,14 +207,14 @@ def test_a_container_that_is_redeployed_is_busy_and_says_why(monkeypatch: pytest
     world = operated(monkeypatch)
     world.containers.groups["hello-world-aci"] = ("foreign:1", world.clock.now())
     world.sweep_now()
-    container = stage(overview_of(world).gates[0].lanes[0].apps[0].stages, "Container")
-    assert (container.state, container.tone) == ("deploying", Tone.BUSY)
+    container = cell(overview_of(world).gates[0].rows[0].apps[0].cells, "Container")
+    assert (container.state, container.severity) == ("deploying", Severity.BUSY)
     assert "it shows foreign:1" in container.reason
     assert drift_of(world).alarms[0].advice.startswith("redeployed by rollout drift-")
 
 
-def stage(stages: tuple[Item, ...], title: str) -> Item:
-    return next(item for item in stages if item.title == title)
+def cell(cells: tuple[Item, ...], title: str) -> Item:
+    return next(item for item in cells if item.title == title)
 
 
 def test_the_overview_tells_the_newest_alarms_and_counts_the_others(world: World) -> None:
@@ -223,17 +223,17 @@ def test_the_overview_tells_the_newest_alarms_and_counts_the_others(world: World
     world.ledger.insert(msgspec.structs.replace(alarm(world, "15.9", 0), ended_at=world.clock.now()))
     view = overview_of(world)
     assert [told.reason for told in view.alarms] == [f"15.{number} is odd" for number in range(5)]
-    assert (view.more_alarms, view.headline, view.tone) == (3, "8 alarms", Tone.BAD)
+    assert (view.more_alarms, view.headline, view.severity) == (3, "8 alarms", Severity.BAD)
     page = text(get(fragment("overview")))
     assert re.search(r'<a href="/api/board/drift">3 more alarms</a>', page)
-    assert "Needs a person" in page
+    assert "Needs attention" in page
 
 
 def test_a_secret_that_runs_out_warns_and_a_registry_has_no_page(world: World) -> None:
     warning = msgspec.structs.replace(alarm(world, "hub", 1), scope="registries/base", kind=AlarmKind.SECRET_EXPIRES)
     world.ledger.insert(warning)
     view = overview_of(world)
-    assert (view.headline, view.tone) == ("1 alarm", Tone.WAITING)
+    assert (view.headline, view.severity) == ("1 alarm", Severity.WAITING)
     (told,) = drift_of(world).alarms
     assert (told.subject, told.link) == ("registry base", "")
 

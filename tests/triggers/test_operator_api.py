@@ -166,7 +166,7 @@ def test_an_image_that_was_built_is_deployed_again_on_demand(world: World) -> No
 def test_a_veto_says_what_to_roll_back_to_and_does_it_when_asked(world: World) -> None:
     body = WHY | {"digest": GREEN}
     _, plan = ask("veto", body, params={"dry_run": "true"}, gate="node")
-    warning = f"15-alpine of gate node stays on the banned digest: roll it back to {ORANGE}"
+    warning = f"15-alpine of gate node still points to the banned digest: roll it back to {ORANGE}"
     assert (len(plan["effects"]), plan["warnings"]) == (1, [warning])
     _, plan = ask("veto", body | {"rollback": True}, params={"dry_run": "true"}, gate="node")
     assert [effect["what"] for effect in plan["effects"]][1:3] == ["move the stable tag", "hold"]
@@ -237,7 +237,7 @@ def test_sign_in_headers_mean_nothing_where_they_are_not_trusted(world: World) -
 def test_who_acts_on_a_stale_view_is_told_what_it_is_now(world: World) -> None:
     _, page = ask("candidates", method="GET", gate="node")
     identifier = page["items"][0]["id"]
-    stale, fresh = {"If-Match": "another ETag"}, {"If-Match": bootstrap.basegate().report.candidate(identifier)[1]}
+    stale, fresh = {"If-Match": "another ETag"}, {"If-Match": bootstrap.basegate().queries.candidate(identifier)[1]}
     status, problem = ask("rerun", WHY, headers=stale, candidate=identifier)
     assert status == 412
     assert "is passed now" in problem["detail"]

@@ -12,7 +12,7 @@ from shared import bootstrap
 from shared.domain.errors import Cause, Misconfigured, Rejected, Retry
 from shared.domain.image import short
 from shared.domain.targets.aci import AciRule
-from shared.queries.report import Report
+from shared.queries.records import Queries
 from tests.fakes import World, digest, sample_policy
 from tests.triggers.asking import GREEN, ORANGE, WHY, ask, log_of, operated
 
@@ -154,7 +154,7 @@ def test_gates_and_apps_are_listed_and_their_rules_told_without_values(world: Wo
     build = msgspec.structs.replace(app.build, values={"KEY": "s3cr3t"})
     world.policy = sample_policy(apps={"hello-world": msgspec.structs.replace(app, deploy=deploy, build=build)})
     world.restart()
-    bootstrap.basegate().report = Report(world.services)
+    bootstrap.basegate().queries = Queries(world.services)
     assert [gate["name"] for gate in ask("gates", method="GET")[1]["items"]] == ["node"]
     assert [one["name"] for one in ask("apps", method="GET")[1]["items"]] == ["hello-world"]
     _, told = ask("app", method="GET", app="hello-world")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.adapters.listeners.kind import LinkingAnnouncer, board_link
 from shared.domain.outcome import Outcome
-from shared.queries.report import Report
+from shared.queries.records import Queries
 from shared.reconcile.candidates import CandidateController
 from shared.reconcile.rollouts import RolloutController
 from tests.fakes import FakeAnnouncer, World, digest
@@ -39,10 +39,10 @@ def test_the_record_is_found_by_the_end_of_the_link() -> None:
     world = World()
     world.push("15-alpine", digest("Green"))
     world.settle()
-    report = Report(world.services)
+    queries = Queries(world.services)
     for outcome in world.announcer.told:
         kind, identifier = outcome.page.split("/")
-        story = report.candidate(identifier)[0] if kind == "candidates" else report.rollout(identifier)[0]
+        story = queries.candidate(identifier)[0] if kind == "candidates" else queries.rollout(identifier)[0]
         assert story.id == identifier
     assert {outcome.page.split("/")[0] for outcome in world.announcer.told} == {"candidates", "rollouts"}
 

@@ -129,7 +129,7 @@ def test_who_asked_for_a_run_may_not_approve_it_where_two_persons_are_wanted() -
 def test_what_does_not_wait_for_approval_cannot_be_approved() -> None:
     world, identifier = waiting()
     world.operate.candidates.approve(identifier, ADA).act()
-    with pytest.raises(Refused, match="does not wait"):
+    with pytest.raises(Refused, match="does not await"):
         world.operate.candidates.approve(identifier, BOB)
 
 

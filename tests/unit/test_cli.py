@@ -214,7 +214,7 @@ def test_promotions_holds_and_vetoes_are_told_with_who_and_why(run: Run) -> None
 
 def test_a_veto_rolls_back_at_once_when_asked(run: Run, world: World) -> None:
     warned = run("veto", "node", GREEN, *WHY, "--dry-run")[1]
-    assert f"warning: 15-alpine of gate node stays on the banned digest: roll it back to {ORANGE}" in " ".join(
+    assert f"warning: 15-alpine of gate node still points to the banned digest: roll it back to {ORANGE}" in " ".join(
         warned.split()
     )
     assert run("veto", "node", GREEN, "--rollback", "--until", "newer", *WHY, "--yes")[0] == 0
@@ -477,7 +477,7 @@ def test_rules_are_checked_for_who_signs_in(run: Run, tmp_path: Path) -> None:
     text, file = (APP_ROOT / "gates.sample.yaml").read_text(encoding="utf-8"), tmp_path / "gates.yaml"
     file.write_text(text.replace("    checks:", "    checks:\n      - approval: {two_persons: true}"), encoding="utf-8")
     code, _, err = run("rules", "check", str(file))
-    assert (code, "a function key says nothing of persons" in err) == (1, True)
+    assert (code, "a function key does not identify a person" in err) == (1, True)
     assert run("rules", "check", str(file), "--sign-in", "easy-auth")[0] == 0
 
 

@@ -13,8 +13,8 @@ from shared.domain.observation import Observation
 from shared.domain.rollout import RolloutState
 from shared.domain.sweep import SweepRecord
 from shared.operations.plan import Who
-from shared.queries.drift import TAGS_READ, Drift, DriftReport
-from shared.queries.report import Report
+from shared.queries.drift import TAGS_READ, Drift, DriftQuery
+from shared.queries.records import Queries
 from tests.fakes import World, digest
 
 ORANGE, GREEN, FOREIGN = digest("orange"), digest("green"), digest("foreign")
@@ -33,7 +33,7 @@ def world() -> World:
 
 
 def drift_of(world: World) -> Drift:
-    return DriftReport(world.services).drift()
+    return DriftQuery(world.services).drift()
 
 
 def test_what_is_as_it_should_be_reads_the_same_all_along(world: World) -> None:
@@ -87,9 +87,7 @@ def test_a_sweep_on_demand_first_says_what_it_would_do(world: World) -> None:
 
 def test_a_sweep_that_finds_nothing_says_so(world: World) -> None:
     plan = world.operate.sweeps.sweep(Who.of("ada", "just asking"))
-    assert [(effect.what, effect.subject) for effect in plan.effects] == [
-        ("nothing", "everything is as the ledger says")
-    ]
+    assert [(effect.what, effect.subject) for effect in plan.effects] == [("nothing", "everything matches the ledger")]
 
 
 def test_the_run_of_another_gate_that_shares_the_task_is_not_named_as_nobodys(world: World) -> None:
@@ -130,12 +128,12 @@ def test_tags_beyond_those_that_are_read_are_counted(world: World) -> None:
 
 def bases(world: World) -> set[str | None]:
     """The base of the app's image, as every view names it."""
-    report, views = Report(world.services), Views(world.services, world.clock.now())
-    drift = DriftReport(world.services).drift().apps[0].base
-    named = {report.status().apps[0].base, report.apps().items[0].base, report.app("hello-world").base, drift}
-    (lane,) = (app for gate in views.overview().gates for lane in gate.lanes for app in lane.apps)
+    queries, views = Queries(world.services), Views(world.services, world.clock.now())
+    drift = DriftQuery(world.services).drift().apps[0].base
+    named = {queries.status().apps[0].base, queries.apps().items[0].base, queries.app("hello-world").base, drift}
+    (row,) = (app for gate in views.overview().gates for row in gate.rows for app in row.apps)
     assert drift is not None
-    assert f"on {short_image(drift)}" in [stage.reason for stage in lane.stages]
+    assert f"on {short_image(drift)}" in [cell.reason for cell in row.cells]
     assert short_image(drift) in str(views.drift())
     return named
 

@@ -300,7 +300,7 @@ def test_what_was_stalled_for_any_time_goes_on_by_itself_when_its_cause_is_gone(
     promotion = world.promotion()
     assert (world.stable_tag(), promotion.state) == (GREEN, PromotionState.PROMOTED)
     assert (promotion.stall, promotion.failures, promotion.failing_since) == (None, 0, None)
-    assert "goes on" in [entry.what for entry in promotion.history]
+    assert "resumed" in [entry.what for entry in promotion.history]
 
 
 def test_a_hint_about_a_stalled_record_is_taken_at_once() -> None:

@@ -48,7 +48,7 @@ def test_what_passes_and_what_a_person_must_mend_are_told_apart() -> None:
         found["registry publicregistry.azurecr.io/node"],
         found["secrets registry-public-user and -password"],
     )
-    assert (away.state, away.stops) == ("away", True)
+    assert (away.state, away.stops) == ("unavailable", True)
     assert (missing.state, missing.cause, missing.remedy) == ("misconfigured", "secret", "make it")
     assert found["ledger (tables)"].state == "ok"
 
@@ -97,12 +97,12 @@ def test_messages_that_the_host_gave_up_on_are_seen_and_stop_nothing() -> None:
     world.queue.given_up = 3
     poison = results(world)["poison queues"]
     assert (poison.state, poison.cause, poison.stops) == ("warning", "poison", False)
-    assert poison.detail.startswith("3 messages lie in basegate-work-poison or basegate-hints-poison")
+    assert poison.detail.startswith("3 messages in basegate-work-poison or basegate-hints-poison")
 
 
 def test_a_timer_that_does_not_sweep_is_seen() -> None:
     world = World()
-    assert "no sweep has come by yet" in results(world)["sweep"].detail
+    assert "no sweep has run yet" in results(world)["sweep"].detail
     world.sweep_now()
     assert results(world)["sweep"].state == "ok"
     world.clock.forward(2 * 3600)

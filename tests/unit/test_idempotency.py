@@ -6,7 +6,7 @@ import pytest
 
 from shared.domain.errors import Malformed, Refused, Retry
 from shared.domain.retention import IdempotentCall
-from shared.operations.idempotency import PURGED_AT_ONCE, IdempotentCalls
+from shared.operations.idempotency import PURGE_LIMIT, IdempotentCalls
 from tests.fakes import World
 
 DAY = 24 * 3600.0
@@ -55,7 +55,7 @@ def test_a_new_answer_removes_a_few_old_ones_at_most() -> None:
         calls.once(f"old {number}", "call", "ada", work)
     world.clock.forward(8 * DAY)
     calls.once("new", "call", "ada", work)
-    assert kept(world) == 1001 - PURGED_AT_ONCE
+    assert kept(world) == 1001 - PURGE_LIMIT
 
 
 def test_a_call_is_answered_though_old_answers_cannot_be_removed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,7 @@ def test_what_is_under_way_is_not_begun_twice() -> None:
     calls = IdempotentCalls(world.services)
 
     def meanwhile() -> tuple[int, str]:
-        with pytest.raises(Refused, match="still under way"):
+        with pytest.raises(Refused, match="still in progress"):
             calls.once("key", "call", "ada", Work())
         with pytest.raises(Malformed, match="another call"):
             calls.once("key", "another call", "ada", Work())

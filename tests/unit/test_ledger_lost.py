@@ -163,7 +163,7 @@ def test_rebuilding_takes_down_what_stands_and_says_what_is_not_known() -> None:
     assert stable.hold.until is HoldUntil.LIFTED
     assert (world.app().live or world.app()).reference == before  # type: ignore[union-attr]
     assert world.app().base is not None
-    assert {effect.what for effect in effects} == {"take over and hold", "take over", "not known any more"}
+    assert {effect.what for effect in effects} == {"record and hold", "record", "lost"}
     assert any("holds and vetoes" in effect.subject for effect in effects)
     live_by(world)
     assert (world.stable_tag(), world.registry.moves, world.containers.puts) == (ORANGE, [], [])
@@ -202,7 +202,7 @@ def test_nothing_is_offered_to_roll_back_to_that_has_no_verdict() -> None:
     rebuild(world)
     with pytest.raises(Exception, match="never examined"):
         world.operate.gates.roll_back("node", "15-alpine", "15-alpine-cb1", HoldUntil.LIFTED, WHO)
-    with pytest.raises(Refused, match="stands on"):
+    with pytest.raises(Refused, match="points to"):
         world.operate.gates.roll_back("node", "15-alpine", "15-alpine-cb2", HoldUntil.LIFTED, WHO)
 
 

@@ -91,7 +91,7 @@ def test_it_is_asked_again_after_a_fault_and_readyz_says_what_is_away() -> None:
     servers = LoginServers(unnamed(), world.ledger, world.registry)
     world.services = dataclasses.replace(world.services, rules=servers.policy)
     found = {result.dependency: result for result in HealthChecks(world.services).run()}
-    assert (found["login servers"].state, found["ledger (tables)"].state) == ("away", "ok")
+    assert (found["login servers"].state, found["ledger (tables)"].state) == ("unavailable", "ok")
     world.registry.fault = None
     assert servers.policy().registries["base"].login_server == "contosobaseartifacts.azurecr.io"
 
@@ -136,7 +136,7 @@ def test_readyz_says_where_rules_and_azure_differ_and_what_to_write() -> None:
     world.registry.servers["base"] = LABELED
     differing = readiness(world)
     assert (differing.state, differing.stops) == ("misconfigured", True)
-    assert differing.detail == f"Azure says {LABELED}, and it is taken to be contosobaseartifacts.azurecr.io"
+    assert differing.detail == f"Azure reports {LABELED}, Basegate uses contosobaseartifacts.azurecr.io"
     assert differing.remedy.endswith(LABELED)
 
 
@@ -145,4 +145,4 @@ def test_readyz_says_that_a_login_server_is_believed_and_not_known() -> None:
     world.registry.read_fault = Misconfigured("reading registry base: 403", remedy="give the app Reader on it")
     believed = readiness(world)
     assert (believed.state, believed.remedy) == ("warning", "give the app Reader on it")
-    assert "taken to be contosobaseartifacts.azurecr.io" in believed.detail
+    assert "assumed to be contosobaseartifacts.azurecr.io" in believed.detail

@@ -19,7 +19,7 @@ from shared.domain.promotion import PromotionState
 from shared.intake.hints import Hints
 from shared.ports import Change, Removal
 from shared.reconcile.engine import Reconciler
-from shared.reconcile.listeners import SENT_AT_ONCE, ListenerController
+from shared.reconcile.listeners import BATCH_SIZE, ListenerController
 from shared.records.outbox import Outbox
 from tests.fakes import FakeAnnouncer, ProcessDied, World, digest, sample_policy
 from tests.unit.operators import hold, lift_hold
@@ -108,7 +108,7 @@ def test_a_topic_that_is_away_for_a_day_hears_everything_afterwards_in_order_and
     world.sweep_now()
     assert by_subject(world.announcer.told) == by_subject(outcomes)
     assert len(times) == len(outcomes), "nothing was heard twice"
-    assert max(Counter(round(at.timestamp()) for at in times).values()) <= 2 * SENT_AT_ONCE
+    assert max(Counter(round(at.timestamp()) for at in times).values()) <= 2 * BATCH_SIZE
     assert times[1] - times[0] >= timedelta(seconds=1), "one goes first"
     assert alarms(world, AlarmKind.STALLED) == []
     for owner in ("gate:node", "app:hello-world", "alarm:stalls", "alarm:gates.node"):
@@ -296,7 +296,7 @@ def test_an_outcome_that_nobody_hears_goes_when_it_is_kept_no_longer(caplog: pyt
     with caplog.at_level(logging.WARNING):
         world.pass_time(HOUR)
     assert world.unheard() == []
-    assert "was never heard by the topic" in caplog.text
+    assert "undelivered to the topic" in caplog.text
 
 
 def test_outcomes_of_a_listener_that_is_not_set_any_more_go(caplog: pytest.LogCaptureFixture) -> None:
@@ -373,14 +373,14 @@ def test_an_outcome_that_comes_about_while_its_listener_goes_quiet_is_not_forgot
     world.push("15-alpine", GREEN)
     world.settle()
     world.announcer.fault = None
-    left, late = ListenerController._left, iter([True])
+    left, late = ListenerController._pending, iter([True])
 
     def meanwhile(self: ListenerController, listener: str, owner: str, *, refused: bool = False) -> Any:
         if refused and owner == "gate:node" and next(late, False):
             Outbox(world.services).send(_outcome_of_another(world))
         return left(self, listener, owner, refused=refused)
 
-    monkeypatch.setattr(ListenerController, "_left", meanwhile)
+    monkeypatch.setattr(ListenerController, "_pending", meanwhile)
     world.pass_time(600)
     assert world.announcer.names.count("PushNotExamined") == 1
     assert world.unheard() == []

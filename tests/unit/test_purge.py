@@ -25,8 +25,8 @@ from shared.domain.stable_tag import HoldUntil, StableTag, Veto
 from shared.operations.operate import Operate
 from shared.operations.plan import Who
 from shared.ports import newest_promotions, read, removal
-from shared.queries.drift import DriftReport
-from shared.queries.report import Report
+from shared.queries.drift import DriftQuery
+from shared.queries.records import Queries
 from shared.sweep.jobs.purge import PurgeJob
 from shared.sweep.sweep import SweepReport
 from tests.fakes import ProcessDied, World, digest, sample_policy
@@ -71,12 +71,12 @@ def image(number: int) -> Digest:
 
 def test_old_promotions_go_to_the_archive_where_why_still_reads_them() -> None:
     world = with_history(8)
-    story = Report(world.services).candidate(f"node.{image(0)[7:]}")[0]
+    story = Queries(world.services).candidate(f"node.{image(0)[7:]}")[0]
     before = story.promotions
     assert len(before) == 1
     purge(world)
     assert numbers(world) == [6, 7, 8], "the last 20 days, and two digests to go back to"
-    after = Report(world.services).candidate(f"node.{image(0)[7:]}")[0]
+    after = Queries(world.services).candidate(f"node.{image(0)[7:]}")[0]
     assert after == story
     assert [name for name in world.archive.texts if name.startswith("promotions/")] != []
 
@@ -101,9 +101,9 @@ def test_an_archive_that_is_away_is_said_and_not_passed_over() -> None:
         raise Retry(f"listing {beginning}: 503")
 
     world.archive.places = away  # type: ignore[method-assign]
-    assert Report(world.services).candidate(f"node.{image(7)[7:]}")[0].promotions, "it is younger than the archive"
+    assert Queries(world.services).candidate(f"node.{image(7)[7:]}")[0].promotions, "it is younger than the archive"
     with pytest.raises(Retry):
-        Report(world.services).candidate(f"node.{image(0)[7:]}")
+        Queries(world.services).candidate(f"node.{image(0)[7:]}")
 
 
 def test_what_is_young_or_stood_on_never_goes() -> None:
@@ -120,11 +120,11 @@ def test_lines_of_lists_go_with_their_records_and_the_last_move_stays() -> None:
     purge(world)
     lines = world.ledger.page(Promotion, "node", 100).items
     assert sorted(line.sequence for line in lines) == numbers(world)
-    moves = Report(world.services).promotions("node", 100, "").items
+    moves = Queries(world.services).promotions("node", 100, "").items
     assert [move.sequence for move in moves] == [8, 7]
     world.clock.forward(1000 * DAY)
     purge(world)
-    assert [move.sequence for move in Report(world.services).promotions("node", 100, "").items] == [8]
+    assert [move.sequence for move in Queries(world.services).promotions("node", 100, "").items] == [8]
 
 
 def test_numbers_go_on_where_they_were() -> None:
@@ -333,7 +333,7 @@ def test_without_a_rule_left_over_unique_tags_are_listed_and_stay() -> None:
     purge(world)
     assert left_overs(world) == [name.removeprefix("node:") for name in uniques(world)[:5]]
     assert world.registry.tags == before
-    (gate,) = DriftReport(world.services).drift().gates
+    (gate,) = DriftQuery(world.services).drift().gates
     assert [one.unique for one in gate.left_over] == left_overs(world)
     purge(world)
     assert len(left_overs(world)) == 5
@@ -575,12 +575,12 @@ def test_what_was_changed_meanwhile_stays() -> None:
 
 def answers(world: World) -> Iterator[object]:
     """What is answered about everything that is current, and planned by every operation."""
-    report, do = Report(world.services), Operate(world.services)
-    yield report.status()
+    queries, do = Queries(world.services), Operate(world.services)
+    yield queries.status()
     stables = [stored.record for stored in world.ledger.list(StableTag, "node")]
     observed = [stored.record for stored in world.ledger.list(Observation, "node")]
     for content in sorted({d for d in (*(one.digest for one in stables), *(one.digest for one in observed)) if d}):
-        yield report.candidate(f"node.{content[7:]}")
+        yield queries.candidate(f"node.{content[7:]}")
         yield plan(do.candidates.rerun, f"node.{content[7:]}", WHO)
         canceled = plan(do.candidates.cancel, f"node.{content[7:]}", WHO)
         yield "refused" if isinstance(canceled, str) else canceled  # the words may be about a move of long ago
@@ -592,7 +592,7 @@ def answers(world: World) -> Iterator[object]:
     for good in read(world.ledger, AppRecord(app="hello-world")).good:
         yield plan(do.apps.redeploy, "hello-world", good.digest, WHO)
     yield [effect for effect in world.sweep_now(dry_run=True).effects if effect.what != "purge"]
-    yield DriftReport(world.services).drift()
+    yield DriftQuery(world.services).drift()
 
 
 def plan(operation: Any, *arguments: Any) -> object:

@@ -263,7 +263,7 @@ def test_a_key_that_is_forgotten_is_refused_and_not_passed_over() -> None:
     roll_back(world, "key")
     world.settle()
     world.clock.forward(8 * 86_400)
-    with pytest.raises(Refused, match="take a new one"):
+    with pytest.raises(Refused, match="use a new key"):
         roll_back(world, "key")
 
 

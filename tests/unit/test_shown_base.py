@@ -15,8 +15,8 @@ from shared.domain.errors import BasegateError
 from shared.domain.image import Digest
 from shared.domain.stable_tag import HoldUntil
 from shared.operations.plan import Who
-from shared.queries.drift import DriftReport
-from shared.queries.report import Report
+from shared.queries.drift import DriftQuery
+from shared.queries.records import Queries
 from tests.fakes import World, digest
 
 APP, GROUP, TAG = "hello-world", "hello-world-aci", "15-alpine"
@@ -54,13 +54,13 @@ class Scene:
 
     def shown(self) -> dict[str, str | None]:
         """What is shown, by where."""
-        report, drift = Report(self.world.services), DriftReport(self.world.services).drift()
+        queries, drift = Queries(self.world.services), DriftQuery(self.world.services).drift()
         now = self.world.clock.now()
-        lanes = [lane for gate in overview_page(self.world.services, now).gates for lane in (*gate.lanes, *gate.quiet)]
-        container = next(app.stages[1] for lane in lanes for app in lane.apps)
+        rows = [row for gate in overview_page(self.world.services, now).gates for row in (*gate.rows, *gate.quiet)]
+        container = next(app.cells[1] for row in rows for app in row.apps)
         return {
-            "status": report.status().apps[0].base,
-            "apps": report.apps().items[0].base,
+            "status": queries.status().apps[0].base,
+            "apps": queries.apps().items[0].base,
             "drift": drift.apps[0].base,
             "the board": container.reason,
             "the board's drift page": drift_page(drift, now).apps[0].cells[1].full,

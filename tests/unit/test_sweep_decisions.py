@@ -287,7 +287,7 @@ def test_a_promotion_whose_source_registry_left_the_rules_stalls_with_the_remedy
     stall = world.promotion().stall
     assert stall is not None
     assert "publicregistry.azurecr.io is not in the rules any more" in stall.reason
-    assert "name that registry in the rules again" in stall.remedy
+    assert "add that registry to the rules again" in stall.remedy
 
 
 def test_a_digest_that_was_held_and_comes_back_when_the_hold_has_ended_is_promoted() -> None:

@@ -14,7 +14,7 @@ from shared.domain.observation import Observation
 from shared.domain.policy import Policy, RegistryRule, Source
 from shared.domain.sweep import SweepRecord
 from shared.intake.upstreams import UpstreamRecord
-from shared.queries.drift import DriftReport
+from shared.queries.drift import DriftQuery
 from shared.sweep.jobs.upstream import NEW_DIGESTS_A_ROUND
 from shared.sweep.sweep import JobState
 from tests.fakes import World, digest, sample_policy
@@ -190,5 +190,5 @@ def test_names_that_are_no_tags_are_left_out_counted_and_shown() -> None:
     world.tags.tags = tags  # type: ignore[method-assign]
     assert world.sweep_now().jobs[0].state is JobState.DONE
     assert sorted(stored.record.tag for stored in world.ledger.list(Observation, "node")) == ["15.1", "15.2"]
-    (gate,) = DriftReport(world.services).drift().gates
+    (gate,) = DriftQuery(world.services).drift().gates
     assert (gate.completeness.left_out, gate.completeness.left_out_name) == (2, "\\x1b[31mbeta")

@@ -16,7 +16,7 @@ from shared.domain.stable_tag import HoldUntil
 from shared.domain.sweep import SweepRecord
 from shared.intake.upstreams import UpstreamRecord
 from shared.operations.plan import Who
-from shared.queries.drift import DriftReport
+from shared.queries.drift import DriftQuery
 from shared.sweep.jobs.upstream import NEW_DIGESTS_A_ROUND
 from shared.sweep.sweep import JobState
 from tests.fakes import World, digest, sample_policy
@@ -514,7 +514,7 @@ def test_a_sick_repository_pauses_itself_longer_each_time_and_never_its_registry
         world.clock.forward(61)
     assert failed == [place in (0, 1, 3, 7, 15) for place in range(20)]
     assert "publicregistry.azurecr.io/aaa is backing off" in report["upstream.aaa"].problem
-    shown = {gate.name: gate.pause_reason for gate in DriftReport(world.services).drift().gates}
+    shown = {gate.name: gate.pause_reason for gate in DriftQuery(world.services).drift().gates}
     assert shown == {"aaa": str(faults["aaa"]), "node": ""}
     faults.clear()
     world.clock.forward(3600)

@@ -1,6 +1,6 @@
-// The dialog of a verb: first what it would do, then doing it.
+// The dialog of an operation: shows its effects from a dry run, then executes it.
 
-import { ask, at, tell } from "./api.js";
+import { at, request, show } from "./api.js";
 
 const EFFECTS_SHOWN = 50;
 
@@ -15,54 +15,54 @@ function call(dry) {
   if (act.etag) more["If-Match"] = act.etag;
   if (!dry) more["Idempotency-Key"] = act.key;
   const path = `/api/${act.path}${dry ? "?dry_run=true" : ""}`;
-  return ask(path, { method: act.method, headers: more, body: JSON.stringify(body) });
+  return request(path, { method: act.method, headers: more, body: JSON.stringify(body) });
 }
 
-function effectLine({ what, subject }) {
-  const line = document.createElement("li"), word = document.createElement("strong");
-  word.textContent = what;
-  line.append(word, ` ${subject}`);
-  return line;
+function effectItem({ what, subject }) {
+  const item = document.createElement("li"), verb = document.createElement("strong");
+  verb.textContent = what;
+  item.append(verb, ` ${subject}`);
+  return item;
 }
 
 async function preview() {
   const mine = ++previews;
-  tell("act-problem", "");
-  tell("act-wait", "Loading…");
+  show("act-problem", "");
+  show("act-wait", "Loading…");
   at("act-go").disabled = true;
   try {
     const { effects, warnings = [] } = await (await call(true)).json();
     if (mine !== previews) return;
-    const lines = effects.slice(0, EFFECTS_SHOWN).map(effectLine), more = effects.length - lines.length;
-    if (more) lines.push(effectLine({ what: `and ${more} more`, subject: "" }));
-    lines.push(...warnings.map((subject) => effectLine({ what: "warning", subject })));
-    at("act-effects").replaceChildren(...lines);
-    tell("act-wait", "");
+    const items = effects.slice(0, EFFECTS_SHOWN).map(effectItem), more = effects.length - items.length;
+    if (more) items.push(effectItem({ what: `and ${more} more`, subject: "" }));
+    items.push(...warnings.map((subject) => effectItem({ what: "warning", subject })));
+    at("act-effects").replaceChildren(...items);
+    show("act-wait", "");
     at("act-go").disabled = false;
   } catch (error) {
-    if (mine === previews) refuse(error);
+    if (mine === previews) showError(error);
   }
 }
 
-function refuse(error) {
-  tell("act-wait", "");
-  tell("act-problem", error.message);
+function showError(error) {
+  show("act-wait", "");
+  show("act-problem", error.message);
   at("act-go").disabled = error.status >= 400 && error.status < 500;
   if (error.status === 412) {
     at("act-effects").replaceChildren();
-    changed();  // behind the dialog it is shown as it is now
+    changed();  // the page behind the dialog shows its current state
   }
 }
 
-function askLine({ name, label, choices }) {
-  const line = document.createElement("p"), words = document.createElement("label");
+function field({ name, label, choices }) {
+  const line = document.createElement("p"), text = document.createElement("label");
   const select = document.createElement("select");
   select.id = `act-${name}`;
   select.name = name;
-  select.append(...choices.map(({ value, label: text }) => new Option(text, value)));
-  words.htmlFor = select.id;
-  words.textContent = label;
-  line.append(words, select);
+  select.append(...choices.map((choice) => new Option(choice.label, choice.value)));
+  text.htmlFor = select.id;
+  text.textContent = label;
+  line.append(text, select);
   return line;
 }
 
@@ -74,27 +74,27 @@ export function openDialog(button) {
   at("act-go").className = button.classList.contains("grave") ? "primary grave" : "primary";
   at("act-reason").value = "";
   at("act-effects").replaceChildren();
-  at("act-asks").replaceChildren(...JSON.parse(asks).map(askLine));
+  at("act-asks").replaceChildren(...JSON.parse(asks).map(field));
   at("act").showModal();
   at("act-reason").focus();
   preview();
 }
 
-async function go(event) {
+async function execute(event) {
   event.preventDefault();
   at("act-go").disabled = true;
-  tell("act-wait", "Under way…");
+  show("act-wait", "In progress…");
   try {
     await call(false);
     at("act").close();
     changed();
   } catch (error) {
-    refuse(error);
-    // What was refused is over; what may have been done in spite of the lost answer is asked for under the same key.
+    showError(error);
+    // A refused call is complete; one whose response was lost may have been executed: it is repeated with the same key.
     if (error.status && error.status < 500) act.key = crypto.randomUUID();
   }
 }
 
-at("act-form").addEventListener("submit", go);
+at("act-form").addEventListener("submit", execute);
 at("act-asks").addEventListener("change", preview);
 at("act-close").addEventListener("click", () => at("act").close());

@@ -1,7 +1,7 @@
-"""What operators read, as types: the HTTP interface answers these, and its OpenAPI schemas are made from them.
+"""The models that the HTTP interface returns; its OpenAPI schemas are made from them.
 
-Keys are camelCase. Records of the ledger, holds and vetoes are as they are stored, rules as they are written in
-gates.yaml: in snake_case.
+Keys are camelCase. Records of the ledger, holds and vetoes have the keys of the ledger, rules those of gates.yaml:
+snake_case.
 """
 
 from collections.abc import Callable
@@ -32,13 +32,13 @@ T = TypeVar("T")
 
 
 class Items(Answer, Generic[T], frozen=True, kw_only=True):
-    """All of a list that is short: gates and apps as in the rules, holds and vetoes with the newest first."""
+    """A whole list: gates and apps in the order of the rules, holds and vetoes with the newest first."""
 
     items: tuple[T, ...]
 
 
 class StableTagAnswer(Answer, frozen=True, kw_only=True):
-    """Where a stable tag stands, and its hold if it is held."""
+    """A stable tag: its digest, and its hold if it is held."""
 
     tag: str
     sequence: int
@@ -49,7 +49,7 @@ class StableTagAnswer(Answer, frozen=True, kw_only=True):
 
 
 class Gate(Answer, frozen=True, kw_only=True):
-    """A gate at a glance."""
+    """A gate in the overview."""
 
     name: str
     source: str
@@ -59,20 +59,20 @@ class Gate(Answer, frozen=True, kw_only=True):
 
 
 class GateRule(Rule, frozen=True, kw_only=True):
-    """The rule for one family of upstream images, as it is written."""
+    """The rule for one family of upstream images, as written."""
 
     checks: Annotated[tuple[WrittenCheck, ...], msgspec.Meta(min_length=1)]
 
 
-class GateStory(Gate, frozen=True, kw_only=True):
-    """A gate with its rule and the vetoes that stand."""
+class GateDetail(Gate, frozen=True, kw_only=True):
+    """A gate with its rule and the active vetoes."""
 
     rule: GateRule
     vetoes: tuple[Veto, ...]
 
 
 class App(Answer, frozen=True, kw_only=True):
-    """An app at a glance: the image that is live, and the base that it is built on (`unknown` where nobody knows)."""
+    """An app in the overview: its live image, and the base that this is built on (`unknown` if it is not recorded)."""
 
     name: str
     stands_on: BaseRule
@@ -83,26 +83,26 @@ class App(Answer, frozen=True, kw_only=True):
 
 
 class AppRule(PolicyApp, frozen=True, kw_only=True):
-    """Something that stands on a promoted image, as it is written."""
+    """An image built on a promoted one, as written."""
 
     deploy: WrittenDeploy | None = None
 
 
-class AppStory(App, frozen=True, kw_only=True):
-    """An app with its rule. Of the values that its build and its containers get, only the names are answered."""
+class AppDetail(App, frozen=True, kw_only=True):
+    """An app with its rule. Of the values for its build and its containers, only the names are returned."""
 
     rule: AppRule
 
 
 class Status(Answer, frozen=True, kw_only=True):
-    """All gates and apps at a glance."""
+    """All gates and apps in the overview."""
 
     gates: tuple[Gate, ...]
     apps: tuple[App, ...]
 
 
 class StandingHold(Hold, frozen=True, kw_only=True):
-    """A hold, and the stable tag that it keeps where it is: on `digest`, while its source was at change `sequence`."""
+    """A hold, and the stable tag that it keeps at `digest`; `sequence` is that of the source tag when it was set."""
 
     gate: str
     tag: str
@@ -110,21 +110,21 @@ class StandingHold(Hold, frozen=True, kw_only=True):
     at: Moment
 
 
-class PromotionStory(Promotion, frozen=True, kw_only=True):
-    """The whole record of a promotion."""
+class PromotionDetail(Promotion, frozen=True, kw_only=True):
+    """The record of a promotion."""
 
     id: str
 
 
-class CandidateStory(Candidate, frozen=True, kw_only=True):
-    """The whole record of a candidate, and of what promotes its digest."""
+class CandidateDetail(Candidate, frozen=True, kw_only=True):
+    """The record of a candidate, and those of the promotions of its digest."""
 
     id: str
-    promotions: tuple[PromotionStory, ...]
+    promotions: tuple[PromotionDetail, ...]
 
 
-class RolloutStory(Rollout, frozen=True, kw_only=True):
-    """The whole record of a rollout."""
+class RolloutDetail(Rollout, frozen=True, kw_only=True):
+    """The record of a rollout."""
 
     id: str
 
@@ -137,9 +137,9 @@ CandidatePage = Page[CandidateSummary]
 MovePage = Page[Move]
 RolloutPage = Page[RolloutSummary]
 
-S = TypeVar("S", CandidateStory, PromotionStory, RolloutStory)
+D = TypeVar("D", CandidateDetail, PromotionDetail, RolloutDetail)
 
 
-def story_of(kind: Callable[..., S], record: Record, **more: Any) -> S:
-    """A record with its id, and what more there is, as the kind of story that it is."""
+def detail_of(kind: Callable[..., D], record: Record, **more: Any) -> D:
+    """A record as its detail model: with its id, and further fields."""
     return kind(id=record.id, **msgspec.structs.asdict(record), **more)

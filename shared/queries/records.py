@@ -1,4 +1,4 @@
-"""What operators read: everything at a glance, lists by time, and the whole story of one record."""
+"""The queries of the HTTP interface: the overview, lists by time, and single records."""
 
 from collections.abc import Iterator
 from typing import TypeVar
@@ -15,73 +15,73 @@ from shared.domain.stable_tag import Move, StableTag, Veto
 from shared.domain.targets import deploy_type
 from shared.ports import EVERYTHING, Item, Listed, Only, Page, Services, read
 from shared.promotion.vetoes import Vetoes
-from shared.queries import answers
-from shared.queries.answers import Items, story_of
+from shared.queries import models
 from shared.queries.lookup import Lookup
+from shared.queries.models import Items, detail_of
 
 PAGE_LIMIT = 100
 R = TypeVar("R", bound=msgspec.Struct)
 
 
-class Report:
-    """Reads the ledger for people and programs. A gate or an app that is asked for and not there is `NotThere`.
+class Queries:
+    """Reads the ledger. Raises `NotThere` for an unknown gate, app or record.
 
-    A story comes with the ETag of its record.
+    A single record is returned with its ETag.
     """
 
     def __init__(self, services: Services) -> None:
         self._services, self._lookup = services, Lookup(services)
         self._vetoes = Vetoes(services)
 
-    def status(self) -> answers.Status:
-        """All gates and apps at a glance."""
-        return answers.Status(gates=self.gates().items, apps=self.apps().items)
+    def status(self) -> models.Status:
+        """All gates and apps in the overview."""
+        return models.Status(gates=self.gates().items, apps=self.apps().items)
 
-    def gates(self) -> Items[answers.Gate]:
-        """All gates at a glance."""
+    def gates(self) -> Items[models.Gate]:
+        """All gates in the overview."""
         return Items(items=tuple(map(self._gate, self._services.policy.gates.values())))
 
-    def gate(self, name: str) -> answers.GateStory:
+    def gate(self, name: str) -> models.GateDetail:
         """One gate: its rule, its stable tags with their holds, its vetoes.
 
-        Of the values that its tasks get, only the names are answered.
+        Of the values for its tasks, only the names are returned.
         """
         gate = self._lookup.gate(name)
         checks = tuple(check_type()(**{check.kind: check.shown()}) for check in gate.checks)
         vetoes = tuple(veto for veto in self._vetoes.all(gate) if veto.stands)
-        rule = answers.GateRule(**asdict(gate) | {"checks": checks})
-        return answers.GateStory(**asdict(self._gate(gate)), rule=rule, vetoes=vetoes)
+        rule = models.GateRule(**asdict(gate) | {"checks": checks})
+        return models.GateDetail(**asdict(self._gate(gate)), rule=rule, vetoes=vetoes)
 
-    def apps(self) -> Items[answers.App]:
-        """All apps at a glance."""
+    def apps(self) -> Items[models.App]:
+        """All apps in the overview."""
         return Items(items=tuple(map(self._app, self._services.policy.apps.values())))
 
-    def app(self, name: str) -> answers.AppStory:
-        """One app: its rule, what is live, what it stands on.
+    def app(self, name: str) -> models.AppDetail:
+        """One app: its rule, its live image, and the base of that image.
 
-        Of the values that its build and its containers get, only the names are answered.
+        Of the values for its build and its containers, only the names are returned.
         """
         app = self._lookup.app(name)
         deploy = app.deploy and deploy_type()(**{app.deploy.kind: app.deploy.shown()})
         rule = asdict(app) | {"build": _without_values(app.build, "values"), "deploy": deploy}
-        return answers.AppStory(**asdict(self._app(app)), rule=answers.AppRule(**rule))
+        return models.AppDetail(**asdict(self._app(app)), rule=models.AppRule(**rule))
 
     def candidates(self, gate_name: str, limit: int, token: str, only: Only = EVERYTHING) -> Page[CandidateSummary]:
-        """The candidates of a gate, by the time they were admitted, the newest first."""
+        """The candidates of a gate, by the time of their creation, the newest first."""
         return self._page(Candidate, self._lookup.gate(gate_name).name, limit, token, only)
 
     def rollouts(self, app_name: str, limit: int, token: str, only: Only = EVERYTHING) -> Page[RolloutSummary]:
-        """The rollouts of an app, by the time they began, the newest first."""
+        """The rollouts of an app, by the time of their creation, the newest first."""
         return self._page(Rollout, self._lookup.app(app_name).name, limit, token, only)
 
     def promotions(self, gate_name: str, limit: int, token: str, only: Only = EVERYTHING) -> Page[Move]:
-        """Every move of a gate's stable tags, rollbacks among them, the newest first."""
+        """All moves of a gate's stable tags, including rollbacks, the newest first."""
         return self._page(StableTag, self._lookup.gate(gate_name).name, limit, token, only)
 
-    def holds(self) -> Items[answers.StandingHold]:
-        """All holds that stand, the newest first."""
+    def holds(self) -> Items[models.StandingHold]:
+        """All active holds, the newest first."""
         items = (
-            answers.StandingHold(gate=held.gate, tag=held.tag, digest=held.digest, **asdict(held.hold))
+            models.StandingHold(gate=held.gate, tag=held.tag, digest=held.digest, **asdict(held.hold))
             for gate in self._services.policy.gates.values()
             for held in self._stable_tags(gate)
             if held.hold
@@ -89,22 +89,22 @@ class Report:
         return Items(items=tuple(sorted(items, key=lambda hold: hold.at, reverse=True)))
 
     def vetoes(self, *, all: bool) -> Items[Veto]:
-        """The vetoes that stand, or `all`, those that were lifted too, the newest first."""
+        """The active vetoes, with `all` also those that were lifted, the newest first."""
         gates = self._services.policy.gates.values()
         vetoes = {veto for gate in gates for veto in self._vetoes.all(gate) if veto.stands or all}
         return Items(items=tuple(sorted(vetoes, key=lambda veto: veto.at, reverse=True)))
 
-    def candidate(self, identifier: str) -> tuple[answers.CandidateStory, str]:
-        """The whole story of a candidate, with its evidence and what promotes its digest."""
+    def candidate(self, identifier: str) -> tuple[models.CandidateDetail, str]:
+        """A candidate: its checks with evidence, its history, and the promotions of its digest."""
         stored = self._lookup.candidate(identifier)
         found = self._lookup.promotions_for(stored.record)
-        promotions = tuple(story_of(answers.PromotionStory, promotion) for promotion in found)
-        return story_of(answers.CandidateStory, stored.record, promotions=promotions), stored.etag
+        promotions = tuple(detail_of(models.PromotionDetail, promotion) for promotion in found)
+        return detail_of(models.CandidateDetail, stored.record, promotions=promotions), stored.etag
 
-    def rollout(self, identifier: str) -> tuple[answers.RolloutStory, str]:
-        """The whole story of a rollout."""
+    def rollout(self, identifier: str) -> tuple[models.RolloutDetail, str]:
+        """A rollout: its build, its deployment and its history."""
         stored = self._lookup.rollout(identifier)
-        return story_of(answers.RolloutStory, stored.record), stored.etag
+        return detail_of(models.RolloutDetail, stored.record), stored.etag
 
     def _page(
         self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: Only = EVERYTHING
@@ -114,22 +114,22 @@ class Report:
     def _stable_tags(self, gate: GateRule) -> Iterator[StableTag]:
         return (stored.record for stored in self._services.ledger.list(StableTag, gate.name))
 
-    def _gate(self, gate: GateRule) -> answers.Gate:
-        return answers.Gate(
+    def _gate(self, gate: GateRule) -> models.Gate:
+        return models.Gate(
             name=gate.name,
             source=source_of(gate, self._services),
             target=self._vetoes.target(gate),
             stable=tuple(
-                msgspec.convert(stable, answers.StableTagAnswer, from_attributes=True)
+                msgspec.convert(stable, models.StableTagAnswer, from_attributes=True)
                 for stable in self._stable_tags(gate)
                 if stable.digest or stable.hold
             ),
             latest=next(iter(self._page(Candidate, gate.name, 1).items), None),
         )
 
-    def _app(self, app: AppRule) -> answers.App:
+    def _app(self, app: AppRule) -> models.App:
         record = read(self._services.ledger, AppRecord(app=app.name))
-        return answers.App(
+        return models.App(
             name=app.name,
             stands_on=app.base,
             live=str(record.live) if record.live else None,
@@ -140,17 +140,17 @@ class Report:
 
 
 def source_of(gate: GateRule, services: Services) -> str:
-    """The repository that a gate takes from, with its registry: `publicregistry.azurecr.io/node`."""
+    """The source repository of a gate, with its registry: `publicregistry.azurecr.io/node`."""
     return f"{services.registry_rule(gate.source.registry).login_server}/{gate.source.repository}"
 
 
 def base_of(record: AppRecord) -> str | None:
-    """The image that the live image of an app is built on, `unknown` where nobody knows; before one is live, the one
-    that its first rollout is built on."""
+    """The base of the live image of an app, `unknown` if it is not recorded; before one is live, the base of its first
+    rollout."""
     base = record.live.base if record.live else record.base
     return str(base) if base else "unknown" if record.live else None
 
 
 def _without_values(rule: R, field: str) -> R:
-    """A part of a rule with the names of the values that it gives to a task or a container, and not the values."""
+    """A part of a rule in which the values for a task or a container are blank, and their names are kept."""
     return replace(rule, **{field: dict.fromkeys(getattr(rule, field), "")})
