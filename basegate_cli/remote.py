@@ -1,4 +1,4 @@
-"""The remote half: commands made from the table of operations. It knows the HTTP interface, and nothing else."""
+"""The remote half: commands made from the table of operations. It knows only the HTTP interface."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _RENDERED: dict[str, Callable[[Any], Any]] = {
 """How the answer of a command that reads is shown."""
 
 _WORDS = {
-    "cancel": "Stop a candidate, or a rollout that is being built",
-    "history": "What became of everything that came to a gate, the newest first: another name of `candidates`",
-    "why": "Everything that happened to a candidate or a rollout, in order, with the evidence",
-    "log": "The log of a candidate's check or of a rollout's build: so far while it runs, then as it was kept",
+    "cancel": "Cancel a candidate, or a rollout that is not being deployed yet",
+    "history": "The candidates of a gate, the newest first: another name of `candidates`",
+    "why": "A candidate or a rollout: its history, in order, with its evidence",
+    "log": "The log of a candidate's check or of a rollout's build: stored, or so far if the run is in progress",
 }
-"""What commands do that are not one operation by its name."""
+"""The help of commands that are not exactly one operation."""
 
 
 def _option(name: str, kind: Any, default: Any, described: str, **more: Any) -> Parameter:
@@ -54,16 +54,16 @@ def _argument(name: str, described: str) -> Parameter:
 _JSON = Parameter("as_json", Parameter.KEYWORD_ONLY, default=False, annotation=Json)
 _CONTEXT = Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)
 _ACTING = (
-    _option("reason", str, Parameter.empty, "Why; it is recorded with what is done."),
-    _option("dry_run", bool, False, "Say what would be done, and do nothing."),
-    _option("yes", bool, False, "Do it without asking; needed where there is no terminal."),
+    _option("reason", str, Parameter.empty, "Why; it is recorded with the operation."),
+    _option("dry_run", bool, False, "Show the effects; do nothing."),
+    _option("yes", bool, False, "Do it without a confirmation; required without a terminal."),
 )
 _QUERY = (
-    _option("state", str, "", "Only those in this state, `failed` for one."),
+    _option("state", str, "", "Only those in this state, for example `failed`."),
     _option("since", str, "", "Only since this time: 2026-03-01T12:00:00Z."),
     _option("until", str, "", "Only before this time."),
     _option("limit", int, 20, "How many at most.", min=1, max=100),
-    _option("token", str, "", "Go on where an earlier page ended."),
+    _option("token", str, "", "Continue after an earlier page: its `next`."),
 )
 
 
@@ -80,20 +80,20 @@ def add_to(app: typer.Typer) -> None:
 
 
 def path_of(command: str, identifier: str) -> str:
-    """The path of a command about a candidate or a rollout, told apart by the shape of the id."""
+    """The path of a command about a candidate or a rollout; the format of the id selects one of them."""
     operations = [operation for operation in OPERATIONS.values() if operation.command == command]
-    return _told_apart(operations, [identifier]).at(identifier)
+    return _operation_for(operations, [identifier]).at(identifier)
 
 
 def _command(name: str, operations: Sequence[Operation]) -> Callable[..., None]:
-    """A command with the parameters of its operations: what stands in the path, in the body or in the query."""
+    """A command with the parameters of its operations: those in the path, and those of the body or the query."""
     first = operations[0]
     in_path = [_argument("id", "A candidate or a rollout.")] if operations[1:] else list(map(_in_path, first.in_path))
     asked = list(_in_body(resolve(first.body))) if first.body else list(_in_query(first))
 
     def command(context: typer.Context, *, as_json: bool, **given: Any) -> None:
         session, values = session_of(context, as_json), [given[one.name] for one in in_path]
-        operation, wanted = _told_apart(operations, values), {one.name: given[one.name] for one in asked}
+        operation, wanted = _operation_for(operations, values), {one.name: given[one.name] for one in asked}
         if operation.body:
             body = {name: value for name, value in wanted.items() if value is not None}
             act = Act(operation.method, operation.at(*values), body)
@@ -101,8 +101,8 @@ def _command(name: str, operations: Sequence[Operation]) -> Callable[..., None]:
         else:
             query = {name: "true" if value is True else str(value) for name, value in wanted.items() if value}
             answer = session.get(operation.at(*values), **query)
-            told = json.dumps({"log": answer}) if operation.answer.endswith(":RunLog") else answer
-            session.show(told, _RENDERED[name])
+            shown = json.dumps({"log": answer}) if operation.answer.endswith(":RunLog") else answer
+            session.show(shown, _RENDERED[name])
 
     parameters = (_CONTEXT, *in_path, *asked, *(_ACTING if first.body else ()), _JSON)
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
@@ -110,8 +110,8 @@ def _command(name: str, operations: Sequence[Operation]) -> Callable[..., None]:
     return command
 
 
-def _told_apart(operations: Sequence[Operation], values: Sequence[str]) -> Operation:
-    """The operation that an id belongs to; the last one where it looks like none."""
+def _operation_for(operations: Sequence[Operation], values: Sequence[str]) -> Operation:
+    """The operation whose path the id matches; the last one if it matches none."""
     for operation in operations[:-1]:
         _, schema = IN_PATH[operation.in_path[0]]
         if re.fullmatch(schema["pattern"], values[0]):
@@ -148,15 +148,15 @@ def _described(kind: Any) -> tuple[Any, str]:
 
 
 def _perform(session: Session, act: Act, reason: str, *, dry_run: bool, yes: bool) -> None:
-    """Show the plan and ask, unless told not to; then act.
+    """Show the plan and ask for a confirmation, unless `dry_run` or `yes`; then act.
 
     Raises:
-        typer.Exit: the answer is no.
-        typer.BadParameter: nobody can be asked.
+        typer.Exit: it is not confirmed.
+        typer.BadParameter: there is no terminal to ask at.
     """
     if not dry_run and not yes:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise typer.BadParameter("nobody can be asked without a terminal: add --yes, or --dry-run to see the plan")
+            raise typer.BadParameter("no confirmation without a terminal: add --yes, or --dry-run to see the plan")
         plan = Session(session.client, json=False, out=session.err, err=session.err)
         plan.show(plan.act(act, reason, dry_run=True), show.effects)
         if not typer.confirm("Do it?", err=True):

@@ -1,4 +1,4 @@
-"""The local half: commands on files, with what the app itself reads them with. They need no gate."""
+"""The local half: commands on files, which use the code of the app. They need no gate."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True)],
     sign_in: Annotated[
         Literal["keys", "easy-auth"],
-        typer.Option(envvar="BASEGATE_SIGN_IN", help="Who uses the app that reads them, as its setting says."),
+        typer.Option(envvar="BASEGATE_SIGN_IN", help="The value of this setting in the app."),
     ] = "keys",
 ) -> None:
-    """Check rules as the app does when it reads them: all errors, each with its line and column."""
+    """Validate rules as the app does: all errors, each with its line and column."""
     from shared.rules import InvalidGates, parse_gates
 
     try:
@@ -35,6 +35,6 @@ def check(
     except InvalidGates as error:
         raise InvalidRules(str(error)) from None
     except UnicodeDecodeError:
-        raise InvalidRules(f"{file} is no UTF-8 text") from None
+        raise InvalidRules(f"{file} is not UTF-8 text") from None
     counts = f"registries: {len(policy.registries)}, gates: {len(policy.gates)}, apps: {len(policy.apps)}"
     typer.echo(f"{file} has no errors ({counts})")

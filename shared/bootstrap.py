@@ -83,7 +83,7 @@ class Basegate:
             signs_in = self.settings.sign_in != "keys"
             return parse_gates(file.read_text(encoding="utf-8"), file.name, signs_in=signs_in)
         except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise Misconfigured(
                 f"the rules {self.settings.gates} cannot be read ({why}): set BASEGATE_GATES"
             ) from error

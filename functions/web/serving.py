@@ -1,4 +1,4 @@
-"""Serving an operation of the table: who asks, what for, one call, and its answer."""
+"""Serves the operations of the table: reads the request, calls the handler, returns the answer."""
 
 import hashlib
 import logging
@@ -28,7 +28,7 @@ def serve(operation: Operation, req: func.HttpRequest) -> func.HttpResponse:
 
 
 def _read(operation: Operation, req: func.HttpRequest) -> func.HttpResponse:
-    """Answer what the handler finds for the values in the path, the page of a list by time, and the flags."""
+    """Call the handler with the values in the path, the page of a list by time, and the flags."""
     if operation.role:
         actor_of(req, operation.role)
         require_known(req, operation.in_query)
@@ -40,12 +40,12 @@ def _read(operation: Operation, req: func.HttpRequest) -> func.HttpResponse:
 
 
 def _act(operation: Operation, req: func.HttpRequest) -> func.HttpResponse:
-    """What every operation that acts has in common.
+    """Serve an operation that acts.
 
-    1. Who asks, what for, and why: all is recorded.
-    2. With `If-Match`, the record must still be what was read.
-    3. The plan: what would be done.
-    4. With `dry_run=true` that is the answer; else it is done, once for each `Idempotency-Key`.
+    1. The caller, and the reason: both are recorded.
+    2. With `If-Match`, the record must not have changed since it was read.
+    3. The plan: its effects.
+    4. With `dry_run=true` the plan is the answer; else it is executed, once for each `Idempotency-Key`.
     """
     require_own_site(req)
     assert operation.role
@@ -81,18 +81,18 @@ def _in_path(operation: Operation, req: func.HttpRequest) -> list[str]:
 
 
 def _fingerprint(req: func.HttpRequest) -> str:
-    """What is asked for, to tell a repeat from another call. The query may hold a function key: that is left out."""
+    """Identifies the content of a call, to recognize repeats. The function key in the query is left out."""
     asked = sorted((name, value) for name, value in req.params.items() if name.lower() != "code")
     content = hashlib.sha256(msgspec.json.encode(asked) + req.get_body()).hexdigest()
     return f"{req.method} {urlsplit(req.url).path} {content}"
 
 
 def _require_fresh(req: func.HttpRequest, queries: Queries) -> None:
-    """Refuse to act on a view that is out of date, and say what the record is now."""
+    """Raise `Stale` with the current state if the record has changed since the caller read it."""
     seen = req.headers.get("If-Match", "")
     for kind, read in (("candidate", queries.candidate), ("rollout", queries.rollout)):
         if seen and kind in req.route_params:
-            story, etag = read(req.route_params[kind])
+            detail, etag = read(req.route_params[kind])
             if etag != seen:
-                last = story.history[-1]
-                raise Stale(f"{story.id} is {story.state} now. Last: {last.what} {last.why} at {last.at.isoformat()}")
+                last = detail.history[-1]
+                raise Stale(f"{detail.id} is {detail.state} now. Last: {last.what} {last.why} at {last.at.isoformat()}")

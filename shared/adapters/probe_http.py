@@ -1,4 +1,4 @@
-"""Whether a deployed app is well, over plain HTTP."""
+"""The health of a deployed app, over plain HTTP."""
 
 from shared.adapters.deadline import NoAnswer, send
 
@@ -9,9 +9,9 @@ class HttpProbe:
     """Implements the port `Probe`: health over plain HTTP, straight to the deployment's own address."""
 
     def check(self, address: str, path: str) -> str | None:
-        """None if `http://address/path` answers 2xx or 3xx within 3 s in all, else what it did instead.
+        """None if `http://address/path` answers 2xx or 3xx within 3 s in all, else the error.
 
-        A redirect is an answer, and is not followed.
+        Redirects are not followed.
         """
         url = f"http://{address}{path}"
         try:

@@ -1,4 +1,4 @@
-"""What every kind of check fulfils: all that the rest of the app knows of a check, it asks its kind for."""
+"""The interface of every kind of check: the rest of the app knows checks only by it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ R = TypeVar("R", bound=CheckRule)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What a check found."""
+    """The result of a check."""
 
     verdict: Verdict
     reason: str
@@ -25,14 +25,14 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Started(msgspec.Struct, frozen=True):
-    """A run that was begun: where (a login server, or "" where it is nobody's) and under which id."""
+    """A run that was started: its registry (a login server, "" if it is in none) and its id."""
 
     registry: str
     run_id: str
 
 
 class Marked(msgspec.Struct, frozen=True):
-    """A run that carries a mark of Basegate's; `name` is what people call it, `ca4 of base-import-node`."""
+    """A run with a mark of Basegate; `name` is for operators, `ca4 of base-import-node`."""
 
     run: Started
     mark: str
@@ -42,15 +42,15 @@ class Marked(msgspec.Struct, frozen=True):
 class CheckKind(ABC, Generic[R]):
     """One way to examine a candidate.
 
-    `mark` names this run of this check of this attempt: a run that carries it belongs to it. A check that needs no
-    run answers with its finding at once. Any method may raise `Retry` (a passing fault), `Misconfigured` or `Rejected`.
+    `mark` identifies the run of one check of one attempt. A check that needs no run returns its finding immediately.
+    Any method may raise `Retry` (a transient error), `Misconfigured` or `Rejected`.
     """
 
     rule: ClassVar[type[CheckRule]]
-    """The type of its rules: its key and its grammar in gates.yaml."""
+    """The type of its rule: its key and its schema in gates.yaml."""
 
     waits_for_person: ClassVar[bool] = False
-    """Whether an operator gives the verdict, by approving or rejecting, however long that takes."""
+    """Whether an operator gives the verdict, by approving or rejecting; there is no timeout."""
 
     may_promote: ClassVar[bool] = False
     """Whether its runs may push the image that they examine under its stable tag: `by: task` in gates.yaml."""
@@ -60,40 +60,40 @@ class CheckKind(ABC, Generic[R]):
 
     @abstractmethod
     def start(self, candidate: Candidate, rule: R, mark: str) -> Started | Finding:
-        """Begin the check; returns its run, or what it found already."""
+        """Start the check; returns its run, or its finding."""
 
     def adopt(self, candidate: Candidate, rule: R, mark: str, since: datetime) -> Started | None:
-        """The run that was begun at or after `since` and never recorded, or None: it is started again."""
+        """The run that was started at or after `since` and not recorded; None: a new one is started."""
         return None
 
     def poll(self, candidate: Candidate, check: CheckRecord, rule: R) -> Finding | None:
-        """What the run found, or None while it goes on. One past its time is stopped, and has found nothing."""
+        """The finding of the run, None while it is running. One past its timeout is canceled, its verdict unknown."""
         return None
 
     def cancel(self, check: CheckRecord) -> None:
-        """Stop a run that nobody waits for any more."""
+        """Cancel a run whose result is not needed any more."""
         return
 
     def log(self, check: CheckRecord, limit_bytes: int) -> str | None:
-        """What a run that goes on has written, its last bytes; None where it is none that writes.
+        """The last bytes of the log of a running check; None if it writes no log.
 
         Raises:
-            NotThere: its log cannot be asked for any more. Rejected: it has written nothing yet.
+            NotThere: its log cannot be read any more. Rejected: it has written nothing yet.
         """
         return None
 
     def marked(self, rule: R, since: datetime) -> Iterator[Marked]:
-        """The runs that were begun at or after `since`, those of others too: what nobody waits for is an orphan."""
+        """All runs that were started at or after `since`: those that no check waits for are orphans."""
         yield from ()
 
     def readiness(self, rule: R) -> Iterator[tuple[str, Callable[[], object]]]:
-        """What `readyz` asks, by what it is about: each question returns, or raises what is wrong."""
+        """The health checks of `readyz` with the names of their dependencies: each returns, or raises the error."""
         yield from ()
 
     def refusal(self, candidate: Candidate, rule: R, verdict: Verdict, actor: str) -> str:
-        """Why the answer of a person does not count; "" where it does."""
+        """Why the verdict of this person is refused; "" if it is accepted."""
         return ""
 
     @abstractmethod
     def dependency(self, rule: R) -> str:
-        """What it asks, for those who read why it stalls."""
+        """The name of its dependency, for stalls."""

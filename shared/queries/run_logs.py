@@ -18,9 +18,8 @@ from shared.queries.lookup import Lookup
 LOG_LIMIT_BYTES = 1024 * 1024
 """The maximum size of a returned log; a longer one is cut to its end, which has the result."""
 
-
 Reader = Callable[[Any, int], str | None]
-"""Reads what a run that goes on has written, its last bytes; None where it is none that writes."""
+"""Reads the last bytes of the log of a run in progress; None if it writes no log."""
 
 
 class LogSource(StrEnum):

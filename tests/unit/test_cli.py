@@ -468,7 +468,7 @@ def test_rules_are_checked_without_a_gate(run: Run, door: FrontDoor, monkeypatch
         r"gates\.yaml has 1 error:\n  line \d+, column \d+: apps\.hello-world\.base\.gate: there is no", err
     )
     file.write_bytes(b"\xff")
-    assert run("rules", "check", str(file)) == (1, "", f"{file} is no UTF-8 text\n")
+    assert run("rules", "check", str(file)) == (1, "", f"{file} is not UTF-8 text\n")
     assert run("rules", "check", str(tmp_path / "none.yaml"))[0] == 2
     assert door.asked == []
 

@@ -180,7 +180,7 @@ def test_rules_that_are_missing_name_the_setting(tmp_path: Path) -> None:
 
 
 def test_rules_that_are_no_text_say_so(tmp_path: Path) -> None:
-    with pytest.raises(Misconfigured, match="it is no UTF-8 text"):
+    with pytest.raises(Misconfigured, match="it is not UTF-8 text"):
         _ = rules(tmp_path, b"\xff\xfe\x00").policy
 
 

@@ -1,4 +1,4 @@
-"""Who hears outcomes, one file a kind: a further kind is one more file, and one more entry here."""
+"""Listeners of outcomes, one file a kind. A further kind is one more file and its entry here."""
 
 from shared.adapters.listeners.kind import ListenerKind
 from shared.adapters.listeners.topic import Topic

@@ -1,4 +1,4 @@
-"""What every kind of listener fulfils, and the links that each outcome has for all of them."""
+"""The interface of every kind of listener, and the links in each outcome."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class ListenerKind(PlugIn, Protocol):
-    """A way to send outcomes, used where the first of its settings is set.
+    """A way to send outcomes, used if the first of its settings is set.
 
-    Its module is imported when the settings are read: it imports SDKs on first use.
+    Its module is imported when the settings are read, so it imports SDKs on first use.
     """
 
     name: str
@@ -28,19 +28,19 @@ class ListenerKind(PlugIn, Protocol):
 
         Args:
             values: the variables that are set.
-            identity: the app's.
+            identity: the identity of the app.
             secret: reads a Key Vault secret by its name.
         """
         ...
 
 
 class LinkingAnnouncer:
-    """Adds `links` to each outcome's data: `board` for people and `api` for programs.
+    """Adds `links` to each outcome's data: `board` for operators and `api` for programs.
 
-    A link holds no key: whoever follows it signs in, or gives a key.
+    A link contains no key: the reader signs in, or enters one.
 
     Args:
-        public_url: where people reach this app, without a slash at its end; "" adds no links.
+        public_url: the public URL of this app, without a trailing slash; "" adds no links.
         announcer: sends the outcomes.
     """
 
@@ -57,13 +57,13 @@ class LinkingAnnouncer:
 
 
 def board_link(outcome: Outcome) -> str:
-    """The link to the page for people that an outcome carries, or ""."""
+    """The link of an outcome to the board, or ""."""
     links = outcome.data.get("links")
     return str(links["board"]) if isinstance(links, Mapping) else ""
 
 
 def is_refusal(status: int) -> bool:
-    """Whether an HTTP status refuses this message, whoever sends it and when."""
+    """Whether an HTTP status refuses this message for good: sending it again would be refused, too."""
     from shared.adapters.azure_calls import PASSING
 
     return 400 <= status < 500 and status not in PASSING

@@ -19,7 +19,7 @@ _ENDPOINT = "BASEGATE_ANNOUNCE_TOPIC"
 
 
 class Topic(ListenerKind):
-    """The kind `topic`: the topic's endpoint is all that it reads."""
+    """The kind `topic`: its only setting is the endpoint of the topic."""
 
     name = "topic"
     settings = (_ENDPOINT,)
@@ -45,8 +45,8 @@ class EventGridAnnouncer:
     def _client(self) -> "EventGridPublisherClient":
         from azure.eventgrid import EventGridPublisherClient
 
-        # The client drops the deadlines that it is made with. Of those that come with an event it warns each time, as
-        # if they were fields of the event, before it keeps to them.
+        # The client ignores deadlines in its constructor. It applies those of a call, but logs a warning each time, as
+        # if they were fields of the event.
         logging.getLogger("azure.eventgrid._legacy._generated._serialization").setLevel(logging.ERROR)
         return EventGridPublisherClient(self._endpoint, self._credential())
 

@@ -1,4 +1,4 @@
-"""Outcomes to a chat or any other webhook. The URL of a chat's webhook is a secret: no error and no log says it."""
+"""Outcomes to a chat or any other webhook. The URL of a chat's webhook is a secret: no error and no log contains it."""
 
 import hashlib
 import hmac
@@ -26,13 +26,13 @@ _TIMEOUT_SECONDS = 5.0
 
 
 class Webhook(ListenerKind):
-    """The kind `webhook`: it reads the URL, the style of messages, and the name of the secret that signs them."""
+    """The kind `webhook`: its settings are the URL, the style of messages, and the name of the signing secret."""
 
     name = "webhook"
     settings = (_URL, _STYLE, _SECRET)
 
     def faults(self, values: Mapping[str, str]) -> Iterator[str]:
-        """The URL is https and not shown; App Service leaves a Key Vault reference as it is where it cannot read it."""
+        """The URL is https. App Service passes on references to Key Vault that it cannot resolve. No fault shows it."""
         yield from choice_faults(_STYLE, values, tuple(STYLES))
         url = values.get(_URL, "https://")
         if url.startswith(_UNRESOLVED):
@@ -63,7 +63,7 @@ class WebhookAnnouncer:
 
         Raises:
             Rejected: the webhook refuses it with another 4xx than 408 and 429.
-            Retry: it is away, asks to wait, or answers anything else.
+            Retry: it is unavailable, asks to wait, or answers anything else.
             Misconfigured: its URL cannot be used.
         """
         from shared.adapters.azure_calls import retry_after
@@ -74,11 +74,11 @@ class WebhookAnnouncer:
         try:
             status, answered = send("POST", self._url, _TIMEOUT_SECONDS, headers, body)
         except ValueError:
-            raise Misconfigured(f"the webhook's URL cannot be used: look at {_URL}") from None
+            raise Misconfigured(f"the webhook's URL cannot be used: check {_URL}") from None
         except NoAnswer as error:
             raise Retry(f"the webhook at {urlsplit(self._url).hostname} does not answer ({error})") from error
         if is_refusal(status):
-            raise Rejected(f"the webhook refuses {outcome.name} with HTTP {status}: look at {_URL}")
+            raise Rejected(f"the webhook refuses {outcome.name} with HTTP {status}: check {_URL}")
         if not 200 <= status < 300:
             raise Retry(
                 f"sending {outcome.name} to the webhook: HTTP {status}", retry_after(answered.get("Retry-After", ""))
@@ -99,7 +99,7 @@ def _generic(outcome: Outcome) -> dict[str, object]:
 
 
 def _slack(outcome: Outcome) -> dict[str, object]:
-    """A message in Slack's mrkdwn. What a log says must not ping a channel or make a link: it is escaped.
+    """A message in Slack's mrkdwn. Text of a log is escaped: it must not notify a channel or make a link.
 
     Source: https://docs.slack.dev/messaging/formatting-message-text
     """
@@ -109,7 +109,7 @@ def _slack(outcome: Outcome) -> dict[str, object]:
 
 
 def _teams(outcome: Outcome) -> dict[str, object]:
-    """An Adaptive Card. A `TextRun` is shown as it is; a `TextBlock` would make links of what a log says.
+    """An Adaptive Card. A `TextRun` is shown verbatim; a `TextBlock` would render text of a log as Markdown.
 
     Source: https://adaptivecards.io/explorer/TextRun.html
     """
@@ -134,5 +134,5 @@ def _heading(outcome: Outcome) -> str:
 
 
 STYLES: Mapping[str, Callable[[Outcome], dict[str, object]]] = {"generic": _generic, "slack": _slack, "teams": _teams}
-"""The shapes of messages: `slack` and `teams` are those services', `generic` is the outcome itself. A further style is
-one more function and its entry here."""
+"""The formats of messages: `slack` and `teams` are those of the services, `generic` is the outcome itself. A further
+style is one more function and its entry here."""

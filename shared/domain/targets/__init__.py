@@ -1,6 +1,6 @@
-"""Where apps are deployed to, one file a target with its rule, its words and its defaults.
+"""Deployment targets, one file each, with its rule, its texts and its defaults.
 
-A further target is one more file, its entry in `TARGETS`, and an adapter that fulfils the port `DeploymentTarget`.
+A further target is one more file, its entry in `TARGETS`, and an adapter that implements the port `DeploymentTarget`.
 """
 
 from functools import cache
@@ -15,7 +15,7 @@ TARGETS: dict[str, type[DeployRule]] = {rule.kind: rule for rule in (AciRule,)}
 
 
 def deploy_type() -> type[msgspec.Struct]:
-    """What is written under `deploy` in gates.yaml: a key for each target, of which one has its rule."""
+    """The type of `deploy` in gates.yaml: a key for each target, of which exactly one has a rule."""
     return _deploy_type(tuple(TARGETS.values()))
 
 

@@ -13,7 +13,7 @@ from shared.domain.policy import DeployRule, HealthRule, RegistryRule, Rule
 class AciRule(Rule, DeployRule, frozen=True, kw_only=True):
     """The whole definition of a container group.
 
-    What is not sent is reset by Azure. `cpu` in cores, `memory_gb` in GB; without an `identity`, the registry's Key
+    Azure resets what is not sent. `cpu` in cores, `memory_gb` in GB; without an `identity`, the registry's Key
     Vault credentials are used to pull.
     """
 
@@ -21,7 +21,7 @@ class AciRule(Rule, DeployRule, frozen=True, kw_only=True):
 
     name: Name
     resource_group: Annotated[str, Meta(pattern=r"^[-\w._()]{1,90}$")]
-    subscription: Annotated[str, Meta(description="where it is not the one of the build's registry")] = ""
+    subscription: Annotated[str, Meta(description="if it is not that of the build's registry")] = ""
     location: Annotated[str, Meta(pattern=r"^[a-z0-9]+$")] = "eastus"
     port: Annotated[int, Meta(ge=1, le=65535)] = 80
     cpu: Annotated[float, Meta(gt=0, le=32)] = 1.0
@@ -39,13 +39,13 @@ class AciRule(Rule, DeployRule, frozen=True, kw_only=True):
 
     @property
     def occupies(self) -> Hashable:
-        """The container group by its resource id, without regard to case in its resource group."""
+        """The container group by its resource id; the resource group is compared without regard to case."""
         return self.kind, self.subscription, self.resource_group.lower(), self.name
 
     def completed(self, registry: RegistryRule) -> Self:
-        """With the subscription of the build's registry, unless another is written."""
+        """With the subscription of the build's registry, unless the rule has one."""
         return self if self.subscription else replace(self, subscription=registry.subscription)
 
     def shown(self) -> Self:
-        """With the names of the environment's variables, and not their values."""
+        """With the names of the environment's variables, without their values."""
         return replace(self, environment=dict.fromkeys(self.environment, ""))
