@@ -19,7 +19,7 @@ from shared.adapters.redaction import without_tricks
 from shared.board import Views
 from shared.board.records import Filter
 from shared.board.wording import age, moment
-from shared.domain.errors import NotThere
+from shared.domain.errors import NotFound
 from shared.settings import trusts_sign_in
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def board_asset(req: func.HttpRequest) -> func.HttpResponse:
     require_https(req)
     name = req.route_params["name"]
     if name not in _ASSETS:
-        raise NotThere(f"there is no asset {name[:80]!r}; there is {', '.join(_ASSETS)}")
+        raise NotFound(f"there is no asset {name[:80]!r}; there is {', '.join(_ASSETS)}")
     headers = _HEADERS | {"Cache-Control": "no-cache"}
     return func.HttpResponse(_bytes_of(name), mimetype=_ASSETS[name], charset="utf-8", headers=headers)
 

@@ -50,7 +50,7 @@ from shared.domain.rollout import AppRecord, BuiltImage, Rollout
 from shared.domain.stable_tag import StableTag
 from shared.intake.hints import Hints, Recognized, recognize
 from shared.ports import (
-    EVERYTHING,
+    NO_FILTER,
     Allowance,
     Change,
     Clock,
@@ -60,7 +60,7 @@ from shared.ports import (
     Item,
     Keyed,
     Listed,
-    Only,
+    ListFilter,
     OutputImage,
     Page,
     QueueState,
@@ -206,7 +206,7 @@ class FakeLedger:
                 yield stored
 
     def page(
-        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: Only = EVERYTHING
+        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: ListFilter = NO_FILTER
     ) -> Page[Item]:
         if token and not token.startswith("~"):
             raise Malformed("token", "is none that a list gave")
@@ -630,7 +630,7 @@ class FakeArchive:
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
 
-    def keep(self, name: str, text: str) -> str:
+    def store(self, name: str, text: str) -> str:
         self.texts[name] = text
         return name
 
@@ -639,10 +639,10 @@ class FakeArchive:
             raise Rejected(f"there is no {place}")
         return self.texts[place]
 
-    def places(self, beginning: str) -> list[str]:
-        return sorted(place for place in self.texts if place.startswith(beginning))
+    def find(self, prefix: str) -> list[str]:
+        return sorted(place for place in self.texts if place.startswith(prefix))
 
-    def forget(self, place: str) -> None:
+    def remove(self, place: str) -> None:
         self.texts.pop(place, None)
 
     def check(self) -> None:
@@ -679,7 +679,7 @@ class FakeSubscriptions:
     def __init__(self) -> None:
         self.reaching: bool | None = True
 
-    def reach_us(self, registry: RegistryRule) -> bool | None:
+    def delivers_to_app(self, registry: RegistryRule) -> bool | None:
         return self.reaching
 
 
@@ -694,7 +694,7 @@ class FakeSecrets:
     def expiry(self, registry: RegistryRule) -> datetime | None:
         return self.expires_at
 
-    def of(self, registry: RegistryRule) -> tuple[str, str]:
+    def credentials(self, registry: RegistryRule) -> tuple[str, str]:
         if self.fault:
             raise self.fault
         return f"{registry.name}-user", "a password"

@@ -16,7 +16,7 @@ from functions.web.answers import Forbidden
 from shared.domain.errors import Malformed, Misconfigured
 from shared.domain.record import Moment
 from shared.domain.stable_tag import HoldUntil
-from shared.ports import Only
+from shared.ports import ListFilter
 from shared.queries.report import PAGE_LIMIT
 from shared.settings import is_behind_sign_in, trusts_sign_in
 
@@ -248,13 +248,13 @@ def flag(req: func.HttpRequest, name: str) -> bool:
     return text == "true"
 
 
-def page_of(req: func.HttpRequest, states: Iterable[str] = ()) -> tuple[int, str, Only]:
+def page_of(req: func.HttpRequest, states: Iterable[str] = ()) -> tuple[int, str, ListFilter]:
     """The limit, the token and the filter of a list; `states` are those that it may be asked for.
 
     Raises:
         Malformed: names the parameter that is not right.
     """
-    only = Only(state=_state(req, tuple(states)), since=_moment(req, "since"), until=_moment(req, "until"))
+    only = ListFilter(state=_state(req, tuple(states)), since=_moment(req, "since"), until=_moment(req, "until"))
     return _limit(req), req.params.get("token", ""), only
 
 

@@ -115,8 +115,8 @@ def overview_page(services: Services, now: datetime, unready: Sequence[HealthRes
     for item in chain(*(flow.items for flow in flows)):
         found.setdefault(f"{item.state} {item.link} {item.subject}", item)
     items = tuple(sorted(found.values(), key=lambda item: _URGENCY.index(item.tone)))
-    registries = (Alarms(services).standing(f"registries/{name}") for name in services.policy.registries)
-    stalls = Alarms(services).standing(STALLS)  # a record that stalls may be further back than the overview goes
+    registries = (Alarms(services).active(f"registries/{name}") for name in services.policy.registries)
+    stalls = Alarms(services).active(STALLS)  # a record that stalls may be further back than the overview goes
     told = any(item.state == "stalled" for item in items)
     stalls = [alarm for alarm in stalls if not told or alarm.subject.startswith("listener ")]
     standing = chain(*(flow.alarms for flow in flows), *registries, stalls)
@@ -151,7 +151,7 @@ def _headline(items: tuple[Item, ...], alarms: int, busy: int) -> str:
 
 def _gate(gate: Gate, services: Services, now: datetime) -> GateFlow:
     """A gate with a lane for each of its tags; of many quiet ones without an app, the first few stand in front."""
-    source, alarms = source_of(gate, services), tuple(Alarms(services).standing(f"gates/{gate.name}"))
+    source, alarms = source_of(gate, services), tuple(Alarms(services).active(f"gates/{gate.name}"))
     candidates = services.ledger.page(Candidate, gate.name, RECENT).items
     tags = _read_tags(gate.name, candidates, alarms, services)
     lanes = [_lane(tag, source) for tag in tags]
@@ -197,7 +197,7 @@ def _read_app(app: App, services: Services) -> AppState:
         app=app,
         record=read(services.ledger, AppRecord(app=app.name)),
         latest=next(iter(services.ledger.page(Rollout, app.name, 1).items), None),
-        alarms=tuple(Alarms(services).standing(f"apps/{app.name}")),
+        alarms=tuple(Alarms(services).active(f"apps/{app.name}")),
     )
 
 

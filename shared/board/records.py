@@ -21,7 +21,7 @@ from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import Entry, Record
 from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Rollout, RolloutState, RolloutSummary
 from shared.domain.stable_tag import Veto
-from shared.ports import Listed, Only, Services, Stored, read
+from shared.ports import Listed, ListFilter, Services, Stored, read
 from shared.promotion.vetoes import Vetoes
 from shared.queries.report import source_of
 
@@ -233,7 +233,7 @@ def gate_history(services: Services, gate: Gate, shown: Filter, token: str) -> H
         source=source_of(gate, services),
         target=vetoes.target(gate),
         rows=tuple(map(_candidate, items)),
-        vetoes=tuple(_veto(veto) for veto in vetoes.all(gate) if veto.stands),
+        vetoes=tuple(_veto(veto) for veto in vetoes.all(gate) if veto.is_active),
     )
 
 
@@ -270,7 +270,7 @@ def _read(
     }
 
 
-def _understood(shown: Filter, states: type[StrEnum]) -> Only:
+def _understood(shown: Filter, states: type[StrEnum]) -> ListFilter:
     """A filter as a person gives it, for the ledger. A day counts in UTC, and `until` includes it.
 
     Raises:
@@ -282,7 +282,7 @@ def _understood(shown: Filter, states: type[StrEnum]) -> Only:
     if until is not None and _is_day(shown.until):
         with suppress(OverflowError):  # the last day there is
             until += timedelta(days=1)
-    return Only(state=shown.state, since=since, until=until)
+    return ListFilter(state=shown.state, since=since, until=until)
 
 
 def _is_day(text: str) -> bool:

@@ -30,7 +30,7 @@ def gather_evidence(tasks: TaskRunner, archive: Archive, registry: RegistryRule,
     lines = [line.rstrip()[:_LINE_LIMIT] for line in text.splitlines() if line.strip()]
     tail = tuple(lines[-_TAIL_LINES:])
     try:
-        return Evidence(status=run.detail, log_tail=tail, log_blob=archive.keep(name, text))
+        return Evidence(status=run.detail, log_tail=tail, log_blob=archive.store(name, text))
     except (Retry, Rejected) as error:
         return Evidence(status=f"{run.detail} (the log could not be kept: {error})", log_tail=tail)
 

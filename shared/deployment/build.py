@@ -114,7 +114,7 @@ class Build:
             step.save(ended)
             raise
 
-    def made(self, app: App, reference: str) -> BuiltImage | None:
+    def identify(self, app: App, reference: str) -> BuiltImage | None:
         """The image of an app that a container group shows by its digest, if a run of the app's own task has built it.
 
         None where that cannot be seen: no such run has the digest as its output, or the registry has forgotten it.
@@ -135,9 +135,9 @@ class Build:
                 return image
         return None
 
-    def unrecorded(self, app: App, reference: str) -> BuiltImage | None:
+    def identify_unrecorded(self, app: App, reference: str) -> BuiltImage | None:
         """What `made` finds, where the ledger knows neither its run nor that it was deployed: one that was lost did."""
-        image, record = self.made(app, reference), read(self._services.ledger, AppRecord(app=app.name))
+        image, record = self.identify(app, reference), read(self._services.ledger, AppRecord(app=app.name))
         if image is None or f"{image.login_server}/{image.run_id}" in record.runs:
             return None
         listed = (stored.record for stored in self._services.ledger.list(Rollout, app.name))
@@ -228,7 +228,7 @@ class Build:
 
         build = msgspec.structs.replace(step.record.build, registry=server, run_id=run_id)
         begun = msgspec.structs.replace(step.record, build=build).noting(self._services.clock.now(), what, why)
-        step.along(AppRecord(app=app.name), remember)
+        step.also_change(AppRecord(app=app.name), remember)
         return begun
 
     def _canceled(self, rollout: Rollout, reason: str) -> Rollout:

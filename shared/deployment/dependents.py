@@ -10,7 +10,7 @@ from shared.domain.image import ImageRef, parse_repository, short
 from shared.domain.policy import App, Gate
 from shared.domain.rollout import AppRecord, Cause, Rollout
 from shared.domain.stable_tag import StableTag
-from shared.ports import RACES, Change, Claimed, Services, Stored, get_or_create, read
+from shared.ports import SAVE_TRIES, Change, Claimed, Services, Stored, get_or_create, read
 from shared.records.step import Following
 
 
@@ -30,7 +30,7 @@ class Dependents:
         names = ", ".join(f"{rollout.record.app}/{rollout.record.name}" for rollout, _ in begun)
         return [one for one in begun if _is_idle(one[0].record)], names or "nothing stands on this tag"
 
-    def begun(self, gate: Gate, stable: StableTag) -> bool:
+    def are_rolled_out(self, gate: Gate, stable: StableTag) -> bool:
         """Whether every app on a stable tag has its rollout of what the tag stands on."""
         apps = self._services.policy.apps_on(gate.name, stable.tag)
         records = ((app, read(self._services.ledger, AppRecord(app=app.name))) for app in apps)
@@ -55,12 +55,12 @@ class Dependents:
         Raises:
             Busy: the app's record is being changed all the time.
         """
-        for _ in range(RACES):
+        for _ in range(SAVE_TRIES):
             stored = get_or_create(self._services.ledger, AppRecord(app=app.name))
             if _is_on(stored.record, app, stable):
                 known = self._services.ledger.load(Rollout, app.name, stored.record.base_rollout)
                 return (known, stored) if known else None
-            record, now = self.standing_on(stored.record, app, stable), self._services.clock.now()
+            record, now = self.with_base(stored.record, app, stable), self._services.clock.now()
             name, why, move = record.base_rollout, f"the base moved to {record.base}", record.base_move
             rollout = record.new_rollout(name, Cause.BASE, now, why, base=record.base, base_move=move)
             if claim:
@@ -70,7 +70,7 @@ class Dependents:
                 return Claimed(begun.record, begun.etag) if claim else begun, standing
         raise Busy(f"the record of app {app.name} is being changed by others all the time", delay_seconds=1.0)
 
-    def standing_on(self, record: AppRecord, app: App, stable: StableTag) -> AppRecord:
+    def with_base(self, record: AppRecord, app: App, stable: StableTag) -> AppRecord:
         """The app's record once it stands on what its stable tag came to.
 
         One that is on it already stays as it is. The moves of two tags are neither older nor newer: each change of the

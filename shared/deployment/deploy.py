@@ -79,7 +79,7 @@ class Deploy:
         record, group = read(self._services.ledger, AppRecord(app=app.name)), self._services.containers.get(rule)
         if group is None or (record.live is not None and group.image == record.live.reference):
             return
-        if image := self._build.unrecorded(app, group.image):
+        if image := self._build.identify_unrecorded(app, group.image):
             shows = f"container group {rule.aci} shows {image}, and the ledger has no record of that"
             raise Misconfigured(shows, remedy=UNRECORDED_REMEDY)
 

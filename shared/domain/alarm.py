@@ -72,6 +72,6 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
         return _UNSAFE.sub("-", f"{self.kind.name.lower()}.{self.subject}")[:500]
 
     @property
-    def stands(self) -> bool:
+    def is_active(self) -> bool:
         """Whether it is not over."""
         return self.ended_at is None

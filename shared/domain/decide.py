@@ -86,7 +86,7 @@ def first(items: Iterable[T], wanted: Callable[[T], bool]) -> int | None:
     return next((index for index, item in enumerate(items) if wanted(item)), None)
 
 
-RUNS_AT_ONCE = 3
+RUNS_IN_A_ROW = 3
 """How often a check that ends without a verdict is run before there is only one run a day."""
 
 _RERUN_WAIT_SECONDS = 60.0
@@ -131,7 +131,7 @@ def _decide_check(candidate: Candidate, index: int, now: datetime, *, claimed: b
 
 def rerun_wait(runs: int) -> float:
     """The seconds to wait after so many runs of a check that ended without a verdict."""
-    return _DAY_SECONDS if runs >= RUNS_AT_ONCE else _RERUN_WAIT_SECONDS * 2 ** (runs - 1)
+    return _DAY_SECONDS if runs >= RUNS_IN_A_ROW else _RERUN_WAIT_SECONDS * 2 ** (runs - 1)
 
 
 _AT_ONCE_SECONDS = 1.0
@@ -233,7 +233,7 @@ def staleness(rollout: Rollout, record: AppRecord, base_built_at: datetime | Non
         return None
     if rollout.cause is Cause.BASE and record.base_rollout != rollout.name:
         return Decision(Action.SUPERSEDE, f"the base moved on to {record.base}")
-    if rollout.names_image:
+    if rollout.deploys_existing_image:
         return Decision(Action.SUPERSEDE, f"{record.live} went live since") if _is_overtaken(rollout, record) else None
     if record.decided > rollout.after:
         return Decision(Action.SUPERSEDE, f"an operator has deployed {record.live} since it began")

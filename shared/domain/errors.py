@@ -38,10 +38,10 @@ class BasegateError(Exception):
         remedy: what to do now, where `problem` does not say it.
     """
 
-    remedy_begins = "To mend it"
+    remedy_prefix = "To fix it"
 
     def __init__(self, problem: str, *, cause: Cause | None = None, remedy: str = "") -> None:
-        super().__init__(f"{problem}. {self.remedy_begins}: {remedy}" if remedy else problem)
+        super().__init__(f"{problem}. {self.remedy_prefix}: {remedy}" if remedy else problem)
         self.problem, self.cause, self.remedy = problem, cause, remedy
 
 
@@ -68,7 +68,7 @@ class Gone(Rejected):
 class Retry(BasegateError):
     """A fault that passes by itself; look again after `delay_seconds`."""
 
-    remedy_begins = "If it stays so"
+    remedy_prefix = "If it persists"
 
     def __init__(
         self, problem: str, delay_seconds: float = 5.0, *, cause: Cause | None = None, remedy: str = ""
@@ -97,7 +97,7 @@ class Transitioning(Busy):
     """The container group is still transitioning from an earlier change."""
 
 
-class NotThere(BasegateError):
+class NotFound(BasegateError):
     """A gate, a candidate, a tag that an operator names does not exist."""
 
 

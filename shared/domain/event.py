@@ -37,7 +37,7 @@ class RegistryEvent(msgspec.Struct, frozen=True, kw_only=True):
     tag: Tag | None = None
 
 
-class UnwantedEvent(Malformed):
+class IrrelevantEvent(Malformed):
     """A well-formed event that is none of this app's business (a chart, another resource's)."""
 
 
@@ -45,7 +45,7 @@ def parse_event(payload: object) -> RegistryEvent:
     """The registry event in a delivered payload: Event Grid schema or CloudEvents 1.0.
 
     Raises:
-        UnwantedEvent: its type is no image push or delete.
+        IrrelevantEvent: its type is no image push or delete.
         Malformed: a field is missing or wrong; the error names it.
     """
     event = _mapping(payload, "event")
@@ -68,7 +68,7 @@ def _kind(event: Mapping[str, Any]) -> EventKind:
     try:
         return EventKind(name)
     except ValueError:
-        raise UnwantedEvent("eventType", f"{name[:80]!r} is no image push or delete") from None
+        raise IrrelevantEvent("eventType", f"{name[:80]!r} is no image push or delete") from None
 
 
 def _mapping(value: object, field: str) -> Mapping[str, Any]:

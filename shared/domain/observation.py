@@ -42,7 +42,7 @@ class Change(StrEnum):
     BACK = "there again with the same digest"
 
     @property
-    def is_news(self) -> bool:
+    def needs_promotion(self) -> bool:
         """Whether there is a digest to promote."""
         return self in (Change.NEW, Change.RETURNED)
 
@@ -111,7 +111,7 @@ class Observation(Row, frozen=True, kw_only=True):
             return self._returned(digest, now, interval_seconds, expected)
         return self._taken(digest, now), Change.NEW  # 4
 
-    def renewed(self, sequence: int) -> Self:
+    def with_sequence(self, sequence: int) -> Self:
         """The same digest with a number of its own: it is to be promoted again."""
         return msgspec.structs.replace(self, sequence=sequence)
 
@@ -121,7 +121,7 @@ class Observation(Row, frozen=True, kw_only=True):
             self, digest=None, first_seen=None, earlier=self._with_earlier(), doubted=None, doubted_at=None
         )
 
-    def expecting(self, expectation: Expectation) -> Self:
+    def with_expectation(self, expectation: Expectation) -> Self:
         """With one more digest that was named and never read."""
         kept = (*self.expectations, expectation)[-_KEPT_EXPECTATIONS:]
         return msgspec.structs.replace(self, expectations=kept, unread=self.unread + 1)

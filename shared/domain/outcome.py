@@ -123,7 +123,7 @@ class Listener(Record, frozen=True, kw_only=True):
         known = tuple(dict.fromkeys((*self.owners, *owners)))
         return msgspec.structs.replace(self, state=ListenerState.BEHIND, owners=known)
 
-    def has_heard(self, owner: str, *, refusing: bool) -> "Listener":
+    def caught_up(self, owner: str, *, refusing: bool) -> "Listener":
         """The listener once it has heard all of an owner, but what it is refusing."""
         owners = tuple(one for one in self.owners if one != owner)
         others = tuple(one for one in self.refused if one != owner)

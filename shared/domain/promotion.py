@@ -119,7 +119,7 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
         """The promotion before its first step: what an earlier try left is forgotten, its place and history stay."""
         return type(self)(**{name: getattr(self, name) for name in _KEPT_BY_RESET})
 
-    def standing_on(self, attempt: Candidate, now: datetime) -> Self:
+    def based_on(self, attempt: Candidate, now: datetime) -> Self:
         """The promotion once its digest has passed: it stands on that attempt."""
         stands = msgspec.structs.replace(
             self,

@@ -41,28 +41,28 @@ def changed_at(record: Record) -> datetime:
     return record.history[-1].at if record.history else record.created_at
 
 
-def is_past(record: Record, before: datetime) -> bool:
+def settled_before(record: Record, before: datetime) -> bool:
     """Whether nothing is left to do with a record, and nothing has happened to it since a moment."""
     return record.settled and changed_at(record) < before
 
 
-def spare_attempts(attempts: Sequence[Candidate], before: datetime) -> list[Candidate]:
+def purgeable_attempts(attempts: Sequence[Candidate], before: datetime) -> list[Candidate]:
     """The attempts at one digest, the oldest first, that are past, but for the first, the last, and the last verdict.
 
     The first one tells whoever observes the digest again that it is known (its row is there already), the last one
     carries the number that the next attempt counts on, the last verdict what a rollback needs.
     """
     verdict = next((one for one in reversed(attempts) if one.state in VERDICTS), None)
-    return [one for one in attempts[1:-1] if one != verdict and is_past(one, before)]
+    return [one for one in attempts[1:-1] if one != verdict and settled_before(one, before)]
 
 
-def stood_on(
+def rows_in_use(
     promotions: Sequence[Promotion],
     stable: StableTag,
     seen: Observation,
     bases: Collection[str],
     at_least: int,
-    may_stand: Callable[[Digest], bool],
+    is_allowed: Callable[[Digest], bool],
 ) -> set[str]:
     """The rows of a stable tag's promotions, the oldest first, that something stands on, or can go back to.
 
@@ -76,11 +76,11 @@ def stood_on(
     others = (one for one in reversed(promotions) if one.digest != stable.digest and one.unique)
     ways_back = [one for one in others if one.state is PromotionState.PROMOTED]
     for offered in (ways_back, [one for one in ways_back if one.sequence <= stable.sequence]):  # 2
-        rows |= _newest(offered, at_least, may_stand)
+        rows |= _newest(offered, at_least, is_allowed)
     return rows
 
 
-def _newest(promotions: Iterable[Promotion], count: int, may_stand: Callable[[Digest], bool]) -> set[str]:
+def _newest(promotions: Iterable[Promotion], count: int, is_allowed: Callable[[Digest], bool]) -> set[str]:
     """The rows of the first promotions of so many digests that may stand."""
     by_digest: dict[Digest, str] = {}
     for one in promotions:
@@ -89,7 +89,7 @@ def _newest(promotions: Iterable[Promotion], count: int, may_stand: Callable[[Di
         return set(by_digest.values())
     rows = set[str]()
     for digest, row in by_digest.items():
-        if len(rows) < count and may_stand(digest):
+        if len(rows) < count and is_allowed(digest):
             rows.add(row)
     return rows
 
@@ -100,12 +100,12 @@ def bases_of(app: AppRecord) -> set[str]:
     return {base.digest for base in bases if base is not None}
 
 
-def is_spare(rollout: Rollout, app: AppRecord, before: datetime) -> bool:
+def is_purgeable(rollout: Rollout, app: AppRecord, before: datetime) -> bool:
     """Whether a rollout is past and nothing asks for it: it is not that of the app's base, and not of a good image.
 
     That an image of somebody else is known keeps the sweep from deploying it again, while no newer one was live.
     """
-    if not is_past(rollout, before) or rollout.name in (app.base_rollout, app.deploying):
+    if not settled_before(rollout, before) or rollout.name in (app.base_rollout, app.deploying):
         return False
     image = rollout.image
     if image is None:

@@ -159,7 +159,7 @@ class Rollout(Record, frozen=True, kw_only=True):
         return self.state in FINAL_STATES
 
     @property
-    def names_image(self) -> bool:
+    def deploys_existing_image(self) -> bool:
         """Whether it deploys an image that was built before: it never builds."""
         return self.cause in (Cause.OPERATOR, Cause.DRIFT) and self.image is not None and not self.build.times
 
@@ -245,7 +245,7 @@ class AppRecord(Row, frozen=True, kw_only=True):
 
         `by` is the operator's rollout that it went live with, if it was one.
         """
-        decided = by is not None and by.names_image
+        decided = by is not None and by.deploys_existing_image
         same = self.live is not None and self.live.digest == image.digest
         lives = self.lives if same and not decided else self.lives + 1
         earlier = self.earlier

@@ -60,7 +60,7 @@ class Veto(msgspec.Struct, frozen=True, kw_only=True):
         return veto_row(self.digest)
 
     @property
-    def stands(self) -> bool:
+    def is_active(self) -> bool:
         """Whether it holds now."""
         return self.lifted_at is None
 
@@ -92,7 +92,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime
     fence: datetime | None = None
 
-    def left(self, now: datetime) -> Self | None:
+    def after_release(self, now: datetime) -> Self | None:
         """What stays of it once its worker lets go: while another may still move the tag, nobody else may claim it."""
         if self.fence is None or self.fence <= now:
             return None

@@ -58,7 +58,7 @@ class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a round was begun and has not come to its end, by whoever."""
         return self.round != self.last_round
 
-    def held_by_another(self, holder: str, now: datetime) -> bool:
+    def is_leased_by_another(self, holder: str, now: datetime) -> bool:
         """Whether somebody else runs it right now."""
         return self.holder not in ("", holder) and self.held_until is not None and self.held_until > now
 
@@ -69,7 +69,7 @@ class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
         early = min(_EARLY_SECONDS, every_seconds / 4)
         return (now - self.began_at).total_seconds() >= every_seconds - early
 
-    def taken(self, holder: str, now: datetime) -> Self:
+    def leased(self, holder: str, now: datetime) -> Self:
         """Taken by a holder: the round that was left goes on, else a new one begins."""
         lease = {"holder": holder, "held_until": now + timedelta(seconds=LEASE_SECONDS)}
         new = {} if self.under_way else {"round": self.round + 1, "began_at": now, "after": "", "checked": 0}
@@ -79,7 +79,7 @@ class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
         """A batch further."""
         return msgspec.structs.replace(self, after=after, held_until=now + timedelta(seconds=LEASE_SECONDS))
 
-    def is_worth_saving(self, saved: Self) -> bool:
+    def needs_saving(self, saved: Self) -> bool:
         """Whether a run has gone on for so long since it was last saved that it is to be saved again."""
         return self.held_until is None or saved.held_until is None or self.held_until - saved.held_until >= _SAVED_EVERY
 

@@ -13,7 +13,7 @@ import msgspec
 
 from shared.domain.candidate import Candidate, FoundBy, attempts_of
 from shared.domain.errors import BasegateError, Busy, Conflict, Malformed, Retry
-from shared.domain.event import EventKind, Hint, HintKind, RegistryEvent, UnwantedEvent, parse_event
+from shared.domain.event import EventKind, Hint, HintKind, IrrelevantEvent, RegistryEvent, parse_event
 from shared.domain.image import Digest, Tag, short
 from shared.domain.observation import Change as Meaning
 from shared.domain.observation import Expectation, Observation
@@ -24,7 +24,7 @@ from shared.domain.record import Record, WorkItem
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, image_rollout
 from shared.intake.observe import Observed, Observer, Trigger
 from shared.intake.upstreams import Upstreams
-from shared.ports import RACES, Change, Services, Stored, last, read
+from shared.ports import SAVE_TRIES, Change, Services, Stored, last, read
 from shared.records.outbox import Outbox
 from shared.records.step import Following
 
@@ -52,7 +52,7 @@ def recognize(payload: object, policy: Policy) -> list[Recognized]:
     """Where a delivered event says to look, once for each rule it concerns. Needs the rules, and nothing else."""
     try:
         event = parse_event(payload)
-    except UnwantedEvent as error:
+    except IrrelevantEvent as error:
         return [Recognized("not an image event", str(error))]
     except Malformed as error:
         return [Recognized("malformed", str(error))]
@@ -116,7 +116,7 @@ class Hints:
         if gate is None or not gate.takes(hint.tag):
             log.info("hint dropped: no rule is about %s %s", hint.subject, hint.tag)
             return _NOTHING
-        for _ in range(RACES):
+        for _ in range(SAVE_TRIES):
             stored = self._services.ledger.load(Observation, gate.name, hint.tag)
             seen = stored.record if stored else Observation(gate=gate.name, tag=Tag(hint.tag))
             since_read = self._services.clock.now() - seen.hinted_at if seen.hinted_at else timedelta.max
@@ -166,8 +166,8 @@ class Hints:
             with suppress(Conflict):
                 self._plan(seen, stored, _wait_after(fault))
             raise
-        observed = self._observer.take(gate, seen.tag, stored, digest, Trigger(FoundBy.EVENT, hint.expected))
-        if not observed.meaning.is_news:
+        observed = self._observer.record(gate, seen.tag, stored, digest, Trigger(FoundBy.EVENT, hint.expected))
+        if not observed.meaning.needs_promotion:
             self._follow_up(gate, hint, observed)
         if redelivered and not observed.items:
             return msgspec.structs.replace(observed, items=self._left_behind(gate, hint.tag, observed))
@@ -206,7 +206,7 @@ class Hints:
         )  # fmt: skip
         data = {"gate": gate.name, "tag": hint.tag, "digest": hint.expected, "event": hint.event}
         outcome = Outcome(name="PushNotExamined", subject=f"gates/{gate.name}/tags/{hint.tag}", page="drift", data=data)
-        expecting, written = self._outbox.put(record.expecting(unread), outcome)
+        expecting, written = self._outbox.put(record.with_expectation(unread), outcome)
         try:
             self._services.ledger.commit(Change(expecting, stored), *written)
         except Conflict:  # it was observed anew this moment: perhaps as what is expected
@@ -248,7 +248,7 @@ class AppImages:
         if digest is None:
             log.info("hint dropped: there is no %s/%s:%s", registry.login_server, app.build.repository, hint.tag)
             return []
-        rollout = self.take_in(app, hint.tag, digest, "pushed by someone else")
+        rollout = self.roll_out(app, hint.tag, digest, "pushed by someone else")
         return [rollout.work_item] if rollout else []
 
     def takes(self, app: App, tag: str, record: AppRecord) -> bool:
@@ -260,7 +260,7 @@ class AppImages:
         """Whether an image has its rollout already."""
         return self._services.ledger.load(Rollout, app.name, image_rollout(tag, digest)) is not None
 
-    def take_in(self, app: App, tag: str, digest: Digest, why: str) -> Rollout | None:
+    def roll_out(self, app: App, tag: str, digest: Digest, why: str) -> Rollout | None:
         """The rollout of an image, one however often it is found; None where it is under way or settled already."""
         now, registry = self._services.clock.now(), self._services.registry_rule(app.build.registry)
         server, repository = registry.login_server, app.build.repository

@@ -27,7 +27,7 @@ from shared.domain.promotion import (
 from shared.domain.record import WorkItem
 from shared.domain.retention import Numbers
 from shared.domain.stable_tag import StableTag
-from shared.ports import RACES, Change, Claimed, Services, Stored, newest_promotions, read
+from shared.ports import SAVE_TRIES, Change, Claimed, Services, Stored, newest_promotions, read
 
 SWEEP_INTERVAL_SECONDS = 300.0
 """How often a tag is read where its registry's rule says no interval: with every sweep."""
@@ -71,14 +71,14 @@ class Observer:
             BasegateError: what the registry says instead (see `TagReader`).
         """
         source = self._services.registry_rule(gate.source.registry)
-        for _ in range(RACES):
+        for _ in range(SAVE_TRIES):
             stored = self._services.ledger.load(Observation, gate.name, tag)
             digest = self._services.tags.digest_of(source, gate.source.repository, tag)
             with suppress(Conflict):
-                return self.take(gate, tag, stored, digest, trigger)
+                return self.record(gate, tag, stored, digest, trigger)
         raise Busy(f"others observe {tag} of gate {gate.name} all the time", delay_seconds=1.0)
 
-    def take(
+    def record(
         self, gate: Gate, tag: Tag, stored: Stored[Observation] | None, digest: Digest | None, trigger: Trigger
     ) -> Observed:
         """Take down what a registry answered after `stored` was loaded.
@@ -94,8 +94,8 @@ class Observer:
             seen = msgspec.structs.replace(seen, hinted_at=now, again_at=None)
         if seen == before:
             return Observed(meaning=meaning, digest=before.digest, sequence=before.sequence)
-        if meaning.is_news:
-            return self._lead_on(gate, _counted(seen, trigger.by), stored, meaning, trigger)
+        if meaning.needs_promotion:
+            return self._save_change(gate, _counted(seen, trigger.by), stored, meaning, trigger)
         reopened = list[Change]()
         if meaning is Meaning.BACK:
             withdrawn = self._services.ledger.load(Promotion, gate.name, promotion_row(tag, seen.sequence))
@@ -133,7 +133,7 @@ class Observer:
         if reopened:
             ledger.commit(*reopened)
             return (*items, *(change.record.work_item for change in reopened))
-        observed = self._lead_on(gate, stored.record, stored, Meaning.RETURNED, Trigger(FoundBy.OPERATOR, who=why))
+        observed = self._save_change(gate, stored.record, stored, Meaning.RETURNED, Trigger(FoundBy.OPERATOR, who=why))
         return (*items, *observed.items)
 
     def attempt_again(self, gate: Gate, latest: Candidate, who: str) -> tuple[Candidate, tuple[WorkItem, ...]]:
@@ -157,7 +157,7 @@ class Observer:
             items += self._take_up(gate.name, [row], why, REOPENABLE)
         return attempt, tuple(items)
 
-    def _lead_on(
+    def _save_change(
         self, gate: Gate, seen: Observation, stored: Stored[Observation] | None, meaning: Meaning, trigger: Trigger
     ) -> Observed:
         """Save a change of a tag with the promotion and the attempt that it leads to, in one transaction.
@@ -179,7 +179,7 @@ class Observer:
         candidate = msgspec.structs.replace(candidate, found_by=trigger.by, requested_by=asked_by)
         if at_once:
             candidate = candidate.with_check_record(0, candidate.checks[0].claimed(now, secrets.token_hex(8)))
-        observed = Change(seen.renewed(sequence), stored)
+        observed = Change(seen.with_sequence(sequence), stored)
         try:
             *_, attempt = ledger.commit(observed, Change(promotion), Change(candidate))
         except Conflict:
@@ -217,7 +217,7 @@ class Observer:
             Conflict: somebody else has begun that attempt. Busy: others change the promotions all the time.
         """
         ledger, new = self._services.ledger, [Change(attempt)] if attempt else []
-        for _ in range(RACES):
+        for _ in range(SAVE_TRIES):
             loaded = [ledger.load(Promotion, gate, row) for row in rows]
             changes = [*new, *(change for one in loaded for change in self._reopened(one, why, states))]
             try:

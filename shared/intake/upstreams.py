@@ -26,7 +26,7 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
     paused_until: datetime | None = None
 
-    def pause_left(self, now: datetime) -> float:
+    def seconds_left(self, now: datetime) -> float:
         """For how many seconds more it is left alone."""
         return max(0.0, (self.paused_until - now).total_seconds()) if self.paused_until else 0.0
 
@@ -91,7 +91,7 @@ class UpstreamRecord(Backoff, frozen=True, kw_only=True):
         """
         if isinstance(fault, Throttled | Unreachable):
             return self.failed(fault, now)
-        sick = {name: one for name, one in self.repositories.items() if one.pause_left(now - _DAY)}
+        sick = {name: one for name, one in self.repositories.items() if one.seconds_left(now - _DAY)}
         in_a_row = self.in_a_row + (repository not in sick)
         sick[repository] = sick.get(repository, Backoff()).failed(fault, now)
         if in_a_row < _REPOSITORIES_IN_A_ROW:
@@ -113,7 +113,7 @@ class Upstreams:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def refuse_while_paused(self, gate: Gate) -> None:
+    def check_backoff(self, gate: Gate) -> None:
         """See whether the source of a gate may be asked at all; nothing is written.
 
         Raises:
@@ -145,7 +145,7 @@ class Upstreams:
         if pace:
             update(self._services.ledger, UpstreamRecord(server=rule.login_server), spend)
         else:
-            self.refuse_while_paused(gate)
+            self.check_backoff(gate)
         return granted
 
     def failed(self, gate: Gate, fault: Exception) -> None:
@@ -162,7 +162,7 @@ class Upstreams:
 
     def _refuse(self, gate: Gate, record: UpstreamRecord) -> None:
         backoff = record.backoff_of(gate.source.repository)
-        if pause := backoff.pause_left(self._services.clock.now()):
+        if pause := backoff.seconds_left(self._services.clock.now()):
             what = record.server if backoff is record else f"{record.server}/{gate.source.repository}"
             raise Busy(f"{what} is backing off for {pause:.0f} s more: {backoff.problem}", delay_seconds=pause)
 

@@ -4,7 +4,7 @@ import hashlib
 
 from shared.domain.decide import is_waiting
 from shared.domain.effect import Effect
-from shared.domain.errors import NotThere, Refused
+from shared.domain.errors import NotFound, Refused
 from shared.domain.policy import App
 from shared.domain.retention import KEPT
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
@@ -43,7 +43,7 @@ class AppOperations:
         """Deploy an image of the app that was built before, by its tag or its digest.
 
         Raises:
-            Malformed, NotThere: that names no image, or none that was built for this app and still is what was built.
+            Malformed, NotFound: that names no image, or none that was built for this app and still is what was built.
             Refused: the app is not deployed by Basegate, or the image stands on a base that is vetoed.
         """
         app = self._deployed(app_name)
@@ -58,7 +58,7 @@ class AppOperations:
         """Deploy what was live before the current deployment, and stands on no vetoed base.
 
         Raises:
-            NotThere: there is none. Refused: the app is not deployed by Basegate.
+            NotFound: there is none. Refused: the app is not deployed by Basegate.
         """
         app = self._deployed(app_name)
         if repeated := self._repeated(app, "rollback", who):
@@ -67,7 +67,7 @@ class AppOperations:
         others = (image for image in record.good if image != record.live)
         earlier = next((image for image in others if not self._vetoes.against_image(app, image)), None)
         if earlier is None:
-            raise NotThere(f"app {app.name} has no earlier image that was live")
+            raise NotFound(f"app {app.name} has no earlier image that was live")
         return self._named(app, "rollback", who, earlier)
 
     def cancel(self, identifier: str, who: Who) -> Plan:

@@ -11,7 +11,7 @@ import msgspec
 from shared.deployment.dependents import Dependents
 from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.effect import Effect
-from shared.domain.errors import Busy, Conflict, NotThere, Refused
+from shared.domain.errors import Busy, Conflict, NotFound, Refused
 from shared.domain.image import Digest, Tag, parse_digest, short
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate
@@ -20,7 +20,7 @@ from shared.domain.rollout import Rollout, RolloutState
 from shared.domain.stable_tag import Hold, HoldUntil, StableTag, Veto
 from shared.intake.observe import Observer
 from shared.operations.plan import Plan, Who
-from shared.ports import RACES, Services, newest_promotions, update
+from shared.ports import SAVE_TRIES, Services, newest_promotions, update
 from shared.promotion.stable_tags import StableTags, TagTarget, target_of
 from shared.promotion.vetoes import Vetoes
 from shared.queries.lookup import Lookup, tag_or_digest
@@ -51,12 +51,12 @@ class GateOperations:
         """Lift a hold; what waits for that goes on, and what the source tag is now is promoted.
 
         Raises:
-            Malformed: the gate has no such tag. NotThere: it is not held.
+            Malformed: the gate has no such tag. NotFound: it is not held.
         """
         gate, stable = self._named(gate_name, tag_name)
         waiting = self._waiting(gate, stable)
         if stable.hold is None and not waiting:
-            raise NotThere(f"{stable.tag} of gate {gate.name} is not held")
+            raise NotFound(f"{stable.tag} of gate {gate.name} is not held")
         effects = (Effect("lift the hold", stable.tag), *(Effect("let go on", digest) for digest in waiting))
         return Plan(effects, lambda: self._lift(gate, stable.tag, who))
 
@@ -65,14 +65,14 @@ class GateOperations:
 
         Raises:
             Malformed: the gate has no such tag.
-            NotThere: `to` is no unique tag or digest that passed the last time it was examined.
+            NotFound: `to` is no unique tag or digest that passed the last time it was examined.
             Refused: it is vetoed, or the tag stands on it already.
         """
         gate, stable = self._named(gate_name, tag_name)
         passed = self._lookup.passed(gate, to)
         if obstacle := self._vetoes.against(gate, passed.digest):
             raise Refused(obstacle)
-        if stable.digest == passed.digest and self._dependents.begun(gate, stable):
+        if stable.digest == passed.digest and self._dependents.are_rolled_out(gate, stable):
             raise Refused(f"{stable.tag} stands on {passed.digest} already")
         effects = (
             Effect("move the stable tag", f"{stable.tag} from {stable.digest} to {passed.digest}"),
@@ -87,7 +87,7 @@ class GateOperations:
         Raises:
             Busy: the tag is observed anew all the time.
         """
-        for _ in range(RACES):
+        for _ in range(SAVE_TRIES):
             with suppress(Conflict):
                 return enqueue(self._services, reversed(self._observer.promote_again(gate, tag, str(who))))
         raise Busy(f"others observe {tag} of gate {gate.name} all the time", delay_seconds=1.0)
@@ -170,12 +170,12 @@ class VetoOperations:
         Raises:
             Malformed: the digest is none, or what to roll back to is no tag and no digest.
             Refused: it is vetoed already, and no stable tag is to be rolled back from it.
-            NotThere: there is nothing to roll back to.
+            NotFound: there is nothing to roll back to.
         """
         gate, digest = self._lookup.gate(gate_name), parse_digest(digest_text)
         if options.to is not None:
             tag_or_digest(options.to, "to")
-        known, standing = self._vetoes.standing(gate, digest), list(self._standing_on(gate, digest))
+        known, standing = self._vetoes.active(gate, digest), list(self._standing_on(gate, digest))
         if known is not None and not (options.wanted and standing):
             raise Refused(f"{digest} is vetoed already, by {known.actor}: {known.reason}")
         bans = () if known is not None else (Effect("ban", digest),)
@@ -188,12 +188,12 @@ class VetoOperations:
         """Lift a veto; tags that are that digest at the source are promoted, or examined if the veto kept that out.
 
         Raises:
-            Malformed: the digest is none. NotThere: it is not vetoed.
+            Malformed: the digest is none. NotFound: it is not vetoed.
         """
         gate, digest = self._lookup.gate(gate_name), parse_digest(digest_text)
-        veto = self._vetoes.standing(gate, digest)
+        veto = self._vetoes.active(gate, digest)
         if veto is None:
-            raise NotThere(f"{digest} is not vetoed at gate {gate.name}")
+            raise NotFound(f"{digest} is not vetoed at gate {gate.name}")
         waiting = [Effect("let go on", f"{seen.tag} of gate {one.name}") for one, seen in self._waiting(gate, digest)]
         return Plan((Effect("lift the veto", digest), *waiting), lambda: self._lift(gate, veto, who))
 
@@ -207,7 +207,7 @@ class VetoOperations:
     def _veto(self, gate: Gate, digest: Digest, who: Who, options: RollbackOptions) -> Done:
         """1. Ban the digest: no move to it is claimed from then on. 2. Stop those that were claimed. 3. Roll back."""
         stored, ledger = self._vetoes.load(gate, digest), self._services.ledger
-        if stored is None or not stored.record.stands:  # 1
+        if stored is None or not stored.record.is_active:  # 1
             target, now = self._vetoes.target(gate), self._services.clock.now()
             veto = Veto(gate=gate.name, target=target, digest=digest, actor=who.actor, reason=who.reason, at=now)
             if stored is not None:
@@ -276,7 +276,7 @@ class VetoOperations:
             raise Refused(f"{options.to} is the digest that is to be vetoed")
         to = options.to or self._earlier(gate, stable)
         if to is None:
-            raise NotThere(
+            raise NotFound(
                 f"{stable.tag} stood on nothing before that passes now: name with `to` what to roll back to, "
                 "or veto without rolling back"
             )

@@ -21,7 +21,7 @@ from shared.domain.policy import Gate, RegistryRule
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.retention import LeftOver
 from shared.domain.stable_tag import Claim, StableTag
-from shared.ports import RACES, Services, Stored, TagPush, get_or_create, newest_promotions, read
+from shared.ports import SAVE_TRIES, Services, Stored, TagPush, get_or_create, newest_promotions, read
 from shared.promotion.vetoes import Vetoes
 from shared.records.alarms import Alarms
 
@@ -36,7 +36,7 @@ TAKE_OVER_SECONDS = 60.0
 LISTED_TAGS = 5_000
 """How many tags of a target repository are looked through for what promotions have left there, the newest first."""
 
-REBUILD = "was the ledger lost, or an old one restored? Then `basegate rebuild-ledger`; else remove that tag"
+REBUILD_REMEDY = "was the ledger lost, or an old one restored? Then `basegate rebuild-ledger`; else remove that tag"
 """What to do about a stable tag that stands on what the ledger has no record of."""
 
 SWEEP = "sweep"
@@ -113,7 +113,7 @@ class StableTags:
         else:
             moves = {"move": stable.move + 1, "moved_at": now, "moved_by": "", "put_back_at": None}
         return msgspec.structs.replace(
-            stable, **(stands | moves | {"claim": stable.claim and stable.claim.left(now)} | changes)
+            stable, **(stands | moves | {"claim": stable.claim and stable.claim.after_release(now)} | changes)
         )
 
     def point(self, gate: Gate, tag: str, digest: Digest, over: StableTag | None = None) -> None:
@@ -131,7 +131,7 @@ class StableTags:
         if there == digest:
             return
         if over is not None and there not in (None, over.digest) and (why := self.unrecorded(gate, tag, there)):
-            raise Misconfigured(f"{tag} is not moved: {why}", remedy=REBUILD)
+            raise Misconfigured(f"{tag} is not moved: {why}", remedy=REBUILD_REMEDY)
         registry.point(target, repository, tag, digest)
         there = registry.digest_of(target, repository, tag)
         if there != digest:
@@ -184,7 +184,7 @@ class StableTags:
             self.undo(gate, stored.record.tag, claim.record.claim, target.digest)
             raise
         mine = claim.record.claim
-        for _ in range(RACES):
+        for _ in range(SAVE_TRIES):
             try:
                 return self._services.ledger.save(claim, self.settled(claim.record, target, **changes)).record
             except Conflict:
@@ -223,10 +223,10 @@ class StableTags:
             stored = self.load(gate, tag)
             if stored.record.claim != mine and stored.record.is_moving(self._services.clock.now()):
                 return
-            self._put_right(gate, stored, moved)
+            self._repair(gate, stored, moved)
         self._release(gate, tag, mine)
 
-    def _put_right(self, gate: Gate, stored: Stored[StableTag], moved: Digest) -> None:
+    def _repair(self, gate: Gate, stored: Stored[StableTag], moved: Digest) -> None:
         stable, registry = stored.record, self._services.registry
         target, repository = self._services.registry_rule(gate.promote.registry), gate.promote.repository
         there = registry.digest_of(target, repository, stable.tag)
@@ -243,7 +243,7 @@ class StableTags:
         self.point(gate, stable.tag, right.digest)
         if right.digest != stable.digest:
             self._save(stored, self.settled(stable, right, claim=stable.claim))
-        self._alarms.resolved(alarm, f"put back to {short(right.digest)}")
+        self._alarms.repaired(alarm, f"put back to {short(right.digest)}")
 
     def _remove(self, target: RegistryRule, repository: str, alarm: Alarm) -> None:
         """Remove a tag where nothing that it stood on may stand; an alarm stays where the role does not allow it."""
@@ -251,9 +251,9 @@ class StableTags:
             self._services.registry.remove_tag(target, repository, alarm.subject)
         except BasegateError as error:
             plan = f"left as it is, see to it: nothing that it stood on before may stand there: {error}"
-            self._alarms.raised(msgspec.structs.replace(alarm, plan=plan))
+            self._alarms.raise_alarm(msgspec.structs.replace(alarm, plan=plan))
             return
-        self._alarms.resolved(alarm, "removed: nothing that it stood on before may stand there")
+        self._alarms.repaired(alarm, "removed: nothing that it stood on before may stand there")
 
     def _allowed(self, gate: Gate, stable: StableTag) -> TagTarget | None:
         """What the tag may stand on: what its record says, or the newest promotion of it that may stand again."""
@@ -280,7 +280,7 @@ class StableTags:
         with suppress(BasegateError):
             stored = self.load(gate, tag)
             if mine is not None and stored.record.claim == mine:
-                left = mine.left(self._services.clock.now())
+                left = mine.after_release(self._services.clock.now())
                 self._save(stored, msgspec.structs.replace(stored.record, claim=left, **changes))
 
     def _save(self, stored: Stored[StableTag], stable: StableTag) -> Stored[StableTag]:

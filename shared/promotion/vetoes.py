@@ -20,10 +20,10 @@ class Vetoes:
         """The repository that a gate promotes into, `<login server>/<repository>`."""
         return f"{self._services.registry_rule(gate.promote.registry).login_server}/{gate.promote.repository}"
 
-    def standing(self, gate: Gate, digest: str) -> Veto | None:
+    def active(self, gate: Gate, digest: str) -> Veto | None:
         """The veto that stands against a digest, or None."""
         stored = self.load(gate, digest)
-        return stored.record if stored is not None and stored.record.stands else None
+        return stored.record if stored is not None and stored.record.is_active else None
 
     def load(self, gate: Gate, digest: str) -> Stored[Veto] | None:
         """The veto against a digest, lifted or not."""
@@ -43,7 +43,7 @@ class Vetoes:
 
         "" where it may.
         """
-        if (veto := self.standing(gate, digest)) is not None:
+        if (veto := self.active(gate, digest)) is not None:
             return veto.words
         last = self.last_verdict(gate, digest)
         if last is None:
@@ -59,7 +59,7 @@ class Vetoes:
         """
         if image.base is not None:
             return self.against_base(image.base)
-        standing = (veto for veto in self.all(self._services.policy.gates[app.base.gate]) if veto.stands)
+        standing = (veto for veto in self.all(self._services.policy.gates[app.base.gate]) if veto.is_active)
         return next((f"its base is not known, and {veto.words}" for veto in standing), "")
 
     def against_base(self, base: ImageRef | None) -> str:
@@ -68,4 +68,4 @@ class Vetoes:
             return ""
         name = f"{base.login_server}/{base.repository}"
         stored = self._services.ledger.load(Veto, veto_partition(name), veto_row(base.digest))
-        return f"its base {name}@{stored.record.words}" if stored is not None and stored.record.stands else ""
+        return f"its base {name}@{stored.record.words}" if stored is not None and stored.record.is_active else ""

@@ -268,7 +268,7 @@ class DriftReport:
         )
 
     def _alarms(self, scope: str) -> tuple[AlarmLine, ...]:
-        standing = sorted(self._book.standing(scope), key=lambda alarm: alarm.since)
+        standing = sorted(self._book.active(scope), key=lambda alarm: alarm.since)
         return tuple(msgspec.convert(one, AlarmLine, from_attributes=True) for one in standing)
 
 

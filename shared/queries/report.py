@@ -14,7 +14,7 @@ from shared.domain.policy import App as AppRule
 from shared.domain.policy import Gate as GateRule
 from shared.domain.rollout import AppRecord, Rollout, RolloutSummary
 from shared.domain.stable_tag import Move, StableTag, Veto
-from shared.ports import EVERYTHING, Item, Listed, Only, Page, Services, read
+from shared.ports import NO_FILTER, Item, Listed, ListFilter, Page, Services, read
 from shared.promotion.vetoes import Vetoes
 from shared.queries import answers
 from shared.queries.answers import Items, story_of
@@ -25,7 +25,7 @@ R = TypeVar("R", bound=msgspec.Struct)
 
 
 class Report:
-    """Reads the ledger for people and programs. A gate or an app that is asked for and not there is `NotThere`.
+    """Reads the ledger for people and programs. A gate or an app that is asked for and not there is `NotFound`.
 
     A story comes with the ETag of its record.
     """
@@ -49,7 +49,7 @@ class Report:
         """
         gate = self._lookup.gate(name)
         checks = tuple(replace(one, task=one.task and _without_values(one.task, "values")) for one in gate.checks)
-        vetoes = tuple(veto for veto in self._vetoes.all(gate) if veto.stands)
+        vetoes = tuple(veto for veto in self._vetoes.all(gate) if veto.is_active)
         rule = replace(gate, checks=checks)
         return answers.GateStory(**asdict(self._gate(gate)), rule=rule, vetoes=vetoes)
 
@@ -66,15 +66,17 @@ class Report:
         build, deploy = _without_values(app.build, "values"), app.deploy and _without_values(app.deploy, "environment")
         return answers.AppStory(**asdict(self._app(app)), rule=replace(app, build=build, deploy=deploy))
 
-    def candidates(self, gate_name: str, limit: int, token: str, only: Only = EVERYTHING) -> Page[CandidateSummary]:
+    def candidates(
+        self, gate_name: str, limit: int, token: str, only: ListFilter = NO_FILTER
+    ) -> Page[CandidateSummary]:
         """The candidates of a gate, by the time they were admitted, the newest first."""
         return self._page(Candidate, self._lookup.gate(gate_name).name, limit, token, only)
 
-    def rollouts(self, app_name: str, limit: int, token: str, only: Only = EVERYTHING) -> Page[RolloutSummary]:
+    def rollouts(self, app_name: str, limit: int, token: str, only: ListFilter = NO_FILTER) -> Page[RolloutSummary]:
         """The rollouts of an app, by the time they began, the newest first."""
         return self._page(Rollout, self._lookup.app(app_name).name, limit, token, only)
 
-    def promotions(self, gate_name: str, limit: int, token: str, only: Only = EVERYTHING) -> Page[Move]:
+    def promotions(self, gate_name: str, limit: int, token: str, only: ListFilter = NO_FILTER) -> Page[Move]:
         """Every move of a gate's stable tags, rollbacks among them, the newest first."""
         return self._page(StableTag, self._lookup.gate(gate_name).name, limit, token, only)
 
@@ -91,7 +93,7 @@ class Report:
     def vetoes(self, lifted_too: bool) -> Items[Veto]:
         """The vetoes that stand, the newest first."""
         gates = self._services.policy.gates.values()
-        vetoes = {veto for gate in gates for veto in self._vetoes.all(gate) if veto.stands or lifted_too}
+        vetoes = {veto for gate in gates for veto in self._vetoes.all(gate) if veto.is_active or lifted_too}
         return Items(items=tuple(sorted(vetoes, key=lambda veto: veto.at, reverse=True)))
 
     def candidate(self, identifier: str) -> tuple[answers.CandidateStory, str]:
@@ -107,7 +109,7 @@ class Report:
         return story_of(answers.RolloutStory, stored.record), stored.etag
 
     def _page(
-        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: Only = EVERYTHING
+        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: ListFilter = NO_FILTER
     ) -> Page[Item]:
         return self._services.ledger.page(kind, partition, min(limit, PAGE_LIMIT), token, only)
 

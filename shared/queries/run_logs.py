@@ -6,7 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from shared.domain.candidate import CheckRecord
-from shared.domain.errors import NotThere, Rejected
+from shared.domain.errors import NotFound, Rejected
 from shared.domain.rollout import BuildRecord, RolloutState
 from shared.ports import Services
 from shared.queries.lookup import Lookup
@@ -31,7 +31,7 @@ class RunLog(msgspec.Struct, frozen=True):
 
 
 class RunLogs:
-    """Reads logs. An id that is none is `Malformed`, one of nothing `NotThere`."""
+    """Reads logs. An id that is none is `Malformed`, one of nothing `NotFound`."""
 
     def __init__(self, services: Services) -> None:
         self._services, self._lookup = services, Lookup(services)
@@ -40,7 +40,7 @@ class RunLogs:
         """The log of the check that goes on, else of the last one that has ended.
 
         Raises:
-            NotThere: no check has said anything yet, or what was kept is gone.
+            NotFound: no check has said anything yet, or what was kept is gone.
         """
         record = self._lookup.candidate(identifier).record
         is_open = not record.settled
@@ -51,7 +51,7 @@ class RunLogs:
         """The log of the build.
 
         Raises:
-            NotThere: it has said nothing yet, someone else built the image, or what was kept is gone.
+            NotFound: it has said nothing yet, someone else built the image, or what was kept is gone.
         """
         record = self._lookup.rollout(identifier).record
         return self._first([(record.build, "build", record.state is RolloutState.BUILDING)], identifier)
@@ -64,23 +64,23 @@ class RunLogs:
                 return self._stored(run.evidence.log_blob, of)
             if run.run_id and may_go_on:
                 return self._running(run, of)
-        raise NotThere(f"no log of {identifier} is kept yet")
+        raise NotFound(f"no log of {identifier} is kept yet")
 
     def _running(self, run: CheckRecord | BuildRecord, of: str) -> RunLog:
         registry = self._services.policy.registry_at(run.registry)
         if registry is None:
-            raise NotThere(f"the log of {of} cannot be read: the rules do not name that registry any more")
+            raise NotFound(f"the log of {of} cannot be read: the rules do not name that registry any more")
         try:
             text = self._services.tasks.log(registry, run.run_id, LOG_LIMIT_BYTES)
         except Rejected as error:
-            raise NotThere(f"{of} has written no log yet") from error
+            raise NotFound(f"{of} has written no log yet") from error
         return RunLog(_end_of(text), LogSource.RUNNING, of)
 
     def _stored(self, place: str, of: str) -> RunLog:
         try:
             return RunLog(_end_of(self._services.archive.read(place)), LogSource.STORED, of)
         except Rejected as error:
-            raise NotThere(f"the log of {of} was kept as {place} and is not there any more") from error
+            raise NotFound(f"the log of {of} was kept as {place} and is not there any more") from error
 
 
 def _end_of(text: str) -> str:

@@ -38,7 +38,7 @@ def save(services: Services, record: R, stored: Stored[R] | None = None) -> Done
     services.queue.send(record.work_item, _INSURANCE_SECONDS)
     if stored is not None:
         said = controllers(services)[record.work_item.kind].outcome
-        record, written = Outbox(services).put_ended(stored.record, record, said)
+        record, written = Outbox(services).put_for_change(stored.record, record, said)
         services.ledger.commit(Change(record, stored), *written)
     else:
         services.ledger.insert(record)

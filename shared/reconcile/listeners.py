@@ -57,7 +57,7 @@ class ListenerController(Controller[Listener]):
                     return record
                 left -= 1
                 self._send(record.name, stored)
-            record = step.save(record.has_heard(owner, refusing=any(self._left(record.name, owner, refused=True))))
+            record = step.save(record.caught_up(owner, refusing=any(self._left(record.name, owner, refused=True))))
             if any(self._left(record.name, owner)):
                 record = record.behind(owner)
         return record
@@ -88,9 +88,9 @@ class ListenerController(Controller[Listener]):
             refused = msgspec.structs.replace(stored.record, parked_at=now, problem=why)
             with suppress(Conflict):  # it was heard from another worker
                 self._services.ledger.commit(Change(refused, stored))
-            self._alarms.raised(refused.refusal)
+            self._alarms.raise_alarm(refused.refusal)
         else:
-            self._services.away.pop(stored.record.listener, None)
+            self._services.unavailable.pop(stored.record.listener, None)
             self._services.ledger.commit(Removal(stored.record))
 
     def _left(self, listener: str, owner: str, *, refused: bool = False) -> Iterator[Stored[Delivery]]:

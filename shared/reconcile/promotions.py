@@ -14,7 +14,7 @@ from shared.domain.outcome import Outcome
 from shared.domain.policy import Gate, RegistryRule
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.stable_tag import Claim, StableTag
-from shared.ports import RACES, Change, CopyState, Services, Stored, last, newest_promotions
+from shared.ports import SAVE_TRIES, Change, CopyState, Services, Stored, last, newest_promotions
 from shared.promotion.stable_tags import StableTags, target_of
 from shared.promotion.vetoes import Vetoes
 from shared.records.step import Controller, Step
@@ -89,7 +89,7 @@ class PromotionController(Controller[Promotion]):
             },
         )
 
-    def is_resting(self, record: Promotion) -> bool:
+    def waits_for_record(self, record: Promotion) -> bool:
         """Whether it waits for a verdict, which brings it up."""
         latest = self._latest(record) if record.state is PromotionState.WAITING else None
         return latest is not None and not latest.settled
@@ -103,11 +103,11 @@ class PromotionController(Controller[Promotion]):
         if latest is None or (latest.fingerprint != gate.fingerprint and latest.settled):
             return self._examine(step, gate, latest)
         if not latest.settled:
-            step.rests = True
+            step.waits_for_record = True
             return self._waiting(promotion, f"attempt {latest.attempt} is {latest.state_name}")
         match latest.state:
             case CandidateState.PASSED:
-                return promotion.standing_on(latest, self._services.clock.now())
+                return promotion.based_on(latest, self._services.clock.now())
             case CandidateState.FAILED | CandidateState.REJECTED:
                 return self._ended(promotion, PromotionState.REFUSED, f"attempt {latest.attempt}: {latest.reason}")
             case CandidateState.CANCELED:
@@ -142,7 +142,7 @@ class PromotionController(Controller[Promotion]):
         waiting = self._waiting(promotion, f"attempt {attempt} is {new.state_name}")
         step.commit(waiting, Change(new))
         self._services.queue.send(new.work_item, 0)
-        step.rests = True
+        step.waits_for_record = True
         return waiting
 
     def _waiting(self, promotion: Promotion, reason: str) -> Promotion:
@@ -223,7 +223,7 @@ class PromotionController(Controller[Promotion]):
         """
         stored, mover = self._stable.load(gate, step.record.tag), step.record.row
         mine: Claim | None = None
-        for _ in range(RACES):
+        for _ in range(SAVE_TRIES):
             try:
                 ended = self._obstacle(step, gate, stored)  # 1
                 if ended is not None:
@@ -307,7 +307,7 @@ class PromotionController(Controller[Promotion]):
         now = self._services.clock.now()
         for stored in newest_promotions(self._services.ledger, promotion.gate, promotion.tag):
             if stored.record.state is PromotionState.HELD:
-                yield Change(stored.record.reset().noting(now, "taken up again", "the hold has ended"), stored)
+                yield Change(stored.record.reset().noting(now, "reopened", "the hold has ended"), stored)
 
     def _obstacle(self, step: Step[Promotion], gate: Gate, stored: Stored[StableTag]) -> Promotion | None:
         """The promotion as it ends, or is parked, where its tag may not move; None where it may.
@@ -348,7 +348,7 @@ class PromotionController(Controller[Promotion]):
         return None
 
     def _vetoed(self, promotion: Promotion, gate: Gate) -> Promotion | None:
-        veto = self._vetoes.standing(gate, promotion.digest)
+        veto = self._vetoes.active(gate, promotion.digest)
         return self._ended(promotion, PromotionState.VETOED, veto.words) if veto is not None else None
 
     def _after_race(self, step: Step[Promotion], gate: Gate, mine: Claim | None) -> Stored[StableTag]:

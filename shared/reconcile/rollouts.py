@@ -67,7 +67,7 @@ class RolloutController(Controller[Rollout]):
             return f"container group {app.deploy.aci}"
         return f"task {app.build.registry}/{app.build.task}"
 
-    def refused(self, record: Rollout, decision: Decision, error: BasegateError) -> Rollout | None:
+    def ended_by(self, record: Rollout, decision: Decision, error: BasegateError) -> Rollout | None:
         """A definite no is the end: what was put on the container group is put back first. All else is tried again."""
         if not isinstance(error, Rejected | NeedsRecreation | Malformed):
             return None

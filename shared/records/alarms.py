@@ -38,22 +38,22 @@ class Alarms:
         if dry_run:
             return [*found]
         known = {stored.record.about: stored for stored in self._of(scope)}
-        new = [alarm for alarm in found if alarm.about not in known or not known[alarm.about].record.stands]
+        new = [alarm for alarm in found if alarm.about not in known or not known[alarm.about].record.is_active]
         for alarm in found:
             self._raise(known.pop(alarm.about, None), alarm)
         for about, stored in known.items():
-            if stored.record.stands and (about in checked or stored.record.kind in checked):
+            if stored.record.is_active and (about in checked or stored.record.kind in checked):
                 over = msgspec.structs.replace(stored.record, ended_at=self._services.clock.now())
                 log.info("drift over: %s", over.words)
                 self._keep(stored, over, "DriftOver")
         return new
 
-    def raised(self, alarm: Alarm) -> None:
+    def raise_alarm(self, alarm: Alarm) -> None:
         """Raise one alarm, if it is not raised already. A failure stops nothing."""
         with suppress(BasegateError):
             self._raise(self._services.ledger.load(Alarm, alarm.partition, alarm.row), alarm)
 
-    def stalled(self, stall: Stall) -> None:
+    def raise_stall(self, stall: Stall) -> None:
         """Raise the alarm for what a record stalls on, once for all that stall on the same."""
         remedy = f". {stall.remedy}" if stall.remedy else ""
         alarm = Alarm(
@@ -64,24 +64,24 @@ class Alarms:
             plan=f"it is tried again until it works{remedy}",
             since=stall.since,
         )
-        self.raised(alarm)
+        self.raise_alarm(alarm)
 
-    def resolved(self, alarm: Alarm, done: str) -> None:
+    def repaired(self, alarm: Alarm, done: str) -> None:
         """Record something that was wrong and is not any more, by what was done: begun, ended and announced in one."""
         alarm = msgspec.structs.replace(alarm, plan=done, ended_at=self._services.clock.now())
         log.warning("drift repaired: %s: %s", alarm.words, alarm.plan)
         with suppress(BasegateError):
             self._keep(self._services.ledger.load(Alarm, alarm.partition, alarm.row), alarm, "DriftMended")
 
-    def standing(self, scope: str) -> list[Alarm]:
+    def active(self, scope: str) -> list[Alarm]:
         """The alarms of a scope that are not over."""
-        return [stored.record for stored in self._of(scope) if stored.record.stands]
+        return [stored.record for stored in self._of(scope) if stored.record.is_active]
 
     def _of(self, scope: str) -> list[Stored[Alarm]]:
         return list(self._services.ledger.list(Alarm, scope.replace("/", ".")))
 
     def _raise(self, stored: Stored[Alarm] | None, alarm: Alarm) -> None:
-        if stored is None or not stored.record.stands:
+        if stored is None or not stored.record.is_active:
             log.warning("drift: %s; %s", alarm.words, alarm.plan)
             self._keep(stored, alarm, "DriftFound")
             return

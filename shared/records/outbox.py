@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.domain.errors import BasegateError, Conflict, Rejected, Retry
 from shared.domain.outcome import C, Delivery, Listener, Outcome, deliveries_of, deliveries_to, owner_of
-from shared.ports import RACES, Change, Removal, Services, get_or_create
+from shared.ports import SAVE_TRIES, Change, Removal, Services, get_or_create
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Outbox:
         cause, made = deliveries_of(cause, outcome, listeners, now)
         return cause, [Change(one) for one in made]
 
-    def put_ended(self, before: Any, after: C, said: Callable[[C], Outcome | None]) -> tuple[C, list[Change]]:
+    def put_for_change(self, before: Any, after: C, said: Callable[[C], Outcome | None]) -> tuple[C, list[Change]]:
         """As `put`, for what a record's own change brings about: what is said of it now, and was not before."""
         outcome, earlier = said(after), said(before)
         if outcome is None or (earlier is not None and earlier.name == outcome.name):
@@ -52,7 +52,7 @@ class Outbox:
         if heard := self.send([change.record for change in written]):
             self._services.ledger.commit(*map(Removal, heard))
 
-    def unheard(self, cause: Any, subject: str) -> Iterator[Delivery]:
+    def undelivered(self, cause: Any, subject: str) -> Iterator[Delivery]:
         """The deliveries of a record that are left."""
         for listener in self._services.listeners:
             rows = self._services.ledger.list(Delivery, owner_of(cause), deliveries_to(listener, subject))
@@ -64,7 +64,7 @@ class Outbox:
         Its work item goes through the queue, once however many outcomes wait.
         """
         ledger, queue, now = self._services.ledger, self._services.queue, self._services.clock.now()
-        for _ in range(RACES):
+        for _ in range(SAVE_TRIES):
             stored = get_or_create(ledger, Listener(name=listener, created_at=now))
             before = stored.record
             if not before.settled and owner in before.owners:
@@ -84,14 +84,14 @@ class Outbox:
     def _is_heard(self, delivery: Delivery) -> bool:
         name, wait = delivery.listener, _FIRST_WAIT_SECONDS
         announcer, now = self._services.listeners.get(name), self._services.clock.now()
-        if announcer is not None and self._services.away.get(name, now) <= now and not self._follows(delivery):
+        if announcer is not None and self._services.unavailable.get(name, now) <= now and not self._follows(delivery):
             try:
                 announcer.announce(delivery.outcome)
             except Rejected:
                 wait = 0.0  # its work item parks it
             except BasegateError as error:
                 log.warning("%s of %s is not heard by the %s: %s", delivery.outcome.name, delivery.owner, name, error)
-                self._services.away[name] = now + timedelta(seconds=_AWAY_SECONDS)
+                self._services.unavailable[name] = now + timedelta(seconds=_AWAY_SECONDS)
                 wait = max(wait, error.delay_seconds) if isinstance(error, Retry) else wait
             else:
                 return True

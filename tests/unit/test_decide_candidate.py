@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from shared.domain.candidate import Candidate, CandidateState, CheckRecord, Verdict
-from shared.domain.decide import ADOPTION_GRACE_SECONDS, RUNS_AT_ONCE, Action, decide_candidate, rerun_wait
+from shared.domain.decide import ADOPTION_GRACE_SECONDS, RUNS_IN_A_ROW, Action, decide_candidate, rerun_wait
 from shared.domain.image import Tag, parse_repository
 from shared.domain.policy import ApprovalCheck, Check, TaskCheck
 from shared.domain.record import Stall
@@ -137,4 +137,4 @@ def test_what_runs_is_polled_less_and_less_often(age: float, wait: float) -> Non
 def test_three_runs_without_a_verdict_follow_each_other_and_then_one_a_day() -> None:
     waits = [rerun_wait(runs) for runs in range(1, 6)]
     assert waits == [60, 120, 86_400, 86_400, 86_400]
-    assert RUNS_AT_ONCE == 3
+    assert RUNS_IN_A_ROW == 3

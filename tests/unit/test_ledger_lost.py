@@ -87,7 +87,7 @@ def rebuild(world: World) -> tuple[Effect, ...]:
 
 def alarms(world: World, partition: str = "gates.node") -> dict[AlarmKind, Alarm]:
     records = (stored.record for stored in world.ledger.list(Alarm, partition))
-    return {alarm.kind: alarm for alarm in records if alarm.stands}
+    return {alarm.kind: alarm for alarm in records if alarm.is_active}
 
 
 def shown(world: World) -> str:

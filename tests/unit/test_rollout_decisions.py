@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.domain.errors import NotThere, Refused, Transitioning
+from shared.domain.errors import NotFound, Refused, Transitioning
 from shared.domain.image import Digest
 from shared.domain.rollout import BuiltImage, Cause, Rollout, RolloutState
 from shared.operations.idempotency import IdempotentCalls
@@ -184,7 +184,7 @@ def test_rolling_back_twice_goes_two_deployments_back() -> None:
         world.clock.forward(60)
         assert world.app().live == expected
         assert world.containers.groups[GROUP][0] == expected.reference
-    with pytest.raises(NotThere):
+    with pytest.raises(NotFound):
         roll_back(world)
 
 

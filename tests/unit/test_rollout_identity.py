@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shared.domain.errors import NotThere
+from shared.domain.errors import NotFound
 from shared.domain.image import Digest
 from shared.domain.policy import BaseRule, Policy
 from shared.domain.rollout import BuiltImage, Cause, Rollout, RolloutState
@@ -116,7 +116,7 @@ def test_an_image_that_was_refused_cannot_be_named_by_an_operator_either() -> No
     other = world.tasks.start(world.services.registry_rule("team"), "some-other-task", {}, "x")
     world.clock.forward(10)
     push_image(world, other, EVIL)
-    with pytest.raises(NotThere):
+    with pytest.raises(NotFound):
         world.operate.apps.redeploy("hello-world", other, Who("op", "because"))
 
 
