@@ -346,7 +346,7 @@ def test_a_gate_that_left_the_rules_ends_its_candidates_and_that_is_announced(ap
     world.pass_time(60)
     wake(world)
     assert world.candidate(GREEN).state is CandidateState.RULE_REMOVED
-    assert "not in the rules any more" in world.candidate(GREEN).reason
+    assert "no longer in the rules" in world.candidate(GREEN).reason
     assert world.promotion().state is PromotionState.RULE_REMOVED
     assert set(world.announcer.names) >= {"CandidateRuleRemoved", "PromotionRuleRemoved"}
     assert world.unheard() == []
