@@ -407,5 +407,5 @@ def test_without_a_listener_the_log_has_it_and_nothing_is_written(caplog: pytest
     with caplog.at_level(logging.INFO):
         world.push("15-alpine", GREEN)
         world.settle()
-    assert "outcome Promoted of gates/node/promotions/15-alpine~0000000001: nobody listens" in caplog.text
+    assert "outcome Promoted of gates/node/promotions/15-alpine~0000000001: there is no listener" in caplog.text
     assert world.unheard() == []
