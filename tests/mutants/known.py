@@ -500,7 +500,7 @@ KNOWN = (
     Mutant(
         "an image of unknown base is deployed whatever is banned",
         "shared/promotion/vetoes.py",
-        'return next((f"its base is not known, and {veto.words}" for veto in standing), "")',
+        'return next((f"its base is unknown, and {veto.words}" for veto in active), "")',
         'return ""',
         _in(
             "unit/test_rollout_decisions.py",

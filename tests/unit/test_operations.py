@@ -190,7 +190,7 @@ def test_a_rollback_goes_to_what_passed_last_whatever_the_checks_were() -> None:
     world.use(sample_policy(gates={"node": stricter}))
     world.tasks.failing[GREEN] = "ERROR: Invalid Color: Green"
     do(world, world.operate.candidates.rerun(world.candidate(GREEN).id, NIGHT))
-    with pytest.raises(NotFound, match="did not pass when it was examined last"):
+    with pytest.raises(NotFound, match="did not pass when it was last examined"):
         world.operate.gates.roll_back("node", "15-alpine", GREEN, HoldUntil.LIFTED, NIGHT)
     do(world, world.operate.gates.roll_back("node", "15-alpine", ORANGE, HoldUntil.LIFTED, NIGHT))
     assert world.stable_tag() == ORANGE

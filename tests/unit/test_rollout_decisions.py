@@ -172,7 +172,7 @@ def test_an_image_whose_base_is_unknown_is_shown_so_and_not_deployed_while_a_vet
     world.settle()
     rollout = world.rollouts()[-1]
     assert (rollout.state, live_image(world).tag) == (RolloutState.CANCELED, "ct8")
-    assert rollout.reason.startswith("its base is not known, and ")
+    assert rollout.reason.startswith("its base is unknown, and ")
 
 
 def test_rolling_back_twice_goes_two_deployments_back() -> None:
