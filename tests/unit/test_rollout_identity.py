@@ -128,7 +128,7 @@ def test_an_image_under_a_tag_that_names_no_run_is_not_deployed() -> None:
     world.deliver(event)
     world.settle()
     assert images(world)[-1].state is RolloutState.CANCELED
-    assert images(world)[-1].reason == "dev names no run of contoso.azurecr.io"
+    assert images(world)[-1].reason == "dev does not name a run of contoso.azurecr.io"
 
 
 def test_what_an_event_says_of_an_image_is_not_believed() -> None:
