@@ -141,7 +141,7 @@ def put_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def count_no_observations(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Observation, "renewed", lambda self, sequence: self)
+    monkeypatch.setattr(Observation, "with_sequence", lambda self, sequence: self)
 
 
 def leave_what_was_lifted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -553,7 +553,7 @@ def test_a_tag_that_is_gone_between_plan_and_act_is_not_examined() -> None:
     world = told("green")
     plan = world.operate.candidates.examine("node", "15-alpine", NIGHT)
     del world.registry.tags[("public", "node:15-alpine")]
-    with pytest.raises(Busy, match="not there"):
+    with pytest.raises(Busy, match="missing, to be confirmed"):
         plan.act()
     assert len(world.candidates()) == 1
 
