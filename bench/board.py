@@ -16,7 +16,7 @@ from bench.memory import MemoryLedger
 from functions.board import page
 from shared.board import Views
 from shared.domain.record import Record
-from shared.ports import EVERYTHING, Item, Listed, Only, Page, R, Stored
+from shared.ports import NO_FILTER, Item, Listed, ListFilter, Page, R, Stored
 from tests.fakes import START, World, digest
 
 _FEW, _MANY = 100, 10_000
@@ -66,10 +66,10 @@ class ListingLedger(MemoryLedger):
         return super().list(kind, partition, row_prefix)
 
     def page(
-        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: Only = EVERYTHING
+        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: ListFilter = NO_FILTER
     ) -> Page[Item]:
         """See `Ledger.page`; the overview filters nothing."""
-        assert only == EVERYTHING
+        assert only == NO_FILTER
         self.asked["page"] += 1
         rows = self._by_time.get((kind.__name__, partition), [])
         begin = bisect_right(rows, token)

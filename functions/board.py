@@ -123,11 +123,11 @@ for _name, (_path, _template) in _PAGES.items():
 @_over_https
 def board_asset(req: func.HttpRequest) -> func.HttpResponse:
     """The style sheet, the scripts and the pictures of the pages; there are no others."""
-    from shared.domain.errors import NotThere
+    from shared.domain.errors import NotFound
 
     name = req.route_params["name"]
     if name not in _ASSETS:
-        raise NotThere(f"there is no asset {name[:80]!r}; there is {', '.join(_ASSETS)}")
+        raise NotFound(f"there is no asset {name[:80]!r}; there is {', '.join(_ASSETS)}")
     headers = _HEADERS | {"Cache-Control": "no-cache"}
     return func.HttpResponse(_bytes_of(name), mimetype=_ASSETS[name], charset="utf-8", headers=headers)
 

@@ -202,7 +202,7 @@ def _registry(services: Services, rule: RegistryRule) -> Iterator[tuple[str, Che
         name = f"login server of registry {rule.name}"
         yield name, partial(_login_server, name, services, rule)
     if stem := rule.credentials:
-        yield f"secrets {stem}-user and -password", partial(services.secrets.of, rule)
+        yield f"secrets {stem}-user and -password", partial(services.secrets.credentials, rule)
 
 
 def _login_server(name: str, services: Services, rule: RegistryRule) -> list[HealthResult]:
@@ -290,7 +290,7 @@ def _records(name: str, services: Services, kinds: tuple[type[Record], ...], par
 
 def _outcomes(services: Services) -> list[HealthResult]:
     """A warning for each listener that is unavailable, and for each that refuses outcomes."""
-    alarms = (alarm for alarm in Alarms(services).standing(STALLS) if alarm.kind is AlarmKind.REFUSED)
+    alarms = (alarm for alarm in Alarms(services).active(STALLS) if alarm.kind is AlarmKind.REFUSED)
     refused = [(f"{alarm.subject} refuses {alarm.words}", "outcomes", _REFUSED_REMEDY) for alarm in alarms]
     unavailable = _records("outcomes", services, (Listener,), LISTENERS)
     return [*unavailable, *(HealthResult("outcomes", "warning", *parts) for parts in refused)]

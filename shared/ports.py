@@ -1,7 +1,7 @@
-"""What the workflows need of the world, one protocol a need; `adapters` fulfil them, tests bring fakes.
+"""The ports: protocols for everything outside the process. `adapters` implement them, tests have fakes.
 
-Every method may raise `Retry` (a passing fault) or `Misconfigured` (a role, name or secret is wrong);
-what else it raises is said beside it. Names of registries are those of the rules.
+Every method may raise `Retry` (a transient fault) or `Misconfigured` (a role, name or secret is wrong);
+other errors are documented with the method. Names of registries are those of the rules.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -29,7 +29,7 @@ Item_co = TypeVar("Item_co", covariant=True)
 
 
 class Keyed(Protocol):
-    """A record with its place in the ledger."""
+    """A record with its key in the ledger."""
 
     @property
     def partition(self) -> str:
@@ -43,17 +43,17 @@ class Keyed(Protocol):
 
 
 class Listed(Keyed, Protocol[Item_co]):
-    """A record that a list by time shows, as an `item`."""
+    """A record that is in a list by time, as an `item`."""
 
     item: ClassVar[type[Any]]
 
     @property
     def time_row(self) -> str:
-        """Where it stands in the list; "": nowhere. A record that gets another one leaves a line behind."""
+        """Its row in the list; "": it is not listed. A record whose `time_row` changes keeps its earlier items too."""
         ...
 
     def summary(self) -> Item_co:
-        """How it reads there."""
+        """The record as a list item."""
         ...
 
 
@@ -61,10 +61,10 @@ R = TypeVar("R", bound=Keyed)
 DeployRule_contra = TypeVar("DeployRule_contra", bound=DeployRule, contravariant=True)
 
 HISTORY_LIMIT = 1000
-"""How far back an operation reads what a tag or an app was: far more than can be gone back to."""
+"""How many records of a history an operation reads: far more than there are to roll back to."""
 
-RACES = 5
-"""How often a change is tried that others make impossible, before its work is put off."""
+SAVE_TRIES = 5
+"""How often a change is tried that conflicts with other workers, before it is postponed."""
 
 
 class Stored(msgspec.Struct, Generic[R], frozen=True):
@@ -75,20 +75,20 @@ class Stored(msgspec.Struct, Generic[R], frozen=True):
 
 
 class Claimed(Stored[R], Generic[R], frozen=True):
-    """A record that this worker has just stored, with the claim to its first run: no other worker starts that."""
+    """A record that this worker has just stored with the claim of its first run: no other worker starts that."""
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One write of a transaction: a new record (`stored` is None), or the replacement of one as it was read."""
+    """One write of a transaction: a new record (`stored` is None), or the replacement of one as read."""
 
     record: Any
     stored: Stored[Any] | None = None
 
 
 class Removal(msgspec.Struct, frozen=True):
-    """The removal of a record in a transaction, with all that lists show of it: as it was read.
+    """The removal of a record, as read, in a transaction, together with its list items.
 
-    Where `stored` is None, it goes whatever it has become, and may be gone already; no list has such a one.
+    If `stored` is None, it is removed unconditionally, and may be gone already; such a record is in no list.
     """
 
     record: Any
@@ -96,25 +96,25 @@ class Removal(msgspec.Struct, frozen=True):
 
 
 def removal(stored: Stored[Any]) -> Removal:
-    """The removal of a record, unless somebody has changed it since it was read."""
+    """The removal of a record, unless it was changed since it was read."""
     return Removal(stored.record, stored)
 
 
-class Only(msgspec.Struct, frozen=True, kw_only=True):
-    """Which lines of a list are wanted: those of one state ("": any), of `since` or later, and of before `until`."""
+class ListFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which items of a list to return: those of one state ("": any), at or after `since`, and before `until`."""
 
     state: str = ""
     since: datetime | None = None
     until: datetime | None = None
 
 
-EVERYTHING = Only()
+NO_FILTER = ListFilter()
 
 
 class Page(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
-    """Some of a list, the newest first; `next` is the token of the page after it, "" at the end.
+    """A page of a list, the newest first; `next` is the token of the next page, "" at the end.
 
-    A page that is filtered may be short, even empty, and have a next one all the same.
+    A filtered page may be short, even empty, and still have a next one.
     """
 
     items: tuple[Item, ...]
@@ -122,10 +122,10 @@ class Page(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
 
 
 class Ledger(Protocol):
-    """The durable record of everything."""
+    """The durable records."""
 
     def insert(self, record: R) -> Stored[R] | None:
-        """Store a new record; None where one with its key is there already."""
+        """Store a new record; None if its key exists already."""
         ...
 
     def load(self, kind: type[R], partition: str, row: str) -> Stored[R] | None:
@@ -133,18 +133,18 @@ class Ledger(Protocol):
         ...
 
     def save(self, stored: Stored[R], record: R) -> Stored[R]:
-        """Replace a record that nobody changed since `stored` was read.
+        """Replace a record as it was read.
 
         Raises:
-            Conflict: somebody did.
+            Conflict: it was changed since `stored` was read.
         """
         ...
 
     def commit(self, *changes: Change | Removal) -> list[Stored[Any]]:
-        """Write or remove several records of one gate, or of one app, all or none; returns those that are written.
+        """Write or remove several records of one gate, or of one app, all or none; returns those written.
 
         Raises:
-            Conflict: one that is new is there already, or another was changed or removed since it was read.
+            Conflict: a new one exists already, or another was changed or removed since it was read.
         """
         ...
 
@@ -157,51 +157,51 @@ class Ledger(Protocol):
         ...
 
     def open(self, kind: type[R], partition: str) -> Iterator[Stored[R]]:
-        """The records of a partition with which anything is left to do, however many are finished."""
+        """The unsettled records of a partition, in a time that does not depend on the number of settled ones."""
         ...
 
     def page(
-        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: Only = EVERYTHING
+        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: ListFilter = NO_FILTER
     ) -> Page[Item]:
-        """A page of a partition's list, the newest first: one query, however many records there are.
+        """A page of a partition's list, the newest first: one query, independent of the number of records.
 
         Raises:
-            Malformed: the token is none of this ledger's.
+            Malformed: the token is not from this ledger.
         """
         ...
 
     def purge_moves(self, partition: str, before: datetime, kept: Collection[str]) -> Iterator[int]:
-        """Remove from a partition's list of moves of stable tags those before a moment, but the lines `kept`.
+        """Remove from a partition's list of stable-tag moves those before a moment, except the rows `kept`.
 
-        Yields how many went, some at a time.
+        Yields the number removed by each batch.
         """
         ...
 
     def purge(self, kind: type[Keyed], partition: str, before: datetime, limit: int) -> int:
-        """Remove some of a partition's records whose `at` is before a moment, 100 at most; how many they were."""
+        """Remove up to `limit` records of a partition whose `at` is before a moment, 100 at most; returns how many."""
         ...
 
 
 def read(ledger: Ledger, blank: R) -> R:
-    """The record with the key of a blank one, which it is where there is none; nothing is written."""
+    """The record with the key of a blank one, or the blank one if there is none; nothing is written."""
     stored = ledger.load(type(blank), blank.partition, blank.row)
     return stored.record if stored else blank
 
 
 def get_or_create(ledger: Ledger, blank: R) -> Stored[R]:
-    """The record with the key of a blank one, which is stored where there is none."""
+    """The record with the key of a blank one, which is stored if there is none."""
     stored = ledger.load(type(blank), blank.partition, blank.row) or ledger.insert(blank)
     return stored or get_or_create(ledger, blank)
 
 
 def last(ledger: Ledger, kind: type[R], partition: str, row_prefix: str) -> Stored[R] | None:
-    """The record whose row is the last one that begins with a prefix; None where there is none."""
+    """The last record whose row begins with a prefix, or None."""
     listed = list(ledger.list(kind, partition, row_prefix))
     return listed[-1] if listed else None
 
 
 def newest_promotions(ledger: Ledger, gate: str, tag: str, limit: int = HISTORY_LIMIT) -> Iterator[Stored[Promotion]]:
-    """The promotions of a tag, the newest first, as far as they are taken: none has a higher number than its tag."""
+    """The promotions of a tag, the newest first, read lazily: none has a higher sequence than its tag."""
     seen, stable = ledger.load(Observation, gate, tag), ledger.load(StableTag, gate, tag)
     purged = None if seen and seen.record.sequence else ledger.load(Numbers, gate, gate)
     high, span = max(one.record.sequence if one else 0 for one in (seen, stable, purged)), 100
@@ -213,31 +213,30 @@ def newest_promotions(ledger: Ledger, gate: str, tag: str, limit: int = HISTORY_
 
 
 def update(ledger: Ledger, blank: R, change: Callable[[R], R]) -> R:
-    """Change the record with the key of a blank one, as often as it takes. A change that is none writes nothing.
+    """Change the record with the key of a blank one, retrying conflicts. An unchanged record is not written.
 
     Raises:
-        Busy: others change it all the time.
+        Busy: too many conflicts.
     """
-    for _ in range(RACES):
+    for _ in range(SAVE_TRIES):
         stored = get_or_create(ledger, blank)
         changed = change(stored.record)
         try:
             return changed if changed == stored.record else ledger.save(stored, changed).record
         except Conflict:
             continue
-    raise Busy(f"others change the record of {blank.row} all the time", delay_seconds=1.0)
+    raise Busy(f"too many conflicts on the record of {blank.row}", delay_seconds=1.0)
 
 
 class QueueState(msgspec.Struct, frozen=True):
-    """The queue as it stands: the time at the service, None where it does not say, and how many messages were given
-    up on."""
+    """The state of the queue: the time of the service, None if it reports none, and the number of poison messages."""
 
     server_time: datetime | None
     given_up: int = 0
 
 
 class WorkQueue(Protocol):
-    """Brings records up again, and source tags to be read."""
+    """The queues of work items and hints."""
 
     def send(self, item: WorkItem, wait_seconds: float) -> None:
         """Queue a work item, hidden for a time (whole seconds, rounded up; seven days at most)."""
@@ -248,14 +247,14 @@ class WorkQueue(Protocol):
         ...
 
     def check(self) -> QueueState:
-        """See whether the queues can be used, and how they stand; nothing is sent."""
+        """Check that the queues can be used, and return their state; nothing is sent."""
         ...
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True):
-    """What a registry last said of its rate limit.
+    """The rate limit that a registry last reported.
 
-    `remaining` of `limit` requests are left in a window of `window_seconds` (0 where it does not say).
+    `remaining` of `limit` requests are left in a window of `window_seconds` (0 if it reports none).
     `source` is what the registry counts by, Docker Hub's `docker-ratelimit-source`: an address or an account.
     """
 
@@ -266,36 +265,36 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TagReader(Protocol):
-    """Says what a registry's tags point at; it changes nothing there.
+    """Reads the tags of a registry of any vendor.
 
     Every method may raise
 
-    - `Throttled`: too many requests, look again after its `delay_seconds`;
-    - `Retry`: the registry is away, slow or has a fault of its own;
-    - `Misconfigured`: access is refused, the host is unknown, its certificate is not trusted, or it leads to an
-      address that requests may not go to;
-    - `Malformed`: an answer that breaks the specification;
+    - `Throttled`: too many requests, try again after its `delay_seconds`;
+    - `Retry`: the registry is unavailable, slow or has a fault;
+    - `Misconfigured`: access is refused, the host is unknown, its certificate is not trusted, or it resolves to an
+      address that requests may not be sent to;
+    - `Malformed`: the answer violates the specification;
     - `Rejected`: any other refusal.
     """
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
-        """The digest a tag points at now, or None where there is no such tag. Does not count as a pull."""
+        """The digest that a tag points to, or None if there is no such tag. Does not count as a pull."""
         ...
 
     def tags(self, registry: RegistryRule, repository: str) -> Iterator[str]:
         """The names that a repository lists, in the registry's order, read page by page as they are taken.
 
-        Yields none where there is no such repository. A name may be no tag: some registries list what nobody can pull.
+        Yields none if there is no such repository. Some registries list names that are not valid tags.
         """
         ...
 
     def allowance(self, registry: RegistryRule) -> Allowance | None:
-        """What the registry last said of its rate limit, None where it has said nothing."""
+        """The rate limit that the registry last reported, or None."""
         ...
 
 
 class CopyState(StrEnum):
-    """How a server-side copy stands."""
+    """The state of a server-side copy."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -303,21 +302,21 @@ class CopyState(StrEnum):
 
 
 class CopyStatus(msgspec.Struct, frozen=True):
-    """A copy's state, and the service's words where it failed."""
+    """A copy's state, and the service's message if it failed."""
 
     state: CopyState
     message: str = ""
 
 
 class TagState(msgspec.Struct, frozen=True):
-    """What a tag points at, and whether it is locked against writes and deletes (None: that was not asked for)."""
+    """The digest that a tag points to, and whether it is locked against writes and deletes (None: not read)."""
 
     digest: Digest
     locked: bool | None = False
 
 
 class TagPush(msgspec.Struct, frozen=True):
-    """A tag, what it points at, and when it was pushed last."""
+    """A tag, the digest that it points to, and when it was last pushed."""
 
     tag: str
     digest: Digest
@@ -325,13 +324,13 @@ class TagPush(msgspec.Struct, frozen=True):
 
 
 class Registry(Protocol):
-    """An Azure registry that the app builds in or promotes to: its tags, locks, and copies that the service makes.
+    """An Azure registry that apps are built in or images promoted to: its tags, locks, and server-side copies.
 
-    What may be a registry of any make, and what is read often, is read through `TagReader`.
+    Registries of any vendor, and tags that are read often, are read through `TagReader`.
     """
 
     def login_server(self, registry: RegistryRule) -> str:
-        """The host name that Azure says a registry has.
+        """The host name of a registry, as Azure reports it.
 
         Raises:
             Misconfigured: there is no such registry, or the app may not read it.
@@ -339,13 +338,13 @@ class Registry(Protocol):
         ...
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
-        """The digest a tag points at now, or None where there is no such tag: what every change is read back with."""
+        """The digest that a tag points to, or None if there is no such tag: reads back every change."""
         ...
 
     def start_copy(self, source: ImageRef, source_rule: RegistryRule, target: RegistryRule, name: str) -> str:
-        """Begin to copy an image, index and all platforms, to the tag `name` (`repository:tag`) of the target.
+        """Start to copy an image, index and all platforms, to the tag `name` (`repository:tag`) of the target.
 
-        Returns the operation to ask about. An existing tag of that name is replaced only if it is not locked.
+        Returns the operation for `copy_status`. An existing tag of that name is replaced only if it is not locked.
 
         Raises:
             Rejected: the source is gone, or the target refuses.
@@ -353,21 +352,21 @@ class Registry(Protocol):
         ...
 
     def copy_status(self, target: RegistryRule, operation: str) -> CopyStatus:
-        """How a copy stands."""
+        """The status of a copy."""
         ...
 
     def tag_state(self, registry: RegistryRule, repository: str, tag: str) -> TagState | None:
-        """What a tag points at and whether it is locked, or None where there is no such tag."""
+        """The digest that a tag points to and whether it is locked, or None if there is no such tag."""
         ...
 
     def newest_tags(self, registry: RegistryRule, repository: str, limit: int) -> list[TagPush]:
-        """The tags of a repository that were pushed last, the newest first; none where there is no such repository."""
+        """The last pushed tags of a repository, the newest first; empty if there is no such repository."""
         ...
 
     def token_expiry(self, registry: RegistryRule, token: str, now: datetime) -> datetime | None:
         """When the next password of one of the registry's own tokens expires after `now`.
 
-        None where none does, where there is no such token, and where the app may not look.
+        None if none does, if there is no such token, and if the app may not read it.
         """
         ...
 
@@ -376,15 +375,15 @@ class Registry(Protocol):
         ...
 
     def point(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
-        """Point a tag at a digest of the same repository.
+        """Point a tag to a digest of the same repository.
 
         Raises:
-            Gone: the digest is not there. Rejected: the tag is locked.
+            Gone: the digest does not exist. Rejected: the tag is locked.
         """
         ...
 
     def unlock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest | None) -> None:
-        """Let a tag be written and deleted again, and with a digest its manifest too; what is gone already is fine.
+        """Unlock a tag, and with a digest its manifest too; no error if they are gone already.
 
         Raises:
             Misconfigured: the role for it is missing.
@@ -392,7 +391,7 @@ class Registry(Protocol):
         ...
 
     def remove_tag(self, registry: RegistryRule, repository: str, tag: str) -> None:
-        """Remove a tag; the manifest stays. One that is gone already is fine.
+        """Remove a tag; the manifest stays. No error if the tag is gone already.
 
         Raises:
             Misconfigured: the role for it is missing. Rejected: the tag is locked.
@@ -401,13 +400,13 @@ class Registry(Protocol):
 
 
 class RunStatus(StrEnum):
-    """How a task run stands, in the gate's words."""
+    """The status of a task run, as Basegate distinguishes it."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     BROKEN = "broken"
-    """It ended without saying anything about the image: canceled, timed out, or the service failed."""
+    """It ended without a result: canceled, timed out, or the service failed."""
 
 
 class OutputImage(msgspec.Struct, frozen=True):
@@ -420,10 +419,10 @@ class OutputImage(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A task run. `detail` is the service's own status, and its message where it gave one.
+    """A task run. `detail` is the service's own status, and its message if there is one.
 
-    `task` is the task's name ("": it was started without one), `mark` what its starter marked it with, `outputs` the
-    images it built, as far as the service lists them with their digest. Times are the service's.
+    `task` is the task's name ("": it was started without one), `mark` the mark that its starter set, `outputs` the
+    images it built, as far as the service lists them with their digests. Times are those of the service.
     """
 
     run_id: str
@@ -441,7 +440,7 @@ class TaskRunner(Protocol):
     """ACR Tasks."""
 
     def start(self, registry: RegistryRule, task: str, values: Mapping[str, str], token: str) -> str:
-        """Start a run of a task with values, marked with a token to find it by; returns its id."""
+        """Start a run of a task with values, marked with a token so that `find` finds it; returns its id."""
         ...
 
     def find(self, registry: RegistryRule, task: str, token: str, since: datetime) -> str | None:
@@ -453,28 +452,28 @@ class TaskRunner(Protocol):
         ...
 
     def get(self, registry: RegistryRule, run_id: str) -> Run | None:
-        """A run, or None where there is no such run."""
+        """A run, or None if there is no such run."""
         ...
 
     def log(self, registry: RegistryRule, run_id: str, limit_bytes: int) -> str:
-        """The log of a run, its last `limit_bytes` at most, without secrets and without what drives a terminal."""
+        """The log of a run, at most its last `limit_bytes`, without secrets and terminal control sequences."""
         ...
 
     def check(self, registry: RegistryRule, task: str) -> None:
-        """See whether a task is there and runs may be started; none is."""
+        """Check that a task exists and that runs may be started; none is started."""
         ...
 
     def cancel(self, registry: RegistryRule, run_id: str) -> None:
-        """Ask a run to stop; one that has ended is left as it is."""
+        """Cancel a run; no error if it has ended."""
         ...
 
 
 class DeploymentState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a deployment looks like now.
+    """The state of a deployment.
 
-    `image` is what its definition names: an app's image is put by digest, `BuiltImage.reference`. `address` is
-    `host:port` or ""; `failed` says that it will not come up by itself, `stopped` that somebody has stopped it;
-    `detail` is for the reader.
+    `image` is the one in its definition: an app's image is put by digest, `BuiltImage.reference`. `address` is
+    `host:port` or ""; `failed` says that it will not start without a change, `stopped` that an operator has stopped it;
+    `detail` is a text for operators.
     """
 
     image: str
@@ -490,77 +489,77 @@ class DeploymentTarget(Protocol[DeployRule_contra]):
     """Where apps run, each by a rule of the target's own type."""
 
     def put(self, rule: DeployRule_contra, image: BuiltImage, registry: RegistryRule) -> None:
-        """Send the whole definition of a deployment with an image, by its digest.
+        """Put the whole definition of a deployment with an image, by its digest.
 
         Raises:
-            Transitioning: an earlier change goes on.
+            Transitioning: an earlier change is in progress.
             NeedsRecreation: it cannot be changed in place.
             Rejected: the definition or the image is refused.
         """
         ...
 
     def get(self, rule: DeployRule_contra) -> DeploymentState | None:
-        """What the deployment looks like, or None where there is none."""
+        """The state of the deployment, or None if there is none."""
         ...
 
     def delete(self, rule: DeployRule_contra) -> None:
-        """Delete a deployment; one that is gone already is fine."""
+        """Delete a deployment; no error if it is gone already."""
         ...
 
 
 class Probe(Protocol):
-    """Asks a deployed app whether it is well."""
+    """Health probe of a deployed app."""
 
     def check(self, address: str, path: str) -> str | None:
-        """None if `http://address/path` answers 2xx or 3xx, else what it did instead."""
+        """None if `http://address/path` answers 2xx or 3xx, else what happened instead."""
         ...
 
 
 class Archive(Protocol):
-    """Keeps evidence that is too long for a record."""
+    """Stores evidence that is too long for a record."""
 
-    def keep(self, name: str, text: str) -> str:
-        """Store a text under a name, replacing an earlier one, and return where it is."""
+    def store(self, name: str, text: str) -> str:
+        """Store a text under a name, replacing an earlier one, and return its place."""
         ...
 
     def read(self, place: str) -> str:
-        """The text that was stored there. Raises `Rejected` where there is none."""
+        """The text stored at a place. Raises `Rejected` if there is none."""
         ...
 
-    def places(self, beginning: str) -> list[str]:
-        """Where the texts are whose names begin like that."""
+    def find(self, prefix: str) -> list[str]:
+        """The places of the texts whose names begin with a prefix."""
         ...
 
-    def forget(self, place: str) -> None:
-        """Remove a text; one that is gone already is fine."""
+    def remove(self, place: str) -> None:
+        """Delete a text; no error if it is gone already."""
         ...
 
     def check(self) -> None:
-        """See whether the archive can be used; nothing is stored."""
+        """Check that the archive can be used; nothing is stored."""
         ...
 
 
 class Secrets(Protocol):
-    """Credentials that are not the app's own."""
+    """Credentials in the key vault."""
 
-    def of(self, registry: RegistryRule) -> tuple[str, str]:
+    def credentials(self, registry: RegistryRule) -> tuple[str, str]:
         """User and password of a registry."""
         ...
 
     def expiry(self, registry: RegistryRule) -> datetime | None:
-        """When the first of a registry's two secrets expires, None where no such time is set."""
+        """When the first of a registry's two secrets expires, None if neither has an expiry."""
         ...
 
     def values(self) -> Collection[str]:
-        """All that a run may have been given out of the vault, also what has been replaced since it began."""
+        """All secret values that a run may have received, including those replaced since it began."""
         ...
 
 
 class Subscriptions(Protocol):
     """Event Grid subscriptions of registries."""
 
-    def reach_us(self, registry: RegistryRule) -> bool | None:
-        """Whether an event subscription of a registry sends its pushes to this app; None where that cannot be told."""
+    def delivers_to_app(self, registry: RegistryRule) -> bool | None:
+        """Whether an event subscription sends a registry's pushes to this app; None if that cannot be determined."""
         ...
 
 
@@ -568,10 +567,10 @@ class Announcer(Protocol):
     """Sends outcomes to one listener."""
 
     def announce(self, outcome: Outcome) -> None:
-        """Send an outcome; returns when it was heard.
+        """Send an outcome; returns after the listener has accepted it.
 
         Raises:
-            Rejected: the listener refuses this one for good. Any other error may pass.
+            Rejected: the listener refuses it for good. Any other error may be transient.
         """
         ...
 
@@ -588,9 +587,9 @@ class Clock(Protocol):
 class Services:
     """The ports and the policy of this process.
 
-    `rules` gives the policy, and raises `Retry` while it is not known where its registries are. `keep` is how long what
-    nothing stands on is kept, and an outcome sent again. `away` says until when this process does not try a listener in
-    passing, since it did not answer. `targets` are by the kinds of their rules.
+    `rules` returns the policy, and raises `Retry` while the login servers of its registries are unknown. `keep` is how
+    long unused records are kept, and outcomes are sent again. `unavailable` has the listeners that did not answer, and
+    until when this process leaves them to their work items. `targets` are by the kinds of their rules.
     """
 
     rules: Callable[[], Policy]
@@ -607,7 +606,7 @@ class Services:
     secrets: Secrets
     subscriptions: Subscriptions
     keep: timedelta = timedelta(days=400)
-    away: dict[str, datetime] = field(default_factory=dict)
+    unavailable: dict[str, datetime] = field(default_factory=dict)
 
     @property
     def policy(self) -> Policy:
@@ -627,5 +626,5 @@ class Services:
         return self.targets[rule.kind]
 
     def registry_rule(self, name: str) -> RegistryRule:
-        """The registry of that name; the rules were checked to name only those that are there."""
+        """The registry of that name; validated rules name only existing ones."""
         return self.policy.registries[name]

@@ -24,7 +24,7 @@ class Forbidden(BasegateError):
 _PROBLEMS: tuple[tuple[type[BasegateError], int, str], ...] = (
     (errors.Malformed, 400, "The request is not right"),
     (Forbidden, 403, "Not allowed"),
-    (errors.NotThere, 404, "There is no such thing"),
+    (errors.NotFound, 404, "There is no such thing"),
     (errors.Refused, 409, "Not possible as things stand"),
     (errors.Stale, 412, "It has changed since you looked"),
     (errors.Conflict, 409, "Someone else changed it: read it again"),

@@ -16,7 +16,7 @@ from shared.domain.errors import Malformed, Misconfigured
 from shared.domain.record import Moment
 from shared.interface import Role
 from shared.interface.bodies import Asked
-from shared.ports import Only
+from shared.ports import ListFilter
 from shared.queries.records import PAGE_LIMIT
 from shared.settings import is_behind_sign_in, trusts_sign_in
 
@@ -171,12 +171,12 @@ def flag(req: func.HttpRequest, name: str) -> bool:
 
 
 def page_of(req: func.HttpRequest, states: Iterable[str] = ()) -> dict[str, Any]:
-    """The `limit`, the `token` and the filter (`only`) of a list; `states` are those that it may be asked for.
+    """The `limit`, the `token` and the filter (`only`) of a list; `states` are the states that it can be filtered by.
 
     Raises:
         Malformed: names the parameter that is not right.
     """
-    only = Only(state=_state(req, tuple(states)), since=_moment(req, "since"), until=_moment(req, "until"))
+    only = ListFilter(state=_state(req, tuple(states)), since=_moment(req, "since"), until=_moment(req, "until"))
     return {"limit": _limit(req), "token": req.params.get("token", ""), "only": only}
 
 

@@ -27,7 +27,7 @@ class BlobArchive:
             container.create_container()
         return container
 
-    def keep(self, name: str, text: str) -> str:
+    def store(self, name: str, text: str) -> str:
         """Store a text under a name, replacing an earlier one, and return where it is."""
         settings = ContentSettings(content_type="text/plain; charset=utf-8")
         with translated(f"keeping the evidence {name}", remedy=_ROLE):
@@ -45,13 +45,13 @@ class BlobArchive:
             content: bytes = self._container.download_blob(name).readall()
         return content.decode(errors="replace")
 
-    def places(self, beginning: str) -> list[str]:
+    def find(self, prefix: str) -> list[str]:
         """Where the texts are whose names begin like that, page after page."""
-        with translated(f"listing the evidence {beginning}", remedy=_ROLE):
-            names = self._container.list_blob_names(name_starts_with=beginning)
+        with translated(f"listing the evidence {prefix}", remedy=_ROLE):
+            names = self._container.list_blob_names(name_starts_with=prefix)
             return [f"{EVIDENCE_CONTAINER}/{name}" for name in names]
 
-    def forget(self, place: str) -> None:
+    def remove(self, place: str) -> None:
         """Remove a text; one that is gone already is fine."""
         name = place.removeprefix(f"{EVIDENCE_CONTAINER}/")
         with translated(f"removing the evidence {name}", remedy=_ROLE), expected(ResourceNotFoundError):

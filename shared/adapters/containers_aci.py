@@ -86,7 +86,7 @@ class AciContainerRunner:
     def _pull_credential(self, rule: AciRule, registry: RegistryRule) -> models.ImageRegistryCredential:
         if rule.identity:
             return models.ImageRegistryCredential(server=registry.login_server, identity=rule.identity)
-        user, password = self._secrets.of(registry)
+        user, password = self._secrets.credentials(registry)
         return models.ImageRegistryCredential(server=registry.login_server, username=user, password=password)
 
 

@@ -32,7 +32,7 @@ from shared.adapters.azure_calls import DEADLINES, Identity, expected, translate
 from shared.domain.errors import Conflict, Malformed
 from shared.domain.record import Record, rows_before
 from shared.domain.stable_tag import StableTag
-from shared.ports import EVERYTHING, Change, Item, Keyed, Listed, Only, Page, R, Removal, Stored
+from shared.ports import NO_FILTER, Change, Item, Keyed, Listed, ListFilter, Page, R, Removal, Stored
 from shared.settings import TABLE
 
 _ROLE = "give the app Storage Table Data Contributor"
@@ -156,7 +156,7 @@ class TableLedger:
                 yield stored
 
     def page(
-        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: Only = EVERYTHING
+        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: ListFilter = NO_FILTER
     ) -> Page[Item]:
         """A page of a partition's list, the newest first: one query, however many records there are.
 

@@ -162,7 +162,7 @@ class AcrRegistry:
             return ImportSource(resource_id=rule.id, source_image=image)
         credentials = None  # what needs none, such as Docker Hub's public images, is pulled anonymously
         if rule.credentials:
-            user, password = self._secrets.of(rule)
+            user, password = self._secrets.credentials(rule)
             credentials = ImportSourceCredentials(username=user, password=password)
         return ImportSource(registry_uri=source.login_server, credentials=credentials, source_image=image)
 

@@ -32,7 +32,7 @@ class VaultCredentials:
     def _client(self) -> SecretClient:
         return SecretClient(self._url, self._credential(), **DEADLINES)
 
-    def of(self, registry: RegistryRule) -> tuple[str, str]:
+    def credentials(self, registry: RegistryRule) -> tuple[str, str]:
         """User and password of a registry."""
         self._require_vault(f"registry {registry.name} names credentials")
         return self.read(f"{registry.credentials}-user"), self.read(f"{registry.credentials}-password")

@@ -17,7 +17,7 @@ class EventGridSubscriptions:
     def __init__(self, credential: Identity, site: str = "") -> None:
         self._client, self._site = per_subscription(EventGridManagementClient, credential), site.lower()
 
-    def reach_us(self, registry: RegistryRule) -> bool | None:
+    def delivers_to_app(self, registry: RegistryRule) -> bool | None:
         """Whether a subscription sends a registry's pushes to this app; None where the app may not ask.
 
         Source: https://learn.microsoft.com/rest/api/eventgrid/controlplane/event-subscriptions/list-by-resource

@@ -28,12 +28,12 @@ class Views:
         return drift_page(DriftQuery(self._services).drift(), self._now)
 
     def candidate(self, identifier: str) -> RecordPage:
-        """The page of a candidate. Raises `Malformed` or `NotThere`."""
+        """The page of a candidate. Raises `Malformed` or `NotFound`."""
         stored = self._lookup.candidate(identifier)
         return records.candidate_page(stored, self._lookup.promotions_for(stored.record), self._now)
 
     def rollout(self, identifier: str) -> RecordPage:
-        """The page of a rollout. Raises `Malformed` or `NotThere`."""
+        """The page of a rollout. Raises `Malformed` or `NotFound`."""
         stored = self._lookup.rollout(identifier)
         return records.rollout_page(stored, self._services.app(stored.record.app), self._now)
 
@@ -42,7 +42,7 @@ class Views:
 
         Raises:
             Malformed: the state or a time is invalid.
-            NotThere: there is no such gate.
+            NotFound: there is no such gate.
         """
         return records.gate_history(self._services, self._lookup.gate(name), shown, token)
 

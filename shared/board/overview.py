@@ -125,8 +125,8 @@ def overview_page(services: Services, now: datetime, unready: Sequence[HealthRes
     for item in chain(*(flow.items for flow in flows)):
         found.setdefault(f"{item.state} {item.link} {item.subject}", item)
     items = tuple(sorted(found.values(), key=lambda item: _URGENCY.index(item.severity)))
-    registries = (Alarms(services).standing(f"registries/{name}") for name in services.policy.registries)
-    stalls = Alarms(services).standing(STALLS)  # a stalled record may be older than those that the overview reads
+    registries = (Alarms(services).active(f"registries/{name}") for name in services.policy.registries)
+    stalls = Alarms(services).active(STALLS)  # a stalled record may be older than those that the overview reads
     shown = any(item.state == "stalled" for item in items)
     stalls = [alarm for alarm in stalls if not shown or alarm.subject.startswith("listener ")]
     active = chain(*(flow.alarms for flow in flows), *registries, stalls)
@@ -161,7 +161,7 @@ def _headline(items: tuple[Item, ...], alarms: int, busy: int) -> str:
 
 def _gate(gate: Gate, services: Services, now: datetime) -> GateFlow:
     """A gate with a row for each of its tags; of the quiet ones without an app, only the first few are visible."""
-    source, alarms = source_of(gate, services), tuple(Alarms(services).standing(f"gates/{gate.name}"))
+    source, alarms = source_of(gate, services), tuple(Alarms(services).active(f"gates/{gate.name}"))
     candidates = services.ledger.page(Candidate, gate.name, RECENT).items
     tags = _read_tags(gate.name, candidates, alarms, services)
     rows = [_row(tag, source) for tag in tags]
@@ -207,7 +207,7 @@ def _read_app(app: App, services: Services) -> AppState:
         app=app,
         record=read(services.ledger, AppRecord(app=app.name)),
         latest=next(iter(services.ledger.page(Rollout, app.name, 1).items), None),
-        alarms=tuple(Alarms(services).standing(f"apps/{app.name}")),
+        alarms=tuple(Alarms(services).active(f"apps/{app.name}")),
     )
 
 

@@ -23,7 +23,7 @@ from shared.domain.record import Entry, Record
 from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Rollout, RolloutState, RolloutSummary
 from shared.domain.stable_tag import Veto
 from shared.interface import OPERATIONS
-from shared.ports import Listed, Only, Services, Stored, read
+from shared.ports import Listed, ListFilter, Services, Stored, read
 from shared.promotion.vetoes import Vetoes
 from shared.queries.records import source_of
 
@@ -237,7 +237,7 @@ def gate_history(services: Services, gate: Gate, shown: Filter, token: str) -> H
         source=source_of(gate, services),
         target=vetoes.target(gate),
         rows=tuple(map(_candidate, items)),
-        vetoes=tuple(_veto(veto) for veto in vetoes.all(gate) if veto.stands),
+        vetoes=tuple(_veto(veto) for veto in vetoes.all(gate) if veto.is_active),
     )
 
 
@@ -274,7 +274,7 @@ def _read(
     }
 
 
-def _parsed(shown: Filter, states: type[StrEnum]) -> Only:
+def _parsed(shown: Filter, states: type[StrEnum]) -> ListFilter:
     """A filter, parsed for the ledger. Days are in UTC, and `until` includes its day.
 
     Raises:
@@ -286,7 +286,7 @@ def _parsed(shown: Filter, states: type[StrEnum]) -> Only:
     if until is not None and _is_day(shown.until):
         with suppress(OverflowError):  # the last possible day
             until += timedelta(days=1)
-    return Only(state=shown.state, since=since, until=until)
+    return ListFilter(state=shown.state, since=since, until=until)
 
 
 def _is_day(text: str) -> bool:

@@ -3,7 +3,7 @@
 import re
 
 from shared.domain.candidate import CheckRecord, Evidence
-from shared.domain.errors import Misconfigured, NotThere, Rejected, Retry
+from shared.domain.errors import Misconfigured, NotFound, Rejected, Retry
 from shared.domain.policy import RegistryRule
 from shared.domain.rollout import BuildRecord
 from shared.ports import Archive, Run, Services, TaskRunner
@@ -31,7 +31,7 @@ def gather_evidence(tasks: TaskRunner, archive: Archive, registry: RegistryRule,
     lines = [line.rstrip()[:_LINE_LIMIT] for line in text.splitlines() if line.strip()]
     tail = tuple(lines[-_TAIL_LINES:])
     try:
-        return Evidence(status=run.detail, log_tail=tail, log_blob=archive.keep(name, text))
+        return Evidence(status=run.detail, log_tail=tail, log_blob=archive.store(name, text))
     except (Retry, Rejected) as error:
         return Evidence(status=f"{run.detail} (the log could not be kept: {error})", log_tail=tail)
 
@@ -40,12 +40,12 @@ def log_so_far(services: Services, run: CheckRecord | BuildRecord, limit_bytes: 
     """What a task run that goes on has written, its last bytes.
 
     Raises:
-        NotThere: the rules do not name its registry any more. Rejected: it has written nothing yet.
+        NotFound: the rules do not name its registry any more. Rejected: it has written nothing yet.
     """
     registry = services.policy.registry_at(run.registry)
     if registry is None:
         why = "the rules do not name that registry any more"
-        raise NotThere(f"the log of run {run.run_id} of {run.registry} cannot be read: {why}")
+        raise NotFound(f"the log of run {run.run_id} of {run.registry} cannot be read: {why}")
     return services.tasks.log(registry, run.run_id, limit_bytes)
 
 

@@ -78,7 +78,7 @@ class CheckKind(ABC, Generic[R]):
         """The last bytes of the log of a running check; None if it writes no log.
 
         Raises:
-            NotThere: its log cannot be read any more. Rejected: it has written nothing yet.
+            NotFound: its log cannot be read any more. Rejected: it has written nothing yet.
         """
         return None
 

@@ -1,1 +1,1 @@
-"""Building an app on its base, deploying it, and putting the last good image back."""
+"""Builds an app on its base, deploys it, and puts the last good image back."""

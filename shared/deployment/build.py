@@ -1,4 +1,4 @@
-"""Building an app on a promoted base: start the run, watch it, find the image it pushed."""
+"""Builds an app on a promoted base: starts the run, watches it, finds the image that it pushed."""
 
 import secrets
 from datetime import datetime
@@ -18,7 +18,7 @@ from shared.promotion.vetoes import Vetoes
 from shared.records.step import Step
 
 UNLISTED_SECONDS = 60.0
-"""How long a run that has ended may take to list the images it built."""
+"""How long a run that has ended may take to list the images that it built."""
 
 _REMEMBERED_RUNS = 50
 _NEWEST_TAGS = 100
@@ -31,25 +31,25 @@ class Build:
         self._services, self._vetoes = services, Vetoes(services)
 
     def trace(self, step: Step[Rollout], app: App) -> Rollout:
-        """Find the run that built an image which someone else pushed: a run of the app's own task, that succeeded.
+        """Find the run that built an image which someone else pushed: a successful run of the app's own task.
 
-        Its tag names the run, and its digest must be an output of that run. Anything else may have been pushed by
-        anybody, and is not deployed.
+        The tag names the run, and the digest must be an output of that run. Anyone could have pushed another image, so
+        it is not deployed.
         """
         rollout, registry = step.record, self._registry(app)
         image = rollout.image
-        assert image is not None  # decide traces images only
+        assert image is not None  # decide traces only images
         run_id = app.build.run_of(image.tag)
         run = self._services.tasks.get(registry, run_id) if run_id else None
         if run is None:
-            return self._canceled(rollout, f"{image.tag} names no run of {registry.login_server}")
+            return self._canceled(rollout, f"{image.tag} does not name a run of {registry.login_server}")
         if run.status is RunStatus.RUNNING:
             return rollout
         if run.task != app.build.task or run.status is not RunStatus.SUCCEEDED:
             what = f"run {run.run_id} is of {run.task or 'no task'} and {run.status}"
-            return self._canceled(rollout, f"{what}: only what {app.build.task} has built is deployed")
+            return self._canceled(rollout, f"{what}: only images built by {app.build.task} are deployed")
         if run.mark.startswith(f"basegate/{app.name}/"):
-            return self._canceled(rollout, f"run {run.run_id} is Basegate's own, and has its own rollout")
+            return self._canceled(rollout, f"Basegate started run {run.run_id}, which has its own rollout")
         if image.digest not in _outputs(run, app, registry).values():
             if self._may_list_yet(rollout):
                 return _unlisted(rollout, self._services.clock.now())
@@ -62,11 +62,11 @@ class Build:
     def start(self, step: Step[Rollout], app: App) -> Rollout:
         """Start the build.
 
-        1. On what is banned nothing is built.
-        2. Claim it in the ledger: of two workers only one gets further. One that was made claimed by the worker that
-           has just moved the tag, and read the vetoes after that, has 1 and 2 behind it.
-        3. Start the run on the base by digest, marked so that it can be found if this process dies before 4.
-        4. Record its id, also with the app, so that the push it makes is known for an echo.
+        1. A vetoed base cancels it.
+        2. Claim it in the ledger: of two workers only one continues. A rollout that was created with its claim, by the
+           worker that has just moved the tag and read the vetoes after that, needs neither 1 nor 2.
+        3. Start the run on the base by digest, with a mark, so that it can be found if this process dies before 4.
+        4. Record its id, also in the app's record, so that its push begins no further rollout.
         """
         now, rollout = self._services.clock.now(), step.record
         base = rollout.base if rollout.cause is Cause.BASE else step.beside(AppRecord(app=app.name)).record.base
@@ -80,22 +80,22 @@ class Build:
         return self._begun(step, app, run_id, "build started", f"run {run_id} on {base or 'its own base'}")  # 4
 
     def adopt(self, step: Step[Rollout], app: App) -> Rollout:
-        """Find the run that a dead worker started, or let the build be started again."""
+        """Find the run that a dead worker started, else release the claim so that the build is started again."""
         rollout, now = step.record, self._services.clock.now()
         claimed_at = rollout.build.claimed_at
-        assert claimed_at is not None  # decide adopts nothing that was not claimed
+        assert claimed_at is not None  # decide adopts only claimed builds
         run_id = self._services.tasks.find(self._registry(app), app.build.task, _mark(rollout), claimed_at)
         if run_id is None:
             again = msgspec.structs.replace(rollout, build=BuildRecord(times=rollout.build.times - 1))
-            return again.noting(now, "claim dropped", "no run was started")
+            return again.noting(now, "claim released", "no run was started")
         return self._begun(step, app, run_id, "run adopted", f"run {run_id} was not recorded")
 
     def watch(self, step: Step[Rollout], app: App) -> Rollout:
-        """Read the build; at its end find the image it pushed. What is built on a base that is banned meanwhile ends.
+        """Read the state of the run; at its end find the image that it pushed. A veto of its base cancels it.
 
         Raises:
-            Rejected: it failed, took too long, or its image is not known for its own.
-            Inconclusive: it ended without a result; it is built again.
+            Rejected: it failed, took too long, or did not verifiably build the image.
+            Inconclusive: it ended without a result, and the build is started again.
         """
         rollout, registry = step.record, self._registry(app)
         here = rollout.build.registry == registry.login_server
@@ -114,10 +114,10 @@ class Build:
             step.save(ended)
             raise
 
-    def made(self, app: App, reference: str) -> BuiltImage | None:
-        """The image of an app that is deployed by its digest, if a run of the app's own task has built it.
+    def identify(self, app: App, reference: str) -> BuiltImage | None:
+        """The app image with a deployment's digest `reference`, if a run of the app's own task built it.
 
-        None where that cannot be seen: no such run has the digest as its output, or the registry has forgotten it.
+        None if that cannot be verified: no such run has the digest as its output, or the run is no longer listed.
         """
         registry, repository = self._registry(app), app.build.repository
         digest = reference.removeprefix(f"{registry.login_server}/{repository}@")
@@ -135,9 +135,9 @@ class Build:
                 return image
         return None
 
-    def unrecorded(self, app: App, reference: str) -> BuiltImage | None:
-        """What `made` finds, where the ledger knows neither its run nor that it was deployed: one that was lost did."""
-        image, record = self.made(app, reference), read(self._services.ledger, AppRecord(app=app.name))
+    def identify_unrecorded(self, app: App, reference: str) -> BuiltImage | None:
+        """The image that `identify` finds, if neither its run nor a deployment of it is in the ledger: one was lost."""
+        image, record = self.identify(app, reference), read(self._services.ledger, AppRecord(app=app.name))
         if image is None or f"{image.login_server}/{image.run_id}" in record.runs:
             return None
         listed = (stored.record for stored in self._services.ledger.list(Rollout, app.name))
@@ -148,7 +148,7 @@ class Build:
         return None if known else image
 
     def rebuild(self, step: Step[Rollout], app: App) -> Rollout:
-        """Forget the image: something newer came in since its build began."""
+        """Drop the image and build again: something newer appeared since its build began."""
         rollout, build = step.record, BuildRecord(times=step.record.build.times)
         again = msgspec.structs.replace(rollout, state=RolloutState.BUILDING, image=None, build=build)
         return again.noting(self._services.clock.now(), "build again", step.decision.reason)
@@ -173,7 +173,7 @@ class Build:
         assert claimed_at is not None  # only a claimed build is watched
         if seconds_between(claimed_at, self._services.clock.now()) > app.build.timeout_seconds:
             self._services.tasks.cancel(self._registry(app), rollout.build.run_id)
-            raise Rejected(f"run {rollout.build.run_id} did not end within {app.build.timeout_seconds} s, canceled")
+            raise Rejected(f"run {rollout.build.run_id} did not end within {app.build.timeout_seconds} s: canceled")
         return rollout
 
     def _built(self, rollout: Rollout, app: App, run: Run) -> Rollout:
@@ -188,7 +188,7 @@ class Build:
         digest = listed or self._services.registry.digest_of(registry, app.build.repository, tag)
         if digest is None:
             name = f"{registry.login_server}/{app.build.repository}:{tag}"
-            raise Rejected(f"run {run.run_id} succeeded and pushed no {name}: the rule build.image names another tag")
+            raise Rejected(f"run {run.run_id} succeeded, but did not push {name}: correct build.image in the rules")
         image = BuiltImage(
             login_server=registry.login_server,
             repository=app.build.repository,
@@ -209,7 +209,7 @@ class Build:
         return since is None or seconds_between(since, now) < UNLISTED_SECONDS
 
     def _unproven(self, run: Run, app: App, registry: RegistryRule, image: BuiltImage) -> str:
-        """Why an image is not known for the run's own, "" where its tag may count and was pushed during the run."""
+        """Why an image may not be the run's own; "" if the rule accepts its tag, pushed during the run, as proof."""
         problem = f"run {run.run_id} of {registry.login_server} does not list {image} ({image.digest}) as its output"
         if app.build.output != "by-tag":
             return f"{problem}: if the task pushes with docker push or buildx, set `build: {{output: by-tag}}`"
@@ -228,7 +228,7 @@ class Build:
 
         build = msgspec.structs.replace(step.record.build, registry=server, run_id=run_id)
         begun = msgspec.structs.replace(step.record, build=build).noting(self._services.clock.now(), what, why)
-        step.along(AppRecord(app=app.name), remember)
+        step.also_change(AppRecord(app=app.name), remember)
         return begun
 
     def _canceled(self, rollout: Rollout, reason: str) -> Rollout:
@@ -239,18 +239,18 @@ class Build:
 
 
 def _outputs(run: Run, app: App, registry: RegistryRule) -> dict[str, Digest]:
-    """What a run lists as its outputs in the app's repository, by tag."""
+    """The outputs that a run lists in the app's repository, by tag."""
     place = (registry.login_server, app.build.repository)
     return {image.tag: image.digest for image in run.outputs if (image.login_server, image.repository) == place}
 
 
 def _unlisted(rollout: Rollout, now: datetime) -> Rollout:
-    """The rollout while the outputs of its run are waited for."""
+    """The rollout while its run has not listed its outputs."""
     since = rollout.build.unlisted_since or now
     waiting = msgspec.structs.replace(rollout, build=msgspec.structs.replace(rollout.build, unlisted_since=since))
-    return waiting.noting(now, "waiting", "the run has ended and lists no output yet")
+    return waiting.noting(now, "waiting", "the run has ended and does not list its output yet")
 
 
 def _mark(rollout: Rollout) -> str:
-    """What tells this build of this rollout from every other."""
+    """The mark of a build's run: unique to this build of this rollout."""
     return f"basegate/{rollout.app}/{rollout.name}/{rollout.build.times}/{rollout.build.nonce}"

@@ -1,4 +1,4 @@
-"""What stands on a promoted image: its apps' records, and the rollouts that a move of its stable tag begins."""
+"""The apps built on a stable tag: their records, and the rollouts that a move of the tag begins."""
 
 import secrets
 from contextlib import suppress
@@ -10,28 +10,28 @@ from shared.domain.image import ImageRef, parse_repository, short
 from shared.domain.policy import App, Gate
 from shared.domain.rollout import AppRecord, Cause, Rollout
 from shared.domain.stable_tag import StableTag
-from shared.ports import RACES, Change, Claimed, Services, Stored, get_or_create, read
+from shared.ports import SAVE_TRIES, Change, Claimed, Services, Stored, get_or_create, read
 from shared.records.step import Following
 
 
 class Dependents:
-    """The apps on a stable tag."""
+    """The apps built on a stable tag."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def roll_out(self, gate: Gate, stable: StableTag, *, claim: bool = False) -> tuple[list[Following], str]:
-        """Begin the rollouts of a move, once each however often this is called; `claim`: to go on with them at once.
+        """Begin the rollouts of a move, idempotently; with `claim`, this worker claims their builds to start them now.
 
-        Returns those that have something to do, and the names of all.
+        Returns those that have a next step and none planned, and the names of all.
         """
         apps = self._services.policy.apps_on(gate.name, stable.tag)
         begun = list(filter(None, (self.begin(app, stable, claim=claim) for app in apps)))
         names = ", ".join(f"{rollout.record.app}/{rollout.record.name}" for rollout, _ in begun)
-        return [one for one in begun if _is_idle(one[0].record)], names or "nothing stands on this tag"
+        return [one for one in begun if _is_idle(one[0].record)], names or "no app is built on this tag"
 
-    def begun(self, gate: Gate, stable: StableTag) -> bool:
-        """Whether every app on a stable tag has its rollout of what the tag stands on."""
+    def are_rolled_out(self, gate: Gate, stable: StableTag) -> bool:
+        """Whether every app on a stable tag has its rollout for the tag's current digest."""
         apps = self._services.policy.apps_on(gate.name, stable.tag)
         records = ((app, read(self._services.ledger, AppRecord(app=app.name))) for app in apps)
         return stable.digest is None or all(_is_on(record, app, stable) for app, record in records)
@@ -47,34 +47,33 @@ class Dependents:
     def begin(
         self, app: App, stable: StableTag, *, claim: bool = False
     ) -> tuple[Stored[Rollout], Stored[AppRecord]] | None:
-        """Begin the rollout of one app on what its stable tag came to, or find the one that was begun before.
+        """Begin the rollout of one app for its stable tag's digest, or find the one that was begun before.
 
-        The rollout and what the app stands on are written in one transaction, and returned. Who calls brings it up.
-        None where it is too old to be known.
+        The rollout and the app's record are written in one transaction, and returned. The caller enqueues the rollout.
+        None if the rollout was purged.
 
         Raises:
-            Busy: the app's record is being changed all the time.
+            Busy: too many conflicts on the app's record.
         """
-        for _ in range(RACES):
+        for _ in range(SAVE_TRIES):
             stored = get_or_create(self._services.ledger, AppRecord(app=app.name))
             if _is_on(stored.record, app, stable):
                 known = self._services.ledger.load(Rollout, app.name, stored.record.base_rollout)
                 return (known, stored) if known else None
-            record, now = self.standing_on(stored.record, app, stable), self._services.clock.now()
+            record, now = self.with_base(stored.record, app, stable), self._services.clock.now()
             name, why, move = record.base_rollout, f"the base moved to {record.base}", record.base_move
             rollout = record.new_rollout(name, Cause.BASE, now, why, base=record.base, base_move=move)
             if claim:
                 rollout = msgspec.structs.replace(rollout, build=rollout.build.claimed(now, secrets.token_hex(8)))
             with suppress(Conflict):
-                begun, standing = self._services.ledger.commit(Change(rollout), Change(record, stored))
-                return Claimed(begun.record, begun.etag) if claim else begun, standing
-        raise Busy(f"the record of app {app.name} is being changed by others all the time", delay_seconds=1.0)
+                begun, saved = self._services.ledger.commit(Change(rollout), Change(record, stored))
+                return Claimed(begun.record, begun.etag) if claim else begun, saved
+        raise Busy(f"too many conflicts on the record of app {app.name}", delay_seconds=1.0)
 
-    def standing_on(self, record: AppRecord, app: App, stable: StableTag) -> AppRecord:
-        """The app's record once it stands on what its stable tag came to.
+    def with_base(self, record: AppRecord, app: App, stable: StableTag) -> AppRecord:
+        """The app's record with its stable tag's digest as the base; unchanged if it has that already.
 
-        One that is on it already stays as it is. The moves of two tags are neither older nor newer: each change of the
-        tag in the rules begins a count of its own.
+        The moves of two tags have no order: each change of the app's tag in the rules begins a new count.
         """
         if stable.digest is None or _is_on(record, app, stable):
             return record
@@ -93,12 +92,12 @@ class Dependents:
 
 
 def _is_idle(rollout: Rollout) -> bool:
-    """Whether it is under way and nothing is planned for it: it was begun just now, or by a worker that died."""
+    """Whether it is unsettled and no step is planned: it was just begun, or its worker died."""
     return not rollout.settled and rollout.next_step_at is None
 
 
 def _is_on(record: AppRecord, app: App, stable: StableTag) -> bool:
-    """Whether an app was rolled out on what a stable tag stands on, or came to since."""
+    """Whether an app was rolled out for a stable tag's last move, or a later one."""
     return record.base_tag == _tag_of(app) and record.base_move >= stable.move
 
 

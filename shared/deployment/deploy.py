@@ -79,7 +79,7 @@ class Deploy:
         record, state = read(self._services.ledger, AppRecord(app=app.name)), self._services.target(rule).get(rule)
         if state is None or (record.live is not None and state.image == record.live.reference):
             return
-        if image := self._build.unrecorded(app, state.image):
+        if image := self._build.identify_unrecorded(app, state.image):
             shows = f"{rule.place} shows {image}, and the ledger has no record of that"
             raise Misconfigured(shows, remedy=UNRECORDED_REMEDY)
 

@@ -1,1 +1,1 @@
-"""Deciding, without touching anything: types and pure functions."""
+"""Types and pure functions: every decision of Basegate, without I/O."""

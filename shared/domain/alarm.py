@@ -1,4 +1,4 @@
-"""An alarm: something that is not as the ledger says it should be, from when it was seen until it is over."""
+"""An alarm: a problem that an operator should know about, from its detection to its end."""
 
 import re
 from datetime import datetime
@@ -10,7 +10,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._~-]")
 
 
 class AlarmKind(StrEnum):
-    """What is wrong."""
+    """The kind of problem."""
 
     STABLE_MOVED = "stable tag moved around the gate"
     UNRECORDED = "stable tag stands on what the ledger has no record of"
@@ -33,17 +33,17 @@ class AlarmKind(StrEnum):
 
 
 STALLS = "stalls"
-"""The scope of the alarms about what records stall on: a dependency is shared by gates and apps."""
+"""The scope of alarms about stalled records: gates and apps share their dependencies."""
 
 Subject = tuple[AlarmKind, str]
-"""What an alarm is about, within its scope: the kind, and the tag, container group or secret."""
+"""What identifies an alarm within its scope: the kind, and the tag, container group or secret."""
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong.
+    """One problem.
 
     `scope` is what it belongs to (`gates/node`, `apps/hello-world`), `subject` the tag, container group or secret it
-    is about; `words` say what was seen and what should be, `plan` what is done about it, and when. One that is over
+    is about; `words` describe what was found and what was expected, `plan` what happens next, and when. An ended alarm
     keeps its row, with `ended_at`. `last_outcome` is the number of its last outcome.
     """
 
@@ -58,20 +58,20 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def partition(self) -> str:
-        """The ledger partition: what it belongs to."""
+        """The ledger partition: its scope."""
         return self.scope.replace("/", ".")
 
     @property
     def about(self) -> Subject:
-        """What it is about, within its scope."""
+        """Its identity within its scope."""
         return self.kind, self.subject
 
     @property
     def row(self) -> str:
-        """The ledger row: kind and subject, without what table keys refuse."""
+        """The ledger row: kind and subject, without characters that table keys forbid."""
         return _UNSAFE.sub("-", f"{self.kind.name.lower()}.{self.subject}")[:500]
 
     @property
-    def stands(self) -> bool:
-        """Whether it is not over."""
+    def is_active(self) -> bool:
+        """Whether it has not ended."""
         return self.ended_at is None

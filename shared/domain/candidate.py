@@ -25,11 +25,11 @@ class CandidateState(StrEnum):
 
 
 VERDICTS = frozenset((CandidateState.PASSED, CandidateState.FAILED, CandidateState.REJECTED))
-"""The ends of an attempt that say something about the image."""
+"""The final states that are a verdict on the image."""
 
 
 class FoundBy(StrEnum):
-    """What led the gate to a digest."""
+    """How the gate learned of a digest."""
 
     EVENT = "event"
     SWEEP = "sweep"
@@ -37,7 +37,7 @@ class FoundBy(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a check says. Only `passed` promotes."""
+    """The result of a check. Only `passed` promotes."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -45,7 +45,7 @@ class Verdict(StrEnum):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What a verdict rests on: the run's own status, its log's last lines, and where the whole log is kept."""
+    """What a verdict is based on: the run's status, the last lines of its log, and where the whole log is stored."""
 
     status: str = ""
     log_tail: tuple[str, ...] = ()
@@ -55,9 +55,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One check of a candidate, from its claim to its verdict.
 
-    A run is named by where it ran: `registry` (its login server) and `run_id`. `nonce` is in the mark that the run
-    carries, so that no other run can be taken for it. `runs` counts those that were started; one that ended without
-    a verdict is run again.
+    A run is identified by where it ran, `registry` (a login server), and by `run_id`. `nonce` is part of the mark that
+    the run carries, so that no other run can be mistaken for it. `runs` counts the runs started; a run that ends
+    without a verdict is repeated.
     """
 
     kind: str
@@ -73,16 +73,16 @@ class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Evidence = Evidence()
 
     def claimed(self, now: datetime, nonce: str) -> Self:
-        """The check once a worker has claimed its next run."""
+        """The check after a worker has claimed its next run."""
         return msgspec.structs.replace(self, claimed_at=now, nonce=nonce, runs=self.runs + 1)
 
     def unclaimed(self, reason: str = "") -> "CheckRecord":
-        """The check before its next run: nothing of the last one is carried over but the count, and why."""
+        """The check before its next run: only the count and the reason are kept from the last one."""
         return CheckRecord(kind=self.kind, runs=self.runs, reason=reason or self.reason)
 
 
 class CandidateSummary(RecordSummary, frozen=True, kw_only=True):
-    """A candidate as it reads in a list. `check` is the kind of the check that is under way or waits for a person."""
+    """A candidate as a list item. `check` is the kind of the check that is running or waits for an operator."""
 
     gate: str
     image: str
@@ -95,8 +95,8 @@ class CandidateSummary(RecordSummary, frozen=True, kw_only=True):
 class Candidate(GateRecord, frozen=True, kw_only=True):
     """The record of one attempt at (gate, digest, checks).
 
-    `tag` is the source tag that led to it, which its tasks get as a value; `fingerprint` names the checks;
-    `requested_by` the operator who asked for this attempt, if one did.
+    `tag` is the source tag that led to it, which its tasks get as a value; `fingerprint` identifies the checks;
+    `requested_by` is the operator who requested this attempt, if one did.
     """
 
     item: ClassVar = CandidateSummary
@@ -120,11 +120,11 @@ class Candidate(GateRecord, frozen=True, kw_only=True):
 
     @property
     def has_begun(self) -> bool:
-        """Whether a check was begun: then it is carried through, however many newer observations there are."""
+        """Whether a check has started: then the attempt is completed, even if there are newer observations."""
         return any(check.claimed_at is not None or check.runs for check in self.checks)
 
     def summary(self) -> CandidateSummary:
-        """The candidate as it reads in a list."""
+        """The candidate as a list item."""
         return CandidateSummary(
             **self._summarized(),
             gate=self.gate,
@@ -137,7 +137,7 @@ class Candidate(GateRecord, frozen=True, kw_only=True):
 
     @property
     def open_check(self) -> str:
-        """The kind of the check that is under way, or waits for a person; "" where none is."""
+        """The kind of the check that is running or waits for an operator; "" if none does."""
         if self.settled:
             return ""
         return next((check.kind for check in self.checks if check.claimed_at and check.verdict is None), "")
@@ -154,7 +154,7 @@ class Candidate(GateRecord, frozen=True, kw_only=True):
 def new_attempt(
     gate: Gate, source: RegistryRule, digest: Digest, tag: Tag, now: datetime, attempt: int = 1
 ) -> Candidate:
-    """A further attempt at a digest, under the gate's current checks."""
+    """Another attempt at a digest, under the gate's current checks."""
     return Candidate(
         gate=gate.name,
         digest=digest,
@@ -170,10 +170,10 @@ def new_attempt(
 
 
 def candidate_row(digest: str, attempt: int) -> str:
-    """The ledger row of a candidate: sortable, and free of what Azure Tables refuses in keys."""
+    """The ledger row of a candidate: sortable, without characters that Azure Tables forbids in keys."""
     return f"{attempts_of(digest)}{attempt:03}"
 
 
 def attempts_of(digest: str) -> str:
-    """What the ledger rows of all attempts at a digest begin with."""
+    """The prefix of the ledger rows of all attempts at a digest."""
     return f"{digest.removeprefix('sha256:')}-"

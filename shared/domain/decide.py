@@ -1,4 +1,4 @@
-"""A decision: the one next step of a record, when it is due, and why; from the record, its rule and the time alone."""
+"""Decisions: the one next step of a record, when it is due, and why; from the record, its rule and the time alone."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -16,11 +16,11 @@ from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
 T = TypeVar("T")
 
 ADOPTION_GRACE_SECONDS = 5.0
-"""How long a claimed run may take to get its id before it is looked for: a healthy start takes a second or two."""
+"""How long a claimed run may take to get its id before Basegate searches for it: a healthy start takes 1 to 2 s."""
 
 
 class Action(StrEnum):
-    """One step. Those on a check carry its index in `Decision.index`."""
+    """One step. A step of a check has the index of that check in `Decision.index`."""
 
     START_CHECK = "start check"
     ADOPT_CHECK = "adopt check"
@@ -55,10 +55,9 @@ class Action(StrEnum):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What to do, on which check, and why.
+    """What to do, for which check, and why.
 
-    `wait_seconds` is how long to leave the record alone before the work item that does it; a work item that arrives
-    does it at once.
+    `wait_seconds` is the delay of the work item that takes the step; a work item that arrives takes it immediately.
     """
 
     action: Action
@@ -71,42 +70,42 @@ SETTLED = Decision(Action.DONE, "settled")
 
 
 def await_run_id(claimed_at: datetime, adopt: Action, now: datetime, index: int = 0) -> Decision:
-    """What to do about a run that was claimed and has no id: leave its starter a moment, then look for it.
+    """What to do about a claimed run without an id: give its starter a moment, then search for the run.
 
-    Either a worker is starting it this very moment, or one died between the start and the record of it.
+    Either a worker is starting it right now, or one died between starting it and recording its id.
     """
     age = seconds_between(claimed_at, now)
     if age < ADOPTION_GRACE_SECONDS:
         return Decision(Action.WAIT, "a worker may be starting the run", ADOPTION_GRACE_SECONDS - age, index)
-    return Decision(adopt, f"claimed {age:.0f} s ago and never started as far as the ledger knows", 0.0, index)
+    return Decision(adopt, f"claimed {age:.0f} s ago, and no run id was recorded", 0.0, index)
 
 
-def first(items: Iterable[T], wanted: Callable[[T], bool]) -> int | None:
-    """The index of the first item that is wanted, or None."""
-    return next((index for index, item in enumerate(items) if wanted(item)), None)
+def first(items: Iterable[T], matches: Callable[[T], bool]) -> int | None:
+    """The index of the first item that matches, or None."""
+    return next((index for index, item in enumerate(items) if matches(item)), None)
 
 
-RUNS_AT_ONCE = 3
-"""How often a check that ends without a verdict is run before there is only one run a day."""
+RUNS_IN_A_ROW = 3
+"""How many times a check without a verdict is run in a row; after that, once a day."""
 
 _RERUN_WAIT_SECONDS = 60.0
 _DAY_SECONDS = 86_400.0
 
 
 def decide_candidate(candidate: Candidate, gate: Gate | None, now: datetime, *, claimed: bool = False) -> Decision:
-    """What to do next with a candidate, from its record, the gate's rule and the time alone.
+    """The next step of a candidate, from its record, the gate's rule and the time alone.
 
-    `claimed` says that this worker has claimed the check that is not started.
+    `claimed`: this worker has claimed the check that is not started.
 
-    1. With a settled one nothing is left to do.
-    2. Without its gate it has come to its end.
-    3. Checks that have changed since make a new attempt: a verdict counts only under the current checks.
-    4. Each check runs to its verdict, in order; `failed` is the end, and so is the last `passed`.
+    1. A settled candidate has no next step.
+    2. A candidate whose gate was removed from the rules ends.
+    3. If the checks have changed, a new attempt begins: a verdict counts only under the current checks.
+    4. Each check runs to its verdict, in order; `failed` ends the attempt, and so does the last `passed`.
     """
     if candidate.settled:  # 1
         return SETTLED
     if gate is None:  # 2
-        return Decision(Action.RULE_REMOVED, f"the gate {candidate.gate} is not in the rules any more")
+        return Decision(Action.RULE_REMOVED, f"gate {candidate.gate} is no longer in the rules")
     if candidate.fingerprint != gate.fingerprint:  # 3
         return Decision(Action.EXAMINE_ANEW, "the gate's checks have changed since this attempt began")
     index = first(candidate.checks, lambda check: check.verdict is not Verdict.PASSED)
@@ -125,36 +124,36 @@ def _decide_check(candidate: Candidate, index: int, now: datetime, *, claimed: b
     if not check.run_id:
         return await_run_id(check.claimed_at, Action.ADOPT_CHECK, now, index)
     if candidate.state is CandidateState.AWAITING_APPROVAL:
-        return Decision(Action.DONE, "a person must approve", index=index)
-    return Decision(Action.WATCH_CHECK, f"run {check.run_id} goes on", growing_wait(check.claimed_at, now), index)
+        return Decision(Action.DONE, "waiting for an approval", index=index)
+    return Decision(Action.WATCH_CHECK, f"run {check.run_id} is running", growing_wait(check.claimed_at, now), index)
 
 
 def rerun_wait(runs: int) -> float:
-    """The seconds to wait after so many runs of a check that ended without a verdict."""
-    return _DAY_SECONDS if runs >= RUNS_AT_ONCE else _RERUN_WAIT_SECONDS * 2 ** (runs - 1)
+    """The seconds to wait for the next run of a check that has had `runs` runs without a verdict."""
+    return _DAY_SECONDS if runs >= RUNS_IN_A_ROW else _RERUN_WAIT_SECONDS * 2 ** (runs - 1)
 
 
-_AT_ONCE_SECONDS = 1.0
-"""A copy whose layers are in the target already is done as soon as it is begun: to ask for it does not wait."""
+_FAST_COPY_SECONDS = 1.0
+"""A copy whose layers exist in the target completes immediately: in its first second its status is read undelayed."""
 
 
 def decide_promotion(promotion: Promotion, gate: Gate | None, now: datetime) -> Decision:
-    """What to do next with a promotion, from its record, the gate's rule and the time alone.
+    """The next step of a promotion, from its record, the gate's rule and the time alone.
 
-    1. With a settled one nothing is left to do; without its gate it has come to its end.
-    2. It stands on an attempt that passed the gate's current checks; until the tag has moved, it must still do so.
+    1. A settled promotion has no next step; one whose gate was removed from the rules ends.
+    2. It is based on an attempt that passed the gate's current checks; until the tag has moved, it must remain so.
     3. Unique tag, lock, stable tag, rollouts, in that order.
     """
     if promotion.settled:  # 1
         return SETTLED
     if promotion.moved_at is not None:
-        return Decision(Action.ROLL_OUT, f"roll out what stands on {promotion.tag}")
+        return Decision(Action.ROLL_OUT, f"roll out the apps built on {promotion.tag}")
     if gate is None:
-        return Decision(Action.RULE_REMOVED, f"the gate {promotion.gate} is not in the rules any more")
+        return Decision(Action.RULE_REMOVED, f"gate {promotion.gate} is no longer in the rules")
     if not promotion.candidate or promotion.fingerprint != gate.fingerprint:  # 2
         return Decision(Action.AWAIT_VERDICT, "it needs a passed verdict under the gate's current checks")
     if gate.promote.by == "task" and promotion.copy_started_at is None:  # 3
-        return Decision(Action.RECORD_TASK_PROMOTION, "the gate's task promotes by itself")
+        return Decision(Action.RECORD_TASK_PROMOTION, "the gate's own task promotes")
     if promotion.copied_at is None:
         return _decide_copy(promotion, now)
     if gate.promote.lock and promotion.locked_at is None and not promotion.lock_problem:
@@ -165,13 +164,13 @@ def decide_promotion(promotion: Promotion, gate: Gate | None, now: datetime) -> 
 def _decide_copy(promotion: Promotion, now: datetime) -> Decision:
     if promotion.copy_started_at is None:
         return Decision(Action.COPY, f"every check passed: copy for {promotion.tag}")
-    begun = seconds_between(promotion.copy_started_at, now) < _AT_ONCE_SECONDS
+    begun = seconds_between(promotion.copy_started_at, now) < _FAST_COPY_SECONDS
     wait = 0.0 if begun else growing_wait(promotion.copy_started_at, now)
-    return Decision(Action.WATCH_COPY, f"the copy to {promotion.unique} goes on", wait)
+    return Decision(Action.WATCH_COPY, f"the copy to {promotion.unique} is in progress", wait)
 
 
 BUILD_LIMIT = 3
-"""How often a rollout builds because something newer came in between, before it goes on with what it has."""
+"""How often a rollout builds because something newer appeared meanwhile; then it continues with what it has."""
 
 _VERIFY_EVERY_SECONDS = 1.0
 
@@ -185,25 +184,25 @@ def decide_rollout(
     *,
     claimed: bool = False,
 ) -> Decision:
-    """What to do next with a rollout, from its record, the app's record and rule, and the time alone.
+    """The next step of a rollout, from its record, the app's record and rule, and the time alone.
 
-    `record` is None where what is newer does not count: while the build runs, and once it is being deployed.
-    `claimed` says that this worker has claimed the build that is not started.
-    `base_built_at` is when the last build on the app's base was made, where an image of unknown base must be compared.
+    `record` is None where newer images do not count: while the build runs, and after the deployment has begun.
+    `claimed`: this worker has claimed the build that is not started.
+    `base_built_at` is when the last build on the app's base was made; an image of unknown base is compared with it.
 
-    1. With a settled one nothing is left to do.
-    2. Without its app it has come to its end.
-    3. For an image that someone else built, the run that built it is found: it gives the image its place in the order.
-    4. Before it is deployed, it must be fresh: nothing newer is live or on its way.
-    5. It is built, deployed and verified; what is not healthy in time is put back to the last good one.
+    1. A settled rollout has no next step.
+    2. A rollout whose app was removed from the rules ends.
+    3. For an image that someone else built, its run is traced: the run gives the image its place in the order.
+    4. Before the deployment begins, it must be fresh: nothing newer is live or being rolled out.
+    5. It is built, deployed and verified; if it is not healthy in time, the last good image is put back.
     """
     if rollout.settled:  # 1
         return SETTLED
     if app is None:  # 2
-        return Decision(Action.RULE_REMOVED, f"the app {rollout.app} is not in the rules any more")
+        return Decision(Action.RULE_REMOVED, f"app {rollout.app} is no longer in the rules")
     if rollout.image is not None and not rollout.image.run_id:  # 3
         wait = growing_wait(rollout.created_at, now)
-        return Decision(Action.TRACE_BUILD, f"which run of the app's task built {rollout.image}?", wait)
+        return Decision(Action.TRACE_BUILD, f"find the run of the app's task that built {rollout.image}", wait)
     stale = staleness(rollout, record, base_built_at) if record is not None else None  # 4
     return stale or _decide_state(rollout, app, now, claimed=claimed)  # 5
 
@@ -215,25 +214,25 @@ def _decide_state(rollout: Rollout, app: App, now: datetime, *, claimed: bool) -
         case RolloutState.DEPLOYING:
             return Decision(Action.DEPLOY, f"deploy {rollout.image}")
         case RolloutState.VERIFYING:
-            return Decision(Action.VERIFY, "is it healthy?", _VERIFY_EVERY_SECONDS)
+            return Decision(Action.VERIFY, "check its health", _VERIFY_EVERY_SECONDS)
         case _ if rollout.restore.put_at is None:
             return Decision(Action.RESTORE, rollout.reason)
         case _:
-            return Decision(Action.VERIFY_RESTORED, "is the last good one healthy again?", _VERIFY_EVERY_SECONDS)
+            return Decision(Action.VERIFY_RESTORED, "check the health of the last good image", _VERIFY_EVERY_SECONDS)
 
 
 def is_waiting(rollout: Rollout) -> bool:
-    """Whether it has not begun to deploy: then what went live meanwhile counts."""
+    """Whether its deployment has not begun: until then, what went live meanwhile counts."""
     return rollout.state in (RolloutState.BUILDING, RolloutState.DEPLOYING) and not rollout.deploy.touched
 
 
 def staleness(rollout: Rollout, record: AppRecord, base_built_at: datetime | None = None) -> Decision | None:
-    """Why a rollout must not go on as it is: something newer exists. None where it is fresh, or has begun to deploy."""
+    """What to do about a rollout that something newer has overtaken; None if it is fresh, or has begun to deploy."""
     if not is_waiting(rollout):
         return None
     if rollout.cause is Cause.BASE and record.base_rollout != rollout.name:
-        return Decision(Action.SUPERSEDE, f"the base moved on to {record.base}")
-    if rollout.names_image:
+        return Decision(Action.SUPERSEDE, f"the base moved to {record.base}")
+    if rollout.deploys_existing_image:
         return Decision(Action.SUPERSEDE, f"{record.live} went live since") if _is_overtaken(rollout, record) else None
     if record.decided > rollout.after:
         return Decision(Action.SUPERSEDE, f"an operator has deployed {record.live} since it began")
@@ -247,13 +246,13 @@ def staleness(rollout: Rollout, record: AppRecord, base_built_at: datetime | Non
         return Decision(Action.REBUILD, f"{record.live} went live since this build began")
     built_here = rollout.cause is Cause.BASE or rollout.build.times > 0
     moved_on = rollout.base != record.base if built_here else base_built_at is not None and base_built_at > built_at
-    return Decision(Action.REBUILD, f"the base moved on to {record.base} since it was built") if moved_on else None
+    return Decision(Action.REBUILD, f"the base moved to {record.base} since it was built") if moved_on else None
 
 
 def _is_overtaken(rollout: Rollout, record: AppRecord) -> bool:
-    """Whether what went live since an image was named counts for more.
+    """Whether what went live since an image was chosen takes precedence over it.
 
-    An operator's word gives way to a later one; a rollback also where its image is not one to go back to any more.
+    An operator's choice yields to a later one; a rollback also if its image can no longer be rolled back to.
     """
     if rollout.cause is Cause.OPERATOR:
         later = record.asked_at is not None and record.asked_at > rollout.created_at
@@ -268,4 +267,4 @@ def _decide_build(rollout: Rollout, app: App, now: datetime, *, claimed: bool) -
         return Decision(Action.START_BUILD, f"build {app.name} {base}")
     if not build.run_id:
         return await_run_id(build.claimed_at, Action.ADOPT_BUILD, now)
-    return Decision(Action.WATCH_BUILD, f"run {build.run_id} goes on", growing_wait(build.claimed_at, now))
+    return Decision(Action.WATCH_BUILD, f"run {build.run_id} is running", growing_wait(build.claimed_at, now))

@@ -1,10 +1,10 @@
-"""What an operation or a sweep does, for whoever reads its answer."""
+"""The effects of an operation or a sweep, as its answer lists them."""
 
 import msgspec
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """One thing that is done: `what` to which `subject`."""
+    """One effect: `what` is done to which `subject`."""
 
     what: str
     subject: str

@@ -1,17 +1,20 @@
 """The errors of the gate, by what the caller should do.
 
 BasegateError
-+-- Malformed        the input names a field that is wrong: acknowledge it, say so, never retry
-+-- Misconfigured    a person must change something: stop, say what
-+-- Rejected         a definite no from a check or a service: a verdict, not a fault
-|   +-- Gone             what was to be used is not there any more
-+-- Retry            a passing fault: look again after `delay_seconds`
-|   +-- Inconclusive     a run or a copy ended without a result: begin it again after `delay_seconds`
-|   +-- Throttled        a registry asks for a pause: nothing is wrong, only too much
-|   +-- Unreachable      a host takes no connections, whatever it is asked for
-|   +-- Busy             someone else is at it: waiting is not failing
++-- Malformed        invalid input, with the name of the field: acknowledge it, report it, never retry
++-- Misconfigured    an operator must change something: stop, say what
++-- Rejected         a definite refusal by a service: a result, not a fault
+|   +-- Gone             what was to be used no longer exists
++-- Retry            a transient fault: try again after `delay_seconds`
+|   +-- Inconclusive     a run or a copy ended without a result: start it again after `delay_seconds`
+|   +-- Throttled        a registry asks for a pause: too many requests, no fault
+|   +-- Unreachable      a host accepts no connections, for any request
+|   +-- Busy             another worker has it: waiting is not failing
 |       +-- Transitioning    an earlier deployment still goes on
-+-- Conflict         someone else saved the record first: drop this look, theirs goes on
++-- NotFound         an operator names something that does not exist
++-- Refused          what an operator asks for is impossible in the current state
++-- Stale            an operator acts on a view that has changed since
++-- Conflict         another worker saved the record first: drop this step, the other one continues
 +-- NeedsRecreation  what is deployed cannot be updated in place
 """
 
@@ -19,7 +22,7 @@ from enum import StrEnum
 
 
 class Cause(StrEnum):
-    """What stands in the way, where that is known: each cause has a remedy of its own."""
+    """What prevents a step, where that is known: each cause has its own remedy."""
 
     IDENTITY = "identity"
     ROLE = "role"
@@ -30,23 +33,23 @@ class Cause(StrEnum):
 
 
 class BasegateError(Exception):
-    """An error with a sentence for the reader: what happened, to what, and what to do now.
+    """An error with a sentence for the reader: what happened, to what, and what to do.
 
     Args:
         problem: what happened, to what.
-        cause: what stands in the way, where that is known.
-        remedy: what to do now, where `problem` does not say it.
+        cause: what prevents the step, where that is known.
+        remedy: what to do, where `problem` does not say it.
     """
 
-    remedy_begins = "To mend it"
+    remedy_prefix = "To fix it"
 
     def __init__(self, problem: str, *, cause: Cause | None = None, remedy: str = "") -> None:
-        super().__init__(f"{problem}. {self.remedy_begins}: {remedy}" if remedy else problem)
+        super().__init__(f"{problem}. {self.remedy_prefix}: {remedy}" if remedy else problem)
         self.problem, self.cause, self.remedy = problem, cause, remedy
 
 
 class Malformed(BasegateError):
-    """Input that cannot be understood; `field` is the place."""
+    """Invalid input; `field` is where it is."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field}: {problem}")
@@ -54,21 +57,21 @@ class Malformed(BasegateError):
 
 
 class Misconfigured(BasegateError):
-    """A role, a secret, a name or a rule is missing or wrong. Trying again changes nothing."""
+    """A role, a secret, a name or a rule is missing or wrong. Retrying does not help."""
 
 
 class Rejected(BasegateError):
-    """A service refused for good, e.g. the image does not exist any more."""
+    """A service refused for good, e.g. the image no longer exists."""
 
 
 class Gone(Rejected):
-    """What was to be used is not there any more."""
+    """What was to be used no longer exists."""
 
 
 class Retry(BasegateError):
-    """A fault that passes by itself; look again after `delay_seconds`."""
+    """A transient fault; try again after `delay_seconds`."""
 
-    remedy_begins = "If it stays so"
+    remedy_prefix = "If it persists"
 
     def __init__(
         self, problem: str, delay_seconds: float = 5.0, *, cause: Cause | None = None, remedy: str = ""
@@ -78,7 +81,7 @@ class Retry(BasegateError):
 
 
 class Inconclusive(Retry):
-    """What was begun has ended without a result: an examination that says nothing about the image, a failed copy."""
+    """A run or a copy ended without a result: a run without a verdict, a failed copy."""
 
 
 class Throttled(Retry):
@@ -86,23 +89,23 @@ class Throttled(Retry):
 
 
 class Unreachable(Retry):
-    """A host takes no connections: every other request to it would end the same way."""
+    """A host accepts no connections: any other request to it would fail the same way."""
 
 
 class Busy(Retry):
-    """Someone else has the thing right now. Such a wait does not count as a failure."""
+    """Another worker has it right now. Waiting for it does not count as a failure."""
 
 
 class Transitioning(Busy):
-    """An earlier change of what is deployed still goes on."""
+    """An earlier change of the deployment is still in progress."""
 
 
-class NotThere(BasegateError):
+class NotFound(BasegateError):
     """A gate, a candidate, a tag that an operator names does not exist."""
 
 
 class Refused(BasegateError):
-    """What an operator asks for is not possible as things stand."""
+    """What an operator asks for is impossible in the current state."""
 
 
 class Stale(BasegateError):
@@ -110,8 +113,8 @@ class Stale(BasegateError):
 
 
 class Conflict(BasegateError):
-    """The record was changed by someone else since it was loaded."""
+    """Another worker has changed the record since it was loaded."""
 
 
 class NeedsRecreation(BasegateError):
-    """The change touches what cannot be changed in place: what is deployed must be deleted and created."""
+    """The deployment cannot be changed in place: it must be deleted and created again."""

@@ -1,4 +1,4 @@
-"""Registry events as Event Grid delivers them, in both of its schemas, made into one type; and the hints they become.
+"""Registry events as Event Grid delivers them, in both of its schemas, parsed into one type; and the hints they become.
 
 Source: https://learn.microsoft.com/azure/event-grid/event-schema-container-registry
 """
@@ -23,10 +23,10 @@ class EventKind(StrEnum):
 
 
 class RegistryEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """A push or a delete of one manifest in one registry. Nothing of it is believed: it says where to look.
+    """A push or a delete of one manifest in one registry. It is only a hint: the facts are read from the registry.
 
-    `registry_id` is the registry's ARM id in lower case; `tag` is absent on deletes and on pushes by digest
-    (the children of an index, for one).
+    `registry_id` is the registry's ARM id in lower case; `tag` is absent from deletes and from pushes by digest
+    (e.g. the children of an index).
     """
 
     kind: EventKind
@@ -37,15 +37,15 @@ class RegistryEvent(msgspec.Struct, frozen=True, kw_only=True):
     tag: Tag | None = None
 
 
-class UnwantedEvent(Malformed):
-    """A well-formed event that is none of this app's business (a chart, another resource's)."""
+class IrrelevantEvent(Malformed):
+    """A well-formed event that does not concern this app (a chart, another kind of resource)."""
 
 
 def parse_event(payload: object) -> RegistryEvent:
     """The registry event in a delivered payload: Event Grid schema or CloudEvents 1.0.
 
     Raises:
-        UnwantedEvent: its type is no image push or delete.
+        IrrelevantEvent: its type is not an image push or delete.
         Malformed: a field is missing or wrong; the error names it.
     """
     event = _mapping(payload, "event")
@@ -68,40 +68,40 @@ def _kind(event: Mapping[str, Any]) -> EventKind:
     try:
         return EventKind(name)
     except ValueError:
-        raise UnwantedEvent("eventType", f"{name[:80]!r} is no image push or delete") from None
+        raise IrrelevantEvent("eventType", f"{name[:80]!r} is not an image push or delete") from None
 
 
 def _mapping(value: object, field: str) -> Mapping[str, Any]:
     if isinstance(value, Mapping):
         return value
-    raise Malformed(field, "is missing or is no object")
+    raise Malformed(field, "is missing or not an object")
 
 
 def _text(value: object, field: str) -> str:
     if isinstance(value, str) and value and value.isprintable():
         return value
-    raise Malformed(field, "is missing or is no printable text")
+    raise Malformed(field, "is missing or not a printable text")
 
 
 class HintKind(StrEnum):
-    """What is to be looked at."""
+    """What is to be read."""
 
     SOURCE_TAG = "source tag"
     """`subject` is a gate, `tag` one of its source."""
 
     APP_IMAGE = "app image"
-    """`subject` is an app, `tag` one of the repository that it is built into."""
+    """`subject` is an app, `tag` one of the repository that its images are pushed to."""
 
     STABLE_TAGS = "stable tags"
-    """`subject` is a gate: something was deleted from, or pushed around the gate into, its target repository."""
+    """`subject` is a gate: something was deleted from its target repository, or pushed there around the gate."""
 
 
 class Hint(msgspec.Struct, frozen=True, kw_only=True):
-    """Look at this tag now.
+    """Read this tag now.
 
-    `expected` is the digest that an event named, `event` that event's id, `tries` how often another digest was read
-    since, `again` that this look was planned after an earlier one.
-    The field names avoid those that the Functions host keeps for itself (`id`, `dequeueCount`, …).
+    `expected` is the digest that an event named, `event` the id of that event, `tries` how often another digest was
+    read since; `again` says that this reading was planned after an earlier one.
+    The field names avoid those that the Functions host reserves (`id`, `dequeueCount`, …).
     """
 
     hint: HintKind

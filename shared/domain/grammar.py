@@ -1,4 +1,4 @@
-"""What a person may write in gates.yaml: the grammar of names, durations and patterns, for the types of the rules."""
+"""The grammar of names, durations and patterns in gates.yaml, for the types of the rules."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -50,5 +50,5 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def seconds(duration: Duration | None) -> int:
-    """How long a duration is; where none is written, 0."""
+    """The seconds of a duration; 0 if there is none."""
     return int(duration[:-1]) * _SECONDS[duration[-1]] if duration else 0

@@ -11,13 +11,13 @@ import msgspec
 from shared.domain.errors import Malformed
 
 Digest = NewType("Digest", str)
-"""`sha256:` and 64 hexadecimal digits: the name of exactly these bytes."""
+"""`sha256:` and 64 hexadecimal digits: the hash of the manifest."""
 
 Tag = NewType("Tag", str)
-"""A label that can be moved to another digest."""
+"""A name that can be moved to another digest."""
 
 Repository = NewType("Repository", str)
-"""A repository inside a registry, `library/node`."""
+"""A repository of a registry, e.g. `library/node`."""
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -29,7 +29,7 @@ def parse_digest(text: object, field: str = "digest") -> Digest:
     """A digest.
 
     Raises:
-        Malformed: the text is none; names `field`.
+        Malformed: the text is invalid; names `field`.
     """
     if isinstance(text, str) and _DIGEST.fullmatch(text):
         return Digest(text)
@@ -40,7 +40,7 @@ def parse_tag(text: object, field: str = "tag") -> Tag:
     """A tag.
 
     Raises:
-        Malformed: the text is none; names `field`.
+        Malformed: the text is invalid; names `field`.
     """
     if isinstance(text, str) and _TAG.fullmatch(text):
         return Tag(text)
@@ -56,7 +56,7 @@ def parse_repository(text: object, field: str = "repository") -> Repository:
     """A repository.
 
     Raises:
-        Malformed: the text is none; names `field`.
+        Malformed: the text is invalid; names `field`.
     """
     if isinstance(text, str) and len(text) <= _REPOSITORY_LIMIT and _REPOSITORY.fullmatch(text):
         return Repository(text)
@@ -80,5 +80,5 @@ class ImageRef(msgspec.Struct, frozen=True):
 
 
 def _shown(text: object) -> str:
-    """What was sent, cut to a length that fits a log line."""
+    """The input, cut to a length that fits a log line."""
     return repr(text)[:80]

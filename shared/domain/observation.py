@@ -1,7 +1,7 @@
-"""An observation: what a source tag was when the registry was asked. Pure: others ask, and say what was answered.
+"""An observation: what a source tag was when it was read from its registry. Pure: the caller reads the registry.
 
-Each tag has one linear history: whoever saves an observation does so on the ETag that was read before the registry
-was asked, so two workers never put their answers in the wrong order, and no clock is compared.
+Each tag has one linear history: an observation is saved with the ETag that was loaded before the registry was asked, so
+two workers cannot save their answers in the wrong order, and no clocks are compared.
 """
 
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from shared.domain.image import Digest, Tag
 from shared.domain.record import Row
 
 RETURNS_AN_HOUR = 3
-"""How often a tag may come back to an earlier digest and still be believed."""
+"""How many returns of a tag to an earlier digest are believed within an hour."""
 
 _HOUR = timedelta(hours=1)
 _REMEMBERED_DIGESTS = 20
@@ -22,7 +22,7 @@ _KEPT_EXPECTATIONS = 20
 
 
 class Expectation(msgspec.Struct, frozen=True, kw_only=True):
-    """A digest that an event named and the registry never answered: for "why was my push not examined?"."""
+    """A digest that an event named and the registry never returned: explains why a push was not examined."""
 
     digest: Digest
     event: str
@@ -30,32 +30,32 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(StrEnum):
-    """What an answer of the registry means for a tag."""
+    """How the registry's answer changes an observation."""
 
     NONE = "unchanged"
     NEW = "new digest"
     RETURNED = "returned to an earlier digest"
     DOUBTED = "an earlier digest was read, to be confirmed"
-    SETTLED = "the doubt is over"
-    MISSED = "not there, to be confirmed"
+    SETTLED = "doubt resolved"
+    MISSED = "missing, to be confirmed"
     ABSENT = "gone"
-    BACK = "there again with the same digest"
+    BACK = "exists again with the same digest"
 
     @property
-    def is_news(self) -> bool:
-        """Whether there is a digest to promote."""
+    def needs_promotion(self) -> bool:
+        """Whether there is a new digest to promote."""
         return self in (Change.NEW, Change.RETURNED)
 
 
 class Observation(Row, frozen=True, kw_only=True):
-    """A source tag: the digest that it was last, the number of that change, and since when.
+    """A source tag: its digest when it was last read, the number of that change, and its time.
 
-    `sequence` grows with each change and orders all that is promoted to the stable tag of the same name.
-    `doubted` is an earlier digest that was read once: until a second look nothing of this tag is promoted.
-    `missed_at` is when the tag was first found missing, `absent` that a second look confirmed it.
-    `by_event` and `by_sweep` count how changes became known; `unread` the digests that events named and nobody read.
-    `hinted_at` is when it was read last on account of a hint, `again_at` the moment for which a further such reading is
-    queued already: until then a flood of hints costs nothing. `last_outcome` is the number of its last outcome.
+    `sequence` grows with each change and orders the promotions to the stable tag of the same name.
+    `doubted` is an earlier digest that was read once: until a second reading nothing of this tag is promoted.
+    `missed_at` is when the tag was first found missing, `absent` says that a second reading confirmed it.
+    `by_event` and `by_sweep` count the changes that each has found; `unread` counts the digests that events named and
+    that were never read. `hinted_at` is when a hint last had the tag read, `again_at` the time for which another such
+    reading is queued: until then further hints cost nothing. `last_outcome` is the number of its last outcome.
     """
 
     key_fields = ("gate", "tag")
@@ -81,24 +81,23 @@ class Observation(Row, frozen=True, kw_only=True):
 
     @property
     def is_settled(self) -> bool:
-        """Whether the next answer, if it is the same, changes nothing."""
+        """Whether another reading of the same digest changes nothing."""
         return self.doubted is None and self.missed_at is None
 
     def is_flapping(self, now: datetime) -> bool:
-        """Whether the tag came back to earlier digests too often within an hour to be followed."""
+        """Whether the tag has returned to earlier digests too often within an hour."""
         return len(self._returned_lately(now)) >= RETURNS_AN_HOUR
 
     def read(
         self, digest: Digest | None, now: datetime, interval_seconds: float, expected: Digest | None = None
     ) -> tuple[Self, Change]:
-        """What the registry's answer makes of this observation; the sequence is raised by `renewed` or `taken`.
+        """The observation after the registry's answer, and the change; `with_sequence` sets the sequence.
 
-        1. No such tag: missed at first, absent when a later look finds the same.
-        2. The same digest: a doubt or an absence is over.
-        3. A digest that the tag had before: believed when read again after a full interval, or at once where an event
-           named it or the tag was forgotten. Of a tag that flaps no return is believed: the digest that was first seen
-           last stays.
-        4. Any other is new.
+        1. No such tag: missed at first, absent when a later reading confirms it.
+        2. The same digest: a doubt or an absence ends.
+        3. A digest that the tag had before: believed when it is read again after a full interval, or immediately if an
+           event named it or the tag was forgotten. No return of a flapping tag is believed: the newest digest stays.
+        4. Any other digest is new.
         """
         if digest is None:  # 1
             return self._missing(now)
@@ -111,18 +110,18 @@ class Observation(Row, frozen=True, kw_only=True):
             return self._returned(digest, now, interval_seconds, expected)
         return self._taken(digest, now), Change.NEW  # 4
 
-    def renewed(self, sequence: int) -> Self:
-        """The same digest with a number of its own: it is to be promoted again."""
+    def with_sequence(self, sequence: int) -> Self:
+        """The same digest with a new sequence: it is promoted again."""
         return msgspec.structs.replace(self, sequence=sequence)
 
     def forgotten(self) -> Self:
-        """The tag once its rule is gone: what it was is news again, as a return. Its numbers go on where they were."""
+        """The tag after its rule was removed: its digest will count as a return. Its sequence continues."""
         return msgspec.structs.replace(
             self, digest=None, first_seen=None, earlier=self._with_earlier(), doubted=None, doubted_at=None
         )
 
-    def expecting(self, expectation: Expectation) -> Self:
-        """With one more digest that was named and never read."""
+    def with_expectation(self, expectation: Expectation) -> Self:
+        """The observation with another digest that an event named and that was never read."""
         kept = (*self.expectations, expectation)[-_KEPT_EXPECTATIONS:]
         return msgspec.structs.replace(self, expectations=kept, unread=self.unread + 1)
 
@@ -152,7 +151,7 @@ class Observation(Row, frozen=True, kw_only=True):
         return tuple(at for at in self.returned_at if now - at < _HOUR)
 
     def _with_earlier(self) -> tuple[Digest, ...]:
-        """What the tag was before, and is now: the last one last."""
+        """The digests that the tag has had, the current one last."""
         return tuple(dict.fromkeys((*self.earlier, *((self.digest,) if self.digest else ()))))
 
     def _taken(self, digest: Digest, now: datetime) -> Self:

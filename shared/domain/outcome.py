@@ -1,4 +1,4 @@
-"""What is announced, and to whom: outcomes, a delivery of each to every listener, and how each listener stands."""
+"""Outcomes, their deliveries to each listener, and the state of the listeners."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -17,15 +17,15 @@ LISTENERS = "listeners"
 """The ledger partition of the listeners' records."""
 
 PARKED_FOR = timedelta(days=1)
-"""How long an outcome that its listener refused is left alone before it is sent again."""
+"""How long an outcome that its listener refused waits until it is sent again."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """An outcome to announce: `Basegate.<name>` about a subject, with what an operator wants to know.
+    """An outcome to announce: `Basegate.<name>` about a subject, with the data that an operator needs.
 
-    `page` is the path of the record's page on the board, and of its story in the HTTP interface, each below its
-    root: `candidates/<id>`, `rollouts/<id>` or `drift`; "" makes no link. `id` is the same each time it is sent, and
-    to each listener; `at` is when it came about.
+    `page` is the path of the record's page on the board, and of its details in the HTTP interface, below the root of
+    each: `candidates/<id>`, `rollouts/<id>` or `drift`; "" makes no link. `id` is the same each time it is sent, and
+    for each listener; `at` is when it occurred.
     """
 
     name: str
@@ -37,10 +37,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivery(Row, frozen=True, kw_only=True):
-    """One outcome for one listener: a row beside its cause, from the transaction that causes it until it is heard.
+    """One outcome for one listener: a row beside its cause, from the transaction that causes it until its delivery.
 
     `owner` is the ledger partition of the cause. The outcomes of a subject are ordered by `number`; `first` says that
-    there was none before. `parked_at` is when the listener refused it, `problem` why: what comes after it goes on.
+    this is the first. `parked_at` is when the listener refused it, `problem` why: later outcomes are still delivered.
     """
 
     listener: str
@@ -60,37 +60,37 @@ class Delivery(Row, frozen=True, kw_only=True):
 
     @property
     def at(self) -> datetime:
-        """When its outcome came about."""
+        """When its outcome occurred."""
         return self.outcome.at or datetime.min
 
     def is_due(self, now: datetime) -> bool:
-        """Whether it is to be sent: it is not parked, or was for long enough."""
+        """Whether it is to be sent: it is not parked, or has been parked for long enough."""
         return self.parked_at is None or now - self.parked_at >= PARKED_FOR
 
     @property
     def refusal(self) -> Alarm:
-        """The alarm that it is parked: one for each listener, however many it refuses."""
+        """The alarm about parked outcomes: one for each listener, however many it refuses."""
         return Alarm(
             scope=STALLS,
             kind=AlarmKind.REFUSED,
             subject=f"listener {self.listener}",
             words=f"{self.outcome.name} of {self.outcome.subject}: {self.problem}",
-            plan="the outcomes after it go on; it is sent again once a day, until BASEGATE_KEEP_DAYS are over",
+            plan="later outcomes are delivered; this one is sent again once a day, for BASEGATE_KEEP_DAYS",
             since=self.parked_at or self.at,
         )
 
 
 class ListenerState(StrEnum):
-    """Whether a listener has heard everything, but what it refuses."""
+    """Whether a listener has received every outcome, except those that it refuses."""
 
     HEARING = "hearing"
     BEHIND = "behind"
 
 
 class Listener(Record, frozen=True, kw_only=True):
-    """One that hears outcomes: the topic, or the webhook.
+    """A receiver of outcomes: the topic, or the webhook.
 
-    `owners` are the partitions with outcomes that it is yet to hear, `refused` those with outcomes that are parked.
+    `owners` are the partitions with outcomes to be delivered to it, `refused` those with parked outcomes.
     """
 
     name: str
@@ -100,7 +100,7 @@ class Listener(Record, frozen=True, kw_only=True):
 
     @property
     def partition(self) -> str:
-        """The ledger partition: all listeners."""
+        """The ledger partition of all listeners."""
         return LISTENERS
 
     @property
@@ -110,21 +110,21 @@ class Listener(Record, frozen=True, kw_only=True):
 
     @property
     def time_row(self) -> str:
-        """No list shows it."""
+        """Empty: listeners are in no list."""
         return ""
 
     @property
     def settled(self) -> bool:
-        """Whether there is nothing to send."""
+        """Whether there is nothing to deliver."""
         return self.state is ListenerState.HEARING
 
     def behind(self, *owners: str) -> "Listener":
-        """The listener with outcomes of these owners to hear, besides those that there are."""
+        """The listener with further owners whose outcomes are to be delivered."""
         known = tuple(dict.fromkeys((*self.owners, *owners)))
         return msgspec.structs.replace(self, state=ListenerState.BEHIND, owners=known)
 
-    def has_heard(self, owner: str, *, refusing: bool) -> "Listener":
-        """The listener once it has heard all of an owner, but what it is refusing."""
+    def caught_up(self, owner: str, *, refusing: bool) -> "Listener":
+        """The listener after all outcomes of an owner were delivered, except those that it refuses."""
         owners = tuple(one for one in self.owners if one != owner)
         others = tuple(one for one in self.refused if one != owner)
         state = ListenerState.BEHIND if owners else ListenerState.HEARING
@@ -133,7 +133,7 @@ class Listener(Record, frozen=True, kw_only=True):
 
 
 Cause = Record | Observation | Alarm
-"""What brings outcomes about."""
+"""What causes outcomes."""
 
 C = TypeVar("C", bound=Cause)
 
@@ -141,8 +141,8 @@ C = TypeVar("C", bound=Cause)
 def deliveries_of(cause: C, outcome: Outcome, listeners: Iterable[str], now: datetime) -> tuple[C, list[Delivery]]:
     """The record that causes an outcome, with its number, and a delivery to each listener, to be written together.
 
-    Numbers grow with each outcome of a record, whatever the clocks of the workers say; those of two records about one
-    subject, two kinds of drift for one, are ordered by the time.
+    The outcomes of one record are numbered upwards, independently of the workers' clocks; those of two records about
+    one subject (e.g. two kinds of drift) are ordered by time.
     """
     number, owner = max(cause.last_outcome + 1, int(now.timestamp() * 1000)), owner_of(cause)
     name = f"{owner}/{type(cause).__name__}/{cause.row}/{number}"
@@ -153,11 +153,11 @@ def deliveries_of(cause: C, outcome: Outcome, listeners: Iterable[str], now: dat
 
 
 def owner_of(cause: Cause) -> str:
-    """The ledger partition of a record, as its deliveries name it: with what it is the partition of."""
+    """The ledger partition of a record, prefixed with the kind of its owner, as its deliveries name it."""
     family = "app" if isinstance(cause, Rollout) else "alarm" if isinstance(cause, Alarm) else "gate"
     return f"{family}:{cause.partition}"
 
 
 def deliveries_to(listener: str, subject: str = "") -> str:
-    """What the ledger rows of all deliveries to a listener begin with, or those about one subject."""
+    """The prefix of the ledger rows of all deliveries to a listener, or of those about one subject."""
     return f"{listener}.{hashlib.sha256(subject.encode()).hexdigest()[:24]}." if subject else f"{listener}."

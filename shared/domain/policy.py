@@ -348,12 +348,12 @@ class Policy(Rule, frozen=True, kw_only=True):
         return next((rule for rule in self.registries.values() if rule.login_server == login_server), None)
 
     def registry_problem(self, name: str, use: str = "") -> str:
-        """Why a registry cannot be named: it is unknown, or none of Azure's where its `use` needs one. "" if it can."""
+        """Why a registry cannot be used: it is unknown, or no Azure registry for a `use` that needs one; else ""."""
         registry = self.registries.get(name)
         if registry is None:
             return f"there is no registry {name!r} (known: {', '.join(self.registries)})"
         if use and registry.login_server and not registry.is_azure:
-            return f"registry {name} has no `id`: it can be a source only, {use} Azure registries alone"
+            return f"registry {name} has no `id`: {use} Azure registries only"
         return ""
 
     def gates_for(self, registry: RegistryRule, repository: str, tag: str) -> Iterator[Gate]:

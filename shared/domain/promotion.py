@@ -1,4 +1,4 @@
-"""A promotion: a source tag's digest on its way to the stable tag of the same name."""
+"""A promotion: it brings a source tag's digest to the stable tag of the same name."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -13,15 +13,15 @@ from shared.domain.record import GateRecord, Moment, RecordSummary
 
 
 class PromotionState(StrEnum):
-    """The states of a promotion. `held` and `withdrawn` wait for somebody to end that; the last seven are final."""
+    """The states of a promotion. `held` and `withdrawn` can be reopened; those from `promoted` on are final."""
 
     WAITING = "waiting"
-    """For the verdict on its digest."""
+    """It waits for the verdict on its digest."""
 
     PROMOTING = "promoting"
     HELD = "held"
     WITHDRAWN = "withdrawn"
-    """The source tag is gone. It goes on when the tag is created again with the same digest."""
+    """The source tag was deleted. It continues when the tag is created again with the same digest."""
 
     PROMOTED = "promoted"
     SUPERSEDED = "superseded"
@@ -35,10 +35,10 @@ class PromotionState(StrEnum):
 
 PARKED = frozenset((PromotionState.HELD, PromotionState.WITHDRAWN))
 REOPENABLE = frozenset((PromotionState.REFUSED, PromotionState.VETOED, PromotionState.CANCELED, *PARKED))
-"""Those that nothing was done for at the stable tag: a new verdict, or the end of a decision, takes them up again."""
+"""Those that did not reach the stable tag: a new verdict, or the end of a standing decision, reopens them."""
 
 PROMOTIONS_AT_ONCE = 20
-"""How many promotions are written together with an attempt: a transaction takes 100 rows, and each has up to three."""
+"""How many promotions are written together with an attempt: a transaction has 100 rows, a promotion up to three."""
 
 _KEPT_BY_RESET = (
     "gate", "tag", "sequence", "digest", "source_registry", "repository", "login_server", "returning", "requested_by",
@@ -49,7 +49,7 @@ _UNDER_WAY = frozenset((PromotionState.WAITING, PromotionState.PROMOTING))
 
 
 class PromotionSummary(RecordSummary, frozen=True, kw_only=True):
-    """A promotion as it reads in a list. `progress` of its unique tag: `copying`, `copied`, `locked`, or "" before."""
+    """A promotion as a list item. `progress` of its unique tag: `copying`, `copied`, `locked`, or "" before."""
 
     gate: str
     tag: str
@@ -64,10 +64,10 @@ class PromotionSummary(RecordSummary, frozen=True, kw_only=True):
 class Promotion(GateRecord, frozen=True, kw_only=True):
     """The record of one (gate, tag, sequence).
 
-    `sequence` is that of the observation it comes from: a stable tag never goes to a lower one. `returning` says that
-    the tag had that digest before. `candidate` is the attempt it stands on and `fingerprint` the checks that passed,
-    both "" until there is one; `attempt` is its number, and `runs` its runs, `<login server>/<run id>`. `lock_problem`
-    says why the unique tag could not be locked.
+    `sequence` is that of its observation: a stable tag never goes to a lower one. `returning` says that the tag had
+    that digest before. `candidate` is the attempt that it is based on and `fingerprint` identifies the checks that
+    passed, both "" before; `attempt` is the attempt's number, and `runs` its runs, `<login server>/<run id>`.
+    `lock_problem` says why the unique tag could not be locked.
     """
 
     item: ClassVar = PromotionSummary
@@ -97,17 +97,17 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is left to do by itself: its state is final, or it waits for somebody."""
+        """Whether it has no next step: its state is final, or it is parked."""
         return self.state not in _UNDER_WAY
 
     @property
     def has_passed(self) -> bool:
-        """Whether its digest ever passed for it: only then it was copied, and may have had the stable tag."""
+        """Whether its digest ever passed for it: only then was it copied, and may the stable tag have pointed to it."""
         return self.candidate != "" or any(entry.what == "passed" for entry in self.history)
 
     @property
     def progress(self) -> str:
-        """How far the unique tag has come: `copying`, `copied`, `locked`, or "" before."""
+        """The progress of the unique tag: `copying`, `copied`, `locked`, or "" before."""
         return self._progress[0]
 
     @property
@@ -116,12 +116,12 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
         return next(((name, at) for name, at in steps if at is not None), ("", None))
 
     def reset(self) -> Self:
-        """The promotion before its first step: what an earlier try left is forgotten, its place and history stay."""
+        """The promotion before its first step: its key, origin and history stay, earlier progress is dropped."""
         return type(self)(**{name: getattr(self, name) for name in _KEPT_BY_RESET})
 
-    def standing_on(self, attempt: Candidate, now: datetime) -> Self:
-        """The promotion once its digest has passed: it stands on that attempt."""
-        stands = msgspec.structs.replace(
+    def based_on(self, attempt: Candidate, now: datetime) -> Self:
+        """The promotion after its digest has passed: it is based on that attempt."""
+        passed = msgspec.structs.replace(
             self,
             state=PromotionState.PROMOTING,
             reason="",
@@ -130,10 +130,10 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
             attempt=attempt.attempt,
             runs=tuple(f"{check.registry}/{check.run_id}" for check in attempt.checks if check.run_id),
         )
-        return stands.noting(now, "passed", f"attempt {attempt.attempt}")
+        return passed.noting(now, "passed", f"attempt {attempt.attempt}")
 
     def summary(self) -> PromotionSummary:
-        """The promotion as it reads in a list."""
+        """The promotion as a list item."""
         progress, since = self._progress
         return PromotionSummary(
             **self._summarized(),
@@ -165,15 +165,15 @@ def new_promotion(
 
 
 def promotion_row(tag: str, sequence: int) -> str:
-    """The ledger row of a promotion: sortable by tag and sequence. No tag has a `~`."""
+    """The ledger row of a promotion: sortable by tag and sequence. No tag contains a `~`."""
     return f"{promotions_of(tag)}{sequence:010}"
 
 
 def archive_name(gate: str, digest: str, row: str = "") -> str:
-    """The archive's name of an old promotion; without its row, what the names of all of a digest begin with."""
+    """The name of an old promotion in the archive; without its row, the prefix of those of a digest."""
     return f"promotions/{gate}/{digest.removeprefix('sha256:')}/{f'{row}.json' if row else ''}"
 
 
 def promotions_of(tag: str) -> str:
-    """What the ledger rows of all promotions of a tag begin with."""
+    """The prefix of the ledger rows of all promotions of a tag."""
     return f"{tag}~"

@@ -1,4 +1,4 @@
-"""What every durable record has in common: a key, a history that explains it, and its next look."""
+"""What every durable record has in common: a key, a history that explains it, and its next step."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,7 +12,7 @@ _END_OF_TIME = 10**14
 _HISTORY_LIMIT = 100
 _SHORT_SECONDS = 3.0
 TEXT_LIMIT = 500
-"""How many characters of a reason a line of history, or a line of a list, shows."""
+"""How many characters of a reason a history entry or a list item holds."""
 
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -23,10 +23,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class RecordSummary(Answer, frozen=True, kw_only=True):
-    """What a list says of every record. `state` is `stalled` while a step cannot be taken.
+    """The fields of every list item. `state` is `stalled` while a step cannot be taken.
 
-    `reason` says why it stands where it stands; of a stalled record, `remedy` says what to do, and `next_try_at` when
-    the step is tried again.
+    `reason` explains the state; of a stalled record, `remedy` says what to do, and `next_try_at` when the step is tried
+    again.
     """
 
     id: str
@@ -40,7 +40,7 @@ class RecordSummary(Answer, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One line of a record's history: when, what happened, and why."""
+    """One entry of a record's history: when, what happened, and why."""
 
     at: datetime
     what: str
@@ -48,11 +48,11 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class WorkItem(msgspec.Struct, frozen=True):
-    """A queue message: go on with this record. It carries a reference only; the ledger has the rest.
+    """A queue message: reconcile this record. It is only a reference; the ledger has the rest.
 
-    `planned_for` tells the work item that a record planned (`Record.next_step_at`) from a mere hint, which has none.
-    The field names avoid those that the Functions host keeps for itself (`id`, `dequeueCount`, …): a
-    top-level key of that name in a message body overrides the message's metadata.
+    `planned_for` distinguishes the work item that a record planned (`Record.next_step_at`) from a mere hint, which has
+    none. The field names avoid those that the Functions host reserves (`id`, `dequeueCount`, …): a top-level key of
+    that name in a message body overrides the message's metadata.
     """
 
     kind: str
@@ -62,10 +62,10 @@ class WorkItem(msgspec.Struct, frozen=True):
 
 
 class Stall(msgspec.Struct, frozen=True, kw_only=True):
-    """A step that cannot be taken now: throttled, forbidden, locked, away. It is tried again until it works.
+    """A step that cannot be taken now: throttled, forbidden, locked, unavailable. It is tried again until it succeeds.
 
-    `dependency` is what it was asked of (`registry base`, `task base/base-import-node`), `cause` one of
-    `shared.domain.errors.Cause` or "": alarms are raised once for each pair of the two.
+    `dependency` is what the step needs (`registry base`, `task base/base-import-node`), `cause` one of
+    `shared.domain.errors.Cause` or "": there is one alarm for each pair of the two.
     """
 
     since: datetime
@@ -79,29 +79,28 @@ class Stall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """What the ledger keeps: `key_fields` name the fields that are its partition and its row, unless it has its own."""
+    """A record of the ledger: `key_fields` name the fields of its partition and row, unless it overrides those."""
 
     key_fields: ClassVar[tuple[str, str]]
 
     @property
     def partition(self) -> str:
-        """What it belongs to: the ledger partition."""
+        """The ledger partition: what it belongs to."""
         return str(getattr(self, self.key_fields[0]))
 
     @property
     def row(self) -> str:
-        """Which one it is: the ledger row."""
+        """The ledger row: which one it is."""
         return str(getattr(self, self.key_fields[1]))
 
 
 class Record(Row, frozen=True, kw_only=True):
-    """A candidate, a promotion or a rollout: what a reconciler takes from step to step until it is settled.
+    """A record that a controller takes from step to step until it is settled.
 
     `failures` counts the steps in a row that could not be taken, since `failing_since`; after two, or a minute, the
-    record is stalled. `failing_step` is the step that found a run or a copy ended without a result ("": none did): only
-    a result clears that, and not that another one was begun. `next_step_at` is when the queue was asked to bring it up
-    again (None: nothing is planned);
-    `last_outcome` is the number of the last outcome that it caused (0: none yet).
+    record is stalled. `failing_step` is the step that found a run or a copy ended without a result ("" if none did):
+    only a result clears it, not the start of another one. `next_step_at` is when its planned work item becomes visible
+    (None: nothing is planned); `last_outcome` is the number of the last outcome that it caused (0: none yet).
     """
 
     state: StrEnum
@@ -117,17 +116,17 @@ class Record(Row, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """What operators call it."""
+        """Its name for operators."""
         return f"{self.partition}.{self.row}"
 
     @property
     def work_item(self) -> WorkItem:
-        """The message that brings this record up again, as a hint."""
+        """The message to reconcile this record, as a hint."""
         return WorkItem(type(self).__name__.lower(), self.partition, self.row)
 
     @property
     def planned_work_item(self) -> WorkItem:
-        """The message that the record's plan is about: each plan has exactly one."""
+        """The message of the record's planned step: each plan has exactly one."""
         return msgspec.structs.replace(self.work_item, planned_for=self.next_step_at)
 
     @property
@@ -137,25 +136,25 @@ class Record(Row, frozen=True, kw_only=True):
 
     @property
     def state_name(self) -> str:
-        """Its state as people read it: `stalled` counts for more than what it is stalled in."""
+        """Its state as shown: `stalled` takes precedence over the state that it is stalled in."""
         return "stalled" if self.stall is not None and not self.settled else self.state.value
 
     @property
     def why(self) -> str:
-        """Why it stands where it stands: what it stalls on, else its reason."""
+        """Why it is in this state: what it stalls on, else its reason."""
         return self.stall.reason if self.stall is not None and not self.settled else self.reason
 
     @property
     def time_row(self) -> str:
-        """Sorts the records of a partition by the time they were made, the newest first."""
+        """Its row in the list by time: sorts the records of a partition by their creation, the newest first."""
         return time_row(self.created_at, self.row)
 
     def summary(self) -> RecordSummary:
-        """The record as it reads in a list."""
+        """The record as a list item."""
         raise NotImplementedError
 
     def _summarized(self) -> dict[str, Any]:
-        """What a list says of every record."""
+        """The fields of every list item."""
         last = self.history[-1] if self.history else Entry(self.created_at, "")
         stall = None if self.settled else self.stall
         return {
@@ -170,11 +169,11 @@ class Record(Row, frozen=True, kw_only=True):
         }
 
     def ended(self, now: datetime, state: StrEnum, reason: str) -> Self:
-        """The record in another state, one that it ends in or goes on from, and why."""
+        """The record in another state, and why."""
         return msgspec.structs.replace(self, state=state, reason=reason).noting(now, state.value, reason)
 
     def noting(self, now: datetime, what: str, why: str = "") -> Self:
-        """The record with one more line of history; the oldest lines but the first give way at the limit."""
+        """The record with another history entry; at the limit the oldest entries except the first are dropped."""
         entry = Entry(now, what[:TEXT_LIMIT], why[:TEXT_LIMIT])
         if self.history and (self.history[-1].what, self.history[-1].why) == (entry.what, entry.why):
             return self
@@ -189,7 +188,7 @@ class Record(Row, frozen=True, kw_only=True):
 
 
 class GateRecord(Record, frozen=True, kw_only=True):
-    """A record about one image at a gate: a digest that `tag` was at the source, in the registry of that name."""
+    """A record about one image at a gate: a digest that `tag` had in the source registry."""
 
     key_fields = ("gate", "tag")
 
@@ -207,17 +206,17 @@ class GateRecord(Record, frozen=True, kw_only=True):
 
 
 def time_row(moment: datetime, name: str) -> str:
-    """The row of a partition's list by time for what happened at a moment: the newest sorts first."""
+    """The row in a partition's list by time of what happened at a moment: the newest sorts first."""
     return f"~{_time_left(moment):014}~{name}"
 
 
 def rows_before(moment: datetime) -> str:
-    """Where the list by time goes on with what happened before a moment, to the millisecond."""
+    """Where the list by time continues with what happened before a moment, to the millisecond."""
     return f"~{_time_left(moment) + 1:014}"
 
 
 def _time_left(moment: datetime) -> int:
-    """The milliseconds up to the end of time: of 14 digits, so that they sort as text for any moment there is."""
+    """The milliseconds from a moment to the highest one: at most 14 digits, so that they sort as text."""
     return min(max(0, _END_OF_TIME - int(moment.timestamp() * 1000)), _END_OF_TIME - 2)
 
 
@@ -227,10 +226,10 @@ def seconds_between(earlier: datetime, later: datetime) -> float:
 
 
 def growing_wait(since: datetime, now: datetime) -> float:
-    """How long to leave something alone that has run since `since`: a third of its age, 30 s at most.
+    """The seconds to wait before reading something again that has run since `since`: a third of its age, 30 s at most.
 
-    Azure Storage queues hide messages for whole seconds. So after the first second what should wait for less than one
-    does not wait: it comes back as fast as the queue is polled, 250 ms (`maxPollingInterval` in host.json).
+    Azure Storage queues hide messages for whole seconds. So after the first second, a wait of less than one second is
+    no wait: the message is visible at the next poll of the queue, every 250 ms (`maxPollingInterval` in host.json).
     """
     age = seconds_between(since, now)
     if age < 1.0:

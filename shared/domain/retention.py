@@ -1,4 +1,4 @@
-"""What of a gate and an app is still stood on, and what may go once it is old. Pure."""
+"""Which records of a gate and an app are still in use, and which may be purged when they are old. Pure."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from shared.domain.stable_tag import StableTag
 
 
 class Numbers(Row, frozen=True, kw_only=True):
-    """The highest number that a purged observation of a gate had: whatever is observed anew gets a higher one."""
+    """The highest sequence among the purged observations of a gate: every new observation gets a higher one."""
 
     key_fields = ("gate", "gate")
 
@@ -22,9 +22,9 @@ class Numbers(Row, frozen=True, kw_only=True):
 
 
 class LeftOver(Row, frozen=True, kw_only=True):
-    """A unique tag of a gate that nothing stands on any more, and the stable tag that it was made for.
+    """An unused unique tag of a gate, and the stable tag that it was made for.
 
-    `since` is when something happened last to the promotion that it was made by. From `removing` on no promotion may
+    `since` is when the promotion that made it last changed. From `removing` on no promotion may
     use the tag again.
     """
 
@@ -39,51 +39,51 @@ class LeftOver(Row, frozen=True, kw_only=True):
 
 
 def changed_at(record: Record) -> datetime:
-    """When something happened to a record last."""
+    """When a record last changed."""
     return record.history[-1].at if record.history else record.created_at
 
 
-def is_past(record: Record, before: datetime) -> bool:
-    """Whether nothing is left to do with a record, and nothing has happened to it since a moment."""
+def settled_before(record: Record, before: datetime) -> bool:
+    """Whether a record is settled, and has not changed since a moment."""
     return record.settled and changed_at(record) < before
 
 
-def spare_attempts(attempts: Sequence[Candidate], before: datetime) -> list[Candidate]:
-    """The attempts at one digest, the oldest first, that are past, but for the first, the last, and the last verdict.
+def purgeable_attempts(attempts: Sequence[Candidate], before: datetime) -> list[Candidate]:
+    """The attempts at one digest that may be purged: old ones, but not the first, the last, and the last verdict.
 
-    The first one tells whoever observes the digest again that it is known (its row is there already), the last one
-    carries the number that the next attempt counts on, the last verdict what a rollback needs.
+    `attempts` has the oldest first. The row of the first one marks the digest as known when it is observed again, the
+    last one holds the number that the next attempt continues, and a rollback needs the last verdict.
     """
     verdict = next((one for one in reversed(attempts) if one.state in VERDICTS), None)
-    return [one for one in attempts[1:-1] if one != verdict and is_past(one, before)]
+    return [one for one in attempts[1:-1] if one != verdict and settled_before(one, before)]
 
 
-def stood_on(
+def rows_in_use(
     promotions: Sequence[Promotion],
     stable: StableTag,
     seen: Observation,
     bases: Collection[str],
     at_least: int,
-    may_stand: Callable[[Digest], bool],
+    is_allowed: Callable[[Digest], bool],
 ) -> set[str]:
-    """The rows of a stable tag's promotions, the oldest first, that something stands on, or can go back to.
+    """The rows of a stable tag's promotions (the oldest first) that are in use or can be rolled back to.
 
-    1. What the tag stands on or is moved to, what its source tag is now, what is held, and the bases of apps.
-    2. What is offered as a way back: the last `at_least` other digests that were promoted and may stand again, of all
-       and of those that were observed before what the tag stands on. Where there are no more nobody is asked what may.
+    1. The digest that the tag points to or is moved to, that of its source tag, those that are held, and apps' bases.
+    2. The rollback options: the last `at_least` other digests that were promoted and are allowed again, among all and
+       among those observed before the current one. `is_allowed` is not called if there are no more than that.
     """
     needed = {*bases, stable.digest, stable.claim.digest if stable.claim else None}
     rows = {stable.promotion, promotion_row(stable.tag, seen.sequence)}
     rows |= {one.row for one in promotions if one.state is PromotionState.HELD or one.digest in needed}  # 1
     others = (one for one in reversed(promotions) if one.digest != stable.digest and one.unique)
-    ways_back = [one for one in others if one.state is PromotionState.PROMOTED]
-    for offered in (ways_back, [one for one in ways_back if one.sequence <= stable.sequence]):  # 2
-        rows |= _newest(offered, at_least, may_stand)
+    options = [one for one in others if one.state is PromotionState.PROMOTED]
+    for offered in (options, [one for one in options if one.sequence <= stable.sequence]):  # 2
+        rows |= _newest(offered, at_least, is_allowed)
     return rows
 
 
-def _newest(promotions: Iterable[Promotion], count: int, may_stand: Callable[[Digest], bool]) -> set[str]:
-    """The rows of the first promotions of so many digests that may stand."""
+def _newest(promotions: Iterable[Promotion], count: int, is_allowed: Callable[[Digest], bool]) -> set[str]:
+    """The rows of the first promotions of the first `count` digests that are allowed."""
     by_digest: dict[Digest, str] = {}
     for one in promotions:
         by_digest.setdefault(one.digest, one.row)
@@ -91,46 +91,46 @@ def _newest(promotions: Iterable[Promotion], count: int, may_stand: Callable[[Di
         return set(by_digest.values())
     rows = set[str]()
     for digest, row in by_digest.items():
-        if len(rows) < count and may_stand(digest):
+        if len(rows) < count and is_allowed(digest):
             rows.add(row)
     return rows
 
 
 def bases_of(app: AppRecord) -> set[str]:
-    """The digests of what an app is built on, what is live, and what it can go back to."""
+    """The base digests of an app: of its current base, of its live image, and of the images to roll back to."""
     bases = (app.base, *(image.base for image in app.good))
     return {base.digest for base in bases if base is not None}
 
 
-def is_spare(rollout: Rollout, app: AppRecord, before: datetime) -> bool:
-    """Whether a rollout is past and nothing asks for it: it is not that of the app's base, and not of a good image.
+def is_purgeable(rollout: Rollout, app: AppRecord, before: datetime) -> bool:
+    """Whether a rollout may be purged: it is old, and neither that of the app's base nor that of a good image.
 
-    That an image of somebody else is known keeps the sweep from deploying it again, while no newer one was live.
+    The rollout of an image that someone else built keeps the sweep from deploying it again until a newer one was live.
     """
-    if not is_past(rollout, before) or rollout.name in (app.base_rollout, app.deploying):
+    if not settled_before(rollout, before) or rollout.name in (app.base_rollout, app.deploying):
         return False
     image = rollout.image
     if image is None:
         return True
-    is_old_news = rollout.cause is not Cause.IMAGE or app.is_newer(image.built_at)
-    return is_old_news and image.digest not in {good.digest for good in app.good}
+    is_outdated = rollout.cause is not Cause.IMAGE or app.is_newer(image.built_at)
+    return is_outdated and image.digest not in {good.digest for good in app.good}
 
 
 def last_seen(seen: Observation) -> datetime | None:
-    """When anything was learned of a source tag last; None where that is not known."""
+    """When anything new about a source tag was last recorded; None if unknown."""
     moments = (seen.first_seen, seen.doubted_at, seen.missed_at, seen.hinted_at, *seen.returned_at)
     return max(filter(None, moments), default=None)
 
 
 KEPT = timedelta(days=7)
-"""How long an answer is kept for a repeat."""
+"""How long the answer to a call is kept for its repetition."""
 
 
 class IdempotentCall(Row, frozen=True, kw_only=True):
-    """The record of one call.
+    """The record of one call with an idempotency key.
 
-    `call` names what was asked for (method, path, and a digest of the query and the body), `answer` is the JSON of
-    the first answer, "" while it is being worked on.
+    `call` identifies the request (method, path, and a digest of the query and the body), `answer` is the JSON of the
+    first answer, "" while the call is in progress.
     """
 
     key_fields = ("key", "key")
@@ -144,5 +144,5 @@ class IdempotentCall(Row, frozen=True, kw_only=True):
 
     @property
     def partition(self) -> str:
-        """The ledger partition: all calls, by the first digit of their key."""
+        """The ledger partition: calls are spread by the first digit of their key."""
         return self.key[:1]

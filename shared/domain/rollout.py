@@ -12,11 +12,11 @@ from shared.domain.image import Digest, ImageRef, short
 from shared.domain.record import Record, RecordSummary, Row
 
 _REMEMBERED_DEPLOYMENTS = 20
-"""How many deployments back an app can be rolled back."""
+"""How many deployments an app can be rolled back."""
 
 
 class RolloutState(StrEnum):
-    """Where a rollout stands. Those from `live` on are final."""
+    """The states of a rollout. Those from `live` on are final."""
 
     BUILDING = "building"
     DEPLOYING = "deploying"
@@ -38,10 +38,10 @@ class Cause(StrEnum):
     """Why an app is rolled out."""
 
     BASE = "base"
-    """The image it stands on was promoted."""
+    """Its base image was promoted."""
 
     IMAGE = "image"
-    """Someone else pushed a new image of it: a commit-triggered task, say."""
+    """Someone else pushed a new image of it, e.g. a commit-triggered task."""
 
     OPERATOR = "operator"
     """An operator asked for it."""
@@ -54,8 +54,8 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A build of the app's image by Basegate.
 
     `nonce` is the random part of its run's mark, `registry` the login server where the run is, `times` how often a
-    build was begun, `created_at` when the registry made the run, `unlisted_since` when the run was first seen to have
-    succeeded without listing its image.
+    build was started, `created_at` when the registry created the run, `unlisted_since` when the run was first found to
+    have succeeded without listing its image.
     """
 
     claimed_at: datetime | None = None
@@ -70,16 +70,16 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Evidence = Evidence()
 
     def claimed(self, now: datetime, nonce: str) -> "BuildRecord":
-        """The build once a worker has claimed its next run: it begins with nothing of the last."""
+        """The build after a worker has claimed its next run: it keeps only the count from the last one."""
         return BuildRecord(claimed_at=now, nonce=nonce, times=self.times + 1)
 
 
 class BuiltImage(msgspec.Struct, frozen=True, kw_only=True):
     """An app image: deployed by its digest, shown by its tag.
 
-    `run_id` is the run of the app's task, in the registry that has the image, that was seen to have made it ("": that
-    is not known yet); `built_at` is when the registry made that run, which gives the images of an app their order.
-    `base` is what it was built on, None where that is not known.
+    `run_id` is the run of the app's task, in the registry that has the image, that has verifiably built it ("": not
+    known yet); `built_at` is when the registry created that run, and orders the images of an app. `base` is the image
+    it was built on, None if unknown.
     """
 
     login_server: str
@@ -95,14 +95,14 @@ class BuiltImage(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def reference(self) -> str:
-        """What is deployed: these bytes, whatever the tag is by now."""
+        """The reference to deploy: by digest, wherever the tag points by now."""
         return f"{self.login_server}/{self.repository}@{self.digest}"
 
 
 class DeployRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment: when it was claimed, when the definition was put, since when its container runs, what was seen.
 
-    `deleted_at` is set where it had to be deleted to be created anew, `image` where it puts an earlier one back.
+    `deleted_at` is set if it had to be deleted to be created again, `image` if it puts an earlier image back.
     """
 
     claimed_at: datetime | None = None
@@ -115,12 +115,12 @@ class DeployRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def touched(self) -> bool:
-        """Whether what is deployed is not any more what it was before."""
+        """Whether it has changed the deployment."""
         return self.put_at is not None or self.deleted_at is not None
 
 
 class RolloutSummary(RecordSummary, frozen=True, kw_only=True):
-    """A rollout as it reads in a list."""
+    """A rollout as a list item."""
 
     app: str
     cause: Cause
@@ -131,9 +131,9 @@ class RolloutSummary(RecordSummary, frozen=True, kw_only=True):
 class Rollout(Record, frozen=True, kw_only=True):
     """The record of one rollout of one app.
 
-    `base` is the promoted image it is built on (none for an image that someone else built), `base_move` the move that
-    brought the stable tag there; `after` how many deployments of the app had gone live when it began. `goes_back` says
-    that it is a rollback.
+    `base` is the promoted image it is built on (None for an image that someone else built), `base_move` the move of
+    the stable tag to it; `after` is how many deployments of the app had gone live when it began. `goes_back` says that
+    it is a rollback.
     """
 
     item: ClassVar = RolloutSummary
@@ -159,19 +159,19 @@ class Rollout(Record, frozen=True, kw_only=True):
         return self.state in FINAL_STATES
 
     @property
-    def names_image(self) -> bool:
-        """Whether it deploys an image that was built before: it never builds."""
+    def deploys_existing_image(self) -> bool:
+        """Whether it deploys an existing image, without a build."""
         return self.cause in (Cause.OPERATOR, Cause.DRIFT) and self.image is not None and not self.build.times
 
     @property
     def known_base(self) -> str:
-        """What its image stands on, as people read it: "" where there is no image yet."""
+        """The base of its image, as shown: "" while there is no image."""
         if self.base is not None:
             return str(self.base)
         return "unknown" if self.image is not None else ""
 
     def summary(self) -> RolloutSummary:
-        """The rollout as it reads in a list."""
+        """The rollout as a list item."""
         return RolloutSummary(
             **self._summarized(),
             app=self.app,
@@ -182,19 +182,19 @@ class Rollout(Record, frozen=True, kw_only=True):
 
 
 def image_rollout(tag: str, digest: str) -> str:
-    """The name of the rollout of an image that somebody else built: one however often it is found."""
+    """The name of the rollout of an image that someone else built: the same each time the image is found."""
     return f"image-{short(digest)}-{tag}"
 
 
 class AppRecord(Row, frozen=True, kw_only=True):
-    """One app: what is live, what was before it, the newest base, and which rollout deployed last.
+    """One app: its live image, the earlier ones, the newest base, and which rollout has the deployment.
 
-    `earlier` are the deployments to go back to, the last one last; `lives` counts what went live, `decided` is that
-    count when an operator last chose an image, `asked_at` when the last operator's rollout that went live was asked
-    for, `newest_built_at` the time of the newest build that was ever live.
+    `earlier` are the deployments to roll back to, the last one last; `lives` counts the deployments that went live,
+    `decided` is that count when an operator last chose an image, `asked_at` when the last operator's rollout that went
+    live was requested, `newest_built_at` the time of the newest build that was ever live.
     `base` is what `base_rollout` is built on: the stable tag `base_tag`, `<gate>:<tag>`, after its move `base_move`;
-    `base_changes` counts how often the rules put the app on another tag. `runs` are the last builds that Basegate
-    started, `<login server>/<run id>`: the push of one of them is an echo.
+    `base_changes` counts how often the rules changed the app's base tag. `runs` are the last builds that Basegate
+    started, `<login server>/<run id>`: their pushes need no rollout.
     """
 
     key_fields = ("app", "app")
@@ -218,22 +218,22 @@ class AppRecord(Row, frozen=True, kw_only=True):
 
     @property
     def row(self) -> str:
-        """The ledger row: there is one an app."""
+        """The ledger row: there is one for each app."""
         return "app"
 
     @property
     def good(self) -> Iterator[BuiltImage]:
-        """The images that were live and well, the last one first."""
+        """The images that were live and healthy, the newest first."""
         return (image for image in (self.live, *reversed(self.earlier)) if image is not None)
 
     def new_rollout(self, name: str, cause: Cause, now: datetime, why: str, **parts: Any) -> Rollout:
-        """A rollout of the app that begins now. It builds, unless its parts name the image that is to be deployed."""
+        """A rollout of the app that begins now. It builds, unless `parts` has the `image` to deploy."""
         state = RolloutState.DEPLOYING if "image" in parts else RolloutState.BUILDING
         begun = Rollout(app=self.app, name=name, cause=cause, state=state, created_at=now, after=self.lives, **parts)
         return begun.noting(now, "started", why)
 
     def is_newer(self, built_at: datetime | None) -> bool:
-        """Whether a build that is newer than one of that time is live, or was."""
+        """Whether a build newer than `built_at` is live, or was."""
         return built_at is not None and self.newest_built_at is not None and self.newest_built_at > built_at
 
     def released(self, name: str) -> Self:
@@ -241,11 +241,11 @@ class AppRecord(Row, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, deploying="", deploying_until=None) if self.deploying == name else self
 
     def with_live(self, image: BuiltImage, now: datetime, *, back: bool = False, by: Rollout | None = None) -> Self:
-        """The record once an image has gone live; with `back` what came after its last deployment is forgotten.
+        """The record after an image has gone live; with `back`, the deployments after its last one are forgotten.
 
-        `by` is the operator's rollout that it went live with, if it was one.
+        `by` is the operator's rollout that deployed it, if it was one.
         """
-        decided = by is not None and by.names_image
+        decided = by is not None and by.deploys_existing_image
         same = self.live is not None and self.live.digest == image.digest
         lives = self.lives if same and not decided else self.lives + 1
         earlier = self.earlier

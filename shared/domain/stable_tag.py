@@ -1,4 +1,4 @@
-"""A stable tag: what it stands on, who is moving it, and what operators decided: holds of tags, vetoes of digests."""
+"""A stable tag: its digest, who is moving it, and the operators' standing decisions: holds and vetoes."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -11,17 +11,17 @@ from shared.domain.record import Answer, Moment, Row, time_row
 
 
 class HoldUntil(StrEnum):
-    """When a hold ends by itself."""
+    """When a hold ends."""
 
     LIFTED = "lifted"
-    """Never: only an operator lifts it."""
+    """When an operator lifts it."""
 
     NEWER = "newer"
     """When a digest passes that was first observed for that tag after the hold began."""
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
-    """A stable tag stays where it is. `sequence` is that of the last observation when the hold began."""
+    """A stable tag must not move. `sequence` is that of the last observation when the hold began."""
 
     actor: str
     reason: str
@@ -30,14 +30,14 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int = 0
 
     def stops(self, sequence: int, *, returning: bool) -> bool:
-        """Whether it keeps out a digest of that sequence; one that the tag had before is not newer."""
+        """Whether it prevents the promotion of a digest of that sequence; a returning digest is not newer."""
         return self.until is HoldUntil.LIFTED or returning or sequence <= self.sequence
 
 
 class Veto(msgspec.Struct, frozen=True, kw_only=True):
     """A digest is banned in a target repository, for every gate that promotes there.
 
-    `target` is `<login server>/<repository>`, `gate` where it was asked for. A lifted veto stays in the ledger, lifted.
+    `target` is `<login server>/<repository>`, `gate` where it was requested. A lifted veto stays in the ledger.
     """
 
     gate: str
@@ -51,7 +51,7 @@ class Veto(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def partition(self) -> str:
-        """The ledger partition: the target repository, without the slashes that keys may not have."""
+        """The ledger partition: the target repository, without the slashes that keys forbid."""
         return veto_partition(self.target)
 
     @property
@@ -60,8 +60,8 @@ class Veto(msgspec.Struct, frozen=True, kw_only=True):
         return veto_row(self.digest)
 
     @property
-    def stands(self) -> bool:
-        """Whether it holds now."""
+    def is_active(self) -> bool:
+        """Whether it has not been lifted."""
         return self.lifted_at is None
 
     @property
@@ -81,10 +81,10 @@ def veto_row(digest: str) -> str:
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is moving a stable tag, to which digest, and until when that is believed.
+    """Who is moving a stable tag, to which digest, and until when the claim is valid.
 
-    Where it was taken over from a worker for the same move that counts as dead, that one may only be paused, and move
-    the tag until `fence`.
+    `fence` is set if the claim was taken over from a worker that counts as dead but may only be paused: until then that
+    worker may still move the tag.
     """
 
     mover: str
@@ -92,15 +92,15 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime
     fence: datetime | None = None
 
-    def left(self, now: datetime) -> Self | None:
-        """What stays of it once its worker lets go: while another may still move the tag, nobody else may claim it."""
+    def after_release(self, now: datetime) -> Self | None:
+        """What remains of it after its release: until the fence the tag cannot be claimed for another move."""
         if self.fence is None or self.fence <= now:
             return None
         return msgspec.structs.replace(self, until=self.fence, fence=None)
 
 
 class Move(Answer, frozen=True, kw_only=True):
-    """One move of a stable tag. `moved_by`: who rolled back, or that the sweep put it back; "" where it passed."""
+    """One move of a stable tag. `moved_by`: who rolled back, or that the sweep put it back; "" for a promotion."""
 
     gate: str
     tag: str
@@ -115,10 +115,10 @@ class Move(Answer, frozen=True, kw_only=True):
 class StableTag(Row, frozen=True, kw_only=True):
     """The record of one stable tag of one gate.
 
-    Azure has no conditional tag move, so a mover claims the record first. `sequence` is that of the observation it
-    stands on; `move` counts the moves, so that what is built on them has an order. `promotion` and `candidate` are
-    rows of the ledger; `moved_by` names the operator who rolled back to it, "" where the digest passed. The tag was
-    last put back there, after a move around the gate, at `put_back_at`; `put_back_from` says what it was.
+    Azure has no conditional tag move, so a mover claims the record first. `sequence` is that of the promoted
+    observation; `move` counts the moves, and orders what is built on them. `promotion` and `candidate` are rows of the
+    ledger; `moved_by` is the operator who rolled back to it, "" for a promotion. `put_back_at` is when the tag was last
+    put back after a move around the gate, `put_back_from` what it was then.
     """
 
     item: ClassVar = Move
@@ -141,17 +141,17 @@ class StableTag(Row, frozen=True, kw_only=True):
     hold: Hold | None = None
 
     def is_moving(self, now: datetime) -> bool:
-        """Whether somebody is moving the tag right now; a claim past its time is that of a dead one."""
+        """Whether the tag is being moved right now; an expired claim is that of a dead worker."""
         return self.claim is not None and self.claim.until > now
 
     @property
     def time_row(self) -> str:
-        """Its line in the list of the gate's moves: one a move, one each time it is put back; "" before the first."""
+        """Its row in the list of the gate's moves: one for each move and each put-back; "" before the first."""
         last = self.put_back_at or self.moved_at
         return time_row(last, f"{self.tag}~{999_999 - self.move:06}") if last is not None else ""
 
     def summary(self) -> Move:
-        """The move that brought the tag where it stands, as it reads in a list."""
+        """The last move of the tag, as a list item."""
         last = self.put_back_at or self.moved_at
         assert last is not None  # else it has no place in the list
         return Move(

@@ -1,4 +1,4 @@
-"""The record of a sweep job: how far its round has come, and which worker runs it."""
+"""The record of a sweep job: the progress of its round, and which worker runs it."""
 
 from datetime import datetime, timedelta
 from typing import Self
@@ -6,13 +6,13 @@ from typing import Self
 import msgspec
 
 LEASE_SECONDS = 120.0
-"""How long a sweep may be silent before it counts as dead. A batch that takes longer loses its lease."""
+"""The length of a lease. A batch that takes longer loses it."""
 
 _SAVED_EVERY = timedelta(seconds=10)
-"""A sweep that dies compares again what it compared since it was last saved, which changes nothing."""
+"""How often progress is saved. After a crash the batches since then are compared again, which is harmless."""
 
 _EARLY_SECONDS = 30.0
-"""How much too early a round may begin: the timer does not tick evenly, and the next tick may be a whole period off."""
+"""How early a round may begin: the timer is not exact, and its next tick may be a whole period later."""
 
 SWEEPS = "sweep"
 """The ledger partition of all jobs."""
@@ -21,11 +21,10 @@ SWEEPS = "sweep"
 class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One sweep job, e.g. `upstream.node`.
 
-    The round of number `round` began at `began_at` and has come as far as `after`, in the job's own terms; the last
-    whole one was `last_round`, from `last_began_at` to `finished_at`. `holder` runs it, until `held_until` at most.
-    `checked` counts what this round has compared. Of the changes of upstream tags that no event brought, the slowest
-    was found within `recovery_seconds`. The last list of tags had `left_out` names that are no tags, `left_out_name`
-    for one.
+    Round `round` began at `began_at`; `after` is its cursor, in the job's own format. The last complete round was
+    `last_round`, from `last_began_at` to `finished_at`. `holder` has the lease, until `held_until`. `checked` counts
+    what this round has compared. `recovery_seconds` is the longest time that it took to find a change of an upstream
+    tag that no event reported. The last list of tags had `left_out` invalid names, e.g. `left_out_name`.
     """
 
     job: str
@@ -45,7 +44,7 @@ class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def partition(self) -> str:
-        """The ledger partition: the sweep."""
+        """The ledger partition of all jobs."""
         return SWEEPS
 
     @property
@@ -55,40 +54,40 @@ class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def under_way(self) -> bool:
-        """Whether a round was begun and has not come to its end, by whoever."""
+        """Whether a round has begun and not ended, whichever worker began it."""
         return self.round != self.last_round
 
-    def held_by_another(self, holder: str, now: datetime) -> bool:
-        """Whether somebody else runs it right now."""
+    def is_leased_by_another(self, holder: str, now: datetime) -> bool:
+        """Whether another worker has the lease."""
         return self.holder not in ("", holder) and self.held_until is not None and self.held_until > now
 
     def is_due(self, now: datetime, every_seconds: float) -> bool:
-        """Whether a round is to go on or to begin."""
+        """Whether a round is to be continued or begun."""
         if self.under_way or self.began_at is None:
             return True
         early = min(_EARLY_SECONDS, every_seconds / 4)
         return (now - self.began_at).total_seconds() >= every_seconds - early
 
-    def taken(self, holder: str, now: datetime) -> Self:
-        """Taken by a holder: the round that was left goes on, else a new one begins."""
+    def leased(self, holder: str, now: datetime) -> Self:
+        """The record with a lease for a worker: it continues the unfinished round, or begins a new one."""
         lease = {"holder": holder, "held_until": now + timedelta(seconds=LEASE_SECONDS)}
         new = {} if self.under_way else {"round": self.round + 1, "began_at": now, "after": "", "checked": 0}
         return msgspec.structs.replace(self, **lease, **new)
 
     def advanced(self, after: str, now: datetime) -> Self:
-        """A batch further."""
+        """The record after another batch; this renews the lease."""
         return msgspec.structs.replace(self, after=after, held_until=now + timedelta(seconds=LEASE_SECONDS))
 
-    def is_worth_saving(self, saved: Self) -> bool:
-        """Whether a run has gone on for so long since it was last saved that it is to be saved again."""
+    def needs_saving(self, saved: Self) -> bool:
+        """Whether its progress was saved long enough ago to be saved again."""
         return self.held_until is None or saved.held_until is None or self.held_until - saved.held_until >= _SAVED_EVERY
 
     def released(self, problem: str = "") -> Self:
-        """Let go with the round unfinished; whoever comes next goes on from `after`."""
+        """The record without the lease, the round unfinished: the next worker continues from `after`."""
         return msgspec.structs.replace(self, holder="", held_until=None, problem=problem)
 
     def finished(self, now: datetime) -> Self:
-        """At the end of its round."""
+        """The record at the end of its round."""
         ended = msgspec.structs.replace(
             self, last_round=self.round, last_began_at=self.began_at, finished_at=now, after=""
         )

@@ -1,11 +1,11 @@
-"""Versions as they stand in tags, and ranges of them. Pure.
+"""Versions in tags, and ranges of them. Pure.
 
 A version is one to four numbers (of at most 18 digits), an optional leading `v`, and an optional pre-release:
 
     20   20.11   v1.2.3   10.0.17763.1   20.0.0-rc.1   3.13.0rc2   17beta1   22-ea-12   3.20-alpha
 
-Missing numbers are 0. A pre-release begins with one of a few known words, because most of what stands behind a `-` in a
-tag is a variant: `20-slim` is no version. Order: https://semver.org/#spec-item-11, and `rc1` is read as `rc.1`.
+Missing numbers are 0. A pre-release begins with one of a few known words, because most suffixes after a `-` in a tag
+are variants: `20-slim` is not a version. Order: https://semver.org/#spec-item-11, and `rc1` is read as `rc.1`.
 
 A range, in the grammar of https://github.com/npm/node-semver#ranges:
 
@@ -13,8 +13,8 @@ A range, in the grammar of https://github.com/npm/node-semver#ranges:
     ^20.1        20.1 and later, below 21       20.11.1   =20.11.1   exactly this
     ~3.19        3.19 and later, below 3.20     18.x || >=20         one of them
 
-A pre-release is below its release: `>=20` leaves out 20.0.0-rc.1. An upper bound leaves out the pre-releases of what it
-names: `<21` leaves out 21.0.0-rc.1 too. What a bound says in full (`<21.0.0-rc.2`) counts as it is written.
+A pre-release is below its release: `>=20` excludes 20.0.0-rc.1. An upper bound excludes the pre-releases of its
+version: `<21` excludes 21.0.0-rc.1 too. A bound that is itself a pre-release (`<21.0.0-rc.2`) is taken literally.
 """
 
 import re
@@ -27,7 +27,7 @@ _NUMBER = "[0-9]{1,18}"
 _WORD = f"(?:alpha|beta|canary|dev|ea|milestone|nightly|next|preview|pre|rc|snapshot|[abm](?=[0-9]))(?:{_NUMBER})?"
 _PRERELEASE = rf"[.-]?{_WORD}(?:[.-](?:{_WORD}|{_NUMBER}))*"
 VERSION = rf"(?i:v?{_NUMBER}(?:\.{_NUMBER}){{0,3}}(?:{_PRERELEASE})?)"
-"""The grammar of a version as a regular expression; what it may backtrack over is bounded by the length of the tag."""
+"""The grammar of a version as a regular expression; backtracking is bounded by the length of the tag."""
 
 _VERSION = re.compile(rf"(?i)v?({_NUMBER}(?:\.{_NUMBER}){{0,3}})({_PRERELEASE})?")
 _BOUND = re.compile(rf"(?i)v?((?:{_NUMBER}|[x*])(?:\.(?:{_NUMBER}|[x*])){{0,3}})({_PRERELEASE})?")
@@ -36,7 +36,7 @@ _PARTS = 4
 _FULL_PARTS = 3
 
 Key = tuple[tuple[int, ...], tuple[Any, ...]]
-"""A place in the order of versions: four numbers, and the stage: below all, (0, pre-release), or released."""
+"""A sort key of versions: four numbers, and the stage: below all, (0, pre-release), or released."""
 
 _FLOOR: tuple[Any, ...] = (-1,)
 _RELEASED: tuple[Any, ...] = (1,)
@@ -46,7 +46,7 @@ _HIGHEST: Key = ((10**18 + 1,), ())
 
 @dataclass(frozen=True, order=True)
 class Version:
-    """A version, by its place in the order: `20`, `20.0` and `v20.0.0` are the same one."""
+    """A version, as its sort key: `20`, `20.0` and `v20.0.0` are equal."""
 
     key: Key
 
@@ -58,7 +58,7 @@ class Version:
 
 @dataclass(frozen=True)
 class VersionRange:
-    """Some versions: those in one of its spans, each from a place up to, without, another."""
+    """The versions in any of its spans, each from a key (included) to another (excluded)."""
 
     spans: tuple[tuple[Key, Key], ...]
 
@@ -66,18 +66,18 @@ class VersionRange:
         return any(low <= version.key < high for low, high in self.spans)
 
     def overlaps(self, other: Self) -> bool:
-        """Whether some version may be in both."""
+        """Whether a version may be in both."""
         return any(max(low, start) < min(high, end) for low, high in self.spans for start, end in other.spans)
 
 
 def parse_version(text: str) -> Version | None:
-    """The version that a text is, or None where it is none."""
+    """The version in a text, or None if it is not a version."""
     found = _VERSION.fullmatch(text)
     return Version(_key(_numbers(found[1]), found[2])) if found else None
 
 
 def parse_range(text: str, field: str = "range") -> VersionRange:
-    """A range; an empty text is every version.
+    """A range; an empty text includes every version.
 
     Raises:
         Malformed: names `field`, and the place in the text, counted from 1.
@@ -91,7 +91,7 @@ def parse_range(text: str, field: str = "range") -> VersionRange:
 
 
 def _span(text: str, start: int, end: int, field: str) -> tuple[Key, Key]:
-    """What all comparators of one alternative have in common."""
+    """The intersection of all comparators of one alternative."""
     low, high, place = _LOWEST, _HIGHEST, _after_gap(text, start, end)
     if place == end and text.strip():
         raise _fault(field, text, start, "a version is missing before or after ||")
@@ -102,12 +102,12 @@ def _span(text: str, start: int, end: int, field: str) -> tuple[Key, Key]:
         bottom, top = _comparator(found, text, field)
         low, high, place = max(low, bottom), min(high, top), _after_gap(text, found.end(), end)
     if low >= high:
-        raise _fault(field, text, start, "no version is in it")
+        raise _fault(field, text, start, "no version is in this range")
     return low, high
 
 
 def _after_gap(text: str, start: int, end: int) -> int:
-    """Where the spaces and commas at `start` end."""
+    """The position after the spaces and commas at `start`."""
     return next((place for place in range(start, end) if text[place] not in " ,"), end)
 
 
@@ -126,7 +126,7 @@ def _comparator(found: re.Match[str], text: str, field: str) -> tuple[Key, Key]:
 
 
 def _interval(operator: str, numbers: list[int], prerelease: str | None) -> tuple[Key, Key]:
-    """From where up to, without, where a comparator reaches."""
+    """The span of a comparator: from (included), to (excluded)."""
     here = _key(_padded(numbers), prerelease)
     is_full = len(numbers) >= _FULL_PARTS or prerelease is not None
     beyond = _just_above(here) if is_full else _floor_after(numbers)
@@ -149,7 +149,7 @@ def _interval(operator: str, numbers: list[int], prerelease: str | None) -> tupl
 
 
 def _floor_after(numbers: list[int]) -> Key:
-    """The place below every version, and pre-release of one, that comes after all that begin with these numbers."""
+    """The key above all versions that begin with these numbers, and below all later ones and their pre-releases."""
     return _padded([*numbers[:-1], numbers[-1] + 1]), _FLOOR
 
 

@@ -1,1 +1,1 @@
-"""From a hint to an observation, and from an observation to what it leads to."""
+"""Turns hints into observations, and observations into candidates and promotions."""

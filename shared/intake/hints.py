@@ -1,6 +1,6 @@
-"""From an event to a hint, and from a hint to an observation, or to an app's image that somebody else built.
+"""Turns an event into hints, and a hint into an observation, or into the rollout of an app image built elsewhere.
 
-An event is believed in nothing but where to look.
+An event only says which tag to read: its digest is never trusted.
 """
 
 import logging
@@ -13,7 +13,7 @@ import msgspec
 
 from shared.domain.candidate import Candidate, FoundBy, attempts_of
 from shared.domain.errors import BasegateError, Busy, Conflict, Malformed, Retry
-from shared.domain.event import EventKind, Hint, HintKind, RegistryEvent, UnwantedEvent, parse_event
+from shared.domain.event import EventKind, Hint, HintKind, IrrelevantEvent, RegistryEvent, parse_event
 from shared.domain.image import Digest, Tag, short
 from shared.domain.observation import Change as Meaning
 from shared.domain.observation import Expectation, Observation
@@ -24,24 +24,24 @@ from shared.domain.record import Record, WorkItem
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, image_rollout
 from shared.intake.observe import Observed, Observer, Trigger
 from shared.intake.upstreams import Upstreams
-from shared.ports import RACES, Change, Services, Stored, last, read
+from shared.ports import SAVE_TRIES, Change, Services, Stored, last, read
 from shared.records.outbox import Outbox
 from shared.records.step import Following
 
 log = logging.getLogger(__name__)
 
 SPACING_SECONDS = 1.0
-"""How soon after a reading on account of a hint the same tag is read again, whatever the hints say."""
+"""The shortest time between two readings of one tag because of hints, however many hints arrive."""
 
 _AGAIN_SECONDS = (2.0, 8.0, 30.0)
-"""When to look again for a digest that an event named and the registry does not answer yet: a replica may lag."""
+"""When to read the tag again if the registry does not return the digest that an event named: a replica may lag."""
 
 _LONGEST_WAIT_SECONDS = 900.0
 _NOTHING = Observed(meaning=Meaning.NONE)
 
 
 class Recognized(msgspec.Struct, frozen=True):
-    """What an event is about; `hint` is None where it is none of this app's business. `outcome` is counted."""
+    """What an event is about; `hint` is None if it does not concern this app. `outcome` is counted."""
 
     outcome: str
     reason: str
@@ -49,19 +49,19 @@ class Recognized(msgspec.Struct, frozen=True):
 
 
 def recognize(payload: object, policy: Policy) -> list[Recognized]:
-    """Where a delivered event says to look, once for each rule it concerns. Needs the rules, and nothing else."""
+    """The hints in a delivered event, one for each rule that it concerns. Needs only the rules."""
     try:
         event = parse_event(payload)
-    except UnwantedEvent as error:
+    except IrrelevantEvent as error:
         return [Recognized("not an image event", str(error))]
     except Malformed as error:
         return [Recognized("malformed", str(error))]
     registry = policy.registry_by_id(event.registry_id)
     if registry is None:
-        return [Recognized("unknown registry", f"{event.registry_id[:200]} is no configured registry")]
+        return [Recognized("unknown registry", f"{event.registry_id[:200]} is not a configured registry")]
     subject = f"{registry.login_server}/{event.repository}:{event.tag or ''}@{short(event.digest)}"
     found = [Recognized(hint.hint.value, subject, hint) for hint in _hints(event, registry, policy)]
-    return found or [Recognized("no rule", f"no rule is about {subject}")]
+    return found or [Recognized("no rule", f"no rule matches {subject}")]
 
 
 def _hints(event: RegistryEvent, registry: RegistryRule, policy: Policy) -> Iterator[Hint]:
@@ -80,10 +80,10 @@ def _hints(event: RegistryEvent, registry: RegistryRule, policy: Policy) -> Iter
 
 
 class Hints:
-    """Follows hints.
+    """Handles hints.
 
-    `work` goes on with a record at once, as it was stored just now if it was; `others` handle the kinds of hints that
-    are not about source tags, and return the records that have something to do.
+    `work` reconciles a record immediately, as just stored if it was; `others` handle the kinds of hints that are not
+    about source tags, and return the work items of records that have a next step.
     """
 
     def __init__(
@@ -97,16 +97,16 @@ class Hints:
         self._outbox = Outbox(services)
 
     def handle(self, hint: Hint, *, redelivered: bool = False) -> None:
-        """Look where a hint says. What cannot be looked at now is put off; what the rules do not name is dropped."""
+        """Read what a hint names. It is retried later after a transient fault, and dropped if no rule matches."""
         try:
             observed = self._source_tag(hint, redelivered=redelivered) if hint.hint is HintKind.SOURCE_TAG else None
             items = observed.items if observed else self._others[hint.hint](hint)
         except Retry as error:
             wait = _wait_after(error)
-            log.warning("hint put off for %.0f s: %s %s: %s", wait, hint.subject, hint.tag, error)
+            log.warning("hint retried in %.0f s: %s %s: %s", wait, hint.subject, hint.tag, error)
             self._services.queue.send_hint(msgspec.structs.replace(hint, again=True), wait)
         except BasegateError as error:
-            log.warning("hint dropped, the sweep looks again: %s %s: %s", hint.subject, hint.tag, error)
+            log.warning("hint dropped, left to the sweep: %s %s: %s", hint.subject, hint.tag, error)
         else:
             for item in items:
                 self._work(item, (observed.attempt,) if observed and observed.attempt else ())
@@ -114,26 +114,26 @@ class Hints:
     def _source_tag(self, hint: Hint, *, redelivered: bool) -> Observed:
         gate = self._services.gate(hint.subject)
         if gate is None or not gate.takes(hint.tag):
-            log.info("hint dropped: no rule is about %s %s", hint.subject, hint.tag)
+            log.info("hint dropped: no rule matches %s %s", hint.subject, hint.tag)
             return _NOTHING
-        for _ in range(RACES):
+        for _ in range(SAVE_TRIES):
             stored = self._services.ledger.load(Observation, gate.name, hint.tag)
             seen = stored.record if stored else Observation(gate=gate.name, tag=Tag(hint.tag))
             since_read = self._services.clock.now() - seen.hinted_at if seen.hinted_at else timedelta.max
             if hint.tries and since_read < timedelta(seconds=_AGAIN_SECONDS[hint.tries - 1] / 2):
-                self._follow_up(gate, hint)  # somebody has read it at about the time that was planned for this
+                self._follow_up(gate, hint)  # another worker has read it at about the planned time
                 return _NOTHING
             with suppress(Conflict):
-                if not redelivered and self._is_seen_to(seen, stored, hint):
+                if not redelivered and self._is_covered(seen, stored, hint):
                     return _NOTHING
                 return self._read(gate, seen, stored, hint, redelivered=redelivered)
-        raise Busy(f"others read {hint.tag} of gate {gate.name} all the time", delay_seconds=SPACING_SECONDS)
+        raise Busy(f"too many conflicts on tag {hint.tag} of gate {gate.name}", delay_seconds=SPACING_SECONDS)
 
-    def _is_seen_to(self, seen: Observation, stored: Stored[Observation] | None, hint: Hint) -> bool:
-        """Whether a reading that is planned sees to a hint, too; one that comes too soon after the last plans one.
+    def _is_covered(self, seen: Observation, stored: Stored[Observation] | None, hint: Hint) -> bool:
+        """Whether a planned reading covers a hint; a hint that comes too soon after the last reading plans one.
 
         Raises:
-            Conflict: the tag was read meanwhile.
+            Conflict: another worker has read the tag meanwhile.
         """
         now = self._services.clock.now()
         if hint.again:
@@ -147,18 +147,18 @@ class Hints:
         return True
 
     def _plan(self, seen: Observation, stored: Stored[Observation] | None, wait: float) -> None:
-        """Take down that a reading is planned: until then further hints end."""
+        """Record that a reading is planned: until then further hints are dropped."""
         again_at = self._services.clock.now() + timedelta(seconds=wait)
         self._services.ledger.commit(Change(msgspec.structs.replace(seen, again_at=again_at), stored))
 
     def _read(
         self, gate: Gate, seen: Observation, stored: Stored[Observation] | None, hint: Hint, *, redelivered: bool
     ) -> Observed:
-        """Read the tag, at the pace that the registry's rule gives to hints.
+        """Read the tag, at the rate that the registry's rule allows for hints.
 
         Raises:
             Conflict: another worker has read it meanwhile. Busy: the registry is backing off, or this minute's share is
-                used up. BasegateError: what the registry says instead.
+                used up. BasegateError: the registry's error.
         """
         try:
             digest = self._ask(gate, hint)
@@ -166,11 +166,11 @@ class Hints:
             with suppress(Conflict):
                 self._plan(seen, stored, _wait_after(fault))
             raise
-        observed = self._observer.take(gate, seen.tag, stored, digest, Trigger(FoundBy.EVENT, hint.expected))
-        if not observed.meaning.is_news:
+        observed = self._observer.record(gate, seen.tag, stored, digest, Trigger(FoundBy.EVENT, hint.expected))
+        if not observed.meaning.needs_promotion:
             self._follow_up(gate, hint, observed)
         if redelivered and not observed.items:
-            return msgspec.structs.replace(observed, items=self._left_behind(gate, hint.tag, observed))
+            return msgspec.structs.replace(observed, items=self._unfinished(gate, hint.tag, observed))
         return observed
 
     def _ask(self, gate: Gate, hint: Hint) -> Digest | None:
@@ -185,7 +185,7 @@ class Hints:
             raise
 
     def _follow_up(self, gate: Gate, hint: Hint, observed: Observed | None = None) -> None:
-        """Read again for a digest that was named and not read, a few times; then leave it to the sweep, and say so."""
+        """Read again, a few times, for a digest that an event named; then leave it to the sweep, and announce that."""
         if observed is not None and hint.expected == observed.digest:
             return
         stored = self._services.ledger.load(Observation, gate.name, hint.tag)
@@ -201,21 +201,21 @@ class Hints:
             return
         unread = Expectation(digest=Digest(hint.expected), event=hint.event, at=self._services.clock.now())
         log.warning(
-            "push not examined: an event named %s for %s of gate %s, and its source never answered it",
+            "push not examined: an event named %s for tag %s of gate %s, but the source registry never returned it",
             short(hint.expected), hint.tag, gate.name,
         )  # fmt: skip
         data = {"gate": gate.name, "tag": hint.tag, "digest": hint.expected, "event": hint.event}
         outcome = Outcome(name="PushNotExamined", subject=f"gates/{gate.name}/tags/{hint.tag}", page="drift", data=data)
-        expecting, written = self._outbox.put(record.expecting(unread), outcome)
+        expecting, written = self._outbox.put(record.with_expectation(unread), outcome)
         try:
             self._services.ledger.commit(Change(expecting, stored), *written)
-        except Conflict:  # it was observed anew this moment: perhaps as what is expected
+        except Conflict:  # just observed by another worker, perhaps with the expected digest
             self._services.queue.send_hint(msgspec.structs.replace(hint, again=True), SPACING_SECONDS)
         else:
             self._outbox.send_now(written)
 
-    def _left_behind(self, gate: Gate, tag: str, observed: Observed) -> tuple[WorkItem, ...]:
-        """What a worker that died after its observation was saved has left to do."""
+    def _unfinished(self, gate: Gate, tag: str, observed: Observed) -> tuple[WorkItem, ...]:
+        """The work items that a worker left when it died after saving its observation."""
         ledger = self._services.ledger
         promotion = ledger.load(Promotion, gate.name, promotion_row(tag, observed.sequence))
         if promotion is None:
@@ -230,38 +230,38 @@ def _wait_after(fault: Retry) -> float:
 
 
 class AppImages:
-    """Takes in the images of apps that somebody else built: a commit-triggered task, say.
+    """Creates rollouts of app images that someone else built, e.g. a commit-triggered task.
 
-    Which run built one, and so whether it is deployed, is its rollout's to find out.
+    The rollout traces the run that built the image, and so decides whether it is deployed.
     """
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def handle(self, hint: Hint) -> list[WorkItem]:
-        """Read the tag that a hint is about; the rollout of the image that is there, where there is anything to do."""
+        """Read the tag that a hint names; the work item of the rollout of its image, if it has a next step."""
         app = self._services.app(hint.subject)
         if app is None or not self.takes(app, hint.tag, read(self._services.ledger, AppRecord(app=app.name))):
             return []
         registry = self._services.registry_rule(app.build.registry)
         digest = self._services.registry.digest_of(registry, app.build.repository, hint.tag)
         if digest is None:
-            log.info("hint dropped: there is no %s/%s:%s", registry.login_server, app.build.repository, hint.tag)
+            log.info("hint dropped: %s/%s:%s does not exist", registry.login_server, app.build.repository, hint.tag)
             return []
-        rollout = self.take_in(app, hint.tag, digest, "pushed by someone else")
+        rollout = self.roll_out(app, hint.tag, digest, "pushed by someone else")
         return [rollout.work_item] if rollout else []
 
     def takes(self, app: App, tag: str, record: AppRecord) -> bool:
-        """Whether a tag may be of an image to deploy: it names a run, and none that Basegate started."""
+        """Whether a tag may name an image to deploy: it contains the id of a run that Basegate did not start."""
         run_id, server = app.build.run_of(tag), self._services.registry_rule(app.build.registry).login_server
         return app.deploy is not None and run_id is not None and f"{server}/{run_id}" not in record.runs
 
     def is_known(self, app: App, tag: str, digest: Digest) -> bool:
-        """Whether an image has its rollout already."""
+        """Whether an image has a rollout already."""
         return self._services.ledger.load(Rollout, app.name, image_rollout(tag, digest)) is not None
 
-    def take_in(self, app: App, tag: str, digest: Digest, why: str) -> Rollout | None:
-        """The rollout of an image, one however often it is found; None where it is under way or settled already."""
+    def roll_out(self, app: App, tag: str, digest: Digest, why: str) -> Rollout | None:
+        """The rollout of an image, created only once; None if it is in progress or settled already."""
         now, registry = self._services.clock.now(), self._services.registry_rule(app.build.registry)
         server, repository = registry.login_server, app.build.repository
         image = BuiltImage(login_server=server, repository=repository, tag=tag, digest=digest, built_at=now)
@@ -270,5 +270,5 @@ class AppImages:
         if self._services.ledger.insert(rollout) is not None:
             return rollout
         known = self._services.ledger.load(Rollout, app.name, rollout.name)
-        left = known is not None and not known.record.settled and known.record.next_step_at is None
-        return known.record if known is not None and left else None
+        is_idle = known is not None and not known.record.settled and known.record.next_step_at is None
+        return known.record if known is not None and is_idle else None

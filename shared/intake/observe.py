@@ -1,7 +1,7 @@
-"""Observing: the only way a digest enters a gate. Events, the sweep and operators all come in here.
+"""Observation of source tags, for events, the sweep and operators: the only way a digest enters a gate.
 
-The registry is asked after the observation was loaded, and what it answered is saved on the ETag of that load,
-together with all that it leads to: a candidate, a promotion, or a higher number for the stable tag that stands there.
+The observation is loaded before the registry is asked, and the answer is saved with the ETag of that load, together
+with what it leads to: a candidate, a promotion, or a higher sequence for a stable tag that points to it already.
 """
 
 import secrets
@@ -27,16 +27,16 @@ from shared.domain.promotion import (
 from shared.domain.record import WorkItem
 from shared.domain.retention import Numbers
 from shared.domain.stable_tag import StableTag
-from shared.ports import RACES, Change, Claimed, Services, Stored, newest_promotions, read
+from shared.ports import SAVE_TRIES, Change, Claimed, Services, Stored, newest_promotions, read
 
 SWEEP_INTERVAL_SECONDS = 300.0
-"""How often a tag is read where its registry's rule says no interval: with every sweep."""
+"""The seconds between two readings of a tag whose registry has no `interval`: every sweep reads it."""
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one answer of a registry, and the records that have something to do now.
+    """The result of recording a registry's answer, and the work items of records that have a next step.
 
-    `attempt` is the one that an event led to, with this worker's claim: it is begun at once.
+    `attempt` is the one that an event led to, with this worker's claim: this worker starts it immediately.
     """
 
     meaning: Meaning
@@ -47,7 +47,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trigger(msgspec.Struct, frozen=True):
-    """Why a tag is read: `expected` is the digest that an event named, `who` the operator who asks ("ada: why")."""
+    """Why a tag is read: `expected` is the digest that an event named, `who` the operator and reason ("ada: why")."""
 
     by: FoundBy
     expected: str = ""
@@ -58,35 +58,35 @@ class Trigger(msgspec.Struct, frozen=True):
 
 
 class Observer:
-    """Takes down what source tags are."""
+    """Reads and records source tags."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def observe(self, gate: Gate, tag: Tag, trigger: Trigger) -> Observed:
-        """Ask the source registry what a tag is now, and take it down.
+        """Read a tag from the source registry, and record the answer.
 
         Raises:
-            Busy: others observe the same tag all the time.
-            BasegateError: what the registry says instead (see `TagReader`).
+            Busy: too many conflicts with other workers.
+            BasegateError: the registry's error (see `TagReader`).
         """
         source = self._services.registry_rule(gate.source.registry)
-        for _ in range(RACES):
+        for _ in range(SAVE_TRIES):
             stored = self._services.ledger.load(Observation, gate.name, tag)
             digest = self._services.tags.digest_of(source, gate.source.repository, tag)
             with suppress(Conflict):
-                return self.take(gate, tag, stored, digest, trigger)
-        raise Busy(f"others observe {tag} of gate {gate.name} all the time", delay_seconds=1.0)
+                return self.record(gate, tag, stored, digest, trigger)
+        raise Busy(f"too many conflicts on tag {tag} of gate {gate.name}", delay_seconds=1.0)
 
-    def take(
+    def record(
         self, gate: Gate, tag: Tag, stored: Stored[Observation] | None, digest: Digest | None, trigger: Trigger
     ) -> Observed:
-        """Take down what a registry answered after `stored` was loaded.
+        """Record what a registry answered after `stored` was loaded.
 
-        An answer that changes nothing writes nothing, but that the tag was read on account of an event.
+        An answer that changes nothing writes nothing, except the time of a reading because of an event.
 
         Raises:
-            Conflict: somebody else has saved an observation of this tag since.
+            Conflict: another worker has saved an observation of this tag since.
         """
         before, now = stored.record if stored else Observation(gate=gate.name, tag=tag), self._services.clock.now()
         seen, meaning = before.read(digest, now, self.interval(gate), Digest(trigger.expected))
@@ -94,12 +94,12 @@ class Observer:
             seen = msgspec.structs.replace(seen, hinted_at=now, again_at=None)
         if seen == before:
             return Observed(meaning=meaning, digest=before.digest, sequence=before.sequence)
-        if meaning.is_news:
-            return self._lead_on(gate, _counted(seen, trigger.by), stored, meaning, trigger)
+        if meaning.needs_promotion:
+            return self._save_change(gate, _counted(seen, trigger.by), stored, meaning, trigger)
         reopened = list[Change]()
         if meaning is Meaning.BACK:
             withdrawn = self._services.ledger.load(Promotion, gate.name, promotion_row(tag, seen.sequence))
-            reopened += self._reopened(withdrawn, "its tag is there again", (PromotionState.WITHDRAWN,))
+            reopened += self._reopened(withdrawn, "its tag exists again", (PromotionState.WITHDRAWN,))
         self._services.ledger.commit(Change(seen, stored), *reopened)
         items = tuple(change.record.work_item for change in reopened)
         return Observed(meaning=meaning, digest=seen.digest, sequence=seen.sequence, items=items)
@@ -109,17 +109,17 @@ class Observer:
         return float(self._services.registry_rule(gate.source.registry).interval_seconds) or SWEEP_INTERVAL_SECONDS
 
     def promote_again(self, gate: Gate, tag: Tag, why: str) -> tuple[WorkItem, ...]:
-        """Let the stable tag be what its source tag was observed as: a decision that kept it out has ended.
+        """Promote the observed digest of a source tag again, after a decision that prevented it has ended.
 
-        What was held goes on. Where the observed digest was promoted before and something else has the tag now, it
-        gets a new number.
+        Held promotions continue. If the observed digest was promoted before and the stable tag points to another digest
+        now, it gets a new sequence.
 
         Raises:
-            Conflict: the tag was observed anew meanwhile, which does the same.
+            Conflict: another worker has observed the tag meanwhile, with the same effect.
         """
         ledger, held = self._services.ledger, (PromotionState.HELD,)
         rows = [one.record.row for one in newest_promotions(ledger, gate.name, tag)][::-1]
-        items = [item for row in rows for item in self._take_up(gate.name, [row], why, held)]
+        items = [item for row in rows for item in self._reopen(gate.name, [row], why, held)]
         stored, stable = ledger.load(Observation, gate.name, tag), ledger.load(StableTag, gate.name, tag)
         if stored is None or stored.record.digest is None or stored.record.absent:
             return tuple(items)
@@ -133,40 +133,40 @@ class Observer:
         if reopened:
             ledger.commit(*reopened)
             return (*items, *(change.record.work_item for change in reopened))
-        observed = self._lead_on(gate, stored.record, stored, Meaning.RETURNED, Trigger(FoundBy.OPERATOR, who=why))
+        observed = self._save_change(gate, stored.record, stored, Meaning.RETURNED, Trigger(FoundBy.OPERATOR, who=why))
         return (*items, *observed.items)
 
     def attempt_again(self, gate: Gate, latest: Candidate, who: str) -> tuple[Candidate, tuple[WorkItem, ...]]:
-        """Another attempt at a digest, and the promotions that it may bring about: those of tags that are it now.
+        """Start another attempt at a digest, and reopen the promotions of the tags that point to it now.
 
-        They are taken up in the same transaction, as many as it takes: whoever dies behind it leaves no promotion that
-        is refused for ever though the attempt passes.
+        They are reopened in the same transaction, up to its limit: if this worker dies after it, no promotion stays
+        refused although the attempt passes.
 
         Raises:
-            Conflict: somebody else has begun that attempt. Busy: others change the promotions all the time.
+            Conflict: another worker has started that attempt. Busy: too many conflicts on the promotions.
         """
         now, source = self._services.clock.now(), self._services.registry_rule(gate.source.registry)
-        number, why = latest.attempt + 1, f"asked for by {who}"
+        number, why = latest.attempt + 1, f"requested by {who}"
         attempt = new_attempt(gate, source, latest.digest, latest.tag, now, number).noting(now, "admitted", why)
         attempt = msgspec.structs.replace(attempt, requested_by=who.partition(":")[0], found_by=FoundBy.OPERATOR)
         listed = self._services.ledger.list(Observation, gate.name)
         observed = [one.record for one in listed if one.record.digest == latest.digest]
         rows = [promotion_row(seen.tag, seen.sequence) for seen in observed]
-        items = self._take_up(gate.name, rows[:PROMOTIONS_AT_ONCE], why, REOPENABLE, attempt)
+        items = self._reopen(gate.name, rows[:PROMOTIONS_AT_ONCE], why, REOPENABLE, attempt)
         for row in rows[PROMOTIONS_AT_ONCE:]:
-            items += self._take_up(gate.name, [row], why, REOPENABLE)
+            items += self._reopen(gate.name, [row], why, REOPENABLE)
         return attempt, tuple(items)
 
-    def _lead_on(
+    def _save_change(
         self, gate: Gate, seen: Observation, stored: Stored[Observation] | None, meaning: Meaning, trigger: Trigger
     ) -> Observed:
         """Save a change of a tag with the promotion and the attempt that it leads to, in one transaction.
 
-        Its number is above that of its stable tag, and of all observations that were purged. Those are asked for only
-        while the tag itself has none: a number comes to a stable tag from its observation.
+        Its sequence is above that of its stable tag, and of all purged observations. These are read only while the tag
+        itself has none: a stable tag has its sequence from an observation.
         """
         ledger, now, digest = self._services.ledger, self._services.clock.now(), seen.digest
-        assert digest is not None  # an absence leads to nothing
+        assert digest is not None  # an absence has no promotion
         stable = None if seen.sequence else ledger.load(StableTag, gate.name, seen.tag)
         purged = 0 if seen.sequence else read(ledger, Numbers(gate=gate.name)).sequence
         sequence = max(seen.sequence, stable.record.sequence if stable else 0, purged) + 1
@@ -179,25 +179,25 @@ class Observer:
         candidate = msgspec.structs.replace(candidate, found_by=trigger.by, requested_by=asked_by)
         if at_once:
             candidate = candidate.with_check_record(0, candidate.checks[0].claimed(now, secrets.token_hex(8)))
-        observed = Change(seen.renewed(sequence), stored)
+        observed = Change(seen.with_sequence(sequence), stored)
         try:
             *_, attempt = ledger.commit(observed, Change(promotion), Change(candidate))
         except Conflict:
-            return self._lead_on_known(gate, observed, promotion, meaning)
+            return self._save_known(gate, observed, promotion, meaning)
         claimed, items = Claimed(attempt.record, attempt.etag) if at_once else None, (candidate.work_item,)
         return Observed(meaning=meaning, digest=digest, sequence=sequence, items=items, attempt=claimed)
 
-    def _lead_on_known(self, gate: Gate, observed: Change, promotion: Promotion, meaning: Meaning) -> Observed:
-        """Save a change to a digest that was examined before, or is right now.
+    def _save_known(self, gate: Gate, observed: Change, promotion: Promotion, meaning: Meaning) -> Observed:
+        """Save a change to a digest that has an attempt already.
 
-        A stable tag that stands on it already, and is not on the move, only gets the number.
+        If the stable tag points to it already, and is not being moved, only its sequence is raised.
 
         Raises:
-            Conflict: it was not: somebody else has saved an observation of the tag.
+            Conflict: it has no attempt: another worker has saved an observation of the tag.
         """
         ledger, digest, sequence = self._services.ledger, promotion.digest, promotion.sequence
         if next(iter(ledger.list(Candidate, gate.name, attempts_of(digest))), None) is None:
-            raise Conflict(f"{promotion.tag} of gate {gate.name} was observed by someone else")
+            raise Conflict(f"tag {promotion.tag} of gate {gate.name} was observed by another worker")
         stable, now = ledger.load(StableTag, gate.name, promotion.tag), self._services.clock.now()
         if stable is not None and stable.record.digest == digest and not stable.record.is_moving(now):
             ledger.commit(observed, Change(msgspec.structs.replace(stable.record, sequence=sequence), stable))
@@ -205,19 +205,19 @@ class Observer:
         ledger.commit(observed, Change(promotion))
         return Observed(meaning=meaning, digest=digest, sequence=sequence, items=(promotion.work_item,))
 
-    def _take_up(
+    def _reopen(
         self, gate: str, rows: list[str], why: str, states: Collection[PromotionState], attempt: Candidate | None = None
     ) -> list[WorkItem]:
-        """Take promotions up again that are in one of those states, though the end of one be announced meanwhile.
+        """Reopen the promotions that are in one of those states, retrying conflicts.
 
-        All are written in one transaction, with a new attempt if there is one. Without, what others change all the time
-        is left to them.
+        All are written in one transaction, with a new attempt if there is one. Without an attempt, too many conflicts
+        leave the promotions to the other workers.
 
         Raises:
-            Conflict: somebody else has begun that attempt. Busy: others change the promotions all the time.
+            Conflict: another worker has started that attempt. Busy: too many conflicts on the promotions.
         """
         ledger, new = self._services.ledger, [Change(attempt)] if attempt else []
-        for _ in range(RACES):
+        for _ in range(SAVE_TRIES):
             loaded = [ledger.load(Promotion, gate, row) for row in rows]
             changes = [*new, *(change for one in loaded for change in self._reopened(one, why, states))]
             try:
@@ -230,17 +230,17 @@ class Observer:
                 return [change.record.work_item for change in changes]
         if attempt is None:
             return []
-        raise Busy(f"others change the promotions of {attempt.id} all the time", delay_seconds=1.0)
+        raise Busy(f"too many conflicts on the promotions of {attempt.id}", delay_seconds=1.0)
 
     def _reopened(self, stored: Stored[Promotion] | None, why: str, states: Collection[PromotionState]) -> list[Change]:
-        """The change that takes a promotion up again; none where it is in none of those states."""
+        """The change that reopens a promotion; empty unless it is in one of those states."""
         if stored is None or stored.record.state not in states:
             return []
-        return [Change(stored.record.reset().noting(self._services.clock.now(), "taken up again", why), stored)]
+        return [Change(stored.record.reset().noting(self._services.clock.now(), "reopened", why), stored)]
 
 
 def _counted(seen: Observation, by: FoundBy) -> Observation:
-    """With one more change that became known by an event, or by the sweep. A tag's first reading does not count."""
+    """Counts a change that an event or the sweep has found. A tag's first reading does not count."""
     if not seen.earlier:
         return seen
     counts = {FoundBy.EVENT: {"by_event": seen.by_event + 1}, FoundBy.SWEEP: {"by_sweep": seen.by_sweep + 1}}

@@ -4,7 +4,7 @@ import hashlib
 
 from shared.domain.decide import is_waiting
 from shared.domain.effect import Effect
-from shared.domain.errors import NotThere, Refused
+from shared.domain.errors import NotFound, Refused
 from shared.domain.policy import App
 from shared.domain.retention import KEPT
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
@@ -48,7 +48,7 @@ class AppOperations:
 
         Raises:
             Malformed: it is neither a tag nor a digest.
-            NotThere: no recent rollout of this app had the image, or the registry does not have it any more.
+            NotFound: no recent rollout of this app had the image, or the registry does not have it any more.
             Refused: the app is not deployed by Basegate, or the image is built on a vetoed base.
         """
         app = self._deployed(app_name)
@@ -63,7 +63,7 @@ class AppOperations:
         """Deploy the last image that was live before the current one, and is not built on a vetoed base.
 
         Raises:
-            NotThere: there is none. Refused: the app is not deployed by Basegate.
+            NotFound: there is none. Refused: the app is not deployed by Basegate.
         """
         app = self._deployed(app_name)
         if repeated := self._repeated(app, "rollback", who):
@@ -72,7 +72,7 @@ class AppOperations:
         others = (image for image in record.good if image != record.live)
         earlier = next((image for image in others if not self._vetoes.against_image(app, image)), None)
         if earlier is None:
-            raise NotThere(f"app {app.name} has no earlier live image")
+            raise NotFound(f"app {app.name} has no earlier live image")
         return self._named(app, "rollback", who, earlier)
 
     def cancel(self, identifier: str, who: Who) -> Plan:

@@ -7,7 +7,7 @@ import msgspec
 from shared.checks import check_kinds
 from shared.domain.candidate import Candidate, CandidateState, FoundBy, Verdict, new_attempt
 from shared.domain.effect import Effect
-from shared.domain.errors import BasegateError, Busy, Conflict, NotThere, Refused
+from shared.domain.errors import BasegateError, Busy, Conflict, NotFound, Refused
 from shared.domain.image import Digest, ImageRef, Tag, parse_repository, short
 from shared.domain.observation import Change, Observation
 from shared.domain.policy import Gate
@@ -35,7 +35,7 @@ class CandidateOperations:
 
         Raises:
             Malformed: the tag is invalid, or the gate does not track it.
-            NotThere: the tag does not exist at the source.
+            NotFound: the tag does not exist at the source.
             Refused: that digest is being examined, or is vetoed.
         """
         gate = self._lookup.gate(gate_name)
@@ -43,7 +43,7 @@ class CandidateOperations:
         source = self._services.registry_rule(gate.source.registry)
         digest = self._services.tags.digest_of(source, gate.source.repository, tracked)
         if digest is None:
-            raise NotThere(f"there is no {source.login_server}/{gate.source.repository}:{tracked}")
+            raise NotFound(f"there is no {source.login_server}/{gate.source.repository}:{tracked}")
         seen = self._services.ledger.load(Observation, gate.name, tracked)
         is_known = seen is not None and seen.record.digest == digest
         self._require_free(gate, digest, self._lookup.latest(gate, digest) if is_known else None)
@@ -119,7 +119,7 @@ class CandidateOperations:
 
     def _require_free(self, gate: Gate, digest: Digest, latest: Stored[Candidate] | None) -> None:
         """Raises `Refused` if an attempt is in progress, or the digest is vetoed."""
-        if (veto := self._vetoes.standing(gate, digest)) is not None:
+        if (veto := self._vetoes.active(gate, digest)) is not None:
             raise Refused(f"{veto.words}. Lift the veto first")
         if latest is not None and not latest.record.settled:
             raise Refused(f"{latest.record.id} is {latest.record.state_name}: wait for it, or cancel it")
@@ -131,15 +131,15 @@ class CandidateOperations:
         """
         observed = self._observer.observe(gate, tag, Trigger(FoundBy.OPERATOR, expected, str(who)))  # 1
         enqueue(self._services, observed.items)
-        is_news, digest = observed.meaning.is_news, observed.digest
+        needs_promotion, digest = observed.meaning.needs_promotion, observed.digest
         gone = observed.meaning in (Change.MISSED, Change.ABSENT)
-        if digest is None or gone or not (is_news or digest == expected):
+        if digest is None or gone or not (needs_promotion or digest == expected):
             raise Busy(f"{tag} is no longer {short(expected)}: {observed.meaning}. Retry", delay_seconds=5.0)
         latest = self._lookup.latest(gate, digest)  # 2
         if latest is None:
             source = self._services.registry_rule(gate.source.registry)
             return self._again(gate, new_attempt(gate, source, digest, tag, self._services.clock.now(), 0), who)
-        if is_news and (not latest.record.settled or latest.record.state is CandidateState.PASSED):
+        if needs_promotion and (not latest.record.settled or latest.record.state is CandidateState.PASSED):
             return Done(f"candidates/{latest.record.id}")
         self._require_free(gate, digest, latest)
         return self._again(gate, latest.record, who)

@@ -11,7 +11,7 @@ import msgspec
 from shared.deployment.dependents import Dependents
 from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.effect import Effect
-from shared.domain.errors import Busy, Conflict, NotThere, Refused
+from shared.domain.errors import Busy, Conflict, NotFound, Refused
 from shared.domain.image import Digest, Tag, parse_digest, short
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate
@@ -20,7 +20,7 @@ from shared.domain.rollout import Rollout, RolloutState
 from shared.domain.stable_tag import Hold, HoldUntil, StableTag, Veto
 from shared.intake.observe import Observer
 from shared.operations.plan import Plan, Who
-from shared.ports import RACES, Services, newest_promotions, update
+from shared.ports import SAVE_TRIES, Services, newest_promotions, update
 from shared.promotion.stable_tags import StableTags, TagTarget, target_of
 from shared.promotion.vetoes import Vetoes
 from shared.queries.lookup import Lookup, tag_or_digest
@@ -51,12 +51,12 @@ class GateOperations:
         """Lift a hold; the promotions that wait for it resume, and the current digest of the source tag is promoted.
 
         Raises:
-            Malformed: the gate has no such tag. NotThere: it is not held.
+            Malformed: the gate has no such tag. NotFound: it is not held.
         """
         gate, stable = self._named(gate_name, tag)
         waiting = self._waiting(gate, stable)
         if stable.hold is None and not waiting:
-            raise NotThere(f"{stable.tag} of gate {gate.name} is not held")
+            raise NotFound(f"{stable.tag} of gate {gate.name} is not held")
         effects = (Effect("lift the hold", stable.tag), *(Effect("resume", digest) for digest in waiting))
         return Plan(effects, lambda: self._lift(gate, stable.tag, who))
 
@@ -65,14 +65,14 @@ class GateOperations:
 
         Raises:
             Malformed: the gate has no such tag.
-            NotThere: `to` is not a unique tag or digest whose last verdict is `passed`.
+            NotFound: `to` is not a unique tag or digest whose last verdict is `passed`.
             Refused: the digest is vetoed, or the tag points to it already.
         """
         gate, stable = self._named(gate_name, tag)
         passed = self._lookup.passed(gate, to)
         if vetoed := self._vetoes.against(gate, passed.digest):
             raise Refused(vetoed)
-        if stable.digest == passed.digest and self._dependents.begun(gate, stable):
+        if stable.digest == passed.digest and self._dependents.are_rolled_out(gate, stable):
             raise Refused(f"{stable.tag} points to {passed.digest} already")
         effects = (
             Effect("move the stable tag", f"{stable.tag} from {stable.digest} to {passed.digest}"),
@@ -87,7 +87,7 @@ class GateOperations:
         Raises:
             Busy: other workers keep observing the tag.
         """
-        for _ in range(RACES):
+        for _ in range(SAVE_TRIES):
             with suppress(Conflict):
                 return enqueue(self._services, reversed(self._observer.promote_again(gate, tag, str(who))))
         raise Busy(f"other workers keep observing {tag} of gate {gate.name}: retry", delay_seconds=1.0)
@@ -177,13 +177,13 @@ class VetoOperations:
         Raises:
             Malformed: the digest is invalid, or the target of the rollback is neither a tag nor a digest.
             Refused: it is vetoed already, and there is no stable tag to roll back from it.
-            NotThere: there is no digest to roll back to.
+            NotFound: there is no digest to roll back to.
         """
         gate, banned = self._lookup.gate(gate_name), parse_digest(digest)
         if to is not None:
             tag_or_digest(to, "to")
         options = RollbackOptions(wanted=rollback or to is not None, to=to, until=until)
-        known, affected = self._vetoes.standing(gate, banned), list(self._pointing_to(gate, banned))
+        known, affected = self._vetoes.active(gate, banned), list(self._pointing_to(gate, banned))
         if known is not None and not (options.wanted and affected):
             raise Refused(f"{banned} is vetoed already, by {known.actor}: {known.reason}")
         bans = () if known is not None else (Effect("ban", banned),)
@@ -196,12 +196,12 @@ class VetoOperations:
         """Lift a veto; source tags with that digest are promoted, or examined if the veto prevented the examination.
 
         Raises:
-            Malformed: the digest is invalid. NotThere: it is not vetoed.
+            Malformed: the digest is invalid. NotFound: it is not vetoed.
         """
         gate, digest = self._lookup.gate(gate_name), parse_digest(digest_text)
-        veto = self._vetoes.standing(gate, digest)
+        veto = self._vetoes.active(gate, digest)
         if veto is None:
-            raise NotThere(f"{digest} is not vetoed at gate {gate.name}")
+            raise NotFound(f"{digest} is not vetoed at gate {gate.name}")
         waiting = [Effect("resume", f"{seen.tag} of gate {one.name}") for one, seen in self._waiting(gate, digest)]
         return Plan((Effect("lift the veto", digest), *waiting), lambda: self._lift(gate, veto, who))
 
@@ -215,7 +215,7 @@ class VetoOperations:
     def _veto(self, gate: Gate, digest: Digest, who: Who, options: RollbackOptions) -> Done:
         """1. Ban the digest: after that no move to it is claimed. 2. Stop the moves in flight. 3. Roll back."""
         stored, ledger = self._vetoes.load(gate, digest), self._services.ledger
-        if stored is None or not stored.record.stands:  # 1
+        if stored is None or not stored.record.is_active:  # 1
             target, now = self._vetoes.target(gate), self._services.clock.now()
             veto = Veto(gate=gate.name, target=target, digest=digest, actor=who.actor, reason=who.reason, at=now)
             if stored is not None:
@@ -284,7 +284,7 @@ class VetoOperations:
             raise Refused(f"{options.to} is the digest that is to be vetoed")
         to = options.to or self._earlier(gate, stable)
         if to is None:
-            raise NotThere(
+            raise NotFound(
                 f"no earlier digest of {stable.tag} may be promoted again: name one with `to`, "
                 "or veto without a rollback"
             )

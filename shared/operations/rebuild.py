@@ -164,7 +164,7 @@ class RebuildOperations:
             return
         under_way = [one for one in self._ledger.open(Rollout, app.name) if not one.record.settled]
         on_group = [one for one in under_way if not is_waiting(one.record)]
-        lookup = self._build.unrecorded if on_group else self._build.made
+        lookup = self._build.identify_unrecorded if on_group else self._build.identify
         image = agreed or lookup(app, group.image)
         if image is None:
             unknown = f"the image of app {app.name}: no run of {app.build.task} is found that built {group.image}"
@@ -175,7 +175,7 @@ class RebuildOperations:
         begun = record.new_rollout(f"rebuilt-{now:%Y%m%dT%H%M%S%f}", Cause.OPERATOR, now, why, image=image)
         live = begun.ended(now, RolloutState.LIVE, "it is running already")
         stable = moved or self._stable.read(self._policy.gates[app.base.gate], app.base.tag)
-        on_base = self._dependents.standing_on(record, app, stable)
+        on_base = self._dependents.with_base(record, app, stable)
         named = live.name if on_base.base_rollout != record.base_rollout else record.base_rollout
         runs = (*record.runs, f"{image.login_server}/{image.run_id}")
         on_base = msgspec.structs.replace(on_base, base_rollout=named, runs=runs, newest_built_at=now)

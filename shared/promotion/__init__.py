@@ -1,1 +1,1 @@
-"""Copying a passed digest into the target repository, locking it, and moving the stable tag."""
+"""Copies a passed digest into the target repository, locks it, and moves the stable tag."""

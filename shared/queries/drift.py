@@ -269,7 +269,7 @@ class DriftQuery:
         )
 
     def _alarms_of(self, scope: str) -> tuple[AlarmItem, ...]:
-        active = sorted(self._alarms.standing(scope), key=lambda alarm: alarm.since)
+        active = sorted(self._alarms.active(scope), key=lambda alarm: alarm.since)
         return tuple(msgspec.convert(one, AlarmItem, from_attributes=True) for one in active)
 
 

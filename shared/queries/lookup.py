@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from shared.domain.candidate import Candidate, CandidateState, attempts_of
-from shared.domain.errors import Malformed, NotThere, Rejected
+from shared.domain.errors import Malformed, NotFound, Rejected
 from shared.domain.image import Tag, parse_digest, parse_tag
 from shared.domain.observation import Observation
 from shared.domain.policy import App, Gate
@@ -19,7 +19,7 @@ from shared.domain.promotion import Promotion, archive_name, promotion_row
 from shared.domain.rollout import BuiltImage, Rollout
 from shared.domain.stable_tag import StableTag
 from shared.domain.tag_rule import is_pattern, tags_in_words
-from shared.ports import EVERYTHING, HISTORY_LIMIT, Only, Services, Stored, last, newest_promotions
+from shared.ports import HISTORY_LIMIT, NO_FILTER, ListFilter, Services, Stored, last, newest_promotions
 from shared.promotion.vetoes import Vetoes
 
 T = TypeVar("T")
@@ -36,11 +36,11 @@ class Lookup:
         self._services, self._vetoes = services, Vetoes(services)
 
     def gate(self, name: str) -> Gate:
-        """A gate of the rules. Raises `NotThere`, which names the gates."""
+        """A gate of the rules. Raises `NotFound`, which names the gates."""
         return _named("gate", name, self._services.policy.gates)
 
     def app(self, name: str) -> App:
-        """An app of the rules. Raises `NotThere`, which names the apps."""
+        """An app of the rules. Raises `NotFound`, which names the apps."""
         return _named("app", name, self._services.policy.apps)
 
     def tag(self, gate: Gate, text: object) -> Tag:
@@ -65,7 +65,7 @@ class Lookup:
         """The candidate with an id `<gate>.<digest>[-<attempt>]`: 12 digits suffice; the last attempt is the default.
 
         Raises:
-            Malformed: the id is invalid. NotThere: there is no such candidate.
+            Malformed: the id is invalid. NotFound: there is no such candidate.
         """
         match = _CANDIDATE_ID.fullmatch(identifier)
         if not match:
@@ -76,7 +76,7 @@ class Lookup:
             if match["attempt"] is None or stored.record.attempt == int(match["attempt"])
         ]
         if not found:
-            raise NotThere(f"there is no candidate {identifier}")
+            raise NotFound(f"there is no candidate {identifier}")
         if len({stored.record.digest for stored in found}) > 1:
             raise Malformed("candidate", f"{identifier} matches several digests: give more digits")
         return found[-1]
@@ -92,7 +92,7 @@ class Lookup:
         """
         found, archive = [stored.record for stored in self.promotions_about(candidate)], self._services.archive
         if candidate.attempt > 1 or candidate.created_at < self._services.clock.now() - self._services.keep:
-            for place in archive.places(archive_name(candidate.gate, candidate.digest))[-_ITEMS_READ:]:
+            for place in archive.find(archive_name(candidate.gate, candidate.digest))[-_ITEMS_READ:]:
                 with suppress(Rejected):  # deleted since it was listed
                     found.append(msgspec.json.decode(archive.read(place), type=Promotion))
         by_row = {one.row: one for one in reversed(found)}  # one that is being archived is in both
@@ -112,7 +112,7 @@ class Lookup:
         seen = (one.record for one in ledger.list(Observation, gate))
         rows += [promotion_row(one.tag, one.sequence) for one in seen if one.digest == digest]
         last = candidate.history[-1].at if candidate.history else candidate.created_at
-        for only in (EVERYTHING, Only(until=last + timedelta(seconds=1))):
+        for only in (NO_FILTER, ListFilter(until=last + timedelta(seconds=1))):
             items = ledger.page(Promotion, gate, _ITEMS_READ, "", only).items
             rows += [promotion_row(item.tag, item.sequence) for item in items if item.digest == digest]
         missing = (row for row in dict.fromkeys(rows) if row and row not in found)
@@ -120,13 +120,13 @@ class Lookup:
         return [*found.values(), *filter(None, loaded)]
 
     def rollout(self, identifier: str) -> Stored[Rollout]:
-        """The rollout with an id `<app>.<name>`. Raises `Malformed` or `NotThere`."""
+        """The rollout with an id `<app>.<name>`. Raises `Malformed` or `NotFound`."""
         match = _ROLLOUT_ID.fullmatch(identifier)
         if not match:
             raise Malformed("rollout", f"{identifier[:100]!r} is not an id of the form <app>.<name>")
         stored = self._services.ledger.load(Rollout, match["app"], match["name"])
         if stored is None:
-            raise NotThere(f"there is no rollout {identifier}")
+            raise NotFound(f"there is no rollout {identifier}")
         return stored
 
     def built(self, app: App, image: object) -> BuiltImage:
@@ -134,17 +134,17 @@ class Lookup:
 
         Raises:
             Malformed: it is neither a tag nor a digest.
-            NotThere: no recent rollout of this app had it, or its tag was deleted or points to another digest.
+            NotFound: no recent rollout of this app had it, or its tag was deleted or points to another digest.
         """
         wanted = tag_or_digest(image, "image")
         images = (rollout.image for rollout in self._rollouts(app) if rollout.image and rollout.image.run_id)
         built = next((one for one in images if wanted in (one.tag, one.digest)), None)
         if built is None:
-            raise NotThere(f"no recent rollout of app {app.name} had the image {wanted}")
+            raise NotFound(f"no recent rollout of app {app.name} had the image {wanted}")
         registry = self._services.registry_rule(app.build.registry)
         there = self._services.registry.digest_of(registry, app.build.repository, built.tag)
         if there != built.digest:
-            raise NotThere(f"{built} was {built.digest} when it was built and is {there or 'deleted'} now")
+            raise NotFound(f"{built} was {built.digest} when it was built and is {there or 'deleted'} now")
         return built
 
     def _rollouts(self, app: App) -> Iterator[Rollout]:
@@ -169,23 +169,23 @@ class Lookup:
 
         Raises:
             Malformed: it is neither a tag nor a digest.
-            NotThere: there is no such tag, or the digest has no verdict, or its last one is not `passed`.
+            NotFound: there is no such tag, or the digest has no verdict, or its last one is not `passed`.
         """
         target = self._services.registry_rule(gate.promote.registry)
         wanted = tag_or_digest(to, "to")
         by_digest = wanted.startswith("sha256:")
         digest = wanted if by_digest else self._services.registry.digest_of(target, gate.promote.repository, wanted)
         if digest is None:
-            raise NotThere(f"there is no {target.login_server}/{gate.promote.repository}:{wanted}")
+            raise NotFound(f"there is no {target.login_server}/{gate.promote.repository}:{wanted}")
         attempt = self._vetoes.last_verdict(gate, digest)
         if attempt is None or attempt.state is not CandidateState.PASSED:
-            raise NotThere(self._vetoes.against(gate, digest))
+            raise NotFound(self._vetoes.against(gate, digest))
         return attempt
 
 
 def _named(what: str, name: str, known: Mapping[str, T]) -> T:
     if name not in known:
-        raise NotThere(f"there is no {what} {name[:80]!r}; there is {', '.join(known) or 'none'}")
+        raise NotFound(f"there is no {what} {name[:80]!r}; there is {', '.join(known) or 'none'}")
     return known[name]
 
 

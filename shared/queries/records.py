@@ -13,7 +13,7 @@ from shared.domain.policy import Gate as GateRule
 from shared.domain.rollout import AppRecord, Rollout, RolloutSummary
 from shared.domain.stable_tag import Move, StableTag, Veto
 from shared.domain.targets import deploy_type
-from shared.ports import EVERYTHING, Item, Listed, Only, Page, Services, read
+from shared.ports import NO_FILTER, Item, Listed, ListFilter, Page, Services, read
 from shared.promotion.vetoes import Vetoes
 from shared.queries import models
 from shared.queries.lookup import Lookup
@@ -24,7 +24,7 @@ R = TypeVar("R", bound=msgspec.Struct)
 
 
 class Queries:
-    """Reads the ledger. Raises `NotThere` for an unknown gate, app or record.
+    """Reads the ledger. Raises `NotFound` for an unknown gate, app or record.
 
     A single record is returned with its ETag.
     """
@@ -48,7 +48,7 @@ class Queries:
         """
         gate = self._lookup.gate(name)
         checks = tuple(check_type()(**{check.kind: check.shown()}) for check in gate.checks)
-        vetoes = tuple(veto for veto in self._vetoes.all(gate) if veto.stands)
+        vetoes = tuple(veto for veto in self._vetoes.all(gate) if veto.is_active)
         rule = models.GateRule(**asdict(gate) | {"checks": checks})
         return models.GateDetail(**asdict(self._gate(gate)), rule=rule, vetoes=vetoes)
 
@@ -66,15 +66,17 @@ class Queries:
         rule = asdict(app) | {"build": _without_values(app.build, "values"), "deploy": deploy}
         return models.AppDetail(**asdict(self._app(app)), rule=models.AppRule(**rule))
 
-    def candidates(self, gate_name: str, limit: int, token: str, only: Only = EVERYTHING) -> Page[CandidateSummary]:
+    def candidates(
+        self, gate_name: str, limit: int, token: str, only: ListFilter = NO_FILTER
+    ) -> Page[CandidateSummary]:
         """The candidates of a gate, by the time of their creation, the newest first."""
         return self._page(Candidate, self._lookup.gate(gate_name).name, limit, token, only)
 
-    def rollouts(self, app_name: str, limit: int, token: str, only: Only = EVERYTHING) -> Page[RolloutSummary]:
+    def rollouts(self, app_name: str, limit: int, token: str, only: ListFilter = NO_FILTER) -> Page[RolloutSummary]:
         """The rollouts of an app, by the time of their creation, the newest first."""
         return self._page(Rollout, self._lookup.app(app_name).name, limit, token, only)
 
-    def promotions(self, gate_name: str, limit: int, token: str, only: Only = EVERYTHING) -> Page[Move]:
+    def promotions(self, gate_name: str, limit: int, token: str, only: ListFilter = NO_FILTER) -> Page[Move]:
         """All moves of a gate's stable tags, including rollbacks, the newest first."""
         return self._page(StableTag, self._lookup.gate(gate_name).name, limit, token, only)
 
@@ -91,7 +93,7 @@ class Queries:
     def vetoes(self, *, all: bool) -> Items[Veto]:
         """The active vetoes, with `all` also those that were lifted, the newest first."""
         gates = self._services.policy.gates.values()
-        vetoes = {veto for gate in gates for veto in self._vetoes.all(gate) if veto.stands or all}
+        vetoes = {veto for gate in gates for veto in self._vetoes.all(gate) if veto.is_active or all}
         return Items(items=tuple(sorted(vetoes, key=lambda veto: veto.at, reverse=True)))
 
     def candidate(self, identifier: str) -> tuple[models.CandidateDetail, str]:
@@ -107,7 +109,7 @@ class Queries:
         return detail_of(models.RolloutDetail, stored.record), stored.etag
 
     def _page(
-        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: Only = EVERYTHING
+        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: ListFilter = NO_FILTER
     ) -> Page[Item]:
         return self._services.ledger.page(kind, partition, min(limit, PAGE_LIMIT), token, only)
 

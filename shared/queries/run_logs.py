@@ -10,7 +10,7 @@ import msgspec
 from shared.checks import check_kinds
 from shared.checks.evidence import log_so_far
 from shared.domain.candidate import CheckRecord
-from shared.domain.errors import NotThere, Rejected
+from shared.domain.errors import NotFound, Rejected
 from shared.domain.rollout import BuildRecord, RolloutState
 from shared.ports import Services
 from shared.queries.lookup import Lookup
@@ -38,7 +38,7 @@ class RunLog(msgspec.Struct, frozen=True):
 
 
 class RunLogs:
-    """Reads logs. Raises `Malformed` for an invalid id, `NotThere` for an unknown one."""
+    """Reads logs. Raises `Malformed` for an invalid id, `NotFound` for an unknown one."""
 
     def __init__(self, services: Services) -> None:
         self._services, self._lookup = services, Lookup(services)
@@ -47,7 +47,7 @@ class RunLogs:
         """The log of the running check, else of the last one that has ended.
 
         Raises:
-            NotThere: no check has written a log yet, or the stored log was deleted.
+            NotFound: no check has written a log yet, or the stored log was deleted.
         """
         record = self._lookup.candidate(identifier).record
         kinds = {} if record.settled else check_kinds(self._services)
@@ -58,7 +58,7 @@ class RunLogs:
         """The log of the build.
 
         Raises:
-            NotThere: it has written no log yet, Basegate did not build the image, or the stored log was deleted.
+            NotFound: it has written no log yet, Basegate did not build the image, or the stored log was deleted.
         """
         record = self._lookup.rollout(identifier).record
         so_far = partial(log_so_far, self._services) if record.state is RolloutState.BUILDING else None
@@ -73,16 +73,16 @@ class RunLogs:
             try:
                 text = so_far(run, LOG_LIMIT_BYTES) if so_far and run.run_id else None
             except Rejected as error:
-                raise NotThere(f"{of} has written no log yet") from error
+                raise NotFound(f"{of} has written no log yet") from error
             if text is not None:
                 return RunLog(_end_of(text), LogSource.RUNNING, of)
-        raise NotThere(f"{identifier} has no log yet")
+        raise NotFound(f"{identifier} has no log yet")
 
     def _stored(self, place: str, of: str) -> RunLog:
         try:
             return RunLog(_end_of(self._services.archive.read(place)), LogSource.STORED, of)
         except Rejected as error:
-            raise NotThere(f"the log of {of}, stored as {place}, does not exist any more") from error
+            raise NotFound(f"the log of {of}, stored as {place}, does not exist any more") from error
 
 
 def _end_of(text: str) -> str:

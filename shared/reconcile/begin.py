@@ -38,7 +38,7 @@ def save(services: Services, record: R, stored: Stored[R] | None = None) -> Done
     services.queue.send(record.work_item, _FALLBACK_SECONDS)
     if stored is not None:
         outcome_of = controllers(services)[record.work_item.kind].outcome
-        record, written = Outbox(services).put_ended(stored.record, record, outcome_of)
+        record, written = Outbox(services).put_for_change(stored.record, record, outcome_of)
         services.ledger.commit(Change(record, stored), *written)
     else:
         services.ledger.insert(record)

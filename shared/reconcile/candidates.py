@@ -16,7 +16,7 @@ from shared.domain.outcome import Outcome
 from shared.domain.policy import Gate
 from shared.domain.promotion import PROMOTIONS_AT_ONCE, Promotion
 from shared.domain.record import seconds_between
-from shared.ports import RACES, Change, Services, Stored
+from shared.ports import SAVE_TRIES, Change, Services, Stored
 from shared.promotion.vetoes import Vetoes
 from shared.records.step import Controller, Following, Step
 
@@ -106,7 +106,7 @@ class CandidateController(Controller[Candidate]):
         4. Record the run (the engine saves).
         """
         index, now, candidate = step.decision.index, self._services.clock.now(), step.record
-        if (veto := self._vetoes.standing(gate, candidate.digest)) is not None:  # 1
+        if (veto := self._vetoes.active(gate, candidate.digest)) is not None:  # 1
             return self._settled(candidate, CandidateState.CANCELED, veto.words)
         if self._is_overtaken(candidate):
             return self._settled(candidate, CandidateState.SUPERSEDED, "its tags moved on before it was examined")
@@ -128,7 +128,7 @@ class CandidateController(Controller[Candidate]):
         if found is None:
             dropped = msgspec.structs.replace(check.unclaimed(), runs=check.runs - 1)
             again = candidate.with_check_record(index, dropped)
-            return again.noting(self._services.clock.now(), "claim dropped", "no run was started")
+            return again.noting(self._services.clock.now(), "claim released", "no run was started")
         return self._begun(candidate, index, found, kind, "adopted")
 
     def _begun(self, candidate: Candidate, index: int, run: Started, kind: CheckKind[Any], how: str) -> Candidate:
@@ -174,11 +174,11 @@ class CandidateController(Controller[Candidate]):
         """
         passed = self._settled(step.record, CandidateState.PASSED, step.decision.reason)
         passed, now = msgspec.structs.replace(passed, next_step_at=None), self._services.clock.now()
-        for _ in range(RACES):
+        for _ in range(SAVE_TRIES):
             waiting = self._waiting(passed)
             first = [one for one in waiting if one.record.copy_started_at is None and one.record.moved_at is None]
             first = first[:PROMOTIONS_AT_ONCE]
-            stand = [Change(one.record.standing_on(passed, now), one) for one in first]
+            stand = [Change(one.record.based_on(passed, now), one) for one in first]
             try:
                 others = step.commit(passed, *stand)
             except Conflict:

@@ -147,16 +147,16 @@ class Reconciler:
             now, following = self._services.clock.now(), controller.decide(record, step)
             wait = max(wait, following.wait_seconds)
             must_wait = wait > 0 or now >= until or record == before
-            if following.action is Action.DONE or step.rests:
+            if following.action is Action.DONE or step.waits_for_record:
                 record = msgspec.structs.replace(record, next_step_at=None)
             elif must_wait and (wait or record != before or record.next_step_at is None):
                 record = record.planning(now, wait)  # else the plan that was due stays, and nothing is written
-            if must_wait or step.rests or not _is_carried(decision, following):
+            if must_wait or step.waits_for_record or not _is_carried(decision, following):
                 step.save(record)
             else:
                 step.carry(record)
             log_step(decision, before, record)
-            if step.rests:
+            if step.waits_for_record:
                 return
             if following.action is not Action.DONE and must_wait:
                 self._services.queue.send(record.planned_work_item, wait)
@@ -185,11 +185,11 @@ class Reconciler:
                     self._reconcile(item, until, following)
                 else:
                     self._services.queue.send(item, 0)
-        step.heard(self._outbox.send(self._unheard(controller, record) if was_done else step.deliveries))
+        step.remove_delivered(self._outbox.send(self._unheard(controller, record) if was_done else step.deliveries))
 
     def _unheard(self, controller: Controller[Any], record: Any) -> list[Delivery]:
         outcome = controller.outcome(record)
-        return list(self._outbox.unheard(record, outcome.subject)) if outcome is not None else []
+        return list(self._outbox.undelivered(record, outcome.subject)) if outcome is not None else []
 
     def _take_step(self, controller: Controller[Any], step: Step[Any]) -> tuple[Any, float]:
         """The record after the step, and the wait in seconds that an error asks for."""
@@ -203,7 +203,7 @@ class Reconciler:
         except Conflict:
             raise
         except BasegateError as error:
-            ended = controller.refused(step.record, decision, error)
+            ended = controller.ended_by(step.record, decision, error)
             if ended is not None:
                 return self._cleared(decision, ended, progress=True), 0.0
             return self._stalled(controller, step.record, decision, error)
@@ -250,7 +250,7 @@ class Reconciler:
             next_try_at=now + timedelta(seconds=wait),
         )
         if record.stall is None:
-            self._alarms.stalled(stall)
+            self._alarms.raise_stall(stall)
         return msgspec.structs.replace(failing, stall=stall), wait
 
     def _release(self, record: Any) -> None:

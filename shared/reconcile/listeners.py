@@ -57,7 +57,7 @@ class ListenerController(Controller[Listener]):
                     return record
                 remaining -= 1
                 self._send(record.name, stored)
-            record = step.save(record.has_heard(owner, refusing=any(self._pending(record.name, owner, refused=True))))
+            record = step.save(record.caught_up(owner, refusing=any(self._pending(record.name, owner, refused=True))))
             if any(self._pending(record.name, owner)):
                 record = record.behind(owner)
         return record
@@ -90,9 +90,9 @@ class ListenerController(Controller[Listener]):
             refused = msgspec.structs.replace(stored.record, parked_at=now, problem=why)
             with suppress(Conflict):  # another worker delivered it
                 self._services.ledger.commit(Change(refused, stored))
-            self._alarms.raised(refused.refusal)
+            self._alarms.raise_alarm(refused.refusal)
         else:
-            self._services.away.pop(stored.record.listener, None)
+            self._services.unavailable.pop(stored.record.listener, None)
             self._services.ledger.commit(Removal(stored.record))
 
     def _pending(self, listener: str, owner: str, *, refused: bool = False) -> Iterator[Stored[Delivery]]:

@@ -16,7 +16,7 @@ from shared.domain.policy import Gate, RegistryRule
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.retention import LeftOver
 from shared.domain.stable_tag import Claim, StableTag
-from shared.ports import RACES, Change, CopyState, Services, Stored, last, newest_promotions, removal
+from shared.ports import SAVE_TRIES, Change, CopyState, Services, Stored, last, newest_promotions, removal
 from shared.promotion.stable_tags import StableTags, target_of
 from shared.promotion.vetoes import Vetoes
 from shared.records.step import Controller, Step
@@ -91,7 +91,7 @@ class PromotionController(Controller[Promotion]):
             },
         )
 
-    def is_resting(self, record: Promotion) -> bool:
+    def waits_for_record(self, record: Promotion) -> bool:
         """Whether it waits for a verdict, which enqueues it."""
         latest = self._latest(record) if record.state is PromotionState.WAITING else None
         return latest is not None and not latest.settled
@@ -105,11 +105,11 @@ class PromotionController(Controller[Promotion]):
         if latest is None or (latest.fingerprint != gate.fingerprint and latest.settled):
             return self._examine(step, gate, latest)
         if not latest.settled:
-            step.rests = True
+            step.waits_for_record = True
             return self._waiting(promotion, f"attempt {latest.attempt} is {latest.state_name}")
         match latest.state:
             case CandidateState.PASSED:
-                return promotion.standing_on(latest, self._services.clock.now())
+                return promotion.based_on(latest, self._services.clock.now())
             case CandidateState.FAILED | CandidateState.REJECTED:
                 return self._ended(promotion, PromotionState.REFUSED, f"attempt {latest.attempt}: {latest.reason}")
             case CandidateState.CANCELED:
@@ -144,7 +144,7 @@ class PromotionController(Controller[Promotion]):
         waiting = self._waiting(promotion, f"attempt {attempt} is {new.state_name}")
         step.commit(waiting, Change(new))
         self._services.queue.send(new.work_item, 0)
-        step.rests = True
+        step.waits_for_record = True
         return waiting
 
     def _waiting(self, promotion: Promotion, reason: str) -> Promotion:
@@ -228,7 +228,7 @@ class PromotionController(Controller[Promotion]):
         """
         stored, mover = self._stable.load(gate, step.record.tag), step.record.row
         mine: Claim | None = None
-        for _ in range(RACES):
+        for _ in range(SAVE_TRIES):
             try:
                 ended = self._blocked(step, gate, stored)  # 1
                 if ended is not None:
@@ -358,7 +358,7 @@ class PromotionController(Controller[Promotion]):
         return None
 
     def _vetoed(self, promotion: Promotion, gate: Gate) -> Promotion | None:
-        veto = self._vetoes.standing(gate, promotion.digest)
+        veto = self._vetoes.active(gate, promotion.digest)
         return self._ended(promotion, PromotionState.VETOED, veto.words) if veto is not None else None
 
     def _after_race(self, step: Step[Promotion], gate: Gate, mine: Claim | None) -> Stored[StableTag]:

@@ -67,7 +67,7 @@ class RolloutController(Controller[Rollout]):
             return app.deploy.place
         return f"task {app.build.registry}/{app.build.task}"
 
-    def refused(self, record: Rollout, decision: Decision, error: BasegateError) -> Rollout | None:
+    def ended_by(self, record: Rollout, decision: Decision, error: BasegateError) -> Rollout | None:
         """A definite error ends it, after the last good image was restored. Everything else is retried."""
         if not isinstance(error, Rejected | NeedsRecreation | Malformed):
             return None

@@ -1,1 +1,1 @@
-"""Saving a record with what it causes: the outcomes to announce, the alarms."""
+"""Saves a record together with what it causes: outcomes to announce, and alarms."""

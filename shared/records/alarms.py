@@ -1,4 +1,4 @@
-"""The alarms: each is announced once when it begins and once when it is over."""
+"""Alarms: each is announced once when it begins and once when it ends."""
 
 import logging
 from collections.abc import Collection, Sequence
@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 
 
 def stall_subject(stall: Stall) -> str:
-    """What all records share that stall on the same."""
+    """The subject of the alarm about a stall: the same for all records that stall on one dependency and cause."""
     return " ".join(filter(None, (stall.dependency, stall.cause)))
 
 
 class Alarms:
-    """Compares what is wrong now with what was wrong before."""
+    """Compares the problems found now with those recorded before."""
 
     def __init__(self, services: Services) -> None:
         self._services, self._outbox = services, Outbox(services)
@@ -30,67 +30,67 @@ class Alarms:
     def settle(
         self, scope: str, checked: Collection[AlarmKind | Subject], found: Sequence[Alarm], *, dry_run: bool = False
     ) -> list[Alarm]:
-        """Record what is wrong now, among what was checked; what is not any more, is over. Returns the new alarms.
+        """Raise an alarm for each problem found, and end those that were checked and not found. Returns the new ones.
 
-        A kind that was checked stands for all its subjects: the alarm of one that the rules do not name any more is
-        over too. A dry run records nothing, and takes all for new.
+        A kind in `checked` covers all its subjects: the alarm about a subject that was removed from the rules ends too.
+        A dry run records nothing, and returns all as new.
         """
         if dry_run:
             return [*found]
         known = {stored.record.about: stored for stored in self._of(scope)}
-        new = [alarm for alarm in found if alarm.about not in known or not known[alarm.about].record.stands]
+        new = [alarm for alarm in found if alarm.about not in known or not known[alarm.about].record.is_active]
         for alarm in found:
             self._raise(known.pop(alarm.about, None), alarm)
         for about, stored in known.items():
-            if stored.record.stands and (about in checked or stored.record.kind in checked):
-                over = msgspec.structs.replace(stored.record, ended_at=self._services.clock.now())
-                log.info("drift over: %s", over.words)
-                self._keep(stored, over, "DriftOver")
+            if stored.record.is_active and (about in checked or stored.record.kind in checked):
+                ended = msgspec.structs.replace(stored.record, ended_at=self._services.clock.now())
+                log.info("alarm ended: %s", ended.words)
+                self._save(stored, ended, "DriftOver")
         return new
 
-    def raised(self, alarm: Alarm) -> None:
-        """Raise one alarm, if it is not raised already. A failure stops nothing."""
+    def raise_alarm(self, alarm: Alarm) -> None:
+        """Raise one alarm, if it is not active. A failure to do so is suppressed."""
         with suppress(BasegateError):
             self._raise(self._services.ledger.load(Alarm, alarm.partition, alarm.row), alarm)
 
-    def stalled(self, stall: Stall) -> None:
-        """Raise the alarm for what a record stalls on, once for all that stall on the same."""
+    def raise_stall(self, stall: Stall) -> None:
+        """Raise the alarm about a stall, one for all records that stall on the same dependency and cause."""
         remedy = f". {stall.remedy}" if stall.remedy else ""
         alarm = Alarm(
             scope=STALLS,
             kind=AlarmKind.STALLED,
             subject=stall_subject(stall),
-            words=f"{stall.dependency}: {stall.step} does not work: {stall.reason}",
-            plan=f"it is tried again until it works{remedy}",
+            words=f"{stall.dependency}: {stall.step} fails: {stall.reason}",
+            plan=f"it is retried until it succeeds{remedy}",
             since=stall.since,
         )
-        self.raised(alarm)
+        self.raise_alarm(alarm)
 
-    def resolved(self, alarm: Alarm, done: str) -> None:
-        """Record something that was wrong and is not any more, by what was done: begun, ended and announced in one."""
+    def repaired(self, alarm: Alarm, done: str) -> None:
+        """Record a problem that was repaired by `done`: the alarm begins and ends, and is announced once."""
         alarm = msgspec.structs.replace(alarm, plan=done, ended_at=self._services.clock.now())
         log.warning("drift repaired: %s: %s", alarm.words, alarm.plan)
         with suppress(BasegateError):
-            self._keep(self._services.ledger.load(Alarm, alarm.partition, alarm.row), alarm, "DriftMended")
+            self._save(self._services.ledger.load(Alarm, alarm.partition, alarm.row), alarm, "DriftMended")
 
-    def standing(self, scope: str) -> list[Alarm]:
-        """The alarms of a scope that are not over."""
-        return [stored.record for stored in self._of(scope) if stored.record.stands]
+    def active(self, scope: str) -> list[Alarm]:
+        """The active alarms of a scope."""
+        return [stored.record for stored in self._of(scope) if stored.record.is_active]
 
     def _of(self, scope: str) -> list[Stored[Alarm]]:
         return list(self._services.ledger.list(Alarm, scope.replace("/", ".")))
 
     def _raise(self, stored: Stored[Alarm] | None, alarm: Alarm) -> None:
-        if stored is None or not stored.record.stands:
-            log.warning("drift: %s; %s", alarm.words, alarm.plan)
-            self._keep(stored, alarm, "DriftFound")
+        if stored is None or not stored.record.is_active:
+            log.warning("alarm: %s; %s", alarm.words, alarm.plan)
+            self._save(stored, alarm, "DriftFound")
             return
         before = stored.record
         if (after := msgspec.structs.replace(alarm, since=before.since, last_outcome=before.last_outcome)) != before:
-            self._keep(stored, after)
+            self._save(stored, after)
 
-    def _keep(self, stored: Stored[Alarm] | None, alarm: Alarm, name: str = "") -> None:
-        """Save an alarm, with the outcome of that name if there is one, and send that."""
+    def _save(self, stored: Stored[Alarm] | None, alarm: Alarm, name: str = "") -> None:
+        """Save an alarm together with an outcome of that name, if any, and send the outcome."""
         written, last = list[Change](), stored.record.last_outcome if stored else 0
         alarm = msgspec.structs.replace(alarm, last_outcome=last)
         if name:
@@ -102,6 +102,6 @@ class Alarms:
             }
             outcome = Outcome(name=name, subject=f"{alarm.scope}/{alarm.subject}", page="drift", data=data)
             alarm, written = self._outbox.put(alarm, outcome)
-        with suppress(Conflict):  # another sweep has recorded the same
+        with suppress(Conflict):  # another sweep has recorded it
             self._services.ledger.commit(Change(alarm, stored), *written)
             self._outbox.send_now(written)

@@ -1,4 +1,4 @@
-"""A record under way, and what a controller must know of its kind."""
+"""A record in progress, and the protocol of its controller."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
@@ -9,7 +9,7 @@ from shared.domain.decide import Action, Decision
 from shared.domain.errors import BasegateError, Busy, Conflict
 from shared.domain.outcome import Delivery, Outcome
 from shared.domain.record import Record
-from shared.ports import RACES, Change, Claimed, Keyed, Ledger, Removal, Stored, get_or_create
+from shared.ports import SAVE_TRIES, Change, Claimed, Keyed, Ledger, Removal, Stored, get_or_create
 from shared.records.outbox import Outbox
 
 R = TypeVar("R", bound=Record)
@@ -17,37 +17,37 @@ K = TypeVar("K", bound=Keyed)
 
 
 Following = tuple[Stored[Any], ...]
-"""A record to go on with, and others of its partition, all as they were stored this very moment."""
+"""A record to reconcile, and others of its partition, all as just stored."""
 
 
 class Step(Generic[R]):
-    """A record under way: every save goes through here and carries the ETag on.
+    """A record in progress: every save goes through here and keeps the ETag current.
 
-    An action that must not happen twice saves its claim first; what the action returns is saved by the engine.
-    An action sets `rests` where another record brings this one up again: then nothing is planned. `followers` are the
-    records that its end has set going, None where they must be looked for. `beside` are other records of the partition,
-    as they were stored this very moment. `said` is what is announced about a record: it is written with the save that
-    brings it about; `deliveries` are those that these steps have written.
+    An action that must not happen twice saves its claim first; the engine saves the record that the action returns.
+    An action sets `waits_for_record` if another record will enqueue this one: then no next step is planned. `followers`
+    are the records that its end has released, None if they must be queried. `beside` are other records of the
+    partition, as just stored. `outcome_of` returns the outcome of a record, if any: it is written with the save that
+    causes it; `deliveries` are those that these steps have written.
     """
 
     def __init__(
         self,
         ledger: Ledger,
         outbox: Outbox,
-        said: Callable[[R], Outcome | None],
+        outcome_of: Callable[[R], Outcome | None],
         stored: Stored[R],
         *beside: Stored[Any],
     ) -> None:
-        self._ledger, self._outbox, self._said = ledger, outbox, said
+        self._ledger, self._outbox, self._outcome_of = ledger, outbox, outcome_of
         self._stored, self._is_carrying, self.deliveries = stored, False, list[Delivery]()
         self._beside = {_place(other.record): other for other in beside}
-        self._along: tuple[Any, Callable[[Any], Any]] | None = None
-        self.decision, self.rests = Decision(Action.DONE, ""), False
+        self._also: tuple[Any, Callable[[Any], Any]] | None = None
+        self.decision, self.waits_for_record = Decision(Action.DONE, ""), False
         self.followers: Iterable[Following] | None = None
 
     @property
     def record(self) -> R:
-        """The record as it was last saved, or is carried to the next save."""
+        """The record as last saved, or as carried to the next save."""
         return self._stored.record
 
     @property
@@ -57,35 +57,35 @@ class Step(Generic[R]):
 
     @property
     def is_claimed(self) -> bool:
-        """Whether this worker has made the record, claimed, and not saved it since: it may start the first run."""
+        """Whether this worker created the record with its claim, not saved since: it may start the first run."""
         return isinstance(self._stored, Claimed)
 
     def save(self, record: R) -> R:
         """Save a change.
 
         Raises:
-            Conflict: someone else has advanced the record; what was begun here is theirs to find.
+            Conflict: another worker has advanced the record, and will find what was begun here.
         """
         record = self._numbered(record)
-        if self._along is not None:
-            (blank, change), self._along = self._along, None
+        if self._also is not None:
+            (blank, change), self._also = self._also, None
             self.commit_with(record, blank, change)
         elif record != self._stored.record or self._is_carrying:
             self.commit(record)
         return record
 
-    def along(self, blank: K, change: Callable[[K], K]) -> None:
-        """Have the next save change another record of the partition, too; see `commit_with`."""
-        self._along = (blank, change)
+    def also_change(self, blank: K, change: Callable[[K], K]) -> None:
+        """Have the next save change another record of the partition too; see `commit_with`."""
+        self._also = (blank, change)
 
     def carry(self, record: R) -> None:
-        """Keep a change for the next save: what it says can be learned again, and is saved before the next effect."""
+        """Keep a change for the next save: it can be determined again, and is saved before the next effect."""
         record = self._numbered(record)
         self._is_carrying |= record != self._stored.record
         self._stored = Stored(record, self._stored.etag)
 
-    def heard(self, deliveries: Iterable[Delivery]) -> None:
-        """Remove deliveries, together with what is carried."""
+    def remove_delivered(self, deliveries: Iterable[Delivery]) -> None:
+        """Remove deliveries that succeeded, together with saving what is carried."""
         removals = list(map(Removal, deliveries))
         if self._is_carrying:
             self.commit(self.record, *removals)
@@ -95,12 +95,12 @@ class Step(Generic[R]):
     def commit(self, record: R, *besides: Change | Removal) -> list[Stored[Any]]:
         """Save a change and other records of the same partition, all or none; returns the others as stored.
 
-        What the change brings about is written with it, to be announced.
+        The outcome that the change causes is written with it.
 
         Raises:
-            Conflict: someone else has advanced the record, or changed one of the others.
+            Conflict: another worker has advanced the record, or changed one of the others.
         """
-        record, written = self._outbox.put_ended(self._stored.record, self._numbered(record), self._said)
+        record, written = self._outbox.put_for_change(self._stored.record, self._numbered(record), self._outcome_of)
         self._stored, *others = self._ledger.commit(Change(record, self._stored), *besides, *written)
         self._is_carrying = False
         self.deliveries += [change.record for change in written]
@@ -109,32 +109,32 @@ class Step(Generic[R]):
         return others
 
     def _numbered(self, record: R) -> R:
-        """A record as an action returns it, which may have been made before the last outcome was numbered."""
+        """The record with the current outcome number: an action may return one from before the last outcome."""
         return msgspec.structs.replace(record, last_outcome=self._stored.record.last_outcome)
 
     def is_current(self) -> bool:
-        """Whether nobody else has advanced the record: a conflict was about another one of the transaction."""
+        """Whether no other worker has advanced the record: then a conflict was about another one of the transaction."""
         record = self._stored.record
         current = self._ledger.load(type(record), record.partition, record.row)
         return current is not None and current.etag == self._stored.etag
 
     def knows(self, blank: Keyed) -> bool:
-        """Whether another record of the partition was read or saved by these steps."""
+        """Whether these steps have read or saved another record of the partition."""
         return _place(blank) in self._beside
 
     def beside(self, blank: K) -> Stored[K]:
-        """Another record of the partition, as it was when these steps first asked for it, or last saved it."""
+        """Another record of the partition, as these steps first read it, or last saved it."""
         if _place(blank) not in self._beside:
             self._beside[_place(blank)] = get_or_create(self._ledger, blank)
         return self._beside[_place(blank)]
 
     def commit_with(self, record: R, blank: K, change: Callable[[K], K]) -> K:
-        """Save a change and one of another record, both or neither, as often as it takes; returns the other.
+        """Save a change together with one of another record, retrying conflicts about that; returns the other.
 
         Raises:
-            Conflict: someone else has advanced the record. Busy: the other one is being changed all the time.
+            Conflict: another worker has advanced the record. Busy: there were too many conflicts about the other one.
         """
-        for _ in range(RACES):
+        for _ in range(SAVE_TRIES):
             stored = self.beside(blank)
             changed = change(stored.record)
             try:
@@ -145,47 +145,47 @@ class Step(Generic[R]):
                     raise
             else:
                 return changed
-        raise Busy(f"{type(blank).__name__} {blank.partition} is being changed by others all the time", 1.0)
+        raise Busy(f"too many conflicts on {type(blank).__name__} {blank.partition}", 1.0)
 
 
 class Controller(Protocol[R]):
-    """How one kind of record goes from its beginning to its end."""
+    """The controller of one kind of record."""
 
     kind: type[R]
     longest_wait_seconds: float = 300.0
-    """How long a step that cannot be taken waits for its next try, at the most."""
+    """The longest wait before the next try of a step that cannot be taken."""
 
     def decide(self, record: R, step: Step[R] | None = None) -> Decision:
-        """The next step; `step` has what was read for the steps before."""
+        """The next step; `step` has what earlier steps have read."""
         ...
 
     def act(self, step: Step[R]) -> R:
         """Take the step that was decided, and return the record to save.
 
         Raises:
-            Busy: it is someone else's turn; waiting is not failing.
+            Busy: another worker has what the step needs; waiting is not failing.
             BasegateError: the step cannot be taken now.
         """
         ...
 
     def dependency(self, record: R, decision: Decision) -> str:
-        """What a step is asked of, `registry base` or `task base/base-import-node`: what stalls it is told once."""
+        """What a step needs, `registry base` or `task base/base-import-node`: there is one alarm for each."""
         ...
 
-    def refused(self, record: R, decision: Decision, error: BasegateError) -> R | None:
-        """The record after an error that is its end, or None: then it is stalled, and the step is tried again."""
+    def ended_by(self, record: R, decision: Decision, error: BasegateError) -> R | None:
+        """The record after an error that ends it, or None: then it is stalled, and the step is tried again."""
         return None
 
     def outcome(self, record: R) -> Outcome | None:
-        """What to announce about a record as it is now; None where there is nothing to say."""
+        """The outcome to announce about a record in its current state, or None."""
         return None
 
-    def is_resting(self, record: R) -> bool:
-        """Whether it waits for another record, which brings it up: nothing is overdue."""
+    def waits_for_record(self, record: R) -> bool:
+        """Whether it waits for another record, which will enqueue it: then it is not overdue."""
         return False
 
     def followers(self, record: R) -> Iterable[Following]:
-        """The records that waited for the end of this one."""
+        """The records that have waited for the end of this one."""
         return ()
 
 

@@ -1,4 +1,4 @@
-"""Rules that are right by themselves, checked against each other."""
+"""Validates rules against each other, after each was validated by itself."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import lru_cache
@@ -17,7 +17,7 @@ Problem = tuple[Path, str]
 
 
 def conflicts(policy: Policy, *, signs_in: bool) -> Iterator[Problem]:
-    """What does not fit, with the path of keys where it stands."""
+    """The conflicts between the rules of a policy."""
     yield from _registry_conflicts(policy.registries)
     for name, gate in policy.gates.items():
         yield from _gate_conflicts(policy, ("gates", name), gate)
@@ -28,26 +28,26 @@ def conflicts(policy: Policy, *, signs_in: bool) -> Iterator[Problem]:
     for name, app in policy.apps.items():
         yield from _app_conflicts(policy, ("apps", name), app)
     deploys = {name: app.deploy for name, app in policy.apps.items() if app.deploy}
-    for name, other in _repeated({name: rule.occupies for name, rule in deploys.items()}):
+    for name, other in _duplicates({name: rule.occupies for name, rule in deploys.items()}):
         place = ("apps", name, "deploy", deploys[name].kind, "name")
         yield place, f"app {other} deploys to {deploys[name].name} too"
 
 
 def _registry_conflicts(registries: Mapping[str, RegistryRule]) -> Iterator[Problem]:
-    same_ids = dict(_repeated({name: entry.id.lower() for name, entry in registries.items() if entry.id}))
+    same_ids = dict(_duplicates({name: entry.id.lower() for name, entry in registries.items() if entry.id}))
     for name, other in same_ids.items():
-        yield ("registries", name, "id"), f"registry {other} has this id too: one name a registry"
+        yield ("registries", name, "id"), f"registry {other} has the same id: use one name for it"
     servers = {name: entry.login_server for name, entry in registries.items() if entry.login_server}
-    for name, other in _repeated(servers):
+    for name, other in _duplicates(servers):
         if name not in same_ids:
-            yield ("registries", name, "server"), f"registry {other} is {servers[name]} too: one name a registry"
+            yield ("registries", name, "server"), f"registry {other} is {servers[name]} too: use one name for it"
     for name in registries:
         if name not in servers:
-            yield ("registries", name), "a registry has the `id` of an Azure registry, or the `server` of any other"
+            yield ("registries", name), "a registry needs the `id` of an Azure registry, or the `server` of any other"
 
 
-def _repeated(values: Mapping[str, Hashable]) -> Iterator[tuple[str, str]]:
-    """The names whose value an earlier name has already, with that earlier name."""
+def _duplicates(values: Mapping[str, Hashable]) -> Iterator[tuple[str, str]]:
+    """The names whose value an earlier name has too, with that earlier name."""
     seen: dict[Hashable, str] = {}
     for name, value in values.items():
         if seen.setdefault(value, name) != name:
@@ -60,7 +60,7 @@ def _gate_conflicts(policy: Policy, path: Path, gate: Gate) -> Iterator[Problem]
     yield from _source_conflicts((*path, "source"), source)
     yield from _registry_problem(policy, (*path, "promote", "registry"), promote.registry, "images are promoted to")
     if "{run}" not in promote.unique:
-        yield (*path, "promote", "unique"), "must contain {run}: only that makes the tag unique"
+        yield (*path, "promote", "unique"), "must contain {run}, which makes the tag unique"
     elif not _makes_tags(promote.unique):
         yield (*path, "promote", "unique"), "must be a tag once {tag} and {run} are filled in"
     if (source.registry, source.repository) == (promote.registry, promote.repository):
@@ -68,16 +68,16 @@ def _gate_conflicts(policy: Policy, path: Path, gate: Gate) -> Iterator[Problem]
 
 
 def _source_conflicts(path: Path, source: Source) -> Iterator[Problem]:
-    """Versions that cannot be read, or that no tag is chosen by."""
+    """A `versions` range that is invalid or has no effect, and patterns without a version."""
     if source.versions is None:
         return
     if problem := _problem(parse_range, source.versions.range):
         yield (*path, "versions", "range"), problem
     if not any(is_pattern(tag) for tag in source.tags):
-        yield (*path, "versions"), "there is no pattern to choose from: a tag without * is tracked whatever its version"
+        yield (*path, "versions"), "no tag is a pattern: a plain tag is tracked whatever its version"
     for index, tag in enumerate(source.tags):
         if is_pattern(tag) and "*" not in tag:
-            yield (*path, "tags", index), f"{tag!r} must have a *: that is where the version stands"
+            yield (*path, "tags", index), f"{tag!r} must have a * in the place of the version"
 
 
 def _app_conflicts(policy: Policy, path: Path, app: App) -> Iterator[Problem]:
@@ -88,9 +88,9 @@ def _app_conflicts(policy: Policy, path: Path, app: App) -> Iterator[Problem]:
     name, gate = app.base.gate, policy.gates.get(app.base.gate)
     if gate is None:
         yield (*path, "base", "gate"), f"there is no gate {name!r} (known: {', '.join(policy.gates)})"
-    elif not _takes(gate.source, app.base.tag):
-        taken = tags_in_words(gate.source)
-        yield (*path, "base", "tag"), f"gate {name} takes no tag {app.base.tag!r}: it takes {taken}"
+    elif not _tracks(gate.source, app.base.tag):
+        tracked = tags_in_words(gate.source)
+        yield (*path, "base", "tag"), f"gate {name} does not track tag {app.base.tag!r}: it tracks {tracked}"
 
 
 def _registry_problem(policy: Policy, path: Path, name: str, use: str = "") -> Iterator[Problem]:
@@ -103,7 +103,7 @@ def _makes_tags(pattern: str) -> bool:
 
 
 def _problem(parse: Callable[[str], object], text: str) -> str:
-    """Why a text cannot be read; "" where it can."""
+    """Why a text is invalid; "" if it is valid."""
     try:
         parse(text)
     except Malformed as error:
@@ -111,45 +111,45 @@ def _problem(parse: Callable[[str], object], text: str) -> str:
     return ""
 
 
-def _takes(source: Source, tag: str) -> bool:
-    """Whether a source tracks a tag; one whose range is an error of its own is taken to track every tag."""
-    unreadable = source.versions and _problem(parse_range, source.versions.range)
-    return bool(unreadable) or TagRule.of(source).takes(tag)
+def _tracks(source: Source, tag: str) -> bool:
+    """Whether a source tracks a tag; with an invalid range (reported elsewhere), it counts as tracking all."""
+    invalid = source.versions and _problem(parse_range, source.versions.range)
+    return bool(invalid) or TagRule.of(source).takes(tag)
 
 
 def _shared_stable_tags(policy: Policy) -> Iterator[Problem]:
-    """Gates that would move the same stable tag: each orders its own pushes, nobody those of both."""
+    """Gates that write the same stable tag: order is guaranteed within one gate only."""
     for (name, gate), (other, second) in combinations(policy.gates.items(), 2):
         here, there = gate.promote, second.promote
         if (here.registry, here.repository) != (there.registry, there.repository):
             continue
-        pairs = ((tag, mine) for tag in second.source.tags for mine in gate.source.tags)
-        shared = next((tag for tag, mine in pairs if _overlap(second.source, tag, gate.source, mine)), None)
+        pairs = ((tag, other_tag) for tag in second.source.tags for other_tag in gate.source.tags)
+        shared = next((tag for tag, other_tag in pairs if _overlap(second.source, tag, gate.source, other_tag)), None)
         if shared:
             yield ("gates", other, "promote"), f"gate {name} moves {there.repository}:{shared} too"
 
 
-def _overlap(source: Source, tag: str, other: Source, mine: str) -> bool:
-    """Whether some tag may be tracked by both. Of one pattern, ranges that are apart from each other share none."""
-    if not _meet(tag, mine):
+def _overlap(source: Source, tag: str, other: Source, other_tag: str) -> bool:
+    """Whether both may track a same tag. Two sources with one pattern do not if their ranges are disjoint."""
+    if not _intersect(tag, other_tag):
         return False
-    if not is_pattern(tag) or not is_pattern(mine):
-        name = mine if is_pattern(tag) else tag
-        return _takes(source, name) and _takes(other, name)
-    if tag != mine or source.versions is None or other.versions is None:
+    if not is_pattern(tag) or not is_pattern(other_tag):
+        name = other_tag if is_pattern(tag) else tag
+        return _tracks(source, name) and _tracks(other, name)
+    if tag != other_tag or source.versions is None or other.versions is None:
         return True
     ranges = [source.versions.range, other.versions.range]
-    if any(_problem(parse_range, text) for text in ranges):  # an error of its own
+    if any(_problem(parse_range, text) for text in ranges):  # reported elsewhere
         return False
     return parse_range(ranges[0]).overlaps(parse_range(ranges[1]))
 
 
 @lru_cache(maxsize=65_536)
-def _meet(pattern: str, other: str) -> bool:
-    """Whether two patterns have a text in common."""
+def _intersect(pattern: str, other: str) -> bool:
+    """Whether a text may match both patterns."""
     if not pattern or not other:
         return set(pattern + other) <= {"*"}
     if "*" in (pattern[0], other[0]):
         starred, plain = (pattern, other) if pattern[0] == "*" else (other, pattern)
-        return _meet(starred[1:], plain) or _meet(starred, plain[1:])
-    return (pattern[0] == other[0] or "?" in (pattern[0], other[0])) and _meet(pattern[1:], other[1:])
+        return _intersect(starred[1:], plain) or _intersect(starred, plain[1:])
+    return (pattern[0] == other[0] or "?" in (pattern[0], other[0])) and _intersect(pattern[1:], other[1:])

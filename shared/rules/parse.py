@@ -1,4 +1,4 @@
-"""gates.yaml -> the policy, or every error with its line and column."""
+"""Parses gates.yaml into the policy, or reports every error with its line and column."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
@@ -24,7 +24,7 @@ Place = tuple[int, int]
 
 
 class InvalidGates(Misconfigured):
-    """gates.yaml has errors; `errors` are all of them, each with its line and column, in their order."""
+    """gates.yaml has errors; `errors` has all of them, each with its line and column, in the order of the file."""
 
     def __init__(self, name: str, errors: Iterable[tuple[Place, str]]) -> None:
         ordered = sorted(errors, key=lambda error: error[0])
@@ -34,32 +34,32 @@ class InvalidGates(Misconfigured):
 
 
 def parse_gates(text: str, name: str = "gates.yaml", *, signs_in: bool = True) -> Policy:
-    """The policy that a gates.yaml describes, for an app that persons sign in to, or that holders of a key use.
+    """The policy in a gates.yaml, for an app with sign-in (`signs_in`), or with function keys only.
 
     Raises:
-        InvalidGates: it is no YAML, does not fit its types, or its parts do not fit each other.
+        InvalidGates: it is not YAML, violates its schema, or has conflicting rules.
     """
     value, places = _load(text, name)
     problems = list(_type_errors(value, Policy))
     if not problems:
-        policy = _completed(msgspec.convert(value, Policy, dec_hook=_plug_in))
+        policy = _with_defaults(msgspec.convert(value, Policy, dec_hook=_plug_in))
         problems = list(conflicts(policy, signs_in=signs_in))
         if not problems:
             return policy
-    raise InvalidGates(name, (_placed(path, problem, places) for path, problem in problems))
+    raise InvalidGates(name, (_located(path, problem, places) for path, problem in problems))
 
 
-def _placed(path: Path, problem: str, places: Mapping[Path, Place]) -> tuple[Place, str]:
-    """A problem with its path, at the innermost part of it that is there."""
+def _located(path: Path, problem: str, places: Mapping[Path, Place]) -> tuple[Place, str]:
+    """A problem with its path, and the place of the innermost part of the path that exists."""
     known = next(path[:end] for end in range(len(path), -1, -1) if path[:end] in places)
     return places[known], f"{'.'.join(map(str, path))}: {problem}" if path else problem
 
 
-# What need not be written.
+# Defaults.
 
 
-def _completed(policy: Policy) -> Policy:
-    """The policy with what its rules have from elsewhere: their names, and what follows from a registry."""
+def _with_defaults(policy: Policy) -> Policy:
+    """The policy with the values that its rules derive: their names, and defaults that depend on a registry."""
     registries = {name: replace(rule, name=name) for name, rule in policy.registries.items()}
     return Policy(
         registries=registries,
@@ -77,7 +77,7 @@ def _gate(name: str, gate: Gate, registries: Mapping[str, RegistryRule]) -> Gate
 
 
 def _app(name: str, app: App, registries: Mapping[str, RegistryRule]) -> App:
-    """An app, with what its deployment has from the registry that it is built in."""
+    """An app, with the defaults of its deployment from the registry of its build."""
     deploy, registry = app.deploy, registries.get(app.build.registry)
     return replace(app, name=name, deploy=deploy.completed(registry) if deploy and registry else deploy)
 
@@ -89,8 +89,8 @@ def _load(text: str, name: str) -> tuple[Any, dict[Path, Place]]:
     """The plain values of a document, and their places.
 
     Raises:
-        InvalidGates: the text is no YAML, or uses what rules must not (aliases, which make much of little; duplicate
-            keys; keys that are no text).
+        InvalidGates: the text is not YAML, or has aliases (which can expand exponentially), duplicate keys, or keys
+            that are not text.
     """
     places: dict[Path, Place] = {(): (1, 1)}
     try:
@@ -112,7 +112,7 @@ def _load(text: str, name: str) -> tuple[Any, dict[Path, Place]]:
 def _refuse_aliases(text: str) -> None:
     for token in yaml.scan(text, Loader=yaml.SafeLoader):
         if isinstance(token, yaml.AliasToken):
-            problem = f"the alias *{token.value} is not allowed: write out what it stands for"
+            problem = f"the alias *{token.value} is not allowed: write its value"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=token.start_mark)
 
 
@@ -124,7 +124,7 @@ def _value(node: yaml.Node, path: Path, places: dict[Path, Place]) -> Any:
         return [_value(item, (*path, index), places) for index, item in enumerate(node.value)]
     try:
         return yaml.SafeLoader("").construct_object(node)
-    except ValueError as error:  # what resembles a date or a number and is none
+    except ValueError as error:  # resembles a date or a number, but is invalid
         problem = f"{node.value!r} cannot be read ({error}); write it in quotes"
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
 
@@ -134,7 +134,7 @@ def _mapping(node: yaml.MappingNode, path: Path, places: dict[Path, Place]) -> d
     for key_node, value_node in node.value:
         key = key_node.value
         if not isinstance(key, str) or key in result:
-            problem = f"the key {key!r} stands here a second time" if isinstance(key, str) else "a key must be text"
+            problem = f"duplicate key {key!r}" if isinstance(key, str) else "a key must be text"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
         result[key] = _value(value_node, (*path, key), places)
         places[(*path, key)] = _place(key_node.start_mark)
@@ -145,11 +145,11 @@ def _place(mark: yaml.Mark) -> Place:
     return mark.line + 1, mark.column + 1
 
 
-# Types: whether the values fit them.
+# Types.
 
 
 def _type_errors(value: Any, kind: Any, path: Path = ()) -> Iterator[Problem]:
-    """Where a plain value does not fit a type: all of it, where msgspec itself stops at the first.
+    """All errors of a plain value for a type, while msgspec itself stops at the first one.
 
     Rules are checked key by key, mappings and lists item by item, everything else by msgspec.
     """
@@ -178,7 +178,7 @@ def _rule_errors(value: dict[str, Any], kind: type[Rule], path: Path) -> Iterato
         del keys["name"]
     for key in value:
         if key not in keys:
-            yield (*path, key), f"unknown key; known here: {', '.join(keys)}"
+            yield (*path, key), f"unknown key; known keys: {', '.join(keys)}"
     for key, field in keys.items():
         if key in value:
             yield from _type_errors(value[key], field.type, (*path, key))
@@ -211,7 +211,7 @@ def _leaf_errors(value: Any, kind: Any, path: Path) -> Iterator[Problem]:
 
 
 def _described(kind: Any) -> tuple[Any, str]:
-    """A type without annotations and None, and what its description asks for. In `X | None`, that of X counts first."""
+    """A type without annotations and None, and its description. In `X | None`, that of X takes precedence."""
     metas = getattr(kind, "__metadata__", ())
     bare, description = (get_args(kind)[0] if metas else kind), ""
     if get_origin(bare) in (Union, UnionType):

@@ -109,11 +109,11 @@ class Sweep:
                 known or get_or_create(self._services.ledger, SweepRecord(job=job.name)),
                 self._services.clock.now(),
             )
-            if stored.record.held_by_another(self._holder, now):
+            if stored.record.is_leased_by_another(self._holder, now):
                 return JobReport(job=job.name, state=JobState.TAKEN)
             if not at_once and not stored.record.is_due(now, job.interval_seconds):
                 return JobReport(job=job.name, state=JobState.NOT_DUE)
-            stored = self._services.ledger.save(stored, stored.record.taken(self._holder, now))
+            stored = self._services.ledger.save(stored, stored.record.leased(self._holder, now))
             return self._batches(job, JobRun(stored.record, executor=self._executor), stored, until)
         except Conflict:
             return JobReport(job=job.name, state=JobState.TAKEN)
@@ -162,7 +162,7 @@ class Sweep:
                 if self._services.clock.now() >= until:
                     state = JobState.GOES_ON
                     break
-                if stored and run.record.is_worth_saving(stored.record):
+                if stored and run.record.needs_saving(stored.record):
                     stored = self._services.ledger.save(stored, run.record)
         except Conflict:
             raise

@@ -83,7 +83,7 @@ def test_the_password_goes_to_the_token_service_that_the_dialect_names(toys: Toy
 
 def test_an_error_says_what_the_dialect_knows_to_do(toys: ToyRegistry) -> None:
     toys.is_open = False
-    with pytest.raises(Misconfigured, match="To mend it: ask the toy maker"):
+    with pytest.raises(Misconfigured, match="To fix it: ask the toy maker"):
         OciTagReader(Passwords(), nobody).digest_of(ANYONE, "train", "1")
 
 

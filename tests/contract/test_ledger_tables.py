@@ -25,7 +25,7 @@ from shared.domain.record import Entry
 from shared.domain.retention import IdempotentCall
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState, RolloutSummary
 from shared.domain.stable_tag import Claim, StableTag
-from shared.ports import Change, Ledger, Only, Page, Removal, Stored, removal
+from shared.ports import Change, Ledger, ListFilter, Page, Removal, Stored, removal
 from shared.settings import TABLE
 from tests.contract.place import Place
 from tests.fakes import FakeLedger
@@ -198,7 +198,7 @@ def ids(page: Page[RolloutSummary]) -> list[str]:
     return [item.id.partition(".")[2] for item in page.items]
 
 
-def whole(ledger: TableLedger, app: str, limit: int, only: Only) -> list[str]:
+def whole(ledger: TableLedger, app: str, limit: int, only: ListFilter) -> list[str]:
     """The names of a list, page by page to its end."""
     page = ledger.page(Rollout, app, limit, "", only)
     found = ids(page)
@@ -217,13 +217,17 @@ def test_a_list_may_be_of_one_state_and_of_a_span_of_time(ledger: TableLedger) -
         if number % 2:
             ledger.save(stored, msgspec.structs.replace(record, state=RolloutState.LIVE))
     minute = [START + timedelta(minutes=number) for number in range(6)]
-    assert whole(ledger, "chosen", 2, Only(state="live")) == ["r5", "r3", "r1"]
-    assert whole(ledger, "chosen", 10, Only(since=minute[2], until=minute[4])) == ["r3", "r2"]
-    assert whole(ledger, "chosen", 1, Only(state="building", since=minute[1], until=minute[5])) == ["r4", "r2"]
-    assert whole(ledger, "chosen", 2, Only(state="' or state ne '")) == []
+    assert whole(ledger, "chosen", 2, ListFilter(state="live")) == ["r5", "r3", "r1"]
+    assert whole(ledger, "chosen", 10, ListFilter(since=minute[2], until=minute[4])) == ["r3", "r2"]
+    assert whole(ledger, "chosen", 1, ListFilter(state="building", since=minute[1], until=minute[5])) == ["r4", "r2"]
+    assert whole(ledger, "chosen", 2, ListFilter(state="' or state ne '")) == []
     long_ago, never = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
-    assert len(whole(ledger, "chosen", 4, Only(since=long_ago, until=never))) == 6
-    assert whole(ledger, "chosen", 4, Only(since=never)) == whole(ledger, "chosen", 4, Only(until=long_ago)) == []
+    assert len(whole(ledger, "chosen", 4, ListFilter(since=long_ago, until=never))) == 6
+    assert (
+        whole(ledger, "chosen", 4, ListFilter(since=never))
+        == whole(ledger, "chosen", 4, ListFilter(until=long_ago))
+        == []
+    )
 
 
 def test_a_page_that_is_full_and_the_last_one_leads_nowhere(ledger: TableLedger) -> None:

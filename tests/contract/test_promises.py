@@ -180,7 +180,7 @@ def test_an_import_that_is_throttled_for_an_hour_is_promoted_afterwards_with_no_
             assert promotion.stall is not None
             assert promotion.state_name == "stalled"
             assert "too many import requests" in promotion.stall.reason
-            alarms = [stored.record for stored in gate.services.ledger.list(Alarm, STALLS) if stored.record.stands]
+            alarms = [stored.record for stored in gate.services.ledger.list(Alarm, STALLS) if stored.record.is_active]
             assert [alarm.subject for alarm in alarms] == ["registry base"]
             gate.running.pass_time(3600)
             assert gate.stable() is None

@@ -208,7 +208,7 @@ def test_a_digest_that_is_gone_cannot_be_pointed_at(place: Place, registry: AcrR
 def test_the_next_password_of_a_token_to_expire_is_told(
     place: Place, registry: AcrRegistry, secrets: VaultCredentials
 ) -> None:
-    now, (token, _) = datetime.now(UTC), secrets.of(place.public)
+    now, (token, _) = datetime.now(UTC), secrets.credentials(place.public)
     assert registry.token_expiry(place.public, token, now) is None
     soon = now + timedelta(days=2)
     scope = scenario.registry_id(scenario.PUBLIC)

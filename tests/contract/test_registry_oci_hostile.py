@@ -308,7 +308,7 @@ def test_a_refusal_is_told_in_the_registrys_words(stage: Stage) -> None:
     assert str(error).endswith("400 NAME_INVALID no such")
     denied = listing(stage, lambda _: error_reply(403, "DENIED", "not for you"))
     assert isinstance(denied, Misconfigured)
-    assert "403 DENIED not for you. To mend it: see that the repository is there" in str(denied)
+    assert "403 DENIED not for you. To fix it: see that the repository is there" in str(denied)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"{" * 70_000, json.dumps({"errors": [{"code": 1}]}).encode()])

@@ -66,11 +66,11 @@ DEEDS: dict[str, tuple[Callable[[Place], object], str]] = {
         "Storage Queue Data Contributor",
     ),
     "archive": (
-        lambda place: BlobArchive(STORAGE.format("blob"), Stranger).keep("a", "b"),
+        lambda place: BlobArchive(STORAGE.format("blob"), Stranger).store("a", "b"),
         "Storage Blob Data Contributor",
     ),
     "secrets": (
-        lambda place: VaultCredentials(VAULT_URL, Stranger).of(_stem(place.team)),
+        lambda place: VaultCredentials(VAULT_URL, Stranger).credentials(_stem(place.team)),
         "Key Vault Secrets User on the vault",
     ),
     "digest": (lambda place: _registry(place).digest_of(place.base, "node", "1"), "AcrPull"),
@@ -105,6 +105,6 @@ DEEDS: dict[str, tuple[Callable[[Place], object], str]] = {
 @pytest.mark.parametrize("deed", DEEDS)
 def test_a_stranger_is_told_the_role_to_ask_for(place: Place, deed: str) -> None:
     act, role = DEEDS[deed]
-    with pytest.raises((Misconfigured, Rejected), match=f"401.* To mend it: give the app .*{role}") as caught:
+    with pytest.raises((Misconfigured, Rejected), match=f"401.* To fix it: give the app .*{role}") as caught:
         act(place)
     assert TOKEN not in str(caught.value)

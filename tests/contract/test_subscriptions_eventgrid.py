@@ -34,13 +34,13 @@ def queue() -> dict[str, object]:
 
 
 def test_a_registry_without_subscriptions_reaches_nobody(place: Place) -> None:
-    assert EventGridSubscriptions(place.credential).reach_us(place.public) is False
+    assert EventGridSubscriptions(place.credential).delivers_to_app(place.public) is False
 
 
 def test_a_subscription_of_a_queue_is_none_of_the_app(place: Place) -> None:
     subscribe(place, "elsewhere", queue(), [_PUSHED])
     try:
-        assert EventGridSubscriptions(place.credential).reach_us(place.public) is False
+        assert EventGridSubscriptions(place.credential).delivers_to_app(place.public) is False
     finally:
         unsubscribe(place, "elsewhere")
 

@@ -158,7 +158,7 @@ class FakeSubscriptions:
     def __init__(self) -> None:
         self.reaching: bool | None = True
 
-    def reach_us(self, registry: RegistryRule) -> bool | None:
+    def delivers_to_app(self, registry: RegistryRule) -> bool | None:
         return self.reaching
 
 
@@ -173,7 +173,7 @@ class FakeSecrets:
     def expiry(self, registry: RegistryRule) -> datetime | None:
         return self.expires_at
 
-    def of(self, registry: RegistryRule) -> tuple[str, str]:
+    def credentials(self, registry: RegistryRule) -> tuple[str, str]:
         if self.fault:
             raise self.fault
         return f"{registry.name}-user", "a password"

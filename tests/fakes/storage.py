@@ -15,7 +15,7 @@ from shared.adapters.ledger_tables import body_of, check, name_of
 from shared.domain.errors import Conflict, Malformed, Rejected
 from shared.domain.event import Hint
 from shared.domain.record import Record, WorkItem, rows_before
-from shared.ports import EVERYTHING, Change, Item, Keyed, Listed, Only, Page, QueueState, R, Removal, Stored
+from shared.ports import NO_FILTER, Change, Item, Keyed, Listed, ListFilter, Page, QueueState, R, Removal, Stored
 from tests.fakes.clock import FakeClock
 
 
@@ -85,7 +85,7 @@ class FakeLedger:
                 yield stored
 
     def page(
-        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: Only = EVERYTHING
+        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: ListFilter = NO_FILTER
     ) -> Page[Item]:
         if token and not token.startswith("~"):
             raise Malformed("token", "is none that a list gave")
@@ -182,7 +182,7 @@ class FakeArchive:
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
 
-    def keep(self, name: str, text: str) -> str:
+    def store(self, name: str, text: str) -> str:
         self.texts[name] = text
         return name
 
@@ -191,10 +191,10 @@ class FakeArchive:
             raise Rejected(f"there is no {place}")
         return self.texts[place]
 
-    def places(self, beginning: str) -> list[str]:
-        return sorted(place for place in self.texts if place.startswith(beginning))
+    def find(self, prefix: str) -> list[str]:
+        return sorted(place for place in self.texts if place.startswith(prefix))
 
-    def forget(self, place: str) -> None:
+    def remove(self, place: str) -> None:
         self.texts.pop(place, None)
 
     def check(self) -> None:

@@ -169,7 +169,7 @@ class _Log:
 
 
 class _Archive:
-    def keep(self, name: str, text: str) -> str:
+    def store(self, name: str, text: str) -> str:
         assert "\x1b[" not in text
         return name
 
@@ -282,7 +282,7 @@ class _Registry:
 
 
 class _NoSecrets:
-    def of(self, registry: RegistryRule) -> tuple[str, str]:
+    def credentials(self, registry: RegistryRule) -> tuple[str, str]:
         raise AssertionError("this registry has no credentials")
 
 

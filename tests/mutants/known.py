@@ -91,7 +91,7 @@ KNOWN = (
     Mutant(
         "a run that ended without a result is begun again at once, for ever",
         "shared/domain/decide.py",
-        "return _DAY_SECONDS if runs >= RUNS_AT_ONCE else _RERUN_WAIT_SECONDS * 2 ** (runs - 1)",
+        "return _DAY_SECONDS if runs >= RUNS_IN_A_ROW else _RERUN_WAIT_SECONDS * 2 ** (runs - 1)",
         "return 0.0",
         _in("unit/test_decide_candidate.py", "test_three_runs_without_a_verdict_follow_each_other_and_then_one_a_day"),
     ),
@@ -157,7 +157,7 @@ KNOWN = (
     Mutant(
         "what was moved against a decision stays",
         "shared/promotion/stable_tags.py",
-        "self._put_right(gate, stored, moved)\n",
+        "self._repair(gate, stored, moved)\n",
         "pass\n",
         _in("unit/test_stable_tags.py", "test_a_veto_during_an_operator_s_move_has_it_put_back"),
     ),
@@ -337,9 +337,9 @@ KNOWN = (
     Mutant(
         "an error is the end of a record",
         "shared/reconcile/engine.py",
-        "ended = controller.refused(step.record, decision, error)",
+        "ended = controller.ended_by(step.record, decision, error)",
         (
-            "ended = controller.refused(step.record, decision, error) or "
+            "ended = controller.ended_by(step.record, decision, error) or "
             'step.record.ended(self._services.clock.now(), step.record.state, "x")'
         ),
         _in("unit/test_engine.py", "test_a_step_is_stalled_after_two_tries_and_says_on_what_and_until_when"),
@@ -517,7 +517,7 @@ KNOWN = (
     Mutant(
         "an image of unknown base is deployed whatever is banned",
         "shared/promotion/vetoes.py",
-        'return next((f"its base is not known, and {veto.words}" for veto in standing), "")',
+        'return next((f"its base is unknown, and {veto.words}" for veto in active), "")',
         'return ""',
         _in(
             "unit/test_rollout_decisions.py",
@@ -645,7 +645,7 @@ KNOWN = (
     Mutant(
         "an alarm is never over",
         "shared/records/alarms.py",
-        "if stored.record.stands and (about in checked or stored.record.kind in checked):",
+        "if stored.record.is_active and (about in checked or stored.record.kind in checked):",
         "if False:",
         _in("unit/test_sweep_repair.py", "test_where_the_rule_says_report_nothing_is_put_back"),
     ),

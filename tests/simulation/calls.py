@@ -23,11 +23,11 @@ PORTS = {
     "tasks": ("start", "find", "marked", "get", "log", "check", "cancel"),
     "containers": ("put", "get", "delete"),
     "probe": ("check",),
-    "archive": ("keep", "read", "places", "forget", "check"),
+    "archive": ("store", "read", "find", "remove", "check"),
     "topic": ("announce",),
     "webhook": ("announce",),
-    "secrets": ("of", "expiry"),
-    "subscriptions": ("reach_us",),
+    "secrets": ("credentials", "expiry"),
+    "subscriptions": ("delivers_to_app",),
 }  # fmt: skip
 
 _BY_SERVER = frozenset(("registry", "tags", "tasks"))

@@ -67,7 +67,7 @@ class Ends:
         """Whether a gate's own task, or somebody around the gate, has pushed other bytes under its unique tag."""
         if not isinstance(record, Promotion) or record.stall is None:
             return False
-        standing = {one.subject for one in self._ledger.all(Alarm) if one.scope == STALLS and one.stands}
+        standing = {one.subject for one in self._ledger.all(Alarm) if one.scope == STALLS and one.is_active}
         return stall_subject(record.stall) in standing and any(words in record.stall.reason for words in _TAKEN)
 
     def _announced(self) -> Iterator[str]:
@@ -180,11 +180,13 @@ class Ends:
 
     def _is_vetoed(self, gate: Gate, content: str) -> bool:
         target = f"{self._policy.registries[gate.promote.registry].login_server}/{gate.promote.repository}"
-        return any(one.stands and one.target == target and one.digest == content for one in self._ledger.all(Veto))
+        return any(one.is_active and one.target == target and one.digest == content for one in self._ledger.all(Veto))
 
     def _alarms(self, scope: str, subject: str) -> set[AlarmKind]:
         return {
-            one.kind for one in self._ledger.all(Alarm) if (one.scope, one.subject) == (scope, subject) and one.stands
+            one.kind
+            for one in self._ledger.all(Alarm)
+            if (one.scope, one.subject) == (scope, subject) and one.is_active
         }
 
     # apps -----------------------------------------------------------------------------------------------------------
@@ -234,7 +236,7 @@ class Ends:
         for veto in self._ledger.all(Veto):
             if (
                 shown is not None
-                and veto.stands
+                and veto.is_active
                 and veto.digest == base
                 and shown.put_at - _MEANWHILE > self._vetoed_at[veto.target, veto.digest]
             ):

@@ -130,7 +130,7 @@ class Judge:
                 self._stable_tag(before, change.record)
             case Delivery() if before is None:
                 self.caused[change.record.listener].append(change.record)
-            case Veto(stands=True):
+            case Veto(is_active=True):
                 self.vetoed_at[change.record.target, change.record.digest] = self._scheduler.seconds
 
     def _purged(self, record: Any) -> None:
@@ -148,7 +148,7 @@ class Judge:
                     one.tag for one in ledger.all(StableTag) if (one.gate, one.promotion) == _place(record)
                 ]
             case Veto():
-                stands = [record.digest] if record.stands else []
+                stands = [record.digest] if record.is_active else []
             case Rollout():
                 apps = (one for one in ledger.all(AppRecord) if one.app == record.app)
                 stands = [one.app for one in apps if record.name in (one.base_rollout, one.deploying)]

@@ -26,7 +26,7 @@ from shared.domain.policy import DeployRule, RegistryRule
 from shared.domain.record import Record
 from shared.domain.rollout import BuiltImage
 from shared.ports import (
-    EVERYTHING,
+    NO_FILTER,
     Allowance,
     Change,
     CopyState,
@@ -35,7 +35,7 @@ from shared.ports import (
     Item,
     Keyed,
     Listed,
-    Only,
+    ListFilter,
     OutputImage,
     Page,
     QueueState,
@@ -128,7 +128,7 @@ class Ledger:
         return iter([self.tables[key][row] for row in sorted(self._open[key])])
 
     def page(
-        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: Only = EVERYTHING
+        self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: ListFilter = NO_FILTER
     ) -> Page[Item]:
         found = [stored.record for stored in self.tables[(kind.__name__, partition)].values() if stored.record.time_row]
         newest = sorted(found, key=lambda record: str(record.time_row))
@@ -508,16 +508,16 @@ class Archive:
     def __init__(self) -> None:
         self.names: set[str] = set()
 
-    def keep(self, name: str, text: str) -> str:
+    def store(self, name: str, text: str) -> str:
         if SECRET in text:
             raise LimitError("a secret in the archive")
         self.names.add(name)
         return name
 
-    def places(self, beginning: str) -> list[str]:
-        return sorted(name for name in self.names if name.startswith(beginning))
+    def find(self, prefix: str) -> list[str]:
+        return sorted(name for name in self.names if name.startswith(prefix))
 
-    def forget(self, place: str) -> None:
+    def remove(self, place: str) -> None:
         self.names.discard(place)
 
     def read(self, place: str) -> str:
@@ -551,7 +551,7 @@ class Announcer:
 class Secrets:
     """The vault."""
 
-    def of(self, registry: RegistryRule) -> tuple[str, str]:
+    def credentials(self, registry: RegistryRule) -> tuple[str, str]:
         return f"{registry.name}-user", SECRET
 
     def expiry(self, registry: RegistryRule) -> datetime | None:
@@ -564,7 +564,7 @@ class Secrets:
 class Subscriptions:
     """Event Grid's."""
 
-    def reach_us(self, registry: RegistryRule) -> bool | None:
+    def delivers_to_app(self, registry: RegistryRule) -> bool | None:
         return True
 
 

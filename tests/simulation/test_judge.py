@@ -35,29 +35,29 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def believe_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    take = Observer.take
+    record = Observer.record
 
     def believing(self: Any, gate: Any, tag: Any, stored: Any, digest: Any, trigger: Any) -> Any:
-        return take(self, gate, tag, stored, trigger.expected or digest, trigger)
+        return record(self, gate, tag, stored, trigger.expected or digest, trigger)
 
-    monkeypatch.setattr(Observer, "take", believing)
+    monkeypatch.setattr(Observer, "record", believing)
 
 
 def forget_vetoes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Vetoes, "standing", lambda self, gate, digest: None)
+    monkeypatch.setattr(Vetoes, "active", lambda self, gate, digest: None)
 
 
 def ask_for_vetoes_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only before the claim: a veto that is written between the two is not seen."""
-    standing, seen = Vetoes.standing, dict[tuple[int, str], Any]()
+    active, seen = Vetoes.active, dict[tuple[int, str], Any]()
 
     def once(self: Any, gate: Any, digest: str) -> Any:
         key = (id(self), digest)
         if key not in seen:
-            seen[key] = standing(self, gate, digest)
+            seen[key] = active(self, gate, digest)
         return seen[key]
 
-    monkeypatch.setattr(Vetoes, "standing", once)
+    monkeypatch.setattr(Vetoes, "active", once)
 
 
 def build_on_banned_bases(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def put_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def count_no_observations(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Observation, "renewed", lambda self, sequence: self)
+    monkeypatch.setattr(Observation, "with_sequence", lambda self, sequence: self)
 
 
 def leave_what_was_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,11 +149,11 @@ def leave_what_was_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def purge_what_is_stood_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(purge, "stood_on", lambda *_: set())
+    monkeypatch.setattr(purge, "rows_in_use", lambda *_: set())
 
 
 def purge_the_last_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(purge, "spare_attempts", lambda attempts, before: list(attempts))
+    monkeypatch.setattr(purge, "purgeable_attempts", lambda attempts, before: list(attempts))
 
 
 def remove_unique_tags_that_are_stood_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,7 @@ def deployed(schedule: Schedule) -> dict[str, str]:
     build, groups, found = Build(services), outside.containers.groups, dict[str, str]()
     for app in schedule.rules.now.apps.values():
         group = groups.get(app.deploy.name) if app.deploy else None
-        if app.deploy is not None and group is not None and build.made(app, group.image):
+        if app.deploy is not None and group is not None and build.identify(app, group.image):
             found[app.deploy.name] = group.image
     return found
 

@@ -297,7 +297,7 @@ def test_what_stops_the_app_is_shown_without_a_colon_for_what_it_does_not_say(wo
 def test_it_is_never_quiet_while_a_record_stalls_that_is_further_back_than_the_overview_goes(world: World) -> None:
     assert Views(world.services, world.clock.now()).overview().headline == "No problems"
     stall = Stall(since=world.clock.now(), step="copy", dependency="registry base", reason="403 DENIED")
-    Alarms(world.services).stalled(stall)
+    Alarms(world.services).raise_stall(stall)
     overview = Views(world.services, world.clock.now()).overview()
     assert (overview.headline, overview.alarms[0].subject) == ("1 alarm", "stalled records")
     assert "registry base" in overview.alarms[0].reason

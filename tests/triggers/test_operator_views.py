@@ -250,7 +250,7 @@ def test_status_shows_everything_at_a_glance(world: World) -> None:
 def test_readyz_says_of_each_dependency_what_to_mend(world: World) -> None:
     world.sweep_now()
     assert ask("readyz", method="GET")[0] == 200
-    world.registry.fault = Misconfigured("reading node: 403. To mend it: give the app AcrPull on the registry")
+    world.registry.fault = Misconfigured("reading node: 403. To fix it: give the app AcrPull on the registry")
     status, answer = ask("readyz", method="GET")
     assert (status, answer["ready"]) == (503, False)
     sick = [finding for finding in answer["findings"] if finding["state"] not in ("ok", "warning")]

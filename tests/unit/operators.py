@@ -104,6 +104,6 @@ def stored_observation(world: World, tag: Tag = TAG) -> Stored[Observation]:
 def _put(world: World, stored: Stored[Candidate], record: Candidate) -> None:
     """Save it with what its end announces, as an operation does."""
     said = CandidateController(world.services).outcome
-    saved, written = Outbox(world.services).put_ended(stored.record, record, said)
+    saved, written = Outbox(world.services).put_for_change(stored.record, record, said)
     world.ledger.commit(Change(msgspec.structs.replace(saved, next_step_at=None), stored), *written)
     world.queue.send(record.work_item, 0)

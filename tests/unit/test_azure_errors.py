@@ -117,7 +117,7 @@ def test_the_service_says_how_long_to_wait_within_reason(value: str, delay: floa
 
 
 def test_a_refusal_says_what_to_do() -> None:
-    assert str(translation(response_error(403), "give the app AcrPull")).endswith("To mend it: give the app AcrPull")
+    assert str(translation(response_error(403), "give the app AcrPull")).endswith("To fix it: give the app AcrPull")
     assert "free credits" in str(translation(response_error(403, code="TasksOperationsNotAllowed")))
     assert "the role it needs there" in str(translation(response_error(403)))
 
@@ -173,7 +173,7 @@ def test_no_role_helps_a_subscription_that_may_run_no_tasks() -> None:
 def test_a_service_that_is_not_reached_is_waited_for_and_says_where_to_look(message: str, said: str) -> None:
     mapped = translation(ServiceRequestError(message))
     assert (type(mapped), mapped.cause) == (Retry, Cause.NETWORK)
-    assert f"If it stays so: {mapped.remedy}" in str(mapped)
+    assert f"If it persists: {mapped.remedy}" in str(mapped)
     assert said in mapped.remedy
 
 

@@ -10,7 +10,7 @@ import pytest
 from shared.checks.approval import ApprovalCheck
 from shared.checks.task import TaskCheck
 from shared.domain.candidate import Candidate, CandidateState, Verdict
-from shared.domain.decide import RUNS_AT_ONCE
+from shared.domain.decide import RUNS_IN_A_ROW
 from shared.domain.errors import Misconfigured, Retry
 from shared.domain.policy import CheckRule, Gate
 from shared.domain.promotion import PromotionState
@@ -348,7 +348,7 @@ def test_a_gate_that_left_the_rules_ends_its_candidates_and_that_is_announced(ap
     world.pass_time(60)
     wake(world)
     assert world.candidate(GREEN).state is CandidateState.RULE_REMOVED
-    assert "not in the rules any more" in world.candidate(GREEN).reason
+    assert "no longer in the rules" in world.candidate(GREEN).reason
     assert world.promotion().state is PromotionState.RULE_REMOVED
     assert set(world.announcer.names) >= {"CandidateRuleRemoved", "PromotionRuleRemoved"}
     assert world.unheard() == []
@@ -509,14 +509,14 @@ def test_who_dies_over_a_run_without_a_verdict_starts_no_further_one_that_day() 
     world = World(sample_policy(apps={}))
     world.tasks.broken.add(GREEN)
     world.push("15-alpine", GREEN)
-    while len(world.tasks.runs) < RUNS_AT_ONCE:
+    while len(world.tasks.runs) < RUNS_IN_A_ROW:
         world.next_item()
     world.clock.forward(60)
     watching = world.queue.waiting.pop()[2]
     assert isinstance(watching, WorkItem)
 
     def dies(record: object) -> None:
-        if isinstance(record, Candidate) and record.failures >= RUNS_AT_ONCE:
+        if isinstance(record, Candidate) and record.failures >= RUNS_IN_A_ROW:
             raise ProcessDied
 
     world.ledger.before_save = dies
@@ -525,4 +525,4 @@ def test_who_dies_over_a_run_without_a_verdict_starts_no_further_one_that_day() 
     world.ledger.before_save = None
     world.reconciler.work(watching, redelivered=True)
     world.settle(within_seconds=3600)
-    assert len(world.tasks.runs) == RUNS_AT_ONCE
+    assert len(world.tasks.runs) == RUNS_IN_A_ROW

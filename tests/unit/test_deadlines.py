@@ -84,7 +84,7 @@ CALLS: dict[str, Callable[[], object]] = {
     "open the table": lambda: TableLedger("https://x.table.core.windows.net", Credential).insert(AppRecord(app="a")),
     "queue": lambda: StorageWorkQueue("https://x.queue.core.windows.net", Credential).send(WorkItem("a", "b", "c"), 0),
     "check queues": lambda: StorageWorkQueue("https://x.queue.core.windows.net", Credential).check(),
-    "keep": lambda: BlobArchive("https://x.blob.core.windows.net", Credential).keep("name", "text"),
+    "keep": lambda: BlobArchive("https://x.blob.core.windows.net", Credential).store("name", "text"),
     "read a secret": lambda: vault().read("name"),
     "read all secrets": lambda: vault().values(),
     "read a tag": lambda: AcrRegistry(Credential, vault()).tag_state(BASE, "node", "15-alpine"),
@@ -96,7 +96,7 @@ CALLS: dict[str, Callable[[], object]] = {
     "read a log": lambda: AcrTaskRunner(Credential, vault()).log(BASE, "cb1", 1000),
     "read a group": lambda: AciContainerRunner(Credential, vault()).get(DEPLOY),
     "delete a group": lambda: AciContainerRunner(Credential, vault()).delete(DEPLOY),
-    "list subscriptions": lambda: EventGridSubscriptions(Credential).reach_us(BASE),
+    "list subscriptions": lambda: EventGridSubscriptions(Credential).delivers_to_app(BASE),
     "announce": lambda: EventGridAnnouncer("https://t.eventgrid.azure.net", Credential).announce(OUTCOME),
 }
 

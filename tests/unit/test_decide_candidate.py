@@ -11,7 +11,7 @@ import pytest
 from shared.checks.approval import ApprovalCheck
 from shared.checks.task import TaskCheck
 from shared.domain.candidate import Candidate, CandidateState, CheckRecord, Verdict
-from shared.domain.decide import ADOPTION_GRACE_SECONDS, RUNS_AT_ONCE, Action, decide_candidate, rerun_wait
+from shared.domain.decide import ADOPTION_GRACE_SECONDS, RUNS_IN_A_ROW, Action, decide_candidate, rerun_wait
 from shared.domain.image import Tag, parse_repository
 from shared.domain.record import Stall
 from tests.fakes import START, digest, sample_policy
@@ -136,4 +136,4 @@ def test_what_runs_is_polled_less_and_less_often(age: float, wait: float) -> Non
 def test_three_runs_without_a_verdict_follow_each_other_and_then_one_a_day() -> None:
     waits = [rerun_wait(runs) for runs in range(1, 6)]
     assert waits == [60, 120, 86_400, 86_400, 86_400]
-    assert RUNS_AT_ONCE == 3
+    assert RUNS_IN_A_ROW == 3

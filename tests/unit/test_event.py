@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import Malformed
-from shared.domain.event import EventKind, UnwantedEvent, parse_event
+from shared.domain.event import EventKind, IrrelevantEvent, parse_event
 from tests.events import event
 
 _MISSING = object()
@@ -70,7 +70,7 @@ def test_a_delete_is_told_from_a_push() -> None:
     ],
 )
 def test_other_events_are_unwanted_and_named(payload: dict[str, Any]) -> None:
-    with pytest.raises(UnwantedEvent, match="is no image push or delete"):
+    with pytest.raises(IrrelevantEvent, match="is not an image push or delete"):
         parse_event(payload)
 
 
@@ -92,12 +92,12 @@ def test_a_malformed_field_is_named(path: str, values: list[object]) -> None:
         with pytest.raises(Malformed) as caught:
             parse_event(changed(path, value))
         assert caught.value.field == path
-        assert not isinstance(caught.value, UnwantedEvent)
+        assert not isinstance(caught.value, IrrelevantEvent)
 
 
 @pytest.mark.parametrize("payload", [None, [], [event("image_pushed")], "text", 7, True])
 def test_what_is_no_object_is_malformed(payload: object) -> None:
-    with pytest.raises(Malformed, match="event: is missing or is no object"):
+    with pytest.raises(Malformed, match="event: is missing or not an object"):
         parse_event(payload)
 
 

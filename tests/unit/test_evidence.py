@@ -37,7 +37,7 @@ class FaultyArchive(FakeArchive):
         super().__init__()
         self._fault = fault
 
-    def keep(self, name: str, text: str) -> str:
+    def store(self, name: str, text: str) -> str:
         raise self._fault
 
 

@@ -161,7 +161,7 @@ def test_an_image_that_is_gone_leaves_an_alarm_about_the_ban_that_its_tag_stands
     world.registry.tags[("base", "node:15-alpine")] = ORANGE
     world.registry.copy_problem = "the source is gone"
     sweeps(world)
-    kinds = {one.record.kind for one in world.ledger.list(Alarm, "gates.node") if one.record.stands}
+    kinds = {one.record.kind for one in world.ledger.list(Alarm, "gates.node") if one.record.is_active}
     assert {AlarmKind.PROMOTED_GONE, AlarmKind.STABLE_VETOED} <= kinds
 
 

@@ -87,7 +87,7 @@ def rebuild(world: World) -> tuple[Effect, ...]:
 
 def alarms(world: World, partition: str = "gates.node") -> dict[AlarmKind, Alarm]:
     records = (stored.record for stored in world.ledger.list(Alarm, partition))
-    return {alarm.kind: alarm for alarm in records if alarm.stands}
+    return {alarm.kind: alarm for alarm in records if alarm.is_active}
 
 
 def shown(world: World) -> str:
@@ -190,7 +190,7 @@ def test_no_verdict_is_made_up_what_stands_is_examined_where_it_stands() -> None
     world.registry.tags[STABLE] = FOREIGN
     world.sweep_now()
     assert world.stable_tag() == FOREIGN
-    assert "never examined to the end" in alarms(world)[AlarmKind.STABLE_MOVED].plan
+    assert "no attempt was completed" in alarms(world)[AlarmKind.STABLE_MOVED].plan
     world.settle()
     assert world.candidate(ORANGE).state is CandidateState.PASSED
     world.sweep_now()
@@ -200,7 +200,7 @@ def test_no_verdict_is_made_up_what_stands_is_examined_where_it_stands() -> None
 def test_nothing_is_offered_to_roll_back_to_that_has_no_verdict() -> None:
     world = lose(story())
     rebuild(world)
-    with pytest.raises(Exception, match="never examined"):
+    with pytest.raises(Exception, match="no attempt was completed"):
         world.operate.gates.roll_back("node", "15-alpine", "15-alpine-cb1", HoldUntil.LIFTED, WHO)
     with pytest.raises(Refused, match="points to"):
         world.operate.gates.roll_back("node", "15-alpine", "15-alpine-cb2", HoldUntil.LIFTED, WHO)

@@ -90,6 +90,6 @@ def test_a_tag_that_is_forgotten_is_news_again_under_a_higher_number() -> None:
 def test_the_last_twenty_unread_digests_are_kept_and_all_are_counted() -> None:
     record = observation()
     for number in range(50):
-        record = record.expecting(Expectation(digest=digest(str(number)), event=f"event-{number}", at=NOW))
+        record = record.with_expectation(Expectation(digest=digest(str(number)), event=f"event-{number}", at=NOW))
     assert record.unread == 50
     assert [one.event for one in record.expectations] == [f"event-{number}" for number in range(30, 50)]

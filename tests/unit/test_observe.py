@@ -286,7 +286,7 @@ def test_a_tag_that_others_observe_all_the_time_is_left_to_them() -> None:
 
     upstream(world, GREEN)
     between(world, touch)
-    with pytest.raises(Busy, match="others observe"):
+    with pytest.raises(Busy, match="too many conflicts"):
         observe(world)
 
 

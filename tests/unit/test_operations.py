@@ -13,7 +13,7 @@ from shared.checks.task import TaskCheck
 from shared.domain.alarm import Alarm
 from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.effect import Effect
-from shared.domain.errors import BasegateError, Busy, Conflict, Malformed, NotThere, Refused, Retry
+from shared.domain.errors import BasegateError, Busy, Conflict, Malformed, NotFound, Refused, Retry
 from shared.domain.image import Digest, short
 from shared.domain.policy import PromotionRule
 from shared.domain.promotion import Promotion, PromotionState
@@ -103,7 +103,7 @@ def test_a_tag_is_examined_by_hand() -> None:
     assert world.stable_tag() == GREEN
 
 
-@pytest.mark.parametrize(("tag", "error"), [("latest", Malformed), ("15.9", NotThere), ("no tag!", Malformed)])
+@pytest.mark.parametrize(("tag", "error"), [("latest", Malformed), ("15.9", NotFound), ("no tag!", Malformed)])
 def test_a_tag_that_cannot_be_examined_is_said(tag: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         World().operate.candidates.examine("node", tag, NIGHT)
@@ -178,9 +178,9 @@ def test_a_hold_until_something_newer_ends_by_itself() -> None:
 def test_a_rollback_to_what_never_passed_is_refused() -> None:
     world = told("green")
     world.registry.tags[("base", "node:foreign")] = RED
-    with pytest.raises(NotThere, match="no passed verdict"):
+    with pytest.raises(NotFound, match="no passed verdict"):
         world.operate.gates.roll_back("node", "15-alpine", "foreign", HoldUntil.LIFTED, NIGHT)
-    with pytest.raises(NotThere):
+    with pytest.raises(NotFound):
         world.operate.gates.roll_back("node", "15-alpine", "no-such-tag", HoldUntil.LIFTED, NIGHT)
 
 
@@ -191,7 +191,7 @@ def test_a_rollback_goes_to_what_passed_last_whatever_the_checks_were() -> None:
     world.use(sample_policy(gates={"node": stricter}))
     world.tasks.failing[GREEN] = "ERROR: Invalid Color: Green"
     do(world, world.operate.candidates.rerun(world.candidate(GREEN).id, NIGHT))
-    with pytest.raises(NotThere, match="did not pass when it was examined last"):
+    with pytest.raises(NotFound, match="did not pass when it was last examined"):
         world.operate.gates.roll_back("node", "15-alpine", GREEN, HoldUntil.LIFTED, NIGHT)
     do(world, world.operate.gates.roll_back("node", "15-alpine", ORANGE, HoldUntil.LIFTED, NIGHT))
     assert world.stable_tag() == ORANGE
@@ -236,7 +236,7 @@ def test_a_veto_of_the_only_thing_that_was_ever_promoted_says_so() -> None:
     world = told("green")
     (warning,) = world.operate.vetoes.veto("node", GREEN, NIGHT).warnings
     assert warning.endswith("still points to the banned digest: no earlier digest of it may be promoted again")
-    with pytest.raises(NotThere, match="veto without a rollback"):
+    with pytest.raises(NotFound, match="veto without a rollback"):
         world.operate.vetoes.veto("node", GREEN, NIGHT, rollback=True)
 
 
@@ -312,8 +312,8 @@ def test_an_image_that_was_built_before_is_deployed_again_by_its_tag_or_its_dige
         ("no tag!", Malformed, "not a tag"),
         ("sha256:1", Malformed, "not a digest"),
         (7, Malformed, "not a tag"),
-        ("ct99", NotThere, "no recent rollout of app hello-world had the image ct99"),
-        (digest("foreign"), NotThere, "had the image"),
+        ("ct99", NotFound, "no recent rollout of app hello-world had the image ct99"),
+        (digest("foreign"), NotFound, "had the image"),
     ],
 )
 def test_an_image_that_was_never_built_is_not_deployed(image: object, error: type[Exception], match: str) -> None:
@@ -327,10 +327,10 @@ def test_an_image_that_is_gone_or_is_not_what_was_built_any_more_is_not_deployed
     assert image is not None
     place = ("team", f"hello-world:{image.tag}")
     world.registry.tags[place] = digest("another")
-    with pytest.raises(NotThere, match=r"was sha256:.* when it was built and is sha256:"):
+    with pytest.raises(NotFound, match=r"was sha256:.* when it was built and is sha256:"):
         world.operate.apps.redeploy("hello-world", image.tag, NIGHT)
     del world.registry.tags[place]
-    with pytest.raises(NotThere, match="deleted now"):
+    with pytest.raises(NotFound, match="deleted now"):
         world.operate.apps.redeploy("hello-world", image.tag, NIGHT)
 
 
@@ -422,9 +422,9 @@ def test_whoever_acts_must_say_why(reason: object) -> None:
 
 
 def test_what_is_not_there_is_named_with_what_is() -> None:
-    with pytest.raises(NotThere, match="there is node"):
+    with pytest.raises(NotFound, match="there is node"):
         World().operate.gates.lift("nodes", "15-alpine", NIGHT)
-    with pytest.raises(NotThere, match="hello-world"):
+    with pytest.raises(NotFound, match="hello-world"):
         World().operate.apps.rebuild("hello", NIGHT)
 
 
@@ -553,7 +553,7 @@ def test_a_tag_that_is_gone_between_plan_and_act_is_not_examined() -> None:
     world = told("green")
     plan = world.operate.candidates.examine("node", "15-alpine", NIGHT)
     del world.registry.tags[("public", "node:15-alpine")]
-    with pytest.raises(Busy, match="not there"):
+    with pytest.raises(Busy, match="missing, to be confirmed"):
         plan.act()
     assert len(world.candidates()) == 1
 
@@ -752,7 +752,7 @@ def test_a_hold_is_not_put_on_another() -> None:
     with pytest.raises(Refused, match="held already"):
         second.act()
     assert world.stable().hold == world.stable().hold
-    with pytest.raises(NotThere, match="is not held"):
+    with pytest.raises(NotFound, match="is not held"):
         world.operate.gates.lift("node", "15.14", NIGHT)
 
 

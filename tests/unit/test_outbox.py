@@ -86,7 +86,9 @@ def by_subject(outcomes: list[Outcome]) -> dict[str, list[str]]:
 
 
 def alarms(world: World, kind: AlarmKind) -> list[Alarm]:
-    return [one.record for one in world.ledger.list(Alarm, "stalls") if one.record.kind is kind and one.record.stands]
+    return [
+        one.record for one in world.ledger.list(Alarm, "stalls") if one.record.kind is kind and one.record.is_active
+    ]
 
 
 # away
@@ -183,7 +185,7 @@ def test_a_later_outcome_waits_for_an_earlier_one_of_its_subject_and_for_no_othe
     world.push("15-alpine", GREEN)
     world.settle()
     world.announcer.fault = None
-    world.services.away.clear()
+    world.services.unavailable.clear()
     lift_hold(world)
     world.push("15.14", ORANGE)
     world.settle()
@@ -250,7 +252,7 @@ def test_a_refused_outcome_is_parked_with_an_alarm_and_keeps_back_nothing() -> N
     assert (alarm.subject, "PromotionHeld" in alarm.words, "once a day" in alarm.plan) == ("listener topic", True, True)
     assert world.listener().settled, "it is not behind"
     assert alarms(world, AlarmKind.STALLED) == []
-    assert world.services.away == {}, "it answers"
+    assert world.services.unavailable == {}, "it answers"
 
 
 def test_what_is_parked_is_sent_once_a_day_until_it_is_heard_and_the_alarm_ends() -> None:
@@ -388,7 +390,7 @@ def test_an_outcome_that_comes_about_while_its_listener_goes_quiet_is_not_forgot
 
 def _outcome_of_another(world: World) -> list[Delivery]:
     """An outcome as another worker writes it, for which the topic is away."""
-    world.services.away["topic"] = world.clock.now() + timedelta(seconds=60)
+    world.services.unavailable["topic"] = world.clock.now() + timedelta(seconds=60)
     seen = world.observation()
     stored = world.ledger.load(type(seen), "node", seen.tag)
     outcome = Outcome(name="PushNotExamined", subject="gates/node/tags/15-alpine", data={})
@@ -405,5 +407,5 @@ def test_without_a_listener_the_log_has_it_and_nothing_is_written(caplog: pytest
     with caplog.at_level(logging.INFO):
         world.push("15-alpine", GREEN)
         world.settle()
-    assert "outcome Promoted of gates/node/promotions/15-alpine~0000000001: nobody listens" in caplog.text
+    assert "outcome Promoted of gates/node/promotions/15-alpine~0000000001: there is no listener" in caplog.text
     assert world.unheard() == []

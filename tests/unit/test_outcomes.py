@@ -69,7 +69,7 @@ def by_themselves(world: World) -> list[Outcome]:
     )
     alarms.settle(wrong.scope, [wrong.kind], [wrong])
     alarms.settle(wrong.scope, [wrong.kind], [])
-    alarms.resolved(wrong, "put back")
+    alarms.repaired(wrong, "put back")
     return world.announcer.told[before:]
 
 

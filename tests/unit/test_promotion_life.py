@@ -399,7 +399,7 @@ def test_where_the_role_does_not_let_it_be_removed_an_alarm_stands() -> None:
     world.registry.remove_fault = Misconfigured("403", remedy="grant AcrDelete")
     deciding_at_the_move(world, lambda: veto(world, GREEN))
     assert world.stable_tag() == GREEN
-    assert [(alarm.stands, "grant AcrDelete" in alarm.plan) for alarm in alarms(world)] == [(True, True)]
+    assert [(alarm.is_active, "grant AcrDelete" in alarm.plan) for alarm in alarms(world)] == [(True, True)]
 
 
 def test_a_move_that_must_not_stand_goes_back_to_the_newest_promotion_that_is_not_vetoed() -> None:

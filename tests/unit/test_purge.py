@@ -13,7 +13,7 @@ import pytest
 from shared.checks.task import TaskCheck
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import Candidate, CandidateState, Evidence
-from shared.domain.errors import BasegateError, Conflict, Malformed, Misconfigured, NotThere, Retry
+from shared.domain.errors import BasegateError, Conflict, Malformed, Misconfigured, NotFound, Retry
 from shared.domain.image import Digest, Tag
 from shared.domain.observation import Observation
 from shared.domain.policy import Policy, Source
@@ -97,10 +97,10 @@ def test_an_archive_that_is_away_is_said_and_not_passed_over() -> None:
     world = with_history(8)
     purge(world)
 
-    def away(beginning: str) -> list[str]:
-        raise Retry(f"listing {beginning}: 503")
+    def away(prefix: str) -> list[str]:
+        raise Retry(f"listing {prefix}: 503")
 
-    world.archive.places = away  # type: ignore[method-assign]
+    world.archive.find = away  # type: ignore[method-assign]
     assert Queries(world.services).candidate(f"node.{image(7)[7:]}")[0].promotions, "it is younger than the archive"
     with pytest.raises(Retry):
         Queries(world.services).candidate(f"node.{image(0)[7:]}")
@@ -259,7 +259,7 @@ def test_rollouts_go_but_those_of_what_is_live_or_can_be_gone_back_to() -> None:
     assert kept == {good.digest for good in world.app().good}
     oldest = list(world.app().good)[-1]
     assert world.operate.apps.redeploy("hello-world", oldest.tag, WHO).effects
-    with pytest.raises(NotThere):
+    with pytest.raises(NotFound):
         world.operate.apps.redeploy("hello-world", "ct1", WHO)
 
 
@@ -464,14 +464,14 @@ def test_a_refused_deletion_is_one_alarm_with_its_remedy_and_over_when_the_role_
     before = len(uniques(world))
     for _ in range(2):
         purge(world)
-    standing = [one.record for one in world.ledger.list(Alarm, "gates.node") if one.record.stands]
+    standing = [one.record for one in world.ledger.list(Alarm, "gates.node") if one.record.is_active]
     assert [alarm.kind for alarm in standing] == [AlarmKind.NOT_REMOVED]
     assert "give the app AcrDelete" in standing[0].plan
     assert len(uniques(world)) == before
     world.registry.remove_fault = None
     purge(world)
     assert len(uniques(world)) == before - 5
-    assert [one for one in world.ledger.list(Alarm, "gates.node") if one.record.stands] == []
+    assert [one for one in world.ledger.list(Alarm, "gates.node") if one.record.is_active] == []
 
 
 # dying half-way, resuming, dry runs ---------------------------------------------------------------------------------
@@ -484,7 +484,7 @@ class Dying:
         self.left = at
         for port, methods in (
             (world.ledger, ("_commit", "purge")),
-            (world.archive, ("keep", "forget")),
+            (world.archive, ("store", "remove")),
             (world.registry, ("unlock", "remove_tag")),
         ):
             for name in methods:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.domain.errors import NotThere, Refused, Transitioning
+from shared.domain.errors import NotFound, Refused, Transitioning
 from shared.domain.image import Digest
 from shared.domain.rollout import BuiltImage, Cause, Rollout, RolloutState
 from shared.operations.idempotency import IdempotentCalls
@@ -196,7 +196,7 @@ def test_an_image_whose_base_is_unknown_is_shown_so_and_not_deployed_while_a_vet
     world.settle()
     rollout = world.rollouts()[-1]
     assert (rollout.state, live_image(world).tag) == (RolloutState.CANCELED, "ct8")
-    assert rollout.reason.startswith("its base is not known, and ")
+    assert rollout.reason.startswith("its base is unknown, and ")
 
 
 def test_rolling_back_twice_goes_two_deployments_back() -> None:
@@ -208,7 +208,7 @@ def test_rolling_back_twice_goes_two_deployments_back() -> None:
         world.clock.forward(60)
         assert world.app().live == expected
         assert world.containers.groups[GROUP][0] == expected.reference
-    with pytest.raises(NotThere):
+    with pytest.raises(NotFound):
         roll_back(world)
 
 

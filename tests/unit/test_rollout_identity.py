@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shared.domain.errors import NotThere
+from shared.domain.errors import NotFound
 from shared.domain.image import Digest
 from shared.domain.policy import BaseRule, Policy
 from shared.domain.rollout import BuiltImage, Cause, Rollout, RolloutState
@@ -116,7 +116,7 @@ def test_an_image_that_was_refused_cannot_be_named_by_an_operator_either() -> No
     other = world.tasks.start(world.services.registry_rule("team"), "some-other-task", {}, "x")
     world.clock.forward(10)
     push_image(world, other, EVIL)
-    with pytest.raises(NotThere):
+    with pytest.raises(NotFound):
         world.operate.apps.redeploy("hello-world", other, Who("op", "because"))
 
 
@@ -128,7 +128,7 @@ def test_an_image_under_a_tag_that_names_no_run_is_not_deployed() -> None:
     world.deliver(event)
     world.settle()
     assert images(world)[-1].state is RolloutState.CANCELED
-    assert images(world)[-1].reason == "dev names no run of contoso.azurecr.io"
+    assert images(world)[-1].reason == "dev does not name a run of contoso.azurecr.io"
 
 
 def test_what_an_event_says_of_an_image_is_not_believed() -> None:

@@ -159,7 +159,7 @@ def test_a_mover_that_lost_its_claim_leaves_the_tag_to_who_has_it() -> None:
         world.ledger.save(other, msgspec.structs.replace(other.record, claim=taken))
 
     while_pointing(world, another_takes_over)
-    with pytest.raises(Busy, match="someone else moved"):
+    with pytest.raises(Busy, match="another mover has moved"):
         roll_back(world)
     assert stored(world).record.claim is not None
 
@@ -201,5 +201,5 @@ def test_what_a_tag_stood_on_by_promotions_is_the_newest_first_without_what_is_v
 def test_a_tag_that_does_not_stay_where_it_was_pointed_is_said_to_do_so() -> None:
     world = standing()
     world.registry.point = lambda *given: None  # type: ignore[method-assign]
-    with pytest.raises(Retry, match=f"was pointed at {ORANGE[7:19]} and reads {GREEN[7:19]}"):
+    with pytest.raises(Retry, match=f"was pointed to {ORANGE[7:19]}, and points to {GREEN[7:19]}"):
         roll_back(world)

@@ -31,7 +31,7 @@ def world() -> World:
 
 
 def alarms(world: World, scope: str = "apps.hello-world") -> list[Alarm]:
-    return [stored.record for stored in world.ledger.list(Alarm, scope) if stored.record.stands]
+    return [stored.record for stored in world.ledger.list(Alarm, scope) if stored.record.is_active]
 
 
 def with_app(**changes: object) -> Policy:

@@ -48,7 +48,7 @@ def promoted(policy: Policy | None = None) -> World:
 
 
 def alarms(world: World, scope: str = "gates.node") -> list[Alarm]:
-    return [stored.record for stored in world.ledger.list(Alarm, scope) if stored.record.stands]
+    return [stored.record for stored in world.ledger.list(Alarm, scope) if stored.record.is_active]
 
 
 def delete_promoted(world: World) -> None:

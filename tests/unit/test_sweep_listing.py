@@ -35,7 +35,7 @@ def upstream(world: World, *tags: str, content: str = "green") -> None:
 
 
 def alarms(world: World) -> list[Alarm]:
-    return [stored.record for stored in world.ledger.list(Alarm, "gates.node") if stored.record.stands]
+    return [stored.record for stored in world.ledger.list(Alarm, "gates.node") if stored.record.is_active]
 
 
 def listing_fails(world: World, error: BasegateError) -> list[str]:
@@ -56,7 +56,7 @@ def test_a_registry_that_fails_to_list_is_left_alone_as_long_as_it_asks() -> Non
     assert world.sweep_now().jobs[0].state is JobState.FAILED
     stored = world.ledger.load(UpstreamRecord, "upstream", "publicregistry.azurecr.io")
     assert stored
-    assert stored.record.pause_left(world.clock.now()) == 900
+    assert stored.record.seconds_left(world.clock.now()) == 900
     world.clock.forward(PERIOD)
     assert world.sweep_now().jobs[0].state is JobState.WAITS
     assert "backing off for 600 s more" in world.sweep_now(dry_run=True).jobs[0].problem

@@ -16,7 +16,7 @@ PERIOD = 300.0
 
 
 def stall_alarms(world: World) -> list[Alarm]:
-    return [stored.record for stored in world.ledger.list(Alarm, STALLS) if stored.record.stands]
+    return [stored.record for stored in world.ledger.list(Alarm, STALLS) if stored.record.is_active]
 
 
 def brought_up(world: World) -> list[str]:

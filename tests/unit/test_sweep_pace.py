@@ -55,4 +55,4 @@ def test_the_runs_of_a_task_are_not_listed_while_candidates_wait_for_a_person() 
 
 def test_an_upstream_that_has_failed_for_years_is_left_alone_for_an_hour_at_most() -> None:
     record = UpstreamRecord(server="hub.example.com", failures=5000).failed(Unreachable("away"), START)
-    assert record.pause_left(START) == 3600
+    assert record.seconds_left(START) == 3600

@@ -54,7 +54,7 @@ def promoted(policy: Policy) -> World:
 
 def alarms(world: World, scope: str) -> list[Alarm]:
     records = (stored.record for stored in world.ledger.list(Alarm, scope.replace("/", ".")))
-    return [alarm for alarm in records if alarm.stands]
+    return [alarm for alarm in records if alarm.is_active]
 
 
 def delete_promoted(world: World) -> None:

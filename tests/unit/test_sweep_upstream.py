@@ -56,7 +56,7 @@ def swept(world: World) -> SweepRecord:
 
 
 def alarms(world: World) -> list[Alarm]:
-    return [stored.record for stored in world.ledger.list(Alarm, "gates.node") if stored.record.stands]
+    return [stored.record for stored in world.ledger.list(Alarm, "gates.node") if stored.record.is_active]
 
 
 def test_a_push_that_no_event_reported_goes_all_the_way(world: World) -> None:
@@ -271,7 +271,7 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was() -> None:
 
 def test_two_sweeps_at_once_do_not_sweep_the_same(world: World) -> None:
     upstream(world, "15-alpine", "green")
-    record = SweepRecord(job="upstream.node").taken("another", world.clock.now())
+    record = SweepRecord(job="upstream.node").leased("another", world.clock.now())
     world.ledger.insert(record)
     assert world.sweep_now().jobs[0].state is JobState.TAKEN
     world.clock.forward(PERIOD)  # the other one has died
@@ -308,7 +308,7 @@ def test_what_the_registry_asks_for_counts_where_it_is_longer(world: World) -> N
     world.tags.faults["public"] = Throttled("too many requests", delay_seconds=900)
     world.sweep_now()
     stored = world.ledger.load(UpstreamRecord, "upstream", "publicregistry.azurecr.io")
-    assert stored and stored.record.pause_left(world.clock.now()) == 900
+    assert stored and stored.record.seconds_left(world.clock.now()) == 900
 
 
 def test_no_more_requests_are_sent_in_a_minute_than_the_rule_allows() -> None:
@@ -498,7 +498,7 @@ def test_a_repository_that_is_denied_is_an_alarm_of_its_gate() -> None:
     world, faults = neighbours("aaa")
     faults["aaa"] = Misconfigured("403")
     world.sweep_now()
-    alarms = [stored.record.kind for stored in world.ledger.list(Alarm, "gates.aaa") if stored.record.stands]
+    alarms = [stored.record.kind for stored in world.ledger.list(Alarm, "gates.aaa") if stored.record.is_active]
     assert alarms == [AlarmKind.UPSTREAM_AWAY]
 
 

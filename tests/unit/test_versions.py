@@ -156,7 +156,7 @@ def test_bounds_hold_for_every_small_version() -> None:
         ("|| 20", "at character 1: a version is missing before or after ||"),
         ("||", "a version is missing before or after ||"),
         (">*", "at character 1: no version is below or above all"),
-        ("18 || >=21 <20", "at character 6: no version is in it"),
+        ("18 || >=21 <20", "at character 6: no version is in this range"),
     ],
 )
 def test_what_is_no_range_is_told_with_the_field_and_the_place_in_the_text(text: str, told: str) -> None:

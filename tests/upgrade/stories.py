@@ -435,7 +435,7 @@ def _words(record: Any) -> Iterator[str]:
     if isinstance(record, StableTag):
         yield from (name for name in ("claim", "hold") if getattr(record, name))
     if isinstance(record, Alarm):
-        yield f"{record.kind.name} {'stands' if record.stands else 'over'}"
+        yield f"{record.kind.name} {'stands' if record.ended_at is None else 'over'}"
 
 
 def take(play: Player, what: list[str]) -> Moment:

@@ -240,7 +240,7 @@ class Authentication:
 
     def _password(self, registry: RegistryRule) -> tuple[str, tuple[str, ...]]:
         """The header of Basic authentication, and what no error may repeat of it."""
-        user, password = self._secrets.of(registry)
+        user, password = self._secrets.credentials(registry)
         encoded = base64.b64encode(f"{user}:{password}".encode()).decode()
         return f"Basic {encoded}", (password, encoded)
 

@@ -55,7 +55,7 @@ def http_error(answer: Answer, request: Request, remedy: str) -> BasegateError:
     if answer.status == 408 or answer.status >= 500:
         return Retry(text, parse_pause(answer.headers, now, unsaid=5.0))
     if answer.status in (401, 403):
-        return Misconfigured(f"{text}. To mend it: {remedy}")
+        return Misconfigured(f"{text}. To fix it: {remedy}")
     if answer.status < 400:
         return Malformed("status", f"{request.doing}: {answer.status} was not to be expected here")
     return Rejected(text)

@@ -84,7 +84,7 @@ class AppJob(SweepJob):
         run.note("deploy an image that no event reported", f"{build.repository}:{pushed.tag} for app {self._app.name}")
         if not run.dry_run:
             why = "found by the sweep: no event had reported it"
-            if rollout := self._images.take_in(self._app, pushed.tag, pushed.digest, why):
+            if rollout := self._images.roll_out(self._app, pushed.tag, pushed.digest, why):
                 self._services.queue.send(rollout.work_item, 0)
 
     def _lineage(self, run: JobRun, record: AppRecord) -> Iterator[Alarm]:
@@ -141,10 +141,10 @@ class AppJob(SweepJob):
         """
         if self._app.drift == "report":
             return "reported only: its rule says `drift: report`"
-        if wrong.shows and self._build.unrecorded(self._app, wrong.shows):
+        if wrong.shows and self._build.identify_unrecorded(self._app, wrong.shows):
             return f"not redeployed: the ledger has no record of what it shows; {UNRECORDED_REMEDY}"
         about = (AlarmKind.CONTAINER, self._name)
-        alarm = next((one for one in self._alarms.standing(self._scope) if one.about == about), None)
+        alarm = next((one for one in self._alarms.active(self._scope) if one.about == about), None)
         if wrong.may_pass and alarm is None:
             return "the next sweep redeploys it if it does not come up by itself"
         if vetoed := self._vetoes.against_image(self._app, live):

@@ -73,14 +73,14 @@ class OverdueJob(SweepJob):
         late = self._services.clock.now() - (record.next_step_at or record.created_at)
         if late <= timedelta(seconds=GRACE_SECONDS):
             return False
-        return controller.decide(record).action is not Action.DONE and not controller.is_resting(record)
+        return controller.decide(record).action is not Action.DONE and not controller.waits_for_record(record)
 
     def _raise_missing(self, stalled: list[Stall]) -> None:
-        known = {alarm.subject for alarm in self._alarms.standing(self._scope)} if stalled else set()
+        known = {alarm.subject for alarm in self._alarms.active(self._scope)} if stalled else set()
         for stall in stalled:
             if (subject := stall_subject(stall)) not in known:
                 known.add(subject)
-                self._alarms.stalled(stall)
+                self._alarms.raise_stall(stall)
 
 
 class GateOverdueJob(OverdueJob):
@@ -111,7 +111,7 @@ class StallAlarmsJob(SweepJob):
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch: one query where no alarm stands."""
-        standing = {alarm.subject for alarm in self._alarms.standing(self._scope)}
+        standing = {alarm.subject for alarm in self._alarms.active(self._scope)}
         if standing and (over := standing - self._stalled_on()):
             self._settle(run, {(AlarmKind.STALLED, subject) for subject in over})
         yield STALLS

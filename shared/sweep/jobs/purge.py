@@ -29,11 +29,11 @@ from shared.domain.retention import (
     Numbers,
     bases_of,
     changed_at,
-    is_past,
-    is_spare,
+    is_purgeable,
     last_seen,
-    spare_attempts,
-    stood_on,
+    purgeable_attempts,
+    rows_in_use,
+    settled_before,
 )
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag, Veto, veto_partition
@@ -96,7 +96,7 @@ class PurgeJob(SweepJob):
             run.note("purge", f"{len(batch)} {what}")
             if not run.dry_run:
                 for place in (place for stored in batch for place in _logs(stored.record)):
-                    self._services.archive.forget(place)
+                    self._services.archive.remove(place)
                 with suppress(Conflict):
                     self._services.ledger.commit(*map(removal, batch), *beside)
 
@@ -150,7 +150,7 @@ class GatePurgeJob(PurgeJob):
         move that has begun meanwhile makes it a conflict, and leaves the rest to the next round.
         """
         let_go = self._gate.promote.kept_since(self._services.clock.now()) or self._before
-        aged = [one for one in known if self._is_old(one) or (one.record.unique and is_past(one.record, let_go))]
+        aged = [one for one in known if self._is_old(one) or (one.record.unique and settled_before(one.record, let_go))]
         if not aged:
             return
         stable, rows = self._stood_on(known, bases)
@@ -172,14 +172,14 @@ class GatePurgeJob(PurgeJob):
         stored, seen = ledger.load(StableTag, name, tag), read(ledger, Observation(gate=name, tag=tag))
         stable = stored.record if stored else StableTag(gate=name, tag=tag)
 
-        def may_stand(digest: Digest) -> bool:
+        def is_allowed(digest: Digest) -> bool:
             return not self._vetoes.against(self._gate, digest)
 
         promotions = [one.record for one in known]
-        return stored, stood_on(promotions, stable, seen, bases, self._gate.promote.at_least, may_stand)
+        return stored, rows_in_use(promotions, stable, seen, bases, self._gate.promote.at_least, is_allowed)
 
     def _is_old(self, promotion: Stored[Promotion]) -> bool:
-        return is_past(promotion.record, self._before)
+        return settled_before(promotion.record, self._before)
 
     def _aged(self, run: JobRun, batch: list[Stored[Promotion]], kept: set[str]) -> Iterator[Change | Removal]:
         """The old ones go to the archive; of the others only the unique tag goes, unless another one has it too."""
@@ -189,7 +189,7 @@ class GatePurgeJob(PurgeJob):
             if self._is_old(stored):
                 run.note("archive", f"promotion {one.id}")
                 if not run.dry_run:
-                    self._services.archive.keep(archive_name(one.gate, one.digest, one.row), _json(one))
+                    self._services.archive.store(archive_name(one.gate, one.digest, one.row), _json(one))
                 yield removal(stored)
             elif one.unique not in kept:
                 run.note("let go of the unique tag", f"{one.unique}, of promotion {one.id}")
@@ -276,7 +276,7 @@ class AppPurgeJob(PurgeJob):
         name, before = self._app.name, self._services.clock.now() - max(self._services.keep, KEPT)
         for rollouts in self._groups(Rollout, name, after, lambda one: one.record.name):
             record = read(self._services.ledger, AppRecord(app=name))
-            spare = [one for (one,) in rollouts if is_spare(one.record, record, before)]
+            spare = [one for (one,) in rollouts if is_purgeable(one.record, record, before)]
             self._remove(run, f"rollouts of app {name}", spare)
             yield rollouts[-1][-1].record.row
 
@@ -316,7 +316,7 @@ def _unchanged(stored: Stored[Any] | None) -> list[Change]:
 
 
 def _spare(attempts: list[Stored[Candidate]], before: datetime) -> list[Stored[Candidate]]:
-    spare = spare_attempts([one.record for one in attempts], before)
+    spare = purgeable_attempts([one.record for one in attempts], before)
     return [one for one in attempts if one.record in spare]
 
 

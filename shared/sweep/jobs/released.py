@@ -57,7 +57,7 @@ class ReleasedJob(SweepJob):
         if promotion is not None and promotion.record.state is PromotionState.HELD:
             return True  # one that is vetoed too ends as that
         decided = promotion.record.state in _KEPT_OUT if promotion is not None else stable.digest is not None
-        return decided and self._vetoes.standing(self._gate, seen.digest or "") is None
+        return decided and self._vetoes.active(self._gate, seen.digest or "") is None
 
     def _differing(self) -> Iterator[tuple[Observation, StableTag]]:
         ledger, name = self._services.ledger, self._gate.name
@@ -78,7 +78,7 @@ class ReleasedJob(SweepJob):
         if stored is None or promotion.state not in _BY_VERDICT or promotion.reason.startswith("canceled by"):
             return None
         veto, attempt = self._vetoes.load(self._gate, promotion.digest), stored.record
-        if veto is not None and veto.record.stands:
+        if veto is not None and veto.record.is_active:
             return None
         banned = veto is not None and (attempt.state, attempt.reason) == (CandidateState.CANCELED, veto.record.words)
         return attempt if banned or attempt.state is CandidateState.PASSED else None

@@ -80,7 +80,7 @@ class RegistrySilenceJob(SweepJob):
             return
         expiries = [(f"the secret {stem}-user or {stem}-password", self._services.secrets.expiry(self._registry))]
         if self._registry.is_azure:
-            user, _ = self._services.secrets.of(self._registry)
+            user, _ = self._services.secrets.credentials(self._registry)
             expires_at = self._services.registry.token_expiry(self._registry, user, now)
             expiries.append((f"a password of its token {user}", expires_at))
         for what, expires_at in expiries:
@@ -95,7 +95,7 @@ class RegistrySilenceJob(SweepJob):
         sources = {gate.source.registry for gate in self._services.policy.gates.values()}
         if not self._registry.is_azure or self._registry.name not in sources:
             return
-        if self._services.subscriptions.reach_us(self._registry) is False:
+        if self._services.subscriptions.delivers_to_app(self._registry) is False:
             words = f"no event subscription of {self._registry.login_server} reaches this app"
             plan = "subscribe its ImagePushed events again; until then the sweep finds every push"
             yield self._alarm(AlarmKind.NO_SUBSCRIPTION, self._registry.name, words, plan)

@@ -19,7 +19,7 @@ from shared.domain.policy import Gate
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.stable_tag import StableTag, Veto
 from shared.ports import Services, Stored, TagState, last
-from shared.promotion.stable_tags import REBUILD, StableTags
+from shared.promotion.stable_tags import REBUILD_REMEDY, StableTags
 from shared.promotion.vetoes import Vetoes
 from shared.sweep.job import Each, JobRun, SweepJob, in_batches
 
@@ -63,7 +63,7 @@ class StableTagsJob(SweepJob):
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """Check the stable tags from the cursor on, which is the last tag that was checked."""
-        vetoes = {veto.digest: veto for veto in self._vetoes.all(self._gate) if veto.stands}
+        vetoes = {veto.digest: veto for veto in self._vetoes.all(self._gate) if veto.is_active}
         for batch in in_batches(self._behind(run.record.after), _BATCH_TAGS):
             locks = len(batch) <= _FEW_TAGS or run.dry_run or run.record.round % _LOCK_ROUNDS == 1
             answers = run.executor(partial(self._ask, locks=locks), batch)
@@ -162,7 +162,7 @@ class StableTagsJob(SweepJob):
         if there != stable.digest:
             promoted = f"not {was}, which was promoted" if stable.digest else "and the ledger has no record of that"
             words = f"{self._name(stable.tag)} is {_named(there)}, {promoted}"
-            unrecorded = self._alarm(AlarmKind.UNRECORDED, stable.tag, words, f"left as it is; {REBUILD}")
+            unrecorded = self._alarm(AlarmKind.UNRECORDED, stable.tag, words, f"left as it is; {REBUILD_REMEDY}")
             moved = self._about(stable, AlarmKind.STABLE_MOVED, words)
             yield Difference.STABLE, moved if stable.digest else unrecorded
         if stable.digest is None or not stable.unique:
@@ -193,7 +193,7 @@ class StableTagsJob(SweepJob):
         if alarm.kind is AlarmKind.UNRECORDED:
             return alarm
         why = self._stable.unrecorded(self._gate, alarm.subject, there)
-        unrecorded = {"kind": AlarmKind.UNRECORDED, "plan": f"not put back: {why}; {REBUILD}"}
+        unrecorded = {"kind": AlarmKind.UNRECORDED, "plan": f"not put back: {why}; {REBUILD_REMEDY}"}
         return msgspec.structs.replace(alarm, **unrecorded) if why else None
 
     def _repair(self, run: JobRun, stored: Stored[StableTag], difference: Difference, alarm: Alarm) -> Alarm | None:
@@ -218,7 +218,7 @@ class StableTagsJob(SweepJob):
         done = "locked" if difference is Difference.LOCK else "put back"
         run.note(done, alarm.words, logged=True)
         if not run.dry_run:
-            self._alarms.resolved(alarm, done)
+            self._alarms.repaired(alarm, done)
         return None
 
     def _obstacle(self, stable: StableTag) -> str:

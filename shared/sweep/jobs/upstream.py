@@ -86,8 +86,8 @@ class UpstreamJob(SweepJob):
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """Sweep the tags from the cursor on, which is the last tag that was read."""
-        self._upstreams.refuse_while_paused(self._gate)
-        standing = self._alarms.standing(self._scope)
+        self._upstreams.check_backoff(self._gate)
+        standing = self._alarms.active(self._scope)
         alarmed = (alarm.subject for alarm in standing if alarm.kind in _TAG_ALARMS)
         tracked = TrackedTags(self._tracked, lambda: self._listed(run), alarmed)
         news = 0
@@ -183,7 +183,7 @@ class UpstreamJob(SweepJob):
         observed = Observed(meaning=change, digest=digest) if run.dry_run else self._take(after.tag, stored, digest)
         if observed is None:
             return 0
-        if observed.meaning.is_news:
+        if observed.meaning.needs_promotion:
             what = "examine" if observed.meaning is Change.NEW else "promote"
             subject = f"{self._source}:{after.tag} is {short(observed.digest or '')}"
             run.note(f"{what}, {observed.meaning}", subject)
@@ -201,7 +201,7 @@ class UpstreamJob(SweepJob):
     def _take(self, tag: Tag, stored: Stored[Observation] | None, digest: Digest | None) -> Observed | None:
         """Save what was read. A tag that another worker observed meanwhile is read again; None where many do."""
         try:
-            return self._observer.take(self._gate, tag, stored, digest, _BY_SWEEP)
+            return self._observer.record(self._gate, tag, stored, digest, _BY_SWEEP)
         except Conflict:
             with suppress(Busy):
                 return self._observer.observe(self._gate, tag, _BY_SWEEP)

@@ -12,7 +12,7 @@ USER, PASSWORD, WRONG = "reader", "correct-horse", "0pen-sesame"
 class Passwords:
     """The vault: the stem `right` leads to a password that is, any other to one that is not."""
 
-    def of(self, registry: RegistryRule) -> tuple[str, str]:
+    def credentials(self, registry: RegistryRule) -> tuple[str, str]:
         return USER, PASSWORD if registry.credentials == "right" else WRONG
 
     def expiry(self, registry: RegistryRule) -> None:
