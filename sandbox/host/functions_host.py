@@ -116,7 +116,7 @@ class FunctionsHost:
         routes = RouteTable(functions, host_json.route_prefix)
         await self._serve(functions, routes)
         self._listeners.start(functions)
-        for line in functions_table(functions, routes, self.port):
+        for line in _functions_table(functions, routes, self.port):
             self._console.plain(line)
         took = time.monotonic() - began
         self._console.write("INFO", f"Ready on http://127.0.0.1:{self.port} after {took:.2f} s.")
@@ -191,7 +191,7 @@ class FunctionsHost:
         self._console.write("WARNING", message, category="Host.Worker")
 
 
-def functions_table(functions: Iterable[Function], routes: RouteTable, port: int) -> list[str]:
+def _functions_table(functions: Iterable[Function], routes: RouteTable, port: int) -> list[str]:
     """The lines to print. Keys are not among them."""
     base = f"http://127.0.0.1:{port}"
     urls = {

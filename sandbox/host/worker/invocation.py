@@ -19,7 +19,7 @@ def arguments(function: Indexed, message: dict[str, Any]) -> tuple[dict[str, Any
     Raises:
         TypeError, ValueError: the trigger's data does not convert; the function is not called then.
     """
-    metadata = {name: datum(value) for name, value in message["metadata"].items()}
+    metadata = {name: _datum(value) for name, value in message["metadata"].items()}
     given = {
         name: _decode(parameter, message["input"], metadata) for name, parameter in function.signature.inputs.items()
     }
@@ -32,7 +32,7 @@ def arguments(function: Indexed, message: dict[str, Any]) -> tuple[dict[str, Any
 
 def _decode(parameter: Parameter, sent: dict[str, Any], metadata: dict[str, Any]) -> Any:
     try:
-        return parameter.converter.decode(datum(sent), trigger_metadata=metadata)
+        return parameter.converter.decode(_datum(sent), trigger_metadata=metadata)
     except NotImplementedError:
         raise TypeError(
             f"unable to decode incoming TypedData: unsupported combination of TypedData field {sent['type']!r} and "
@@ -63,7 +63,7 @@ def _answers_http(function: Indexed) -> bool:
 
 def _encode(parameter: Parameter, value: Any) -> dict[str, Any] | None:
     try:
-        return sendable(parameter.converter.encode(value, expected_type=parameter.pytype))
+        return _sendable(parameter.converter.encode(value, expected_type=parameter.pytype))
     except NotImplementedError:
         raise TypeError(
             f'unable to encode outgoing TypedData: unsupported type "{parameter.converter}" for Python type '
@@ -71,7 +71,7 @@ def _encode(parameter: Parameter, value: Any) -> dict[str, Any] | None:
         ) from None
 
 
-def datum(sent: dict[str, Any]) -> Datum:
+def _datum(sent: dict[str, Any]) -> Datum:
     """The Datum of a value as the host sends it: `{"type": string|json|bytes|http, "value": …}`."""
     kind, value = sent["type"], sent["value"]
     if kind == "bytes":
@@ -91,7 +91,7 @@ def _request(value: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def sendable(value: Datum | None) -> dict[str, Any] | None:
+def _sendable(value: Datum | None) -> dict[str, Any] | None:
     """A Datum as it goes to the host; None where there is no value."""
     if value is None or value.type is None:
         return None

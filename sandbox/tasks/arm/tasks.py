@@ -89,7 +89,7 @@ class TaskResources:
             created=existing.created if existing else timestamp(datetime.now(UTC)),
             properties=_checked(body.properties),
             tags=body.tags,
-            identity=assign(body.identity, existing.identity if existing else None, self._find_identity),
+            identity=_assign(body.identity, existing.identity if existing else None, self._find_identity),
             base_images=existing.base_images if existing else [],
         )
         self._tasks.put(task.key, task)
@@ -104,7 +104,7 @@ class TaskResources:
             task,
             properties=_checked(patch.merge(task.properties)),
             tags=task.tags if patch.tags is None else patch.tags,
-            identity=assign(identity, task.identity, self._find_identity),
+            identity=_assign(identity, task.identity, self._find_identity),
         )
         return json_answer(task_answer(self._tasks.put(changed.key, changed)))
 
@@ -148,7 +148,7 @@ def _cron_fault(schedule: str) -> str | None:
     return None
 
 
-def assign(wanted: Identity | None, existing: Identity | None, find: FindIdentity) -> Identity | None:
+def _assign(wanted: Identity | None, existing: Identity | None, find: FindIdentity) -> Identity | None:
     """The identity of a task: a system-assigned one is made once and kept, user-assigned ones are looked up.
 
     Raises:

@@ -75,7 +75,7 @@ class Runner:
     async def _execute(self, execution: Execution) -> RunOutcome:
         await _set_up(execution)
         try:
-            with secret_volumes(execution.task.volumes) as execution.volumes:
+            with _secret_volumes(execution.task.volumes) as execution.volumes:
                 elapsed = await carry_out(execution)
         except RunStopped as stopped:
             await execution.log.raw(f"failed to run step ID: {stopped.step_id}: {stopped.failure}")
@@ -108,7 +108,7 @@ async def _dependencies(execution: Execution) -> list[ImageDependency]:
     log = execution.log
     for step_id in execution.built:
         await log.say(f"Populating digests for step ID: {step_id}...")
-    dependencies = find_dependencies(execution, await execution.store.digests())
+    dependencies = _find_dependencies(execution, await execution.store.digests())
     for step_id in execution.built:
         await log.say(f"Successfully populated digests for step ID: {step_id}")
     if dependencies:
@@ -129,7 +129,7 @@ async def _finish(outcome: RunOutcome, run: RunInfo, journal: RunLog, elapsed: f
 
 
 @contextmanager
-def secret_volumes(volumes: Sequence[Volume]) -> Iterator[dict[str, Path]]:
+def _secret_volumes(volumes: Sequence[Volume]) -> Iterator[dict[str, Path]]:
     """A folder for each volume, by name. Only this user can reach them here; in a container every user can read."""
     if not volumes:
         yield {}
@@ -144,7 +144,7 @@ def secret_volumes(volumes: Sequence[Volume]) -> Iterator[dict[str, Path]]:
         yield folders
 
 
-def find_dependencies(execution: Execution, digests: Mapping[str, str]) -> list[ImageDependency]:
+def _find_dependencies(execution: Execution, digests: Mapping[str, str]) -> list[ImageDependency]:
     """One dependency for each tag that was built. A base's digest is the one that was built on, not what its tag means
     by now; the image's own is known only if it was pushed."""
     pushed = {full_name(replace(image, digest="")): image.digest for image in execution.pushed}
