@@ -16,8 +16,9 @@ from tests.simulation.schedule import Result, Schedule
 from tests.simulation.story import LINES
 
 _SHOWN = 3
-_GARBAGE = 1_000_000
-"""So many new objects are left until cycles are looked for: that took a tenth of the time, and they are 100 MB."""
+_GARBAGE = 20_000
+"""New objects until cycles are looked for. At the usual 700 that takes a tenth of the time, at a million the garbage
+(100 MB) no longer fits the caches."""
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from shared.domain.errors import BasegateError, Misconfigured, Rejected, Retry, Throttled
+from shared.domain.stable_tag import Veto
 from tests.simulation.outside import Outside
 from tests.simulation.scheduler import Died, Scheduler, Worker
 from tests.simulation.story import Story
@@ -104,7 +105,7 @@ class Calls:
 
     def _method(self, port: str, method: str, real: Callable[..., Any]) -> Callable[..., Any]:
         by_server, effect, ledger = port in _BY_SERVER, method in _EFFECTS, port == "ledger"
-        scheduler, chaos = self._scheduler, self._chaos
+        scheduler, chaos, story = self._scheduler, self._chaos, self._story
 
         def call(*arguments: Any) -> Any:
             self.made += 1
@@ -116,9 +117,10 @@ class Calls:
                 lost = (self._calmly if chaos.calm else self._through_chaos)(worker, port, method, server)
             if effect:
                 self.acting(method, arguments)
-                self._story.call(port, method, arguments)
+                if story.told:
+                    story.call(port, method, arguments)
             answer = real(*arguments)
-            if ledger:
+            if ledger and worker is not None and arguments and arguments[0] is Veto:
                 self.reading(method, arguments)
             if (effect or lost) and not chaos.calm:
                 self._after(port, method, lost=lost, effect=effect)

@@ -22,6 +22,7 @@ from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import Record
 from shared.domain.rollout import AppRecord, BuiltImage, Rollout, RolloutState
 from shared.domain.stable_tag import HoldUntil, StableTag, Veto, veto_partition, veto_row
+from shared.domain.sweep import SweepRecord
 from shared.ports import Change, Removal
 from tests.simulation.outside import Outside
 from tests.simulation.rules import Rules
@@ -98,10 +99,9 @@ class Judge:
             worker.notes[("answer", server, name, content)] = now
 
     def reading(self, method: str, arguments: tuple[Any, ...]) -> None:
-        """Something was read from the ledger: when vetoes were read counts."""
+        """A worker read vetoes: when it did counts."""
         worker = self._scheduler.current
-        if worker is None or not arguments or arguments[0] is not Veto:
-            return
+        assert worker is not None
         row = arguments[2] if method == "load" else "*"
         worker.notes[("veto", arguments[1], row)] = self._scheduler.seconds
 
@@ -116,7 +116,7 @@ class Judge:
         for change in changes:
             if isinstance(change, Removal):
                 self._purged(change.record)
-            else:
+            elif not isinstance(change.record, SweepRecord):  # more than half of what is written
                 self._written(change)
 
     def _written(self, change: Change) -> None:

@@ -95,19 +95,20 @@ class Ledger:
     def commit(self, *changes: Change | Removal) -> list[Stored[Any]]:
         if changes[1:] and len({_partition(change.record) for change in changes}) > 1:
             raise LimitError("a transaction over several partitions")
-        for change in changes:
-            record, before = change.record, change.stored
+        places = [((type(one.record).__name__, one.record.partition), one.record.row) for one in changes]
+        for change, (key, row) in zip(changes, places, strict=True):
+            before = change.stored
             if before is None and isinstance(change, Removal):
                 continue
-            found = self.tables[(type(record).__name__, record.partition)].get(record.row)
+            found = self.tables[key].get(row)
             if (found.etag if found else None) != (before.etag if before else None):
-                raise Conflict(f"{record.partition}/{record.row} was changed since it was loaded")
+                raise Conflict(f"{key[1]}/{row} was changed since it was loaded")
         stored = list[Stored[Any]]()
-        for change in changes:
+        for change, (key, row) in zip(changes, places, strict=True):
             if isinstance(change, Change):
-                stored.append(self._write(change.record))
+                stored.append(self._write(key, row, change.record))
             else:
-                self._remove(change.record)
+                self._remove(key, row)
                 self.purged += change.stored is not None
         self.committed(changes)
         return stored
@@ -148,14 +149,12 @@ class Ledger:
             if name == kind.__name__:
                 yield from [stored.record for stored in table.values()]
 
-    def _remove(self, record: Any) -> None:
-        key, row = (type(record).__name__, record.partition), record.row
+    def _remove(self, key: tuple[str, str], row: str) -> None:
         if self.tables[key].pop(row, None) is not None:
             self._rows[key].remove(row)
             self._open[key].discard(row)
 
-    def _write(self, record: Any) -> Stored[Any]:
-        key, row = (type(record).__name__, record.partition), record.row
+    def _write(self, key: tuple[str, str], row: str, record: Any) -> Stored[Any]:
         body, table = msgspec.json.encode(record), self.tables[key]
         if row not in table:
             if not (_KEY.fullmatch(key[1]) and _KEY.fullmatch(row)):

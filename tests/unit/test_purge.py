@@ -451,6 +451,25 @@ def test_a_left_over_unique_tag_whose_removal_died_half_way_is_not_used_again() 
     assert world.unique_tags(image(0)) == [f"node:{world.promotion().unique}"]
 
 
+@pytest.mark.parametrize("ends", ["the role is missing", "the rule has gone"])
+def test_a_left_over_unique_tag_that_is_not_removed_after_all_can_be_used_again(ends: str) -> None:
+    world = with_history(8)
+    purge(world)
+    (name,) = world.unique_tags(image(0))
+    if ends == "the role is missing":
+        world.use(with_gate(keep="15d", at_least=2))
+        world.registry.remove_fault = Misconfigured("AcrDelete is missing")
+    else:
+        (stored,) = [one for one in world.ledger.list(LeftOver, "node") if one.record.digest == image(0)]
+        world.ledger.save(stored, msgspec.structs.replace(stored.record, removing=True))
+    world.sweep_now(at_once=True)
+    assert not any(stored.record.removing for stored in world.ledger.list(LeftOver, "node"))
+    world.push(TAG, image(0))
+    world.settle()
+    assert (world.stable_tag(TAG), world.promotion().unique) == (image(0), name.partition(":")[2])
+    assert ("base", name) in world.registry.locked
+
+
 def test_a_rule_that_keeps_longer_than_the_ledger_is_kept_to() -> None:
     world = with_history(8, with_gate(keep="60d", at_least=1))
     purge(world)

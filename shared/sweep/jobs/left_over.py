@@ -7,6 +7,7 @@ import msgspec
 
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.errors import Conflict, Misconfigured, Rejected
+from shared.domain.image import Digest
 from shared.domain.policy import Gate
 from shared.domain.promotion import Promotion
 from shared.domain.retention import LeftOver
@@ -39,6 +40,8 @@ class LeftOvers:
                     self._forget(run, stored)
                 elif since is not None and stored.record.since < since:
                     self._remove(run, stored, stood[1])
+                elif stored.record.removing and not run.dry_run:  # a removal died, and the rule has changed since
+                    self._unmark(stored)
             except (Misconfigured, Rejected) as refusal:
                 return [self._alarm(stored.record, refusal)]
             yield stored.record.row
@@ -59,10 +62,22 @@ class LeftOvers:
                 except Conflict:
                     return  # a promotion uses it again, or another worker removes it
                 if not self._is_used(left):
-                    manifest = None if left.digest in digests else left.digest
-                    registry.unlock(self._target, repository, left.unique, manifest)
-                    registry.remove_tag(self._target, repository, left.unique)
+                    self._delete(stored, None if left.digest in digests else left.digest)
         self._forget(run, stored)
+
+    def _delete(self, stored: Stored[LeftOver], manifest: Digest | None) -> None:
+        """Unlock the tag, and a manifest, and delete the tag. What is refused may be used by a promotion again."""
+        unique, repository, registry = stored.record.unique, self._gate.promote.repository, self._services.registry
+        try:
+            registry.unlock(self._target, repository, unique, manifest)
+            registry.remove_tag(self._target, repository, unique)
+        except (Misconfigured, Rejected):
+            self._unmark(stored)
+            raise
+
+    def _unmark(self, stored: Stored[LeftOver]) -> None:
+        with suppress(Conflict):  # another worker removes it
+            self._services.ledger.save(stored, msgspec.structs.replace(stored.record, removing=False))
 
     def _is_used(self, left: LeftOver) -> bool:
         known = newest_promotions(self._services.ledger, left.gate, left.tag)
