@@ -10,7 +10,7 @@ LEFT = .sandbox .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo-
   $$(find . -path "./.*" -prune -o -name __pycache__ -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo demo-lost up down test test-unit simulate fuzz chaos mutants check format lock schema coverage yardstick bench bench-history bench-sweep screenshots clean
+.PHONY: help setup browser demo demo-lost up down test test-unit simulate fuzz chaos mutants check words format lock schema coverage yardstick bench bench-history bench-sweep screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,11 +62,15 @@ chaos: setup ## SIGKILL in the running scenario while images are pushed: KILLS=n
 mutants: $(READY) ## plant known bugs, one at a time, and see that a test fails on each (6 minutes)
 	@$(PY) -m tests.mutants
 
-check: $(READY) ## format, lint, types, import contracts
+check: $(READY) ## format, lint, types, import contracts, words
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 	@PYTHONPATH=. $(VENV)/bin/lint-imports --no-cache
+	@$(PY) scripts/words.py
+
+words: $(READY) ## retired words in names and prose, and what to say instead
+	@$(PY) scripts/words.py
 
 format: $(READY) ## format, and mend what ruff can mend
 	@$(VENV)/bin/ruff format --quiet .

@@ -42,7 +42,7 @@ class BadAddress(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class Call:
     """An acting call: method, path below `/api/`, and the body without its reason."""
 
     method: str
@@ -76,18 +76,18 @@ class Client:
         """Read. Raises `Problem` or `Unreachable`."""
         return self._send("GET", path, query, None, {})
 
-    def act(self, act: Act, reason: str, *, dry_run: bool) -> str:
+    def call(self, call: Call, reason: str, *, dry_run: bool) -> str:
         """Do something, or say what would be done; an answer that got lost is asked for once more.
 
         Raises:
             Problem, Unreachable: it was not done, or nobody knows.
         """
-        body = json.dumps(act.body | {"reason": reason}).encode()
+        body = json.dumps(call.body | {"reason": reason}).encode()
         query, headers = ({"dry_run": "true"}, {}) if dry_run else ({}, {"Idempotency-Key": str(uuid4())})
         try:
-            return self._send(act.method, act.path, query, body, headers)
+            return self._send(call.method, call.path, query, body, headers)
         except Unreachable:
-            return self._send(act.method, act.path, query, body, headers)  # one key, so it is done once
+            return self._send(call.method, call.path, query, body, headers)  # one key, so it is done once
 
     def _send(self, method: str, path: str, query: dict[str, str], body: bytes | None, headers: dict[str, str]) -> str:
         url = self._base + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
@@ -112,10 +112,10 @@ class Client:
 def _problem(status: int, body: str) -> Problem:
     kind = Away if status in _AWAY else Problem
     try:
-        told: Any = json.loads(body)
+        problem: Any = json.loads(body)
     except ValueError:
-        told = None
-    if isinstance(told, dict) and "title" in told:
-        detail = f": {told['detail']}" if told.get("detail") else ""
-        return kind(f"{told['title']}{detail}", body)
+        problem = None
+    if isinstance(problem, dict) and "title" in problem:
+        detail = f": {problem['detail']}" if problem.get("detail") else ""
+        return kind(f"{problem['title']}{detail}", body)
     return kind(_WITHOUT_WORDS.get(status, f"the answer is {status}, without a word why"))

@@ -13,7 +13,7 @@ import msgspec
 import typer
 
 from basegate_cli import show
-from basegate_cli.client import Act
+from basegate_cli.client import Call
 from basegate_cli.session import Json, Session, session_of
 from shared.interface import IN_PATH, OPERATIONS, Operation, resolve
 
@@ -96,8 +96,8 @@ def _command(name: str, operations: Sequence[Operation]) -> Callable[..., None]:
         operation, wanted = _operation_for(operations, values), {one.name: given[one.name] for one in asked}
         if operation.body:
             body = {name: value for name, value in wanted.items() if value is not None}
-            act = Act(operation.method, operation.at(*values), body)
-            _perform(session, act, given["reason"], dry_run=given["dry_run"], yes=given["yes"])
+            call = Call(operation.method, operation.at(*values), body)
+            _perform(session, call, given["reason"], dry_run=given["dry_run"], yes=given["yes"])
         else:
             query = {name: "true" if value is True else str(value) for name, value in wanted.items() if value}
             answer = session.get(operation.at(*values), **query)
@@ -147,7 +147,7 @@ def _described(kind: Any) -> tuple[Any, str]:
     return bare, meta.description
 
 
-def _perform(session: Session, act: Act, reason: str, *, dry_run: bool, yes: bool) -> None:
+def _perform(session: Session, call: Call, reason: str, *, dry_run: bool, yes: bool) -> None:
     """Show the plan and ask for a confirmation, unless `dry_run` or `yes`; then act.
 
     Raises:
@@ -158,7 +158,7 @@ def _perform(session: Session, act: Act, reason: str, *, dry_run: bool, yes: boo
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise typer.BadParameter("no confirmation without a terminal: add --yes, or --dry-run to see the plan")
         plan = Session(session.client, json=False, out=session.err, err=session.err)
-        plan.show(plan.act(act, reason, dry_run=True), show.effects)
+        plan.show(plan.call(call, reason, dry_run=True), show.effects)
         if not typer.confirm("Do it?", err=True):
             raise typer.Exit(1)
-    session.show(session.act(act, reason, dry_run=dry_run), show.effects)
+    session.show(session.call(call, reason, dry_run=dry_run), show.effects)

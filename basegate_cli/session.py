@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console, RenderableType
 
-from basegate_cli.client import Act, BadAddress, Client, Problem
+from basegate_cli.client import BadAddress, Call, Client, Problem
 
 Json = Annotated[bool, typer.Option("--json", help="Print the interface's JSON as it comes.")]
 
@@ -36,10 +36,10 @@ class Session:
         with self._problems_printed():
             return self.client.get(path, **query)
 
-    def act(self, act: Act, reason: str, *, dry_run: bool = False) -> str:
+    def call(self, call: Call, reason: str, *, dry_run: bool = False) -> str:
         """Do something, or say what would be done. Raises `Problem` or `Unreachable`."""
         with self._problems_printed():
-            return self.client.act(act, reason, dry_run=dry_run)
+            return self.client.call(call, reason, dry_run=dry_run)
 
     def show(self, answer: str, render: Callable[[Any], RenderableType]) -> None:
         """Print an answer: as it came, or rendered for people."""

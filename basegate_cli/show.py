@@ -49,7 +49,7 @@ def when(moment: object) -> str:
 
 
 def status(answer: dict[str, Any]) -> RenderableType:
-    """All gates and apps at a glance."""
+    """An overview of all gates and apps."""
     apps = table("app", "live", "since (UTC)", "built on", "newest rollout")
     for app in answer["apps"]:
         row(apps, app["name"], app["live"], when(app["liveSince"]), brief(app["base"]), _latest(app["latest"]))
@@ -143,8 +143,8 @@ def holds(answer: dict[str, Any]) -> RenderableType:
     """The holds that stand."""
     lines = table("gate", "tag", "stands on", "since (UTC)", "until", "by", "why")
     for item in answer["items"]:
-        stands = brief(item["digest"]) or "nothing yet"
-        row(lines, item["gate"], item["tag"], stands, when(item["at"]), item["until"], item["actor"], item["reason"])
+        promoted = brief(item["digest"]) or "nothing yet"
+        row(lines, item["gate"], item["tag"], promoted, when(item["at"]), item["until"], item["actor"], item["reason"])
     return lines
 
 
@@ -234,9 +234,9 @@ def _alarms(answer: dict[str, Any]) -> Iterator[Text]:
             yield plain(f"  {alarm['plan']}")
 
 
-def _gates(answers: Iterable[dict[str, Any]]) -> Table:
+def _gates(listed: Iterable[dict[str, Any]]) -> Table:
     gates = table("gate", "tag", "stands on", "unique tag", "since (UTC)", "held", "newest candidate")
-    for gate in answers:
+    for gate in listed:
         for tag in gate["stable"]:
             digest, moved, hold = brief(tag["digest"]), when(tag["movedAt"]), _hold(tag["hold"])
             row(gates, gate["name"], tag["tag"], digest, tag["unique"], moved, hold, _latest(gate["latest"]))

@@ -20,7 +20,7 @@ from shared.ports import NO_FILTER, Item, Listed, ListFilter, Page, R, Stored
 from tests.fakes import START, World, digest
 
 _FEW, _MANY = 100, 10_000
-_ROUNDS, _LOOKS = 9, 5
+_ROUNDS, _READS = 9, 5
 
 
 def measure() -> list[Figure]:
@@ -95,10 +95,10 @@ def _world(size: int) -> World:
 def _milliseconds(world: World) -> float:
     """One look, from the ledger to the HTML; the mean of a few in a row."""
     began = time.perf_counter()
-    for _ in range(_LOOKS):
+    for _ in range(_READS):
         now = world.clock.now()
         page("overview.html", view=Views(world.services, now).overview(), now=now)
-    return (time.perf_counter() - began) / _LOOKS * 1e3
+    return (time.perf_counter() - began) / _READS * 1e3
 
 
 def _queries(world: World) -> float:

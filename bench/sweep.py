@@ -46,10 +46,10 @@ class Tracked:
         wire, before = Wire(), registry.answered()
         with wire.listening():
             began = time.perf_counter()
-            report = self.gate.sweep()
+            result = self.gate.sweep()
             self.seconds.append(time.perf_counter() - began)
-        (job,) = report.jobs
-        assert (job.state, job.checked, len(report.effects)) == (JobState.DONE, len(_TAGS), news), report
+        (job,) = result.jobs
+        assert (job.state, job.checked, len(result.effects)) == (JobState.DONE, len(_TAGS), news), result
         self.registry, self.ledger = registry.answered(before.total() + len(_TAGS)) - before, wire.methods
         assert self.registry["HEAD manifests"] == len(_TAGS), self.registry
         assert self.gate.identity.asked == 0, "Azure Resource Manager was to be asked"

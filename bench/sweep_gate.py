@@ -28,7 +28,7 @@ from shared.domain.targets.aci import AciRule
 from shared.ports import Services
 from shared.sweep.job import SweepJob
 from shared.sweep.jobs.upstream import UpstreamJob
-from shared.sweep.sweep import Sweep, SweepReport
+from shared.sweep.sweep import Sweep, SweepResult
 from tests.fakes import World, digest, sample_policy
 
 GATE = "node"
@@ -88,7 +88,7 @@ class BenchGate:
             subscriptions=EventGridSubscriptions(self.identity, ""),
         )
 
-    def sweep(self) -> SweepReport:
+    def sweep(self) -> SweepResult:
         """One sweep to its end."""
         return UpstreamSweep(self.services).run(datetime.now(UTC) + _TIME_LIMIT, at_once=True)
 

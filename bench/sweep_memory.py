@@ -30,9 +30,9 @@ def measure_memory(first: Where, then: Where) -> tuple[float, float]:
 
 
 def _sweep(where: Where) -> None:
-    report = BenchGate(where).sweep()
-    (job,) = report.jobs
-    assert (job.state, report.effects) == (JobState.DONE, ()), job
+    result = BenchGate(where).sweep()
+    (job,) = result.jobs
+    assert (job.state, result.effects) == (JobState.DONE, ()), job
     assert where.repository == f"of-{job.checked}", job
 
 

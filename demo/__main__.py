@@ -18,13 +18,13 @@ from demo import scenario
 from demo.around_the_gate import SweepChapters
 from demo.azure import Azure
 from demo.chapters import Chapters
+from demo.client import ScenarioClient, StoryError
+from demo.environment import Environment
 from demo.narrator import Narrator
 from demo.operators import OperatorChapters
 from demo.outcomes import Outcomes
 from demo.report import make_report, print_report, write_report
-from demo.stage import Stage, StoryError
-from demo.telling import Teller, Told
-from demo.theatre import Theatre
+from demo.runner import ChapterResult, ChapterRunner
 from sandbox.testing import NeedError, SandboxError
 
 _PROBLEMS = (StoryError, SandboxError, NeedError, AzureError)
@@ -44,98 +44,106 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 140)
     state = options.state or f".sandbox/{'demo' if options.command == 'play' else 'up'}"
-    theatre = Theatre(scenario.ROOT / state)
+    environment = Environment(scenario.ROOT / state)
     try:
         if options.command == "down":
-            console.print("stopped" if theatre.close() else "nothing was running")
+            console.print("stopped" if environment.close() else "nothing was running")
             return 0
         if options.command == "up":
-            return _up(theatre, console)
-        return _play(theatre, console, options)
+            return _up(environment, console)
+        return _play(environment, console, options)
     except _PROBLEMS as error:
         console.print(f"[red]The story stopped:[/] {error}", highlight=False, markup=True)
-        console.print(f"Logs are in {theatre.instance.logs}", highlight=False)
+        console.print(f"Logs are in {environment.instance.logs}", highlight=False)
         return 1
 
 
-def _play(theatre: Theatre, console: Console, options: argparse.Namespace) -> int:
+def _play(environment: Environment, console: Console, options: argparse.Namespace) -> int:
     began = time.monotonic()
     console.rule("[bold]Preparation", align="left")
-    told: list[Told] = []
+    results: list[ChapterResult] = []
     heard: list[dict[str, Any]] = []
     problem = ""
     try:
-        theatre.open(lambda line: console.print(f"{time.monotonic() - began:6.1f}s  {line}", highlight=False))
+        environment.open(lambda line: console.print(f"{time.monotonic() - began:6.1f}s  {line}", highlight=False))
         prepared = time.monotonic() - began
         try:
-            theatre.deliver_events(options.events)
-            _play_chapters(theatre, console, told, heard, options.kill_worker_in)
+            environment.deliver_events(options.events)
+            _play_chapters(environment, console, results, heard, options.kill_worker_in)
         except _PROBLEMS as error:
             problem = str(error)
             console.print(f"[red]The story stopped:[/] {problem}", highlight=False)
-            console.print(f"Logs are in {theatre.instance.logs}", highlight=False)
+            console.print(f"Logs are in {environment.instance.logs}", highlight=False)
     finally:
         if not options.keep:
-            theatre.close()
-    report = make_report(told, heard, prepared, time.monotonic() - began, problem)
+            environment.close()
+    report = make_report(results, heard, prepared, time.monotonic() - began, problem)
     print_report(report, console)
     console.print(f"The same in {write_report(report, Path(options.report))}", highlight=False)
     return 0 if report.complete else 1
 
 
 def _play_chapters(
-    theatre: Theatre, console: Console, told: list[Told], heard: list[dict[str, Any]], kill_in: int | None
+    environment: Environment,
+    console: Console,
+    results: list[ChapterResult],
+    heard: list[dict[str, Any]],
+    kill_in: int | None,
 ) -> None:
     azure = Azure()
-    stage, outcomes = Stage(azure), Outcomes(azure)
-    basegate = theatre.command_line()
-    teller = Teller(stage, outcomes, Narrator(console, stage), basegate)
-    chapters, operators = Chapters(teller), OperatorChapters(teller, basegate)
-    sweeps = SweepChapters(teller, chapters, basegate, theatre.deliver_events)
+    client, outcomes = ScenarioClient(azure), Outcomes(azure)
+    basegate = environment.command_line()
+    runner = ChapterRunner(client, outcomes, Narrator(console, client), basegate)
+    chapters, operators = Chapters(runner), OperatorChapters(runner, basegate)
+    sweeps = SweepChapters(runner, chapters, basegate, environment.deliver_events)
     if kill_in is not None:
-        chapters.after_commit = lambda chapter: _kill_worker(theatre, stage, console) if chapter == kill_in else None
+        chapters.after_commit = lambda chapter: (
+            _kill_worker(environment, client, console) if chapter == kill_in else None
+        )
     try:
         for play in (*chapters.all(), *operators.all(), *sweeps.all()):
-            told.append(play())
+            results.append(play())
     finally:
         heard.extend(outcomes.heard)
         outcomes.close()
-        stage.close()
+        client.close()
         azure.close()
 
 
-def _kill_worker(theatre: Theatre, stage: Stage, console: Console) -> None:
+def _kill_worker(environment: Environment, client: ScenarioClient, console: Console) -> None:
     """Wait until the gate examines the push, then kill the app's workers the hard way."""
-    before = len(stage.runs(scenario.BASE))
-    stage.wait("the examination to begin", lambda: len(stage.runs(scenario.BASE)) > before, 60)
-    for pid in theatre.worker_pids():
+    before = len(client.runs(scenario.BASE))
+    client.wait("the examination to begin", lambda: len(client.runs(scenario.BASE)) > before, 60)
+    for pid in environment.worker_pids():
         os.kill(pid, signal.SIGKILL)
         console.print(f"         [red]SIGKILL[/] to the app's worker, pid {pid}", highlight=False)
 
 
-def _up(theatre: Theatre, console: Console) -> int:
+def _up(environment: Environment, console: Console) -> int:
     """Start the scenario to stay, or say where it is if it runs already."""
-    fresh = not theatre.is_open()
+    fresh = not environment.is_open()
     if fresh:
-        theatre.open(lambda line: console.print(line, highlight=False))
+        environment.open(lambda line: console.print(line, highlight=False))
     else:
-        theatre.enter()
+        environment.enter()
     azure = Azure()
-    stage, outcomes = Stage(azure), Outcomes(azure)
+    client, outcomes = ScenarioClient(azure), Outcomes(azure)
     try:
         if fresh:
-            Chapters(Teller(stage, outcomes, Narrator(console, stage), theatre.command_line())).first_push()
-        console.print(f"page      {stage.address()}", highlight=False)
+            Chapters(
+                ChapterRunner(client, outcomes, Narrator(console, client), environment.command_line())
+            ).first_push()
+        console.print(f"page      {client.address()}", highlight=False)
     finally:
         outcomes.close()
-        stage.close()
+        client.close()
         azure.close()
-    relative = theatre.instance.root.relative_to(scenario.ROOT)
+    relative = environment.instance.root.relative_to(scenario.ROOT)
     console.print(
-        f"app       http://127.0.0.1:{theatre.site.port}, log {relative}/logs/site-basegate.log", highlight=False
+        f"app       http://127.0.0.1:{environment.site.port}, log {relative}/logs/site-basegate.log", highlight=False
     )
-    console.print(f"board     http://127.0.0.1:{theatre.site.port}/api/board, with the key below", highlight=False)
-    console.print(f"operate   {theatre.command_line().invocation} status", highlight=False, soft_wrap=True)
+    console.print(f"board     http://127.0.0.1:{environment.site.port}/api/board, with the key below", highlight=False)
+    console.print(f"operate   {environment.command_line().invocation} status", highlight=False, soft_wrap=True)
     console.print(f'shell     eval "$(.venv/bin/python -m sandbox --state {relative} env)"', highlight=False)
     console.print("stop      make down", highlight=False)
     return 0

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from demo import scenario
 from demo.chapters import Chapters
 from demo.command_line import CommandLine
-from demo.telling import PATIENCE_SECONDS, Teller, Told, expect
+from demo.runner import PATIENCE_SECONDS, ChapterResult, ChapterRunner, expect
 
 SWEEP_SECONDS = 10
 """How often the app sweeps in the story; in Azure it is every five minutes."""
@@ -20,56 +20,56 @@ class SweepChapters:
     """Plays what only the sweep can find. `events` turns the delivery of events on and off."""
 
     def __init__(
-        self, teller: Teller, chapters: Chapters, basegate: CommandLine, events: Callable[[str], None]
+        self, runner: ChapterRunner, chapters: Chapters, basegate: CommandLine, events: Callable[[str], None]
     ) -> None:
-        self._teller, self._chapters, self._basegate, self._events = teller, chapters, basegate, events
+        self._runner, self._chapters, self._basegate, self._events = runner, chapters, basegate, events
 
-    def all(self) -> list[Callable[[], Told]]:
+    def all(self) -> list[Callable[[], ChapterResult]]:
         """The chapters in order."""
         return [self.harm, self.silence]
 
-    def harm(self) -> Told:
+    def harm(self) -> ChapterResult:
         """(9) A foreign image over the stable tag, and a stopped container: the next sweep restores both."""
         title = "Red pushed around the gate, the container stopped: the sweep says so and restores both"
-        began, since = self._teller.begin(9, title)
-        stage, stable = self._teller.stage, self._teller.stage.stable_digest()
+        began, since = self._runner.begin(9, title)
+        client, stable = self._runner.client, self._runner.client.stable_digest()
         red = self._red()
-        with self._teller.narrator.watching():
-            stage.import_around_the_gate(red)
-            self._teller.narrator.say(
+        with self._runner.narrator.watching():
+            client.import_around_the_gate(red)
+            self._runner.narrator.say(
                 "someone", f"az acr import --force: {scenario.STABLE} is {red[:19]} now, which is Red"
             )
-            stage.stop_container_group()
-            self._teller.narrator.say("someone", f"az container stop --name {scenario.CONTAINER_GROUP}")
-            mended = self._teller.outcome("DriftMended", since)["data"]
-            found = self._teller.outcome("DriftFound", since)["data"]
-            self._teller.narrator.say("basegate", f"[yellow]{mended['plan']}:[/] {mended['words']}")
-            self._teller.narrator.say("basegate", f"[yellow]{found['plan']}:[/] {found['words']}")
-            self._teller.outcome("RolloutLive", since)
-            self._teller.see_colour("Green")
+            client.stop_container_group()
+            self._runner.narrator.say("someone", f"az container stop --name {scenario.CONTAINER_GROUP}")
+            mended = self._runner.outcome("DriftMended", since)["data"]
+            found = self._runner.outcome("DriftFound", since)["data"]
+            self._runner.narrator.say("basegate", f"[yellow]{mended['plan']}:[/] {mended['words']}")
+            self._runner.narrator.say("basegate", f"[yellow]{found['plan']}:[/] {found['words']}")
+            self._runner.outcome("RolloutLive", since)
+            self._runner.see_colour("Green")
             seconds = time.monotonic() - began
-            self._teller.outcome("DriftOver", since)
-        expect(stage.stable_digest() == stable, "the stable tag where the gate had put it")
-        return self._teller.tell(9, title, "restored", seconds, reason=str(mended["words"]))
+            self._runner.outcome("DriftOver", since)
+        expect(client.stable_digest() == stable, "the stable tag where the gate had put it")
+        return self._runner.tell(9, title, "restored", seconds, reason=str(mended["words"]))
 
-    def silence(self) -> Told:
+    def silence(self) -> ChapterResult:
         """(10) With events off, the sweep finds the push, and it goes all the way."""
         title = "Events off, Orange upstream: the sweep finds it, and the page follows one period later"
-        began, _ = self._teller.begin(10, title)
+        began, _ = self._runner.begin(10, title)
         self._events("off")
         try:
-            with self._teller.narrator.watching():
-                self._teller.narrator.say("event grid", "every event is dropped from here on")
+            with self._runner.narrator.watching():
+                self._runner.narrator.say("event grid", "every event is dropped from here on")
                 self._chapters.paint("Orange")
-                self._teller.see_colour("Orange")
+                self._runner.see_colour("Orange")
                 seconds = time.monotonic() - began
-                self._teller.stage.wait("the rollout to be live", self._is_live, PATIENCE_SECONDS)
+                self._runner.client.wait("the rollout to be live", self._is_live, PATIENCE_SECONDS)
         finally:
             self._events("on")
         newest = self._basegate.read("candidates", _GATE)["items"][0]
         story = self._basegate.read("why", newest["id"])
         expect(story["found_by"] == "sweep", f"a candidate found by the sweep, not by {story['found_by']}")
-        return self._teller.tell(10, title, "found", seconds, reason=str(story["history"][0]["why"]))
+        return self._runner.tell(10, title, "found", seconds, reason=str(story["history"][0]["why"]))
 
     def _is_live(self) -> bool:
         """Whether the newest rollout is live: outcomes are events too, and none is delivered."""

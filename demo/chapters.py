@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from demo import scenario
-from demo.stage import moment
-from demo.telling import Teller, Told, expect
+from demo.client import moment
+from demo.runner import ChapterResult, ChapterRunner, expect
 
 _COLOUR_LINE = re.compile(r"(?m)^ENV BACKGROUND_COLOR=.*$")
 
@@ -17,116 +17,116 @@ _COLOUR_LINE = re.compile(r"(?m)^ENV BACKGROUND_COLOR=.*$")
 class Chapters:
     """Plays the chapters, one method each, in their order."""
 
-    def __init__(self, teller: Teller) -> None:
-        self._teller, self._stage, self._narrator = teller, teller.stage, teller.narrator
+    def __init__(self, runner: ChapterRunner) -> None:
+        self._runner, self._client, self._narrator = runner, runner.client, runner.narrator
         self.before_commit: Callable[[int], None] = lambda chapter: None
         self.after_commit: Callable[[int], None] = lambda chapter: None
 
-    def all(self) -> list[Callable[[], Told]]:
+    def all(self) -> list[Callable[[], ChapterResult]]:
         """The chapters in order."""
         return [self.first_push, self.orange, self.red, self.green, self.app_commit, self.sick_app]
 
-    def first_push(self) -> Told:
+    def first_push(self) -> ChapterResult:
         """(1) The first push upstream travels to the page."""
         return self._to_the_page(1, "First push: the page shows its colour", "DeepSkyBlue", self._run_public_task)
 
-    def orange(self) -> Told:
+    def orange(self) -> ChapterResult:
         """(2) A questionable change passes."""
         return self._to_the_page(
             2, "Orange upstream: nobody touches the page, it follows", "Orange", lambda: self.paint("Orange")
         )
 
-    def red(self) -> Told:
+    def red(self) -> ChapterResult:
         """(3) A bad change is stopped."""
         title = "Red upstream: stopped by the functional test"
         began, since = self._begin(3, title)
-        before, page = self._stage.stable_digest(), self._stage.page()
+        before, page = self._client.stable_digest(), self._client.page()
         with self._narrator.watching():
             self.paint("Red")
-            event = self._teller.outcome("CandidateFailed", since)
+            event = self._runner.outcome("CandidateFailed", since)
         seconds, data = time.monotonic() - began, event["data"]
         line = next((line for line in data["logTail"] if "ERROR" in line), "")
         self._narrator.say("basegate", f"[red]refused:[/] {line or data['reason']}")
         expect("Invalid Color" in line, f"the log line of the failed test, not {data['logTail']}")
-        expect(self._stage.stable_digest() == before, "the stable tag to stay where it was")
-        expect(self._stage.page().colour == page.colour, "the page to stay as it was")
-        return self._teller.tell(3, title, "stopped", seconds, reason=line)
+        expect(self._client.stable_digest() == before, "the stable tag to stay where it was")
+        expect(self._client.page().colour == page.colour, "the page to stay as it was")
+        return self._runner.tell(3, title, "stopped", seconds, reason=line)
 
-    def green(self) -> Told:
+    def green(self) -> ChapterResult:
         """(4) A good change goes all the way."""
         return self._to_the_page(4, "Green upstream: all the way to the page", "Green", lambda: self.paint("Green"))
 
-    def app_commit(self) -> Told:
+    def app_commit(self) -> ChapterResult:
         """(5) A commit to the app is built on the last validated base."""
         title = "A commit to hello-world: built on the last validated base"
         began, since = self._begin(5, title)
         with self._narrator.watching():
-            self._teller.edit_app("Hello World", "Hello again", "Greet once more")
-            self._teller.see_text("Hello again")
+            self._runner.edit_app("Hello World", "Hello again", "Greet once more")
+            self._runner.see_text("Hello again")
             seconds = time.monotonic() - began
-            self._teller.outcome("RolloutLive", since)
-        page = self._stage.page()
+            self._runner.outcome("RolloutLive", since)
+        page = self._client.page()
         expect(page.colour == "Green", f"a green page, not {page.colour or page.status}")
-        return self._teller.tell(5, title, "live", seconds)
+        return self._runner.tell(5, title, "live", seconds)
 
-    def sick_app(self) -> Told:
+    def sick_app(self) -> ChapterResult:
         """(6) An app that starts but answers 500 is put back."""
         title = "A hello-world that answers 500: put back to the last good one"
         began, since = self._begin(6, title)
-        good = self._teller.image()
+        good = self._runner.image()
         with self._narrator.watching():
-            self._teller.edit_app("const STATUS = 200", "const STATUS = 500", "Break the page")
-            event = self._teller.outcome("RolloutRestored", since)
-            self._teller.see_text("Hello again")
-        seconds, page = time.monotonic() - began, self._stage.page()
+            self._runner.edit_app("const STATUS = 200", "const STATUS = 500", "Break the page")
+            event = self._runner.outcome("RolloutRestored", since)
+            self._runner.see_text("Hello again")
+        seconds, page = time.monotonic() - began, self._client.page()
         self._narrator.say("basegate", f"[yellow]put back:[/] {event['data']['reason']}")
         expect(page.status == 200 and page.colour == "Green", f"a green page, not {page.colour or page.status}")
-        expect(self._teller.image() == good, f"the last good image {good}, not {self._teller.image()}")
-        return self._teller.tell(6, title, "put back", seconds, reason=str(event["data"]["reason"]))
+        expect(self._runner.image() == good, f"the last good image {good}, not {self._runner.image()}")
+        return self._runner.tell(6, title, "put back", seconds, reason=str(event["data"]["reason"]))
 
     def paint(self, colour: str) -> None:
         """A commit to the upstream image that changes its colour."""
         line = f"ENV BACKGROUND_COLOR={colour}"
-        self._stage.commit(
+        self._client.commit(
             scenario.BASE_IMAGE_NODE, "Dockerfile", lambda text: _COLOUR_LINE.sub(line, text), f"Paint it {colour}"
         )
         self._narrator.say("github.com", f"pushed to {scenario.BASE_IMAGE_NODE}: {line}")
 
-    def _to_the_page(self, number: int, title: str, colour: str, act: Callable[[], None]) -> Told:
+    def _to_the_page(self, number: int, title: str, colour: str, act: Callable[[], None]) -> ChapterResult:
         """A change upstream that must reach the page."""
         began, since = self._begin(number, title)
         started_at = datetime.now(UTC)
         with self._narrator.watching():
             act()
             self.after_commit(number)
-            self._teller.see_colour(colour)
+            self._runner.see_colour(colour)
             seconds = time.monotonic() - began
             seen_at = datetime.now(UTC)
             self._narrator.say("page", f"[green]{colour}[/] after {seconds:.1f} s")
-            self._teller.outcome("RolloutLive", since)
-        expect(bool(self._stage.unique_tags(self._stage.stable_digest())), "a unique tag beside the stable one")
-        return self._teller.tell(number, title, "live", seconds, own=self._own_seconds(seconds, started_at, seen_at))
+            self._runner.outcome("RolloutLive", since)
+        expect(bool(self._client.unique_tags(self._client.stable_digest())), "a unique tag beside the stable one")
+        return self._runner.tell(number, title, "live", seconds, own=self._own_seconds(seconds, started_at, seen_at))
 
     def _begin(self, number: int, title: str) -> tuple[float, int]:
         self.before_commit(number)
-        return self._teller.begin(number, title)
+        return self._runner.begin(number, title)
 
     def _run_public_task(self) -> None:
-        run = self._stage.run_task(scenario.PUBLIC, "node-public")
+        run = self._client.run_task(scenario.PUBLIC, "node-public")
         self._narrator.say(scenario.PUBLIC, f"started run {run} of node-public by hand")
 
     def _own_seconds(self, total: float, started_at: datetime, seen_at: datetime) -> float:
         """The seconds that neither a task run nor the start of the container explains."""
         foreign = 0.0
         for registry in (scenario.PUBLIC, scenario.BASE, scenario.TEAM):
-            for run in self._stage.runs(registry):
+            for run in self._client.runs(registry):
                 if moment(run["createTime"]) >= started_at and run.get("finishTime"):
                     foreign += (moment(run["finishTime"]) - moment(run["createTime"])).total_seconds()
         return max(0.0, total - foreign - self._start_seconds(seen_at))
 
     def _start_seconds(self, seen_at: datetime) -> float:
         """From the pull of the image to the page."""
-        group = self._stage.container_group() or {"properties": {"containers": [{"properties": {}}]}}
+        group = self._client.container_group() or {"properties": {"containers": [{"properties": {}}]}}
         view = group["properties"]["containers"][0]["properties"].get("instanceView") or {}
         pulls = [moment(event["firstTimestamp"]) for event in view.get("events") or [] if event["name"] == "Pulling"]
         return (seen_at - max(pulls)).total_seconds() if pulls else 0.0

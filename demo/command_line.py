@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from demo import scenario
-from demo.stage import StoryError
+from demo.client import StoryError
 
 _NAME = "an operator"
 _TIMEOUT_SECONDS = 60

@@ -12,7 +12,7 @@ from azure.core.exceptions import AzureError
 from rich.console import Console
 
 from demo import scenario
-from demo.stage import Stage
+from demo.client import ScenarioClient
 
 _POLL_SECONDS = 0.4
 _SHORT_DIGEST = 19
@@ -21,9 +21,9 @@ _SHORT_DIGEST = 19
 class Narrator:
     """Prints the story. While a chapter plays it watches the registries and the container from the side."""
 
-    def __init__(self, console: Console, stage: Stage) -> None:
-        self._console, self._stage = console, stage
-        self._told: dict[str, str] = {}
+    def __init__(self, console: Console, client: ScenarioClient) -> None:
+        self._console, self._client = console, client
+        self._said: dict[str, str] = {}
         self._began = time.monotonic()
 
     def title(self, text: str) -> None:
@@ -59,12 +59,12 @@ class Narrator:
 
     def _poll(self, say: Callable[[str, str], None]) -> None:
         for registry in (scenario.PUBLIC, scenario.BASE, scenario.TEAM):
-            for run in reversed(self._stage.runs(registry)):
+            for run in reversed(self._client.runs(registry)):
                 self._tell(f"run {registry}/{run['runId']}", registry, _run_line(run), say)
-        digest = self._stage.stable_digest()
+        digest = self._client.stable_digest()
         if digest:
             self._tell("stable", scenario.BASE, f"node:{scenario.STABLE} is {digest[:_SHORT_DIGEST]}…", say)
-        group = self._stage.container_group()
+        group = self._client.container_group()
         if group:
             container = group["properties"]["containers"][0]
             image = short_image(container["properties"]["image"])
@@ -72,8 +72,8 @@ class Narrator:
             self._tell("group", scenario.CONTAINER_GROUP, f"{image} {state.lower()}", say)
 
     def _tell(self, topic: str, where: str, what: str, say: Callable[[str, str], None]) -> None:
-        if self._told.get(topic) != what:
-            self._told[topic] = what
+        if self._said.get(topic) != what:
+            self._said[topic] = what
             say(where, what)
 
 

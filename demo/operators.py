@@ -8,7 +8,7 @@ from typing import Any
 
 from demo import scenario
 from demo.command_line import CommandLine
-from demo.telling import Teller, Told, expect
+from demo.runner import ChapterResult, ChapterRunner, expect
 
 _GATE = "node"
 
@@ -16,78 +16,78 @@ _GATE = "node"
 class OperatorChapters:
     """Plays the operator's chapters, after those that play by themselves."""
 
-    def __init__(self, teller: Teller, basegate: CommandLine) -> None:
-        self._teller, self._basegate = teller, basegate
+    def __init__(self, runner: ChapterRunner, basegate: CommandLine) -> None:
+        self._runner, self._basegate = runner, basegate
 
-    def all(self) -> list[Callable[[], Told]]:
+    def all(self) -> list[Callable[[], ChapterResult]]:
         """The chapters in order."""
         return [self.red_again, self.roll_back]
 
-    def red_again(self) -> Told:
+    def red_again(self) -> ChapterResult:
         """(7) A digest that failed fails again, as a second attempt with its own evidence."""
         title = "An operator runs Red again: stopped again, as a second attempt"
-        began, since = self._teller.begin(7, title)
-        before = self._teller.stage.stable_digest()
+        began, since = self._runner.begin(7, title)
+        before = self._runner.client.stable_digest()
         red = self._candidates("failed")[0]
-        with self._teller.narrator.watching():
+        with self._runner.narrator.watching():
             again = self._act("rerun", red, reason="Was it the image or the test?")
-            event = self._teller.outcome("CandidateFailed", since)
+            event = self._runner.outcome("CandidateFailed", since)
         seconds = time.monotonic() - began
         first, second = _error_line(self._story(red)), _error_line(self._story(again))
-        self._teller.narrator.say("basegate", f"[red]refused, attempt {event['data']['attempt']}:[/] {second}")
+        self._runner.narrator.say("basegate", f"[red]refused, attempt {event['data']['attempt']}:[/] {second}")
         expect(event["data"]["attempt"] == self._story(again)["attempt"] == 2, "a second attempt")
         expect(second == first != "", f"the line of the first attempt, {first!r}, not {second!r}")
-        expect(self._teller.stage.stable_digest() == before, "the stable tag to stay where it was")
-        return self._teller.tell(7, title, "stopped", seconds, reason=second)
+        expect(self._runner.client.stable_digest() == before, "the stable tag to stay where it was")
+        return self._runner.tell(7, title, "stopped", seconds, reason=second)
 
-    def roll_back(self) -> Told:
+    def roll_back(self) -> ChapterResult:
         """(8) A rollback holds against a newer push that passes, until the hold is lifted."""
         title = "An operator rolls back to Orange: it holds against a new Green until the hold is lifted"
-        began, since = self._teller.begin(8, title)
-        with self._teller.narrator.watching():
-            self._mend_the_app(since)
+        began, since = self._runner.begin(8, title)
+        with self._runner.narrator.watching():
+            self._repair_the_app(since)
             orange = self._back_to_orange()
             self._push_a_new_green()
-            expect(self._teller.stage.stable_digest() == orange, "the hold to keep the stable tag on Orange")
-            expect(self._teller.stage.page().colour == "Orange", "the hold to keep the page orange")
+            expect(self._runner.client.stable_digest() == orange, "the hold to keep the stable tag on Orange")
+            expect(self._runner.client.page().colour == "Orange", "the hold to keep the page orange")
             self._let_green_through()
-        expect(self._teller.stage.stable_digest() != orange, "the stable tag on the new Green")
-        return self._teller.tell(8, title, "let through", time.monotonic() - began)
+        expect(self._runner.client.stable_digest() != orange, "the stable tag on the new Green")
+        return self._runner.tell(8, title, "let through", time.monotonic() - began)
 
-    def _mend_the_app(self, since: int) -> None:
+    def _repair_the_app(self, since: int) -> None:
         """The app's source still answers 500 since chapter 6, and every rollout builds it."""
-        self._teller.edit_app("const STATUS = 500", "const STATUS = 200", "Mend the page")
-        self._teller.outcome("RolloutLive", since)
+        self._runner.edit_app("const STATUS = 500", "const STATUS = 200", "Mend the page")
+        self._runner.outcome("RolloutLive", since)
 
     def _back_to_orange(self) -> str:
         """Roll the base back to what was stable before Green; returns the digest."""
-        since = len(self._teller.outcomes.heard)
+        since = len(self._runner.outcomes.heard)
         earlier = self._basegate.read("promotions", _GATE)["items"][1]
         self._act("rollback", _GATE, scenario.STABLE, earlier["unique"], reason="Green hurts the eyes")
-        self._teller.see_colour("Orange")
-        self._teller.outcome("RolloutLive", since)
-        expect(self._teller.stage.stable_digest() == earlier["digest"], "the stable tag on Orange")
+        self._runner.see_colour("Orange")
+        self._runner.outcome("RolloutLive", since)
+        expect(self._runner.client.stable_digest() == earlier["digest"], "the stable tag on Orange")
         return str(earlier["digest"])
 
     def _push_a_new_green(self) -> None:
         """A new digest in Green: examined, passed, held."""
-        since = len(self._teller.outcomes.heard)
+        since = len(self._runner.outcomes.heard)
         message = "Green, softer"
-        self._teller.stage.commit(
+        self._runner.client.commit(
             scenario.BASE_IMAGE_NODE, "Dockerfile", lambda text: f'{text.rstrip()}\nLABEL shade="soft"\n', message
         )
-        self._teller.narrator.say("github.com", f"pushed to {scenario.BASE_IMAGE_NODE}: {message}")
-        event = self._teller.outcome("PromotionHeld", since)
-        self._teller.narrator.say("basegate", f"[yellow]held:[/] {event['data']['reason']}")
+        self._runner.narrator.say("github.com", f"pushed to {scenario.BASE_IMAGE_NODE}: {message}")
+        event = self._runner.outcome("PromotionHeld", since)
+        self._runner.narrator.say("basegate", f"[yellow]held:[/] {event['data']['reason']}")
 
     def _let_green_through(self) -> None:
-        since = len(self._teller.outcomes.heard)
+        since = len(self._runner.outcomes.heard)
         self._act("lift", _GATE, scenario.STABLE, reason="The new Green is fine")
-        self._teller.see_colour("Green")
-        self._teller.outcome("RolloutLive", since)
+        self._runner.see_colour("Green")
+        self._runner.outcome("RolloutLive", since)
 
     def _act(self, *arguments: str, reason: str) -> str:
-        self._teller.narrator.say("operator", f"basegate {' '.join(arguments)} --reason '{reason}'")
+        self._runner.narrator.say("operator", f"basegate {' '.join(arguments)} --reason '{reason}'")
         return self._basegate.act(*arguments, reason=reason)
 
     def _candidates(self, state: str) -> list[str]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from demo.narrator import short_image
-from demo.telling import Told
+from demo.runner import ChapterResult
 
 REPORT = Path("demo-report.json")
 
@@ -24,7 +24,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     complete: bool
-    chapters: list[Told]
+    chapters: list[ChapterResult]
     preparation_seconds: float
     total_seconds: float
     colour_seconds_median: float | None
@@ -34,7 +34,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_report(
-    chapters: Sequence[Told], outcomes: Sequence[dict[str, Any]], preparation: float, total: float, problem: str = ""
+    chapters: Sequence[ChapterResult],
+    outcomes: Sequence[dict[str, Any]],
+    preparation: float,
+    total: float,
+    problem: str = "",
 ) -> Report:
     """The report of a story that was played to its end, or up to a problem."""
     colours = [chapter for chapter in chapters if chapter.own_seconds is not None]
@@ -63,17 +67,17 @@ def print_report(report: Report, console: Console) -> None:
     table = Table(title="What was told", title_justify="left", pad_edge=False)
     for name in ("", "chapter", "outcome", "page", "stable tag", "unique tag", "running", "seconds", "own"):
         table.add_column(name, justify="right" if name in ("seconds", "own") else "left", overflow="fold")
-    for told in report.chapters:
+    for played in report.chapters:
         table.add_row(
-            str(told.chapter),
-            told.title,
-            told.outcome,
-            told.colour,
-            told.stable_digest[7:19],
-            ", ".join(told.unique_tags),
-            short_image(told.image),
-            f"{told.seconds:.1f}",
-            "" if told.own_seconds is None else f"{told.own_seconds:.1f}",
+            str(played.chapter),
+            played.title,
+            played.outcome,
+            played.colour,
+            played.stable_digest[7:19],
+            ", ".join(played.unique_tags),
+            short_image(played.image),
+            f"{played.seconds:.1f}",
+            "" if played.own_seconds is None else f"{played.own_seconds:.1f}",
         )
     console.print(table)
     if report.colour_seconds_median is not None:

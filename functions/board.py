@@ -14,7 +14,7 @@ import azure.functions as func
 from functions.web import Handler, answering, auth_level
 from shared import bootstrap
 from shared.interface import Role
-from shared.settings import trusts_sign_in
+from shared.settings import platform_signs_in
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -86,7 +86,7 @@ def _over_https(handler: Handler) -> Handler:
 @_over_https
 def shell(req: func.HttpRequest) -> func.HttpResponse:
     """A page: the same for all, without any data."""
-    return page("shell.html", keyed=not trusts_sign_in())
+    return page("shell.html", keyed=not platform_signs_in())
 
 
 def _fragment(view: str, template: str) -> Handler:

@@ -20,7 +20,7 @@ TIME_LIMIT = timedelta(minutes=3)
 def drift_timer(timer: func.TimerRequest) -> None:
     """Find what no event reported, and repair it."""
     app = bootstrap.basegate()
-    report = app.sweep.run(app.services.clock.now() + TIME_LIMIT)
-    unfinished = [f"{job.job} {job.state} {job.problem}".rstrip() for job in report.unfinished]
+    result = app.sweep.run(app.services.clock.now() + TIME_LIMIT)
+    unfinished = [f"{job.job} {job.state} {job.problem}".rstrip() for job in result.unfinished]
     level = logging.INFO if unfinished else logging.DEBUG  # what was found and done is logged where it is
-    log.log(level, "sweep of %d jobs: %s", len(report.jobs), "; ".join(unfinished) or "done")
+    log.log(level, "sweep of %d jobs: %s", len(result.jobs), "; ".join(unfinished) or "done")

@@ -15,7 +15,7 @@ from sandbox.arm.operations import Operations
 from sandbox.arm.surface import ResourceIndex, arm_surface
 from sandbox.authority import Authority
 from sandbox.containers import ContainerGroups
-from sandbox.containers.pace import Pace
+from sandbox.containers.backoff import Backoff
 from sandbox.control import mount_control
 from sandbox.engine import Podman
 from sandbox.entra import Issuer
@@ -115,8 +115,8 @@ class Box:
     def containers(self) -> ContainerGroups:
         """Container groups."""
         file = self.instance.folder("containers") / "groups.json"
-        pace = Pace().scaled(self.settings.time_scale)
-        return ContainerGroups(file, self.operations, self.index, self.engine, self.registries, pace=pace)
+        restarts = Backoff().scaled(self.settings.time_scale)
+        return ContainerGroups(file, self.operations, self.index, self.engine, self.registries, restarts=restarts)
 
     async def _start(self) -> int:
         port = await self.gateway.start(self.settings.port)

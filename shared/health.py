@@ -89,7 +89,7 @@ class Readiness(msgspec.Struct, frozen=True):
     """Whether everything that the rules need can be used."""
 
     ready: bool
-    findings: tuple[HealthResult, ...]
+    results: tuple[HealthResult, ...]
 
 
 Check = Callable[[], object]

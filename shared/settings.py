@@ -128,7 +128,7 @@ def read_settings(environment: Mapping[str, str] | None = None, plug_ins: Collec
     return Settings(**values, listeners=listeners)
 
 
-def trusts_sign_in(environment: Mapping[str, str] | None = None) -> bool:
+def platform_signs_in(environment: Mapping[str, str] | None = None) -> bool:
     """Whether App Service Authentication stands in front; needed when functions are indexed, before all else."""
     environment = os.environ if environment is None else environment
     return environment.get(_NAMES["sign_in"], "").strip() == "easy-auth"

@@ -20,7 +20,7 @@ from shared.operations.operate import Operate
 from shared.queries.drift import DriftQuery
 from shared.queries.records import Queries
 from shared.queries.run_logs import RunLogs
-from shared.settings import trusts_sign_in
+from shared.settings import platform_signs_in
 from tests.fakes import World
 
 KEY = "the-key"
@@ -86,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
             values = _values(pattern, parts.path.removeprefix("/api/").split("/"))
             if values is None or self.command not in methods:
                 continue
-            if keyed and not trusts_sign_in() and self.headers.get("x-functions-key") != KEY:
+            if keyed and not platform_signs_in() and self.headers.get("x-functions-key") != KEY:
                 return self._send(401, {}, b"")
             request = func.HttpRequest(
                 method=self.command,

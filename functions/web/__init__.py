@@ -5,14 +5,14 @@ from functools import wraps
 
 import azure.functions as func
 
-from shared.settings import trusts_sign_in
+from shared.settings import platform_signs_in
 
 Handler = Callable[[func.HttpRequest], func.HttpResponse]
 
 
 def auth_level() -> func.AuthLevel:
     """What the host checks before a function runs: a key, unless sign-in stands in front and the roles decide."""
-    return func.AuthLevel.ANONYMOUS if trusts_sign_in() else func.AuthLevel.FUNCTION
+    return func.AuthLevel.ANONYMOUS if platform_signs_in() else func.AuthLevel.FUNCTION
 
 
 def answering(handler: Handler) -> Handler:
@@ -20,7 +20,7 @@ def answering(handler: Handler) -> Handler:
 
     @wraps(handler)
     def answered(req: func.HttpRequest) -> func.HttpResponse:
-        from functions.web.answers import problem_of
+        from functions.web.responses import problem_of
         from shared.domain.errors import BasegateError
 
         try:

@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 import azure.functions as func
 import msgspec
 
-from functions.web.answers import Forbidden
+from functions.web.responses import Forbidden
 from shared.domain.errors import Malformed, Misconfigured
 from shared.domain.record import Moment
 from shared.interface import Role
 from shared.interface.bodies import Asked
 from shared.ports import ListFilter
 from shared.queries.records import PAGE_LIMIT
-from shared.settings import is_behind_sign_in, trusts_sign_in
+from shared.settings import is_behind_sign_in, platform_signs_in
 
 _ACTOR_LIMIT = 100
 _LOOPBACK = frozenset(("127.0.0.1", "::1", "localhost"))
@@ -49,7 +49,7 @@ def actor_of(req: func.HttpRequest, role: Role) -> str:
         Forbidden: nobody is signed in, or the role is missing.
         Misconfigured: sign-in is trusted and switched off: whoever asks may be anybody.
     """
-    if not trusts_sign_in():
+    if not platform_signs_in():
         claimed = req.headers.get("X-Basegate-Actor", "").strip()[:_ACTOR_LIMIT]
         return f"{claimed} (by key)" if claimed.isprintable() and claimed else "a holder of the key"
     if not is_behind_sign_in():

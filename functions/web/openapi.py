@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from functions.web.answers import PlanAnswer, Problem
+from functions.web.responses import PlanResponse, Problem
 from shared.domain.retention import KEPT
 from shared.interface import IN_PATH, OPERATIONS, Operation, resolve
 from shared.operations.idempotency import KEY_LIMIT
@@ -118,7 +118,7 @@ def _read(read: Operation) -> dict[str, Any]:
 
 def _act(act: Operation) -> dict[str, Any]:
     assert act.role
-    content = {"application/json": {"schema": _ref(PlanAnswer)}}
+    content = {"application/json": {"schema": _ref(PlanResponse)}}
     examples = {name: {"value": dict(value)} for name, value in act.examples.items()}
     fresh = not {"candidate", "rollout"}.isdisjoint(act.in_path)
     described = {"description": act.description} if act.description else {}
@@ -212,7 +212,7 @@ def _short(generated: str) -> str:
     last = generated.rpartition(".")[2]
     if generated.startswith(_RULES):
         return f"{last}Rule"
-    return _lists().get(generated) or _NAMES.get(last, last.removesuffix("Answer"))
+    return _lists().get(generated) or _NAMES.get(last, last.removesuffix("Response"))
 
 
 @cache

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import azure.functions as func
 import msgspec
 
-from functions.web.answers import PlanAnswer, answer_of, few, json_answer
 from functions.web.inputs import actor_of, flag, page_of, read_body, require_known, require_own_site
+from functions.web.responses import PlanResponse, few, json_response, response_of
 from shared import bootstrap
 from shared.domain.errors import Stale
 from shared.interface import Operation, resolve
@@ -36,7 +36,7 @@ def _read(operation: Operation, req: func.HttpRequest) -> func.HttpResponse:
     asked = page_of(req, states) if operation.paged else {}
     asked |= {name: flag(req, name) for name in operation.flags}
     found = _handler(operation)(*_in_path(operation, req), **asked)
-    return json_answer(found[0], headers={"ETag": found[1]}) if operation.etag else answer_of(found)
+    return json_response(found[0], headers={"ETag": found[1]}) if operation.etag else response_of(found)
 
 
 def _act(operation: Operation, req: func.HttpRequest) -> func.HttpResponse:
@@ -58,7 +58,7 @@ def _act(operation: Operation, req: func.HttpRequest) -> func.HttpResponse:
         _require_fresh(req, app.queries)  # 2
         fields = {name: getattr(asked, name) for name in asked.__struct_fields__ if name != "reason"}
         plan: Plan = _handler(operation)(*_in_path(operation, req), **fields, who=who)  # 3
-        answer = PlanAnswer(dry_run=dry, effects=plan.effects, warnings=plan.warnings)
+        answer = PlanResponse(dry_run=dry, effects=plan.effects, warnings=plan.warnings)
         if not dry:
             done = plan.act()  # 4
             answer = msgspec.structs.replace(answer, effects=few(plan.effects))
@@ -67,7 +67,7 @@ def _act(operation: Operation, req: func.HttpRequest) -> func.HttpResponse:
         return 200 if dry else 202, msgspec.json.encode(answer).decode()
 
     status, answer = app.calls.once("" if dry else key, _fingerprint(req), actor, work)
-    return json_answer(answer, status)
+    return json_response(answer, status)
 
 
 def _handler(operation: Operation) -> Callable[..., Any]:

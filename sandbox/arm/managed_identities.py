@@ -53,7 +53,7 @@ class ManagedIdentities(Resources[ManagedIdentity]):
 
     def __init__(self, file: Path, index: ResourceIndex) -> None:
         super().__init__(file, ManagedIdentity)
-        index.register(f"{self.provider}/{self.kind}", self.answers)
+        index.register(f"{self.provider}/{self.kind}", self.responses)
 
     def principal_of(self, client_id: str) -> str | None:
         """The principal id that a client id belongs to, or None where no identity has it."""

@@ -71,7 +71,7 @@ class Resources(ABC, Generic[R]):
         """The resource of an ARM id, or None."""
         return self._records.get(resource_id)
 
-    def answers(self) -> Iterator[dict[str, Any]]:
+    def responses(self) -> Iterator[dict[str, Any]]:
         """All of them, as ARM answers them."""
         return (record.answer() for record in self._records.values())
 

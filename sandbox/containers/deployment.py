@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
+from sandbox.containers.backoff import Backoff
 from sandbox.containers.group import GroupRuntime
 from sandbox.containers.images import HostingEngine, Images
 from sandbox.containers.journal import Journal
-from sandbox.containers.pace import Pace
 from sandbox.containers.shapes import Ending, GroupRecord
 from sandbox.containers.validation import require_updatable
 from sandbox.containers.view import id_of
@@ -27,8 +27,10 @@ log = logging.getLogger(__name__)
 class Deployments:
     """The groups at work, by ARM id without regard to case."""
 
-    def __init__(self, records: Collection[GroupRecord], engine: HostingEngine, images: Images, pace: Pace) -> None:
-        self._records, self._engine, self._images, self._pace = records, engine, images, pace
+    def __init__(
+        self, records: Collection[GroupRecord], engine: HostingEngine, images: Images, restarts: Backoff
+    ) -> None:
+        self._records, self._engine, self._images, self._restarts = records, engine, images, restarts
         self._runtimes: dict[str, GroupRuntime] = {}
         self._resuming: set[asyncio.Task[None]] = set()
 
@@ -36,7 +38,7 @@ class Deployments:
         """What exists of a group on the engine."""
         key = id_of(record).lower()
         if key not in self._runtimes:
-            self._runtimes[key] = GroupRuntime(key, self._engine, self._pace)
+            self._runtimes[key] = GroupRuntime(key, self._engine, self._restarts)
         return self._runtimes[key]
 
     def runs(self, record: GroupRecord) -> bool:
@@ -106,7 +108,7 @@ class Deployments:
             self._records.remove(key)
             return
         async with runtime.transition.takeover():
-            with _refusals(runtime):
+            with _errors(runtime):
                 await runtime.close()
             # Another deletion may have come first, and a new group of this name since.
             if self._runtimes.get(key) is runtime:
@@ -189,14 +191,14 @@ class Deployments:
 def _turn_of(runtime: GroupRuntime) -> Iterator[GroupRuntime]:
     """What is left to do of a change that has begun."""
     try:
-        with _refusals(runtime):
+        with _errors(runtime):
             yield runtime
     finally:
         runtime.transition.end()
 
 
 @contextlib.contextmanager
-def _refusals(runtime: GroupRuntime) -> Iterator[None]:
+def _errors(runtime: GroupRuntime) -> Iterator[None]:
     """A refusal of the engine fails the group and is told as ARM tells it."""
     try:
         yield

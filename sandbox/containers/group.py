@@ -7,9 +7,9 @@ import hashlib
 from collections.abc import Mapping
 from typing import Literal
 
+from sandbox.containers.backoff import Backoff
 from sandbox.containers.images import HostingEngine, Images
 from sandbox.containers.journal import Journal
-from sandbox.containers.pace import Pace
 from sandbox.containers.runtime import ContainerRuntime, terminated
 from sandbox.containers.shapes import Container, GroupRecord
 from sandbox.containers.transition import Transition
@@ -25,8 +25,8 @@ class GroupRuntime:
     The first container owns the network, the others share it, so that all meet on localhost.
     """
 
-    def __init__(self, key: str, engine: HostingEngine, pace: Pace) -> None:
-        self._key, self._engine, self._pace = key, engine, pace
+    def __init__(self, key: str, engine: HostingEngine, restarts: Backoff) -> None:
+        self._key, self._engine, self._restarts = key, engine, restarts
         self.address: str | None = None
         self.provisioning = "Pending"
         self.transition = Transition()
@@ -146,7 +146,7 @@ class GroupRuntime:
             memory_gb=(limits and limits.memory_gb) or requests.memory_gb,
             cpu=(limits and limits.cpu) or requests.cpu,
         )
-        return ContainerRuntime(self._engine.host, hosted, record.properties.restart_policy, self._pace)
+        return ContainerRuntime(self._engine.host, hosted, record.properties.restart_policy, self._restarts)
 
     def _name(self, record: GroupRecord, container: Container) -> str:
         # Groups of two resource groups may have the same name; the engine has one name space.

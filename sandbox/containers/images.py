@@ -59,7 +59,7 @@ class Images:
         except (EngineError, Fault) as error:
             log.warning("Container group %s cannot pull %s: %s", group, image, error)
             journal.note("Failed", f'Failed to pull image "{image}": {error}')
-            raise _refusal(image, group, str(error)) from error
+            raise _error(image, group, str(error)) from error
         journal.note("Pulled", f'Successfully pulled image "{image}"')
         return image_id
 
@@ -90,7 +90,7 @@ def _repository_of(image: str) -> str:
     return head if colon and "/" not in tail else name
 
 
-def _refusal(image: str, group: str, said: str) -> Fault:
+def _error(image: str, group: str, said: str) -> Fault:
     if _REGISTRY_AT_FAULT.search(said.replace(image, "")):
         message = f"An error response is received from the docker registry '{registry_of(image)}'. Please retry later."
         return Fault(409, "RegistryErrorResponse", message)

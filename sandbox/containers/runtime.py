@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from sandbox.containers.backoff import Backoff
 from sandbox.containers.journal import Journal, written
-from sandbox.containers.pace import Pace
 from sandbox.containers.shapes import Ending, RestartPolicy
 from sandbox.engine.contract import ContainerHost, ContainerState, EngineError, HostedContainer
 
@@ -55,8 +55,10 @@ class ContainerRuntime:
     `restarted` is awaited after each start but the first: what shares this container's network must follow.
     """
 
-    def __init__(self, host: ContainerHost, container: HostedContainer, policy: RestartPolicy, pace: Pace) -> None:
-        self._host, self._container, self._policy, self._pace = host, container, policy, pace
+    def __init__(
+        self, host: ContainerHost, container: HostedContainer, policy: RestartPolicy, backoff: Backoff
+    ) -> None:
+        self._host, self._container, self._policy, self._backoff = host, container, policy, backoff
         self.journal = Journal()
         self.current = State("Waiting", "")
         self.previous: State | None = None
@@ -137,16 +139,16 @@ class ContainerRuntime:
         while True:
             began = time.monotonic()
             await self._end()
-            failures = 1 if time.monotonic() - began > self._pace.healthy else failures + 1
+            failures = 1 if time.monotonic() - began > self._backoff.healthy else failures + 1
             if not self._again():
                 self.ended_for_good = True
                 return
-            await self._back_off(self._pace.delay(failures))
+            await self._back_off(self._backoff.delay(failures))
             await self._restart()
 
     async def _end(self) -> None:
         while self.current.state == "Running":
-            await asyncio.sleep(self._pace.look)
+            await asyncio.sleep(self._backoff.poll)
             await self.refresh()
 
     def _again(self) -> bool:

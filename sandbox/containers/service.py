@@ -17,9 +17,9 @@ from sandbox.arm.body import region
 from sandbox.arm.operations import Operations
 from sandbox.arm.query import only
 from sandbox.arm.surface import ResourceId, ResourceIndex
+from sandbox.containers.backoff import Backoff
 from sandbox.containers.deployment import Deployments
 from sandbox.containers.images import HostingEngine, Images, Registries
-from sandbox.containers.pace import Pace
 from sandbox.containers.shapes import GroupBody, GroupRecord, TagsBody
 from sandbox.containers.validation import validate
 from sandbox.containers.view import KIND, PROVIDER, group_view, id_of
@@ -59,11 +59,11 @@ class ContainerGroups:
         engine: HostingEngine,
         registries: Registries,
         *,
-        pace: Pace | None = None,
+        restarts: Backoff | None = None,
     ) -> None:
         self._operations, self._index = operations, index
         self._records = Collection(file, GroupRecord, mode=0o600)
-        self._deployments = Deployments(self._records, engine, Images(engine, registries), pace or Pace())
+        self._deployments = Deployments(self._records, engine, Images(engine, registries), restarts or Backoff())
         index.register(f"{PROVIDER}/{KIND}", lambda: self._list_views(self._records.values()))
 
     async def start(self) -> None:

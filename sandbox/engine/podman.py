@@ -93,7 +93,7 @@ class Podman:
     async def _probe(self, program: str, runtime: Path) -> tuple[CommandLine, str, LayerCache]:
         """Try runtimes and storage drivers, the best first, until a container has run."""
         machine = inspect_machine()
-        refusals = []
+        errors = []
         for oci in machine.runtimes:
             files = write_configuration(self._folder / "config", machine, oci)
             podman = CommandLine((program,), engine_environment(self._client, self._folder, files))
@@ -104,10 +104,10 @@ class Podman:
                     await cache.start()
                     await prove(store.command(podman))
                 except EngineError as error:
-                    refusals.append(f"{oci} on {driver}: {error}")
+                    errors.append(f"{oci} on {driver}: {error}")
                 else:
                     return podman, driver, cache
-        raise EngineError("podman cannot run a container here. " + " | ".join(refusals))
+        raise EngineError("podman cannot run a container here. " + " | ".join(errors))
 
     async def prepare_run(self, run_id: str, logins: Mapping[str, Login]) -> PodmanRunStore:
         """See `Engine.prepare_run`."""

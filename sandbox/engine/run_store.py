@@ -138,8 +138,8 @@ class PodmanRunStore:
 def _without_id(container: RunContainer, out: Output) -> Output:
     """Leave out the id, which is all that a detached container prints; what went wrong is still told."""
 
-    async def told(line: str) -> None:
+    async def log_line(line: str) -> None:
         if not _CONTAINER_ID.fullmatch(line):
             await out(line)
 
-    return told if container.detach else out
+    return log_line if container.detach else out

@@ -15,8 +15,8 @@ from sandbox.eventgrid.deadletters import Storage, write_dead_letters
 from sandbox.eventgrid.destinations import StorageQueue, WebHook
 from sandbox.eventgrid.event import Event
 from sandbox.eventgrid.faults import Counts, Faults
-from sandbox.eventgrid.lanes import Lane
 from sandbox.eventgrid.outbox import Outbox, Pending
+from sandbox.eventgrid.queues import DeliveryQueue
 from sandbox.eventgrid.sending import Reply, Sender
 from sandbox.eventgrid.subscription import Subscription
 from sandbox.web import Fault
@@ -45,7 +45,7 @@ class Delivery:
     ) -> None:
         self._find, self._outbox, self._sender, self._storage = find, outbox, sender, storage
         self._scale, self._random = time_scale, random.Random()  # noqa: S311
-        self._lanes: dict[str, Lane] = {}
+        self._queues: dict[str, DeliveryQueue] = {}
         self.faults = Faults()
 
     @property
@@ -56,7 +56,7 @@ class Delivery:
     @property
     def waiting(self) -> int:
         """How many events wait for their next attempt or to be dead-lettered."""
-        return sum(len(lane) for lane in self._lanes.values())
+        return sum(len(queue) for queue in self._queues.values())
 
     async def start(self) -> None:
         """Take up what an earlier run left undelivered."""
@@ -65,9 +65,9 @@ class Delivery:
 
     async def stop(self) -> None:
         """End all attempts; what is not delivered stays in the outbox."""
-        for lane in self._lanes.values():
-            await lane.stop()
-        self._lanes.clear()
+        for queue in self._queues.values():
+            await queue.stop()
+        self._queues.clear()
 
     def accept(self, subscription: Subscription, topic: str, event: Event) -> None:
         """Promise the delivery of an event; it is kept before this returns, and first tried at once."""
@@ -89,19 +89,21 @@ class Delivery:
 
     async def forget(self, subscription_id: str) -> None:
         """Drop a deleted subscription's events."""
-        lane = self._lanes.pop(subscription_id.lower(), None)
-        if lane:
-            await lane.stop()
+        queue = self._queues.pop(subscription_id.lower(), None)
+        if queue:
+            await queue.stop()
         for pending in self._outbox.load():
             if pending.subscription.lower() == subscription_id.lower():
                 self._outbox.remove(pending)
 
     def _push(self, pending: Pending) -> None:
         name = pending.subscription
-        lane = self._lanes.get(name.lower())
-        if lane is None:
-            lane = self._lanes[name.lower()] = Lane(lambda batch: self._work(name, batch), lambda: self._limits(name))
-        lane.push(pending)
+        queue = self._queues.get(name.lower())
+        if queue is None:
+            queue = self._queues[name.lower()] = DeliveryQueue(
+                lambda batch: self._work(name, batch), lambda: self._limits(name)
+            )
+        queue.push(pending)
 
     def _limits(self, name: str) -> tuple[int, int]:
         subscription = self._find(name)

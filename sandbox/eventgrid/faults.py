@@ -63,10 +63,10 @@ class Faults:
 
     def delays(self, subscription: str) -> list[float]:
         """When copies of a subscription's next delivery start, in seconds from now: `[0.0]` undisturbed, `[]` lost."""
-        settings, lane = self.settings, subscription.lower()
-        self._drawn[lane] += 1
+        settings, queue = self.settings, subscription.lower()
+        self._drawn[queue] += 1
         # One generator a delivery, whatever was drawn for others: what overtakes it elsewhere changes nothing here.
-        draw = random.Random(f"{self._seed} {self._drawn[lane]} {lane}").random  # noqa: S311
+        draw = random.Random(f"{self._seed} {self._drawn[queue]} {queue}").random  # noqa: S311
         lost, twice = draw() < settings.drop, draw() < settings.duplicate
         if lost:
             self.counts.lost_by_fault += 1

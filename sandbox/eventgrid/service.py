@@ -65,8 +65,8 @@ class EventGrid:
     def mount(self, arm: Surface, operations: Operations, index: ResourceIndex) -> None:
         """Add the ARM operations, and the topics to the index; sources are looked up in the same index."""
         self._index = index
-        index.register("Microsoft.EventGrid/topics", self._topics.answers)
-        index.register("Microsoft.EventGrid/systemTopics", self._system_topics.answers)
+        index.register("Microsoft.EventGrid/topics", self._topics.responses)
+        index.register("Microsoft.EventGrid/systemTopics", self._system_topics.responses)
         mount_topic_types(arm)
         self._topics.mount(arm, operations)
         self._system_topics.mount(arm, operations)

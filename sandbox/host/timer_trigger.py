@@ -93,8 +93,8 @@ class TimerListener:
 
     def _input(self, past_due: bool) -> Datum:
         status = self._statuses.get(self._function.name) or ScheduleStatus()
-        told = msgspec.to_builtins(status) if self._monitored else None
-        body = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": told, "IsPastDue": past_due}
+        status_view = msgspec.to_builtins(status) if self._monitored else None
+        body = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": status_view, "IsPastDue": past_due}
         return Datum("json", json.dumps(body))
 
 

@@ -29,14 +29,14 @@ def outdated(machine: Machine, tools: Path) -> list[str]:
     for need in NEEDS:
         if need.oldest is None or (place := need.place(machine)) is None:
             continue
-        seen[str(place)] = _look(machine, place, kept.get(str(place)))
+        seen[str(place)] = _version(machine, place, kept.get(str(place)))
         sentences += _judge(need, need.oldest, place, seen[str(place)].version)
     if seen != kept:
         _write(tools / _STAMP, seen)
     return sentences
 
 
-def _look(machine: Machine, place: Path, kept: _Seen | None) -> _Seen:
+def _version(machine: Machine, place: Path, kept: _Seen | None) -> _Seen:
     changed_at = machine.changed_at(place)
     if kept and kept.version and kept.changed_at == changed_at:
         return kept

@@ -36,7 +36,7 @@ class Layout:
 
     def repositories(self) -> list[str]:
         """The repositories that hold a manifest, in lexical order."""
-        return sorted(name for name in self._walk() if self.holds(name))
+        return sorted(name for name in self._files() if self.holds(name))
 
     def holds(self, repository: str) -> bool:
         """Whether a repository is there, which it is while it holds a manifest."""
@@ -85,7 +85,7 @@ class Layout:
     def _manifests(self, repository: str) -> Path:
         return self._root / "repositories" / repository / "_manifests"
 
-    def _walk(self) -> Iterator[str]:
+    def _files(self) -> Iterator[str]:
         top = self._root / "repositories"
         for folder, inside, _ in os.walk(top):
             if "_manifests" in inside:

@@ -59,7 +59,7 @@ class PullLimit:
         pulls = self._recent(source)
         if call.request.method == "GET":
             if len(pulls) >= limit:
-                raise self._refusal(self._headers(source, limit, 0), known=known)
+                raise self._error(self._headers(source, limit, 0), known=known)
             pulls.append(self._clock())
         return self._headers(source, limit, max(0, limit - len(pulls)))
 
@@ -92,7 +92,7 @@ class PullLimit:
         }
 
     @staticmethod
-    def _refusal(headers: Mapping[str, str], *, known: bool) -> Fault:
+    def _error(headers: Mapping[str, str], *, known: bool) -> Fault:
         kind = "" if known else "unauthenticated "
         message = f"You have reached your {kind}pull rate limit. https://www.docker.com/increase-rate-limit"
         return Fault(429, "TOOMANYREQUESTS", message, headers)

@@ -68,7 +68,7 @@ class Registries:
         self._running: dict[str, Registry] = {}
         self._runtime: Path | None = None
         self._pushes: asyncio.Queue[Push] = asyncio.Queue()
-        self._teller: asyncio.Task[None] | None = None
+        self._announcer: asyncio.Task[None] | None = None
         self.on_push: list[Callable[[Push], Awaitable[None]]] = []
         index.register(f"{PROVIDER}/registries", lambda: map(registry_body, self._records.values()))
 
@@ -98,16 +98,16 @@ class Registries:
         self._sweep_runtime()
         self._runtime = Path(tempfile.mkdtemp(prefix=_RUNTIME_PREFIX))
         (self._folder / "runtime").write_text(str(self._runtime))
-        self._teller = asyncio.get_running_loop().create_task(self._tell())
+        self._announcer = asyncio.get_running_loop().create_task(self._tell())
         hub = self._start(_HUB, "registry-1.docker.io", _HUB_REALM, anonymous=True)
         await asyncio.gather(hub, *(self._opened(record) for record in self._records.values()))
 
     async def stop(self) -> None:
         """Tell the last pushes, end all processes and remove their sockets; the content stays."""
-        if self._teller:
+        if self._announcer:
             with contextlib.suppress(TimeoutError):  # a listener that hangs does not hold up the end
                 await asyncio.wait_for(self._pushes.join(), _LAST_WORDS_SECONDS)
-            self._teller.cancel()
+            self._announcer.cancel()
         await asyncio.gather(*(registry.distribution.stop() for registry in self._running.values()))
         self._running.clear()
         self._sweep_runtime()

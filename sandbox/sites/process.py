@@ -21,7 +21,7 @@ _POLL_SECONDS = 0.02
 _STOP_SECONDS = 20
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
-_TOLD_BYTES = 4096
+_SHOWN_BYTES = 4096
 
 
 class SiteRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,4 +146,4 @@ def _tail(log: Path, began: int) -> str:
     with log.open("rb") as written:
         written.seek(began)
         text = written.read().decode(errors="replace").strip()
-    return text[-_TOLD_BYTES:] or "The host process ended without a word."
+    return text[-_SHOWN_BYTES:] or "The host process ended without a word."

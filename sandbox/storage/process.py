@@ -97,7 +97,7 @@ class Azurite:
     async def _await_ready(self, process: asyncio.subprocess.Process) -> None:
         deadline = asyncio.get_running_loop().time() + _READY_SECONDS
         for port in self.ports.values():
-            while not await _answers(port):
+            while not await _responses(port):
                 if process.returncode is not None:
                     raise AzuriteError(f"Azurite ended with code {process.returncode}: {self._tail()}")
                 if asyncio.get_running_loop().time() > deadline:
@@ -123,7 +123,7 @@ class Azurite:
         return self._log_file.read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:].strip() or "it said nothing"
 
 
-async def _answers(port: int) -> bool:
+async def _responses(port: int) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:

@@ -32,7 +32,7 @@ from sandbox.tasks.records import (
 from sandbox.tasks.requests import BaseImageDependency, SourceTrigger, TimerTrigger
 
 _IMPORT = "importImage"
-_LOOK_EVERY = timedelta(seconds=15)
+_POLL_EVERY = timedelta(seconds=15)
 
 Start = Callable[[TaskRecord, Cause], None]
 
@@ -78,7 +78,7 @@ class BaseImageTriggers:
             registry=registry.login_server, repository=push.repository, tag=push.tag, digest=push.digest
         )
         for task in self._tasks.values():
-            if _stands_on(task, image):
+            if _is_based_on(task, image):
                 update = ImageUpdateTrigger(id=str(uuid.uuid4()), timestamp=timestamp(push.timestamp), images=[image])
                 # Known from now on: the same digest pushed twice starts one run.
                 images = [_at(known, image) for known in task.base_images]
@@ -102,7 +102,7 @@ def _watches(trigger: SourceTrigger, push: GitPush) -> bool:
     return push.branch == (trigger.source_repository.branch or source.ref or "main")
 
 
-def _stands_on(task: TaskRecord, image: ImageDescriptor) -> bool:
+def _is_based_on(task: TaskRecord, image: ImageDescriptor) -> bool:
     trigger = task.properties.trigger and task.properties.trigger.base_image_trigger
     if not trigger or trigger.status == "Disabled" or not task.enabled:
         return False
@@ -151,7 +151,7 @@ class Timers:
 
     async def start(self) -> None:
         """Begin to look."""
-        self._looking = asyncio.create_task(self._look(self._clock.now()))
+        self._looking = asyncio.create_task(self._poll(self._clock.now()))
 
     async def stop(self) -> None:
         """Stop looking."""
@@ -160,9 +160,9 @@ class Timers:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._looking
 
-    async def _look(self, last: datetime) -> None:
+    async def _poll(self, last: datetime) -> None:
         while True:
-            await self._clock.sleep(_LOOK_EVERY.total_seconds())
+            await self._clock.sleep(_POLL_EVERY.total_seconds())
             now = self._clock.now()
             for task, trigger, occurrence in list(self._due(last, now)):
                 descriptor = TimerTriggerDescriptor(

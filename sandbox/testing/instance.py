@@ -250,14 +250,14 @@ def install_needs(say: Callable[[str], None]) -> None:
     ensure(lifecycle.TOOLS, say=say)
 
 
-def until(look: Callable[[], T | None], seconds: float = 30.0) -> T:
-    """What `look` gives as soon as it gives something.
+def until(poll: Callable[[], T | None], seconds: float = 30.0) -> T:
+    """What `poll` gives as soon as it gives something.
 
     Raises:
         TimeoutError: it gives nothing in that time.
     """
     deadline = time.monotonic() + seconds
-    while not (seen := look()):
+    while not (seen := poll()):
         if time.monotonic() > deadline:
             raise TimeoutError(f"it did not come to pass within {seconds:g} s")
         time.sleep(0.05)

@@ -12,7 +12,7 @@ from sandbox.engine.mounts import unmount_below
 from sandbox.registry import Registries, RegistryRecord
 from sandbox.tests.apps.running import RunningHost
 from sandbox.tests.engine_bench import Bench, engine_bench
-from sandbox.tests.eventgrid_stage import Stage
+from sandbox.tests.eventgrid_client import EventGridClient
 from sandbox.tests.live import LiveGateway
 from sandbox.tests.registry_support import arm_client, make, running_registries
 
@@ -78,11 +78,11 @@ def bench(live: LiveGateway, tmp_path: Path) -> Iterator[Bench]:
 
 
 @pytest.fixture
-def stage(live: LiveGateway) -> Iterator[Stage]:
+def client(live: LiveGateway) -> Iterator[EventGridClient]:
     """Event Grid with seconds made milliseconds."""
-    stage = Stage(live, time_scale=1000)
-    yield stage
-    stage.close()
+    client = EventGridClient(live, time_scale=1000)
+    yield client
+    client.close()
 
 
 @pytest.fixture(scope="module")

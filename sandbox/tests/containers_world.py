@@ -11,7 +11,7 @@ import requests
 from azure.identity import DefaultAzureCredential
 from azure.mgmt.containerinstance import ContainerInstanceManagementClient
 
-from sandbox.containers import ContainerGroups, Pace
+from sandbox.containers import Backoff, ContainerGroups
 from sandbox.instance import SUBSCRIPTION
 from sandbox.tests.containers_fake import FakeHost, FakeRegistries
 from sandbox.tests.live import LiveGateway
@@ -25,7 +25,7 @@ URL = (
     f"https://management.azure.com/subscriptions/{SUBSCRIPTION}/resourceGroups/{RG}"
     f"/providers/Microsoft.ContainerInstance/containerGroups/{NAME}?api-version=2023-05-01"
 )
-FAST = Pace(look=0.01, first=0.05, longest=0.1)
+FAST = Backoff(poll=0.01, first=0.05, longest=0.1)
 
 
 class World:
@@ -43,7 +43,7 @@ class World:
     def open(self) -> ContainerGroups:
         file = self.live.instance.root / "containers" / "groups.json"
         live = self.live
-        return ContainerGroups(file, live.operations, live.index, self.host, self.registries, pace=FAST)
+        return ContainerGroups(file, live.operations, live.index, self.host, self.registries, restarts=FAST)
 
     def create(self, **changes: Any) -> Any:
         return self.client.container_groups.begin_create_or_update(RG, NAME, definition(**changes)).result()
@@ -69,14 +69,14 @@ class World:
     def outcome(self, url: str) -> Any:
         """What an operation has come to, once it has ended."""
         token = self.credential.get_token("https://management.azure.com/.default").token
-        answers: list[Any] = []
+        responses: list[Any] = []
 
         def ended() -> bool:
-            answers.append(requests.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=10).json())
-            return bool(answers[-1]["status"] != "Pending")
+            responses.append(requests.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=10).json())
+            return bool(responses[-1]["status"] != "Pending")
 
         until(ended)
-        return answers[-1]
+        return responses[-1]
 
     def close(self) -> None:
         self.client.close()

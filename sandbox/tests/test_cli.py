@@ -61,8 +61,8 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         sandbox("--help")
     assert ended.value.code == 0
-    told = capsys.readouterr().out
-    assert all(f"    {name} " in told for name in ("needs", "up", "down", "status", "env", "events", "logs"))
+    printed = capsys.readouterr().out
+    assert all(f"    {name} " in printed for name in ("needs", "up", "down", "status", "env", "events", "logs"))
 
 
 def test_the_state_folder_may_stand_before_or_after_the_command(
@@ -82,9 +82,9 @@ def test_env_of_what_does_not_run_prints_nothing_that_a_shell_would_take(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sandbox("--state", str(tmp_path), "env") == 1
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err == (
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == (
         f"sandbox: no sandbox runs in {tmp_path}: start one with `python -m sandbox --state {tmp_path} up`\n"
     )
 

@@ -90,14 +90,14 @@ def test_a_stop_or_deletion_that_the_engine_refuses_is_an_arm_error_and_can_be_r
 @DELETIONS
 def test_a_deletion_ends_a_first_deployment_that_is_still_pulling(world: World, delete: Delete) -> None:
     world.host.pull_gate = gate = asyncio.Event()
-    answers: list[Any] = []
-    put = threading.Thread(target=lambda: answers.append(world.put(definition())))
+    responses: list[Any] = []
+    put = threading.Thread(target=lambda: responses.append(world.put(definition())))
     put.start()
     until(lambda: f"pull {CA1}" in world.host.calls)
     delete(world)
     open_gate(world, gate)
     put.join()
-    assert (answers[0].status_code, answers[0].json()["error"]["code"]) == (409, "OperationPreempted")
+    assert (responses[0].status_code, responses[0].json()["error"]["code"]) == (409, "OperationPreempted")
     require_nothing_left(world)
 
 
@@ -120,14 +120,14 @@ def test_a_deletion_ends_an_update_that_is_swapping_containers(world: World, del
 def test_a_deletion_ends_a_restart(world: World, delete: Delete) -> None:
     world.create()
     world.host.gate = gate = asyncio.Event()
-    answers: list[Any] = []
-    restart = threading.Thread(target=lambda: answers.append(world.send("POST", "/restart")))
+    responses: list[Any] = []
+    restart = threading.Thread(target=lambda: responses.append(world.send("POST", "/restart")))
     restart.start()
     until(lambda: world.host.calls.count("run id-ca1") == 2)
     delete(world)
     open_gate(world, gate)
     restart.join()
-    assert answers[0].json()["error"]["code"] == "OperationPreempted"
+    assert responses[0].json()["error"]["code"] == "OperationPreempted"
     require_nothing_left(world)
 
 

@@ -15,7 +15,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.identity import DefaultAzureCredential
 from azure.mgmt.containerinstance import ContainerInstanceManagementClient
 
-from sandbox.containers import ContainerGroups, Pace
+from sandbox.containers import Backoff, ContainerGroups
 from sandbox.engine import Podman
 from sandbox.instance import SUBSCRIPTION
 from sandbox.registry import OciImage, Registries
@@ -45,8 +45,8 @@ class World:
 
     def open(self) -> ContainerGroups:
         file, live = self.live.instance.root / "groups.json", self.live
-        pace = Pace(look=0.2, first=0.5, longest=1)
-        return ContainerGroups(file, live.operations, live.index, self.engine, self.registries, pace=pace)
+        restarts = Backoff(poll=0.2, first=0.5, longest=1)
+        return ContainerGroups(file, live.operations, live.index, self.engine, self.registries, restarts=restarts)
 
     def push(self, tag: str, color: str) -> None:
         record = self.registries.find("contoso")

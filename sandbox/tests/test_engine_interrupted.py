@@ -72,7 +72,7 @@ def test_the_next_start_ends_what_a_killed_process_left_also_where_somebody_clea
         assert mounts_below(bench.root / "groups") == []
         address = bench.run(serve(successor))
         assert address == before  # podman still counts it as the lost container's
-        until(lambda: answers(address))
+        until(lambda: responses(address))
     finally:
         bench.run(successor.close())
 
@@ -89,7 +89,7 @@ def served_below(root: Path) -> list[str]:
     return found
 
 
-def answers(address: str) -> bool:
+def responses(address: str) -> bool:
     try:
         with urllib.request.urlopen(f"http://{address}/busybox", timeout=0.3) as answer:
             return bool(answer.status == 200)

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from sandbox.eventgrid import Event
-from sandbox.tests.eventgrid_stage import (
+from sandbox.tests.eventgrid_client import (
     EXTENSION,
     GROUP,
     HOOK_URL,
     REGISTRY,
     TOPIC,
-    Stage,
+    EventGridClient,
     dead_letters,
     wait_until,
     webhook,
@@ -38,18 +38,18 @@ def happened(event_id: str = "1", **changes: Any) -> Event:
     return Event(**(fields | changes))
 
 
-def test_a_custom_topic_is_made_read_changed_listed_and_deleted(stage: Stage) -> None:
-    topic = stage.topic()
+def test_a_custom_topic_is_made_read_changed_listed_and_deleted(client: EventGridClient) -> None:
+    topic = client.topic()
     assert topic["properties"]["endpoint"] == "https://news.eastus-1.eventgrid.azure.net/api/events"
     assert topic["properties"]["provisioningState"] == "Succeeded"
-    assert stage.arm("PATCH", TOPIC, {"tags": {"team": "gate"}}).json()["tags"] == {"team": "gate"}
-    everywhere = stage.arm("GET", "/subscriptions/" + TOPIC.split("/")[2] + "/providers/Microsoft.EventGrid/topics")
+    assert client.arm("PATCH", TOPIC, {"tags": {"team": "gate"}}).json()["tags"] == {"team": "gate"}
+    everywhere = client.arm("GET", "/subscriptions/" + TOPIC.split("/")[2] + "/providers/Microsoft.EventGrid/topics")
     assert [one["name"] for one in everywhere.json()["value"]] == ["news"]
     assert "key1" not in everywhere.text
-    assert stage.arm("GET", f"{GROUP}/providers/Microsoft.EventGrid/topics").json() == everywhere.json()
-    assert stage.arm("DELETE", TOPIC).status_code == 202
-    wait_until(lambda: stage.arm("GET", TOPIC).status_code == 404)
-    assert stage.arm("DELETE", TOPIC).status_code == 204
+    assert client.arm("GET", f"{GROUP}/providers/Microsoft.EventGrid/topics").json() == everywhere.json()
+    assert client.arm("DELETE", TOPIC).status_code == 202
+    wait_until(lambda: client.arm("GET", TOPIC).status_code == 404)
+    assert client.arm("DELETE", TOPIC).status_code == 204
 
 
 @pytest.mark.parametrize(
@@ -60,41 +60,43 @@ def test_a_custom_topic_is_made_read_changed_listed_and_deleted(stage: Stage) ->
         ({"properties": {}}, "location"),
     ],
 )
-def test_a_topic_with_what_the_sandbox_lacks_is_refused_by_name(stage: Stage, body: object, named: str) -> None:
-    answer = stage.arm("PUT", TOPIC, body)
+def test_a_topic_with_what_the_sandbox_lacks_is_refused_by_name(
+    client: EventGridClient, body: object, named: str
+) -> None:
+    answer = client.arm("PUT", TOPIC, body)
     assert answer.status_code == 400
     assert named in answer.json()["error"]["message"]
 
 
-def test_a_subscription_under_a_system_topic_gets_the_registrys_events(stage: Stage) -> None:
-    assert stage.arm("PUT", SYSTEM_TOPIC, SYSTEM_BODY).status_code == 201
-    assert stage.arm("PUT", SYSTEM_TOPIC, SYSTEM_BODY).status_code == 200
-    assert stage.subscribe(SYSTEM_TOPIC)["status"] == "Succeeded"
-    shown = stage.arm("GET", f"{SYSTEM_TOPIC}/eventSubscriptions/images").json()
+def test_a_subscription_under_a_system_topic_gets_the_registrys_events(client: EventGridClient) -> None:
+    assert client.arm("PUT", SYSTEM_TOPIC, SYSTEM_BODY).status_code == 201
+    assert client.arm("PUT", SYSTEM_TOPIC, SYSTEM_BODY).status_code == 200
+    assert client.subscribe(SYSTEM_TOPIC)["status"] == "Succeeded"
+    shown = client.arm("GET", f"{SYSTEM_TOPIC}/eventSubscriptions/images").json()
     assert shown["type"] == "Microsoft.EventGrid/systemTopics/eventSubscriptions"
     assert shown["properties"]["topic"] == SYSTEM_TOPIC
-    stage.live.run(stage.grid.publish(REGISTRY, [happened()]))
-    wait_until(lambda: stage.hook.ids == ["1"])
-    assert stage.hook.events[0]["topic"] == REGISTRY
-    assert stage.arm("DELETE", SYSTEM_TOPIC).status_code == 202
-    wait_until(lambda: stage.arm("GET", SYSTEM_TOPIC).status_code == 404)
-    stage.live.run(stage.grid.publish(REGISTRY, [happened("2")]))
-    assert stage.counts()["matched"] == 1
+    client.live.run(client.grid.publish(REGISTRY, [happened()]))
+    wait_until(lambda: client.hook.ids == ["1"])
+    assert client.hook.events[0]["topic"] == REGISTRY
+    assert client.arm("DELETE", SYSTEM_TOPIC).status_code == 202
+    wait_until(lambda: client.arm("GET", SYSTEM_TOPIC).status_code == 404)
+    client.live.run(client.grid.publish(REGISTRY, [happened("2")]))
+    assert client.counts()["matched"] == 1
 
 
-def test_a_system_topic_needs_a_source_that_exists_and_fits_and_has_none_yet(stage: Stage) -> None:
+def test_a_system_topic_needs_a_source_that_exists_and_fits_and_has_none_yet(client: EventGridClient) -> None:
     other = {"source": REGISTRY + "x", "topicType": "Microsoft.ContainerRegistry.Registries"}
-    assert stage.arm("PUT", SYSTEM_TOPIC, SYSTEM_BODY | {"properties": other}).status_code == 404
+    assert client.arm("PUT", SYSTEM_TOPIC, SYSTEM_BODY | {"properties": other}).status_code == 404
     unfit = {"source": REGISTRY, "topicType": "Microsoft.Storage.StorageAccounts"}
-    assert stage.arm("PUT", SYSTEM_TOPIC, SYSTEM_BODY | {"properties": unfit}).status_code == 400
-    stage.arm("PUT", SYSTEM_TOPIC, SYSTEM_BODY)
-    second = stage.arm("PUT", SYSTEM_TOPIC + "-2", SYSTEM_BODY)
+    assert client.arm("PUT", SYSTEM_TOPIC, SYSTEM_BODY | {"properties": unfit}).status_code == 400
+    client.arm("PUT", SYSTEM_TOPIC, SYSTEM_BODY)
+    second = client.arm("PUT", SYSTEM_TOPIC + "-2", SYSTEM_BODY)
     assert "Only one system topic is allowed per source" in second.json()["error"]["message"]
 
 
-def test_a_subscription_is_shown_without_its_secrets_and_with_its_defaults(stage: Stage) -> None:
-    stage.subscribe(deadLetterDestination=dead_letters(), labels=["gate"])
-    answer = stage.arm("GET", f"{REGISTRY}{EXTENSION}/images")
+def test_a_subscription_is_shown_without_its_secrets_and_with_its_defaults(client: EventGridClient) -> None:
+    client.subscribe(deadLetterDestination=dead_letters(), labels=["gate"])
+    answer = client.arm("GET", f"{REGISTRY}{EXTENSION}/images")
     assert "s3cret" not in answer.text
     properties = answer.json()["properties"]
     assert properties["destination"]["properties"]["endpointBaseUrl"] == "https://hook.example.test/events"
@@ -102,74 +104,74 @@ def test_a_subscription_is_shown_without_its_secrets_and_with_its_defaults(stage
     assert len(properties["filter"]["includedEventTypes"]) == 4
     assert properties["eventDeliverySchema"] == "EventGridSchema"
     assert properties["provisioningState"] == "Succeeded"
-    full = stage.arm("POST", f"{REGISTRY}{EXTENSION}/images/getFullUrl").json()
+    full = client.arm("POST", f"{REGISTRY}{EXTENSION}/images/getFullUrl").json()
     assert full == {"endpointUrl": HOOK_URL}
-    assert [one["name"] for one in stage.arm("GET", f"{REGISTRY}{EXTENSION}").json()["value"]] == ["images"]
+    assert [one["name"] for one in client.arm("GET", f"{REGISTRY}{EXTENSION}").json()["value"]] == ["images"]
 
 
-def test_what_was_read_can_be_put_back_with_the_url(stage: Stage) -> None:
-    stage.subscribe()
-    shown = stage.arm("GET", f"{REGISTRY}{EXTENSION}/images").json()
+def test_what_was_read_can_be_put_back_with_the_url(client: EventGridClient) -> None:
+    client.subscribe()
+    shown = client.arm("GET", f"{REGISTRY}{EXTENSION}/images").json()
     shown["properties"]["destination"]["properties"]["endpointUrl"] = HOOK_URL
-    answer = stage.arm("PUT", f"{REGISTRY}{EXTENSION}/images", shown)
+    answer = client.arm("PUT", f"{REGISTRY}{EXTENSION}/images", shown)
     assert answer.status_code == 201, answer.text
-    assert stage.outcome(answer)["status"] == "Succeeded"
+    assert client.outcome(answer)["status"] == "Succeeded"
 
 
-def test_a_patch_changes_what_it_names_and_keeps_the_rest(stage: Stage) -> None:
-    stage.subscribe(labels=["gate"])
-    answer = stage.arm("PATCH", f"{REGISTRY}{EXTENSION}/images", {"filter": {"subjectBeginsWith": "python"}})
+def test_a_patch_changes_what_it_names_and_keeps_the_rest(client: EventGridClient) -> None:
+    client.subscribe(labels=["gate"])
+    answer = client.arm("PATCH", f"{REGISTRY}{EXTENSION}/images", {"filter": {"subjectBeginsWith": "python"}})
     assert answer.status_code == 201
-    assert stage.outcome(answer)["status"] == "Succeeded"
-    properties = stage.arm("GET", f"{REGISTRY}{EXTENSION}/images").json()["properties"]
+    assert client.outcome(answer)["status"] == "Succeeded"
+    properties = client.arm("GET", f"{REGISTRY}{EXTENSION}/images").json()["properties"]
     assert properties["filter"]["subjectBeginsWith"] == "python"
     assert properties["labels"] == ["gate"]
 
 
-def test_a_patched_webhook_keeps_the_url_that_it_does_not_say(stage: Stage) -> None:
-    stage.subscribe()
+def test_a_patched_webhook_keeps_the_url_that_it_does_not_say(client: EventGridClient) -> None:
+    client.subscribe()
     patch = {"destination": {"endpointType": "WebHook", "properties": {"maxEventsPerBatch": 2}}}
-    assert stage.outcome(stage.arm("PATCH", f"{REGISTRY}{EXTENSION}/images", patch))["status"] == "Succeeded"
-    assert stage.arm("POST", f"{REGISTRY}{EXTENSION}/images/getFullUrl").json() == {"endpointUrl": HOOK_URL}
+    assert client.outcome(client.arm("PATCH", f"{REGISTRY}{EXTENSION}/images", patch))["status"] == "Succeeded"
+    assert client.arm("POST", f"{REGISTRY}{EXTENSION}/images/getFullUrl").json() == {"endpointUrl": HOOK_URL}
 
 
-def test_secret_attributes_are_told_only_when_asked_for(stage: Stage) -> None:
+def test_secret_attributes_are_told_only_when_asked_for(client: EventGridClient) -> None:
     mapping = {"name": "x-key", "type": "Static", "properties": {"value": "hush", "isSecret": True}}
-    stage.subscribe(destination=webhook(deliveryAttributeMappings=[mapping]))
-    assert "hush" not in stage.arm("GET", f"{REGISTRY}{EXTENSION}/images").text
-    assert stage.arm("POST", f"{REGISTRY}{EXTENSION}/images/getDeliveryAttributes").json() == {"value": [mapping]}
+    client.subscribe(destination=webhook(deliveryAttributeMappings=[mapping]))
+    assert "hush" not in client.arm("GET", f"{REGISTRY}{EXTENSION}/images").text
+    assert client.arm("POST", f"{REGISTRY}{EXTENSION}/images/getDeliveryAttributes").json() == {"value": [mapping]}
 
 
-def test_a_topics_identity_gets_a_principal(stage: Stage) -> None:
-    stage.topic()
-    assert "identity" not in stage.arm("GET", TOPIC).json()
-    changed = stage.arm("PATCH", TOPIC, {"identity": {"type": "SystemAssigned"}}).json()
+def test_a_topics_identity_gets_a_principal(client: EventGridClient) -> None:
+    client.topic()
+    assert "identity" not in client.arm("GET", TOPIC).json()
+    changed = client.arm("PATCH", TOPIC, {"identity": {"type": "SystemAssigned"}}).json()
     assert changed["identity"]["principalId"]
 
 
-def test_the_registrys_event_types_are_listed(stage: Stage) -> None:
+def test_the_registrys_event_types_are_listed(client: EventGridClient) -> None:
     path = "/providers/Microsoft.EventGrid/topicTypes"
-    assert len(stage.arm("GET", f"{path}/microsoft.containerregistry.registries/eventTypes").json()["value"]) == 4
-    assert stage.arm("GET", f"{path}/Microsoft.Storage.StorageAccounts").status_code == 404
+    assert len(client.arm("GET", f"{path}/microsoft.containerregistry.registries/eventTypes").json()["value"]) == 4
+    assert client.arm("GET", f"{path}/Microsoft.Storage.StorageAccounts").status_code == 404
 
 
-def test_what_hangs_on_a_registry_or_a_group_goes_with_it(stage: Stage) -> None:
-    stage.topic()
-    stage.arm("PUT", SYSTEM_TOPIC, SYSTEM_BODY)
-    stage.subscribe()
-    stage.subscribe(SYSTEM_TOPIC)
-    stage.live.run(stage.grid.forget(REGISTRY))
-    assert stage.arm("GET", f"{REGISTRY}{EXTENSION}").json()["value"] == []
-    assert stage.arm("GET", SYSTEM_TOPIC).status_code == 404
-    stage.live.run(stage.grid.delete_group("DEMO"))
-    assert stage.arm("GET", TOPIC).status_code == 404
+def test_what_hangs_on_a_registry_or_a_group_goes_with_it(client: EventGridClient) -> None:
+    client.topic()
+    client.arm("PUT", SYSTEM_TOPIC, SYSTEM_BODY)
+    client.subscribe()
+    client.subscribe(SYSTEM_TOPIC)
+    client.live.run(client.grid.forget(REGISTRY))
+    assert client.arm("GET", f"{REGISTRY}{EXTENSION}").json()["value"] == []
+    assert client.arm("GET", SYSTEM_TOPIC).status_code == 404
+    client.live.run(client.grid.delete_group("DEMO"))
+    assert client.arm("GET", TOPIC).status_code == 404
 
 
-def test_a_change_that_the_endpoint_refuses_leaves_the_subscription_as_it_was(stage: Stage) -> None:
-    stage.subscribe()
-    stage.hook.consent = "refuse"
-    assert stage.subscribe(labels=["new"])["status"] == "Failed"
-    assert stage.arm("GET", f"{REGISTRY}{EXTENSION}/images").json()["properties"]["labels"] == []
+def test_a_change_that_the_endpoint_refuses_leaves_the_subscription_as_it_was(client: EventGridClient) -> None:
+    client.subscribe()
+    client.hook.consent = "refuse"
+    assert client.subscribe(labels=["new"])["status"] == "Failed"
+    assert client.arm("GET", f"{REGISTRY}{EXTENSION}/images").json()["properties"]["labels"] == []
 
 
 @pytest.mark.parametrize(
@@ -189,20 +191,20 @@ def test_a_change_that_the_endpoint_refuses_leaves_the_subscription_as_it_was(st
     ],
 )
 def test_a_body_that_does_not_fit_is_refused_by_the_name_of_its_field(
-    stage: Stage, properties: dict[str, Any], named: str
+    client: EventGridClient, properties: dict[str, Any], named: str
 ) -> None:
     body = {"properties": {"destination": webhook()} | properties}
-    answer = stage.arm("PUT", f"{REGISTRY}{EXTENSION}/images", body)
+    answer = client.arm("PUT", f"{REGISTRY}{EXTENSION}/images", body)
     assert answer.status_code == 400, answer.text
     assert named in answer.json()["error"]["message"]
 
 
-def test_a_subscription_needs_a_source_that_exists_and_has_events(stage: Stage) -> None:
+def test_a_subscription_needs_a_source_that_exists_and_has_events(client: EventGridClient) -> None:
     body = {"properties": {"destination": webhook()}}
-    assert stage.arm("PUT", f"{REGISTRY}x{EXTENSION}/images", body).status_code == 404
+    assert client.arm("PUT", f"{REGISTRY}x{EXTENSION}/images", body).status_code == 404
     vault = f"{GROUP}/providers/Microsoft.KeyVault/vaults/v"
-    assert "Microsoft.KeyVault/vaults" in stage.arm("PUT", f"{vault}{EXTENSION}/images", body).text
-    assert stage.arm("PUT", f"{REGISTRY}{EXTENSION}/images", body, version="1999-01-01").status_code == 400
+    assert "Microsoft.KeyVault/vaults" in client.arm("PUT", f"{vault}{EXTENSION}/images", body).text
+    assert client.arm("PUT", f"{REGISTRY}{EXTENSION}/images", body, version="1999-01-01").status_code == 400
 
 
 WANTED = [
@@ -256,13 +258,13 @@ UNWANTED += [
 ]
 
 
-def test_filters_let_through_what_they_say(stage: Stage) -> None:
+def test_filters_let_through_what_they_say(client: EventGridClient) -> None:
     for number, wanted in enumerate(WANTED):
-        assert stage.subscribe(name=f"wanted-{number}", filter=wanted)["status"] == "Succeeded", wanted
+        assert client.subscribe(name=f"wanted-{number}", filter=wanted)["status"] == "Succeeded", wanted
     for number, unwanted in enumerate(UNWANTED):
-        assert stage.subscribe(name=f"unwanted-{number}", filter=unwanted)["status"] == "Succeeded", unwanted
-    stage.live.run(stage.grid.publish(REGISTRY, [happened()]))
-    wait_until(lambda: stage.counts()["delivered"] == len(WANTED))
-    reached = {one.headers["aeg-subscription-name"] for one in stage.hook.received}
+        assert client.subscribe(name=f"unwanted-{number}", filter=unwanted)["status"] == "Succeeded", unwanted
+    client.live.run(client.grid.publish(REGISTRY, [happened()]))
+    wait_until(lambda: client.counts()["delivered"] == len(WANTED))
+    reached = {one.headers["aeg-subscription-name"] for one in client.hook.received}
     assert reached == {f"WANTED-{number}" for number in range(len(WANTED))}
-    assert stage.counts()["matched"] == len(WANTED)
+    assert client.counts()["matched"] == len(WANTED)

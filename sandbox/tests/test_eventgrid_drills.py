@@ -14,84 +14,88 @@ from sandbox.__main__ import main
 from sandbox.eventgrid.faults import Faults, FaultSettings
 from sandbox.events import OFF, ON, event_counts, event_settings, switch_events
 from sandbox.lifecycle import SandboxError
-from sandbox.tests.eventgrid_stage import REGISTRY, Stage, dead_letters, pushed, wait_until
+from sandbox.tests.eventgrid_client import REGISTRY, EventGridClient, dead_letters, pushed, wait_until
 from sandbox.tests.live import LiveGateway
 
 
 @pytest.fixture
-def stage(live: LiveGateway) -> Iterator[Stage]:
+def client(live: LiveGateway) -> Iterator[EventGridClient]:
     """Event Grid with seconds made milliseconds, found from outside as a running instance."""
-    yield from _stage(live, time_scale=1000)
+    yield from _client(live, time_scale=1000)
 
 
 @pytest.fixture
-def slow_stage(live: LiveGateway) -> Iterator[Stage]:
+def slow_client(live: LiveGateway) -> Iterator[EventGridClient]:
     """The same with tenths of seconds: the first retry comes after one, which leaves time to do something before."""
-    yield from _stage(live, time_scale=10)
+    yield from _client(live, time_scale=10)
 
 
-def _stage(live: LiveGateway, time_scale: float) -> Iterator[Stage]:
+def _client(live: LiveGateway, time_scale: float) -> Iterator[EventGridClient]:
     live.instance.settings_file.write_text(f'{{"port": {live.port}}}')
-    stage = Stage(live, time_scale)
-    yield stage
-    stage.close()
+    client = EventGridClient(live, time_scale)
+    yield client
+    client.close()
 
 
-def test_drills_lose_and_double_deliveries_as_told(stage: Stage) -> None:
-    stage.subscribe()
-    control = f"http://127.0.0.1:{stage.live.port}/eventgrid/faults"
+def test_drills_lose_and_double_deliveries_as_told(client: EventGridClient) -> None:
+    client.subscribe()
+    control = f"http://127.0.0.1:{client.live.port}/eventgrid/faults"
     assert requests.put(control, json={"drop": 2}, timeout=5).status_code == 400
     assert requests.put(control, json={"drop": 0.3, "duplicate": 0.3, "seed": 7}, timeout=5).status_code == 200
-    stage.live.run(stage.grid.publish(REGISTRY, [pushed(number) for number in range(40)]))
-    wait_until(lambda: stage.counts()["waiting"] == 0)
-    counts = stage.counts()
+    client.live.run(client.grid.publish(REGISTRY, [pushed(number) for number in range(40)]))
+    wait_until(lambda: client.counts()["waiting"] == 0)
+    counts = client.counts()
     assert 0 < counts["lost_by_fault"] < 40
     assert 0 < counts["doubled_by_fault"] < 40
     expected = 40 - counts["lost_by_fault"] + counts["doubled_by_fault"]
-    wait_until(lambda: stage.counts()["delivered"] == expected)
-    assert len(stage.hook.ids) == expected
-    assert len(set(stage.hook.ids)) == 40 - counts["lost_by_fault"]
+    wait_until(lambda: client.counts()["delivered"] == expected)
+    assert len(client.hook.ids) == expected
+    assert len(set(client.hook.ids)) == 40 - counts["lost_by_fault"]
 
 
-def disturb(stage: Stage, **settings: Any) -> None:
-    control = f"http://127.0.0.1:{stage.live.port}/eventgrid/faults"
+def disturb(client: EventGridClient, **settings: Any) -> None:
+    control = f"http://127.0.0.1:{client.live.port}/eventgrid/faults"
     assert requests.put(control, json=settings, timeout=5).status_code == 200
 
 
 def test_while_deliveries_are_off_events_are_dropped_and_never_come_later(
-    stage: Stage, caplog: pytest.LogCaptureFixture
+    client: EventGridClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stage.subscribe()
-    disturb(stage, off=True)
-    stage.live.run(stage.grid.publish(REGISTRY, [pushed(1), pushed(2)]))
-    wait_until(lambda: stage.counts()["dropped"] == 2)
-    disturb(stage)
-    stage.live.run(stage.grid.publish(REGISTRY, [pushed(3)]))
-    wait_until(lambda: stage.counts()["delivered"] == 1)
-    assert stage.hook.ids == ["event-3"]
-    counts = stage.counts()
+    client.subscribe()
+    disturb(client, off=True)
+    client.live.run(client.grid.publish(REGISTRY, [pushed(1), pushed(2)]))
+    wait_until(lambda: client.counts()["dropped"] == 2)
+    disturb(client)
+    client.live.run(client.grid.publish(REGISTRY, [pushed(3)]))
+    wait_until(lambda: client.counts()["delivered"] == 1)
+    assert client.hook.ids == ["event-3"]
+    counts = client.counts()
     assert (counts["published"], counts["refused_while_off"], counts["waiting"]) == (3, 2, 0)
     assert "Dropped event event-1" in caplog.text
 
 
-def test_an_event_that_waits_for_its_next_attempt_is_dropped_too_once_deliveries_are_off(slow_stage: Stage) -> None:
-    slow_stage.subscribe()
-    slow_stage.hook.answers = [503]
-    slow_stage.live.run(slow_stage.grid.publish(REGISTRY, [pushed()]))
-    wait_until(lambda: len(slow_stage.hook.received) == 1)
-    disturb(slow_stage, off=True)
-    wait_until(lambda: slow_stage.counts()["dropped"] == 1)
-    assert len(slow_stage.hook.received) == 1
+def test_an_event_that_waits_for_its_next_attempt_is_dropped_too_once_deliveries_are_off(
+    slow_client: EventGridClient,
+) -> None:
+    slow_client.subscribe()
+    slow_client.hook.responses = [503]
+    slow_client.live.run(slow_client.grid.publish(REGISTRY, [pushed()]))
+    wait_until(lambda: len(slow_client.hook.received) == 1)
+    disturb(slow_client, off=True)
+    wait_until(lambda: slow_client.counts()["dropped"] == 1)
+    assert len(slow_client.hook.received) == 1
 
 
-def test_while_deliveries_are_off_a_subscription_with_dead_letters_keeps_its_events_there(stage: Stage) -> None:
-    stage.subscribe(deadLetterDestination=dead_letters())
-    disturb(stage, off=True)
-    stage.live.run(stage.grid.publish(REGISTRY, [pushed()]))
-    wait_until(lambda: stage.counts()["dead_lettered"] == 1)
-    (letters,) = stage.storage.blobs.values()
+def test_while_deliveries_are_off_a_subscription_with_dead_letters_keeps_its_events_there(
+    client: EventGridClient,
+) -> None:
+    client.subscribe(deadLetterDestination=dead_letters())
+    disturb(client, off=True)
+    client.live.run(client.grid.publish(REGISTRY, [pushed()]))
+    wait_until(lambda: client.counts()["dead_lettered"] == 1)
+    (letters,) = client.storage.blobs.values()
     assert letters[0]["deadLetterReason"] == "UndeliverableDueToClientError"
-    assert stage.hook.received == []
+    assert client.hook.received == []
 
 
 def test_with_a_seed_the_same_events_share_the_same_fate_whatever_goes_to_others() -> None:
@@ -109,31 +113,31 @@ def test_with_a_seed_the_same_events_share_the_same_fate_whatever_goes_to_others
     assert set(fates(0)) == {0, 1, 2}
 
 
-def test_shuffled_events_overtake_each_other(stage: Stage) -> None:
-    stage.subscribe()
-    control = f"http://127.0.0.1:{stage.live.port}/eventgrid/faults"
+def test_shuffled_events_overtake_each_other(client: EventGridClient) -> None:
+    client.subscribe()
+    control = f"http://127.0.0.1:{client.live.port}/eventgrid/faults"
     requests.put(control, json={"shuffle_seconds": 0.2, "seed": 1}, timeout=5)
-    stage.live.run(stage.grid.publish(REGISTRY, [pushed(number) for number in range(12)]))
-    wait_until(lambda: stage.counts()["delivered"] == 12)
-    assert stage.hook.ids != [f"event-{number}" for number in range(12)]
+    client.live.run(client.grid.publish(REGISTRY, [pushed(number) for number in range(12)]))
+    wait_until(lambda: client.counts()["delivered"] == 12)
+    assert client.hook.ids != [f"event-{number}" for number in range(12)]
 
 
-def test_the_switch_works_from_python_and_tells_what_it_does_not_take(stage: Stage) -> None:
-    instance = stage.live.instance
-    stage.subscribe()
+def test_the_switch_works_from_python_and_tells_what_it_does_not_take(client: EventGridClient) -> None:
+    instance = client.live.instance
+    client.subscribe()
     switch_events(instance, OFF)
     assert event_settings(instance) == OFF
-    stage.live.run(stage.grid.publish(REGISTRY, [pushed(1)]))
+    client.live.run(client.grid.publish(REGISTRY, [pushed(1)]))
     wait_until(lambda: event_counts(instance).dropped == 1)
     switch_events(instance, ON)
-    stage.live.run(stage.grid.publish(REGISTRY, [pushed(2)]))
+    client.live.run(client.grid.publish(REGISTRY, [pushed(2)]))
     wait_until(lambda: event_counts(instance).delivered == 1)
     with pytest.raises(SandboxError, match=r"refuses PUT /eventgrid/faults: .*drop"):
         switch_events(instance, FaultSettings(drop=7))
 
 
-def command(stage: Stage, *arguments: str) -> int:
-    return main(("--state", str(stage.live.instance.root), "events", *arguments))
+def command(client: EventGridClient, *arguments: str) -> int:
+    return main(("--state", str(client.live.instance.root), "events", *arguments))
 
 
 @pytest.fixture
@@ -142,15 +146,19 @@ def running(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("running")
-def test_the_command_switches_deliveries_and_tells_how_many(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    stage.subscribe()
-    assert command(stage, "off") == 0
-    stage.live.run(stage.grid.publish(REGISTRY, [pushed()]))
-    wait_until(lambda: stage.counts()["dropped"] == 1)
-    assert command(stage, "status") == command(stage, "on") == 0
+def test_the_command_switches_deliveries_and_tells_how_many(
+    client: EventGridClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.subscribe()
+    assert command(client, "off") == 0
+    client.live.run(client.grid.publish(REGISTRY, [pushed()]))
+    wait_until(lambda: client.counts()["dropped"] == 1)
+    assert command(client, "status") == command(client, "on") == 0
     counted = "  since the start: published 1, delivered 0, dropped 1, doubled 0, dead-lettered 0, waiting 0\n"
-    told = f"event delivery is off: events are dropped, as for a stopped app\n{counted}event delivery is on\n{counted}"
-    assert capsys.readouterr().out.endswith(told)
+    printed = (
+        f"event delivery is off: events are dropped, as for a stopped app\n{counted}event delivery is on\n{counted}"
+    )
+    assert capsys.readouterr().out.endswith(printed)
 
 
 @pytest.mark.usefixtures("running")
@@ -167,10 +175,14 @@ def test_the_command_switches_deliveries_and_tells_how_many(stage: Stage, capsys
     ],
 )
 def test_lossy_takes_percent_and_a_seed(
-    stage: Stage, arguments: list[str], settings: FaultSettings, said: str, capsys: pytest.CaptureFixture[str]
+    client: EventGridClient,
+    arguments: list[str],
+    settings: FaultSettings,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert command(stage, "lossy", *arguments) == 0
-    assert event_settings(stage.live.instance) == settings
+    assert command(client, "lossy", *arguments) == 0
+    assert event_settings(client.live.instance) == settings
     assert said in capsys.readouterr().out
 
 
@@ -183,18 +195,20 @@ def test_lossy_takes_percent_and_a_seed(
     ],
 )
 def test_wrong_arguments_are_told(
-    arguments: list[str], said: str, stage: Stage, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], said: str, client: EventGridClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        command(stage, *arguments)
+        command(client, *arguments)
     assert said in capsys.readouterr().err
 
 
-def test_an_option_of_lossy_with_another_mode_is_told(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command(stage, "off", "--seed", "7") == 1
+def test_an_option_of_lossy_with_another_mode_is_told(
+    client: EventGridClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(client, "off", "--seed", "7") == 1
     assert capsys.readouterr().err == "sandbox: --seed belongs to `events lossy`, not to `events off`\n"
 
 
-def test_the_switch_of_what_does_not_run_is_told(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command(stage, "off") == 1
-    assert capsys.readouterr().err == f"sandbox: no sandbox runs in {stage.live.instance.root}\n"
+def test_the_switch_of_what_does_not_run_is_told(client: EventGridClient, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(client, "off") == 1
+    assert capsys.readouterr().err == f"sandbox: no sandbox runs in {client.live.instance.root}\n"

@@ -58,10 +58,10 @@ def test_a_clone_holds_the_imported_files_with_their_executable_bits(
 
 
 def test_a_push_is_told_once_with_its_branch_and_commit(github: GitHub, tmp_path: Path) -> None:
-    told: list[GitPush] = []
+    pushes: list[GitPush] = []
 
     async def listen(push: GitPush) -> None:
-        told.append(push)
+        pushes.append(push)
 
     github.on_push.append(listen)
     git(tmp_path, "clone", "-q", SIGNED_IN, "clone")
@@ -69,27 +69,27 @@ def test_a_push_is_told_once_with_its_branch_and_commit(github: GitHub, tmp_path
     commit = edit(clone, "Dockerfile", "FROM node:16-alpine\n", "Move to node 16\n\nBecause.")
     git(clone, "push", "-q")
     git(clone, "push", "-q")  # nothing new: nothing to tell
-    assert told == [GitPush("contoso/app", "main", commit, "Move to node 16")]
+    assert pushes == [GitPush("contoso/app", "main", commit, "Move to node 16")]
     git(clone, "push", "-q", "origin", "HEAD:feature/one")
-    assert [(push.branch, push.commit) for push in told[1:]] == [("feature/one", commit)]
+    assert [(push.branch, push.commit) for push in pushes[1:]] == [("feature/one", commit)]
     git(clone, "push", "-q", "origin", ":feature/one")
-    assert len(told) == 2
+    assert len(pushes) == 2
 
 
 def test_a_failing_listener_does_not_keep_the_next_from_hearing(github: GitHub, tmp_path: Path) -> None:
-    told: list[str] = []
+    pushes: list[str] = []
 
     async def fail(push: GitPush) -> None:
         raise RuntimeError(push.branch)
 
     async def listen(push: GitPush) -> None:
-        told.append(push.branch)
+        pushes.append(push.branch)
 
     github.on_push += [fail, listen]
     git(tmp_path, "clone", "-q", SIGNED_IN, "clone")
     edit(tmp_path / "clone", "a", "a", "a")
     git(tmp_path / "clone", "push", "-q")
-    assert told == ["main"]
+    assert pushes == ["main"]
 
 
 def test_a_push_larger_than_git_sends_in_one_piece_arrives_whole(

@@ -33,7 +33,7 @@ def make_app(tmp_path: Path) -> MakeApp:
     return make
 
 
-def refusal(running: RunningHost) -> str:
+def error(running: RunningHost) -> str:
     with pytest.raises(Misconfigured) as refused:
         running.start()
     return str(refused.value)
@@ -73,11 +73,11 @@ def refusal(running: RunningHost) -> str:
     ],
 )
 def test_an_app_that_does_not_fit_is_refused_with_the_reason(make_app: MakeApp, source: str, reason: str) -> None:
-    assert reason in refusal(make_app(source))
+    assert reason in error(make_app(source))
 
 
 def test_the_traceback_of_a_broken_app_begins_with_its_own_code(make_app: MakeApp) -> None:
-    text = refusal(make_app("def helper():\n    raise ValueError('no gates')\nhelper()\n"))
+    text = error(make_app("def helper():\n    raise ValueError('no gates')\nhelper()\n"))
     assert "ValueError: no gates" in text
     assert "function_app.py" in text
     assert "importlib" not in text
@@ -86,13 +86,13 @@ def test_the_traceback_of_a_broken_app_begins_with_its_own_code(make_app: MakeAp
 
 def test_queue_and_event_grid_need_an_extension_bundle(make_app: MakeApp) -> None:
     source = _QUEUE + "def f(msg: func.QueueMessage) -> None: ...\n"
-    assert "Function 'f': the binding type 'queueTrigger' needs an extensionBundle" in refusal(
+    assert "Function 'f': the binding type 'queueTrigger' needs an extensionBundle" in error(
         make_app(source, extensionBundle=None)
     )
 
 
 def test_another_version_of_host_json_is_refused(make_app: MakeApp) -> None:
-    assert '"version" must be "2.0"' in refusal(make_app("", version="3.0"))
+    assert '"version" must be "2.0"' in error(make_app("", version="3.0"))
 
 
 def test_an_unknown_key_of_host_json_is_a_warning_that_names_it(make_app: MakeApp) -> None:

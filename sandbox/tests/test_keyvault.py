@@ -125,10 +125,10 @@ def test_a_secret_set_through_arm_is_the_vaults_with_its_expiry_and_arm_tells_no
     found = client.get_secret("token")
     assert (found.value, found.properties.expires_on) == ("hush", soon)
     assert (found.properties.content_type, found.properties.tags) == ("text/plain", {"a": "b"})
-    answers = [arm.call("PUT", path, json=body), arm.call("GET", path), arm.call("GET", f"{GROUP}/{NAME}/secrets")]
-    assert [answer.status_code for answer in answers] == [200, 200, 200]
-    assert "hush" not in "".join(answer.text for answer in answers)
-    shown = answers[1].json()
+    responses = [arm.call("PUT", path, json=body), arm.call("GET", path), arm.call("GET", f"{GROUP}/{NAME}/secrets")]
+    assert [answer.status_code for answer in responses] == [200, 200, 200]
+    assert "hush" not in "".join(answer.text for answer in responses)
+    shown = responses[1].json()
     assert shown["properties"]["attributes"]["exp"] == expiry["exp"]
     assert shown["properties"]["secretUri"] == f"{URL}/secrets/token"
 

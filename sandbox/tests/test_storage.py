@@ -83,9 +83,9 @@ def test_a_batch_is_applied_whole_or_not_at_all(table: TableClient) -> None:
 
 def test_an_entity_over_azure_s_size_is_refused(table: TableClient) -> None:
     entity = {"PartitionKey": "p", "RowKey": "big"} | {f"body{n}": "x" * 32_000 for n in range(40)}
-    with pytest.raises(HttpResponseError) as refusal:
+    with pytest.raises(HttpResponseError) as error:
         table.create_entity(entity)
-    assert refusal.value.status_code == 400
+    assert error.value.status_code == 400
 
 
 def test_a_queue_message_is_hidden_for_its_time(credential: DefaultAzureCredential) -> None:
@@ -146,16 +146,16 @@ def test_a_restart_that_the_system_refuses_once_is_tried_again(
     storage: Storage, table: TableClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spawn = asyncio.create_subprocess_exec
-    refusals: list[OSError] = []
+    errors: list[OSError] = []
 
     async def refuse_once(*command: Any, **options: Any) -> asyncio.subprocess.Process:
-        if not refusals:
-            refusals.append(BlockingIOError("no more processes"))
-            raise refusals[0]
+        if not errors:
+            errors.append(BlockingIOError("no more processes"))
+            raise errors[0]
         return await spawn(*command, **options)
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse_once)
     assert storage.pid is not None
     os.kill(storage.pid, signal.SIGKILL)
     table.create_entity({"PartitionKey": "refused", "RowKey": "after"})
-    assert refusals
+    assert errors

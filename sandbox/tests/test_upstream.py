@@ -129,15 +129,15 @@ def npm_that(folder: Path, script: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "expected"),
     [
         ("echo other > x-1.tgz", "npm brought something else than x@1"),
         ("echo 'npm error ENOTFOUND' >&2; exit 1", "npm cannot fetch x@1: npm error ENOTFOUND"),
     ],
 )
-def test_npm_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, told: str) -> None:
+def test_npm_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, expected: str) -> None:
     npm_that(tmp_path, script)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    with pytest.raises(MissingPart, match=told):
+    with pytest.raises(MissingPart, match=expected):
         npm_pack(Package("x", "1", "expected"), tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())

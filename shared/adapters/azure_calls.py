@@ -48,7 +48,7 @@ TASKS_NOT_ALLOWED = "TasksOperationsNotAllowed"
 """The code of a subscription that may run no ACR Tasks.
 Source: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-overview"""
 
-_REFUSALS = frozenset(("AuthorizationFailed", "Forbidden", "DENIED", "UNAUTHORIZED", TASKS_NOT_ALLOWED))
+_REJECTED = frozenset(("AuthorizationFailed", "Forbidden", "DENIED", "UNAUTHORIZED", TASKS_NOT_ALLOWED))
 _OF_CODE: dict[str, tuple[Cause | None, str]] = {
     "LinkedAuthorizationFailed": (
         Cause.ROLE,
@@ -118,7 +118,7 @@ def translated(doing: str, *, remedy: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def expected(*refusals: int | type[HttpResponseError], instead: BasegateError | None = None) -> Iterator[None]:
+def expected(*rejections: int | type[HttpResponseError], instead: BasegateError | None = None) -> Iterator[None]:
     """Leave the block where a service refuses with one of these statuses or errors, or raise `instead`.
 
     It stands within `translated`, which takes up every other one. A 404 may come from a gateway before the service;
@@ -127,8 +127,8 @@ def expected(*refusals: int | type[HttpResponseError], instead: BasegateError | 
     try:
         yield
     except HttpResponseError as error:
-        missing = 404 in refusals and is_missing(error)
-        if not missing and error.status_code not in refusals and type(error) not in refusals:
+        missing = 404 in rejections and is_missing(error)
+        if not missing and error.status_code not in rejections and type(error) not in rejections:
             raise
         if instead is not None:
             raise instead from error
@@ -180,7 +180,7 @@ def _from_response(error: HttpResponseError, doing: str, remedy: str) -> Basegat
     if code in _OF_CODE:
         known, advice = _OF_CODE[code]
         return Misconfigured(said, cause=known, remedy=advice)
-    if status in (401, 403) or code in _REFUSALS:
+    if status in (401, 403) or code in _REJECTED:
         cause = _cause(code, error.message)
         advice = remedy if cause is Cause.ROLE and remedy else _REMEDIES[cause]
         return Misconfigured(said, cause=cause, remedy=advice)

@@ -115,7 +115,7 @@ class AcrRegistry:
             if response.status_code == _RUNNING:
                 return CopyStatus(CopyState.RUNNING)
             if response.status_code in _REFUSED:
-                return CopyStatus(CopyState.FAILED, _refusal(response.text()))
+                return CopyStatus(CopyState.FAILED, _rejection(response.text()))
             response.raise_for_status()
         return CopyStatus(CopyState.SUCCEEDED)
 
@@ -178,7 +178,7 @@ def _location(response: Any, _body: object, _headers: object) -> str:
     return str(response.http_response.headers.get("Location", ""))
 
 
-def _refusal(text: str) -> str:
+def _rejection(text: str) -> str:
     try:
         body = json.loads(text)
     except ValueError:  # not the service but something before it has answered

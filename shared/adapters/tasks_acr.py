@@ -29,7 +29,7 @@ from shared.ports import OutputImage, Run, RunStatus, Secrets
 
 _ROLE = "give the app Container Registry Tasks Contributor on the registry"
 _SKEW = timedelta(seconds=30)
-_LOOK_THROUGH_RUNS = 50
+_RUNS_SEARCHED = 50
 _LONGEST_SECRET = 3 * 25 * 1024  # quoted for a URL: https://learn.microsoft.com/azure/key-vault/secrets/about-secrets
 _NOBODY_S_TASK = "basegate-readyz"
 _NOT_THERE = frozenset((400, 404, 409))
@@ -97,7 +97,7 @@ class AcrTaskRunner:
         subscription, group, name = registry_id(registry)
         with translated(f"listing the runs of task {task} of {registry.login_server}", remedy=_ROLE):
             client = self._client(subscription)
-            runs = client.runs.list(group, name, filter=f"TaskName eq '{task}'", top=_LOOK_THROUGH_RUNS)
+            runs = client.runs.list(group, name, filter=f"TaskName eq '{task}'", top=_RUNS_SEARCHED)
             for run in runs:
                 if run.create_time is not None and run.create_time < since - _SKEW:
                     return

@@ -110,7 +110,7 @@ def rerun(identifier: str, name: str, etag: str = "") -> Action:
     return _action("rerun", identifier, label="Rerun", subject=name, etag=etag)
 
 
-def answers(identifier: str, name: str, etag: str = "") -> tuple[Action, Action]:
+def decisions(identifier: str, name: str, etag: str = "") -> tuple[Action, Action]:
     """Yes and no to a candidate that waits for a person."""
     return (
         _action("approve", identifier, label="Approve", subject=name, etag=etag),
@@ -122,7 +122,7 @@ def of_candidate(record: Candidate, promotions: Iterable[Promotion], etag: str) 
     """What can be done with a candidate as it is now, and with the tags that its digest was promoted to."""
     name, gate = short(record.digest), record.gate
     if record.state is CandidateState.AWAITING_APPROVAL:
-        yield from answers(record.id, name, etag)
+        yield from decisions(record.id, name, etag)
     if record.settled:
         yield rerun(record.id, name, etag)
     else:

@@ -217,7 +217,7 @@ def _of_candidates(candidates: Sequence[CandidateSummary], now: datetime) -> Ite
         yield from _stalled(now, candidate)
         if candidate.state == CandidateState.AWAITING_APPROVAL:
             why = f"attempt {candidate.attempt} has passed every check before this one"
-            actions = buttons.answers(candidate.id, short(candidate.digest))
+            actions = buttons.decisions(candidate.id, short(candidate.digest))
             yield _action_item(candidate, "Review its evidence, then approve or reject.", reason=why, actions=actions)
 
 

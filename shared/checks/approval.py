@@ -37,7 +37,7 @@ class ApprovalCheckKind(CheckKind[ApprovalCheck]):
         """Ask."""
         return ASKED
 
-    def refusal(self, candidate: Candidate, rule: ApprovalCheck, verdict: Verdict, actor: str) -> str:
+    def rejection(self, candidate: Candidate, rule: ApprovalCheck, verdict: Verdict, actor: str) -> str:
         """With two persons, the one who requested the run may reject it, but not approve it."""
         approves = verdict is Verdict.PASSED
         if rule.two_persons and approves and _name(candidate.requested_by) == _name(actor):

@@ -14,7 +14,7 @@ from shared.ports import Services
 R = TypeVar("R", bound=CheckRule)
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a check."""
 
     verdict: Verdict
@@ -59,14 +59,14 @@ class CheckKind(ABC, Generic[R]):
         self._services = services
 
     @abstractmethod
-    def start(self, candidate: Candidate, rule: R, mark: str) -> Started | Finding:
+    def start(self, candidate: Candidate, rule: R, mark: str) -> Started | CheckResult:
         """Start the check; returns its run, or its finding."""
 
     def adopt(self, candidate: Candidate, rule: R, mark: str, since: datetime) -> Started | None:
         """The run that was started at or after `since` and not recorded; None: a new one is started."""
         return None
 
-    def poll(self, candidate: Candidate, check: CheckRecord, rule: R) -> Finding | None:
+    def poll(self, candidate: Candidate, check: CheckRecord, rule: R) -> CheckResult | None:
         """The finding of the run, None while it is running. One past its timeout is canceled, its verdict unknown."""
         return None
 
@@ -90,7 +90,7 @@ class CheckKind(ABC, Generic[R]):
         """The health checks of `readyz` with the names of their dependencies: each returns, or raises the error."""
         yield from ()
 
-    def refusal(self, candidate: Candidate, rule: R, verdict: Verdict, actor: str) -> str:
+    def rejection(self, candidate: Candidate, rule: R, verdict: Verdict, actor: str) -> str:
         """Why the verdict of this person is refused; "" if it is accepted."""
         return ""
 

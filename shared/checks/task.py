@@ -8,7 +8,7 @@ from typing import Self
 from msgspec.structs import replace
 
 from shared.checks.evidence import gather_evidence, log_so_far, telling_line
-from shared.checks.kind import CheckKind, Finding, Marked, Started
+from shared.checks.kind import CheckKind, CheckResult, Marked, Started
 from shared.domain.candidate import Candidate, CheckRecord, Verdict
 from shared.domain.image import short
 from shared.domain.policy import CheckRule, Policy, TaskRule
@@ -53,13 +53,13 @@ class TaskCheckKind(CheckKind[TaskCheck]):
         run_id = self._services.tasks.find(registry, rule.task, mark, since)
         return Started(registry.login_server, run_id) if run_id else None
 
-    def poll(self, candidate: Candidate, check: CheckRecord, rule: TaskCheck) -> Finding | None:
+    def poll(self, candidate: Candidate, check: CheckRecord, rule: TaskCheck) -> CheckResult | None:
         """Read the run, and its log once it has ended."""
         registry = self._services.registry_rule(rule.registry)
         subject = f"run {check.run_id} of task {rule.task}"
         run = self._services.tasks.get(registry, check.run_id)
         if run is None:
-            return Finding(verdict=Verdict.UNKNOWN, reason=f"{subject} is gone")
+            return CheckResult(verdict=Verdict.UNKNOWN, reason=f"{subject} is gone")
         if run.status is RunStatus.RUNNING:
             return self._timed_out(check, rule)
         name = f"{candidate.gate}/{short(candidate.digest)}/{registry.login_server}/{check.run_id}.log"
@@ -68,7 +68,7 @@ class TaskCheckKind(CheckKind[TaskCheck]):
             RunStatus.SUCCEEDED: (Verdict.PASSED, f"{subject} succeeded"),
             RunStatus.FAILED: (Verdict.FAILED, f"{subject} failed: {telling_line(evidence)}"),
         }.get(run.status, (Verdict.UNKNOWN, f"{subject} ended without a verdict: {run.detail}"))
-        return Finding(
+        return CheckResult(
             verdict=verdict,
             reason=reason,
             evidence=evidence,
@@ -100,10 +100,10 @@ class TaskCheckKind(CheckKind[TaskCheck]):
         """The task."""
         return f"task {rule.registry}/{rule.task}"
 
-    def _timed_out(self, check: CheckRecord, rule: TaskCheck) -> Finding | None:
+    def _timed_out(self, check: CheckRecord, rule: TaskCheck) -> CheckResult | None:
         assert check.claimed_at is not None  # only a claimed check is polled
         if seconds_between(check.claimed_at, self._services.clock.now()) <= rule.timeout_seconds:
             return None
         self.cancel(check)
         reason = f"run {check.run_id} did not end within {rule.timeout_seconds} s and was canceled"
-        return Finding(verdict=Verdict.UNKNOWN, reason=reason)
+        return CheckResult(verdict=Verdict.UNKNOWN, reason=reason)

@@ -68,7 +68,7 @@ class Delivery(Row, frozen=True, kw_only=True):
         return self.parked_at is None or now - self.parked_at >= PARKED_FOR
 
     @property
-    def refusal(self) -> Alarm:
+    def rejection(self) -> Alarm:
         """The alarm about parked outcomes: one for each listener, however many it refuses."""
         return Alarm(
             scope=STALLS,

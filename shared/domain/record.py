@@ -18,11 +18,11 @@ TEXT_LIMIT = 500
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class ApiModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What the HTTP interface answers: its keys are camelCase."""
 
 
-class RecordSummary(Answer, frozen=True, kw_only=True):
+class RecordSummary(ApiModel, frozen=True, kw_only=True):
     """The fields of every list item. `state` is `stalled` while a step cannot be taken.
 
     `reason` explains the state; of a stalled record, `remedy` says what to do, and `next_try_at` when the step is tried

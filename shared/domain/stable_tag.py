@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import msgspec
 
 from shared.domain.image import Digest, Tag
-from shared.domain.record import Answer, Moment, Row, time_row
+from shared.domain.record import ApiModel, Moment, Row, time_row
 
 
 class HoldUntil(StrEnum):
@@ -99,7 +99,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, until=self.fence, fence=None)
 
 
-class Move(Answer, frozen=True, kw_only=True):
+class Move(ApiModel, frozen=True, kw_only=True):
     """One move of a stable tag. `moved_by`: who rolled back, or that the sweep put it back; "" for a promotion."""
 
     gate: str

@@ -122,7 +122,7 @@ def _read(name: str, path: str, handler: str, answer: str, summary: str, **more:
 
 
 def _act(name: str, path: str, handler: str, body: str, summary: str, **more: Any) -> Operation:
-    said = {"role": Role.OPERATOR, "method": "POST", "answer": "functions.web.answers:PlanAnswer"} | more
+    said = {"role": Role.OPERATOR, "method": "POST", "answer": "functions.web.responses:PlanResponse"} | more
     body = f"{__name__}.bodies:{body}"
     return Operation(name=name, path=path, handler=handler, body=body, summary=summary, **said)
 
@@ -171,7 +171,7 @@ _TABLE = (
     _read("readyz", "readyz", "health.readiness", "shared.health:Readiness",
           "Whether each dependency of the rules can be used, and what to do if not",
           also={503: "a dependency cannot be used"}),
-    _read("healthz", "healthz", "functions.web.answers:Health", "functions.web.answers:Health",
+    _read("healthz", "healthz", "functions.web.responses:Health", "functions.web.responses:Health",
           "Whether the app is running", role=None),
     _act("examine", "v1/gates/{gate}/candidates", "operate.candidates.examine", "TagAsked",
          "Examine the current digest of a source tag", command="examine",

@@ -110,8 +110,8 @@ class CandidateOperations:
         if index is None or not waits:
             raise Refused(f"{identifier} does not await approval: it is {record.state_name}")
         rule = gate.checks[index]
-        if refusal := self._kinds[rule.kind].refusal(record, rule, verdict, who.actor):
-            raise Refused(refusal)
+        if rejection := self._kinds[rule.kind].rejection(record, rule, verdict, who.actor):
+            raise Refused(rejection)
         now, reason = self._services.clock.now(), f"{word} by {who}"
         answered = record.with_check(index, verdict=verdict, reason=reason, finished_at=now).noting(now, word, str(who))
         resumed = msgspec.structs.replace(answered, state=CandidateState.EXAMINING, next_step_at=None)

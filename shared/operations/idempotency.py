@@ -21,7 +21,7 @@ PURGE_LIMIT = 20
 _IN_PROGRESS = timedelta(minutes=2)
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
-Answer = tuple[int, str]
+KeptResponse = tuple[int, str]
 """Status and JSON text."""
 
 
@@ -47,7 +47,7 @@ class IdempotentCalls:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def once(self, key: str, call: str, actor: str, work: Callable[[], Answer]) -> Answer:
+    def once(self, key: str, call: str, actor: str, work: Callable[[], KeptResponse]) -> KeptResponse:
         """Do the work of a call once for each key, or every time without a key. A call that failed may be repeated.
 
         Raises:

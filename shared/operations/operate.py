@@ -11,7 +11,7 @@ from shared.operations.plan import Plan, Who
 from shared.operations.rebuild import RebuildOperations
 from shared.ports import Services
 from shared.reconcile.begin import Done
-from shared.sweep.sweep import Sweep, SweepReport
+from shared.sweep.sweep import Sweep, SweepResult
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class SweepOperations:
 
         return Plan(effects, act)
 
-    def _run(self, *, dry_run: bool) -> SweepReport:
+    def _run(self, *, dry_run: bool) -> SweepResult:
         return self._sweep.run(self._services.clock.now() + TIME_LIMIT, dry_run=dry_run, at_once=True)
 
 

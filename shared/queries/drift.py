@@ -12,7 +12,7 @@ from shared.domain.image import Digest, Tag
 from shared.domain.observation import Expectation, Observation
 from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion, PromotionState, promotion_row
-from shared.domain.record import Answer, Moment
+from shared.domain.record import ApiModel, Moment
 from shared.domain.retention import LeftOver
 from shared.domain.rollout import AppRecord
 from shared.domain.stable_tag import StableTag
@@ -32,7 +32,7 @@ _EXPLAINED_BY_CANDIDATE = (PromotionState.WAITING, PromotionState.REFUSED, Promo
 """States of a promotion that the state of its candidate explains."""
 
 
-class AlarmItem(Answer, frozen=True, kw_only=True):
+class AlarmItem(ApiModel, frozen=True, kw_only=True):
     """An active alarm; `plan` is what is done about it, and when."""
 
     kind: str
@@ -42,7 +42,7 @@ class AlarmItem(Answer, frozen=True, kw_only=True):
     since: Moment
 
 
-class SweepProgress(Answer, frozen=True, kw_only=True):
+class SweepProgress(ApiModel, frozen=True, kw_only=True):
     """The progress of one sweep job.
 
     `last_at` is the start of the last complete round, `next_at` when the next one is due (None: with the next sweep);
@@ -55,7 +55,7 @@ class SweepProgress(Answer, frozen=True, kw_only=True):
     subjects: int
 
 
-class Completeness(Answer, frozen=True, kw_only=True):
+class Completeness(ApiModel, frozen=True, kw_only=True):
     """The source of upstream changes: how many events reported, and how many the sweep found, the slowest of them
     after `recovery_seconds`. The list of tags has `left_out` invalid names, for example `left_out_name`."""
 
@@ -66,7 +66,7 @@ class Completeness(Answer, frozen=True, kw_only=True):
     left_out_name: str
 
 
-class TagDrift(Answer, frozen=True, kw_only=True):
+class TagDrift(ApiModel, frozen=True, kw_only=True):
     """One tag: its upstream digest when it was last read, its candidate, and the digest of its stable tag.
 
     `sequence` is the number of its last change, `absent` that it does not exist, `doubted` an earlier digest that was
@@ -92,7 +92,7 @@ class TagDrift(Answer, frozen=True, kw_only=True):
     awaits_approval: bool
 
 
-class LeftOverTag(Answer, frozen=True, kw_only=True):
+class LeftOverTag(ApiModel, frozen=True, kw_only=True):
     """An unused unique tag, and when the promotion that created it last changed."""
 
     unique: str
@@ -101,7 +101,7 @@ class LeftOverTag(Answer, frozen=True, kw_only=True):
     since: Moment
 
 
-class GateDrift(Answer, frozen=True, kw_only=True):
+class GateDrift(ApiModel, frozen=True, kw_only=True):
     """A gate: the state of its upstream, its alarms, and its tags: those with alarms, then those that differ, first.
 
     `more` tags are not shown. `left_over` are unused unique tags, 100 at most: the gate's rule says when they are
@@ -123,7 +123,7 @@ class GateDrift(Answer, frozen=True, kw_only=True):
     alarms: tuple[AlarmItem, ...]
 
 
-class AppDrift(Answer, frozen=True, kw_only=True):
+class AppDrift(ApiModel, frozen=True, kw_only=True):
     """An app: the digest of its stable tag, the base of its live image, the image that should run, and its alarms."""
 
     name: str
@@ -139,7 +139,7 @@ class AppDrift(Answer, frozen=True, kw_only=True):
     alarms: tuple[AlarmItem, ...]
 
 
-class RegistryDrift(Answer, frozen=True, kw_only=True):
+class RegistryDrift(ApiModel, frozen=True, kw_only=True):
     """A registry with alarms of its own: a secret near its expiry, no event subscription."""
 
     name: str
@@ -147,7 +147,7 @@ class RegistryDrift(Answer, frozen=True, kw_only=True):
     alarms: tuple[AlarmItem, ...]
 
 
-class Drift(Answer, frozen=True, kw_only=True):
+class Drift(ApiModel, frozen=True, kw_only=True):
     """The drift of everything. `stalls` are the causes that records are stalled on; `alarms` counts all alarms."""
 
     gates: tuple[GateDrift, ...]

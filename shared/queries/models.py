@@ -16,7 +16,7 @@ from shared.domain.policy import App as PolicyApp
 from shared.domain.policy import BaseRule
 from shared.domain.policy import Gate as Rule
 from shared.domain.promotion import Promotion
-from shared.domain.record import Answer, Moment, Record
+from shared.domain.record import ApiModel, Moment, Record
 from shared.domain.rollout import Rollout, RolloutSummary
 from shared.domain.stable_tag import Hold, Move, Veto
 from shared.domain.targets import deploy_type
@@ -31,13 +31,13 @@ else:
 T = TypeVar("T")
 
 
-class Items(Answer, Generic[T], frozen=True, kw_only=True):
+class Items(ApiModel, Generic[T], frozen=True, kw_only=True):
     """A whole list: gates and apps in the order of the rules, holds and vetoes with the newest first."""
 
     items: tuple[T, ...]
 
 
-class StableTagAnswer(Answer, frozen=True, kw_only=True):
+class StableTagAnswer(ApiModel, frozen=True, kw_only=True):
     """A stable tag: its digest, and its hold if it is held."""
 
     tag: str
@@ -48,7 +48,7 @@ class StableTagAnswer(Answer, frozen=True, kw_only=True):
     hold: Hold | None
 
 
-class Gate(Answer, frozen=True, kw_only=True):
+class Gate(ApiModel, frozen=True, kw_only=True):
     """A gate in the overview."""
 
     name: str
@@ -71,11 +71,11 @@ class GateDetail(Gate, frozen=True, kw_only=True):
     vetoes: tuple[Veto, ...]
 
 
-class App(Answer, frozen=True, kw_only=True):
+class App(ApiModel, frozen=True, kw_only=True):
     """An app in the overview: its live image, and the base that this is built on (`unknown` if it is not recorded)."""
 
     name: str
-    stands_on: BaseRule
+    base_rule: BaseRule
     live: str | None
     live_since: Moment | None
     base: str | None
@@ -94,7 +94,7 @@ class AppDetail(App, frozen=True, kw_only=True):
     rule: AppRule
 
 
-class Status(Answer, frozen=True, kw_only=True):
+class Status(ApiModel, frozen=True, kw_only=True):
     """All gates and apps in the overview."""
 
     gates: tuple[Gate, ...]

@@ -133,7 +133,7 @@ class Queries:
         record = read(self._services.ledger, AppRecord(app=app.name))
         return models.App(
             name=app.name,
-            stands_on=app.base,
+            base_rule=app.base,
             live=str(record.live) if record.live else None,
             live_since=record.live_since,
             base=base_of(record),

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from shared.checks import check_kinds
-from shared.checks.kind import CheckKind, Finding, Started
+from shared.checks.kind import CheckKind, CheckResult, Started
 from shared.domain.candidate import Candidate, CandidateState, Verdict, attempts_of, new_attempt
 from shared.domain.decide import Action, Decision, decide_candidate, rerun_wait
 from shared.domain.errors import Busy, Conflict, Inconclusive
@@ -115,7 +115,7 @@ class CandidateController(Controller[Candidate]):
             candidate = step.save(candidate.with_check_record(index, claimed))  # 2
         kind = self._kind(gate, index)
         started = kind.start(candidate, gate.checks[index], _mark(candidate, index))  # 3
-        if isinstance(started, Finding):
+        if isinstance(started, CheckResult):
             return self._conclude(step, index, started)
         return self._begun(candidate, index, started, kind, "started")  # 4
 
@@ -142,10 +142,10 @@ class CandidateController(Controller[Candidate]):
     def _poll(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """Read a running check."""
         index, candidate = step.decision.index, step.record
-        finding = self._kind(gate, index).poll(candidate, candidate.checks[index], gate.checks[index])
-        return candidate if finding is None else self._conclude(step, index, finding)
+        result = self._kind(gate, index).poll(candidate, candidate.checks[index], gate.checks[index])
+        return candidate if result is None else self._conclude(step, index, result)
 
-    def _conclude(self, step: Step[Candidate], index: int, finding: Finding) -> Candidate:
+    def _conclude(self, step: Step[Candidate], index: int, result: CheckResult) -> Candidate:
         """Take a finding down.
 
         Raises:
@@ -153,19 +153,19 @@ class CandidateController(Controller[Candidate]):
         """
         now, candidate = self._services.clock.now(), step.record
         name, check = candidate.checks[index].kind, candidate.checks[index]
-        if finding.verdict is Verdict.UNKNOWN:
-            again = candidate.with_check_record(index, check.unclaimed(finding.reason))
-            step.carry(again.noting(now, f"{name} check without a verdict", finding.reason))  # saved with its wait
-            raise Inconclusive(finding.reason, rerun_wait(check.runs))
+        if result.verdict is Verdict.UNKNOWN:
+            again = candidate.with_check_record(index, check.unclaimed(result.reason))
+            step.carry(again.noting(now, f"{name} check without a verdict", result.reason))  # saved with its wait
+            raise Inconclusive(result.reason, rerun_wait(check.runs))
         concluded = candidate.with_check(
             index,
-            verdict=finding.verdict,
-            reason=finding.reason,
-            evidence=finding.evidence,
-            started_at=finding.started_at,
-            finished_at=finding.finished_at or now,
+            verdict=result.verdict,
+            reason=result.reason,
+            evidence=result.evidence,
+            started_at=result.started_at,
+            finished_at=result.finished_at or now,
         )
-        return concluded.noting(now, f"{name} check {finding.verdict}", finding.reason)
+        return concluded.noting(now, f"{name} check {result.verdict}", result.reason)
 
     def _pass(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """Settle it, with the promotions that stand on it from now on, as many as a transaction takes.
@@ -178,9 +178,9 @@ class CandidateController(Controller[Candidate]):
             waiting = self._waiting(passed)
             first = [one for one in waiting if one.record.copy_started_at is None and one.record.moved_at is None]
             first = first[:PROMOTIONS_AT_ONCE]
-            stand = [Change(one.record.based_on(passed, now), one) for one in first]
+            based = [Change(one.record.based_on(passed, now), one) for one in first]
             try:
-                others = step.commit(passed, *stand)
+                others = step.commit(passed, *based)
             except Conflict:
                 if not step.is_current():
                     raise

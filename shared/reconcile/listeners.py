@@ -90,7 +90,7 @@ class ListenerController(Controller[Listener]):
             refused = msgspec.structs.replace(stored.record, parked_at=now, problem=why)
             with suppress(Conflict):  # another worker delivered it
                 self._services.ledger.commit(Change(refused, stored))
-            self._alarms.raise_alarm(refused.refusal)
+            self._alarms.raise_alarm(refused.rejection)
         else:
             self._services.unavailable.pop(stored.record.listener, None)
             self._services.ledger.commit(Removal(stored.record))

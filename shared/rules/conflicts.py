@@ -88,7 +88,7 @@ def _app_conflicts(policy: Policy, path: Path, app: App) -> Iterator[Problem]:
     name, gate = app.base.gate, policy.gates.get(app.base.gate)
     if gate is None:
         yield (*path, "base", "gate"), f"there is no gate {name!r} (known: {', '.join(policy.gates)})"
-    elif not _tracks(gate.source, app.base.tag):
+    elif not _takes(gate.source, app.base.tag):
         tracked = tags_in_words(gate.source)
         yield (*path, "base", "tag"), f"gate {name} does not track tag {app.base.tag!r}: it tracks {tracked}"
 
@@ -111,7 +111,7 @@ def _problem(parse: Callable[[str], object], text: str) -> str:
     return ""
 
 
-def _tracks(source: Source, tag: str) -> bool:
+def _takes(source: Source, tag: str) -> bool:
     """Whether a source tracks a tag; with an invalid range (reported elsewhere), it counts as tracking all."""
     invalid = source.versions and _problem(parse_range, source.versions.range)
     return bool(invalid) or TagRule.of(source).takes(tag)
@@ -135,7 +135,7 @@ def _overlap(source: Source, tag: str, other: Source, other_tag: str) -> bool:
         return False
     if not is_pattern(tag) or not is_pattern(other_tag):
         name = other_tag if is_pattern(tag) else tag
-        return _tracks(source, name) and _tracks(other, name)
+        return _takes(source, name) and _takes(other, name)
     if tag != other_tag or source.versions is None or other.versions is None:
         return True
     ranges = [source.versions.range, other.versions.range]

@@ -75,8 +75,10 @@ class LoginServers:
     def _ask(self, rule: RegistryRule) -> str:
         try:
             server = self._registry.login_server(rule)
-        except (Misconfigured, Rejected) as refusal:
-            log.warning("the login server of registry %s is taken to be %s: %s", rule.name, rule.login_server, refusal)
+        except (Misconfigured, Rejected) as rejection:
+            log.warning(
+                "the login server of registry %s is taken to be %s: %s", rule.name, rule.login_server, rejection
+            )
             return rule.login_server
         with suppress(BasegateError):
             self._ledger.insert(LoginServer(registry=_key(rule), server=server))

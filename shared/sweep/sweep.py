@@ -37,7 +37,7 @@ class JobState(StrEnum):
     FAILED = "failed"
 
 
-class JobReport(msgspec.Struct, frozen=True, kw_only=True):
+class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     """The result of one job; `checked` counts the tags, apps or records that were compared."""
 
     job: str
@@ -47,10 +47,10 @@ class JobReport(msgspec.Struct, frozen=True, kw_only=True):
     effects: tuple[Effect, ...] = ()
 
 
-class SweepReport(msgspec.Struct, frozen=True, kw_only=True):
+class SweepResult(msgspec.Struct, frozen=True, kw_only=True):
     """The results of all jobs, in the order of the rules."""
 
-    jobs: tuple[JobReport, ...]
+    jobs: tuple[JobResult, ...]
 
     @property
     def effects(self) -> tuple[Effect, ...]:
@@ -58,7 +58,7 @@ class SweepReport(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(effect for job in self.jobs for effect in job.effects)
 
     @property
-    def unfinished(self) -> tuple[JobReport, ...]:
+    def unfinished(self) -> tuple[JobResult, ...]:
         """The jobs that were due and did not come to the end of their round."""
         return tuple(job for job in self.jobs if job.state not in (JobState.DONE, JobState.NOT_DUE))
 
@@ -69,7 +69,7 @@ class Sweep:
     def __init__(self, services: Services, executor: Executor = in_threads) -> None:
         self._services, self._executor, self._holder = services, executor, secrets.token_hex(8)
 
-    def run(self, until: datetime, *, dry_run: bool = False, at_once: bool = False) -> SweepReport:
+    def run(self, until: datetime, *, dry_run: bool = False, at_once: bool = False) -> SweepResult:
         """Run every job that is due (with `at_once`: every one), and begin no batch when `until` has passed.
 
         A job that fails, or must wait, keeps its place and stops nothing else. The jobs of a concurrency key share the
@@ -85,8 +85,8 @@ class Sweep:
         for job in sorted(jobs, key=lambda job: _finished_at(known.get(job.name))):
             by_key.setdefault(job.concurrency_key, []).append(job)
         in_turn = partial(self._one_by_one, known, until=until, dry_run=dry_run, at_once=at_once)
-        reports = {report.job: report for done in self._executor(in_turn, list(by_key.values())) for report in done}
-        return SweepReport(jobs=tuple(reports[job.name] for job in jobs))
+        results = {result.job: result for done in self._executor(in_turn, list(by_key.values())) for result in done}
+        return SweepResult(jobs=tuple(results[job.name] for job in jobs))
 
     def run_job(
         self,
@@ -96,7 +96,7 @@ class Sweep:
         *,
         dry_run: bool = False,
         at_once: bool = False,
-    ) -> JobReport:
+    ) -> JobResult:
         """Run a job if it is due (with `at_once`: anyway), and stop after the batch in which `until` passes.
 
         `known` is its row, where that was read already. What goes wrong is in the report, and stops no other job.
@@ -110,15 +110,15 @@ class Sweep:
                 self._services.clock.now(),
             )
             if stored.record.is_leased_by_another(self._holder, now):
-                return JobReport(job=job.name, state=JobState.TAKEN)
+                return JobResult(job=job.name, state=JobState.TAKEN)
             if not at_once and not stored.record.is_due(now, job.interval_seconds):
-                return JobReport(job=job.name, state=JobState.NOT_DUE)
+                return JobResult(job=job.name, state=JobState.NOT_DUE)
             stored = self._services.ledger.save(stored, stored.record.leased(self._holder, now))
             return self._batches(job, JobRun(stored.record, executor=self._executor), stored, until)
         except Conflict:
-            return JobReport(job=job.name, state=JobState.TAKEN)
+            return JobResult(job=job.name, state=JobState.TAKEN)
         except Exception as error:  # noqa: BLE001  its row could not be read or written: see _problem
-            return JobReport(job=job.name, state=JobState.FAILED, problem=_problem(job, error))
+            return JobResult(job=job.name, state=JobState.FAILED, problem=_problem(job, error))
 
     def check_stable_tags(self, hint: Hint) -> tuple[()]:
         """Check the stable tags of a gate now: something was deleted from its target repository.
@@ -142,18 +142,18 @@ class Sweep:
         until: datetime,
         dry_run: bool,
         at_once: bool,
-    ) -> list[JobReport]:
-        reports = list[JobReport]()
+    ) -> list[JobResult]:
+        results = list[JobResult]()
         for place, job in enumerate(jobs):
             now = self._services.clock.now()
             if place and now >= until:
-                reports.append(JobReport(job=job.name, state=JobState.GOES_ON))
+                results.append(JobResult(job=job.name, state=JobState.GOES_ON))
             else:
                 share = now + (until - now) / (len(jobs) - place)
-                reports.append(self.run_job(job, share, known.get(job.name), dry_run=dry_run, at_once=at_once))
-        return reports
+                results.append(self.run_job(job, share, known.get(job.name), dry_run=dry_run, at_once=at_once))
+        return results
 
-    def _batches(self, job: SweepJob, run: JobRun, stored: Stored[SweepRecord] | None, until: datetime) -> JobReport:
+    def _batches(self, job: SweepJob, run: JobRun, stored: Stored[SweepRecord] | None, until: datetime) -> JobResult:
         """Run batch after batch; how far they came is saved every few seconds, which renews the lease."""
         state, problem = JobState.DONE, ""
         try:
@@ -174,7 +174,7 @@ class Sweep:
             is_done, now = state is JobState.DONE, self._services.clock.now()
             self._services.ledger.save(stored, run.record.finished(now) if is_done else run.record.released(problem))
         effects, checked = tuple(run.effects), run.record.checked
-        return JobReport(job=job.name, state=state, checked=checked, problem=problem, effects=effects)
+        return JobResult(job=job.name, state=state, checked=checked, problem=problem, effects=effects)
 
     def _jobs(self) -> Iterator[SweepJob]:
         """The jobs of the rules, in the order of `JOBS`."""

@@ -96,8 +96,8 @@ def test_documents_name_settings_that_exist() -> None:
 
 @pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="there is no README yet")
 def test_every_setting_is_documented() -> None:
-    told = "\n".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
-    assert [setting for setting in setting_names(KINDS) if setting not in told] == []
+    described = "\n".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
+    assert [setting for setting in setting_names(KINDS) if setting not in described] == []
 
 
 def test_templates_name_the_queues_the_functions_listen_to() -> None:

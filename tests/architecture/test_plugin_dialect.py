@@ -10,7 +10,7 @@ import pytest
 from shared.adapters.azure_calls import Identity
 from shared.adapters.oci import OciTagReader, dialects
 from shared.adapters.oci.dialects import Dialect, Place, Post, TokenAnswer
-from shared.adapters.oci.exchange import Answer, Request
+from shared.adapters.oci.exchange import Request, Response
 from shared.adapters.oci.transport import Transport
 from shared.domain.errors import Misconfigured
 from shared.domain.policy import RegistryRule
@@ -47,15 +47,15 @@ class ToyRegistry:
         self.asked: list[Request] = []
         self.is_open = True
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: Request) -> Response:
         self.asked.append(request)
         if request.target.host == "login.toy-id.example.net":
-            return Answer(200, {}, b'{"token": "abc"}')
+            return Response(200, {}, b'{"token": "abc"}')
         if not request.headers.get("Authorization"):
             challenge = 'Bearer realm="https://login.toy-id.example.net/token",scope="repository:any:push"'
-            return Answer(401, {"www-authenticate": challenge})
+            return Response(401, {"www-authenticate": challenge})
         limits = {"ratelimit-limit": "9", "ratelimit-remaining": "8", "toy-account": "me"}
-        return Answer(200 if self.is_open else 403, {"docker-content-digest": GREEN, **limits})
+        return Response(200 if self.is_open else 403, {"docker-content-digest": GREEN, **limits})
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_an_outcome_reaches_a_listener_that_its_setting_names(tmp_path: Path) ->
     world.push("15-alpine", digest("Green"))
     world.settle()
     lines = [json.loads(line) for line in (tmp_path / "journal").read_text().splitlines()]
-    assert [line["name"] for line in lines] == [outcome.name for outcome in world.announcer.told]
+    assert [line["name"] for line in lines] == [outcome.name for outcome in world.announcer.announced]
     assert lines[0]["links"]["board"].startswith("https://gate.io/api/board/candidates/")
 
 

@@ -109,11 +109,11 @@ def test_what_is_not_well_there_is_put_back(world: World, shelf: Shelf) -> None:
 def test_the_sweep_finds_what_is_gone_and_says_it_in_the_target_s_words(world: World, shelf: Shelf) -> None:
     there = dict(shelf.toys)
     shelf.toys.clear()
-    report = world.sweep.run(world.clock.now().replace(year=2099))
+    result = world.sweep.run(world.clock.now().replace(year=2099))
     world.settle()
-    assert [effect.what for effect in report.effects] == ["redeploy", "alarm"]
+    assert [effect.what for effect in result.effects] == ["redeploy", "alarm"]
     assert shelf.toys == there
-    assert "toy train is not contoso.azurecr.io/hello-world:ct1: it is gone" in report.effects[1].subject
+    assert "toy train is not contoso.azurecr.io/hello-world:ct1: it is gone" in result.effects[1].subject
 
 
 def test_its_rule_is_part_of_the_schema_and_answered_without_its_secret(world: World) -> None:
@@ -123,7 +123,7 @@ def test_its_rule_is_part_of_the_schema_and_answered_without_its_secret(world: W
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         (lambda text: text.replace("name: train", "name: Train"), "apps.hello-world.deploy.toy.name: 'Train' is not"),
         (
@@ -133,7 +133,7 @@ def test_its_rule_is_part_of_the_schema_and_answered_without_its_secret(world: W
     ],
 )
 def test_what_is_wrong_with_its_rule_is_told_with_its_place(
-    world: World, change: Callable[[str], str], told: str
+    world: World, change: Callable[[str], str], expected: str
 ) -> None:
-    with pytest.raises(InvalidGates, match=told):
+    with pytest.raises(InvalidGates, match=expected):
         parse_gates(change(RULES))

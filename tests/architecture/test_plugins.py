@@ -85,7 +85,7 @@ def test_a_toy_check_is_written_and_described_in_gates_yaml(policy: Policy) -> N
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "expected"),
     [
         ("time: 5m, ", "", "line 9, column 9: gates.node.checks.0.lie: the key 'time' is missing"),
         ("5m", "soon", "line 9, column 15: gates.node.checks.0.lie.time: 'soon' is not a number and s, m, h or d"),
@@ -93,10 +93,10 @@ def test_a_toy_check_is_written_and_described_in_gates_yaml(policy: Policy) -> N
         ("- lie: {time: 5m, key: oak}", "- {}", "gates.node.checks.0: exactly one key is needed here: task or"),
     ],
 )
-def test_an_error_in_a_toy_check_has_its_place(lie: type[LieCheckKind], old: str, new: str, told: str) -> None:
+def test_an_error_in_a_toy_check_has_its_place(lie: type[LieCheckKind], old: str, new: str, expected: str) -> None:
     with pytest.raises(InvalidGates) as caught:
         parse_gates(RULES.replace(old, new))
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
 
 
 def test_a_toy_check_is_part_of_what_a_verdict_means(policy: Policy) -> None:
@@ -168,9 +168,9 @@ def test_a_toy_sweep_job_runs_in_its_place_reports_and_has_its_row(monkeypatch: 
     world = World()
     world.push("15-alpine", GREEN)
     world.settle()
-    report = world.sweep_now()
-    assert [done.job for done in report.jobs][5:8] == ["silence.node", "count.node", "app.hello-world"]
-    (counted,) = (done for done in report.jobs if done.job == "count.node")
+    outcome = world.sweep_now()
+    assert [done.job for done in outcome.jobs][5:8] == ["silence.node", "count.node", "app.hello-world"]
+    (counted,) = (done for done in outcome.jobs if done.job == "count.node")
     assert (counted.state, [str(one.subject) for one in counted.effects]) == ("done", ["1 tags of gate node"])
     stored = world.ledger.load(SweepRecord, "sweep", "count.node")
     assert stored is not None

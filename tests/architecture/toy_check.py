@@ -8,7 +8,7 @@ from typing import Self
 
 import msgspec
 
-from shared.checks.kind import CheckKind, Finding, Marked, Started
+from shared.checks.kind import CheckKind, CheckResult, Marked, Started
 from shared.domain.candidate import Candidate, CheckRecord, Verdict
 from shared.domain.grammar import Duration, seconds
 from shared.domain.policy import CheckRule, Policy, Rule
@@ -53,14 +53,14 @@ class LieCheckKind(CheckKind[LieCheck]):
         """Find what a dead worker has put there."""
         return next((Started(CELLAR, run_id) for run_id, marked in self.runs.items() if marked == mark), None)
 
-    def poll(self, candidate: Candidate, check: CheckRecord, rule: LieCheck) -> Finding | None:
+    def poll(self, candidate: Candidate, check: CheckRecord, rule: LieCheck) -> CheckResult | None:
         """Whether it has lain for long enough."""
         assert check.claimed_at is not None
         if check.run_id not in self.runs:
-            return Finding(verdict=Verdict.UNKNOWN, reason=f"{check.run_id} is empty")
+            return CheckResult(verdict=Verdict.UNKNOWN, reason=f"{check.run_id} is empty")
         if seconds_between(check.claimed_at, self._services.clock.now()) < seconds(rule.time):
             return None
-        return Finding(verdict=Verdict.PASSED, reason=f"it has lain in {check.run_id} for {rule.time}")
+        return CheckResult(verdict=Verdict.PASSED, reason=f"it has lain in {check.run_id} for {rule.time}")
 
     def cancel(self, check: CheckRecord) -> None:
         """Take it out."""

@@ -20,8 +20,8 @@ SIZES = {
     "desktop": {"viewport": {"width": 1280, "height": 800}, "device_scale_factor": 1},
     "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 1.5},
 }
-LOOKS = tuple((size, scheme) for size in SIZES for scheme in ("light", "dark"))
-DRIFT_LOOKS = (("desktop", "light"), ("phone", "dark"))
+VIEWS = tuple((size, scheme) for size in SIZES for scheme in ("light", "dark"))
+DRIFT_VIEWS = (("desktop", "light"), ("phone", "dark"))
 LIMIT_BYTES = 150_000
 
 
@@ -44,10 +44,10 @@ def pictures(browser: Browser, scene: str, folder: Path) -> list[Path]:
     """One scene on every size, light and dark; of the one about drift, its own page."""
     app = App(SCENES[scene]())
     bootstrap.basegate = lambda: app  # type: ignore[assignment, return-value]
-    path, looks = ("/drift", DRIFT_LOOKS) if scene == "drift" else ("", LOOKS)
+    path, views = ("/drift", DRIFT_VIEWS) if scene == "drift" else ("", VIEWS)
     files = []
     with serving() as url:
-        for size, scheme in looks:
+        for size, scheme in views:
             with looking(browser, color_scheme=scheme, reduced_motion="reduce", **SIZES[size]) as page:
                 page.goto(f"{url}/api/board{path}")
                 give_key(page, KEY)

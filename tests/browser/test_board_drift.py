@@ -37,8 +37,8 @@ def test_an_alarm_is_told_on_the_overview_and_leads_to_what_is_done_about_it(dri
     )
     drifted.locator(".alarm a", has_text="nginx:1.29-alpine is ").click()
     alarm = drifted.locator(".action-item").first
-    for told in ("stable tag moved around the gate", "gate nginx", "8 min", "reported only"):
-        expect(alarm).to_contain_text(told)
+    for expected in ("stable tag moved around the gate", "gate nginx", "8 min", "reported only"):
+        expect(alarm).to_contain_text(expected)
     expect(drifted.get_by_role("table", name="Tags of nginx")).to_contain_text("moved around the gate")
     expect(drifted.get_by_text("for 40 s:").first).to_be_visible()
     expect(drifted.get_by_role("link", name="Drift")).to_have_attribute("aria-current", "page")

@@ -60,8 +60,8 @@ def test_what_failed_says_at_once_why_since_when_and_what_to_do(
         give_key(page, KEY)
         expect(page.locator("#status")).to_have_text("1 failed, 1 restored, 1 stalled, 1 awaiting approval")
         failed = page.locator(".action-item").first
-        for told in ("failed", "ERROR: Invalid Color: Red", "39 min", "stays on 15-alpine-cb4"):
-            expect(failed).to_contain_text(told)
+        for expected in ("failed", "ERROR: Invalid Color: Red", "39 min", "stays on 15-alpine-cb4"):
+            expect(failed).to_contain_text(expected)
         failed.get_by_role("button", name="Rerun").wait_for()
         assert failed.evaluate("card => card.getBoundingClientRect().bottom < innerHeight / 2")
 

@@ -51,7 +51,7 @@ def main() -> int:
 def _report(ended: Ended, wrong: list[str]) -> None:
     for kind, count in sorted(ended.killed.items()):
         print(f"{count:7}  kills: {kind}")
-    print(f"{ended.samples:7}  samples of the stable tags, which came to {ended.stands} digests")
+    print(f"{ended.samples:7}  samples of the stable tags, which came to {ended.readings} digests")
     print(f"{ended.heard:7}  outcomes heard")
     print(f"{ended.harmed:7}  good images that failed with a run that was harmed")
     print(f"{ended.settled_after:7.0f}  seconds from the last kill until all had ended")

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tests.chaos.pushes import BAD, Push
-from tests.chaos.sampling import Stand
+from tests.chaos.sampling import TagReading
 
 _VERDICTS = {"passed": "CandidatePassed", "failed": "CandidateFailed"}
 _TEST_SAID = "ERROR:"
@@ -24,7 +24,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     pushes: Sequence[Push]
-    stands: Sequence[Stand]
+    readings: Sequence[TagReading]
     candidates: Sequence[dict[str, Any]]
     heard: Sequence[dict[str, Any]]
     stay_seconds: float
@@ -48,7 +48,7 @@ def violations(seen: Seen) -> list[str]:
     return [
         *_not_in_the_ledger(seen),
         *_wrong_verdicts(seen),
-        *_wrong_stands(seen),
+        *_wrong_readings(seen),
         *_wrong_ends(seen),
         *_unheard(seen),
     ]
@@ -78,30 +78,31 @@ def _wrong_verdicts(seen: Seen) -> Iterator[str]:
             yield f"{one['id']} is {state}, and the image is {colours.get(one['digest'], 'the first')}: {one['reason']}"
 
 
-def _wrong_stands(seen: Seen) -> Iterator[str]:
+def _wrong_readings(seen: Seen) -> Iterator[str]:
     """A stable tag stands on nothing that had not passed by then, and never goes back."""
     passed = _passed(seen)
     order = {(push.tag, push.digest): number for number, push in enumerate(seen.pushes)}
     highest: dict[str, int] = {}
-    for stand in seen.stands:
-        since = passed.get(stand.digest)
-        if since is None or since > stand.at:
+    for reading in seen.readings:
+        since = passed.get(reading.digest)
+        if since is None or since > reading.at:
             says = "never passed" if since is None else f"passed at {_time(since)}"
-            yield f"{stand.tag} stood on {stand.digest} at {_time(stand.at)}, which {says}"
-        number = order.get((stand.tag, stand.digest), -1)
-        if number < highest.get(stand.tag, -1):
-            yield f"{stand.tag} went back to {stand.digest} at {_time(stand.at)}"
-        highest[stand.tag] = max(number, highest.get(stand.tag, -1))
+            yield f"{reading.tag} stood on {reading.digest} at {_time(reading.at)}, which {says}"
+        number = order.get((reading.tag, reading.digest), -1)
+        if number < highest.get(reading.tag, -1):
+            yield f"{reading.tag} went back to {reading.digest} at {_time(reading.at)}"
+        highest[reading.tag] = max(number, highest.get(reading.tag, -1))
 
 
 def _wrong_ends(seen: Seen) -> Iterator[str]:
     """What is under a tag at the end is under its stable tag too, if it passed."""
     passed = _passed(seen)
     ends = {push.tag: push.digest for push in seen.pushes if push.since}
-    stands = {stand.tag: stand.digest for stand in seen.stands}
+    readings = {reading.tag: reading.digest for reading in seen.readings}
     for tag, digest in ends.items():
-        if digest in passed and stands.get(tag) != digest:
-            yield f"{tag} is {digest} upstream, which passed, and the stable tag stands on {stands.get(tag, 'nothing')}"
+        if digest in passed and readings.get(tag) != digest:
+            stable = readings.get(tag, "nothing")
+            yield f"{tag} is {digest} upstream, which passed, and the stable tag stands on {stable}"
 
 
 def _unheard(seen: Seen) -> Iterator[str]:

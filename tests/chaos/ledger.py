@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from demo import scenario
-from demo.stage import StoryError
-from demo.theatre import Theatre
+from demo.client import StoryError
+from demo.environment import Environment
 from sandbox.testing import SandboxError
 
 AWAY = (OSError, SandboxError, StoryError, KeyError, ValueError)
@@ -36,7 +36,7 @@ _UNDER_WAY = frozenset(
 class Ledger:
     """Candidates with their promotions, rollouts and `readyz` of the app in an environment. All raise `AWAY`."""
 
-    def __init__(self, environment: Theatre) -> None:
+    def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
@@ -51,14 +51,14 @@ class Ledger:
         self._environment.enter()
         records = self._pages("/v1/gates/node/candidates") + self._pages(f"/v1/apps/{scenario.HELLO_WORLD}/rollouts")
         waits = [_line(record) for record in records if record["state"] in _UNDER_WAY]
-        return waits or self._promotions() or self._findings()
+        return waits or self._promotions() or self._wrong()
 
     def _promotions(self) -> list[str]:
         promotions = [one for candidate in self.candidates() for one in candidate["promotions"]]
         return [_line(one) for one in promotions if one["state"] in _UNDER_WAY]
 
-    def _findings(self) -> list[str]:
-        found = self._read("/readyz")["findings"]
+    def _wrong(self) -> list[str]:
+        found = self._read("/readyz")["results"]
         return [
             f"readyz: {one['dependency']}: {one['detail']}" for one in found if one["state"] not in ("ok", "skipped")
         ]

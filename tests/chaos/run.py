@@ -16,8 +16,8 @@ import msgspec
 
 from demo import scenario
 from demo.azure import Azure
-from demo.stage import Stage
-from demo.theatre import Theatre
+from demo.client import ScenarioClient
+from demo.environment import Environment
 from sandbox.testing import ProcessKind
 from tests.chaos import victims
 from tests.chaos.judge import Seen, unfinished, violations
@@ -60,7 +60,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     killed: dict[str, int]
     pushes: int
     stayed: int
-    stands: int
+    readings: int
     samples: int
     heard: int
     harmed: int
@@ -80,7 +80,7 @@ class Run:
         gates.write_text(text.replace(_TRACKED, str(list(TAGS)).replace("'", '"')))
         self._listener = Listener()
         settings = {"BASEGATE_GATES": str(gates), "BASEGATE_WEBHOOK_URL": self._listener.url}
-        self._environment = Theatre(folder / "state", settings, _LEASE_SECONDS)
+        self._environment = Environment(folder / "state", settings, _LEASE_SECONDS)
         self._ledger = Ledger(self._environment)
 
     def play(self) -> Ended:
@@ -104,12 +104,12 @@ class Run:
     def _first_push(self) -> None:
         """The scenario's first image, as the story has it, to the page."""
         azure = Azure()
-        stage = Stage(azure)
+        client = ScenarioClient(azure)
         try:
-            stage.run_task(scenario.PUBLIC, "node-public")
-            stage.wait("the first page", lambda: stage.page().colour, _FIRST_SECONDS)
+            client.run_task(scenario.PUBLIC, "node-public")
+            client.wait("the first page", lambda: client.page().colour, _FIRST_SECONDS)
         finally:
-            stage.close()
+            client.close()
             azure.close()
         self._tell("the scenario runs")
 
@@ -188,7 +188,7 @@ class Run:
             killed=dict(self._killed),
             pushes=len(seen.pushes),
             stayed=len(seen.stayed),
-            stands=len(seen.stands),
+            readings=len(seen.readings),
             samples=samples.taken,
             heard=len(seen.heard),
             harmed=seen.harmed,
@@ -200,7 +200,7 @@ class Run:
         """All that is to be seen now. Raises `AWAY`."""
         return Seen(
             pushes=pushes.made,
-            stands=samples.seen,
+            readings=samples.seen,
             candidates=self._ledger.candidates(),
             heard=self._listener.heard,
             stay_seconds=self._plan.stay,

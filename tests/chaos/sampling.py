@@ -14,7 +14,7 @@ _EVERY_SECONDS = 0.02
 _DIGEST_CHARACTERS = len("sha256:") + 64
 
 
-class Stand(NamedTuple):
+class TagReading(NamedTuple):
     """A stable tag came to a digest; `at` is when that was first seen, in seconds since the epoch."""
 
     at: float
@@ -30,7 +30,7 @@ class Samples:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="samples", daemon=True)
         self.taken = 0
-        self.seen: list[Stand] = []
+        self.seen: list[TagReading] = []
 
     def start(self) -> None:
         """Begin."""
@@ -43,7 +43,7 @@ class Samples:
 
     def now(self, tag: str) -> str:
         """The digest that a tag stands on, "" where it stands on none."""
-        return next((stand.digest for stand in reversed(self.seen) if stand.tag == tag), "")
+        return next((reading.digest for reading in reversed(self.seen) if reading.tag == tag), "")
 
     def _run(self) -> None:
         while not self._stopping.wait(_EVERY_SECONDS):
@@ -54,4 +54,4 @@ class Samples:
     def _sample(self, tag: str) -> None:
         digest = self._sandbox.tag(scenario.BASE, "node", tag) or ""
         if len(digest) == _DIGEST_CHARACTERS and digest != self.now(tag):  # shorter while it is being written
-            self.seen.append(Stand(time.time(), tag, digest))
+            self.seen.append(TagReading(time.time(), tag, digest))

@@ -13,7 +13,7 @@ import pytest
 from sandbox.testing import ProcessKind
 from tests.chaos.judge import Seen, unfinished, violations
 from tests.chaos.pushes import Push
-from tests.chaos.sampling import Stand
+from tests.chaos.sampling import TagReading
 from tests.chaos.victims import drawn
 
 OLD, BAD, NEW = (f"sha256:{letter * 64}" for letter in "abc")
@@ -44,7 +44,7 @@ RIGHT = Seen(
         Push(tag=TAG, digest=BAD, colour="Red", since=101.0, until=200.0),
         Push(tag=TAG, digest=NEW, colour="Green", since=201.0),
     ],
-    stands=[Stand(20.0, TAG, OLD), Stand(220.0, TAG, NEW)],
+    readings=[TagReading(20.0, TAG, OLD), TagReading(220.0, TAG, NEW)],
     candidates=[
         attempt(OLD, "passed", 19.0),
         attempt(BAD, "failed", 120.0, log="ERROR: Invalid Color: Red"),
@@ -77,10 +77,13 @@ def test_a_run_that_is_right_has_no_violation() -> None:
             lambda: {"candidates": [*RIGHT.candidates, attempt(NEW, "failed", 230.0, log="ERROR: Invalid Node")]},
             "is failed, and the image is Green",
         ),
-        (lambda: {"stands": [Stand(18.0, TAG, OLD), *RIGHT.stands[1:]]}, "which passed at"),
-        (lambda: {"stands": [*RIGHT.stands[:1], Stand(150.0, TAG, BAD), RIGHT.stands[1]]}, "which never passed"),
-        (lambda: {"stands": [*RIGHT.stands, Stand(240.0, TAG, OLD)]}, "went back to sha256:a"),
-        (lambda: {"stands": RIGHT.stands[:1]}, "the stable tag stands on sha256:a"),
+        (lambda: {"readings": [TagReading(18.0, TAG, OLD), *RIGHT.readings[1:]]}, "which passed at"),
+        (
+            lambda: {"readings": [*RIGHT.readings[:1], TagReading(150.0, TAG, BAD), RIGHT.readings[1]]},
+            "which never passed",
+        ),
+        (lambda: {"readings": [*RIGHT.readings, TagReading(240.0, TAG, OLD)]}, "went back to sha256:a"),
+        (lambda: {"readings": RIGHT.readings[:1]}, "the stable tag stands on sha256:a"),
         (lambda: {"heard": RIGHT.heard[:2]}, "the listener never heard CandidatePassed"),
     ],
 )
@@ -96,9 +99,9 @@ def test_a_digest_that_was_there_for_a_moment_needs_no_verdict() -> None:
 
 def test_a_run_goes_on_until_what_is_under_the_tags_has_its_verdict_and_is_heard_of() -> None:
     assert unfinished(RIGHT) == []
-    early = msgspec.structs.replace(RIGHT, candidates=RIGHT.candidates[1:2], stands=RIGHT.stands[:1], now=202.0)
+    early = msgspec.structs.replace(RIGHT, candidates=RIGHT.candidates[1:2], readings=RIGHT.readings[:1], now=202.0)
     assert [line.rpartition(": ")[2] for line in unfinished(early)] == ["no record"], "what has left its tag is past"
-    unmoved = msgspec.structs.replace(RIGHT, stands=RIGHT.stands[:1], heard=RIGHT.heard[:2])
+    unmoved = msgspec.structs.replace(RIGHT, readings=RIGHT.readings[:1], heard=RIGHT.heard[:2])
     assert len(unfinished(unmoved)) == 2
 
 
@@ -106,7 +109,7 @@ def test_a_good_image_may_fail_with_a_run_that_was_harmed_and_is_counted() -> No
     failed = attempt(NEW, "failed", 219.0, log="manifest unknown")
     heard = [*RIGHT.heard, outcome("CandidateFailed", NEW)]
     harmed = msgspec.structs.replace(
-        RIGHT, candidates=[*RIGHT.candidates[:2], failed], stands=RIGHT.stands[:1], heard=heard
+        RIGHT, candidates=[*RIGHT.candidates[:2], failed], readings=RIGHT.readings[:1], heard=heard
     )
     assert violations(harmed) == []
     assert harmed.harmed == 1

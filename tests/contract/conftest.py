@@ -13,7 +13,7 @@ from shared.adapters.secrets_keyvault import VaultCredentials
 from tests.contract.place import VAULT_URL, Place
 from tests.contract.recorder import Recorder
 from tests.contract.registries.double import Certificates
-from tests.contract.registries.stage import Stage, staged
+from tests.contract.registries.doubles import Doubles, doubled
 
 HERE = Path(__file__).parent
 
@@ -72,7 +72,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture
-def stage(certificates: Certificates) -> Iterator[Stage]:
+def doubles(certificates: Certificates) -> Iterator[Doubles]:
     """Doubles of registries, and a reader of tags that reaches nothing else."""
-    with staged(certificates) as stage:
-        yield stage
+    with doubled(certificates) as doubles:
+        yield doubles

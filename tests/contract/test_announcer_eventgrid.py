@@ -18,7 +18,7 @@ from shared.domain.outcome import Outcome
 from tests.contract.place import Place
 
 ENDPOINT = f"https://{scenario.TOPIC}.{scenario.LOCATION}-1.eventgrid.azure.net/api/events"
-NOTICE = Outcome(
+OUTCOME = Outcome(
     name="CandidateFailed",
     subject="node/15-alpine",
     data={"reason": "Größe", "logTail": ["a", "b"]},
@@ -38,7 +38,7 @@ def test_an_outcome_arrives_as_a_cloud_event_in_a_queue_that_subscribed(
     place: Place, outcomes: Outcomes, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        EventGridAnnouncer(ENDPOINT, place.credential).announce(NOTICE)
+        EventGridAnnouncer(ENDPOINT, place.credential).announce(OUTCOME)
     assert caplog.records == [], "an operator at night reads this log"
     event: dict[str, Any] = until(lambda: outcomes.find("CandidateFailed", 0))
     assert event["specversion"] == "1.0"
@@ -51,4 +51,4 @@ def test_an_outcome_arrives_as_a_cloud_event_in_a_queue_that_subscribed(
 def test_a_topic_that_is_not_there_is_named_by_what_was_announced(place: Place) -> None:
     nowhere = EventGridAnnouncer(ENDPOINT.replace(scenario.TOPIC, "no-such-topic"), place.credential)
     with pytest.raises(BasegateError, match="announcing CandidateFailed"):
-        nowhere.announce(NOTICE)
+        nowhere.announce(OUTCOME)

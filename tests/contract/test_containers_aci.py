@@ -25,7 +25,7 @@ pytestmark = pytest.mark.containers
 NOWHERE = Digest("sha256:" + "0" * 64)
 
 
-class Stage:
+class Groups:
     """The runner, one group, and images for it."""
 
     def __init__(self, place: Place, secrets: VaultCredentials) -> None:
@@ -59,22 +59,22 @@ class Stage:
     def settled(self, rule: AciRule) -> DeploymentState:
         """The group once it runs or has failed."""
 
-        def look() -> DeploymentState | None:
+        def poll() -> DeploymentState | None:
             state = self.runner.get(rule)
             return state if state and (state.running or state.failed) else None
 
-        return until(look)
+        return until(poll)
 
     def identity(self) -> str:
         return self._place.make_identity(scenario.CONTAINER_GROUP_RG, "puller")
 
 
 @pytest.fixture(scope="module")
-def stage(place: Place, secrets: VaultCredentials) -> Iterator[Stage]:
-    stage = Stage(place, secrets)
-    yield stage
+def groups(place: Place, secrets: VaultCredentials) -> Iterator[Groups]:
+    groups = Groups(place, secrets)
+    yield groups
     for name in ("page", "page-by-identity", "once", "unpulled"):
-        stage.runner.delete(stage.rule(name))
+        groups.runner.delete(groups.rule(name))
 
 
 def page(address: str) -> str:
@@ -82,63 +82,63 @@ def page(address: str) -> str:
         return str(answer.read().decode())
 
 
-def test_a_group_is_put_shown_updated_in_place_and_deleted(stage: Stage) -> None:
-    rule = stage.rule("page")
-    orange = stage.image("c1", shell_image(BACKGROUND_COLOR="Orange"))
-    green = stage.image("c2", shell_image(BACKGROUND_COLOR="Green"))
-    assert stage.runner.get(rule) is None
+def test_a_group_is_put_shown_updated_in_place_and_deleted(groups: Groups) -> None:
+    rule = groups.rule("page")
+    orange = groups.image("c1", shell_image(BACKGROUND_COLOR="Orange"))
+    green = groups.image("c2", shell_image(BACKGROUND_COLOR="Green"))
+    assert groups.runner.get(rule) is None
 
-    stage.put(rule, orange)
+    groups.put(rule, orange)
     with pytest.raises(Transitioning, match=r"deploying .*hello-world:c2 to page: 409 ContainerGroupTransitioning"):
-        stage.put(rule, green)
-    first = stage.settled(rule)
+        groups.put(rule, green)
+    first = groups.settled(rule)
     assert first == DeploymentState(image=orange.reference, running=True, address=first.address)
     assert first.address.endswith(":80")
     until(lambda: "Orange" in page(first.address))
 
-    stage.put(rule, green)
-    assert until(lambda: _running(stage, rule, green)).address == first.address
+    groups.put(rule, green)
+    assert until(lambda: _running(groups, rule, green)).address == first.address
     until(lambda: "Green" in page(first.address))
 
     with pytest.raises(NeedsRecreation, match=r"page: .*you must delete it first"):
-        stage.put(stage.rule("page", cpu=0.25), green)
-    stage.runner.delete(rule)
-    assert stage.runner.get(rule) is None
-    stage.runner.delete(rule)
+        groups.put(groups.rule("page", cpu=0.25), green)
+    groups.runner.delete(rule)
+    assert groups.runner.get(rule) is None
+    groups.runner.delete(rule)
 
-    stage.put(stage.rule("page", cpu=0.25), green)
-    assert stage.settled(rule).running
+    groups.put(groups.rule("page", cpu=0.25), green)
+    assert groups.settled(rule).running
 
 
-def test_a_group_can_pull_with_an_identity_of_its_own(stage: Stage) -> None:
-    rule = stage.rule("page-by-identity", identity=stage.identity(), dns_label="page-by-identity")
-    image = stage.image("c3", shell_image(BACKGROUND_COLOR="Red"))
-    stage.put(rule, image)
-    state = stage.settled(rule)
+def test_a_group_can_pull_with_an_identity_of_its_own(groups: Groups) -> None:
+    rule = groups.rule("page-by-identity", identity=groups.identity(), dns_label="page-by-identity")
+    image = groups.image("c3", shell_image(BACKGROUND_COLOR="Red"))
+    groups.put(rule, image)
+    state = groups.settled(rule)
     assert state.running
     until(lambda: "Red" in page(state.address))
 
 
-def test_an_identity_that_is_not_there_is_refused(stage: Stage) -> None:
-    rule = stage.rule("refused", identity=stage.identity() + "-not")
+def test_an_identity_that_is_not_there_is_refused(groups: Groups) -> None:
+    rule = groups.rule("refused", identity=groups.identity() + "-not")
     with pytest.raises(Rejected, match="puller-not"):
-        stage.put(rule, stage.named("c1"))
-    assert stage.runner.get(rule) is None
+        groups.put(rule, groups.named("c1"))
+    assert groups.runner.get(rule) is None
 
 
-def test_an_image_that_cannot_be_pulled_is_tried_again(stage: Stage) -> None:
-    rule = stage.rule("unpulled")
+def test_an_image_that_cannot_be_pulled_is_tried_again(groups: Groups) -> None:
+    rule = groups.rule("unpulled")
     with pytest.raises(Retry, match=r"contoso\.azurecr\.io/hello-world:gone could not be pulled"):
-        stage.put(rule, stage.named("gone"))
-    assert stage.runner.get(rule) is None
+        groups.put(rule, groups.named("gone"))
+    assert groups.runner.get(rule) is None
 
 
-def test_a_container_that_ends_for_good_has_failed_with_its_exit_code(stage: Stage) -> None:
-    rule = stage.rule("once", restart="Never")
-    stage.put(rule, stage.image("c4", shell_image(["/bin/sh", "-c", "exit 7"])))
+def test_a_container_that_ends_for_good_has_failed_with_its_exit_code(groups: Groups) -> None:
+    rule = groups.rule("once", restart="Never")
+    groups.put(rule, groups.image("c4", shell_image(["/bin/sh", "-c", "exit 7"])))
 
     def failed() -> DeploymentState | None:
-        state = stage.runner.get(rule)
+        state = groups.runner.get(rule)
         return state if state and state.failed else None
 
     state = until(failed)
@@ -146,6 +146,6 @@ def test_a_container_that_ends_for_good_has_failed_with_its_exit_code(stage: Sta
     assert state.detail.startswith("terminated; exit code 7")
 
 
-def _running(stage: Stage, rule: AciRule, image: BuiltImage) -> DeploymentState | None:
-    state = stage.runner.get(rule)
+def _running(groups: Groups, rule: AciRule, image: BuiltImage) -> DeploymentState | None:
+    state = groups.runner.get(rule)
     return state if state and state.running and state.image == image.reference else None

@@ -101,5 +101,5 @@ def test_a_network_that_swallows_everything_does_not_hold_up_the_answer(
         asked = set(patient._running.values())
         patient.run()
         assert set(patient._running.values()) == asked
-    for trial in asked:  # the silent listener is gone: those that hang on it learn so
-        trial.result(timeout=30)
+    for reading in asked:  # the silent listener is gone: those that hang on it learn so
+        reading.result(timeout=30)

@@ -42,9 +42,9 @@ def test_a_tag_of_docker_hub_is_found_examined_and_promoted_by_its_digest(place:
     digest = place.hub_digest("library/node", "15-alpine")
     with in_process(rules) as running:
         services, sweep = running.app.services, running.app.sweep
-        report = sweep.run(services.clock.now() + timedelta(minutes=1))
-        assert {job.job: job.state for job in report.jobs}["upstream.hub-node"] is JobState.DONE
-        assert [effect.what for effect in report.effects] == ["examine, new digest"]
+        result = sweep.run(services.clock.now() + timedelta(minutes=1))
+        assert {job.job: job.state for job in result.jobs}["upstream.hub-node"] is JobState.DONE
+        assert [effect.what for effect in result.effects] == ["examine, new digest"]
 
         def promotion() -> Promotion | None:
             stored = services.ledger.load(Promotion, "hub-node", promotion_row("15-alpine", 1))

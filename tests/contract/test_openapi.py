@@ -18,7 +18,7 @@ from tests.served import App
 
 CALLS = [(method, path) for path, methods in document()["paths"].items() for method in methods]
 
-ACTS = [one for one in OPERATIONS.values() if one.body]
+COMMANDS = [one for one in OPERATIONS.values() if one.body]
 
 
 def operation(method: str, path: str) -> dict[str, Any]:
@@ -37,18 +37,18 @@ def test_every_name_of_an_operation_is_its_own() -> None:
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
 def test_everything_of_an_operation_is_told(method: str, path: str) -> None:
-    told = operation(method, path)
-    assert told["summary"]
-    assert set(re.findall(r"{(\w+)}", path)) == {p["name"] for p in told["parameters"] if p["in"] == "path"}
-    assert all(parameter["description"] and parameter["schema"] for parameter in told["parameters"])
-    for status, answer in told["responses"].items():
+    entry_of = operation(method, path)
+    assert entry_of["summary"]
+    assert set(re.findall(r"{(\w+)}", path)) == {p["name"] for p in entry_of["parameters"] if p["in"] == "path"}
+    assert all(parameter["description"] and parameter["schema"] for parameter in entry_of["parameters"])
+    for status, answer in entry_of["responses"].items():
         assert answer["description"]
         kinds = answer.get("content", {})
         assert kinds or status == "401"
         assert all(kind["schema"] for kind in kinds.values())
 
 
-@pytest.mark.parametrize("act", ACTS, ids=lambda act: act.name)
+@pytest.mark.parametrize("act", COMMANDS, ids=lambda act: act.name)
 def test_the_examples_of_an_act_are_bodies_that_it_takes(act: Operation) -> None:
     content = operation(act.method.lower(), f"/{act.path}")["requestBody"]["content"]["application/json"]
     assert content["examples"]

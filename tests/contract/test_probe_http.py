@@ -15,7 +15,7 @@ from shared.adapters import probe_http
 from shared.adapters.probe_http import HttpProbe
 
 
-class Answers(BaseHTTPRequestHandler):
+class Statuses(BaseHTTPRequestHandler):
     """Answers `/200` with 200 and so on; `/slow` not before the test ends; `/nonsense` with what is no HTTP."""
 
     released = threading.Event()
@@ -41,11 +41,11 @@ class Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Statuses) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"127.0.0.1:{server.server_port}"
-        Answers.released.set()
+        Statuses.released.set()
         server.shutdown()
         thread.join()
 

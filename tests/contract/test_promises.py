@@ -134,8 +134,8 @@ def test_a_gate_whose_neighbours_repository_answers_403_promotes_as_if_alone(pla
         services = running.app.services
         for color in ("orange", "green"):
             digest = place.push(place.public, "node", tag, shell_image(COLOR=color))
-            report = running.app.sweep.run(services.clock.now() + timedelta(minutes=1))
-            states = {job.job: job.state for job in report.jobs}
+            result = running.app.sweep.run(services.clock.now() + timedelta(minutes=1))
+            states = {job.job: job.state for job in result.jobs}
             assert (states["upstream.denied"], states["upstream.alone"]) == (JobState.FAILED, JobState.DONE)
 
             def is_promoted(digest: Digest = digest) -> bool:

@@ -12,9 +12,9 @@ from shared.adapters.oci import Network, OciTagReader
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Retry
 from shared.domain.policy import RegistryRule
 from tests.contract.registries.double import Asked, Certificates, Double, Reply, json_reply
+from tests.contract.registries.doubles import ANYONE, MEMBER, NAME, SMALL, Doubles
 from tests.contract.registries.hostile import challenge, manifest, redirect
 from tests.contract.registries.reading import PASSWORD, Passwords, nobody
-from tests.contract.registries.stage import ANYONE, MEMBER, NAME, SMALL, Stage
 
 INSIDE = [
     "https://127.0.0.1/token",
@@ -54,7 +54,7 @@ def double(certificates: Certificates) -> Iterator[Double]:
     double.close()
 
 
-def refusal(reader: OciTagReader, rule: RegistryRule = ANYONE) -> BasegateError:
+def error_of(reader: OciTagReader, rule: RegistryRule = ANYONE) -> BasegateError:
     """What reading a digest ends with; it names the image, and no password."""
     with pytest.raises(BasegateError) as caught:
         reader.digest_of(rule, "node", "15")
@@ -73,41 +73,41 @@ def straight(certificates: Certificates) -> OciTagReader:
 
 @pytest.mark.parametrize("realm", INSIDE)
 @pytest.mark.parametrize("rule", [ANYONE, MEMBER], ids=["anyone", "member"])
-def test_no_token_is_asked_for_inside(stage: Stage, realm: str, rule: RegistryRule) -> None:
-    error = refusal(stage.play(challenge(realm)), rule)
+def test_no_token_is_asked_for_inside(doubles: Doubles, realm: str, rule: RegistryRule) -> None:
+    error = error_of(doubles.play(challenge(realm)), rule)
     assert isinstance(error, Misconfigured | Malformed)
-    assert len(stage.asked) == 1
-    assert stage.doorway.asked == [f"{NAME}:443"]
+    assert len(doubles.asked) == 1
+    assert doubles.doorway.asked == [f"{NAME}:443"]
     assert "word" not in str(error)
 
 
 @pytest.mark.parametrize("place", INSIDE)
-def test_no_redirect_leads_inside(stage: Stage, place: str) -> None:
-    assert isinstance(refusal(stage.play(redirect(place.replace("\\\\", "\\")))), Misconfigured)
-    assert len(stage.asked) == 1
-    assert stage.doorway.asked == [f"{NAME}:443"]
+def test_no_redirect_leads_inside(doubles: Doubles, place: str) -> None:
+    assert isinstance(error_of(doubles.play(redirect(place.replace("\\\\", "\\")))), Misconfigured)
+    assert len(doubles.asked) == 1
+    assert doubles.doorway.asked == [f"{NAME}:443"]
 
 
 @pytest.mark.parametrize("server", ["169.254.169.254", "10.0.0.1", "localhost", "[::1]", "0x7f.1", "a/b", "u@h", ""])
-def test_a_rule_leads_inside_only_if_it_says_so(stage: Stage, server: str) -> None:
+def test_a_rule_leads_inside_only_if_it_says_so(doubles: Doubles, server: str) -> None:
     rule = RegistryRule(name="inside", server=server)
-    assert isinstance(refusal(stage.play(manifest()), rule), Misconfigured)
-    assert stage.doorway.asked == []
+    assert isinstance(error_of(doubles.play(manifest()), rule), Misconfigured)
+    assert doubles.doorway.asked == []
 
 
-def test_redirects_are_followed_three_times(stage: Stage) -> None:
+def test_redirects_are_followed_three_times(doubles: Doubles) -> None:
     def answer(asked: Asked) -> Reply:
         step = int(asked.query.get("step", 0))
         if step == 3:
             return Reply(200, {"Docker-Content-Digest": "sha256:" + "1" * 64})
         return Reply(307, {"Location": f"/elsewhere?step={step + 1}"})
 
-    assert stage.play(answer).digest_of(ANYONE, "node", "15") == "sha256:" + "1" * 64
-    assert {asked.method for asked in stage.asked} == {"HEAD"}
-    assert "redirected more than 3 times" in str(refusal(stage.play(redirect("/elsewhere"))))
+    assert doubles.play(answer).digest_of(ANYONE, "node", "15") == "sha256:" + "1" * 64
+    assert {asked.method for asked in doubles.asked} == {"HEAD"}
+    assert "redirected more than 3 times" in str(error_of(doubles.play(redirect("/elsewhere"))))
 
 
-def test_a_redirect_to_another_host_takes_no_token_along(stage: Stage) -> None:
+def test_a_redirect_to_another_host_takes_no_token_along(doubles: Doubles) -> None:
     def answer(asked: Asked) -> Reply:
         if asked.path == "/token":
             return json_reply({"token": "abc"})
@@ -115,17 +115,17 @@ def test_a_redirect_to_another_host_takes_no_token_along(stage: Stage) -> None:
             return challenge(f"https://{NAME}/token")(asked)
         return Reply(307, {"Location": "https://blobs.example.com/node"})
 
-    stage.play(manifest(Docker_Content_Digest="sha256:" + "1" * 64), "blobs.example.com")
-    assert stage.play(answer).digest_of(ANYONE, "node", "15") == "sha256:" + "1" * 64
-    elsewhere = [asked for asked in stage.asked if asked.headers["host"] == "blobs.example.com"]
+    doubles.play(manifest(Docker_Content_Digest="sha256:" + "1" * 64), "blobs.example.com")
+    assert doubles.play(answer).digest_of(ANYONE, "node", "15") == "sha256:" + "1" * 64
+    elsewhere = [asked for asked in doubles.asked if asked.headers["host"] == "blobs.example.com"]
     assert [asked.authorization for asked in elsewhere] == [""]
 
 
-def test_a_redirect_to_a_host_that_asks_for_more_is_refused(stage: Stage) -> None:
-    stage.play(challenge(f"https://{NAME}/token"), "blobs.example.com")
-    error = refusal(stage.play(redirect("https://blobs.example.com/node")), MEMBER)
+def test_a_redirect_to_a_host_that_asks_for_more_is_refused(doubles: Doubles) -> None:
+    doubles.play(challenge(f"https://{NAME}/token"), "blobs.example.com")
+    error = error_of(doubles.play(redirect("https://blobs.example.com/node")), MEMBER)
     assert isinstance(error, Misconfigured)
-    assert len(stage.asked) == 2
+    assert len(doubles.asked) == 2
 
 
 # Addresses and names.
@@ -136,11 +136,11 @@ def test_a_name_that_leads_inside_is_refused(
 ) -> None:
     rule = RegistryRule(name="odd", server=f"{NAME}:{double.port}")
     resolve(monkeypatch, "127.0.0.1")
-    error = refusal(straight(certificates), rule)
+    error = error_of(straight(certificates), rule)
     assert isinstance(error, Misconfigured)
     assert f"{NAME} is at 127.0.0.1, which is a private or loopback address. Nothing was sent" in str(error)
     resolve(monkeypatch, "93.184.216.34", "169.254.169.254")
-    assert "metadata service" in str(refusal(straight(certificates), rule))
+    assert "metadata service" in str(error_of(straight(certificates), rule))
     assert double.connections == 0
 
 
@@ -162,7 +162,7 @@ def test_a_metadata_service_is_not_private_but_out_of_bounds(
     for address in ("169.254.169.254", "168.63.129.16", "fe80::1", "::ffff:169.254.169.254", "224.0.0.1", "0.0.0.0"):
         resolve(monkeypatch, address)
         assert isinstance(
-            refusal(straight(certificates), RegistryRule(name="o", server=NAME, private=True)), Misconfigured
+            error_of(straight(certificates), RegistryRule(name="o", server=NAME, private=True)), Misconfigured
         )
 
 
@@ -181,22 +181,22 @@ def resolve(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
     return looked_up
 
 
-def test_a_name_that_nobody_knows_is_told(certificates: Certificates, stage: Stage) -> None:
-    error = refusal(straight(certificates), RegistryRule(name="typo", server="no-such-registry.invalid"))
+def test_a_name_that_nobody_knows_is_told(certificates: Certificates, doubles: Doubles) -> None:
+    error = error_of(straight(certificates), RegistryRule(name="typo", server="no-such-registry.invalid"))
     assert isinstance(error, Misconfigured)
     assert "there is no host no-such-registry.invalid: mend the server's name in its rule" in str(error)
 
 
-def test_a_proxy_that_does_not_reach_the_registry_is_told(stage: Stage) -> None:
-    reader = OciTagReader(Passwords(), nobody, stage.network, SMALL)
-    error = refusal(reader)
+def test_a_proxy_that_does_not_reach_the_registry_is_told(doubles: Doubles) -> None:
+    reader = OciTagReader(Passwords(), nobody, doubles.network, SMALL)
+    error = error_of(reader)
     assert isinstance(error, Retry)
     assert f"the proxy does not reach {NAME}" in str(error)
 
 
 def test_a_proxy_that_is_away_is_told(certificates: Certificates) -> None:
     network = Network(proxies={"https": "http://127.0.0.1:1"}, ca_bundle=str(certificates.bundle))
-    error = refusal(OciTagReader(Passwords(), nobody, network, SMALL))
+    error = error_of(OciTagReader(Passwords(), nobody, network, SMALL))
     assert isinstance(error, Retry)
     assert "the proxy" in str(error)
 
@@ -208,11 +208,11 @@ def test_a_proxy_that_is_none_is_told_without_its_password(certificates: Certifi
     assert "word" not in str(caught.value)
 
 
-def test_no_proxy_is_respected(stage: Stage, double: Double) -> None:
-    network = Network(proxies={"https": stage.doorway.url, "no": "127.0.0.1"}, ca_bundle=stage.network.ca_bundle)
+def test_no_proxy_is_respected(doubles: Doubles, double: Double) -> None:
+    network = Network(proxies={"https": doubles.doorway.url, "no": "127.0.0.1"}, ca_bundle=doubles.network.ca_bundle)
     rule = RegistryRule(name="own", server=double.host, private=True)
     assert OciTagReader(Passwords(), nobody, network, SMALL).digest_of(rule, "node", "15") == "sha256:" + "1" * 64
-    assert stage.doorway.asked == []
+    assert doubles.doorway.asked == []
 
 
 # Certificates.
@@ -220,16 +220,16 @@ def test_no_proxy_is_respected(stage: Stage, double: Double) -> None:
 
 def test_a_certificate_that_nobody_vouches_for_is_told(double: Double) -> None:
     rule = RegistryRule(name="own", server=double.host, private=True)
-    error = refusal(OciTagReader(Passwords(), nobody, Network(), SMALL), rule)
+    error = error_of(OciTagReader(Passwords(), nobody, Network(), SMALL), rule)
     assert isinstance(error, Misconfigured)
     assert "certificate" in str(error)
     assert double.asked == []
 
 
-def test_a_certificate_for_another_name_is_told(stage: Stage, double: Double) -> None:
-    stage.doorway.ports["other.example.com"] = double.port
-    reader = OciTagReader(Passwords(), nobody, stage.network, SMALL)
-    error = refusal(reader, RegistryRule(name="other", server="other.example.com"))
+def test_a_certificate_for_another_name_is_told(doubles: Doubles, double: Double) -> None:
+    doubles.doorway.ports["other.example.com"] = double.port
+    reader = OciTagReader(Passwords(), nobody, doubles.network, SMALL)
+    error = error_of(reader, RegistryRule(name="other", server="other.example.com"))
     assert isinstance(error, Misconfigured)
     assert "the certificate of other.example.com is not trusted (Hostname mismatch" in str(error)
     assert double.asked == []
@@ -243,7 +243,7 @@ def test_a_registry_without_tls_is_told(certificates: Certificates) -> None:
     thread = Thread(target=server.handle_request, daemon=True)
     thread.start()
     rule = RegistryRule(name="own", server=f"127.0.0.1:{server.server_address[1]}", private=True)
-    error = refusal(straight(certificates), rule)
+    error = error_of(straight(certificates), rule)
     thread.join(5)
     server.server_close()
     assert isinstance(error, Misconfigured)
@@ -252,4 +252,4 @@ def test_a_registry_without_tls_is_told(certificates: Certificates) -> None:
 
 def test_a_port_where_nobody_listens_passes_by_itself(certificates: Certificates) -> None:
     rule = RegistryRule(name="own", server="127.0.0.1:1", private=True)
-    assert isinstance(refusal(straight(certificates), rule), Retry)
+    assert isinstance(error_of(straight(certificates), rule), Retry)

@@ -43,12 +43,12 @@ def runner(place: Place) -> AcrTaskRunner:
 
 
 def ended(runner: AcrTaskRunner, registry: RegistryRule, run_id: str) -> Run:
-    def look() -> Run | None:
+    def poll() -> Run | None:
         run = runner.get(registry, run_id)
         assert run
         return run if run.status is not RunStatus.RUNNING else None
 
-    return until(look)
+    return until(poll)
 
 
 def test_a_run_gets_its_values_and_its_log_can_be_read_from_the_end(place: Place, runner: AcrTaskRunner) -> None:
@@ -158,12 +158,12 @@ def test_whether_a_task_can_be_started_is_known_without_a_run(place: Place, runn
 def test_a_subscription_that_may_run_no_tasks_is_told_apart(
     place: Place, runner: AcrTaskRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refusal = HttpResponseError(message="ACR Tasks requests for the registry contoso and 1 are not permitted.")
-    refusal.status_code = 400
-    refusal.error = ODataV4Format({"code": "TasksOperationsNotAllowed", "message": refusal.message})
+    rejection = HttpResponseError(message="ACR Tasks requests for the registry contoso and 1 are not permitted.")
+    rejection.status_code = 400
+    rejection.error = ODataV4Format({"code": "TasksOperationsNotAllowed", "message": rejection.message})
 
     def refuse(*_: object) -> None:
-        raise refusal
+        raise rejection
 
     client = runner._client(registry_id(place.team)[0])
     monkeypatch.setattr(client.registries, "schedule_run", refuse)

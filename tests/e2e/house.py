@@ -67,9 +67,9 @@ class House:
         for folder in Path("/proc").glob("[0-9]*"):
             if folder.name == str(os.getpid()):
                 continue
-            told = {name: _read(folder / name) for name in ("cmdline", "environ")}
-            if any(mark in text for mark in marks for text in told.values()):
-                command = told["cmdline"].replace(b"\0", b" ").decode(errors="replace")
+            process = {name: _read(folder / name) for name in ("cmdline", "environ")}
+            if any(mark in text for mark in marks for text in process.values()):
+                command = process["cmdline"].replace(b"\0", b" ").decode(errors="replace")
                 yield f"process {folder.name}: {command}"
 
     def _mounts(self) -> Iterator[str]:

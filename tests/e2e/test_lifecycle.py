@@ -27,8 +27,8 @@ from tests.e2e.house import House
 
 
 def environment(house: House) -> dict[str, str]:
-    told: dict[str, str] = json.loads(house.sandbox("env", "--json"))
-    return told
+    variables: dict[str, str] = json.loads(house.sandbox("env", "--json"))
+    return variables
 
 
 def health(gateway: str) -> Any:

@@ -14,10 +14,10 @@ from azure.keyvault.secrets import SecretClient
 
 from demo import scenario
 from demo.azure import Azure
+from demo.client import ScenarioClient
+from demo.environment import Environment
 from demo.outcomes import Outcomes
 from demo.provision import VAULT_URL
-from demo.stage import Stage
-from demo.theatre import Theatre
 from sandbox.testing import until
 from shared.board.wording import short_image
 from tests.e2e.canaries import ALLOWED, Text, files_of, files_that_may, search, texts_in
@@ -34,7 +34,7 @@ class Played:
 
     house: House
     said: str
-    report: dict[str, Any]
+    story: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -52,44 +52,44 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
 def test_the_story_ends_as_told_though_the_worker_is_killed_in_its_middle(played: Played) -> None:
     assert "SIGKILL to the app's worker" in played.said
 
-    report = played.report
-    told: list[dict[str, Any]] = report["chapters"]
-    assert report["complete"], report["problem"]
-    assert [chapter["chapter"] for chapter in told] == list(range(1, 11))
+    story = played.story
+    chapters: list[dict[str, Any]] = story["chapters"]
+    assert story["complete"], story["problem"]
+    assert [chapter["chapter"] for chapter in chapters] == list(range(1, 11))
     outcomes = ["live", "live", "stopped", "live", "live", "put back", "stopped", "let through"]
     outcomes += ["restored", "found"]
-    assert [chapter["outcome"] for chapter in told] == outcomes
-    assert [chapter["colour"] for chapter in told] == ["DeepSkyBlue", "Orange", "Orange", *["Green"] * 6, "Orange"]
+    assert [chapter["outcome"] for chapter in chapters] == outcomes
+    assert [chapter["colour"] for chapter in chapters] == ["DeepSkyBlue", "Orange", "Orange", *["Green"] * 6, "Orange"]
 
-    first, orange, red, green, app, sick, red_again, softer, restored, found = (c["stable_digest"] for c in told)
+    first, orange, red, green, app, sick, red_again, softer, restored, found = (c["stable_digest"] for c in chapters)
     assert red == orange, "Red must never become stable"
     assert len({first, orange, green, softer, found}) == 5
     assert restored == softer, "what was pushed around the gate was put back"
     assert (app, sick, red_again) == (green, green, green)
-    assert "Invalid Color" in told[2]["reason"]
-    assert told[6]["reason"] == told[2]["reason"], "run again, Red fails for the same reason"
-    assert [len(chapter["unique_tags"]) for chapter in told] == [1] * 10, "one promotion a digest, killed or not"
-    assert told[3]["unique_tags"][0].startswith("15-alpine-")
-    assert told[5]["image"] == told[4]["image"] != told[3]["image"]
+    assert "Invalid Color" in chapters[2]["reason"]
+    assert chapters[6]["reason"] == chapters[2]["reason"], "run again, Red fails for the same reason"
+    assert [len(chapter["unique_tags"]) for chapter in chapters] == [1] * 10, "one promotion a digest, killed or not"
+    assert chapters[3]["unique_tags"][0].startswith("15-alpine-")
+    assert chapters[5]["image"] == chapters[4]["image"] != chapters[3]["image"]
 
 
 def test_every_chapter_ends_with_the_base_that_the_page_names_on_the_board_too(played: Played) -> None:
     """The story itself compares the page with `status` and `drift` at the end of each chapter."""
-    chapters = played.report["chapters"]
+    chapters = played.story["chapters"]
     named = [chapter["base"].partition("@")[2] or chapter["base"] for chapter in chapters]
     own, commit = [chapter["stable_digest"] for chapter in chapters], ["unknown"] * 3
     assert named == [*own[:4], *commit, *own[7:]], "what a commit built is built on whatever the tag was"
 
-    azure, theatre = Azure(), Theatre(played.house.state)
-    theatre.enter()
-    surroundings = Surroundings(azure, played.house.state, f"http://127.0.0.1:{theatre.site.port}")
-    stage = Stage(azure)
-    base = stage.page().base
+    azure, demo = Azure(), Environment(played.house.state)
+    demo.enter()
+    surroundings = Surroundings(azure, played.house.state, f"http://127.0.0.1:{demo.site.port}")
+    client = ScenarioClient(azure)
+    base = client.page().base
     assert base.endswith(chapters[-1]["stable_digest"])
     assert surroundings.read("v1/apps/hello-world")["base"] == base
     assert f"on {short_image(base)}" in surroundings.fragment("overview")
     assert base in surroundings.fragment("drift")
-    stage.close()
+    client.close()
     azure.close()
 
 
@@ -98,14 +98,14 @@ def test_no_secret_of_the_scenario_is_written_stored_queued_served_or_announced(
     printed = {name: secrets.token_urlsafe(24) for name in _PRINTED}
     webhook = f"https://127.0.0.1:1/{printed['the webhook']}?code={printed['the key of the webhook']}"
     settings = {"BASEGATE_WEBHOOK_URL": webhook, "BASEGATE_WEBHOOK_SECRET": "webhook-secret"}
-    azure, theatre = Azure(), Theatre(played.house.state, settings)
-    theatre.enter()
+    azure, demo = Azure(), Environment(played.house.state, settings)
+    demo.enter()
     _set_webhook_secret(azure, printed["the webhook's secret"])
     _give_task_secret(azure, printed["a task's secret"])
-    theatre.start_app(lambda _: None)
-    announced = _examine_what_prints(azure, theatre, printed)
+    demo.start_app(lambda _: None)
+    announced = _examine_what_prints(azure, demo, printed)
 
-    surroundings = Surroundings(azure, played.house.state, f"http://127.0.0.1:{theatre.site.port}")
+    surroundings = Surroundings(azure, played.house.state, f"http://127.0.0.1:{demo.site.port}")
     canaries = surroundings.secrets()
     assert {"github-token", "registry-publicregistry-password", "key masterKey"} < set(canaries)
     read: list[Text] = [
@@ -116,7 +116,7 @@ def test_no_secret_of_the_scenario_is_written_stored_queued_served_or_announced(
         *((f"log {file.name}", file.read_bytes()) for file in played.house.instance.logs.iterdir()),
         *(("the machine's processes", line.encode()) for line in played.house.leftovers()),
         ("what the story said", played.said.encode()),
-        ("the report", texts_in(played.report)),
+        ("the report", texts_in(played.story)),
         ("announced", texts_in(announced)),
     ]
     assert search(canaries | printed, read) == []
@@ -163,11 +163,11 @@ def _give_task_secret(azure: Azure, value: str) -> None:
     azure.call("PATCH", task, "2025-03-01-preview", {"properties": {"step": {"type": "FileTask", "values": values}}})
 
 
-def _examine_what_prints(azure: Azure, theatre: Theatre, printed: dict[str, str]) -> list[dict[str, Any]]:
+def _examine_what_prints(azure: Azure, demo: Environment, printed: dict[str, str]) -> list[dict[str, Any]]:
     """Have Red fail once more, by a check that prints secrets, while a webhook is away; returns what was announced."""
-    stage, outcomes, basegate = Stage(azure), Outcomes(azure), theatre.command_line()
+    client, outcomes, basegate = ScenarioClient(azure), Outcomes(azure), demo.command_line()
     lines = "\n".join(line % printed[name] for name, line in _PRINTED.items() if line)
-    stage.commit(
+    client.commit(
         scenario.IMPORT_BASEIMAGE_NODE,
         "test.sh",
         lambda text: text.replace(_THE_END, f"{lines}\n{_THE_END}"),
@@ -177,9 +177,9 @@ def _examine_what_prints(azure: Azure, theatre: Theatre, printed: dict[str, str]
     basegate.act("rerun", red, reason="What does it print?")
     event = until(lambda: outcomes.find("CandidateFailed", 0, attempt=3))
     assert "SCAN_TOKEN=***" in event["data"]["logTail"]
-    log = theatre.instance.logs / "site-basegate.log"
+    log = demo.instance.logs / "site-basegate.log"
     until(lambda: "the webhook at 127.0.0.1 does not answer" in log.read_text())
     outcomes.listen()
     outcomes.close()
-    stage.close()
+    client.close()
     return outcomes.heard

@@ -39,17 +39,17 @@ class FakeAnnouncer:
     """Remembers what was told."""
 
     def __init__(self) -> None:
-        self.told: list[Outcome] = []
+        self.announced: list[Outcome] = []
         self.fault: Exception | None = None
 
     def announce(self, outcome: Outcome) -> None:
         if self.fault:
             raise self.fault
-        self.told.append(outcome)
+        self.announced.append(outcome)
 
     @property
     def names(self) -> list[str]:
-        return [outcome.name for outcome in self.told]
+        return [outcome.name for outcome in self.announced]
 
 
 @dataclass

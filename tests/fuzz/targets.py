@@ -16,7 +16,7 @@ from hypothesis.strategies import SearchStrategy
 
 from shared import bootstrap
 from shared.adapters.oci import OciTagReader
-from shared.adapters.oci.exchange import Answer, Request
+from shared.adapters.oci.exchange import Request, Response
 from shared.adapters.oci.transport import Transport
 from shared.adapters.redaction import without_secrets
 from shared.checks.evidence import gather_evidence, telling_line
@@ -266,17 +266,17 @@ class _Registry:
     keeps both from private addresses), but no secret goes along.
     """
 
-    def __init__(self, answers: list[Answer]) -> None:
-        self._answers = answers
+    def __init__(self, responses: list[Response]) -> None:
+        self._responses = responses
         self._may_ask = {"registry.example.com", "auth.example.com"}
         self._led_on = False
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: Request) -> Response:
         host = request.target.host
         assert host in self._may_ask or self._led_on
         assert host == "registry.example.com" or "Authorization" not in request.headers
         self._may_ask.add(host)  # what a page's Link leads on at
-        answer = self._answers.pop(0) if self._answers else Answer(404, {})
+        answer = self._responses.pop(0) if self._responses else Response(404, {})
         self._led_on = 300 <= answer.status < 400 or answer.status == 401
         return answer
 
@@ -310,16 +310,16 @@ bodies = st.binary(max_size=300) | st.fixed_dictionaries(
         "schemaVersion": values,
     },
 ).map(lambda body: json.dumps(body).encode())
-answers = st.lists(st.builds(Answer, statuses, answered, bodies), max_size=6)
+responses = st.lists(st.builds(Response, statuses, answered, bodies), max_size=6)
 
 
-@target(answers=answers)
-def registry(answers: list[Answer]) -> None:
+@target(responses=responses)
+def registry(responses: list[Response]) -> None:
     """Whatever a registry answers, its tags are read, or what is wrong is told; its token is for nobody else."""
     secrets: Any = _NoSecrets()
     rule = RegistryRule(name="example", server="registry.example.com")
     for read in (lambda reader: reader.digest_of(rule, "node", "15"), lambda reader: list(reader.tags(rule, "node"))):
-        made_up = _Registry(list(answers))
+        made_up = _Registry(list(responses))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Transport, "send", lambda self, request, made_up=made_up: made_up.send(request))
             reader = OciTagReader(secrets, lambda: pytest.fail("no identity is asked for"))

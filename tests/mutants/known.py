@@ -722,7 +722,7 @@ KNOWN = (
         "shared/adapters/oci/dialects.py",
         'if any(f".{registry}".endswith(f".{domain}") for domain in shared):',
         "if False:",
-        _in("unit/test_oci_trust.py", "test_a_stranger_may_not"),
+        _in("unit/test_oci_credential_scope.py", "test_a_stranger_may_not"),
     ),
     Mutant(
         "a log says the URL of a webhook",

@@ -63,7 +63,7 @@ def _play(seed: int) -> Result:
 
 
 def _tell(seed: int, lines: int = LINES) -> int:
-    result = Schedule(seed, told=True).play()
+    result = Schedule(seed, recorded=True).play()
     assert result.story is not None  # it was told
     print(f"--- seed {seed} ---\n{result.story.text(lines)}")
     for violation in result.violations:

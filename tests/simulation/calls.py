@@ -63,7 +63,7 @@ class Chaos:
         self.calm = True
         self.away.clear()
 
-    def refusal(self, port: str, method: str, server: str, now: float) -> BasegateError | None:
+    def error(self, port: str, method: str, server: str, now: float) -> BasegateError | None:
         """What a place that is out of order answers."""
         away = self.away | self.away_for_long
         for place in (port, f"{port}@{server}"):
@@ -117,7 +117,7 @@ class Calls:
                 lost = (self._calmly if chaos.calm else self._through_chaos)(worker, port, method, server)
             if effect:
                 self.acting(method, arguments)
-                if story.told:
+                if story.recorded:
                     story.call(port, method, arguments)
             answer = real(*arguments)
             if ledger and worker is not None and arguments and arguments[0] is Veto:
@@ -158,9 +158,9 @@ class Calls:
         return fate < dies + chaos.fails + chaos.loses
 
     def _refuse(self, port: str, method: str, server: str) -> None:
-        if refusal := self._chaos.refusal(port, method, server, self._scheduler.seconds):
-            self._story.tell(f"{port} {method}: {refusal}")
-            raise refusal
+        if error := self._chaos.error(port, method, server, self._scheduler.seconds):
+            self._story.tell(f"{port} {method}: {error}")
+            raise error
 
     def _after(self, port: str, method: str, *, lost: bool, effect: bool) -> None:
         scheduler, chaos, random = self._scheduler, self._chaos, self._random

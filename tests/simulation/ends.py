@@ -101,7 +101,7 @@ class Ends:
             if content is not None:
                 yield from self._tracked(gate, tag, content)
         for stored in self._ledger.list(StableTag, gate.name):
-            yield from self._stands(gate, stored.record)
+            yield from self._stable_tags(gate, stored.record)
 
     def _tracked(self, gate: Gate, tag: str, content: Digest) -> Iterator[str]:
         """6: a digest that stayed was observed, examined, and promoted; or there is a right reason."""
@@ -152,7 +152,7 @@ class Ends:
         overtaken = promotion.state is PromotionState.SUPERSEDED and stable.sequence > promotion.sequence
         return overtaken or promotion.state is PromotionState.PROMOTED
 
-    def _stands(self, gate: Gate, stable: StableTag) -> Iterator[str]:
+    def _stable_tags(self, gate: Gate, stable: StableTag) -> Iterator[str]:
         """3 and 7: what a stable tag is, is what its record says; where it is not, somebody was alarmed.
 
         What a gate's own task has pushed of a promotion that needs a person is left to that person.

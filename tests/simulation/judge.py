@@ -141,21 +141,21 @@ class Judge:
         match record:
             case Candidate():
                 self._purged_for_nothing[(record.gate, record.digest)] += record.state in _FOR_NOTHING
-                stands = [one.id for one in ledger.all(Promotion) if (one.gate, one.candidate) == _place(record)]
+                held_up = [one.id for one in ledger.all(Promotion) if (one.gate, one.candidate) == _place(record)]
             case Promotion():
                 held = [record.row] if record.state is PromotionState.HELD else []
-                stands = held + [
+                held_up = held + [
                     one.tag for one in ledger.all(StableTag) if (one.gate, one.promotion) == _place(record)
                 ]
             case Veto():
-                stands = [record.digest] if record.is_active else []
+                held_up = [record.digest] if record.is_active else []
             case Rollout():
                 apps = (one for one in ledger.all(AppRecord) if one.app == record.app)
-                stands = [one.app for one in apps if record.name in (one.base_rollout, one.deploying)]
+                held_up = [one.app for one in apps if record.name in (one.base_rollout, one.deploying)]
             case _:
-                stands = []
-        if stands:
-            self.violated(f"{type(record).__name__} {record.row} is purged, and {stands} stand on it")
+                held_up = []
+        if held_up:
+            self.violated(f"{type(record).__name__} {record.row} is purged, and {held_up} stand on it")
 
     def _observation(self, before: Observation | None, after: Observation) -> None:
         """2: a digest enters a gate only as it was read at its source. 4: one linear history, whose numbers grow."""
@@ -284,8 +284,8 @@ class Judge:
         """3: the unique tag that a stable tag stands on is not removed."""
         for gate in self._gates_into(server, repository):
             stables = (one for one in self._outside.ledger.all(StableTag) if one.gate == gate.name)
-            if stands := [stable.tag for stable in stables if stable.unique == tag]:
-                self.violated(f"{repository}:{tag} is removed, and {stands} stand on it")
+            if held_up := [stable.tag for stable in stables if stable.unique == tag]:
+                self.violated(f"{repository}:{tag} is removed, and {held_up} stand on it")
 
     def _point(self, server: str, repository: str, tag: str, content: str) -> None:
         for gate in self._gates_into(server, repository):

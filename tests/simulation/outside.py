@@ -531,13 +531,13 @@ class Announcer:
 
     def __init__(self) -> None:
         self.heard: dict[str, Outcome] = {}
-        self.refused, self.refusals = 0.0, 0
+        self.refused, self.rejections = 0.0, 0
 
     def announce(self, outcome: Outcome) -> None:
         if SECRET in str(outcome.data):
             raise LimitError(f"a secret in {outcome.name}")
         if self.refuses(outcome):
-            self.refusals += 1
+            self.rejections += 1
             raise Rejected(f"{outcome.name}: 400")
         if self.heard.setdefault(outcome.id, outcome) != outcome:
             raise LimitError(f"{outcome.id} is {outcome}, and was {self.heard[outcome.id]}")

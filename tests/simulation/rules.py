@@ -74,7 +74,7 @@ class Rules:
     def _first(self) -> Policy:
         watched = self._random.choice((None, None, "10m"))
         registries = {
-            "public": _registry("public", PUBLIC, watch=watched, pace=self._random.choice((None, None, 60))),
+            "public": _registry("public", PUBLIC, watch=watched, per_minute=self._random.choice((None, None, 60))),
             "hub": RegistryRule(name="hub", server=HUB),
             **{name: _registry(name, server) for name, server in (("base", BASE), ("team", TEAM), ("other", OTHER))},
         }
@@ -206,7 +206,7 @@ class Rules:
         return _with_gate(policy, msgspec.structs.replace(gate, drift=self._random.choice(("report", "repair"))))
 
 
-def _registry(name: str, server: str, *, watch: str | None = None, pace: int | None = None) -> RegistryRule:
+def _registry(name: str, server: str, *, watch: str | None = None, per_minute: int | None = None) -> RegistryRule:
     identifier = f"/subscriptions/0/resourceGroups/rg/providers/Microsoft.ContainerRegistry/registries/{name}"
     return RegistryRule(
         name=name,
@@ -214,7 +214,7 @@ def _registry(name: str, server: str, *, watch: str | None = None, pace: int | N
         id=identifier,
         credentials="public" if name == "public" else None,
         interval=watch,
-        requests_per_minute=pace,
+        requests_per_minute=per_minute,
     )
 
 

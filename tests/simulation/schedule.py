@@ -55,11 +55,11 @@ class Result:
 class Schedule:
     """A world, those who act in it, and a plan of what happens when."""
 
-    def __init__(self, seed: int, *, told: bool = False) -> None:
+    def __init__(self, seed: int, *, recorded: bool = False) -> None:
         self.seed = seed
         self.random = random = Random(seed)
         self.scheduler = scheduler = Scheduler()
-        self.story = Story(scheduler, told=told)
+        self.story = Story(scheduler, recorded=recorded)
         growth = Random(f"growth {seed}")  # of its own: what else happens stays the same
         self.rules = Rules(random, purges=growth.random() < 0.5)
         self.keep = growth.choice(
@@ -247,7 +247,7 @@ class Schedule:
         for part in (self.chaos.struck, self.publishers.counts, self.foreigners.counts, self.host.counts):
             counts.update(part)
         counts.update({f"operator: {verb}": n for verb, n in self.operators.done.items()})
-        counts["outcome refused"] = self.outside.webhook.refusals
+        counts["outcome refused"] = self.outside.webhook.rejections
         counts["purged"] = self.outside.ledger.purged
         counts["stale answer of a replica"] = self.outside.tags.stale
         counts.update({"# outside calls": self.calls.made, "# workers": self.host.most_at_once, "# schedules": 1})
@@ -255,7 +255,7 @@ class Schedule:
         counts["# pushes"] = sum(
             self.publishers.counts[kind] for kind in ("push", "created again", "returned or tagged again")
         )
-        story = self.story if self.story.told else None
+        story = self.story if self.story.recorded else None
         return Result(self.seed, [self.story.readable(one) for one in self.judge.violations], counts, story)
 
 

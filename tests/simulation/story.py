@@ -15,10 +15,10 @@ _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
 class Story:
-    """A list of lines, empty unless `told`."""
+    """A list of lines, empty unless `recorded`."""
 
-    def __init__(self, scheduler: Scheduler, *, told: bool) -> None:
-        self._scheduler, self.told = scheduler, told
+    def __init__(self, scheduler: Scheduler, *, recorded: bool) -> None:
+        self._scheduler, self.recorded = scheduler, recorded
         self.lines: list[str] = []
         self._names: dict[str, str] = {}
 
@@ -28,14 +28,14 @@ class Story:
 
     def tell(self, what: str) -> None:
         """One line."""
-        if self.told:
+        if self.recorded:
             worker = self._scheduler.current
             who = worker.name if worker else "-"
             self.lines.append(f"{self._scheduler.seconds:10.2f}  {who:<22} {self.readable(what)}")
 
     def call(self, port: str, method: str, arguments: tuple[Any, ...]) -> None:
         """A call that has an effect."""
-        if self.told and not any(type(getattr(one, "record", one)).__name__ in _DULL for one in arguments):
+        if self.recorded and not any(type(getattr(one, "record", one)).__name__ in _DULL for one in arguments):
             self.tell(f"{port}.{method} {', '.join(filter(None, map(_shown, arguments)))}")
 
     def readable(self, text: str) -> str:

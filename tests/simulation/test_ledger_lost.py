@@ -92,35 +92,35 @@ def deployed(schedule: Schedule) -> dict[str, str]:
     return found
 
 
-def moved(schedule: Schedule, stands: dict[tuple[str, str], Digest], runs: dict[str, str]) -> list[str]:
+def moved(schedule: Schedule, based: dict[tuple[str, str], Digest], runs: dict[str, str]) -> list[str]:
     """What of that is something else by now."""
     tags, groups = schedule.outside.registry.tags, schedule.outside.containers.groups
-    others = [f"{name} is {tags.get(name)}" for name, content in stands.items() if tags.get(name) != content]
+    others = [f"{name} is {tags.get(name)}" for name, content in based.items() if tags.get(name) != content]
     return others + [f"{name} shows {groups.get(name)}" for name in runs if groups[name].image != runs[name]]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_with_an_empty_ledger_nothing_that_was_promoted_or_deployed_is_replaced(seed: int) -> None:
     with at_its_end(seed) as (schedule, _):
-        stands, runs = witnessed(schedule), deployed(schedule)
+        based, runs = witnessed(schedule), deployed(schedule)
         lose(schedule, Ledger())
         go_on(schedule)
-        assert moved(schedule, stands, runs) == []
+        assert moved(schedule, based, runs) == []
         rebuild(schedule)
         go_on(schedule)
-        assert moved(schedule, stands, runs) == []
+        assert moved(schedule, based, runs) == []
         assert schedule.judge.violations == []
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_with_an_old_ledger_that_was_rebuilt_nothing_that_was_promoted_or_deployed_is_replaced(seed: int) -> None:
     with at_its_end(seed) as (schedule, old):
-        stands, runs = witnessed(schedule), deployed(schedule)
+        based, runs = witnessed(schedule), deployed(schedule)
         lose(schedule, old)
         before = {(one.gate, one.tag): one for one in schedule.outside.ledger.all(StableTag)}
         rebuild(schedule)
         go_on(schedule)
-        assert moved(schedule, stands, runs) == []
+        assert moved(schedule, based, runs) == []
         after = {(one.gate, one.tag): one for one in schedule.outside.ledger.all(StableTag)}
         assert all(after[key].sequence >= one.sequence and after[key].move >= one.move for key, one in before.items())
         assert schedule.judge.violations == []

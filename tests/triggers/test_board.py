@@ -122,8 +122,8 @@ def test_what_failed_is_told_first_with_its_reason_and_what_to_do(world: World) 
     world.clock.forward(2400)
     page = text(get(fragment("overview")))
     item = page[page.index('class="action-item bad"') : page.index('class="panel gate"')]
-    for told in ("failed", "ERROR: Invalid Color: Red", "40 min", "stays on 15-alpine-cb1", "Rerun"):
-        assert told in item
+    for expected in ("failed", "ERROR: Invalid Color: Red", "40 min", "stays on 15-alpine-cb1", "Rerun"):
+        assert expected in item
     assert 'data-headline="1 failed"' in page
 
 

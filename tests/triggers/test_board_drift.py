@@ -222,7 +222,7 @@ def test_the_overview_tells_the_newest_alarms_and_counts_the_others(world: World
         world.ledger.insert(alarm(world, f"15.{number}", minutes=number))
     world.ledger.insert(msgspec.structs.replace(alarm(world, "15.9", 0), ended_at=world.clock.now()))
     view = overview_of(world)
-    assert [told.reason for told in view.alarms] == [f"15.{number} is odd" for number in range(5)]
+    assert [one.reason for one in view.alarms] == [f"15.{number} is odd" for number in range(5)]
     assert (view.more_alarms, view.headline, view.severity) == (3, "8 alarms", Severity.BAD)
     page = text(get(fragment("overview")))
     assert re.search(r'<a href="/api/board/drift">3 more alarms</a>', page)
@@ -234,8 +234,8 @@ def test_a_secret_that_runs_out_warns_and_a_registry_has_no_page(world: World) -
     world.ledger.insert(warning)
     view = overview_of(world)
     assert (view.headline, view.severity) == ("1 alarm", Severity.WAITING)
-    (told,) = drift_of(world).alarms
-    assert (told.subject, told.link) == ("registry base", "")
+    (one,) = drift_of(world).alarms
+    assert (one.subject, one.link) == ("registry base", "")
 
 
 def alarm(world: World, tag: str, minutes: int) -> Alarm:

@@ -129,18 +129,18 @@ def test_what_is_not_there_and_what_is_not_possible_are_told_apart(world: World)
 
 
 def test_a_hold_names_what_was_in_flight_when_it_was_made(world: World) -> None:
-    answers = []
+    responses = []
     point = world.registry.point
 
     def pointed(*where: Any) -> None:
         world.registry.point = point  # type: ignore[method-assign]
-        answers.append(ask("hold", WHY | {"tag": "15-alpine"}, gate="node"))
+        responses.append(ask("hold", WHY | {"tag": "15-alpine"}, gate="node"))
         point(*where)
 
     world.registry.point = pointed  # type: ignore[assignment, method-assign]
     world.push("15-alpine", digest("blue"))
     world.settle()
-    ((status, answer),) = answers
+    ((status, answer),) = responses
     assert (status, [effect["what"] for effect in answer["inFlight"]]) == (202, ["move", "promotion"])
     assert world.stable_tag() == GREEN
 

@@ -157,11 +157,11 @@ def test_gates_and_apps_are_listed_and_their_rules_told_without_values(world: Wo
     bootstrap.basegate().queries = Queries(world.services)
     assert [gate["name"] for gate in ask("gates", method="GET")[1]["items"]] == ["node"]
     assert [one["name"] for one in ask("apps", method="GET")[1]["items"]] == ["hello-world"]
-    _, told = ask("app", method="GET", app="hello-world")
-    assert told["rule"]["deploy"]["aci"]["environment"] == {"TOKEN": ""}
-    assert told["rule"]["build"]["values"] == {"KEY": ""}
-    assert (told["rule"]["build"]["timeout"], told["rule"]["deploy"]["aci"]["name"]) == ("30m", "hello-world-aci")
-    assert "s3cr3t" not in json.dumps(told)
+    _, shown = ask("app", method="GET", app="hello-world")
+    assert shown["rule"]["deploy"]["aci"]["environment"] == {"TOKEN": ""}
+    assert shown["rule"]["build"]["values"] == {"KEY": ""}
+    assert (shown["rule"]["build"]["timeout"], shown["rule"]["deploy"]["aci"]["name"]) == ("30m", "hello-world-aci")
+    assert "s3cr3t" not in json.dumps(shown)
     assert ask("app", method="GET", app="another")[0] == 404
 
 
@@ -222,8 +222,8 @@ def test_a_digest_under_many_tags_is_told_with_all_of_its_promotions(world: Worl
         world.push(f"15.{number}", GREEN)
     world.settle()
     _, story = ask("candidate", method="GET", candidate=world.candidate(GREEN).id)
-    told = {promotion["tag"]: promotion["state"] for promotion in story["promotions"]}
-    assert told == dict.fromkeys(("15-alpine", *(f"15.{number}" for number in range(5))), "promoted")
+    shown = {promotion["tag"]: promotion["state"] for promotion in story["promotions"]}
+    assert shown == dict.fromkeys(("15-alpine", *(f"15.{number}" for number in range(5))), "promoted")
 
 
 def test_a_stalled_record_reads_as_stalled_in_lists_with_its_remedy(world: World) -> None:
@@ -236,11 +236,11 @@ def test_a_stalled_record_reads_as_stalled_in_lists_with_its_remedy(world: World
     assert item["nextTryAt"] > item["changedAt"]
     assert {item["state"] for item in page["items"][1:]} == {"passed"}
     _, answer = ask("readyz", method="GET")
-    (finding,) = [one for one in answer["findings"] if one["dependency"] == "records of gate node"]
-    assert (finding["state"], finding["cause"], finding["remedy"]) == ("warning", "task", "create it")
+    (result,) = [one for one in answer["results"] if one["dependency"] == "records of gate node"]
+    assert (result["state"], result["cause"], result["remedy"]) == ("warning", "task", "create it")
 
 
-def test_status_shows_everything_at_a_glance(world: World) -> None:
+def test_status_is_an_overview_of_everything(world: World) -> None:
     _, status = ask("status", method="GET")
     assert status["gates"][0]["stable"][0]["digest"] == GREEN
     assert status["apps"][0]["base"].endswith(f"@{GREEN}")
@@ -253,8 +253,8 @@ def test_readyz_says_of_each_dependency_what_to_mend(world: World) -> None:
     world.registry.fault = Misconfigured("reading node: 403. To fix it: give the app AcrPull on the registry")
     status, answer = ask("readyz", method="GET")
     assert (status, answer["ready"]) == (503, False)
-    sick = [finding for finding in answer["findings"] if finding["state"] not in ("ok", "warning")]
-    assert {finding["state"] for finding in sick} == {"misconfigured"}
+    sick = [result for result in answer["results"] if result["state"] not in ("ok", "warning")]
+    assert {result["state"] for result in sick} == {"misconfigured"}
     assert "AcrPull" in sick[0]["detail"]
 
 

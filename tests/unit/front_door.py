@@ -23,8 +23,8 @@ class FrontDoor:
 
     url: str = ""
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
-    lost_answers: int = 0
-    answers: list[tuple[int, dict[str, str], bytes]] = field(default_factory=list)
+    lost_responses: int = 0
+    responses: list[tuple[int, dict[str, str], bytes]] = field(default_factory=list)
     """Answers to give before the functions are asked."""
 
     def answer(
@@ -33,8 +33,8 @@ class FrontDoor:
         """What the Functions host does: check the key, find the function, run it."""
         parts = urlsplit(target)
         self.asked.append((method, parts.path, headers))
-        if self.answers:
-            return self.answers.pop(0)
+        if self.responses:
+            return self.responses.pop(0)
         if headers.get("x-functions-key") != KEY:
             return 401, {}, b""
         for verbs, pattern, handler in _routes():
@@ -63,8 +63,8 @@ def open_door() -> Iterator[FrontDoor]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
             status, more, text = door.answer(self.command, self.path, headers, body)
-            if door.lost_answers:
-                door.lost_answers -= 1
+            if door.lost_responses:
+                door.lost_responses -= 1
                 return
             self.send_response(status)
             for name, value in (more | {"Content-Length": str(len(text))}).items():

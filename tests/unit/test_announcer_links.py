@@ -15,7 +15,7 @@ URL = "https://gate.contoso.com"
 def linked(outcome: Outcome, url: str = URL) -> Outcome:
     heard = FakeAnnouncer()
     LinkingAnnouncer(url, heard).announce(outcome)
-    return heard.told[0]
+    return heard.announced[0]
 
 
 def test_an_outcome_links_to_the_page_and_the_story_of_its_record() -> None:
@@ -40,11 +40,11 @@ def test_the_record_is_found_by_the_end_of_the_link() -> None:
     world.push("15-alpine", digest("Green"))
     world.settle()
     queries = Queries(world.services)
-    for outcome in world.announcer.told:
+    for outcome in world.announcer.announced:
         kind, identifier = outcome.page.split("/")
         story = queries.candidate(identifier)[0] if kind == "candidates" else queries.rollout(identifier)[0]
         assert story.id == identifier
-    assert {outcome.page.split("/")[0] for outcome in world.announcer.told} == {"candidates", "rollouts"}
+    assert {outcome.page.split("/")[0] for outcome in world.announcer.announced} == {"candidates", "rollouts"}
 
 
 def test_without_an_address_or_a_page_nothing_is_linked_and_all_is_told() -> None:

@@ -26,7 +26,7 @@ from shared.domain.errors import Misconfigured, Rejected, Retry
 from shared.domain.outcome import Outcome
 from shared.settings import read_settings
 
-NOTICE = Outcome(
+OUTCOME = Outcome(
     name="CandidateFailed", subject="gates/node/candidates/1", data={"image": "r.io/node@sha256:1", "reason": "Red"}
 )
 STORAGE = {"AzureWebJobsStorage__accountName": "store"}
@@ -77,7 +77,7 @@ def hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
 
 
 def test_a_generic_post_carries_the_notice_and_a_signature_over_time_and_body(hook: Hook) -> None:
-    WebhookAnnouncer(hook.url, "generic", lambda: "key").announce(NOTICE)
+    WebhookAnnouncer(hook.url, "generic", lambda: "key").announce(OUTCOME)
     headers, body = hook.posts[0]
     assert json.loads(body)["type"] == "Basegate.CandidateFailed"
     moment, signature = (part.partition("=")[2] for part in headers["X-Basegate-Signature"].split(","))
@@ -85,8 +85,8 @@ def test_a_generic_post_carries_the_notice_and_a_signature_over_time_and_body(ho
 
 
 def test_slack_and_teams_get_their_own_shapes(hook: Hook) -> None:
-    WebhookAnnouncer(hook.url, "slack").announce(NOTICE)
-    WebhookAnnouncer(hook.url, "teams").announce(NOTICE)
+    WebhookAnnouncer(hook.url, "slack").announce(OUTCOME)
+    WebhookAnnouncer(hook.url, "teams").announce(OUTCOME)
     slack, teams = (json.loads(body) for _, body in hook.posts)
     assert slack == {"text": "*Basegate.CandidateFailed: r.io/node@sha256:1*\nRed"}
     assert teams["attachments"][0]["content"]["type"] == "AdaptiveCard"
@@ -96,16 +96,16 @@ def test_slack_and_teams_get_their_own_shapes(hook: Hook) -> None:
 def test_a_webhook_that_is_busy_is_tried_again_when_it_says(hook: Hook, status: int) -> None:
     hook.status, hook.headers = status, {"Retry-After": "17"}
     with pytest.raises(Retry) as fault:
-        WebhookAnnouncer(hook.url).announce(NOTICE)
+        WebhookAnnouncer(hook.url).announce(OUTCOME)
     assert fault.value.delay_seconds == 17
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 413])
 def test_a_refusal_is_of_this_outcome_and_shows_no_url(hook: Hook, status: int) -> None:
     hook.status = status
-    with pytest.raises(Rejected) as refusal:
-        WebhookAnnouncer(hook.url).announce(NOTICE)
-    assert "secret" not in str(refusal.value)
+    with pytest.raises(Rejected) as error:
+        WebhookAnnouncer(hook.url).announce(OUTCOME)
+    assert "secret" not in str(error.value)
 
 
 def test_a_webhook_that_drips_ends_in_time(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,13 +113,13 @@ def test_a_webhook_that_drips_ends_in_time(hook: Hook, monkeypatch: pytest.Monke
     monkeypatch.setattr(webhook, "_TIMEOUT_SECONDS", 0.3)
     began = time.monotonic()
     with pytest.raises(Retry):
-        WebhookAnnouncer(hook.url).announce(NOTICE)
+        WebhookAnnouncer(hook.url).announce(OUTCOME)
     assert time.monotonic() - began < 5
 
 
 def test_a_webhook_that_does_not_answer_is_away_and_its_path_is_not_said() -> None:
     with pytest.raises(Retry) as fault:
-        WebhookAnnouncer("https://127.0.0.1:9/secret").announce(NOTICE)
+        WebhookAnnouncer("https://127.0.0.1:9/secret").announce(OUTCOME)
     assert "secret" not in str(fault.value)
 
 
@@ -127,31 +127,31 @@ def test_a_webhook_that_does_not_answer_is_away_and_its_path_is_not_said() -> No
 def test_a_redirect_and_what_may_pass_are_no_refusals(hook: Hook, status: int) -> None:
     hook.status, hook.headers = status, {"Location": "https://elsewhere.example/secret"}
     with pytest.raises(Retry) as fault:
-        WebhookAnnouncer(hook.url).announce(NOTICE)
+        WebhookAnnouncer(hook.url).announce(OUTCOME)
     assert "secret" not in str(fault.value)
 
 
 def test_an_outcome_has_the_same_id_each_time_it_is_posted(hook: Hook) -> None:
     for _ in range(2):
-        WebhookAnnouncer(hook.url).announce(msgspec.structs.replace(NOTICE, id="a1"))
+        WebhookAnnouncer(hook.url).announce(msgspec.structs.replace(OUTCOME, id="a1"))
     assert [json.loads(body)["id"] for _, body in hook.posts] == ["a1", "a1"]
 
 
 def test_a_reference_that_was_not_resolved_is_told_without_its_text() -> None:
     environment = STORAGE | {"BASEGATE_WEBHOOK_URL": "@Microsoft.KeyVault(SecretUri=https://v/secrets/hook)"}
-    with pytest.raises(Misconfigured, match="could not resolve") as refusal:
+    with pytest.raises(Misconfigured, match="could not resolve") as error:
         read_settings(environment, KINDS)
-    assert "secrets/hook" not in str(refusal.value)
+    assert "secrets/hook" not in str(error.value)
 
 
 def test_a_webhook_without_tls_is_refused_without_showing_it() -> None:
-    with pytest.raises(Misconfigured, match="must be an https URL") as refusal:
+    with pytest.raises(Misconfigured, match="must be an https URL") as error:
         read_settings(STORAGE | {"BASEGATE_WEBHOOK_URL": "http://hooks.example/secret"}, KINDS)
-    assert "secret" not in str(refusal.value)
+    assert "secret" not in str(error.value)
 
 
 def test_slack_and_teams_show_one_link_to_the_board_and_a_program_gets_both(hook: Hook) -> None:
-    outcome = msgspec.structs.replace(NOTICE, page="candidates/node.1")
+    outcome = msgspec.structs.replace(OUTCOME, page="candidates/node.1")
     for style in ("slack", "teams", "generic"):
         LinkingAnnouncer("https://gate.contoso.com", WebhookAnnouncer(hook.url, style)).announce(outcome)
     slack, teams, generic = (json.loads(body) for _, body in hook.posts)
@@ -191,7 +191,7 @@ def test_what_a_log_says_makes_no_link_in_teams_and_lists_read_as_lists(hook: Ho
 )
 def test_a_url_that_is_none_is_a_person_s_business_and_is_not_shown(url: str) -> None:
     with pytest.raises(Misconfigured, match="BASEGATE_WEBHOOK_URL") as caught:
-        WebhookAnnouncer(url).announce(NOTICE)
+        WebhookAnnouncer(url).announce(OUTCOME)
     assert "secr" not in str(caught.value)
     assert "se cret" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -202,7 +202,7 @@ def test_no_log_says_the_url_whatever_is_answered(hook: Hook, odd: bytes, caplog
     caplog.set_level(logging.DEBUG)
     hook.drips = odd
     with suppress(Retry):
-        WebhookAnnouncer(hook.url).announce(NOTICE)
+        WebhookAnnouncer(hook.url).announce(OUTCOME)
     assert len(hook.posts) == 1
     assert "secret" not in caplog.text
 
@@ -210,12 +210,12 @@ def test_no_log_says_the_url_whatever_is_answered(hook: Hook, odd: bytes, caplog
 def test_a_proxy_of_the_environment_is_not_asked(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    WebhookAnnouncer(hook.url).announce(NOTICE)
+    WebhookAnnouncer(hook.url).announce(OUTCOME)
     assert len(hook.posts) == 1
 
 
 def test_a_webhook_that_is_not_trusted_gets_nothing(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
     with pytest.raises(Retry, match=r"does not answer \(SSLCertVerificationError\)"):
-        WebhookAnnouncer(hook.url).announce(NOTICE)
+        WebhookAnnouncer(hook.url).announce(OUTCOME)
     assert hook.posts == []

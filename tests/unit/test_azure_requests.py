@@ -60,13 +60,13 @@ class Answer(NamedTuple):
 class Wire:
     """What the SDKs send through: the first answer that fits, of a blob the part asked for; every request that left."""
 
-    def __init__(self, *answers: Answer) -> None:
-        self._answers, self.left = answers, list[tuple[str, str]]()
+    def __init__(self, *responses: Answer) -> None:
+        self._responses, self.left = responses, list[tuple[str, str]]()
 
     def request(self, method: str, url: str, **options: Any) -> requests.Response:
         data = options.get("data") or b""
         self.left.append((f"{method} {url}", data.decode() if isinstance(data, bytes) else str(data)))
-        said = next(answer for answer in self._answers if answer.to in f"{method} {url}")
+        said = next(answer for answer in self._responses if answer.to in f"{method} {url}")
         content, part = said.content, dict[str, str]()
         if asked := options.get("headers", {}).get("x-ms-range"):
             first, last = map(int, asked.removeprefix("bytes=").split("-"))
@@ -89,8 +89,8 @@ class Wire:
         return [body for request, body in self.left if to in request]
 
 
-def wired(monkeypatch: pytest.MonkeyPatch, *answers: Answer) -> Wire:
-    wire = Wire(*answers)
+def wired(monkeypatch: pytest.MonkeyPatch, *responses: Answer) -> Wire:
+    wire = Wire(*responses)
     monkeypatch.setattr(requests.Session, "request", wire.request)
     return wire
 
@@ -128,7 +128,7 @@ def test_a_lock_is_on_the_tag_and_keeps_the_manifest_from_being_deleted(monkeypa
 
 def test_a_run_s_log_comes_without_secrets_and_without_the_vault_s_values(monkeypatch: pytest.MonkeyPatch) -> None:
     log = b"npm login --password hunter2\nechoed fourwordsoftheteam here\ndone\n"
-    wired(monkeypatch, *log_answers(log))
+    wired(monkeypatch, *log_responses(log))
     text = AcrTaskRunner(Credential, vault()).log(BASE, "cb1", 1000)
     assert text == "npm login --password ***\nechoed *** here\ndone\n"
 
@@ -138,11 +138,11 @@ def test_no_rest_of_a_value_stands_where_the_part_of_a_log_begins(monkeypatch: p
     secrets = vault()
     secrets.value = "".join(chr(ord("a") + number % 17) for number in range(length))
     begun, end = "built\n" * 30_000, "done, and it went well, and there is nothing more to say of it\n"
-    wired(monkeypatch, *log_answers(f"{begun}{secrets.value}{end}".encode()))
+    wired(monkeypatch, *log_responses(f"{begun}{secrets.value}{end}".encode()))
     assert AcrTaskRunner(Credential, secrets).log(BASE, "cb1", 100).removeprefix("***") == end
 
 
-def log_answers(log: bytes) -> tuple[Answer, ...]:
+def log_responses(log: bytes) -> tuple[Answer, ...]:
     blob = {"Content-Type": "text/plain", "ETag": '"1"'}
     link = json.dumps({"logLink": "https://logs.blob.core.windows.net/logs/cb1?sig=s"}).encode()
     return Answer("/listLogSasUrl", 200, link), Answer("HEAD", 200, log, blob), Answer("logs.blob", 206, log, blob)

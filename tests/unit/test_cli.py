@@ -148,7 +148,7 @@ def test_why_a_push_was_not_examined_is_told_with_drift(run: Run, world: World) 
 
 def test_what_a_log_says_never_drives_the_terminal(run: Run, door: FrontDoor) -> None:
     raw = f"\x1b]0;mine\x07\x1b[2J{LINE}\r\n[bold]text\x9b"
-    door.answers = [(200, {}, raw.encode())] * 2
+    door.responses = [(200, {}, raw.encode())] * 2
     code, out, _ = run("log", name(RED))
     assert (code, f"{LINE}\n[bold]text" in out) == (0, True)
     assert not set("\x1b\x07\x9b\r") & set(out)
@@ -238,8 +238,8 @@ def test_the_log_of_a_build_is_told_too(run: Run) -> None:
 
 def test_a_watch_outlasts_a_while_without_answers_and_says_so(run: Run, door: FrontDoor, monkeypatch: Any) -> None:
     monkeypatch.setattr("basegate_cli.watch.time.sleep", lambda seconds: None)
-    door.lost_answers = 3
-    door.answers = [*[(200, {}, b"lost")] * 3, (503, {}, b"")]
+    door.lost_responses = 3
+    door.responses = [*[(200, {}, b"lost")] * 3, (503, {}, b"")]
     code, out, err = run("watch", name(RED))
     assert (code, out.splitlines()[-1].startswith("failed: ")) == (0, True)
     assert err.count("cannot be reached") == 3
@@ -252,7 +252,7 @@ def test_a_watch_gives_up_in_the_end_and_at_once_where_there_is_nothing_to_see(
     monkeypatch.setattr("basegate_cli.watch.time.sleep", lambda seconds: None)
     assert run("watch", "node.000000000000")[0] == 1
     asked = len(door.asked)
-    door.lost_answers = 100
+    door.lost_responses = 100
     code, _, err = run("watch", name(RED))
     assert (code, "(try 9 of 10)" in err) == (3, True)
     assert len(door.asked) == asked + 10
@@ -336,7 +336,7 @@ def test_a_wrong_key_and_a_wrong_address_are_told_apart(run: Run, monkeypatch: p
 def test_a_key_goes_neither_in_the_open_nor_where_a_redirect_leads(run: Run, door: FrontDoor) -> None:
     code, _, err = run("--url", "http://basegate.example.com", "status")
     assert (code, "https" in err) == (2, True)
-    door.answers.append((302, {"Location": f"{door.url}/elsewhere"}, b""))
+    door.responses.append((302, {"Location": f"{door.url}/elsewhere"}, b""))
     code, _, err = run("status")
     assert (code, "302" in err, len(door.asked)) == (1, True, 1)
 
@@ -382,7 +382,7 @@ def test_each_act_has_a_key_of_its_own_and_a_lost_answer_is_asked_for_with_the_s
     run: Run, door: FrontDoor, world: World
 ) -> None:
     rollouts = len(world.rollouts())
-    door.lost_answers = 1
+    door.lost_responses = 1
     assert run("app-rebuild", "hello-world", *WHY, "--yes")[0] == 0
     assert len(world.rollouts()) == rollouts + 1
     run("hold", "node", "15-alpine", *WHY, "--yes")

@@ -40,8 +40,8 @@ def promotion(**changes: Any) -> Promotion:
 
 def standing(**changes: Any) -> Promotion:
     """A promotion that stands on an attempt that passed."""
-    stands = {"state": PromotionState.PROMOTING, "candidate": "green-001", "fingerprint": GATE.fingerprint}
-    return promotion(**(stands | changes))
+    fields = {"state": PromotionState.PROMOTING, "candidate": "green-001", "fingerprint": GATE.fingerprint}
+    return promotion(**(fields | changes))
 
 
 COPYING: dict[str, Any] = {"unique": "15-alpine-ca1", "copy_started_at": NOW}

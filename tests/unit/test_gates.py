@@ -128,11 +128,11 @@ def test_every_error_is_reported_at_once_in_the_order_of_the_lines() -> None:
         .replace("tag: 16-slim", "tag: 16 slim")
         .replace("resource_group: web-rg", "port: 0")
     )
-    told = errors(text)
-    assert [line.split(",")[0] for line in told] == ["line 3", "line 6", "line 8", "line 12", "line 15", "line 17"]
-    assert "unknown key; known keys: id, server, credentials" in told[0]
-    assert "'resource_group' is missing" in told[4]
-    assert "hunter2" not in "".join(told)
+    problems = errors(text)
+    assert [line.split(",")[0] for line in problems] == ["line 3", "line 6", "line 8", "line 12", "line 15", "line 17"]
+    assert "unknown key; known keys: id, server, credentials" in problems[0]
+    assert "'resource_group' is missing" in problems[4]
+    assert "hunter2" not in "".join(problems)
 
 
 def test_a_name_is_the_key_it_stands_under_and_is_not_written() -> None:
@@ -155,7 +155,7 @@ def test_the_error_is_one_for_the_operator_and_counts_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "problems"),
     [
         ("{id: " + SCOPE + "/publicregistry}", "{id: publicregistry}", "line 2, column 12: registries.public.id"),
         ("server: base.contoso.com", "server: https://x", "line 3"),
@@ -220,9 +220,9 @@ def test_the_error_is_one_for_the_operator_and_counts_them() -> None:
         ),
     ],
 )
-def test_what_does_not_fit_its_type_is_told_with_its_place(old: str, new: str, told: str) -> None:
+def test_what_does_not_fit_its_type_is_told_with_its_place(old: str, new: str, problems: str) -> None:
     lines = errors(changed(old, new))
-    assert any(told in line for line in lines), lines
+    assert any(problems in line for line in lines), lines
 
 
 WITH_HUB = changed(
@@ -245,7 +245,7 @@ SECOND_APP = """\
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "problems"),
     [
         (changed("source: {registry: public", "source: {registry: nobody"), "line 6, column 14: gates.node.source.reg"),
         (
@@ -315,9 +315,9 @@ SECOND_APP = """\
         (changed("apps:\n", SECOND_GATE.replace('"15-alpine"', '"*-slim"')), "gate node moves node:*-slim too"),
     ],
 )
-def test_parts_that_do_not_fit_each_other_are_told_with_their_place(text: str, told: str) -> None:
+def test_parts_that_do_not_fit_each_other_are_told_with_their_place(text: str, problems: str) -> None:
     lines = errors(text)
-    assert any(told in line for line in lines), lines
+    assert any(problems in line for line in lines), lines
 
 
 def test_a_gate_of_docker_hub_has_its_versions_its_pace_and_its_silence() -> None:
@@ -388,7 +388,7 @@ def test_a_conflict_in_every_part_is_reported_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "problems"),
     [
         (changed("  base: {id", "  public: {id"), "line 3, column 3: duplicate key 'public'"),
         (changed("name: web-aci", "name: web-aci\n        name: other"), "line 17, column 9: duplicate key 'name'"),
@@ -409,8 +409,8 @@ def test_a_conflict_in_every_part_is_reported_at_once() -> None:
         ("just text", "line 1, column 1: "),
     ],
 )
-def test_what_is_no_yaml_for_rules_is_told_with_its_place(text: str, told: str) -> None:
-    assert errors(text)[0].startswith(told), errors(text)
+def test_what_is_no_yaml_for_rules_is_told_with_its_place(text: str, problems: str) -> None:
+    assert errors(text)[0].startswith(problems), errors(text)
 
 
 def test_an_alias_is_refused_before_it_makes_much_of_little() -> None:
@@ -436,7 +436,7 @@ def test_container_groups_of_one_name_in_two_subscriptions_are_two() -> None:
 
 
 @pytest.mark.parametrize(
-    ("deploy", "told"),
+    ("deploy", "problems"),
     [
         ("{}", ["line 14, column 5: apps.web.deploy: exactly one key is needed here: aci"]),
         ("{aci: }", ["line 14, column 5: apps.web.deploy: exactly one key is needed here: aci"]),
@@ -444,9 +444,9 @@ def test_container_groups_of_one_name_in_two_subscriptions_are_two() -> None:
         ("aci", ["line 14, column 5: apps.web.deploy: Expected 'object', got 'str'"]),
     ],
 )
-def test_an_app_is_deployed_to_exactly_one_target(deploy: str, told: list[str]) -> None:
+def test_an_app_is_deployed_to_exactly_one_target(deploy: str, problems: list[str]) -> None:
     before, _, _ = RULES.partition("    deploy:")
-    assert errors(f"{before}    deploy: {deploy}\n") == told
+    assert errors(f"{before}    deploy: {deploy}\n") == problems
 
 
 def test_an_app_without_a_target_is_built_and_no_more() -> None:

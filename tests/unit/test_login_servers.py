@@ -108,10 +108,10 @@ def test_a_ledger_that_is_away_has_azure_asked(monkeypatch: pytest.MonkeyPatch) 
     assert resolved(world, unnamed())["base"] == LABELED
 
 
-@pytest.mark.parametrize("refusal", [Misconfigured("403", remedy="give Reader"), Rejected("400")])
-def test_where_the_app_may_not_read_the_registry_its_name_is_believed_and_not_kept(refusal: BasegateError) -> None:
+@pytest.mark.parametrize("error", [Misconfigured("403", remedy="give Reader"), Rejected("400")])
+def test_where_the_app_may_not_read_the_registry_its_name_is_believed_and_not_kept(error: BasegateError) -> None:
     world = World()
-    world.registry.read_fault = refusal
+    world.registry.read_fault = error
     assert resolved(world, unnamed())["base"] == "contosobaseartifacts.azurecr.io"
     assert not list(world.ledger.list(LoginServer, "login-server"))
 

@@ -27,7 +27,7 @@ ORANGE, RED, GREEN, BLUE = digest("orange"), digest("red"), digest("green"), dig
 NIGHT = Who("op@example.com", "it is three in the morning")
 
 
-def told(*contents: str) -> World:
+def world_after(*contents: str) -> World:
     """A world into which these were pushed, one a minute."""
     world = World()
     for content in contents:
@@ -49,7 +49,7 @@ def latest(world: World, content: str) -> Candidate:
 
 
 def test_a_plan_says_what_it_would_do_and_does_nothing() -> None:
-    world = told("orange", "green")
+    world = world_after("orange", "green")
     before = dict(world.ledger.rows)
     plan = world.operate.gates.roll_back("node", "15-alpine", "15-alpine-cb1", HoldUntil.LIFTED, NIGHT)
     assert [effect.what for effect in plan.effects] == ["move the stable tag", "hold", "rebuild and redeploy"]
@@ -80,7 +80,7 @@ def test_a_rerun_that_passes_now_promotes() -> None:
 
 
 def test_a_rerun_of_an_older_image_does_not_overwrite_a_newer_one() -> None:
-    world = told("orange", "green")
+    world = world_after("orange", "green")
     plan = world.operate.candidates.rerun(world.candidate(ORANGE).id, NIGHT)
     assert [what for what, _ in effects(plan)] == ["examine", "promote nothing"]
     do(world, plan)
@@ -121,13 +121,13 @@ def test_a_canceled_candidate_stops_its_run_and_goes_nowhere() -> None:
 
 
 def test_what_is_promoted_cannot_be_canceled() -> None:
-    world = told("green")
+    world = world_after("green")
     with pytest.raises(Refused):
         world.operate.candidates.cancel(world.candidate(GREEN).id, NIGHT)
 
 
 def test_a_rollback_moves_the_stable_tag_at_once_and_rolls_out() -> None:
-    world = told("orange", "green")
+    world = world_after("orange", "green")
     plan = world.operate.gates.roll_back("node", "15-alpine", "15-alpine-cb1", HoldUntil.LIFTED, NIGHT)
     plan.act()
     assert world.stable_tag() == ORANGE
@@ -139,7 +139,7 @@ def test_a_rollback_moves_the_stable_tag_at_once_and_rolls_out() -> None:
 
 
 def test_a_hold_keeps_the_tag_under_events_reruns_restarts_and_repeated_pushes() -> None:
-    world = told("orange", "green")
+    world = world_after("orange", "green")
     do(world, world.operate.gates.roll_back("node", "15-alpine", ORANGE, HoldUntil.LIFTED, NIGHT))
     world.push("15-alpine", BLUE)
     world.restart()
@@ -153,7 +153,7 @@ def test_a_hold_keeps_the_tag_under_events_reruns_restarts_and_repeated_pushes()
 
 
 def test_lifting_a_hold_lets_the_newest_go_through() -> None:
-    world = told("orange", "green")
+    world = world_after("orange", "green")
     do(world, world.operate.gates.roll_back("node", "15-alpine", ORANGE, HoldUntil.LIFTED, NIGHT))
     world.push("15-alpine", BLUE)
     world.settle()
@@ -163,7 +163,7 @@ def test_lifting_a_hold_lets_the_newest_go_through() -> None:
 
 
 def test_a_hold_until_something_newer_ends_by_itself() -> None:
-    world = told("orange", "green")
+    world = world_after("orange", "green")
     do(world, world.operate.gates.roll_back("node", "15-alpine", ORANGE, HoldUntil.NEWER, NIGHT))
     world.tasks.failing[RED] = "ERROR: Invalid Color: Red"
     world.push("15-alpine", RED)
@@ -176,7 +176,7 @@ def test_a_hold_until_something_newer_ends_by_itself() -> None:
 
 
 def test_a_rollback_to_what_never_passed_is_refused() -> None:
-    world = told("green")
+    world = world_after("green")
     world.registry.tags[("base", "node:foreign")] = RED
     with pytest.raises(NotFound, match="no passed verdict"):
         world.operate.gates.roll_back("node", "15-alpine", "foreign", HoldUntil.LIFTED, NIGHT)
@@ -185,7 +185,7 @@ def test_a_rollback_to_what_never_passed_is_refused() -> None:
 
 
 def test_a_rollback_goes_to_what_passed_last_whatever_the_checks_were() -> None:
-    world = told("orange", "green")
+    world = world_after("orange", "green")
     gate = world.policy.gates["node"]
     stricter = msgspec.structs.replace(gate, checks=(TaskCheck(registry="base", task="stricter"),))
     world.use(sample_policy(gates={"node": stricter}))
@@ -224,7 +224,7 @@ def effects(plan: Plan) -> list[tuple[str, str]]:
 
 
 def test_a_veto_of_what_is_promoted_says_which_tag_stands_on_it_and_where_to_roll_back_to() -> None:
-    world = told("orange", "green")
+    world = world_after("orange", "green")
     plan = world.operate.vetoes.veto("node", GREEN, NIGHT)
     assert effects(plan) == [("ban", GREEN)]
     assert plan.warnings == (f"15-alpine of gate node still points to the banned digest: roll it back to {ORANGE}",)
@@ -233,7 +233,7 @@ def test_a_veto_of_what_is_promoted_says_which_tag_stands_on_it_and_where_to_rol
 
 
 def test_a_veto_of_the_only_thing_that_was_ever_promoted_says_so() -> None:
-    world = told("green")
+    world = world_after("green")
     (warning,) = world.operate.vetoes.veto("node", GREEN, NIGHT).warnings
     assert warning.endswith("still points to the banned digest: no earlier digest of it may be promoted again")
     with pytest.raises(NotFound, match="veto without a rollback"):
@@ -241,7 +241,7 @@ def test_a_veto_of_the_only_thing_that_was_ever_promoted_says_so() -> None:
 
 
 def test_a_veto_may_roll_back_at_once_and_hold() -> None:
-    world = told("orange", "blue", "green")
+    world = world_after("orange", "blue", "green")
     plan = world.operate.vetoes.veto("node", GREEN, NIGHT, rollback=True)
     assert [what for what, _ in effects(plan)] == ["ban", "move the stable tag", "hold", "rebuild and redeploy"]
     assert plan.warnings == ()
@@ -256,14 +256,14 @@ def test_a_veto_may_roll_back_at_once_and_hold() -> None:
 
 
 def test_a_veto_rolls_back_past_what_is_vetoed_or_passed_under_other_checks() -> None:
-    world = told("orange", "blue", "green")
+    world = world_after("orange", "blue", "green")
     do(world, world.operate.vetoes.veto("node", BLUE, NIGHT))
     do(world, world.operate.vetoes.veto("node", GREEN, NIGHT, rollback=True))
     assert world.stable_tag() == ORANGE
 
 
 def test_a_veto_rolls_back_to_what_is_named_and_never_to_itself() -> None:
-    world = told("orange", "blue", "green")
+    world = world_after("orange", "blue", "green")
     with pytest.raises(Refused, match="to be vetoed"):
         world.operate.vetoes.veto("node", GREEN, NIGHT, to="15-alpine-cb3")
     do(world, world.operate.vetoes.veto("node", GREEN, NIGHT, to="15-alpine-cb1"))
@@ -271,12 +271,12 @@ def test_a_veto_rolls_back_to_what_is_named_and_never_to_itself() -> None:
 
 
 def test_a_veto_with_nothing_to_roll_back_is_only_a_veto() -> None:
-    world = told("orange", "green")
+    world = world_after("orange", "green")
     assert effects(world.operate.vetoes.veto("node", ORANGE, NIGHT, rollback=True)) == [("ban", ORANGE)]
 
 
 def test_a_veto_that_could_not_roll_back_can_be_called_again() -> None:
-    world = told("orange", "green")
+    world = world_after("orange", "green")
     plan = world.operate.vetoes.veto("node", GREEN, NIGHT, rollback=True)
     world.registry.fault = Retry("503")
     with pytest.raises(Retry):
@@ -292,7 +292,7 @@ def test_a_veto_that_could_not_roll_back_can_be_called_again() -> None:
 
 def test_an_image_that_was_built_before_is_deployed_again_by_its_tag_or_its_digest() -> None:
     for by_digest in (False, True):
-        world = told("orange", "green", "blue")
+        world = world_after("orange", "green", "blue")
         first = world.rollouts()[0].image
         assert first is not None
         builds = len(world.tasks.runs)
@@ -318,11 +318,11 @@ def test_an_image_that_was_built_before_is_deployed_again_by_its_tag_or_its_dige
 )
 def test_an_image_that_was_never_built_is_not_deployed(image: object, error: type[Exception], match: str) -> None:
     with pytest.raises(error, match=match):
-        told("green").operate.apps.redeploy("hello-world", image, NIGHT)
+        world_after("green").operate.apps.redeploy("hello-world", image, NIGHT)
 
 
 def test_an_image_that_is_gone_or_is_not_what_was_built_any_more_is_not_deployed() -> None:
-    world = told("green")
+    world = world_after("green")
     image = world.rollouts()[0].image
     assert image is not None
     place = ("team", f"hello-world:{image.tag}")
@@ -335,7 +335,7 @@ def test_an_image_that_is_gone_or_is_not_what_was_built_any_more_is_not_deployed
 
 
 def test_an_image_on_a_vetoed_base_is_not_deployed() -> None:
-    world = told("orange", "green")
+    world = world_after("orange", "green")
     image = world.rollouts()[0].image
     assert image is not None
     do(world, world.operate.vetoes.veto("node", ORANGE, NIGHT))
@@ -344,7 +344,7 @@ def test_an_image_on_a_vetoed_base_is_not_deployed() -> None:
 
 
 def test_a_rollback_of_an_app_passes_over_what_stands_on_a_vetoed_base() -> None:
-    world = told("orange", "green", "blue")
+    world = world_after("orange", "green", "blue")
     do(world, world.operate.vetoes.veto("node", GREEN, NIGHT))
     do(world, world.operate.apps.roll_back("hello-world", NIGHT))
     live = world.app().live
@@ -353,7 +353,7 @@ def test_a_rollback_of_an_app_passes_over_what_stands_on_a_vetoed_base() -> None
 
 
 def test_an_app_that_is_built_and_not_deployed_has_nothing_to_deploy() -> None:
-    world = told("green")
+    world = world_after("green")
     app = msgspec.structs.replace(world.policy.apps["hello-world"], deploy=None)
     world.policy = sample_policy(apps={"hello-world": app})
     world.restart()
@@ -377,7 +377,7 @@ def test_a_lifted_veto_has_the_digest_examined_that_it_kept_out_and_can_be_spoke
 
 
 def test_an_app_is_rolled_back_to_the_image_before() -> None:
-    world = told("orange", "green")
+    world = world_after("orange", "green")
     before = world.containers.puts[0]
     do(world, world.operate.apps.roll_back("hello-world", NIGHT))
     assert world.containers.puts[-1] == before
@@ -385,7 +385,7 @@ def test_an_app_is_rolled_back_to_the_image_before() -> None:
 
 
 def test_an_app_is_rebuilt_on_the_current_base() -> None:
-    world = told("green")
+    world = world_after("green")
     path = do(world, world.operate.apps.rebuild("hello-world", NIGHT))
     assert path == f"rollouts/{world.rollouts()[-1].id}"
     assert world.rollouts()[-1].state is RolloutState.LIVE
@@ -393,7 +393,7 @@ def test_an_app_is_rebuilt_on_the_current_base() -> None:
 
 
 def test_a_rollout_that_is_being_built_can_be_canceled_and_a_live_one_cannot() -> None:
-    world = told("green")
+    world = world_after("green")
     world.operate.apps.rebuild("hello-world", NIGHT).act()
     world.next_item()
     rollout = world.rollouts()[-1]
@@ -410,7 +410,7 @@ def test_what_is_no_id_is_said_to_be_none(identifier: str) -> None:
 
 
 def test_an_id_may_be_cut_to_twelve_digits() -> None:
-    world = told("green")
+    world = world_after("green")
     short_id = f"node.{GREEN.removeprefix('sha256:')[:12]}"
     assert world.operate.candidates.rerun(short_id, NIGHT).effects[0].what == "examine"
 
@@ -472,7 +472,7 @@ def alarms(world: World) -> list[str]:
 
 @pytest.mark.parametrize("tag", ["15-alpien", "lastest"])
 def test_a_tag_that_the_gate_does_not_take_is_neither_held_nor_rolled_back_nor_examined(tag: str) -> None:
-    world = told("orange", "green")
+    world = world_after("orange", "green")
     before = dict(world.ledger.rows)
     with pytest.raises(Malformed, match=f"does not track {tag}"):
         world.operate.gates.hold("node", tag, HoldUntil.LIFTED, NIGHT)
@@ -489,7 +489,7 @@ def test_a_tag_that_is_none_is_answered_with_those_of_a_similar_name() -> None:
 
 
 def test_a_tag_that_the_rules_dropped_can_still_be_held_where_it_stands() -> None:
-    world = told("green")
+    world = world_after("green")
     gate = world.policy.gates["node"]
     source = msgspec.structs.replace(gate.source, tags=("16.*",))
     world.use(sample_policy(gates={"node": msgspec.structs.replace(gate, source=source)}))
@@ -508,7 +508,7 @@ def test_a_hold_of_a_tag_that_the_rules_dropped_can_be_lifted_though_it_stands_o
 
 
 def test_a_plan_of_any_operation_writes_nothing() -> None:
-    world = told("orange", "green")
+    world = world_after("orange", "green")
     before, queued = dict(world.ledger.rows), len(world.queue.waiting)
     operate = world.operate
     operate.gates.hold("node", "15.14", HoldUntil.LIFTED, NIGHT)
@@ -535,7 +535,7 @@ def test_what_failed_once_and_is_back_at_the_source_is_examined_by_hand_and_prom
 
 
 def test_an_examination_by_hand_of_what_passed_already_under_another_tag_is_none() -> None:
-    world = told("green")
+    world = world_after("green")
     world.registry.tags[("public", "node:15.14")] = GREEN
     do(world, world.operate.candidates.examine("node", "15.14", NIGHT))
     assert [one.attempt for one in world.candidates()] == [1]
@@ -543,14 +543,14 @@ def test_an_examination_by_hand_of_what_passed_already_under_another_tag_is_none
 
 
 def test_what_is_unchanged_and_passed_is_examined_again_when_asked() -> None:
-    world = told("green")
+    world = world_after("green")
     assert do(world, world.operate.candidates.examine("node", "15-alpine", NIGHT)).endswith("-002")
     assert world.candidate(GREEN).state is CandidateState.PASSED
     assert world.stable_tag() == GREEN
 
 
 def test_a_tag_that_is_gone_between_plan_and_act_is_not_examined() -> None:
-    world = told("green")
+    world = world_after("green")
     plan = world.operate.candidates.examine("node", "15-alpine", NIGHT)
     del world.registry.tags[("public", "node:15-alpine")]
     with pytest.raises(Busy, match="missing, to be confirmed"):
@@ -610,7 +610,7 @@ def test_a_run_that_cannot_be_canceled_does_not_keep_its_examination() -> None:
 
 
 def test_a_promotion_that_is_held_can_be_canceled_and_then_the_end_of_the_hold_promotes_nothing() -> None:
-    world = told("orange")
+    world = world_after("orange")
     do(world, world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, NIGHT))
     world.push("15-alpine", GREEN)
     world.settle()
@@ -706,7 +706,7 @@ def test_who_asked_is_the_same_person_in_any_spelling_of_the_name() -> None:
 
 
 def test_digits_that_several_digests_begin_with_name_none_of_them() -> None:
-    world = told("green")
+    world = world_after("green")
     twin = Digest(GREEN[:-4] + "0000")
     world.ledger.insert(msgspec.structs.replace(world.candidate(GREEN), digest=twin))
     with pytest.raises(Malformed, match="give more digits"):
@@ -715,19 +715,19 @@ def test_digits_that_several_digests_begin_with_name_none_of_them() -> None:
 
 
 def test_a_hold_names_the_move_the_promotion_and_the_rollout_that_are_in_flight() -> None:
-    world, answers = told("orange"), list[tuple[Effect, ...]]()
+    world, responses = world_after("orange"), list[tuple[Effect, ...]]()
     world.tasks.seconds = 600
     world.operate.apps.rebuild("hello-world", NIGHT).act()
     world.next_item()
     world.tasks.seconds = 3
 
     def hold() -> None:
-        answers.append(world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, NIGHT).act().in_flight)
+        responses.append(world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, NIGHT).act().in_flight)
 
     during_the_move(world, hold)
     world.push("15-alpine", GREEN)
     world.settle()
-    ((move, promotion, rollout),) = answers
+    ((move, promotion, rollout),) = responses
     assert (move.what, promotion.what, rollout.what) == ("move", "promotion", "rollout")
     assert move.subject.startswith(f"15-alpine to {short(GREEN)}")
     assert rollout.subject.startswith("hello-world.rebuild-")
@@ -745,7 +745,7 @@ def test_a_hold_on_nothing_while_the_first_promotion_moves_the_tag() -> None:
 
 
 def test_a_hold_is_not_put_on_another() -> None:
-    world = told("orange")
+    world = world_after("orange")
     first = world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, NIGHT)
     second = world.operate.gates.hold("node", "15-alpine", HoldUntil.NEWER, NIGHT)
     first.act()
@@ -757,7 +757,7 @@ def test_a_hold_is_not_put_on_another() -> None:
 
 
 def test_the_end_of_a_hold_after_a_rollback_promotes_what_the_source_is_now() -> None:
-    world = told("orange", "green")
+    world = world_after("orange", "green")
     do(world, world.operate.gates.roll_back("node", "15-alpine", ORANGE, HoldUntil.LIFTED, NIGHT))
     plan = world.operate.gates.lift("node", "15-alpine", NIGHT)
     assert effects(plan) == [("lift the hold", "15-alpine"), ("resume", GREEN)]
@@ -767,7 +767,7 @@ def test_the_end_of_a_hold_after_a_rollback_promotes_what_the_source_is_now() ->
 
 
 def test_a_rollback_takes_the_place_in_the_order_of_what_it_goes_to() -> None:
-    world = told("orange", "green")
+    world = world_after("orange", "green")
     orange = world.promotions()[0]
     do(world, world.operate.gates.roll_back("node", "15-alpine", ORANGE, HoldUntil.LIFTED, NIGHT))
     stable = world.stable()
@@ -775,7 +775,7 @@ def test_a_rollback_takes_the_place_in_the_order_of_what_it_goes_to() -> None:
 
 
 def test_a_rollback_may_go_to_what_passed_under_another_tag_only() -> None:
-    world = told("green")
+    world = world_after("green")
     world.push("15.14", ORANGE)
     world.settle()
     do(world, world.operate.gates.roll_back("node", "15-alpine", ORANGE, HoldUntil.LIFTED, NIGHT))
@@ -786,7 +786,7 @@ def test_a_rollback_may_go_to_what_passed_under_another_tag_only() -> None:
 
 
 def test_a_rollback_that_was_held_out_goes_there_and_the_hold_can_be_lifted() -> None:
-    world = told("orange")
+    world = world_after("orange")
     do(world, world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, NIGHT))
     world.push("15-alpine", GREEN)
     world.settle()
@@ -797,7 +797,7 @@ def test_a_rollback_that_was_held_out_goes_there_and_the_hold_can_be_lifted() ->
 
 
 def test_what_is_vetoed_while_it_is_held_is_not_promoted_when_the_hold_ends() -> None:
-    world = told("orange")
+    world = world_after("orange")
     do(world, world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, NIGHT))
     world.push("15-alpine", GREEN)
     world.settle()
@@ -810,12 +810,12 @@ def test_what_is_vetoed_while_it_is_held_is_not_promoted_when_the_hold_ends() ->
 
 @pytest.mark.parametrize("after", [False, True])
 def test_a_veto_between_the_claim_and_the_end_of_a_move_is_seen_by_the_mover_and_names_the_move(after: bool) -> None:
-    world, answers = told("orange"), list[tuple[Effect, ...]]()
+    world, responses = world_after("orange"), list[tuple[Effect, ...]]()
     veto = world.operate.vetoes.veto("node", GREEN, NIGHT)
-    during_the_move(world, lambda: answers.append(veto.act().in_flight), after=after)
+    during_the_move(world, lambda: responses.append(veto.act().in_flight), after=after)
     world.push("15-alpine", GREEN)
     world.settle()
-    assert [effect.what for effect in answers[0]] == ["move", "promotion"]
+    assert [effect.what for effect in responses[0]] == ["move", "promotion"]
     assert (world.stable_tag(), world.promotion().state) == (ORANGE, PromotionState.VETOED)
     assert len(alarms(world)) == 1
     assert all(rollout.base and rollout.base.digest == ORANGE for rollout in world.rollouts())
@@ -823,7 +823,7 @@ def test_a_veto_between_the_claim_and_the_end_of_a_move_is_seen_by_the_mover_and
 
 def test_a_veto_before_any_write_between_passed_and_live_leaves_tag_and_app_on_the_base_before() -> None:
     for number in range(100):
-        world, writes = told("orange"), iter(range(number + 1))
+        world, writes = world_after("orange"), iter(range(number + 1))
 
         def veto(_: object, world: World = world, writes: Iterator[int] = writes) -> None:
             if next(writes, None) == number:  # noqa: B023 (called within its own turn)
@@ -864,7 +864,7 @@ def test_a_rerun_takes_up_a_promotion_that_is_saved_at_the_same_time() -> None:
 
 
 def test_a_veto_of_what_is_built_on_names_the_rollout_and_keeps_it_from_going_live() -> None:
-    world = told("orange")
+    world = world_after("orange")
     world.push("15-alpine", GREEN)
     while not any(rollout.base and rollout.base.digest == GREEN for rollout in world.rollouts()):
         world.next_item()
@@ -875,7 +875,7 @@ def test_a_veto_of_what_is_built_on_names_the_rollout_and_keeps_it_from_going_li
 
 
 def test_an_app_is_not_rebuilt_on_a_vetoed_base() -> None:
-    world = told("orange")
+    world = world_after("orange")
     do(world, world.operate.vetoes.veto("node", ORANGE, NIGHT))
     with pytest.raises(Refused, match="vetoed"):
         world.operate.apps.rebuild("hello-world", NIGHT)
@@ -934,7 +934,7 @@ def test_a_veto_and_a_hold_count_where_the_gates_task_promotes_by_itself() -> No
 
 
 def test_a_rollback_of_an_app_is_done_once_for_its_key_though_its_answer_was_lost() -> None:
-    world = told("orange", "green")
+    world = world_after("orange", "green")
     good = world.rollouts()[0].image
     calls, who = IdempotentCalls(world.services), Who("op", "because", key="one")
 
@@ -956,7 +956,7 @@ def test_a_rollback_of_an_app_is_done_once_for_its_key_though_its_answer_was_los
 
 
 def test_an_image_that_is_gone_is_not_rolled_back_to_for_ever() -> None:
-    world = told("orange")
+    world = world_after("orange")
     do(world, world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, NIGHT))
     world.push("15-alpine", GREEN)
     world.settle()
@@ -970,7 +970,7 @@ def test_an_image_that_is_gone_is_not_rolled_back_to_for_ever() -> None:
 
 
 def test_of_what_a_hold_kept_out_only_the_newest_is_promoted_when_it_ends() -> None:
-    world = told("orange")
+    world = world_after("orange")
     do(world, world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, NIGHT))
     for content in (BLUE, GREEN):
         world.push("15-alpine", content)
@@ -982,7 +982,7 @@ def test_of_what_a_hold_kept_out_only_the_newest_is_promoted_when_it_ends() -> N
 
 
 def test_a_veto_rolls_back_what_came_to_stand_on_its_digest_since_the_plan() -> None:
-    world = told("orange")
+    world = world_after("orange")
     plan = world.operate.vetoes.veto("node", GREEN, NIGHT, rollback=True)
     assert effects(plan) == [("ban", GREEN)]
     world.push("15-alpine", GREEN)

@@ -103,12 +103,12 @@ def test_a_topic_that_is_away_for_a_day_hears_everything_afterwards_in_order_and
         world.push("15.1", digest(f"other {number % 5}"))
         world.pass_time(DAY / 48, limit=20_000)
         world.sweep_now()
-    assert (world.announcer.told, len(outcomes) > 100) == ([], True)
+    assert (world.announcer.announced, len(outcomes) > 100) == ([], True)
     assert len(alarms(world, AlarmKind.STALLED)) == 1
     world.announcer.fault = None
     world.pass_time(2 * HOUR)
     world.sweep_now()
-    assert by_subject(world.announcer.told) == by_subject(outcomes)
+    assert by_subject(world.announcer.announced) == by_subject(outcomes)
     assert len(times) == len(outcomes), "nothing was heard twice"
     assert max(Counter(round(at.timestamp()) for at in times).values()) <= 2 * BATCH_SIZE
     assert times[1] - times[0] >= timedelta(seconds=1), "one goes first"
@@ -190,12 +190,12 @@ def test_a_later_outcome_waits_for_an_earlier_one_of_its_subject_and_for_no_othe
     world.push("15.14", ORANGE)
     world.settle()
     subject = "gates/node/promotions/15-alpine~0000000001"
-    assert [one.subject for one in world.announcer.told if one.name == "Promoted"] == [
+    assert [one.subject for one in world.announcer.announced if one.name == "Promoted"] == [
         subject.replace("-alpine", ".14")
     ]
     assert "Promoted" in {one.outcome.name for one in world.unheard() if one.outcome.subject == subject}
     world.pass_time(HOUR)
-    assert [one.name for one in world.announcer.told if one.subject == subject] == ["PromotionHeld", "Promoted"]
+    assert [one.name for one in world.announcer.announced if one.subject == subject] == ["PromotionHeld", "Promoted"]
 
 
 def test_an_outcome_has_one_id_for_each_listener_and_each_time_and_no_other_has_it() -> None:
@@ -211,10 +211,10 @@ def test_an_outcome_has_one_id_for_each_listener_and_each_time_and_no_other_has_
     world.ledger.commit = forgetful  # type: ignore[method-assign]
     world.push("15-alpine", GREEN)
     world.settle_while_crashing()
-    topic = [outcome.id for outcome in world.announcer.told]
+    topic = [outcome.id for outcome in world.announcer.announced]
     assert len(topic) > len(set(topic)), "one was sent twice"
-    assert set(topic) == {outcome.id for outcome in webhook.told}
-    names = {(outcome.id, outcome.name, outcome.subject) for outcome in world.announcer.told}
+    assert set(topic) == {outcome.id for outcome in webhook.announced}
+    names = {(outcome.id, outcome.name, outcome.subject) for outcome in world.announcer.announced}
     assert len(names) == len(set(topic))
 
 
@@ -226,7 +226,7 @@ def test_what_comes_about_again_is_an_outcome_of_its_own() -> None:
     lift_hold(world)
     hold(world)
     world.settle()
-    held = [outcome for outcome in world.announcer.told if outcome.name == "PromotionHeld"]
+    held = [outcome for outcome in world.announcer.announced if outcome.name == "PromotionHeld"]
     assert len(held) == len({outcome.id for outcome in held}) == 2
     assert held[0].subject == held[1].subject
 
@@ -257,7 +257,7 @@ def test_a_refused_outcome_is_parked_with_an_alarm_and_keeps_back_nothing() -> N
 
 def test_what_is_parked_is_sent_once_a_day_until_it_is_heard_and_the_alarm_ends() -> None:
     world, tries = gate_world(), list[datetime]()
-    told, announce = world.announcer.told, world.announcer.announce
+    announced, announce = world.announcer.announced, world.announcer.announce
 
     def refusing(outcome: Outcome) -> None:
         if outcome.name == "Promoted":
@@ -279,7 +279,7 @@ def test_what_is_parked_is_sent_once_a_day_until_it_is_heard_and_the_alarm_ends(
     world.sweep_now()
     world.settle()
     world.sweep_now()
-    assert [outcome.name for outcome in told].count("Promoted") == 1
+    assert [outcome.name for outcome in announced].count("Promoted") == 1
     assert alarms(world, AlarmKind.REFUSED) == []
 
 

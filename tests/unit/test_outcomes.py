@@ -55,7 +55,7 @@ def of_records(world: World) -> list[Outcome]:
 
 def by_themselves(world: World) -> list[Outcome]:
     """What hints and alarms announce."""
-    before = len(world.announcer.told)
+    before = len(world.announcer.announced)
     world.deliver(world.event("15-alpine", digest("left before it was read")))
     world.settle(within_seconds=3600)
     alarms = Alarms(world.services)
@@ -70,26 +70,26 @@ def by_themselves(world: World) -> list[Outcome]:
     alarms.settle(wrong.scope, [wrong.kind], [wrong])
     alarms.settle(wrong.scope, [wrong.kind], [])
     alarms.repaired(wrong, "put back")
-    return world.announcer.told[before:]
+    return world.announcer.announced[before:]
 
 
 @pytest.fixture(scope="module")
-def told() -> dict[str, Outcome]:
+def announced() -> dict[str, Outcome]:
     world = World()
     world.push("15-alpine", digest("Green"))
     world.settle()
     return {outcome.name: outcome for outcome in of_records(world) + by_themselves(world)}
 
 
-def test_every_outcome_is_listed_and_no_other(told: dict[str, Outcome]) -> None:
-    assert {name.strip("`") for name, _, _ in table("name")} == set(told)
+def test_every_outcome_is_listed_and_no_other(announced: dict[str, Outcome]) -> None:
+    assert {name.strip("`") for name, _, _ in table("name")} == set(announced)
 
 
-def test_every_outcome_has_the_subject_and_the_data_that_are_listed(told: dict[str, Outcome]) -> None:
+def test_every_outcome_has_the_subject_and_the_data_that_are_listed(announced: dict[str, Outcome]) -> None:
     shapes = {name: (subject, fields) for name, subject, fields in table("data")}
     for name, _, shape in table("name"):
         subject, fields = shapes[shape]
-        outcome = told[name.strip("`")]
+        outcome = announced[name.strip("`")]
         assert set(re.findall(r"`(\w+)`", fields)) == set(outcome.data), name
         assert re.fullmatch(re.sub(r"\\?\{\w+\\?\}", ".+", subject.strip("`")), outcome.subject), name
 
@@ -99,7 +99,7 @@ def test_every_kind_of_drift_is_listed_and_no_other() -> None:
 
 
 def test_the_times_behind_two_kinds_of_drift_are_those_of_the_sweep() -> None:
-    assert f"near its expiry {silence.EXPIRY_NOTICE.days} days before it" in TEXT
+    assert f"near its expiry {silence.EXPIRY_WARNING.days} days before it" in TEXT
     assert (silence._PERIODS, silence._SHORTEST_SILENCE_SECONDS) == (3, 1800.0)
 
 

@@ -112,12 +112,12 @@ def test_a_gate_that_does_not_lock_does_not() -> None:
     assert (world.stable_tag(), world.registry.locked) == (GREEN, set())
 
 
-@pytest.mark.parametrize("refusal", [Misconfigured("403: AcrPush may not lock"), Rejected("405")])
-def test_a_refused_lock_is_kept_with_the_promotion_and_does_not_stop_it(refusal: Exception) -> None:
+@pytest.mark.parametrize("error", [Misconfigured("403: AcrPush may not lock"), Rejected("405")])
+def test_a_refused_lock_is_kept_with_the_promotion_and_does_not_stop_it(error: Exception) -> None:
     world = gate_world()
-    world.registry.lock_fault = refusal
+    world.registry.lock_fault = error
     push(world, GREEN)
-    assert (world.stable_tag(), world.promotion().lock_problem) == (GREEN, str(refusal))
+    assert (world.stable_tag(), world.promotion().lock_problem) == (GREEN, str(error))
     assert world.promotion().locked_at is None
 
 

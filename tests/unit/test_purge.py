@@ -28,7 +28,7 @@ from shared.ports import newest_promotions, read, removal
 from shared.queries.drift import DriftQuery
 from shared.queries.records import Queries
 from shared.sweep.jobs.purge import PurgeJob
-from shared.sweep.sweep import SweepReport
+from shared.sweep.sweep import SweepResult
 from tests.fakes import ProcessDied, World, digest, sample_policy
 
 TAG, KEEP, DAY = "15-alpine", timedelta(days=30), 86_400.0
@@ -54,11 +54,11 @@ def with_history(count: int, policy: Policy | None = None, *, days: float = 10) 
     return world
 
 
-def purge(world: World) -> SweepReport:
+def purge(world: World) -> SweepResult:
     """A sweep whose purge jobs are due."""
-    report: SweepReport = world.sweep_now(at_once=True)
-    assert [job.problem for job in report.jobs if job.problem and job.job.startswith("purge")] == []
-    return report
+    result: SweepResult = world.sweep_now(at_once=True)
+    assert [job.problem for job in result.jobs if job.problem and job.job.startswith("purge")] == []
+    return result
 
 
 def numbers(world: World) -> list[int]:
@@ -346,9 +346,9 @@ def test_without_a_rule_left_over_unique_tags_are_listed_and_stay() -> None:
 def test_by_the_rule_they_are_unlocked_and_then_deleted_but_for_what_can_be_gone_back_to() -> None:
     world = with_history(8, with_gate(keep="15d", at_least=2))
     names = uniques(world)
-    report = purge(world)
-    told = [effect.subject for effect in report.effects if effect.what == "remove a unique tag"]
-    assert told == [f"contosobaseartifacts.azurecr.io/{name}" for name in names[:5]]
+    result = purge(world)
+    removed = [effect.subject for effect in result.effects if effect.what == "remove a unique tag"]
+    assert removed == [f"contosobaseartifacts.azurecr.io/{name}" for name in names[:5]]
     assert uniques(world) == names[5:]
     assert world.registry.locked == {("base", name) for name in names[5:]}
     assert world.registry.unlocked == [image(number) for number in range(5)], "their manifests too"
@@ -568,9 +568,9 @@ def test_a_round_goes_on_where_it_was() -> None:
 def test_a_dry_run_writes_nothing_and_says_what_would_go() -> None:
     world = with_history(8, with_gate(keep="5d", at_least=1), days=5)
     before = end_of(world)
-    told = world.sweep_now(dry_run=True).effects
+    removed = world.sweep_now(dry_run=True).effects
     assert end_of(world) == before
-    assert {effect.what for effect in told} >= {"archive", "let go of the unique tag"}
+    assert {effect.what for effect in removed} >= {"archive", "let go of the unique tag"}
 
 
 def test_what_was_changed_meanwhile_stays() -> None:
@@ -592,7 +592,7 @@ def test_what_was_changed_meanwhile_stays() -> None:
 # one answer before and after ----------------------------------------------------------------------------------------
 
 
-def answers(world: World) -> Iterator[object]:
+def responses(world: World) -> Iterator[object]:
     """What is answered about everything that is current, and planned by every operation."""
     queries, do = Queries(world.services), Operate(world.services)
     yield queries.status()
@@ -637,11 +637,11 @@ def test_after_a_purge_everything_that_is_current_answers_as_before(seed: int) -
         run_jobs(world, purging=False)
         world.settle()
         world.clock.forward(600)
-    before, attempts = list(answers(world)), {one.digest: one.attempt for one in world.candidates()}
+    before, attempts = list(responses(world)), {one.digest: one.attempt for one in world.candidates()}
     sequences = {one.record.tag: one.record.sequence for one in world.ledger.list(Observation, "node")}
     for _ in range(2):
         run_jobs(world, purging=True)
-    after = list(answers(world))
+    after = list(responses(world))
     for one, other in zip(before, after, strict=True):
         assert without_left_over(other) == without_left_over(one)
     assert {one.digest: one.attempt for one in world.candidates()} == attempts

@@ -66,10 +66,10 @@ def test_a_variant_behind_the_version_is_left_out_as_the_example_says() -> None:
 
 
 def test_every_key_about_sources_is_told_of() -> None:
-    told = set(re.findall(r"^\| `([a-z_.]+)` \|", TEXT, re.MULTILINE))
+    described = set(re.findall(r"^\| `([a-z_.]+)` \|", TEXT, re.MULTILINE))
     registry = set(RegistryRule.__struct_fields__) - {"name", "id", "server"}
     versions = {f"versions.{field}" for field in VersionRule.__struct_fields__}
-    assert told == registry | versions | {"stale_after"}
+    assert described == registry | versions | {"stale_after"}
     assert "stale_after" in Gate.__struct_fields__
 
 

@@ -43,7 +43,7 @@ def promoted(policy: Policy | None = None) -> World:
     world.settle()
     world.clock.forward(PERIOD)
     world.sweep_now()
-    world.announcer.told.clear()
+    world.announcer.announced.clear()
     return world
 
 
@@ -309,14 +309,14 @@ def test_a_digest_that_was_held_and_comes_back_when_the_hold_has_ended_is_promot
 
 
 @pytest.mark.parametrize(
-    ("until", "stands", "state"),
+    ("until", "expected", "state"),
     [
         (HoldUntil.LIFTED, GREEN, PromotionState.HELD),
         (HoldUntil.NEWER, ORANGE, PromotionState.PROMOTED),
     ],
 )
 def test_what_a_veto_kept_out_waits_for_the_hold_alone_once_the_veto_is_lifted(
-    until: HoldUntil, stands: Digest, state: PromotionState
+    until: HoldUntil, expected: Digest, state: PromotionState
 ) -> None:
     """Whoever lifted it has died over it: the sweep lets the digest go on, as far as the hold does."""
     world = promoted()
@@ -334,7 +334,7 @@ def test_what_a_veto_kept_out_waits_for_the_hold_alone_once_the_veto_is_lifted(
         world.settle()
         world.clock.forward(PERIOD)
     assert found == [True, True, False, False]
-    assert world.stable_tag() == stands
+    assert world.stable_tag() == expected
     assert world.promotions()[-1].state is state
 
 

@@ -13,7 +13,7 @@ from shared.domain.image import Digest
 from shared.domain.policy import Policy, RegistryRule
 from shared.domain.sweep import SweepRecord
 from shared.sweep.job import JobRun, SweepJob, one_by_one
-from shared.sweep.sweep import JobState, Sweep, SweepReport
+from shared.sweep.sweep import JobState, Sweep, SweepResult
 from tests.fakes import World, digest, sample_policy
 
 GREEN = digest("green")
@@ -38,8 +38,8 @@ def gates(*names: str, tags: int = 1) -> Policy:
     return msgspec.structs.replace(policy, gates=made, apps={})
 
 
-def state_of(report: SweepReport, job: str) -> JobState:
-    return next(one.state for one in report.jobs if one.job == job)
+def state_of(result: SweepResult, job: str) -> JobState:
+    return next(one.state for one in result.jobs if one.job == job)
 
 
 @pytest.mark.parametrize("fault", [KeyError("a bug"), Retry("503")], ids=["a bug", "a fault"])
@@ -55,9 +55,9 @@ def test_what_goes_wrong_in_one_job_stops_no_other(fault: Exception) -> None:
 
     world.ledger.between = broken  # type: ignore[assignment, method-assign]
     world.registry.tags[("public", "first:1.0000")] = GREEN
-    report = world.sweep_now()
-    assert state_of(report, "upstream.first") is JobState.FAILED
-    assert state_of(report, "upstream.second") is JobState.DONE
+    result = world.sweep_now()
+    assert state_of(result, "upstream.first") is JobState.FAILED
+    assert state_of(result, "upstream.second") is JobState.DONE
     stored = world.ledger.load(SweepRecord, "sweep", "upstream.first")
     assert stored
     assert (stored.record.holder, bool(stored.record.problem)) == ("", True)
@@ -72,9 +72,9 @@ def test_a_job_whose_row_cannot_be_written_stops_no_other(row: str) -> None:
             raise Retry("the ledger is away: 503")
 
     world.ledger.before_save = away
-    report = world.sweep_now()
-    assert [job.job for job in report.unfinished] == [row]
-    assert state_of(report, row) is JobState.FAILED
+    result = world.sweep_now()
+    assert [job.job for job in result.unfinished] == [row]
+    assert state_of(result, row) is JobState.FAILED
 
 
 def test_a_registry_that_asks_for_a_pause_is_not_asked_for_the_other_tags() -> None:
@@ -109,9 +109,9 @@ def test_a_gate_with_many_tags_leaves_time_to_the_others_of_its_registry() -> No
     world.policy = msgspec.structs.replace(world.policy, gates=all_gates)
     world.restart()
     slow(world, 0.1)
-    report = world.sweep.run(world.clock.now() + timedelta(seconds=180))
-    assert state_of(report, "upstream.huge") is JobState.GOES_ON
-    assert state_of(report, "upstream.small") is JobState.DONE
+    result = world.sweep.run(world.clock.now() + timedelta(seconds=180))
+    assert state_of(result, "upstream.huge") is JobState.GOES_ON
+    assert state_of(result, "upstream.small") is JobState.DONE
 
 
 def test_a_sweep_whose_time_is_up_begins_no_more_jobs_and_the_next_one_begins_with_those() -> None:
@@ -148,6 +148,6 @@ class ToyJob(SweepJob):
 def test_a_job_of_another_kind_is_resumed_where_it_was_left() -> None:
     world = World()
     sweep = Sweep(world.services, one_by_one)
-    reports = [sweep.run_job(ToyJob(world.services, "toy", "toys"), world.clock.now()) for _ in range(3)]
-    assert [report.state for report in reports] == [JobState.GOES_ON, JobState.GOES_ON, JobState.DONE]
-    assert [[effect.subject for effect in report.effects] for report in reports] == [["a"], ["b"], []]
+    results = [sweep.run_job(ToyJob(world.services, "toy", "toys"), world.clock.now()) for _ in range(3)]
+    assert [result.state for result in results] == [JobState.GOES_ON, JobState.GOES_ON, JobState.DONE]
+    assert [[effect.subject for effect in result.effects] for result in results] == [["a"], ["b"], []]

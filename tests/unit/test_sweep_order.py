@@ -50,8 +50,8 @@ def known_world() -> tuple[World, CountingLedger]:
 def test_a_list_in_no_order_is_compared_with_each_observation_once() -> None:
     world, ledger = known_world()
     job = UpstreamJob(world.services, world.policy.gates["node"])
-    report = world.sweep.run_job(job, world.clock.now() + timedelta(minutes=4))
-    assert (report.state, report.effects) == (JobState.DONE, ())
+    result = world.sweep.run_job(job, world.clock.now() + timedelta(minutes=4))
+    assert (result.state, result.effects) == (JobState.DONE, ())
     assert len([asked for asked in world.tags.asked if asked.startswith("public/")]) == len(NAMES)
     assert ledger.given == len(NAMES)
 
@@ -59,8 +59,8 @@ def test_a_list_in_no_order_is_compared_with_each_observation_once() -> None:
 def test_a_sweep_of_a_list_in_no_order_goes_on_where_it_was() -> None:
     world, _ = known_world()
     for _ in range(6):  # no time at all: a batch of 200 a sweep, and one that finds the end
-        report = world.sweep.run(world.clock.now())
-    assert report.jobs[0].state is JobState.DONE
+        result = world.sweep.run(world.clock.now())
+    assert result.jobs[0].state is JobState.DONE
     asked = [asked for asked in world.tags.asked if asked.startswith("public/")]
     assert sorted(asked) == sorted(f"public/node:{name}" for name in NAMES)
 

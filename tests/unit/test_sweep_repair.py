@@ -48,7 +48,7 @@ def promoted(policy: Policy) -> World:
     world.settle()
     world.clock.forward(PERIOD)
     world.sweep_now()
-    world.announcer.told.clear()
+    world.announcer.announced.clear()
     return world
 
 
@@ -65,8 +65,8 @@ def delete_promoted(world: World) -> None:
 
 def test_nothing_that_is_as_it_should_be_is_touched(world: World) -> None:
     moves, puts, rows = len(world.registry.moves), len(world.containers.puts), dict(world.ledger.rows)
-    report = world.sweep_now()
-    assert report.effects == ()
+    result = world.sweep_now()
+    assert result.effects == ()
     assert (len(world.registry.moves), len(world.containers.puts)) == (moves, puts)
     changed = {key for key in world.ledger.rows if world.ledger.rows[key] != rows.get(key)}
     assert {kind for kind, _, _ in changed} == {"SweepRecord"}
@@ -75,10 +75,10 @@ def test_nothing_that_is_as_it_should_be_is_touched(world: World) -> None:
 def test_a_foreign_image_over_the_stable_tag_is_put_back_and_announced(world: World) -> None:
     moved_at = world.stable().moved_at
     world.registry.tags[STABLE] = FOREIGN
-    report = world.sweep_now()
+    result = world.sweep_now()
     assert world.stable_tag() == GREEN
-    assert [effect.what for effect in report.effects] == ["put back"]
-    assert f"is {short(FOREIGN)}, not {short(GREEN)}, which was promoted" in report.effects[0].subject
+    assert [effect.what for effect in result.effects] == ["put back"]
+    assert f"is {short(FOREIGN)}, not {short(GREEN)}, which was promoted" in result.effects[0].subject
     assert world.announcer.names == ["DriftMended"]
     assert world.stable().moved_at == moved_at
     world.settle()
@@ -135,7 +135,7 @@ def test_where_the_rule_says_report_nothing_is_put_back() -> None:
     }
     assert world.announcer.names == ["DriftFound", "DriftFound"]
     world.sweep_now()
-    assert len(world.announcer.told) == 2
+    assert len(world.announcer.announced) == 2
     world.registry.tags[STABLE] = GREEN
     world.sweep_now()
     assert [alarm.kind for alarm in alarms(world, "gates/node")] == []
@@ -177,8 +177,8 @@ def test_a_unique_tag_is_made_again_what_it_was(world: World, lost: str) -> None
 
 def test_a_promoted_image_that_was_deleted_is_promoted_again_from_its_source(world: World) -> None:
     delete_promoted(world)
-    report = world.sweep_now()
-    assert "promote again" in [effect.what for effect in report.effects]
+    result = world.sweep_now()
+    assert "promote again" in [effect.what for effect in result.effects]
     assert alarms(world, "gates/node")[0].kind is AlarmKind.PROMOTED_GONE
     world.settle()
     assert world.stable_tag() == GREEN
@@ -237,8 +237,8 @@ def test_a_container_that_is_not_the_last_good_deployment_is_redeployed(world: W
         world.containers.failed.add(image)
     else:
         world.containers.crashing.add(image)
-    report = world.sweep_now()
-    assert [effect.what for effect in report.effects] == ["redeploy", "alarm"]
+    result = world.sweep_now()
+    assert [effect.what for effect in result.effects] == ["redeploy", "alarm"]
     world.containers.failed.clear()
     world.containers.crashing.clear()
     world.settle()
@@ -285,8 +285,8 @@ def test_a_record_whose_work_item_was_lost_is_brought_up(world: World, taken: in
         world.next_item()
     world.queue.waiting.clear()
     world.clock.forward(PERIOD)
-    report = world.sweep_now()
-    assert {effect.what for effect in report.effects} == {"bring up"}
+    result = world.sweep_now()
+    assert {effect.what for effect in result.effects} == {"bring up"}
     world.settle()
     assert world.stable_tag() == ORANGE
 
@@ -306,8 +306,8 @@ def test_a_second_run_that_nobody_waits_for_is_named(world: World) -> None:
     world.next_item()
     run = next(run for run in world.tasks.runs.values() if ORANGE in run.values.get("IMAGE", ""))
     world.tasks.runs["czz"] = replace(run, run_id="czz")
-    report = world.sweep_now()
-    assert [(effect.what, effect.subject.split(":")[0]) for effect in report.effects] == [
+    result = world.sweep_now()
+    assert [(effect.what, effect.subject.split(":")[0]) for effect in result.effects] == [
         ("ignore a run", "czz of base-import-node")
     ]
 
@@ -374,8 +374,8 @@ def push_an_app_image(world: World, run_id: str) -> None:
 
 def test_an_app_image_that_no_event_reported_is_deployed(world: World) -> None:
     push_an_app_image(world, "cx9")
-    report = world.sweep_now()
-    assert [effect.what for effect in report.effects] == ["deploy an image that no event reported"]
+    result = world.sweep_now()
+    assert [effect.what for effect in result.effects] == ["deploy an image that no event reported"]
     world.settle()
     live = world.app().live
     assert live is not None

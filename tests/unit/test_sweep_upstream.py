@@ -26,12 +26,12 @@ WHO = Who.of("ada", "a quiet weekend")
 PERIOD = 300.0
 
 
-def tracking(*tags: str, watch: int = 0, pace: int = 0) -> Policy:
+def tracking(*tags: str, watch: int = 0, per_minute: int = 0) -> Policy:
     """The sample rules, with other tags of the source."""
     policy = sample_policy()
     gate = policy.gates["node"]
     source = Source(registry="public", repository="node", tags=tags)
-    public = msgspec.structs.replace(policy.registries["public"], interval=f"{watch}s", requests_per_minute=pace)
+    public = msgspec.structs.replace(policy.registries["public"], interval=f"{watch}s", requests_per_minute=per_minute)
     return msgspec.structs.replace(
         policy,
         gates={"node": msgspec.structs.replace(gate, source=source)},
@@ -73,8 +73,8 @@ def test_a_push_that_no_event_reported_goes_all_the_way(world: World) -> None:
 def test_what_an_event_reported_is_not_found_again(world: World) -> None:
     world.push("15-alpine", GREEN)
     world.settle()
-    report = world.sweep_now()
-    assert [effect.what for effect in report.effects] == []
+    result = world.sweep_now()
+    assert [effect.what for effect in result.effects] == []
     assert len(world.candidates()) == 1
 
 
@@ -225,12 +225,12 @@ def test_a_sweep_with_nothing_new_asks_once_a_tag_and_writes_no_observation() ->
     world.sweep_now()
     before = {key: row for key, row in world.ledger.rows.items() if key[0] == "Observation"}
     world.tags.asked.clear()
-    report = world.sweep_now()
+    result = world.sweep_now()
     assert sorted(asked for asked in world.tags.asked if asked.startswith("public/")) == sorted(
         f"public/node:{name}" for name in names
     )
     assert {key: row for key, row in world.ledger.rows.items() if key[0] == "Observation"} == before
-    assert report.effects == ()
+    assert result.effects == ()
 
 
 def test_patterns_are_looked_for_among_all_tags_of_the_repository() -> None:
@@ -246,8 +246,8 @@ def test_a_widened_rule_does_not_start_a_thousand_runs_at_once() -> None:
     world = World(tracking(*names))
     for name in names:
         upstream(world, name, name)
-    report = world.sweep_now()
-    assert report.jobs[0].state is JobState.WAITS
+    result = world.sweep_now()
+    assert result.jobs[0].state is JobState.WAITS
     admitted = len(world.candidates())
     assert NEW_DIGESTS_A_ROUND <= admitted < 600
     world.sweep_now()
@@ -282,9 +282,9 @@ def test_two_sweeps_at_once_do_not_sweep_the_same(world: World) -> None:
 def test_a_dry_run_says_what_it_would_do_and_writes_nothing(world: World) -> None:
     upstream(world, "15-alpine", "green")
     rows = dict(world.ledger.rows)
-    report = world.sweep_now(dry_run=True)
-    assert [effect.what for effect in report.effects] == ["examine, new digest"]
-    assert (world.ledger.rows, world.queue.waiting, world.announcer.told) == (rows, [], [])
+    result = world.sweep_now(dry_run=True)
+    assert [effect.what for effect in result.effects] == ["examine, new digest"]
+    assert (world.ledger.rows, world.queue.waiting, world.announcer.announced) == (rows, [], [])
 
 
 def test_one_upstream_that_is_down_is_left_alone_longer_each_time(world: World) -> None:
@@ -312,14 +312,14 @@ def test_what_the_registry_asks_for_counts_where_it_is_longer(world: World) -> N
 
 
 def test_no_more_requests_are_sent_in_a_minute_than_the_rule_allows() -> None:
-    world = World(tracking(*[f"15.{number}" for number in range(30)], pace=10))
+    world = World(tracking(*[f"15.{number}" for number in range(30)], per_minute=10))
     for number in range(30):
         upstream(world, f"15.{number}", "green")
     for expected in (8, 8, 8, 6):  # a quarter of the pace is for hints
         world.tags.asked.clear()
-        report = world.sweep_now()
+        result = world.sweep_now()
         assert len([name for name in world.tags.asked if name.startswith("public/")]) == expected
-        assert report.jobs[0].state in (JobState.WAITS, JobState.DONE)
+        assert result.jobs[0].state in (JobState.WAITS, JobState.DONE)
         world.clock.forward(61)
 
 
@@ -416,8 +416,8 @@ def test_a_tag_that_the_registry_cannot_serve_keeps_no_other_from_being_read() -
         return honest(registry, repository, tag)
 
     world.tags.digest_of = odd  # type: ignore[method-assign]
-    report = world.sweep_now()
-    assert report.jobs[0].state is JobState.DONE
+    result = world.sweep_now()
+    assert result.jobs[0].state is JobState.DONE
     assert sorted(promotion.tag for promotion in world.promotions()) == ["15.1", "15.3"]
     assert [(alarm.subject, alarm.words) for alarm in alarms(world)] == [
         ("15.2", "reading 15.2: the registry answers 500")
@@ -442,7 +442,7 @@ def test_one_reading_that_fails_in_passing_is_made_again_and_is_no_alarm() -> No
     world.tags.digest_of = shaky  # type: ignore[method-assign]
     world.sweep_now()
     assert len(world.candidates()) == 2
-    assert world.announcer.told == []
+    assert world.announcer.announced == []
 
 
 def neighbours(*names: str) -> tuple[World, dict[str, BasegateError]]:
@@ -508,12 +508,12 @@ def test_a_sick_repository_pauses_itself_longer_each_time_and_never_its_registry
     failed = list[bool]()
     for _ in range(20):
         world.tags.asked.clear()
-        report = {job.job: job for job in world.sweep_now().jobs}
+        result = {job.job: job for job in world.sweep_now().jobs}
         failed.append("public/aaa:15-alpine" in world.tags.asked)
-        assert report["upstream.node"].state is JobState.DONE
+        assert result["upstream.node"].state is JobState.DONE
         world.clock.forward(61)
     assert failed == [place in (0, 1, 3, 7, 15) for place in range(20)]
-    assert "publicregistry.azurecr.io/aaa is backing off" in report["upstream.aaa"].problem
+    assert "publicregistry.azurecr.io/aaa is backing off" in result["upstream.aaa"].problem
     shown = {gate.name: gate.pause_reason for gate in DriftQuery(world.services).drift().gates}
     assert shown == {"aaa": str(faults["aaa"]), "node": ""}
     faults.clear()
@@ -527,30 +527,30 @@ def test_a_sick_repository_pauses_itself_longer_each_time_and_never_its_registry
 def test_what_concerns_the_host_pauses_every_repository_of_it(fault: BasegateError) -> None:
     world, faults = neighbours("aaa")
     faults["aaa"] = fault
-    report = {job.job: job for job in world.sweep_now().jobs}
-    assert report["upstream.node"].state is JobState.WAITS
-    assert "publicregistry.azurecr.io is backing off" in report["upstream.node"].problem
+    result = {job.job: job for job in world.sweep_now().jobs}
+    assert result["upstream.node"].state is JobState.WAITS
+    assert "publicregistry.azurecr.io is backing off" in result["upstream.node"].problem
 
 
 def test_repositories_that_begin_to_fail_one_after_the_other_are_their_hosts_fault() -> None:
     names = ("aaa", "bbb", "ccc", "ddd")
     world, faults = neighbours(*names)
     faults.update({name: Retry(f"reading {name}: 503") for name in names})
-    report = {job.job: job for job in world.sweep_now().jobs}
-    assert report["upstream.ccc"].state is JobState.FAILED
-    assert "publicregistry.azurecr.io is backing off" in report["upstream.ddd"].problem
-    assert "publicregistry.azurecr.io is backing off" in report["upstream.node"].problem
+    result = {job.job: job for job in world.sweep_now().jobs}
+    assert result["upstream.ccc"].state is JobState.FAILED
+    assert "publicregistry.azurecr.io is backing off" in result["upstream.ddd"].problem
+    assert "publicregistry.azurecr.io is backing off" in result["upstream.node"].problem
 
 
 def test_many_denied_repositories_pause_neither_their_registry_nor_themselves() -> None:
     names = ("aaa", "bbb", "ccc", "ddd")
     world, faults = neighbours(*names)
     faults.update({name: Misconfigured("403") for name in names})
-    report = {job.job: job for job in world.sweep_now().jobs}
-    assert report["upstream.node"].state is JobState.DONE
+    result = {job.job: job for job in world.sweep_now().jobs}
+    assert result["upstream.node"].state is JobState.DONE
     faults.clear()
-    report = {job.job: job for job in world.sweep_now().jobs}
-    assert {report[f"upstream.{name}"].state for name in names} == {JobState.DONE}
+    result = {job.job: job for job in world.sweep_now().jobs}
+    assert {result[f"upstream.{name}"].state for name in names} == {JobState.DONE}
 
 
 def test_many_sick_repositories_do_not_keep_a_well_one_from_its_turn() -> None:

@@ -139,7 +139,7 @@ def test_bounds_hold_for_every_small_version() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "says"),
     [
         (">=20 <2O", "at character 7: '2O' is not a version"),
         ("latest", "at character 1: 'latest' is not a version"),
@@ -159,11 +159,11 @@ def test_bounds_hold_for_every_small_version() -> None:
         ("18 || >=21 <20", "at character 6: no version is in this range"),
     ],
 )
-def test_what_is_no_range_is_told_with_the_field_and_the_place_in_the_text(text: str, told: str) -> None:
+def test_what_is_no_range_is_told_with_the_field_and_the_place_in_the_text(text: str, says: str) -> None:
     with pytest.raises(Malformed) as caught:
         parse_range(text, "versions.range")
     assert caught.value.field == "versions.range"
-    assert told in caught.value.problem
+    assert says in caught.value.problem
 
 
 def test_ranges_overlap_where_some_version_may_be_in_both() -> None:

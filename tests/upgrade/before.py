@@ -51,7 +51,7 @@ def tree() -> Iterator[Path]:
         yield Path(folder)
 
 
-def told_by(folder: Path, word: str, moments: Sequence[Moment] = ()) -> bytes:
+def output_of(folder: Path, word: str, moments: Sequence[Moment] = ()) -> bytes:
     """What the stories say in a tree, about some moments."""
     command = [sys.executable, "-m", "tests.upgrade.stories", word]
     return subprocess.run(
@@ -62,7 +62,7 @@ def told_by(folder: Path, word: str, moments: Sequence[Moment] = ()) -> bytes:
 def main() -> None:
     """Write the file anew."""
     with tree() as folder:
-        played = told_by(folder, "play")
+        played = output_of(folder, "play")
     FIXTURE.write_bytes(gzip.compress(played, compresslevel=9, mtime=0))
     sys.stdout.write(f"{FIXTURE.name}: {len(msgspec.json.decode(played))} moments of {BEFORE[:7]}\n")
 

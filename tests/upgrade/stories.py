@@ -33,6 +33,7 @@ from shared.domain.candidate import Candidate
 from shared.domain.errors import Retry
 from shared.domain.event import Hint
 from shared.domain.observation import Observation
+from shared.domain.outcome import Outcome
 from shared.domain.policy import Policy
 from shared.domain.promotion import Promotion
 from shared.domain.record import Record, WorkItem
@@ -404,14 +405,20 @@ def play_all() -> list[Moment]:
 
 def _in_flight(world: World) -> Iterator[str]:
     """What there is, in few words: the kinds of records with how far they are, and the kinds of messages."""
-    yield from (_told(kind, body) for (kind, _, _), (body, _) in world.ledger.rows.items() if kind in KINDS)
+    yield from (_shown(kind, body) for (kind, _, _), (body, _) in world.ledger.rows.items() if kind in KINDS)
     for _, _, message in world.queue.waiting:
         words = message.kind if isinstance(message, WorkItem) else f"{message.hint} {message.again} {message.tries}"
         yield f"message: {words}"
 
 
 @cache
-def _told(kind: str, body: bytes) -> str:
+def _announced(world: World) -> list[Outcome]:
+    """The announced outcomes; the fakes of the version before have another name for them."""
+    fields: dict[str, list[Outcome]] = vars(world.announcer)
+    return fields["announced"] if "announced" in fields else fields["told"]
+
+
+def _shown(kind: str, body: bytes) -> str:
     return f"{kind}: {' '.join(_words(msgspec.json.decode(body, type=KINDS[kind])))}".rstrip(" :")
 
 
@@ -504,7 +511,7 @@ def end_of(moment: Moment) -> End:
             assert stored is not None  # it is listed
             ended = "settled" if stored.record.settled else "open"
             records[f"{kind} {row}"] = ended if kind == "Rollout" else stored.record.state.value
-    heard = {f"{one.name} {one.subject}" for one in world.announcer.told if not one.name.startswith("Drift")}
+    heard = {f"{one.name} {one.subject}" for one in _announced(world) if not one.name.startswith("Drift")}
     stable = {tag: str(world.stable_tag(tag)) for tag in (TAG, "15.14")}
     return End(stable=stable, live=dict(_live(world)), records=records, heard=sorted(heard))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.upgrade.before import BEFORE, ROOT, is_at_hand, moments_before, told_by, tree
+from tests.upgrade.before import BEFORE, ROOT, is_at_hand, moments_before, output_of, tree
 from tests.upgrade.stories import KINDS, End, Moment, end_of, keys_of, unreadable
 
 NEW_VALUES = {
@@ -32,15 +32,15 @@ def before() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def moments_now() -> list[Moment]:
     """What this version leaves behind; played in a process of its own, as that of the other version is."""
-    return msgspec.json.decode(told_by(ROOT, "play"), type=list[Moment])
+    return msgspec.json.decode(output_of(ROOT, "play"), type=list[Moment])
 
 
 @pytest.fixture(scope="module")
 def readable(before: Path, moments_now: list[Moment]) -> list[Moment]:
     """Those of them that the version before can read as a whole."""
-    problems = msgspec.json.decode(told_by(before, "read", moments_now), type=list[list[str]])
-    assert {problem for told in problems for problem in told} <= set(NEW_VALUES)
-    return [moment for moment, told in zip(moments_now, problems, strict=True) if not told]
+    problems = msgspec.json.decode(output_of(before, "read", moments_now), type=list[list[str]])
+    assert {problem for found in problems for problem in found} <= set(NEW_VALUES)
+    return [moment for moment, found in zip(moments_now, problems, strict=True) if not found]
 
 
 def differences(moments: Sequence[Moment], ends: Sequence[End]) -> Iterator[str]:
@@ -86,26 +86,26 @@ def test_what_the_version_before_has_in_flight_comes_to_the_same_end_and_is_anno
 
 
 def test_what_is_kept_of_the_version_before_is_what_it_leaves_behind(before: Path) -> None:
-    assert msgspec.json.decode(told_by(before, "play"), type=list[Moment]) == moments_before()
+    assert msgspec.json.decode(output_of(before, "play"), type=list[Moment]) == moments_before()
 
 
 def test_what_this_version_writes_is_read_by_the_version_before(before: Path, moments_now: list[Moment]) -> None:
-    problems = msgspec.json.decode(told_by(before, "read", moments_now), type=list[list[str]])
-    assert {problem for told in problems for problem in told} == set(NEW_VALUES)
+    problems = msgspec.json.decode(output_of(before, "read", moments_now), type=list[list[str]])
+    assert {problem for found in problems for problem in found} == set(NEW_VALUES)
 
 
 def test_what_this_version_has_in_flight_comes_to_the_same_end_in_the_version_before(
     before: Path, moments_now: list[Moment], readable: list[Moment]
 ) -> None:
     assert len(readable) > len(moments_now) * 0.9
-    ends = msgspec.json.decode(told_by(before, "go on", readable), type=list[End])
+    ends = msgspec.json.decode(output_of(before, "go on", readable), type=list[End])
     assert list(differences(readable, ends)) == []
 
 
 def test_what_this_version_has_in_flight_survives_that_the_version_before_saves_it(
     before: Path, readable: list[Moment]
 ) -> None:
-    saved = msgspec.json.decode(told_by(before, "save again", readable), type=list[Moment])
+    saved = msgspec.json.decode(output_of(before, "save again", readable), type=list[Moment])
     assert list(differences(saved, [end_of(moment) for moment in saved])) == []
 
 

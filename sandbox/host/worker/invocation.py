@@ -52,12 +52,12 @@ def result(function: Indexed, returned: Any, outputs: dict[str, Out]) -> dict[st
         raise RuntimeError(f"function {function.name!r} without a $return binding returned a non-None value")
     values = {name: out.get() for name, out in outputs.items()}
     sent = {name: _encode(signature.outputs[name], value) for name, value in values.items() if value is not None}
-    if signature.returned is None or (returned is None and not _answers_http(function)):
+    if signature.returned is None or (returned is None and not _replies_over_http(function)):
         return {"returned": None, "outputs": sent}
     return {"returned": _encode(signature.returned, returned), "outputs": sent}
 
 
-def _answers_http(function: Indexed) -> bool:
+def _replies_over_http(function: Indexed) -> bool:
     return any(binding["name"] == "$return" and binding["type"] == "http" for binding in function.bindings)
 
 

@@ -106,9 +106,9 @@ def _call_in_thread(function: Indexed, invocation: str, given: dict[str, Any]) -
 def _trace() -> str:
     error = sys.exc_info()[1]
     assert error is not None
-    told = traceback.TracebackException.from_exception(error)
+    crash = traceback.TracebackException.from_exception(error)
     own, imports, pool = (str(Path(module.__file__ or "").parent) for module in (logs, importlib, concurrent.futures))
     hidden = ("<frozen importlib", own, imports, pool)
-    kept = [frame for frame in told.stack if not frame.filename.startswith(hidden)]
-    told.stack = traceback.StackSummary.from_list(kept)  # begins with the app's own code
-    return "".join(told.format()).rstrip()
+    kept = [frame for frame in crash.stack if not frame.filename.startswith(hidden)]
+    crash.stack = traceback.StackSummary.from_list(kept)  # begins with the app's own code
+    return "".join(crash.format()).rstrip()

@@ -96,9 +96,9 @@ class SecretManagement:
 
 def _view(vault: Vault, name: str, version: SecretVersion) -> dict[str, Any]:
     item = secret_item(vault, name, version)
-    told = ("enabled", "nbf", "exp", "created", "updated")
+    shown = ("enabled", "nbf", "exp", "created", "updated")
     properties = {
-        "attributes": {key: value for key, value in item["attributes"].items() if key in told},
+        "attributes": {key: value for key, value in item["attributes"].items() if key in shown},
         "contentType": item.get("contentType"),
         "secretUri": item["id"],
         "secretUriWithVersion": f"{item['id']}/{version.version}",

@@ -62,7 +62,7 @@ def board_link(outcome: Outcome) -> str:
     return str(links["board"]) if isinstance(links, Mapping) else ""
 
 
-def is_refusal(status: int) -> bool:
+def is_permanent(status: int) -> bool:
     """Whether an HTTP status refuses this message for good: sending it again would be refused, too."""
     from shared.adapters.azure_calls import PASSING
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from shared.adapters.listeners.kind import ListenerKind, is_refusal
+from shared.adapters.listeners.kind import ListenerKind, is_permanent
 from shared.domain.errors import Misconfigured, Rejected, Retry
 from shared.domain.outcome import Outcome
 from shared.settings import url_faults
@@ -68,5 +68,5 @@ class EventGridAnnouncer:
             with translated(f"announcing {outcome.name}", remedy="give the app EventGrid Data Sender on the topic"):
                 self._client.send(event, **DEADLINES)
         except (Misconfigured, Rejected) as error:
-            refused = is_refusal(getattr(error.__cause__, "status_code", None) or 0)
+            refused = is_permanent(getattr(error.__cause__, "status_code", None) or 0)
             raise (Rejected if refused else Retry)(error.problem, cause=error.cause, remedy=error.remedy) from error

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from shared.adapters.listeners.kind import ListenerKind, board_link, is_refusal
+from shared.adapters.listeners.kind import ListenerKind, board_link, is_permanent
 from shared.domain.errors import Misconfigured, Rejected, Retry
 from shared.domain.outcome import Outcome
 from shared.settings import choice_faults
@@ -77,7 +77,7 @@ class WebhookAnnouncer:
             raise Misconfigured(f"the webhook's URL cannot be used: check {_URL}") from None
         except NoAnswer as error:
             raise Retry(f"the webhook at {urlsplit(self._url).hostname} does not answer ({error})") from error
-        if is_refusal(status):
+        if is_permanent(status):
             raise Rejected(f"the webhook refuses {outcome.name} with HTTP {status}: check {_URL}")
         if not 200 <= status < 300:
             raise Retry(

@@ -21,7 +21,7 @@ from cachetools import TLRUCache
 from shared.adapters.azure_calls import Identity
 from shared.adapters.oci.dialects import Place, TokenAnswer, may_see_credentials, usable_token
 from shared.adapters.oci.errors import UNREADABLE, http_error
-from shared.adapters.oci.exchange import Answer, Request
+from shared.adapters.oci.exchange import Request, Response
 from shared.adapters.oci.safety import only_safe, parse_url
 from shared.domain.errors import Malformed, Misconfigured, Rejected
 from shared.domain.policy import RegistryRule
@@ -156,7 +156,7 @@ class Authentication:
     Redirects of token services are not followed: what is sent to them is for them alone.
     """
 
-    def __init__(self, send: Callable[[Request], Answer], secrets: Secrets, credential: Identity) -> None:
+    def __init__(self, send: Callable[[Request], Response], secrets: Secrets, credential: Identity) -> None:
         self._send, self._secrets, self._credential = send, secrets, credential
         self._tokens = TokenCache()
         self._challenges: dict[Place, Challenge] = {}

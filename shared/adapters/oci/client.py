@@ -19,7 +19,7 @@ from shared.adapters.azure_calls import Identity
 from shared.adapters.oci.auth import Authentication
 from shared.adapters.oci.dialects import Place
 from shared.adapters.oci.errors import UNREADABLE, http_error, parse_allowance
-from shared.adapters.oci.exchange import Answer, Limits, Network, Request
+from shared.adapters.oci.exchange import Limits, Network, Request, Response
 from shared.adapters.oci.safety import Target, Unsafe, only_safe, parse_url
 from shared.domain.errors import Malformed, Rejected, Retry
 from shared.domain.image import Digest, parse_digest, parse_tag
@@ -173,7 +173,7 @@ class OciTagReader:
                 self._kept[key] = (etag, page)
         return page
 
-    def _answer(self, place: Place, target: Target, doing: str, **parts: Any) -> tuple[Request, Answer]:
+    def _answer(self, place: Place, target: Target, doing: str, **parts: Any) -> tuple[Request, Response]:
         """An answer of 200 or 404, of 304 to a conditional request, or of 405 or 501 to a HEAD, with what it is to.
 
         `parts` are those of the request.
@@ -194,7 +194,7 @@ class OciTagReader:
             raise http_error(answer, sent, place.dialect.remedy(registry))
         return sent, answer
 
-    def _follow(self, place: Place, request: Request, authorization: str) -> tuple[Request, Answer]:
+    def _follow(self, place: Place, request: Request, authorization: str) -> tuple[Request, Response]:
         """The last request with its answer, after at most three redirects; only the registry sees the header."""
         for _ in range(_REDIRECTS + 1):
             sent = request
@@ -227,7 +227,7 @@ def _digest_of(body: bytes, said: str | None, name: str) -> Digest:
     return digest
 
 
-def _parse_page(answer: Answer, asked: Target, answered: Target, size: int, whose: str) -> _Page:
+def _parse_page(answer: Response, asked: Target, answered: Target, size: int, whose: str) -> _Page:
     """The page that an answer is.
 
     The next is where its Link says. Without one a page that is exactly full may have a next all the same, behind its

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
-from shared.adapters.oci.exchange import Answer, Request
+from shared.adapters.oci.exchange import Request, Response
 from shared.adapters.redaction import readable
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Rejected, Retry, Throttled
 from shared.ports import Allowance
@@ -40,7 +40,7 @@ class _Errors(msgspec.Struct):
     details: str = ""
 
 
-def http_error(answer: Answer, request: Request, remedy: str) -> BasegateError:
+def http_error(answer: Response, request: Request, remedy: str) -> BasegateError:
     """The error that an answer means to the gate.
 
     Args:
@@ -61,7 +61,7 @@ def http_error(answer: Answer, request: Request, remedy: str) -> BasegateError:
     return Rejected(text)
 
 
-def _said(answer: Answer, request: Request) -> tuple[str, str]:
+def _said(answer: Response, request: Request) -> tuple[str, str]:
     """The registry's error code, and code and message for the reader; nothing that repeats a secret."""
     try:
         body = msgspec.json.decode(answer.body, type=_Errors)

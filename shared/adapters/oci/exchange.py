@@ -85,7 +85,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A whole answer: headers are found in any case, repeated ones joined by a comma."""
 
     status: int

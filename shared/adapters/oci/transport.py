@@ -30,7 +30,7 @@ from urllib3.response import HTTPResponse
 from urllib3.util.connection import create_connection
 
 from shared.adapters.deadline import PunctualTlsSocket
-from shared.adapters.oci.exchange import Answer, Limits, Network, Request
+from shared.adapters.oci.exchange import Limits, Network, Request, Response
 from shared.adapters.oci.safety import Unsafe, only_safe, require_address, require_host
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Retry, Unreachable
 
@@ -54,7 +54,7 @@ class Transport:
         self._network, self._limits = network, limits
         self._pools = lru_cache(maxsize=None)(partial(_make_pools, network, limits))
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: Request) -> Response:
         """Send a request; no redirect is followed, no status is an error.
 
         An error's body is cut at 64 KiB, any other that is longer than the limit is refused.
@@ -73,7 +73,7 @@ class Transport:
             body = self._body(response, request)
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise Malformed("Content-Encoding", f"{request.doing}: {target.server} packs what was not to be packed")
-        return Answer(response.status, response.headers, body)
+        return Response(response.status, response.headers, body)
 
     def _body(self, response: urllib3.BaseHTTPResponse, request: Request) -> bytes:
         failed = response.status >= 400

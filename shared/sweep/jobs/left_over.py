@@ -42,8 +42,8 @@ class LeftOvers:
                     self._remove(run, stored, stood[1])
                 elif stored.record.removing and not run.dry_run:  # a removal died, and the rule has changed since
                     self._unmark(stored)
-            except (Misconfigured, Rejected) as refusal:
-                return [self._alarm(stored.record, refusal)]
+            except (Misconfigured, Rejected) as rejection:
+                return [self._alarm(stored.record, rejection)]
             yield stored.record.row
         return []
 
@@ -103,14 +103,14 @@ class LeftOvers:
         for stable in self._services.ledger.list(StableTag, gate):
             yield stable.record
 
-    def _alarm(self, left: LeftOver, refusal: Misconfigured | Rejected) -> Alarm:
+    def _alarm(self, left: LeftOver, rejection: Misconfigured | Rejected) -> Alarm:
         name = f"{self._target.login_server}/{self._gate.promote.repository}"
         return Alarm(
             scope=f"gates/{self._gate.name}",
             kind=AlarmKind.NOT_REMOVED,
             subject=self._gate.promote.repository,
-            words=f"{name}:{left.unique}, which nothing stands on, cannot be removed: {refusal}",
+            words=f"{name}:{left.unique}, which nothing stands on, cannot be removed: {rejection}",
             plan="the next round tries again; "
-            + (refusal.remedy or "see to it, or take `keep` out of the gate's rule"),
+            + (rejection.remedy or "see to it, or take `keep` out of the gate's rule"),
             since=self._services.clock.now(),
         )

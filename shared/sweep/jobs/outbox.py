@@ -34,7 +34,7 @@ class OutboxJob(SweepJob):
                 run.note("bring up", f"the {name}, for outcomes of {owner}")
                 if not run.dry_run:
                     self._outbox.enqueue(name, owner)
-        refused = {one.listener: one.refusal for one in reversed(left) if one.parked_at is not None}
+        refused = {one.listener: one.rejection for one in reversed(left) if one.parked_at is not None}
         self._settle(run, {AlarmKind.REFUSED}, refused.values())
         yield LISTENERS
 

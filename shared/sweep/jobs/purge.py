@@ -295,14 +295,14 @@ class CommonPurgeJob(PurgeJob):
 
     def parts(self) -> Mapping[str, Part]:
         """Two."""
-        return {"alarms": self._alarms_over, "answers": self._answers}
+        return {"alarms": self._alarms_over, "answers": self._repeats}
 
     def _alarms_over(self, run: JobRun, after: str) -> Iterator[str]:
         for scope in (STALLS, *(f"registries/{name}" for name in self._services.policy.registries)):
             self._remove_alarms(run, scope)
         yield ""
 
-    def _answers(self, run: JobRun, after: str) -> Iterator[str]:
+    def _repeats(self, run: JobRun, after: str) -> Iterator[str]:
         """They are kept by the first digit of their key, for a week."""
         before = self._services.clock.now() - KEPT
         for digit in string.hexdigits[:16] if not run.dry_run else "":

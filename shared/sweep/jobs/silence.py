@@ -10,7 +10,7 @@ from shared.domain.sweep import SweepRecord
 from shared.ports import Services, read
 from shared.sweep.job import Each, JobRun, SweepJob
 
-EXPIRY_NOTICE = timedelta(days=21)
+EXPIRY_WARNING = timedelta(days=21)
 _PERIODS = 3
 _SHORTEST_SILENCE_SECONDS = 1800.0
 
@@ -84,7 +84,7 @@ class RegistrySilenceJob(SweepJob):
             expires_at = self._services.registry.token_expiry(self._registry, user, now)
             expiries.append((f"a password of its token {user}", expires_at))
         for what, expires_at in expiries:
-            if expires_at is not None and expires_at - now < EXPIRY_NOTICE:
+            if expires_at is not None and expires_at - now < EXPIRY_WARNING:
                 words = f"{self._registry.login_server}: {what} expires at {expires_at:%Y-%m-%d %H:%M} UTC"
                 plan = f"make a new password, and store it as {stem}-password"
                 yield self._alarm(AlarmKind.SECRET_EXPIRES, stem, words, plan)

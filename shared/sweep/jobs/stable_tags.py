@@ -35,7 +35,7 @@ _ALL_KINDS = _STABLE_KINDS | {AlarmKind.STABLE_VETOED} | _LOCK_KINDS
 Seen = tuple[Digest | None, TagState | None]
 """What a stable tag and the unique tag behind it are at the registry."""
 
-Answer = Seen | Malformed | Rejected
+TagRead = Seen | Malformed | Rejected
 
 
 class Difference(StrEnum):
@@ -66,8 +66,8 @@ class StableTagsJob(SweepJob):
         vetoes = {veto.digest: veto for veto in self._vetoes.all(self._gate) if veto.is_active}
         for batch in in_batches(self._behind(run.record.after), _BATCH_TAGS):
             locks = len(batch) <= _FEW_TAGS or run.dry_run or run.record.round % _LOCK_ROUNDS == 1
-            answers = run.executor(partial(self._ask, locks=locks), batch)
-            pairs = zip(batch, answers, strict=True)
+            reads = run.executor(partial(self._ask, locks=locks), batch)
+            pairs = zip(batch, reads, strict=True)
             judged = [(stable.tag, self._wrong(run, stable, answer, vetoes)) for stable, answer in pairs]
             kinds = _ALL_KINDS if locks else _ALL_KINDS - _LOCK_KINDS
             checked = {(kind, tag) for tag, alarms in judged if alarms is not None for kind in kinds}
@@ -84,12 +84,12 @@ class StableTagsJob(SweepJob):
         both = heapq.merge(records, blanks, key=lambda one: one.tag)  # of two, the record comes first
         return (next(same) for tag, same in groupby(both, lambda one: one.tag) if tag != cursor)
 
-    def _ask(self, stable: StableTag, *, locks: bool) -> Answer:
+    def _ask(self, stable: StableTag, *, locks: bool) -> TagRead:
         """What the tags of a record are. One that the registry cannot answer for keeps no other from being checked."""
         try:
             return self._read(stable, locks=locks)
-        except (Malformed, Rejected) as refusal:
-            return refusal
+        except (Malformed, Rejected) as rejection:
+            return rejection
 
     def _read(self, stable: StableTag, *, locks: bool = True) -> Seen:
         repository, tags = self._gate.promote.repository, self._services.tags
@@ -102,7 +102,7 @@ class StableTagsJob(SweepJob):
         return there, TagState(unique, locked=None) if unique else None
 
     def _wrong(
-        self, run: JobRun, stable: StableTag, answer: Answer, vetoes: Mapping[Digest, Veto]
+        self, run: JobRun, stable: StableTag, answer: TagRead, vetoes: Mapping[Digest, Veto]
     ) -> list[Alarm] | None:
         """What is wrong with a stable tag and stays wrong; None where nobody can tell, since it is being moved."""
         if isinstance(answer, Malformed | Rejected):
@@ -209,8 +209,8 @@ class StableTagsJob(SweepJob):
                 self._put_back(stored, difference, alarm.words)
             except Gone:
                 return self._promote_again(run, stored.record)
-            except Rejected as refusal:
-                return msgspec.structs.replace(alarm, plan=f"it is refused, see to it: {refusal}")
+            except Rejected as rejection:
+                return msgspec.structs.replace(alarm, plan=f"it is refused, see to it: {rejection}")
             except Busy:
                 raise
             except BasegateError as error:
@@ -281,8 +281,12 @@ class StableTagsJob(SweepJob):
         return f"{self._target.login_server}/{self._gate.promote.repository}:{tag}"
 
     def _about(self, stable: StableTag, kind: AlarmKind, words: str) -> Alarm:
-        report = self._gate.drift == "report"
-        plan = "reported only: the gate's rule says `drift: report`" if report else "the next sweep checks it again"
+        reported_only = self._gate.drift == "report"
+        plan = (
+            "reported only: the gate's rule says `drift: reported_only`"
+            if reported_only
+            else "the next sweep checks it again"
+        )
         return self._alarm(kind, stable.tag, words, plan)
 
 

@@ -33,7 +33,7 @@ _BY_SWEEP = Trigger(FoundBy.SWEEP)
 _TAG_ALARMS = (AlarmKind.TAG_AWAY, AlarmKind.TAG_FLAPS)
 _PLAN = "every sweep reads it again; see to the rule, the credentials or the registry"
 
-Answer = Digest | BasegateError | None
+TagRead = Digest | BasegateError | None
 
 
 class TrackedTags:
@@ -143,11 +143,11 @@ class UpstreamJob(SweepJob):
         wanted, ledger = set(tags), self._services.ledger
         between = ledger.between(Observation, self._gate.name, min(tags), max(tags))
         known = {stored.record.row: stored for stored in between if stored.record.row in wanted}
-        answers = dict(zip(tags, self._read(run, tags), strict=True))
-        seen = {tag: answer for tag, answer in answers.items() if not isinstance(answer, BasegateError)}
+        reads = dict(zip(tags, self._read(run, tags), strict=True))
+        seen = {tag: answer for tag, answer in reads.items() if not isinstance(answer, BasegateError)}
         news, last, flapping = self._compare(run, known, seen, room)
-        self._settle_alarms(run, answers, flapping)
-        fault = next((answer for answer in answers.values() if _is_away(answer)), None)
+        self._settle_alarms(run, reads, flapping)
+        fault = next((answer for answer in reads.values() if _is_away(answer)), None)
         if isinstance(fault, BasegateError):
             self._note_failure(run, fault)
             raise fault
@@ -212,24 +212,24 @@ class UpstreamJob(SweepJob):
         if isinstance(fault, Retry) and not run.dry_run:
             self._upstreams.failed(self._gate, fault)
 
-    def _read(self, run: JobRun, tags: list[str]) -> list[Answer]:
+    def _read(self, run: JobRun, tags: list[str]) -> list[TagRead]:
         """What each tag is. A registry that fails is asked no more.
 
         Where a few tags fail and others are answered, it is the tags: they are asked once more, and then left out.
         """
         faults: list[BasegateError] = []
 
-        def ask(tag: str) -> Answer:
+        def ask(tag: str) -> TagRead:
             return faults[-1] if _is_enough(faults) else self._ask(tag, faults)
 
-        answers = run.executor(ask, tags)
-        if not faults or _is_enough(faults) or all(map(_is_away, answers)):
-            return answers
+        reads = run.executor(ask, tags)
+        if not faults or _is_enough(faults) or all(map(_is_away, reads)):
+            return reads
         faults = []
-        again = [self._ask(tag, faults) if _is_away(one) else one for tag, one in zip(tags, answers, strict=True)]
+        again = [self._ask(tag, faults) if _is_away(one) else one for tag, one in zip(tags, reads, strict=True)]
         return [Rejected(str(one)) if _is_away(one) else one for one in again]
 
-    def _ask(self, tag: str, faults: list[BasegateError]) -> Answer:
+    def _ask(self, tag: str, faults: list[BasegateError]) -> TagRead:
         try:
             return self._services.tags.digest_of(self._rule, self._repository, tag)
         except BasegateError as error:
@@ -237,19 +237,19 @@ class UpstreamJob(SweepJob):
                 faults.append(error)
             return error
 
-    def _settle_alarms(self, run: JobRun, answers: dict[str, Answer], flapping: list[Observation]) -> None:
+    def _settle_alarms(self, run: JobRun, reads: dict[str, TagRead], flapping: list[Observation]) -> None:
         """A tag that is not there or flaps, an answer that cannot be used, a door that is shut: for a person."""
-        is_whole = not self._tracked.needs_listing and len(answers) == len(set(self._tracked.exact)) > 1
-        if is_whole and not any(answers.values()):
-            words = f"{self._source} has none of the {len(answers)} tracked tags: is it deleted, renamed or private?"
+        is_whole = not self._tracked.needs_listing and len(reads) == len(set(self._tracked.exact)) > 1
+        if is_whole and not any(reads.values()):
+            words = f"{self._source} has none of the {len(reads)} tracked tags: is it deleted, renamed or private?"
             self._settle_away(run, words)
             return
-        away = {tag: one for tag, one in answers.items() if one is None or isinstance(one, Malformed | Rejected)}
+        away = {tag: one for tag, one in reads.items() if one is None or isinstance(one, Malformed | Rejected)}
         said = {tag: str(one or f"there is no {self._source}:{tag}") for tag, one in away.items()}
         found = [self._alarm(AlarmKind.TAG_AWAY, tag, words, _PLAN) for tag, words in said.items()]
         found += map(self._flaps, flapping)
-        checked = {(kind, tag) for tag, one in answers.items() if not _is_away(one) for kind in _TAG_ALARMS}
-        shut = next((one for one in answers.values() if isinstance(one, Misconfigured)), None)
+        checked = {(kind, tag) for tag, one in reads.items() if not _is_away(one) for kind in _TAG_ALARMS}
+        shut = next((one for one in reads.values() if isinstance(one, Misconfigured)), None)
         if shut is not None:
             found.append(self._alarm(AlarmKind.UPSTREAM_AWAY, self._repository, str(shut), _PLAN))
         elif checked:
@@ -283,6 +283,6 @@ def _is_enough(faults: list[BasegateError]) -> bool:
     return len(faults) > _ODD_TAGS or any(isinstance(fault, Throttled | Misconfigured) for fault in faults)
 
 
-def _is_away(answer: Answer) -> bool:
+def _is_away(answer: TagRead) -> bool:
     """Whether the registry itself did not answer, or lets nobody in: asking for another tag would change nothing."""
     return isinstance(answer, BasegateError) and not isinstance(answer, Malformed | Rejected)

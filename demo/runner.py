@@ -8,16 +8,16 @@ from typing import Any
 import msgspec
 
 from demo import scenario
+from demo.client import Page, ScenarioClient, StoryError
 from demo.command_line import CommandLine
 from demo.narrator import Narrator
 from demo.outcomes import Outcomes
-from demo.stage import Page, Stage, StoryError
 
 PATIENCE_SECONDS = 90.0
 _BASE_SECONDS = 20.0
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class ChapterResult(msgspec.Struct, frozen=True, kw_only=True):
     """One chapter as it was played, for the table and the report.
 
     `seconds` run from the commit to what the chapter ends with; `own_seconds` is what is left of them without
@@ -37,11 +37,11 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class Teller:
+class ChapterRunner:
     """Begins and ends chapters. The stage and the narrator are there for whoever plays them."""
 
-    def __init__(self, stage: Stage, outcomes: Outcomes, narrator: Narrator, basegate: CommandLine) -> None:
-        self.stage, self.outcomes, self.narrator = stage, outcomes, narrator
+    def __init__(self, client: ScenarioClient, outcomes: Outcomes, narrator: Narrator, basegate: CommandLine) -> None:
+        self.client, self.outcomes, self.narrator = client, outcomes, narrator
         self._basegate = basegate
 
     def begin(self, number: int, title: str) -> tuple[float, int]:
@@ -53,29 +53,29 @@ class Teller:
 
     def outcome(self, name: str, since: int) -> dict[str, Any]:
         """The first event `Basegate.<name>` after the first `since`, waited for."""
-        return self.stage.wait(f"Basegate.{name}", lambda: self.outcomes.find(name, since), PATIENCE_SECONDS)
+        return self.client.wait(f"Basegate.{name}", lambda: self.outcomes.find(name, since), PATIENCE_SECONDS)
 
     def see_colour(self, colour: str) -> None:
         """Wait for a page in a colour."""
-        self.stage.wait(f"a page in {colour}", lambda: self.stage.page().colour == colour, PATIENCE_SECONDS)
+        self.client.wait(f"a page in {colour}", lambda: self.client.page().colour == colour, PATIENCE_SECONDS)
 
     def see_text(self, text: str) -> None:
         """Wait for a healthy page with a text."""
 
-        def look() -> Page | None:
-            page = self.stage.page()
+        def poll() -> Page | None:
+            page = self.client.page()
             return page if page.status == 200 and text in page.text else None
 
-        self.stage.wait(f"a page that says {text!r}", look, PATIENCE_SECONDS)
+        self.client.wait(f"a page that says {text!r}", poll, PATIENCE_SECONDS)
 
     def edit_app(self, old: str, new: str, message: str) -> None:
         """A commit to hello-world."""
-        self.stage.commit(scenario.HELLO_WORLD, "server.js", lambda text: text.replace(old, new), message)
+        self.client.commit(scenario.HELLO_WORLD, "server.js", lambda text: text.replace(old, new), message)
         self.narrator.say("github.com", f"pushed to {scenario.HELLO_WORLD}: {message}")
 
     def image(self) -> str:
         """The image that the container group runs, "" while there is none."""
-        group = self.stage.container_group()
+        group = self.client.container_group()
         return str(group["properties"]["containers"][0]["properties"]["image"]) if group else ""
 
     def base(self) -> str:
@@ -86,26 +86,26 @@ class Teller:
         """
 
         def agreed() -> str:
-            page = self.stage.page().base
+            page = self.client.page().base
             shown = {self._basegate.read(command)["apps"][0]["base"] for command in ("status", "drift")}
             return page if shown == {page} else ""
 
-        return self.stage.wait("status and drift to name the base that the page names", agreed, _BASE_SECONDS)
+        return self.client.wait("status and drift to name the base that the page names", agreed, _BASE_SECONDS)
 
     def tell(
         self, number: int, title: str, outcome: str, seconds: float, *, own: float | None = None, reason: str = ""
-    ) -> Told:
+    ) -> ChapterResult:
         """The chapter as it ended, with what is to be seen now."""
-        stable = self.stage.stable_digest()
-        return Told(
+        stable = self.client.stable_digest()
+        return ChapterResult(
             chapter=number,
             title=title,
             outcome=outcome,
             seconds=round(seconds, 2),
             own_seconds=None if own is None else round(own, 2),
-            colour=self.stage.page().colour,
+            colour=self.client.page().colour,
             stable_digest=stable,
-            unique_tags=self.stage.unique_tags(stable),
+            unique_tags=self.client.unique_tags(stable),
             image=self.image(),
             base=self.base(),
             reason=reason,

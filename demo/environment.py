@@ -22,7 +22,7 @@ _DELIVERIES = {
 }
 
 
-class Theatre:
+class Environment:
     """One sandbox instance with the scenario in it.
 
     `settings` of the app add to the story's, or replace them; `lease_seconds` is how long a queue message stays hidden

@@ -50,7 +50,7 @@ class Page:
         self.base = base[1] if base and "@" in base[1] else "unknown"
 
 
-class Stage:
+class ScenarioClient:
     """The outside of the scenario, through Azure's and Git's own doors."""
 
     def __init__(self, azure: Azure) -> None:
@@ -160,15 +160,15 @@ class Stage:
         """Stop the app's container group. A sweep may start it again before this returns."""
         self._azure.post(f"{_group_path()}/stop", _ACI)
 
-    def wait(self, what: str, look: Callable[[], T | None], seconds: float) -> T:
-        """What `look` gives as soon as it gives something.
+    def wait(self, what: str, poll: Callable[[], T | None], seconds: float) -> T:
+        """What `poll` gives as soon as it gives something.
 
         Raises:
             StoryError: it gives nothing within the time.
         """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            seen = look()
+            seen = poll()
             if seen:
                 return seen
             time.sleep(_POLL_SECONDS)

@@ -45,11 +45,11 @@ class Received:
 
 @dataclass
 class Hook:
-    """A webhook: answers with the next of `answers` (200 once there are none), and consents unless told not to."""
+    """A webhook: answers with the next of `responses` (200 once there are none), and consents unless told not to."""
 
     received: list[Received] = field(default_factory=list)
     validated: list[Received] = field(default_factory=list)
-    answers: list[int] = field(default_factory=list)
+    responses: list[int] = field(default_factory=list)
     consent: str = "code"
 
     def surface(self, hosts: str) -> Surface:
@@ -78,7 +78,7 @@ class Hook:
             code = body[0]["data"]["validationCode"]
             return json_answer({"validationResponse": code} if self.consent == "code" else {})
         self.received.append(one)
-        return web.Response(status=self.answers.pop(0) if self.answers else 200)
+        return web.Response(status=self.responses.pop(0) if self.responses else 200)
 
     async def _options(self, call: Call) -> web.StreamResponse:
         allowed = {} if self.consent == "refuse" else {"WebHook-Allowed-Origin": "eventgrid.azure.net"}
@@ -105,7 +105,7 @@ class FakeKeys:
         return "system-key" if app == "gateapp" else None
 
 
-class Stage:
+class EventGridClient:
     """The service, a webhook at hook.example.test (and as the function app `gateapp`), and a client of ARM."""
 
     def __init__(self, live: LiveGateway, time_scale: float) -> None:

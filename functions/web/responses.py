@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from shared.domain import errors
 from shared.domain.effect import Effect
 from shared.domain.errors import BasegateError
-from shared.domain.record import Answer
+from shared.domain.record import ApiModel
 from shared.health import Readiness
 from shared.queries.run_logs import RunLog
 
@@ -36,7 +36,7 @@ _PROBLEMS: tuple[tuple[type[BasegateError], int, str], ...] = (
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-class PlanAnswer(Answer, frozen=True, kw_only=True):
+class PlanResponse(ApiModel, frozen=True, kw_only=True):
     """What is done, or with `dryRun` would be. `warnings` say what stays wrong, `see` is the record to read.
 
     `in_flight` is what was under way against a hold or a veto when it was made: moves, promotions and rollouts, which
@@ -62,7 +62,7 @@ def few(effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
     return (*shown, Effect("and more", f"{more} that are not listed here")) if more else shown
 
 
-class Problem(Answer, frozen=True, kw_only=True):
+class Problem(ApiModel, frozen=True, kw_only=True):
     """Why not, as RFC 9457 has it: `title` is the same for all of a kind, `detail` is about this one.
 
     `field` is the place in a request that is not right; `cause` and `remedy` say what stands in the way, where that is
@@ -78,13 +78,13 @@ class Problem(Answer, frozen=True, kw_only=True):
     remedy: str | UnsetType = UNSET
 
 
-class Health(Answer, frozen=True, kw_only=True):
+class Health(ApiModel, frozen=True, kw_only=True):
     """The app is up."""
 
     status: str = "up"
 
 
-def json_answer(
+def json_response(
     body: object, status: int = 200, headers: Mapping[str, str] = {}, mimetype: str = "application/json"
 ) -> func.HttpResponse:
     """A JSON answer."""
@@ -92,16 +92,16 @@ def json_answer(
     return func.HttpResponse(text, status_code=status, mimetype=mimetype, headers={**_HEADERS, **headers})
 
 
-def answer_of(found: object) -> func.HttpResponse:
+def response_of(found: object) -> func.HttpResponse:
     """What a read found: a log as text with headers that say what it is, the rest as JSON."""
     match found:
         case RunLog():
             headers = _HEADERS | {"X-Basegate-Log": found.source.value, "X-Basegate-Log-Of": found.of}
             return func.HttpResponse(found.text, mimetype="text/plain", charset="utf-8", headers=headers)
         case Readiness(ready=False):
-            return json_answer(found, 503)
+            return json_response(found, 503)
         case _:
-            return json_answer(found)
+            return json_response(found)
 
 
 def problem_of(error: BasegateError) -> func.HttpResponse:
@@ -118,4 +118,4 @@ def problem_of(error: BasegateError) -> func.HttpResponse:
         remedy=error.remedy or UNSET,
     )
     wait = {"Retry-After": str(max(1, round(error.delay_seconds)))} if isinstance(error, errors.Retry) else {}
-    return json_answer(problem, status, wait, "application/problem+json")
+    return json_response(problem, status, wait, "application/problem+json")

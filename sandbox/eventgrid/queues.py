@@ -1,4 +1,4 @@
-"""When pending events are worked on: one lane for each subscription, so that a slow endpoint holds up only its own."""
+"""When pending events are worked on: one queue for each subscription, so that a slow endpoint holds up only its own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Work = Callable[[list[Pending]], Awaitable[None]]
 Limits = Callable[[], tuple[int, int]]
 
 
-class Lane:
+class DeliveryQueue:
     """Hands out the due events of one subscription, several at once, in no promised order.
 
     Args:
@@ -47,7 +47,7 @@ class Lane:
         self._wake.set()
 
     async def stop(self) -> None:
-        """End the lane; what is under way is cut off and stays pending."""
+        """End the queue; what is under way is cut off and stays pending."""
         tasks = [self._runner, *self._working]
         for task in tasks:
             task.cancel()
@@ -66,7 +66,7 @@ class Lane:
         try:
             await self._work(batch)
         except Exception:
-            # A fault in one delivery must not end the lane; the event stays in the outbox for the next start.
+            # A fault in one delivery must not end the queue; the event stays in the outbox for the next start.
             log.exception("The delivery of %d events failed unexpectedly", len(batch))
         finally:
             self._slots.release()

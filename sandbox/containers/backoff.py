@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Backoff:
     """Times in seconds.
 
     A container that ends is started again at once, then after 10, 20, 40 … up to 300 s; one that ran for
@@ -14,14 +14,14 @@ class Pace:
     Source: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy
     """
 
-    look: float = 1.0
+    poll: float = 1.0
     first: float = 10.0
     longest: float = 300.0
     healthy: float = 600.0
 
-    def scaled(self, time_scale: float) -> Pace:
+    def scaled(self, time_scale: float) -> Backoff:
         """The same with its waits divided; how often a container is looked at stays."""
-        return Pace(self.look, self.first / time_scale, self.longest / time_scale, self.healthy / time_scale)
+        return Backoff(self.poll, self.first / time_scale, self.longest / time_scale, self.healthy / time_scale)
 
     def delay(self, failures: int) -> float:
         """How long to wait before the start that follows the `failures`-th end in a row."""

@@ -19,7 +19,7 @@ SMALL = Limits(body_bytes=256 * 1024, page_size=3, pages=20)
 
 
 @dataclass
-class Stage:
+class Doubles:
     """`play` puts a registry on; `asked` is what the registries of the stage were asked."""
 
     certificates: Certificates
@@ -48,10 +48,10 @@ class Stage:
 
 
 @contextmanager
-def staged(certificates: Certificates) -> Iterator[Stage]:
+def doubled(certificates: Certificates) -> Iterator[Doubles]:
     """A stage that is cleared afterwards."""
-    stage = Stage(certificates)
+    doubles = Doubles(certificates)
     try:
-        yield stage
+        yield doubles
     finally:
-        stage.close()
+        doubles.close()
