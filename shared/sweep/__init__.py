@@ -1,1 +1,1 @@
-"""The sweep: resumable jobs that compare the world with the ledger, and repair what differs."""
+"""Periodic reconciliation: resumable jobs that find and repair drift that no event reported."""

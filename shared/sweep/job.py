@@ -1,4 +1,4 @@
-"""What a sweep job is, and what it is given to run with: its record, an executor, and a list for what it does."""
+"""The interface of a sweep job, and what a run of one is given: its record, an executor, and a list of effects."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -26,20 +26,20 @@ _AT_ONCE = 16
 
 
 class Executor(Protocol):
-    """Does the same work on many items, in parallel or not; the results keep the order of the items."""
+    """Applies one function to many items, in parallel or not; the results keep the order of the items."""
 
     def __call__(self, work: Callable[[T], R], items: Sequence[T], /) -> list[R]:
-        """All results. What the work raises comes through."""
+        """All results. Exceptions of the function propagate."""
         ...
 
 
 def one_by_one(work: Callable[[T], R], items: Sequence[T], /) -> list[R]:
-    """One after the other, as simulations need it."""
+    """Sequentially, for simulations."""
     return [work(item) for item in items]
 
 
 def in_threads(work: Callable[[T], R], items: Sequence[T], /) -> list[R]:
-    """Up to 16 at a time: the work waits for the network."""
+    """Up to 16 in parallel: the work waits for the network."""
     if len(items) < 2:
         return one_by_one(work, items)
     with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(items)), thread_name_prefix="sweep") as pool:
@@ -47,20 +47,20 @@ def in_threads(work: Callable[[T], R], items: Sequence[T], /) -> list[R]:
 
 
 def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The items in lists of a size, the last one shorter: never more than one batch is held."""
+    """The items in lists of a fixed size, the last one shorter: at most one batch is in memory."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
 
 
 def in_order(names: Iterable[str], at_once: int) -> Iterator[str]:
-    """The names sorted, so many at a time: never more than those are held."""
+    """The names sorted, in batches: at most one batch is in memory."""
     return chain.from_iterable(map(sorted, in_batches(names, at_once)))
 
 
 @dataclass(slots=True)
 class JobRun:
-    """One run of a job. `record` is how far it has come; a dry run writes nothing and repairs nothing."""
+    """One run of a job. `record` holds its cursor; a dry run writes nothing and repairs nothing."""
 
     record: SweepRecord
     dry_run: bool = False
@@ -68,14 +68,16 @@ class JobRun:
     effects: list[Effect] = field(default_factory=list)
 
     def note(self, what: str, subject: Any, *, logged: bool = False) -> None:
-        """Record what is found or done (in a dry run: would be done), and log it unless that was `logged` already."""
+        """Record an effect (in a dry run: the effect that a run would have), and log it unless that was `logged`
+        already.
+        """
         self.effects.append(Effect(what, str(subject)))
         if not self.dry_run and not logged:
             log.info("sweep: %s: %s", what, subject)
 
 
 class Each(StrEnum):
-    """What of the rules there is one job for, by its name in the policy."""
+    """The part of the rules that has one job for each of its entries, by its name in the policy."""
 
     GATE = "gates"
     APP = "apps"
@@ -84,18 +86,17 @@ class Each(StrEnum):
     """The sweep itself: there is one job."""
 
     def rules(self, policy: Policy) -> Iterable[tuple[Any, ...]]:
-        """What each job is made with, besides the services."""
+        """The arguments of each job, besides the services."""
         return ((),) if self is Each.SWEEP else zip(getattr(policy, self).values())
 
 
 class SweepJob(ABC):
-    """One part of the sweep. Jobs of one concurrency key run one after the other, the others in parallel.
+    """One part of the sweep. Jobs with the same concurrency key run sequentially, the others in parallel.
 
-    There is a job for `each` of something, made with the services and with that; the classes are in `JOBS` of
-    `shared/sweep/jobs`.
-    `name` is the row of its record, `upstream.node`; `concurrency_key` what it shares with other jobs and must not
-    crowd, a registry for one; `scope` what its alarms are about, `gates/node`; `interval_seconds` the time from the
-    beginning of a round to the next one, at least (0: one with every sweep).
+    There is one job for `each` entry of a part of the rules, constructed with the services and that entry; the classes
+    are in `JOBS` of `shared/sweep/jobs`. `name` is the row of its record (`upstream.node`); `concurrency_key` the
+    resource that it shares with other jobs, such as a registry; `scope` the scope of its alarms (`gates/node`);
+    `interval_seconds` the minimum time between the beginnings of two rounds (0: a round in every sweep).
     """
 
     each: ClassVar[Each]
@@ -107,10 +108,11 @@ class SweepJob(ABC):
 
     @abstractmethod
     def batches(self, run: JobRun) -> Iterator[str]:
-        """Sweep from `run.record.after` on; yields the cursor after each batch, a moment to save and to stop at.
+        """Sweep from `run.record.after` on; yields the cursor after each batch, where the run may be saved and stopped.
 
         Raises:
-            Busy: it cannot go on now, which is no failure. BasegateError: it cannot go on, which is one.
+            Busy: it cannot continue now, which is no failure.
+            BasegateError: it cannot continue, which is one.
         """
 
     def _alarm(self, kind: AlarmKind, subject: str, words: str, plan: str) -> Alarm:

@@ -1,4 +1,4 @@
-"""The sweep: every job that is due, each from where it was left, until the time is up."""
+"""The sweep: runs every due job from its cursor on, until the time is up."""
 
 import logging
 import secrets
@@ -54,31 +54,31 @@ class SweepResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def effects(self) -> tuple[Effect, ...]:
-        """All that was found or done (in a dry run: would be)."""
+        """All effects (in a dry run: those that a run would have)."""
         return tuple(effect for job in self.jobs for effect in job.effects)
 
     @property
     def unfinished(self) -> tuple[JobResult, ...]:
-        """The jobs that were due and did not come to the end of their round."""
+        """The due jobs that did not complete their round."""
         return tuple(job for job in self.jobs if job.state not in (JobState.DONE, JobState.NOT_DUE))
 
 
 class Sweep:
-    """Runs sweeps. Two at once share the jobs: each is run by whoever holds its lease, and a dead one's lease ends."""
+    """Runs sweeps. Concurrent ones share the jobs: a job is run by the holder of its lease, and leases expire."""
 
     def __init__(self, services: Services, executor: Executor = in_threads) -> None:
         self._services, self._executor, self._holder = services, executor, secrets.token_hex(8)
 
     def run(self, until: datetime, *, dry_run: bool = False, at_once: bool = False) -> SweepResult:
-        """Run every job that is due (with `at_once`: every one), and begin no batch when `until` has passed.
+        """Run every due job (with `at_once`: every job); no batch begins after `until`.
 
-        A job that fails, or must wait, keeps its place and stops nothing else. The jobs of a concurrency key share the
-        time, so that one with thousands of tags leaves some to the others; the one that came to its end longest ago
-        begins, and goes a batch further however little time there is. A dry run begins each job anew, writes nothing
-        and repairs nothing.
+        A job that fails, or must wait, keeps its cursor and blocks no other. The jobs of a concurrency key share the
+        time, so that one with thousands of tags leaves some to the others; the one that completed longest ago runs
+        first, and gets at least one batch. A dry run starts each job from the beginning, writes nothing and repairs
+        nothing.
 
         Raises:
-            Retry: the ledger is away.
+            Retry: the ledger is unavailable.
         """
         jobs, by_key = list(self._jobs()), dict[str, list[SweepJob]]()
         known = {stored.record.job: stored for stored in self._services.ledger.list(SweepRecord, SWEEPS)}
@@ -99,7 +99,7 @@ class Sweep:
     ) -> JobResult:
         """Run a job if it is due (with `at_once`: anyway), and stop after the batch in which `until` passes.
 
-        `known` is its row, where that was read already. What goes wrong is in the report, and stops no other job.
+        `known` is its row, if that was read already. Errors are in the result, and stop no other job.
         """
         try:
             if dry_run:
@@ -123,7 +123,7 @@ class Sweep:
     def check_stable_tags(self, hint: Hint) -> tuple[()]:
         """Check the stable tags of a gate now: something was deleted from its target repository.
 
-        A round that has just begun sees that too; a flood of hints costs one round in half a minute.
+        A round that has just begun sees that too; many hints cause at most one round in half a minute.
         """
         gate, now = self._services.gate(hint.subject), self._services.clock.now()
         if gate is None:
@@ -154,7 +154,7 @@ class Sweep:
         return results
 
     def _batches(self, job: SweepJob, run: JobRun, stored: Stored[SweepRecord] | None, until: datetime) -> JobResult:
-        """Run batch after batch; how far they came is saved every few seconds, which renews the lease."""
+        """Run batch after batch; the cursor is saved every few seconds, which renews the lease."""
         state, problem = JobState.DONE, ""
         try:
             for after in job.batches(run):
@@ -189,7 +189,7 @@ def _finished_at(known: Stored[SweepRecord] | None) -> datetime:
 
 
 def _problem(job: SweepJob, error: Exception) -> str:
-    """What went wrong, for the job's row. Of a bug only the log says more."""
+    """The text of an error for the job's row. Of a bug, only the log has details."""
     if isinstance(error, BasegateError):
         log.warning("sweep job %s failed, the next sweep tries again: %s", job.name, error)
         return str(error)

@@ -1,4 +1,4 @@
-"""The jobs of a sweep, one file a topic. A further job is one more file, and its place in `JOBS`."""
+"""The jobs of a sweep, one file for each topic. A further job is one more file, and an entry in `JOBS`."""
 
 from shared.sweep.job import SweepJob
 from shared.sweep.jobs.app import AppJob

@@ -1,4 +1,4 @@
-"""The app job: whether an app is built from the current base, and runs as its last good deployment."""
+"""The app job: whether an app is built from the current base, and runs its last good deployment."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -24,10 +24,10 @@ _IN_VAIN = (RolloutState.FAILED, RolloutState.RESTORED)
 
 
 class Difference(NamedTuple):
-    """How what is deployed differs from the last good deployment.
+    """How the deployment differs from the last good one.
 
-    A container that comes up, or is busy, looks for a while as if it were wrong: what `may_pass` is believed only by
-    the second sweep in a row. `shows` is another image than the one that was deployed.
+    A container that is starting or busy may look different for a while: a difference that `may_pass` counts only when a
+    second sweep in a row finds it. `shows` is an image other than the deployed one.
     """
 
     words: str
@@ -36,7 +36,7 @@ class Difference(NamedTuple):
 
 
 class AppJob(SweepJob):
-    """Compares one app: its base by the ledger, its deployment by one request and one health check."""
+    """Checks one app: its base against the ledger, its deployment with one request and one health check."""
 
     each = Each.APP
 
@@ -48,9 +48,8 @@ class AppJob(SweepJob):
         self._build = Build(services)
 
     def batches(self, run: JobRun) -> Iterator[str]:
-        """One batch: an app is compared in one go. A rollout that is under way sees to it by itself.
-
-        One that still builds, or cannot, leaves the deployment to the sweep.
+        """One batch: an app is checked as a whole. An active rollout reconciles itself; one that still builds, or is
+        stalled, leaves the deployment to this job.
         """
         known = [stored.record for stored in self._services.ledger.open(Rollout, self._app.name)]
         under_way = [rollout.state for rollout in known if not rollout.settled]
@@ -67,9 +66,8 @@ class AppJob(SweepJob):
         yield self._app.name
 
     def _pushed_image(self, run: JobRun, record: AppRecord) -> None:
-        """The newest image that somebody else built for the app must be known: with an older one nothing is to be done.
-
-        An app that was never deployed has nothing to be newer than: its first image is built on its base.
+        """The newest image that somebody else built for the app must be recorded; an older one needs nothing. An app
+        without a deployment has nothing to compare with: its first image is built on its base.
         """
         build = self._app.build
         if self._app.deploy is None or record.newest_built_at is None:
@@ -88,7 +86,9 @@ class AppJob(SweepJob):
                 self._services.queue.send(rollout.work_item, 0)
 
     def _lineage(self, run: JobRun, record: AppRecord) -> Iterator[Alarm]:
-        """The move of the base must have led to a rollout; one that failed is an alarm, not begun again."""
+        """The last move of the base must have caused a rollout; for one that failed there is an alarm, and no new
+        attempt.
+        """
         gate = self._services.policy.gates[self._app.base.gate]
         stable = read(self._services.ledger, StableTag(gate=gate.name, tag=Tag(self._base_name)))
         if stable.digest is None or stable.is_moving(self._services.clock.now()):
@@ -108,7 +108,7 @@ class AppJob(SweepJob):
             yield self._alarm(AlarmKind.NOT_ON_BASE, self._base_name, words, plan)
 
     def _container(self, run: JobRun, record: AppRecord) -> Iterator[Alarm]:
-        """What is deployed must be the last good image, running and well."""
+        """The deployment must be the last good image, running and healthy."""
         if self._app.deploy is None or record.live is None:
             return
         wrong = self._difference(record.live, self._app.deploy)
@@ -135,9 +135,8 @@ class AppJob(SweepJob):
         return Difference(f"it is not well: {problem}", may_pass=True) if problem else None
 
     def _redeploy(self, run: JobRun, record: AppRecord, live: BuiltImage, wrong: Difference) -> str:
-        """Deploy the last good image again, once for each time that something is wrong; returns what is done.
-
-        An image on a base that an operator has banned is not deployed again.
+        """Redeploy the last good image, once for each problem; returns the effect. An image on a vetoed base is not
+        redeployed.
         """
         if self._app.drift == "report":
             return "reported only: its rule says `drift: report`"
@@ -162,7 +161,7 @@ class AppJob(SweepJob):
 
 
 def _is_on_base(record: AppRecord, rollout: Rollout | None) -> bool:
-    """Whether what is live was built on the base of a rollout that failed, or later: its base may not be known."""
+    """Whether the live image was built on the base of a failed rollout, or later: its base may not be known."""
     if record.live is None or rollout is None:
         return False
     if record.live.base is not None:

@@ -1,4 +1,4 @@
-"""Unique tags that nothing stands on any more: listed as they are, and removed where the gate's rule says so."""
+"""Unused unique tags: listed while they exist, and removed where the gate's rule says so."""
 
 from collections.abc import Generator, Iterator
 from contextlib import suppress
@@ -17,17 +17,17 @@ from shared.sweep.job import JobRun
 
 
 class LeftOvers:
-    """The unique tags of one gate that nothing stands on any more."""
+    """The unused unique tags of one gate."""
 
     def __init__(self, services: Services, gate: Gate) -> None:
         self._services, self._gate = services, gate
         self._target = services.registry_rule(gate.promote.registry)
 
     def remove(self, run: JobRun, after: str) -> Generator[str, None, list[Alarm]]:
-        """Remove those behind a row that the rule says; yields each, and returns the alarm where that is refused.
+        """Remove those behind a row that the rule selects; yields each, and returns the alarm where removal is refused.
 
-        A tag is unlocked, then deleted, then forgotten: whoever dies in between leaves it to the next round. A refusal
-        is most likely that of all.
+        A tag is unlocked, then deleted, then its record: after a crash in between the next round repeats that. If one
+        removal is refused, the others most likely are, too: the first one ends the round.
         """
         since = self._gate.promote.kept_since(self._services.clock.now())
         stood: tuple[set[str], set[str]] | None = None
@@ -48,10 +48,10 @@ class LeftOvers:
         return []
 
     def _remove(self, run: JobRun, stored: Stored[LeftOver], digests: set[str]) -> None:
-        """Remove one, unless it is gone, is another digest by now, or is used again: then it is only forgotten.
+        """Remove one, unless it is gone, has another digest, or is used again: then only its record is deleted.
 
-        It is marked before the promotions are read, and a promotion saves which tag it uses before it reads the mark:
-        one of the two sees the other. The lock of its manifest goes with the last that stands on that digest.
+        The record is marked before the promotions are read, and a promotion saves which tag it uses before it reads the
+        mark: one of the two sees the other. A manifest is unlocked with the last of its tags.
         """
         left, repository, registry = stored.record, self._gate.promote.repository, self._services.registry
         if registry.digest_of(self._target, repository, left.unique) == left.digest:
@@ -66,7 +66,7 @@ class LeftOvers:
         self._forget(run, stored)
 
     def _delete(self, stored: Stored[LeftOver], manifest: Digest | None) -> None:
-        """Unlock the tag, and a manifest, and delete the tag. What is refused may be used by a promotion again."""
+        """Unlock the tag, and a manifest, and delete the tag. If that is refused, promotions may use the tag again."""
         unique, repository, registry = stored.record.unique, self._gate.promote.repository, self._services.registry
         try:
             registry.unlock(self._target, repository, unique, manifest)
@@ -89,7 +89,7 @@ class LeftOvers:
                 self._services.ledger.commit(removal(stored))
 
     def _stood_on(self) -> tuple[set[str], set[str]]:
-        """The tags and the digests that something in the target repository stands on, by whatever gate."""
+        """The tags and digests in the target repository that the records of any gate refer to."""
         tags, digests = set[str](), set[str]()
         for gate in self._services.policy.gates_into(self._target, self._gate.promote.repository):
             for record in self._records(gate.name):

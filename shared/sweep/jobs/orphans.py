@@ -1,4 +1,4 @@
-"""The orphans job: names the runs of checks that Basegate started and no record waits for."""
+"""The orphans job: reports check runs that Basegate started and that no record waits for."""
 
 from collections.abc import Iterator
 
@@ -11,10 +11,10 @@ from shared.sweep.job import Each, JobRun, SweepJob
 
 
 class OrphansJob(SweepJob):
-    """Names the orphaned runs of one gate, while a check of one of its candidates is under way.
+    """Reports the orphaned runs of one gate, while a check of one of its candidates is running.
 
-    A crash between starting a run and recording it can leave a second one. It only examines, so it does no harm; the
-    candidate's own run is found by its mark, the other is left to end.
+    A crash between starting a run and recording it can leave a second run. A check run only examines, so it does no
+    harm: the candidate finds its own run by the mark, and the other one is left to end.
     """
 
     each = Each.GATE
@@ -24,7 +24,7 @@ class OrphansJob(SweepJob):
         self._gate, self._kinds = gate, check_kinds(services)
 
     def batches(self, run: JobRun) -> Iterator[str]:
-        """One batch; without a check under way the service is not asked, however long candidates wait for a person."""
+        """One batch. The service is not asked while no check is running, however long candidates await approval."""
         listed = self._services.ledger.open(Candidate, self._gate.name)
         checks = [check for stored in listed for check in stored.record.checks if check.verdict is None]
         for rule in self._gate.checks:
@@ -35,7 +35,7 @@ class OrphansJob(SweepJob):
         yield self._gate.name
 
     def _name_orphan(self, run: JobRun, marked: Marked) -> None:
-        """Name a run if it is one of this gate that has no record: gates may share a task, and each names its own."""
+        """Report a run of this gate that has no record: gates may share a task, and each reports its own runs."""
         if not marked.mark.startswith(f"basegate/{self._gate.name}/"):
             return
         row = marked.mark.split("/")[2]  # basegate/<gate>/<row>/<check>/<nonce>

@@ -1,4 +1,4 @@
-"""The outbox job: outcomes that no work item sees to are brought up, and the alarms about refused ones settled."""
+"""The outbox job: enqueues listeners with undelivered outcomes, and settles the alarms about rejected ones."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -13,9 +13,10 @@ from shared.sweep.jobs.overdue import GRACE_SECONDS
 
 
 class OutboxJob(SweepJob):
-    """Brings up the listeners of outcomes whose worker died before it sent them, or that were parked for long enough.
+    """Enqueues the listeners of outcomes whose worker died before it sent them, or that were parked for long enough.
 
-    It asks the gates, apps and alarms of the rules, and those besides of which a listener has something to hear.
+    It reads the outboxes of the gates, apps and alarms of the rules, and all others in which a listener has undelivered
+    outcomes.
     """
 
     each = Each.SWEEP
@@ -25,7 +26,7 @@ class OutboxJob(SweepJob):
         self._outbox = Outbox(services)
 
     def batches(self, run: JobRun) -> Iterator[str]:
-        """One batch: of what was heard there is nothing left to read."""
+        """One batch: delivered outcomes leave no row to read."""
         listeners = {stored.record.name: stored.record for stored in self._services.ledger.list(Listener, LISTENERS)}
         left = [delivery for owner in self._owners(*listeners.values()) for delivery in self._deliveries(owner)]
         late = self._services.clock.now() - timedelta(seconds=GRACE_SECONDS)

@@ -1,4 +1,4 @@
-"""The overdue job: open records that stand still past their time are brought up, and the alarms of stalls settled."""
+"""The overdue job: enqueues open records whose work item was lost, and settles the alarms about stalls."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -38,15 +38,15 @@ def open_records(services: Services, owner: str, partition: str) -> Iterator[Rec
 
 
 def stalls(records: Iterable[Record]) -> Iterator[Stall]:
-    """What open records stall on."""
+    """The stalls of the open records."""
     return (record.stall for record in records if record.stall is not None and not record.settled)
 
 
 class OverdueJob(SweepJob):
-    """Brings up the open records of one gate or app, or of all listeners, whose work item was lost.
+    """Enqueues the open records of one gate or app, or of all listeners, whose work item was lost with a worker or a
+    message.
 
-    That is with a worker or a message. A stalled one is overdue when its next try is. The alarm for what it stalls on
-    is raised where that is missing.
+    A stalled record is overdue when its next try is. The alarm about its stall is raised where it is missing.
     """
 
     owner: ClassVar[str]
@@ -57,7 +57,7 @@ class OverdueJob(SweepJob):
         self._controllers = controllers(services)
 
     def batches(self, run: JobRun) -> Iterator[str]:
-        """One batch: there are few open records, whatever the ledger holds besides."""
+        """One batch: open records are few, whatever else the ledger holds."""
         records = list(open_records(self._services, self.owner, self._partition))
         for record in islice(filter(self._is_overdue, records), WOKEN_AT_ONCE):
             due = record.next_step_at or record.created_at
@@ -84,25 +84,25 @@ class OverdueJob(SweepJob):
 
 
 class GateOverdueJob(OverdueJob):
-    """Brings up candidates and promotions."""
+    """Enqueues candidates and promotions."""
 
     each, owner = Each.GATE, "gate"
 
 
 class AppOverdueJob(OverdueJob):
-    """Brings up rollouts."""
+    """Enqueues rollouts."""
 
     each, owner = Each.APP, "app"
 
 
 class ListenersOverdueJob(OverdueJob):
-    """Brings up what is to be announced."""
+    """Enqueues deliveries."""
 
     each, owner = Each.SWEEP, "listener"
 
 
 class StallAlarmsJob(SweepJob):
-    """Ends the alarms about what no open record of any gate or app stalls on any more."""
+    """Ends the alarms about stalls that no open record of any gate or app has any more."""
 
     each = Each.SWEEP
 
@@ -110,7 +110,7 @@ class StallAlarmsJob(SweepJob):
         super().__init__(services, "stall-alarms", "ledger", STALLS)
 
     def batches(self, run: JobRun) -> Iterator[str]:
-        """One batch: one query where no alarm stands."""
+        """One batch: one query where there is no alarm."""
         standing = {alarm.subject for alarm in self._alarms.active(self._scope)}
         if standing and (over := standing - self._stalled_on()):
             self._settle(run, {(AlarmKind.STALLED, subject) for subject in over})

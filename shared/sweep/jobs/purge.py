@@ -1,8 +1,8 @@
-"""The purge jobs: what nothing stands on any more goes once it is older than is kept; old promotions go to the archive.
+"""The purge jobs: delete records that are unused and older than `keep`, and archive old promotions.
 
-Everything goes as it was read: what somebody has changed meanwhile stays until the next round. What is archived is
-there before its record goes, and the log of a run goes before its record: whoever dies in between leaves what the next
-round finds again.
+Deletes use the ETag that was read: a record that changes meanwhile stays until the next round. The archive is written
+before its record is deleted, and the log of a run is deleted before its record: after a crash in between the next round
+repeats that.
 """
 
 import string
@@ -52,7 +52,7 @@ Part = Callable[[JobRun, str], Iterator[str]]
 
 
 class PurgeJob(SweepJob):
-    """One round a day, in parts that come one after the other; the cursor is a part and how far that has come."""
+    """One round a day, in sequential parts; the cursor is the name of a part and its position."""
 
     def __init__(self, services: Services, name: str, scope: str = "") -> None:
         super().__init__(services, f"purge.{name}", "purge", scope)
@@ -60,10 +60,10 @@ class PurgeJob(SweepJob):
 
     @abstractmethod
     def parts(self) -> Mapping[str, Part]:
-        """What is purged, by name and in this order: each takes a run and the row behind which it begins."""
+        """The parts by name, in their order: each is called with a run and the row to begin behind."""
 
     def batches(self, run: JobRun) -> Iterator[str]:
-        """Go on with the part that the cursor names, then with those behind it."""
+        """Continue with the part that the cursor names, then with those behind it."""
         parts = self.parts()
         begun, _, after = run.record.after.partition(":")
         for name in list(parts)[list(parts).index(begun) if begun in parts else 0 :]:
@@ -72,7 +72,7 @@ class PurgeJob(SweepJob):
 
     @property
     def _before(self) -> datetime:
-        """What has not changed since then is old."""
+        """Records that did not change since then are old."""
         return self._services.clock.now() - self._services.keep
 
     def _groups(
@@ -91,7 +91,7 @@ class PurgeJob(SweepJob):
             yield some
 
     def _remove(self, run: JobRun, what: str, doomed: Sequence[Stored[Any]], beside: Sequence[Change] = ()) -> None:
-        """Remove records of one partition with the logs of their runs, and write what goes with each transaction."""
+        """Delete records of one partition and the logs of their runs, with further changes in the same transactions."""
         for batch in in_batches(doomed, _REMOVED_AT_ONCE):
             run.note("purge", f"{len(batch)} {what}")
             if not run.dry_run:
@@ -107,7 +107,7 @@ class PurgeJob(SweepJob):
 
 
 class GatePurgeJob(PurgeJob):
-    """Purges one gate. Its stable tags with their holds, and the vetoes that stand, stay for good."""
+    """Purges one gate. Its stable tags with their holds, and active vetoes, stay for good."""
 
     each = Each.GATE
 
@@ -116,7 +116,7 @@ class GatePurgeJob(PurgeJob):
         self._gate, self._vetoes, self._left_overs = gate, Vetoes(services), LeftOvers(services, gate)
 
     def parts(self) -> Mapping[str, Part]:
-        """Attempts come behind the promotions that stand on them."""
+        """Attempts come after the promotions that refer to them."""
         return {
             "promotions": self._promotions,
             "attempts": self._attempts,
@@ -144,10 +144,11 @@ class GatePurgeJob(PurgeJob):
         return bases
 
     def _purge_tag(self, run: JobRun, known: list[Stored[Promotion]], bases: set[str]) -> Iterator[None]:
-        """Archive what is old of a tag's promotions and nothing stands on, and let its unique tag go, some at a time.
+        """Archive a tag's old unused promotions, and release their unique tags, some at a time; by the gate's rule
+        unique tags are released earlier.
 
-        By the gate's rule the unique tag goes earlier. The record of the stable tag is written with them, unchanged: a
-        move that has begun meanwhile makes it a conflict, and leaves the rest to the next round.
+        The record of the stable tag is written with them, unchanged: a move that began meanwhile makes that a conflict,
+        and the rest waits for the next round.
         """
         let_go = self._gate.promote.kept_since(self._services.clock.now()) or self._before
         aged = [one for one in known if self._is_old(one) or (one.record.unique and settled_before(one.record, let_go))]
@@ -182,7 +183,7 @@ class GatePurgeJob(PurgeJob):
         return settled_before(promotion.record, self._before)
 
     def _aged(self, run: JobRun, batch: list[Stored[Promotion]], kept: set[str]) -> Iterator[Change | Removal]:
-        """The old ones go to the archive; of the others only the unique tag goes, unless another one has it too."""
+        """Old promotions are archived; of the others only the unique tag is released, unless another one has it too."""
         now = self._services.clock.now()
         for stored in batch:
             one = stored.record
@@ -197,7 +198,7 @@ class GatePurgeJob(PurgeJob):
                 yield Change(left.noting(now, "unique tag let go", one.unique), stored)
 
     def _let_go(self, batch: list[Stored[Promotion]], kept: set[str]) -> Iterator[Change]:
-        """The records of the unique tags that nothing of this stable tag stands on any more."""
+        """The records of the unique tags that this stable tag does not use any more."""
         gate = self._gate.name
         for one in {one.record.unique: one.record for one in batch if one.record.unique not in kept}.values():
             if self._services.ledger.load(LeftOver, gate, one.unique) is None:
@@ -216,7 +217,7 @@ class GatePurgeJob(PurgeJob):
             yield digests[-1][-1].record.row
 
     def _observations(self, run: JobRun, after: str) -> Iterator[str]:
-        """Source tags that are not tracked any more, or are gone. Their numbers are never given again."""
+        """Source tags that are not tracked any more, or are gone. Their sequence numbers are never reused."""
         ledger, name = self._services.ledger, self._gate.name
         for tags in self._groups(Observation, name, after, lambda one: one.record.tag):
             for batch in in_batches([one for (one,) in tags if self._is_forgotten(one.record)], _REMOVED_AT_ONCE):
@@ -230,7 +231,7 @@ class GatePurgeJob(PurgeJob):
             yield tags[-1][-1].record.row
 
     def _is_forgotten(self, seen: Observation) -> bool:
-        """Whether a tag is not tracked, or gone, and neither it nor its promotion has changed for long; nor a hold."""
+        """Whether a tag is untracked or gone, has no hold, and neither it nor its promotion changed for `keep`."""
         if self._gate.takes(seen.tag) and not seen.absent:
             return False
         ledger, moment = self._services.ledger, last_seen(seen)
@@ -241,7 +242,7 @@ class GatePurgeJob(PurgeJob):
         return stable.hold is None and stable.claim is None
 
     def _others(self, run: JobRun, after: str) -> Iterator[str]:
-        """Alarms that are over, vetoes that were lifted, and the lines of moves that no stable tag stands by."""
+        """Ended alarms, lifted vetoes, and the moves whose stable tag has no record."""
         ledger, name = self._services.ledger, self._gate.name
         self._remove_alarms(run, self._scope)
         vetoes = ledger.list(Veto, veto_partition(self._vetoes.target(self._gate)))
@@ -259,7 +260,7 @@ class GatePurgeJob(PurgeJob):
 
 
 class AppPurgeJob(PurgeJob):
-    """Purges the rollouts of one app that nobody can go back to."""
+    """Purges the rollouts of one app that are no rollback targets any more."""
 
     each = Each.APP
 
@@ -268,11 +269,11 @@ class AppPurgeJob(PurgeJob):
         self._app = app
 
     def parts(self) -> Mapping[str, Part]:
-        """Two."""
+        """Rollouts and alarms."""
         return {"rollouts": self._rollouts, "alarms": self._alarms_over}
 
     def _rollouts(self, run: JobRun, after: str) -> Iterator[str]:
-        """Those of operators stay as long as their idempotency keys are good."""
+        """Those of operators stay as long as their idempotency keys are valid."""
         name, before = self._app.name, self._services.clock.now() - max(self._services.keep, KEPT)
         for rollouts in self._groups(Rollout, name, after, lambda one: one.record.name):
             record = read(self._services.ledger, AppRecord(app=name))
@@ -286,7 +287,7 @@ class AppPurgeJob(PurgeJob):
 
 
 class CommonPurgeJob(PurgeJob):
-    """Purges what belongs to no gate and no app: alarms of registries and of stalls, and answers to repeated calls."""
+    """Purges what belongs to no gate or app: alarms of registries and stalls, and idempotent responses."""
 
     each = Each.SWEEP
 
@@ -294,7 +295,7 @@ class CommonPurgeJob(PurgeJob):
         super().__init__(services, "common")
 
     def parts(self) -> Mapping[str, Part]:
-        """Two."""
+        """Alarms and idempotent responses."""
         return {"alarms": self._alarms_over, "answers": self._repeats}
 
     def _alarms_over(self, run: JobRun, after: str) -> Iterator[str]:
@@ -303,7 +304,7 @@ class CommonPurgeJob(PurgeJob):
         yield ""
 
     def _repeats(self, run: JobRun, after: str) -> Iterator[str]:
-        """They are kept by the first digit of their key, for a week."""
+        """They are partitioned by the first digit of their key, and kept for a week."""
         before = self._services.clock.now() - KEPT
         for digit in string.hexdigits[:16] if not run.dry_run else "":
             while count := self._services.ledger.purge(IdempotentCall, digit, before, 100):

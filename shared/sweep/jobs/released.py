@@ -1,4 +1,4 @@
-"""The released job: what a decision, or an earlier verdict, kept out goes on when that does not count any more."""
+"""The released job: resumes promotions that a decision or an earlier verdict blocked and that are not blocked any more."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,10 +23,10 @@ _WHY = "found by sweep: nothing keeps it out any more"
 
 
 class ReleasedJob(SweepJob):
-    """Compares what the source tags of one gate were observed as with what their stable tags stand on.
+    """Compares the observed digests of one gate's source tags with those of its stable tags.
 
-    Two queries, and one read for each tag where the two differ. What a hold stops waits for the end of the hold: what
-    was kept out by something else until now becomes held.
+    Two queries, and one read for each tag where the two differ. A promotion that is now blocked by a hold becomes held
+    until the hold ends.
     """
 
     each = Each.GATE
@@ -53,7 +53,7 @@ class ReleasedJob(SweepJob):
         yield self._gate.name
 
     def _is_kept_out(self, seen: Observation, stable: StableTag, promotion: Stored[Promotion] | None) -> bool:
-        """Whether it was a decision that kept a digest out: there is no promotion where the tag stood on it before."""
+        """Whether a decision blocked a digest: there is no promotion if the stable tag was at that digest already."""
         if promotion is not None and promotion.record.state is PromotionState.HELD:
             return True  # one that is vetoed too ends as that
         decided = promotion.record.state in _KEPT_OUT if promotion is not None else stable.digest is not None
@@ -70,9 +70,8 @@ class ReleasedJob(SweepJob):
                 yield seen, stable
 
     def _last(self, promotion: Promotion) -> Candidate | None:
-        """The last attempt at a digest, where it keeps nothing out: it passed, or a veto ended it that was lifted.
-
-        A promotion that an operator has canceled by itself stays so.
+        """The last attempt at a digest, if it does not block it: it passed, or was ended by a veto that was lifted. A
+        promotion that an operator canceled stays canceled.
         """
         stored = last(self._services.ledger, Candidate, promotion.gate, attempts_of(promotion.digest))
         if stored is None or promotion.state not in _BY_VERDICT or promotion.reason.startswith("canceled by"):

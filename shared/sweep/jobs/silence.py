@@ -1,4 +1,4 @@
-"""The silence jobs: what goes wrong without an error. An unreadable upstream, an expiring secret, missing events."""
+"""The silence jobs: problems that raise no error. An unreadable upstream, an expiring secret, missing events."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,7 +16,7 @@ _SHORTEST_SILENCE_SECONDS = 1800.0
 
 
 class GateSilenceJob(SweepJob):
-    """Whether the source of a gate was read lately, and has changed as often as its rule expects."""
+    """Whether the source of a gate was read recently, and changes as often as its rule expects."""
 
     each = Each.GATE
 
@@ -32,7 +32,7 @@ class GateSilenceJob(SweepJob):
         yield self._gate.name
 
     def _unread(self) -> Iterator[Alarm]:
-        """No whole round of readings for several periods."""
+        """No complete round of readings for several intervals."""
         record = read(self._services.ledger, SweepRecord(job=f"upstream.{self._gate.name}"))
         last = record.last_began_at or record.began_at
         limit = timedelta(seconds=max(_SHORTEST_SILENCE_SECONDS, _PERIODS * float(self._registry.interval_seconds)))
@@ -56,7 +56,7 @@ class GateSilenceJob(SweepJob):
 
 
 class RegistrySilenceJob(SweepJob):
-    """Whether a registry's credentials expire, and whether the events of a source reach this app."""
+    """Whether a registry's credentials expire, and whether its events reach this app."""
 
     each = Each.REGISTRY
     interval_seconds = 3600.0
@@ -67,14 +67,14 @@ class RegistrySilenceJob(SweepJob):
         super().__init__(services, f"silence.registry.{name}", f"silence {name}", f"registries/{name}")
 
     def batches(self, run: JobRun) -> Iterator[str]:
-        """One batch: four calls to Azure at most."""
+        """One batch: at most four calls to Azure."""
         checks = ((AlarmKind.NO_SUBSCRIPTION, self._unsubscribed), (AlarmKind.SECRET_EXPIRES, self._expiring))
         for kind, check in checks:  # a vault that is shut must not hide that no events come
             self._settle(run, (kind,), check())
         yield self._registry.name
 
     def _expiring(self) -> Iterator[Alarm]:
-        """The secrets of the registry in the vault, and what they are good for if that is a token of the registry."""
+        """The expiry of the registry's secrets in the vault, and of its token where they are a token's password."""
         stem, now = self._registry.credentials, self._services.clock.now()
         if not stem:
             return
@@ -91,7 +91,7 @@ class RegistrySilenceJob(SweepJob):
                 return
 
     def _unsubscribed(self) -> Iterator[Alarm]:
-        """Events are expected of Azure registries that a gate has as its source."""
+        """Events are expected of Azure registries that are the source of a gate."""
         sources = {gate.source.registry for gate in self._services.policy.gates.values()}
         if not self._registry.is_azure or self._registry.name not in sources:
             return

@@ -1,4 +1,4 @@
-"""The stable-tag job: compares the tags of a gate's promotions with the ledger, and puts them back."""
+"""The stable-tag job: compares the tags of a gate's promotions with the ledger, and repairs them."""
 
 import heapq
 from collections.abc import Iterator, Mapping
@@ -39,7 +39,7 @@ TagRead = Seen | Malformed | Rejected
 
 
 class Difference(StrEnum):
-    """What of a promotion differs from the ledger."""
+    """How a promotion's tags differ from the ledger."""
 
     STABLE = "stable tag"
     UNIQUE = "unique tag"
@@ -47,10 +47,10 @@ class Difference(StrEnum):
 
 
 class StableTagsJob(SweepJob):
-    """Checks the stable tags of one gate, and the unique tags behind them: one HEAD each.
+    """Checks the stable tags of one gate, and their unique tags: one HEAD each.
 
-    Whether a unique tag is locked, only the registry's own interface says, at four requests a tag: where there are many
-    tags, every twelfth round asks.
+    The lock of a unique tag is known to the registry's own interface only, at four requests a tag: where there are many
+    tags, it is read in every twelfth round.
     """
 
     each = Each.GATE
@@ -76,7 +76,7 @@ class StableTagsJob(SweepJob):
             yield batch[-1].tag
 
     def _behind(self, cursor: str) -> Iterator[StableTag]:
-        """The records of the stable tags behind the cursor, and blank ones of the source tags that have none."""
+        """The records of the stable tags behind the cursor, and empty ones for source tags that have none."""
         ledger, gate = self._services.ledger, self._gate.name
         records = (stored.record for stored in ledger.between(StableTag, gate, cursor, ""))
         observed = (stored.record for stored in ledger.between(Observation, gate, cursor, ""))
@@ -85,7 +85,7 @@ class StableTagsJob(SweepJob):
         return (next(same) for tag, same in groupby(both, lambda one: one.tag) if tag != cursor)
 
     def _ask(self, stable: StableTag, *, locks: bool) -> TagRead:
-        """What the tags of a record are. One that the registry cannot answer for keeps no other from being checked."""
+        """The state of a record's tags. A tag that the registry cannot answer for does not block the others."""
         try:
             return self._read(stable, locks=locks)
         except (Malformed, Rejected) as rejection:
@@ -104,7 +104,7 @@ class StableTagsJob(SweepJob):
     def _wrong(
         self, run: JobRun, stable: StableTag, answer: TagRead, vetoes: Mapping[Digest, Veto]
     ) -> list[Alarm] | None:
-        """What is wrong with a stable tag and stays wrong; None where nobody can tell, since it is being moved."""
+        """The alarms that stay about a stable tag; None while a move is in progress, so that nothing can be said."""
         if isinstance(answer, Malformed | Rejected):
             return [self._about(stable, AlarmKind.STABLE_MOVED, f"what {stable.tag} is cannot be read: {answer}")]
         alarms = self._judge(run, stable, answer)
@@ -118,7 +118,7 @@ class StableTagsJob(SweepJob):
         return alarms
 
     def _judge(self, run: JobRun, stable: StableTag, seen: Seen) -> list[Alarm] | None:
-        """What differs is read a second time, record first: a mover may have been at it."""
+        """Confirmed drift after a second read, record first: a mover may have changed both."""
         if next(self._differences(stable, seen), None) is None:
             return []
         try:
@@ -133,10 +133,11 @@ class StableTagsJob(SweepJob):
             return None
 
     def _is_moving(self, stable: StableTag, there: Digest | None) -> bool:
-        """Whether somebody moves the tag, or may: a promotion, or a gate's own task before the ledger knows.
+        """Whether a move is in progress or possible: by a promotion, or by the gate's own task before the ledger
+        records it.
 
-        A promotion has moved it only to its own digest, and only once that has passed. One that stalls over what its
-        task has pushed keeps the tag only where that is its own digest.
+        A promotion moves the tag only to its own digest, and only after that has passed. One that is stalled on what
+        its task pushed blocks repair only while the tag is at its own digest.
         """
         if stable.is_moving(self._services.clock.now()):
             return True
@@ -149,7 +150,7 @@ class StableTagsJob(SweepJob):
         return any(self._task_may_push(one) and (one.stall is None or one.digest == there) for one in under_way)
 
     def _task_may_push(self, promotion: Promotion) -> bool:
-        """Whether the gate's task runs for a digest, or has passed it: before that nothing may push its tag."""
+        """Whether the gate's task runs for a digest, or has passed it: before that nothing may push the tag."""
         stored = last(self._services.ledger, Candidate, promotion.gate, attempts_of(promotion.digest))
         if stored is None or stored.record.settled:
             return stored is not None
@@ -157,7 +158,7 @@ class StableTagsJob(SweepJob):
         return kind is not None and kind.may_promote
 
     def _differences(self, stable: StableTag, seen: Seen) -> Iterator[tuple[Difference, Alarm]]:
-        """How what was seen differs from the record, which may say that the tag stands on nothing."""
+        """How the tags differ from the record, which may say that the stable tag does not exist."""
         (there, unique), name, was = seen, self._name(stable.unique), _named(stable.digest)
         if there != stable.digest:
             promoted = f"not {was}, which was promoted" if stable.digest else "and the ledger has no record of that"
@@ -178,7 +179,7 @@ class StableTagsJob(SweepJob):
             yield Difference.LOCK, self._about(stable, kind, f"{name} {words}")
 
     def _repaired(self, run: JobRun, stored: Stored[StableTag], seen: Seen) -> Iterator[Alarm]:
-        """Repair what differs, as far as the rules allow; the alarms that stay."""
+        """Repair the differences as far as the rules allow; returns the alarms that stay."""
         for difference, alarm in self._differences(stored.record, seen):
             left = self._unrecorded(alarm, seen[0]) if difference is Difference.STABLE else None
             if left is None:
@@ -189,7 +190,7 @@ class StableTagsJob(SweepJob):
                     return
 
     def _unrecorded(self, alarm: Alarm, there: Digest | None) -> Alarm | None:
-        """The alarm about a tag that stands on what the ledger has no record of; None where it may be put back."""
+        """The alarm about a digest that the ledger does not record; None where the tag may be put back."""
         if alarm.kind is AlarmKind.UNRECORDED:
             return alarm
         why = self._stable.unrecorded(self._gate, alarm.subject, there)
@@ -197,10 +198,10 @@ class StableTagsJob(SweepJob):
         return msgspec.structs.replace(alarm, **unrecorded) if why else None
 
     def _repair(self, run: JobRun, stored: Stored[StableTag], difference: Difference, alarm: Alarm) -> Alarm | None:
-        """Repair one difference; returns the alarm that stays, None where nothing is wrong any more.
+        """Repair one difference; returns the alarm that stays, None if it is repaired.
 
         Raises:
-            Busy: somebody is moving the tag.
+            Busy: a move of the tag is in progress.
         """
         if obstacle := self._obstacle(stored.record):
             return msgspec.structs.replace(alarm, plan=obstacle)
@@ -222,7 +223,7 @@ class StableTagsJob(SweepJob):
         return None
 
     def _obstacle(self, stable: StableTag) -> str:
-        """Why a tag must not be put back, "" where it may: it would stand on a ban, or on what failed since."""
+        """Why a tag must not be put back, "" if it may: its digest is vetoed, or failed since."""
         assert stable.digest is not None  # what stands on nothing has its alarm by now
         why = self._vetoes.against(self._gate, stable.digest)
         return f"not put back: {why}; roll back to another digest" if why else ""
@@ -240,7 +241,7 @@ class StableTagsJob(SweepJob):
             self._record_lock(stable)
 
     def _record_lock(self, stable: StableTag) -> None:
-        """Record that a lock was not refused this time."""
+        """Record that the lock was not refused this time."""
         stored, now = self._promotion_of(stable), self._services.clock.now()
         if stored is not None and stored.record.lock_problem:
             locked = msgspec.structs.replace(stored.record, lock_problem="", locked_at=now)
@@ -248,7 +249,7 @@ class StableTagsJob(SweepJob):
                 self._services.ledger.save(stored, locked.noting(now, "locked", stable.unique))
 
     def _promote_again(self, run: JobRun, stable: StableTag) -> Alarm:
-        """Promote a deleted image again, from its source and once; the alarm stands until that is done."""
+        """Promote a deleted image again, once, from its source; the alarm stays until that is done."""
         name = f"{self._target.login_server}/{self._gate.promote.repository}@{short(stable.digest or '')}"
         stored = self._promotion_of(stable)
         if self._gate.promote.by == "task":
@@ -274,7 +275,7 @@ class StableTagsJob(SweepJob):
             self._services.queue.send(again.work_item, 0)
 
     def _promotion_of(self, stable: StableTag) -> Stored[Promotion] | None:
-        """The promotion that a stable tag stands on."""
+        """The promotion of a stable tag."""
         return self._services.ledger.load(Promotion, stable.gate, stable.promotion) if stable.promotion else None
 
     def _name(self, tag: str) -> str:

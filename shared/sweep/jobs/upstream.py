@@ -1,4 +1,4 @@
-"""The upstream job: reads every tracked tag of a gate's source, and observes what has changed."""
+"""The upstream job: reads every tracked tag of a gate's source, and observes changes."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -37,10 +37,10 @@ TagRead = Digest | BasegateError | None
 
 
 class TrackedTags:
-    """One pass over the tracked tags. `listing` gives all tags of the repository, and is asked only for patterns.
+    """One pass over the tracked tags.
 
-    `missed` are those of the given names that have not come by, `is_empty` whether none has at all: both are known at
-    the end of the pass.
+    `listing` returns all tags of the repository, and is called for patterns only. At the end of the pass, `missed` are
+    the configured names that were not found, and `is_empty` is whether no tag was.
     """
 
     def __init__(self, rule: TagRule, listing: Callable[[], Iterable[str]], given: Iterable[str] = ()) -> None:
@@ -48,7 +48,7 @@ class TrackedTags:
         self.missed, self.is_empty = set(given), True
 
     def behind(self, cursor: str) -> Iterator[str]:
-        """The tags behind the cursor. One that is gone means to begin anew."""
+        """The tags behind the cursor. A cursor that is gone starts from the beginning."""
         if not self._rule.needs_listing:
             return (tag for tag in self._all() if tag > cursor)
         if not cursor:
@@ -63,7 +63,7 @@ class TrackedTags:
             yield tag
 
     def _in_order(self) -> Iterable[str]:
-        """Names are asked for whether they are listed or not; of the others only the registry knows."""
+        """Configured names are read whether they are listed or not; the others only the registry knows."""
         names = self._rule.exact
         if not self._rule.needs_listing:
             return sorted(names)
@@ -72,7 +72,7 @@ class TrackedTags:
 
 
 class UpstreamJob(SweepJob):
-    """Reads the source of one gate: one HEAD a tag, one query a batch, nothing written where nothing has changed."""
+    """Reads the source of one gate: one HEAD for each tag, one query for each batch, no write where nothing changed."""
 
     each = Each.GATE
 
@@ -104,7 +104,11 @@ class UpstreamJob(SweepJob):
             self._upstreams.answered(self._gate)
 
     def _granted(self, run: JobRun, batches: Iterator[list[str]]) -> Iterator[list[str]]:
-        """The batches, cut to what the registry may be asked for now. Raises `Busy` where that is nothing."""
+        """The batches, limited to the requests that the registry may get now.
+
+        Raises:
+            Busy: none.
+        """
         for tags in batches:
             left = tags
             while left:
@@ -113,10 +117,10 @@ class UpstreamJob(SweepJob):
                 left = left[granted:]
 
     def _listed(self, run: JobRun) -> Iterator[str]:
-        """All tags of the repository. Names that are none are counted, and left out.
+        """All tags of the repository; invalid names are counted and left out.
 
         Raises:
-            BasegateError: they cannot be listed; that is recorded as a failed reading is.
+            BasegateError: they cannot be listed; it is recorded as a failed reading.
         """
         left_out, name = 0, ""
         try:
@@ -133,12 +137,13 @@ class UpstreamJob(SweepJob):
         run.record = msgspec.structs.replace(run.record, left_out=left_out, left_out_name=ascii(name[:80])[1:-1])
 
     def _batch(self, run: JobRun, tags: list[str], room: int) -> tuple[int, str]:
-        """Read some tags, and find no more new digests than there is room for: how many, and the last tag read.
+        """Read a batch of tags, limited by the room for new digests; returns how many were found, and the last tag
+        read.
 
-        The observations are loaded before their tags are asked for: what is saved on them is later than what they say.
+        The observations are loaded before their tags are read: a digest that is saved on them is newer than they are.
 
         Raises:
-            BasegateError: the registry did not answer; what it did answer is observed all the same.
+            BasegateError: the registry is unavailable; what it did answer is observed all the same.
         """
         wanted, ledger = set(tags), self._services.ledger
         between = ledger.between(Observation, self._gate.name, min(tags), max(tags))
@@ -158,9 +163,9 @@ class UpstreamJob(SweepJob):
     def _compare(
         self, run: JobRun, known: Mapping[str, Stored[Observation]], seen: Mapping[str, Digest | None], room: int
     ) -> tuple[int, str, list[Observation]]:
-        """Compare answers with what was known, up to the tag with which the room for new digests is used up.
+        """Compare digests with the observations, up to the tag with which the room for new digests is used up.
 
-        Returns how many new digests were found, the last tag that was compared ("": none was), and the tags that flap.
+        Returns how many new digests were found, the last tag that was compared ("": none), and the tags that flap.
         """
         now, interval = self._services.clock.now(), self._observer.interval(self._gate)
         news, last, flapping = 0, "", list[Observation]()
@@ -179,7 +184,7 @@ class UpstreamJob(SweepJob):
     def _changed(
         self, run: JobRun, stored: Stored[Observation] | None, after: Observation, digest: Digest | None, change: Change
     ) -> int:
-        """Observe a change. How many digests it is the first to bring: 1, or 0."""
+        """Observe a change. Returns the number of new digests: 1, or 0."""
         observed = Observed(meaning=change, digest=digest) if run.dry_run else self._take(after.tag, stored, digest)
         if observed is None:
             return 0
@@ -199,7 +204,7 @@ class UpstreamJob(SweepJob):
         return sum(item.kind == "candidate" for item in observed.items)
 
     def _take(self, tag: Tag, stored: Stored[Observation] | None, digest: Digest | None) -> Observed | None:
-        """Save what was read. A tag that another worker observed meanwhile is read again; None where many do."""
+        """Save a reading. A tag that another worker observed meanwhile is read again; None after several conflicts."""
         try:
             return self._observer.record(self._gate, tag, stored, digest, _BY_SWEEP)
         except Conflict:
@@ -208,14 +213,14 @@ class UpstreamJob(SweepJob):
         return None
 
     def _note_failure(self, run: JobRun, fault: BasegateError) -> None:
-        """Leave the repository, or its registry, alone for a while. A refusal is read again with the next sweep."""
+        """Back off from the repository, or from its registry. A 4xx is read again by the next sweep."""
         if isinstance(fault, Retry) and not run.dry_run:
             self._upstreams.failed(self._gate, fault)
 
     def _read(self, run: JobRun, tags: list[str]) -> list[TagRead]:
-        """What each tag is. A registry that fails is asked no more.
+        """The digest of each tag, or its error. The first errors of the registry itself end the reads.
 
-        Where a few tags fail and others are answered, it is the tags: they are asked once more, and then left out.
+        Where a few tags fail and others do not, the tags are at fault: they are read once more, and then left out.
         """
         faults: list[BasegateError] = []
 
@@ -238,7 +243,7 @@ class UpstreamJob(SweepJob):
             return error
 
     def _settle_alarms(self, run: JobRun, reads: dict[str, TagRead], flapping: list[Observation]) -> None:
-        """A tag that is not there or flaps, an answer that cannot be used, a door that is shut: for a person."""
+        """Alarms about tags that are missing or flap, unusable responses, and denied access."""
         is_whole = not self._tracked.needs_listing and len(reads) == len(set(self._tracked.exact)) > 1
         if is_whole and not any(reads.values()):
             words = f"{self._source} has none of the {len(reads)} tracked tags: is it deleted, renamed or private?"
@@ -257,7 +262,7 @@ class UpstreamJob(SweepJob):
         self._settle(run, checked, found)
 
     def _settle_missing(self, run: JobRun, tracked: TrackedTags, standing: list[Alarm]) -> None:
-        """At the end of a round: what is not tracked any more is nobody's concern, but no tag at all is."""
+        """At the end of a round: a tag that is not tracked any more needs no alarm; no tag at all does."""
         sources = {alarm.about for alarm in standing if alarm.kind is AlarmKind.UPSTREAM_AWAY}
         over = sources - {(AlarmKind.UPSTREAM_AWAY, self._repository)}
         over |= {(kind, tag) for tag in tracked.missed for kind in _TAG_ALARMS}
@@ -279,10 +284,10 @@ class UpstreamJob(SweepJob):
 
 
 def _is_enough(faults: list[BasegateError]) -> bool:
-    """Whether it is the registry that fails: it says so itself, or more tags fail than can be odd."""
+    """Whether the registry itself fails: it says so, or more tags fail than can fail by themselves."""
     return len(faults) > _ODD_TAGS or any(isinstance(fault, Throttled | Misconfigured) for fault in faults)
 
 
 def _is_away(answer: TagRead) -> bool:
-    """Whether the registry itself did not answer, or lets nobody in: asking for another tag would change nothing."""
+    """Whether the registry is unavailable or denies access: a request for another tag would have the same result."""
     return isinstance(answer, BasegateError) and not isinstance(answer, Malformed | Rejected)
