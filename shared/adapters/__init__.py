@@ -1,1 +1,1 @@
-"""Touching Azure: one module a service, each fulfilling one port and translating the service's errors."""
+"""Adapters: one module for each external service. Each implements one port and translates the service's errors."""

@@ -13,7 +13,7 @@ _ROLE = "give the app Storage Blob Data Contributor"
 
 
 class BlobArchive:
-    """Implements the port `Archive`: one blob a text, in one container."""
+    """Implements the port `Archive`: one blob for each text, in one container."""
 
     def __init__(self, endpoint: str, credential: Identity) -> None:
         self._endpoint, self._credential = endpoint, credential
@@ -28,14 +28,14 @@ class BlobArchive:
         return container
 
     def store(self, name: str, text: str) -> str:
-        """Store a text under a name, replacing an earlier one, and return where it is."""
+        """Store a text under a name, replacing an earlier one; returns its URL."""
         settings = ContentSettings(content_type="text/plain; charset=utf-8")
         with translated(f"keeping the evidence {name}", remedy=_ROLE):
             self._container.upload_blob(name, text.encode(), overwrite=True, content_settings=settings)
         return f"{EVIDENCE_CONTAINER}/{name}"
 
     def read(self, place: str) -> str:
-        """The text that was stored there.
+        """The text at a URL.
 
         Raises:
             Rejected: there is none.
@@ -46,18 +46,18 @@ class BlobArchive:
         return content.decode(errors="replace")
 
     def find(self, prefix: str) -> list[str]:
-        """Where the texts are whose names begin like that, page after page."""
+        """The URLs of the texts with a name prefix, page by page."""
         with translated(f"listing the evidence {prefix}", remedy=_ROLE):
             names = self._container.list_blob_names(name_starts_with=prefix)
             return [f"{EVIDENCE_CONTAINER}/{name}" for name in names]
 
     def remove(self, place: str) -> None:
-        """Remove a text; one that is gone already is fine."""
+        """Delete a text; it is no error if it is gone already."""
         name = place.removeprefix(f"{EVIDENCE_CONTAINER}/")
         with translated(f"removing the evidence {name}", remedy=_ROLE), expected(ResourceNotFoundError):
             self._container.delete_blob(name)
 
     def check(self) -> None:
-        """See whether the archive can be used; nothing is stored."""
+        """Check that the archive is usable; nothing is stored."""
         with translated("reading the evidence container's properties", remedy=_ROLE):
             self._container.get_container_properties()

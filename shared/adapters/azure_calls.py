@@ -1,6 +1,6 @@
-"""What every call to Azure has: a deadline, an identity, and errors made into the gate's own in one place.
+"""What all calls to Azure share: a deadline, an identity, and the translation of errors.
 
-What errors say is the service's code and message, without headers and the queries of URLs: those may carry secrets.
+Error texts are the service's code and message, without headers and URL queries: those may contain secrets.
 """
 
 import re
@@ -119,10 +119,10 @@ def translated(doing: str, *, remedy: str = "") -> Iterator[None]:
 
 @contextmanager
 def expected(*rejections: int | type[HttpResponseError], instead: BasegateError | None = None) -> Iterator[None]:
-    """Leave the block where a service refuses with one of these statuses or errors, or raise `instead`.
+    """Leave the block where a service responds with one of these statuses or errors, or raise `instead`.
 
-    It stands within `translated`, which takes up every other one. A 404 may come from a gateway before the service;
-    ResourceNotFoundError is the service's own word where the SDK looks for its code.
+    It is used inside `translated`, which handles all others. A 404 may come from a gateway in front of the service;
+    ResourceNotFoundError is the service's own where the SDK checks its code.
     """
     try:
         yield
@@ -135,12 +135,12 @@ def expected(*rejections: int | type[HttpResponseError], instead: BasegateError 
 
 
 def per_subscription(kind: Callable[..., Client], identity: Identity) -> Callable[[str], Client]:
-    """Clients of Azure Resource Manager: one a subscription, made on first use and kept."""
+    """Clients of Azure Resource Manager: one for each subscription, created on first use and kept."""
     return lru_cache(maxsize=None)(lambda subscription: kind(identity(), subscription, **DEADLINES))
 
 
 def registry_id(registry: RegistryRule) -> tuple[str, str, str]:
-    """Subscription, resource group and name of a registry, which the SDKs ask for one by one.
+    """Subscription, resource group and name of a registry, which the SDKs take as separate arguments.
 
     Raises:
         Misconfigured: the registry has no Azure id.
@@ -152,23 +152,23 @@ def registry_id(registry: RegistryRule) -> tuple[str, str, str]:
 
 
 def is_missing(error: HttpResponseError) -> bool:
-    """Whether the service says that the thing is not there."""
+    """Whether the service says that the resource does not exist."""
     return isinstance(error, ResourceNotFoundError) or error.status_code == 404
 
 
 def error_code(error: HttpResponseError) -> str:
-    """The service's own code for an error, "" where it gives none."""
+    """The service's own code of an error, "" if it has none."""
     model = getattr(error, "error", None)
     return str(getattr(model, "code", "") or getattr(error, "error_code", "") or "")
 
 
 def response_text(error: HttpResponseError, doing: str) -> str:
-    """What a reader gets of an error: what was being done, the status, the service's code and message."""
+    """The text of an error for readers: the operation, the status, the service's code and message."""
     return f"{doing}: {error.status_code or type(error).__name__} {error_code(error)} {readable(error.message)}".strip()
 
 
 def retry_after(value: str) -> float:
-    """The seconds that a Retry-After header asks to wait, 300 at the most; 5 where it gives no number."""
+    """The seconds of a Retry-After header, at most 300; 5 where it is not a number."""
     return min(_RETRY_LIMIT_SECONDS, float(value)) if value.isdecimal() else 5.0
 
 
@@ -188,7 +188,7 @@ def _from_response(error: HttpResponseError, doing: str, remedy: str) -> Basegat
 
 
 def _cause(code: str, message: str) -> Cause:
-    """Why a service refuses: a role does not help against a network rule, nor against a closed subscription."""
+    """Why a service denies access: a role does not help against a network rule, nor against a closed subscription."""
     if code == TASKS_NOT_ALLOWED:
         return Cause.TASKS_NOT_ALLOWED
     walled = code in _FIREWALL_CODES or _FIREWALL_TEXT.search(message)

@@ -1,4 +1,4 @@
-"""Azure Container Instances: whole definitions in, the state and the health of the group out."""
+"""Azure Container Instances: puts whole definitions, and reads the state and health of a group."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,13 +30,13 @@ class AciContainerRunner:
         self._client, self._secrets = per_subscription(ContainerInstanceManagementClient, credential), secrets
 
     def put(self, rule: AciRule, image: BuiltImage, registry: RegistryRule) -> None:
-        """Send the whole definition: what is not sent, Azure resets.
+        """Put the whole definition: Azure resets properties that are left out.
 
         Raises:
-            Transitioning: an earlier change goes on.
+            Transitioning: an earlier change is in progress.
             NeedsRecreation: it cannot be changed in place.
-            Retry: the image could not be pulled, which passes as often as not.
-            Rejected: the definition is refused.
+            Retry: the image could not be pulled, which is transient as often as not.
+            Rejected: the definition is invalid.
         """
         group = self._definition(rule, image, registry)
         with _translated(f"deploying {image} to {rule.name}"):
@@ -52,14 +52,14 @@ class AciContainerRunner:
                 raise
 
     def get(self, rule: AciRule) -> DeploymentState | None:
-        """What the group looks like, or None where there is none."""
+        """The state of the group, None if there is none."""
         with _translated(f"reading {rule.place}"), expected(404):
             groups = self._client(rule.subscription).container_groups
             return _state(groups.get(rule.resource_group, rule.name))
         return None
 
     def delete(self, rule: AciRule) -> None:
-        """Delete a group; one that is gone already is fine."""
+        """Delete a group; it is no error if it is gone already."""
         with _translated(f"deleting {rule.place}"), expected(404):
             groups = self._client(rule.subscription).container_groups
             groups.begin_delete(rule.resource_group, rule.name, polling=False)
@@ -92,7 +92,7 @@ class AciContainerRunner:
 
 @contextmanager
 def _translated(doing: str) -> Iterator[None]:
-    """The gate's errors for the SDK's within the block, `Transitioning` among them: that only this service says."""
+    """Translates the SDK's errors within the block, `Transitioning` among them, which only this service has."""
     with translated(doing, remedy=_ROLE):
         try:
             yield
@@ -135,7 +135,7 @@ def _state(group: models.ContainerGroup) -> DeploymentState:
 
 
 def _detail(group: models.ContainerGroup, state: str) -> str:
-    """What the reader needs to know of a group that is not well, "" where it runs."""
+    """Why a group is not healthy, "" if it runs."""
     view = group.containers[0].instance_view
     if state == "Running":
         return ""

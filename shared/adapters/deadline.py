@@ -1,4 +1,4 @@
-"""HTTP that is over in time: a timeout of silence alone never ends an answer that drips."""
+"""HTTP requests with one total deadline: a read timeout alone never ends a response that drips."""
 
 import logging
 import math
@@ -17,19 +17,19 @@ logging.getLogger("urllib3.connection").setLevel(logging.ERROR)  # at WARNING it
 
 
 class NoAnswer(Exception):
-    """A server is not reached, or does not answer in time or in HTTP. The text is the kind of error and no more."""
+    """A server is unreachable, or its response is late or not HTTP. The text is the kind of error and no more."""
 
 
 class PunctualSocket(socket.socket):
-    """Reads until `answer_by` (monotonic seconds), however the answer comes."""
+    """Reads until `answer_by` (monotonic seconds), however the response arrives."""
 
     answer_by = math.inf
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-        """Read what is there.
+        """Read the bytes that are available.
 
         Raises:
-            TimeoutError: the time for the whole answer is over.
+            TimeoutError: the deadline has passed.
         """
         left = self.answer_by - time.monotonic()
         if left <= 0:
@@ -58,20 +58,20 @@ class _TlsConnection(_Connection, HTTPSConnection):
 def send(
     method: str, url: str, seconds: float, headers: Mapping[str, str], body: bytes | None = None
 ) -> tuple[int, Mapping[str, str]]:
-    """Status and headers of the answer to one request: no redirect is followed, no proxy used, no body read.
+    """Status and headers of the response to one request: no redirect is followed, no proxy used, no body read.
 
-    Connections are made here, not by a pool, which writes the path of a URL to debug logs and traces.
+    Connections are opened here and not by a pool, which writes the path of a URL to debug logs and traces.
 
     Args:
         method: GET or POST.
         url: an http or https URL.
-        seconds: the time for all of it.
+        seconds: the total deadline.
         headers: of the request.
         body: of the request.
 
     Raises:
-        ValueError: the URL cannot be used; the error does not repeat it.
-        NoAnswer: there is no answer in time.
+        ValueError: the URL is invalid; the error does not repeat it.
+        NoAnswer: there is no response in time.
     """
     answer_by = time.monotonic() + seconds
     try:

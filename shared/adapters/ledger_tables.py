@@ -87,7 +87,7 @@ class TableLedger:
             return service.create_table_if_not_exists(TABLE)
 
     def insert(self, record: R) -> Stored[R] | None:
-        """Store a new record; None where one with its key is there already."""
+        """Store a new record; None if its key exists already."""
         try:
             return self.commit(Change(record))[0]
         except Conflict:
@@ -104,19 +104,20 @@ class TableLedger:
         return None
 
     def save(self, stored: Stored[R], record: R) -> Stored[R]:
-        """Replace a record that nobody changed since `stored` was read.
+        """Replace a record on the ETag of `stored`.
 
         Raises:
-            Conflict: somebody did, or removed it.
+            Conflict: it was changed or deleted since.
         """
         return self.commit(Change(record, stored))[0]
 
     def commit(self, *changes: Change | Removal) -> list[Stored[Any]]:
-        """Write or remove several records of one gate, or of one app, all or none; returns those that are written.
+        """Write or delete several records of one gate, or of one app, in one transaction; returns those that are
+        written.
 
         Raises:
-            Conflict: one that is new is there already, or another was changed or removed since it was read.
-            Malformed: one is too large, or has a key that the service does not take, or they are too many.
+            Conflict: a new one exists already, or another was changed or deleted since it was read.
+            Malformed: one is too large, or has a key that the service rejects, or they are too many.
         """
         writes = _operations(changes)
         name = " and ".join(name_of(change.record) for change in changes)
@@ -129,11 +130,11 @@ class TableLedger:
         return [Stored(record, etag) for record, etag in zip(kept, etags, strict=False)]
 
     def list(self, kind: type[R], partition: str, row_prefix: str = "") -> Iterator[Stored[R]]:
-        """The records of a partition whose row begins with a prefix, in the order of their rows."""
+        """The records of a partition whose row has a prefix, in the order of their rows."""
         return self._range(kind, partition, _ROWS, _row_key(kind, row_prefix))
 
     def between(self, kind: type[R], partition: str, first: str, last: str) -> Iterator[Stored[R]]:
-        """The records of a partition whose rows are from `first` to `last` ("": to the end), in the order of rows."""
+        """The records of a partition whose rows are from `first` to `last` ("": to the end), in order."""
         low = _row_key(kind, first)
         if last:
             return self._range(kind, partition, f"{_FROM_ON} and RowKey le @high", low, _row_key(kind, last))
@@ -145,7 +146,7 @@ class TableLedger:
                 yield _stored(kind, entity)
 
     def open(self, kind: type[R], partition: str) -> Iterator[Stored[R]]:
-        """The records of a partition with which anything is left to do: one query, and one read each."""
+        """The open records of a partition: one query, and one read for each."""
         low = _row_key(kind, "", _OPEN_ROWS)
         with translated(f"listing the open {kind.__name__} of {partition} in the ledger", remedy=_ROLE):
             found = self._table.query_entities(_ROWS, parameters=_keys(kind, partition, low), select=["RowKey"])
@@ -161,7 +162,7 @@ class TableLedger:
         """A page of a partition's list, the newest first: one query, however many records there are.
 
         Raises:
-            Malformed: the token is none of this ledger's.
+            Malformed: the token is not one of this ledger.
         """
         all_rows, place = _row_key(kind, "", _TIME_ROWS), _place_of(token) if token else None
         newest = _row_key(kind, rows_before(only.until), _TIME_ROWS) if only.until else all_rows
@@ -178,10 +179,10 @@ class TableLedger:
         return Page(items=tuple(items), next=_token_of(stopped_at) if stopped_at else "")
 
     def purge(self, kind: type[Keyed], partition: str, before: datetime, limit: int) -> int:
-        """Remove some of a partition's records whose `at` is before a moment, 100 at most; how many they were.
+        """Delete up to 100 of a partition's records whose `at` is before a moment; returns how many.
 
-        They go in one transaction, each as it was read: where one was changed meanwhile, none goes. The service may
-        stop at a page without any, and go on: only the last page is the end.
+        They are deleted in one transaction on their ETags: if one was changed meanwhile, none is deleted. The service
+        may return an empty page with a continuation token: only the last page is the end.
         """
         query, keys = f"{_ROWS} and at lt @before", _keys(kind, partition, _row_key(kind, ""))
         keys["before"] = before
@@ -199,9 +200,9 @@ class TableLedger:
         return 0
 
     def purge_moves(self, partition: str, before: datetime, kept: Collection[str]) -> Iterator[int]:
-        """Remove from a partition's list of moves of stable tags those before a moment, but the lines `kept`.
+        """Delete the moves of stable tags before a moment from a partition's list, except `kept`.
 
-        Yields how many went, 100 at most at a time. A line that is gone already is fine.
+        Yields how many were deleted, at most 100 at a time. It is no error if one is gone already.
         """
         all_rows, low = _row_key(StableTag, "", _TIME_ROWS), _row_key(StableTag, rows_before(before), _TIME_ROWS)
         lines, keys = {_row_key(StableTag, row, _TIME_ROWS) for row in kept}, _keys(StableTag, partition, low)
@@ -215,9 +216,8 @@ class TableLedger:
                 yield len(writes)
 
     def _write(self, writes: MutableSequence[_Operation], records: int) -> Sequence[str]:
-        """Make writes, all or none; returns the ETags of the rows: those of `records` come first.
-
-        A row that is to be removed may be gone already: that stops no record.
+        """Write in one transaction; returns the ETags of the rows, those of `records` first. It is no error if an index
+        row that is to be deleted is gone already.
         """
         while writes:
             try:
@@ -231,8 +231,11 @@ class TableLedger:
 
 
 def _found(query: ItemPaged[TableEntity]) -> Iterator[TableEntity]:
-    """The entities of a query. The SDK's pages refer to themselves, so that the last one would stay for long: the
-    garbage of a whole sweep may add up before Python looks for such circles."""
+    """The entities of a query.
+
+    The SDK's pages refer to themselves, so that the last one would stay in memory: a whole sweep's pages may add up
+    before the garbage collector runs.
+    """
     pages = query.by_page()
     try:
         for page in pages:
@@ -247,35 +250,35 @@ def _partition_key(kind: type, partition: str) -> str:
 
 
 def _row_key(kind: type, row: str, mark: str = "") -> str:
-    """The row of a record, or with a mark that of what it has besides."""
+    """The row key of a record, or with a mark that of its index row."""
     return f"{mark}{kind.__name__.lower()}:{row}"
 
 
 def _keys(kind: type, partition: str, low: str, high: str = "") -> dict[str, Any]:
-    """What `_ROWS` asks for: rows from `low` to before `high`, without that all that begin with `low`."""
+    """The parameters of `_ROWS`: rows from `low` to before `high`, without that all rows with the prefix `low`."""
     return {"partition": _partition_key(kind, partition), "low": low, "high": high or _behind(low)}
 
 
 def _behind(key: str) -> str:
-    """The first key behind all that begin with a key."""
+    """The first key behind all keys with a prefix."""
     return key[:-1] + chr(ord(key[-1]) + 1)
 
 
 def name_of(record: Any) -> str:
-    """What errors call a record."""
+    """The name of a record in errors."""
     return f"{type(record).__name__} {record.partition}/{record.row}"
 
 
 def _is_key(key: str) -> bool:
-    """Whether the service takes a key."""
+    """Whether the service accepts a key."""
     return _NO_KEY.search(key) is None and _bytes(key) <= _KEY_LIMIT_BYTES
 
 
 def check(changes: Sequence[Change | Removal], bodies: Sequence[bytes]) -> None:
-    """See whether the service takes a transaction: changes, with each record as JSON (of a removed one, b"").
+    """Validate a transaction: changes, with each record as JSON (of a deleted one, b"").
 
     Raises:
-        Malformed: it does not; names the record.
+        Malformed: the service would reject it; names the record.
     """
     partition, rows = _partition(changes[0].record), list[str]()
     for change, body in zip(changes, bodies, strict=True):
@@ -297,10 +300,10 @@ def check(changes: Sequence[Change | Removal], bodies: Sequence[bytes]) -> None:
 
 
 def _operations(changes: Sequence[Change | Removal]) -> list[_Operation]:
-    """The writes of a transaction: those of the records, each replaced or removed only if it is as read, those besides.
+    """The writes of a transaction: each record is replaced or deleted on its ETag; index rows follow their record.
 
     Raises:
-        Malformed: the service would not take them.
+        Malformed: the service would reject them.
     """
     bodies = [body_of(change) for change in changes]
     check(changes, bodies)
@@ -318,7 +321,7 @@ def _operations(changes: Sequence[Change | Removal]) -> list[_Operation]:
 
 
 def body_of(change: Change | Removal) -> bytes:
-    """A record as JSON; nothing of one that goes."""
+    """A record as JSON; empty for a deletion."""
     return msgspec.json.encode(change.record) if isinstance(change, Change) else b""
 
 
@@ -330,16 +333,16 @@ def _stored(kind: type[R], entity: Any) -> Stored[R]:
 
 
 def _token_of(place: Mapping[str, str]) -> str:
-    """Where the service stopped, as it said it, in letters that a URL takes."""
+    """The service's continuation token, in characters that a URL takes."""
     content = msgspec.json.encode((place["PartitionKey"], place["RowKey"]))
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
 def _place_of(token: str) -> dict[str, str]:
-    """Where an earlier page stopped. It leads nowhere else: the query names the partition all the same.
+    """The position of a page token. It cannot lead out of the partition, which the query names.
 
     Raises:
-        Malformed: the token is none that a list gave.
+        Malformed: the token is not one of a list.
     """
     try:
         content = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
@@ -352,7 +355,7 @@ def _place_of(token: str) -> dict[str, str]:
 
 
 def _no_token() -> Malformed:
-    """The error about a token that no list gave."""
+    """The error about an invalid page token."""
     return Malformed("token", "is none that a list gave")
 
 
@@ -361,7 +364,7 @@ def _partition(record: Any) -> str:
 
 
 def _rows(change: Change | Removal) -> list[str]:
-    """The rows that a change writes or removes: its record's, and what that has besides."""
+    """The rows that a change writes or deletes: that of its record, and its index rows."""
     record, kind = change.record, type(change.record)
     rows = [_row_key(kind, record.row)]
     if time_row := getattr(record, "time_row", ""):
@@ -374,7 +377,7 @@ def _rows(change: Change | Removal) -> list[str]:
 
 
 def _beside(change: Change | Removal, row: str) -> _Operation:
-    """The write of a row that a record has besides; one by time holds what a list shows of it."""
+    """The write of an index row; the one by time holds the list item of the record."""
     record, entity = change.record, {"PartitionKey": _partition(change.record), "RowKey": row}
     if isinstance(change, Removal):
         return ("delete", entity)
@@ -394,5 +397,5 @@ def _entity(record: Any, text: str) -> dict[str, Any]:
 
 
 def _bytes(text: str) -> int:
-    """The size of a text as the service keeps it."""
+    """The size of a text as the service stores it."""
     return len(text) * 2 if text.isascii() else len(text.encode("utf-16-le"))

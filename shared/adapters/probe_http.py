@@ -1,4 +1,4 @@
-"""The health of a deployed app, over plain HTTP."""
+"""The health check of a deployed app, over plain HTTP."""
 
 from shared.adapters.deadline import NoAnswer, send
 

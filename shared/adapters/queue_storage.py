@@ -1,7 +1,7 @@
-"""The queues of work items and of hints in Azure Queue storage.
+"""The queues of work items and hints in Azure Queue storage.
 
-The queue output binding cannot hide a message for a time, which the next step of a record needs; the event
-path, which needs no wait, uses the binding and never imports this module.
+The queue output binding cannot hide a message for a time, which the next step of a record needs; the event path, which
+needs no delay, uses the binding and never imports this module.
 """
 
 import math
@@ -48,7 +48,7 @@ class StorageWorkQueue:
             )
 
     def check(self) -> QueueState:
-        """See whether the queues can be used, and how they stand; nothing is sent."""
+        """Check that the queues are usable, and read their lengths; nothing is sent."""
         dates: list[str] = []
         with translated("reading the properties of the queues", remedy=_ROLE):
             for queue in (WORK_QUEUE, HINT_QUEUE):
@@ -61,7 +61,7 @@ class StorageWorkQueue:
         return QueueState(_moment(dates[-1] if dates else ""), self._given_up(WORK_QUEUE) + self._given_up(HINT_QUEUE))
 
     def _given_up(self, queue: str) -> int:
-        """How many messages of a queue the host gave up on; it makes their queue with the first of them."""
+        """The length of a queue's poison queue, which the host creates with its first message."""
         with translated("reading the properties of the poison queues", remedy=_ROLE), expected(ResourceNotFoundError):
             return int(self._queues(queue + POISON).get_queue_properties().approximate_message_count or 0)
         return 0
@@ -74,7 +74,7 @@ class StorageWorkQueue:
 
 
 def _moment(date: str) -> datetime | None:
-    """A `Date` header, None where there is none that can be read."""
+    """A `Date` header, None if it is missing or invalid."""
     try:
         return parsedate_to_datetime(date)
     except ValueError:

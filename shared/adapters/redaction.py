@@ -1,4 +1,4 @@
-"""What services and logs say, with what looks like a secret taken out, and nothing that tricks whoever reads it.
+"""Removes secrets, and characters that mislead readers, from messages and logs.
 
 Every expression is linear in the length of a text: a log has a megabyte.
 """
@@ -56,16 +56,17 @@ _TRICKS = re.compile(r"[\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufef
 
 
 def readable(message: str, values: Collection[str] = ()) -> str:
-    """The first line of a service's message, at a length for a record, with everything secret taken out."""
+    """The first line of a service's message, cut for a record, without secrets."""
     first = next(iter(without_values(_plain(message), values).strip().splitlines()), "")
     first = _CODE.sub("code=***", _QUERY.sub("", _URL_USER.sub("", first)))
     return without_secrets(first)[:_MESSAGE_LIMIT]
 
 
 def without_secrets(text: str, values: Collection[str] = ()) -> str:
-    """A text of many lines, a log for one, with what looks like a secret, or is one of `values`, replaced by ***.
+    """A text of many lines, such as a log, with everything that looks like a secret, or is one of `values`, replaced by
+    ***.
 
-    What drives a terminal or tricks a reader goes first: it may stand within a secret.
+    Terminal controls and misleading characters are removed first: they may be within a secret.
     """
     text = without_values(_plain(text), values)
     text = _PARAMETER.sub(r"\1=***", _URL_USER.sub("", text))
@@ -77,7 +78,7 @@ def without_secrets(text: str, values: Collection[str] = ()) -> str:
 
 
 def without_tricks(text: str) -> str:
-    """A text without what turns its direction, or has no width."""
+    """A text without bidirectional controls and zero-width characters."""
     return _TRICKS.sub("", text)
 
 
@@ -86,9 +87,9 @@ def _plain(text: str) -> str:
 
 
 def without_values(text: str, values: Collection[str]) -> str:
-    """A text without some values, each line of them by itself: as they are, quoted for a URL or in JSON, in base64.
+    """A text without some values, line by line: as they are, quoted for a URL or in JSON, in base64.
 
-    Of one that has only begun, where a log is still written, the beginning goes.
+    Of a value that has only begun, at the end of a log that is still written, the beginning is removed.
     """
     lines = (line.strip() for value in values for line in value.splitlines())
     found = {form for line in lines if len(line) >= _SHORTEST_VALUE for form in _forms(line)}
@@ -100,7 +101,7 @@ def without_values(text: str, values: Collection[str]) -> str:
 
 
 def _forms(value: str) -> set[str]:
-    """It, quoted for a URL and in JSON, and what base64 has of it from any byte on, as that of `user:password`."""
+    """A value, quoted for a URL and in JSON, and its base64 at any byte offset, as within `user:password`."""
     raw = value.encode()
     encoded = (base64.b64encode(bytes(n) + raw).decode()[n + (n > 0) : (n + len(raw)) * 4 // 3] for n in range(3))
     return {value, quote(value, safe=""), json.dumps(value)[1:-1], base64.b64encode(raw).decode(), *encoded}

@@ -38,7 +38,7 @@ _REFUSED = frozenset((400, 404, 409, 410, 422))
 
 
 class AcrRegistry:
-    """Implements the port `Registry`. Clients are made on first use, and shared by all threads."""
+    """Implements the port `Registry`. Clients are created on first use, and shared by all threads."""
 
     def __init__(self, credential: Identity, secrets: Secrets) -> None:
         self._credential, self._secrets = credential, secrets
@@ -46,7 +46,7 @@ class AcrRegistry:
         self._management = per_subscription(ContainerRegistryManagementClient, credential)
 
     def login_server(self, registry: RegistryRule) -> str:
-        """The host name that Azure says a registry has; its name does not tell.
+        """The login server of a registry, by Azure: it does not follow from the name.
 
         Source: https://learn.microsoft.com/rest/api/containerregistry/registries/get
         """
@@ -56,12 +56,12 @@ class AcrRegistry:
             return str(self._management(subscription).registries.get(group, name).login_server).lower()
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
-        """The digest a tag points at now, or None where there is no such tag."""
+        """The digest of a tag, None if the tag does not exist."""
         state = self.tag_state(registry, repository, tag)
         return state.digest if state else None
 
     def tag_state(self, registry: RegistryRule, repository: str, tag: str) -> TagState | None:
-        """What a tag points at and whether it is locked against writes and deletes, or None."""
+        """The digest of a tag, and whether it is locked against writes and deletes; None if it does not exist."""
         with translated(f"reading {registry.login_server}/{repository}:{tag}", remedy=_PULL_ROLE), expected(404):
             properties = self._data(registry.login_server).get_tag_properties(repository, tag)
             locked = properties.can_write is False and properties.can_delete is False
@@ -69,7 +69,7 @@ class AcrRegistry:
         return None
 
     def newest_tags(self, registry: RegistryRule, repository: str, limit: int) -> list[TagPush]:
-        """The tags of a repository that were pushed last, the newest first: one request for each hundred."""
+        """The most recently pushed tags of a repository, the newest first: one request for each hundred."""
         doing = f"listing the tags of {registry.login_server}/{repository}"
         with translated(doing, remedy=_PULL_ROLE), expected(404):
             found = self._data(registry.login_server).list_tag_properties(
@@ -80,7 +80,7 @@ class AcrRegistry:
         return []
 
     def token_expiry(self, registry: RegistryRule, token: str, now: datetime) -> datetime | None:
-        """When the next password of a token expires after `now`; None where none does or the app may not look."""
+        """The next expiry of a token's passwords after `now`; None if none expires or the app lacks the role."""
         subscription, group, name = registry_id(registry)
         doing = f"reading token {token} of {registry.login_server}"
         with translated(doing, remedy=_READER_ROLE), expected(403, 404):  # no role for this, or a user of another kind
@@ -91,7 +91,7 @@ class AcrRegistry:
         return None
 
     def start_copy(self, source: ImageRef, source_rule: RegistryRule, target: RegistryRule, name: str) -> str:
-        """Begin importImage by digest, never overwriting a tag; returns the URL to ask about it.
+        """Begin importImage by digest, never overwriting a tag; returns the URL of the operation.
 
         Source: https://learn.microsoft.com/rest/api/containerregistry/registries/import-image
         """
@@ -106,7 +106,7 @@ class AcrRegistry:
             return str(poller.result())
 
     def copy_status(self, target: RegistryRule, operation: str) -> CopyStatus:
-        """How an import stands: ARM answers 202 while it runs, then its outcome."""
+        """The state of an import: ARM answers 202 while it runs, then its result."""
         if not operation:
             return CopyStatus(CopyState.SUCCEEDED)
         subscription, _, _ = registry_id(target)
@@ -142,7 +142,7 @@ class AcrRegistry:
             client.set_manifest(repository, BytesIO(raw[-1]), tag=tag, media_type=str(found.media_type))
 
     def unlock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest | None) -> None:
-        """Let a tag be written and deleted again, and with a digest its manifest too; what is gone already is fine."""
+        """Unlock a tag, and with a digest its manifest; it is no error if they are gone already."""
         client, doing = self._data(registry.login_server), f"unlocking {registry.login_server}/{repository}:{tag}"
         with translated(doing, remedy=_PUSH_ROLE):
             with expected(404):
@@ -152,7 +152,7 @@ class AcrRegistry:
                     client.update_manifest_properties(repository, digest, can_delete=True)
 
     def remove_tag(self, registry: RegistryRule, repository: str, tag: str) -> None:
-        """Remove a tag; the manifest stays, and one that is gone already is fine."""
+        """Delete a tag; the manifest stays. It is no error if the tag is gone already."""
         with translated(f"removing {registry.login_server}/{repository}:{tag}", remedy=_DELETE_ROLE):
             self._data(registry.login_server).delete_tag(repository, tag)
 
@@ -174,7 +174,7 @@ class AcrRegistry:
 
 
 def _location(response: Any, _body: object, _headers: object) -> str:
-    """Where ARM says to ask about an accepted operation."""
+    """The URL of an accepted operation."""
     return str(response.http_response.headers.get("Location", ""))
 
 

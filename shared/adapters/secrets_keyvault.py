@@ -1,4 +1,4 @@
-"""Registry credentials from Key Vault, read at use and never kept."""
+"""Registry credentials from Key Vault, read at each use and never kept."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -38,7 +38,7 @@ class VaultCredentials:
         return self.read(f"{registry.credentials}-user"), self.read(f"{registry.credentials}-password")
 
     def expiry(self, registry: RegistryRule) -> datetime | None:
-        """When the first of a registry's two secrets expires, None where no such time is set."""
+        """The earlier expiry of a registry's two secrets, None if they have none."""
         secrets = map(self._secret, (f"{registry.credentials}-user", f"{registry.credentials}-password"))
         times = (secret.properties.expires_on for secret in secrets)
         return min((time for time in times if time is not None), default=None)
@@ -51,9 +51,9 @@ class VaultCredentials:
         return value
 
     def values(self) -> list[str]:
-        """All that a run may have been given out of the vault, also what has been replaced since it began.
+        """All vault values that a run may have been given, also those replaced since it began.
 
-        Which secrets a task reads, Azure does not tell: its answers leave the credentials of a task out.
+        Azure does not tell which secrets a task reads: its responses leave out a task's credentials.
         """
         if not self._url:
             return []
@@ -62,7 +62,7 @@ class VaultCredentials:
             return list(chain.from_iterable(map(self._values_of, listed)))
 
     def _values_of(self, secret: SecretProperties) -> list[str]:
-        """The value of a secret; of one that was set lately the values before it, too."""
+        """The value of a secret; for one that was set recently, the values before it, too."""
         name, values = str(secret.name), list[str]()
         for version in self._versions(secret):
             with expected(ResourceNotFoundError):  # it was deleted just now

@@ -1,4 +1,4 @@
-"""Whether the events of a registry reach this app, by the Event Grid subscriptions there are on it."""
+"""Whether a registry's events reach this app, by the Event Grid subscriptions of the registry."""
 
 from azure.mgmt.eventgrid import EventGridManagementClient
 from azure.mgmt.eventgrid.models import EventSubscription
@@ -18,7 +18,7 @@ class EventGridSubscriptions:
         self._client, self._site = per_subscription(EventGridManagementClient, credential), site.lower()
 
     def delivers_to_app(self, registry: RegistryRule) -> bool | None:
-        """Whether a subscription sends a registry's pushes to this app; None where the app may not ask.
+        """Whether a subscription sends a registry's pushes to this app; None if the app lacks the role to list them.
 
         Source: https://learn.microsoft.com/rest/api/eventgrid/controlplane/event-subscriptions/list-by-resource
         """

@@ -1,4 +1,4 @@
-"""ACR Tasks: runs are started, found, read and canceled through Azure Resource Manager."""
+"""ACR Tasks: starts, finds, reads and cancels runs through Azure Resource Manager."""
 
 import base64
 from collections.abc import Iterator, Mapping
@@ -42,15 +42,14 @@ _RUNNING = frozenset(("Queued", "Started", "Running"))
 class AcrTaskRunner:
     """Implements the port `TaskRunner`.
 
-    A run is marked by its `updateTriggerToken`, which Azure keeps with the run: a run whose id was never
-    recorded is found by it.
+    A run is marked by its `updateTriggerToken`, which Azure keeps: a run whose id was never recorded is found by it.
     """
 
     def __init__(self, credential: Identity, secrets: Secrets) -> None:
         self._client, self._secrets = per_subscription(ContainerRegistryTasksMgmtClient, credential), secrets
 
     def start(self, registry: RegistryRule, task: str, values: Mapping[str, str], token: str) -> str:
-        """Start a run of a task with values, marked with a token to find it by; returns its id."""
+        """Start a run of a task with values and a mark; returns its id."""
         subscription, group, name = registry_id(registry)
         request = TaskRunRequest(
             task_id=f"{registry.id}/tasks/{task}",
@@ -64,10 +63,10 @@ class AcrTaskRunner:
             return str(self._client(subscription).registries.schedule_run(group, name, request).run_id)
 
     def check(self, registry: RegistryRule, task: str) -> None:
-        """See whether a task is there and runs may be started; none is.
+        """Check that a task exists and runs may be started; none is started.
 
-        That a subscription may run no tasks is said only where one is started. So a task is asked for that nobody
-        has: whoever may start runs learns that it is not there.
+        Only a start tells that a subscription may run no tasks. So a task that does not exist is started: whoever may
+        start runs gets a 404.
         """
         subscription, group, name = registry_id(registry)
         with translated(f"looking whether task {task} of {registry.login_server} can be started", remedy=_ROLE):
@@ -88,12 +87,12 @@ class AcrTaskRunner:
                     raise
 
     def find(self, registry: RegistryRule, task: str, token: str, since: datetime) -> str | None:
-        """The id of the run that was marked with a token at or after `since`, or None."""
+        """The id of the run with a mark, created at or after `since`; None if there is none."""
         marked = self.marked(registry, task, since)
         return next((run_id for run_id, mark in marked if mark == token), None)
 
     def marked(self, registry: RegistryRule, task: str, since: datetime) -> Iterator[tuple[str, str]]:
-        """The marked runs of a task that were created at or after `since`, the newest first: run id and mark."""
+        """The marked runs of a task created at or after `since`, the newest first: run id and mark."""
         subscription, group, name = registry_id(registry)
         with translated(f"listing the runs of task {task} of {registry.login_server}", remedy=_ROLE):
             client = self._client(subscription)
@@ -105,16 +104,18 @@ class AcrTaskRunner:
                     yield str(run.run_id), _decoded(run.update_trigger_token)
 
     def get(self, registry: RegistryRule, run_id: str) -> Run | None:
-        """A run, or None where there is no such run."""
+        """A run, None if it does not exist."""
         subscription, group, name = registry_id(registry)
         with translated(f"reading run {run_id} of {registry.login_server}", remedy=_ROLE), expected(404):
             return self._run(registry, self._client(subscription).runs.get(group, name, run_id))
         return None
 
     def log(self, registry: RegistryRule, run_id: str, limit_bytes: int) -> str:
-        """The log of a run, its last `limit_bytes` at most, without what looks like a secret, or is one of the vault's.
+        """The log of a run, at most its last `limit_bytes`, without anything that looks like a secret or is a value of
+        the vault.
 
-        A secret that the beginning of a part cuts in two would not be known: so more is read, and left out.
+        A secret that the beginning of a range cuts in two would not be recognized: so more is read, and cut off
+        afterwards.
         """
         subscription, group, name = registry_id(registry)
         with translated(f"reading the log of run {run_id} of {registry.login_server}", remedy=_ROLE):
@@ -131,13 +132,13 @@ class AcrTaskRunner:
         return text[len(more) :][-limit_bytes:]
 
     def cancel(self, registry: RegistryRule, run_id: str) -> None:
-        """Ask a run to stop; one that has ended or is gone is left as it is."""
+        """Cancel a run; it is no error if it has ended or is gone."""
         subscription, group, name = registry_id(registry)
         with translated(f"canceling run {run_id} of {registry.login_server}", remedy=_ROLE), expected(404, 409):
             self._client(subscription).runs.cancel(group, name, run_id)
 
     def _given(self, registry: RegistryRule) -> list[str]:
-        """The vault's values that a run may have been given; a user that is called as the registry is no secret."""
+        """The vault values that a run may have been given; a user named like the registry is no secret."""
         return [value for value in self._secrets.values() if value not in registry.login_server]
 
     def _run(self, registry: RegistryRule, run: AzureRun) -> Run:
@@ -156,7 +157,7 @@ class AcrTaskRunner:
         )
 
     def _message(self, registry: RegistryRule, run: AzureRun) -> str:
-        """What the service says of a run that went wrong, withheld while nobody knows what is secret in it."""
+        """The service's message about a failed run, withheld if the secrets in it cannot be known."""
         if not run.run_error_message:
             return ""
         try:
@@ -171,7 +172,7 @@ def _no_task(registry: RegistryRule, task: str) -> Misconfigured:
 
 
 def _encoded(token: str) -> str:
-    """The service takes this token base64-encoded."""
+    """The service expects this token in base64."""
     return base64.b64encode(token.encode()).decode()
 
 
@@ -183,7 +184,7 @@ def _decoded(token: str) -> str:
 
 
 def _outputs(run: AzureRun) -> Iterator[OutputImage]:
-    """The images that a run lists. An entry without a digest proves nothing, and is left out."""
+    """The output images of a run. An entry without a digest proves nothing, and is left out."""
     for image in run.output_images or []:
         with suppress(Malformed):
             digest = parse_digest(image.digest)

@@ -1,4 +1,4 @@
-"""Reading the tags of any OCI registry. What comes from one is input from outside, and is treated so."""
+"""Reads the tags of any OCI registry. Responses are untrusted input."""
 
 from shared.adapters.oci.client import OciTagReader
 from shared.adapters.oci.exchange import Limits, Network

@@ -1,4 +1,4 @@
-"""Who the app is to a registry: its challenges, the tokens they lead to, and those that are still good.
+"""Authentication to registries: challenges, token requests, and a cache of valid tokens.
 
 Sources: https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1,
 https://distribution.github.io/distribution/spec/auth/token/ and
@@ -43,7 +43,7 @@ _MARGIN_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """`scheme` is `bearer` or `basic`; the rest is what a bearer challenge says, "" where it does not."""
+    """`scheme` is `bearer` or `basic`; the rest are the parameters of a bearer challenge, "" where they are missing."""
 
     scheme: str
     realm: str = ""
@@ -98,7 +98,7 @@ def _challenges(header: str, whose: str) -> Iterator[tuple[str, dict[str, str]]]
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An Authorization header, and how long the registry takes it."""
+    """An Authorization header, and its lifetime."""
 
     header: str = field(repr=False)
     life_seconds: float
@@ -117,12 +117,12 @@ class TokenCache:
         self._fetches: dict[Hashable, Future[str]] = {}
 
     def renew(self, key: Hashable, used: str, fetch: Callable[[], Token]) -> str:
-        """A header that is still good for a while, other than the one that was `used` in vain (or "").
+        """A header that is still valid for a while, other than `used`, which was rejected (or "").
 
-        One caller fetches; whoever else wants the same meanwhile waits for that outcome, be it an error.
+        One caller fetches; concurrent callers for the same repository wait for that result, be it an error.
 
         Raises:
-            whatever `fetch` raises.
+            Exception: whatever `fetch` raises.
         """
         with self._lock:
             kept = self._kept.get(key)
@@ -151,9 +151,8 @@ def _good_until(_: Hashable, token: Token, now: float) -> float:
 
 
 class Authentication:
-    """Gets the Authorization headers of registries, one a repository, and keeps them while they are good.
-
-    Redirects of token services are not followed: what is sent to them is for them alone.
+    """Gets the Authorization headers of registries, one for each repository, and keeps them while they are valid.
+    Redirects of token services are not followed: the credentials are for that service only.
     """
 
     def __init__(self, send: Callable[[Request], Response], secrets: Secrets, credential: Identity) -> None:
@@ -162,7 +161,7 @@ class Authentication:
         self._challenges: dict[Place, Challenge] = {}
 
     def header(self, place: Place) -> str:
-        """The header to send at first: "" before the registry has asked for one."""
+        """The header of the first request: "" before the registry has sent a challenge."""
         challenge = self._challenges.get(place)
         if challenge is None:
             return ""
@@ -210,7 +209,7 @@ class Authentication:
         return Token(f"Bearer {value}", min(_LONGEST_SECONDS, said))
 
     def _by_get(self, place: Place, request: Request) -> TokenAnswer:
-        """A token for what is public, or for the user of the registry's rule if the token service may see who it is."""
+        """An anonymous token, or one for the user of the rule if the token service may see the credentials."""
         registry, host = place.registry, place.server.host
         if not registry.credentials:
             return self._ask(request, place.dialect.remedy(registry))
@@ -239,14 +238,14 @@ class Authentication:
             raise Malformed("token", f"{request.doing}: {request.target.server} answers with no token") from None
 
     def _password(self, registry: RegistryRule) -> tuple[str, tuple[str, ...]]:
-        """The header of Basic authentication, and what no error may repeat of it."""
+        """The header of Basic authentication, and the values that no error may repeat."""
         user, password = self._secrets.credentials(registry)
         encoded = base64.b64encode(f"{user}:{password}".encode()).decode()
         return f"Basic {encoded}", (password, encoded)
 
 
 def _scope(place: Place, asked: str) -> str:
-    """What to ask for: what the registry named, if it is no more than reading, unless the dialect says otherwise."""
+    """The scope to request: that of the challenge if it is read-only, unless the dialect overrides it."""
     own = f"repository:{place.path}:"
     if place.dialect.actions:
         return own + place.dialect.actions

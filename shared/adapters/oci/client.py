@@ -1,4 +1,4 @@
-"""Tags of any registry that speaks the OCI distribution API.
+"""Reads tags of any registry with the OCI distribution API.
 
 Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 """
@@ -54,7 +54,7 @@ class _Tags(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """Some names, and where the next are (None at the end); `linked` where the registry itself says so."""
+    """Some names, and the URL of the next page (None at the end); `linked` if that is from a Link header."""
 
     tags: tuple[str, ...] = ()
     following: Target | None = None
@@ -87,11 +87,11 @@ class OciTagReader:
         self._kept: LRUCache[tuple[RegistryRule, Target], tuple[str, _Page]] = LRUCache(_KEPT_PAGES)
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
-        """The digest a tag points at now, or None where there is no such tag.
+        """The digest of a tag, None if the tag does not exist.
 
-        A HEAD, which no registry counts as a pull. A registry that leaves the digest out of its answer is asked for
-        the manifest, and the digest is taken of its bytes; so is one that answers no HEAD, and one that has no such tag
-        by a HEAD: Sonatype Nexus has been seen to say so of tags that are there.
+        It is a HEAD, which no registry counts as a pull. If the response has no digest, the manifest is read and its
+        bytes are hashed; likewise if HEAD is not supported, or answers 404: Sonatype Nexus has been seen to do that for
+        tags that exist.
         """
         place = Place.of(registry, repository)
         name = f"{place.name}:{parse_tag(tag)}"
@@ -106,11 +106,11 @@ class OciTagReader:
         return _digest_of(answer.body, said, name)
 
     def tags(self, registry: RegistryRule, repository: str) -> Iterator[str]:
-        """The names that a repository lists, page by page as they are taken; none where there is no such repository.
+        """The tags of a repository, page by page as they are consumed; none if it does not exist.
 
         Raises:
-            Malformed: a page is no list, or the pages do not come to an end.
-            Retry: the pages together take too long, or a later one is not there.
+            Malformed: a page is not a list, or the pages do not end.
+            Retry: the pages together take too long, or a later one is missing.
         """
         previous = _Page()
         for page in self._pages(Place.of(registry, repository)):
@@ -122,13 +122,12 @@ class OciTagReader:
             previous = page
 
     def allowance(self, registry: RegistryRule) -> Allowance | None:
-        """What the registry last said of its rate limit, None where it has said nothing."""
+        """The last rate limit that the registry sent, None if it sent none."""
         return self._allowances.get(registry.name)
 
     def _pages(self, place: Place) -> Iterator[_Page]:
-        """The pages one by one; the first is asked for again with fewer tags where so many are refused.
-
-        The time that counts is the registry's, not that of whoever takes the tags.
+        """The pages one by one; the first is requested again with fewer tags if the page size is refused. The deadline
+        counts the registry's time, not that of the consumer.
         """
         limits, seen, spent = self._limits, set[Target](), 0.0
         size, first = limits.page_size, f"/v2/{place.path}/tags/list?n="
@@ -195,7 +194,9 @@ class OciTagReader:
         return sent, answer
 
     def _follow(self, place: Place, request: Request, authorization: str) -> tuple[Request, Response]:
-        """The last request with its answer, after at most three redirects; only the registry sees the header."""
+        """The last request with its response, after at most three redirects; only the registry gets the Authorization
+        header.
+        """
         for _ in range(_REDIRECTS + 1):
             sent = request
             if authorization and request.target.origin == place.server.origin:
@@ -216,7 +217,7 @@ def _expected(request: Request) -> set[int]:
 
 
 def _digest_of(body: bytes, said: str | None, name: str) -> Digest:
-    """The digest of a manifest's bytes, which has to be the one that was said of them."""
+    """The digest of a manifest's bytes, which must equal the one in the header."""
     try:
         msgspec.json.decode(body, type=_Manifest)
     except UNREADABLE as error:
@@ -258,7 +259,7 @@ def _parse_page(answer: Response, asked: Target, answered: Target, size: int, wh
 
 
 def _linked(header: str, asked: Target, answered: Target, whose: str) -> Target | None:
-    """The next page that a Link header names: at the registry that was asked, or at the host that it led to."""
+    """The URL of a Link header's next page: at the registry, or at the host that it redirected to."""
     if len(header) > _LINK_LIMIT:
         raise Malformed("Link", f"{whose} has a link of {len(header)} characters")
     place = 0

@@ -1,7 +1,7 @@
-"""What registries of one vendor do otherwise than the specification: one row a vendor.
+"""The vendors' deviations from the specification: one row for each dialect.
 
-A further dialect is one more row of `DIALECTS`. No other module of this package names a vendor. What names have in
-rules and records is the domain's: `RegistryRule.login_server` and `RegistryRule.full_name`.
+A further dialect is one more row of `DIALECTS`. No other module of this package names a vendor. Names in rules and
+records are the domain's: `RegistryRule.login_server` and `RegistryRule.full_name`.
 """
 
 import re
@@ -22,7 +22,9 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 
 
 class TokenAnswer(msgspec.Struct):
-    """What a token service answers: https://distribution.github.io/distribution/spec/auth/token/#token-response-fields"""
+    """The response of a token service:
+    https://distribution.github.io/distribution/spec/auth/token/#token-response-fields
+    """
 
     token: str | None = None
     access_token: str | None = None
@@ -104,7 +106,7 @@ class Place:
 
 
 def dialect_of(registry: RegistryRule) -> Dialect:
-    """The dialect that a registry speaks."""
+    """The dialect of a registry."""
     return next((row for row in DIALECTS if row.serves(registry)), _PLAIN)
 
 
@@ -120,7 +122,8 @@ def server_of(registry: RegistryRule) -> Target:
 def may_see_credentials(realm: str, registry: str) -> bool:
     """Whether a token service's host may see the credentials of a registry's host; both in lower case, without a port.
 
-    It may at the registry's own host, where the registry's dialect names it, and under a domain of the same owner.
+    It may if it is the registry's own host, if the registry's dialect names it, or if it is under a domain of the same
+    owner.
     """
     if realm == registry or any(realm in row.token_hosts for row in DIALECTS if row.api_host == registry):
         return True
@@ -137,7 +140,7 @@ _ENTRA_SCOPE = "https://containerregistry.azure.net/.default"
 def _entra_exchange(
     place: Place, request: Request, query: Mapping[str, str], identity: Identity, post: Post
 ) -> TokenAnswer:
-    """A token of an Azure registry for the app's identity, which no other host gets to see.
+    """A token of an Azure registry for the app's identity, which is sent to no other host.
 
     Source: https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md
     """

@@ -41,12 +41,12 @@ class _Errors(msgspec.Struct):
 
 
 def http_error(answer: Response, request: Request, remedy: str) -> BasegateError:
-    """The error that an answer means to the gate.
+    """The error of an unexpected response.
 
     Args:
-        answer: its status is none that was expected.
-        request: begins the sentence, and says what the sentence must not hold.
-        remedy: what to do where access is refused.
+        answer: its status is not one that was expected.
+        request: begins the sentence, and has the values that the sentence must not contain.
+        remedy: what to do where access is denied.
     """
     code, said = _said(answer, request)
     text, now = f"{request.doing}: {answer.status} {said}".strip(), datetime.now(UTC)
@@ -62,7 +62,7 @@ def http_error(answer: Response, request: Request, remedy: str) -> BasegateError
 
 
 def _said(answer: Response, request: Request) -> tuple[str, str]:
-    """The registry's error code, and code and message for the reader; nothing that repeats a secret."""
+    """The registry's error code, and its text for readers, without secrets."""
     try:
         body = msgspec.json.decode(answer.body, type=_Errors)
     except UNREADABLE:

@@ -1,4 +1,4 @@
-"""What a registry is asked and what it answers, by which way, and what bounds both."""
+"""A request to a registry, its response, the network between them, and the limits of both."""
 
 import os
 import ssl
@@ -86,7 +86,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole answer: headers are found in any case, repeated ones joined by a comma."""
+    """A complete response: header names are case-insensitive, repeated headers are joined by a comma."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)

@@ -1,7 +1,7 @@
-"""Where requests and credentials may go, decided before anything is sent.
+"""Where requests and credentials may be sent, decided before anything is sent.
 
-What a registry says (a token realm, a redirect, a next page) is input from outside: it must not make this app ask
-its own machine, its own network or the platform's metadata service, nor show a password to a stranger.
+URLs from a registry (a token realm, a redirect, a next page) are untrusted input: they must not make this app call its
+own machine, its own network or the platform's metadata service, nor send a password to another owner.
 """
 
 import re
@@ -42,12 +42,12 @@ _NUMERIC = re.compile(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)")
 
 
 class Unsafe(Exception):
-    """No request goes there; the text says why, beginning with the host or URL."""
+    """A target that gets no request; the text says why, beginning with the host or URL."""
 
 
 @contextmanager
 def only_safe(doing: str) -> Iterator[None]:
-    """Raise Misconfigured, with what to do, for an unsafe target within the block; `doing` begins the sentence."""
+    """Translate `Unsafe` within the block to Misconfigured, with a remedy; `doing` begins the sentence."""
     try:
         yield
     except Unsafe as error:
@@ -59,7 +59,7 @@ def only_safe(doing: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a request goes: `path` is encoded and has its query. The scheme is https, always."""
+    """A request's target: `path` is encoded and has its query. The scheme is always https."""
 
     host: str
     port: int
@@ -67,7 +67,7 @@ class Target:
 
     @property
     def origin(self) -> tuple[str, int]:
-        """What has to be equal for a secret to go there, too."""
+        """What must be equal for a secret to be sent there, too."""
         return self.host, self.port
 
     @property
@@ -126,7 +126,7 @@ def _target(text: str, base: str = "") -> Target:
 
 
 def _host(text: str) -> str:
-    """A host in its one spelling; numbers that some resolvers read as an address are none."""
+    """A host in its canonical form; numbers that some resolvers read as an address are invalid."""
     host = text.lower()
     try:
         if ":" in host and "%" not in host:
@@ -183,7 +183,7 @@ def require_address(host: str, address: Address, *, private: bool) -> None:
 
 
 def _embedded(address: Address) -> Address:
-    """The IPv4 address that an IPv6 address only carries (mapped, 6to4, NAT64), else the address itself."""
+    """The IPv4 address that an IPv6 address embeds (mapped, 6to4, NAT64), else the address itself."""
     if isinstance(address, IPv4Address):
         return address
     if address in _NAT64:

@@ -1,5 +1,7 @@
-"""One request, one whole answer of bounded size and time, on urllib3's pools: their connections go where they may, and
-their errors become the gate's. Imported when the first reader is made: urllib3 is heavy.
+"""One request and its complete response, limited in size and time, on urllib3's pools.
+
+Connections go to checked addresses only, and errors are translated. The module is imported with the first reader:
+urllib3 is heavy.
 """
 
 import http.client
@@ -48,7 +50,7 @@ _OFTEN_MEANS_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNSUPPORTED_PROT
 
 
 class Transport:
-    """Sends requests over https only, to hosts that may be asked, from many threads."""
+    """Sends requests over https, to safe hosts only, from many threads."""
 
     def __init__(self, network: Network, limits: Limits) -> None:
         self._network, self._limits = network, limits
@@ -114,13 +116,13 @@ def _open(pool: urllib3.HTTPConnectionPool, request: Request) -> urllib3.BaseHTT
 
 
 class GuardedConnection(HTTPSConnection):
-    """Connects to the address that was checked, so that a name cannot lead elsewhere in between."""
+    """Connects to the address that was checked, so that a name cannot resolve to another one in between."""
 
     private: ClassVar[bool] = False
     answer_seconds: ClassVar[float] = Limits().answer_seconds
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's answer is not http.client's
-        """The answer's head, with the clock for all of the answer running."""
+        """The head of the response, with the deadline of the whole response running."""
         if isinstance(self.sock, PunctualTlsSocket):
             self.sock.answer_by = time.monotonic() + self.answer_seconds
         return super().getresponse()
@@ -240,7 +242,7 @@ def _unreached(error: Exception, causes: list[BaseException], doing: str, host: 
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what is behind it: urllib3 chains some errors and keeps others as an argument."""
+    """An error and its causes: urllib3 chains some errors and keeps others as an argument."""
     seen: list[BaseException] = []
     current: BaseException | None = error
     while current is not None and current not in seen and len(seen) < 8:

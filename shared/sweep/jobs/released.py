@@ -1,4 +1,4 @@
-"""The released job: resumes promotions that a decision or an earlier verdict blocked and that are not blocked any more."""
+"""The released job: resumes promotions that a decision or an earlier verdict blocked, once they are not blocked."""
 
 from collections.abc import Iterator
 from contextlib import suppress
