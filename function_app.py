@@ -1,4 +1,4 @@
-"""Basegate: the one FunctionApp, its blueprints in the order an event meets them."""
+"""Basegate: the one FunctionApp, with its blueprints in the order in which an event reaches them."""
 
 import azure.functions as func
 

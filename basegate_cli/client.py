@@ -1,4 +1,4 @@
-"""One call of Basegate's HTTP interface: the answer's text as it came, or what went wrong in one sentence."""
+"""One call of Basegate's HTTP interface: the text of the response, or an error in one sentence."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WITHOUT_WORDS = {
 
 
 class Problem(Exception):
-    """Basegate says no. `body` is its answer, untouched; the text is for people."""
+    """Basegate responded with an error. `body` is the response as it came; the text is for people."""
 
     def __init__(self, sentence: str, body: str = "") -> None:
         super().__init__(sentence)
@@ -30,15 +30,15 @@ class Problem(Exception):
 
 
 class Away(Problem):
-    """It says so because something behind it is away: it passes."""
+    """The error is transient: something that Basegate depends on is unavailable."""
 
 
 class Unreachable(Exception):
-    """No answer: nobody there, or the connection broke."""
+    """No response: nothing listens there, or the connection broke."""
 
 
 class BadAddress(Exception):
-    """The URL is none to send a key to."""
+    """The key must not be sent to this URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +51,21 @@ class Call:
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect would take the key elsewhere, so it is a problem like any other."""
+    """Follows no redirect, which would send the key elsewhere: it is an error like any other."""
 
     def redirect_request(self, *_: object) -> None:
         return None
 
 
 class Client:
-    """Basegate at one address, with a key and the name of whoever acts."""
+    """Basegate at one address, with a key and the name of the caller."""
 
     def __init__(self, url: str, key: str, actor: str) -> None:
-        """Raises `BadAddress`: no http(s) URL, or plain http to another machine."""
+        """Connects to nothing yet.
+
+        Raises:
+            BadAddress: not an http(s) URL, or plain http to another machine.
+        """
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise BadAddress(f"{url!r} is no http or https URL")
@@ -73,14 +77,19 @@ class Client:
         self._opener = urllib.request.build_opener(_NoRedirects, *direct)  # no proxy sees the key of this machine's app
 
     def get(self, path: str, **query: str) -> str:
-        """Read. Raises `Problem` or `Unreachable`."""
+        """Read.
+
+        Raises:
+            Problem, Unreachable: it failed.
+        """
         return self._send("GET", path, query, None, {})
 
     def call(self, call: Call, reason: str, *, dry_run: bool) -> str:
-        """Do something, or say what would be done; an answer that got lost is asked for once more.
+        """Act, or plan with a dry run; if the response is lost, the call is repeated once with the same idempotency
+        key.
 
         Raises:
-            Problem, Unreachable: it was not done, or nobody knows.
+            Problem, Unreachable: it was not done, or that is unknown.
         """
         body = json.dumps(call.body | {"reason": reason}).encode()
         query, headers = ({"dry_run": "true"}, {}) if dry_run else ({}, {"Idempotency-Key": str(uuid4())})

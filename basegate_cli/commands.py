@@ -1,4 +1,4 @@
-"""`basegate`: the options before the command, its two halves, and the exit codes."""
+"""`basegate`: the global options, the two halves of the commands, and the exit codes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def basegate(
     actor: Annotated[str, typer.Option(help="Who acts, for the record (default: user@host).")] = "",
     as_json: Json = False,
 ) -> None:
-    """Ask and direct the gate that public base images pass through.
+    """Operate Basegate, the gate for public base images.
 
     Exit codes: 0 done, 1 refused, or the rules have errors, 2 wrong usage, 3 Basegate cannot be reached.
     """
@@ -41,7 +41,7 @@ def follow(
     identifier: Annotated[str, typer.Argument(metavar="[ID]", help="A candidate or a rollout; all without.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Ask every second, until it is settled or you press Ctrl-C."""
+    """Poll every second, until it is settled or you press Ctrl-C."""
     session = session_of(context, as_json)
     if identifier:
         watch.watch_record(session, remote.path_of("why", identifier))

@@ -1,8 +1,9 @@
-"""Hooks of hatchling, which builds the wheel: its dependencies, and the part of `shared` that it carries.
+"""Build hooks of hatchling for the wheel: its dependencies, and the part of `shared` that it contains.
 
-A top-level package `shared` in a wheel would clash with any other of that name. So what the command line imports of it
-goes in as `basegate_cli._vendor.shared`, and the imports are rewritten. Source:
-https://hatch.pypa.io/latest/plugins/build-hook/custom/
+A top-level package `shared` in a wheel would clash with any other of that name. So the modules that the command line
+imports are packaged as `basegate_cli._vendor.shared`, with rewritten imports.
+
+Source: https://hatch.pypa.io/latest/plugins/build-hook/custom/
 """
 
 from __future__ import annotations
@@ -33,10 +34,14 @@ class Dependencies(MetadataHookInterface):
 
 
 class Vendoring(BuildHookInterface[Any]):
-    """Puts the modules in, with their imports rewritten."""
+    """Packages the modules, with rewritten imports."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Say what goes in. Raises `FileNotFoundError` where the repository is not around this folder."""
+        """Select the modules.
+
+        Raises:
+            FileNotFoundError: this folder is not in the repository.
+        """
         self._made = TemporaryDirectory()
         package = Path(self._made.name)
         own = [file for file in _HERE.glob("*.py") if file != Path(__file__).resolve()]
@@ -49,7 +54,7 @@ class Vendoring(BuildHookInterface[Any]):
         build_data["force_include"][str(package)] = "basegate_cli"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        """Remove what was written for the build."""
+        """Remove the temporary files of the build."""
         self._made.cleanup()
 
 

@@ -1,4 +1,4 @@
-"""What every command has: the client, where to print, and whether for people or for programs."""
+"""What all commands share: the client, the output, and its format, for people or programs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WIDTH_IN_FILES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One invocation. With `json` the interface's answers are printed untouched, and nothing else is."""
+    """One invocation. With `json` the responses are printed as they came, and nothing else."""
 
     client: Client
     json: bool
@@ -32,17 +32,25 @@ class Session:
     err: Console
 
     def get(self, path: str, **query: str) -> str:
-        """Read. Raises `Problem` or `Unreachable`."""
+        """Read.
+
+        Raises:
+            Problem, Unreachable: it failed.
+        """
         with self._problems_printed():
             return self.client.get(path, **query)
 
     def call(self, call: Call, reason: str, *, dry_run: bool = False) -> str:
-        """Do something, or say what would be done. Raises `Problem` or `Unreachable`."""
+        """Act, or plan with a dry run.
+
+        Raises:
+            Problem, Unreachable: it failed.
+        """
         with self._problems_printed():
             return self.client.call(call, reason, dry_run=dry_run)
 
     def show(self, answer: str, render: Callable[[Any], RenderableType]) -> None:
-        """Print an answer: as it came, or rendered for people."""
+        """Print a response: as it came, or rendered for people."""
         if self.json:
             print(answer)
         else:
@@ -50,7 +58,7 @@ class Session:
 
     @contextmanager
     def _problems_printed(self) -> Iterator[None]:
-        """A problem is an answer too: programs get it as it came."""
+        """Prints problems within the block: programs get the response as it came."""
         try:
             yield
         except Problem as problem:
@@ -61,7 +69,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """The options before the command: where Basegate is, with which key, who acts, and whether for programs."""
+    """The global options: Basegate's URL, the key, the caller's name, and the output format."""
 
     url: str
     key: str
@@ -70,10 +78,10 @@ class Connection:
 
 
 def session_of(context: typer.Context, as_json: bool) -> Session:
-    """The session of a command on the standard streams; `--json` counts before the command and after it.
+    """The session of a command on the standard streams; `--json` is accepted before and after the command.
 
     Raises:
-        typer.BadParameter: the URL is none to send a key to.
+        typer.BadParameter: the key must not be sent to the URL.
     """
     given: Connection = context.find_object(Connection)  # type: ignore[assignment]  # set before any command runs
     try:
@@ -84,7 +92,7 @@ def session_of(context: typer.Context, as_json: bool) -> Session:
 
 
 def _default_actor() -> str:
-    """`user@host`, as far as the machine knows."""
+    """`user@host` of this machine."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""Answers as people read them. What a build's log or a registry says is printed as text, never obeyed."""
+"""Renders responses for people. Text of build logs and registries is printed without control characters."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _LONG_ID = re.compile(r"([0-9a-f]{12})[0-9a-f]{52}(-[0-9]{3})")
 
 
 def plain(text: object) -> Text:
-    """Text without control characters, those without width among them: nobody's words drive or trick the terminal."""
+    """Text without control and zero-width characters: they could control the terminal or mislead the reader."""
     return Text(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", str(text).replace("\r\n", "\n")))
 
 
 def brief(text: object) -> str:
-    """Text with its digests and ids cut to what still names them: 12 digits."""
+    """Text with digests and ids cut to their first 12 digits."""
     return _LONG_ID.sub(r"\1\2", _DIGEST.sub(r"\1", str(text or "")))
 
 
@@ -44,7 +44,7 @@ def state(name: object) -> Text:
 
 
 def when(moment: object) -> str:
-    """A moment of the ledger, to the second, in UTC."""
+    """A time of the ledger, to the second, in UTC."""
     return str(moment)[:19].replace("T", " ") if moment else ""
 
 
@@ -76,12 +76,12 @@ def records(answer: dict[str, Any]) -> RenderableType:
 
 
 def more(answer: dict[str, Any]) -> list[Text]:
-    """How to go on where a page ends; one that is filtered may be empty and go on."""
+    """How to read the next page; a filtered page may be empty and have one."""
     return [plain(f"older ones: --token {answer['next']}")] if answer["next"] else []
 
 
 def story(record: dict[str, Any]) -> RenderableType:
-    """A candidate or a rollout: where it stands, on what evidence, and everything that happened, in order."""
+    """A candidate or a rollout: its state, the evidence, and its history in order."""
     head = Text.assemble(brief(record["id"]), "  ", state(state_of(record)), "  ", plain(why(record)))
     lines = [plain(line) for line in history(record)]
     happened = Text("What happened:", style="bold")
@@ -89,18 +89,18 @@ def story(record: dict[str, Any]) -> RenderableType:
 
 
 def state_of(record: dict[str, Any]) -> str:
-    """The state of a whole record, as its line in a list says it."""
+    """The state of a record, as lists show it."""
     settled = record["state"] not in UNDER_WAY
     return "stalled" if record.get("stall") and not settled else str(record["state"])
 
 
 def why(record: dict[str, Any]) -> str:
-    """Why a whole record stands where it stands."""
+    """The reason of a record's state."""
     return str(record["stall"]["reason"] if state_of(record) == "stalled" else record["reason"])
 
 
 def history(record: dict[str, Any]) -> list[str]:
-    """The lines of a record's history, and of those of its promotions, by time."""
+    """The history of a record and of its promotions, by time."""
     lines = [("", entry) for entry in record["history"]]
     for promotion in record.get("promotions", ()):
         lines += [(f"{promotion['tag']}: ", entry) for entry in promotion["history"]]
@@ -109,7 +109,7 @@ def history(record: dict[str, Any]) -> list[str]:
 
 
 def effects(answer: dict[str, Any]) -> RenderableType:
-    """The blast radius of an act; if it was done, what was in flight against it, and where to read on."""
+    """The effects of a plan; after its execution, what was in flight against it, and what to read next."""
     head = "This would be done:" if answer["dryRun"] else "Done:"
     lines = [plain(f"  {effect['what']}: {effect['subject']}") for effect in answer["effects"]]
     lines += [plain(f"  warning: {text}") for text in answer.get("warnings", ())]
@@ -119,7 +119,7 @@ def effects(answer: dict[str, Any]) -> RenderableType:
 
 
 def status_lines(answer: dict[str, Any]) -> list[str]:
-    """The status as lines, one a stable tag and one an app: what a watcher compares."""
+    """The status as lines, one for each stable tag and app: a watcher prints those that change."""
     lines = []
     for one in answer["gates"]:
         newest = _latest(one["latest"]).plain
@@ -140,7 +140,7 @@ def promotions(answer: dict[str, Any]) -> RenderableType:
 
 
 def holds(answer: dict[str, Any]) -> RenderableType:
-    """The holds that stand."""
+    """The active holds."""
     lines = table("gate", "tag", "stands on", "since (UTC)", "until", "by", "why")
     for item in answer["items"]:
         promoted = brief(item["digest"]) or "nothing yet"
@@ -149,7 +149,7 @@ def holds(answer: dict[str, Any]) -> RenderableType:
 
 
 def vetoes(answer: dict[str, Any]) -> RenderableType:
-    """Vetoes, and by whom they were lifted."""
+    """Vetoes, and who lifted them."""
     lines = table("gate", "vetoed digest", "since (UTC)", "by", "why", "lifted (UTC)", "by whom, and why")
     for item in answer["items"]:
         lifted = when(item["lifted_at"])
@@ -211,7 +211,7 @@ def _sweeps(answer: dict[str, Any]) -> Iterator[Text]:
 
 
 def _unread(answer: dict[str, Any]) -> Iterator[Text]:
-    """Why a push was not examined: its tag was another digest when it was read."""
+    """Why a push was not examined: its tag had another digest when it was read."""
     for gate in answer["gates"]:
         for tag in gate["tags"]:
             for one in tag["expectations"]:
@@ -285,7 +285,7 @@ def _latest(item: dict[str, Any] | None) -> Text:
 
 
 def table(*names: str) -> Table:
-    """A table with its heads."""
+    """A table with column heads."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         made.add_column(name, overflow="fold")
@@ -293,7 +293,7 @@ def table(*names: str) -> Table:
 
 
 def row(into: Table, *cells: object) -> None:
-    """One more line of a table."""
+    """Add a row to a table."""
     into.add_row(*_texts(cells))
 
 

@@ -1,4 +1,4 @@
-"""Ask once a second: a picture that is drawn anew on a terminal, new lines elsewhere."""
+"""Polls once a second: redraws the view on a terminal, prints new lines elsewhere."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ PATIENCE = 10
 
 
 def watch_record(session: Session, path: str) -> None:
-    """A candidate or a rollout, until it is settled, and with it what promotes the candidate's digest."""
+    """Watch a candidate or a rollout until it is settled, and the promotions of the candidate's digest."""
     _follow(session, path, show.story, _story_lines, _is_settled)
 
 
 def watch_status(session: Session) -> None:
-    """All gates and apps, until someone interrupts."""
+    """Watch all gates and apps until interrupted."""
     _follow(session, OPERATIONS["status"].path, show.status, show.status_lines, lambda answer: False)
 
 
@@ -58,7 +58,7 @@ def _poll(session: Session, path: str, ended: Callable[[Any], bool], draw: Calla
 
 
 def _ask(session: Session, path: str) -> str:
-    """One request; while Basegate is away (a deployment of it, say) some more, and it is said that they fail."""
+    """One request; while Basegate is unavailable (during a deployment, say) it is retried, and the errors are shown."""
     for failed in range(1, PATIENCE):
         try:
             return session.client.get(path)
@@ -71,7 +71,7 @@ def _ask(session: Session, path: str) -> str:
 
 
 def _printer(session: Session, lines: Callable[[Any], list[str]]) -> Callable[[str], None]:
-    """Prints what was not there in the last answer: with `--json` whole answers, one a line."""
+    """Prints what changed since the last response: with `--json` whole responses, one a line."""
     seen: set[str] = set()
 
     def draw(text: str) -> None:

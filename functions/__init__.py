@@ -1,1 +1,1 @@
-"""Translating: from a trigger's binding to one call of a workflow and back."""
+"""Triggers and HTTP: from a binding to one call of the app, and back."""

@@ -1,8 +1,8 @@
-"""(4) HTTP: the pages a person looks at.
+"""(4) HTTP: the pages of the board.
 
-A page is an anonymous shell without any data. Its script fetches the fragment of the same path, for which the host
-wants a key (or App Service a signed-in person): see docs/adr/0011-the-board-and-its-key.md. The headers keep a page
-from doing anything but what it is for.
+A page is an anonymous shell without data. Its script fetches the fragment of the same path, which requires a function
+key (or a person signed in through App Service): see docs/adr/0011-the-board-and-its-key.md. The headers forbid a page
+everything that it does not need.
 """
 
 from functools import cache, wraps
@@ -49,7 +49,7 @@ _PAGES = {
 
 
 def page(template: str, **values: object) -> func.HttpResponse:
-    """A page or a fragment of one. Never stored: it holds data, or decides which key is asked for."""
+    """A page or a fragment. Never cached: it holds data, or decides which key is asked for."""
     from shared.adapters.redaction import without_tricks
 
     text = without_tricks(_environment().get_template(template).render(values))
@@ -70,7 +70,7 @@ def _environment() -> "Environment":
 
 
 def _over_https(handler: Handler) -> Handler:
-    """A handler of pages: they go over https only, with the key that they are asked with."""
+    """Wraps a handler of pages: it answers over https only, since requests carry the key."""
 
     @answering
     @wraps(handler)
@@ -85,12 +85,12 @@ def _over_https(handler: Handler) -> Handler:
 
 @_over_https
 def shell(req: func.HttpRequest) -> func.HttpResponse:
-    """A page: the same for all, without any data."""
+    """A page: the same for all callers, without data."""
     return page("shell.html", keyed=not platform_signs_in())
 
 
 def _fragment(view: str, template: str) -> Handler:
-    """What a page shows, for whoever may read. A history is asked for by a filter, and where its page begins."""
+    """The content of a page, for readers. A history takes a filter, and the token of its page."""
 
     @_over_https
     def fragment(req: func.HttpRequest) -> func.HttpResponse:
@@ -122,7 +122,7 @@ for _name, (_path, _template) in _PAGES.items():
 @blueprint.route("board/assets/{name}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @_over_https
 def board_asset(req: func.HttpRequest) -> func.HttpResponse:
-    """The style sheet, the scripts and the pictures of the pages; there are no others."""
+    """A style sheet, script or picture of the pages; only these are served."""
     from shared.domain.errors import NotFound
 
     name = req.route_params["name"]

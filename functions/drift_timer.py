@@ -18,7 +18,7 @@ TIME_LIMIT = timedelta(minutes=3)
 @blueprint.function_name("drift-timer")
 @blueprint.timer_trigger(arg_name="timer", schedule=sweep_schedule())
 def drift_timer(timer: func.TimerRequest) -> None:
-    """Find what no event reported, and repair it."""
+    """Find and repair drift that no event reported."""
     app = bootstrap.basegate()
     result = app.sweep.run(app.services.clock.now() + TIME_LIMIT)
     unfinished = [f"{job.job} {job.state} {job.problem}".rstrip() for job in result.unfinished]

@@ -19,10 +19,10 @@ _ODD = frozenset(("unknown registry", "malformed"))
 @blueprint.event_grid_trigger(arg_name="event")
 @blueprint.queue_output(arg_name="hints", queue_name=HINT_QUEUE, connection="AzureWebJobsStorage")
 def registry_events(event: str, hints: func.Out[typing.List[str]]) -> None:  # noqa: UP006 (the worker knows no list[str])
-    """Recognize what the event is about, and queue where to look. Nothing else of it is believed.
+    """Recognize the repository and tag of an event, and enqueue a hint. Nothing else in it is trusted.
 
-    The parameter is text because that is the raw event in every version of the SDK, whatever its schema. An
-    event that means nothing here is acknowledged: retrying it for a day would change nothing.
+    The parameter is text because that is the raw event in every version of the SDK, whatever its schema. An event that
+    is not relevant here is acknowledged: retries for a day would change nothing.
     """
     import msgspec
 

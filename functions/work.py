@@ -1,4 +1,4 @@
-"""(2) Storage queues: hints are followed, records go on, and what the host gave up on is told."""
+"""(2) Storage queues: hints and work items, and the poison messages of both."""
 
 import logging
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ _SHOWN_CHARACTERS = 200
 @blueprint.function_name("hints")
 @blueprint.queue_trigger(arg_name="message", queue_name=HINT_QUEUE, connection="AzureWebJobsStorage")
 def hints(message: func.QueueMessage) -> None:
-    """Look where a hint says."""
+    """Handle a hint: read the tag that it names."""
     import msgspec
 
     from shared.domain.event import Hint
@@ -32,14 +32,14 @@ def hints(message: func.QueueMessage) -> None:
 @blueprint.function_name("work")
 @blueprint.queue_trigger(arg_name="message", queue_name=WORK_QUEUE, connection="AzureWebJobsStorage")
 def work(message: func.QueueMessage) -> None:
-    """Go on with the record of a work item."""
+    """Reconcile the record of a work item."""
     bootstrap.basegate().reconciler.work(_item_of(message), redelivered=_is_redelivered(message))
 
 
 @blueprint.function_name("work-poison")
 @blueprint.queue_trigger(arg_name="message", queue_name=WORK_QUEUE + POISON, connection="AzureWebJobsStorage")
 def work_poison(message: func.QueueMessage) -> None:
-    """Take up a work item that the host gave up on: its record is stalled, visibly, and tried again later."""
+    """Handle a poison work item: its record is stalled, visibly, and retried later."""
     try:
         item = _item_of(message)
     except ValueError:  # what msgspec raises is one
@@ -53,7 +53,7 @@ def work_poison(message: func.QueueMessage) -> None:
 @blueprint.function_name("hints-poison")
 @blueprint.queue_trigger(arg_name="message", queue_name=HINT_QUEUE + POISON, connection="AzureWebJobsStorage")
 def hints_poison(message: func.QueueMessage) -> None:
-    """Say that a hint was given up on: the sweep reads the tag anyway."""
+    """Log a poison hint: the sweep reads its tag anyway."""
     log.warning("hint dropped, it crashed at every delivery; the sweep reads the tag: %s", _shown(message))
 
 

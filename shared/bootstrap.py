@@ -1,7 +1,7 @@
-"""From settings to adapters to rooms: the one place that knows both sides.
+"""The composition root: settings, adapters, and the rooms that use them.
 
-Nothing happens at import, and everything else is imported on first use: to index the functions takes none of it, and
-the event path takes no SDK.
+Nothing happens at import, and everything is imported on first use: indexing the functions imports none of it, and the
+event path no SDK.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _making = Lock()
 
 
 def _room(reference: str) -> Any:
-    """What is made of the services, imported and made on first use."""
+    """A property constructed from the services, imported and created on first use."""
     return cached_property(lambda app: resolve(reference)(app.services))
 
 
 class Basegate:
-    """The app, put together."""
+    """The app."""
 
     reconciler: Reconciler = _room("shared.reconcile.engine:Reconciler")
     """Takes records from step to step."""
@@ -73,7 +73,7 @@ class Basegate:
         """The rules.
 
         Raises:
-            Misconfigured: the file is missing or has faults.
+            Misconfigured: the file is missing or invalid.
         """
         from shared.domain.errors import Misconfigured
         from shared.rules import parse_gates
@@ -90,7 +90,7 @@ class Basegate:
 
     @cached_property
     def services(self) -> Services:
-        """The ports, fulfilled."""
+        """The ports with their adapters."""
         from shared.adapters.archive_blobs import BlobArchive
         from shared.adapters.clock_system import SystemClock
         from shared.adapters.containers_aci import AciContainerRunner
@@ -126,14 +126,14 @@ class Basegate:
         )
 
     def recognize(self, payload: object) -> list[Recognized]:
-        """Where an event says to look."""
+        """The hints of an event."""
         from shared.intake.hints import recognize
 
         return recognize(payload, self.policy)
 
     @cached_property
     def hints(self) -> Hints:
-        """Looks where events say."""
+        """Handles hints."""
         from shared.domain.event import HintKind
         from shared.intake.hints import AppImages, Hints
 
@@ -157,7 +157,7 @@ class Basegate:
 
 @lru_cache(maxsize=1)
 def credential() -> TokenCredential:
-    """The app's identity, made on first use and shared by every client of this process."""
+    """The app's identity, created on first use and shared by all clients of this process."""
     from azure.identity import DefaultAzureCredential
 
     from shared.adapters.azure_calls import TOKEN_DEADLINES
@@ -169,7 +169,7 @@ def basegate() -> Basegate:
     """The app of this process.
 
     Raises:
-        Misconfigured: the settings are not right; nothing is kept, so the next call reads them again.
+        Misconfigured: the settings are invalid; nothing is cached, so the next call reads them again.
     """
     with _making:  # the first messages of a cold start come on many threads at once
         return _basegate()

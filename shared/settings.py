@@ -1,4 +1,4 @@
-"""The app's settings: one frozen class, read from the environment once, every fault reported together."""
+"""The app's settings: one frozen class, read from the environment once, all errors reported together."""
 
 import os
 import re
@@ -31,7 +31,7 @@ APP_ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Settings:
-    """How this app runs. Nothing in here is a secret but what is in `listeners`, which is never shown."""
+    """The settings. Only `listeners` contains secrets, and is never shown."""
 
     storage_account: str
     """The app's own storage account (`AzureWebJobsStorage__accountName`): ledger, queue and evidence."""
@@ -72,7 +72,7 @@ class Settings:
     Authentication has signed in. The second trusts headers that only App Service may set: switch it on there only."""
 
     def __repr__(self) -> str:
-        """The settings without what is secret: a log or a traceback may show them."""
+        """The settings without secrets: logs and tracebacks may show them."""
         shown = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "listeners"}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
@@ -91,7 +91,7 @@ _NAMES = {
 
 
 class PlugIn(Protocol):
-    """What has settings of its own."""
+    """A plug-in with settings of its own."""
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -99,7 +99,7 @@ class PlugIn(Protocol):
         ...
 
     def faults(self, values: Mapping[str, str]) -> Iterator[str]:
-        """What is wrong with the values of those that are set, each fault with its variable and without a secret."""
+        """The errors in the values that are set, each with its variable and without a secret."""
         ...
 
 
@@ -109,10 +109,10 @@ def setting_names(plug_ins: Collection[PlugIn] = ()) -> tuple[str, ...]:
 
 
 def read_settings(environment: Mapping[str, str] | None = None, plug_ins: Collection[PlugIn] = ()) -> Settings:
-    """The settings in an environment (this process's by default), with those that plug-ins read.
+    """The settings in an environment (this process's by default), including those of plug-ins.
 
     Raises:
-        Misconfigured: names every variable that is missing or wrong, and what it must be.
+        Misconfigured: names every variable that is missing or invalid, and what it must be.
     """
     environment = os.environ if environment is None else environment
     present = {name: value.strip() for name, value in environment.items() if value.strip()}
@@ -129,23 +129,23 @@ def read_settings(environment: Mapping[str, str] | None = None, plug_ins: Collec
 
 
 def platform_signs_in(environment: Mapping[str, str] | None = None) -> bool:
-    """Whether App Service Authentication stands in front; needed when functions are indexed, before all else."""
+    """Whether App Service Authentication is required; read when functions are indexed."""
     environment = os.environ if environment is None else environment
     return environment.get(_NAMES["sign_in"], "").strip() == "easy-auth"
 
 
 def is_behind_sign_in(environment: Mapping[str, str] | None = None) -> bool:
-    """Whether App Service Authentication is on, by the platform's own word: else anybody may send its headers.
+    """Whether App Service Authentication is on, by the platform's own variable: without it anybody can send its
+    headers.
 
-    Source: `IsEasyAuthEnabled` of the Functions host,
-    https://github.com/Azure/azure-functions-host/blob/dev/src/WebJobs.Script/Environment/EnvironmentExtensions.cs
+    Source: `IsEasyAuthEnabled` of the Functions host, https://github.com/Azure/azure-functions-host/blob/dev/src/WebJobs.Script/Environment/EnvironmentExtensions.cs
     """
     environment = os.environ if environment is None else environment
     return environment.get("WEBSITE_AUTH_ENABLED", "").strip().lower() == "true"
 
 
 def sweep_schedule(environment: Mapping[str, str] | None = None) -> str:
-    """When the sweep runs; needed when functions are indexed, before all else."""
+    """The schedule of the sweep; read when functions are indexed."""
     environment = os.environ if environment is None else environment
     return environment.get(_NAMES["sweep_schedule"], "").strip() or SWEEP_SCHEDULE
 
@@ -179,13 +179,13 @@ def _faults(values: Mapping[str, str], present: Mapping[str, str]) -> Iterator[s
 
 
 def url_faults(name: str, values: Mapping[str, str]) -> Iterator[str]:
-    """A variable that is set and no https URL."""
+    """The error of a variable that is not an https URL."""
     if not values.get(name, "https://").startswith("https://"):
         yield f"{name} is {_shown(values[name])}: it must be an https URL"
 
 
 def choice_faults(name: str, values: Mapping[str, str], choices: tuple[str, ...]) -> Iterator[str]:
-    """A variable that is set and none of the words that it may be."""
+    """The error of a variable that has none of its possible values."""
     if values.get(name, choices[0]) not in choices:
         known = f"{', '.join(choices[:-1])} or {choices[-1]}"
         yield f"{name} is {_shown(values[name])}: it must be {known}"
@@ -200,7 +200,7 @@ def _time_faults(values: Mapping[str, str]) -> Iterator[str]:
 
 
 def _shown(value: str) -> str:
-    """A wrong value as an error may show it: up to where a key could begin, if a connection string was pasted."""
+    """An invalid value as errors show it: cut where a key could begin, if a connection string was pasted."""
     return repr(re.split(r"[=?;@]", value)[0][:_SHOWN_CHARACTERS])
 
 

@@ -1,4 +1,4 @@
-"""What the functions that answer HTTP share. What it takes to answer is imported at the first request."""
+"""What all HTTP functions share. The code that answers is imported at the first request."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -11,12 +11,12 @@ Handler = Callable[[func.HttpRequest], func.HttpResponse]
 
 
 def auth_level() -> func.AuthLevel:
-    """What the host checks before a function runs: a key, unless sign-in stands in front and the roles decide."""
+    """What the host checks before a function runs: a key, unless App Service signs callers in and the roles decide."""
     return func.AuthLevel.ANONYMOUS if platform_signs_in() else func.AuthLevel.FUNCTION
 
 
 def answering(handler: Handler) -> Handler:
-    """Turn the gate's errors into problems; `field` names the place in a malformed request."""
+    """Translate the app's errors into problems; `field` is the place in a malformed request."""
 
     @wraps(handler)
     def answered(req: func.HttpRequest) -> func.HttpResponse:

@@ -1,4 +1,4 @@
-"""What a request brings: who asks, its body, as the type that its schema is made from, and what its query says."""
+"""The inputs of a request: the caller, the body, decoded to the type of its schema, and the query."""
 
 import base64
 import binascii
@@ -30,7 +30,7 @@ class _Claim(msgspec.Struct, frozen=True):
 
 
 class _Principal(msgspec.Struct, frozen=True):
-    """Whom App Service Authentication has signed in.
+    """The principal of App Service Authentication.
 
     Source: https://learn.microsoft.com/azure/app-service/configure-authentication-user-identities
     """
@@ -40,14 +40,14 @@ class _Principal(msgspec.Struct, frozen=True):
 
 
 def actor_of(req: func.HttpRequest, role: Role) -> str:
-    """The name to record for whoever asks.
+    """The name of the caller, to be recorded.
 
-    With sign-in trusted, the signed-in person, who must have the role. Without, the host has checked a function
-    key, which says nothing about a person: a name in `X-Basegate-Actor` is taken down as what it is, a claim.
+    With App Service Authentication it is the signed-in person, who must have the role. Without, the host has checked a
+    function key, which does not identify a person: a name in `X-Basegate-Actor` is recorded as a claim.
 
     Raises:
         Forbidden: nobody is signed in, or the role is missing.
-        Misconfigured: sign-in is trusted and switched off: whoever asks may be anybody.
+        Misconfigured: sign-in is required but switched off, so that anybody could send its headers.
     """
     if not platform_signs_in():
         claimed = req.headers.get("X-Basegate-Actor", "").strip()[:_ACTOR_LIMIT]
@@ -74,21 +74,22 @@ def _principal(req: func.HttpRequest) -> _Principal:
 
 
 def require_own_site(req: func.HttpRequest) -> None:
-    """See that no page of another site has the browser act for whoever is signed in.
+    """Refuse requests that a page of another site has the browser send for a signed-in person.
 
     Source: https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
 
     Raises:
-        Forbidden: one has.
+        Forbidden: it is one.
     """
     if req.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         raise Forbidden("a page of another site asks for this")
 
 
 def require_https(req: func.HttpRequest) -> None:
-    """See that what a page is sent, and the key that it sends, cannot be read on the way; loopback has no way.
+    """Refuse pages over plain HTTP: what they show, and the key that they send, could be read on the way. Loopback may.
 
-    App Service ends TLS before the app, and says what it was asked by: https://learn.microsoft.com/azure/app-service/overview-tls
+    App Service ends TLS before the app, and forwards the scheme:
+    https://learn.microsoft.com/azure/app-service/overview-tls
 
     Raises:
         Forbidden: it comes over plain HTTP from elsewhere.
@@ -111,12 +112,13 @@ B = TypeVar("B", bound=Asked)
 
 
 def read_body(req: func.HttpRequest, kind: type[B]) -> B:
-    """The fields of a call, from its JSON body; without one, from its query. A reason may stand in the query anyway.
+    """The fields of a call: from its JSON body, or without one from its query. A reason may be in the query in any
+    case.
 
-    A body must say that it is JSON: what a form of any page may send is refused.
+    A body must have the content type of JSON: what a form of any page can send is refused.
 
     Raises:
-        Malformed: names the field that is missing, not known, or not what it must be.
+        Malformed: names the field that is missing, unknown or invalid.
     """
     raw, said = req.get_body(), req.headers.get("Content-Type", "")
     if (raw or said) and said.partition(";")[0].strip().lower() != "application/json":
@@ -148,10 +150,10 @@ def _converted(fields: dict[str, Any], kind: type[B], *, strict: bool) -> B:
 
 
 def require_known(req: func.HttpRequest, names: Collection[str]) -> None:
-    """See that a query has no parameter but these, and a function key.
+    """Refuse query parameters other than these and a function key.
 
     Raises:
-        Malformed: names one that it has besides.
+        Malformed: names an unknown one.
     """
     if unknown := [name for name in req.params if name not in names and name.lower() not in _KEY]:
         known = f"known here: {', '.join(names)}" if names else "there are none here"
@@ -159,7 +161,7 @@ def require_known(req: func.HttpRequest, names: Collection[str]) -> None:
 
 
 def flag(req: func.HttpRequest, name: str) -> bool:
-    """A yes or no of the query; no where it is not there.
+    """A boolean of the query; false if it is missing.
 
     Raises:
         Malformed: it is neither `true` nor `false`.
@@ -174,7 +176,7 @@ def page_of(req: func.HttpRequest, states: Iterable[str] = ()) -> dict[str, Any]
     """The `limit`, the `token` and the filter (`only`) of a list; `states` are the states that it can be filtered by.
 
     Raises:
-        Malformed: names the parameter that is not right.
+        Malformed: names the invalid parameter.
     """
     only = ListFilter(state=_state(req, tuple(states)), since=_moment(req, "since"), until=_moment(req, "until"))
     return {"limit": _limit(req), "token": req.params.get("token", ""), "only": only}

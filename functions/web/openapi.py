@@ -61,7 +61,7 @@ _PAGE: Mapping[str, tuple[Mapping[str, Any], str]] = {
 
 @cache
 def document() -> dict[str, Any]:
-    """The document. It is the same for the life of the process: change a copy only."""
+    """The document. It is the same for the life of the process: copy it before changing it."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS.values():
         described = _act(operation) if operation.body else _read(operation)
@@ -140,7 +140,7 @@ def _act(act: Operation) -> dict[str, Any]:
 
 
 def _merged(problems: dict[str, Any], responses: dict[str, Any]) -> dict[str, Any]:
-    """Responses with the problems there may be; a status may have an answer of its own besides."""
+    """Responses together with the possible problems; a status may have both."""
     both = {
         status: problems[status]["content"] | responses[status]["content"] for status in problems & responses.keys()
     }
@@ -198,7 +198,7 @@ def _components() -> dict[str, Any]:
 
 @cache
 def _generated() -> tuple[dict[str, Any], dict[type, str]]:
-    """The schemas as they are generated, and the name that each type has among them."""
+    """The generated schemas, and the name of each type in them."""
     named = [resolve(one.answer) for one in OPERATIONS.values()]
     named += [resolve(one.body) for one in OPERATIONS.values() if one.body]
     kinds = dict.fromkeys(kind for kind in (*named, Problem) if kind not in (RunLog, dict))
@@ -208,7 +208,7 @@ def _generated() -> tuple[dict[str, Any], dict[type, str]]:
 
 
 def _short(generated: str) -> str:
-    """A short name: two types that share one have their modules before it, a rule and what is answered of it."""
+    """A short name; of two types with the same name, a rule and a response, the rule's is longer."""
     last = generated.rpartition(".")[2]
     if generated.startswith(_RULES):
         return f"{last}Rule"
@@ -217,13 +217,13 @@ def _short(generated: str) -> str:
 
 @cache
 def _lists() -> dict[str, str]:
-    """The names that the table has for lists of things: `Gates` for `Items_Gate_`."""
+    """The names of list types in the table: `Gates` for `Items_Gate_`."""
     references = {one.answer: _generated()[1].get(resolve(one.answer), "") for one in OPERATIONS.values()}
     return {name: reference.rpartition(":")[2] for reference, name in references.items() if name.endswith("_")}
 
 
 def _tidied(schema: Any) -> Any:
-    """A schema whose references have the short names, and whose descriptions have no indent."""
+    """A schema with short names in references, and descriptions without indents."""
     if isinstance(schema, list):
         return [_tidied(item) for item in schema]
     if not isinstance(schema, dict):
@@ -235,7 +235,7 @@ def _tidied(schema: Any) -> Any:
 
 
 def _always_present(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of an answer: what has a default in the type is present all the same."""
+    """The schema of a response: fields that have a default in the type are present all the same."""
     properties = schema.get("properties", {})
     present = {name for name, of in properties.items() if "default" in of} | set(schema.get("required", ()))
     plain = {name: {k: v for k, v in of.items() if k != "default"} for name, of in properties.items()}

@@ -1,4 +1,4 @@
-"""HTTP answers: JSON, and problems as RFC 9457 has them; with the types of those that only this interface gives."""
+"""HTTP responses: JSON, and problems by RFC 9457; with the types that only this interface has."""
 
 import logging
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Forbidden(BasegateError):
-    """Whoever asks may not do this."""
+    """The caller may not do this."""
 
 
 _PROBLEMS: tuple[tuple[type[BasegateError], int, str], ...] = (
@@ -37,10 +37,10 @@ _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class PlanResponse(ApiModel, frozen=True, kw_only=True):
-    """What is done, or with `dryRun` would be. `warnings` say what stays wrong, `see` is the record to read.
+    """The effects of an operation, or with `dryRun` those that it would have.
 
-    `in_flight` is what was under way against a hold or a veto when it was made: moves, promotions and rollouts, which
-    are stopped, or put back when they are done.
+    `warnings` are the problems that remain, `see` is the record to read. `in_flight` are the moves, promotions and
+    rollouts that were under way against a hold or a veto when it was made: they are stopped, or put back.
     """
 
     dry_run: bool
@@ -55,18 +55,18 @@ _EFFECT_CHARACTERS = 500
 
 
 def few(effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
-    """Effects as the answer to an act has them: it is kept for a repeat, in a row of 1 MiB, so of many only how many
-    there are more is said."""
+    """The effects in the response to an acting call. It is stored for repeats, in a row of 1 MiB, so long lists are
+    cut, with the number of those left out.
+    """
     shown = tuple(Effect(one.what, one.subject[:_EFFECT_CHARACTERS]) for one in effects[:_STORED_EFFECTS])
     more = len(effects) - len(shown)
     return (*shown, Effect("and more", f"{more} that are not listed here")) if more else shown
 
 
 class Problem(ApiModel, frozen=True, kw_only=True):
-    """Why not, as RFC 9457 has it: `title` is the same for all of a kind, `detail` is about this one.
+    """An error by RFC 9457: `title` is the same for all of a kind, `detail` is about this one.
 
-    `field` is the place in a request that is not right; `cause` and `remedy` say what stands in the way, where that is
-    known, and what to do about it.
+    `field` is the invalid place in a request; `cause` and `remedy` are the known cause, and what to do about it.
     """
 
     type: str = "about:blank"
@@ -87,13 +87,13 @@ class Health(ApiModel, frozen=True, kw_only=True):
 def json_response(
     body: object, status: int = 200, headers: Mapping[str, str] = {}, mimetype: str = "application/json"
 ) -> func.HttpResponse:
-    """A JSON answer."""
+    """A JSON response."""
     text = body if isinstance(body, str) else msgspec.json.encode(body).decode()
     return func.HttpResponse(text, status_code=status, mimetype=mimetype, headers={**_HEADERS, **headers})
 
 
 def response_of(found: object) -> func.HttpResponse:
-    """What a read found: a log as text with headers that say what it is, the rest as JSON."""
+    """The response of a read: a log as text with describing headers, everything else as JSON."""
     match found:
         case RunLog():
             headers = _HEADERS | {"X-Basegate-Log": found.source.value, "X-Basegate-Log-Of": found.of}
@@ -105,7 +105,7 @@ def response_of(found: object) -> func.HttpResponse:
 
 
 def problem_of(error: BasegateError) -> func.HttpResponse:
-    """The problem that an error of the gate is, as https://www.rfc-editor.org/rfc/rfc9457 has it."""
+    """The problem of an error: https://www.rfc-editor.org/rfc/rfc9457"""
     status, title = next(((s, t) for kind, s, t in _PROBLEMS if isinstance(error, kind)), (500, "A fault"))
     if status >= 500:
         log.warning("%s: %s", title, error)

@@ -1,4 +1,4 @@
-"""Serves the operations of the table: reads the request, calls the handler, returns the answer."""
+"""Serves the operations of the table: reads the request, calls the handler, returns the response."""
 
 import hashlib
 import logging
@@ -23,7 +23,11 @@ log = logging.getLogger(__name__)
 
 
 def serve(operation: Operation, req: func.HttpRequest) -> func.HttpResponse:
-    """Answer a request for an operation. Raises `BasegateError`: see `problem_of`."""
+    """Handle a request for an operation.
+
+    Raises:
+        BasegateError: see `problem_of`.
+    """
     return _act(operation, req) if operation.body else _read(operation, req)
 
 
@@ -42,10 +46,9 @@ def _read(operation: Operation, req: func.HttpRequest) -> func.HttpResponse:
 def _act(operation: Operation, req: func.HttpRequest) -> func.HttpResponse:
     """Serve an operation that acts.
 
-    1. The caller, and the reason: both are recorded.
-    2. With `If-Match`, the record must not have changed since it was read.
-    3. The plan: its effects.
-    4. With `dry_run=true` the plan is the answer; else it is executed, once for each `Idempotency-Key`.
+    1. The caller and the reason are required: both are recorded. 2. With `If-Match`, the record must not have changed
+    since it was read. 3. The plan: its effects. 4. With `dry_run=true` the plan is the response; else it is executed,
+    once for each `Idempotency-Key`.
     """
     require_own_site(req)
     assert operation.role

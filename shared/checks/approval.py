@@ -1,4 +1,4 @@
-"""The check that a person makes. It asks once, and waits without being polled: the verdict comes from outside."""
+"""The approval check: a person decides. It asks once and is not polled: the verdict comes by an operation."""
 
 from collections.abc import Iterator
 
@@ -25,9 +25,8 @@ class ApprovalCheck(Rule, CheckRule, frozen=True, kw_only=True):
 
 
 class ApprovalCheckKind(CheckKind[ApprovalCheck]):
-    """Asks for approval: the candidate's state announces it (`Basegate.ApprovalNeeded`), an operation answers it.
-
-    There is nothing to adopt, to poll or to cancel: asking twice does no harm.
+    """Asks for approval: the candidate's state announces it (`Basegate.ApprovalNeeded`), an operation gives the
+    verdict. There is nothing to adopt, poll or cancel: asking twice does no harm.
     """
 
     rule = ApprovalCheck

@@ -1,4 +1,4 @@
-"""What a run leaves behind: the end of its log in the record, all of it (up to a limit) in the archive."""
+"""The evidence of a run: the end of its log in the record, all of it (up to a limit) in the archive."""
 
 import re
 
@@ -19,10 +19,11 @@ _BOILERPLATE = re.compile(r"failed to run step|Container failed during run|Run I
 
 
 def gather_evidence(tasks: TaskRunner, archive: Archive, registry: RegistryRule, run: Run, name: str) -> Evidence:
-    """The evidence of a run that has ended. A log that cannot be had does not change the verdict: it says so.
+    """The evidence of a run that has ended. A log that cannot be read does not change the verdict: the evidence says
+    so.
 
     Raises:
-        Misconfigured: the archive may not be written: a person must mend it before evidence is lost.
+        Misconfigured: the archive denies access: an operator must fix that before evidence is lost.
     """
     try:
         text = tasks.log(registry, run.run_id, LOG_LIMIT_BYTES)
@@ -37,10 +38,11 @@ def gather_evidence(tasks: TaskRunner, archive: Archive, registry: RegistryRule,
 
 
 def log_so_far(services: Services, run: CheckRecord | BuildRecord, limit_bytes: int) -> str:
-    """What a task run that goes on has written, its last bytes.
+    """The last bytes of the log of a running task.
 
     Raises:
-        NotFound: the rules do not name its registry any more. Rejected: it has written nothing yet.
+        NotFound: the rules do not name its registry any more.
+        Rejected: it has written nothing yet.
     """
     registry = services.policy.registry_at(run.registry)
     if registry is None:
@@ -50,9 +52,9 @@ def log_so_far(services: Services, run: CheckRecord | BuildRecord, limit_bytes: 
 
 
 def telling_line(evidence: Evidence) -> str:
-    """The line of the log's end that says best what went wrong.
+    """The most informative line of a log's end.
 
-    The tool's own "error: …" before its other words, those before the runner's, and of equals the last.
+    The tool's own "error: …" ranks above its other output, and that above the runner's; of equals the last one wins.
     """
     failing = [line for line in evidence.log_tail if _TELLING.search(line)]
     own = [line for line in failing if not _BOILERPLATE.search(line)]

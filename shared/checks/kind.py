@@ -40,10 +40,10 @@ class Marked(msgspec.Struct, frozen=True):
 
 
 class CheckKind(ABC, Generic[R]):
-    """One way to examine a candidate.
+    """One way to examine a candidate. `mark` identifies the run of one check of one attempt.
 
-    `mark` identifies the run of one check of one attempt. A check that needs no run returns its finding immediately.
-    Any method may raise `Retry` (a transient error), `Misconfigured` or `Rejected`.
+    A check that needs no run returns its result immediately. Any method may raise `Retry` (a transient error),
+    `Misconfigured` or `Rejected`.
     """
 
     rule: ClassVar[type[CheckRule]]
@@ -60,14 +60,14 @@ class CheckKind(ABC, Generic[R]):
 
     @abstractmethod
     def start(self, candidate: Candidate, rule: R, mark: str) -> Started | CheckResult:
-        """Start the check; returns its run, or its finding."""
+        """Start the check; returns its run, or its result."""
 
     def adopt(self, candidate: Candidate, rule: R, mark: str, since: datetime) -> Started | None:
         """The run that was started at or after `since` and not recorded; None: a new one is started."""
         return None
 
     def poll(self, candidate: Candidate, check: CheckRecord, rule: R) -> CheckResult | None:
-        """The finding of the run, None while it is running. One past its timeout is canceled, its verdict unknown."""
+        """The result of the run, None while it is running. One past its timeout is canceled, its verdict unknown."""
         return None
 
     def cancel(self, check: CheckRecord) -> None:

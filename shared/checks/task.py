@@ -1,4 +1,4 @@
-"""The check that an ACR Task makes: it gets the image by digest, and its exit code decides."""
+"""The task check: an ACR Task gets the image by digest, and its exit code is the verdict."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -22,12 +22,12 @@ class TaskCheck(TaskRule, CheckRule, frozen=True, kw_only=True):
     kind = "task"
 
     def problems(self, policy: Policy, *, signs_in: bool) -> Iterator[tuple[str, str]]:
-        """A registry that is none of Azure's."""
+        """The registry must be an Azure registry."""
         if problem := policy.registry_problem(self.registry, "ACR Tasks run in"):
             yield "registry", problem
 
     def shown(self) -> Self:
-        """With the names of the values that the task gets, and not the values."""
+        """With the names of the values that the task gets, without the values."""
         return replace(self, values=dict.fromkeys(self.values, ""))
 
 
@@ -48,7 +48,7 @@ class TaskCheckKind(CheckKind[TaskCheck]):
         return Started(registry.login_server, self._services.tasks.start(registry, rule.task, values, mark))
 
     def adopt(self, candidate: Candidate, rule: TaskCheck, mark: str, since: datetime) -> Started | None:
-        """Find the run that carries the mark."""
+        """Find the run with the mark."""
         registry = self._services.registry_rule(rule.registry)
         run_id = self._services.tasks.find(registry, rule.task, mark, since)
         return Started(registry.login_server, run_id) if run_id else None
@@ -77,7 +77,7 @@ class TaskCheckKind(CheckKind[TaskCheck]):
         )
 
     def cancel(self, check: CheckRecord) -> None:
-        """Cancel the run, where the rules still name its registry."""
+        """Cancel the run, if the rules still name its registry."""
         if registry := self._services.policy.registry_at(check.registry):
             self._services.tasks.cancel(registry, check.run_id)
 
@@ -86,13 +86,13 @@ class TaskCheckKind(CheckKind[TaskCheck]):
         return log_so_far(self._services, check, limit_bytes)
 
     def marked(self, rule: TaskCheck, since: datetime) -> Iterator[Marked]:
-        """The runs of the task, whatever gate began them."""
+        """The runs of the task, whichever gate started them."""
         registry = self._services.registry_rule(rule.registry)
         for run_id, mark in self._services.tasks.marked(registry, rule.task, since):
             yield Marked(Started(registry.login_server, run_id), mark, f"{run_id} of {rule.task}")
 
     def readiness(self, rule: TaskCheck) -> Iterator[tuple[str, Callable[[], object]]]:
-        """Whether the task is there and may be run."""
+        """Whether the task exists and may be run."""
         registry = self._services.registry_rule(rule.registry)
         yield f"task {rule.task} of {registry.login_server}", partial(self._services.tasks.check, registry, rule.task)
 

@@ -146,10 +146,10 @@ class CandidateController(Controller[Candidate]):
         return candidate if result is None else self._conclude(step, index, result)
 
     def _conclude(self, step: Step[Candidate], index: int, result: CheckResult) -> Candidate:
-        """Take a finding down.
+        """Record the result of a check.
 
         Raises:
-            Inconclusive: it says nothing about the image; the check is free to be run again.
+            Inconclusive: it says nothing about the image; the check may be run again.
         """
         now, candidate = self._services.clock.now(), step.record
         name, check = candidate.checks[index].kind, candidate.checks[index]
@@ -168,9 +168,10 @@ class CandidateController(Controller[Candidate]):
         return concluded.noting(now, f"{name} check {result.verdict}", result.reason)
 
     def _pass(self, step: Step[Candidate], gate: Gate) -> Candidate:
-        """Settle it, with the promotions that stand on it from now on, as many as a transaction takes.
+        """Settle it together with the promotions that are based on it now, as many as a transaction takes.
 
-        Those that stood on an attempt before and have begun nothing are among them: what that one left may be gone.
+        Promotions that were based on an earlier attempt and have begun nothing are included: that attempt's images may
+        be gone.
         """
         passed = self._settled(step.record, CandidateState.PASSED, step.decision.reason)
         passed, now = msgspec.structs.replace(passed, next_step_at=None), self._services.clock.now()
@@ -190,13 +191,13 @@ class CandidateController(Controller[Candidate]):
         raise Busy(f"others change the promotions of {passed.id} all the time", delay_seconds=1.0)
 
     def _fail(self, step: Step[Candidate], gate: Gate) -> Candidate:
-        """The end of a candidate by a verdict: a person's, or a check's."""
+        """The end of a candidate by a verdict of a person or a check."""
         by_person = self._kind(gate, step.decision.index).waits_for_person
         state = CandidateState.REJECTED if by_person else CandidateState.FAILED
         return self._settled(step.record, state, step.decision.reason)
 
     def _examine_anew(self, step: Step[Candidate], gate: Gate) -> Candidate:
-        """Put an attempt under the current checks in the place of this one; it begins with nothing of it."""
+        """Replace this attempt by a new one under the current checks, which takes over none of its results."""
         old, now = step.record, self._services.clock.now()
         source = self._services.registry_rule(gate.source.registry)
         new = new_attempt(gate, source, old.digest, old.tag, now, old.attempt + 1)
