@@ -29,8 +29,8 @@ KNOWN = (
     Mutant(
         "a run that is gone counts as passed",
         "shared/checks/task.py",
-        'return Finding(verdict=Verdict.UNKNOWN, reason=f"{subject} is gone")',
-        'return Finding(verdict=Verdict.PASSED, reason=f"{subject} is gone")',
+        'return CheckResult(verdict=Verdict.UNKNOWN, reason=f"{subject} is gone")',
+        'return CheckResult(verdict=Verdict.PASSED, reason=f"{subject} is gone")',
         _in("unit/test_candidate_life.py", "test_a_run_that_is_gone_says_nothing_and_is_run_again"),
     ),
     Mutant(

@@ -1,14 +1,14 @@
 """The app job: whether an app is built from the current base, and runs its last good deployment."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from shared.deployment.build import Build
 from shared.deployment.dependents import Dependents
-from shared.deployment.deploy import RESTART_LIMIT, UNRECORDED_REMEDY
+from shared.deployment.deploy import UNRECORDED_REMEDY
+from shared.deployment.health import Condition, Health, health_of
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.image import Tag, short
-from shared.domain.policy import App, DeployRule
+from shared.domain.policy import App
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
 from shared.domain.stable_tag import StableTag
 from shared.intake.hints import AppImages
@@ -21,18 +21,6 @@ _NEWEST_TAGS = 10
 """How many of the newest images are looked through for one that somebody else built."""
 
 _IN_VAIN = (RolloutState.FAILED, RolloutState.RESTORED)
-
-
-class Difference(NamedTuple):
-    """How the deployment differs from the last good one.
-
-    A container that is starting or busy may look different for a while: a difference that `may_pass` counts only when a
-    second sweep in a row finds it. `shows` is an image other than the deployed one.
-    """
-
-    words: str
-    may_pass: bool = False
-    shows: str = ""
 
 
 class AppJob(SweepJob):
@@ -111,40 +99,25 @@ class AppJob(SweepJob):
         """The deployment must be the last good image, running and healthy."""
         if self._app.deploy is None or record.live is None:
             return
-        wrong = self._difference(record.live, self._app.deploy)
-        if wrong is None:
+        health = health_of(self._services, self._app.deploy, record.live)
+        if health.condition is Condition.HEALTHY:
             return
-        words = f"{self._app.deploy.place} is not {record.live}: {wrong.words}"
-        plan = self._redeploy(run, record, record.live, wrong)
+        words = f"{self._app.deploy.place} is not {record.live}: {health.problem}"
+        plan = self._redeploy(run, record, record.live, health)
         yield self._alarm(AlarmKind.CONTAINER, self._name, words, plan)
 
-    def _difference(self, live: BuiltImage, rule: DeployRule) -> Difference | None:
-        state = self._services.target(rule).get(rule)
-        if state is None:
-            return Difference("it is gone")
-        if state.image != live.reference:
-            return Difference(f"it shows {state.image or 'nothing'}", shows=state.image)
-        if state.stopped:
-            return Difference("it was stopped")
-        if state.failed or not state.running:
-            words = "it has failed" if state.failed else "it does not run"
-            return Difference(f"{words}: {state.detail}" if state.detail else words, may_pass=not state.failed)
-        if state.restarts >= RESTART_LIMIT:
-            return Difference(f"it restarts in a loop, {state.restarts} times so far")
-        problem = self._services.probe.check(state.address, rule.health.path) if state.address else None
-        return Difference(f"it is not well: {problem}", may_pass=True) if problem else None
-
-    def _redeploy(self, run: JobRun, record: AppRecord, live: BuiltImage, wrong: Difference) -> str:
+    def _redeploy(self, run: JobRun, record: AppRecord, live: BuiltImage, health: Health) -> str:
         """Redeploy the last good image, once for each problem; returns the effect. An image on a vetoed base is not
-        redeployed.
+        redeployed. A transient problem counts when a second sweep in a row finds it.
         """
         if self._app.drift == "report":
             return "reported only: its rule says `drift: report`"
-        if wrong.shows and self._build.identify_unrecorded(self._app, wrong.shows):
+        other = health.state.image if health.state and health.condition is Condition.OTHER_IMAGE else ""
+        if other and self._build.identify_unrecorded(self._app, other):
             return f"not redeployed: the ledger has no record of what it shows; {UNRECORDED_REMEDY}"
         about = (AlarmKind.CONTAINER, self._name)
         alarm = next((one for one in self._alarms.active(self._scope) if one.about == about), None)
-        if wrong.may_pass and alarm is None:
+        if health.condition.is_transient and alarm is None:
             return "the next sweep redeploys it if it does not come up by itself"
         if vetoed := self._vetoes.against_image(self._app, live):
             return f"not redeployed: {vetoed}; rebuild it, or roll it back"
@@ -153,7 +126,7 @@ class AppJob(SweepJob):
         if tried and in_vain and alarm and alarm.since <= tried.record.history[-1].at:  # else all has been well since
             return f"redeploying it did not help ({tried.record.reason}): roll back, or rebuild"
         name, now = f"drift-{run.record.round:06}", self._services.clock.now()
-        why = f"found by sweep: {self._name}: {wrong.words}"
+        why = f"found by sweep: {self._name}: {health.problem}"
         run.note("redeploy", f"{live} on {self._name}", logged=alarm is None)  # a new alarm says it too
         if not run.dry_run:
             save(self._services, record.new_rollout(name, Cause.DRIFT, now, why, image=live, base=live.base))
