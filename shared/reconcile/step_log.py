@@ -1,10 +1,11 @@
 """Logs each step of a record: one line an effect, with the record, its image and the reason.
 
-A line is complete by itself, with fields in `key=value` form; the same fields are attributes of the log record, for
-telemetry to filter by.
+A line is complete by itself: what happened, why, and the record with its image and state; digests are cut to twelve
+digits. The attributes of the log record have all fields with whole digests, for telemetry to filter by.
 """
 
 import logging
+import re
 
 from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.decide import Decision
@@ -12,6 +13,9 @@ from shared.domain.record import GateRecord, Record
 from shared.domain.rollout import Rollout, RolloutState
 
 log = logging.getLogger(__name__)
+
+_IN_TEXT = ("record", "image", "state")
+_DIGEST = re.compile(r"(?:sha256:)?\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
 
 def log_step(decision: Decision, before: Record, after: Record) -> None:
@@ -48,18 +52,19 @@ def _log(level: int, what: str, why: str, record: Record) -> None:
     if not log.isEnabledFor(level):
         return
     fields = _fields(record)
-    text = " ".join(f"{name}={value}" for name, value in fields.items())
+    text = " ".join(f"{name}={fields[name]}" for name in _IN_TEXT if name in fields)
+    line = f"{what}: {why} [{text}]" if why else f"{what} [{text}]"
     attributes = {f"basegate_{name}": value for name, value in fields.items()}
-    log.log(level, "%s", f"{what}: {why} [{text}]" if why else f"{what} [{text}]", extra=attributes)
+    log.log(level, "%s", _DIGEST.sub(lambda digest: digest[1], line), extra=attributes)
 
 
 def _fields(record: Record) -> dict[str, str]:
-    """The fields of a line: the record's ledger key, its gate or app, its image and its state."""
-    fields = {"record": f"{record.work_item.kind}/{record.partition}/{record.row}"}
+    """The record's ledger key, its gate or app, its image and its state."""
+    fields = {"record": f"{record.work_item.kind}/{record.partition}/{record.row}", "state": record.state.value}
     match record:
         case GateRecord():
-            return fields | {"gate": record.gate, "image": str(record.image), "state": record.state.value}
+            return fields | {"gate": record.gate, "image": str(record.image)}
         case Rollout():
             image = {"image": str(record.image), "digest": record.image.digest} if record.image else {}
-            return fields | {"app": record.app, **image, "state": record.state.value}
+            return fields | {"app": record.app, **image}
     return fields
