@@ -41,16 +41,16 @@ class SweepChapters:
             )
             client.stop_container_group()
             self._runner.narrator.say("someone", f"az container stop --name {scenario.CONTAINER_GROUP}")
-            mended = self._runner.outcome("DriftMended", since)["data"]
+            repaired = self._runner.outcome("DriftRepaired", since)["data"]
             found = self._runner.outcome("DriftFound", since)["data"]
-            self._runner.narrator.say("basegate", f"[yellow]{mended['plan']}:[/] {mended['words']}")
+            self._runner.narrator.say("basegate", f"[yellow]{repaired['plan']}:[/] {repaired['words']}")
             self._runner.narrator.say("basegate", f"[yellow]{found['plan']}:[/] {found['words']}")
             self._runner.outcome("RolloutLive", since)
             self._runner.see_colour("Green")
             seconds = time.monotonic() - began
-            self._runner.outcome("DriftOver", since)
+            self._runner.outcome("DriftResolved", since)
         expect(client.stable_digest() == stable, "the stable tag where the gate had put it")
-        return self._runner.tell(9, title, "restored", seconds, reason=str(mended["words"]))
+        return self._runner.tell(9, title, "restored", seconds, reason=str(repaired["words"]))
 
     def silence(self) -> ChapterResult:
         """(10) With events off, the sweep finds the push, and it goes all the way."""

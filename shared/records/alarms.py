@@ -45,7 +45,7 @@ class Alarms:
             if stored.record.is_active and (about in checked or stored.record.kind in checked):
                 ended = msgspec.structs.replace(stored.record, ended_at=self._services.clock.now())
                 log.info("alarm ended: %s", ended.words)
-                self._save(stored, ended, "DriftOver")
+                self._save(stored, ended, "DriftResolved")
         return new
 
     def raise_alarm(self, alarm: Alarm) -> None:
@@ -71,7 +71,7 @@ class Alarms:
         alarm = msgspec.structs.replace(alarm, plan=done, ended_at=self._services.clock.now())
         log.warning("drift repaired: %s: %s", alarm.words, alarm.plan)
         with suppress(BasegateError):
-            self._save(self._services.ledger.load(Alarm, alarm.partition, alarm.row), alarm, "DriftMended")
+            self._save(self._services.ledger.load(Alarm, alarm.partition, alarm.row), alarm, "DriftRepaired")
 
     def active(self, scope: str) -> list[Alarm]:
         """The active alarms of a scope."""

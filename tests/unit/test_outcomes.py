@@ -120,7 +120,7 @@ def test_the_signature_that_is_sent_is_the_one_that_listeners_are_told_to_check(
 
     listener: dict[str, object] = {}
     exec(TEXT.split("```python\n", 1)[1].split("```", 1)[0], listener)
-    is_ours, body = listener["is_ours"], b'{"type": "Basegate.DriftOver"}'
+    is_ours, body = listener["is_ours"], b'{"type": "Basegate.DriftResolved"}'
     sender = WebhookAnnouncer("https://hooks.contoso.com/x", secret=lambda: "s3cret")
     header = sender._signature(body)["X-Basegate-Signature"]
     assert callable(is_ours)

@@ -105,7 +105,7 @@ def test_the_alarm_of_a_tag_ends_when_it_is_listed_no_more() -> None:
     world.tags.tags = real  # type: ignore[method-assign]
     world.sweep_now()
     assert alarms(world) == []
-    assert world.announcer.names[-1] == "DriftOver"
+    assert world.announcer.names[-1] == "DriftResolved"
 
 
 def test_the_alarm_of_a_tag_ends_when_the_rule_tracks_it_no_more() -> None:

@@ -89,7 +89,7 @@ def test_the_alarm_about_a_stall_ends_when_no_record_stalls_on_the_same(stalled:
     assert stalled.stable_tag() == GREEN
     stalled.sweep_now()
     assert stall_alarms(stalled) == []
-    assert stalled.announcer.names.count("DriftOver") == 1
+    assert stalled.announcer.names.count("DriftResolved") == 1
 
 
 def test_the_alarm_about_a_stall_that_could_not_be_raised_is_raised_by_the_sweep(stalled: World) -> None:

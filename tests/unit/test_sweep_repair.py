@@ -79,7 +79,7 @@ def test_a_foreign_image_over_the_stable_tag_is_put_back_and_announced(world: Wo
     assert world.stable_tag() == GREEN
     assert [effect.what for effect in result.effects] == ["put back"]
     assert f"is {short(FOREIGN)}, not {short(GREEN)}, which was promoted" in result.effects[0].subject
-    assert world.announcer.names == ["DriftMended"]
+    assert world.announcer.names == ["DriftRepaired"]
     assert world.stable().moved_at == moved_at
     world.settle()
     assert len(world.rollouts()) == 1
@@ -139,7 +139,7 @@ def test_where_the_rule_says_report_nothing_is_put_back() -> None:
     world.registry.tags[STABLE] = GREEN
     world.sweep_now()
     assert [alarm.kind for alarm in alarms(world, "gates/node")] == []
-    assert world.announcer.names[-1] == "DriftOver"
+    assert world.announcer.names[-1] == "DriftResolved"
 
 
 def test_a_tag_that_is_being_moved_is_left_to_its_mover(world: World) -> None:
@@ -172,7 +172,7 @@ def test_a_unique_tag_is_made_again_what_it_was(world: World, lost: str) -> None
     world.sweep_now()
     assert world.registry.tags[unique] == GREEN
     assert unique in world.registry.locked
-    assert world.announcer.names == ["DriftMended"]
+    assert world.announcer.names == ["DriftRepaired"]
 
 
 def test_a_promoted_image_that_was_deleted_is_promoted_again_from_its_source(world: World) -> None:
@@ -446,7 +446,7 @@ def test_a_refused_lock_is_an_alarm_with_the_remedy_until_the_sweep_has_locked_t
     world.sweep_now()
     assert alarms(world, "gates/node") == []
     assert ("base", f"node:{world.stable().unique}") in world.registry.locked
-    assert (world.promotion().lock_problem, world.announcer.names[-1]) == ("", "DriftMended")
+    assert (world.promotion().lock_problem, world.announcer.names[-1]) == ("", "DriftRepaired")
 
 
 def deletion(gate: str = "node") -> Hint:

@@ -340,7 +340,7 @@ def test_a_tracked_tag_that_is_not_there_is_announced_once_and_again_when_it_is_
     assert alarm.words == "there is no publicregistry.azurecr.io/node:15-alpine"
     upstream(world, "15-alpine", "green")
     world.sweep_now()
-    assert world.announcer.names == ["DriftFound", "DriftOver"]
+    assert world.announcer.names == ["DriftFound", "DriftResolved"]
 
 
 def test_an_alarm_that_was_not_heard_is_announced_again(world: World) -> None:
@@ -361,7 +361,7 @@ def test_a_registry_that_lets_nobody_in_is_one_alarm_however_many_tags_there_are
     for tag in ("15.1", "15.2", "15.3"):
         upstream(world, tag, tag)
     world.sweep_now()
-    assert world.announcer.names == ["DriftFound", "DriftOver"]
+    assert world.announcer.names == ["DriftFound", "DriftResolved"]
 
 
 def test_how_changes_became_known_is_counted(world: World) -> None:
@@ -424,7 +424,7 @@ def test_a_tag_that_the_registry_cannot_serve_keeps_no_other_from_being_read() -
     ]
     world.tags.digest_of = honest  # type: ignore[method-assign]
     world.sweep_now()
-    assert world.announcer.names == ["DriftFound", "DriftOver"]
+    assert world.announcer.names == ["DriftFound", "DriftResolved"]
 
 
 def test_one_reading_that_fails_in_passing_is_made_again_and_is_no_alarm() -> None:
