@@ -89,7 +89,7 @@ lock: setup ## the lock files from requirements*.in and package.json; UPGRADE=1 
 			--omit-lockfile-registry-resolved --no-audit --no-fund --loglevel=error > /dev/null || exit; done
 
 schema: $(READY) ## docs/gates.schema.json from the types of gates.yaml
-	@$(PY) -m shared.rules.schema > docs/gates.schema.json
+	@$(PY) -m scripts.schema > docs/gates.schema.json
 
 coverage: $(READY) ## sandbox/COVERAGE.md from the operations that are registered
 	@$(PY) -m sandbox.coverage > sandbox/COVERAGE.md

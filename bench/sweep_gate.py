@@ -11,7 +11,6 @@ import msgspec
 from azure.core.credentials import AzureNamedKeyCredential
 
 from bench.loading import in_bulk
-from shared.adapters.clock_system import SystemClock
 from shared.adapters.containers_aci import AciContainerRunner
 from shared.adapters.ledger_tables import TableLedger
 from shared.adapters.oci import Network, OciTagReader
@@ -19,6 +18,7 @@ from shared.adapters.registry_acr import AcrRegistry
 from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.adapters.subscriptions_eventgrid import EventGridSubscriptions
 from shared.adapters.tasks_acr import AcrTaskRunner
+from shared.bootstrap import SystemClock
 from shared.domain.candidate import Candidate
 from shared.domain.image import parse_digest, parse_tag
 from shared.domain.observation import Observation

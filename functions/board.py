@@ -61,7 +61,7 @@ def page(template: str, **values: object) -> func.HttpResponse:
 def _environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    from shared.board.wording import age, moment
+    from shared.board.parts import age, moment
 
     loader = FileSystemLoader(_HERE / "templates")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

@@ -6,7 +6,7 @@ event path no SDK.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -25,12 +25,19 @@ if TYPE_CHECKING:
     from shared.operations.operate import Operate
     from shared.ports import Announcer, Services
     from shared.queries.drift import DriftQuery
-    from shared.queries.records import Queries
-    from shared.queries.run_logs import RunLogs
+    from shared.queries.records import Queries, RunLogs
     from shared.reconcile.engine import Reconciler
     from shared.sweep.sweep import Sweep
 
 _making = Lock()
+
+
+class SystemClock:
+    """Implements the port `Clock`."""
+
+    def now(self) -> datetime:
+        """The time now, in UTC."""
+        return datetime.now(UTC)
 
 
 def _room(reference: str) -> Any:
@@ -56,7 +63,7 @@ class Basegate:
     queries: Queries = _room("shared.queries.records:Queries")
     """What operators read."""
 
-    logs: RunLogs = _room("shared.queries.run_logs:RunLogs")
+    logs: RunLogs = _room("shared.queries.records:RunLogs")
     """Reads the logs of checks and builds."""
 
     drift: DriftQuery = _room("shared.queries.drift:DriftQuery")
@@ -91,15 +98,13 @@ class Basegate:
     @cached_property
     def services(self) -> Services:
         """The ports with their adapters."""
-        from shared.adapters.archive_blobs import BlobArchive
-        from shared.adapters.clock_system import SystemClock
         from shared.adapters.containers_aci import AciContainerRunner
+        from shared.adapters.http import HttpProbe
         from shared.adapters.ledger_tables import TableLedger
         from shared.adapters.oci import OciTagReader
-        from shared.adapters.probe_http import HttpProbe
-        from shared.adapters.queue_storage import StorageWorkQueue
         from shared.adapters.registry_acr import AcrRegistry
         from shared.adapters.secrets_keyvault import VaultCredentials
+        from shared.adapters.storage import BlobArchive, StorageWorkQueue
         from shared.adapters.subscriptions_eventgrid import EventGridSubscriptions
         from shared.adapters.tasks_acr import AcrTaskRunner
         from shared.domain.targets.aci import AciRule

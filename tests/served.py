@@ -18,8 +18,7 @@ from shared.health import HealthChecks
 from shared.operations.idempotency import IdempotentCalls
 from shared.operations.operate import Operate
 from shared.queries.drift import DriftQuery
-from shared.queries.records import Queries
-from shared.queries.run_logs import RunLogs
+from shared.queries.records import Queries, RunLogs
 from shared.settings import platform_signs_in
 from tests.fakes import World
 

@@ -11,8 +11,7 @@ from functions.web.responses import PlanResponse, Problem
 from shared.domain.retention import KEPT
 from shared.interface import IN_PATH, OPERATIONS, Operation, resolve
 from shared.operations.idempotency import KEY_LIMIT
-from shared.queries.records import PAGE_LIMIT
-from shared.queries.run_logs import LOG_LIMIT_BYTES, LogSource, RunLog
+from shared.queries.records import LOG_LIMIT_BYTES, PAGE_LIMIT, LogSource, RunLog
 
 _TEMPLATE = "#/components/schemas/{name}"
 _RULES = "shared.domain.policy."

@@ -8,11 +8,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from shared.domain import errors
-from shared.domain.effect import Effect
 from shared.domain.errors import BasegateError
 from shared.domain.record import ApiModel
 from shared.health import Readiness
-from shared.queries.run_logs import RunLog
+from shared.queries.records import RunLog
+from shared.reconcile.begin import Effect
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from functions.web.responses import PlanResponse, few, json_response, response_o
 from shared import bootstrap
 from shared.domain.errors import Stale
 from shared.interface import Operation, resolve
+from shared.operations import Plan, Who
 from shared.operations.idempotency import checked_key
-from shared.operations.plan import Plan, Who
 from shared.queries.records import Queries
 
 log = logging.getLogger(__name__)

@@ -52,14 +52,12 @@ class AciContainerRunner:
                 raise
 
     def get(self, rule: AciRule) -> DeploymentState | None:
-        """The state of the group, None if there is none."""
         with _translated(f"reading {rule.place}"), expected(404):
             groups = self._client(rule.subscription).container_groups
             return _state(groups.get(rule.resource_group, rule.name))
         return None
 
     def delete(self, rule: AciRule) -> None:
-        """Delete a group; it is no error if it is gone already."""
         with _translated(f"deleting {rule.place}"), expected(404):
             groups = self._client(rule.subscription).container_groups
             groups.begin_delete(rule.resource_group, rule.name, polling=False)

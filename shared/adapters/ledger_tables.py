@@ -87,14 +87,12 @@ class TableLedger:
             return service.create_table_if_not_exists(TABLE)
 
     def insert(self, record: R) -> Stored[R] | None:
-        """Store a new record; None if its key exists already."""
         try:
             return self.commit(Change(record))[0]
         except Conflict:
             return None
 
     def load(self, kind: type[R], partition: str, row: str) -> Stored[R] | None:
-        """A record, or None."""
         keys = _partition_key(kind, partition), _row_key(kind, row)
         if not all(map(_is_key, keys)):
             return None
@@ -104,21 +102,9 @@ class TableLedger:
         return None
 
     def save(self, stored: Stored[R], record: R) -> Stored[R]:
-        """Replace a record on the ETag of `stored`.
-
-        Raises:
-            Conflict: it was changed or deleted since.
-        """
         return self.commit(Change(record, stored))[0]
 
     def commit(self, *changes: Change | Removal) -> list[Stored[Any]]:
-        """Write or delete several records of one gate, or of one app, in one transaction; returns those that are
-        written.
-
-        Raises:
-            Conflict: a new one exists already, or another was changed or deleted since it was read.
-            Malformed: one is too large, or has a key that the service rejects, or they are too many.
-        """
         writes = _operations(changes)
         name = " and ".join(name_of(change.record) for change in changes)
         changed = Conflict(f"{name}: changed since it was read, or there already")
@@ -130,11 +116,9 @@ class TableLedger:
         return [Stored(record, etag) for record, etag in zip(kept, etags, strict=False)]
 
     def list(self, kind: type[R], partition: str, row_prefix: str = "") -> Iterator[Stored[R]]:
-        """The records of a partition whose row has a prefix, in the order of their rows."""
         return self._range(kind, partition, _ROWS, _row_key(kind, row_prefix))
 
     def between(self, kind: type[R], partition: str, first: str, last: str) -> Iterator[Stored[R]]:
-        """The records of a partition whose rows are from `first` to `last` ("": to the end), in order."""
         low = _row_key(kind, first)
         if last:
             return self._range(kind, partition, f"{_FROM_ON} and RowKey le @high", low, _row_key(kind, last))
@@ -146,7 +130,6 @@ class TableLedger:
                 yield _stored(kind, entity)
 
     def open(self, kind: type[R], partition: str) -> Iterator[Stored[R]]:
-        """The open records of a partition: one query, and one read for each."""
         low = _row_key(kind, "", _OPEN_ROWS)
         with translated(f"listing the open {kind.__name__} of {partition} in the ledger", remedy=_ROLE):
             found = self._table.query_entities(_ROWS, parameters=_keys(kind, partition, low), select=["RowKey"])
@@ -159,11 +142,6 @@ class TableLedger:
     def page(
         self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: ListFilter = NO_FILTER
     ) -> Page[Item]:
-        """A page of a partition's list, the newest first: one query, however many records there are.
-
-        Raises:
-            Malformed: the token is not one of this ledger.
-        """
         all_rows, place = _row_key(kind, "", _TIME_ROWS), _place_of(token) if token else None
         newest = _row_key(kind, rows_before(only.until), _TIME_ROWS) if only.until else all_rows
         high = _row_key(kind, rows_before(only.since), _TIME_ROWS) if only.since else _behind(all_rows)
@@ -200,10 +178,6 @@ class TableLedger:
         return 0
 
     def purge_moves(self, partition: str, before: datetime, kept: Collection[str]) -> Iterator[int]:
-        """Delete the moves of stable tags before a moment from a partition's list, except `kept`.
-
-        Yields how many were deleted, at most 100 at a time. It is no error if one is gone already.
-        """
         all_rows, low = _row_key(StableTag, "", _TIME_ROWS), _row_key(StableTag, rows_before(before), _TIME_ROWS)
         lines, keys = {_row_key(StableTag, row, _TIME_ROWS) for row in kept}, _keys(StableTag, partition, low)
         keys["high"] = _behind(all_rows)

@@ -56,12 +56,10 @@ class AcrRegistry:
             return str(self._management(subscription).registries.get(group, name).login_server).lower()
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
-        """The digest of a tag, None if the tag does not exist."""
         state = self.tag_state(registry, repository, tag)
         return state.digest if state else None
 
     def tag_state(self, registry: RegistryRule, repository: str, tag: str) -> TagState | None:
-        """The digest of a tag, and whether it is locked against writes and deletes; None if it does not exist."""
         with translated(f"reading {registry.login_server}/{repository}:{tag}", remedy=_PULL_ROLE), expected(404):
             properties = self._data(registry.login_server).get_tag_properties(repository, tag)
             locked = properties.can_write is False and properties.can_delete is False
@@ -69,7 +67,6 @@ class AcrRegistry:
         return None
 
     def newest_tags(self, registry: RegistryRule, repository: str, limit: int) -> list[TagPush]:
-        """The most recently pushed tags of a repository, the newest first: one request for each hundred."""
         doing = f"listing the tags of {registry.login_server}/{repository}"
         with translated(doing, remedy=_PULL_ROLE), expected(404):
             found = self._data(registry.login_server).list_tag_properties(
@@ -80,7 +77,6 @@ class AcrRegistry:
         return []
 
     def token_expiry(self, registry: RegistryRule, token: str, now: datetime) -> datetime | None:
-        """The next expiry of a token's passwords after `now`; None if none expires or the app lacks the role."""
         subscription, group, name = registry_id(registry)
         doing = f"reading token {token} of {registry.login_server}"
         with translated(doing, remedy=_READER_ROLE), expected(403, 404):  # no role for this, or a user of another kind
@@ -106,7 +102,6 @@ class AcrRegistry:
             return str(poller.result())
 
     def copy_status(self, target: RegistryRule, operation: str) -> CopyStatus:
-        """The state of an import: ARM answers 202 while it runs, then its result."""
         if not operation:
             return CopyStatus(CopyState.SUCCEEDED)
         subscription, _, _ = registry_id(target)
@@ -120,18 +115,12 @@ class AcrRegistry:
         return CopyStatus(CopyState.SUCCEEDED)
 
     def lock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
-        """Lock a tag against writes and deletes, and its manifest against deletes only."""
         client = self._data(registry.login_server)
         with translated(f"locking {registry.login_server}/{repository}:{tag}", remedy=_PUSH_ROLE):
             client.update_manifest_properties(repository, digest, can_delete=False)
             client.update_tag_properties(repository, tag, can_write=False, can_delete=False)
 
     def point(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
-        """Put the manifest of a digest under a tag, byte for byte.
-
-        Raises:
-            Gone: the digest is not in the repository. Rejected: the tag is locked.
-        """
         client, name = self._data(registry.login_server), f"{registry.login_server}/{repository}:{tag}"
         with translated(f"pointing {name} at {digest}", remedy=_PUSH_ROLE):
             raw: list[bytes] = []
@@ -142,7 +131,6 @@ class AcrRegistry:
             client.set_manifest(repository, BytesIO(raw[-1]), tag=tag, media_type=str(found.media_type))
 
     def unlock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest | None) -> None:
-        """Unlock a tag, and with a digest its manifest; it is no error if they are gone already."""
         client, doing = self._data(registry.login_server), f"unlocking {registry.login_server}/{repository}:{tag}"
         with translated(doing, remedy=_PUSH_ROLE):
             with expected(404):
@@ -152,7 +140,6 @@ class AcrRegistry:
                     client.update_manifest_properties(repository, digest, can_delete=True)
 
     def remove_tag(self, registry: RegistryRule, repository: str, tag: str) -> None:
-        """Delete a tag; the manifest stays. It is no error if the tag is gone already."""
         with translated(f"removing {registry.login_server}/{repository}:{tag}", remedy=_DELETE_ROLE):
             self._data(registry.login_server).delete_tag(repository, tag)
 

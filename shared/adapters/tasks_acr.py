@@ -49,7 +49,6 @@ class AcrTaskRunner:
         self._client, self._secrets = per_subscription(ContainerRegistryTasksMgmtClient, credential), secrets
 
     def start(self, registry: RegistryRule, task: str, values: Mapping[str, str], token: str) -> str:
-        """Start a run of a task with values and a mark; returns its id."""
         subscription, group, name = registry_id(registry)
         request = TaskRunRequest(
             task_id=f"{registry.id}/tasks/{task}",
@@ -87,12 +86,10 @@ class AcrTaskRunner:
                     raise
 
     def find(self, registry: RegistryRule, task: str, token: str, since: datetime) -> str | None:
-        """The id of the run with a mark, created at or after `since`; None if there is none."""
         marked = self.marked(registry, task, since)
         return next((run_id for run_id, mark in marked if mark == token), None)
 
     def marked(self, registry: RegistryRule, task: str, since: datetime) -> Iterator[tuple[str, str]]:
-        """The marked runs of a task created at or after `since`, the newest first: run id and mark."""
         subscription, group, name = registry_id(registry)
         with translated(f"listing the runs of task {task} of {registry.login_server}", remedy=_ROLE):
             client = self._client(subscription)
@@ -104,7 +101,6 @@ class AcrTaskRunner:
                     yield str(run.run_id), _decoded(run.update_trigger_token)
 
     def get(self, registry: RegistryRule, run_id: str) -> Run | None:
-        """A run, None if it does not exist."""
         subscription, group, name = registry_id(registry)
         with translated(f"reading run {run_id} of {registry.login_server}", remedy=_ROLE), expected(404):
             return self._run(registry, self._client(subscription).runs.get(group, name, run_id))
@@ -132,7 +128,6 @@ class AcrTaskRunner:
         return text[len(more) :][-limit_bytes:]
 
     def cancel(self, registry: RegistryRule, run_id: str) -> None:
-        """Cancel a run; it is no error if it has ended or is gone."""
         subscription, group, name = registry_id(registry)
         with translated(f"canceling run {run_id} of {registry.login_server}", remedy=_ROLE), expected(404, 409):
             self._client(subscription).runs.cancel(group, name, run_id)

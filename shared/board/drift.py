@@ -7,8 +7,20 @@ import msgspec
 
 from shared.board import buttons, parts
 from shared.board.buttons import Action
-from shared.board.parts import Fact, Item, Severity, SummaryPage, severity_of, with_alarm
-from shared.board.wording import age, ago, counted, duration, short_digest, short_image
+from shared.board.parts import (
+    Fact,
+    Item,
+    Severity,
+    SummaryPage,
+    age,
+    ago,
+    counted,
+    duration,
+    severity_of,
+    short_digest,
+    short_image,
+    with_alarm,
+)
 from shared.domain.alarm import STALLS, AlarmKind
 from shared.queries.drift import AlarmItem, AppDrift, Drift, GateDrift, TagDrift
 

@@ -19,13 +19,16 @@ from shared.board.parts import (
     Item,
     Severity,
     SummaryPage,
+    age,
     alarm_items,
+    counted,
     item_of,
     severity_of,
+    short_digest,
+    short_image,
     with_alarm,
     worst,
 )
-from shared.board.wording import age, counted, short_digest, short_image
 from shared.domain.alarm import STALLS, Alarm, AlarmKind
 from shared.domain.candidate import Candidate, CandidateState, CandidateSummary
 from shared.domain.image import short

@@ -11,8 +11,7 @@ import msgspec
 
 from shared.board import buttons
 from shared.board.buttons import Action
-from shared.board.parts import Fact, Item, Severity, facts, item_of, severity_of
-from shared.board.wording import duration, moment, short_image
+from shared.board.parts import Fact, Item, Severity, duration, facts, item_of, moment, severity_of, short_image
 from shared.checks import KINDS
 from shared.domain.candidate import Candidate, CandidateState, CandidateSummary, CheckRecord
 from shared.domain.errors import Malformed

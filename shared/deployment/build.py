@@ -6,7 +6,7 @@ from itertools import chain
 
 import msgspec
 
-from shared.checks.evidence import gather_evidence, telling_line
+from shared.checks.task import gather_evidence, telling_line
 from shared.domain.decide import rerun_wait
 from shared.domain.errors import Inconclusive, Rejected
 from shared.domain.image import Digest

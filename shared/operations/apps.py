@@ -3,16 +3,15 @@
 import hashlib
 
 from shared.domain.decide import is_waiting
-from shared.domain.effect import Effect
 from shared.domain.errors import NotFound, Refused
 from shared.domain.policy import App
 from shared.domain.retention import KEPT
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
-from shared.operations.plan import Plan, Who
+from shared.operations import Plan, Who
 from shared.ports import Services, Stored, read
 from shared.promotion.vetoes import Vetoes
 from shared.queries.lookup import Lookup
-from shared.reconcile.begin import Done, cancel, save
+from shared.reconcile.begin import Done, Effect, cancel, save
 
 
 class AppOperations:

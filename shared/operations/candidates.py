@@ -6,7 +6,6 @@ import msgspec
 
 from shared.checks import check_kinds
 from shared.domain.candidate import Candidate, CandidateState, FoundBy, Verdict, new_attempt
-from shared.domain.effect import Effect
 from shared.domain.errors import BasegateError, Busy, Conflict, NotFound, Refused
 from shared.domain.image import Digest, ImageRef, Tag, parse_repository, short
 from shared.domain.observation import Change, Observation
@@ -14,11 +13,11 @@ from shared.domain.policy import Gate
 from shared.domain.promotion import PARKED, Promotion, PromotionState
 from shared.domain.stable_tag import StableTag
 from shared.intake.observe import Observer, Trigger
-from shared.operations.plan import Plan, Who
+from shared.operations import Plan, Who
 from shared.ports import Services, Stored
 from shared.promotion.vetoes import Vetoes
 from shared.queries.lookup import Lookup
-from shared.reconcile.begin import Done, cancel, enqueue, save
+from shared.reconcile.begin import Done, Effect, cancel, enqueue, save
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ import msgspec
 
 from shared.deployment.dependents import Dependents
 from shared.domain.candidate import Candidate, CandidateState
-from shared.domain.effect import Effect
 from shared.domain.errors import Busy, Conflict, NotFound, Refused
 from shared.domain.image import Digest, Tag, parse_digest, short
 from shared.domain.observation import Observation
@@ -19,12 +18,12 @@ from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.rollout import Rollout, RolloutState
 from shared.domain.stable_tag import Hold, HoldUntil, StableTag, Veto
 from shared.intake.observe import Observer
-from shared.operations.plan import Plan, Who
+from shared.operations import Plan, Who
 from shared.ports import SAVE_TRIES, Services, newest_promotions, update
 from shared.promotion.stable_tags import StableTags, TagTarget, target_of
 from shared.promotion.vetoes import Vetoes
 from shared.queries.lookup import Lookup, tag_or_digest
-from shared.reconcile.begin import Done, enqueue
+from shared.reconcile.begin import Done, Effect, enqueue
 
 _ROLLING = (RolloutState.BUILDING, RolloutState.DEPLOYING, RolloutState.VERIFYING)
 

@@ -3,14 +3,13 @@
 import logging
 from datetime import timedelta
 
-from shared.domain.effect import Effect
+from shared.operations import Plan, Who
 from shared.operations.apps import AppOperations
 from shared.operations.candidates import CandidateOperations
 from shared.operations.gates import GateOperations, VetoOperations
-from shared.operations.plan import Plan, Who
 from shared.operations.rebuild import RebuildOperations
 from shared.ports import Services
-from shared.reconcile.begin import Done
+from shared.reconcile.begin import Done, Effect
 from shared.sweep.sweep import Sweep, SweepResult
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,6 @@ from shared.deployment.build import Build
 from shared.deployment.dependents import Dependents
 from shared.domain.candidate import Candidate, FoundBy, attempts_of, candidate_row, new_attempt
 from shared.domain.decide import is_waiting
-from shared.domain.effect import Effect
 from shared.domain.errors import BasegateError
 from shared.domain.image import Digest, Tag, is_tag, parse_repository, short
 from shared.domain.observation import Observation
@@ -21,10 +20,10 @@ from shared.domain.policy import App, Gate, Policy
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
 from shared.domain.stable_tag import Hold, StableTag
 from shared.domain.tag_rule import TagRule
-from shared.operations.plan import Plan, Who
+from shared.operations import Plan, Who
 from shared.ports import Change, Services, last
 from shared.promotion.stable_tags import StableTags
-from shared.reconcile.begin import Done, enqueue
+from shared.reconcile.begin import Done, Effect, enqueue
 
 Piece = tuple[Effect, tuple[Change, ...]]
 """One effect and the changes that record it, written in one transaction. No changes: it is only reported."""

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import msgspec
 
-from shared.domain.effect import Effect
 from shared.domain.errors import Retry
 from shared.domain.record import Record, WorkItem
 from shared.ports import Change, Services, Stored
@@ -18,6 +17,13 @@ R = TypeVar("R", bound=Record)
 
 _FALLBACK_SECONDS = 30.0
 """The delay of the work item that is sent before the write: it replaces the one after the write if that is lost."""
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """One effect: `what` is done to which `subject`."""
+
+    what: str
+    subject: str
 
 
 class Done(msgspec.Struct, frozen=True):

@@ -10,10 +10,10 @@ from itertools import chain, islice
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from shared.domain.alarm import Alarm, AlarmKind, Subject
-from shared.domain.effect import Effect
 from shared.domain.policy import Policy
 from shared.domain.sweep import SweepRecord
 from shared.ports import Services
+from shared.reconcile.begin import Effect
 from shared.records.alarms import Alarms
 
 log = logging.getLogger(__name__)

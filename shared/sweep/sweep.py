@@ -10,11 +10,11 @@ from itertools import groupby
 
 import msgspec
 
-from shared.domain.effect import Effect
 from shared.domain.errors import BasegateError, Busy, Conflict
 from shared.domain.event import Hint
 from shared.domain.sweep import SWEEPS, SweepRecord
 from shared.ports import Services, Stored, get_or_create, read
+from shared.reconcile.begin import Effect
 from shared.sweep.job import Executor, JobRun, SweepJob, in_threads
 from shared.sweep.jobs import JOBS
 from shared.sweep.jobs.stable_tags import StableTagsJob

@@ -8,6 +8,7 @@ from typing import Self
 import msgspec
 import pytest
 
+from scripts.schema import gates_schema
 from shared.domain.errors import NeedsRecreation
 from shared.domain.grammar import Name
 from shared.domain.policy import DeployRule, HealthRule, RegistryRule, Rule
@@ -16,7 +17,6 @@ from shared.domain.targets import TARGETS
 from shared.ports import DeploymentState
 from shared.queries.records import Queries
 from shared.rules import InvalidGates, parse_gates
-from shared.rules.schema import gates_schema
 from tests.architecture.tree import ROOT
 from tests.fakes import World, digest
 

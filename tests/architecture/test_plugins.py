@@ -13,6 +13,7 @@ import msgspec
 import pytest
 import yaml
 
+from scripts.schema import gates_schema
 from shared import checks
 from shared.board import Views
 from shared.checks.kind import CheckKind
@@ -20,11 +21,9 @@ from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.policy import Policy
 from shared.domain.sweep import SweepRecord
 from shared.health import HealthChecks
-from shared.operations.plan import Who
-from shared.queries.records import Queries
-from shared.queries.run_logs import RunLogs
+from shared.operations import Who
+from shared.queries.records import Queries, RunLogs
 from shared.rules import InvalidGates, parse_gates
-from shared.rules.schema import gates_schema
 from shared.sweep import jobs, sweep
 from shared.sweep.job import SweepJob
 from tests.architecture.toy_check import CELLAR, LieCheck, LieCheckKind

@@ -13,7 +13,7 @@ from shared.domain.policy import App, BaseRule, Gate, Policy, Source
 from shared.domain.promotion import Promotion
 from shared.domain.stable_tag import HoldUntil
 from shared.domain.targets.aci import AciRule
-from shared.operations.plan import Who
+from shared.operations import Who
 from tests.fakes import World, digest, sample_policy
 
 MINUTE, HOUR = 60.0, 3600.0

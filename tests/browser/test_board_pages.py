@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from shared import bootstrap
-from shared.operations.plan import Who
+from shared.operations import Who
 from tests.browser.conftest import give_key, looking
 from tests.browser.scenes import SCENES, newest
 from tests.fakes import World, digest

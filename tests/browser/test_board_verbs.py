@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from shared.operations.plan import Who
+from shared.operations import Who
 from tests.browser.scenes import newest
 from tests.fakes import World
 

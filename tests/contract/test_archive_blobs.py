@@ -6,7 +6,7 @@ import pytest
 from azure.storage.blob import ContainerClient
 
 from demo import scenario
-from shared.adapters.archive_blobs import BlobArchive
+from shared.adapters.storage import BlobArchive
 from shared.domain.errors import Rejected
 from shared.settings import EVIDENCE_CONTAINER
 from tests.contract.place import Place

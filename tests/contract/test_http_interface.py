@@ -20,7 +20,7 @@ from schemathesis.checks import CHECKS
 
 from functions.web.openapi import document
 from shared import bootstrap
-from shared.operations.plan import Who
+from shared.operations import Who
 from tests.fakes import World, digest
 from tests.served import KEY, App, serving
 

@@ -20,7 +20,7 @@ from shared.bootstrap import Basegate
 from shared.domain.image import parse_digest
 from shared.domain.rollout import Cause, Rollout, RolloutState
 from shared.domain.stable_tag import HoldUntil
-from shared.operations.plan import Who
+from shared.operations import Who
 from shared.settings import Settings
 from tests.contract.place import VAULT_URL, Place
 from tests.contract.test_http_interface import CHECKED, with_real_names

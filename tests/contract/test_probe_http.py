@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from shared.adapters import probe_http
-from shared.adapters.probe_http import HttpProbe
+from shared.adapters.http import HttpProbe
 
 
 class Statuses(BaseHTTPRequestHandler):

@@ -20,7 +20,7 @@ from shared.domain.image import Digest
 from shared.domain.promotion import Promotion, PromotionState, promotions_of
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag
-from shared.operations.plan import Who
+from shared.operations import Who
 from shared.sweep.sweep import JobState
 from tests.contract.in_process import InProcess, in_process, pushed
 from tests.contract.place import Place

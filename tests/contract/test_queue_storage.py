@@ -15,7 +15,7 @@ from azure.storage.queue import QueueClient
 
 from demo import scenario
 from sandbox.testing import until
-from shared.adapters.queue_storage import StorageWorkQueue
+from shared.adapters.storage import StorageWorkQueue
 from shared.domain.errors import BasegateError, Misconfigured, Rejected
 from shared.domain.event import Hint, HintKind
 from shared.domain.record import WorkItem

@@ -11,13 +11,12 @@ import pytest
 from azure.core.credentials import AccessToken
 
 from demo import scenario
-from shared.adapters.archive_blobs import BlobArchive
 from shared.adapters.containers_aci import AciContainerRunner
 from shared.adapters.ledger_tables import TableLedger
 from shared.adapters.listeners.topic import EventGridAnnouncer
-from shared.adapters.queue_storage import StorageWorkQueue
 from shared.adapters.registry_acr import AcrRegistry
 from shared.adapters.secrets_keyvault import VaultCredentials
+from shared.adapters.storage import BlobArchive, StorageWorkQueue
 from shared.adapters.tasks_acr import AcrTaskRunner
 from shared.domain.errors import Misconfigured, Rejected
 from shared.domain.image import Digest, ImageRef, parse_repository

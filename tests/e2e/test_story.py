@@ -19,7 +19,7 @@ from demo.environment import Environment
 from demo.outcomes import Outcomes
 from demo.provision import VAULT_URL
 from sandbox.testing import until
-from shared.board.wording import short_image
+from shared.board.parts import short_image
 from tests.e2e.canaries import ALLOWED, Text, files_of, files_that_may, search, texts_in
 from tests.e2e.conftest import house_in
 from tests.e2e.house import House

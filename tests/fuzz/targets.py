@@ -19,7 +19,7 @@ from shared.adapters.oci import OciTagReader
 from shared.adapters.oci.exchange import Request, Response
 from shared.adapters.oci.transport import Transport
 from shared.adapters.redaction import without_secrets
-from shared.checks.evidence import gather_evidence, telling_line
+from shared.checks.task import gather_evidence, telling_line
 from shared.domain.errors import BasegateError, Malformed
 from shared.domain.event import parse_event
 from shared.domain.image import parse_digest, parse_repository, parse_tag

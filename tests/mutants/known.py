@@ -726,7 +726,7 @@ KNOWN = (
     ),
     Mutant(
         "a log says the URL of a webhook",
-        "shared/adapters/deadline.py",
+        "shared/adapters/http.py",
         'logging.getLogger("urllib3.connection").setLevel(logging.ERROR)',
         "logging.getLogger()",
         _in("unit/test_announcer_webhook.py", "test_no_log_says_the_url_whatever_is_answered"),
@@ -796,7 +796,7 @@ KNOWN = (
     ),
     Mutant(
         "a probe waits for what drips",
-        "shared/adapters/deadline.py",
+        "shared/adapters/http.py",
         "            connection.sock.answer_by = answer_by\n",
         "",
         _in("contract/test_probe_http.py", "test_an_answer_that_drips_ends_in_time"),

@@ -15,7 +15,7 @@ from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.rollout import Rollout
 from shared.domain.stable_tag import HoldUntil, StableTag
 from shared.intake.hints import recognize
-from shared.operations.plan import Plan, Who
+from shared.operations import Plan, Who
 from shared.ports import OutputImage
 from tests.simulation.host import Host
 from tests.simulation.judge import Decision, Judge

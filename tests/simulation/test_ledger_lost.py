@@ -12,7 +12,7 @@ import pytest
 from shared.deployment.build import Build
 from shared.domain.image import Digest
 from shared.domain.stable_tag import StableTag
-from shared.operations.plan import Who
+from shared.operations import Who
 from tests.simulation.outside import Ledger
 from tests.simulation.schedule import SWEEP_SECONDS, Schedule, _seeded_nonces
 

@@ -29,7 +29,7 @@ from shared.domain.record import Stall
 from shared.domain.rollout import Rollout
 from shared.domain.stable_tag import HoldUntil
 from shared.health import HealthChecks, HealthResult
-from shared.operations.plan import Who
+from shared.operations import Who
 from shared.records.alarms import Alarms
 from tests.fakes import FakeLedger, World, digest
 

@@ -11,12 +11,11 @@ import pytest
 from shared.board import Views
 from shared.board.drift import DriftPage
 from shared.board.overview import Overview
-from shared.board.parts import Item, Severity
-from shared.board.wording import age
+from shared.board.parts import Item, Severity, age
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.errors import Retry
 from shared.domain.stable_tag import HoldUntil
-from shared.operations.plan import Who
+from shared.operations import Who
 from shared.ports import Allowance
 from shared.queries.drift import DriftQuery
 from tests.fakes import World, digest

@@ -11,11 +11,10 @@ import pytest
 
 from functions.operator_api import FUNCTIONS
 from shared import bootstrap
-from shared.domain.effect import Effect
 from shared.interface import OPERATIONS, Operation
+from shared.operations import Plan
 from shared.operations.operate import SweepOperations
-from shared.operations.plan import Plan
-from shared.reconcile.begin import Done
+from shared.reconcile.begin import Done, Effect
 from tests.fakes import World, digest
 from tests.triggers.asking import GREEN, ORANGE, WHY, ask, operated
 

@@ -9,7 +9,7 @@ from shared.checks.approval import ApprovalCheck
 from shared.domain.candidate import CandidateState
 from shared.domain.errors import Refused, Retry
 from shared.domain.promotion import PromotionState
-from shared.operations.plan import Who
+from shared.operations import Who
 from shared.rules import InvalidGates, parse_gates
 from tests.fakes import World, digest, sample_policy
 

@@ -12,13 +12,12 @@ import requests
 import urllib3
 from azure.core.credentials import AccessToken, AccessTokenInfo
 
-from shared.adapters.archive_blobs import BlobArchive
 from shared.adapters.containers_aci import AciContainerRunner
 from shared.adapters.ledger_tables import TableLedger
 from shared.adapters.listeners.topic import EventGridAnnouncer
-from shared.adapters.queue_storage import StorageWorkQueue
 from shared.adapters.registry_acr import AcrRegistry
 from shared.adapters.secrets_keyvault import VaultCredentials
+from shared.adapters.storage import BlobArchive, StorageWorkQueue
 from shared.adapters.subscriptions_eventgrid import EventGridSubscriptions
 from shared.adapters.tasks_acr import AcrTaskRunner
 from shared.bootstrap import credential

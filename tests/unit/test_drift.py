@@ -6,13 +6,13 @@ import msgspec
 import pytest
 
 from shared.board import Views
-from shared.board.wording import short_image
+from shared.board.parts import short_image
 from shared.checks.approval import ApprovalCheck
 from shared.domain.image import Digest, Tag
 from shared.domain.observation import Observation
 from shared.domain.rollout import RolloutState
 from shared.domain.sweep import SweepRecord
-from shared.operations.plan import Who
+from shared.operations import Who
 from shared.queries.drift import TAGS_READ, Drift, DriftQuery
 from shared.queries.records import Queries
 from tests.fakes import World, digest

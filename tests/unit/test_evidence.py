@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.checks.evidence import LOG_LIMIT_BYTES, gather_evidence, telling_line
+from shared.checks.task import LOG_LIMIT_BYTES, gather_evidence, telling_line
 from shared.domain.candidate import CandidateState, Evidence, Verdict
 from shared.domain.errors import BasegateError, Misconfigured, Rejected, Retry
 from shared.domain.policy import RegistryRule

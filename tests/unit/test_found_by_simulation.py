@@ -14,7 +14,7 @@ from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import WorkItem
 from shared.domain.rollout import RolloutState
 from shared.domain.stable_tag import HoldUntil, StableTag, Veto
-from shared.operations.plan import Who
+from shared.operations import Who
 from shared.promotion.vetoes import Vetoes
 from tests.fakes import ProcessDied, World, digest, sample_policy
 from tests.unit.operators import gate_of, hold, veto

@@ -12,13 +12,13 @@ import msgspec
 import pytest
 import yaml
 
+from scripts.schema import gates_schema, schema_text
 from shared.checks.approval import ApprovalCheck
 from shared.checks.task import TaskCheck
 from shared.domain.errors import Misconfigured
 from shared.domain.policy import Policy, VersionRule
 from shared.domain.targets.aci import AciRule
 from shared.rules import InvalidGates, parse_gates
-from shared.rules.schema import gates_schema, schema_text
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = (ROOT / "gates.sample.yaml").read_text(encoding="utf-8")

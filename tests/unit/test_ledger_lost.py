@@ -10,14 +10,14 @@ import pytest
 
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import Candidate, CandidateState
-from shared.domain.effect import Effect
 from shared.domain.errors import Refused
 from shared.domain.image import Digest, Tag
 from shared.domain.policy import Policy
 from shared.domain.promotion import PromotionState
 from shared.domain.rollout import RolloutState
 from shared.domain.stable_tag import HoldUntil
-from shared.operations.plan import Who
+from shared.operations import Who
+from shared.reconcile.begin import Effect
 from tests.fakes import FakeLedger, World, digest, sample_policy
 
 ORANGE, GREEN, BLUE, FOREIGN = digest("orange"), digest("green"), digest("blue"), digest("foreign")

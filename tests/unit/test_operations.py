@@ -12,15 +12,15 @@ from shared.checks.approval import ApprovalCheck
 from shared.checks.task import TaskCheck
 from shared.domain.alarm import Alarm
 from shared.domain.candidate import Candidate, CandidateState
-from shared.domain.effect import Effect
 from shared.domain.errors import BasegateError, Busy, Conflict, Malformed, NotFound, Refused, Retry
 from shared.domain.image import Digest, short
 from shared.domain.policy import PromotionRule
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.rollout import RolloutState
 from shared.domain.stable_tag import HoldUntil
+from shared.operations import Plan, Who
 from shared.operations.idempotency import IdempotentCalls
-from shared.operations.plan import Plan, Who
+from shared.reconcile.begin import Effect
 from tests.fakes import ProcessDied, World, digest, sample_policy
 
 ORANGE, RED, GREEN, BLUE = digest("orange"), digest("red"), digest("green"), digest("blue")

@@ -16,7 +16,7 @@ from shared.domain.image import Digest, Tag
 from shared.domain.policy import CheckRule, PromotionRule
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.stable_tag import HoldUntil
-from shared.operations.plan import Who
+from shared.operations import Who
 from shared.ports import Change
 from tests.fakes import ProcessDied, World, digest, sample_policy
 from tests.unit.operators import TAG, answer, gate_of, hold, lift_hold, lift_veto, rerun, sweep, veto

@@ -22,8 +22,8 @@ from shared.domain.record import Record
 from shared.domain.retention import IdempotentCall, LeftOver, Numbers
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import HoldUntil, StableTag, Veto
+from shared.operations import Who
 from shared.operations.operate import Operate
-from shared.operations.plan import Who
 from shared.ports import newest_promotions, read, removal
 from shared.queries.drift import DriftQuery
 from shared.queries.records import Queries

@@ -10,10 +10,10 @@ import jsonschema
 import pytest
 import yaml
 
+from scripts.schema import gates_schema
 from shared.domain.policy import Gate, RegistryRule, VersionRule
 from shared.domain.tag_rule import TagRule
 from shared.rules import parse_gates
-from shared.rules.schema import gates_schema
 from shared.sweep.jobs.stable_tags import _FEW_TAGS, _LOCK_ROUNDS
 from shared.sweep.jobs.upstream import _BATCH_TAGS, NEW_DIGESTS_A_ROUND
 

@@ -14,8 +14,8 @@ import pytest
 from shared.domain.errors import NotFound, Refused, Transitioning
 from shared.domain.image import Digest
 from shared.domain.rollout import BuiltImage, Cause, Rollout, RolloutState
+from shared.operations import Who
 from shared.operations.idempotency import IdempotentCalls
-from shared.operations.plan import Who
 from tests.fakes import ProcessDied, World, digest, sample_policy
 
 OLD, ORANGE, GREEN, BLUE = (digest(name) for name in ("old", "orange", "green", "blue"))

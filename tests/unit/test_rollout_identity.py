@@ -12,7 +12,7 @@ from shared.domain.errors import NotFound
 from shared.domain.image import Digest
 from shared.domain.policy import BaseRule, Policy
 from shared.domain.rollout import BuiltImage, Cause, Rollout, RolloutState
-from shared.operations.plan import Who
+from shared.operations import Who
 from shared.ports import OutputImage, Run
 from shared.rules import InvalidGates, parse_gates
 from tests.fakes import World, digest, sample_policy

@@ -10,11 +10,11 @@ import pytest
 
 from shared.board.drift import drift_page
 from shared.board.overview import overview_page
-from shared.board.wording import short_image
+from shared.board.parts import short_image
 from shared.domain.errors import BasegateError
 from shared.domain.image import Digest
 from shared.domain.stable_tag import HoldUntil
-from shared.operations.plan import Who
+from shared.operations import Who
 from shared.queries.drift import DriftQuery
 from shared.queries.records import Queries
 from tests.fakes import World, digest

@@ -10,7 +10,7 @@ from shared.domain.errors import Misconfigured
 from shared.domain.policy import BaseRule, Policy
 from shared.domain.rollout import Cause, RolloutState
 from shared.domain.targets.aci import AciRule
-from shared.operations.plan import Who
+from shared.operations import Who
 from tests.fakes import World, digest, sample_policy
 
 ORANGE, GREEN = digest("orange"), digest("green")

@@ -16,7 +16,7 @@ from shared.domain.image import Digest, short
 from shared.domain.policy import Drift, Policy, RegistryRule
 from shared.domain.promotion import PromotionState
 from shared.domain.stable_tag import Claim, HoldUntil, StableTag
-from shared.operations.plan import Who
+from shared.operations import Who
 from shared.promotion.vetoes import Vetoes
 from tests.fakes import World, digest, sample_policy
 

@@ -17,7 +17,7 @@ from shared.domain.policy import Policy
 from shared.domain.promotion import PromotionState
 from shared.domain.rollout import Cause, RolloutState
 from shared.domain.stable_tag import Claim, HoldUntil, StableTag
-from shared.operations.plan import Who
+from shared.operations import Who
 from tests.fakes import World, digest, sample_policy
 
 ORANGE, GREEN, FOREIGN = digest("orange"), digest("green"), digest("foreign")

@@ -15,7 +15,7 @@ from shared.domain.promotion import PromotionState
 from shared.domain.stable_tag import HoldUntil
 from shared.domain.sweep import SweepRecord
 from shared.intake.upstreams import UpstreamRecord
-from shared.operations.plan import Who
+from shared.operations import Who
 from shared.queries.drift import DriftQuery
 from shared.sweep.jobs.upstream import NEW_DIGESTS_A_ROUND
 from shared.sweep.sweep import JobState

@@ -40,8 +40,8 @@ from shared.domain.record import Record, WorkItem
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import HoldUntil, StableTag, Veto
 from shared.intake.upstreams import UpstreamRecord
+from shared.operations import Who
 from shared.operations.idempotency import IdempotentCalls
-from shared.operations.plan import Who
 from tests.fakes import FakeRun, World, digest, sample_policy
 
 try:

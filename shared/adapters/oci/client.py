@@ -106,12 +106,6 @@ class OciTagReader:
         return _digest_of(answer.body, said, name)
 
     def tags(self, registry: RegistryRule, repository: str) -> Iterator[str]:
-        """The tags of a repository, page by page as they are consumed; none if it does not exist.
-
-        Raises:
-            Malformed: a page is not a list, or the pages do not end.
-            Retry: the pages together take too long, or a later one is missing.
-        """
         previous = _Page()
         for page in self._pages(Place.of(registry, repository)):
             if page.tags and page.tags == previous.tags and not previous.linked:
@@ -122,7 +116,6 @@ class OciTagReader:
             previous = page
 
     def allowance(self, registry: RegistryRule) -> Allowance | None:
-        """The last rate limit that the registry sent, None if it sent none."""
         return self._allowances.get(registry.name)
 
     def _pages(self, place: Place) -> Iterator[_Page]:

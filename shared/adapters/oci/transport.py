@@ -31,7 +31,7 @@ from urllib3.exceptions import TimeoutError as Timeout
 from urllib3.response import HTTPResponse
 from urllib3.util.connection import create_connection
 
-from shared.adapters.deadline import PunctualTlsSocket
+from shared.adapters.http import PunctualTlsSocket
 from shared.adapters.oci.exchange import Limits, Network, Request, Response
 from shared.adapters.oci.safety import Unsafe, only_safe, require_address, require_host
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Retry, Unreachable

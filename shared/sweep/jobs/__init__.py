@@ -2,9 +2,14 @@
 
 from shared.sweep.job import SweepJob
 from shared.sweep.jobs.app import AppJob
-from shared.sweep.jobs.orphans import OrphansJob
-from shared.sweep.jobs.outbox import OutboxJob
-from shared.sweep.jobs.overdue import AppOverdueJob, GateOverdueJob, ListenersOverdueJob, StallAlarmsJob
+from shared.sweep.jobs.lost_work import (
+    AppOverdueJob,
+    GateOverdueJob,
+    ListenersOverdueJob,
+    OrphansJob,
+    OutboxJob,
+    StallAlarmsJob,
+)
 from shared.sweep.jobs.purge import AppPurgeJob, CommonPurgeJob, GatePurgeJob
 from shared.sweep.jobs.released import ReleasedJob
 from shared.sweep.jobs.silence import GateSilenceJob, RegistrySilenceJob

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from shared.deployment.build import Build
 from shared.deployment.dependents import Dependents
-from shared.deployment.deploy import UNRECORDED_REMEDY
-from shared.deployment.health import Condition, Health, health_of
+from shared.deployment.deploy import UNRECORDED_REMEDY, Condition, Health, health_of
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.image import Tag, short
 from shared.domain.policy import App

@@ -1,14 +1,16 @@
-"""The overdue job: enqueues open records whose work item was lost, and settles the alarms about stalls."""
+"""The jobs for lost work: records and outcomes whose work item was lost, and check runs that no record waits for."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import timedelta
-from itertools import islice
+from datetime import datetime, timedelta
+from itertools import chain, islice
 from typing import ClassVar
 
+from shared.checks import check_kinds
+from shared.checks.kind import Marked, Started
 from shared.domain.alarm import STALLS, AlarmKind
 from shared.domain.candidate import Candidate
 from shared.domain.decide import Action
-from shared.domain.outcome import LISTENERS, Listener
+from shared.domain.outcome import LISTENERS, Delivery, Listener
 from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion
 from shared.domain.record import Record, Stall
@@ -16,6 +18,7 @@ from shared.domain.rollout import Rollout
 from shared.ports import Services
 from shared.reconcile.engine import controllers
 from shared.records.alarms import stall_subject
+from shared.records.outbox import Outbox
 from shared.sweep.job import Each, JobRun, SweepJob
 
 GRACE_SECONDS = 60.0
@@ -122,3 +125,81 @@ class StallAlarmsJob(SweepJob):
         owners += [("app", name) for name in policy.apps]
         records = (record for owner in owners for record in open_records(self._services, *owner))
         return set(map(stall_subject, stalls(records)))
+
+
+class OutboxJob(SweepJob):
+    """Enqueues the listeners of outcomes whose worker died before it sent them, or that were parked for long enough.
+
+    It reads the outboxes of the gates, apps and alarms of the rules, and all others in which a listener has undelivered
+    outcomes.
+    """
+
+    each = Each.SWEEP
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services, "outbox", "ledger", STALLS)
+        self._outbox = Outbox(services)
+
+    def batches(self, run: JobRun) -> Iterator[str]:
+        """One batch: delivered outcomes leave no row to read."""
+        listeners = {stored.record.name: stored.record for stored in self._services.ledger.list(Listener, LISTENERS)}
+        left = [delivery for owner in self._owners(*listeners.values()) for delivery in self._deliveries(owner)]
+        late = self._services.clock.now() - timedelta(seconds=GRACE_SECONDS)
+        for name, owner in dict.fromkeys((one.listener, one.owner) for one in left if self._is_left(one, late)):
+            if owner not in (listeners[name].owners if name in listeners else ()):
+                run.note("bring up", f"the {name}, for outcomes of {owner}")
+                if not run.dry_run:
+                    self._outbox.enqueue(name, owner)
+        refused = {one.listener: one.rejection for one in reversed(left) if one.parked_at is not None}
+        self._settle(run, {AlarmKind.REFUSED}, refused.values())
+        yield LISTENERS
+
+    def _is_left(self, delivery: Delivery, late: datetime) -> bool:
+        return delivery.at < late and delivery.is_due(self._services.clock.now())
+
+    def _deliveries(self, owner: str) -> Iterator[Delivery]:
+        return (stored.record for stored in self._services.ledger.list(Delivery, owner))
+
+    def _owners(self, *listeners: Listener) -> dict[str, None]:
+        policy = self._services.policy
+        scopes = {"gates": policy.gates, "apps": policy.apps, "registries": policy.registries}
+        records = chain(map("gate:{}".format, policy.gates), map("app:{}".format, policy.apps))
+        alarms = (f"alarm:{scope}.{name}" for scope, names in scopes.items() for name in names)
+        known = chain.from_iterable((*one.owners, *one.refused) for one in listeners)
+        return dict.fromkeys(chain(records, alarms, (f"alarm:{STALLS}",), known))
+
+
+class OrphansJob(SweepJob):
+    """Reports the orphaned runs of one gate, while a check of one of its candidates is running.
+
+    A crash between starting a run and recording it can leave a second run. A check run only examines, so it does no
+    harm: the candidate finds its own run by the mark, and the other one is left to end.
+    """
+
+    each = Each.GATE
+
+    def __init__(self, services: Services, gate: Gate) -> None:
+        super().__init__(services, f"orphans.{gate.name}", f"tasks {gate.name}")
+        self._gate, self._kinds = gate, check_kinds(services)
+
+    def batches(self, run: JobRun) -> Iterator[str]:
+        """One batch. The service is not asked while no check is running, however long candidates await approval."""
+        listed = self._services.ledger.open(Candidate, self._gate.name)
+        checks = [check for stored in listed for check in stored.record.checks if check.verdict is None]
+        for rule in self._gate.checks:
+            claimed = (check.claimed_at for check in checks if check.kind == rule.kind and check.claimed_at is not None)
+            if since := min(claimed, default=None):
+                for one in self._kinds[rule.kind].marked(rule, since):
+                    self._name_orphan(run, one)
+        yield self._gate.name
+
+    def _name_orphan(self, run: JobRun, marked: Marked) -> None:
+        """Report a run of this gate that has no record: gates may share a task, and each reports its own runs."""
+        if not marked.mark.startswith(f"basegate/{self._gate.name}/"):
+            return
+        row = marked.mark.split("/")[2]  # basegate/<gate>/<row>/<check>/<nonce>
+        owner = self._services.ledger.load(Candidate, self._gate.name, row)
+        runs = {Started(check.registry, check.run_id) for check in owner.record.checks} if owner else set()
+        if marked.run not in runs:
+            why = f"candidate {owner.record.id} has another run" if owner else f"no record asked for it ({marked.mark})"
+            run.note("ignore a run", f"{marked.name}: {why}")

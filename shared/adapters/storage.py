@@ -1,16 +1,18 @@
-"""The queues of work items and hints in Azure Queue storage.
+"""Azure Storage: the queues of work items and hints, and the archive of evidence in blobs.
 
 The queue output binding cannot hide a message for a time, which the next step of a record needs; the event path, which
 needs no delay, uses the binding and never imports this module.
 """
 
 import math
+from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import msgspec
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob import ContainerClient, ContentSettings
 from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 
 from shared.adapters.azure_calls import STORAGE_DEADLINES, Identity, expected, translated
@@ -18,7 +20,7 @@ from shared.domain.errors import Misconfigured
 from shared.domain.event import Hint
 from shared.domain.record import WorkItem
 from shared.ports import QueueState
-from shared.settings import HINT_QUEUE, POISON, WORK_QUEUE
+from shared.settings import EVIDENCE_CONTAINER, HINT_QUEUE, POISON, WORK_QUEUE
 
 _ROLE = "give the app Storage Queue Data Contributor"
 _LONGEST_WAIT_SECONDS, _NEVER = 7 * 86_400, -1
@@ -33,11 +35,9 @@ class StorageWorkQueue:
         self._queues = lru_cache(maxsize=None)(self._make_client)
 
     def send(self, item: WorkItem, wait_seconds: float) -> None:
-        """Queue a work item, hidden for a time (whole seconds, rounded up; seven days at most)."""
         self._send(WORK_QUEUE, f"{item.kind} {item.row}", item, wait_seconds)
 
     def send_hint(self, hint: Hint, wait_seconds: float) -> None:
-        """Queue a hint, hidden for a time."""
         self._send(HINT_QUEUE, f"a hint about {hint.subject} {hint.tag}", hint, wait_seconds)
 
     def _send(self, queue: str, what: str, message: object, wait_seconds: float) -> None:
@@ -48,7 +48,6 @@ class StorageWorkQueue:
             )
 
     def check(self) -> QueueState:
-        """Check that the queues are usable, and read their lengths; nothing is sent."""
         dates: list[str] = []
         with translated("reading the properties of the queues", remedy=_ROLE):
             for queue in (WORK_QUEUE, HINT_QUEUE):
@@ -79,3 +78,48 @@ def _moment(date: str) -> datetime | None:
         return parsedate_to_datetime(date)
     except ValueError:
         return None
+
+
+_BLOB_ROLE = "give the app Storage Blob Data Contributor"
+
+
+class BlobArchive:
+    """Implements the port `Archive`: one blob for each text, in one container."""
+
+    def __init__(self, endpoint: str, credential: Identity) -> None:
+        self._endpoint, self._credential = endpoint, credential
+
+    @cached_property
+    def _container(self) -> ContainerClient:
+        container = ContainerClient(
+            self._endpoint, EVIDENCE_CONTAINER, credential=self._credential(), **STORAGE_DEADLINES
+        )
+        with translated("opening the evidence container", remedy=_BLOB_ROLE), suppress(ResourceExistsError):
+            container.create_container()
+        return container
+
+    def store(self, name: str, text: str) -> str:
+        settings = ContentSettings(content_type="text/plain; charset=utf-8")
+        with translated(f"keeping the evidence {name}", remedy=_BLOB_ROLE):
+            self._container.upload_blob(name, text.encode(), overwrite=True, content_settings=settings)
+        return f"{EVIDENCE_CONTAINER}/{name}"
+
+    def read(self, place: str) -> str:
+        name = place.removeprefix(f"{EVIDENCE_CONTAINER}/")
+        with translated(f"reading the evidence {name}", remedy=_BLOB_ROLE):
+            content: bytes = self._container.download_blob(name).readall()
+        return content.decode(errors="replace")
+
+    def find(self, prefix: str) -> list[str]:
+        with translated(f"listing the evidence {prefix}", remedy=_BLOB_ROLE):
+            names = self._container.list_blob_names(name_starts_with=prefix)
+            return [f"{EVIDENCE_CONTAINER}/{name}" for name in names]
+
+    def remove(self, place: str) -> None:
+        name = place.removeprefix(f"{EVIDENCE_CONTAINER}/")
+        with translated(f"removing the evidence {name}", remedy=_BLOB_ROLE), expected(ResourceNotFoundError):
+            self._container.delete_blob(name)
+
+    def check(self) -> None:
+        with translated("reading the evidence container's properties", remedy=_BLOB_ROLE):
+            self._container.get_container_properties()

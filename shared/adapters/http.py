@@ -1,4 +1,4 @@
-"""HTTP requests with one total deadline: a read timeout alone never ends a response that drips."""
+"""HTTP with one total deadline, and the health probe: a read timeout alone never ends a response that drips."""
 
 import logging
 import math
@@ -103,3 +103,22 @@ def _connection(url: SplitResult, seconds: float) -> _Connection:
     context = ssl.create_default_context()
     context.sslsocket_class = PunctualTlsSocket
     return _TlsConnection(url.hostname, url.port or 443, timeout=seconds, ssl_context=context)
+
+
+_TIMEOUT_SECONDS = 3.0
+
+
+class HttpProbe:
+    """Implements the port `Probe`: health over plain HTTP, straight to the deployment's own address."""
+
+    def check(self, address: str, path: str) -> str | None:
+        """None if `http://address/path` answers 2xx or 3xx within 3 s in all, else the error.
+
+        Redirects are not followed.
+        """
+        url = f"http://{address}{path}"
+        try:
+            status, _ = send("GET", url, _TIMEOUT_SECONDS, {"User-Agent": "basegate-probe"})
+        except (NoAnswer, ValueError) as error:
+            return f"{url} does not answer ({error})"
+        return None if 200 <= status < 400 else f"{url} answers HTTP {status}"

@@ -1,4 +1,4 @@
-"""The JSON Schema of gates.yaml, made from its rules: `python -m shared.rules.schema > docs/gates.schema.json`."""
+"""The JSON Schema of gates.yaml, made from its rules: `python -m scripts.schema > docs/gates.schema.json`."""
 
 import sys
 from typing import Any
