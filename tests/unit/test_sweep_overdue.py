@@ -8,7 +8,7 @@ from shared.domain.alarm import STALLS, Alarm, AlarmKind
 from shared.domain.errors import Misconfigured, Retry
 from shared.domain.promotion import PromotionState
 from shared.domain.sweep import SweepRecord
-from shared.sweep.jobs import overdue
+from shared.sweep.jobs import lost_work
 from tests.fakes import World, digest
 
 GREEN, BLUE = digest("green"), digest("blue")
@@ -64,12 +64,12 @@ def test_a_stalled_record_is_brought_up_only_when_its_next_try_is_overdue(stalle
     assert stall.next_try_at is not None
     stalled.clock.time = stall.next_try_at
     assert brought_up(stalled) == []
-    stalled.clock.forward(overdue.GRACE_SECONDS + 1)
+    stalled.clock.forward(lost_work.GRACE_SECONDS + 1)
     assert brought_up(stalled) == [f"promotion {stalled.promotion().id}"]
 
 
 def test_no_more_records_are_brought_up_at_once_than_the_queue_should_get(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overdue, "WOKEN_AT_ONCE", 1)
+    monkeypatch.setattr(lost_work, "WOKEN_AT_ONCE", 1)
     world = World()
     for tag, content in (("15-alpine", GREEN), ("15.14", BLUE)):
         world.push(tag, content)
