@@ -99,9 +99,9 @@ class Basegate:
     def services(self) -> Services:
         """The ports with their adapters."""
         from shared.adapters.containers_aci import AciContainerRunner
-        from shared.adapters.http import HttpProbe
         from shared.adapters.ledger_tables import TableLedger
         from shared.adapters.oci import OciTagReader
+        from shared.adapters.plain_http import HttpProbe
         from shared.adapters.registry_acr import AcrRegistry
         from shared.adapters.secrets_keyvault import VaultCredentials
         from shared.adapters.storage import BlobArchive, StorageWorkQueue

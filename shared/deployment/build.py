@@ -7,7 +7,7 @@ from itertools import chain
 import msgspec
 
 from shared.checks.task import gather_evidence, telling_line
-from shared.domain.decide import rerun_wait
+from shared.domain.decide import require_start_failed, rerun_wait
 from shared.domain.errors import Inconclusive, Rejected
 from shared.domain.image import Digest
 from shared.domain.policy import App, RegistryRule
@@ -86,6 +86,7 @@ class Build:
         assert claimed_at is not None  # decide adopts only claimed builds
         run_id = self._services.tasks.find(self._registry(app), app.build.task, _mark(rollout), claimed_at)
         if run_id is None:
+            require_start_failed(claimed_at, now)
             again = msgspec.structs.replace(rollout, build=BuildRecord(times=rollout.build.times - 1))
             return again.noting(now, "claim released", "no run was started")
         return self._begun(step, app, run_id, "run adopted", f"run {run_id} was not recorded")

@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from shared.domain.candidate import Candidate, CandidateState, Verdict
+from shared.domain.errors import Busy
 from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion
 from shared.domain.record import growing_wait, seconds_between
@@ -15,8 +16,10 @@ from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
 
 T = TypeVar("T")
 
-ADOPTION_GRACE_SECONDS = 5.0
-"""How long a claimed run may take to get its id before Basegate searches for it: a healthy start takes 1 to 2 s."""
+ADOPTION_GRACE_SECONDS, START_LIMIT_SECONDS = 5.0, 60.0
+"""How long a claimed run may take to get its id before Basegate searches for it (a healthy start takes 1 to 2 s), and
+before a claim without a run is released: the deadline of the call that starts it. If it were released earlier, a slow
+service would be asked for a second run."""
 
 
 class Action(StrEnum):
@@ -78,6 +81,17 @@ def await_run_id(claimed_at: datetime, adopt: Action, now: datetime, index: int 
     if age < ADOPTION_GRACE_SECONDS:
         return Decision(Action.WAIT, "a worker may be starting the run", ADOPTION_GRACE_SECONDS - age, index)
     return Decision(adopt, f"claimed {age:.0f} s ago, and no run id was recorded", 0.0, index)
+
+
+def require_start_failed(claimed_at: datetime, now: datetime) -> None:
+    """Keep the claim of a run that was searched for and not found, while its starter may be waiting for the service.
+
+    Raises:
+        Busy: it may still be started.
+    """
+    left = START_LIMIT_SECONDS - seconds_between(claimed_at, now)
+    if left > 0:
+        raise Busy("a worker may still be starting the run", delay_seconds=left)
 
 
 def first(items: Iterable[T], matches: Callable[[T], bool]) -> int | None:

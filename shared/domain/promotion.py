@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import msgspec
 
 from shared.domain.candidate import Candidate
-from shared.domain.image import Digest, Tag, parse_repository
+from shared.domain.image import Digest, Tag, parse_repository, short
 from shared.domain.policy import Gate, RegistryRule
 from shared.domain.record import GateRecord, Moment, RecordSummary
 
@@ -131,6 +131,16 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
             runs=tuple(f"{check.registry}/{check.run_id}" for check in attempt.checks if check.run_id),
         )
         return passed.noting(now, "passed", f"attempt {attempt.attempt}")
+
+    def unique_names(self, gate: Gate, login_server: str) -> list[str]:
+        """The possible names of its unique tag in the target registry, the preferred one first.
+
+        `{run}` is the id of the run that examined the digest if that ran in the target registry, where run ids are
+        unique. Otherwise it is the attempt and the first digits of the digest.
+        """
+        own, here = f"{self.attempt}-{short(self.digest)[:8]}", f"{login_server}/"
+        runs = [run.removeprefix(here) for run in self.runs if run.startswith(here)]
+        return list(dict.fromkeys(gate.promote.unique_tag(self.tag, run) for run in (*runs[:1], own)))
 
     def summary(self) -> PromotionSummary:
         """The promotion as a list item."""

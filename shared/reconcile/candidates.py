@@ -9,7 +9,7 @@ import msgspec
 from shared.checks import check_kinds
 from shared.checks.kind import CheckKind, CheckResult, Started
 from shared.domain.candidate import Candidate, CandidateState, Verdict, attempts_of, new_attempt
-from shared.domain.decide import Action, Decision, decide_candidate, rerun_wait
+from shared.domain.decide import Action, Decision, decide_candidate, require_start_failed, rerun_wait
 from shared.domain.errors import Busy, Conflict, Inconclusive
 from shared.domain.observation import Observation
 from shared.domain.outcome import Outcome
@@ -126,6 +126,7 @@ class CandidateController(Controller[Candidate]):
         assert check.claimed_at is not None  # decide adopts nothing that was not claimed
         found = kind.adopt(candidate, gate.checks[index], _mark(candidate, index), check.claimed_at)
         if found is None:
+            require_start_failed(check.claimed_at, self._services.clock.now())
             dropped = msgspec.structs.replace(check.unclaimed(), runs=check.runs - 1)
             again = candidate.with_check_record(index, dropped)
             return again.noting(self._services.clock.now(), "claim released", "no run was started")

@@ -264,7 +264,7 @@ class PromotionController(Controller[Promotion]):
         """
         promotion, now = step.record, self._services.clock.now()
         target, repository = self._services.registry_rule(gate.promote.registry), gate.promote.repository
-        unique = self._names(promotion, gate, target)[0]
+        unique = promotion.unique_names(gate, target.login_server)[0]
         stored = self._stable.load(gate, promotion.tag)
         if stored.record.is_moving(now):
             raise Busy(f"{promotion.tag} is being moved", delay_seconds=2.0)
@@ -377,24 +377,13 @@ class PromotionController(Controller[Promotion]):
         self._stable.own_claim(fresh.record, mover, mine)
         return fresh
 
-    def _names(self, promotion: Promotion, gate: Gate, target: RegistryRule) -> list[str]:
-        """The possible names of a promotion's unique tag, the preferred one first.
-
-        `{run}` is the id of the run that examined the digest if that ran in the target registry, where run ids are
-        unique. Otherwise it is the attempt and the first digits of the digest.
-        """
-        own, here = f"{promotion.attempt}-{short(promotion.digest)[:8]}", f"{target.login_server}/"
-        runs = [run.removeprefix(here) for run in promotion.runs if run.startswith(here)]
-        names = [gate.promote.unique_tag(promotion.tag, run) for run in (*runs[:1], own)]
-        return list(dict.fromkeys(names))
-
     def _free_name(self, promotion: Promotion, gate: Gate, target: RegistryRule) -> tuple[str, bool]:
         """The unique tag of a promotion, and whether it exists already; never one that points to another digest.
 
         Raises:
             Rejected: all possible names are taken.
         """
-        names = self._names(promotion, gate, target)
+        names = promotion.unique_names(gate, target.login_server)
         for name in names:
             there = self._services.registry.digest_of(target, gate.promote.repository, name)
             if there is None or (there == promotion.digest and not self._is_removed(promotion, name)):

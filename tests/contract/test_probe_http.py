@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from shared.adapters import http
-from shared.adapters.http import HttpProbe
+from shared.adapters import plain_http
+from shared.adapters.plain_http import HttpProbe
 
 
 class Statuses(BaseHTTPRequestHandler):
@@ -61,14 +61,14 @@ def test_any_other_answer_is_told(address: str, status: int) -> None:
 
 
 def test_an_answer_that_drips_ends_in_time(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(plain_http, "_TIMEOUT_SECONDS", 0.3)
     begun = time.monotonic()
     assert "does not answer" in (HttpProbe().check(address, "/drip") or "")
     assert time.monotonic() - begun < 3
 
 
 def test_an_answer_that_does_not_come_in_time_is_told(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(plain_http, "_TIMEOUT_SECONDS", 0.1)
     assert HttpProbe().check(address, "/slow") == f"http://{address}/slow does not answer (TimeoutError)"
 
 

@@ -726,7 +726,7 @@ KNOWN = (
     ),
     Mutant(
         "a log says the URL of a webhook",
-        "shared/adapters/http.py",
+        "shared/adapters/plain_http.py",
         'logging.getLogger("urllib3.connection").setLevel(logging.ERROR)',
         "logging.getLogger()",
         _in("unit/test_announcer_webhook.py", "test_no_log_says_the_url_whatever_is_answered"),
@@ -796,7 +796,7 @@ KNOWN = (
     ),
     Mutant(
         "a probe waits for what drips",
-        "shared/adapters/http.py",
+        "shared/adapters/plain_http.py",
         "            connection.sock.answer_by = answer_by\n",
         "",
         _in("contract/test_probe_http.py", "test_an_answer_that_drips_ends_in_time"),
@@ -866,5 +866,22 @@ KNOWN = (
         "            client.update_manifest_properties(repository, digest, can_delete=False)\n",
         "",
         _in("unit/test_azure_requests.py", "test_a_lock_is_on_the_tag_and_keeps_the_manifest_from_being_deleted"),
+    ),
+    Mutant(
+        "a claim is released while its starter may be waiting for a slow service",
+        "shared/reconcile/candidates.py",
+        "            require_start_failed(check.claimed_at, self._services.clock.now())\n",
+        "",
+        _in("unit/test_found_by_simulation.py", "test_a_slow_service_is_not_asked_for_a_second_run"),
+    ),
+    Mutant(
+        "the unique tag of a promotion that ended over its copy is forgotten",
+        "shared/sweep/jobs/purge.py",
+        "if promotion.unique or not promotion.has_passed:",
+        "if True:",
+        _in(
+            "unit/test_found_by_simulation.py",
+            "test_a_copy_that_was_canceled_while_it_was_started_is_known_when_its_promotion_is_purged",
+        ),
     ),
 )

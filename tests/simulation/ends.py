@@ -115,8 +115,8 @@ class Ends:
         if stable.digest == content:
             return
         promotion = self._ledger.load(Promotion, gate.name, promotion_row(tag, seen.record.sequence))
-        if promotion is None and stable.hold is not None:
-            return
+        if promotion is None and (stable.hold is not None or self._is_vetoed(gate, content)):
+            return  # the stable tag was at this digest when the source tag returned to it, and was taken elsewhere
         if promotion is None:
             yield f"{name} is {short(content)} (#{seen.record.sequence}) and has no promotion"
             return
@@ -238,7 +238,7 @@ class Ends:
                 shown is not None
                 and veto.is_active
                 and veto.digest == base
-                and shown.put_at - _MEANWHILE > self._vetoed_at[veto.target, veto.digest]
+                and shown.deployed_at - _MEANWHILE > self._vetoed_at[veto.target, veto.digest]
             ):
                 yield f"app {app.name} was put on the base {short(veto.digest)} after it was vetoed"
 

@@ -453,6 +453,9 @@ class Group:
 
     image: str
     put_at: float
+    deployed_at: float
+    """When it was put with this image, and was not running well with it already."""
+
     killed: bool = False
 
 
@@ -472,7 +475,9 @@ class Containers:
             raise Transitioning("the group is transitioning", delay_seconds=2.0)
         if group is not None and self._random.random() < self.recreates:
             raise NeedsRecreation("the group cannot be changed in place")
-        self.groups[rule.name] = Group(image.reference, self._scheduler.seconds)
+        now = self._scheduler.seconds
+        stays = group is not None and group.image == image.reference and self.is_well(rule.name)
+        self.groups[rule.name] = Group(image.reference, now, group.deployed_at if group is not None and stays else now)
 
     def get(self, rule: DeployRule) -> DeploymentState | None:
         group = self.groups.get(rule.name)

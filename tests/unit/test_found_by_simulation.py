@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -326,3 +329,50 @@ def test_the_number_of_a_stable_tag_is_not_renewed_while_another_digest_is_claim
     assert seen == [GREEN]
     assert world.promotion().state is PromotionState.PROMOTED
     assert (world.stable_tag(), world.observation().digest) == (ORANGE, ORANGE)
+
+
+def test_a_slow_service_is_not_asked_for_a_second_run() -> None:
+    world = World()
+    real, started = world.tasks.start, list[str]()
+
+    def slowly(*arguments: Any) -> str:
+        world.tasks.start = real  # type: ignore[method-assign]
+        world.clock.forward(20)
+        world.reconciler.work(world.candidate(GREEN).work_item, redelivered=True)
+        started.append(real(*arguments))
+        return started[-1]
+
+    world.tasks.start = slowly  # type: ignore[method-assign]
+    world.push("15-alpine", GREEN)
+    world.settle()
+    assert (world.stable_tag(), [check.runs for check in world.candidate(GREEN).checks]) == (GREEN, [1])
+    assert started == [world.candidate(GREEN).checks[0].run_id]
+
+
+def test_a_copy_that_was_canceled_while_it_was_started_is_known_when_its_promotion_is_purged() -> None:
+    world = World(sample_policy(apps={}), keep=timedelta(days=30))
+    world.push("15-alpine", ORANGE)
+    world.settle()
+    real = world.registry.start_copy
+
+    def meanwhile(*arguments: Any) -> str:
+        operation = real(*arguments)
+        world.operate.candidates.cancel(world.candidate(GREEN).id, Who.of("ada", "not this one")).act()
+        world.registry.tags[("base", arguments[3])] = GREEN
+        return operation
+
+    world.registry.start_copy = meanwhile  # type: ignore[method-assign]
+    world.push("15-alpine", GREEN)
+    world.settle()
+    world.registry.start_copy = real  # type: ignore[method-assign]
+    (name,) = world.unique_tags(GREEN)
+    world.registry.lock(world.services.registry_rule("base"), *name.split(":"), GREEN)
+    world.clock.forward(60 * 86_400)
+    world.push("15-alpine", digest("blue"))
+    world.settle()
+    world.sweep_now(at_once=True)
+    assert [one.digest for one in world.promotions() if one.digest == GREEN] == []
+    world.registry.tags[("base", "node:15-alpine")] = GREEN
+    world.push("15-alpine", digest("white"))
+    world.settle()
+    assert world.stable_tag() == digest("white"), "what somebody moved to it is no promotion of a lost ledger"

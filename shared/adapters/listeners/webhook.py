@@ -67,7 +67,7 @@ class WebhookAnnouncer:
             Misconfigured: its URL cannot be used.
         """
         from shared.adapters.azure_calls import retry_after
-        from shared.adapters.http import NoAnswer, send
+        from shared.adapters.plain_http import NoAnswer, send
 
         body = msgspec.json.encode(self._message(outcome))
         headers = {"Content-Type": "application/json", "User-Agent": "basegate"} | self._signature(body)

@@ -31,9 +31,9 @@ from urllib3.exceptions import TimeoutError as Timeout
 from urllib3.response import HTTPResponse
 from urllib3.util.connection import create_connection
 
-from shared.adapters.http import PunctualTlsSocket
 from shared.adapters.oci.exchange import Limits, Network, Request, Response
 from shared.adapters.oci.safety import Unsafe, only_safe, require_address, require_host
+from shared.adapters.plain_http import PunctualTlsSocket
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Retry, Unreachable
 
 _HOSTS = 64

@@ -200,11 +200,19 @@ class GatePurgeJob(PurgeJob):
     def _let_go(self, batch: list[Stored[Promotion]], kept: set[str]) -> Iterator[Change]:
         """The records of the unique tags that this stable tag does not use any more."""
         gate = self._gate.name
-        for one in {one.record.unique: one.record for one in batch if one.record.unique not in kept}.values():
-            if self._services.ledger.load(LeftOver, gate, one.unique) is None:
-                yield Change(
-                    LeftOver(gate=gate, unique=one.unique, digest=one.digest, tag=one.tag, since=changed_at(one))
-                )
+        released = {name: one.record for one in batch for name in self._uniques(one.record) if name not in kept}
+        for name, one in released.items():
+            if self._services.ledger.load(LeftOver, gate, name) is None:
+                yield Change(LeftOver(gate=gate, unique=name, digest=one.digest, tag=one.tag, since=changed_at(one)))
+
+    def _uniques(self, promotion: Promotion) -> list[str]:
+        """Its unique tag. A promotion that ended while a worker started its copy may have one that it does not name."""
+        if promotion.unique or not promotion.has_passed:
+            return [promotion.unique]
+        rule, registry = self._gate.promote, self._services.registry
+        target = self._services.registry_rule(rule.registry)
+        names = promotion.unique_names(self._gate, target.login_server)
+        return [name for name in names if registry.digest_of(target, rule.repository, name) == promotion.digest]
 
     def _attempts(self, run: JobRun, after: str) -> Iterator[str]:
         ledger, name, stood = self._services.ledger, self._gate.name, set[str]()
