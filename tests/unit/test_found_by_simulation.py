@@ -342,7 +342,7 @@ def test_a_slow_service_is_not_asked_for_a_second_run() -> None:
         started.append(real(*arguments))
         return started[-1]
 
-    world.tasks.start = slowly  # type: ignore[method-assign]
+    world.tasks.start = slowly  # type: ignore[method-assign,assignment]
     world.push("15-alpine", GREEN)
     world.settle()
     assert (world.stable_tag(), [check.runs for check in world.candidate(GREEN).checks]) == (GREEN, [1])
@@ -361,12 +361,12 @@ def test_a_copy_that_was_canceled_while_it_was_started_is_known_when_its_promoti
         world.registry.tags[("base", arguments[3])] = GREEN
         return operation
 
-    world.registry.start_copy = meanwhile  # type: ignore[method-assign]
+    world.registry.start_copy = meanwhile  # type: ignore[method-assign,assignment]
     world.push("15-alpine", GREEN)
     world.settle()
     world.registry.start_copy = real  # type: ignore[method-assign]
-    (name,) = world.unique_tags(GREEN)
-    world.registry.lock(world.services.registry_rule("base"), *name.split(":"), GREEN)
+    (unique,) = world.unique_tags(GREEN)
+    world.registry.locked.add(("base", unique))
     world.clock.forward(60 * 86_400)
     world.push("15-alpine", digest("blue"))
     world.settle()
