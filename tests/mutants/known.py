@@ -484,7 +484,7 @@ KNOWN = (
         "what is not healthy is left as it is",
         "shared/deployment/deploy.py",
         (
-            "if not self._is_lost(deploy, _rule(app), problem):\n"
+            "if not self._is_lost(deploy, _rule(app), health):\n"
             "            return rollout\n"
             "        return self._ended(rollout, RolloutState.RESTORING"
         ),

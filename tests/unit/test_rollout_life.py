@@ -105,7 +105,7 @@ def test_a_container_that_restarts_in_a_loop_is_put_back_at_once() -> None:
     world.push("ct9", digest("crashing"), registry="team", repository="hello-world")
     world.settle()
     assert world.rollouts()[-1].state is RolloutState.RESTORED
-    assert "restarted 5 times" in world.rollouts()[-1].reason
+    assert "it restarts in a loop, 5 times so far" in world.rollouts()[-1].reason
 
 
 def test_the_first_deployment_has_nothing_to_go_back_to_and_says_so() -> None:

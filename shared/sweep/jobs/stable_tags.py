@@ -284,9 +284,7 @@ class StableTagsJob(SweepJob):
     def _about(self, stable: StableTag, kind: AlarmKind, words: str) -> Alarm:
         reported_only = self._gate.drift == "report"
         plan = (
-            "reported only: the gate's rule says `drift: reported_only`"
-            if reported_only
-            else "the next sweep checks it again"
+            "reported only: the gate's rule says `drift: report`" if reported_only else "the next sweep checks it again"
         )
         return self._alarm(kind, stable.tag, words, plan)
 
