@@ -21,8 +21,8 @@ Repository = NewType("Repository", str)
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
-_REPOSITORY_LIMIT = 255
+_WORDS = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(rf"(?!.{{256}}){_WORDS}(?:/{_WORDS})*")
 
 
 def parse_digest(text: object, field: str = "digest") -> Digest:
@@ -31,9 +31,7 @@ def parse_digest(text: object, field: str = "digest") -> Digest:
     Raises:
         Malformed: the text is invalid; names `field`.
     """
-    if isinstance(text, str) and _DIGEST.fullmatch(text):
-        return Digest(text)
-    raise Malformed(field, f"{_shown(text)} is not a digest (sha256: and 64 hexadecimal digits)")
+    return Digest(_matched(_DIGEST, text, field, "a digest (sha256: and 64 hexadecimal digits)"))
 
 
 def parse_tag(text: object, field: str = "tag") -> Tag:
@@ -42,9 +40,7 @@ def parse_tag(text: object, field: str = "tag") -> Tag:
     Raises:
         Malformed: the text is invalid; names `field`.
     """
-    if isinstance(text, str) and _TAG.fullmatch(text):
-        return Tag(text)
-    raise Malformed(field, f"{_shown(text)} is not a tag (1 to 128 of A-Z a-z 0-9 . _ -)")
+    return Tag(_matched(_TAG, text, field, "a tag (1 to 128 of A-Z a-z 0-9 . _ -)"))
 
 
 def is_tag(text: str) -> bool:
@@ -58,9 +54,7 @@ def parse_repository(text: object, field: str = "repository") -> Repository:
     Raises:
         Malformed: the text is invalid; names `field`.
     """
-    if isinstance(text, str) and len(text) <= _REPOSITORY_LIMIT and _REPOSITORY.fullmatch(text):
-        return Repository(text)
-    raise Malformed(field, f"{_shown(text)} is not a repository (lower-case words, joined by / . _ -)")
+    return Repository(_matched(_REPOSITORY, text, field, "a repository (lower-case words, joined by / . _ -)"))
 
 
 def short(digest: str) -> str:
@@ -79,6 +73,8 @@ class ImageRef(msgspec.Struct, frozen=True):
         return f"{self.login_server}/{self.repository}@{self.digest}"
 
 
-def _shown(text: object) -> str:
-    """The input, cut to a length that fits a log line."""
-    return repr(text)[:80]
+def _matched(pattern: re.Pattern[str], text: object, field: str, what: str) -> str:
+    """The text if it has the form; the error shows it cut to a length that fits a log line."""
+    if isinstance(text, str) and pattern.fullmatch(text):
+        return text
+    raise Malformed(field, f"{repr(text)[:80]} is not {what}")

@@ -93,20 +93,12 @@ class Listener(Record, frozen=True, kw_only=True):
     `owners` are the partitions with outcomes to be delivered to it, `refused` those with parked outcomes.
     """
 
+    one_partition, key_fields = LISTENERS, ("name", "name")
+
     name: str
     state: ListenerState = ListenerState.HEARING
     owners: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
-
-    @property
-    def partition(self) -> str:
-        """The ledger partition of all listeners."""
-        return LISTENERS
-
-    @property
-    def row(self) -> str:
-        """The ledger row: its name."""
-        return self.name
 
     @property
     def time_row(self) -> str:

@@ -79,14 +79,18 @@ class Stall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A record of the ledger: `key_fields` name the fields of its partition and row, unless it overrides those."""
+    """A record of the ledger: `key_fields` name the fields of its partition and row, unless it overrides those.
+
+    All records of a kind with `one_partition` are in that.
+    """
 
     key_fields: ClassVar[tuple[str, str]]
+    one_partition: ClassVar[str] = ""
 
     @property
     def partition(self) -> str:
         """The ledger partition: what it belongs to."""
-        return str(getattr(self, self.key_fields[0]))
+        return self.one_partition or str(getattr(self, self.key_fields[0]))
 
     @property
     def row(self) -> str:

@@ -5,6 +5,8 @@ from typing import Self
 
 import msgspec
 
+from shared.domain.record import Row
+
 LEASE_SECONDS = 120.0
 """The length of a lease. A batch that takes longer loses it."""
 
@@ -18,7 +20,7 @@ SWEEPS = "sweep"
 """The ledger partition of all jobs."""
 
 
-class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
+class SweepRecord(Row, frozen=True, kw_only=True):
     """One sweep job, e.g. `upstream.node`.
 
     Round `round` began at `began_at`; `after` is its cursor, in the job's own format. The last complete round was
@@ -26,6 +28,8 @@ class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
     what this round has compared. `recovery_seconds` is the longest time that it took to find a change of an upstream
     tag that no event reported. The last list of tags had `left_out` invalid names, e.g. `left_out_name`.
     """
+
+    one_partition, key_fields = SWEEPS, ("job", "job")
 
     job: str
     round: int = 0
@@ -41,16 +45,6 @@ class SweepRecord(msgspec.Struct, frozen=True, kw_only=True):
     recovery_seconds: float = 0.0
     left_out: int = 0
     left_out_name: str = ""
-
-    @property
-    def partition(self) -> str:
-        """The ledger partition of all jobs."""
-        return SWEEPS
-
-    @property
-    def row(self) -> str:
-        """The ledger row: the job."""
-        return self.job
 
     @property
     def under_way(self) -> bool:

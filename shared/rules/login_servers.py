@@ -28,11 +28,10 @@ _PARTITION = "login-server"
 class LoginServer(Row, frozen=True, kw_only=True):
     """The login server of an Azure registry; `registry` is its resource id in lower case, without slashes."""
 
-    key_fields = ("kind", "registry")
+    one_partition, key_fields = _PARTITION, ("registry", "registry")
 
     registry: str
     server: str
-    kind: str = _PARTITION
 
 
 class LoginServers:
