@@ -7,6 +7,10 @@ from msgspec import Meta
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description="lower-case words joined by -")]
 Duration = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,8}[smhd]$", description="a number and s, m, h or d, e.g. 30m")]
+TagName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$", description="a tag")]
+RequestsPerMinute = Annotated[int, Meta(ge=1, le=100_000, description="a number from 1 to 100000")]
+Newest = Annotated[int, Meta(ge=1, le=100, description="a number from 1 to 100")]
+TaskName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{5,50}$", description="an ACR Task's name")]
 RegistryArmId = Annotated[
     str,
     Meta(
@@ -18,7 +22,6 @@ RepositoryName = Annotated[
     str,
     Meta(pattern=r"^[a-z0-9]+([._/-]+[a-z0-9]+)*$", max_length=255, description="a repository, e.g. library/node"),
 ]
-TagName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$", description="a tag")]
 TagPattern = Annotated[
     str,
     Meta(
@@ -33,13 +36,10 @@ LoginServer = Annotated[
         description="a lower-case host name, with a port where it is not 443 and without https://",
     ),
 ]
-RequestsPerMinute = Annotated[int, Meta(ge=1, le=100_000, description="a number from 1 to 100000")]
-Newest = Annotated[int, Meta(ge=1, le=100, description="a number from 1 to 100")]
 RangeText = Annotated[
     str,
     Meta(max_length=256, description="a range of versions: >=20 <21, ^20.1, ~3.19, 20.x, or several with ||"),
 ]
-TaskName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{5,50}$", description="an ACR Task's name")]
 SecretStem = Annotated[
     str,
     Meta(pattern=r"^[A-Za-z0-9-]{1,110}$", description="Key Vault secrets <stem>-user and <stem>-password"),
