@@ -141,7 +141,7 @@ def promotions(answer: dict[str, Any]) -> RenderableType:
 
 def holds(answer: dict[str, Any]) -> RenderableType:
     """The active holds."""
-    lines = table("gate", "tag", "stands on", "since (UTC)", "until", "by", "why")
+    lines = table("gate", "tag", "digest", "since (UTC)", "until", "by", "why")
     for item in answer["items"]:
         promoted = brief(item["digest"]) or "nothing yet"
         row(lines, item["gate"], item["tag"], promoted, when(item["at"]), item["until"], item["actor"], item["reason"])
@@ -176,7 +176,7 @@ def drift(answer: dict[str, Any]) -> RenderableType:
             )
             cells = (gate["name"], tag["tag"], upstream, when(tag["upstreamSince"]), tag["sequence"])
             row(tags, *cells, state(tag["state"]), brief(tag["stable"]), _verdict(tag))
-    apps = table("app", "stands on", "built on", "runs", "since (UTC)", "")
+    apps = table("app", "base tag", "built on", "runs", "since (UTC)", "")
     for app in answer["apps"]:
         base = f"{app['gate']} {app['tag']} {brief(app['stable'])}"
         row(apps, app["name"], base, brief(app["base"]), app["live"], when(app["liveSince"]), _verdict(app))
@@ -222,7 +222,7 @@ def _unread(answer: dict[str, Any]) -> Iterator[Text]:
 def _left_over(answer: dict[str, Any]) -> Iterator[Text]:
     for gate in answer["gates"]:
         if names := ", ".join(left["unique"] for left in gate["leftOver"]):
-            yield plain(f"gate {gate['name']}: unique tags of {gate['target']} that nothing stands on: {names}")
+            yield plain(f"gate {gate['name']}: unused unique tags of {gate['target']}: {names}")
 
 
 def _alarms(answer: dict[str, Any]) -> Iterator[Text]:
@@ -235,7 +235,7 @@ def _alarms(answer: dict[str, Any]) -> Iterator[Text]:
 
 
 def _gates(listed: Iterable[dict[str, Any]]) -> Table:
-    gates = table("gate", "tag", "stands on", "unique tag", "since (UTC)", "held", "newest candidate")
+    gates = table("gate", "tag", "digest", "unique tag", "since (UTC)", "held", "newest candidate")
     for gate in listed:
         for tag in gate["stable"]:
             digest, moved, hold = brief(tag["digest"]), when(tag["movedAt"]), _hold(tag["hold"])

@@ -58,7 +58,7 @@ class Settings:
     weekday in UTC."""
 
     keep_days: int = 400
-    """For how many days the ledger keeps what nothing stands on any more (`BASEGATE_KEEP_DAYS`), and an outcome that
+    """For how many days the ledger keeps unused records (`BASEGATE_KEEP_DAYS`), and an outcome that
     nobody hears is sent again: a week at least."""
 
     storage_suffix: str = "core.windows.net"

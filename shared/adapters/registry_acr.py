@@ -51,7 +51,7 @@ class AcrRegistry:
         Source: https://learn.microsoft.com/rest/api/containerregistry/registries/get
         """
         subscription, group, name = registry_id(registry)
-        missing = Misconfigured(f"there is no registry {name} in {group}", remedy="mend its id in the rules")
+        missing = Misconfigured(f"there is no registry {name} in {group}", remedy="correct its id in the rules")
         with translated(f"reading registry {name}", remedy=_READER_ROLE), expected(404, instead=missing):
             return str(self._management(subscription).registries.get(group, name).login_server).lower()
 

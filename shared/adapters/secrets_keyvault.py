@@ -80,7 +80,7 @@ class VaultCredentials:
 
     def _secret(self, name: str) -> KeyVaultSecret:
         self._require_vault(f"the secret {name} is needed")
-        missing = _no_secret(f"there is no secret {name} in {self._url}", "create it, or mend its name")
+        missing = _no_secret(f"there is no secret {name} in {self._url}", "create it, or correct its name")
         with (
             translated(f"reading secret {name}", remedy=_ROLE),
             expected(ResourceNotFoundError, instead=missing),

@@ -163,7 +163,7 @@ class AcrTaskRunner:
 
 def _no_task(registry: RegistryRule, task: str) -> Misconfigured:
     problem = f"there is no task {task} in {registry.login_server}"
-    return Misconfigured(problem, cause=Cause.TASK, remedy="create it, or mend the rule")
+    return Misconfigured(problem, cause=Cause.TASK, remedy="create it, or correct the rule")
 
 
 def _encoded(token: str) -> str:

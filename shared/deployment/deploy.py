@@ -253,7 +253,7 @@ class Deploy:
             step.save(msgspec.structs.replace(step.record, deploy=deleted))
             target.delete(rule)
             target.put(rule, image, registry)
-            return f", deleted and created anew: {error}"
+            return f", deleted and created again: {error}"
         return ""
 
     def _examine(self, deploy: DeployRecord, image: BuiltImage, rule: DeployRule) -> tuple[DeployRecord, Health]:

@@ -13,7 +13,7 @@ class AlarmKind(StrEnum):
     """The kind of problem."""
 
     STABLE_MOVED = "stable tag moved around the gate"
-    UNRECORDED = "stable tag stands on what the ledger has no record of"
+    UNRECORDED = "stable tag points to a digest that is not in the ledger"
     STABLE_VETOED = "stable tag stands on a vetoed digest"
     UNIQUE_CHANGED = "unique tag changed"
     PROMOTED_GONE = "promoted image deleted"

@@ -171,7 +171,7 @@ class PromotionRule(Rule, frozen=True, kw_only=True):
     by: Literal["copy", "task"] = "copy"
     keep: Annotated[
         Duration | None,
-        Meta(description="unique tags that nothing stands on are deleted when they are older (else none is deleted)"),
+        Meta(description="unused unique tags are deleted when they are older (else none is deleted)"),
     ] = None
     at_least: Annotated[
         int, Meta(ge=1, le=1000, description="how many digests a stable tag can go back to stay, however old")
@@ -192,7 +192,7 @@ class PromotionRule(Rule, frozen=True, kw_only=True):
         return name != tag and re.fullmatch(".+".join(around_the_run), name) is not None
 
     def kept_since(self, now: datetime) -> datetime | None:
-        """From when on unique tags are kept, whatever stands on them; None where none is ever deleted."""
+        """Unique tags created since then are kept, used or not; None if none is ever deleted."""
         return now - timedelta(seconds=min(seconds(self.keep), _CENTURY_SECONDS)) if self.keep else None
 
 
@@ -310,14 +310,14 @@ class DeployRule:
 
 
 class BaseRule(Rule, frozen=True, kw_only=True):
-    """The promoted image an app stands on."""
+    """The promoted image that an app is built on."""
 
     gate: Name
     tag: TagName
 
 
 class App(NamedRule, frozen=True, kw_only=True):
-    """Something that stands on a promoted image.
+    """Something that is built on a promoted image.
 
     Without `deploy` it is built and no more.
     """

@@ -102,7 +102,7 @@ def test_what_is_not_well_there_is_put_back(world: World, shelf: Shelf) -> None:
     world.push("15-alpine", digest("Blue"))
     world.settle()
     assert world.rollouts()[-1].state is RolloutState.RESTORED
-    assert "deleted and created anew: it is glued" in " ".join(one.why for one in world.rollouts()[-1].history)
+    assert "deleted and created again: it is glued" in " ".join(one.why for one in world.rollouts()[-1].history)
     assert shelf.toys == {"train": good}
 
 

@@ -184,7 +184,7 @@ def resolve(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
 def test_a_name_that_nobody_knows_is_told(certificates: Certificates, doubles: Doubles) -> None:
     error = error_of(straight(certificates), RegistryRule(name="typo", server="no-such-registry.invalid"))
     assert isinstance(error, Misconfigured)
-    assert "there is no host no-such-registry.invalid: mend the server's name in its rule" in str(error)
+    assert "there is no host no-such-registry.invalid: correct the server's name in its rule" in str(error)
 
 
 def test_a_proxy_that_does_not_reach_the_registry_is_told(doubles: Doubles) -> None:

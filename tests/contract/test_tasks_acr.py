@@ -130,7 +130,7 @@ def test_a_run_is_found_by_its_mark_and_can_be_canceled(place: Place, runner: Ac
 
 def test_a_task_that_is_not_there_asks_for_a_person(place: Place, runner: AcrTaskRunner) -> None:
     with pytest.raises(
-        Misconfigured, match=r"there is no task no-such in contoso\.azurecr\.io\. To fix it: create it, or mend"
+        Misconfigured, match=r"there is no task no-such in contoso\.azurecr\.io\. To fix it: create it, or correct"
     ):
         runner.start(place.team, "no-such", VALUES, "node/1")
 

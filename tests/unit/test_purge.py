@@ -570,7 +570,7 @@ def test_a_dry_run_writes_nothing_and_says_what_would_go() -> None:
     before = end_of(world)
     removed = world.sweep_now(dry_run=True).effects
     assert end_of(world) == before
-    assert {effect.what for effect in removed} >= {"archive", "let go of the unique tag"}
+    assert {effect.what for effect in removed} >= {"archive", "release the unique tag"}
 
 
 def test_what_was_changed_meanwhile_stays() -> None:

@@ -154,7 +154,7 @@ def test_a_change_that_needs_delete_and_create_is_done_so_and_said() -> None:
     rollout = world.rollouts()[-1]
     assert world.containers.deleted == ["hello-world-aci"]
     assert rollout.state is RolloutState.LIVE
-    assert any("deleted and created anew" in entry.why for entry in rollout.history)
+    assert any("deleted and created again" in entry.why for entry in rollout.history)
 
 
 def test_a_definition_that_is_refused_fails_the_rollout() -> None:

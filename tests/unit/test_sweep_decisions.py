@@ -330,7 +330,7 @@ def test_what_a_veto_kept_out_waits_for_the_hold_alone_once_the_veto_is_lifted(
     world.ledger.save(stored, msgspec.structs.replace(stored.record, lifted_at=world.clock.now(), lifted_by="ada"))
     found = []
     for _ in range(4):  # its promotion reads the verdict of the attempt that the veto ended; then that is repeated
-        found.append("let go on" in [effect.what for effect in world.sweep_now().effects])
+        found.append("resume" in [effect.what for effect in world.sweep_now().effects])
         world.settle()
         world.clock.forward(PERIOD)
     assert found == [True, True, False, False]
@@ -378,7 +378,7 @@ def test_a_stable_tag_on_a_vetoed_digest_is_an_alarm_until_it_is_rolled_back() -
     world.operate.vetoes.veto("node", digest("green"), who).act()
     world.sweep_now()
     assert [alarm.kind for alarm in alarms(world)] == [AlarmKind.STABLE_VETOED]
-    assert alarms(world)[0].words.endswith(f"stands on {short(digest('green'))}, vetoed by ada: CVE-2026-1")
+    assert alarms(world)[0].words.endswith(f"points to {short(digest('green'))}, vetoed by ada: CVE-2026-1")
     world.operate.gates.roll_back("node", "15-alpine", digest("orange"), HoldUntil.LIFTED, who).act()
     world.settle()
     world.sweep_now()

@@ -20,7 +20,7 @@ def stall_alarms(world: World) -> list[Alarm]:
 
 
 def brought_up(world: World) -> list[str]:
-    return [effect.subject.split(",")[0] for effect in world.sweep_now().effects if effect.what == "bring up"]
+    return [effect.subject.split(",")[0] for effect in world.sweep_now().effects if effect.what == "enqueue"]
 
 
 @pytest.fixture

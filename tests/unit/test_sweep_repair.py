@@ -286,7 +286,7 @@ def test_a_record_whose_work_item_was_lost_is_brought_up(world: World, taken: in
     world.queue.waiting.clear()
     world.clock.forward(PERIOD)
     result = world.sweep_now()
-    assert {effect.what for effect in result.effects} == {"bring up"}
+    assert {effect.what for effect in result.effects} == {"enqueue"}
     world.settle()
     assert world.stable_tag() == ORANGE
 

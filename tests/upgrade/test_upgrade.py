@@ -12,7 +12,7 @@ from tests.upgrade.before import BEFORE, ROOT, is_at_hand, moments_before, outpu
 from tests.upgrade.stories import KINDS, End, Moment, end_of, keys_of, unreadable
 
 NEW_VALUES = {
-    "Alarm: Invalid enum value 'stable tag stands on what the ledger has no record of' - at `$.kind`": (
+    "Alarm: Invalid enum value 'stable tag points to a digest that is not in the ledger' - at `$.kind`": (
         "while the alarm stands, the gate's sweep jobs fail in a worker of the version before, and are done by the next"
         " sweep of a worker of this one; nothing but the sweep reads the alarms of a gate"
     ),

@@ -210,11 +210,11 @@ def _translated(error: Exception, doing: str, host: str) -> BasegateError:
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, socket.gaierror) and cause.errno in _UNKNOWN_NAME:
-            return Misconfigured(f"{doing}: there is no host {host}: mend the server's name in its rule")
+            return Misconfigured(f"{doing}: there is no host {host}: correct the server's name in its rule")
         if isinstance(cause, ssl.SSLCertVerificationError):
             return Misconfigured(
                 f"{doing}: the certificate of {host} is not trusted ({cause.verify_message}): "
-                "mend it there, or add its authority to the bundle that REQUESTS_CA_BUNDLE names"
+                "renew it there, or add its authority to the bundle that REQUESTS_CA_BUNDLE names"
             )
         if isinstance(cause, http.client.LineTooLong) or "got more than" in str(cause):
             return Malformed("answer's head", f"{doing}: {host} sends more headers than anyone should read")
@@ -225,14 +225,14 @@ def _translated(error: Exception, doing: str, host: str) -> BasegateError:
 
 def _unreached(error: Exception, causes: list[BaseException], doing: str, host: str) -> BasegateError:
     if isinstance(error, LocationParseError):
-        return Misconfigured(f"{doing}: '{host}' is not a host name: mend the server's name in its rule")
+        return Misconfigured(f"{doing}: '{host}' is not a host name: correct the server's name in its rule")
     if isinstance(error, ProxyError) or any("Tunnel connection failed" in str(cause) for cause in causes):
         said = str(causes[-1])[:120]
         if said.startswith(_PROXY_REFUSES):
             return Misconfigured(f"{doing}: the proxy does not let requests to {host} through ({said}): allow the host")
         return Unreachable(f"{doing}: the proxy does not reach {host} ({said})")
     if isinstance(error, SSLError) and any(text in str(error) for text in _OFTEN_MEANS_NO_TLS):
-        return Misconfigured(f"{doing}: {host} does not speak TLS at that port: mend the server's port in its rule")
+        return Misconfigured(f"{doing}: {host} does not speak TLS at that port: correct the server's port in its rule")
     if isinstance(error, ConnectTimeoutError):
         return Unreachable(f"{doing}: {host} is not reached ({type(causes[-1]).__name__})")
     if isinstance(error, Timeout | TimeoutError):

@@ -109,7 +109,7 @@ class LeftOvers:
             scope=f"gates/{self._gate.name}",
             kind=AlarmKind.NOT_REMOVED,
             subject=self._gate.promote.repository,
-            words=f"{name}:{left.unique}, which nothing stands on, cannot be removed: {rejection}",
+            words=f"{name}:{left.unique}, which is unused, cannot be removed: {rejection}",
             plan="the next round tries again; "
             + (rejection.remedy or "see to it, or take `keep` out of the gate's rule"),
             since=self._services.clock.now(),

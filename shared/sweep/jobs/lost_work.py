@@ -25,7 +25,7 @@ GRACE_SECONDS = 60.0
 """How long past its plan a work item may be: a queue that is behind is no standstill."""
 
 WOKEN_AT_ONCE = 200
-"""How many records of one gate or app a sweep brings up at most; the next one goes on."""
+"""How many records of one gate or app a sweep enqueues at most; the next sweep continues."""
 
 _KINDS: Mapping[str, tuple[type[Record], ...]] = {
     "gate": (Candidate, Promotion),
@@ -64,7 +64,7 @@ class OverdueJob(SweepJob):
         records = list(open_records(self._services, self.owner, self._partition))
         for record in islice(filter(self._is_overdue, records), WOKEN_AT_ONCE):
             due = record.next_step_at or record.created_at
-            run.note("bring up", f"{record.work_item.kind} {record.id}, due since {due:%H:%M:%S}")
+            run.note("enqueue", f"{record.work_item.kind} {record.id}, due since {due:%H:%M:%S}")
             if not run.dry_run:
                 self._services.queue.send(record.work_item, 0)
         if not run.dry_run:
@@ -147,7 +147,7 @@ class OutboxJob(SweepJob):
         late = self._services.clock.now() - timedelta(seconds=GRACE_SECONDS)
         for name, owner in dict.fromkeys((one.listener, one.owner) for one in left if self._is_left(one, late)):
             if owner not in (listeners[name].owners if name in listeners else ()):
-                run.note("bring up", f"the {name}, for outcomes of {owner}")
+                run.note("enqueue", f"the {name}, for outcomes of {owner}")
                 if not run.dry_run:
                     self._outbox.enqueue(name, owner)
         refused = {one.listener: one.rejection for one in reversed(left) if one.parked_at is not None}

@@ -193,9 +193,9 @@ class GatePurgeJob(PurgeJob):
                     self._services.archive.store(archive_name(one.gate, one.digest, one.row), _json(one))
                 yield removal(stored)
             elif one.unique not in kept:
-                run.note("let go of the unique tag", f"{one.unique}, of promotion {one.id}")
+                run.note("release the unique tag", f"{one.unique}, of promotion {one.id}")
                 left = msgspec.structs.replace(one, unique="")
-                yield Change(left.noting(now, "unique tag let go", one.unique), stored)
+                yield Change(left.noting(now, "unique tag released", one.unique), stored)
 
     def _let_go(self, batch: list[Stored[Promotion]], kept: set[str]) -> Iterator[Change]:
         """The records of the unique tags that this stable tag does not use any more."""

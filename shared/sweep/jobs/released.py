@@ -46,7 +46,7 @@ class ReleasedJob(SweepJob):
             attempt = self._last(current.record) if current else None
             if attempt is None and not self._is_kept_out(seen, stable, current):
                 continue
-            run.note("let go on", f"{seen.tag} of gate {seen.gate}")
+            run.note("resume", f"{seen.tag} of gate {seen.gate}")
             if not run.dry_run:
                 with suppress(Conflict):  # somebody else has taken it up
                     enqueue(self._services, self._go_on(seen, attempt))

@@ -112,7 +112,7 @@ class StableTagsJob(SweepJob):
             return None
         left = _STABLE_KINDS & {alarm.kind for alarm in alarms}
         if (left or answer[0] == stable.digest) and answer[0] and (veto := vetoes.get(answer[0])):
-            words = f"{self._name(stable.tag)} stands on {short(veto.digest)}, vetoed by {veto.actor}: {veto.reason}"
+            words = f"{self._name(stable.tag)} points to {short(veto.digest)}, vetoed by {veto.actor}: {veto.reason}"
             plan = "roll it back to another digest, or lift the veto"
             alarms.append(self._alarm(AlarmKind.STABLE_VETOED, stable.tag, words, plan))
         return alarms
@@ -224,13 +224,13 @@ class StableTagsJob(SweepJob):
 
     def _obstacle(self, stable: StableTag) -> str:
         """Why a tag must not be put back, "" if it may: its digest is vetoed, or failed since."""
-        assert stable.digest is not None  # what stands on nothing has its alarm by now
+        assert stable.digest is not None  # a tag without a digest has its alarm by now
         why = self._vetoes.against(self._gate, stable.digest)
         return f"not put back: {why}; roll back to another digest" if why else ""
 
     def _put_back(self, stored: Stored[StableTag], difference: Difference, words: str) -> None:
         stable, repository, registry = stored.record, self._gate.promote.repository, self._services.registry
-        assert stable.digest is not None  # what stands on nothing has its alarm by now
+        assert stable.digest is not None  # a tag without a digest has its alarm by now
         if difference is Difference.STABLE:
             self._stable.put_back(self._gate, stored, words)
             return
