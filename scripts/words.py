@@ -72,6 +72,7 @@ _WORDS = {
         "track": "stable tag",
         "trust": "credential scope",
         "walk": "job runner",
+        "watch": "interval",
     },
     Scope.FILES: {
         "faults": "errors",
@@ -102,6 +103,9 @@ ALLOWED = {
     "trust": "trust trust_env configure_trust",
     # of a tree: os.walk, ast.walk, pkgutil
     "walk": "walk walk_packages",
+    # to follow something until it ends, as kubectl does; it was a key of gates.yaml
+    "watch": "watch _watch _watches WATCH_CHECK WATCH_COPY WATCH_BUILD _watch_copy watch_record watch_status"
+    " watchDirectories watchFiles",
 }
 _ALLOWED = {word: frozenset(names.split()) for word, names in ALLOWED.items()}
 
