@@ -2,7 +2,7 @@
 
 The table adapter of the app speaks to Azurite. Azurite looks at every row of a table, and sorts what it found, for
 each query; Azure goes through the keys of one partition in their order. So Azurite's time is no forecast of Azure's,
-and is told apart from what is the app's: how often it asks, for how much, and how long it takes to ask and to read.
+and is measured apart from the app's: how often it asks, for how much, and how long it takes to ask and to read.
 """
 
 from __future__ import annotations

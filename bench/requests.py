@@ -89,7 +89,7 @@ class Story:
         setattr(self.world, name, lambda: self._counted(deliver))
 
     def play(self, content: str) -> None:
-        """A push, until the app that stands on it is live and its own push was seen."""
+        """A push, until the app on it is live and its own push was handled."""
         self._counted(lambda: self.world.push("15-alpine", digest(content)))
         self.world.settle()
         live = self.world.app().live

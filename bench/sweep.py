@@ -111,11 +111,11 @@ def _seconds(of_one: float) -> str:
 
 
 def _tell_news(registry: BenchRegistry, gates: Sequence[Tracked]) -> None:
-    """Push one tag anew: a sweep that finds nothing could have looked at nothing."""
+    """Push one tag again: a sweep that finds nothing could have read nothing."""
     registry.push("node", [(_TAGS[-1], manifest("another"))])
     for tracked in gates:
         tracked.sweep(registry, news=1)
-    print("then one tag was pushed anew: each sweep found that one\n")
+    print("then one tag was pushed again: each sweep found that one\n")
 
 
 def _memory(registry: BenchRegistry, accounts: Accounts) -> float:

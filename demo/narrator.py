@@ -49,7 +49,7 @@ class Narrator:
             watcher.join(10)
 
     def learn(self) -> None:
-        """Take what there is as known, so that only changes are told."""
+        """Record the current state, so that only changes are printed."""
         self._poll(lambda where, what: None)
 
     def _watch(self, end: threading.Event) -> None:

@@ -1,4 +1,4 @@
-"""Everything the scenario stands on, made the way its article makes it: registries, vault, tasks, tokens, events."""
+"""Provisions the scenario as its article does: registries, vault, tasks, tokens, events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every chapter has in common: a beginning, outcomes to wait for, and how it is told in the end."""
+"""The runner of chapters: a beginning, outcomes to wait for, and a result."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ChapterResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChapterRunner:
-    """Begins and ends chapters. The stage and the narrator are there for whoever plays them."""
+    """Begins and ends chapters, with a client of the scenario and a narrator."""
 
     def __init__(self, client: ScenarioClient, outcomes: Outcomes, narrator: Narrator, basegate: CommandLine) -> None:
         self.client, self.outcomes, self.narrator = client, outcomes, narrator

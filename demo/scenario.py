@@ -34,7 +34,7 @@ def group_id(name: str) -> str:
 
 
 def topic_id() -> str:
-    """The ARM id of the custom topic that outcomes are told to."""
+    """The ARM id of the custom topic for outcomes."""
     return f"{group_id(APP_GROUP)}/providers/Microsoft.EventGrid/topics/{TOPIC}"
 
 

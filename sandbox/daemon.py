@@ -1,4 +1,4 @@
-"""The process behind `python -m sandbox up`: it holds one instance until it is told to stop."""
+"""The process behind `python -m sandbox up`: it runs one instance until it is stopped."""
 
 from __future__ import annotations
 

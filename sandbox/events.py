@@ -1,4 +1,4 @@
-"""The switch for event delivery, from outside: for the command line, for tests and for whoever drives a sandbox.
+"""The switch for event delivery, from outside: for the command line and for tests.
 
     from sandbox.events import OFF, ON, FaultSettings, event_counts, switch_events
 

@@ -80,7 +80,7 @@ def arm_surface(issuer: Issuer, check_path: Callable[[str], None] | None = None)
 
 
 class ResourceIndex:
-    """What resources there are, whoever keeps them; `az` finds a registry or vault by its name here."""
+    """All resources of all providers; `az` finds a registry or vault by its name here."""
 
     def __init__(self) -> None:
         self._listers: dict[str, Callable[[], Iterable[Mapping[str, Any]]]] = {}

@@ -1,4 +1,4 @@
-"""How fast a group's containers are looked at and started again."""
+"""The restart back-off of a group's containers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Backoff:
     """Times in seconds.
 
     A container that ends is started again at once, then after 10, 20, 40 … up to 300 s; one that ran for
-    `healthy` begins anew, as the kubelet under Azure Container Instances does it.
+    `healthy` starts over, as the kubelet under Azure Container Instances does it.
     Source: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy
     """
 
@@ -20,7 +20,7 @@ class Backoff:
     healthy: float = 600.0
 
     def scaled(self, time_scale: float) -> Backoff:
-        """The same with its waits divided; how often a container is looked at stays."""
+        """The same with its waits divided; the poll interval stays."""
         return Backoff(self.poll, self.first / time_scale, self.longest / time_scale, self.healthy / time_scale)
 
     def delay(self, failures: int) -> float:

@@ -50,7 +50,7 @@ class Deployments:
     async def prepare(self, wanted: GroupRecord) -> Coroutine[Any, Any, None]:
         """Check a definition against what runs and fetch its images, while that runs on; return the swap.
 
-        The group is in transition until the swap has ended. As Azure does it, the containers are started anew also
+        The group is in transition until the swap has ended. As Azure does it, the containers are restarted also
         where the definition is the one that runs.
 
         Source: https://learn.microsoft.com/azure/container-instances/container-instances-update
@@ -91,7 +91,7 @@ class Deployments:
                 self._amend(record, stopped=True, endings=_endings(runtime))
 
     async def restart(self, record: GroupRecord) -> None:
-        """Start the containers anew from the images they have. Raises as `halt` and `GroupRuntime.deploy`."""
+        """Restart the containers from the images they have. Raises as `halt` and `GroupRuntime.deploy`."""
         runtime = self._begin(record)
         kept = self._amend(record, stopped=False, endings={})
         await self._swap(kept, runtime, {name: c.journal for name, c in runtime.containers.items()})
@@ -150,7 +150,7 @@ class Deployments:
     async def _resume(self, group_id: str) -> None:
         record = self._records.get(group_id)
         if record is None or self.runtime(record).containers:
-            return  # It was deleted or deployed anew before its turn came.
+            return  # It was deleted or deployed again before its turn came.
         try:
             with _turn_of(self._begin(record)) as runtime:
                 await runtime.transition.run(runtime.resume(record, self._images))
@@ -199,7 +199,7 @@ def _turn_of(runtime: GroupRuntime) -> Iterator[GroupRuntime]:
 
 @contextlib.contextmanager
 def _errors(runtime: GroupRuntime) -> Iterator[None]:
-    """A refusal of the engine fails the group and is told as ARM tells it."""
+    """An error of the engine fails the group, and becomes an ARM error."""
     try:
         yield
     except EngineError as error:

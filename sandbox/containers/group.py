@@ -36,7 +36,7 @@ class GroupRuntime:
         """Take the place of what runs. `journals` has each container's pull, where there was one.
 
         Raises:
-            Fault: 400 ContainerGroupDeploymentFailed where a container does not start; the group goes on trying.
+            Fault: 400 ContainerGroupDeploymentFailed where a container does not start; the group retries.
         """
         self.provisioning = "Creating"
         for name, container in self.containers.items():

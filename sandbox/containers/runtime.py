@@ -105,7 +105,7 @@ class ContainerRuntime:
             return ""  # it was never made, or is being replaced
 
     async def follow(self) -> None:
-        """Join the network of the container that this one stands beside anew."""
+        """Join the network of the group's first container again."""
         if self.current.state == "Running":
             await self._host.restart(self._container.name)
 

@@ -67,7 +67,7 @@ class ContainerGroups:
         index.register(f"{PROVIDER}/{KIND}", lambda: self._list_views(self._records.values()))
 
     async def start(self) -> None:
-        """Bring back the groups that ran when the sandbox stopped; that goes on after this returns."""
+        """Start to restore the groups that ran when the sandbox stopped; returns before they run."""
         self._deployments.resume_all()
 
     async def stop(self) -> None:
@@ -92,7 +92,7 @@ class ContainerGroups:
         arm.operation("GET", _GROUP + "/containers/{container}/logs", versions=VERSIONS)(self._logs)
 
     async def _put(self, call: Call) -> web.StreamResponse:
-        """Create a container group, or update it in place, which starts it anew. What is left out is reset."""
+        """Create a container group, or update it in place, which restarts it. Properties that are left out are reset."""
         only(call)
         body = await call.body(GroupBody)
         name = call.params["name"]

@@ -1,4 +1,4 @@
-"""Running git as a child process, cut off from the configuration of whoever started the sandbox."""
+"""Runs git as a child process, without the user's configuration."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _SETTLE_SECONDS = 5.0
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Where a running host listens; in its state folder while it runs, for whoever started it."""
+    """Where a running host listens; in its state folder while it runs."""
 
     pid: int
     port: int

@@ -1,4 +1,4 @@
-"""Docker Hub's pull rate limit: a GET of a manifest is a pull, a HEAD is none; what is left is told in headers.
+"""Docker Hub's pull rate limit: a GET of a manifest is a pull, a HEAD is none; the rest is reported in headers.
 
 Source: https://docs.docker.com/docker-hub/usage/pulls/
 """
@@ -32,7 +32,7 @@ class PullLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class PullLimit:
-    """Counts the pulls of each source; a restart begins anew.
+    """Counts the pulls of each source; a restart resets the count.
 
     Args:
         clock: seconds that only grow.
@@ -68,7 +68,7 @@ class PullLimit:
 
         @local.operation("PUT", "/dockerhub/limits")
         async def set_limits(call: Call) -> web.StreamResponse:
-            """Set Docker Hub's pull rate limit (without and with an account; the window in seconds), counting anew."""
+            """Set Docker Hub's pull rate limit (without and with an account; the window in seconds), and reset the count."""
             self.set(await call.body(PullLimits))
             return json_answer(self._limits)
 

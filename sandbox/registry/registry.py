@@ -1,4 +1,4 @@
-"""One registry at work: every change of its manifests passes here, under its locks, and is told to others.
+"""One registry: every change of its manifests is made here, under its locks, and announced to its observers.
 
 Pushes and deletes are observed here and not taken from distribution's own notifications: those name no actor
 (only the front knows who pushed) and are lost when the process restarts while its listener is away.

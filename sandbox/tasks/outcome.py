@@ -91,7 +91,7 @@ class ImageReference:
 
 @dataclass(frozen=True, slots=True)
 class ImageDependency:
-    """What a built image stands on: the base of its last stage, and the bases of the stages before."""
+    """The bases of a built image: that of its last stage, and those of the stages before."""
 
     image: ImageReference | None
     runtime: ImageReference | None

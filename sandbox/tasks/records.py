@@ -1,4 +1,4 @@
-"""What is remembered of tasks and runs, and how ARM is told of them."""
+"""The records of tasks and runs, and their ARM views."""
 
 from __future__ import annotations
 

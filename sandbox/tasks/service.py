@@ -37,7 +37,7 @@ from sandbox.web import Fault, Surface
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """The services that ACR Tasks stands on.
+    """The services that ACR Tasks uses.
 
     `session` makes a client that reaches the sandbox by real names (`Gateway.outside`); `find_identity` looks a
     user-assigned identity up by its ARM id.
@@ -58,7 +58,7 @@ class Tasks:
 
     Args:
         folder: where tasks, runs and the contexts of running runs are kept.
-        services: what it stands on.
+        services: the services that it uses.
         workers: how many runs may be under way at the same time.
         time_scale: divides the time that a run may take.
     """

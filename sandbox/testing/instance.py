@@ -1,4 +1,4 @@
-"""One sandbox, as whoever tests with it sees it."""
+"""One sandbox, as tests use it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ProcessKind(StrEnum):
 class Sandbox:
     """One instance in a folder of its own; several run side by side.
 
-    A `with` statement starts it, and stops it at its end. The folder stays: a later start goes on with it.
+    A `with` statement starts it, and stops it at its end. The folder stays: a later start continues with it.
 
     Args:
         folder: holds everything that it writes; one that is empty, or not there, is a fresh start.

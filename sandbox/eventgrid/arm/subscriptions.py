@@ -32,7 +32,7 @@ class Subscriptions:
 
     Args:
         account: the one storage account that queues and dead letters can be in.
-        on_delete: is told the id of each subscription that goes.
+        on_delete: called with the id of each deleted subscription.
     """
 
     def __init__(

@@ -57,7 +57,7 @@ class SystemTopics(Resources[SystemTopic]):
 
     Args:
         exists: whether there is a resource of that id.
-        on_delete: is told the id of each topic that goes.
+        on_delete: called with the id of each deleted topic.
     """
 
     provider, kind, noun, versions = "Microsoft.EventGrid", "systemTopics", "system topic", ARM_VERSIONS

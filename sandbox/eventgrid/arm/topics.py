@@ -118,7 +118,7 @@ class _KeyName(Body, frozen=True):
 
 
 class Topics(Resources[Topic]):
-    """The custom topics of the subscription. `on_delete` is told the id of each one that goes."""
+    """The custom topics of the subscription. `on_delete` is called with the id of each deleted one."""
 
     provider, kind, noun, versions = "Microsoft.EventGrid", "topics", "custom topic", ARM_VERSIONS
     goes_along = " and its event subscriptions"
@@ -182,7 +182,7 @@ class Topics(Resources[Topic]):
         return json_answer({"key1": topic.key1, "key2": topic.key2})
 
     async def _regenerate_key(self, call: Call) -> web.StreamResponse:
-        """Make one of a custom topic's keys anew; the old one is refused from then on."""
+        """Regenerate one of a custom topic's keys; the old one is refused from then on."""
         topic, body = self._require(call), await call.body(_KeyName)
         topic = self._keep(topic, **{body.key_name: _new_key()})
         return json_answer({"key1": topic.key1, "key2": topic.key2})

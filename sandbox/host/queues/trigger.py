@@ -181,7 +181,7 @@ class Lease:
 
 
 class RandomizedBackoff:
-    """Grows from 100 ms to `maximum_seconds`, doubling with up to 20 % of chance; starts anew after work was found."""
+    """Grows from 100 ms to `maximum_seconds`, doubling with up to 20 % of chance; starts over after work was found."""
 
     def __init__(self, maximum_seconds: float) -> None:
         self._maximum = max(maximum_seconds, _SHORTEST_POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""What the steps of one run share while it goes on."""
+"""What the steps of a run share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class StepFailed(Exception):
 
 @dataclass(slots=True)
 class Execution:
-    """One run: what it stands on, and what it has made so far.
+    """One run: its services, and its results so far.
 
     `addresses` is the run's own network, by step id; empty while no step needs one. `volumes` are the folders of the
     task's secret volumes by name.

@@ -105,7 +105,7 @@ class Blobs:
 
 
 def _exact(url: str) -> URL:
-    return URL(url, encoded=True)  # quoted anew, a signature could change
+    return URL(url, encoded=True)  # quoted again, a signature could change
 
 
 def _container(registry: str) -> str:

@@ -1,4 +1,4 @@
-"""The log of a run: a blob that grows while the run goes on.
+"""The log of a run: a blob that grows while it runs.
 
 Lines end with CR LF, as ACR writes them: `az acr task logs` prints only up to the last one. The metadata key
 `Complete` tells readers that the end is reached.
