@@ -92,7 +92,7 @@ class ContainerGroups:
         arm.operation("GET", _GROUP + "/containers/{container}/logs", versions=VERSIONS)(self._logs)
 
     async def _put(self, call: Call) -> web.StreamResponse:
-        """Create a container group, or update it in place, which restarts it. Properties that are left out are reset."""
+        """Create a container group, or update it in place, which restarts it. Missing properties are reset."""
         only(call)
         body = await call.body(GroupBody)
         name = call.params["name"]

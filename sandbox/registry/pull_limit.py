@@ -68,7 +68,7 @@ class PullLimit:
 
         @local.operation("PUT", "/dockerhub/limits")
         async def set_limits(call: Call) -> web.StreamResponse:
-            """Set Docker Hub's pull rate limit (without and with an account; the window in seconds), and reset the count."""
+            """Set Docker Hub's pull rate limit, with and without an account, and reset the count."""
             self.set(await call.body(PullLimits))
             return json_answer(self._limits)
 
