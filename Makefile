@@ -22,14 +22,14 @@ $(READY): requirements-dev.txt
 setup: $(READY) ## Python packages into .venv, and what the sandbox needs on this machine
 	@$(ROOT) $(PY) -m sandbox needs
 
-demo: setup ## play the story: ten chapters from a push upstream to a web page
+demo: setup ## play the scenario: ten chapters from a push upstream to a web page
 	@$(ROOT) $(PY) -m demo play
 
-demo-lost: setup ## the story with every event lost, then with some lost, some doubled, in no order (5 minutes)
+demo-lost: setup ## the scenario with all events lost, then with some lost, duplicated and reordered (5 minutes)
 	@$(ROOT) $(PY) -m demo play --events off
 	@$(ROOT) $(PY) -m demo play --events lossy
 
-up: setup ## the same scenario to stay: sandbox and app run until `make down`
+up: setup ## start the scenario: sandbox and app run until `make down`
 	@$(ROOT) $(PY) -m demo up
 
 down: $(READY) ## stop what `make up` started
@@ -39,27 +39,27 @@ down: $(READY) ## stop what `make up` started
 browser: setup ## a Chromium, axe-core and skopeo, for the tests of the board and of the registries
 	@$(ROOT) $(PY) scripts/browser_needs.py .tools
 
-test: browser ## all tests: unit, triggers, contract, browser, sandbox, the whole story, a few kills
+test: browser ## all tests: unit, triggers, contract, browser, sandbox, end to end, a few kills
 	@$(ROOT) $(PY) -m pytest -p no:cacheprovider
 
 test-unit: $(READY) ## the tests that need nothing but Python (a minute)
 	@$(PY) -m pytest tests/unit tests/triggers tests/architecture
 
 SEEDS ?= 2000
-simulate: $(READY) ## the core against bad luck and attackers: SEEDS=n schedules (2000; half a minute a thousand)
+simulate: $(READY) ## random schedules of failures and attackers against the core: SEEDS=n (2000; 25 seconds a thousand)
 	@$(PY) -m tests.simulation $(SEEDS)
 
 FUZZ_SECONDS ?= 3600
-fuzz: $(READY) ## what comes from outside against made-up input, by coverage: FUZZ_SECONDS=n (an hour)
+fuzz: $(READY) ## fuzz everything that takes input from outside, guided by coverage: FUZZ_SECONDS=n (an hour)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-fuzz.txt
 	@$(PY) -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 KILLS ?= 200
 CHAOS_SEED ?= 1
-chaos: setup ## SIGKILL in the running scenario while images are pushed: KILLS=n of its processes (200; half an hour)
+chaos: setup ## SIGKILL in the running scenario while images are pushed: KILLS=n of its processes (200; 20 minutes)
 	@$(ROOT) $(PY) -m tests.chaos --kills $(KILLS) --seed $(CHAOS_SEED)
 
-mutants: $(READY) ## plant known bugs, one at a time, and see that a test fails on each (6 minutes)
+mutants: $(READY) ## plant known bugs, one at a time, and see that a test fails on each (10 minutes)
 	@$(PY) -m tests.mutants
 
 check: $(READY) ## format, lint, types, import contracts, words
@@ -72,7 +72,7 @@ check: $(READY) ## format, lint, types, import contracts, words
 words: $(READY) ## retired words in names and prose, and what to say instead
 	@$(PY) scripts/words.py
 
-format: $(READY) ## format, and mend what ruff can mend
+format: $(READY) ## format, and fix what ruff can fix
 	@$(VENV)/bin/ruff format --quiet .
 	@$(VENV)/bin/ruff check --fix --quiet .
 
@@ -94,13 +94,13 @@ schema: $(READY) ## docs/gates.schema.json from the types of gates.yaml
 coverage: $(READY) ## sandbox/COVERAGE.md from the operations that are registered
 	@$(PY) -m sandbox.coverage > sandbox/COVERAGE.md
 
-yardstick: setup ## the article's own az commands with the real Azure CLI, in a sandbox of their own (733 MB)
+yardstick: setup ## the article's az commands with the real Azure CLI, in a sandbox of their own (733 MB)
 	@$(PY) -m sandbox.yardstick --install
 	@$(ROOT) $(PY) -m sandbox --state .sandbox/yardstick up
 	@eval "$$($(ROOT) $(PY) -m sandbox --state .sandbox/yardstick env)"; $(PY) -m sandbox.yardstick; \
 		code=$$?; $(ROOT) $(PY) -m sandbox --state .sandbox/yardstick down; exit $$code
 
-bench: setup ## what the event path and the sandbox cost, side by side with what they avoid
+bench: setup ## benchmarks: the event path, the board, the gateway (half a minute)
 	@$(ROOT) $(PY) -m bench
 
 bench-history: setup ## a page of a history of 100,000 candidates against one of 1,000 (three minutes)
