@@ -6,7 +6,7 @@ from contextlib import suppress
 import msgspec
 
 from shared.deployment.dependents import Dependents
-from shared.domain.candidate import Candidate, CandidateState, attempts_of, new_attempt
+from shared.domain.candidate import Candidate, CandidateState, FoundBy, attempts_of, new_attempt
 from shared.domain.decide import Action, Decision, decide_promotion
 from shared.domain.errors import BasegateError, Busy, Conflict, Gone, Inconclusive, Misconfigured, Rejected, Retry
 from shared.domain.image import short
@@ -14,8 +14,10 @@ from shared.domain.observation import Observation
 from shared.domain.outcome import Outcome
 from shared.domain.policy import Gate, RegistryRule
 from shared.domain.promotion import Promotion, PromotionState
+from shared.domain.record import seconds_between
 from shared.domain.retention import LeftOver
 from shared.domain.stable_tag import Claim, StableTag
+from shared.intake.observe import Observer, Trigger
 from shared.ports import SAVE_TRIES, Change, CopyState, Services, Stored, last, newest_promotions, removal
 from shared.promotion.stable_tags import StableTags, target_of
 from shared.promotion.vetoes import Vetoes
@@ -39,7 +41,7 @@ class PromotionController(Controller[Promotion]):
 
     def __init__(self, services: Services) -> None:
         self._services, self._stable, self._vetoes = services, StableTags(services), Vetoes(services)
-        self._dependents = Dependents(services)
+        self._dependents, self._observer = Dependents(services), Observer(services)
         self._actions: dict[Action, PromotionAction] = {
             Action.AWAIT_VERDICT: self._await_verdict,
             Action.COPY: self._copy,
@@ -350,12 +352,26 @@ class PromotionController(Controller[Promotion]):
             return None
         if seen.record.doubted is not None:
             reason = f"the source returned an earlier digest of {promotion.tag}, to be confirmed"
-            raise Busy(reason, delay_seconds=_DOUBT_WAIT_SECONDS)
+            raise Busy(reason, delay_seconds=self._until_confirmed(gate, seen.record))
         if seen.record.absent:
             gone = self._ended(promotion, PromotionState.WITHDRAWN, f"{promotion.tag} no longer exists at the source")
             step.commit(gone, Change(seen.record, seen))
             return gone
         return None
+
+    def _until_confirmed(self, gate: Gate, seen: Observation) -> float:
+        """The seconds to wait for the next reading of a tag in doubt.
+
+        If the sweep has not read it in time, it is read here: a tag that was deleted is in no list any more.
+        """
+        interval = self._observer.interval(gate)
+        since = seconds_between(seen.doubted_at, self._services.clock.now()) if seen.doubted_at else 0.0
+        if since < 2 * interval:
+            return _DOUBT_WAIT_SECONDS
+        with suppress(BasegateError):  # it is read again after the wait
+            for item in self._observer.observe(gate, seen.tag, Trigger(FoundBy.SWEEP)).items:
+                self._services.queue.send(item, 0)
+        return interval
 
     def _vetoed(self, promotion: Promotion, gate: Gate) -> Promotion | None:
         veto = self._vetoes.active(gate, promotion.digest)

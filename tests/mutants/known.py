@@ -884,4 +884,14 @@ KNOWN = (
             "test_a_copy_that_was_canceled_while_it_was_started_is_known_when_its_promotion_is_purged",
         ),
     ),
+    Mutant(
+        "a doubted tag that is in no list is never read again",
+        "shared/reconcile/promotions.py",
+        "if since < 2 * interval:",
+        "if True:",
+        _in(
+            "unit/test_found_by_simulation.py",
+            "test_a_promotion_does_not_wait_for_ever_for_a_doubted_tag_that_was_deleted",
+        ),
+    ),
 )

@@ -376,3 +376,54 @@ def test_a_copy_that_was_canceled_while_it_was_started_is_known_when_its_promoti
     world.push("15-alpine", digest("white"))
     world.settle()
     assert world.stable_tag() == digest("white"), "what somebody moved to it is no promotion of a lost ledger"
+
+
+def test_a_promotion_does_not_wait_for_ever_for_a_doubted_tag_that_was_deleted() -> None:
+    gate = sample_policy().gates["node"]
+    source = msgspec.structs.replace(gate.source, tags=("15*",))
+    world = World(sample_policy(gates={"node": msgspec.structs.replace(gate, source=source)}, apps={}))
+    world.push("15-alpine", ORANGE)
+    world.settle()
+    real = world.registry.lock
+
+    def meanwhile(*arguments: Any) -> None:
+        world.registry.lock = real  # type: ignore[method-assign]
+        real(*arguments)
+        world.registry.tags[("public", "node:15-alpine")] = ORANGE
+        world.clock.forward(300)
+        world.sweep_now()
+        assert world.observation().doubted == ORANGE
+        del world.registry.tags[("public", "node:15-alpine")]
+
+    world.registry.lock = meanwhile  # type: ignore[method-assign,assignment]
+    world.push("15-alpine", GREEN)
+    sweeps(world, 8)
+    assert (world.stable_tag(), world.promotion().state) == (ORANGE, PromotionState.WITHDRAWN)
+
+
+def test_the_copy_of_a_promotion_that_was_reset_is_known_when_that_is_purged() -> None:
+    world = World(sample_policy(apps={}), keep=timedelta(days=30))
+    world.push("15-alpine", ORANGE)
+    world.settle()
+    real = world.registry.lock
+
+    def meanwhile(*arguments: Any) -> None:
+        world.registry.lock = real  # type: ignore[method-assign]
+        real(*arguments)
+        hold(world, until=HoldUntil.NEWER)
+        world.clock.forward(60)
+
+    world.registry.lock = meanwhile  # type: ignore[method-assign,assignment]
+    world.push("15-alpine", GREEN)
+    world.settle()
+    world.push("15-alpine", digest("blue"))
+    world.settle()
+    assert [one.unique for one in world.promotions() if one.digest == GREEN] == [""]
+    world.clock.forward(60 * 86_400)
+    world.push("15-alpine", digest("white"))
+    world.settle()
+    world.sweep_now(at_once=True)
+    world.registry.tags[("base", "node:15-alpine")] = GREEN
+    world.push("15-alpine", digest("black"))
+    world.settle()
+    assert world.stable_tag() == digest("black"), "what somebody moved to it is no promotion of a lost ledger"

@@ -38,6 +38,7 @@ from shared.domain.retention import (
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag, Veto, veto_partition
 from shared.ports import Change, Keyed, Removal, Services, Stored, read, removal
+from shared.promotion.stable_tags import StableTags
 from shared.promotion.vetoes import Vetoes
 from shared.sweep.job import Each, JobRun, SweepJob, in_batches
 from shared.sweep.jobs.left_over import LeftOvers
@@ -114,6 +115,7 @@ class GatePurgeJob(PurgeJob):
     def __init__(self, services: Services, gate: Gate) -> None:
         super().__init__(services, f"gate.{gate.name}", f"gates/{gate.name}")
         self._gate, self._vetoes, self._left_overs = gate, Vetoes(services), LeftOvers(services, gate)
+        self._stable = StableTags(services)
 
     def parts(self) -> Mapping[str, Part]:
         """Attempts come after the promotions that refer to them."""
@@ -206,13 +208,13 @@ class GatePurgeJob(PurgeJob):
                 yield Change(LeftOver(gate=gate, unique=name, digest=one.digest, tag=one.tag, since=changed_at(one)))
 
     def _uniques(self, promotion: Promotion) -> list[str]:
-        """Its unique tag. A promotion that ended while a worker started its copy may have one that it does not name."""
+        """Its unique tag. One that ended while a worker started its copy, or was reset, may have one without naming it:
+        without that the ledger would not know a digest that somebody moves the stable tag to.
+        """
         if promotion.unique or not promotion.has_passed:
             return [promotion.unique]
-        rule, registry = self._gate.promote, self._services.registry
-        target = self._services.registry_rule(rule.registry)
-        names = promotion.unique_names(self._gate, target.login_server)
-        return [name for name in names if registry.digest_of(target, rule.repository, name) == promotion.digest]
+        listed = self._stable.listed(self._gate)
+        return [self._stable.unique_tag(self._gate, promotion.tag, promotion.digest, listed)]
 
     def _attempts(self, run: JobRun, after: str) -> Iterator[str]:
         ledger, name, stood = self._services.ledger, self._gate.name, set[str]()
