@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from shared.promotion.stable_tags import CLAIM_SECONDS
 from tests.chaos.run import Ended, Plan, Run
 from tests.e2e.house import House
 
@@ -26,7 +27,8 @@ def main() -> int:
     parser.add_argument(
         "--stay", type=float, default=STAY_SECONDS, help="seconds under its tag that make a digest count"
     )
-    parser.add_argument("--settle", type=float, default=300.0, help="seconds in which all ends after the last kill")
+    settle = CLAIM_SECONDS + 90.0  # the claim of a killed mover, which may only be paused, keeps others from its tag
+    parser.add_argument("--settle", type=float, default=settle, help="seconds in which all ends after the last kill")
     options = parser.parse_args()
     plan = Plan(kill_limit=22 * 60.0, **vars(options))
     folder = Path(tempfile.mkdtemp(prefix="chaos"))
