@@ -189,7 +189,10 @@ KNOWN = (
         "vetoes are read only once a deployment is live",
         "shared/deployment/deploy.py",
         "replace(rollout, deploy=deploy)\n        if vetoed := self._vetoes.against_image(app, image):",
-        "replace(rollout, deploy=deploy)\n        if health.problem and (vetoed := self._vetoes.against_image(app, image)):",
+        (
+            "replace(rollout, deploy=deploy)\n"
+            "        if health.problem and (vetoed := self._vetoes.against_image(app, image)):"
+        ),
         _in(
             "unit/test_rollout_decisions.py",
             "test_a_deployment_that_a_veto_came_before_is_put_back_although_its_worker_dies_once_it_is_live",
