@@ -16,6 +16,9 @@ from urllib3.exceptions import HTTPError
 logging.getLogger("urllib3.connection").setLevel(logging.ERROR)  # at WARNING it logs URLs, and a webhook's is a secret
 
 
+_TIMEOUT_SECONDS = 3.0
+
+
 class NoAnswer(Exception):
     """A server is unreachable, or its response is late or not HTTP. The text is the kind of error and no more."""
 
@@ -103,9 +106,6 @@ def _connection(url: SplitResult, seconds: float) -> _Connection:
     context = ssl.create_default_context()
     context.sslsocket_class = PunctualTlsSocket
     return _TlsConnection(url.hostname, url.port or 443, timeout=seconds, ssl_context=context)
-
-
-_TIMEOUT_SECONDS = 3.0
 
 
 class HttpProbe:

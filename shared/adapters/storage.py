@@ -22,9 +22,10 @@ from shared.domain.record import WorkItem
 from shared.ports import QueueState
 from shared.settings import EVIDENCE_CONTAINER, HINT_QUEUE, POISON, WORK_QUEUE
 
-_ROLE = "give the app Storage Queue Data Contributor"
+_BLOB_ROLE = "give the app Storage Blob Data Contributor"
+_QUEUE_ROLE = "give the app Storage Queue Data Contributor"
 _LONGEST_WAIT_SECONDS, _NEVER = 7 * 86_400, -1
-"""A message lives for seven days unless it is told otherwise: one that is hidden for so long would never be seen."""
+"""A message lives for seven days by default: one that is hidden for so long would never be seen."""
 
 
 class StorageWorkQueue:
@@ -42,14 +43,14 @@ class StorageWorkQueue:
 
     def _send(self, queue: str, what: str, message: object, wait_seconds: float) -> None:
         hidden = min(math.ceil(wait_seconds), _LONGEST_WAIT_SECONDS)
-        with translated(f"queueing {what}", remedy=_ROLE):
+        with translated(f"queueing {what}", remedy=_QUEUE_ROLE):
             self._queues(queue).send_message(
                 msgspec.json.encode(message).decode(), visibility_timeout=hidden, time_to_live=_NEVER
             )
 
     def check(self) -> QueueState:
         dates: list[str] = []
-        with translated("reading the properties of the queues", remedy=_ROLE):
+        with translated("reading the properties of the queues", remedy=_QUEUE_ROLE):
             for queue in (WORK_QUEUE, HINT_QUEUE):
                 problem = f"there is no queue {queue} in the app's storage account"
                 missing = Misconfigured(problem, remedy=f"az storage queue create --name {queue} there")
@@ -61,7 +62,10 @@ class StorageWorkQueue:
 
     def _given_up(self, queue: str) -> int:
         """The length of a queue's poison queue, which the host creates with its first message."""
-        with translated("reading the properties of the poison queues", remedy=_ROLE), expected(ResourceNotFoundError):
+        with (
+            translated("reading the properties of the poison queues", remedy=_QUEUE_ROLE),
+            expected(ResourceNotFoundError),
+        ):
             return int(self._queues(queue + POISON).get_queue_properties().approximate_message_count or 0)
         return 0
 
@@ -78,9 +82,6 @@ def _moment(date: str) -> datetime | None:
         return parsedate_to_datetime(date)
     except ValueError:
         return None
-
-
-_BLOB_ROLE = "give the app Storage Blob Data Contributor"
 
 
 class BlobArchive:

@@ -14,6 +14,8 @@ from shared.domain.image import short
 from shared.domain.record import RecordSummary
 from shared.queries.drift import AlarmItem
 
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
 
 class Severity(StrEnum):
     """The severity of a state, the worst first. It is shown as a colour; the state beside it says the same in words."""
@@ -144,9 +146,6 @@ def with_alarm(item: Item, alarm: Alarm | AlarmItem | None, *, why: bool) -> Ite
         return item
     state, reason = ALARM_CELLS[alarm.kind][1], alarm.words if why else ""
     return replace(item, state=state, severity=Severity.BAD, since=alarm.since, reason=reason)
-
-
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 def age(since: datetime | None, now: datetime) -> str:

@@ -1,4 +1,4 @@
-"""The task check: an ACR Task gets the image by digest, and its exit code is the verdict."""
+"""The task check: an ACR Task gets the image by digest, and its exit code is the verdict. Evidence of task runs."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -16,6 +16,15 @@ from shared.domain.policy import CheckRule, Policy, RegistryRule, TaskRule
 from shared.domain.record import seconds_between
 from shared.domain.rollout import BuildRecord
 from shared.ports import Archive, Run, RunStatus, Services, TaskRunner
+
+LOG_LIMIT_BYTES = 1_000_000
+"""How much of a log is kept; of a longer one the end, where the outcome stands."""
+
+_TAIL_LINES = 15
+_LINE_LIMIT = 300
+_ERROR = re.compile(r"\berror:", re.IGNORECASE)
+_TELLING = re.compile(r"\berror\b|\bfail(ed|ure)?\b|\bdenied\b", re.IGNORECASE)
+_BOILERPLATE = re.compile(r"failed to run step|Container failed during run|Run ID: ", re.IGNORECASE)
 
 
 class TaskCheck(TaskRule, CheckRule, frozen=True, kw_only=True):
@@ -109,16 +118,6 @@ class TaskCheckKind(CheckKind[TaskCheck]):
         self.cancel(check)
         reason = f"run {check.run_id} did not end within {rule.timeout_seconds} s and was canceled"
         return CheckResult(verdict=Verdict.UNKNOWN, reason=reason)
-
-
-LOG_LIMIT_BYTES = 1_000_000
-"""How much of a log is kept; of a longer one the end, where the outcome stands."""
-
-_TAIL_LINES = 15
-_LINE_LIMIT = 300
-_ERROR = re.compile(r"\berror:", re.IGNORECASE)
-_TELLING = re.compile(r"\berror\b|\bfail(ed|ure)?\b|\bdenied\b", re.IGNORECASE)
-_BOILERPLATE = re.compile(r"failed to run step|Container failed during run|Run ID: ", re.IGNORECASE)
 
 
 def gather_evidence(tasks: TaskRunner, archive: Archive, registry: RegistryRule, run: Run, name: str) -> Evidence:

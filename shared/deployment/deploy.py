@@ -17,6 +17,15 @@ from shared.ports import DeploymentState, Services, read
 from shared.promotion.vetoes import Vetoes
 from shared.records.step import Step
 
+PROVISION_TIMEOUT_SECONDS = 900.0
+"""How long a deployment may take to run: pulling a large image takes minutes."""
+
+_CLAIM_MARGIN_SECONDS = 300.0
+
+UNRECORDED_REMEDY = "was the ledger lost, or an old one restored? Then `basegate rebuild-ledger`; else delete it"
+
+_DEPLOYING = frozenset((RolloutState.DEPLOYING, RolloutState.VERIFYING, RolloutState.RESTORING))
+
 RESTART_LIMIT = 3
 """How many restarts of a container count as a loop."""
 
@@ -81,16 +90,6 @@ def _condition(state: DeploymentState, image: BuiltImage) -> tuple[Condition, st
     if not state.running or not state.address:
         return Condition.NOT_RUNNING, f"it does not run{detail}"
     return Condition.HEALTHY, ""
-
-
-PROVISION_TIMEOUT_SECONDS = 900.0
-"""How long a deployment may take to run: pulling a large image takes minutes."""
-
-_CLAIM_MARGIN_SECONDS = 300.0
-
-UNRECORDED_REMEDY = "was the ledger lost, or an old one restored? Then `basegate rebuild-ledger`; else delete it"
-
-_DEPLOYING = frozenset((RolloutState.DEPLOYING, RolloutState.VERIFYING, RolloutState.RESTORING))
 
 
 class Deploy:

@@ -24,6 +24,13 @@ from shared.queries.lookup import Lookup
 from shared.queries.models import Items, detail_of
 
 PAGE_LIMIT = 100
+
+LOG_LIMIT_BYTES = 1024 * 1024
+"""The maximum size of a returned log; a longer one is cut to its end, which has the result."""
+
+Reader = Callable[[Any, int], str | None]
+"""Reads the last bytes of the log of a run in progress; None if it writes no log."""
+
 R = TypeVar("R", bound=msgspec.Struct)
 
 
@@ -160,13 +167,6 @@ def base_of(record: AppRecord) -> str | None:
 def _without_values(rule: R, field: str) -> R:
     """A part of a rule in which the values for a task or a container are blank, and their names are kept."""
     return replace(rule, **{field: dict.fromkeys(getattr(rule, field), "")})
-
-
-LOG_LIMIT_BYTES = 1024 * 1024
-"""The maximum size of a returned log; a longer one is cut to its end, which has the result."""
-
-Reader = Callable[[Any, int], str | None]
-"""Reads the last bytes of the log of a run in progress; None if it writes no log."""
 
 
 class LogSource(StrEnum):

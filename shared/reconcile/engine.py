@@ -58,6 +58,12 @@ _RECHECK_MARGIN_SECONDS = 5.0
 _RELEASE_SPACING_SECONDS = 1.0
 _RELEASE_LIMIT = 100
 
+_IN_TEXT = ("record", "image", "state")
+"""The fields of a log line: what happened, why, and the record with its image and state. Digests are cut to twelve
+digits; the attributes of the log record have all fields with whole digests, for telemetry to filter by."""
+
+_DIGEST = re.compile(r"(?:sha256:)?\b([0-9a-f]{12})[0-9a-f]{52}\b")
+
 
 def controllers(services: Services) -> dict[str, Controller[Any]]:
     """The controllers by the kind of record that work items name."""
@@ -288,12 +294,6 @@ class Reconciler:
 def _is_carried(decision: Decision, following: Decision) -> bool:
     """Whether the result of a step is saved with the next one: a promotion whose tag has moved can only be promoted."""
     return following.action in _SAVES_FIRST or (decision.action, following.action) == (Action.ROLL_OUT, Action.DONE)
-
-
-log = logging.getLogger(__name__)
-
-_IN_TEXT = ("record", "image", "state")
-_DIGEST = re.compile(r"(?:sha256:)?\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
 
 def log_step(decision: Decision, before: Record, after: Record) -> None:
