@@ -46,9 +46,10 @@ def _read(operation: Operation, req: func.HttpRequest) -> func.HttpResponse:
 def _act(operation: Operation, req: func.HttpRequest) -> func.HttpResponse:
     """Serve an operation that acts.
 
-    1. The caller and the reason are required: both are recorded. 2. With `If-Match`, the record must not have changed
-    since it was read. 3. The plan: its effects. 4. With `dry_run=true` the plan is the response; else it is executed,
-    once for each `Idempotency-Key`.
+    1. The caller and the reason are required: both are recorded.
+    2. With `If-Match`, the record must not have changed since it was read.
+    3. The plan: its effects.
+    4. With `dry_run=true` the plan is the response; else it is executed, once for each `Idempotency-Key`.
     """
     require_own_site(req)
     assert operation.role

@@ -15,7 +15,6 @@ from urllib3.exceptions import HTTPError
 
 logging.getLogger("urllib3.connection").setLevel(logging.ERROR)  # at WARNING it logs URLs, and a webhook's is a secret
 
-
 _TIMEOUT_SECONDS = 3.0
 
 

@@ -102,10 +102,11 @@ class Deploy:
         """Claim the deployment, and put the image there by digest.
 
         1. An image on a vetoed base is not deployed; if an earlier try may have done that, the last good one is
-        restored. A deployment that the ledger does not record is not replaced. 2. Claim the deployment, and record that
-        in the rollout: the rollouts of an app take turns, and of two workers with this rollout one gets a conflict. The
-        app's current record counts. 3. An image that is live and healthy already is not deployed again. 4. Put the
-        definition. Decisions are read again before the rollout settles.
+           restored. A deployment that the ledger does not record is not replaced.
+        2. Claim the deployment, and record that in the rollout: the rollouts of an app take turns, and of two workers
+           with this rollout one gets a conflict. The app's current record counts.
+        3. An image that is live and healthy already is not deployed again.
+        4. Put the definition. Decisions are read again before the rollout settles.
         """
         rollout, rule, now = step.record, _rule(app), self._services.clock.now()
         image = rollout.image
