@@ -18,6 +18,7 @@ from shared.domain.record import seconds_between
 from shared.domain.retention import LeftOver
 from shared.domain.stable_tag import Claim, StableTag
 from shared.intake.observe import Observer, Trigger
+from shared.intake.upstreams import Upstreams
 from shared.ports import SAVE_TRIES, Change, CopyState, Services, Stored, last, newest_promotions, removal
 from shared.promotion.stable_tags import StableTags, target_of
 from shared.promotion.vetoes import Vetoes
@@ -42,6 +43,7 @@ class PromotionController(Controller[Promotion]):
     def __init__(self, services: Services) -> None:
         self._services, self._stable, self._vetoes = services, StableTags(services), Vetoes(services)
         self._dependents, self._observer = Dependents(services), Observer(services)
+        self._upstreams = Upstreams(services)
         self._actions: dict[Action, PromotionAction] = {
             Action.AWAIT_VERDICT: self._await_verdict,
             Action.COPY: self._copy,
@@ -369,6 +371,7 @@ class PromotionController(Controller[Promotion]):
         if since < 2 * interval:
             return _DOUBT_WAIT_SECONDS
         with suppress(BasegateError):  # it is read again after the wait
+            self._upstreams.grant(gate, for_hints=True)
             for item in self._observer.observe(gate, seen.tag, Trigger(FoundBy.SWEEP)).items:
                 self._services.queue.send(item, 0)
         return interval

@@ -11,12 +11,14 @@ import pytest
 from shared.checks.task import TaskCheck
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import new_attempt
+from shared.domain.errors import Throttled
 from shared.domain.image import Digest
 from shared.domain.policy import RegistryRule
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import WorkItem
 from shared.domain.rollout import RolloutState
 from shared.domain.stable_tag import HoldUntil, StableTag, Veto
+from shared.intake.upstreams import Upstreams
 from shared.operations import Who
 from shared.promotion.vetoes import Vetoes
 from tests.fakes import ProcessDied, World, digest, sample_policy
@@ -394,9 +396,13 @@ def test_a_promotion_does_not_wait_for_ever_for_a_doubted_tag_that_was_deleted()
         world.sweep_now()
         assert world.observation().doubted == ORANGE
         del world.registry.tags[("public", "node:15-alpine")]
+        Upstreams(world.services).failed(gate_of(world), Throttled("public: 429", 3600.0))
 
     world.registry.lock = meanwhile  # type: ignore[method-assign,assignment]
     world.push("15-alpine", GREEN)
+    sweeps(world, 8)
+    assert world.observation().doubted == ORANGE, "while its registry throttles, nothing is read"
+    world.clock.forward(3600)
     sweeps(world, 8)
     assert (world.stable_tag(), world.promotion().state) == (ORANGE, PromotionState.WITHDRAWN)
 
