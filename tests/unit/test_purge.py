@@ -16,7 +16,7 @@ from shared.domain.candidate import Candidate, CandidateState, Evidence
 from shared.domain.errors import BasegateError, Conflict, Malformed, Misconfigured, NotFound, Retry
 from shared.domain.image import Digest, Tag
 from shared.domain.observation import Observation
-from shared.domain.policy import Policy, Source
+from shared.domain.policy import Policy, RegistryRule, Source
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import Record
 from shared.domain.retention import IdempotentCall, LeftOver, Numbers
@@ -24,7 +24,7 @@ from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import HoldUntil, StableTag, Veto
 from shared.operations import Who
 from shared.operations.operate import Operate
-from shared.ports import newest_promotions, read, removal
+from shared.ports import TagPush, newest_promotions, read, removal
 from shared.queries.drift import DriftQuery
 from shared.queries.records import Queries
 from shared.sweep.jobs.purge import PurgeJob
@@ -410,6 +410,23 @@ def test_a_unique_tag_that_is_stood_on_again_or_is_another_digest_is_only_forgot
     assert left_overs(world) == []
 
 
+def test_promotions_whose_unique_tags_were_released_are_archived_with_one_list_of_tags() -> None:
+    world = with_history(12, with_gate(keep="1d", at_least=2), days=2)
+    purge(world)
+    assert len([one for one in world.promotions() if not one.unique]) > 5
+    real, lists = world.registry.newest_tags, list[str]()
+
+    def counted(registry: RegistryRule, repository: str, limit: int) -> list[TagPush]:
+        lists.append(repository)
+        return real(registry, repository, limit)
+
+    world.clock.forward(2 * KEEP.total_seconds())
+    world.registry.newest_tags = counted  # type: ignore[method-assign]
+    purge(world)
+    assert len(numbers(world)) < 5
+    assert lists == ["node"]
+
+
 @pytest.mark.parametrize("save", range(1, 41))
 @pytest.mark.parametrize("first", ["sweep", "promotion"])
 def test_a_left_over_unique_tag_is_used_again_or_removed_and_never_both(first: str, save: int) -> None:
@@ -449,6 +466,30 @@ def test_a_left_over_unique_tag_whose_removal_died_half_way_is_not_used_again() 
     world.use(with_gate(keep="15d", at_least=2))
     purge(world)
     assert world.unique_tags(image(0)) == [f"node:{world.promotion().unique}"]
+
+
+def test_a_unique_tag_that_is_copied_again_while_its_removal_is_repeated_is_not_removed() -> None:
+    world = with_history(8)
+    purge(world)
+    (name,) = world.unique_tags(image(0))
+    (stored,) = [one for one in world.ledger.list(LeftOver, "node") if one.record.digest == image(0)]
+    world.ledger.save(stored, msgspec.structs.replace(stored.record, removing=True))  # by one that died after the rest:
+    del world.registry.tags["base", name]
+    world.registry.locked.discard(("base", name))
+    world.use(with_gate(keep="15d", at_least=2))
+    real = world.registry.digest_of
+
+    def meanwhile(registry: RegistryRule, repository: str, tag: str) -> Digest | None:
+        if f"{repository}:{tag}" == name:
+            world.registry.digest_of = real  # type: ignore[method-assign]
+            world.push(TAG, image(0))
+            world.settle()
+        return real(registry, repository, tag)
+
+    world.registry.digest_of = meanwhile  # type: ignore[method-assign]
+    purge(world)
+    assert (world.stable_tag(TAG), world.promotion().unique) == (image(0), name.partition(":")[2])
+    assert world.unique_tags(image(0)) == [name]
 
 
 @pytest.mark.parametrize("ends", ["the role is missing", "the rule has gone"])

@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import cache, partial
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -37,7 +38,7 @@ from shared.domain.retention import (
 )
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag, Veto, veto_partition
-from shared.ports import Change, Keyed, Removal, Services, Stored, read, removal
+from shared.ports import Change, Keyed, Removal, Services, Stored, TagPush, read, removal
 from shared.promotion.stable_tags import StableTags
 from shared.promotion.vetoes import Vetoes
 from shared.sweep.job import Each, JobRun, SweepJob, in_batches
@@ -201,20 +202,21 @@ class GatePurgeJob(PurgeJob):
 
     def _let_go(self, batch: list[Stored[Promotion]], kept: set[str]) -> Iterator[Change]:
         """The records of the unique tags that this stable tag does not use any more."""
-        gate = self._gate.name
-        released = {name: one.record for one in batch for name in self._uniques(one.record) if name not in kept}
+        gate, listed = self._gate.name, cache(partial(self._stable.listed, self._gate))
+        released = {self._unique(one.record, listed): one.record for one in batch}
         for name, one in released.items():
-            if self._services.ledger.load(LeftOver, gate, name) is None:
+            if name not in kept and self._services.ledger.load(LeftOver, gate, name) is None:
                 yield Change(LeftOver(gate=gate, unique=name, digest=one.digest, tag=one.tag, since=changed_at(one)))
 
-    def _uniques(self, promotion: Promotion) -> list[str]:
-        """Its unique tag. One that ended while a worker started its copy, or was reset, may have one without naming it:
-        without that the ledger would not know a digest that somebody moves the stable tag to.
+    def _unique(self, promotion: Promotion, listed: Callable[[], list[TagPush]]) -> str:
+        """Its unique tag, "" if it has none.
+
+        One that ended while a worker started its copy, or was reset, may have one without naming it. If that were not
+        recorded, the ledger would not know a digest that somebody moves the stable tag to.
         """
         if promotion.unique or not promotion.has_passed:
-            return [promotion.unique]
-        listed = self._stable.listed(self._gate)
-        return [self._stable.unique_tag(self._gate, promotion.tag, promotion.digest, listed)]
+            return promotion.unique
+        return self._stable.unique_tag(self._gate, promotion.tag, promotion.digest, listed())
 
     def _attempts(self, run: JobRun, after: str) -> Iterator[str]:
         ledger, name, stood = self._services.ledger, self._gate.name, set[str]()
