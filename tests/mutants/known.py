@@ -183,7 +183,10 @@ KNOWN = (
         "shared/sweep/jobs/left_over.py",
         "if not self._is_used(left):",
         "if True:",
-        _in("unit/test_purge.py", "test_a_left_over_unique_tag_is_used_again_or_removed_and_never_both"),
+        _in(
+            "unit/test_purge.py",
+            "test_a_unique_tag_that_is_copied_again_while_its_removal_is_repeated_is_not_removed",
+        ),
     ),
     Mutant(
         "vetoes are read only once a deployment is live",
