@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 from shared.domain.errors import BasegateError, Misconfigured, Rejected, Retry, Throttled
@@ -100,8 +101,7 @@ class Calls:
         self.ports = {name: self._port(name, real[name], methods) for name, methods in PORTS.items()}
 
     def _port(self, port: str, real: object, methods: tuple[str, ...]) -> Any:
-        body = {method: staticmethod(self._method(port, method, getattr(real, method))) for method in methods}
-        return type(f"Simulated{port.title()}", (), body)()
+        return SimpleNamespace(**{method: self._method(port, method, getattr(real, method)) for method in methods})
 
     def _method(self, port: str, method: str, real: Callable[..., Any]) -> Callable[..., Any]:
         by_server, effect, ledger = port in _BY_SERVER, method in _EFFECTS, port == "ledger"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
@@ -78,7 +79,7 @@ class Host:
         self.crashed: Callable[[str], None] = lambda what: None
         self.calm = False
         self._apps: dict[int, App] = {}
-        self._busy: set[int] = set()
+        self._free = list(range(self.slots))
         self._queued: deque[Message] = deque()
 
     def app(self) -> App:
@@ -122,21 +123,20 @@ class Host:
         away = self.queue_away_until - self._scheduler.seconds
         if away > 0:
             self._scheduler.after(away, lambda: self._visible(message))
-        elif len(self._busy) >= self.slots:
+        elif not self._free:
             self._queued.append(message)
         else:
             self._take(message)
 
     def _take(self, message: Message) -> None:
         message.deliveries += 1
-        slot = next(number for number in range(self.slots) if number not in self._busy)
-        self._busy.add(slot)
-        self.most_at_once = max(self.most_at_once, len(self._busy))
+        slot = heappop(self._free)
+        self.most_at_once = max(self.most_at_once, self.slots - len(self._free))
         worker = message.owner = self._worker(f"worker {slot + 1}")
         app = self.app()
 
         def ended(error: BaseException | None) -> None:
-            self._busy.discard(slot)
+            heappush(self._free, slot)
             self._handled(message, worker, error)
             if self._queued:
                 self._visible(self._queued.popleft())

@@ -95,13 +95,15 @@ class Ledger:
     def commit(self, *changes: Change | Removal) -> list[Stored[Any]]:
         if changes[1:] and len({_partition(change.record) for change in changes}) > 1:
             raise LimitError("a transaction over several partitions")
-        places = [((type(one.record).__name__, one.record.partition), one.record.row) for one in changes]
-        for change, (key, row) in zip(changes, places, strict=True):
-            before = change.stored
+        places = list[tuple[tuple[str, str], str]]()
+        for change in changes:
+            record, before = change.record, change.stored
+            key, row = (type(record).__name__, record.partition), record.row
+            places.append((key, row))
             if before is None and isinstance(change, Removal):
                 continue
             found = self.tables[key].get(row)
-            if (found.etag if found else None) != (before.etag if before else None):
+            if found is not before and (found.etag if found else None) != (before.etag if before else None):
                 raise Conflict(f"{key[1]}/{row} was changed since it was loaded")
         stored = list[Stored[Any]]()
         for change, (key, row) in zip(changes, places, strict=True):

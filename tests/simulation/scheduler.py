@@ -11,7 +11,6 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-_EPOCH = START.timestamp()
 
 
 class Died(BaseException):
@@ -38,6 +37,8 @@ class Worker:
         self.notes: dict[tuple[Any, ...], float] = {}
         self.greenlet: greenlet | None = None
         self.began_at = 0.0
+        self.work: Callable[[], object] = lambda: None
+        self.ended: Callable[[BaseException | None], None] = lambda error: None
 
 
 class Scheduler:
@@ -53,12 +54,14 @@ class Scheduler:
         self._order = 0
         self._hub = getcurrent()
         self._living: set[Worker] = set()
+        self._idle: list[greenlet] = []
 
     def now(self) -> datetime:
         """The time; a worker's clock is off by its skew."""
-        moment = self.seconds + self.current.skew if self.current else self.seconds
+        worker = self.current
+        moment = self.seconds if worker is None else self.seconds + worker.skew
         if moment != self._asked:
-            self._asked, self._answer = moment, datetime.fromtimestamp(_EPOCH + moment, UTC)
+            self._asked, self._answer = moment, START + timedelta(0, moment)
         return self._answer
 
     def true_now(self) -> datetime:
@@ -72,21 +75,28 @@ class Scheduler:
 
     def spawn(self, worker: Worker, work: Callable[[], object], ended: Callable[[BaseException | None], None]) -> None:
         """Begin an invocation now; `ended` is called with what it raised."""
-
-        def run() -> None:
-            error: BaseException | None = None
-            try:
-                work()
-            except BaseException as raised:  # noqa: BLE001  whatever a worker ends with is its host's to handle
-                error = raised
-            self._living.discard(worker)
-            self.current = None
-            ended(error)
-
-        worker.greenlet = greenlet(run, parent=self._hub)
-        worker.began_at = self.seconds
+        worker.work, worker.ended, worker.began_at = work, ended, self.seconds
+        worker.greenlet = self._idle.pop() if self._idle else greenlet(self._serve, parent=self._hub)
         self._living.add(worker)
         self.after(0.0, worker)
+
+    def _serve(self, worker: Worker) -> None:
+        """Run one invocation after another: the stack of a new greenlet costs more than most of them."""
+        while True:
+            self._run(worker)
+            self._idle.append(getcurrent())
+            worker = self._hub.switch()
+
+    def _run(self, worker: Worker) -> None:
+        error: BaseException | None = None
+        try:
+            worker.work()
+        except BaseException as raised:  # noqa: BLE001  whatever a worker ends with is its host's to handle
+            error = raised
+        worker.greenlet = None
+        self._living.discard(worker)
+        self.current = None
+        worker.ended(error)
 
     def sleep(self, seconds: float) -> None:
         """Let others run while the current worker waits for an answer."""
@@ -121,8 +131,8 @@ class Scheduler:
                 raise TooLong(f"no end after {limit} steps")
             if isinstance(what, Worker):
                 self.current = what
-                if what.greenlet is not None and not what.greenlet.dead:
-                    what.greenlet.switch()
+                if what.greenlet is not None:
+                    what.greenlet.switch(what)
                 self.current = None
             else:
                 what()
@@ -132,8 +142,10 @@ class Scheduler:
         """End the workers that are still there."""
         for worker in list(self._living):
             worker.dead = True
-            if worker.greenlet is not None and not worker.greenlet.dead:
+            if worker.greenlet is not None:
                 self.current = worker
                 with suppress(Died):  # one that had not begun yet dies here
                     worker.greenlet.throw(Died)
         self.current = None
+        for idle in self._idle:
+            idle.throw()

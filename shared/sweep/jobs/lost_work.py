@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import chain, islice
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from shared.checks import check_kinds
 from shared.checks.kind import Marked, Started
@@ -19,6 +20,7 @@ from shared.ports import Services
 from shared.reconcile.engine import controllers
 from shared.records.alarms import stall_subject
 from shared.records.outbox import Outbox
+from shared.records.step import Controller
 from shared.sweep.job import Each, JobRun, SweepJob
 
 GRACE_SECONDS = 60.0
@@ -57,7 +59,10 @@ class OverdueJob(SweepJob):
     def __init__(self, services: Services, rule: Gate | App | None = None) -> None:
         self._partition = rule.name if rule else LISTENERS
         super().__init__(services, f"overdue.{self.owner}.{self._partition}", "ledger", STALLS)
-        self._controllers = controllers(services)
+
+    @cached_property
+    def _controllers(self) -> dict[str, Controller[Any]]:
+        return controllers(self._services)
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch: open records are few, whatever else the ledger holds."""
