@@ -30,7 +30,7 @@ class MemoryLedger(FakeLedger):
         for change in changes:
             found, stored = self._stored.get(_key(change.record)), change.stored
             if (found and found.etag) != (stored and stored.etag):
-                raise Conflict(f"{_key(change.record)}: changed since it was read, or there already")
+                raise Conflict(f"{_key(change.record)}: changed since it was read, or exists already")
         for removal in both:
             key = _key(removal.record)
             if isinstance(removal, Removal) and self._stored.pop(key, None) is not None:

@@ -1,8 +1,8 @@
 """(4) HTTP: the pages of the board.
 
 A page is an anonymous shell without data. Its script fetches the fragment of the same path, which requires a function
-key (or a person signed in through App Service): see docs/adr/0011-the-board-and-its-key.md. The headers forbid a page
-everything that it does not need.
+key (or a person signed in through App Service): see docs/adr/0011-the-board-and-its-key.md. The headers allow a page
+only what it needs.
 """
 
 from functools import cache, wraps
@@ -34,7 +34,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Strict-Transport-Security": "max-age=31536000",  # browsers take it from https alone
+    "Strict-Transport-Security": "max-age=31536000",  # browsers ignore it over plain HTTP
 }
 
 _PAGES = {
@@ -45,11 +45,11 @@ _PAGES = {
     "gate": ("gates/{gate}", _HISTORY),
     "app": ("apps/{app}", _HISTORY),
 }
-"""The pages by the view that they show (`shared.board.Views`): the path, and the template of the fragment."""
+"""The pages by their view (`shared.board.Views`): the path, and the template of the fragment."""
 
 
 def page(template: str, **values: object) -> func.HttpResponse:
-    """A page or a fragment. Never cached: it holds data, or decides which key is asked for."""
+    """A page or a fragment. Never cached: it has data, or depends on the kind of sign-in."""
     from shared.adapters.redaction import without_tricks
 
     text = without_tricks(_environment().get_template(template).render(values))
@@ -70,7 +70,7 @@ def _environment() -> "Environment":
 
 
 def _over_https(handler: Handler) -> Handler:
-    """Wraps a handler of pages: it answers over https only, since requests carry the key."""
+    """Wraps a handler of pages: it refuses plain HTTP, since requests contain the key."""
 
     @answering
     @wraps(handler)
@@ -90,7 +90,7 @@ def shell(req: func.HttpRequest) -> func.HttpResponse:
 
 
 def _fragment(view: str, template: str) -> Handler:
-    """The content of a page, for readers. A history takes a filter, and the token of its page."""
+    """The handler of a page's content, for readers. A history has a filter and a page token."""
 
     @_over_https
     def fragment(req: func.HttpRequest) -> func.HttpResponse:
@@ -122,7 +122,7 @@ for _name, (_path, _template) in _PAGES.items():
 @blueprint.route("board/assets/{name}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @_over_https
 def board_asset(req: func.HttpRequest) -> func.HttpResponse:
-    """A style sheet, script or picture of the pages; only these are served."""
+    """A style sheet, script or picture of the pages; no other file is served."""
     from shared.domain.errors import NotFound
 
     name = req.route_params["name"]

@@ -12,7 +12,7 @@ blueprint = func.Blueprint()
 log = logging.getLogger(__name__)
 
 TIME_LIMIT = timedelta(minutes=3)
-"""How long a sweep begins new batches: its last one must end within `functionTimeout`. The next sweep goes on."""
+"""How long a sweep begins new batches: the last one must end within `functionTimeout`. The next sweep continues."""
 
 
 @blueprint.function_name("drift-timer")
@@ -22,5 +22,5 @@ def drift_timer(timer: func.TimerRequest) -> None:
     app = bootstrap.basegate()
     result = app.sweep.run(app.services.clock.now() + TIME_LIMIT)
     unfinished = [f"{job.job} {job.state} {job.problem}".rstrip() for job in result.unfinished]
-    level = logging.INFO if unfinished else logging.DEBUG  # what was found and done is logged where it is
+    level = logging.INFO if unfinished else logging.DEBUG  # effects are logged when they happen
     log.log(level, "sweep of %d jobs: %s", len(result.jobs), "; ".join(unfinished) or "done")

@@ -1,4 +1,4 @@
-"""(4) HTTP: the operations that read and act. Each one of the table is a function."""
+"""(4) HTTP: the operations that read and act. Each entry of the table is a function."""
 
 import azure.functions as func
 

@@ -42,7 +42,7 @@ def work_poison(message: func.QueueMessage) -> None:
     """Handle a poison work item: its record is stalled, visibly, and retried later."""
     try:
         item = _item_of(message)
-    except ValueError:  # what msgspec raises is one
+    except ValueError:  # msgspec's errors are subclasses
         log.warning("poison message dropped, it is no work item: %s", _shown(message))
         return
     problem = "the step crashed at every delivery; its traceback is in the log"

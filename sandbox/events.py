@@ -71,7 +71,7 @@ def run(instance: Instance, options: argparse.Namespace) -> None:
         raise SandboxError(f"no sandbox runs in {instance.root}")
     if options.mode != "status":
         switch_events(instance, {"on": ON, "off": OFF}.get(options.mode) or _lossy(options))
-    print(f"event delivery is {_said(event_settings(instance))}")
+    print(f"event delivery is {_settings_text(event_settings(instance))}")
     print(_counted(event_counts(instance)))
 
 
@@ -80,7 +80,7 @@ def _lossy(options: argparse.Namespace) -> FaultSettings:
     return FaultSettings(drop=drop, duplicate=double, shuffle_seconds=options.shuffle or 0.0, seed=options.seed)
 
 
-def _said(settings: FaultSettings) -> str:
+def _settings_text(settings: FaultSettings) -> str:
     if settings.off:
         return "off: events are dropped, as for a stopped app"
     if not (settings.drop or settings.duplicate or settings.shuffle_seconds):

@@ -1,7 +1,6 @@
-"""The composition root: settings, adapters, and the rooms that use them.
+"""The composition root: the settings, the adapters, and the services that use them.
 
-Nothing happens at import, and everything is imported on first use: indexing the functions imports none of it, and the
-event path no SDK.
+Everything is imported on first use: indexing the functions imports none of it, and the event path no SDK.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from shared.reconcile.engine import Reconciler
     from shared.sweep.sweep import Sweep
 
-_making = Lock()
+_creating = Lock()
 
 
 class SystemClock:
@@ -40,37 +39,22 @@ class SystemClock:
         return datetime.now(UTC)
 
 
-def _room(reference: str) -> Any:
-    """A property constructed from the services, imported and created on first use."""
+def _lazy(reference: str) -> Any:
+    """A property of the class that `module:attribute` names, imported and constructed on first use."""
     return cached_property(lambda app: resolve(reference)(app.services))
 
 
 class Basegate:
     """The app."""
 
-    reconciler: Reconciler = _room("shared.reconcile.engine:Reconciler")
-    """Takes records from step to step."""
-
-    sweep: Sweep = _room("shared.sweep.sweep:Sweep")
-    """Finds and repairs drift that no event reported."""
-
-    operate: Operate = _room("shared.operations.operate:Operate")
-    """What operators do."""
-
-    calls: IdempotentCalls = _room("shared.operations.idempotency:IdempotentCalls")
-    """Answers repeats of acting calls."""
-
-    queries: Queries = _room("shared.queries.records:Queries")
-    """What operators read."""
-
-    logs: RunLogs = _room("shared.queries.records:RunLogs")
-    """Reads the logs of checks and builds."""
-
-    drift: DriftQuery = _room("shared.queries.drift:DriftQuery")
-    """What the sweeps saw."""
-
-    health: HealthChecks = _room("shared.health:HealthChecks")
-    """Asks everything that the rules need."""
+    reconciler: Reconciler = _lazy("shared.reconcile.engine:Reconciler")
+    sweep: Sweep = _lazy("shared.sweep.sweep:Sweep")
+    operate: Operate = _lazy("shared.operations.operate:Operate")
+    calls: IdempotentCalls = _lazy("shared.operations.idempotency:IdempotentCalls")
+    queries: Queries = _lazy("shared.queries.records:Queries")
+    logs: RunLogs = _lazy("shared.queries.records:RunLogs")
+    drift: DriftQuery = _lazy("shared.queries.drift:DriftQuery")
+    health: HealthChecks = _lazy("shared.health:HealthChecks")
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -176,7 +160,7 @@ def basegate() -> Basegate:
     Raises:
         Misconfigured: the settings are invalid; nothing is cached, so the next call reads them again.
     """
-    with _making:  # the first messages of a cold start come on many threads at once
+    with _creating:  # the first messages of a cold start arrive on many threads at once
         return _basegate()
 
 

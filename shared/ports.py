@@ -34,12 +34,10 @@ class Keyed(Protocol):
     @property
     def partition(self) -> str:
         """What it belongs to: a gate or an app."""
-        ...
 
     @property
     def row(self) -> str:
         """Which one it is."""
-        ...
 
 
 class Listed(Keyed, Protocol[Item_co]):
@@ -50,11 +48,9 @@ class Listed(Keyed, Protocol[Item_co]):
     @property
     def time_row(self) -> str:
         """Its row in the list; "": it is not listed. A record whose `time_row` changes keeps its earlier items too."""
-        ...
 
     def summary(self) -> Item_co:
         """The record as a list item."""
-        ...
 
 
 R = TypeVar("R", bound=Keyed)
@@ -126,11 +122,9 @@ class Ledger(Protocol):
 
     def insert(self, record: R) -> Stored[R] | None:
         """Store a new record; None if its key exists already."""
-        ...
 
     def load(self, kind: type[R], partition: str, row: str) -> Stored[R] | None:
         """A record, or None."""
-        ...
 
     def save(self, stored: Stored[R], record: R) -> Stored[R]:
         """Replace a record as it was read.
@@ -138,7 +132,6 @@ class Ledger(Protocol):
         Raises:
             Conflict: it was changed since `stored` was read.
         """
-        ...
 
     def commit(self, *changes: Change | Removal) -> list[Stored[Any]]:
         """Write or remove several records of one gate, or of one app, all or none; returns those written.
@@ -146,19 +139,15 @@ class Ledger(Protocol):
         Raises:
             Conflict: a new one exists already, or another was changed or removed since it was read.
         """
-        ...
 
     def list(self, kind: type[R], partition: str, row_prefix: str = "") -> Iterator[Stored[R]]:
         """The records of a partition whose row begins with a prefix, in the order of their rows."""
-        ...
 
     def between(self, kind: type[R], partition: str, first: str, last: str) -> Iterator[Stored[R]]:
         """The records of a partition whose rows are from `first` to `last` ("": to the end), in the order of rows."""
-        ...
 
     def open(self, kind: type[R], partition: str) -> Iterator[Stored[R]]:
         """The unsettled records of a partition, in a time that does not depend on the number of settled ones."""
-        ...
 
     def page(
         self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: ListFilter = NO_FILTER
@@ -168,18 +157,15 @@ class Ledger(Protocol):
         Raises:
             Malformed: the token is not from this ledger.
         """
-        ...
 
     def purge_moves(self, partition: str, before: datetime, kept: Collection[str]) -> Iterator[int]:
         """Remove from a partition's list of stable-tag moves those before a moment, except the rows `kept`.
 
         Yields the number removed by each batch.
         """
-        ...
 
     def purge(self, kind: type[Keyed], partition: str, before: datetime, limit: int) -> int:
         """Remove up to `limit` records of a partition whose `at` is before a moment, 100 at most; returns how many."""
-        ...
 
 
 def read(ledger: Ledger, blank: R) -> R:
@@ -240,15 +226,12 @@ class WorkQueue(Protocol):
 
     def send(self, item: WorkItem, wait_seconds: float) -> None:
         """Queue a work item, hidden for a time (whole seconds, rounded up; seven days at most)."""
-        ...
 
     def send_hint(self, hint: Hint, wait_seconds: float) -> None:
         """Queue a hint, in a queue of its own, hidden for a time."""
-        ...
 
     def check(self) -> QueueState:
         """Check that the queues can be used, and return their state; nothing is sent."""
-        ...
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True):
@@ -279,18 +262,15 @@ class TagReader(Protocol):
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
         """The digest that a tag points to, or None if there is no such tag. Does not count as a pull."""
-        ...
 
     def tags(self, registry: RegistryRule, repository: str) -> Iterator[str]:
         """The names that a repository lists, in the registry's order, read page by page as they are taken.
 
         Yields none if there is no such repository. Some registries list names that are not valid tags.
         """
-        ...
 
     def allowance(self, registry: RegistryRule) -> Allowance | None:
         """The rate limit that the registry last reported, or None."""
-        ...
 
 
 class CopyState(StrEnum):
@@ -335,11 +315,9 @@ class Registry(Protocol):
         Raises:
             Misconfigured: there is no such registry, or the app may not read it.
         """
-        ...
 
     def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
         """The digest that a tag points to, or None if there is no such tag: reads back every change."""
-        ...
 
     def start_copy(self, source: ImageRef, source_rule: RegistryRule, target: RegistryRule, name: str) -> str:
         """Start to copy an image, index and all platforms, to the tag `name` (`repository:tag`) of the target.
@@ -349,30 +327,24 @@ class Registry(Protocol):
         Raises:
             Rejected: the source is gone, or the target refuses.
         """
-        ...
 
     def copy_status(self, target: RegistryRule, operation: str) -> CopyStatus:
         """The status of a copy."""
-        ...
 
     def tag_state(self, registry: RegistryRule, repository: str, tag: str) -> TagState | None:
         """The digest that a tag points to and whether it is locked, or None if there is no such tag."""
-        ...
 
     def newest_tags(self, registry: RegistryRule, repository: str, limit: int) -> list[TagPush]:
         """The last pushed tags of a repository, the newest first; empty if there is no such repository."""
-        ...
 
     def token_expiry(self, registry: RegistryRule, token: str, now: datetime) -> datetime | None:
         """When the next password of one of the registry's own tokens expires after `now`.
 
         None if none does, if there is no such token, and if the app may not read it.
         """
-        ...
 
     def lock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
         """Lock a tag against writes and deletes, and its manifest against deletes only."""
-        ...
 
     def point(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
         """Point a tag to a digest of the same repository.
@@ -380,7 +352,6 @@ class Registry(Protocol):
         Raises:
             Gone: the digest does not exist. Rejected: the tag is locked.
         """
-        ...
 
     def unlock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest | None) -> None:
         """Unlock a tag, and with a digest its manifest too; no error if they are gone already.
@@ -388,7 +359,6 @@ class Registry(Protocol):
         Raises:
             Misconfigured: the role for it is missing.
         """
-        ...
 
     def remove_tag(self, registry: RegistryRule, repository: str, tag: str) -> None:
         """Remove a tag; the manifest stays. No error if the tag is gone already.
@@ -396,7 +366,6 @@ class Registry(Protocol):
         Raises:
             Misconfigured: the role for it is missing. Rejected: the tag is locked.
         """
-        ...
 
 
 class RunStatus(StrEnum):
@@ -441,31 +410,24 @@ class TaskRunner(Protocol):
 
     def start(self, registry: RegistryRule, task: str, values: Mapping[str, str], token: str) -> str:
         """Start a run of a task with values, marked with a token so that `find` finds it; returns its id."""
-        ...
 
     def find(self, registry: RegistryRule, task: str, token: str, since: datetime) -> str | None:
         """The id of the run that was marked with a token at or after `since`, or None."""
-        ...
 
     def marked(self, registry: RegistryRule, task: str, since: datetime) -> Iterator[tuple[str, str]]:
         """The runs of a task that were created at or after `since`, the newest first: run id and mark."""
-        ...
 
     def get(self, registry: RegistryRule, run_id: str) -> Run | None:
         """A run, or None if there is no such run."""
-        ...
 
     def log(self, registry: RegistryRule, run_id: str, limit_bytes: int) -> str:
         """The log of a run, at most its last `limit_bytes`, without secrets and terminal control sequences."""
-        ...
 
     def check(self, registry: RegistryRule, task: str) -> None:
         """Check that a task exists and that runs may be started; none is started."""
-        ...
 
     def cancel(self, registry: RegistryRule, run_id: str) -> None:
         """Cancel a run; no error if it has ended."""
-        ...
 
 
 class DeploymentState(msgspec.Struct, frozen=True, kw_only=True):
@@ -496,15 +458,12 @@ class DeploymentTarget(Protocol[DeployRule_contra]):
             NeedsRecreation: it cannot be changed in place.
             Rejected: the definition or the image is refused.
         """
-        ...
 
     def get(self, rule: DeployRule_contra) -> DeploymentState | None:
         """The state of the deployment, or None if there is none."""
-        ...
 
     def delete(self, rule: DeployRule_contra) -> None:
         """Delete a deployment; no error if it is gone already."""
-        ...
 
 
 class Probe(Protocol):
@@ -512,7 +471,6 @@ class Probe(Protocol):
 
     def check(self, address: str, path: str) -> str | None:
         """None if `http://address/path` answers 2xx or 3xx, else what happened instead."""
-        ...
 
 
 class Archive(Protocol):
@@ -520,23 +478,18 @@ class Archive(Protocol):
 
     def store(self, name: str, text: str) -> str:
         """Store a text under a name, replacing an earlier one, and return its place."""
-        ...
 
     def read(self, place: str) -> str:
         """The text stored at a place. Raises `Rejected` if there is none."""
-        ...
 
     def find(self, prefix: str) -> list[str]:
         """The places of the texts whose names begin with a prefix."""
-        ...
 
     def remove(self, place: str) -> None:
         """Delete a text; no error if it is gone already."""
-        ...
 
     def check(self) -> None:
         """Check that the archive can be used; nothing is stored."""
-        ...
 
 
 class Secrets(Protocol):
@@ -544,15 +497,12 @@ class Secrets(Protocol):
 
     def credentials(self, registry: RegistryRule) -> tuple[str, str]:
         """User and password of a registry."""
-        ...
 
     def expiry(self, registry: RegistryRule) -> datetime | None:
         """When the first of a registry's two secrets expires, None if neither has an expiry."""
-        ...
 
     def values(self) -> Collection[str]:
         """All secret values that a run may have received, including those replaced since it began."""
-        ...
 
 
 class Subscriptions(Protocol):
@@ -560,7 +510,6 @@ class Subscriptions(Protocol):
 
     def delivers_to_app(self, registry: RegistryRule) -> bool | None:
         """Whether an event subscription sends a registry's pushes to this app; None if that cannot be determined."""
-        ...
 
 
 class Announcer(Protocol):
@@ -572,7 +521,6 @@ class Announcer(Protocol):
         Raises:
             Rejected: the listener refuses it for good. Any other error may be transient.
         """
-        ...
 
 
 class Clock(Protocol):
@@ -580,7 +528,6 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The time now, in UTC."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The app's settings: one frozen class, read from the environment once, all errors reported together."""
+"""The app's settings: a frozen class, read from the environment once; all errors are reported together."""
 
 import os
 import re
@@ -14,17 +14,17 @@ WORK_QUEUE = "basegate-work"
 """The queue of work items. A constant, because the trigger's binding and the ARM templates name it too."""
 
 HINT_QUEUE = "basegate-hints"
-"""The queue of hints, apart from the work items: a flood of events must not keep records from going on."""
+"""The queue of hints, separate from the work items: a flood of events must not delay records."""
 
 POISON = "-poison"
-"""What the Functions host adds to a queue's name for the messages that it gave up on.
+"""The suffix of the Functions host's poison queues.
 Source: https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue-trigger#poison-messages"""
 
 TABLE = "basegate"
 EVIDENCE_CONTAINER = "basegate-evidence"
 
 SWEEP_SCHEDULE = "0 */5 * * * *"
-"""Every five minutes, if nothing else is set."""
+"""The default: every five minutes."""
 
 APP_ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,18 +37,18 @@ class Settings:
     """The app's own storage account (`AzureWebJobsStorage__accountName`): ledger, queue and evidence."""
 
     key_vault: str = ""
-    """URL of the Key Vault with the registries' credentials (`BASEGATE_KEY_VAULT`); "" where no rule names any."""
+    """URL of the Key Vault with the registries' credentials (`BASEGATE_KEY_VAULT`); "" if no rule names any."""
 
     gates: str = "gates.yaml"
     """The rules, a path from the app's root (`BASEGATE_GATES`)."""
 
     listeners: Mapping[str, str] = field(default_factory=dict)
-    """The variables of the listeners that outcomes are sent to, as far as they are set (`shared/adapters/listeners`).
-    The URL of a chat's webhook is a secret: it is given as a Key Vault reference, which App Service resolves."""
+    """The variables of the listeners that outcomes are sent to, if set (`shared/adapters/listeners`). The URL of a
+    chat's webhook is a secret: set it as a Key Vault reference, which App Service resolves."""
 
     public_url: str = ""
-    """Where people reach this app (`BASEGATE_PUBLIC_URL`), without a slash at its end; outcomes link to its pages.
-    In App Service it is the site's own name unless something else stands in front; "" makes no links."""
+    """The public URL of this app (`BASEGATE_PUBLIC_URL`), without a trailing slash, for the links in outcomes. The
+    default in App Service is the site's own host name; "" creates no links."""
 
     site: str = ""
     """The app's name in Azure, which App Service sets (`WEBSITE_SITE_NAME`): events must reach it, not another app."""
@@ -58,21 +58,21 @@ class Settings:
     weekday in UTC."""
 
     keep_days: int = 400
-    """For how many days the ledger keeps unused records (`BASEGATE_KEEP_DAYS`), and an outcome that
-    nobody hears is sent again: a week at least."""
+    """For how many days the ledger keeps unused records, and undelivered outcomes are retried, but those for at least a
+    week (`BASEGATE_KEEP_DAYS`)."""
 
     storage_suffix: str = "core.windows.net"
     """Domain of storage endpoints (`BASEGATE_STORAGE_SUFFIX`), for clouds other than the public one."""
 
     telemetry: Literal["off", "azure", "otlp"] = "off"
-    """Where OpenTelemetry sends to (`BASEGATE_TELEMETRY`): Application Insights, an OTLP endpoint, or nowhere."""
+    """The destination of OpenTelemetry (`BASEGATE_TELEMETRY`): Application Insights, an OTLP endpoint, or none."""
 
     sign_in: Literal["keys", "easy-auth"] = "keys"
     """Who may use the HTTP interface (`BASEGATE_SIGN_IN`): holders of a function key, or persons whom App Service
-    Authentication has signed in. The second trusts headers that only App Service may set: switch it on there only."""
+    Authentication has signed in. The second trusts headers that only App Service may set: use it there only."""
 
     def __repr__(self) -> str:
-        """The settings without secrets: logs and tracebacks may show them."""
+        """The settings without secrets, safe for logs and tracebacks."""
         shown = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "listeners"}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
@@ -96,11 +96,9 @@ class PlugIn(Protocol):
     @property
     def settings(self) -> tuple[str, ...]:
         """The environment variables that it reads."""
-        ...
 
     def faults(self, values: Mapping[str, str]) -> Iterator[str]:
         """The errors in the values that are set, each with its variable and without a secret."""
-        ...
 
 
 def setting_names(plug_ins: Collection[PlugIn] = ()) -> tuple[str, ...]:
@@ -122,7 +120,7 @@ def read_settings(environment: Mapping[str, str] | None = None, plug_ins: Collec
     values["site"] = environment.get("WEBSITE_SITE_NAME", "").strip()
     faults = [*_faults(values, present), *(fault for one in plug_ins for fault in one.faults(listeners))]
     if faults:
-        raise Misconfigured("the app's settings are not right:\n" + "\n".join(f"  {fault}" for fault in faults))
+        raise Misconfigured("the app's settings are invalid:\n" + "\n".join(f"  {fault}" for fault in faults))
     values["public_url"] = values["public_url"].rstrip("/")
     values["keep_days"] = int(values.get("keep_days", Settings.keep_days))
     return Settings(**values, listeners=listeners)
@@ -135,7 +133,7 @@ def platform_signs_in(environment: Mapping[str, str] | None = None) -> bool:
 
 
 def is_behind_sign_in(environment: Mapping[str, str] | None = None) -> bool:
-    """Whether App Service Authentication is on, by the platform's own variable: without it anybody can send its
+    """Whether App Service Authentication is on, by the platform's own variable: if it is off, anybody can send its
     headers.
 
     Source: `IsEasyAuthEnabled` of the Functions host, https://github.com/Azure/azure-functions-host/blob/dev/src/WebJobs.Script/Environment/EnvironmentExtensions.cs
@@ -159,7 +157,7 @@ _SHOWN_CHARACTERS = 60
 
 
 def _own_url(environment: Mapping[str, str]) -> str:
-    """App Service tells each site its name; the local host says `localhost:7071`, which is of no use to others.
+    """The URL of the site's host name in App Service; "" locally, where it is `localhost:7071`.
 
     Source: https://learn.microsoft.com/azure/app-service/reference-app-settings
     """
@@ -171,7 +169,7 @@ def _faults(values: Mapping[str, str], present: Mapping[str, str]) -> Iterator[s
     if "storage_account" not in values:
         yield f"{_NAMES['storage_account']} is missing: the name of the app's storage account"
     yield from url_faults(_NAMES["key_vault"], present)
-    if not _is_plain_url(values["public_url"] or "https://none"):  # not shown: people paste addresses with keys
+    if not _is_plain_url(values["public_url"] or "https://none"):  # not shown: it may contain a key
         yield f"{_NAMES['public_url']} must be https://<host>, without user, query or fragment"
     for key, choices in _CHOICES.items():
         yield from choice_faults(_NAMES[key], present, choices)
@@ -200,7 +198,7 @@ def _time_faults(values: Mapping[str, str]) -> Iterator[str]:
 
 
 def _shown(value: str) -> str:
-    """An invalid value as errors show it: cut where a key could begin, if a connection string was pasted."""
+    """An invalid value as errors show it: truncated where a key could begin, if it is a connection string."""
     return repr(re.split(r"[=?;@]", value)[0][:_SHOWN_CHARACTERS])
 
 

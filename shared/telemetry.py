@@ -1,4 +1,4 @@
-"""Logs and OpenTelemetry. Telemetry is switched on by a setting; off, it costs nothing: no SDK is imported."""
+"""Logs and OpenTelemetry, which a setting switches on; while it is off, no SDK is imported."""
 
 import logging
 
@@ -6,18 +6,18 @@ from shared.domain.errors import Misconfigured
 from shared.settings import Settings
 
 _LOGGERS = ("functions", "shared")
-"""What is Basegate's own; the SDKs' logs are theirs."""
+"""Basegate's own loggers, without those of the SDKs."""
 
 
 def configure_telemetry(settings: Settings) -> None:
-    """Keep the SDKs' logs to what matters, and send logs and traces where the settings say.
+    """Reduce the SDKs' logs to warnings, and send logs and traces to the destination in the settings.
 
     `azure` needs APPLICATIONINSIGHTS_CONNECTION_STRING, `otlp` the standard OTEL_EXPORTER_OTLP_* variables.
 
     Raises:
         Misconfigured: telemetry is on, and its packages are not installed.
     """
-    logging.getLogger("azure").setLevel(logging.WARNING)  # at INFO they tell every header of every request
+    logging.getLogger("azure").setLevel(logging.WARNING)  # INFO logs the headers of every request
     configure = {"azure": _configure_azure, "otlp": _configure_otlp}.get(settings.telemetry)
     if configure is None:
         return
@@ -34,7 +34,7 @@ def _configure_azure() -> None:
     from azure.monitor.opentelemetry import configure_azure_monitor
 
     first, *others = _LOGGERS
-    configure_azure_monitor(logger_name=first)  # it takes one name
+    configure_azure_monitor(logger_name=first)  # it accepts only one name
     for handler in logging.getLogger(first).handlers:
         for name in others:
             logging.getLogger(name).addHandler(handler)

@@ -1,4 +1,4 @@
-"""What all HTTP functions share. The code that answers is imported at the first request."""
+"""Common to all HTTP functions. Handlers import their code at the first request."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -11,7 +11,7 @@ Handler = Callable[[func.HttpRequest], func.HttpResponse]
 
 
 def auth_level() -> func.AuthLevel:
-    """What the host checks before a function runs: a key, unless App Service signs callers in and the roles decide."""
+    """What the host requires of a request: a function key, unless App Service signs callers in and roles decide."""
     return func.AuthLevel.ANONYMOUS if platform_signs_in() else func.AuthLevel.FUNCTION
 
 

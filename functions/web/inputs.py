@@ -15,7 +15,7 @@ from functions.web.responses import Forbidden
 from shared.domain.errors import Malformed, Misconfigured
 from shared.domain.record import Moment
 from shared.interface import Role
-from shared.interface.bodies import Asked
+from shared.interface.bodies import ReasonRequest
 from shared.ports import ListFilter
 from shared.queries.records import PAGE_LIMIT
 from shared.settings import is_behind_sign_in, platform_signs_in
@@ -69,12 +69,12 @@ def _principal(req: func.HttpRequest) -> _Principal:
     try:
         content = base64.b64decode(req.headers.get("X-MS-CLIENT-PRINCIPAL", ""))
         return msgspec.json.decode(content, type=_Principal)
-    except (binascii.Error, ValueError, RecursionError) as error:  # whatever is no principal is nobody's
+    except (binascii.Error, ValueError, RecursionError) as error:
         raise Forbidden("nobody is signed in") from error
 
 
 def require_own_site(req: func.HttpRequest) -> None:
-    """Refuse requests that a page of another site has the browser send for a signed-in person.
+    """Refuse cross-site requests, which a browser sends with the cookies of a signed-in person.
 
     Source: https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
 
@@ -82,40 +82,39 @@ def require_own_site(req: func.HttpRequest) -> None:
         Forbidden: it is one.
     """
     if req.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-        raise Forbidden("a page of another site asks for this")
+        raise Forbidden("cross-site requests are refused")
 
 
 def require_https(req: func.HttpRequest) -> None:
-    """Refuse pages over plain HTTP: what they show, and the key that they send, could be read on the way. Loopback may.
+    """Refuse pages over plain HTTP, except on loopback: they have data, and their requests the key.
 
     App Service ends TLS before the app, and forwards the scheme:
     https://learn.microsoft.com/azure/app-service/overview-tls
 
     Raises:
-        Forbidden: it comes over plain HTTP from elsewhere.
+        Forbidden: the request is over plain HTTP, and not on loopback.
     """
     asked = urlsplit(req.url)
     scheme = req.headers.get("X-Forwarded-Proto", asked.scheme).rpartition(",")[2].strip()
     if scheme != "https" and asked.hostname not in _LOOPBACK:
-        raise Forbidden("the board is there over https only")
+        raise Forbidden("the board requires https")
 
 
 BODY_LIMIT_BYTES = 16 * 1024
 
 _KEY = frozenset(("code", "clientid"))
-"""What a query may hold of the function key.
+"""The query parameters of a function key.
 Source: https://learn.microsoft.com/azure/azure-functions/function-keys-how-to#use-access-keys"""
 
 _FIELD = re.compile(r"field `(?P<name>[^`]+)`|at `\$\.(?P<path>\w+)")
 
-B = TypeVar("B", bound=Asked)
+B = TypeVar("B", bound=ReasonRequest)
 
 
 def read_body(req: func.HttpRequest, kind: type[B]) -> B:
-    """The fields of a call: from its JSON body, or without one from its query. A reason may be in the query in any
-    case.
+    """The fields of a call: from its JSON body, or without one from its query. The reason may always be in the query.
 
-    A body must have the content type of JSON: what a form of any page can send is refused.
+    A body must have the content type of JSON, which the form of another site cannot send.
 
     Raises:
         Malformed: names the field that is missing, unknown or invalid.
@@ -132,7 +131,7 @@ def read_body(req: func.HttpRequest, kind: type[B]) -> B:
     try:
         fields = msgspec.json.decode(raw, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Malformed("body", f"is no JSON object: {error}") from error
+        raise Malformed("body", f"is not a JSON object: {error}") from error
     except RecursionError:
         raise Malformed("body", "is nested too deeply") from None
     if "reason" in query:
@@ -156,8 +155,8 @@ def require_known(req: func.HttpRequest, names: Collection[str]) -> None:
         Malformed: names an unknown one.
     """
     if unknown := [name for name in req.params if name not in names and name.lower() not in _KEY]:
-        known = f"known here: {', '.join(names)}" if names else "there are none here"
-        raise Malformed(unknown[0][:80], f"is no parameter of this call; {known}")
+        known = f"known parameters: {', '.join(names)}" if names else "it has none"
+        raise Malformed(unknown[0][:80], f"is not a parameter of this call; {known}")
 
 
 def flag(req: func.HttpRequest, name: str) -> bool:
@@ -205,5 +204,5 @@ def _moment(req: func.HttpRequest, name: str) -> datetime | None:
         return msgspec.convert(text, Moment)
     except msgspec.ValidationError:
         hint = " (a + in a URL is written %2B)" if " " in text else ""
-        problem = f"{text[:40]!r} is no RFC 3339 time with its offset, like 2026-03-01T12:00:00Z{hint}"
+        problem = f"{text[:40]!r} is not an RFC 3339 time with an offset, like 2026-03-01T12:00:00Z{hint}"
         raise Malformed(name, problem) from None

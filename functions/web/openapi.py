@@ -15,11 +15,8 @@ from shared.queries.records import LOG_LIMIT_BYTES, PAGE_LIMIT, LogSource, RunLo
 
 _TEMPLATE = "#/components/schemas/{name}"
 _RULES = "shared.domain.policy."
-_NAMES = {
-    **{f"{kind}Detail": kind for kind in ("Candidate", "Promotion", "Rollout")},
-    **{"GateDetail": "GateDetail", "AppDetail": "AppDetail", "HealthResult": "Finding"},
-}
-"""The short names of types that are not named after what they describe."""
+_NAMES = {"CandidateDetail": "Candidate", "PromotionDetail": "Promotion", "RolloutDetail": "Rollout"}
+"""The short names of types, where those differ."""
 
 
 def _parameter(name: str, place: str, schema: Mapping[str, Any], description: str) -> dict[str, Any]:
@@ -30,37 +27,37 @@ _TEXT = {"type": "string"}
 _FLAG = {"type": "boolean", "default": False}
 _MOMENT = {"type": "string", "format": "date-time"}
 _PROBLEMS = {
-    400: "the request is not right; `field` says where",
-    403: "whoever is signed in has not the role that it needs",
-    404: "there is no such thing",
-    409: "not possible as things stand, or someone else is at it",
-    412: "it has changed since it was read (`If-Match`)",
-    503: "a service is away (`Retry-After`), or Basegate is not set up right",
+    400: "The request is invalid; `field` names the place.",
+    403: "The caller lacks the required role.",
+    404: "The resource does not exist.",
+    409: "It is impossible in the current state, or in conflict with another change.",
+    412: "The record has changed since it was read (`If-Match`).",
+    503: "A service is unavailable (`Retry-After`), or Basegate is misconfigured.",
 }
-_UNKNOWN = {"description": "the key is missing or not good: the Functions host says so, without a body"}
+_UNKNOWN = {"description": "The function key is missing or invalid. The response of the Functions host has no body."}
 _PAGES = (
-    "One query a page, however long the list is. A page with a filter may be short, even empty, while `next` is set: "
-    "go on until `next` is empty."
+    "A page is one query, whatever the length of the list. A page with a filter may be short, even empty, and still "
+    "have a `next`: the list ends where `next` is empty."
 )
-_ONCE = f"Do it once for this key, and answer repeats with the first answer. Good for {KEPT.days} days."
+_ONCE = f"Execute the call once for this key, and answer repeats with the first response, for {KEPT.days} days."
 _ACTING = [
-    _parameter("dry_run", "query", _FLAG, "Say what would be done; do nothing."),
+    _parameter("dry_run", "query", _FLAG, "Return the effects without executing the operation."),
     _parameter("Idempotency-Key", "header", {"type": "string", "maxLength": KEY_LIMIT}, _ONCE),
 ]
-_ETAG = "The ETag of the record as it was read: refused (412) if it has changed since."
+_ETAG = "The ETag of the record as it was read: 412 if it has changed since."
 _FRESH = [_parameter("If-Match", "header", _TEXT, _ETAG)]
 _LIMIT = {"type": "integer", "minimum": 1, "maximum": PAGE_LIMIT, "default": PAGE_LIMIT}
 _PAGE: Mapping[str, tuple[Mapping[str, Any], str]] = {
-    "limit": (_LIMIT, "How many lines at most."),
-    "token": (_TEXT, "`next` of the page before, to go on. It has no meaning of its own."),
-    "since": (_MOMENT, "What happened at this time or later (RFC 3339)."),
-    "until": (_MOMENT, "What happened before this time (RFC 3339)."),
+    "limit": (_LIMIT, "The maximum number of items."),
+    "token": (_TEXT, "`next` of the previous page; opaque."),
+    "since": (_MOMENT, "Only items at or after this time (RFC 3339)."),
+    "until": (_MOMENT, "Only items before this time (RFC 3339)."),
 }
 
 
 @cache
 def document() -> dict[str, Any]:
-    """The document. It is the same for the life of the process: copy it before changing it."""
+    """The document, cached: copy it before changing it."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS.values():
         described = _act(operation) if operation.body else _read(operation)
@@ -70,7 +67,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Basegate",
             "version": "1",
-            "description": "What operators of the gate for public base images do and read.",
+            "description": "The interface for operators of the gate for public base images.",
         },
         "servers": [{"url": "/api"}],
         "security": [{"key": []}],
@@ -81,7 +78,7 @@ def document() -> dict[str, Any]:
                     "type": "apiKey",
                     "in": "header",
                     "name": "x-functions-key",
-                    "description": "A function key. With sign-in in front, app roles decide instead (`x-role`).",
+                    "description": "A function key. With App Service Authentication, app roles instead (`x-role`).",
                 }
             },
             "schemas": _components(),
@@ -91,13 +88,13 @@ def document() -> dict[str, Any]:
 
 def _read(read: Operation) -> dict[str, Any]:
     kind = resolve(read.answer)
-    answer: dict[str, Any] = {"description": "as asked", "content": _content(kind)}
+    answer: dict[str, Any] = {"description": "Success.", "content": _content(kind)}
     if read.etag:
-        answer["headers"] = {"ETag": {"schema": _TEXT, "description": "to act on what was read: see `If-Match`"}}
+        answer["headers"] = {"ETag": {"schema": _TEXT, "description": "The version of the record, for `If-Match`."}}
     if kind is RunLog:
-        said = "`running`: so far, ask again for more; `stored`: as it was kept"
-        of = {"schema": _TEXT, "description": "the check or build that wrote it, with its run and where that ran"}
-        state = {"schema": {"enum": list(LogSource)}, "description": said}
+        source = "`running`: the log so far; `stored`: the whole log, from the evidence."
+        of = {"schema": _TEXT, "description": "The check or build that wrote it, with its run and registry."}
+        state = {"schema": {"enum": list(LogSource)}, "description": source}
         answer["headers"] = {"X-Basegate-Log": state, "X-Basegate-Log-Of": of}
     responses = {"200": answer} | {
         str(status): {"description": text, "content": _content(kind)} for status, text in read.also.items()
@@ -131,8 +128,8 @@ def _act(act: Operation) -> dict[str, Any]:
             "content": {"application/json": {"schema": _ref(resolve(act.body)), "examples": examples}},
         },
         "responses": {
-            "200": {"description": "what would be done (`dry_run`)", "content": content},
-            "202": {"description": "what is done; `see` is the record to read", "content": content},
+            "200": {"description": "The effects that it would have (`dry_run`).", "content": content},
+            "202": {"description": "Its effects; `see` is the record to read.", "content": content},
             **_problems(but=0 if fresh else 412),
         },
     }
@@ -149,7 +146,7 @@ def _merged(problems: dict[str, Any], responses: dict[str, Any]) -> dict[str, An
 
 def _content(answer: type) -> dict[str, Any]:
     if answer is RunLog:
-        limit = f"the end of the log, {LOG_LIMIT_BYTES} bytes at most"
+        limit = f"The end of the log, {LOG_LIMIT_BYTES} bytes at most."
         return {"text/plain": {"schema": _TEXT | {"description": limit}}}
     schema = {"type": "object", "required": ["openapi", "paths"]} if answer is dict else _ref(answer)
     return {"application/json": {"schema": schema}}
@@ -173,7 +170,7 @@ def _in_query(read: Operation) -> list[dict[str, Any]]:
     known = {**_PAGE, **{name: (_FLAG, said) for name, said in read.flags.items()}}
     if read.states:
         states = {"type": "string", "enum": list(resolve(read.states))}
-        known["state"] = states, "Those that are in this state now."
+        known["state"] = states, "Only items that are in this state now."
     return [_parameter(name, "query", *known[name]) for name in read.in_query]
 
 

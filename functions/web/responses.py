@@ -22,16 +22,16 @@ class Forbidden(BasegateError):
 
 
 _PROBLEMS: tuple[tuple[type[BasegateError], int, str], ...] = (
-    (errors.Malformed, 400, "The request is not right"),
-    (Forbidden, 403, "Not allowed"),
-    (errors.NotFound, 404, "There is no such thing"),
-    (errors.Refused, 409, "Not possible as things stand"),
-    (errors.Stale, 412, "It has changed since you looked"),
-    (errors.Conflict, 409, "Someone else changed it: read it again"),
-    (errors.Busy, 409, "Someone else is at it"),
-    (errors.Rejected, 409, "A service refused"),
-    (errors.Retry, 503, "A service is away: try again"),
-    (errors.Misconfigured, 503, "Basegate is not set up right"),
+    (errors.Malformed, 400, "Invalid request"),
+    (Forbidden, 403, "Forbidden"),
+    (errors.NotFound, 404, "Not found"),
+    (errors.Refused, 409, "Not possible in the current state"),
+    (errors.Stale, 412, "Changed since it was read"),
+    (errors.Conflict, 409, "Changed by someone else: read it again"),
+    (errors.Busy, 409, "Busy: try again"),
+    (errors.Rejected, 409, "Refused by a service"),
+    (errors.Retry, 503, "A service is unavailable: try again"),
+    (errors.Misconfigured, 503, "Misconfigured"),
 )
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -40,7 +40,7 @@ class PlanResponse(ApiModel, frozen=True, kw_only=True):
     """The effects of an operation, or with `dryRun` those that it would have.
 
     `warnings` are the problems that remain, `see` is the record to read. `in_flight` are the moves, promotions and
-    rollouts that were under way against a hold or a veto when it was made: they are stopped, or put back.
+    rollouts that were in progress against a new hold or veto: they are stopped, or put back.
     """
 
     dry_run: bool
@@ -79,7 +79,7 @@ class Problem(ApiModel, frozen=True, kw_only=True):
 
 
 class Health(ApiModel, frozen=True, kw_only=True):
-    """The app is up."""
+    """The app is running."""
 
     status: str = "up"
 
@@ -106,7 +106,7 @@ def response_of(found: object) -> func.HttpResponse:
 
 def problem_of(error: BasegateError) -> func.HttpResponse:
     """The problem of an error: https://www.rfc-editor.org/rfc/rfc9457"""
-    status, title = next(((s, t) for kind, s, t in _PROBLEMS if isinstance(error, kind)), (500, "A fault"))
+    status, title = next(((s, t) for kind, s, t in _PROBLEMS if isinstance(error, kind)), (500, "Internal error"))
     if status >= 500:
         log.warning("%s: %s", title, error)
     problem = Problem(

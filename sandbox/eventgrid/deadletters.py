@@ -26,7 +26,6 @@ class Storage(Protocol):
         Raises:
             Fault: where the container does not exist.
         """
-        ...
 
 
 async def write_dead_letters(storage: Storage, subscription: Subscription, batch: Sequence[Pending]) -> None:

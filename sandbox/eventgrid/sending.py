@@ -31,7 +31,6 @@ class FunctionKeys(Protocol):
 
     def eventgrid_key(self, app: str) -> str | None:
         """The key `eventgrid_extension` of a function app; None where there is no such app."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What all calls to Azure share: a deadline, an identity, and the translation of errors.
+"""Common to all calls to Azure: time limits, the identity, and the translation of errors.
 
 Error texts are the service's code and message, without headers and URL queries: those may contain secrets.
 """
@@ -25,27 +25,27 @@ from shared.domain.policy import RegistryRule
 
 Client = TypeVar("Client")
 Identity = Callable[[], TokenCredential]
-"""Gives the app's identity, made on first use."""
+"""Returns the app's identity, created on first use."""
 
 DEADLINES: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 20, "retry_total": 1, "retry_status": 0}
-"""How long the adapters wait for Azure: every client of an SDK is made with this.
+"""The time limits of every SDK client.
 
-A call that is not answered is tried once more, and is over within a minute: each of the two tries may take 5 s to
-connect and 20 s to answer. What is answered is not tried again here, not even where the answer is to slow down:
-`Retry-After` may say minutes, and nothing sleeps inside a function. Whoever asked knows when to ask again.
+A call without a response is retried once and ends within a minute: each try may take 5 s to connect and 20 s to
+respond. A response is never retried here, not even a 429: `Retry-After` may be minutes, and nothing sleeps inside a
+function. The caller decides when to retry.
 Source: https://github.com/Azure/azure-sdk-for-python/blob/main/sdk/core/azure-core/CLIENT_LIBRARY_DEVELOPER.md
 """
 
 STORAGE_DEADLINES = DEADLINES | {"initial_backoff": 1, "random_jitter_range": 0}
-"""For queues and blobs, whose clients else wait for a quarter of a minute between two tries."""
+"""For queues and blobs, whose clients otherwise wait 15 s between two tries."""
 
 TOKEN_DEADLINES = DEADLINES | {"retry_total": 0}
-"""For the app's identity, which is asked within a call: queues and blobs ask twice where it gives no token."""
+"""For the app's identity: a token is requested within a call, and by queues and blobs twice if that fails."""
 
 PASSING = frozenset((408, 429, 500, 502, 503, 504))
 _RETRY_LIMIT_SECONDS = 300.0
 TASKS_NOT_ALLOWED = "TasksOperationsNotAllowed"
-"""The code of a subscription that may run no ACR Tasks.
+"""The error code of a subscription that may not run ACR Tasks.
 Source: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-overview"""
 
 _REJECTED = frozenset(("AuthorizationFailed", "Forbidden", "DENIED", "UNAUTHORIZED", TASKS_NOT_ALLOWED))
@@ -63,7 +63,7 @@ _OF_CODE: dict[str, tuple[Cause | None, str]] = {
 https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-register-resource-provider"""
 
 _FIREWALL_CODES = frozenset(("AuthorizationFailure", "ForbiddenByFirewall", "ForbiddenByConnection"))
-"""Storage's and Key Vault's codes for a caller who comes from the wrong place. A missing role has others.
+"""The codes of Storage and Key Vault for a caller from a network that is not allowed. A missing role has others.
 Source: https://learn.microsoft.com/troubleshoot/azure/azure-storage/blobs/authentication/storage-troubleshoot-403-errors"""
 
 _FIREWALL_TEXT = re.compile(
@@ -75,27 +75,27 @@ _NAME_TEXT = re.compile(r"failed to resolve|name or service not known|getaddrinf
 _REMEDIES = {
     Cause.IDENTITY: "switch the managed identity on, and set AZURE_CLIENT_ID if it is a user-assigned one",
     Cause.ROLE: "give the app's identity the role it needs there",
-    Cause.NETWORK: "a network rule there keeps the app out, whatever its roles: allow the app's virtual network or its "
-    "outbound addresses",
-    Cause.TASKS_NOT_ALLOWED: "this subscription may not run ACR Tasks, as those on free credits: ask Azure support for "
-    "it at https://aka.ms/azuresupport, or use another subscription",
+    Cause.NETWORK: "a network rule of the service blocks the app, whatever its roles: allow the app's virtual network "
+    "or its outbound addresses",
+    Cause.TASKS_NOT_ALLOWED: "this subscription may not run ACR Tasks (those on free credits may not): request them "
+    "from Azure support at https://aka.ms/azuresupport, or use another subscription",
 }
-_UNRESOLVED = "look whether the name is right, and whether the app's virtual network has the private DNS zone for it"
-_UNREACHED = "look whether a firewall, or a route of the app's virtual network, drops what the app sends there"
+_UNRESOLVED = "check the name, and that the app's virtual network has the private DNS zone for it"
+_UNREACHED = "check whether a firewall, or a route of the app's virtual network, drops the app's packets"
 
 
 @contextmanager
 def translated(doing: str, *, remedy: str = "") -> Iterator[None]:
-    """Raise the gate's errors for the SDKs' within the block.
+    """Raise the SDKs' errors within the block as the gate's.
 
     Args:
-        doing: what is being done to what, the beginning of the sentence a reader gets.
-        remedy: what to do where access is refused.
+        doing: what is being done to what, for the beginning of the error text.
+        remedy: what to do if access is denied.
 
     Raises:
-        Retry: throttled, unavailable, unreachable, an answer that broke off, or an identity that gives no token:
-            its endpoint may be away for a while.
-        Misconfigured: access is refused.
+        Retry: throttled, unavailable, unreachable, an incomplete response, or no token for the identity: its endpoint
+            may be unavailable for a while.
+        Misconfigured: access is denied.
         Rejected: everything else.
     """
     try:
@@ -105,24 +105,24 @@ def translated(doing: str, *, remedy: str = "") -> Iterator[None]:
     except HttpResponseError as error:
         if error.status_code or not isinstance(error, ClientAuthenticationError):
             raise _from_response(error, doing, remedy) from error
-        said = f"{doing}: the app's identity gives no token: {readable(error.message)}"
-        raise Retry(said, cause=Cause.IDENTITY, remedy=_REMEDIES[Cause.IDENTITY]) from error
-    except ServiceRequestError as error:  # it was not reached
-        said = f"{doing}: {type(error).__name__}: {readable(error.message)}"
+        problem = f"{doing}: no token for the app's identity: {readable(error.message)}"
+        raise Retry(problem, cause=Cause.IDENTITY, remedy=_REMEDIES[Cause.IDENTITY]) from error
+    except ServiceRequestError as error:  # the service was not reached
+        problem = f"{doing}: {type(error).__name__}: {readable(error.message)}"
         remedy = _UNRESOLVED if _NAME_TEXT.search(error.message) else _UNREACHED
-        raise Retry(said, cause=Cause.NETWORK, remedy=remedy) from error
+        raise Retry(problem, cause=Cause.NETWORK, remedy=remedy) from error
     except AzureError as error:
         raise Retry(f"{doing}: {type(error).__name__}: {readable(error.message)}") from error
-    except JSONDecodeError as error:  # SDKs raise it where a gateway answers for the service, in HTML or in nothing
-        raise Retry(f"{doing}: the answer is no JSON") from error
+    except JSONDecodeError as error:  # a gateway responded for the service, in HTML or with an empty body
+        raise Retry(f"{doing}: the response is not JSON") from error
 
 
 @contextmanager
 def expected(*rejections: int | type[HttpResponseError], instead: BasegateError | None = None) -> Iterator[None]:
-    """Leave the block where a service responds with one of these statuses or errors, or raise `instead`.
+    """Leave the block if the service responds with one of these statuses or errors, or raise `instead`.
 
-    It is used inside `translated`, which handles all others. A 404 may come from a gateway in front of the service;
-    ResourceNotFoundError is the service's own where the SDK checks its code.
+    Used inside `translated`, which handles all others. A 404 may come from a gateway in front of the service;
+    ResourceNotFoundError is the service's own if the SDK checks its code.
     """
     try:
         yield
@@ -135,7 +135,7 @@ def expected(*rejections: int | type[HttpResponseError], instead: BasegateError 
 
 
 def per_subscription(kind: Callable[..., Client], identity: Identity) -> Callable[[str], Client]:
-    """Clients of Azure Resource Manager: one for each subscription, created on first use and kept."""
+    """Clients of Azure Resource Manager: one for each subscription, created on first use and cached."""
     return lru_cache(maxsize=None)(lambda subscription: kind(identity(), subscription, **DEADLINES))
 
 
@@ -168,28 +168,28 @@ def response_text(error: HttpResponseError, doing: str) -> str:
 
 
 def retry_after(value: str) -> float:
-    """The seconds of a Retry-After header, at most 300; 5 where it is not a number."""
+    """The seconds of a Retry-After header, at most 300; 5 if it is not a number."""
     return min(_RETRY_LIMIT_SECONDS, float(value)) if value.isdecimal() else 5.0
 
 
 def _from_response(error: HttpResponseError, doing: str, remedy: str) -> BasegateError:
-    code, status, said = error_code(error), error.status_code or 0, response_text(error, doing)
+    code, status, problem = error_code(error), error.status_code or 0, response_text(error, doing)
     if status in PASSING:
         headers = getattr(error.response, "headers", None) or {}
-        return Retry(said, retry_after(str(headers.get("Retry-After", ""))))
+        return Retry(problem, retry_after(str(headers.get("Retry-After", ""))))
     if code in _OF_CODE:
         known, advice = _OF_CODE[code]
-        return Misconfigured(said, cause=known, remedy=advice)
+        return Misconfigured(problem, cause=known, remedy=advice)
     if status in (401, 403) or code in _REJECTED:
         cause = _cause(code, error.message)
         advice = remedy if cause is Cause.ROLE and remedy else _REMEDIES[cause]
-        return Misconfigured(said, cause=cause, remedy=advice)
-    return Rejected(said) if status >= 400 else Retry(said)  # an answer that broke off says neither yes nor no
+        return Misconfigured(problem, cause=cause, remedy=advice)
+    return Rejected(problem) if status >= 400 else Retry(problem)  # an incomplete response says neither yes nor no
 
 
 def _cause(code: str, message: str) -> Cause:
-    """Why a service denies access: a role does not help against a network rule, nor against a closed subscription."""
+    """Why a service denies access: no role helps against a network rule, or a subscription without ACR Tasks."""
     if code == TASKS_NOT_ALLOWED:
         return Cause.TASKS_NOT_ALLOWED
-    walled = code in _FIREWALL_CODES or _FIREWALL_TEXT.search(message)
-    return Cause.NETWORK if walled else Cause.ROLE
+    blocked = code in _FIREWALL_CODES or _FIREWALL_TEXT.search(message)
+    return Cause.NETWORK if blocked else Cause.ROLE

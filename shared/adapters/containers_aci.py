@@ -19,7 +19,7 @@ _CHANGING = frozenset(("Pending", "Creating", "Updating"))
 _FLAKY_PULLS = frozenset(("InaccessibleImage", "RegistryErrorResponse"))
 _NEEDS_RECREATION = frozenset(("InvalidContainerGroupUpdate", "ContainerGroupUpdateNotAllowed"))
 _DELETE_FIRST = "you must delete it first"
-"""What the service says of changes of CPU, memory or restart policy; its code for it is not documented. Source:
+"""In the service's message about changes of CPU, memory or restart policy; its code is not documented. Source:
 https://learn.microsoft.com/azure/container-instances/container-instances-update#properties-that-require-container-delete"""
 
 
@@ -35,7 +35,7 @@ class AciContainerRunner:
         Raises:
             Transitioning: an earlier change is in progress.
             NeedsRecreation: it cannot be changed in place.
-            Retry: the image could not be pulled, which is transient as often as not.
+            Retry: the image could not be pulled, which is often transient.
             Rejected: the definition is invalid.
         """
         group = self._definition(rule, image, registry)
@@ -44,11 +44,11 @@ class AciContainerRunner:
                 groups = self._client(rule.subscription).container_groups
                 groups.begin_create_or_update(rule.resource_group, rule.name, group, polling=False)
             except HttpResponseError as error:
-                code, said = error_code(error), readable(error.message)
+                code, message = error_code(error), readable(error.message)
                 if code in _NEEDS_RECREATION or _DELETE_FIRST in error.message:
-                    raise NeedsRecreation(f"{rule.name}: {said}") from error
+                    raise NeedsRecreation(f"{rule.name}: {message}") from error
                 if code in _FLAKY_PULLS:
-                    raise Retry(f"{image} could not be pulled: {said}", delay_seconds=5.0) from error
+                    raise Retry(f"{image} could not be pulled: {message}", delay_seconds=5.0) from error
                 raise
 
     def get(self, rule: AciRule) -> DeploymentState | None:
@@ -90,7 +90,7 @@ class AciContainerRunner:
 
 @contextmanager
 def _translated(doing: str) -> Iterator[None]:
-    """Translates the SDK's errors within the block, `Transitioning` among them, which only this service has."""
+    """Translates the SDK's errors within the block, including `Transitioning`, which only this service has."""
     with translated(doing, remedy=_ROLE):
         try:
             yield
@@ -117,7 +117,7 @@ def _state(group: models.ContainerGroup) -> DeploymentState:
     current = view.current_state if view else None
     state = str((current.state if current else "") or "Waiting")
     settled = group.provisioning_state == "Succeeded"
-    changing = group.provisioning_state in _CHANGING  # what is seen may still be the container before
+    changing = group.provisioning_state in _CHANGING  # the state may still be that of the previous container
     ip, ports = (group.ip_address.ip, group.ip_address.ports) if group.ip_address else (None, [])
     group_state = str((group.instance_view.state if group.instance_view else "") or "")
     return DeploymentState(
@@ -133,7 +133,7 @@ def _state(group: models.ContainerGroup) -> DeploymentState:
 
 
 def _detail(group: models.ContainerGroup, state: str) -> str:
-    """Why a group is not healthy, "" if it runs."""
+    """Why a group is not healthy, "" if it is running."""
     view = group.containers[0].instance_view
     if state == "Running":
         return ""

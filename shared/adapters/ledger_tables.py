@@ -1,16 +1,16 @@
 """The ledger in Azure Table storage: one table, an ETag on every write.
 
-A row is the record as JSON, in as many text properties as its length needs, and a few columns to filter by. What
-belongs to one gate, or to one app, shares a partition, so that it can be written in one transaction; its row key begins
-with its kind. A record that is listed has a second row there, keyed by time so that the newest sorts first, and as long
-as it is open a third one: both come and go with the record's own row, in the same transaction.
+A row is the record as JSON, in as many text properties as its length needs, and a few columns to filter by. The records
+of one gate, or of one app, share a partition, so that they can be written in one transaction; a row key begins with the
+kind of the record. A listed record has a second row, keyed by time so that the newest sorts first, and while it is open
+a third one: these index rows are written and deleted in the transaction of the record's own row.
 Limits: 64 KiB a property in UTF-16, where a character takes two or four bytes, 1 KiB a key, 1 MiB a row, 4 MiB and 100
 rows a transaction.
 Source: https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 and https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions
 
-A page of a list is one query. The table service looks at some thousand rows for it, or for five seconds, and says where
-it stopped: a filter that few rows pass gives a short page, even an empty one, and a token to go on with.
+A page of a list is one query. The service scans a thousand rows for it, or for five seconds, and returns where it
+stopped: a selective filter gives a short page, even an empty one, with a continuation token.
 Source: https://learn.microsoft.com/rest/api/storageservices/query-timeout-and-pagination
 """
 
@@ -52,18 +52,18 @@ _FAMILIES = {
     "LeftOver": "gate",
     "Delivery": "",
 }
-"""What shares a partition; a delivery names the whole of its own. Every other kind has partitions of its own."""
+"""The prefix of the partition by kind; a delivery names the whole partition. All other kinds have their own."""
 
 _OPEN_ROWS, _TIME_ROWS = "}", "~"
-"""The rows of open records and of the list by time begin with these: they sort behind every record."""
+"""The prefixes of index rows, of open records and of the list by time: they sort after every record."""
 
 _TRANSACTION_LIMIT = 100
 _KEY_LIMIT_BYTES = 1024
 _BODY_LIMIT_BYTES = 1024 * 1024 - 16 * 1024
-"""Of a row; the rest is for its keys, its columns and the names of its properties."""
+"""Of a row; the rest is for keys, columns and property names."""
 
 _BODIES_LIMIT_BYTES = 3 * 1024 * 1024
-"""Of a transaction; the rest is for what a multipart body has around the rows, and lists show of them."""
+"""Of a transaction; the rest is for the multipart body around the rows, and for list items."""
 
 _CHUNK_CHARACTERS = 16_000
 _COLUMNS = ("state", "created_at", "at")
@@ -71,7 +71,7 @@ _NO_KEY = re.compile(r"[/\\#?\x00-\x1f\x7f-\x9f]")
 _TOKEN_LIMIT = 4096
 
 _Operation = tuple[Any, ...]
-"""One write, as the SDK's transactions take it."""
+"""One write in an SDK transaction."""
 
 
 class TableLedger:
@@ -107,7 +107,7 @@ class TableLedger:
     def commit(self, *changes: Change | Removal) -> list[Stored[Any]]:
         writes = _operations(changes)
         name = " and ".join(name_of(change.record) for change in changes)
-        changed = Conflict(f"{name}: changed since it was read, or there already")
+        changed = Conflict(f"{name}: changed since it was read, or exists already")
         with translated(f"writing {name} to the ledger", remedy=_ROLE), expected(*_CHANGED, instead=changed):
             etags = self._write(
                 writes, sum(isinstance(change, Change) or change.stored is not None for change in changes)
@@ -150,7 +150,7 @@ class TableLedger:
             query, keys["state"] = f"{query} and state eq @state", only.state
         with translated(f"listing {kind.__name__} of {partition} in the ledger", remedy=_ROLE):
             found = self._table.query_entities(query, parameters=keys, results_per_page=limit, select=["summary"])
-            pages = found.by_page(place)  # type: ignore[arg-type]  # a mapping, as it gave it
+            pages = found.by_page(place)  # type: ignore[arg-type]  # a mapping, as the service returned it
             with expected(*((400,) if token else ()), instead=_no_token()):
                 items = [msgspec.json.decode(str(entity["summary"]), type=kind.item) for entity in next(pages, ())]
             stopped_at = pages.continuation_token  # type: ignore[attr-defined]
@@ -229,12 +229,12 @@ def _row_key(kind: type, row: str, mark: str = "") -> str:
 
 
 def _keys(kind: type, partition: str, low: str, high: str = "") -> dict[str, Any]:
-    """The parameters of `_ROWS`: rows from `low` to before `high`, without that all rows with the prefix `low`."""
+    """The parameters of `_ROWS`: rows from `low` to before `high`, by default all rows with the prefix `low`."""
     return {"partition": _partition_key(kind, partition), "low": low, "high": high or _behind(low)}
 
 
 def _behind(key: str) -> str:
-    """The first key behind all keys with a prefix."""
+    """The first key after all keys with a prefix."""
     return key[:-1] + chr(ord(key[-1]) + 1)
 
 
@@ -261,7 +261,7 @@ def check(changes: Sequence[Change | Removal], bodies: Sequence[bytes]) -> None:
             raise Malformed(name_of(change.record), f"cannot be written together with {name_of(changes[0].record)}")
         if not all(map(_is_key, (partition, *own))):
             raise Malformed(
-                name_of(change.record), "no key of the ledger: / \\ # ?, a control character, or over 1 KiB"
+                name_of(change.record), "not a valid key of the ledger: / \\ # ?, a control character, or over 1 KiB"
             )
         if len(body) * 2 > _BODY_LIMIT_BYTES and _bytes(body.decode()) > _BODY_LIMIT_BYTES:
             raise Malformed(name_of(change.record), f"too large for the ledger: {len(body)} bytes as JSON")
@@ -307,16 +307,16 @@ def _stored(kind: type[R], entity: Any) -> Stored[R]:
 
 
 def _token_of(place: Mapping[str, str]) -> str:
-    """The service's continuation token, in characters that a URL takes."""
+    """The service's continuation token, encoded for a URL."""
     content = msgspec.json.encode((place["PartitionKey"], place["RowKey"]))
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
 def _place_of(token: str) -> dict[str, str]:
-    """The position of a page token. It cannot lead out of the partition, which the query names.
+    """The position of a page token. It cannot leave the partition, which the query names.
 
     Raises:
-        Malformed: the token is not one of a list.
+        Malformed: the token is invalid.
     """
     try:
         content = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
@@ -330,7 +330,7 @@ def _place_of(token: str) -> dict[str, str]:
 
 def _no_token() -> Malformed:
     """The error about an invalid page token."""
-    return Malformed("token", "is none that a list gave")
+    return Malformed("token", "is not a page token")
 
 
 def _partition(record: Any) -> str:

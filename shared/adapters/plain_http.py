@@ -1,4 +1,4 @@
-"""HTTP with one total deadline, and the health probe: a read timeout alone never ends a response that drips."""
+"""HTTP with a total deadline, and the health probe: a read timeout alone never ends a response that trickles in."""
 
 import logging
 import math
@@ -13,17 +13,17 @@ from urllib.parse import SplitResult, urlsplit
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
-logging.getLogger("urllib3.connection").setLevel(logging.ERROR)  # at WARNING it logs URLs, and a webhook's is a secret
+logging.getLogger("urllib3.connection").setLevel(logging.ERROR)  # WARNING logs URLs, and a webhook's is a secret
 
 _TIMEOUT_SECONDS = 3.0
 
 
 class NoAnswer(Exception):
-    """A server is unreachable, or its response is late or not HTTP. The text is the kind of error and no more."""
+    """A server is unreachable, or its response is late or not HTTP. The text is only the type of the error."""
 
 
 class PunctualSocket(socket.socket):
-    """Reads until `answer_by` (monotonic seconds), however the response arrives."""
+    """A socket that reads until `answer_by` (monotonic seconds), however slowly data arrives."""
 
     answer_by = math.inf
 
@@ -35,7 +35,7 @@ class PunctualSocket(socket.socket):
         """
         left = self.answer_by - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the answer takes too long")
+            raise TimeoutError("the response takes too long")
         self.settimeout(min(left, self.gettimeout() or left))
         return super().recv_into(buffer, nbytes or len(buffer), flags)
 
@@ -89,7 +89,7 @@ def send(
                 return response.status, response.headers
         finally:
             connection.close()
-    except OSError as error:  # that of a certificate is a ValueError as well
+    except OSError as error:  # an error about a certificate is a ValueError as well
         raise NoAnswer(type(error).__name__) from error
     except (ValueError, InvalidURL):
         raise ValueError("this URL cannot be used") from None
@@ -99,7 +99,7 @@ def send(
 
 def _connection(url: SplitResult, seconds: float) -> _Connection:
     if not url.hostname:
-        raise ValueError("it names no host")
+        raise ValueError("it has no host")
     if url.scheme == "http":
         return _Connection(url.hostname, url.port or 80, timeout=seconds)
     context = ssl.create_default_context()
@@ -119,5 +119,5 @@ class HttpProbe:
         try:
             status, _ = send("GET", url, _TIMEOUT_SECONDS, {"User-Agent": "basegate-probe"})
         except (NoAnswer, ValueError) as error:
-            return f"{url} does not answer ({error})"
-        return None if 200 <= status < 400 else f"{url} answers HTTP {status}"
+            return f"{url} does not respond ({error})"
+        return None if 200 <= status < 400 else f"{url} responds with HTTP {status}"

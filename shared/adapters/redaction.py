@@ -1,6 +1,6 @@
 """Removes secrets, and characters that mislead readers, from messages and logs.
 
-Every expression is linear in the length of a text: a log has a megabyte.
+Every expression runs in linear time: a log has up to 1 MB.
 """
 
 import base64
@@ -13,7 +13,7 @@ _MESSAGE_LIMIT = 300
 
 _IS = r"""(?:\\*["'])?\s*[=:]\s*"""
 _QUOTED = r"""\\+["'][^\n"']*["']?|"(?:[^"\\\n]|\\.)*"?|'[^'\n]*'?"""
-"""In quotes, which may be escaped, and may never end: services cut what they say."""
+"""In quotes, which may be escaped, and may be unclosed: services truncate messages."""
 
 _VALUE = rf"""(?:{_QUOTED}|[^\s&"',;]+)"""
 _NAMED = re.compile(
@@ -21,19 +21,19 @@ _NAMED = re.compile(
     rf"|AccountKey|SharedAccess(?:Key|Signature)|api_?key){_IS})" + _VALUE,
     re.IGNORECASE,
 )
-"""`DB_PASSWORD=…`, `"client_secret": "…"`, `AccountKey=…;`: the name stays, its value goes, quoted with its spaces."""
+"""`DB_PASSWORD=…`, `"client_secret": "…"`, `AccountKey=…;`: the name stays, the value goes, with spaces if quoted."""
 
 _OPTION = re.compile(r"(--?(?:password|passphrase|token|secret|api-?key|access-?key)[ =]+)" + _VALUE, re.IGNORECASE)
 _LOGIN = re.compile(r"(\b(?:login|sshpass|mysql\w*|mariadb\w*)\b[^\n]{0,200}?\s-p[ =]?)" + _VALUE)
-"""`docker login -u me -p …`, `mysql -u root -phunter2`: a password whatever it looks like, with a blank or without."""
+"""`docker login -u me -p …`, `mysql -u root -phunter2`: any value, with or without a space, is a password."""
 
 _PORTS = r"[\d.:-]+(?:/(?:tcp|udp))?(?![^\s\"'])"
 _SHORT_OPTION = re.compile(rf"((?<!\bmkdir)(?<!\bcp)\s-p[ =]+)(?![-./~$]|{_PORTS}){_VALUE}")
-"""`-p …` of any other program, but for ports, paths, and what `mkdir` and `cp` are given."""
+"""`-p …` of any other program, except ports, paths, and the arguments of `mkdir` and `cp`."""
 
 _USER_OPTION = r"(?:\s-[a-zA-Z]{0,5}u|--user|--proxy-user|--(?:src-|dest-)?creds)[ =]+[\"']?"
 _USER = re.compile(rf"({_USER_OPTION}[^\s:\"'&]+:)(?!{_PORTS})(?:{_QUOTED}|[^\s\"']+)")
-"""`curl -u me:…`, `skopeo copy --src-creds me:…`: two numbers are a user and a group."""
+"""`curl -u me:…`, `skopeo copy --src-creds me:…`; two numbers are a user and a group."""
 
 _AUTHORIZATION = re.compile(rf"\b((?:Proxy-)?Authorization{_IS})(?:{_QUOTED}|[^\n]+)", re.IGNORECASE)
 _SCHEME = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~%-]{16,}", re.IGNORECASE)
@@ -46,25 +46,24 @@ _URL_USER = re.compile(r"(?<=://)[^\s/?#@\"'<>]+@")
 _QUERY = re.compile(r"[?#][\w.$%~-]+=[^\s\"'<>]*")
 _CODE = re.compile(r"\bcode=[^\s&\"'<>]+", re.IGNORECASE)
 
-_SHORTEST_VALUE = 6  # shorter ones are no secrets, and are found in half of the words of a log
+_SHORTEST_VALUE = 6  # shorter ones are not secrets, and occur in many words of a log
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[ -/]*[0-~])?")
 """ECMA-48: control sequences (colours, cursor), operating system commands (titles, links), and the short ones."""
 
 _TRICKS = re.compile(r"[\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
-"""What turns the direction of a text, or has no width: https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing"""
+"""Bidirectional controls and zero-width characters: https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing"""
 
 
 def readable(message: str, values: Collection[str] = ()) -> str:
-    """The first line of a service's message, cut for a record, without secrets."""
+    """The first line of a service's message, truncated for a record, without secrets."""
     first = next(iter(without_values(_plain(message), values).strip().splitlines()), "")
     first = _CODE.sub("code=***", _QUERY.sub("", _URL_USER.sub("", first)))
     return without_secrets(first)[:_MESSAGE_LIMIT]
 
 
 def without_secrets(text: str, values: Collection[str] = ()) -> str:
-    """A text of many lines, such as a log, with everything that looks like a secret, or is one of `values`, replaced by
-    ***.
+    """A text, such as a log, in which everything that looks like a secret, or is one of `values`, is replaced by ***.
 
     Terminal controls and misleading characters are removed first: they may be within a secret.
     """
@@ -87,9 +86,9 @@ def _plain(text: str) -> str:
 
 
 def without_values(text: str, values: Collection[str]) -> str:
-    """A text without some values, line by line: as they are, quoted for a URL or in JSON, in base64.
+    """A text without some values, line by line: verbatim, quoted for a URL or in JSON, in base64.
 
-    Of a value that has only begun, at the end of a log that is still written, the beginning is removed.
+    The beginning of a value at the end of the text is removed, too: a log may still be written.
     """
     lines = (line.strip() for value in values for line in value.splitlines())
     found = {form for line in lines if len(line) >= _SHORTEST_VALUE for form in _forms(line)}

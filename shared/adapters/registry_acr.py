@@ -25,13 +25,13 @@ _PUSH_ROLE = "give the app AcrPush and the right to change tag metadata (Reposit
 _DELETE_ROLE = "give the app AcrDelete (Container Registry Repository Contributor) on the registry"
 _IMPORT_ROLE = (
     "give the app Container Registry Data Importer and Data Reader on the target registry, "
-    "and on the source registry too where the rules name no credentials for it"
+    "and on the source registry too unless the rules name credentials for it"
 )
 _READER_ROLE = "give the app Reader on the registry"
 _RUNNING = 202
 _CLIENTS, _CLIENT_SECONDS = 32, 3600.0
-"""How many clients of the data plane are kept, and for how long. A client holds a refresh token that lasts three hours,
-and renews it only while it is far from its end: one that was idle for so long would present an expired one for ever.
+"""How many clients of the data plane are cached, and for how long. A client has a refresh token that is valid for three
+hours, and does not renew an expired one: a client that was idle for so long could never authenticate again.
 Source: https://github.com/Azure/azure-sdk-for-python/blob/main/sdk/containerregistry/azure-containerregistry/azure/containerregistry/_exchange_client.py"""
 
 _REFUSED = frozenset((400, 404, 409, 410, 422))
@@ -46,7 +46,7 @@ class AcrRegistry:
         self._management = per_subscription(ContainerRegistryManagementClient, credential)
 
     def login_server(self, registry: RegistryRule) -> str:
-        """The login server of a registry, by Azure: it does not follow from the name.
+        """The login server of a registry, read from Azure: it cannot be derived from the name.
 
         Source: https://learn.microsoft.com/rest/api/containerregistry/registries/get
         """
@@ -79,7 +79,7 @@ class AcrRegistry:
     def token_expiry(self, registry: RegistryRule, token: str, now: datetime) -> datetime | None:
         subscription, group, name = registry_id(registry)
         doing = f"reading token {token} of {registry.login_server}"
-        with translated(doing, remedy=_READER_ROLE), expected(403, 404):  # no role for this, or a user of another kind
+        with translated(doing, remedy=_READER_ROLE), expected(403, 404):  # no role, or the user is not a token
             found = self._management(subscription).tokens.get(group, name, token)
             passwords = (found.credentials.passwords if found.credentials else None) or []
             expiries = [password.expiry for password in passwords if password.expiry is not None]
@@ -105,7 +105,7 @@ class AcrRegistry:
         if not operation:
             return CopyStatus(CopyState.SUCCEEDED)
         subscription, _, _ = registry_id(target)
-        with translated(f"asking {target.login_server} about a copy", remedy=_IMPORT_ROLE):
+        with translated(f"reading the status of a copy to {target.login_server}", remedy=_IMPORT_ROLE):
             response = self._management(subscription).send_request(HttpRequest("GET", operation))
             if response.status_code == _RUNNING:
                 return CopyStatus(CopyState.RUNNING)
@@ -147,7 +147,7 @@ class AcrRegistry:
         image = f"{source.repository}@{source.digest}"
         if rule.is_azure and not rule.credentials:
             return ImportSource(resource_id=rule.id, source_image=image)
-        credentials = None  # what needs none, such as Docker Hub's public images, is pulled anonymously
+        credentials = None  # public images, such as Docker Hub's, are pulled anonymously
         if rule.credentials:
             user, password = self._secrets.credentials(rule)
             credentials = ImportSourceCredentials(username=user, password=password)
@@ -168,7 +168,7 @@ def _location(response: Any, _body: object, _headers: object) -> str:
 def _rejection(text: str) -> str:
     try:
         body = json.loads(text)
-    except ValueError:  # not the service but something before it has answered
+    except ValueError:  # a gateway responded for the service
         return readable(text)
     error = body.get("error", {}) if isinstance(body, dict) else {}
     return f"{error.get('code', '')} {readable(str(error.get('message', '')))}".strip()

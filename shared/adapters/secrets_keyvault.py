@@ -1,4 +1,4 @@
-"""Registry credentials from Key Vault, read at each use and never kept."""
+"""Registry credentials from Key Vault, read at each use and never cached."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ from shared.domain.policy import RegistryRule
 
 _ROLE = "give the app Key Vault Secrets User on the vault"
 _REPLACED = timedelta(days=2)
-"""What was replaced longer ago no run has been given: none of them goes on for so long."""
+"""Older values than these were replaced before any current run started: no run takes so long."""
 
 _VERSIONS = 5
 
@@ -22,7 +22,7 @@ _VERSIONS = 5
 class VaultCredentials:
     """The user and password of a registry: secrets `<stem>-user` and `<stem>-password`.
 
-    Every method raises Misconfigured, with the secret's name, where there is no vault, no such secret or no access.
+    Every method raises Misconfigured, with the secret's name, if there is no vault, no such secret or no access.
     """
 
     def __init__(self, vault_url: str, credential: Identity) -> None:
@@ -51,9 +51,9 @@ class VaultCredentials:
         return value
 
     def values(self) -> list[str]:
-        """All vault values that a run may have been given, also those replaced since it began.
+        """All vault values that a run may have received, including those replaced since it started.
 
-        Azure does not tell which secrets a task reads: its responses leave out a task's credentials.
+        The secrets that a task reads are unknown: Azure's responses omit a task's credentials.
         """
         if not self._url:
             return []
@@ -62,10 +62,10 @@ class VaultCredentials:
             return list(chain.from_iterable(map(self._values_of, listed)))
 
     def _values_of(self, secret: SecretProperties) -> list[str]:
-        """The value of a secret; for one that was set recently, the values before it, too."""
+        """The value of a secret; if it was set recently, its previous values, too."""
         name, values = str(secret.name), list[str]()
         for version in self._versions(secret):
-            with expected(ResourceNotFoundError):  # it was deleted just now
+            with expected(ResourceNotFoundError):  # deleted since it was listed
                 values.append(self._client.get_secret(name, version).value or "")
         return values
 

@@ -1,7 +1,7 @@
 """Azure Storage: the queues of work items and hints, and the archive of evidence in blobs.
 
-The queue output binding cannot hide a message for a time, which the next step of a record needs; the event path, which
-needs no delay, uses the binding and never imports this module.
+The queue output binding cannot delay a message, which the next step of a record needs; the event path, which needs no
+delay, uses the binding and never imports this module.
 """
 
 import math
@@ -61,7 +61,7 @@ class StorageWorkQueue:
         return QueueState(_moment(dates[-1] if dates else ""), self._given_up(WORK_QUEUE) + self._given_up(HINT_QUEUE))
 
     def _given_up(self, queue: str) -> int:
-        """The length of a queue's poison queue, which the host creates with its first message."""
+        """The length of a queue's poison queue, which the host creates with the first message."""
         with (
             translated("reading the properties of the poison queues", remedy=_QUEUE_ROLE),
             expected(ResourceNotFoundError),
@@ -101,7 +101,7 @@ class BlobArchive:
 
     def store(self, name: str, text: str) -> str:
         settings = ContentSettings(content_type="text/plain; charset=utf-8")
-        with translated(f"keeping the evidence {name}", remedy=_BLOB_ROLE):
+        with translated(f"storing the evidence {name}", remedy=_BLOB_ROLE):
             self._container.upload_blob(name, text.encode(), overwrite=True, content_settings=settings)
         return f"{EVIDENCE_CONTAINER}/{name}"
 

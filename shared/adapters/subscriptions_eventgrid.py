@@ -12,7 +12,7 @@ _ROLE = "give the app Reader on the registry"
 
 
 class EventGridSubscriptions:
-    """Implements the port `Subscriptions`. `site` is the app's name in Azure ("" where it has none: any app counts)."""
+    """Implements the port `Subscriptions`. `site` is the app's name in Azure ("" if it has none: any app counts)."""
 
     def __init__(self, credential: Identity, site: str = "") -> None:
         self._client, self._site = per_subscription(EventGridManagementClient, credential), site.lower()
@@ -29,7 +29,7 @@ class EventGridSubscriptions:
                     group, "Microsoft.ContainerRegistry", "registries", name
                 )
                 return any(map(self._reaches_us, found))
-        except Misconfigured:  # a role the app can do without: nothing is said instead of something wrong
+        except Misconfigured:  # the app works without this role; unknown is better than a wrong answer
             return None
 
     def _reaches_us(self, subscription: EventSubscription) -> bool:

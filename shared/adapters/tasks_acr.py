@@ -31,9 +31,9 @@ _ROLE = "give the app Container Registry Tasks Contributor on the registry"
 _SKEW = timedelta(seconds=30)
 _RUNS_SEARCHED = 50
 _LONGEST_SECRET = 3 * 25 * 1024  # quoted for a URL: https://learn.microsoft.com/azure/key-vault/secrets/about-secrets
-_NOBODY_S_TASK = "basegate-readyz"
-_NOT_THERE = frozenset((400, 404, 409))
-"""How a service that was allowed to look says that there is no such task."""
+_NO_TASK = "basegate-readyz"
+_MISSING = frozenset((400, 404, 409))
+"""The statuses for a task that does not exist, if the caller may start runs."""
 
 _STATUSES = {"Succeeded": RunStatus.SUCCEEDED, "Failed": RunStatus.FAILED}
 _RUNNING = frozenset(("Queued", "Started", "Running"))
@@ -64,11 +64,11 @@ class AcrTaskRunner:
     def check(self, registry: RegistryRule, task: str) -> None:
         """Check that a task exists and runs may be started; none is started.
 
-        Only a start tells that a subscription may run no tasks. So a task that does not exist is started: whoever may
-        start runs gets a 404.
+        Only a start shows that a subscription may not run tasks. So the start of a task that does not exist is
+        requested: a caller who may start runs gets a 404.
         """
         subscription, group, name = registry_id(registry)
-        with translated(f"looking whether task {task} of {registry.login_server} can be started", remedy=_ROLE):
+        with translated(f"checking that task {task} of {registry.login_server} can be started", remedy=_ROLE):
             client = self._client(subscription)
             with expected(404, instead=_no_task(registry, task)):
                 found = client.tasks.get(group, name, task)
@@ -79,10 +79,10 @@ class AcrTaskRunner:
                     remedy=f"az acr task update --registry {name} --name {task} --status Enabled",
                 )
             try:
-                nobody_s = TaskRunRequest(task_id=f"{registry.id}/tasks/{_NOBODY_S_TASK}")
-                client.registries.schedule_run(group, name, nobody_s)
+                request = TaskRunRequest(task_id=f"{registry.id}/tasks/{_NO_TASK}")
+                client.registries.schedule_run(group, name, request)
             except HttpResponseError as error:
-                if error.status_code not in _NOT_THERE or error_code(error) == TASKS_NOT_ALLOWED:
+                if error.status_code not in _MISSING or error_code(error) == TASKS_NOT_ALLOWED:
                     raise
 
     def find(self, registry: RegistryRule, task: str, token: str, since: datetime) -> str | None:
@@ -110,15 +110,14 @@ class AcrTaskRunner:
         """The log of a run, at most its last `limit_bytes`, without anything that looks like a secret or is a value of
         the vault.
 
-        A secret that the beginning of a range cuts in two would not be recognized: so more is read, and cut off
-        afterwards.
+        A secret that is cut in two at the beginning would not be recognized: so more is read, and cut off afterwards.
         """
         subscription, group, name = registry_id(registry)
         with translated(f"reading the log of run {run_id} of {registry.login_server}", remedy=_ROLE):
             link = self._client(subscription).runs.get_log_sas_url(group, name, run_id).log_link
             if not link:
                 raise Retry(f"run {run_id} of {registry.login_server} has no log yet")
-            # The link is a secret: it is used and forgotten.
+            # The link is a secret: it is never stored or logged.
             with BlobClient.from_blob_url(link, **STORAGE_DEADLINES) as blob:
                 size = blob.get_blob_properties().size
                 start = max(0, size - limit_bytes - _LONGEST_SECRET)
@@ -133,7 +132,7 @@ class AcrTaskRunner:
             self._client(subscription).runs.cancel(group, name, run_id)
 
     def _given(self, registry: RegistryRule) -> list[str]:
-        """The vault values that a run may have been given; a user named like the registry is no secret."""
+        """The vault values that a run may have received; a user named like the registry is not a secret."""
         return [value for value in self._secrets.values() if value not in registry.login_server]
 
     def _run(self, registry: RegistryRule, run: AzureRun) -> Run:
@@ -167,19 +166,19 @@ def _no_task(registry: RegistryRule, task: str) -> Misconfigured:
 
 
 def _encoded(token: str) -> str:
-    """The service expects this token in base64."""
+    """The token as the service expects it: in base64."""
     return base64.b64encode(token.encode()).decode()
 
 
 def _decoded(token: str) -> str:
     try:
         return base64.b64decode(token, validate=True).decode()
-    except ValueError:  # somebody else's
+    except ValueError:  # not set by Basegate
         return token
 
 
 def _outputs(run: AzureRun) -> Iterator[OutputImage]:
-    """The output images of a run. An entry without a digest proves nothing, and is left out."""
+    """The output images of a run. An entry without a digest proves nothing and is left out."""
     for image in run.output_images or []:
         with suppress(Malformed):
             digest = parse_digest(image.digest)

@@ -18,7 +18,7 @@ from shared.domain.rollout import BuildRecord
 from shared.ports import Archive, Run, RunStatus, Services, TaskRunner
 
 LOG_LIMIT_BYTES = 1_000_000
-"""How much of a log is kept; of a longer one the end, where the outcome stands."""
+"""How much of a log is stored; a longer one is truncated to its end, which has the result."""
 
 _TAIL_LINES = 15
 _LINE_LIMIT = 300
@@ -43,10 +43,10 @@ class TaskCheck(TaskRule, CheckRule, frozen=True, kw_only=True):
 
 
 class TaskCheckKind(CheckKind[TaskCheck]):
-    """Runs the rule's task with the value `IMAGE` (the candidate by digest) and `TAG`, and reads the run's end.
+    """Runs the rule's task with the values `IMAGE` (the candidate by digest) and `TAG`, and reads the run's status.
 
-    `succeeded` passes, `failed` fails; a run that was canceled, timed out, broke or is gone says nothing about the
-    image: `unknown`, which never promotes.
+    `succeeded` passes, `failed` fails; a run that was canceled, timed out, broke or is gone is no verdict: `unknown`,
+    which never promotes.
     """
 
     rule = TaskCheck
@@ -130,13 +130,13 @@ def gather_evidence(tasks: TaskRunner, archive: Archive, registry: RegistryRule,
     try:
         text = tasks.log(registry, run.run_id, LOG_LIMIT_BYTES)
     except (Retry, Rejected, Misconfigured) as error:
-        return Evidence(status=run.detail, log_tail=(f"(the log could not be had: {error})",))
+        return Evidence(status=run.detail, log_tail=(f"(the log could not be read: {error})",))
     lines = [line.rstrip()[:_LINE_LIMIT] for line in text.splitlines() if line.strip()]
     tail = tuple(lines[-_TAIL_LINES:])
     try:
         return Evidence(status=run.detail, log_tail=tail, log_blob=archive.store(name, text))
     except (Retry, Rejected) as error:
-        return Evidence(status=f"{run.detail} (the log could not be kept: {error})", log_tail=tail)
+        return Evidence(status=f"{run.detail} (the log could not be stored: {error})", log_tail=tail)
 
 
 def log_so_far(services: Services, run: CheckRecord | BuildRecord, limit_bytes: int) -> str:
@@ -156,9 +156,10 @@ def log_so_far(services: Services, run: CheckRecord | BuildRecord, limit_bytes: 
 def telling_line(evidence: Evidence) -> str:
     """The most informative line of a log's end.
 
-    The tool's own "error: …" ranks above its other output, and that above the runner's; of equals the last one wins.
+    The tool's own "error: …" takes precedence over its other output, and that over the runner's; the last such line
+    counts.
     """
     failing = [line for line in evidence.log_tail if _TELLING.search(line)]
     own = [line for line in failing if not _BOILERPLATE.search(line)]
     errors = [line for line in own if _ERROR.search(line)]
-    return (errors or own or failing or [*evidence.log_tail] or [evidence.status or "it said nothing"])[-1].strip()
+    return (errors or own or failing or [*evidence.log_tail] or [evidence.status or "no output"])[-1].strip()

@@ -1,8 +1,7 @@
-"""The rules a person wrote: gates, apps and the registries they speak of. Frozen, without I/O.
+"""The rules of gates.yaml: registries, gates and apps. Frozen, without I/O.
 
-They are as they stand in gates.yaml, under the same keys and with the same values, and their types are its grammar:
-`shared/rules` reads it by them, and makes its JSON Schema of them, where the first paragraph of a class describes it.
-What follows from what is written is a property.
+The types have the keys and values of the file: `shared/rules` parses it by them and generates its JSON Schema from
+them, in which the first paragraph of a docstring is the description. Derived values are properties.
 """
 
 import hashlib
@@ -40,20 +39,20 @@ _RUN_ID = re.compile(r"(?!latest$)[a-z]{2}[0-9a-z]{1,4}")
 """Two letters and a counter in base 36: ca4, cab, cf2a. Azure publishes no grammar; `latest` would be past 10^6."""
 
 _CENTURY_SECONDS = 100 * 365 * 86_400
-"""Longer than anything is kept: moments end with the calendar."""
+"""The limit of a duration that is subtracted from a date: years begin with 1."""
 
 Drift = Annotated[
     Literal["report", "repair"], Meta(description="report (drift is reported) or repair (it is repaired too)")
 ]
-"""What the sweep does about a difference that no event told of."""
+"""What the sweep does about drift."""
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part of gates.yaml: its fields are the keys that may be written, and any other key is an error."""
+    """A part of gates.yaml: its fields are the allowed keys; any other key is an error."""
 
 
 class NamedRule(Rule, frozen=True, kw_only=True):
-    """A rule whose `name` is the key it stands under: nobody writes it, `parse_gates` fills it in."""
+    """A rule whose `name` is its key in the file: `parse_gates` sets it."""
 
     name: str = ""
 
@@ -61,7 +60,7 @@ class NamedRule(Rule, frozen=True, kw_only=True):
 class RegistryRule(NamedRule, frozen=True, kw_only=True):
     """A registry: an Azure one by its id, any other by its server. A `private` one may have a private address.
 
-    Without `credentials`, the app's own identity, or nobody's, is enough.
+    Without `credentials`, an Azure registry is read with the app's identity, any other anonymously.
     """
 
     id: Annotated[
@@ -70,14 +69,14 @@ class RegistryRule(NamedRule, frozen=True, kw_only=True):
     server: LoginServer = ""
     credentials: SecretStem | None = None
     private: bool = False
-    interval: Annotated[Duration | None, Meta(description="the least time between two reads of a repository")] = None
+    interval: Annotated[Duration | None, Meta(description="the minimum time between two reads of a repository")] = None
     requests_per_minute: Annotated[
-        RequestsPerMinute | None, Meta(description="requests a minute that all workers send at most")
+        RequestsPerMinute | None, Meta(description="the maximum number of requests per minute, of all workers together")
     ] = None
 
     @property
     def is_azure(self) -> bool:
-        """Whether it is an Azure Container Registry: with events, tasks and importImage into it."""
+        """Whether it is an Azure Container Registry, which has events, tasks and importImage."""
         return bool(self.id)
 
     @property
@@ -87,12 +86,12 @@ class RegistryRule(NamedRule, frozen=True, kw_only=True):
 
     @property
     def login_server(self) -> str:
-        """Its host name; Docker Hub's other names are made one, which importImage and image names have too."""
+        """Its host name; all names of Docker Hub become the one that importImage and image names use."""
         server = self.server or (f"{self.id.rpartition('/')[2].lower()}.azurecr.io" if self.id else "")
         return DOCKER_HUB if server in _DOCKER_HUB_NAMES else server
 
     def full_name(self, repository: str) -> str:
-        """A repository's whole name: Docker Hub's official images are under `library/`, however they are written.
+        """The full name of a repository: Docker Hub's official images are under `library/`, with or without it.
 
         Source: https://github.com/distribution/reference/blob/main/normalize.go
         """
@@ -101,12 +100,12 @@ class RegistryRule(NamedRule, frozen=True, kw_only=True):
 
     @property
     def interval_seconds(self) -> int:
-        """How long the sweep leaves a repository alone between two looks; 0: every sweep looks."""
+        """The minimum time between two reads of a repository by the sweep; 0: every sweep reads it."""
         return seconds(self.interval)
 
 
 class VersionRule(Rule, frozen=True, kw_only=True):
-    """Which versions among the tags that match a pattern; a tag that carries no version is left out."""
+    """The tracked versions among the tags that match a pattern; a tag without a version is not tracked."""
 
     range: RangeText = ""
     newest: Annotated[Newest | None, Meta(description="how many tags of each pattern the sweep reads")] = None
@@ -114,7 +113,7 @@ class VersionRule(Rule, frozen=True, kw_only=True):
 
 
 class Source(Rule, frozen=True, kw_only=True):
-    """The images a gate examines. A tag without * and ? is tracked whatever the versions."""
+    """The images that a gate examines. A tag without * and ? is tracked whatever its version."""
 
     registry: Name
     repository: RepositoryName
@@ -123,7 +122,7 @@ class Source(Rule, frozen=True, kw_only=True):
 
 
 class TaskRule(Rule, frozen=True, kw_only=True):
-    """An ACR Task that is run, and the values it gets."""
+    """An ACR Task, and the values that it gets."""
 
     registry: Name
     task: TaskName
@@ -132,36 +131,36 @@ class TaskRule(Rule, frozen=True, kw_only=True):
 
     @property
     def timeout_seconds(self) -> int:
-        """How long a run may take."""
+        """The time limit of a run."""
         return seconds(self.timeout)
 
 
 class CheckRule:
-    """The rule of one check of a gate, with the grammar of its kind: each kind has its own type, in `shared/checks`.
+    """The rule of one check of a gate: each kind of check has its own type, in `shared/checks`.
 
-    In gates.yaml it stands under its kind, `task: {…}`. To msgspec it is a custom type, which `parse_gates` converts:
-    only that knows which kinds there are.
+    In gates.yaml its key is its kind, `task: {…}`. To msgspec it is a custom type, which `parse_gates` converts: the
+    domain does not know the kinds.
     """
 
     __slots__ = ()
 
     kind: ClassVar[str]
-    """The key that the rule stands under in gates.yaml, and the kind of its record."""
+    """The key of the rule in gates.yaml, and the kind of its record."""
 
     def problems(self, policy: "Policy", *, signs_in: bool) -> Iterator[tuple[str, str]]:
-        """What of it does not fit the other rules, by its key; `signs_in` says that persons are known by name."""
+        """Its conflicts with the other rules, by key; `signs_in`: callers are signed in, so that names are known."""
         yield from ()
 
     def shown(self) -> Self:
-        """The rule as it is answered and shown: without values that are nobody else's business."""
+        """The rule for readers: without confidential values."""
         return self
 
 
 class PromotionRule(Rule, frozen=True, kw_only=True):
-    """Where a passed digest goes.
+    """The target of a passed digest.
 
-    `unique` is a pattern of `{tag}` and `{run}`. Basegate copies (`by: copy`), or the gate's own task does (`by: task`,
-    the article's way).
+    `unique` is a pattern with `{tag}` and `{run}`. Basegate copies the image (`by: copy`), or the gate's own task does
+    (`by: task`).
     """
 
     registry: Name
@@ -171,10 +170,10 @@ class PromotionRule(Rule, frozen=True, kw_only=True):
     by: Literal["copy", "task"] = "copy"
     keep: Annotated[
         Duration | None,
-        Meta(description="unused unique tags are deleted when they are older (else none is deleted)"),
+        Meta(description="the age at which unused unique tags are deleted (default: never)"),
     ] = None
     at_least: Annotated[
-        int, Meta(ge=1, le=1000, description="how many digests a stable tag can go back to stay, however old")
+        int, Meta(ge=1, le=1000, description="how many rollback options of a stable tag are kept, whatever their age")
     ] = 10
 
     @property
@@ -183,16 +182,16 @@ class PromotionRule(Rule, frozen=True, kw_only=True):
         return self.lock and self.by == "copy"
 
     def unique_tag(self, tag: str, run: str) -> str:
-        """The unique tag of a promotion that a run stands for."""
+        """The unique tag of a promotion with the id of a run."""
         return self.unique.replace("{tag}", tag).replace("{run}", run)
 
     def is_unique_tag(self, name: str, tag: str) -> bool:
-        """Whether a name may be a unique tag of promotions to a stable tag."""
+        """Whether a name may be a unique tag for a stable tag."""
         around_the_run = map(re.escape, self.unique.replace("{tag}", tag).split("{run}"))
         return name != tag and re.fullmatch(".+".join(around_the_run), name) is not None
 
     def kept_since(self, now: datetime) -> datetime | None:
-        """Unique tags created since then are kept, used or not; None if none is ever deleted."""
+        """Unique tags created since then are kept, used or not; None: all are kept."""
         return now - timedelta(seconds=min(seconds(self.keep), _CENTURY_SECONDS)) if self.keep else None
 
 
@@ -209,26 +208,26 @@ class Gate(NamedRule, frozen=True, kw_only=True, dict=True):
 
     @property
     def stale_after_seconds(self) -> int:
-        """After how long without a change upstream to alarm; 0: never."""
+        """The time without a change upstream after which there is an alarm; 0: never."""
         return seconds(self.stale_after)
 
     def takes(self, tag: str | None) -> bool:
-        """Whether a tag of the source is this gate's business, by its name and its version.
+        """Whether the gate tracks a tag of its source, by its name and version.
 
-        A tag alone cannot tell whether it is one of the `newest`: a push event is not held to that, the sweep is.
+        One tag does not show whether it is one of the `newest`: that limits the sweep, not push events.
         """
         return tag is not None and TagRule.of(self.source).takes(tag)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Names these checks: a verdict counts only under the checks it was reached with.
+        """Identifies these checks: a verdict is valid only for the checks that led to it.
 
-        How long a check may take is left out: it does not change what a verdict means.
+        Timeouts are left out: they do not change the meaning of a verdict.
         """
         meaning = [{"kind": check.kind, **msgspec.to_builtins(check)} for check in self.checks]
         for values in meaning:
             if values.pop("timeout", ""):
-                values["timeout_seconds"] = 0  # ledgers hold verdicts under fingerprints that were made with it
+                values["timeout_seconds"] = 0  # the fingerprints in existing ledgers have it
         return hashlib.sha256(msgspec.json.encode(meaning, order="deterministic")).hexdigest()[:16]
 
 
@@ -238,7 +237,7 @@ class BuildRule(TaskRule, frozen=True, kw_only=True):
     image: Annotated[str, Meta(description="repository:tag that the task pushes; {run} is its run id")]
     output: Annotated[
         Literal["listed", "by-tag"],
-        Meta(description="whose image it is: listed as an output of the run, or else by-tag (docker push, buildx)"),
+        Meta(description="the proof that a run built an image: the run lists it, or its tag (docker push, buildx)"),
     ] = "listed"
 
     @property
@@ -251,9 +250,9 @@ class BuildRule(TaskRule, frozen=True, kw_only=True):
         return self.image.rpartition(":")[2].replace("{run}", run_id)
 
     def run_of(self, tag: str) -> str | None:
-        """The run that a tag names, or None where the tag does not follow the pattern or names what can be no run.
+        """The id of a run in a tag, None if the tag does not match the pattern, or the id cannot be that of a run.
 
-        `dev` may be a run's id and is more likely a tag that moves: only the registry knows which runs there are.
+        `dev` may be a run's id, but is more likely a tag that moves: only the registry knows its runs.
         """
         before, marker, after = self.image.rpartition(":")[2].partition("{run}")
         fits = marker and tag.startswith(before) and tag.endswith(after)
@@ -269,43 +268,43 @@ class HealthRule(Rule, frozen=True, kw_only=True):
 
     @property
     def within_seconds(self) -> int:
-        """How long a new deployment has for it."""
+        """How long a new deployment may take to become healthy."""
         return seconds(self.within)
 
 
 class DeployRule:
-    """Where an app runs, and as what: each target has a rule of its own type, in `shared/domain/targets`.
+    """The deployment of an app: each target has its own type, in `shared/domain/targets`.
 
-    In gates.yaml it stands under its target, `aci: {…}`. To msgspec it is a custom type, which `parse_gates` converts:
-    only that knows which targets there are.
+    In gates.yaml its key is its target, `aci: {…}`. To msgspec it is a custom type, which `parse_gates` converts: this
+    module does not know the targets.
     """
 
     __slots__ = ()
 
     kind: ClassVar[str]
-    """The key that the rule stands under in gates.yaml."""
+    """The key of the rule in gates.yaml."""
 
     name: str
-    """What people call the deployment; alarms are about it."""
+    """The name of the deployment, and the subject of its alarms."""
 
     health: HealthRule
 
     @property
     def place(self) -> str:
-        """What is deployed to, in words, for those who read why that fails."""
+        """The deployment in error texts."""
         return f"{self.kind} {self.name}"
 
     @property
     def occupies(self) -> Hashable:
-        """What no two apps can have: rules that are equal in this deploy over each other."""
+        """The identity of the deployment: two apps with the same one would overwrite each other."""
         return self.kind, self.name
 
     def completed(self, registry: RegistryRule) -> Self:
-        """The rule with what follows from the registry that the app is built in."""
+        """The rule with defaults from the registry that the app is built in."""
         return self
 
     def shown(self) -> Self:
-        """The rule as it is answered and shown: without values that are nobody else's business."""
+        """The rule for readers: without confidential values."""
         return self
 
 
@@ -317,9 +316,9 @@ class BaseRule(Rule, frozen=True, kw_only=True):
 
 
 class App(NamedRule, frozen=True, kw_only=True):
-    """Something that is built on a promoted image.
+    """An image that is built on a promoted one.
 
-    Without `deploy` it is built and no more.
+    Without `deploy` it is only built.
     """
 
     base: BaseRule
@@ -331,7 +330,7 @@ class App(NamedRule, frozen=True, kw_only=True):
 class Policy(Rule, frozen=True, kw_only=True):
     """gates.yaml.
 
-    It is all rules together, with the questions the workflows ask of them.
+    All rules, with lookups.
     """
 
     registries: Annotated[Mapping[Name, RegistryRule], Meta(min_length=1)]
@@ -339,16 +338,16 @@ class Policy(Rule, frozen=True, kw_only=True):
     apps: Mapping[Name, App] = {}
 
     def registry_by_id(self, registry_id: str) -> RegistryRule | None:
-        """The configured registry with that ARM id, without regard to case."""
+        """The registry with that ARM id, ignoring case."""
         wanted = registry_id.lower()
         return next((r for r in self.registries.values() if r.id and r.id.lower() == wanted), None)
 
     def registry_at(self, login_server: str) -> RegistryRule | None:
-        """The configured registry of that host name, whatever the rules call it."""
+        """The registry with that host name."""
         return next((rule for rule in self.registries.values() if rule.login_server == login_server), None)
 
     def registry_problem(self, name: str, use: str = "") -> str:
-        """Why a registry cannot be used: it is unknown, or no Azure registry for a `use` that needs one; else ""."""
+        """Why a registry cannot be used, else "": it is unknown, or not an Azure registry, which `use` requires."""
         registry = self.registries.get(name)
         if registry is None:
             return f"there is no registry {name!r} (known: {', '.join(self.registries)})"
@@ -375,5 +374,5 @@ class Policy(Rule, frozen=True, kw_only=True):
                 yield app
 
     def apps_on(self, gate: str, tag: str) -> Iterator[App]:
-        """The apps that stand on one stable tag."""
+        """The apps built on a stable tag."""
         return (app for app in self.apps.values() if app.base.gate == gate and app.base.tag == tag)

@@ -1,7 +1,7 @@
 """Which of a repository's tags a gate tracks. Pure.
 
-A source says names (`15-alpine`), patterns (`*` stands for anything, `?` for one character) and, for its patterns,
-versions. The version of a tag is what the first `*` of the pattern stands for, with the digits and dots just before it:
+A source has names (`15-alpine`), patterns (`*` matches anything, `?` one character) and, for its patterns, versions.
+The version of a tag is the part that the first `*` of the pattern matches, with the digits and dots just before it:
 
     pattern      tag                   version
     *-alpine     20.11.1-alpine        20.11.1
@@ -9,11 +9,11 @@ versions. The version of a tag is what the first `*` of the pattern stands for, 
     *-alpine     20.11.1-alpine3.19    (does not match)
     *-alpine*    20.11.1-alpine3.19    20.11.1
     20.*         20.11                 20.11
-    *            20-slim, latest       (none: left out where the source says versions)
+    *            20-slim, latest       (none: not tracked if the source has versions)
 
-A name is always tracked, whatever the versions. Of each pattern, `newest: N` keeps the N tags of the highest versions.
-That takes the whole list of tags: the sweep, which has it, is held to it (`select`); a push event, which tells of one
-tag, is not (`takes`). A push below the newest N is thus examined if its event arrives, and otherwise never looked for.
+A name is always tracked, whatever its version. `newest: N` limits each pattern to the N tags of the highest versions.
+That requires the whole list of tags: the sweep, which has it, applies the limit (`select`); a push event, which has one
+tag, does not (`takes`). So a push below the newest N is examined if its event arrives, and otherwise not.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import Protocol
 from shared.domain.versions import VERSION, Version, VersionRange, parse_range, parse_version
 
 _ATTACHED = re.compile(r"sha256-[0-9a-f]{64}(\..+)?")
-"""Signatures, attestations and bills of materials stand among the tags under the digest that they are about.
+"""Signatures, attestations and bills of materials have tags with the digest of their image.
 Sources: https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md#tag-based-discovery,
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema"""
 
@@ -46,7 +46,7 @@ class _Versions(Protocol):
 
 
 class _Source(Hashable, Protocol):
-    """What is read of a `policy.Source`; that module imports this one."""
+    """The fields of `policy.Source` that are used here; that module imports this one."""
 
     @property
     def tags(self) -> tuple[str, ...]: ...
@@ -56,7 +56,7 @@ class _Source(Hashable, Protocol):
 
 @dataclass(frozen=True)
 class TagRule:
-    """What a source tracks: `exact` names, and patterns that need the list of all tags."""
+    """The tags that a source tracks: `exact` names, and patterns, which need the list of all tags."""
 
     exact: tuple[str, ...]
     patterns: tuple[TagPattern, ...]
@@ -64,26 +64,26 @@ class TagRule:
 
     @classmethod
     def of(cls, source: _Source) -> TagRule:
-        """The rule that a source describes; made once a source.
+        """The rule of a source, cached.
 
         Raises:
-            Malformed: its range of versions is none.
+            Malformed: its range of versions is invalid.
         """
         return _rule_of(source)
 
     @property
     def needs_listing(self) -> bool:
-        """Whether the repository's tags must be listed; exact names can be asked for one by one."""
+        """Whether the repository's tags must be listed; exact names can be read one by one."""
         return bool(self.patterns)
 
     def takes(self, tag: str) -> bool:
-        """Whether a tag is tracked, as far as the tag alone can tell: `newest` is left aside."""
+        """Whether a tag is tracked, without regard to `newest`."""
         return tag in self.exact or any(pattern.takes(tag) for pattern in self._patterns_of(tag))
 
     def select(self, tags: Iterable[str]) -> Iterator[str]:
-        """The tracked tags among all of a repository's, each once if it is listed once.
+        """The tracked tags among all tags of a repository, each once if it is listed once.
 
-        Holds no more than `newest` tags a pattern in memory, and none without `newest`: the rest is a stream.
+        It is a stream: only the `newest` tags of each pattern are in memory.
         """
         if not self.newest:
             yield from filter(self.takes, tags)
@@ -97,7 +97,7 @@ class TagRule:
         yield from sorted({tag for heap in kept for _, tag in heap})
 
     def _patterns_of(self, tag: str) -> tuple[TagPattern, ...]:
-        """The patterns that a tag may match: what is attached to an image is none."""
+        """The patterns that a tag may match: none for an attachment of an image."""
         return () if _ATTACHED.fullmatch(tag) else self.patterns
 
     def _keep(self, tag: str, kept: list[list[tuple[Version, str]]]) -> None:
@@ -113,7 +113,7 @@ class TagRule:
 
 @dataclass(frozen=True)
 class TagPattern:
-    """A pattern with `*` or `?`, and which versions it takes (None: versions do not matter)."""
+    """A pattern with `*` or `?`, and the range of its versions (None: versions do not matter)."""
 
     text: str
     matcher: re.Pattern[str]
@@ -121,13 +121,13 @@ class TagPattern:
     prereleases: bool = False
 
     def takes(self, tag: str) -> bool:
-        """Whether a tag matches and its version is one of those asked for."""
+        """Whether a tag matches, and its version is in the range."""
         if self.range is None:
             return self.matcher.match(tag) is not None
         return self.version_of(tag) is not None
 
     def version_of(self, tag: str) -> Version | None:
-        """The version of a tag that is taken; None where it is not, or where versions do not matter."""
+        """The version of a tracked tag; None if it is not tracked, or versions do not matter."""
         found = self.matcher.match(tag) if self.range else None
         version = parse_version(found["version"]) if found else None
         if version is None or self.range is None or version not in self.range:
@@ -136,7 +136,7 @@ class TagPattern:
 
 
 def tags_in_words(source: _Source) -> str:
-    """What a source tracks, for a sentence: `*-alpine, lts (versions >=20 <21)`."""
+    """The tags that a source tracks, for error texts: `*-alpine, lts (versions >=20 <21)`."""
     tags, rule = ", ".join(source.tags), source.versions
     if rule is None:
         return tags
@@ -145,7 +145,7 @@ def tags_in_words(source: _Source) -> str:
 
 
 def is_pattern(text: str) -> bool:
-    """Whether one of a source's tags is a pattern rather than a name."""
+    """Whether a tag of a source is a pattern rather than a name."""
     return "*" in text or "?" in text
 
 
@@ -166,7 +166,7 @@ def _pattern(text: str, rule: _Versions | None) -> TagPattern:
 
 
 def _version_matcher(text: str) -> re.Pattern[str]:
-    """An expression with the group `version`; a pattern without `*` has no place for one and matches nothing."""
+    """An expression with the group `version`; for a pattern without `*`, one that matches nothing."""
     before, star, after = text.partition("*")
     if not star:
         return re.compile(r"(?!)(?P<version>)")

@@ -117,14 +117,14 @@ _BAN = {"digest": _DIGEST, **_WHY}
 
 def _read(name: str, path: str, handler: str, answer: str, summary: str, **more: Any) -> Operation:
     answer = answer if ":" in answer else f"shared.queries.models:{answer}"
-    said = {"role": Role.READER, "method": "GET"} | more
-    return Operation(name=name, path=path, handler=handler, answer=answer, summary=summary, **said)
+    common = {"role": Role.READER, "method": "GET"} | more
+    return Operation(name=name, path=path, handler=handler, answer=answer, summary=summary, **common)
 
 
 def _act(name: str, path: str, handler: str, body: str, summary: str, **more: Any) -> Operation:
-    said = {"role": Role.OPERATOR, "method": "POST", "answer": "functions.web.responses:PlanResponse"} | more
+    common = {"role": Role.OPERATOR, "method": "POST", "answer": "functions.web.responses:PlanResponse"} | more
     body = f"{__name__}.bodies:{body}"
-    return Operation(name=name, path=path, handler=handler, body=body, summary=summary, **said)
+    return Operation(name=name, path=path, handler=handler, body=body, summary=summary, **common)
 
 
 # fmt: off
@@ -173,62 +173,62 @@ _TABLE = (
           also={503: "a dependency cannot be used"}),
     _read("healthz", "healthz", "functions.web.responses:Health", "functions.web.responses:Health",
           "Whether the app is running", role=None),
-    _act("examine", "v1/gates/{gate}/candidates", "operate.candidates.examine", "TagAsked",
+    _act("examine", "v1/gates/{gate}/candidates", "operate.candidates.examine", "TagRequest",
          "Examine the current digest of a source tag", command="examine",
          examples={"examine": _TAG}),
-    _act("rerun", "v1/candidates/{candidate}/rerun", "operate.candidates.rerun", "Asked",
+    _act("rerun", "v1/candidates/{candidate}/rerun", "operate.candidates.rerun", "ReasonRequest",
          "Examine a digest again, as a new attempt", command="rerun",
          examples={"rerun": _WHY}),
-    _act("cancel_candidate", "v1/candidates/{candidate}/cancel", "operate.candidates.cancel", "Asked",
+    _act("cancel_candidate", "v1/candidates/{candidate}/cancel", "operate.candidates.cancel", "ReasonRequest",
          "Cancel a candidate and its running check", command="cancel",
          description="If it has passed, its promotions are canceled. Refused once a stable tag is being moved to it: "
          "roll back instead.",
          examples={"cancel": _WHY}),
-    _act("approve", "v1/candidates/{candidate}/approve", "operate.candidates.approve", "Asked",
+    _act("approve", "v1/candidates/{candidate}/approve", "operate.candidates.approve", "ReasonRequest",
          "Approve a candidate that awaits approval", command="approve", role=Role.APPROVER,
          examples={"approve": {"reason": "read the change notes"}}),
-    _act("reject", "v1/candidates/{candidate}/reject", "operate.candidates.reject", "Asked",
+    _act("reject", "v1/candidates/{candidate}/reject", "operate.candidates.reject", "ReasonRequest",
          "Reject a candidate that awaits approval", command="reject", role=Role.APPROVER,
          examples={"reject": {"reason": "the change notes mention a new libc"}}),
-    _act("roll_back", "v1/gates/{gate}/rollback", "operate.gates.roll_back", "RollbackAsked",
+    _act("roll_back", "v1/gates/{gate}/rollback", "operate.gates.roll_back", "RollbackRequest",
          "Move a stable tag back to a digest that passed, and hold it there", command="rollback",
          examples={"to a unique tag": _TAG | {"to": "15-alpine-cb2"},
                    "until a newer digest passes": _TAG | {"to": _DIGEST, "until": "newer"}}),
-    _act("hold", "v1/gates/{gate}/hold", "operate.gates.hold", "HoldAsked",
+    _act("hold", "v1/gates/{gate}/hold", "operate.gates.hold", "HoldRequest",
          "Keep a stable tag at its digest", command="hold",
          description="Candidates are still examined; the promotions of those that pass wait until the hold is lifted. "
          "`inFlight` lists the move, the promotions and the rollouts in progress.",
          examples={"hold": _TAG | {"until": "lifted"}}),
-    _act("lift_hold", "v1/gates/{gate}/hold", "operate.gates.lift", "TagAsked",
+    _act("lift_hold", "v1/gates/{gate}/hold", "operate.gates.lift", "TagRequest",
          "Lift a hold", command="lift", method="DELETE",
          description="The newest digest that passed meanwhile is promoted, or the current digest of the source tag.",
          examples={"lift": _TAG}),
-    _act("veto", "v1/gates/{gate}/vetoes", "operate.vetoes.veto", "VetoAsked",
+    _act("veto", "v1/gates/{gate}/vetoes", "operate.vetoes.veto", "VetoRequest",
          "Ban a digest, optionally with a rollback from it", command="veto",
          description="It applies to every gate that promotes into the same repository. A stable tag that points to the "
          "digest stays there: a warning says so, with a digest to roll back to. With `rollback` or `to` it is rolled "
          "back, and held as after any rollback. `inFlight` lists the moves, promotions and rollouts in progress.",
          examples={"ban": _BAN, "ban and roll back": _BAN | {"rollback": True},
                    "ban and roll back to": _BAN | {"to": "15-alpine-cb2"}}),
-    _act("lift_veto", "v1/gates/{gate}/vetoes/{digest}", "operate.vetoes.lift", "Asked",
+    _act("lift_veto", "v1/gates/{gate}/vetoes/{digest}", "operate.vetoes.lift", "ReasonRequest",
          "Lift a veto; source tags with that digest are promoted", command="unveto", method="DELETE",
          examples={"lift": {"reason": "it was the wrong digest"}}),
-    _act("roll_out", "v1/apps/{app}/rollouts", "operate.apps.roll_out", "RolloutAsked",
+    _act("roll_out", "v1/apps/{app}/rollouts", "operate.apps.roll_out", "RolloutRequest",
          "Rebuild an app and deploy it, or deploy an earlier image", command="app-rebuild",
          description="The image must be one of an earlier rollout of the app, and its tag must still point to it.",
          examples={"rebuild": _WHY, "deploy an earlier image": {"image": "cc3", "reason": "the new one is slow"}}),
-    _act("roll_back_app", "v1/apps/{app}/rollback", "operate.apps.roll_back", "Asked",
+    _act("roll_back_app", "v1/apps/{app}/rollback", "operate.apps.roll_back", "ReasonRequest",
          "Deploy the previous live image", command="app-rollback",
          examples={"roll back": _WHY}),
-    _act("cancel_rollout", "v1/rollouts/{rollout}/cancel", "operate.apps.cancel", "Asked",
+    _act("cancel_rollout", "v1/rollouts/{rollout}/cancel", "operate.apps.cancel", "ReasonRequest",
          "Cancel a rollout that is building, or waiting for its turn to be deployed", command="cancel",
          examples={"cancel": _WHY}),
-    _act("sweep", "v1/sweep", "operate.sweeps.sweep", "Asked",
+    _act("sweep", "v1/sweep", "operate.sweeps.sweep", "ReasonRequest",
          "Find and repair drift now", command="sweep",
          description="A dry run reads everything and repairs nothing. The timer continues a sweep that takes longer "
          "than a minute.",
          examples={"sweep": {"reason": "the registry was unavailable"}}),
-    _act("rebuild_ledger", "v1/ledger/rebuild", "operate.ledger.rebuild", "RebuildAsked",
+    _act("rebuild_ledger", "v1/ledger/rebuild", "operate.ledger.rebuild", "RebuildRequest",
          "Rebuild the ledger after it was lost, or restored from a backup", command="rebuild-ledger",
          description="It is read from registries and container groups. A stable tag that differs is recorded if a "
          "promotion left a unique tag of its digest; it is held, and examined again. An app is recorded with the "

@@ -21,13 +21,13 @@ from shared.promotion.vetoes import Vetoes
 from shared.records.step import Controller, Following, Step
 
 _FRESH_SECONDS = 1.0
-"""So soon after it was made, nobody asks whether a candidate is still wanted."""
+"""A candidate that is younger than this is examined without checking whether a tag still points to it."""
 
 CandidateAction = Callable[[Step[Candidate], Gate], Candidate]
 
 
 class CandidateController(Controller[Candidate]):
-    """How a candidate is examined. No error is a verdict."""
+    """Examines a candidate. No error is a verdict."""
 
     kind = Candidate
 
@@ -43,7 +43,7 @@ class CandidateController(Controller[Candidate]):
         }
 
     def decide(self, record: Candidate, step: Step[Candidate] | None = None) -> Decision:
-        """Its next step."""
+        """The next step."""
         claimed, gate = step is not None and step.is_claimed, self._services.gate(record.gate)
         return decide_candidate(record, gate, self._services.clock.now(), claimed=claimed)
 
@@ -54,14 +54,14 @@ class CandidateController(Controller[Candidate]):
         return self._actions[step.decision.action](step, self._services.policy.gates[step.record.gate])
 
     def dependency(self, record: Candidate, decision: Decision) -> str:
-        """What the check of a step asks."""
+        """The dependency of the check."""
         gate = self._services.gate(record.gate)
         if gate is None or decision.index >= len(gate.checks):
             return f"gate {record.gate}"
         return self._kind(gate, decision.index).dependency(gate.checks[decision.index])
 
     def outcome(self, record: Candidate) -> Outcome | None:
-        """What to announce about a candidate that is settled, or that waits for a person."""
+        """The outcome of a candidate that is settled or awaits approval."""
         subject, page = f"gates/{record.gate}/candidates/{record.row}", f"candidates/{record.id}"
         if record.state is CandidateState.AWAITING_APPROVAL:
             data = {"gate": record.gate, "image": str(record.image), "requestedBy": record.requested_by}
@@ -85,7 +85,7 @@ class CandidateController(Controller[Candidate]):
         )
 
     def followers(self, record: Candidate) -> Iterator[Following]:
-        """The promotions that wait for its verdict, or that a dead worker left behind, and the attempt in its place."""
+        """The promotions that wait for its verdict, or that a dead worker left, and the attempt that replaces it."""
         if record.state is CandidateState.SUPERSEDED:
             for later in self._services.ledger.list(Candidate, record.gate, attempts_of(record.digest)):
                 if later.record.attempt == record.attempt + 1 and not later.record.settled:
@@ -93,23 +93,23 @@ class CandidateController(Controller[Candidate]):
         yield from zip(self._waiting(record))
 
     def _waiting(self, candidate: Candidate) -> list[Stored[Promotion]]:
-        """The promotions under way that are about its digest."""
+        """The unsettled promotions of its digest."""
         opened = self._services.ledger.open(Promotion, candidate.gate)
         return [one for one in opened if one.record.digest == candidate.digest and not one.record.settled]
 
     def _start(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """Start a check.
 
-        1. What is banned, or was overtaken before its first check, is not examined.
-        2. Claim the check in the ledger, where it was not made claimed: of two workers only one gets further.
-        3. Start the run, marked so that it can be found if this process dies before 4.
+        1. A digest that is vetoed, or that no tag points to any more, is not examined.
+        2. Claim the check in the ledger, unless it was created with its claim: of two workers only one continues.
+        3. Start the run, with a mark, so that it can be found if this process dies before 4.
         4. Record the run (the engine saves).
         """
         index, now, candidate = step.decision.index, self._services.clock.now(), step.record
         if (veto := self._vetoes.active(gate, candidate.digest)) is not None:  # 1
             return self._settled(candidate, CandidateState.CANCELED, veto.words)
         if self._is_overtaken(candidate):
-            return self._settled(candidate, CandidateState.SUPERSEDED, "its tags moved on before it was examined")
+            return self._settled(candidate, CandidateState.SUPERSEDED, "its tags changed before it was examined")
         if not step.is_claimed:
             claimed = candidate.checks[index].claimed(now, secrets.token_hex(8))
             candidate = step.save(candidate.with_check_record(index, claimed))  # 2
@@ -120,10 +120,10 @@ class CandidateController(Controller[Candidate]):
         return self._begun(candidate, index, started, kind, "started")  # 4
 
     def _adopt(self, step: Step[Candidate], gate: Gate) -> Candidate:
-        """Find the run that a dead worker started, or let the check be started again."""
+        """Find the run that a dead worker started, else release the claim so that the check is started again."""
         index, candidate = step.decision.index, step.record
         check, kind = candidate.checks[index], self._kind(gate, index)
-        assert check.claimed_at is not None  # decide adopts nothing that was not claimed
+        assert check.claimed_at is not None  # decide adopts only claimed checks
         found = kind.adopt(candidate, gate.checks[index], _mark(candidate, index), check.claimed_at)
         if found is None:
             require_start_failed(check.claimed_at, self._services.clock.now())
@@ -137,11 +137,11 @@ class CandidateController(Controller[Candidate]):
         name = candidate.checks[index].kind
         if kind.waits_for_person:
             waiting = msgspec.structs.replace(begun, state=CandidateState.AWAITING_APPROVAL)
-            return waiting.noting(self._services.clock.now(), f"{name} requested", "a person is asked")
+            return waiting.noting(self._services.clock.now(), f"{name} requested", "an operator must decide")
         return begun.noting(self._services.clock.now(), f"{name} check {how}", f"run {run.run_id} of {run.registry}")
 
     def _poll(self, step: Step[Candidate], gate: Gate) -> Candidate:
-        """Read a running check."""
+        """Read the result of a running check."""
         index, candidate = step.decision.index, step.record
         result = self._kind(gate, index).poll(candidate, candidate.checks[index], gate.checks[index])
         return candidate if result is None else self._conclude(step, index, result)
@@ -150,7 +150,7 @@ class CandidateController(Controller[Candidate]):
         """Record the result of a check.
 
         Raises:
-            Inconclusive: it says nothing about the image; the check may be run again.
+            Inconclusive: it is no verdict; the check is run again.
         """
         now, candidate = self._services.clock.now(), step.record
         name, check = candidate.checks[index].kind, candidate.checks[index]
@@ -169,10 +169,10 @@ class CandidateController(Controller[Candidate]):
         return concluded.noting(now, f"{name} check {result.verdict}", result.reason)
 
     def _pass(self, step: Step[Candidate], gate: Gate) -> Candidate:
-        """Settle it together with the promotions that are based on it now, as many as a transaction takes.
+        """Settle it together with the promotions that are now based on it, up to the limit of a transaction.
 
-        Promotions that were based on an earlier attempt and have begun nothing are included: that attempt's images may
-        be gone.
+        Promotions that were based on an earlier attempt and have not started are included: the images of that attempt
+        may be deleted.
         """
         passed = self._settled(step.record, CandidateState.PASSED, step.decision.reason)
         passed, now = msgspec.structs.replace(passed, next_step_at=None), self._services.clock.now()
@@ -189,16 +189,16 @@ class CandidateController(Controller[Candidate]):
             else:
                 step.followers = zip([*others, *(one for one in waiting if one not in first)])
                 return passed
-        raise Busy(f"others change the promotions of {passed.id} all the time", delay_seconds=1.0)
+        raise Busy(f"too many conflicts on the promotions of {passed.id}", delay_seconds=1.0)
 
     def _fail(self, step: Step[Candidate], gate: Gate) -> Candidate:
-        """The end of a candidate by a verdict of a person or a check."""
+        """End it by the verdict of a person or a check."""
         by_person = self._kind(gate, step.decision.index).waits_for_person
         state = CandidateState.REJECTED if by_person else CandidateState.FAILED
         return self._settled(step.record, state, step.decision.reason)
 
     def _examine_anew(self, step: Step[Candidate], gate: Gate) -> Candidate:
-        """Replace this attempt by a new one under the current checks, which takes over none of its results."""
+        """Replace this attempt by a new one under the current checks, without its results."""
         old, now = step.record, self._services.clock.now()
         source = self._services.registry_rule(gate.source.registry)
         new = new_attempt(gate, source, old.digest, old.tag, now, old.attempt + 1)
@@ -212,7 +212,7 @@ class CandidateController(Controller[Candidate]):
         return candidate.ended(self._services.clock.now(), state, reason)
 
     def _is_overtaken(self, candidate: Candidate) -> bool:
-        """Whether no tag is this digest any more, before anything of it was examined."""
+        """Whether no tag points to the digest any more, and no check has begun."""
         age = seconds_between(candidate.created_at, self._services.clock.now())
         if candidate.has_begun or candidate.requested_by or age < _FRESH_SECONDS:
             return False
@@ -228,5 +228,5 @@ class CandidateController(Controller[Candidate]):
 
 
 def _mark(candidate: Candidate, index: int) -> str:
-    """What tells this run of this check of this attempt from every other: it names the run that belongs to it."""
+    """The mark of a run: unique to this run of this check of this attempt."""
     return f"basegate/{candidate.gate}/{candidate.row}/{index}/{candidate.checks[index].nonce}"

@@ -157,7 +157,6 @@ class Controller(Protocol[R]):
 
     def decide(self, record: R, step: Step[R] | None = None) -> Decision:
         """The next step; `step` has what earlier steps have read."""
-        ...
 
     def act(self, step: Step[R]) -> R:
         """Take the step that was decided, and return the record to save.
@@ -166,11 +165,9 @@ class Controller(Protocol[R]):
             Busy: another worker has what the step needs; waiting is not failing.
             BasegateError: the step cannot be taken now.
         """
-        ...
 
     def dependency(self, record: R, decision: Decision) -> str:
         """What a step needs, `registry base` or `task base/base-import-node`: there is one alarm for each."""
-        ...
 
     def ended_by(self, record: R, decision: Decision, error: BasegateError) -> R | None:
         """The record after an error that ends it, or None: then it is stalled, and the step is tried again."""

@@ -1,4 +1,4 @@
-"""gates.yaml: how it is read and checked, and its JSON Schema. Its types are the rules of `shared/domain/policy.py`."""
+"""Parses and validates gates.yaml, by the types of `shared/domain/policy.py`."""
 
 from shared.rules.parse import InvalidGates, parse_gates
 

@@ -1,8 +1,8 @@
-"""Where the Azure registries of the rules are: their login servers, as Azure says, unless the rules do.
+"""The login servers of the Azure registries in the rules, read from Azure unless the rules name them.
 
-The name of a registry does not tell: with a domain name label its server is `<name>-<hash>.azurecr.io`, and other
-clouds have other domains. What Azure says is asked for once and kept in the ledger, so that a new process needs no
-Azure Resource Manager to begin.
+They cannot be derived from the names: with a domain name label the server is `<name>-<hash>.azurecr.io`, and other
+clouds have other domains. Each is read once and cached in the ledger, so that a new process can start while Azure
+Resource Manager is unavailable.
 """
 
 import logging
@@ -20,7 +20,7 @@ from shared.ports import Ledger, Registry
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 10.0
-"""How long whoever needs the rules waits for what Azure says: an answer that is later is there for the next one."""
+"""How long a caller waits for Azure; a later response is used by the next caller."""
 
 _PARTITION = "login-server"
 
@@ -35,7 +35,7 @@ class LoginServer(Row, frozen=True, kw_only=True):
 
 
 class LoginServers:
-    """Completes a policy, once: with the login server of every Azure registry for which the rules write none."""
+    """Completes a policy, once, with the login servers that the rules do not name."""
 
     def __init__(self, policy: Policy, ledger: Ledger, registry: Registry) -> None:
         self._policy, self._ledger, self._registry = policy, ledger, registry
@@ -47,10 +47,10 @@ class LoginServers:
     def policy(self) -> Policy:
         """The completed policy.
 
-        Where the app may not read a registry in Azure, its name is believed; `readyz` says so.
+        If the app may not read a registry in Azure, its server is derived from its name; `readyz` shows a warning.
 
         Raises:
-            Retry: Azure, or the ledger, cannot be asked now. Nothing is guessed: a name may be somebody else's.
+            Retry: Azure is unavailable. Nothing is derived then: the name may belong to another customer.
         """
         if self._named is None:
             with self._asking:
@@ -61,12 +61,12 @@ class LoginServers:
             try:
                 self._named = self._asked.result(PATIENCE_SECONDS)
             except TimeoutError:
-                raise Retry("Azure does not say in time where the registries of the rules are") from None
+                raise Retry("the login servers of the registries could not be read from Azure in time") from None
         return self._named
 
     def _complete(self) -> Policy:
         known = dict[str, str]()
-        with suppress(BasegateError):  # the ledger is away: Azure is asked again
+        with suppress(BasegateError):  # the ledger is unavailable: read them from Azure again
             known = {one.record.registry: one.record.server for one in self._ledger.list(LoginServer, _PARTITION)}
         named = {rule.name: replace(rule, server=known.get(_key(rule)) or self._ask(rule)) for rule in self._unnamed}
         return replace(self._policy, registries={**self._policy.registries, **named})
@@ -76,7 +76,7 @@ class LoginServers:
             server = self._registry.login_server(rule)
         except (Misconfigured, Rejected) as rejection:
             log.warning(
-                "the login server of registry %s is taken to be %s: %s", rule.name, rule.login_server, rejection
+                "the login server of registry %s is assumed to be %s: %s", rule.name, rule.login_server, rejection
             )
             return rule.login_server
         with suppress(BasegateError):

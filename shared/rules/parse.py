@@ -16,8 +16,8 @@ from shared.domain.targets import deploy_type
 from shared.rules.conflicts import Path, Problem, conflicts
 
 _PLUG_INS: dict[type, Callable[[], type[msgspec.Struct]]] = {CheckRule: check_type, DeployRule: deploy_type}
-"""Parts of which one key is written, each with a rule of its own: by the base of those rules, what makes the type that
-has all keys."""
+"""The parts of which exactly one key is written, each key with its own rule: the function that creates the type with
+all keys, by the base class of the rules."""
 
 Place = tuple[int, int]
 """Line and column, from 1, of a key or an item."""
@@ -187,7 +187,7 @@ def _rule_errors(value: dict[str, Any], kind: type[Rule], path: Path) -> Iterato
 
 
 def _plug_in_errors(value: Any, written: type[msgspec.Struct], path: Path) -> Iterator[Problem]:
-    """What is wrong with a part that has one key of several, each with a rule of its own type."""
+    """The errors of a part that must have exactly one key."""
     errors = list(_type_errors(value, written, path))
     if not errors and sum(rule is not None for rule in value.values()) != 1:
         errors.append((path, f"exactly one key is needed here: {' or '.join(written.__struct_fields__)}"))
@@ -195,7 +195,7 @@ def _plug_in_errors(value: Any, written: type[msgspec.Struct], path: Path) -> It
 
 
 def _plug_in(kind: type, value: Any) -> Rule:
-    """The rule of such a part, one without errors."""
+    """The rule of such a part that has no errors."""
     rules: tuple[Rule | None, ...] = msgspec.structs.astuple(msgspec.convert(value, _PLUG_INS[kind]()))
     return next(rule for rule in rules if rule is not None)
 

@@ -30,7 +30,6 @@ class Executor(Protocol):
 
     def __call__(self, work: Callable[[T], R], items: Sequence[T], /) -> list[R]:
         """All results. Exceptions of the function propagate."""
-        ...
 
 
 def one_by_one(work: Callable[[T], R], items: Sequence[T], /) -> list[R]:

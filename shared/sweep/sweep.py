@@ -30,7 +30,7 @@ class JobState(StrEnum):
     """How far a job came in this sweep."""
 
     DONE = "done"
-    GOES_ON = "goes on with the next sweep"
+    CONTINUES = "continues with the next sweep"
     WAITS = "waits"
     TAKEN = "another worker runs it"
     NOT_DUE = "not due yet"
@@ -147,7 +147,7 @@ class Sweep:
         for place, job in enumerate(jobs):
             now = self._services.clock.now()
             if place and now >= until:
-                results.append(JobResult(job=job.name, state=JobState.GOES_ON))
+                results.append(JobResult(job=job.name, state=JobState.CONTINUES))
             else:
                 share = now + (until - now) / (len(jobs) - place)
                 results.append(self.run_job(job, share, known.get(job.name), dry_run=dry_run, at_once=at_once))
@@ -160,7 +160,7 @@ class Sweep:
             for after in job.batches(run):
                 run.record = run.record.advanced(after, self._services.clock.now())
                 if self._services.clock.now() >= until:
-                    state = JobState.GOES_ON
+                    state = JobState.CONTINUES
                     break
                 if stored and run.record.needs_saving(stored.record):
                     stored = self._services.ledger.save(stored, run.record)

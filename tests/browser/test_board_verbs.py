@@ -80,7 +80,7 @@ def test_who_acts_on_a_stale_view_is_told_what_it_is_now(page: Page, world: Worl
     world.ledger.save(stored, stored.record.noting(world.clock.now(), "promoted again", "by someone else"))
     page.get_by_label("Why").fill("once more")
     page.locator("#act-go").click()
-    expect(page.locator("#act-problem")).to_contain_text("It has changed since you looked")
+    expect(page.locator("#act-problem")).to_contain_text("Changed since it was read")
     expect(page.locator("#act-problem")).to_contain_text("promoted again")
     expect(page.locator("#act-go")).to_be_disabled()
     assert len(world.candidates()) == 2

@@ -57,27 +57,27 @@ def test_an_answer_of_success_or_elsewhere_is_healthy(address: str, status: int)
 
 @pytest.mark.parametrize("status", [404, 500, 503])
 def test_any_other_answer_is_told(address: str, status: int) -> None:
-    assert HttpProbe().check(address, f"/{status}") == f"http://{address}/{status} answers HTTP {status}"
+    assert HttpProbe().check(address, f"/{status}") == f"http://{address}/{status} responds with HTTP {status}"
 
 
 def test_an_answer_that_drips_ends_in_time(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plain_http, "_TIMEOUT_SECONDS", 0.3)
     begun = time.monotonic()
-    assert "does not answer" in (HttpProbe().check(address, "/drip") or "")
+    assert "does not respond" in (HttpProbe().check(address, "/drip") or "")
     assert time.monotonic() - begun < 3
 
 
 def test_an_answer_that_does_not_come_in_time_is_told(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plain_http, "_TIMEOUT_SECONDS", 0.1)
-    assert HttpProbe().check(address, "/slow") == f"http://{address}/slow does not answer (TimeoutError)"
+    assert HttpProbe().check(address, "/slow") == f"http://{address}/slow does not respond (TimeoutError)"
 
 
 def test_an_answer_that_is_no_http_is_told(address: str) -> None:
-    assert HttpProbe().check(address, "/nonsense") == f"http://{address}/nonsense does not answer (BadStatusLine)"
+    assert HttpProbe().check(address, "/nonsense") == f"http://{address}/nonsense does not respond (BadStatusLine)"
 
 
 def test_a_port_that_nobody_listens_on_is_told() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        assert HttpProbe().check(address, "/") == f"http://{address}/ does not answer (ConnectionRefusedError)"
+        assert HttpProbe().check(address, "/") == f"http://{address}/ does not respond (ConnectionRefusedError)"

@@ -83,7 +83,7 @@ def test_a_wrong_password_is_refused_and_kept_out_of_the_error(
     distribution: Distribution, reader: OciTagReader
 ) -> None:
     distribution.put("team/app", "1")
-    with pytest.raises(Misconfigured, match=r"401.*set the secrets wrong-user and -password right") as caught:
+    with pytest.raises(Misconfigured, match=r"401.*correct the secrets wrong-user and -password") as caught:
         reader.digest_of(rule(distribution, "wrong"), "team/app", "1")
     assert WRONG not in str(caught.value)
 

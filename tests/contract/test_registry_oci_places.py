@@ -191,7 +191,7 @@ def test_a_proxy_that_does_not_reach_the_registry_is_told(doubles: Doubles) -> N
     reader = OciTagReader(Passwords(), nobody, doubles.network, SMALL)
     error = error_of(reader)
     assert isinstance(error, Retry)
-    assert f"the proxy does not reach {NAME}" in str(error)
+    assert f"the proxy cannot reach {NAME}" in str(error)
 
 
 def test_a_proxy_that_is_away_is_told(certificates: Certificates) -> None:

@@ -40,7 +40,7 @@ def test_the_password_is_not_sent_to_strangers(doubles: Doubles, host: str) -> N
     doubles.play(token, host)
     error = error_of(doubles.play(challenge(f"https://{host}/token")), MEMBER)
     assert isinstance(error, Misconfigured)
-    assert f"sends the credentials to {host}, which does not surely belong to {NAME}" in str(error)
+    assert f"the token service {host} may not belong to {NAME}" in str(error)
     assert len(doubles.asked) == 1
 
 
@@ -72,7 +72,7 @@ def test_a_registry_may_ask_for_the_password_itself(doubles: Doubles) -> None:
 
     reader = doubles.play(answer)
     assert reader.digest_of(MEMBER, "node", "15") == "sha256:" + "1" * 64
-    assert "it wants a user and a password: name credentials on its rule" in str(error_of(reader, ANYONE))
+    assert "it requires a user and a password: name credentials on its rule" in str(error_of(reader, ANYONE))
 
 
 def test_what_repeats_a_secret_is_not_repeated(doubles: Doubles) -> None:

@@ -178,7 +178,7 @@ def _examine_what_prints(azure: Azure, demo: Environment, printed: dict[str, str
     event = until(lambda: outcomes.find("CandidateFailed", 0, attempt=3))
     assert "SCAN_TOKEN=***" in event["data"]["logTail"]
     log = demo.instance.logs / "site-basegate.log"
-    until(lambda: "the webhook at 127.0.0.1 does not answer" in log.read_text())
+    until(lambda: "the webhook at 127.0.0.1 does not respond" in log.read_text())
     outcomes.listen()
     outcomes.close()
     client.close()

@@ -60,7 +60,7 @@ class FakeLedger:
         for one in both:
             found, is_checked = self.rows.get(_key(one.record)), isinstance(one, Change) or one.stored
             if is_checked and (found[1] if found else None) != (one.stored.etag if one.stored else None):
-                raise Conflict(f"{name_of(one.record)}: changed since it was read, or there already")
+                raise Conflict(f"{name_of(one.record)}: changed since it was read, or exists already")
         for removal in both:
             if isinstance(removal, Removal) and _key(removal.record) in self.rows:
                 self._remove(removal.record)
@@ -88,7 +88,7 @@ class FakeLedger:
         self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: ListFilter = NO_FILTER
     ) -> Page[Item]:
         if token and not token.startswith("~"):
-            raise Malformed("token", "is none that a list gave")
+            raise Malformed("token", "is not a page token")
         newest = max(token, rows_before(only.until) if only.until else "~")
         behind = rows_before(only.since) if only.since else "~~"
         lines = sorted(

@@ -265,9 +265,9 @@ def test_healthz_says_nothing_but_that_it_is_up() -> None:
 def test_a_parameter_that_a_call_does_not_have_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     operated(monkeypatch)
     for handler, params, known in (
-        ("candidates", {"limt": "5"}, "known here: limit, token, since, until, state"),
-        ("vetoes", {"ALL": "true"}, "known here: all"),
-        ("status", {"x": ""}, "there are none here"),
+        ("candidates", {"limt": "5"}, "known parameters: limit, token, since, until, state"),
+        ("vetoes", {"ALL": "true"}, "known parameters: all"),
+        ("status", {"x": ""}, "it has none"),
     ):
         status, problem = ask(handler, method="GET", params=params, gate="node")
         assert (status, problem["field"]) == (400, next(iter(params)))

@@ -47,7 +47,7 @@ def test_the_description_of_the_interface_is_for_readers(monkeypatch: pytest.Mon
 def test_a_page_of_another_site_does_nothing() -> None:
     for site in ("cross-site", "same-site"):
         status, problem = ask("sweep", WHY, headers={"Sec-Fetch-Site": site})
-        assert (status, problem["detail"]) == (403, "a page of another site asks for this")
+        assert (status, problem["detail"]) == (403, "cross-site requests are refused")
     assert ask("sweep", WHY, headers={"Sec-Fetch-Site": "same-origin"})[0] == 202
 
 

@@ -216,6 +216,6 @@ def test_a_proxy_of_the_environment_is_not_asked(hook: Hook, monkeypatch: pytest
 
 def test_a_webhook_that_is_not_trusted_gets_nothing(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
-    with pytest.raises(Retry, match=r"does not answer \(SSLCertVerificationError\)"):
+    with pytest.raises(Retry, match=r"does not respond \(SSLCertVerificationError\)"):
         WebhookAnnouncer(hook.url).announce(OUTCOME)
     assert hook.posts == []

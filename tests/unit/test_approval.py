@@ -38,7 +38,7 @@ def test_a_candidate_waits_for_approval_with_nothing_planned_and_it_is_announced
     assert world.stable_tag() is None
     assert world.announcer.names == ["ApprovalNeeded"]
     last = world.candidate(GREEN).history[-1]
-    assert (last.what, last.why) == ("approval requested", "a person is asked")
+    assert (last.what, last.why) == ("approval requested", "an operator must decide")
 
 
 def test_an_approved_candidate_goes_on_even_after_a_long_weekend() -> None:

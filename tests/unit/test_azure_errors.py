@@ -179,7 +179,7 @@ def test_a_service_that_is_not_reached_is_waited_for_and_says_where_to_look(mess
 
 def test_an_identity_that_gives_no_token_is_waited_for_and_says_what_to_do() -> None:
     said = str(translation(CredentialUnavailableError("no managed identity endpoint"), "give the app AcrPull"))
-    assert "the app's identity gives no token" in said
+    assert "no token for the app's identity" in said
     assert "switch the managed identity on" in said
 
 

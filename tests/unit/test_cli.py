@@ -318,7 +318,7 @@ def test_cancel_tells_candidates_and_rollouts_apart(run: Run, world: World) -> N
 
 def test_a_refusal_is_one_sentence_and_for_programs_the_problem_too(run: Run) -> None:
     code, out, err = run("lift", "node", "15-alpine", *WHY, "--yes")
-    assert (code, out, err) == (1, "", "There is no such thing: 15-alpine of gate node is not held\n")
+    assert (code, out, err) == (1, "", "Not found: 15-alpine of gate node is not held\n")
     code, out, _ = run("lift", "node", "15-alpine", *WHY, "--yes", "--json")
     assert (code, json.loads(out)["status"]) == (1, 404)
 
@@ -327,7 +327,7 @@ def test_a_wrong_key_and_a_wrong_address_are_told_apart(run: Run, monkeypatch: p
     code, _, err = run("--key", "another", "status")
     assert (code, "BASEGATE_KEY" in err, "another" in err) == (1, True, False)
     code, _, err = run("why", "no/such")
-    assert (code, err.startswith("The request is not right")) == (1, True)
+    assert (code, err.startswith("Invalid request")) == (1, True)
     monkeypatch.setenv("BASEGATE_URL", f"http://127.0.0.1:{_nobody()}")
     code, _, err = run("status")
     assert (code, "cannot be reached" in err) == (3, True)

@@ -89,7 +89,9 @@ CALLS: dict[str, Callable[[], object]] = {
     "read a tag": lambda: AcrRegistry(Credential, vault()).tag_state(BASE, "node", "15-alpine"),
     "move a tag": lambda: AcrRegistry(Credential, vault()).point(BASE, "node", "15-alpine", SOURCE.digest),
     "copy": lambda: AcrRegistry(Credential, vault()).start_copy(SOURCE, POLICY.registries["public"], BASE, "node:1"),
-    "ask about a copy": lambda: AcrRegistry(Credential, vault()).copy_status(BASE, "https://management.azure.com/o"),
+    "read the status of a copy": lambda: AcrRegistry(Credential, vault()).copy_status(
+        BASE, "https://management.azure.com/o"
+    ),
     "start a run": lambda: AcrTaskRunner(Credential, vault()).start(BASE, "task", {}, "mark"),
     "read a run": lambda: AcrTaskRunner(Credential, vault()).get(BASE, "cb1"),
     "read a log": lambda: AcrTaskRunner(Credential, vault()).log(BASE, "cb1", 1000),

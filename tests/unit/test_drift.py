@@ -150,7 +150,7 @@ def test_the_base_of_an_app_is_that_of_its_live_image_in_every_view(world: World
     world.push("15-alpine", GREEN)
     world.pass_time(30)  # promoted, and the app is being built
     assert (world.stable_tag(), bases(world)) == (GREEN, on(ORANGE))
-    world.probe.sick["hello-world:"] = "http://10.0.0.4:80/ answers HTTP 500"
+    world.probe.sick["hello-world:"] = "http://10.0.0.4:80/ responds with HTTP 500"
     world.settle()
     assert world.rollouts()[-1].state in (RolloutState.RESTORED, RolloutState.FAILED)
     assert bases(world) == on(ORANGE)  # put back

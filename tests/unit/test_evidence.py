@@ -71,7 +71,7 @@ def test_blank_lines_and_progress_bars_do_not_push_the_end_out() -> None:
 )
 def test_a_log_that_cannot_be_had_is_said_to_be_missing(fault: BasegateError) -> None:
     evidence = gather(fault)
-    assert evidence.log_tail == (f"(the log could not be had: {fault})",)
+    assert evidence.log_tail == (f"(the log could not be read: {fault})",)
     assert evidence.log_blob == ""
 
 
@@ -80,7 +80,7 @@ def test_a_log_that_cannot_be_kept_still_has_its_end_recorded(fault: BasegateErr
     evidence = gather("ERROR: Red", FaultyArchive(fault))
     assert evidence.log_tail == ("ERROR: Red",)
     assert evidence.log_blob == ""
-    assert evidence.status == f"Failed (the log could not be kept: {fault})"
+    assert evidence.status == f"Failed (the log could not be stored: {fault})"
 
 
 def test_an_archive_that_may_not_be_written_is_a_matter_for_a_person() -> None:
@@ -105,7 +105,7 @@ def test_the_tool_s_own_word_tells_more_than_the_runner_s(tail: tuple[str, ...],
 
 def test_without_a_log_the_status_has_to_do() -> None:
     assert telling_line(Evidence(status="Failed")) == "Failed"
-    assert telling_line(Evidence()) == "it said nothing"
+    assert telling_line(Evidence()) == "no output"
 
 
 @pytest.mark.parametrize("fault", [Retry("503"), Rejected("404"), Misconfigured("403")])

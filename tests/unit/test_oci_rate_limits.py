@@ -71,4 +71,4 @@ def test_what_cannot_be_read_says_nothing(headers: dict[str, str]) -> None:
     ],
 )
 def test_a_pause_is_seconds_or_a_moment(headers: dict[str, str], seconds: float | None) -> None:
-    assert parse_pause(headers, NOW, unsaid=60) == (60 if seconds is None else seconds)
+    assert parse_pause(headers, NOW, default=60) == (60 if seconds is None else seconds)

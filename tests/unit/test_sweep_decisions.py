@@ -220,7 +220,7 @@ def test_a_tag_that_cannot_be_read_does_not_keep_the_others_of_its_gate_from_bei
     world.registry.tags[("base", "node:15.14")] = FOREIGN
     world.sweep_now()
     assert world.stable_tag("15.14") == ORANGE
-    assert "what 15-alpine is cannot be read" in alarms(world)[0].words
+    assert "15-alpine cannot be read" in alarms(world)[0].words
 
 
 def renamed(policy: Policy) -> Policy:

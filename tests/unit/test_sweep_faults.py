@@ -110,7 +110,7 @@ def test_a_gate_with_many_tags_leaves_time_to_the_others_of_its_registry() -> No
     world.restart()
     slow(world, 0.1)
     result = world.sweep.run(world.clock.now() + timedelta(seconds=180))
-    assert state_of(result, "upstream.huge") is JobState.GOES_ON
+    assert state_of(result, "upstream.huge") is JobState.CONTINUES
     assert state_of(result, "upstream.small") is JobState.DONE
 
 
@@ -149,5 +149,5 @@ def test_a_job_of_another_kind_is_resumed_where_it_was_left() -> None:
     world = World()
     sweep = Sweep(world.services, one_by_one)
     results = [sweep.run_job(ToyJob(world.services, "toy", "toys"), world.clock.now()) for _ in range(3)]
-    assert [result.state for result in results] == [JobState.GOES_ON, JobState.GOES_ON, JobState.DONE]
+    assert [result.state for result in results] == [JobState.CONTINUES, JobState.CONTINUES, JobState.DONE]
     assert [[effect.subject for effect in result.effects] for result in results] == [["a"], ["b"], []]

@@ -385,7 +385,7 @@ def test_an_app_image_that_no_event_reported_is_deployed(world: World) -> None:
 
 
 def test_an_app_image_that_was_put_back_is_not_deployed_again_by_every_sweep(world: World) -> None:
-    world.probe.sick["cx9"] = "http://10.0.0.4:80/ answers HTTP 500"
+    world.probe.sick["cx9"] = "http://10.0.0.4:80/ responds with HTTP 500"
     push_an_app_image(world, "cx9")
     for _ in range(3):
         world.sweep_now()

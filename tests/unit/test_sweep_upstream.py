@@ -471,7 +471,7 @@ def neighbours(*names: str) -> tuple[World, dict[str, BasegateError]]:
     "fault",
     [
         Misconfigured("getting a token: 403 DENIED requested access to the resource is denied"),
-        Retry("reading aaa:15-alpine: publicregistry.azurecr.io does not answer in time"),
+        Retry("reading aaa:15-alpine: publicregistry.azurecr.io does not respond in time"),
         Retry("reading aaa:15-alpine: 503", delay_seconds=3600),
         Malformed("Docker-Content-Digest of aaa:15-alpine", "is none"),
     ],
@@ -504,7 +504,7 @@ def test_a_repository_that_is_denied_is_an_alarm_of_its_gate() -> None:
 
 def test_a_sick_repository_pauses_itself_longer_each_time_and_never_its_registry() -> None:
     world, faults = neighbours("aaa")
-    faults["aaa"] = Retry("reading aaa:15-alpine: publicregistry.azurecr.io does not answer in time")
+    faults["aaa"] = Retry("reading aaa:15-alpine: publicregistry.azurecr.io does not respond in time")
     failed = list[bool]()
     for _ in range(20):
         world.tags.asked.clear()

@@ -1,4 +1,4 @@
-"""Listeners of outcomes, one file a kind. A further kind is one more file and its entry here."""
+"""Listeners of outcomes, one file for each kind. A further kind is one more file and its entry here."""
 
 from shared.adapters.listeners.kind import ListenerKind
 from shared.adapters.listeners.topic import Topic

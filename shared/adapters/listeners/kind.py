@@ -31,7 +31,6 @@ class ListenerKind(PlugIn, Protocol):
             identity: the identity of the app.
             secret: reads a Key Vault secret by its name.
         """
-        ...
 
 
 class LinkingAnnouncer:

@@ -36,7 +36,7 @@ class Topic(ListenerKind):
 
 
 class EventGridAnnouncer:
-    """Publishes one CloudEvent `Basegate.<name>` an outcome to a custom topic."""
+    """Publishes each outcome to a custom topic, as a CloudEvent `Basegate.<name>`."""
 
     def __init__(self, endpoint: str, credential: "Identity") -> None:
         self._endpoint, self._credential = endpoint, credential

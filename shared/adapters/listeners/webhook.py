@@ -47,7 +47,7 @@ class Webhook(ListenerKind):
 
 
 class WebhookAnnouncer:
-    """Sends one POST an outcome; redirects are not followed.
+    """Sends a POST for each outcome; redirects are not followed.
 
     Args:
         url: an https URL.
@@ -63,7 +63,7 @@ class WebhookAnnouncer:
 
         Raises:
             Rejected: the webhook refuses it with another 4xx than 408 and 429.
-            Retry: it is unavailable, asks to wait, or answers anything else.
+            Retry: it is unavailable, asks to wait, or responds with anything else.
             Misconfigured: its URL cannot be used.
         """
         from shared.adapters.azure_calls import retry_after
@@ -72,17 +72,16 @@ class WebhookAnnouncer:
         body = msgspec.json.encode(self._message(outcome))
         headers = {"Content-Type": "application/json", "User-Agent": "basegate"} | self._signature(body)
         try:
-            status, answered = send("POST", self._url, _TIMEOUT_SECONDS, headers, body)
+            status, received = send("POST", self._url, _TIMEOUT_SECONDS, headers, body)
         except ValueError:
             raise Misconfigured(f"the webhook's URL cannot be used: check {_URL}") from None
         except NoAnswer as error:
-            raise Retry(f"the webhook at {urlsplit(self._url).hostname} does not answer ({error})") from error
+            raise Retry(f"the webhook at {urlsplit(self._url).hostname} does not respond ({error})") from error
         if is_permanent(status):
             raise Rejected(f"the webhook refuses {outcome.name} with HTTP {status}: check {_URL}")
         if not 200 <= status < 300:
-            raise Retry(
-                f"sending {outcome.name} to the webhook: HTTP {status}", retry_after(answered.get("Retry-After", ""))
-            )
+            problem = f"sending {outcome.name} to the webhook: HTTP {status}"
+            raise Retry(problem, retry_after(received.get("Retry-After", "")))
 
     def _signature(self, body: bytes) -> dict[str, str]:
         secret = self._secret()
@@ -99,17 +98,17 @@ def _generic(outcome: Outcome) -> dict[str, object]:
 
 
 def _slack(outcome: Outcome) -> dict[str, object]:
-    """A message in Slack's mrkdwn. Text of a log is escaped: it must not notify a channel or make a link.
+    """A message in Slack's mrkdwn. Log text is escaped: it must not notify a channel or create a link.
 
     Source: https://docs.slack.dev/messaging/formatting-message-text
     """
-    said = html.escape(f"*{_heading(outcome)}*\n{outcome.data.get('reason') or ''}".strip(), quote=False)
+    text = html.escape(f"*{_heading(outcome)}*\n{outcome.data.get('reason') or ''}".strip(), quote=False)
     board = board_link(outcome)
-    return {"text": f"{said}\n<{board}|{_LINK_TEXT}>" if board else said}
+    return {"text": f"{text}\n<{board}|{_LINK_TEXT}>" if board else text}
 
 
 def _teams(outcome: Outcome) -> dict[str, object]:
-    """An Adaptive Card. A `TextRun` is shown verbatim; a `TextBlock` would render text of a log as Markdown.
+    """An Adaptive Card. A `TextRun` is shown verbatim; a `TextBlock` would render log text as Markdown.
 
     Source: https://adaptivecards.io/explorer/TextRun.html
     """

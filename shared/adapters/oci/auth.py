@@ -34,7 +34,7 @@ _PARAMETER = re.compile(rf'({_WORD})[ \t]*=[ \t]*(?:({_WORD})|"((?:[ !#-\[\]-~]|
 _QUOTED_PAIR = re.compile(r"\\(.)")
 
 _READING = frozenset(("pull", "metadata_read"))
-_UNSAID_SECONDS = 60.0
+_DEFAULT_SECONDS = 60.0
 _LONGEST_SECONDS = 3600.0
 
 _KEPT_TOKENS = 4096
@@ -43,7 +43,7 @@ _MARGIN_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """`scheme` is `bearer` or `basic`; the rest are the parameters of a bearer challenge, "" where they are missing."""
+    """`scheme` is `bearer` or `basic`; the rest are the parameters of a bearer challenge, "" if missing."""
 
     scheme: str
     realm: str = ""
@@ -59,21 +59,19 @@ def parse_challenge(header: str, whose: str) -> Challenge:
         whose: the repository with its registry, for the error.
 
     Raises:
-        Malformed: the header is missing or does not follow the grammar.
-        Misconfigured: it asks for something else, e.g. Negotiate.
+        Malformed: the header is missing or invalid.
+        Misconfigured: it requires another scheme, e.g. Negotiate.
     """
     if not header or len(header) > _HEADER_LIMIT:
-        raise Malformed("WWW-Authenticate", f"{whose} answers 401 and does not say in it how to authenticate")
+        raise Malformed("WWW-Authenticate", f"{whose} responds with 401 and no usable challenge")
     challenges = dict(_challenges(header.lstrip(" \t,"), whose))
     if (bearer := challenges.get("bearer")) is not None:
         if not bearer.get("realm"):
-            raise Malformed("WWW-Authenticate", f"{whose} asks for a token and gives no realm to get it from")
+            raise Malformed("WWW-Authenticate", f"{whose} requires a token and names no realm")
         return Challenge("bearer", bearer["realm"], bearer.get("service", ""), bearer.get("scope", ""))
     if "basic" in challenges:
         return Challenge("basic")
-    raise Misconfigured(
-        f"{whose} asks for {', '.join(challenges)[:80]}: a registry that takes a token or Basic is needed"
-    )
+    raise Misconfigured(f"{whose} requires {', '.join(challenges)[:80]}: only tokens and Basic are supported")
 
 
 def _challenges(header: str, whose: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -83,14 +81,14 @@ def _challenges(header: str, whose: str) -> Iterator[tuple[str, dict[str, str]]]
         if scheme and (found := _PARAMETER.match(header, place)):
             name = found[1].lower()
             if name in parameters:
-                raise Malformed("WWW-Authenticate", f"{whose} says {name[:40]} twice")
+                raise Malformed("WWW-Authenticate", f"{whose} has {name[:40]} twice")
             parameters[name] = found[2] if found[2] is not None else _QUOTED_PAIR.sub(r"\1", found[3])
         elif found := _SCHEME.match(header, place):
             if scheme:
                 yield scheme, parameters
             scheme, parameters = found[1].lower(), {}
         else:
-            raise Malformed("WWW-Authenticate", f"{whose} sends a header that cannot be read")
+            raise Malformed("WWW-Authenticate", f"{whose} has an invalid header")
         place = found.end()
     if scheme:
         yield scheme, parameters
@@ -105,7 +103,7 @@ class Token:
 
 
 class TokenCache:
-    """Keeps tokens in memory, the most recently used 4,096 of them.
+    """Caches tokens in memory, up to 4,096, the most recently used.
 
     Args:
         clock: monotonic seconds.
@@ -134,7 +132,7 @@ class TokenCache:
             return under_way.result()
         try:
             token = fetch()
-        except BaseException as error:  # whatever it was: others wait for this fetch
+        except BaseException as error:  # any error: others wait for this fetch
             with self._lock:
                 del self._fetches[key]
             mine.set_exception(error)
@@ -151,7 +149,7 @@ def _good_until(_: Hashable, token: Token, now: float) -> float:
 
 
 class Authentication:
-    """Gets the Authorization headers of registries, one for each repository, and keeps them while they are valid.
+    """Gets the Authorization headers of registries, one for each repository, and caches them while they are valid.
     Redirects of token services are not followed: the credentials are for that service only.
     """
 
@@ -167,21 +165,21 @@ class Authentication:
             return ""
         try:
             return self._tokens.renew(place, "", lambda: self._token(place, challenge))
-        except (Misconfigured, Malformed, Rejected):  # what the registry asks for may have changed since: ask it again
+        except (Misconfigured, Malformed, Rejected):  # the challenge may have changed: request a new one
             self._challenges.pop(place, None)
             return ""
 
     def answer(self, place: Place, asked: str, used: str) -> str:
-        """The header that a 401 asks for.
+        """The header that a 401 requires.
 
         Args:
-            place: what was asked for.
-            asked: the answer's WWW-Authenticate.
-            used: the header that was not enough.
+            place: the requested repository.
+            asked: WWW-Authenticate of the response.
+            used: the rejected header.
 
         Raises:
-            Misconfigured: the credentials are wrong or missing, or would have to go where they may not.
-            Throttled, Retry, Malformed: as the token service answers.
+            Misconfigured: the credentials are wrong or missing, or may not be sent to the token service.
+            Throttled, Retry, Malformed: the token service's error.
         """
         challenge = parse_challenge(asked, place.name)
         header = self._tokens.renew(place, used, lambda: self._token(place, challenge))
@@ -192,7 +190,7 @@ class Authentication:
         doing, registry = f"getting a token for {place.name}", place.registry
         if challenge.scheme == "basic":
             if not registry.credentials:
-                raise Misconfigured(f"{doing}: it wants a user and a password: name credentials on its rule")
+                raise Misconfigured(f"{doing}: it requires a user and a password: name credentials on its rule")
             return Token(self._password(registry)[0], _LONGEST_SECONDS)
         with only_safe(doing):
             realm = parse_url(challenge.realm, place.server, private=registry.private)
@@ -205,8 +203,8 @@ class Authentication:
             target = realm.at(f"{realm.path}{'&' if '?' in realm.path else '?'}{urlencode(query)}")
             answer = self._by_get(place, replace(request, target=target))
         value = usable_token(answer.token or answer.access_token, request)
-        said = answer.expires_in if answer.expires_in is not None and answer.expires_in > 0 else _UNSAID_SECONDS
-        return Token(f"Bearer {value}", min(_LONGEST_SECONDS, said))
+        life = answer.expires_in if answer.expires_in is not None and answer.expires_in > 0 else _DEFAULT_SECONDS
+        return Token(f"Bearer {value}", min(_LONGEST_SECONDS, life))
 
     def _by_get(self, place: Place, request: Request) -> TokenAnswer:
         """An anonymous token, or one for the user of the rule if the token service may see the credentials."""
@@ -215,13 +213,13 @@ class Authentication:
             return self._ask(request, place.dialect.remedy(registry))
         if not may_see_credentials(request.target.host, host):
             raise Misconfigured(
-                f"{request.doing}: it sends the credentials to {request.target.server}, which does not surely belong "
-                f"to {host}. Nothing was sent there. Ask whoever runs the registry for a token service under its own "
-                "domain"
+                f"{request.doing}: the token service {request.target.server} may not belong to {host}, so the "
+                "credentials were not sent to it",
+                remedy="ask the registry's operator for a token service under its own domain",
             )
         header, secrets = self._password(registry)
         request = replace(request, headers={"Authorization": header}, secrets=secrets)
-        return self._ask(request, f"set the secrets {registry.credentials}-user and -password right")
+        return self._ask(request, f"correct the secrets {registry.credentials}-user and -password")
 
     def _post(self, place: Place, request: Request, form: Mapping[str, str], secret: str) -> TokenAnswer:
         headers, body = {"Content-Type": "application/x-www-form-urlencoded"}, urlencode(form).encode()
@@ -234,11 +232,11 @@ class Authentication:
             raise http_error(answer, request, remedy)
         try:
             return msgspec.json.decode(answer.body, type=TokenAnswer)
-        except UNREADABLE:  # their text may hold a piece of a token
-            raise Malformed("token", f"{request.doing}: {request.target.server} answers with no token") from None
+        except UNREADABLE:  # their text may contain a part of a token
+            raise Malformed("token", f"{request.doing}: the response of {request.target.server} has no token") from None
 
     def _password(self, registry: RegistryRule) -> tuple[str, tuple[str, ...]]:
-        """The header of Basic authentication, and the values that no error may repeat."""
+        """The header of Basic authentication, and the values that no error may contain."""
         user, password = self._secrets.credentials(registry)
         encoded = base64.b64encode(f"{user}:{password}".encode()).decode()
         return f"Basic {encoded}", (password, encoded)

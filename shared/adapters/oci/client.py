@@ -34,10 +34,10 @@ _REDIRECTS = 3
 _REDIRECTED = frozenset((301, 302, 303, 307, 308))
 _KEPT_PAGES = 64
 _NAME_LIMIT = 129
-"""One more than a tag may have: what is cut there is still none."""
+"""One more than the limit of a tag: a name that is truncated there is still not a tag."""
 
 _SAFE_SIZE = 100
-"""A page of so many tags is taken everywhere; a thousand are asked for first, and some registries refuse that."""
+"""A page size that all registries accept. The first request is for a thousand tags, which some refuse."""
 
 _LINK_LIMIT = 8 * 1024
 _LINK = re.compile(r"\s*<([^<>]*)>\s*((?:;[^,<]*)*)(?:,|\Z)")
@@ -54,7 +54,7 @@ class _Tags(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """Some names, and the URL of the next page (None at the end); `linked` if that is from a Link header."""
+    """Names, and the URL of the next page (None at the end); `linked` if that is from a Link header."""
 
     tags: tuple[str, ...] = ()
     following: Target | None = None
@@ -62,13 +62,13 @@ class _Page:
 
 
 class OciTagReader:
-    """Implements the port `TagReader`, for many threads at once. urllib3 is imported where the first is made.
+    """Implements the port `TagReader`; thread-safe. urllib3 is imported when the first one is created.
 
     Args:
         secrets: the user and password of a registry whose rule names credentials.
-        credential: the app's identity, for Azure registries without.
-        network: the way out; that of the environment by default.
-        limits: how long is waited and how much is taken.
+        credential: the app's identity, for Azure registries without credentials.
+        network: the proxy and certificates; those of the environment by default.
+        limits: time and size limits.
     """
 
     def __init__(
@@ -90,8 +90,8 @@ class OciTagReader:
         """The digest of a tag, None if the tag does not exist.
 
         It is a HEAD, which no registry counts as a pull. If the response has no digest, the manifest is read and its
-        bytes are hashed; likewise if HEAD is not supported, or answers 404: Sonatype Nexus has been seen to do that for
-        tags that exist.
+        bytes are hashed; likewise if HEAD is not supported, or returns 404: Sonatype Nexus does that for tags that
+        exist.
         """
         place = Place.of(registry, repository)
         name = f"{place.name}:{parse_tag(tag)}"
@@ -100,16 +100,16 @@ class OciTagReader:
             _, answer = self._answer(place, target, f"reading {name}", method=method, headers=accept)
             if answer.status == 404 and method == "GET":
                 return None
-            said = answer.headers.get("docker-content-digest")
-            if method == "HEAD" and answer.status == 200 and said is not None:
-                return parse_digest(said, f"Docker-Content-Digest of {name}")
-        return _digest_of(answer.body, said, name)
+            header = answer.headers.get("docker-content-digest")
+            if method == "HEAD" and answer.status == 200 and header is not None:
+                return parse_digest(header, f"Docker-Content-Digest of {name}")
+        return _digest_of(answer.body, header, name)
 
     def tags(self, registry: RegistryRule, repository: str) -> Iterator[str]:
         previous = _Page()
         for page in self._pages(Place.of(registry, repository)):
             if page.tags and page.tags == previous.tags and not previous.linked:
-                return  # it does not know `last`, and has said everything before
+                return  # it ignores `last`, and has returned everything before
             yield from page.tags
             if previous.linked and not page.linked:
                 return
@@ -119,15 +119,15 @@ class OciTagReader:
         return self._allowances.get(registry.name)
 
     def _pages(self, place: Place) -> Iterator[_Page]:
-        """The pages one by one; the first is requested again with fewer tags if the page size is refused. The deadline
-        counts the registry's time, not that of the consumer.
+        """The pages; the first is requested again with fewer tags if the page size is refused. The deadline counts the
+        registry's time, not that of the consumer.
         """
         limits, seen, spent = self._limits, set[Target](), 0.0
         size, first = limits.page_size, f"/v2/{place.path}/tags/list?n="
         target: Target | None = place.server.at(f"{first}{size}")
         while target is not None:
             if target in seen:
-                raise Malformed("Link", f"the pages of {place.name} come round to {target}, which was read before")
+                raise Malformed("Link", f"the pages of {place.name} lead back to {target}, which was read before")
             if len(seen) >= limits.pages:
                 raise Malformed("tags", f"{place.name} has more than {limits.pages} pages of tags")
             if spent > limits.listing_seconds:
@@ -156,7 +156,7 @@ class OciTagReader:
         if answer.status == 404 and is_first:
             return _Page()
         if answer.status == 404:
-            raise Retry(f"{doing}: 404 from {sent.target}: a page of it is not there")
+            raise Retry(f"{doing}: 404 from {sent.target}: a page of the list is missing")
         if answer.status != 304:
             page = _parse_page(answer, target, sent.target, size, place.name)
             etag = answer.headers.get("etag", "")
@@ -166,12 +166,12 @@ class OciTagReader:
         return page
 
     def _answer(self, place: Place, target: Target, doing: str, **parts: Any) -> tuple[Request, Response]:
-        """An answer of 200 or 404, of 304 to a conditional request, or of 405 or 501 to a HEAD, with what it is to.
+        """A response of 200 or 404, of 304 to a conditional request, or of 405 or 501 to a HEAD, with its request.
 
-        `parts` are those of the request.
+        `parts` are fields of the request.
 
         Raises:
-            Throttled, Retry, Misconfigured, Malformed, Rejected: as the port says.
+            Throttled, Retry, Misconfigured, Malformed, Rejected: see the port.
         """
         registry = place.registry
         request = Request(doing=doing, target=target, private=registry.private, **parts)
@@ -180,8 +180,8 @@ class OciTagReader:
         if answer.status == 401 and sent.target.origin == place.server.origin:
             used = self._authentication.answer(place, answer.headers.get("www-authenticate", ""), used)
             sent, answer = self._follow(place, request, used)
-        if (said := parse_allowance(answer.headers, place.dialect.account_header)) is not None:
-            self._allowances[registry.name] = said
+        if (allowance := parse_allowance(answer.headers, place.dialect.account_header)) is not None:
+            self._allowances[registry.name] = allowance
         if answer.status not in _expected(request):
             raise http_error(answer, sent, place.dialect.remedy(registry))
         return sent, answer
@@ -198,10 +198,10 @@ class OciTagReader:
             answer = self._send(sent)
             if answer.status not in _REDIRECTED:
                 return sent, answer
-            with only_safe(f"{request.doing}: it is redirected"):
+            with only_safe(f"{request.doing}: redirected"):
                 target = parse_url(answer.headers.get("location", ""), sent.target, private=sent.private)
             request = replace(request, target=target)
-        raise Malformed("Location", f"{request.doing}: it is redirected more than {_REDIRECTS} times")
+        raise Malformed("Location", f"{request.doing}: redirected more than {_REDIRECTS} times")
 
 
 def _expected(request: Request) -> set[int]:
@@ -209,40 +209,40 @@ def _expected(request: Request) -> set[int]:
     return {200, 404} | conditional | ({405, 501} if request.method == "HEAD" else set())
 
 
-def _digest_of(body: bytes, said: str | None, name: str) -> Digest:
+def _digest_of(body: bytes, header: str | None, name: str) -> Digest:
     """The digest of a manifest's bytes, which must equal the one in the header."""
     try:
         msgspec.json.decode(body, type=_Manifest)
     except UNREADABLE as error:
-        raise Malformed("manifest", f"{name} is answered with no manifest") from error
+        raise Malformed("manifest", f"the response for {name} is not a manifest") from error
     digest = Digest("sha256:" + hashlib.sha256(body).hexdigest())
-    if said is not None and parse_digest(said, f"Docker-Content-Digest of {name}") != digest:
-        raise Malformed("Docker-Content-Digest", f"{name} is said to be {said}, and its bytes are {digest}")
+    if header is not None and parse_digest(header, f"Docker-Content-Digest of {name}") != digest:
+        raise Malformed("Docker-Content-Digest", f"is {header} for {name}, and the digest of its bytes is {digest}")
     return digest
 
 
 def _parse_page(answer: Response, asked: Target, answered: Target, size: int, whose: str) -> _Page:
-    """The page that an answer is.
+    """The page in a response.
 
-    The next is where its Link says. Without one a page that is exactly full may have a next all the same, behind its
-    last tag; one that is fuller comes from a registry that knows no pages.
+    The Link header has the URL of the next page. Without it, a page that is exactly full may still have a next one,
+    after its last tag; a longer page is from a registry without pagination.
 
     Args:
         answer: a 200.
-        asked: where it was asked for.
-        answered: where it comes from, after redirects.
-        size: how many tags were asked for.
+        asked: the URL of the request.
+        answered: the URL of the response, after redirects.
+        size: the requested number of tags.
         whose: the repository with its registry, for errors.
 
     Raises:
-        Malformed: it is no list, or the next page is at a host that was not asked.
+        Malformed: it is not a list, or the next page is on another host.
     """
     try:
         listed = msgspec.json.decode(answer.body, type=_Tags).tags or []
     except UNREADABLE as error:
-        raise Malformed("tags", f"{whose} is answered with no list of tags") from error
-    # Sonatype Nexus lists null among the others, and `null` could be a tag. What is longer than any tag is cut: pages
-    # are kept in memory.
+        raise Malformed("tags", f"the response for {whose} is not a list of tags") from error
+    # Sonatype Nexus lists null among the tags, and `null` could be a tag. Names that are too long for a tag are
+    # truncated: pages are kept in memory.
     tags = tuple("(null)" if name is None else name[:_NAME_LIMIT] for name in listed)
     if linked := _linked(answer.headers.get("link", ""), asked, answered, whose):
         return _Page(tags, linked, linked=True)
@@ -252,7 +252,7 @@ def _parse_page(answer: Response, asked: Target, answered: Target, size: int, wh
 
 
 def _linked(header: str, asked: Target, answered: Target, whose: str) -> Target | None:
-    """The URL of a Link header's next page: at the registry, or at the host that it redirected to."""
+    """The URL of the next page in a Link header: on the registry, or on the host that it redirected to."""
     if len(header) > _LINK_LIMIT:
         raise Malformed("Link", f"{whose} has a link of {len(header)} characters")
     place = 0
@@ -260,12 +260,12 @@ def _linked(header: str, asked: Target, answered: Target, whose: str) -> Target 
         place = found.end()
     if found is None:
         if header[place:].strip():
-            raise Malformed("Link", f"{whose} has a link that cannot be read")
+            raise Malformed("Link", f"{whose} has an invalid link")
         return None
     try:
         target = parse_url(found[1], answered)
     except Unsafe as error:
-        raise Malformed("Link", f"{whose} continues at a place that is not asked: {error}") from error
+        raise Malformed("Link", f"the next page of {whose} is not requested: {error}") from error
     if target.origin not in (asked.origin, answered.origin):
-        raise Malformed("Link", f"{whose} continues at {target.server}, which was not asked")
+        raise Malformed("Link", f"the next page of {whose} is on another host, {target.server}")
     return target

@@ -1,7 +1,7 @@
 """The vendors' deviations from the specification: one row for each dialect.
 
 A further dialect is one more row of `DIALECTS`. No other module of this package names a vendor. Names in rules and
-records are the domain's: `RegistryRule.login_server` and `RegistryRule.full_name`.
+records are those of the domain: `RegistryRule.login_server` and `RegistryRule.full_name`.
 """
 
 import re
@@ -33,41 +33,40 @@ class TokenAnswer(msgspec.Struct):
 
 
 def usable_token(value: str | None, request: Request) -> str:
-    """A value that can be a token. Raises `Malformed`, without a piece of it, where it cannot."""
+    """A token. Raises `Malformed`, without any part of the value, if it cannot be one."""
     if not value or len(value) > _TOKEN_LIMIT or not _TOKEN.fullmatch(value):
-        where = request.target.server
-        raise Malformed("token", f"{request.doing}: {where} answers with nothing that can be a token")
+        raise Malformed("token", f"{request.doing}: the response of {request.target.server} has no valid token")
     return value
 
 
 Post = Callable[[Request, Mapping[str, str], str], TokenAnswer]
-"""Posts a form that holds a secret, which no error repeats; raises the gate's errors."""
+"""Posts a form with a secret, which no error contains; raises the gate's errors."""
 
 Grant = Callable[["Place", Request, Mapping[str, str], Identity, Post], TokenAnswer]
-"""Gets a token for the app itself, where the rule names no credentials. It is given the request that the registry's
-challenge leads to, and the service and the scope to ask for."""
+"""Gets a token for the app's identity if the rule names no credentials. Its arguments include the token request that
+the registry's challenge leads to, and its service and scope."""
 
 
 def _remedy(registry: RegistryRule) -> str:
     if registry.credentials:
-        return f"let the user of {registry.credentials}-user read there, and see that the repository is there"
-    return "see that the repository is there, and name credentials on the registry's rule if it is not public"
+        return f"check that the repository exists, and that the user in {registry.credentials}-user may read it"
+    return "check that the repository exists, and name credentials on the registry's rule if it is not public"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """What the registries of a vendor do otherwise; each default is what the specification says.
+    """The deviations of one vendor's registries; each default is that of the specification.
 
     Args:
         serves: whether a registry of the rules is one of the vendor's.
-        api_host: the host that answers for the login server.
+        api_host: the host of the API, if it is not the login server.
         token_hosts: token services that may see the credentials, besides those under the registry's own domain.
-        shared_domains: domains under which the vendor gives names to strangers, where the list of public suffixes
-            does not say so: hosts there have no owner in common, whether or not a rule has such a registry.
-        actions: what is asked for in a token's scope, whatever the registry names.
-        grant: how the app itself gets a token; a GET without credentials by default.
-        remedy: what to do where a registry refuses to be read.
-        account_header: the header that says by what the rate limit is counted.
+        shared_domains: domains of which the vendor assigns subdomains to customers, and which are not in the list of
+            public suffixes: hosts there have different owners, whether or not a rule has such a registry.
+        actions: the actions in a token's scope, whatever the challenge names.
+        grant: how the app's identity gets a token; a GET without credentials by default.
+        remedy: what to do if a registry denies access.
+        account_header: the header with the address or account that the rate limit applies to.
     """
 
     serves: Callable[[RegistryRule], bool] = lambda registry: False
@@ -82,7 +81,7 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A repository of a registry: `path` is what the registry calls it, `name` what people do."""
+    """A repository of a registry: `path` is its name in the API, `name` its name for readers."""
 
     registry: RegistryRule
     dialect: Dialect
@@ -95,8 +94,8 @@ class Place:
         """The place of a repository.
 
         Raises:
-            Malformed: the repository's name is none.
-            Misconfigured: the registry's login server is no host.
+            Malformed: the repository's name is invalid.
+            Misconfigured: the registry's login server is not a host.
         """
         path = parse_repository(repository)
         with only_safe(f"reading {registry.login_server}/{path}"):
@@ -111,18 +110,18 @@ def dialect_of(registry: RegistryRule) -> Dialect:
 
 
 def server_of(registry: RegistryRule) -> Target:
-    """Where a registry's API is.
+    """The server of a registry's API.
 
     Raises:
-        Unsafe: the login server is no host name with an optional port.
+        Unsafe: the login server is not a host name with an optional port.
     """
     return parse_server(dialect_of(registry).api_host or registry.login_server)
 
 
 def may_see_credentials(realm: str, registry: str) -> bool:
-    """Whether a token service's host may see the credentials of a registry's host; both in lower case, without a port.
+    """Whether a token service may see the credentials of a registry; both are hosts in lower case, without a port.
 
-    It may if it is the registry's own host, if the registry's dialect names it, or if it is under a domain of the same
+    It may if it is the registry's own host, if the registry's dialect names it, or if both are under one domain of one
     owner.
     """
     if realm == registry or any(realm in row.token_hosts for row in DIALECTS if row.api_host == registry):
@@ -140,13 +139,13 @@ _ENTRA_SCOPE = "https://containerregistry.azure.net/.default"
 def _entra_exchange(
     place: Place, request: Request, query: Mapping[str, str], identity: Identity, post: Post
 ) -> TokenAnswer:
-    """A token of an Azure registry for the app's identity, which is sent to no other host.
+    """A token of an Azure registry for the app's identity, whose Entra token is sent to no other host.
 
     Source: https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md
     """
     if request.target.origin != place.server.origin:
         where = request.target.server
-        raise Misconfigured(f"{request.doing}: it sends the app's identity to {where}, which is not the registry")
+        raise Misconfigured(f"{request.doing}: its token service is {where}, which is not the registry: not used")
     with translated(request.doing):
         entra = identity().get_token(_ENTRA_SCOPE).token
     form = {"grant_type": "access_token", "service": query.get("service", ""), "access_token": entra}

@@ -1,4 +1,4 @@
-"""HTTP errors of registries as the gate's errors, and rate limits as registries tell them.
+"""HTTP errors of registries as the gate's errors, and the rate limits in their responses.
 
 Sources: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes,
 https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-05 (`RateLimit-Limit: 100;w=21600`) and
@@ -18,12 +18,12 @@ from shared.domain.errors import BasegateError, Malformed, Misconfigured, Reject
 from shared.ports import Allowance
 
 UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
-"""What decoding an answer raises: a gateway's page, half of an answer, a hostile one."""
+"""The errors of decoding a response: a gateway's page, an incomplete or a malicious response."""
 
 _MESSAGE_LIMIT = 200
 _LONGEST_SECONDS = 6 * 3600.0
 _EPOCH = 1_000_000_000
-"""A reset above this is a moment (seconds since 1970), below it a wait: registries send both."""
+"""A reset value above this is a time (seconds since 1970), below it a wait: registries send both."""
 
 _QUOTA = re.compile(r"\s*(\d{1,12})\s*(?:;\s*w\s*=\s*(\d{1,12}))?\s*(?:[;,].*)?")
 _SOURCE = re.compile(r"[A-Za-z0-9.:/_-]{1,64}")
@@ -44,39 +44,39 @@ def http_error(answer: Response, request: Request, remedy: str) -> BasegateError
     """The error of an unexpected response.
 
     Args:
-        answer: its status is not one that was expected.
-        request: begins the sentence, and has the values that the sentence must not contain.
-        remedy: what to do where access is denied.
+        answer: the response, with an unexpected status.
+        request: for the beginning of the text, and the secrets that it must not contain.
+        remedy: what to do if access is denied.
     """
-    code, said = _said(answer, request)
-    text, now = f"{request.doing}: {answer.status} {said}".strip(), datetime.now(UTC)
+    code, message = _message(answer, request)
+    text, now = f"{request.doing}: {answer.status} {message}".strip(), datetime.now(UTC)
     if answer.status == 429 or code == "TOOMANYREQUESTS" or (answer.status == 403 and "retry-after" in answer.headers):
-        return Throttled(text, parse_pause(answer.headers, now, unsaid=60.0))
+        return Throttled(text, parse_pause(answer.headers, now, default=60.0))
     if answer.status == 408 or answer.status >= 500:
-        return Retry(text, parse_pause(answer.headers, now, unsaid=5.0))
+        return Retry(text, parse_pause(answer.headers, now, default=5.0))
     if answer.status in (401, 403):
         return Misconfigured(f"{text}. To fix it: {remedy}")
     if answer.status < 400:
-        return Malformed("status", f"{request.doing}: {answer.status} was not to be expected here")
+        return Malformed("status", f"{request.doing}: unexpected status {answer.status}")
     return Rejected(text)
 
 
-def _said(answer: Response, request: Request) -> tuple[str, str]:
+def _message(answer: Response, request: Request) -> tuple[str, str]:
     """The registry's error code, and its text for readers, without secrets."""
     try:
         body = msgspec.json.decode(answer.body, type=_Errors)
     except UNREADABLE:
         return "", ""
     first = body.errors[0] if body.errors else _Error("", body.message or body.details)
-    said = readable(f"{first.code} {first.message}".strip())[:_MESSAGE_LIMIT]
-    said = "".join(letter if letter.isprintable() else " " for letter in said)
-    return first.code, "" if any(secret and secret in said for secret in request.secrets) else said
+    text = readable(f"{first.code} {first.message}".strip())[:_MESSAGE_LIMIT]
+    text = "".join(letter if letter.isprintable() else " " for letter in text)
+    return first.code, "" if any(secret and secret in text for secret in request.secrets) else text
 
 
 def parse_allowance(headers: Mapping[str, str], account_header: str = "") -> Allowance | None:
-    """What an answer says of the rate limit, None where it says nothing (or nothing that can be read).
+    """The rate limit in a response, None if it has none (or an invalid one).
 
-    `account_header` is the one that says by what the registry counts, "" where none does.
+    `account_header` is the header with the account or address that the limit applies to, "" if there is none.
     """
     for prefix in ("", "x-"):
         limit = _QUOTA.fullmatch(headers.get(f"{prefix}ratelimit-limit", ""))
@@ -92,13 +92,13 @@ def parse_allowance(headers: Mapping[str, str], account_header: str = "") -> All
     return None
 
 
-def parse_pause(headers: Mapping[str, str], now: datetime, unsaid: float) -> float:
-    """The seconds that an answer asks to wait (at most six hours), `unsaid` where it does not say."""
+def parse_pause(headers: Mapping[str, str], now: datetime, default: float) -> float:
+    """The seconds that a response asks to wait, at most six hours."""
     for name in ("retry-after", "x-retry-after", "ratelimit-reset", "x-ratelimit-reset"):
         value = headers.get(name, "").strip()
         if (wait := _seconds(value, now)) is not None:
             return min(_LONGEST_SECONDS, max(1.0, wait))
-    return unsaid
+    return default
 
 
 def _seconds(value: str, now: datetime) -> float | None:

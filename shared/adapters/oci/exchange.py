@@ -1,4 +1,4 @@
-"""A request to a registry, its response, the network between them, and the limits of both."""
+"""A request to a registry and its response, the proxy and certificates, and the limits."""
 
 import os
 import ssl
@@ -13,13 +13,13 @@ from shared.domain.errors import Misconfigured
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How long is waited, and how much is taken, from one registry.
+    """Time and size limits for one registry.
 
-    `read_seconds` is the longest silence, `answer_seconds` the longest time for one whole answer: a registry that sends
-    a byte now and then is not waited for. `listing_seconds` is the time that all pages of one listing may take.
-    `body_bytes` is the size of a manifest that every registry has to take, and the most that is read of an answer:
+    `read_seconds` is the longest time without data, `answer_seconds` the longest time for a whole response, which ends
+    one that trickles in. `listing_seconds` is the time limit for all pages of one list.
+    `body_bytes` is the maximum size of a response. It is the size of a manifest that every registry must accept:
     https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests
-    `list_bytes` is the most that is read of a page of tags: Google's registries know no pages, and list every manifest.
+    `list_bytes` is the maximum size of a page of tags: Google's registries have no pagination, and list every manifest.
     """
 
     connect_seconds: float = 5.0
@@ -34,25 +34,25 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """The way out: `proxies` as `urllib.request.getproxies_environment` gives them, `ca_bundle` a file or folder."""
+    """The proxies, as `urllib.request.getproxies_environment` returns them, and `ca_bundle`, a file or folder."""
 
     proxies: Mapping[str, str] = field(default_factory=dict)
     ca_bundle: str = ""
 
     @staticmethod
     def of_environment() -> "Network":
-        """The way out that HTTPS_PROXY, NO_PROXY and REQUESTS_CA_BUNDLE describe, as for the Azure SDKs."""
+        """The settings in HTTPS_PROXY, NO_PROXY and REQUESTS_CA_BUNDLE, as for the Azure SDKs."""
         return Network(proxies=getproxies_environment(), ca_bundle=os.environ.get("REQUESTS_CA_BUNDLE", ""))
 
     def proxy_for(self, host: str) -> str:
-        """The URL of the proxy for a host, "" where there is none or NO_PROXY names the host."""
+        """The URL of the proxy for a host, "" if there is none or NO_PROXY names the host."""
         proxy = self.proxies.get("https") or self.proxies.get("all") or ""
         if not proxy or proxy_bypass_environment(host, dict(self.proxies)):
             return ""
         return proxy if "://" in proxy else f"http://{proxy}"
 
     def ssl_context(self) -> ssl.SSLContext:
-        """A context that trusts the bundle, without one the machine's certificates (or SSL_CERT_FILE).
+        """A context that trusts the bundle, or without one the machine's certificates (or SSL_CERT_FILE).
 
         Raises:
             Misconfigured: the bundle cannot be read.
@@ -63,15 +63,15 @@ class Network:
             return ssl.create_default_context(cafile=self.ca_bundle or None)
         except OSError as error:
             problem = f"{self.ca_bundle} cannot be read as a bundle of certificates ({error.strerror or error})"
-            raise Misconfigured(f"{problem}: set REQUESTS_CA_BUNDLE right, or unset it") from error
+            raise Misconfigured(f"{problem}: correct REQUESTS_CA_BUNDLE, or unset it") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked of whom. `doing` begins the sentence of an error; headers and body are never shown.
+    """A request to a registry. `doing` is the beginning of the text of an error; headers and body are never shown.
 
-    With `private` the host may have a private address. `secrets` are what no error may repeat from the answer. Of an
-    answer `limit_bytes` are read at most (0: as many as of any other).
+    With `private` the host may have a private address. `secrets` must not be in any error, even if the response has
+    them. `limit_bytes` is the maximum size of the response (0: the usual one).
     """
 
     doing: str

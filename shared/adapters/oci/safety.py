@@ -32,7 +32,7 @@ _SIX_TO_FOUR_RELAYS = IPv4Network("192.88.99.0/24")
 
 _URL_LIMIT = 4096
 _URL = re.compile(r"[!-\[\]-~]+")
-"""Printable ASCII without spaces and backslashes: what parsers disagree on is in none of them."""
+"""Printable ASCII without spaces and backslashes: URL parsers agree on these."""
 
 _SERVER = re.compile(r"[a-z0-9._:\[\]-]+")
 _HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -42,7 +42,7 @@ _NUMERIC = re.compile(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)")
 
 
 class Unsafe(Exception):
-    """A target that gets no request; the text says why, beginning with the host or URL."""
+    """A target to which no request may be sent; the text says why, and begins with the host or URL."""
 
 
 @contextmanager
@@ -52,8 +52,8 @@ def only_safe(doing: str) -> Iterator[None]:
         yield
     except Unsafe as error:
         raise Misconfigured(
-            f"{doing}: {error}. Nothing was sent there. If the registry is your own and inside your network, "
-            "say private: true on its rule; else ask whoever runs it why it leads there"
+            f"{doing}: {error}, so no request was sent. If the registry is inside your own network, "
+            "set private: true on its rule; else ask its operator for the reason"
         ) from error
 
 
@@ -67,7 +67,7 @@ class Target:
 
     @property
     def origin(self) -> tuple[str, int]:
-        """What must be equal for a secret to be sent there, too."""
+        """Host and port: a secret is only ever sent to the same origin."""
         return self.host, self.port
 
     @property
@@ -85,10 +85,10 @@ class Target:
 
 
 def parse_server(text: str) -> Target:
-    """The server that a host name with an optional port stands for.
+    """The server of a host name with an optional port.
 
     Raises:
-        Unsafe: it is none.
+        Unsafe: it is not a host name.
     """
     server = text.lower()
     if not _SERVER.fullmatch(server):
@@ -97,10 +97,10 @@ def parse_server(text: str) -> Target:
 
 
 def parse_url(text: str, base: Target, *, private: bool = False) -> Target:
-    """A URL that the registry at `base` gave, which may be relative to it.
+    """A URL from the registry at `base`, which may be relative.
 
     Raises:
-        Unsafe: it is not https, has a user or no readable host, or (unless the registry is `private`) a port that is
+        Unsafe: it is not https, has a user or no valid host, or (unless the registry is `private`) a port that is
             neither 443 nor the registry's own.
     """
     if len(text) > _URL_LIMIT or not _URL.fullmatch(text):
@@ -112,7 +112,7 @@ def parse_url(text: str, base: Target, *, private: bool = False) -> Target:
 
 
 def _target(text: str, base: str = "") -> Target:
-    try:  # what has a scheme is never joined: `https:///token` would become the base's own host
+    try:  # an absolute URL is never joined: `https:///token` would get the host of the base
         parts = urlsplit(text if _HAS_SCHEME.match(text) else urljoin(base, text))
         port = parts.port
     except ValueError as error:
@@ -134,7 +134,7 @@ def _host(text: str) -> str:
         if _NUMERIC.fullmatch(host):
             return str(IPv4Address(host))
     except AddressValueError as error:
-        raise Unsafe(f"'{host[:80]}' is not a host name, nor an address in its usual form") from error
+        raise Unsafe(f"'{host[:80]}' is neither a host name nor an address in its usual form") from error
     if not _NAME.fullmatch(host):
         raise Unsafe(f"'{host[:80]}' is not a host name")
     return host
@@ -143,11 +143,11 @@ def _host(text: str) -> str:
 def require_host(host: str, *, private: bool, proxied: bool) -> None:
     """Check a host by its name, before it is resolved.
 
-    Behind a proxy it is the proxy that resolves, so an address instead of a name, and a name that only a local
-    network knows, are unsafe there: nothing here could see where they lead.
+    A proxy resolves names itself, where they cannot be checked: so behind a proxy, addresses are unsafe, and so are
+    names of local networks.
 
     Raises:
-        Unsafe: says why.
+        Unsafe: no request may be sent to it.
     """
     if host in _METADATA_NAMES:
         raise Unsafe(f"{host} is a metadata service")
@@ -159,27 +159,27 @@ def require_host(host: str, *, private: bool, proxied: bool) -> None:
         return
     require_address(host, address, private=private)
     if proxied and not private:
-        raise Unsafe(f"{host} is an address, and behind a proxy only names are asked for")
+        raise Unsafe(f"{host} is an address, and behind a proxy only names are allowed")
 
 
 def require_address(host: str, address: Address, *, private: bool) -> None:
     """Check an address that a host name was resolved to.
 
     Raises:
-        Unsafe: it is no public unicast address; with `private`, private and loopback addresses may be used as well,
-            metadata services and the like still not.
+        Unsafe: it is not a public unicast address; with `private`, private and loopback addresses are allowed, but
+            metadata services and link-local addresses are not.
     """
-    said = host if host == str(address) else f"{host} is at {address}, which"
+    name = host if host == str(address) else f"{host} resolves to {address}, which"
     meant = _embedded(address)
     if meant in _METADATA or address in _METADATA:
-        raise Unsafe(f"{said} is the address of a metadata service")
+        raise Unsafe(f"{name} is the address of a metadata service")
     if meant.is_multicast or meant.is_unspecified or meant.is_link_local:
-        raise Unsafe(f"{said} is a multicast, unspecified or link-local address")
+        raise Unsafe(f"{name} is a multicast, unspecified or link-local address")
     if meant.is_loopback or meant.is_private or not meant.is_global:
         if not private:
-            raise Unsafe(f"{said} is a private or loopback address")
+            raise Unsafe(f"{name} is a private or loopback address")
     elif meant.is_reserved or meant in _SITE_LOCAL or meant in _SIX_TO_FOUR_RELAYS:
-        raise Unsafe(f"{said} is a reserved address")
+        raise Unsafe(f"{name} is a reserved address")
 
 
 def _embedded(address: Address) -> Address:
@@ -194,8 +194,8 @@ def _embedded(address: Address) -> Address:
 def owned_domain(host: str) -> str:
     """The domain that the owner of a host has registered: `example.co.uk` for `auth.example.co.uk`.
 
-    "" where there is no such thing: of an address, of one label, and of a public suffix itself. The list of public
-    suffixes is taken with its private section, the domains under which strangers are given names (`github.io`).
+    "" for an address, a single label, and a public suffix itself. The list of public suffixes includes its private
+    section: domains of which anybody can get a subdomain (`github.io`).
     Source: https://publicsuffix.org/list/
     """
     is_address = ":" in host or _NUMERIC.fullmatch(host)
@@ -204,4 +204,4 @@ def owned_domain(host: str) -> str:
 
 @cache
 def _public_suffixes() -> PublicSuffixList:
-    return PublicSuffixList()  # it reads ten thousand lines: not before a password is to go to another host
+    return PublicSuffixList()  # it reads ten thousand lines: only if credentials may be sent to another host

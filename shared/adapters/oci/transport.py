@@ -1,7 +1,7 @@
 """One request and its complete response, limited in size and time, on urllib3's pools.
 
-Connections go to checked addresses only, and errors are translated. The module is imported with the first reader:
-urllib3 is heavy.
+Connections are made to checked addresses only, and errors are translated. The module is imported when the first reader
+is created: urllib3 is heavy.
 """
 
 import http.client
@@ -41,7 +41,7 @@ _CONNECTIONS_PER_HOST = 16
 _ERROR_BYTES = 64 * 1024
 _CHUNK_BYTES = 64 * 1024
 _TRIED = 4
-"""Addresses of one name that are tried: each may take the whole time to connect."""
+"""How many addresses of one name are tried: each may take the whole connect timeout."""
 
 _NO_HTTP = (http.client.BadStatusLine, http.client.UnknownProtocol, InvalidHeader)
 _UNKNOWN_NAME = frozenset((socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)))
@@ -50,7 +50,7 @@ _OFTEN_MEANS_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNSUPPORTED_PROT
 
 
 class Transport:
-    """Sends requests over https, to safe hosts only, from many threads."""
+    """Sends requests over https, to safe hosts only; thread-safe."""
 
     def __init__(self, network: Network, limits: Limits) -> None:
         self._network, self._limits = network, limits
@@ -59,12 +59,12 @@ class Transport:
     def send(self, request: Request) -> Response:
         """Send a request; no redirect is followed, no status is an error.
 
-        An error's body is cut at 64 KiB, any other that is longer than the limit is refused.
+        The body of an error is truncated at 64 KiB; any other body over the limit is refused.
 
         Raises:
-            Misconfigured: the host may not be asked, is unknown, or is not trusted.
-            Unreachable: it takes no connections. Retry: it does not answer in time, or breaks off.
-            Malformed: its answer is too large or no HTTP.
+            Misconfigured: no request may be sent to the host, or it is unknown or not trusted.
+            Unreachable: it accepts no connections. Retry: its response is late or incomplete.
+            Malformed: its response is too large or not HTTP.
         """
         target = request.target
         with _network_errors(request.doing, target.server):
@@ -74,7 +74,7 @@ class Transport:
             response = _open(pools.connection_from_host(target.host, target.port, "https"), request)
             body = self._body(response, request)
         if response.headers.get("content-encoding", "identity").lower() != "identity":
-            raise Malformed("Content-Encoding", f"{request.doing}: {target.server} packs what was not to be packed")
+            raise Malformed("Content-Encoding", f"{request.doing}: {target.server} sent a compressed response")
         return Response(response.status, response.headers, body)
 
     def _body(self, response: urllib3.BaseHTTPResponse, request: Request) -> bytes:
@@ -82,7 +82,7 @@ class Transport:
         limit = _ERROR_BYTES if failed else request.limit_bytes or self._limits.body_bytes
         parts: list[bytes] = []
         size = 0
-        # Not stream(): of a chunked body that reads lines without a limit.
+        # Not stream(): it reads the lines of a chunked body without a limit.
         while chunk := response.read(_CHUNK_BYTES, decode_content=False):
             parts.append(chunk)
             size += len(chunk)
@@ -90,7 +90,7 @@ class Transport:
                 response.close()
                 if failed:
                     break
-                raise Malformed("answer", f"{request.doing}: {request.target.server} sends more than {limit} bytes")
+                raise Malformed("response", f"{request.doing}: {request.target.server} sent more than {limit} bytes")
         response.release_conn()
         return b"".join(parts)[:limit]
 
@@ -112,23 +112,23 @@ def _open(pool: urllib3.HTTPConnectionPool, request: Request) -> urllib3.BaseHTT
     except (ProtocolError, ProxyError) as error:
         if not isinstance(error.args[-1], ConnectionError):
             raise
-        return send()  # a server may close a kept connection just when it is used again
+        return send()  # a server may close an idle connection just when it is used again
 
 
 class GuardedConnection(HTTPSConnection):
-    """Connects to the address that was checked, so that a name cannot resolve to another one in between."""
+    """Connects to the checked address: a second resolution of the name could return another one."""
 
     private: ClassVar[bool] = False
     answer_seconds: ClassVar[float] = Limits().answer_seconds
 
-    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's answer is not http.client's
-        """The head of the response, with the deadline of the whole response running."""
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's response is not http.client's
+        """The head of the response; the deadline of the whole response starts."""
         if isinstance(self.sock, PunctualTlsSocket):
             self.sock.answer_by = time.monotonic() + self.answer_seconds
         return super().getresponse()
 
     def _new_conn(self) -> socket.socket:
-        if self.proxy is not None:  # it is the operator's, and it resolves the registry's name itself
+        if self.proxy is not None:  # the operator's proxy resolves the registry's name itself
             return super()._new_conn()
         failed: OSError | None = None
         for address in self._addresses()[:_TRIED]:
@@ -137,8 +137,8 @@ class GuardedConnection(HTTPSConnection):
             except OSError as error:
                 failed = error
         if isinstance(failed, TimeoutError):
-            raise ConnectTimeoutError(self, f"{self.host} does not take connections") from failed
-        raise NewConnectionError(self, f"{self.host} does not take connections: {failed}") from failed
+            raise ConnectTimeoutError(self, f"{self.host} accepts no connections") from failed
+        raise NewConnectionError(self, f"{self.host} accepts no connections: {failed}") from failed
 
     def _addresses(self) -> list[str]:
         try:
@@ -154,7 +154,7 @@ class GuardedConnection(HTTPSConnection):
 
 
 def _make_pools(network: Network, limits: Limits, proxy: str, *, private: bool) -> urllib3.PoolManager:
-    """Keep-alive connections to many hosts, for many threads; `proxy` is its URL or ""."""
+    """Keep-alive connections to many hosts, thread-safe; `proxy` is its URL or ""."""
 
     class Connection(GuardedConnection):
         pass
@@ -182,22 +182,22 @@ def _proxied(proxy: str, options: dict[str, Any]) -> urllib3.PoolManager:
         url = urllib3.util.parse_url(proxy)
         headers = urllib3.make_headers(proxy_basic_auth=url.auth) if url.auth else {}
         return urllib3.ProxyManager(url._replace(auth=None).url, proxy_headers=headers, **options)
-    except (ValueError, urllib3.exceptions.HTTPError):  # its text may hold the proxy's password
-        raise Misconfigured("HTTPS_PROXY is not the URL of a proxy: set it right, or unset it") from None
+    except (ValueError, urllib3.exceptions.HTTPError):  # its text may contain the proxy's password
+        raise Misconfigured("HTTPS_PROXY is not the URL of a proxy: correct it, or unset it") from None
 
 
 @contextmanager
 def _network_errors(doing: str, host: str) -> Iterator[None]:
-    """Raise the gate's errors for the network's within the block.
+    """Raise the network's errors within the block as the gate's.
 
     Args:
-        doing: what is being done to what, the beginning of the sentence a reader gets.
-        host: who was asked.
+        doing: what is being done to what, for the beginning of the error text.
+        host: the server of the request.
 
     Raises:
         Misconfigured: the host is unknown or refused, its certificate is not trusted, or the proxy refuses it.
-        Malformed: the head of an answer is no HTTP, or beyond every measure.
-        Retry: everything else passes by itself.
+        Malformed: the head of the response is too large or not HTTP.
+        Retry: everything else is transient.
     """
     try:
         with only_safe(doing):
@@ -217,9 +217,9 @@ def _translated(error: Exception, doing: str, host: str) -> BasegateError:
                 "renew it there, or add its authority to the bundle that REQUESTS_CA_BUNDLE names"
             )
         if isinstance(cause, http.client.LineTooLong) or "got more than" in str(cause):
-            return Malformed("answer's head", f"{doing}: {host} sends more headers than anyone should read")
+            return Malformed("response headers", f"{doing}: {host} sent too many headers, or one that is too long")
         if isinstance(cause, _NO_HTTP) and not isinstance(cause, http.client.RemoteDisconnected):
-            return Malformed("answer's head", f"{doing}: {host} does not answer in HTTP")
+            return Malformed("response headers", f"{doing}: the response of {host} is not HTTP")
     return _unreached(error, causes, doing, host)
 
 
@@ -227,17 +227,17 @@ def _unreached(error: Exception, causes: list[BaseException], doing: str, host: 
     if isinstance(error, LocationParseError):
         return Misconfigured(f"{doing}: '{host}' is not a host name: correct the server's name in its rule")
     if isinstance(error, ProxyError) or any("Tunnel connection failed" in str(cause) for cause in causes):
-        said = str(causes[-1])[:120]
-        if said.startswith(_PROXY_REFUSES):
-            return Misconfigured(f"{doing}: the proxy does not let requests to {host} through ({said}): allow the host")
-        return Unreachable(f"{doing}: the proxy does not reach {host} ({said})")
+        why = str(causes[-1])[:120]
+        if why.startswith(_PROXY_REFUSES):
+            return Misconfigured(f"{doing}: the proxy denies requests to {host} ({why}): allow the host")
+        return Unreachable(f"{doing}: the proxy cannot reach {host} ({why})")
     if isinstance(error, SSLError) and any(text in str(error) for text in _OFTEN_MEANS_NO_TLS):
         return Misconfigured(f"{doing}: {host} does not speak TLS at that port: correct the server's port in its rule")
     if isinstance(error, ConnectTimeoutError):
-        return Unreachable(f"{doing}: {host} is not reached ({type(causes[-1]).__name__})")
+        return Unreachable(f"{doing}: {host} cannot be reached ({type(causes[-1]).__name__})")
     if isinstance(error, Timeout | TimeoutError):
-        return Retry(f"{doing}: {host} does not answer in time")
-    what = "breaks off its answer" if isinstance(error, ProtocolError) else "is not reached"
+        return Retry(f"{doing}: {host} does not respond in time")
+    what = "sent an incomplete response" if isinstance(error, ProtocolError) else "cannot be reached"
     return Retry(f"{doing}: {host} {what} ({type(causes[-1]).__name__})")
 
 

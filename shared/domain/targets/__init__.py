@@ -1,4 +1,4 @@
-"""Deployment targets, one file each, with its rule, its texts and its defaults.
+"""The deployment targets, one file for each, with its rule, texts and defaults.
 
 A further target is one more file, its entry in `TARGETS`, and an adapter that implements the port `DeploymentTarget`.
 """

@@ -13,8 +13,8 @@ from shared.domain.policy import DeployRule, HealthRule, RegistryRule, Rule
 class AciRule(Rule, DeployRule, frozen=True, kw_only=True):
     """The whole definition of a container group.
 
-    Azure resets what is not sent. `cpu` in cores, `memory_gb` in GB; without an `identity`, the registry's Key
-    Vault credentials are used to pull.
+    Azure resets omitted properties. `cpu` in cores, `memory_gb` in GB; without an `identity`, the registry's Key Vault
+    credentials are used to pull.
     """
 
     kind = "aci"
@@ -39,7 +39,7 @@ class AciRule(Rule, DeployRule, frozen=True, kw_only=True):
 
     @property
     def occupies(self) -> Hashable:
-        """The container group by its resource id; the resource group is compared without regard to case."""
+        """The container group by its resource id; the case of the resource group is ignored."""
         return self.kind, self.subscription, self.resource_group.lower(), self.name
 
     def completed(self, registry: RegistryRule) -> Self:

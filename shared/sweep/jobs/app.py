@@ -17,9 +17,9 @@ from shared.reconcile.begin import enqueue, save
 from shared.sweep.job import Each, JobRun, SweepJob
 
 _NEWEST_TAGS = 10
-"""How many of the newest images are looked through for one that somebody else built."""
+"""How many of the newest images are searched for one that somebody else built."""
 
-_IN_VAIN = (RolloutState.FAILED, RolloutState.RESTORED)
+_FAILED = (RolloutState.FAILED, RolloutState.RESTORED)
 
 
 class AppJob(SweepJob):
@@ -87,11 +87,11 @@ class AppJob(SweepJob):
                 begun = self._dependents.begin(self._app, stable)
                 enqueue(self._services, [begun[0].record.work_item] if begun else [])
             return
-        failed = rollout is not None and rollout.state in (*_IN_VAIN, RolloutState.CANCELED)
+        failed = rollout is not None and rollout.state in (*_FAILED, RolloutState.CANCELED)
         if (rollout is None or failed) and not _is_on_base(record, rollout):
             why = f"its rollout {rollout.state}: {rollout.reason}" if rollout else "no rollout was begun"
             words = f"app {self._app.name} is not built from {self._base_name}, {short(stable.digest)}: {why}"
-            plan = "rebuild it when the reason is gone" if rollout else "reported only: its rule says `drift: report`"
+            plan = "rebuild it when the cause is fixed" if rollout else "reported only: its rule says `drift: report`"
             yield self._alarm(AlarmKind.NOT_ON_BASE, self._base_name, words, plan)
 
     def _container(self, run: JobRun, record: AppRecord) -> Iterator[Alarm]:
@@ -121,12 +121,12 @@ class AppJob(SweepJob):
         if vetoed := self._vetoes.against_image(self._app, live):
             return f"not redeployed: {vetoed}; rebuild it, or roll it back"
         tried = last(self._services.ledger, Rollout, self._app.name, "drift-")
-        in_vain = tried is not None and tried.record.state in _IN_VAIN and tried.record.image == live
-        if tried and in_vain and alarm and alarm.since <= tried.record.history[-1].at:  # else all has been well since
+        failed = tried is not None and tried.record.state in _FAILED and tried.record.image == live
+        if tried and failed and alarm and alarm.since <= tried.record.history[-1].at:  # else it was healthy since
             return f"redeploying it did not help ({tried.record.reason}): roll back, or rebuild"
         name, now = f"drift-{run.record.round:06}", self._services.clock.now()
         why = f"found by sweep: {self._name}: {health.problem}"
-        run.note("redeploy", f"{live} on {self._name}", logged=alarm is None)  # a new alarm says it too
+        run.note("redeploy", f"{live} on {self._name}", logged=alarm is None)  # a new alarm is logged, too
         if not run.dry_run:
             save(self._services, record.new_rollout(name, Cause.DRIFT, now, why, image=live, base=live.base))
         return f"redeployed by rollout {name}"

@@ -30,16 +30,16 @@ class LeftOvers:
         removal is refused, the others most likely are, too: the first one ends the round.
         """
         since = self._gate.promote.kept_since(self._services.clock.now())
-        stood: tuple[set[str], set[str]] | None = None
+        in_use: tuple[set[str], set[str]] | None = None
         for stored in self._services.ledger.between(LeftOver, self._gate.name, after, ""):
             if stored.record.row <= after:
                 continue
-            stood = stood or self._stood_on()
+            in_use = in_use or self._in_use()
             try:
-                if stored.record.unique in stood[0]:
+                if stored.record.unique in in_use[0]:
                     self._forget(run, stored)
                 elif since is not None and stored.record.since < since:
-                    self._remove(run, stored, stood[1])
+                    self._remove(run, stored, in_use[1])
                 elif stored.record.removing and not run.dry_run:  # a removal died, and the rule has changed since
                     self._unmark(stored)
             except (Misconfigured, Rejected) as rejection:
@@ -88,7 +88,7 @@ class LeftOvers:
             with suppress(Conflict):  # another worker has removed it
                 self._services.ledger.commit(removal(stored))
 
-    def _stood_on(self) -> tuple[set[str], set[str]]:
+    def _in_use(self) -> tuple[set[str], set[str]]:
         """The tags and digests in the target repository that the records of any gate refer to."""
         tags, digests = set[str](), set[str]()
         for gate in self._services.policy.gates_into(self._target, self._gate.promote.repository):

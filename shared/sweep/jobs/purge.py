@@ -109,7 +109,7 @@ class PurgeJob(SweepJob):
 
 
 class GatePurgeJob(PurgeJob):
-    """Purges one gate. Its stable tags with their holds, and active vetoes, stay for good."""
+    """Purges one gate. Stable tags with their holds, and active vetoes, are never purged."""
 
     each = Each.GATE
 
@@ -133,7 +133,7 @@ class GatePurgeJob(PurgeJob):
         for tags in self._groups(Promotion, self._gate.name, after, lambda one: one.record.tag):
             for known in tags:
                 for _ in self._purge_tag(run, known, bases):
-                    yield done  # whoever goes on begins with this tag
+                    yield done  # the next run begins with this tag
                 done = known[-1].record.row
             yield done
 
@@ -153,16 +153,20 @@ class GatePurgeJob(PurgeJob):
         The record of the stable tag is written with them, unchanged: a move that began meanwhile makes that a conflict,
         and the rest waits for the next round.
         """
-        let_go = self._gate.promote.kept_since(self._services.clock.now()) or self._before
-        aged = [one for one in known if self._is_old(one) or (one.record.unique and settled_before(one.record, let_go))]
+        released_before = self._gate.promote.kept_since(self._services.clock.now()) or self._before
+        aged = [
+            one
+            for one in known
+            if self._is_old(one) or (one.record.unique and settled_before(one.record, released_before))
+        ]
         if not aged:
             return
-        stable, rows = self._stood_on(known, bases)
+        stable, rows = self._in_use(known, bases)
         aged = [one for one in aged if one.record.row not in rows]
         going = {one.record.row for one in aged}
         kept = {one.record.unique for one in known if one.record.row not in going} | {""}
         for batch in in_batches(aged, _REMOVED_AT_ONCE):
-            changes = [*self._aged(run, batch, kept), *self._let_go(batch, kept)]
+            changes = [*self._aged(run, batch, kept), *self._new_left_overs(batch, kept)]
             if changes and not run.dry_run:
                 try:
                     written = self._services.ledger.commit(*changes, *_unchanged(stable))
@@ -171,7 +175,7 @@ class GatePurgeJob(PurgeJob):
                 stable = written[-1] if stable else None
             yield
 
-    def _stood_on(self, known: list[Stored[Promotion]], bases: set[str]) -> tuple[Stored[StableTag] | None, set[str]]:
+    def _in_use(self, known: list[Stored[Promotion]], bases: set[str]) -> tuple[Stored[StableTag] | None, set[str]]:
         ledger, name, tag = self._services.ledger, self._gate.name, known[0].record.tag
         stored, seen = ledger.load(StableTag, name, tag), read(ledger, Observation(gate=name, tag=tag))
         stable = stored.record if stored else StableTag(gate=name, tag=tag)
@@ -200,7 +204,7 @@ class GatePurgeJob(PurgeJob):
                 left = msgspec.structs.replace(one, unique="")
                 yield Change(left.noting(now, "unique tag released", one.unique), stored)
 
-    def _let_go(self, batch: list[Stored[Promotion]], kept: set[str]) -> Iterator[Change]:
+    def _new_left_overs(self, batch: list[Stored[Promotion]], kept: set[str]) -> Iterator[Change]:
         """The records of the unique tags that this stable tag does not use any more."""
         gate, listed = self._gate.name, cache(partial(self._stable.listed, self._gate))
         released = {self._unique(one.record, listed): one.record for one in batch}
@@ -219,13 +223,13 @@ class GatePurgeJob(PurgeJob):
         return self._stable.unique_tag(self._gate, promotion.tag, promotion.digest, listed())
 
     def _attempts(self, run: JobRun, after: str) -> Iterator[str]:
-        ledger, name, stood = self._services.ledger, self._gate.name, set[str]()
+        ledger, name, in_use = self._services.ledger, self._gate.name, set[str]()
         for digests in self._groups(Candidate, name, after, lambda one: one.record.digest):
             spare = [one for attempts in digests for one in _spare(attempts, self._before)]
-            if spare and not stood:
-                stood = {one.record.candidate for one in ledger.list(Promotion, name)} | {""}
-                stood |= {one.record.candidate for one in ledger.list(StableTag, name)}
-            self._remove(run, f"attempts of gate {name}", [one for one in spare if one.record.row not in stood])
+            if spare and not in_use:
+                in_use = {one.record.candidate for one in ledger.list(Promotion, name)} | {""}
+                in_use |= {one.record.candidate for one in ledger.list(StableTag, name)}
+            self._remove(run, f"attempts of gate {name}", [one for one in spare if one.record.row not in in_use])
             yield digests[-1][-1].record.row
 
     def _observations(self, run: JobRun, after: str) -> Iterator[str]:

@@ -16,10 +16,10 @@ from shared.promotion.vetoes import Vetoes
 from shared.reconcile.begin import enqueue
 from shared.sweep.job import Each, JobRun, SweepJob
 
-_KEPT_OUT = frozenset((PromotionState.VETOED, PromotionState.PROMOTED))
+_BLOCKED = frozenset((PromotionState.VETOED, PromotionState.PROMOTED))
 _BY_VERDICT = frozenset((PromotionState.REFUSED, PromotionState.CANCELED))
-_KEPT_OUT_OTHERWISE = REOPENABLE - PARKED
-_WHY = "found by sweep: nothing keeps it out any more"
+_BLOCKED_BY_OTHERS = REOPENABLE - PARKED
+_WHY = "found by sweep: nothing blocks it any more"
 
 
 class ReleasedJob(SweepJob):
@@ -41,22 +41,22 @@ class ReleasedJob(SweepJob):
             current = self._services.ledger.load(Promotion, seen.gate, promotion_row(seen.tag, seen.sequence))
             is_returning = current is None or current.record.returning
             is_stopped = stable.hold is not None and stable.hold.stops(seen.sequence, returning=is_returning)
-            if is_stopped and (current is None or current.record.state not in _KEPT_OUT_OTHERWISE):
+            if is_stopped and (current is None or current.record.state not in _BLOCKED_BY_OTHERS):
                 continue
             attempt = self._last(current.record) if current else None
-            if attempt is None and not self._is_kept_out(seen, stable, current):
+            if attempt is None and not self._is_blocked(seen, stable, current):
                 continue
             run.note("resume", f"{seen.tag} of gate {seen.gate}")
             if not run.dry_run:
-                with suppress(Conflict):  # somebody else has taken it up
-                    enqueue(self._services, self._go_on(seen, attempt))
+                with suppress(Conflict):  # another worker has resumed it
+                    enqueue(self._services, self._resume(seen, attempt))
         yield self._gate.name
 
-    def _is_kept_out(self, seen: Observation, stable: StableTag, promotion: Stored[Promotion] | None) -> bool:
+    def _is_blocked(self, seen: Observation, stable: StableTag, promotion: Stored[Promotion] | None) -> bool:
         """Whether a decision blocked a digest: there is no promotion if the stable tag was at that digest already."""
         if promotion is not None and promotion.record.state is PromotionState.HELD:
-            return True  # one that is vetoed too ends as that
-        decided = promotion.record.state in _KEPT_OUT if promotion is not None else stable.digest is not None
+            return True  # if it is vetoed, too, it ends as vetoed
+        decided = promotion.record.state in _BLOCKED if promotion is not None else stable.digest is not None
         return decided and self._vetoes.active(self._gate, seen.digest or "") is None
 
     def _differing(self) -> Iterator[tuple[Observation, StableTag]]:
@@ -82,7 +82,7 @@ class ReleasedJob(SweepJob):
         banned = veto is not None and (attempt.state, attempt.reason) == (CandidateState.CANCELED, veto.record.words)
         return attempt if banned or attempt.state is CandidateState.PASSED else None
 
-    def _go_on(self, seen: Observation, attempt: Candidate | None) -> tuple[WorkItem, ...]:
+    def _resume(self, seen: Observation, attempt: Candidate | None) -> tuple[WorkItem, ...]:
         if attempt is not None and attempt.state is CandidateState.CANCELED:
             return self._observer.attempt_again(self._gate, attempt, f"sweep: {_WHY}")[1]
         return self._observer.promote_again(self._gate, seen.tag, _WHY)

@@ -39,7 +39,7 @@ class GateSilenceJob(SweepJob):
         if last is not None and self._services.clock.now() - last > limit:
             why = record.problem or "no reason is known"
             words = f"{self._source} was not read as a whole since {last:%Y-%m-%d %H:%M}: {why}"
-            plan = "every sweep tries again; see to the registry and its credentials"
+            plan = "every sweep tries again; check the registry and its credentials"
             yield self._alarm(AlarmKind.UPSTREAM_UNREAD, self._gate.source.repository, words, plan)
 
     def _quiet(self) -> Iterator[Alarm]:
@@ -51,7 +51,7 @@ class GateSilenceJob(SweepJob):
         last = max(filter(None, (stored.record.first_seen for stored in observations)), default=None)
         if last is not None and self._services.clock.now() - last > timedelta(seconds=limit):
             words = f"no tag of {self._source} has changed since {last:%Y-%m-%d %H:%M}"
-            plan = "see whether it is still published there"
+            plan = "check whether it is still published there"
             yield self._alarm(AlarmKind.UPSTREAM_QUIET, self._gate.source.repository, words, plan)
 
 
@@ -60,7 +60,7 @@ class RegistrySilenceJob(SweepJob):
 
     each = Each.REGISTRY
     interval_seconds = 3600.0
-    """Once an hour: it takes calls to Azure, and secrets and subscriptions change seldom."""
+    """Once an hour: it calls Azure, and secrets and subscriptions rarely change."""
 
     def __init__(self, services: Services, registry: RegistryRule) -> None:
         self._registry, name = registry, registry.name
@@ -69,12 +69,12 @@ class RegistrySilenceJob(SweepJob):
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch: at most four calls to Azure."""
         checks = ((AlarmKind.NO_SUBSCRIPTION, self._unsubscribed), (AlarmKind.SECRET_EXPIRES, self._expiring))
-        for kind, check in checks:  # a vault that is shut must not hide that no events come
+        for kind, check in checks:  # each by itself: an error of the vault must not hide missing events
             self._settle(run, (kind,), check())
         yield self._registry.name
 
     def _expiring(self) -> Iterator[Alarm]:
-        """The expiry of the registry's secrets in the vault, and of its token where they are a token's password."""
+        """The expiry of the registry's secrets in the vault, and of its token if they are those of a token."""
         stem, now = self._registry.credentials, self._services.clock.now()
         if not stem:
             return
@@ -86,7 +86,7 @@ class RegistrySilenceJob(SweepJob):
         for what, expires_at in expiries:
             if expires_at is not None and expires_at - now < EXPIRY_WARNING:
                 words = f"{self._registry.login_server}: {what} expires at {expires_at:%Y-%m-%d %H:%M} UTC"
-                plan = f"make a new password, and store it as {stem}-password"
+                plan = f"create a new password, and store it as {stem}-password"
                 yield self._alarm(AlarmKind.SECRET_EXPIRES, stem, words, plan)
                 return
 

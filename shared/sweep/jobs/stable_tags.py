@@ -26,14 +26,14 @@ from shared.sweep.job import Each, JobRun, SweepJob, in_batches
 _BATCH_TAGS = 100
 _FEW_TAGS = 20
 _LOCK_ROUNDS = 12
-"""Every hour, where the sweep comes by every five minutes."""
+"""Every hour, if the sweep runs every five minutes."""
 
 _LOCK_KINDS = frozenset((AlarmKind.UNIQUE_CHANGED, AlarmKind.UNLOCKED))
 _STABLE_KINDS = frozenset((AlarmKind.STABLE_MOVED, AlarmKind.UNRECORDED, AlarmKind.PROMOTED_GONE))
 _ALL_KINDS = _STABLE_KINDS | {AlarmKind.STABLE_VETOED} | _LOCK_KINDS
 
 Seen = tuple[Digest | None, TagState | None]
-"""What a stable tag and the unique tag behind it are at the registry."""
+"""The digest of a stable tag, and the state of its unique tag, in the registry."""
 
 TagRead = Seen | Malformed | Rejected
 
@@ -47,10 +47,10 @@ class Difference(StrEnum):
 
 
 class StableTagsJob(SweepJob):
-    """Checks the stable tags of one gate, and their unique tags: one HEAD each.
+    """Checks the stable tags of one gate, and their unique tags: one HEAD for each.
 
-    The lock of a unique tag is known to the registry's own interface only, at four requests a tag: where there are many
-    tags, it is read in every twelfth round.
+    The lock of a unique tag is only in Azure's own API, which takes four requests for each tag: if there are many tags,
+    it is read in every twelfth round.
     """
 
     each = Each.GATE
@@ -85,7 +85,7 @@ class StableTagsJob(SweepJob):
         return (next(same) for tag, same in groupby(both, lambda one: one.tag) if tag != cursor)
 
     def _ask(self, stable: StableTag, *, locks: bool) -> TagRead:
-        """The state of a record's tags. A tag that the registry cannot answer for does not block the others."""
+        """The state of a record's tags. A tag that cannot be read does not block the others."""
         try:
             return self._read(stable, locks=locks)
         except (Malformed, Rejected) as rejection:
@@ -104,9 +104,9 @@ class StableTagsJob(SweepJob):
     def _wrong(
         self, run: JobRun, stable: StableTag, answer: TagRead, vetoes: Mapping[Digest, Veto]
     ) -> list[Alarm] | None:
-        """The alarms that stay about a stable tag; None while a move is in progress, so that nothing can be said."""
+        """The alarms that remain about a stable tag; None while a move is in progress: then drift is unknown."""
         if isinstance(answer, Malformed | Rejected):
-            return [self._about(stable, AlarmKind.STABLE_MOVED, f"what {stable.tag} is cannot be read: {answer}")]
+            return [self._about(stable, AlarmKind.STABLE_MOVED, f"{stable.tag} cannot be read: {answer}")]
         alarms = self._judge(run, stable, answer)
         if alarms is None:
             return None
@@ -126,7 +126,7 @@ class StableTagsJob(SweepJob):
             if self._is_moving(stored.record, seen[0]):
                 return None
             again = self._read(stored.record)
-            if stored.record.digest is None and again != seen:  # no repair finds out whether a mover was at it
+            if stored.record.digest is None and again != seen:  # no claim shows whether a mover changed it
                 return None
             return list(self._repaired(run, stored, again))
         except (Malformed, Rejected, Busy):
@@ -158,7 +158,7 @@ class StableTagsJob(SweepJob):
         return kind is not None and kind.may_promote
 
     def _differences(self, stable: StableTag, seen: Seen) -> Iterator[tuple[Difference, Alarm]]:
-        """How the tags differ from the record, which may say that the stable tag does not exist."""
+        """The differences of the tags from the record, in which the stable tag may not exist."""
         (there, unique), name, was = seen, self._name(stable.unique), _named(stable.digest)
         if there != stable.digest:
             promoted = f"not {was}, which was promoted" if stable.digest else "and the ledger has no record of that"
@@ -179,18 +179,18 @@ class StableTagsJob(SweepJob):
             yield Difference.LOCK, self._about(stable, kind, f"{name} {words}")
 
     def _repaired(self, run: JobRun, stored: Stored[StableTag], seen: Seen) -> Iterator[Alarm]:
-        """Repair the differences as far as the rules allow; returns the alarms that stay."""
+        """Repair the differences as far as the rules allow; returns the alarms that remain."""
         for difference, alarm in self._differences(stored.record, seen):
             left = self._unrecorded(alarm, seen[0]) if difference is Difference.STABLE else None
             if left is None:
                 left = alarm if self._gate.drift == "report" else self._repair(run, stored, difference, alarm)
             if left is not None:
                 yield left
-                if left.kind is AlarmKind.PROMOTED_GONE:  # with the image all its tags went
+                if left.kind is AlarmKind.PROMOTED_GONE:  # an image is deleted with all its tags
                     return
 
     def _unrecorded(self, alarm: Alarm, there: Digest | None) -> Alarm | None:
-        """The alarm about a digest that the ledger does not record; None where the tag may be put back."""
+        """The alarm about a digest that is not in the ledger; None if the tag may be put back."""
         if alarm.kind is AlarmKind.UNRECORDED:
             return alarm
         why = self._stable.unrecorded(self._gate, alarm.subject, there)
@@ -198,7 +198,7 @@ class StableTagsJob(SweepJob):
         return msgspec.structs.replace(alarm, **unrecorded) if why else None
 
     def _repair(self, run: JobRun, stored: Stored[StableTag], difference: Difference, alarm: Alarm) -> Alarm | None:
-        """Repair one difference; returns the alarm that stays, None if it is repaired.
+        """Repair one difference; returns the alarm that remains, None if it is repaired.
 
         Raises:
             Busy: a move of the tag is in progress.
@@ -211,11 +211,11 @@ class StableTagsJob(SweepJob):
             except Gone:
                 return self._promote_again(run, stored.record)
             except Rejected as rejection:
-                return msgspec.structs.replace(alarm, plan=f"it is refused, see to it: {rejection}")
+                return msgspec.structs.replace(alarm, plan=f"the repair is refused: {rejection}")
             except Busy:
                 raise
             except BasegateError as error:
-                return msgspec.structs.replace(alarm, plan=f"it does not work, the next sweep tries again: {error}")
+                return msgspec.structs.replace(alarm, plan=f"the repair failed, the next sweep tries again: {error}")
         done = "locked" if difference is Difference.LOCK else "put back"
         run.note(done, alarm.words, logged=True)
         if not run.dry_run:
@@ -224,13 +224,13 @@ class StableTagsJob(SweepJob):
 
     def _obstacle(self, stable: StableTag) -> str:
         """Why a tag must not be put back, "" if it may: its digest is vetoed, or failed since."""
-        assert stable.digest is not None  # a tag without a digest has its alarm by now
+        assert stable.digest is not None  # a tag without a digest is not repaired
         why = self._vetoes.against(self._gate, stable.digest)
         return f"not put back: {why}; roll back to another digest" if why else ""
 
     def _put_back(self, stored: Stored[StableTag], difference: Difference, words: str) -> None:
         stable, repository, registry = stored.record, self._gate.promote.repository, self._services.registry
-        assert stable.digest is not None  # a tag without a digest has its alarm by now
+        assert stable.digest is not None  # a tag without a digest is not repaired
         if difference is Difference.STABLE:
             self._stable.put_back(self._gate, stored, words)
             return

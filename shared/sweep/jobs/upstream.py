@@ -21,17 +21,17 @@ from shared.sweep.job import Each, JobRun, SweepJob, in_batches, in_order
 _BATCH_TAGS = 200
 
 _SORTED_TAGS = 10_000
-"""Many registries list tags in no order. Sorted, a batch is a narrow range of the ledger, which holds little else."""
+"""Many registries list tags in no order. Sorted, a batch is a narrow range of the ledger."""
 
-_ODD_TAGS = 3
-"""How many tags of a batch may fail where others are answered, and the registry still counts as well."""
+_FAILING_TAGS = 3
+"""How many tags of a batch may fail, if others do not, while the registry still counts as available."""
 
 NEW_DIGESTS_A_ROUND = 50
-"""How many candidates a round begins at most: a rule that has just been widened must not start a thousand runs."""
+"""The maximum number of candidates that a round begins: a rule that was just widened must not start a thousand runs."""
 
 _BY_SWEEP = Trigger(FoundBy.SWEEP)
 _TAG_ALARMS = (AlarmKind.TAG_AWAY, AlarmKind.TAG_FLAPS)
-_PLAN = "every sweep reads it again; see to the rule, the credentials or the registry"
+_PLAN = "every sweep reads it again; check the rule, the credentials and the registry"
 
 TagRead = Digest | BasegateError | None
 
@@ -63,7 +63,7 @@ class TrackedTags:
             yield tag
 
     def _in_order(self) -> Iterable[str]:
-        """Configured names are read whether they are listed or not; the others only the registry knows."""
+        """Configured names, whether they are listed or not, and the listed tags that match."""
         names = self._rule.exact
         if not self._rule.needs_listing:
             return sorted(names)
@@ -95,16 +95,16 @@ class UpstreamJob(SweepJob):
             found, last = self._batch(run, tags, NEW_DIGESTS_A_ROUND - news)
             news += found
             if number == 0 and not run.dry_run:
-                self._upstreams.answered(self._gate)  # one that answers, if not always, is not left alone ever longer
+                self._upstreams.answered(self._gate)  # an unreliable registry must not back off ever longer
             yield last
             if news >= NEW_DIGESTS_A_ROUND:
-                raise Busy(f"{news} new digests were found: the other tags come with the next sweep")
+                raise Busy(f"{news} new digests were found: the next sweep continues with the other tags")
         self._settle_missing(run, tracked, standing)
         if not run.dry_run:
             self._upstreams.answered(self._gate)
 
     def _granted(self, run: JobRun, batches: Iterator[list[str]]) -> Iterator[list[str]]:
-        """The batches, limited to the requests that the registry may get now.
+        """The batches, limited by the request rate of the registry.
 
         Raises:
             Busy: none.
@@ -143,7 +143,7 @@ class UpstreamJob(SweepJob):
         The observations are loaded before their tags are read: a digest that is saved on them is newer than they are.
 
         Raises:
-            BasegateError: the registry is unavailable; what it did answer is observed all the same.
+            BasegateError: the registry is unavailable; the responses before that are observed.
         """
         wanted, ledger = set(tags), self._services.ledger
         between = ledger.between(Observation, self._gate.name, min(tags), max(tags))
@@ -193,7 +193,7 @@ class UpstreamJob(SweepJob):
             subject = f"{self._source}:{after.tag} is {short(observed.digest or '')}"
             run.note(f"{what}, {observed.meaning}", subject)
             if stored is not None and stored.record.digest and (since := run.record.last_began_at):
-                # no event brought it: it may have waited since the last round began
+                # no event reported it: it may have existed since the last round began
                 within = (self._services.clock.now() - since).total_seconds()
                 slowest = max(run.record.recovery_seconds, within)
                 run.record = msgspec.structs.replace(run.record, recovery_seconds=slowest)
@@ -220,7 +220,7 @@ class UpstreamJob(SweepJob):
     def _read(self, run: JobRun, tags: list[str]) -> list[TagRead]:
         """The digest of each tag, or its error. The first errors of the registry itself end the reads.
 
-        Where a few tags fail and others do not, the tags are at fault: they are read once more, and then left out.
+        If only a few tags fail, the cause is those tags: they are read once more, and then left out.
         """
         faults: list[BasegateError] = []
 
@@ -262,7 +262,7 @@ class UpstreamJob(SweepJob):
         self._settle(run, checked, found)
 
     def _settle_missing(self, run: JobRun, tracked: TrackedTags, standing: list[Alarm]) -> None:
-        """At the end of a round: a tag that is not tracked any more needs no alarm; no tag at all does."""
+        """At the end of a round: end the alarms of tags that are not tracked any more; raise one if there is no tag."""
         sources = {alarm.about for alarm in standing if alarm.kind is AlarmKind.UPSTREAM_AWAY}
         over = sources - {(AlarmKind.UPSTREAM_AWAY, self._repository)}
         over |= {(kind, tag) for tag in tracked.missed for kind in _TAG_ALARMS}
@@ -279,13 +279,13 @@ class UpstreamJob(SweepJob):
     def _flaps(self, seen: Observation) -> Alarm:
         kept, read = short(seen.digest or ""), short(seen.doubted or "")
         words = f"{self._source}:{seen.tag} keeps returning to earlier digests: {kept} stays, {read} is not believed"
-        plan = "it is followed again when it stays, or has a digest that is new"
+        plan = "it is followed again when it stays at one digest, or has a new one"
         return self._alarm(AlarmKind.TAG_FLAPS, seen.tag, words, plan)
 
 
 def _is_enough(faults: list[BasegateError]) -> bool:
-    """Whether the registry itself fails: it says so, or more tags fail than can fail by themselves."""
-    return len(faults) > _ODD_TAGS or any(isinstance(fault, Throttled | Misconfigured) for fault in faults)
+    """Whether the registry itself fails: by the kind of an error, or by the number of failing tags."""
+    return len(faults) > _FAILING_TAGS or any(isinstance(fault, Throttled | Misconfigured) for fault in faults)
 
 
 def _is_away(answer: TagRead) -> bool:
