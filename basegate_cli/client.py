@@ -16,13 +16,13 @@ _ANSWER_LIMIT_BYTES = 32 * 1024 * 1024
 _LOOPBACK = frozenset(("127.0.0.1", "::1", "localhost"))
 _AWAY = frozenset((502, 503, 504))
 _WITHOUT_WORDS = {
-    401: "the key is missing or not good: set BASEGATE_KEY",
-    404: "there is no such thing here: is BASEGATE_URL right?",
+    401: "the key is missing or invalid: set BASEGATE_KEY",
+    404: "not found: is BASEGATE_URL correct?",
 }
 
 
 class Problem(Exception):
-    """Basegate responded with an error. `body` is the response as it came; the text is for people."""
+    """Basegate responded with an error. `body` is the unchanged response; the text is for people."""
 
     def __init__(self, sentence: str, body: str = "") -> None:
         super().__init__(sentence)
@@ -68,9 +68,9 @@ class Client:
         """
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadAddress(f"{url!r} is no http or https URL")
+            raise BadAddress(f"{url!r} is not an http or https URL")
         if parts.scheme == "http" and key and parts.hostname not in _LOOPBACK:
-            raise BadAddress(f"{url} would carry the key in the open: use https")
+            raise BadAddress(f"{url} would send the key unencrypted: use https")
         self._base, self._key = f"{url.rstrip('/')}/api/", key
         self._actor = "".join(letter for letter in actor if letter.isprintable())[:100]
         direct = [urllib.request.ProxyHandler({})] if parts.hostname in _LOOPBACK else []
@@ -96,7 +96,7 @@ class Client:
         try:
             return self._send(call.method, call.path, query, body, headers)
         except Unreachable:
-            return self._send(call.method, call.path, query, body, headers)  # one key, so it is done once
+            return self._send(call.method, call.path, query, body, headers)  # the same key: it is executed once
 
     def _send(self, method: str, path: str, query: dict[str, str], body: bytes | None, headers: dict[str, str]) -> str:
         url = self._base + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
@@ -127,4 +127,4 @@ def _problem(status: int, body: str) -> Problem:
     if isinstance(problem, dict) and "title" in problem:
         detail = f": {problem['detail']}" if problem.get("detail") else ""
         return kind(f"{problem['title']}{detail}", body)
-    return kind(_WITHOUT_WORDS.get(status, f"the answer is {status}, without a word why"))
+    return kind(_WITHOUT_WORDS.get(status, f"the response is {status}, without an explanation"))

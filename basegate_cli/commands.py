@@ -19,9 +19,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 @app.callback()
 def basegate(
     context: typer.Context,
-    url: Annotated[str, typer.Option(envvar="BASEGATE_URL", help="Where Basegate is.")] = "http://127.0.0.1:7071",
+    url: Annotated[str, typer.Option(envvar="BASEGATE_URL", help="The URL of Basegate.")] = "http://127.0.0.1:7071",
     key: Annotated[str, typer.Option(envvar="BASEGATE_KEY", help="A function key; better in the environment.")] = "",
-    actor: Annotated[str, typer.Option(help="Who acts, for the record (default: user@host).")] = "",
+    actor: Annotated[str, typer.Option(help="The actor to record (default: user@host).")] = "",
     as_json: Json = False,
 ) -> None:
     """Operate Basegate, the gate for public base images.
@@ -38,7 +38,7 @@ app.add_typer(rules.app, name="rules", rich_help_panel="Without a gate")
 @app.command("watch", rich_help_panel="Reading")
 def follow(
     context: typer.Context,
-    identifier: Annotated[str, typer.Argument(metavar="[ID]", help="A candidate or a rollout; all without.")] = "",
+    identifier: Annotated[str, typer.Argument(metavar="[ID]", help="A candidate or a rollout (default: all).")] = "",
     as_json: Json = False,
 ) -> None:
     """Poll every second, until it is settled or you press Ctrl-C."""

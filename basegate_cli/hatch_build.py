@@ -17,7 +17,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 VENDORED = ("interface", "domain", "rules", "checks", "ports.py")
-"""The part of `shared`. It imports nothing of the rest."""
+"""The packaged part of `shared`. It imports nothing of the rest."""
 
 _HERE = Path(__file__).resolve().parent
 _SHARED = _HERE.parent / "shared"
@@ -25,7 +25,7 @@ _IMPORT = re.compile(r"^(\s*from )(?=shared\b)", re.MULTILINE)
 
 
 class Dependencies(MetadataHookInterface):
-    """The dependencies are those of requirements.in."""
+    """Reads the dependencies from requirements.in."""
 
     def update(self, metadata: dict[str, Any]) -> None:
         """Add them to the metadata."""

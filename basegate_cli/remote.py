@@ -1,4 +1,4 @@
-"""The remote half: commands made from the table of operations. It knows only the HTTP interface."""
+"""The remote half: commands generated from the table of operations. It uses only the HTTP interface."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RENDERED: dict[str, Callable[[Any], Any]] = {
     "why": show.story,
     "log": lambda answer: show.plain(answer["log"]),
 }
-"""How the answer of a command that reads is shown."""
+"""How the response of a reading command is rendered."""
 
 _WORDS = {
     "cancel": "Cancel a candidate, or a rollout that is not being deployed yet",
@@ -93,13 +93,13 @@ def _command(name: str, operations: Sequence[Operation]) -> Callable[..., None]:
 
     def command(context: typer.Context, *, as_json: bool, **given: Any) -> None:
         session, values = session_of(context, as_json), [given[one.name] for one in in_path]
-        operation, wanted = _operation_for(operations, values), {one.name: given[one.name] for one in asked}
+        operation, sent = _operation_for(operations, values), {one.name: given[one.name] for one in asked}
         if operation.body:
-            body = {name: value for name, value in wanted.items() if value is not None}
+            body = {name: value for name, value in sent.items() if value is not None}
             call = Call(operation.method, operation.at(*values), body)
             _perform(session, call, given["reason"], dry_run=given["dry_run"], yes=given["yes"])
         else:
-            query = {name: "true" if value is True else str(value) for name, value in wanted.items() if value}
+            query = {name: "true" if value is True else str(value) for name, value in sent.items() if value}
             answer = session.get(operation.at(*values), **query)
             shown = json.dumps({"log": answer}) if operation.answer.endswith(":RunLog") else answer
             session.show(shown, _RENDERED[name])
@@ -125,7 +125,7 @@ def _in_path(name: str) -> Parameter:
 
 
 def _in_body(body: type) -> Iterator[Parameter]:
-    """The fields of a body but its reason: arguments where they are required, else options."""
+    """The fields of a body but its reason: arguments if required, else options."""
     for field in msgspec.structs.fields(body):
         kind, described = _described(field.type)
         if field.required and field.name != "reason":

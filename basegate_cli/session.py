@@ -16,15 +16,15 @@ from rich.console import Console, RenderableType
 
 from basegate_cli.client import BadAddress, Call, Client, Problem
 
-Json = Annotated[bool, typer.Option("--json", help="Print the interface's JSON as it comes.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the JSON response unchanged.")]
 
 _WIDTH_IN_FILES = 1000
-"""Where there is no terminal a line stays one line, for `grep`."""
+"""Without a terminal lines are not wrapped, for `grep`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One invocation. With `json` the responses are printed as they came, and nothing else."""
+    """One invocation. With `json` the responses are printed unchanged, and nothing else."""
 
     client: Client
     json: bool
@@ -50,7 +50,7 @@ class Session:
             return self.client.call(call, reason, dry_run=dry_run)
 
     def show(self, answer: str, render: Callable[[Any], RenderableType]) -> None:
-        """Print a response: as it came, or rendered for people."""
+        """Print a response: unchanged, or rendered for people."""
         if self.json:
             print(answer)
         else:
@@ -58,7 +58,7 @@ class Session:
 
     @contextmanager
     def _problems_printed(self) -> Iterator[None]:
-        """Prints problems within the block: programs get the response as it came."""
+        """Prints problems within the block: programs get the unchanged response."""
         try:
             yield
         except Problem as problem:

@@ -22,7 +22,7 @@ _COLOURS = {
 UNDER_WAY = frozenset(
     ("examining", "awaiting approval", "waiting", "promoting", "building", "deploying", "verifying", "restoring")
 )
-"""The states that are not final, and wait for nobody's decision about the tag."""
+"""The states that are not final, and do not wait for a decision about the tag."""
 
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 _LONG_ID = re.compile(r"([0-9a-f]{12})[0-9a-f]{52}(-[0-9]{3})")
@@ -196,7 +196,7 @@ def _sweeps(answer: dict[str, Any]) -> Iterator[Text]:
         if sweep["nextAt"]:
             parts.append(f"next after {when(sweep['nextAt'])}")
         if gate["pausedUntil"]:
-            parts.append(f"left alone until {when(gate['pausedUntil'])}")
+            parts.append(f"backing off until {when(gate['pausedUntil'])}")
         if gate["pullsLeft"] is not None:
             parts.append(f"{gate['pullsLeft']} pulls left")
         found = f"{counted['bySweep']} found by sweep"
@@ -204,7 +204,7 @@ def _sweeps(answer: dict[str, Any]) -> Iterator[Text]:
             found += f" within {counted['recoverySeconds']:.0f} s"
         parts.append(f"{counted['byEvent']} changes known by event, {found}")
         if counted["leftOut"]:
-            parts.append(f"{counted['leftOut']} names are no tags, such as {counted['leftOutName']}")
+            parts.append(f"{counted['leftOut']} names are not tags, such as {counted['leftOutName']}")
         yield plain("; ".join(parts))
         if sweep["problem"]:
             yield Text.assemble("  ", (str(plain(sweep["problem"])), "red"))

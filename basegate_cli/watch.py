@@ -17,7 +17,7 @@ from shared.interface import OPERATIONS
 
 POLL_SECONDS = 1.0
 PATIENCE = 10
-"""How many requests in a row may fail: with growing pauses a minute at most, as long as a restart of the app takes."""
+"""How many requests in a row may fail: with growing pauses, up to a minute, which a restart of the app may take."""
 
 
 def watch_record(session: Session, path: str) -> None:
@@ -43,9 +43,9 @@ def _follow(
             return
         with Live(console=session.out, auto_refresh=False, transient=True) as live:
             last = _poll(session, path, ended, lambda text: live.update(picture(json.loads(text)), refresh=True))
-        session.show(last, picture)  # all of it: the picture ends where the screen does
+        session.show(last, picture)  # in full: the live view is cut at the end of the screen
     except KeyboardInterrupt:
-        return  # the way to end it
+        return  # the usual way to stop it
 
 
 def _poll(session: Session, path: str, ended: Callable[[Any], bool], draw: Callable[[str], None]) -> str:
@@ -66,12 +66,12 @@ def _ask(session: Session, path: str) -> str:
             session.err.print(show.plain(f"{error} (try {failed} of {PATIENCE})"))
             time.sleep(POLL_SECONDS * failed)
         except Problem:
-            break  # asked once more below, where it is reported as any other
+            break  # repeated below, where it is reported like any other
     return session.get(path)
 
 
 def _printer(session: Session, lines: Callable[[Any], list[str]]) -> Callable[[str], None]:
-    """Prints what changed since the last response: with `--json` whole responses, one a line."""
+    """Prints what changed since the last response: with `--json` whole responses, one per line."""
     seen: set[str] = set()
 
     def draw(text: str) -> None:

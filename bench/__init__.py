@@ -1,1 +1,1 @@
-"""What the event path, the sandbox's gateway and the workflow cost, side by side with what they avoid."""
+"""Benchmarks of the event path, the sandbox's gateway and the workflow, each beside the cost that it avoids."""

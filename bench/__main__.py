@@ -9,7 +9,7 @@ from bench.figure import ratios, table
 
 
 def main() -> int:
-    """Measure everything (about half a minute); 0 always, as nothing here passes or fails."""
+    """Measure everything (about half a minute); always returns 0, since nothing here passes or fails."""
     figures = [*workflow.measure(), *requests.measure(), *board.measure(), *event_path.measure(), *gateway.measure()]
     print("\n".join([*table(figures), "", *ratios(figures)]))
     return 0

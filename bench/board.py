@@ -1,4 +1,4 @@
-"""What the board's overview costs on the server: with few candidates in the ledger, and with many."""
+"""The cost of the board's overview on the server: with few candidates in the ledger, and with many."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _ROUNDS, _READS = 9, 5
 
 
 def measure() -> list[Figure]:
-    """The board's figures, by turns; the ledger answers from memory, so what is left is the app's own work."""
+    """The board's figures, measured by turns; the ledger is in memory, so only the app's own work is measured."""
     worlds = [_world(size) for size in (_FEW, _MANY)]
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(_ROUNDS):
-        for world, kept in zip(worlds, times, strict=True):
-            kept.append(_milliseconds(world))
-    few, many = (statistics.median(kept) for kept in times)
+        for world, taken in zip(worlds, times, strict=True):
+            taken.append(_milliseconds(world))
+    few, many = (statistics.median(taken) for taken in times)
     queries = [_queries(world) for world in worlds]
     return [
         Figure("board_overview", "ms", f"{_FEW:,} candidates", few, f"{_MANY:,} candidates", many),
@@ -39,7 +39,7 @@ def measure() -> list[Figure]:
 
 
 class ListingLedger(MemoryLedger):
-    """Keeps what lists show by time, as the table does: a page is read from its place on, and decoded from JSON."""
+    """Stores list items by time, as the table does: a page is read from its position on, and decoded from JSON."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class ListingLedger(MemoryLedger):
 
 
 def _world(size: int) -> World:
-    """The reference scenario with so many finished candidates in the ledger, and an app on the newest."""
+    """The reference scenario with a number of finished candidates in the ledger, and an app on the newest."""
     world = World()
     world.ledger = ledger = ListingLedger()
     world.restart()
@@ -93,7 +93,7 @@ def _world(size: int) -> World:
 
 
 def _milliseconds(world: World) -> float:
-    """One look, from the ledger to the HTML; the mean of a few in a row."""
+    """Milliseconds of one overview, from the ledger to the HTML; the mean of a few in a row."""
     began = time.perf_counter()
     for _ in range(_READS):
         now = world.clock.now()

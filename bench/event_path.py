@@ -1,4 +1,4 @@
-"""A cold start: index the app, and handle its first event, each in fresh processes."""
+"""A cold start: indexing the app, and handling its first event, each in fresh processes."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ _WAYS = {
 
 
 def measure() -> list[Figure]:
-    """Time and memory of each way, the median of seven fresh processes each, taken by turns."""
+    """Time and memory of each way: the median of seven fresh processes, measured by turns."""
     runs: dict[str, list[tuple[float, float]]] = {way: [] for way in _WAYS}
     for number in range(_ROUNDS + 1):
         for way, program in _WAYS.items():
             figures = _run(program)
-            if number:  # the first of each reads from disk what the others find in memory
+            if number:  # the first one reads from disk what the others have in the page cache
                 runs[way].append(figures)
     time_of, memory_of = ({way: statistics.median(run[i] for run in runs[way]) for way in _WAYS} for i in (0, 1))
     alone = "azure.functions alone"

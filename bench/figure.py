@@ -1,4 +1,4 @@
-"""One measured figure: two things side by side, and how many times the one is the other."""
+"""One measured figure: two values side by side, and their ratio."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`base` and `other` in one unit; the ratio says how many times `other` is `base`.
+    """`base` and `other` in one unit; the ratio is `other` divided by `base`.
 
     Only the ratio can be compared between machines: both were measured in one run, by turns.
     """
@@ -22,12 +22,12 @@ class Figure:
 
     @property
     def ratio(self) -> float:
-        """How many times `other` is `base`."""
+        """`other` divided by `base`."""
         return self.other / self.base
 
 
 def table(figures: Iterable[Figure]) -> Iterator[str]:
-    """Lines for people: one a figure."""
+    """Lines for people: one per figure."""
     yield f"{'figure':<20}{'base':>38}{'other':>42}  unit"
     for figure in figures:
         base, other = f"{figure.base_is} {figure.base:,.1f}", f"{figure.other_is} {figure.other:,.1f}"

@@ -1,8 +1,8 @@
-"""`python -m bench.history`: a page of the history out of 1,000, 10,000 and 100,000 candidates.
+"""`python -m bench.history`: a page of the history of 1,000, 10,000 and 100,000 candidates.
 
-The table adapter of the app speaks to Azurite. Azurite looks at every row of a table, and sorts what it found, for
-each query; Azure goes through the keys of one partition in their order. So Azurite's time is no forecast of Azure's,
-and is measured apart from the app's: how often it asks, for how much, and how long it takes to ask and to read.
+The app's table adapter uses Azurite. For each query, Azurite scans every row of a table and sorts the matches; Azure
+reads the keys of one partition in order. So Azurite's time does not predict Azure's, and is measured apart from the
+app's: the number of requests, the bytes received, and the time to send the requests and to read the responses.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from tests.fakes import START, World, digest
 _SIZES = (1_000, 10_000, 100_000)
 _TURNS = 28
 _DEEP = 9
-"""How many pages are turned before it begins at the newest again: the smallest history has ten."""
+"""The number of pages that are read before it begins at the newest again: the smallest history has ten."""
 
 _PAGE_LIMIT = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Medians over some pages in a row: requests, kilobytes received, and milliseconds: the app's processor time and
-    the wait for Azurite."""
+    """Medians over several pages in a row: requests, kilobytes received, and milliseconds: the app's processor time
+    and the wait for Azurite."""
 
     records: int
     requests: float
@@ -46,14 +46,14 @@ class Measured:
 
 
 def main() -> int:
-    """Measure (about three minutes), print a table and the ratios; 0 always, as nothing here passes or fails."""
+    """Measure (about three minutes), print a table and the ratios; always returns 0: nothing here passes or fails."""
     with table_accounts(*(f"history{size}" for size in _SIZES)) as accounts:
         histories = [_history(size, *accounts[f"history{size}"]) for size in _SIZES]
         measured = _by_turns(histories)
     print(f"{'candidates':>10}{'requests/page':>15}{'KB/page':>10}{'app CPU ms/page':>17}{'Azurite ms/page':>17}")
     for one in measured:
         print(f"{one.records:>10,}{one.requests:>15.1f}{one.kilobytes:>10.1f}{one.app:>17.1f}{one.azurite:>17.1f}")
-    print("Azurite looks at every row for each query and sorts what it found: that column is its own.")
+    print("Azurite scans every row for each query and sorts the matches: the last column is not Azure's.")
     print("\n".join(["", *ratios(_figures(measured[0], measured[-1]))]))
     return 0
 
@@ -66,9 +66,9 @@ def _figures(few: Measured, many: Measured) -> Iterator[Figure]:
 
 @dataclass
 class History:
-    """A ledger with so many candidates, how far its pages were turned, and what each one took.
+    """A ledger with a number of candidates, the position of the next page, and the cost of each page read.
 
-    `taken` is what went over the wire, and the seconds of processor time in the app: those do not count what else the
+    `taken` is the traffic, and the seconds of processor time in the app, which exclude what else the
     machine does.
     """
 
@@ -88,7 +88,7 @@ class History:
         self.token = page.next if len(self.taken) % _DEEP else ""
 
     def measured(self) -> Measured:
-        """The medians. The first page opened the connection, and does not count."""
+        """The medians, without the first page, which opened the connection."""
         taken = self.taken[1:]
         return Measured(
             self.records,
@@ -100,13 +100,13 @@ class History:
 
 
 def _history(size: int, endpoint: str, key: AzureNamedKeyCredential) -> History:
-    ledger = TableLedger(endpoint, lambda: key)  # type: ignore[arg-type,return-value]  # over plain HTTP only a key goes
+    ledger = TableLedger(endpoint, lambda: key)  # type: ignore[arg-type,return-value]  # plain HTTP requires a key
     _load(ledger, _promoted(), size)
     return History(size, ledger)
 
 
 def _by_turns(histories: list[History]) -> list[Measured]:
-    """A page of each, and again: what else the machine does hits all of them alike."""
+    """Read a page of each by turns, so that what else the machine does affects all of them alike."""
     for _ in range(_TURNS):
         for history in histories:
             history.turn()
@@ -114,7 +114,7 @@ def _by_turns(histories: list[History]) -> list[Measured]:
 
 
 def _promoted() -> Candidate:
-    """A candidate as a story leaves it."""
+    """A promoted candidate."""
     world = World()
     world.push("15-alpine", digest("bench"))
     world.settle()
@@ -122,7 +122,7 @@ def _promoted() -> Candidate:
 
 
 def _load(ledger: TableLedger, sample: Candidate, size: int) -> None:
-    """Put candidates in through the adapter, so that their rows are those of the app."""
+    """Insert candidates through the adapter, so that their rows are those of the app."""
     with in_bulk(ledger):
         for number in range(size):
             moment = START + timedelta(seconds=number)

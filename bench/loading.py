@@ -1,4 +1,4 @@
-"""Filling a ledger in whole transactions, through the app's own adapter, so that the rows are those of the app."""
+"""Fills a ledger in full transactions, through the app's own adapter, so that the rows are those of the app."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _TRANSACTION_LIMIT = 100
 
 @dataclass
 class Loading:
-    """Stands in for the table while records are put in: it gathers what the adapter writes into whole transactions."""
+    """Replaces the table while records are inserted: collects the adapter's writes into full transactions."""
 
     table: TableClient
     waiting: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def submit_transaction(self, operations: list[tuple[Any, ...]]) -> list[dict[str, str]]:
-        """Gather; every row is a new one, so that nothing needs to be looked up."""
+        """Collect rows; every row is new, so nothing needs to be looked up."""
         rows = [("create", operation[1]) for operation in operations]
         if len(self.waiting) + len(rows) > _TRANSACTION_LIMIT or self._is_elsewhere(rows):
             self.flush()
@@ -30,19 +30,19 @@ class Loading:
         return [{"etag": ""}]
 
     def flush(self) -> None:
-        """Write what was gathered."""
+        """Write the collected rows."""
         if self.waiting:
             self.table.submit_transaction(self.waiting)
             self.waiting = []
 
     def _is_elsewhere(self, rows: list[tuple[str, dict[str, Any]]]) -> bool:
-        """Whether they are of another partition than those that wait: a transaction takes one."""
+        """Whether they are of another partition than the collected ones: a transaction has only one."""
         return bool(self.waiting) and self.waiting[0][1]["PartitionKey"] != rows[0][1]["PartitionKey"]
 
 
 @contextlib.contextmanager
 def in_bulk(ledger: TableLedger) -> Iterator[None]:
-    """Let new records go into the ledger a hundred at a time. Only `insert` may be used meanwhile."""
+    """Insert new records into the ledger a hundred at a time. Only `insert` may be used in the block."""
     table = ledger._table
     loading = Loading(table)
     vars(ledger)["_table"] = loading

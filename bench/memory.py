@@ -13,7 +13,7 @@ from tests.fakes import FakeLedger, World
 
 
 class MemoryLedger(FakeLedger):
-    """The fake with other shelves, for what the benches ask of it. Records are frozen, so they are kept as they are."""
+    """The fake with faster indexes for the benchmarks. Records are frozen, so they are stored as they are."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class MemoryLedger(FakeLedger):
 
 
 def services(world: World) -> Services:
-    """A world's fakes and rules, with a ledger like the one above."""
+    """A world's fakes and rules, with such a ledger."""
     return dataclasses.replace(world.services, ledger=MemoryLedger())
 
 

@@ -1,4 +1,4 @@
-"""The peak resident memory of a process, for benches that measure a fresh one."""
+"""The peak resident memory of a process, for benchmarks that measure a fresh one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MEGABYTES_PER_UNIT = 1 / 1024**2 if sys.platform == "darwin" else 1 / 1024  # r
 
 
 def peak_megabytes() -> float:
-    """The peak resident MB of this process. `getrusage` is second choice: on Linux it counts the parent's as well."""
+    """The peak resident MB of this process. `getrusage` is the fallback: on Linux it includes the parent's."""
     if _STATUS.exists() and (found := _PEAK.search(_STATUS.read_text())):
         return int(found[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MEGABYTES_PER_UNIT

@@ -1,14 +1,14 @@
-"""What one push costs in requests: to the table of the ledger and to the queues, from the event to the live app.
+"""The number of requests of one push: to the table of the ledger and to the queues, from the event to the live app.
 
-It is the second push of a gate with one app, so that all that is written once is there. The check takes 60 s, the build
-30 s, the copy and the deployment seconds, and the event of the app's own push comes, too. What is spent on asking again
-about what still runs is shown apart: polls are as many as the runs take long.
+It is the second push of a gate with one app, so everything that is written once exists already. The check takes 60 s,
+the build 30 s, the copy and the deployment seconds, and the event of the app's own push arrives, too. Polls of what
+still runs are counted separately: their number depends on the duration of the runs.
 
-A request is what the table adapter sends: one for a read, a transaction, or a page of a query, and for the records that
-are open one more each. A message is three operations: put, get, delete.
+A request is what the table adapter sends: one for a read, a transaction, or a page of a query, and one more for each
+open record. A message is three operations: put, get, delete.
 
-At cba0be1, where every step was a message of its own and every event was admitted with the ledger, this same program
-counted what `BEFORE` says.
+At cba0be1, where every step was a separate message and the intake of every event used the ledger, the same program
+counted `BEFORE`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class CountingLedger:
 
 
 class CountingQueue:
-    """Queues that count what is done with their messages."""
+    """Queues that count the operations on their messages."""
 
     def __init__(self, queue: Any, counts: Counter[str]) -> None:
         self._queue, self._counts = queue, counts
@@ -72,7 +72,7 @@ class CountingQueue:
 
 
 class Story:
-    """The reference scenario, counted by what each delivery of a message was for."""
+    """The reference scenario, with requests counted by the purpose of each delivery of a message."""
 
     def __init__(self) -> None:
         self.world, self.total = World(), Counter[str]()
@@ -89,7 +89,7 @@ class Story:
         setattr(self.world, name, lambda: self._counted(deliver))
 
     def play(self, content: str) -> None:
-        """A push, until the app on it is live and its own push was handled."""
+        """Play a push until the app on it is live and the app's own push was handled."""
         self._counted(lambda: self.world.push("15-alpine", digest(content)))
         self.world.settle()
         live = self.world.app().live
@@ -101,7 +101,7 @@ class Story:
         assert self.world.stable_tag() == digest(content)
 
     def _counted(self, deliver: Callable[[], object]) -> object:
-        """Deliver something. It was a poll where something runs on, and nothing was begun."""
+        """Deliver something. It was a poll if something still runs, and nothing was started."""
         self._counts.clear()
         self._begun, self._runs_on = 0, False
         answer = deliver()
@@ -131,7 +131,7 @@ class Story:
 
 
 def count() -> dict[str, int]:
-    """Table requests and queue operations of the second push, those of polls apart."""
+    """Table requests and queue operations of the second push, those of polls separately."""
     story = Story()
     story.play("orange")
     story.total.clear()
@@ -140,7 +140,7 @@ def count() -> dict[str, int]:
 
 
 def measure() -> list[Figure]:
-    """The figures: now, and at the commit before."""
+    """The figures: now, and at the earlier commit."""
     now = count()
     return [
         Figure(f"{name.replace(', ', '_')}_requests", "requests", "now", now[name], "before", BEFORE[name])

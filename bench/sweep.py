@@ -1,7 +1,7 @@
-"""`python -m bench.sweep`: a sweep of 1,000 tags with nothing new, and `skopeo inspect` in a loop, by turns.
+"""`python -m bench.sweep`: a sweep of 1,000 unchanged tags, and `skopeo inspect` in a loop, by turns.
 
-The sweep, the registry's client and the table adapter are those of the app; the registry is a real one on loopback,
-the tables are Azurite's. Then the memory of a sweep of 100, 1,000 and 10,000 tags.
+The sweep, the registry client and the table adapter are the app's; the registry is a real one on loopback, the tables
+are Azurite's. Then it measures the memory of a sweep of 100, 1,000 and 10,000 tags.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Accounts = Mapping[str, tuple[str, AzureNamedKeyCredential]]
 
 @dataclass
 class Tracked:
-    """A gate that says by names or by a pattern what it tracks, and its sweeps: seconds, and who was asked for what."""
+    """A gate that tracks tags by names or by a pattern, and its sweeps: seconds, and requests by service and kind."""
 
     name: str
     gate: BenchGate
@@ -42,7 +42,7 @@ class Tracked:
     ledger: Counter[str] = field(default_factory=Counter)
 
     def sweep(self, registry: BenchRegistry, news: int = 0) -> None:
-        """One sweep; it looks at every tag once, finds so many of them new, and asks for no token."""
+        """Run one sweep; it must read every tag once, find `news` of them new, and request no token."""
         wire, before = Wire(), registry.answered()
         with wire.listening():
             began = time.perf_counter()
@@ -52,16 +52,16 @@ class Tracked:
         assert (job.state, job.checked, len(result.effects)) == (JobState.DONE, len(_TAGS), news), result
         self.registry, self.ledger = registry.answered(before.total() + len(_TAGS)) - before, wire.methods
         assert self.registry["HEAD manifests"] == len(_TAGS), self.registry
-        assert self.gate.identity.asked == 0, "Azure Resource Manager was to be asked"
+        assert self.gate.identity.asked == 0, "Azure Resource Manager was called"
 
     @property
     def typical(self) -> float:
-        """Seconds a tag, the median of all sweeps but the first, which opens the connections."""
+        """Seconds per tag, the median of all sweeps but the first, which opens the connections."""
         return statistics.median(self.seconds[1:]) / len(_TAGS)
 
 
 def main() -> int:
-    """Measure (about two minutes), print tables and the ratios; 0 always, as nothing here passes or fails."""
+    """Measure (about two minutes), print tables and the ratios; always returns 0: nothing here passes or fails."""
     names = [*_RULES, *(f"of{size}" for size in _SIZES)]
     with bench_registry() as registry, table_accounts(*names) as accounts:
         ratio = _speed(registry, accounts)
@@ -72,7 +72,7 @@ def main() -> int:
 
 
 def _speed(registry: BenchRegistry, accounts: Accounts) -> float:
-    """Sweeps and loops by turns. How many times as long the loop takes as the slower of the sweeps."""
+    """Run sweeps and loops by turns; returns the time of the loop divided by that of the slower sweep."""
     contents = {tag: manifest(tag) for tag in _TAGS}
     registry.push("node", list(contents.items()))
     digests = {tag: digest_of(content) for tag, content in contents.items()}
@@ -103,7 +103,7 @@ def _speed_table(gates: Sequence[Tracked], loops: Mapping[str, list[float]], slo
     for way, taken in loops.items():
         typical = statistics.median(taken)
         yield f"{f'skopeo {way}':<27}{_seconds(typical)}   {typical / slowest:.1f} times the slower sweep"
-    yield f"skopeo: {_ROUNDS * _INSPECTED} tags each way, reckoned up to {len(_TAGS):,}"
+    yield f"skopeo: {_ROUNDS * _INSPECTED} tags each way, extrapolated to {len(_TAGS):,}"
 
 
 def _seconds(of_one: float) -> str:
@@ -111,7 +111,7 @@ def _seconds(of_one: float) -> str:
 
 
 def _tell_news(registry: BenchRegistry, gates: Sequence[Tracked]) -> None:
-    """Push one tag again: a sweep that finds nothing could have read nothing."""
+    """Push one tag again: a sweep that finds nothing may have read nothing."""
     registry.push("node", [(_TAGS[-1], manifest("another"))])
     for tracked in gates:
         tracked.sweep(registry, news=1)
@@ -119,7 +119,7 @@ def _tell_news(registry: BenchRegistry, gates: Sequence[Tracked]) -> None:
 
 
 def _memory(registry: BenchRegistry, accounts: Accounts) -> float:
-    """The peak of a fresh process that sweeps the most tags, against that of one that sweeps the fewest."""
+    """The peak of a fresh process that sweeps the most tags, divided by that of one that sweeps the fewest."""
     content, peaks = manifest("many"), []
     print(f"{'tags, by a pattern':<20}{'peak resident MB':>18}{'of which after a first sweep of 100':>38}")
     for size in _SIZES:

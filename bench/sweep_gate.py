@@ -1,4 +1,4 @@
-"""A gate that tracks the tags of the bench's registry, with a ledger that knows all of them."""
+"""A gate that tracks the tags of the benchmark's registry, with a ledger that has all of them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _TIME_LIMIT = timedelta(minutes=2)
 
 
 class Where(msgspec.Struct, frozen=True, kw_only=True):
-    """Which registry and repository a gate looks at, which tags it tracks, and where its ledger is."""
+    """The registry and repository that a gate reads, the tags that it tracks, and its ledger."""
 
     registry: str
     bundle: str
@@ -48,33 +48,33 @@ class Where(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NoIdentity:
-    """An identity that gives no token and counts who asked. Every call to Azure Resource Manager would have to."""
+    """An identity that counts requests for a token and refuses them. Azure Resource Manager always requires one."""
 
     def __init__(self) -> None:
         self.asked = 0
 
     def __call__(self) -> Any:
-        """The identity, as adapters get it."""
+        """The identity, as adapters expect it."""
         return self
 
     def get_token(self, *scopes: str, **options: Any) -> NoReturn:
         """Count, and refuse."""
         self.asked += 1
-        raise AssertionError(f"a sweep of upstream tags asked for a token for {scopes}")
+        raise AssertionError(f"a sweep of upstream tags requested a token for {scopes}")
 
 
 class UpstreamSweep(Sweep):
-    """The sweep with the upstream jobs alone: what stable tags and apps cost is another matter."""
+    """The sweep with the upstream jobs only: the cost of stable tags and apps is not measured here."""
 
     def _jobs(self) -> Iterator[SweepJob]:
         return (UpstreamJob(self._services, gate) for gate in self._services.policy.gates.values())
 
 
 class BenchGate:
-    """The real sweep, reader and ledger, and the real adapters for Azure Resource Manager, which nobody may use."""
+    """The real sweep, reader and ledger, and the real adapters for Azure Resource Manager, which must not be used."""
 
     def __init__(self, where: Where) -> None:
-        key: Any = AzureNamedKeyCredential(where.account, where.key)  # over plain HTTP only a key goes
+        key: Any = AzureNamedKeyCredential(where.account, where.key)  # plain HTTP requires a key
         self.where, self.identity = where, NoIdentity()
         self.ledger, vault = TableLedger(where.ledger, lambda: key), VaultCredentials("none", self.identity)
         self.services: Services = dataclasses.replace(
@@ -89,11 +89,11 @@ class BenchGate:
         )
 
     def sweep(self) -> SweepResult:
-        """One sweep to its end."""
+        """Run one sweep to its end."""
         return UpstreamSweep(self.services).run(datetime.now(UTC) + _TIME_LIMIT, at_once=True)
 
     def know(self, digests: Mapping[str, str], *, promoted: bool) -> None:
-        """Put into the ledger that every tag was seen; with `promoted` also its candidate, and its stable tag."""
+        """Record in the ledger that every tag was observed; with `promoted` also its candidate and its stable tag."""
         sample, stable = _promoted()
         with in_bulk(self.ledger):
             for name, text in digests.items() if promoted else ():
@@ -114,7 +114,7 @@ def _policy(where: Where) -> Policy:
 
 
 def _promoted() -> tuple[Candidate, StableTag]:
-    """A candidate and its stable tag as a story leaves them."""
+    """A promoted candidate and its stable tag."""
     world = World()
     world.push("15-alpine", digest("bench"))
     world.settle()

@@ -1,7 +1,7 @@
-"""The memory of a sweep, in a fresh process: run as a program, this is the process that is measured.
+"""The memory of a sweep, in a fresh process: run as a program, this module is the measured process.
 
-It reads from standard input which gate to sweep first, so that everything is loaded, and which one then. It prints
-its peak resident MB at the end, and by how much the second sweep raised it.
+It reads from standard input which gate to sweep first, so that everything is loaded, and which one next. At the end it
+prints its peak resident MB, and by how much the second sweep raised it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A registry of the bench's own: CNCF distribution with TLS on loopback, and its access log to count by.
+"""The benchmark's own registry: CNCF distribution with TLS on loopback, whose access log counts the requests.
 
-It keeps what it has in memory and asks for no token. Tokens would cost `skopeo` another request a tag, and the sweep
-two altogether.
+It stores everything in memory and requires no token. Tokens would cost `skopeo` one more request per tag, and the sweep
+two in total.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CONFIG = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type":
 
 @dataclass(frozen=True, slots=True)
 class BenchRegistry:
-    """Where it is, and the folder with its certificates and its log."""
+    """The registry's host, and the folder with its certificates and its log."""
 
     host: str
     folder: Path
@@ -67,9 +67,9 @@ class BenchRegistry:
             list(pushers.map(push_some, [images[first::_PUSHERS] for first in range(_PUSHERS)]))
 
     def answered(self, at_least: int = 0) -> Counter[str]:
-        """How many requests it has answered, by method and kind: `HEAD manifests`.
+        """The number of requests it has answered, by method and kind: `HEAD manifests`.
 
-        The log may be a little behind: it is waited for, a second at most, until there are `at_least` so many.
+        The log may lag a little: waits, a second at most, until there are `at_least` so many.
         """
         deadline = time.monotonic() + 1
         while (counts := self._logged()).total() < at_least and time.monotonic() < deadline:
@@ -89,7 +89,7 @@ class BenchRegistry:
 
 @contextlib.contextmanager
 def bench_registry() -> Iterator[BenchRegistry]:
-    """The registry, empty, for as long as it is needed."""
+    """Run the registry, empty at first, for the duration of the block."""
     program = find_program("docker-registry")
     if program is None:
         sys.exit("docker-registry is not installed: make setup")
@@ -101,7 +101,7 @@ def bench_registry() -> Iterator[BenchRegistry]:
         registry = BenchRegistry(host, folder)
         configuration = _configuration(registry)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
-        setpriv = find_program("setpriv")  # the registry ends with the bench, in whatever way that ends
+        setpriv = find_program("setpriv")  # the registry ends with the benchmark, however that ends
         lifeline = [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
         command = [*lifeline, program, "serve", str(configuration)]
         with (
@@ -116,7 +116,7 @@ def bench_registry() -> Iterator[BenchRegistry]:
 
 
 def manifest(text: str) -> bytes:
-    """The manifest of an image without layers; another text makes another digest."""
+    """The manifest of an image without layers; a different text results in a different digest."""
     config = {
         "mediaType": "application/vnd.oci.image.config.v1+json",
         "digest": digest_of(_CONFIG),
@@ -155,8 +155,8 @@ def _send(
 ) -> http.client.HTTPResponse:
     connection.request(method, path, body, {"Content-Type": kind or "application/octet-stream"})
     answer = connection.getresponse()
-    said = answer.read()
-    assert answer.status in (201, 202), f"{method} {path}: {answer.status} {said!r}"
+    content = answer.read()
+    assert answer.status in (201, 202), f"{method} {path}: {answer.status} {content!r}"
     return answer
 
 
@@ -172,4 +172,4 @@ def _await_ready(registry: BenchRegistry) -> None:
         with contextlib.suppress(OSError), socket.create_connection((host, int(port))):
             return
         time.sleep(0.02)
-    sys.exit(f"docker-registry does not answer within {_READY_SECONDS:.0f} s: {registry.log.read_text()[-500:]}")
+    sys.exit(f"docker-registry does not respond within {_READY_SECONDS:.0f} s: {registry.log.read_text()[-500:]}")

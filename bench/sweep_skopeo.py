@@ -1,4 +1,4 @@
-"""`skopeo inspect` in a loop: what a script would do that looks at tags one by one."""
+"""`skopeo inspect` in a loop: what a script that reads tags one by one would do."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from bench.sweep_registry import BenchRegistry
 from sandbox.testing import find_program
 
 WAYS = ("inspect", "inspect --no-tags", "inspect --raw")
-"""By itself it lists the repository's tags too; `--no-tags` leaves that out, `--raw` also the image's configuration."""
+"""By default it lists the repository's tags too; `--no-tags` omits that, `--raw` also the image's configuration."""
 
 
 def inspect_each(registry: BenchRegistry, way: str, repository: str, tags: Sequence[str]) -> float:
-    """Seconds a tag. It goes the way that the sweep goes: over TLS, without a proxy."""
+    """Seconds per tag. It connects like the sweep: over TLS, without a proxy."""
     program = find_program("skopeo")
     if program is None:
         sys.exit("skopeo is not installed: make setup")

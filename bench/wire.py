@@ -1,4 +1,4 @@
-"""What goes over the wire while something is measured."""
+"""The HTTP traffic during a measurement."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import requests
 
 @dataclass
 class Wire:
-    """What the app sends and receives: how often, how much, and how long it waits for the head of an answer.
+    """The app's traffic: the number of requests, the bytes received, and the seconds waited for response headers.
 
-    `methods` says how often each method was sent.
+    `methods` counts the requests by method.
     """
 
     requests: int = 0
@@ -26,7 +26,7 @@ class Wire:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Listen to every session of this process."""
+        """Record the traffic of every session of this process."""
         send = requests.Session.send
 
         def send_and_count(

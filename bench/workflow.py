@@ -1,4 +1,4 @@
-"""What the core itself costs, without Azure: observing, deciding, and the size of what is kept."""
+"""The cost of the core itself, without Azure: observing, deciding, and the size of stored records."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def measure() -> list[Figure]:
 
 
 def _observations() -> tuple[float, float]:
-    """Readings of tags a second, of ones never seen and of ones that did not change; the median of rounds by turns."""
+    """Readings of tags per second, of new ones and of unchanged ones; the median of rounds by turns."""
     world = World()
     for number in range(_TAGS):
         world.registry.tags["public", f"node:15.{number}"] = digest(str(number))
@@ -72,7 +72,7 @@ def _decision() -> float:
 
 
 def _states() -> list[Candidate]:
-    """What a candidate that passes is after each of its steps."""
+    """A candidate that passes, after each of its steps."""
     world, seen = World(), []
 
     def keep(record: object) -> None:
@@ -86,9 +86,9 @@ def _states() -> list[Candidate]:
 
 
 def _record_bytes(lines: int) -> float:
-    """The stored size of a candidate with a verdict after so many different events."""
+    """The stored size of a candidate with a verdict after a number of different events."""
     candidate = _states()[-1]
     for number in range(lines - len(candidate.history)):
         candidate = candidate.noting(START + timedelta(seconds=number), "watch check", f"run ca{number} goes on")
-    kept = msgspec.structs.replace(candidate, history=candidate.history[:lines])
-    return float(len(msgspec.json.encode(kept)))
+    cut = msgspec.structs.replace(candidate, history=candidate.history[:lines])
+    return float(len(msgspec.json.encode(cut)))

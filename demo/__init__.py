@@ -1,1 +1,1 @@
-"""The story: everything of the reference scenario is provisioned and played, chapter by chapter, before your eyes."""
+"""The demo: provisions the whole reference scenario and plays it live, chapter by chapter."""

@@ -1,4 +1,4 @@
-"""`python -m demo`: play the story; `python -m demo up` and `down`: the scenario to stay and try things in."""
+"""`python -m demo`: play the story; `python -m demo up` and `down`: start the scenario to try it out, and stop it."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", default=".", help="folder for demo-report.json")
     parser.add_argument("--kill-worker-in", type=int, metavar="CHAPTER", help="SIGKILL the app's worker mid-chapter")
     parser.add_argument(
-        "--events", choices=("on", "off", "lossy"), default="on", help="let only some events reach the app, or none"
+        "--events", choices=("on", "off", "lossy"), default="on", help="deliver all events to the app, none, or some"
     )
-    parser.add_argument("--keep", action="store_true", help="let the sandbox run on at the end of the story")
+    parser.add_argument("--keep", action="store_true", help="leave the sandbox running at the end of the story")
     options = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 140)
     state = options.state or f".sandbox/{'demo' if options.command == 'play' else 'up'}"
@@ -79,7 +79,7 @@ def _play(environment: Environment, console: Console, options: argparse.Namespac
             environment.close()
     report = make_report(results, heard, prepared, time.monotonic() - began, problem)
     print_report(report, console)
-    console.print(f"The same in {write_report(report, Path(options.report))}", highlight=False)
+    console.print(f"The report is {write_report(report, Path(options.report))}", highlight=False)
     return 0 if report.complete else 1
 
 
@@ -111,7 +111,7 @@ def _play_chapters(
 
 
 def _kill_worker(environment: Environment, client: ScenarioClient, console: Console) -> None:
-    """Wait until the gate examines the push, then kill the app's workers the hard way."""
+    """Wait until the gate examines the push, then send SIGKILL to the app's workers."""
     before = len(client.runs(scenario.BASE))
     client.wait("the examination to begin", lambda: len(client.runs(scenario.BASE)) > before, 60)
     for pid in environment.worker_pids():
@@ -120,7 +120,7 @@ def _kill_worker(environment: Environment, client: ScenarioClient, console: Cons
 
 
 def _up(environment: Environment, console: Console) -> int:
-    """Start the scenario to stay, or say where it is if it runs already."""
+    """Start the scenario and leave it running, or only print its addresses if it runs already."""
     fresh = not environment.is_open()
     if fresh:
         environment.open(lambda line: console.print(line, highlight=False))

@@ -1,4 +1,4 @@
-"""The two chapters that no event tells: harm done around the gate, and events that never come. The sweep finds both."""
+"""The two chapters without events: changes around the gate, and events that never arrive. The sweep finds both."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from demo.command_line import CommandLine
 from demo.runner import PATIENCE_SECONDS, ChapterResult, ChapterRunner, expect
 
 SWEEP_SECONDS = 10
-"""How often the app sweeps in the story; in Azure it is every five minutes."""
+"""The interval of the app's sweep in the story; in Azure it is five minutes."""
 
 _GATE = "node"
 
 
 class SweepChapters:
-    """Plays what only the sweep can find. `events` turns the delivery of events on and off."""
+    """Plays what only the sweep can find. `events` turns event delivery on and off."""
 
     def __init__(
         self, runner: ChapterRunner, chapters: Chapters, basegate: CommandLine, events: Callable[[str], None]
@@ -29,8 +29,8 @@ class SweepChapters:
         return [self.harm, self.silence]
 
     def harm(self) -> ChapterResult:
-        """(9) A foreign image over the stable tag, and a stopped container: the next sweep restores both."""
-        title = "Red pushed around the gate, the container stopped: the sweep says so and restores both"
+        """(9) A foreign image under the stable tag, and a stopped container: the next sweep restores both."""
+        title = "Red pushed around the gate, the container stopped: the sweep reports and restores both"
         began, since = self._runner.begin(9, title)
         client, stable = self._runner.client, self._runner.client.stable_digest()
         red = self._red()
@@ -53,13 +53,13 @@ class SweepChapters:
         return self._runner.tell(9, title, "restored", seconds, reason=str(repaired["words"]))
 
     def silence(self) -> ChapterResult:
-        """(10) With events off, the sweep finds the push, and it goes all the way."""
+        """(10) With events off, the sweep finds the push, and it reaches the page."""
         title = "Events off, Orange upstream: the sweep finds it, and the page follows one period later"
         began, _ = self._runner.begin(10, title)
         self._events("off")
         try:
             with self._runner.narrator.watching():
-                self._runner.narrator.say("event grid", "every event is dropped from here on")
+                self._runner.narrator.say("event grid", "every event is dropped from now on")
                 self._chapters.paint("Orange")
                 self._runner.see_colour("Orange")
                 seconds = time.monotonic() - began
@@ -72,10 +72,10 @@ class SweepChapters:
         return self._runner.tell(10, title, "found", seconds, reason=str(story["history"][0]["why"]))
 
     def _is_live(self) -> bool:
-        """Whether the newest rollout is live: outcomes are events too, and none is delivered."""
+        """Whether the newest rollout is live: polled, because outcomes are events too and none is delivered."""
         return bool(self._basegate.read("rollouts", scenario.HELLO_WORLD)["items"][0]["state"] == "live")
 
     def _red(self) -> str:
-        """The digest of Red, which the gate has refused."""
+        """The digest of Red, which the gate has rejected."""
         items = self._basegate.read("candidates", _GATE)["items"]
         return next(str(item["digest"]) for item in items if item["state"] == "failed")

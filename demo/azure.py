@@ -1,4 +1,4 @@
-"""Azure Resource Manager as its REST documentation has it: one call a resource, long-running ones waited for."""
+"""Azure Resource Manager as in its REST documentation: one call per resource, waiting for long-running operations."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Azure:
         return self.call("POST", path, version, body)
 
     def call(self, method: str, path: str, version: str, body: dict[str, Any] | None = None) -> Any:
-        """One request; the answer's body, after the operation behind it has ended.
+        """Send one request; returns the response body, after a long-running operation has ended.
 
         Raises:
-            HttpResponseError: with the service's words.
+            HttpResponseError: with the service's message.
         """
         request = HttpRequest(method, f"{_ARM}{path}", params={"api-version": version}, json=body)
         response = self._client.send_request(request)

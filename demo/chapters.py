@@ -1,4 +1,4 @@
-"""The six chapters that play by themselves: what is pushed, what must come of it."""
+"""The six automatic chapters: what is pushed, and the expected result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COLOUR_LINE = re.compile(r"(?m)^ENV BACKGROUND_COLOR=.*$")
 
 
 class Chapters:
-    """Plays the chapters, one method each, in their order."""
+    """Plays the chapters in order, one method each."""
 
     def __init__(self, runner: ChapterRunner) -> None:
         self._runner, self._client, self._narrator = runner, runner.client, runner.narrator
@@ -27,13 +27,13 @@ class Chapters:
         return [self.first_push, self.orange, self.red, self.green, self.app_commit, self.sick_app]
 
     def first_push(self) -> ChapterResult:
-        """(1) The first push upstream travels to the page."""
+        """(1) The first push upstream reaches the page."""
         return self._to_the_page(1, "First push: the page shows its colour", "DeepSkyBlue", self._run_public_task)
 
     def orange(self) -> ChapterResult:
         """(2) A questionable change passes."""
         return self._to_the_page(
-            2, "Orange upstream: nobody touches the page, it follows", "Orange", lambda: self.paint("Orange")
+            2, "Orange upstream: the page follows without an operator", "Orange", lambda: self.paint("Orange")
         )
 
     def red(self) -> ChapterResult:
@@ -53,7 +53,7 @@ class Chapters:
         return self._runner.tell(3, title, "stopped", seconds, reason=line)
 
     def green(self) -> ChapterResult:
-        """(4) A good change goes all the way."""
+        """(4) A good change reaches the page."""
         return self._to_the_page(4, "Green upstream: all the way to the page", "Green", lambda: self.paint("Green"))
 
     def app_commit(self) -> ChapterResult:
@@ -70,8 +70,8 @@ class Chapters:
         return self._runner.tell(5, title, "live", seconds)
 
     def sick_app(self) -> ChapterResult:
-        """(6) An app that starts but answers 500 is put back."""
-        title = "A hello-world that answers 500: put back to the last good one"
+        """(6) An app that starts but returns 500 is rolled back."""
+        title = "A hello-world that returns 500: put back to the last good one"
         began, since = self._begin(6, title)
         good = self._runner.image()
         with self._narrator.watching():
@@ -85,7 +85,7 @@ class Chapters:
         return self._runner.tell(6, title, "put back", seconds, reason=str(event["data"]["reason"]))
 
     def paint(self, colour: str) -> None:
-        """A commit to the upstream image that changes its colour."""
+        """Commit a change of the upstream image's colour."""
         line = f"ENV BACKGROUND_COLOR={colour}"
         self._client.commit(
             scenario.BASE_IMAGE_NODE, "Dockerfile", lambda text: _COLOUR_LINE.sub(line, text), f"Paint it {colour}"
@@ -93,7 +93,7 @@ class Chapters:
         self._narrator.say("github.com", f"pushed to {scenario.BASE_IMAGE_NODE}: {line}")
 
     def _to_the_page(self, number: int, title: str, colour: str, act: Callable[[], None]) -> ChapterResult:
-        """A change upstream that must reach the page."""
+        """Play a change upstream that must reach the page."""
         began, since = self._begin(number, title)
         started_at = datetime.now(UTC)
         with self._narrator.watching():
@@ -116,7 +116,7 @@ class Chapters:
         self._narrator.say(scenario.PUBLIC, f"started run {run} of node-public by hand")
 
     def _own_seconds(self, total: float, started_at: datetime, seen_at: datetime) -> float:
-        """The seconds that neither a task run nor the start of the container explains."""
+        """The seconds without those of the task runs and of the start of the container."""
         foreign = 0.0
         for registry in (scenario.PUBLIC, scenario.BASE, scenario.TEAM):
             for run in self._client.runs(registry):
@@ -125,7 +125,7 @@ class Chapters:
         return max(0.0, total - foreign - self._start_seconds(seen_at))
 
     def _start_seconds(self, seen_at: datetime) -> float:
-        """From the pull of the image to the page."""
+        """The seconds from the pull of the image to the page."""
         group = self._client.container_group() or {"properties": {"containers": [{"properties": {}}]}}
         view = group["properties"]["containers"][0]["properties"].get("instanceView") or {}
         pulls = [moment(event["firstTimestamp"]) for event in view.get("events") or [] if event["name"] == "Pulling"]

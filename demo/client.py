@@ -1,4 +1,4 @@
-"""What a person in the scenario can do and see: commit, run a task, look at the page, at tags, at runs."""
+"""What a person in the scenario can do and see: commit, run a task, view the page, tags and runs."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _POLL_SECONDS = 0.1
 
 
 class StoryError(Exception):
-    """Something that the story waits for does not happen; says what and where to look."""
+    """Something that the story waits for does not happen; the text states what and where to look."""
 
 
 class Page:
-    """What the deployed app shows: HTTP status (0: no answer), text, and the colour and the base image in it.
+    """The page of the deployed app: HTTP status (0: no response), text, and the colour and the base image in it.
 
-    `base` is "unknown" where the page names no digest: a build that Basegate did not begin takes what the tag is.
+    `base` is "unknown" if the page names no digest: a build not started by Basegate uses the tag's current digest.
     """
 
     def __init__(self, status: int, text: str) -> None:
@@ -51,7 +51,7 @@ class Page:
 
 
 class ScenarioClient:
-    """The outside of the scenario, through Azure's and Git's own doors."""
+    """The scenario from outside, through the interfaces of Azure and Git."""
 
     def __init__(self, azure: Azure) -> None:
         self._azure = azure
@@ -78,7 +78,7 @@ class ScenarioClient:
             _git("-C", folder, "push", "--quiet", "origin", "HEAD:main", **signed_in)
 
     def _git_sign_in(self) -> dict[str, str]:
-        """The environment in which git is signed in: no command line and no URL shows the token."""
+        """The environment variables that sign git in, so that no command line and no URL contains the token."""
         if not self._git_token:
             with SecretClient(VAULT_URL, self._azure.credential) as vault:
                 self._git_token = vault.get_secret(GIT_ACCESS).value or ""
@@ -87,7 +87,7 @@ class ScenarioClient:
         return {f"GIT_CONFIG_{name}": value for name, value in setting.items()}
 
     def run_task(self, registry: str, task: str) -> str:
-        """Run a task by hand, and return the run's id."""
+        """Run a task manually, and return the run's id."""
         scope = scenario.registry_id(registry)
         body = {"type": "TaskRunRequest", "taskId": f"{scope}/tasks/{task}"}
         run = self._azure.post(f"{scope}/scheduleRun", _TASKS, body)
@@ -99,7 +99,7 @@ class ScenarioClient:
         return [run["properties"] for run in answer["value"]]
 
     def container_group(self) -> dict[str, Any] | None:
-        """The app's container group, or None while there is none."""
+        """The app's container group, or None if it does not exist yet."""
         try:
             return dict(self._azure.get(_group_path(), _ACI))
         except HttpResponseError as error:
@@ -108,7 +108,7 @@ class ScenarioClient:
             raise
 
     def address(self) -> str:
-        """The page's address, "" while there is none."""
+        """The page's address, "" if it has none yet."""
         if not self._address:
             group = self.container_group()
             ip = ((group or {}).get("properties", {}).get("ipAddress") or {}).get("ip")
@@ -116,7 +116,7 @@ class ScenarioClient:
         return self._address
 
     def page(self) -> Page:
-        """What the page shows now."""
+        """The current page."""
         address = self.address()
         if not address:
             return Page(0, "")
@@ -130,7 +130,7 @@ class ScenarioClient:
             return Page(0, "")
 
     def stable_digest(self) -> str:
-        """What the stable tag of the base registry points at, "" while there is none."""
+        """The digest that the stable tag of the base registry points to, "" if it does not exist yet."""
         try:
             return str(self._base.get_tag_properties("node", scenario.STABLE).digest)
         except ResourceNotFoundError:
@@ -145,9 +145,9 @@ class ScenarioClient:
         return sorted(tag.name for tag in tags if tag.digest == digest and tag.name != scenario.STABLE)
 
     def import_around_the_gate(self, digest: str) -> None:
-        """Put an upstream image under the stable tag by force, as someone with rights on the registry can.
+        """Force an upstream image under the stable tag, as someone with rights on the registry can.
 
-        A sweep may put the tag back before this returns.
+        A sweep may restore the tag before this returns.
         """
         body = {
             "source": {"resourceId": scenario.registry_id(scenario.PUBLIC), "sourceImage": f"node@{digest}"},
@@ -161,10 +161,10 @@ class ScenarioClient:
         self._azure.post(f"{_group_path()}/stop", _ACI)
 
     def wait(self, what: str, poll: Callable[[], T | None], seconds: float) -> T:
-        """What `poll` gives as soon as it gives something.
+        """Poll until the result is truthy, and return it.
 
         Raises:
-            StoryError: it gives nothing within the time.
+            StoryError: it is not within the time.
         """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -172,7 +172,7 @@ class ScenarioClient:
             if seen:
                 return seen
             time.sleep(_POLL_SECONDS)
-        raise StoryError(f"waited {seconds:.0f} s for {what}, in vain")
+        raise StoryError(f"timed out after {seconds:.0f} s waiting for {what}")
 
 
 def _group_path() -> str:
@@ -181,7 +181,7 @@ def _group_path() -> str:
 
 
 def moment(text: str) -> datetime:
-    """A time as ARM writes it."""
+    """A time in ARM's format."""
     return datetime.fromisoformat(text)
 
 

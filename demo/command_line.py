@@ -1,4 +1,4 @@
-"""The operator at a terminal: runs the real command line, as a process of its own."""
+"""The operator at a terminal: runs the real command line as a separate process."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _TIMEOUT_SECONDS = 60
 
 
 class CommandLine:
-    """`basegate`, directed at one app with its key."""
+    """`basegate`, configured for one app with its key."""
 
     def __init__(self, url: str, key: str) -> None:
         self._environment = {"BASEGATE_URL": url, "BASEGATE_KEY": key}
 
     @property
     def invocation(self) -> str:
-        """The same for a person's shell. The key is good for this sandbox and nothing else."""
+        """The same command for a person's shell. The key is valid for this sandbox only."""
         settings = " ".join(f"{name}={value}" for name, value in self._environment.items())
         return f"{settings} .venv/bin/python -m basegate_cli"
 
     def read(self, *arguments: str) -> Any:
-        """What a command prints as JSON.
+        """Run a command and return its JSON output.
 
         Raises:
-            StoryError: it says no.
+            StoryError: it fails.
         """
         program = (sys.executable, "-m", "basegate_cli", "--json", "--actor", _NAME, *arguments)
         done = subprocess.run(
@@ -48,6 +48,6 @@ class CommandLine:
         return json.loads(done.stdout)
 
     def act(self, *arguments: str, reason: str) -> str:
-        """Do something, with a reason; returns the id of the record to look at."""
+        """Run an acting command with a reason; returns the id of the record to read next."""
         answer = self.read(*arguments, "--reason", reason, "--yes")
         return str(answer["see"]).rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""The house: a sandbox of its own, the scenario in it, and the app started there."""
+"""The environment of the story: its own sandbox, with the scenario and the running app in it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Environment:
     """One sandbox instance with the scenario in it.
 
     `settings` of the app add to the story's, or replace them; `lease_seconds` is how long a queue message stays hidden
-    whose host is killed (None: as in Azure, ten minutes). `site` is the app as it was started or entered.
+    after its host was killed (None: as in Azure, ten minutes). `site` is the running app, once started or entered.
     """
 
     site: SiteView
@@ -38,7 +38,7 @@ class Environment:
         self._settings, self._lease_seconds = dict(settings or {}), lease_seconds
 
     def open(self, say: Say, *, workers: int = 1) -> None:
-        """Start an empty sandbox, provision the scenario, start the app and let events reach it."""
+        """Start an empty sandbox, provision the scenario, start the app and subscribe it to events."""
         install_needs(say)
         if self.instance.erase():
             say("stopped the sandbox of an earlier run")
@@ -63,12 +63,12 @@ class Environment:
         return self.instance.pid is not None
 
     def enter(self) -> None:
-        """Take part in one that runs already."""
+        """Connect to one that runs already."""
         os.environ.update(self.instance.environment)
         self.site = self.instance.site(scenario.APP)
 
     def start_app(self, say: Say, workers: int = 1) -> None:
-        """Start the app on the sandbox's Functions host, in place of one that runs."""
+        """Start the app on the sandbox's Functions host, replacing a running one."""
         settings = {
             "AzureWebJobsStorage__accountName": scenario.STORAGE,
             "BASEGATE_KEY_VAULT": f"https://{scenario.VAULT}.vault.azure.net",
@@ -86,13 +86,13 @@ class Environment:
         return [worker.pid for worker in self.instance.site(scenario.APP).workers]
 
     def command_line(self) -> CommandLine:
-        """The operators' command line, directed at the app."""
+        """The operators' command line, configured for the app."""
         return CommandLine(f"http://127.0.0.1:{self.site.port}", self.site.host_key)
 
     def deliver_events(self, mode: str) -> None:
-        """Let events reach the app (`on`), none of them (`off`), or some, some twice, and in no order (`lossy`)."""
+        """Deliver all events to the app (`on`), none (`off`), or some, some twice, out of order (`lossy`)."""
         self.instance.deliver_events(_DELIVERIES[mode])
 
     def close(self) -> bool:
-        """Stop the sandbox and everything in it; False where none was running."""
+        """Stop the sandbox and everything in it; False if none was running."""
         return self.instance.stop()

@@ -1,4 +1,4 @@
-"""Says what happens while it happens: runs, tags, the container, each with the seconds since the chapter began."""
+"""Prints events as they happen: runs, tags, the container, each with the seconds since the chapter began."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHORT_DIGEST = 19
 
 
 class Narrator:
-    """Prints the story. While a chapter plays it watches the registries and the container from the side."""
+    """Prints the story. While a chapter plays, a thread watches the registries and the container."""
 
     def __init__(self, console: Console, client: ScenarioClient) -> None:
         self._console, self._client = console, client
@@ -27,18 +27,18 @@ class Narrator:
         self._began = time.monotonic()
 
     def title(self, text: str) -> None:
-        """The heading of a chapter; times count from here."""
+        """Print the heading of a chapter; times count from here."""
         self._began = time.monotonic()
         self._console.rule(f"[bold]{text}", align="left")
 
     def say(self, where: str, what: str) -> None:
-        """One line: seconds, place, what happened."""
+        """Print one line: seconds, place, what happened."""
         seconds = time.monotonic() - self._began
         self._console.print(f"{seconds:6.1f}s  [cyan]{where:<22}[/] {what}", highlight=False)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Watch from the side until the block ends."""
+        """Watch in a thread until the block ends."""
         end = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(end,), daemon=True)
         watcher.start()
@@ -54,7 +54,7 @@ class Narrator:
 
     def _watch(self, end: threading.Event) -> None:
         while not end.wait(_POLL_SECONDS):
-            with suppress(AzureError):  # a poll that fails is no part of the story
+            with suppress(AzureError):  # a failed poll is not part of the story
                 self._poll(self.say)
 
     def _poll(self, say: Callable[[str, str], None]) -> None:
@@ -78,7 +78,7 @@ class Narrator:
 
 
 def short_image(image: str) -> str:
-    """An image without its registry, and with the first digits of its digest."""
+    """An image without its registry, with the first digits of its digest."""
     name, _, digest = image.rpartition("/")[2].partition("@")
     return f"{name}@{digest[:_SHORT_DIGEST]}" if digest else name
 

@@ -1,4 +1,4 @@
-"""The two chapters in which an operator acts, with the command line: run Red again, roll back, hold, let go."""
+"""The two chapters in which an operator uses the command line: run Red again, roll back, hold, lift the hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GATE = "node"
 
 
 class OperatorChapters:
-    """Plays the operator's chapters, after those that play by themselves."""
+    """Plays the operator's chapters, after the automatic ones."""
 
     def __init__(self, runner: ChapterRunner, basegate: CommandLine) -> None:
         self._runner, self._basegate = runner, basegate
@@ -41,7 +41,7 @@ class OperatorChapters:
         return self._runner.tell(7, title, "stopped", seconds, reason=second)
 
     def roll_back(self) -> ChapterResult:
-        """(8) A rollback holds against a newer push that passes, until the hold is lifted."""
+        """(8) A rollback holds against a newer push that passes until the hold is lifted."""
         title = "An operator rolls back to Orange: it holds against a new Green until the hold is lifted"
         began, since = self._runner.begin(8, title)
         with self._runner.narrator.watching():
@@ -55,12 +55,12 @@ class OperatorChapters:
         return self._runner.tell(8, title, "let through", time.monotonic() - began)
 
     def _repair_the_app(self, since: int) -> None:
-        """The app's source still answers 500 since chapter 6, and every rollout builds it."""
-        self._runner.edit_app("const STATUS = 500", "const STATUS = 200", "Mend the page")
+        """Repair the app's source, which returns 500 since chapter 6 and is built by every rollout."""
+        self._runner.edit_app("const STATUS = 500", "const STATUS = 200", "Repair the page")
         self._runner.outcome("RolloutLive", since)
 
     def _back_to_orange(self) -> str:
-        """Roll the base back to what was stable before Green; returns the digest."""
+        """Roll the base back to the digest that was stable before Green, and return it."""
         since = len(self._runner.outcomes.heard)
         earlier = self._basegate.read("promotions", _GATE)["items"][1]
         self._act("rollback", _GATE, scenario.STABLE, earlier["unique"], reason="Green hurts the eyes")
@@ -70,7 +70,7 @@ class OperatorChapters:
         return str(earlier["digest"])
 
     def _push_a_new_green(self) -> None:
-        """A new digest in Green: examined, passed, held."""
+        """Push a new Green digest: it is examined, passes, and is held."""
         since = len(self._runner.outcomes.heard)
         message = "Green, softer"
         self._runner.client.commit(

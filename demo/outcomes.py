@@ -1,4 +1,4 @@
-"""The gate's own words: the `Basegate.*` events that reach an operator's queue."""
+"""Basegate's outcomes: the `Basegate.*` events that are delivered to an operator's queue."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from demo.azure import Azure
 
 
 class Outcomes:
-    """Reads the queue that the story's topic delivers to, and remembers what it read."""
+    """Reads the queue that the story's topic delivers to, and stores what it has read."""
 
     def __init__(self, azure: Azure) -> None:
         url = f"https://{scenario.STORAGE}.queue.core.windows.net"
@@ -25,7 +25,7 @@ class Outcomes:
         self._queue.close()
 
     def listen(self) -> list[dict[str, Any]]:
-        """The events that came since the last time."""
+        """Receive the events since the last call."""
         fresh = []
         for message in self._queue.receive_messages(max_messages=16):
             fresh.append(_event(message.content))
@@ -34,7 +34,7 @@ class Outcomes:
         return fresh
 
     def find(self, name: str, since: int, **data: object) -> dict[str, Any] | None:
-        """The first event `Basegate.<name>` after the first `since`, whose data holds these values."""
+        """The first event `Basegate.<name>` after the first `since` whose data has these values."""
         self.listen()
         for event in self.heard[since:]:
             if event["type"] == f"Basegate.{name}" and all(event["data"].get(k) == v for k, v in data.items()):
@@ -43,7 +43,7 @@ class Outcomes:
 
 
 def _event(content: str) -> dict[str, Any]:
-    """Event Grid puts plain JSON into a queue; other senders encode it in base64."""
+    """Decode a message: Event Grid puts plain JSON into a queue, other senders encode it in base64."""
     text = content if content.lstrip().startswith("{") else base64.b64decode(content).decode()
     event: dict[str, Any] = json.loads(text)
     return event

@@ -1,4 +1,4 @@
-"""Provisions the scenario as its article does: registries, vault, tasks, tokens, events."""
+"""Provisions the scenario as in its article: registries, vault, tasks, tokens, events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GROUPS, _VAULTS, _ACR = "2021-04-01", "2023-07-01", "2025-11-01"
 _TASKS, _EVENTS = "2025-03-01-preview", "2022-06-15"
 VAULT_URL = f"https://{scenario.VAULT}.vault.azure.net"
 GIT_ACCESS = "github-token"
-"""The vault's secret that opens the repositories, by the article's name."""
+"""The vault's secret with access to the repositories, named as in the article."""
 
 _TENANT = "00000000-0000-0000-0000-00000000000a"
 
@@ -25,7 +25,7 @@ Say = Callable[[str], None]
 
 
 class Provisioning:
-    """Makes the scenario's resources; what is there already is left or made the same again."""
+    """Creates the scenario's resources; existing ones are kept or put again with the same definition."""
 
     def __init__(self, azure: Azure) -> None:
         self._azure = azure
@@ -47,11 +47,11 @@ class Provisioning:
         self._topic()
 
     def tasks(self, say: Say) -> None:
-        """Git's and the registries' tokens as secrets, and the three tasks."""
-        say("a Git token, kept in the vault")
+        """The tokens of Git and of the registries as secrets, and the three tasks."""
+        say("a Git token, stored in the vault")
         git_token = secrets.token_urlsafe(30)
         self._secrets.set_secret(GIT_ACCESS, git_token)
-        say("pull tokens, kept in the vault")
+        say("pull tokens, stored in the vault")
         self._token(scenario.PUBLIC, "node")
         self._token(scenario.BASE, "node")
         self._token(scenario.TEAM, "hello-world")
@@ -74,7 +74,7 @@ class Provisioning:
             self._task(registry, task, _context(repository, values, git_token), reads)
 
     def subscriptions(self, say: Say) -> None:
-        """Pushes to every registry reach the app; the app must run, because its endpoint is validated."""
+        """Subscribe the app to pushes of every registry; it must run, because its endpoint is validated."""
         site = f"{scenario.group_id(scenario.APP_GROUP)}/providers/Microsoft.Web/sites/{scenario.APP}"
         for name in (scenario.PUBLIC, scenario.BASE, scenario.TEAM):
             say(f"pushes to {name} reach the app")
@@ -125,7 +125,7 @@ class Provisioning:
         self._azure.put(path, body, _EVENTS)
 
     def _token(self, registry: str, repository: str) -> None:
-        """A token that may pull one repository, its name and password kept as secrets."""
+        """A token that may pull one repository; its name and password are stored as secrets."""
         name, scope = f"registry-{registry}-user", scenario.registry_id(registry)
         scope_map = f"{scope}/scopeMaps/pull-{repository}"
         actions = [f"repositories/{repository}/content/read", f"repositories/{repository}/metadata/read"]
@@ -154,7 +154,7 @@ class Provisioning:
 
 
 def _context(repository: str, values: list[dict[str, Any]], git_token: str) -> dict[str, Any]:
-    """What a task runs and when: a repository's task file, on each commit, both read with a Git token."""
+    """The step and the trigger of a task: a repository's task file, on each commit, both with a Git token."""
     url = scenario.repository_url(repository)
     source = {
         "sourceControlType": "Github",
@@ -174,7 +174,7 @@ def _context(repository: str, values: list[dict[str, Any]], git_token: str) -> d
 
 
 def _credential(registry: str) -> dict[str, Any]:
-    """How a task reads another registry: by the names of secrets, never by their values."""
+    """The credentials of a task for another registry: the names of secrets, never their values."""
     secrets = f"{VAULT_URL}/secrets/registry-{registry}"
     return {
         "userName": {"type": "Vaultsecret", "value": f"{secrets}-user"},

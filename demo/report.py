@@ -1,4 +1,4 @@
-"""The end of the story: a table for people, `demo-report.json` for programs."""
+"""The report of the story: a table for people, `demo-report.json` for programs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ REPORT = Path("demo-report.json")
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that was played; `complete` says that every chapter ended as told.
+    """All chapters that were played; `complete` means that every chapter ended as expected.
 
-    `outcomes` are the `Basegate.*` events that were heard, as they came.
+    `outcomes` are the received `Basegate.*` events, in order.
     """
 
     complete: bool
@@ -56,15 +56,15 @@ def make_report(
 
 
 def write_report(report: Report, folder: Path) -> Path:
-    """Write `demo-report.json` and return where it is."""
+    """Write `demo-report.json` and return its path."""
     file = folder / REPORT
     file.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     return file
 
 
 def print_report(report: Report, console: Console) -> None:
-    """The table."""
-    table = Table(title="What was told", title_justify="left", pad_edge=False)
+    """Print the table."""
+    table = Table(title="Results", title_justify="left", pad_edge=False)
     for name in ("", "chapter", "outcome", "page", "stable tag", "unique tag", "running", "seconds", "own"):
         table.add_column(name, justify="right" if name in ("seconds", "own") else "left", overflow="fold")
     for played in report.chapters:

@@ -1,4 +1,4 @@
-"""The runner of chapters: a beginning, outcomes to wait for, and a result."""
+"""Runs chapters: each has a beginning, outcomes to wait for, and a result."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _BASE_SECONDS = 20.0
 class ChapterResult(msgspec.Struct, frozen=True, kw_only=True):
     """One chapter as it was played, for the table and the report.
 
-    `seconds` run from the commit to what the chapter ends with; `own_seconds` is what is left of them without
-    the task runs and the start of the container: Basegate's own waiting and bookkeeping.
+    `seconds` run from the commit to the result of the chapter; `own_seconds` are those without the task
+    runs and the start of the container: Basegate's own waiting and bookkeeping.
     """
 
     chapter: int
@@ -45,44 +45,44 @@ class ChapterRunner:
         self._basegate = basegate
 
     def begin(self, number: int, title: str) -> tuple[float, int]:
-        """A new chapter: when it began, and how many outcomes were heard before it."""
+        """Begin a chapter; returns the time, and how many outcomes were received before."""
         self.outcomes.listen()
         self.narrator.learn()
         self.narrator.title(f"Chapter {number}. {title}")
         return time.monotonic(), len(self.outcomes.heard)
 
     def outcome(self, name: str, since: int) -> dict[str, Any]:
-        """The first event `Basegate.<name>` after the first `since`, waited for."""
+        """Wait for the first event `Basegate.<name>` after the first `since`, and return it."""
         return self.client.wait(f"Basegate.{name}", lambda: self.outcomes.find(name, since), PATIENCE_SECONDS)
 
     def see_colour(self, colour: str) -> None:
-        """Wait for a page in a colour."""
+        """Wait until the page has a colour."""
         self.client.wait(f"a page in {colour}", lambda: self.client.page().colour == colour, PATIENCE_SECONDS)
 
     def see_text(self, text: str) -> None:
-        """Wait for a healthy page with a text."""
+        """Wait until the page is healthy and contains a text."""
 
         def poll() -> Page | None:
             page = self.client.page()
             return page if page.status == 200 and text in page.text else None
 
-        self.client.wait(f"a page that says {text!r}", poll, PATIENCE_SECONDS)
+        self.client.wait(f"a page with the text {text!r}", poll, PATIENCE_SECONDS)
 
     def edit_app(self, old: str, new: str, message: str) -> None:
-        """A commit to hello-world."""
+        """Commit a change to hello-world."""
         self.client.commit(scenario.HELLO_WORLD, "server.js", lambda text: text.replace(old, new), message)
         self.narrator.say("github.com", f"pushed to {scenario.HELLO_WORLD}: {message}")
 
     def image(self) -> str:
-        """The image that the container group runs, "" while there is none."""
+        """The image that the container group runs, "" if it does not exist yet."""
         group = self.client.container_group()
         return str(group["properties"]["containers"][0]["properties"]["image"]) if group else ""
 
     def base(self) -> str:
-        """The base image of the app, where the page names the one that Basegate shows.
+        """The base image of the app, once the page and Basegate show the same one.
 
         Raises:
-            StoryError: they differ for longer than a rollout takes to end.
+            StoryError: they differ for longer than a rollout takes.
         """
 
         def agreed() -> str:
@@ -95,7 +95,7 @@ class ChapterRunner:
     def tell(
         self, number: int, title: str, outcome: str, seconds: float, *, own: float | None = None, reason: str = ""
     ) -> ChapterResult:
-        """The chapter as it ended, with what is to be seen now."""
+        """The result of a chapter, with the current state of the scenario."""
         stable = self.client.stable_digest()
         return ChapterResult(
             chapter=number,
@@ -113,6 +113,6 @@ class ChapterRunner:
 
 
 def expect(condition: bool, what: str) -> None:
-    """Raises `StoryError` where something is not as the story has it."""
+    """Raise `StoryError` if a condition of the story does not hold."""
     if not condition:
         raise StoryError(f"expected {what}")

@@ -1,5 +1,5 @@
-"""A local Azure: good enough that an unmodified app, the Azure SDKs and the `az` CLI work against it.
+"""A local Azure emulator that works with an unmodified app, the Azure SDKs and the `az` CLI.
 
-It answers to Azure's real host names behind one loopback port, and does the work for real: container
+It serves Azure's real host names behind one loopback port, and does the real work: container
 registries, image builds, task runs, container groups, tables, queues and blobs.
 """

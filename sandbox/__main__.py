@@ -1,4 +1,4 @@
-"""`python -m sandbox`: start, stop and look at a local Azure."""
+"""`python -m sandbox`: start, stop and inspect a local Azure."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
-    state = "folder that holds everything (default: .sandbox)"
+    state = "state folder (default: .sandbox)"
     parser.add_argument("--state", default=".sandbox", help=state)
-    either = argparse.ArgumentParser(add_help=False)  # --state is understood before and after the command
+    either = argparse.ArgumentParser(add_help=False)  # --state is accepted before and after the command
     either.add_argument("--state", default=argparse.SUPPRESS, help=state)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -43,25 +43,25 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    add("needs", _needs, "install what the sandbox needs on this machine, saying what")
+    add("needs", _needs, "install the missing dependencies of the sandbox, and list them")
     up = add("up", _up, "start it in the background")
-    up.add_argument("--port", type=_port, default=None, help="the gateway's port (default: the last one, or any)")
-    up.add_argument("--time-scale", type=_scale, default=None, help="divide Azure's long waits by this (default: 1)")
-    add("down", _down, "stop it; its state stays")
-    add("status", _status, "say whether it runs, where, and what is in it")
-    env = add("env", _env, 'print what a shell needs to reach it: eval "$(python -m sandbox env)"')
+    up.add_argument("--port", type=_port, default=None, help="the gateway's port (default: the previous one, or any)")
+    up.add_argument("--time-scale", type=_scale, default=None, help="divide Azure's long delays by this (default: 1)")
+    add("down", _down, "stop it; its state is kept")
+    add("status", _status, "show whether it runs, its address and its resources")
+    env = add("env", _env, 'print the environment variables of its clients: eval "$(python -m sandbox env)"')
     env.add_argument("--json", action="store_true", help="as JSON")
-    text = "deliver events (on), drop them all as for a stopped app (off), or lose, double and shuffle them (lossy)"
+    text = "deliver events (on), drop them all as for a stopped app (off), or drop, duplicate and reorder some (lossy)"
     events.add_arguments(add("events", events.run, text))
-    logs = add("logs", _logs, "say where the logs are, or print the end of one")
-    logs.add_argument("name", nargs="?", help="a log's name: sandbox, azurite, registry-NAME, site-NAME")
-    logs.add_argument("--lines", type=int, default=_LOG_LINES, help=f"how many lines of it (default: {_LOG_LINES})")
+    logs = add("logs", _logs, "list the logs, or print the end of one")
+    logs.add_argument("name", nargs="?", help="the name of a log: sandbox, azurite, registry-NAME, site-NAME")
+    logs.add_argument("--lines", type=int, default=_LOG_LINES, help=f"number of lines (default: {_LOG_LINES})")
     return parser
 
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"'{text}' is no port: 0 (any) to 65535")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port: 0 (any) to 65535")
     return int(text)
 
 
@@ -71,19 +71,19 @@ def _scale(text: str) -> float:
     except ValueError:
         scale = 0.0
     if not (scale > 0 and math.isfinite(scale)):
-        raise argparse.ArgumentTypeError(f"'{text}' is no number above 0")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
     return scale
 
 
 def _needs(_instance: Instance, _options: argparse.Namespace) -> None:
     ensure(lifecycle.TOOLS, say=print)
-    print("everything that the sandbox needs is there")
+    print("all dependencies of the sandbox are installed")
 
 
 def _up(instance: Instance, options: argparse.Namespace) -> None:
     ensure(lifecycle.TOOLS, say=print)
-    wanted = {name: value for name in ("port", "time_scale") if (value := getattr(options, name)) is not None}
-    lifecycle.start(instance, msgspec.structs.replace(read_settings(instance), **wanted))
+    requested = {name: value for name in ("port", "time_scale") if (value := getattr(options, name)) is not None}
+    lifecycle.start(instance, msgspec.structs.replace(read_settings(instance), **requested))
     _status(instance, options)
 
 

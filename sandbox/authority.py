@@ -1,4 +1,4 @@
-"""The instance's certificate authority: one throwaway root, a certificate for whatever name is asked."""
+"""The instance's certificate authority: a throwaway root that issues a certificate for any requested name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import trustme
 
 
 class Authority:
-    """Mints server certificates and writes the bundle (`bundle.pem`) that clients trust: the system's and ours."""
+    """Issues server certificates and writes the bundle (`bundle.pem`) that clients trust: the system's CAs and ours."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ class Authority:
         self.server_context = lru_cache(maxsize=512)(self._server_context)
 
     def client_context(self) -> ssl.SSLContext:
-        """A context that trusts this instance alone."""
+        """A client context that trusts only this instance's CA."""
         context = ssl.create_default_context()
         self._ca.configure_trust(context)
         return context
@@ -40,7 +40,7 @@ class Authority:
 
 
 def _system_certificates() -> bytes:
-    """The machine's own bundle, so that package clients with our bundle still reach their registries."""
+    """The machine's CA bundle, so that package clients that use our bundle can still verify their registries."""
     candidates = ("/etc/ssl/certs/ca-certificates.crt", ssl.get_default_verify_paths().openssl_cafile)
     for candidate in candidates:
         if Path(candidate).is_file():

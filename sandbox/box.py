@@ -1,4 +1,4 @@
-"""One whole sandbox: every service, built once, started in the order in which they need each other."""
+"""One whole sandbox: every service, constructed once, started in the order of their dependencies."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ log = logging.getLogger(__name__)
 
 
 class Box:
-    """The services of one instance and how they hang together.
+    """The services of one instance and the connections between them.
 
-    `tools` is the folder with what was downloaded (Azurite, the parts of the upstream image).
+    `tools` is the folder of downloads (Azurite, the parts of the upstream image).
     """
 
     def __init__(self, instance: Instance, settings: Settings, tools: Path) -> None:
@@ -61,11 +61,11 @@ class Box:
         self._stack = AsyncExitStack()
 
     def client_environment(self) -> Mapping[str, str]:
-        """What a process needs to reach this instance; known once the gateway listens."""
+        """The environment variables of a client process; known once the gateway listens."""
         return self.instance.client_environment(self.gateway.port, self.issuer.identity_header)
 
     async def start(self) -> int:
-        """Start everything and return the gateway's port. What was started is stopped again if a part fails."""
+        """Start everything and return the gateway's port. If a part fails, the started parts are stopped again."""
         try:
             return await self._start()
         except BaseException:
@@ -73,11 +73,11 @@ class Box:
             raise
 
     async def stop(self) -> None:
-        """Stop everything, in the opposite order; the state stays in the folder."""
+        """Stop everything in reverse order; the state folder is kept."""
         await self._stack.aclose()
 
     def mount(self) -> Sequence[Surface]:
-        """Register every operation, and return all surfaces. Once; starts nothing."""
+        """Register every operation and return all surfaces. Call it once; it starts nothing."""
         self.foundation.mount(self.arm, self.operations)
         self.vaults.mount(self.arm)
         self.registries.mount(self.arm)
@@ -94,7 +94,7 @@ class Box:
 
     @cached_property
     def engine(self) -> Podman:
-        """The container engine; made when the gateway listens, as builds and runs get its port."""
+        """The container engine; created once the gateway listens, because builds and runs get its port."""
         return Podman(self.instance.folder("engine"), self.instance.key, self.client_environment())
 
     @cached_property
@@ -141,7 +141,7 @@ class Box:
         self._stack.push_async_callback(stop)
 
     def _connect(self) -> None:
-        """Tell one service of what happens in another."""
+        """Subscribe services to the events of others."""
         self.registries.on_push += [self._tell_eventgrid, self.tasks.on_push]
         self.github.on_push.append(self.tasks.on_commit)
         groups = self.foundation.groups
@@ -154,7 +154,7 @@ class Box:
         ]
 
     def _data_planes(self) -> Sequence[Surface]:
-        """Everything beside sign-in, ARM and the sandbox's own operations."""
+        """All surfaces but sign-in, ARM and the sandbox's own operations."""
         return [
             directory_surface(self.issuer, self.foundation.identities.principal_of),
             self.vaults.surface(),

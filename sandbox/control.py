@@ -1,4 +1,4 @@
-"""The sandbox's own operations that belong to no service: its health, what there is, repositories from a folder."""
+"""The sandbox's own operations outside any service: health, the list of resources, repositories from a folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RepositoryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """One resource as `GET /resources` lists it; the address is "" for what has none."""
+    """One resource as listed by `GET /resources`; the address is "" if it has none."""
 
     type: str
     group: str
@@ -34,17 +34,17 @@ def mount_control(local: Surface, github: GitHub, index: ResourceIndex) -> None:
 
     @local.operation("GET", "/health")
     async def health(call: Call) -> web.StreamResponse:
-        """Whether everything is started: this answers only then."""
+        """Readiness: responds only when everything is started."""
         return json_answer({"status": "ready"})
 
     @local.operation("GET", "/resources")
     async def list_resources(call: Call) -> web.StreamResponse:
-        """What there is, and where it answers."""
+        """All resources, with their addresses."""
         return json_answer([_listed(body) for body in index.list()])
 
     @local.operation("PUT", "/git/{owner}/{name}")
     async def create_repository(call: Call) -> web.StreamResponse:
-        """Make a Git repository with a folder's files as its first commit; one that is there is left alone."""
+        """Create a Git repository with a folder's files as its first commit; an existing one is not changed."""
         source = _folder((await call.body(RepositoryBody)).source)
         repository = f"{call.params['owner']}/{call.params['name']}"
         if github.exists(repository):
@@ -59,7 +59,7 @@ def _listed(body: Mapping[str, Any]) -> Listed:
 
 
 def _address(properties: Mapping[str, Any]) -> str:
-    """Where a resource answers: each type says it under another name."""
+    """The address of a resource: each type has its own property for it."""
     if host := properties.get("defaultHostName"):
         return f"https://{host}"
     ip = (properties.get("ipAddress") or {}).get("ip")

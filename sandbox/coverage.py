@@ -1,4 +1,4 @@
-"""`python -m sandbox.coverage`: what the sandbox answers, from the operations that are registered, as Markdown."""
+"""`python -m sandbox.coverage`: the registered operations of the sandbox, as Markdown."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _MANY_VERSIONS = 3
 
 
 def render(surfaces: Iterable[Surface]) -> str:
-    """The whole page; the same operations always give the same text."""
+    """The whole page; the same operations always result in the same text."""
     sections = (line for surface in surfaces for line in _section(surface))
     return "\n".join([_PREFACE.read_text(encoding="utf-8"), *sections])
 
 
 def all_surfaces() -> Sequence[Surface]:
-    """The surfaces of a sandbox that is built and not started."""
+    """The surfaces of a sandbox that is constructed but not started."""
     with tempfile.TemporaryDirectory(prefix="basegate-coverage-") as folder:
         return Box(Instance(Path(folder)), Settings(), Path(folder)).mount()
 
@@ -42,7 +42,7 @@ def _section(surface: Surface) -> Iterator[str]:
 
 
 def _family(operation: Operation) -> str:
-    """The resource provider that an operation is of, "" for none: the last one that its path names."""
+    """The resource provider of an operation, "" for none: the last one in its path."""
     return str((_PROVIDER.findall(operation.pattern) or [""])[-1])
 
 
@@ -59,7 +59,7 @@ def _table(operations: Sequence[Operation]) -> Iterator[str]:
 
 
 def _long_sets(operations: Sequence[Operation]) -> dict[frozenset[str], str]:
-    """A letter for each set of api-versions that is too long for a row, in the order in which they come."""
+    """A letter for each set of api-versions that is too long for a row, in order of appearance."""
     found = dict.fromkeys(o.versions for o in operations if len(o.versions) > _MANY_VERSIONS)
     return {versions: chr(ord("A") + number) for number, versions in enumerate(found)}
 

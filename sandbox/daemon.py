@@ -1,4 +1,4 @@
-"""The process behind `python -m sandbox up`: it runs one instance until it is stopped."""
+"""The daemon started by `python -m sandbox up`: runs one instance until it is stopped."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
 async def serve(instance: Instance, settings: Settings, tools: Path) -> None:
-    """Start an instance, say so by writing its files, and stop it on SIGTERM or SIGINT.
+    """Start an instance, write its files once it is ready, and stop it on SIGTERM or SIGINT.
 
-    `settings.json` (with the port) is written before `daemon.pid`: who finds the second can read the first.
+    `settings.json` (with the port) is written before `daemon.pid`: if the second exists, the first can be read.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -32,8 +32,8 @@ async def serve(instance: Instance, settings: Settings, tools: Path) -> None:
     box = Box(instance, settings, tools)
     port = await box.start()
     try:
-        kept = msgspec.structs.replace(settings, port=port)
-        instance.settings_file.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=2))
+        started = msgspec.structs.replace(settings, port=port)
+        instance.settings_file.write_bytes(msgspec.json.format(msgspec.json.encode(started), indent=2))
         instance.pid_file.write_text(str(os.getpid()))
         await stop.wait()
     finally:

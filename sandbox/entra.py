@@ -1,4 +1,4 @@
-"""Tokens: issued by the identity endpoint and the login endpoints, checked by every service."""
+"""Access tokens: issued by the identity endpoint and the login endpoints, validated by every service."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LIFE_SECONDS = 86_400
 
 
 class Issuer:
-    """Signs and verifies the tokens of one instance; the key lives in its state folder."""
+    """Signs and verifies the tokens of one instance; the key is in its state folder."""
 
     def __init__(self, folder: Path) -> None:
         self._key = _secret(folder / "token.key")
@@ -46,7 +46,7 @@ class Issuer:
         """The claims of a token that this instance issued for one of the audiences.
 
         Raises:
-            Fault: 401 InvalidAuthenticationToken that says whether it is expired, foreign or for another audience.
+            Fault: 401 InvalidAuthenticationToken with the reason: expired, foreign, or for another audience.
         """
         try:
             return dict(jwt.decode(token, self._key, algorithms=["HS256"], audience=list(audiences)))
@@ -58,7 +58,7 @@ class Issuer:
         """The claims of an `Authorization: Bearer` header.
 
         Raises:
-            Fault: 401 where the header is missing, of another scheme, or the token is not valid.
+            Fault: 401 if the header is missing or of another scheme, or the token is not valid.
         """
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:

@@ -1,12 +1,12 @@
-"""The switch for event delivery, from outside: for the command line and for tests.
+"""Controls the event delivery of a running instance, for the command line and for tests.
 
     from sandbox.events import OFF, ON, FaultSettings, event_counts, switch_events
 
-    switch_events(instance, OFF)  # every endpoint counts as a stopped app: events are dropped, and never come later
+    switch_events(instance, OFF)  # every endpoint counts as a stopped app: events are dropped, and never sent later
     switch_events(instance, FaultSettings(drop=0.3, duplicate=0.3, shuffle_seconds=5, seed=7))
     switch_events(instance, ON)
 
-A restart of the sandbox turns deliveries on.
+A restart of the sandbox turns delivery on.
 """
 
 from __future__ import annotations
@@ -23,46 +23,46 @@ _SHUFFLE_SECONDS = 5.0
 
 
 class EventCounts(Counts, kw_only=True):
-    """What became of the events since the start; `waiting` are still to be tried."""
+    """The number of events since the start, by their fate; `waiting` ones will be tried later."""
 
     waiting: int
 
 
 def switch_events(instance: Instance, settings: FaultSettings) -> None:
-    """Deliver events so from now on, those that wait included.
+    """Set how events are delivered from now on, waiting ones included.
 
     Raises:
-        SandboxError: the instance does not answer.
+        SandboxError: the instance does not respond.
     """
     control(instance, "PUT", "/eventgrid/faults", settings, answer=FaultSettings)
 
 
 def event_settings(instance: Instance) -> FaultSettings:
-    """How events are delivered now. Raises as `switch_events`."""
+    """The current delivery settings. Raises like `switch_events`."""
     return control(instance, "GET", "/eventgrid/faults", answer=FaultSettings)
 
 
 def event_counts(instance: Instance) -> EventCounts:
-    """What became of the events since the start. Raises as `switch_events`."""
+    """The number of events since the start, by their fate. Raises like `switch_events`."""
     return control(instance, "GET", "/eventgrid/counts", answer=EventCounts)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command `events`."""
+    """Add the arguments of the command `events`."""
     parser.add_argument("mode", choices=("on", "off", "lossy", "status"))
     lossy = parser.add_argument_group("lossy")
-    lossy.add_argument("--drop", type=_percent, metavar="N", help="percent of the deliveries lost (default: 30)")
-    lossy.add_argument("--double", type=_percent, metavar="N", help="percent of the rest that come twice (default: 30)")
-    text = f"shift each delivery at random within so many seconds (without a number: {_SHUFFLE_SECONDS:g})"
+    lossy.add_argument("--drop", type=_percent, metavar="N", help="percentage of deliveries dropped (default: 30)")
+    lossy.add_argument("--double", type=_percent, metavar="N", help="percentage of the rest sent twice (default: 30)")
+    text = f"shift each delivery at random by up to this many seconds (without a number: {_SHUFFLE_SECONDS:g})"
     lossy.add_argument("--shuffle", type=_seconds, nargs="?", const=_SHUFFLE_SECONDS, metavar="SECONDS", help=text)
-    lossy.add_argument("--seed", type=int, help="the same events in the same order share the same fate again")
+    lossy.add_argument("--seed", type=int, help="the same events in the same order have the same fate again")
 
 
 def run(instance: Instance, options: argparse.Namespace) -> None:
-    """Do what the command `events` says, and tell how it is then.
+    """Run the command `events`, then print the settings and the counts.
 
     Raises:
-        SandboxError: the instance does not run or answer, or an option does not belong to the mode.
+        SandboxError: the instance does not run or respond, or an option does not belong to the mode.
     """
     given = [name for name in ("drop", "double", "shuffle", "seed") if getattr(options, name) is not None]
     if given and options.mode != "lossy":
@@ -103,14 +103,14 @@ def _counted(counts: EventCounts) -> str:
 def _percent(text: str) -> float:
     percent = _number(text)
     if not 0 <= percent <= 100:
-        raise argparse.ArgumentTypeError(f"'{text}' is no percentage: 0 to 100")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a percentage: 0 to 100")
     return percent / 100
 
 
 def _seconds(text: str) -> float:
     seconds = _number(text)
     if not 0 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds: 0 to 3600")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds: 0 to 3600")
     return seconds
 
 

@@ -1,4 +1,4 @@
-"""Passing a request on to a plain-HTTP server behind the gateway, streaming both ways."""
+"""Forwards requests to a plain-HTTP server behind the gateway, streaming both ways."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CHUNK_BYTES = 256 * 1024
 class Backend:
     """A server on a loopback port or a unix socket.
 
-    Host name, path and body reach it as the client sent them. A backend that is away is answered 503, not
+    Host name, path and body reach it as the client sent them. If it is unavailable, the response is 503, not
     502: azure-core retries writes on 500, 503 and 504 only.
     """
 
@@ -37,7 +37,7 @@ class Backend:
         self._target = target
 
     async def close(self) -> None:
-        """Give its connections back."""
+        """Close the connections."""
         if self._session:
             await self._session.close()
 
@@ -51,18 +51,18 @@ class Backend:
         add: Mapping[str, str] | None = None,
         tell: Mapping[str, str] | None = None,
     ) -> web.StreamResponse:
-        """Pass a request on and stream the answer back.
+        """Forward a request and stream the response back.
 
         Args:
-            request: what the client sent.
-            query: a raw query string in place of the client's.
-            body: a body in place of the client's.
-            drop: lower-case names of headers that must not go on (a token, say).
+            request: the client's request.
+            query: a raw query string that replaces the client's.
+            body: a body that replaces the client's.
+            drop: lower-case names of headers that must not be forwarded (such as a token).
             add: headers to set.
-            tell: headers to set in the answer.
+            tell: headers to set in the response.
         """
         dropped = _HOP_BY_HOP | set(drop) | ({"content-length"} if body is not None else set())
-        # A list, because a name may come more than once (container clients send one Accept header a media type).
+        # A list, because a name may occur more than once (container clients send an Accept header per media type).
         headers = CIMultiDict((k, v) for k, v in request.headers.items() if k.lower() not in dropped)
         headers.update(add or {})
         url = self._url(request.rel_url.raw_path, request.rel_url.raw_query_string if query is None else query)

@@ -1,7 +1,7 @@
-"""One loopback port in front of everything: a CONNECT proxy that ends TLS itself and routes by host name.
+"""One loopback port in front of everything: a CONNECT proxy that terminates TLS and routes by host name.
 
-A client sets HTTPS_PROXY to it and talks to `management.azure.com` or `contoso.azurecr.io`; nothing can
-reach the real ones, because a name that no surface covers is refused here. Plain HTTP on the same port
+A client sets HTTPS_PROXY to it and connects to `management.azure.com` or `contoso.azurecr.io`; the real hosts
+cannot be reached, because a name that no surface covers is refused here. Plain HTTP on the same port
 serves the managed identity endpoint and the sandbox's own control operations (host name `sandbox`).
 """
 
@@ -31,12 +31,12 @@ _HEAD_LIMIT_BYTES = 64 * 1024
 _LINE_LIMIT_BYTES = 32 * 1024
 _BODY_LIMIT_BYTES = 64 * 1024 * 1024
 _CONNECT = re.compile(rb"CONNECT ([A-Za-z0-9.-]+):\d+ HTTP/1\.[01]\r\n")
-_STOP_SECONDS = 0.05  # an idle connection waits all of it
+_STOP_SECONDS = 0.05  # spent in full on an idle connection
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 
 
 class Gateway:
-    """Listens, ends TLS, and hands each request to the surface of its host name."""
+    """Listens, terminates TLS, and dispatches each request to the surface of its host name."""
 
     def __init__(self, authority: Authority, surfaces: Sequence[Surface]) -> None:
         self._authority, self._surfaces = authority, list(surfaces)
@@ -48,7 +48,7 @@ class Gateway:
         self.server_for = lru_cache(maxsize=512)(self._server_for)
 
     def add(self, surface: Surface) -> None:
-        """Answer one more family of host names."""
+        """Serve one more family of host names."""
         self._surfaces.append(surface)
 
     async def start(self, port: int = 0) -> int:
@@ -66,18 +66,18 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*(server.shutdown(_STOP_SECONDS) for server in list(self._servers)))
         for transport in list(self._secured):
-            transport.abort()  # a polite TLS goodbye would wait for the client's
+            transport.abort()  # a clean TLS shutdown would wait for the client
         self.server_for.cache_clear()
 
     def outside(self) -> aiohttp.ClientSession:
-        """A client that reaches this sandbox as any outsider does: through the proxy, by real names."""
+        """A client that reaches this sandbox like an external one: through the proxy, by real host names."""
         connector = aiohttp.TCPConnector(ssl=self._authority.client_context())
         return aiohttp.ClientSession(connector=connector, proxy=f"http://127.0.0.1:{self.port}", trust_env=False)
 
     def upgrade(self, host: str, transport: asyncio.Transport) -> None:
-        """Turn an accepted CONNECT into TLS for `host` and serve HTTP on it."""
+        """Upgrade an accepted CONNECT to TLS for `host` and serve HTTP on it."""
         task = asyncio.get_running_loop().create_task(self._upgrade(host, transport))
-        self._tasks.add(task)  # after start_tls nothing else holds it, and a collected task ends the connection
+        self._tasks.add(task)  # after start_tls nothing else refers to it; its collection would close the connection
         task.add_done_callback(self._tasks.discard)
 
     async def _upgrade(self, host: str, transport: asyncio.Transport) -> None:
@@ -111,7 +111,7 @@ class Gateway:
 
 
 class _Doorway(asyncio.Protocol):
-    """Reads the first request line: CONNECT becomes TLS, anything else is plain HTTP to the sandbox itself."""
+    """Reads the first request line: CONNECT is upgraded to TLS, the rest is plain HTTP to the sandbox itself."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway, self._head = gateway, b""
@@ -142,15 +142,15 @@ class _Doorway(asyncio.Protocol):
             transport.write(b"HTTP/1.1 400 Bad CONNECT\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             transport.close()
             return
-        transport.pause_reading()  # the client's hello belongs to TLS, which takes over below
+        transport.pause_reading()  # the ClientHello is for TLS, which is started below
         transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         self._gateway.upgrade(match[1].decode().lower(), transport)
 
 
 class _PromptHandler(web.RequestHandler):
-    """Acknowledges at once what arrives.
+    """Acknowledges received data at once.
 
-    urllib3 leaves Nagle's algorithm on behind a proxy and writes head and body apart: without TCP_QUICKACK
+    Behind a proxy, urllib3 leaves Nagle's algorithm on and writes head and body separately: without TCP_QUICKACK
     every write of a synchronous SDK client waits 40 ms for our delayed acknowledgement.
     """
 
@@ -164,13 +164,13 @@ class _PromptHandler(web.RequestHandler):
 
 
 class _PromptServer(web.Server):
-    """aiohttp's server with the handler above; bodies are passed on as they came (no decompression)."""
+    """aiohttp's server with the handler above; bodies are passed on as received (no decompression)."""
 
     def __call__(self) -> web.RequestHandler:
         return _PromptHandler(
             self,
             loop=self._loop,
-            access_log=None,  # type: ignore[arg-type]  # aiohttp's way to say "no access log"
+            access_log=None,  # type: ignore[arg-type]  # None disables aiohttp's access log
             auto_decompress=False,
             max_line_size=_LINE_LIMIT_BYTES,
             max_field_size=_LINE_LIMIT_BYTES,

@@ -1,4 +1,4 @@
-"""Sign-in: the managed identity endpoint and what `az login` asks of login.microsoftonline.com."""
+"""Sign-in: the managed identity endpoint, and the part of login.microsoftonline.com that `az login` uses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def mount_identity(
 ) -> None:
     """Add the App Service managed identity endpoint (`IDENTITY_ENDPOINT`) to the sandbox's own surface.
 
-    `principal_of` knows the principal id of a user-assigned identity's client id.
+    `principal_of` returns the principal id for a user-assigned identity's client id.
 
     Source: https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference
     """
@@ -52,7 +52,7 @@ def mount_identity(
 
 
 def identity_claims(client_id: str, principal_id: str | None = None) -> dict[str, Any]:
-    """The claims that tell who a token of that client id speaks for; without a principal id it is the client's."""
+    """The claims that identify the principal of a client id's token; without a principal id, the client id is used."""
     system = client_id == SYSTEM_CLIENT_ID
     principal = SYSTEM_PRINCIPAL_ID if system else principal_id or client_id
     return {"appid": client_id, "oid": principal, "sub": principal, "idtyp": "app", "xms_mirid": _RESOURCE_ID}
@@ -64,7 +64,7 @@ def login_surface(issuer: Issuer) -> Surface:
 
     @surface.operation("GET", "/common/discovery/instance")
     async def discover_instance(call: Call) -> web.StreamResponse:
-        """Which clouds a sign-in host belongs to."""
+        """The clouds that a sign-in host belongs to."""
         document = f"{call.origin}/{TENANT}/v2.0/.well-known/openid-configuration"
         names = {"preferred_network": call.host, "preferred_cache": call.host, "aliases": [call.host]}
         return json_answer({"tenant_discovery_endpoint": document, "api-version": "1.1", "metadata": [names]})
@@ -88,7 +88,7 @@ def login_surface(issuer: Issuer) -> Surface:
 
     @surface.operation("POST", "/{tenant}/oauth2/v2.0/token")
     async def issue_token(call: Call) -> web.StreamResponse:
-        """A token for a client with its secret; any secret is right, as no principals are registered here."""
+        """A token for a client with its secret; any secret is accepted, since no principals are registered here."""
         form = parse_qs((await call.request.read()).decode())
         scope, client = form.get("scope", [""])[0], form.get("client_id", [""])[0]
         if not scope or not client:

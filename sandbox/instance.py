@@ -1,4 +1,4 @@
-"""One sandbox instance: a folder that holds everything it writes, and the port it answers on."""
+"""One sandbox instance: the folder of everything it writes, and the port it listens on."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ LOCATION = "eastus"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How an instance behaves.
+    """The settings of an instance.
 
-    `time_scale` divides the long times of Azure (Event Grid's retry schedule, lives of tokens stay as
-    they are); `settings.json` in the state folder keeps them for the next start.
+    `time_scale` divides Azure's long delays (Event Grid's retry schedule; lifetimes of tokens are not
+    changed); `settings.json` in the state folder stores the settings for the next start.
     """
 
     port: int = 0
@@ -28,44 +28,44 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """Where one instance keeps its things. Nothing is written outside `root`."""
+    """The paths of one instance. Nothing is written outside `root`."""
 
     root: Path
 
     @property
     def key(self) -> str:
-        """Eight characters that tell this instance from others on the machine (network and container names)."""
+        """Eight characters that identify this instance on the machine (in network and container names)."""
         return hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:8]
 
     @property
     def settings_file(self) -> Path:
-        """The settings it was started with, the port it listens on included."""
+        """The file of the settings of the last start, with the port that it listens on."""
         return self.root / "settings.json"
 
     @property
     def pid_file(self) -> Path:
-        """The daemon's process id while it runs."""
+        """The file of the daemon's process id; exists while it runs."""
         return self.root / "daemon.pid"
 
     @property
     def ca_bundle(self) -> Path:
-        """The system's certificates and the instance's own authority: what clients must trust."""
+        """The certificates that clients must trust: the system's and the instance's own CA."""
         return self.root / "ca" / "bundle.pem"
 
     @property
     def logs(self) -> Path:
-        """One log file a service."""
+        """The folder of logs, one file per service."""
         return self.folder("logs")
 
     def folder(self, *parts: str) -> Path:
-        """A folder below the root, made if it is not there."""
+        """A folder below the root, created if missing."""
         path = self.root.joinpath(*parts)
         path.mkdir(parents=True, exist_ok=True)
         return path
 
     def client_environment(self, port: int, identity_header: str) -> dict[str, str]:
-        """What a process needs in its environment so that the Azure SDKs, `az`, podman, skopeo and git find this
-        instance under Azure's real names."""
+        """The environment variables with which the Azure SDKs, `az`, podman, skopeo and git reach this instance
+        under Azure's real host names."""
         gateway = f"http://127.0.0.1:{port}"
         bundle = str(self.ca_bundle)
         return {

@@ -1,4 +1,4 @@
-"""Starting and stopping an instance from outside, and asking about it."""
+"""Starts, stops and queries an instance from another process."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def _tools() -> Path:
-    if Path(__file__).with_name("pyproject.toml").exists():  # an installed package has none
+    if Path(__file__).with_name("pyproject.toml").exists():  # not part of an installed package
         return ROOT / ".tools"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "basegate-sandbox"
 
 
 TOOLS = _tools()
-"""What is downloaded (Azurite, Node 15): in a repository its `.tools`, else a folder of the user's cache."""
+"""The folder of downloads (Azurite, Node 15): in a repository its `.tools`, else a folder of the user's cache."""
 
 _CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
-"""The daemons that this process started, by process id: a child stays a zombie until its parent asks for its end."""
+"""The daemons that this process started, by process id: a child stays a zombie until its parent waits for it."""
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 60.0
@@ -45,11 +45,11 @@ _LOG_TAIL_LINES = 15
 
 
 class SandboxError(Exception):
-    """A sandbox does not start, does not stop, is not there or refuses; says what to do."""
+    """A sandbox does not start, stop or run, or refuses an operation; the text gives the remedy."""
 
 
 def running_pid(instance: Instance) -> int | None:
-    """The daemon's process id, or None where none runs. A pid file that a killed daemon left counts for nothing."""
+    """The daemon's process id, or None if none runs. A pid file left by a killed daemon is ignored."""
     try:
         pid = int(instance.pid_file.read_text())
         command = Path(f"/proc/{pid}/cmdline").read_bytes() if Path("/proc").is_dir() else b"sandbox.daemon"
@@ -63,10 +63,10 @@ def start(instance: Instance, settings: Settings) -> None:
     """Start an instance in the background and return when everything is ready.
 
     Raises:
-        SandboxError: it runs already, its port is taken, or it ended while starting; shows the end of its log.
+        SandboxError: it runs already, its port is in use, or it exited while starting; includes the end of its log.
     """
     if running_pid(instance):
-        raise SandboxError(f"the sandbox in {instance.root} runs already: stop it, or take another --state")
+        raise SandboxError(f"the sandbox in {instance.root} runs already: stop it, or use another --state")
     _check_port(settings.port)
     instance.pid_file.unlink(missing_ok=True)
     log = instance.folder("logs") / "sandbox.log"
@@ -77,7 +77,7 @@ def start(instance: Instance, settings: Settings) -> None:
         )
     _CHILDREN[process.pid] = process
     deadline = time.monotonic() + _START_SECONDS
-    while running_pid(instance) is None:  # a file that is there may be empty still
+    while running_pid(instance) is None:  # an existing file may still be empty
         if not _is_alive(process.pid):
             raise SandboxError(f"the sandbox did not start. The end of {log}:\n{_tail(instance)}")
         if time.monotonic() > deadline:
@@ -89,10 +89,10 @@ def start(instance: Instance, settings: Settings) -> None:
 
 
 def stop(instance: Instance) -> bool:
-    """Stop an instance and wait until it is gone; False where none was running.
+    """Stop an instance and wait until it has exited; False if none was running.
 
     Raises:
-        SandboxError: it does not end.
+        SandboxError: it does not exit.
     """
     pid = running_pid(instance)
     if pid is None:
@@ -102,13 +102,13 @@ def stop(instance: Instance) -> bool:
     deadline = time.monotonic() + _STOP_SECONDS
     while _is_alive(pid):
         if time.monotonic() > deadline:
-            raise SandboxError(f"the sandbox (pid {pid}) did not end within {_STOP_SECONDS:.0f} s")
+            raise SandboxError(f"the sandbox (pid {pid}) did not exit within {_STOP_SECONDS:.0f} s")
         time.sleep(0.02)
     return True
 
 
 def client_environment(instance: Instance) -> dict[str, str]:
-    """What a process needs to reach a running instance.
+    """The environment variables with which a process reaches a running instance.
 
     Raises:
         SandboxError: it does not run.
@@ -121,7 +121,7 @@ def client_environment(instance: Instance) -> dict[str, str]:
 
 
 def resources(instance: Instance) -> Sequence[Listed]:
-    """What there is in a running instance. Raises as `control`."""
+    """The resources of a running instance. Raises like `control`."""
     return control(instance, "GET", "/resources", answer=list[Listed])
 
 
@@ -134,15 +134,15 @@ def control(
     answer: type[T],
     seconds: float = _ANSWER_SECONDS,
 ) -> T:
-    """One of the sandbox's own operations on a running instance (COVERAGE.md, "Sandbox").
+    """Call one of the sandbox's own operations on a running instance (COVERAGE.md, "Sandbox").
 
     Args:
-        body: what is sent as JSON; None for nothing.
-        answer: the type of the answer.
-        seconds: how long it is waited for.
+        body: sent as JSON; None for no body.
+        answer: the type of the response.
+        seconds: the timeout.
 
     Raises:
-        SandboxError: it does not answer, or refuses; says why.
+        SandboxError: it does not respond, or refuses; includes the reason.
     """
     connection = HTTPConnection("127.0.0.1", read_settings(instance).port, timeout=seconds)
     try:
@@ -153,13 +153,13 @@ def control(
             raise SandboxError(f"the sandbox refuses {method} {path}: {raw.decode(errors='replace')}")
         return msgspec.json.decode(raw, type=answer)
     except (OSError, HTTPException, msgspec.DecodeError) as error:
-        raise SandboxError(f"the sandbox in {instance.root} runs but does not answer: {error}") from error
+        raise SandboxError(f"the sandbox in {instance.root} runs but does not respond: {error}") from error
     finally:
         connection.close()
 
 
 def log_names(instance: Instance) -> Sequence[str]:
-    """The logs that an instance has written, by the names that `log_end` takes."""
+    """The logs that an instance has written, by the names that `log_end` accepts."""
     return sorted(file.stem for file in (instance.root / "logs").glob("*.log"))
 
 
@@ -167,22 +167,22 @@ def log_end(instance: Instance, name: str, lines: int) -> str:
     """The last lines of a log.
 
     Raises:
-        SandboxError: there is none of that name; names those there are.
+        SandboxError: there is no log of that name; the text lists the existing ones.
     """
     known = log_names(instance)
     if name not in known:
-        raise SandboxError(f"there is no log '{name}' in {instance.root}/logs; there is: {', '.join(known) or 'none'}")
+        raise SandboxError(f"there is no log '{name}' in {instance.root}/logs; existing: {', '.join(known) or 'none'}")
     text = (instance.root / "logs" / f"{name}.log").read_text(errors="replace")
     return "\n".join(text.splitlines()[-lines:] if lines > 0 else [])
 
 
 def _check_port(port: int) -> None:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the gateway does it
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as in the gateway
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            problem = f"port {port} cannot be had ({error.strerror}): another one with --port, or any with --port 0"
+            problem = f"port {port} is not available ({error.strerror}): use another with --port, or any with --port 0"
             raise SandboxError(problem) from error
 
 

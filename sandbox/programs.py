@@ -1,6 +1,6 @@
-"""Where the machine's programs are.
+"""Finds the machine's programs.
 
-Debian keeps some in `/usr/sbin`, which is on no ordinary user's path.
+Debian installs some in `/usr/sbin`, which is not in the PATH of an ordinary user.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
 def search_path() -> str:
-    """This process's `PATH`, and the system folders after it."""
+    """This process's `PATH`, followed by the system folders."""
     return os.pathsep.join((os.environ.get("PATH", os.defpath), *_SYSTEM_FOLDERS))
 
 

@@ -1,4 +1,4 @@
-"""Durable collections of typed records, one JSON file each, written before an answer is given."""
+"""Durable collections of typed records, one JSON file each, written before the response is sent."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Collection(Generic[T]):
-    """Records by key, without regard to the key's case (as ARM ids are compared).
+    """Records by key; keys are case-insensitive, like ARM ids.
 
     A change is in the file when the method returns: it is written beside the old one and renamed over
-    it, so a killed process leaves the one or the other. `mode` is the file's: 0o600 for what nobody else may read.
+    it, so a killed process leaves one or the other. `mode` is the file's: 0o600 if only its owner may read it.
     """
 
     def __init__(self, file: Path, kind: type[T], *, mode: int = 0o644) -> None:
@@ -26,7 +26,7 @@ class Collection(Generic[T]):
             self._records = msgspec.json.decode(file.read_bytes(), type=dict[str, kind])  # type: ignore[valid-type]
 
     def get(self, key: str) -> T | None:
-        """The record of that key, or None."""
+        """The record with that key, or None."""
         return self._records.get(key.lower())
 
     def put(self, key: str, record: T) -> T:
@@ -36,7 +36,7 @@ class Collection(Generic[T]):
         return record
 
     def remove(self, key: str) -> T | None:
-        """Take a record away and return it, or None where there was none."""
+        """Remove a record and return it, or None if there was none."""
         record = self._records.pop(key.lower(), None)
         if record is not None:
             self._save()
@@ -56,4 +56,4 @@ class Collection(Generic[T]):
         beside.unlink(missing_ok=True)
         beside.touch(mode=self._mode)
         beside.write_bytes(msgspec.json.encode(self._records))
-        os.replace(beside, self._file)  # noqa: PTH105 (atomic on one file system, and says so)
+        os.replace(beside, self._file)  # noqa: PTH105 (documented as atomic on one file system)

@@ -1,7 +1,7 @@
-"""The shape of every service here: a surface of operations that is strict and says what it lacks.
+"""The structure of every service here: a strict surface of operations that reports what it does not support.
 
-A service registers its operations on a `Surface`; the gateway picks the surface by host name. What no
-operation covers is answered with an error that names it, never with a polite 200.
+A service registers its operations on a `Surface`; the gateway selects the surface by host name. A request
+that no operation covers returns an error that names it, never a 200.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Fault(Exception):
-    """An error answer: HTTP status, the service's own error code, and a sentence for the reader."""
+    """An error response: HTTP status, the service's own error code, and a message for people."""
 
     def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"{status} {code}: {message}")
@@ -28,10 +28,10 @@ class Fault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request as an operation sees it.
+    """One request, as passed to an operation.
 
     `params` are the path's parameters as sent (ARM names keep their case), `version` is the api-version
-    ("" where the operation takes none), `claims` are those of the verified token ({} where none is asked).
+    ("" if the operation has none), `claims` are those of the verified token ({} if none is required).
     """
 
     request: web.BaseRequest
@@ -47,15 +47,15 @@ class Call:
 
     @property
     def origin(self) -> str:
-        """Scheme and host as the client wrote them, for absolute URLs in answers."""
+        """Scheme and host as the client sent them, for absolute URLs in responses."""
         return f"https://{self.host}"
 
     async def body(self, kind: type[T]) -> T:
-        """The JSON body as `kind`.
+        """The JSON body, decoded as `kind`.
 
         Raises:
-            Fault: 400 that names the field, where the body is no JSON or does not fit. A struct with
-                `forbid_unknown_fields=True` makes an unknown field such an error too.
+            Fault: 400 that names the field, if the body is not JSON or does not match. A struct with
+                `forbid_unknown_fields=True` rejects unknown fields in the same way.
         """
         raw = await self.request.read()
         try:
@@ -71,7 +71,7 @@ RenderFault = Callable[[Fault], web.Response]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of a surface: method, path pattern, and the api-versions it is known to speak."""
+    """One operation of a surface: method, path pattern, and the supported api-versions."""
 
     method: str
     pattern: str
@@ -82,25 +82,25 @@ class Operation:
 
 
 def arm_fault(fault: Fault) -> web.Response:
-    """Azure Resource Manager's (and most services') error body."""
+    """The error body of Azure Resource Manager and most other services."""
     body = {"error": {"code": fault.code, "message": fault.message}}
     return web.json_response(body, status=fault.status, headers=fault.headers)
 
 
 def registry_fault(fault: Fault) -> web.Response:
-    """The OCI distribution specification's error body."""
+    """The error body of the OCI distribution specification."""
     body = {"errors": [{"code": fault.code, "message": fault.message, "detail": None}]}
     return web.json_response(body, status=fault.status, headers=fault.headers)
 
 
 class Surface:
-    """The operations that one family of host names answers.
+    """The operations of one family of host names.
 
     Args:
-        name: what the coverage page calls it.
+        name: its heading on the coverage page.
         hosts: a regular expression that the whole lower-case host name must match.
-        render: how this family words an error.
-        authorize: called with request, host and path parameters before an operation that asks for it;
+        render: renders an error in this family's format.
+        authorize: called with request, host and path parameters before each operation;
             returns the token's claims or raises `Fault`.
     """
 
@@ -116,9 +116,9 @@ class Surface:
     ) -> Callable[[Handler], Handler]:
         """Register an operation.
 
-        `pattern` is a path whose literal segments match without regard to case; `{name}` takes one
+        `pattern` is a path whose literal segments match case-insensitively; `{name}` matches one
         segment and `{name:rest}` one or more. With `versions`, the api-version query parameter must be
-        one of them. `summary` says what it does; by default, the first paragraph of the handler's docstring does.
+        one of them. `summary` describes it; the default is the first paragraph of the handler's docstring.
         """
 
         def register(handler: Handler) -> Handler:
@@ -130,7 +130,7 @@ class Surface:
         return register
 
     async def handle(self, request: web.BaseRequest, host: str) -> web.StreamResponse:
-        """Answer one request; every `Fault` is rendered in this family's words."""
+        """Handle one request; every `Fault` is rendered in this family's format."""
         try:
             operation, params = self._find(request, host)
             version = self._version(operation, request)
@@ -184,15 +184,15 @@ def _compile(pattern: str) -> re.Pattern[str]:
 
 
 def json_answer(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """A JSON answer from builtins or msgspec structs."""
+    """A JSON response from builtins or msgspec structs."""
     return web.Response(body=msgspec.json.encode(body), status=status, headers=headers, content_type="application/json")
 
 
 def decode_json(raw: bytes) -> Any:
-    """JSON without a schema, for bodies that are only passed on.
+    """Decode JSON without a schema, for bodies that are only passed on.
 
     Raises:
-        Fault: 400 where it is none.
+        Fault: 400 if it is not JSON.
     """
     try:
         return json.loads(raw or b"null")

@@ -1,8 +1,8 @@
-"""Gets what the tests need, where it is missing: a Chromium, axe-core for the accessibility checks, and skopeo.
+"""Installs missing dependencies of the tests: a Chromium, axe-core for the accessibility checks, and skopeo.
 
-Runs in the virtual environment, after `python -m sandbox needs` has brought npm: `browser_needs.py FOLDER`. A browser
-that is on the machine is taken. Else apt brings Debian's; elsewhere Playwright brings its own (Ubuntu's package is
-a stub for a snap, which does not run in containers).
+Runs in the virtual environment, after `python -m sandbox needs` has installed npm: `browser_needs.py FOLDER`. An
+installed browser is used. Otherwise apt installs Debian's; on other systems Playwright installs its own (Ubuntu's
+package is a stub for a snap, which does not run in containers).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path
 from make_venv import APT_INSTALL, run
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-"""Programs that `tests/browser` takes, the first there is."""
+"""Programs that `tests/browser` uses: the first existing one."""
 
 LOCK = Path(__file__).resolve().parents[1] / "tests" / "browser" / "package-lock.json"
-"""axe-core, and nothing else."""
+"""Contains axe-core only."""
 
 
 def main(tools: Path) -> None:
-    """Make sure that all are there; says nothing and changes nothing where they are."""
+    """Install what is missing; if nothing is, print nothing and change nothing."""
     if not shutil.which("skopeo"):
         install_skopeo()
     if not any(shutil.which(name) for name in BROWSERS) and not playwright_browser().exists():
@@ -35,7 +35,7 @@ def main(tools: Path) -> None:
 
 
 def playwright_browser() -> Path:
-    """Where Playwright keeps the Chromium that it brings."""
+    """The path of the Chromium that Playwright installs."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -43,7 +43,7 @@ def playwright_browser() -> Path:
 
 
 def install_skopeo() -> None:
-    """Install the client with which the sandbox's registries are tested, saying so."""
+    """Install the client with which the sandbox's registries are tested, and print that."""
     prefix = [] if os.geteuid() == 0 else ["sudo"]
     managers = {
         "apt-get": APT_INSTALL,
@@ -52,7 +52,7 @@ def install_skopeo() -> None:
     }
     command = next((command for manager, command in managers.items() if shutil.which(manager)), None)
     if command is None:
-        sys.exit("skopeo is missing and no known package manager is here: install it, the registry tests use it")
+        sys.exit("skopeo is missing and there is no known package manager: install it, the registry tests use it")
     print("installing skopeo for the tests of the registries", flush=True)
     if command is APT_INSTALL:
         subprocess.run([*prefix, "apt-get", "update", "-qq"], stdout=subprocess.DEVNULL, check=False)
@@ -60,7 +60,7 @@ def install_skopeo() -> None:
 
 
 def install_browser() -> None:
-    """Install a Chromium, saying so."""
+    """Install a Chromium, and print that."""
     prefix = [] if os.geteuid() == 0 else ["sudo"]
     release = Path("/etc/os-release")
     is_debian = release.exists() and "\nID=debian\n" in "\n" + release.read_text(encoding="utf-8")
@@ -75,7 +75,7 @@ def install_browser() -> None:
 
 
 def install_packages(folder: Path) -> None:
-    """Install what the lock file names beside, and rename: what is half there counts for nothing."""
+    """Install from the lock file into a temporary folder and rename it: an incomplete one is never used."""
     beside = folder.with_suffix(".new")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)

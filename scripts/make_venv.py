@@ -1,4 +1,4 @@
-"""Makes the virtual environment, and gets Python's own venv package first where Debian left it out.
+"""Creates the virtual environment, and installs Python's venv package first if Debian left it out.
 
 Runs on the machine's Python with nothing installed: `python3 scripts/make_venv.py FOLDER LOCK_FILE`.
 """
@@ -16,48 +16,48 @@ from pathlib import Path
 MINIMUM = (3, 11)
 APT_INSTALL = (
     *("env", "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_MODE=l"),
-    # A freshly started Ubuntu installs its updates by itself, and holds the lock meanwhile.
+    # A freshly started Ubuntu installs updates automatically, and holds the lock meanwhile.
     *("apt-get", "install", "-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"),
 )
 
 
 def main(folder: Path, requirements: str) -> None:
-    """Make the environment in `folder` and install the lock file `requirements` into it, each file by its hash."""
+    """Create the environment in `folder` and install the lock file `requirements` into it, verifying hashes."""
     if sys.version_info < MINIMUM:
-        wanted = ".".join(map(str, MINIMUM))
+        minimum = ".".join(map(str, MINIMUM))
         sys.exit(
-            f"Basegate needs Python {wanted} or newer, this is {sys.version.split()[0]}: make PYTHON=python{wanted}"
+            f"Basegate needs Python {minimum} or newer, this is {sys.version.split()[0]}: make PYTHON=python{minimum}"
         )
-    if not (folder / "bin" / "pip").exists():  # there is none, or one that was given up half-way
+    if not (folder / "bin" / "pip").exists():  # missing, or incomplete
         make(folder)
     print(f"Python packages into {folder}", flush=True)
-    # Twice quiet: pip's warnings are about the machine's own settings. Errors are shown.
+    # -qq hides pip's warnings, which are about the machine's settings. Errors are shown.
     pip = (str(folder / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check")
     if subprocess.run([*pip, "--require-hashes", "-r", requirements], check=False).returncode:
         sys.exit(f"pip cannot install {requirements} into {folder}: see above.")
 
 
 def make(folder: Path) -> None:
-    """Make an empty environment; on Debian and Ubuntu, install python3-venv where it is missing."""
-    if find_spec("ensurepip") is None:  # Debian ships it in a package of its own
+    """Create an empty environment; on Debian and Ubuntu, install python3-venv if it is missing."""
+    if find_spec("ensurepip") is None:  # Debian ships it in a separate package
         install_venv_package()
     run([sys.executable, "-m", "venv", "--clear", str(folder)])
 
 
 def install_venv_package() -> None:
-    """Install the package that has ensurepip, saying so."""
+    """Install the package that contains ensurepip, and print that."""
     package = f"python3.{sys.version_info[1]}-venv"
     prefix = [] if os.geteuid() == 0 else ["sudo"]
     if not shutil.which("apt-get") or (prefix and not shutil.which("sudo")):
         sys.exit(f"Python's venv module is missing: install it (on Debian and Ubuntu: apt-get install {package})")
     print(f"installing {package}", flush=True)
-    # One broken package source makes this fail, though all the others were read.
+    # One broken package source makes this fail, although all others were read.
     subprocess.run([*prefix, "apt-get", "update", "-qq"], stdout=subprocess.DEVNULL, check=False)
     run([*prefix, *APT_INSTALL, package])
 
 
 def run(command: Sequence[str]) -> None:
-    """Run a command; its output is shown where it fails, and ends this. sudo asks the terminal itself."""
+    """Run a command; if it fails, print its output and exit. sudo asks at the terminal itself."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         sys.exit(f"{done.stdout.strip()}\n`{' '.join(command)}` failed.")

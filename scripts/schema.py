@@ -1,4 +1,4 @@
-"""The JSON Schema of gates.yaml, made from its rules: `python -m scripts.schema > docs/gates.schema.json`."""
+"""The JSON Schema of gates.yaml, generated from its rules: `python -m scripts.schema > docs/gates.schema.json`."""
 
 import sys
 from typing import Any
@@ -11,7 +11,7 @@ from shared.domain.targets import deploy_type
 
 
 def gates_schema() -> dict[str, Any]:
-    """The schema, for editors and for other tools. Names are keys in gates.yaml, and nothing that is written."""
+    """The schema, for editors and other tools. Names are keys in gates.yaml, not properties."""
     plug_ins: dict[type, type] = {CheckRule: check_type(), DeployRule: deploy_type()}
     parts, kinds = msgspec.json.schema_components(plug_ins.values(), ref_template="#/$defs/{name}")
     written = dict(zip(plug_ins, parts, strict=True))
@@ -25,7 +25,7 @@ def gates_schema() -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """The schema as the published file has it."""
+    """The text of the published schema file."""
     return msgspec.json.format(msgspec.json.encode(gates_schema()), indent=2).decode() + "\n"
 
 

@@ -1,9 +1,9 @@
-"""`make words` finds retired words in names, file names and prose, each with its place and what to say instead.
+"""`make words` reports retired words in names, file names and prose, each with its place and a replacement.
 
-A word is retired where a standard term says the same, or where it meant several things. Names are split at underscores
-and capitals, so `TagSightings` and `sighting_of` are found as well as "sightings". Where a word is retired is its
-`Scope`: "look" is plain English in prose, and no name of a class. The name of a test is a sentence: prose. `ALLOWED`
-are the reviewed names in which a retired word has its plain meaning.
+A word is retired if a standard term has the same meaning, or if it had several meanings. Names are split at underscores
+and capitals, so `TagSightings` and `sighting_of` are found as well as "sightings". The `Scope` of a word is where it is
+retired: "look" is plain English in prose, but not a name for a class. The name of a test is a sentence: prose.
+`ALLOWED` are the reviewed names in which a retired word has its plain meaning.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ ALLOWED = {
     # a program, a package or an identity is searched for; "Find" was a query
     "find": "find _find find_program find_identity FindIdentity _find_identity find_role find_bases find_spec"
     " find_object _find_dependencies",
-    # what a drill does to events
+    # injected into event delivery by drills
     "faults": "faults",
     # what a fuzz target finds
     "finding": "findings",
@@ -125,7 +125,7 @@ _ENDINGS = ("", "s", "es")
 
 
 def main() -> int:
-    """Returns 1 where a retired word is used."""
+    """Return 1 if a retired word is used."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     found = [hit for name in listed.splitlines() if _is_read(name) for hit in hits(name)]
     print(*found, f"{len(found)} retired words", sep="\n")

@@ -1,1 +1,1 @@
-"""Azure Resource Manager: one surface, `management.azure.com`, that every resource provider adds its operations to."""
+"""Azure Resource Manager: one surface, `management.azure.com`, to which resource providers add their operations."""

@@ -1,4 +1,4 @@
-"""The bodies of requests to Azure Resource Manager."""
+"""Request bodies of Azure Resource Manager."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ T = TypeVar("T")
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
-    """A JSON object of a request: an unknown field in it is an error that names it."""
+    """A JSON object of a request; an unknown field is an error that names it."""
 
 
 class ResourceBody(Body, frozen=True, kw_only=True):
-    """A resource as clients write it; these fields are read-only and ignored, as clients send back what they got."""
+    """A resource as sent by clients; these fields are read-only and ignored, since clients send back what they got."""
 
     id: str | None = None
     name: str | None = None
@@ -25,10 +25,10 @@ class ResourceBody(Body, frozen=True, kw_only=True):
 
 
 def convert(body: dict[str, Any], kind: type[T], what: str) -> T:
-    """A JSON object as `kind`: what a PATCH has made of `what`.
+    """A JSON object converted to `kind`: `what` after a PATCH.
 
     Raises:
-        Fault: 400 that names the field that does not fit.
+        Fault: 400 that names the invalid field.
     """
     try:
         return msgspec.convert(body, kind)
@@ -37,10 +37,10 @@ def convert(body: dict[str, Any], kind: type[T], what: str) -> T:
 
 
 def region(location: str | None) -> str:
-    """A location as Azure keeps it: `East US` is `eastus`.
+    """A location as Azure stores it: `East US` is `eastus`.
 
     Raises:
-        Fault: 400 LocationRequired where there is none.
+        Fault: 400 LocationRequired if it is missing.
     """
     if not location:
         raise Fault(400, "LocationRequired", "The location property is required for this definition.")

@@ -1,4 +1,4 @@
-"""The few questions about principals that `az` asks Microsoft Graph before it assigns a role or makes a vault.
+"""The queries about principals that `az` sends to Microsoft Graph before it assigns a role or creates a vault.
 
 Source: https://learn.microsoft.com/graph/api/serviceprincipal-list and .../directoryobject-getbyids
 """
@@ -19,7 +19,7 @@ from sandbox.web import Call, Fault, Surface, json_answer
 
 _AUDIENCES = ("https://graph.microsoft.com",)
 _BY_NAME = re.compile(r"servicePrincipalNames/any\(c:\s*c eq '([^']*)'\)")
-# `az login --identity` knows itself by this name only, and asks the directory for it.
+# `az login --identity` knows its identity only by this name, and looks it up in the directory.
 _SYSTEM_NAMES = (SYSTEM_CLIENT_ID, "systemAssignedIdentity")
 
 
@@ -32,8 +32,8 @@ def directory_surface(issuer: Issuer, principal_of: Callable[[str], str | None])
     """The surface `graph.microsoft.com`.
 
     Args:
-        issuer: checks the tokens.
-        principal_of: the principal id of a user-assigned identity's client id, or None.
+        issuer: validates the tokens.
+        principal_of: returns the principal id for a user-assigned identity's client id, or None.
     """
 
     def authorize(request: web.BaseRequest, host: str, params: Mapping[str, str]) -> Mapping[str, Any]:
@@ -43,32 +43,32 @@ def directory_surface(issuer: Issuer, principal_of: Callable[[str], str | None])
 
     @surface.operation("GET", "/v1.0/me")
     async def get_me(call: Call) -> web.StreamResponse:
-        """Who is signed in; never a person, in a sandbox."""
+        """The signed-in user; a sandbox never has one."""
         raise Fault(400, "BadRequest", "/me request is only valid with delegated authentication flow.")
 
     @surface.operation("GET", "/v1.0/users")
     async def list_users(call: Call) -> web.StreamResponse:
-        """The people of the directory; a sandbox has none."""
+        """The users of the directory; a sandbox has none."""
         only(call, "$filter")
         return json_answer({"value": []})
 
     @surface.operation("GET", "/v1.0/servicePrincipals")
     async def list_service_principals(call: Call) -> web.StreamResponse:
-        """The service principal of one name or client id."""
+        """The service principal with a name or client id."""
         only(call, "$filter")
         text = call.query.get("$filter", "")
-        asked = _BY_NAME.fullmatch(text)
-        if not asked:
+        match = _BY_NAME.fullmatch(text)
+        if not match:
             message = f"The sandbox supports the filter servicePrincipalNames/any(c:c eq '…') only, not \"{text}\"."
             raise Fault(400, "Request_UnsupportedQuery", message)
-        principal = SYSTEM_PRINCIPAL_ID if asked[1] in _SYSTEM_NAMES else principal_of(asked[1])
+        principal = SYSTEM_PRINCIPAL_ID if match[1] in _SYSTEM_NAMES else principal_of(match[1])
         return json_answer({"value": [_service_principal(principal)] if principal else []})
 
     @surface.operation("POST", "/v1.0/directoryObjects/getByIds")
     async def get_by_ids(call: Call) -> web.StreamResponse:
-        """What the ids stand for: each one for the service principal of a managed identity, as nothing else has one."""
-        asked = await call.body(_Ids)
-        return json_answer({"value": [_service_principal(principal) for principal in asked.ids]})
+        """The objects with these ids: each is the service principal of a managed identity, the only kind here."""
+        body = await call.body(_Ids)
+        return json_answer({"value": [_service_principal(principal) for principal in body.ids]})
 
     return surface
 

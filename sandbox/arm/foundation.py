@@ -1,4 +1,4 @@
-"""What every subscription has before any service adds to it, put together."""
+"""The resources that every subscription has before any service adds to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sandbox.web import Surface
 class Foundation:
     """Resource groups, managed identities and role assignments of one instance.
 
-    Made before the ARM surface, which asks `groups.check_path` whether a path's group exists.
+    Created before the ARM surface, which checks with `groups.check_path` that a path's group exists.
     """
 
     def __init__(self, instance: Instance, index: ResourceIndex) -> None:
@@ -30,7 +30,7 @@ class Foundation:
         self.groups.on_delete += [self.identities.delete_group, self.assignments.delete_group]
 
     def mount(self, arm: Surface, operations: Operations) -> None:
-        """Add everything here, and the subscription itself, to the ARM surface."""
+        """Add all of these, and the subscription itself, to the ARM surface."""
         mount_subscriptions(arm)
         mount_providers(arm)
         mount_resources(arm, self._index, self.groups)

@@ -1,4 +1,4 @@
-"""Resource groups: what every other resource lives in, and goes with when the group is deleted.
+"""Resource groups: they contain all other resources, which are deleted with their group.
 
 Source: https://learn.microsoft.com/rest/api/resources/resource-groups
 """
@@ -43,7 +43,7 @@ _PATH = "/subscriptions/{subscription}/resourceGroups/{group}"
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """A resource group as it is kept."""
+    """A resource group, as stored."""
 
     name: str
     location: str
@@ -61,8 +61,8 @@ class _GroupBody(ResourceBody, frozen=True):
 class ResourceGroups:
     """The resource groups of the subscription.
 
-    `on_delete` holds what the resource providers do when a group goes: each is called with the group's name and
-    deletes what it keeps in it.
+    `on_delete` are the callbacks of the resource providers for a deletion: each is called with the group's name and
+    deletes its resources in it.
     """
 
     def __init__(self, file: Path) -> None:
@@ -70,11 +70,11 @@ class ResourceGroups:
         self.on_delete: list[Callable[[str], Awaitable[None]]] = []
 
     def create(self, name: str, location: str = LOCATION) -> Group:
-        """The group of that name, made if there is none (to seed a sandbox)."""
+        """The group with that name, created if missing (to seed a sandbox)."""
         return self._groups.get(name) or self._groups.put(name, Group(name=name, location=location, tags={}))
 
     def require(self, name: str) -> Group:
-        """The group of that name.
+        """The group with that name.
 
         Raises:
             Fault: 404 ResourceGroupNotFound.
@@ -85,7 +85,7 @@ class ResourceGroups:
         return group
 
     def check_path(self, path: str) -> None:
-        """Refuse a path below a group that does not exist, as ARM does before it asks a resource provider.
+        """Refuse a path below a group that does not exist, as ARM does before it calls a resource provider.
 
         Raises:
             Fault: 404 ResourceGroupNotFound.
@@ -128,8 +128,8 @@ class ResourceGroups:
                 f"The Resource group already exists in location '{old.location}'."
             )
             raise Fault(409, "InvalidResourceGroupLocation", message)
-        kept = old.name if old else name
-        group = Group(name=kept, location=location, tags=body.tags or {}, managed_by=body.managed_by)
+        stored_name = old.name if old else name
+        group = Group(name=stored_name, location=location, tags=body.tags or {}, managed_by=body.managed_by)
         return json_answer(_answer(self._groups.put(name, group)), 200 if old else 201)
 
     async def _get(self, call: Call) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""User-assigned managed identities: a resource with a client id and a principal id of its own.
+"""User-assigned managed identities: resources with a client id and a principal id.
 
 Source: https://learn.microsoft.com/rest/api/managedidentity/user-assigned-identities
 """
@@ -21,13 +21,13 @@ from sandbox.web import Call
 
 
 class ManagedIdentity(Record, frozen=True, kw_only=True):
-    """A user-assigned managed identity as it is kept."""
+    """A user-assigned managed identity, as stored."""
 
     client_id: str
     principal_id: str
 
     def answer(self) -> dict[str, Any]:
-        """The identity as ARM answers it."""
+        """The identity as returned by ARM."""
         properties = {"tenantId": TENANT, "clientId": self.client_id, "principalId": self.principal_id}
         return super().answer() | {"properties": properties}
 
@@ -56,7 +56,7 @@ class ManagedIdentities(Resources[ManagedIdentity]):
         index.register(f"{self.provider}/{self.kind}", self.responses)
 
     def principal_of(self, client_id: str) -> str | None:
-        """The principal id that a client id belongs to, or None where no identity has it."""
+        """The principal id for a client id, or None if no identity has it."""
         found = (item.principal_id for item in self._records.values() if item.client_id == client_id.lower())
         return next(found, None)
 

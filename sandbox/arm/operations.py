@@ -1,6 +1,6 @@
-"""Long-running operations as ARM does them: accepted at once, polled at a URL until they end.
+"""Long-running operations as in ARM: accepted at once, polled at a URL until they end.
 
-Answers carry `retry-after-ms`, which azure-core honours in milliseconds; without it (or with `Retry-After: 0`)
+Responses have `retry-after-ms`, which azure-core honours in milliseconds; without it (or with `Retry-After: 0`)
 a client waits 30 s between polls.
 Source: https://learn.microsoft.com/azure/azure-resource-manager/management/async-operations
 """
@@ -32,7 +32,7 @@ class _Operation:
 
 
 class Operations:
-    """Runs the work behind an accepted request and answers its polls."""
+    """Runs the work of an accepted request and responds to its polls."""
 
     def __init__(self, arm: Surface) -> None:
         self._running: dict[str, _Operation] = {}
@@ -49,10 +49,10 @@ class Operations:
         status: int = 202,
         body: object = None,
     ) -> web.Response:
-        """Start `work` and answer that it is under way.
+        """Start `work` and return the response that it is in progress.
 
-        202 names the poll URL in `Location` (polls answer 202, then 200 with what `work` returned, or its
-        `Fault`); 201 with a body names it in `Azure-AsyncOperation` (polls answer a status document).
+        202 has the poll URL in `Location` (polls return 202, then 200 with the result of `work`, or its
+        `Fault`); 201 with a body has it in `Azure-AsyncOperation` (polls return a status document).
         """
         name = uuid.uuid4().hex
         task = asyncio.get_running_loop().create_task(work)
@@ -67,7 +67,7 @@ class Operations:
         return web.Response(status=202, headers=headers) if body is None else json_answer(body, 202, headers)
 
     async def stop(self) -> None:
-        """End what is still running."""
+        """Cancel the operations in progress."""
         for operation in self._running.values():
             operation.task.cancel()
 
@@ -101,7 +101,7 @@ class Operations:
 
 
 async def nothing() -> None:
-    """The work of an operation that is done when it is accepted."""
+    """The work of an operation that is complete when it is accepted."""
 
 
 def _log_unexpected(task: asyncio.Task[Any]) -> None:

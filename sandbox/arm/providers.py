@@ -1,4 +1,4 @@
-"""Resource providers: clients ask whether one is registered before they use it, and register it if not.
+"""Resource providers: clients check whether one is registered before they use it, and register it if not.
 
 Source: https://learn.microsoft.com/rest/api/resources/providers
 """
@@ -29,7 +29,7 @@ _SCOPE = "/subscriptions/{subscription}/providers"
 
 
 def mount_providers(arm: Surface) -> None:
-    """Add the resource providers to the ARM surface; every one a sandbox knows is registered from the start."""
+    """Add the resource providers to the ARM surface; all that the sandbox supports are registered from the start."""
 
     @arm.operation("GET", _SCOPE, versions=RESOURCE_VERSIONS)
     async def list_providers(call: Call) -> web.StreamResponse:
@@ -49,11 +49,11 @@ def mount_providers(arm: Surface) -> None:
         return json_answer(_provider(call.params["namespace"]))
 
 
-def _provider(asked: str) -> dict[str, Any]:
-    namespace = next((name for name in _TYPES if name.lower() == asked.lower()), None)
+def _provider(requested: str) -> dict[str, Any]:
+    namespace = next((name for name in _TYPES if name.lower() == requested.lower()), None)
     if namespace is None:
         known = ", ".join(_TYPES)
-        message = f"The sandbox has no resource provider '{asked}'. Known: {known}."
+        message = f"The sandbox has no resource provider '{requested}'. Known: {known}."
         raise Fault(404, "InvalidResourceNamespace", message)
     return {
         "id": f"/subscriptions/{SUBSCRIPTION}/providers/{namespace}",

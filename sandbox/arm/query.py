@@ -1,4 +1,4 @@
-"""The small part of OData that ARM's lists are asked with: `$filter` clauses joined by `and`."""
+"""The part of OData that filters ARM's lists: `$filter` clauses joined by `and`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def parse_filter(text: str, known: tuple[str, ...]) -> Mapping[str, str]:
 
     Args:
         text: the filter; an empty one has no clauses.
-        known: the fields and functions (`atScope()`) the list can be filtered by.
+        known: the fields and functions (`atScope()`) that the list can be filtered by.
 
     Raises:
-        Fault: 400 InvalidFilterInQueryString that names the filter and what is known, where anything else is asked.
+        Fault: 400 InvalidFilterInQueryString that names the filter and the known clauses, if it has any other.
     """
     clauses: dict[str, str] = {}
     names = {name.lower(): name for name in known}
@@ -42,7 +42,7 @@ def parse_filter(text: str, known: tuple[str, ...]) -> Mapping[str, str]:
 
 
 def only(call: Call, *names: str) -> None:
-    """Refuse query parameters that an operation would have to ignore.
+    """Refuse query parameters that an operation would otherwise ignore.
 
     Raises:
         Fault: 400 InvalidQueryParameter that names the first one that is neither `api-version` nor in `names`.

@@ -1,4 +1,4 @@
-"""Create, read, update, delete and list: what the resource types of all providers have in common."""
+"""Create, read, update, delete and list: common to the resource types of all providers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sandbox.web import Call, Fault, Surface, json_answer
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A resource in a resource group, as it is kept."""
+    """A resource in a resource group, as stored."""
 
     id: str
     location: str
@@ -30,7 +30,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return ResourceId.parse(self.id).name
 
     def answer(self) -> dict[str, Any]:
-        """The resource as ARM answers it, without its properties."""
+        """The resource as returned by ARM, without its properties."""
         found = ResourceId.parse(self.id)
         return {
             "id": self.id,
@@ -45,15 +45,15 @@ R = TypeVar("R", bound=Record)
 
 
 class Resources(ABC, Generic[R]):
-    """The resources of one type: kept in a file by their id, and answered for on the ARM surface.
+    """The resources of one type: stored in a file by id, and served on the ARM surface.
 
-    A subclass says what a PUT and a PATCH make of a body; the docstrings of `_make` and `_change` are the summaries of
+    A subclass defines how PUT and PATCH apply a body; the docstrings of `_make` and `_change` are the summaries of
     these two operations.
 
     Args:
-        file: where they are kept.
-        record: what one of them is kept as.
-        on_delete: told the id of each one that goes.
+        file: where they are stored.
+        record: the type of a stored resource.
+        on_delete: called with the id of each deleted resource.
     """
 
     provider: ClassVar[str]
@@ -68,15 +68,15 @@ class Resources(ABC, Generic[R]):
         self._operations: Operations | None = None
 
     def get(self, resource_id: str) -> R | None:
-        """The resource of an ARM id, or None."""
+        """The resource with an ARM id, or None."""
         return self._records.get(resource_id)
 
     def responses(self) -> Iterator[dict[str, Any]]:
-        """All of them, as ARM answers them."""
+        """All resources, as returned by ARM."""
         return (record.answer() for record in self._records.values())
 
     async def delete(self, resource_id: str) -> None:
-        """Delete a resource and what hangs on it."""
+        """Delete a resource and its dependents."""
         if self._records.remove(resource_id) and self._on_delete:
             await self._on_delete(resource_id)
 
@@ -86,7 +86,7 @@ class Resources(ABC, Generic[R]):
             await self.delete(record.id)
 
     def mount(self, arm: Surface, operations: Operations | None = None) -> None:
-        """Add the operations to the ARM surface; with `operations`, a deletion is a long-running one."""
+        """Add the operations to the ARM surface; with `operations`, a deletion is a long-running operation."""
         self._operations = operations
         type_ = f"providers/{self.provider}/{self.kind}"
         group = f"/subscriptions/{{subscription}}/resourceGroups/{{group}}/{type_}"
@@ -103,11 +103,11 @@ class Resources(ABC, Generic[R]):
 
     @abstractmethod
     async def _make(self, call: Call, old: R | None) -> R:
-        """The record that a PUT asks for, in the place of `old`."""
+        """The record that a PUT stores, replacing `old`."""
 
     @abstractmethod
     async def _change(self, call: Call) -> dict[str, Any]:
-        """The fields of the record that a PATCH changes; None stays as it is."""
+        """The fields of the record that a PATCH changes; None leaves a field unchanged."""
 
     def _require(self, call: Call) -> R:
         record = self.get(self._id(call))
@@ -150,5 +150,5 @@ class Resources(ABC, Generic[R]):
 
 
 def _scope(group: str) -> str:
-    """What the ids of a resource group's resources begin with; of any group's for ""."""
+    """The prefix of the ids of a resource group's resources; for "", of all groups' resources."""
     return f"/subscriptions/{SUBSCRIPTION}/resourceGroups/" + (f"{group}/" if group else "")

@@ -1,4 +1,4 @@
-"""Generic lists of resources, whichever provider keeps them; `az` finds a registry or a vault by name through them.
+"""Generic lists of resources of all providers; `az` uses them to find a registry or a vault by name.
 
 Source: https://learn.microsoft.com/rest/api/resources/resources/list
 """
@@ -21,7 +21,7 @@ _SHOWN = ("id", "name", "type", "location", "tags", "sku", "kind", "identity", "
 
 
 def mount_resources(arm: Surface, index: ResourceIndex, groups: ResourceGroups) -> None:
-    """Add the lists of a subscription's and of a group's resources to the ARM surface."""
+    """Add the resource lists of a subscription and of a group to the ARM surface."""
 
     @arm.operation("GET", "/subscriptions/{subscription}/resources", versions=RESOURCE_VERSIONS)
     async def list_resources(call: Call) -> web.StreamResponse:
@@ -37,24 +37,24 @@ def mount_resources(arm: Surface, index: ResourceIndex, groups: ResourceGroups) 
 
 def _list(call: Call, index: ResourceIndex, group: str | None) -> list[dict[str, Any]]:
     only(call, "$filter", "$top", "$expand")
-    asked = parse_filter(call.query.get("$filter", ""), _FILTERS)
-    found = index.list(asked.get("resourceType"), group or asked.get("resourceGroup"))
-    shown = [_short(resource, _extra(call)) for resource in found if _matches(resource, asked)]
+    clauses = parse_filter(call.query.get("$filter", ""), _FILTERS)
+    found = index.list(clauses.get("resourceType"), group or clauses.get("resourceGroup"))
+    shown = [_short(resource, _extra(call)) for resource in found if _matches(resource, clauses)]
     top = call.query.get("$top", "")
     return shown[: int(top)] if top.isdigit() else shown
 
 
-def _matches(resource: Mapping[str, Any], asked: Mapping[str, str]) -> bool:
-    return all(str(resource[field]).lower() == asked[field].lower() for field in ("name", "location") if field in asked)
+def _matches(resource: Mapping[str, Any], clauses: Mapping[str, str]) -> bool:
+    return all(str(resource[key]).lower() == clauses[key].lower() for key in ("name", "location") if key in clauses)
 
 
 def _extra(call: Call) -> dict[str, Any]:
-    """What `$expand` adds. No resource of a sandbox is half made when it is listed; its times are not kept."""
-    asked = {name for name in call.query.get("$expand", "").split(",") if name}
-    if unknown := asked - _EXPANSIONS:
+    """The fields added by `$expand`. A sandbox lists no resource before it is complete, and stores no times."""
+    expansions = {name for name in call.query.get("$expand", "").split(",") if name}
+    if unknown := expansions - _EXPANSIONS:
         message = f"The sandbox does not know the expansions {sorted(unknown)}. Known: {sorted(_EXPANSIONS)}."
         raise Fault(400, "InvalidQueryParameter", message)
-    return {"provisioningState": "Succeeded"} if "provisioningState" in asked else {}
+    return {"provisioningState": "Succeeded"} if "provisioningState" in expansions else {}
 
 
 def _short(resource: Mapping[str, Any], extra: dict[str, Any]) -> dict[str, Any]:

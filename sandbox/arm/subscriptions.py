@@ -1,4 +1,4 @@
-"""The one subscription of a sandbox, its tenant, and its locations.
+"""The single subscription of a sandbox, its tenant, and its locations.
 
 Source: https://learn.microsoft.com/rest/api/resources/subscriptions
 """
@@ -27,7 +27,7 @@ def mount_subscriptions(arm: Surface) -> None:
 
     @arm.operation("GET", "/subscriptions", versions=_VERSIONS)
     async def list_subscriptions(call: Call) -> web.StreamResponse:
-        """The subscriptions the caller may see: this sandbox's one."""
+        """The subscriptions that the caller may see: the sandbox's only one."""
         only(call)
         return json_answer({"value": [_subscription()]})
 
@@ -39,13 +39,13 @@ def mount_subscriptions(arm: Surface) -> None:
 
     @arm.operation("GET", "/subscriptions/{subscription}/locations", versions=_VERSIONS)
     async def list_locations(call: Call) -> web.StreamResponse:
-        """The Azure regions a client may name; everything runs on this machine all the same."""
+        """The Azure regions that a client may name; everything runs on this machine regardless."""
         only(call, "includeExtendedLocations")
         return json_answer({"value": [_location(name) for name in _LOCATIONS]})
 
     @arm.operation("GET", "/tenants", versions=_VERSIONS)
     async def list_tenants(call: Call) -> web.StreamResponse:
-        """The tenants the caller may see: this sandbox's one."""
+        """The tenants that the caller may see: the sandbox's only one."""
         only(call)
         return json_answer({"value": [_tenant()]})
 

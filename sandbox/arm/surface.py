@@ -41,10 +41,10 @@ class ResourceId:
 
     @classmethod
     def parse(cls, text: str) -> ResourceId:
-        """The resource that an id begins with (child segments are cut off).
+        """The resource at the beginning of an id (child segments are cut off).
 
         Raises:
-            Fault: 400 LinkedInvalidPropertyId where the text is no resource id.
+            Fault: 400 LinkedInvalidPropertyId if the text is not a resource id.
         """
         match = _ID.match(text)
         if not match:
@@ -53,12 +53,12 @@ class ResourceId:
 
 
 def arm_surface(issuer: Issuer, check_path: Callable[[str], None] | None = None) -> Surface:
-    """The surface `management.azure.com`: every operation asks for a token for ARM.
+    """The surface `management.azure.com`: every operation requires a token for ARM.
 
     Args:
-        issuer: checks the tokens.
-        check_path: raises `Fault` where a path leads through a resource group that does not exist
-            (`ResourceGroups.check_path`); None where groups are not kept.
+        issuer: validates the tokens.
+        check_path: raises `Fault` if a path contains a resource group that does not exist
+            (`ResourceGroups.check_path`); None if groups are not stored.
     """
 
     def authorize(request: web.BaseRequest, host: str, params: Mapping[str, str]) -> Mapping[str, Any]:
@@ -80,17 +80,17 @@ def arm_surface(issuer: Issuer, check_path: Callable[[str], None] | None = None)
 
 
 class ResourceIndex:
-    """All resources of all providers; `az` finds a registry or vault by its name here."""
+    """All resources of all providers, in which `az` finds a registry or vault by name."""
 
     def __init__(self) -> None:
         self._listers: dict[str, Callable[[], Iterable[Mapping[str, Any]]]] = {}
 
     def register(self, resource_type: str, lister: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
-        """Say how to list the resources of one type, each as its ARM body (with `id`, `name`, `type`, `location`)."""
+        """Register the lister of one resource type; it returns ARM bodies (with `id`, `name`, `type`, `location`)."""
         self._listers[resource_type.lower()] = lister
 
     def list(self, resource_type: str | None = None, group: str | None = None) -> Iterator[Mapping[str, Any]]:
-        """The resources, of one type or one group if asked."""
+        """The resources, optionally of one type or one group."""
         for kind, lister in self._listers.items():
             if resource_type is None or kind == resource_type.lower():
                 for resource in lister():

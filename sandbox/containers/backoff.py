@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Times in seconds.
+    """Restart delays, in seconds.
 
-    A container that ends is started again at once, then after 10, 20, 40 … up to 300 s; one that ran for
-    `healthy` starts over, as the kubelet under Azure Container Instances does it.
+    A container that exits is restarted immediately, then after 10, 20, 40 … up to 300 s; after it has run for
+    `healthy`, the sequence starts over, as in the kubelet under Azure Container Instances.
     Source: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy
     """
 
@@ -20,11 +20,11 @@ class Backoff:
     healthy: float = 600.0
 
     def scaled(self, time_scale: float) -> Backoff:
-        """The same with its waits divided; the poll interval stays."""
+        """Return a copy with its delays divided; the poll interval is unchanged."""
         return Backoff(self.poll, self.first / time_scale, self.longest / time_scale, self.healthy / time_scale)
 
     def delay(self, failures: int) -> float:
-        """How long to wait before the start that follows the `failures`-th end in a row."""
+        """Seconds to wait before the restart that follows the `failures`-th consecutive exit."""
         if failures <= 1:
             return 0.0
         return float(min(self.longest, self.first * 2 ** (failures - 2)))

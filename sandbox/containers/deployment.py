@@ -1,4 +1,4 @@
-"""Changes of container groups, one at a time for each group: the images first, then the short swap."""
+"""Changes of container groups, one at a time per group: first the images are pulled, then the containers replaced."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Deployments:
-    """The groups at work, by ARM id without regard to case."""
+    """The deployed groups, by case-insensitive ARM id."""
 
     def __init__(
         self, records: Collection[GroupRecord], engine: HostingEngine, images: Images, restarts: Backoff
@@ -35,55 +35,55 @@ class Deployments:
         self._resuming: set[asyncio.Task[None]] = set()
 
     def runtime(self, record: GroupRecord) -> GroupRuntime:
-        """What exists of a group on the engine."""
+        """The runtime of a group on the engine."""
         key = id_of(record).lower()
         if key not in self._runtimes:
             self._runtimes[key] = GroupRuntime(key, self._engine, self._restarts)
         return self._runtimes[key]
 
     def runs(self, record: GroupRecord) -> bool:
-        """Whether a group is up: one that is stopped, has ended or never came up is deployed as new."""
+        """Whether a group is running: one that is stopped, has ended or never started is deployed as new."""
         runtime = self.runtime(record)
         up = bool(runtime.containers) and runtime.provisioning != "Failed"
         return up and not record.stopped and not runtime.ended
 
-    async def prepare(self, wanted: GroupRecord) -> Coroutine[Any, Any, None]:
-        """Check a definition against what runs and fetch its images, while that runs on; return the swap.
+    async def prepare(self, requested: GroupRecord) -> Coroutine[Any, Any, None]:
+        """Check a definition against the running group and pull its images while it keeps running; return the swap.
 
-        The group is in transition until the swap has ended. As Azure does it, the containers are restarted also
-        where the definition is the one that runs.
+        The group is in transition until the swap has ended. As in Azure, the containers are restarted even if
+        the definition is unchanged.
 
         Source: https://learn.microsoft.com/azure/container-instances/container-instances-update
 
         Raises:
-            Fault: 409 ContainerGroupTransitioning, 409 OperationPreempted, 400 InvalidContainerGroupUpdate, or the
-                pull's; the group is then as it was.
+            Fault: 409 ContainerGroupTransitioning, 409 OperationPreempted, 400 InvalidContainerGroupUpdate, or an
+                error of the pull; the group is then unchanged.
         """
-        runtime = self._begin(wanted)
+        runtime = self._begin(requested)
         before = runtime.provisioning
         try:
-            old = self._records.get(id_of(wanted))
+            old = self._records.get(id_of(requested))
             if old and self.runs(old):
-                require_updatable(wanted.name, old.properties, wanted.properties)
+                require_updatable(requested.name, old.properties, requested.properties)
             runtime.provisioning = "Pending"
-            journals = {container.name: Journal() for container in wanted.properties.containers}
-            images = await runtime.transition.run(self._pull(wanted, journals))
+            journals = {container.name: Journal() for container in requested.properties.containers}
+            images = await runtime.transition.run(self._pull(requested, journals))
         except BaseException:
             runtime.provisioning = before
             runtime.transition.end()
-            if self._records.get(id_of(wanted)) is None:
-                self._runtimes.pop(id_of(wanted).lower(), None)
+            if self._records.get(id_of(requested)) is None:
+                self._runtimes.pop(id_of(requested).lower(), None)
             raise
-        record = self._keep(msgspec.structs.replace(wanted, images=images, endings={}))
+        record = self._keep(msgspec.structs.replace(requested, images=images, endings={}))
         return self._swap(record, runtime, journals)
 
     async def halt(self, record: GroupRecord) -> None:
-        """Stop a group until it is started or deployed again. One that has ended by itself stays as it is.
+        """Stop a group until it is started or deployed again. One that has ended by itself is left unchanged.
 
         Source: https://learn.microsoft.com/azure/container-instances/container-instances-stop-start
 
         Raises:
-            Fault: 409 ContainerGroupTransitioning, 409 OperationPreempted, or 500 where the engine refuses.
+            Fault: 409 ContainerGroupTransitioning, 409 OperationPreempted, or 500 if the engine fails.
         """
         with _turn_of(self._begin(record)) as runtime:
             if not runtime.ended:
@@ -91,16 +91,16 @@ class Deployments:
                 self._amend(record, stopped=True, endings=_endings(runtime))
 
     async def restart(self, record: GroupRecord) -> None:
-        """Restart the containers from the images they have. Raises as `halt` and `GroupRuntime.deploy`."""
+        """Restart the containers from their current images. Raises like `halt` and `GroupRuntime.deploy`."""
         runtime = self._begin(record)
-        kept = self._amend(record, stopped=False, endings={})
-        await self._swap(kept, runtime, {name: c.journal for name, c in runtime.containers.items()})
+        updated = self._amend(record, stopped=False, endings={})
+        await self._swap(updated, runtime, {name: c.journal for name, c in runtime.containers.items()})
 
     async def delete(self, group_id: str) -> None:
-        """Remove a group, its containers and its address; a change under way is ended first.
+        """Remove a group, its containers and its address; a change in progress is cancelled first.
 
         Raises:
-            Fault: 500 where the engine refuses; the group then stays, and can be deleted again.
+            Fault: 500 if the engine fails; the group then still exists, and can be deleted again.
         """
         key = group_id.lower()
         runtime = self._runtimes.get(key)
@@ -110,18 +110,18 @@ class Deployments:
         async with runtime.transition.takeover():
             with _errors(runtime):
                 await runtime.close()
-            # Another deletion may have come first, and a new group of this name since.
+            # Another deletion may have finished first, and a new group with this name may exist since.
             if self._runtimes.get(key) is runtime:
                 del self._runtimes[key]
                 self._records.remove(key)
 
     async def delete_all(self, prefix: str) -> None:
-        """Delete every group whose id begins so, also those whose first deployment is under way. Raises as `delete`."""
+        """Delete all groups whose id starts with `prefix`, even during their first deployment. Raises like `delete`."""
         while found := self._ids(prefix.lower()):
             await asyncio.gather(*map(self.delete, found))
 
     def resume_all(self) -> None:
-        """Begin to bring back every group that is neither stopped nor ended."""
+        """Start to restore every group that is neither stopped nor ended."""
         for record in self._records.values():
             runtime = self.runtime(record)
             if record.stopped or record.endings:
@@ -132,7 +132,7 @@ class Deployments:
             task.add_done_callback(self._resuming.discard)
 
     async def close_all(self) -> None:
-        """Remember which groups have ended, then end all changes, and stop and remove all containers."""
+        """Store which groups have ended, then cancel all changes, and stop and remove all containers."""
         for task in list(self._resuming):
             task.cancel()
         await asyncio.gather(*self._resuming, return_exceptions=True)
@@ -150,13 +150,13 @@ class Deployments:
     async def _resume(self, group_id: str) -> None:
         record = self._records.get(group_id)
         if record is None or self.runtime(record).containers:
-            return  # It was deleted or deployed again before its turn came.
+            return  # It was deleted or deployed again before this task ran.
         try:
             with _turn_of(self._begin(record)) as runtime:
                 await runtime.transition.run(runtime.resume(record, self._images))
                 self._amend(record, images=record.images)
         except Fault as fault:
-            log.warning("Container group %s does not come back: %s", record.name, fault)
+            log.warning("Container group %s cannot be restored: %s", record.name, fault)
 
     async def _pull(self, record: GroupRecord, journals: dict[str, Journal]) -> dict[str, str]:
         properties, images = record.properties, {}
@@ -175,8 +175,8 @@ class Deployments:
         return runtime
 
     def _ids(self, prefix: str) -> set[str]:
-        kept = {id_of(record).lower() for record in self._records.values(prefix)}
-        return kept | {key for key in self._runtimes if key.startswith(prefix)}
+        stored = {id_of(record).lower() for record in self._records.values(prefix)}
+        return stored | {key for key in self._runtimes if key.startswith(prefix)}
 
     def _amend(self, record: GroupRecord, **changes: Any) -> GroupRecord:
         # The tags may have been patched since the record was read.
@@ -189,7 +189,7 @@ class Deployments:
 
 @contextlib.contextmanager
 def _turn_of(runtime: GroupRuntime) -> Iterator[GroupRuntime]:
-    """What is left to do of a change that has begun."""
+    """Run the rest of a change that has begun, and end its transition."""
     try:
         with _errors(runtime):
             yield runtime
@@ -199,7 +199,7 @@ def _turn_of(runtime: GroupRuntime) -> Iterator[GroupRuntime]:
 
 @contextlib.contextmanager
 def _errors(runtime: GroupRuntime) -> Iterator[None]:
-    """An error of the engine fails the group, and becomes an ARM error."""
+    """Convert an engine error to an ARM error, and mark the group as failed."""
     try:
         yield
     except EngineError as error:

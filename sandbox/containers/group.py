@@ -1,4 +1,4 @@
-"""A container group at work: its containers, their one address, and what state they make together."""
+"""A deployed container group: its containers, their shared address, and their combined state."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ GroupState = Literal["Pending", "Running", "Stopped", "Succeeded", "Failed"]
 
 
 class GroupRuntime:
-    """What exists of a group on the engine. The address stays with the group until `close`.
+    """The runtime of a group on the engine. The group keeps its address until `close`.
 
-    The first container owns the network, the others share it, so that all meet on localhost.
+    The first container owns the network, the others share it, so that all reach each other on localhost.
     """
 
     def __init__(self, key: str, engine: HostingEngine, restarts: Backoff) -> None:
@@ -33,14 +33,14 @@ class GroupRuntime:
         self.containers: dict[str, ContainerRuntime] = {}
 
     async def deploy(self, record: GroupRecord, journals: Mapping[str, Journal]) -> None:
-        """Take the place of what runs. `journals` has each container's pull, where there was one.
+        """Replace the running containers. `journals` has each container's events so far, such as the image pull.
 
         Raises:
-            Fault: 400 ContainerGroupDeploymentFailed where a container does not start; the group retries.
+            Fault: 400 ContainerGroupDeploymentFailed if a container does not start; the group retries.
         """
         self.provisioning = "Creating"
         for name, container in self.containers.items():
-            # The end of the old container is told with the beginning of the new one.
+            # The end of the old container is recorded in the journal of the new one.
             container.journal = journals.get(name, container.journal)
         await self.halt()
         self.address = self.address or self._engine.host.allocate_address()
@@ -57,10 +57,10 @@ class GroupRuntime:
             raise Fault(400, "ContainerGroupDeploymentFailed", message)
 
     async def resume(self, record: GroupRecord, images: Images) -> None:
-        """Bring a group back that ran before the sandbox stopped, with the same images as far as they are still here.
+        """Restore a group that ran before the sandbox stopped, with the same images if they are still present.
 
         Raises:
-            Fault: as `deploy` and `Images.pull`.
+            Fault: like `deploy` and `Images.pull`.
         """
         try:
             await self.deploy(record, {})
@@ -73,7 +73,7 @@ class GroupRuntime:
             await self.deploy(record, {})
 
     def rest(self, record: GroupRecord) -> None:
-        """Show containers that have ended for good, without running them again."""
+        """Show containers that have ended permanently, without running them again."""
         self.provisioning = "Succeeded"
         self.containers = self._make(record)
         for name, ending in record.endings.items():
@@ -81,25 +81,25 @@ class GroupRuntime:
             self.containers[name].ended_for_good = True
 
     async def halt(self) -> None:
-        """Stop and remove the containers, those that use another's network first."""
+        """Stop and remove the containers, those that share another container's network first."""
         for container in reversed(list(self.containers.values())):
             await container.remove()
         self.containers = {}
 
     async def stop(self) -> None:
-        """Kill and remove the containers, and go on showing how they ended."""
+        """Kill and remove the containers; their final states remain visible."""
         for container in reversed(list(self.containers.values())):
             await container.stop()
 
     async def close(self) -> None:
-        """Remove everything, the address included."""
+        """Remove everything, including the address."""
         await self.halt()
         if self.address:
             self._engine.host.release_address(self.address)
             self.address = None
 
     async def refresh(self) -> None:
-        """Bring every container's state up to date."""
+        """Update the state of every container."""
         await asyncio.gather(*(container.refresh() for container in self.containers.values()))
 
     @property
@@ -121,17 +121,17 @@ class GroupRuntime:
         first, *others = record.properties.containers
         leader = self._name(record, first)
         policy = record.properties.restart_policy
-        made = {first.name: self._runtime(record, first, None)}
+        runtimes = {first.name: self._runtime(record, first, None)}
         for container in others:
-            made[container.name] = self._runtime(record, container, leader)
-        followers = [made[container.name] for container in others]
+            runtimes[container.name] = self._runtime(record, container, leader)
+        followers = [runtimes[container.name] for container in others]
 
         async def follow() -> None:
             for follower in followers:
                 await follower.follow()
 
-        made[first.name].restarted = follow if policy != "Never" else None
-        return made
+        runtimes[first.name].restarted = follow if policy != "Never" else None
+        return runtimes
 
     def _runtime(self, record: GroupRecord, container: Container, beside: str | None) -> ContainerRuntime:
         properties = container.properties
@@ -149,5 +149,5 @@ class GroupRuntime:
         return ContainerRuntime(self._engine.host, hosted, record.properties.restart_policy, self._restarts)
 
     def _name(self, record: GroupRecord, container: Container) -> str:
-        # Groups of two resource groups may have the same name; the engine has one name space.
+        # Groups in different resource groups may have the same name; the engine has a single namespace.
         return f"{record.name}.{container.name}.{hashlib.sha256(self._key.encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""Pulling a group's images, with whatever sign-in the group has for their registry."""
+"""Pulls a group's images, with the credentials that the group has for their registry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sandbox.web import Fault
 
 log = logging.getLogger(__name__)
 
-# What a registry says when it is the registry that is at fault, not the name or the credential.
+# Messages of errors that the registry causes, not the name or the credential.
 _REGISTRY_AT_FAULT = re.compile(
     r"toomanyrequests|too many requests|rate limit|\b(?:429|50[0-4])\b|timeout|timed out|connection refused"
     r"|reset by peer|\bEOF\b|no such host",
@@ -25,33 +25,33 @@ _DOCKER_HUB = "index.docker.io"
 
 
 class Registries(Protocol):
-    """What an identity pull needs of the registries."""
+    """The registries, as a pull with a managed identity uses them."""
 
     def issue_login(
         self, login_server: str, *, actor: str, repositories: Mapping[str, Sequence[str]] | None
     ) -> tuple[str, str]:
-        """A user name and a password for one registry. Raises `Fault` where there is no such registry."""
+        """Issue a user name and a password for one registry. Raises `Fault` if it does not exist."""
 
 
 class HostingEngine(Protocol):
-    """What container groups need of a container engine; `host` may be asked for once the engine runs."""
+    """The container engine, as container groups use it; `host` is available once the engine runs."""
 
     @property
     def host(self) -> ContainerHost:
-        """Where long-running containers live."""
+        """The host of long-running containers."""
 
 
 class Images:
-    """Fetches images for container groups."""
+    """Pulls images for container groups."""
 
     def __init__(self, engine: HostingEngine, registries: Registries) -> None:
         self._engine, self._registries = engine, registries
 
     async def pull(self, image: str, credentials: Sequence[Credential], group: str, journal: Journal) -> str:
-        """Fetch what the registry has under that name now, and return the engine's id of it.
+        """Pull the image that the registry currently has under that name, and return the engine's image id.
 
         Raises:
-            Fault: 400 InaccessibleImage, or 409 RegistryErrorResponse where the registry is at fault.
+            Fault: 400 InaccessibleImage, or 409 RegistryErrorResponse if the registry is at fault.
         """
         journal.note("Pulling", f'pulling image "{image}"')
         try:
@@ -77,7 +77,7 @@ class Images:
 
 
 def registry_of(image: str) -> str:
-    """The registry's host name in an image reference; Docker Hub's where it has none."""
+    """The registry's host name in an image reference; Docker Hub's if it has none."""
     first, slash, _ = image.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):
         return _DOCKER_HUB if first.lower() == "docker.io" else first.lower()
@@ -90,8 +90,8 @@ def _repository_of(image: str) -> str:
     return head if colon and "/" not in tail else name
 
 
-def _error(image: str, group: str, said: str) -> Fault:
-    if _REGISTRY_AT_FAULT.search(said.replace(image, "")):
+def _error(image: str, group: str, problem: str) -> Fault:
+    if _REGISTRY_AT_FAULT.search(problem.replace(image, "")):
         message = f"An error response is received from the docker registry '{registry_of(image)}'. Please retry later."
         return Fault(409, "RegistryErrorResponse", message)
     message = (

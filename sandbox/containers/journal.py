@@ -1,4 +1,4 @@
-"""What happened to a container, as `instanceView.events` tells it."""
+"""The events of a container, as shown in `instanceView.events`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class _Event:
 
 
 class Journal:
-    """Events in the order of their first appearance; the same event again only counts up."""
+    """Events in order of first occurrence; a repeated event only increments its count."""
 
     def __init__(self) -> None:
         self._events: dict[tuple[str, str], _Event] = {}
 
     def note(self, name: EventName, message: str) -> None:
-        """Write one event down. The oldest goes when there are more than fifty."""
+        """Record an event. The oldest is removed if there are more than fifty."""
         moment = written(datetime.now(UTC))
         known = self._events.get((name, message))
         if known:
@@ -53,5 +53,5 @@ class Journal:
 
 
 def written(moment: datetime | None) -> str:
-    """A moment as Azure writes it; "" for none."""
+    """Format a time the way Azure does; "" for None."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else ""

@@ -1,4 +1,4 @@
-"""One container of a group at work: started, looked at, and started again as the restart policy says."""
+"""Runs one container of a group: starts it, polls it, and restarts it according to the restart policy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KILLED = 137
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A container's state in Azure's words. `started` and `finished` are "" where they have not come."""
+    """A container's state in Azure's terms. `started` and `finished` are "" if they have not occurred."""
 
     state: Literal["Waiting", "Running", "Terminated"]
     detail: str = ""
@@ -44,15 +44,15 @@ class State:
 
 
 def terminated(ending: Ending) -> State:
-    """The state of a container that ended so."""
+    """Return the terminated state of an ended container."""
     detail = "Completed" if ending.exit_code == 0 else "Error"
     return State("Terminated", detail, ending.started, ending.finished, ending.exit_code)
 
 
 class ContainerRuntime:
-    """A container that is kept as its restart policy wants it.
+    """A container that is restarted according to its restart policy.
 
-    `restarted` is awaited after each start but the first: what shares this container's network must follow.
+    `restarted` is awaited after each restart: the containers that share this one's network must rejoin it.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class ContainerRuntime:
         self._watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Make and start the container. A refusal is an event and an end like any other (exit code 128)."""
+        """Create and start the container. A failure is recorded as an event and as an exit (exit code 128)."""
         name = self._container.name
         try:
             await self._host.remove(name)
@@ -81,31 +81,31 @@ class ContainerRuntime:
         self._started()
 
     def watch(self) -> None:
-        """From now on start it again whenever the policy says so."""
+        """Watch the container from now on, and restart it according to the policy."""
         self._watch = asyncio.get_running_loop().create_task(self._keep())
 
     async def refresh(self) -> None:
-        """Bring `current` up to what the engine knows now; it stays as it is where the engine gives no answer."""
+        """Update `current` from the engine; it is unchanged if the engine returns an error."""
         if self.current.state != "Running":
             return
         try:
             found = await self._host.inspect(self._container.name)
         except EngineError as error:
-            log.warning("Cannot look at container %s: %s", self._container.name, error)
+            log.warning("Cannot inspect container %s: %s", self._container.name, error)
             return
-        # A look that began before the container's end may come back after its next start: its time tells.
+        # An inspection that began before the container's end may return after its next start.
         if self.current.state == "Running" and (found is None or found.exit_code is not None):
             self.current = terminated(_ending(found, self.current.started))
 
     async def logs(self, tail: int | None, *, timestamps: bool) -> str:
-        """What the container wrote; "" where it does not exist."""
+        """The output of the container; "" if it does not exist."""
         try:
             return await self._host.logs(self._container.name, tail, timestamps=timestamps)
         except EngineError:
-            return ""  # it was never made, or is being replaced
+            return ""  # it was never created, or is being replaced
 
     async def follow(self) -> None:
-        """Join the network of the group's first container again."""
+        """Rejoin the network of the group's first container, by a restart."""
         if self.current.state == "Running":
             await self._host.restart(self._container.name)
 
@@ -119,7 +119,7 @@ class ContainerRuntime:
         await self._host.remove(self._container.name)
 
     async def stop(self) -> None:
-        """Kill and remove the container for good; what is shown then is how it ended."""
+        """Kill and remove the container permanently; its final state remains visible."""
         await self.remove()
         if self.current.state == "Running":
             self.current = terminated(_ending(None, self.current.started))
@@ -188,6 +188,6 @@ class ContainerRuntime:
 def _ending(found: ContainerState | None, started: str) -> Ending:
     if found is None or found.exit_code is None:
         return Ending(exit_code=_KILLED, started=started, finished=written(datetime.now(UTC)))
-    # The engine's own start: one that ends at once ends before the engine's command has told that it started.
+    # The engine's own start time: a container may exit before the engine's start command has returned.
     started = written(found.started) or started
     return Ending(exit_code=found.exit_code, started=started, finished=written(found.finished))

@@ -43,12 +43,12 @@ class ContainerGroups:
     """The container groups of one instance.
 
     Args:
-        file: where the groups are kept (their secrets too: nobody else may read it).
-        operations: carries the long-running ones.
-        index: tells others of the groups, and this of the managed identities.
-        engine: runs the containers; it must have been started before a group is made and before `start`.
-        registries: issue a sign-in where a group pulls with an identity.
-        pace: how fast containers are looked at and started again.
+        file: stores the groups (with their secrets: only its owner may read it).
+        operations: runs the long-running operations.
+        index: lists the groups for other services, and provides the managed identities.
+        engine: runs the containers; it must have been started before a group is created and before `start`.
+        registries: issue the credentials if a group pulls with an identity.
+        restarts: the poll interval and the restart delays of containers.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ContainerGroups:
         await self._deployments.close_all()
 
     async def delete_group(self, group: str) -> None:
-        """Delete the container groups of a resource group; what is being done to them is ended first."""
+        """Delete the container groups of a resource group; changes in progress are cancelled first."""
         await self._deployments.delete_all(str(ResourceId(group, PROVIDER, KIND, "")))
 
     def mount(self, arm: Surface) -> None:
@@ -97,7 +97,7 @@ class ContainerGroups:
         body = await call.body(GroupBody)
         name = call.params["name"]
         properties = validate(name, body, self._index)
-        wanted = GroupRecord(
+        requested = GroupRecord(
             group=call.params["group"],
             name=name,
             location=region(body.location),
@@ -106,15 +106,15 @@ class ContainerGroups:
             properties=properties,
             images={},
         )
-        work = await self._deployments.prepare(wanted)
-        return self._accept(call, work, status=201, body=self._view(wanted))
+        work = await self._deployments.prepare(requested)
+        return self._accept(call, work, status=201, body=self._view(requested))
 
     async def _get(self, call: Call) -> web.StreamResponse:
         """One container group with the state of its containers."""
         only(call)
         record = self._require(call)
         await self._deployments.runtime(record).refresh()
-        return json_answer(self._view(self._require(call)))  # it may have been deleted during the look
+        return json_answer(self._view(self._require(call)))  # it may have been deleted during the refresh
 
     async def _list(self, call: Call) -> web.StreamResponse:
         """The container groups of the subscription, or of one resource group, without instance views."""
@@ -138,7 +138,7 @@ class ContainerGroups:
     async def _delete(self, call: Call) -> web.StreamResponse:
         """Delete a container group.
 
-        What is being done to it is ended first.
+        A change in progress is cancelled first.
         """
         only(call)
         record = self._records.get(self._id(call))
@@ -147,7 +147,7 @@ class ContainerGroups:
         return json_answer(view) if view else web.Response(status=204)
 
     async def _start(self, call: Call) -> web.StreamResponse:
-        """Start a stopped or ended container group: as new, with what the registry has now."""
+        """Start a stopped or ended container group as new, with the images that the registry has now."""
         only(call)
         record = self._require(call)
         if self._deployments.runs(record):
@@ -155,19 +155,19 @@ class ContainerGroups:
         return self._accept(call, await self._deployments.prepare(msgspec.structs.replace(record, stopped=False)))
 
     async def _stop(self, call: Call) -> web.StreamResponse:
-        """Stop a container group: containers and logs go, its definition stays. One that has ended stays as it is."""
+        """Stop a container group: containers and logs are removed, its definition stays. An ended one is unchanged."""
         only(call)
         await self._deployments.halt(self._require(call))
         return web.Response(status=204)
 
     async def _restart(self, call: Call) -> web.StreamResponse:
-        """Restart all containers in place. As observed of Azure, no image is fetched for it."""
+        """Restart all containers in place. As observed in Azure, no image is pulled."""
         only(call)
         await self._deployments.restart(self._require(call))
         return web.Response(status=204)
 
     async def _logs(self, call: Call) -> web.StreamResponse:
-        """What a container wrote, the last `tail` lines of it."""
+        """The output of a container, the last `tail` lines of it."""
         only(call, "tail", "timestamps")
         tail, timestamps = _tail(call), _timestamps(call)
         record, name = self._require(call), call.params["container"]
@@ -196,8 +196,8 @@ class ContainerGroups:
         return record
 
     def _view(self, record: GroupRecord) -> dict[str, Any]:
-        kept = self._records.get(id_of(record)) or record
-        return group_view(kept, self._deployments.runtime(kept), self._index, instance=True)
+        stored = self._records.get(id_of(record)) or record
+        return group_view(stored, self._deployments.runtime(stored), self._index, instance=True)
 
     def _list_views(self, records: Iterable[GroupRecord]) -> Iterable[dict[str, Any]]:
         for record in records:

@@ -1,8 +1,8 @@
-"""What a client sends to define a container group.
+"""Request bodies that define a container group.
 
-Fields that Azure knows and the sandbox cannot fulfil are here with the type `NotHere`, so that `validation` can refuse
-them by name; a field that nobody knows is refused while the body is read. What only answers carry (`Ignored`) may come
-back, as Azure lets it: `az` and ARM templates send what they have read.
+Fields that Azure has and the sandbox does not support have the type `NotHere`, so that `validation` can reject them by
+name; an unknown field is rejected when the body is parsed. Fields that only responses have (`Ignored`) are accepted, as
+in Azure: `az` and ARM templates send back what they have read.
 
 Source: Microsoft.ContainerInstance, containerInstance.json, 2023-05-01 to 2025-09-01.
 """
@@ -31,7 +31,7 @@ class Amounts(Body, frozen=True, kw_only=True):
 
 
 class Limits(Body, frozen=True, kw_only=True):
-    """Upper limits; what is absent is limited to what was requested."""
+    """Upper limits; if one is absent, the requested amount is the limit."""
 
     cpu: float | None = None
     memory_gb: float | None = msgspec.field(name="memoryInGB", default=None)
@@ -39,14 +39,14 @@ class Limits(Body, frozen=True, kw_only=True):
 
 
 class Resources(Body, frozen=True, kw_only=True):
-    """What a container is given."""
+    """The resources of a container."""
 
     requests: Amounts
     limits: Limits | None = None
 
 
 class Variable(Body, frozen=True, kw_only=True):
-    """An environment variable; a secure value is never shown again."""
+    """An environment variable; a secure value is never returned."""
 
     name: str
     value: str | None = None
@@ -61,7 +61,7 @@ class Port(Body, frozen=True, kw_only=True):
 
 
 class ContainerProperties(Body, frozen=True, kw_only=True):
-    """How one container of a group runs. A `command` takes the place of the image's entry point and arguments."""
+    """The definition of one container. A `command` replaces the image's entry point and arguments."""
 
     image: str
     resources: Resources
@@ -84,7 +84,7 @@ class Container(Body, frozen=True, kw_only=True):
 
 
 class Credential(Body, frozen=True, kw_only=True):
-    """How to sign in to one registry: a user with a password, or a user-assigned identity of the group."""
+    """The credentials for one registry: a user with a password, or a user-assigned identity of the group."""
 
     server: str
     username: str | None = None
@@ -94,9 +94,9 @@ class Credential(Body, frozen=True, kw_only=True):
 
 
 class Address(Body, frozen=True, kw_only=True):
-    """The group's address; `ip` and `fqdn` are the service's to choose.
+    """The group's address; `ip` and `fqdn` are chosen by the service.
 
-    The SDK always sends the scope `Unsecure`: the label as it is, which is all there is here.
+    The SDK always sends the scope `Unsecure`: the label unchanged, the only scope supported here.
     """
 
     ports: tuple[Port, ...]
@@ -109,7 +109,7 @@ class Address(Body, frozen=True, kw_only=True):
 
 
 class Properties(Body, frozen=True, kw_only=True):
-    """What runs in a group."""
+    """The definition of a container group."""
 
     containers: tuple[Container, ...]
     os_type: str
@@ -137,7 +137,7 @@ class Properties(Body, frozen=True, kw_only=True):
 
 
 class Identity(Body, frozen=True, kw_only=True):
-    """The group's own identities."""
+    """The managed identities of the group."""
 
     type: Literal["SystemAssigned", "UserAssigned", "SystemAssigned, UserAssigned", "None"] = "None"
     user_assigned_identities: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -164,7 +164,7 @@ class TagsBody(ResourceBody, frozen=True, kw_only=True):
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """How a container that does not run again ended. Times are ISO 8601, "" where unknown."""
+    """The end of a container that is not restarted. Times are ISO 8601, "" if unknown."""
 
     exit_code: int
     started: str
@@ -172,10 +172,10 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GroupRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A container group as it is kept.
+    """A stored container group.
 
     `images` has the engine's image id of each container, so that a restart of the sandbox runs the same bytes even if a
-    tag moved meanwhile. `endings` is filled once all containers have ended for good.
+    tag has moved. `endings` is set once all containers have ended permanently.
     """
 
     group: str

@@ -1,4 +1,4 @@
-"""Whose turn it is to change a container group: one change at a time, and a deletion ends what is under way."""
+"""The lock for changes of a container group: one at a time, and a deletion cancels the one in progress."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 class Transition:
-    """The turn of one group.
+    """The lock of one group.
 
-    A change takes it with `begin`, does what takes time with `run`, and gives it back with `end`, perhaps in another
-    task than the one that began. A `takeover` waits for no more than the clean end of what runs.
+    A change acquires it with `begin`, does its long-running work with `run`, and releases it with `end`, possibly in
+    another task. A `takeover` waits only for the clean end of the work in progress.
     """
 
     def __init__(self) -> None:
@@ -25,10 +25,10 @@ class Transition:
         self._work: asyncio.Task[Any] | None = None
 
     def begin(self, name: str) -> None:
-        """Take the turn for a change of the group of that name.
+        """Acquire the lock for a change of the group with that name.
 
         Raises:
-            Fault: 409 ContainerGroupTransitioning where somebody has it.
+            Fault: 409 ContainerGroupTransitioning if another change holds it.
         """
         if self._taken or self._ending:
             message = f"The container group '{name}' is still transitioning, please retry later."
@@ -36,15 +36,15 @@ class Transition:
         self._taken = True
 
     def end(self) -> None:
-        """Give the turn back."""
+        """Release the lock."""
         self._taken, self._work = False, None
         self._freed.set()
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do a part of the change; whoever has the turn calls this.
+        """Do a part of the change; only the holder of the lock may call this.
 
         Raises:
-            Fault: 409 OperationPreempted where a takeover came before or meanwhile; what the work raises.
+            Fault: 409 OperationPreempted if a takeover came before or meanwhile; also what the work raises.
         """
         if self._ending:
             work.close()
@@ -59,7 +59,7 @@ class Transition:
 
     @contextlib.asynccontextmanager
     async def takeover(self) -> AsyncIterator[None]:
-        """Cancel the change under way, wait for its end, and have the turn as long as the context lasts."""
+        """Cancel the change in progress, wait for its end, and hold the lock as long as the context lasts."""
         try:
             while self._taken:
                 self._ending = True

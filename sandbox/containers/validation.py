@@ -1,4 +1,4 @@
-"""What Azure refuses in a container group's definition and in a change of it, and what the sandbox cannot do."""
+"""Validation of container group definitions and changes: what Azure rejects, and what the sandbox does not support."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _ADDRESS_NOT_HERE = ("dns_name_label_reuse_policy",)
 
 
 def validate(name: str, body: GroupBody, index: ResourceIndex) -> Properties:
-    """The definition, valid and without what a client cannot set.
+    """Validate a definition; return it without the fields that a client cannot set.
 
     Raises:
-        Fault: 400 that names the first field at fault.
+        Fault: 400 that names the first invalid field.
     """
     region(body.location)
     if not _NAME.fullmatch(name):
@@ -57,7 +57,7 @@ def _refuse(shape: msgspec.Struct, fields: Iterable[str], where: str) -> None:
 
 
 def _asks(value: object) -> bool:
-    # `az container create` always sends `"configMap": {"keyValuePairs": {}}`, which asks for nothing.
+    # `az container create` always sends `"configMap": {"keyValuePairs": {}}`, which requests nothing.
     return any(map(_asks, value.values())) if isinstance(value, dict) else bool(value)
 
 
@@ -165,10 +165,10 @@ def _without_ignored(properties: Properties) -> Properties:
 
 
 def require_updatable(name: str, old: Properties, new: Properties) -> None:
-    """Let a change pass that Azure makes in place: images, commands, variables, credentials, the DNS label.
+    """Accept only changes that Azure makes in place: images, commands, variables, credentials, the DNS label.
 
     Raises:
-        Fault: 400 InvalidContainerGroupUpdate, in Azure's words and with the property that is to blame.
+        Fault: 400 InvalidContainerGroupUpdate, with Azure's message and the changed properties.
     """
     before, after = _fixed(old), _fixed(new)
     changed = [field for field in before if before[field] != after[field]]

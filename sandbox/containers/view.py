@@ -1,4 +1,4 @@
-"""A container group as Azure shows it: never a password, never a secure value."""
+"""Renders a container group like Azure, without passwords and secure values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def id_of(record: GroupRecord) -> str:
 
 
 def group_view(record: GroupRecord, runtime: GroupRuntime, index: ResourceIndex, *, instance: bool) -> dict[str, Any]:
-    """The ARM body; with `instance` also the instance views, which Azure leaves out of lists."""
+    """The ARM body; with `instance` also the instance views, which Azure omits from lists."""
     definition = record.properties
     properties: dict[str, Any] = {
         "sku": definition.sku,

@@ -1,4 +1,4 @@
-"""Containers: builds, pushes and task containers in a store a run, container groups in one that lasts."""
+"""Containers: builds, pushes and task containers in one store per run, container groups in a persistent store."""
 
 from __future__ import annotations
 

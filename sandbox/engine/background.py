@@ -1,4 +1,4 @@
-"""Work that nobody waits for until the end."""
+"""Background tasks, awaited only at the end."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ log = logging.getLogger(__name__)
 
 
 class Background:
-    """Tasks that go on beside the answer; `drain` waits for all of them."""
+    """Tasks that run in the background; `drain` waits for all of them."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, None], what: str) -> None:
-        """Start a piece of work; its failure is logged under `what`."""
+        """Start a task; its failure is logged with the name `what`."""
         task = asyncio.get_running_loop().create_task(work, name=what)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
@@ -28,6 +28,6 @@ class Background:
             log.error("%s failed: %s", task.get_name(), error)
 
     async def drain(self) -> None:
-        """Wait until everything is done, whatever came of it."""
+        """Wait until all tasks are done, whether they succeeded or failed."""
         while self._tasks:
             await asyncio.wait(set(self._tasks))

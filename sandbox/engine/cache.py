@@ -1,8 +1,8 @@
-"""Layers of base images, kept for all runs of an instance.
+"""The layer cache: layers of base images, shared by all runs of an instance.
 
-A run's store reads layers from here, but never names: an image is fetched into the cache and its name taken off at
-once. So a run always asks the registry what a tag means now, as an agent of ACR does, and fetches only what is new.
-Nothing is ever removed from here, because images of other stores stand on these layers.
+A run's store reads layers from here, but never names: an image is pulled into the cache and untagged immediately. So a
+run always resolves a tag at the registry, like an agent of ACR, and pulls only new layers.
+Nothing is ever removed from here, because images in other stores depend on these layers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class LayerCache:
-    """The store behind every run's store."""
+    """The store whose layers every run's store reads."""
 
     def __init__(self, store: Store, podman: CommandLine) -> None:
         self._store, self._podman = store, podman
@@ -29,33 +29,33 @@ class LayerCache:
 
     @property
     def graph(self) -> Path:
-        """What other stores take as `layers_from`."""
+        """The graph that other stores use as `layers_from`."""
         return self._store.graph
 
     async def start(self) -> None:
-        """Take off the names that an interrupted fetch may have left.
+        """Remove the names that an interrupted pull may have left.
 
         Raises:
-            EngineError: where the storage driver does not work here.
+            EngineError: if the storage driver does not work here.
         """
         self._store.make()
         command = self._store.command(self._podman)
         listed = await command.check(["images", "--no-trunc", "--format", "{{.Repository}} {{.Id}}"])
         named = {line.split()[1] for line in listed.splitlines() if line and not line.startswith("<none>")}
-        for image in sorted(named):  # by its id: what was fetched by digest has no name that podman takes
+        for image in sorted(named):  # by its id: an image pulled by digest has no name that podman accepts
             await command.check(["untag", image])
 
     async def ensure(self, images: Sequence[str], authfile: Path) -> None:
-        """Fetch the images that this process has not fetched yet. A failure is the build's to report, not ours."""
+        """Pull the images that this process has not pulled yet. A failure is left for the build to report."""
         if all(image in self._digests for image in images):
-            return  # without waiting for a refresh that may be going on
+            return  # without waiting for a refresh that may be in progress
         async with self._lock:
             for image in images:
                 if image not in self._digests and await self._fetch(image, authfile, niceness=0):
                     self._digests[image] = ""
 
     async def refresh(self, digests: dict[str, str], authfile: Path) -> None:
-        """Fetch images that a run found changed, in the machine's spare time."""
+        """Pull images that a run found changed, at the lowest CPU priority."""
         async with self._lock:
             for image, digest in digests.items():
                 known = self._digests.get(image)
@@ -71,6 +71,6 @@ class LayerCache:
             await gentle.check(["pull", "--quiet", image])
             await command.check(["untag", image])
         except EngineError as error:
-            log.info("could not keep the layers of %s: %s", image, error)
+            log.info("could not cache the layers of %s: %s", image, error)
             return False
         return True

@@ -1,4 +1,4 @@
-"""Programs started without a shell, whose output streams and whose end is certain."""
+"""Runs programs without a shell, streams their output, and makes sure that they end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GRACE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What a program left: exit code and what it wrote."""
+    """The result of a program: its exit code and output."""
 
     exit_code: int
     stdout: str
@@ -41,9 +41,9 @@ class CommandLine:
     async def stream(
         self, arguments: Sequence[str], out: Output, *, folder: Path | None = None, grace: float = GRACE_SECONDS
     ) -> int:
-        """Run it, hand every line of stdout and stderr to `out`, return the exit code.
+        """Run the program, pass every line of stdout and stderr to `out`, and return the exit code.
 
-        A line over 16 KiB arrives in pieces. When the task is cancelled the program is ended first, with `grace`
+        A line over 16 KiB arrives in pieces. If the task is cancelled, the program is ended first, with `grace`
         seconds to end by itself.
         """
         process = await asyncio.create_subprocess_exec(
@@ -57,10 +57,10 @@ class CommandLine:
             await end(process, grace)
 
     async def capture(self, arguments: Sequence[str]) -> Finished:
-        """Run it and return all it wrote. When the task is cancelled the program is ended first.
+        """Run the program and return its result. If the task is cancelled, the program is ended first.
 
         Raises:
-            EngineError: where it did not end within five minutes.
+            EngineError: if it does not end within five minutes.
         """
         process = await asyncio.create_subprocess_exec(
             *self.program, *arguments, env=self.environment,
@@ -77,24 +77,24 @@ class CommandLine:
         return Finished(process.returncode, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
 
     async def check(self, arguments: Sequence[str]) -> str:
-        """Run it and return what it wrote to stdout.
+        """Run the program and return its stdout.
 
         Raises:
-            EngineError: with the last thing it wrote to stderr, where the exit code is not 0.
+            EngineError: with its stderr, if the exit code is not 0.
         """
         result = await self.capture(arguments)
         if result.exit_code:
-            said = result.stderr.strip().removeprefix("Error: ")
-            raise EngineError(said or f"{self.program[0]} {arguments[0]} ended with exit code {result.exit_code}")
+            message = result.stderr.strip().removeprefix("Error: ")
+            raise EngineError(message or f"{self.program[0]} {arguments[0]} ended with exit code {result.exit_code}")
         return result.stdout
 
 
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
-    """Do a piece of work to its end also where the task that waits for it is cancelled meanwhile; the cancellation
-    comes after.
+    """Complete `work` even if the task that waits for it is cancelled meanwhile; the cancellation is raised
+    afterwards.
 
-    For commands that change a container: podman, ended while it mounts or starts something, leaves a container that
-    it cannot remove any more ("device or resource busy").
+    For commands that change a container: if podman is ended while it mounts or starts something, it leaves a container
+    that it can no longer remove ("device or resource busy").
     """
     task = asyncio.get_running_loop().create_task(work)
     try:
@@ -104,7 +104,7 @@ async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait({task})
         if not task.cancelled():
-            task.exception()  # its failure goes with whoever wanted to know of it
+            task.exception()  # its error is discarded, because the caller was cancelled
         raise
 
 
@@ -123,7 +123,7 @@ async def _lines(process: Process, out: Output) -> None:
 
 
 async def end(process: Process, grace: float = GRACE_SECONDS) -> None:
-    """Make sure that a process and its session are gone: SIGTERM, and SIGKILL if that was not enough."""
+    """Make sure that a process and its session have ended: SIGTERM, then SIGKILL if necessary."""
     if process.returncode is not None:
         return
     if grace:

@@ -1,4 +1,4 @@
-"""The files that make podman work the same on every machine, and touch nothing of its user's."""
+"""Configuration files that make podman work the same on every machine, and do not touch the user's podman."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KEPT_VARIABLES = ("LANG", "XDG_RUNTIME_DIR", "USER", "LOGNAME")
 def write_configuration(folder: Path, machine: Machine, runtime: str) -> dict[str, str]:
     """Write containers.conf, registries.conf, storage.conf and an empty auth file; return the variables that name them.
 
-    There is no static_dir: with one, every `podman run` waits 20 s for a cleanup that looks into another database.
+    static_dir is not set: with it, every `podman run` waits 20 s for a cleanup that reads another database.
     """
     networks = folder / "networks"
     networks.mkdir(parents=True, exist_ok=True)
@@ -59,23 +59,23 @@ network_config_dir = "{networks}"
 
 
 def _storage(folder: Path) -> str:
-    """podman wants all three, though every command names its own store."""
+    """podman requires all three settings, although every command names its own store."""
     return f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/unused"\nrunroot = "{folder}/unused"\n'
 
 
 def engine_environment(client: Mapping[str, str], home: Path, files: Mapping[str, str]) -> dict[str, str]:
-    """The whole environment of the engine's processes.
+    """The complete environment of the engine's processes.
 
-    Little is taken from this process: a proxy or a registry login of the developer's must not reach the engine.
-    `client` leads to the sandbox by Azure's real names; its identity variables stay out, since an engine has none.
+    Few variables are inherited: a proxy or a registry login of the developer must not reach the engine. `client` routes
+    Azure's real host names to the sandbox; its identity variables are left out, since an engine has no identity.
     """
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    leading = {name: value for name, value in client.items() if not name.startswith("IDENTITY_")}
-    return {**kept, "PATH": search_path(), "HOME": str(home), **leading, **files}
+    inherited = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    routing = {name: value for name, value in client.items() if not name.startswith("IDENTITY_")}
+    return {**inherited, "PATH": search_path(), "HOME": str(home), **routing, **files}
 
 
 def registry_of(image: str) -> str:
-    """The registry that an image name leads to: its first part, or Docker Hub."""
+    """The registry in an image name: its first component, or Docker Hub."""
     head, slash, _ = image.partition("/")
     return head if slash and ("." in head or ":" in head or head == "localhost") else "docker.io"
 
@@ -91,9 +91,9 @@ def write_logins(path: Path, logins: Mapping[str, Login]) -> Path:
 
 
 def environment_options(file: Path, environment: Mapping[str, str]) -> list[str]:
-    """The options that give a container its variables; plain values go through `file`, out of the process list.
+    """The options that set a container's variables; plain values are passed in `file`, not in the process list.
 
-    A value that an environment file could read differently (quotes, line ends, …) goes on the command line.
+    A value that could be parsed differently in an environment file (quotes, line ends, …) is passed as an argument.
     """
     plain = {name: value for name, value in environment.items() if _UNSAFE_IN_FILES.isdisjoint(value) and value.strip()}
     options = [

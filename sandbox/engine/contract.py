@@ -1,10 +1,10 @@
-"""What the sandbox asks of a container engine, whatever its name.
+"""The interface of a container engine, as the sandbox uses it.
 
-`Podman` fulfils it. A Docker engine could stand beside it: it needs a daemon of its own that was started with
-the instance's environment, because a daemon, not its client, is what talks to the registries.
+`Podman` implements it. A Docker engine could be added: it needs its own daemon, started with the instance's
+environment, because the daemon, not its client, connects to the registries.
 
-Every call of a run that starts a process ends that process, and the container behind it, when its task is cancelled.
-What changes a hosted container is done whole, and the cancellation comes after it.
+Every call of a run that starts a process ends that process, and the container behind it, if its task is cancelled.
+A change of a hosted container is completed first, and the cancellation is raised afterwards.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 Output = Callable[[str], Awaitable[None]]
-"""Receives one line of output, without its line end, as it appears."""
+"""Receives one line of output, without its line end, as soon as it is written."""
 
 INFRASTRUCTURE_EXIT_CODES = frozenset({125, 126, 127})
 """Exit codes of `run` that mean "the container never ran"; every other code is the container's own."""
 
 
 class EngineError(Exception):
-    """The container engine is missing, unfit or refused; the text names what to do or what it said."""
+    """The container engine is missing, unsuitable or failed; the text has the remedy or the engine's message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What `docker login` to one registry takes."""
+    """The credentials of `docker login` for one registry."""
 
     user: str
     password: str = field(repr=False)
@@ -40,8 +40,8 @@ class RunContainer:
 
     `environment` values never appear in a process list. `mounts` maps a host folder to an absolute path in the
     container. With `address` the container joins the run's own network under that IPv4 address; without, it
-    has no network at all. `hosts` maps names to addresses, for /etc/hosts. A `detach`ed container is left running
-    and a `keep`t one stays when it ended, both until the store is closed.
+    has no network. `hosts` maps names to addresses, for /etc/hosts. With `detach` the container is left
+    running, with `keep` it is not removed when it ends, both until the store is closed.
     """
 
     name: str
@@ -60,38 +60,38 @@ class RunContainer:
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """The result of a push: the client's exit code, and the manifest's digest where that is 0."""
+    """The result of a push: the client's exit code, and the manifest's digest if that is 0."""
 
     exit_code: int
     digest: str = ""
 
 
 class RunStore(Protocol):
-    """The images and containers of one task run; no other run sees them. The calls return exit codes."""
+    """The images and containers of one task run, invisible to other runs. Integer results are exit codes."""
 
     async def warm(self, images: Sequence[str]) -> None:
-        """Keep the layers of base images, so that later runs fetch only manifests. Never fails."""
+        """Cache the layers of base images, so that later runs pull only manifests. Never fails."""
 
     async def build(self, arguments: Sequence[str], folder: Path, out: Output) -> int:
-        """`docker build` with these arguments, started in `folder`."""
+        """Run `docker build` with these arguments in `folder`."""
 
     async def pull(self, image: str, out: Output) -> int:
-        """Fetch an image by its real name."""
+        """Pull an image by its real name."""
 
     async def push(self, image: str, out: Output) -> Pushed:
-        """Push an image to the registry that its name names."""
+        """Push an image to the registry in its name."""
 
     async def tag(self, source: str, target: str, out: Output) -> int:
-        """Give an image of this store one more name."""
+        """Add a name to an image in this store."""
 
     async def run(self, container: RunContainer, out: Output) -> int:
         """Run a container to its end (or only start it, with `detach`)."""
 
     async def remove(self, name: str) -> None:
-        """Remove a container, running or not; a missing one is fine."""
+        """Remove a container, running or not, if it exists."""
 
     def allocate_address(self) -> str:
-        """An address in the run's own network, which leads nowhere else. Raises `EngineError` when none is left."""
+        """Allocate an address in the run's own, isolated network. Raises `EngineError` if none is left."""
 
     async def digests(self) -> dict[str, str]:
         """The manifest digests of the images in this store by full name ("docker.io/library/node:15-alpine")."""
@@ -102,11 +102,11 @@ class RunStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HostedContainer:
-    """A long-running container, as a container group asks for it.
+    """A long-running container of a container group.
 
-    `address` must be one from `ContainerHost.allocate_address`. With `beside`, the container shares network
-    (localhost, address) with the container of that name. A `command` takes the place of the image's entry point and
-    arguments both. `memory_gb` and `cpu` are upper limits, 0 for none.
+    `address` must come from `ContainerHost.allocate_address`. With `beside`, the container shares the network
+    (localhost, address) of the container with that name. A `command` replaces both the image's entry point and its
+    arguments. `memory_gb` and `cpu` are upper limits, 0 for none.
     """
 
     name: str
@@ -122,9 +122,9 @@ class HostedContainer:
 
 @dataclass(frozen=True, slots=True)
 class ContainerState:
-    """What the engine knows about one hosted container.
+    """The state of one hosted container, as the engine reports it.
 
-    `status` is the engine's word ("created", "running", "exited", …); `exit_code` is None while it runs.
+    `status` is the engine's term ("created", "running", "exited", …); `exit_code` is None while it runs.
     """
 
     id: str
@@ -141,42 +141,42 @@ class ContainerHost(Protocol):
     """Containers that live as long as the instance, each with its own address, reachable from this machine."""
 
     def allocate_address(self) -> str:
-        """An IPv4 address that no other container on this machine has. Raises `EngineError` when none is left."""
+        """Allocate an IPv4 address that is unique on this machine. Raises `EngineError` if none is left."""
 
     def release_address(self, address: str) -> None:
-        """Give an address back."""
+        """Release an address."""
 
     async def pull(self, image: str, login: Login | None = None) -> str:
-        """Fetch what the registry has now under that name and return the image's id.
+        """Pull the image that the registry currently has under that name and return its id.
 
         Raises:
-            EngineError: with the engine's own words.
+            EngineError: with the engine's message.
         """
 
     async def start_container(self, container: HostedContainer) -> str:
         """Start a container from an image pulled before; returns its id. Raises `EngineError`."""
 
     async def inspect(self, name: str) -> ContainerState | None:
-        """The container's state; None where there is no such container."""
+        """The container's state; None if it does not exist."""
 
     async def logs(self, name: str, tail: int | None = None, *, timestamps: bool = False) -> str:
-        """What it wrote to stdout and stderr, the last `tail` lines at most, each after its time if asked.
+        """The container's stdout and stderr, at most the last `tail` lines, with `timestamps` each after its time.
 
         Raises:
-            EngineError: where there is no such container.
+            EngineError: if the container does not exist.
         """
 
     async def restart(self, name: str) -> None:
-        """Stop it at once and start it again."""
+        """Stop the container immediately and start it again."""
 
     async def stop(self, name: str) -> None:
-        """Stop it at once; it stays and can be started again."""
+        """Stop the container immediately; it is not removed and can be started again."""
 
     async def start(self, name: str) -> None:
         """Start a stopped container."""
 
     async def remove(self, name: str) -> None:
-        """Stop it at once and remove it; a missing one is fine."""
+        """Stop the container immediately and remove it, if it exists."""
 
 
 class Engine(Protocol):
@@ -184,13 +184,13 @@ class Engine(Protocol):
 
     @property
     def host(self) -> ContainerHost:
-        """Where container groups live."""
+        """The host of container groups."""
 
     async def start(self) -> None:
         """Probe the machine and write the configuration. Raises `EngineError` that names what is missing."""
 
     async def prepare_run(self, run_id: str, logins: Mapping[str, Login]) -> RunStore:
-        """An empty store for one task run, with the credentials (by login server) it may use."""
+        """Create an empty store for one task run, with the credentials (by login server) it may use."""
 
     async def close(self) -> None:
         """Remove every container, network, mount and temporary file; images of container groups stay."""

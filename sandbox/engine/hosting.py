@@ -1,4 +1,4 @@
-"""Containers that stay: what container groups run on."""
+"""Long-running containers, for container groups."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sandbox.engine.networks import Network
 from sandbox.engine.store import Store
 
 _MOST_LINES = 20_000
-_NEVER = 1  # the year podman gives for a time that has not come
+_NEVER = 1  # the year podman reports for a time that is not set
 
 
 class PodmanHost:
@@ -42,20 +42,20 @@ class PodmanHost:
         logins = {registry_of(image): login} if login else {}
         authfile = write_logins(self._store.runtime / f"auth-{next(self._numbers)}.json", logins)
         try:
-            said = await self._podman.check(["pull", "--quiet", "--authfile", str(authfile), image])
+            output = await self._podman.check(["pull", "--quiet", "--authfile", str(authfile), image])
         finally:
             authfile.unlink(missing_ok=True)
-        return said.split()[-1]
+        return output.split()[-1]
 
     async def start_container(self, container: HostedContainer) -> str:
         """See `ContainerHost.start_container`."""
         variables = self._store.runtime / f"{container.name}.env"
         environment = environment_options(variables, container.environment)
         try:
-            said = await self._change("run", "--detach", *self._options(container), *environment, container.image)
+            output = await self._change("run", "--detach", *self._options(container), *environment, container.image)
         finally:
             variables.unlink(missing_ok=True)
-        return said.split()[-1]
+        return output.split()[-1]
 
     def _options(self, container: HostedContainer) -> list[str]:
         options = ["--http-proxy=false", "--pull=never", "--name", container.name, "--restart", container.restart]
@@ -96,7 +96,7 @@ class PodmanHost:
         await self._change("restart", "--time", "0", name)
 
     async def stop(self, name: str) -> None:
-        """See `ContainerHost.stop`. At once: many servers, as process 1, do not listen to SIGTERM."""
+        """See `ContainerHost.stop`. Immediately: many servers ignore SIGTERM when they are process 1."""
         await self._change("stop", "--time", "0", name)
 
     async def start(self, name: str) -> None:

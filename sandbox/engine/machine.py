@@ -1,4 +1,4 @@
-"""What this machine lets containers do: found out by looking, then proved by running one."""
+"""Detects what this machine lets containers do, and verifies it by running one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_OPEN_FILES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The runtimes by preference, and the limits that can be set on a container."""
+    """The runtimes in order of preference, and the limits that can be set on a container."""
 
     runtimes: tuple[str, ...]
     open_files: int
@@ -28,14 +28,14 @@ class Machine:
 
 
 def inspect_machine() -> Machine:
-    """Look at the machine.
+    """Detect the machine's runtimes and limits.
 
-    crun refuses hosts that mix cgroup v1 and v2 when the v2 half has controllers; runc takes them. podman asks
-    for 1048576 open files by default, which fails where the hard limit is lower and CAP_SYS_RESOURCE missing;
-    asking for the hard limits always works. podman first lowers its own process limit to pid_max.
+    crun rejects hosts that mix cgroup v1 and v2 if the v2 part has controllers; runc accepts them. podman requests
+    1048576 open files by default, which fails if the hard limit is lower and CAP_SYS_RESOURCE is missing;
+    requesting the hard limits always works. podman first lowers its own process limit to pid_max.
 
     Raises:
-        EngineError: where no runtime is installed.
+        EngineError: if no runtime is installed.
     """
     order = ("runc", "crun") if _read(_HYBRID_CONTROLLERS) else ("crun", "runc")
     runtimes = tuple(name for name in order if find_program(name))
@@ -59,12 +59,12 @@ def _read(path: Path) -> str:
 
 
 async def prove(podman: CommandLine) -> None:
-    """Run a container that needs no image: /bin/busybox in a folder of its own.
+    """Verify the engine with a container that needs no image: /bin/busybox in a temporary folder.
 
-    Without busybox on the machine there is nothing to run, and the first task run is the proof.
+    Without busybox on the machine there is nothing to run, and the first task run is the verification.
 
     Raises:
-        EngineError: with the engine's words, where it cannot run one.
+        EngineError: with the engine's message, if it cannot run one.
     """
     busybox = find_program("busybox")
     if not busybox:
@@ -86,7 +86,7 @@ def short_folder() -> Path:
     """A new temporary folder whose path is short enough for podman's run root (50 characters)."""
     base = tempfile.gettempdir()
     if len(base) > 20:
-        base = "/tmp"  # noqa: S108  # only the folder that mkdtemp makes in it is used, and that one is private
+        base = "/tmp"  # noqa: S108  # only the private folder that mkdtemp creates in it is used
     folder = Path(tempfile.mkdtemp(prefix="bg-", dir=base))
     with contextlib.suppress(OSError):
         folder.chmod(0o700)

@@ -22,17 +22,17 @@ def mounts_below(folder: Path) -> list[Path]:
 
 
 def unmount_below(folder: Path) -> None:
-    """Take off every mount below a folder."""
+    """Unmount everything below a folder."""
     libc = ctypes.CDLL(None, use_errno=True)
     for point in mounts_below(folder):
         if libc.umount2(os.fsencode(point), _MNT_DETACH):
             number = ctypes.get_errno()
             if point not in mounts_below(folder):
-                continue  # whoever mounted it took it off meanwhile
+                continue  # the process that mounted it has unmounted it meanwhile
             raise OSError(number, os.strerror(number), str(point))
 
 
 def remove_tree(folder: Path) -> None:
-    """Unmount everything below a folder, then delete it; a missing one is fine."""
+    """Unmount everything below a folder, then delete it, if it exists."""
     unmount_below(folder)
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Networks of this instance's containers: names, interfaces and subnets that no other instance has."""
+"""Networks of this instance's containers, with names, interfaces and subnets that no other instance has."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _FIRST_HOST, _LAST_HOST = 2, 254
 
 
 class Subnet:
-    """One 10.89.x.0/24, held for this process alone until `release`.
+    """A 10.89.x.0/24 subnet, reserved for this process until `release`.
 
-    The hold is a socket bound to an abstract name: the kernel keeps it as long as the process lives, for exactly the
-    network namespace whose bridges could collide, and no file is left behind.
+    The reservation is a socket bound to an abstract name: it lasts as long as the process, for exactly the network
+    namespace whose bridges could collide, and leaves no file behind.
     """
 
     def __init__(self, third: int, hold: socket.socket) -> None:
@@ -36,7 +36,7 @@ class Subnet:
         return f"10.89.{self._third}."
 
     def allocate(self) -> str:
-        """An address no one has. Raises `EngineError` when all are taken."""
+        """Allocate a free address. Raises `EngineError` if all are in use."""
         for host in range(_FIRST_HOST, _LAST_HOST + 1):
             if host not in self._taken:
                 self._taken.add(host)
@@ -44,20 +44,20 @@ class Subnet:
         raise EngineError(f"All addresses of {self.prefix}0/24 are in use.")
 
     def release_address(self, address: str) -> None:
-        """Give an address back."""
+        """Release an address."""
         if address.startswith(self.prefix):
             self._taken.discard(int(address.rsplit(".", 1)[1]))
 
     def release(self) -> None:
-        """Give the whole subnet back."""
+        """Release the whole subnet."""
         self._hold.close()
 
 
 def claim_subnet(seed: str) -> Subnet:
-    """Find a free subnet; the same seed finds the same one as long as it is free.
+    """Reserve a free subnet; the same seed yields the same one as long as it is free.
 
     Raises:
-        EngineError: where every one is routed or held.
+        EngineError: if all are routed or reserved.
     """
     start = int(hashlib.sha256(seed.encode()).hexdigest(), 16)
     routed = _routed()
@@ -85,11 +85,11 @@ def _routed() -> set[tuple[int, int, int]]:
 
 
 class Network:
-    """A bridge network of this instance, made when somebody first asks for an address.
+    """A bridge network of this instance, created when the first address is allocated.
 
-    It is internal: this machine reaches the containers and they each other, but nothing else.
+    It is internal: this machine reaches the containers, and they reach each other, but nothing else.
 
-    Its name is a new one each time. podman records root's addresses by the network's name, in one file for the whole
+    Its name is new each time. podman records root's addresses by network name, in one file for the whole
     machine (/run/containers/networks/ipam.db), and those of a killed process stay there until the machine restarts.
     """
 
@@ -99,29 +99,29 @@ class Network:
         self._subnet: Subnet | None = None
 
     def allocate(self) -> str:
-        """An address no one has. Raises `EngineError` when there is none."""
+        """Allocate a free address. Raises `EngineError` if there is none."""
         if self._subnet is None:
             self._subnet = claim_subnet(self._seed)
             self._write(self._subnet)
         return self._subnet.allocate()
 
     def release_address(self, address: str) -> None:
-        """Give an address back."""
+        """Release an address."""
         if self._subnet:
             self._subnet.release_address(address)
 
     async def remove(self, podman: CommandLine) -> None:
-        """Remove the network, which no container may use any more."""
+        """Remove the network, which must no longer be used by any container."""
         if self._subnet:
             await podman.capture(["network", "rm", "--force", self.name])
             self._subnet.release()
             self._subnet = None
 
     def _write(self, subnet: Subnet) -> None:
-        """Describe the network to netavark, as `podman network create` would.
+        """Write the network's configuration for netavark, like `podman network create`.
 
-        Written by hand because podman 4 cannot be told the interface's name, and would give the bridges of two
-        instances the same one. No DNS: it would be one more daemon, and names go to /etc/hosts.
+        That command is not used because podman 4 has no option for the interface name, and would give the bridges of
+        two instances the same one. No DNS: it would be another daemon, and names are in /etc/hosts.
         """
         network = {
             "name": self.name,

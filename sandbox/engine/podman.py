@@ -1,9 +1,9 @@
-"""The container engine on podman's command line.
+"""The container engine, implemented with podman's command line.
 
-Nothing of the user's podman is touched: configuration, stores and credentials lie below one folder, what needs a
-short path below one temporary folder that goes away in the end.
+The user's podman is not touched: configuration, stores and credentials are below one folder, files that need a short
+path below one temporary folder that is removed at the end.
 
-Nothing in a container leaves the sandbox: builds and task containers have no network or one of their run's own, and
+Containers reach nothing outside the sandbox: builds and task containers have no network or one of their own run, and
 hosted containers one that only this machine reaches. A RUN that downloads something fails; `npm install` with nothing
 to install does not.
 """
@@ -32,13 +32,13 @@ from sandbox.engine.store import Store
 from sandbox.programs import find_program
 
 _MISSING = "Containers need podman (4.3 or newer) and an OCI runtime; Docker alone is not enough: install podman."
-_UNPRIVILEGED = "Containers need root here: only then does each get an address that this machine reaches."
+_UNPRIVILEGED = "Containers need root: only then does each have an address that is reachable from this machine."
 _DRIVERS = ("overlay", "vfs")
 
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """What exists between `start` and `close`."""
+    """The state between `start` and `close`."""
 
     runtime: Path
     driver: str
@@ -47,12 +47,12 @@ class _Running:
 
 
 class Podman:
-    """An `Engine`.
+    """Implements `Engine` with podman.
 
     Args:
-        folder: everything that may stay (images, configuration) lies here.
-        key: tells this instance's networks and bridges from others' on the machine (eight characters at most).
-        client: the environment that leads to the sandbox by Azure's real names.
+        folder: stores everything persistent (images, configuration).
+        key: distinguishes this instance's networks and bridges from others on the machine (at most eight characters).
+        client: the environment that routes Azure's real host names to the sandbox.
     """
 
     def __init__(self, folder: Path, key: str, client: Mapping[str, str]) -> None:
@@ -91,7 +91,7 @@ class Podman:
         return _Running(runtime, driver, Shared(podman, cache, background), host)
 
     async def _probe(self, program: str, runtime: Path) -> tuple[CommandLine, str, LayerCache]:
-        """Try runtimes and storage drivers, the best first, until a container has run."""
+        """Try runtimes and storage drivers in order of preference, until a container has run."""
         machine = inspect_machine()
         errors = []
         for oci in machine.runtimes:
@@ -121,7 +121,7 @@ class Podman:
         return PodmanRunStore(running.shared, store, network, logins)
 
     async def close(self) -> None:
-        """See `Engine.close`. Runs should be closed before; what they left is removed all the same."""
+        """See `Engine.close`. Runs should be closed before; what they left is removed in any case."""
         if running := self._running:
             self._running = None
             await running.shared.background.drain()
@@ -130,10 +130,10 @@ class Podman:
             self._note.unlink(missing_ok=True)
 
     async def _recover(self) -> None:
-        """Remove what a process that was killed left: its containers, mounts and temporary folder.
+        """Remove what a killed process left: its containers, mounts and temporary folder.
 
-        Where somebody cleared the temporary folder meanwhile, podman knows of no container any more; their processes
-        and mounts are found by the store they lie in.
+        If the temporary folder was deleted meanwhile, podman no longer knows the containers; their processes and
+        mounts are found by the store they are in.
         """
         if not self._note.exists():
             return
@@ -152,7 +152,7 @@ class Podman:
             await asyncio.to_thread(remove_bridges, rf"bg{self._key}|b{self._key}\d+")
 
     def _left(self) -> tuple[Path, bool]:
-        """The temporary folder of the process before; where that was cleared, a new one in its place, and True."""
+        """The temporary folder of the previous process and False; if that was deleted, a new folder and True."""
         noted = Path(self._note.read_text())
         return (noted, False) if noted.is_dir() else (short_folder(), True)
 
@@ -163,7 +163,7 @@ class Podman:
             await left.empty(podman)
             await left.discard()
         await asyncio.to_thread(remove_tree, runtime)
-        for store in ("groups", *(f"cache-{tried}" for tried in _DRIVERS)):  # one that failed may have mounted, too
+        for store in ("groups", *(f"cache-{tried}" for tried in _DRIVERS)):  # a failed driver may have left mounts, too
             await asyncio.to_thread(unmount_below, self._folder / store)
 
     @property

@@ -23,7 +23,7 @@ _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What the runs of one engine share: the command without a store, the layers, the place for late work."""
+    """Shared by the runs of one engine: the command without a store, the layer cache, the background tasks."""
 
     podman: CommandLine
     cache: LayerCache
@@ -31,9 +31,9 @@ class Shared:
 
 
 class PodmanRunStore:
-    """A `RunStore` on podman. Nothing here knows another run's images.
+    """Implements `RunStore` with podman, separate from the images of other runs.
 
-    `network` is made when the first container asks for an address.
+    `network` is created when the first address is allocated.
     """
 
     def __init__(self, shared: Shared, store: Store, network: Network, logins: Mapping[str, Login]) -> None:
@@ -53,7 +53,7 @@ class PodmanRunStore:
         await self._shared.cache.ensure(images, self._authfile)
 
     async def build(self, arguments: Sequence[str], folder: Path, out: Output) -> int:
-        """See `RunStore.build`. Docker's manifest format, because ACR's builds leave that; RUN has no network."""
+        """See `RunStore.build`. Uses Docker's manifest format, because ACR's builds do; RUN has no network."""
         fixed = ("build", "--http-proxy=false", "--format", "docker", "--network", "none", "--pull=missing")
         try:
             return await self._podman.stream([*fixed, *arguments], out, folder=folder, grace=0)
@@ -85,7 +85,7 @@ class PodmanRunStore:
                 ["run", *arguments, container.image, *container.arguments], _without_id(container, out), grace=0
             )
         except asyncio.CancelledError:
-            await self.remove(container.name)  # the client is gone, and would have left its container running
+            await self.remove(container.name)  # the client has ended, and may have left its container running
             raise
         finally:
             variables.unlink(missing_ok=True)
@@ -136,7 +136,7 @@ class PodmanRunStore:
 
 
 def _without_id(container: RunContainer, out: Output) -> Output:
-    """Leave out the id, which is all that a detached container prints; what went wrong is still told."""
+    """Filter out the id, which is all that a detached container prints; errors are still passed on."""
 
     async def log_line(line: str) -> None:
         if not _CONTAINER_ID.fullmatch(line):

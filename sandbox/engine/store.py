@@ -1,4 +1,4 @@
-"""One podman store: where its files lie, how commands name it, how it vanishes."""
+"""A podman store: the paths of its files, the options that select it, and its removal."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sandbox.engine.mounts import remove_tree
 from sandbox.engine.strays import end_monitors, end_strays
 
 _PASSES = 5
-_DATABASES = ("libpod/bolt_state.db", "db.sql")  # up to podman 4, and since
-_RUN_ROOT_LIMIT = 50  # podman refuses longer ones: container sockets lie below
+_DATABASES = ("libpod/bolt_state.db", "db.sql")  # up to podman 4, and of later versions
+_RUN_ROOT_LIMIT = 50  # podman refuses longer paths: container sockets are below it
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """`graph` holds images and may lie anywhere; `runtime` holds sockets and state, and must have a short path."""
+    """`graph` holds images and may be anywhere; `runtime` holds sockets and state, and must have a short path."""
 
     graph: Path
     runtime: Path
@@ -28,8 +28,8 @@ class Store:
     def options(self) -> tuple[str, ...]:
         """The global podman options that select this store.
 
-        `layers_from` is the graph of a store that is only read: its layers need not be fetched again. The driver vfs
-        knows no such store.
+        `layers_from` is the graph of a store that is only read: its layers need not be pulled again. The driver vfs
+        does not support such a store.
         """
         run_root = self.runtime / "r"
         if len(str(run_root)) > _RUN_ROOT_LIMIT:
@@ -40,14 +40,14 @@ class Store:
         return (*places, "--storage-driver", self.driver, *cache)
 
     def command(self, podman: CommandLine, **environment: str) -> CommandLine:
-        """podman on this store."""
+        """Return podman's command line for this store."""
         return CommandLine((*podman.program, *self.options()), {**podman.environment, **environment})
 
     def make(self) -> None:
-        """Make the folders. Images that are there stay; containers are none of this process's and must be gone.
+        """Create the folders. Existing images stay; containers of earlier processes must have been removed.
 
-        podman's database names the run root, which is another one after every start, and podman refuses a store whose
-        database names another. It knows of containers only, so it goes.
+        podman's database contains the run root, which is different after every start, and podman refuses a store whose
+        database contains another. It describes only containers, so it is deleted.
         """
         for folder in (self.graph, self.runtime):
             folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ class Store:
     async def empty(self, podman: CommandLine) -> None:
         """Remove every container, running or not.
 
-        podman refuses one that another still depends on, or that is just being restarted: the next pass gets it.
+        podman refuses if another container depends on one, or if it is just being restarted: the next pass removes it.
         """
         command = self.command(podman)
         for _ in range(_PASSES):
@@ -66,9 +66,9 @@ class Store:
         await asyncio.to_thread(end_strays, self.graph)
 
     async def reclaim(self, podman: CommandLine) -> None:
-        """Remove every container that was made under another run root, which is gone.
+        """Remove every container that was created under another run root, which no longer exists.
 
-        podman's database went with it, but the storage still holds the containers and their names.
+        podman's database was lost with it, but the storage still holds the containers and their names.
         """
         self.make()
         await asyncio.to_thread(end_monitors, self.graph)
@@ -79,7 +79,7 @@ class Store:
             await command.capture(["rm", "--force", "--time", "0", *identifiers])
 
     async def discard(self) -> None:
-        """Delete the store. Its containers must be gone; what a build left running ends here."""
+        """Delete the store. Its containers must have been removed; processes that a build left running are killed."""
         await asyncio.to_thread(end_strays, self.graph)
         for folder in (self.graph, self.runtime):
             await asyncio.to_thread(remove_tree, folder)

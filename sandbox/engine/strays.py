@@ -1,7 +1,7 @@
-"""Processes that outlived the engine's command that started them.
+"""Processes that outlived the engine command that started them.
 
-A build that is interrupted leaves its RUN command running, out of every session and name known here. But its root
-file system lies in the store, and that gives it away.
+An interrupted build leaves its RUN command running, outside every session and name known here. But its root file
+system is in the store, which identifies it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _MOUNT_POINT = 4  # the field of /proc/<pid>/mountinfo
 
 
 def end_strays(graph: Path) -> None:
-    """Kill every process whose root file system lies in the store `graph`."""
+    """Kill every process whose root file system is in the store `graph`."""
     for folder in Path("/proc").glob("[0-9]*"):
         if _lives_in(folder / "mountinfo", f"{graph.resolve()}/"):
             with contextlib.suppress(ProcessLookupError):
@@ -23,8 +23,8 @@ def end_strays(graph: Path) -> None:
 
 
 def end_monitors(graph: Path) -> None:
-    """Kill every container monitor (conmon) of the store `graph`: one whose container ends would start a podman that
-    knows the store by paths that are gone."""
+    """Kill every container monitor (conmon) of the store `graph`: when its container ends, it would start a podman that
+    has paths of the store that no longer exist."""
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             arguments = file.read_bytes().split(b"\0")

@@ -1,4 +1,4 @@
-"""Azure Event Grid: custom and system topics, event subscriptions, and delivery as faithful as it is in Azure."""
+"""Azure Event Grid: custom and system topics, event subscriptions, and delivery as reliable as in Azure."""
 
 from __future__ import annotations
 

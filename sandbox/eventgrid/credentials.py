@@ -1,4 +1,4 @@
-"""Who may publish to a custom topic: who has one of its keys, a token signed with one, or an Entra token.
+"""Authorization of publishers to a custom topic: by topic key, by a token signed with one, or by Entra token.
 
 Source: https://learn.microsoft.com/azure/event-grid/authenticate-with-access-keys-shared-access-signatures
 """
@@ -21,10 +21,10 @@ _EXPIRY_FORMATS = ("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %H:%M:%S")
 
 
 def authorize(headers: Mapping[str, str], topic: Topic, issuer: Issuer) -> None:
-    """Let a publisher pass.
+    """Authorize a publisher.
 
     Raises:
-        Fault: 401 that says what is missing or wrong, never the key or token itself.
+        Fault: 401 that names what is missing or wrong, but never contains the key or token itself.
     """
     key, signature = headers.get("aeg-sas-key"), headers.get("aeg-sas-token")
     bearer = headers.get("Authorization", "")
@@ -63,7 +63,7 @@ def _sign(key: str, text: str) -> str:
 
 
 def _expiry(text: str) -> datetime:
-    """The time of a token's `e`, as ISO 8601 or as .NET writes it."""
+    """Parse the expiry `e` of a token, in ISO 8601 or .NET format."""
     for parse in (datetime.fromisoformat, *(lambda t, f=f: datetime.strptime(t, f) for f in _EXPIRY_FORMATS)):
         try:
             time = parse(text)

@@ -1,4 +1,4 @@
-"""Where events end that were given up: a JSON blob in the subscription's container.
+"""Dead-lettering: undeliverable events are written as JSON blobs to the subscription's container.
 
 Source: https://learn.microsoft.com/azure/event-grid/manage-event-delivery
 """
@@ -18,20 +18,20 @@ from sandbox.eventgrid.subscription import Subscription
 
 
 class Storage(Protocol):
-    """Where blobs are written, in the sandbox's one storage account."""
+    """Writes blobs to the sandbox's one storage account."""
 
     async def put_blob(self, container: str, blob: str, data: bytes, metadata: Mapping[str, str]) -> None:
         """Write a block blob.
 
         Raises:
-            Fault: where the container does not exist.
+            Fault: if the container does not exist.
         """
 
 
 async def write_dead_letters(storage: Storage, subscription: Subscription, batch: Sequence[Pending]) -> None:
-    """Write some events of a subscription that were given up into one blob.
+    """Write a batch of a subscription's undeliverable events to one blob.
 
-    Its name is the subscription's in capitals and the hour, without leading zeros, as Azure makes it.
+    Its name consists of the subscription's name in upper case and the hour without leading zeros, as in Azure.
     """
     assert subscription.dead_letters
     now = datetime.now(UTC)
@@ -49,5 +49,5 @@ def _letter(subscription: Subscription, pending: Pending) -> dict[str, Any]:
         "lastDeliveryAttemptTime": render_time(pending.attempted or pending.published),
     }
     if subscription.schema == "CloudEventSchemaV1_0":
-        facts = {name.lower(): value for name, value in facts.items()}  # CloudEvents attributes have no capitals
+        facts = {name.lower(): value for name, value in facts.items()}  # CloudEvents attributes are lower case
     return render(pending.event, pending.topic, subscription.schema) | facts

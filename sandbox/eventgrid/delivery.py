@@ -1,4 +1,4 @@
-"""Delivery: at least once, by the retry schedule, to the dead letters in the end; in no promised order.
+"""Event delivery: at least once, with the retry schedule and dead-lettering; the order is not guaranteed.
 
 Source: https://learn.microsoft.com/azure/event-grid/delivery-and-retry
 """
@@ -25,13 +25,13 @@ log = logging.getLogger(__name__)
 
 
 class Delivery:
-    """Brings accepted events to the subscriptions' endpoints.
+    """Delivers accepted events to the subscriptions' endpoints.
 
     Args:
-        find: the subscription of an id, or None where it is gone (its events go with it).
-        outbox: keeps what is not delivered.
-        sender: speaks to the endpoints.
-        storage: takes the dead letters.
+        find: returns the subscription of an id, or None if it was deleted (its events are dropped).
+        outbox: stores undelivered events.
+        sender: sends requests to the endpoints.
+        storage: stores the dead letters.
         time_scale: divides the retry schedule, the time to live and the delays of dead-lettering.
     """
 
@@ -50,31 +50,31 @@ class Delivery:
 
     @property
     def counts(self) -> Counts:
-        """What happened since the start."""
+        """The event counts since the start."""
         return self.faults.counts
 
     @property
     def waiting(self) -> int:
-        """How many events wait for their next attempt or to be dead-lettered."""
+        """The number of events that wait for their next attempt or for dead-lettering."""
         return sum(len(queue) for queue in self._queues.values())
 
     async def start(self) -> None:
-        """Take up what an earlier run left undelivered."""
+        """Resume the deliveries that an earlier run left pending."""
         for pending in self._outbox.load():
             self._push(pending)
 
     async def stop(self) -> None:
-        """End all attempts; what is not delivered stays in the outbox."""
+        """Cancel all attempts; undelivered events stay in the outbox."""
         for queue in self._queues.values():
             await queue.stop()
         self._queues.clear()
 
     def accept(self, subscription: Subscription, topic: str, event: Event) -> None:
-        """Promise the delivery of an event; it is kept before this returns, and first tried at once."""
+        """Accept an event for delivery; it is stored before this returns, and first attempted immediately."""
         self.counts.matched += 1
         now, delays = datetime.now(UTC), self.faults.delays(subscription.id) if _is_app(subscription) else [0.0]
         if not delays:
-            log.warning("Lost event %s (%s) for %s: a drill", event.id, event.subject, subscription.id)
+            log.warning("Lost event %s (%s) for %s: injected fault", event.id, event.subject, subscription.id)
         for delay in delays:
             pending = Pending(
                 key=Outbox.new_key(),
@@ -112,7 +112,7 @@ class Delivery:
     async def _work(self, name: str, batch: list[Pending]) -> None:
         subscription = self._find(name)
         if subscription is None:
-            self._drop(batch, "its subscription is gone")
+            self._drop(batch, "its subscription was deleted")
         elif batch[0].given_up:
             await self._bury(subscription, batch)
         else:
@@ -136,7 +136,7 @@ class Delivery:
     async def _send(self, subscription: Subscription, batch: Sequence[Pending]) -> Reply:
         if self.faults.settings.off and _is_app(subscription):
             self.counts.refused_while_off += len(batch)
-            return Reply(403)  # what a stopped app answers
+            return Reply(403)  # the response of a stopped app
         return await self._sender.deliver(subscription, batch)
 
     def _judge(self, subscription: Subscription, batch: Sequence[Pending], status: int) -> None:
@@ -145,7 +145,7 @@ class Delivery:
             for pending in batch:
                 self._outbox.remove(pending)
             return
-        log.info("%s answered %d to an event", subscription.id, status)
+        log.info("%s responded with status %d to an event", subscription.id, status)
         final = policy.final(status, webhook=isinstance(subscription.destination, WebHook))
         for pending in batch:
             if final:
@@ -165,7 +165,7 @@ class Delivery:
 
     async def _bury(self, subscription: Subscription, batch: Sequence[Pending]) -> None:
         if subscription.dead_letters is None:
-            self._drop(batch, "it has no dead letter destination any more")
+            self._drop(batch, "it no longer has a dead-letter destination")
             return
         try:
             await write_dead_letters(self._storage, subscription, batch)
@@ -181,7 +181,7 @@ class Delivery:
         limit = timedelta(seconds=policy.DEAD_LETTER_LIMIT_SECONDS) / self._scale
         for pending in batch:
             if datetime.now(UTC) - (pending.given_up_at or pending.published) > limit:
-                self._drop([pending], "its dead letter destination was away too long")
+                self._drop([pending], "its dead-letter destination was unavailable for too long")
             else:
                 self._later(pending, policy.DEAD_LETTER_RETRY_SECONDS)
 
@@ -198,5 +198,5 @@ class Delivery:
 
 
 def _is_app(subscription: Subscription) -> bool:
-    """Whether events go to an app, which a drill can stop or disturb; a storage queue takes them all the same."""
+    """Whether the destination is an app: faults affect only apps, not storage queues."""
     return not isinstance(subscription.destination, StorageQueue)

@@ -1,4 +1,4 @@
-"""Where a subscription's events go, as the bodies of ARM spell it.
+"""Destinations of event subscriptions, as in ARM bodies.
 
 Source: Microsoft.EventGrid 2022-06-15, `EventSubscriptionDestination` and `DeadLetterDestination`
 """
@@ -41,7 +41,7 @@ class DeliveryAttribute(Body, frozen=True):
     properties: _AttributeProperties
 
     def check(self) -> None:
-        """Refuse a mapping whose value does not fit its type.
+        """Reject a mapping that lacks the value its type requires.
 
         Raises:
             Fault: 400 that names the mapping.
@@ -92,14 +92,14 @@ class WebHook(Body, frozen=True, tag_field="endpointType", tag="WebHook"):
         return (self.properties.endpoint_url or "").partition("?")[0]
 
     def completed(self, old: WebHook) -> WebHook:
-        """This destination, with the URL of the one it replaces where it says none."""
+        """Return this destination, with the URL of the one it replaces if it has none."""
         if self.properties.endpoint_url is not None:
             return self
         properties = msgspec.structs.replace(self.properties, endpoint_url=old.properties.endpoint_url)
         return msgspec.structs.replace(self, properties=properties)
 
     def check(self) -> None:
-        """Refuse what is no HTTPS URL.
+        """Reject an endpoint that is not an HTTPS URL.
 
         Raises:
             Fault: 400 that names the field.
@@ -121,7 +121,7 @@ class AzureFunction(Body, frozen=True, tag_field="endpointType", tag="AzureFunct
         """The names of the function app and of the function.
 
         Raises:
-            Fault: 400 where the resource id is not a function's.
+            Fault: 400 if the resource id is not a function's.
         """
         match = _SITE_FUNCTION.fullmatch(self.properties.resource_id)
         if not match:
@@ -130,7 +130,7 @@ class AzureFunction(Body, frozen=True, tag_field="endpointType", tag="AzureFunct
         return match["app"], match["function"]
 
     def check(self) -> None:
-        """Refuse a resource id that is not a function's.
+        """Reject a resource id that is not a function's.
 
         Raises:
             Fault: 400 that names the field.
@@ -141,7 +141,7 @@ class AzureFunction(Body, frozen=True, tag_field="endpointType", tag="AzureFunct
 
 
 class StorageQueue(Body, frozen=True, tag_field="endpointType", tag="StorageQueue"):
-    """A storage queue; messages are the event's JSON as it is, not base64."""
+    """A storage queue; a message is the event's plain JSON, not base64."""
 
     properties: _QueueProperties
 
@@ -151,7 +151,7 @@ class StorageQueue(Body, frozen=True, tag_field="endpointType", tag="StorageQueu
         return account_name(self.properties.resource_id, "destination.properties.resourceId")
 
     def check(self) -> None:
-        """Refuse a resource id that is not a storage account's.
+        """Reject a resource id that is not a storage account's.
 
         Raises:
             Fault: 400 that names the field.
@@ -160,7 +160,7 @@ class StorageQueue(Body, frozen=True, tag_field="endpointType", tag="StorageQueu
 
 
 class StorageBlob(Body, frozen=True, tag_field="endpointType", tag="StorageBlob"):
-    """The blob container that dead letters go to."""
+    """The blob container for dead letters."""
 
     properties: _BlobProperties
 
@@ -174,10 +174,10 @@ Destination = WebHook | AzureFunction | StorageQueue
 
 
 def account_name(resource_id: str, field: str) -> str:
-    """The storage account of a resource id.
+    """Return the storage account's name from its resource id.
 
     Raises:
-        Fault: 400 that names the field, where it is not a storage account's id.
+        Fault: 400 that names the field, if it is not a storage account's id.
     """
     match = _ACCOUNT.fullmatch(resource_id)
     if not match:
@@ -186,7 +186,7 @@ def account_name(resource_id: str, field: str) -> str:
 
 
 def shown(destination: Destination) -> dict[str, Any]:
-    """A destination as answers show it: a webhook without its query, attributes without their secrets."""
+    """Render a destination for a response: a webhook without its query, attributes without their secrets."""
     body: dict[str, Any] = msgspec.to_builtins(destination)
     properties = body["properties"]
     if isinstance(destination, WebHook):

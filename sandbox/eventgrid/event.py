@@ -1,4 +1,4 @@
-"""Events, and the two JSON shapes they travel in.
+"""Events and their two JSON schemas: Event Grid and CloudEvents 1.0.
 
 Sources: https://learn.microsoft.com/azure/event-grid/event-schema,
 https://learn.microsoft.com/azure/event-grid/cloud-event-schema
@@ -15,10 +15,10 @@ Schema = Literal["EventGridSchema", "CloudEventSchemaV1_0"]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened, whichever schema it came in.
+    """An event, independent of the schema it was published in.
 
-    `attributes` are the CloudEvents attributes that the Event Grid schema has no place for: `source` (the topic's
-    id where it is not there), `datacontenttype`, `dataschema`, `data_base64` and extensions.
+    `attributes` are the CloudEvents attributes that have no field in the Event Grid schema: `source` (if absent, the
+    topic's id is used), `datacontenttype`, `dataschema`, `data_base64` and extensions.
     """
 
     id: str
@@ -31,18 +31,18 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def render(event: Event, topic: str, schema: Schema) -> dict[str, Any]:
-    """The event of that topic as the JSON object of a delivery."""
+    """Render an event of a topic as the JSON object that is delivered."""
     return _event_grid(event, topic) if schema == "EventGridSchema" else _cloud(event, topic)
 
 
 def render_time(time: datetime) -> str:
-    """A point in time as Azure writes it: UTC, seven decimals."""
+    """Format a time the way Azure does: UTC, seven decimals."""
     return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}0Z"
 
 
 def lookup(rendered: dict[str, Any], key: str) -> Any:
-    """The value at a key as filters and delivery attributes name it (`subject`, `data.target.tag`); None where the
-    event has none. Names of the envelope are found in any case, as filters are written with `Subject` too.
+    """Return the value of a key of a filter or delivery attribute (`subject`, `data.target.tag`), or None if the event
+    has none. Names of the envelope are matched case-insensitively, because filters also use `Subject`.
     """
     first, *rest = key.split(".")
     value = next((v for name, v in rendered.items() if name.lower() == first.lower()), None)

@@ -1,4 +1,4 @@
-"""Drills: what a network and a distributed queue do now and then, on demand. The sandbox's own, not Azure's."""
+"""Fault injection: occasional failures of networks and distributed queues, on demand. Not a feature of Azure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class FaultSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How deliveries to apps (functions and webhooks) are disturbed; storage queues get their events all the same.
+    """Faults in deliveries to apps (functions and webhooks); deliveries to storage queues are not affected.
 
-    `off`: every app counts as a stopped one, which answers 403: Event Grid never tries such an event again.
-    `drop` and `duplicate`: fractions of the deliveries that are lost or doubled. `shuffle_seconds` (not scaled): each
-    delivery's start is shifted at random within them, so that they overtake each other. A seed makes a drill
-    repeatable: the same events in the same order share the same fate, for each subscription by itself.
+    `off`: every app is treated as stopped and responds with 403: Event Grid never retries such an event.
+    `drop` and `duplicate`: fractions of the deliveries that are lost or duplicated. `shuffle_seconds` (not scaled):
+    each delivery is delayed by a random time up to this, so that deliveries overtake each other. A `seed` makes faults
+    repeatable: the same events in the same order have the same faults, for each subscription independently.
     """
 
     off: bool = False
@@ -31,10 +31,10 @@ class FaultSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class Counts(msgspec.Struct, kw_only=True):
-    """What happened since the start: `published` counts events, the others an event for each subscription.
+    """Counts since the start: `published` counts events, the others count an event once per subscription.
 
-    `dropped` were given up by Event Grid's rules, those refused while deliveries were off among them
-    (`refused_while_off`, which counts dead-lettered ones too); `lost_by_fault` were lost by a drill.
+    `dropped` were abandoned by Event Grid's rules, including those refused while deliveries were off
+    (`refused_while_off`, which also counts dead-lettered ones); `lost_by_fault` were lost by an injected fault.
     """
 
     published: int = 0
@@ -49,23 +49,23 @@ class Counts(msgspec.Struct, kw_only=True):
 
 
 class Faults:
-    """The disturbance in force; none at the start of every run."""
+    """The faults in effect; none at the start of every run."""
 
     def __init__(self) -> None:
         self.counts = Counts()
         self.set(FaultSettings())
 
     def set(self, settings: FaultSettings) -> None:
-        """Disturb deliveries from now on."""
+        """Apply the settings to the deliveries that follow."""
         self.settings = settings
         self._seed = random.randrange(2**63) if settings.seed is None else settings.seed  # noqa: S311
         self._drawn: dict[str, int] = defaultdict(int)
 
     def delays(self, subscription: str) -> list[float]:
-        """When copies of a subscription's next delivery start, in seconds from now: `[0.0]` undisturbed, `[]` lost."""
+        """Delays of the copies of a subscription's next delivery, in seconds: `[0.0]` without a fault, `[]` if lost."""
         settings, queue = self.settings, subscription.lower()
         self._drawn[queue] += 1
-        # One generator a delivery, whatever was drawn for others: what overtakes it elsewhere changes nothing here.
+        # One generator per delivery, so that the order of deliveries to other subscriptions does not change its faults.
         draw = random.Random(f"{self._seed} {self._drawn[queue]} {queue}").random  # noqa: S311
         lost, twice = draw() < settings.drop, draw() < settings.duplicate
         if lost:
@@ -85,5 +85,5 @@ class Faults:
 
         @local.operation("GET", "/eventgrid/faults")
         async def get_faults(call: Call) -> web.StreamResponse:
-            """The disturbance of event deliveries in force."""
+            """The faults of event deliveries that are in effect."""
             return json_answer(self.settings)

@@ -1,4 +1,4 @@
-"""Which events a subscription wants.
+"""Event filters of subscriptions.
 
 Source: https://learn.microsoft.com/azure/event-grid/event-filtering
 """
@@ -19,8 +19,8 @@ _LIMIT = 25
 
 @dataclass(frozen=True, slots=True)
 class _Operator:
-    """One advanced operator: the shape of its value, and the test of one value of the event against one of the
-    filter. A negated one holds where no value passes, and where the event has no value at all."""
+    """An advanced operator: the shape of its value, and the test of one event value against one filter value.
+    A negated operator matches if no value passes the test, or if the event has no value."""
 
     shape: str
     test: Callable[[Any, Any], bool]
@@ -72,7 +72,7 @@ class AdvancedFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, re
     values: list[Any] | None = None
 
     def check(self, where: str) -> None:
-        """Refuse an operator that is unknown or whose value has not its shape.
+        """Reject an unknown operator, or one whose value has the wrong shape.
 
         Raises:
             Fault: 400 that names the field.
@@ -93,7 +93,7 @@ class AdvancedFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, re
             raise invalid(f"{where}.{'values' if plural else 'value'} of {self._name}: {error}") from error
 
     def matches(self, event: dict[str, Any], on_arrays: bool) -> bool:
-        """Whether a rendered event passes; arrays in it are looked into only with `on_arrays`."""
+        """Whether a rendered event matches; the elements of an array are tested only with `on_arrays`."""
         found = lookup(event, self.key)
         if self._name == "IsNullOrUndefined":
             return found is None
@@ -101,8 +101,8 @@ class AdvancedFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, re
             return found is not None or _OPERATORS[self._name].negated
         operator = _OPERATORS[self._name]
         candidates = found if on_arrays and isinstance(found, list) else [found]
-        wanted = self.values if self.values is not None else [self.value]
-        passes = any(_test(operator, one, other) for one in candidates for other in wanted)
+        expected = self.values if self.values is not None else [self.value]
+        passes = any(_test(operator, one, other) for one in candidates for other in expected)
         return passes is not operator.negated
 
     @property
@@ -111,7 +111,7 @@ class AdvancedFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, re
 
 
 class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True, omit_defaults=True):
-    """A subscription's filter; an empty one lets every event through."""
+    """A subscription's filter; an empty one matches every event."""
 
     subject_begins_with: str | None = None
     subject_ends_with: str | None = None
@@ -121,7 +121,7 @@ class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
     advanced_filters: list[AdvancedFilter] | None = None
 
     def check(self) -> None:
-        """Refuse what Event Grid refuses.
+        """Reject what Event Grid rejects.
 
         Raises:
             Fault: 400 that names the field.
@@ -133,7 +133,7 @@ class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
             raise invalid(f"filter.advancedFilters has more than {_LIMIT} values")
 
     def matches(self, event: dict[str, Any]) -> bool:
-        """Whether a rendered event (of either schema) passes every part of the filter."""
+        """Whether a rendered event (of either schema) matches every part of the filter."""
         subject = str(event.get("subject", ""))
         kind = str(event.get("eventType", event.get("type", ""))).lower()
         begins, ends = self.subject_begins_with or "", self.subject_ends_with or ""
@@ -152,13 +152,13 @@ class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
 
 
 def invalid(message: str) -> Fault:
-    """The fault of a body that does not fit."""
+    """Return the fault of an invalid request body."""
     return Fault(400, "InvalidRequest", f"The request content was invalid: {message}.")
 
 
-def _test(operator: _Operator, found: Any, wanted: Any) -> bool:
+def _test(operator: _Operator, found: Any, expected: Any) -> bool:
     if operator.shape == "strings":
-        return isinstance(found, str) and operator.test(found.lower(), wanted.lower())
+        return isinstance(found, str) and operator.test(found.lower(), expected.lower())
     if operator.shape == "boolean":
-        return isinstance(found, bool) and operator.test(found, wanted)
-    return isinstance(found, int | float) and not isinstance(found, bool) and operator.test(found, wanted)
+        return isinstance(found, bool) and operator.test(found, expected)
+    return isinstance(found, int | float) and not isinstance(found, bool) and operator.test(found, expected)

@@ -1,4 +1,4 @@
-"""Events that were accepted and not yet delivered: one small file each, so that they survive a restart."""
+"""Accepted events that are not delivered yet, each in a small file, so that they survive a restart."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 
 
 class Pending(msgspec.Struct, kw_only=True):
-    """One event on its way to one subscription.
+    """An event to be delivered to one subscription.
 
-    `due` is when it is tried next; `given_up` says why it will not be delivered any more and now waits to be
-    written to the dead letters ("" while it is still tried).
+    `due` is the time of the next attempt; `given_up` is the reason why delivery was abandoned and the event now waits
+    for dead-lettering ("" while delivery is still attempted).
     """
 
     key: str
@@ -36,32 +36,32 @@ class Pending(msgspec.Struct, kw_only=True):
 
 
 class Outbox:
-    """A folder of pending events. A file is whole or absent: it is written beside its place and renamed."""
+    """A folder of pending events. Files are written atomically: under a temporary name, then renamed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @staticmethod
     def new_key() -> str:
-        """A key for one more pending event."""
+        """Return a key for a new pending event."""
         return uuid.uuid4().hex
 
     def save(self, pending: Pending) -> None:
-        """Keep the event until it is removed."""
-        beside = self._folder / f"{pending.key}.new"
-        beside.write_bytes(msgspec.json.encode(pending))
-        beside.replace(self._folder / f"{pending.key}.json")
+        """Store the event until it is removed."""
+        temporary = self._folder / f"{pending.key}.new"
+        temporary.write_bytes(msgspec.json.encode(pending))
+        temporary.replace(self._folder / f"{pending.key}.json")
 
     def remove(self, pending: Pending) -> None:
-        """Forget an event that is delivered or dropped."""
+        """Delete an event that was delivered or dropped."""
         (self._folder / f"{pending.key}.json").unlink(missing_ok=True)
 
     def load(self) -> Iterator[Pending]:
-        """What an earlier run left undelivered, the oldest first."""
+        """The events that an earlier run left undelivered, oldest first."""
         found = []
         for file in self._folder.glob("*.json"):
             try:
                 found.append(msgspec.json.decode(file.read_bytes(), type=Pending))
             except msgspec.DecodeError as error:
-                log.warning("Left %s aside, it is no pending event: %s", file.name, error)
+                log.warning("Skipped %s, which is not a pending event: %s", file.name, error)
         return iter(sorted(found, key=lambda pending: pending.published))

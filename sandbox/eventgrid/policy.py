@@ -1,4 +1,4 @@
-"""What an attempt's outcome means: done, try again at some time, or give up. Pure.
+"""The retry policy: whether an attempt delivered the event, is retried and when, or is the last. Pure functions.
 
 Source: https://learn.microsoft.com/azure/event-grid/delivery-and-retry
 """
@@ -32,23 +32,23 @@ _OUTCOMES: Mapping[int, str] = {
 
 def retry_delay(attempts: int, rng: random.Random) -> float:
     """Seconds from the end of an attempt to the next one, after `attempts` (1 or more) have failed; up to a tenth
-    is added at random."""
+    is added as jitter."""
     base = _SCHEDULE_SECONDS[min(attempts, len(_SCHEDULE_SECONDS)) - 1]
     return base * (1 + rng.random() * _JITTER)
 
 
 def delivered(status: int) -> bool:
-    """Whether an endpoint's answer counts as delivery; other statuses of the 200s do not."""
+    """Whether an endpoint's status counts as delivery; other 2xx statuses do not."""
     return status in _DELIVERED
 
 
 def final(status: int, *, webhook: bool) -> bool:
-    """Whether an answer ends the attempts; a webhook's 401 does, an Azure resource's does not."""
+    """Whether a status ends the attempts; 401 does for a webhook, but not for an Azure resource."""
     return status in _FINAL or (webhook and status == 401)
 
 
 def outcome(status: int) -> str:
-    """`lastDeliveryOutcome` of an HTTP status; 0 stands for no connection, 408 for no answer in time."""
+    """`lastDeliveryOutcome` of an HTTP status; 0 represents no connection, 408 no response in time."""
     if delivered(status):
         return "Success"
     return _OUTCOMES.get(status, "GenericError" if status else "SocketError")

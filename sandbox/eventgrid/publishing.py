@@ -53,7 +53,7 @@ class _CloudEvent(msgspec.Struct, rename={"spec_version": "specversion"}, kw_onl
 
 
 class Publishing:
-    """Takes events for custom topics."""
+    """Accepts events for custom topics."""
 
     def __init__(self, topics: Topics, issuer: Issuer, publish: Publish) -> None:
         self._topics, self._issuer, self._publish = topics, issuer, publish
@@ -66,7 +66,7 @@ class Publishing:
         return surface
 
     async def _post(self, call: Call) -> web.StreamResponse:
-        """Publish events to a custom topic; they are kept before the answer, and delivered after."""
+        """Publish events to a custom topic; they are stored before the response and delivered after it."""
         topic = self._require(call)
         authorize(call.request.headers, topic, self._issuer)
         if topic.public_network_access == "Disabled":
@@ -83,7 +83,7 @@ class Publishing:
         return web.Response(status=200)
 
     async def _options(self, call: Call) -> web.StreamResponse:
-        """Whether the topic takes CloudEvents from an origin (it takes them from any that has a key)."""
+        """Whether the topic accepts CloudEvents from an origin (it accepts them from any that has a key)."""
         self._require(call)
         origin = call.request.headers.get("WebHook-Request-Origin", "*")
         return web.Response(headers={"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": "*"})

@@ -1,4 +1,4 @@
-"""When pending events are worked on: one queue for each subscription, so that a slow endpoint holds up only its own."""
+"""Delivery queues: one per subscription, so that a slow endpoint delays only its own events."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Limits = Callable[[], tuple[int, int]]
 
 
 class DeliveryQueue:
-    """Hands out the due events of one subscription, several at once, in no promised order.
+    """Processes the due events of one subscription, several at once; the order is not guaranteed.
 
     Args:
-        work: what is done with a batch; it must not raise.
-        limits: how many events and how many bytes a batch may have now.
+        work: processes a batch; it must not raise.
+        limits: returns the current maximum number of events and of bytes in a batch.
     """
 
     def __init__(self, work: Work, limits: Limits) -> None:
@@ -42,12 +42,12 @@ class DeliveryQueue:
         return len(self._heap)
 
     def push(self, pending: Pending) -> None:
-        """Work on the event when it is due."""
+        """Add an event, which is processed when it is due."""
         heapq.heappush(self._heap, (pending.due, next(self._count), pending))
         self._wake.set()
 
     async def stop(self) -> None:
-        """End the queue; what is under way is cut off and stays pending."""
+        """Stop the queue; deliveries in progress are cancelled and stay pending."""
         tasks = [self._runner, *self._working]
         for task in tasks:
             task.cancel()
@@ -66,14 +66,14 @@ class DeliveryQueue:
         try:
             await self._work(batch)
         except Exception:
-            # A fault in one delivery must not end the queue; the event stays in the outbox for the next start.
+            # An error in one delivery must not stop the queue; the event stays in the outbox for the next start.
             log.exception("The delivery of %d events failed unexpectedly", len(batch))
         finally:
             self._slots.release()
 
     def _take(self) -> list[Pending]:
-        """The next batch of due events: alike in being tried or given up, within the limits, never empty if one is
-        due."""
+        """Take the next batch of due events within the limits: either all to be attempted or all to be dead-lettered.
+        It is never empty if an event is due."""
         batch: list[Pending] = []
         now, size, (most, most_bytes) = datetime.now(UTC), 0, self._limits()
         while self._heap and self._heap[0][0] <= now and len(batch) < most:

@@ -1,4 +1,4 @@
-"""The requests Event Grid makes to a subscription's endpoint, by its real name, as any outsider would."""
+"""Requests from Event Grid to a subscription's endpoint, by its real host name, like any external client."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _QUEUE_VERSION = "2021-12-02"
 
 
 class FunctionKeys(Protocol):
-    """Where the system keys of function apps are known."""
+    """Provides the system keys of function apps."""
 
     def eventgrid_key(self, app: str) -> str | None:
-        """The key `eventgrid_extension` of a function app; None where there is no such app."""
+        """The key `eventgrid_extension` of a function app; None if the app does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An endpoint's answer; status 0 stands for "no connection", 408 for "no answer in time"."""
+    """An endpoint's response; status 0 represents "no connection", 408 "no response in time"."""
 
     status: int
     body: bytes = b""
@@ -43,7 +43,7 @@ class Reply:
 
 
 class Sender:
-    """Speaks to endpoints over kept connections; `start` before use, `stop` after."""
+    """Sends requests to endpoints over persistent connections; `start` before use, `stop` after."""
 
     def __init__(self, outside: Callable[[], aiohttp.ClientSession], issuer: Issuer, functions: FunctionKeys) -> None:
         self._outside, self._issuer, self._functions = outside, issuer, functions
@@ -59,7 +59,7 @@ class Sender:
             await self._session.close()
 
     def url(self, subscription: Subscription) -> str:
-        """Where a subscription's events are sent, with the secrets of its query."""
+        """The URL that a subscription's events are sent to, with the secrets in its query."""
         destination = subscription.destination
         if isinstance(destination, WebHook):
             return destination.properties.endpoint_url or ""
@@ -73,7 +73,7 @@ class Sender:
         return f"https://{destination.account}.queue.core.windows.net/{queue}/messages{query}"
 
     async def deliver(self, subscription: Subscription, batch: Sequence[Pending]) -> Reply:
-        """Send some events of a subscription in one request."""
+        """Send a batch of a subscription's events in one request."""
         events = [render(pending.event, pending.topic, subscription.schema) for pending in batch]
         if isinstance(subscription.destination, StorageQueue):
             return await self._enqueue(subscription, events[0])
@@ -83,7 +83,7 @@ class Sender:
         return await self.request("POST", self.url(subscription), headers, body)
 
     async def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Reply:
-        """One request with Event Grid's response window; never raises for what the endpoint does."""
+        """Send a request with Event Grid's response timeout; never raises for what the endpoint does."""
         assert self._session
         timeout = aiohttp.ClientTimeout(total=RESPONSE_SECONDS)
         try:
@@ -95,11 +95,11 @@ class Sender:
         except TimeoutError:
             return Reply(408)
         except (aiohttp.ClientError, asyncio.IncompleteReadError, OSError) as error:
-            log.info("No answer from %s: %s", url.partition("?")[0], type(error).__name__)
+            log.info("No response from %s: %s", url.partition("?")[0], type(error).__name__)
             return Reply(0)
 
     async def _enqueue(self, subscription: Subscription, event: Mapping[str, Any]) -> Reply:
-        """The message is the event's JSON itself: Event Grid does not encode it in base64."""
+        """Enqueue the event's plain JSON: Event Grid does not encode it in base64."""
         text = escape(msgspec.json.encode(event).decode())
         body = f'<?xml version="1.0" encoding="utf-8"?><QueueMessage><MessageText>{text}</MessageText></QueueMessage>'
         headers = {
@@ -118,7 +118,7 @@ class Sender:
 
 
 def event_type_headers(subscription: Subscription, event_type: str) -> dict[str, str]:
-    """The headers that every request of a subscription carries; Azure sends its name in capitals."""
+    """The headers of every request for a subscription; Azure sends its name in upper case."""
     return {
         "aeg-subscription-name": subscription.name.upper(),
         "aeg-event-type": event_type,
@@ -156,5 +156,5 @@ def _attributes(subscription: Subscription, event: dict[str, Any]) -> dict[str, 
 
 
 def _header(value: str) -> str:
-    """A value that a header line can hold."""
+    """Return a value in a form that a header line can contain."""
     return value if value.isascii() and value.isprintable() else quote(value)

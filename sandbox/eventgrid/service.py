@@ -1,4 +1,4 @@
-"""Event Grid as one service: topics and subscriptions in ARM, publishing, delivery."""
+"""The Event Grid service: topics and subscriptions in ARM, publishing, delivery."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class EventGrid:
     """Azure Event Grid for one instance.
 
     Args:
-        instance: keeps topics, subscriptions and undelivered events in its folder `eventgrid`.
-        settings: `time_scale` divides the waits of delivery; `storage_account` is the one for queues and dead letters.
-        issuer: checks the tokens of publishers and signs those that deliveries carry.
-        outside: opens a client that reaches the sandbox by real names (`Gateway.outside`).
-        storage: takes dead letters.
-        functions: knows the system keys of function apps.
+        instance: stores topics, subscriptions and undelivered events in its folder `eventgrid`.
+        settings: `time_scale` divides the delays of delivery; `storage_account` holds queues and dead letters.
+        issuer: validates the tokens of publishers and signs those of deliveries.
+        outside: opens a client that reaches the sandbox by real host names (`Gateway.outside`).
+        storage: stores dead letters.
+        functions: provides the system keys of function apps.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class EventGrid:
         self._publishing = Publishing(self._topics, issuer, self.publish)
 
     def mount(self, arm: Surface, operations: Operations, index: ResourceIndex) -> None:
-        """Add the ARM operations, and the topics to the index; sources are looked up in the same index."""
+        """Register the ARM operations, and the topics in the index; sources are looked up in the same index."""
         self._index = index
         index.register("Microsoft.EventGrid/topics", self._topics.responses)
         index.register("Microsoft.EventGrid/systemTopics", self._system_topics.responses)
@@ -79,45 +79,45 @@ class EventGrid:
         return surface
 
     def mount_control(self, local: Surface) -> None:
-        """Add the sandbox's own operations: faults on demand, and what became of the events."""
+        """Add the sandbox's control operations: fault injection and event counts."""
         self._delivery.faults.mount(local)
 
         @local.operation("GET", "/eventgrid/counts")
         async def get_counts(call: Call) -> web.StreamResponse:
-            """How many events were published, delivered, lost, dead-lettered, and wait."""
+            """The numbers of events that were published, delivered, lost, dead-lettered, or are waiting."""
             counts = msgspec.to_builtins(self._delivery.counts)
             return json_answer(counts | {"waiting": self._delivery.waiting})
 
     async def start(self) -> None:
-        """Take up deliveries, those of an earlier run included."""
+        """Start deliveries, including those that an earlier run left pending."""
         await self._sender.start()
         await self._delivery.start()
 
     async def stop(self) -> None:
-        """End deliveries; what is not delivered is kept."""
+        """Stop deliveries; undelivered events stay in the outbox."""
         await self._delivery.stop()
         await self._sender.stop()
 
     async def publish(self, source_id: str, events: list[Event]) -> None:
-        """Deliver the events of a resource to all who subscribed to them; they are kept when this returns."""
+        """Deliver a resource's events to all subscriptions that match; they are stored when this returns."""
         subscriptions = list(self._subscriptions.of_source(source_id))
         self._delivery.counts.published += len(events)
         for event in events:
-            # Filters read the event as it came in, whichever schema it goes out in.
-            came = render(
+            # Filters apply to the schema the event was published in, not to the one it is delivered in.
+            published = render(
                 event, source_id, "CloudEventSchemaV1_0" if "source" in event.attributes else "EventGridSchema"
             )
             for subscription in subscriptions:
-                if subscription.filter.matches(came):
+                if subscription.filter.matches(published):
                     self._delivery.accept(subscription, source_id, event)
 
     async def forget(self, resource_id: str) -> None:
-        """Delete what hangs on a resource (a registry) that is gone."""
+        """Delete the subscriptions and the system topic of a resource (a registry) that was deleted."""
         await self._subscriptions.forget(resource_id)
         await self._system_topics.forget_source(resource_id)
 
     async def delete_group(self, group: str) -> None:
-        """Delete the topics of a resource group that goes."""
+        """Delete the topics of a resource group that is being deleted."""
         await self._topics.delete_group(group)
         await self._system_topics.delete_group(group)
 

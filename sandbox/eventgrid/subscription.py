@@ -1,4 +1,4 @@
-"""An event subscription: what of a source's events goes where, in which schema, and for how long it is tried.
+"""Event subscriptions: the filter, destination, delivery schema and retry policy for the events of a source.
 
 Source: Microsoft.EventGrid 2022-06-15, `EventSubscription`
 """
@@ -17,7 +17,7 @@ from sandbox.eventgrid.filters import Filter, invalid
 
 
 class RetryPolicy(Body, frozen=True, omit_defaults=False):
-    """When Event Grid gives an event up; whichever limit is met first."""
+    """When Event Grid abandons an event: at the limit that is reached first."""
 
     max_delivery_attempts: Annotated[int, msgspec.Meta(ge=1, le=30)] = 30
     event_time_to_live_in_minutes: Annotated[int, msgspec.Meta(ge=1, le=1440)] = 1440
@@ -39,7 +39,7 @@ class _DeadLetter(Body, frozen=True):
 
 
 class Properties(Body, frozen=True):
-    """What a subscription is made of; as the body of a PATCH, what is to change (None stays as it is)."""
+    """The properties of a subscription; in the body of a PATCH, those to be changed (None: unchanged)."""
 
     destination: Destination | None = None
     delivery_with_resource_identity: _Delivery | None = None
@@ -66,9 +66,9 @@ class PutBody(ResourceBody, frozen=True):
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription as it is kept.
+    """A stored subscription.
 
-    `source` is the id of what its events come from (a registry, a custom topic), `topic` the id it was made
+    `source` is the id of the resource its events come from (a registry, a custom topic), `topic` the id it was created
     under: the same, or the system topic's.
     """
 
@@ -81,7 +81,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def destination(self) -> Destination:
-        """Where its events go."""
+        """The destination of its events."""
         own, by_identity = self.properties.destination, self.properties.delivery_with_resource_identity
         destination = own or (by_identity.destination if by_identity else None)
         if destination is None:
@@ -90,14 +90,14 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def dead_letters(self) -> StorageBlob | None:
-        """Where events go that were given up; None drops them."""
+        """The destination of undeliverable events; with None they are dropped."""
         by_identity = self.properties.dead_letter_with_resource_identity
         own = self.properties.dead_letter_destination
         return own or (by_identity.dead_letter_destination if by_identity else None)
 
     @property
     def filter(self) -> Filter:
-        """Which events it wants."""
+        """The filter of its events."""
         return self.properties.filter or Filter()
 
     @property
@@ -107,12 +107,12 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def retry(self) -> RetryPolicy:
-        """When an event is given up."""
+        """The limits after which an event is abandoned."""
         return self.properties.retry_policy or RetryPolicy()
 
     @property
     def batch(self) -> tuple[int, int]:
-        """How many events and how many bytes go into one delivery; a single event may be larger."""
+        """The maximum number of events and of bytes in one delivery; a single event may be larger."""
         if isinstance(self.destination, StorageQueue):
             return 1, 0
         limits = self.destination.properties
@@ -124,10 +124,10 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
         return limit is not None and _utc(limit) <= now
 
     def check(self, account: str) -> None:
-        """Refuse what does not fit together.
+        """Reject properties that are invalid or contradict each other.
 
         Args:
-            account: the one storage account there is.
+            account: the name of the only storage account.
 
         Raises:
             Fault: 400 that names the field.
@@ -145,7 +145,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
                 raise invalid(f"there is no storage account '{store.account}' in the sandbox, only '{account}'")
 
     def changed(self, change: Properties) -> Subscription:
-        """The subscription after a PATCH; a webhook without a URL (which no answer shows) keeps the one it has."""
+        """Return the subscription after a PATCH; a webhook without a URL (responses omit it) keeps its current one."""
         fields = {name: getattr(change, name) for name in Properties.__struct_fields__}
         given = {name: value for name, value in fields.items() if value is not None}
         for one, other in (
@@ -158,7 +158,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, properties=msgspec.structs.replace(self.properties, **given))
 
     def answer(self, state: str = "Succeeded") -> dict[str, Any]:
-        """The subscription as ARM answers it; secrets are left out."""
+        """The subscription as an ARM response body, without secrets."""
         properties = self.properties
         body: dict[str, Any] = msgspec.to_builtins(properties)
         if properties.destination:
@@ -179,13 +179,13 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def full_url(self) -> str | None:
-        """The webhook's URL with its secrets; None for another destination."""
+        """The webhook's URL with its secrets; None for other destinations."""
         destination = self.destination
         return destination.properties.endpoint_url if isinstance(destination, WebHook) else None
 
 
 def properties_of(body: PutProperties) -> Properties:
-    """What a PUT says, without what it only repeats."""
+    """The properties of a PUT, without its read-only ones."""
     return Properties(**{name: getattr(body, name) for name in Properties.__struct_fields__})
 
 

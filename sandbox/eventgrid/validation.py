@@ -1,4 +1,4 @@
-"""The handshake by which an endpoint agrees to be sent events, before its subscription comes to be.
+"""The handshake in which an endpoint agrees to receive events, before its subscription is created.
 
 Sources: https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-events-schema,
 https://learn.microsoft.com/azure/event-grid/end-point-validation-cloud-events-schema
@@ -33,10 +33,10 @@ class _Answer(msgspec.Struct, rename="camel"):
 
 
 class Validation:
-    """Asks endpoints for their consent.
+    """Performs the validation handshake with endpoints.
 
     Args:
-        time_scale: divides the ten minutes in which an endpoint may consent by hand.
+        time_scale: divides the ten minutes in which an endpoint may be validated manually.
     """
 
     def __init__(self, sender: Sender, time_scale: float) -> None:
@@ -44,14 +44,14 @@ class Validation:
         self._by_hand: dict[str, asyncio.Event] = {}
 
     def mount(self, surface: Surface) -> None:
-        """Add the validation URL that an endpoint may call instead of answering with the code."""
+        """Add the validation URL that an endpoint may call instead of returning the code."""
         surface.operation("GET", "/eventsubscriptions/{name}/validate")(self._consent)
 
     async def handshake(self, subscription: Subscription) -> None:
-        """Wait for the endpoint's consent.
+        """Perform the handshake; return when the endpoint has agreed.
 
         Raises:
-            Fault: 400 "Url validation" that says what the endpoint did instead.
+            Fault: 400 "Url validation" that describes what the endpoint did instead.
         """
         if isinstance(subscription.destination, StorageQueue):
             return
@@ -120,7 +120,7 @@ class Validation:
             raise _failed(self._sender.url(subscription), message) from None
 
     async def _consent(self, call: Call) -> web.StreamResponse:
-        """Consent by hand: the validation URL was called."""
+        """Validate an endpoint manually, by a call of its validation URL."""
         waiting = self._by_hand.get(call.query.get("id", ""))
         if waiting is None:
             raise Fault(400, "BadRequest", "The validation URL is not known or has expired.")
@@ -136,7 +136,7 @@ def _echoes(reply: Reply, code: str) -> bool:
 
 
 def _word(reply: Reply) -> str:
-    """A status as .NET names it, which is how Azure words the error."""
+    """The .NET name of a status, which Azure uses in the error message."""
     return HTTPStatus(reply.status).phrase.replace(" ", "") if reply.status in _STATUSES else "Unknown"
 
 

@@ -1,4 +1,4 @@
-"""git's own HTTP server, `git http-backend`, run as a CGI program for one request.
+"""Runs git's HTTP server, `git http-backend`, as a CGI program for one request.
 
 Source: https://git-scm.com/docs/git-http-backend, https://www.rfc-editor.org/rfc/rfc3875
 """
@@ -29,17 +29,17 @@ async def serve(
     user: str | None = None,
     before_end: Callable[[], Awaitable[None]] | None = None,
 ) -> web.StreamResponse:
-    """Hand a request to `git http-backend`, streaming both ways.
+    """Forward a request to `git http-backend`, streaming in both directions.
 
     Args:
-        request: what the git client sent.
-        root: the folder that holds the bare repositories.
+        request: the request of the git client.
+        root: the folder of the bare repositories.
         path: the repository below `root` and the service, `/contoso/app.git/info/refs`.
-        user: who pushes; None where nobody signed in (http-backend then refuses a push).
-        before_end: awaited when the program has ended and before the client knows it.
+        user: the user that pushes; None without authentication (http-backend then refuses a push).
+        before_end: awaited after the program has exited and before the response ends.
 
     Raises:
-        Fault: 502 where the program did not answer with a CGI head.
+        Fault: 502 if the program did not respond with a CGI header.
     """
     process = await asyncio.create_subprocess_exec(
         "git",
@@ -51,12 +51,12 @@ async def serve(
     )
     assert process.stdin and process.stdout and process.stderr
     feeding = asyncio.create_task(_feed(request, process.stdin))
-    complaint = asyncio.create_task(process.stderr.read())
+    errors = asyncio.create_task(process.stderr.read())
     try:
         response = await _answer(request, process.stdout)
         await process.wait()
         if process.returncode:
-            log.info("git http-backend for %s: %s", path, (await complaint).decode(errors="replace").strip())
+            log.info("git http-backend for %s: %s", path, (await errors).decode(errors="replace").strip())
         if before_end:
             await before_end()
         await response.write_eof()
@@ -64,7 +64,7 @@ async def serve(
     finally:
         await end(process)
         feeding.cancel()
-        await asyncio.wait((feeding, complaint))
+        await asyncio.wait((feeding, errors))
 
 
 def _cgi(request: web.BaseRequest, root: Path, path: str, user: str | None) -> dict[str, str]:
@@ -88,7 +88,7 @@ def _cgi(request: web.BaseRequest, root: Path, path: str, user: str | None) -> d
 
 
 async def _feed(request: web.BaseRequest, stdin: asyncio.StreamWriter) -> None:
-    # A program that has read enough closes its end; what the client still sends is of no use then.
+    # A program that has read enough closes its stdin; the rest of the request body is not needed then.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         async for chunk in request.content.iter_chunked(_CHUNK_BYTES):
             stdin.write(chunk)

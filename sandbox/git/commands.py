@@ -13,18 +13,18 @@ _TIMEOUT_SECONDS = 120
 
 
 class GitError(Exception):
-    """A git command failed; the message is what it wrote to standard error."""
+    """A git command failed; the message is its standard error output."""
 
 
 def git_environment() -> dict[str, str]:
-    """An environment in which git reads no configuration but the repository's own."""
+    """An environment in which git reads only the configuration of the repository."""
     return {
         "PATH": search_path(),
         "LC_ALL": "C.UTF-8",
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_TERMINAL_PROMPT": "0",
-        # The sandbox made these repositories itself; a container or a restored folder may change their owner.
+        # The sandbox created these repositories itself; a container or a restored folder may change their owner.
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": "safe.directory",
         "GIT_CONFIG_VALUE_0": "*",
@@ -32,10 +32,10 @@ def git_environment() -> dict[str, str]:
 
 
 async def git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
-    """Run `git -C folder …` and return what it wrote to standard output, without the last line break.
+    """Run `git -C folder …` and return its standard output, without the trailing line break.
 
     Raises:
-        GitError: it ended with another status than 0, or not within two minutes.
+        GitError: it exited with a status other than 0, or not within two minutes.
     """
     process = await asyncio.create_subprocess_exec(
         "git",
@@ -49,18 +49,18 @@ async def git(folder: Path, *arguments: str, environment: Mapping[str, str] | No
     )
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
-            output, complaint = await process.communicate()
+            output, errors = await process.communicate()
     except TimeoutError as error:
         raise GitError(f"git {arguments[0]} took more than {_TIMEOUT_SECONDS} s.") from error
     finally:
         await end(process)
     if process.returncode:
-        raise GitError(complaint.decode(errors="replace").strip() or f"git {arguments[0]} failed.")
+        raise GitError(errors.decode(errors="replace").strip() or f"git {arguments[0]} failed.")
     return output.decode(errors="replace").rstrip("\n")
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
-    """Kill a child that still runs, and wait until it is gone."""
+    """Kill a child process that is still running, and wait until it has exited."""
     if process.returncode is None:
         process.kill()
         await process.wait()

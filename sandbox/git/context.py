@@ -1,4 +1,4 @@
-"""The grammar of a Git build context: `https://github.com/owner/repository.git#branch:folder`.
+"""Parses a Git build context: `https://github.com/owner/repository.git#branch:folder`.
 
 Source: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-overview#context-locations
 """
@@ -17,8 +17,8 @@ _CONTEXT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class GitContext:
-    """A place in a repository: `repository` is `owner/name` in lower case, `ref` a branch, tag or commit
-    (the default branch where None), `folder` relative to the root ("" is the root itself)."""
+    """A folder in a repository: `repository` is `owner/name` in lower case, `ref` is a branch, tag or commit
+    (None: the default branch), `folder` is relative to the root ("": the root itself)."""
 
     repository: str
     ref: str | None = None
@@ -26,9 +26,9 @@ class GitContext:
 
     @classmethod
     def parse(cls, text: str) -> GitContext | None:
-        """The context that `text` names, or None where it is no URL of a GitHub repository.
+        """Parse `text`; None if it is not a URL of a GitHub repository.
 
-        A user name or token in the URL is accepted and forgotten: every repository here can be read.
+        A user name or token in the URL is accepted and ignored: every repository here can be read.
         """
         match = _CONTEXT.fullmatch(text)
         if match is None:

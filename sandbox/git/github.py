@@ -1,8 +1,8 @@
-"""github.com as git clients see it: clone, fetch and push of repositories that lie in one folder.
+"""github.com for git clients: clone, fetch and push of the repositories in one folder.
 
-Reading needs no sign-in. Pushing asks for Basic credentials as GitHub does, and takes any that are not empty:
-there are no accounts here. No call to api.github.com is served: it is ACR that would make the webhook there,
-and `on_push` stands for that webhook.
+Reading requires no authentication. Pushing requires Basic credentials, as on GitHub, and accepts any that are not
+empty: there are no accounts here. api.github.com is not served: ACR would create the webhook there, and `on_push`
+represents that webhook.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class GitPush:
-    """A branch got a new head: repository as `owner/name`, branch without `refs/heads/`, the head's commit id
+    """A new head of a branch: repository as `owner/name`, branch without `refs/heads/`, the head's commit id
     and the first line of its message."""
 
     repository: str
@@ -39,8 +39,8 @@ class GitPush:
 class GitHub:
     """Bare repositories below `root`, served as `https://github.com/<owner>/<name>[.git]`.
 
-    Names are compared without regard to case and told in lower case. `on_push` callbacks run once a push is
-    in the repository, for every branch that it moved, and before `git push` returns.
+    Names are case-insensitive, and reported in lower case. `on_push` callbacks run after a push is in the
+    repository, for every branch that it moved, and before `git push` returns.
     """
 
     def __init__(self, root: Path) -> None:
@@ -49,25 +49,25 @@ class GitHub:
         self.on_push: list[Callable[[GitPush], Awaitable[None]]] = []
 
     def exists(self, repository: str) -> bool:
-        """Whether there is a repository `owner/name`."""
+        """Whether the repository `owner/name` exists."""
         return self._repositories.location(repository).is_dir()
 
     def path(self, repository: str) -> Path:
         """The bare repository of `owner/name`.
 
         Raises:
-            Fault: 404 where there is none.
+            Fault: 404 if it does not exist.
         """
         return self._repositories.path(repository)
 
     async def create(self, repository: str, source: Path) -> None:
-        """Make `owner/name` with the files of the folder `source` as the first commit on `main`.
+        """Create `owner/name` with the files of the folder `source` as the first commit on `main`.
 
-        Author and dates of the commit are fixed, so the same files give the same commit id. Executable bits
-        are kept, and every file is taken, whatever a `.gitignore` among them says.
+        Author and dates of the commit are fixed, so the same files result in the same commit id. Executable
+        bits are preserved, and every file is added, even if a `.gitignore` among them excludes it.
 
         Raises:
-            Fault: 422 where the repository is there already, 400 where the name is no `owner/name`.
+            Fault: 422 if the repository exists already, 400 if the name is not `owner/name`.
         """
         await self._repositories.create(repository, source)
 
@@ -82,7 +82,7 @@ class GitHub:
         return await self._repositories.checkout(repository, ref, folder, subfolder)
 
     def surface(self) -> Surface:
-        """The host github.com: the three operations of git's smart HTTP protocol."""
+        """The surface of github.com: the three operations of git's smart HTTP protocol."""
         surface = Surface("GitHub", r"github\.com", render=_plain_fault)
         repository = "/{owner}/{name}"
         surface.operation("GET", repository + "/info/refs")(self._refs)
@@ -103,23 +103,23 @@ class GitHub:
         return await self._serve(call, "/git-upload-pack")
 
     async def _receive_pack(self, call: Call) -> web.StreamResponse:
-        """Take objects and new heads from a client that pushes."""
+        """Receive objects and new heads from a client that pushes."""
         user = _signed_in(call.request)
         name = f"{call.params['owner']}/{call.params['name']}".lower().removesuffix(".git")
         async with self._pushing[name]:
             before = await self._repositories.heads(name)
 
-            async def tell() -> None:
+            async def notify() -> None:
                 after = await self._repositories.heads(name)
                 moved = [(branch, *head) for branch, head in after.items() if before.get(branch, ("",))[0] != head[0]]
                 before.update(after)
                 for branch, commit, message in moved:
-                    await self._tell(GitPush(name, branch, commit, message))
+                    await self._notify(GitPush(name, branch, commit, message))
 
             try:
-                return await self._serve(call, "/git-receive-pack", user, tell)
-            except ConnectionError:  # the client is gone, but what it pushed may be there
-                await tell()
+                return await self._serve(call, "/git-receive-pack", user, notify)
+            except ConnectionError:  # the client has disconnected, but its push may be in the repository
+                await notify()
                 raise
 
     async def _serve(
@@ -129,12 +129,12 @@ class GitHub:
         root = self._repositories.root
         return await serve(call.request, root, f"/{bare.relative_to(root)}{service}", user, before_end)
 
-    async def _tell(self, push: GitPush) -> None:
-        log.info("%s: %s is now %s", push.repository, push.branch, push.commit[:12])
+    async def _notify(self, push: GitPush) -> None:
+        log.info("%s: branch %s is now at %s", push.repository, push.branch, push.commit[:12])
         for callback in self.on_push:
             try:
                 await callback(push)
-            except Exception:  # one listener's fault must not keep the others from hearing
+            except Exception:  # an exception in one listener must not affect the others
                 log.exception("A listener failed on the push to %s", push.repository)
 
 

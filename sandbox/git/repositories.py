@@ -1,4 +1,4 @@
-"""Bare repositories in one folder, by `owner/name`: made from plain files, cloned for a build."""
+"""Bare repositories in one folder, by `owner/name`: created from plain files, cloned for a build."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _AUTHOR = {
 
 
 class Repositories:
-    """Names are `owner/name`, with or without `.git`, and compared without regard to case."""
+    """The bare repositories in a folder. Names are `owner/name`, with or without `.git`, and case-insensitive."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self.root.mkdir(parents=True, exist_ok=True)
 
     def location(self, repository: str) -> Path:
-        """Where a repository lies, or would lie.
+        """The folder of a repository, which need not exist.
 
         Raises:
-            Fault: 400 where the text is no `owner/name`.
+            Fault: 400 if the text is not `owner/name`.
         """
         name = repository.lower().removesuffix(".git")
         if not _NAME.fullmatch(name):
@@ -43,7 +43,7 @@ class Repositories:
         """The bare repository.
 
         Raises:
-            Fault: 404 where there is none.
+            Fault: 404 if it does not exist.
         """
         folder = self.location(repository)
         if not folder.is_dir():
@@ -51,10 +51,10 @@ class Repositories:
         return folder
 
     async def create(self, repository: str, source: Path) -> None:
-        """Make a repository with the files of `source` as the first commit on `main`.
+        """Create a repository with the files of `source` as the first commit on `main`.
 
         Raises:
-            Fault: 422 where the repository is there already.
+            Fault: 422 if the repository exists already.
         """
         folder, building = self._prepare(repository)
         try:
@@ -69,7 +69,7 @@ class Repositories:
             shutil.rmtree(building, ignore_errors=True)
 
     async def checkout(self, repository: str, ref: str | None, folder: Path, subfolder: str = "") -> str:
-        """Clone into `folder` at a branch, tag or commit (default branch where None); return the commit id.
+        """Clone into `folder` at a branch, tag or commit (None: the default branch); return the commit id.
 
         Raises:
             Fault: 404 that names what is missing.

@@ -19,11 +19,11 @@ from sandbox.host.settings import AppSettings
 
 
 def main() -> int:
-    """Serve; the exit code is 1 where the app cannot be served."""
+    """Serve the app; the exit code is 1 if it cannot be served."""
     arguments = _parser().parse_args()
     console = Console()
     logging.basicConfig(level=logging.WARNING, handlers=[ConsoleHandler(console)])
-    logging.getLogger("azure.identity").setLevel(logging.ERROR)  # what it warns about comes again in the exception
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)  # its warnings are repeated in the exception
     options = Options(
         app=arguments.app,
         name=arguments.name,
@@ -35,7 +35,7 @@ def main() -> int:
     )
     try:
         settings = AppSettings.load(os.environ, arguments.settings)
-        os.environ.update(settings.environment)  # the host's own credential obeys the app's settings
+        os.environ.update(settings.environment)  # the host's own credential uses the app's settings
         asyncio.run(_serve(options, settings, console, stdin_is_lifeline=arguments.lifeline))
     except Misconfigured as error:
         print(f"The app '{options.name}' cannot be served. {error}", file=sys.stderr)
@@ -77,11 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--app", type=Path, required=True, help="the app's folder, with function_app.py and host.json")
     parser.add_argument("--name", required=True, help="the app's name")
     parser.add_argument("--state", type=Path, required=True, help="a folder for keys and timer schedules")
-    parser.add_argument("--port", type=int, default=0, help="a loopback port (default: any free one)")
+    parser.add_argument("--port", type=int, default=0, help="a loopback port (default: any free port)")
     parser.add_argument("--workers", type=int, help="worker processes (default: FUNCTIONS_WORKER_PROCESS_COUNT or 1)")
-    parser.add_argument("--lease", type=float, default=LEASE_SECONDS, help="seconds a queue message in work is hidden")
-    parser.add_argument("--python", default=sys.executable, help="the interpreter that has the app's packages")
-    parser.add_argument("--settings", type=Path, help="a file like local.settings.json")
+    parser.add_argument("--lease", type=float, default=LEASE_SECONDS, help="queue message lease in seconds")
+    parser.add_argument("--python", default=sys.executable, help="the Python interpreter with the app's packages")
+    parser.add_argument("--settings", type=Path, help="a file in the format of local.settings.json")
     parser.add_argument("--lifeline", action="store_true", help="stop when standard input is closed")
     return parser
 

@@ -1,4 +1,4 @@
-"""The host's own operations under `/admin`; all ask for the master key.
+"""The host's own operations under `/admin`; all require the master key.
 
 Source: https://learn.microsoft.com/azure/azure-functions/functions-manually-run-non-http
 """
@@ -29,7 +29,7 @@ from sandbox.web import Call, Fault, Surface, json_answer
 
 
 class RunByHand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of `POST /admin/functions/{name}`: a queue message's text or an event; nothing for a timer."""
+    """The body of `POST /admin/functions/{name}`: the text of a queue message or an event; no input for a timer."""
 
     input: Any = None
 
@@ -45,14 +45,14 @@ class Inventory:
 
 
 class Admin:
-    """What an operator may ask the host."""
+    """The host's operations for an operator."""
 
     def __init__(self, inventory: Inventory, keys: Keys, pool: Pool, invoker: Invoker) -> None:
         self._inventory, self._keys, self._pool, self._invoker = inventory, keys, pool, invoker
         self._by_hand: set[asyncio.Task[Any]] = set()
 
     def mount(self, surface: Surface) -> None:
-        """Add the operations."""
+        """Register the operations."""
         surface.operation("GET", "/admin/host/status")(self.status)
         surface.operation("GET", "/admin/host/workers")(self.workers)
         surface.operation("GET", "/admin/host/keys")(self.host_keys)
@@ -62,24 +62,24 @@ class Admin:
         surface.operation("POST", "/admin/functions/{function}")(self.run)
 
     async def status(self, call: Call) -> web.StreamResponse:
-        """Whether the host runs."""
+        """The status of the host."""
         self._check(call)
         return json_answer(
             {"id": self._inventory.name, "state": "Running", "running": self._invoker.running, "errors": []}
         )
 
     async def workers(self, call: Call) -> web.StreamResponse:
-        """The worker processes that are loaded now."""
+        """The worker processes that have loaded the app."""
         self._check(call)
         return json_answer([{"pid": worker.pid, "running": worker.busy} for worker in self._pool.workers])
 
     async def host_keys(self, call: Call) -> web.StreamResponse:
-        """The keys for every function."""
+        """The host keys, valid for every function."""
         self._check(call)
         return json_answer({"keys": [{"name": name, "value": value} for name, value in self._keys.host.items()]})
 
     async def system_key(self, call: Call) -> web.StreamResponse:
-        """One of the extensions' keys."""
+        """The system key of an extension."""
         self._check(call)
         name = call.params["key"]
         if name not in self._keys.system:
@@ -97,7 +97,7 @@ class Admin:
         return json_answer(self._described(self._find(call)))
 
     async def run(self, call: Call) -> web.StreamResponse:
-        """Run a function that no HTTP request triggers; answers before it has ended."""
+        """Run a function without an HTTP trigger; responds before the run has ended."""
         self._check(call)
         function = self._find(call)
         given = (await call.body(RunByHand)).input
@@ -111,8 +111,8 @@ class Admin:
             raise Fault(401, "Unauthorized", "The key is not the master key.")
 
     def _find(self, call: Call) -> Function:
-        wanted = call.params["function"].lower()
-        function = next((f for f in self._inventory.functions if f.name.lower() == wanted), None)
+        requested = call.params["function"].lower()
+        function = next((f for f in self._inventory.functions if f.name.lower() == requested), None)
         if function is None:
             raise Fault(404, "NotFound", f"There is no function '{call.params['function']}'.")
         return function
@@ -127,7 +127,7 @@ class Admin:
             if not isinstance(event, dict):
                 raise Fault(400, "BadRequest", "The input of an Event Grid function is an event.")
             return self._invoker.invoke(function, event_trigger(event))
-        return self._inventory.timers[function.name].fire("run by hand", past_due=False)
+        return self._inventory.timers[function.name].fire("manual run", past_due=False)
 
     def _described(self, function: Function) -> dict[str, Any]:
         bindings = [msgspec.to_builtins(binding) for binding in (function.trigger, *function.queue_outputs)]
@@ -141,4 +141,4 @@ def _message_trigger(trigger: QueueTrigger, given: Any) -> Trigger:
     text = given if isinstance(given, str) else json.dumps(given)
     now, body = datetime.now(UTC), text.encode()
     message = QueuedMessage(str(uuid.uuid4()), "", text, 1, now, now + timedelta(days=7), now)
-    return Trigger(trigger_input(trigger, body), "run by hand", trigger_metadata(message, body))
+    return Trigger(trigger_input(trigger, body), "manual run", trigger_metadata(message, body))

@@ -1,4 +1,4 @@
-"""The host's log: one line each, with time, level, function, invocation and message."""
+"""The host's log; each line has the time, level, function, invocation and message."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _SHORT_ID = 8
 class Console:
     """Writes log lines, filtered by host.json's `logging.logLevel`.
 
-    The longest category that begins a record's own decides; categories are `Host.…`, `Function.NAME` (what the host
-    says about a function) and `Function.NAME.User` (what the function says).
+    The longest configured prefix of a record's category applies; categories are `Host.…`, `Function.NAME` (the host's
+    records about a function) and `Function.NAME.User` (the records of the function itself).
     """
 
     def __init__(self, stream: TextIO | None = None, levels: Mapping[str, str] | None = None) -> None:
@@ -26,15 +26,15 @@ class Console:
         self.use_levels(levels or {})
 
     def use_levels(self, levels: Mapping[str, str]) -> None:
-        """Filter by these from now on; an unknown level counts as Information."""
+        """Replace the log levels; an unknown level counts as Information."""
         self._levels = {name.lower(): _RANKS.get(level.lower(), 20) for name, level in levels.items()}
 
     def write(
         self, level: str, message: str, *, category: str = "Host", function: str = "-", invocation: str | None = None
     ) -> None:
-        """Write one record; each line of a longer one gets the same head, so that every line stands alone.
+        """Write one record; each line of a multi-line message gets the same prefix, so that it is self-contained.
 
-        `level` is Python's name of it.
+        `level` is Python's name of the level.
         """
         rank = _RANKS[_NAMES.get(level, "information")]
         if rank < self._threshold(category.lower()):
@@ -45,12 +45,12 @@ class Console:
         self._stream.flush()
 
     def user(self, level: str, message: str, *, function: str, invocation: str | None) -> None:
-        """Write what a function logged itself."""
+        """Write a log record of a function."""
         category = f"Function.{function}.User" if function != "-" else "Worker"
         self.write(level, message, category=category, function=function, invocation=invocation)
 
     def plain(self, text: str) -> None:
-        """Write a line as it is."""
+        """Write a line unchanged."""
         self._stream.write(text + "\n")
         self._stream.flush()
 
@@ -62,7 +62,7 @@ class Console:
 
 
 class ConsoleHandler(logging.Handler):
-    """Sends the host process's own log records to a console."""
+    """Writes the host process's own log records to a console."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()

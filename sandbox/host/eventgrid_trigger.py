@@ -1,4 +1,4 @@
-"""The Event Grid webhook: handshakes answered here, one invocation for each event.
+"""The Event Grid webhook: responds to handshakes, and invokes a function once for each event.
 
 Source: https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-events-schema and
 https://github.com/cloudevents/spec/blob/v1.0/http-webhook.md
@@ -38,13 +38,13 @@ class EventGridWebhook:
         self._keys, self._invoke = keys, invoke
 
     def mount(self, surface: Surface) -> None:
-        """Add the webhook's operations."""
+        """Register the webhook's operations."""
         for path in ("/runtime/webhooks/eventgrid", "/runtime/webhooks/EventGridExtensionConfig"):
             surface.operation("OPTIONS", path)(self.allow)
             surface.operation("POST", path)(self.receive)
 
     async def allow(self, call: Call) -> web.StreamResponse:
-        """CloudEvents' abuse protection: may this origin send here?"""
+        """CloudEvents abuse protection: allow an origin to send events."""
         self._function(call)
         origin = call.request.headers.get("WebHook-Request-Origin", "")
         if not origin:
@@ -52,7 +52,7 @@ class EventGridWebhook:
         return web.Response(headers={"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": "*"})
 
     async def receive(self, call: Call) -> web.StreamResponse:
-        """Handshakes and events of Event Grid."""
+        """Receive handshakes and events from Event Grid."""
         function = self._function(call)
         kind = call.request.headers.get("aeg-event-type", "Notification").lower()
         if kind in ("subscriptiondeletion", "unsubscribe"):
@@ -77,7 +77,7 @@ class EventGridWebhook:
 
 
 def event_trigger(event: Mapping[str, Any]) -> Trigger:
-    """One event as an Event Grid function gets it; `data` also comes as metadata."""
+    """The trigger of an Event Grid function for one event; `data` is also passed as metadata."""
     metadata = {"data": Datum("json", msgspec.json.encode(event.get("data")).decode())}
     return Trigger(
         Datum("json", msgspec.json.encode(event).decode()), f"Event Grid event {event.get('id', '')}", metadata

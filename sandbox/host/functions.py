@@ -1,4 +1,4 @@
-"""The app's functions as the host sees them: trigger and outputs, typed, settings resolved."""
+"""The app's functions: typed trigger and output bindings, with settings resolved."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AuthLevel = Literal["anonymous", "function", "admin"]
 
 
 class HttpTrigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="httpTrigger", rename="camel"):
-    """Methods in capitals (empty means all); `route` without the prefix, None for the function's name."""
+    """`methods` in upper case (empty: all); `route` without the prefix, None for the function's name."""
 
     name: str
     direction: str
@@ -38,7 +38,7 @@ class EventGridTrigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
 
 class QueueTrigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="queueTrigger", rename="camel"):
-    """`connection` is the prefix of the settings that say where the storage account is."""
+    """`connection` is the prefix of the settings that identify the storage account."""
 
     name: str
     direction: str
@@ -59,7 +59,7 @@ class TimerTrigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
 
 
 class QueueOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="queue", rename="camel"):
-    """What the function sets goes to that queue when it succeeded."""
+    """The value that the function sets is sent to the queue after the function has succeeded."""
 
     name: str
     direction: str
@@ -91,15 +91,15 @@ class Function(msgspec.Struct, frozen=True):
 
     @property
     def trigger_type(self) -> str:
-        """The trigger's binding type, `queueTrigger`."""
+        """The trigger's binding type, such as `queueTrigger`."""
         return str(type(self.trigger).__struct_config__.tag)
 
 
 def read_functions(indexed: Iterable[Mapping[str, Any]], settings: AppSettings, *, bundle: bool) -> list[Function]:
-    """The functions that a worker found, each `{"name": …, "bindings": […]}`.
+    """Parse the functions that a worker found, each `{"name": …, "bindings": […]}`.
 
     Raises:
-        Misconfigured: a name, a binding type or a setting that the host cannot serve; names function and binding.
+        Misconfigured: a name, binding type or setting is not supported; the message names function and binding.
     """
     functions = [_read(entry["name"], entry["bindings"], settings) for entry in indexed]
     for function in functions:
@@ -127,7 +127,7 @@ def _binding(function: str, raw: dict[str, Any], settings: AppSettings) -> _Bind
         known = ", ".join(_TAGS)
         raise Misconfigured(f"Function '{function}': the binding type '{kind}' is not in the sandbox. Known: {known}.")
     if not _BINDING_NAME.fullmatch(name) or "__" in name:
-        raise Misconfigured(f"Function '{function}': '{name}' is no name for a binding (letters, digits and single _).")
+        raise Misconfigured(f"Function '{function}': '{name}' is not a binding name (letters, digits and single _).")
     where = f"Function '{function}', binding '{name}'"
     resolved = {key: _resolve(key, value, settings, where) for key, value in raw.items() if value is not None}
     try:
@@ -151,4 +151,4 @@ def _resolve(key: str, value: Any, settings: AppSettings, where: str) -> Any:
 
 def _check_queue_name(binding: _Binding, where: str) -> None:
     if isinstance(binding, (QueueTrigger, QueueOutput)) and not _QUEUE_NAME.fullmatch(binding.queue_name):
-        raise Misconfigured(f"{where}: '{binding.queue_name}' is no name for a queue (3-63 of a-z, 0-9, single -).")
+        raise Misconfigured(f"{where}: '{binding.queue_name}' is not a queue name (3-63 of a-z, 0-9, single -).")

@@ -1,4 +1,4 @@
-"""The host: workers, triggers and the server of one app, put together."""
+"""The host of one app: its workers, triggers and HTTP server."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SETTLE_SECONDS = 5.0
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Where a running host listens; in its state folder while it runs."""
+    """The process id and port of a running host; stored in its state folder while it runs."""
 
     pid: int
     port: int
@@ -47,8 +47,8 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to serve and how. `workers` None takes FUNCTIONS_WORKER_PROCESS_COUNT, else 1; `drain_seconds` is how long
-    a stop waits for what runs; `lease_seconds` is how long a queue message stays hidden after its host was killed.
+    """The host's options. `workers` None means FUNCTIONS_WORKER_PROCESS_COUNT, or 1; `drain_seconds` is how long `stop`
+    waits for running invocations; `lease_seconds` is how long a queue message stays hidden after its host was killed.
     """
 
     app: Path
@@ -62,7 +62,7 @@ class Options:
 
 
 class FunctionsHost:
-    """Serves one app. `queues` opens its storage queues (see `queue_service`)."""
+    """Serves one app. `queues` opens its storage queues (see `queues.service`)."""
 
     def __init__(self, options: Options, settings: AppSettings, queues: Queues, console: Console) -> None:
         self._options, self._settings, self._queues, self._console = options, settings, queues, console
@@ -80,7 +80,7 @@ class FunctionsHost:
         """Load the app and serve it.
 
         Raises:
-            Misconfigured: the app cannot be served; everything that was started is stopped.
+            Misconfigured: the app cannot be served; everything already started is stopped.
         """
         try:
             await self._start()
@@ -89,7 +89,7 @@ class FunctionsHost:
             raise
 
     async def stop(self) -> None:
-        """Listen no more, let what runs end, end the workers. Interrupted queue messages become visible."""
+        """Stop listening, wait for running invocations, end the workers. Interrupted queue messages become visible."""
         with contextlib.suppress(FileNotFoundError):
             (self._options.state / ENDPOINT_FILE).unlink()
         if self._server:
@@ -192,7 +192,7 @@ class FunctionsHost:
 
 
 def _functions_table(functions: Iterable[Function], routes: RouteTable, port: int) -> list[str]:
-    """The lines to print. Keys are not among them."""
+    """The lines that list the functions; they contain no keys."""
     base = f"http://127.0.0.1:{port}"
     urls = {
         route.function.name: f"[{','.join(route.trigger.methods) or 'ALL'}] {base}/{route.template}"

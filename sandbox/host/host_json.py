@@ -1,4 +1,4 @@
-"""host.json, as far as it changes what the host does.
+"""host.json: the options that affect the host.
 
 Source: https://learn.microsoft.com/azure/azure-functions/functions-host-json
 """
@@ -83,7 +83,7 @@ class QueueOptions(msgspec.Struct, frozen=True):
 
 
 class HostJson(msgspec.Struct, frozen=True):
-    """The options in force. `function_timeout_seconds` is None where there is no limit; `functions` is None for all."""
+    """The effective options. `function_timeout_seconds` is None for no limit; `functions` is None for all."""
 
     queues: QueueOptions = QueueOptions()
     route_prefix: str = "api"
@@ -95,10 +95,10 @@ class HostJson(msgspec.Struct, frozen=True):
 
 
 def read_host_json(app: Path) -> HostJson:
-    """The app's host.json.
+    """Read the app's host.json.
 
     Raises:
-        Misconfigured: it is missing, no JSON, has another version than "2.0" or a value that does not fit.
+        Misconfigured: it is missing, is not JSON, or has a version other than "2.0" or an invalid value.
     """
     file = app / "host.json"
     try:
@@ -120,10 +120,10 @@ def read_host_json(app: Path) -> HostJson:
 
 
 def seconds(text: str, what: str) -> float:
-    """A .NET TimeSpan, `[d.]hh:mm:ss[.fff]`, in seconds.
+    """Convert a .NET TimeSpan, `[d.]hh:mm:ss[.fff]`, to seconds.
 
     Raises:
-        Misconfigured: it is none; the error names `what`.
+        Misconfigured: it is not a TimeSpan; the error names `what`.
     """
     match = _TIME_SPAN.fullmatch(text)
     if not match:
@@ -164,4 +164,4 @@ def _warnings(names: dict[str, Any]) -> list[str]:
     known_options = {field.encode_name for field in msgspec.structs.fields(_Queues)}
     unknown = sorted(set(names) - _KNOWN)
     unknown += [f"extensions.queues.{name}" for name in sorted(set(queue_names) - known_options)]
-    return [f"host.json: '{name}' is not a key that the host knows; it has no effect." for name in unknown]
+    return [f"host.json: '{name}' is not a known key; it has no effect." for name in unknown]

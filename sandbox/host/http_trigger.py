@@ -1,4 +1,4 @@
-"""HTTP triggers: find the route, check the key, run, answer."""
+"""HTTP triggers: find the route, check the key, run the function, respond."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _KEY_HEADER = "x-functions-key"
 
 
 def given_key(request: web.BaseRequest) -> str:
-    """The key that came with a request, in the header or as `code`; "" without one."""
+    """The key of a request, from the header or the query parameter `code`; "" without one."""
     return request.headers.get(_KEY_HEADER) or request.query.get("code", "")
 
 
 class HttpFrontDoor:
-    """Answers requests to the app's HTTP functions."""
+    """Handles requests to the app's HTTP functions."""
 
     def __init__(
         self, routes: RouteTable, keys: Keys, invoke: Callable[[Function, Trigger], Awaitable[Outcome]]
@@ -33,8 +33,8 @@ class HttpFrontDoor:
     async def answer(self, request: web.BaseRequest) -> web.Response:
         """Run the function of a request.
 
-        404 without a route for path and method, 401 without a good key, 500 where the function failed, 502 where its
-        worker died.
+        Responds with 404 without a route for path and method, 401 without a valid key, 500 if the function failed, 502
+        if its worker died.
         """
         found = self._routes.find(request.method, request.rel_url.raw_path)
         if not found or found[0].function.disabled:

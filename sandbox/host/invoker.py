@@ -1,4 +1,4 @@
-"""One invocation from the host's side: run it on a worker, then send what it left in its outputs."""
+"""Runs an invocation on a worker, then sends its output bindings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sandbox.host.workers import WORKER_LOST
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """Why a function runs and with what. `trace_parent` is the caller's, where it sent one."""
+    """The reason and the input of an invocation. `trace_parent` is the caller's, if it sent one."""
 
     input: Datum
     reason: str
@@ -28,7 +28,7 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How it ended. `lost` says that no worker answered: the function may have run, whole or in part."""
+    """The result of an invocation. `lost`: no worker responded; the function may have run, completely or partly."""
 
     id: str
     succeeded: bool
@@ -41,7 +41,7 @@ SendOutputs = Callable[[Function, Done], Awaitable[None]]
 
 
 class Invoker:
-    """Runs functions and tells the console about it."""
+    """Runs functions and logs it to the console."""
 
     def __init__(
         self, pool: Pool, send_outputs: SendOutputs, console: Console, timeout_seconds: float | None = None
@@ -52,17 +52,17 @@ class Invoker:
 
     @property
     def running(self) -> int:
-        """How many invocations have not ended."""
+        """The number of invocations that have not ended."""
         return len(self._names)
 
     def log(self, record: Log) -> None:
-        """Print what a function logged."""
+        """Print a log record of a function."""
         name = self._names.get(record.invocation or "", "-")
         message = record.message if record.logger == "root" else f"{record.logger}: {record.message}"
         self._console.user(record.level, message, function=name, invocation=record.invocation)
 
     async def invoke(self, function: Function, trigger: Trigger) -> Outcome:
-        """Run a function; never raises for what the app or a worker does."""
+        """Run a function; never raises for a failure of the app or of a worker."""
         invocation, began = str(uuid.uuid4()), time.monotonic()
         self._names[invocation] = function.name
         self._tell("INFO", function, invocation, f"Executing ({trigger.reason})")
@@ -93,7 +93,7 @@ class Invoker:
             return Outcome(invocation, False, error=answer.error, lost=answer.error in (WORKER_LOST, NO_WORKER))
         try:
             await self._send_outputs(function, answer)
-        except Exception as error:  # noqa: BLE001 (an output that cannot be sent fails the invocation, whatever kept it)
+        except Exception as error:  # noqa: BLE001 (an output that cannot be sent fails the invocation, for any cause)
             return Outcome(invocation, False, error=f"an output binding failed: {type(error).__name__}: {error}")
         return Outcome(invocation, True, answer.returned)
 

@@ -1,4 +1,4 @@
-"""The app's access keys, made once and kept in a file that only its owner can read.
+"""The app's access keys, created once and stored in a file that only its owner can read.
 
 Source: https://learn.microsoft.com/azure/azure-functions/function-keys-how-to
 """
@@ -27,7 +27,7 @@ class _Document(msgspec.Struct, rename="camel"):
 
 
 class Keys:
-    """Master key, host keys, system keys and each function's own."""
+    """Master key, host keys, system keys and function keys."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -39,28 +39,28 @@ class Keys:
 
     @property
     def master(self) -> str:
-        """The key for everything (`_master`)."""
+        """The master key (`_master`), valid for everything."""
         return self._document.master_key
 
     @property
     def host(self) -> dict[str, str]:
-        """Keys for every function with authLevel function."""
+        """The host keys, valid for every function with authLevel `function`."""
         return dict(self._document.function_keys)
 
     @property
     def system(self) -> dict[str, str]:
-        """Keys of the extensions' webhooks, by name."""
+        """The keys of the extensions' webhooks, by name."""
         return dict(self._document.system_keys)
 
     def of(self, function: str) -> dict[str, str]:
-        """One function's own keys, made at the first call."""
+        """The keys of one function, created at the first call."""
         if function not in self._document.functions:
             self._document.functions[function] = {"default": _new_key()}
             self._save()
         return dict(self._document.functions[function])
 
     def opens(self, given: str, level: str, function: str) -> bool:
-        """Whether a key is good for a function of that authLevel."""
+        """Whether a key is valid for a function with that authLevel."""
         good = [self.master]
         if level != "admin":
             good += [*self.host.values(), *self.of(function).values()]
@@ -75,5 +75,5 @@ class Keys:
 
 
 def matches(given: str, key: str) -> bool:
-    """Compare two keys without telling by the time it takes how much is right."""
+    """Compare two keys without revealing by timing how much matches."""
     return hmac.compare_digest(given.encode(), key.encode())

@@ -1,4 +1,4 @@
-"""The listeners of an app: its queues and timers, made from its functions."""
+"""The queue and timer listeners of an app, created from its functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sandbox.store import Collection
 
 
 class Listeners:
-    """Runs them all; disabled functions have none."""
+    """Runs all listeners, except those of disabled functions."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -34,10 +34,10 @@ class Listeners:
         *,
         lease_seconds: float,
     ) -> None:
-        """Make the queue listeners.
+        """Create the queue listeners.
 
         Raises:
-            Misconfigured: a connection that the settings do not name.
+            Misconfigured: the settings do not define a connection.
         """
         for function in functions:
             trigger = function.trigger
@@ -50,10 +50,10 @@ class Listeners:
                 self.queues.append(QueueListener(source, options, invoker.invoke, self._console, lease_seconds))
 
     def add_timers(self, functions: Iterable[Function], state: Path, invoker: Invoker) -> None:
-        """Make the timer listeners; what they remember lies in the state folder.
+        """Create the timer listeners; their status is stored in the state folder.
 
         Raises:
-            Misconfigured: a schedule that is none.
+            Misconfigured: a schedule is invalid.
         """
         statuses = Collection(state / "timers.json", ScheduleStatus)
         for function in functions:
@@ -61,7 +61,7 @@ class Listeners:
                 self.timers[function.name] = TimerListener(function, statuses, invoker.invoke)
 
     def start(self, functions: Iterable[Function]) -> None:
-        """Listen, timers of disabled functions left out."""
+        """Start listening, except for the timers of disabled functions."""
         disabled = {function.name for function in functions if function.disabled}
         timers = [timer for name, timer in self.timers.items() if name not in disabled]
         runs = [listener.run() for listener in self.queues] + [timer.run() for timer in timers]
@@ -70,19 +70,19 @@ class Listeners:
             task.add_done_callback(self._tell)
 
     def sent(self, queue_name: str) -> None:
-        """The app itself put a message into that queue."""
+        """Notify the listeners of a queue that the app has sent a message to it."""
         for listener in self.queues:
             if listener.queue_name == queue_name:
                 listener.notify()
 
     async def stop(self) -> None:
-        """Listen no more; what is in work goes on (see `drain`)."""
+        """Stop listening; messages in progress continue (see `drain`)."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def drain(self) -> None:
-        """Wait for the messages in work."""
+        """Wait for the messages in progress."""
         await asyncio.gather(*(listener.drain() for listener in self.queues))
 
     def _tell(self, task: asyncio.Task[None]) -> None:

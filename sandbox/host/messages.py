@@ -1,4 +1,4 @@
-"""What host and worker say to each other, as the host reads and writes it."""
+"""The messages between host and worker, as the host reads and writes them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Datum(msgspec.Struct, frozen=True):
         """The value of `bytes`.
 
         Raises:
-            msgspec.ValidationError: it is no base64.
+            msgspec.ValidationError: it is not base64.
         """
         return msgspec.convert(self.value, type=bytes)
 
@@ -56,14 +56,14 @@ class Invoke(msgspec.Struct, frozen=True, tag_field="kind", tag="invoke"):
 
 
 class IndexedFunction(msgspec.Struct, frozen=True):
-    """A function as the worker found it, bindings as the SDK describes them."""
+    """A function as the worker found it, with its bindings as the SDK describes them."""
 
     name: str
     bindings: list[dict[str, Any]]
 
 
 class Loaded(msgspec.Struct, frozen=True, tag_field="kind", tag="loaded"):
-    """The app is imported and every function fits its bindings."""
+    """The app is imported and every function matches its bindings."""
 
     functions: list[IndexedFunction]
 
@@ -75,7 +75,7 @@ class Broken(msgspec.Struct, frozen=True, tag_field="kind", tag="broken"):
 
 
 class Log(msgspec.Struct, frozen=True, tag_field="kind", tag="log"):
-    """A log record of the app; `invocation` is None outside of any."""
+    """A log record of the app; `invocation` is None outside an invocation."""
 
     level: str
     logger: str
@@ -84,7 +84,7 @@ class Log(msgspec.Struct, frozen=True, tag_field="kind", tag="log"):
 
 
 class Done(msgspec.Struct, frozen=True, tag_field="kind", tag="done"):
-    """An invocation succeeded; only outputs that were set are there."""
+    """An invocation succeeded; `outputs` contains only those that were set."""
 
     id: str
     returned: Datum | None

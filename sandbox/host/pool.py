@@ -1,4 +1,4 @@
-"""The workers of an app: work goes to the least busy one, and one that ends is started again."""
+"""The worker pool of an app: invocations go to the least busy worker; a worker that ends is restarted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_WORKER = "No worker process became ready in time."
 
 
 class Pool:
-    """`size` workers of one app."""
+    """A pool of `size` workers of one app."""
 
     def __init__(self, launch: Launch, size: int, on_event: Callable[[str], None]) -> None:
         self._launch, self._size, self._on_event = launch, size, on_event
@@ -27,7 +27,7 @@ class Pool:
 
     @property
     def workers(self) -> list[Worker]:
-        """Those that are loaded now."""
+        """The workers that are loaded now."""
         return [worker for worker in self._workers if worker.alive]
 
     async def start(self) -> list[IndexedFunction]:
@@ -45,8 +45,8 @@ class Pool:
     async def invoke(self, message: Invoke, timeout_seconds: float | None) -> Done | Failed:
         """Run a function on the least busy worker.
 
-        One that takes longer than `timeout_seconds` fails, and its worker with all it runs is killed, as in Azure:
-        nothing else ends a thread.
+        An invocation over `timeout_seconds` fails, and its worker is killed with everything it runs, as in Azure:
+        there is no other way to end a thread.
         """
         try:
             async with asyncio.timeout(_WAIT_FOR_WORKER_SECONDS):
@@ -89,7 +89,7 @@ class Pool:
                 began = asyncio.get_running_loop().time()
                 code = await worker.ended()
                 self._workers.remove(worker)
-                self._on_event(f"Worker process {worker.pid} ended with exit code {code}. It is started again.")
+                self._on_event(f"Worker process {worker.pid} ended with exit code {code}. It is restarted.")
                 if asyncio.get_running_loop().time() - began > _MAX_BACKOFF_SECONDS:
                     backoff = _FIRST_BACKOFF_SECONDS
                 worker = None
@@ -100,7 +100,7 @@ class Pool:
         try:
             worker = await Worker.start(self._launch)
         except Misconfigured as error:
-            self._on_event(f"A worker process did not start; next try in {backoff:g} s. {error}")
+            self._on_event(f"A worker process did not start; next attempt in {backoff:g} s. {error}")
             return None
         self._add(worker)
         return worker

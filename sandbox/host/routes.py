@@ -1,4 +1,4 @@
-"""HTTP routes as Azure Functions writes them: `{name}`, `{name:int}`, `{name?}`, `{*rest}`.
+"""HTTP routes in the syntax of Azure Functions: `{name}`, `{name:int}`, `{name?}`, `{*rest}`.
 
 Source: https://learn.microsoft.com/azure/azure-functions/functions-bindings-http-webhook-trigger#customize-the-http-endpoint
 """
@@ -26,7 +26,7 @@ _LITERAL, _CONSTRAINED, _FREE, _WILD = range(4)
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One function's route. `rank` orders routes: literals go before parameters, segment by segment."""
+    """One function's route. `rank` orders routes: literals precede parameters, segment by segment."""
 
     function: Function
     trigger: HttpTrigger
@@ -35,7 +35,7 @@ class Route:
     rank: tuple[int, ...]
 
     def match(self, path: str) -> dict[str, str] | None:
-        """The parameters of a raw (still percent-encoded) path, decoded but for `%2F`; None where it does not fit."""
+        """The parameters of a raw (still percent-encoded) path, decoded except `%2F`; None if it does not match."""
         found = self.regex.fullmatch(path.strip("/"))
         if not found:
             return None
@@ -49,13 +49,13 @@ class RouteTable:
         """Compile the routes.
 
         Raises:
-            Misconfigured: a route that is none; names the function.
+            Misconfigured: a route is invalid; the message names the function.
         """
         routes = [_compile(function, prefix) for function in functions if isinstance(function.trigger, HttpTrigger)]
         self.routes = sorted(routes, key=lambda route: route.rank)
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
-        """The route of a request, with its parameters. A wrong method is as unknown as a wrong path, as in Azure."""
+        """The route of a request, with its parameters. A wrong method is handled like a wrong path, as in Azure."""
         for route in self.routes:
             if route.trigger.methods and method not in route.trigger.methods:
                 continue
@@ -93,7 +93,7 @@ def _segment(segment: str, where: str) -> tuple[str, int, bool]:
 
 def _literal(text: str, where: str) -> str:
     if "{" in text or "}" in text:
-        raise Misconfigured(f"{where}: '{text}' is no parameter that the host understands.")
+        raise Misconfigured(f"{where}: '{text}' is not a parameter that the host supports.")
     return f"(?i:{re.escape(text)})" if text else ""
 
 

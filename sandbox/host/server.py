@@ -1,4 +1,4 @@
-"""The host's HTTP server: the app's functions, the webhook, the host's own operations."""
+"""The host's HTTP server: serves the app's functions, the webhook and the host's own operations."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Server:
         self.port = 0
 
     async def start(self, port: int) -> None:
-        """Listen (on any free port for 0).
+        """Start listening; port 0 means any free port.
 
         Raises:
-            Misconfigured: the port is taken.
+            Misconfigured: the port is in use.
         """
         application = web.Application(client_max_size=_BODY_LIMIT_BYTES)
         application.router.add_route("*", "/{path:.*}", self._answer)
@@ -35,17 +35,17 @@ class Server:
         try:
             await site.start()
         except OSError as error:
-            raise Misconfigured(f"The port {port} cannot be listened on: {error.strerror}.") from error
+            raise Misconfigured(f"The host cannot listen on port {port}: {error.strerror}.") from error
         self.port = runner.addresses[0][1]
 
     async def stop_listening(self) -> None:
-        """Take no new connection; requests under way go on."""
+        """Accept no new connections; requests in progress continue."""
         if self._runner:
             for site in list(self._runner.sites):
                 await site.stop()
 
     async def stop(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         if self._runner:
             await self._runner.cleanup()
 

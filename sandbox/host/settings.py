@@ -1,4 +1,4 @@
-"""The app's settings: environment variables, and a file like Core Tools' local.settings.json."""
+"""The app's settings: environment variables, and a file in the format of Core Tools' local.settings.json."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class _SettingsFile(msgspec.Struct, rename="pascal"):
 
 
 class AppSettings:
-    """Settings by name, without regard to case as in .NET configuration; `:` and `__` mean the same.
+    """Settings by name, case-insensitive as in .NET configuration; `:` and `__` are equivalent.
 
-    `environment` is what the worker processes get, names as they were written.
+    `environment` is passed to the worker processes, with the names as written.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -30,10 +30,10 @@ class AppSettings:
 
     @classmethod
     def load(cls, environment: Mapping[str, str], file: Path | None) -> AppSettings:
-        """The environment and the file's values; where both have one, the environment's counts (as in Core Tools).
+        """Merge the environment and the file's values; the environment takes precedence (as in Core Tools).
 
         Raises:
-            Misconfigured: the file is unreadable, encrypted, or holds a value that is no text.
+            Misconfigured: the file is unreadable, encrypted, or contains a value that is not a string.
         """
         return cls({**(_read(file) if file else {}), **environment})
 
@@ -42,10 +42,10 @@ class AppSettings:
         return self._by_name.get(_fold(name), default)
 
     def resolve(self, text: str, where: str) -> str:
-        """`text` with every `%SETTING%` replaced.
+        """Replace every `%SETTING%` in `text`.
 
         Args:
-            text: as it stands in the binding.
+            text: a text from the binding.
             where: function and binding, for the error.
 
         Raises:

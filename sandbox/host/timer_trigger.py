@@ -1,4 +1,4 @@
-"""Timer triggers: sleep until due, run, note when; one run of a function at a time.
+"""Timer triggers: sleep until due, run, store the time; one run of a function at a time.
 
 Schedules are NCRONTAB expressions of six fields, seconds first, in UTC.
 Source: TimerListener and ScheduleMonitor of https://github.com/Azure/azure-webjobs-sdk-extensions, and
@@ -23,7 +23,7 @@ from sandbox.host.messages import Datum
 from sandbox.store import Collection
 
 _LONGEST_SLEEP_SECONDS = 300.0
-"""A clock that was set is noticed at the latest after this."""
+"""A change of the system clock is noticed after this time at the latest."""
 
 _NEVER = datetime(1, 1, 1, tzinfo=UTC)
 _TIME_SPAN = re.compile(r"-?(\d+\.)?\d{1,2}:\d{2}(:\d{2})?(\.\d+)?")
@@ -38,7 +38,7 @@ _LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 class ScheduleStatus(msgspec.Struct, frozen=True, rename="pascal"):
-    """When a monitored timer ran last and is due next; kept across restarts."""
+    """The last run and the next due time of a monitored timer; persisted across restarts."""
 
     last: datetime = _NEVER
     next: datetime = _NEVER
@@ -46,7 +46,7 @@ class ScheduleStatus(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class TimerListener:
-    """Runs one function by its schedule."""
+    """Runs one function on its schedule."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class TimerListener:
         if self._trigger.run_on_startup:
             await self.fire("run on startup", past_due=missed)
         elif missed:
-            await self.fire("past due: it was missed while the host was away", past_due=True)
+            await self.fire("past due: missed while the host was not running", past_due=True)
         began = datetime.now(UTC)
         while True:
             await _sleep_until(self.schedule.next_after(began))
@@ -75,7 +75,7 @@ class TimerListener:
             await self.fire("timer", past_due=False)
 
     async def fire(self, reason: str, *, past_due: bool) -> Outcome:
-        """Run the function now, after a run that is under way."""
+        """Run the function now, or after a run that is in progress."""
         async with self._turn:
             now = datetime.now(UTC)
             outcome = await self._invoke(
@@ -99,23 +99,23 @@ class TimerListener:
 
 
 async def _sleep_until(due: datetime) -> None:
-    while (remaining := (due - datetime.now(UTC)).total_seconds()) > 0:  # noqa: ASYNC110 (a clock tells no event)
+    while (remaining := (due - datetime.now(UTC)).total_seconds()) > 0:  # noqa: ASYNC110 (a clock has no event)
         await asyncio.sleep(min(remaining, _LONGEST_SLEEP_SECONDS))
 
 
 class Schedule:
-    """When a timer is due. Day of month and day of week must both match, unlike in cron."""
+    """The due times of a timer. Day of month and day of week must both match, unlike in cron."""
 
     def __init__(self, expression: str, where: str) -> None:
         """Parse an expression.
 
         Raises:
-            Misconfigured: it is none, or never due; the error begins with `where`.
+            Misconfigured: it is invalid or never due; the error begins with `where`.
         """
         self.expression = expression
         if _TIME_SPAN.fullmatch(expression.strip()):
             raise Misconfigured(
-                f"{where}: '{expression}' is a TimeSpan, which only App Service plans take. Give six NCRONTAB fields."
+                f"{where}: '{expression}' is a TimeSpan, which only App Service plans support. Use six NCRONTAB fields."
             )
         fields = [_FULL_NAMES.sub(lambda match: match[0][:3], field) for field in expression.split()]
         if len(fields) != 6:
@@ -128,12 +128,12 @@ class Schedule:
             self._weekdays = CronSim(f"0 0 0 * * {fields[5]}", datetime.now(UTC)).weekdays
             CronSim(self._dates, datetime.now(UTC))
         except CronSimError as error:
-            raise Misconfigured(f"{where}: the schedule '{expression}' is no NCRONTAB expression: {error}.") from error
+            raise Misconfigured(f"{where}: the schedule '{expression}' is not valid NCRONTAB: {error}.") from error
         if self.next_after(datetime.now(UTC)) == _LATEST:
             raise Misconfigured(f"{where}: the schedule '{expression}' is never due.")
 
     def next_after(self, moment: datetime) -> datetime:
-        """The first time after `moment` that it is due."""
+        """The first due time after `moment`."""
         for due in CronSim(self._dates, moment):
             if due.isoweekday() % 7 in self._weekdays:
                 return due

@@ -1,4 +1,4 @@
-"""Frames between host and worker: a length of four bytes, then that many bytes of JSON.
+"""Frames between host and worker: a four-byte length, then that many bytes of JSON.
 
 Standard library only, because a worker runs in the app's own environment.
 """
@@ -15,18 +15,18 @@ FRAME_LIMIT_BYTES = 160 * 1024 * 1024
 
 
 def frame(message: bytes) -> bytes:
-    """A message with its length in front.
+    """Prefix a message with its length.
 
     Raises:
-        ValueError: longer than a frame may be.
+        ValueError: it exceeds the limit of a frame.
     """
     if len(message) > FRAME_LIMIT_BYTES:
-        raise ValueError(f"a message of {len(message)} bytes is longer than the {FRAME_LIMIT_BYTES} a frame may have")
+        raise ValueError(f"a message of {len(message)} bytes exceeds the limit of {FRAME_LIMIT_BYTES} bytes per frame")
     return _LENGTH.pack(len(message)) + message
 
 
 async def read_frame(reader: asyncio.StreamReader) -> bytes | None:
-    """The next message, or None where the other side has gone."""
+    """The next message, or None if the peer has disconnected."""
     try:
         (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
         return await reader.readexactly(length)
@@ -35,7 +35,7 @@ async def read_frame(reader: asyncio.StreamReader) -> bytes | None:
 
 
 def receive_frame(connection: socket.socket) -> bytes | None:
-    """The next message of a blocking socket, or None where the other side has gone."""
+    """The next message of a blocking socket, or None if the peer has disconnected."""
     head = _receive_exactly(connection, _LENGTH.size)
     return None if head is None else _receive_exactly(connection, _LENGTH.unpack(head)[0])
 

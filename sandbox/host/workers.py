@@ -34,7 +34,7 @@ class Launch:
 
 
 class Worker:
-    """One child process. An invocation whose worker ends comes back `Failed`; nothing waits for ever."""
+    """One child process. If it ends, its invocations return `Failed`; nothing waits forever."""
 
     def __init__(self, process: asyncio.subprocess.Process, launch: Launch) -> None:
         self._process, self._launch = process, launch
@@ -43,14 +43,14 @@ class Worker:
         self._index: asyncio.Future[list[IndexedFunction]] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
         self.alive = True
-        """Whether work may be given to it; False as soon as its end is heard of."""
+        """Whether it can be given invocations; False as soon as its end is detected."""
 
     @classmethod
     async def start(cls, launch: Launch) -> Worker:
         """Start a process and wait until it has loaded the app.
 
         Raises:
-            Misconfigured: the app does not load, or the process ends while it does.
+            Misconfigured: the app does not load, or the process ends while loading it.
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -74,16 +74,16 @@ class Worker:
 
     @property
     def busy(self) -> int:
-        """How many invocations it runs now."""
+        """The number of invocations it is running."""
         return len(self._running)
 
     @property
     def functions(self) -> list[IndexedFunction]:
-        """What it found in the app."""
+        """The functions it found in the app."""
         return self._index.result()
 
     async def invoke(self, message: Invoke) -> Done | Failed:
-        """Run a function and wait for it."""
+        """Run a function and wait for its result."""
         future: asyncio.Future[Done | Failed] = asyncio.get_running_loop().create_future()
         self._running[message.id] = future
         assert self._writer
@@ -98,13 +98,13 @@ class Worker:
             self._running.pop(message.id, None)
 
     async def ended(self) -> int:
-        """Wait until the process has ended and its last words are heard; the exit code, negative for a signal."""
+        """Wait until the process has ended and its output is read; returns the exit code, negative for a signal."""
         code = await self._process.wait()
         await asyncio.gather(*self._tasks)
         return code
 
     async def kill(self) -> None:
-        """End the process, and what it started, at once."""
+        """Kill the process, and the processes it started."""
         self._kill_group()
         await self.ended()
 
@@ -132,13 +132,13 @@ class Worker:
             else:
                 self._settle_index(message)
         self.alive = False
-        self._kill_group()  # what the app started would otherwise live on, and hold the output open
+        self._kill_group()  # processes of the app would otherwise continue, and keep the output open
         assert self._writer
         self._writer.close()
         code = await self._process.wait()
         for invocation in list(self._running):
             self._lose(invocation)
-        self._settle_index(Broken(f"The worker process ended with exit code {code} while it loaded the app."))
+        self._settle_index(Broken(f"The worker process ended with exit code {code} while loading the app."))
 
     def _settle_index(self, message: Loaded | Broken) -> None:
         if self._index.done():
@@ -176,5 +176,5 @@ async def _spawn(launch: Launch, descriptor: int) -> asyncio.subprocess.Process:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         pass_fds=(descriptor,),
-        start_new_session=True,  # so that what the app itself starts ends with it
+        start_new_session=True,  # so that processes that the app starts are killed with it
     )

@@ -1,7 +1,7 @@
-"""Who may do what with a vault's secrets, and how its access policies are changed.
+"""Checks access to a vault's secrets, and changes its access policies.
 
-Under RBAC every token of the sandbox may do everything, as role assignments are recorded and not enforced; under
-access policies the caller's object id must have the permission.
+Under RBAC, every token of the sandbox has full access, because role assignments are recorded and not enforced; under
+access policies, the caller's object id must have the permission.
 Source: https://learn.microsoft.com/azure/key-vault/general/assign-access-policy
 """
 
@@ -37,18 +37,18 @@ def check_access(vault: Vault, claims: Mapping[str, Any], permission: str) -> No
 
 
 def creator_policy() -> AccessPolicy:
-    """Full access for the sandbox's own identity, as `az keyvault create` gives its caller."""
+    """Full access for the sandbox's own identity, as `az keyvault create` grants its caller."""
     everything = Permissions(keys=["all"], secrets=["all"], certificates=["all"], storage=["all"])
     return AccessPolicy(tenant_id=TENANT, object_id=SYSTEM_PRINCIPAL_ID, permissions=everything)
 
 
-def merge_policies(kind: str, kept: list[AccessPolicy], given: list[AccessPolicy]) -> list[AccessPolicy]:
-    """The policies after an `add` (permissions joined), `replace` (entry by entry) or `remove` (permissions taken).
+def merge_policies(kind: str, current: list[AccessPolicy], given: list[AccessPolicy]) -> list[AccessPolicy]:
+    """The policies after an `add` (permissions merged), `replace` (entry by entry) or `remove` (permissions removed).
 
     Raises:
         Fault: 400 for any other kind.
     """
-    merged = {_principal(policy): policy for policy in kept}
+    merged = {_principal(policy): policy for policy in current}
     for policy in given:
         old = merged.get(_principal(policy))
         match kind.lower():

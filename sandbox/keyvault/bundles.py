@@ -1,6 +1,6 @@
-"""Secrets in the words of Key Vault's REST API: the bodies of requests, bundles and items, and paging.
+"""Secrets in Key Vault's REST API: request bodies, bundles and items, and pagination.
 
-`created`, `updated` and the recovery fields of a request are read-only and left aside.
+`created`, `updated` and the recovery fields of a request are read-only and ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def secret_bundle(vault: Vault, name: str, version: SecretVersion) -> dict[str, 
 
 
 def secret_item(vault: Vault, name: str, version: SecretVersion, *, versioned: bool = False) -> dict[str, Any]:
-    """A version without its value; lists of secrets name no version."""
+    """A version without its value; in lists of secrets, its id has no version."""
     attributes = {
         "enabled": version.enabled,
         "nbf": version.not_before,
@@ -53,10 +53,10 @@ def deleted_bundle(vault: Vault, secret: Secret) -> dict[str, Any]:
 
 
 def page(call: Call, items: list[dict[str, Any]]) -> dict[str, Any]:
-    """One page of a list: `maxresults` (1 to 25) items from `$skiptoken` on, and where the next one is.
+    """One page of a list: `maxresults` (1 to 25) items from `$skiptoken` on, and the link to the next page.
 
     Raises:
-        Fault: 400 BadParameter where either is no number in its bounds.
+        Fault: 400 BadParameter if either is not a number in its range.
     """
     only(call, "maxresults", "$skiptoken")
     size, start = call.query.get("maxresults", str(_PAGE_LIMIT)), call.query.get("$skiptoken", "0")
@@ -70,7 +70,7 @@ def page(call: Call, items: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 class Attributes(Body, frozen=True):
-    """What may be said of a version beside its value; times are seconds since 1970."""
+    """The attributes of a version in a request; times are seconds since 1970."""
 
     enabled: bool | None = None
     nbf: int | None = None
@@ -81,9 +81,9 @@ class Attributes(Body, frozen=True):
     recoverable_days: int | None = None
 
     def changes(self) -> dict[str, Any]:
-        """What is asked for, by the names of `SecretVersion`."""
-        asked = {"enabled": self.enabled, "not_before": self.nbf, "expires": self.exp}
-        return {name: value for name, value in asked.items() if value is not None}
+        """The requested changes, by the field names of `SecretVersion`."""
+        requested = {"enabled": self.enabled, "not_before": self.nbf, "expires": self.exp}
+        return {name: value for name, value in requested.items() if value is not None}
 
 
 class UpdateBody(Body, frozen=True):
@@ -94,12 +94,12 @@ class UpdateBody(Body, frozen=True):
     attributes: Attributes = Attributes()
 
     def changes(self) -> dict[str, Any]:
-        """What is asked for, by the names of `SecretVersion`."""
-        asked = {"content_type": self.content_type, "tags": self.tags}
-        return self.attributes.changes() | {name: value for name, value in asked.items() if value is not None}
+        """The requested changes, by the field names of `SecretVersion`."""
+        requested = {"content_type": self.content_type, "tags": self.tags}
+        return self.attributes.changes() | {name: value for name, value in requested.items() if value is not None}
 
 
 class SetBody(UpdateBody, frozen=True, kw_only=True):
-    """A new version."""
+    """The body of a request for a new version."""
 
     value: str

@@ -1,7 +1,7 @@
 """Key Vault's data plane, `<vault>.vault.azure.net`: secrets.
 
-A caller without a token is challenged for one of https://vault.azure.net. Only a disabled secret cannot be read:
-`nbf` and `exp` inform, they do not bar.
+A caller without a token gets a challenge for one of https://vault.azure.net. Only a disabled secret cannot be read:
+`nbf` and `exp` are informational.
 Source: https://learn.microsoft.com/rest/api/keyvault/secrets and
 https://learn.microsoft.com/azure/key-vault/secrets/about-secrets#date-time-controlled-operations
 """
@@ -55,7 +55,7 @@ class SecretOperations:
             ("PUT", "/secrets/{name}", self._set),
             ("DELETE", "/secrets/{name}", self._delete),
             ("GET", "/secrets/{name}", self._get),
-            ("GET", "/secrets/{name}/", self._get),  # the SDKs write an empty version
+            ("GET", "/secrets/{name}/", self._get),  # the SDKs send an empty version
             ("GET", "/secrets/{name}/versions", self._list_versions),
             ("GET", "/secrets/{name}/{version}", self._get),
             ("PATCH", "/secrets/{name}", self._update),
@@ -73,7 +73,7 @@ class SecretOperations:
         """Add a version to a secret.
 
         Raises:
-            Fault: 400 BadParameter for a name or value Key Vault does not take; 409 for a deleted secret's name.
+            Fault: 400 BadParameter for a name or value that Key Vault does not accept; 409 for a deleted secret's name.
         """
         if not _NAME.fullmatch(name):
             message = f"The request URI contains an invalid name: {name}"
@@ -85,10 +85,10 @@ class SecretOperations:
         return self._store.add(vault.name, name, version)
 
     def read(self, vault: Vault, name: str, version: str) -> SecretVersion:
-        """A version that may be read, the latest for "".
+        """A version that is enabled; "" means the latest.
 
         Raises:
-            Fault: 404 SecretNotFound; 403 Forbidden where it is disabled.
+            Fault: 404 SecretNotFound; 403 Forbidden if it is disabled.
         """
         found = self._store.version(vault.name, name, version)
         if not found.enabled:
@@ -107,7 +107,7 @@ class SecretOperations:
         return json_answer(secret_bundle(vault, call.params["name"], version))
 
     async def _get(self, call: Call) -> web.StreamResponse:
-        """A secret's value, of the latest or of one version."""
+        """The value of a secret's latest version, or of a given one."""
         only(call)
         vault, name = self._enter(call, "get"), call.params["name"]
         return json_answer(secret_bundle(vault, name, self.read(vault, name, call.params.get("version", ""))))
@@ -151,7 +151,7 @@ class SecretOperations:
         return json_answer(deleted_bundle(vault, self._store.deleted(vault.name, call.params["name"])))
 
     async def _purge(self, call: Call) -> web.StreamResponse:
-        """Forget a soft-deleted secret for good."""
+        """Purge a soft-deleted secret."""
         only(call)
         vault = self._enter(call, "purge")
         if vault.properties.enable_purge_protection:
@@ -160,7 +160,7 @@ class SecretOperations:
         return web.Response(status=204)
 
     async def _recover(self, call: Call) -> web.StreamResponse:
-        """Bring a soft-deleted secret back."""
+        """Recover a soft-deleted secret."""
         vault = self._enter(call, "recover")
         secret = self._store.recover(vault.name, call.params["name"])
         return json_answer(secret_item(vault, secret.name, secret.latest, versioned=True))

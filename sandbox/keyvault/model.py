@@ -1,4 +1,4 @@
-"""What a vault and a secret are, as they are kept and as they are asked for.
+"""Vaults and secrets, as stored and as requested.
 
 Source: https://learn.microsoft.com/rest/api/keyvault/keyvault/vaults/create-or-update
 """
@@ -20,7 +20,7 @@ class Sku(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Permissions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a principal may do with each kind of object; `all` stands for everything."""
+    """A principal's permissions for each kind of object; `all` means every permission."""
 
     keys: list[str] = []
     secrets: list[str] = []
@@ -38,7 +38,7 @@ class AccessPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
 
 
 class VaultProperties(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """A vault's settings as they are kept and answered. `network_acls` are recorded, not enforced."""
+    """A vault's settings, as stored and returned. `network_acls` are recorded, not enforced."""
 
     vault_uri: str
     tenant_id: str = TENANT
@@ -57,7 +57,7 @@ class VaultProperties(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class Vault(msgspec.Struct, frozen=True, kw_only=True):
-    """A vault as it is kept. `deleted_at` (seconds) is set while it is soft-deleted."""
+    """A vault as stored. `deleted_at` (seconds) is set while it is soft-deleted."""
 
     id: str
     name: str
@@ -68,7 +68,7 @@ class Vault(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def recovery_level(self) -> str:
-        """How deleted objects of this vault can be brought back, in Key Vault's words."""
+        """How deleted objects of this vault can be recovered, as a Key Vault recovery level."""
         level = "Recoverable" if self.properties.soft_delete_retention_in_days == 90 else "CustomizedRecoverable"
         return level if self.properties.enable_purge_protection else f"{level}+Purgeable"
 
@@ -97,5 +97,5 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def latest(self) -> SecretVersion:
-        """The version that a request without one means."""
+        """The latest version, which a request without a version refers to."""
         return self.versions[-1]

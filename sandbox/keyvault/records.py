@@ -1,4 +1,4 @@
-"""The vaults themselves, soft-deleted ones included. A vault's name is unique in all of Azure."""
+"""The stored vaults, including soft-deleted ones. A vault's name is unique in all of Azure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class VaultRecords:
         self._vaults = Collection(file, Vault)
 
     def find(self, name: str) -> Vault | None:
-        """The vault of that name, soft-deleted or not."""
+        """The vault with that name, soft-deleted or not."""
         return self._vaults.get(name)
 
     def put(self, vault: Vault) -> Vault:
@@ -54,7 +54,7 @@ class VaultRecords:
         return vault
 
     def all(self, group: str = "") -> list[Vault]:
-        """The vaults that are not deleted, of one group if asked."""
+        """The vaults that are not deleted, of one resource group if given."""
         found = [vault for vault in self._vaults.values() if not vault.deleted_at]
         return [vault for vault in found if not group or ResourceId.parse(vault.id).group.lower() == group.lower()]
 
@@ -74,11 +74,11 @@ class VaultRecords:
         return vault
 
     def delete(self, vault: Vault) -> None:
-        """Soft-delete a vault; its secrets stay with it."""
+        """Soft-delete a vault; its secrets are retained."""
         self.put(msgspec.structs.replace(vault, deleted_at=int(time.time())))
 
     def recover(self, name: str) -> Vault:
-        """Bring a soft-deleted vault back.
+        """Recover a soft-deleted vault.
 
         Raises:
             Fault: 404 DeletedVaultNotFound.
@@ -86,7 +86,7 @@ class VaultRecords:
         return self.put(msgspec.structs.replace(self.deleted(name), deleted_at=None))
 
     def purge(self, name: str) -> None:
-        """Forget a soft-deleted vault for good.
+        """Purge a soft-deleted vault.
 
         Raises:
             Fault: 404 DeletedVaultNotFound; 403 MethodNotAllowed under purge protection.

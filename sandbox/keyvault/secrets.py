@@ -13,13 +13,13 @@ from sandbox.web import Fault
 
 
 class SecretStore:
-    """Keeps secrets in one file that only its owner may read."""
+    """Stores secrets in one file that only its owner may read."""
 
     def __init__(self, file: Path) -> None:
         self._secrets = Collection(file, Secret, mode=0o600)
 
     def add(self, vault: str, name: str, version: SecretVersion) -> SecretVersion:
-        """Add a version to a secret, which is made if there is none.
+        """Add a version to a secret, which is created if it does not exist.
 
         Raises:
             Fault: 409 Conflict while a deleted secret of that name can still be recovered.
@@ -47,7 +47,7 @@ class SecretStore:
         return secret
 
     def version(self, vault: str, name: str, version: str = "") -> SecretVersion:
-        """One version of a secret, the latest for "".
+        """One version of a secret; "" means the latest.
 
         Raises:
             Fault: 404 SecretNotFound.
@@ -61,14 +61,14 @@ class SecretStore:
         return found
 
     def replace(self, vault: str, name: str, changed: SecretVersion) -> SecretVersion:
-        """Put a changed version in the place of the one with the same version id."""
+        """Replace the version with the same version id by a changed one."""
         secret = self.secret(vault, name)
         versions = [changed if item.version == changed.version else item for item in secret.versions]
         self._secrets.put(_key(vault, name), msgspec.structs.replace(secret, versions=versions))
         return changed
 
     def all(self, vault: str, *, deleted: bool = False) -> list[Secret]:
-        """The secrets of a vault, or the deleted ones, by name."""
+        """The secrets of a vault, or the deleted ones, sorted by name."""
         found = [item for item in self._secrets.values(_key(vault, "")) if bool(item.deleted_at) == deleted]
         return sorted(found, key=lambda secret: secret.name.lower())
 
@@ -89,16 +89,16 @@ class SecretStore:
         return secret
 
     def recover(self, vault: str, name: str) -> Secret:
-        """Bring a soft-deleted secret back."""
+        """Recover a soft-deleted secret."""
         return self._secrets.put(_key(vault, name), msgspec.structs.replace(self.deleted(vault, name), deleted_at=None))
 
     def purge(self, vault: str, name: str) -> None:
-        """Forget a soft-deleted secret for good."""
+        """Purge a soft-deleted secret."""
         self.deleted(vault, name)
         self._secrets.remove(_key(vault, name))
 
     def purge_vault(self, vault: str) -> None:
-        """Forget everything a vault held."""
+        """Purge all secrets of a vault."""
         for secret in self._secrets.values(_key(vault, "")):
             self._secrets.remove(_key(vault, secret.name))
 

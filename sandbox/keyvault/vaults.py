@@ -1,4 +1,4 @@
-"""Key Vault as the rest of the sandbox sees it."""
+"""The interface of Key Vault for the rest of the sandbox."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class Vaults:
             self._vaults.delete(vault)
 
     def create(self, name: str, group: str) -> Vault:
-        """The vault of that name, made under access policies if there is none (to seed a sandbox).
+        """The vault with that name, created under access policies if it does not exist (to seed a sandbox).
 
-        Like `az keyvault create`, it gives its creator, the sandbox's own identity, every permission.
+        Like `az keyvault create`, it grants its creator, the sandbox's own identity, every permission.
         """
         properties = VaultProperties(
             vault_uri=f"https://{name.lower()}.vault.azure.net/", access_policies=[creator_policy()]
@@ -70,14 +70,14 @@ class Vaults:
         return f"{found.properties.vault_uri}secrets/{name}"
 
     def read(self, secret_url: str, *, principal_id: str | None = None) -> str:
-        """The value behind a secret's URL, with or without a version.
+        """The value of the secret with this URL, with or without a version.
 
         Args:
             secret_url: `https://<vault>.vault.azure.net/secrets/<name>[/<version>]`.
-            principal_id: whom it is read for, who then needs the permission `get`; None reads as the sandbox itself.
+            principal_id: the principal to read for, which needs the permission `get`; None: the sandbox itself.
 
         Raises:
-            Fault: 400 BadParameter, 404 VaultNotFound or SecretNotFound, 403 Forbidden; none shows a value.
+            Fault: 400 BadParameter, 404 VaultNotFound or SecretNotFound, 403 Forbidden; none contains a value.
         """
         match = _SECRET_URL.fullmatch(secret_url)
         if not match:

@@ -1,4 +1,4 @@
-"""What the sandbox needs on this machine: looked for, and installed where that can be done."""
+"""The sandbox's dependencies on this machine: detected, and installed where possible."""
 
 from sandbox.needs.errors import NeedError
 from sandbox.needs.install import ensure

@@ -1,4 +1,4 @@
-"""Azurite as the lock file beside this module has it, installed by npm into the folder of tools."""
+"""Azurite as pinned by the lock file beside this module, installed by npm into the folder of tools."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _INSTALL = ("npm", "ci", "--ignore-scripts", "--no-fund", "--no-audit", "--logle
 
 
 def is_installed(machine: Machine, tools: Path) -> bool:
-    """Whether Azurite is there, installed from this lock file."""
+    """Whether Azurite is installed from this lock file."""
     return machine.exists(azurite_script(tools)) and machine.read(tools / "azurite" / LOCK.name) == LOCK.read_text()
 
 
 def install_azurite(machine: Machine, tools: Path) -> None:
-    """Install beside and rename: a half-finished installation counts for nothing.
+    """Install into a temporary folder and rename it: an incomplete installation is never used.
 
     Raises:
-        NeedError: npm fails, or brings something else.
+        NeedError: npm fails, or installs something else.
     """
     beside = tools / "azurite.new"
     shutil.rmtree(beside, ignore_errors=True)
@@ -34,10 +34,10 @@ def install_azurite(machine: Machine, tools: Path) -> None:
     for file in (LOCK, LOCK.with_name("package.json")):
         shutil.copy(file, prefix)
     installer = Installer(machine, tools / "npm.log")
-    hint = "npm needs a way to its registry: its proxy and registry settings are those of the user who runs this."
+    hint = "npm must reach its registry: it uses the proxy and registry settings of the current user."
     installer.run(*_INSTALL, str(prefix), hint=hint)
     if not machine.exists(azurite_script(beside)):
-        raise NeedError(f"npm reported success, but did not bring Azurite; see {installer.log}.")
+        raise NeedError(f"npm reported success, but did not install Azurite; see {installer.log}.")
     shutil.rmtree(tools / "azurite", ignore_errors=True)
     prefix.rename(tools / "azurite")
     beside.rmdir()

@@ -1,4 +1,4 @@
-"""Whether a program runs without a loader, read from its ELF headers.
+"""Reads from a program's ELF headers whether it runs without a loader.
 
 Source: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html and ch5.pheader.html
 """
@@ -16,7 +16,7 @@ _INTERPRETER = 3  # PT_INTERP
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where an ELF header keeps the place (`offset`) and the size and number (`shape`) of its program headers."""
+    """The places in an ELF header of the offset (`offset`) and of the size and number (`shape`) of program headers."""
 
     offset: int
     offset_format: str
@@ -28,13 +28,13 @@ _LAYOUTS = {1: _Layout(28, "I", 42), 2: _Layout(32, "Q", 54)}
 
 
 def is_static(file: IO[bytes]) -> bool:
-    """Whether a file is an ELF program none of whose program headers names an interpreter."""
+    """Whether a file is an ELF program without a program header for an interpreter."""
     head = file.read(64)
     if not head.startswith(_MAGIC):
         return False
     try:
         types = _segment_types(file, head)
-    except (struct.error, LookupError):  # it is cut off, or of no class that there is
+    except (struct.error, LookupError):  # truncated, or of an unknown class
         return False
     return bool(types) and _INTERPRETER not in types
 

@@ -1,5 +1,5 @@
-"""What goes wrong while the needs are met."""
+"""Errors of the installation of dependencies."""
 
 
 class NeedError(Exception):
-    """Something is missing and cannot be installed here; says what, why, and what to do."""
+    """A dependency is missing and cannot be installed here; the text gives the cause and the remedy."""

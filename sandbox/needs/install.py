@@ -1,4 +1,4 @@
-"""Getting what is missing: Debian packages with apt, Azurite with npm. What is done is said before it is done."""
+"""Installs what is missing: Debian packages with apt, Azurite with npm. Each step is printed before it begins."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ Say = Callable[[str], None]
 
 
 def ensure(tools: Path, *, say: Say, machine: Machine | None = None) -> None:
-    """Make sure that everything is there; says nothing and changes nothing where it is.
+    """Install what is missing; if nothing is, print nothing and change nothing.
 
     Args:
-        tools: the folder for what is not the system's: Azurite, logs of the installation, versions that were seen.
-        say: told what is about to be installed.
-        machine: this machine, if not given.
+        tools: the folder for Azurite, logs of the installation and cached versions: all that is not the system's.
+        say: called with what is about to be installed.
+        machine: defaults to this machine.
 
     Raises:
-        NeedError: something is missing or too old, and cannot be installed.
+        NeedError: a dependency is missing or too old, and cannot be installed.
     """
     machine = machine or Machine()
     if machine.system != "linux":
-        raise NeedError("The sandbox runs containers of this machine's own kernel and needs Linux.")
+        raise NeedError("The sandbox runs containers on this machine's own kernel and needs Linux.")
     _check_versions(machine, tools)
     try:
         _install(machine, tools, say)
     except PermissionError as error:
-        raise NeedError(f"{error.filename or tools} belongs to somebody else: run this as root.") from error
+        raise NeedError(f"{error.filename or tools} belongs to another user: run this as root.") from error
 
 
 def _install(machine: Machine, tools: Path, say: Say) -> None:
-    wanted = missing(machine)
+    needs = missing(machine)
     azurite = not is_installed(machine, tools)
-    if wanted:
-        _install_packages(machine, wanted, tools, say, azurite=azurite)
+    if needs:
+        _install_packages(machine, needs, tools, say, azurite=azurite)
         _check_versions(machine, tools)
     if azurite:
         say(f"installing Azurite into {tools.name}/azurite (npm, about a minute)")
@@ -53,16 +53,16 @@ def _check_versions(machine: Machine, tools: Path) -> None:
         raise NeedError("\n".join(sentences))
 
 
-def _install_packages(machine: Machine, wanted: Sequence[Need], tools: Path, say: Say, *, azurite: bool) -> None:
-    advice = by_hand(wanted, azurite=azurite, root=machine.is_root)
+def _install_packages(machine: Machine, needs: Sequence[Need], tools: Path, say: Say, *, azurite: bool) -> None:
+    advice = by_hand(needs, azurite=azurite, root=machine.is_root)
     if not machine.which("apt-get") or not (machine.is_root or machine.which("sudo")):
         raise NeedError(advice)
-    packages = package_names(wanted)
+    packages = package_names(needs)
     apt = Apt(machine, tools / "apt.log")
     must_ask = apt.must_ask()
     if must_ask and not machine.has_terminal:
-        raise NeedError(f"sudo asks for a password, and there is no terminal to give it on.\n{advice}")
-    say(reasons(wanted, azurite=azurite))
+        raise NeedError(f"sudo asks for a password, and there is no terminal to enter it.\n{advice}")
+    say(reasons(needs, azurite=azurite))
     say(f"installing {' '.join(packages)} (minutes; the log is {tools.name}/apt.log)")
     if must_ask:
         say("sudo asks for your password")

@@ -1,4 +1,4 @@
-"""Running an installer: its output goes to a log, whose end is shown where it fails."""
+"""Runs an installer: its output goes to a log, whose end is shown if it fails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TAIL_CHARACTERS = 1500
 
 
 class Installer:
-    """Runs one installation's commands with one log, which starts empty."""
+    """Runs the commands of one installation with one log, which starts empty."""
 
     def __init__(self, machine: Machine, log: Path) -> None:
         self.machine, self.log = machine, log
@@ -19,7 +19,7 @@ class Installer:
         log.write_bytes(b"")
 
     def attempt(self, *command: str) -> bool:
-        """Run a command; whether it succeeded."""
+        """Run a command; returns whether it succeeded."""
         with self.log.open("ab") as output:
             return self.machine.run(command, output) == 0
 
@@ -27,11 +27,11 @@ class Installer:
         """Run a command.
 
         Raises:
-            NeedError: it failed; shows the end of the log, then `hint`.
+            NeedError: it failed; includes the end of the log, then `hint`.
         """
         if not self.attempt(*command):
             raise NeedError("\n".join(filter(None, (f"`{' '.join(command)}` failed:", self._tail(), hint))))
 
     def _tail(self) -> str:
         text = self.log.read_text(errors="replace")[-_TAIL_CHARACTERS:].strip()
-        return text or f"it said nothing ({self.log} is empty)"
+        return text or f"it had no output ({self.log} is empty)"

@@ -1,4 +1,4 @@
-"""The machine as the search for needs sees it."""
+"""The machine on which dependencies are detected and installed."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ class Machine:
 
     @property
     def has_terminal(self) -> bool:
-        """Whether somebody is there who could be asked for a password."""
+        """Whether a user can be asked for a password."""
         return sys.stdin is not None and sys.stdin.isatty()
 
     def which(self, program: str) -> Path | None:
-        """Where a program is, or None."""
+        """The path of a program, or None."""
         found = find_program(program)
         return Path(found) if found else None
 
     def exists(self, path: Path) -> bool:
-        """Whether there is a file."""
+        """Whether a file exists."""
         return path.exists()
 
     def read(self, path: Path) -> str | None:
-        """The text of a file; None where there is none."""
+        """The text of a file; None if it does not exist."""
         return path.read_text(errors="replace") if path.exists() else None
 
     def changed_at(self, path: Path) -> int:
-        """When a file was changed, in nanoseconds since 1970; a link counts as what it leads to."""
+        """When a file was changed, in nanoseconds since 1970; links are followed."""
         return path.stat().st_mtime_ns
 
     def is_static(self, program: Path) -> bool:
-        """Whether a program needs no loader, so that it runs in an image that holds nothing else."""
+        """Whether a program needs no loader, so that it runs in an image that contains nothing else."""
         with program.open("rb") as file:
             return elf.is_static(file)
 
     def answer(self, command: Sequence[str]) -> str:
-        """What a program writes to its standard output; empty where it does not run, or not within 20 s."""
+        """The standard output of a program; empty if it does not run, or does not end within 20 s."""
         try:
             done = subprocess.run(
                 command,
@@ -72,9 +72,9 @@ class Machine:
         return done.stdout
 
     def run(self, command: Sequence[str], output: IO[bytes]) -> int:
-        """Run a program to its end and return its exit code; 127 where there is no such program.
+        """Run a program to its end and return its exit code; 127 if there is no such program.
 
-        It reads nothing from standard input: a question that nobody sees must end it. sudo asks the terminal itself.
+        Its standard input is empty, so that an invisible prompt ends it. sudo asks at the terminal itself.
         """
         try:
             return subprocess.run(

@@ -1,4 +1,4 @@
-"""The needs: which programs, why, and the packages that bring them."""
+"""The dependencies: which programs, why, and the packages that contain them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _GIT_BACKENDS = (Path("/usr/lib/git-core/git-http-backend"), Path("/usr/libexec/
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Something that must be on the machine: any of `programs` or `files`.
+    """A dependency that must be on the machine: any of `programs` or `files`.
 
-    `packages` are Debian's and Ubuntu's names, `fedora` and `arch` those of these two, empty where they have none.
-    `static` asks for a program that needs no loader, `oldest` for a version: the first two numbers of it.
+    `packages` are the names in Debian and Ubuntu, `fedora` and `arch` those in these two, empty if they have none.
+    `static` requires a program that needs no loader, `oldest` a version: its first two numbers.
     """
 
     name: str
@@ -30,14 +30,14 @@ class Need:
     arch: str = ""
 
     def is_met(self, machine: Machine) -> bool:
-        """Whether the machine has it, of whatever version."""
+        """Whether the machine has it, in any version."""
         if any(machine.exists(file) for file in self.files):
             return True
         found = self.place(machine)
         return found is not None and (not self.static or machine.is_static(found))
 
     def place(self, machine: Machine) -> Path | None:
-        """The program that is used: the first of `programs` that is there."""
+        """The path of the program that is used: the first existing one of `programs`."""
         return next((place for program in self.programs if (place := machine.which(program))), None)
 
 
@@ -51,11 +51,11 @@ NEEDS = (
         fedora="crun", arch="crun",
     ),
     Need(
-        "netavark", "gives containers their network", ("netavark",), ("netavark",), _NETAVARK,
+        "netavark", "provides the containers' network", ("netavark",), ("netavark",), _NETAVARK,
         fedora="netavark", arch="netavark",
     ),
     Need("iptables", "netavark's rules", ("iptables",), ("iptables",), fedora="iptables-nft", arch="iptables-nft"),
-    Need("docker-registry", "holds the images of every registry", ("docker-registry",), ("docker-registry",)),
+    Need("docker-registry", "stores the images of every registry", ("docker-registry",), ("docker-registry",)),
     Need(
         "a static busybox", "is the shell of the upstream image", ("busybox-static",), ("busybox",), static=True,
         fedora="busybox", arch="busybox",
@@ -73,17 +73,17 @@ NEEDS = (
         oldest=(18, 0), fedora="nodejs", arch="nodejs",
     ),
     Need(
-        "npm", "fetches Azurite and the upstream image's Node 15", ("npm",), ("npm",),
+        "npm", "installs Azurite and the upstream image's Node 15", ("npm",), ("npm",),
         fedora="nodejs-npm", arch="npm",
     ),
 )  # fmt: skip
-"""Everything but Azurite itself, which comes from npm.
+"""Everything but Azurite itself, which npm installs.
 
-One runtime is enough. Where there is none, both are installed: Debian's runc takes hosts that its crun refuses.
-podman 4.3 and Node 18 are the oldest that were tried, and what Debian 12 has. Azurite asks for Node 22 and runs on 18.
+One runtime is enough. If there is none, both are installed: Debian's runc runs on hosts on which its crun does not.
+podman 4.3 and Node 18 are the oldest tested versions, and those of Debian 12. Azurite requires Node 22; it runs on 18.
 """
 
 
 def missing(machine: Machine) -> list[Need]:
-    """The needs that are not met."""
+    """The missing dependencies."""
     return [need for need in NEEDS if not need.is_met(machine)]

@@ -1,4 +1,4 @@
-"""Who a registry knows: tokens with their scope maps, the admin user, issued logins, Entra principals, anyone."""
+"""Registry accounts: tokens with scope maps, the admin user, issued logins, Entra principals, anonymous clients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sandbox.registry.rights import ANONYMOUS_PULL, EVERYTHING, SYSTEM_SCOPE_MAP
 from sandbox.store import Collection
 from sandbox.web import Fault
 
-# The user name that says "the password is a refresh token"; `az acr login` leaves it with docker.
+# With this user name the password is a refresh token; `az acr login` passes it to docker.
 REFRESH_TOKEN_USER = str(uuid.UUID(int=0))
 
 _HUB = "hub"
@@ -34,7 +34,7 @@ class _Login:
 
 
 class Accounts:
-    """The users of all registries. Registries are told apart by their name, the Docker Hub stand-in by `hub`."""
+    """The users of all registries. A registry is identified by its name, the Docker Hub stand-in by `hub`."""
 
     def __init__(self, folder: Path, issuer: Issuer, registries: Collection[RegistryRecord]) -> None:
         self._issuer, self._registries = issuer, registries
@@ -43,9 +43,9 @@ class Accounts:
         self._logins: dict[tuple[str, str], _Login] = {}
 
     def issue(self, registry: str, actor: str, repositories: Mapping[str, Sequence[str]] | None) -> tuple[str, str]:
-        """A user name and password for one registry; None is every repository.
+        """Create a user name and password for one registry; None means every repository.
 
-        It is good until the sandbox stops; of very many the oldest are forgotten.
+        They are valid until the sandbox stops; above a limit, the oldest are discarded.
         """
         user, password = f"login-{secrets.token_hex(4)}", secrets.token_urlsafe(32)
         principal = Principal(actor, Rights.of_repositories(repositories), f"login:{user}")
@@ -55,7 +55,7 @@ class Accounts:
         return user, password
 
     def authenticate(self, registry: str, user: str, password: str) -> Principal:
-        """Who a user name with its password is.
+        """The principal of a user name and password.
 
         Raises:
             Fault: 401 UNAUTHORIZED, the same for an unknown user and a wrong password.
@@ -69,7 +69,7 @@ class Accounts:
         return principal
 
     def entra(self, access_token: str) -> Principal:
-        """Who an Entra access token (for a registry or for ARM) speaks for; registries give them every right.
+        """The principal of an Entra access token (for a registry or for ARM); registries grant it every right.
 
         Raises:
             Fault: 401 UNAUTHORIZED.
@@ -81,10 +81,10 @@ class Accounts:
         return _entra(claims.get("oid", claims.get("sub", "")))
 
     def resume(self, registry: str, subject: str) -> Principal:
-        """Who a refresh token was given to, with the rights they have now.
+        """The principal that a refresh token was issued to, with its current rights.
 
         Raises:
-            Fault: 401 UNAUTHORIZED where that user is gone or disabled.
+            Fault: 401 UNAUTHORIZED if that user no longer exists or is disabled.
         """
         kind, _, name = subject.partition(":")
         if kind == "entra":
@@ -102,7 +102,7 @@ class Accounts:
         raise unauthorized("authentication required: the refresh token's user is gone")
 
     def scope_map(self, registry: str, name: str) -> ScopeMapRecord | None:
-        """A scope map of a registry, those that every registry has included."""
+        """A scope map of a registry, including the system scope maps."""
         if name in SYSTEM_SCOPE_MAPS:
             record = self._registries.get(registry)
             description, actions = SYSTEM_SCOPE_MAPS[name]
@@ -114,7 +114,7 @@ class Accounts:
         return self.scope_maps.get(f"{registry}/{name}")
 
     def forget(self, registry: str) -> None:
-        """Drop everything that belongs to a registry that is deleted."""
+        """Remove the tokens and scope maps of a deleted registry."""
         for token in list(self.tokens.values(f"{registry}/")):
             self.tokens.remove(f"{registry}/{token.name}")
         for scope_map in list(self.scope_maps.values(f"{registry}/")):
@@ -146,17 +146,17 @@ class Accounts:
 
 
 def password_digest(password: str) -> str:
-    """What is kept of a token's password."""
+    """The SHA-256 of a token's password, which is stored in its place."""
     return hashlib.sha256(password.encode()).hexdigest()
 
 
 def unauthorized(message: str, headers: Mapping[str, Any] | None = None) -> Fault:
-    """The registry's answer to someone it does not know."""
+    """The registry's 401 response."""
     return Fault(401, "UNAUTHORIZED", message, headers)
 
 
 def _hub_user(name: str) -> Principal:
-    # Docker Hub's users are not known here. Whoever signs in, with whatever password, may pull as anyone may.
+    # Docker Hub's users are not known here. Any user name with any password may pull, like an anonymous client.
     return Principal(name, ANONYMOUS_PULL, f"{_HUB}:{name}")
 
 

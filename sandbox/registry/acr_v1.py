@@ -23,13 +23,13 @@ from sandbox.web import Call, Fault, Handler, Surface, json_answer
 
 
 class MetadataApi:
-    """`/acr/v1/` of every registry that `find` knows by its host name."""
+    """`/acr/v1/` of every registry that `find` returns for a host name."""
 
     def __init__(self, auth: RegistryAuth, find: Callable[[str], Registry]) -> None:
         self._auth, self._find = auth, find
 
     def mount(self, surface: Surface) -> None:
-        """Add the operations to a surface. The API takes any api-version or none, as Azure's does."""
+        """Add the operations to a surface. Like Azure's, the API accepts any api-version or none."""
         operations: list[tuple[str, str, Handler]] = [
             ("GET", "/acr/v1/_catalog", self._catalog),
             ("GET", "/acr/v1/{repository:rest}/_tags/{tag}", self._get_tag),
@@ -67,7 +67,7 @@ class MetadataApi:
         return json_answer(repository_body(registry, call.host, repository))
 
     async def _delete_repository(self, call: Call) -> web.StreamResponse:
-        """Delete a repository with all it holds."""
+        """Delete a repository with all its content."""
         registry, repository, caller = self._enter(call, "delete")
         digests, tags = await registry.delete_repository(repository, origin(call, caller))
         return json_answer({"manifestsDeleted": digests, "tagsDeleted": tags}, 202)
@@ -93,7 +93,7 @@ class MetadataApi:
         return self._tag_answer(call, registry, repository, tag)
 
     async def _delete_tag(self, call: Call) -> web.StreamResponse:
-        """Remove a tag; its manifest stays."""
+        """Remove a tag; its manifest is retained."""
         registry, repository, _ = self._enter(call, "delete")
         await registry.untag(repository, tag_name(call.params["tag"]))
         return web.Response(status=202)

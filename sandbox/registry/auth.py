@@ -1,4 +1,4 @@
-"""The token dance of a registry: challenge, `/oauth2/exchange`, `/oauth2/token`, and the check of what comes back.
+"""Token authentication of a registry: challenge, `/oauth2/exchange`, `/oauth2/token`, and the check of tokens.
 
 Source: https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md and
 https://distribution.github.io/distribution/spec/auth/oauth/
@@ -29,9 +29,9 @@ class RegistryAuth:
     """Issues and checks the tokens of every registry.
 
     Args:
-        issuer: signs; the audience of a registry's tokens is its service name.
-        accounts: knows the users.
-        find: the registry of a host name; raises `Fault` where there is none.
+        issuer: signs the tokens; the audience of a registry's tokens is its service name.
+        accounts: authenticates the users.
+        find: returns the registry of a host name; raises `Fault` if it does not exist.
     """
 
     def __init__(self, issuer: Issuer, accounts: Accounts, find: Callable[[str], Registry]) -> None:
@@ -43,14 +43,14 @@ class RegistryAuth:
         surface.operation("POST", path)(self._post_token)
 
     def mount_exchange(self, surface: Surface) -> None:
-        """Add the exchange of Entra access tokens, which only Azure's registries have."""
+        """Add the exchange of Entra access tokens, which only Azure registries support."""
         surface.operation("POST", "/oauth2/exchange")(self._exchange)
 
     def authorize(self, call: Call, registry: Registry, repository: str = "", *actions: str) -> Principal:
-        """Who is calling, if they may do all `actions` to `repository`; `registry:catalog` asks for the catalog.
+        """The caller, if it may perform all `actions` on `repository`; `registry:catalog` means the catalog.
 
         Raises:
-            Fault: 401 with the challenge that says where to get a token and for what scope.
+            Fault: 401 with the challenge: the token service to use, and the scope to request.
         """
         caller = self._caller(call, registry)
         if caller and repository == "registry:catalog":
@@ -73,7 +73,7 @@ class RegistryAuth:
         try:
             claims = self._issuer.read(value, (registry.realm.service,))
         except Fault:
-            return None  # an expired token is answered by a challenge, so that the client gets a new one
+            return None  # an expired token leads to a challenge, so that the client requests a new one
         if claims.get("grant_type") != "access_token":
             return None
         return Principal(claims["sub"], Rights.of_access(claims["access"]), "")
@@ -96,7 +96,7 @@ class RegistryAuth:
         return self._accounts.resume(registry.name, claims["subject"])
 
     async def _get_token(self, call: Call) -> web.StreamResponse:
-        """An access token for a user name and password (Basic), or for anyone where anonymous pull is on."""
+        """An access token for a user name and password (Basic), or an anonymous one if anonymous pull is enabled."""
         form = {name: call.request.query.getall(name) for name in call.request.query}
         scheme, _, value = call.request.headers.get("Authorization", "").partition(" ")
         registry = self._service(call, form)
@@ -119,7 +119,7 @@ class RegistryAuth:
         return self._token_answer(registry, principal, form)
 
     async def _exchange(self, call: Call) -> web.StreamResponse:
-        """A refresh token of the registry for an Entra access token."""
+        """Exchange an Entra access token for a refresh token of the registry."""
         form = parse_qs((await call.request.read()).decode(errors="replace"))
         registry = self._service(call, form)
         grant = _one(form, "grant_type")

@@ -1,4 +1,4 @@
-"""How repositories, tags and manifests look in Azure's registry API.
+"""Repositories, tags and manifests as Azure's registry API returns them.
 
 Source: Azure REST API specification, Azure.ContainerRegistry 2021-07-01 (RepositoryAttributes, TagAttributesBase,
 ManifestAttributesBase).
@@ -38,7 +38,7 @@ class _Manifest(msgspec.Struct):
 
 
 def repository_body(registry: Registry, host: str, name: str) -> dict[str, Any]:
-    """A repository's attributes; it is as old as its oldest manifest."""
+    """A repository's attributes; its creation time is that of its oldest manifest."""
     manifests, tags = registry.layout.manifests(name), registry.layout.tags(name)
     return {
         "registry": host,
@@ -66,7 +66,7 @@ def tag_body(registry: Registry, repository: str, tag: Entry) -> dict[str, Any]:
 def manifest_body(registry: Registry, repository: str, entry: Entry, tags: Sequence[Entry]) -> dict[str, Any]:
     """A manifest's attributes: platform and configuration of an image, references of an index.
 
-    `tags` are all of the repository's.
+    `tags` are all tags of the repository.
     """
     content = registry.layout.content(entry.digest)
     manifest = _decoded(content, _Manifest())
@@ -97,4 +97,4 @@ def _reference(child: _Descriptor) -> dict[str, Any]:
 def _decoded(content: bytes, default: T) -> T:
     with contextlib.suppress(msgspec.MsgspecError):
         return msgspec.json.decode(content, type=type(default))
-    return default  # an artifact whose configuration is no image's has neither platform nor layers
+    return default  # an artifact whose configuration is not an image's has neither platform nor layers

@@ -1,8 +1,8 @@
-"""The real registry underneath: one CNCF distribution process (`docker-registry`, 2.8) on a unix socket.
+"""Runs the underlying registry: one CNCF distribution process (`docker-registry`, 2.8) on a unix socket.
 
-It is watched: one that ends by itself is started again on the same socket and data.
+It is supervised: if the process exits by itself, it is restarted on the same socket and data.
 
-It has no authentication of its own; the socket lies in a folder that only this user can enter.
+It has no authentication of its own; the socket is in a folder that only this user can access.
 Source: https://distribution.github.io/distribution/about/configuration/
 """
 
@@ -38,14 +38,14 @@ _BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer of the process."""
+    """A complete response of the process."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def response(self) -> web.Response:
-        """The same answer for the gateway's client."""
+        """The same response for the gateway's client."""
         passed = {k: v for k, v in self.headers.items() if k.lower() not in ("content-length", "transfer-encoding")}
         return web.Response(status=self.status, headers=passed, body=self.body)
 
@@ -54,10 +54,10 @@ class Distribution:
     """One registry process with its data folder.
 
     Args:
-        host: the host name it believes to have, for the URLs in its answers.
-        data: where its content lies; it stays when the process ends.
+        host: the host name of the registry, for the URLs in its responses.
+        data: the folder of its content, which is retained when the process exits.
         runtime: a folder with a short path for the socket (108 bytes are the limit) and the configuration.
-        log: the file its messages go to.
+        log: the file that its messages are written to.
     """
 
     def __init__(self, host: str, data: Path, runtime: Path, log: Path) -> None:
@@ -70,16 +70,16 @@ class Distribution:
 
     @property
     def pid(self) -> int | None:
-        """The process id while it runs."""
+        """The process id, None while it is not running."""
         return self._process.pid if self._process and self._process.returncode is None else None
 
     async def start(self) -> None:
-        """Start the process and wait until it answers.
+        """Start the process and wait until it accepts connections.
 
         Raises:
-            RuntimeError: it ended or did not answer in time; the message says where its log is.
+            RuntimeError: it exited or was not ready in time; the message contains the path of its log.
         """
-        # Written once: uploads that are under way carry state signed with the secret in it.
+        # Written once: uploads in progress have state that is signed with the secret in it.
         self._config.write_text(json.dumps(self._configuration()))
         await self._launch()
         self._keeper = asyncio.get_running_loop().create_task(self._keep())
@@ -100,23 +100,23 @@ class Distribution:
         await self._wait_until_ready(self._process)
 
     async def _keep(self) -> None:
-        """Start it again whenever it ends by itself; clients get 503 meanwhile and try again."""
+        """Restart the process whenever it exits by itself; meanwhile, clients get 503 and retry."""
         failures = 0
         while self._process:
             code = await self._process.wait()
-            log.warning("docker-registry for %s ended with code %s and is started again", self._host, code)
+            log.warning("docker-registry for %s exited with code %s and is restarted", self._host, code)
             await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
             try:
                 await self._launch()
                 failures = 0
-            except (RuntimeError, OSError):  # OSError: no answer in time, or the system refused one more process
+            except (RuntimeError, OSError):  # OSError: not ready in time, or no process could be created
                 failures += 1
                 if self.pid:  # it hangs
                     self._process.kill()
-                log.exception("docker-registry for %s cannot be started again", self._host)
+                log.exception("docker-registry for %s cannot be restarted", self._host)
 
     async def stop(self) -> None:
-        """End the process and give back its connections; its content stays."""
+        """Stop the process and close its connections; its content is retained."""
         if self._keeper:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -143,15 +143,15 @@ class Distribution:
         body: bytes | AsyncIterator[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """One request to the process; `target` is an encoded path with its query.
+        """Send a request to the process; `target` is an encoded path with its query.
 
         Raises:
-            Fault: 503 where the process is away.
+            Fault: 503 if the process is unavailable.
         """
         assert self._session, "the registry is not started"
         sent = {"Host": self._host, "X-Forwarded-Proto": "https"} | dict(headers or {})
         url = URL(f"http://registry{target}", encoded=True)
-        # A layer can be tens of megabytes: from a stream it is written in pieces, and others get their turn.
+        # A layer can be tens of megabytes: a stream is written in chunks, so that other tasks run in between.
         data = io.BytesIO(body) if isinstance(body, bytes) else body
         try:
             async with self._session.request(method, url, data=data, headers=sent, allow_redirects=False) as answer:
@@ -168,7 +168,7 @@ class Distribution:
                 "delete": {"enabled": True},
                 "maintenance": {"uploadpurging": {"enabled": False}},
             },
-            # Azure's registries answer with relative locations, and azure-containerregistry understands no others.
+            # Azure registries return relative locations, the only ones that azure-containerregistry supports.
             "http": {"net": "unix", "addr": str(self._socket), "secret": secrets.token_hex(16), "relativeurls": True},
         }
 
@@ -176,7 +176,7 @@ class Distribution:
         async with asyncio.timeout(_READY_SECONDS):
             while True:
                 if process.returncode is not None:
-                    message = f"docker-registry for {self._host} ended with {process.returncode}; see {self._log}."
+                    message = f"docker-registry for {self._host} exited with {process.returncode}; see {self._log}."
                     raise RuntimeError(message)
                 with contextlib.suppress(OSError):
                     _, writer = await asyncio.open_unix_connection(str(self._socket))
@@ -186,6 +186,6 @@ class Distribution:
 
 
 def _dies_with_its_parent() -> tuple[str, ...]:
-    # A killed sandbox must not leave registries behind; only Linux has this, elsewhere stop() has to do.
+    # A killed sandbox must not leave registries behind; only Linux has this, elsewhere stop() must suffice.
     setpriv = find_program("setpriv")
     return (setpriv, "--pdeathsig", "TERM", "--") if setpriv else ()

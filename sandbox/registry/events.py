@@ -1,4 +1,4 @@
-"""What Event Grid says about a push or a delete.
+"""Event Grid events for pushes and deletes.
 
 Source: https://learn.microsoft.com/azure/event-grid/event-schema-container-registry
 """

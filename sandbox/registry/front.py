@@ -1,6 +1,6 @@
-"""The OCI distribution API (`/v2/`) in front of the processes: rights, locks, and the watch over manifests.
+"""The OCI distribution API (`/v2/`) in front of the processes: rights, locks and manifest events.
 
-Blobs stream through; manifests are written by `Registry`; tags and the catalog are listed from the store.
+Blobs are streamed through; manifests are written by `Registry`; tags and the catalog are listed from the store.
 Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 """
 
@@ -27,7 +27,7 @@ _API = {"Docker-Distribution-Api-Version": "registry/2.0"}
 
 
 class DistributionApi:
-    """`/v2/` of every registry that `find` knows by its host name; `limit` counts pulls where there is one."""
+    """`/v2/` of every registry that `find` returns for a host name; `limit`, if given, counts pulls."""
 
     def __init__(self, auth: RegistryAuth, find: Callable[[str], Registry], limit: PullLimit | None = None) -> None:
         self._auth, self._find, self._limit = auth, find, limit
@@ -52,7 +52,7 @@ class DistributionApi:
                 surface.operation(method, pattern)(handler)
 
     async def _check(self, call: Call) -> web.StreamResponse:
-        """Whether the API is there and the caller is known."""
+        """Check that the API is available and the caller is authenticated."""
         self._auth.authorize(call, self._find(call.host))
         return json_answer({}, headers=_API)
 
@@ -104,11 +104,11 @@ class DistributionApi:
         registry, _, caller = self._enter(call, "pull", "push")
         query = dict(parse_qsl(call.request.rel_url.raw_query_string))
         if "mount" in query and "pull" not in caller.rights.allowed(query.get("from", "")):
-            query = {}  # as the specification says: where it cannot mount, it begins an upload
+            query = {}  # per the specification, a mount that is not possible begins an upload
         return await self._forward(call, registry, query=urlencode(query))
 
     async def _upload(self, call: Call) -> web.StreamResponse:
-        """Continue, look at, finish or cancel a blob upload."""
+        """Continue, query, finish or cancel a blob upload."""
         if not _UPLOAD.fullmatch(call.params["upload"]):
             raise Fault(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
         registry, _, _ = self._enter(call, "pull", "push")
@@ -140,7 +140,7 @@ class DistributionApi:
 
 
 def origin(call: Call, caller: Principal) -> Origin:
-    """Who did this request, for the events that it raises."""
+    """The origin of a request, for the events that it raises."""
     return Origin(caller.name, call.request.method, call.request.headers.get("User-Agent", ""))
 
 

@@ -1,7 +1,7 @@
-"""Reading distribution's own filesystem store.
+"""Access to distribution's filesystem store.
 
-The store is the only truth about repositories, tags, manifests and their times; nothing of it is kept twice.
-distribution 2.8 has no operation that removes a tag alone, none that lists manifests, and none that tells times.
+The store is the only source of truth for repositories, tags, manifests and their times; none of it is duplicated.
+distribution 2.8 has no operation that removes only a tag, none that lists manifests, and none that returns times.
 Source: https://github.com/distribution/distribution/blob/v2.8.2/registry/storage/paths.go
 """
 
@@ -28,18 +28,18 @@ class Entry:
 class Layout:
     """The content below one distribution process's root directory.
 
-    Repository names, tags and digests must have passed `sandbox.registry.names`: they become paths.
+    Repository names, tags and digests must be validated by `sandbox.registry.names`: they become paths.
     """
 
     def __init__(self, data: Path) -> None:
         self._root = data / "docker" / "registry" / "v2"
 
     def repositories(self) -> list[str]:
-        """The repositories that hold a manifest, in lexical order."""
+        """The repositories that contain a manifest, in lexical order."""
         return sorted(name for name in self._files() if self.holds(name))
 
     def holds(self, repository: str) -> bool:
-        """Whether a repository is there, which it is while it holds a manifest."""
+        """Whether a repository exists, that is, contains a manifest."""
         revisions = self._manifests(repository) / "revisions" / "sha256"
         return any((revisions / name / "link").exists() for name in _names(revisions))
 
@@ -52,7 +52,7 @@ class Layout:
     def tag(self, repository: str, name: str) -> Entry | None:
         """One tag, or None."""
         folder = self._manifests(repository) / "tags" / name
-        # The folder is written to only when the tag comes into being, the link whenever it moves.
+        # The folder is modified only when the tag is created, the link whenever the tag moves.
         return _entry(name, folder, folder / "current" / "link")
 
     def manifests(self, repository: str) -> list[Entry]:
@@ -67,17 +67,17 @@ class Layout:
         return _entry(digest, folder, folder / "link")
 
     def content(self, digest: str) -> bytes:
-        """The bytes of a blob or manifest; empty where there are none."""
+        """The bytes of a blob or manifest; empty if it does not exist."""
         value = digest.partition(":")[2]
         file = self._root / "blobs" / "sha256" / value[:2] / value / "data"
         return file.read_bytes() if file.exists() else b""
 
     def untag(self, repository: str, tag: str) -> None:
-        """Take a tag away; its manifest stays."""
+        """Remove a tag; its manifest is retained."""
         shutil.rmtree(self._manifests(repository) / "tags" / tag)
 
     def remove(self, repository: str) -> None:
-        """Take a repository away, but not those whose names begin with its name."""
+        """Remove a repository, but not other repositories whose names begin with its name."""
         folder = self._root / "repositories" / repository
         for part in ("_manifests", "_layers", "_uploads"):
             shutil.rmtree(folder / part, ignore_errors=True)

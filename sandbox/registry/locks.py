@@ -1,4 +1,4 @@
-"""Locks: the changeable attributes of repositories, tags and manifests, and what they refuse.
+"""Locks: the changeable attributes of repositories, tags and manifests, and the operations that they refuse.
 
 `writeEnabled=false` blocks updates and deletes, `deleteEnabled=false` blocks deletes only; the locks of a tag
 and of its manifest are separate.
@@ -17,7 +17,7 @@ from sandbox.web import Fault
 
 
 class Attributes(msgspec.Struct, frozen=True, rename="camel"):
-    """What may be done to a repository, tag or manifest."""
+    """The operations that are allowed on a repository, tag or manifest."""
 
     delete_enabled: bool = True
     write_enabled: bool = True
@@ -26,7 +26,7 @@ class Attributes(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class AttributesChange(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """The attributes to change; None leaves one as it is."""
+    """The attributes to change; None leaves one unchanged."""
 
     delete_enabled: bool | None = None
     write_enabled: bool | None = None
@@ -47,20 +47,20 @@ class Locks:
         self._records = Collection(file, Attributes)
 
     def get(self, subject: str) -> Attributes:
-        """The attributes of a subject; everything is allowed until someone says otherwise."""
+        """The attributes of a subject; by default, everything is allowed."""
         return self._records.get(_key(subject)) or _OPEN
 
     def change(self, subject: str, change: AttributesChange) -> Attributes:
-        """Change some attributes and return them all."""
+        """Change some attributes and return all of them."""
         given = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not None}
         return self._records.put(_key(subject), msgspec.structs.replace(self.get(subject), **given))
 
     def forget(self, subject: str) -> None:
-        """Drop the attributes of what is gone: what comes back under the same name is open."""
+        """Remove the attributes of a deleted subject: a new one with the same name is unlocked."""
         self._records.remove(_key(subject))
 
     def require_write(self, *subjects: str) -> None:
-        """Refuse a change of any subject that is write-locked.
+        """Refuse a change if any subject is write-locked.
 
         Raises:
             Fault: 405 REGISTRY_DISALLOWED_OPERATION that names the lock.
@@ -70,7 +70,7 @@ class Locks:
                 raise _disallowed(subject, "writeEnabled")
 
     def require_delete(self, *subjects: str) -> None:
-        """Refuse the deletion of any subject that is locked.
+        """Refuse a deletion if any subject is locked.
 
         Raises:
             Fault: 405 REGISTRY_DISALLOWED_OPERATION that names the lock.
@@ -81,7 +81,7 @@ class Locks:
                 raise _disallowed(subject, "deleteEnabled")
 
     def require_read(self, *subjects: str) -> None:
-        """Refuse to read any subject that is read-locked.
+        """Refuse a read if any subject is read-locked.
 
         Raises:
             Fault: 405 REGISTRY_DISALLOWED_OPERATION that names the lock.
@@ -101,5 +101,5 @@ def _disallowed(subject: str, attribute: str) -> Fault:
 
 
 def _key(subject: str) -> str:
-    # A collection's keys have no case, tags do; '^' occurs in neither names, tags nor digests.
+    # A collection's keys are case-insensitive, tags are not; '^' does not occur in names, tags or digests.
     return re.sub("[A-Z]", lambda match: "^" + match[0].lower(), subject)

@@ -1,4 +1,4 @@
-"""Repository names, tags, digests and image references, as the OCI distribution specification writes them.
+"""Repository names, tags, digests and image references, in the syntax of the OCI distribution specification.
 
 Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pull
 """
@@ -19,10 +19,10 @@ _LONGEST_REPOSITORY = 256
 
 
 def repository_name(raw: str) -> str:
-    """A repository name out of a URL path.
+    """Parse a repository name from a URL path.
 
     Raises:
-        Fault: 400 NAME_INVALID. What passes is safe to use as a path below a folder.
+        Fault: 400 NAME_INVALID. A valid name is safe to use as a path below a folder.
     """
     name = unquote(raw)
     if len(name) > _LONGEST_REPOSITORY or not _REPOSITORY.fullmatch(name):
@@ -31,10 +31,10 @@ def repository_name(raw: str) -> str:
 
 
 def tag_name(raw: str) -> str:
-    """A tag out of a URL path.
+    """Parse a tag from a URL path.
 
     Raises:
-        Fault: 400 TAG_INVALID. What passes is safe to use as a path below a folder.
+        Fault: 400 TAG_INVALID. A valid tag is safe to use as a path below a folder.
     """
     name = unquote(raw)
     if not _TAG.fullmatch(name):
@@ -43,7 +43,7 @@ def tag_name(raw: str) -> str:
 
 
 def digest_name(raw: str) -> str:
-    """A sha256 digest out of a URL path.
+    """Parse a sha256 digest from a URL path.
 
     Raises:
         Fault: 400 DIGEST_INVALID.
@@ -61,7 +61,7 @@ def is_digest(reference: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ImageReference:
-    """`repository[:tag][@digest]` without a registry; at least one of tag and digest is None only as written."""
+    """`repository[:tag][@digest]` without a registry; a tag or digest that the text does not contain is None."""
 
     repository: str
     tag: str | None
@@ -69,15 +69,15 @@ class ImageReference:
 
     @property
     def reference(self) -> str:
-        """What to ask the registry for: the digest, else the tag, else `latest`."""
+        """The manifest reference to request: the digest, else the tag, else `latest`."""
         return self.digest or self.tag or "latest"
 
     @classmethod
     def parse(cls, text: str) -> ImageReference:
-        """Take an image reference apart.
+        """Parse an image reference.
 
         Raises:
-            Fault: 400 that names the part that is wrong.
+            Fault: 400 that names the invalid part.
         """
         rest, _, digest = text.partition("@")
         repository, _, tag = rest.partition(":")

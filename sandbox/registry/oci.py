@@ -1,4 +1,4 @@
-"""Images as bytes: a configuration, layers, and the manifest that names them, the same bytes every time.
+"""Reproducible images as bytes: a configuration, layers, and the manifest that references them.
 
 Source: https://github.com/opencontainers/image-spec/blob/main/manifest.md and
 https://distribution.github.io/distribution/spec/manifest-v2-2/
@@ -36,7 +36,7 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """Its name in a registry."""
+        """The digest that identifies it in a registry."""
         return digest_of(self.body)
 
 
@@ -50,7 +50,7 @@ class OciImage:
 
     @property
     def manifest(self) -> Manifest:
-        """The manifest, a function of the parts alone."""
+        """The manifest, determined by the parts alone."""
         media_type, config_type, layer_type = _TYPES[self.format]
         document = {
             "schemaVersion": 2,
@@ -62,13 +62,13 @@ class OciImage:
 
     @property
     def platform(self) -> dict[str, str]:
-        """Operating system and architecture, as the configuration says."""
+        """The operating system and architecture in the configuration."""
         config = json.loads(self.config)
         return {"architecture": config.get("architecture", "amd64"), "os": config.get("os", "linux")}
 
     @property
     def blobs(self) -> tuple[tuple[bytes, str], ...]:
-        """What the manifest names, each with its digest: the configuration, then the layers."""
+        """The blobs that the manifest references, each with its digest: the configuration, then the layers."""
         return tuple((content, digest_of(content)) for content in (self.config, *self.layers))
 
     def _suffix(self, layer: bytes) -> str:
@@ -86,7 +86,7 @@ class OciIndex:
 
     @property
     def manifest(self) -> Manifest:
-        """The index over the images' manifests, a function of the parts alone."""
+        """The index of the images' manifests, determined by the parts alone."""
         media_type = OCI_INDEX if self.format == "oci" else DOCKER_LIST
         entries = []
         for image in self.images:
@@ -96,7 +96,7 @@ class OciIndex:
 
 
 def digest_of(content: bytes) -> str:
-    """The sha256 digest that names content in a registry."""
+    """The sha256 digest that identifies content in a registry."""
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Paging as registries do it: `n` and `last` in the query, the next page in a `Link` header.
+"""Pagination of registry lists: `n` and `last` in the query, the next page in a `Link` header.
 
 Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-tags
 """
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 
 def page(call: Call, items: Sequence[T], name: Callable[[T], str] = str) -> tuple[list[T], dict[str, str]]:
-    """The page of `items` that a call asks for, and the headers that lead to the next.
+    """The page of `items` that a call requests, and the headers that link to the next.
 
-    `last` names the item the page begins behind; in a lexical list it need not be there any more.
+    The page begins after the item `last`; in a lexical list, that item need not exist any more.
 
     Raises:
-        Fault: 400 PAGINATION_NUMBER_INVALID where `n` is no number above 0.
+        Fault: 400 PAGINATION_NUMBER_INVALID if `n` is not a number above 0.
     """
     query = call.query
     rest = list(items[_behind(items, name, query["last"], query.get("orderby", "")) :] if "last" in query else items)

@@ -1,4 +1,4 @@
-"""Docker Hub's pull rate limit: a GET of a manifest is a pull, a HEAD is none; the rest is reported in headers.
+"""Docker Hub's pull rate limit: a GET of a manifest is a pull, a HEAD is not; headers report the remaining pulls.
 
 Source: https://docs.docker.com/docker-hub/usage/pulls/
 """
@@ -23,8 +23,8 @@ Pulls = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class PullLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Pulls within a rolling window of `window_seconds` (not scaled): of everybody without an account together, who
-    all come from one address, and of each account."""
+    """The pulls allowed within a rolling window of `window_seconds` (not scaled): for all anonymous clients together,
+    since they share one address, and for each account."""
 
     anonymous: Pulls = 100
     account: Pulls = 200
@@ -35,7 +35,7 @@ class PullLimit:
     """Counts the pulls of each source; a restart resets the count.
 
     Args:
-        clock: seconds that only grow.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -43,15 +43,15 @@ class PullLimit:
         self._pulls: dict[str, deque[float]] = defaultdict(deque)
 
     def set(self, limits: PullLimits) -> None:
-        """Limit so from now on, and forget what was pulled."""
+        """Set the limits and reset the count."""
         self._limits = limits
         self._pulls.clear()
 
     def ask(self, call: Call, caller: Principal) -> Mapping[str, str]:
-        """Count a request for a manifest, and return the headers that tell what is left.
+        """Count a request for a manifest, and return the headers that report the remaining pulls.
 
         Raises:
-            Fault: 429 TOOMANYREQUESTS for a GET where nothing is left.
+            Fault: 429 TOOMANYREQUESTS for a GET if no pulls remain.
         """
         known = bool(caller.name)
         source = str(uuid.uuid5(uuid.NAMESPACE_DNS, caller.name)) if known else call.request.remote or _ANYWHERE
@@ -74,7 +74,7 @@ class PullLimit:
 
         @local.operation("GET", "/dockerhub/limits")
         async def get_limits(call: Call) -> web.StreamResponse:
-            """Docker Hub's pull rate limit in force."""
+            """Docker Hub's current pull rate limit."""
             return json_answer(self._limits)
 
     def _recent(self, source: str) -> deque[float]:

@@ -1,4 +1,4 @@
-"""What the registries remember, and what they tell others."""
+"""The stored records of the registries, and the pushes that they announce."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from sandbox.arm.surface import ResourceId
 PROVIDER = "Microsoft.ContainerRegistry"
 SUFFIX = ".azurecr.io"
 
-# What the azure-mgmt-containerregistry packages of 2025 and 2026 and `az` 2.91 send.
+# The versions that the azure-mgmt-containerregistry packages of 2025 and 2026 and `az` 2.91 send.
 API_VERSIONS = ("2023-07-01", "2023-11-01-preview", "2025-04-01", "2025-11-01", "2026-09-01-preview")
 
 
 def now() -> str:
-    """The present as Azure writes it: ISO 8601, UTC, with a Z."""
+    """The current time in Azure's format: ISO 8601, UTC, with a Z."""
     return timestamp(datetime.now(UTC))
 
 
 def timestamp(moment: datetime) -> str:
-    """A moment as Azure writes it."""
+    """A time in Azure's format."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class RegistryRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One `Microsoft.ContainerRegistry/registries` resource.
 
-    `settings` are the properties that are kept and given back without an effect here (network rules,
+    `settings` are the properties that are stored and returned without an effect here (network rules,
     policies, redundancy).
     """
 
@@ -69,7 +69,7 @@ class ScopeMapRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PasswordRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A password of a token, kept as the SHA-256 of its value (the value is random and 256 bits strong)."""
+    """A password of a token, stored as the SHA-256 of its value (the value is random and 256 bits strong)."""
 
     name: str
     digest: str
@@ -78,7 +78,7 @@ class PasswordRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A user of one registry whose rights are a scope map's."""
+    """A user of one registry, with the rights of a scope map."""
 
     registry: str
     name: str
@@ -90,7 +90,7 @@ class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who asked for a change of a registry, and with what request."""
+    """The actor that changed a registry, with the method and user agent of the request."""
 
     actor: str
     method: str
@@ -102,7 +102,7 @@ class Push:
     """A manifest that was pushed or deleted.
 
     `registry` is the registry's name, `tag` is None for a push by digest and for every delete, `size` is
-    the manifest's in bytes (0 for a delete), `actor` is the user, token or principal that did it.
+    the manifest's size in bytes (0 for a delete), `actor` is the user, token or principal that made the request.
     """
 
     id: str

@@ -1,7 +1,7 @@
 """One registry: every change of its manifests is made here, under its locks, and announced to its observers.
 
-Pushes and deletes are observed here and not taken from distribution's own notifications: those name no actor
-(only the front knows who pushed) and are lost when the process restarts while its listener is away.
+Pushes and deletes are observed here instead of through distribution's notifications: those contain no actor (only
+the API in front knows the caller) and are lost if the process restarts while its listener is unavailable.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MANIFEST_LIMIT_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Realm:
-    """Where a registry's tokens come from (`url`), what they are for (`service`), what listing tags takes."""
+    """A registry's token service (`url`), the tokens' audience (`service`), the action that listing tags requires."""
 
     url: str
     service: str
@@ -53,7 +53,7 @@ class _Stored(msgspec.Struct, rename="camel"):
 
 @dataclass(eq=False)
 class Registry:
-    """A registry's process, content, locks, and whether anyone may pull from it."""
+    """A registry's process, content and locks, and whether anonymous pull is enabled."""
 
     name: str
     realm: Realm
@@ -64,16 +64,16 @@ class Registry:
     anonymous_pull: bool = False
 
     def __post_init__(self) -> None:
-        # Between the look at a lock and the write that it allows nobody may change either.
+        # Held from the check of a lock to the write that it allows: neither may change in between.
         self._changing = asyncio.Lock()
 
     async def put_manifest(
         self, repository: str, reference: str, body: bytes, media_type: str, origin: Origin
     ) -> Answer:
-        """Store a manifest under a tag or its digest; 201 is also announced.
+        """Store a manifest under a tag or its digest; a 201 is announced.
 
         Raises:
-            Fault: 405 where a lock forbids it, 413 where it is too large.
+            Fault: 405 if a lock forbids it, 413 if it is too large.
         """
         if len(body) > _MANIFEST_LIMIT_BYTES:
             raise Fault(413, "SIZE_INVALID", f"the manifest is larger than {_MANIFEST_LIMIT_BYTES} bytes")
@@ -91,12 +91,12 @@ class Registry:
         return answer
 
     async def delete_manifest(self, repository: str, digest: str, origin: Origin) -> Answer:
-        """Delete a manifest and the tags that point at it; 202 is also announced.
+        """Delete a manifest and the tags that point at it; a 202 is announced.
 
-        A locked tag keeps its manifest, too: a deletion would take the tag with it.
+        A locked tag also protects its manifest: a deletion would remove the tag.
 
         Raises:
-            Fault: 405 where a lock forbids it.
+            Fault: 405 if a lock forbids it.
         """
         tags = [f"{repository}:{tag.name}" for tag in self.layout.tags(repository) if tag.digest == digest]
         async with self._changing:
@@ -110,10 +110,10 @@ class Registry:
         return answer
 
     async def untag(self, repository: str, tag: str) -> None:
-        """Remove a tag and nothing else. Azure announces no event for it.
+        """Remove only a tag. Azure raises no event for it.
 
         Raises:
-            Fault: 404 TAG_UNKNOWN, 405 where a lock forbids it.
+            Fault: 404 TAG_UNKNOWN, 405 if a lock forbids it.
         """
         async with self._changing:
             if self.layout.tag(repository, tag) is None:
@@ -123,10 +123,10 @@ class Registry:
             self.locks.forget(f"{repository}:{tag}")
 
     async def delete_repository(self, repository: str, origin: Origin) -> tuple[list[str], list[str]]:
-        """Delete a repository; what it held (digests, tags) is returned, each digest is announced.
+        """Delete a repository and return its content (digests, tags); each digest is announced.
 
         Raises:
-            Fault: 404 NAME_UNKNOWN, 405 where any lock inside forbids it.
+            Fault: 404 NAME_UNKNOWN, 405 if any lock in it forbids it.
         """
         async with self._changing:
             manifests, tags = self.layout.manifests(repository), self.layout.tags(repository)
@@ -143,11 +143,11 @@ class Registry:
             return [m.name for m in manifests], [t.name for t in tags]
 
     async def has_blob(self, repository: str, digest: str) -> bool:
-        """Whether a repository holds a blob."""
+        """Whether a repository contains a blob."""
         return (await self.distribution.call("HEAD", f"/v2/{repository}/blobs/{digest}")).status == 200
 
     async def mount_blob(self, repository: str, digest: str, source: str) -> bool:
-        """Take a blob over from another repository of this registry; False where that has none."""
+        """Mount a blob from another repository of this registry; False if it is not there."""
         target = f"/v2/{repository}/blobs/uploads/?mount={quote(digest)}&from={quote(source, safe='')}"
         return (await self.distribution.call("POST", target)).status == 201
 
@@ -155,7 +155,7 @@ class Registry:
         """Store a blob.
 
         Raises:
-            Fault: the process's own refusal, 400 DIGEST_INVALID where the content has another digest.
+            Fault: the error of the process, 400 DIGEST_INVALID if the content has another digest.
         """
         opened = await self.distribution.call("POST", f"/v2/{repository}/blobs/uploads/")
         _expect(opened, 202, f"an upload to '{repository}'")
@@ -165,7 +165,7 @@ class Registry:
         _expect(await self.distribution.call("PUT", target, body=content, headers=headers), 201, f"the blob {digest}")
 
     def media_type(self, digest: str) -> str:
-        """The media type of a stored manifest; the OCI one where it does not say."""
+        """The media type of a stored manifest; the OCI type if the manifest does not declare one."""
         stored = _Stored()
         with contextlib.suppress(msgspec.MsgspecError):
             stored = msgspec.json.decode(self.layout.content(digest), type=_Stored)
@@ -193,5 +193,5 @@ class Registry:
 
 def _expect(answer: Answer, status: int, what: str) -> None:
     if answer.status != status:
-        said = answer.body.decode(errors="replace")[:300]
-        raise Fault(answer.status if answer.status >= 400 else 500, "UNKNOWN", f"{what} was refused: {said}")
+        detail = answer.body.decode(errors="replace")[:300]
+        raise Fault(answer.status if answer.status >= 400 else 500, "UNKNOWN", f"{what} was refused: {detail}")

@@ -1,4 +1,4 @@
-"""Who may do what to which repository."""
+"""Principals and their rights on repositories."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SYSTEM_SCOPE_MAPS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """Actions by repository; a repository `*` stands for all, `samples/*` for all that begin with `samples/`."""
+    """Actions by repository; a repository `*` matches all, `samples/*` all that begin with `samples/`."""
 
     grants: tuple[tuple[str, frozenset[str]], ...]
 
@@ -62,19 +62,19 @@ class Rights:
         return any(p == CATALOG or (p == "*" and "metadata_read" in actions) for p, actions in self.grants)
 
     def narrowed(self, scopes: Iterable[str]) -> Iterator[dict[str, Any]]:
-        """The part of these rights that the scopes of a token request ask for, as a token's `access` entries."""
+        """The subset of these rights that the scopes of a token request select, as a token's `access` entries."""
         for scope in scopes:
             kind, _, rest = scope.partition(":")
-            name, _, asked = rest.rpartition(":")
+            name, _, actions = rest.rpartition(":")
             if kind == "registry" and name == "catalog":
                 yield {"type": kind, "name": name, "actions": ["*"] if self.catalog else []}
             elif kind == "repository" and name:
-                wanted = ACTIONS if asked == "*" else frozenset(asked.split(","))
-                yield {"type": kind, "name": name, "actions": sorted(wanted & self.allowed(name))}
+                requested = ACTIONS if actions == "*" else frozenset(actions.split(","))
+                yield {"type": kind, "name": name, "actions": sorted(requested & self.allowed(name))}
 
     @classmethod
     def of_access(cls, access: Iterable[Mapping[str, Any]]) -> Rights:
-        """The rights that a token's `access` entries carry."""
+        """The rights in a token's `access` entries."""
         grants = []
         for entry in access:
             if entry["actions"]:
@@ -84,17 +84,17 @@ class Rights:
 
     @classmethod
     def of_repositories(cls, repositories: Mapping[str, Sequence[str]] | None) -> Rights:
-        """Rights by repository name; None is everything."""
+        """Rights from actions by repository name; None grants everything."""
         if repositories is None:
             return EVERYTHING
         return cls(tuple((name, frozenset(actions)) for name, actions in repositories.items()))
 
     @classmethod
     def of_scope_map(cls, actions: Iterable[str]) -> Rights:
-        """The rights that a scope map's actions give.
+        """The rights that a scope map's actions grant.
 
         Raises:
-            Fault: 400 that names the action that is none.
+            Fault: 400 that names the invalid action.
         """
         return cls(tuple(map(_scope_map_grant, actions)))
 
@@ -117,7 +117,7 @@ ANONYMOUS_PULL = Rights((("*", frozenset(("pull", "metadata_read"))),))
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Someone who is known to a registry. `subject` finds them again when their refresh token comes back."""
+    """A caller as identified by a registry. `subject` identifies it in its refresh tokens."""
 
     name: str
     rights: Rights

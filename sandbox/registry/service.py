@@ -1,4 +1,4 @@
-"""Azure Container Registry and the Docker Hub stand-in, put together."""
+"""Assembles Azure Container Registry and the Docker Hub stand-in."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from sandbox.web import Fault, Surface, registry_fault
 
 log = logging.getLogger(__name__)
 
-_LAST_WORDS_SECONDS = 5
+_DRAIN_SECONDS = 5
 _RUNTIME_PREFIX = "basegate-registry-"
 _HUB = "hub"
 _HUB_HOSTS = frozenset(("docker.io", "index.docker.io", "registry-1.docker.io", "auth.docker.io"))
@@ -47,16 +47,16 @@ _HUB_REALM = Realm("https://auth.docker.io/token", "registry.docker.io", listing
 class Registries:
     """The registries of one instance: control plane, data plane, processes.
 
-    `on_push` is called with every manifest that is pushed or deleted, one after the other in the order of the
-    pushes, soon after the pusher has its answer. A listener that raises is logged and holds up nobody. `hub_limit` is
-    Docker Hub's limit of pulls.
+    `on_push` listeners are called with every manifest that is pushed or deleted, sequentially in the order of the
+    pushes, soon after the client has received its response. An exception of a listener is logged and does not affect
+    the others. `hub_limit` is Docker Hub's pull rate limit.
     """
 
     def __init__(
         self, instance: Instance, issuer: Issuer, gateway: Gateway, operations: Operations, index: ResourceIndex
     ) -> None:
         self._folder, self._logs = instance.folder("registry"), instance.logs
-        self._folder.chmod(0o700)  # the admin users' passwords are in there
+        self._folder.chmod(0o700)  # it contains the admin users' passwords
         self._records = Collection(self._folder / "registries.json", RegistryRecord)
         self._accounts = Accounts(self._folder, issuer, self._records)
         self._auth = RegistryAuth(issuer, self._accounts, self.at)
@@ -80,7 +80,7 @@ class Registries:
         self._imports.mount(arm)
 
     def mount_control(self, local: Surface) -> None:
-        """Add the drills to the sandbox's own surface."""
+        """Add the control operations (pull rate limit, import throttling) to the sandbox's own surface."""
         self.hub_limit.mount(local)
         self._imports.mount_control(local)
 
@@ -94,19 +94,19 @@ class Registries:
         return [azure, *_hub_surfaces(DistributionApi(self._auth, self.at, self.hub_limit), self._auth)]
 
     async def start(self) -> None:
-        """Start the processes of all registries there are, side by side, and Docker Hub's."""
+        """Start the processes of Docker Hub and of all existing registries, concurrently."""
         self._sweep_runtime()
         self._runtime = Path(tempfile.mkdtemp(prefix=_RUNTIME_PREFIX))
         (self._folder / "runtime").write_text(str(self._runtime))
-        self._announcer = asyncio.get_running_loop().create_task(self._tell())
+        self._announcer = asyncio.get_running_loop().create_task(self._notify_listeners())
         hub = self._start(_HUB, "registry-1.docker.io", _HUB_REALM, anonymous=True)
         await asyncio.gather(hub, *(self._opened(record) for record in self._records.values()))
 
     async def stop(self) -> None:
-        """Tell the last pushes, end all processes and remove their sockets; the content stays."""
+        """Announce the last pushes, stop all processes and remove their sockets; the content is retained."""
         if self._announcer:
-            with contextlib.suppress(TimeoutError):  # a listener that hangs does not hold up the end
-                await asyncio.wait_for(self._pushes.join(), _LAST_WORDS_SECONDS)
+            with contextlib.suppress(TimeoutError):  # a listener that hangs does not block the shutdown
+                await asyncio.wait_for(self._pushes.join(), _DRAIN_SECONDS)
             self._announcer.cancel()
         await asyncio.gather(*(registry.distribution.stop() for registry in self._running.values()))
         self._running.clear()
@@ -120,7 +120,7 @@ class Registries:
         """The ARM id of a registry.
 
         Raises:
-            Fault: 404 where there is none.
+            Fault: 404 if it does not exist.
         """
         record = self.find(name)
         if record is None:
@@ -131,7 +131,7 @@ class Registries:
         """The running registry behind a host name.
 
         Raises:
-            Fault: 404 that names the registries there are.
+            Fault: 404 that lists the existing registries.
         """
         name = _HUB if host in _HUB_HOSTS else host.lower().removesuffix(SUFFIX)
         registry = self._running.get(name)
@@ -143,23 +143,23 @@ class Registries:
     def issue_login(
         self, login_server: str, *, actor: str, repositories: Mapping[str, Sequence[str]] | None
     ) -> tuple[str, str]:
-        """A user name and password for `docker login`, good until the sandbox stops.
+        """Create a user name and password for `docker login`, valid until the sandbox stops.
 
         Args:
             login_server: `contoso.azurecr.io` or `docker.io`.
-            actor: who pushes with it, for events.
+            actor: the actor of pushes with this login, for events.
             repositories: actions (`pull`, `push`, `delete`, `metadata_read`, `metadata_write`) by repository
-                (`*` stands for all); None is everything.
+                (`*` matches all); None grants everything.
 
         Raises:
-            Fault: 404 where there is no such registry.
+            Fault: 404 if the registry does not exist.
         """
         return self._accounts.issue(self.at(login_server).name, actor, repositories)
 
     async def push_image(
         self, registry: RegistryRecord | Literal["hub"], repository: str, tag: str, image: OciImage | OciIndex
     ) -> str:
-        """Put an image into a registry and return its digest; that is a push like any other."""
+        """Push an image to a registry and return its digest; it is handled like any other push."""
         target = self.at("docker.io" if registry == "hub" else registry.login_server)
         origin = Origin("sandbox", "PUT", "basegate-sandbox")
         images = image.images if isinstance(image, OciIndex) else (image,)
@@ -176,7 +176,7 @@ class Registries:
         return manifest.digest
 
     async def seed_hub(self, repository: str, tag: str, image: OciImage | OciIndex) -> str:
-        """Put an image onto Docker Hub's stand-in (`library/node`) and return its digest."""
+        """Push an image to the Docker Hub stand-in (`library/node`) and return its digest."""
         return await self.push_image("hub", repository, tag, image)
 
     async def delete_group(self, group: str) -> None:
@@ -203,7 +203,7 @@ class Registries:
 
     async def _start(self, name: str, host: str, realm: Realm, *, anonymous: bool) -> None:
         if self._runtime is None:
-            return  # a registry that is created before start() is started by it
+            return  # start() starts the registries that were created before it
         data = self._data(name)
         data.mkdir(parents=True, exist_ok=True)
         distribution = Distribution(host, data / "content", self._runtime, self._logs / f"registry-{name}.log")
@@ -218,7 +218,7 @@ class Registries:
         return self._folder / "data" / name
 
     def _sweep_runtime(self) -> None:
-        # A sandbox that was killed leaves its sockets' folder behind; the next start takes it away.
+        # A killed sandbox leaves the folder of its sockets behind; the next start removes it.
         note = self._folder / "runtime"
         if note.exists():
             left = Path(note.read_text())
@@ -227,19 +227,19 @@ class Registries:
             note.unlink()
         self._runtime = None
 
-    async def _tell(self) -> None:
+    async def _notify_listeners(self) -> None:
         while True:
             push = await self._pushes.get()
             for listener in self.on_push:
                 try:
                     await listener(push)
-                except Exception:  # whatever a listener raises is its own matter, and is in the log
+                except Exception:  # a listener's exception is logged and does not affect the others
                     log.exception("A listener failed on a push of %s:%s", push.repository, push.tag)
             self._pushes.task_done()
 
 
 def _hub_surfaces(api: DistributionApi, auth: RegistryAuth) -> list[Surface]:
-    """Docker Hub's registry, from which anyone may pull, and its token service.
+    """The surfaces of Docker Hub's registry, which allows anonymous pulls, and of its token service.
 
     Source: https://distribution.github.io/distribution/spec/auth/token/
     """

@@ -1,4 +1,4 @@
-"""Reading an image from a registry over the network, as any client does: by its real name, with its tokens.
+"""Reads an image from a registry over the network, as any client does: by its real host name, with its tokens.
 
 Source: https://distribution.github.io/distribution/spec/auth/token/
 """
@@ -32,8 +32,8 @@ class SourceRepository:
     """One repository of a registry, read with one user's rights.
 
     Args:
-        session: how to reach the registry.
-        host: its name as people write it; `docker.io` stands for `registry-1.docker.io`.
+        session: the HTTP session that reaches the registry.
+        host: its usual host name; `docker.io` is mapped to `registry-1.docker.io`.
         repository: the repository's name.
         login: a user name and password, or None for anonymous.
     """
@@ -51,7 +51,7 @@ class SourceRepository:
 
         Raises:
             Fault: 400 SourceImageNotFound, SourceUnauthorized or SourceUnreachable. Always 400, because it ends a
-                long-running operation: a client would take 401 for its own token and poll again on 502.
+                long-running operation: a client would relate a 401 to its own token, and poll again on a 502.
         """
         async with await self._get(f"manifests/{reference}", {"Accept": _ACCEPT}) as answer:
             body = await answer.content.read(_MANIFEST_LIMIT_BYTES + 1)
@@ -62,7 +62,7 @@ class SourceRepository:
             return Manifest(body, answer.content_type)
 
     async def blob(self, digest: str) -> AsyncIterator[bytes]:
-        """The bytes of a blob, in pieces.
+        """The bytes of a blob, in chunks.
 
         Raises:
             Fault: as for `manifest`.
@@ -125,14 +125,14 @@ def _basic(user: str, password: str) -> str:
 
 
 def children(manifest: Manifest) -> list[str]:
-    """The digests of the manifests that an index names; none for an image."""
+    """The digests of the manifests that an index references; empty for an image."""
     return [entry["digest"] for entry in _decoded(manifest).get("manifests", ())]
 
 
 def blobs(manifest: Manifest) -> list[str]:
-    """The digests of the blobs that an image's manifest names, its configuration first.
+    """The digests of the blobs that an image's manifest references, its configuration first.
 
-    Layers that are fetched from elsewhere (`urls`) belong to no registry.
+    Layers that are fetched from elsewhere (`urls`) are not stored in a registry.
     """
     document = _decoded(manifest)
     if "manifests" in document:

@@ -1,4 +1,4 @@
-"""Function apps as sites of the sandbox, each served by a host process of its own."""
+"""Function apps as sites of the sandbox, each served by its own host process."""
 
 from sandbox.sites.arm import SitesControlPlane
 from sandbox.sites.control import SiteControl, SiteView

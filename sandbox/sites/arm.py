@@ -1,4 +1,4 @@
-"""Function apps on `management.azure.com`, as far as `az functionapp` and Event Grid destinations look.
+"""Function apps on `management.azure.com`: what `az functionapp` and Event Grid destinations read.
 
 Source: https://learn.microsoft.com/rest/api/appservice/web-apps
 """
@@ -21,13 +21,13 @@ _SITE = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsof
 
 
 class SitesControlPlane:
-    """Reads of sites, their functions and keys; sites are started by the sandbox's own `/sites`."""
+    """Read operations on sites, their functions and keys; sites are started with the sandbox's own `/sites`."""
 
     def __init__(self, sites: Sites) -> None:
         self._sites = sites
 
     def mount(self, arm: Surface, index: ResourceIndex) -> None:
-        """Add the operations, and the sites to the list of resources."""
+        """Register the operations, and add the sites to the list of resources."""
         arm.operation("GET", _SITE, versions=_VERSIONS)(self._get)
         arm.operation("GET", _SITE + "/functions", versions=_VERSIONS)(self._list_functions)
         arm.operation("GET", _SITE + "/functions/{function}", versions=_VERSIONS)(self._get_function)

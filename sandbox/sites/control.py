@@ -1,4 +1,4 @@
-"""The sandbox's own operations on sites: start, look at, stop."""
+"""The sandbox's own operations on sites: start, inspect, stop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class WorkerView(msgspec.Struct, frozen=True):
 
 
 class FunctionView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A function of a site: its binding, and the URL that runs it where there is one."""
+    """A function of a site: its trigger binding, and the URL that runs it, if any."""
 
     name: str
     trigger: str
@@ -63,7 +63,7 @@ class SiteControl:
         self._sites = sites
 
     def mount(self, local: Surface) -> None:
-        """Add the operations."""
+        """Register the operations."""
         local.operation("GET", "/sites")(self._list)
         local.operation("GET", "/sites/{name}")(self._get)
         local.operation("PUT", "/sites/{name}")(self._put)
@@ -80,7 +80,7 @@ class SiteControl:
         return json_answer(await self._view(call.params["name"]))
 
     async def _put(self, call: Call) -> web.StreamResponse:
-        """Start a site, in place of one of that name."""
+        """Start a site, replacing an existing one of the same name."""
         name, body = call.params["name"], await call.body(SiteBody)
         if not _NAME.fullmatch(name):
             raise Fault(400, "InvalidSiteName", f"'{name}' is no name for a site (1 to 60 of a-z, 0-9 and -).")
@@ -91,7 +91,7 @@ class SiteControl:
         return json_answer(await self._view(name))
 
     async def _delete(self, call: Call) -> web.StreamResponse:
-        """Stop a site and forget it."""
+        """Stop and remove a site."""
         await self._sites.delete(call.params["name"])
         return web.Response(status=204)
 

@@ -1,4 +1,4 @@
-"""One site's host process: started, watched, started again when it ends by itself."""
+"""The host process of a site: started, monitored, and restarted if it ends unexpectedly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHOWN_BYTES = 4096
 
 
 class SiteRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What a site was started with; `workers`, `python` and `lease_seconds` None mean the host's defaults."""
+    """The start parameters of a site; `workers`, `python` and `lease_seconds` None mean the host's defaults."""
 
     name: str
     app: str
@@ -37,7 +37,7 @@ class SiteRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SiteProcess:
-    """The host process of a site. Its output goes to `log`; `state` is its folder."""
+    """The host process of a site. Its output is written to `log`; `state` is its state folder."""
 
     def __init__(self, record: SiteRecord, environment: Mapping[str, str], state: Path, log: Path) -> None:
         self.record, self.state, self.log = record, state, log
@@ -51,7 +51,7 @@ class SiteProcess:
         """Start the host and wait until it serves.
 
         Raises:
-            Fault: 400 with the end of its log, where the app cannot be served.
+            Fault: 400 with the end of its log, if the app cannot be served.
         """
         try:
             await self._launch()
@@ -61,7 +61,7 @@ class SiteProcess:
         self._keeper = asyncio.create_task(self._keep())
 
     async def stop(self) -> None:
-        """End the host: first politely, for what runs has 10 s to end."""
+        """Stop the host: first with SIGTERM, which gives running invocations 10 s to end."""
         if self._keeper:
             self._keeper.cancel()
         if self._process and self._process.returncode is None:
@@ -90,7 +90,7 @@ class SiteProcess:
             )
         try:
             async with asyncio.timeout(_READY_SECONDS):
-                while not endpoint_file.exists() and process.returncode is None:  # noqa: ASYNC110 (a file tells no event)
+                while not endpoint_file.exists() and process.returncode is None:  # noqa: ASYNC110 (a file has no event)
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
             raise Fault(400, "SiteNotReady", f"The site did not serve within {_READY_SECONDS} s.") from None
@@ -118,7 +118,7 @@ class SiteProcess:
             try:
                 await self._launch()
                 pause = _FIRST_PAUSE_SECONDS
-            except Fault:  # its log tells why
+            except Fault:  # the reason is in its log
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _forget(self) -> None:
@@ -129,12 +129,12 @@ class SiteProcess:
 
 
 def _basics() -> dict[str, str]:
-    """What a process needs of the daemon's environment; the rest of it is none of the app's business."""
+    """The variables of the daemon's environment that a process needs; the app does not get the others."""
     return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
 
 
 def _platform(name: str) -> dict[str, str]:
-    """What the platform tells every function app."""
+    """The settings that the platform passes to every function app."""
     return {
         "FUNCTIONS_WORKER_RUNTIME": "python",
         "WEBSITE_SITE_NAME": name,

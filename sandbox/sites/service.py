@@ -1,4 +1,4 @@
-"""Function apps as sites of the sandbox: `NAME.azurewebsites.net`, each served by a host process of its own."""
+"""Function apps as sites of the sandbox: `NAME.azurewebsites.net`, each served by its own host process."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
 _EASY_AUTH_HEADERS = frozenset(
     ("x-ms-client-principal", "x-ms-client-principal-id", "x-ms-client-principal-name", "x-ms-client-principal-idp")
 )
-"""Set by App Service Authentication alone; what a client sends under these names never reaches an app."""
+"""Set only by App Service Authentication; if a client sends them, they are not forwarded to the app."""
 
 
 class Sites:
-    """Starts and stops sites, and finds the one a request is for.
+    """Starts and stops sites, and forwards requests to them.
 
-    `environment` is what every host process gets beside the site's own settings: `Instance.client_environment`,
-    asked for when a site starts.
+    `environment` returns the variables of every host process besides the site's own settings. It is
+    `Instance.client_environment`, called when a site starts.
     """
 
     def __init__(self, instance: Instance, environment: Callable[[], Mapping[str, str]]) -> None:
@@ -38,22 +38,22 @@ class Sites:
         self._turn = asyncio.Lock()
 
     async def start(self) -> None:
-        """Start the sites that there were when the sandbox last stopped; one that does not start stays away."""
+        """Start the sites that existed when the sandbox last stopped; one that does not start remains unavailable."""
         results = await asyncio.gather(*(self._start(r) for r in self._records.values()), return_exceptions=True)
         for error in results:
             if isinstance(error, BaseException) and not isinstance(error, Fault):
                 raise error
 
     async def stop(self) -> None:
-        """Stop every site; they are remembered."""
+        """Stop every site; their records remain stored."""
         await asyncio.gather(*(process.stop() for process in self._running.values()))
         self._running.clear()
 
     async def put(self, record: SiteRecord) -> SiteProcess:
-        """Start a site, in place of one of that name.
+        """Start a site, replacing an existing one of the same name.
 
         Raises:
-            Fault: 400 where the app cannot be served; there is no site of that name then.
+            Fault: 400 if the app cannot be served; then no site of that name exists.
         """
         async with self._turn:
             self._records.remove(record.name)
@@ -63,10 +63,10 @@ class Sites:
             return process
 
     async def delete(self, name: str) -> None:
-        """Stop and forget a site.
+        """Stop and remove a site.
 
         Raises:
-            Fault: 404 where there is none.
+            Fault: 404 if it does not exist.
         """
         async with self._turn:
             if self._records.remove(name) is None:
@@ -74,18 +74,18 @@ class Sites:
             await self._stop_one(name)
 
     def records(self) -> list[SiteRecord]:
-        """The sites there are."""
+        """The records of all sites."""
         return list(self._records.values())
 
     def process(self, name: str) -> SiteProcess | None:
-        """A site's host process; None while it has none."""
+        """A site's host process; None if it is not running."""
         return self._running.get(name.lower())
 
     def require(self, name: str) -> SiteRecord:
         """A site's record.
 
         Raises:
-            Fault: 404 where there is none.
+            Fault: 404 if it does not exist.
         """
         record = self._records.get(name)
         if record is None:
@@ -96,19 +96,19 @@ class Sites:
         """A site's access keys.
 
         Raises:
-            Fault: 404 where there is no such site.
+            Fault: 404 if the site does not exist.
         """
         return Keys(self._state(self.require(name).name) / KEYS_FILE)
 
     def eventgrid_key(self, name: str) -> str | None:
-        """The system key of a site's Event Grid webhook; None where there is no such site."""
+        """The system key of a site's Event Grid webhook; None if the site does not exist."""
         return self.keys(name).system[EVENT_GRID_KEY] if self._records.get(name) else None
 
     async def ask(self, name: str, path: str) -> Any:
-        """The answer of one of the host's own operations (`/admin/…`).
+        """The response of one of the host's own operations (`/admin/…`).
 
         Raises:
-            Fault: 404 where there is no such site, 503 where its host is away.
+            Fault: 404 if the site does not exist, 503 if its host is unavailable.
         """
         keys, process = self.keys(name), self._running.get(name.lower())
         if not process or not process.endpoint:
@@ -124,7 +124,7 @@ class Sites:
                 raise Fault(503, "ServerBusy", f"The host of the site '{name}' is away: {error}") from error
 
     def surface(self) -> Surface:
-        """The sites under their own names."""
+        """The sites under their own host names."""
         surface = Surface("Function apps", r"[a-z0-9-]+\.azurewebsites\.net")
         for method in _METHODS:
             surface.operation(method, "/", summary="A request to a function app.")(self._forward)

@@ -1,4 +1,4 @@
-"""The storage account's name and key, and the signatures made with it."""
+"""The storage account's name and key, and the signatures created with the key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FOREVER = "2099-01-01T00:00:00Z"
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One storage account; the key (base64) never shows in a representation of it."""
+    """One storage account; its `repr` does not contain the key (base64)."""
 
     name: str
     key: str = field(repr=False)
@@ -29,7 +29,7 @@ class Account:
         return f"{self.name}.{service}.core.windows.net"
 
     def full_access(self) -> str:
-        """A query string (account SAS) that opens every service, for the gateway's own requests.
+        """A query string (account SAS) that grants access to every service, for the gateway's own requests.
 
         Source: https://learn.microsoft.com/rest/api/storageservices/create-account-sas
         """
@@ -47,7 +47,7 @@ class Account:
         )
 
     def blob_access(self, container: str, blob: str, permissions: str, expiry: datetime) -> str:
-        """A query string (service SAS) that opens one blob until `expiry` (an aware UTC time).
+        """A query string (service SAS) that grants access to one blob until `expiry` (an aware UTC time).
 
         `permissions` are Azure's letters in Azure's order, such as "r" or "rw".
         Source: https://learn.microsoft.com/rest/api/storageservices/create-service-sas
@@ -55,7 +55,7 @@ class Account:
         end = expiry.strftime("%Y-%m-%dT%H:%M:%SZ")
         resource = f"/blob/{self.name}/{container}/{blob}"
         identifier = address = protocol = snapshot = scope = ""
-        overrides = [""] * 5  # Cache-Control, Content-Disposition, -Encoding, -Language, -Type of the answer
+        overrides = [""] * 5  # Cache-Control, Content-Disposition, -Encoding, -Language, -Type of the response
         signed = [permissions, "", end, resource, identifier, address, protocol, _VERSION, "b", snapshot, scope]
         signature = self._sign("\n".join([*signed, *overrides]))
         return urlencode({"sv": _VERSION, "sr": "b", "se": end, "sp": permissions, "sig": signature})
@@ -66,7 +66,7 @@ class Account:
 
 
 def open_account(name: str, file: Path) -> Account:
-    """The account whose key is kept in `file`; the first call makes a random one (mode 0600)."""
+    """The account whose key is stored in `file`; the first call creates a random key (mode 0600)."""
     if not file.exists():
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as target:

@@ -1,4 +1,4 @@
-"""What Azurite's tables do otherwise than Azure's: mended, or refused, on the way in.
+"""Differences of Azurite's tables from Azure's: requests are corrected or rejected before they reach Azurite.
 
 Source: https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 """
@@ -17,13 +17,13 @@ _OPERATION = re.compile(rb"(?m)^((?:GET|POST|PUT|PATCH|MERGE|DELETE) https?://[^
 
 
 def rewrite_batch(body: bytes, account: str) -> bytes:
-    """An entity group transaction as Azurite understands it.
+    """Rewrite an entity group transaction for Azurite.
 
-    Azurite 3.37 finds the table of an inner request in path-style URLs only (`/account/table`); product-style
-    ones get an empty 500.
+    Azurite 3.37 finds the table of an inner request only in path-style URLs (`/account/table`); for product-style
+    URLs, it returns an empty 500.
 
     Raises:
-        Fault: 400 InvalidInput where it has more than 100 operations, or none.
+        Fault: 400 InvalidInput if it has more than 100 operations, or none.
     """
     operations = len(_OPERATION.findall(body))
     if not 0 < operations <= _BATCH_LIMIT:
@@ -32,7 +32,7 @@ def rewrite_batch(body: bytes, account: str) -> bytes:
 
 
 def check_entity(body: bytes) -> None:
-    """Refuse an entity that Azure would refuse and Azurite stores.
+    """Reject an entity that Azure would reject but Azurite stores.
 
     Raises:
         Fault: 400 EntityTooLarge (over 1 MiB) or TooManyProperties (over 255, keys and timestamp included).
@@ -42,7 +42,7 @@ def check_entity(body: bytes) -> None:
     try:
         entity = json.loads(body)
     except ValueError:
-        return  # Azurite says what is wrong with it
+        return  # Azurite reports the error
     names = [name for name in entity if "@odata" not in name] if isinstance(entity, dict) else []
     if len(names) > _PROPERTY_LIMIT:
         raise Fault(400, "TooManyProperties", f"The entity has more properties than allowed ({_PROPERTY_LIMIT}).")

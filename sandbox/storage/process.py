@@ -1,4 +1,4 @@
-"""Azurite as a child process: started, watched, started again if it dies, stopped in peace."""
+"""Azurite as a child process: started, monitored, restarted if it dies, stopped gracefully."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _KEEP_ALIVE_SECONDS = "3600"
 _LOG_TAIL_CHARACTERS = 2000
 _HERE = Path(__file__).parent
 LIFELINE = _HERE / "lifeline.js"
-"""Ends Azurite when the process that started it ends, in whatever way."""
+"""Ends Azurite when the process that started it ends, for whatever reason."""
 
 
 class AzuriteError(Exception):
-    """Azurite does not start; shows the end of its log."""
+    """Azurite does not start; the message contains the end of its log."""
 
 
 class Azurite:
-    """The combined Azurite server: the entry point that saves what it holds when it is told to end.
+    """The combined Azurite server: the entry point that saves its data when it is terminated.
 
     Args:
         script: Azurite's `azurite.js`.
         account: the one account it serves.
-        data: where it keeps its content.
-        log_file: where its output goes.
-        durable: whether an answered write is on disk, at about half the write rate.
+        data: the folder for its data.
+        log_file: the file for its output.
+        durable: whether an acknowledged write is on disk, at about half the write rate.
     """
 
     def __init__(self, script: Path, account: Account, data: Path, log_file: Path, *, durable: bool) -> None:
@@ -54,7 +54,7 @@ class Azurite:
         return self._process.pid if self._process and self._process.returncode is None else None
 
     async def start(self) -> None:
-        """Start it and return when all three services answer.
+        """Start it and return when all three services accept connections.
 
         Raises:
             AzuriteError: it ends, or is not ready in time.
@@ -63,7 +63,7 @@ class Azurite:
         self._keeper = asyncio.get_running_loop().create_task(self._keep())
 
     async def stop(self) -> None:
-        """Let it save and end."""
+        """Terminate it, which saves its data."""
         if self._keeper:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -106,21 +106,21 @@ class Azurite:
                 await asyncio.sleep(0.02)
 
     async def _keep(self) -> None:
-        """Start it again whenever it ends by itself; clients get 503 meanwhile and try again."""
+        """Restart it whenever it ends unexpectedly; clients get 503 meanwhile and retry."""
         failures = 0
         while self._process:
             code = await self._process.wait()
-            log.warning("Azurite ended with code %s and is started again", code)
+            log.warning("Azurite ended with code %s and is restarted", code)
             await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
             try:
                 await self._launch()
                 failures = 0
-            except (AzuriteError, OSError):  # OSError: the system refused one more process, for now
+            except (AzuriteError, OSError):  # OSError: the system cannot start another process at the moment
                 failures += 1
-                log.exception("Azurite cannot be started again")
+                log.exception("Azurite cannot be restarted")
 
     def _tail(self) -> str:
-        return self._log_file.read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:].strip() or "it said nothing"
+        return self._log_file.read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:].strip() or "no output"
 
 
 async def _responses(port: int) -> bool:
@@ -135,7 +135,7 @@ async def _responses(port: int) -> bool:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Free loopback ports; held together until all are known, so that they differ."""
+    """Free loopback ports; all are bound until the last one is known, so that they differ."""
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in held:

@@ -1,7 +1,7 @@
-"""Azure Storage: tables, queues and blobs of one account, by real names, on Azurite.
+"""Azure Storage: tables, queues and blobs of one account, under its real host names, on Azurite.
 
-The gateway checks the token, puts a signature of its own in its place and passes the request on as plain
-HTTP. No URL is logged: it would show that signature.
+The gateway checks the token, replaces it with a signature of its own and forwards the request as plain
+HTTP. URLs are not logged: they would reveal that signature.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Storage:
         await self._azurite.start()
 
     async def stop(self) -> None:
-        """Stop Azurite; everything written is kept."""
+        """Stop Azurite; all written data is retained."""
         for backend in self._backends.values():
             await backend.close()
         await self._azurite.stop()
@@ -64,26 +64,26 @@ class Storage:
         return self._azurite.pid
 
     def surface(self) -> Surface:
-        """Blob, queue and table under the account's real names."""
+        """The blob, queue and table services under the account's real host names."""
         surface = Surface("Azure Storage", r"[a-z0-9]{3,24}\.(?:blob|queue|table)\.core\.windows\.net", render=_fault)
         for method in _METHODS:
-            summary = "Passed on to Azurite, the emulator of Azure Storage."
+            summary = "Forwarded to Azurite, the emulator of Azure Storage."
             surface.operation(method, "/", summary=summary)(self._pass_on)
             surface.operation(method, "/{path:rest}", summary=summary)(self._pass_on)
         return surface
 
     def sas_url(self, container: str, blob: str, *, permissions: str, minutes: int) -> str:
-        """A URL by real name that grants `permissions` (of `racwd`, in this order) on one blob for a while."""
+        """A SAS URL (real host name) that grants `permissions` (of `racwd`, in this order) on a blob for `minutes`."""
         expiry = datetime.now(UTC) + timedelta(minutes=minutes)
         query = self._account.blob_access(container, blob, permissions, expiry)
         return f"https://{self._account.host('blob')}/{container}/{quote(blob)}?{query}"
 
     async def create_container(self, name: str) -> None:
-        """Make a blob container unless it is there."""
+        """Create a blob container if it does not exist."""
         await self._write("PUT", f"/{name}", "restype=container", {}, b"", accepted=(201, 409))
 
     async def put_blob(self, container: str, blob: str, data: bytes, metadata: Mapping[str, str]) -> None:
-        """Write a blob, in place of one of that name; the container is made if need be."""
+        """Write a blob, replacing an existing one of that name; the container is created if necessary."""
         await self.create_container(container)
         headers = {"x-ms-blob-type": "BlockBlob"} | {f"x-ms-meta-{name}": value for name, value in metadata.items()}
         await self._write("PUT", f"/{container}/{quote(blob)}", "", headers, data, accepted=(201,))
@@ -111,7 +111,7 @@ class Storage:
         return await self._backends[service].forward(call.request, query=query, body=body, drop=("authorization",))
 
     async def _checked_body(self, call: Call, service: str) -> bytes | None:
-        """The body where it must be looked at; None where it streams through."""
+        """The body if it must be checked; None if it is streamed."""
         path = call.request.path
         if service != "table" or call.request.method not in _WRITES_ENTITY or _WHOLE_TABLE.fullmatch(path):
             return None
@@ -134,12 +134,12 @@ class Storage:
 
 
 def azurite_script(tools: Path) -> Path:
-    """Where npm puts Azurite's entry point below the folder of tools."""
+    """The path of Azurite's entry point, as installed by npm, in the tools folder."""
     return tools / "azurite" / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
 
 
 def _fault(fault: Fault) -> web.Response:
-    """Storage's errors: the code in a header, and the body of the table service, which all its clients read."""
+    """An error of Storage: the code in a header, and the body of the table service, which all its clients read."""
     body = {"odata.error": {"code": fault.code, "message": {"lang": "en-US", "value": fault.message}}}
     headers = fault.headers | {"x-ms-error-code": fault.code}
     return web.json_response(body, status=fault.status, headers=headers)

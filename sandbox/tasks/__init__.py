@@ -1,4 +1,4 @@
-"""ACR Tasks: task files, what starts them, and the runs that carry them out."""
+"""ACR Tasks: task files, their triggers, and the runs that execute them."""
 
 from sandbox.tasks.runner.runner import Runner
 from sandbox.tasks.service import Services, Tasks

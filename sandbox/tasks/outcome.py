@@ -1,4 +1,4 @@
-"""What goes into a run and what comes out of it."""
+"""The inputs and the outcome of a run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _DEFAULT_TIMEOUT_SECONDS = 3600
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """One run: what `{{.Run.X}}` can say about it, the credentials it may use, and what its log must not show.
+    """The inputs of a run: the values of `{{.Run.X}}`, its credentials, and the secrets that its log must not show.
 
     `registry` is the login server ("contoso.azurecr.io"). `logins` are by login server. `secrets` are the
     resolved values of the task's secrets and secret arguments by name; they, and the passwords in `logins`,
-    are masked wherever they turn up in the log. `timeout_seconds` bounds the whole run.
+    are masked wherever they occur in the log. `timeout_seconds` limits the whole run.
     """
 
     id: str
@@ -67,9 +67,9 @@ class RunInfo:
 
 
 class RunStatus(StrEnum):
-    """How a run ended, in the words of the ARM resource.
+    """The final status of a run, as in the ARM resource.
 
-    Failed: a step said no. Error: the run could not be carried out (bad reference, engine refused).
+    Failed: a step failed. Error: the run could not be executed (bad reference, engine refused).
     """
 
     SUCCEEDED = "Succeeded"
@@ -81,7 +81,7 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ImageReference:
-    """An image as the registry knows it. `tag` is empty where the reference was by digest, `digest` where unknown."""
+    """An image in a registry. `tag` is empty if the reference was by digest, `digest` if it is unknown."""
 
     registry: str
     repository: str
@@ -100,7 +100,7 @@ class ImageDependency:
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """The end of a run. `error` is what ARM calls `runErrorMessage`: empty on success, and masked like the log."""
+    """The result of a run. `error` is `runErrorMessage` in ARM: empty on success, and masked like the log."""
 
     status: RunStatus
     error: str = ""
@@ -112,7 +112,7 @@ class RunOutcome:
 
 
 def parse_image(name: str) -> ImageReference:
-    """Take an image name apart. Without a registry it is Docker Hub's, without tag and digest it is `latest`."""
+    """Parse an image name. The default registry is Docker Hub; without tag and digest, the tag is `latest`."""
     rest, _, digest = name.partition("@")
     head, slash, tail = rest.partition("/")
     if slash and ("." in head or ":" in head or head == "localhost"):
@@ -126,7 +126,7 @@ def parse_image(name: str) -> ImageReference:
 
 
 def full_name(image: ImageReference) -> str:
-    """The name that says everything, as the engine lists it."""
+    """The fully qualified name, as the engine lists it."""
     tag = f":{image.tag}" if image.tag else ""
     digest = f"@{image.digest}" if image.digest and not image.tag else ""
     return f"{image.registry}/{image.repository}{tag}{digest}"

@@ -1,4 +1,4 @@
-"""What ACR Tasks asks of the services around it."""
+"""Protocols of the services that ACR Tasks depends on."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ class Registries(Protocol):
     """The container registries of the sandbox."""
 
     def find(self, name_or_login_server: str) -> Registry | None:
-        """The registry of that name or host name."""
+        """The registry with this name or login server."""
 
     def issue_login(
         self, login_server: str, *, actor: str, repositories: Mapping[str, Sequence[str]] | None
     ) -> tuple[str, str]:
-        """A user name and a password; None as `repositories` gives every right."""
+        """Issue a user name and a password; with `repositories` None, they have full access."""
 
 
 class ImagePush(Protocol):
-    """A manifest that a registry got or lost. `registry` is its name; `tag` is None where it was by digest."""
+    """A push or deletion of a manifest. `registry` is the registry's name; `tag` is None if it was by digest."""
 
     @property
     def registry(self) -> str:
@@ -69,18 +69,18 @@ class ImagePush(Protocol):
 
     @property
     def user_agent(self) -> str:
-        """What program did it; `importImage` for an import."""
+        """The client program; `importImage` for an import."""
 
     @property
     def timestamp(self) -> datetime:
-        """When it happened."""
+        """The time of the push or deletion."""
 
 
 class Vaults(Protocol):
     """The key vaults of the sandbox."""
 
     def read(self, secret_url: str, *, principal_id: str | None = None) -> str:
-        """The value of a secret, for a principal that must be allowed to get it. Raises `Fault` that names it."""
+        """The value of a secret, read as a principal that must have access. Raises a `Fault` that names the secret."""
 
 
 class Principal(Protocol):
@@ -88,21 +88,21 @@ class Principal(Protocol):
 
     @property
     def client_id(self) -> str:
-        """What callers name it by."""
+        """The client id, which identifies it in requests."""
 
     @property
     def principal_id(self) -> str:
-        """What is given rights."""
+        """The principal id, to which rights are granted."""
 
 
 class Storage(Protocol):
-    """Where logs and uploaded sources lie."""
+    """The storage of logs and uploaded sources."""
 
     async def create_container(self, name: str) -> None:
-        """Make a blob container unless it is there."""
+        """Create a blob container if it does not exist."""
 
     def sas_url(self, container: str, blob: str, *, permissions: str, minutes: int) -> str:
-        """A URL by real name that grants `permissions` (of `racwd`) on one blob for a while."""
+        """A URL with the real host name that grants `permissions` (of `racwd`) on one blob for a number of minutes."""
 
 
 class Repositories(Protocol):
@@ -113,31 +113,31 @@ class Repositories(Protocol):
 
 
 class TaskRunner(Protocol):
-    """Carries out task files."""
+    """Executes task files."""
 
     async def run(
         self, task: TaskFile, context: Path, run: RunInfo, log: Callable[[str], Awaitable[None]]
     ) -> RunOutcome:
-        """Run the task; never raises for what a task does, and returns `Canceled` when it was cancelled."""
+        """Run the task. Failures of the task are returned, not raised; a cancelled run returns `Canceled`."""
 
 
 class Clock(Protocol):
-    """The time, for timers."""
+    """The clock of timers."""
 
     def now(self) -> datetime:
-        """The present, in UTC."""
+        """The current time, in UTC."""
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for a number of seconds."""
 
 
 class SystemClock:
-    """The machine's own time."""
+    """The system clock."""
 
     def now(self) -> datetime:
-        """The present, in UTC."""
+        """The current time, in UTC."""
         return datetime.now(UTC)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for a number of seconds."""
         await asyncio.sleep(seconds)

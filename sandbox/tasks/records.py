@@ -24,7 +24,7 @@ _PROVISIONING = {"Succeeded": "Succeeded", "Canceled": "Canceled"}
 
 
 def timestamp(moment: datetime) -> str:
-    """A moment as Azure writes it: ISO 8601, UTC, with a Z."""
+    """A time in Azure's format: ISO 8601, UTC, with a Z."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -48,7 +48,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def enabled(self) -> bool:
-        """Whether it may run."""
+        """Whether the task may run."""
         return self.properties.status != "Disabled"
 
 
@@ -73,14 +73,14 @@ class SourceTriggerDescriptor(Body, frozen=True):
 
 
 class TimerTriggerDescriptor(Body, frozen=True):
-    """The timer, and its time, that started a run."""
+    """The timer that started a run, and its scheduled time."""
 
     timer_trigger_name: str
     schedule_occurrence: str
 
 
 class ImageUpdateTrigger(Body, frozen=True):
-    """The images whose change started a run."""
+    """The updated images that started a run."""
 
     id: str
     timestamp: str
@@ -88,7 +88,7 @@ class ImageUpdateTrigger(Body, frozen=True):
 
 
 class Cause(Body, frozen=True):
-    """What started a run; nothing of it where a person or a program did."""
+    """The trigger that started a run; all fields are None if a person or a program started it."""
 
     source_trigger: SourceTriggerDescriptor | None = None
     timer_trigger: TimerTriggerDescriptor | None = None
@@ -101,9 +101,9 @@ class Cause(Body, frozen=True):
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run has to do: a step with its overrides applied, and with what rights.
+    """The work of a run: a step with its overrides applied, its timeout, credentials and identity.
 
-    It holds secrets, so it goes as soon as the run has ended.
+    It contains secrets, so it is deleted as soon as the run has ended.
     """
 
     step: Step
@@ -144,11 +144,11 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether the status is terminal."""
         return self.status in TERMINAL
 
     def answer(self) -> dict[str, Any]:
-        """The ARM resource."""
+        """The run as an ARM resource."""
         return {
             "type": "Microsoft.ContainerRegistry/registries/runs",
             "id": f"{self.registry_id}/runs/{self.id}",

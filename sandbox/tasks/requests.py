@@ -1,8 +1,8 @@
-"""Tasks and runs as ARM clients write them: the bodies of `Microsoft.ContainerRegistry/registries/tasks`,
-`.../scheduleRun` and `.../runs`.
+"""The ARM request bodies of tasks and runs: `Microsoft.ContainerRegistry/registries/tasks`, `.../scheduleRun` and
+`.../runs`.
 
-Every struct refuses a field it does not know. Fields that only the service sets are accepted, because clients send
-back what they read, and ignored.
+Every struct rejects unknown fields. Fields that only the service sets are accepted and ignored, because clients send
+back what they read.
 Source: https://learn.microsoft.com/rest/api/container-registry/tasks and .../registries/schedule-run, api-version
 2025-03-01-preview
 """
@@ -31,11 +31,11 @@ class NamedValue(Body, frozen=True):
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(
             self, "type", None
-        )  # `az` 2.91 sends its model's name along; Azure has no such field and gives none back
+        )  # `az` 2.91 also sends its model's name; Azure has no such field and returns none
 
 
 class BaseImageDependency(Body, frozen=True):
-    """An image that a task's last successful run built upon."""
+    """A base image of a task's last successful run."""
 
     type: Literal["BuildTime", "RunTime"]
     registry: str
@@ -45,7 +45,7 @@ class BaseImageDependency(Body, frozen=True):
 
 
 class FileTaskStep(Body, frozen=True, tag_field="type", tag="FileTask", kw_only=True):
-    """Run a task file that lies in the context."""
+    """Run a task file in the context."""
 
     task_file_path: str
     values_file_path: str | None = None
@@ -56,7 +56,7 @@ class FileTaskStep(Body, frozen=True, tag_field="type", tag="FileTask", kw_only=
 
 
 class EncodedTaskStep(Body, frozen=True, tag_field="type", tag="EncodedTask", kw_only=True):
-    """Run a task file that is given here, in Base64."""
+    """Run a task file that is embedded in the step, in Base64."""
 
     encoded_task_content: str
     encoded_values_content: str | None = None
@@ -84,7 +84,7 @@ Step = FileTaskStep | EncodedTaskStep | DockerStep
 
 
 class Platform(Body, frozen=True):
-    """What a run runs on; only Linux on amd64 is to be had here."""
+    """The platform of a run; only Linux on amd64 is available here."""
 
     os: str
     architecture: str | None = None
@@ -92,7 +92,7 @@ class Platform(Body, frozen=True):
 
 
 class AgentConfiguration(Body, frozen=True):
-    """How many processor cores a run gets (accepted, without effect)."""
+    """The number of CPU cores of a run (accepted, but without effect)."""
 
     cpu: int | None = None
 
@@ -106,7 +106,7 @@ class TimerTrigger(Body, frozen=True):
 
 
 class SourceControlAuth(Body, frozen=True):
-    """The token that ACR would make a webhook with; nothing asks for it here."""
+    """The token with which ACR would create a webhook; it is not used here."""
 
     token: str | None = None
     token_type: str | None = None
@@ -134,9 +134,9 @@ class SourceTrigger(Body, frozen=True):
 
 
 class BaseImageTrigger(Body, frozen=True):
-    """Run when an image that the last successful run built upon changes (All), or the last stage's only (Runtime).
+    """Run when any base image of the last successful run changes (All), or only that of the last stage (Runtime).
 
-    `update_trigger_endpoint` is kept and never called: what ACR sends to it is not published.
+    `update_trigger_endpoint` is stored but never called: what ACR sends to it is not published.
     """
 
     name: str
@@ -147,7 +147,7 @@ class BaseImageTrigger(Body, frozen=True):
 
 
 class Triggers(Body, frozen=True):
-    """What starts a task by itself."""
+    """The triggers that start a task automatically."""
 
     timer_triggers: list[TimerTrigger] | None = None
     source_triggers: list[SourceTrigger] | None = None
@@ -180,7 +180,7 @@ class SourceRegistry(Body, frozen=True):
 
 
 class Credentials(Body, frozen=True):
-    """The registries a run signs in to, by login server; a null takes an entry away."""
+    """The registries a run signs in to, by login server; a null removes an entry."""
 
     source_registry: SourceRegistry | None = None
     custom_registries: dict[str, CustomRegistry | None] | None = None
@@ -235,7 +235,7 @@ class _Request(Body, frozen=True, tag_field="type", kw_only=True):
 
 
 class Overrides(Body, frozen=True):
-    """What one run of a task does differently."""
+    """The overrides of a task's step for one run."""
 
     context_path: str | None = None
     file: str | None = None
@@ -261,7 +261,7 @@ class _QuickRequest(_Request, frozen=True, kw_only=True):
 
 
 class EncodedTaskRunRequest(_QuickRequest, frozen=True, tag="EncodedTaskRunRequest", kw_only=True):
-    """Run a task file that is given here (`az acr run --cmd`, `az acr run -f -`)."""
+    """Run a task file that is embedded in the request (`az acr run --cmd`, `az acr run -f -`)."""
 
     encoded_task_content: str
     encoded_values_content: str | None = None

@@ -39,8 +39,8 @@ from sandbox.web import Fault, Surface
 class Services:
     """The services that ACR Tasks uses.
 
-    `session` makes a client that reaches the sandbox by real names (`Gateway.outside`); `find_identity` looks a
-    user-assigned identity up by its ARM id.
+    `session` creates a client that reaches the sandbox by real names (`Gateway.outside`); `find_identity` looks up
+    a user-assigned identity by its ARM id.
     """
 
     registries: Registries
@@ -54,17 +54,17 @@ class Services:
 
 
 class Tasks:
-    """Keeps tasks, runs them when asked or triggered, and answers for them on the ARM surface.
+    """Stores tasks, runs them on request or when triggered, and serves their operations on the ARM surface.
 
     Args:
-        folder: where tasks, runs and the contexts of running runs are kept.
+        folder: stores tasks, runs and the contexts of runs in progress.
         services: the services that it uses.
-        workers: how many runs may be under way at the same time.
-        time_scale: divides the time that a run may take.
+        workers: the maximum number of concurrent runs.
+        time_scale: divides the timeouts of runs.
     """
 
     def __init__(self, folder: Path, services: Services, *, workers: int = 3, time_scale: float = 1.0) -> None:
-        folder.chmod(0o700)  # secret values and access tokens of tasks are in there
+        folder.chmod(0o700)  # it contains secret values and access tokens of tasks
         self._registries = services.registries
         self._tasks = Collection(folder / "tasks.json", TaskRecord)
         self._blobs = Blobs(services.storage, services.session)
@@ -90,33 +90,33 @@ class Tasks:
         self._run_resources.mount(arm)
 
     async def start(self) -> None:
-        """Go on with what was queued, and begin to look at timers. Storage must be there."""
+        """Resume queued runs and start polling timers. Storage must be available."""
         await self._runs.start()
         await self._timers.start()
 
     async def stop(self) -> None:
-        """End what is under way. Storage must still be there, for the last lines of the logs."""
+        """Stop all runs in progress. Storage must still be available, for the last lines of the logs."""
         await self._timers.stop()
         await self._runs.stop()
         await self._blobs.close()
 
     async def on_commit(self, push: GitPush) -> None:
-        """A branch of a Git repository has a new head: start the tasks that watch it."""
+        """Start the tasks that watch a branch of a Git repository, which has a new head."""
         await self._commits.on_commit(push)
 
     async def on_push(self, push: ImagePush) -> None:
-        """A registry got an image: start the tasks that build upon it."""
+        """Start the tasks that are based on an image that was pushed to a registry."""
         await self._images.on_push(push)
 
     async def delete_group(self, group: str) -> None:
-        """Forget the tasks and runs of a resource group's registries."""
+        """Delete the tasks and runs of a resource group's registries."""
         ids = {task.registry: task.id for task in self._tasks.values()} | self._register.registries()
         for registry, resource_id in ids.items():
             if ResourceId.parse(resource_id).group.lower() == group.lower():
                 await self.delete_registry(registry)
 
     async def delete_registry(self, registry: str) -> None:
-        """Forget the tasks and runs of a registry that is no more."""
+        """Delete the tasks and runs of a registry that was deleted."""
         for task in self._tasks.values(f"{registry}/"):
             self._tasks.remove(task.key)
         await self._runs.delete_registry(registry)

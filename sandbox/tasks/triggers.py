@@ -1,6 +1,6 @@
-"""What starts tasks by itself: a commit, a new version of an image they build upon, or a timer.
+"""Starts tasks automatically: on a commit, a new version of a base image, or a timer.
 
-Times of timers are UTC and not scaled. What fell due while the sandbox was off is not made up for.
+Times of timers are UTC and not scaled. Occurrences that were missed while the sandbox was off are not caught up.
 Source: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-scheduled
 """
 
@@ -44,7 +44,7 @@ class CommitTriggers:
         self._tasks, self._start = tasks, start
 
     async def on_commit(self, push: GitPush) -> None:
-        """A branch has a new head."""
+        """Start the tasks that watch a branch, which has a new head."""
         for task in self._tasks.values():
             triggers = (task.properties.trigger and task.properties.trigger.source_triggers) or ()
             trigger = next((one for one in triggers if _watches(one, push)), None)
@@ -60,13 +60,13 @@ class CommitTriggers:
 
 
 class BaseImageTriggers:
-    """Starts the tasks whose base image has changed, and learns from successful runs which images those are."""
+    """Starts the tasks whose base image has changed; records the base images of successful runs."""
 
     def __init__(self, tasks: Collection[TaskRecord], registries: Registries, start: Start) -> None:
         self._tasks, self._registries, self._start = tasks, registries, start
 
     async def on_push(self, push: ImagePush) -> None:
-        """A registry of the sandbox got an image.
+        """Start the tasks that are based on an image that was pushed to a registry of the sandbox.
 
         A push by digest, or of the digest already known, starts nothing; nor does an import
         (https://github.com/Azure/acr/issues/459). Images of Docker Hub are not watched.
@@ -80,13 +80,13 @@ class BaseImageTriggers:
         for task in self._tasks.values():
             if _is_based_on(task, image):
                 update = ImageUpdateTrigger(id=str(uuid.uuid4()), timestamp=timestamp(push.timestamp), images=[image])
-                # Known from now on: the same digest pushed twice starts one run.
+                # The digest is recorded: pushing it twice starts one run.
                 images = [_at(known, image) for known in task.base_images]
                 task = self._tasks.put(task.key, replace(task, base_images=images))  # noqa: PLW2901
                 self._start(task, Cause(image_update_trigger=update))
 
     def learn(self, run: RunRecord, outcome: RunOutcome) -> None:
-        """Remember what a task's run has built upon, if it has succeeded."""
+        """Record the base images of a task's run if it has succeeded."""
         task = self._tasks.get(f"{run.registry}/{run.task}") if run.task else None
         if task is not None and outcome.status is RunStatus.SUCCEEDED:
             images = list({_key(image): image for image in _dependencies(outcome)}.values())
@@ -143,22 +143,22 @@ def _key(image: BaseImageDependency) -> tuple[str, ...]:
 
 
 class Timers:
-    """Looks every 15 seconds which timers have come due since the last look."""
+    """Checks every 15 seconds which timers have become due since the last check."""
 
     def __init__(self, tasks: Collection[TaskRecord], start: Start, clock: Clock) -> None:
         self._tasks, self._start, self._clock = tasks, start, clock
-        self._looking: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to look."""
-        self._looking = asyncio.create_task(self._poll(self._clock.now()))
+        """Start polling."""
+        self._polling = asyncio.create_task(self._poll(self._clock.now()))
 
     async def stop(self) -> None:
-        """Stop looking."""
-        if self._looking:
-            self._looking.cancel()
+        """Stop polling."""
+        if self._polling:
+            self._polling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._looking
+                await self._polling
 
     async def _poll(self, last: datetime) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""The sandbox for tests, stories and benches. Nothing else of this package is meant for others; the rest may change.
+"""The sandbox for tests, demos and benchmarks: the public interface of this package. The rest may change.
 
     import os
 
@@ -11,11 +11,11 @@
         if reason := unavailable():
             pytest.skip(reason)
         with Sandbox(tmp_path_factory.mktemp("azure")) as sandbox:
-            os.environ.update(sandbox.environment)  # the Azure SDKs, az, skopeo and git find it
+            os.environ.update(sandbox.environment)  # the Azure SDKs, az, skopeo and git reach it
             yield sandbox
 
-Resources are made as in Azure, with its SDKs. What Azure has no operation for is a method of `Sandbox`: Git
-repositories, function apps, faults on demand, logs, processes to kill.
+Resources are created as in Azure, with its SDKs. What Azure has no operation for is a method of `Sandbox`: Git
+repositories, function apps, fault injection, logs, processes to kill.
 """
 
 from sandbox.eventgrid import FaultSettings

@@ -1,4 +1,4 @@
-"""Azurite's table service by itself, without the sandbox around it."""
+"""Azurite's table service alone, without the sandbox."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _READY_SECONDS = 30.0
 
 @contextlib.contextmanager
 def table_accounts(*names: str) -> Iterator[dict[str, tuple[str, AzureNamedKeyCredential]]]:
-    """Azurite's table service with some accounts: where each is, and its key.
+    """Run Azurite's table service with some accounts: the endpoint of each, and its key.
 
-    In memory, as it would write whole tables to disk every few seconds otherwise.
+    It runs in memory; otherwise it would write whole tables to disk every few seconds.
 
     Raises:
-        SandboxError: Azurite is not installed, or does not answer.
+        SandboxError: Azurite is not installed, or does not respond.
     """
     script = azurite_script(TOOLS).parent / "table" / "main.js"
     if not script.exists():
@@ -58,4 +58,4 @@ def _await_ready(port: int) -> None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
             return
         time.sleep(0.05)
-    raise SandboxError(f"Azurite does not answer within {_READY_SECONDS:.0f} s")
+    raise SandboxError(f"Azurite does not respond within {_READY_SECONDS:.0f} s")

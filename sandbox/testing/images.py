@@ -1,4 +1,4 @@
-"""Images of a few bytes."""
+"""Test images of a few bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sandbox.registry import OciImage, OciIndex
 
 
 def tiny_image(text: str = "hello", architecture: str = "amd64") -> OciImage:
-    """One layer that holds one file with `text`; it can be pushed and pulled, not run."""
+    """An image of one layer with one file that contains `text`; it can be pushed and pulled, not run."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as archive:
         content = text.encode()
@@ -29,14 +29,14 @@ def tiny_image(text: str = "hello", architecture: str = "amd64") -> OciImage:
 
 
 def two_platforms(text: str = "hello") -> OciIndex:
-    """An index over two tiny images, for amd64 and arm64."""
+    """An index of two tiny images, for amd64 and arm64."""
     return OciIndex((tiny_image(text, "amd64"), tiny_image(text + " arm", "arm64")))
 
 
 def shell_image(command: Sequence[str] = (), **environment: str) -> OciImage:
-    """An image of one megabyte that runs: BusyBox, and a script for Node that shows a page.
+    """An image of one megabyte that runs: BusyBox, and a script for Node that serves a page.
 
-    With another command or more variables it has another digest.
+    The digest depends on the command and the variables.
     """
     image = upstream.tiny_image()
     document = json.loads(image.config)

@@ -1,4 +1,4 @@
-"""One sandbox, as tests use it."""
+"""One sandbox, for use in tests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _START_OF_APP_SECONDS = 150.0
 
 
 class ProcessKind(StrEnum):
-    """The processes of a sandbox that a test can kill. Each but the sandbox itself is started again by it."""
+    """The processes of a sandbox that a test can kill. The sandbox restarts each of them but itself."""
 
     WORKER = "app's worker"
     HOST = "Functions host"
@@ -41,13 +41,13 @@ class ProcessKind(StrEnum):
 
 
 class Sandbox:
-    """One instance in a folder of its own; several run side by side.
+    """One instance in its own folder; several run side by side.
 
-    A `with` statement starts it, and stops it at its end. The folder stays: a later start continues with it.
+    A `with` statement starts it, and stops it at its end. The folder is kept: a later start continues from it.
 
     Args:
-        folder: holds everything that it writes; one that is empty, or not there, is a fresh start.
-        time_scale: divides Azure's long waits: Event Grid's retries, the time that a task run may take.
+        folder: everything that it writes; if empty or missing, the instance is new.
+        time_scale: divides Azure's long delays: Event Grid's retries, the time limit of a task run.
     """
 
     def __init__(self, folder: Path, *, time_scale: float = 1.0) -> None:
@@ -62,32 +62,32 @@ class Sandbox:
 
     @property
     def root(self) -> Path:
-        """Its folder."""
+        """The folder of the instance."""
         return self._instance.root
 
     @property
     def logs(self) -> Path:
-        """The folder of its logs, one file a service: `sandbox`, `azurite`, `registry-NAME`, `site-NAME`."""
+        """The folder of its logs, one file per service: `sandbox`, `azurite`, `registry-NAME`, `site-NAME`."""
         return self._instance.logs
 
     @property
     def key(self) -> str:
-        """What is in the names of its networks and containers, and of no other instance's."""
+        """The part of the names of its networks and containers that no other instance has."""
         return self._instance.key
 
     @property
     def pid(self) -> int | None:
-        """Its process id; None while it does not run."""
+        """The daemon's process id; None if it does not run."""
         return lifecycle.running_pid(self._instance)
 
     @property
     def url(self) -> str:
-        """Where its own operations answer, and its clients' HTTPS proxy."""
+        """The URL of its own operations, which is also its clients' HTTPS proxy."""
         return f"http://127.0.0.1:{read_settings(self._instance).port}"
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process needs in its environment so that the Azure SDKs, `az`, podman, skopeo and git find it.
+        """The environment variables with which the Azure SDKs, `az`, podman, skopeo and git reach it.
 
         Raises:
             SandboxError: it does not run.
@@ -95,44 +95,44 @@ class Sandbox:
         return lifecycle.client_environment(self._instance)
 
     def start(self) -> None:
-        """Start it, on the port that it had before, and return when everything is ready.
+        """Start it, on its previous port, and return when everything is ready.
 
         Raises:
-            SandboxError: it runs already, or does not start; shows the end of its log.
+            SandboxError: it runs already, or does not start; includes the end of its log.
         """
         lifecycle.start(self._instance, replace(read_settings(self._instance), time_scale=self._time_scale))
 
     def stop(self) -> bool:
-        """Stop it with every process and container of its; False where it did not run.
+        """Stop it with all its processes and containers; False if it did not run.
 
         Raises:
-            SandboxError: it does not end.
+            SandboxError: it does not exit.
         """
         return lifecycle.stop(self._instance)
 
     def erase(self) -> bool:
-        """Stop it and delete its folder; False where it did not run. Raises as `stop`."""
+        """Stop it and delete its folder; False if it did not run. Raises like `stop`."""
         ran = self.stop()
         shutil.rmtree(self.root, ignore_errors=True)
         return ran
 
     def request(self, method: str, path: str, body: object = None) -> Any:
-        """The JSON answer of one of its own operations (COVERAGE.md, "Sandbox").
+        """Call one of its own operations (COVERAGE.md, "Sandbox"); returns the JSON response.
 
         Raises:
-            SandboxError: it refuses, or does not answer; says why.
+            SandboxError: it refuses, or does not respond; includes the reason.
         """
         answer: Any = lifecycle.control(self._instance, method, path, body, answer=object, seconds=_ANSWER_SECONDS)
         return answer
 
     def resources(self) -> Sequence[Listed]:
-        """The resources in it, each with its type, group, name and address. Raises as `request`."""
+        """Its resources, each with type, group, name and address. Raises like `request`."""
         return lifecycle.resources(self._instance)
 
     def create_repository(self, name: str, source: Path) -> str:
-        """Make the Git repository `OWNER/NAME`, a folder's files its first commit, unless it is there; returns its URL.
+        """Create the Git repository `OWNER/NAME` with a folder's files as first commit, if missing; returns its URL.
 
-        Raises as `request`.
+        Raises like `request`.
         """
         return str(self.request("PUT", f"/git/{name}", {"source": str(source)})["url"])
 
@@ -145,47 +145,47 @@ class Sandbox:
         workers: int | None = None,
         lease_seconds: float | None = None,
     ) -> SiteView:
-        """Serve a Functions app, in place of one of that name.
+        """Serve a Functions app, replacing one with that name.
 
         Args:
-            name: the site; it answers as `NAME.azurewebsites.net` too.
+            name: the site; it is served as `NAME.azurewebsites.net` too.
             app: the folder with `function_app.py`.
             settings: the app's settings.
-            workers: worker processes; None is one.
-            lease_seconds: how long a queue message stays hidden whose host is killed; None is ten minutes, as in Azure.
+            workers: the number of worker processes; None is one.
+            lease_seconds: how long a message stays hidden after its host was killed; None is ten minutes, as in Azure.
 
         Raises:
-            SandboxError: the app cannot be served; shows the end of its log.
+            SandboxError: the app cannot be served; includes the end of its log.
         """
-        asked = {"app": str(app), "settings": dict(settings), "workers": workers, "lease_seconds": lease_seconds}
+        body = {"app": str(app), "settings": dict(settings), "workers": workers, "lease_seconds": lease_seconds}
         return lifecycle.control(
-            self._instance, "PUT", f"/sites/{name}", asked, answer=SiteView, seconds=_START_OF_APP_SECONDS
+            self._instance, "PUT", f"/sites/{name}", body, answer=SiteView, seconds=_START_OF_APP_SECONDS
         )
 
     def site(self, name: str) -> SiteView:
-        """A running site, its processes and keys included. Raises as `request`."""
+        """A running site, with its processes and keys. Raises like `request`."""
         return lifecycle.control(self._instance, "GET", f"/sites/{name}", answer=SiteView)
 
     def deliver_events(self, settings: FaultSettings) -> None:
-        """Deliver events so from now on, those that wait included; a restart ends it.
+        """Set how events are delivered from now on, waiting ones included; a restart resets it.
 
         `FaultSettings()` delivers all, `FaultSettings(off=True)` none: every endpoint counts as a stopped app, and
-        events are dropped and never come later. Raises as `request`.
+        events are dropped and never sent later. Raises like `request`.
         """
         switch_events(self._instance, settings)
 
     def event_counts(self) -> EventCounts:
-        """What became of the events since the start. Raises as `request`."""
+        """The number of events since the start, by their fate. Raises like `request`."""
         return event_counts(self._instance)
 
     def throttle_imports(self, registry: str, throttled: bool) -> None:
-        """Answer importImage into a registry with 429 from now on, or stop doing so. Raises as `request`."""
+        """Return 429 for importImage into a registry from now on, or stop doing so. Raises like `request`."""
         self.request("PUT", f"/registries/{registry}/imports", {"throttled": throttled})
 
     def limit_pulls(self, **limits: int) -> None:
-        """Limit pulls from Docker Hub: `anonymous`, `account`, `window_seconds`; without arguments, to its own limits.
+        """Limit pulls from Docker Hub: `anonymous`, `account`, `window_seconds`; defaults are its own limits.
 
-        Raises as `request`.
+        Raises like `request`.
         """
         self.request("PUT", "/dockerhub/limits", limits)
 
@@ -193,22 +193,22 @@ class Sandbox:
         """The last lines of a log.
 
         Raises:
-            SandboxError: there is none of that name; names those there are.
+            SandboxError: there is no log of that name; the text lists the existing ones.
         """
         return lifecycle.log_end(self._instance, name, lines)
 
     def tag(self, registry: str, repository: str, tag: str) -> str | None:
-        """The digest that a tag points at, or None: read from the registry's files, also while its process is away."""
+        """The digest that a tag points to, or None: read from the registry's files, also while its process is down."""
         content = Layout(self.root / "registry" / "data" / registry.lower() / "content")
         entry = content.tag(repository, tag)
         return entry.digest if entry else None
 
     def server_context(self, name: str) -> ssl.SSLContext:
-        """For a server of the test's own under a host name or address: its clients trust this certificate."""
+        """The TLS context of a test's own server under a host name or address; the sandbox's clients trust it."""
         return Authority(self._instance.folder("ca")).server_context(name)
 
     def secrets(self) -> dict[str, str]:
-        """Every secret that it made for itself, by what it is: none may turn up in a log or an answer."""
+        """Every secret that it generated for itself, by description: none may appear in a log or a response."""
         account = open_account(read_settings(self._instance).storage_account, self.root / "storage" / "account.key")
         return {
             "the storage account's key": account.key,
@@ -218,7 +218,7 @@ class Sandbox:
         }
 
     def processes(self, kind: ProcessKind) -> list[int]:
-        """The ids of its processes of a kind, in order; none while it does not run."""
+        """The ids of its processes of a kind, in order; none if it does not run."""
         daemon = self.pid
         if daemon is None or kind is ProcessKind.SANDBOX:
             return [] if daemon is None else [daemon]
@@ -233,7 +233,7 @@ class Sandbox:
 
 
 def unavailable() -> str | None:
-    """Why no sandbox can run on this machine now, as a reason to skip a test; None where one can."""
+    """Why no sandbox can run on this machine now, as a reason to skip a test; None if one can."""
     lacking = [need.name for need in missing(Machine())]
     if lacking or os.geteuid() != 0:
         problem = f"{', '.join(lacking)} is missing" if lacking else "this process is not root"
@@ -242,24 +242,24 @@ def unavailable() -> str | None:
 
 
 def install_needs(say: Callable[[str], None]) -> None:
-    """Install what a sandbox needs on this machine, saying what; nothing where all is there.
+    """Install the missing dependencies of a sandbox on this machine, and report each.
 
     Raises:
-        NeedError: something is missing, or too old, and cannot be installed.
+        NeedError: a dependency is missing or too old, and cannot be installed.
     """
     ensure(lifecycle.TOOLS, say=say)
 
 
 def until(poll: Callable[[], T | None], seconds: float = 30.0) -> T:
-    """What `poll` gives as soon as it gives something.
+    """Poll until the result is truthy, and return it.
 
     Raises:
-        TimeoutError: it gives nothing in that time.
+        TimeoutError: it is not within that time.
     """
     deadline = time.monotonic() + seconds
     while not (seen := poll()):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"it did not come to pass within {seconds:g} s")
+            raise TimeoutError(f"the condition was not met within {seconds:g} s")
         time.sleep(0.05)
     return seen
 
@@ -279,7 +279,7 @@ def _processes() -> Iterator[_Process]:
         try:
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        except (OSError, ValueError, IndexError):  # it has ended meanwhile
+        except (OSError, ValueError, IndexError):  # it has exited meanwhile
             continue
         if command:  # a zombie has none
             yield _Process(int(folder.name), parent, command)

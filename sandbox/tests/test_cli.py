@@ -38,12 +38,12 @@ def listening() -> Iterator[int]:
     [
         ([], "the following arguments are required: COMMAND"),
         (["sideways"], "invalid choice: 'sideways'"),
-        (["up", "--port", "x"], "'x' is no port: 0 (any) to 65535"),
-        (["up", "--port", "65536"], "'65536' is no port"),
-        (["up", "--port", "-1"], "'-1' is no port"),
-        (["up", "--time-scale", "0"], "'0' is no number above 0"),
-        (["up", "--time-scale", "nan"], "'nan' is no number above 0"),
-        (["up", "--time-scale", "fast"], "'fast' is no number above 0"),
+        (["up", "--port", "x"], "'x' is not a port: 0 (any) to 65535"),
+        (["up", "--port", "65536"], "'65536' is not a port"),
+        (["up", "--port", "-1"], "'-1' is not a port"),
+        (["up", "--time-scale", "0"], "'0' is not a number above 0"),
+        (["up", "--time-scale", "nan"], "'nan' is not a number above 0"),
+        (["up", "--time-scale", "fast"], "'fast' is not a number above 0"),
         (["down", "now"], "unrecognized arguments: now"),
     ],
 )
@@ -97,7 +97,7 @@ def test_a_pid_file_that_a_killed_daemon_left_counts_for_nothing(left: str, tmp_
 
 
 def test_a_port_that_is_taken_is_named_before_anything_starts(listening: int, tmp_path: Path) -> None:
-    with pytest.raises(SandboxError, match=f"port {listening} cannot be had .*--port 0"):
+    with pytest.raises(SandboxError, match=f"port {listening} is not available .*--port 0"):
         start(Instance(tmp_path), Settings(port=listening))
     assert not (tmp_path / "logs").exists()
 
@@ -140,7 +140,7 @@ def test_a_log_that_is_not_there_is_told_with_those_that_are(
 ) -> None:
     (Instance(tmp_path).logs / "azurite.log").write_text("")
     assert sandbox("--state", str(tmp_path), "logs", name) == 1
-    assert capsys.readouterr().err == f"sandbox: there is no log '{name}' in {tmp_path}/logs; there is: azurite\n"
+    assert capsys.readouterr().err == f"sandbox: there is no log '{name}' in {tmp_path}/logs; existing: azurite\n"
 
 
 def test_what_there_is_is_listed_with_its_address(live: LiveGateway) -> None:
@@ -154,5 +154,5 @@ def test_what_there_is_is_listed_with_its_address(live: LiveGateway) -> None:
 
 def test_a_sandbox_that_does_not_answer_is_told(tmp_path: Path) -> None:
     Instance(tmp_path).settings_file.write_text('{"port": 1}')
-    with pytest.raises(SandboxError, match="runs but does not answer"):
+    with pytest.raises(SandboxError, match="runs but does not respond"):
         resources(Instance(tmp_path))

@@ -190,8 +190,8 @@ def test_lossy_takes_percent_and_a_seed(
     ("arguments", "said"),
     [
         (["sideways"], "invalid choice: 'sideways'"),
-        (["lossy", "--drop", "101"], "'101' is no percentage: 0 to 100"),
-        (["lossy", "--shuffle", "soon"], "'soon' is no number of seconds: 0 to 3600"),
+        (["lossy", "--drop", "101"], "'101' is not a percentage: 0 to 100"),
+        (["lossy", "--shuffle", "soon"], "'soon' is not a number of seconds: 0 to 3600"),
     ],
 )
 def test_wrong_arguments_are_told(

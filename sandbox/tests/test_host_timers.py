@@ -39,8 +39,8 @@ def test_a_schedule_says_when_it_is_due(expression: str, due: datetime) -> None:
         ("0 0 0 L * *", "bad field"),
         ("0 0 0 ? * MON", "bad field"),
         ("0 0 0 * * 7", "bad field"),
-        ("0 61 0 * * *", "no NCRONTAB"),
-        ("0 0 0 31 2 *", "no NCRONTAB"),
+        ("0 61 0 * * *", "not valid NCRONTAB"),
+        ("0 0 0 31 2 *", "not valid NCRONTAB"),
     ],
 )
 def test_a_schedule_that_is_none_is_refused_with_its_binding(expression: str, reason: str) -> None:

@@ -40,7 +40,7 @@ def test_this_machine_was_set_up_by_the_make_target() -> None:
     [
         ("podman", "podman version 3.4.4", r"podman 4\.3 or newer is needed, /usr/bin/podman is 3\.4\.4: install"),
         ("node", "v12.22.9\n", r"node 18\.0 or newer is needed, /usr/bin/node is 12\.22\.9: install"),
-        ("node", "", r"`/usr/bin/node --version` tells no version: install it anew"),
+        ("node", "", r"`/usr/bin/node --version` prints no version: install it again"),
     ],
 )
 def test_a_program_that_is_too_old_gets_a_sentence(tmp_path: Path, program: str, answer: str, sentence: str) -> None:
@@ -100,7 +100,7 @@ def test_an_azurite_of_another_lock_file_is_replaced(tmp_path: Path) -> None:
     assert [command[0] for command in machine.commands] == ["npm"]
 
 
-@pytest.mark.parametrize(("failing", "says"), [("npm", "does not work\nnpm needs a way"), ("", "did not bring")])
+@pytest.mark.parametrize(("failing", "says"), [("npm", "does not work\nnpm must reach"), ("", "did not install")])
 def test_an_azurite_that_npm_does_not_bring_leaves_the_old_one_alone(tmp_path: Path, failing: str, says: str) -> None:
     machine = FakeMachine(tmp_path)
     machine.files.remove(azurite_script(tmp_path))

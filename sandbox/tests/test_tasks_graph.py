@@ -30,7 +30,7 @@ def test_a_step_may_wait_for_a_later_one() -> None:
     ("steps", "fault"),
     [
         ([step("a", "a")], "a waits for itself"),
-        ([step("a", "z")], "a waits for z, which is no step"),
+        ([step("a", "z")], "a waits for z, which is not a step"),
         ([step("a", "-", "b"), step("b", "-")], "has '-'"),
         ([step("a", "c"), step("b", "a"), step("c", "b")], "wait for each other: a -> c -> b -> a"),
         ([step("a", "b"), step("b", absent=True)], "wait for each other"),

@@ -86,8 +86,8 @@ def test_all_faults_are_found_at_once_each_with_its_line() -> None:
         "line 6: unknown key colour in a cmd step",
         "line 7: a step has exactly one of build, push and cmd",
         "line 7: the step id a is used twice",
-        "line 10: step b waits for nobody, which is no step",
-        "line 13: timeout is no whole number",
+        "line 10: step b waits for nobody, which is not a step",
+        "line 13: timeout is not an integer",
         "wait for each other",
     ):
         assert expected in text
@@ -98,18 +98,18 @@ def test_all_faults_are_found_at_once_each_with_its_line() -> None:
     [
         ("steps: []", "no steps"),
         ("", "no steps"),
-        ("steps: [", "line 1: no YAML"),
-        ("- a", "the task file is no mapping"),
+        ("steps: [", "line 1: not YAML"),
+        ("- a", "the task file is not a mapping"),
         ("steps:\n- cmd: x\n  cmd: y", "line 3: cmd is given twice"),
         ("steps:\n- cmd: x\n  privileged: true", "privileged is refused"),
         ("steps:\n- cmd: x\n  network: n", "the network n is not declared"),
         ("steps:\n- cmd: x\n  volumeMounts: [{name: v, mountPath: /v}]", "the volume v is not declared"),
         ("steps:\n- cmd: x\n  exitedWith: [1]", "exitedWith has no effect"),
-        ("steps:\n- cmd: x\n  id: a b", "is no step id"),
+        ("steps:\n- cmd: x\n  id: a b", "is not a step id"),
         ("steps:\n- cmd: x\n  env: [A]", "not name=value"),
         ("steps:\n- push: [a]\n  retries: 1", "unknown key retries in a push step"),
-        ("steps:\n- push: a", "push is no list"),
-        ("steps:\n- cmd: ''", "says nothing to do"),
+        ("steps:\n- push: a", "push is not a list"),
+        ("steps:\n- cmd: ''", "has nothing to do"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, fault: str) -> None:

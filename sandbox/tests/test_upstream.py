@@ -131,7 +131,7 @@ def npm_that(folder: Path, script: str) -> None:
 @pytest.mark.parametrize(
     ("script", "expected"),
     [
-        ("echo other > x-1.tgz", "npm brought something else than x@1"),
+        ("echo other > x-1.tgz", "npm fetched other content than x@1"),
         ("echo 'npm error ENOTFOUND' >&2; exit 1", "npm cannot fetch x@1: npm error ENOTFOUND"),
     ],
 )

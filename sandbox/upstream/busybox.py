@@ -1,4 +1,4 @@
-"""The part of the stand-in that every image needs: a shell, the usual programs, a few files of /etc."""
+"""The base of every stand-in image: a shell, the usual programs, a few files of /etc."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _OS_RELEASE = b'NAME="Basegate sandbox stand-in"\nID=basegate-stand-in\nPRETTY_N
 _PAGE = b"""#!/bin/sh
 printf 'Content-Type: text/html; charset=utf-8\\r\\n\\r\\n'
 printf '<!doctype html><title>Hello World</title><body style="background:%s"><h1>Hello World</h1><p>%s</p>' \\
-  "$BACKGROUND_COLOR" "This image has no Node: a shell script answers for server.js."
+  "$BACKGROUND_COLOR" "This image has no Node: a shell script responds instead of server.js."
 """
 _NODE = b"""#!/bin/sh
-# There is no Node in this image. A page in BACKGROUND_COLOR stands in for whatever server.js would answer.
+# This image has no Node. A page in BACKGROUND_COLOR replaces the response of server.js.
 case "$1" in
   -v|--version) echo v0.0.0-stand-in ;;
   *.js) exec httpd -f -p 80 -h /usr/share/stand-in ;;
@@ -37,10 +37,10 @@ esac
 
 
 def busybox_tree() -> Tree:
-    """BusyBox with all its applets; a static one, or with the libraries that it was linked with.
+    """BusyBox with all its applets; static, or with the libraries that it is linked with.
 
     Raises:
-        MissingPart: where the machine has none.
+        MissingPart: if this machine has no BusyBox.
     """
     program = find_program("busybox")
     if not program:
@@ -63,7 +63,7 @@ def busybox_tree() -> Tree:
 
 
 def without_node() -> Tree:
-    """What takes the place of Node where there is none: `node server.js` serves a page of its own."""
+    """The replacement for Node if it is unavailable: `node server.js` serves a page of its own."""
     return {
         "usr/local/bin/node": File(_NODE, 0o755),
         "usr/share/stand-in/cgi-bin/index.cgi": File(_PAGE, 0o755),
@@ -72,7 +72,7 @@ def without_node() -> Tree:
 
 
 def libraries(program: Path) -> Tree:
-    """The shared libraries and the loader of a program, under the names that it looks for; none for a static one."""
-    said = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=False, timeout=_SECONDS).stdout
-    found = (match[1] for match in map(_LIBRARY.search, said.splitlines()) if match)
+    """The shared libraries and the loader of a program, at the paths where it expects them; empty if it is static."""
+    output = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=False, timeout=_SECONDS).stdout
+    found = (match[1] for match in map(_LIBRARY.search, output.splitlines()) if match)
     return {name.lstrip("/"): File(Path(name).resolve().read_bytes(), 0o755) for name in found}

@@ -1,4 +1,4 @@
-"""Packages from the npm registry, fetched by npm and held against digests that are written here."""
+"""Fetches packages from the npm registry with npm, and verifies them against pinned digests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SECONDS = 180
 
 
 class MissingPart(Exception):
-    """Something the stand-in is made of cannot be had; the text names it and what to do."""
+    """A part of the stand-in is unavailable; the message names it and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +30,23 @@ class Package:
 
     @property
     def file(self) -> str:
-        """What `npm pack` calls it."""
+        """The file name that `npm pack` creates."""
         return f"{self.name}-{self.version}.tgz"
 
 
 Fetch = Callable[[Package, Path], Path]
-"""Has a package in a folder and returns its file. Raises `MissingPart`."""
+"""Ensures that a folder contains a package and returns its file. Raises `MissingPart`."""
 
 
 def npm_pack(package: Package, folder: Path) -> Path:
-    """Fetch a package with `npm pack`, unless it is there already.
+    """Fetch a package with `npm pack`, unless it exists already.
 
     Raises:
-        MissingPart: where npm is missing, has no way to its registry, or brought other bytes than expected.
+        MissingPart: npm is missing, cannot reach its registry, or fetched other bytes than expected.
     """
-    kept = folder / package.file
-    if kept.exists() and _integrity(kept) == package.integrity:
-        return kept
+    cached = folder / package.file
+    if cached.exists() and _integrity(cached) == package.integrity:
+        return cached
     npm = find_program("npm")
     if not npm:
         raise MissingPart("npm is missing; install nodejs with npm, or put it on the PATH.")
@@ -55,18 +55,18 @@ def npm_pack(package: Package, folder: Path) -> Path:
         _pack(npm, package, scratch)
         fetched = Path(scratch, package.file)
         if not fetched.exists() or _integrity(fetched) != package.integrity:
-            raise MissingPart(f"npm brought something else than {package.name}@{package.version}.")
-        fetched.replace(kept)
-    return kept
+            raise MissingPart(f"npm fetched other content than {package.name}@{package.version}.")
+        fetched.replace(cached)
+    return cached
 
 
-def unpack(file: Path, wanted: Callable[[str], bool]) -> dict[str, tuple[bytes, int]]:
-    """Content and mode (0644 or 0755) of a package's regular files, by path without its first folder."""
+def unpack(file: Path, selected: Callable[[str], bool]) -> dict[str, tuple[bytes, int]]:
+    """Content and mode (0644 or 0755) of a package's selected regular files, by path without its first folder."""
     found = {}
     with tarfile.open(file) as archive:
         for member in archive:
             path = member.name.partition("/")[2]
-            if member.isfile() and wanted(path) and (source := archive.extractfile(member)):
+            if member.isfile() and selected(path) and (source := archive.extractfile(member)):
                 found[path] = (source.read(), 0o755 if member.mode & 0o111 else 0o644)
     return found
 
@@ -76,10 +76,10 @@ def _pack(npm: str, package: Package, folder: str) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS, cwd=folder)
     except subprocess.TimeoutExpired as error:
-        raise MissingPart(f"npm did not bring {package.name}@{package.version} within {_SECONDS} s.") from error
+        raise MissingPart(f"npm did not fetch {package.name}@{package.version} within {_SECONDS} s.") from error
     if done.returncode:
-        said = " ".join(done.stderr.split())[:200] or f"exit code {done.returncode}"
-        raise MissingPart(f"npm cannot fetch {package.name}@{package.version}: {said}.")
+        detail = " ".join(done.stderr.split())[:200] or f"exit code {done.returncode}"
+        raise MissingPart(f"npm cannot fetch {package.name}@{package.version}: {detail}.")
 
 
 def _integrity(file: Path) -> str:

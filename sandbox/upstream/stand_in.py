@@ -1,8 +1,8 @@
-"""Images that stand in for Docker Hub's `node:15-alpine`, built once and kept.
+"""Builds and caches the images that replace Docker Hub's `node:15-alpine`.
 
-The real image is the better one where Docker Hub can be reached, but the sandbox must not depend on that: it takes
-Node 15 from the npm registry, BusyBox from this machine, and the C library that Node needs, in one layer. There is no
-option to copy the real image; `skopeo copy docker://docker.io/library/node:15-alpine …` into the stand-in hub does it.
+The real image is better if Docker Hub can be reached, but the sandbox must not depend on that: it uses Node 15 from
+the npm registry, BusyBox from this machine, and the C library that Node needs, in one layer. There is no option to
+copy the real image; `skopeo copy docker://docker.io/library/node:15-alpine …` into the stand-in hub does that.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from sandbox.upstream.tree import File, Tree, make_image
 
 log = logging.getLogger(__name__)
 
-_RECIPE = 1  # goes up when the same parts give another image
-_WANTED = "15."
+_RECIPE = 1  # incremented when the same parts result in another image
+_FAITHFUL_VERSION = "15."
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True, slots=True)
 class StandIn:
-    """An image and, for people, what is in it. `faithful` is whether it has Node 15 as the real one does."""
+    """An image with a description of its content. `faithful`: it has Node 15, like the real image."""
 
     image: OciImage
     description: str
     faithful: bool
 
 
-class _Kept(msgspec.Struct, frozen=True):
+class _Cached(msgspec.Struct, frozen=True):
     config: str
     layer: str
     description: str
@@ -48,44 +48,44 @@ class _Kept(msgspec.Struct, frozen=True):
 
 
 def node_image(tools: Path, *, fetch: Fetch = npm_pack, machine: Callable[[], Node] = machine_node) -> StandIn:
-    """The stand-in for `node:15-alpine` with the best Node that can be had; reads from `tools` what it made before.
+    """The stand-in for `node:15-alpine` with the best available Node, from the cache in `tools` or newly built.
 
-    Only the faithful image is kept: a poorer one is tried to be bettered at the next start. Blocks for some seconds
-    when it builds, so call it in a thread.
+    Only a faithful image is cached: otherwise, the next start tries to build a better one. A build blocks for some
+    seconds, so call it in a thread.
 
     Args:
-        tools: a cache folder, say `.tools/node15`.
-        fetch: gets a package of the npm registry.
-        machine: gets the Node of this machine, which is next best. After that comes a shell script.
+        tools: the cache folder, such as `.tools/node15`.
+        fetch: fetches a package of the npm registry.
+        machine: returns the Node of this machine, the second choice. The last choice is a shell script.
 
     Raises:
-        MissingPart: where not even BusyBox is there.
+        MissingPart: if BusyBox is missing.
     """
     base = busybox_tree()
     architecture = _architecture()
     key = tools / f"image-{architecture}-{_fingerprint(base)}.json"
-    kept = _read(key)
-    if kept:
-        return kept
+    cached = _read(key)
+    if cached:
+        return cached
     node, reasons = _best_node(architecture, tools, fetch, machine)
-    faithful = node.version.startswith(_WANTED)
+    faithful = node.version.startswith(_FAITHFUL_VERSION)
     description = node.origin + (f" ({' '.join(reasons)})" if reasons else "")
     environment = {"PATH": _PATH, "NODE_VERSION": node.version or "none"}
     if not faithful:
         log.warning("The stand-in for node:15-alpine has %s", description)
         environment["STAND_IN"] = node.origin
     image = make_image({**base, **node.tree}, architecture=architecture, environment=environment, command=["node"])
-    made = StandIn(image, description, faithful)
+    built = StandIn(image, description, faithful)
     if faithful:
-        _write(key, made)
-    return made
+        _write(key, built)
+    return built
 
 
 def tiny_image() -> OciImage:
-    """A base image of one megabyte for fast tests: BusyBox and a script for Node that shows a page.
+    """A base image of one megabyte for fast tests: BusyBox, and a script in place of Node that serves a page.
 
     Raises:
-        MissingPart: where the machine has no BusyBox.
+        MissingPart: if this machine has no BusyBox.
     """
     node = no_node()
     environment = {"PATH": _PATH, "NODE_VERSION": "none", "STAND_IN": node.origin}
@@ -118,19 +118,19 @@ def _fingerprint(base: Tree) -> str:
 
 def _read(key: Path) -> StandIn | None:
     try:
-        kept = msgspec.json.decode(key.read_bytes(), type=_Kept)
-        config, layer = ((key.parent / name.replace(":", "-")).read_bytes() for name in (kept.config, kept.layer))
+        cached = msgspec.json.decode(key.read_bytes(), type=_Cached)
+        config, layer = ((key.parent / name.replace(":", "-")).read_bytes() for name in (cached.config, cached.layer))
     except (OSError, msgspec.MsgspecError):
         return None
-    if (digest_of(config), digest_of(layer)) != (kept.config, kept.layer):
+    if (digest_of(config), digest_of(layer)) != (cached.config, cached.layer):
         return None
-    return StandIn(OciImage(config, (layer,)), kept.description, kept.faithful)
+    return StandIn(OciImage(config, (layer,)), cached.description, cached.faithful)
 
 
-def _write(key: Path, made: StandIn) -> None:
+def _write(key: Path, built: StandIn) -> None:
     key.parent.mkdir(parents=True, exist_ok=True)
-    for content, digest in made.image.blobs:
+    for content, digest in built.image.blobs:
         (key.parent / digest.replace(":", "-")).write_bytes(content)
-    config, layer = (digest for _, digest in made.image.blobs)
-    # Last, so that what it names is there.
-    key.write_bytes(msgspec.json.encode(_Kept(config, layer, made.description, made.faithful)))
+    config, layer = (digest for _, digest in built.image.blobs)
+    # Written last, so that the files that it names exist.
+    key.write_bytes(msgspec.json.encode(_Cached(config, layer, built.description, built.faithful)))

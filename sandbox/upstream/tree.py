@@ -1,4 +1,4 @@
-"""A file system in memory that becomes an image layer, the same bytes from the same content every time."""
+"""An in-memory file system that is packed into an image layer; the same content always results in the same bytes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder that is worth naming; those on the way to a file come by themselves."""
+    """An explicit folder; the parent folders of other entries are added implicitly."""
 
     mode: int = 0o755
 
@@ -45,7 +45,7 @@ Tree = Mapping[str, Entry]
 
 
 def make_image(tree: Tree, *, architecture: str, environment: Mapping[str, str], command: Sequence[str]) -> OciImage:
-    """An image of one layer."""
+    """Pack a tree into an image of one layer."""
     archive = _archive(tree)
     config = {
         "architecture": architecture,
@@ -71,7 +71,7 @@ def _archive(tree: Tree) -> bytes:
 
 
 def _header(path: str, entry: Entry) -> tarfile.TarInfo:
-    header = tarfile.TarInfo(path)  # owner and time are zero already
+    header = tarfile.TarInfo(path)  # owner and time are zero by default
     match entry:
         case File():
             header.size, header.mode = len(entry.content), entry.mode

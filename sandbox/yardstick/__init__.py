@@ -1,1 +1,1 @@
-"""The yardstick: does the real `az` do, against a running sandbox, what Microsoft's article does against Azure?"""
+"""The yardstick: runs the commands of Microsoft's article with the real `az` against a running sandbox."""

@@ -1,4 +1,4 @@
-"""`python -m sandbox.yardstick`: play the article with the real `az` against a running sandbox."""
+"""`python -m sandbox.yardstick`: run the article's commands with the real `az` against a running sandbox."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _LOOPBACK = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
 def main() -> int:
-    """Install the CLI where needed, sign in, play the commands, print the table; 0 where only az is at fault."""
+    """Install the CLI if needed, sign in, run the commands, print the table; 0 if nothing but az itself fails."""
     options = _options()
     if install(_CLI_FOLDER):
         print(f"Installed azure-cli {VERSION} into {_CLI_FOLDER}")
     if options.install:
         return 0
     if not (_LOOPBACK.fullmatch(os.environ.get("HTTPS_PROXY", "")) and os.environ.get("IDENTITY_ENDPOINT")):
-        print('This is not the environment of a sandbox: eval "$(python -m sandbox env)" first.', file=sys.stderr)
+        print('This is not the environment of a sandbox: run eval "$(python -m sandbox env)" first.', file=sys.stderr)
         return 2
     _bring_sources(os.environ["HTTPS_PROXY"])
     walkthrough = load_walkthrough(options.commands)
@@ -48,14 +48,14 @@ def main() -> int:
 
 
 def _bring_sources(gateway: str) -> None:
-    """Make the article's Git repositories from the samples; those that are there are left alone."""
+    """Create the article's Git repositories from the samples; existing ones are not changed."""
     connection = HTTPConnection(urlsplit(gateway).netloc)
     for name in _SOURCES:
         connection.request("PUT", f"/git/contoso/{name}", json.dumps({"source": str(_ROOT / "samples" / name)}))
         answer = connection.getresponse()
         problem = answer.read().decode(errors="replace")
         if answer.status >= 400:
-            print(f"The repository contoso/{name} cannot be made: {problem}", file=sys.stderr)
+            print(f"The repository contoso/{name} cannot be created: {problem}", file=sys.stderr)
     connection.close()
 
 
@@ -75,7 +75,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox.yardstick", description=__doc__)
     parser.add_argument("--install", action="store_true", help="only install the Azure CLI")
     parser.add_argument("--commands", type=Path, default=_ARTICLE, help="the list of commands (article.toml)")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another value of a variable")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="override a variable")
     return parser.parse_args()
 
 

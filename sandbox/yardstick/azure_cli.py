@@ -1,4 +1,4 @@
-"""The real Azure CLI in a virtual environment of its own, cut off from the user's own sign-ins and settings."""
+"""The real Azure CLI in its own virtual environment, isolated from the user's sign-ins and settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TIMED_OUT = 124
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a command ended: exit code (124 after its time), seconds, and what it wrote."""
+    """The result of a command: exit code (124 on a timeout), seconds, and output."""
 
     code: int
     seconds: float
@@ -29,9 +29,9 @@ class AzureCli:
     """Runs `az` in the environment of a sandbox.
 
     Args:
-        folder: the virtual environment, made by `install` where it is not there.
+        folder: the virtual environment, created by `install` if missing.
         config: a folder for sign-ins, settings and logs of `az`.
-        environment: the process's environment, with the sandbox's variables in it.
+        environment: the environment variables, including the sandbox's.
     """
 
     def __init__(self, folder: Path, config: Path, environment: Mapping[str, str]) -> None:
@@ -64,12 +64,12 @@ class AzureCli:
 
 
 def install(folder: Path) -> bool:
-    """Install the Azure CLI (about a minute and 730 MB) where it is not there; True where it had to.
+    """Install the Azure CLI (about a minute and 730 MB) if missing; returns whether it was.
 
-    It runs without the sandbox's variables, behind which there is no package index.
+    It runs without the sandbox's variables, because the sandbox has no package index.
 
     Raises:
-        subprocess.CalledProcessError: where pip cannot install it.
+        subprocess.CalledProcessError: pip cannot install it.
     """
     marker = folder / f"azure-cli-{VERSION}"
     if marker.exists():

@@ -1,4 +1,4 @@
-"""Playing a walkthrough, and the table that tells how it went."""
+"""Runs a walkthrough, and renders the table of its results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COMMAND_WIDTH = 88
 
 
 class Verdict(Enum):
-    """How a command did, as the table says it."""
+    """The result of a command, as shown in the table."""
 
     WORKS = "yes"
     FAILS = "no"
@@ -23,7 +23,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One command, how it ended (None where an earlier one did not give it what it needs), and why it does not work."""
+    """One command, its outcome (None if an earlier one did not set a variable that it needs), and why it fails."""
 
     command: Command
     verdict: Verdict
@@ -32,13 +32,13 @@ class Measured:
 
 
 def play(walkthrough: Walkthrough, cli: AzureCli) -> Iterator[Measured]:
-    """Run the commands one after the other; a failed one does not end the walk."""
+    """Run the commands one after the other; a failed one does not end the run."""
     variables = dict(walkthrough.variables)
     for command in walkthrough.command:
         try:
             arguments = command.arguments(variables)
         except KeyError as missing:
-            yield Measured(command, Verdict.FAILS, None, f"${missing.args[0]} is not known")
+            yield Measured(command, Verdict.FAILS, None, f"${missing.args[0]} is not set")
             continue
         outcome = cli.run(arguments, command.seconds)
         verdict, reason = _judge(command, outcome)
@@ -48,7 +48,7 @@ def play(walkthrough: Walkthrough, cli: AzureCli) -> Iterator[Measured]:
 
 
 def row(measured: Measured) -> str:
-    """One line of the table. Commands are shown with the names of their variables, never with a secret."""
+    """One line of the table. Commands are shown with the names of their variables, never with a secret value."""
     outcome = measured.outcome
     text = f"az {measured.command.run}"
     short = text if len(text) <= _COMMAND_WIDTH else f"{text[: _COMMAND_WIDTH - 1]}…"
@@ -57,26 +57,26 @@ def row(measured: Measured) -> str:
 
 
 def header() -> str:
-    """The table's first lines."""
+    """The first lines of the table."""
     line = f"{'command':<{_COMMAND_WIDTH}}  {'exit':>4}  {'s':>6}  works"
     return f"{line}\n{'-' * len(line)}"
 
 
 def summary(measured: Sequence[Measured]) -> str:
-    """The last line. What the article does not have is not counted."""
+    """The last line. Commands that are not in the article are not counted."""
     counted = [item.verdict for item in measured if not item.command.extra]
     line = f"{counted.count(Verdict.WORKS)} of {len(counted)} commands work"
     bugs = counted.count(Verdict.AZ_BUG)
-    return f"{line}; {bugs} cannot, by a fault of az itself" if bugs else line
+    return f"{line}; {bugs} cannot, because of a bug in az itself" if bugs else line
 
 
 def _judge(command: Command, outcome: Outcome) -> tuple[Verdict, str]:
     if outcome.code == 0 and command.accepts(outcome.output):
         return Verdict.WORKS, ""
     if outcome.code == 0:
-        return Verdict.FAILS, f"the output has nothing like {command.expect!r}"
+        return Verdict.FAILS, f"the output does not match {command.expect!r}"
     if command.az_bug and re.search(command.az_bug, outcome.errors):
         return Verdict.AZ_BUG, command.note
-    # Only the error's own line: what az warns of may hold a password it has just made.
+    # Only the error's own line: warnings of az may contain a password that it has just created.
     lines = (line for line in outcome.errors.splitlines() if line.startswith("ERROR"))
-    return Verdict.FAILS, next(lines, f"exit code {outcome.code}: no line of az begins with ERROR")
+    return Verdict.FAILS, next(lines, f"exit code {outcome.code}: az printed no line that begins with ERROR")

@@ -1,4 +1,4 @@
-"""The list of commands, as `article.toml` holds it."""
+"""The list of commands in `article.toml`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 
 
 class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One `az` command; the file says what the fields mean."""
+    """One `az` command; the file documents the fields."""
 
     run: str
     keep: str = ""
@@ -24,20 +24,20 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     note: str = ""
 
     def arguments(self, variables: Mapping[str, str]) -> list[str]:
-        """The arguments after `az`, variables filled in after the line is split, so that a value stays one argument.
+        """The arguments after `az`; variables are substituted after the line is split, so a value is one argument.
 
         Raises:
-            KeyError: names a variable that nothing set, as where the command that keeps it failed.
+            KeyError: names a variable that is not set, for example because the command that sets it failed.
         """
         return [Template(word).substitute(variables) for word in shlex.split(self.run)]
 
     def accepts(self, output: str) -> bool:
-        """Whether the output holds what is expected."""
+        """Whether the output matches the expected pattern."""
         return re.search(self.expect, output) is not None
 
 
 class Walkthrough(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Commands in their order, and the variables they start with."""
+    """Commands in order, and the initial variables."""
 
     variables: dict[str, str]
     command: list[Command]
@@ -47,6 +47,6 @@ def load_walkthrough(file: Path) -> Walkthrough:
     """Read a list of commands.
 
     Raises:
-        tomllib.TOMLDecodeError, msgspec.ValidationError: where the file is no such list.
+        tomllib.TOMLDecodeError, msgspec.ValidationError: the file is not such a list.
     """
     return msgspec.convert(tomllib.loads(file.read_text()), Walkthrough)

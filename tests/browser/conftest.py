@@ -1,4 +1,4 @@
-"""A headless Chromium, the board of a world, and axe-core. `make browser` brings what is missing."""
+"""A headless Chromium, the board of a world, and axe-core. `make browser` installs what is missing."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="package")  # Playwright's event loop runs as long: tests elsewhere have loops of their own
+@pytest.fixture(scope="package")  # Playwright's event loop lives as long: other tests have their own loops
 def browser() -> Iterator[Browser]:
-    """One browser for all tests here. Without one they fail: a board that nobody has looked at is not tested."""
+    """One browser for all tests here. Without one they fail: a board that was not rendered is not tested."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(playwright), args=FLAGS)
         yield browser
@@ -37,7 +37,7 @@ def browser() -> Iterator[Browser]:
 
 
 def chromium(playwright: Playwright) -> str:
-    """The Chromium of this machine, else the one that Playwright brought."""
+    """The Chromium of this machine, else the one that Playwright installed."""
     own = playwright.chromium.executable_path
     found = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
     if found is None and not Path(own).exists():
@@ -60,20 +60,20 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 @pytest.fixture(scope="package")
 def server() -> Iterator[str]:
-    """One server for all tests: its functions work on the world that a test puts in their place."""
+    """One server for all tests: its functions use the world that a test patches in."""
     with serving() as url:
         yield url
 
 
 @pytest.fixture
 def url(world: World, server: str) -> str:
-    """Where the board of this test's world is."""
+    """The URL of the board of this test's world."""
     return server
 
 
 @pytest.fixture
 def page(browser: Browser, url: str) -> Iterator[Page]:
-    """The board with its key given; a script error or a breach of the policy fails the test."""
+    """The board, after its key was entered; a script error or a violation of the policy fails the test."""
     with looking(browser) as page:
         page.goto(f"{url}/api/board")
         give_key(page, KEY)
@@ -83,7 +83,7 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
 
 @contextmanager
 def looking(browser: Browser, **options: Any) -> Iterator[Page]:
-    """A page on which nothing may go wrong unseen."""
+    """A page on which script errors and violations of the Content Security Policy fail the test."""
     page = browser.new_page(**{"viewport": DESKTOP, **options})
     page.set_default_timeout(10_000)
     faults: list[str] = []
@@ -97,7 +97,7 @@ def looking(browser: Browser, **options: Any) -> Iterator[Page]:
 
 
 def give_key(page: Page, key: str) -> None:
-    """Fill the form that asks for the key, and send it."""
+    """Fill in the form for the key, and submit it."""
     page.get_by_label("Function key").fill(key)
     page.get_by_role("button", name="Open", exact=True).click()
 

@@ -1,4 +1,4 @@
-"""Worlds worth a picture: a busy hour, a blocked night, a rollback that stands. The same data and clock every time."""
+"""Worlds for screenshots: a busy hour, a blocked night, an active rollback, drift. Data and clock never change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ The command '/bin/sh -c sh /test.sh' returned a non-zero code: 1"""
 
 
 def busy() -> World:
-    """One image is examined, one is copied, one app is built; nothing needs a person."""
+    """One image is being examined, one copied, one app built; nothing needs a person."""
     world = _quiet_world()
     world.tasks.seconds = world.registry.copy_seconds = 10 * MINUTE
     world.push("15-alpine", digest("blue"))
@@ -42,7 +42,7 @@ def busy() -> World:
 
 
 def blocked() -> World:
-    """An image failed its test, another waits for a person, a third cannot be copied, and an app was put back."""
+    """An image failed its test, another waits for approval, a third cannot be copied, and an app was rolled back."""
     world = _quiet_world()
     world.push("3.13-slim", digest("python 2"), repository="python")
     world.settle()
@@ -78,9 +78,9 @@ def rolled_back() -> World:
 
 
 def drifted() -> World:
-    """Drift: a stable tag moved and a container replaced by hand, pushes without an event, an upstream that is ill.
+    """Drift: a stable tag moved and a container replaced by hand, pushes without an event, an upstream that fails.
 
-    The gate of nginx and the app storefront are only watched, so what is wrong there stays so.
+    Drift of the gate nginx and the app storefront is only reported, so it is not repaired.
     """
     world = _quiet_world()
     world.policy = _watched(world.policy)
@@ -124,17 +124,17 @@ SCENES: dict[str, Callable[[], World]] = {
 
 
 def newest(world: World, gate: str = "node") -> CandidateSummary:
-    """The candidate that came last."""
+    """The newest candidate."""
     return world.ledger.page(Candidate, gate, 1).items[0]
 
 
 def _progress(world: World, gate: str) -> str:
-    """How far the unique tag of the newest promotion has come."""
+    """The progress of the newest promotion."""
     return world.ledger.page(Promotion, gate, 1).items[0].progress
 
 
 def policy() -> Policy:
-    """Three gates; what comes to `python` waits for a person."""
+    """Three gates; images of `python` wait for approval."""
     sample = sample_policy()
     node, hello = sample.gates["node"], sample.apps["hello-world"]
     assert hello.deploy is not None
@@ -172,7 +172,7 @@ def _app(like: App, name: str, base: BaseRule) -> App:
 
 
 def _quiet_world() -> World:
-    """Everything is promoted and live, since different times."""
+    """A world in which everything is promoted and live, since different times."""
     world = World(policy())
     _pass(world, "15-alpine", "orange", 3 * 24 * HOUR)
     _pass(world, "1.29-alpine", "nginx 1", 20 * HOUR, repository="nginx")
@@ -192,7 +192,7 @@ def _pass(world: World, tag: str, content: str, then: float, repository: str = "
 
 
 def _until(world: World, reached: Callable[[], bool], limit: int = 60) -> None:
-    """Deliver hints and work items until something is so."""
+    """Deliver hints and work items until a condition holds."""
     for _ in range(limit):
         if reached():
             return

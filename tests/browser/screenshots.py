@@ -1,6 +1,6 @@
 """`python -m tests.browser.screenshots FOLDER`: the board's pictures for the documents, from the real functions.
 
-World and clock are those of the scenes, so that the same code makes the same pictures.
+World and clock are those of the scenes, so that the same code renders the same pictures.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LIMIT_BYTES = 150_000
 
 
 def main(folder: Path) -> int:
-    """Write `board-<scene>-<size>-<scheme>.png`; 1 where one is too large."""
+    """Write `board-<scene>-<size>-<scheme>.png`; returns 1 if one is too large."""
     logging.disable(logging.WARNING)  # scenes are about failures, and those are logged
     folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
@@ -41,7 +41,7 @@ def main(folder: Path) -> int:
 
 
 def pictures(browser: Browser, scene: str, folder: Path) -> list[Path]:
-    """One scene on every size, light and dark; of the one about drift, its own page."""
+    """One scene in every size, light and dark; for the scene about drift, the drift page."""
     app = App(SCENES[scene]())
     bootstrap.basegate = lambda: app  # type: ignore[assignment, return-value]
     path, views = ("/drift", DRIFT_VIEWS) if scene == "drift" else ("", VIEWS)

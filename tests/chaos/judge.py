@@ -1,4 +1,4 @@
-"""What must hold of what was pushed, sampled, recorded and heard."""
+"""The invariants of what was pushed, sampled, recorded and received."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.chaos.sampling import TagReading
 
 _VERDICTS = {"passed": "CandidatePassed", "failed": "CandidateFailed"}
 _TEST_SAID = "ERROR:"
-"""How the scenario's functional test begins what it says of an image."""
+"""The prefix of the messages of the scenario's functional test."""
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """All that was seen of a run from outside.
+    """Everything that was observed of a run from outside.
 
-    `stay_seconds` is how long a digest is under its tag that must be in the ledger, `now` when the run ended;
-    `candidates` are the stories of the ledger's attempts, `heard` what the listener got.
+    A digest under its tag for `stay_seconds` must be in the ledger; `now` is when the run ended, `candidates` are the
+    ledger's attempts with their histories, `heard` the outcomes that the listener received.
     """
 
     pushes: Sequence[Push]
@@ -32,19 +32,19 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def stayed(self) -> list[Push]:
-        """The pushes whose digest stayed under its tag, for long or to the end."""
+        """The pushes whose digest stayed under its tag, for `stay_seconds` or to the end."""
         made = [push for push in self.pushes if push.since]
         return [push for push in made if not push.until or push.stood(self.now) >= self.stay_seconds]
 
     @property
     def harmed(self) -> int:
-        """How many attempts at a good image failed because what carries out the run was killed."""
+        """The number of attempts at a good image that failed because a process that executed the run was killed."""
         colours = {push.digest: push.colour for push in self.pushes}
         return sum(one["state"] == "failed" and colours.get(one["digest"]) != BAD for one in self.candidates)
 
 
 def violations(seen: Seen) -> list[str]:
-    """What does not hold, each with the image that it is about."""
+    """The violated invariants, each with the image concerned."""
     return [
         *_not_in_the_ledger(seen),
         *_wrong_verdicts(seen),
@@ -55,7 +55,7 @@ def violations(seen: Seen) -> list[str]:
 
 
 def unfinished(seen: Seen) -> list[str]:
-    """What is still to come of what is under the tags now: verdicts, moves, outcomes."""
+    """What is still missing for the digests under the tags now: verdicts, moves, outcomes."""
     last = msgspec.structs.replace(seen, pushes=[push for push in seen.pushes if not push.until])
     return [*_not_in_the_ledger(last), *_wrong_ends(seen), *_unheard(seen)]
 
@@ -69,7 +69,7 @@ def _not_in_the_ledger(seen: Seen) -> Iterator[str]:
 
 
 def _wrong_verdicts(seen: Seen) -> Iterator[str]:
-    """A bad image must not pass. A good one fails only where its run does for a reason that is not the test's."""
+    """A bad image must not pass. A good one may fail only if its run fails for another reason than the test."""
     colours = {push.digest: push.colour for push in seen.pushes}
     for one in seen.candidates:
         bad, state = colours.get(one["digest"]) == BAD, one["state"]
@@ -79,15 +79,15 @@ def _wrong_verdicts(seen: Seen) -> Iterator[str]:
 
 
 def _wrong_readings(seen: Seen) -> Iterator[str]:
-    """A stable tag stands on nothing that had not passed by then, and never goes back."""
+    """A stable tag points only to digests that have passed before, and never goes back."""
     passed = _passed(seen)
     order = {(push.tag, push.digest): number for number, push in enumerate(seen.pushes)}
     highest: dict[str, int] = {}
     for reading in seen.readings:
         since = passed.get(reading.digest)
         if since is None or since > reading.at:
-            says = "never passed" if since is None else f"passed at {_time(since)}"
-            yield f"{reading.tag} stood on {reading.digest} at {_time(reading.at)}, which {says}"
+            why = "never passed" if since is None else f"passed at {_time(since)}"
+            yield f"{reading.tag} pointed to {reading.digest} at {_time(reading.at)}, which {why}"
         number = order.get((reading.tag, reading.digest), -1)
         if number < highest.get(reading.tag, -1):
             yield f"{reading.tag} went back to {reading.digest} at {_time(reading.at)}"
@@ -95,14 +95,14 @@ def _wrong_readings(seen: Seen) -> Iterator[str]:
 
 
 def _wrong_ends(seen: Seen) -> Iterator[str]:
-    """What is under a tag at the end is under its stable tag too, if it passed."""
+    """The digest under a tag at the end is under its stable tag too, if it passed."""
     passed = _passed(seen)
     ends = {push.tag: push.digest for push in seen.pushes if push.since}
     readings = {reading.tag: reading.digest for reading in seen.readings}
     for tag, digest in ends.items():
         if digest in passed and readings.get(tag) != digest:
             stable = readings.get(tag, "nothing")
-            yield f"{tag} is {digest} upstream, which passed, and the stable tag stands on {stable}"
+            yield f"{tag} is {digest} upstream, which passed, and the stable tag points to {stable}"
 
 
 def _unheard(seen: Seen) -> Iterator[str]:
@@ -110,11 +110,11 @@ def _unheard(seen: Seen) -> Iterator[str]:
     for one in seen.candidates:
         name, row = _VERDICTS.get(one["state"]), one["id"].partition(".")[2]
         if name and (name, row) not in heard:
-            yield f"the listener never heard {name} of {one['id']}"
+            yield f"the listener never received {name} of {one['id']}"
 
 
 def _passed(seen: Seen) -> dict[str, float]:
-    """When a digest first passed."""
+    """When each digest first passed."""
     moments = [
         (one["digest"], datetime.fromisoformat(entry["at"]).timestamp())
         for one in seen.candidates

@@ -1,4 +1,4 @@
-"""What the gate knows, read over its HTTP interface like any reader does."""
+"""The gate's records, read over its HTTP interface."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from demo.environment import Environment
 from sandbox.testing import SandboxError
 
 AWAY = (OSError, SandboxError, StoryError, KeyError, ValueError)
-"""What reading raises while something that was killed is not back yet."""
+"""The errors of reading while a killed process is not running again yet."""
 
 _SECONDS = 20.0
 _PAGE = 100
@@ -41,13 +41,13 @@ class Ledger:
         self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
     def candidates(self) -> list[dict[str, Any]]:
-        """The stories of all attempts at the gate."""
+        """All attempts at the gate, with their histories."""
         self._environment.enter()
         listed = self._pages("/v1/gates/node/candidates")
         return [self._read(f"/v1/candidates/{quote(item['id'])}") for item in listed]
 
     def unsettled(self) -> list[str]:
-        """What is under way or stalled, and what `readyz` finds, listeners too: nothing, once all has settled."""
+        """What is in progress or stalled, and what `readyz` reports, listeners too; empty once all has settled."""
         self._environment.enter()
         records = self._pages("/v1/gates/node/candidates") + self._pages(f"/v1/apps/{scenario.HELLO_WORLD}/rollouts")
         waits = [_line(record) for record in records if record["state"] in _UNDER_WAY]

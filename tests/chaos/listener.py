@@ -1,4 +1,4 @@
-"""The listener of the outcomes: a webhook that can be away."""
+"""The listener of the outcomes: a webhook that can be unavailable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HOST = "127.0.0.1"
 
 
 class Listener:
-    """An HTTPS server on a port of its own, with a certificate of the sandbox's authority."""
+    """An HTTPS server on its own port, with a certificate of the sandbox's CA."""
 
     def __init__(self) -> None:
         self._server: ThreadingHTTPServer | None = None
@@ -25,7 +25,7 @@ class Listener:
         self.url = f"https://{_HOST}:{self.port}/outcomes"
 
     def come(self, sandbox: Sandbox) -> None:
-        """Be there."""
+        """Start to listen."""
         heard = self.heard
 
         class Handler(BaseHTTPRequestHandler):
@@ -35,7 +35,7 @@ class Listener:
                 self.end_headers()
 
             def log_message(self, *arguments: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer((_HOST, self.port), Handler)
         self._context = self._context or sandbox.server_context(_HOST)
@@ -43,7 +43,7 @@ class Listener:
         threading.Thread(target=self._server.serve_forever, name="listener", daemon=True).start()
 
     def go(self) -> None:
-        """Be away: nothing answers on the port."""
+        """Stop listening: connections to the port are refused."""
         if self._server:
             self._server.shutdown()
             self._server.server_close()

@@ -1,4 +1,4 @@
-"""The upstream's maintainers: new digests under a few tags, some for a moment, some to stay."""
+"""The upstream's maintainers: they push new digests under a few tags, some for a moment, some to stay."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from demo import scenario
 
 BAD = "Red"
 TAGS = (scenario.STABLE, "15-a", "15-b", "15-c")
-"""The first is the one that the app is built on: what comes under it costs a build and a deployment as well."""
+"""The app is built on the first one: each push to it costs a build and a deployment as well."""
 
 _REPOSITORY = "node"
 _PATIENCE_SECONDS = 90.0
@@ -40,19 +40,19 @@ class Push(msgspec.Struct, kw_only=True):
     until: float = 0.0
 
     def stood(self, now: float) -> float:
-        """For how many seconds the tag certainly was at the digest."""
+        """For how many seconds the tag certainly pointed to the digest."""
         return (self.until or now) - self.since
 
 
 class Pushes:
-    """Pushes until it is stopped, then once more under each tag: an image that passes.
+    """Pushes until it is stopped, then once more under each tag an image that passes.
 
-    A push is a config of its own on the layers of the scenario's image, sent with the SDK, and again where the
-    registry is away.
+    A push is a new config on the layers of the scenario's image, sent with the SDK, and retried while the
+    registry is unavailable.
 
     Args:
-        draw: what to push, where and for how long.
-        stay_seconds: how long a digest stays that is to stay, at least.
+        draw: decides what is pushed, where and for how long.
+        stay_seconds: the minimum time under its tag of a digest that is to stay.
     """
 
     def __init__(self, draw: Random, stay_seconds: float) -> None:
@@ -70,11 +70,11 @@ class Pushes:
         self._thread.start()
 
     def ask_to_stop(self) -> None:
-        """Have it push for the last time, and end."""
+        """Let it push for the last time and end, without waiting."""
         self._stopping.set()
 
     def stop(self) -> None:
-        """End, and wait until the last push is made."""
+        """End, and wait until the last push is done."""
         self._stopping.set()
         self._thread.join()
 
@@ -101,7 +101,7 @@ class Pushes:
         return self._stay * self._draw.uniform(1.1, 1.6) * (2 if tag == TAGS[0] else 1)
 
     def _push(self, tag: str, colour: str) -> None:
-        """One push, tried until it is acknowledged. One that is not may have arrived: again, it is the same digest."""
+        """Push, and retry until it is acknowledged. A failed try may have arrived: a retry has the same digest."""
         manifest, config = self._variant(colour)
         body = json.dumps(manifest).encode()
         push = Push(tag=tag, digest=f"sha256:{hashlib.sha256(body).hexdigest()}", colour=colour, since=0.0)

@@ -1,4 +1,4 @@
-"""One run: the scenario is set up, its processes are killed while images are pushed, and what is left is judged."""
+"""One run: sets up the scenario, kills its processes while images are pushed, and judges the result."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from tests.chaos.sampling import Samples
 Say = Callable[[str], None]
 
 _BACK_SECONDS = 90.0
-"""Within which a process that was killed must be there again."""
+"""The time in which a killed process must be running again."""
 
 _LEASE_SECONDS = 30.0
-"""A message that a killed Functions host held comes back after it: in Azure ten minutes, for which a run would wait."""
+"""The lease of a queue message, after which a killed host's message is redelivered: ten minutes in Azure, too long."""
 
 _FIRST_SECONDS = 180.0
 _RESTART_SECONDS = 180
@@ -40,10 +40,10 @@ _TRACKED = f'["{scenario.STABLE}"]'
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run does. Seconds; `pause` is the mean between two kills, `kill_limit` when kills end at the latest.
+    """The parameters of a run, in seconds; `pause` is the mean between two kills, `kill_limit` the end of kills.
 
-    `stay` is how long a digest is under its tag that must be in the ledger, `settle` within what time after the last
-    kill everything has ended.
+    A digest under its tag for `stay` must be in the ledger; within `settle` after the last kill everything must have
+    settled.
     """
 
     kills: int
@@ -55,7 +55,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run came to."""
+    """The result of a run."""
 
     killed: dict[str, int]
     pushes: int
@@ -69,12 +69,12 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run:
-    """A scenario in a folder of its own, from its start to its end."""
+    """A scenario in its own folder, from its start to its end."""
 
     def __init__(self, plan: Plan, folder: Path, say: Say) -> None:
         self._plan, self._say, self._began = plan, say, time.monotonic()
         self._draw, self._problems, self._killed = Random(f"kills {plan.seed}"), list[str](), Counter[str]()
-        self._clean = dict(os.environ)  # what the sandbox is started with: no proxy leads it to itself
+        self._clean = dict(os.environ)  # the environment of the sandbox, without a proxy that leads to itself
         gates = folder / "gates.yaml"
         text = (scenario.ROOT / scenario.GATES).read_text()
         gates.write_text(text.replace(_TRACKED, str(list(TAGS)).replace("'", '"')))
@@ -84,7 +84,7 @@ class Run:
         self._ledger = Ledger(self._environment)
 
     def play(self) -> Ended:
-        """Play it. The sandbox is stopped at the end, however it ends."""
+        """Play it. The sandbox is always stopped at the end."""
         with contextlib.ExitStack() as last:
             last.callback(self._environment.close)
             self._environment.open(lambda line: None)
@@ -102,7 +102,7 @@ class Run:
             return self._ended(pushes, samples, settled)
 
     def _first_push(self) -> None:
-        """The scenario's first image, as the story has it, to the page."""
+        """Play the scenario's first image to the page, as in the story."""
         azure = Azure()
         client = ScenarioClient(azure)
         try:
@@ -114,7 +114,7 @@ class Run:
         self._tell("the scenario runs")
 
     def _kill_all(self, pushes: Pushes) -> None:
-        """The kills of the plan. The listener is away in the second quarter; the last pushes come before the last."""
+        """Kill by the plan. The listener is unavailable in the second quarter; pushes end before the last kills."""
         kinds = victims.drawn(self._plan.kills, self._draw)
         moments = {len(kinds) // 4: self._listener.go, len(kinds) // 2: self._listener_back}
         last_pushes = max(len(kinds) - 5, len(kinds) * 9 // 10)
@@ -136,9 +136,9 @@ class Run:
         self._listener.come(self._environment.instance)
 
     def _kill(self, number: int, kind: ProcessKind) -> None:
-        """One process of a kind; the sandbox itself is started again, the rest is its business.
+        """Kill one process of a kind. A killed sandbox is started again; it restarts the other kinds itself.
 
-        The pause begins once there is one: else all that were killed before would be killed at their birth again.
+        The pause begins once there is one: otherwise processes killed before would be killed again as they start.
         """
         choice, pause = self._draw.random(), self._draw.uniform(0.1, 2.0) * self._plan.pause
         deadline, paused = time.monotonic() + _BACK_SECONDS, False
@@ -155,7 +155,7 @@ class Run:
                     self._start_again(pid)
                 return
             time.sleep(0.05)
-        self._problems.append(f"there was no process of the kind '{kind}' for {_BACK_SECONDS:.0f} s")
+        self._problems.append(f"no process of the kind '{kind}' was running for {_BACK_SECONDS:.0f} s")
 
     def _start_again(self, pid: int) -> None:
         with contextlib.suppress(ChildProcessError):
@@ -169,17 +169,17 @@ class Run:
             self._problems.append(f"the sandbox did not start again: {(done.stdout + done.stderr)[-1500:]}")
 
     def _settle(self, pushes: Pushes, samples: Samples) -> float:
-        """Wait until nothing waits any more; the seconds that took. What waits beyond the bound is a violation."""
+        """Wait until all has settled; returns the seconds. What has not settled within the limit is a violation."""
         began, waiting = time.monotonic(), ["nothing was read"]
         while time.monotonic() - began < self._plan.settle:
             try:
                 waiting = self._ledger.unsettled() or unfinished(self._seen(pushes, samples))
             except AWAY as error:
-                waiting = [f"the app does not answer: {error}"]
+                waiting = [f"the app does not respond: {error}"]
             if not waiting:
                 return time.monotonic() - began
             time.sleep(2)
-        self._problems += [f"waits {self._plan.settle:.0f} s after the last kill: {line}" for line in waiting]
+        self._problems += [f"not settled {self._plan.settle:.0f} s after the last kill: {line}" for line in waiting]
         return time.monotonic() - began
 
     def _ended(self, pushes: Pushes, samples: Samples, settled: float) -> Ended:
@@ -197,7 +197,7 @@ class Run:
         )
 
     def _seen(self, pushes: Pushes, samples: Samples) -> Seen:
-        """All that is to be seen now. Raises `AWAY`."""
+        """Everything that can be observed now. Raises `AWAY`."""
         return Seen(
             pushes=pushes.made,
             readings=samples.seen,

@@ -1,4 +1,4 @@
-"""Where the stable tags stand, all the time: read from the registry's own files, also while its process is away."""
+"""Samples the stable tags continuously: from the registry's files, also while its process is down."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DIGEST_CHARACTERS = len("sha256:") + 64
 
 
 class TagReading(NamedTuple):
-    """A stable tag came to a digest; `at` is when that was first seen, in seconds since the epoch."""
+    """A stable tag changed to a digest; `at` is when that was first read, in seconds since the epoch."""
 
     at: float
     tag: str
@@ -23,7 +23,7 @@ class TagReading(NamedTuple):
 
 
 class Samples:
-    """Reads the stable tags fifty times a second, and keeps every change."""
+    """Reads the stable tags fifty times a second, and records every change."""
 
     def __init__(self, sandbox: Sandbox, tags: Sequence[str]) -> None:
         self._sandbox, self._tags = sandbox, tags
@@ -42,7 +42,7 @@ class Samples:
         self._thread.join()
 
     def now(self, tag: str) -> str:
-        """The digest that a tag stands on, "" where it stands on none."""
+        """The last digest of a tag, "" if it has had none."""
         return next((reading.digest for reading in reversed(self.seen) if reading.tag == tag), "")
 
     def _run(self) -> None:

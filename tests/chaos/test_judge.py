@@ -83,8 +83,8 @@ def test_a_run_that_is_right_has_no_violation() -> None:
             "which never passed",
         ),
         (lambda: {"readings": [*RIGHT.readings, TagReading(240.0, TAG, OLD)]}, "went back to sha256:a"),
-        (lambda: {"readings": RIGHT.readings[:1]}, "the stable tag stands on sha256:a"),
-        (lambda: {"heard": RIGHT.heard[:2]}, "the listener never heard CandidatePassed"),
+        (lambda: {"readings": RIGHT.readings[:1]}, "the stable tag points to sha256:a"),
+        (lambda: {"heard": RIGHT.heard[:2]}, "the listener never received CandidatePassed"),
     ],
 )
 def test_what_does_not_hold_is_named(wrong: Callable[[], dict[str, Any]], said: str) -> None:

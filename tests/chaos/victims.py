@@ -1,6 +1,6 @@
 """The processes of a running sandbox that are killed.
 
-Containers are not: they are the examined image's own, and a test that is killed fails.
+Containers are not: they belong to the examined image, and a test that is killed fails.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WEIGHTS = {
 
 
 def drawn(kills: int, draw: Random) -> list[ProcessKind]:
-    """Which kinds are killed, in order: each at least once, where the kills are enough for that."""
+    """The kinds to kill, in order: each at least once, if there are enough kills."""
     kinds = draw.choices(list(_WEIGHTS), weights=list(_WEIGHTS.values()), k=max(0, kills - len(ProcessKind)))
     kinds = [*ProcessKind, *kinds][:kills]
     draw.shuffle(kinds)
@@ -29,7 +29,7 @@ def drawn(kills: int, draw: Random) -> list[ProcessKind]:
 
 
 def kill(pid: int) -> bool:
-    """SIGKILL; False where the process was gone already."""
+    """Send SIGKILL; False if the process did not exist any more."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -138,7 +138,7 @@ def test_a_name_that_leads_inside_is_refused(
     resolve(monkeypatch, "127.0.0.1")
     error = error_of(straight(certificates), rule)
     assert isinstance(error, Misconfigured)
-    assert f"{NAME} is at 127.0.0.1, which is a private or loopback address. Nothing was sent" in str(error)
+    assert f"{NAME} resolves to 127.0.0.1, which is a private or loopback address, so no request was sent" in str(error)
     resolve(monkeypatch, "93.184.216.34", "169.254.169.254")
     assert "metadata service" in str(error_of(straight(certificates), rule))
     assert double.connections == 0

@@ -1,1 +1,1 @@
-"""The whole product as a user meets it: programs that are started, and what they leave."""
+"""The whole product from a user's view: programs that are started, and what they leave."""

@@ -1,4 +1,4 @@
-"""The secrets of a scenario as canaries, and the search for them in whatever a person or a program may read."""
+"""The secrets of a scenario as canaries, and the search for them in everything that people or programs may read."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 Text = tuple[str, bytes]
-"""Something that was logged, stored, queued, served or announced: where, and its bytes."""
+"""Something that was logged, stored, queued, served or announced: its place, and its bytes."""
 
 ALLOWED = {
     "ca/ca.key": "the key of the sandbox's certificate authority",
     "keyvault/secrets.json": "the vault itself",
     "secrets/*": "what the sandbox signs tokens with, and the managed identity's secret",
     "storage/account.key": "the key of the storage account",
-    "sites/*/keys.json": "the keys of the function app, where its host keeps them",
-    "sites/sites.json": "the app's settings as App Service keeps them: a webhook's URL is one",
-    "tasks/tasks.json": "tasks as ACR keeps them, with the token that reads their repository; no answer shows it",
-    "containers/*.json": "container groups as ACI keeps them, with the password that pulls their image",
+    "sites/*/keys.json": "the keys of the function app, as its host stores them",
+    "sites/sites.json": "the app's settings as App Service stores them: a webhook's URL is one",
+    "tasks/tasks.json": "tasks as ACR stores them, with the token that reads their repository; no response shows it",
+    "containers/*.json": "container groups as ACI stores them, with the password that pulls their image",
 }
-"""The files of the state folder in which a secret may stand, and why."""
+"""The files of the state folder that may contain a secret, and why."""
 
 _ISSUED = re.compile(rb"sig=([\w%+/=-]{20,})|(eyJ[\w-]{8,}\.eyJ[\w-]{5,}\.[\w-]*)")
 """The signature of a SAS, and a JWT."""
@@ -37,7 +37,7 @@ _LARGE = 4_000_000
 
 @dataclass(frozen=True, slots=True, order=True)
 class Found:
-    """A secret where none may be: which, in what form, and where."""
+    """A secret in a place without permission for it: which, in what form, and where."""
 
     where: str
     secret: str
@@ -45,7 +45,7 @@ class Found:
 
 
 def forms(value: str) -> dict[str, bytes]:
-    """How a secret may stand in a text: as it is, in a URL, in JSON, in Base64 from any byte on."""
+    """The forms of a secret in a text: plain, in a URL, in JSON, in Base64 from any byte on."""
     plain = value.encode()
     written = {
         "plain": plain,
@@ -64,7 +64,7 @@ def forms(value: str) -> dict[str, bytes]:
 
 
 def search(canaries: Mapping[str, str], texts: Iterable[Text], known: Collection[str] = ()) -> list[Found]:
-    """Where a canary stands in one of its forms, or a signature of a SAS or a token that is not among the `known`."""
+    """The places of a canary in any of its forms, and of signatures of a SAS and tokens that are not in `known`."""
     needles = [(name, form, needle) for name, value in canaries.items() for form, needle in forms(value).items()]
     assert all(len(value) >= _SHORTEST for value in canaries.values()), "a short secret is found by chance"
     found: set[Found] = set()
@@ -76,9 +76,9 @@ def search(canaries: Mapping[str, str], texts: Iterable[Text], known: Collection
 
 
 def files_of(folder: Path) -> Iterator[Text]:
-    """The files below a folder but those that may hold a secret, each content once; what gzip has packed is unpacked.
+    """The files below a folder except those that may contain a secret, each content once; gzip is decompressed.
 
-    Only Node's own program and the layers that hold it are so large that they are left out: they are public.
+    Only Node's own program and the layers that contain it are so large that they are skipped: they are public.
     """
     seen: set[int] = set()
     for file in sorted(folder.rglob("*")):
@@ -96,7 +96,7 @@ def files_of(folder: Path) -> Iterator[Text]:
 
 
 def files_that_may(folder: Path) -> Iterator[Text]:
-    """The files that may hold a secret, by their place in the list of those."""
+    """The files that may contain a secret, by their pattern in `ALLOWED`."""
     for allowed in ALLOWED:
         for file in folder.glob(allowed):
             yield allowed, file.read_bytes()

@@ -1,4 +1,4 @@
-"""A folder for a sandbox, and the proof that nothing of it is left on the machine."""
+"""A folder for a sandbox, and the check that nothing of it is left on the machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def house() -> Iterator[House]:
-    """A house that is empty at the end, or the test fails."""
+    """A house that must be empty at the end, or the test fails."""
     with house_in() as house:
         yield house
 
@@ -39,7 +39,7 @@ def next_house() -> Iterator[House]:
 
 @contextmanager
 def house_in() -> Iterator[House]:
-    """A house that is empty at the end, or an AssertionError says what is left."""
+    """A house that must be empty at the end, or an AssertionError lists what is left."""
     if reason := unavailable():
         pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="e2e"))

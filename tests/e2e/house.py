@@ -1,4 +1,4 @@
-"""A state folder with a temporary folder of its own, commands that run in it, and what they leave on the machine."""
+"""A state folder with its own temporary folder, commands that run in it, and what they leave on the machine."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _SECONDS = 600
 
 
 class House:
-    """One instance of the sandbox as a user has it: reached by commands only.
+    """One instance of the sandbox from a user's view: used by commands only.
 
-    `folder` is short: the engine takes another temporary folder where the path of this one has over 20 characters.
+    `folder` is short: the engine uses another temporary folder if the path of this one has over 20 characters.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,10 +35,10 @@ class House:
         )
 
     def python(self, *arguments: str) -> str:
-        """Run a module; returns what it printed.
+        """Run a module; returns its output.
 
         Raises:
-            AssertionError: it failed; with everything it said.
+            AssertionError: it failed; with all of its output.
         """
         done = self.run(sys.executable, "-m", *arguments)
         assert done.returncode == 0, f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
@@ -87,5 +87,5 @@ class House:
 def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
-    except OSError:  # it has ended meanwhile
+    except OSError:  # it has exited meanwhile
         return b""

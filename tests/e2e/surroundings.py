@@ -1,4 +1,4 @@
-"""A scenario that is left running, as whoever has every right may read it: its secrets, and all that was written."""
+"""A running scenario, read with all permissions: its secrets, and everything that was written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOST_PEEKED = 32
 
 
 class Surroundings:
-    """What one scenario holds, through the SDKs and over HTTP.
+    """The contents of one scenario, through the SDKs and over HTTP.
 
     `state` is the sandbox's folder, `site` the app's URL.
     """
@@ -38,15 +38,15 @@ class Surroundings:
         self._host_key = str(self._keys["functionKeys"]["default"])
 
     def secrets(self) -> dict[str, str]:
-        """Every secret of the scenario by what it is. The user names in the vault are none."""
+        """Every secret of the scenario by description. The user names in the vault are not secret."""
         return {**self._vault(), **dict(_leaves("key", self._keys)), **Sandbox(self._state).secrets()}
 
     def evidence(self) -> Iterator[Text]:
-        """The logs of runs that the app has kept."""
+        """The logs of runs that the app has stored."""
         return self._blobs(EVIDENCE_CONTAINER)
 
     def stored(self) -> Iterator[Text]:
-        """Rows and messages: what the app has written and queued, and what was announced to a queue."""
+        """Rows and messages: the app's records and work items, and the outcomes announced to a queue."""
         with TableServiceClient(_storage("table"), credential=self._azure.credential) as tables:
             for table in tables.list_tables():
                 for row in tables.get_table_client(table.name).list_entities():
@@ -69,7 +69,7 @@ class Surroundings:
                 yield f"blob {container}/{blob.name}", client.download_blob(blob.name).readall()
 
     def served(self) -> Iterator[Text]:
-        """Every answer to a GET: of each function that answers one, for each thing that its path may name."""
+        """Every response to a GET: of each function that has one, for every value of its path's parameters."""
         names = self._names()
         for pattern in routes_that_read():
             parts = pattern.split("/")
@@ -81,7 +81,7 @@ class Surroundings:
                 yield f"{path} with the key in its URL", self._get(f"{path}?code={self._host_key}", {})
 
     def resources(self) -> Iterator[Text]:
-        """What Azure Resource Manager answers about tasks, runs and the container group."""
+        """The responses of Azure Resource Manager about tasks, runs and the container group."""
         group = f"{scenario.group_id(scenario.CONTAINER_GROUP_RG)}/providers/Microsoft.ContainerInstance"
         paths = [(f"{group}/containerGroups/{scenario.CONTAINER_GROUP}", "2023-05-01")]
         for registry in (scenario.PUBLIC, scenario.BASE, scenario.TEAM):
@@ -90,7 +90,7 @@ class Surroundings:
             yield path, texts_in(self._azure.get(path, version))
 
     def read(self, path: str) -> Any:
-        """The answer of the HTTP interface."""
+        """A response of the HTTP interface."""
         return json.loads(self._get(path, {"x-functions-key": self._host_key}).partition(b"\n\n")[2])
 
     def fragment(self, path: str) -> str:
@@ -113,7 +113,7 @@ class Surroundings:
             yield from page["items"]
 
     def _get(self, path: str, headers: dict[str, str]) -> bytes:
-        """Headers and body of an answer, whatever its status."""
+        """Headers and body of a response, whatever its status."""
         try:
             answer = urllib.request.urlopen(
                 urllib.request.Request(f"{self._site}/api/{path}", headers=headers), timeout=60

@@ -1,7 +1,7 @@
-"""One hand-written fake a port, and a world that puts them together.
+"""One hand-written fake per port, and a world that combines them.
 
-A world plays the queue: `settle()` delivers hints and work items in the order they become visible, moving the clock
-on, until nothing is queued but what is stalled or far off. Time costs nothing here.
+A world acts as the queue: `settle()` delivers hints and work items in the order they become visible, advancing the
+clock, until nothing is queued but what is stalled or due much later. Time is simulated.
 
     world = World()
     world.push("15-alpine", GOOD)

@@ -10,7 +10,7 @@ START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 @dataclass
 class FakeClock:
-    """A clock that a test moves; with `ticking` it also moves by so many seconds whenever it is asked."""
+    """A clock that a test advances; with `ticking` it also advances by so many seconds at each call."""
 
     time: datetime = START
     ticking: float = 0.0

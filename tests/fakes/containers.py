@@ -1,4 +1,4 @@
-"""Container groups and the probe of their health."""
+"""Container groups and their health probe."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tests.fakes.clock import FakeClock
 
 
 class FakeContainers:
-    """One container group a name: `groups` has the image it shows, and since when it runs.
+    """One container group per name: `groups` has the image of each, and since when it runs.
 
-    It runs `seconds` after it was put. `puts` are the images that were put, as people read them; `crashing` and
-    `failed` name images as the group shows them, or as people read them.
+    It runs `seconds` after it was put. `puts` are the images that were put, by their readable names; `crashing` and
+    `failed` have images by the name in the group, or by their readable names.
     """
 
     def __init__(self, clock: FakeClock) -> None:
@@ -51,16 +51,16 @@ class FakeContainers:
         self.groups.pop(rule.name, None)
 
     def names(self, image: str) -> set[str]:
-        """What an image that a group shows is called: by digest, and by every tag it was put under."""
+        """The names of an image of a group: by digest, and by every tag it was put under."""
         return self._names.get(image, {image})
 
     def runs_for(self, image: str) -> float:
-        """The seconds since an image that a group shows has begun to run."""
+        """The seconds since an image of a group began to run."""
         return (self._clock.now() - next(at for shown, at in self.groups.values() if shown == image)).total_seconds()
 
 
 class FakeProbe:
-    """Everything is well `seconds` after it has begun to run, but what is in `sick`."""
+    """Everything is healthy `seconds` after it began to run, except what is in `sick`."""
 
     def __init__(self, containers: FakeContainers) -> None:
         self._containers = containers

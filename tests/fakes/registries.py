@@ -1,4 +1,4 @@
-"""Registries: as their owner sees them, as anybody reads them, their credentials and their event subscriptions."""
+"""Registries: for their owner, for anonymous readers, their credentials and their event subscriptions."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tests.fakes.clock import START, FakeClock
 class FakeRegistry:
     """Tags by (registry, repository:tag); copies take `copy_seconds`.
 
-    `servers` are the login servers that differ from the rules'. `fault` is what every call raises, `read_fault` what
-    reading the registry itself does, `copy_fault`, `lock_fault`, `refusing` and `remove_fault` what a copy, a lock, a
-    move and a removal raise; a copy that has begun fails with `copy_problem`, or brings `copy_result` instead.
+    `servers` are the login servers that differ from the rules'. `fault` is raised by every call, `read_fault` by
+    reading the registry itself, `copy_fault`, `lock_fault`, `refusing` and `remove_fault` by a copy, a lock, a move and
+    a removal; a copy that has begun fails with `copy_problem`, or copies `copy_result` instead.
     """
 
     def __init__(self, clock: FakeClock) -> None:
@@ -129,7 +129,7 @@ class FakeRegistry:
 
 
 class FakeTags:
-    """The tags of the registries as anybody reads them; `asked` counts the looks, `faults` are by registry."""
+    """The tags of the registries for anonymous readers; `asked` has the tags read, `faults` are by registry."""
 
     def __init__(self, registry: FakeRegistry) -> None:
         self._registry = registry
@@ -153,7 +153,7 @@ class FakeTags:
 
 
 class FakeSubscriptions:
-    """Says of every registry what `reaching` says."""
+    """Returns `reaching` for every registry."""
 
     def __init__(self) -> None:
         self.reaching: bool | None = True
@@ -163,7 +163,7 @@ class FakeSubscriptions:
 
 
 class FakeSecrets:
-    """A user and a password for every registry, unless there is a fault. Runs are `given` values."""
+    """A user and a password for every registry, unless there is a fault. Runs receive the values `given`."""
 
     def __init__(self) -> None:
         self.fault: Exception | None = None

@@ -26,7 +26,7 @@ SUBSCRIPTION = "/subscriptions/00000000-0000-0000-0000-000000000001"
 
 
 def digest(name: str) -> Digest:
-    """A digest that is easy to make and different for each name."""
+    """A digest that is derived from a name, and different for each."""
     return parse_digest("sha256:" + hashlib.sha256(name.encode()).hexdigest())
 
 

@@ -20,11 +20,11 @@ from tests.fakes.clock import FakeClock
 
 
 class FakeLedger:
-    """Records as bytes, so that what cannot be stored fails here too; ETags count up.
+    """Records as bytes, so that what cannot be stored fails here too; ETags are a counter.
 
-    A page looks at `page_scan` lines of a list at most, as the table service does: it may be short, and go on. Keys,
-    sizes and transactions that the table service refuses are refused here. `before_save` is called with each record
-    that is about to replace another or to be removed as it was read, before anything of its transaction is compared.
+    A page scans at most `page_scan` lines of a list, as in the table service: it may be short and have a next page.
+    Keys, sizes and transactions that the table service refuses are refused here. `before_save` is called with each
+    record that is about to replace another or to be removed if unchanged, before its transaction compares ETags.
     """
 
     def __init__(self) -> None:
@@ -145,11 +145,11 @@ def _list(kind: type, partition: str) -> tuple[str, str]:
 
 
 QUEUE_SECONDS = 0.2
-"""How long a message takes at least: the host polls its queues every 100 to 250 ms."""
+"""The minimum delay of a message: the host polls its queues every 100 to 250 ms."""
 
 
 class FakeQueue:
-    """Work items and hints by the time they become visible. What the service refuses is refused here."""
+    """Work items and hints, ordered by the time they become visible. What the service refuses is refused here."""
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock, self._order = clock, 0

@@ -18,7 +18,7 @@ from tests.fakes.rules import digest
 
 @dataclass
 class FakeRun:
-    """One run, and when it ends how. `image` is the digest that it pushed, known once it has ended."""
+    """One run, and when and how it ends. `image` is the digest that it pushed, known once it has ended."""
 
     registry: str
     run_id: str
@@ -34,12 +34,12 @@ class FakeRun:
 
 
 class FakeTasks:
-    """Runs that take `seconds` and end as `failing` and `broken` say; builds push the image they are named after.
+    """Runs that take `seconds` and end as in `failing` and `broken`; builds push the image they are named after.
 
-    Every registry counts its runs by itself, with the prefix of `prefixes`: give two the same one, and their runs have
-    the same ids. A run is kept by its id, and where another registry has that id already, by `<registry>/<id>`.
-    `others` are runs of the app's task that someone else started, with their start: what is under their tag when they
-    are first read is what they pushed. With `unlisted`, no run lists the images it pushed: they used `docker push`.
+    Each registry has its own counter of runs, with the prefix of `prefixes`: with the same prefix, two have equal run
+    ids. A run is stored by its id, or by `<registry>/<id>` if another registry has that id already. `others` are runs
+    of the app's task that others started, with their start: they pushed what is under their tag when they are first
+    read. With `unlisted`, no run lists the images it pushed: they used `docker push`.
     """
 
     def __init__(self, clock: FakeClock, registry: FakeRegistry) -> None:
@@ -77,7 +77,7 @@ class FakeTasks:
         return next((run_id for run_id, mark in self.marked(registry, task, since) if mark == token), None)
 
     def marked(self, registry: RegistryRule, task: str, since: datetime) -> Iterator[tuple[str, str]]:
-        early = since - timedelta(seconds=30)  # clocks need not agree
+        early = since - timedelta(seconds=30)  # clocks may differ
         for run in reversed(list(self.runs.values())):
             if (run.registry, run.task) == (registry.name, task) and run.started_at >= early:
                 yield run.run_id, run.token
@@ -119,7 +119,7 @@ class FakeTasks:
             run.cancelled, run.ends_at, run.status = True, self._clock.now(), RunStatus.BROKEN
 
     def pushed_by(self, run_id: str) -> Digest:
-        """The digest of the app's image that a run pushes, unless something else is pushed under its tag first."""
+        """The digest of the app's image that a run pushes, unless another image was pushed under its tag first."""
         return digest(f"app {run_id}")
 
     def _run(self, registry: RegistryRule, run_id: str) -> FakeRun | None:
@@ -127,7 +127,7 @@ class FakeTasks:
         return next((run for run in found if run is not None and run.registry == registry.name), None)
 
     def _push(self, run: FakeRun) -> None:
-        """What a build pushes at its end: Basegate's own overwrites what lies there, others' may have come before."""
+        """Push the image of a build at its end: Basegate's builds overwrite the tag, others' may have pushed before."""
         if run.image is not None or run.status is not RunStatus.SUCCEEDED or run.registry != "team":
             return
         place = (run.registry, f"{run.task}:{run.run_id}")

@@ -1,4 +1,4 @@
-"""The world: all fakes together, the queue that delivers, and the verbs of a test."""
+"""The world: all fakes together, the delivery of messages, and the actions of a test."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class FakeAnnouncer:
-    """Remembers what was told."""
+    """Records the announced outcomes."""
 
     def __init__(self) -> None:
         self.announced: list[Outcome] = []
@@ -54,7 +54,7 @@ class FakeAnnouncer:
 
 @dataclass
 class World:
-    """Everything of one story, and the verbs of a test."""
+    """Everything of one scenario, and the actions of a test."""
 
     policy: Policy = field(default_factory=sample_policy)
     keep: timedelta = timedelta(days=400)
@@ -76,7 +76,7 @@ class World:
         self.restart()
 
     def restart(self) -> None:
-        """A new process: nothing but the ledger and the outside world is kept."""
+        """Start a new process: only the ledger and the external services are kept."""
         policy = self.policy
         self.services = Services(
             rules=lambda: policy,
@@ -102,7 +102,7 @@ class World:
 
     @cached_property
     def operate(self) -> Operate:
-        """What operators do."""
+        """The operations of operators."""
         from shared.operations.operate import Operate
 
         return Operate(self.services)
@@ -116,14 +116,14 @@ class World:
         return Sweep(self.services, one_by_one)
 
     def use(self, policy: Policy) -> None:
-        """Other rules, from the next process on."""
+        """Use other rules, in a new process."""
         self.policy = policy
         self.restart()
 
     def push(
         self, tag: str | None, content: Digest, *, registry: str = "public", repository: str = "node"
     ) -> Recognized:
-        """A push to a registry, and the delivery of its event."""
+        """Push to a registry, and deliver the event."""
         if tag:
             self.registry.tags[(registry, f"{repository}:{tag}")] = content
             self.registry.pushed[(registry, f"{repository}:{tag}")] = self.clock.now()
@@ -133,7 +133,7 @@ class World:
     def event(
         self, tag: str | None, content: Digest, *, registry: str = "public", repository: str = "node"
     ) -> dict[str, Any]:
-        """The event of a push that happened now, as Event Grid delivers it. The team's pushes are made by runs."""
+        """The event of a push at this time, as delivered by Event Grid. The team's pushes come from runs."""
         if registry == "team" and tag:
             self.tasks.others.setdefault(tag, self.clock.now())
         moment = self.clock.now().isoformat()
@@ -153,11 +153,11 @@ class World:
         return event
 
     def recognize(self, payload: object) -> list[Recognized]:
-        """Where an event says to look."""
+        """The tags that an event is about."""
         return recognize(payload, self.policy)
 
     def deliver(self, event: object) -> list[Recognized]:
-        """An event reaches the app; the hints it means are queued."""
+        """Deliver an event to the app, which queues its hints."""
         recognized = recognize(event, self.policy)
         for one in recognized:
             if one.hint is not None:
@@ -171,20 +171,20 @@ class World:
             if self._is_at_rest(end):
                 return
             self.next_item()
-        raise AssertionError("the world does not come to rest")
+        raise AssertionError("the world does not settle")
 
     def pass_time(self, seconds: float, limit: int = 5000) -> None:
-        """Let so much time pass, and deliver all that becomes due in it, stalled or not."""
+        """Advance the time, and deliver all that becomes due in it, stalled or not."""
         end = self.clock.time + timedelta(seconds=seconds)
         for _ in range(limit):
             if not self.queue.waiting or self.queue.waiting[0][0] > end:
                 self.clock.time = max(self.clock.time, end)
                 return
             self.next_item()
-        raise AssertionError("the world does not come to rest")
+        raise AssertionError("the world does not settle")
 
     def sweep_now(self, **options: bool) -> Any:
-        """One sweep, with all the time it needs."""
+        """Run one sweep with a time limit of four minutes."""
         return self.sweep.run(self.clock.now() + timedelta(minutes=4), **options)
 
     def next_item(self, *, redelivered: bool = False) -> WorkItem | Hint:
@@ -195,7 +195,7 @@ class World:
         return item
 
     def settle_while_crashing(self, within_seconds: float = 600, limit: int = 2000) -> None:
-        """As `settle`; what is being handled when the process dies is delivered again, to a new process."""
+        """Like `settle`; a message whose process dies is delivered again, to a new process."""
         end = self.clock.time + timedelta(seconds=within_seconds)
         for _ in range(limit):
             if self._is_at_rest(end):
@@ -207,14 +207,14 @@ class World:
             except ProcessDied:
                 self.restart()
                 heapq.heappush(self.queue.waiting, (self.clock.time + timedelta(seconds=1), -abs(order), item))
-        raise AssertionError("the world does not come to rest")
+        raise AssertionError("the world does not settle")
 
     def unheard(self, partition: str = "gate:node") -> list[Delivery]:
-        """The outcomes of an owner that somebody has not heard."""
+        """The outcomes of an owner that are not delivered yet."""
         return [stored.record for stored in self.ledger.list(Delivery, partition)]
 
     def listener(self, name: str = "topic") -> Listener:
-        """What the ledger says of a listener."""
+        """The ledger's record of a listener."""
         stored = self.ledger.load(Listener, "listeners", name)
         assert stored
         return stored.record
@@ -234,12 +234,12 @@ class World:
         return [stored.record for stored in self.ledger.list(Promotion, "node", promotions_of(tag))][-1]
 
     def stable(self, tag: str = "15-alpine") -> StableTag:
-        """What the ledger says of a stable tag."""
+        """The ledger's record of a stable tag."""
         stored = self.ledger.load(StableTag, "node", tag)
         return stored.record if stored else StableTag(gate="node", tag=Tag(tag))
 
     def observation(self, tag: str = "15-alpine") -> Observation:
-        """What the ledger says of a source tag."""
+        """The ledger's record of a source tag."""
         stored = self.ledger.load(Observation, "node", tag)
         return stored.record if stored else Observation(gate="node", tag=Tag(tag))
 
@@ -285,4 +285,4 @@ class World:
 
 
 class ProcessDied(BaseException):
-    """Stands for SIGKILL: nothing may catch it."""
+    """Represents SIGKILL: nothing may catch it."""

@@ -1,5 +1,5 @@
-"""Hostile input: what comes from outside is taken apart by functions that must answer, or refuse in their own words.
+"""Hostile input: functions that parse external input must return a result, or raise their own errors.
 
-Each target of `targets.py` is a Hypothesis test. `make test` runs it on made-up input and on the corpus; `make fuzz`
-has atheris drive it by coverage, for as long as it is let, and keeps in the corpus what reached new code.
+Each target of `targets.py` is a Hypothesis test. `make test` runs it on generated input and on the corpus; `make fuzz`
+runs it with atheris, guided by coverage, for a given time, and adds inputs that reached new code to the corpus.
 """

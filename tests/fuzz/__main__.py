@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz [--seconds N] [TARGET ...]`: each target by coverage, two at a time, and what it found.
+"""`python -m tests.fuzz [--seconds N] [TARGET ...]`: fuzz each target by coverage, two at a time, and print findings.
 
 Sources: https://github.com/google/atheris and
 https://hypothesis.readthedocs.io/en/latest/how-to/external-fuzzers.html
@@ -24,21 +24,21 @@ _SEEDS = 64
 
 
 def drive(name: str, arguments: list[str]) -> None:
-    """Have atheris drive one target in this process; it ends the process."""
+    """Fuzz one target with atheris in this process; it exits the process."""
     import atheris
 
     with atheris.instrument_imports(include=["shared", "functions"]):
         from tests.fuzz.targets import TARGETS
 
     fuzz: object = TARGETS[name].hypothesis.fuzz_one_input  # type: ignore[attr-defined]
-    # To merge, libFuzzer starts itself again: what it takes for its own name is given to a shell.
+    # To merge, libFuzzer starts itself again: it passes its program name to a shell.
     itself = f"{sys.executable} -m tests.fuzz --drive {name}"
     atheris.Setup([itself, *arguments], fuzz)
     atheris.Fuzz()
 
 
 def fuzz(name: str, seconds: int, found: Path) -> tuple[int, str]:
-    """How many inputs one target was given, and how it ended where it did not hold. What reached new code is kept."""
+    """Fuzz one target; returns the number of inputs, and the problem if it failed. The corpus gets new coverage."""
     start, fresh, merged = found / "start" / name, found / "fresh" / name, found / "merged" / name
     for folder in (fresh, merged):
         folder.mkdir(parents=True)
@@ -57,7 +57,7 @@ def fuzz(name: str, seconds: int, found: Path) -> tuple[int, str]:
 
 
 def _seeds() -> list[bytes]:
-    """Noise that is long enough for Hypothesis to make whole arguments of it: libFuzzer begins with a byte or two."""
+    """Noise that is long enough for Hypothesis to generate all arguments: libFuzzer begins with a byte or two."""
     noise = random.Random(0)
     return [noise.randbytes(64 << (number % 7)) for number in range(_SEEDS)]
 
@@ -73,18 +73,18 @@ def _python(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def main() -> int:
-    """Fuzz for a time; 1 where something did not hold."""
+    """Fuzz for a time; returns 1 if a target failed."""
     if sys.argv[1:2] == ["--drive"]:
         drive(sys.argv[2], sys.argv[3:])
         return 0
     from tests.fuzz.targets import TARGETS
 
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("targets", nargs="*", help=f"of {', '.join(TARGETS)}; all")
+    parser.add_argument("targets", nargs="*", help=f"of {', '.join(TARGETS)} (default: all)")
     parser.add_argument("--seconds", type=int, default=3600, help="for all targets together, two at a time")
-    asked = parser.parse_args()
-    names = asked.targets or list(TARGETS)
-    each = max(1, asked.seconds // -(-len(names) // AT_ONCE))
+    options = parser.parse_args()
+    names = options.targets or list(TARGETS)
+    each = max(1, options.seconds // -(-len(names) // AT_ONCE))
     found = Path(tempfile.mkdtemp(prefix="basegate-fuzz-"))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         results = list(pool.map(lambda name: fuzz(name, each, found), names))

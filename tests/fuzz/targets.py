@@ -1,4 +1,4 @@
-"""What is fuzzed, and what must hold whatever comes. A target is a Hypothesis test by the name of its corpus."""
+"""The fuzz targets, and what must hold for any input. A target is a Hypothesis test with the name of its corpus."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(s
 
 
 def target(**strategies: SearchStrategy[Any]) -> Callable[[Callable[..., None]], Target]:
-    """Make a function of made-up arguments a target."""
+    """Register a function of generated arguments as a target."""
 
     def register(test: Callable[..., None]) -> Target:
         made: Target = given(**strategies)(test)
@@ -65,7 +65,7 @@ def parts_of(document: Any) -> list[tuple[str, ...]]:
 
 @st.composite
 def bent(draw: st.DrawFn, documents: tuple[Any, ...]) -> Any:
-    """A document that is right but for a few parts."""
+    """A valid document with a few parts replaced."""
     document = json.loads(json.dumps(draw(st.sampled_from(documents))))
     for _ in range(draw(st.integers(0, 3))):
         *way, last = draw(st.sampled_from(parts_of(document)))
@@ -81,7 +81,7 @@ def bent(draw: st.DrawFn, documents: tuple[Any, ...]) -> Any:
 
 @st.composite
 def bent_text(draw: st.DrawFn, text: str) -> str:
-    """A text with a few pieces cut out, doubled or replaced."""
+    """A text with a few pieces cut out, duplicated or replaced."""
     for _ in range(draw(st.integers(0, 4))):
         first = draw(st.integers(0, len(text)))
         end = draw(st.integers(first, min(len(text), first + 200)))
@@ -92,7 +92,7 @@ def bent_text(draw: st.DrawFn, text: str) -> str:
 
 @target(payload=bent(_EVENTS) | values)
 def event(payload: object) -> None:
-    """An event is read, or refused with the field; what is read can be named again."""
+    """An event is parsed, or refused with the field; the parsed parts are valid."""
     policy = sample_policy()
     try:
         read = parse_event(payload)
@@ -111,7 +111,7 @@ names = st.text(max_size=300) | st.from_regex(r"[a-zA-Z0-9._/:@-]{0,300}", fullm
 
 @target(text=names)
 def reference(text: str) -> None:
-    """A name is taken as it is, or not at all, and none that is taken can leave its place in a path or a log line."""
+    """A name is accepted unchanged or refused, and no accepted one can escape its place in a path or a log line."""
     for parse in (parse_digest, parse_tag, parse_repository):
         try:
             name: str = parse(text)
@@ -132,7 +132,7 @@ tags = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,40}", fullmatch=True) | st.f
 
 @target(range_text=versions, pattern=st.from_regex(r"[A-Za-z0-9_*?][A-Za-z0-9._*?-]{0,20}", fullmatch=True), tag=tags)
 def version(range_text: str, pattern: str, tag: str) -> None:
-    """A range is read or refused, versions have an order, and a tag is tracked or not, and always the same."""
+    """A range is parsed or refused, versions have an order, and whether a tag is tracked is deterministic."""
     read = parse_version(tag)
     assert read == parse_version(tag)
     try:
@@ -147,7 +147,7 @@ def version(range_text: str, pattern: str, tag: str) -> None:
 
 @target(text=bent_text(_GATES) | st.text(max_size=400))
 def rules(text: str) -> None:
-    """gates.yaml is taken, or every error is told with a line that is there."""
+    """gates.yaml is accepted, or every error is reported with an existing line."""
     try:
         policy = parse_gates(text)
     except InvalidGates as error:
@@ -159,7 +159,7 @@ def rules(text: str) -> None:
 
 
 class _Log:
-    """A task runner that has one log to give."""
+    """A task runner with a single log."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -180,7 +180,7 @@ logs = st.lists(escapes | st.text() | st.sampled_from(["error: it broke\n", "den
 
 @target(text=logs)
 def log(text: str) -> None:
-    """A log is kept without what drives a terminal; its tail is short, and one of its lines is told."""
+    """A log is stored without terminal control sequences; its tail is short, and one of its lines is reported."""
     cleaned = without_secrets(text)
     tasks: Any = _Log(cleaned)
     archive: Any = _Archive()
@@ -236,7 +236,7 @@ real = st.sampled_from(["node", "hello-world", GREEN, _CANDIDATE, _ROLLOUT, "hel
     | values.map(json.dumps).map(str.encode),
 )
 def http(place: int, names: list[str], params: dict[str, str], headers: dict[str, str], body: bytes) -> None:
-    """Whatever is asked of the HTTP interface and the board, the answer is no fault of the server, nor is the work."""
+    """No request to the HTTP interface and the board results in a server error, and the work it causes succeeds."""
     methods, handler, values = route(place, names)
     world = World()
     world.push("15-alpine", GREEN)
@@ -260,10 +260,10 @@ def http(place: int, names: list[str], params: dict[str, str], headers: dict[str
 
 
 class _Registry:
-    """A transport whose answers are made up, in turn; then there is no such thing.
+    """A transport that returns generated responses in turn, and then 404.
 
-    A redirect may lead anywhere, and a 401 may name any token service where there are no credentials (the transport
-    keeps both from private addresses), but no secret goes along.
+    A redirect may lead anywhere, and a 401 may name any token service if there are no credentials (the transport
+    keeps both from private addresses), but no secret is sent along.
     """
 
     def __init__(self, responses: list[Response]) -> None:
@@ -275,7 +275,7 @@ class _Registry:
         host = request.target.host
         assert host in self._may_ask or self._led_on
         assert host == "registry.example.com" or "Authorization" not in request.headers
-        self._may_ask.add(host)  # what a page's Link leads on at
+        self._may_ask.add(host)  # a Link of a page may lead there
         answer = self._responses.pop(0) if self._responses else Response(404, {})
         self._led_on = 300 <= answer.status < 400 or answer.status == 401
         return answer
@@ -315,14 +315,14 @@ responses = st.lists(st.builds(Response, statuses, answered, bodies), max_size=6
 
 @target(responses=responses)
 def registry(responses: list[Response]) -> None:
-    """Whatever a registry answers, its tags are read, or what is wrong is told; its token is for nobody else."""
+    """For any response of a registry, its tags are read or the error is reported; its token is sent nowhere else."""
     secrets: Any = _NoSecrets()
     rule = RegistryRule(name="example", server="registry.example.com")
     for read in (lambda reader: reader.digest_of(rule, "node", "15"), lambda reader: list(reader.tags(rule, "node"))):
         made_up = _Registry(list(responses))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Transport, "send", lambda self, request, made_up=made_up: made_up.send(request))
-            reader = OciTagReader(secrets, lambda: pytest.fail("no identity is asked for"))
+            reader = OciTagReader(secrets, lambda: pytest.fail("no identity is requested"))
             try:
                 read(reader)
             except BasegateError as error:

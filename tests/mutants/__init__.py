@@ -1,1 +1,1 @@
-"""Known bugs, put into a copy of the code one at a time: for each, a test must fail."""
+"""Known bugs, planted into the code one at a time: for each, a test must fail."""

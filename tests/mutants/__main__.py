@@ -1,4 +1,4 @@
-"""`python -m tests.mutants [WORD ...]`: plant each known bug into the product, and see that its tests fail."""
+"""`python -m tests.mutants [WORD ...]`: plant each known bug into the product, and check that its tests fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The known bugs: what promises, rules and faults of the past came to, each anchored to a text that stands once."""
+"""The known bugs: violations of promises and rules, and past faults, each anchored to a text that occurs once."""
 
 from __future__ import annotations
 
@@ -682,7 +682,7 @@ KNOWN = (
     Mutant(
         "what an event never told waits for ever",
         "shared/sweep/jobs/released.py",
-        "if attempt is None and not self._is_kept_out(seen, stable, current):",
+        "if attempt is None and not self._is_blocked(seen, stable, current):",
         "if True:",
         _in(
             "unit/test_sweep_decisions.py", "test_what_a_veto_kept_out_waits_for_the_hold_alone_once_the_veto_is_lifted"
@@ -754,7 +754,7 @@ KNOWN = (
     Mutant(
         "a digest is believed that its bytes do not have",
         "shared/adapters/oci/client.py",
-        'if said is not None and parse_digest(said, f"Docker-Content-Digest of {name}") != digest:',
+        'if header is not None and parse_digest(header, f"Docker-Content-Digest of {name}") != digest:',
         "if False:",
         _in("contract/test_registry_oci_hostile.py", "test_a_digest_that_is_not_that_of_the_bytes_is_told"),
     ),

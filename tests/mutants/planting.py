@@ -1,4 +1,4 @@
-"""A known bug in the product of this process: one module is imported from a text of its own, no file is changed."""
+"""Plants a known bug into this process: one module is imported from a modified text, no file is changed."""
 
 from __future__ import annotations
 

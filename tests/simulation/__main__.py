@@ -1,4 +1,4 @@
-"""Play schedules: `python -m tests.simulation SEEDS`, or one of them with its story: `--seed N`."""
+"""Play schedules: `python -m tests.simulation SEEDS`, or one of them with its log: `--seed N`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tests.simulation.story import LINES
 
 _SHOWN = 3
 _GARBAGE = 20_000
-"""New objects until cycles are looked for. At the usual 700 that takes a tenth of the time, at a million the garbage
-(100 MB) no longer fits the caches."""
+"""The threshold of the cyclic garbage collector. At the default of 700 it takes a tenth of the time, at a million the
+garbage (100 MB) no longer fits the caches."""
 
 
 def main() -> int:
-    """Returns 1 where an invariant does not hold."""
+    """Return 1 if an invariant is violated."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("seeds", nargs="?", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--seed", type=int, help="play this one, and tell its story")
-    parser.add_argument("--lines", type=int, default=LINES, help="how many lines of its story")
+    parser.add_argument("--seed", type=int, help="play this one, and print its log")
+    parser.add_argument("--lines", type=int, default=LINES, help="the number of lines of its log")
     options = parser.parse_args()
     _same_order_every_time()
     logging.disable(logging.CRITICAL)
@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def _begin() -> None:
-    """A process that plays: a schedule leaves little in cycles, and what was imported stays."""
+    """Set up a process that plays: a schedule leaves few cycles, and imported modules stay."""
     logging.disable(logging.CRITICAL)
     gc.freeze()
     gc.set_threshold(_GARBAGE)
@@ -64,7 +64,7 @@ def _play(seed: int) -> Result:
 
 def _tell(seed: int, lines: int = LINES) -> int:
     result = Schedule(seed, recorded=True).play()
-    assert result.story is not None  # it was told
+    assert result.story is not None  # it was recorded
     print(f"--- seed {seed} ---\n{result.story.text(lines)}")
     for violation in result.violations:
         print(f"VIOLATION {violation}")
@@ -83,7 +83,7 @@ def _report(counts: Counter[str], seconds: float) -> None:
 
 
 def _same_order_every_time() -> None:
-    """Sets of text have an order of their own in every process, unless its hashes are seeded."""
+    """Run again with seeded hashes: otherwise sets of text have a different order in every process."""
     if os.environ.get("PYTHONHASHSEED") != "0":
         again = [sys.executable, "-m", "tests.simulation", *sys.argv[1:]]
         os.execve(sys.executable, again, os.environ | {"PYTHONHASHSEED": "0"})

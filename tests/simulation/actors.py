@@ -1,4 +1,4 @@
-"""Who acts besides the app: publishers upstream, Event Grid, operators, and those who go around the gate."""
+"""The actors besides the app: upstream publishers, Event Grid, operators, and those who bypass the gate."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ WHO = Who.of("ada", "as it pleases")
 _MANY_TAGS = 50
 _FLOOD = 40
 _FRAILTY, _LIFT_FRAILTY = 5.0, 25.0
-"""Operators' calls are few: they break off more often than others, most of all where a decision is ended first and what
-it kept out is let go on then."""
+"""Operators' calls are few: they die more often than others, most of all when a decision is ended first and what it
+blocked continues afterwards."""
 
 Place = tuple[str, tuple[str, str]]
 _DELETED = "Microsoft.ContainerRegistry.ImageDeleted"
@@ -37,7 +37,7 @@ _DELAYS = (0.1, 0.5, 2.0, 5.0, 60.0, 400.0)
 
 
 class Publishers:
-    """Push, withdraw and recreate tags at the sources, and have Event Grid tell of it, more or less."""
+    """Push, withdraw and recreate tags at the sources; Event Grid delivers the events unreliably."""
 
     def __init__(self, outside: Outside, scheduler: Scheduler, random: Random, story: Story) -> None:
         self._outside, self._scheduler, self._random, self._story = outside, scheduler, random, story
@@ -48,7 +48,7 @@ class Publishers:
         self._events = 0
 
     def act(self) -> None:
-        """One thing that happens upstream."""
+        """Do one thing upstream."""
         server = PUBLIC if self._random.random() < 0.8 else HUB
         repository = "node" if server == PUBLIC else "library/node"
         tag = self._random.choice((MAIN_TAG, MAIN_TAG, MAIN_TAG, SECOND_TAG)) if server == PUBLIC else "lts"
@@ -64,7 +64,7 @@ class Publishers:
             self.push(server, repository, tag, self.new_digest(server), "push")
 
     def new_digest(self, server: str) -> Digest:
-        """A new image; what the checks will say of it is decided here."""
+        """A new image; the verdict of each check on it is decided here."""
         number = sum(map(len, self.pushed.values())) + 1
         name = f"image{number}"
         content = digest(name)
@@ -77,7 +77,7 @@ class Publishers:
         return content
 
     def push(self, server: str, repository: str, tag: str, content: Digest, kind: str) -> None:
-        """A push, and its event."""
+        """Push, and send the event."""
         self.counts[kind] += 1
         self._story.tell(f"PUSH {server}/{repository}:{tag} is {content}")
         self._outside.registry.set(server, f"{repository}:{tag}", content, "publisher")
@@ -85,14 +85,14 @@ class Publishers:
             self.tell(server, repository, tag, content)
 
     def push_many(self) -> None:
-        """One digest under fifty tags."""
+        """Push one digest under fifty tags."""
         content = self.new_digest(PUBLIC)
         self.counts["a digest under fifty tags"] += 1
         for number in range(_MANY_TAGS):
             self.push(PUBLIC, "node", f"15.{number}", content, "push")
 
     def flap(self) -> None:
-        """A tag goes back and forth between two digests."""
+        """Let a tag alternate between two digests."""
         two = [self.new_digest(PUBLIC), self.new_digest(PUBLIC)]
         self.counts["flapping tag"] += 1
         for number in range(self._random.choice((4, 9))):
@@ -100,7 +100,7 @@ class Publishers:
             self._scheduler.after(at, partial(self.push, PUBLIC, "node", MAIN_TAG, content, "returned or tagged again"))
 
     def flood(self) -> None:
-        """Very many events about one tag at a time, all of them lies."""
+        """Send very many events about one tag at once, all of them forged."""
         self.counts["flood of forged events"] += 1
         self._story.tell("FLOOD of forged events")
         for number in range(_FLOOD):
@@ -108,14 +108,14 @@ class Publishers:
             self._deliver(event, 3.0 * self._random.random())
 
     def deleted(self, server: str, repository: str, content: Digest) -> None:
-        """Event Grid tells that an image was deleted, mostly."""
+        """Let Event Grid report the deletion of an image, in most cases."""
         if self._random.random() < 0.6:
             self.counts["event of a deletion"] += 1
             event = self._event(server, repository, "", content) | {"eventType": _DELETED}
             self._deliver(event, self._random.choice(_DELAYS))
 
     def _withdraw(self, server: str, repository: str, tag: str) -> None:
-        """A tag goes, and mostly comes back, as what it was or as something else."""
+        """Delete a tag; in most cases it is created again, with the same digest or another one."""
         was = self._outside.registry.tags[(server, f"{repository}:{tag}")]
         self.counts["withdrawn"] += 1
         self._story.tell(f"WITHDRAW {server}/{repository}:{tag}")
@@ -126,7 +126,7 @@ class Publishers:
             self._scheduler.after(wait, lambda: self.push(server, repository, tag, again, "created again"))
 
     def _forge(self, server: str, repository: str, tag: str) -> None:
-        """An event with a valid registry and a lie: a digest of another tag, or one that never was."""
+        """Send a forged event with a valid registry: the digest is another tag's, or does not exist."""
         known = self.pushed[server]
         content = self._random.choice((*known, digest("never pushed")))
         self.counts["forged"] += 1
@@ -134,7 +134,7 @@ class Publishers:
         self._deliver(self._event(server, repository, tag, content), self._random.choice(_DELAYS))
 
     def tell(self, server: str, repository: str, tag: str, content: Digest) -> None:
-        """Event Grid tells of a push: not at all, once, or several times, late and in no order."""
+        """Let Event Grid report a push: not at all, once, or several times, late and out of order."""
         fate, event = self._random.random(), self._event(server, repository, tag, content)
         if fate < 0.2:
             self.counts["event lost"] += 1
@@ -171,10 +171,10 @@ class Publishers:
 
         self._scheduler.after(delay, arrive)
 
-    # what runs push -------------------------------------------------------------------------------------------------
+    # pushes of runs -------------------------------------------------------------------------------------------------
 
     def ran(self, run: TaskRun, judge: Judge) -> None:
-        """A run has succeeded: a build pushes its image, a gate's own task moves the tags."""
+        """Handle a run that has succeeded: a build pushes its image, a gate's own task moves the tags."""
         if run.task in ("hello", "web"):
             self._built(run, judge)
         elif run.task == PUSHING_TASK:
@@ -200,13 +200,13 @@ class Publishers:
             self._outside.registry.set(run.server, f"node:{name}", content, "task")
 
     def commit(self) -> None:
-        """Somebody commits: the app's task runs by itself."""
+        """Commit to the app: its task starts a run."""
         self.counts["commit of an app"] += 1
         self._story.tell("COMMIT: a run of hello begins")
         self._outside.tasks.begin(TEAM, "hello", {}, "")
 
     def foreign_image(self) -> None:
-        """A foreign image under a run-like tag of the app's repository: one that no run has, or one that a run has."""
+        """Push a foreign image under a run-like tag of the app's repository: no run has that id, or a run has it."""
         runs = [run_id for server, run_id in self._outside.tasks.runs if server == TEAM]
         tag = self._random.choice(runs) if runs and self._random.random() < 0.5 else "cazz"
         content = digest(f"foreign app {tag}")
@@ -218,7 +218,7 @@ class Publishers:
 
 
 class Foreigners:
-    """Those who go around the gate."""
+    """Those who bypass the gate."""
 
     def __init__(self, outside: Outside, random: Random, judge: Judge, story: Story, publishers: Publishers) -> None:
         self._outside, self._random, self._judge, self._story = outside, random, judge, story
@@ -226,7 +226,7 @@ class Foreigners:
         self.counts: Counter[str] = Counter()
 
     def act(self) -> None:
-        """Do some harm in the target registry, or to a container group."""
+        """Change or delete something in the target registry, or a container group."""
         verbs = (self._stable, self._stable, self._unique, self._delete_stable, self._delete_image, self._kill)
         self._random.choice(verbs)()
 
@@ -295,7 +295,7 @@ class Foreigners:
 
 
 class Operators:
-    """Operators act in invocations of their own; the judge learns what they decided, and when they were answered."""
+    """Operators act in their own invocations; the judge records what they decided, and when their calls returned."""
 
     def __init__(
         self, outside: Outside, scheduler: Scheduler, random: Random, judge: Judge, host: Host, story: Story
@@ -323,14 +323,14 @@ class Operators:
         }
 
     def act(self) -> None:
-        """Do something, or learn that it cannot be done."""
+        """Perform a random operation, which may be refused."""
         often = ("approve", "veto", "hold", "lift", "lift veto", "rollback")
         weights = [3 if name in often else 1 for name in self._verbs]
         name = self._random.choices(list(self._verbs), weights)[0]
         self._verbs[name]()
 
     def approve_all(self) -> bool:
-        """Whatever waits for a person is answered. Whether there was anything."""
+        """Approve all that waits for approval; returns whether there was anything."""
         waiting = [one for one in self._outside.ledger.all(Candidate) if one.state is CandidateState.AWAITING_APPROVAL]
         for one in waiting:
             self._answer(one, rejected=False)
@@ -341,13 +341,13 @@ class Operators:
     def _do(
         self, verb: str, plan: Callable[[], Plan], decision: Decision | None = None, ends: Iterable[Place] = ()
     ) -> None:
-        """Plan and act, in an invocation of its own.
+        """Plan and act, in a separate invocation.
 
-        `decision` is what stands from when that returns. `ends` are those that it ends: while it is under way nobody
-        can tell whether they stand, nor others there that are made meanwhile.
+        `decision` is in force once that returns. `ends` are the decisions that it ends: while it is in progress it is
+        unknown whether they, and others made there meanwhile, are in force.
         """
         self.asked[verb] += 1
-        self._story.tell(f"OPERATOR asks: {verb} {decision.place if decision else ''}")
+        self._story.tell(f"OPERATOR calls: {verb} {decision.place if decision else ''}")
         ends = list(ends)
         for place in ends:
             self._judge.ending[place] += 1
@@ -382,7 +382,7 @@ class Operators:
         self._judge.operations[gate] += 1
 
     def _end(self, what: str, place: tuple[str, str], but: Decision | None = None) -> None:
-        """A decision has ended, or may have."""
+        """Record that a decision has ended, or may have."""
         for one in self._judge.decisions:
             if one is not but and one.what == what and one.place == place and one.ended_at is None:
                 one.ended_at = self._scheduler.seconds
@@ -413,7 +413,7 @@ class Operators:
         return [one for one in self._outside.ledger.all(Promotion) if one.state is PromotionState.PROMOTING]
 
     def _digest(self, gate: str) -> Digest | None:
-        """A digest that is being promoted just now, or any."""
+        """A digest that is being promoted now, or any."""
         moving = [one.digest for one in self._under_way() if one.gate == gate]
         if moving and self._random.random() < 0.6:
             return self._random.choice(moving)
@@ -457,7 +457,7 @@ class Operators:
         until, app = self._random.choice(list(HoldUntil)), self._host.app()
         decision = Decision("hold", key, until)
         plan = partial(app.operate.gates.roll_back, key[0], key[1], content, until, WHO)
-        self._do("rollback", plan, decision, [("hold", key)])  # it takes the place of an earlier one
+        self._do("rollback", plan, decision, [("hold", key)])  # it replaces an earlier one
 
     def _app_rollback(self) -> None:
         app = self._host.app()
@@ -520,6 +520,6 @@ class Operators:
 
 
 def lagging(outside: Outside, random: Random, rule: RegistryRule) -> float:
-    """Let the replicas of a source lag; by how much at most."""
+    """Let the replicas of a source lag; returns the maximum lag in seconds."""
     outside.tags.lag[rule.login_server] = seconds = random.choice((5.0, 40.0, 100.0))
     return seconds

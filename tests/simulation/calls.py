@@ -1,4 +1,4 @@
-"""Every outside call of the app goes through here: it takes time, and may fail, be lost, be too long or the last."""
+"""All outside calls of the app go through here: they take time, and may fail, lose their response, stall or die."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ _NEVER = 1e18
 
 
 class Chaos:
-    """How much goes wrong, by call, and what is out of order until when.
+    """The probability of faults per call, and the current outages.
 
-    `away` are the places that are out of order: a port, or a port at a server, with how and until when.
-    `struck` counts what went wrong, by kind.
+    `away` are the places with an outage: a port, or a port at a server, with its kind and end.
+    `struck` counts the faults by kind.
     """
 
     def __init__(self, random: Random) -> None:
@@ -60,12 +60,12 @@ class Chaos:
         self.calm = False
 
     def calm_down(self) -> None:
-        """Nothing goes wrong any more."""
+        """Stop all faults."""
         self.calm = True
         self.away.clear()
 
     def error(self, port: str, method: str, server: str, now: float) -> BasegateError | None:
-        """What a place that is out of order answers."""
+        """The error of a place with an outage, or None."""
         away = self.away | self.away_for_long
         for place in (port, f"{port}@{server}"):
             how, until = away.get(place, ("", 0.0))
@@ -87,7 +87,7 @@ def _refused(how: str, what: str) -> BasegateError:
 
 
 class Calls:
-    """Makes the ports that the app is given. `between` is called between two calls while anything is `waiting`."""
+    """Creates the ports of the app. `between` is called between two calls while anything is `waiting`."""
 
     def __init__(self, scheduler: Scheduler, outside: Outside, chaos: Chaos, story: Story) -> None:
         self._scheduler, self._chaos, self._story = scheduler, chaos, story
@@ -135,7 +135,7 @@ class Calls:
         return False
 
     def _through_chaos(self, worker: Worker, port: str, method: str, server: str) -> bool:
-        """Wait for the call to arrive, if it does; whether its answer is to be lost."""
+        """Wait for the call to arrive, if it does; returns whether its response is to be lost."""
         chaos, random = self._chaos, self._random
         if self.waiting:
             self.between(port, method)
@@ -175,8 +175,8 @@ class Calls:
                 self._die("died after a call", method)
         if lost:
             chaos.struck["answer lost"] += 1
-            self._story.tell(f"the answer of {port} {method} is lost")
-            raise Retry(f"{port} {method}: no answer", 1.0)
+            self._story.tell(f"the response of {port} {method} is lost")
+            raise Retry(f"{port} {method}: no response", 1.0)
 
     def _pause(self) -> float:
         seconds = self._random.choice((20.0, 60.0, 90.0, 200.0, 340.0, 700.0))
@@ -198,7 +198,7 @@ class Calls:
 
 
 class Clock:
-    """The clock of whichever worker asks."""
+    """The clock of the current worker."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.now = scheduler.now

@@ -1,4 +1,4 @@
-"""One right end: what must be so once nothing disturbs any more."""
+"""The one right final state: what must hold once there are no more faults."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TAKEN = ("the gate's task passed", "has other digests under")
 
 
 class Ends:
-    """Looks at the world as it was left."""
+    """Checks the final state of the world."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Ends:
         self._policy: Policy = app.services.policy
 
     def wrong(self) -> Iterator[str]:
-        """Whatever is not as it must be."""
+        """Everything that is not as it must be."""
         yield from self._open()
         yield from self._announced()
         for gate in self._policy.gates.values():
@@ -55,7 +55,7 @@ class Ends:
         return chain.from_iterable(self._ledger.all(kind) for kind in kinds)
 
     def _open(self) -> Iterator[str]:
-        """Nothing is open for ever, and nothing is stalled."""
+        """Nothing stays open forever, and nothing is stalled."""
         for record in self._records():
             if isinstance(record, Rollout) and record.app not in self._policy.apps:
                 continue
@@ -64,14 +64,14 @@ class Ends:
                 yield f"{type(record).__name__} {record.id} is open: {record.state_name}: {record.why}"
 
     def _is_for_a_person(self, record: Record) -> bool:
-        """Whether a gate's own task, or somebody around the gate, has pushed other bytes under its unique tag."""
+        """Whether a gate's own task, or someone who bypassed the gate, has pushed other bytes under its unique tag."""
         if not isinstance(record, Promotion) or record.stall is None:
             return False
         standing = {one.subject for one in self._ledger.all(Alarm) if one.scope == STALLS and one.is_active}
         return stall_subject(record.stall) in standing and any(words in record.stall.reason for words in _TAKEN)
 
     def _announced(self) -> Iterator[str]:
-        """8: every outcome was heard by each listener, in order, but for what it refuses: that is parked."""
+        """8: each listener received every outcome, in order, except those that it refuses: they are parked."""
         known = controllers(self._app.services)
         for name, listener in (("topic", self._outside.topic), ("webhook", self._outside.webhook)):
             caused = [one.outcome for one in self._caused[name]]
@@ -79,11 +79,11 @@ class Ends:
             for record in self._records():
                 outcome = known[type(record).__name__.lower()].outcome(record)
                 if outcome is not None and (outcome.name, outcome.subject) not in named:
-                    yield f"{outcome.name} of {record.id} never came about for the {name}"
+                    yield f"{outcome.name} of {record.id} was never created for the {name}"
             due = [one for one in caused if not listener.refuses(one)]
             if _by_cause(due) != (heard := _by_cause(listener.heard.values())):
                 wrong = next(key for key, ids in _by_cause(due).items() if heard.get(key) != ids)
-                yield f"the {name} has not heard what there is of {wrong}, in order"
+                yield f"the {name} has not received all outcomes of {wrong}, in order"
             parked = [one for one in self._ledger.all(Delivery) if one.listener == name and one.parked_at]
             if len(parked) != len(caused) - len(due):
                 yield f"{len(parked)} outcomes are parked for the {name}, which refuses {len(caused) - len(due)}"
@@ -104,11 +104,11 @@ class Ends:
             yield from self._stable_tags(gate, stored.record)
 
     def _tracked(self, gate: Gate, tag: str, content: Digest) -> Iterator[str]:
-        """6: a digest that stayed was observed, examined, and promoted; or there is a right reason."""
+        """6: a digest that stayed was observed, examined, and promoted; or there is a valid reason."""
         name = f"{gate.name}/{tag}"
         seen = self._ledger.load(Observation, gate.name, tag)
         if seen is None or seen.record.digest != content or seen.record.absent or seen.record.doubted:
-            yield f"{name} is {short(content)} and was not observed so: {seen.record if seen else 'never'}"
+            yield f"{name} is {short(content)} and was not observed as that: {seen.record if seen else 'never'}"
             return
         stored = self._ledger.load(StableTag, gate.name, tag)
         stable = stored.record if stored else StableTag(gate=gate.name, tag=seen.record.tag)
@@ -116,16 +116,16 @@ class Ends:
             return
         promotion = self._ledger.load(Promotion, gate.name, promotion_row(tag, seen.record.sequence))
         if promotion is None and (stable.hold is not None or self._is_vetoed(gate, content)):
-            return  # the stable tag was at this digest when the source tag returned to it, and was taken elsewhere
+            return  # the stable tag was at this digest when the source tag returned to it, and was moved away
         if promotion is None:
             yield f"{name} is {short(content)} (#{seen.record.sequence}) and has no promotion"
             return
         if not self._is_right(gate, stable, promotion.record):
             one = promotion.record
-            yield f"{name} stands on {short(stable.digest or '-')}, not {short(content)}: {one.state}: {one.reason}"
+            yield f"{name} points to {short(stable.digest or '-')}, not {short(content)}: {one.state}: {one.reason}"
 
     def _is_right(self, gate: Gate, stable: StableTag, promotion: Promotion) -> bool:
-        """Whether a promotion that did not come about has ended for a reason that there really is."""
+        """Whether a promotion that did not succeed has ended for a reason that really exists."""
         attempts = [one.record for one in self._ledger.list(Candidate, gate.name, attempts_of(promotion.digest))]
         last = attempts[-1].state if attempts else None
         verdicts = [one.state for one in attempts if one.state in VERDICTS]
@@ -148,14 +148,14 @@ class Ends:
 
     @staticmethod
     def _has_been_there(stable: StableTag, promotion: Promotion) -> bool:
-        """Whether the tag was at a promotion, or beyond it, before an operator took it elsewhere."""
+        """Whether the tag was at a promotion, or beyond it, before an operator moved it away."""
         overtaken = promotion.state is PromotionState.SUPERSEDED and stable.sequence > promotion.sequence
         return overtaken or promotion.state is PromotionState.PROMOTED
 
     def _stable_tags(self, gate: Gate, stable: StableTag) -> Iterator[str]:
-        """3 and 7: what a stable tag is, is what its record says; where it is not, somebody was alarmed.
+        """3 and 7: a stable tag has the digest of its record; if it does not, an alarm was raised.
 
-        What a gate's own task has pushed of a promotion that needs a person is left to that person.
+        A digest pushed by a gate's own task for a promotion that needs a person is accepted.
         """
         target = self._policy.registries[gate.promote.registry]
         there = self._outside.stable(target.login_server, gate.promote.repository, stable.tag)
@@ -168,15 +168,15 @@ class Ends:
         )
         kept = any(one.state is PromotionState.PROMOTING and self._is_for_a_person(one) for one in own)
         if there != stable.digest and not kept and not alarms & said:
-            yield f"{gate.name}/{stable.tag} is {short(there or '-')}, its record says {short(stable.digest or '-')}"
+            yield f"{gate.name}/{stable.tag} is {short(there or '-')}, its record has {short(stable.digest or '-')}"
         if there is not None and self._is_vetoed(gate, there) and AlarmKind.STABLE_VETOED not in alarms:
-            yield f"{gate.name}/{stable.tag} stands on the vetoed {short(there)} without an alarm"
+            yield f"{gate.name}/{stable.tag} points to the vetoed {short(there)} without an alarm"
         if there is None or there != stable.digest:
             return
         verdicts = [one.record for one in self._ledger.list(Candidate, gate.name, attempts_of(there))]
         passed = [one for one in verdicts if one.state is CandidateState.PASSED]
         if not passed:
-            yield f"{gate.name}/{stable.tag} stands on {short(there)}, which never passed"
+            yield f"{gate.name}/{stable.tag} points to {short(there)}, which never passed"
 
     def _is_vetoed(self, gate: Gate, content: str) -> bool:
         target = f"{self._policy.registries[gate.promote.registry].login_server}/{gate.promote.repository}"
@@ -192,7 +192,7 @@ class Ends:
     # apps -----------------------------------------------------------------------------------------------------------
 
     def _of_app(self, app: App) -> Iterator[str]:
-        """An app was rolled out on its base, and what is live is well; or there is an alarm, or another decision."""
+        """An app was rolled out on its base, and what is live is healthy; or there is an alarm, or a decision."""
         stored = self._ledger.load(StableTag, app.base.gate, app.base.tag)
         record = self._ledger.load(AppRecord, app.name, "app")
         base = stored.record.digest if stored else None
@@ -212,11 +212,11 @@ class Ends:
         shown = self._outside.containers.groups.get(group)
         if live is None:
             if rollout is not None and rollout.state is RolloutState.LIVE:
-                yield f"app {app.name}: its rollout is live, and nothing is"
+                yield f"app {app.name}: its rollout is live, but no image is"
             return
         well = shown is not None and shown.image == live.reference and self._outside.containers.is_well(group)
         if not well and AlarmKind.CONTAINER not in alarms:
-            yield f"app {app.name} is not well, shows {shown.image if shown else 'nothing'}, and nobody was alarmed"
+            yield f"app {app.name} is not healthy, runs {shown.image if shown else 'nothing'}, and there is no alarm"
         yield from self._on_no_ban(app, shown)
         on_base = live.base is None or live.base.digest == base
         decided = record.decided > 0 or record.lives > (rollout.after if rollout else 0)
@@ -227,7 +227,7 @@ class Ends:
             yield f"app {app.name} is live on {short(live.base.digest if live.base else '')}, not on {short(base)}"
 
     def _on_no_ban(self, app: App, shown: Group | None) -> Iterator[str]:
-        """7: nothing that was deployed after the ban of its base stays."""
+        """7: nothing that was deployed after the ban of its base stays deployed."""
         images = [
             one.image for one in self._ledger.all(Rollout) if one.app == app.name and one.image and one.image.base
         ]
@@ -244,7 +244,7 @@ class Ends:
 
 
 def _by_cause(outcomes: Iterable[Outcome]) -> dict[tuple[str, object], list[str]]:
-    """The ids of outcomes by what they are about, in order. Two kinds of drift have no order."""
+    """The ids of outcomes by subject and kind, in order. Between two kinds of drift there is no order."""
     ids = defaultdict[tuple[str, object], list[str]](list)
     for one in outcomes:
         ids[one.subject, one.data.get("kind")].append(one.id)

@@ -1,4 +1,4 @@
-"""The Functions host: delivers messages to a few workers, again where one died, and gives up after five deliveries."""
+"""The Functions host: delivers messages to a few workers, again if one died, and gives up after five deliveries."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from tests.simulation.story import Story
 
 DELIVERIES = 5
 QUEUE_SECONDS = 0.2
-"""How long a message takes at least, as the host polls its queues every 100 to 250 ms. In one of three schedules none
-takes any time while anything disturbs: the more workers meet."""
+"""The minimum delay of a message: the host polls its queues every 100 to 250 ms. In one of three schedules there is no
+delay while there are faults, so that more workers run at the same time."""
 
 _LEASES = (2.0, 30.0, 120.0, 600.0)
 _SWEEP_LIMIT = timedelta(minutes=3)
 
 
 class App:
-    """The app, put together from the rules of one version and the simulated ports."""
+    """The app with the rules of one version and the simulated ports."""
 
     def __init__(self, policy: Policy, ports: dict[str, Any]) -> None:
         self.services = Services(rules=lambda: policy, **ports)
@@ -44,11 +44,11 @@ class App:
 
     @cached_property
     def operate(self) -> Operate:
-        """What operators do."""
+        """The operations of operators."""
         return Operate(self.services)
 
     def sweep(self) -> Sweep:
-        """A sweep in a process of its own."""
+        """A sweep in a separate process."""
         return Sweep(self.services, one_by_one)
 
     def _stable_tags(self, hint: Hint) -> tuple[()]:
@@ -57,7 +57,7 @@ class App:
 
 @dataclass
 class Message:
-    """A queue message: how often it was delivered, and to whom last."""
+    """A queue message: the number of its deliveries, and its last worker."""
 
     item: Any
     deliveries: int = 0
@@ -65,7 +65,7 @@ class Message:
 
 
 class Host:
-    """Runs what the queue brings up, sweeps, and whatever else is to run as an invocation of its own."""
+    """Runs invocations: of queue messages, of sweeps, and of other callers."""
 
     def __init__(self, scheduler: Scheduler, rules: Rules, random: Random, story: Story) -> None:
         self._scheduler, self._rules, self._random, self._story = scheduler, rules, random, story
@@ -90,14 +90,14 @@ class Host:
         return self._apps[number]
 
     def deliver(self, item: Any, hidden: float) -> None:
-        """A message was sent."""
+        """Accept a sent message."""
         self._arrives(Message(item), max(hidden, QUEUE_SECONDS if self.calm else self.latency))
         if not self.calm and self._random.random() < 0.02:
             self.counts["message delivered twice"] += 1
             self._arrives(Message(item), hidden + self._random.choice((0.1, 3.0, 60.0)))
 
     def run(self, name: str, work: Callable[[], object], ended: Callable[[BaseException | None], None]) -> Worker:
-        """An invocation that no message brought."""
+        """Run an invocation without a message."""
         worker = self._worker(name)
 
         def end(error: BaseException | None) -> None:
@@ -109,7 +109,7 @@ class Host:
         return worker
 
     def sweep(self) -> None:
-        """The timer's sweep."""
+        """Run the sweep of the timer."""
         app = self.app()
         self.run("sweep", lambda: app.sweep().run(self._scheduler.now() + _SWEEP_LIMIT), lambda error: None)
 
@@ -145,7 +145,7 @@ class Host:
         worker.paused = lambda: self._scheduler.after(40.0, lambda: self._renew(message, worker))
 
     def _renew(self, message: Message, worker: Worker) -> None:
-        """The lease of a message whose worker is paused is not renewed: another gets it meanwhile."""
+        """The lease of a message is not renewed while its worker is paused: another worker receives it."""
         if message.owner is worker and not worker.dead and worker.paused_until > self._scheduler.seconds:
             self.counts["message delivered while its worker is paused"] += 1
             message.owner = None
@@ -157,10 +157,10 @@ class Host:
         if message.deliveries > DELIVERIES:
             self._give_up(app, item)
         elif isinstance(item, Hint):
-            self._story.tell(f"takes the hint {item.hint} {item.subject} {item.tag}, expecting {item.expected}")
+            self._story.tell(f"handles the hint {item.hint} {item.subject} {item.tag}, expecting {item.expected}")
             app.hints.handle(item, redelivered=redelivered)
         else:
-            self._story.tell(f"takes {item.kind} {item.row}{' again' if redelivered else ''}")
+            self._story.tell(f"handles {item.kind} {item.row}{' again' if redelivered else ''}")
             app.reconciler.work(item, redelivered=redelivered)
 
     def _give_up(self, app: App, item: Any) -> None:

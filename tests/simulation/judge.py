@@ -1,7 +1,7 @@
-"""The judge: a record of its own of what really happened, and the invariants held against every effect.
+"""The judge: an independent record of what really happened, and the invariants that are checked at every effect.
 
-It does not trust what the core decides: that a digest was read at its source, passed, was claimed before or after a
-decision, it knows from the calls themselves and from the services outside.
+It does not trust the decisions of the core: whether a digest was read at its source, passed, or was claimed before or
+after a decision, it derives from the calls themselves and from the external services.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _FOR_NOTHING = frozenset((CandidateState.SUPERSEDED, CandidateState.RULE_REMOVED
 _RUNS_A_DAY = 4
 _DAY = 80_000.0
 _LATE = 60.0
-"""So long after its claim a worker was paused: another may have the message, and the claim, by then."""
+"""A worker that points a tag so long after its claim was paused: another may have the message and the claim by then."""
 
 
 class Violation(AssertionError):
-    """An invariant does not hold."""
+    """An invariant is violated."""
 
 
 class Decision(msgspec.Struct):
-    """A standing decision: begun, returned (None: not known), and when its end was begun (None: it stands)."""
+    """A standing decision: begun, returned (None: unknown), and when its end began (None: it is in force)."""
 
     what: str
     place: tuple[str, str]
@@ -51,19 +51,19 @@ class Decision(msgspec.Struct):
     ended_at: float | None = None
 
     def stood_at(self, moment: float) -> bool:
-        """Whether it stood for certain from that moment on."""
+        """Whether it was certainly in force from a moment on."""
         return self.returned_at is not None and self.returned_at <= moment and self.ended_at is None
 
 
 class Judge:
-    """Hears of every call and every effect. The first violation ends the schedule."""
+    """Notified of every call and every effect. The first violation ends the schedule."""
 
     def __init__(self, scheduler: Scheduler, outside: Outside, rules: Rules) -> None:
         self._scheduler, self._outside, self._rules = scheduler, outside, rules
         self.violations: list[str] = []
         self.decisions: list[Decision] = []
         self.vetoed_at: dict[tuple[str, str], float] = {}
-        """Since when each digest is banned: its veto says when it was asked for, which may be long before."""
+        """When each veto was written: its record has the time of the request, which may be long before."""
         self.observed: dict[TagKey, list[tuple[int, str]]] = defaultdict(list)
         self.first_observed: dict[tuple[str, str, str], float] = {}
         self.refused_locks: set[tuple[str, str]] = set()
@@ -74,7 +74,7 @@ class Judge:
         self.unexpected_starts = 0
         self.settled: dict[str, float] = {}
         self.caused: dict[str, list[Delivery]] = defaultdict(list)
-        """What each listener is to hear, in the order in which it came about."""
+        """The outcomes that each listener must receive, in the order in which they were created."""
         self._starts: dict[str, list[float]] = defaultdict(list)
         self._marks: set[str] = set()
         self._numbers: Counter[TagKey] = Counter()
@@ -86,29 +86,29 @@ class Judge:
         outside.tags.read = self.was_read
 
     def violated(self, what: str) -> None:
-        """Take a violation down."""
+        """Record a violation."""
         self.violations.append(f"at {self._scheduler.seconds:.2f}: {what}")
 
-    # what is read ---------------------------------------------------------------------------------------------------
+    # reads ----------------------------------------------------------------------------------------------------------
 
     def was_read(self, server: str, name: str, content: str | None) -> None:
-        """A tag was read, with that answer."""
+        """Record that a tag was read, with the result."""
         worker, now = self._scheduler.current, self._scheduler.seconds
         if worker is not None:
             worker.notes[("read", server, name)] = now
             worker.notes[("answer", server, name, content)] = now
 
     def reading(self, method: str, arguments: tuple[Any, ...]) -> None:
-        """A worker read vetoes: when it did counts."""
+        """Record when a worker read vetoes."""
         worker = self._scheduler.current
         assert worker is not None
         row = arguments[2] if method == "load" else "*"
         worker.notes[("veto", arguments[1], row)] = self._scheduler.seconds
 
-    # what is written ------------------------------------------------------------------------------------------------
+    # writes ---------------------------------------------------------------------------------------------------------
 
     def committed(self, changes: tuple[Change | Removal, ...]) -> None:
-        """Records were written, or removed."""
+        """Check records that were written or removed."""
         if changes[1:]:
             by_kind = {type(change.record): change for change in changes}
             if isinstance(live := by_kind.get(AppRecord), Change) and Rollout in by_kind:
@@ -134,10 +134,10 @@ class Judge:
                 self.vetoed_at[change.record.target, change.record.digest] = self._scheduler.seconds
 
     def _purged(self, record: Any) -> None:
-        """Nothing is purged that anything stands on, or with which anything is left to do."""
+        """Nothing is purged that another record depends on, or that is still open."""
         ledger = self._outside.ledger
         if isinstance(record, Record) and not record.settled:
-            self.violated(f"{record.id} is purged, and it is open")
+            self.violated(f"{record.id} is purged while it is open")
         match record:
             case Candidate():
                 self._purged_for_nothing[(record.gate, record.digest)] += record.state in _FOR_NOTHING
@@ -155,10 +155,10 @@ class Judge:
             case _:
                 held_up = []
         if held_up:
-            self.violated(f"{type(record).__name__} {record.row} is purged, and {held_up} stand on it")
+            self.violated(f"{type(record).__name__} {record.row} is purged, but {held_up} depend on it")
 
     def _observation(self, before: Observation | None, after: Observation) -> None:
-        """2: a digest enters a gate only as it was read at its source. 4: one linear history, whose numbers grow."""
+        """2: a digest enters a gate only as read at its source. 4: one linear history with increasing numbers."""
         number, last = before.sequence if before else 0, self._numbers[(after.gate, after.tag)]
         if not number and after.sequence and after.sequence <= last:
             self.violated(f"{after.gate}/{after.tag} is observed as number {after.sequence} after number {last}")
@@ -166,7 +166,7 @@ class Judge:
             self.violated(f"the sequence of {after.gate}/{after.tag} falls from {number} to {after.sequence}")
         if after.digest is None or after.sequence == number:
             if before is not None and after.digest not in (before.digest, None):
-                self.violated(f"{after.gate}/{after.tag} becomes {after.digest} without a number of its own")
+                self.violated(f"{after.gate}/{after.tag} becomes {after.digest} without a new number")
             return
         self._numbers[(after.gate, after.tag)] = after.sequence
         self.observed[(after.gate, after.tag)].append((after.sequence, after.digest))
@@ -179,10 +179,10 @@ class Judge:
         read = worker.notes.get(("answer", source.login_server, name, after.digest))
         news = before is None or before.digest != after.digest
         if news and read is None:
-            self.violated(f"{after.gate}/{after.tag} is said to be {after.digest}, which nobody has read there")
+            self.violated(f"{after.gate}/{after.tag} is observed as {after.digest}, which no worker has read there")
 
     def _candidate(self, before: Candidate | None, after: Candidate) -> None:
-        """1: a verdict is what really happened. 5: one attempt for one reason. 10: a settled attempt never changes."""
+        """1: a verdict is true. 5: one attempt for one reason. 10: a settled attempt never changes."""
         if before is None:
             self._new_attempt(after)
         elif before.settled and _of_attempt(before) != _of_attempt(after):
@@ -197,35 +197,35 @@ class Judge:
         key = (attempt.gate, attempt.digest)
         begun_for_nothing = self._purged_for_nothing[key] + sum(one.record.state in _FOR_NOTHING for one in earlier)
         if attempt.attempt != self._attempts[key] + 1:
-            self.violated(f"{attempt.id} begins after attempt {self._attempts[key]}")
+            self.violated(f"{attempt.id} follows attempt {self._attempts[key]}")
         self._attempts[key] = attempt.attempt
         reasons = 1 + self.operations[attempt.gate] + self._rules.changes + begun_for_nothing
         if attempt.attempt > reasons:
-            self.violated(f"{attempt.id} is attempt {attempt.attempt}, and there were {reasons} reasons")
+            self.violated(f"{attempt.id} is attempt {attempt.attempt}, but there were {reasons} reasons")
 
     def _passed(self, attempt: Candidate) -> None:
         gate = self._policy().gates.get(attempt.gate)
         if gate is None:
-            self.violated(f"{attempt.id} passed at a gate that the rules do not name")
+            self.violated(f"{attempt.id} passed at a gate that is not in the rules")
             return
         if gate.fingerprint != attempt.fingerprint:
-            self.violated(f"{attempt.id} passed under other checks than those of the rules")
+            self.violated(f"{attempt.id} passed with other checks than those of the rules")
             return
         for rule, check in zip(gate.checks, attempt.checks, strict=True):
             if not isinstance(rule, TaskCheck):
                 if (attempt.gate, attempt.row) not in self.approved:
-                    self.violated(f"{attempt.id} passed and nobody approved it")
+                    self.violated(f"{attempt.id} passed without an approval")
             elif not self._outside.tasks.succeeded(check.registry, check.run_id, rule.task, attempt.digest):
-                self.violated(f"{attempt.id} passed, and run {check.run_id} of {check.registry} says something else")
+                self.violated(f"{attempt.id} passed, but run {check.run_id} of {check.registry} did not succeed")
 
     def _stable_tag(self, before: StableTag | None, after: StableTag) -> None:
-        """7: no move against a hold is claimed. A claim is noted, with its time."""
+        """7: no move against a hold is claimed. Claims are recorded with their time."""
         worker, key = self._scheduler.current, (after.gate, after.tag)
         if before is not None and before.hold is not None and after.hold is None:
             self._held(key, after.digest or "")
         claim, old = after.claim, before.claim if before else None
         if worker is None or claim is None or (old is not None and claim.until <= old.until):
-            return  # what is left of a claim is none
+            return  # the rest of a claim is not a new one
         worker.notes[("claim", *key)] = self._scheduler.seconds
         worker.notes[("claimed", *key, claim.digest, claim.mover)] = self._scheduler.seconds
         if before is not None and claim.digest == before.digest:
@@ -234,7 +234,7 @@ class Judge:
             self._held(key, claim.digest)
 
     def _went_live(self, change: Change, rollout: Rollout) -> None:
-        """7 of apps: rolling back again goes further back, and never forward to what was rolled back from."""
+        """7 of apps: a second rollback goes further back, and never forward to what was rolled back from."""
         before = change.stored.record.live if change.stored else None
         after, lived = change.record.live, self._lived[rollout.app]
         if after is None or after == before:
@@ -255,19 +255,19 @@ class Judge:
                 hold.ended_at = now
                 continue
             if self._stood(hold, now):
-                self.violated(f"{key} is held since {hold.begun_at:.2f}, and a move to {content} is claimed")
+                self.violated(f"{key} is held since {hold.begun_at:.2f}, but a move to {content} is claimed")
 
     def _stood(self, decision: Decision, moment: float) -> bool:
-        """Whether a decision stood for certain: none is if somebody is about to end it."""
+        """Whether a decision was certainly in force: not if an operator is about to end it."""
         return decision.stood_at(moment) and not self.ending[(decision.what, decision.place)]
 
     def _is_newer(self, key: TagKey, content: str, hold: Decision) -> bool:
         return self.first_observed.get((*key, content), 0.0) >= hold.begun_at
 
-    # what is done ---------------------------------------------------------------------------------------------------
+    # effects --------------------------------------------------------------------------------------------------------
 
     def acting(self, method: str, arguments: tuple[Any, ...]) -> None:
-        """A call with an effect is about to have it."""
+        """Check a call before its effect."""
         match method:
             case "point":
                 self._point(arguments[0].login_server, *arguments[1:])
@@ -281,11 +281,11 @@ class Judge:
                 self._remove_tag(arguments[0].login_server, *arguments[1:])
 
     def _remove_tag(self, server: str, repository: str, tag: str) -> None:
-        """3: the unique tag that a stable tag stands on is not removed."""
+        """3: the unique tag of a stable tag's digest is not removed."""
         for gate in self._gates_into(server, repository):
             stables = (one for one in self._outside.ledger.all(StableTag) if one.gate == gate.name)
             if held_up := [stable.tag for stable in stables if stable.unique == tag]:
-                self.violated(f"{repository}:{tag} is removed, and {held_up} stand on it")
+                self.violated(f"{repository}:{tag} is removed, but {held_up} depend on it")
 
     def _point(self, server: str, repository: str, tag: str, content: str) -> None:
         for gate in self._gates_into(server, repository):
@@ -307,12 +307,12 @@ class Judge:
             return
 
     def _promoted(self, gate: Gate, tag: str, content: str, mover: str, *, late: bool) -> None:
-        """1, 2, 3 and 4 of a move that a promotion makes. One made late, by a worker that was paused, is taken back."""
+        """1, 2, 3 and 4 for a move by a promotion. A late one, by a worker that was paused, is undone."""
         key, ledger = (gate.name, tag), self._outside.ledger
         stored = ledger.load(Promotion, gate.name, mover)
         promotion = stored.record if stored else None
         if promotion is None or (promotion.digest, promotion.tag) != (content, tag):
-            self.violated(f"{key} is pointed at {content} by {mover}, which is about something else")
+            self.violated(f"{key} is pointed at {content} by {mover}, which is missing or has another digest or tag")
             return
         if (promotion.sequence, content) not in self.observed[key]:
             self.violated(f"{key} is pointed at {content}, which was not observed as number {promotion.sequence}")
@@ -333,22 +333,22 @@ class Judge:
         if place in self.harmed:
             return
         if self._outside.registry.tags.get(place) != promotion.digest:
-            self.violated(f"{promotion.id} moves its stable tag before its unique tag {promotion.unique} is there")
+            self.violated(f"{promotion.id} moves its stable tag before its unique tag {promotion.unique} exists")
         if gate.promote.lock and place not in self._outside.registry.locked and not promotion.lock_problem:
             self.violated(f"{promotion.id} moves its stable tag before its unique tag {promotion.unique} is locked")
 
     def _passed_last(self, gate: Gate, content: str, since: float) -> None:
-        """1: a rollback or a put-back goes to what passed when it was examined last."""
+        """1: a rollback or a repair goes to a digest that passed when it was last examined."""
         attempts = [one.record for one in self._outside.ledger.list(Candidate, gate.name, attempts_of(content))]
         known = [one for one in attempts if self.settled.get(one.id, since + 1.0) <= since]
         meanwhile = [one for one in attempts if self.settled.get(one.id, since) > since]
         if not any(one.state is CandidateState.PASSED for one in (*known[-1:], *meanwhile)):
             self.violated(
-                f"a stable tag of {gate.name} is put back to {content}, which did not pass when examined last"
+                f"a stable tag of {gate.name} is put back to {content}, which did not pass when last examined"
             )
 
     def _vetoed(self, what: str, gate: Gate, content: str, claimed_at: float | None) -> None:
-        """7: nothing is done against a veto that had returned when this was claimed, or when vetoes were read."""
+        """7: nothing violates a veto that had returned before the claim, or before vetoes were read."""
         target = self._target(gate)
         self._against_veto(what, target, content, claimed_at)
 
@@ -364,13 +364,13 @@ class Judge:
                 self.violated(f"{what} {content}, which is vetoed since {veto.returned_at:.2f}")
 
     def _copy(self, source: ImageRef, server: str, name: str) -> None:
-        """4 of the issue: a unique tag is never one that is another digest."""
+        """4 of the issue: a unique tag with another digest is never overwritten."""
         there, worker = self._outside.registry.tags.get((server, name)), self._scheduler.current
         if there not in (None, source.digest) and (server, name) not in self.harmed and worker is not None:
-            self.violated(f"{name} is {there}, and {source.digest} is copied over it")
+            self.violated(f"{name} is {there}, but {source.digest} is copied over it")
 
     def _start(self, task: str, values: dict[str, str], mark: str) -> None:
-        """5: one run for one claim. 7: nothing is built on a vetoed base."""
+        """5: one run per claim. 7: nothing is built on a vetoed base."""
         if mark in self._marks:
             self.violated(f"a second run of {task} is started for {mark}")
         self._marks.add(mark)
@@ -384,16 +384,16 @@ class Judge:
             self._against_veto(f"{owner} is built on", target, content, None)
 
     def _put(self, image: BuiltImage) -> None:
-        """2 and 7 of apps: what is deployed was built by the app's task, and on no vetoed base."""
+        """2 and 7 of apps: a deployed image was built by the app's task, and not on a vetoed base."""
         built = self._built.get(image.digest)
         if built != image.repository:
-            self.violated(f"{image} ({image.digest}) is deployed, and no run of its task has built it")
+            self.violated(f"{image} ({image.digest}) is deployed, but no run of its task has built it")
         if image.base is not None:
             base = image.base
             self._against_veto(f"{image} is deployed on", f"{base.login_server}/{base.repository}", base.digest, None)
 
     def built(self, repository: str, content: str) -> None:
-        """A run of the app's task has built an image."""
+        """Record that a run of the app's task has built an image."""
         self._built[content] = repository
 
     def gate(self, name: str) -> Gate | None:
@@ -420,7 +420,7 @@ class Judge:
 
 
 def checks_are_known_bad(gate: Gate, bad: set[tuple[str, str]], content: str) -> bool:
-    """Whether a check of a gate really finds a digest bad."""
+    """Whether a check of a gate really rejects a digest."""
     return any(isinstance(check, TaskCheck) and (check.task, content) in bad for check in gate.checks)
 
 
@@ -430,7 +430,7 @@ def is_by_task(gate: Gate) -> bool:
 
 
 def _of_attempt(attempt: Candidate) -> Candidate:
-    """What of a settled attempt never changes: all but its work items."""
+    """The part of a settled attempt that never changes: all but its scheduling."""
     return msgspec.structs.replace(
         attempt, history=(), failures=0, failing_since=None, failing_step="",
         next_step_at=None, stall=None,

@@ -1,11 +1,11 @@
-"""What happens in schedules, by kind: in 2,000 of them everything happens at least once."""
+"""The kinds of events in schedules: in 2,000 of them each happens at least once."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 ENOUGH = 2000
-"""From so many schedules on, nothing may be missing."""
+"""The number of schedules from which on no kind may be missing."""
 
 KINDS = tuple(
     line.strip()
@@ -81,5 +81,5 @@ KINDS = tuple(
 
 
 def missing(counts: Counter[str]) -> list[str]:
-    """What never happened."""
+    """The kinds that never happened."""
     return [kind for kind in KINDS if not counts[kind]]

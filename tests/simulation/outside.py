@@ -1,7 +1,7 @@
-"""What is outside the app, and tells the truth: registries, tasks, container groups, ledger, queue, announcer.
+"""The external services, with their true state: registries, tasks, container groups, ledger, queue, announcer.
 
-Registries are known by their login server, whatever the rules call them. What takes time, a run or a copy, takes it by
-itself, whether anybody asks or not. `observers` hear of every effect at the moment it happens.
+Registries are identified by their login server, whatever their names in the rules. Runs and copies make progress by
+themselves, whether they are polled or not. `observers` are notified of every effect when it happens.
 """
 
 from __future__ import annotations
@@ -50,29 +50,29 @@ from shared.ports import (
 from tests.simulation.scheduler import START, Scheduler
 
 SECRET = "s3cr3t-of-the-vault"
-"""What the vault answers: it must be found nowhere."""
+"""The password in the vault: it must not appear anywhere else."""
 _SECRET_BYTES = SECRET.encode()
 
 _KEY = re.compile(r"[^/\\#?\x00-\x1f\x7f-\x9f]{1,400}")
 _RECORD_LIMIT = 900_000
 _MESSAGE_LIMIT = 48_000
 _RUN_LIMIT_SECONDS = 3600.0
-"""The time after which the service itself ends a run that hangs."""
+"""The time after which the service itself ends a hanging run."""
 
 _CLOCKS_DIFFER = timedelta(seconds=30)
 
 
 def digest(name: str) -> Digest:
-    """A digest that is easy to make and different for each name."""
+    """A digest that is derived from a name, and different for each."""
     return parse_digest("sha256:" + hashlib.sha256(name.encode()).hexdigest())
 
 
 class LimitError(AssertionError):
-    """Something is stored or sent that Azure refuses."""
+    """Something that Azure refuses is stored or sent."""
 
 
 class Ledger:
-    """Records by kind, partition and row, with what Azure refuses: keys, sizes, transactions over partitions."""
+    """Records by kind, partition and row, with Azure's limits: keys, sizes, transactions over partitions."""
 
     def __init__(self) -> None:
         self.tables: dict[tuple[str, str], dict[str, Stored[Any]]] = defaultdict(dict)
@@ -174,7 +174,7 @@ class Ledger:
 
 
 class Queue:
-    """Hands messages to the host, which delivers them."""
+    """Passes messages to the host, which delivers them."""
 
     def __init__(self, deliver: Callable[[Any, float], None]) -> None:
         self._deliver = deliver
@@ -206,7 +206,7 @@ class Copy:
 class Registries:
     """The contents of all registries, by login server.
 
-    `changed` hears of every change of a tag: server, `repository:tag`, what it was, what it is, by whom.
+    `changed` is called at every change of a tag: server, `repository:tag`, old and new digest, by whom.
     """
 
     def __init__(self, scheduler: Scheduler, random: Random) -> None:
@@ -222,7 +222,7 @@ class Registries:
         self.changed: Callable[[str, str, Digest | None, Digest | None, str], None] = lambda *_: None
 
     def set(self, server: str, name: str, content: Digest | None, by: str) -> None:
-        """Let a tag be a digest, or be gone."""
+        """Set a tag to a digest, or delete it."""
         place, was = (server, name), self.tags.get((server, name))
         if content is None:
             self.tags.pop(place, None)
@@ -234,7 +234,7 @@ class Registries:
         self.changed(server, name, was, content, by)
 
     def delete_image(self, server: str, repository: str, content: Digest) -> None:
-        """Delete a manifest with all its tags, locked or not: somebody with all rights did."""
+        """Delete a manifest with all its tags, locked or not, as a user with all permissions can."""
         self.manifests[(server, repository)].discard(content)
         for at, name in [place for place, there in self.tags.items() if there == content]:
             if at == server and name.startswith(f"{repository}:"):
@@ -312,7 +312,7 @@ class Registries:
 
 
 class Tags:
-    """Reads tags. Replicas of a source may lag: `lag` is by how many seconds at most, by login server."""
+    """Reads tags. Replicas of a source may lag: `lag` is the maximum in seconds, by login server."""
 
     def __init__(self, registries: Registries, scheduler: Scheduler, random: Random) -> None:
         self._registries, self._scheduler, self._random = registries, scheduler, random
@@ -360,10 +360,10 @@ class TaskRun:
 
 
 class Tasks:
-    """Task runs, with ids of each registry's own. Two registries may have equal ids.
+    """Task runs, with ids per registry. Two registries may have equal ids.
 
-    `bad` are the digests that a task finds bad, `broken` how many of its runs end without a verdict, `hangs` how many
-    only end when their time is up; `ended` hears of a run that has succeeded, and pushes what the task pushes.
+    `bad` are the digests that a task rejects, `broken` is the share of runs that end without a verdict, `hangs` of
+    those that end only by their timeout; `ended` is called after a run has succeeded, and pushes what the task pushes.
     """
 
     def __init__(self, scheduler: Scheduler, random: Random) -> None:
@@ -378,7 +378,7 @@ class Tasks:
         return self.begin(registry.login_server, task, dict(values), token).run_id
 
     def begin(self, server: str, task: str, values: dict[str, str], mark: str) -> TaskRun:
-        """Start a run, whoever does."""
+        """Start a run, of the app or of others."""
         self._counts[server] += 1
         run_id = f"ca{_base36(self._counts[server])}"
         run = TaskRun(server, run_id, task, values, mark, self._scheduler.true_now())
@@ -442,7 +442,7 @@ class Tasks:
             run.status, run.finished_at = RunStatus.BROKEN, self._scheduler.true_now()
 
     def succeeded(self, server: str, run_id: str, task: str, content: str) -> bool:
-        """Whether a run really examined a digest by a task, and found it good."""
+        """Whether a run of a task really examined a digest, and accepted it."""
         run = self.runs.get((server, run_id))
         if run is None or run.task != task or run.status is not RunStatus.SUCCEEDED:
             return False
@@ -451,18 +451,18 @@ class Tasks:
 
 @dataclass
 class Group:
-    """A container group: what it shows, since when, and whether somebody killed it."""
+    """A container group: its image, since when, and whether it was killed."""
 
     image: str
     put_at: float
     deployed_at: float
-    """When it was put with this image, and was not running well with it already."""
+    """When it was put with this image, unless it was already healthy with it."""
 
     killed: bool = False
 
 
 class Containers:
-    """Container groups. One takes a while to run, and longer to be well; `sick` images never are."""
+    """Container groups. One takes a while to run, and longer to be healthy; `sick` images never are."""
 
     def __init__(self, scheduler: Scheduler, random: Random) -> None:
         self._scheduler, self._random = scheduler, random
@@ -501,7 +501,7 @@ class Containers:
         return "it answers 500" if sick else None
 
     def is_well(self, name: str) -> bool:
-        """Whether a group shows something that is healthy."""
+        """Whether a group is healthy."""
         return self.check(f"{name}:80", "/") is None
 
     def _age(self, group: Group) -> float:
@@ -509,7 +509,7 @@ class Containers:
 
 
 class Archive:
-    """Keeps names and no texts: nobody reads them here."""
+    """Stores names without texts, which are never read here."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
@@ -534,7 +534,7 @@ class Archive:
 
 
 class Announcer:
-    """Remembers what was heard, in the order in which it was heard first; a share of all ids it refuses, for ever."""
+    """Records the received outcomes, in the order of their first delivery; refuses a share of all ids permanently."""
 
     def __init__(self) -> None:
         self.heard: dict[str, Outcome] = {}
@@ -550,7 +550,7 @@ class Announcer:
             raise LimitError(f"{outcome.id} is {outcome}, and was {self.heard[outcome.id]}")
 
     def refuses(self, outcome: Outcome) -> bool:
-        """Whether it never takes an outcome."""
+        """Whether it permanently refuses an outcome."""
         return int(outcome.id[:4], 16) / 0x10000 < self.refused
 
 
@@ -568,7 +568,7 @@ class Secrets:
 
 
 class Subscriptions:
-    """Event Grid's."""
+    """The event subscriptions of Event Grid."""
 
     def delivers_to_app(self, registry: RegistryRule) -> bool | None:
         return True
@@ -576,7 +576,7 @@ class Subscriptions:
 
 @dataclass
 class Outside:
-    """All of it."""
+    """All external services."""
 
     scheduler: Scheduler
     random: Random
@@ -596,7 +596,7 @@ class Outside:
         self.containers = Containers(self.scheduler, self.random)
 
     def stable(self, server: str, repository: str, tag: str) -> Digest | None:
-        """What a tag really is."""
+        """The true digest of a tag."""
         return self.registry.tags.get((server, f"{repository}:{tag}"))
 
 

@@ -30,7 +30,7 @@ _SCAN = "scan"
 
 
 class Rules:
-    """The policies of a schedule, each with its number. A process keeps those that it was started with."""
+    """The policies of a schedule, by version number. A process keeps the version that it was started with."""
 
     def __init__(self, random: Random, *, purges: bool = False) -> None:
         self._random, self._purges = random, purges
@@ -48,7 +48,7 @@ class Rules:
         return self.versions[-1]
 
     def change(self) -> str:
-        """Change something; returns what, "" where that is not possible now."""
+        """Change something; returns what, "" if that is not possible now."""
         kind = self._random.choice(("checks", "base tag", "names", "gate", "app", "drift"))
         changed = getattr(self, f"_change_{kind.replace(' ', '_')}")(self.now)
         if changed is None or changed == self.now:
@@ -58,7 +58,7 @@ class Rules:
         return f"rules: {kind}"
 
     def settle(self) -> None:
-        """Rules that let everything come to its end: all gates and apps are there, and drift is repaired."""
+        """Switch to rules with which everything can settle: all gates and apps exist, and drift is repaired."""
         first, now = self.versions[0], self.now
         names = {rule.login_server: name for name, rule in now.registries.items()}
         gates = {name: self._renamed_gate(now.gates.get(name, gate), names) for name, gate in first.gates.items()}
@@ -100,7 +100,7 @@ class Rules:
         return Policy(registries=registries, gates=gates, apps=self._apps())
 
     def _purging(self, gate: Gate) -> Gate:
-        """With a rule that removes unique tags soon."""
+        """A gate with a rule that removes unique tags soon."""
         if not self._purges:
             return gate
         return msgspec.structs.replace(gate, promote=msgspec.structs.replace(gate.promote, keep="3m", at_least=1))
@@ -159,7 +159,7 @@ class Rules:
         return msgspec.structs.replace(policy, apps={**policy.apps, "hello": moved})
 
     def _change_names(self, policy: Policy) -> Policy:
-        """The short names of two registries change; what they are does not."""
+        """Rename two registries; their login servers stay the same."""
         names = {
             rule.login_server: f"{rule.login_server.partition('.')[0]}-{self._random.randrange(100)}"
             if rule.login_server in (PUBLIC, BASE)
@@ -182,7 +182,7 @@ class Rules:
         return _rename_app(app, _short_names(self.versions, names))
 
     def _change_gate(self, policy: Policy) -> Policy | None:
-        """A gate goes with the apps on it, or comes back as it was first."""
+        """Remove a gate with the apps on it, or add it again as it was first."""
         names = {rule.login_server: name for name, rule in policy.registries.items()}
         for name, gate in self.versions[0].gates.items():
             if name not in policy.gates:
@@ -227,7 +227,7 @@ def _with_gate(policy: Policy, gate: Gate) -> Policy:
 
 
 def _short_names(versions: list[Policy], names: dict[str, str]) -> dict[str, str]:
-    """From every short name that there ever was to the one that counts now."""
+    """From every short name of any version to the current one."""
     return {name: names[rule.login_server] for policy in versions for name, rule in policy.registries.items()}
 
 

@@ -1,4 +1,4 @@
-"""One seed: a made-up schedule, played to its end."""
+"""One seed: a random schedule, played to its end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _AIMED = {
     "point": 0.5, "commit": 0.4, "lock": 0.5, "start_copy": 0.3, "start": 0.3, "put": 0.3, "remove_tag": 0.5,
     "save": 0.05, "insert": 0.1, "load": 0.02, "digest_of": 0.1,
 }  # fmt: skip
-"""How likely what waits for such a moment happens beside a call."""
+"""The probability that a waiting action happens at such a call, by method."""
 _PLACES = (
     "ledger", "topic", "webhook", "containers", "archive",
     f"tags@{PUBLIC}", f"tags@{HUB}", f"tags@{BASE}", f"registry@{BASE}", f"registry@{TEAM}",
@@ -44,7 +44,7 @@ _LONG = (600.0, 3600.0, 4 * 3600.0)
 
 @dataclass
 class Result:
-    """How a schedule went."""
+    """The result of a schedule."""
 
     seed: int
     violations: list[str] = field(default_factory=list)
@@ -53,14 +53,14 @@ class Result:
 
 
 class Schedule:
-    """A world, those who act in it, and a plan of what happens when."""
+    """A world, its actors, and a plan of what happens when."""
 
     def __init__(self, seed: int, *, recorded: bool = False) -> None:
         self.seed = seed
         self.random = random = Random(seed)
         self.scheduler = scheduler = Scheduler()
         self.story = Story(scheduler, recorded=recorded)
-        growth = Random(f"growth {seed}")  # of its own: what else happens stays the same
+        growth = Random(f"growth {seed}")  # separate, so that the rest of the schedule stays the same
         self.rules = Rules(random, purges=growth.random() < 0.5)
         self.keep = growth.choice(
             (timedelta(days=400), timedelta(days=400), timedelta(minutes=5), timedelta(minutes=40))
@@ -73,13 +73,13 @@ class Schedule:
         self.publishers = Publishers(self.outside, scheduler, random, self.story)
         self.foreigners = Foreigners(self.outside, random, self.judge, self.story, self.publishers)
         self.operators = Operators(self.outside, scheduler, random, self.judge, self.host, self.story)
-        self._watched_longer = growth.random() < 0.3  # whether a right end is still one after another sweep
+        self._watched_longer = growth.random() < 0.3  # whether the right final state lasts through another sweep
         self._aimed: list[Callable[[], object]] = []
         self._calm_from = 0
         self._wire()
 
     def play(self) -> Result:
-        """Play it: the disturbed part, then the calm one."""
+        """Play it: the part with faults, then the calm part."""
         with _seeded_nonces(self.random):
             try:
                 self._disturbed()
@@ -108,7 +108,7 @@ class Schedule:
         if random.random() < 0.02:
             self.scheduler.after(random.random() * 1200.0, self._listener_away)
 
-    # the disturbed part ---------------------------------------------------------------------------------------------
+    # the part with faults -------------------------------------------------------------------------------------------
 
     def _disturbed(self) -> None:
         random, length = self.random, self.random.choice((900.0, 1500.0, 2100.0))
@@ -135,7 +135,7 @@ class Schedule:
             self.publishers.push_many()
 
     def _plan_acts(self, length: float) -> None:
-        """Some acts come at a time, others in the middle of what a worker does just then."""
+        """Schedule actions: some run at a time, others in the middle of a worker's step."""
         random = self.random
         acts: list[Callable[[], object]] = [self.operators.act] * random.randint(4, 12)
         acts += [self.foreigners.act] * random.choice((0, 1, 2, 3))
@@ -147,14 +147,14 @@ class Schedule:
             self.scheduler.after(at, partial(self._aim, act))
 
     def _aim(self, act: Callable[[], object]) -> None:
-        """Do something now, or between two outside calls where it hurts."""
+        """Run an action now, or between two outside calls where it may do harm."""
         if self.random.random() < 0.6:
             self._aimed.append(act)
         else:
             act()
 
     def _between(self, port: str, method: str) -> None:
-        """What happens between two outside calls: something that waited for such a moment."""
+        """Run a waiting action between two outside calls."""
         if self.random.random() < _AIMED.get(method, 0.0):
             worker, self.scheduler.current = self.scheduler.current, None
             self._aimed.pop()()
@@ -169,7 +169,7 @@ class Schedule:
             self.story.tell(f"RULES change: {changed}")
 
     def _break_something(self) -> None:
-        """Something is out of order for a while, for minutes or for hours; a stable tag is locked; replicas lag."""
+        """Begin an outage of minutes or hours, lock a stable tag, or let replicas lag."""
         random, now = self.random, self.scheduler.seconds
         fate = random.random()
         if fate < 0.25:
@@ -188,25 +188,25 @@ class Schedule:
         if how == "locked" and place != f"registry@{BASE}":
             how = "away"
         seconds = random.choice(_SHORT if place == "ledger" or random.random() < 0.5 else _LONG)
-        self.story.tell(f"OUT OF ORDER: {place} is {how} for {seconds:.0f} s")
+        self.story.tell(f"OUTAGE: {place} is {how} for {seconds:.0f} s")
         self.chaos.away[place] = (how, now + seconds)
         self.chaos.struck["outage longer than any retry"] += seconds >= 3600
 
     def _listener_away(self) -> None:
-        """A listener is away for a day, which goes on when all else is calm."""
+        """Make a listener unavailable for a day, which lasts into the calm part."""
         self.chaos.away_for_long["topic"] = ("away", self.scheduler.seconds + 86_400.0)
         self.chaos.struck["listener away for a day"] += 1
 
     # the calm part --------------------------------------------------------------------------------------------------
 
     def _calm(self) -> None:
-        """Nothing disturbs any more. Within bounded time and steps there is one right end."""
+        """Play without faults. Within bounded time and steps the final state must be right."""
         self._calm_down()
         begun, calls = self.scheduler.seconds, self.calls.made
         self._calm_from = calls
-        wrong = ["it was not looked at"]
+        wrong = ["it was not checked"]
         round_number = 0
-        self._run_until(begun + SWEEP_SECONDS)  # what is leased to the dead is free then
+        self._run_until(begun + SWEEP_SECONDS)  # the leases of dead workers have expired then
         while wrong and self.scheduler.seconds - begun < CALM_SECONDS and self.calls.made - calls < CALM_CALLS:
             round_number += 1
             self.host.sweep()
@@ -217,10 +217,10 @@ class Schedule:
             if round_number > 1 or not self._watched_longer:
                 wrong = list(Ends(self.host.app(), self.outside, self.judge.vetoed_at, self.judge.caused).wrong())
         for one in wrong:
-            self.judge.violated(f"the end is not right: {one}")
+            self.judge.violated(f"the final state is wrong: {one}")
 
     def _calm_down(self) -> None:
-        self.story.tell("CALM: nothing disturbs any more")
+        self.story.tell("CALM: no more faults")
         self.chaos.calm_down()
         self.host.calm = True
         self.host.queue_away_until = 0.0
@@ -231,7 +231,7 @@ class Schedule:
         self.outside.registry.copies_fail = self.outside.containers.recreates = 0.0
 
     def _step(self, round_number: int) -> float:
-        """A sweep every five minutes for an hour; then, what waits for a day is let wait."""
+        """The seconds between sweeps: five minutes for an hour, then longer, for what waits for a day."""
         return SWEEP_SECONDS if round_number < _CALM_HOUR else 12 * SWEEP_SECONDS
 
     def _run_until(self, end: float) -> None:
@@ -240,7 +240,7 @@ class Schedule:
             scheduler.run_until(min(end, scheduler.next_at + 5.0))
         scheduler.run_until(end) if not self.judge.violations else None
 
-    # what is left ---------------------------------------------------------------------------------------------------
+    # the result -----------------------------------------------------------------------------------------------------
 
     def _result(self) -> Result:
         counts: Counter[str] = Counter()
@@ -261,7 +261,7 @@ class Schedule:
 
 @contextmanager
 def _seeded_nonces(random: Random) -> Iterator[None]:
-    """The app's random marks, from the seed: a schedule is the same every time."""
+    """Take the app's random marks from the seed, so that a schedule is the same every time."""
     real: Any = secrets.token_hex
     secrets.token_hex = lambda nbytes=None: f"{random.getrandbits(8 * (nbytes or 32)):0{2 * (nbytes or 32)}x}"
     try:

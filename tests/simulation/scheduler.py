@@ -1,4 +1,4 @@
-"""Simulated time, and the workers in it: greenlets, of which one runs at a time, switched at every outside call."""
+"""Simulated time and its workers: greenlets, of which one runs at a time, switched at every outside call."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 class Died(BaseException):
-    """Stands for SIGKILL: nothing may catch it."""
+    """Represents SIGKILL: nothing may catch it."""
 
 
 class TooLong(AssertionError):
-    """A schedule does not come to an end."""
+    """A schedule does not end."""
 
 
 class Worker:
     """One invocation: a message being handled, a sweep, or an operator's call.
 
-    `rules` is the number of the rules that its process was started with, `skew` how far its clock is off, `claimed`
-    what it has claimed (the judge's notes). A dead one makes no more calls; `frailty` is how much sooner than others it
-    dies, `paused` is called when it is paused.
+    `rules` is the version of the rules that its process was started with, `skew` the offset of its clock, `notes` are
+    the judge's records of its reads and claims. A dead one makes no more calls; `frailty` multiplies its probability to
+    die, `paused` is called when it is paused.
     """
 
     def __init__(self, name: str, rules: int, skew: float) -> None:
@@ -42,7 +42,7 @@ class Worker:
 
 
 class Scheduler:
-    """A heap of moments; each brings up a worker or calls something."""
+    """A heap of moments; each resumes a worker or calls a function."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -65,16 +65,16 @@ class Scheduler:
         return self._answer
 
     def true_now(self) -> datetime:
-        """The time as it really is."""
+        """The true time."""
         return START + timedelta(seconds=self.seconds)
 
     def after(self, seconds: float, what: Worker | Callable[[], object]) -> None:
-        """Bring something up after a time."""
+        """Resume a worker or call a function after a time."""
         self._order += 1
         heappush(self._heap, (self.seconds + seconds, self._order, what))
 
     def spawn(self, worker: Worker, work: Callable[[], object], ended: Callable[[BaseException | None], None]) -> None:
-        """Begin an invocation now; `ended` is called with what it raised."""
+        """Begin an invocation now; `ended` is called with the exception that it raised."""
         worker.work, worker.ended, worker.began_at = work, ended, self.seconds
         worker.greenlet = self._idle.pop() if self._idle else greenlet(self._serve, parent=self._hub)
         self._living.add(worker)
@@ -91,7 +91,7 @@ class Scheduler:
         error: BaseException | None = None
         try:
             worker.work()
-        except BaseException as raised:  # noqa: BLE001  whatever a worker ends with is its host's to handle
+        except BaseException as raised:  # noqa: BLE001  the host handles whatever a worker raises
             error = raised
         worker.greenlet = None
         self._living.discard(worker)
@@ -99,13 +99,13 @@ class Scheduler:
         worker.ended(error)
 
     def sleep(self, seconds: float) -> None:
-        """Let others run while the current worker waits for an answer."""
+        """Let others run while the current worker waits for a response."""
         worker = self.current
         if worker is None:
             return
         at, heap = self.seconds + seconds, self._heap
         if at <= self._end and self.steps < self._limit and not (heap and heap[0][0] <= at):
-            self.seconds = at  # it would be the next one: nothing is switched
+            self.seconds = at  # it would be the next one: no switch is needed
             self.steps += 1
             return
         self._order += 1
@@ -116,11 +116,11 @@ class Scheduler:
 
     @property
     def next_at(self) -> float | None:
-        """When something happens next."""
+        """The time of the next moment."""
         return self._heap[0][0] if self._heap else None
 
     def run_until(self, end: float, limit: int = 200_000) -> None:
-        """Let everything happen up to a moment."""
+        """Run everything up to a time."""
         heap = self._heap
         self._end, self._limit = end, limit
         while heap and heap[0][0] <= end:
@@ -139,7 +139,7 @@ class Scheduler:
         self.seconds = max(self.seconds, end)
 
     def close(self) -> None:
-        """End the workers that are still there."""
+        """End the remaining workers."""
         for worker in list(self._living):
             worker.dead = True
             if worker.greenlet is not None:

@@ -1,4 +1,4 @@
-"""What happened, by whom, in order: kept only when somebody wants to read it."""
+"""The log of a schedule: what happened, by whom, in order; recorded only on request."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ class Story:
         self._names: dict[str, str] = {}
 
     def name(self, digest: str, name: str) -> None:
-        """What a digest is called."""
+        """Set the readable name of a digest."""
         self._names[digest.removeprefix("sha256:")] = name
 
     def tell(self, what: str) -> None:
-        """One line."""
+        """Add one line."""
         if self.recorded:
             worker = self._scheduler.current
             who = worker.name if worker else "-"
             self.lines.append(f"{self._scheduler.seconds:10.2f}  {who:<22} {self.readable(what)}")
 
     def call(self, port: str, method: str, arguments: tuple[Any, ...]) -> None:
-        """A call that has an effect."""
+        """Add a call with an effect."""
         if self.recorded and not any(type(getattr(one, "record", one)).__name__ in _DULL for one in arguments):
             self.tell(f"{port}.{method} {', '.join(filter(None, map(_shown, arguments)))}")
 
     def readable(self, text: str) -> str:
-        """A text with digests by their names."""
+        """A text with digests replaced by their names."""
         return _DIGEST.sub(lambda match: self._names.get(match[1], short(f"sha256:{match[1]}")), text)
 
     def text(self, limit: int = LINES) -> str:

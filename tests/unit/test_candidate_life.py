@@ -494,7 +494,7 @@ def test_evidence_that_cannot_be_kept_does_not_change_the_verdict() -> None:
     world.settle()
     check = world.candidate(GREEN).checks[0]
     assert (check.verdict, world.stable_tag()) == (Verdict.PASSED, GREEN)
-    assert "could not be had" in check.evidence.log_tail[0]
+    assert "could not be read" in check.evidence.log_tail[0]
 
 
 def test_a_tag_s_name_is_where_its_candidate_came_from() -> None:

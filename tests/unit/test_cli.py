@@ -243,7 +243,7 @@ def test_a_watch_outlasts_a_while_without_answers_and_says_so(run: Run, door: Fr
     code, out, err = run("watch", name(RED))
     assert (code, out.splitlines()[-1].startswith("failed: ")) == (0, True)
     assert err.count("cannot be reached") == 3
-    assert "503, without a word why (try 4 of 10)" in err
+    assert "503, without an explanation (try 4 of 10)" in err
 
 
 def test_a_watch_gives_up_in_the_end_and_at_once_where_there_is_nothing_to_see(

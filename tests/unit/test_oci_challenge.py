@@ -58,5 +58,5 @@ def test_what_is_no_challenge_is_told(header: str) -> None:
 
 
 def test_what_cannot_be_met_is_told_by_name() -> None:
-    with pytest.raises(Misconfigured, match=r"ghcr.io/node asks for negotiate, ntlm"):
+    with pytest.raises(Misconfigured, match=r"ghcr.io/node requires negotiate, ntlm"):
         parse_challenge("Negotiate, NTLM", "ghcr.io/node")

@@ -29,7 +29,7 @@ def test_a_bundle_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "odd.pem").write_text("no certificate")
     assert Network(ca_bundle=str(tmp_path)).ssl_context()
     for name in ("odd.pem", "missing.pem"):
-        with pytest.raises(Misconfigured, match=rf"{name} cannot be read .* set REQUESTS_CA_BUNDLE right"):
+        with pytest.raises(Misconfigured, match=rf"{name} cannot be read .* correct REQUESTS_CA_BUNDLE"):
             Network(ca_bundle=str(tmp_path / name)).ssl_context()
 
 

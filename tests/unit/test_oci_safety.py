@@ -166,7 +166,7 @@ def test_public_addresses_are_asked(address: str) -> None:
 
 @pytest.mark.parametrize("address", PRIVATE + NEVER + ODD)
 def test_what_is_not_public_is_refused(address: str) -> None:
-    with pytest.raises(Unsafe, match=r"a\.example\.com is at "):
+    with pytest.raises(Unsafe, match=r"a\.example\.com resolves to "):
         require_address("a.example.com", ip_address(address), private=False)
 
 

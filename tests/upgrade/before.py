@@ -1,7 +1,7 @@
-"""The version before: its tree, and what it left behind at every point, as JSON in `before.json.gz`.
+"""The previous version: its source tree, and the state it left at every point, as JSON in `before.json.gz`.
 
-`python -m tests.upgrade.before` writes that file anew: after the stories have changed, or another version is the one
-before.
+`python -m tests.upgrade.before` writes that file again: after the stories have changed, or if another version is the
+previous one.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from tests.upgrade.stories import Moment
 
 ROOT = Path(__file__).parents[2]
 BEFORE = "70c49522d6061cf4791eda31b59f4ec6a4ade6d5"
-"""The commit of the version before: what runs beside this one while it is rolled out."""
+"""The commit of the previous version, which runs beside this one while it is rolled out."""
 
 FIXTURE = Path(__file__).with_name("before.json.gz")
 
 
 def moments_before() -> list[Moment]:
-    """What the version before left behind."""
+    """The moments that the previous version left."""
     return msgspec.json.decode(gzip.decompress(FIXTURE.read_bytes()), type=list[Moment])
 
 
 def is_at_hand() -> bool:
-    """Whether this clone has the commit: a shallow one has not, and what is no clone has none."""
+    """Whether this clone has the commit: a shallow clone does not, nor does a folder that is not a clone."""
     command = ["git", "-C", str(ROOT), "cat-file", "-e", f"{BEFORE}^{{commit}}"]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @contextmanager
 def tree() -> Iterator[Path]:
-    """The version before, with the stories of this one."""
+    """The source tree of the previous version, with the stories of this one."""
     archive = subprocess.run(["git", "-C", str(ROOT), "archive", BEFORE], capture_output=True, check=True).stdout
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(fileobj=io.BytesIO(archive)) as content:
@@ -52,7 +52,7 @@ def tree() -> Iterator[Path]:
 
 
 def output_of(folder: Path, word: str, moments: Sequence[Moment] = ()) -> bytes:
-    """What the stories say in a tree, about some moments."""
+    """The output of the stories in a source tree, for some moments."""
     command = [sys.executable, "-m", "tests.upgrade.stories", word]
     return subprocess.run(
         command, cwd=folder, input=msgspec.json.encode(moments), stdout=subprocess.PIPE, check=True
@@ -60,7 +60,7 @@ def output_of(folder: Path, word: str, moments: Sequence[Moment] = ()) -> bytes:
 
 
 def main() -> None:
-    """Write the file anew."""
+    """Write the file again."""
     with tree() as folder:
         played = output_of(folder, "play")
     FIXTURE.write_bytes(gzip.compress(played, compresslevel=9, mtime=0))

@@ -1,12 +1,12 @@
-"""Stories that leave work behind at every point: as JSON, for another version of the app to go on with.
+"""Stories that leave work in flight at every point: as JSON, for another version of the app to continue.
 
-This one file runs in two versions of the repository. It is written for what both have: the verbs of `tests.fakes`, and
-the operations. Run by itself (`python -m tests.upgrade.stories`), with one word:
+This file runs in two versions of the repository. It uses only what both have: the actions of `tests.fakes`, and the
+operations. It is run as a program (`python -m tests.upgrade.stories`), with one word:
 
-- `play`: plays every story, and writes each moment that has something in flight as no moment before it had: the rows
-  of the ledger, the messages in the queues, what is outside, and the end that this version itself comes to from there.
-- `go on`: reads such moments, goes on with each, and writes the ends.
-- `read`: reads such moments, and writes what of their rows this version cannot read.
+- `play`: plays every story, and writes each moment whose work in flight is new: the rows of the ledger, the messages
+  in the queues, the external state, and the end that this version itself reaches from there.
+- `go on`: reads such moments, continues from each, and writes the ends.
+- `read`: reads such moments, and writes which of their rows this version cannot read.
 - `save again`: reads such moments, and writes them with each row as this version saves it unchanged.
 
 Input and output are JSON on stdin and stdout.
@@ -44,19 +44,19 @@ from tests.fakes import FakeRun, World, digest, sample_policy
 
 try:
     from shared.operations import Who
-except ImportError:  # where the version before has it
+except ImportError:  # its place in the previous version
     from shared.operations.plan import Who  # type: ignore[import-not-found,no-redef]
 
 try:
     from shared.domain.retention import IdempotentCall
     from shared.domain.sweep import SweepRecord
-except ImportError:  # where the version before has them
+except ImportError:  # their places in the previous version
     from shared.operations.idempotency import IdempotentCall  # type: ignore[attr-defined]
     from shared.sweep.job import SweepRecord  # type: ignore[attr-defined]
 
 try:
     from shared.domain.policy import CheckRule  # noqa: F401
-except ImportError:  # a check of the version before names its kind by a key
+except ImportError:  # in the previous version the kind of a check is a key
     from shared.domain.policy import Check  # type: ignore[attr-defined]
 
     APPROVAL = Check(approval=ApprovalCheck())
@@ -74,11 +74,11 @@ KINDS: dict[str, type[Any]] = {
         UpstreamRecord, Alarm,
     )
 }  # fmt: skip
-"""The records that both versions have. What only one has, the other never asks for."""
+"""The records that both versions have. Those that only one has, the other never loads."""
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A row of the ledger: a record's kind and key, the keys that the table has for that, and its body."""
+    """A row of the ledger: a record's kind and key, its keys in the table, and its body."""
 
     kind: str
     partition: str
@@ -96,11 +96,11 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of it all, as far as every version must agree on it.
+    """The final state, as far as all versions must agree on it.
 
-    `stable` are the stable tags, `live` what the live image of each app stands on, and whether its container shows it;
-    `records` how candidates and promotions ended, and that rollouts did; `heard` the outcomes on the way. Drift is left
-    out of those: a later version may find more of it.
+    `stable` are the stable tags, `live` the base of each app's live image, and whether its container runs that image;
+    `records` how candidates and promotions ended, and whether rollouts did; `heard` the announced outcomes, except
+    drift: a later version may find more of it.
     """
 
     stable: dict[str, str]
@@ -110,7 +110,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
-    """One moment of a story: `outside` is what `OUTSIDE` names, as JSON."""
+    """One moment of a story: `outside` has the attributes of `OUTSIDE`, as JSON."""
 
     story: str
     what: list[str]
@@ -139,7 +139,7 @@ OUTSIDE: dict[str, Any] = {
     "containers._names": list[tuple[str, set[str]]],
     "probe.sick": list[tuple[str, str]],
 }
-"""What is outside, by attribute of the world, and its shape in JSON."""
+"""The external state, by attribute of the world, and its type in JSON."""
 
 
 def _gate(**changes: Any) -> Policy:
@@ -165,7 +165,7 @@ POLICIES: dict[str, Callable[[], Policy]] = {
 class Player:
     """Plays a story; `keep` is called at each moment of it: between two messages, and before each save of a record.
 
-    `handled` is the message that is being handled, which is delivered again if its worker dies.
+    `handled` is the message in progress, which is delivered again if its worker dies.
     """
 
     def __init__(self, keep: Callable[[Player], None]) -> None:
@@ -174,18 +174,18 @@ class Player:
         self.handled: list[tuple[datetime, int, WorkItem | Hint]] = []
 
     def begin(self, story: str, policy: str = "sample") -> World:
-        """A new world."""
+        """Begin a story in a new world."""
         self.story, self.policy, self.world = story, policy, World(POLICIES[policy]())
         self.world.ledger.before_save = lambda record: self._keep(self)
         return self.world
 
     def use(self, policy: str) -> None:
-        """Other rules."""
+        """Use other rules."""
         self.policy = policy
         self.world.use(POLICIES[policy]())
 
     def go_on(self, steps: int = 400, seconds: float = 600) -> None:
-        """Let messages be delivered, so many, as far as they are due within a time; each makes a moment."""
+        """Deliver up to `steps` messages, if they are due within `seconds`; each is a moment."""
         end = self.world.clock.time.timestamp() + seconds
         for _ in range(steps):
             self._keep(self)
@@ -196,13 +196,13 @@ class Player:
             self.handled = []
 
     def push(self, content: str, tag: str = TAG) -> None:
-        """A push, and all that comes of it."""
+        """Push, and deliver all messages that follow."""
         self.world.push(tag, digest_of(content))
         self.go_on()
         self.world.clock.forward(400)
 
     def sweep(self) -> None:
-        """A sweep, and all that comes of it."""
+        """Sweep, and deliver all messages that follow."""
         self.world.sweep_now()
         self._keep(self)
         self.go_on()
@@ -210,11 +210,11 @@ class Player:
 
 
 def digest_of(content: str) -> Any:
-    """The digest that a content's name stands for."""
+    """The digest for a content's name."""
     return digest(content)
 
 
-# the stories: each is played to where something is left to do
+# the stories: each ends while something is left to do
 
 
 def _promoted_and_again(play: Player) -> None:
@@ -390,7 +390,7 @@ STORIES = (
 
 
 def play_all() -> list[Moment]:
-    """Every moment that has something in flight as no moment before it had."""
+    """Every moment whose work in flight is new."""
     known, moments = set[str](), list[Moment]()
 
     def keep(play: Player) -> None:
@@ -407,7 +407,7 @@ def play_all() -> list[Moment]:
 
 
 def _in_flight(world: World) -> Iterator[str]:
-    """What there is, in few words: the kinds of records with how far they are, and the kinds of messages."""
+    """The work in flight, in short: the kinds of records with their progress, and the kinds of messages."""
     yield from (_shown(kind, body) for (kind, _, _), (body, _) in world.ledger.rows.items() if kind in KINDS)
     for _, _, message in world.queue.waiting:
         words = message.kind if isinstance(message, WorkItem) else f"{message.hint} {message.again} {message.tries}"
@@ -415,7 +415,7 @@ def _in_flight(world: World) -> Iterator[str]:
 
 
 def _announced(world: World) -> Iterable[Any]:
-    """The announced outcomes; the fakes of the version before have another name for them."""
+    """The announced outcomes; the fakes of the previous version have another name for them."""
     fields = vars(world.announcer)
     return [*fields["announced" if "announced" in fields else "told"]]
 
@@ -470,20 +470,20 @@ def _attribute(world: World, name: str) -> Any:
 
 
 def _listed(value: Any) -> Any:
-    """A value as JSON has it, in an order that does not depend on the process."""
+    """A value in its JSON form, in an order that does not depend on the process."""
     if isinstance(value, dict):
         return [(name, _listed(one) if isinstance(one, set) else one) for name, one in value.items()]
     return sorted(value) if isinstance(value, set) else list(value)
 
 
 def keys_of(kind: str, partition: str, row: str) -> tuple[str, str]:
-    """Where the table has a record."""
+    """The keys of a record in the table."""
     named = KINDS.get(kind) or type(kind, (), {})
     return ledger_tables._partition_key(named, partition), ledger_tables._row_key(named, row)
 
 
 def taken_up(moment: Moment) -> World:
-    """The world as it was at a moment; everything that was away is there again."""
+    """The world as it was at a moment; everything that was unavailable is available again."""
     world = World(POLICIES[moment.policy]())
     world.clock.time = moment.now
     for number, one in enumerate(moment.rows):
@@ -502,7 +502,7 @@ def taken_up(moment: Moment) -> World:
 
 
 def end_of(moment: Moment) -> End:
-    """What becomes of a moment, with some hours and their sweeps."""
+    """The end that is reached from a moment, after some hours with their sweeps."""
     world = taken_up(moment)
     for _ in range(4):
         world.sweep_now()
@@ -528,7 +528,7 @@ def _live(world: World) -> Iterator[tuple[str, str]]:
 
 
 def unreadable(moment: Moment) -> Iterator[str]:
-    """What of a moment's rows this version cannot read; rows of kinds that it does not have, it never asks for."""
+    """The rows of a moment that this version cannot read, except kinds that it does not have and never loads."""
     for one in moment.rows:
         if one.kind in KINDS:
             try:
@@ -538,7 +538,7 @@ def unreadable(moment: Moment) -> Iterator[str]:
 
 
 def saved_again(moment: Moment) -> Moment:
-    """A moment once this version has saved every record: what it does not know is dropped."""
+    """A moment after this version has saved every record: fields that it does not know are dropped."""
     rows = [
         msgspec.structs.replace(
             one, body=msgspec.Raw(msgspec.json.encode(msgspec.json.decode(one.body, type=KINDS[one.kind])))
@@ -551,13 +551,13 @@ def saved_again(moment: Moment) -> Moment:
 
 
 def main(word: str) -> None:
-    """Do what a word says."""
+    """Run the command of a word."""
     logging.disable(logging.CRITICAL)
     if word == "play":
         numbers = itertools.count(1)
         secrets.token_hex = lambda nbytes=None: (
             f"{next(numbers):0{2 * (nbytes or 8)}x}"
-        )  # what is written never differs
+        )  # so that the output is always the same
         answer: Any = play_all()
     else:
         moments = msgspec.json.decode(sys.stdin.buffer.read(), type=list[Moment])

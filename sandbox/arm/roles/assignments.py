@@ -1,4 +1,4 @@
-"""Role assignments: who got which role where. They are recorded and answered, not enforced.
+"""Role assignments: a principal, a role and a scope. They are recorded and returned, not enforced.
 
 Source: https://learn.microsoft.com/rest/api/authorization/role-assignments
 """
@@ -25,7 +25,7 @@ _FILTERS = ("atScope()", "assignedTo()", "principalId")
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One role assignment as it is kept and as its `properties` are answered."""
+    """One role assignment, as stored and as returned in `properties`."""
 
     role_definition_id: str
     principal_id: str
@@ -68,13 +68,13 @@ class RoleAssignments:
         arm.operation("DELETE", _PATH + "/{name}", versions=_VERSIONS)(self._delete)
 
     def at_or_above(self, scope: str, principal_id: str) -> Iterator[str]:
-        """The names of the roles a principal has at a scope, directly or inherited."""
+        """The names of the roles that a principal has at a scope, directly or inherited."""
         for assignment in self._assignments.values():
             if assignment.principal_id.lower() == principal_id.lower() and _covers(assignment.scope, scope):
                 yield find_role(assignment.role_definition_id.rpartition("/")[2])
 
     async def delete_group(self, group: str) -> None:
-        """Forget the assignments at a resource group and below it."""
+        """Remove the assignments at a resource group and below it."""
         scope = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{group}"
         for assignment in self._assignments.values():
             if _covers(scope, assignment.scope):
@@ -84,25 +84,25 @@ class RoleAssignments:
         """The role assignments at a scope, and above and below it."""
         only(call, "$filter")
         scope = _scope(call)
-        asked = parse_filter(call.query.get("$filter", ""), _FILTERS)
-        found = [_answer(item) for item in self._assignments.values() if _is_asked(item, scope, asked)]
+        filters = parse_filter(call.query.get("$filter", ""), _FILTERS)
+        found = [_answer(item) for item in self._assignments.values() if _matches(item, scope, filters)]
         return json_answer({"value": found})
 
     async def _put(self, call: Call) -> web.StreamResponse:
         """Assign a role."""
-        scope, name, asked = _scope(call), call.params["name"], (await call.body(_Body)).properties
-        find_role(asked.role_definition_id.rpartition("/")[2])
+        scope, name, body = _scope(call), call.params["name"], (await call.body(_Body)).properties
+        find_role(body.role_definition_id.rpartition("/")[2])
         key = _key(scope, name)
-        self._refuse_second(asked, scope, key)
+        self._refuse_second(body, scope, key)
         now = datetime.now(UTC).isoformat()
         assignment = Assignment(
-            role_definition_id=asked.role_definition_id,
-            principal_id=asked.principal_id,
-            principal_type=asked.principal_type or "ServicePrincipal",
+            role_definition_id=body.role_definition_id,
+            principal_id=body.principal_id,
+            principal_type=body.principal_type or "ServicePrincipal",
             scope=scope,
-            description=asked.description,
-            condition=asked.condition,
-            condition_version=asked.condition_version,
+            description=body.description,
+            condition=body.condition,
+            condition_version=body.condition_version,
             created_on=now,
             updated_on=now,
             created_by=str(call.claims.get("oid", "")),
@@ -120,14 +120,14 @@ class RoleAssignments:
         return json_answer(_answer(assignment))
 
     async def _delete(self, call: Call) -> web.StreamResponse:
-        """Take a role away."""
+        """Remove a role assignment."""
         assignment = self._assignments.remove(_key(_scope(call), call.params["name"]))
         return web.Response(status=204) if assignment is None else json_answer(_answer(assignment))
 
-    def _refuse_second(self, asked: _Properties, scope: str, key: str) -> None:
+    def _refuse_second(self, body: _Properties, scope: str, key: str) -> None:
         for other in self._assignments.values():
-            same_role = other.role_definition_id.rpartition("/")[2] == asked.role_definition_id.rpartition("/")[2]
-            same = same_role and other.principal_id == asked.principal_id and other.scope.lower() == scope.lower()
+            same_role = other.role_definition_id.rpartition("/")[2] == body.role_definition_id.rpartition("/")[2]
+            same = same_role and other.principal_id == body.principal_id and other.scope.lower() == scope.lower()
             if same and _key(other.scope, other.name) != key:
                 raise Fault(409, "RoleAssignmentExists", f"The role assignment already exists. The ID is {other.name}.")
             if not same and _key(other.scope, other.name) == key:
@@ -146,10 +146,10 @@ def _covers(upper: str, lower: str) -> bool:
     return (lower.lower() + "/").startswith(upper.lower() + "/")
 
 
-def _is_asked(assignment: Assignment, scope: str, asked: Mapping[str, str]) -> bool:
+def _matches(assignment: Assignment, scope: str, filters: Mapping[str, str]) -> bool:
     above, below = _covers(assignment.scope, scope), _covers(scope, assignment.scope)
-    principal = asked.get("principalId") or asked.get("assignedTo()") or assignment.principal_id
-    return (above or (below and "atScope()" not in asked)) and assignment.principal_id.lower() == principal.lower()
+    principal = filters.get("principalId") or filters.get("assignedTo()") or assignment.principal_id
+    return (above or (below and "atScope()" not in filters)) and assignment.principal_id.lower() == principal.lower()
 
 
 def _key(scope: str, name: str) -> str:

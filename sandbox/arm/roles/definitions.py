@@ -1,6 +1,6 @@
-"""Azure's built-in roles that a registry, vault, storage or container scenario names, by their real ids.
+"""Azure's built-in roles for scenarios of registries, vaults, storage and containers, with their real ids.
 
-What a role permits is not modelled: assignments are recorded, not enforced.
+The permissions of a role are not modelled: assignments are recorded, not enforced.
 Source: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 """
 
@@ -58,7 +58,7 @@ BUILT_IN_ROLES = {
 
 
 def find_role(guid: str) -> str:
-    """The name of the built-in role of that id.
+    """The name of the built-in role with that id.
 
     Raises:
         Fault: 404 RoleDefinitionDoesNotExist.
@@ -74,11 +74,11 @@ def mount_role_definitions(arm: Surface) -> None:
     """Add the built-in roles to the ARM surface, at every scope."""
 
     async def list_roles(call: Call) -> web.StreamResponse:
-        """The built-in roles, or the one of a name."""
+        """The built-in roles, or the one with a name."""
         only(call, "$filter")
-        asked = parse_filter(call.query.get("$filter", ""), ("roleName", "type", "atScopeAndBelow()"))
-        roles = [_role(name) for name in BUILT_IN_ROLES if name.lower() == asked.get("roleName", name).lower()]
-        custom_only = asked.get("type", "BuiltInRole").lower() != "builtinrole"
+        filters = parse_filter(call.query.get("$filter", ""), ("roleName", "type", "atScopeAndBelow()"))
+        roles = [_role(name) for name in BUILT_IN_ROLES if name.lower() == filters.get("roleName", name).lower()]
+        custom_only = filters.get("type", "BuiltInRole").lower() != "builtinrole"
         return json_answer({"value": [] if custom_only else roles})
 
     async def get_role(call: Call) -> web.StreamResponse:

@@ -1,1 +1,1 @@
-"""Event Grid as Azure Resource Manager sees it: topics, system topics, topic types, subscriptions."""
+"""Event Grid in Azure Resource Manager: topics, system topics, topic types, event subscriptions."""

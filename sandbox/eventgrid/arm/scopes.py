@@ -1,4 +1,4 @@
-"""What an event subscription can hang on, and the three ways ARM spells that.
+"""Scopes of event subscriptions, and their three path formats in ARM.
 
 - `{resource}/providers/Microsoft.EventGrid/eventSubscriptions/{name}`: a registry or a custom topic;
 - `…/Microsoft.EventGrid/topics/{topic}/eventSubscriptions/{name}`;
@@ -26,11 +26,11 @@ CHILDREN = (
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where a subscription is made.
+    """The scope that a subscription is created in.
 
-    `topic` is the id it hangs on, `source` what the events come from, `prefix` the collection of subscriptions with
-    its slash, `type` their resource type, `schema` what the events come in, `event_types` the ones it has by
-    default (none for a custom topic: any).
+    `topic` is the id of the scope's resource, `source` that of the resource the events come from, `prefix` the
+    subscription collection with its slash, `type` their resource type, `schema` the schema events are published in,
+    `event_types` the default event types (none for a custom topic: any).
     """
 
     topic: str
@@ -42,20 +42,20 @@ class Scope:
 
 
 class Scopes:
-    """Finds what a request's path hangs on.
+    """Finds the scope in a request's path.
 
     Args:
-        exists: whether there is a resource of that id.
+        exists: whether a resource with that id exists.
     """
 
     def __init__(self, topics: Topics, system_topics: SystemTopics, exists: Callable[[str], bool]) -> None:
         self._topics, self._system_topics, self._exists = topics, system_topics, exists
 
     def find(self, call: Call) -> Scope:
-        """The scope of a request.
+        """Return the scope of a request.
 
         Raises:
-            Fault: 404 where the resource does not exist, 400 where it has no events.
+            Fault: 404 if the resource does not exist, 400 if it has no events.
         """
         params = call.params
         extension = "provider" in params

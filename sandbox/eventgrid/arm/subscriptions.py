@@ -1,4 +1,4 @@
-"""Event subscriptions in ARM: made only once their endpoint has agreed.
+"""Event subscriptions in ARM: created only after their endpoint has agreed.
 
 Source: Microsoft.EventGrid 2022-06-15, `EventSubscriptions`, `TopicEventSubscriptions`, `SystemTopicEventSubscriptions`
 """
@@ -31,7 +31,7 @@ class Subscriptions:
     """All event subscriptions.
 
     Args:
-        account: the one storage account that queues and dead letters can be in.
+        account: the name of the only storage account for queues and dead letters.
         on_delete: called with the id of each deleted subscription.
     """
 
@@ -43,29 +43,29 @@ class Subscriptions:
         self._changing: dict[str, tuple[Subscription, str]] = {}
 
     def get(self, subscription_id: str) -> Subscription | None:
-        """The subscription of an ARM id, or None."""
+        """The subscription with an ARM id, or None."""
         return self._subscriptions.get(subscription_id)
 
     def of_source(self, source: str) -> Iterator[Subscription]:
-        """The subscriptions to a resource's events that have not expired."""
+        """The unexpired subscriptions to a resource's events."""
         now = datetime.now(UTC)
         for subscription in self._subscriptions.values():
             if subscription.source.lower() == source.lower() and not subscription.expired(now):
                 yield subscription
 
     async def forget(self, scope_id: str) -> None:
-        """Delete the subscriptions that hang on a resource that is gone."""
+        """Delete the subscriptions of a resource that was deleted."""
         for subscription in self._subscriptions.values(f"{scope_id}/"):
             await self._delete(subscription.id)
 
     async def _delete(self, subscription_id: str) -> bool:
-        gone = self._subscriptions.remove(subscription_id) is not None
-        if gone:
+        existed = self._subscriptions.remove(subscription_id) is not None
+        if existed:
             await self._on_delete(subscription_id)
-        return gone
+        return existed
 
     def mount(self, arm: Surface, operations: Operations, scopes: Scopes) -> None:
-        """Add the operations on event subscriptions to the ARM surface, in their three spellings."""
+        """Add the operations on event subscriptions to the ARM surface, in their three path formats."""
         handlers = _Handlers(self, operations, scopes)
         for collection in (*CHILDREN, EXTENSION):
             one = collection + "/{name}"
@@ -78,7 +78,7 @@ class Subscriptions:
             arm.operation("POST", one + "/getDeliveryAttributes", versions=ARM_VERSIONS)(handlers.get_attributes)
 
     def check(self, subscription: Subscription, scope: Scope) -> None:
-        """Refuse a subscription that does not fit itself or its topic.
+        """Reject a subscription that is invalid or does not match its topic.
 
         Raises:
             Fault: 400 that names the field.
@@ -88,10 +88,10 @@ class Subscriptions:
             raise invalid("eventDeliverySchema must be CloudEventSchemaV1_0, as the topic's inputSchema is")
 
     async def change(self, subscription: Subscription, state: str) -> None:
-        """Keep a new or changed subscription once its endpoint has agreed; the old one stays in force until then.
+        """Store a new or changed subscription once its endpoint has agreed; the old one stays in effect until then.
 
         Raises:
-            Fault: "Url validation" where it does not.
+            Fault: "Url validation" if it does not agree.
         """
         key = subscription.id.lower()
         entry = self._changing[key] = (subscription, state)
@@ -103,11 +103,11 @@ class Subscriptions:
                 del self._changing[key]
 
     async def remove(self, subscription_id: str) -> bool:
-        """Delete a subscription; False where there was none."""
+        """Delete a subscription; False if it did not exist."""
         return await self._delete(subscription_id)
 
     def shown(self, subscription_id: str) -> dict[str, Any] | None:
-        """A subscription as ARM answers it, one that is still being made included; None where there is none."""
+        """A subscription as an ARM response body, even if still being created; None if it does not exist."""
         subscription = self.get(subscription_id)
         changing = self._changing.get(subscription_id.lower())
         if changing:
@@ -115,12 +115,12 @@ class Subscriptions:
         return subscription.answer() if subscription else None
 
     def list_below(self, prefix: str) -> list[dict[str, Any]]:
-        """The subscriptions of one collection, as ARM answers them."""
+        """The subscriptions of one collection, as ARM response bodies."""
         return [subscription.answer() for subscription in self._subscriptions.values(prefix)]
 
 
 class _Handlers:
-    """One handler for each operation, whichever way the scope is spelled."""
+    """The handlers of the operations, one for all path formats of the scope."""
 
     def __init__(self, subscriptions: Subscriptions, operations: Operations, scopes: Scopes) -> None:
         self._subscriptions, self._operations, self._scopes = subscriptions, operations, scopes
@@ -130,7 +130,7 @@ class _Handlers:
         return json_answer({"value": self._subscriptions.list_below(self._scopes.find(call).prefix)})
 
     async def put(self, call: Call) -> web.StreamResponse:
-        """Create or replace an event subscription, with the handshake of its endpoint."""
+        """Create or replace an event subscription, after the validation handshake with its endpoint."""
         scope, name, body = self._scopes.find(call), call.params["name"], await call.body(PutBody)
         if not _NAME.fullmatch(name):
             raise Fault(400, "InvalidRequest", f"The name '{name}' must be 3-64 letters, digits and '-'.")
@@ -159,16 +159,16 @@ class _Handlers:
         return json_answer(shown)
 
     async def delete(self, call: Call) -> web.StreamResponse:
-        """Delete an event subscription, with its events that are not delivered."""
-        gone = await self._subscriptions.remove(self._scopes.find(call).prefix + call.params["name"])
-        return web.Response(status=200 if gone else 204)
+        """Delete an event subscription and its undelivered events."""
+        existed = await self._subscriptions.remove(self._scopes.find(call).prefix + call.params["name"])
+        return web.Response(status=200 if existed else 204)
 
     async def get_full_url(self, call: Call) -> web.StreamResponse:
         """The webhook's URL with the secrets of its query."""
         return json_answer({"endpointUrl": self._require(call, self._scopes.find(call)).full_url})
 
     async def get_attributes(self, call: Call) -> web.StreamResponse:
-        """The headers of one's own that deliveries carry, with their secrets."""
+        """The custom headers of deliveries, with their secrets."""
         destination = self._require(call, self._scopes.find(call)).destination
         mappings = () if isinstance(destination, StorageQueue) else destination.properties.delivery_attribute_mappings
         return json_answer({"value": mappings})
@@ -186,11 +186,11 @@ class _Handlers:
 
 
 def _with_defaults(properties: Properties, scope: Scope) -> Properties:
-    wanted = properties.filter or Filter()
-    if not wanted.included_event_types and scope.event_types:
-        wanted = msgspec.structs.replace(wanted, included_event_types=list(scope.event_types))
+    requested = properties.filter or Filter()
+    if not requested.included_event_types and scope.event_types:
+        requested = msgspec.structs.replace(requested, included_event_types=list(scope.event_types))
     schema = properties.event_delivery_schema or scope.schema
-    return msgspec.structs.replace(properties, filter=wanted, event_delivery_schema=schema)
+    return msgspec.structs.replace(properties, filter=requested, event_delivery_schema=schema)
 
 
 def _missing(call: Call) -> Fault:

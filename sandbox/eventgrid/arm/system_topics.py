@@ -1,4 +1,4 @@
-"""System topics: the named place where the events of one Azure resource are subscribed to.
+"""System topics: the resources under which the events of an Azure resource are subscribed to.
 
 Source: Microsoft.EventGrid 2022-06-15, `SystemTopics`
 """
@@ -23,13 +23,13 @@ EVENT_TYPES = tuple(
 
 
 class SystemTopic(AnyTopic, frozen=True, kw_only=True):
-    """A system topic as it is kept."""
+    """A stored system topic."""
 
     source: str
     topic_type: str
 
     def answer(self) -> dict[str, Any]:
-        """The topic as ARM answers it."""
+        """The topic as an ARM response body."""
         body = super().answer()
         body["properties"] |= {"source": self.source, "topicType": self.topic_type}
         return body
@@ -56,7 +56,7 @@ class SystemTopics(Resources[SystemTopic]):
     """The system topics of the subscription.
 
     Args:
-        exists: whether there is a resource of that id.
+        exists: whether a resource with that id exists.
         on_delete: called with the id of each deleted topic.
     """
 
@@ -68,7 +68,7 @@ class SystemTopics(Resources[SystemTopic]):
         self._exists = exists
 
     async def forget_source(self, source: str) -> None:
-        """Delete the system topic of a resource that is gone."""
+        """Delete the system topic of a resource that was deleted."""
         for topic in self._records.values():
             if topic.source.lower() == source.lower():
                 await self.delete(topic.id)
@@ -79,9 +79,9 @@ class SystemTopics(Resources[SystemTopic]):
         source = self._check_source(body.properties)
         if old and old.source.lower() != source.lower():
             raise Fault(400, "InvalidRequest", "The source of a system topic cannot be changed.")
-        twin = next((topic for topic in self._records.values() if topic.source.lower() == source.lower()), None)
-        if twin and twin is not old:
-            message = f"Only one system topic is allowed per source. '{source}' has '{twin.name}'."
+        existing = next((topic for topic in self._records.values() if topic.source.lower() == source.lower()), None)
+        if existing and existing is not old:
+            message = f"Only one system topic is allowed per source. '{source}' has '{existing.name}'."
             raise Fault(400, "InvalidRequest", message)
         return SystemTopic(
             id=old.id if old else self._id(call),

@@ -1,4 +1,4 @@
-"""Topic types: which Azure resources have events here, and which ones.
+"""Topic types: the Azure resources that emit events in the sandbox, and their event types.
 
 Source: Microsoft.EventGrid 2022-06-15, `TopicTypes`
 """

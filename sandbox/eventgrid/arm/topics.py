@@ -1,4 +1,4 @@
-"""Custom topics: where a company publishes events of its own.
+"""Custom topics, to which companies publish their own events.
 
 Source: Microsoft.EventGrid 2022-06-15, `Topics`
 """
@@ -28,7 +28,7 @@ _IDENTITIES = uuid.UUID("6f1d1c5e-6a0c-4a6f-9a51-0d6f5b8b6a11")
 
 
 class Identity(Body, frozen=True, omit_defaults=False):
-    """Which identities a topic has; `principalId` and `tenantId` are read only and ignored."""
+    """The managed identities of a topic; `principalId` and `tenantId` are read-only and ignored."""
 
     type: Literal["None", "SystemAssigned", "UserAssigned", "SystemAssigned, UserAssigned"] = "None"
     user_assigned_identities: dict[str, dict[str, str]] | None = None
@@ -37,13 +37,13 @@ class Identity(Body, frozen=True, omit_defaults=False):
 
 
 class AnyTopic(Record, frozen=True, kw_only=True):
-    """What custom and system topics have in common."""
+    """The common properties of custom and system topics."""
 
     metric_resource_id: str
     identity: Identity | None = None
 
     def answer(self) -> dict[str, Any]:
-        """The topic as ARM answers it."""
+        """The topic as an ARM response body."""
         properties = {"provisioningState": "Succeeded", "metricResourceId": self.metric_resource_id}
         body = super().answer() | {"properties": properties}
         if self.identity and self.identity.type != "None":
@@ -60,7 +60,7 @@ class AnyTopic(Record, frozen=True, kw_only=True):
 
 
 class Topic(AnyTopic, frozen=True, kw_only=True):
-    """A custom topic as it is kept, its two keys (base64 of 32 bytes) included."""
+    """A stored custom topic, including its two keys (base64 of 32 bytes)."""
 
     input_schema: Schema
     public_network_access: str
@@ -76,11 +76,11 @@ class Topic(AnyTopic, frozen=True, kw_only=True):
 
     @property
     def endpoint(self) -> str:
-        """Where events are published."""
+        """The URL that events are published to."""
         return f"https://{self.host}/api/events"
 
     def answer(self) -> dict[str, Any]:
-        """The topic as ARM answers it; never its keys."""
+        """The topic as an ARM response body, without its keys."""
         body = super().answer() | {"sku": {"name": self.sku}, "kind": "Azure"}
         body["properties"] |= {
             "endpoint": self.endpoint,
@@ -118,7 +118,7 @@ class _KeyName(Body, frozen=True):
 
 
 class Topics(Resources[Topic]):
-    """The custom topics of the subscription. `on_delete` is called with the id of each deleted one."""
+    """The custom topics of the subscription. `on_delete` is called with the id of each deleted topic."""
 
     provider, kind, noun, versions = "Microsoft.EventGrid", "topics", "custom topic", ARM_VERSIONS
     goes_along = " and its event subscriptions"
@@ -128,7 +128,7 @@ class Topics(Resources[Topic]):
         super().__init__(file, Topic, on_delete)
 
     def by_host(self, host: str) -> Topic | None:
-        """The topic of an endpoint's host name, or None."""
+        """The topic with an endpoint's host name, or None."""
         return next((topic for topic in self._records.values() if topic.host == host), None)
 
     def mount(self, arm: Surface, operations: Operations | None = None) -> None:
@@ -143,8 +143,8 @@ class Topics(Resources[Topic]):
         name, body = call.params["name"], await call.body(_Body)
         if not _NAME.fullmatch(name):
             raise Fault(400, "InvalidRequest", f"The topic name '{name}' must be 3-50 letters, digits and '-'.")
-        location, asked = region(body.location), body.properties
-        schema = asked.input_schema or "EventGridSchema"
+        location, requested = region(body.location), body.properties
+        schema = requested.input_schema or "EventGridSchema"
         if old and (old.location, old.input_schema) != (location, schema):
             raise _unchangeable()
         topic = Topic(
@@ -152,8 +152,8 @@ class Topics(Resources[Topic]):
             location=location,
             tags=body.tags or {},
             input_schema=schema,
-            public_network_access=asked.public_network_access or "Enabled",
-            disable_local_auth=bool(asked.disable_local_auth),
+            public_network_access=requested.public_network_access or "Enabled",
+            disable_local_auth=bool(requested.disable_local_auth),
             metric_resource_id=old.metric_resource_id if old else str(uuid.uuid4()),
             key1=old.key1 if old else _new_key(),
             key2=old.key2 if old else _new_key(),
@@ -182,7 +182,7 @@ class Topics(Resources[Topic]):
         return json_answer({"key1": topic.key1, "key2": topic.key2})
 
     async def _regenerate_key(self, call: Call) -> web.StreamResponse:
-        """Regenerate one of a custom topic's keys; the old one is refused from then on."""
+        """Regenerate one of a custom topic's keys; the old one is rejected from then on."""
         topic, body = self._require(call), await call.body(_KeyName)
         topic = self._keep(topic, **{body.key_name: _new_key()})
         return json_answer({"key1": topic.key1, "key2": topic.key2})

@@ -1,1 +1,1 @@
-"""Storage queues: the service, the trigger, the output binding, and what is in a message."""
+"""Storage queues: the service, the trigger, the output binding, and the content of messages."""

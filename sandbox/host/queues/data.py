@@ -16,7 +16,7 @@ def decode_body(text: str, *, base64_encoded: bool) -> bytes:
     """The body of a message.
 
     Raises:
-        ValueError: the encoding is base64 and the text is none, or the body is no UTF-8.
+        ValueError: the encoding is base64 and the text is not, or the body is not UTF-8.
     """
     if not base64_encoded:
         return text.encode()
@@ -27,25 +27,25 @@ def decode_body(text: str, *, base64_encoded: bool) -> bytes:
 
 
 def encode_body(body: bytes, *, base64_encoded: bool) -> str:
-    """The text to put into the queue for a body.
+    """Encode a body as the text of a queue message.
 
     Raises:
-        ValueError: without base64, bytes that are no UTF-8.
+        ValueError: without base64, the bytes are not UTF-8.
     """
     return base64.b64encode(body).decode() if base64_encoded else body.decode()
 
 
 def trigger_input(trigger: QueueTrigger, body: bytes) -> Datum:
-    """The function's input: text, or bytes where the binding says so."""
+    """The function's input: text, or bytes if the binding specifies it."""
     if trigger.data_type.upper() == "BINARY":
         return Datum("bytes", body)
     return Datum("string", body.decode())
 
 
 def trigger_metadata(message: QueuedMessage, body: bytes) -> dict[str, Datum]:
-    """What comes with a message.
+    """The trigger metadata of a message.
 
-    Top-level properties of a JSON body override the message's own, without regard to case, as in Azure
+    Top-level properties of a JSON body override those of the message, case-insensitively, as in Azure
     (azure-functions-python-worker issue 1373): a body with `id` changes `QueueMessage.id`.
     """
     text = body.decode(errors="replace")
@@ -74,13 +74,13 @@ def _properties(text: str) -> dict[str, Any]:
 
 
 def output_bodies(value: Datum) -> list[bytes]:
-    """The messages that an output makes, by the host's rules.
+    """The messages of an output, by the host's rules.
 
-    Bytes go as they are. Text that looks like JSON is parsed: an array is one message an element, an object is
-    written again, indented (azure-functions-python-worker issue 1492).
+    Bytes are sent unchanged. Text that looks like JSON is parsed: an array becomes one message per element, an object
+    is serialized again, indented (azure-functions-python-worker issue 1492).
 
     Raises:
-        ValueError: text that looks like JSON and is none.
+        ValueError: the text looks like JSON, but is invalid.
     """
     if value.type == "bytes":
         return [value.raw]

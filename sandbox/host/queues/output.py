@@ -1,4 +1,4 @@
-"""Queue output bindings: what a function left goes out once it has succeeded."""
+"""Queue output bindings: the values that a function set are sent after it has succeeded."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class QueueOutputs:
         """Open the queues of a function.
 
         Raises:
-            Misconfigured: the settings name no account.
+            Misconfigured: the settings do not define a storage account.
         """
         for binding in function.queue_outputs:
             where = f"Function '{function.name}', binding '{binding.name}'"
             self._open[function.name, binding.name] = self._queues.open(binding.connection, binding.queue_name, where)
 
     async def send(self, function: Function, done: Done) -> None:
-        """Send what a function set.
+        """Send the values that a function set.
 
         Raises:
-            ValueError: a value that is no message.
-            Exception: what the queue's client raises.
+            ValueError: a value is not a valid message.
+            Exception: any error of the queue's client.
         """
         for binding in function.queue_outputs:
             value = done.returned if binding.name == "$return" else done.outputs.get(binding.name)

@@ -1,4 +1,4 @@
-"""Storage queues as the host uses them: what it needs of one, and how to reach it with the app's identity."""
+"""Storage queues: the protocol that the host needs, and its implementation with the app's identity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sandbox.host.settings import AppSettings
 
 
 class QueuedMessage(msgspec.Struct, frozen=True):
-    """A message that was received; `text` as it is in the queue."""
+    """A received message; `text` as it is in the queue."""
 
     id: str
     pop_receipt: str
@@ -27,40 +27,40 @@ class QueuedMessage(msgspec.Struct, frozen=True):
 
 
 class Queue(Protocol):
-    """One storage queue. Every method may raise what the service's client raises."""
+    """One storage queue. Every method may raise the errors of the service's client."""
 
     async def create(self) -> None:
-        """Make it, if it is not there."""
+        """Create the queue if it does not exist."""
 
     async def receive(self, count: int, hidden_seconds: float) -> list[QueuedMessage]:
-        """Up to `count` messages, hidden from others for that long."""
+        """Receive up to `count` messages, and hide them from other consumers for `hidden_seconds`."""
 
     async def hide(self, message: QueuedMessage, seconds: float) -> QueuedMessage:
-        """Hide a received message that long from now; the answer carries the new pop receipt."""
+        """Hide a received message for `seconds` from now; returns it with the new pop receipt."""
 
     async def delete(self, message: QueuedMessage) -> None:
-        """Take a received message away."""
+        """Delete a received message."""
 
     async def send(self, text: str) -> None:
-        """Put a message in; a queue that is not there is made first."""
+        """Send a message; the queue is created first if it does not exist."""
 
 
 class Queues(Protocol):
     """The queues of the app's storage accounts."""
 
     def open(self, connection: str, name: str, where: str) -> Queue:
-        """A queue of the account that the settings of `connection` name.
+        """A queue of the storage account that the settings of `connection` define.
 
         Raises:
-            Misconfigured: they name none; the error begins with `where`.
+            Misconfigured: they define no account; the error begins with `where`.
         """
 
     async def close(self) -> None:
-        """Give connections back."""
+        """Close the connections."""
 
 
 class StorageQueues:
-    """Azure storage queues, with `DefaultAzureCredential`."""
+    """Azure Storage queues, with `DefaultAzureCredential`."""
 
     def __init__(self, settings: AppSettings) -> None:
         self._settings = settings
@@ -88,8 +88,8 @@ class StorageQueues:
             if account := self._settings.get(f"{prefix}__accountName"):
                 return f"https://{account}.queue.core.windows.net"
             if self._settings.get(prefix):
-                message = f"the setting '{prefix}' is a connection string. The sandbox's host takes identity-based"
-                raise Misconfigured(f"{where}: {message} connections: set '{connection}__accountName' in its place.")
+                message = f"the setting '{prefix}' is a connection string. The sandbox's host requires identity-based"
+                raise Misconfigured(f"{where}: {message} connections: set '{connection}__accountName' instead.")
         message = f"there is no setting '{connection}__accountName' or '{connection}__queueServiceUri'."
         raise Misconfigured(f"{where}: {message}")
 
@@ -104,7 +104,7 @@ class StorageQueues:
 
 
 class StorageQueue:
-    """One queue through the SDK's client, text passed on as it is; the client is made at the first use."""
+    """One queue through the SDK's client, with unchanged text; the client is created at the first use."""
 
     def __init__(self, make_client: Callable[[], Awaitable[Any]]) -> None:
         self._make_client = make_client
@@ -150,7 +150,7 @@ class StorageQueue:
             await client.send_message(text)
 
     async def close(self) -> None:
-        """Give the client's connections back."""
+        """Close the client's connections."""
         if self._made:
             await self._made.close()
 
@@ -162,7 +162,7 @@ class StorageQueue:
 
 
 def _import_clients() -> None:
-    """The clients take half a second to import; in a thread, requests are answered meanwhile."""
+    """Import the clients, which takes half a second; in a thread, so that requests are handled meanwhile."""
     import azure.identity.aio
     import azure.storage.queue.aio  # noqa: F401
 

@@ -20,7 +20,7 @@ from sandbox.host.queues.data import decode_body, trigger_input, trigger_metadat
 from sandbox.host.queues.service import Queue, QueuedMessage
 
 LEASE_SECONDS = 600.0
-"""The real host's; a message whose host is killed comes back after it."""
+"""The real host's value; the message of a killed host becomes visible again after this time."""
 
 _POISON_SUFFIX = "-poison"
 _SHORTEST_POLL_SECONDS = 0.1
@@ -28,7 +28,7 @@ _SHORTEST_POLL_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A queue with its function; `poison` is None for a queue that is itself one."""
+    """A queue with its function; `poison` is None for a queue that is itself a poison queue."""
 
     function: Function
     binding: QueueTrigger
@@ -37,12 +37,12 @@ class Source:
 
 
 def poison_name(queue_name: str) -> str | None:
-    """Where messages that keep failing go; None for a queue that is itself a poison queue."""
+    """The queue for messages that keep failing; None for a queue that is itself a poison queue."""
     return None if queue_name.endswith(_POISON_SUFFIX) else queue_name + _POISON_SUFFIX
 
 
 class QueueListener:
-    """Feeds one function from one queue, up to batch size + new batch threshold messages at a time."""
+    """Invokes one function for the messages of one queue, up to batch size + new batch threshold messages at a time."""
 
     def __init__(
         self,
@@ -59,11 +59,11 @@ class QueueListener:
         self.queue_name = source.binding.queue_name
 
     def notify(self) -> None:
-        """The app itself has just sent to this queue: look at once."""
+        """Poll at once: the app itself has just sent a message to this queue."""
         self._awake.set()
 
     async def run(self) -> None:
-        """Poll until cancelled; messages in work go on (see `drain`)."""
+        """Poll until cancelled; messages in progress continue (see `drain`)."""
         backoff = RandomizedBackoff(self._options.max_polling_interval_seconds)
         created = False
         while True:
@@ -73,7 +73,7 @@ class QueueListener:
                     await self._source.queue.create()
                     created = True
                 found = await self._take_batch()
-            except Exception as error:  # noqa: BLE001 (the account may be away for a while; polling goes on)
+            except Exception as error:  # noqa: BLE001 (the account may be unavailable; polling continues)
                 self._warn(f"Queue '{self.queue_name}' cannot be read: {type(error).__name__}: {error}")
                 found = False
             if found:
@@ -83,7 +83,7 @@ class QueueListener:
                 await self._sleep(backoff.next_seconds())
 
     async def drain(self) -> None:
-        """Wait for the messages in work."""
+        """Wait for the messages in progress."""
         await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _take_batch(self) -> bool:
@@ -113,7 +113,7 @@ class QueueListener:
                 return
             succeeded = await self._run(message)
             await self._complete(await lease.end(), succeeded=succeeded)
-        except Exception as error:  # noqa: BLE001 (the message becomes visible again by itself; polling goes on)
+        except Exception as error:  # noqa: BLE001 (the message becomes visible again by itself; polling continues)
             self._warn(f"Message {message.id} of '{self.queue_name}' was not settled: {type(error).__name__}: {error}")
         finally:
             await lease.end()
@@ -125,7 +125,7 @@ class QueueListener:
         except ValueError as error:
             self._warn(f"Message {message.id} of '{self.queue_name}' cannot be read: {error}")
             return False
-        reason = f"queue message {message.id}, try {message.dequeue_count}"
+        reason = f"queue message {message.id}, attempt {message.dequeue_count}"
         trigger = Trigger(given, reason, trigger_metadata(message, body))
         return (await self._invoke(self._source.function, trigger)).succeeded
 
@@ -133,7 +133,7 @@ class QueueListener:
         if succeeded:
             await self._source.queue.delete(message)
         elif self._source.poison is None:
-            return  # as in Azure, it stays hidden for the rest of its lease, which prevents a fast endless loop
+            return  # as in Azure, it stays hidden for the rest of its lease, which prevents a tight endless loop
         elif message.dequeue_count >= self._options.max_dequeue_count:
             await self._to_poison(message)
         else:
@@ -156,7 +156,7 @@ class QueueListener:
 
 
 class Lease:
-    """Renewed at half time, until it is ended."""
+    """The lease of a message, renewed after half of its duration until it is ended."""
 
     def __init__(self, queue: Queue, message: QueuedMessage, seconds: float) -> None:
         self._queue, self._message, self._seconds = queue, message, seconds
@@ -164,9 +164,9 @@ class Lease:
         self._task: asyncio.Task[None] | None = asyncio.create_task(self._renew())
 
     async def end(self) -> QueuedMessage:
-        """Stop renewing; the message with its latest pop receipt."""
+        """Stop renewing; returns the message with its latest pop receipt."""
         if self._task:
-            async with self._lock:  # a renewal that is under way must tell its pop receipt first
+            async with self._lock:  # a renewal in progress must store its pop receipt first
                 self._task.cancel()
             self._task = None
         return self._message
@@ -174,29 +174,29 @@ class Lease:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self._seconds / 2)
-            # A renewal that fails is tried again at the next half time; a lost lease shows when the message is settled.
+            # A failed renewal is retried at the next interval; a lost lease is detected when the message is settled.
             async with self._lock:
                 with contextlib.suppress(Exception):
                     self._message = await self._queue.hide(self._message, self._seconds)
 
 
 class RandomizedBackoff:
-    """Grows from 100 ms to `maximum_seconds`, doubling with up to 20 % of chance; starts over after work was found."""
+    """Grows from 100 ms to `maximum_seconds`, doubling with up to 20 % jitter; reset after messages were found."""
 
     def __init__(self, maximum_seconds: float) -> None:
         self._maximum = max(maximum_seconds, _SHORTEST_POLL_SECONDS)
         self._failures = 0
 
     def reset(self) -> None:
-        """Work was found."""
+        """Start again at 100 ms, after messages were found."""
         self._failures = 0
 
     def next_seconds(self) -> float:
-        """The wait after one more look that found nothing."""
+        """The wait after another poll that found no messages."""
         delay = _SHORTEST_POLL_SECONDS
         if self._failures:
-            chance = random.uniform(0.8, 1.2)  # noqa: S311 (spreads polls, keeps no secret)
-            delay += _SHORTEST_POLL_SECONDS * chance * 2.0 ** min(self._failures - 1, 30)
+            jitter = random.uniform(0.8, 1.2)  # noqa: S311 (spreads polls, protects no secret)
+            delay += _SHORTEST_POLL_SECONDS * jitter * 2.0 ** min(self._failures - 1, 30)
         if delay >= self._maximum:
             return self._maximum
         self._failures += 1

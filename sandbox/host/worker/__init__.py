@@ -1,1 +1,1 @@
-"""The process that imports the app and runs its functions. Standard library and `azure.functions` only."""
+"""The process that imports the app and runs its functions. Uses only the standard library and `azure.functions`."""

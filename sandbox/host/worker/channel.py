@@ -12,20 +12,20 @@ from sandbox.host.wire import frame, receive_frame
 
 
 class Channel:
-    """Messages are JSON objects whose `kind` says what they are."""
+    """Sends and receives messages: JSON objects whose `kind` is their type."""
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._lock = threading.Lock()
 
     def send(self, kind: str, **fields: Any) -> None:
-        """Send a message; it is in the kernel's hands when this returns, so a worker that dies then loses nothing."""
+        """Send a message; the kernel has it on return, so it is not lost if the worker then dies."""
         text = json.dumps({"kind": kind, **fields}, ensure_ascii=False)
-        data = frame(text.encode(errors="replace"))  # half a surrogate pair, as of an odd file name, is no JSON
+        data = frame(text.encode(errors="replace"))  # a lone surrogate, as in an odd file name, is not valid JSON
         with self._lock:
             self._socket.sendall(data)
 
     def messages(self) -> Iterator[dict[str, Any]]:
-        """What the host sends, until it goes away."""
+        """The messages of the host, until it disconnects."""
         while (data := receive_frame(self._socket)) is not None:
             yield json.loads(data)

@@ -1,4 +1,4 @@
-"""What the real worker hands to a function beside its bindings: the context and the output parameters."""
+"""What the real worker passes to a function besides its inputs: the context and the output parameters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TraceContext(_abc.TraceContext):
 
 @dataclass(frozen=True)
 class RetryContext(_abc.RetryContext):
-    """Retry policies of the host are not carried out here, so an invocation is always the first try."""
+    """The host's retry policies are not implemented, so an invocation is always the first attempt."""
 
     retry_count: int = 0
     max_retry_count: int = 0
@@ -31,7 +31,7 @@ class RetryContext(_abc.RetryContext):
 
 @dataclass(frozen=True)
 class Context(_abc.Context):
-    """The invocation as a function sees it."""
+    """The invocation context that a function receives."""
 
     invocation_id: str = ""
     function_name: str = ""
@@ -40,21 +40,21 @@ class Context(_abc.Context):
     retry_context: RetryContext = RetryContext()
 
     @property
-    def thread_local_storage(self) -> threading.local:  # type: ignore[override]  # the SDK's annotation says Type[local]
-        """Where a thread that the app starts names the invocation its log records belong to."""
+    def thread_local_storage(self) -> threading.local:  # type: ignore[override]  # the SDK's annotation is Type[local]
+        """The thread-local in which a thread that the app starts sets the invocation of its log records."""
         return invocation_of_thread
 
 
 class Out(_abc.Out[Any]):
-    """An output parameter; never set means no output."""
+    """An output parameter; if it is never set, there is no output."""
 
     def __init__(self) -> None:
         self._value: Any = None
 
     def set(self, val: Any) -> None:
-        """Give the output its value."""
+        """Set the value of the output."""
         self._value = val
 
     def get(self) -> Any:
-        """What was set, or None."""
+        """The value that was set, or None."""
         return self._value

@@ -1,4 +1,4 @@
-"""Finding the app's functions: import `function_app`, take its one FunctionApp, check every function."""
+"""Indexes the app's functions: imports `function_app`, finds its only FunctionApp, checks every function."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def index_app() -> list[Indexed]:
     """Import `function_app` from `sys.path` and index it.
 
     Raises:
-        Exception: whatever the app raises at import; AppError and LoadError for what does not fit.
+        Exception: any error of the app at import; AppError and LoadError if the app is invalid.
     """
     app = _only_app(importlib.import_module("function_app"))
     return [_index(function) for function in app.get_functions()]

@@ -1,4 +1,4 @@
-"""One invocation: arguments made from what the host sent, and the answer made from what the function left."""
+"""One invocation: converts the host's message to arguments, and the function's results to the response."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def arguments(function: Indexed, message: dict[str, Any]) -> tuple[dict[str, Any
     """The keyword arguments of the call, and the output parameters among them.
 
     Raises:
-        TypeError, ValueError: the trigger's data does not convert; the function is not called then.
+        TypeError, ValueError: the trigger's data cannot be converted; the function is not called then.
     """
     metadata = {name: _datum(value) for name, value in message["metadata"].items()}
     given = {
@@ -41,11 +41,11 @@ def _decode(parameter: Parameter, sent: dict[str, Any], metadata: dict[str, Any]
 
 
 def result(function: Indexed, returned: Any, outputs: dict[str, Out]) -> dict[str, Any]:
-    """What the host is told about a function that came back.
+    """The response to the host for a function that has returned.
 
     Raises:
-        RuntimeError: it returned a value that no binding takes.
-        TypeError: a value that its binding cannot take.
+        RuntimeError: it returned a value for which there is no binding.
+        TypeError: a binding does not support its value.
     """
     signature = function.signature
     if returned is not None and signature.returned is None:
@@ -92,7 +92,7 @@ def _request(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sendable(value: Datum | None) -> dict[str, Any] | None:
-    """A Datum as it goes to the host; None where there is no value."""
+    """A Datum as it is sent to the host; None if there is no value."""
     if value is None or value.type is None:
         return None
     if value.type == "bytes":

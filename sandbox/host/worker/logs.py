@@ -10,10 +10,10 @@ import threading
 from sandbox.host.worker.channel import Channel
 
 invocation_of_task: contextvars.ContextVar[str | None] = contextvars.ContextVar("invocation", default=None)
-"""The invocation an asyncio task works for."""
+"""The id of the invocation that an asyncio task belongs to."""
 
 invocation_of_thread = threading.local()
-"""Its `invocation_id` is the invocation a thread works for; a thread that the app starts sets it itself, through
+"""Its `invocation_id` is the invocation that a thread belongs to; a thread that the app starts must set it, through
 `context.thread_local_storage`, as with the real worker."""
 
 
@@ -34,7 +34,7 @@ class HostHandler(logging.Handler):
         """Send one record, its traceback included."""
         try:
             message = self.format(record)
-        except Exception:  # noqa: BLE001 (a wrong log call must not fail the invocation; logging prints what is wrong)
+        except Exception:  # noqa: BLE001 (an invalid log call must not fail the invocation; logging prints the error)
             self.handleError(record)
             return
         self._channel.send(
@@ -43,7 +43,7 @@ class HostHandler(logging.Handler):
 
 
 def install(channel: Channel) -> None:
-    """Send everything from INFO up (DEBUG where PYTHON_ENABLE_DEBUG_LOGGING is 1) to the host."""
+    """Send everything from INFO up (DEBUG if PYTHON_ENABLE_DEBUG_LOGGING is 1) to the host."""
     root = logging.getLogger()
     root.addHandler(HostHandler(channel))
     root.setLevel(logging.DEBUG if os.environ.get("PYTHON_ENABLE_DEBUG_LOGGING") == "1" else logging.INFO)

@@ -1,4 +1,4 @@
-"""The worker process: load the app, then run what the host asks for, many at a time."""
+"""The worker process: loads the app, then runs the host's invocations concurrently."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from sandbox.host.worker.index import Indexed, index_app
 from sandbox.host.worker.invocation import arguments, result
 
 _DEFAULT_THREADS = "1000"
-"""What the real host sets PYTHON_THREADPOOL_THREAD_COUNT to where the app does not."""
+"""What the real host sets PYTHON_THREADPOOL_THREAD_COUNT to if the app does not."""
 
 
 def serve(descriptor: int) -> None:
-    """Serve on an inherited socket until the host goes away. Never returns.
+    """Serve on an inherited socket until the host disconnects. Never returns.
 
     `sys.exit()` in the app ends the process with every invocation in it, as with the real worker.
     """
@@ -38,13 +38,13 @@ def serve(descriptor: int) -> None:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)  # the pool's threads may hang in the app's code for ever
+        os._exit(code)  # the pool's threads may block in the app's code forever
 
 
 async def _serve(channel: Channel) -> None:
     try:
         functions = index_app()
-    except Exception:  # noqa: BLE001 (whatever the app raises at import is told to the host, which names the app)
+    except Exception:  # noqa: BLE001 (any error of the app at import is sent to the host, which names the app)
         channel.send("broken", error=_trace())
         return
     channel.send("loaded", functions=[{"name": f.name, "bindings": f.bindings} for f in functions])
@@ -61,7 +61,7 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Take messages from the host until it goes away; then the process ends, whatever still runs."""
+        """Process messages until the host disconnects; then the process ends, even if invocations are running."""
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._receive, args=(loop,), daemon=True).start()
         await loop.create_future()
@@ -84,7 +84,7 @@ class Dispatcher:
             given, outputs = arguments(function, message)
             returned = await self._call(function, invocation, given)
             self._channel.send("done", id=invocation, **result(function, returned, outputs))
-        except Exception as error:  # noqa: BLE001 (an invocation fails by whatever the app raises; the host is told)
+        except Exception as error:  # noqa: BLE001 (any error of the app fails the invocation; the host is notified)
             text = f"{type(error).__name__}: {error}"
             self._channel.send("failed", id=invocation, error=text, trace=_trace())
 

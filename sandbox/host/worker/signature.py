@@ -1,6 +1,6 @@
-"""Whether a function's parameters fit its bindings, by the real worker's rules, and how each is converted.
+"""Checks a function's parameters against its bindings by the real worker's rules, and selects the converters.
 
-A function that does not fit keeps the whole app from loading, as in Azure; the messages are those of the real worker.
+A mismatch prevents the whole app from loading, as in Azure; the messages are those of the real worker.
 Source: https://github.com/Azure/azure-functions-python-worker (azure_functions_worker/functions.py)
 """
 
@@ -19,7 +19,7 @@ from azure.functions.meta import Datum
 
 
 class LoadError(Exception):
-    """A function does not fit its bindings."""
+    """A function does not match its bindings."""
 
     def __init__(self, function: str, reason: str) -> None:
         super().__init__(f"cannot load the {function} function: {reason}")
@@ -27,7 +27,7 @@ class LoadError(Exception):
 
 @dataclass(frozen=True)
 class Parameter:
-    """One binding's converter and the annotated type, None where there is none."""
+    """A binding's converter and the annotated type, None without annotation."""
 
     converter: Any
     pytype: Any
@@ -46,10 +46,10 @@ class Signature:
 
 
 def read_signature(name: str, call: Callable[..., Any], bindings: list[dict[str, Any]]) -> Signature:
-    """Compare a function with its bindings (as the SDK describes them).
+    """Check a function against its bindings (as the SDK describes them).
 
     Raises:
-        LoadError: it does not fit.
+        LoadError: they do not match.
     """
     parameters = dict(inspect.signature(call).parameters)
     hints = typing.get_type_hints(call)
@@ -167,7 +167,7 @@ def _return(name: str, binding: dict[str, Any], hints: dict[str, Any]) -> Parame
 
 
 class GenericConverter:
-    """Passes text and bytes through as they are."""
+    """Passes text and bytes through unchanged."""
 
     @classmethod
     def check_input_type_annotation(cls, pytype: type) -> bool:
@@ -181,7 +181,7 @@ class GenericConverter:
 
     @classmethod
     def decode(cls, data: Datum, *, trigger_metadata: Any) -> Any:
-        """The text or bytes, JSON unparsed.
+        """The text or bytes; JSON is not parsed.
 
         Raises:
             ValueError: an HTTP request, which is neither.
@@ -192,7 +192,7 @@ class GenericConverter:
 
     @classmethod
     def encode(cls, obj: Any, *, expected_type: type | None) -> Datum:
-        """Text or bytes as they are.
+        """Text or bytes, unchanged.
 
         Raises:
             NotImplementedError: anything else.

@@ -1,7 +1,7 @@
-"""The worker's first lines, run as a script: `start.py SOCKET_FD APP_DIR`.
+"""The worker's entry point, run as a script: `start.py SOCKET_FD APP_DIR`.
 
-The app must find itself first on `sys.path` and nothing of the sandbox's folder, so the worker's own modules are
-imported first and their folder is taken off again.
+The app's folder must be first on `sys.path` and the sandbox's folder must not be on it, so the worker's own modules
+are imported first and their folder is then removed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Import the worker, hand the path over to the app, serve."""
+    """Import the worker, put the app's folder on the path, serve."""
     descriptor, app = int(sys.argv[1]), sys.argv[2]
     sys.path[0] = str(Path(__file__).resolve().parents[3])
     from sandbox.host.worker.process import serve

@@ -1,1 +1,1 @@
-"""Key Vault as Azure Resource Manager sees it: vaults, and secrets without their values."""
+"""The Azure Resource Manager operations of Key Vault: vaults, and secrets without their values."""

@@ -1,4 +1,4 @@
-"""Vaults in ARM's words: the bodies of requests, what they make of a vault, and the answers."""
+"""Vaults in ARM: request bodies, their effect on a vault, and response bodies."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from sandbox.keyvault.model import AccessPolicy, Vault, VaultProperties
 from sandbox.keyvault.records import VAULT_TYPE, vault_id
 from sandbox.web import Fault
 
-# From this one on a new vault is under RBAC unless it says otherwise.
+# From this api-version on, a new vault uses RBAC unless the request specifies otherwise.
 # Source: https://learn.microsoft.com/azure/key-vault/general/access-control-default
 RBAC_BY_DEFAULT_FROM = "2026-02-01"
 
 
-_NOT_ASKED_FOR = frozenset(("vaultUri", "provisioningState", "hsmPoolResourceId", "createMode"))
-"""Read-only properties, which clients send back as they got them, and the one that is about the request."""
+_IGNORED = frozenset(("vaultUri", "provisioningState", "hsmPoolResourceId", "createMode"))
+"""Read-only properties, which clients send back unchanged, and `createMode`, which only concerns the request."""
 
 
 class VaultBody(ResourceBody, frozen=True):
-    """A vault as PUT and PATCH send it; what is left out of its properties stays as it is."""
+    """A vault in PUT and PATCH; properties that are omitted are not changed."""
 
     location: str = ""
     tags: dict[str, str] | None = None
@@ -43,7 +43,7 @@ class PoliciesBody(ResourceBody, frozen=True, kw_only=True):
 
 
 class NameBody(Body, frozen=True):
-    """A name that a vault might have."""
+    """A vault name whose availability is checked."""
 
     name: str
     type: str = VAULT_TYPE
@@ -63,10 +63,10 @@ def vault_answer(vault: Vault) -> dict[str, Any]:
 
 
 def new_vault(group: str, name: str, body: VaultBody, version: str, old: Vault | None) -> Vault:
-    """The vault that a PUT of that api-version asks for, in the place of `old`.
+    """The vault that a PUT of that api-version requests, in place of `old`.
 
     Raises:
-        Fault: 400 without a location, or where soft delete is to be off.
+        Fault: 400 without a location, or if soft delete would be disabled.
     """
     location = region(body.location)
     if body.properties.get("enableSoftDelete") is False:
@@ -77,13 +77,13 @@ def new_vault(group: str, name: str, body: VaultBody, version: str, old: Vault |
     return Vault(id=vault_id(group, name), name=name, location=location, tags=body.tags or {}, properties=properties)
 
 
-def merged(base: VaultProperties, asked: Mapping[str, Any]) -> VaultProperties:
-    """The settings after a change; what is absent or null stays.
+def merged(base: VaultProperties, requested: Mapping[str, Any]) -> VaultProperties:
+    """The settings after a change; properties that are absent or null are not changed.
 
     Raises:
-        Fault: 400 that names the property that is unknown or unfit.
+        Fault: 400 that names the unknown or invalid property.
     """
-    given = {name: value for name, value in asked.items() if value is not None and name not in _NOT_ASKED_FOR}
+    given = {name: value for name, value in requested.items() if value is not None and name not in _IGNORED}
     return convert(msgspec.to_builtins(base) | given, VaultProperties, "vault")
 
 

@@ -1,4 +1,4 @@
-"""Secrets as resources of ARM, as templates set them: the same secrets as on the vault's own host, never a value.
+"""Secrets as ARM resources, as templates set them: the same secrets as on the vault's host, without values.
 
 Source: https://learn.microsoft.com/rest/api/keyvault/keyvault/secrets
 """
@@ -39,9 +39,9 @@ class _Body(ResourceBody, frozen=True, kw_only=True):
     location: str | None = None
 
     def changes(self) -> dict[str, Any]:
-        """What is asked for, by the names of `SecretVersion`, the value left out."""
-        asked = {"content_type": self.properties.content_type, "tags": self.tags}
-        return self.properties.attributes.changes() | {k: v for k, v in asked.items() if v is not None}
+        """The requested changes, by the field names of `SecretVersion`, without the value."""
+        requested = {"content_type": self.properties.content_type, "tags": self.tags}
+        return self.properties.attributes.changes() | {k: v for k, v in requested.items() if v is not None}
 
 
 class SecretManagement:
@@ -74,19 +74,19 @@ class SecretManagement:
         vault, name, body = self._vault(call), call.params["secret"], await call.body(_Body)
         if body.properties.value is None:
             raise Fault(400, "BadRequest", "The property 'value' of a secret is required.")
-        there = any(one.name.lower() == name.lower() for one in self._store.all(vault.name))
+        exists = any(one.name.lower() == name.lower() for one in self._store.all(vault.name))
         version = self._operations.set(vault, name, body.properties.value, body.changes())
-        return json_answer(_view(vault, name, version), 200 if there else 201)
+        return json_answer(_view(vault, name, version), 200 if exists else 201)
 
     async def _patch(self, call: Call) -> web.StreamResponse:
         """Change a secret's attributes, content type or tags; a value adds a version."""
         vault, name, body = self._vault(call), call.params["secret"], await call.body(_Body)
         old, value = self._store.version(vault.name, name), body.properties.value
         if value is not None:
-            kept = {
+            current = {
                 field: getattr(old, field) for field in ("content_type", "tags", "enabled", "not_before", "expires")
             }
-            return json_answer(_view(vault, name, self._operations.set(vault, name, value, kept | body.changes())))
+            return json_answer(_view(vault, name, self._operations.set(vault, name, value, current | body.changes())))
         changed = msgspec.structs.replace(old, updated=int(time.time()), **body.changes())
         return json_answer(_view(vault, name, self._store.replace(vault.name, name, changed)))
 

@@ -81,7 +81,7 @@ class VaultManagement:
         return json_answer(vault_answer(self._vaults.in_group(call.params["group"], call.params["name"])))
 
     async def _put(self, call: Call) -> web.StreamResponse:
-        """Create a vault, replace its settings, or (createMode recover) bring a deleted one back."""
+        """Create a vault, replace its settings, or (createMode recover) recover a deleted one."""
         group, name, body = call.params["group"], call.params["name"], await call.body(VaultBody)
         old = self._vaults.find(name)
         if not _NAME.fullmatch(name):
@@ -129,7 +129,7 @@ class VaultManagement:
         return json_answer(body, 201 if kind.lower() == "add" else 200)
 
     async def _check_name(self, call: Call) -> web.StreamResponse:
-        """Whether a vault may be called that."""
+        """Whether a vault name is valid and available."""
         name = (await call.body(NameBody)).name
         if not _NAME.fullmatch(name):
             message = f"The vault name '{name}' is invalid."
@@ -150,12 +150,12 @@ class VaultManagement:
         return json_answer(deleted_answer(self._vaults.deleted(call.params["name"])))
 
     async def _list_none(self, call: Call) -> web.StreamResponse:
-        """The managed HSMs: a sandbox has none, and `az keyvault list-deleted` asks for them with the vaults."""
+        """The managed HSMs: always empty; `az keyvault list-deleted` requests them with the vaults."""
         only(call, "$top")
         return json_answer({"value": []})
 
     async def _purge(self, call: Call) -> web.StreamResponse:
-        """Forget a soft-deleted vault and its secrets for good."""
+        """Purge a soft-deleted vault and its secrets."""
         name = call.params["name"]
         self._vaults.purge(name)
         self._secrets.purge_vault(name)

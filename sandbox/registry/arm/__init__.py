@@ -1,1 +1,1 @@
-"""Azure Container Registry as Azure Resource Manager sees it: registries, tokens, scope maps, imports."""
+"""The Azure Resource Manager operations of Azure Container Registry: registries, tokens, scope maps, imports."""

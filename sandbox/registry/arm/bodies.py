@@ -1,6 +1,6 @@
-"""The bodies of the control plane's requests.
+"""The request bodies of the control plane.
 
-Read-only fields are taken and ignored, because clients send back what they got; an unknown field is refused.
+Read-only fields are accepted and ignored, because clients send back what they received; an unknown field is refused.
 Source: Azure REST API specification, Microsoft.ContainerRegistry 2023-07-01 to 2025-11-01.
 """
 
@@ -21,7 +21,7 @@ class Sku(Body, frozen=True, kw_only=True):
 
 
 class RegistryProperties(Body, frozen=True, kw_only=True):
-    """What can be said of a registry. The fields after `anonymous_pull_enabled` are kept and have no effect here."""
+    """A registry's properties. The fields after `anonymous_pull_enabled` are stored and have no effect here."""
 
     admin_user_enabled: bool | None = None
     anonymous_pull_enabled: bool | None = None
@@ -61,7 +61,7 @@ class RegistryBody(RegistryChange, frozen=True, kw_only=True):
 
 
 class NameCheck(Body, frozen=True, kw_only=True):
-    """Whether a registry name is free."""
+    """A registry name whose availability is checked."""
 
     name: str
     type: Literal["Microsoft.ContainerRegistry/registries"]
@@ -86,7 +86,7 @@ class ScopeMapBody(ResourceBody, frozen=True, kw_only=True):
 
 
 class KeptPassword(Body, frozen=True, kw_only=True):
-    """A password that a PATCH of a token keeps, by its name."""
+    """A password that a PATCH of a token retains, by its name."""
 
     name: Literal["password1", "password2"]
     creation_time: str | None = None
@@ -95,13 +95,13 @@ class KeptPassword(Body, frozen=True, kw_only=True):
 
 
 class TokenCredentials(Body, frozen=True, kw_only=True):
-    """The passwords that a PATCH of a token keeps. Certificates are not supported."""
+    """The passwords that a PATCH of a token retains. Certificates are not supported."""
 
     passwords: tuple[KeptPassword, ...] = ()
 
 
 class TokenProperties(Body, frozen=True, kw_only=True):
-    """A token's scope map and whether it may be used."""
+    """A token's scope map, and whether the token is enabled."""
 
     scope_map_id: str | None = None
     status: Literal["enabled", "disabled"] | None = None
@@ -117,7 +117,7 @@ class TokenBody(ResourceBody, frozen=True, kw_only=True):
 
 
 class GenerateCredentials(Body, frozen=True, kw_only=True):
-    """Which password of which token to generate; both where no name is given."""
+    """The token and the password to generate; both passwords if `name` is None."""
 
     token_id: str
     name: Literal["password1", "password2"] | None = None
@@ -125,14 +125,14 @@ class GenerateCredentials(Body, frozen=True, kw_only=True):
 
 
 class ImportCredentials(Body, frozen=True, kw_only=True):
-    """How to sign in at the source of an import; without a user name the password is an Entra or refresh token."""
+    """The credentials for the source of an import; without a user name the password is an Entra or refresh token."""
 
     password: str
     username: str | None = None
 
 
 class ImportSource(Body, frozen=True, kw_only=True):
-    """Where an image is imported from: `registry_uri` or `resource_id`."""
+    """The source of an import: an image of the registry `registry_uri` or `resource_id`."""
 
     source_image: str
     registry_uri: str | None = None
@@ -141,7 +141,7 @@ class ImportSource(Body, frozen=True, kw_only=True):
 
 
 class ImportImage(Body, frozen=True, kw_only=True):
-    """importImage."""
+    """The body of importImage."""
 
     source: ImportSource
     target_tags: tuple[str, ...] | None = None

@@ -1,7 +1,7 @@
-"""importImage: copying an image into a registry, by digest, with all its platforms.
+"""importImage: copies an image into a registry, by digest, with all its platforms.
 
-The source is read over the network under its real name and with its own tokens, so that whatever refuses a pull
-refuses an import; the target is written through `Registry`, so that locks hold and events are raised.
+The source is read over the network by its real host name and with its own tokens, so that an import is refused
+whenever a pull would be; the target is written through `Registry`, so that locks apply and events are raised.
 Source: https://learn.microsoft.com/azure/container-registry/container-registry-import-images
 """
 
@@ -55,12 +55,12 @@ class Imports:
     """The importImage operation of every registry.
 
     Args:
-        control: finds the target of a call.
-        records: the registries there are, to find a source by its id.
-        accounts: gives the login for a source that is named by its id.
-        at: the running registry of a host name.
-        outside: a session that reaches every registry by its real name.
-        operations: runs the copy behind the answer.
+        control: finds the target registry of a call.
+        records: the existing registries, to find a source by its resource id.
+        accounts: issues the login for a source that is given by its resource id.
+        at: returns the running registry of a host name.
+        outside: returns a session that reaches every registry by its real host name.
+        operations: runs the copy as a long-running operation.
     """
 
     def __init__(
@@ -81,11 +81,11 @@ class Imports:
         arm.operation("POST", REGISTRY + "/importImage", versions=API_VERSIONS)(self._import)
 
     def mount_control(self, local: Surface) -> None:
-        """Add the drill that throttles imports to the sandbox's own surface."""
+        """Add the operation that throttles imports to the sandbox's own surface."""
 
         @local.operation("PUT", "/registries/{registry}/imports")
         async def throttle_imports(call: Call) -> web.StreamResponse:
-            """Answer every import into a registry with 429, or stop doing so."""
+            """Reject every import into a registry with 429, or stop doing so."""
             name, body = call.params["registry"].lower(), await call.body(ImportThrottle)
             (self._throttled.add if body.throttled else self._throttled.discard)(name)
             return json_answer(body)
@@ -99,17 +99,17 @@ class Imports:
         plan = self._plan(await call.body(ImportImage), str(call.claims.get("oid", "")))
         return self._operations.accept(call, PROVIDER, self._run(self._at(record.login_server), plan))
 
-    def _plan(self, asked: ImportImage, actor: str) -> _Plan:
-        image = ImageReference.parse(asked.source.source_image)
-        host, login = self._source(asked.source, image.repository, actor)
-        targets = [ImageReference.parse(target) for target in asked.target_tags or ()]
+    def _plan(self, requested: ImportImage, actor: str) -> _Plan:
+        image = ImageReference.parse(requested.source.source_image)
+        host, login = self._source(requested.source, image.repository, actor)
+        targets = [ImageReference.parse(target) for target in requested.target_tags or ()]
         if any(target.digest for target in targets):
             raise Fault(400, "InvalidParameter", "targetTags take the form repository[:tag], without a digest.")
-        untagged = tuple(map(repository_name, asked.untagged_target_repositories or ()))
+        untagged = tuple(map(repository_name, requested.untagged_target_repositories or ()))
         if not targets and not untagged:
             raise Fault(400, "InvalidParameter", "Give targetTags or untaggedTargetRepositories.")
         tags = tuple((target.repository, target.tag or image.tag or "latest") for target in targets)
-        return _Plan(host, image, login, tags, untagged, asked.mode == "Force", Origin(actor, "PUT", "importImage"))
+        return _Plan(host, image, login, tags, untagged, requested.mode == "Force", Origin(actor, "PUT", "importImage"))
 
     def _source(self, source: ImportSource, repository: str, actor: str) -> tuple[str, tuple[str, str] | None]:
         if bool(source.registry_uri) == bool(source.resource_id):
@@ -143,7 +143,7 @@ class Imports:
 
 
 def _check_targets(target: Registry, plan: _Plan) -> None:
-    # Before anything is copied: a refused import leaves nothing behind.
+    # Checked before anything is copied: a refused import leaves nothing behind.
     for repository, tag in plan.tags:
         if not plan.force and target.layout.tag(repository, tag):
             raise Fault(409, "Conflict", f"Tag {repository}:{tag} already exists in target registry.")
@@ -153,7 +153,7 @@ def _check_targets(target: Registry, plan: _Plan) -> None:
 
 
 async def _collect(source: SourceRepository, reference: str) -> list[Manifest]:
-    """The manifests of an image, each behind those it names; the image's own is the last."""
+    """The manifests of an image, each after those that it references; the image's own is the last."""
     top = await source.manifest(reference)
     found: list[Manifest] = []
     for digest in children(top):
@@ -165,9 +165,9 @@ async def _collect(source: SourceRepository, reference: str) -> list[Manifest]:
 
 @dataclass(slots=True)
 class _Copy:
-    """Writes what is read from one source repository into repositories of a target.
+    """Copies manifests and blobs from one source repository into repositories of a target.
 
-    `mountable` is the source repository's name where the target is the source's own registry.
+    `mountable` is the source repository's name if source and target are the same registry.
     """
 
     target: Registry
@@ -177,7 +177,7 @@ class _Copy:
     _written: set[tuple[str, str]] = field(default_factory=set)
 
     async def into(self, repository: str, manifests: list[Manifest]) -> None:
-        """Copy the blobs of all manifests, and all manifests but the last, which the targets will point at."""
+        """Copy the blobs of all manifests, and all manifests but the last, which `point` writes."""
         for manifest in manifests:
             for digest in blobs(manifest):
                 await self._blob(repository, digest_name(digest))
@@ -189,8 +189,8 @@ class _Copy:
         """Write a manifest under a tag or its digest."""
         answer = await self.target.put_manifest(repository, reference, manifest.body, manifest.media_type, self.origin)
         if answer.status != 201:
-            said = answer.body.decode(errors="replace")[:300]
-            raise Fault(400, "ImportFailed", f"{repository}:{reference} could not be written: {said}")
+            detail = answer.body.decode(errors="replace")[:300]
+            raise Fault(400, "ImportFailed", f"{repository}:{reference} could not be written: {detail}")
 
     async def _blob(self, repository: str, digest: str) -> None:
         if (repository, digest) in self._written:

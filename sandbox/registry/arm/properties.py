@@ -1,4 +1,4 @@
-"""A registry's properties: how they are shown, and which of a request's are kept, have an effect or are refused."""
+"""A registry's properties: their ARM representation, and which of a request are stored, applied or refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _READ_ONLY = (
 
 
 def registry_body(record: RegistryRecord) -> dict[str, Any]:
-    """A registry as ARM shows it."""
+    """The ARM representation of a registry."""
     properties = {
         "loginServer": record.login_server,
         "creationDate": record.created,
@@ -52,16 +52,16 @@ def registry_body(record: RegistryRecord) -> dict[str, Any]:
 
 
 def child_body(record: RegistryRecord, kind: str, name: str, properties: dict[str, Any]) -> dict[str, Any]:
-    """A scope map or token of a registry as ARM shows it."""
+    """The ARM representation of a scope map or token of a registry."""
     type_ = f"{PROVIDER}/registries/{kind}"
     return {"id": f"{record.id}/{kind}/{name}", "name": name, "type": type_, "properties": properties}
 
 
 def with_properties(record: RegistryRecord, properties: RegistryProperties) -> RegistryRecord:
-    """The record with the properties that a request gives.
+    """The record with the properties of a request.
 
     Raises:
-        Fault: 400 that names what the sandbox's registries cannot do.
+        Fault: 400 that names the properties that the sandbox's registries do not support.
     """
     _refuse_unbuilt(properties)
     given = {k: v for k, v in msgspec.structs.asdict(properties).items() if v is not None and k not in _READ_ONLY}
@@ -74,24 +74,24 @@ def with_properties(record: RegistryRecord, properties: RegistryProperties) -> R
 
 
 def _refuse_unbuilt(properties: RegistryProperties) -> None:
-    # What would change how a registry behaves and is not built here is no polite 200.
-    asked = [f"policies.{name}" for name, policy in (properties.policies or {}).items() if _enabled(name, policy)]
+    # A property that would change how a registry behaves, but is not implemented here, must not return 200.
+    unsupported = [f"policies.{name}" for name, policy in (properties.policies or {}).items() if _enabled(name, policy)]
     if (properties.network_rule_set or {}).get("defaultAction", "Allow") != "Allow":
-        asked.append("networkRuleSet.defaultAction")
+        unsupported.append("networkRuleSet.defaultAction")
     if (properties.encryption or {}).get("status", "disabled") != "disabled":
-        asked.append("encryption.status")
-    if asked:
-        raise Fault(400, "NotInSandbox", f"The sandbox's registries cannot do this: {', '.join(asked)}.")
+        unsupported.append("encryption.status")
+    if unsupported:
+        raise Fault(400, "NotInSandbox", f"The sandbox's registries cannot do this: {', '.join(unsupported)}.")
 
 
 def _enabled(name: str, policy: Any) -> bool:
-    # These two are how every registry here behaves.
+    # Every registry here behaves as if these two were enabled.
     usual = name in ("exportPolicy", "azureADAuthenticationAsArmPolicy")
     return isinstance(policy, dict) and policy.get("status") == "enabled" and not usual
 
 
-def identity_of(asked: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The managed identity that a request gives; `None` takes it away."""
-    if asked is None or str(asked.get("type", "None")) == "None":
+def identity_of(requested: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The managed identity of a request; `None` removes it."""
+    if requested is None or str(requested.get("type", "None")) == "None":
         return None
-    return asked
+    return requested

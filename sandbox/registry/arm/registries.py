@@ -1,4 +1,4 @@
-"""The registries of a subscription as Azure Resource Manager sees them.
+"""The Azure Resource Manager operations on the registries of a subscription.
 
 Source: Azure REST API specification, Microsoft.ContainerRegistry/registries.
 """
@@ -32,8 +32,8 @@ class RegistryControl:
     """PUT, GET, PATCH, DELETE and lists of registries, and their admin user.
 
     Args:
-        records: the registries there are.
-        opened: called with every new or changed record once it is stored.
+        records: the existing registries.
+        opened: called with every new or changed record after it is stored.
         closed: called with a record that was deleted.
     """
 
@@ -61,7 +61,7 @@ class RegistryControl:
             arm.operation(method, pattern, versions=API_VERSIONS)(handler)
 
     def require(self, call: Call) -> RegistryRecord:
-        """The registry that a call's path names.
+        """The registry in a call's path.
 
         Raises:
             Fault: 404 ResourceNotFound.
@@ -77,7 +77,7 @@ class RegistryControl:
         return record
 
     async def _check_name(self, call: Call) -> web.StreamResponse:
-        """Whether a registry name is valid and free."""
+        """Whether a registry name is valid and available."""
         name = (await call.body(NameCheck)).name
         reason, message = self._objection(name)
         body: dict[str, Any] = {"nameAvailable": not reason}
@@ -138,7 +138,7 @@ class RegistryControl:
         return web.Response(status=200)
 
     async def _list_credentials(self, call: Call) -> web.StreamResponse:
-        """The admin user's name and passwords, where that user is enabled."""
+        """The admin user's name and passwords, if that user is enabled."""
         record = self.require(call)
         if not record.admin_user_enabled:
             message = "Please enable the admin user of the registry first: az acr update -n {} --admin-enabled true."

@@ -1,4 +1,4 @@
-"""Scope maps as Azure Resource Manager sees them: named lists of actions on repositories.
+"""The Azure Resource Manager operations on scope maps: named lists of actions on repositories.
 
 Source: https://learn.microsoft.com/azure/container-registry/container-registry-token-based-repository-permissions
 """
@@ -22,7 +22,7 @@ _SCOPE_MAP = REGISTRY + "/scopeMaps/{map}"
 
 
 class ScopeMapControl:
-    """PUT, GET, PATCH, DELETE and list of scope maps; those of the system are there and cannot be changed."""
+    """PUT, GET, PATCH, DELETE and list of scope maps; those of the system always exist and cannot be changed."""
 
     def __init__(self, control: RegistryControl, accounts: Accounts, operations: Operations) -> None:
         self._control, self._accounts, self._operations = control, accounts, operations
@@ -51,7 +51,7 @@ class ScopeMapControl:
         return found
 
     async def _list(self, call: Call) -> web.StreamResponse:
-        """The scope maps of a registry, those that every registry has included."""
+        """The scope maps of a registry, including the system scope maps."""
         record = self._control.require(call)
         system = (self._accounts.scope_map(record.name, name) for name in SYSTEM_SCOPE_MAPS)
         custom = self._accounts.scope_maps.values(f"{record.name}/")
@@ -65,20 +65,20 @@ class ScopeMapControl:
     async def _put(self, call: Call) -> web.StreamResponse:
         """Create or change a scope map."""
         record, name = self._control.require(call), call.params["map"]
-        asked = (await call.body(ScopeMapBody)).properties
+        given = (await call.body(ScopeMapBody)).properties
         if name in SYSTEM_SCOPE_MAPS:
             raise Fault(400, "SystemScopeMapUpdateNotAllowed", f"The scope map '{name}' is managed by the system.")
         known = self._accounts.scope_map(record.name, name)
         if call.request.method == "PATCH":
             known = self.require(record, name)
-        elif asked.actions is None or not CHILD_NAME.fullmatch(name):
+        elif given.actions is None or not CHILD_NAME.fullmatch(name):
             raise Fault(400, "InvalidScopeMap", f"The scope map '{name}' needs actions and a name of 5 to 50 letters.")
         changed = ScopeMapRecord(
             registry=record.name,
             name=known.name if known else name,
-            actions=asked.actions if asked.actions is not None else known.actions if known else (),
+            actions=given.actions if given.actions is not None else known.actions if known else (),
             created=known.created if known else now(),
-            description=asked.description if asked.description is not None else known.description if known else None,
+            description=given.description if given.description is not None else known.description if known else None,
         )
         Rights.of_scope_map(changed.actions)
         self._accounts.scope_maps.put(f"{record.name}/{name}", changed)

@@ -1,4 +1,4 @@
-"""Tokens as Azure Resource Manager sees them: users of one registry, with passwords that are shown once.
+"""The Azure Resource Manager operations on tokens: users of one registry, with passwords that are returned once.
 
 Source: https://learn.microsoft.com/azure/container-registry/container-registry-token-based-repository-permissions
 """
@@ -69,45 +69,45 @@ class TokenControl:
     async def _put_token(self, call: Call) -> web.StreamResponse:
         """Create or change a token."""
         record, name = self._control.require(call), call.params["token"]
-        asked = (await call.body(TokenBody)).properties
+        requested = (await call.body(TokenBody)).properties
         known = self._accounts.tokens.get(f"{record.name}/{name}")
         if call.request.method == "PATCH":
             known = self._token(record, name)
-        elif not asked.scope_map_id or not CHILD_NAME.fullmatch(name):
+        elif not requested.scope_map_id or not CHILD_NAME.fullmatch(name):
             raise Fault(400, "InvalidToken", f"The token '{name}' needs a scopeMapId and a name of 5 to 50 characters.")
         scope_map = known.scope_map if known else ""
-        if asked.scope_map_id:
-            scope_map = self._scope_maps.require(record, _child(record, "scopeMaps", asked.scope_map_id)).name
+        if requested.scope_map_id:
+            scope_map = self._scope_maps.require(record, _child(record, "scopeMaps", requested.scope_map_id)).name
         token = TokenRecord(
             registry=record.name,
             name=known.name if known else name,
             scope_map=scope_map,
             created=known.created if known else now(),
-            status=asked.status or (known.status if known else "enabled"),
-            passwords=_kept(known, asked),
+            status=requested.status or (known.status if known else "enabled"),
+            passwords=_kept(known, requested),
         )
         self._accounts.tokens.put(f"{record.name}/{name}", token)
         return json_answer(_token_body(record, token), 200 if known else 201)
 
     async def _delete_token(self, call: Call) -> web.StreamResponse:
-        """Delete a token; its passwords are worth nothing from now on."""
+        """Delete a token; its passwords become invalid."""
         record, name = self._control.require(call), call.params["token"]
         if self._accounts.tokens.remove(f"{record.name}/{name}") is None:
             return web.Response(status=204)
         return self._operations.accept(call, PROVIDER, nothing())
 
     async def _generate(self, call: Call) -> web.StreamResponse:
-        """Generate one or both passwords of a token; they are shown this once."""
-        record, asked = self._control.require(call), await call.body(GenerateCredentials)
-        token = self._token(record, _child(record, "tokens", asked.token_id))
-        expiry = _expiry(asked.expiry)
+        """Generate one or both passwords of a token; only this response contains them."""
+        record, requested = self._control.require(call), await call.body(GenerateCredentials)
+        token = self._token(record, _child(record, "tokens", requested.token_id))
+        expiry = _expiry(requested.expiry)
         passwords = {password.name: password for password in token.passwords}
         shown = []
-        for name in (asked.name,) if asked.name else ("password1", "password2"):
+        for name in (requested.name,) if requested.name else ("password1", "password2"):
             value = secrets.token_urlsafe(39)
-            made = PasswordRecord(name=name, digest=password_digest(value), created=now(), expiry=expiry)
-            passwords[name] = made
-            shown.append(_password_body(made) | {"value": value})
+            created = PasswordRecord(name=name, digest=password_digest(value), created=now(), expiry=expiry)
+            passwords[name] = created
+            shown.append(_password_body(created) | {"value": value})
         token = msgspec.structs.replace(token, passwords=tuple(passwords[name] for name in sorted(passwords)))
         self._accounts.tokens.put(f"{record.name}/{token.name}", token)
         return json_answer({"username": token.name, "passwords": shown})
@@ -135,12 +135,12 @@ def _password_body(password: PasswordRecord) -> dict[str, Any]:
     return body | {"expiry": password.expiry} if password.expiry else body
 
 
-def _kept(known: TokenRecord | None, asked: TokenProperties) -> tuple[PasswordRecord, ...]:
+def _kept(known: TokenRecord | None, requested: TokenProperties) -> tuple[PasswordRecord, ...]:
     if known is None:
         return ()
-    if asked.credentials is None:
+    if requested.credentials is None:
         return known.passwords
-    names = {password.name for password in asked.credentials.passwords}
+    names = {password.name for password in requested.credentials.passwords}
     return tuple(password for password in known.passwords if password.name in names)
 
 

@@ -1,1 +1,1 @@
-"""ACR Tasks as Azure Resource Manager sees them: tasks and runs as resources."""
+"""The Azure Resource Manager API of ACR Tasks: tasks and runs as resources."""

@@ -1,8 +1,8 @@
-"""`PATCH …/tasks/{task}`: how it changes a task.
+"""Merges the body of `PATCH …/tasks/{task}` into a task.
 
-A change is merged into the task, and the result must be a task: what is no field of one is refused by that. What is
-absent or null stays. Lists are replaced, except triggers, which are merged by their name: Azure takes no trigger away
-by PATCH (`az acr task timer remove` sends a PUT for that reason).
+The result must be a valid task, so unknown fields are rejected. Fields that are absent or null are unchanged. Lists are
+replaced, except triggers, which are merged by their name: Azure does not remove triggers by PATCH (`az acr task timer
+remove` sends a PUT for that reason).
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from sandbox.arm.body import Body, convert
 from sandbox.tasks.requests import Identity, TaskProperties
 
 _NAMED = ("timerTriggers", "sourceTriggers")
-# In these maps a null is a wish of its own: the entry goes.
+# In these maps a null removes the entry.
 _NULL_REMOVES = ("customRegistries", "userAssignedIdentities")
 
 
 class TaskPatch(Body, frozen=True):
-    """The body of a PATCH: the new tags (None: as they were), and what of the identity and the properties changes."""
+    """The body of a PATCH: the new tags (None: unchanged), and the changes to the identity and the properties."""
 
     tags: dict[str, str] | None = None
     identity: dict[str, Any] | None = None
     properties: dict[str, Any] | None = None
 
     def merge(self, properties: TaskProperties) -> TaskProperties:
-        """The properties of a task after the change.
+        """The properties of a task after the patch.
 
         Raises:
-            Fault: 400 where the result would be no task (a new trigger without a schedule, say).
+            Fault: 400 if the result is not a valid task (for example, a new trigger without a schedule).
         """
         old, new = msgspec.to_builtins(properties), self.properties or {}
         step, old_step = new.get("step"), old.get("step") or {}
         if isinstance(step, dict) and step.get("type") != old_step.get("type"):
-            # Of another kind of step only the context fits.
+            # Of a step of another type, only the context is reused.
             old["step"] = {name: old_step[name] for name in ("contextPath", "contextAccessToken") if name in old_step}
         return convert(_merge(old, new), TaskProperties, "task")
 
     def merge_identity(self, identity: Identity | None) -> Identity | None:
-        """The identity of a task after the change. Raises as `merge`."""
+        """The identity of a task after the patch. Raises the same errors as `merge`."""
         if not self.identity:
             return identity
         return convert(_merge(msgspec.to_builtins(identity or Identity()), self.identity), Identity, "task")

@@ -1,6 +1,6 @@
-"""The part of OData that `$filter` of a list of runs understands.
+"""The subset of OData that `$filter` supports for a list of runs.
 
-Comparisons and `contains`, joined by `and`; names and texts are compared without regard to case:
+Comparisons and `contains`, joined by `and`; names and strings are compared case-insensitively:
 `TaskName eq 'x' and CreateTime ge 2026-01-01T00:00:00Z and contains(OutputImageManifests, 'node@sha256:…')`.
 Source: https://learn.microsoft.com/rest/api/container-registry/runs/list
 """
@@ -51,7 +51,7 @@ _TIMES: dict[str, Callable[[RunRecord], str | None]] = {
 
 
 def run_filter(text: str) -> Test:
-    """The test that a filter stands for; an empty filter lets every run through.
+    """Parse a filter into a test of runs; an empty filter accepts every run.
 
     Raises:
         Fault: 400 that quotes the clause, operator or property that is not supported.

@@ -1,4 +1,4 @@
-"""The operations that start runs and on `Microsoft.ContainerRegistry/registries/runs`.
+"""The operations that start runs, and those on `Microsoft.ContainerRegistry/registries/runs`.
 
 Source: https://learn.microsoft.com/rest/api/container-registry/runs and .../registries/schedule-run
 """
@@ -52,7 +52,7 @@ class RunResources:
         """Queue a run: of a task, of a task file, or of a Docker build."""
         only(call)
         registry = registry_of(call, self._registries)
-        request: RunRequest = await call.body(RunRequest)  # type: ignore[arg-type]  # a union is no type[T] to mypy
+        request: RunRequest = await call.body(RunRequest)  # type: ignore[arg-type]  # a union is not a type[T]
         refuse_pool(request.agent_pool_name, request.log_template)
         order = (
             self._task_order(registry, request)
@@ -64,7 +64,7 @@ class RunResources:
         return json_answer(self._runs.schedule(order).answer())
 
     async def _upload_url(self, call: Call) -> web.StreamResponse:
-        """Where to upload source code for a quick run."""
+        """The URL and path for uploading the source code of a quick run."""
         only(call)
         registry = registry_of(call, self._registries)
         await self._blobs.prepare(registry.name)
@@ -76,14 +76,14 @@ class RunResources:
         only(call, "$filter", "$top", "$skiptoken")
         registry = registry_of(call, self._registries)
         test = run_filter(call.query.get("$filter", ""))
-        before, wanted = _number(call, "$skiptoken"), _number(call, "$top")
+        before, top = _number(call, "$skiptoken"), _number(call, "$top")
         found = [
             run
             for run in self._register.newest_first(registry.name)
             if (before is None or run.number < before) and test(run)
         ]
-        size = min(_PAGE, wanted or _PAGE)
-        page, rest = found[:size], (wanted - size if wanted else None)
+        size = min(_PAGE, top or _PAGE)
+        page, rest = found[:size], (top - size if top else None)
         answer: dict[str, object] = {"value": [run.answer() for run in page]}
         if len(found) > size and rest != 0:
             answer["nextLink"] = _next_link(call, page[-1].number, rest)
@@ -95,7 +95,7 @@ class RunResources:
         return json_answer(self._run(call).answer())
 
     async def _patch(self, call: Call) -> web.StreamResponse:
-        """Keep a run's log for good, or not."""
+        """Set whether a run's log is kept permanently."""
         only(call)
         run, patch = self._run(call), await call.body(RunPatch)
         if patch.is_archive_enabled is not None:
@@ -109,7 +109,7 @@ class RunResources:
         return web.Response(status=200)
 
     async def _log_url(self, call: Call) -> web.StreamResponse:
-        """A URL that reads a run's log."""
+        """A URL for reading a run's log."""
         only(call)
         run = self._run(call)
         return json_answer({"logLink": self._blobs.link(run.registry, log_name(run))})

@@ -1,4 +1,4 @@
-"""Where the operations of ACR Tasks hang, and the registry that a request is about."""
+"""The path and API versions of ACR Tasks operations, and the registry of a request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sandbox.web import Call, Fault
 REGISTRY = (
     "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.ContainerRegistry/registries/{registry}"
 )
-# What azure-mgmt-containerregistrytasks 1.0 and `az` 2.91 send, and what registry 14 and older `az` do.
+# Sent by azure-mgmt-containerregistrytasks 1.0 and `az` 2.91, and by azure-mgmt-containerregistry 14 and older `az`.
 VERSIONS = ("2025-03-01-preview", "2019-06-01-preview", "2019-04-01", "2018-09-01")
 
 
@@ -17,7 +17,7 @@ def registry_of(call: Call, registries: Registries) -> Registry:
     """The registry in a request's path.
 
     Raises:
-        Fault: 404 ResourceNotFound where its group has none of that name.
+        Fault: 404 ResourceNotFound if its group has no registry of that name.
     """
     name, group = call.params["registry"], call.params["group"]
     registry = registries.find(name)
@@ -28,7 +28,7 @@ def registry_of(call: Call, registries: Registries) -> Registry:
 
 
 def refuse_pool(agent_pool: str | None, log_template: str | None) -> None:
-    """Refuse what the sandbox does not have.
+    """Refuse agent pools and log templates, which the sandbox does not support.
 
     Raises:
         Fault: 400 that names it.

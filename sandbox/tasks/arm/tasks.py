@@ -50,7 +50,7 @@ class TaskResources:
         """A task of a registry.
 
         Raises:
-            Fault: 404 where there is none of that name.
+            Fault: 404 if there is no task of that name.
         """
         task = self._tasks.get(f"{registry.name}/{name}")
         if task is None:
@@ -74,7 +74,7 @@ class TaskResources:
         return json_answer(task_answer(self._task(call), secrets=True))
 
     async def _put(self, call: Call) -> web.StreamResponse:
-        """Create a task, or replace all of it but its identity's principal and its creation date."""
+        """Create a task, or replace all of it except its identity's principal and its creation date."""
         only(call)
         registry, name = registry_of(call, self._registries), call.params["task"]
         body = await call.body(TaskBody)
@@ -109,7 +109,7 @@ class TaskResources:
         return json_answer(task_answer(self._tasks.put(changed.key, changed)))
 
     async def _delete(self, call: Call) -> web.StreamResponse:
-        """Delete a task; its runs stay."""
+        """Delete a task; its runs are kept."""
         only(call)
         registry = registry_of(call, self._registries)
         removed = self._tasks.remove(f"{registry.name}/{call.params['task']}")
@@ -148,33 +148,33 @@ def _cron_fault(schedule: str) -> str | None:
     return None
 
 
-def _assign(wanted: Identity | None, existing: Identity | None, find: FindIdentity) -> Identity | None:
-    """The identity of a task: a system-assigned one is made once and kept, user-assigned ones are looked up.
+def _assign(requested: Identity | None, existing: Identity | None, find: FindIdentity) -> Identity | None:
+    """The identity of a task: a system-assigned one is created once and reused, user-assigned ones are looked up.
 
     Raises:
-        Fault: 400 where a user-assigned identity does not exist, or the type and the list contradict each other.
+        Fault: 400 if a user-assigned identity does not exist, or the type and the list contradict each other.
     """
-    if wanted is None or wanted.type in (None, "None"):
+    if requested is None or requested.type in (None, "None"):
         return None
-    assert wanted.type is not None
-    system = "SystemAssigned" in wanted.type
-    users = _users(wanted, find) if "UserAssigned" in wanted.type.replace("SystemAssigned", "") else None
+    assert requested.type is not None
+    system = "SystemAssigned" in requested.type
+    users = _users(requested, find) if "UserAssigned" in requested.type.replace("SystemAssigned", "") else None
     principal = (existing.principal_id if existing else None) or str(uuid.uuid4())
     return Identity(
-        type=wanted.type,
+        type=requested.type,
         principal_id=principal if system else None,
         tenant_id=TENANT if system else None,
         user_assigned_identities=users,
     )
 
 
-def _users(wanted: Identity, find: FindIdentity) -> dict[str, UserIdentity | None]:
+def _users(requested: Identity, find: FindIdentity) -> dict[str, UserIdentity | None]:
     users: dict[str, UserIdentity | None] = {}
-    for resource_id in wanted.user_assigned_identities or {}:
+    for resource_id in requested.user_assigned_identities or {}:
         principal = find(resource_id)
         if principal is None:
             raise Fault(400, "FailedIdentityOperation", f"The identity '{resource_id}' does not exist.")
         users[resource_id] = UserIdentity(client_id=principal.client_id, principal_id=principal.principal_id)
     if not users:
-        raise Fault(400, "InvalidIdentity", f"An identity of type '{wanted.type}' needs userAssignedIdentities.")
+        raise Fault(400, "InvalidIdentity", f"An identity of type '{requested.type}' needs userAssignedIdentities.")
     return users

@@ -1,4 +1,4 @@
-"""A task as ARM shows it, with its secrets or without."""
+"""The ARM view of a task, with or without its secrets."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from sandbox.tasks.requests import (
 
 
 def task_answer(task: TaskRecord, *, secrets: bool = False) -> dict[str, Any]:
-    """The ARM resource.
+    """The task as an ARM resource.
 
-    As in Azure, only `listDetails` gives secrets back. Elsewhere secret values and arguments, access tokens, the
-    update endpoint and what is in the credentials are left out; a custom registry shows by its name alone.
+    As in Azure, only `listDetails` returns secrets. Elsewhere secret values and arguments, access tokens, the update
+    endpoint and the contents of the credentials are omitted; of a custom registry only the name is shown.
     """
     properties = replace(
         task.properties if secrets else _without_secrets(task.properties),

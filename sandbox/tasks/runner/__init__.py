@@ -1,1 +1,1 @@
-"""Carries out the steps of a task file on a container engine."""
+"""Executes the steps of a task file on a container engine."""

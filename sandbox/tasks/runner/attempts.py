@@ -1,4 +1,4 @@
-"""What one attempt at a step does: a build, a container, or a docker command that the engine carries out itself."""
+"""Attempts to execute a step: a build, a container, or a docker command that the engine executes itself."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Attempt = Callable[[Output], Awaitable[int]]
 
 
 async def prepare(step: Step, execution: Execution) -> Attempt:
-    """Get a build or cmd step ready; the result carries it out once and returns the exit code.
+    """Prepare a build or cmd step; the returned function executes it once and returns the exit code.
 
     Raises:
-        StepFailed: where the command line is not carried out here, or an explicit pull fails.
+        StepFailed: if the command line is not supported here, or an explicit pull fails.
     """
     try:
         words = split_words(step.run)
@@ -34,7 +34,7 @@ async def prepare(step: Step, execution: Execution) -> Attempt:
     except DockerCommandError as error:
         raise StepFailed(str(error)) from error
     except ValueError as error:
-        raise StepFailed(f"the command line cannot be read: {error}") from error
+        raise StepFailed(f"the command line cannot be parsed: {error}") from error
     container = _container(step, words[0], tuple(words[1:]), execution)
     if step.pull:
         await execution.log.say("Step specified pull. Performing an explicit pull...")
@@ -101,7 +101,7 @@ async def _build(words: list[str], step: Step, execution: Execution) -> Attempt:
 
 
 def _dockerfile(folder: Path, command: BuildCommand) -> str:
-    """The Dockerfile's text; empty where it is not on this machine (a build from a Git URL) or missing."""
+    """The Dockerfile's text; empty if it is not on this machine (a build from a Git URL) or missing."""
     context = folder / command.context
     names = (folder / command.file, context / command.file) if command.file else (context / "Dockerfile",)
     file = next((name for name in names if name.is_file()), None)
@@ -109,7 +109,7 @@ def _dockerfile(folder: Path, command: BuildCommand) -> str:
 
 
 def _with_value(word: str, before: str, variables: dict[str, str]) -> str:
-    """`--build-arg NAME` takes its value from the step's environment, which the engine does not see."""
+    """Expand `--build-arg NAME` with its value from the step's environment, which the engine does not have."""
     return f"{word}={variables[word]}" if before == "--build-arg" and word in variables else word
 
 

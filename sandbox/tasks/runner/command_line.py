@@ -1,7 +1,7 @@
-"""The command lines of a task file: their words, and those that begin with `docker`.
+"""Parses the command lines of a task file, in particular those that begin with `docker`.
 
-ACR runs `docker` in a container that holds its client and the host's socket. Here no container gets near the engine:
-the few commands that task files use are carried out by the engine itself.
+ACR runs `docker` in a container that has its client and the host's socket. Here no container has access to the
+engine: the few commands that task files use are executed by the engine itself.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _RUN_SWITCHES = {"--rm": "", "-i": "", "--interactive": "", "-t": "", "--tty": "
 
 
 def split_words(text: str) -> list[str]:
-    """Split a command line into words as a shell does, without what else a shell does.
+    """Split a command line into words as a shell does, without any other shell processing.
 
-    ACR hands the line to a shell outside the container, where an operator hardly does what its writer meant; here
-    it is an error, and a program that wants one says `sh -c "…"`.
+    ACR passes the line to a shell outside the container, where an operator rarely does what its author intended; here
+    it is an error, and a command line that requires an operator is written as `sh -c "…"`.
 
     Raises:
         ValueError: for an open quote, no words, or an operator outside quotes.
     """
     operator = _SHELL.search(_QUOTED.sub("quoted", text))
     if operator:
-        raise ValueError(f'{operator[0].strip()} outside quotes is for a shell: write sh -c "…"')
+        raise ValueError(f'{operator[0].strip()} outside quotes requires a shell: write sh -c "…"')
     words = shlex.split(text)
     if not words:
         raise ValueError("it has no words")
@@ -40,7 +40,7 @@ def split_words(text: str) -> list[str]:
 
 
 class DockerCommandError(ValueError):
-    """A docker command that is not carried out here; the text says which."""
+    """A docker command that is not supported here; the message names it."""
 
 
 @dataclass(slots=True)
@@ -58,19 +58,19 @@ class DockerRun:
 
 
 def split_docker(words: Sequence[str]) -> tuple[str, list[str]] | None:
-    """The docker command and its arguments; None where the words are no docker command line.
+    """The docker command and its arguments; None if the words are not a docker command line.
 
     Raises:
-        DockerCommandError: for a command that is not carried out here, or with the wrong number of arguments.
+        DockerCommandError: for a command that is not supported here, or with the wrong number of arguments.
     """
     if not words or words[0] != "docker":
         return None
     command, *arguments = words[1:] or [""]
     if command not in COMMANDS:
-        raise DockerCommandError(f"docker {command} is not carried out here (known: {', '.join(COMMANDS)})")
-    wanted = {"pull": 1, "push": 1, "tag": 2}.get(command)
-    if wanted is not None and (len(arguments) != wanted or any(word.startswith("-") for word in arguments)):
-        raise DockerCommandError(f"docker {command} takes {wanted} image name(s) and no options here")
+        raise DockerCommandError(f"docker {command} is not supported here (known: {', '.join(COMMANDS)})")
+    expected = {"pull": 1, "push": 1, "tag": 2}.get(command)
+    if expected is not None and (len(arguments) != expected or any(word.startswith("-") for word in arguments)):
+        raise DockerCommandError(f"docker {command} accepts {expected} image name(s) and no options here")
     return command, arguments
 
 
@@ -78,7 +78,7 @@ def read_docker_run(words: Sequence[str]) -> DockerRun:
     """Read the arguments that follow `docker run`.
 
     Raises:
-        DockerCommandError: for an option that is not carried out here.
+        DockerCommandError: for an option that is not supported here.
     """
     run, rest = DockerRun(), list(words)
     while rest and rest[0].startswith("-"):
@@ -88,9 +88,9 @@ def read_docker_run(words: Sequence[str]) -> DockerRun:
         elif option in _RUN_FLAGS:
             _set(run, _RUN_FLAGS[option], value if equals else (rest.pop(0) if rest else ""))
         else:
-            raise DockerCommandError(f"docker run {option} is not carried out here")
+            raise DockerCommandError(f"docker run {option} is not supported here")
     if not rest:
-        raise DockerCommandError("docker run names no image")
+        raise DockerCommandError("docker run has no image name")
     run.image, run.arguments = rest[0], tuple(rest[1:])
     return run
 

@@ -1,4 +1,4 @@
-"""What a Dockerfile builds on, read as ACR's dependency scanner does: FROM lines with their build arguments."""
+"""Finds the base images of a Dockerfile as ACR's dependency scanner does: FROM lines with their build arguments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SCRATCH = "scratch"
 
 @dataclass(slots=True)
 class BuildCommand:
-    """The part of a `docker build` command line that says what is built from what."""
+    """The part of a `docker build` command line that determines the images and their sources."""
 
     context: str = "."
     file: str = ""
@@ -57,18 +57,18 @@ def _note(command: BuildCommand, option: str, value: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Bases:
-    """Image names in FROM lines: of the stage that is built, and of the stages before it. Never a stage's own name."""
+    """Image names in FROM lines: of the stage that is built, and of the stages before it. Stage names are excluded."""
 
     runtime: str = ""
     buildtime: tuple[str, ...] = ()
 
     def all(self) -> tuple[str, ...]:
-        """Every image, each once."""
+        """All images, without duplicates."""
         return tuple(dict.fromkeys(name for name in (*self.buildtime, self.runtime) if name))
 
 
 def find_bases(dockerfile: str, arguments: Mapping[str, str], target: str = "") -> Bases:
-    """The images that a Dockerfile builds on with these build arguments."""
+    """The base images of a Dockerfile with these build arguments."""
     known: dict[str, str] = {}
     stages: dict[str, str] = {}
     images: list[str] = []

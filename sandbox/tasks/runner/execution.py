@@ -1,4 +1,4 @@
-"""What the steps of a run share."""
+"""The state that the steps of a run share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class StepFailed(Exception):
-    """A step said no. `exit_code` is None where no program ended: a refusal, or the time was up."""
+    """A step failed. `exit_code` is None if no program exited: the step was refused, or it timed out."""
 
     def __init__(self, reason: str, exit_code: int | None = None) -> None:
         super().__init__(reason)
@@ -28,7 +28,7 @@ class StepFailed(Exception):
 class Execution:
     """One run: its services, and its results so far.
 
-    `addresses` is the run's own network, by step id; empty while no step needs one. `volumes` are the folders of the
+    `addresses` are those in the run's network, by step id; empty if no step needs one. `volumes` are the folders of the
     task's secret volumes by name.
     """
 
@@ -45,20 +45,20 @@ class Execution:
     pushed: list[ImageReference] = field(default_factory=list)
 
     def note_local(self, images: Sequence[str]) -> None:
-        """Remember images that exist in the run's store, whatever a registry has under their names."""
+        """Record images that exist in the run's store, even if a registry has others under their names."""
         self.local.update(full_name(parse_image(image)) for image in images)
 
     def note_pushed(self, image: str, digest: str) -> None:
-        """Remember an image that went to a registry."""
+        """Record an image that was pushed to a registry."""
         name = parse_image(image)
         self.pushed.append(ImageReference(name.registry, name.repository, name.tag, digest))
 
     def folder(self, step: Step) -> Path:
-        """The step's working directory on this machine. Raises `StepFailed` where it leads out of the workspace."""
+        """The step's working directory on this machine. Raises `StepFailed` if it is outside the workspace."""
         inside = step.working_directory.removeprefix(WORKSPACE).lstrip("/")
         if step.working_directory.startswith("/") and not step.working_directory.startswith(WORKSPACE):
             inside = ""
         folder = (self.context / inside).resolve()
         if not folder.is_relative_to(self.context.resolve()):
-            raise StepFailed(f"the working directory {step.working_directory} leads out of {WORKSPACE}")
+            raise StepFailed(f"the working directory {step.working_directory} is outside {WORKSPACE}")
         return folder

@@ -1,4 +1,4 @@
-"""A run's log, in ACR's words, without a secret in it."""
+"""The log of a run, in ACR's wording, without secrets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Sink = Callable[[str], Awaitable[None]]
 
 
 class Masker:
-    """Replaces secrets wherever they turn up, also Base64-encoded, and each line of those that have several."""
+    """Masks secrets wherever they occur, also Base64-encoded, and each line of multi-line secrets."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         words: set[str] = set()
@@ -23,36 +23,36 @@ class Masker:
         self._words = sorted((word for word in words if word.strip()), key=len, reverse=True)
 
     def mask(self, text: str) -> str:
-        """The text with `***` for every secret."""
+        """The text with every secret replaced by `***`."""
         for word in self._words:
             text = text.replace(word, MASK)
         return text
 
 
 def masker_of(run: RunInfo) -> Masker:
-    """A masker for everything a run must not tell."""
+    """A masker for all secrets and passwords of a run."""
     return Masker([*run.secrets.values(), *(login.password for login in run.logins.values())])
 
 
 class RunLog:
-    """Writes lines: those of the runner with the time in front, those of containers as they are."""
+    """Writes log lines: those of the runner with a timestamp, those of containers unchanged."""
 
     def __init__(self, sink: Sink, masker: Masker) -> None:
         self._sink, self.masker = sink, masker
         self._left = OUTPUT_LIMIT_CHARACTERS
 
     async def say(self, text: str) -> None:
-        """A line of the runner's own."""
+        """Write a line of the runner, with a timestamp."""
         await self.raw(f"{datetime.now(UTC):%Y/%m/%d %H:%M:%S} {text}")
 
     async def output(self, line: str) -> None:
-        """A line that a container or the engine wrote. After 16 Mi characters a run's log takes no more of them."""
+        """Write a line of a container or the engine. After 16 Mi characters, a run's log drops the rest of them."""
         if self._left > 0:
             self._left -= len(line) + 1
-            await self.raw(line if self._left > 0 else f"The output of this run is cut at {OUTPUT_LIMIT_CHARACTERS}.")
+            await self.raw(line if self._left > 0 else f"Output of this run is truncated at {OUTPUT_LIMIT_CHARACTERS}.")
 
     async def raw(self, line: str) -> None:
-        """A line of the runner's own, without the time."""
+        """Write a line without a timestamp."""
         await self._sink(self.masker.mask(line))
 
 

@@ -1,8 +1,8 @@
-"""Carries out task files, as the agents of ACR Tasks do.
+"""Executes task files, as the agents of ACR Tasks do.
 
-A step starts when those it waits for have succeeded; steps that wait for nothing run side by side; the first failure
+A step starts when those it waits for have succeeded; steps that wait for none run concurrently; the first failure
 ends the run. A step's container has no network, unless a step of the task is detached or names a network or ports:
-then all containers share one that leads nowhere else, where each is known by its step's id.
+then all containers share one isolated network, in which the host name of each is its step's id.
 
 Source of the order and the wording: https://github.com/Azure/acr-builder
 """
@@ -36,7 +36,7 @@ _MARKED = "Step ID: {0} marked as successful (elapsed time in seconds: {1:.6f})"
 
 
 class Runner:
-    """Carries out task files on a container engine. `sleep` waits for delays and between retries."""
+    """Executes task files on a container engine. `sleep` is used for delays and between retries."""
 
     def __init__(self, engine: Engine, *, sleep: Sleep = asyncio.sleep) -> None:
         self._engine, self._sleep = engine, sleep
@@ -44,9 +44,9 @@ class Runner:
     async def run(
         self, task: TaskFile, context: Path, run: RunInfo, log: Callable[[str], Awaitable[None]]
     ) -> RunOutcome:
-        """Run the task with `context` as the shared working directory; `log` gets one line a call.
+        """Run the task with `context` as the shared working directory; `log` receives one line per call.
 
-        Never raises for what a task does; when cancelled it ends every container, logs, and returns `Canceled`.
+        Never raises for failures of the task; when cancelled, it stops every container, logs, and returns `Canceled`.
         """
         started = time.monotonic()
         journal = RunLog(log, masker_of(run))
@@ -130,7 +130,7 @@ async def _finish(outcome: RunOutcome, run: RunInfo, journal: RunLog, elapsed: f
 
 @contextmanager
 def _secret_volumes(volumes: Sequence[Volume]) -> Iterator[dict[str, Path]]:
-    """A folder for each volume, by name. Only this user can reach them here; in a container every user can read."""
+    """Folders of the volumes, by name. Only this user has access here; in a container every user can read them."""
     if not volumes:
         yield {}
         return
@@ -145,8 +145,8 @@ def _secret_volumes(volumes: Sequence[Volume]) -> Iterator[dict[str, Path]]:
 
 
 def _find_dependencies(execution: Execution, digests: Mapping[str, str]) -> list[ImageDependency]:
-    """One dependency for each tag that was built. A base's digest is the one that was built on, not what its tag means
-    by now; the image's own is known only if it was pushed."""
+    """One dependency for each tag that was built. A base's digest is the one used in the build, not the one that its
+    tag refers to now; the digest of the image itself is known only if it was pushed."""
     pushed = {full_name(replace(image, digest="")): image.digest for image in execution.pushed}
     found = []
     for tags, bases in execution.built.values():

@@ -1,5 +1,5 @@
-"""The steps of a run: each starts when those before it have succeeded, with its delays, retries and time limit, told in
-ACR's words; the first failure ends them all."""
+"""Executes the steps of a run: each starts when its predecessors have succeeded, with its delays, retries and timeout,
+logged in ACR's wording; the first failure ends all of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEPT_LINES = 1000
 
 
 class RunStopped(Exception):
-    """A step failed, and with it the run."""
+    """A step failed, and therefore the run."""
 
     def __init__(self, step_id: str, failure: StepFailed) -> None:
         super().__init__(f"{step_id}: {failure}")
@@ -25,10 +25,10 @@ class RunStopped(Exception):
 
 
 async def carry_out(execution: Execution) -> dict[str, float]:
-    """Carry out all steps and return how many seconds each took.
+    """Execute all steps and return the duration of each in seconds, by step id.
 
     Raises:
-        RunStopped: for the first step that failed; the others are ended.
+        RunStopped: for the first step that failed; the others are cancelled.
     """
     steps = execution.task.steps
     before, succeeded = predecessors(steps), {step.id: asyncio.Event() for step in steps}
@@ -68,10 +68,10 @@ async def _step(
 
 
 async def _run_step(step: Step, execution: Execution) -> None:
-    """Carry out a step.
+    """Execute a step.
 
     Raises:
-        StepFailed: where it did not succeed, with ACR's words.
+        StepFailed: if it did not succeed, in ACR's wording.
     """
     log, network = execution.log, "acb_default_network" if step.id in execution.addresses else step.network
     await log.say(

@@ -1,1 +1,1 @@
-"""Runs: queued, prepared, carried out, logged and remembered."""
+"""Queues, prepares, executes, logs and stores runs."""

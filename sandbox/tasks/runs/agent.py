@@ -1,4 +1,4 @@
-"""One run from its context to its outcome."""
+"""Executes a run, from its context to its outcome."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Log = Callable[[str], Awaitable[None]]
 
 
 class Agent:
-    """Carries runs out: gathers what a run needs and hands it to the runner.
+    """Executes runs: gathers the inputs of a run and passes them to the runner.
 
     Args:
-        scratch: where contexts are put while a run needs them.
+        scratch: the folder for contexts while runs use them.
         contexts: fetches the sources.
         logins: gathers credentials and secrets.
         runner: runs the steps.
@@ -36,12 +36,12 @@ class Agent:
         self._scratch, self._contexts, self._logins, self._runner = scratch, contexts, logins, runner
 
     async def carry_out(self, run: RunRecord, timeout_seconds: float, log: Log) -> RunOutcome:
-        """Do what the run's work says. The runner writes the log from its setup to its end.
+        """Execute the run's work. The runner writes the log from its setup to its end.
 
         Raises:
-            Fault: the context, a file, a credential or a secret is not to be had.
-            TaskFileError: the task file is not valid.
-            TimeoutError: the time was over before the runner had begun.
+            Fault: the context, a file, a credential or a secret is unavailable.
+            TaskFileError: the task file is invalid.
+            TimeoutError: the timeout elapsed before the runner started.
         """
         started = time.monotonic()
         with tempfile.TemporaryDirectory(prefix=f"{run.id}-", dir=self._scratch) as scratch:

@@ -1,6 +1,6 @@
-"""The blobs of a registry's runs: logs that grow, and source code that clients upload.
+"""The blobs of a registry's runs: logs that are appended to, and source code that clients upload.
 
-Clients get SAS URLs by real name, and the sandbox writes through the same URLs, so what a client reads is what any
+Clients get SAS URLs with real host names, and the sandbox writes through the same URLs, so a client reads what any
 Azure client would.
 """
 
@@ -30,7 +30,7 @@ class Blobs:
 
     Args:
         storage: signs the URLs.
-        session: makes a client that reaches the sandbox by real names.
+        session: creates a client that reaches the sandbox by real names.
     """
 
     def __init__(self, storage: Storage, session: Callable[[], aiohttp.ClientSession]) -> None:
@@ -38,42 +38,42 @@ class Blobs:
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         if self._session:
             await self._session.close()
             self._session = None
 
     def link(self, registry: str, blob: str) -> str:
-        """A URL that reads one blob for 75 minutes."""
+        """A URL that grants read access to one blob for 75 minutes."""
         return self._url(registry, blob, "r")
 
     def upload(self, registry: str) -> tuple[str, str]:
-        """Where a client may put its source code: the relative path, and the URL that writes it."""
+        """The relative path for a client's source code, and the URL for uploading it."""
         path = f"source/{datetime.now(UTC):%Y%m%d%H%M}/{uuid.uuid4()}.tar.gz"
         return path, self._url(registry, path, "cw")
 
     async def prepare(self, registry: str) -> None:
-        """Make the registry's container unless it is there."""
+        """Create the registry's container if it does not exist."""
         await self._storage.create_container(_container(registry))
 
     async def create_log(self, registry: str, blob: str) -> None:
-        """Make an empty blob that can be appended to."""
+        """Create an empty append blob."""
         headers = {"x-ms-blob-type": "AppendBlob", "Content-Type": "text/plain; charset=utf-8"}
         await self._put(self._url(registry, blob, "cw"), "", headers)
 
     async def append(self, registry: str, blob: str, data: bytes) -> None:
-        """Append to a log, at most 4 MiB."""
+        """Append at most 4 MiB to a log."""
         await self._put(self._url(registry, blob, "aw"), "comp=appendblock", {}, data)
 
     async def complete(self, registry: str, blob: str, result: str) -> None:
-        """Say in a log's metadata that it will not grow any more, and how the run ended."""
+        """Mark a log as complete in its metadata, with the result of the run."""
         await self._put(self._url(registry, blob, "w"), "comp=metadata", {"x-ms-meta-Complete": result})
 
     async def download(self, registry: str, blob: str, target: Path) -> None:
         """Fetch an uploaded source into a file.
 
         Raises:
-            Fault: 404 that names it where nothing was uploaded there, 413 where it is larger than 512 MiB.
+            Fault: 404 that names the blob if nothing was uploaded there, 413 if it is larger than 512 MiB.
         """
         async with self._client().get(_exact(self.link(registry, blob)), headers=_HEADERS) as answer:
             if answer.status != HTTPStatus.OK:
@@ -93,7 +93,7 @@ class Blobs:
         full = f"{url}&{query}" if query else url
         async with self._client().put(_exact(full), data=data, headers=_HEADERS | headers) as answer:
             if answer.status >= HTTPStatus.BAD_REQUEST:
-                # The URL grants access and stays out of the message.
+                # The URL grants access, so it is not in the message.
                 raise Fault(
                     502, "StorageError", f"Storage refused {query or 'to create the blob'}: HTTP {answer.status}."
                 )
@@ -105,7 +105,7 @@ class Blobs:
 
 
 def _exact(url: str) -> URL:
-    return URL(url, encoded=True)  # quoted again, a signature could change
+    return URL(url, encoded=True)  # quoting it again could change the signature
 
 
 def _container(registry: str) -> str:

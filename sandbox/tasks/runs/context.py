@@ -1,4 +1,4 @@
-"""The files a run works on: a Git repository, an uploaded archive, or none."""
+"""The context of a run: a Git repository, an uploaded archive, or an empty folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NONE = (None, "", "/dev/null")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A folder with the sources. `repository`, `branch` and `commit` are empty where it is no Git context."""
+    """A folder with the sources. `repository`, `branch` and `commit` are empty if it is not a Git context."""
 
     folder: Path
     repository: str = ""
@@ -33,12 +33,12 @@ class Contexts:
         self._repositories, self._blobs = repositories, blobs
 
     async def fetch(self, run: RunRecord, location: str | None, scratch: Path) -> Context:
-        """The context at `location`, below the empty folder `scratch`.
+        """Fetch the context at `location` into the empty folder `scratch`.
 
-        A run that a commit started sees that commit, not what its branch has become since.
+        A run that was started by a commit uses that commit, even if its branch has changed since.
 
         Raises:
-            Fault: it is not there, or is of a kind that the sandbox does not serve.
+            Fault: it does not exist, or is of a kind that the sandbox does not support.
         """
         if location in _NONE:
             return Context(_new(scratch, "empty"))

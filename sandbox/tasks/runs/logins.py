@@ -15,16 +15,16 @@ _SYSTEM = ("[system]", "system")
 
 
 class Logins:
-    """Gathers a run's credentials with the rights of its task's identities."""
+    """Gathers a run's credentials, with the permissions of its task's identities."""
 
     def __init__(self, registries: Registries, vaults: Vaults) -> None:
         self._registries, self._vaults = registries, vaults
 
     def gather(self, run: RunRecord) -> dict[str, Login]:
-        """The logins by login server: the run's own registry with every right, and the custom registries.
+        """The logins by login server: the run's own registry with full access, and the custom registries.
 
         Raises:
-            Fault: a secret cannot be resolved, or an identity is not the task's.
+            Fault: a secret cannot be resolved, or an identity is not assigned to the task.
         """
         assert run.work is not None
         credentials = run.work.credentials
@@ -42,7 +42,7 @@ class Logins:
         """The values of the secrets a task file declares, by id.
 
         Raises:
-            Fault: one cannot be resolved.
+            Fault: a secret cannot be resolved.
         """
         assert run.work is not None
         values = {}
@@ -85,7 +85,7 @@ def _own_actor(run: RunRecord) -> str:
 
 
 def _principal(identity: Identity | None, named: str | None, purpose: str) -> str:
-    """The principal id behind `[system]` or a client id."""
+    """The principal id for `[system]` or a client id."""
     if named in _SYSTEM:
         if identity is None or identity.principal_id is None:
             raise Fault(400, "IdentityNotFound", f"The task has no system-assigned identity to reach {purpose} with.")
@@ -93,5 +93,5 @@ def _principal(identity: Identity | None, named: str | None, purpose: str) -> st
     for user in ((identity and identity.user_assigned_identities) or {}).values():
         if named and user and user.principal_id and user.client_id == named.lower():
             return user.principal_id
-    wanted = f"the identity '{named}'" if named else "an identity"
-    raise Fault(400, "IdentityNotFound", f"The task lacks {wanted} to reach {purpose} with.")
+    missing = f"the identity '{named}'" if named else "an identity"
+    raise Fault(400, "IdentityNotFound", f"The task lacks {missing} to reach {purpose} with.")

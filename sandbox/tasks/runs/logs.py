@@ -1,7 +1,7 @@
-"""The log of a run: a blob that grows while it runs.
+"""The log of a run: a blob that is appended to while the run is in progress.
 
-Lines end with CR LF, as ACR writes them: `az acr task logs` prints only up to the last one. The metadata key
-`Complete` tells readers that the end is reached.
+Lines end with CR LF, as in ACR: `az acr task logs` prints only up to the last one. The metadata key `Complete` marks
+the log as complete.
 Source: https://github.com/Azure/azure-cli, command_modules/acr/_stream_utils.py
 """
 
@@ -37,7 +37,7 @@ def log_name(run: RunRecord) -> str:
 
 
 class LogBlob:
-    """Takes lines and appends them to the blob a few times a second; what is beyond 16 MiB is left out."""
+    """Buffers lines and appends them to the blob a few times a second; anything beyond 16 MiB is omitted."""
 
     def __init__(self, blobs: Blobs, run: RunRecord) -> None:
         self._blobs, self._registry, self._name = blobs, run.registry, log_name(run)
@@ -47,7 +47,7 @@ class LogBlob:
         self._writer: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Make the blob and begin to write."""
+        """Create the blob and start writing."""
         await self._blobs.prepare(self._registry)
         await self._blobs.create_log(self._registry, self._name)
         self._writer = asyncio.create_task(self._write())
@@ -59,12 +59,12 @@ class LogBlob:
         data = line.encode(errors="replace") + b"\r\n"
         self._size += len(data)
         self._waiting += (
-            data if self._size <= _LIMIT_BYTES else b"The log is longer than 16 MiB; the rest is left out.\r\n"
+            data if self._size <= _LIMIT_BYTES else b"The log is longer than 16 MiB; the rest is omitted.\r\n"
         )
         self._wake.set()
 
     async def close(self, status: str) -> None:
-        """Write what is left and mark the log as complete with the run's final status."""
+        """Write the remaining lines and mark the log as complete with the run's final status."""
         if self._writer:
             self._writer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -78,7 +78,7 @@ class LogBlob:
             self._wake.clear()
             await asyncio.sleep(_FLUSH_SECONDS)
             try:
-                # Cancelled in between, an append would be in the blob and still waiting here.
+                # If cancelled here, an append could be in the blob and still in the buffer.
                 await asyncio.shield(self._flush())
             except (Fault, aiohttp.ClientError) as error:
                 log.warning("The log %s cannot be written: %s", self._name, error)
@@ -92,7 +92,7 @@ class LogBlob:
 
 
 async def close_log(log_blob: LogBlob, run: RunRecord, status: str) -> None:
-    """Complete the log of a run that has ended; the run is none the worse for a log that cannot be written."""
+    """Complete the log of a run that has ended; a log that cannot be written does not affect the run."""
     try:
         await log_blob.close(status)
     except (Fault, aiohttp.ClientError) as error:
@@ -100,9 +100,9 @@ async def close_log(log_blob: LogBlob, run: RunRecord, status: str) -> None:
 
 
 async def finish_log(blobs: Blobs, run: RunRecord, status: str, line: str) -> None:
-    """Complete the log of a run that nothing writes to: it never began, or the sandbox was stopped meanwhile.
+    """Complete the log of a run without a writer: the run never started, or the sandbox was stopped during it.
 
-    A log that has begun keeps what is in it.
+    The existing content of a log is preserved.
     """
     registry, name = run.registry, log_name(run)
     try:

@@ -1,4 +1,4 @@
-"""From a request or a task to a run: what has to be done, with the overrides applied."""
+"""Converts a request or a task into an order for a run, with the overrides applied."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sandbox.web import Fault
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A run that is wanted."""
+    """A requested run."""
 
     registry: Registry
     type: RunType
@@ -42,10 +42,10 @@ class Order:
 
 
 def order_task(registry: Registry, task: TaskRecord, cause: Cause, overrides: Overrides | None = None) -> Order:
-    """A run of a task, started by a trigger or by hand.
+    """Order a run of a task, started by a trigger or manually.
 
     Raises:
-        Fault: 400 where the task is disabled, has no step, or cannot be overridden like that.
+        Fault: 400 if the task is disabled, has no step, or does not support the overrides.
     """
     properties = task.properties
     if not task.enabled:
@@ -69,7 +69,7 @@ def order_task(registry: Registry, task: TaskRecord, cause: Cause, overrides: Ov
 
 
 def order_quick(registry: Registry, request: QuickRequest) -> Order:
-    """A run without a task."""
+    """Order a run without a task."""
     step = _quick_step(request)
     timeout = request.timeout or DEFAULT_TIMEOUT_SECONDS
     return Order(

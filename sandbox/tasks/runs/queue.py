@@ -1,4 +1,4 @@
-"""The runs of every registry: queued, carried out a few at a time, and remembered."""
+"""The runs of every registry: queued, executed a few at a time, and stored."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _INTERRUPTED = "The sandbox was stopped while the run was under way."
 
 
 class Runs:
-    """Starts, cancels and remembers runs.
+    """Starts, cancels and stores runs.
 
     Args:
-        register: remembers them.
-        agent: carries one out.
-        blobs: where the logs go.
-        workers: how many may be under way at the same time; the others are queued.
-        time_scale: divides the time a run may take.
+        register: stores the runs.
+        agent: executes a run.
+        blobs: stores the logs.
+        workers: the maximum number of concurrent runs; the others are queued.
+        time_scale: divides the timeouts of runs.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class Runs:
         self._agent, self._blobs, self._time_scale = agent, blobs, time_scale
         self._slots = asyncio.Semaphore(workers)
         self._under_way: dict[str, asyncio.Task[None]] = {}
-        self._concluding: set[str] = set()  # their outcome is there: nothing is left to cancel
+        self._concluding: set[str] = set()  # their outcome is known: nothing is left to cancel
         self._stopping = False
         self.on_finish: list[Callable[[RunRecord, RunOutcome], None]] = []
 
     async def start(self) -> None:
-        """Queue again what was queued when the sandbox was stopped; what was under way then ends as Error."""
+        """Requeue the runs that were queued when the sandbox was stopped; those in progress then end as Error."""
         self._stopping = False
         for run in list(self._register.all()):
             if run.status == "Queued":
@@ -56,7 +56,7 @@ class Runs:
                 await self._end_unwatched(run, "Error", _INTERRUPTED)
 
     async def stop(self) -> None:
-        """Cancel what is under way (it ends as Error) and wait until its containers are gone."""
+        """Cancel the runs in progress (they end as Error) and wait until their containers are removed."""
         self._stopping = True
         tasks = dict(self._under_way)
         for key in tasks.keys() - self._concluding:
@@ -70,10 +70,10 @@ class Runs:
         return run
 
     async def cancel(self, registry: str, run_id: str) -> None:
-        """End a run as Canceled: at once where it is queued, when its containers are gone where it is under way.
+        """End a run as Canceled: immediately if it is queued, otherwise when its containers are removed.
 
         Raises:
-            Fault: 404 where there is none, 409 where it has ended.
+            Fault: 404 if it does not exist, 409 if it has ended.
         """
         run = self._register.get(registry, run_id)
         if run.ended or run.key in self._concluding:
@@ -83,7 +83,7 @@ class Runs:
             await self._end_unwatched(run, "Canceled", "The run was canceled before it began.")
 
     async def delete_registry(self, registry: str) -> None:
-        """Cancel and forget the runs of a registry."""
+        """Cancel and delete the runs of a registry."""
         for run in self._register.newest_first(registry):
             task = self._under_way.get(run.key)
             if task:
@@ -116,7 +116,7 @@ class Runs:
         try:
             await lines.open()
             outcome = await self._carry_out(run, lines)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (any of them ends this run, none the sandbox)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (any error ends this run, not the sandbox)
             outcome = _outcome_of(error, run)
             seconds = time.monotonic() - began
             await lines.write(f"Run ID: {run.id} failed after {seconds:.0f}s. Error: {outcome.error}")
@@ -136,7 +136,7 @@ class Runs:
 
 
 def _outcome_of(error: BaseException, run: RunRecord) -> RunOutcome:
-    """How a run ends that the runner was never given."""
+    """The outcome of a run that ended before it reached the runner."""
     if isinstance(error, asyncio.CancelledError):
         return RunOutcome(RunStatus.CANCELED, "the run was canceled")
     if isinstance(error, TimeoutError):
@@ -145,7 +145,7 @@ def _outcome_of(error: BaseException, run: RunRecord) -> RunOutcome:
         return RunOutcome(RunStatus.FAILED, error.message)
     if isinstance(error, TaskFileError | GitError):
         return RunOutcome(RunStatus.FAILED, str(error))
-    log.error("The run %s could not be carried out", run.key, exc_info=error)
+    log.error("The run %s could not be executed", run.key, exc_info=error)
     return RunOutcome(RunStatus.ERROR, "The sandbox failed to carry out the run; its own log says why.")
 
 

@@ -1,4 +1,4 @@
-"""The register of runs: their ids, their states, and how many of them are kept."""
+"""The register of runs: their ids, their states, and how many of them are stored."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _KEPT_PER_REGISTRY = 1000
 
 
 class RunRegister:
-    """Remembers runs in a file.
+    """Stores runs in a file.
 
     Ids are a prefix of two letters and a number: `ca1`, `ca2`, … in one registry, `cb1`, `cb2`, … in the next, so
-    that no two registries have a run of the same id.
+    that no two registries have a run with the same id.
     """
 
     def __init__(self, file: Path) -> None:
         self._records = Collection(file, RunRecord)
 
     def add(self, order: Order) -> RunRecord:
-        """Enter a new run, queued. The oldest that have ended go, once a registry has a thousand."""
+        """Add a new run, queued. If a registry has a thousand, the oldest that have ended are deleted."""
         name, now = order.registry.name, timestamp(datetime.now(UTC))
         self._forget_oldest(name)
         run_id, number = self._next_id(name)
@@ -56,10 +56,10 @@ class RunRegister:
         return self._records.put(run.key, run)
 
     def get(self, registry: str, run_id: str) -> RunRecord:
-        """One run.
+        """Get a run.
 
         Raises:
-            Fault: 404 where the registry has none of that id.
+            Fault: 404 if the registry has no run with that id.
         """
         run = self._records.get(f"{registry}/{run_id}")
         if run is None:
@@ -71,7 +71,7 @@ class RunRegister:
         return list(self._records.values())
 
     def newest_first(self, registry: str) -> list[RunRecord]:
-        """The runs of a registry."""
+        """The runs of a registry, newest first."""
         return sorted(self._records.values(f"{registry}/"), key=lambda run: run.number, reverse=True)
 
     def registries(self) -> dict[str, str]:
@@ -79,13 +79,13 @@ class RunRegister:
         return {run.registry: run.registry_id for run in self._records.values()}
 
     def change(self, key: str, **changes: Any) -> RunRecord:
-        """Change fields of a run."""
+        """Update fields of a run."""
         run = self._records.get(key)
         assert run is not None
         return self._records.put(key, replace(run, updated=timestamp(datetime.now(UTC)), **changes))
 
     def finish(self, key: str, status: str, error: str, images: tuple[ImageReference, ...] = ()) -> RunRecord:
-        """Enter how a run ended, and forget what it had to do."""
+        """Record the outcome of a run, and delete its work."""
         return self.change(
             key,
             status=status,
@@ -96,7 +96,7 @@ class RunRegister:
         )
 
     def remove(self, key: str) -> None:
-        """Forget a run."""
+        """Delete a run."""
         self._records.remove(key)
 
     def _next_id(self, registry: str) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""The task file of a run: read from its context, given with the task, or made from a Docker build step."""
+"""The task file of a run: read from its context, embedded in the task, or generated from a Docker build step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read_task(step: Step, context: Path) -> tuple[str, dict[str, str]]:
     """The text of the task file, and the values (`{{.Values.x}}`) it is rendered with.
 
     Raises:
-        Fault: a file is not there or lies outside the context, or the values are no map of scalars.
+        Fault: a file does not exist or is outside the context, or the values are not a map of scalars.
     """
     if isinstance(step, DockerStep):
         return build_file(step), {}
@@ -33,13 +33,13 @@ def read_task(step: Step, context: Path) -> tuple[str, dict[str, str]]:
 
 
 def secret_values(step: Step) -> dict[str, str]:
-    """The values and arguments that were marked as secret, by name: they must not show in a log."""
+    """The values and arguments that are marked as secret, by name: they must not appear in a log."""
     given: list[NamedValue] | None = step.arguments if isinstance(step, DockerStep) else step.values
     return {item.name: item.value for item in given or () if item.is_secret}
 
 
 def build_file(step: DockerStep) -> str:
-    """The task file that does what a Docker build step asks for."""
+    """The task file that is equivalent to a Docker build step."""
     images = [_qualified(name) for name in step.image_names or ()]
     words = ["-f", step.docker_file_path]
     for image in images:
@@ -61,7 +61,7 @@ def _qualified(image: str) -> str:
 
 
 def _join(words: list[str]) -> str:
-    # A template is filled in before the line is split, so its braces must stay as they are.
+    # A template is rendered before the line is split, so its braces must not be quoted.
     return " ".join(word if word.startswith("{{") else shlex.quote(word) for word in words)
 
 

@@ -1,1 +1,1 @@
-"""Task files: from the text of `acr-task.yaml` to valid steps."""
+"""Reads task files: from the text of `acr-task.yaml` to validated steps."""

@@ -1,4 +1,4 @@
-"""Aliases in task files from v1.1.0 on: `$Registry`, the file's own, and images such as `bash`.
+"""Aliases in task files of v1.1.0 and later: `$Registry`, those that the file defines, and images such as `bash`.
 
 Source: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-reference-yaml#aliases
 """
@@ -31,9 +31,9 @@ _KNOWN_KEYS = {"values", "directive", "src"}
 
 @dataclass(frozen=True, slots=True)
 class Aliases:
-    """The aliases of one file: `values` after the `directive` sign, `images` as the first word of cmd.
+    """The aliases of a file: `values` follow the `directive` character, `images` are the first word of cmd.
 
-    `pattern` finds their uses (group `alias`); empty where the file's version has no aliases.
+    `pattern` matches their uses (group `alias`); it is empty if the file's version has no aliases.
     """
 
     values: Mapping[str, str]
@@ -43,10 +43,10 @@ class Aliases:
 
 
 def read_aliases(text: str) -> tuple[Aliases, str]:
-    """The aliases of a task file, and the file without its `alias` block; lines keep their numbers.
+    """The aliases of a task file, and the file without its `alias` block; line numbers are unchanged.
 
     Raises:
-        TaskFileError: where the block is not valid.
+        TaskFileError: if the block is invalid.
     """
     version = _VERSION.search(text)
     if (version["version"] if version else "") in _WITHOUT_ALIASES:
@@ -63,18 +63,18 @@ def _read_block(block: str, line: int) -> dict[str, Any]:
     try:
         alias = yaml.safe_load(block)["alias"] or {}
     except yaml.YAMLError as error:
-        raise TaskFileError([f"line {line}: the alias block is no YAML: {error}"]) from error
+        raise TaskFileError([f"line {line}: the alias block is not YAML: {error}"]) from error
     if not isinstance(alias, dict):
-        raise TaskFileError([f"line {line}: alias is no mapping"])
+        raise TaskFileError([f"line {line}: alias is not a mapping"])
     faults = [f"line {line}: unknown key alias.{key}" for key in alias if key not in _KNOWN_KEYS]
     if "src" in alias:
-        faults.append(f"line {line}: alias.src is not read here: put the aliases into alias.values")
+        faults.append(f"line {line}: alias.src is not supported here: put the aliases into alias.values")
     names = alias.get("values") or {}
-    faults += [f"line {line}: the alias {name!r} may only have letters and digits" for name in names
+    faults += [f"line {line}: the alias {name!r} may contain only letters and digits" for name in names
                if not re.fullmatch("[A-Za-z0-9]+", str(name))]  # fmt: skip
     sign = alias.get("directive", "$")
     if not isinstance(sign, str) or len(sign) != 1 or sign.isalnum():
-        faults.append(f"line {line}: alias.directive must be one character, no letter or digit")
+        faults.append(f"line {line}: alias.directive must be one character that is not a letter or digit")
     if faults:
         raise TaskFileError(faults)
     return alias

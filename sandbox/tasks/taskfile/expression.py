@@ -1,4 +1,4 @@
-"""One expression between `{{` and `}}`."""
+"""Evaluates an expression between `{{` and `}}`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _COMMENT = re.compile(r"/\*.*\*/")
 
 
 class ExpressionError(ValueError):
-    """An expression says something unknown, or names a value that is not there."""
+    """An expression is invalid, uses an unknown name, or refers to a missing value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What fields stand for: `.Run.ID` is `fields["Run"]["ID"]`. A namespace of None is known later: all is empty.
+    """The values of fields: `.Run.ID` is `fields["Run"]["ID"]`. In a namespace of None, not yet known, all are empty.
 
-    What is under `.Secrets` is secret, and so is any value in `secrets` (a value can be given as one).
+    Everything under `.Secrets` is secret, and so is any value in `secrets` (a value can be declared as secret).
     """
 
     fields: Mapping[str, Mapping[str, str] | None]
@@ -29,7 +29,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The text of an expression, and whether a secret went into it. `missing` says what was not there."""
+    """The text of an expression, and whether it contains a secret. `missing` is the error for a missing value."""
 
     text: str
     secret: bool = False
@@ -45,10 +45,10 @@ _Operand = Result | _Namespace
 
 
 def evaluate(expression: str, scope: Scope) -> Result:
-    """The value of an expression.
+    """Evaluate an expression.
 
     Raises:
-        ExpressionError: naming what is unknown or missing.
+        ExpressionError: it names what is invalid, unknown or missing.
     """
     if _COMMENT.fullmatch(expression):
         return Result("")
@@ -69,7 +69,7 @@ def _stages(expression: str) -> list[list[str]]:
     while position < len(expression.rstrip()):
         match = _TOKEN.match(expression, position)
         if not match:
-            raise ExpressionError(f"{{{{{expression}}}}} cannot be read")
+            raise ExpressionError(f"{{{{{expression}}}}} cannot be parsed")
         position = match.end()
         if match["pipe"]:
             stages.append([])
@@ -84,7 +84,7 @@ def _call(words: Sequence[str], piped: list[_Operand], scope: Scope) -> _Operand
     first, *rest = words
     if first[0] in '."`':
         if rest or piped:
-            raise ExpressionError(f"{first} is no function")
+            raise ExpressionError(f"{first} is not a function")
         return _operand(first, scope)
     function = _FUNCTIONS.get(first)
     if not function:
@@ -122,21 +122,21 @@ def _index(arguments: list[_Operand], scope: Scope) -> Result:
     match arguments:
         case [_Namespace(name=namespace), Result(text=key)]:
             return _field(namespace, key, scope)
-    raise ExpressionError('index wants a namespace and a name: index .Values "x"')
+    raise ExpressionError('index requires a namespace and a name: index .Values "x"')
 
 
 def _default(arguments: list[_Operand], _: Scope) -> Result:
     match arguments:
         case [Result() as fallback, Result() as value]:
             return value if value.text and not value.missing else fallback
-    raise ExpressionError('default wants two texts: default "x" .Values.y')
+    raise ExpressionError('default requires two strings: default "x" .Values.y')
 
 
 def _b64enc(arguments: list[_Operand], _: Scope) -> Result:
     match arguments:
         case [Result() as value]:
             return Result(base64.b64encode(value.text.encode()).decode(), value.secret, value.missing)
-    raise ExpressionError("b64enc wants one text")
+    raise ExpressionError("b64enc requires one string")
 
 
 _FUNCTIONS = {"index": _index, "default": _default, "b64enc": _b64enc}

@@ -1,7 +1,7 @@
-"""Which step waits for which.
+"""Dependencies between steps.
 
-Without `when` a step waits for the one before it in the file; `when: ["-"]` starts it at once; a list of ids makes it
-wait for exactly those.
+Without `when` a step waits for the previous one in the file; `when: ["-"]` starts it immediately; a list of ids makes
+it wait for exactly those.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sandbox.tasks.taskfile.model import IMMEDIATELY, Step
 
 
 def predecessors(steps: Sequence[Step]) -> dict[str, tuple[str, ...]]:
-    """For every step the ids of those that must have succeeded before it starts."""
+    """The ids of the steps that must have succeeded before a step starts, by the id of that step."""
     before: dict[str, tuple[str, ...]] = {}
     previous: tuple[str, ...] = ()
     for step in steps:
@@ -26,16 +26,16 @@ def predecessors(steps: Sequence[Step]) -> dict[str, tuple[str, ...]]:
 
 
 def faults(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
-    """What keeps the steps from being run: pairs of step id and sentence."""
+    """The faults that prevent the steps from being run: pairs of step id and message."""
     known = {step.id for step in steps}
     for step in steps:
         when = step.when or ()
         if IMMEDIATELY in when and len(when) > 1:
-            yield step.id, f"step {step.id}: when has '-' (start at once) beside other steps"
+            yield step.id, f"step {step.id}: when has '-' (start immediately) together with other steps"
         if step.id in when:
             yield step.id, f"step {step.id} waits for itself"
         unknown = [name for name in when if name not in known and name != IMMEDIATELY]
-        yield from ((step.id, f"step {step.id} waits for {name}, which is no step") for name in unknown)
+        yield from ((step.id, f"step {step.id} waits for {name}, which is not a step") for name in unknown)
     yield from _cycle(predecessors(steps))
 
 

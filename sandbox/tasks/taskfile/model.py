@@ -1,4 +1,4 @@
-"""A task file as data: `acr-task.yaml` after rendering and validation.
+"""The data model of a task file: `acr-task.yaml` after rendering and validation.
 
 Source: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-reference-yaml
 """
@@ -15,7 +15,7 @@ IMMEDIATELY = "-"
 
 
 class StepKind(StrEnum):
-    """What a step does."""
+    """The kind of a step."""
 
     BUILD = "build"
     PUSH = "push"
@@ -24,9 +24,9 @@ class StepKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SecretReference:
-    """A secret that the task file declares: `{{.Secrets.<id>}}` is the value behind the Key Vault URL.
+    """A secret that the task file declares: `{{.Secrets.<id>}}` is the value at the Key Vault URL.
 
-    `client_id` names a user-assigned identity; empty means the task's own.
+    `client_id` is that of a user-assigned identity; empty means the task's system-assigned one.
     """
 
     id: str
@@ -44,9 +44,9 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step. `run` is the value of build or cmd; `images` that of push. Times are seconds.
+    """A step. `run` is the value of build or cmd; `images` is that of push. Times are in seconds.
 
-    `when` is None where the file has none: the step then follows the one before it.
+    `when` is None if the file does not set it: the step then waits for the previous one.
     """
 
     id: str
@@ -78,7 +78,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class TaskFile:
-    """A valid task file: ids are unique, every `when` names a step, and nothing waits for itself."""
+    """A valid task file: ids are unique, every `when` names existing steps, and there are no cycles."""
 
     steps: tuple[Step, ...]
     version: str = "v1.0.0"
@@ -91,7 +91,7 @@ class TaskFile:
 
 
 class TaskFileError(ValueError):
-    """A task file cannot be rendered or is not valid: every fault found, one a line, each with its line number."""
+    """A task file cannot be rendered or is invalid: all faults, one per line, each with its line number."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))

@@ -1,4 +1,4 @@
-"""From the text of a task file to a valid `TaskFile`.
+"""Parses the text of a task file into a valid `TaskFile`.
 
 Source: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-reference-yaml
 """
@@ -28,32 +28,32 @@ _VOLUME_KEYS = dict.fromkeys(("name", "secret"))
 
 
 def declared_secrets(text: str, run: RunInfo, values: Mapping[str, str]) -> tuple[SecretReference, ...]:
-    """The `secrets` that a task file declares, read before any of them is known.
+    """The `secrets` that a task file declares, read before their values are known.
 
     Raises:
-        TaskFileError: where the text cannot be filled in or its `secrets` are not valid.
+        TaskFileError: if the text cannot be rendered or its `secrets` are invalid.
     """
     document = Document()
     filled = fill(text, run, values, None)
     root = document.root(filled.text)
     node = document.fields(root, "the task file", _TASK_KEYS).get("secrets")
-    document.faults.clear()  # the rest of the file is judged when the run starts
+    document.faults.clear()  # the rest of the file is validated when the run starts
     secrets = _Parser(document, filled).secrets(node)
     document.finish()
     return secrets
 
 
 def load_task_file(text: str, run: RunInfo, values: Mapping[str, str]) -> TaskFile:
-    """Fill in and parse a task file: `{{.Values.x}}` from `values`, `{{.Secrets.x}}` from `run.secrets`.
+    """Render and parse a task file: `{{.Values.x}}` from `values`, `{{.Secrets.x}}` from `run.secrets`.
 
     Raises:
-        TaskFileError: every fault with its line. No secret is in its text.
+        TaskFileError: all faults, each with its line. The text contains no secret.
     """
     return _parse(fill(text, run, values, run.secrets))
 
 
 def parse_task_file(text: str) -> TaskFile:
-    """Parse a task file that has no templates. Raises `TaskFileError` with every fault."""
+    """Parse a task file without templates. Raises `TaskFileError` with all faults."""
     return _parse(Filled(text, {}, {}))
 
 
@@ -159,5 +159,5 @@ class _Parser:
             except binascii.Error:
                 self._document.fault(value, f"the volume's file {key.value} is not Base64")
             if "/" in str(key.value):
-                self._document.fault(key, f"the volume's file {key.value} is no plain file name")
+                self._document.fault(key, f"the volume's file {key.value} is not a plain file name")
         return files

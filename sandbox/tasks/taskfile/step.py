@@ -1,4 +1,4 @@
-"""From one entry of `steps` to a `Step`."""
+"""Parses an entry of `steps` into a `Step`."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _IGNORED_BY_AZURE = ("exitedWith", "exitedWithout", "secret", "cpus", "cache")
 
 @dataclass(frozen=True, slots=True)
 class TaskDefaults:
-    """What the task gives to every step, and the names that steps may use."""
+    """The task's defaults for every step, and the networks and volumes that steps may use."""
 
     timeout: int
     working_directory: str
@@ -66,13 +66,13 @@ class TaskDefaults:
 
 
 class StepReader:
-    """Reads steps; faults go to the document, and a step with faults is still a step, so that all are found at once."""
+    """Reads steps. A fault is recorded in the document and does not stop the reading, so that all are found at once."""
 
     def __init__(self, document: Document, filled: Filled, defaults: TaskDefaults) -> None:
         self._document, self._filled, self._defaults = document, filled, defaults
 
     def read(self, node: yaml.Node, index: int) -> Step:
-        """One step. Without an id it is called `acb_step_<index>`, as ACR does."""
+        """Read a step. Without an id it is called `acb_step_<index>`, as in ACR."""
         kind = self._kind(node)
         known = _PROPERTIES[kind]
         values: dict[str, Any] = {"id": f"acb_step_{index}", "kind": kind}
@@ -96,24 +96,24 @@ class StepReader:
             self._document.fault(node, "a step has exactly one of build, push and cmd")
         for key in _IGNORED_BY_AZURE:
             if key in keys:
-                self._document.fault(node, f"{key} has no effect in ACR Tasks or here: take it out")
+                self._document.fault(node, f"{key} has no effect in ACR Tasks or here: remove it")
         return kinds[0] if kinds else StepKind.CMD
 
     def _refuse(self, node: yaml.Node, values: Mapping[str, Any]) -> None:
         step_id, network = values["id"], values.get("network")
         if not _ID.fullmatch(step_id) or step_id == _RESERVED_ID:
-            self._document.fault(node, f"{step_id!r} is no step id: letters, digits, _ . - and not {_RESERVED_ID}")
+            self._document.fault(node, f"{step_id!r} is not a step id: letters, digits, _ . - and not {_RESERVED_ID}")
         if values.get("isolation", "default") != "default":
             self._document.fault(node, f"isolation {values['isolation']} does not exist on Linux")
         if values.get("privileged"):
-            self._document.fault(node, "privileged is refused here: the container would own this machine")
+            self._document.fault(node, "privileged is refused here: the container would control this machine")
         if network and network not in self._defaults.networks:
             self._document.fault(node, f"the network {network} is not declared in networks")
         for name in values.get("volume_mounts", ()):
             if name not in self._defaults.volumes:
                 self._document.fault(node, f"the volume {name} is not declared in volumes")
         if not (values.get("run") or values.get("images")):
-            self._document.fault(node, f"the step {step_id} says nothing to do")
+            self._document.fault(node, f"the step {step_id} has nothing to do")
 
     def _mounts(self, node: yaml.Node) -> dict[str, str]:
         mounts = {}
@@ -131,7 +131,7 @@ class StepReader:
         return tuple(map(self._filled.reveal, value)) if isinstance(value, tuple) else value
 
     def _with_image(self, step: Step) -> str:
-        """The first word of cmd may be an image alias, without the directive."""
+        """The value of cmd; if its first word is an image alias (without the directive), it is resolved."""
         first, space, rest = step.run.strip().partition(" ")
         return self._filled.image_aliases.get(first, first) + space + rest
 

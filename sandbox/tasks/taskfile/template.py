@@ -1,8 +1,8 @@
-"""Filling in a task file: `{{.Run.ID}}`, `{{.Values.x}}`, `{{.Secrets.x}}`, and from v1.1.0 on `$Registry`.
+"""Renders a task file: `{{.Run.ID}}`, `{{.Values.x}}`, `{{.Secrets.x}}`, and since v1.1.0 `$Registry`.
 
-The expressions are a part of Go's templates: fields, quoted strings, and pipelines of the functions `index`,
-`default` and `b64enc`, with `{{-` and `-}}` to trim. Azure fills in a missing value with nothing; here it is an error
-that names it, as is anything unknown.
+The expressions are a subset of Go templates: fields, quoted strings, and pipelines of the functions `index`,
+`default` and `b64enc`, with `{{-` and `-}}` to trim. Azure renders a missing value as an empty string; here it is
+an error that names it, as is any unknown name.
 
 Source: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-reference-yaml#run-variables
 """
@@ -25,35 +25,35 @@ _ACTION = re.compile(r"(?P<before>\s*(?={{- ))?{{(?:- )?(?P<inner>[^\n]*?)(?P<af
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """A task file without templates. Secrets are placeholders in it, so that no value can change the YAML around it
-    or turn up in an error; `reveal` puts them into a string, `image_aliases` maps first words of cmd to images."""
+    """A rendered task file. Secrets are represented by placeholders, so that no value can change the YAML around it
+    or appear in an error; `reveal` inserts them into a string, `image_aliases` maps first words of cmd to images."""
 
     text: str
     image_aliases: Mapping[str, str]
     _hidden: dict[str, str] = field(repr=False)
 
     def reveal(self, text: str) -> str:
-        """The text with the secrets in it."""
+        """The text with the placeholders replaced by secrets."""
         for placeholder, value in self._hidden.items():
             text = text.replace(placeholder, value)
         return text
 
 
 def render(text: str, run: RunInfo, values: Mapping[str, str]) -> str:
-    """Fill in a task file, or any text with its templates, secrets of `run` included.
+    """Render a task file, or any text with its templates, including the secrets of `run`.
 
     Raises:
-        TaskFileError: every fault with line and column.
+        TaskFileError: all faults, each with line and column.
     """
     filled = fill(text, run, values, run.secrets)
     return filled.reveal(filled.text)
 
 
 def fill(text: str, run: RunInfo, values: Mapping[str, str], known: Mapping[str, str] | None) -> Filled:
-    """Fill in a task file and keep the secrets apart. `known` is None while no secret is known yet: all are empty.
+    """Render a task file with placeholders for secrets. `known` is None if no secret is known yet: all are empty.
 
     Raises:
-        TaskFileError: every fault with line and column.
+        TaskFileError: all faults, each with line and column.
     """
     aliases, rest = read_aliases(text)
     fields = {"Run": run.variables(), "Values": values, "Secrets": known}
@@ -72,13 +72,13 @@ class _Filler:
         self._nonce = secrets.token_hex(8)
 
     def fill(self, text: str) -> str:
-        """One pass over the text, so that positions are those of the file and no value is read as a template."""
+        """Render in one pass, so that positions are those of the file and no value is interpreted as a template."""
         pieces = [_COMMENT_LINE, _ACTION.pattern, r"(?P<open>{{)", *filter(None, [self._aliases.pattern])]
         return re.sub("|".join(pieces), lambda match: self._replace(match, text), text)
 
     def _replace(self, match: re.Match[str], text: str) -> str:
         if match["comment"]:
-            return "" if self._aliases.pattern else match[0]  # ACR drops them, in scripts too, where it has aliases
+            return "" if self._aliases.pattern else match[0]  # with aliases, ACR removes comments, in scripts too
         if match["open"]:
             self.faults.append(f"{_position(text, match.start())}: {{{{ is not closed on its line")
             return ""
