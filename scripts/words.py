@@ -112,7 +112,6 @@ _ALLOWED = {word: frozenset(names.split()) for word, names in ALLOWED.items()}
 _IGNORED = (
     "scripts/words.py",
     "tests/architecture/test_words.py",
-    "CHANGELOG.md",
     "docs/adr/",
     "tests/fuzz/corpus/",
     "samples/",
