@@ -148,7 +148,7 @@ def leave_what_was_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ReleasedJob, "_differing", lambda self: iter(()))
 
 
-def purge_what_is_stood_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def purge_what_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(purge, "rows_in_use", lambda *_: set())
 
 
@@ -156,12 +156,12 @@ def purge_the_last_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(purge, "purgeable_attempts", lambda attempts, before: list(attempts))
 
 
-def remove_unique_tags_that_are_stood_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def remove_unique_tags_that_are_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     def every_one(self: Any, known: Any, bases: Any) -> Any:
         return None, set()
 
-    monkeypatch.setattr(GatePurgeJob, "_stood_on", every_one)
-    monkeypatch.setattr(LeftOvers, "_stood_on", lambda self: (set(), set()))
+    monkeypatch.setattr(GatePurgeJob, "_in_use", every_one)
+    monkeypatch.setattr(LeftOvers, "_in_use", lambda self: (set(), set()))
 
 
 @pytest.mark.parametrize(
@@ -184,9 +184,9 @@ def remove_unique_tags_that_are_stood_on(monkeypatch: pytest.MonkeyPatch) -> Non
         put_nothing_back,
         count_no_observations,
         leave_what_was_lifted,
-        purge_what_is_stood_on,
+        purge_what_is_in_use,
         purge_the_last_attempt,
-        remove_unique_tags_that_are_stood_on,
+        remove_unique_tags_that_are_in_use,
     ],
 )
 def test_a_planted_fault_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
