@@ -42,7 +42,7 @@ browser: setup ## a Chromium, axe-core and skopeo, for the tests of the board an
 test: browser ## all tests: unit, triggers, contract, browser, sandbox, end to end, a few kills
 	@$(ROOT) $(PY) -m pytest -p no:cacheprovider
 
-test-unit: $(READY) ## the tests that need nothing but Python (a minute)
+test-unit: $(READY) ## the tests that need nothing but Python (two minutes)
 	@$(PY) -m pytest tests/unit tests/triggers tests/architecture
 
 SEEDS ?= 2000
