@@ -158,7 +158,7 @@ def test_a_tag_that_stays_where_it_was_put_by_others_is_an_alarm(world: World) -
     world.registry.tags[STABLE] = FOREIGN
     world.registry.refusing = Rejected("the tag is locked")
     world.sweep_now()
-    assert "the repair is refused: the tag is locked" in alarms(world, "gates/node")[0].plan
+    assert "fix the cause, and the next sweep repairs it: the tag is locked" in alarms(world, "gates/node")[0].plan
 
 
 @pytest.mark.parametrize("lost", ["deleted", "moved", "unlocked"])

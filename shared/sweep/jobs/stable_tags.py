@@ -106,7 +106,7 @@ class StableTagsJob(SweepJob):
     ) -> list[Alarm] | None:
         """The alarms that remain about a stable tag; None while a move is in progress: then drift is unknown."""
         if isinstance(answer, Malformed | Rejected):
-            return [self._about(stable, AlarmKind.STABLE_MOVED, f"{stable.tag} cannot be read: {answer}")]
+            return [self._about(stable, AlarmKind.STABLE_MOVED, f"{self._name(stable.tag)} cannot be read: {answer}")]
         alarms = self._judge(run, stable, answer)
         if alarms is None:
             return None
@@ -211,7 +211,8 @@ class StableTagsJob(SweepJob):
             except Gone:
                 return self._promote_again(run, stored.record)
             except Rejected as rejection:
-                return msgspec.structs.replace(alarm, plan=f"the repair is refused: {rejection}")
+                plan = f"the repair is refused; fix the cause, and the next sweep repairs it: {rejection}"
+                return msgspec.structs.replace(alarm, plan=plan)
             except Busy:
                 raise
             except BasegateError as error:
