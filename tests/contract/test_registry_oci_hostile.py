@@ -58,7 +58,8 @@ def test_a_digest_that_is_not_that_of_the_bytes_is_told(doubles: Doubles) -> Non
     def answer(asked: Asked) -> Reply:
         return Reply(200, {} if asked.method == "HEAD" else {"Docker-Content-Digest": wrong}, MANIFEST)
 
-    assert "and the digest of its bytes is sha256:" in str(error_of(doubles, answer))
+    error = str(error_of(doubles, answer))
+    assert f"is {wrong} for {NAME}/node:15, and the digest of its bytes is sha256:" in error
 
 
 @pytest.mark.parametrize("text", ["latest", "md5:1", "sha256:XYZ", "sha256:" + "A" * 64, "", "sha512:" + "0" * 128])
