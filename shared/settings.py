@@ -58,8 +58,8 @@ class Settings:
     weekday in UTC."""
 
     keep_days: int = 400
-    """For how many days the ledger keeps unused records, and undelivered outcomes are retried, but those for at least a
-    week (`BASEGATE_KEEP_DAYS`)."""
+    """How many days unused records are kept, and undelivered outcomes retried; those for at least seven
+    (`BASEGATE_KEEP_DAYS`)."""
 
     storage_suffix: str = "core.windows.net"
     """Domain of storage endpoints (`BASEGATE_STORAGE_SUFFIX`), for clouds other than the public one."""

@@ -92,7 +92,7 @@ def _read(read: Operation) -> dict[str, Any]:
     if read.etag:
         answer["headers"] = {"ETag": {"schema": _TEXT, "description": "The version of the record, for `If-Match`."}}
     if kind is RunLog:
-        source = "`running`: the log so far; `stored`: the whole log, from the evidence."
+        source = "`running`: the log so far; `stored`: the log in the evidence."
         of = {"schema": _TEXT, "description": "The check or build that wrote it, with its run and registry."}
         state = {"schema": {"enum": list(LogSource)}, "description": source}
         answer["headers"] = {"X-Basegate-Log": state, "X-Basegate-Log-Of": of}

@@ -9,7 +9,7 @@ rows a transaction.
 Source: https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 and https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions
 
-A page of a list is one query. The service scans a thousand rows for it, or for five seconds, and returns where it
+A page of a list is one query. The service scans some thousand rows for it, or for five seconds, and returns where it
 stopped: a selective filter gives a short page, even an empty one, with a continuation token.
 Source: https://learn.microsoft.com/rest/api/storageservices/query-timeout-and-pagination
 """

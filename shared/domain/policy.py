@@ -173,7 +173,7 @@ class PromotionRule(Rule, frozen=True, kw_only=True):
         Meta(description="the age at which unused unique tags are deleted (default: never)"),
     ] = None
     at_least: Annotated[
-        int, Meta(ge=1, le=1000, description="how many rollback options of a stable tag are kept, whatever their age")
+        int, Meta(ge=1, le=1000, description="a number from 1 to 1000: the rollback options that are always kept")
     ] = 10
 
     @property
@@ -237,7 +237,7 @@ class BuildRule(TaskRule, frozen=True, kw_only=True):
     image: Annotated[str, Meta(description="repository:tag that the task pushes; {run} is its run id")]
     output: Annotated[
         Literal["listed", "by-tag"],
-        Meta(description="the proof that a run built an image: the run lists it, or its tag (docker push, buildx)"),
+        Meta(description="listed (the run lists its image) or by-tag (it pushed the tag: docker push, buildx)"),
     ] = "listed"
 
     @property
