@@ -68,7 +68,7 @@ class Box:
         """Start everything and return the gateway's port. If a part fails, the started parts are stopped again."""
         try:
             return await self._start()
-        except BaseException:
+        except BaseException:  # a cancellation, too: what was started must not keep running
             await self.stop()
             raise
 

@@ -68,7 +68,7 @@ class Deployments:
             runtime.provisioning = "Pending"
             journals = {container.name: Journal() for container in requested.properties.containers}
             images = await runtime.transition.run(self._pull(requested, journals))
-        except BaseException:
+        except BaseException:  # a cancellation, too: the group must not stay reserved
             runtime.provisioning = before
             runtime.transition.end()
             if self._records.get(id_of(requested)) is None:

@@ -78,7 +78,7 @@ class Podman:
         self._note.write_text(str(runtime))
         try:
             self._running = await self._start(program, runtime)
-        except BaseException:
+        except BaseException:  # a cancellation, too: the folder must not be left
             await asyncio.to_thread(remove_tree, runtime)
             raise
 

@@ -84,7 +84,7 @@ class FunctionsHost:
         """
         try:
             await self._start()
-        except BaseException:
+        except BaseException:  # a cancellation, too: workers must not outlive their host
             await self.stop()
             raise
 
