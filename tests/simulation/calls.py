@@ -66,9 +66,8 @@ class Chaos:
 
     def error(self, port: str, method: str, server: str, now: float) -> BasegateError | None:
         """The error of a place with an outage, or None."""
-        away = self.away | self.away_for_long
         for place in (port, f"{port}@{server}"):
-            how, until = away.get(place, ("", 0.0))
+            how, until = self.away_for_long.get(place) or self.away.get(place) or ("", 0.0)
             if until > now:
                 self.struck[how] += 1
                 return _refused(how, f"{place} {method}")
@@ -136,17 +135,17 @@ class Calls:
 
     def _through_chaos(self, worker: Worker, port: str, method: str, server: str) -> bool:
         """Wait for the call to arrive, if it does; returns whether its response is to be lost."""
-        chaos, random = self._chaos, self._random
+        chaos, random = self._chaos, self._random.random
         if self.waiting:
             self.between(port, method)
-        wait, fate = 0.005 + 0.05 * random.random(), random.random()
+        wait, fate = 0.005 + 0.05 * random(), random()
         if fate < chaos.dawdles:
             chaos.struck["slow call"] += 1
-            wait += 8.0 * random.random()
+            wait += 8.0 * random()
         elif fate < chaos.dawdles + chaos.pauses:
             wait += self._pause()
         self._scheduler.sleep(wait)
-        fate, dies = random.random(), chaos.dies * worker.frailty
+        fate, dies = random(), chaos.dies * worker.frailty
         if fate < dies:
             self._die("died before a call", method)
         if chaos.away or chaos.away_for_long:

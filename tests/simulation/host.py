@@ -157,10 +157,12 @@ class Host:
         if message.deliveries > DELIVERIES:
             self._give_up(app, item)
         elif isinstance(item, Hint):
-            self._story.tell(f"handles the hint {item.hint} {item.subject} {item.tag}, expecting {item.expected}")
+            if self._story.recorded:
+                self._story.tell(f"handles the hint {item.hint} {item.subject} {item.tag}, expecting {item.expected}")
             app.hints.handle(item, redelivered=redelivered)
         else:
-            self._story.tell(f"handles {item.kind} {item.row}{' again' if redelivered else ''}")
+            if self._story.recorded:
+                self._story.tell(f"handles {item.kind} {item.row}{' again' if redelivered else ''}")
             app.reconciler.work(item, redelivered=redelivered)
 
     def _give_up(self, app: App, item: Any) -> None:

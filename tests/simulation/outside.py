@@ -71,70 +71,87 @@ class LimitError(AssertionError):
     """Something that Azure refuses is stored or sent."""
 
 
+class Part:
+    """The rows of one kind of record in one partition: by key, their keys in order, and those of open records."""
+
+    __slots__ = ("keys", "open", "rows")
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Stored[Any]] = {}
+        self.keys: list[str] = []
+        self.open: set[str] = set()
+
+    def remove(self, row: str) -> None:
+        """Remove a row, if it is there."""
+        if self.rows.pop(row, None) is not None:
+            self.keys.remove(row)
+            self.open.discard(row)
+
+
+_EMPTY = Part()
+
+
 class Ledger:
     """Records by kind, partition and row, with Azure's limits: keys, sizes, transactions over partitions."""
 
     def __init__(self) -> None:
-        self.tables: dict[tuple[str, str], dict[str, Stored[Any]]] = defaultdict(dict)
-        self._rows: dict[tuple[str, str], list[str]] = defaultdict(list)
-        self._open: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self.parts: dict[type, dict[str, Part]] = defaultdict(lambda: defaultdict(Part))
         self.committed: Callable[[tuple[Change | Removal, ...]], None] = lambda changes: None
         self._version, self.purged = 0, 0
 
     def insert(self, record: R) -> Stored[R] | None:
-        if record.row in self.tables[(type(record).__name__, record.partition)]:
+        if record.row in self.parts[type(record)][record.partition].rows:
             return None
         return self.commit(Change(record))[0]
 
     def load(self, kind: type[R], partition: str, row: str) -> Stored[R] | None:
-        return self.tables[(kind.__name__, partition)].get(row)
+        return self.parts[kind][partition].rows.get(row)
 
     def save(self, stored: Stored[R], record: R) -> Stored[R]:
         return self.commit(Change(record, stored))[0]
 
     def commit(self, *changes: Change | Removal) -> list[Stored[Any]]:
-        if changes[1:] and len({_partition(change.record) for change in changes}) > 1:
+        if len(changes) > 1 and len({_partition(change.record) for change in changes}) > 1:
             raise LimitError("a transaction over several partitions")
-        places = list[tuple[tuple[str, str], str]]()
+        places: list[tuple[Part, str]] = []
         for change in changes:
             record, before = change.record, change.stored
-            key, row = (type(record).__name__, record.partition), record.row
-            places.append((key, row))
+            part, row = self.parts[type(record)][record.partition], record.row
+            places.append((part, row))
             if before is None and isinstance(change, Removal):
                 continue
-            found = self.tables[key].get(row)
-            if found is not before and (found.etag if found else None) != (before.etag if before else None):
-                raise Conflict(f"{key[1]}/{row} was changed since it was loaded")
-        stored = list[Stored[Any]]()
-        for change, (key, row) in zip(changes, places, strict=True):
+            found = part.rows.get(row)
+            if found is not before and (found is None or before is None or found.etag != before.etag):
+                raise Conflict(f"{record.partition}/{row} was changed since it was loaded")
+        stored: list[Stored[Any]] = []
+        for change, (part, row) in zip(changes, places, strict=True):
             if isinstance(change, Change):
-                stored.append(self._write(key, row, change.record))
+                stored.append(self._write(part, row, change.record))
             else:
-                self._remove(key, row)
+                part.remove(row)
                 self.purged += change.stored is not None
         self.committed(changes)
         return stored
 
     def list(self, kind: type[R], partition: str, row_prefix: str = "") -> Iterator[Stored[R]]:
-        key = (kind.__name__, partition)
-        rows, table = self._rows[key], self.tables[key]
-        first = bisect_left(rows, row_prefix)
-        last = bisect_left(rows, row_prefix + "\U0010ffff", first)
-        return iter([table[row] for row in rows[first:last]])
+        part = self.parts[kind][partition]
+        first = bisect_left(part.keys, row_prefix)
+        last = bisect_left(part.keys, row_prefix + "\U0010ffff", first)
+        return iter([part.rows[row] for row in part.keys[first:last]])
 
     def between(self, kind: type[R], partition: str, first: str, last: str) -> Iterator[Stored[R]]:
-        key = (kind.__name__, partition)
-        return iter([self.tables[key][row] for row in self._rows[key] if first <= row and (not last or row <= last)])
+        part = self.parts[kind].get(partition, _EMPTY)
+        return iter([part.rows[row] for row in part.keys if first <= row and (not last or row <= last)])
 
     def open(self, kind: type[R], partition: str) -> Iterator[Stored[R]]:
-        key = (kind.__name__, partition)
-        return iter([self.tables[key][row] for row in sorted(self._open[key])])
+        part = self.parts[kind].get(partition, _EMPTY)
+        return iter([part.rows[row] for row in sorted(part.open)])
 
     def page(
         self, kind: type[Listed[Item]], partition: str, limit: int, token: str = "", only: ListFilter = NO_FILTER
     ) -> Page[Item]:
-        found = [stored.record for stored in self.tables[(kind.__name__, partition)].values() if stored.record.time_row]
-        newest = sorted(found, key=lambda record: str(record.time_row))
+        rows = self.parts[kind][partition].rows
+        newest = sorted((one.record for one in rows.values() if one.record.time_row), key=lambda one: str(one.time_row))
         if only.until is not None:
             newest = [record for record in newest if record.created_at < only.until]
         return Page(items=tuple(record.summary() for record in newest[:limit]))
@@ -147,29 +164,23 @@ class Ledger:
 
     def all(self, kind: type[R]) -> Iterator[R]:
         """Every record of a kind."""
-        for (name, _), table in list(self.tables.items()):
-            if name == kind.__name__:
-                yield from [stored.record for stored in table.values()]
+        for part in list(self.parts[kind].values()):
+            yield from [stored.record for stored in part.rows.values()]
 
-    def _remove(self, key: tuple[str, str], row: str) -> None:
-        if self.tables[key].pop(row, None) is not None:
-            self._rows[key].remove(row)
-            self._open[key].discard(row)
-
-    def _write(self, key: tuple[str, str], row: str, record: Any) -> Stored[Any]:
-        body, table = msgspec.json.encode(record), self.tables[key]
-        if row not in table:
-            if not (_KEY.fullmatch(key[1]) and _KEY.fullmatch(row)):
-                raise LimitError(f"Azure Tables refuses the keys {key[1]}/{row}")
-            insort(self._rows[key], row)
+    def _write(self, part: Part, row: str, record: Any) -> Stored[Any]:
+        body = msgspec.json.encode(record)
+        if row not in part.rows:
+            if not (_KEY.fullmatch(record.partition) and _KEY.fullmatch(row)):
+                raise LimitError(f"Azure Tables refuses the keys {record.partition}/{row}")
+            insort(part.keys, row)
         if len(body) > _RECORD_LIMIT:
-            raise LimitError(f"Azure Tables refuses {key[1]}/{row} of {len(body)} bytes")
+            raise LimitError(f"Azure Tables refuses {record.partition}/{row} of {len(body)} bytes")
         if _SECRET_BYTES in body:
-            raise LimitError(f"a secret in {key[1]}/{row}")
+            raise LimitError(f"a secret in {record.partition}/{row}")
         self._version += 1
-        stored = table[row] = Stored(record, str(self._version))
+        stored = part.rows[row] = Stored(record, str(self._version))
         if isinstance(record, Record):
-            (self._open[key].discard if record.settled else self._open[key].add)(row)
+            (part.open.discard if record.settled else part.open.add)(row)
         return stored
 
 

@@ -31,8 +31,7 @@ def at_its_end(seed: int) -> Iterator[tuple[Schedule, Ledger]]:
         try:
             schedule._disturbed()
             old = copy.copy(schedule.outside.ledger)
-            old.tables, old._rows = copy.deepcopy(old.tables), copy.deepcopy(old._rows)
-            old._open = copy.deepcopy(old._open)
+            old.parts = copy.deepcopy(old.parts)
             schedule._calm()
             go_on(schedule, 12)  # what was planned before the calm is pushed by now
             assert schedule.judge.violations == []
@@ -44,7 +43,7 @@ def at_its_end(seed: int) -> Iterator[tuple[Schedule, Ledger]]:
 def lose(schedule: Schedule, instead: Ledger) -> None:
     """Another ledger; the queues are gone, and the judge, who knows what was, is sent away."""
     ledger = schedule.outside.ledger
-    ledger.tables, ledger._rows, ledger._open = instead.tables, instead._rows, instead._open
+    ledger.parts = instead.parts
     ledger._version += 1_000_000
     ledger.committed = lambda changes: None
     schedule.outside.registry.changed = lambda *_: None
