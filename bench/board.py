@@ -14,8 +14,10 @@ import msgspec
 from bench.figure import Figure
 from bench.memory import MemoryLedger
 from functions.board import page
-from shared.board import Views
-from shared.domain.record import Record
+from shared.board.overview import overview_page
+from shared.domain.candidate import Candidate
+from shared.domain.promotion import Promotion
+from shared.domain.rollout import Rollout
 from shared.ports import NO_FILTER, Item, Listed, ListFilter, Page, R, Stored
 from tests.fakes import START, World, digest
 
@@ -48,7 +50,7 @@ class ListingLedger(MemoryLedger):
         self.asked: Counter[str] = Counter()
 
     def _put(self, key: tuple[str, str, str], record: R) -> Stored[R]:
-        if isinstance(record, Record):
+        if isinstance(record, Candidate | Promotion | Rollout):
             place = (*key[:2], record.time_row)
             if place not in self._lines:
                 insort(self._by_time.setdefault(key[:2], []), record.time_row)
@@ -97,7 +99,7 @@ def _milliseconds(world: World) -> float:
     began = time.perf_counter()
     for _ in range(_READS):
         now = world.clock.now()
-        page("overview.html", view=Views(world.services, now).overview(), now=now)
+        page("overview.html", view=overview_page(world.services, now), now=now)
     return (time.perf_counter() - began) / _READS * 1e3
 
 
@@ -105,5 +107,5 @@ def _queries(world: World) -> float:
     ledger = world.ledger
     assert isinstance(ledger, ListingLedger)
     ledger.asked.clear()
-    Views(world.services, world.clock.now()).overview()
+    overview_page(world.services, world.clock.now())
     return float(ledger.asked.total())

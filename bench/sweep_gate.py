@@ -63,11 +63,9 @@ class NoIdentity:
         raise AssertionError(f"a sweep of upstream tags requested a token for {scopes}")
 
 
-class UpstreamSweep(Sweep):
-    """The sweep with the upstream jobs only: the cost of stable tags and apps is not measured here."""
-
-    def _jobs(self) -> Iterator[SweepJob]:
-        return (UpstreamJob(self._services, gate) for gate in self._services.policy.gates.values())
+def upstream_jobs(services: Services) -> Iterator[SweepJob]:
+    """The upstream jobs only: the cost of stable tags and apps is not measured here."""
+    return (UpstreamJob(services, gate) for gate in services.policy.gates.values())
 
 
 class BenchGate:
@@ -90,7 +88,7 @@ class BenchGate:
 
     def sweep(self) -> SweepResult:
         """Run one sweep to its end."""
-        return UpstreamSweep(self.services).run(datetime.now(UTC) + _TIME_LIMIT, at_once=True)
+        return Sweep(self.services, jobs=upstream_jobs).run(datetime.now(UTC) + _TIME_LIMIT, at_once=True)
 
     def know(self, digests: Mapping[str, str], *, promoted: bool) -> None:
         """Record in the ledger that every tag was observed; with `promoted` also its candidate and its stable tag."""

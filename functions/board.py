@@ -13,7 +13,7 @@ import azure.functions as func
 
 from functions.web import Handler, answering, auth_level
 from shared import bootstrap
-from shared.interface import Role
+from shared.interface import Role, resolve
 from shared.settings import platform_signs_in
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ _HEADERS = {
 }
 
 _PAGES = {
-    "overview": ("", "overview.html"),
-    "drift": ("drift", "drift.html"),
-    "candidate": ("candidates/{candidate}", "record.html"),
-    "rollout": ("rollouts/{rollout}", "record.html"),
-    "gate": ("gates/{gate}", _HISTORY),
-    "app": ("apps/{app}", _HISTORY),
+    "overview": ("", "overview.html", "overview:overview_page"),
+    "drift": ("drift", "drift.html", "drift:drift_page"),
+    "candidate": ("candidates/{candidate}", "record.html", "records:candidate_page"),
+    "rollout": ("rollouts/{rollout}", "record.html", "records:rollout_page"),
+    "gate": ("gates/{gate}", _HISTORY, "records:gate_history"),
+    "app": ("apps/{app}", _HISTORY, "records:app_history"),
 }
-"""The pages by their view (`shared.board.Views`): the path, and the template of the fragment."""
+"""The pages: the path, the template of the fragment, and the function in `shared.board` that makes its view."""
 
 
 def page(template: str, **values: object) -> func.HttpResponse:
@@ -89,34 +89,33 @@ def shell(req: func.HttpRequest) -> func.HttpResponse:
     return page("shell.html", keyed=not platform_signs_in())
 
 
-def _fragment(view: str, template: str) -> Handler:
-    """The handler of a page's content, for readers. A history has a filter and a page token."""
+def _fragment(template: str, view: str) -> Handler:
+    """The handler of a page's content, for readers. A history has a filter, the overview the state of the app."""
 
     @_over_https
     def fragment(req: func.HttpRequest) -> func.HttpResponse:
+        import msgspec
+
         from functions.web.inputs import actor_of
-        from shared.board import Views
         from shared.board.records import Filter
 
         actor_of(req, Role.READER)
-        services = bootstrap.basegate().services
-        now = services.clock.now()
-        asked = list[object](req.route_params.values())
-        if view == "overview":
-            asked.append(bootstrap.basegate().health.recent())
-        if template == _HISTORY:
-            shown = Filter(**{name: req.params.get(name, "") for name in ("state", "since", "until")})
-            asked += [shown, req.params.get("token", "")]
-        return page(template, view=getattr(Views(services, now), view)(*asked), now=now)
+        app = bootstrap.basegate()
+        now = app.services.clock.now()
+        shown = msgspec.convert(dict(req.params), Filter)
+        asked = [app.services, *req.route_params.values(), shown if template == _HISTORY else now]
+        if template == "overview.html":
+            asked.append(app.health.recent())
+        return page(template, view=resolve(f"shared.board.{view}")(*asked), now=now)
 
     return fragment
 
 
-for _name, (_path, _template) in _PAGES.items():
+for _name, (_path, _template, _view) in _PAGES.items():
     _route = blueprint.route(f"board/{_path}".rstrip("/"), methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
     blueprint.function_name(f"board_{_name}")(_route(shell))
     _route = blueprint.route(f"board/fragments/{_path or _name}", methods=["GET"], auth_level=auth_level())
-    blueprint.function_name(f"fragment_{_name}")(_route(_fragment(_name, _template)))
+    blueprint.function_name(f"fragment_{_name}")(_route(_fragment(_template, _view)))
 
 
 @blueprint.route("board/assets/{name}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)

@@ -75,9 +75,8 @@ class Basegate:
             return parse_gates(file.read_text(encoding="utf-8"), file.name, signs_in=signs_in)
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise Misconfigured(
-                f"the rules {self.settings.gates} cannot be read ({why}): set BASEGATE_GATES"
-            ) from error
+            problem = f"the rules {self.settings.gates} cannot be read ({why}): set BASEGATE_GATES"
+            raise Misconfigured(problem) from error
 
     @cached_property
     def services(self) -> Services:
@@ -138,7 +137,7 @@ class Basegate:
 
         values, url = self.settings.listeners, self.settings.public_url
         used = (kind for kind in listeners.KINDS if kind.settings[0] in values)
-        return {kind.name: LinkingAnnouncer(url, kind.make(values, credential, secrets.read)) for kind in used}
+        return {kind.name: LinkingAnnouncer(url, kind(values, credential, secrets.read)) for kind in used}
 
     def _endpoint(self, service: str) -> str:
         return f"https://{self.settings.storage_account}.{service}.{self.settings.storage_suffix}"

@@ -19,7 +19,7 @@ from shared.domain.observation import Observation
 from shared.domain.outcome import Outcome
 from shared.domain.policy import App, DeployRule, Gate, Policy, RegistryRule
 from shared.domain.promotion import Promotion, promotion_row
-from shared.domain.record import WorkItem
+from shared.domain.record import Row, WorkItem
 from shared.domain.retention import Numbers
 from shared.domain.rollout import BuiltImage
 from shared.domain.stable_tag import StableTag
@@ -28,19 +28,7 @@ Item = TypeVar("Item")
 Item_co = TypeVar("Item_co", covariant=True)
 
 
-class Keyed(Protocol):
-    """A record with its key in the ledger."""
-
-    @property
-    def partition(self) -> str:
-        """What it belongs to: a gate or an app."""
-
-    @property
-    def row(self) -> str:
-        """Which one it is."""
-
-
-class Listed(Keyed, Protocol[Item_co]):
+class Listed(Protocol[Item_co]):
     """A record that is in a list by time, as an `item`."""
 
     item: ClassVar[type[Any]]
@@ -53,7 +41,7 @@ class Listed(Keyed, Protocol[Item_co]):
         """The record as a list item."""
 
 
-R = TypeVar("R", bound=Keyed)
+R = TypeVar("R", bound=Row)
 DeployRule_contra = TypeVar("DeployRule_contra", bound=DeployRule, contravariant=True)
 
 HISTORY_LIMIT = 1000
@@ -164,7 +152,7 @@ class Ledger(Protocol):
         Yields the number removed by each batch.
         """
 
-    def purge(self, kind: type[Keyed], partition: str, before: datetime, limit: int) -> int:
+    def purge(self, kind: type[Row], partition: str, before: datetime, limit: int) -> int:
         """Remove up to `limit` records of a partition whose `at` is before a moment, 100 at most; returns how many."""
 
 
@@ -273,18 +261,20 @@ class TagReader(Protocol):
         """The rate limit that the registry last reported, or None."""
 
 
-class CopyState(StrEnum):
-    """The state of a server-side copy."""
+class RunStatus(StrEnum):
+    """The status of a task run, or of a server-side copy, as Basegate distinguishes it."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    BROKEN = "broken"
+    """A task run ended without a result: canceled, timed out, or the service failed."""
 
 
 class CopyStatus(msgspec.Struct, frozen=True):
     """A copy's state, and the service's message if it failed."""
 
-    state: CopyState
+    state: RunStatus
     message: str = ""
 
 
@@ -366,16 +356,6 @@ class Registry(Protocol):
         Raises:
             Misconfigured: the role for it is missing. Rejected: the tag is locked.
         """
-
-
-class RunStatus(StrEnum):
-    """The status of a task run, as Basegate distinguishes it."""
-
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    BROKEN = "broken"
-    """It ended without a result: canceled, timed out, or the service failed."""
 
 
 class OutputImage(msgspec.Struct, frozen=True):

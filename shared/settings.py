@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, get_args
 from urllib.parse import urlsplit
 
 from shared.domain.errors import Misconfigured
@@ -29,7 +29,7 @@ SWEEP_SCHEDULE = "0 */5 * * * *"
 APP_ROOT = Path(__file__).resolve().parent.parent
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """The settings. Only `listeners` contains secrets, and is never shown."""
 
@@ -42,7 +42,7 @@ class Settings:
     gates: str = "gates.yaml"
     """The rules, a path from the app's root (`BASEGATE_GATES`)."""
 
-    listeners: Mapping[str, str] = field(default_factory=dict)
+    listeners: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The variables of the listeners that outcomes are sent to, if set (`shared/adapters/listeners`). The URL of a
     chat's webhook is a secret: set it as a Key Vault reference, which App Service resolves."""
 
@@ -71,89 +71,62 @@ class Settings:
     """Who may use the HTTP interface (`BASEGATE_SIGN_IN`): holders of a function key, or persons whom App Service
     Authentication has signed in. The second trusts headers that only App Service may set: use it there only."""
 
-    def __repr__(self) -> str:
-        """The settings without secrets, safe for logs and tracebacks."""
-        shown = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "listeners"}
-        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
-
-_NAMES = {
-    "storage_account": "AzureWebJobsStorage__accountName",
-    "key_vault": "BASEGATE_KEY_VAULT",
-    "gates": "BASEGATE_GATES",
-    "public_url": "BASEGATE_PUBLIC_URL",
-    "sweep_schedule": "BASEGATE_SWEEP_SCHEDULE",
-    "keep_days": "BASEGATE_KEEP_DAYS",
-    "storage_suffix": "BASEGATE_STORAGE_SUFFIX",
-    "telemetry": "BASEGATE_TELEMETRY",
-    "sign_in": "BASEGATE_SIGN_IN",
-}
+_NAMES = {one.name: f"BASEGATE_{one.name.upper()}" for one in fields(Settings) if one.name not in ("listeners", "site")}
+_NAMES["storage_account"] = "AzureWebJobsStorage__accountName"
 
 
 class PlugIn(Protocol):
     """A plug-in with settings of its own."""
 
-    @property
-    def settings(self) -> tuple[str, ...]:
-        """The environment variables that it reads."""
+    settings: ClassVar[tuple[str, ...]]
+    """The environment variables that it reads."""
 
-    def faults(self, values: Mapping[str, str]) -> Iterator[str]:
+    @staticmethod
+    def faults(values: Mapping[str, str]) -> Iterator[str]:
         """The errors in the values that are set, each with its variable and without a secret."""
 
 
-def setting_names(plug_ins: Collection[PlugIn] = ()) -> tuple[str, ...]:
+def setting_names(plug_ins: Collection[type[PlugIn]] = ()) -> tuple[str, ...]:
     """The environment variables that settings are read from."""
     return *_NAMES.values(), *(name for one in plug_ins for name in one.settings)
 
 
-def read_settings(environment: Mapping[str, str] | None = None, plug_ins: Collection[PlugIn] = ()) -> Settings:
+def read_settings(environment: Mapping[str, str] = os.environ, plug_ins: Collection[type[PlugIn]] = ()) -> Settings:
     """The settings in an environment (this process's by default), including those of plug-ins.
 
     Raises:
         Misconfigured: names every variable that is missing or invalid, and what it must be.
     """
-    environment = os.environ if environment is None else environment
     present = {name: value.strip() for name, value in environment.items() if value.strip()}
     values: dict[str, Any] = {key: present[name] for key, name in _NAMES.items() if name in present}
     listeners = {name: present[name] for one in plug_ins for name in one.settings if name in present}
-    values.setdefault("public_url", _own_url(environment))
-    values["site"] = environment.get("WEBSITE_SITE_NAME", "").strip()
-    faults = [*_faults(values, present), *(fault for one in plug_ins for fault in one.faults(listeners))]
+    url = values.get("public_url", _own_url(environment))
+    faults = [*_faults(present, url), *(fault for one in plug_ins for fault in one.faults(listeners))]
     if faults:
         raise Misconfigured("the app's settings are invalid:\n" + "\n".join(f"  {fault}" for fault in faults))
-    values["public_url"] = values["public_url"].rstrip("/")
+    values["public_url"], values["site"] = url.rstrip("/"), environment.get("WEBSITE_SITE_NAME", "").strip()
     values["keep_days"] = int(values.get("keep_days", Settings.keep_days))
     return Settings(**values, listeners=listeners)
 
 
-def platform_signs_in(environment: Mapping[str, str] | None = None) -> bool:
+def platform_signs_in() -> bool:
     """Whether App Service Authentication is required; read when functions are indexed."""
-    environment = os.environ if environment is None else environment
-    return environment.get(_NAMES["sign_in"], "").strip() == "easy-auth"
+    return os.environ.get(_NAMES["sign_in"], "").strip() == "easy-auth"
 
 
-def is_behind_sign_in(environment: Mapping[str, str] | None = None) -> bool:
+def is_behind_sign_in() -> bool:
     """Whether App Service Authentication is on, by the platform's own variable: if it is off, anybody can send its
     headers.
 
     Source: `IsEasyAuthEnabled` of the Functions host, https://github.com/Azure/azure-functions-host/blob/dev/src/WebJobs.Script/Environment/EnvironmentExtensions.cs
     """
-    environment = os.environ if environment is None else environment
-    return environment.get("WEBSITE_AUTH_ENABLED", "").strip().lower() == "true"
+    return os.environ.get("WEBSITE_AUTH_ENABLED", "").strip().lower() == "true"
 
 
-def sweep_schedule(environment: Mapping[str, str] | None = None) -> str:
+def sweep_schedule() -> str:
     """The schedule of the sweep; read when functions are indexed."""
-    environment = os.environ if environment is None else environment
-    return environment.get(_NAMES["sweep_schedule"], "").strip() or SWEEP_SCHEDULE
-
-
-_CHOICES = {
-    "telemetry": ("off", "azure", "otlp"),
-    "sign_in": ("keys", "easy-auth"),
-}
-_NCRONTAB_FIELDS = 6
-_SHOWN_CHARACTERS = 60
+    return os.environ.get(_NAMES["sweep_schedule"], "").strip() or SWEEP_SCHEDULE
 
 
 def _own_url(environment: Mapping[str, str]) -> str:
@@ -165,41 +138,36 @@ def _own_url(environment: Mapping[str, str]) -> str:
     return f"https://{host}" if host and ":" not in host else ""
 
 
-def _faults(values: Mapping[str, str], present: Mapping[str, str]) -> Iterator[str]:
-    if "storage_account" not in values:
+def _faults(present: Mapping[str, str], public_url: str) -> Iterator[str]:
+    if _NAMES["storage_account"] not in present:
         yield f"{_NAMES['storage_account']} is missing: the name of the app's storage account"
     yield from url_faults(_NAMES["key_vault"], present)
-    if not _is_plain_url(values["public_url"] or "https://none"):  # not shown: it may contain a key
+    if not _is_plain_url(public_url or "https://none"):  # not shown: it may contain a key
         yield f"{_NAMES['public_url']} must be https://<host>, without user, query or fragment"
-    for key, choices in _CHOICES.items():
-        yield from choice_faults(_NAMES[key], present, choices)
-    yield from _time_faults(values)
+    for key in ("telemetry", "sign_in"):
+        yield from choice_faults(_NAMES[key], present, get_args(Settings.__annotations__[key]))
+    schedule, days = _NAMES["sweep_schedule"], _NAMES["keep_days"]
+    if len(present.get(schedule, SWEEP_SCHEDULE).split()) != 6:
+        yield _fault(schedule, present, f"six fields, e.g. {SWEEP_SCHEDULE}")
+    if not re.fullmatch("[1-9][0-9]{0,3}", present.get(days, "1")):
+        yield _fault(days, present, "a number of days, 1 to 9999")
 
 
 def url_faults(name: str, values: Mapping[str, str]) -> Iterator[str]:
     """The error of a variable that is not an https URL."""
     if not values.get(name, "https://").startswith("https://"):
-        yield f"{name} is {_shown(values[name])}: it must be an https URL"
+        yield _fault(name, values, "an https URL")
 
 
 def choice_faults(name: str, values: Mapping[str, str], choices: tuple[str, ...]) -> Iterator[str]:
     """The error of a variable that has none of its possible values."""
     if values.get(name, choices[0]) not in choices:
-        known = f"{', '.join(choices[:-1])} or {choices[-1]}"
-        yield f"{name} is {_shown(values[name])}: it must be {known}"
+        yield _fault(name, values, f"{', '.join(choices[:-1])} or {choices[-1]}")
 
 
-def _time_faults(values: Mapping[str, str]) -> Iterator[str]:
-    if len(values.get("sweep_schedule", SWEEP_SCHEDULE).split()) != _NCRONTAB_FIELDS:
-        shown = _shown(values["sweep_schedule"])
-        yield f"{_NAMES['sweep_schedule']} is {shown}: it must be six fields, e.g. {SWEEP_SCHEDULE}"
-    if not re.fullmatch("[1-9][0-9]{0,3}", values.get("keep_days", "1")):
-        yield f"{_NAMES['keep_days']} is {_shown(values['keep_days'])}: it must be a number of days, 1 to 9999"
-
-
-def _shown(value: str) -> str:
-    """An invalid value as errors show it: truncated where a key could begin, if it is a connection string."""
-    return repr(re.split(r"[=?;@]", value)[0][:_SHOWN_CHARACTERS])
+def _fault(name: str, values: Mapping[str, str], wanted: str) -> str:
+    """The error of an invalid value, which is truncated where a key could begin, if it is a connection string."""
+    return f"{name} is {re.split('[=?;@]', values[name])[0][:60]!r}: it must be {wanted}"
 
 
 def _is_plain_url(url: str) -> bool:

@@ -74,25 +74,19 @@ def _principal(req: func.HttpRequest) -> _Principal:
 
 
 def require_own_site(req: func.HttpRequest) -> None:
-    """Refuse cross-site requests, which a browser sends with the cookies of a signed-in person.
+    """Refuse cross-site requests (`Forbidden`), which a browser sends with the cookies of a signed-in person.
 
     Source: https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
-
-    Raises:
-        Forbidden: it is one.
     """
     if req.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         raise Forbidden("cross-site requests are refused")
 
 
 def require_https(req: func.HttpRequest) -> None:
-    """Refuse pages over plain HTTP, except on loopback: they have data, and their requests the key.
+    """Refuse pages over plain HTTP (`Forbidden`), except on loopback: they have data, and their requests the key.
 
     App Service ends TLS before the app, and forwards the scheme:
     https://learn.microsoft.com/azure/app-service/overview-tls
-
-    Raises:
-        Forbidden: the request is over plain HTTP, and not on loopback.
     """
     asked = urlsplit(req.url)
     scheme = req.headers.get("X-Forwarded-Proto", asked.scheme).rpartition(",")[2].strip()
@@ -149,22 +143,14 @@ def _converted(fields: dict[str, Any], kind: type[B], *, strict: bool) -> B:
 
 
 def require_known(req: func.HttpRequest, names: Collection[str]) -> None:
-    """Refuse query parameters other than these and a function key.
-
-    Raises:
-        Malformed: names an unknown one.
-    """
+    """Refuse query parameters other than these and a function key: `Malformed` names an unknown one."""
     if unknown := [name for name in req.params if name not in names and name.lower() not in _KEY]:
         known = f"known parameters: {', '.join(names)}" if names else "it has none"
         raise Malformed(unknown[0][:80], f"is not a parameter of this call; {known}")
 
 
 def flag(req: func.HttpRequest, name: str) -> bool:
-    """A boolean of the query; false if it is missing.
-
-    Raises:
-        Malformed: it is neither `true` nor `false`.
-    """
+    """A boolean of the query; false if it is missing. Raises `Malformed` if it is neither `true` nor `false`."""
     text = str(req.params.get(name, "false"))
     if text not in ("true", "false"):
         raise Malformed(name, f"must be true or false, not {text[:40]!r}")
@@ -172,11 +158,7 @@ def flag(req: func.HttpRequest, name: str) -> bool:
 
 
 def page_of(req: func.HttpRequest, states: Iterable[str] = ()) -> dict[str, Any]:
-    """The `limit`, the `token` and the filter (`only`) of a list; `states` are the states that it can be filtered by.
-
-    Raises:
-        Malformed: names the invalid parameter.
-    """
+    """The `limit`, the `token` and the filter (`only`) of a list with these states. Raises `Malformed`."""
     only = ListFilter(state=_state(req, tuple(states)), since=_moment(req, "since"), until=_moment(req, "until"))
     return {"limit": _limit(req), "token": req.params.get("token", ""), "only": only}
 

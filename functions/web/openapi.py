@@ -10,7 +10,7 @@ import msgspec
 from functions.web.responses import PlanResponse, Problem
 from shared.domain.retention import KEPT
 from shared.interface import IN_PATH, OPERATIONS, Operation, resolve
-from shared.operations.idempotency import KEY_LIMIT
+from shared.operations import KEY_LIMIT
 from shared.queries.records import LOG_LIMIT_BYTES, PAGE_LIMIT, LogSource, RunLog
 
 _TEMPLATE = "#/components/schemas/{name}"
@@ -60,8 +60,7 @@ def document() -> dict[str, Any]:
     """The document, cached: copy it before changing it."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS.values():
-        described = _act(operation) if operation.body else _read(operation)
-        paths.setdefault(f"/{operation.path}", {})[operation.method.lower()] = described
+        paths.setdefault(f"/{operation.path}", {})[operation.method.lower()] = _described(operation)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -86,7 +85,25 @@ def document() -> dict[str, Any]:
     }
 
 
-def _read(read: Operation) -> dict[str, Any]:
+def _described(operation: Operation) -> dict[str, Any]:
+    fresh = bool(operation.body) and not {"candidate", "rollout"}.isdisjoint(operation.in_path)
+    responses, asked = (_plans(), _ACTING) if operation.body else (_responses(operation), _in_query(operation))
+    described: dict[str, Any] = {"x-role": operation.role.value} if operation.role else {"security": []}
+    described |= {
+        "operationId": _name(operation),
+        "summary": operation.summary,
+        "parameters": [*_in_path(operation), *asked, *(_FRESH if fresh else ())],
+        "responses": _merged(_problems(but=0 if fresh else 412), responses) if operation.role else responses,
+    }
+    if operation.body:
+        examples = {name: {"value": dict(value)} for name, value in operation.examples.items()}
+        content = {"application/json": {"schema": _ref(resolve(operation.body)), "examples": examples}}
+        described["requestBody"] = {"required": True, "content": content}
+    more = " ".join(filter(None, (operation.description, _PAGES if operation.paged else "")))
+    return described | ({"description": more} if more else {})
+
+
+def _responses(read: Operation) -> dict[str, Any]:
     kind = resolve(read.answer)
     answer: dict[str, Any] = {"description": "Success.", "content": _content(kind)}
     if read.etag:
@@ -96,52 +113,24 @@ def _read(read: Operation) -> dict[str, Any]:
         of = {"schema": _TEXT, "description": "The check or build that wrote it, with its run and registry."}
         state = {"schema": {"enum": list(LogSource)}, "description": source}
         answer["headers"] = {"X-Basegate-Log": state, "X-Basegate-Log-Of": of}
-    responses = {"200": answer} | {
-        str(status): {"description": text, "content": _content(kind)} for status, text in read.also.items()
-    }
-    operation = {
-        "operationId": _name(read),
-        "summary": read.summary,
-        "parameters": [*_in_path(read), *_in_query(read)],
-        "responses": _merged(_problems(but=412), responses) if read.role else responses,
-    }
-    if read.role is None:
-        return operation | {"security": []}
-    more = " ".join(filter(None, (read.description, _PAGES if read.paged else "")))
-    described = {"description": more} if more else {}
-    return operation | described | {"x-role": read.role.value}
+    also = {str(status): {"description": text, "content": _content(kind)} for status, text in read.also.items()}
+    return {"200": answer} | also
 
 
-def _act(act: Operation) -> dict[str, Any]:
-    assert act.role
-    content = {"application/json": {"schema": _ref(PlanResponse)}}
-    examples = {name: {"value": dict(value)} for name, value in act.examples.items()}
-    fresh = not {"candidate", "rollout"}.isdisjoint(act.in_path)
-    described = {"description": act.description} if act.description else {}
-    return described | {
-        "operationId": _name(act),
-        "summary": act.summary,
-        "x-role": act.role.value,
-        "parameters": [*_in_path(act), *_ACTING, *(_FRESH if fresh else ())],
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": _ref(resolve(act.body)), "examples": examples}},
-        },
-        "responses": {
-            "200": {"description": "The effects that it would have (`dry_run`).", "content": content},
-            "202": {"description": "Its effects; `see` is the record to read.", "content": content},
-            **_problems(but=0 if fresh else 412),
-        },
+def _plans() -> dict[str, Any]:
+    content = _content(PlanResponse)
+    return {
+        "200": {"description": "The effects that it would have (`dry_run`).", "content": content},
+        "202": {"description": "Its effects; `see` is the record to read.", "content": content},
     }
 
 
 def _merged(problems: dict[str, Any], responses: dict[str, Any]) -> dict[str, Any]:
     """Responses together with the possible problems; a status may have both."""
-    both = {
-        status: problems[status]["content"] | responses[status]["content"] for status in problems & responses.keys()
-    }
-    contents = {status: responses[status] | {"content": content} for status, content in both.items()}
-    return problems | responses | contents
+    merged = problems | responses
+    for status in problems.keys() & responses.keys():
+        merged[status] = responses[status] | {"content": problems[status]["content"] | responses[status]["content"]}
+    return merged
 
 
 def _content(answer: type) -> dict[str, Any]:

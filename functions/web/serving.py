@@ -16,18 +16,13 @@ from shared import bootstrap
 from shared.domain.errors import Stale
 from shared.interface import Operation, resolve
 from shared.operations import Plan, Who
-from shared.operations.idempotency import checked_key
 from shared.queries.records import Queries
 
 log = logging.getLogger(__name__)
 
 
 def serve(operation: Operation, req: func.HttpRequest) -> func.HttpResponse:
-    """Handle a request for an operation.
-
-    Raises:
-        BasegateError: see `problem_of`.
-    """
+    """Handle a request for an operation. Raises a `BasegateError`: see `problem_of`."""
     return _act(operation, req) if operation.body else _read(operation, req)
 
 
@@ -54,7 +49,7 @@ def _act(operation: Operation, req: func.HttpRequest) -> func.HttpResponse:
     require_own_site(req)
     assert operation.role
     actor, dry = actor_of(req, operation.role), flag(req, "dry_run")
-    asked, key = read_body(req, resolve(operation.body)), checked_key(req.headers.get("Idempotency-Key", ""))
+    asked, key = read_body(req, resolve(operation.body)), req.headers.get("Idempotency-Key", "")
     who = Who.of(actor, asked.reason, key)  # 1
     app = bootstrap.basegate()
 

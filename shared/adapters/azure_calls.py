@@ -48,8 +48,13 @@ TASKS_NOT_ALLOWED = "TasksOperationsNotAllowed"
 """The error code of a subscription that may not run ACR Tasks.
 Source: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-overview"""
 
-_REJECTED = frozenset(("AuthorizationFailed", "Forbidden", "DENIED", "UNAUTHORIZED", TASKS_NOT_ALLOWED))
+_REJECTED = frozenset(("AuthorizationFailed", "Forbidden", "DENIED", "UNAUTHORIZED"))
 _OF_CODE: dict[str, tuple[Cause | None, str]] = {
+    TASKS_NOT_ALLOWED: (
+        Cause.TASKS_NOT_ALLOWED,
+        "this subscription may not run ACR Tasks (those on free credits may not): request them from Azure support at "
+        "https://aka.ms/azuresupport, or use another subscription",
+    ),
     "LinkedAuthorizationFailed": (
         Cause.ROLE,
         "give the app's identity the role for what is named here too: Managed Identity Operator for an identity",
@@ -72,25 +77,21 @@ _FIREWALL_TEXT = re.compile(
     re.IGNORECASE,
 )
 _NAME_TEXT = re.compile(r"failed to resolve|name or service not known|getaddrinfo|name resolution", re.IGNORECASE)
-_REMEDIES = {
-    Cause.IDENTITY: "switch the managed identity on, and set AZURE_CLIENT_ID if it is a user-assigned one",
-    Cause.ROLE: "give the app's identity the role it needs there",
-    Cause.NETWORK: "a network rule of the service blocks the app, whatever its roles: allow the app's virtual network "
-    "or its outbound addresses",
-    Cause.TASKS_NOT_ALLOWED: "this subscription may not run ACR Tasks (those on free credits may not): request them "
-    "from Azure support at https://aka.ms/azuresupport, or use another subscription",
-}
+_NO_IDENTITY = "switch the managed identity on, and set AZURE_CLIENT_ID if it is a user-assigned one"
+_NO_ROLE = "give the app's identity the role it needs there"
+_BLOCKED = (
+    "a network rule of the service blocks the app, whatever its roles: allow the app's virtual network or its outbound "
+    "addresses"
+)
 _UNRESOLVED = "check the name, and that the app's virtual network has the private DNS zone for it"
 _UNREACHED = "check whether a firewall, or a route of the app's virtual network, drops the app's packets"
 
 
 @contextmanager
 def translated(doing: str, *, remedy: str = "") -> Iterator[None]:
-    """Raise the SDKs' errors within the block as the gate's.
+    """Raise the SDKs' errors within the block as the gate's, with `doing` at the beginning of their text.
 
-    Args:
-        doing: what is being done to what, for the beginning of the error text.
-        remedy: what to do if access is denied.
+    `remedy` is what to do if access is denied.
 
     Raises:
         Retry: throttled, unavailable, unreachable, an incomplete response, or no token for the identity: its endpoint
@@ -106,7 +107,7 @@ def translated(doing: str, *, remedy: str = "") -> Iterator[None]:
         if error.status_code or not isinstance(error, ClientAuthenticationError):
             raise _from_response(error, doing, remedy) from error
         problem = f"{doing}: no token for the app's identity: {readable(error.message)}"
-        raise Retry(problem, cause=Cause.IDENTITY, remedy=_REMEDIES[Cause.IDENTITY]) from error
+        raise Retry(problem, cause=Cause.IDENTITY, remedy=_NO_IDENTITY) from error
     except ServiceRequestError as error:  # the service was not reached
         problem = f"{doing}: {type(error).__name__}: {readable(error.message)}"
         remedy = _UNRESOLVED if _NAME_TEXT.search(error.message) else _UNREACHED
@@ -127,7 +128,7 @@ def expected(*rejections: int | type[HttpResponseError], instead: BasegateError 
     try:
         yield
     except HttpResponseError as error:
-        missing = 404 in rejections and is_missing(error)
+        missing = 404 in rejections and isinstance(error, ResourceNotFoundError)
         if not missing and error.status_code not in rejections and type(error) not in rejections:
             raise
         if instead is not None:
@@ -149,11 +150,6 @@ def registry_id(registry: RegistryRule) -> tuple[str, str, str]:
     if len(parts) < 9:
         raise Misconfigured(f"registry {registry.name} has no Azure resource id in the rules")
     return parts[2], parts[4], parts[8]
-
-
-def is_missing(error: HttpResponseError) -> bool:
-    """Whether the service says that the resource does not exist."""
-    return isinstance(error, ResourceNotFoundError) or error.status_code == 404
 
 
 def error_code(error: HttpResponseError) -> str:
@@ -181,15 +177,7 @@ def _from_response(error: HttpResponseError, doing: str, remedy: str) -> Basegat
         known, advice = _OF_CODE[code]
         return Misconfigured(problem, cause=known, remedy=advice)
     if status in (401, 403) or code in _REJECTED:
-        cause = _cause(code, error.message)
-        advice = remedy if cause is Cause.ROLE and remedy else _REMEDIES[cause]
+        is_blocked = code in _FIREWALL_CODES or _FIREWALL_TEXT.search(error.message)  # no role helps against that
+        cause, advice = (Cause.NETWORK, _BLOCKED) if is_blocked else (Cause.ROLE, remedy or _NO_ROLE)
         return Misconfigured(problem, cause=cause, remedy=advice)
     return Rejected(problem) if status >= 400 else Retry(problem)  # an incomplete response says neither yes nor no
-
-
-def _cause(code: str, message: str) -> Cause:
-    """Why a service denies access: no role helps against a network rule, or a subscription without ACR Tasks."""
-    if code == TASKS_NOT_ALLOWED:
-        return Cause.TASKS_NOT_ALLOWED
-    blocked = code in _FIREWALL_CODES or _FIREWALL_TEXT.search(message)
-    return Cause.NETWORK if blocked else Cause.ROLE

@@ -30,14 +30,7 @@ class AciContainerRunner:
         self._client, self._secrets = per_subscription(ContainerInstanceManagementClient, credential), secrets
 
     def put(self, rule: AciRule, image: BuiltImage, registry: RegistryRule) -> None:
-        """Put the whole definition: Azure resets properties that are left out.
-
-        Raises:
-            Transitioning: an earlier change is in progress.
-            NeedsRecreation: it cannot be changed in place.
-            Retry: the image could not be pulled, which is often transient.
-            Rejected: the definition is invalid.
-        """
+        """Put the whole definition: Azure resets properties that are left out."""
         group = self._definition(rule, image, registry)
         with _translated(f"deploying {image} to {rule.name}"):
             try:
@@ -47,7 +40,7 @@ class AciContainerRunner:
                 code, message = error_code(error), readable(error.message)
                 if code in _NEEDS_RECREATION or _DELETE_FIRST in error.message:
                     raise NeedsRecreation(f"{rule.name}: {message}") from error
-                if code in _FLAKY_PULLS:
+                if code in _FLAKY_PULLS:  # often transient
                     raise Retry(f"{image} could not be pulled: {message}", delay_seconds=5.0) from error
                 raise
 
@@ -63,20 +56,23 @@ class AciContainerRunner:
             groups.begin_delete(rule.resource_group, rule.name, polling=False)
 
     def _definition(self, rule: AciRule, image: BuiltImage, registry: RegistryRule) -> models.ContainerGroup:
-        identity = models.ContainerGroupIdentity(
-            type="UserAssigned", user_assigned_identities={rule.identity: models.UserAssignedIdentities()}
-        )
-        address = models.IpAddress(
-            type="Public",
-            ports=[models.Port(port=rule.port, protocol="TCP")],
-            dns_name_label=rule.dns_label or None,
+        identities = {rule.identity: models.UserAssignedIdentities()}
+        identity = models.ContainerGroupIdentity(type="UserAssigned", user_assigned_identities=identities)
+        ports = [models.Port(port=rule.port, protocol="TCP")]
+        requests = models.ResourceRequests(cpu=rule.cpu, memory_in_gb=rule.memory_gb)
+        container = models.Container(
+            name=rule.name,
+            image=image.reference,
+            ports=[models.ContainerPort(port=rule.port, protocol="TCP")],
+            environment_variables=[models.EnvironmentVariable(name=n, value=v) for n, v in rule.environment.items()],
+            resources=models.ResourceRequirements(requests=requests),
         )
         return models.ContainerGroup(
             location=rule.location,
             os_type="Linux",
             restart_policy=rule.restart,
-            containers=[_container(rule, image)],
-            ip_address=address,
+            containers=[container],
+            ip_address=models.IpAddress(type="Public", ports=ports, dns_name_label=rule.dns_label or None),
             image_registry_credentials=[self._pull_credential(rule, registry)],
             identity=identity if rule.identity else None,
         )
@@ -100,17 +96,6 @@ def _translated(doing: str) -> Iterator[None]:
             raise
 
 
-def _container(rule: AciRule, image: BuiltImage) -> models.Container:
-    requests = models.ResourceRequests(cpu=rule.cpu, memory_in_gb=rule.memory_gb)
-    return models.Container(
-        name=rule.name,
-        image=image.reference,
-        ports=[models.ContainerPort(port=rule.port, protocol="TCP")],
-        environment_variables=[models.EnvironmentVariable(name=n, value=v) for n, v in rule.environment.items()],
-        resources=models.ResourceRequirements(requests=requests),
-    )
-
-
 def _state(group: models.ContainerGroup) -> DeploymentState:
     container = group.containers[0]
     view = container.instance_view
@@ -128,13 +113,12 @@ def _state(group: models.ContainerGroup) -> DeploymentState:
         stopped=not changing and group_state == "Stopped",
         restarts=(view.restart_count if view and not changing else 0) or 0,
         address=f"{ip}:{ports[0].port}" if ip and ports else "",
-        detail=_detail(group, state),
+        detail=_detail(state, view),
     )
 
 
-def _detail(group: models.ContainerGroup, state: str) -> str:
+def _detail(state: str, view: models.ContainerPropertiesInstanceView | None) -> str:
     """Why a group is not healthy, "" if it is running."""
-    view = group.containers[0].instance_view
     if state == "Running":
         return ""
     current = view.current_state if view else None

@@ -30,28 +30,20 @@ from azure.data.tables import TableClient, TableEntity, TableServiceClient
 
 from shared.adapters.azure_calls import DEADLINES, Identity, expected, translated
 from shared.domain.errors import Conflict, Malformed
-from shared.domain.record import Record, rows_before
+from shared.domain.record import Record, Row, rows_before
 from shared.domain.stable_tag import StableTag
-from shared.ports import NO_FILTER, Change, Item, Keyed, Listed, ListFilter, Page, R, Removal, Stored
+from shared.ports import NO_FILTER, Change, Item, Listed, ListFilter, Page, R, Removal, Stored
 from shared.settings import TABLE
 
 _ROLE = "give the app Storage Table Data Contributor"
 _CHANGED = (404, 409, 412)
 _UNCHANGED = {"match_condition": MatchConditions.IfNotModified}
+_KEYS_ONLY = ["PartitionKey", "RowKey"]
 _FROM_ON = "PartitionKey eq @partition and RowKey ge @low"
 _ROWS = f"{_FROM_ON} and RowKey lt @high"
 
-_FAMILIES = {
-    "Observation": "gate",
-    "Candidate": "gate",
-    "Promotion": "gate",
-    "StableTag": "gate",
-    "Rollout": "app",
-    "AppRecord": "app",
-    "Numbers": "gate",
-    "LeftOver": "gate",
-    "Delivery": "",
-}
+_OF_GATES = ("Observation", "Candidate", "Promotion", "StableTag", "Numbers", "LeftOver")
+_FAMILIES = dict.fromkeys(_OF_GATES, "gate") | {"Rollout": "app", "AppRecord": "app", "Delivery": ""}
 """The prefix of the partition by kind; a delivery names the whole partition. All other kinds have their own."""
 
 _OPEN_ROWS, _TIME_ROWS = "}", "~"
@@ -106,12 +98,11 @@ class TableLedger:
 
     def commit(self, *changes: Change | Removal) -> list[Stored[Any]]:
         writes = _operations(changes)
+        records = sum(isinstance(change, Change) or change.stored is not None for change in changes)
         name = " and ".join(name_of(change.record) for change in changes)
         changed = Conflict(f"{name}: changed since it was read, or exists already")
         with translated(f"writing {name} to the ledger", remedy=_ROLE), expected(*_CHANGED, instead=changed):
-            etags = self._write(
-                writes, sum(isinstance(change, Change) or change.stored is not None for change in changes)
-            )
+            etags = self._write(writes, records)
         kept = (change.record for change in changes if isinstance(change, Change))
         return [Stored(record, etag) for record, etag in zip(kept, etags, strict=False)]
 
@@ -156,21 +147,15 @@ class TableLedger:
             stopped_at = pages.continuation_token  # type: ignore[attr-defined]
         return Page(items=tuple(items), next=_token_of(stopped_at) if stopped_at else "")
 
-    def purge(self, kind: type[Keyed], partition: str, before: datetime, limit: int) -> int:
-        """Delete up to 100 of a partition's records whose `at` is before a moment; returns how many.
+    def purge(self, kind: type[Row], partition: str, before: datetime, limit: int) -> int:
+        """They are deleted in one transaction on their ETags: if one was changed meanwhile, none is.
 
-        They are deleted in one transaction on their ETags: if one was changed meanwhile, none is deleted. The service
-        may return an empty page with a continuation token: only the last page is the end.
+        The service may return an empty page with a continuation token: only the last page is the end.
         """
-        query, keys = f"{_ROWS} and at lt @before", _keys(kind, partition, _row_key(kind, ""))
-        keys["before"] = before
+        query, size = f"{_ROWS} and at lt @before", min(limit, _TRANSACTION_LIMIT)
+        keys = _keys(kind, partition, _row_key(kind, "")) | {"before": before}
         with translated(f"removing old {kind.__name__} from the ledger", remedy=_ROLE):
-            found = self._table.query_entities(
-                query,
-                parameters=keys,
-                results_per_page=min(limit, _TRANSACTION_LIMIT),
-                select=["PartitionKey", "RowKey"],
-            )
+            found = self._table.query_entities(query, parameters=keys, results_per_page=size, select=_KEYS_ONLY)
             old = next(filter(None, map(list, found.by_page())), [])
             doomed = [("delete", entity, _UNCHANGED | {"etag": entity.metadata["etag"]}) for entity in old]
             with expected(*_CHANGED):
@@ -178,11 +163,10 @@ class TableLedger:
         return 0
 
     def purge_moves(self, partition: str, before: datetime, kept: Collection[str]) -> Iterator[int]:
-        all_rows, low = _row_key(StableTag, "", _TIME_ROWS), _row_key(StableTag, rows_before(before), _TIME_ROWS)
-        lines, keys = {_row_key(StableTag, row, _TIME_ROWS) for row in kept}, _keys(StableTag, partition, low)
-        keys["high"] = _behind(all_rows)
+        low, high = _row_key(StableTag, rows_before(before), _TIME_ROWS), _behind(_row_key(StableTag, "", _TIME_ROWS))
+        lines, keys = {_row_key(StableTag, row, _TIME_ROWS) for row in kept}, _keys(StableTag, partition, low, high)
         with translated(f"removing old moves of {partition} from the ledger", remedy=_ROLE):
-            found = _found(self._table.query_entities(_ROWS, parameters=keys, select=["PartitionKey", "RowKey"]))
+            found = _found(self._table.query_entities(_ROWS, parameters=keys, select=_KEYS_ONLY))
             old = [("delete", dict(entity)) for entity in found if entity["RowKey"] not in lines]
             for first in range(0, len(old), _TRANSACTION_LIMIT):
                 writes = old[first : first + _TRANSACTION_LIMIT]
@@ -254,23 +238,21 @@ def check(changes: Sequence[Change | Removal], bodies: Sequence[bytes]) -> None:
     Raises:
         Malformed: the service would reject it; names the record.
     """
-    partition, rows = _partition(changes[0].record), list[str]()
+    partition, rows, first = _partition(changes[0].record), list[str](), name_of(changes[0].record)
     for change, body in zip(changes, bodies, strict=True):
-        own = _rows(change)
+        own, name = _rows(change), name_of(change.record)
         if _partition(change.record) != partition:
-            raise Malformed(name_of(change.record), f"cannot be written together with {name_of(changes[0].record)}")
+            raise Malformed(name, f"cannot be written together with {first}")
         if not all(map(_is_key, (partition, *own))):
-            raise Malformed(
-                name_of(change.record), "not a valid key of the ledger: / \\ # ?, a control character, or over 1 KiB"
-            )
+            raise Malformed(name, "not a valid key of the ledger: / \\ # ?, a control character, or over 1 KiB")
         if len(body) * 2 > _BODY_LIMIT_BYTES and _bytes(body.decode()) > _BODY_LIMIT_BYTES:
-            raise Malformed(name_of(change.record), f"too large for the ledger: {len(body)} bytes as JSON")
+            raise Malformed(name, f"too large for the ledger: {len(body)} bytes as JSON")
         rows += own
     if len(rows) > _TRANSACTION_LIMIT or sum(map(len, bodies)) > _BODIES_LIMIT_BYTES:
-        begins = f"a transaction that begins with {name_of(changes[0].record)}"
-        raise Malformed(begins, f"too large for the ledger: {len(rows)} rows, {sum(map(len, bodies))} bytes as JSON")
+        size = f"too large for the ledger: {len(rows)} rows, {sum(map(len, bodies))} bytes as JSON"
+        raise Malformed(f"a transaction that begins with {first}", size)
     if len(set(rows)) < len(rows):
-        raise Malformed(name_of(changes[0].record), f"written twice in one transaction: {', '.join(rows)}")
+        raise Malformed(first, f"written twice in one transaction: {', '.join(rows)}")
 
 
 def _operations(changes: Sequence[Change | Removal]) -> list[_Operation]:

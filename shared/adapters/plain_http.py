@@ -60,16 +60,10 @@ class _TlsConnection(_Connection, HTTPSConnection):
 def send(
     method: str, url: str, seconds: float, headers: Mapping[str, str], body: bytes | None = None
 ) -> tuple[int, Mapping[str, str]]:
-    """Status and headers of the response to one request: no redirect is followed, no proxy used, no body read.
+    """Status and headers of the response to one request, which ends after `seconds` in all: no redirect is followed, no
+    proxy used, no body read.
 
     Connections are opened here and not by a pool, which writes the path of a URL to debug logs and traces.
-
-    Args:
-        method: GET or POST.
-        url: an http or https URL.
-        seconds: the total deadline.
-        headers: of the request.
-        body: of the request.
 
     Raises:
         ValueError: the URL is invalid; the error does not repeat it.
@@ -108,13 +102,9 @@ def _connection(url: SplitResult, seconds: float) -> _Connection:
 
 
 class HttpProbe:
-    """Implements the port `Probe`: health over plain HTTP, straight to the deployment's own address."""
+    """Implements the port `Probe`: plain HTTP, straight to the deployment's own address; redirects are not followed."""
 
     def check(self, address: str, path: str) -> str | None:
-        """None if `http://address/path` answers 2xx or 3xx within 3 s in all, else the error.
-
-        Redirects are not followed.
-        """
         url = f"http://{address}{path}"
         try:
             status, _ = send("GET", url, _TIMEOUT_SECONDS, {"User-Agent": "basegate-probe"})

@@ -18,7 +18,7 @@ from shared.adapters.redaction import readable
 from shared.domain.errors import Gone, Misconfigured
 from shared.domain.image import Digest, ImageRef, parse_digest
 from shared.domain.policy import RegistryRule
-from shared.ports import CopyState, CopyStatus, Secrets, TagPush, TagState
+from shared.ports import CopyStatus, RunStatus, Secrets, TagPush, TagState
 
 _PULL_ROLE = "give the app AcrPull (Container Registry Repository Reader) on the registry"
 _PUSH_ROLE = "give the app AcrPush and the right to change tag metadata (Repository Writer) on the registry"
@@ -92,27 +92,24 @@ class AcrRegistry:
         Source: https://learn.microsoft.com/rest/api/containerregistry/registries/import-image
         """
         subscription, group, registry = registry_id(target)
-        parameters = ImportImageParameters(
-            source=self._import_source(source, source_rule), target_tags=[name], mode="NoForce"
-        )
+        origin = self._import_source(source, source_rule)
+        parameters = ImportImageParameters(source=origin, target_tags=[name], mode="NoForce")
         with translated(f"copying {source} to {target.login_server}/{name}", remedy=_IMPORT_ROLE):
-            poller = self._management(subscription).registries.begin_import_image(
-                group, registry, parameters, polling=False, cls=_location
-            )
-            return str(poller.result())
+            begin = self._management(subscription).registries.begin_import_image
+            return str(begin(group, registry, parameters, polling=False, cls=_location).result())
 
     def copy_status(self, target: RegistryRule, operation: str) -> CopyStatus:
         if not operation:
-            return CopyStatus(CopyState.SUCCEEDED)
+            return CopyStatus(RunStatus.SUCCEEDED)
         subscription, _, _ = registry_id(target)
         with translated(f"reading the status of a copy to {target.login_server}", remedy=_IMPORT_ROLE):
             response = self._management(subscription).send_request(HttpRequest("GET", operation))
             if response.status_code == _RUNNING:
-                return CopyStatus(CopyState.RUNNING)
+                return CopyStatus(RunStatus.RUNNING)
             if response.status_code in _REFUSED:
-                return CopyStatus(CopyState.FAILED, _rejection(response.text()))
+                return CopyStatus(RunStatus.FAILED, _rejection(response.text()))
             response.raise_for_status()
-        return CopyStatus(CopyState.SUCCEEDED)
+        return CopyStatus(RunStatus.SUCCEEDED)
 
     def lock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
         client = self._data(registry.login_server)

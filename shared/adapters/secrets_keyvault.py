@@ -33,12 +33,10 @@ class VaultCredentials:
         return SecretClient(self._url, self._credential(), **DEADLINES)
 
     def credentials(self, registry: RegistryRule) -> tuple[str, str]:
-        """User and password of a registry."""
         self._require_vault(f"registry {registry.name} names credentials")
         return self.read(f"{registry.credentials}-user"), self.read(f"{registry.credentials}-password")
 
     def expiry(self, registry: RegistryRule) -> datetime | None:
-        """The earlier expiry of a registry's two secrets, None if they have none."""
         secrets = map(self._secret, (f"{registry.credentials}-user", f"{registry.credentials}-password"))
         times = (secret.properties.expires_on for secret in secrets)
         return min((time for time in times if time is not None), default=None)
@@ -51,10 +49,7 @@ class VaultCredentials:
         return value
 
     def values(self) -> list[str]:
-        """All vault values that a run may have received, including those replaced since it started.
-
-        The secrets that a task reads are unknown: Azure's responses omit a task's credentials.
-        """
+        """All of the vault: Azure's responses omit a task's credentials, so which secrets it reads is unknown."""
         if not self._url:
             return []
         with translated("reading the vault's secrets", remedy=_ROLE):
@@ -81,10 +76,7 @@ class VaultCredentials:
     def _secret(self, name: str) -> KeyVaultSecret:
         self._require_vault(f"the secret {name} is needed")
         missing = _no_secret(f"there is no secret {name} in {self._url}", "create it, or correct its name")
-        with (
-            translated(f"reading secret {name}", remedy=_ROLE),
-            expected(ResourceNotFoundError, instead=missing),
-        ):
+        with translated(f"reading secret {name}", remedy=_ROLE), expected(ResourceNotFoundError, instead=missing):
             return self._client.get_secret(name)
 
     def _require_vault(self, what: str) -> None:

@@ -44,9 +44,8 @@ class StorageWorkQueue:
     def _send(self, queue: str, what: str, message: object, wait_seconds: float) -> None:
         hidden = min(math.ceil(wait_seconds), _LONGEST_WAIT_SECONDS)
         with translated(f"queueing {what}", remedy=_QUEUE_ROLE):
-            self._queues(queue).send_message(
-                msgspec.json.encode(message).decode(), visibility_timeout=hidden, time_to_live=_NEVER
-            )
+            text = msgspec.json.encode(message).decode()
+            self._queues(queue).send_message(text, visibility_timeout=hidden, time_to_live=_NEVER)
 
     def check(self) -> QueueState:
         dates: list[str] = []
@@ -62,18 +61,14 @@ class StorageWorkQueue:
 
     def _given_up(self, queue: str) -> int:
         """The length of a queue's poison queue, which the host creates with the first message."""
-        with (
-            translated("reading the properties of the poison queues", remedy=_QUEUE_ROLE),
-            expected(ResourceNotFoundError),
-        ):
+        doing = "reading the properties of the poison queues"
+        with translated(doing, remedy=_QUEUE_ROLE), expected(ResourceNotFoundError):
             return int(self._queues(queue + POISON).get_queue_properties().approximate_message_count or 0)
         return 0
 
     def _make_client(self, queue: str) -> QueueClient:
         policy = TextBase64EncodePolicy()
-        return QueueClient(
-            self._endpoint, queue, credential=self._credential(), message_encode_policy=policy, **STORAGE_DEADLINES
-        )
+        return QueueClient(self._endpoint, queue, self._credential(), message_encode_policy=policy, **STORAGE_DEADLINES)
 
 
 def _moment(date: str) -> datetime | None:
@@ -92,9 +87,7 @@ class BlobArchive:
 
     @cached_property
     def _container(self) -> ContainerClient:
-        container = ContainerClient(
-            self._endpoint, EVIDENCE_CONTAINER, credential=self._credential(), **STORAGE_DEADLINES
-        )
+        container = ContainerClient(self._endpoint, EVIDENCE_CONTAINER, self._credential(), **STORAGE_DEADLINES)
         with translated("opening the evidence container", remedy=_BLOB_ROLE), suppress(ResourceExistsError):
             container.create_container()
         return container

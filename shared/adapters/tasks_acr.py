@@ -50,21 +50,16 @@ class AcrTaskRunner:
 
     def start(self, registry: RegistryRule, task: str, values: Mapping[str, str], token: str) -> str:
         subscription, group, name = registry_id(registry)
-        request = TaskRunRequest(
-            task_id=f"{registry.id}/tasks/{task}",
-            override_task_step_properties=OverrideTaskStepProperties(
-                values_property=[SetValue(name=key, value=value, is_secret=False) for key, value in values.items()],
-                update_trigger_token=_encoded(token),
-            ),
-        )
+        given = [SetValue(name=key, value=value, is_secret=False) for key, value in values.items()]
+        mark = base64.b64encode(token.encode()).decode()
+        overrides = OverrideTaskStepProperties(values_property=given, update_trigger_token=mark)
+        request = TaskRunRequest(task_id=f"{registry.id}/tasks/{task}", override_task_step_properties=overrides)
         doing = f"starting task {task} of {registry.login_server}"
         with translated(doing, remedy=_ROLE), expected(404, instead=_no_task(registry, task)):
             return str(self._client(subscription).registries.schedule_run(group, name, request).run_id)
 
     def check(self, registry: RegistryRule, task: str) -> None:
-        """Check that a task exists and runs may be started; none is started.
-
-        Only a start shows that a subscription may not run tasks. So the start of a task that does not exist is
+        """Only a start shows that a subscription may not run tasks. So the start of a task that does not exist is
         requested: a caller who may start runs gets a 404.
         """
         subscription, group, name = registry_id(registry)
@@ -73,11 +68,9 @@ class AcrTaskRunner:
             with expected(404, instead=_no_task(registry, task)):
                 found = client.tasks.get(group, name, task)
             if found.status == "Disabled":
-                raise Misconfigured(
-                    f"task {task} of {registry.login_server} is disabled",
-                    cause=Cause.TASK,
-                    remedy=f"az acr task update --registry {name} --name {task} --status Enabled",
-                )
+                problem = f"task {task} of {registry.login_server} is disabled"
+                remedy = f"az acr task update --registry {name} --name {task} --status Enabled"
+                raise Misconfigured(problem, cause=Cause.TASK, remedy=remedy)
             try:
                 request = TaskRunRequest(task_id=f"{registry.id}/tasks/{_NO_TASK}")
                 client.registries.schedule_run(group, name, request)
@@ -92,8 +85,7 @@ class AcrTaskRunner:
     def marked(self, registry: RegistryRule, task: str, since: datetime) -> Iterator[tuple[str, str]]:
         subscription, group, name = registry_id(registry)
         with translated(f"listing the runs of task {task} of {registry.login_server}", remedy=_ROLE):
-            client = self._client(subscription)
-            runs = client.runs.list(group, name, filter=f"TaskName eq '{task}'", top=_RUNS_SEARCHED)
+            runs = self._client(subscription).runs.list(group, name, filter=f"TaskName eq '{task}'", top=_RUNS_SEARCHED)
             for run in runs:
                 if run.create_time is not None and run.create_time < since - _SKEW:
                     return
@@ -107,11 +99,7 @@ class AcrTaskRunner:
         return None
 
     def log(self, registry: RegistryRule, run_id: str, limit_bytes: int) -> str:
-        """The log of a run, at most its last `limit_bytes`, without anything that looks like a secret or is a value of
-        the vault.
-
-        A secret that is cut in two at the beginning would not be recognized: so more is read, and cut off afterwards.
-        """
+        """A secret cut in two at the beginning would not be recognized: so more is read, and cut off afterwards."""
         subscription, group, name = registry_id(registry)
         with translated(f"reading the log of run {run_id} of {registry.login_server}", remedy=_ROLE):
             link = self._client(subscription).runs.get_log_sas_url(group, name, run_id).log_link
@@ -163,11 +151,6 @@ class AcrTaskRunner:
 def _no_task(registry: RegistryRule, task: str) -> Misconfigured:
     problem = f"there is no task {task} in {registry.login_server}"
     return Misconfigured(problem, cause=Cause.TASK, remedy="create it, or correct the rule")
-
-
-def _encoded(token: str) -> str:
-    """The token as the service expects it: in base64."""
-    return base64.b64encode(token.encode()).decode()
 
 
 def _decoded(token: str) -> str:

@@ -7,22 +7,10 @@ import msgspec
 
 from shared.board import buttons, parts
 from shared.board.buttons import Action
-from shared.board.parts import (
-    Fact,
-    Item,
-    Severity,
-    SummaryPage,
-    age,
-    ago,
-    counted,
-    duration,
-    severity_of,
-    short_digest,
-    short_image,
-    with_alarm,
-)
+from shared.board.parts import STABLE, UPSTREAM, Item, Severity, SummaryPage, short_digest, short_image, with_alarm
 from shared.domain.alarm import STALLS, AlarmKind
-from shared.queries.drift import AlarmItem, AppDrift, Drift, GateDrift, TagDrift
+from shared.ports import Services
+from shared.queries.drift import AlarmItem, AppDrift, Drift, DriftQuery, GateDrift, TagDrift
 
 _ALARMS = 100
 """How many alarms are shown, the newest first."""
@@ -47,7 +35,7 @@ class GateTable(msgspec.Struct, frozen=True, kw_only=True):
     """A gate: how its upstream was read, why it was not, and its tags."""
 
     gate: GateDrift
-    facts: tuple[Fact, ...]
+    facts: dict[str, str]
     trouble: str
     rows: tuple[DriftRow, ...]
 
@@ -61,8 +49,9 @@ class DriftPage(SummaryPage, frozen=True, kw_only=True):
     sweep: Action
 
 
-def drift_page(drift: Drift, now: datetime) -> DriftPage:
+def drift_page(services: Services, now: datetime) -> DriftPage:
     """The drift page; rows that differ come first."""
+    drift = DriftQuery(services).drift()
     alarms = parts.alarm_items(_alarms(drift))
     gates = tuple(_gate(gate, now) for gate in drift.gates)
     apps = tuple(_app(app, now) for app in sorted(drift.apps, key=lambda app: (not app.alarms, app.same)))
@@ -75,7 +64,7 @@ def drift_page(drift: Drift, now: datetime) -> DriftPage:
         more_alarms=len(alarms[_ALARMS:]),
         gates=gates,
         apps=apps,
-        sweep=buttons.sweep(),
+        sweep=buttons.action("sweep"),
         headline=_headline(len(alarms), tags, apps) if swept else "No sweep yet",
         severity=severity if swept else Severity.IDLE,
     )
@@ -92,33 +81,33 @@ def _headline(alarms: int, *tables: Iterable[DriftRow]) -> str:
     """The summary for the status line and for screen readers."""
     tags, apps = (sum(row.status == _DIFFERS for row in rows) for rows in tables)
     counts = ((alarms, "alarm"), (tags, "tag differs", "tags differ"), (apps, "app differs", "apps differ"))
-    return ", ".join(counted(*one) for one in counts if one[0]) or "No drift"
+    return ", ".join(parts.counted(*one) for one in counts if one[0]) or "No drift"
 
 
 def _gate(gate: GateDrift, now: datetime) -> GateTable:
     sweep, changes = gate.sweep, gate.completeness
     recovery = now + timedelta(seconds=changes.recovery_seconds) if changes.recovery_seconds else None
     due = sweep.next_at if sweep.next_at is not None and sweep.next_at > now else None
-    known = parts.facts(
-        ("Last read", ago(sweep.last_at, now)),
-        ("Next read", f"in {age(now, due)}" if due else "with the next sweep"),
-        ("Tags", f"{sweep.subjects:,} so far" if sweep.problem else f"{len(gate.tags) + gate.more:,}"),
-        ("Reported by events", f"{changes.by_event:,}"),
-        ("Found by the sweep", f"{changes.by_sweep:,}"),
-        ("Slowest recovery", age(now, recovery) if recovery else ""),
-        ("Invalid tags", f"{changes.left_out:,} names, such as {changes.left_out_name}" if changes.left_out else ""),
-        ("Pulls left", "" if gate.pulls_left is None else f"{gate.pulls_left:,}"),
-        ("Drift", _POLICY[gate.repairs]),
-    )
+    known = {
+        "Last read": parts.ago(sweep.last_at, now),
+        "Next read": f"in {parts.age(now, due)}" if due else "with the next sweep",
+        "Tags": f"{sweep.subjects:,} so far" if sweep.problem else f"{len(gate.tags) + gate.more:,}",
+        "Reported by events": f"{changes.by_event:,}",
+        "Found by the sweep": f"{changes.by_sweep:,}",
+        "Slowest recovery": parts.age(now, recovery) if recovery else "",
+        "Invalid tags": f"{changes.left_out:,} names, such as {changes.left_out_name}" if changes.left_out else "",
+        "Pulls left": "" if gate.pulls_left is None else f"{gate.pulls_left:,}",
+        "Drift": _POLICY[gate.repairs],
+    }
     rows = tuple(_tag(tag, gate.alarms, now) for tag in gate.tags)
-    return GateTable(gate=gate, facts=known, trouble=_trouble(gate, now), rows=rows)
+    return GateTable(gate=gate, facts=parts.facts(known), trouble=_trouble(gate, now), rows=rows)
 
 
 def _trouble(gate: GateDrift, now: datetime) -> str:
     """Why the sweep does not read its upstream: it backs off, or the last round was incomplete."""
     if gate.paused_until is not None and gate.paused_until > now:
         server = gate.source.partition("/")[0]
-        return f"Backing off from {server} for {duration(now, gate.paused_until)}: {gate.pause_reason}"
+        return f"Backing off from {server} for {parts.duration(now, gate.paused_until)}: {gate.pause_reason}"
     return f"The last round is incomplete: {gate.sweep.problem}" if gate.sweep.problem else ""
 
 
@@ -137,8 +126,8 @@ def _unread(tag: TagDrift, now: datetime) -> str:
     if not tag.expectations:
         return ""
     last = tag.expectations[-1]
-    unread = counted(tag.unread, "digest of an event was never observed", "digests of events were never observed")
-    return f"{unread}, last {short_digest(last.digest)}, {ago(last.at, now)}, event {last.event}"
+    unread = parts.counted(tag.unread, "digest of an event was never observed", "digests of events were never observed")
+    return f"{unread}, last {short_digest(last.digest)}, {parts.ago(last.at, now)}, event {last.event}"
 
 
 def _tag_status(tag: TagDrift) -> tuple[str, Severity]:
@@ -146,7 +135,7 @@ def _tag_status(tag: TagDrift) -> tuple[str, Severity]:
         return "same", Severity.GOOD
     if tag.held:
         return "held", Severity.WAITING
-    busy = bool(tag.state) and severity_of(tag.state) is Severity.BUSY
+    busy = bool(tag.state) and parts.severity_of(tag.state) is Severity.BUSY
     return _DIFFERS, Severity.BUSY if busy else Severity.WAITING
 
 
@@ -156,55 +145,34 @@ def _upstream(tag: TagDrift) -> Item:
         state, reason = "withdrawn", "the tag does not exist any more"
     elif tag.doubted:
         state, reason = "in doubt", f"the earlier digest {short_digest(tag.doubted)} was read; it is to be confirmed"
-    return Item(
-        title=parts.UPSTREAM,
-        subject=short_digest(tag.upstream),
-        full=tag.upstream or "",
-        since=tag.upstream_since,
-        state=state,
-        severity=Severity.WAITING if reason else Severity.IDLE,
-        reason=reason,
-    )
+    digest, at, severity = tag.upstream, tag.upstream_since, Severity.WAITING if reason else Severity.IDLE
+    return Item(UPSTREAM, short_digest(digest), digest or "", since=at, state=state, severity=severity, reason=reason)
 
 
 def _candidate(tag: TagDrift) -> Item:
     if not tag.candidate:
-        return Item(title="Candidate", subject="none", state=tag.state)
-    return Item(
-        title="Candidate",
-        subject=f"attempt {int(tag.candidate.rpartition('-')[2])}",
-        full=tag.candidate,
-        state=tag.state,
-        severity=severity_of(tag.state),
-        reason=tag.reason,
-        link=f"candidates/{tag.candidate}",
-    )
+        return Item("Candidate", "none", state=tag.state)
+    subject, link = f"attempt {int(tag.candidate.rpartition('-')[2])}", f"candidates/{tag.candidate}"
+    severity = parts.severity_of(tag.state)
+    return Item("Candidate", subject, tag.candidate, state=tag.state, severity=severity, reason=tag.reason, link=link)
 
 
 def _stable(tag: TagDrift) -> Item:
     state, severity = ("held", Severity.WAITING) if tag.held else ("", Severity.IDLE)
-    subject, full = short_digest(tag.stable), tag.stable or ""
-    return Item(title=parts.STABLE, subject=subject, full=full, since=tag.stable_since, state=state, severity=severity)
+    digest, at = tag.stable, tag.stable_since
+    return Item(STABLE, short_digest(digest), digest or "", since=at, state=state, severity=severity)
 
 
 def _app(app: AppDrift, now: datetime) -> DriftRow:
     """An app; its container shows the state of an alarm about it."""
     wrong = next((alarm for alarm in app.alarms if alarm.kind == AlarmKind.CONTAINER), None)
-    running = Item(title="Running", subject=short_image(app.live), full=app.live or "", since=app.live_since, state="")
-    base, stable = f"{app.tag}, {short_digest(app.stable)}", app.stable or ""
+    base = Item("Base tag", f"{app.tag}, {short_digest(app.stable)}", app.stable or "", state="")
+    built = Item("Built on", short_image(app.base), app.base or "", state="")
+    running = Item("Running", short_image(app.live), app.live or "", since=app.live_since, state="")
     status, severity = _app_status(app)
-    return DriftRow(
-        name=app.name,
-        cells=(
-            Item(title="Base tag", subject=base, full=stable, state=""),
-            Item(title="Built on", subject=short_image(app.base), full=app.base or "", state=""),
-            with_alarm(running, wrong, why=False),
-        ),
-        status=status,
-        severity=severity,
-        note=f"checked {ago(app.sweep.last_at, now)}; drift is {_POLICY[app.repairs]}",
-        link=f"apps/{app.name}",
-    )
+    cells = (base, built, with_alarm(running, wrong, why=False))
+    note = f"checked {parts.ago(app.sweep.last_at, now)}; drift is {_POLICY[app.repairs]}"
+    return DriftRow(name=app.name, cells=cells, status=status, severity=severity, note=note, link=f"apps/{app.name}")
 
 
 def _app_status(app: AppDrift) -> tuple[str, Severity]:

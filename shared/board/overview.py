@@ -12,23 +12,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from shared.board import buttons
+from shared.board import buttons, parts
 from shared.board.buttons import Action, Choice
-from shared.board.parts import (
-    STABLE,
-    Item,
-    Severity,
-    SummaryPage,
-    age,
-    alarm_items,
-    counted,
-    item_of,
-    severity_of,
-    short_digest,
-    short_image,
-    with_alarm,
-    worst,
-)
+from shared.board.parts import STABLE, Item, Severity, SummaryPage, item_of, short_digest, short_image, with_alarm
 from shared.domain.alarm import STALLS, Alarm, AlarmKind
 from shared.domain.candidate import Candidate, CandidateState, CandidateSummary
 from shared.domain.image import short
@@ -133,7 +119,7 @@ def overview_page(services: Services, now: datetime, unready: Sequence[HealthRes
     shown = any(item.state == "stalled" for item in items)
     stalls = [alarm for alarm in stalls if not shown or alarm.subject.startswith("listener ")]
     active = chain(*(flow.alarms for flow in flows), *registries, stalls)
-    alarms = (*map(_unready, unready or ()), *alarm_items((alarm.scope, alarm) for alarm in active))
+    alarms = (*map(_unready, unready or ()), *parts.alarm_items((alarm.scope, alarm) for alarm in active))
     rows = (part for flow in flows for row in flow.rows for part in (row, *row.apps))
     busy = sum(cell.severity is Severity.BUSY for row in rows for cell in row.cells)
     severities = [item.severity for item in (*items, *alarms)]
@@ -143,7 +129,7 @@ def overview_page(services: Services, now: datetime, unready: Sequence[HealthRes
         more_alarms=len(alarms[_ALARMS:]),
         gates=flows,
         headline=_headline(items, len(alarms), busy) or ("No problems" if unready is not None else _CHECKING),
-        severity=worst([*severities, Severity.BUSY] if busy else severities),
+        severity=parts.worst([*severities, Severity.BUSY] if busy else severities),
         running=busy > 0 or unready is None,
     )
 
@@ -156,10 +142,10 @@ def _unready(result: HealthResult) -> Item:
 
 def _headline(items: tuple[Item, ...], alarms: int, busy: int) -> str:
     """The summary for the status line and for screen readers, "" if there is nothing to report."""
-    parts = [f"{number} {state}" for state, number in Counter(item.state for item in items).items()]
-    parts += [counted(alarms, "alarm")] if alarms else []
-    parts += [f"{busy} in progress"] if busy else []
-    return ", ".join(parts)
+    counts = [f"{number} {state}" for state, number in Counter(item.state for item in items).items()]
+    counts += [parts.counted(alarms, "alarm")] if alarms else []
+    counts += [f"{busy} in progress"] if busy else []
+    return ", ".join(counts)
 
 
 def _gate(gate: Gate, services: Services, now: datetime) -> GateFlow:
@@ -231,7 +217,7 @@ def _of_tag(tag: TagState, now: datetime) -> Iterator[Item]:
         stays = f"{tag.tag} stays on {stable.unique}." if stable and stable.unique else f"{tag.tag} is not promoted."
         failed = candidate.state == "failed"
         what = "Read the log; rerun if the cause was outside the image." if failed else "Rerun to ask again."
-        actions = (buttons.rerun(candidate.id, short(candidate.digest)),)
+        actions = (buttons.action("rerun", candidate.id, subject=short(candidate.digest)),)
         yield _action_item(candidate, f"{stays} {what}", actions=actions)
     yield from _stalled(now, *tag.promotions)
     if newest is not None and newest.state == "withdrawn":
@@ -262,7 +248,7 @@ def _held(tag: TagState, stable: StableTag, hold: Hold) -> Item:
         reason=f"{hold.actor}: {hold.reason}",
         advice=f"{promotions} Lift the hold when the tag may move again.",
         link=f"gates/{tag.gate}",
-        actions=(buttons.lift_hold(tag.gate, tag.tag),),
+        actions=(buttons.action("lift_hold", tag.gate, subject=tag.tag, fields={"tag": tag.tag}),),
     )
 
 
@@ -272,7 +258,7 @@ def _stalled(now: datetime, *records: RecordSummary) -> Iterator[Item]:
         if record.state == "stalled":
             remedy = f"{record.remedy[0].upper()}{record.remedy[1:]}. " if record.remedy else ""
             due = record.next_try_at is not None and record.next_try_at > now
-            when = f"in {age(now, record.next_try_at)}" if due and record.next_try_at else "now"
+            when = f"in {parts.age(now, record.next_try_at)}" if due and record.next_try_at else "now"
             yield _action_item(record, f"{remedy}It resumes automatically once the cause is gone; next try {when}.")
 
 
@@ -307,12 +293,11 @@ def _upstream(tag: TagState, source: str) -> Item:
     newest, stable = tag.newest, tag.stable
     digest = newest.digest if newest else stable.digest if stable else None
     if digest is None:
-        return Item(title="Upstream", state="no push yet", full=f"{source}:{tag.tag}")
+        return Item("Upstream", full=f"{source}:{tag.tag}", state="no push yet")
     at = newest.created_at if newest else stable.moved_at if stable else None
     gone = newest is not None and newest.state == "withdrawn"
     state, severity = ("withdrawn", Severity.WAITING) if gone else ("pushed", Severity.GOOD)
-    full = f"{source}@{digest}"
-    return Item(title="Upstream", subject=short(digest), full=full, state=state, severity=severity, since=at)
+    return Item("Upstream", short(digest), f"{source}@{digest}", state=state, severity=severity, since=at)
 
 
 def _candidate(tag: TagState) -> Item:
@@ -321,47 +306,33 @@ def _candidate(tag: TagState) -> Item:
         promoted = f"{stable.gate}.{stable.candidate}" if stable is not None and stable.candidate else ""
         known = (newest.candidate if newest else "") or promoted
         if not known:
-            return Item(title="Candidate")
+            return Item("Candidate")
         subject = f"attempt {int(known.rpartition('-')[2])}"
-        return Item(
-            title="Candidate", subject=subject, state="passed", severity=Severity.GOOD, link=f"candidates/{known}"
-        )
+        return Item("Candidate", subject, state="passed", severity=Severity.GOOD, link=f"candidates/{known}")
     subject, link = f"attempt {candidate.attempt}", f"candidates/{candidate.id}"
     item = item_of(candidate, title="Candidate", subject=subject, full=candidate.digest, link=link)
     return replace(item, reason="an operator must approve") if item.state == CandidateState.AWAITING_APPROVAL else item
 
 
 def _unique(tag: TagState) -> Item:
-    title, newest, stable = "Unique tag", tag.newest, tag.stable
-    if newest is None:
-        return Item(title=title, subject=(stable.unique if stable else "") or "nothing yet")
-    if not newest.progress:
-        return Item(title=title, subject=newest.unique or "nothing yet")
+    newest, title = tag.newest, "Unique tag"
+    if newest is None or not newest.progress:
+        known = newest or tag.stable
+        return Item(title, (known.unique if known else "") or "nothing yet")
     stuck = newest.state == "stalled"
-    return Item(
-        title=title,
-        subject=newest.unique,
-        state="stalled" if stuck else newest.progress,
-        severity=Severity.WAITING if stuck else Severity.BUSY if newest.progress == "copying" else Severity.GOOD,
-        since=newest.since,
-        reason=newest.reason if stuck else "",
-    )
+    state, reason = ("stalled", newest.reason) if stuck else (newest.progress, "")
+    severity = Severity.WAITING if stuck else Severity.BUSY if newest.progress == "copying" else Severity.GOOD
+    return Item(title, newest.unique, state=state, severity=severity, since=newest.since, reason=reason)
 
 
 def _stable(tag: TagState) -> Item:
     stable = tag.stable
     if stable is None or not (stable.digest or stable.hold):
-        return Item(title=STABLE, full=tag.tag)
+        return Item(STABLE, full=tag.tag)
     state, severity, reason = _stable_state(stable, tag)
-    item = Item(
-        title=STABLE,
-        subject=stable.unique or short_digest(stable.digest),
-        full=f"{tag.tag} is {stable.digest or 'nothing yet'}",
-        state=state,
-        severity=severity,
-        since=stable.hold.at if stable.hold else stable.moved_at,
-        reason=reason,
-    )
+    subject, full = stable.unique or short_digest(stable.digest), f"{tag.tag} is {stable.digest or 'nothing yet'}"
+    at = stable.hold.at if stable.hold else stable.moved_at
+    item = Item(STABLE, subject, full, state=state, severity=severity, since=at, reason=reason)
     return with_alarm(item, next((alarm for alarm in tag.alarms if alarm.kind in _TAG_ALARMS), None), why=True)
 
 
@@ -377,7 +348,7 @@ def _stable_state(stable: StableTag, tag: TagState) -> tuple[str, Severity, str]
     state = newest.state
     if candidate is not None and state in ("waiting", "refused", "canceled"):
         state = candidate.state
-    if severity_of(state) is Severity.BUSY:
+    if parts.severity_of(state) is Severity.BUSY:
         return "behind", Severity.IDLE, "the newest push is being examined"
     return "behind", Severity.WAITING, f"the newest push is {state}; the tag is unchanged"
 
@@ -385,24 +356,17 @@ def _stable_state(stable: StableTag, tag: TagState) -> tuple[str, Severity, str]
 def _image(state: AppState) -> Item:
     latest, title = state.latest, "App image"
     if latest is None:
-        return Item(title=title, state="no rollout yet")
+        return Item(title, state="no rollout yet")
     subject, link = short_image(latest.image), f"rollouts/{latest.id}"
     item = item_of(latest, title=title, subject=subject, full=latest.image or "", link=link)
     return replace(item, reason="") if item.severity is Severity.IDLE else item
 
 
 def _container(state: AppState) -> Item:
-    record, latest = state.record, state.latest
-    base = base_of(record) if record.live else None
-    item = Item(
-        title="Container",
-        subject=short_image(str(record.live) if record.live else ""),
-        full=str(record.live) if record.live else "",
-        state="live" if record.live else "not running",
-        severity=Severity.GOOD if record.live else Severity.IDLE,
-        since=record.live_since if record.live else None,
-        reason=f"on {short_image(base)}" if base else "",
-    )
+    record, latest, item = state.record, state.latest, Item("Container", state="not running")
+    if record.live:
+        image, at, on = str(record.live), record.live_since, f"on {short_image(base_of(record))}"
+        item = Item("Container", short_image(image), image, state="live", severity=Severity.GOOD, since=at, reason=on)
     item = with_alarm(item, next((one for one in state.alarms if one.kind is AlarmKind.CONTAINER), None), why=True)
     busy = latest is not None and latest.state in _DEPLOYING
     return replace(item, state=latest.state, severity=Severity.BUSY) if latest and busy else item

@@ -1,6 +1,6 @@
 """The parts of the board's pages: severities, facts, items and alarms; times, counts and digests as text."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -14,7 +14,7 @@ from shared.domain.image import short
 from shared.domain.record import RecordSummary
 from shared.queries.drift import AlarmItem
 
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_UNITS = (("d", 86400), ("h", 3600), ("min", 60))  # seconds
 
 
 class Severity(StrEnum):
@@ -31,12 +31,12 @@ _SEVERITIES = {
     **dict.fromkeys(("promoted", "live", "built", "passed"), Severity.GOOD),
     **dict.fromkeys(("failed", "rejected", "refused", "restored", "unknown"), Severity.BAD),
     **dict.fromkeys(("stalled", "awaiting approval", "held", "withdrawn"), Severity.WAITING),
-    **dict.fromkeys(("superseded", "canceled", "vetoed", "rule removed"), Severity.IDLE),
+    **dict.fromkeys(("superseded", "canceled", "vetoed", "rule removed", "not started"), Severity.IDLE),
 }
 
 
 def severity_of(state: str) -> Severity:
-    """The severity of a record's or a verdict's state; a state that is not final is busy."""
+    """The severity of the state of a record, a step or a verdict; a state that is not listed is busy."""
     return _SEVERITIES.get(state, Severity.BUSY)
 
 
@@ -45,19 +45,12 @@ def worst(severities: Iterable[Severity]) -> Severity:
     return min((Severity.GOOD, *severities), key=list(Severity).index)
 
 
-class Fact(msgspec.Struct, frozen=True):
-    """A name and a value."""
-
-    name: str
-    value: str
+def facts(known: Mapping[str, str]) -> dict[str, str]:
+    """Names with their values, without those that have no value."""
+    return {name: value for name, value in known.items() if value}
 
 
-def facts(*known: tuple[str, str]) -> tuple[Fact, ...]:
-    """Facts, without those that have no value."""
-    return tuple(Fact(name, value) for name, value in known if value)
-
-
-class Item(msgspec.Struct, frozen=True, kw_only=True):
+class Item(msgspec.Struct, frozen=True):
     """One thing on a page: its subject, its state and since when, the reason, what to do about it, and its buttons.
 
     `title` is its column or kind, `full` the text that `subject` shortens, `link` its page.
@@ -153,14 +146,10 @@ def age(since: datetime | None, now: datetime) -> str:
     if since is None:
         return ""
     seconds = max(0, int((now - since).total_seconds()))
-    if seconds < 10:
-        return "now"
-    if seconds < _MINUTE:
-        return f"{seconds // 10 * 10} s"
-    for unit, size, limit in (("min", _MINUTE, _HOUR), ("h", _HOUR, _DAY)):
-        if seconds < limit:
-            return f"{seconds // size} {unit}"
-    return f"{seconds // _DAY} d"
+    if seconds < 60:
+        return f"{seconds // 10 * 10} s" if seconds >= 10 else "now"
+    unit, size = next((unit, size) for unit, size in _UNITS if seconds >= size)
+    return f"{seconds // size} {unit}"
 
 
 def ago(at: datetime | None, now: datetime) -> str:
@@ -178,9 +167,9 @@ def duration(since: datetime | None, until: datetime) -> str:
     """An exact time span: `3 s`, `4 min 10 s`, `2 h 5 min`; "" without a beginning."""
     if since is None:
         return ""
-    minutes, seconds = divmod(max(0, int((until - since).total_seconds())), _MINUTE)
-    if minutes >= _MINUTE:
-        return f"{minutes // _MINUTE} h {minutes % _MINUTE} min"
+    minutes, seconds = divmod(max(0, int((until - since).total_seconds())), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 

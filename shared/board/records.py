@@ -8,25 +8,26 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
+from msgspec.structs import asdict, replace
 
 from shared.board import buttons
 from shared.board.buttons import Action
-from shared.board.parts import Fact, Item, Severity, duration, facts, item_of, moment, severity_of, short_image
+from shared.board.parts import Item, Severity, duration, facts, item_of, moment, severity_of, short_image
 from shared.checks import KINDS
 from shared.domain.candidate import Candidate, CandidateState, CandidateSummary, CheckRecord
 from shared.domain.errors import Malformed
 from shared.domain.image import short
-from shared.domain.policy import App, Gate
+from shared.domain.policy import App
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import Entry, Record
 from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Rollout, RolloutState, RolloutSummary
 from shared.domain.stable_tag import Veto
 from shared.interface import OPERATIONS
-from shared.ports import Listed, ListFilter, Services, Stored, read
+from shared.ports import Listed, ListFilter, Services, read
 from shared.promotion.vetoes import Vetoes
+from shared.queries.lookup import Lookup
 from shared.queries.records import source_of
 
-_NOT_STARTED = "not started"
 _ROWS = 25
 _MAX_QUERIES = 5
 """A filtered page of the ledger may be short: up to this many are read, and the link to older ones continues."""
@@ -62,7 +63,7 @@ class RecordPage(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime
     reason: str
     running: bool
-    facts: tuple[Fact, ...]
+    facts: dict[str, str]
     steps: tuple[Step, ...]
     events: tuple[Entry, ...]
     actions: tuple[Action, ...]
@@ -72,11 +73,12 @@ class RecordPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """A filter of a history, as in the query string: one state, from one day or moment to another."""
+    """A filter of a history, as in the query string: one state, from one day or moment to another; and the page."""
 
     state: str = ""
     since: str = ""
     until: str = ""
+    token: str = ""
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,36 +96,39 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     actions: tuple[Action, ...] = ()
 
 
-def candidate_page(stored: Stored[Candidate], promotions: Sequence[Promotion], now: datetime) -> RecordPage:
-    """The page of a candidate, with the promotions of its digest."""
-    record = stored.record
-    known = facts(("Image", str(record.image)), ("Attempt", f"{record.attempt}"), ("Requested by", record.requested_by))
+def candidate_page(services: Services, identifier: str, now: datetime) -> RecordPage:
+    """The page of a candidate, with the promotions of its digest. Raises `Malformed` or `NotFound`."""
+    lookup = Lookup(services)
+    stored = lookup.candidate(identifier)
+    record, promotions = stored.record, lookup.promotions_for(stored.record)
+    known = facts({"Image": str(record.image), "Attempt": f"{record.attempt}", "Requested by": record.requested_by})
     return RecordPage(
         **_common(record, tuple(_check(check, now) for check in record.checks), record.checks, promotions),
         kind="Candidate",
         heading=f"{record.repository} {short(record.digest)}",
-        facts=(*known, *_stall_facts(record), *map(_promotion_fact, promotions)),
+        facts=known | _stall_facts(record) | dict(map(_promotion_fact, promotions)),
         actions=tuple(buttons.of_candidate(record, promotions, stored.etag)),
         parent=f"gates/{record.gate}",
     )
 
 
-def rollout_page(stored: Stored[Rollout], app: App | None, now: datetime) -> RecordPage:
-    """The page of a rollout; `app` is the rule of its app, None if it was removed."""
+def rollout_page(services: Services, identifier: str, now: datetime) -> RecordPage:
+    """The page of a rollout. Raises `Malformed` or `NotFound`."""
+    stored = Lookup(services).rollout(identifier)
     record = stored.record
-    known = facts(
-        ("Rollout", record.name),
-        ("Cause", record.cause.value),
-        ("Base", record.known_base or ""),
-        ("Image", f"{record.image}@{record.image.digest}" if record.image else ""),
-        ("Address", record.deploy.address),
-    )
+    known = {
+        "Rollout": record.name,
+        "Cause": record.cause.value,
+        "Base": record.known_base or "",
+        "Image": f"{record.image}@{record.image.digest}" if record.image else "",
+        "Address": record.deploy.address,
+    }
     return RecordPage(
         **_common(record, (_build(record, now), *_deployments(record)), (record.build,)),
         kind="Rollout",
         heading=f"{record.app} {record.image.tag if record.image else record.name}",
-        facts=(*known, *_stall_facts(record)),
-        actions=tuple(buttons.of_rollout(record, app, stored.etag)),
+        facts=facts(known) | _stall_facts(record),
+        actions=tuple(buttons.of_rollout(record, services.app(record.app), stored.etag)),
         parent=f"apps/{record.app}",
     )
 
@@ -155,23 +160,23 @@ def _why(record: Record) -> str:
     return f"{last.what}: {last.why}".removesuffix(": ") if last else ""
 
 
-def _stall_facts(record: Record) -> tuple[Fact, ...]:
+def _stall_facts(record: Record) -> dict[str, str]:
     stall = record.stall
     if stall is None or record.settled:
-        return ()
-    known = facts(("Stalled on", stall.dependency), ("What to do", stall.remedy))
-    return (*known, Fact("Next try", moment(stall.next_try_at)))
+        return {}
+    known = facts({"Stalled on": stall.dependency, "What to do": stall.remedy})
+    return known | {"Next try": moment(stall.next_try_at)}
 
 
-def _promotion_fact(promotion: Promotion) -> Fact:
+def _promotion_fact(promotion: Promotion) -> tuple[str, str]:
     unique = f", unique tag {promotion.unique} {promotion.progress}" if promotion.progress else ""
     why = "" if promotion.state is PromotionState.PROMOTED or not promotion.why else f": {promotion.why}"
-    return Fact(f"Tag {promotion.tag}, sequence {promotion.sequence}", f"{promotion.state_name}{unique}{why}")
+    return f"Tag {promotion.tag}, sequence {promotion.sequence}", f"{promotion.state_name}{unique}{why}"
 
 
-def _step(kind: str, status: tuple[str, Severity], took: str, reason: str, run: Run) -> Step:
+def _step(kind: str, state: str, took: str, reason: str, run: Run) -> Step:
     """A step with its run, and what that wrote. The id of a run that is in no registry is not shown."""
-    state, severity = status
+    severity = severity_of(state)
     return Step(
         kind=kind,
         state=state,
@@ -190,23 +195,21 @@ def _check(check: CheckRecord, now: datetime) -> Step:
     return _step(check.kind, _check_state(check), took, check.reason, check)
 
 
-def _check_state(check: CheckRecord) -> tuple[str, Severity]:
+def _check_state(check: CheckRecord) -> str:
     if check.verdict:
-        return check.verdict.value, severity_of(check.verdict)
+        return check.verdict.value
     if check.claimed_at is None:
-        return _NOT_STARTED, Severity.IDLE
+        return "not started"
     kind = KINDS.get(check.kind)
-    state = CandidateState.AWAITING_APPROVAL if kind is not None and kind.waits_for_person else "running"
-    return state, severity_of(state)
+    return CandidateState.AWAITING_APPROVAL if kind is not None and kind.waits_for_person else "running"
 
 
 def _build(record: Rollout, now: datetime) -> Step:
     build = record.build
     failed = record.state is RolloutState.FAILED and record.image is None
-    state = "failed" if failed else "built" if record.image else "running" if build.claimed_at else _NOT_STARTED
-    severity = Severity.IDLE if state == _NOT_STARTED else severity_of(state)
+    state = "failed" if failed else "built" if record.image else "running" if build.claimed_at else "not started"
     took = duration(build.started_at, build.finished_at or now) if build.run_id else ""
-    return _step("build", (state, severity), took, record.reason if failed else "", build)
+    return _step("build", state, took, record.reason if failed else "", build)
 
 
 def _deployments(record: Rollout) -> Iterator[Step]:
@@ -227,10 +230,10 @@ def _events(histories: Iterable[tuple[str, Sequence[Entry]]]) -> tuple[Entry, ..
     return tuple(Entry(at, prefix + entry.what, entry.why) for at, prefix, _, entry in entries)
 
 
-def gate_history(services: Services, gate: Gate, shown: Filter, token: str) -> History:
-    """A page of a gate's candidates, and its active vetoes. Raises `Malformed`."""
-    items, common = _read(services, Candidate, CandidateState, gate.name, shown, token)
-    vetoes = Vetoes(services)
+def gate_history(services: Services, name: str, shown: Filter) -> History:
+    """A page of a gate's candidates, and its active vetoes. Raises `Malformed` or `NotFound`."""
+    gate, vetoes = Lookup(services).gate(name), Vetoes(services)
+    items, common = _read(services, Candidate, CandidateState, name, shown)
     return History(
         **common,
         source=source_of(gate, services),
@@ -240,10 +243,11 @@ def gate_history(services: Services, gate: Gate, shown: Filter, token: str) -> H
     )
 
 
-def app_history(services: Services, app: App, shown: Filter, token: str) -> History:
-    """A page of an app's rollouts. Raises `Malformed`."""
-    items, common = _read(services, Rollout, RolloutState, app.name, shown, token)
-    buttons_of = _deployable(app, items, read(services.ledger, AppRecord(app=app.name)).live)
+def app_history(services: Services, name: str, shown: Filter) -> History:
+    """A page of an app's rollouts. Raises `Malformed` or `NotFound`."""
+    app = Lookup(services).app(name)
+    items, common = _read(services, Rollout, RolloutState, name, shown)
+    buttons_of = _deployable(app, items, read(services.ledger, AppRecord(app=name)).live)
     return History(
         **common,
         source=f"gate {app.base.gate}, tag {app.base.tag}",
@@ -254,10 +258,10 @@ def app_history(services: Services, app: App, shown: Filter, token: str) -> Hist
 
 
 def _read(
-    services: Services, kind: type[Listed[L]], states: type[StrEnum], name: str, shown: Filter, token: str
+    services: Services, kind: type[Listed[L]], states: type[StrEnum], name: str, shown: Filter
 ) -> tuple[list[L], dict[str, Any]]:
-    """The items that match a filter, from a token on, and the common fields of both pages."""
-    only, found = _parsed(shown, states), list[L]()
+    """The items that match a filter, and the common fields of both pages."""
+    only, found, token = _parsed(shown, states), list[L](), shown.token
     for _ in range(_MAX_QUERIES):
         page = services.ledger.page(kind, name, _ROWS - len(found), token, only)
         found += page.items
@@ -268,17 +272,13 @@ def _read(
         "name": name,
         "shown": shown,
         "states": tuple(state.value for state in states),
-        "older": urlencode({**msgspec.to_builtins(shown), "token": token}) if token else "",
+        "older": urlencode(asdict(replace(shown, token=token))) if token else "",
         "running": any(severity_of(item.state) is Severity.BUSY for item in found),
     }
 
 
 def _parsed(shown: Filter, states: type[StrEnum]) -> ListFilter:
-    """A filter, parsed for the ledger. Days are in UTC, and `until` includes its day.
-
-    Raises:
-        Malformed: the state or a time is invalid; `field` names it.
-    """
+    """A filter, parsed for the ledger. Days are in UTC, and `until` includes its day. Raises `Malformed`."""
     if shown.state and shown.state not in tuple(states):
         raise Malformed("state", f"must be one of {', '.join(states)}")
     since, until = _moment("since", shown.since), _moment("until", shown.until)
@@ -329,7 +329,7 @@ def _veto(veto: Veto) -> Item:
         severity=Severity.WAITING,
         since=veto.at,
         reason=veto.reason,
-        actions=(buttons.lift_veto(veto.gate, veto.digest),),
+        actions=(buttons.action("lift_veto", veto.gate, veto.digest, subject=short(veto.digest)),),
     )
 
 
@@ -338,9 +338,10 @@ def _deployable(app: App, items: list[RolloutSummary], live: BuiltImage | None) 
     if app.deploy is None:
         return {}
     was_live = (item for item in reversed(items) if item.state == RolloutState.LIVE and item.image)
-    last = {item.image: item for item in was_live if item.image != str(live)}
-    return {
-        item.id: (buttons.deploy(app, image.rpartition(":")[2], short_image(image)),)
-        for image, item in last.items()
-        if image is not None
-    }
+    last = {str(item.image): item.id for item in was_live if item.image != str(live)}
+    return {identifier: (_deploy(app, image),) for image, identifier in last.items()}
+
+
+def _deploy(app: App, image: str) -> Action:
+    fields = {"image": image.rpartition(":")[2]}
+    return buttons.action("roll_out", app.name, label="Deploy", subject=short_image(image), fields=fields, grave=True)

@@ -12,7 +12,7 @@ from shared.checks.kind import CheckKind, CheckResult, Marked, Started
 from shared.domain.candidate import Candidate, CheckRecord, Evidence, Verdict
 from shared.domain.errors import Misconfigured, NotFound, Rejected, Retry
 from shared.domain.image import short
-from shared.domain.policy import CheckRule, Policy, RegistryRule, TaskRule
+from shared.domain.policy import CheckRule, Policy, RegistryRule, TaskRule, seconds
 from shared.domain.record import seconds_between
 from shared.domain.rollout import BuildRecord
 from shared.ports import Archive, Run, RunStatus, Services, TaskRunner
@@ -80,11 +80,7 @@ class TaskCheckKind(CheckKind[TaskCheck]):
             RunStatus.FAILED: (Verdict.FAILED, f"{subject} failed: {telling_line(evidence)}"),
         }.get(run.status, (Verdict.UNKNOWN, f"{subject} ended without a verdict: {run.detail}"))
         return CheckResult(
-            verdict=verdict,
-            reason=reason,
-            evidence=evidence,
-            started_at=run.started_at,
-            finished_at=run.finished_at,
+            verdict=verdict, reason=reason, evidence=evidence, started_at=run.started_at, finished_at=run.finished_at
         )
 
     def cancel(self, check: CheckRecord) -> None:
@@ -113,10 +109,10 @@ class TaskCheckKind(CheckKind[TaskCheck]):
 
     def _timed_out(self, check: CheckRecord, rule: TaskCheck) -> CheckResult | None:
         assert check.claimed_at is not None  # only a claimed check is polled
-        if seconds_between(check.claimed_at, self._services.clock.now()) <= rule.timeout_seconds:
+        if seconds_between(check.claimed_at, self._services.clock.now()) <= seconds(rule.timeout):
             return None
         self.cancel(check)
-        reason = f"run {check.run_id} did not end within {rule.timeout_seconds} s and was canceled"
+        reason = f"run {check.run_id} did not end within {seconds(rule.timeout)} s and was canceled"
         return CheckResult(verdict=Verdict.UNKNOWN, reason=reason)
 
 

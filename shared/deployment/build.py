@@ -1,16 +1,15 @@
 """Builds an app on a promoted base: starts the run, watches it, finds the image that it pushed."""
 
 import secrets
-from datetime import datetime
 from itertools import chain
 
-import msgspec
+from msgspec.structs import replace
 
 from shared.checks.task import gather_evidence, telling_line
 from shared.domain.decide import require_start_failed, rerun_wait
 from shared.domain.errors import Inconclusive, Rejected
 from shared.domain.image import Digest
-from shared.domain.policy import App, RegistryRule
+from shared.domain.policy import App, RegistryRule, seconds
 from shared.domain.record import seconds_between
 from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Cause, Rollout, RolloutState, image_rollout
 from shared.ports import Run, RunStatus, Services, read
@@ -51,12 +50,11 @@ class Build:
         if run.mark.startswith(f"basegate/{app.name}/"):
             return self._canceled(rollout, f"Basegate started run {run.run_id}, which has its own rollout")
         if image.digest not in _outputs(run, app, registry).values():
-            if self._may_list_yet(rollout):
-                return _unlisted(rollout, self._services.clock.now())
+            if (waiting := self._awaiting_output(rollout)) is not None:
+                return waiting
             if problem := self._unproven(run, app, registry, image):
                 return self._canceled(rollout, problem)
-        found = msgspec.structs.replace(image, run_id=run.run_id, built_at=run.created_at or image.built_at)
-        traced = msgspec.structs.replace(rollout, image=found)
+        traced = replace(rollout, image=replace(image, run_id=run.run_id, built_at=run.created_at or image.built_at))
         return traced.noting(self._services.clock.now(), "build traced", f"run {run.run_id} of {registry.login_server}")
 
     def start(self, step: Step[Rollout], app: App) -> Rollout:
@@ -74,7 +72,7 @@ class Build:
             if vetoed := self._vetoes.against_base(base):  # 1
                 return self._canceled(rollout, vetoed)
             build = rollout.build.claimed(now, secrets.token_hex(8))
-            rollout = step.save(msgspec.structs.replace(rollout, base=base, build=build))  # 2
+            rollout = step.save(replace(rollout, base=base, build=build))  # 2
         values = {**app.build.values, **({"BASE_IMAGE": str(base)} if base else {})}
         run_id = self._services.tasks.start(self._registry(app), app.build.task, values, _mark(rollout))  # 3
         return self._begun(step, app, run_id, "build started", f"run {run_id} on {base or 'its own base'}")  # 4
@@ -87,7 +85,7 @@ class Build:
         run_id = self._services.tasks.find(self._registry(app), app.build.task, _mark(rollout), claimed_at)
         if run_id is None:
             require_start_failed(claimed_at, now)
-            again = msgspec.structs.replace(rollout, build=BuildRecord(times=rollout.build.times - 1))
+            again = replace(rollout, build=BuildRecord(times=rollout.build.times - 1))
             return again.noting(now, "claim released", "no run was started")
         return self._begun(step, app, run_id, "run adopted", f"run {run_id} was not recorded")
 
@@ -103,7 +101,7 @@ class Build:
         run = self._services.tasks.get(registry, rollout.build.run_id) if here else None
         if run is None or run.status is RunStatus.BROKEN:
             how = f"ended without a result: {run.detail}" if run else f"is not in {registry.login_server}"
-            step.carry(msgspec.structs.replace(rollout, build=BuildRecord(times=rollout.build.times)))
+            step.carry(replace(rollout, build=BuildRecord(times=rollout.build.times)))
             reason = f"run {rollout.build.run_id} of task {app.build.task} {how}"
             raise Inconclusive(reason, rerun_wait(rollout.build.times))
         if run.status is RunStatus.RUNNING:
@@ -151,20 +149,20 @@ class Build:
     def rebuild(self, step: Step[Rollout], app: App) -> Rollout:
         """Drop the image and build again: something newer appeared since its build began."""
         rollout, build = step.record, BuildRecord(times=step.record.build.times)
-        again = msgspec.structs.replace(rollout, state=RolloutState.BUILDING, image=None, build=build)
+        again = replace(rollout, state=RolloutState.BUILDING, image=None, build=build)
         return again.noting(self._services.clock.now(), "build again", step.decision.reason)
 
     def _ended(self, rollout: Rollout, app: App, run: Run) -> Rollout:
         registry, now = self._registry(app), self._services.clock.now()
         name = f"apps/{app.name}/{registry.login_server}/{run.run_id}.log"
-        build = msgspec.structs.replace(
+        build = replace(
             rollout.build,
             evidence=gather_evidence(self._services.tasks, self._services.archive, registry, run, name),
             created_at=run.created_at or rollout.build.claimed_at,
             started_at=run.started_at or rollout.build.claimed_at,
             finished_at=run.finished_at or now,
         )
-        return msgspec.structs.replace(rollout, build=build)
+        return replace(rollout, build=build)
 
     def _running(self, rollout: Rollout, app: App) -> Rollout:
         if vetoed := self._vetoes.against_base(rollout.base):
@@ -172,9 +170,9 @@ class Build:
             return self._canceled(rollout, vetoed)
         claimed_at = rollout.build.claimed_at
         assert claimed_at is not None  # only a claimed build is watched
-        if seconds_between(claimed_at, self._services.clock.now()) > app.build.timeout_seconds:
+        if seconds_between(claimed_at, self._services.clock.now()) > seconds(app.build.timeout):
             self._services.tasks.cancel(self._registry(app), rollout.build.run_id)
-            raise Rejected(f"run {rollout.build.run_id} did not end within {app.build.timeout_seconds} s: canceled")
+            raise Rejected(f"run {rollout.build.run_id} did not end within {seconds(app.build.timeout)} s: canceled")
         return rollout
 
     def _built(self, rollout: Rollout, app: App, run: Run) -> Rollout:
@@ -184,8 +182,8 @@ class Build:
             raise Rejected(f"run {run.run_id} of task {app.build.task} {run.status}: {line}")
         tag = app.build.tag_of(run.run_id)
         listed = _outputs(run, app, registry).get(tag)
-        if listed is None and self._may_list_yet(rollout):
-            return _unlisted(rollout, now)
+        if listed is None and (waiting := self._awaiting_output(rollout)) is not None:
+            return waiting
         digest = listed or self._services.registry.digest_of(registry, app.build.repository, tag)
         if digest is None:
             name = f"{registry.login_server}/{app.build.repository}:{tag}"
@@ -202,12 +200,16 @@ class Build:
         if listed is None and (problem := self._unproven(run, app, registry, image)):
             raise Rejected(problem)
         state, reason = (RolloutState.DEPLOYING, "") if app.deploy else (RolloutState.BUILT, "built")
-        built = msgspec.structs.replace(rollout, image=image, state=state, reason=reason)
+        built = replace(rollout, image=image, state=state, reason=reason)
         return built.noting(now, "built", f"{image} is {digest}")
 
-    def _may_list_yet(self, rollout: Rollout) -> bool:
+    def _awaiting_output(self, rollout: Rollout) -> Rollout | None:
+        """The rollout while its run, which has ended, may still list its output; None once that takes too long."""
         since, now = rollout.build.unlisted_since, self._services.clock.now()
-        return since is None or seconds_between(since, now) < UNLISTED_SECONDS
+        if since is not None and seconds_between(since, now) >= UNLISTED_SECONDS:
+            return None
+        waiting = replace(rollout, build=replace(rollout.build, unlisted_since=since or now))
+        return waiting.noting(now, "waiting", "the run has ended and does not list its output yet")
 
     def _unproven(self, run: Run, app: App, registry: RegistryRule, image: BuiltImage) -> str:
         """Why an image may not be the run's own; "" if the rule accepts its tag, pushed during the run, as proof."""
@@ -225,10 +227,10 @@ class Build:
 
         def remember(record: AppRecord) -> AppRecord:
             runs = (*record.runs, f"{server}/{run_id}")[-_REMEMBERED_RUNS:]
-            return msgspec.structs.replace(record, runs=runs)
+            return replace(record, runs=runs)
 
-        build = msgspec.structs.replace(step.record.build, registry=server, run_id=run_id)
-        begun = msgspec.structs.replace(step.record, build=build).noting(self._services.clock.now(), what, why)
+        build = replace(step.record.build, registry=server, run_id=run_id)
+        begun = replace(step.record, build=build).noting(self._services.clock.now(), what, why)
         step.also_change(AppRecord(app=app.name), remember)
         return begun
 
@@ -243,13 +245,6 @@ def _outputs(run: Run, app: App, registry: RegistryRule) -> dict[str, Digest]:
     """The outputs that a run lists in the app's repository, by tag."""
     place = (registry.login_server, app.build.repository)
     return {image.tag: image.digest for image in run.outputs if (image.login_server, image.repository) == place}
-
-
-def _unlisted(rollout: Rollout, now: datetime) -> Rollout:
-    """The rollout while its run has not listed its outputs."""
-    since = rollout.build.unlisted_since or now
-    waiting = msgspec.structs.replace(rollout, build=msgspec.structs.replace(rollout.build, unlisted_since=since))
-    return waiting.noting(now, "waiting", "the run has ended and does not list its output yet")
 
 
 def _mark(rollout: Rollout) -> str:

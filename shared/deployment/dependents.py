@@ -3,7 +3,7 @@
 import secrets
 from contextlib import suppress
 
-import msgspec
+from msgspec.structs import replace
 
 from shared.domain.errors import Busy, Conflict
 from shared.domain.image import ImageRef, parse_repository, short
@@ -26,9 +26,10 @@ class Dependents:
         Returns those that have a next step and none planned, and the names of all.
         """
         apps = self._services.policy.apps_on(gate.name, stable.tag)
-        begun = list(filter(None, (self.begin(app, stable, claim=claim) for app in apps)))
+        begun: list[Following] = list(filter(None, (self.begin(app, stable, claim=claim) for app in apps)))
         names = ", ".join(f"{rollout.record.app}/{rollout.record.name}" for rollout, _ in begun)
-        return [one for one in begun if _is_idle(one[0].record)], names or "no app is built on this tag"
+        idle = [one for one in begun if not one[0].record.settled and one[0].record.next_step_at is None]
+        return idle, names or "no app is built on this tag"
 
     def are_rolled_out(self, gate: Gate, stable: StableTag) -> bool:
         """Whether every app on a stable tag has its rollout for the tag's current digest."""
@@ -64,7 +65,7 @@ class Dependents:
             name, why, move = record.base_rollout, f"the base moved to {record.base}", record.base_move
             rollout = record.new_rollout(name, Cause.BASE, now, why, base=record.base, base_move=move)
             if claim:
-                rollout = msgspec.structs.replace(rollout, build=rollout.build.claimed(now, secrets.token_hex(8)))
+                rollout = replace(rollout, build=rollout.build.claimed(now, secrets.token_hex(8)))
             with suppress(Conflict):
                 begun, saved = self._services.ledger.commit(Change(rollout), Change(record, stored))
                 return Claimed(begun.record, begun.etag) if claim else begun, saved
@@ -81,7 +82,7 @@ class Dependents:
         server = self._services.registry_rule(rule.registry).login_server
         changes = record.base_changes + (record.base_tag not in ("", _tag_of(app)))
         name = f"base-{short(stable.digest)}-{stable.move:06}"
-        return msgspec.structs.replace(
+        return replace(
             record,
             base=ImageRef(server, parse_repository(rule.repository), stable.digest),
             base_tag=_tag_of(app),
@@ -89,11 +90,6 @@ class Dependents:
             base_changes=changes,
             base_rollout=f"{name}-{changes}" if changes else name,
         )
-
-
-def _is_idle(rollout: Rollout) -> bool:
-    """Whether it is unsettled and no step is planned: it was just begun, or its worker died."""
-    return not rollout.settled and rollout.next_step_at is None
 
 
 def _is_on(record: AppRecord, app: App, stable: StableTag) -> bool:

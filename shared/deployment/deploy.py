@@ -5,12 +5,12 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
 from shared.deployment.build import Build
 from shared.domain.decide import staleness
 from shared.domain.errors import Busy, Misconfigured, NeedsRecreation
-from shared.domain.policy import App, DeployRule
+from shared.domain.policy import App, DeployRule, seconds
 from shared.domain.record import seconds_between
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, DeployRecord, Rollout, RolloutState
 from shared.ports import DeploymentState, Services, read
@@ -46,11 +46,6 @@ class Condition(StrEnum):
     def is_transient(self) -> bool:
         """Whether it may pass by itself: a container that is starting, or busy."""
         return self in (Condition.NOT_RUNNING, Condition.UNHEALTHY)
-
-    @property
-    def is_lasting(self) -> bool:
-        """Whether it never passes by itself."""
-        return self in (Condition.GONE, Condition.FAILED, Condition.RESTARTING)
 
 
 class Health(NamedTuple):
@@ -115,15 +110,14 @@ class Deploy:
             state = RolloutState.RESTORING if rollout.deploy.claimed_at else RolloutState.CANCELED
             return self._ended(rollout, state, vetoed)
         self._refuse_over_unrecorded(app, rule)
-        claimed = msgspec.structs.replace(rollout.deploy, claimed_at=now)
-        taken = msgspec.structs.replace(rollout, deploy=claimed)
+        taken = replace(rollout, deploy=replace(rollout.deploy, claimed_at=now))
         record = step.commit_with(taken, AppRecord(app=app.name), self._claim(rollout, rule))  # 2
         same = record.live is not None and record.live.digest == image.digest
         if same and health_of(self._services, rule, image).condition is Condition.HEALTHY:  # 3
             return self._live(step, step.record, app, "it was live already")
         notes = self._put(step, image, app)  # 4
-        deployed = msgspec.structs.replace(step.record.deploy, put_at=now)
-        put = msgspec.structs.replace(step.record, state=RolloutState.VERIFYING, deploy=deployed, reason="")
+        deployed = replace(step.record.deploy, put_at=now)
+        put = replace(step.record, state=RolloutState.VERIFYING, deploy=deployed, reason="")
         return put.noting(now, "deployed", f"{image} ({image.digest}) on {rule.name}{notes}")
 
     def _refuse_over_unrecorded(self, app: App, rule: DeployRule) -> None:
@@ -148,7 +142,7 @@ class Deploy:
         rollout, image = step.record, step.record.image
         assert image is not None  # decide verifies what was deployed
         deploy, health = self._examine(rollout.deploy, image, _rule(app))
-        rollout = msgspec.structs.replace(rollout, deploy=deploy)
+        rollout = replace(rollout, deploy=deploy)
         if vetoed := self._vetoes.against_image(app, image):
             return self._ended(rollout, RolloutState.RESTORING, vetoed)
         if health.condition is Condition.HEALTHY:
@@ -164,21 +158,19 @@ class Deploy:
         if target is None:
             return self._ended(rollout, RolloutState.FAILED, f"{rollout.reason}; there is no earlier image to put back")
         self._refuse_over_unrecorded(app, _rule(app))
-        restore = DeployRecord(claimed_at=now, image=target)
-        taken = msgspec.structs.replace(rollout, restore=restore)
+        taken = replace(rollout, restore=DeployRecord(claimed_at=now, image=target))
         step.commit_with(taken, AppRecord(app=app.name), self._claim(rollout, _rule(app)))
         notes = self._put(step, target, app)
-        restore = msgspec.structs.replace(step.record.restore, put_at=now)
-        restoring = msgspec.structs.replace(step.record, restore=restore)
+        restoring = replace(step.record, restore=replace(step.record.restore, put_at=now))
         return restoring.noting(now, "putting back", f"{target} ({target.digest}){notes}")
 
     def verify_restored(self, step: Step[Rollout], app: App) -> Rollout:
         """Check the health of the restored image; if it is vetoed by now, the one before it is restored."""
         rollout, target = step.record, step.record.restore.image
         if target is None or self._vetoes.against_image(app, target):
-            return msgspec.structs.replace(rollout, restore=DeployRecord())
+            return replace(rollout, restore=DeployRecord())
         restore, health = self._examine(rollout.restore, target, _rule(app))
-        rollout = msgspec.structs.replace(rollout, restore=restore)
+        rollout = replace(rollout, restore=restore)
         if health.condition is Condition.HEALTHY:
             reason = f"{rollout.reason}; {target} was put back and is healthy"
             restored = self._ended(rollout, RolloutState.RESTORED, reason)
@@ -195,7 +187,7 @@ class Deploy:
     def _live(self, step: Step[Rollout], rollout: Rollout, app: App, why: str) -> Rollout:
         """Settle the rollout and the live image in one transaction; vetoes are read after it."""
         live, now, image = self._ended(rollout, RolloutState.LIVE, why), self._services.clock.now(), rollout.image
-        live = msgspec.structs.replace(live, next_step_at=None)
+        live = replace(live, next_step_at=None)
         assert image is not None  # decide makes images live only
         back, by = rollout.goes_back, rollout if rollout.cause is Cause.OPERATOR else None
 
@@ -222,7 +214,7 @@ class Deploy:
         It is released when the image is live. For any other rollout, its own record says whether it still deploys.
         """
         now = self._services.clock.now()
-        lasts = 2 * (PROVISION_TIMEOUT_SECONDS + rule.health.within_seconds) + _CLAIM_MARGIN_SECONDS
+        lasts = 2 * (PROVISION_TIMEOUT_SECONDS + seconds(rule.health.within)) + _CLAIM_MARGIN_SECONDS
 
         def claim(record: AppRecord) -> AppRecord:
             due = record.deploying_until is None or record.deploying_until <= now
@@ -231,7 +223,7 @@ class Deploy:
             if stale := staleness(rollout, record):
                 raise Busy(stale.reason, delay_seconds=1.0)
             until = now + timedelta(seconds=lasts)
-            return msgspec.structs.replace(record, deploying=rollout.name, deploying_until=until)
+            return replace(record, deploying=rollout.name, deploying_until=until)
 
         return claim
 
@@ -249,8 +241,8 @@ class Deploy:
         try:
             target.put(rule, image, registry)
         except NeedsRecreation as error:
-            deleted = msgspec.structs.replace(step.record.deploy, deleted_at=self._services.clock.now())
-            step.save(msgspec.structs.replace(step.record, deploy=deleted))
+            deleted = replace(step.record.deploy, deleted_at=self._services.clock.now())
+            step.save(replace(step.record, deploy=deleted))
             target.delete(rule)
             target.put(rule, image, registry)
             return f", deleted and created again: {error}"
@@ -259,20 +251,19 @@ class Deploy:
     def _examine(self, deploy: DeployRecord, image: BuiltImage, rule: DeployRule) -> tuple[DeployRecord, Health]:
         """The health of a deployment now, and its record with that."""
         health = health_of(self._services, rule, image)
-        deploy = msgspec.structs.replace(deploy, seen=health.problem or "healthy")
-        if health.state is not None:
-            deploy = msgspec.structs.replace(deploy, address=health.state.address)
+        address = deploy.address if health.state is None else health.state.address
+        deploy = replace(deploy, seen=health.problem or "healthy", address=address)
         if health.condition in (Condition.HEALTHY, Condition.UNHEALTHY) and deploy.running_at is None:
-            deploy = msgspec.structs.replace(deploy, running_at=self._services.clock.now())
+            deploy = replace(deploy, running_at=self._services.clock.now())
         return deploy, health
 
     def _is_lost(self, deploy: DeployRecord, rule: DeployRule, health: Health) -> bool:
         """Whether to wait no longer: it failed, does not start, or runs and does not become healthy in time."""
         now = self._services.clock.now()
-        if health.condition.is_lasting:
+        if health.condition in (Condition.GONE, Condition.FAILED, Condition.RESTARTING):  # never passes by itself
             return True
         if deploy.running_at is not None:
-            return seconds_between(deploy.running_at, now) > rule.health.within_seconds
+            return seconds_between(deploy.running_at, now) > seconds(rule.health.within)
         return deploy.put_at is not None and seconds_between(deploy.put_at, now) > PROVISION_TIMEOUT_SECONDS
 
 

@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from enum import StrEnum
 
-import msgspec
+from shared.domain.record import Row
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._~-]")
 
@@ -39,7 +39,7 @@ Subject = tuple[AlarmKind, str]
 """What identifies an alarm within its scope: the kind, and the tag, container group or secret."""
 
 
-class Alarm(msgspec.Struct, frozen=True, kw_only=True):
+class Alarm(Row, frozen=True, kw_only=True):
     """One problem.
 
     `scope` is what it belongs to (`gates/node`, `apps/hello-world`), `subject` the tag, container group or secret it

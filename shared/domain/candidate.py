@@ -8,7 +8,7 @@ import msgspec
 
 from shared.domain.image import Digest, Tag, parse_repository
 from shared.domain.policy import Gate, RegistryRule
-from shared.domain.record import GateRecord, RecordSummary
+from shared.domain.record import GateRecord, RecordSummary, list_item
 
 
 class CandidateState(StrEnum):
@@ -125,15 +125,7 @@ class Candidate(GateRecord, frozen=True, kw_only=True):
 
     def summary(self) -> CandidateSummary:
         """The candidate as a list item."""
-        return CandidateSummary(
-            **self._summarized(),
-            gate=self.gate,
-            image=str(self.image),
-            digest=self.digest,
-            attempt=self.attempt,
-            tag=self.tag,
-            check=self.open_check,
-        )
+        return list_item(CandidateSummary, self, **self._summarized(), image=str(self.image), check=self.open_check)
 
     @property
     def open_check(self) -> str:

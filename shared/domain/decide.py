@@ -1,9 +1,7 @@
 """Decisions: the one next step of a record, when it is due, and why; from the record, its rule and the time alone."""
 
-from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeVar
 
 import msgspec
 
@@ -13,8 +11,6 @@ from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion
 from shared.domain.record import growing_wait, seconds_between
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
-
-T = TypeVar("T")
 
 ADOPTION_GRACE_SECONDS, START_LIMIT_SECONDS = 5.0, 60.0
 """How long a claimed run may take to get its id before Basegate searches for it (a healthy start takes 1 to 2 s), and
@@ -94,11 +90,6 @@ def require_start_failed(claimed_at: datetime, now: datetime) -> None:
         raise Busy("a worker may still be starting the run", delay_seconds=left)
 
 
-def first(items: Iterable[T], matches: Callable[[T], bool]) -> int | None:
-    """The index of the first item that matches, or None."""
-    return next((index for index, item in enumerate(items) if matches(item)), None)
-
-
 RUNS_IN_A_ROW = 3
 """How many times a check without a verdict is run in a row; after that, once a day."""
 
@@ -122,7 +113,7 @@ def decide_candidate(candidate: Candidate, gate: Gate | None, now: datetime, *, 
         return Decision(Action.RULE_REMOVED, f"gate {candidate.gate} is no longer in the rules")
     if candidate.fingerprint != gate.fingerprint:  # 3
         return Decision(Action.EXAMINE_ANEW, "the gate's checks have changed since this attempt began")
-    index = first(candidate.checks, lambda check: check.verdict is not Verdict.PASSED)
+    index = next((i for i, check in enumerate(candidate.checks) if check.verdict is not Verdict.PASSED), None)
     if index is None:  # 4
         return Decision(Action.PASS, "every check passed")
     return _decide_check(candidate, index, now, claimed=claimed)

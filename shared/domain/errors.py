@@ -1,22 +1,4 @@
-"""The errors of the gate, by what the caller should do.
-
-BasegateError
-+-- Malformed        invalid input, with the name of the field: acknowledge it, report it, never retry
-+-- Misconfigured    an operator must change something: stop, say what
-+-- Rejected         a definite refusal by a service: a result, not a fault
-|   +-- Gone             what was to be used no longer exists
-+-- Retry            a transient fault: try again after `delay_seconds`
-|   +-- Inconclusive     a run or a copy ended without a result: start it again after `delay_seconds`
-|   +-- Throttled        a registry asks for a pause: too many requests, no fault
-|   +-- Unreachable      a host accepts no connections, for any request
-|   +-- Busy             another worker has it: waiting is not failing
-|       +-- Transitioning    an earlier deployment still goes on
-+-- NotFound         an operator names something that does not exist
-+-- Refused          what an operator asks for is impossible in the current state
-+-- Stale            an operator acts on a view that has changed since
-+-- Conflict         another worker saved the record first: drop this step, the other one continues
-+-- NeedsRecreation  what is deployed cannot be updated in place
-"""
+"""The errors of the gate: a class for each thing that the caller should do, its text is for the reader."""
 
 from enum import StrEnum
 
@@ -49,7 +31,7 @@ class BasegateError(Exception):
 
 
 class Malformed(BasegateError):
-    """Invalid input; `field` is where it is."""
+    """Invalid input; `field` is where it is. It is acknowledged and reported, never retried."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field}: {problem}")
@@ -57,11 +39,11 @@ class Malformed(BasegateError):
 
 
 class Misconfigured(BasegateError):
-    """A role, a secret, a name or a rule is missing or wrong. Retrying does not help."""
+    """An operator must change something: a role, a secret, a name or a rule. Retrying does not help."""
 
 
 class Rejected(BasegateError):
-    """A service refused for good, e.g. the image no longer exists."""
+    """A service refused for good, e.g. the image no longer exists: a result, not a fault."""
 
 
 class Gone(Rejected):
@@ -81,11 +63,11 @@ class Retry(BasegateError):
 
 
 class Inconclusive(Retry):
-    """A run or a copy ended without a result: a run without a verdict, a failed copy."""
+    """A run ended without a verdict, or a copy failed: start it again after `delay_seconds`."""
 
 
 class Throttled(Retry):
-    """A registry limits the rate of requests; `delay_seconds` is the pause it asks for."""
+    """A registry limits the rate of requests, which is no fault; `delay_seconds` is the pause it asks for."""
 
 
 class Unreachable(Retry):
@@ -113,7 +95,7 @@ class Stale(BasegateError):
 
 
 class Conflict(BasegateError):
-    """Another worker has changed the record since it was loaded."""
+    """Another worker has changed the record since it was loaded: drop this step, the other one continues."""
 
 
 class NeedsRecreation(BasegateError):

@@ -1,5 +1,7 @@
 """Names of images, parsed once at the edge: digests, tags, repositories, references.
 
+What is invalid raises `Malformed`, which names the `field`.
+
 Grammar: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
 """
 
@@ -26,20 +28,12 @@ _REPOSITORY = re.compile(rf"(?!.{{256}}){_WORDS}(?:/{_WORDS})*")
 
 
 def parse_digest(text: object, field: str = "digest") -> Digest:
-    """A digest.
-
-    Raises:
-        Malformed: the text is invalid; names `field`.
-    """
+    """A digest."""
     return Digest(_matched(_DIGEST, text, field, "a digest (sha256: and 64 hexadecimal digits)"))
 
 
 def parse_tag(text: object, field: str = "tag") -> Tag:
-    """A tag.
-
-    Raises:
-        Malformed: the text is invalid; names `field`.
-    """
+    """A tag."""
     return Tag(_matched(_TAG, text, field, "a tag (1 to 128 of A-Z a-z 0-9 . _ -)"))
 
 
@@ -49,11 +43,7 @@ def is_tag(text: str) -> bool:
 
 
 def parse_repository(text: object, field: str = "repository") -> Repository:
-    """A repository.
-
-    Raises:
-        Malformed: the text is invalid; names `field`.
-    """
+    """A repository."""
     return Repository(_matched(_REPOSITORY, text, field, "a repository (lower-case words, joined by / . _ -)"))
 
 

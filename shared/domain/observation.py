@@ -6,9 +6,10 @@ two workers cannot save their answers in the wrong order, and no clocks are comp
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
-import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from shared.domain.image import Digest, Tag
 from shared.domain.record import Row
@@ -19,9 +20,10 @@ RETURNS_AN_HOUR = 3
 _HOUR = timedelta(hours=1)
 _REMEMBERED_DIGESTS = 20
 _KEPT_EXPECTATIONS = 20
+_WITHOUT_DOUBT: dict[str, Any] = {"doubted": None, "doubted_at": None, "missed_at": None, "absent": False}
 
 
-class Expectation(msgspec.Struct, frozen=True, kw_only=True):
+class Expectation(Struct, frozen=True, kw_only=True):
     """A digest that an event named and the registry never returned: explains why a push was not examined."""
 
     digest: Digest
@@ -104,35 +106,32 @@ class Observation(Row, frozen=True, kw_only=True):
         if digest == self.digest:  # 2
             if self.is_settled and not self.absent:
                 return self, Change.NONE
-            seen = msgspec.structs.replace(self, doubted=None, doubted_at=None, missed_at=None, absent=False)
-            return seen, Change.BACK if self.absent else Change.SETTLED
+            return replace(self, **_WITHOUT_DOUBT), Change.BACK if self.absent else Change.SETTLED
         if digest in self.earlier:  # 3
             return self._returned(digest, now, interval_seconds, expected)
         return self._taken(digest, now), Change.NEW  # 4
 
     def with_sequence(self, sequence: int) -> Self:
         """The same digest with a new sequence: it is promoted again."""
-        return msgspec.structs.replace(self, sequence=sequence)
+        return replace(self, sequence=sequence)
 
     def forgotten(self) -> Self:
         """The tag after its rule was removed: its digest will count as a return. Its sequence continues."""
-        return msgspec.structs.replace(
-            self, digest=None, first_seen=None, earlier=self._with_earlier(), doubted=None, doubted_at=None
-        )
+        return replace(self, digest=None, first_seen=None, earlier=self._with_earlier(), doubted=None, doubted_at=None)
 
     def with_expectation(self, expectation: Expectation) -> Self:
         """The observation with another digest that an event named and that was never read."""
         kept = (*self.expectations, expectation)[-_KEPT_EXPECTATIONS:]
-        return msgspec.structs.replace(self, expectations=kept, unread=self.unread + 1)
+        return replace(self, expectations=kept, unread=self.unread + 1)
 
     def _missing(self, now: datetime) -> tuple[Self, Change]:
         if self.absent or self.digest is None:
             return self, Change.NONE
         if self.missed_at is None:
-            return msgspec.structs.replace(self, missed_at=now), Change.MISSED
+            return replace(self, missed_at=now), Change.MISSED
         if now <= self.missed_at:
             return self, Change.NONE
-        return msgspec.structs.replace(self, absent=True, doubted=None, doubted_at=None), Change.ABSENT
+        return replace(self, absent=True, doubted=None, doubted_at=None), Change.ABSENT
 
     def _returned(
         self, digest: Digest, now: datetime, interval_seconds: float, expected: Digest | None
@@ -141,11 +140,11 @@ class Observation(Row, frozen=True, kw_only=True):
         if self.doubted == digest and self.doubted_at is not None:
             believed |= (now - self.doubted_at).total_seconds() >= interval_seconds
         if believed and not self.is_flapping(now):
-            returned = msgspec.structs.replace(self, returned_at=(*self._returned_lately(now), now))
+            returned = replace(self, returned_at=(*self._returned_lately(now), now))
             return returned._taken(digest, now), Change.RETURNED
         if self.doubted == digest:
             return self, Change.NONE
-        return msgspec.structs.replace(self, doubted=digest, doubted_at=now, missed_at=None), Change.DOUBTED
+        return replace(self, doubted=digest, doubted_at=now, missed_at=None), Change.DOUBTED
 
     def _returned_lately(self, now: datetime) -> tuple[datetime, ...]:
         return tuple(at for at in self.returned_at if now - at < _HOUR)
@@ -155,14 +154,5 @@ class Observation(Row, frozen=True, kw_only=True):
         return tuple(dict.fromkeys((*self.earlier, *((self.digest,) if self.digest else ()))))
 
     def _taken(self, digest: Digest, now: datetime) -> Self:
-        earlier = tuple(known for known in self._with_earlier() if known != digest)
-        return msgspec.structs.replace(
-            self,
-            digest=digest,
-            first_seen=now,
-            earlier=earlier[-_REMEMBERED_DIGESTS:],
-            doubted=None,
-            doubted_at=None,
-            missed_at=None,
-            absent=False,
-        )
+        earlier = tuple(known for known in self._with_earlier() if known != digest)[-_REMEMBERED_DIGESTS:]
+        return replace(self, digest=digest, first_seen=now, earlier=earlier, **_WITHOUT_DOUBT)

@@ -8,30 +8,54 @@ import hashlib
 import re
 from collections.abc import Hashable, Iterator, Mapping
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Annotated, ClassVar, Literal, Self
 
 import msgspec
 from msgspec import Meta
 
-from shared.domain.grammar import (
-    Duration,
-    LoginServer,
-    Name,
-    Newest,
-    RangeText,
-    RegistryArmId,
-    RepositoryName,
-    RequestsPerMinute,
-    SecretStem,
-    TagName,
-    TagPattern,
-    TaskName,
-    Values,
-    seconds,
-)
 from shared.domain.tag_rule import TagRule
+from shared.domain.versions import parse_range
 
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description="lower-case words joined by -")]
+Duration = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,8}[smhd]$", description="a number and s, m, h or d, e.g. 30m")]
+TagName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$", description="a tag")]
+RequestsPerMinute = Annotated[int, Meta(ge=1, le=100_000, description="a number from 1 to 100000")]
+Newest = Annotated[int, Meta(ge=1, le=100, description="a number from 1 to 100")]
+TaskName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{5,50}$", description="an ACR Task's name")]
+RegistryArmId = Annotated[
+    str,
+    Meta(
+        pattern=r"(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.ContainerRegistry/registries/[a-zA-Z0-9]{5,50}$",
+        description="the registry's Azure resource id",
+    ),
+]
+RepositoryName = Annotated[
+    str, Meta(pattern=r"^[a-z0-9]+([._/-]+[a-z0-9]+)*$", max_length=255, description="a repository, e.g. library/node")
+]
+TagPattern = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9_*?][A-Za-z0-9._*?-]{0,127}$",
+        description="a tag, or a pattern with * and ? (no brackets, no regular expression)",
+    ),
+]
+LoginServer = Annotated[
+    str,
+    Meta(
+        pattern=r"^([a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?(:[1-9][0-9]{0,4})?)?$",
+        description="a lower-case host name, with a port where it is not 443 and without https://",
+    ),
+]
+RangeText = Annotated[
+    str, Meta(max_length=256, description="a range of versions: >=20 <21, ^20.1, ~3.19, 20.x, or several with ||")
+]
+SecretStem = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9-]{1,110}$", description="Key Vault secrets <stem>-user and <stem>-password")
+]
+Values = Mapping[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str]
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 DOCKER_HUB = "docker.io"
 _DOCKER_HUB_NAMES = frozenset((DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"))
 
@@ -45,6 +69,11 @@ Drift = Annotated[
     Literal["report", "repair"], Meta(description="report (drift is reported) or repair (it is repaired too)")
 ]
 """What the sweep does about drift."""
+
+
+def seconds(duration: Duration | None) -> int:
+    """The seconds of a duration; 0 if there is none."""
+    return int(duration[:-1]) * _SECONDS[duration[-1]] if duration else 0
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,11 +127,6 @@ class RegistryRule(NamedRule, frozen=True, kw_only=True):
         is_official = self.login_server == DOCKER_HUB and "/" not in repository
         return f"library/{repository}" if is_official else repository
 
-    @property
-    def interval_seconds(self) -> int:
-        """The minimum time between two reads of a repository by the sweep; 0: every sweep reads it."""
-        return seconds(self.interval)
-
 
 class VersionRule(Rule, frozen=True, kw_only=True):
     """The tracked versions among the tags that match a pattern; a tag without a version is not tracked."""
@@ -112,13 +136,34 @@ class VersionRule(Rule, frozen=True, kw_only=True):
     prereleases: bool = False
 
 
-class Source(Rule, frozen=True, kw_only=True):
+class Source(Rule, frozen=True, kw_only=True, dict=True):
     """The images that a gate examines. A tag without * and ? is tracked whatever its version."""
 
     registry: Name
     repository: RepositoryName
     tags: Annotated[tuple[TagPattern, ...], Meta(min_length=1)]
     versions: VersionRule | None = None
+
+    @cached_property
+    def tracked(self) -> TagRule:
+        """The tags that it tracks.
+
+        Raises:
+            Malformed: its range of versions is invalid.
+        """
+        if self.versions is None:
+            return TagRule.of(self.tags)
+        versions = parse_range(self.versions.range, "versions.range")
+        return TagRule.of(self.tags, versions, self.versions.newest or 0, prereleases=self.versions.prereleases)
+
+    @property
+    def tags_in_words(self) -> str:
+        """The tags that it tracks, for error texts: `*-alpine, lts (versions >=20 <21)`."""
+        tags, rule = ", ".join(self.tags), self.versions
+        if rule is None:
+            return tags
+        prereleases = ", pre-releases too" if rule.prereleases else ""
+        return f"{tags} (versions {rule.range or 'of any range'}{prereleases})"
 
 
 class TaskRule(Rule, frozen=True, kw_only=True):
@@ -129,31 +174,38 @@ class TaskRule(Rule, frozen=True, kw_only=True):
     timeout: Duration = "30m"
     values: Values = {}
 
-    @property
-    def timeout_seconds(self) -> int:
-        """The time limit of a run."""
-        return seconds(self.timeout)
 
+class PlugInRule:
+    """A rule whose key in gates.yaml is its kind, `task: {…}`: each kind has its own type.
 
-class CheckRule:
-    """The rule of one check of a gate: each kind of check has its own type, in `shared/checks`.
-
-    In gates.yaml its key is its kind, `task: {…}`. To msgspec it is a custom type, which `parse_gates` converts: the
-    domain does not know the kinds.
+    To msgspec it is a custom type, which `parse_gates` converts: this module does not know the kinds.
     """
 
     __slots__ = ()
 
     kind: ClassVar[str]
-    """The key of the rule in gates.yaml, and the kind of its record."""
-
-    def problems(self, policy: "Policy", *, signs_in: bool) -> Iterator[tuple[str, str]]:
-        """Its conflicts with the other rules, by key; `signs_in`: callers are signed in, so that names are known."""
-        yield from ()
+    """Its key in gates.yaml, and of a check the kind of its record."""
 
     def shown(self) -> Self:
         """The rule for readers: without confidential values."""
         return self
+
+
+@cache
+def plug_in_type(name: str, described: str, kinds: tuple[type[PlugInRule], ...]) -> type[msgspec.Struct]:
+    """The type of a part of gates.yaml with a key for each kind, of which exactly one has a rule."""
+    keys = [(rule.kind, rule | None, None) for rule in kinds]
+    return msgspec.defstruct(name, keys, bases=(Rule,), namespace={"__doc__": described}, frozen=True, kw_only=True)
+
+
+class CheckRule(PlugInRule):
+    """The rule of one check of a gate: each kind of check has its own, in `shared/checks`."""
+
+    __slots__ = ()
+
+    def problems(self, policy: "Policy", *, signs_in: bool) -> Iterator[tuple[str, str]]:
+        """Its conflicts with the other rules, by key; `signs_in`: callers are signed in, so that names are known."""
+        yield from ()
 
 
 class PromotionRule(Rule, frozen=True, kw_only=True):
@@ -169,8 +221,7 @@ class PromotionRule(Rule, frozen=True, kw_only=True):
     lock: bool = True
     by: Literal["copy", "task"] = "copy"
     keep: Annotated[
-        Duration | None,
-        Meta(description="the age at which unused unique tags are deleted (default: never)"),
+        Duration | None, Meta(description="the age at which unused unique tags are deleted (default: never)")
     ] = None
     at_least: Annotated[
         int, Meta(ge=1, le=1000, description="a number from 1 to 1000: the rollback options that are always kept")
@@ -206,17 +257,12 @@ class Gate(NamedRule, frozen=True, kw_only=True, dict=True):
         Duration | None, Meta(description="alarm when no tracked tag has changed upstream for so long")
     ] = None
 
-    @property
-    def stale_after_seconds(self) -> int:
-        """The time without a change upstream after which there is an alarm; 0: never."""
-        return seconds(self.stale_after)
-
     def takes(self, tag: str | None) -> bool:
         """Whether the gate tracks a tag of its source, by its name and version.
 
         One tag does not show whether it is one of the `newest`: that limits the sweep, not push events.
         """
-        return tag is not None and TagRule.of(self.source).takes(tag)
+        return tag is not None and self.source.tracked.takes(tag)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -265,24 +311,13 @@ class HealthRule(Rule, frozen=True, kw_only=True):
 
     path: Annotated[str, Meta(pattern=r"^/[^\s]*$", description="a path that answers 2xx or 3xx")] = "/"
     within: Duration = "60s"
-
-    @property
-    def within_seconds(self) -> int:
-        """How long a new deployment may take to become healthy."""
-        return seconds(self.within)
+    """How long a new deployment may take to become healthy."""
 
 
-class DeployRule:
-    """The deployment of an app: each target has its own type, in `shared/domain/targets`.
-
-    In gates.yaml its key is its target, `aci: {…}`. To msgspec it is a custom type, which `parse_gates` converts: this
-    module does not know the targets.
-    """
+class DeployRule(PlugInRule):
+    """The deployment of an app: each target has its own type, in `shared/domain/targets`."""
 
     __slots__ = ()
-
-    kind: ClassVar[str]
-    """The key of the rule in gates.yaml."""
 
     name: str
     """The name of the deployment, and the subject of its alarms."""
@@ -301,10 +336,6 @@ class DeployRule:
 
     def completed(self, registry: RegistryRule) -> Self:
         """The rule with defaults from the registry that the app is built in."""
-        return self
-
-    def shown(self) -> Self:
-        """The rule for readers: without confidential values."""
         return self
 
 

@@ -4,12 +4,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Self
 
-import msgspec
+from msgspec.structs import replace
 
 from shared.domain.candidate import Candidate
 from shared.domain.image import Digest, Tag, parse_repository, short
 from shared.domain.policy import Gate, RegistryRule
-from shared.domain.record import GateRecord, Moment, RecordSummary
+from shared.domain.record import GateRecord, Moment, RecordSummary, list_item
 
 
 class PromotionState(StrEnum):
@@ -108,12 +108,13 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
     @property
     def progress(self) -> str:
         """The progress of the unique tag: `copying`, `copied`, `locked`, or "" before."""
-        return self._progress[0]
+        steps = {"locked": self.locked_at, "copied": self.copied_at, "copying": self.copy_started_at}
+        return next((name for name, at in steps.items() if at is not None), "")
 
     @property
-    def _progress(self) -> tuple[str, datetime | None]:
-        steps = (("locked", self.locked_at), ("copied", self.copied_at), ("copying", self.copy_started_at))
-        return next(((name, at) for name, at in steps if at is not None), ("", None))
+    def since(self) -> datetime | None:
+        """When it got that far."""
+        return self.locked_at or self.copied_at or self.copy_started_at
 
     def reset(self) -> Self:
         """The promotion before its first step: its key, origin and history stay, earlier progress is dropped."""
@@ -121,7 +122,7 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
 
     def based_on(self, attempt: Candidate, now: datetime) -> Self:
         """The promotion after its digest has passed: it is based on that attempt."""
-        passed = msgspec.structs.replace(
+        passed = replace(
             self,
             state=PromotionState.PROMOTING,
             reason="",
@@ -144,18 +145,8 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
 
     def summary(self) -> PromotionSummary:
         """The promotion as a list item."""
-        progress, since = self._progress
-        return PromotionSummary(
-            **self._summarized(),
-            gate=self.gate,
-            tag=self.tag,
-            sequence=self.sequence,
-            digest=self.digest,
-            candidate=f"{self.gate}.{self.candidate}" if self.candidate else "",
-            unique=self.unique,
-            progress=progress,
-            since=since,
-        )
+        candidate = f"{self.gate}.{self.candidate}" if self.candidate else ""
+        return list_item(PromotionSummary, self, **self._summarized(), candidate=candidate)
 
 
 def new_promotion(
@@ -176,14 +167,9 @@ def new_promotion(
 
 def promotion_row(tag: str, sequence: int) -> str:
     """The ledger row of a promotion: sortable by tag and sequence. No tag contains a `~`."""
-    return f"{promotions_of(tag)}{sequence:010}"
+    return f"{tag}~{sequence:010}"
 
 
 def archive_name(gate: str, digest: str, row: str = "") -> str:
     """The name of an old promotion in the archive; without its row, the prefix of those of a digest."""
     return f"promotions/{gate}/{digest.removeprefix('sha256:')}/{f'{row}.json' if row else ''}"
-
-
-def promotions_of(tag: str) -> str:
-    """The prefix of the ledger rows of all promotions of a tag."""
-    return f"{tag}~"

@@ -2,9 +2,10 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-import msgspec
+from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from shared.domain.image import Digest, ImageRef, Repository, Tag
 
@@ -14,12 +15,14 @@ _SHORT_SECONDS = 3.0
 TEXT_LIMIT = 500
 """How many characters of a reason a history entry or a list item holds."""
 
+Moment = Annotated[datetime, Meta(tz=True)]
 
-Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
-
-class ApiModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class ApiModel(Struct, frozen=True, kw_only=True, rename="camel"):
     """What the HTTP interface answers: its keys are camelCase."""
+
+
+Item = TypeVar("Item", bound=ApiModel)
 
 
 class RecordSummary(ApiModel, frozen=True, kw_only=True):
@@ -39,7 +42,7 @@ class RecordSummary(ApiModel, frozen=True, kw_only=True):
     next_try_at: Moment | None = None
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(Struct, frozen=True):
     """One entry of a record's history: when, what happened, and why."""
 
     at: datetime
@@ -47,7 +50,7 @@ class Entry(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-class WorkItem(msgspec.Struct, frozen=True):
+class WorkItem(Struct, frozen=True):
     """A queue message: reconcile this record. It is only a reference; the ledger has the rest.
 
     `planned_for` distinguishes the work item that a record planned (`Record.next_step_at`) from a mere hint, which has
@@ -61,7 +64,7 @@ class WorkItem(msgspec.Struct, frozen=True):
     planned_for: datetime | None = None
 
 
-class Stall(msgspec.Struct, frozen=True, kw_only=True):
+class Stall(Struct, frozen=True, kw_only=True):
     """A step that cannot be taken now: throttled, forbidden, locked, unavailable. It is tried again until it succeeds.
 
     `dependency` is what the step needs (`registry base`, `task base/base-import-node`), `cause` one of
@@ -78,7 +81,7 @@ class Stall(msgspec.Struct, frozen=True, kw_only=True):
     next_try_at: datetime | None = None
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class Row(Struct, frozen=True, kw_only=True):
     """A record of the ledger: `key_fields` name the fields of its partition and row, unless it overrides those.
 
     All records of a kind with `one_partition` are in that.
@@ -131,7 +134,7 @@ class Record(Row, frozen=True, kw_only=True):
     @property
     def planned_work_item(self) -> WorkItem:
         """The message of the record's planned step: each plan has exactly one."""
-        return msgspec.structs.replace(self.work_item, planned_for=self.next_step_at)
+        return replace(self.work_item, planned_for=self.next_step_at)
 
     @property
     def settled(self) -> bool:
@@ -153,28 +156,26 @@ class Record(Row, frozen=True, kw_only=True):
         """Its row in the list by time: sorts the records of a partition by their creation, the newest first."""
         return time_row(self.created_at, self.row)
 
-    def summary(self) -> RecordSummary:
-        """The record as a list item."""
-        raise NotImplementedError
+    @property
+    def changed_at(self) -> datetime:
+        """When it last changed."""
+        return self.history[-1].at if self.history else self.created_at
 
     def _summarized(self) -> dict[str, Any]:
-        """The fields of every list item."""
-        last = self.history[-1] if self.history else Entry(self.created_at, "")
+        """The fields of every list item that the record does not have under their names."""
+        last = f"{self.history[-1].what}: {self.history[-1].why}" if self.history else ""
         stall = None if self.settled else self.stall
         return {
-            "id": self.id,
             "state": self.state_name,
             "reason": self.why[:TEXT_LIMIT],
-            "created_at": self.created_at,
-            "last": f"{last.what}: {last.why}".removesuffix(": ")[:TEXT_LIMIT],
-            "changed_at": last.at,
+            "last": last.removesuffix(": ")[:TEXT_LIMIT],
             "remedy": stall.remedy if stall else "",
             "next_try_at": stall.next_try_at if stall else None,
         }
 
     def ended(self, now: datetime, state: StrEnum, reason: str) -> Self:
         """The record in another state, and why."""
-        return msgspec.structs.replace(self, state=state, reason=reason).noting(now, state.value, reason)
+        return replace(self, state=state, reason=reason).noting(now, state.value, reason)
 
     def noting(self, now: datetime, what: str, why: str = "") -> Self:
         """The record with another history entry; at the limit the oldest entries except the first are dropped."""
@@ -184,11 +185,11 @@ class Record(Row, frozen=True, kw_only=True):
         history = (*self.history, entry)
         if len(history) > _HISTORY_LIMIT:
             history = (history[0], *history[-(_HISTORY_LIMIT - 1) :])
-        return msgspec.structs.replace(self, history=history)
+        return replace(self, history=history)
 
     def planning(self, now: datetime, wait_seconds: float) -> Self:
         """The record with its next step planned."""
-        return msgspec.structs.replace(self, next_step_at=now + timedelta(seconds=wait_seconds))
+        return replace(self, next_step_at=now + timedelta(seconds=wait_seconds))
 
 
 class GateRecord(Record, frozen=True, kw_only=True):
@@ -207,6 +208,12 @@ class GateRecord(Record, frozen=True, kw_only=True):
     def image(self) -> ImageRef:
         """The image, in its source registry."""
         return ImageRef(self.login_server, self.repository, self.digest)
+
+
+def list_item(kind: type[Item], record: Row, **shown: Any) -> Item:
+    """A list item of a record: what is `shown` of it, and else the record's fields of the same names."""
+    own = {name: getattr(record, name) for name in kind.__struct_fields__ if name not in shown}
+    return kind(**own, **shown)
 
 
 def time_row(moment: datetime, name: str) -> str:

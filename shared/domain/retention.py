@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 
 from shared.domain.candidate import VERDICTS, Candidate
 from shared.domain.image import Digest, Tag
@@ -24,8 +25,7 @@ class Numbers(Row, frozen=True, kw_only=True):
 class LeftOver(Row, frozen=True, kw_only=True):
     """An unused unique tag of a gate, and the stable tag that it was made for.
 
-    `since` is when the promotion that made it last changed. From `removing` on no promotion may
-    use the tag again.
+    `since` is when the promotion that made it last changed. From `removing` on no promotion may use the tag again.
     """
 
     key_fields = ("gate", "unique")
@@ -38,14 +38,9 @@ class LeftOver(Row, frozen=True, kw_only=True):
     removing: bool = False
 
 
-def changed_at(record: Record) -> datetime:
-    """When a record last changed."""
-    return record.history[-1].at if record.history else record.created_at
-
-
 def settled_before(record: Record, before: datetime) -> bool:
     """Whether a record is settled, and has not changed since a moment."""
-    return record.settled and changed_at(record) < before
+    return record.settled and record.changed_at < before
 
 
 def purgeable_attempts(attempts: Sequence[Candidate], before: datetime) -> list[Candidate]:
@@ -89,11 +84,8 @@ def _newest(promotions: Iterable[Promotion], count: int, is_allowed: Callable[[D
         by_digest.setdefault(one.digest, one.row)
     if len(by_digest) <= count:
         return set(by_digest.values())
-    rows = set[str]()
-    for digest, row in by_digest.items():
-        if len(rows) < count and is_allowed(digest):
-            rows.add(row)
-    return rows
+    allowed = (row for digest, row in by_digest.items() if is_allowed(digest))
+    return set(islice(allowed, count))
 
 
 def bases_of(app: AppRecord) -> set[str]:

@@ -9,7 +9,7 @@ import msgspec
 
 from shared.domain.candidate import Evidence
 from shared.domain.image import Digest, ImageRef, short
-from shared.domain.record import Record, RecordSummary, Row
+from shared.domain.record import Record, RecordSummary, Row, list_item
 
 _REMEMBERED_DEPLOYMENTS = 20
 """How many deployments an app can be rolled back."""
@@ -172,13 +172,8 @@ class Rollout(Record, frozen=True, kw_only=True):
 
     def summary(self) -> RolloutSummary:
         """The rollout as a list item."""
-        return RolloutSummary(
-            **self._summarized(),
-            app=self.app,
-            cause=self.cause,
-            image=str(self.image) if self.image else None,
-            base=self.known_base or None,
-        )
+        image, base = str(self.image) if self.image else None, self.known_base or None
+        return list_item(RolloutSummary, self, **self._summarized(), image=image, base=base)
 
 
 def image_rollout(tag: str, digest: str) -> str:
@@ -250,9 +245,8 @@ class AppRecord(Row, frozen=True, kw_only=True):
         lives = self.lives if same and not decided else self.lives + 1
         earlier = self.earlier
         if back:
-            earlier = next(
-                (earlier[:n] for n in range(len(earlier))[::-1] if earlier[n].digest == image.digest), earlier
-            )
+            places = [place for place, one in enumerate(earlier) if one.digest == image.digest]
+            earlier = earlier[: places[-1]] if places else earlier
         elif self.live is not None and not same:
             earlier = (*earlier, self.live)[-_REMEMBERED_DEPLOYMENTS:]
         return msgspec.structs.replace(

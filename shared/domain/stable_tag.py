@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import msgspec
 
 from shared.domain.image import Digest, Tag
-from shared.domain.record import ApiModel, Moment, Row, time_row
+from shared.domain.record import ApiModel, Moment, Row, list_item, time_row
 
 
 class HoldUntil(StrEnum):
@@ -34,7 +34,7 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
         return self.until is HoldUntil.LIFTED or returning or sequence <= self.sequence
 
 
-class Veto(msgspec.Struct, frozen=True, kw_only=True):
+class Veto(Row, frozen=True, kw_only=True):
     """A digest is banned in a target repository, for every gate that promotes there.
 
     `target` is `<login server>/<repository>`, `gate` where it was requested. A lifted veto stays in the ledger.
@@ -154,13 +154,5 @@ class StableTag(Row, frozen=True, kw_only=True):
         """The last move of the tag, as a list item."""
         last = self.put_back_at or self.moved_at
         assert last is not None  # else it has no place in the list
-        return Move(
-            gate=self.gate,
-            tag=self.tag,
-            sequence=self.sequence,
-            digest=self.digest,
-            unique=self.unique,
-            candidate=f"{self.gate}.{self.candidate}",
-            moved_at=last,
-            moved_by=f"sweep: put back, {self.put_back_from}" if self.put_back_at else self.moved_by,
-        )
+        by = f"sweep: put back, {self.put_back_from}" if self.put_back_at else self.moved_by
+        return list_item(Move, self, candidate=f"{self.gate}.{self.candidate}", moved_at=last, moved_by=by)

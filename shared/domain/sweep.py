@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Self
 
-import msgspec
+from msgspec.structs import replace
 
 from shared.domain.record import Row
 
@@ -66,11 +66,11 @@ class SweepRecord(Row, frozen=True, kw_only=True):
         """The record with a lease for a worker: it continues the unfinished round, or begins a new one."""
         lease = {"holder": holder, "held_until": now + timedelta(seconds=LEASE_SECONDS)}
         new = {} if self.under_way else {"round": self.round + 1, "began_at": now, "after": "", "checked": 0}
-        return msgspec.structs.replace(self, **lease, **new)
+        return replace(self, **lease, **new)
 
     def advanced(self, after: str, now: datetime) -> Self:
         """The record after another batch; this renews the lease."""
-        return msgspec.structs.replace(self, after=after, held_until=now + timedelta(seconds=LEASE_SECONDS))
+        return replace(self, after=after, held_until=now + timedelta(seconds=LEASE_SECONDS))
 
     def needs_saving(self, saved: Self) -> bool:
         """Whether its progress was saved long enough ago to be saved again."""
@@ -78,11 +78,9 @@ class SweepRecord(Row, frozen=True, kw_only=True):
 
     def released(self, problem: str = "") -> Self:
         """The record without the lease, the round unfinished: the next worker continues from `after`."""
-        return msgspec.structs.replace(self, holder="", held_until=None, problem=problem)
+        return replace(self, holder="", held_until=None, problem=problem)
 
     def finished(self, now: datetime) -> Self:
         """The record at the end of its round."""
-        ended = msgspec.structs.replace(
-            self, last_round=self.round, last_began_at=self.began_at, finished_at=now, after=""
-        )
-        return ended.released()
+        done = replace(self, last_round=self.round, last_began_at=self.began_at, finished_at=now, after="")
+        return done.released()

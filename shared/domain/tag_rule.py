@@ -20,13 +20,11 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
-from functools import lru_cache
-from typing import Protocol
 
-from shared.domain.versions import VERSION, Version, VersionRange, parse_range, parse_version
+from shared.domain.versions import VERSION, Version, VersionRange, parse_version
 
 _ATTACHED = re.compile(r"sha256-[0-9a-f]{64}(\..+)?")
 """Signatures, attestations and bills of materials have tags with the digest of their image.
@@ -34,24 +32,6 @@ Sources: https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md#ta
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema"""
 
 _LEAD = re.compile(r"(?<![0-9A-Za-z.])v?[0-9][0-9.]*$")
-
-
-class _Versions(Protocol):
-    @property
-    def range(self) -> str: ...
-    @property
-    def newest(self) -> int | None: ...
-    @property
-    def prereleases(self) -> bool: ...
-
-
-class _Source(Hashable, Protocol):
-    """The fields of `policy.Source` that are used here; that module imports this one."""
-
-    @property
-    def tags(self) -> tuple[str, ...]: ...
-    @property
-    def versions(self) -> _Versions | None: ...
 
 
 @dataclass(frozen=True)
@@ -63,13 +43,13 @@ class TagRule:
     newest: int = 0
 
     @classmethod
-    def of(cls, source: _Source) -> TagRule:
-        """The rule of a source, cached.
-
-        Raises:
-            Malformed: its range of versions is invalid.
-        """
-        return _rule_of(source)
+    def of(
+        cls, tags: Sequence[str], versions: VersionRange | None = None, newest: int = 0, *, prereleases: bool = False
+    ) -> TagRule:
+        """The rule of names and patterns; without `versions`, those of the patterns do not matter."""
+        exact = tuple(tag for tag in tags if not is_pattern(tag))
+        matchers = (_matcher(tag, versioned=versions is not None) for tag in tags if is_pattern(tag))
+        return cls(exact, tuple(TagPattern(matcher, versions, prereleases) for matcher in matchers), newest)
 
     @property
     def needs_listing(self) -> bool:
@@ -103,19 +83,16 @@ class TagRule:
     def _keep(self, tag: str, kept: list[list[tuple[Version, str]]]) -> None:
         for pattern, heap in zip(self._patterns_of(tag), kept, strict=False):
             version = pattern.version_of(tag)
-            if version is None or (version, tag) in heap:
-                continue
-            if len(heap) < self.newest:
+            if version is not None and (version, tag) not in heap:
                 heapq.heappush(heap, (version, tag))
-            else:
-                heapq.heappushpop(heap, (version, tag))
+                if len(heap) > self.newest:
+                    heapq.heappop(heap)
 
 
 @dataclass(frozen=True)
 class TagPattern:
     """A pattern with `*` or `?`, and the range of its versions (None: versions do not matter)."""
 
-    text: str
     matcher: re.Pattern[str]
     range: VersionRange | None = None
     prereleases: bool = False
@@ -135,38 +112,15 @@ class TagPattern:
         return version if self.prereleases or not version.is_prerelease else None
 
 
-def tags_in_words(source: _Source) -> str:
-    """The tags that a source tracks, for error texts: `*-alpine, lts (versions >=20 <21)`."""
-    tags, rule = ", ".join(source.tags), source.versions
-    if rule is None:
-        return tags
-    prereleases = ", pre-releases too" if rule.prereleases else ""
-    return f"{tags} (versions {rule.range or 'of any range'}{prereleases})"
-
-
 def is_pattern(text: str) -> bool:
     """Whether a tag of a source is a pattern rather than a name."""
     return "*" in text or "?" in text
 
 
-@lru_cache(maxsize=256)
-def _rule_of(source: _Source) -> TagRule:
-    rule = source.versions
-    return TagRule(
-        exact=tuple(tag for tag in source.tags if not is_pattern(tag)),
-        patterns=tuple(_pattern(tag, rule) for tag in source.tags if is_pattern(tag)),
-        newest=(rule and rule.newest) or 0,
-    )
-
-
-def _pattern(text: str, rule: _Versions | None) -> TagPattern:
-    if rule is None:
-        return TagPattern(text, re.compile(translate(text)))
-    return TagPattern(text, _version_matcher(text), parse_range(rule.range, "versions.range"), rule.prereleases)
-
-
-def _version_matcher(text: str) -> re.Pattern[str]:
-    """An expression with the group `version`; for a pattern without `*`, one that matches nothing."""
+def _matcher(text: str, *, versioned: bool) -> re.Pattern[str]:
+    """The expression of a pattern; if `versioned`, with the group `version`, and without a `*` it matches nothing."""
+    if not versioned:
+        return re.compile(translate(text))
     before, star, after = text.partition("*")
     if not star:
         return re.compile(r"(?!)(?P<version>)")

@@ -73,7 +73,7 @@ class VersionRange:
 def parse_version(text: str) -> Version | None:
     """The version in a text, or None if it is not a version."""
     found = _VERSION.fullmatch(text)
-    return Version(_key(_numbers(found[1]), found[2])) if found else None
+    return Version(_key([int(part) for part in found[1].split(".")], found[2])) if found else None
 
 
 def parse_range(text: str, field: str = "range") -> VersionRange:
@@ -127,9 +127,9 @@ def _comparator(found: re.Match[str], text: str, field: str) -> tuple[Key, Key]:
 
 def _interval(operator: str, numbers: list[int], prerelease: str | None) -> tuple[Key, Key]:
     """The span of a comparator: from (included), to (excluded)."""
-    here = _key(_padded(numbers), prerelease)
+    here = _key(numbers, prerelease)
     is_full = len(numbers) >= _FULL_PARTS or prerelease is not None
-    beyond = _just_above(here) if is_full else _floor_after(numbers)
+    beyond = (here[0], (*here[1], 0)) if is_full else _floor_after(numbers)  # just above a full one
     match operator:
         case ">=":
             return here, _HIGHEST
@@ -153,19 +153,12 @@ def _floor_after(numbers: list[int]) -> Key:
     return _padded([*numbers[:-1], numbers[-1] + 1]), _FLOOR
 
 
-def _just_above(key: Key) -> Key:
-    return key[0], (*key[1], 0)
-
-
-def _key(numbers: tuple[int, ...], prerelease: str | None) -> Key:
-    if prerelease is None:
-        return numbers, _RELEASED
-    identifiers = re.findall(r"[0-9]+|[a-z]+", prerelease.lower())
-    return numbers, (0, tuple((0, int(text), "") if text.isdecimal() else (1, 0, text) for text in identifiers))
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return _padded([int(part) for part in text.split(".")])
+def _key(numbers: list[int], prerelease: str | None) -> Key:
+    stage = _RELEASED
+    if prerelease is not None:
+        identifiers = re.findall(r"[0-9]+|[a-z]+", prerelease.lower())
+        stage = (0, tuple((0, int(text), "") if text.isdecimal() else (1, 0, text) for text in identifiers))
+    return _padded(numbers), stage
 
 
 def _padded(numbers: list[int]) -> tuple[int, ...]:

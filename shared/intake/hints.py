@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from shared.domain.candidate import Candidate, FoundBy, attempts_of
 from shared.domain.errors import BasegateError, Busy, Conflict, Malformed, Retry
@@ -38,6 +39,9 @@ _AGAIN_SECONDS = (2.0, 8.0, 30.0)
 
 _LONGEST_WAIT_SECONDS = 900.0
 _NOTHING = Observed(meaning=Meaning.NONE)
+
+Handler = Callable[[Hint], Iterable[WorkItem]]
+"""Handles a hint, and returns the work items of records that have a next step."""
 
 
 class Recognized(msgspec.Struct, frozen=True):
@@ -83,14 +87,11 @@ class Hints:
     """Handles hints.
 
     `work` reconciles a record immediately, as just stored if it was; `others` handle the kinds of hints that are not
-    about source tags, and return the work items of records that have a next step.
+    about source tags.
     """
 
     def __init__(
-        self,
-        services: Services,
-        work: Callable[[WorkItem, Following], None],
-        others: Mapping[HintKind, Callable[[Hint], Iterable[WorkItem]]],
+        self, services: Services, work: Callable[[WorkItem, Following], None], others: Mapping[HintKind, Handler]
     ) -> None:
         self._services, self._work, self._others = services, work, others
         self._observer, self._upstreams = Observer(services), Upstreams(services)
@@ -104,7 +105,7 @@ class Hints:
         except Retry as error:
             wait = _wait_after(error)
             log.warning("hint retried in %.0f s: %s %s: %s", wait, hint.subject, hint.tag, error)
-            self._services.queue.send_hint(msgspec.structs.replace(hint, again=True), wait)
+            self._services.queue.send_hint(replace(hint, again=True), wait)
         except BasegateError as error:
             log.warning("hint dropped, left to the sweep: %s %s: %s", hint.subject, hint.tag, error)
         else:
@@ -143,13 +144,13 @@ class Hints:
         if seen.hinted_at is None or (now - seen.hinted_at).total_seconds() >= SPACING_SECONDS:
             return False
         self._plan(seen, stored, SPACING_SECONDS)
-        self._services.queue.send_hint(msgspec.structs.replace(hint, again=True), SPACING_SECONDS)
+        self._services.queue.send_hint(replace(hint, again=True), SPACING_SECONDS)
         return True
 
     def _plan(self, seen: Observation, stored: Stored[Observation] | None, wait: float) -> None:
         """Record that a reading is planned: until then further hints are dropped."""
         again_at = self._services.clock.now() + timedelta(seconds=wait)
-        self._services.ledger.commit(Change(msgspec.structs.replace(seen, again_at=again_at), stored))
+        self._services.ledger.commit(Change(replace(seen, again_at=again_at), stored))
 
     def _read(
         self, gate: Gate, seen: Observation, stored: Stored[Observation] | None, hint: Hint, *, redelivered: bool
@@ -170,7 +171,7 @@ class Hints:
         if not observed.meaning.needs_promotion:
             self._follow_up(gate, hint, observed)
         if redelivered and not observed.items:
-            return msgspec.structs.replace(observed, items=self._unfinished(gate, hint.tag, observed))
+            return replace(observed, items=self._unfinished(gate, hint.tag, observed))
         return observed
 
     def _ask(self, gate: Gate, hint: Hint) -> Digest | None:
@@ -178,8 +179,6 @@ class Hints:
         self._upstreams.grant(gate, for_hints=True)
         try:
             return self._services.tags.digest_of(source, gate.source.repository, hint.tag)
-        except Busy:
-            raise
         except Retry as fault:
             self._upstreams.failed(gate, fault)
             raise
@@ -193,7 +192,7 @@ class Hints:
         if hint.expected in ("", record.digest):
             return
         if hint.tries < len(_AGAIN_SECONDS):
-            again = msgspec.structs.replace(hint, tries=hint.tries + 1, again=True)
+            again = replace(hint, tries=hint.tries + 1, again=True)
             self._services.queue.send_hint(again, _AGAIN_SECONDS[hint.tries])
             return
         known = {(one.digest, one.event) for one in record.expectations}
@@ -210,7 +209,7 @@ class Hints:
         try:
             self._services.ledger.commit(Change(expecting, stored), *written)
         except Conflict:  # just observed by another worker, perhaps with the expected digest
-            self._services.queue.send_hint(msgspec.structs.replace(hint, again=True), SPACING_SECONDS)
+            self._services.queue.send_hint(replace(hint, again=True), SPACING_SECONDS)
         else:
             self._outbox.send_now(written)
 
@@ -255,10 +254,6 @@ class AppImages:
         """Whether a tag may name an image to deploy: it contains the id of a run that Basegate did not start."""
         run_id, server = app.build.run_of(tag), self._services.registry_rule(app.build.registry).login_server
         return app.deploy is not None and run_id is not None and f"{server}/{run_id}" not in record.runs
-
-    def is_known(self, app: App, tag: str, digest: Digest) -> bool:
-        """Whether an image has a rollout already."""
-        return self._services.ledger.load(Rollout, app.name, image_rollout(tag, digest)) is not None
 
     def roll_out(self, app: App, tag: str, digest: Digest, why: str) -> Rollout | None:
         """The rollout of an image, created only once; None if it is in progress or settled already."""

@@ -9,13 +9,14 @@ from collections.abc import Collection
 from contextlib import suppress
 
 import msgspec
+from msgspec.structs import replace
 
 from shared.domain.candidate import Candidate, FoundBy, attempts_of, new_attempt
 from shared.domain.errors import Busy, Conflict
 from shared.domain.image import Digest, Tag, short
 from shared.domain.observation import Change as Meaning
 from shared.domain.observation import Observation
-from shared.domain.policy import Gate
+from shared.domain.policy import Gate, seconds
 from shared.domain.promotion import (
     PROMOTIONS_AT_ONCE,
     REOPENABLE,
@@ -91,7 +92,7 @@ class Observer:
         before, now = stored.record if stored else Observation(gate=gate.name, tag=tag), self._services.clock.now()
         seen, meaning = before.read(digest, now, self.interval(gate), Digest(trigger.expected))
         if trigger.by is FoundBy.EVENT:
-            seen = msgspec.structs.replace(seen, hinted_at=now, again_at=None)
+            seen = replace(seen, hinted_at=now, again_at=None)
         if seen == before:
             return Observed(meaning=meaning, digest=before.digest, sequence=before.sequence)
         if meaning.needs_promotion:
@@ -106,7 +107,7 @@ class Observer:
 
     def interval(self, gate: Gate) -> float:
         """The seconds between two readings of a tag of the gate's source."""
-        return float(self._services.registry_rule(gate.source.registry).interval_seconds) or SWEEP_INTERVAL_SECONDS
+        return float(seconds(self._services.registry_rule(gate.source.registry).interval)) or SWEEP_INTERVAL_SECONDS
 
     def promote_again(self, gate: Gate, tag: Tag, why: str) -> tuple[WorkItem, ...]:
         """Promote the observed digest of a source tag again, after a decision that prevented it has ended.
@@ -148,10 +149,9 @@ class Observer:
         now, source = self._services.clock.now(), self._services.registry_rule(gate.source.registry)
         number, why = latest.attempt + 1, f"requested by {who}"
         attempt = new_attempt(gate, source, latest.digest, latest.tag, now, number).noting(now, "admitted", why)
-        attempt = msgspec.structs.replace(attempt, requested_by=who.partition(":")[0], found_by=FoundBy.OPERATOR)
-        listed = self._services.ledger.list(Observation, gate.name)
-        observed = [one.record for one in listed if one.record.digest == latest.digest]
-        rows = [promotion_row(seen.tag, seen.sequence) for seen in observed]
+        attempt = replace(attempt, requested_by=who.partition(":")[0], found_by=FoundBy.OPERATOR)
+        listed = (stored.record for stored in self._services.ledger.list(Observation, gate.name))
+        rows = [promotion_row(seen.tag, seen.sequence) for seen in listed if seen.digest == latest.digest]
         items = self._reopen(gate.name, rows[:PROMOTIONS_AT_ONCE], why, REOPENABLE, attempt)
         for row in rows[PROMOTIONS_AT_ONCE:]:
             items += self._reopen(gate.name, [row], why, REOPENABLE)
@@ -173,10 +173,10 @@ class Observer:
         source = self._services.registry_rule(gate.source.registry)
         why = f"{seen.tag} is {short(digest)}, {meaning}, by {trigger}"
         promotion = new_promotion(gate, source, seen.tag, digest, sequence, now).noting(now, "observed", why)
-        promotion = msgspec.structs.replace(promotion, returning=meaning is Meaning.RETURNED)
+        promotion = replace(promotion, returning=meaning is Meaning.RETURNED)
         candidate = new_attempt(gate, source, digest, seen.tag, now).noting(now, "admitted", why)
         asked_by, at_once = trigger.who.partition(":")[0], trigger.by is FoundBy.EVENT
-        candidate = msgspec.structs.replace(candidate, found_by=trigger.by, requested_by=asked_by)
+        candidate = replace(candidate, found_by=trigger.by, requested_by=asked_by)
         if at_once:
             candidate = candidate.with_check_record(0, candidate.checks[0].claimed(now, secrets.token_hex(8)))
         observed = Change(seen.with_sequence(sequence), stored)
@@ -200,7 +200,7 @@ class Observer:
             raise Conflict(f"tag {promotion.tag} of gate {gate.name} was observed by another worker")
         stable, now = ledger.load(StableTag, gate.name, promotion.tag), self._services.clock.now()
         if stable is not None and stable.record.digest == digest and not stable.record.is_moving(now):
-            ledger.commit(observed, Change(msgspec.structs.replace(stable.record, sequence=sequence), stable))
+            ledger.commit(observed, Change(replace(stable.record, sequence=sequence), stable))
             return Observed(meaning=meaning, digest=digest, sequence=sequence)
         ledger.commit(observed, Change(promotion))
         return Observed(meaning=meaning, digest=digest, sequence=sequence, items=(promotion.work_item,))
@@ -244,4 +244,4 @@ def _counted(seen: Observation, by: FoundBy) -> Observation:
     if not seen.earlier:
         return seen
     counts = {FoundBy.EVENT: {"by_event": seen.by_event + 1}, FoundBy.SWEEP: {"by_sweep": seen.by_sweep + 1}}
-    return msgspec.structs.replace(seen, **counts.get(by, {}))
+    return replace(seen, **counts.get(by, {}))

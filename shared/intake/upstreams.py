@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from typing import Self
 
 import msgspec
+from msgspec.structs import replace
 
 from shared.domain.errors import Busy, Retry, Throttled, Unreachable
 from shared.domain.policy import Gate, RegistryRule
+from shared.domain.record import Row
 from shared.ports import Services, read, update
 
 _FIRST_PAUSE_SECONDS = 60.0
@@ -34,10 +36,10 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
         """After a failure. A pause that the registry asks for applies if it is longer than our own."""
         own = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(self.failures, 10))
         until = now + timedelta(seconds=max(own, fault.delay_seconds if isinstance(fault, Retry) else 0.0))
-        return msgspec.structs.replace(self, failures=self.failures + 1, problem=str(fault), paused_until=until)
+        return replace(self, failures=self.failures + 1, problem=str(fault), paused_until=until)
 
 
-class UpstreamRecord(Backoff, frozen=True, kw_only=True):
+class UpstreamRecord(Row, Backoff, frozen=True, kw_only=True):
     """One source registry. `server` is its host name; its own back-off applies to the whole host.
 
     Registries back off independently, and so do the failing `repositories` of one; `in_a_row` of them have begun to
@@ -45,6 +47,8 @@ class UpstreamRecord(Backoff, frozen=True, kw_only=True):
     for events: events get at most a quarter of the registry's rate. `limit` and `remaining` are the registry's own
     limit as last reported (-1: unknown), in a window of `window_seconds`.
     """
+
+    one_partition, key_fields = "upstream", ("server", "server")  # a port's colon is allowed in keys
 
     server: str
     repositories: Mapping[str, Backoff] = {}
@@ -57,16 +61,6 @@ class UpstreamRecord(Backoff, frozen=True, kw_only=True):
     remaining: int = -1
     window_seconds: int = 0
 
-    @property
-    def partition(self) -> str:
-        """The ledger partition: all source registries."""
-        return "upstream"
-
-    @property
-    def row(self) -> str:
-        """The ledger row: the host name; a port's colon is allowed in keys."""
-        return self.server
-
     def backoff_of(self, repository: str) -> Backoff:
         """The back-off that applies to a repository: its own or that of its host, the longer one."""
         own = self.repositories.get(repository, Backoff())
@@ -75,12 +69,12 @@ class UpstreamRecord(Backoff, frozen=True, kw_only=True):
     def spend(self, wanted: int, per_minute: int, now: datetime, *, for_hints: bool) -> tuple[Self, int]:
         """The record after requests were granted, and how many: of `per_minute`, a quarter is for hints."""
         is_fresh = self.minute is not None and now - self.minute < _MINUTE
-        fresh = self if is_fresh else msgspec.structs.replace(self, minute=now, spent=0, hinted=0)
+        fresh = self if is_fresh else replace(self, minute=now, spent=0, hinted=0)
         share = max(1, per_minute // 4)
         count, limit = ("hinted", share) if for_hints else ("spent", max(1, per_minute - share))
         used = getattr(fresh, count)
         granted = max(0, min(wanted, limit - used))
-        return msgspec.structs.replace(fresh, **{count: used + granted}), granted
+        return replace(fresh, **{count: used + granted}), granted
 
     def failed_at(self, repository: str, fault: Exception, now: datetime) -> Self:
         """After a failure: of the repository, unless it concerns the host.
@@ -95,16 +89,16 @@ class UpstreamRecord(Backoff, frozen=True, kw_only=True):
         in_a_row = self.in_a_row + (repository not in failing)
         failing[repository] = failing.get(repository, Backoff()).failed(fault, now)
         if in_a_row < _REPOSITORIES_IN_A_ROW:
-            return msgspec.structs.replace(self, repositories=failing, in_a_row=in_a_row)
-        return msgspec.structs.replace(self.failed(fault, now), repositories=failing, in_a_row=0)
+            return replace(self, repositories=failing, in_a_row=in_a_row)
+        return replace(self.failed(fault, now), repositories=failing, in_a_row=0)
 
     def answered(self, repository: str, now: datetime) -> Self:
         """After a repository has answered."""
         if self.answered_at is not None and not (self.failures or self.in_a_row or repository in self.repositories):
             return self
         others = {name: one for name, one in self.repositories.items() if name != repository}
-        healthy: dict[str, object] = {"failures": 0, "problem": "", "paused_until": None, "in_a_row": 0}
-        return msgspec.structs.replace(self, repositories=others, answered_at=now, **healthy)
+        healthy = replace(self, failures=0, problem="", paused_until=None, in_a_row=0)
+        return replace(healthy, repositories=others, answered_at=now)
 
 
 class Upstreams:
@@ -157,8 +151,7 @@ class Upstreams:
         """Record that a source answers, and the rate limit that its registry reports, if either is new."""
         found, now = self._services.tags.allowance(self._rule(gate)), self._services.clock.now()
         limits = {name: getattr(found, name) for name in ("limit", "remaining", "window_seconds")} if found else {}
-        repository = gate.source.repository
-        self._record(gate, lambda record: msgspec.structs.replace(record.answered(repository, now), **limits))
+        self._record(gate, lambda record: replace(record.answered(gate.source.repository, now), **limits))
 
     def _refuse(self, gate: Gate, record: UpstreamRecord) -> None:
         backoff = record.backoff_of(gate.source.repository)

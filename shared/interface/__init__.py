@@ -30,6 +30,16 @@ class Operation:
     `name` is the name of its function in Azure, `path` is below `/api/`, `description` adds to the `summary`. `role` is
     required of the caller; None: everybody may call it, without a key. `command` is its command in the command line, ""
     if there is none; two operations may share one, and the format of the id selects one of them.
+
+    `handler` is the function to call: a method of the app (`shared.bootstrap.Basegate`), else `module:attribute`. Its
+    positional arguments are the values in the path. Its keyword arguments are the fields of the body, with `who` in
+    place of the reason; of a read, the requested page and the flags. `answer` is the type of its JSON; `RunLog` is a
+    log as text, `dict` JSON of any shape. `body` is the type of the body, "" for an operation that reads, and
+    `examples` has examples of it, by their titles.
+
+    A `paged` one returns a page of a list, which can be filtered by time, and by its `states`. `flags` has the boolean
+    parameters of a read, with their descriptions. The response has an ETag for `If-Match` if `etag` is set: the handler
+    returns it with the answer. `also` has further statuses whose response has the same type.
     """
 
     name: str
@@ -39,37 +49,15 @@ class Operation:
     summary: str
     description: str = ""
     command: str = ""
-
     handler: str
-    """The function to call: a method of the app (`shared.bootstrap.Basegate`), else `module:attribute`.
-
-    Its positional arguments are the values in the path. Its keyword arguments are the fields of the body, with `who` in
-    place of the reason; of a read, the requested page and the flags.
-    """
-
     answer: str
-    """The type of its JSON; `RunLog` is a log as text, `dict` JSON of any shape."""
-
     body: str = ""
-    """The type of the body; "" for an operation that reads."""
-
     examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Examples of its body, by their titles."""
-
     paged: bool = False
-    """Whether it returns a page of a list, which can be filtered by time."""
-
     states: str = ""
-    """The states by which such a list can be filtered."""
-
     flags: Mapping[str, str] = field(default_factory=dict)
-    """The boolean parameters of a read, with their descriptions."""
-
     etag: bool = False
-    """Whether the response has an ETag, for `If-Match`: the handler returns it with the answer."""
-
     also: Mapping[int, str] = field(default_factory=dict)
-    """Further statuses whose response has the same type."""
 
     @property
     def in_path(self) -> Sequence[str]:
@@ -128,7 +116,7 @@ def _act(name: str, path: str, handler: str, body: str, summary: str, **more: An
 
 
 # fmt: off
-_TABLE = (
+OPERATIONS: Mapping[str, Operation] = {operation.name: operation for operation in (
     _read("status", "v1/status", "queries.status", "Status",
           "An overview of all gates and apps", command="status"),
     _read("gates", "v1/gates", "queries.gates", "Gates",
@@ -235,8 +223,6 @@ _TABLE = (
          "image of its container group, if a run of the app's own task built it. With `hold_all` all stable tags are "
          "held: a restored ledger lacks the last decisions. The effects list what is lost.",
          examples={"rebuild": {"reason": "the table was deleted"}}),
-)
+)}
 # fmt: on
-
-OPERATIONS: Mapping[str, Operation] = {operation.name: operation for operation in _TABLE}
 """All operations by their names, in the order of the OpenAPI document."""

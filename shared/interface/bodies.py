@@ -20,6 +20,7 @@ TagName = Annotated[str, _field("A tag.", pattern="^[A-Za-z0-9_][A-Za-z0-9._-]{0
 DigestName = Annotated[str, _field("A digest.", pattern="^sha256:[0-9a-f]{64}$")]
 Target = Annotated[str, _field("A unique tag or a digest whose last verdict is passed.", pattern=_TAG_OR_DIGEST)]
 Until = Annotated[HoldUntil, _field("How long the hold is active: until it is lifted, or a newer digest passes.")]
+Image = Annotated[str, _field("The tag or digest of an image that was built for the app.", pattern=_TAG_OR_DIGEST)]
 
 
 class ReasonRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,7 +65,4 @@ class RebuildRequest(ReasonRequest, frozen=True, kw_only=True):
 class RolloutRequest(ReasonRequest, frozen=True, kw_only=True):
     """A rollout of a new build of the app, or of an earlier image."""
 
-    image: (
-        Annotated[str, _field("The tag or digest of an image that was built for the app.", pattern=_TAG_OR_DIGEST)]
-        | None
-    ) = None
+    image: Image | None = None

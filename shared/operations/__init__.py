@@ -9,6 +9,7 @@ import msgspec
 from shared.domain.errors import Malformed
 from shared.reconcile.begin import Done, Effect
 
+KEY_LIMIT = 200
 _REASON_LIMIT = 400
 
 
@@ -24,8 +25,10 @@ class Who(msgspec.Struct, frozen=True):
         """An operator with a reason.
 
         Raises:
-            Malformed: the reason is missing or too long.
+            Malformed: the reason is missing or too long, or the key is too long.
         """
+        if len(key) > KEY_LIMIT:
+            raise Malformed("Idempotency-Key", f"is longer than {KEY_LIMIT} characters")
         text = reason.strip() if isinstance(reason, str) else ""
         if not 0 < len(text) <= _REASON_LIMIT:
             raise Malformed("reason", f"give a reason of 1 to {_REASON_LIMIT} characters")

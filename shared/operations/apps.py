@@ -18,8 +18,7 @@ class AppOperations:
     """The operations on apps."""
 
     def __init__(self, services: Services) -> None:
-        self._services, self._lookup = services, Lookup(services)
-        self._vetoes = Vetoes(services)
+        self._services, self._lookup, self._vetoes = services, Lookup(services), Vetoes(services)
 
     def roll_out(self, app_name: str, image: str | None, who: Who) -> Plan:
         """Build an app again and deploy it, or deploy an image that was built before. Raises as these do."""

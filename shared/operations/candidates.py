@@ -2,7 +2,7 @@
 
 import logging
 
-import msgspec
+from msgspec.structs import replace
 
 from shared.checks import check_kinds
 from shared.domain.candidate import Candidate, CandidateState, FoundBy, Verdict, new_attempt
@@ -113,7 +113,7 @@ class CandidateOperations:
             raise Refused(rejection)
         now, reason = self._services.clock.now(), f"{word} by {who}"
         answered = record.with_check(index, verdict=verdict, reason=reason, finished_at=now).noting(now, word, str(who))
-        resumed = msgspec.structs.replace(answered, state=CandidateState.EXAMINING, next_step_at=None)
+        resumed = replace(answered, state=CandidateState.EXAMINING, next_step_at=None)
         return Plan((Effect(word, str(record.image)),), lambda: save(self._services, resumed, stored))
 
     def _require_free(self, gate: Gate, digest: Digest, latest: Stored[Candidate] | None) -> None:

@@ -3,10 +3,10 @@
 Moves in flight against a new decision are undone or put back, and the result of the operation names them.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 
-import msgspec
+from msgspec.structs import replace
 
 from shared.deployment.dependents import Dependents
 from shared.domain.candidate import Candidate, CandidateState
@@ -98,7 +98,7 @@ class GateOperations:
     def _hold(self, gate: Gate, tag: Tag, until: HoldUntil, who: Who) -> Done:
         """Save the hold in the row that movers claim: after that no move is claimed. Returns what was in flight."""
         hold, blank = self._hold_by(gate, tag, until, who), StableTag(gate=gate.name, tag=tag)
-        update(self._services.ledger, blank, lambda stable: msgspec.structs.replace(_require_free(stable), hold=hold))
+        update(self._services.ledger, blank, lambda stable: replace(_require_free(stable), hold=hold))
         return Done(f"gates/{gate.name}", in_flight(self._services, [gate], tag=tag))
 
     def _hold_by(self, gate: Gate, tag: Tag, until: HoldUntil, who: Who) -> Hold:
@@ -108,7 +108,7 @@ class GateOperations:
 
     def _lift(self, gate: Gate, tag: Tag, who: Who) -> Done:
         blank = StableTag(gate=gate.name, tag=tag)
-        update(self._services.ledger, blank, lambda stable: msgspec.structs.replace(stable, hold=None))
+        update(self._services.ledger, blank, lambda stable: replace(stable, hold=None))
         self.promote_again(gate, tag, who)
         return Done(f"gates/{gate.name}")
 
@@ -138,17 +138,6 @@ class GateOperations:
         if (newest := next(own, None)) is not None:
             return target_of(newest)
         return TagTarget(digest=passed.digest, sequence=stable.sequence, promotion="", candidate=passed.row, unique="")
-
-
-class RollbackOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether to roll back the stable tags that point to a vetoed digest.
-
-    `to` is a unique tag or a digest; None is the last earlier digest of the tag that may be promoted again.
-    """
-
-    wanted: bool
-    to: str | None
-    until: HoldUntil
 
 
 class VetoOperations:
@@ -181,15 +170,19 @@ class VetoOperations:
         gate, banned = self._lookup.gate(gate_name), parse_digest(digest)
         if to is not None:
             tag_or_digest(to, "to")
-        options = RollbackOptions(wanted=rollback or to is not None, to=to, until=until)
+        wanted = rollback or to is not None
         known, affected = self._vetoes.active(gate, banned), list(self._pointing_to(gate, banned))
-        if known is not None and not (options.wanted and affected):
+        if known is not None and not (wanted and affected):
             raise Refused(f"{banned} is vetoed already, by {known.actor}: {known.reason}")
         bans = () if known is not None else (Effect("ban", banned),)
-        plans = self._rollbacks(gate, banned, who, options) if options.wanted else ()
-        effects = (effect for plan in plans for effect in plan.effects)
-        warnings = () if options.wanted else tuple(self._warning(one, stable) for one, stable in affected)
-        return Plan((*bans, *effects), lambda: self._veto(gate, banned, who, options), warnings)
+
+        def rollbacks() -> Iterator[Plan]:
+            for one, stable in self._pointing_to(gate, banned) if wanted else ():
+                yield self._gates.roll_back(one.name, stable.tag, self._target(one, stable, to), until, who)
+
+        effects = (effect for plan in rollbacks() for effect in plan.effects)
+        warnings = () if wanted else tuple(self._warning(one, stable) for one, stable in affected)
+        return Plan((*bans, *effects), lambda: self._veto(gate, banned, who, rollbacks), warnings)
 
     def lift(self, gate_name: str, digest_text: object, who: Who) -> Plan:
         """Lift a veto; source tags with that digest are promoted, or examined if the veto prevented the examination.
@@ -204,14 +197,7 @@ class VetoOperations:
         waiting = [Effect("resume", f"{seen.tag} of gate {one.name}") for one, seen in self._waiting(gate, digest)]
         return Plan((Effect("lift the veto", digest), *waiting), lambda: self._lift(gate, veto, who))
 
-    def _rollbacks(self, gate: Gate, digest: Digest, who: Who, options: RollbackOptions) -> list[Plan]:
-        """The rollbacks of the stable tags that point to a digest."""
-        return [
-            self._gates.roll_back(one.name, stable.tag, self._target(one, stable, options), options.until, who)
-            for one, stable in self._pointing_to(gate, digest)
-        ]
-
-    def _veto(self, gate: Gate, digest: Digest, who: Who, options: RollbackOptions) -> Done:
+    def _veto(self, gate: Gate, digest: Digest, who: Who, rollbacks: Callable[[], Iterator[Plan]]) -> Done:
         """1. Ban the digest: after that no move to it is claimed. 2. Stop the moves in flight. 3. Roll back."""
         stored, ledger = self._vetoes.load(gate, digest), self._services.ledger
         if stored is None or not stored.record.is_active:  # 1
@@ -223,7 +209,7 @@ class VetoOperations:
                 raise Conflict(f"{digest} was just vetoed by someone else")
         against = in_flight(self._services, self._sharing(gate), digest=digest)
         self._stop_moves(gate, digest)  # 2
-        for rollback in self._rollbacks(gate, digest, who, options) if options.wanted else ():  # 3
+        for rollback in list(rollbacks()):  # 3
             rollback.act()
         return Done(f"gates/{gate.name}", against)
 
@@ -245,7 +231,7 @@ class VetoOperations:
         """1. Lift the veto. 2. Examine the digest if the veto ended its examination, else promote it."""
         stored, now = self._vetoes.load(gate, veto.digest), self._services.clock.now()
         assert stored is not None  # lifted vetoes are kept
-        self._services.ledger.save(stored, msgspec.structs.replace(veto, lifted_at=now, lifted_by=str(who)))  # 1
+        self._services.ledger.save(stored, replace(veto, lifted_at=now, lifted_by=str(who)))  # 1
         for one, seen in list(self._waiting(gate, veto.digest)):  # 2
             latest = self._lookup.latest(one, veto.digest)
             if latest and (latest.record.state, latest.record.reason) == (CandidateState.CANCELED, veto.words):
@@ -278,16 +264,14 @@ class VetoOperations:
         advice = f"roll it back to {earlier}" if earlier else "no earlier digest of it may be promoted again"
         return f"{stable.tag} of gate {gate.name} still points to the banned digest: {advice}"
 
-    def _target(self, gate: Gate, stable: StableTag, options: RollbackOptions) -> str:
-        if options.to and self._lookup.passed(gate, options.to).digest == stable.digest:
-            raise Refused(f"{options.to} is the digest that is to be vetoed")
-        to = options.to or self._earlier(gate, stable)
-        if to is None:
-            raise NotFound(
-                f"no earlier digest of {stable.tag} may be promoted again: name one with `to`, "
-                "or veto without a rollback"
-            )
-        return to
+    def _target(self, gate: Gate, stable: StableTag, to: str | None) -> str:
+        if to and self._lookup.passed(gate, to).digest == stable.digest:
+            raise Refused(f"{to} is the digest that is to be vetoed")
+        target = to or self._earlier(gate, stable)
+        if target is None:
+            why = f"no earlier digest of {stable.tag} may be promoted again"
+            raise NotFound(f"{why}: name one with `to`, or veto without a rollback")
+        return target
 
     def _earlier(self, gate: Gate, stable: StableTag) -> Digest | None:
         """The last earlier digest of a stable tag that may be promoted again; lower sequences come first."""

@@ -5,15 +5,13 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-import msgspec
+from msgspec.structs import replace
 
 from shared.domain.errors import BasegateError, Busy, Malformed, Misconfigured, Refused, Rejected, Retry
 from shared.domain.retention import KEPT, IdempotentCall
 from shared.ports import Services, Stored
 
 log = logging.getLogger(__name__)
-
-KEY_LIMIT = 200
 
 PURGE_LIMIT = 20
 """How many expired responses a new call removes at most: more than one, so that their number falls."""
@@ -23,17 +21,6 @@ _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 KeptResponse = tuple[int, str]
 """Status and JSON text."""
-
-
-def checked_key(key: str) -> str:
-    """A client's key, checked.
-
-    Raises:
-        Malformed: it is too long.
-    """
-    if len(key) > KEY_LIMIT:
-        raise Malformed("Idempotency-Key", f"is longer than {KEY_LIMIT} characters")
-    return key
 
 
 class IdempotentCalls:
@@ -62,9 +49,9 @@ class IdempotentCalls:
         try:
             status, answer = work()
         except BasegateError:
-            self._services.ledger.save(stored, msgspec.structs.replace(stored.record, at=_LONG_AGO))
+            self._services.ledger.save(stored, replace(stored.record, at=_LONG_AGO))
             raise
-        self._services.ledger.save(stored, msgspec.structs.replace(stored.record, status=status, answer=answer))
+        self._services.ledger.save(stored, replace(stored.record, status=status, answer=answer))
         return status, answer
 
     def _begin(self, key: str, call: str, actor: str) -> Stored[IdempotentCall]:

@@ -7,7 +7,7 @@ examined again if the ledger has no attempt at it. No verdict, decision or appro
 from collections.abc import Iterator
 from itertools import chain
 
-import msgspec
+from msgspec.structs import replace
 
 from shared.deployment.build import Build
 from shared.deployment.dependents import Dependents
@@ -16,10 +16,9 @@ from shared.domain.decide import is_waiting
 from shared.domain.errors import BasegateError
 from shared.domain.image import Digest, Tag, is_tag, parse_repository, short
 from shared.domain.observation import Observation
-from shared.domain.policy import App, Gate, Policy
+from shared.domain.policy import App, Gate
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
 from shared.domain.stable_tag import Hold, StableTag
-from shared.domain.tag_rule import TagRule
 from shared.operations import Plan, Who
 from shared.ports import Change, Services, last
 from shared.promotion.stable_tags import StableTags
@@ -50,23 +49,17 @@ class RebuildOperations:
         With `hold_all`, stable tags that match the ledger are held, too: a restored ledger lacks the last decisions. A
         gate or an app that cannot be read is reported, and the others are rebuilt.
         """
-        moved = dict[tuple[str, str], StableTag]()
         pieces = list[Piece]()
-        for gate in self._policy.gates.values():
+        for gate in self._services.policy.gates.values():
             pieces += self._tried(f"gate {gate.name}", self._gate(gate, who, hold_all=hold_all))
-        for change in chain.from_iterable(changes for _, changes in pieces):
-            if isinstance(change.record, StableTag):
-                moved[change.record.gate, change.record.tag] = change.record
-        for app in self._policy.apps.values():
-            pieces += self._tried(f"app {app.name}", self._app(app, moved.get((app.base.gate, app.base.tag)), who))
-        lost = [Effect("lost", what) for what in _UNKNOWN]
-        effects = [effect for effect, _ in pieces] + lost if pieces else []
-        nothing = Effect("nothing", "everything matches the ledger")
-        return Plan(tuple(effects) or (nothing,), lambda: self._write([changes for _, changes in pieces if changes]))
-
-    @property
-    def _policy(self) -> Policy:
-        return self._services.policy
+        records = (change.record for _, changes in pieces for change in changes)
+        moved = {(one.gate, one.tag): one for one in records if isinstance(one, StableTag)}
+        for app in self._services.policy.apps.values():
+            pieces += self._tried(f"app {app.name}", self._app(app, moved.get((app.base.gate, Tag(app.base.tag))), who))
+        if not pieces:
+            return Plan((Effect("nothing", "everything matches the ledger"),), lambda: Done("drift"))
+        effects = (*(effect for effect, _ in pieces), *(Effect("lost", what) for what in _UNKNOWN))
+        return Plan(effects, lambda: self._write([changes for _, changes in pieces if changes]))
 
     def _tried(self, name: str, pieces: Iterator[Piece]) -> list[Piece]:
         try:
@@ -93,7 +86,7 @@ class RebuildOperations:
             stored, there = records.get(tag), current.get(tag)
             stable = stored.record if stored else StableTag(gate=gate.name, tag=tag)
             if there is not None and there == stable.digest and hold_all and stable.hold is None:
-                held = msgspec.structs.replace(stable, hold=self._hold(stable.sequence, who))
+                held = replace(stable, hold=self._hold(stable.sequence, who))
                 yield Effect("hold", f"{tag} of gate {gate.name} at {short(there)}"), (Change(held, stored),)
             if there is None or there == stable.digest or stable.is_moving(now):
                 continue
@@ -102,7 +95,7 @@ class RebuildOperations:
             if not unique:
                 yield Effect("leave to the sweep", f"{name}: there is no unique tag of a promotion to it"), ()
                 continue
-            record = msgspec.structs.replace(self._held(gate, stable, there, who), unique=unique)
+            record = replace(self._held(gate, stable, there, who), unique=unique)
             attempt = () if there in begun else self._attempt(gate, tag, there, who)
             begun.add(there)
             then = "; it is examined again" if attempt else ""
@@ -110,7 +103,7 @@ class RebuildOperations:
 
     def _tags(self, gate: Gate) -> set[Tag]:
         """The tags that the gate tracks, at the source or in the ledger."""
-        rule, source = TagRule.of(gate.source), self._services.registry_rule(gate.source.registry)
+        rule, source = gate.source.tracked, self._services.registry_rule(gate.source.registry)
         listed = self._services.tags.tags(source, gate.source.repository) if rule.needs_listing else ()
         observed = {stored.record.tag for stored in self._ledger.list(Observation, gate.name)}
         return observed | {Tag(name) for name in chain(rule.exact, rule.select(filter(is_tag, listed)))}
@@ -120,7 +113,7 @@ class RebuildOperations:
         seen = self._ledger.load(Observation, gate.name, stable.tag)
         known = last(self._ledger, Candidate, gate.name, attempts_of(there))
         number = seen.record.sequence + (seen.record.digest != there) if seen else 1
-        return msgspec.structs.replace(
+        return replace(
             stable,
             digest=there,
             sequence=max(stable.sequence, number),
@@ -145,7 +138,7 @@ class RebuildOperations:
         now = self._services.clock.now()
         attempt = new_attempt(gate, target, there, tag, now).noting(now, "admitted", f"ledger rebuilt by {who}")
         where = {"repository": parse_repository(repository), "found_by": FoundBy.OPERATOR, "requested_by": who.actor}
-        return (Change(msgspec.structs.replace(attempt, **where)),)
+        return (Change(replace(attempt, **where)),)
 
     # apps
 
@@ -173,10 +166,10 @@ class RebuildOperations:
         ended = [Change(one.record.ended(now, RolloutState.SUPERSEDED, why), one) for one in on_group]
         begun = record.new_rollout(f"rebuilt-{now:%Y%m%dT%H%M%S%f}", Cause.OPERATOR, now, why, image=image)
         live = begun.ended(now, RolloutState.LIVE, "it is running already")
-        stable = moved or self._stable.read(self._policy.gates[app.base.gate], app.base.tag)
+        stable = moved or self._stable.read(self._services.policy.gates[app.base.gate], app.base.tag)
         on_base = self._dependents.with_base(record, app, stable)
         named = live.name if on_base.base_rollout != record.base_rollout else record.base_rollout
         runs = (*record.runs, f"{image.login_server}/{image.run_id}")
-        on_base = msgspec.structs.replace(on_base, base_rollout=named, runs=runs, newest_built_at=now)
+        on_base = replace(on_base, base_rollout=named, runs=runs, newest_built_at=now)
         effect = Effect("record", f"{image} of app {app.name} as its live image; its base is unknown")
         yield effect, (Change(live), Change(on_base.with_live(image, now, by=live), stored), *ended)

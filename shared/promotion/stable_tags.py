@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 import msgspec
+from msgspec.structs import asdict, replace
 
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.errors import BasegateError, Busy, Conflict, Misconfigured, Rejected, Retry
@@ -52,14 +53,10 @@ class TagTarget(msgspec.Struct, frozen=True, kw_only=True):
     unique: str
 
 
-def target_of(promotion: Promotion) -> TagTarget:
+def target_of(one: Promotion) -> TagTarget:
     """The target of the stable tag in a promotion."""
     return TagTarget(
-        digest=promotion.digest,
-        sequence=promotion.sequence,
-        promotion=promotion.row,
-        candidate=promotion.candidate,
-        unique=promotion.unique,
+        digest=one.digest, sequence=one.sequence, promotion=one.row, candidate=one.candidate, unique=one.unique
     )
 
 
@@ -88,7 +85,7 @@ class StableTags:
             raise Busy(f"{stable.tag} is being moved to {short(claim.digest)} by {claim.mover}", delay_seconds=2.0)
         before, until = self.own_claim(stable, mover, own), now + timedelta(seconds=CLAIM_SECONDS)
         fence = None if before is None else before.fence if before == own else before.until
-        return msgspec.structs.replace(stable, claim=Claim(mover=mover, digest=digest, until=until, fence=fence))
+        return replace(stable, claim=Claim(mover=mover, digest=digest, until=until, fence=fence))
 
     def own_claim(self, stable: StableTag, mover: str, own: Claim | None) -> Claim | None:
         """The claim of this worker on the record: `own`, or one for the same move whose worker counts as dead.
@@ -106,14 +103,12 @@ class StableTags:
     def settled(self, stable: StableTag, target: TagTarget, **changes: object) -> StableTag:
         """The record after the tag was pointed to a target. To point it to its current digest is not a move."""
         now = self._services.clock.now()
-        current = {name: getattr(target, name) for name in target.__struct_fields__}
         if stable.digest == target.digest:
             moves: dict[str, object] = {"sequence": max(stable.sequence, target.sequence)}
         else:
             moves = {"move": stable.move + 1, "moved_at": now, "moved_by": "", "put_back_at": None}
-        return msgspec.structs.replace(
-            stable, **(current | moves | {"claim": stable.claim and stable.claim.after_release(now)} | changes)
-        )
+        released = stable.claim and stable.claim.after_release(now)
+        return replace(stable, **(asdict(target) | moves | {"claim": released} | changes))
 
     def point(self, gate: Gate, tag: str, digest: Digest, over: StableTag | None = None) -> None:
         """Point the tag to a digest that is in the target repository, and read it back.
@@ -250,7 +245,7 @@ class StableTags:
             self._services.registry.remove_tag(target, repository, alarm.subject)
         except BasegateError as error:
             plan = f"no earlier digest is allowed, and the tag cannot be removed: remove it: {error}"
-            self._alarms.raise_alarm(msgspec.structs.replace(alarm, plan=plan))
+            self._alarms.raise_alarm(replace(alarm, plan=plan))
             return
         self._alarms.repaired(alarm, "removed: no earlier digest is allowed")
 
@@ -280,7 +275,7 @@ class StableTags:
             stored = self.load(gate, tag)
             if own is not None and stored.record.claim == own:
                 left = own.after_release(self._services.clock.now())
-                self._save(stored, msgspec.structs.replace(stored.record, claim=left, **changes))
+                self._save(stored, replace(stored.record, claim=left, **changes))
 
     def _save(self, stored: Stored[StableTag], stable: StableTag) -> Stored[StableTag]:
         try:

@@ -1,6 +1,5 @@
 """Drift: upstream, ledger, stable tag, app and container side by side, as the last sweep saw them."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from itertools import islice
 
@@ -10,7 +9,7 @@ from shared.domain.alarm import STALLS
 from shared.domain.candidate import CandidateState
 from shared.domain.image import Digest, Tag
 from shared.domain.observation import Expectation, Observation
-from shared.domain.policy import App, Gate
+from shared.domain.policy import App, Gate, seconds
 from shared.domain.promotion import Promotion, PromotionState, promotion_row
 from shared.domain.record import ApiModel, Moment
 from shared.domain.retention import LeftOver
@@ -191,12 +190,13 @@ class DriftQuery:
         alarmed = {alarm.subject for alarm in alarms}
         pairs.sort(key=lambda pair: (pair[0].tag not in alarmed, _same(*pair)))
         shown = pairs[:TAGS_SHOWN]
+        left_over = (stored.record for stored in islice(ledger.list(LeftOver, gate.name), TAGS_SHOWN))
         return GateDrift(
             name=gate.name,
             source=source_of(gate, self._services),
             target=Vetoes(self._services).target(gate),
             repairs=gate.drift == "repair",
-            sweep=_progress(record, source.interval_seconds),
+            sweep=_progress(record, seconds(source.interval)),
             completeness=Completeness(
                 by_event=sum(one.by_event for one in seen),
                 by_sweep=sum(one.by_sweep for one in seen),
@@ -209,13 +209,9 @@ class DriftQuery:
             pulls_left=upstream.remaining if upstream.limit >= 0 else None,
             tags=tuple(self._tag(gate, *pair) for pair in shown),
             more=max(len(seen), record.checked) - len(shown),
-            left_over=tuple(self._left_over(gate)),
+            left_over=msgspec.convert([*left_over], tuple[LeftOverTag, ...], from_attributes=True),
             alarms=alarms,
         )
-
-    def _left_over(self, gate: Gate) -> Iterator[LeftOverTag]:
-        for stored in islice(self._services.ledger.list(LeftOver, gate.name), TAGS_SHOWN):
-            yield msgspec.convert(stored.record, LeftOverTag, from_attributes=True)
 
     def _tag(self, gate: Gate, seen: Observation, stable: StableTag) -> TagDrift:
         same = _same(seen, stable)
@@ -270,7 +266,7 @@ class DriftQuery:
 
     def _alarms_of(self, scope: str) -> tuple[AlarmItem, ...]:
         active = sorted(self._alarms.active(scope), key=lambda alarm: alarm.since)
-        return tuple(msgspec.convert(one, AlarmItem, from_attributes=True) for one in active)
+        return msgspec.convert(active, tuple[AlarmItem, ...], from_attributes=True)
 
 
 def _same(seen: Observation, stable: StableTag) -> bool:

@@ -18,7 +18,7 @@ from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion, archive_name, promotion_row
 from shared.domain.rollout import BuiltImage, Rollout
 from shared.domain.stable_tag import StableTag
-from shared.domain.tag_rule import is_pattern, tags_in_words
+from shared.domain.tag_rule import is_pattern
 from shared.ports import HISTORY_LIMIT, NO_FILTER, ListFilter, Services, Stored, last, newest_promotions
 from shared.promotion.vetoes import Vetoes
 
@@ -44,11 +44,7 @@ class Lookup:
         return _named("app", name, self._services.policy.apps)
 
     def tag(self, gate: Gate, text: object) -> Tag:
-        """A tag that a gate tracks, has promoted or holds.
-
-        Raises:
-            Malformed: it is none of these; similar tags are named.
-        """
+        """A tag that a gate tracks, has promoted or holds. Raises `Malformed` for any other, with similar ones."""
         tag, ledger = parse_tag(text), self._services.ledger
         if gate.takes(tag):
             return tag
@@ -59,7 +55,7 @@ class Lookup:
         known = {*stable, *observed, *(name for name in gate.source.tags if not is_pattern(name))}
         near = " or ".join(get_close_matches(tag, known))
         meant = f"; did you mean {near}?" if near else ""
-        raise Malformed("tag", f"gate {gate.name} does not track {tag}: it tracks {tags_in_words(gate.source)}{meant}")
+        raise Malformed("tag", f"gate {gate.name} does not track {tag}: it tracks {gate.source.tags_in_words}{meant}")
 
     def candidate(self, identifier: str) -> Stored[Candidate]:
         """The candidate with an id `<gate>.<digest>[-<attempt>]`: 12 digits suffice; the last attempt is the default.
@@ -86,9 +82,6 @@ class Lookup:
 
         A promotion is not older than the first attempt at its digest: if that is younger than anything archived, the
         archive is not read.
-
-        Raises:
-            Retry, Misconfigured: the archive cannot be read.
         """
         found, archive = [stored.record for stored in self.promotions_about(candidate)], self._services.archive
         if candidate.attempt > 1 or candidate.created_at < self._services.clock.now() - self._services.keep:

@@ -137,9 +137,7 @@ CandidatePage = Page[CandidateSummary]
 MovePage = Page[Move]
 RolloutPage = Page[RolloutSummary]
 
-D = TypeVar("D", CandidateDetail, PromotionDetail, RolloutDetail)
 
-
-def detail_of(kind: Callable[..., D], record: Record, **more: Any) -> D:
+def detail_of(kind: Callable[..., T], record: Record, **more: Any) -> T:
     """A record as its detail model: with its id, and further fields."""
     return kind(id=record.id, **msgspec.structs.asdict(record), **more)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from msgspec.structs import asdict, replace
@@ -31,8 +31,6 @@ LOG_LIMIT_BYTES = 1024 * 1024
 Reader = Callable[[Any, int], str | None]
 """Reads the last bytes of the log of a run in progress; None if it writes no log."""
 
-R = TypeVar("R", bound=msgspec.Struct)
-
 
 class Queries:
     """Reads the ledger. Raises `NotFound` for an unknown gate, app or record.
@@ -53,10 +51,7 @@ class Queries:
         return Items(items=tuple(map(self._gate, self._services.policy.gates.values())))
 
     def gate(self, name: str) -> models.GateDetail:
-        """One gate: its rule, its stable tags with their holds, its vetoes.
-
-        Of the values for its tasks, only the names are returned.
-        """
+        """One gate: its rule, with only the names of values, its stable tags with their holds, its vetoes."""
         gate = self._lookup.gate(name)
         checks = tuple(check_type()(**{check.kind: check.shown()}) for check in gate.checks)
         vetoes = tuple(veto for veto in self._vetoes.all(gate) if veto.is_active)
@@ -68,13 +63,11 @@ class Queries:
         return Items(items=tuple(map(self._app, self._services.policy.apps.values())))
 
     def app(self, name: str) -> models.AppDetail:
-        """One app: its rule, its live image, and the base of that image.
-
-        Of the values for its build and its containers, only the names are returned.
-        """
+        """One app: its rule, with only the names of values, its live image, and the base of that image."""
         app = self._lookup.app(name)
         deploy = app.deploy and deploy_type()(**{app.deploy.kind: app.deploy.shown()})
-        rule = asdict(app) | {"build": _without_values(app.build, "values"), "deploy": deploy}
+        build = replace(app.build, values=dict.fromkeys(app.build.values, ""))
+        rule = asdict(app) | {"build": build, "deploy": deploy}
         return models.AppDetail(**asdict(self._app(app)), rule=models.AppRule(**rule))
 
     def candidates(
@@ -128,15 +121,12 @@ class Queries:
         return (stored.record for stored in self._services.ledger.list(StableTag, gate.name))
 
     def _gate(self, gate: GateRule) -> models.Gate:
+        stable = [one for one in self._stable_tags(gate) if one.digest or one.hold]
         return models.Gate(
             name=gate.name,
             source=source_of(gate, self._services),
             target=self._vetoes.target(gate),
-            stable=tuple(
-                msgspec.convert(stable, models.StableTagAnswer, from_attributes=True)
-                for stable in self._stable_tags(gate)
-                if stable.digest or stable.hold
-            ),
+            stable=msgspec.convert(stable, tuple[models.StableTagAnswer, ...], from_attributes=True),
             latest=next(iter(self._page(Candidate, gate.name, 1).items), None),
         )
 
@@ -164,11 +154,6 @@ def base_of(record: AppRecord) -> str | None:
     return str(base) if base else "unknown" if record.live else None
 
 
-def _without_values(rule: R, field: str) -> R:
-    """A part of a rule in which the values for a task or a container are blank, and their names are kept."""
-    return replace(rule, **{field: dict.fromkeys(getattr(rule, field), "")})
-
-
 class LogSource(StrEnum):
     """The source of a log: stored as evidence, or read from a run in progress."""
 
@@ -191,22 +176,14 @@ class RunLogs:
         self._services, self._lookup = services, Lookup(services)
 
     def of_candidate(self, identifier: str) -> RunLog:
-        """The log of the running check, else of the last one that has ended.
-
-        Raises:
-            NotFound: no check has written a log yet, or the stored log was deleted.
-        """
+        """The log of the running check, else of the last one that has ended. Raises `NotFound` if there is none."""
         record = self._lookup.candidate(identifier).record
         kinds = {} if record.settled else check_kinds(self._services)
         checks = ((one, kinds[one.kind].log if one.kind in kinds else None) for one in reversed(record.checks))
         return self._first(((one, f"{one.kind} check", so_far) for one, so_far in checks), identifier)
 
     def of_rollout(self, identifier: str) -> RunLog:
-        """The log of the build.
-
-        Raises:
-            NotFound: it has written no log yet, Basegate did not build the image, or the stored log was deleted.
-        """
+        """The log of the build. Raises `NotFound` if there is none, as for an image that Basegate did not build."""
         record = self._lookup.rollout(identifier).record
         so_far = partial(log_so_far, self._services) if record.state is RolloutState.BUILDING else None
         return self._first([(record.build, "build", so_far)], identifier)
@@ -214,22 +191,17 @@ class RunLogs:
     def _first(self, runs: Iterable[tuple[CheckRecord | BuildRecord, str, Reader | None]], identifier: str) -> RunLog:
         """The log of the first run that has one. Each run comes with its name, and a reader if it may be running."""
         for run, what, so_far in runs:
-            of = f"{what}, run {run.run_id} of {run.registry}"
-            if run.evidence.log_blob:
-                return self._stored(run.evidence.log_blob, of)
+            of, place = f"{what}, run {run.run_id} of {run.registry}", run.evidence.log_blob
             try:
+                if place:
+                    return RunLog(_end_of(self._services.archive.read(place)), LogSource.STORED, of)
                 text = so_far(run, LOG_LIMIT_BYTES) if so_far and run.run_id else None
             except Rejected as error:
-                raise NotFound(f"{of} has written no log yet") from error
+                gone = f"the log of {of}, stored as {place}, does not exist any more"
+                raise NotFound(gone if place else f"{of} has written no log yet") from error
             if text is not None:
                 return RunLog(_end_of(text), LogSource.RUNNING, of)
         raise NotFound(f"{identifier} has no log yet")
-
-    def _stored(self, place: str, of: str) -> RunLog:
-        try:
-            return RunLog(_end_of(self._services.archive.read(place)), LogSource.STORED, of)
-        except Rejected as error:
-            raise NotFound(f"the log of {of}, stored as {place}, does not exist any more") from error
 
 
 def _end_of(text: str) -> str:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from shared.domain.errors import Retry
 from shared.domain.record import Record, WorkItem
@@ -65,13 +66,6 @@ def cancel(services: Services, stored: Stored[R], state: StrEnum, who: object) -
     Raises:
         Conflict: another worker changed the record.
     """
-    ended = msgspec.structs.replace(
-        stored.record,
-        state=state,
-        reason=f"canceled by {who}",
-        failures=0,
-        failing_since=None,
-        stall=None,
-        next_step_at=None,
-    )
+    record, reason = stored.record, f"canceled by {who}"
+    ended = replace(record, state=state, reason=reason, failures=0, failing_since=None, stall=None, next_step_at=None)
     return save(services, ended.noting(services.clock.now(), "canceled", str(who)), stored)

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import msgspec
+from msgspec.structs import asdict, replace
 
 from shared.checks import check_kinds
 from shared.checks.kind import CheckKind, CheckResult, Started
@@ -23,8 +23,6 @@ from shared.records.step import Controller, Following, Step
 _FRESH_SECONDS = 1.0
 """A candidate that is younger than this is examined without checking whether a tag still points to it."""
 
-CandidateAction = Callable[[Step[Candidate], Gate], Candidate]
-
 
 class CandidateController(Controller[Candidate]):
     """Examines a candidate. No error is a verdict."""
@@ -33,7 +31,7 @@ class CandidateController(Controller[Candidate]):
 
     def __init__(self, services: Services) -> None:
         self._services, self._vetoes, self._kinds = services, Vetoes(services), check_kinds(services)
-        self._actions: dict[Action, CandidateAction] = {
+        self._actions: dict[Action, Callable[[Step[Candidate], Gate], Candidate]] = {
             Action.START_CHECK: self._start,
             Action.ADOPT_CHECK: self._adopt,
             Action.WATCH_CHECK: self._poll,
@@ -63,26 +61,22 @@ class CandidateController(Controller[Candidate]):
     def outcome(self, record: Candidate) -> Outcome | None:
         """The outcome of a candidate that is settled or awaits approval."""
         subject, page = f"gates/{record.gate}/candidates/{record.row}", f"candidates/{record.id}"
+        about: dict[str, object] = {"gate": record.gate, "image": str(record.image)}
         if record.state is CandidateState.AWAITING_APPROVAL:
-            data = {"gate": record.gate, "image": str(record.image), "requestedBy": record.requested_by}
-            return Outcome(name="ApprovalNeeded", subject=subject, page=page, data=data)
+            asked = about | {"requestedBy": record.requested_by}
+            return Outcome(name="ApprovalNeeded", subject=subject, page=page, data=asked)
         if not record.settled:
             return None
         failing = next((check for check in record.checks if check.verdict not in (None, Verdict.PASSED)), None)
-        return Outcome(
-            name=f"Candidate{record.state.value.title().replace(' ', '')}",
-            subject=subject,
-            page=page,
-            data={
-                "gate": record.gate,
-                "image": str(record.image),
-                "attempt": record.attempt,
-                "tag": record.tag,
-                "state": record.state.value,
-                "reason": record.reason,
-                "logTail": list(failing.evidence.log_tail) if failing else [],
-            },
-        )
+        data = about | {
+            "attempt": record.attempt,
+            "tag": record.tag,
+            "state": record.state.value,
+            "reason": record.reason,
+            "logTail": list(failing.evidence.log_tail) if failing else [],
+        }
+        name = f"Candidate{record.state.value.title().replace(' ', '')}"
+        return Outcome(name=name, subject=subject, page=page, data=data)
 
     def followers(self, record: Candidate) -> Iterator[Following]:
         """The promotions that wait for its verdict, or that a dead worker left, and the attempt that replaces it."""
@@ -127,8 +121,7 @@ class CandidateController(Controller[Candidate]):
         found = kind.adopt(candidate, gate.checks[index], _mark(candidate, index), check.claimed_at)
         if found is None:
             require_start_failed(check.claimed_at, self._services.clock.now())
-            dropped = msgspec.structs.replace(check.unclaimed(), runs=check.runs - 1)
-            again = candidate.with_check_record(index, dropped)
+            again = candidate.with_check_record(index, replace(check.unclaimed(), runs=check.runs - 1))
             return again.noting(self._services.clock.now(), "claim released", "no run was started")
         return self._begun(candidate, index, found, kind, "adopted")
 
@@ -136,7 +129,7 @@ class CandidateController(Controller[Candidate]):
         begun = candidate.with_check(index, registry=run.registry, run_id=run.run_id)
         name = candidate.checks[index].kind
         if kind.waits_for_person:
-            waiting = msgspec.structs.replace(begun, state=CandidateState.AWAITING_APPROVAL)
+            waiting = replace(begun, state=CandidateState.AWAITING_APPROVAL)
             return waiting.noting(self._services.clock.now(), f"{name} requested", "an operator must decide")
         return begun.noting(self._services.clock.now(), f"{name} check {how}", f"run {run.run_id} of {run.registry}")
 
@@ -158,14 +151,7 @@ class CandidateController(Controller[Candidate]):
             again = candidate.with_check_record(index, check.unclaimed(result.reason))
             step.carry(again.noting(now, f"{name} check without a verdict", result.reason))  # saved with its wait
             raise Inconclusive(result.reason, rerun_wait(check.runs))
-        concluded = candidate.with_check(
-            index,
-            verdict=result.verdict,
-            reason=result.reason,
-            evidence=result.evidence,
-            started_at=result.started_at,
-            finished_at=result.finished_at or now,
-        )
+        concluded = candidate.with_check(index, **asdict(result) | {"finished_at": result.finished_at or now})
         return concluded.noting(now, f"{name} check {result.verdict}", result.reason)
 
     def _pass(self, step: Step[Candidate], gate: Gate) -> Candidate:
@@ -175,7 +161,7 @@ class CandidateController(Controller[Candidate]):
         may be deleted.
         """
         passed = self._settled(step.record, CandidateState.PASSED, step.decision.reason)
-        passed, now = msgspec.structs.replace(passed, next_step_at=None), self._services.clock.now()
+        passed, now = replace(passed, next_step_at=None), self._services.clock.now()
         for _ in range(SAVE_TRIES):
             waiting = self._waiting(passed)
             first = [one for one in waiting if one.record.copy_started_at is None and one.record.moved_at is None]
@@ -199,12 +185,11 @@ class CandidateController(Controller[Candidate]):
 
     def _examine_anew(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """Replace this attempt by a new one under the current checks, without its results."""
-        old, now = step.record, self._services.clock.now()
+        old, now, why = step.record, self._services.clock.now(), step.decision.reason
         source = self._services.registry_rule(gate.source.registry)
-        new = new_attempt(gate, source, old.digest, old.tag, now, old.attempt + 1)
-        new = new.noting(now, "admitted", step.decision.reason)
-        new = msgspec.structs.replace(new, requested_by=old.requested_by, found_by=old.found_by)
-        superseded = self._settled(old, CandidateState.SUPERSEDED, step.decision.reason)
+        new = new_attempt(gate, source, old.digest, old.tag, now, old.attempt + 1).noting(now, "admitted", why)
+        new = replace(new, requested_by=old.requested_by, found_by=old.found_by)
+        superseded = self._settled(old, CandidateState.SUPERSEDED, why)
         step.commit(superseded, Change(new))
         return superseded
 

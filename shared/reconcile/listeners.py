@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 
-import msgspec
+from msgspec.structs import replace
 
 from shared.domain.decide import Action, Decision
 from shared.domain.errors import Conflict, Rejected
@@ -75,9 +75,8 @@ class ListenerController(Controller[Listener]):
         delivery, announcer = stored.record, self._services.listeners.get(listener)
         expired = self._services.clock.now() - delivery.at > max(self._services.keep, KEEP_AT_LEAST)
         if announcer is None or expired:
-            log.warning(
-                "outcome %s of %s dropped: undelivered to the %s", delivery.outcome.name, delivery.owner, listener
-            )
+            name, owner = delivery.outcome.name, delivery.owner
+            log.warning("outcome %s of %s dropped: undelivered to the %s", name, owner, listener)
             self._services.ledger.commit(Removal(delivery))
         else:
             self._announce(announcer, stored)
@@ -87,7 +86,7 @@ class ListenerController(Controller[Listener]):
             announcer.announce(stored.record.outcome)
         except Rejected as error:
             now, why = self._services.clock.now(), str(error)[:TEXT_LIMIT]
-            refused = msgspec.structs.replace(stored.record, parked_at=now, problem=why)
+            refused = replace(stored.record, parked_at=now, problem=why)
             with suppress(Conflict):  # another worker delivered it
                 self._services.ledger.commit(Change(refused, stored))
             self._alarms.raise_alarm(refused.rejection)

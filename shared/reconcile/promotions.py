@@ -1,12 +1,12 @@
 """The controller of promotions: from the verdict on a digest to the rollouts of the apps on its stable tag."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
-import msgspec
+from msgspec.structs import replace
 
 from shared.deployment.dependents import Dependents
-from shared.domain.candidate import Candidate, CandidateState, FoundBy, attempts_of, new_attempt
+from shared.domain.candidate import VERDICTS, Candidate, CandidateState, FoundBy, attempts_of, new_attempt
 from shared.domain.decide import Action, Decision, decide_promotion
 from shared.domain.errors import BasegateError, Busy, Conflict, Gone, Inconclusive, Misconfigured, Rejected, Retry
 from shared.domain.image import short
@@ -19,7 +19,7 @@ from shared.domain.retention import LeftOver
 from shared.domain.stable_tag import Claim, StableTag
 from shared.intake.observe import Observer, Trigger
 from shared.intake.upstreams import Upstreams
-from shared.ports import SAVE_TRIES, Change, CopyState, Services, Stored, last, newest_promotions, removal
+from shared.ports import SAVE_TRIES, Change, RunStatus, Services, Stored, last, newest_promotions, removal
 from shared.promotion.stable_tags import StableTags, target_of
 from shared.promotion.vetoes import Vetoes
 from shared.records.step import Controller, Step
@@ -28,8 +28,6 @@ _DOUBT_WAIT_SECONDS = 30.0
 
 _ANNOUNCED_BY_CANDIDATE = frozenset((PromotionState.REFUSED, PromotionState.CANCELED))
 """End states that the candidate's outcome announces, unless the promotion was based on an attempt that had passed."""
-
-PromotionAction = Callable[[Step[Promotion], Gate], Promotion]
 
 
 class PromotionController(Controller[Promotion]):
@@ -41,10 +39,9 @@ class PromotionController(Controller[Promotion]):
     kind = Promotion
 
     def __init__(self, services: Services) -> None:
-        self._services, self._stable, self._vetoes = services, StableTags(services), Vetoes(services)
-        self._dependents, self._observer = Dependents(services), Observer(services)
-        self._upstreams = Upstreams(services)
-        self._actions: dict[Action, PromotionAction] = {
+        self._services, self._dependents, self._observer = services, Dependents(services), Observer(services)
+        self._stable, self._vetoes, self._upstreams = StableTags(services), Vetoes(services), Upstreams(services)
+        self._actions: dict[Action, Callable[[Step[Promotion], Gate], Promotion]] = {
             Action.AWAIT_VERDICT: self._await_verdict,
             Action.COPY: self._copy,
             Action.WATCH_COPY: self._watch_copy,
@@ -77,23 +74,21 @@ class PromotionController(Controller[Promotion]):
         moved = record.moved_at is not None and not record.settled
         if (not record.settled and not moved) or (record.state in _ANNOUNCED_BY_CANDIDATE and not record.candidate):
             return None
+        candidate = f"{record.gate}.{record.candidate}" if record.candidate else ""
         state = PromotionState.PROMOTED if moved else record.state
-        name = state.value.title().replace(" ", "")
-        return Outcome(
-            name="Promoted" if state is PromotionState.PROMOTED else f"Promotion{name}",
-            subject=f"gates/{record.gate}/promotions/{record.row}",
-            page=f"candidates/{record.gate}.{record.candidate}" if record.candidate else "",
-            data={
-                "gate": record.gate,
-                "tag": record.tag,
-                "sequence": record.sequence,
-                "image": str(record.image),
-                "candidate": f"{record.gate}.{record.candidate}" if record.candidate else "",
-                "state": state.value,
-                "reason": f"promoted as {record.unique}" if moved else record.reason,
-                "uniqueTag": record.unique,
-            },
-        )
+        data = {
+            "gate": record.gate,
+            "tag": record.tag,
+            "sequence": record.sequence,
+            "image": str(record.image),
+            "candidate": candidate,
+            "state": state.value,
+            "reason": f"promoted as {record.unique}" if moved else record.reason,
+            "uniqueTag": record.unique,
+        }
+        name = "Promoted" if state is PromotionState.PROMOTED else f"Promotion{state.value.title().replace(' ', '')}"
+        subject, page = f"gates/{record.gate}/promotions/{record.row}", candidate and f"candidates/{candidate}"
+        return Outcome(name=name, subject=subject, page=page, data=data)
 
     def waits_for_record(self, record: Promotion) -> bool:
         """Whether it waits for a verdict, which enqueues it."""
@@ -102,29 +97,24 @@ class PromotionController(Controller[Promotion]):
 
     def _await_verdict(self, step: Step[Promotion], gate: Gate) -> Promotion:
         """Follow the last attempt at the digest: base the promotion on it, wait, end with it, or create another one."""
-        promotion = self._ended_early(step.record, gate)
-        if promotion is not None:
-            return promotion
+        if (ended := self._ended_early(step.record, gate)) is not None:
+            return ended
         promotion, latest = step.record, self._latest(step.record)
         if latest is None or (latest.fingerprint != gate.fingerprint and latest.settled):
             return self._examine(step, gate, latest)
         if not latest.settled:
             step.waits_for_record = True
             return self._waiting(promotion, f"attempt {latest.attempt} is {latest.state_name}")
-        match latest.state:
-            case CandidateState.PASSED:
-                return promotion.based_on(latest, self._services.clock.now())
-            case CandidateState.FAILED | CandidateState.REJECTED:
-                return self._ended(promotion, PromotionState.REFUSED, f"attempt {latest.attempt}: {latest.reason}")
-            case CandidateState.CANCELED:
-                return self._ended(promotion, PromotionState.CANCELED, f"attempt {latest.attempt}: {latest.reason}")
-            case _:
-                return self._examine(step, gate, latest)
+        if latest.state is CandidateState.PASSED:
+            return promotion.based_on(latest, self._services.clock.now())
+        if latest.state not in (*VERDICTS, CandidateState.CANCELED):
+            return self._examine(step, gate, latest)
+        state = PromotionState.REFUSED if latest.state in VERDICTS else PromotionState.CANCELED
+        return self._ended(promotion, state, f"attempt {latest.attempt}: {latest.reason}")
 
     def _ended_early(self, promotion: Promotion, gate: Gate) -> Promotion | None:
         """The ended promotion if a verdict would not matter: it is vetoed or superseded. Else None."""
-        vetoed = self._vetoed(promotion, gate)
-        return vetoed or self._superseded(promotion, self._stable.read(gate, promotion.tag))
+        return self._vetoed(promotion, gate) or self._superseded(promotion, self._stable.read(gate, promotion.tag))
 
     def _superseded(self, promotion: Promotion, stable: StableTag) -> Promotion | None:
         """The ended promotion if its tag points to another digest that was observed later, else None."""
@@ -144,7 +134,7 @@ class PromotionController(Controller[Promotion]):
         why = f"last attempt {latest.state}: {latest.reason}" if latest else "first attempt"
         new = new_attempt(gate, source, promotion.digest, promotion.tag, now, attempt).noting(now, "admitted", why)
         if latest is not None:
-            new = msgspec.structs.replace(new, requested_by=latest.requested_by, found_by=latest.found_by)
+            new = replace(new, requested_by=latest.requested_by, found_by=latest.found_by)
         waiting = self._waiting(promotion, f"attempt {attempt} is {new.state_name}")
         step.commit(waiting, Change(new))
         self._services.queue.send(new.work_item, 0)
@@ -153,7 +143,7 @@ class PromotionController(Controller[Promotion]):
 
     def _waiting(self, promotion: Promotion, reason: str) -> Promotion:
         waiting = promotion.reset() if promotion.candidate else promotion
-        return msgspec.structs.replace(waiting, state=PromotionState.WAITING, reason=reason)
+        return replace(waiting, state=PromotionState.WAITING, reason=reason)
 
     def _latest(self, promotion: Promotion) -> Candidate | None:
         stored = last(self._services.ledger, Candidate, promotion.gate, attempts_of(promotion.digest))
@@ -169,17 +159,17 @@ class PromotionController(Controller[Promotion]):
         if there:
             promotion = self._use(step, unique)
             there = self._services.registry.digest_of(target, repository, unique) == promotion.digest
-        begun = msgspec.structs.replace(promotion, unique=unique, copy_started_at=now, copy_operation="")
+        begun = replace(promotion, unique=unique, copy_started_at=now, copy_operation="")
         if there:
-            return msgspec.structs.replace(begun, copied_at=now).noting(now, "copied", f"{unique} exists already")
+            return replace(begun, copied_at=now).noting(now, "copied", f"{unique} exists already")
         name = f"{repository}:{unique}"
         try:
             operation = self._services.registry.start_copy(promotion.image, self._source(promotion), target, name)
         except Rejected:
             if self._services.registry.digest_of(target, repository, unique) != promotion.digest:
                 raise
-            return msgspec.structs.replace(begun, copied_at=now).noting(now, "copied", f"{unique} exists by now")
-        return msgspec.structs.replace(begun, copy_operation=operation).noting(now, "copy started", name)
+            return replace(begun, copied_at=now).noting(now, "copied", f"{unique} exists by now")
+        return replace(begun, copy_operation=operation).noting(now, "copy started", name)
 
     def _watch_copy(self, step: Step[Promotion], gate: Gate) -> Promotion:
         """Check whether the copy is complete: by the tag in the registry, not by the status of the operation.
@@ -190,13 +180,13 @@ class PromotionController(Controller[Promotion]):
         now, promotion = self._services.clock.now(), step.record
         target = self._services.registry_rule(gate.promote.registry)
         status = self._services.registry.copy_status(target, promotion.copy_operation)
-        if status.state is CopyState.RUNNING:
+        if status.state is RunStatus.RUNNING:
             return promotion
         there = self._services.registry.digest_of(target, gate.promote.repository, promotion.unique)
         if there == promotion.digest:
-            return msgspec.structs.replace(promotion, copied_at=now).noting(now, "copied", f"{promotion.unique}")
+            return replace(promotion, copied_at=now).noting(now, "copied", f"{promotion.unique}")
         found = f"it is {short(there)}" if there else status.message or "the tag does not exist"
-        step.carry(msgspec.structs.replace(promotion, copy_started_at=None, copy_operation=""))
+        step.carry(replace(promotion, copy_started_at=None, copy_operation=""))
         raise Inconclusive(f"the copy to {promotion.unique} failed: {found}", delay_seconds=10.0)
 
     def _lock(self, step: Step[Promotion], gate: Gate) -> Promotion:
@@ -211,14 +201,14 @@ class PromotionController(Controller[Promotion]):
         except (Misconfigured, Rejected) as error:
             self._copy_again_if_gone(step, error)
             problem = str(error)[:500]
-            return msgspec.structs.replace(promotion, lock_problem=problem).noting(now, "lock refused", problem)
-        return msgspec.structs.replace(promotion, locked_at=now).noting(now, "locked", promotion.unique)
+            return replace(promotion, lock_problem=problem).noting(now, "lock refused", problem)
+        return replace(promotion, locked_at=now).noting(now, "locked", promotion.unique)
 
     def _copy_again_if_gone(self, step: Step[Promotion], error: BasegateError) -> None:
         """Have the copy made again if it was deleted before the stable tag moved."""
         if isinstance(error, Gone):
             parts: dict[str, object] = {"copy_started_at": None, "copy_operation": "", "copied_at": None}
-            step.save(msgspec.structs.replace(step.record, locked_at=None, lock_problem="", **parts))
+            step.save(replace(step.record, locked_at=None, lock_problem="", **parts))
             raise Inconclusive(f"the copy was deleted: {error}", delay_seconds=10.0) from error
 
     def _move(self, step: Step[Promotion], gate: Gate) -> Promotion:
@@ -277,15 +267,12 @@ class PromotionController(Controller[Promotion]):
             self._stable.undo(gate, promotion.tag, stored.record.claim, promotion.digest)
             return ended
         promotion = self._use(step, unique)
-        there, current = (
-            self._services.registry.digest_of(target, repository, name) for name in (unique, promotion.tag)
-        )
+        tags, registry = (unique, promotion.tag), self._services.registry
+        there, current = (registry.digest_of(target, repository, name) for name in tags)
         if there != promotion.digest and not (there is None and self._ran_for_another(promotion)):
             found = short(there) if there else "missing"
-            raise Rejected(
-                f"the gate's task passed {short(promotion.digest)} and {unique} is {found}",
-                remedy="the task must push what it examined, by digest, under both tags",
-            )
+            problem = f"the gate's task passed {short(promotion.digest)} and {unique} is {found}"
+            raise Rejected(problem, remedy="the task must push what it examined, by digest, under both tags")
         if not there == current == promotion.digest:
             return self._copy(step, gate)
         return self._moved(step, stored)
@@ -300,23 +287,18 @@ class PromotionController(Controller[Promotion]):
     def _moved(self, step: Step[Promotion], stored: Stored[StableTag]) -> Promotion:
         promotion, now = step.record, self._services.clock.now()
         stable = self._stable.settled(stored.record, target_of(promotion))
-        moved = msgspec.structs.replace(promotion, moved_at=stable.moved_at or now, move=stable.move)
+        moved = replace(promotion, moved_at=stable.moved_at or now, move=stable.move)
         moved = moved.noting(now, "stable tag moved", f"{promotion.tag} is {short(promotion.digest)}, verified")
         hold, freed = stable.hold, list[Change]()
         if hold is not None and not hold.stops(promotion.sequence, returning=promotion.returning):
-            stable = msgspec.structs.replace(stable, hold=None)  # it was set until a newer digest passes
-            freed = list(self._resume_held(promotion))
+            stable = replace(stable, hold=None)  # it was set until a newer digest passes
+            listed = newest_promotions(self._services.ledger, promotion.gate, promotion.tag)
+            held = (one for one in listed if one.record.state is PromotionState.HELD)
+            freed = [Change(one.record.reset().noting(now, "resumed", "the hold has ended"), one) for one in held]
         step.commit(moved, Change(stable, stored), *freed)
         for change in freed:
             self._services.queue.send(change.record.work_item, 0)
         return moved
-
-    def _resume_held(self, promotion: Promotion) -> Iterator[Change]:
-        """The held promotions of the same tag, resumed: the hold has ended."""
-        now = self._services.clock.now()
-        for stored in newest_promotions(self._services.ledger, promotion.gate, promotion.tag):
-            if stored.record.state is PromotionState.HELD:
-                yield Change(stored.record.reset().noting(now, "resumed", "the hold has ended"), stored)
 
     def _blocked(self, step: Step[Promotion], gate: Gate, stored: Stored[StableTag]) -> Promotion | None:
         """The promotion, ended or parked, if its tag may not move; None if it may.
@@ -416,7 +398,7 @@ class PromotionController(Controller[Promotion]):
         Raises:
             Busy: the sweep is removing it. See `LeftOvers`, which marks it before it reads what promotions use.
         """
-        promotion = step.save(msgspec.structs.replace(step.record, unique=unique))
+        promotion = step.save(replace(step.record, unique=unique))
         left = self._services.ledger.load(LeftOver, promotion.gate, unique)
         if left is None:
             return promotion
@@ -436,15 +418,12 @@ class PromotionController(Controller[Promotion]):
         Raises:
             Misconfigured: the rules do not name it any more.
         """
-        policy = self._services.policy
-        source = policy.registries.get(promotion.source_registry)
-        if source is None or source.login_server != promotion.login_server:
-            source = policy.registry_at(promotion.login_server)
+        policy, server = self._services.policy, promotion.login_server
+        named = policy.registries.get(promotion.source_registry)
+        source = named if named is not None and named.login_server == server else policy.registry_at(server)
         if source is None:
-            raise Misconfigured(
-                f"{promotion.login_server} is not in the rules any more: {promotion.image} cannot be copied",
-                remedy="add that registry to the rules again, or cancel the promotion",
-            )
+            problem = f"{server} is not in the rules any more: {promotion.image} cannot be copied"
+            raise Misconfigured(problem, remedy="add that registry to the rules again, or cancel the promotion")
         return source
 
     def _roll_out(self, step: Step[Promotion], gate: Gate) -> Promotion:
@@ -462,7 +441,7 @@ class PromotionController(Controller[Promotion]):
 
     def _promoted(self, promotion: Promotion, reason: str) -> Promotion:
         now = self._services.clock.now()
-        done = msgspec.structs.replace(promotion, rolled_out_at=now, state=PromotionState.PROMOTED, reason=reason)
+        done = replace(promotion, rolled_out_at=now, state=PromotionState.PROMOTED, reason=reason)
         return done.noting(now, "promoted", reason)
 
     def _rule_removed(self, step: Step[Promotion]) -> Promotion:
@@ -474,4 +453,4 @@ class PromotionController(Controller[Promotion]):
         return ended
 
     def _ended(self, promotion: Promotion, state: PromotionState, reason: str) -> Promotion:
-        return msgspec.structs.replace(promotion, stall=None).ended(self._services.clock.now(), state, reason)
+        return replace(promotion, stall=None).ended(self._services.clock.now(), state, reason)

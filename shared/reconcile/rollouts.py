@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
-import msgspec
+from msgspec.structs import replace
 
 from shared.deployment.build import Build
 from shared.deployment.deploy import Deploy
@@ -17,8 +17,6 @@ from shared.records.step import Controller, Step
 
 _DEPLOYING = frozenset((Action.DEPLOY, Action.VERIFY, Action.RESTORE, Action.VERIFY_RESTORED))
 
-AppAction = Callable[[Step[Rollout], App], Rollout]
-
 
 class RolloutController(Controller[Rollout]):
     """Rolls out an app."""
@@ -26,9 +24,8 @@ class RolloutController(Controller[Rollout]):
     kind = Rollout
 
     def __init__(self, services: Services) -> None:
-        self._services = services
-        build, deploy = Build(services), Deploy(services)
-        self._actions: dict[Action, AppAction] = {
+        self._services, build, deploy = services, Build(services), Deploy(services)
+        self._actions: dict[Action, Callable[[Step[Rollout], App], Rollout]] = {
             Action.TRACE_BUILD: build.trace,
             Action.START_BUILD: build.start,
             Action.ADOPT_BUILD: build.adopt,
@@ -88,21 +85,18 @@ class RolloutController(Controller[Rollout]):
         """The outcome of a settled rollout."""
         if not record.settled:
             return None
-        return Outcome(
-            name=f"Rollout{record.state.value.title().replace(' ', '')}",
-            subject=f"apps/{record.app}/rollouts/{record.name}",
-            page=f"rollouts/{record.id}",
-            data={
-                "app": record.app,
-                "cause": record.cause.value,
-                "state": record.state.value,
-                "reason": record.reason,
-                "image": str(record.image or ""),
-                "digest": record.image.digest if record.image else "",
-                "base": record.known_base,
-                "logTail": list(record.build.evidence.log_tail) if record.state is RolloutState.FAILED else [],
-            },
-        )
+        data = {
+            "app": record.app,
+            "cause": record.cause.value,
+            "state": record.state.value,
+            "reason": record.reason,
+            "image": str(record.image or ""),
+            "digest": record.image.digest if record.image else "",
+            "base": record.known_base,
+            "logTail": list(record.build.evidence.log_tail) if record.state is RolloutState.FAILED else [],
+        }
+        name, page = f"Rollout{record.state.value.title().replace(' ', '')}", f"rollouts/{record.id}"
+        return Outcome(name=name, subject=f"apps/{record.app}/rollouts/{record.name}", page=page, data=data)
 
     def _rule_removed(self, step: Step[Rollout]) -> Rollout:
         """End it, and forget its base: if the rule is added again, the app is rolled out on that base again."""
@@ -111,7 +105,7 @@ class RolloutController(Controller[Rollout]):
         def forget(record: AppRecord) -> AppRecord:
             if record.base_rollout != ended.name:
                 return record
-            return msgspec.structs.replace(record, base_tag="", base_move=0, base_changes=record.base_changes + 1)
+            return replace(record, base_tag="", base_move=0, base_changes=record.base_changes + 1)
 
         step.commit_with(ended, AppRecord(app=ended.app), forget)
         return ended

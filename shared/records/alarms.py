@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
-import msgspec
+from msgspec.structs import replace
 
 from shared.domain.alarm import STALLS, Alarm, AlarmKind, Subject
 from shared.domain.errors import BasegateError, Conflict
@@ -43,7 +43,7 @@ class Alarms:
             self._raise(known.pop(alarm.about, None), alarm)
         for about, stored in known.items():
             if stored.record.is_active and (about in checked or stored.record.kind in checked):
-                ended = msgspec.structs.replace(stored.record, ended_at=self._services.clock.now())
+                ended = replace(stored.record, ended_at=self._services.clock.now())
                 log.info("alarm ended: %s", ended.words)
                 self._save(stored, ended, "DriftResolved")
         return new
@@ -68,7 +68,7 @@ class Alarms:
 
     def repaired(self, alarm: Alarm, done: str) -> None:
         """Record a problem that was repaired by `done`: the alarm begins and ends, and is announced once."""
-        alarm = msgspec.structs.replace(alarm, plan=done, ended_at=self._services.clock.now())
+        alarm = replace(alarm, plan=done, ended_at=self._services.clock.now())
         log.warning("drift repaired: %s: %s", alarm.words, alarm.plan)
         with suppress(BasegateError):
             self._save(self._services.ledger.load(Alarm, alarm.partition, alarm.row), alarm, "DriftRepaired")
@@ -86,20 +86,16 @@ class Alarms:
             self._save(stored, alarm, "DriftFound")
             return
         before = stored.record
-        if (after := msgspec.structs.replace(alarm, since=before.since, last_outcome=before.last_outcome)) != before:
+        if (after := replace(alarm, since=before.since, last_outcome=before.last_outcome)) != before:
             self._save(stored, after)
 
     def _save(self, stored: Stored[Alarm] | None, alarm: Alarm, name: str = "") -> None:
         """Save an alarm together with an outcome of that name, if any, and send the outcome."""
         written, last = list[Change](), stored.record.last_outcome if stored else 0
-        alarm = msgspec.structs.replace(alarm, last_outcome=last)
+        alarm = replace(alarm, last_outcome=last)
         if name:
-            data = {
-                "kind": alarm.kind.value,
-                "words": alarm.words,
-                "plan": alarm.plan,
-                "since": alarm.since.isoformat(),
-            }
+            kind, since = alarm.kind.value, alarm.since.isoformat()
+            data = {"kind": kind, "words": alarm.words, "plan": alarm.plan, "since": since}
             outcome = Outcome(name=name, subject=f"{alarm.scope}/{alarm.subject}", page="drift", data=data)
             alarm, written = self._outbox.put(alarm, outcome)
         with suppress(Conflict):  # another sweep has recorded it

@@ -3,21 +3,58 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
-import msgspec
+from msgspec.structs import replace
 
 from shared.domain.decide import Action, Decision
 from shared.domain.errors import BasegateError, Busy, Conflict
 from shared.domain.outcome import Delivery, Outcome
-from shared.domain.record import Record
-from shared.ports import SAVE_TRIES, Change, Claimed, Keyed, Ledger, Removal, Stored, get_or_create
+from shared.domain.record import Record, Row
+from shared.ports import SAVE_TRIES, Change, Claimed, Removal, Services, Stored, get_or_create
 from shared.records.outbox import Outbox
 
 R = TypeVar("R", bound=Record)
-K = TypeVar("K", bound=Keyed)
-
+K = TypeVar("K", bound=Row)
 
 Following = tuple[Stored[Any], ...]
 """A record to reconcile, and others of its partition, all as just stored."""
+
+
+class Controller(Protocol[R]):
+    """The controller of one kind of record."""
+
+    kind: type[R]
+    longest_wait_seconds: float = 300.0
+    """The longest wait before the next try of a step that cannot be taken."""
+
+    def decide(self, record: R, step: "Step[R] | None" = None) -> Decision:
+        """The next step; `step` has what earlier steps have read."""
+
+    def act(self, step: "Step[R]") -> R:
+        """Take the step that was decided, and return the record to save.
+
+        Raises:
+            Busy: another worker has what the step needs; waiting is not failing.
+            BasegateError: the step cannot be taken now.
+        """
+
+    def dependency(self, record: R, decision: Decision) -> str:
+        """What a step needs, `registry base` or `task base/base-import-node`: there is one alarm for each."""
+
+    def ended_by(self, record: R, decision: Decision, error: BasegateError) -> R | None:
+        """The record after an error that ends it, or None: then it is stalled, and the step is tried again."""
+        return None
+
+    def outcome(self, record: R) -> Outcome | None:
+        """The outcome to announce about a record in its current state, or None."""
+        return None
+
+    def waits_for_record(self, record: R) -> bool:
+        """Whether it waits for another record, which will enqueue it: then it is not overdue."""
+        return False
+
+    def followers(self, record: R) -> Iterable[Following]:
+        """The records that have waited for the end of this one."""
+        return ()
 
 
 class Step(Generic[R]):
@@ -26,19 +63,11 @@ class Step(Generic[R]):
     An action that must not happen twice saves its claim first; the engine saves the record that the action returns.
     An action sets `waits_for_record` if another record will enqueue this one: then no next step is planned. `followers`
     are the records that its end has released, None if they must be queried. `beside` are other records of the
-    partition, as just stored. `outcome_of` returns the outcome of a record, if any: it is written with the save that
-    causes it; `deliveries` are those that these steps have written.
+    partition, as just stored. `deliveries` are those of the outcomes that these steps have caused.
     """
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        outbox: Outbox,
-        outcome_of: Callable[[R], Outcome | None],
-        stored: Stored[R],
-        *beside: Stored[Any],
-    ) -> None:
-        self._ledger, self._outbox, self._outcome_of = ledger, outbox, outcome_of
+    def __init__(self, services: Services, controller: Controller[R], stored: Stored[R], *beside: Stored[Any]) -> None:
+        self._ledger, self._outbox, self.controller = services.ledger, Outbox(services), controller
         self._stored, self._is_carrying, self.deliveries = stored, False, list[Delivery]()
         self._beside = {_place(other.record): other for other in beside}
         self._also: tuple[Any, Callable[[Any], Any]] | None = None
@@ -49,11 +78,6 @@ class Step(Generic[R]):
     def record(self) -> R:
         """The record as last saved, or as carried to the next save."""
         return self._stored.record
-
-    @property
-    def stored(self) -> Stored[R]:
-        """The record with the ETag that the next save must match."""
-        return self._stored
 
     @property
     def is_claimed(self) -> bool:
@@ -70,7 +94,7 @@ class Step(Generic[R]):
         if self._also is not None:
             (blank, change), self._also = self._also, None
             self.commit_with(record, blank, change)
-        elif record != self._stored.record or self._is_carrying:
+        elif record != self.record or self._is_carrying:
             self.commit(record)
         return record
 
@@ -81,7 +105,7 @@ class Step(Generic[R]):
     def carry(self, record: R) -> None:
         """Keep a change for the next save: it can be determined again, and is saved before the next effect."""
         record = self._numbered(record)
-        self._is_carrying |= record != self._stored.record
+        self._is_carrying |= record != self.record
         self._stored = Stored(record, self._stored.etag)
 
     def remove_delivered(self, deliveries: Iterable[Delivery]) -> None:
@@ -100,7 +124,7 @@ class Step(Generic[R]):
         Raises:
             Conflict: another worker has advanced the record, or changed one of the others.
         """
-        record, written = self._outbox.put_for_change(self._stored.record, self._numbered(record), self._outcome_of)
+        record, written = self._outbox.put_for_change(self.record, self._numbered(record), self.controller.outcome)
         self._stored, *others = self._ledger.commit(Change(record, self._stored), *besides, *written)
         self._is_carrying = False
         self.deliveries += [change.record for change in written]
@@ -110,15 +134,15 @@ class Step(Generic[R]):
 
     def _numbered(self, record: R) -> R:
         """The record with the current outcome number: an action may return one from before the last outcome."""
-        return msgspec.structs.replace(record, last_outcome=self._stored.record.last_outcome)
+        return replace(record, last_outcome=self.record.last_outcome)
 
     def is_current(self) -> bool:
         """Whether no other worker has advanced the record: then a conflict was about another one of the transaction."""
-        record = self._stored.record
+        record = self.record
         current = self._ledger.load(type(record), record.partition, record.row)
         return current is not None and current.etag == self._stored.etag
 
-    def knows(self, blank: Keyed) -> bool:
+    def knows(self, blank: Row) -> bool:
         """Whether these steps have read or saved another record of the partition."""
         return _place(blank) in self._beside
 
@@ -148,43 +172,5 @@ class Step(Generic[R]):
         raise Busy(f"too many conflicts on {type(blank).__name__} {blank.partition}", 1.0)
 
 
-class Controller(Protocol[R]):
-    """The controller of one kind of record."""
-
-    kind: type[R]
-    longest_wait_seconds: float = 300.0
-    """The longest wait before the next try of a step that cannot be taken."""
-
-    def decide(self, record: R, step: Step[R] | None = None) -> Decision:
-        """The next step; `step` has what earlier steps have read."""
-
-    def act(self, step: Step[R]) -> R:
-        """Take the step that was decided, and return the record to save.
-
-        Raises:
-            Busy: another worker has what the step needs; waiting is not failing.
-            BasegateError: the step cannot be taken now.
-        """
-
-    def dependency(self, record: R, decision: Decision) -> str:
-        """What a step needs, `registry base` or `task base/base-import-node`: there is one alarm for each."""
-
-    def ended_by(self, record: R, decision: Decision, error: BasegateError) -> R | None:
-        """The record after an error that ends it, or None: then it is stalled, and the step is tried again."""
-        return None
-
-    def outcome(self, record: R) -> Outcome | None:
-        """The outcome to announce about a record in its current state, or None."""
-        return None
-
-    def waits_for_record(self, record: R) -> bool:
-        """Whether it waits for another record, which will enqueue it: then it is not overdue."""
-        return False
-
-    def followers(self, record: R) -> Iterable[Following]:
-        """The records that have waited for the end of this one."""
-        return ()
-
-
-def _place(record: Keyed) -> tuple[type, str]:
+def _place(record: Row) -> tuple[type, str]:
     return type(record), record.row

@@ -7,7 +7,7 @@ from itertools import combinations
 from shared.domain.errors import Malformed
 from shared.domain.image import parse_repository, parse_tag
 from shared.domain.policy import App, Gate, Policy, RegistryRule, Source
-from shared.domain.tag_rule import TagRule, is_pattern, tags_in_words
+from shared.domain.tag_rule import is_pattern
 from shared.domain.versions import parse_range
 
 Path = tuple[str | int, ...]
@@ -89,7 +89,7 @@ def _app_conflicts(policy: Policy, path: Path, app: App) -> Iterator[Problem]:
     if gate is None:
         yield (*path, "base", "gate"), f"there is no gate {name!r} (known: {', '.join(policy.gates)})"
     elif not _takes(gate.source, app.base.tag):
-        tracked = tags_in_words(gate.source)
+        tracked = gate.source.tags_in_words
         yield (*path, "base", "tag"), f"gate {name} does not track tag {app.base.tag!r}: it tracks {tracked}"
 
 
@@ -114,7 +114,7 @@ def _problem(parse: Callable[[str], object], text: str) -> str:
 def _takes(source: Source, tag: str) -> bool:
     """Whether a source tracks a tag; with an invalid range (reported elsewhere), it counts as tracking all."""
     invalid = source.versions and _problem(parse_range, source.versions.range)
-    return bool(invalid) or TagRule.of(source).takes(tag)
+    return bool(invalid) or source.tracked.takes(tag)
 
 
 def _shared_stable_tags(policy: Policy) -> Iterator[Problem]:

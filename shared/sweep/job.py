@@ -5,12 +5,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from enum import StrEnum
-from itertools import chain, islice
-from typing import Any, ClassVar, Protocol, TypeVar
+from itertools import islice
+from typing import Any, Protocol, TypeVar
 
 from shared.domain.alarm import Alarm, AlarmKind, Subject
-from shared.domain.policy import Policy
 from shared.domain.sweep import SweepRecord
 from shared.ports import Services
 from shared.reconcile.begin import Effect
@@ -52,11 +50,6 @@ def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-def in_order(names: Iterable[str], at_once: int) -> Iterator[str]:
-    """The names sorted, in batches: at most one batch is in memory."""
-    return chain.from_iterable(map(sorted, in_batches(names, at_once)))
-
-
 @dataclass(slots=True)
 class JobRun:
     """One run of a job. `record` holds its cursor; a dry run writes nothing and repairs nothing."""
@@ -75,30 +68,14 @@ class JobRun:
             log.info("sweep: %s: %s", what, subject)
 
 
-class Each(StrEnum):
-    """The part of the rules that has one job for each of its entries, by its name in the policy."""
-
-    GATE = "gates"
-    APP = "apps"
-    REGISTRY = "registries"
-    SWEEP = "sweep"
-    """The sweep itself: there is one job."""
-
-    def rules(self, policy: Policy) -> Iterable[tuple[Any, ...]]:
-        """The arguments of each job, besides the services."""
-        return ((),) if self is Each.SWEEP else zip(getattr(policy, self).values())
-
-
 class SweepJob(ABC):
     """One part of the sweep. Jobs with the same concurrency key run sequentially, the others in parallel.
 
-    There is one job for `each` entry of a part of the rules, constructed with the services and that entry; the classes
-    are in `JOBS` of `shared/sweep/jobs`. `name` is the row of its record (`upstream.node`); `concurrency_key` the
-    resource that it shares with other jobs, such as a registry; `scope` the scope of its alarms (`gates/node`);
-    `interval_seconds` the minimum time between the beginnings of two rounds (0: a round in every sweep).
+    `name` is the row of its record (`upstream.node`); `concurrency_key` the resource that it shares with other jobs,
+    such as a registry; `scope` the scope of its alarms (`gates/node`); `interval_seconds` the minimum time between the
+    beginnings of two rounds (0: a round in every sweep).
     """
 
-    each: ClassVar[Each]
     interval_seconds = 0.0
 
     def __init__(self, services: Services, name: str, concurrency_key: str, scope: str = "") -> None:

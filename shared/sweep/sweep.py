@@ -2,11 +2,9 @@
 
 import logging
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import partial
-from itertools import groupby
 
 import msgspec
 
@@ -16,7 +14,7 @@ from shared.domain.sweep import SWEEPS, SweepRecord
 from shared.ports import Services, Stored, get_or_create, read
 from shared.reconcile.begin import Effect
 from shared.sweep.job import Executor, JobRun, SweepJob, in_threads
-from shared.sweep.jobs import JOBS
+from shared.sweep.jobs import jobs_of
 from shared.sweep.jobs.stable_tags import StableTagsJob
 
 log = logging.getLogger(__name__)
@@ -24,6 +22,9 @@ log = logging.getLogger(__name__)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _HINT_TIME_LIMIT = timedelta(seconds=20)
 _HINT_SPACING = timedelta(seconds=30)
+
+_Saved = Stored[SweepRecord] | None
+"""The row of a job as it was read, None if it was not."""
 
 
 class JobState(StrEnum):
@@ -37,13 +38,13 @@ class JobState(StrEnum):
     FAILED = "failed"
 
 
-class JobResult(msgspec.Struct, frozen=True, kw_only=True):
+class JobResult(msgspec.Struct, frozen=True):
     """The result of one job; `checked` counts the tags, apps or records that were compared."""
 
     job: str
     state: JobState
-    checked: int = 0
     problem: str = ""
+    checked: int = 0
     effects: tuple[Effect, ...] = ()
 
 
@@ -66,8 +67,13 @@ class SweepResult(msgspec.Struct, frozen=True, kw_only=True):
 class Sweep:
     """Runs sweeps. Concurrent ones share the jobs: a job is run by the holder of its lease, and leases expire."""
 
-    def __init__(self, services: Services, executor: Executor = in_threads) -> None:
-        self._services, self._executor, self._holder = services, executor, secrets.token_hex(8)
+    def __init__(
+        self,
+        services: Services,
+        executor: Executor = in_threads,
+        jobs: Callable[[Services], Iterable[SweepJob]] = jobs_of,
+    ) -> None:
+        self._services, self._executor, self._jobs, self._holder = services, executor, jobs, secrets.token_hex(8)
 
     def run(self, until: datetime, *, dry_run: bool = False, at_once: bool = False) -> SweepResult:
         """Run every due job (with `at_once`: every job); no batch begins after `until`.
@@ -80,22 +86,27 @@ class Sweep:
         Raises:
             Retry: the ledger is unavailable.
         """
-        jobs, by_key = list(self._jobs()), dict[str, list[SweepJob]]()
+        jobs, by_key = list(self._jobs(self._services)), dict[str, list[SweepJob]]()
         known = {stored.record.job: stored for stored in self._services.ledger.list(SweepRecord, SWEEPS)}
         for job in sorted(jobs, key=lambda job: _finished_at(known.get(job.name))):
             by_key.setdefault(job.concurrency_key, []).append(job)
-        in_turn = partial(self._one_by_one, known, until=until, dry_run=dry_run, at_once=at_once)
+
+        def in_turn(sharing: list[SweepJob]) -> list[JobResult]:
+            done = list[JobResult]()
+            for place, job in enumerate(sharing):
+                now = self._services.clock.now()
+                if place and now >= until:
+                    done.append(JobResult(job.name, JobState.CONTINUES))
+                else:
+                    share = now + (until - now) / (len(sharing) - place)
+                    done.append(self.run_job(job, share, known.get(job.name), dry_run=dry_run, at_once=at_once))
+            return done
+
         results = {result.job: result for done in self._executor(in_turn, list(by_key.values())) for result in done}
         return SweepResult(jobs=tuple(results[job.name] for job in jobs))
 
     def run_job(
-        self,
-        job: SweepJob,
-        until: datetime,
-        known: Stored[SweepRecord] | None = None,
-        *,
-        dry_run: bool = False,
-        at_once: bool = False,
+        self, job: SweepJob, until: datetime, known: _Saved = None, *, dry_run: bool = False, at_once: bool = False
     ) -> JobResult:
         """Run a job if it is due (with `at_once`: anyway), and stop after the batch in which `until` passes.
 
@@ -105,20 +116,18 @@ class Sweep:
             if dry_run:
                 run = JobRun(SweepRecord(job=job.name), dry_run=True, executor=self._executor)
                 return self._batches(job, run, None, until)
-            stored, now = (
-                known or get_or_create(self._services.ledger, SweepRecord(job=job.name)),
-                self._services.clock.now(),
-            )
+            stored = known or get_or_create(self._services.ledger, SweepRecord(job=job.name))
+            now = self._services.clock.now()
             if stored.record.is_leased_by_another(self._holder, now):
-                return JobResult(job=job.name, state=JobState.TAKEN)
+                return JobResult(job.name, JobState.TAKEN)
             if not at_once and not stored.record.is_due(now, job.interval_seconds):
-                return JobResult(job=job.name, state=JobState.NOT_DUE)
+                return JobResult(job.name, JobState.NOT_DUE)
             stored = self._services.ledger.save(stored, stored.record.leased(self._holder, now))
             return self._batches(job, JobRun(stored.record, executor=self._executor), stored, until)
         except Conflict:
-            return JobResult(job=job.name, state=JobState.TAKEN)
+            return JobResult(job.name, JobState.TAKEN)
         except Exception as error:  # noqa: BLE001  its row could not be read or written: see _problem
-            return JobResult(job=job.name, state=JobState.FAILED, problem=_problem(job, error))
+            return JobResult(job.name, JobState.FAILED, _problem(job, error))
 
     def check_stable_tags(self, hint: Hint) -> tuple[()]:
         """Check the stable tags of a gate now: something was deleted from its target repository.
@@ -134,26 +143,7 @@ class Sweep:
             self.run_job(job, now + _HINT_TIME_LIMIT, at_once=True)
         return ()
 
-    def _one_by_one(
-        self,
-        known: Mapping[str, Stored[SweepRecord]],
-        jobs: list[SweepJob],
-        *,
-        until: datetime,
-        dry_run: bool,
-        at_once: bool,
-    ) -> list[JobResult]:
-        results = list[JobResult]()
-        for place, job in enumerate(jobs):
-            now = self._services.clock.now()
-            if place and now >= until:
-                results.append(JobResult(job=job.name, state=JobState.CONTINUES))
-            else:
-                share = now + (until - now) / (len(jobs) - place)
-                results.append(self.run_job(job, share, known.get(job.name), dry_run=dry_run, at_once=at_once))
-        return results
-
-    def _batches(self, job: SweepJob, run: JobRun, stored: Stored[SweepRecord] | None, until: datetime) -> JobResult:
+    def _batches(self, job: SweepJob, run: JobRun, stored: _Saved, until: datetime) -> JobResult:
         """Run batch after batch; the cursor is saved every few seconds, which renews the lease."""
         state, problem = JobState.DONE, ""
         try:
@@ -173,18 +163,10 @@ class Sweep:
         if stored is not None:
             is_done, now = state is JobState.DONE, self._services.clock.now()
             self._services.ledger.save(stored, run.record.finished(now) if is_done else run.record.released(problem))
-        effects, checked = tuple(run.effects), run.record.checked
-        return JobResult(job=job.name, state=state, checked=checked, problem=problem, effects=effects)
-
-    def _jobs(self) -> Iterator[SweepJob]:
-        """The jobs of the rules, in the order of `JOBS`."""
-        for each, neighbors in groupby(JOBS, lambda job: job.each):
-            kinds = list(neighbors)
-            for rule in each.rules(self._services.policy):
-                yield from (kind(self._services, *rule) for kind in kinds)
+        return JobResult(job.name, state, problem, run.record.checked, tuple(run.effects))
 
 
-def _finished_at(known: Stored[SweepRecord] | None) -> datetime:
+def _finished_at(known: _Saved) -> datetime:
     return known.record.finished_at or _NEVER if known else _NEVER
 
 

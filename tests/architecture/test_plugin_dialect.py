@@ -10,8 +10,7 @@ import pytest
 from shared.adapters.azure_calls import Identity
 from shared.adapters.oci import OciTagReader, dialects
 from shared.adapters.oci.dialects import Dialect, Place, Post, TokenAnswer
-from shared.adapters.oci.exchange import Request, Response
-from shared.adapters.oci.transport import Transport
+from shared.adapters.oci.transport import Request, Response, Transport
 from shared.domain.errors import Misconfigured
 from shared.domain.policy import RegistryRule
 from shared.ports import Allowance

@@ -14,7 +14,6 @@ from shared.adapters.listeners.kind import ListenerKind
 from shared.bootstrap import Basegate
 from shared.domain.errors import Misconfigured
 from shared.domain.outcome import Outcome
-from shared.ports import Announcer
 from shared.settings import read_settings
 from tests.fakes import World, digest
 
@@ -27,17 +26,13 @@ class Journal(ListenerKind):
     name = "journal"
     settings = ("BASEGATE_JOURNAL",)
 
-    def faults(self, values: Mapping[str, str]) -> Iterator[str]:
+    def __init__(self, values: Mapping[str, str], identity: Identity, secret: Callable[[str], str]) -> None:
+        self._file = Path(values["BASEGATE_JOURNAL"])
+
+    @staticmethod
+    def faults(values: Mapping[str, str]) -> Iterator[str]:
         if not values.get("BASEGATE_JOURNAL", "/").startswith("/"):
             yield "BASEGATE_JOURNAL must begin with /"
-
-    def make(self, values: Mapping[str, str], identity: Identity, secret: Callable[[str], str]) -> Announcer:
-        return JournalAnnouncer(Path(values["BASEGATE_JOURNAL"]))
-
-
-class JournalAnnouncer:
-    def __init__(self, file: Path) -> None:
-        self._file = file
 
     def announce(self, outcome: Outcome) -> None:
         with self._file.open("a") as journal:
@@ -46,7 +41,7 @@ class JournalAnnouncer:
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listeners, "KINDS", (*listeners.KINDS, Journal()))
+    monkeypatch.setattr(listeners, "KINDS", (*listeners.KINDS, Journal))
 
 
 def test_an_outcome_reaches_a_listener_that_its_setting_names(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ import pytest
 
 from scripts.schema import gates_schema
 from shared.domain.errors import NeedsRecreation
-from shared.domain.grammar import Name
-from shared.domain.policy import DeployRule, HealthRule, RegistryRule, Rule
+from shared.domain.policy import DeployRule, HealthRule, Name, RegistryRule, Rule
 from shared.domain.rollout import BuiltImage, RolloutState
 from shared.domain.targets import TARGETS
 from shared.ports import DeploymentState

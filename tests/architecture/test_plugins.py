@@ -15,17 +15,20 @@ import yaml
 
 from scripts.schema import gates_schema
 from shared import checks
-from shared.board import Views
+from shared.board.records import candidate_page
 from shared.checks.kind import CheckKind
 from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.policy import Policy
 from shared.domain.sweep import SweepRecord
 from shared.health import HealthChecks
 from shared.operations import Who
+from shared.ports import Services
 from shared.queries.records import Queries, RunLogs
 from shared.rules import InvalidGates, parse_gates
-from shared.sweep import jobs, sweep
-from shared.sweep.job import SweepJob
+from shared.sweep import jobs
+from shared.sweep.job import SweepJob, one_by_one
+from shared.sweep.jobs.silence import GateSilenceJob
+from shared.sweep.sweep import Sweep
 from tests.architecture.toy_check import CELLAR, LieCheck, LieCheckKind
 from tests.architecture.toy_sweep_job import CountJob
 from tests.fakes import ProcessDied, World, digest
@@ -49,11 +52,9 @@ gates:
 @pytest.fixture
 def lie(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[LieCheckKind]]:
     """The toy kind of check, registered."""
-    checks.check_type.cache_clear()
     with monkeypatch.context() as registered:
         registered.setitem(checks.KINDS, "lie", LieCheckKind)
         yield LieCheckKind
-    checks.check_type.cache_clear()
     LieCheckKind.runs.clear()
 
 
@@ -147,7 +148,7 @@ def test_a_toy_check_is_seen_in_lists_rules_logs_and_on_the_board(examining: Wor
     assert [one["lie"] for one in shown] == [{"time": "5m", "key": ""}, None]
     log = RunLogs(examining.services).of_candidate(candidate)
     assert (log.text, log.of) == ("barrel-1 lies still", f"lie check, run barrel-1 of {CELLAR}")
-    step, _ = Views(examining.services, examining.clock.now()).candidate(candidate).steps
+    step, _ = candidate_page(examining.services, candidate, examining.clock.now()).steps
     assert (step.kind, step.state, step.run, step.runs_now) == ("lie", "running", "barrel-1", True)
 
 
@@ -162,9 +163,17 @@ def test_readyz_asks_what_a_toy_check_asks(policy: Policy) -> None:
     assert found[f"cellar {CELLAR}"] == "ok"
 
 
-def test_a_toy_sweep_job_runs_in_its_place_reports_and_has_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "JOBS", (*jobs.JOBS[:6], CountJob, *jobs.JOBS[6:]))
+def jobs_with_toy(services: Services) -> Iterator[SweepJob]:
+    """The jobs of a sweep, and the toy as the last one of its gate."""
+    for job in jobs.jobs_of(services):
+        yield job
+        if isinstance(job, GateSilenceJob):
+            yield CountJob(services, services.policy.gates["node"])
+
+
+def test_a_toy_sweep_job_runs_in_its_place_reports_and_has_its_row() -> None:
     world = World()
+    world.sweep = Sweep(world.services, one_by_one, jobs_with_toy)
     world.push("15-alpine", GREEN)
     world.settle()
     outcome = world.sweep_now()
@@ -182,9 +191,9 @@ def concrete(package: ModuleType, base: type) -> set[type]:
         importlib.import_module(f"{package.__name__}.{found.name}") for found in pkgutil.iter_modules(package.__path__)
     ]
     classes = {value for module in modules for value in vars(module).values() if inspect.isclass(value)}
-    return {one for one in classes if issubclass(one, base) and not inspect.isabstract(one)}
+    return {one for one in classes if issubclass(one, base) and not one.__subclasses__()}
 
 
 def test_what_is_in_the_packages_is_registered() -> None:
     assert concrete(checks, CheckKind) == set(checks.KINDS.values())
-    assert {one for one in concrete(jobs, SweepJob) if hasattr(one, "each")} == set(jobs.JOBS)
+    assert concrete(jobs, SweepJob) == {type(job) for job in jobs.jobs_of(World().services)}

@@ -10,8 +10,7 @@ import msgspec
 
 from shared.checks.kind import CheckKind, CheckResult, Marked, Started
 from shared.domain.candidate import Candidate, CheckRecord, Verdict
-from shared.domain.grammar import Duration, seconds
-from shared.domain.policy import CheckRule, Policy, Rule
+from shared.domain.policy import CheckRule, Duration, Policy, Rule, seconds
 from shared.domain.record import seconds_between
 
 CELLAR = "cellar.example"

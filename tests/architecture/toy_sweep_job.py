@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate
 from shared.ports import Services
-from shared.sweep.job import Each, JobRun, SweepJob
+from shared.sweep.job import JobRun, SweepJob
 
 
 class CountJob(SweepJob):
     """Counts the tags of one gate."""
-
-    each = Each.GATE
 
     def __init__(self, services: Services, gate: Gate) -> None:
         super().__init__(services, f"count.{gate.name}", "ledger")

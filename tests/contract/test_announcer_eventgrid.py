@@ -12,7 +12,7 @@ import pytest
 from demo import scenario
 from demo.outcomes import Outcomes
 from sandbox.testing import until
-from shared.adapters.listeners.topic import EventGridAnnouncer
+from shared.adapters.listeners.topic import Topic
 from shared.domain.errors import BasegateError
 from shared.domain.outcome import Outcome
 from tests.contract.place import Place
@@ -38,7 +38,7 @@ def test_an_outcome_arrives_as_a_cloud_event_in_a_queue_that_subscribed(
     place: Place, outcomes: Outcomes, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        EventGridAnnouncer(ENDPOINT, place.credential).announce(OUTCOME)
+        Topic({"BASEGATE_ANNOUNCE_TOPIC": ENDPOINT}, place.credential, str).announce(OUTCOME)
     assert caplog.records == [], "an operator at night reads this log"
     event: dict[str, Any] = until(lambda: outcomes.find("CandidateFailed", 0))
     assert event["specversion"] == "1.0"
@@ -49,6 +49,7 @@ def test_an_outcome_arrives_as_a_cloud_event_in_a_queue_that_subscribed(
 
 
 def test_a_topic_that_is_not_there_is_named_by_what_was_announced(place: Place) -> None:
-    nowhere = EventGridAnnouncer(ENDPOINT.replace(scenario.TOPIC, "no-such-topic"), place.credential)
+    endpoint = ENDPOINT.replace(scenario.TOPIC, "no-such-topic")
+    nowhere = Topic({"BASEGATE_ANNOUNCE_TOPIC": endpoint}, place.credential, str)
     with pytest.raises(BasegateError, match="announcing CandidateFailed"):
         nowhere.announce(OUTCOME)

@@ -17,7 +17,7 @@ from shared.domain.alarm import STALLS, Alarm
 from shared.domain.candidate import Candidate, CandidateState, attempts_of
 from shared.domain.errors import BasegateError
 from shared.domain.image import Digest
-from shared.domain.promotion import Promotion, PromotionState, promotions_of
+from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag
 from shared.operations import Who
@@ -67,7 +67,7 @@ class Promise:
 
     def promotion(self, digest: str) -> Promotion | None:
         """The last promotion of a digest."""
-        listed = self.services.ledger.list(Promotion, self.name, promotions_of(TAG))
+        listed = self.services.ledger.list(Promotion, self.name, f"{TAG}~")
         found = [stored.record for stored in listed if stored.record.digest == digest]
         return found[-1] if found else None
 

@@ -14,7 +14,7 @@ from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.domain.errors import Gone, Misconfigured, Rejected
 from shared.domain.image import Digest, ImageRef, parse_repository
 from shared.domain.policy import RegistryRule
-from shared.ports import CopyState, CopyStatus, TagState
+from shared.ports import CopyStatus, RunStatus, TagState
 from tests.contract.place import Place
 
 NOWHERE = Digest("sha256:" + "0" * 64)
@@ -37,7 +37,7 @@ def copy(registry: AcrRegistry, place: Place, digest: Digest, name: str, source:
 
 def ended(registry: AcrRegistry, place: Place, operation: str) -> CopyStatus | None:
     status = registry.copy_status(place.base, operation)
-    return status if status.state is not CopyState.RUNNING else None
+    return status if status.state is not RunStatus.RUNNING else None
 
 
 def test_a_tag_has_the_digest_that_was_pushed_last(place: Place, registry: AcrRegistry) -> None:
@@ -57,7 +57,7 @@ def test_a_copy_brings_the_index_and_every_platform_to_exactly_that_digest(
     image = two_platforms(f"copied {credentials}")
     digest = place.push(source, "node", "15-alpine", image)
     name = f"15-alpine-copy{len(credentials)}"
-    assert copy(registry, place, digest, f"node:{name}", source) == CopyStatus(CopyState.SUCCEEDED)
+    assert copy(registry, place, digest, f"node:{name}", source) == CopyStatus(RunStatus.SUCCEEDED)
     assert registry.digest_of(place.base, "node", name) == digest
     for manifest in (image.manifest, *(part.manifest for part in image.images)):
         assert place.manifest(place.base, "node", manifest.digest) == manifest.body
@@ -68,14 +68,14 @@ def test_a_copy_from_docker_hub_needs_no_credentials(place: Place, registry: Acr
     digest = place.hub_digest("library/node", "15-alpine")
     source = ImageRef(hub.login_server, parse_repository("library/node"), digest)
     operation = registry.start_copy(source, hub, place.base, "hub-node:15-alpine-h1")
-    assert until(lambda: ended(registry, place, operation)) == CopyStatus(CopyState.SUCCEEDED)
+    assert until(lambda: ended(registry, place, operation)) == CopyStatus(RunStatus.SUCCEEDED)
     assert registry.digest_of(place.base, "hub-node", "15-alpine-h1") == digest
 
 
 def test_a_copy_takes_the_digest_even_where_the_tag_has_moved_on(place: Place, registry: AcrRegistry) -> None:
     tested = place.push(place.public, "node", "moving", tiny_image("tested"))
     place.push(place.public, "node", "moving", tiny_image("untested"))
-    assert copy(registry, place, tested, "node:moving-c1", place.public).state is CopyState.SUCCEEDED
+    assert copy(registry, place, tested, "node:moving-c1", place.public).state is RunStatus.SUCCEEDED
     assert registry.digest_of(place.base, "node", "moving-c1") == tested
 
 
@@ -83,14 +83,14 @@ def test_a_copy_never_overwrites_a_tag(place: Place, registry: AcrRegistry) -> N
     there = place.push(place.base, "node", "taken", tiny_image("there already"))
     other = place.push(place.public, "node", "other", tiny_image("other"))
     status = copy(registry, place, other, "node:taken", place.public)
-    assert status.state is CopyState.FAILED
+    assert status.state is RunStatus.FAILED
     assert "already exists" in status.message
     assert registry.digest_of(place.base, "node", "taken") == there
 
 
 def test_a_copy_of_an_image_that_is_gone_fails_and_says_so(place: Place, registry: AcrRegistry) -> None:
     status = copy(registry, place, NOWHERE, "node:gone", place.public)
-    assert status.state is CopyState.FAILED
+    assert status.state is RunStatus.FAILED
     assert "not found" in status.message
     assert registry.digest_of(place.base, "node", "gone") is None
 
@@ -102,7 +102,7 @@ def test_a_copy_with_a_wrong_password_fails_and_keeps_it_to_itself(place: Place,
     )
     digest = place.push(place.public, "node", "guarded", tiny_image("guarded"))
     status = copy(registry, place, digest, "node:guarded", source)
-    assert status.state is CopyState.FAILED
+    assert status.state is RunStatus.FAILED
     assert "Authentication failed" in status.message
     assert "0pen-sesame" not in status.message
 

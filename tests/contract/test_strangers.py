@@ -13,7 +13,7 @@ from azure.core.credentials import AccessToken
 from demo import scenario
 from shared.adapters.containers_aci import AciContainerRunner
 from shared.adapters.ledger_tables import TableLedger
-from shared.adapters.listeners.topic import EventGridAnnouncer
+from shared.adapters.listeners.topic import Topic
 from shared.adapters.registry_acr import AcrRegistry
 from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.adapters.storage import BlobArchive, StorageWorkQueue
@@ -29,7 +29,7 @@ from tests.contract.place import VAULT_URL, Place
 TOKEN = "a-token-of-another-directory"
 DIGEST = Digest("sha256:" + "0" * 64)
 STORAGE = f"https://{scenario.STORAGE}.{{}}.core.windows.net"
-TOPIC = f"https://{scenario.TOPIC}.{scenario.LOCATION}-1.eventgrid.azure.net/api/events"
+TOPIC = {"BASEGATE_ANNOUNCE_TOPIC": f"https://{scenario.TOPIC}.{scenario.LOCATION}-1.eventgrid.azure.net/api/events"}
 
 
 class Stranger:
@@ -95,7 +95,7 @@ DEEDS: dict[str, tuple[Callable[[Place], object], str]] = {
         "Azure Container Instances Contributor",
     ),
     "announcer": (
-        lambda place: EventGridAnnouncer(TOPIC, Stranger).announce(Outcome(name="N", subject="s", data={})),
+        lambda place: Topic(TOPIC, Stranger, str).announce(Outcome(name="N", subject="s", data={})),
         "EventGrid Data Sender on the topic",
     ),
 }

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from shared.domain.errors import BasegateError, Gone, Rejected
 from shared.domain.image import Digest, ImageRef, Tag
 from shared.domain.policy import RegistryRule
-from shared.ports import Allowance, CopyState, CopyStatus, TagPush, TagState
+from shared.ports import Allowance, CopyStatus, RunStatus, TagPush, TagState
 from tests.fakes.clock import START, FakeClock
 
 
@@ -81,11 +81,11 @@ class FakeRegistry:
         self._maybe_fail()
         done, registry, name, content = self._under_way[operation]
         if self._clock.now() < done:
-            return CopyStatus(CopyState.RUNNING)
+            return CopyStatus(RunStatus.RUNNING)
         if self.copy_problem:
-            return CopyStatus(CopyState.FAILED, self.copy_problem)
+            return CopyStatus(RunStatus.FAILED, self.copy_problem)
         self.tags[(registry, name)] = content
-        return CopyStatus(CopyState.SUCCEEDED)
+        return CopyStatus(RunStatus.SUCCEEDED)
 
     def lock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
         self._maybe_fail(self.lock_fault)

@@ -14,8 +14,8 @@ import msgspec
 from shared.adapters.ledger_tables import body_of, check, name_of
 from shared.domain.errors import Conflict, Malformed, Rejected
 from shared.domain.event import Hint
-from shared.domain.record import Record, WorkItem, rows_before
-from shared.ports import NO_FILTER, Change, Item, Keyed, Listed, ListFilter, Page, QueueState, R, Removal, Stored
+from shared.domain.record import Record, Row, WorkItem, rows_before
+from shared.ports import NO_FILTER, Change, Item, Listed, ListFilter, Page, QueueState, R, Removal, Stored
 from tests.fakes.clock import FakeClock
 
 
@@ -102,7 +102,7 @@ class FakeLedger:
                 items.append(msgspec.json.decode(summary, type=kind.item))
         return Page(items=tuple(items))
 
-    def purge(self, kind: type[Keyed], partition: str, before: datetime, limit: int) -> int:
+    def purge(self, kind: type[Row], partition: str, before: datetime, limit: int) -> int:
         old = [one.record for one in self.list(kind, partition) if one.record.at < before][:limit]  # type: ignore[attr-defined]
         for record in old:
             self._remove(record)

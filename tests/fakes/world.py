@@ -15,7 +15,7 @@ from shared.domain.image import Digest, Tag
 from shared.domain.observation import Observation
 from shared.domain.outcome import Delivery, Listener, Outcome
 from shared.domain.policy import Policy
-from shared.domain.promotion import Promotion, promotions_of
+from shared.domain.promotion import Promotion
 from shared.domain.record import Record, WorkItem
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag
@@ -231,7 +231,7 @@ class World:
 
     def promotion(self, tag: str = "15-alpine") -> Promotion:
         """The last promotion of a tag."""
-        return [stored.record for stored in self.ledger.list(Promotion, "node", promotions_of(tag))][-1]
+        return [stored.record for stored in self.ledger.list(Promotion, "node", f"{tag}~")][-1]
 
     def stable(self, tag: str = "15-alpine") -> StableTag:
         """The ledger's record of a stable tag."""

@@ -16,15 +16,13 @@ from hypothesis.strategies import SearchStrategy
 
 from shared import bootstrap
 from shared.adapters.oci import OciTagReader
-from shared.adapters.oci.exchange import Request, Response
-from shared.adapters.oci.transport import Transport
+from shared.adapters.oci.transport import Request, Response, Transport
 from shared.adapters.redaction import without_secrets
 from shared.checks.task import gather_evidence, telling_line
 from shared.domain.errors import BasegateError, Malformed
 from shared.domain.event import parse_event
 from shared.domain.image import parse_digest, parse_repository, parse_tag
 from shared.domain.policy import RegistryRule, Source, VersionRule
-from shared.domain.tag_rule import TagRule
 from shared.domain.versions import parse_range, parse_version
 from shared.intake.hints import recognize
 from shared.ports import Run, RunStatus
@@ -140,7 +138,7 @@ def version(range_text: str, pattern: str, tag: str) -> None:
     except Malformed:
         return
     source = Source(registry="r", repository="node", tags=(pattern,), versions=VersionRule(range=range_text, newest=3))
-    rule = TagRule.of(source)
+    rule = source.tracked
     assert set(rule.select([tag, "latest", "1.2.3"])) <= {tag, "latest", "1.2.3"}
     assert rule.takes(tag) == rule.takes(tag)
 

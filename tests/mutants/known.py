@@ -46,8 +46,8 @@ KNOWN = (
     Mutant(
         "a check that runs too long is waited for",
         "shared/checks/task.py",
-        "if seconds_between(check.claimed_at, self._services.clock.now()) <= rule.timeout_seconds:",
-        "if rule.timeout_seconds:",
+        "if seconds_between(check.claimed_at, self._services.clock.now()) <= seconds(rule.timeout):",
+        "if rule.timeout:",
         _in("unit/test_candidate_life.py", "test_a_run_past_its_time_is_canceled_and_run_again"),
     ),
     Mutant(
@@ -77,7 +77,7 @@ KNOWN = (
     Mutant(
         "the first check that passed is enough",
         "shared/domain/decide.py",
-        "index = first(candidate.checks, lambda check: check.verdict is not Verdict.PASSED)",
+        "index = next((i for i, check in enumerate(candidate.checks) if check.verdict is not Verdict.PASSED), None)",
         "index = None if candidate.checks[0].verdict is Verdict.PASSED else 0",
         _in("unit/test_decide_candidate.py", "test_every_check_must_pass_in_its_turn"),
     ),
@@ -204,8 +204,8 @@ KNOWN = (
     Mutant(
         "a copy counts as arrived when its operation ends",
         "shared/reconcile/promotions.py",
-        ("if there == promotion.digest:\n            return msgspec.structs.replace(promotion, copied_at=now)"),
-        ("if True:\n            return msgspec.structs.replace(promotion, copied_at=now)"),
+        ("if there == promotion.digest:\n            return replace(promotion, copied_at=now)"),
+        ("if True:\n            return replace(promotion, copied_at=now)"),
         _in("unit/test_promotion_life.py", "test_an_import_whose_operation_fails_for_an_hour_is_promoted_afterwards"),
     ),
     Mutant(
@@ -280,8 +280,8 @@ KNOWN = (
     Mutant(
         "a tag is absent when it was missed once",
         "shared/domain/observation.py",
-        "return msgspec.structs.replace(self, missed_at=now), Change.MISSED",
-        "return msgspec.structs.replace(self, absent=True), Change.ABSENT",
+        "return replace(self, missed_at=now), Change.MISSED",
+        "return replace(self, absent=True), Change.ABSENT",
         _in("unit/test_observation.py", "test_what_an_answer_means"),
     ),
     Mutant(
@@ -469,7 +469,7 @@ KNOWN = (
     Mutant(
         "a group is deleted without a word",
         "shared/deployment/deploy.py",
-        "            step.save(msgspec.structs.replace(step.record, deploy=deleted))\n",
+        "            step.save(replace(step.record, deploy=deleted))\n",
         "",
         _in(
             "unit/test_rollout_life.py",

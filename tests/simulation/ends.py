@@ -16,7 +16,6 @@ from shared.domain.promotion import Promotion, PromotionState, promotion_row
 from shared.domain.record import Record
 from shared.domain.rollout import AppRecord, Rollout, RolloutState
 from shared.domain.stable_tag import StableTag, Veto
-from shared.domain.tag_rule import TagRule
 from shared.reconcile.engine import controllers
 from shared.records.alarms import stall_subject
 from shared.sweep.jobs.upstream import TrackedTags
@@ -95,7 +94,7 @@ class Ends:
     def _gate(self, gate: Gate) -> Iterator[str]:
         source = self._policy.registries[gate.source.registry]
         listed = [str(tag) for tag in self._outside.tags.tags(source, gate.source.repository)]
-        tracked = set(TrackedTags(TagRule.of(gate.source), lambda: listed).behind(""))
+        tracked = set(TrackedTags(gate.source.tracked, lambda: listed).behind(""))
         for tag in sorted(tracked & set(listed)):
             content = self._outside.stable(source.login_server, gate.source.repository, tag)
             if content is not None:

@@ -23,17 +23,15 @@ from shared.domain.errors import Conflict, Gone, NeedsRecreation, Rejected, Tran
 from shared.domain.image import Digest, ImageRef, Tag, parse_digest
 from shared.domain.outcome import Outcome
 from shared.domain.policy import DeployRule, RegistryRule
-from shared.domain.record import Record
+from shared.domain.record import Record, Row
 from shared.domain.rollout import BuiltImage
 from shared.ports import (
     NO_FILTER,
     Allowance,
     Change,
-    CopyState,
     CopyStatus,
     DeploymentState,
     Item,
-    Keyed,
     Listed,
     ListFilter,
     OutputImage,
@@ -156,7 +154,7 @@ class Ledger:
             newest = [record for record in newest if record.created_at < only.until]
         return Page(items=tuple(record.summary() for record in newest[:limit]))
 
-    def purge(self, kind: type[Keyed], partition: str, before: datetime, limit: int) -> int:
+    def purge(self, kind: type[Row], partition: str, before: datetime, limit: int) -> int:
         return 0
 
     def purge_moves(self, partition: str, before: datetime, kept: Collection[str]) -> Iterator[int]:
@@ -211,7 +209,7 @@ class Copy:
     server: str
     name: str
     digest: Digest
-    state: CopyState = CopyState.RUNNING
+    state: RunStatus = RunStatus.RUNNING
 
 
 class Registries:
@@ -288,14 +286,14 @@ class Registries:
     def _copied(self, operation: str) -> None:
         copy = self.copies[operation]
         if (copy.server, copy.name) in self.locked or self._random.random() < self.copies_fail:
-            copy.state = CopyState.FAILED
+            copy.state = RunStatus.FAILED
             return
-        copy.state = CopyState.SUCCEEDED
+        copy.state = RunStatus.SUCCEEDED
         self.set(copy.server, copy.name, copy.digest, "copy")
 
     def copy_status(self, target: RegistryRule, operation: str) -> CopyStatus:
         copy = self.copies.get(operation)
-        return CopyStatus(copy.state, "it broke off") if copy else CopyStatus(CopyState.FAILED, "no such copy")
+        return CopyStatus(copy.state, "it broke off") if copy else CopyStatus(RunStatus.FAILED, "no such copy")
 
     def lock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest) -> None:
         place = (registry.login_server, f"{repository}:{tag}")

@@ -107,8 +107,8 @@ def mark_all_runs_alike(monkeypatch: pytest.MonkeyPatch) -> None:
 def change_what_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
     finish = Reconciler._finish
 
-    def rewriting(self: Any, controller: Any, step: Any, until: Any, *, was_done: bool) -> None:
-        finish(self, controller, step, until, was_done=was_done)
+    def rewriting(self: Any, step: Any, until: Any, *, was_done: bool) -> None:
+        finish(self, step, until, was_done=was_done)
         if getattr(step.record, "state", None) is CandidateState.FAILED:
             step.save(msgspec.structs.replace(step.record, state=CandidateState.EXAMINING))
 
@@ -136,8 +136,8 @@ def drop_what_was_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def put_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(StableTags, "undo", lambda self, gate, claim, mover, moved: None)
-    monkeypatch.setattr(StableTags, "put_back", lambda self, gate, stored: None)
+    monkeypatch.setattr(StableTags, "undo", lambda self, gate, tag, own, moved: None)
+    monkeypatch.setattr(StableTags, "put_back", lambda self, gate, stored, found: None)
 
 
 def count_no_observations(monkeypatch: pytest.MonkeyPatch) -> None:

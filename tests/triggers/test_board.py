@@ -19,9 +19,9 @@ from azure.functions.decorators.http import HttpTrigger
 from functions import board
 from functions.board import CONTENT_SECURITY_POLICY
 from shared import bootstrap
-from shared.board import Views
-from shared.board.overview import RECENT
+from shared.board.overview import RECENT, Overview, overview_page
 from shared.board.parts import Severity
+from shared.board.records import RecordPage, candidate_page
 from shared.checks.approval import ApprovalCheck
 from shared.domain.candidate import Candidate
 from shared.domain.errors import Cause, Misconfigured
@@ -95,6 +95,14 @@ def rollout_id(world: World) -> str:
     return world.ledger.page(Rollout, "hello-world", 1).items[0].id
 
 
+def overview_of(world: World) -> Overview:
+    return overview_page(world.services, world.clock.now())
+
+
+def candidate_of(world: World) -> RecordPage:
+    return candidate_page(world.services, candidate_id(world), world.clock.now())
+
+
 def test_the_overview_shows_every_station_from_the_push_to_the_container(world: World) -> None:
     page = text(get(fragment("overview")))
     stations = re.findall(r'class="where">([^<]+)<', page)
@@ -132,7 +140,7 @@ def test_what_failed_under_two_tags_is_told_once(world: World) -> None:
     world.push("15-alpine", RED)
     world.push("15.14", RED)
     world.settle()
-    (item,) = Views(world.services, world.clock.now()).overview().action_items
+    (item,) = overview_of(world).action_items
     assert (item.state, item.subject) == ("failed", f"node 15-alpine, {RED[7:19]}")
 
 
@@ -143,12 +151,11 @@ def test_what_waits_for_a_person_offers_yes_and_no(world: World) -> None:
     world.restart()
     world.push("15-alpine", RED)
     world.settle()
-    views = Views(world.services, world.clock.now())
-    assert views.overview().headline == "1 awaiting approval"
-    assert [action.label for action in views.overview().action_items[0].actions] == ["Approve", "Reject"]
-    row = views.overview().gates[0].rows[0]
+    assert overview_of(world).headline == "1 awaiting approval"
+    assert [action.label for action in overview_of(world).action_items[0].actions] == ["Approve", "Reject"]
+    row = overview_of(world).gates[0].rows[0]
     assert row.cells[3].reason == "the newest push is awaiting approval; the tag is unchanged"
-    story = views.candidate(candidate_id(world))
+    story = candidate_of(world)
     assert (story.state, [step.state for step in story.steps]) == ("awaiting approval", ["passed", "awaiting approval"])
 
 
@@ -156,27 +163,25 @@ def test_what_is_stalled_says_on_what_what_to_do_and_when_it_is_tried_next(world
     world.registry.copy_fault = Misconfigured("copying: 403", cause=Cause.ROLE, remedy="give the app AcrPush")
     world.push("15-alpine", RED)
     world.settle()
-    views = Views(world.services, world.clock.now())
-    overview = views.overview()
+    overview = overview_of(world)
     (item,) = overview.action_items
     assert (item.state, item.severity, item.reason) == ("stalled", Severity.WAITING, "copying: 403")
     assert item.advice.startswith("Give the app AcrPush. It resumes automatically once the cause is gone; next try in ")
     assert item.link == f"candidates/{candidate_id(world)}"
     assert overview.gates[0].rows[0].cells[3].reason == "the newest push is stalled; the tag is unchanged"
-    facts = {fact.name: fact.value for fact in views.candidate(candidate_id(world)).facts}
+    facts = candidate_of(world).facts
     assert facts["Tag 15-alpine, sequence 2"] == "stalled: copying: 403"
     world.registry.copy_fault = None
     world.pass_time(600)
-    assert Views(world.services, world.clock.now()).overview().action_items == ()
+    assert overview_of(world).action_items == ()
 
 
 def test_an_examination_that_stalls_says_so_on_its_page_too(world: World) -> None:
     world.tasks.start_fault = Misconfigured("no task", cause=Cause.TASK, remedy="create it")
     world.push("15-alpine", RED)
     world.settle()
-    views = Views(world.services, world.clock.now())
-    story, (item,) = views.candidate(candidate_id(world)), views.overview().action_items
-    facts = {fact.name: fact.value for fact in story.facts}
+    story, (item,) = candidate_of(world), overview_of(world).action_items
+    facts = story.facts
     assert (story.state, story.reason, item.state, item.reason) == ("stalled", "no task", "stalled", "no task")
     assert (facts["Stalled on"], facts["What to do"]) == ("task base/base-import-node", "create it")
 
@@ -190,17 +195,17 @@ def test_a_tag_that_is_gone_upstream_keeps_its_promotion_waiting_visibly(world: 
         world.sweep_now()
         world.pass_time(100)
     world.settle()
-    (item,) = Views(world.services, world.clock.now()).overview().action_items
+    (item,) = overview_of(world).action_items
     assert (item.state, item.severity) == ("withdrawn", Severity.WAITING)
-    row = Views(world.services, world.clock.now()).overview().gates[0].rows[0]
+    row = overview_of(world).gates[0].rows[0]
     assert [cell.state for cell in row.cells][::3] == ["withdrawn", "behind"]
 
 
 def test_a_story_shows_every_tag_that_its_digest_is_promoted_to(world: World) -> None:
     world.push("15.14", GREEN)
     world.settle()
-    story = Views(world.services, world.clock.now()).candidate(candidate_id(world))
-    facts = {fact.name: fact.value for fact in story.facts}
+    story = candidate_of(world)
+    facts = story.facts
     assert facts["Tag 15-alpine, sequence 1"] == "promoted, unique tag 15-alpine-cb1 locked"
     assert facts["Tag 15.14, sequence 1"] == "promoted, unique tag 15.14-cb1 locked"
     assert {"15-alpine: copied", "15.14: copied", "admitted"} <= {event.what for event in story.events}
@@ -216,7 +221,7 @@ def test_a_tag_that_comes_back_to_what_the_stable_tag_stands_on_is_current(world
     world.settle()
     world.push("15-alpine", GREEN)
     world.settle()
-    view = Views(world.services, world.clock.now()).overview()
+    view = overview_of(world)
     cells = view.gates[0].rows[0].cells
     assert (cells[0].subject, [cell.state for cell in cells[1::2]]) == (GREEN[7:19], ["passed", "current"])
     assert view.action_items == ()
@@ -226,7 +231,7 @@ def test_a_hold_says_who_holds_why_and_what_waits_behind_it(world: World) -> Non
     world.operate.gates.hold("node", "15-alpine", HoldUntil.LIFTED, Who.of("mara", "a quiet weekend")).act()
     world.push("15-alpine", RED)
     world.settle()
-    view = Views(world.services, world.clock.now()).overview()
+    view = overview_of(world)
     (item,) = view.action_items
     assert (item.state, item.reason) == ("held", "mara: a quiet weekend")
     assert item.advice.startswith("Promotions that wait for it: 1.")
@@ -237,7 +242,7 @@ def test_a_stable_tag_whose_promotions_are_further_back_than_the_overview_goes_i
     for number in range(RECENT):
         world.push("15.14", digest(f"push {number}"))
         world.pass_time(2)
-    rows = Views(world.services, world.clock.now()).overview().gates[0].rows
+    rows = overview_of(world).gates[0].rows
     row = next(row for row in rows if row.name == "15-alpine")
     assert [cell.state for cell in row.cells] == ["pushed", "passed", "none", "current"]
 
@@ -248,7 +253,7 @@ def test_many_quiet_tags_stand_behind_those_that_something_happens_to(world: Wor
         world.settle()
     world.push("15.99", RED)
     world.pass_time(1)
-    (gate,) = Views(world.services, world.clock.now()).overview().gates
+    (gate,) = overview_of(world).gates
     assert {"15-alpine", "15.99"} < {row.name for row in gate.rows}
     assert (len(gate.rows), len(gate.quiet)) == (5, 5)
     assert "5 more tags without problems" in text(get(fragment("overview")))
@@ -257,9 +262,9 @@ def test_many_quiet_tags_stand_behind_those_that_something_happens_to(world: Wor
 def test_it_is_never_quiet_while_readyz_is_false_nor_before_that_is_known(world: World) -> None:
     health, now = HealthChecks(world.services), world.clock.now()
     world.registry.fault = Misconfigured("reading node: 403", remedy="give the app AcrPull on the registry")
-    assert Views(world.services, now).overview(health.recent()).headline == "Health checks are running"
+    assert overview_page(world.services, now, health.recent()).headline == "Health checks are running"
     wait(health._requested.values())
-    page = Views(world.services, now).overview(health.recent())
+    page = overview_page(world.services, now, health.recent())
     assert page.headline != "No problems"
     assert {alarm.title for alarm in page.alarms} == {"not ready"}
     said = "registry publicregistry.azurecr.io/node: reading node: 403: give the app AcrPull on the registry"
@@ -290,15 +295,15 @@ def test_what_the_checks_said_when_somebody_looked_long_ago_counts_no_more(world
 
 def test_what_stops_the_app_is_shown_without_a_colon_for_what_it_does_not_say(world: World) -> None:
     slow = HealthResult("registry base", "unavailable", "it does not answer")
-    (alarm,) = Views(world.services, world.clock.now()).overview([slow]).alarms
+    (alarm,) = overview_page(world.services, world.clock.now(), [slow]).alarms
     assert alarm.reason == "registry base: it does not answer"
 
 
 def test_it_is_never_quiet_while_a_record_stalls_that_is_further_back_than_the_overview_goes(world: World) -> None:
-    assert Views(world.services, world.clock.now()).overview().headline == "No problems"
+    assert overview_of(world).headline == "No problems"
     stall = Stall(since=world.clock.now(), step="copy", dependency="registry base", reason="403 DENIED")
     Alarms(world.services).raise_stall(stall)
-    overview = Views(world.services, world.clock.now()).overview()
+    overview = overview_of(world)
     assert (overview.headline, overview.alarms[0].subject) == ("1 alarm", "stalled records")
     assert "registry base" in overview.alarms[0].reason
 
@@ -310,7 +315,7 @@ def test_the_overview_costs_four_queries_a_gate_three_an_app_and_one_a_registry_
         world.push("15-alpine", digest(f"push {number}"))
         world.pass_time(60)
     ledger = CountingLedger(world.ledger)
-    Views(dataclasses.replace(world.services, ledger=ledger), world.clock.now()).overview()
+    overview_page(dataclasses.replace(world.services, ledger=ledger), world.clock.now())
     gates, apps, registries = (len(part) for part in (world.policy.gates, world.policy.apps, world.policy.registries))
     alarms = gates + apps + registries + 1  # those of what stalls
     assert ledger.asked == {"list": gates + alarms, "page": 2 * gates + apps, "load": apps}

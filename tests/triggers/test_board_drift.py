@@ -8,9 +8,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from shared.board import Views
-from shared.board.drift import DriftPage
-from shared.board.overview import Overview
+from shared.board.drift import DriftPage, drift_page
 from shared.board.parts import Item, Severity, age
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.errors import Retry
@@ -20,7 +18,7 @@ from shared.ports import Allowance
 from shared.queries.drift import DriftQuery
 from tests.fakes import World, digest
 from tests.triggers.asking import operated
-from tests.triggers.test_board import SCRIPT, fragment, get, text
+from tests.triggers.test_board import SCRIPT, fragment, get, overview_of, text
 
 FOREIGN = digest("foreign")
 
@@ -42,11 +40,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def drift_of(world: World) -> DriftPage:
-    return Views(world.services, world.clock.now()).drift()
-
-
-def overview_of(world: World) -> Overview:
-    return Views(world.services, world.clock.now()).overview()
+    return drift_page(world.services, world.clock.now())
 
 
 def tamper(world: World) -> None:
@@ -88,7 +82,7 @@ def test_a_gate_says_when_it_was_read_and_how_changes_became_known(world: World)
     world.registry.tags["public", "node:15-alpine"] = digest("unheard of")
     world.sweep_now()
     world.clock.forward(120)
-    facts = {fact.name: fact.value for fact in drift_of(world).gates[0].facts}
+    facts = drift_of(world).gates[0].facts
     assert facts.pop("Slowest recovery") == "5 min"
     assert facts == {
         "Last read": "2 min ago",
@@ -145,7 +139,7 @@ def test_a_gate_says_when_it_is_read_next_and_what_its_upstream_still_allows(wor
     world.tags.said = Allowance(limit=200, remaining=176, window_seconds=21600)
     world.sweep_now()
     world.clock.forward(180)
-    facts = {fact.name: fact.value for fact in drift_of(world).gates[0].facts}
+    facts = drift_of(world).gates[0].facts
     assert (facts["Next read"], facts["Pulls left"]) == ("in 12 min", "176")
 
 

@@ -62,5 +62,6 @@ def test_a_sweep_ends_within_the_time_that_a_function_has() -> None:
 
 
 @pytest.mark.parametrize(("setting", "schedule"), [("", "0 */5 * * * *"), ("0 0 * * * *", "0 0 * * * *")])
-def test_the_schedule_is_a_setting(setting: str, schedule: str) -> None:
-    assert sweep_schedule({"BASEGATE_SWEEP_SCHEDULE": setting}) == schedule
+def test_the_schedule_is_a_setting(setting: str, schedule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BASEGATE_SWEEP_SCHEDULE", setting)
+    assert sweep_schedule() == schedule

@@ -21,10 +21,11 @@ import trustme
 
 from shared.adapters.listeners import KINDS, webhook
 from shared.adapters.listeners.kind import LinkingAnnouncer
-from shared.adapters.listeners.webhook import WebhookAnnouncer
+from shared.adapters.listeners.webhook import Webhook
 from shared.domain.errors import Misconfigured, Rejected, Retry
 from shared.domain.outcome import Outcome
 from shared.settings import read_settings
+from tests.contract.registries.reading import nobody
 
 OUTCOME = Outcome(
     name="CandidateFailed", subject="gates/node/candidates/1", data={"image": "r.io/node@sha256:1", "reason": "Red"}
@@ -76,8 +77,13 @@ def hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
     thread.join(5)
 
 
+def webhook_at(url: str, style: str = "generic", key: str = "") -> Webhook:
+    values = {"BASEGATE_WEBHOOK_URL": url, "BASEGATE_WEBHOOK_STYLE": style, "BASEGATE_WEBHOOK_SECRET": key and "name"}
+    return Webhook(values, nobody, {"name": key}.__getitem__)
+
+
 def test_a_generic_post_carries_the_notice_and_a_signature_over_time_and_body(hook: Hook) -> None:
-    WebhookAnnouncer(hook.url, "generic", lambda: "key").announce(OUTCOME)
+    webhook_at(hook.url, key="key").announce(OUTCOME)
     headers, body = hook.posts[0]
     assert json.loads(body)["type"] == "Basegate.CandidateFailed"
     moment, signature = (part.partition("=")[2] for part in headers["X-Basegate-Signature"].split(","))
@@ -85,8 +91,8 @@ def test_a_generic_post_carries_the_notice_and_a_signature_over_time_and_body(ho
 
 
 def test_slack_and_teams_get_their_own_shapes(hook: Hook) -> None:
-    WebhookAnnouncer(hook.url, "slack").announce(OUTCOME)
-    WebhookAnnouncer(hook.url, "teams").announce(OUTCOME)
+    webhook_at(hook.url, "slack").announce(OUTCOME)
+    webhook_at(hook.url, "teams").announce(OUTCOME)
     slack, teams = (json.loads(body) for _, body in hook.posts)
     assert slack == {"text": "*Basegate.CandidateFailed: r.io/node@sha256:1*\nRed"}
     assert teams["attachments"][0]["content"]["type"] == "AdaptiveCard"
@@ -96,7 +102,7 @@ def test_slack_and_teams_get_their_own_shapes(hook: Hook) -> None:
 def test_a_webhook_that_is_busy_is_tried_again_when_it_says(hook: Hook, status: int) -> None:
     hook.status, hook.headers = status, {"Retry-After": "17"}
     with pytest.raises(Retry) as fault:
-        WebhookAnnouncer(hook.url).announce(OUTCOME)
+        webhook_at(hook.url).announce(OUTCOME)
     assert fault.value.delay_seconds == 17
 
 
@@ -104,7 +110,7 @@ def test_a_webhook_that_is_busy_is_tried_again_when_it_says(hook: Hook, status: 
 def test_a_refusal_is_of_this_outcome_and_shows_no_url(hook: Hook, status: int) -> None:
     hook.status = status
     with pytest.raises(Rejected) as error:
-        WebhookAnnouncer(hook.url).announce(OUTCOME)
+        webhook_at(hook.url).announce(OUTCOME)
     assert "secret" not in str(error.value)
 
 
@@ -113,13 +119,13 @@ def test_a_webhook_that_drips_ends_in_time(hook: Hook, monkeypatch: pytest.Monke
     monkeypatch.setattr(webhook, "_TIMEOUT_SECONDS", 0.3)
     began = time.monotonic()
     with pytest.raises(Retry):
-        WebhookAnnouncer(hook.url).announce(OUTCOME)
+        webhook_at(hook.url).announce(OUTCOME)
     assert time.monotonic() - began < 5
 
 
 def test_a_webhook_that_does_not_answer_is_away_and_its_path_is_not_said() -> None:
     with pytest.raises(Retry) as fault:
-        WebhookAnnouncer("https://127.0.0.1:9/secret").announce(OUTCOME)
+        webhook_at("https://127.0.0.1:9/secret").announce(OUTCOME)
     assert "secret" not in str(fault.value)
 
 
@@ -127,13 +133,13 @@ def test_a_webhook_that_does_not_answer_is_away_and_its_path_is_not_said() -> No
 def test_a_redirect_and_what_may_pass_are_no_refusals(hook: Hook, status: int) -> None:
     hook.status, hook.headers = status, {"Location": "https://elsewhere.example/secret"}
     with pytest.raises(Retry) as fault:
-        WebhookAnnouncer(hook.url).announce(OUTCOME)
+        webhook_at(hook.url).announce(OUTCOME)
     assert "secret" not in str(fault.value)
 
 
 def test_an_outcome_has_the_same_id_each_time_it_is_posted(hook: Hook) -> None:
     for _ in range(2):
-        WebhookAnnouncer(hook.url).announce(msgspec.structs.replace(OUTCOME, id="a1"))
+        webhook_at(hook.url).announce(msgspec.structs.replace(OUTCOME, id="a1"))
     assert [json.loads(body)["id"] for _, body in hook.posts] == ["a1", "a1"]
 
 
@@ -153,7 +159,7 @@ def test_a_webhook_without_tls_is_refused_without_showing_it() -> None:
 def test_slack_and_teams_show_one_link_to_the_board_and_a_program_gets_both(hook: Hook) -> None:
     outcome = msgspec.structs.replace(OUTCOME, page="candidates/node.1")
     for style in ("slack", "teams", "generic"):
-        LinkingAnnouncer("https://gate.contoso.com", WebhookAnnouncer(hook.url, style)).announce(outcome)
+        LinkingAnnouncer("https://gate.contoso.com", webhook_at(hook.url, style)).announce(outcome)
     slack, teams, generic = (json.loads(body) for _, body in hook.posts)
     board = "https://gate.contoso.com/api/board/candidates/node.1"
     assert slack["text"].splitlines()[1:] == ["Red", f"<{board}|Open on the board>"]
@@ -165,7 +171,7 @@ def test_slack_and_teams_show_one_link_to_the_board_and_a_program_gets_both(hook
 
 def test_what_a_log_says_pings_nobody_and_makes_no_link_in_slack(hook: Hook) -> None:
     data = {"image": "r.io/node@sha256:1", "reason": "ERROR: <!channel> <https://evil.example|mend & go>"}
-    WebhookAnnouncer(hook.url, "slack").announce(Outcome(name="CandidateFailed", subject="s", data=data))
+    webhook_at(hook.url, "slack").announce(Outcome(name="CandidateFailed", subject="s", data=data))
     text = json.loads(hook.posts[0][1])["text"]
     assert text.endswith("ERROR: &lt;!channel&gt; &lt;https://evil.example|mend &amp; go&gt;")
 
@@ -173,7 +179,7 @@ def test_what_a_log_says_pings_nobody_and_makes_no_link_in_slack(hook: Hook) -> 
 def test_what_a_log_says_makes_no_link_in_teams_and_lists_read_as_lists(hook: Hook) -> None:
     said = "ERROR: [mend it](https://evil.example)"
     data = {"image": "r.io/node@sha256:1", "reason": said, "tags": ["15", "15-alpine"], "uniqueTags": []}
-    WebhookAnnouncer(hook.url, "teams").announce(Outcome(name="CandidateFailed", subject="s", data=data))
+    webhook_at(hook.url, "teams").announce(Outcome(name="CandidateFailed", subject="s", data=data))
     heading, reason, facts = json.loads(hook.posts[0][1])["attachments"][0]["content"]["body"]
     assert reason == {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": said}]}
     assert {"title": "tags", "value": "15, 15-alpine"} in facts["facts"]
@@ -191,7 +197,7 @@ def test_what_a_log_says_makes_no_link_in_teams_and_lists_read_as_lists(hook: Ho
 )
 def test_a_url_that_is_none_is_a_person_s_business_and_is_not_shown(url: str) -> None:
     with pytest.raises(Misconfigured, match="BASEGATE_WEBHOOK_URL") as caught:
-        WebhookAnnouncer(url).announce(OUTCOME)
+        webhook_at(url).announce(OUTCOME)
     assert "secr" not in str(caught.value)
     assert "se cret" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -202,7 +208,7 @@ def test_no_log_says_the_url_whatever_is_answered(hook: Hook, odd: bytes, caplog
     caplog.set_level(logging.DEBUG)
     hook.drips = odd
     with suppress(Retry):
-        WebhookAnnouncer(hook.url).announce(OUTCOME)
+        webhook_at(hook.url).announce(OUTCOME)
     assert len(hook.posts) == 1
     assert "secret" not in caplog.text
 
@@ -210,12 +216,12 @@ def test_no_log_says_the_url_whatever_is_answered(hook: Hook, odd: bytes, caplog
 def test_a_proxy_of_the_environment_is_not_asked(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    WebhookAnnouncer(hook.url).announce(OUTCOME)
+    webhook_at(hook.url).announce(OUTCOME)
     assert len(hook.posts) == 1
 
 
 def test_a_webhook_that_is_not_trusted_gets_nothing(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
     with pytest.raises(Retry, match=r"does not respond \(SSLCertVerificationError\)"):
-        WebhookAnnouncer(hook.url).announce(OUTCOME)
+        webhook_at(hook.url).announce(OUTCOME)
     assert hook.posts == []

@@ -18,7 +18,7 @@ from azure.core.exceptions import (
 )
 from azure.identity import CredentialUnavailableError
 
-from shared.adapters.azure_calls import error_code, is_missing, translated
+from shared.adapters.azure_calls import error_code, expected, translated
 from shared.adapters.redaction import readable, without_secrets
 from shared.domain.errors import (
     BasegateError,
@@ -197,9 +197,11 @@ def test_only_the_first_line_is_told_and_not_too_much_of_it() -> None:
 
 
 def test_missing_is_told_apart() -> None:
-    assert is_missing(response_error(404))
-    assert is_missing(ResourceNotFoundError("gone"))
-    assert not is_missing(response_error(403))
+    for missing in (response_error(404), ResourceNotFoundError("gone")):
+        with expected(404):
+            raise missing
+    with pytest.raises(HttpResponseError), expected(404):
+        raise response_error(403)
 
 
 def test_a_code_is_found_wherever_the_sdk_puts_it() -> None:

@@ -14,7 +14,7 @@ from azure.core.credentials import AccessToken, AccessTokenInfo
 
 from shared.adapters.containers_aci import AciContainerRunner
 from shared.adapters.ledger_tables import TableLedger
-from shared.adapters.listeners.topic import EventGridAnnouncer
+from shared.adapters.listeners.topic import Topic
 from shared.adapters.registry_acr import AcrRegistry
 from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.adapters.storage import BlobArchive, StorageWorkQueue
@@ -35,6 +35,7 @@ POLICY = sample_policy()
 BASE = POLICY.registries["base"]
 DEPLOY = AciRule(name="g", resource_group="rg", subscription="s", health=HealthRule(path="/"))
 OUTCOME = Outcome(name="promoted", subject="node", data={})
+TOPIC = {"BASEGATE_ANNOUNCE_TOPIC": "https://t.eventgrid.azure.net"}
 SOURCE = ImageRef("publicregistry.azurecr.io", Repository("node"), digest("orange"))
 
 
@@ -98,7 +99,7 @@ CALLS: dict[str, Callable[[], object]] = {
     "read a group": lambda: AciContainerRunner(Credential, vault()).get(DEPLOY),
     "delete a group": lambda: AciContainerRunner(Credential, vault()).delete(DEPLOY),
     "list subscriptions": lambda: EventGridSubscriptions(Credential).delivers_to_app(BASE),
-    "announce": lambda: EventGridAnnouncer("https://t.eventgrid.azure.net", Credential).announce(OUTCOME),
+    "announce": lambda: Topic(TOPIC, Credential, str).announce(OUTCOME),
 }
 
 

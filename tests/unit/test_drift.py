@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from shared.board import Views
+from shared.board.drift import drift_page
+from shared.board.overview import overview_page
 from shared.board.parts import short_image
 from shared.checks.approval import ApprovalCheck
 from shared.domain.image import Digest, Tag
@@ -128,13 +129,13 @@ def test_tags_beyond_those_that_are_read_are_counted(world: World) -> None:
 
 def bases(world: World) -> set[str | None]:
     """The base of the app's image, as every view names it."""
-    queries, views = Queries(world.services), Views(world.services, world.clock.now())
+    queries, now = Queries(world.services), world.clock.now()
     drift = DriftQuery(world.services).drift().apps[0].base
     named = {queries.status().apps[0].base, queries.apps().items[0].base, queries.app("hello-world").base, drift}
-    (row,) = (app for gate in views.overview().gates for row in gate.rows for app in row.apps)
+    (row,) = (app for gate in overview_page(world.services, now).gates for row in gate.rows for app in row.apps)
     assert drift is not None
     assert f"on {short_image(drift)}" in [cell.reason for cell in row.cells]
-    assert short_image(drift) in str(views.drift())
+    assert short_image(drift) in str(drift_page(world.services, now))
     return named
 
 

@@ -16,7 +16,7 @@ from scripts.schema import gates_schema, schema_text
 from shared.checks.approval import ApprovalCheck
 from shared.checks.task import TaskCheck
 from shared.domain.errors import Misconfigured
-from shared.domain.policy import Policy, VersionRule
+from shared.domain.policy import Policy, VersionRule, seconds
 from shared.domain.targets.aci import AciRule
 from shared.rules import InvalidGates, parse_gates
 
@@ -78,28 +78,23 @@ def test_what_is_not_written_has_its_default() -> None:
     gate = policy.gates["node"]
     check = gate.checks[0]
     assert isinstance(check, TaskCheck)
-    assert (check.timeout_seconds, check.values) == (600, {"LEVEL": "high"})
+    assert (check.timeout, check.values) == ("10m", {"LEVEL": "high"})
     assert (gate.promote.unique, gate.promote.lock, gate.promote.by) == ("{tag}-{run}", True, "copy")
-    assert (gate.drift, gate.stale_after_seconds, gate.source.versions) == ("repair", 0, None)
+    assert (gate.drift, gate.stale_after, gate.source.versions) == ("repair", None, None)
     public = policy.registries["public"]
-    assert (public.is_azure, public.private, public.interval_seconds, public.requests_per_minute) == (
-        True,
-        False,
-        0,
-        None,
-    )
+    assert (public.is_azure, public.private, public.interval, public.requests_per_minute) == (True, False, None, None)
     assert policy.apps["web"].drift == "repair"
     deploy = policy.apps["web"].deploy
     assert isinstance(deploy, AciRule)
-    assert (deploy.subscription, deploy.port, deploy.health.within_seconds) == ("s", 80, 60)
+    assert (deploy.subscription, deploy.port, deploy.health.within) == ("s", 80, "60s")
 
 
 def test_durations_are_seconds_minutes_hours_and_days() -> None:
-    for text, seconds in {"45s": 45, "30m": 1800, "2h": 7200, "1d": 86400}.items():
+    for text, length in {"45s": 45, "30m": 1800, "2h": 7200, "1d": 86400}.items():
         gate = parse_gates(changed("timeout: 10m", f"timeout: {text}")).gates["node"]
         check = gate.checks[0]
         assert isinstance(check, TaskCheck)
-        assert check.timeout_seconds == seconds
+        assert seconds(check.timeout) == length
 
 
 def test_a_fingerprint_changes_with_what_a_verdict_means_and_with_nothing_else() -> None:
@@ -326,15 +321,10 @@ def test_a_gate_of_docker_hub_has_its_versions_its_pace_and_its_silence() -> Non
     rules = changed("repository: node}\n", "repository: node}\n    drift: report\n    stale_after: 7d\n", rules)
     policy = parse_gates(changed("tag: 16-slim}", "tag: lts}\n    drift: report", rules))
     hub, gate = policy.registries["hub"], policy.gates["node"]
-    assert (hub.login_server, hub.is_azure, hub.interval_seconds, hub.requests_per_minute) == (
-        "docker.io",
-        False,
-        900,
-        100,
-    )
+    assert (hub.login_server, hub.is_azure, hub.interval, hub.requests_per_minute) == ("docker.io", False, "15m", 100)
     assert gate.source.repository == "library/node"
     assert gate.source.versions == VersionRule(range=">=20 <21", newest=3)
-    assert (gate.drift, gate.stale_after_seconds) == ("report", 7 * 86400)
+    assert (gate.drift, gate.stale_after) == ("report", "7d")
     assert policy.apps["web"].drift == "report"
     assert [tag for tag in ("20.1-alpine", "21-alpine", "20.1-rc1-alpine", "lts") if gate.takes(tag)] == [
         "20.1-alpine",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -31,8 +29,3 @@ def test_a_bundle_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     for name in ("odd.pem", "missing.pem"):
         with pytest.raises(Misconfigured, match=rf"{name} cannot be read .* correct REQUESTS_CA_BUNDLE"):
             Network(ca_bundle=str(tmp_path / name)).ssl_context()
-
-
-def test_urllib3_is_not_imported_before_it_is_needed() -> None:
-    program = "import sys, shared.adapters.oci; sys.exit('urllib3' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], timeout=30, check=False).returncode == 0

@@ -6,15 +6,16 @@ from ipaddress import ip_address
 
 import pytest
 
-from shared.adapters.oci.dialects import server_of
+from shared.adapters.oci.dialects import Place
 from shared.adapters.oci.safety import Target, Unsafe, parse_url, require_address, require_host
+from shared.domain.errors import Misconfigured
 from shared.domain.policy import RegistryRule
 
 BASE = Target("registry.example.com", 443, "/v2/node/tags/list?n=3")
 
 
 def server(login_server: str) -> Target:
-    return server_of(RegistryRule(name="any", server=login_server))
+    return Place.of(RegistryRule(name="any", server=login_server), "node").server
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_a_login_server_is_a_host_with_an_optional_port(login_server: str, expec
     ],
 )
 def test_a_login_server_that_is_none_is_refused(login_server: str) -> None:
-    with pytest.raises(Unsafe):
+    with pytest.raises(Misconfigured):
         server(login_server)
 
 

@@ -22,6 +22,7 @@ from shared.reconcile.rollouts import RolloutController
 from shared.records.alarms import Alarms
 from shared.records.step import Controller
 from shared.sweep.jobs import silence
+from tests.contract.registries.reading import nobody
 from tests.fakes import World, digest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,12 +117,13 @@ def test_nothing_else_announces_outcomes() -> None:
 def test_the_signature_that_is_sent_is_the_one_that_listeners_are_told_to_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from shared.adapters.listeners.webhook import WebhookAnnouncer
+    from shared.adapters.listeners.webhook import Webhook
 
     listener: dict[str, object] = {}
     exec(TEXT.split("```python\n", 1)[1].split("```", 1)[0], listener)
     is_ours, body = listener["is_ours"], b'{"type": "Basegate.DriftResolved"}'
-    sender = WebhookAnnouncer("https://hooks.contoso.com/x", secret=lambda: "s3cret")
+    values = {"BASEGATE_WEBHOOK_URL": "https://hooks.contoso.com/x", "BASEGATE_WEBHOOK_SECRET": "webhook-key"}
+    sender = Webhook(values, nobody, {"webhook-key": "s3cret"}.__getitem__)
     header = sender._signature(body)["X-Basegate-Signature"]
     assert callable(is_ours)
     assert is_ours(header, body, "s3cret")

@@ -27,6 +27,7 @@ from shared.operations.operate import Operate
 from shared.ports import TagPush, newest_promotions, read, removal
 from shared.queries.drift import DriftQuery
 from shared.queries.records import Queries
+from shared.sweep.jobs import jobs_of
 from shared.sweep.jobs.purge import PurgeJob
 from shared.sweep.sweep import SweepResult
 from tests.fakes import ProcessDied, World, digest, sample_policy
@@ -712,7 +713,7 @@ def something_happens(world: World, random: Random, contents: list[Digest]) -> N
 
 def run_jobs(world: World, *, purging: bool) -> None:
     """A sweep of the purge jobs alone, or of all others."""
-    for job in world.sweep._jobs():
+    for job in jobs_of(world.services):
         if isinstance(job, PurgeJob) is purging:
             assert world.sweep.run_job(job, world.clock.now() + timedelta(hours=1), at_once=True).problem == ""
 

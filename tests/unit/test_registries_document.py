@@ -12,7 +12,6 @@ import yaml
 
 from scripts.schema import gates_schema
 from shared.domain.policy import Gate, RegistryRule, VersionRule
-from shared.domain.tag_rule import TagRule
 from shared.rules import parse_gates
 from shared.sweep.jobs.stable_tags import _FEW_TAGS, _LOCK_ROUNDS
 from shared.sweep.jobs.upstream import _BATCH_TAGS, NEW_DIGESTS_A_ROUND
@@ -60,7 +59,7 @@ def test_the_gate_of_the_readme_fits_with_checks_and_promotion() -> None:
 
 
 def test_a_variant_behind_the_version_is_left_out_as_the_example_says() -> None:
-    rule = TagRule.of(parse_gates(yaml.safe_dump(pasted(EXAMPLES[2]))).gates["node-exporter"].source)
+    rule = parse_gates(yaml.safe_dump(pasted(EXAMPLES[2]))).gates["node-exporter"].source.tracked
     assert rule.takes("v1.8.2")
     assert not rule.takes("v1.8.2-distroless")
 

@@ -63,7 +63,7 @@ class Scene:
             "apps": queries.apps().items[0].base,
             "drift": drift.apps[0].base,
             "the board": container.reason,
-            "the board's drift page": drift_page(drift, now).apps[0].cells[1].full,
+            "the board's drift page": drift_page(self.world.services, now).apps[0].cells[1].full,
         }
 
     def next_build(self) -> str:

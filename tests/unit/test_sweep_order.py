@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import msgspec
+import pytest
 
 from shared.domain.image import parse_tag
 from shared.domain.observation import Observation
 from shared.domain.policy import Source
 from shared.ports import R, Stored
-from shared.sweep.job import in_order
-from shared.sweep.jobs.upstream import UpstreamJob
+from shared.sweep.jobs import upstream
+from shared.sweep.jobs.upstream import TrackedTags, UpstreamJob
 from shared.sweep.sweep import JobState
 from tests.fakes import START, FakeLedger, World, digest, sample_policy
 
@@ -65,7 +66,10 @@ def test_a_sweep_of_a_list_in_no_order_goes_on_where_it_was() -> None:
     assert sorted(asked) == sorted(f"public/node:{name}" for name in NAMES)
 
 
-def test_no_more_names_are_taken_than_are_sorted_at_once() -> None:
+def test_no_more_names_are_taken_than_are_sorted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream, "_SORTED_TAGS", 10)
     endless = (str(number) for number in itertools.count(9, -1))
-    assert list(itertools.islice(in_order(endless, 10), 10)) == sorted("0123456789")
+    rule = Source(registry="public", repository="node", tags=("*",)).tracked
+    tracked = TrackedTags(rule, lambda: endless).behind("")
+    assert list(itertools.islice(tracked, 10)) == sorted("0123456789")
     assert next(endless) == "-1"

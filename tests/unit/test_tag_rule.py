@@ -9,13 +9,13 @@ from fnmatch import fnmatchcase
 import pytest
 
 from shared.domain.policy import Source, VersionRule
-from shared.domain.tag_rule import TagRule, tags_in_words
+from shared.domain.tag_rule import TagRule
 from shared.domain.versions import parse_version
 
 
 def rule(*tags: str, **versions: object) -> TagRule:
     chosen = VersionRule(**versions) if versions else None  # type: ignore[arg-type]
-    return TagRule.of(Source(registry="hub", repository="library/node", tags=tags, versions=chosen))
+    return Source(registry="hub", repository="library/node", tags=tags, versions=chosen).tracked
 
 
 ALPINE = rule("*-alpine", range=">=20 <21")
@@ -92,7 +92,7 @@ def test_a_pattern_without_a_star_has_no_place_for_a_version() -> None:
 
 def test_what_a_source_tracks_reads_as_a_sentence() -> None:
     def words(versions: VersionRule | None) -> str:
-        return tags_in_words(Source(registry="hub", repository="r", tags=("*-alpine", "lts"), versions=versions))
+        return Source(registry="hub", repository="r", tags=("*-alpine", "lts"), versions=versions).tags_in_words
 
     assert words(None) == "*-alpine, lts"
     assert words(VersionRule(range=">=20 <21")) == "*-alpine, lts (versions >=20 <21)"

@@ -4,4 +4,4 @@ from shared.adapters.listeners.kind import ListenerKind
 from shared.adapters.listeners.topic import Topic
 from shared.adapters.listeners.webhook import Webhook
 
-KINDS: tuple[ListenerKind, ...] = (Topic(), Webhook())
+KINDS: tuple[type[ListenerKind], ...] = (Topic, Webhook)

@@ -19,27 +19,17 @@ _ENDPOINT = "BASEGATE_ANNOUNCE_TOPIC"
 
 
 class Topic(ListenerKind):
-    """The kind `topic`: its only setting is the endpoint of the topic."""
+    """Publishes each outcome to a custom topic, as a CloudEvent `Basegate.<name>`."""
 
     name = "topic"
     settings = (_ENDPOINT,)
 
-    def faults(self, values: Mapping[str, str]) -> Iterator[str]:
-        """The endpoint is an https URL."""
+    def __init__(self, values: Mapping[str, str], identity: "Identity", secret: Callable[[str], str]) -> None:
+        self._endpoint, self._identity = values[_ENDPOINT], identity
+
+    @staticmethod
+    def faults(values: Mapping[str, str]) -> Iterator[str]:
         return url_faults(_ENDPOINT, values)
-
-    def make(
-        self, values: Mapping[str, str], identity: "Identity", secret: Callable[[str], str]
-    ) -> "EventGridAnnouncer":
-        """The announcer."""
-        return EventGridAnnouncer(values[_ENDPOINT], identity)
-
-
-class EventGridAnnouncer:
-    """Publishes each outcome to a custom topic, as a CloudEvent `Basegate.<name>`."""
-
-    def __init__(self, endpoint: str, credential: "Identity") -> None:
-        self._endpoint, self._credential = endpoint, credential
 
     @cached_property
     def _client(self) -> "EventGridPublisherClient":
@@ -48,7 +38,7 @@ class EventGridAnnouncer:
         # The client ignores deadlines in its constructor. It applies those of a call, but logs a warning each time, as
         # if they were fields of the event.
         logging.getLogger("azure.eventgrid._legacy._generated._serialization").setLevel(logging.ERROR)
-        return EventGridPublisherClient(self._endpoint, self._credential())
+        return EventGridPublisherClient(self._endpoint, self._identity())
 
     def announce(self, outcome: Outcome) -> None:
         """Publish the outcome.

@@ -26,12 +26,21 @@ _TIMEOUT_SECONDS = 5.0
 
 
 class Webhook(ListenerKind):
-    """The kind `webhook`: its settings are the URL, the style of messages, and the name of the signing secret."""
+    """Sends a POST for each outcome; redirects are not followed.
+
+    Its settings are the URL, one of `STYLES`, and the name of a signing secret. With that it has the header
+    `X-Basegate-Signature: t=<unix seconds>,v1=<HMAC-SHA256 of "t.body", hex>`.
+    """
 
     name = "webhook"
     settings = (_URL, _STYLE, _SECRET)
 
-    def faults(self, values: Mapping[str, str]) -> Iterator[str]:
+    def __init__(self, values: Mapping[str, str], identity: "Identity", secret: Callable[[str], str]) -> None:
+        self._url, self._message = values[_URL], STYLES[values.get(_STYLE, "generic")]
+        self._key_name, self._secret = values.get(_SECRET, ""), secret
+
+    @staticmethod
+    def faults(values: Mapping[str, str]) -> Iterator[str]:
         """The URL is https. App Service passes on references to Key Vault that it cannot resolve. No fault shows it."""
         yield from choice_faults(_STYLE, values, tuple(STYLES))
         url = values.get(_URL, "https://")
@@ -39,24 +48,6 @@ class Webhook(ListenerKind):
             yield f"{_URL} is a Key Vault reference that App Service could not resolve: check its access"
         elif not url.startswith("https://"):
             yield f"{_URL} must be an https URL"
-
-    def make(self, values: Mapping[str, str], identity: "Identity", secret: Callable[[str], str]) -> "WebhookAnnouncer":
-        """The announcer."""
-        name = values.get(_SECRET, "")
-        return WebhookAnnouncer(values[_URL], values.get(_STYLE, "generic"), lambda: secret(name) if name else "")
-
-
-class WebhookAnnouncer:
-    """Sends a POST for each outcome; redirects are not followed.
-
-    Args:
-        url: an https URL.
-        style: one of `STYLES`.
-        secret: the key of `X-Basegate-Signature: t=<unix seconds>,v1=<HMAC-SHA256 of "t.body", hex>`; "" sends none.
-    """
-
-    def __init__(self, url: str, style: str = "generic", secret: Callable[[], str] = lambda: "") -> None:
-        self._url, self._message, self._secret = url, STYLES[style], secret
 
     def announce(self, outcome: Outcome) -> None:
         """Post the outcome.
@@ -84,11 +75,10 @@ class WebhookAnnouncer:
             raise Retry(problem, retry_after(received.get("Retry-After", "")))
 
     def _signature(self, body: bytes) -> dict[str, str]:
-        secret = self._secret()
-        if not secret:
+        if not self._key_name:
             return {}
-        moment = str(int(time.time()))
-        signed = hmac.new(secret.encode(), f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
+        key, moment = self._secret(self._key_name), str(int(time.time()))
+        signed = hmac.new(key.encode(), f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
         return {"X-Basegate-Signature": f"t={moment},v1={signed}"}
 
 

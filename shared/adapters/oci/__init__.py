@@ -1,6 +1,6 @@
 """Reads the tags of any OCI registry. Responses are untrusted input."""
 
 from shared.adapters.oci.client import OciTagReader
-from shared.adapters.oci.exchange import Limits, Network
+from shared.adapters.oci.transport import Limits, Network
 
 __all__ = ["Limits", "Network", "OciTagReader"]

@@ -21,8 +21,8 @@ from cachetools import TLRUCache
 from shared.adapters.azure_calls import Identity
 from shared.adapters.oci.dialects import Place, TokenAnswer, may_see_credentials, usable_token
 from shared.adapters.oci.errors import UNREADABLE, http_error
-from shared.adapters.oci.exchange import Request, Response
 from shared.adapters.oci.safety import only_safe, parse_url
+from shared.adapters.oci.transport import Request, Response
 from shared.domain.errors import Malformed, Misconfigured, Rejected
 from shared.domain.policy import RegistryRule
 from shared.ports import Secrets
@@ -52,11 +52,7 @@ class Challenge:
 
 
 def parse_challenge(header: str, whose: str) -> Challenge:
-    """The challenge to answer: a bearer one if there is one, else a basic one.
-
-    Args:
-        header: the value of WWW-Authenticate, several headers joined by a comma.
-        whose: the repository with its registry, for the error.
+    """The challenge in WWW-Authenticate to answer: a bearer one if there is one, else a basic one.
 
     Raises:
         Malformed: the header is missing or invalid.
@@ -103,11 +99,7 @@ class Token:
 
 
 class TokenCache:
-    """Caches tokens in memory, up to 4,096, the most recently used.
-
-    Args:
-        clock: monotonic seconds.
-    """
+    """Caches tokens in memory, up to 4,096, the most recently used; `clock` returns monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = Lock()
@@ -118,9 +110,6 @@ class TokenCache:
         """A header that is still valid for a while, other than `used`, which was rejected (or "").
 
         One caller fetches; concurrent callers for the same repository wait for that result, be it an error.
-
-        Raises:
-            Exception: whatever `fetch` raises.
         """
         with self._lock:
             kept = self._kept.get(key)
@@ -170,12 +159,7 @@ class Authentication:
             return ""
 
     def answer(self, place: Place, asked: str, used: str) -> str:
-        """The header that a 401 requires.
-
-        Args:
-            place: the requested repository.
-            asked: WWW-Authenticate of the response.
-            used: the rejected header.
+        """The header that a 401 with the challenge `asked` requires, after `used` was rejected.
 
         Raises:
             Misconfigured: the credentials are wrong or missing, or may not be sent to the token service.

@@ -19,8 +19,8 @@ from shared.adapters.azure_calls import Identity
 from shared.adapters.oci.auth import Authentication
 from shared.adapters.oci.dialects import Place
 from shared.adapters.oci.errors import UNREADABLE, http_error, parse_allowance
-from shared.adapters.oci.exchange import Limits, Network, Request, Response
 from shared.adapters.oci.safety import Target, Unsafe, only_safe, parse_url
+from shared.adapters.oci.transport import Limits, Network, Request, Response, Transport
 from shared.domain.errors import Malformed, Rejected, Retry
 from shared.domain.image import Digest, parse_digest, parse_tag
 from shared.domain.policy import RegistryRule
@@ -62,24 +62,15 @@ class _Page:
 
 
 class OciTagReader:
-    """Implements the port `TagReader`; thread-safe. urllib3 is imported when the first one is created.
+    """Implements the port `TagReader`; thread-safe.
 
-    Args:
-        secrets: the user and password of a registry whose rule names credentials.
-        credential: the app's identity, for Azure registries without credentials.
-        network: the proxy and certificates; those of the environment by default.
-        limits: time and size limits.
+    `credential` is the app's identity, for Azure registries without credentials. `network` is the proxy and
+    certificates; those of the environment by default.
     """
 
     def __init__(
-        self,
-        secrets: Secrets,
-        credential: Identity,
-        network: Network | None = None,
-        limits: Limits | None = None,
+        self, secrets: Secrets, credential: Identity, network: Network | None = None, limits: Limits | None = None
     ) -> None:
-        from shared.adapters.oci.transport import Transport
-
         self._limits, self._allowances = limits or Limits(), dict[str, Allowance]()
         self._send = Transport(network or Network.of_environment(), self._limits).send
         self._authentication = Authentication(self._send, secrets, credential)
@@ -169,9 +160,6 @@ class OciTagReader:
         """A response of 200 or 404, of 304 to a conditional request, or of 405 or 501 to a HEAD, with its request.
 
         `parts` are fields of the request.
-
-        Raises:
-            Throttled, Retry, Misconfigured, Malformed, Rejected: see the port.
         """
         registry = place.registry
         request = Request(doing=doing, target=target, private=registry.private, **parts)
@@ -222,17 +210,10 @@ def _digest_of(body: bytes, header: str | None, name: str) -> Digest:
 
 
 def _parse_page(answer: Response, asked: Target, answered: Target, size: int, whose: str) -> _Page:
-    """The page in a response.
+    """The page in a 200 to the request of `size` tags from `asked`, which redirects led to `answered`.
 
     The Link header has the URL of the next page. Without it, a page that is exactly full may still have a next one,
     after its last tag; a longer page is from a registry without pagination.
-
-    Args:
-        answer: a 200.
-        asked: the URL of the request.
-        answered: the URL of the response, after redirects.
-        size: the requested number of tags.
-        whose: the repository with its registry, for errors.
 
     Raises:
         Malformed: it is not a list, or the next page is on another host.

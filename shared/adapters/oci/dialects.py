@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from shared.adapters.azure_calls import Identity, translated
-from shared.adapters.oci.exchange import Request
 from shared.adapters.oci.safety import Target, only_safe, owned_domain, parse_server
+from shared.adapters.oci.transport import Request
 from shared.domain.errors import Malformed, Misconfigured
 from shared.domain.image import parse_repository
 from shared.domain.policy import DOCKER_HUB, RegistryRule
@@ -98,24 +98,11 @@ class Place:
             Misconfigured: the registry's login server is not a host.
         """
         path = parse_repository(repository)
+        dialect = next((row for row in DIALECTS if row.serves(registry)), _PLAIN)
         with only_safe(f"reading {registry.login_server}/{path}"):
-            server = server_of(registry)
+            server = parse_server(dialect.api_host or registry.login_server)
         path = parse_repository(registry.full_name(path))
-        return Place(registry, dialect_of(registry), server, path, f"{registry.login_server}/{path}")
-
-
-def dialect_of(registry: RegistryRule) -> Dialect:
-    """The dialect of a registry."""
-    return next((row for row in DIALECTS if row.serves(registry)), _PLAIN)
-
-
-def server_of(registry: RegistryRule) -> Target:
-    """The server of a registry's API.
-
-    Raises:
-        Unsafe: the login server is not a host name with an optional port.
-    """
-    return parse_server(dialect_of(registry).api_host or registry.login_server)
+        return Place(registry, dialect, server, path, f"{registry.login_server}/{path}")
 
 
 def may_see_credentials(realm: str, registry: str) -> bool:

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
-from shared.adapters.oci.exchange import Request, Response
+from shared.adapters.oci.transport import Request, Response
 from shared.adapters.redaction import readable
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Rejected, Retry, Throttled
 from shared.ports import Allowance
@@ -41,13 +41,7 @@ class _Errors(msgspec.Struct):
 
 
 def http_error(answer: Response, request: Request, remedy: str) -> BasegateError:
-    """The error of an unexpected response.
-
-    Args:
-        answer: the response, with an unexpected status.
-        request: for the beginning of the text, and the secrets that it must not contain.
-        remedy: what to do if access is denied.
-    """
+    """The error of an unexpected response to a request; `remedy` is what to do if access is denied."""
     code, message = _message(answer, request)
     text, now = f"{request.doing}: {answer.status} {message}".strip(), datetime.now(UTC)
     if answer.status == 429 or code == "TOOMANYREQUESTS" or (answer.status == 403 and "retry-after" in answer.headers):

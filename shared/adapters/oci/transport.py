@@ -1,18 +1,21 @@
 """One request and its complete response, limited in size and time, on urllib3's pools.
 
-Connections are made to checked addresses only, and errors are translated. The module is imported when the first reader
-is created: urllib3 is heavy.
+Connections are made to checked addresses only, through the proxy and with the certificates of the environment. Errors
+are translated.
 """
 
 import http.client
+import os
 import socket
 import ssl
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, ClassVar
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import urllib3
 from urllib3.connection import HTTPSConnection
@@ -31,8 +34,7 @@ from urllib3.exceptions import TimeoutError as Timeout
 from urllib3.response import HTTPResponse
 from urllib3.util.connection import create_connection
 
-from shared.adapters.oci.exchange import Limits, Network, Request, Response
-from shared.adapters.oci.safety import Unsafe, only_safe, require_address, require_host
+from shared.adapters.oci.safety import Target, Unsafe, only_safe, require_address, require_host
 from shared.adapters.plain_http import PunctualTlsSocket
 from shared.domain.errors import BasegateError, Malformed, Misconfigured, Retry, Unreachable
 
@@ -47,6 +49,88 @@ _NO_HTTP = (http.client.BadStatusLine, http.client.UnknownProtocol, InvalidHeade
 _UNKNOWN_NAME = frozenset((socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)))
 _PROXY_REFUSES = ("Tunnel connection failed: 403", "Tunnel connection failed: 407")
 _OFTEN_MEANS_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNSUPPORTED_PROTOCOL", "UNEXPECTED_MESSAGE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Time and size limits for one registry.
+
+    `read_seconds` is the longest time without data, `answer_seconds` the longest time for a whole response, which ends
+    one that trickles in. `listing_seconds` is the time limit for all pages of one list.
+    `body_bytes` is the maximum size of a response. It is the size of a manifest that every registry must accept:
+    https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests
+    `list_bytes` is the maximum size of a page of tags: Google's registries have no pagination, and list every manifest.
+    """
+
+    connect_seconds: float = 5.0
+    read_seconds: float = 15.0
+    answer_seconds: float = 30.0
+    listing_seconds: float = 300.0
+    body_bytes: int = 4 * 1024 * 1024
+    list_bytes: int = 32 * 1024 * 1024
+    page_size: int = 1000
+    pages: int = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """The proxies, as `urllib.request.getproxies_environment` returns them, and `ca_bundle`, a file or folder."""
+
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    ca_bundle: str = ""
+
+    @staticmethod
+    def of_environment() -> "Network":
+        """The settings in HTTPS_PROXY, NO_PROXY and REQUESTS_CA_BUNDLE, as for the Azure SDKs."""
+        return Network(proxies=getproxies_environment(), ca_bundle=os.environ.get("REQUESTS_CA_BUNDLE", ""))
+
+    def proxy_for(self, host: str) -> str:
+        """The URL of the proxy for a host, "" if there is none or NO_PROXY names the host."""
+        proxy = self.proxies.get("https") or self.proxies.get("all") or ""
+        if not proxy or proxy_bypass_environment(host, dict(self.proxies)):
+            return ""
+        return proxy if "://" in proxy else f"http://{proxy}"
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """A context that trusts the bundle, or without one the machine's certificates (or SSL_CERT_FILE).
+
+        Raises:
+            Misconfigured: the bundle cannot be read.
+        """
+        try:
+            if self.ca_bundle and Path(self.ca_bundle).is_dir():
+                return ssl.create_default_context(capath=self.ca_bundle)
+            return ssl.create_default_context(cafile=self.ca_bundle or None)
+        except OSError as error:
+            problem = f"{self.ca_bundle} cannot be read as a bundle of certificates ({error.strerror or error})"
+            raise Misconfigured(f"{problem}: correct REQUESTS_CA_BUNDLE, or unset it") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request to a registry. `doing` is the beginning of the text of an error; headers and body are never shown.
+
+    With `private` the host may have a private address. `secrets` must not be in any error, even if the response has
+    them. `limit_bytes` is the maximum size of the response (0: the usual one).
+    """
+
+    doing: str
+    target: Target
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    private: bool = False
+    limit_bytes: int = 0
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A complete response: header names are case-insensitive, repeated headers are joined by a comma."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
 
 
 class Transport:
@@ -67,12 +151,15 @@ class Transport:
             Malformed: its response is too large or not HTTP.
         """
         target = request.target
-        with _network_errors(request.doing, target.server):
-            proxy = self._network.proxy_for(target.host)
-            require_host(target.host, private=request.private, proxied=bool(proxy))
-            pools = self._pools(proxy, private=request.private)
-            response = _open(pools.connection_from_host(target.host, target.port, "https"), request)
-            body = self._body(response, request)
+        try:
+            with only_safe(request.doing):
+                proxy = self._network.proxy_for(target.host)
+                require_host(target.host, private=request.private, proxied=bool(proxy))
+                pools = self._pools(proxy, private=request.private)
+                response = _open(pools.connection_from_host(target.host, target.port, "https"), request)
+                body = self._body(response, request)
+        except (HTTPError, OSError, http.client.HTTPException) as error:
+            raise _translated(error, request.doing, target.server) from error
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise Malformed("Content-Encoding", f"{request.doing}: {target.server} sent a compressed response")
         return Response(response.status, response.headers, body)
@@ -184,26 +271,6 @@ def _proxied(proxy: str, options: dict[str, Any]) -> urllib3.PoolManager:
         return urllib3.ProxyManager(url._replace(auth=None).url, proxy_headers=headers, **options)
     except (ValueError, urllib3.exceptions.HTTPError):  # its text may contain the proxy's password
         raise Misconfigured("HTTPS_PROXY is not the URL of a proxy: correct it, or unset it") from None
-
-
-@contextmanager
-def _network_errors(doing: str, host: str) -> Iterator[None]:
-    """Raise the network's errors within the block as the gate's.
-
-    Args:
-        doing: what is being done to what, for the beginning of the error text.
-        host: the server of the request.
-
-    Raises:
-        Misconfigured: the host is unknown or refused, its certificate is not trusted, or the proxy refuses it.
-        Malformed: the head of the response is too large or not HTTP.
-        Retry: everything else is transient.
-    """
-    try:
-        with only_safe(doing):
-            yield
-    except (HTTPError, OSError, http.client.HTTPException) as error:
-        raise _translated(error, doing, host) from error
 
 
 def _translated(error: Exception, doing: str, host: str) -> BasegateError:

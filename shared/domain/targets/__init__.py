@@ -3,11 +3,9 @@
 A further target is one more file, its entry in `TARGETS`, and an adapter that implements the port `DeploymentTarget`.
 """
 
-from functools import cache
-
 import msgspec
 
-from shared.domain.policy import DeployRule, Rule
+from shared.domain.policy import DeployRule, plug_in_type
 from shared.domain.targets.aci import AciRule
 
 TARGETS: dict[str, type[DeployRule]] = {rule.kind: rule for rule in (AciRule,)}
@@ -15,12 +13,5 @@ TARGETS: dict[str, type[DeployRule]] = {rule.kind: rule for rule in (AciRule,)}
 
 
 def deploy_type() -> type[msgspec.Struct]:
-    """The type of `deploy` in gates.yaml: a key for each target, of which exactly one has a rule."""
-    return _deploy_type(tuple(TARGETS.values()))
-
-
-@cache
-def _deploy_type(rules: tuple[type[DeployRule], ...]) -> type[msgspec.Struct]:
-    keys = [(rule.kind, rule | None, None) for rule in rules]
-    described = {"__doc__": "Where the app runs: exactly one target."}
-    return msgspec.defstruct("Deploy", keys, bases=(Rule,), namespace=described, frozen=True, kw_only=True)
+    """The type of `deploy` in gates.yaml."""
+    return plug_in_type("Deploy", "Where the app runs: exactly one target.", tuple(TARGETS.values()))

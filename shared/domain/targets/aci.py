@@ -6,8 +6,7 @@ from typing import Annotated, Literal, Self
 from msgspec import Meta, field
 from msgspec.structs import replace
 
-from shared.domain.grammar import Name, Values
-from shared.domain.policy import DeployRule, HealthRule, RegistryRule, Rule
+from shared.domain.policy import DeployRule, HealthRule, Name, RegistryRule, Rule, Values
 
 
 class AciRule(Rule, DeployRule, frozen=True, kw_only=True):

@@ -8,13 +8,13 @@ from shared.deployment.deploy import UNRECORDED_REMEDY, Condition, Health, healt
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.image import Tag, short
 from shared.domain.policy import App
-from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
+from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState, image_rollout
 from shared.domain.stable_tag import StableTag
 from shared.intake.hints import AppImages
 from shared.ports import Services, last, read
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile.begin import enqueue, save
-from shared.sweep.job import Each, JobRun, SweepJob
+from shared.sweep.job import JobRun, SweepJob
 
 _NEWEST_TAGS = 10
 """How many of the newest images are searched for one that somebody else built."""
@@ -24,8 +24,6 @@ _FAILED = (RolloutState.FAILED, RolloutState.RESTORED)
 
 class AppJob(SweepJob):
     """Checks one app: its base against the ledger, its deployment with one request and one health check."""
-
-    each = Each.APP
 
     def __init__(self, services: Services, app: App) -> None:
         super().__init__(services, f"app.{app.name}", f"app {app.name}", f"apps/{app.name}")
@@ -64,7 +62,8 @@ class AppJob(SweepJob):
         pushed = next((one for one in newest if self._images.takes(self._app, one.tag, record)), None)
         if pushed is None or pushed.pushed_at <= record.newest_built_at:  # both are the registry's times
             return
-        if self._images.is_known(self._app, pushed.tag, pushed.digest):
+        row = image_rollout(pushed.tag, pushed.digest)
+        if self._services.ledger.load(Rollout, self._app.name, row) is not None:
             return
         run.note("deploy an image that no event reported", f"{build.repository}:{pushed.tag} for app {self._app.name}")
         if not run.dry_run:

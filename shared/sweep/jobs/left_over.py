@@ -3,9 +3,8 @@
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 
-import msgspec
+from msgspec.structs import replace
 
-from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.errors import Conflict, Misconfigured, Rejected
 from shared.domain.image import Digest
 from shared.domain.policy import Gate
@@ -22,9 +21,10 @@ class LeftOvers:
     def __init__(self, services: Services, gate: Gate) -> None:
         self._services, self._gate = services, gate
         self._target = services.registry_rule(gate.promote.registry)
+        self._repository = f"{self._target.login_server}/{gate.promote.repository}"
 
-    def remove(self, run: JobRun, after: str) -> Generator[str, None, list[Alarm]]:
-        """Remove those behind a row that the rule selects; yields each, and returns the alarm where removal is refused.
+    def remove(self, run: JobRun, after: str) -> Generator[str, None, tuple[str, str] | None]:
+        """Remove those behind a row that the rule selects; yields each, and returns words and plan of an alarm, if any.
 
         A tag is unlocked, then deleted, then its record: after a crash in between the next round repeats that. If one
         removal is refused, the others most likely are, too: the first one ends the round.
@@ -43,9 +43,11 @@ class LeftOvers:
                 elif stored.record.removing and not run.dry_run:  # a removal died, and the rule has changed since
                     self._unmark(stored)
             except (Misconfigured, Rejected) as rejection:
-                return [self._alarm(stored.record, rejection)]
+                words = f"{self._repository}:{stored.record.unique}, which is unused, cannot be removed: {rejection}"
+                remedy = rejection.remedy or "see to it, or take `keep` out of the gate's rule"
+                return words, f"the next round tries again; {remedy}"
             yield stored.record.row
-        return []
+        return None
 
     def _remove(self, run: JobRun, stored: Stored[LeftOver], digests: set[str]) -> None:
         """Remove one, unless it is gone, has another digest, or is used again: then only its record is deleted.
@@ -55,10 +57,10 @@ class LeftOvers:
         """
         left, repository, registry = stored.record, self._gate.promote.repository, self._services.registry
         if registry.digest_of(self._target, repository, left.unique) == left.digest:
-            run.note("remove a unique tag", f"{self._target.login_server}/{repository}:{left.unique}")
+            run.note("remove a unique tag", f"{self._repository}:{left.unique}")
             if not run.dry_run:
                 try:
-                    stored = self._services.ledger.save(stored, msgspec.structs.replace(left, removing=True))
+                    stored = self._services.ledger.save(stored, replace(left, removing=True))
                 except Conflict:
                     return  # a promotion uses it again, or another worker removes it
                 if not self._is_used(left):
@@ -77,7 +79,7 @@ class LeftOvers:
 
     def _unmark(self, stored: Stored[LeftOver]) -> None:
         with suppress(Conflict):  # another worker removes it
-            self._services.ledger.save(stored, msgspec.structs.replace(stored.record, removing=False))
+            self._services.ledger.save(stored, replace(stored.record, removing=False))
 
     def _is_used(self, left: LeftOver) -> bool:
         known = newest_promotions(self._services.ledger, left.gate, left.tag)
@@ -102,15 +104,3 @@ class LeftOvers:
             yield promotion.record
         for stable in self._services.ledger.list(StableTag, gate):
             yield stable.record
-
-    def _alarm(self, left: LeftOver, rejection: Misconfigured | Rejected) -> Alarm:
-        name = f"{self._target.login_server}/{self._gate.promote.repository}"
-        return Alarm(
-            scope=f"gates/{self._gate.name}",
-            kind=AlarmKind.NOT_REMOVED,
-            subject=self._gate.promote.repository,
-            words=f"{name}:{left.unique}, which is unused, cannot be removed: {rejection}",
-            plan="the next round tries again; "
-            + (rejection.remedy or "see to it, or take `keep` out of the gate's rule"),
-            since=self._services.clock.now(),
-        )

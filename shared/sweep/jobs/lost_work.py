@@ -1,10 +1,8 @@
 """The jobs for lost work: records and outcomes whose work item was lost, and check runs that no record waits for."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
-from functools import cached_property
+from datetime import timedelta
 from itertools import chain, islice
-from typing import Any, ClassVar
 
 from shared.checks import check_kinds
 from shared.checks.kind import Marked, Started
@@ -12,7 +10,7 @@ from shared.domain.alarm import STALLS, AlarmKind
 from shared.domain.candidate import Candidate
 from shared.domain.decide import Action
 from shared.domain.outcome import LISTENERS, Delivery, Listener
-from shared.domain.policy import App, Gate
+from shared.domain.policy import Gate
 from shared.domain.promotion import Promotion
 from shared.domain.record import Record, Stall
 from shared.domain.rollout import Rollout
@@ -20,8 +18,7 @@ from shared.ports import Services
 from shared.reconcile.engine import controllers
 from shared.records.alarms import stall_subject
 from shared.records.outbox import Outbox
-from shared.records.step import Controller
-from shared.sweep.job import Each, JobRun, SweepJob
+from shared.sweep.job import JobRun, SweepJob
 
 GRACE_SECONDS = 60.0
 """How long past its plan a work item may be: a queue that is behind is no standstill."""
@@ -51,22 +48,17 @@ class OverdueJob(SweepJob):
     """Enqueues the open records of one gate or app, or of all listeners, whose work item was lost with a worker or a
     message.
 
-    A stalled record is overdue when its next try is. The alarm about its stall is raised where it is missing.
+    `owner` is a key of `_KINDS`. A stalled record is overdue when its next try is. The alarm about its stall is raised
+    where it is missing.
     """
 
-    owner: ClassVar[str]
-
-    def __init__(self, services: Services, rule: Gate | App | None = None) -> None:
-        self._partition = rule.name if rule else LISTENERS
-        super().__init__(services, f"overdue.{self.owner}.{self._partition}", "ledger", STALLS)
-
-    @cached_property
-    def _controllers(self) -> dict[str, Controller[Any]]:
-        return controllers(self._services)
+    def __init__(self, services: Services, owner: str, partition: str) -> None:
+        super().__init__(services, f"overdue.{owner}.{partition}", "ledger", STALLS)
+        self._owner, self._partition, self._controllers = owner, partition, controllers(services)
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch: open records are few, whatever else the ledger holds."""
-        records = list(open_records(self._services, self.owner, self._partition))
+        records = list(open_records(self._services, self._owner, self._partition))
         for record in islice(filter(self._is_overdue, records), WOKEN_AT_ONCE):
             due = record.next_step_at or record.created_at
             run.note("enqueue", f"{record.work_item.kind} {record.id}, due since {due:%H:%M:%S}")
@@ -91,28 +83,8 @@ class OverdueJob(SweepJob):
                 self._alarms.raise_stall(stall)
 
 
-class GateOverdueJob(OverdueJob):
-    """Enqueues candidates and promotions."""
-
-    each, owner = Each.GATE, "gate"
-
-
-class AppOverdueJob(OverdueJob):
-    """Enqueues rollouts."""
-
-    each, owner = Each.APP, "app"
-
-
-class ListenersOverdueJob(OverdueJob):
-    """Enqueues deliveries."""
-
-    each, owner = Each.SWEEP, "listener"
-
-
 class StallAlarmsJob(SweepJob):
     """Ends the alarms about stalls that no open record of any gate or app has any more."""
-
-    each = Each.SWEEP
 
     def __init__(self, services: Services) -> None:
         super().__init__(services, "stall-alarms", "ledger", STALLS)
@@ -139,8 +111,6 @@ class OutboxJob(SweepJob):
     outcomes.
     """
 
-    each = Each.SWEEP
-
     def __init__(self, services: Services) -> None:
         super().__init__(services, "outbox", "ledger", STALLS)
         self._outbox = Outbox(services)
@@ -148,9 +118,11 @@ class OutboxJob(SweepJob):
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch: delivered outcomes leave no row to read."""
         listeners = {stored.record.name: stored.record for stored in self._services.ledger.list(Listener, LISTENERS)}
-        left = [delivery for owner in self._owners(*listeners.values()) for delivery in self._deliveries(owner)]
-        late = self._services.clock.now() - timedelta(seconds=GRACE_SECONDS)
-        for name, owner in dict.fromkeys((one.listener, one.owner) for one in left if self._is_left(one, late)):
+        owners = self._owners(*listeners.values())
+        left = [stored.record for owner in owners for stored in self._services.ledger.list(Delivery, owner)]
+        now = self._services.clock.now()
+        late = [one for one in left if one.is_due(now) and now - one.at > timedelta(seconds=GRACE_SECONDS)]
+        for name, owner in dict.fromkeys((one.listener, one.owner) for one in late):
             if owner not in (listeners[name].owners if name in listeners else ()):
                 run.note("enqueue", f"the {name}, for outcomes of {owner}")
                 if not run.dry_run:
@@ -158,12 +130,6 @@ class OutboxJob(SweepJob):
         refused = {one.listener: one.rejection for one in reversed(left) if one.parked_at is not None}
         self._settle(run, {AlarmKind.REFUSED}, refused.values())
         yield LISTENERS
-
-    def _is_left(self, delivery: Delivery, late: datetime) -> bool:
-        return delivery.at < late and delivery.is_due(self._services.clock.now())
-
-    def _deliveries(self, owner: str) -> Iterator[Delivery]:
-        return (stored.record for stored in self._services.ledger.list(Delivery, owner))
 
     def _owners(self, *listeners: Listener) -> dict[str, None]:
         policy = self._services.policy
@@ -180,8 +146,6 @@ class OrphansJob(SweepJob):
     A crash between starting a run and recording it can leave a second run. A check run only examines, so it does no
     harm: the candidate finds its own run by the mark, and the other one is left to end.
     """
-
-    each = Each.GATE
 
     def __init__(self, services: Services, gate: Gate) -> None:
         super().__init__(services, f"orphans.{gate.name}", f"tasks {gate.name}")

@@ -6,7 +6,6 @@ repeats that.
 """
 
 import string
-from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -19,17 +18,16 @@ import msgspec
 from shared.domain.alarm import STALLS, Alarm, AlarmKind
 from shared.domain.candidate import Candidate
 from shared.domain.errors import Conflict
-from shared.domain.image import Digest
 from shared.domain.observation import Observation
 from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion, archive_name, promotion_row
+from shared.domain.record import Row
 from shared.domain.retention import (
     KEPT,
     IdempotentCall,
     LeftOver,
     Numbers,
     bases_of,
-    changed_at,
     is_purgeable,
     last_seen,
     purgeable_attempts,
@@ -38,10 +36,10 @@ from shared.domain.retention import (
 )
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag, Veto, veto_partition
-from shared.ports import Change, Keyed, Removal, Services, Stored, TagPush, read, removal
+from shared.ports import Change, Removal, Services, Stored, TagPush, read, removal
 from shared.promotion.stable_tags import StableTags
 from shared.promotion.vetoes import Vetoes
-from shared.sweep.job import Each, JobRun, SweepJob, in_batches
+from shared.sweep.job import JobRun, SweepJob, in_batches
 from shared.sweep.jobs.left_over import LeftOvers
 
 _ROUND = timedelta(days=1)
@@ -49,27 +47,23 @@ _READ_AT_ONCE = 500
 _REMOVED_AT_ONCE = 25
 """Each has three rows at most, and a transaction takes 100."""
 
-K = TypeVar("K", bound=Keyed)
+K = TypeVar("K", bound=Row)
 Part = Callable[[JobRun, str], Iterator[str]]
 
 
 class PurgeJob(SweepJob):
     """One round a day, in sequential parts; the cursor is the name of a part and its position."""
 
-    def __init__(self, services: Services, name: str, scope: str = "") -> None:
+    def __init__(self, services: Services, name: str, parts: Mapping[str, Part], scope: str = "") -> None:
         super().__init__(services, f"purge.{name}", "purge", scope)
-        self.interval_seconds = min(_ROUND, services.keep / 4).total_seconds()
-
-    @abstractmethod
-    def parts(self) -> Mapping[str, Part]:
-        """The parts by name, in their order: each is called with a run and the row to begin behind."""
+        self._parts, self.interval_seconds = parts, min(_ROUND, services.keep / 4).total_seconds()
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """Continue with the part that the cursor names, then with those behind it."""
-        parts = self.parts()
         begun, _, after = run.record.after.partition(":")
-        for name in list(parts)[list(parts).index(begun) if begun in parts else 0 :]:
-            for row in parts[name](run, after if name == begun else ""):
+        names = list(self._parts)
+        for name in names[names.index(begun) if begun in names else 0 :]:
+            for row in self._parts[name](run, after if name == begun else ""):
                 yield f"{name}:{row}"
 
     @property
@@ -111,22 +105,17 @@ class PurgeJob(SweepJob):
 class GatePurgeJob(PurgeJob):
     """Purges one gate. Stable tags with their holds, and active vetoes, are never purged."""
 
-    each = Each.GATE
-
     def __init__(self, services: Services, gate: Gate) -> None:
-        super().__init__(services, f"gate.{gate.name}", f"gates/{gate.name}")
-        self._gate, self._vetoes, self._left_overs = gate, Vetoes(services), LeftOvers(services, gate)
-        self._stable = StableTags(services)
-
-    def parts(self) -> Mapping[str, Part]:
-        """Attempts come after the promotions that refer to them."""
-        return {
+        parts: dict[str, Part] = {
             "promotions": self._promotions,
-            "attempts": self._attempts,
+            "attempts": self._attempts,  # after the promotions that refer to them
             "observations": self._observations,
             "others": self._others,
             "unique tags": self._unique_tags,
         }
+        super().__init__(services, f"gate.{gate.name}", parts, f"gates/{gate.name}")
+        self._gate, self._vetoes, self._left_overs = gate, Vetoes(services), LeftOvers(services, gate)
+        self._stable = StableTags(services)
 
     def _promotions(self, run: JobRun, after: str) -> Iterator[str]:
         bases, done = self._bases(), after
@@ -153,12 +142,8 @@ class GatePurgeJob(PurgeJob):
         The record of the stable tag is written with them, unchanged: a move that began meanwhile makes that a conflict,
         and the rest waits for the next round.
         """
-        released_before = self._gate.promote.kept_since(self._services.clock.now()) or self._before
-        aged = [
-            one
-            for one in known
-            if self._is_old(one) or (one.record.unique and settled_before(one.record, released_before))
-        ]
+        early = self._gate.promote.kept_since(self._services.clock.now()) or self._before
+        aged = [one for one in known if self._is_old(one) or (one.record.unique and settled_before(one.record, early))]
         if not aged:
             return
         stable, rows = self._in_use(known, bases)
@@ -168,8 +153,9 @@ class GatePurgeJob(PurgeJob):
         for batch in in_batches(aged, _REMOVED_AT_ONCE):
             changes = [*self._aged(run, batch, kept), *self._new_left_overs(batch, kept)]
             if changes and not run.dry_run:
+                unchanged = [Change(stable.record, stable)] if stable else []
                 try:
-                    written = self._services.ledger.commit(*changes, *_unchanged(stable))
+                    written = self._services.ledger.commit(*changes, *unchanged)
                 except Conflict:
                     return
                 stable = written[-1] if stable else None
@@ -179,12 +165,9 @@ class GatePurgeJob(PurgeJob):
         ledger, name, tag = self._services.ledger, self._gate.name, known[0].record.tag
         stored, seen = ledger.load(StableTag, name, tag), read(ledger, Observation(gate=name, tag=tag))
         stable = stored.record if stored else StableTag(gate=name, tag=tag)
-
-        def is_allowed(digest: Digest) -> bool:
-            return not self._vetoes.against(self._gate, digest)
-
-        promotions = [one.record for one in known]
-        return stored, rows_in_use(promotions, stable, seen, bases, self._gate.promote.at_least, is_allowed)
+        promotions, at_least = [one.record for one in known], self._gate.promote.at_least
+        against = partial(self._vetoes.against, self._gate)
+        return stored, rows_in_use(promotions, stable, seen, bases, at_least, lambda digest: not against(digest))
 
     def _is_old(self, promotion: Stored[Promotion]) -> bool:
         return settled_before(promotion.record, self._before)
@@ -197,7 +180,8 @@ class GatePurgeJob(PurgeJob):
             if self._is_old(stored):
                 run.note("archive", f"promotion {one.id}")
                 if not run.dry_run:
-                    self._services.archive.store(archive_name(one.gate, one.digest, one.row), _json(one))
+                    name, text = archive_name(one.gate, one.digest, one.row), msgspec.json.encode(one).decode()
+                    self._services.archive.store(name, text)
                 yield removal(stored)
             elif one.unique not in kept:
                 run.note("release the unique tag", f"{one.unique}, of promotion {one.id}")
@@ -210,7 +194,7 @@ class GatePurgeJob(PurgeJob):
         released = {self._unique(one.record, listed): one.record for one in batch}
         for name, one in released.items():
             if name not in kept and self._services.ledger.load(LeftOver, gate, name) is None:
-                yield Change(LeftOver(gate=gate, unique=name, digest=one.digest, tag=one.tag, since=changed_at(one)))
+                yield Change(LeftOver(gate=gate, unique=name, digest=one.digest, tag=one.tag, since=one.changed_at))
 
     def _unique(self, promotion: Promotion, listed: Callable[[], list[TagPush]]) -> str:
         """Its unique tag, "" if it has none.
@@ -237,12 +221,9 @@ class GatePurgeJob(PurgeJob):
         ledger, name = self._services.ledger, self._gate.name
         for tags in self._groups(Observation, name, after, lambda one: one.record.tag):
             for batch in in_batches([one for (one,) in tags if self._is_forgotten(one.record)], _REMOVED_AT_ONCE):
-                numbers = ledger.load(Numbers, name, name)
-                highest = max(one.record.sequence for one in batch)
-                if numbers is None or numbers.record.sequence < highest:
-                    beside = [Change(Numbers(gate=name, sequence=highest), numbers)]
-                else:
-                    beside = []
+                numbers, highest = ledger.load(Numbers, name, name), max(one.record.sequence for one in batch)
+                is_higher = numbers is None or numbers.record.sequence < highest
+                beside = [Change(Numbers(gate=name, sequence=highest), numbers)] if is_higher else []
                 self._remove(run, f"observations of gate {name}", batch, beside)
             yield tags[-1][-1].record.row
 
@@ -272,21 +253,17 @@ class GatePurgeJob(PurgeJob):
 
     def _unique_tags(self, run: JobRun, after: str) -> Iterator[str]:
         refused = yield from self._left_overs.remove(run, after)
-        self._settle(run, (AlarmKind.NOT_REMOVED,), refused)
+        alarms = [self._alarm(AlarmKind.NOT_REMOVED, self._gate.promote.repository, *refused)] if refused else []
+        self._settle(run, (AlarmKind.NOT_REMOVED,), alarms)
 
 
 class AppPurgeJob(PurgeJob):
     """Purges the rollouts of one app that are no rollback targets any more."""
 
-    each = Each.APP
-
     def __init__(self, services: Services, app: App) -> None:
-        super().__init__(services, f"app.{app.name}", f"apps/{app.name}")
+        parts = {"rollouts": self._rollouts, "alarms": self._alarms_over}
+        super().__init__(services, f"app.{app.name}", parts, f"apps/{app.name}")
         self._app = app
-
-    def parts(self) -> Mapping[str, Part]:
-        """Rollouts and alarms."""
-        return {"rollouts": self._rollouts, "alarms": self._alarms_over}
 
     def _rollouts(self, run: JobRun, after: str) -> Iterator[str]:
         """Those of operators stay as long as their idempotency keys are valid."""
@@ -305,14 +282,8 @@ class AppPurgeJob(PurgeJob):
 class CommonPurgeJob(PurgeJob):
     """Purges what belongs to no gate or app: alarms of registries and stalls, and idempotent responses."""
 
-    each = Each.SWEEP
-
     def __init__(self, services: Services) -> None:
-        super().__init__(services, "common")
-
-    def parts(self) -> Mapping[str, Part]:
-        """Alarms and idempotent responses."""
-        return {"alarms": self._alarms_over, "answers": self._repeats}
+        super().__init__(services, "common", {"alarms": self._alarms_over, "answers": self._repeats})
 
     def _alarms_over(self, run: JobRun, after: str) -> Iterator[str]:
         for scope in (STALLS, *(f"registries/{name}" for name in self._services.policy.registries)):
@@ -326,10 +297,6 @@ class CommonPurgeJob(PurgeJob):
             while count := self._services.ledger.purge(IdempotentCall, digit, before, 100):
                 run.note("purge", f"{count} answers")
                 yield digit
-
-
-def _unchanged(stored: Stored[Any] | None) -> list[Change]:
-    return [Change(stored.record, stored)] if stored else []
 
 
 def _spare(attempts: list[Stored[Candidate]], before: datetime) -> list[Stored[Candidate]]:
@@ -347,7 +314,3 @@ def _logs(record: object) -> Iterable[str]:
         case _:
             evidence = []
     return [one.log_blob for one in evidence if one.log_blob]
-
-
-def _json(promotion: Promotion) -> str:
-    return msgspec.json.encode(promotion).decode()

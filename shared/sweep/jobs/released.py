@@ -14,7 +14,7 @@ from shared.intake.observe import Observer
 from shared.ports import Services, Stored, last
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile.begin import enqueue
-from shared.sweep.job import Each, JobRun, SweepJob
+from shared.sweep.job import JobRun, SweepJob
 
 _BLOCKED = frozenset((PromotionState.VETOED, PromotionState.PROMOTED))
 _BY_VERDICT = frozenset((PromotionState.REFUSED, PromotionState.CANCELED))
@@ -28,8 +28,6 @@ class ReleasedJob(SweepJob):
     Two queries, and one read for each tag where the two differ. A promotion that is now blocked by a hold becomes held
     until the hold ends.
     """
-
-    each = Each.GATE
 
     def __init__(self, services: Services, gate: Gate) -> None:
         super().__init__(services, f"released.{gate.name}", "ledger")

@@ -5,10 +5,10 @@ from datetime import timedelta
 
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.observation import Observation
-from shared.domain.policy import Gate, RegistryRule
+from shared.domain.policy import Gate, RegistryRule, seconds
 from shared.domain.sweep import SweepRecord
 from shared.ports import Services, read
-from shared.sweep.job import Each, JobRun, SweepJob
+from shared.sweep.job import JobRun, SweepJob
 
 EXPIRY_WARNING = timedelta(days=21)
 _PERIODS = 3
@@ -17,8 +17,6 @@ _SHORTEST_SILENCE_SECONDS = 1800.0
 
 class GateSilenceJob(SweepJob):
     """Whether the source of a gate was read recently, and changes as often as its rule expects."""
-
-    each = Each.GATE
 
     def __init__(self, services: Services, gate: Gate) -> None:
         super().__init__(services, f"silence.{gate.name}", "ledger", f"gates/{gate.name}")
@@ -35,7 +33,7 @@ class GateSilenceJob(SweepJob):
         """No complete round of readings for several intervals."""
         record = read(self._services.ledger, SweepRecord(job=f"upstream.{self._gate.name}"))
         last = record.last_began_at or record.began_at
-        limit = timedelta(seconds=max(_SHORTEST_SILENCE_SECONDS, _PERIODS * float(self._registry.interval_seconds)))
+        limit = timedelta(seconds=max(_SHORTEST_SILENCE_SECONDS, _PERIODS * float(seconds(self._registry.interval))))
         if last is not None and self._services.clock.now() - last > limit:
             why = record.problem or "no reason is known"
             words = f"{self._source} was not read as a whole since {last:%Y-%m-%d %H:%M}: {why}"
@@ -44,7 +42,7 @@ class GateSilenceJob(SweepJob):
 
     def _quiet(self) -> Iterator[Alarm]:
         """No change upstream for longer than the rule expects."""
-        limit = self._gate.stale_after_seconds
+        limit = seconds(self._gate.stale_after)
         if not limit:
             return
         observations = self._services.ledger.list(Observation, self._gate.name)
@@ -58,7 +56,6 @@ class GateSilenceJob(SweepJob):
 class RegistrySilenceJob(SweepJob):
     """Whether a registry's credentials expire, and whether its events reach this app."""
 
-    each = Each.REGISTRY
     interval_seconds = 3600.0
     """Once an hour: it calls Azure, and secrets and subscriptions rarely change."""
 

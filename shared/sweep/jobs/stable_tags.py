@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import partial
 from itertools import groupby
 
-import msgspec
+from msgspec.structs import replace
 
 from shared.checks import KINDS
 from shared.domain.alarm import Alarm, AlarmKind
@@ -21,7 +21,7 @@ from shared.domain.stable_tag import StableTag, Veto
 from shared.ports import Services, Stored, TagState, last
 from shared.promotion.stable_tags import REBUILD_REMEDY, StableTags
 from shared.promotion.vetoes import Vetoes
-from shared.sweep.job import Each, JobRun, SweepJob, in_batches
+from shared.sweep.job import JobRun, SweepJob, in_batches
 
 _BATCH_TAGS = 100
 _FEW_TAGS = 20
@@ -53,8 +53,6 @@ class StableTagsJob(SweepJob):
     it is read in every twelfth round.
     """
 
-    each = Each.GATE
-
     def __init__(self, services: Services, gate: Gate) -> None:
         self._gate, self._target = gate, services.registry_rule(gate.promote.registry)
         super().__init__(services, f"stable.{gate.name}", f"target {self._target.login_server}", f"gates/{gate.name}")
@@ -72,7 +70,7 @@ class StableTagsJob(SweepJob):
             kinds = _ALL_KINDS if locks else _ALL_KINDS - _LOCK_KINDS
             checked = {(kind, tag) for tag, alarms in judged if alarms is not None for kind in kinds}
             self._settle(run, checked, (alarm for _, alarms in judged for alarm in alarms or ()))
-            run.record = msgspec.structs.replace(run.record, checked=run.record.checked + len(batch))
+            run.record = replace(run.record, checked=run.record.checked + len(batch))
             yield batch[-1].tag
 
     def _behind(self, cursor: str) -> Iterator[StableTag]:
@@ -194,8 +192,8 @@ class StableTagsJob(SweepJob):
         if alarm.kind is AlarmKind.UNRECORDED:
             return alarm
         why = self._stable.unrecorded(self._gate, alarm.subject, there)
-        unrecorded = {"kind": AlarmKind.UNRECORDED, "plan": f"not put back: {why}; {REBUILD_REMEDY}"}
-        return msgspec.structs.replace(alarm, **unrecorded) if why else None
+        plan = f"not put back: {why}; {REBUILD_REMEDY}"
+        return replace(alarm, kind=AlarmKind.UNRECORDED, plan=plan) if why else None
 
     def _repair(self, run: JobRun, stored: Stored[StableTag], difference: Difference, alarm: Alarm) -> Alarm | None:
         """Repair one difference; returns the alarm that remains, None if it is repaired.
@@ -203,8 +201,9 @@ class StableTagsJob(SweepJob):
         Raises:
             Busy: a move of the tag is in progress.
         """
-        if obstacle := self._obstacle(stored.record):
-            return msgspec.structs.replace(alarm, plan=obstacle)
+        assert stored.record.digest is not None  # a tag without a digest is not repaired
+        if why := self._vetoes.against(self._gate, stored.record.digest):
+            return replace(alarm, plan=f"not put back: {why}; roll back to another digest")
         if not run.dry_run:
             try:
                 self._put_back(stored, difference, alarm.words)
@@ -212,22 +211,16 @@ class StableTagsJob(SweepJob):
                 return self._promote_again(run, stored.record)
             except Rejected as rejection:
                 plan = f"the repair is refused; fix the cause, and the next sweep repairs it: {rejection}"
-                return msgspec.structs.replace(alarm, plan=plan)
+                return replace(alarm, plan=plan)
             except Busy:
                 raise
             except BasegateError as error:
-                return msgspec.structs.replace(alarm, plan=f"the repair failed, the next sweep tries again: {error}")
+                return replace(alarm, plan=f"the repair failed, the next sweep tries again: {error}")
         done = "locked" if difference is Difference.LOCK else "put back"
         run.note(done, alarm.words, logged=True)
         if not run.dry_run:
             self._alarms.repaired(alarm, done)
         return None
-
-    def _obstacle(self, stable: StableTag) -> str:
-        """Why a tag must not be put back, "" if it may: its digest is vetoed, or failed since."""
-        assert stable.digest is not None  # a tag without a digest is not repaired
-        why = self._vetoes.against(self._gate, stable.digest)
-        return f"not put back: {why}; roll back to another digest" if why else ""
 
     def _put_back(self, stored: Stored[StableTag], difference: Difference, words: str) -> None:
         stable, repository, registry = stored.record, self._gate.promote.repository, self._services.registry
@@ -245,7 +238,7 @@ class StableTagsJob(SweepJob):
         """Record that the lock was not refused this time."""
         stored, now = self._promotion_of(stable), self._services.clock.now()
         if stored is not None and stored.record.lock_problem:
-            locked = msgspec.structs.replace(stored.record, lock_problem="", locked_at=now)
+            locked = replace(stored.record, lock_problem="", locked_at=now)
             with suppress(Conflict):  # it is under way again, and locks by itself
                 self._services.ledger.save(stored, locked.noting(now, "locked", stable.unique))
 
@@ -283,10 +276,9 @@ class StableTagsJob(SweepJob):
         return f"{self._target.login_server}/{self._gate.promote.repository}:{tag}"
 
     def _about(self, stable: StableTag, kind: AlarmKind, words: str) -> Alarm:
-        reported_only = self._gate.drift == "report"
-        plan = (
-            "reported only: the gate's rule says `drift: report`" if reported_only else "the next sweep checks it again"
-        )
+        plan = "the next sweep checks it again"
+        if self._gate.drift == "report":
+            plan = "reported only: the gate's rule says `drift: report`"
         return self._alarm(kind, stable.tag, words, plan)
 
 

@@ -4,19 +4,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import chain, dropwhile
 
-import msgspec
+from msgspec.structs import replace
 
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import FoundBy
 from shared.domain.errors import BasegateError, Busy, Conflict, Malformed, Misconfigured, Rejected, Retry, Throttled
 from shared.domain.image import Digest, Tag, is_tag, short
 from shared.domain.observation import Change, Observation
-from shared.domain.policy import Gate
+from shared.domain.policy import Gate, seconds
 from shared.domain.tag_rule import TagRule
 from shared.intake.observe import Observed, Observer, Trigger
 from shared.intake.upstreams import Upstreams
 from shared.ports import Services, Stored
-from shared.sweep.job import Each, JobRun, SweepJob, in_batches, in_order
+from shared.sweep.job import JobRun, SweepJob, in_batches
 
 _BATCH_TAGS = 200
 
@@ -68,21 +68,19 @@ class TrackedTags:
         if not self._rule.needs_listing:
             return sorted(names)
         others = (tag for tag in self._rule.select(self._listing()) if tag not in names)
-        return in_order(chain(names, others), _SORTED_TAGS)
+        return chain.from_iterable(map(sorted, in_batches(chain(names, others), _SORTED_TAGS)))
 
 
 class UpstreamJob(SweepJob):
     """Reads the source of one gate: one HEAD for each tag, one query for each batch, no write where nothing changed."""
-
-    each = Each.GATE
 
     def __init__(self, services: Services, gate: Gate) -> None:
         self._gate, self._rule = gate, services.registry_rule(gate.source.registry)
         server, self._repository = self._rule.login_server, gate.source.repository
         super().__init__(services, f"upstream.{gate.name}", f"upstream {server}", f"gates/{gate.name}")
         self._observer, self._upstreams = Observer(services), Upstreams(services)
-        self._source, self._tracked = f"{server}/{self._repository}", TagRule.of(gate.source)
-        self.interval_seconds = float(self._rule.interval_seconds)
+        self._source, self._tracked = f"{server}/{self._repository}", gate.source.tracked
+        self.interval_seconds = float(seconds(self._rule.interval))
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """Sweep the tags from the cursor on, which is the last tag that was read."""
@@ -134,7 +132,7 @@ class UpstreamJob(SweepJob):
                 self._settle_away(run, str(fault))
             self._note_failure(run, fault)
             raise
-        run.record = msgspec.structs.replace(run.record, left_out=left_out, left_out_name=ascii(name[:80])[1:-1])
+        run.record = replace(run.record, left_out=left_out, left_out_name=ascii(name[:80])[1:-1])
 
     def _batch(self, run: JobRun, tags: list[str], room: int) -> tuple[int, str]:
         """Read a batch of tags, limited by the room for new digests; returns how many were found, and the last tag
@@ -157,7 +155,7 @@ class UpstreamJob(SweepJob):
             self._note_failure(run, fault)
             raise fault
         done = tags if last == next(reversed(seen), "") else tags[: tags.index(last) + 1]
-        run.record = msgspec.structs.replace(run.record, checked=run.record.checked + len(done))
+        run.record = replace(run.record, checked=run.record.checked + len(done))
         return news, done[-1]
 
     def _compare(
@@ -190,13 +188,11 @@ class UpstreamJob(SweepJob):
             return 0
         if observed.meaning.needs_promotion:
             what = "examine" if observed.meaning is Change.NEW else "promote"
-            subject = f"{self._source}:{after.tag} is {short(observed.digest or '')}"
-            run.note(f"{what}, {observed.meaning}", subject)
+            run.note(f"{what}, {observed.meaning}", f"{self._source}:{after.tag} is {short(observed.digest or '')}")
             if stored is not None and stored.record.digest and (since := run.record.last_began_at):
                 # no event reported it: it may have existed since the last round began
-                within = (self._services.clock.now() - since).total_seconds()
-                slowest = max(run.record.recovery_seconds, within)
-                run.record = msgspec.structs.replace(run.record, recovery_seconds=slowest)
+                slowest = max(run.record.recovery_seconds, (self._services.clock.now() - since).total_seconds())
+                run.record = replace(run.record, recovery_seconds=slowest)
         for item in observed.items:
             self._services.queue.send(item, 0)
         if run.dry_run:
