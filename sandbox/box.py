@@ -16,7 +16,7 @@ from sandbox.arm.surface import ResourceIndex, arm_surface
 from sandbox.authority import Authority
 from sandbox.containers import ContainerGroups
 from sandbox.containers.backoff import Backoff
-from sandbox.control import mount_control
+from sandbox.control import ControlServer, control_surface, mount_control
 from sandbox.engine import Podman
 from sandbox.entra import Issuer
 from sandbox.eventgrid.service import EventGrid
@@ -44,7 +44,7 @@ class Box:
     def __init__(self, instance: Instance, settings: Settings, tools: Path) -> None:
         self.instance, self.settings, self._tools = instance, settings, tools
         self.issuer = Issuer(instance.folder("secrets"))
-        self.local = local_surface()
+        self.local, self.control = local_surface(), control_surface()
         self.index = ResourceIndex()
         self.foundation = Foundation(instance, self.index)
         self.arm = arm_surface(self.issuer, self.foundation.groups.check_path)
@@ -77,7 +77,10 @@ class Box:
         await self._stack.aclose()
 
     def mount(self) -> Sequence[Surface]:
-        """Register every operation and return all surfaces. Call it once; it starts nothing."""
+        """Register every operation and return all surfaces, the last one that of the sandbox's own operations.
+
+        Call it once; it starts nothing.
+        """
         self.foundation.mount(self.arm, self.operations)
         self.vaults.mount(self.arm)
         self.registries.mount(self.arm)
@@ -86,11 +89,11 @@ class Box:
         self.eventgrid.mount(self.arm, self.operations, self.index)
         SitesControlPlane(self.sites).mount(self.arm, self.index)
         mount_identity(self.local, self.issuer, principal_of=self.foundation.identities.principal_of)
-        mount_control(self.local, self.github, self.index)
-        self.eventgrid.mount_control(self.local)
-        self.registries.mount_control(self.local)
-        SiteControl(self.sites).mount(self.local)
-        return [login_surface(self.issuer), self.arm, *self._data_planes(), self.local]
+        mount_control(self.control, self.github, self.index)
+        self.eventgrid.mount_control(self.control)
+        self.registries.mount_control(self.control)
+        SiteControl(self.sites).mount(self.control)
+        return [login_surface(self.issuer), self.arm, *self._data_planes(), self.local, self.control]
 
     @cached_property
     def engine(self) -> Podman:
@@ -127,13 +130,16 @@ class Box:
             self._begin(self.engine.start, self.engine.close),
             self._begin(self.registries.start, self.registries.stop),
         )
-        for surface in self.mount():
+        *served, control = self.mount()
+        for surface in served:
             self.gateway.add(surface)
         self._connect()
         await asyncio.gather(self._begin(self.tasks.start, self.tasks.stop), self._seed_upstream())
         await self._begin(self.containers.start, self.containers.stop)
         await self._begin(self.eventgrid.start, self.eventgrid.stop)
         await self._begin(self.sites.start, self.sites.stop)
+        server = ControlServer(control, self.instance.control_socket)
+        await self._begin(server.start, server.stop)
         return port
 
     async def _begin(self, start: Callable[[], Awaitable[None]], stop: Callable[[], Awaitable[None]]) -> None:

@@ -34,7 +34,9 @@ def _section(surface: Surface) -> Iterator[str]:
     families: dict[str, list[Operation]] = {}
     for operation in surface.operations:
         families.setdefault(_family(operation), []).append(operation)
-    yield from (f"## {surface.name}", "", f"Hosts: `{surface.hosts.pattern}`", "")
+    hosts = surface.hosts.pattern
+    where = f"Hosts: `{hosts}`" if hosts else "On the socket `control.sock` in the state folder, for its owner alone"
+    yield from (f"## {surface.name}", "", where, "")
     for family in sorted(families):
         if len(families) > 1:
             yield from (f"### {family or 'Subscriptions, groups and long-running operations'}", "")

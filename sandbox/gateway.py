@@ -2,7 +2,7 @@
 
 A client sets HTTPS_PROXY to it and connects to `management.azure.com` or `contoso.azurecr.io`; the real hosts
 cannot be reached, because a name that no surface covers is refused here. Plain HTTP on the same port
-serves the managed identity endpoint and the sandbox's own control operations (host name `sandbox`).
+serves the managed identity endpoint (host name `sandbox`).
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Gateway:
 
 
 class _Doorway(asyncio.Protocol):
-    """Reads the first request line: CONNECT is upgraded to TLS, the rest is plain HTTP to the sandbox itself."""
+    """Reads the first request line: CONNECT is upgraded to TLS, the rest is plain HTTP, for the identity endpoint."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway, self._head = gateway, b""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from hmac import compare_digest
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -18,12 +19,13 @@ SYSTEM_CLIENT_ID = "11111111-1111-1111-1111-111111111111"
 SYSTEM_PRINCIPAL_ID = "22222222-2222-2222-2222-222222222222"
 _RESOURCE_ID = f"/subscriptions/{SUBSCRIPTION}/resourcegroups/basegate-rg/providers/Microsoft.Web/sites/basegate"
 _LIFE_SECONDS = 86_400
+_LOOPBACK = ("127.0.0.1", "localhost")
 
 
 def mount_identity(
     local: Surface, issuer: Issuer, *, principal_of: Callable[[str], str | None] = lambda _: None
 ) -> None:
-    """Add the App Service managed identity endpoint (`IDENTITY_ENDPOINT`) to the sandbox's own surface.
+    """Add the App Service managed identity endpoint (`IDENTITY_ENDPOINT`) to the gateway's own surface.
 
     `principal_of` returns the principal id for a user-assigned identity's client id.
 
@@ -33,7 +35,8 @@ def mount_identity(
     @local.operation("GET", "/msi/token")
     async def get_token(call: Call) -> web.StreamResponse:
         """A token of the app's managed identity for one resource."""
-        if call.request.headers.get("X-IDENTITY-HEADER") != issuer.identity_header:
+        given = call.request.headers.get("X-IDENTITY-HEADER", "")
+        if not compare_digest(given.encode(), issuer.identity_header.encode()):
             raise Fault(401, "Unauthorized", "X-IDENTITY-HEADER is missing or is not this instance's.")
         resource = call.query.get("resource", "")
         if not resource:
@@ -88,11 +91,15 @@ def login_surface(issuer: Issuer) -> Surface:
 
     @surface.operation("POST", "/{tenant}/oauth2/v2.0/token")
     async def issue_token(call: Call) -> web.StreamResponse:
-        """A token for a client with its secret; any secret is accepted, since no principals are registered here."""
+        """A token for any client id; the secret of all is the `IDENTITY_HEADER` that `python -m sandbox env` prints."""
         form = parse_qs((await call.request.read()).decode())
-        scope, client = form.get("scope", [""])[0], form.get("client_id", [""])[0]
+        scope, client, secret = (form.get(name, [""])[0] for name in ("scope", "client_id", "client_secret"))
         if not scope or not client:
             raise Fault(400, "invalid_request", "The form fields 'scope' and 'client_id' are needed.")
+        if not compare_digest(secret.encode(), issuer.identity_header.encode()):
+            raise Fault(
+                401, "invalid_client", "The client secret here is the IDENTITY_HEADER of `python -m sandbox env`."
+            )
         audience = scope.split()[0].removesuffix("/.default")
         token = issuer.issue(audience, **identity_claims(client))
         return json_answer({"token_type": "Bearer", "expires_in": _LIFE_SECONDS, "access_token": token})
@@ -101,5 +108,15 @@ def login_surface(issuer: Issuer) -> Surface:
 
 
 def local_surface() -> Surface:
-    """The sandbox's own operations, over plain HTTP on the gateway's port."""
-    return Surface("Sandbox", rf"{LOCAL_HOST}")
+    """What the gateway's port answers over plain HTTP: the managed identity endpoint, to programs on this machine.
+
+    A page in a browser sends an `Origin`, or under a name of its own that leads here (DNS rebinding) another `Host`.
+    """
+
+    def authorize(request: web.BaseRequest, host: str, params: Mapping[str, str]) -> Mapping[str, Any]:
+        named = request.headers.get("Host", "").partition(":")[0]
+        if named not in _LOOPBACK or "Origin" in request.headers:
+            raise Fault(403, "Forbidden", "Only programs on this machine are answered here, no pages of a browser.")
+        return {}
+
+    return Surface("Managed identity endpoint", LOCAL_HOST, authorize=authorize)

@@ -48,6 +48,11 @@ class Instance:
         return self.root / "daemon.pid"
 
     @property
+    def control_socket(self) -> Path:
+        """The socket of the sandbox's own operations."""
+        return self.root / "control.sock"
+
+    @property
     def ca_bundle(self) -> Path:
         """The certificates that clients must trust: the system's and the instance's own CA."""
         return self.root / "ca" / "bundle.pem"
@@ -56,6 +61,11 @@ class Instance:
     def logs(self) -> Path:
         """The folder of logs, one file per service."""
         return self.folder("logs")
+
+    def create(self) -> None:
+        """Create the state folder if it is missing, and close it to all users but its owner: it has secrets."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.root.chmod(0o700)
 
     def folder(self, *parts: str) -> Path:
         """A folder below the root, created if missing."""

@@ -11,13 +11,13 @@ import sys
 import textwrap
 import time
 from collections.abc import Sequence
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from sandbox.control import Listed
+from sandbox.control import ControlConnection, Listed
 from sandbox.entra import Issuer
 from sandbox.instance import Instance, Settings, read_settings
 
@@ -68,6 +68,7 @@ def start(instance: Instance, settings: Settings) -> None:
     if running_pid(instance):
         raise SandboxError(f"the sandbox in {instance.root} runs already: stop it, or use another --state")
     _check_port(settings.port)
+    instance.create()
     instance.pid_file.unlink(missing_ok=True)
     log = instance.folder("logs") / "sandbox.log"
     command = [sys.executable, "-m", "sandbox.daemon", str(instance.root), _encoded(settings), str(TOOLS)]
@@ -144,7 +145,7 @@ def control(
     Raises:
         SandboxError: it does not respond, or refuses; includes the reason.
     """
-    connection = HTTPConnection("127.0.0.1", read_settings(instance).port, timeout=seconds)
+    connection = ControlConnection(instance.control_socket, seconds)
     try:
         connection.request(method, path, None if body is None else msgspec.json.encode(body))
         response = connection.getresponse()
@@ -152,6 +153,8 @@ def control(
         if response.status >= 300:
             raise SandboxError(f"the sandbox refuses {method} {path}: {raw.decode(errors='replace')}")
         return msgspec.json.decode(raw, type=answer)
+    except PermissionError as error:
+        raise SandboxError(f"the sandbox in {instance.root} belongs to another user: act as that one") from error
     except (OSError, HTTPException, msgspec.DecodeError) as error:
         raise SandboxError(f"the sandbox in {instance.root} runs but does not respond: {error}") from error
     finally:

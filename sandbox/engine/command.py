@@ -8,7 +8,7 @@ import os
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +37,10 @@ class CommandLine:
 
     program: tuple[str, ...]
     environment: Mapping[str, str]
+
+    def with_variables(self, variables: Mapping[str, str]) -> CommandLine:
+        """The command line with further variables in its environment."""
+        return replace(self, environment={**self.environment, **variables})
 
     async def stream(
         self, arguments: Sequence[str], out: Output, *, folder: Path | None = None, grace: float = GRACE_SECONDS

@@ -5,15 +5,21 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from sandbox.engine.contract import Login
+from sandbox.engine.contract import EngineError, Login
 from sandbox.engine.machine import Machine
 from sandbox.programs import find_program, search_path
 
 _DOCKER_HUB = {"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "https://index.docker.io/v1/"}
 _UNSAFE_IN_FILES = frozenset("\n\r\"'\\#`$")
+_PASSED_ON = re.compile(
+    r"(?!(LD|GLIBC|MALLOC|GO|CONTAINERS?|BUILDAH|PODMAN|STORAGE|REGISTRY|XDG|SSL|GIT|LC|NOTIFY|DBUS|LISTEN)_?|"
+    r"(PATH|HOME|USER|LOGNAME|LANG|SHELL|TMPDIR|_OCI.*|.*_PROXY)$)[A-Z_][A-Z0-9_]*",
+    re.IGNORECASE,
+)
 _KEPT_VARIABLES = ("LANG", "XDG_RUNTIME_DIR", "USER", "LOGNAME")
 
 
@@ -90,19 +96,31 @@ def write_logins(path: Path, logins: Mapping[str, Login]) -> Path:
     return path
 
 
-def environment_options(file: Path, environment: Mapping[str, str]) -> list[str]:
-    """The options that set a container's variables; plain values are passed in `file`, not in the process list.
+def environment_options(file: Path, environment: Mapping[str, str]) -> tuple[list[str], Mapping[str, str]]:
+    """The options that set a container's variables, and variables of the engine's own process: no value is an argument.
 
-    A value that could be parsed differently in an environment file (quotes, line ends, …) is passed as an argument.
+    Plain values are passed in `file`. One that could be parsed differently there (quotes, line ends, …) is passed in
+    the engine's environment, from which `--env NAME` takes it.
     """
     plain = {name: value for name, value in environment.items() if _UNSAFE_IN_FILES.isdisjoint(value) and value.strip()}
-    options = [
-        part for name, value in environment.items() if name not in plain for part in ("--env", f"{name}={value}")
-    ]
-    if not plain:
-        return options
-    write_private(file, "".join(f"{name}={value}\n" for name, value in plain.items()))
-    return ["--env-file", str(file), *options]
+    others = {name: value for name, value in environment.items() if name not in plain}
+    options = [part for name in others for part in ("--env", name)]
+    if plain:
+        write_private(file, "".join(f"{name}={value}\n" for name, value in plain.items()))
+        options = ["--env-file", str(file), *options]
+    return options, passed_on(others)
+
+
+def passed_on(variables: Mapping[str, str]) -> Mapping[str, str]:
+    """Variables that the engine's process gets to pass them on, as root.
+
+    Raises:
+        EngineError: the engine itself, or the loader, would read one of them.
+    """
+    for name in variables:
+        if not _PASSED_ON.fullmatch(name):
+            raise EngineError(f"{name} is no name of a variable that can have such a value here: choose another name")
+    return variables
 
 
 def write_private(path: Path, text: str) -> None:

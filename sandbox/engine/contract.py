@@ -59,6 +59,26 @@ class RunContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageBuild:
+    """One build of an image. It says all that may be chosen: an engine adds no option from elsewhere.
+
+    `context` is a folder on this machine, or the URL of a Git repository; `dockerfile` is the text of the Dockerfile,
+    None for that of the context. Values of `arguments` never appear in a process list if they are in `secret`.
+    """
+
+    context: str
+    dockerfile: str | None = None
+    tags: tuple[str, ...] = ()
+    arguments: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secret: frozenset[str] = frozenset()
+    target: str = ""
+    platform: str = ""
+    labels: tuple[str, ...] = ()
+    no_cache: bool = False
+    pull: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Pushed:
     """The result of a push: the client's exit code, and the manifest's digest if that is 0."""
 
@@ -72,8 +92,8 @@ class RunStore(Protocol):
     async def warm(self, images: Sequence[str]) -> None:
         """Cache the layers of base images, so that later runs pull only manifests. Never fails."""
 
-    async def build(self, arguments: Sequence[str], folder: Path, out: Output) -> int:
-        """Run `docker build` with these arguments in `folder`."""
+    async def build(self, build: ImageBuild, out: Output) -> int:
+        """Build an image."""
 
     async def pull(self, image: str, out: Output) -> int:
         """Pull an image by its real name."""

@@ -42,7 +42,7 @@ class PodmanHost:
         logins = {registry_of(image): login} if login else {}
         authfile = write_logins(self._store.runtime / f"auth-{next(self._numbers)}.json", logins)
         try:
-            output = await self._podman.check(["pull", "--quiet", "--authfile", str(authfile), image])
+            output = await self._podman.check(["pull", "--quiet", "--authfile", str(authfile), "--", image])
         finally:
             authfile.unlink(missing_ok=True)
         return output.split()[-1]
@@ -50,9 +50,10 @@ class PodmanHost:
     async def start_container(self, container: HostedContainer) -> str:
         """See `ContainerHost.start_container`."""
         variables = self._store.runtime / f"{container.name}.env"
-        environment = environment_options(variables, container.environment)
+        environment, passed = environment_options(variables, container.environment)
+        arguments = ("run", "--detach", *self._options(container), *environment, "--", container.image)
         try:
-            output = await self._change("run", "--detach", *self._options(container), *environment, container.image)
+            output = await uninterrupted(self._podman.with_variables(passed).check(arguments))
         finally:
             variables.unlink(missing_ok=True)
         return output.split()[-1]

@@ -12,12 +12,14 @@ from pathlib import Path
 from sandbox.engine.background import Background
 from sandbox.engine.cache import LayerCache
 from sandbox.engine.command import CommandLine
-from sandbox.engine.configuration import environment_options, write_logins
-from sandbox.engine.contract import Login, Output, Pushed, RunContainer
+from sandbox.engine.configuration import environment_options, passed_on, write_logins, write_private
+from sandbox.engine.contract import EngineError, ImageBuild, Login, Output, Pushed, RunContainer
 from sandbox.engine.networks import Network
 from sandbox.engine.store import Store
 from sandbox.engine.strays import end_strays
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_MOUNT_MARKS = frozenset(":,")
 _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -52,38 +54,44 @@ class PodmanRunStore:
         self._warmed.update(images)
         await self._shared.cache.ensure(images, self._authfile)
 
-    async def build(self, arguments: Sequence[str], folder: Path, out: Output) -> int:
+    async def build(self, build: ImageBuild, out: Output) -> int:
         """See `RunStore.build`. Uses Docker's manifest format, because ACR's builds do; RUN has no network."""
-        fixed = ("build", "--http-proxy=false", "--format", "docker", "--network", "none", "--pull=missing")
+        file = self._store.runtime / f"dockerfile-{next(self._numbers)}"
+        if build.dockerfile is not None:
+            write_private(file, build.dockerfile)
+        podman = self._podman.with_variables(passed_on({name: build.arguments[name] for name in build.secret}))
         try:
-            return await self._podman.stream([*fixed, *arguments], out, folder=folder, grace=0)
+            return await podman.stream(["build", *_build_options(build, file), "--", build.context], out, grace=0)
         except asyncio.CancelledError:
             await asyncio.to_thread(end_strays, self._store.graph)
             raise
+        finally:
+            file.unlink(missing_ok=True)
 
     async def pull(self, image: str, out: Output) -> int:
         """See `RunStore.pull`."""
-        return await self._podman.stream(["pull", image], out)
+        return await self._podman.stream(["pull", "--", image], out)
 
     async def push(self, image: str, out: Output) -> Pushed:
         """See `RunStore.push`."""
         file = self._store.runtime / f"digest-{next(self._numbers)}"
-        exit_code = await self._podman.stream(["push", "--digestfile", str(file), image], out)
+        exit_code = await self._podman.stream(["push", "--digestfile", str(file), "--", image], out)
         return Pushed(exit_code, "" if exit_code else file.read_text().strip())
 
     async def tag(self, source: str, target: str, out: Output) -> int:
         """See `RunStore.tag`."""
-        return await self._podman.stream(["tag", source, target], out)
+        return await self._podman.stream(["tag", "--", source, target], out)
 
     async def run(self, container: RunContainer, out: Output) -> int:
         """See `RunStore.run`."""
+        _check(container)
         self._containers.add(container.name)
         variables = self._store.runtime / f"{container.name}.env"
-        arguments = [*self._run_options(container), *environment_options(variables, container.environment)]
+        environment, passed = environment_options(variables, container.environment)
+        command = ["run", *self._run_options(container), *environment, "--", container.image, *container.arguments]
         try:
-            exit_code = await self._podman.stream(
-                ["run", *arguments, container.image, *container.arguments], _without_id(container, out), grace=0
-            )
+            podman = self._podman.with_variables(passed)
+            exit_code = await podman.stream(command, _without_id(container, out), grace=0)
         except asyncio.CancelledError:
             await self.remove(container.name)  # the client has ended, and may have left its container running
             raise
@@ -133,6 +141,33 @@ class PodmanRunStore:
         bases = {name: digest for name, digest in self._digests.items() if name in self._warmed}
         await self._shared.cache.refresh(bases, self._authfile)
         await self._store.discard()
+
+
+def _check(container: RunContainer) -> None:
+    """Refuse what podman, or the file system, would take for more than a name or a path.
+
+    Raises:
+        EngineError: the name is not one, or a path in the container has options of a mount.
+    """
+    if not _NAME.fullmatch(container.name):
+        raise EngineError(f"{container.name!r} is no name of a container: letters, digits, _ . -")
+    for path in container.mounts.values():
+        if not path.startswith("/") or not _MOUNT_MARKS.isdisjoint(path):
+            raise EngineError(f"{path!r} is no absolute path without : and , for a mount")
+
+
+def _build_options(build: ImageBuild, dockerfile: Path) -> list[str]:
+    """The options of `podman build`. Those that isolate it are the last ones, which count."""
+    options = ["--file", str(dockerfile)] if build.dockerfile is not None else []
+    for name, value in build.arguments.items():
+        options += ["--build-arg", name if name in build.secret else f"{name}={value}"]
+    for option, values in (("--tag", build.tags), ("--label", build.labels)):
+        options += [part for value in values for part in (option, value)]
+    for option, value in (("--target", build.target), ("--platform", build.platform)):
+        options += [option, value] if value else []
+    options += ["--no-cache"] if build.no_cache else []
+    isolation = ("--http-proxy=false", "--format", "docker", "--network", "none")
+    return [*options, f"--pull={'always' if build.pull else 'missing'}", *isolation]
 
 
 def _without_id(container: RunContainer, out: Output) -> Output:

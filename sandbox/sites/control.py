@@ -16,6 +16,12 @@ from sandbox.sites.service import Sites
 from sandbox.web import Call, Fault, Surface, json_answer
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,58}[a-z0-9])?")
+_SETTING = re.compile(
+    r"(?!(LD|GLIBC|MALLOC|OPENSSL|BASH|NODE|GCONV)_|PYTHON(?!_)|(PATH|HOME|ENV|IFS|SHELL|LOCPATH|NLSPATH)$)"
+    r"[A-Za-z_][A-Za-z0-9_.:-]{0,255}"
+)
+"""The names of settings. One that the loader, the interpreter or a shell reads would change how the app's process
+starts; `PYTHON_…` is the Functions worker's own."""
 
 
 class SiteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,6 +93,9 @@ class SiteControl:
         app = Path(body.app)
         if not app.is_absolute() or not (app / "function_app.py").is_file():
             raise Fault(400, "InvalidApp", f"'{body.app}' is no absolute path of a folder with a function_app.py.")
+        if (refused := next((one for one in body.settings if not _SETTING.fullmatch(one)), None)) is not None:
+            problem = f"{refused!r} is no name for a setting, or one that changes how the app's process starts."
+            raise Fault(400, "InvalidSetting", problem)
         await self._sites.put(SiteRecord(name=name, **msgspec.structs.asdict(body)))
         return json_answer(await self._view(name))
 

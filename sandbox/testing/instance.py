@@ -82,7 +82,7 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """The URL of its own operations, which is also its clients' HTTPS proxy."""
+        """The URL of its gateway, the HTTPS proxy of its clients."""
         return f"http://127.0.0.1:{read_settings(self._instance).port}"
 
     @property

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from sandbox.engine import Login, Podman, RunStore
+from sandbox.engine import ImageBuild, Login, Podman, RunStore
 from sandbox.engine.mounts import mounts_below
 from sandbox.forward import Backend
 from sandbox.tests.live import LiveGateway
@@ -48,8 +48,12 @@ class Bench:
 
     async def base(self, store: RunStore, tag: str = "1") -> str:
         image = f"{SERVER}/base:{tag}"
-        assert await store.build(["-t", image, "."], self.context, self.out) == 0, self.lines
+        assert await self.build(store, "Dockerfile", image) == 0, self.lines
         return image
+
+    async def build(self, store: RunStore, dockerfile: str, *tags: str, **options: Any) -> int:
+        text = (self.context / dockerfile).read_text()
+        return await store.build(ImageBuild(str(self.context), text, tags, **options), self.out)
 
 
 @contextmanager

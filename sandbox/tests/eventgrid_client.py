@@ -114,7 +114,7 @@ class EventGridClient:
         live.index.register("Microsoft.ContainerRegistry/registries", lambda: [{"id": REGISTRY}])
         self.grid = self._service()
         self.grid.mount(live.arm, live.operations, live.index)
-        self.grid.mount_control(live.local)
+        self.grid.mount_control(live.control)
         live.gateway.add(self.grid.surface())
         live.gateway.add(self.hook.surface(r"hook\.example\.test|gateapp\.azurewebsites\.net"))
         live.run(self.grid.start())
@@ -177,8 +177,7 @@ class EventGridClient:
 
     def counts(self) -> dict[str, int]:
         """What became of the events so far."""
-        answer = requests.get(f"http://127.0.0.1:{self.live.port}/eventgrid/counts", timeout=5)
-        counts: dict[str, int] = answer.json()
+        counts: dict[str, int] = self.live.ask("GET", "/eventgrid/counts")[1]
         return counts
 
 

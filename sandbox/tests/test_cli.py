@@ -146,13 +146,11 @@ def test_a_log_that_is_not_there_is_told_with_those_that_are(
 def test_what_there_is_is_listed_with_its_address(live: LiveGateway) -> None:
     live.index.register("registries", lambda: [{"id": REGISTRY, "properties": {"loginServer": "contoso.azurecr.io"}}])
     live.index.register("containerGroups", lambda: [{"id": GROUP, "properties": {"ipAddress": {"ip": "10.0.0.7"}}}])
-    mount_control(live.local, GitHub(live.instance.folder("git")), live.index)
-    live.instance.settings_file.write_text(f'{{"port": {live.port}}}')
+    mount_control(live.control, GitHub(live.instance.folder("git")), live.index)
     listed = [(resource.group, resource.name, resource.address) for resource in resources(live.instance)]
     assert listed == [("contoso-rg", "contoso", "contoso.azurecr.io"), ("web-rg", "web", "10.0.0.7")]
 
 
 def test_a_sandbox_that_does_not_answer_is_told(tmp_path: Path) -> None:
-    Instance(tmp_path).settings_file.write_text('{"port": 1}')
     with pytest.raises(SandboxError, match="runs but does not respond"):
         resources(Instance(tmp_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 import urllib.request
@@ -36,7 +37,7 @@ def test_a_run_builds_pushes_and_runs_and_the_next_run_sees_only_what_was_pushed
         assert await second.run(RunContainer("gone", f"{SERVER}/base:local"), bench.out) == 125
         await second.warm([image])
         (bench.context / "app").write_text(f"FROM {image}\nRUN echo built\n")
-        assert await second.build(["-f", "app", "-t", "app:1", "."], bench.context, bench.out) == 0, bench.lines
+        assert await bench.build(second, "app", "app:1") == 0, bench.lines
         assert (await second.digests())[image] == pushed.digest
         await second.close()
 
@@ -99,6 +100,64 @@ def test_a_container_gets_its_variables_user_folder_and_mounts_and_no_network(be
     assert not list(bench.root.rglob("*.env"))
 
 
+def test_no_value_of_a_variable_and_no_secret_argument_is_in_a_process_list(bench: Bench) -> None:
+    odd, secret = 'say "s3cret-variable"\nthere', "s3cret-argument"
+
+    async def seen(work: Coroutine[Any, Any, int]) -> str:
+        task, found = asyncio.ensure_future(work), ""
+        while not task.done():
+            found += _command_lines()
+            await asyncio.sleep(0.005)
+        assert await task == 0, bench.lines
+        return found
+
+    async def play() -> str:
+        store = await bench.engine.prepare_run("ca1", {})
+        image = await bench.base(store)
+        script = ("/bin/sh", "-c", "echo $ODD; /bin/busybox sleep 0.3")
+        found = await seen(store.run(RunContainer("odd", image, script, environment={"ODD": odd}), bench.out))
+        (bench.context / "app").write_text(f"FROM {image}\nARG TOKEN\nRUN echo is $TOKEN; /bin/busybox sleep 0.3\n")
+        found += await seen(bench.build(store, "app", arguments={"TOKEN": secret}, secret=frozenset({"TOKEN"})))
+        for name in ("LD_PRELOAD", "PATH", "CONTAINERS_CONF", "https_proxy"):
+            with pytest.raises(EngineError, match=f"{name} is no name"):
+                await store.run(RunContainer("odd", image, environment={name: odd}), bench.out)
+        return found
+
+    commands = bench.run(play())
+    assert "is s3cret-argument" in bench.lines
+    assert any("s3cret-variable" in line for line in bench.lines)
+    assert "podman" in commands
+    assert "s3cret-variable" not in commands
+    assert f"TOKEN={secret}" not in commands
+
+
+@pytest.mark.parametrize(
+    ("container", "problem"),
+    [
+        (RunContainer("../../../tmp/x", "base"), "no name of a container"),
+        (RunContainer("-v", "base"), "no name of a container"),
+        (RunContainer("x", "base", mounts={Path("/tmp"): "/v:O,upperdir=/etc"}), "no absolute path"),
+    ],
+)
+def test_a_name_or_a_path_that_is_more_than_one_is_refused(bench: Bench, container: RunContainer, problem: str) -> None:
+    async def play() -> None:
+        store = await bench.engine.prepare_run("ca1", {})
+        await store.run(container, bench.out)
+
+    with pytest.raises(EngineError, match=problem):
+        bench.run(play())
+
+
+def test_an_image_that_begins_like_an_option_is_an_image(bench: Bench) -> None:
+    async def play() -> int:
+        store = await bench.engine.prepare_run("ca1", {})
+        image = await bench.base(store)
+        return await store.run(RunContainer("x", "--volume=/:/host", (image, "/bin/sh")), bench.out)
+
+    assert bench.run(play()) == 125
+    assert any("invalid reference" in line for line in bench.lines), bench.lines
+
+
 def test_containers_of_one_run_reach_each_other_by_name_and_nothing_else(bench: Bench) -> None:
     async def play() -> list[str]:
         store = await bench.engine.prepare_run("ca1", {})
@@ -140,12 +199,19 @@ def test_a_cancelled_run_ends_its_container_and_a_cancelled_build_its_command(be
         await cancel(store.run(RunContainer("sleeper", image, sleeper), bench.out), lambda: said("running"))
         assert not _processes("7777")
         (bench.context / "slow").write_text(f"FROM {image}\nRUN echo building; exec /bin/busybox sleep 8888\n")
-        slow = ["-f", "slow", "-t", "slow:1", "."]
-        await cancel(store.build(slow, bench.context, bench.out), lambda: said("building"))
+        await cancel(bench.build(store, "slow", "slow:1"), lambda: said("building"))
         assert not _processes("8888")
         await store.close()
 
     bench.run(play())
+
+
+def _command_lines() -> str:
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(file.read_text(errors="replace"))
+    return "\n".join(one for one in found if "podman" in one)
 
 
 def _processes(argument: str) -> list[str]:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import requests
 
 from sandbox import events
 from sandbox.__main__ import main
@@ -31,7 +30,6 @@ def slow_client(live: LiveGateway) -> Iterator[EventGridClient]:
 
 
 def _client(live: LiveGateway, time_scale: float) -> Iterator[EventGridClient]:
-    live.instance.settings_file.write_text(f'{{"port": {live.port}}}')
     client = EventGridClient(live, time_scale)
     yield client
     client.close()
@@ -39,9 +37,8 @@ def _client(live: LiveGateway, time_scale: float) -> Iterator[EventGridClient]:
 
 def test_drills_lose_and_double_deliveries_as_told(client: EventGridClient) -> None:
     client.subscribe()
-    control = f"http://127.0.0.1:{client.live.port}/eventgrid/faults"
-    assert requests.put(control, json={"drop": 2}, timeout=5).status_code == 400
-    assert requests.put(control, json={"drop": 0.3, "duplicate": 0.3, "seed": 7}, timeout=5).status_code == 200
+    assert client.live.ask("PUT", "/eventgrid/faults", {"drop": 2})[0] == 400
+    disturb(client, drop=0.3, duplicate=0.3, seed=7)
     client.live.run(client.grid.publish(REGISTRY, [pushed(number) for number in range(40)]))
     wait_until(lambda: client.counts()["waiting"] == 0)
     counts = client.counts()
@@ -54,8 +51,7 @@ def test_drills_lose_and_double_deliveries_as_told(client: EventGridClient) -> N
 
 
 def disturb(client: EventGridClient, **settings: Any) -> None:
-    control = f"http://127.0.0.1:{client.live.port}/eventgrid/faults"
-    assert requests.put(control, json=settings, timeout=5).status_code == 200
+    assert client.live.ask("PUT", "/eventgrid/faults", settings)[0] == 200
 
 
 def test_while_deliveries_are_off_events_are_dropped_and_never_come_later(
@@ -115,8 +111,7 @@ def test_with_a_seed_the_same_events_share_the_same_fate_whatever_goes_to_others
 
 def test_shuffled_events_overtake_each_other(client: EventGridClient) -> None:
     client.subscribe()
-    control = f"http://127.0.0.1:{client.live.port}/eventgrid/faults"
-    requests.put(control, json={"shuffle_seconds": 0.2, "seed": 1}, timeout=5)
+    disturb(client, shuffle_seconds=0.2, seed=1)
     client.live.run(client.grid.publish(REGISTRY, [pushed(number) for number in range(12)]))
     wait_until(lambda: client.counts()["delivered"] == 12)
     assert client.hook.ids != [f"event-{number}" for number in range(12)]

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from sandbox.instance import SUBSCRIPTION
@@ -38,28 +37,21 @@ class Operator:
     def __init__(self, live: LiveGateway, sites: Sites) -> None:
         self.live, self.sites = live, sites
 
-    def control(self, method: str, path: str, **options: Any) -> Answer:
-        return self.live.run(self._ask(aiohttp.ClientSession, method, f"{self._local}{path}", options))
+    def control(self, method: str, path: str, json: object = None) -> tuple[int, Any]:
+        return self.live.ask(method, path, json)
 
     def ask(self, method: str, url: str, **options: Any) -> Answer:
-        return self.live.run(self._ask(self.live.gateway.outside, method, url, options))
+        return self.live.run(self._ask(method, url, options))
 
-    @property
-    def _local(self) -> str:
-        return f"http://127.0.0.1:{self.live.port}"
-
-    @staticmethod
-    async def _ask(
-        open_session: Callable[[], aiohttp.ClientSession], method: str, url: str, options: dict[str, Any]
-    ) -> Answer:
-        async with open_session() as session, session.request(method, url, **options) as answer:
+    async def _ask(self, method: str, url: str, options: dict[str, Any]) -> Answer:
+        async with self.live.gateway.outside() as session, session.request(method, url, **options) as answer:
             return Answer(answer.status, answer.headers.copy(), await answer.text())
 
 
 @pytest.fixture
 def operator(live: LiveGateway) -> Iterator[Operator]:
     sites = Sites(live.instance, lambda: live.environment)
-    SiteControl(sites).mount(live.local)
+    SiteControl(sites).mount(live.control)
     SitesControlPlane(sites).mount(live.arm, live.index)
     live.gateway.add(sites.surface())
     yield Operator(live, sites)
@@ -77,9 +69,9 @@ def app(tmp_path: Path) -> Path:
 
 def start(operator: Operator, app: Path, **more: Any) -> Any:
     body = {"app": str(app), "settings": {"GREETING": "hello"}, "workers": 2, "python": sys.executable, **more}
-    answer = operator.control("PUT", "/sites/sample", json=body)
-    assert answer.status == 200, answer.text
-    return answer.json
+    status, site = operator.control("PUT", "/sites/sample", body)
+    assert status == 200, site
+    return site
 
 
 def is_alive(pid: int) -> bool:
@@ -113,30 +105,40 @@ def test_a_site_answers_under_its_name_until_it_is_deleted(operator: Operator, a
     assert operator.ask("GET", url.split("?")[0]).status == 401
     assert operator.ask("GET", url.split("?")[0], headers={"x-functions-key": site["hostKey"]}).status == 200
     assert operator.ask("GET", "https://other.azurewebsites.net/").status == 404
-    until(lambda: len(operator.control("GET", "/sites/sample").json["workers"]) == 2)
-    pids = [site["pid"], *(worker["pid"] for worker in operator.control("GET", "/sites/sample").json["workers"])]
-    assert operator.control("DELETE", "/sites/sample").status == 204
+    until(lambda: len(operator.control("GET", "/sites/sample")[1]["workers"]) == 2)
+    pids = [site["pid"], *(worker["pid"] for worker in operator.control("GET", "/sites/sample")[1]["workers"])]
+    assert operator.control("DELETE", "/sites/sample")[0] == 204
     assert not any(is_alive(pid) for pid in pids)
     assert operator.ask("GET", url).status == 404
-    assert operator.control("GET", "/sites").json == []
+    assert operator.control("GET", "/sites") == (200, [])
 
 
 def test_an_app_that_does_not_load_is_an_error_with_its_traceback(operator: Operator, app: Path) -> None:
     (app / "function_app.py").write_text("import nowhere\n")
-    answer = operator.control("PUT", "/sites/sample", json={"app": str(app)})
-    assert answer.status == 400
-    assert "No module named 'nowhere'" in answer.json["error"]["message"]
-    assert operator.control("PUT", "/sites/sample", json={"app": "/nowhere"}).status == 400
-    assert operator.control("PUT", "/sites/sample", json={"app": str(app), "wrokers": 2}).status == 400
+    status, answer = operator.control("PUT", "/sites/sample", {"app": str(app)})
+    assert status == 400
+    assert "No module named 'nowhere'" in answer["error"]["message"]
+    assert operator.control("PUT", "/sites/sample", {"app": "/nowhere"})[0] == 400
+    assert operator.control("PUT", "/sites/sample", {"app": str(app), "wrokers": 2})[0] == 400
+
+
+@pytest.mark.parametrize("name", ["LD_PRELOAD", "PYTHONPATH", "PYTHONSTARTUP", "PATH", "BASH_ENV", "a=b", ""])
+def test_a_setting_that_changes_how_the_app_s_interpreter_starts_is_refused_by_name(
+    name: str, operator: Operator, app: Path
+) -> None:
+    status, answer = operator.control("PUT", "/sites/sample", {"app": str(app), "settings": {name: "x"}})
+    assert (status, answer["error"]["code"]) == (400, "InvalidSetting")
+    assert repr(name) in answer["error"]["message"]
+    assert operator.control("GET", "/sites") == (200, [])
 
 
 def test_a_killed_host_takes_its_workers_along_and_is_started_again(operator: Operator, app: Path) -> None:
     site = start(operator, app, workers=1)
-    (worker,) = operator.control("GET", "/sites/sample").json["workers"]
+    (worker,) = operator.control("GET", "/sites/sample")[1]["workers"]
     os.kill(site["pid"], signal.SIGKILL)
     until(lambda: not is_alive(worker["pid"]))
     until(lambda: operator.ask("GET", site["functions"][0]["url"]).status == 200)
-    assert operator.control("GET", "/sites/sample").json["pid"] != site["pid"]
+    assert operator.control("GET", "/sites/sample")[1]["pid"] != site["pid"]
 
 
 def test_sites_come_back_with_their_keys_when_the_sandbox_starts_again(operator: Operator, app: Path) -> None:

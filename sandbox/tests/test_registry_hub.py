@@ -25,7 +25,7 @@ class Hub:
     def __init__(self, live: LiveGateway, registries: Registries) -> None:
         self.live, self.registries = live, registries
         self.digest = live.run(registries.seed_hub("library/node", "15-alpine", two_platforms()))
-        registries.mount_control(live.local)
+        registries.mount_control(live.control)
 
     def ask(self, method: str, path: str, account: tuple[str, str] | None = None, **more: Any) -> requests.Response:
         query = {"service": "registry.docker.io", "scope": "repository:library/node:pull"}
@@ -34,8 +34,8 @@ class Hub:
         return requests.request(method, f"{NODE}/{path}", headers=headers, timeout=10, **more)
 
     def limit(self, **limits: int) -> None:
-        answer = requests.put(f"http://127.0.0.1:{self.live.port}/dockerhub/limits", json=limits, timeout=5)
-        assert answer.status_code == 200, answer.text
+        status, answer = self.live.ask("PUT", "/dockerhub/limits", limits)
+        assert status == 200, answer
 
 
 @pytest.fixture
@@ -80,12 +80,12 @@ def test_where_nothing_is_left_a_pull_is_refused_and_a_look_is_not(hub: Hub) -> 
 
 
 def test_a_limit_that_is_none_is_refused_by_the_name_of_its_field(hub: Hub) -> None:
-    url = f"http://127.0.0.1:{hub.live.port}/dockerhub/limits"
     for body in ({"anonymous": -1}, {"window_seconds": 0}, {"members": 1}):
-        answer = requests.put(url, json=body, timeout=5)
-        assert answer.status_code == 400
-        assert next(iter(body)) in answer.text
-    assert requests.get(url, timeout=5).json() == {"anonymous": 100, "account": 200, "window_seconds": 21600}
+        status, answer = hub.live.ask("PUT", "/dockerhub/limits", body)
+        assert status == 400
+        assert next(iter(body)) in answer["error"]["message"]
+    limits = {"anonymous": 100, "account": 200, "window_seconds": 21600}
+    assert hub.live.ask("GET", "/dockerhub/limits") == (200, limits)
 
 
 def test_tags_come_in_pages_that_lead_to_the_next(hub: Hub) -> None:

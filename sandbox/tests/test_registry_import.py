@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import requests
 from azure.containerregistry import ContainerRegistryClient
 from azure.core.exceptions import HttpResponseError
 from azure.identity import DefaultAzureCredential
@@ -64,13 +63,12 @@ def test_an_import_by_digest_keeps_the_index_and_all_its_platforms(
 def test_a_throttled_registry_refuses_imports_until_the_drill_is_over(
     live: LiveGateway, registries: Registries, arm: ContainerRegistryManagementClient, base: ContainerRegistryClient
 ) -> None:
-    registries.mount_control(live.local)
+    registries.mount_control(live.control)
     digest = push(live, registries, "publicregistry", "node", "15-alpine", "fifteen")
-    url = f"http://127.0.0.1:{live.port}/registries/contosobase/imports"
-    assert requests.put(url, json={"throttled": True}, timeout=5).status_code == 200
+    assert live.ask("PUT", "/registries/contosobase/imports", {"throttled": True})[0] == 200
     with pytest.raises(HttpResponseError, match="TooManyRequests"):  # after the SDK has tried three times
         run_import(arm, from_public(arm, f"node@{digest}"), "node:15-alpine-ca4")
-    assert requests.put(url, json={"throttled": False}, timeout=5).status_code == 200
+    assert live.ask("PUT", "/registries/contosobase/imports", {"throttled": False})[0] == 200
     run_import(arm, from_public(arm, f"node@{digest}"), "node:15-alpine-ca4")
     assert base.get_tag_properties("node", "15-alpine-ca4").digest == digest
 

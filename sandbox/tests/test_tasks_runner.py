@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,10 +12,16 @@ from typing import Any
 
 import pytest
 
-from sandbox.engine import ContainerHost, EngineError, Login, Output, Pushed, RunContainer
+from sandbox.engine import ContainerHost, EngineError, ImageBuild, Login, Output, Pushed, RunContainer
 from sandbox.tasks.outcome import RunInfo, RunOutcome, RunStatus
-from sandbox.tasks.runner.command_line import DockerCommandError, read_docker_run, split_docker, split_words
-from sandbox.tasks.runner.dockerfile import Bases, find_bases, read_build_command
+from sandbox.tasks.runner.command_line import (
+    DockerCommandError,
+    read_docker_build,
+    read_docker_run,
+    split_docker,
+    split_words,
+)
+from sandbox.tasks.runner.dockerfile import Bases, find_bases
 from sandbox.tasks.runner.runner import Runner
 from sandbox.tasks.taskfile.parser import load_task_file
 
@@ -29,6 +36,7 @@ class FakeStore:
         self.says = {name: list(codes) for name, codes in says.items()}
         self.calls: list[str] = []
         self.containers: list[RunContainer] = []
+        self.builds: list[ImageBuild] = []
         self.running: set[str] = set()
         self.most_running = 0
         self.closed = False
@@ -37,8 +45,9 @@ class FakeStore:
     async def warm(self, images: Sequence[str]) -> None:
         self.calls.append(f"warm {' '.join(images)}")
 
-    async def build(self, arguments: Sequence[str], folder: Path, out: Output) -> int:
-        self.calls.append(f"build {' '.join(arguments)} in {folder.name}")
+    async def build(self, build: ImageBuild, out: Output) -> int:
+        self.builds.append(build)
+        self.calls.append(f"build {' '.join(build.tags)}")
         await out("STEP 1/1: FROM scratch")
         return 0
 
@@ -165,14 +174,18 @@ def test_the_walkthroughs_import_runs_and_tells_what_it_pushed_and_stands_on(tmp
     calls = bench.engine.store.calls
     assert calls[:4] == [
         "warm docker.io/library/node:15-alpine",
-        f"build --build-arg FROM=docker.io/ -t contoso.azurecr.io/test:1 . in {tmp_path.name}",
+        "build contoso.azurecr.io/test:1",
         "run validate",
         "pull docker.io/library/node:15-alpine",
     ]
+    (build,) = bench.engine.store.builds
+    assert (build.context, dict(build.arguments)) == (str(tmp_path), {"FROM": "docker.io/"})
+    assert build.dockerfile == (tmp_path / "Dockerfile").read_text()
     assert bench.engine.store.closed
 
 
 def test_the_log_has_acrs_words(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     bench = Bench(tmp_path, validate=[1])
     outcome = bench.play(IMPORT, FROM="docker.io/")
     assert (outcome.status, outcome.failed_step, outcome.exit_code) == (RunStatus.FAILED, "validate", 1)
@@ -369,9 +382,66 @@ def test_bases_are_found_with_build_arguments_and_stages(dockerfile: str, target
 
 
 def test_a_build_command_line_is_read() -> None:
-    command = read_build_command(["--no-cache", "-t", "a:1", "--tag=a:2", "-f", "x", "--build-arg", "A=b=c", "src"])
-    assert (command.context, command.file, command.tags) == ("src", "x", ["a:1", "a:2"])
-    assert command.arguments == {"A": "b=c"}
+    words = "--no-cache -q --memory 1g -t a:1 --tag=a:2 -f x --build-arg A=b=c --build-arg B --label l=1 src"
+    build = read_docker_build(words.split())
+    assert (build.context, build.file, build.tags, build.labels) == ("src", "x", ["a:1", "a:2"], ["l=1"])
+    assert build.arguments == {"A": "b=c", "B": None}
+    assert (build.no_cache, build.pull) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-v /:/host", "--volume=/:/host", "--network host", "--cap-add=ALL", "--security-opt seccomp=unconfined",
+        "--secret id=x,src=/etc/shadow", "--ssh default", "--build-context x=/", "--device /dev/sda", "-o /etc",
+        "--iidfile /etc/x", "--add-host a:127.0.0.1", "--userns host", "--authfile /root/x", "--squash",
+    ],
+)  # fmt: skip
+def test_an_option_of_a_build_that_could_reach_this_machine_is_refused_by_name(options: str, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    bench = Bench(tmp_path)
+    outcome = bench.play(f"steps:\n- build: {options} -t x .\n")
+    assert f"docker build {re.split('[ =]', options)[0]} is not supported here" in outcome.error
+    assert bench.engine.store.builds == []
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("-t x ..", "is outside /workspace"),
+        ("-t x /etc", "is outside /workspace"),
+        ("-t x link", "is outside /workspace"),
+        ("-t x -f ../secret .", "is outside /workspace"),
+        ("-t x -f /etc/passwd .", "is outside /workspace"),
+        ("-t x -f link/passwd .", "is outside /workspace"),
+        ("-t x -f gone .", "the Dockerfile gone does not exist"),
+        ("-t x gone", "the context gone is no folder"),
+        ("-t x http://127.0.0.1:1/x.tar", "is no folder in /workspace, and no repository of github.com"),
+        ("-t x -", "the context - is no folder"),
+        ("-t x https://github.com/o/r#main:../../etc", "cannot be built here"),
+        ("-t x https://github.com/o/r#--upload-pack=x", "cannot be built here"),
+        ("-t x", "accepts one context, not 0"),
+        ("-t x . .", "accepts one context, not 2"),
+    ],
+)
+def test_sources_of_a_build_are_in_the_workspace(line: str, problem: str, tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    (tmp_path / "secret").write_text("FROM scratch\n")
+    (context / "Dockerfile").write_text("FROM scratch\n")
+    (context / "link").symlink_to("/etc")
+    bench = Bench(context)
+    assert problem in bench.play(f"steps:\n- build: {line}\n").error
+    assert bench.engine.store.builds == []
+
+
+def test_an_argument_of_a_build_takes_its_value_from_the_step_and_a_secret_one_is_marked(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    bench = Bench(tmp_path)
+    text = "steps:\n- {build: '--build-arg A --build-arg B --build-arg C={{.Secrets.c}} -t x .', env: [A=1]}\n"
+    bench.play(text, replace(RUN, secrets={"c": "s3cret"}))
+    (build,) = bench.engine.store.builds
+    assert (dict(build.arguments), build.secret) == ({"A": "1", "C": "s3cret"}, frozenset({"C"}))
 
 
 def test_docker_commands_that_are_not_carried_out_are_named() -> None:

@@ -104,6 +104,13 @@ def test_all_faults_are_found_at_once_each_with_its_line() -> None:
         ("steps:\n- cmd: x\n  privileged: true", "privileged is refused"),
         ("steps:\n- cmd: x\n  network: n", "the network n is not declared"),
         ("steps:\n- cmd: x\n  volumeMounts: [{name: v, mountPath: /v}]", "the volume v is not declared"),
+        (
+            "volumes: [{name: v, secret: {f: aGk=}}]\nsteps:\n- cmd: x\n"
+            "  volumeMounts: [{name: v, mountPath: '/v:O,upperdir=/etc'}]",
+            "the mountPath /v:O,upperdir=/etc has a : or a comma",
+        ),
+        ("volumes: [{name: v, secret: {../x: aGk=}}]\nsteps:\n- cmd: x", "file ../x is not a plain file name"),
+        ("volumes: [{name: v, secret: {..: aGk=}}]\nsteps:\n- cmd: x", "file .. is not a plain file name"),
         ("steps:\n- cmd: x\n  exitedWith: [1]", "exitedWith has no effect"),
         ("steps:\n- cmd: x\n  id: a b", "is not a step id"),
         ("steps:\n- cmd: x\n  env: [A]", "not name=value"),

@@ -8,10 +8,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
-from sandbox.engine.contract import Output, RunContainer
+from sandbox.engine.contract import ImageBuild, Output, RunContainer
+from sandbox.git.context import GitContext
 from sandbox.tasks.outcome import full_name, parse_image
-from sandbox.tasks.runner.command_line import DockerCommandError, read_docker_run, split_docker, split_words
-from sandbox.tasks.runner.dockerfile import BuildCommand, find_bases, read_build_command
+from sandbox.tasks.runner.command_line import (
+    DockerBuild,
+    DockerCommandError,
+    read_docker_build,
+    read_docker_run,
+    split_docker,
+    split_words,
+)
+from sandbox.tasks.runner.dockerfile import find_bases
 from sandbox.tasks.runner.execution import WORKSPACE, Execution, StepFailed
 from sandbox.tasks.taskfile.model import Step, StepKind
 
@@ -86,31 +94,52 @@ async def _build(words: list[str], step: Step, execution: Execution) -> Attempt:
     log, folder = execution.log, execution.folder(step)
     if not folder.is_dir():
         raise StepFailed(f"the working directory {step.working_directory} does not exist")
-    command = read_build_command(words)
+    command = read_docker_build(words)
     await log.say("Scanning for dependencies...")
-    text = await asyncio.to_thread(_dockerfile, folder, command)
+    context, dockerfile = await asyncio.to_thread(_sources, folder, command, execution)
     variables = dict(entry.split("=", 1) for entry in step.env)
-    arguments = {name: value or variables.get(name, "") for name, value in command.arguments.items()}
-    bases = find_bases(text, arguments, command.target)
+    given = {name: variables.get(name) if value is None else value for name, value in command.arguments.items()}
+    arguments = {name: value for name, value in given.items() if value is not None}
+    bases = find_bases(dockerfile or "", arguments, command.target)
     await log.say("Successfully scanned dependencies")
     names = [full_name(parse_image(name)) for name in bases.all()]
     await execution.store.warm([name for name in names if name not in execution.local])
     execution.built[step.id] = (command.tags, bases)
-    line = [_with_value(word, before, variables) for before, word in zip(["", *words], words, strict=False)]
-    return lambda out: _then(execution.store.build(line, folder, out), execution, command.tags)
+    build = ImageBuild(
+        context=context,
+        dockerfile=dockerfile,
+        tags=tuple(command.tags),
+        arguments=arguments,
+        secret=frozenset(name for name, value in arguments.items() if log.masker.mask(value) != value),
+        target=command.target,
+        platform=command.platform,
+        labels=tuple(command.labels),
+        no_cache=command.no_cache,
+        pull=command.pull,
+    )
+    return lambda out: _then(execution.store.build(build, out), execution, command.tags)
 
 
-def _dockerfile(folder: Path, command: BuildCommand) -> str:
-    """The Dockerfile's text; empty if it is not on this machine (a build from a Git URL) or missing."""
-    context = folder / command.context
-    names = (folder / command.file, context / command.file) if command.file else (context / "Dockerfile",)
-    file = next((name for name in names if name.is_file()), None)
-    return file.read_text(errors="replace") if file else ""
+def _sources(folder: Path, command: DockerBuild, execution: Execution) -> tuple[str, str | None]:
+    """The context, and the text of the Dockerfile: None for a Git repository, which the engine clones.
 
-
-def _with_value(word: str, before: str, variables: dict[str, str]) -> str:
-    """Expand `--build-arg NAME` with its value from the step's environment, which the engine does not have."""
-    return f"{word}={variables[word]}" if before == "--build-arg" and word in variables else word
+    Raises:
+        StepFailed: one of them does not exist, or is outside the workspace.
+    """
+    git = GitContext.parse(command.context)
+    if git is not None:
+        if command.file or ".." in git.folder.split("/") or (git.ref or "").startswith("-"):
+            raise StepFailed(f"the context {command.context} cannot be built here: clone it as the context of the run")
+        return command.context, None
+    context = execution.place(folder, command.context)
+    if not context.is_dir():
+        raise StepFailed(f"the context {command.context} is no folder in {WORKSPACE}, and no repository of github.com")
+    name = command.file or "Dockerfile"
+    places = [execution.place(at, name) for at in ((folder, context) if command.file else (context,))]
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
+        raise StepFailed(f"the Dockerfile {name} does not exist in the context")
+    return str(context), execution.read(file)
 
 
 def _container(

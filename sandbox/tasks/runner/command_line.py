@@ -18,6 +18,18 @@ _RUN_FLAGS = {
     "-e": "env", "--env": "env", "--entrypoint": "entrypoint", "--name": "name", "-u": "user", "--user": "user",
     "-w": "workdir", "--workdir": "workdir",
 }  # fmt: skip
+_BUILD_FLAGS = {
+    "-t": "tags", "--tag": "tags", "-f": "file", "--file": "file", "--build-arg": "arguments", "--label": "labels",
+    "--target": "target", "--platform": "platform",
+}  # fmt: skip
+_BUILD_SWITCHES = {"--no-cache": "no_cache", "--pull": "pull"}
+_WITHOUT_EFFECT = frozenset((
+    "-m", "--memory", "--memory-swap", "--shm-size", "-c", "--cpu-shares", "--cpu-period", "--cpu-quota",
+    "--cpuset-cpus", "--cpuset-mems", "--cache-from", "--progress", "--isolation",
+))  # fmt: skip
+_SWITCHES_WITHOUT_EFFECT = frozenset((
+    "--rm", "--force-rm", "--compress", "--disable-content-trust", "-q", "--quiet",
+))  # fmt: skip
 _RUN_SWITCHES = {"--rm": "", "-i": "", "--interactive": "", "-t": "", "--tty": "", "-d": "detach", "--detach": "detach"}
 
 
@@ -55,6 +67,60 @@ class DockerRun:
     workdir: str | None = None
     name: str | None = None
     detach: bool = False
+
+
+@dataclass(slots=True)
+class DockerBuild:
+    """A `docker build` command line. `arguments` without a value get it from the step's environment."""
+
+    context: str = ""
+    file: str = ""
+    target: str = ""
+    platform: str = ""
+    tags: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    arguments: dict[str, str | None] = field(default_factory=dict)
+    no_cache: bool = False
+    pull: bool = False
+
+
+def read_docker_build(words: Sequence[str]) -> DockerBuild:
+    """Read the arguments that follow `docker build`.
+
+    Only options that cannot reach this machine are known: builds are made by root, and whoever writes a task file could
+    mount a folder into one, or take away what confines it.
+
+    Raises:
+        DockerCommandError: for an option that is not supported here, or another number of contexts than one.
+    """
+    build, rest, contexts = DockerBuild(), list(words), list[str]()
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-") or word == "-":
+            contexts.append(word)
+            continue
+        option, equals, value = word.partition("=")
+        if option in _BUILD_SWITCHES:
+            setattr(build, _BUILD_SWITCHES[option], value != "false")
+        elif option in _BUILD_FLAGS or option in _WITHOUT_EFFECT:
+            _set_build(build, _BUILD_FLAGS.get(option, ""), value if equals else (rest.pop(0) if rest else ""))
+        elif option not in _SWITCHES_WITHOUT_EFFECT:
+            raise DockerCommandError(f"docker build {option} is not supported here")
+    if len(contexts) != 1:
+        raise DockerCommandError(f"docker build accepts one context, not {len(contexts)}")
+    build.context = contexts[0]
+    return build
+
+
+def _set_build(build: DockerBuild, attribute: str, value: str) -> None:
+    match attribute:
+        case "tags" | "labels":
+            getattr(build, attribute).append(value)
+        case "arguments":
+            name, equals, text = value.partition("=")
+            build.arguments[name] = text if equals else None
+        case "file" | "target" | "platform":
+            setattr(build, attribute, value)
 
 
 def split_docker(words: Sequence[str]) -> tuple[str, list[str]] | None:

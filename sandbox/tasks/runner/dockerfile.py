@@ -3,56 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 _CONTINUED = re.compile(r"\\[ \t]*\n")
 _ARG = re.compile(r"ARG\s+(?P<name>\w+)(?:=(?P<value>.*))?", re.IGNORECASE)
 _FROM = re.compile(r"FROM\s+(?:--\S+\s+)*(?P<image>\S+)(?:\s+AS\s+(?P<stage>\S+))?", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$(?:(?P<plain>\w+)|{(?P<name>\w+)(?::-(?P<fallback>[^}]*))?})")
-_FLAGS_WITHOUT_VALUE = frozenset(
-    {"--compress", "--disable-content-trust", "--force-rm", "--no-cache", "--pull", "--quiet", "-q", "--rm", "--squash"}
-)
-_LONG = {"-t": "--tag", "-f": "--file"}
 _SCRATCH = "scratch"
-
-
-@dataclass(slots=True)
-class BuildCommand:
-    """The part of a `docker build` command line that determines the images and their sources."""
-
-    context: str = "."
-    file: str = ""
-    target: str = ""
-    tags: list[str] = field(default_factory=list)
-    arguments: dict[str, str] = field(default_factory=dict)
-
-
-def read_build_command(words: Sequence[str]) -> BuildCommand:
-    """Read the arguments that follow `docker build`."""
-    command, rest = BuildCommand(), list(words)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("-") or word == "-":
-            command.context = word
-            continue
-        option, equals, value = word.partition("=")
-        if option not in _FLAGS_WITHOUT_VALUE:
-            _note(command, _LONG.get(option, option), value if equals else (rest.pop(0) if rest else ""))
-    return command
-
-
-def _note(command: BuildCommand, option: str, value: str) -> None:
-    match option:
-        case "--tag":
-            command.tags.append(value)
-        case "--file":
-            command.file = value
-        case "--target":
-            command.target = value
-        case "--build-arg":
-            name, _, text = value.partition("=")
-            command.arguments[name] = text
 
 
 @dataclass(frozen=True, slots=True)

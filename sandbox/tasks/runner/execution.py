@@ -58,7 +58,27 @@ class Execution:
         inside = step.working_directory.removeprefix(WORKSPACE).lstrip("/")
         if step.working_directory.startswith("/") and not step.working_directory.startswith(WORKSPACE):
             inside = ""
-        folder = (self.context / inside).resolve()
-        if not folder.is_relative_to(self.context.resolve()):
-            raise StepFailed(f"the working directory {step.working_directory} is outside {WORKSPACE}")
-        return folder
+        return self._inside(self.context / inside, f"the working directory {step.working_directory}")
+
+    def place(self, folder: Path, name: str) -> Path:
+        """A path of a command line on this machine, without links. Raises `StepFailed` if it is outside the workspace.
+
+        `folder` is where the command runs.
+        """
+        below = name.removeprefix(WORKSPACE).lstrip("/") if f"{name}/".startswith(f"{WORKSPACE}/") else None
+        return self._inside(folder / name if below is None else self.context / below, name)
+
+    def read(self, path: Path) -> str:
+        """The text of a file. Raises `StepFailed` if it is outside the workspace.
+
+        The place is that of the open file: a container that runs beside this step may replace a folder by a link.
+        """
+        with path.open("rb") as file:
+            self._inside(Path(f"/proc/self/fd/{file.fileno()}"), path.name)
+            return file.read().decode(errors="replace")
+
+    def _inside(self, path: Path, name: str) -> Path:
+        found = path.resolve()
+        if not found.is_relative_to(self.context.resolve()):
+            raise StepFailed(f"{name} is outside {WORKSPACE}")
+        return found

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.git.context import GitContext
 from sandbox.tasks.ports import Repositories
 from sandbox.tasks.records import RunRecord
+from sandbox.tasks.runs.archive import ArchiveError, unpack
 from sandbox.tasks.runs.blobs import Blobs
 from sandbox.web import Fault
 
@@ -69,10 +69,7 @@ def _new(scratch: Path, name: str) -> Path:
 
 def _unpack(archive: Path, target: Path) -> Path:
     try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(target, filter="data")
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise Fault(
-            400, "InvalidSource", f"The uploaded source code is no archive that can be unpacked: {error}"
-        ) from error
+        unpack(archive, target)
+    except ArchiveError as error:
+        raise Fault(400, "InvalidSource", f"The uploaded source code cannot be unpacked: {error}") from error
     return target

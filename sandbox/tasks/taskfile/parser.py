@@ -158,6 +158,6 @@ class _Parser:
                 files[str(key.value)] = base64.b64decode(text, validate=True)
             except binascii.Error:
                 self._document.fault(value, f"the volume's file {key.value} is not Base64")
-            if "/" in str(key.value):
+            if "/" in str(key.value) or str(key.value) in (".", ".."):
                 self._document.fault(key, f"the volume's file {key.value} is not a plain file name")
         return files

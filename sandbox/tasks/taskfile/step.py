@@ -122,6 +122,8 @@ class StepReader:
             texts = {key: self._document.text(value, key) for key, value in fields.items()}
             if not texts.get("name") or not texts.get("mountPath", "").startswith("/"):
                 self._document.fault(item, "a volume mount needs name and an absolute mountPath")
+            if not {":", ","}.isdisjoint(texts.get("mountPath", "")):
+                self._document.fault(item, f"the mountPath {texts['mountPath']} has a : or a comma")
             mounts[texts.get("name", "")] = texts.get("mountPath", "")
         return mounts
 

@@ -1,0 +1,88 @@
+"""Who the sandbox takes commands from: the owner of its state folder, and nobody else."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+import requests
+from aiohttp import web
+
+from sandbox.control import ControlServer, control_surface
+from sandbox.instance import Instance
+from sandbox.lifecycle import SandboxError, control
+from sandbox.tests.live import LiveGateway
+from sandbox.web import Call
+
+_NOBODY = 65534
+
+
+async def never(call: Call) -> web.StreamResponse:
+    raise AssertionError("the gateway's port has served one of the sandbox's own operations")
+
+
+def test_the_gateway_s_port_takes_no_command(live: LiveGateway) -> None:
+    live.control.operation("GET", "/health", summary="Never reached.")(never)
+    answer = requests.get(f"http://127.0.0.1:{live.port}/health", timeout=5)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "NotInSandbox")
+
+
+def test_the_socket_is_its_owner_s_alone(live: LiveGateway) -> None:
+    assert stat.S_IMODE(live.instance.control_socket.stat().st_mode) == 0o600
+
+
+def test_a_state_folder_is_closed_to_other_users(tmp_path: Path) -> None:
+    root = tmp_path / "state"
+    root.mkdir(mode=0o755)
+    Instance(root).create()
+    assert stat.S_IMODE(root.stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+def test_another_user_of_the_machine_cannot_connect(live: LiveGateway) -> None:
+    command = ["/usr/bin/test", "-w", str(live.instance.control_socket)]  # a connection needs the right to write
+    assert subprocess.run(command, check=False).returncode == 0
+    assert subprocess.run(command, check=False, user=_NOBODY, group=_NOBODY, extra_groups=[]).returncode == 1
+
+
+def test_a_page_in_a_browser_gets_no_token(live: LiveGateway) -> None:
+    endpoint, secret = live.environment["IDENTITY_ENDPOINT"], {"X-IDENTITY-HEADER": live.environment["IDENTITY_HEADER"]}
+    query = {"resource": "https://management.azure.com/"}
+    assert requests.get(endpoint, params=query, headers=secret, timeout=5).status_code == 200
+    for page in ({"Origin": "https://evil.example"}, {"Origin": "null"}, {"Host": "evil.example"}):
+        answer = requests.get(endpoint, params=query, headers=secret | page, timeout=5)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "Forbidden")
+
+
+def test_a_client_secret_is_checked(live: LiveGateway) -> None:
+    form = {
+        "scope": "https://management.azure.com/.default",
+        "client_id": "someone",
+        "grant_type": "client_credentials",
+    }
+    url = "https://login.microsoftonline.com/contoso/oauth2/v2.0/token"
+    for secret in ({}, {"client_secret": "guessed"}):
+        answer = requests.post(url, data=form | secret, timeout=5)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_client")
+    owner = form | {"client_secret": live.environment["IDENTITY_HEADER"]}
+    assert requests.post(url, data=owner, timeout=5).json()["token_type"] == "Bearer"
+
+
+def test_a_deep_state_folder_has_a_socket_too_and_a_killed_sandbox_s_is_replaced(
+    live: LiveGateway, tmp_path: Path
+) -> None:
+    instance = Instance(tmp_path / ("deep" * 30))
+    instance.create()
+    with socket.socket(socket.AF_UNIX) as left, pytest.raises(OSError, match="too long"):
+        left.bind(str(instance.control_socket))
+    instance.control_socket.touch()
+    server = ControlServer(control_surface(), instance.control_socket)
+    live.run(server.start())
+    with pytest.raises(SandboxError, match="NotInSandbox"):
+        control(instance, "GET", "/anything", answer=object)
+    live.run(server.stop())
+    assert not instance.control_socket.exists()
