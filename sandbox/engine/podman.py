@@ -16,6 +16,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from sandbox.engine.background import Background
 from sandbox.engine.bridges import remove_bridges
@@ -28,6 +29,7 @@ from sandbox.engine.machine import inspect_machine, prove, short_folder
 from sandbox.engine.mounts import remove_tree, unmount_below
 from sandbox.engine.networks import Network
 from sandbox.engine.run_store import PodmanRunStore, Shared
+from sandbox.engine.seclusion import Seclusion
 from sandbox.engine.store import Store
 from sandbox.programs import find_program
 
@@ -88,7 +90,9 @@ class Podman:
         groups = Store(self._folder / "groups", runtime / "groups", driver, cache.graph)
         network = Network(self._networks, f"basegate-{self._key}", f"bg{self._key}")
         host = PodmanHost(podman, groups, network)
-        return _Running(runtime, driver, Shared(podman, cache, background), host)
+        seclusion = Seclusion(urlsplit(self._client["HTTPS_PROXY"]).port or 0)
+        await seclusion.start()
+        return _Running(runtime, driver, Shared(podman, cache, background, seclusion), host)
 
     async def _probe(self, program: str, runtime: Path) -> tuple[CommandLine, str, LayerCache]:
         """Try runtimes and storage drivers in order of preference, until a container has run."""
@@ -125,6 +129,7 @@ class Podman:
         if running := self._running:
             self._running = None
             await running.shared.background.drain()
+            await running.shared.seclusion.close()
             await running.host.close()
             await self._sweep(running.shared.podman, running.driver, running.runtime)
             self._note.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from sandbox.engine.command import CommandLine
 from sandbox.engine.configuration import environment_options, passed_on, write_logins, write_private
 from sandbox.engine.contract import EngineError, ImageBuild, Login, Output, Pushed, RunContainer
 from sandbox.engine.networks import Network
+from sandbox.engine.seclusion import Seclusion
 from sandbox.engine.store import Store
 from sandbox.engine.strays import end_strays
 
@@ -25,11 +26,14 @@ _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Shared by the runs of one engine: the command without a store, the layer cache, the background tasks."""
+    """Shared by the runs of one engine: the command without a store, the layer cache, the background tasks, and the
+    network of builds.
+    """
 
     podman: CommandLine
     cache: LayerCache
     background: Background
+    seclusion: Seclusion
 
 
 class PodmanRunStore:
@@ -59,7 +63,8 @@ class PodmanRunStore:
         file = self._store.runtime / f"dockerfile-{next(self._numbers)}"
         if build.dockerfile is not None:
             write_private(file, build.dockerfile)
-        podman = self._podman.with_variables(passed_on({name: build.arguments[name] for name in build.secret}))
+        secret = passed_on({name: build.arguments[name] for name in build.secret})
+        podman = self._shared.seclusion.enclose(self._podman.with_variables(secret))
         try:
             return await podman.stream(["build", *_build_options(build, file), "--", build.context], out, grace=0)
         except asyncio.CancelledError:

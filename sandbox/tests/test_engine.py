@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import threading
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +148,37 @@ def test_a_name_or_a_path_that_is_more_than_one_is_refused(bench: Bench, contain
 
     with pytest.raises(EngineError, match=problem):
         bench.run(play())
+
+
+def test_a_build_reaches_the_registry_and_no_port_of_this_machine(bench: Bench) -> None:
+    class Counted(BaseHTTPRequestHandler):
+        calls = 0
+
+        def do_GET(self) -> None:
+            Counted.calls += 1
+            self.send_response(200)
+            self.end_headers()
+
+    async def play(port: int) -> tuple[int, int]:
+        store = await bench.engine.prepare_run("publish", LOGINS)
+        assert (await store.push(await bench.base(store), bench.out)).exit_code == 0
+        await store.close()
+        again = await bench.engine.prepare_run("ca1", LOGINS)
+        (bench.context / "pulls").write_text(f"FROM {SERVER}/base:1\n")
+        (bench.context / "adds").write_text(f"FROM scratch\nADD http://127.0.0.1:{port}/x /x\n")
+        codes = await bench.build(again, "pulls"), await bench.build(again, "adds")
+        await again.close()
+        return codes
+
+    with HTTPServer(("127.0.0.1", 0), Counted) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        pulled, added = bench.run(play(server.server_port))
+        server.shutdown()
+        thread.join()
+    assert (pulled, Counted.calls) == (0, 0), bench.lines
+    assert added != 0
+    assert any("connection refused" in line for line in bench.lines), bench.lines
 
 
 def test_an_image_that_begins_like_an_option_is_an_image(bench: Bench) -> None:
