@@ -16,9 +16,9 @@ from sandbox.programs import find_program, search_path
 _DOCKER_HUB = {"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "https://index.docker.io/v1/"}
 _UNSAFE_IN_FILES = frozenset("\n\r\"'\\#`$")
 _PASSED_ON = re.compile(
-    r"(?!(LD|GLIBC|MALLOC|GO|CONTAINERS?|BUILDAH|PODMAN|STORAGE|REGISTRY|XDG|SSL|GIT|LC|NOTIFY|DBUS|LISTEN)_?|"
-    r"(PATH|HOME|USER|LOGNAME|LANG|SHELL|TMPDIR|_OCI.*|.*_PROXY)$)[A-Z_][A-Z0-9_]*",
-    re.IGNORECASE,
+    r"(?!(LD|GLIBC|MALLOC|CONTAINERS|CONTAINER|BUILDAH|PODMAN|XDG|SSL|GIT|LC|DBUS|LISTEN|_OCI|_CONTAINERS)_|GO[A-Z]+$|"
+    r"(PATH|HOME|USER|LOGNAME|LANG|SHELL|TMPDIR|NOTIFY_SOCKET|REGISTRY_AUTH_FILE|STORAGE_(DRIVER|OPTS)|.*_(PROXY|proxy))$)"
+    r"[A-Za-z_][A-Za-z0-9_]*"
 )
 _KEPT_VARIABLES = ("LANG", "XDG_RUNTIME_DIR", "USER", "LOGNAME")
 
@@ -104,11 +104,11 @@ def environment_options(file: Path, environment: Mapping[str, str]) -> tuple[lis
     """
     plain = {name: value for name, value in environment.items() if _UNSAFE_IN_FILES.isdisjoint(value) and value.strip()}
     others = {name: value for name, value in environment.items() if name not in plain}
-    options = [part for name in others for part in ("--env", name)]
+    passed, options = passed_on(others), [part for name in others for part in ("--env", name)]
     if plain:
         write_private(file, "".join(f"{name}={value}\n" for name, value in plain.items()))
         options = ["--env-file", str(file), *options]
-    return options, passed_on(others)
+    return options, passed
 
 
 def passed_on(variables: Mapping[str, str]) -> Mapping[str, str]:
