@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import msgspec
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 TENANT = "00000000-0000-0000-0000-00000000000a"
 LOCATION = "eastus"
+
+_OWN = frozenset(("logs", "settings.json"))
+"""What every state folder has after its first start, even one that failed."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,8 +67,18 @@ class Instance:
         return self.folder("logs")
 
     def create(self) -> None:
-        """Create the state folder if it is missing, and close it to all users but its owner: it has secrets."""
+        """Create the state folder if it is missing, and close it to all users but its owner: it has secrets.
+
+        Raises:
+            OSError: it is another user's, or has files that no sandbox wrote: their modes are not changed.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
+        owner = self.root.stat().st_uid
+        if owner not in (os.geteuid(), int(os.environ.get("SUDO_UID", os.geteuid()))):
+            raise PermissionError(f"{self.root} belongs to user {owner}, who could read its secrets")
+        names = {entry.name for entry in self.root.iterdir()}
+        if names and names.isdisjoint(_OWN):
+            raise FileExistsError(f"{self.root} is not empty, and no state of a sandbox")
         self.root.chmod(0o700)
 
     def folder(self, *parts: str) -> Path:

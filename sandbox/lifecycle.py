@@ -63,12 +63,16 @@ def start(instance: Instance, settings: Settings) -> None:
     """Start an instance in the background and return when everything is ready.
 
     Raises:
-        SandboxError: it runs already, its port is in use, or it exited while starting; includes the end of its log.
+        SandboxError: it runs already, its folder is not its own, its port is in use, or it exited while starting;
+            includes the end of its log.
     """
     if running_pid(instance):
         raise SandboxError(f"the sandbox in {instance.root} runs already: stop it, or use another --state")
     _check_port(settings.port)
-    instance.create()
+    try:
+        instance.create()
+    except OSError as error:
+        raise SandboxError(f"{error}: use another --state") from error
     instance.pid_file.unlink(missing_ok=True)
     log = instance.folder("logs") / "sandbox.log"
     command = [sys.executable, "-m", "sandbox.daemon", str(instance.root), _encoded(settings), str(TOOLS)]

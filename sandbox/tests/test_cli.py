@@ -113,7 +113,7 @@ def test_a_daemon_that_ends_while_it_starts_shows_the_end_of_its_log(
 def test_a_daemon_that_this_process_started_leaves_neither_a_warning_nor_a_zombie(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program, instance = tmp_path / "daemon", Instance(tmp_path)
+    program, instance = tmp_path / "daemon", Instance(tmp_path / "state")
     program.write_text('#!/bin/sh\necho $$ > "$3/daemon.pid"\nwhile :; do sleep 0.1; done\n')
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))

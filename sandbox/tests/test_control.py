@@ -13,8 +13,8 @@ import requests
 from aiohttp import web
 
 from sandbox.control import ControlServer, control_surface
-from sandbox.instance import Instance
-from sandbox.lifecycle import SandboxError, control
+from sandbox.instance import Instance, Settings
+from sandbox.lifecycle import SandboxError, control, start
 from sandbox.tests.live import LiveGateway
 from sandbox.web import Call
 
@@ -40,6 +40,23 @@ def test_a_state_folder_is_closed_to_other_users(tmp_path: Path) -> None:
     root.mkdir(mode=0o755)
     Instance(root).create()
     assert stat.S_IMODE(root.stat().st_mode) == 0o700
+
+
+def test_a_folder_that_is_no_state_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    tmp_path.chmod(0o755)
+    with pytest.raises(SandboxError, match=r"is not empty, and no state of a sandbox: use another --state"):
+        start(Instance(tmp_path), Settings())
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_that_another_user_made_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "state"
+    root.mkdir()
+    os.chown(root, _NOBODY, _NOBODY)
+    with pytest.raises(SandboxError, match=f"belongs to user {_NOBODY}, who could read its secrets"):
+        start(Instance(root), Settings())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
