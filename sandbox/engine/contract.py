@@ -62,12 +62,12 @@ class RunContainer:
 class ImageBuild:
     """One build of an image. It says all that may be chosen: an engine adds no option from elsewhere.
 
-    `context` is a folder on this machine, or the URL of a Git repository; `dockerfile` is the text of the Dockerfile,
-    None for that of the context. Values of `arguments` never appear in a process list if they are in `secret`.
+    `context` is a folder on this machine, `dockerfile` the text of the Dockerfile, wherever it comes from. Values of
+    `arguments` never appear in a process list if their names are in `secret`.
     """
 
-    context: str
-    dockerfile: str | None = None
+    context: Path
+    dockerfile: str
     tags: tuple[str, ...] = ()
     arguments: Mapping[str, str] = field(default_factory=dict, repr=False)
     secret: frozenset[str] = frozenset()

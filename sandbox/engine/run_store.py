@@ -7,7 +7,6 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from sandbox.engine.background import Background
 from sandbox.engine.cache import LayerCache
@@ -61,12 +60,12 @@ class PodmanRunStore:
     async def build(self, build: ImageBuild, out: Output) -> int:
         """See `RunStore.build`. Uses Docker's manifest format, because ACR's builds do; RUN has no network."""
         file = self._store.runtime / f"dockerfile-{next(self._numbers)}"
-        if build.dockerfile is not None:
-            write_private(file, build.dockerfile)
         secret = passed_on({name: build.arguments[name] for name in build.secret})
         podman = self._shared.seclusion.enclose(self._podman.with_variables(secret))
+        write_private(file, build.dockerfile)
+        command = ["build", "--file", str(file), *_build_options(build), "--", str(build.context)]
         try:
-            return await podman.stream(["build", *_build_options(build, file), "--", build.context], out, grace=0)
+            return await podman.stream(command, out, grace=0)
         except asyncio.CancelledError:
             await asyncio.to_thread(end_strays, self._store.graph)
             raise
@@ -161,9 +160,9 @@ def _check(container: RunContainer) -> None:
             raise EngineError(f"{path!r} is no absolute path without : and , for a mount")
 
 
-def _build_options(build: ImageBuild, dockerfile: Path) -> list[str]:
+def _build_options(build: ImageBuild) -> list[str]:
     """The options of `podman build`. Those that isolate it are the last ones, which count."""
-    options = ["--file", str(dockerfile)] if build.dockerfile is not None else []
+    options: list[str] = []
     for name, value in build.arguments.items():
         options += ["--build-arg", name if name in build.secret else f"{name}={value}"]
     for option, values in (("--tag", build.tags), ("--label", build.labels)):

@@ -53,7 +53,7 @@ class Bench:
 
     async def build(self, store: RunStore, dockerfile: str, *tags: str, **options: Any) -> int:
         text = (self.context / dockerfile).read_text()
-        return await store.build(ImageBuild(str(self.context), text, tags, **options), self.out)
+        return await store.build(ImageBuild(self.context, text, tags, **options), self.out)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from sandbox.engine.contract import ImageBuild, Output, RunContainer
-from sandbox.git.context import GitContext
 from sandbox.tasks.outcome import full_name, parse_image
 from sandbox.tasks.runner.command_line import (
     DockerBuild,
@@ -100,7 +99,7 @@ async def _build(words: list[str], step: Step, execution: Execution) -> Attempt:
     variables = dict(entry.split("=", 1) for entry in step.env)
     given = {name: variables.get(name) if value is None else value for name, value in command.arguments.items()}
     arguments = {name: value for name, value in given.items() if value is not None}
-    bases = find_bases(dockerfile or "", arguments, command.target)
+    bases = find_bases(dockerfile, arguments, command.target)
     await log.say("Successfully scanned dependencies")
     names = [full_name(parse_image(name)) for name in bases.all()]
     await execution.store.warm([name for name in names if name not in execution.local])
@@ -120,26 +119,22 @@ async def _build(words: list[str], step: Step, execution: Execution) -> Attempt:
     return lambda out: _then(execution.store.build(build, out), execution, command.tags)
 
 
-def _sources(folder: Path, command: DockerBuild, execution: Execution) -> tuple[str, str | None]:
-    """The context, and the text of the Dockerfile: None for a Git repository, which the engine clones.
+def _sources(folder: Path, command: DockerBuild, execution: Execution) -> tuple[Path, str]:
+    """The context and the text of the Dockerfile.
 
     Raises:
-        StepFailed: one of them does not exist, or is outside the workspace.
+        StepFailed: one of them does not exist, or is outside the workspace. So is a repository: the engine would clone
+            it as root, and follow a link in it.
     """
-    git = GitContext.parse(command.context)
-    if git is not None:
-        if command.file or ".." in git.folder.split("/") or (git.ref or "").startswith("-"):
-            raise StepFailed(f"the context {command.context} cannot be built here: clone it as the context of the run")
-        return command.context, None
     context = execution.place(folder, command.context)
     if not context.is_dir():
-        raise StepFailed(f"the context {command.context} is no folder in {WORKSPACE}, and no repository of github.com")
+        raise StepFailed(f"the context {command.context} is no folder in {WORKSPACE}: a repository is a run's context")
     name = command.file or "Dockerfile"
     places = [execution.place(at, name) for at in ((folder, context) if command.file else (context,))]
     file = next((place for place in places if place.is_file()), None)
     if file is None:
         raise StepFailed(f"the Dockerfile {name} does not exist in the context")
-    return str(context), execution.read(file)
+    return context, execution.read(file)
 
 
 def _container(
