@@ -62,16 +62,20 @@ class Seclusion:
         except OSError:
             writer.close()
             return
-        await asyncio.gather(_pump(reader, gateway_writer), _pump(gateway_reader, writer))
+        try:
+            await asyncio.gather(_pump(reader, gateway_writer), _pump(gateway_reader, writer))
+        finally:
+            gateway_writer.close()
+            writer.close()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass on one direction; its end is passed on as well, while the other one may go on."""
     with contextlib.suppress(OSError):
         while data := await reader.read(_CHUNK_BYTES):
             writer.write(data)
             await writer.drain()
-    with contextlib.suppress(OSError):
-        writer.close()
+        writer.write_eof()
 
 
 def _create(port: int) -> tuple[socket.socket, int]:
