@@ -36,7 +36,7 @@ def mount_identity(
     async def get_token(call: Call) -> web.StreamResponse:
         """A token of the app's managed identity for one resource."""
         given = call.request.headers.get("X-IDENTITY-HEADER", "")
-        if not compare_digest(given.encode(), issuer.identity_header.encode()):
+        if not _is_secret(given, issuer):
             raise Fault(401, "Unauthorized", "X-IDENTITY-HEADER is missing or is not this instance's.")
         resource = call.query.get("resource", "")
         if not resource:
@@ -52,6 +52,10 @@ def mount_identity(
                 "client_id": client_id,
             }
         )
+
+
+def _is_secret(given: str, issuer: Issuer) -> bool:
+    return compare_digest(given.encode(errors="replace"), issuer.identity_header.encode())
 
 
 def identity_claims(client_id: str, principal_id: str | None = None) -> dict[str, Any]:
@@ -96,7 +100,7 @@ def login_surface(issuer: Issuer) -> Surface:
         scope, client, secret = (form.get(name, [""])[0] for name in ("scope", "client_id", "client_secret"))
         if not scope or not client:
             raise Fault(400, "invalid_request", "The form fields 'scope' and 'client_id' are needed.")
-        if not compare_digest(secret.encode(), issuer.identity_header.encode()):
+        if not _is_secret(secret, issuer):
             raise Fault(
                 401, "invalid_client", "The client secret here is the IDENTITY_HEADER of `python -m sandbox env`."
             )

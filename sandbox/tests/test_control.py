@@ -75,6 +75,12 @@ def test_a_page_in_a_browser_gets_no_token(live: LiveGateway) -> None:
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "Forbidden")
 
 
+def test_a_header_that_is_no_text_is_a_wrong_secret(live: LiveGateway) -> None:
+    endpoint, query = live.environment["IDENTITY_ENDPOINT"], {"resource": "https://management.azure.com/"}
+    answer = requests.get(endpoint, params=query, headers={"X-IDENTITY-HEADER": b"\xff\xfe"}, timeout=5)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "Unauthorized")
+
+
 def test_a_client_secret_is_checked(live: LiveGateway) -> None:
     form = {
         "scope": "https://management.azure.com/.default",
