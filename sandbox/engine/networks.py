@@ -87,7 +87,7 @@ def _routed() -> set[tuple[int, int, int]]:
 class Network:
     """A bridge network of this instance, created when the first address is allocated.
 
-    It is internal: this machine reaches the containers, and they reach each other, but nothing else.
+    It is internal: this machine reaches the containers, and they reach each other, but no other machine.
 
     Its name is new each time. podman records root's addresses by network name, in one file for the whole
     machine (/run/containers/networks/ipam.db), and those of a killed process stay there until the machine restarts.

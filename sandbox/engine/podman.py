@@ -3,7 +3,7 @@
 The user's podman is not touched: configuration, stores and credentials are below one folder, files that need a short
 path below one temporary folder that is removed at the end.
 
-Containers reach nothing outside the sandbox: builds and task containers have no network or one of their own run, and
+Containers reach no other machine: builds and task containers have no network or one of their own run, and
 hosted containers one that only this machine reaches. A RUN that downloads something fails; `npm install` with nothing
 to install does not.
 """

@@ -206,7 +206,7 @@ def test_an_image_that_begins_like_an_option_is_an_image(bench: Bench) -> None:
     assert any("invalid reference" in line for line in bench.lines), bench.lines
 
 
-def test_containers_of_one_run_reach_each_other_by_name_and_nothing_else(bench: Bench) -> None:
+def test_containers_of_one_run_reach_each_other_by_name(bench: Bench) -> None:
     async def play() -> list[str]:
         store = await bench.engine.prepare_run("ca1", {})
         image = await bench.base(store)
