@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from functools import cached_property
 from itertools import chain, islice
+from typing import Any
 
 from shared.checks import check_kinds
 from shared.checks.kind import Marked, Started
@@ -18,6 +20,7 @@ from shared.ports import Services
 from shared.reconcile.engine import controllers
 from shared.records.alarms import stall_subject
 from shared.records.outbox import Outbox
+from shared.records.step import Controller
 from shared.sweep.job import JobRun, SweepJob
 
 GRACE_SECONDS = 60.0
@@ -54,7 +57,11 @@ class OverdueJob(SweepJob):
 
     def __init__(self, services: Services, owner: str, partition: str) -> None:
         super().__init__(services, f"overdue.{owner}.{partition}", "ledger", STALLS)
-        self._owner, self._partition, self._controllers = owner, partition, controllers(services)
+        self._owner, self._partition = owner, partition
+
+    @cached_property
+    def _controllers(self) -> dict[str, Controller[Any]]:
+        return controllers(self._services)  # on first use: a sweep without open records needs none
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch: open records are few, whatever else the ledger holds."""
