@@ -97,8 +97,8 @@ coverage: $(READY) ## sandbox/COVERAGE.md from the operations that are registere
 yardstick: setup ## the article's az commands with the real Azure CLI, in a sandbox of their own (733 MB)
 	@$(PY) -m sandbox.yardstick --install
 	@$(ROOT) $(PY) -m sandbox --state .sandbox/yardstick up
-	@eval "$$($(ROOT) $(PY) -m sandbox --state .sandbox/yardstick env)"; $(PY) -m sandbox.yardstick; \
-		code=$$?; $(ROOT) $(PY) -m sandbox --state .sandbox/yardstick down; exit $$code
+	@$(ROOT) $(PY) -m sandbox.yardstick --state .sandbox/yardstick; code=$$?; \
+		$(ROOT) $(PY) -m sandbox --state .sandbox/yardstick down; exit $$code
 
 bench: setup ## benchmarks: the event path, the board, the gateway (half a minute)
 	@$(ROOT) $(PY) -m bench

@@ -79,19 +79,7 @@ def login_surface(issuer: Issuer) -> Surface:
     @surface.operation("GET", "/{tenant}/v2.0/.well-known/openid-configuration")
     async def discover_tenant(call: Call) -> web.StreamResponse:
         """The tenant's OpenID configuration."""
-        base = f"{call.origin}/{call.params['tenant']}"
-        return json_answer(
-            {
-                "issuer": f"{call.origin}/{TENANT}/v2.0",
-                "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
-                "token_endpoint": f"{base}/oauth2/v2.0/token",
-                "device_authorization_endpoint": f"{base}/oauth2/v2.0/devicecode",
-                "jwks_uri": f"{base}/discovery/v2.0/keys",
-                "response_types_supported": ["code"],
-                "subject_types_supported": ["pairwise"],
-                "id_token_signing_alg_values_supported": ["RS256"],
-            }
-        )
+        return json_answer(_openid_configuration(call.origin, call.params["tenant"]))
 
     @surface.operation("POST", "/{tenant}/oauth2/v2.0/token")
     async def issue_token(call: Call) -> web.StreamResponse:
@@ -109,6 +97,20 @@ def login_surface(issuer: Issuer) -> Surface:
         return json_answer({"token_type": "Bearer", "expires_in": _LIFE_SECONDS, "access_token": token})
 
     return surface
+
+
+def _openid_configuration(origin: str, tenant: str) -> Mapping[str, Any]:
+    base = f"{origin}/{tenant}"
+    return {
+        "issuer": f"{origin}/{TENANT}/v2.0",
+        "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
+        "token_endpoint": f"{base}/oauth2/v2.0/token",
+        "device_authorization_endpoint": f"{base}/oauth2/v2.0/devicecode",
+        "jwks_uri": f"{base}/discovery/v2.0/keys",
+        "response_types_supported": ["code"],
+        "subject_types_supported": ["pairwise"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+    }
 
 
 def local_surface() -> Surface:

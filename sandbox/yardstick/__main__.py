@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import re
 import sys
 import tempfile
-from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
+from sandbox.testing import Sandbox, SandboxError
 from sandbox.yardstick.azure_cli import VERSION, AzureCli, install
 from sandbox.yardstick.measure import Verdict, header, play, row, summary
 from sandbox.yardstick.walkthrough import Walkthrough, load_walkthrough
@@ -22,7 +19,6 @@ _ARTICLE = Path(__file__).with_name("article.toml")
 _ROOT = Path(__file__).parents[2]
 _CLI_FOLDER = _ROOT / ".tools" / "azure-cli"
 _SOURCES = ("base-image-node", "hello-world", "import-baseimage-node")
-_LOOPBACK = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
 def main() -> int:
@@ -32,31 +28,23 @@ def main() -> int:
         print(f"Installed azure-cli {VERSION} into {_CLI_FOLDER}")
     if options.install:
         return 0
-    if not (_LOOPBACK.fullmatch(os.environ.get("HTTPS_PROXY", "")) and os.environ.get("IDENTITY_ENDPOINT")):
-        print('This is not the environment of a sandbox: run eval "$(python -m sandbox env)" first.', file=sys.stderr)
+    sandbox = Sandbox(Path(options.state))
+    try:
+        environment = {**os.environ, **sandbox.environment}
+        for name in _SOURCES:
+            sandbox.create_repository(f"contoso/{name}", _ROOT / "samples" / name)
+    except SandboxError as error:
+        print(f"The yardstick needs a running sandbox: {error}", file=sys.stderr)
         return 2
-    _bring_sources(os.environ["HTTPS_PROXY"])
     walkthrough = load_walkthrough(options.commands)
     chosen = dict(pair.split("=", 1) for pair in options.set)
     with tempfile.TemporaryDirectory(prefix="yardstick-") as folder:
-        cli = AzureCli(_CLI_FOLDER, Path(folder), os.environ)
+        cli = AzureCli(_CLI_FOLDER, Path(folder), environment)
         signed_in = cli.run(["login", "--identity"])
         if signed_in.code:
             print(f"az login --identity failed: {signed_in.errors}", file=sys.stderr)
             return 2
         return _measure(msgspec.structs.replace(walkthrough, variables={**walkthrough.variables, **chosen}), cli)
-
-
-def _bring_sources(gateway: str) -> None:
-    """Create the article's Git repositories from the samples; existing ones are not changed."""
-    connection = HTTPConnection(urlsplit(gateway).netloc)
-    for name in _SOURCES:
-        connection.request("PUT", f"/git/contoso/{name}", json.dumps({"source": str(_ROOT / "samples" / name)}))
-        answer = connection.getresponse()
-        problem = answer.read().decode(errors="replace")
-        if answer.status >= 400:
-            print(f"The repository contoso/{name} cannot be created: {problem}", file=sys.stderr)
-    connection.close()
 
 
 def _measure(walkthrough: Walkthrough, cli: AzureCli) -> int:
@@ -74,6 +62,7 @@ def _measure(walkthrough: Walkthrough, cli: AzureCli) -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox.yardstick", description=__doc__)
     parser.add_argument("--install", action="store_true", help="only install the Azure CLI")
+    parser.add_argument("--state", default=".sandbox", help="state folder of the sandbox (default: .sandbox)")
     parser.add_argument("--commands", type=Path, default=_ARTICLE, help="the list of commands (article.toml)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="override a variable")
     return parser.parse_args()

@@ -50,9 +50,9 @@ def recorder(sandbox: Sandbox) -> Iterator[Recorder]:
 
 
 @pytest.fixture(scope="package")
-def place(recorder: Recorder) -> Iterator[Place]:
+def place(sandbox: Sandbox, recorder: Recorder) -> Iterator[Place]:
     """The scenario's resources, and the hands to put more beside them."""
-    place = Place()
+    place = Place(sandbox)
     try:
         place.provision()
         yield place

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import tempfile
 from io import BytesIO
 from pathlib import Path
@@ -16,7 +15,7 @@ from azure.keyvault.secrets import SecretClient
 from demo import scenario
 from demo.azure import Azure
 from demo.provision import Provisioning
-from sandbox.testing import Manifest, OciImage, OciIndex
+from sandbox.testing import Manifest, OciImage, OciIndex, Sandbox
 from shared.domain.image import Digest, parse_digest
 from shared.domain.policy import Policy, RegistryRule
 from shared.rules import parse_gates
@@ -28,7 +27,8 @@ _DOCKER_TYPES = ", ".join(f"application/vnd.docker.distribution.manifest.{kind}+
 class Place:
     """The scenario's registries, vault, secrets, tasks and topic; `rules` are the story's own."""
 
-    def __init__(self) -> None:
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
         self.azure = Azure()
         self.rules: Policy = parse_gates((scenario.ROOT / scenario.GATES).read_text(), scenario.GATES.name)
         self._clients: dict[str, ContainerRegistryClient] = {}
@@ -44,11 +44,6 @@ class Place:
     @property
     def team(self) -> RegistryRule:
         return self.rules.registries["team"]
-
-    @property
-    def gateway(self) -> str:
-        """Where the sandbox's own operations answer."""
-        return os.environ["HTTPS_PROXY"]
 
     def credential(self) -> TokenCredential:
         """The app's identity, as `shared.bootstrap` hands it to the adapters."""
@@ -122,8 +117,7 @@ class Place:
         build = f"--build-arg BASE_IMAGE={{{{.Values.BASE_IMAGE}}}} -t {image} -f Dockerfile ."
         steps = f'version: v1.1.0\nsteps:\n  - build: {build}\n  - push: ["{image}"]\n'
         (source / "acr-task.yaml").write_text(steps)
-        answer = requests.put(f"{self.gateway}/git/{scenario.OWNER}/{name}", json={"source": str(source)}, timeout=30)
-        assert answer.status_code == 201, answer.text
+        self.sandbox.create_repository(f"{scenario.OWNER}/{name}", source)
         context = f"{scenario.repository_url(name)}#main"
         step = {"type": "FileTask", "taskFilePath": "acr-task.yaml", "contextPath": context}
         properties = {"platform": {"os": "Linux", "architecture": "amd64"}, "step": step}

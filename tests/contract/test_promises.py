@@ -9,7 +9,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-import requests
 
 from demo import scenario
 from sandbox.testing import shell_image
@@ -194,8 +193,7 @@ def test_an_import_that_is_throttled_for_an_hour_is_promoted_afterwards_with_no_
 
 def throttle(place: Place, *, throttled: bool) -> None:
     """Have the sandbox answer every import into the base registry with 429, or stop that."""
-    url = f"{place.gateway}/registries/{place.base.login_server.partition('.')[0]}/imports"
-    assert requests.put(url, json={"throttled": throttled}, timeout=5).status_code == 200
+    place.sandbox.throttle_imports(place.base.login_server.partition(".")[0], throttled)
 
 
 APP = """

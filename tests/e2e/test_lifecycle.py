@@ -8,8 +8,6 @@ import shutil
 import signal
 import sys
 import time
-import urllib.error
-import urllib.request
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +15,7 @@ import msgspec
 import pytest
 
 from demo import scenario
-from sandbox.testing import shell_image, until
+from sandbox.testing import SandboxError, shell_image, until
 from shared.adapters.containers_aci import AciContainerRunner
 from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.domain.rollout import BuiltImage
@@ -31,29 +29,27 @@ def environment(house: House) -> dict[str, str]:
     return variables
 
 
-def health(gateway: str) -> Any:
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{gateway}/health", timeout=5) as answer:
-        return json.load(answer)
+def health(house: House) -> Any:
+    return house.instance.request("GET", "/health")
 
 
 def test_two_sandboxes_stand_side_by_side_and_go_one_by_one(house: House, next_house: House) -> None:
     for one in (house, next_house):
         assert "sandbox runs" in one.sandbox("up")
         assert one.leftovers()
-    gateways = [environment(one)["HTTPS_PROXY"] for one in (house, next_house)]
-    assert gateways[0] != gateways[1]
-    assert [health(gateway) for gateway in gateways] == [{"status": "ready"}] * 2
+    assert house.instance.url != next_house.instance.url
+    assert [health(one) for one in (house, next_house)] == [{"status": "ready"}] * 2
 
     house.down()
     assert house.leftovers() == []
-    with pytest.raises(urllib.error.URLError):
-        health(gateways[0])
-    assert health(gateways[1]) == {"status": "ready"}
+    with pytest.raises(SandboxError):
+        health(house)
+    assert health(next_house) == {"status": "ready"}
     assert house.run(sys.executable, "-m", "sandbox", "--state", str(house.state), "status").returncode == 1
     assert "sandbox runs" in next_house.sandbox("status")
 
     assert "sandbox runs" in house.sandbox("up")
-    assert health(environment(house)["HTTPS_PROXY"]) == {"status": "ready"}
+    assert health(house) == {"status": "ready"}
 
 
 @pytest.mark.skipif(not shutil.which("skopeo"), reason="skopeo is not on this machine")
@@ -78,7 +74,7 @@ def test_a_killed_daemon_leaves_nothing_once_the_next_one_has_gone(
     house.sandbox("up")
     for name, value in environment(house).items():
         monkeypatch.setenv(name, value)
-    place = Place()
+    place = Place(house.instance)
     runner = AciContainerRunner(place.credential, VaultCredentials(VAULT_URL, place.credential))
     until(lambda: (state := runner.get(rule)) and state.running)
     place.close()
@@ -88,7 +84,7 @@ def start_page(house: House, monkeypatch: pytest.MonkeyPatch) -> AciRule:
     """Have a container run in a sandbox."""
     for name, value in environment(house).items():
         monkeypatch.setenv(name, value)
-    place = Place()
+    place = Place(house.instance)
     place.provision()
     deploy = place.rules.apps["hello-world"].deploy
     assert isinstance(deploy, AciRule)
