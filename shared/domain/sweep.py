@@ -10,7 +10,7 @@ from shared.domain.record import Row
 LEASE_SECONDS = 120.0
 """The length of a lease. A batch that takes longer loses it."""
 
-_SAVED_EVERY = timedelta(seconds=10)
+SAVED_EVERY = timedelta(seconds=10)
 """How often progress is saved. After a crash the batches since then are compared again, which is harmless."""
 
 _EARLY_SECONDS = 30.0
@@ -71,10 +71,6 @@ class SweepRecord(Row, frozen=True, kw_only=True):
     def advanced(self, after: str, now: datetime) -> Self:
         """The record after another batch; this renews the lease."""
         return replace(self, after=after, held_until=now + timedelta(seconds=LEASE_SECONDS))
-
-    def needs_saving(self, saved: Self) -> bool:
-        """Whether its progress was saved long enough ago to be saved again."""
-        return self.held_until is None or saved.held_until is None or self.held_until - saved.held_until >= _SAVED_EVERY
 
     def released(self, problem: str = "") -> Self:
         """The record without the lease, the round unfinished: the next worker continues from `after`."""

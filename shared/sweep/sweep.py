@@ -10,7 +10,7 @@ import msgspec
 
 from shared.domain.errors import BasegateError, Busy, Conflict
 from shared.domain.event import Hint
-from shared.domain.sweep import SWEEPS, SweepRecord
+from shared.domain.sweep import SAVED_EVERY, SWEEPS, SweepRecord
 from shared.ports import Services, Stored, get_or_create, read
 from shared.reconcile.begin import Effect
 from shared.sweep.job import Executor, JobRun, SweepJob, in_threads
@@ -65,7 +65,11 @@ class SweepResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sweep:
-    """Runs sweeps. Concurrent ones share the jobs: a job is run by the holder of its lease, and leases expire."""
+    """Runs sweeps. Concurrent ones share the jobs: a job is run by the holder of its lease, and leases expire.
+
+    The lease is written with the progress, so a job that takes some seconds writes its row once. Should two workers
+    begin such a job in the same seconds, the second one's row is refused: jobs compare, and what they begin exists once.
+    """
 
     def __init__(
         self,
@@ -122,8 +126,10 @@ class Sweep:
                 return JobResult(job.name, JobState.TAKEN)
             if not at_once and not stored.record.is_due(now, job.interval_seconds):
                 return JobResult(job.name, JobState.NOT_DUE)
-            stored = self._services.ledger.save(stored, stored.record.leased(self._holder, now))
-            return self._batches(job, JobRun(stored.record, executor=self._executor), stored, until)
+            record = stored.record.leased(self._holder, now)
+            if at_once:  # as many may ask for that at the same moment as there are workers
+                stored = self._services.ledger.save(stored, record)
+            return self._batches(job, JobRun(record, executor=self._executor), stored, until)
         except Conflict:
             return JobResult(job.name, JobState.TAKEN)
         except Exception as error:  # noqa: BLE001  its row could not be read or written: see _problem
@@ -144,16 +150,18 @@ class Sweep:
         return ()
 
     def _batches(self, job: SweepJob, run: JobRun, stored: _Saved, until: datetime) -> JobResult:
-        """Run batch after batch; the cursor is saved every few seconds, which renews the lease."""
+        """Run batch after batch; the cursor is saved every few seconds, which takes or renews the lease."""
         state, problem = JobState.DONE, ""
+        saved_at = self._services.clock.now()
         try:
             for after in job.batches(run):
-                run.record = run.record.advanced(after, self._services.clock.now())
-                if self._services.clock.now() >= until:
+                now = self._services.clock.now()
+                run.record = run.record.advanced(after, now)
+                if now >= until:
                     state = JobState.CONTINUES
                     break
-                if stored and run.record.needs_saving(stored.record):
-                    stored = self._services.ledger.save(stored, run.record)
+                if stored and now - saved_at >= SAVED_EVERY:
+                    stored, saved_at = self._services.ledger.save(stored, run.record), now
         except Conflict:
             raise
         except Busy as busy:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
 import msgspec
 import pytest
 
@@ -17,8 +20,9 @@ from shared.domain.sweep import SweepRecord
 from shared.intake.upstreams import UpstreamRecord
 from shared.operations import Who
 from shared.queries.drift import DriftQuery
+from shared.sweep.job import JobRun, SweepJob, one_by_one
 from shared.sweep.jobs.upstream import NEW_DIGESTS_A_ROUND
-from shared.sweep.sweep import JobState
+from shared.sweep.sweep import JobState, Sweep, SweepResult
 from tests.fakes import World, digest, sample_policy
 
 ORANGE, GREEN, BLUE = digest("orange"), digest("green"), digest("blue")
@@ -277,6 +281,51 @@ def test_two_sweeps_at_once_do_not_sweep_the_same(world: World) -> None:
     world.clock.forward(PERIOD)  # the other one has died
     assert world.sweep_now().jobs[0].state is JobState.DONE
     assert len(world.candidates()) == 1
+
+
+class SlowJob(SweepJob):
+    """Each batch takes some seconds; `meanwhile` is called before the next one."""
+
+    def __init__(self, world: World, seconds: float, meanwhile: Callable[[], object]) -> None:
+        super().__init__(world.services, "slow", "slow")
+        self._world, self._seconds, self._meanwhile = world, seconds, meanwhile
+
+    def batches(self, run: JobRun) -> Iterator[str]:
+        for name in "abcd":
+            self._world.clock.forward(self._seconds)
+            yield name
+            self._meanwhile()
+
+
+def other_sweep(world: World) -> SweepResult:
+    """What another worker does with the same job."""
+    job = SlowJob(world, 0.0, lambda: None)
+    return Sweep(world.services, one_by_one, lambda services: [job]).run(world.clock.now() + timedelta(minutes=4))
+
+
+@pytest.mark.parametrize(("seconds", "writes"), [(1.0, 1), (10.0, 5)])
+def test_a_job_writes_its_row_each_ten_seconds_and_at_its_end(world: World, seconds: float, writes: int) -> None:
+    job = SlowJob(world, seconds, lambda: None)
+    written = list[SweepRecord]()
+    world.ledger.before_save = written.append
+    assert world.sweep.run_job(job, world.clock.now() + timedelta(minutes=4)).state is JobState.DONE
+    assert len(written) == writes
+
+
+def test_a_job_that_takes_long_is_left_to_its_worker(world: World) -> None:
+    others = list[JobState]()
+    job = SlowJob(world, 11.0, lambda: others.append(other_sweep(world).jobs[0].state))
+    assert world.sweep.run_job(job, world.clock.now() + timedelta(minutes=4)).state is JobState.DONE
+    assert others == [JobState.TAKEN] * 4
+
+
+def test_of_two_workers_in_the_same_seconds_the_second_to_write_gives_way(world: World) -> None:
+    others = list[JobState]()
+    job = SlowJob(world, 1.0, lambda: others.append(other_sweep(world).jobs[0].state))
+    assert world.sweep.run_job(job, world.clock.now() + timedelta(minutes=4)).state is JobState.TAKEN
+    assert others[0] is JobState.DONE
+    stored = world.ledger.load(SweepRecord, "sweep", "slow")
+    assert stored and not stored.record.under_way
 
 
 def test_a_dry_run_says_what_it_would_do_and_writes_nothing(world: World) -> None:
