@@ -98,31 +98,27 @@ class Ledger:
         self._version, self.purged = 0, 0
 
     def insert(self, record: R) -> Stored[R] | None:
-        if record.row in self.parts[type(record)][record.partition].rows:
+        try:
+            return self._change(Change(record))
+        except Conflict:
             return None
-        return self.commit(Change(record))[0]
 
     def load(self, kind: type[R], partition: str, row: str) -> Stored[R] | None:
         return self.parts[kind][partition].rows.get(row)
 
     def save(self, stored: Stored[R], record: R) -> Stored[R]:
-        return self.commit(Change(record, stored))[0]
+        return self._change(Change(record, stored))
+
+    def _change(self, change: Change) -> Stored[Any]:
+        stored = self._write(*self._place(change), change.record)
+        self.committed((change,))
+        return stored
 
     def commit(self, *changes: Change | Removal) -> list[Stored[Any]]:
         if len(changes) > 1 and len({_partition(change.record) for change in changes}) > 1:
             raise LimitError("a transaction over several partitions")
-        places: list[tuple[Part, str]] = []
-        for change in changes:
-            record, before = change.record, change.stored
-            part, row = self.parts[type(record)][record.partition], record.row
-            places.append((part, row))
-            if before is None and isinstance(change, Removal):
-                continue
-            found = part.rows.get(row)
-            if found is not before and (found is None or before is None or found.etag != before.etag):
-                raise Conflict(f"{record.partition}/{row} was changed since it was loaded")
         stored: list[Stored[Any]] = []
-        for change, (part, row) in zip(changes, places, strict=True):
+        for change, (part, row) in [(change, self._place(change)) for change in changes]:
             if isinstance(change, Change):
                 stored.append(self._write(part, row, change.record))
             else:
@@ -164,6 +160,17 @@ class Ledger:
         """Every record of a kind."""
         for part in list(self.parts[kind].values()):
             yield from [stored.record for stored in part.rows.values()]
+
+    def _place(self, change: Change | Removal) -> tuple[Part, str]:
+        """Where the record of a change belongs, if what is there is what the change expects."""
+        record, before = change.record, change.stored
+        part, row = self.parts[type(record)][record.partition], record.row
+        if before is None and isinstance(change, Removal):
+            return part, row
+        found = part.rows.get(row)
+        if found is not before and (found is None or before is None or found.etag != before.etag):
+            raise Conflict(f"{record.partition}/{row} was changed since it was loaded")
+        return part, row
 
     def _write(self, part: Part, row: str, record: Any) -> Stored[Any]:
         body = msgspec.json.encode(record)
