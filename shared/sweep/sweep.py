@@ -68,7 +68,7 @@ class Sweep:
     """Runs sweeps. Concurrent ones share the jobs: a job is run by the holder of its lease, and leases expire.
 
     The lease is written with the progress, so a job that takes some seconds writes its row once. Should two workers
-    begin such a job in the same seconds, the second one's row is refused: jobs compare, and what they begin exists once.
+    begin such a job in the same seconds, the second one's row is refused: what both have begun exists only once.
     """
 
     def __init__(
