@@ -17,7 +17,7 @@ from tests.simulation.story import LINES
 
 _SHOWN = 3
 _AT_A_TIME = 10
-_TASKS = 20
+_TASKS = 40
 """How many times ten schedules a process plays before another one takes its place: so it needs no garbage collector,
 which would take a twentieth of the time, and stays below 200 MB."""
 
@@ -35,6 +35,7 @@ def main() -> int:
     if options.seed is not None:
         return _tell(options.seed, options.lines)
     began, counts, failed = monotonic(), Counter[str](), list[int]()
+    Schedule(options.first).play()  # the processes are copies of this one, in which the interpreter is warm
     with get_context("fork").Pool(initializer=_begin, maxtasksperchild=_TASKS) as pool:
         for result in pool.imap_unordered(_play, range(options.first, options.first + options.seeds), _AT_A_TIME):
             counts.update(result.counts)

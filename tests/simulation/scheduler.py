@@ -40,6 +40,14 @@ class Worker:
         self.work: Callable[[], object] = lambda: None
         self.ended: Callable[[BaseException | None], None] = lambda error: None
 
+    def forget(self) -> None:
+        """Drop what refers to the worker itself, so that its memory is free without the garbage collector."""
+        self.work = self.paused = self.ended = _nothing
+
+
+def _nothing(*_: object) -> None:
+    """What an ended worker does."""
+
 
 class Scheduler:
     """A heap of moments; each resumes a worker or calls a function."""
@@ -97,6 +105,8 @@ class Scheduler:
         self._living.discard(worker)
         self.current = None
         worker.ended(error)
+        worker.forget()
+        del error  # its traceback has this frame
 
     def sleep(self, seconds: float) -> None:
         """Let others run while the current worker waits for a response."""
