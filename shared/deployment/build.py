@@ -61,16 +61,16 @@ class Build:
         """Start the build.
 
         1. A vetoed base cancels it.
-        2. Claim it in the ledger: of two workers only one continues. A rollout that was created with its claim, by the
-           worker that has just moved the tag and read the vetoes after that, needs neither 1 nor 2.
+        2. Claim it in the ledger: of two workers only one continues. The worker that has just moved the tag created
+           the rollout with its claim.
         3. Start the run on the base by digest, with a mark, so that it can be found if this process dies before 4.
         4. Record its id, also in the app's record, so that its push begins no further rollout.
         """
         now, rollout = self._services.clock.now(), step.record
         base = rollout.base if rollout.cause is Cause.BASE else step.beside(AppRecord(app=app.name)).record.base
+        if vetoed := self._vetoes.against_base(base):  # 1
+            return self._canceled(rollout, vetoed)
         if not step.is_claimed:
-            if vetoed := self._vetoes.against_base(base):  # 1
-                return self._canceled(rollout, vetoed)
             build = rollout.build.claimed(now, secrets.token_hex(8))
             rollout = step.save(replace(rollout, base=base, build=build))  # 2
         values = {**app.build.values, **({"BASE_IMAGE": str(base)} if base else {})}

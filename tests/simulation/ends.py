@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from shared.domain.alarm import STALLS, Alarm, AlarmKind
@@ -20,24 +20,17 @@ from shared.reconcile.engine import controllers
 from shared.records.alarms import stall_subject
 from shared.sweep.jobs.upstream import TrackedTags
 from tests.simulation.host import App as Basegate
+from tests.simulation.judge import Judge
 from tests.simulation.outside import Group, Outside
 
-_MEANWHILE = 5.0
 _TAKEN = ("the gate's task passed", "has other digests under")
 
 
 class Ends:
     """Checks the final state of the world."""
 
-    def __init__(
-        self,
-        app: Basegate,
-        outside: Outside,
-        vetoed_at: Mapping[tuple[str, str], float],
-        caused: Mapping[str, Sequence[Delivery]],
-    ) -> None:
-        self._app, self._outside, self._ledger, self._vetoed_at = app, outside, outside.ledger, vetoed_at
-        self._caused = caused
+    def __init__(self, app: Basegate, outside: Outside, judge: Judge) -> None:
+        self._app, self._outside, self._ledger, self._judge = app, outside, outside.ledger, judge
         self._policy: Policy = app.services.policy
 
     def wrong(self) -> Iterator[str]:
@@ -73,7 +66,7 @@ class Ends:
         """8: each listener received every outcome, in order, except those that it refuses: they are parked."""
         known = controllers(self._app.services)
         for name, listener in (("topic", self._outside.topic), ("webhook", self._outside.webhook)):
-            caused = [one.outcome for one in self._caused[name]]
+            caused = [one.outcome for one in self._judge.caused[name]]
             named = {(one.name, one.subject) for one in caused}
             for record in self._records():
                 outcome = known[type(record).__name__.lower()].outcome(record)
@@ -226,19 +219,17 @@ class Ends:
             yield f"app {app.name} is live on {short(live.base.digest if live.base else '')}, not on {short(base)}"
 
     def _on_no_ban(self, app: App, shown: Group | None) -> Iterator[str]:
-        """7: nothing that was deployed after the ban of its base stays deployed."""
+        """7: nothing stays deployed by a worker that read the vetoes after the one of its base."""
         images = [
             one.image for one in self._ledger.all(Rollout) if one.app == app.name and one.image and one.image.base
         ]
         bases = {image.reference: image.base.digest for image in images if image.base is not None}
         base = bases.get(shown.image) if shown is not None else None
         for veto in self._ledger.all(Veto):
-            if (
-                shown is not None
-                and veto.is_active
-                and veto.digest == base
-                and shown.deployed_at - _MEANWHILE > self._vetoed_at[veto.target, veto.digest]
-            ):
+            if shown is None or not veto.is_active or veto.digest != base:
+                continue
+            decided_at = self._judge.decided_at.get(shown.image, shown.deployed_at)
+            if decided_at > self._judge.vetoed_at[veto.target, veto.digest]:
                 yield f"app {app.name} was put on the base {short(veto.digest)} after it was vetoed"
 
 

@@ -63,6 +63,7 @@ class Judge:
         self.violations: list[str] = []
         self.decisions: list[Decision] = []
         self.vetoed_at: dict[tuple[str, str], float] = {}
+        self.decided_at: dict[str, float] = {}
         """When each veto was written: its record has the time of the request, which may be long before."""
         self.observed: dict[TagKey, list[tuple[int, str]]] = defaultdict(list)
         self.first_observed: dict[tuple[str, str, str], float] = {}
@@ -352,16 +353,18 @@ class Judge:
         target = self._target(gate)
         self._against_veto(what, target, content, claimed_at)
 
-    def _against_veto(self, what: str, target: str, content: str, claimed_at: float | None) -> None:
+    def _against_veto(self, what: str, target: str, content: str, claimed_at: float | None) -> float:
+        """Check that; returns when the worker claimed it, or last read the vetoes."""
         worker = self._scheduler.current
         if worker is None:
-            return
+            return self._scheduler.seconds
         partition, row = veto_partition(target), veto_row(content)
         read = [worker.notes.get(("veto", partition, one)) for one in (row, "*")]
         since = max([at for at in (*read, claimed_at) if at is not None], default=self._scheduler.seconds)
         for veto in self.decisions:
             if veto.what == "veto" and veto.place == (target, content) and self._stood(veto, since):
                 self.violated(f"{what} {content}, which is vetoed since {veto.returned_at:.2f}")
+        return since
 
     def _copy(self, source: ImageRef, server: str, name: str) -> None:
         """4 of the issue: a unique tag with another digest is never overwritten."""
@@ -389,8 +392,10 @@ class Judge:
         if built != image.repository:
             self.violated(f"{image} ({image.digest}) is deployed, but no run of its task has built it")
         if image.base is not None:
-            base = image.base
-            self._against_veto(f"{image} is deployed on", f"{base.login_server}/{base.repository}", base.digest, None)
+            target = f"{image.base.login_server}/{image.base.repository}"
+            self.decided_at[image.reference] = self._against_veto(
+                f"{image} is deployed on", target, image.base.digest, None
+            )
 
     def built(self, repository: str, content: str) -> None:
         """Record that a run of the app's task has built an image."""

@@ -220,7 +220,7 @@ class Schedule:
             self.judge.violated(f"the final state is wrong: {one}")
 
     def _wrong(self) -> Iterator[str]:
-        return Ends(self.host.app(), self.outside, self.judge.vetoed_at, self.judge.caused).wrong()
+        return Ends(self.host.app(), self.outside, self.judge).wrong()
 
     def _calm_down(self) -> None:
         self.story.tell("CALM: no more faults")

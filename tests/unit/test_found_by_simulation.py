@@ -16,7 +16,7 @@ from shared.domain.image import Digest
 from shared.domain.policy import RegistryRule
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import WorkItem
-from shared.domain.rollout import RolloutState
+from shared.domain.rollout import AppRecord, RolloutState
 from shared.domain.stable_tag import HoldUntil, StableTag, Veto
 from shared.intake.upstreams import Upstreams
 from shared.operations import Who
@@ -309,6 +309,23 @@ def test_of_two_rollbacks_of_an_app_the_second_does_not_go_forward_to_what_the_f
     world.settle()
     assert world.app().live == orange
     assert sorted(one.state for one in world.rollouts() if one.goes_back) == ["live", "superseded"]
+
+
+def test_a_veto_that_comes_while_the_rollouts_of_a_move_are_begun_stops_their_builds() -> None:
+    world = World()
+
+    def veto(record: object) -> None:
+        if isinstance(record, AppRecord):
+            world.ledger.before_save = None
+            world.operate.vetoes.veto("node", GREEN, Who.of("ada", "CVE-2026-1")).act()
+
+    world.ledger.before_save = veto
+    world.push("15-alpine", GREEN)
+    world.settle()
+    (rollout,) = world.rollouts()
+    assert rollout.state is RolloutState.CANCELED
+    assert "is vetoed by ada" in rollout.reason
+    assert [run for run in world.tasks.runs.values() if run.task == "hello-world"] == []
 
 
 def test_the_number_of_a_stable_tag_is_not_renewed_while_another_digest_is_claimed_for_it() -> None:
