@@ -443,6 +443,16 @@ KNOWN = (
         _in("unit/test_rollout_decisions.py", "test_a_build_on_a_base_that_is_vetoed_meanwhile_is_stopped"),
     ),
     Mutant(
+        "a build that is started with its claim reads no vetoes",
+        "shared/deployment/build.py",
+        "if vetoed := self._vetoes.against_base(base):  # 1",
+        "if not step.is_claimed and (vetoed := self._vetoes.against_base(base)):",
+        _in(
+            "unit/test_found_by_simulation.py",
+            "test_a_veto_that_comes_while_the_rollouts_of_a_move_are_begun_stops_their_builds",
+        ),
+    ),
+    Mutant(
         "an app is deployed by its tag",
         "shared/domain/rollout.py",
         'return f"{self.login_server}/{self.repository}@{self.digest}"',
