@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sandbox.engine import ContainerHost, EngineError, ImageBuild, Login, Output, Pushed, RunContainer
-from sandbox.tasks.outcome import RunInfo, RunOutcome, RunStatus
+from sandbox.tasks.outcome import ImageReference, RunInfo, RunOutcome, RunStatus
 from sandbox.tasks.runner.command_line import (
     DockerCommandError,
     read_docker_build,
@@ -21,7 +21,6 @@ from sandbox.tasks.runner.command_line import (
     split_docker,
     split_words,
 )
-from sandbox.tasks.runner.dockerfile import Bases, find_bases
 from sandbox.tasks.runner.runner import Runner
 from sandbox.tasks.taskfile.parser import load_task_file
 
@@ -41,6 +40,8 @@ class FakeStore:
         self.most_running = 0
         self.closed = False
         self.addresses = 1
+        self.images = {"docker.io/library/node:15-alpine": "sha256:base"}
+        self.remote: dict[str, str] = {}
 
     async def warm(self, images: Sequence[str]) -> None:
         self.calls.append(f"warm {' '.join(images)}")
@@ -53,7 +54,9 @@ class FakeStore:
 
     async def pull(self, image: str, out: Output) -> int:
         self.calls.append(f"pull {image}")
-        return 0
+        if image in self.remote:
+            self.images[image] = self.remote[image]
+        return self._code(image)
 
     async def push(self, image: str, out: Output) -> Pushed:
         self.calls.append(f"push {image}")
@@ -88,7 +91,7 @@ class FakeStore:
         return f"10.89.7.{self.addresses}"
 
     async def digests(self) -> dict[str, str]:
-        return {"docker.io/library/node:15-alpine": "sha256:base"}
+        return dict(self.images)
 
     async def close(self) -> None:
         self.closed = True
@@ -169,8 +172,7 @@ def test_the_walkthroughs_import_runs_and_tells_what_it_pushed_and_stands_on(tmp
         ("node", "15-alpine-ca4", DIGEST),
     ]
     (dependency,) = outcome.dependencies
-    assert dependency.runtime
-    assert (dependency.runtime.repository, dependency.runtime.digest) == ("library/node", "sha256:base")
+    assert dependency.runtime == ImageReference("docker.io", "node", "15-alpine")
     calls = bench.engine.store.calls
     assert calls[:4] == [
         "warm docker.io/library/node:15-alpine",
@@ -365,22 +367,6 @@ def test_an_engine_that_refuses_is_an_error_of_the_run(tmp_path: Path) -> None:
     assert "no space left on device" in outcome.error
 
 
-@pytest.mark.parametrize(
-    ("dockerfile", "target", "expected"),
-    [
-        ("FROM node:15\n", "", Bases("node:15")),
-        ("ARG R=docker.io/\nFROM ${R}node:15\n", "", Bases("contoso.azurecr.io/node:15")),
-        ("FROM --platform=linux/amd64 \\\n  node:15 AS run\n", "", Bases("node:15")),
-        ("FROM go:1 AS build\nFROM alpine:${V:-3}\nCOPY --from=build /a /a\n", "", Bases("alpine:3", ("go:1",))),
-        ("FROM a AS x\nFROM x AS y\nFROM b\n", "y", Bases("a")),
-        ("FROM scratch\n", "", Bases()),
-        ("# nothing\n", "", Bases()),
-    ],
-)
-def test_bases_are_found_with_build_arguments_and_stages(dockerfile: str, target: str, expected: Bases) -> None:
-    assert find_bases(dockerfile, {"R": "contoso.azurecr.io/"}, target) == expected
-
-
 def test_a_build_command_line_is_read() -> None:
     words = "--no-cache -q --memory 1g -t a:1 --tag=a:2 -f x --build-arg A=b=c --build-arg B --label l=1 src"
     build = read_docker_build(words.split())
@@ -437,7 +423,8 @@ def test_sources_of_a_build_are_in_the_workspace(line: str, problem: str, tmp_pa
 def test_an_argument_of_a_build_takes_its_value_from_the_step_and_a_secret_one_is_marked(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     bench = Bench(tmp_path)
-    text = "steps:\n- {build: '--build-arg A --build-arg B --build-arg C={{.Secrets.c}} -t x .', env: [A=1]}\n"
+    line = "docker build --build-arg A --build-arg B --build-arg C={{.Secrets.c}} -t x ."
+    text = f"steps:\n- {{cmd: '{line}', env: [A=1]}}\n"
     bench.play(text, replace(RUN, secrets={"c": "s3cret"}))
     (build,) = bench.engine.store.builds
     assert (dict(build.arguments), build.secret) == ({"A": "1", "C": "s3cret"}, frozenset({"C"}))

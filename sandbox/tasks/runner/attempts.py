@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from sandbox.engine.contract import ImageBuild, Output, RunContainer
-from sandbox.tasks.outcome import full_name, parse_image
 from sandbox.tasks.runner.command_line import (
     DockerBuild,
     DockerCommandError,
@@ -18,11 +17,14 @@ from sandbox.tasks.runner.command_line import (
     split_docker,
     split_words,
 )
-from sandbox.tasks.runner.dockerfile import find_bases
-from sandbox.tasks.runner.execution import WORKSPACE, Execution, StepFailed
+from sandbox.tasks.runner.dockerfile import ScanError, read_build_line, scan
+from sandbox.tasks.runner.execution import WORKSPACE, Built, Execution, StepFailed
+from sandbox.tasks.runner.stages import UsedImages, used_images
+from sandbox.tasks.runner.unseen import explained, unscanned_bases, unseen_bases
 from sandbox.tasks.taskfile.model import Step, StepKind
 
 Attempt = Callable[[Output], Awaitable[int]]
+_BUILDKIT = "DOCKER_BUILDKIT=1"
 
 
 async def prepare(step: Step, execution: Execution) -> Attempt:
@@ -94,16 +96,15 @@ async def _build(words: list[str], step: Step, execution: Execution) -> Attempt:
     if not folder.is_dir():
         raise StepFailed(f"the working directory {step.working_directory} does not exist")
     command = read_docker_build(words)
-    await log.say("Scanning for dependencies...")
     context, dockerfile = await asyncio.to_thread(_sources, folder, command, execution)
-    variables = dict(entry.split("=", 1) for entry in step.env)
-    given = {name: variables.get(name) if value is None else value for name, value in command.arguments.items()}
-    arguments = {name: value for name, value in given.items() if value is not None}
-    bases = find_bases(dockerfile, arguments, command.target)
-    await log.say("Successfully scanned dependencies")
-    names = [full_name(parse_image(name)) for name in bases.all()]
-    await execution.store.warm([name for name in names if name not in execution.local])
-    execution.built[step.id] = (command.tags, bases)
+    arguments = command.values(step.env)
+    used = used_images(dockerfile, arguments, command.target, command.platform)
+    if step.kind is StepKind.BUILD:
+        await _scan(step, folder, used, execution)
+    else:
+        for line in unscanned_bases(used):
+            await log.say(line)
+    await execution.store.warm([base.name for base in used.bases() if base.name not in execution.local])
     build = ImageBuild(
         context=context,
         dockerfile=dockerfile,
@@ -117,6 +118,37 @@ async def _build(words: list[str], step: Step, execution: Execution) -> Attempt:
         pull=command.pull,
     )
     return lambda out: _then(execution.store.build(build, out), execution, command.tags)
+
+
+async def _scan(step: Step, folder: Path, used: UsedImages, execution: Execution) -> None:
+    """Record what ACR records for a build step, and log what it does not see.
+
+    Raises:
+        StepFailed: the scan fails, as it does in ACR.
+    """
+    log, line = execution.log, read_build_line(step.run)
+    await log.say("Scanning for dependencies...")
+    try:
+        bases = scan(await asyncio.to_thread(_scanned, folder, line.scanned_file, execution), line)
+    except ScanError as error:
+        await log.say(f"Output from dependency scanning: {error}")
+        await log.say(explained(error, used))
+        raise StepFailed("failed to scan dependencies: exit status 1", 1) from error
+    await log.say("Successfully scanned dependencies")
+    for text in unseen_bases(used, bases):
+        await log.say(text)
+    names = frozenset(base.name for base in used.bases())
+    execution.built[step.id] = Built(line.tags, bases, names, _BUILDKIT in step.env)
+
+
+def _scanned(folder: Path, name: str, execution: Execution) -> str:
+    """The Dockerfile that ACR scans. Raises `ScanError` if it does not exist, and like `Execution.place`."""
+    file = execution.place(folder, name)
+    if not file.is_file():
+        hint = "The scan sees options only if a space separates them from their value, and reads -f from the step's "
+        message = f"error opening dockerfile: {name}, error: open {name}: no such file or directory"
+        raise ScanError(message, hint=f"{hint}working directory.")
+    return execution.read(file)
 
 
 def _sources(folder: Path, command: DockerBuild, execution: Execution) -> tuple[Path, str]:

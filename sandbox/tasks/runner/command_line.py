@@ -83,6 +83,12 @@ class DockerBuild:
     no_cache: bool = False
     pull: bool = False
 
+    def values(self, env: Sequence[str]) -> dict[str, str]:
+        """The build arguments with their values; `env` is the step's. One without a value is left out."""
+        variables = dict(entry.partition("=")[::2] for entry in env)
+        given = {name: variables.get(name) if value is None else value for name, value in self.arguments.items()}
+        return {name: value for name, value in given.items() if value is not None}
+
 
 def read_docker_build(words: Sequence[str]) -> DockerBuild:
     """Read the arguments that follow `docker build`.

@@ -24,6 +24,19 @@ class StepFailed(Exception):
         self.exit_code = exit_code
 
 
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What ACR records for a build step. `used` are the full names of the base images that the build really uses.
+
+    With BuildKit, the digests of the bases are read from their registries, otherwise from the local images.
+    """
+
+    tags: tuple[str, ...]
+    bases: Bases
+    used: frozenset[str] = frozenset()
+    has_buildkit: bool = False
+
+
 @dataclass(slots=True)
 class Execution:
     """One run: its services, and its results so far.
@@ -41,7 +54,7 @@ class Execution:
     addresses: dict[str, str] = field(default_factory=dict)
     volumes: dict[str, Path] = field(default_factory=dict)
     local: set[str] = field(default_factory=set)
-    built: dict[str, tuple[list[str], Bases]] = field(default_factory=dict)
+    built: dict[str, Built] = field(default_factory=dict)
     pushed: list[ImageReference] = field(default_factory=list)
 
     def note_local(self, images: Sequence[str]) -> None:

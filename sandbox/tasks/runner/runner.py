@@ -12,23 +12,16 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from sandbox.engine.contract import Engine, EngineError
-from sandbox.tasks.outcome import (
-    ImageDependency,
-    ImageReference,
-    RunInfo,
-    RunOutcome,
-    RunStatus,
-    full_name,
-    parse_image,
-)
+from sandbox.tasks.outcome import RunInfo, RunOutcome, RunStatus
+from sandbox.tasks.runner.dependencies import DigestUnknown, populate_dependencies
 from sandbox.tasks.runner.execution import Execution, Sleep
-from sandbox.tasks.runner.log import RunLog, dependency_lines, masker_of
+from sandbox.tasks.runner.log import RunLog, masker_of
 from sandbox.tasks.runner.steps import RunStopped, carry_out
 from sandbox.tasks.taskfile.model import StepKind, TaskFile, Volume
 
@@ -85,8 +78,14 @@ class Runner:
             )
         for step in execution.task.steps:
             await execution.log.say(_MARKED.format(step.id, elapsed[step.id]))
-        dependencies = await _dependencies(execution)
-        return RunOutcome(RunStatus.SUCCEEDED, output_images=tuple(execution.pushed), dependencies=tuple(dependencies))
+        pushed = tuple(execution.pushed)
+        try:
+            dependencies = await populate_dependencies(execution)
+        except DigestUnknown:
+            return RunOutcome(
+                RunStatus.FAILED, "failed during run, err: exit status 1", exit_code=1, output_images=pushed
+            )
+        return RunOutcome(RunStatus.SUCCEEDED, output_images=pushed, dependencies=tuple(dependencies))
 
 
 async def _set_up(execution: Execution) -> None:
@@ -100,23 +99,6 @@ async def _set_up(execution: Execution) -> None:
     await log.say("Successfully set up Docker configuration")
     for server in execution.run.logins:
         await log.say(f"Logging in to registry: {server}")
-
-
-async def _dependencies(execution: Execution) -> list[ImageDependency]:
-    if not execution.built:
-        return []
-    log = execution.log
-    for step_id in execution.built:
-        await log.say(f"Populating digests for step ID: {step_id}...")
-    dependencies = _find_dependencies(execution, await execution.store.digests())
-    for step_id in execution.built:
-        await log.say(f"Successfully populated digests for step ID: {step_id}")
-    if dependencies:
-        await log.say("The following dependencies were found:")
-        await log.say("")
-        for line in dependency_lines(dependencies, execution.run.commit):
-            await log.raw(line)
-    return dependencies
 
 
 async def _finish(outcome: RunOutcome, run: RunInfo, journal: RunLog, elapsed: float) -> RunOutcome:
@@ -142,20 +124,3 @@ def _secret_volumes(volumes: Sequence[Volume]) -> Iterator[dict[str, Path]]:
             for name, content in volume.files.items():
                 (folder / name).write_bytes(content)
         yield folders
-
-
-def _find_dependencies(execution: Execution, digests: Mapping[str, str]) -> list[ImageDependency]:
-    """One dependency for each tag that was built. A base's digest is the one used in the build, not the one that its
-    tag refers to now; the digest of the image itself is known only if it was pushed."""
-    pushed = {full_name(replace(image, digest="")): image.digest for image in execution.pushed}
-    found = []
-    for tags, bases in execution.built.values():
-        runtime = _known(bases.runtime, digests) if bases.runtime else None
-        buildtime = tuple(_known(name, digests) for name in bases.buildtime)
-        found += [ImageDependency(_known(tag, pushed), runtime, buildtime) for tag in tags]
-    return found
-
-
-def _known(name: str, digests: Mapping[str, str]) -> ImageReference:
-    image = parse_image(name)
-    return image if image.digest else replace(image, digest=digests.get(full_name(image), ""))
