@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from sandbox import events, lifecycle
+from sandbox import events, explain, lifecycle
 from sandbox.instance import Instance, Settings, read_settings
 from sandbox.needs import NeedError, ensure
 
@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     env.add_argument("--json", action="store_true", help="as JSON")
     text = "deliver events (on), drop them all as for a stopped app (off), or drop, duplicate and reorder some (lossy)"
     events.add_arguments(add("events", events.run, text))
+    explain.add_arguments(add("task", explain.run, "explain what a task file does, without running it"))
     logs = add("logs", _logs, "list the logs, or print the end of one")
     logs.add_argument("name", nargs="?", help="the name of a log: sandbox, azurite, registry-NAME, site-NAME")
     logs.add_argument("--lines", type=int, default=_LOG_LINES, help=f"number of lines (default: {_LOG_LINES})")

@@ -62,7 +62,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         sandbox("--help")
     assert ended.value.code == 0
     printed = capsys.readouterr().out
-    assert all(f"    {name} " in printed for name in ("needs", "up", "down", "status", "env", "events", "logs"))
+    assert all(f"    {name} " in printed for name in ("needs", "up", "down", "status", "env", "events", "task", "logs"))
 
 
 def test_the_state_folder_may_stand_before_or_after_the_command(

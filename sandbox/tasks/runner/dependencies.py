@@ -76,8 +76,8 @@ def _of_build(built: Built, digests: Mapping[str, str], execution: Execution) ->
     runtime = _known(built.bases.runtime, digests)
     buildtime = tuple(_known(name, digests) for name in built.bases.buildtime)
     pushed = {full_name(replace(image, digest="")): image.digest for image in execution.pushed}
-    images = [_known(with_tag(tag), pushed) for tag in built.tags] or [None]
-    return [ImageDependency(image, runtime, buildtime) for image in images]
+    images = [_known(with_tag(tag), pushed) for tag in built.tags]
+    return [ImageDependency(image, runtime, buildtime) for image in images or (None,)]
 
 
 def _known(name: str, digests: Mapping[str, str]) -> ImageReference:

@@ -58,7 +58,7 @@ def used_images(
 
 
 @dataclass(slots=True)
-class _Stage:
+class _Part:
     name: str
     base: UsedImage | None
     copied: list[UsedImage]
@@ -67,7 +67,7 @@ class _Stage:
 class _Reader:
     def __init__(self, arguments: Mapping[str, str], platform: str) -> None:
         self._arguments, self._known = arguments, _platform_variables(platform)
-        self._stages: list[_Stage] = []
+        self._stages: list[_Part] = []
         self._begins: set[int] = set()
 
     def read(self, line: int, instruction: str) -> None:
@@ -78,7 +78,7 @@ class _Reader:
             case "FROM":
                 self._begins.add(line)
                 name = operands[2].lower() if len(operands) > 2 else ""
-                self._stages.append(_Stage(name, self._base(operands[0] if operands else "", line), []))
+                self._stages.append(_Part(name, self._base(operands[0] if operands else "", line), []))
             case "ARG" if not self._stages:
                 self._declare(instruction[len("ARG") :])
             case "COPY" if self._stages:
@@ -151,7 +151,7 @@ def _skip_heredocs(instruction: str, lines: Iterator[tuple[int, str]]) -> None:
 
 def _platform_variables(platform: str) -> dict[str, str]:
     """The variables of https://docs.docker.com/reference/dockerfile/#automatic-platform-args-in-the-global-scope."""
-    known = {}
+    known: dict[str, str] = {}
     for kind, value in (("BUILD", _DEFAULT_PLATFORM), ("TARGET", platform)):
         system, _, rest = value.partition("/")
         architecture, _, variant = rest.partition("/")

@@ -43,15 +43,19 @@ def unscanned_bases(used: UsedImages) -> Iterator[str]:
 def explained(error: ScanError, used: UsedImages) -> str:
     """What stops the scan, where, and what to do, for the run's log."""
     where = f"Line {error.line} of the Dockerfile" if error.line else "The Dockerfile, or the value of build,"
-    hint = error.hint
-    if error.line and not hint:
-        hint = (
-            f"If an image is meant, {_PLAINLY}."
-            if error.line in used.instructions
-            else "ACR Tasks takes every line that begins with FROM or ARG for an instruction, in a heredoc and in a "
-            "continued line, too: begin the line with something else."
-        )
-    return f"{where} stops the dependency scan of ACR Tasks. {hint}".rstrip()
+    return f"{where} stops the dependency scan of ACR Tasks. {remedy(error, used)}".rstrip()
+
+
+def remedy(error: ScanError, used: UsedImages) -> str:
+    """What to do about an error of the scan; empty if its message says all there is."""
+    if error.hint or not error.line:
+        return error.hint
+    if error.line in used.instructions:
+        return f"If an image is meant, {_PLAINLY}."
+    return (
+        "ACR Tasks takes every line that begins with FROM or ARG for an instruction, in a heredoc and in a continued "
+        "line, too: begin the line with something else."
+    )
 
 
 def missing_base(name: str, bases: Bases) -> str:
