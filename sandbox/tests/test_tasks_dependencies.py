@@ -66,6 +66,17 @@ def test_a_base_that_an_earlier_step_built_has_no_digest(tmp_path: Path) -> None
     assert dependency.runtime == ImageReference(DOCKER_HUB, "library/test", "1")
 
 
+def test_the_base_of_a_stage_that_nothing_needs_is_there_as_in_acr(tmp_path: Path) -> None:
+    made = bench(tmp_path, f"FROM a.io/dev:1 AS dev\nFROM {BASE}\n")
+    made.engine.store.remote["a.io/dev:1"] = "sha256:dev"
+    (dependency,) = made.play(BUILD).dependencies
+    assert dependency.buildtime == (ImageReference("a.io", "dev", "1", "sha256:dev"),)
+    gone = bench(tmp_path, f"FROM a.io/dev:1 AS dev\nFROM {BASE}\n")
+    gone.engine.store.says["a.io/dev:1"] = [1]
+    assert gone.play(BUILD).status is RunStatus.FAILED
+    assert "failed to query digests, msg: Error: No such object: a.io/dev:1: exit status 1" in gone.lines
+
+
 def test_from_with_a_platform_fails_the_step_before_the_build_as_in_acr(tmp_path: Path) -> None:
     made = bench(tmp_path, f"ARG A=1\nFROM --platform=$BUILDPLATFORM {BASE} AS build\n")
     outcome = made.play(BUILD)

@@ -47,17 +47,21 @@ async def populate_dependencies(execution: Execution) -> list[ImageDependency]:
 
 
 async def _missing(built: Built, digests: Mapping[str, str], execution: Execution) -> dict[str, str]:
-    """Check that every base that was recorded is there; with BuildKit, fetch what is not."""
+    """Check that every base that was recorded is there, and fetch those that ACR would have.
+
+    Without BuildKit, ACR builds the stages that nothing needs, too, and so has their bases; with it, ACR asks the
+    registries.
+    """
     log, fetched = execution.log, dict[str, str]()
     for base in built.bases.all():
         name = _local(base)
-        is_there = name in built.used or name in digests or name in execution.local
-        if is_there or base == SCRATCH or read_reference(base).digest:
+        if name in digests or name in execution.local or base == SCRATCH or read_reference(base).digest:
             continue
-        if built.has_buildkit and not await execution.store.pull(name, _unsaid):
+        if (name in built.used or built.has_buildkit) and not await execution.store.pull(name, _unsaid):
             fetched = await execution.store.digests()
             continue
-        await log.say(missing_base(base, built.bases))
+        if name not in built.used:
+            await log.say(missing_base(base, built.bases))
         reason = (
             f"Failed to Resolve the reference '{base}'"
             if built.has_buildkit

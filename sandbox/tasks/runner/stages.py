@@ -59,6 +59,8 @@ def used_images(
 
 @dataclass(slots=True)
 class _Part:
+    """A stage of the Dockerfile: its name in lower case, its base, and what it copies from images."""
+
     name: str
     base: UsedImage | None
     copied: list[UsedImage]
