@@ -39,8 +39,9 @@ down: $(READY) ## stop what `make up` started
 browser: setup ## a Chromium, axe-core and skopeo, for the tests of the board and of the registries
 	@$(ROOT) $(PY) scripts/browser_needs.py .tools
 
+# Two at a time: most tests of the sandbox wait for containers. Each process has sandboxes of its own.
 test: browser ## all tests: unit, triggers, contract, browser, sandbox, end to end, a few kills
-	@$(ROOT) $(PY) -m pytest -p no:cacheprovider
+	@$(ROOT) $(PY) -m pytest -p no:cacheprovider --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-unit: $(READY) ## the tests that need nothing but Python (two minutes)
 	@$(PY) -m pytest tests/unit tests/triggers tests/architecture

@@ -89,7 +89,9 @@ def test_env_of_what_does_not_run_prints_nothing_that_a_shell_would_take(
     )
 
 
-@pytest.mark.parametrize("left", ["", "no number", "999999999", "-1", str(os.getpid())])
+@pytest.mark.parametrize(
+    "left", ["", "no number", "999999999", "-1", pytest.param(str(os.getpid()), id="another process")]
+)
 def test_a_pid_file_that_a_killed_daemon_left_counts_for_nothing(left: str, tmp_path: Path) -> None:
     instance = Instance(tmp_path)
     instance.pid_file.write_text(left)
