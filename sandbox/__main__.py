@@ -101,6 +101,8 @@ def _status(instance: Instance, _options: argparse.Namespace) -> int:
     print(f"sandbox runs: pid {pid}, gateway http://127.0.0.1:{settings.port}, state {instance.root}")
     for line in _inventory(instance, settings):
         print(f"  {line}")
+    for warning in lifecycle.warnings(instance):
+        print(f"warning: {warning}")
     return 0
 
 

@@ -89,7 +89,7 @@ class Box:
         self.eventgrid.mount(self.arm, self.operations, self.index)
         SitesControlPlane(self.sites).mount(self.arm, self.index)
         mount_identity(self.local, self.issuer, principal_of=self.foundation.identities.principal_of)
-        mount_control(self.control, self.github, self.index)
+        mount_control(self.control, self.github, self.index, lambda: self.engine.warnings)
         self.eventgrid.mount_control(self.control)
         self.registries.mount_control(self.control)
         SiteControl(self.sites).mount(self.control)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -27,6 +27,13 @@ class RepositoryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `PUT /git/{owner}/{name}`: the folder with the files of the first commit."""
 
     source: str
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The answer of `GET /health`: `warnings` are sentences about what this machine does not allow."""
+
+    warnings: Sequence[str]
+    status: str = "ready"
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -102,13 +109,15 @@ def _socket_address(file: Path) -> Iterator[str]:
         os.close(folder)
 
 
-def mount_control(control: Surface, github: GitHub, index: ResourceIndex) -> None:
+def mount_control(
+    control: Surface, github: GitHub, index: ResourceIndex, warnings: Callable[[], Sequence[str]] = tuple
+) -> None:
     """Add the operations outside any service: health, the list of resources, repositories from a folder."""
 
     @control.operation("GET", "/health")
     async def health(call: Call) -> web.StreamResponse:
-        """Readiness: responds only when everything is started."""
-        return json_answer({"status": "ready"})
+        """Readiness: responds only when everything is started, with warnings about what does not hold here."""
+        return json_answer(Health(warnings()))
 
     @control.operation("GET", "/resources")
     async def list_resources(call: Call) -> web.StreamResponse:

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import msgspec
 
-from sandbox.control import ControlConnection, Listed
+from sandbox.control import ControlConnection, Health, Listed
 from sandbox.entra import Issuer
 from sandbox.instance import Instance, Settings, read_settings
 
@@ -128,6 +128,11 @@ def client_environment(instance: Instance) -> dict[str, str]:
 def resources(instance: Instance) -> Sequence[Listed]:
     """The resources of a running instance. Raises like `control`."""
     return control(instance, "GET", "/resources", answer=list[Listed])
+
+
+def warnings(instance: Instance) -> Sequence[str]:
+    """Sentences about what this machine does not allow a running instance. Raises like `control`."""
+    return control(instance, "GET", "/health", answer=Health).warnings
 
 
 def control(

@@ -3,15 +3,16 @@
 The user's podman is not touched: configuration, stores and credentials are below one folder, files that need a short
 path below one temporary folder that is removed at the end.
 
-Containers reach no other machine: builds and task containers have no network or one of their own run, and
-hosted containers one that only this machine reaches. A RUN that downloads something fails; `npm install` with nothing
-to install does not.
+Containers reach neither other machines nor services of this one: builds and task containers have no network or
+one of their own run, and hosted containers one from which this machine only takes answers. A RUN that downloads
+something fails; `npm install` with nothing to install does not.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from sandbox.engine.cache import LayerCache
 from sandbox.engine.command import CommandLine
 from sandbox.engine.configuration import engine_environment, write_configuration
 from sandbox.engine.contract import EngineError, Login
+from sandbox.engine.firewall import Firewall, FirewallError
 from sandbox.engine.hosting import PodmanHost
 from sandbox.engine.machine import inspect_machine, prove, short_folder
 from sandbox.engine.mounts import remove_tree, unmount_below
@@ -33,8 +35,14 @@ from sandbox.engine.seclusion import Seclusion
 from sandbox.engine.store import Store
 from sandbox.programs import find_program
 
+log = logging.getLogger(__name__)
+
 _MISSING = "Containers need podman (4.3 or newer) and an OCI runtime; Docker alone is not enough: install podman."
 _UNPRIVILEGED = "Containers need root: only then does each have an address that is reachable from this machine."
+_OPEN = (
+    "Containers can reach services of this machine that listen on all addresses, because firewall rules cannot be set "
+    "({}). Run only images that you trust, or install iptables and run this where it may set rules."
+)
 _DRIVERS = ("overlay", "vfs")
 
 
@@ -61,6 +69,8 @@ class Podman:
         self._folder, self._key, self._client = folder, key[:8], client
         self._numbers = itertools.count(1)
         self._running: _Running | None = None
+        self._firewall = Firewall(f"basegate-{self._key}", (f"bg{self._key}", f"b{self._key}+"))
+        self.warnings: tuple[str, ...] = ()
 
     @property
     def host(self) -> PodmanHost:
@@ -79,10 +89,27 @@ class Podman:
         runtime = short_folder()
         self._note.write_text(str(runtime))
         try:
+            await self._close_off()
             self._running = await self._start(program, runtime)
-        except BaseException:  # a cancellation, too: the folder must not be left
+        except BaseException:  # a cancellation, too: neither folder nor rules must be left
+            await self._open_up()
             await asyncio.to_thread(remove_tree, runtime)
             raise
+
+    async def _close_off(self) -> None:
+        try:
+            await asyncio.to_thread(self._firewall.start)
+            self.warnings = ()
+        except FirewallError as error:
+            self.warnings = (_OPEN.format(error),)
+            log.warning("%s", self.warnings[0])
+
+    async def _open_up(self) -> None:
+        try:
+            await asyncio.to_thread(self._firewall.close)
+        except FirewallError as error:
+            if not self.warnings:  # else they could not be set either
+                log.warning("The firewall rules of this instance are left: %s", error)
 
     async def _start(self, program: str, runtime: Path) -> _Running:
         podman, driver, cache = await self._probe(program, runtime)
@@ -132,6 +159,7 @@ class Podman:
             await running.shared.seclusion.close()
             await running.host.close()
             await self._sweep(running.shared.podman, running.driver, running.runtime)
+            await self._open_up()
             self._note.unlink(missing_ok=True)
 
     async def _recover(self) -> None:

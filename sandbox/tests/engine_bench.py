@@ -70,6 +70,7 @@ def engine_bench(live: LiveGateway, tmp_path: Path) -> Iterator[Bench]:
         stop()
     assert mounts_below(bench.root) == []
     assert not _monitors(bench.root)
+    assert f"basegate-{live.instance.key}" not in subprocess.check_output(["iptables", "-S"], text=True)
 
 
 def _registry(live: LiveGateway) -> tuple[Backend, Callable[[], None]]:

@@ -14,7 +14,7 @@ from sandbox.arm.surface import ResourceId
 from sandbox.control import mount_control
 from sandbox.git import GitHub
 from sandbox.instance import Instance, Settings
-from sandbox.lifecycle import SandboxError, resources, running_pid, start, stop
+from sandbox.lifecycle import SandboxError, resources, running_pid, start, stop, warnings
 from sandbox.tests.live import LiveGateway
 
 REGISTRY = str(ResourceId("contoso-rg", "Microsoft.ContainerRegistry", "registries", "contoso"))
@@ -151,6 +151,16 @@ def test_what_there_is_is_listed_with_its_address(live: LiveGateway) -> None:
     mount_control(live.control, GitHub(live.instance.folder("git")), live.index)
     listed = [(resource.group, resource.name, resource.address) for resource in resources(live.instance)]
     assert listed == [("contoso-rg", "contoso", "contoso.azurecr.io"), ("web-rg", "web", "10.0.0.7")]
+
+
+def test_what_this_machine_does_not_allow_is_told(live: LiveGateway) -> None:
+    mount_control(
+        live.control,
+        GitHub(live.instance.folder("git")),
+        live.index,
+        lambda: ["There is no iptables."],
+    )
+    assert warnings(live.instance) == ["There is no iptables."]
 
 
 def test_a_sandbox_that_does_not_answer_is_told(tmp_path: Path) -> None:

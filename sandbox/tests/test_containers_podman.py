@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -179,3 +180,18 @@ def test_two_containers_of_a_group_meet_on_localhost(world: World) -> None:
     body["properties"]["containers"] += definition("ca1", "sidecar", command=asks)["properties"]["containers"]
     world.client.container_groups.begin_create_or_update(RG, NAME, body).result()
     until(lambda: "ok" in world.log("sidecar"))
+
+
+@pytest.mark.attack("a container group", "a service of this machine on all addresses", "firewall rules")
+def test_a_container_group_reaches_no_service_of_this_machine(world: World) -> None:
+    world.push("ca1", "Orange")
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        listener.setblocking(False)
+        machine = "$(ip -4 -o addr show dev eth0 | sed 's/.*inet //; s/[.][0-9]*[/].*/.1/')"
+        script = f"nc -w 5 {machine} {listener.getsockname()[1]}; echo ended with $?; exec sleep 600"
+        world.create("ca1", command=["/bin/sh", "-c", script])
+        until(lambda: "ended with" in world.log("hello-world"))
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert "Connection refused" in world.log("hello-world")
+    assert "ended with 1\n" in world.log("hello-world")

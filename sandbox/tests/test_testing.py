@@ -42,7 +42,7 @@ def test_the_readmes_test_passes(azure: Sandbox) -> None:
 
 
 def test_a_running_sandbox_says_where_it_is_and_is_not_started_twice(azure: Sandbox) -> None:
-    assert azure.request("GET", "/health") == {"status": "ready"}
+    assert azure.request("GET", "/health") == {"status": "ready", "warnings": []}
     assert azure.environment["HTTPS_PROXY"] == azure.url
     assert azure.pid in azure.processes(ProcessKind.SANDBOX)
     with pytest.raises(SandboxError, match="runs already"):
