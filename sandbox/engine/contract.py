@@ -62,8 +62,9 @@ class RunContainer:
 class ImageBuild:
     """One build of an image. It says all that may be chosen: an engine adds no option from elsewhere.
 
-    `context` is a folder on this machine, `dockerfile` the text of the Dockerfile, wherever it comes from. Values of
-    `arguments` never appear in a process list if their names are in `secret`.
+    `context` is the absolute path of a folder on this machine, without links: the build fails if one of its folders
+    has become one. `dockerfile` is the text of the Dockerfile, wherever it comes from. Values of `arguments` never
+    appear in a process list if their names are in `secret`.
     """
 
     context: Path

@@ -30,6 +30,7 @@ from sandbox.engine.hosting import PodmanHost
 from sandbox.engine.machine import inspect_machine, prove, short_folder
 from sandbox.engine.mounts import remove_tree, unmount_below
 from sandbox.engine.networks import Network
+from sandbox.engine.run_mounts import RunMounts
 from sandbox.engine.run_store import PodmanRunStore, Shared
 from sandbox.engine.seclusion import Seclusion
 from sandbox.engine.store import Store
@@ -119,7 +120,8 @@ class Podman:
         host = PodmanHost(podman, groups, network)
         seclusion = Seclusion(urlsplit(self._client["HTTPS_PROXY"]).port or 0)
         await seclusion.start()
-        return _Running(runtime, driver, Shared(podman, cache, background, seclusion), host)
+        mounts = RunMounts(seclusion.enclose(podman), Store(self._folder / "runs" / "0-probe", runtime / "0", driver))
+        return _Running(runtime, driver, Shared(podman, cache, background, seclusion, mounts), host)
 
     async def _probe(self, program: str, runtime: Path) -> tuple[CommandLine, str, LayerCache]:
         """Try runtimes and storage drivers in order of preference, until a container has run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,9 @@ from sandbox.engine.command import CommandLine
 from sandbox.engine.configuration import environment_options, passed_on, write_logins, write_private
 from sandbox.engine.contract import EngineError, ImageBuild, Login, Output, Pushed, RunContainer
 from sandbox.engine.networks import Network
+from sandbox.engine.run_mounts import REFUSED, RunMounts, risky_run_flag
 from sandbox.engine.seclusion import Seclusion
+from sandbox.engine.snapshot import take_snapshot
 from sandbox.engine.store import Store
 from sandbox.engine.strays import end_strays
 
@@ -25,14 +28,15 @@ _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Shared by the runs of one engine: the command without a store, the layer cache, the background tasks, and the
-    network of builds.
+    """Shared by the runs of one engine: the command without a store, the layer cache, the background tasks, the
+    network of builds, and what is known of their mounts.
     """
 
     podman: CommandLine
     cache: LayerCache
     background: Background
     seclusion: Seclusion
+    run_mounts: RunMounts
 
 
 class PodmanRunStore:
@@ -59,18 +63,29 @@ class PodmanRunStore:
 
     async def build(self, build: ImageBuild, out: Output) -> int:
         """See `RunStore.build`. Uses Docker's manifest format, because ACR's builds do; RUN has no network."""
-        file = self._store.runtime / f"dockerfile-{next(self._numbers)}"
+        if (flag := risky_run_flag(build.dockerfile)) and not await self._shared.run_mounts.are_confined():
+            await out(REFUSED.format(flag))
+            return 1
         secret = passed_on({name: build.arguments[name] for name in build.secret})
-        podman = self._shared.seclusion.enclose(self._podman.with_variables(secret))
-        write_private(file, build.dockerfile)
-        command = ["build", "--file", str(file), *_build_options(build), "--", str(build.context)]
+        number = next(self._numbers)
+        file, own = self._store.runtime / f"dockerfile-{number}", self._store.graph / f"build-{number}"
+        context, temporary = own / "context", own / "tmp"
         try:
+            await asyncio.to_thread(take_snapshot, build.context, context)
+            temporary.mkdir()
+            write_private(file, build.dockerfile)
+            podman = self._shared.seclusion.enclose(self._podman.with_variables({**secret, "TMPDIR": str(temporary)}))
+            command = ["build", "--file", str(file), *_build_options(build), "--", str(context)]
             return await podman.stream(command, out, grace=0)
+        except EngineError as error:
+            await out(str(error))
+            return 1
         except asyncio.CancelledError:
             await asyncio.to_thread(end_strays, self._store.graph)
             raise
         finally:
             file.unlink(missing_ok=True)
+            await asyncio.to_thread(shutil.rmtree, own, ignore_errors=True)
 
     async def pull(self, image: str, out: Output) -> int:
         """See `RunStore.pull`."""
