@@ -53,7 +53,7 @@ class Box:
         self.vaults = Vaults(instance, self.issuer, self.index)
         self.storage = Storage(instance, settings, self.issuer, tools)
         self.registries = Registries(instance, self.issuer, self.gateway, self.operations, self.index)
-        self.github = GitHub(instance.folder("git"))
+        self.github = GitHub(instance.folder("git"), self.issuer.identity_header)
         self.sites = Sites(instance, self.client_environment)
         self.eventgrid = EventGrid(
             instance, settings, self.issuer, self.gateway.outside, storage=self.storage, functions=self.sites

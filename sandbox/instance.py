@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 from dataclasses import dataclass
@@ -89,7 +90,12 @@ class Instance:
 
     def client_environment(self, port: int, identity_header: str) -> dict[str, str]:
         """The environment variables with which the Azure SDKs, `az`, podman, skopeo and git reach this instance
-        under Azure's real host names."""
+        under Azure's real host names.
+
+        A push to github.com is signed in with the same secret as the managed identity.
+        Source: https://git-scm.com/docs/git-config#ENVIRONMENT
+        """
+        push = base64.b64encode(f"sandbox:{identity_header}".encode()).decode()
         gateway = f"http://127.0.0.1:{port}"
         bundle = str(self.ca_bundle)
         return {
@@ -101,6 +107,9 @@ class Instance:
             "SSL_CERT_FILE": bundle,
             "CURL_CA_BUNDLE": bundle,
             "GIT_SSL_CAINFO": bundle,
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": "http.https://github.com/.extraHeader",
+            "GIT_CONFIG_VALUE_0": f"Authorization: Basic {push}",
             "IDENTITY_ENDPOINT": f"{gateway}/msi/token",
             "IDENTITY_HEADER": identity_header,
         }

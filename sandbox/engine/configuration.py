@@ -73,10 +73,10 @@ def engine_environment(client: Mapping[str, str], home: Path, files: Mapping[str
     """The complete environment of the engine's processes.
 
     Few variables are inherited: a proxy or a registry login of the developer must not reach the engine. `client` routes
-    Azure's real host names to the sandbox; its identity variables are left out, since an engine has no identity.
+    Azure's real host names to the sandbox; what signs in is left out, since an engine has no identity.
     """
     inherited = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    routing = {name: value for name, value in client.items() if not name.startswith("IDENTITY_")}
+    routing = {name: value for name, value in client.items() if not name.startswith(("IDENTITY_", "GIT_CONFIG_"))}
     return {**inherited, "PATH": search_path(), "HOME": str(home), **routing, **files}
 
 

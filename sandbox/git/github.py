@@ -1,19 +1,19 @@
 """github.com for git clients: clone, fetch and push of the repositories in one folder.
 
-Reading requires no authentication. Pushing requires Basic credentials, as on GitHub, and accepts any that are not
-empty: there are no accounts here. api.github.com is not served: ACR would create the webhook there, and `on_push`
-represents that webhook.
+Reading requires no authentication. Pushing requires Basic credentials, as on GitHub: any user name, and as password the
+instance's secret, because a push starts tasks. api.github.com is not served: ACR would create the webhook there, and
+`on_push` represents that webhook.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from hmac import compare_digest
 from pathlib import Path
 
 from aiohttp import web
@@ -23,6 +23,8 @@ from sandbox.git.repositories import Repositories
 from sandbox.web import Call, Fault, Surface
 
 log = logging.getLogger(__name__)
+
+_SIGN_IN = "A push needs the sandbox's secret: run git with the variables of `python -m sandbox env`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +39,14 @@ class GitPush:
 
 
 class GitHub:
-    """Bare repositories below `root`, served as `https://github.com/<owner>/<name>[.git]`.
+    """Bare repositories below `root`, served as `https://github.com/<owner>/<name>[.git]`; who pushes has the `secret`.
 
     Names are case-insensitive, and reported in lower case. `on_push` callbacks run after a push is in the
     repository, for every branch that it moved, and before `git push` returns.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._repositories = Repositories(root)
+    def __init__(self, root: Path, secret: str) -> None:
+        self._repositories, self._secret = Repositories(root), secret
         self._pushing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.on_push: list[Callable[[GitPush], Awaitable[None]]] = []
 
@@ -95,7 +97,7 @@ class GitHub:
         service = call.query.get("service", "")
         if service not in ("git-upload-pack", "git-receive-pack"):
             raise Fault(403, "Forbidden", "Only git's smart HTTP protocol is served: upgrade git.")
-        user = _signed_in(call.request) if service == "git-receive-pack" else None
+        user = self._signed_in(call.request) if service == "git-receive-pack" else None
         return await self._serve(call, "/info/refs", user)
 
     async def _upload_pack(self, call: Call) -> web.StreamResponse:
@@ -104,7 +106,7 @@ class GitHub:
 
     async def _receive_pack(self, call: Call) -> web.StreamResponse:
         """Receive objects and new heads from a client that pushes."""
-        user = _signed_in(call.request)
+        user = self._signed_in(call.request)
         name = f"{call.params['owner']}/{call.params['name']}".lower().removesuffix(".git")
         async with self._pushing[name]:
             before = await self._repositories.heads(name)
@@ -129,6 +131,17 @@ class GitHub:
         root = self._repositories.root
         return await serve(call.request, root, f"/{bare.relative_to(root)}{service}", user, before_end)
 
+    def _signed_in(self, request: web.BaseRequest) -> str:
+        """The user name of a request with the secret. Raises `Fault`: 401 if it has another, or none."""
+        scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+        try:
+            user, _, password = base64.b64decode(credentials, validate=True).decode().partition(":")
+        except ValueError:
+            user = password = ""
+        if scheme.lower() != "basic" or not compare_digest(password.encode(), self._secret.encode()):
+            raise Fault(401, "Unauthorized", _SIGN_IN, {"WWW-Authenticate": 'Basic realm="GitHub"'})
+        return user or "token"
+
     async def _notify(self, push: GitPush) -> None:
         log.info("%s: branch %s is now at %s", push.repository, push.branch, push.commit[:12])
         for callback in self.on_push:
@@ -136,18 +149,6 @@ class GitHub:
                 await callback(push)
             except Exception:  # an exception in one listener must not affect the others
                 log.exception("A listener failed on the push to %s", push.repository)
-
-
-def _signed_in(request: web.BaseRequest) -> str:
-    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
-    try:
-        user, _, password = base64.b64decode(credentials, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        user = password = ""
-    if scheme.lower() != "basic" or not (user or password):
-        challenge = {"WWW-Authenticate": 'Basic realm="GitHub"'}
-        raise Fault(401, "Unauthorized", "A push needs Basic credentials (any will do here).", challenge)
-    return user or "token"
 
 
 def _plain_fault(fault: Fault) -> web.Response:

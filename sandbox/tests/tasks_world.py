@@ -161,7 +161,7 @@ class World:
     def __init__(self, live: LiveGateway, source: Path) -> None:
         self.live, self.runner, self.clock, self.registries = live, FakeRunner(), FakeClock(), FakeRegistries()
         self.storage, self.vaults = MemoryStorage(), FakeVaults()
-        self.github = GitHub(live.instance.folder("git"))
+        self.github = GitHub(live.instance.folder("git"), live.issuer.identity_header)
         live.gateway.add(self.storage.surface())
         live.gateway.add(self.github.surface())
         live.run(self.github.create("contoso/app", source))

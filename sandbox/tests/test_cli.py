@@ -148,7 +148,7 @@ def test_a_log_that_is_not_there_is_told_with_those_that_are(
 def test_what_there_is_is_listed_with_its_address(live: LiveGateway) -> None:
     live.index.register("registries", lambda: [{"id": REGISTRY, "properties": {"loginServer": "contoso.azurecr.io"}}])
     live.index.register("containerGroups", lambda: [{"id": GROUP, "properties": {"ipAddress": {"ip": "10.0.0.7"}}}])
-    mount_control(live.control, GitHub(live.instance.folder("git")), live.index)
+    mount_control(live.control, GitHub(live.instance.folder("git"), live.issuer.identity_header), live.index)
     listed = [(resource.group, resource.name, resource.address) for resource in resources(live.instance)]
     assert listed == [("contoso-rg", "contoso", "contoso.azurecr.io"), ("web-rg", "web", "10.0.0.7")]
 
@@ -156,7 +156,7 @@ def test_what_there_is_is_listed_with_its_address(live: LiveGateway) -> None:
 def test_what_this_machine_does_not_allow_is_told(live: LiveGateway) -> None:
     mount_control(
         live.control,
-        GitHub(live.instance.folder("git")),
+        GitHub(live.instance.folder("git"), live.issuer.identity_header),
         live.index,
         lambda: ["There is no iptables."],
     )

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
+import requests
 
 from sandbox.git import GitContext, GitHub, GitPush
 from sandbox.tests.live import LiveGateway
 from sandbox.web import Fault
 
-SIGNED_IN = "https://someone:token@github.com/contoso/app.git"
+URL = "https://github.com/contoso/app.git"
 
 
 @pytest.fixture
 def github(live: LiveGateway, tmp_path: Path) -> GitHub:
-    hub = GitHub(live.instance.folder("git"))
+    hub = GitHub(live.instance.folder("git"), live.issuer.identity_header)
     live.gateway.add(hub.surface())
     source = tmp_path / "source"
     (source / "web").mkdir(parents=True)
@@ -64,7 +66,7 @@ def test_a_push_is_told_once_with_its_branch_and_commit(github: GitHub, tmp_path
         pushes.append(push)
 
     github.on_push.append(listen)
-    git(tmp_path, "clone", "-q", SIGNED_IN, "clone")
+    git(tmp_path, "clone", "-q", URL, "clone")
     clone = tmp_path / "clone"
     commit = edit(clone, "Dockerfile", "FROM node:16-alpine\n", "Move to node 16\n\nBecause.")
     git(clone, "push", "-q")
@@ -86,7 +88,7 @@ def test_a_failing_listener_does_not_keep_the_next_from_hearing(github: GitHub, 
         pushes.append(push.branch)
 
     github.on_push += [fail, listen]
-    git(tmp_path, "clone", "-q", SIGNED_IN, "clone")
+    git(tmp_path, "clone", "-q", URL, "clone")
     edit(tmp_path / "clone", "a", "a", "a")
     git(tmp_path / "clone", "push", "-q")
     assert pushes == ["main"]
@@ -95,20 +97,50 @@ def test_a_failing_listener_does_not_keep_the_next_from_hearing(github: GitHub, 
 def test_a_push_larger_than_git_sends_in_one_piece_arrives_whole(
     github: GitHub, live: LiveGateway, tmp_path: Path
 ) -> None:
-    git(tmp_path, "clone", "-q", SIGNED_IN, "clone")
+    git(tmp_path, "clone", "-q", URL, "clone")
     commit = edit(tmp_path / "clone", "random.bin", os.urandom(3_000_000), "Add noise")  # above http.postBuffer
     git(tmp_path / "clone", "push", "-q")
-    git(tmp_path, "clone", "-q", SIGNED_IN, "again")
+    git(tmp_path, "clone", "-q", URL, "again")
     assert git(tmp_path / "again", "rev-parse", "HEAD").stdout.strip() == commit
     assert (tmp_path / "again" / "random.bin").stat().st_size == 3_000_000
 
 
-def test_a_push_without_credentials_is_refused(github: GitHub, tmp_path: Path) -> None:
-    git(tmp_path, "clone", "-q", "https://github.com/contoso/app.git", "clone")
+@pytest.mark.attack("another local user", "a push, which starts tasks", "the secret of `env`")
+def test_another_user_who_knows_no_secret_reads_and_cannot_push(
+    github: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushes: list[GitPush] = []
+
+    async def listen(push: GitPush) -> None:
+        pushes.append(push)
+
+    github.on_push.append(listen)
+    monkeypatch.delenv("GIT_CONFIG_COUNT")  # the variables that sign in are in the environment of their owner
+    git(tmp_path, "clone", "-q", URL, "clone")
     edit(tmp_path / "clone", "a", "a", "a")
     refused = git(tmp_path / "clone", "push", check=False)
     assert refused.returncode != 0
     assert "could not read Username" in refused.stderr
+    guessed = git(tmp_path / "clone", "push", URL.replace("//", "//someone:token@"), "HEAD:main", check=False)
+    assert guessed.returncode != 0
+    assert "Authentication failed" in guessed.stderr
+    for service in ("info/refs?service=git-receive-pack", "git-receive-pack"):
+        headers = {"Authorization": "Basic " + base64.b64encode("x:\u00e9".encode("latin-1")).decode()}
+        method = "GET" if "?" in service else "POST"
+        answer = requests.request(method, f"{URL}/{service}", headers=headers, timeout=5)
+        assert answer.status_code == 401
+        assert "python -m sandbox env" in answer.text
+    assert pushes == []
+
+
+def test_any_client_pushes_with_the_secret_as_password(
+    github: GitHub, live: LiveGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GIT_CONFIG_COUNT")
+    git(tmp_path, "clone", "-q", URL.replace("//", f"//someone:{live.issuer.identity_header}@"), "clone")
+    commit = edit(tmp_path / "clone", "a", "a", "a")
+    git(tmp_path / "clone", "push", "-q")
+    assert live.run(github.checkout("contoso/app", None, tmp_path / "checkout")) == commit
 
 
 def test_an_unknown_repository_is_not_found(github: GitHub, tmp_path: Path) -> None:
@@ -119,7 +151,7 @@ def test_an_unknown_repository_is_not_found(github: GitHub, tmp_path: Path) -> N
 
 def test_a_fetch_gets_what_another_clone_pushed(github: GitHub, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        git(tmp_path, "clone", "-q", SIGNED_IN, name)
+        git(tmp_path, "clone", "-q", URL, name)
     for number in range(30):  # enough refs and haves that git compresses its request
         git(tmp_path / "two", "commit", "-q", "--allow-empty", "-m", str(number))
     commit = edit(tmp_path / "one", "a", "a", "a")
@@ -129,7 +161,7 @@ def test_a_fetch_gets_what_another_clone_pushed(github: GitHub, tmp_path: Path) 
 
 
 def test_a_checkout_gives_a_branch_and_a_subfolder(github: GitHub, live: LiveGateway, tmp_path: Path) -> None:
-    git(tmp_path, "clone", "-q", SIGNED_IN, "clone")
+    git(tmp_path, "clone", "-q", URL, "clone")
     commit = edit(tmp_path / "clone", "web/index.html", "branch\n", "Say branch")
     git(tmp_path / "clone", "push", "-q", "origin", "HEAD:next")
     assert live.run(github.checkout("Contoso/App", "next", tmp_path / "context", "web")) == commit
