@@ -10,10 +10,10 @@ LEFT = .sandbox .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo-
   $$(find . -path "./.*" -prune -o -name __pycache__ -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo demo-lost up down test test-unit simulate fuzz chaos mutants check words format lock schema coverage yardstick bench bench-history bench-sweep screenshots clean
+.PHONY: help setup browser demo demo-lost up down test test-unit simulate fuzz chaos mutants sandbox-attacks check words format lock schema coverage yardstick bench bench-history bench-sweep screenshots clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements-dev.txt
 	@$(PYTHON) scripts/make_venv.py $(VENV) requirements-dev.txt
@@ -62,6 +62,9 @@ chaos: setup ## SIGKILL in the running scenario while images are pushed: KILLS=n
 
 mutants: $(READY) ## plant known bugs, one at a time, and see that a test fails on each (5 minutes)
 	@$(PY) -m tests.mutants
+
+sandbox-attacks: setup ## play the attacks on the sandbox: who, what was tried, refused by what (a minute)
+	@$(ROOT) $(PY) -m sandbox.tests.attacks
 
 check: $(READY) ## format, lint, types, import contracts, words
 	@$(VENV)/bin/ruff format --check --quiet .

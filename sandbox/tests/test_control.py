@@ -25,6 +25,11 @@ async def never(call: Call) -> web.StreamResponse:
     raise AssertionError("the gateway's port has served one of the sandbox's own operations")
 
 
+@pytest.mark.attack(
+    "another local user",
+    "a command of the sandbox's own, on the gateway's port",
+    "commands are taken on a socket alone",
+)
 def test_the_gateway_s_port_takes_no_command(live: LiveGateway) -> None:
     live.control.operation("GET", "/health", summary="Never reached.")(never)
     answer = requests.get(f"http://127.0.0.1:{live.port}/health", timeout=5)
@@ -50,6 +55,9 @@ def test_a_folder_that_is_no_state_keeps_its_mode(tmp_path: Path) -> None:
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
 
 
+@pytest.mark.attack(
+    "another local user", "to own the folder that the secrets will be in", "the start looks at the owner"
+)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 def test_a_folder_that_another_user_made_is_refused(tmp_path: Path) -> None:
     root = tmp_path / "state"
@@ -59,6 +67,7 @@ def test_a_folder_that_another_user_made_is_refused(tmp_path: Path) -> None:
         start(Instance(root), Settings())
 
 
+@pytest.mark.attack("another local user", "to connect to the socket of commands", "the socket's mode, 0600")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 def test_another_user_of_the_machine_cannot_connect(live: LiveGateway) -> None:
     command = ["/usr/bin/test", "-w", str(live.instance.control_socket)]  # a connection needs the right to write
@@ -66,6 +75,9 @@ def test_another_user_of_the_machine_cannot_connect(live: LiveGateway) -> None:
     assert subprocess.run(command, check=False, user=_NOBODY, group=_NOBODY, extra_groups=[]).returncode == 1
 
 
+@pytest.mark.attack(
+    "a web page", "a token of the managed identity, from an origin, by DNS rebinding", "Origin and Host are looked at"
+)
 def test_a_page_in_a_browser_gets_no_token(live: LiveGateway) -> None:
     endpoint, secret = live.environment["IDENTITY_ENDPOINT"], {"X-IDENTITY-HEADER": live.environment["IDENTITY_HEADER"]}
     query = {"resource": "https://management.azure.com/"}
@@ -81,6 +93,7 @@ def test_a_header_that_is_no_text_is_a_wrong_secret(live: LiveGateway) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, "Unauthorized")
 
 
+@pytest.mark.attack("another local user", "a token of a service principal, by a guess", "the secret of `env`")
 def test_a_client_secret_is_checked(live: LiveGateway) -> None:
     form = {
         "scope": "https://management.azure.com/.default",

@@ -103,6 +103,7 @@ def test_a_container_gets_its_variables_user_folder_and_mounts_and_no_network(be
     assert not list(bench.root.rglob("*.env"))
 
 
+@pytest.mark.attack("another local user", "to list processes with secrets", "secrets are in no argument")
 def test_no_value_of_a_variable_and_no_secret_argument_is_in_a_process_list(bench: Bench) -> None:
     odd, secret = 'say "s3cret-variable"\nthere', "s3cret-argument"
 
@@ -131,6 +132,7 @@ def test_no_value_of_a_variable_and_no_secret_argument_is_in_a_process_list(benc
     assert f"TOKEN={secret}" not in commands
 
 
+@pytest.mark.attack("a task file", "a variable that the engine reads itself", "the names of variables")
 @pytest.mark.parametrize(
     "name", ["LD_PRELOAD", "PATH", "CONTAINERS_CONF", "https_proxy", "REGISTRY_AUTH_FILE", "GODEBUG", "GIT_SSH_COMMAND"]
 )
@@ -148,6 +150,7 @@ def test_any_other_variable_is_passed_on(name: str, tmp_path: Path) -> None:
     assert (options, dict(passed)) == (["--env", name], {name: "two\nlines"})
 
 
+@pytest.mark.attack("a task file", "an option as the name of a container or a mount path", "the engine checks both")
 @pytest.mark.parametrize(
     ("container", "problem"),
     [
@@ -165,6 +168,7 @@ def test_a_name_or_a_path_that_is_more_than_one_is_refused(bench: Bench, contain
         bench.run(play())
 
 
+@pytest.mark.attack("a Dockerfile", "ADD http:// of a loopback port of this machine", "a network namespace of builds")
 def test_a_build_reaches_the_registry_and_no_port_of_this_machine(bench: Bench) -> None:
     class Counted(BaseHTTPRequestHandler):
         calls = 0
@@ -196,6 +200,7 @@ def test_a_build_reaches_the_registry_and_no_port_of_this_machine(bench: Bench) 
     assert any("connection refused" in line for line in bench.lines), bench.lines
 
 
+@pytest.mark.attack("a task file", "an option in the place of an image", "options end before it")
 def test_an_image_that_begins_like_an_option_is_an_image(bench: Bench) -> None:
     async def play() -> int:
         store = await bench.engine.prepare_run("ca1", {})

@@ -122,6 +122,7 @@ def test_an_app_that_does_not_load_is_an_error_with_its_traceback(operator: Oper
     assert operator.control("PUT", "/sites/sample", {"app": str(app), "wrokers": 2})[0] == 400
 
 
+@pytest.mark.attack("an app's settings", "LD_PRELOAD, PYTHONPATH and the like", "the names of settings")
 @pytest.mark.parametrize("name", ["LD_PRELOAD", "PYTHONPATH", "PYTHONSTARTUP", "PATH", "BASH_ENV", "a=b", ""])
 def test_a_setting_that_changes_how_the_app_s_interpreter_starts_is_refused_by_name(
     name: str, operator: Operator, app: Path

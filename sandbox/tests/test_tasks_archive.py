@@ -56,6 +56,7 @@ def test_files_folders_and_links_within_the_folder_are_unpacked(tmp_path: Path, 
     assert oct((target / "src" / "app.py").stat().st_mode)[-4:] == "0755"  # no set-user-id
 
 
+@pytest.mark.attack("an uploaded archive", "paths and links that leave the folder", "paths are resolved first")
 @pytest.mark.parametrize(
     "members",
     [
@@ -79,6 +80,7 @@ def test_what_leaves_the_folder_is_refused_and_nothing_outside_is_changed(
     assert all(path.resolve().is_relative_to(target) for path in target.rglob("*"))
 
 
+@pytest.mark.attack("an uploaded archive", "a file behind a link of its own", "links come last")
 def test_nothing_is_written_behind_a_link(tmp_path: Path, target: Path) -> None:
     folder = member("real", tarfile.DIRTYPE)
     members = [folder, member("way", tarfile.SYMTYPE, "real"), member("way/file", content=b"x")]
@@ -87,12 +89,14 @@ def test_nothing_is_written_behind_a_link(tmp_path: Path, target: Path) -> None:
     assert list((target / "real").iterdir()) == []
 
 
+@pytest.mark.attack("an uploaded archive", "a device or a pipe", "the kind of a member")
 @pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
 def test_devices_and_pipes_are_refused(tmp_path: Path, target: Path, kind: bytes) -> None:
     with pytest.raises(ArchiveError, match="'odd' is no file, folder or link"):
         unpack(packed(tmp_path, member("odd", kind)), target)
 
 
+@pytest.mark.attack("an uploaded archive", "to fill the disk", "limits of bytes and members")
 def test_a_bomb_is_refused_before_it_fills_the_disk(
     tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,12 +109,23 @@ def test_a_bomb_is_refused_before_it_fills_the_disk(
     assert sum(path.stat().st_size for path in target.iterdir()) == 0
 
 
+@pytest.mark.attack("an uploaded archive", "to fill the memory", "a limit of headers")
 def test_a_header_that_says_it_is_huge_is_refused_before_it_is_read(tmp_path: Path, target: Path) -> None:
     info = tarfile.TarInfo("pax")
     info.type, info.size = tarfile.XHDTYPE, 1024**3
     path = tmp_path / "source.tar"
     path.write_bytes(info.tobuf(tarfile.USTAR_FORMAT) + bytes(1024))
     with pytest.raises(ArchiveError, match="a header of it is too large"):
+        unpack(path, target)
+
+
+@pytest.mark.attack("an uploaded archive", "to be read for ever (CVE-2025-8194)", "the size of a member")
+def test_a_member_that_leads_back_to_itself_is_refused(tmp_path: Path, target: Path) -> None:
+    info = tarfile.TarInfo("again")
+    info.size = -512
+    path = tmp_path / "source.tar"
+    path.write_bytes(tarfile.TarInfo("first").tobuf() + info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    with pytest.raises(ArchiveError, match="'again' has less than no content"):
         unpack(path, target)
 
 

@@ -375,6 +375,7 @@ def test_a_build_command_line_is_read() -> None:
     assert (build.no_cache, build.pull) == (True, False)
 
 
+@pytest.mark.attack("a task file", "options of a build that mount, add rights, write files", "the list of options")
 @pytest.mark.parametrize(
     "options",
     [
@@ -391,6 +392,9 @@ def test_an_option_of_a_build_that_could_reach_this_machine_is_refused_by_name(o
     assert bench.engine.store.builds == []
 
 
+@pytest.mark.attack(
+    "a task file", "a context or a Dockerfile outside of the workspace", "paths resolve below the workspace"
+)
 @pytest.mark.parametrize(
     ("line", "problem"),
     [

@@ -93,6 +93,9 @@ def test_all_faults_are_found_at_once_each_with_its_line() -> None:
         assert expected in text
 
 
+@pytest.mark.attack(
+    "a task file", "files and mount paths that lead elsewhere, and what is malformed", "the reader of task files"
+)
 @pytest.mark.parametrize(
     ("text", "fault"),
     [

@@ -47,6 +47,8 @@ def _unpack(tar: tarfile.TarFile, target: Path) -> None:
     links: list[tuple[str, str]] = []
     left = LIMIT_BYTES
     for number, member in enumerate(tar):
+        if member.size < 0:  # `tarfile` would go back to a member that it has read, again and again (CVE-2025-8194)
+            raise ArchiveError(f"{member.name!r} has less than no content")
         left -= member.size
         if left < 0:
             raise ArchiveError(f"it has more than {LIMIT_BYTES // 1024**2} MiB when unpacked")
