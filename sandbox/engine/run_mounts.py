@@ -21,7 +21,7 @@ from sandbox.programs import find_program
 
 REFUSED = (
     "{}: refused, because the podman of this machine lets such a mount reach any file of the machine (CVE-2024-1753, "
-    "CVE-2024-9675). Install podman 5.2.5 or newer, or do without: `COPY --from` takes files of another stage."
+    "CVE-2024-9675). Install podman 5.2.5 or newer (Debian 13 has one), or use `COPY --from` for the files of a stage."
 )
 _CONTINUED = re.compile(r"[\\`][ \t]*$")
 _TRANSLATED = str.maketrans({"\r": " ", "\ufeff": " ", "\u0130": "i"})  # the last one is a small i to Go, not to Python
