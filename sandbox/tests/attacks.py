@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ class Table:
             if mark := item.get_closest_marker("attack"):
                 self.attacks.setdefault(_test(item.nodeid), Attack(*mark.args))
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+    def pytest_runtest_logreport(self, report: Any) -> None:
         """Note a result: that of the test itself, or a failure around it."""
         if report.when == "call" or not report.passed:
             self.attacks[_test(report.nodeid)].results.add(report.outcome)
