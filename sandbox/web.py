@@ -102,12 +102,19 @@ class Surface:
         render: renders an error in this family's format.
         authorize: called with request, host and path parameters before each operation;
             returns the token's claims or raises `Fault`.
+        merge_slashes: whether several slashes in a path count as one.
     """
 
     def __init__(
-        self, name: str, hosts: str, *, render: RenderFault = arm_fault, authorize: Authorize | None = None
+        self,
+        name: str,
+        hosts: str,
+        *,
+        render: RenderFault = arm_fault,
+        authorize: Authorize | None = None,
+        merge_slashes: bool = False,
     ) -> None:
-        self.name, self.render, self.authorize = name, render, authorize
+        self.name, self.render, self.authorize, self._merge_slashes = name, render, authorize, merge_slashes
         self.hosts = re.compile(hosts)
         self.operations: list[Operation] = []
 
@@ -144,6 +151,8 @@ class Surface:
 
     def _find(self, request: web.BaseRequest, host: str) -> tuple[Operation, Mapping[str, str]]:
         path = request.rel_url.raw_path
+        if self._merge_slashes:
+            path = merged_slashes(path)
         allowed = []
         for operation in self.operations:
             match = operation.regex.fullmatch(path)
@@ -170,6 +179,11 @@ class Surface:
                 f"{sent} for {operation.method} {operation.pattern} in the sandbox. Known: {known}.",
             )
         return version
+
+
+def merged_slashes(path: str) -> str:
+    """A path with every run of slashes as one."""
+    return re.sub("/{2,}", "/", path)
 
 
 def _compile(pattern: str) -> re.Pattern[str]:

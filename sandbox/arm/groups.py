@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from aiohttp import web
 
 from sandbox.arm.body import ResourceBody, region
 from sandbox.arm.operations import Operations
-from sandbox.arm.query import only
+from sandbox.arm.query import only, parse_filter
 from sandbox.instance import LOCATION, SUBSCRIPTION
 from sandbox.store import Collection
 from sandbox.web import Call, Fault, Surface, json_answer
@@ -110,9 +110,10 @@ class ResourceGroups:
             return operations.accept(call, "Microsoft.Resources", self._delete(group.name))
 
     async def _list(self, call: Call) -> web.StreamResponse:
-        """The resource groups of the subscription."""
-        only(call)
-        return json_answer({"value": [_answer(group) for group in self._groups.values()]})
+        """The resource groups of the subscription, all or those with a tag (`$filter`)."""
+        only(call, "$filter")
+        wanted = parse_filter(call.query.get("$filter", ""), ("tagName", "tagValue"))
+        return json_answer({"value": [_answer(group) for group in self._groups.values() if _is_tagged(group, wanted)]})
 
     async def _put(self, call: Call) -> web.StreamResponse:
         """Create a resource group, or replace its tags."""
@@ -154,6 +155,13 @@ class ResourceGroups:
             await delete(name)
         self._groups.remove(name)
         log.info("Deleted resource group %s", name)
+
+
+def _is_tagged(group: Group, wanted: Mapping[str, str]) -> bool:
+    """Whether a group has the tag of a filter, with its value if that is given. Names match without regard to case."""
+    tags = {name.lower(): value for name, value in group.tags.items()}
+    value = tags.get(wanted.get("tagName", "").lower())
+    return not wanted or (value is not None and wanted.get("tagValue", value) == value)
 
 
 def _answer(group: Group) -> dict[str, Any]:

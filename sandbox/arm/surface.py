@@ -11,7 +11,7 @@ from aiohttp import web
 
 from sandbox.entra import ARM_AUDIENCES, Issuer
 from sandbox.instance import SUBSCRIPTION
-from sandbox.web import Fault, Surface
+from sandbox.web import Fault, Surface, merged_slashes
 
 _ID = re.compile(
     r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)"
@@ -55,6 +55,9 @@ class ResourceId:
 def arm_surface(issuer: Issuer, check_path: Callable[[str], None] | None = None) -> Surface:
     """The surface `management.azure.com`: every operation requires a token for ARM.
 
+    Several slashes in a path count as one: a client that fills `/{scope}/providers/…` with an id sends two
+    (https://github.com/hashicorp/terraform-provider-azurerm/pull/21255).
+
     Args:
         issuer: validates the tokens.
         check_path: raises `Fault` if a path contains a resource group that does not exist
@@ -73,10 +76,11 @@ def arm_surface(issuer: Issuer, check_path: Callable[[str], None] | None = None)
         if subscription.lower() != SUBSCRIPTION:
             raise Fault(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
         if check_path:
-            check_path(request.path)
+            check_path(merged_slashes(request.path))
         return claims
 
-    return Surface("Azure Resource Manager", r"management\.azure\.com", authorize=authorize)
+    hosts = r"management\.azure\.com"
+    return Surface("Azure Resource Manager", hosts, authorize=authorize, merge_slashes=True)
 
 
 class ResourceIndex:

@@ -87,6 +87,26 @@ def test_a_group_is_made_changed_found_and_listed(arm: Arm) -> None:
     assert group["properties"]["provisioningState"] == "Succeeded"
 
 
+def test_groups_are_listed_by_a_tag_and_its_value(arm: Arm) -> None:
+    put_group(arm, "contoso-rg", tags={"team": "base"})
+    put_group(arm, "public-rg", tags={"Team": "public"})
+    put_group(arm, "other-rg")
+
+    def names(clauses: str) -> list[str]:
+        return [group["name"] for group in arm.call("GET", GROUPS, params={"$filter": clauses}).json()["value"]]
+
+    assert names("tagName eq 'team'") == ["contoso-rg", "public-rg"]
+    assert names("tagname eq 'team' and tagvalue eq 'base'") == ["contoso-rg"]
+    assert names("tagName eq 'colour'") == []
+
+
+def test_several_slashes_in_a_path_count_as_one(arm: Arm) -> None:
+    put_group(arm, "contoso-rg")
+    assert arm.call("GET", f"/{GROUPS}//contoso-rg").json()["name"] == "contoso-rg"
+    identity = f"{GROUPS}/contoso-rg/providers/{IDENTITY_TYPE.replace('/', '//')}/puller"
+    assert arm.call("PUT", identity, IDENTITIES, json={"location": "eastus"}).json()["name"] == "puller"
+
+
 def test_a_group_does_not_move_and_an_unknown_field_is_named(arm: Arm) -> None:
     put_group(arm, "contoso-rg")
     assert put_group(arm, "contoso-rg", location="westeurope").status_code == 409
