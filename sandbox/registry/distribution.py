@@ -168,6 +168,9 @@ class Distribution:
                 "delete": {"enabled": True},
                 "maintenance": {"uploadpurging": {"enabled": False}},
             },
+            # Azure registries accept manifests whose layers are fetched from elsewhere (Windows base images):
+            # https://learn.microsoft.com/azure/container-registry/container-registry-faq#push-nondistributable-layers
+            "validation": {"manifests": {"urls": {"allow": ["^https?://"]}}},
             # Azure registries return relative locations, the only ones that azure-containerregistry supports.
             "http": {"net": "unix", "addr": str(self._socket), "secret": secrets.token_hex(16), "relativeurls": True},
         }

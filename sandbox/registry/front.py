@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+import msgspec
 from aiohttp import web
 
 from sandbox.registry.auth import RegistryAuth
 from sandbox.registry.names import digest_name, is_digest, repository_name, tag_name
+from sandbox.registry.oci import OCI_INDEX
 from sandbox.registry.paging import page
 from sandbox.registry.pull_limit import PullLimit
 from sandbox.registry.records import Origin
+from sandbox.registry.referrers import referrers, subject_of
 from sandbox.registry.registry import Registry
 from sandbox.registry.rights import CATALOG, Principal
 from sandbox.web import Call, Fault, Handler, Surface, json_answer
@@ -42,6 +46,7 @@ class DistributionApi:
             ("GET HEAD", "/v2/{repository:rest}/manifests/{reference}", self._get_manifest),
             ("PUT", "/v2/{repository:rest}/manifests/{reference}", self._put_manifest),
             ("DELETE", "/v2/{repository:rest}/manifests/{reference}", self._delete_manifest),
+            ("GET", "/v2/{repository:rest}/referrers/{digest}", self._referrers),
             ("POST", "/v2/{repository:rest}/blobs/uploads/", self._begin_upload),
             ("GET PATCH PUT DELETE", "/v2/{repository:rest}/blobs/uploads/{upload}", self._upload),
             ("GET HEAD", "/v2/{repository:rest}/blobs/{digest}", self._get_blob),
@@ -91,13 +96,29 @@ class DistributionApi:
         media_type = call.request.headers.get("Content-Type", "")
         body = await call.request.read()
         answer = await registry.put_manifest(repository, _reference(call), body, media_type, origin(call, caller))
-        return answer.response()
+        response = answer.response()
+        if answer.status == 201 and (subject := subject_of(body)):
+            response.headers["OCI-Subject"] = subject  # the client need not maintain a referrers tag
+        return response
 
     async def _delete_manifest(self, call: Call) -> web.StreamResponse:
         """Delete a manifest by digest."""
         registry, repository, caller = self._enter(call, "delete")
         digest = digest_name(call.params["reference"])
         return (await registry.delete_manifest(repository, digest, origin(call, caller))).response()
+
+    async def _referrers(self, call: Call) -> web.StreamResponse:
+        """List the manifests whose subject is a digest, all or of one `artifactType`; empty for an unknown digest."""
+        registry, repository, _ = self._enter(call, "pull")
+        registry.locks.require_read(repository)
+        wanted = call.query.get("artifactType")
+        found = list(referrers(registry.layout, repository, digest_name(call.params["digest"])))
+        chosen = [one for one in found if wanted is None or one.get("artifactType") == wanted]
+        shown, headers = page(call, chosen, _digest_of)
+        if wanted is not None:
+            headers["OCI-Filters-Applied"] = "artifactType"
+        body = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": shown}
+        return web.Response(body=msgspec.json.encode(body), content_type=OCI_INDEX, headers=headers | _API)
 
     async def _begin_upload(self, call: Call) -> web.StreamResponse:
         """Begin a blob upload, or mount a blob from another repository that the caller may pull from."""
@@ -142,6 +163,10 @@ class DistributionApi:
 def origin(call: Call, caller: Principal) -> Origin:
     """The origin of a request, for the events that it raises."""
     return Origin(caller.name, call.request.method, call.request.headers.get("User-Agent", ""))
+
+
+def _digest_of(descriptor: dict[str, Any]) -> str:
+    return str(descriptor["digest"])
 
 
 def _reference(call: Call) -> str:

@@ -72,6 +72,10 @@ class Layout:
         file = self._root / "blobs" / "sha256" / value[:2] / value / "data"
         return file.read_bytes() if file.exists() else b""
 
+    def size(self) -> int:
+        """The bytes of all blobs and manifests."""
+        return sum(file.stat().st_size for file in self._root.glob("blobs/sha256/*/*/data"))
+
     def untag(self, repository: str, tag: str) -> None:
         """Remove a tag; its manifest is retained."""
         shutil.rmtree(self._manifests(repository) / "tags" / tag)

@@ -23,6 +23,7 @@ from sandbox.registry.layout import Layout
 from sandbox.registry.locks import Locks
 from sandbox.registry.names import is_digest
 from sandbox.registry.records import Origin, Push
+from sandbox.registry.referrers import referrers
 from sandbox.web import Fault
 
 _MANIFEST_LIMIT_BYTES = 4 * 1024 * 1024
@@ -53,7 +54,10 @@ class _Stored(msgspec.Struct, rename="camel"):
 
 @dataclass(eq=False)
 class Registry:
-    """A registry's process, content and locks, and whether anonymous pull is enabled."""
+    """A registry's process, content and locks, and whether anonymous pull is enabled.
+
+    `allows` says whether its network rules admit a client with an IP address.
+    """
 
     name: str
     realm: Realm
@@ -62,6 +66,7 @@ class Registry:
     locks: Locks
     announce: Callable[[Push], None]
     anonymous_pull: bool = False
+    allows: Callable[[str], bool] = lambda address: True
 
     def __post_init__(self) -> None:
         # Held from the check of a lock to the write that it allows: neither may change in between.
@@ -91,23 +96,42 @@ class Registry:
         return answer
 
     async def delete_manifest(self, repository: str, digest: str, origin: Origin) -> Answer:
-        """Delete a manifest and the tags that point at it; a 202 is announced.
+        """Delete a manifest, the tags that point at it, and its referrers that are not locked; a 202 is announced.
 
         A locked tag also protects its manifest: a deletion would remove the tag.
+        Source: https://learn.microsoft.com/azure/container-registry/container-registry-manage-artifact
 
         Raises:
             Fault: 405 if a lock forbids it.
         """
-        tags = [f"{repository}:{tag.name}" for tag in self.layout.tags(repository) if tag.digest == digest]
         async with self._changing:
-            self.locks.require_delete(repository, f"{repository}@{digest}", *tags)
-            manifest = _Manifest(repository, None, digest, self.media_type(digest))
-            answer = await self.distribution.call("DELETE", f"/v2/{repository}/manifests/{digest}")
+            self.locks.require_delete(repository, *self._subjects(repository, digest))
+            answer = await self._delete(repository, digest, origin)
             if answer.status == 202:
-                for subject in (f"{repository}@{digest}", *tags):
-                    self.locks.forget(subject)
-                self._announce("delete", manifest, origin)
+                await self._delete_referrers(repository, digest, origin)
         return answer
+
+    async def _delete(self, repository: str, digest: str, origin: Origin) -> Answer:
+        subjects = self._subjects(repository, digest)
+        manifest = _Manifest(repository, None, digest, self.media_type(digest))
+        answer = await self.distribution.call("DELETE", f"/v2/{repository}/manifests/{digest}")
+        if answer.status == 202:
+            for subject in subjects:
+                self.locks.forget(subject)
+            self._announce("delete", manifest, origin)
+        return answer
+
+    async def _delete_referrers(self, repository: str, digest: str, origin: Origin) -> None:
+        for referrer in list(referrers(self.layout, repository, digest)):
+            with contextlib.suppress(Fault):  # a locked one stays, as one whose process is away does
+                self.locks.require_delete(*self._subjects(repository, referrer["digest"]))
+                await self._delete(repository, referrer["digest"], origin)
+                await self._delete_referrers(repository, referrer["digest"], origin)
+
+    def _subjects(self, repository: str, digest: str) -> list[str]:
+        """The subjects of the locks that protect a manifest: itself and its tags."""
+        tags = [f"{repository}:{tag.name}" for tag in self.layout.tags(repository) if tag.digest == digest]
+        return [f"{repository}@{digest}", *tags]
 
     async def untag(self, repository: str, tag: str) -> None:
         """Remove only a tag. Azure raises no event for it.

@@ -47,13 +47,16 @@ class SourceRepository:
         self._headers: dict[str, str] = {}
 
     async def manifest(self, reference: str) -> Manifest:
-        """The manifest of a tag or digest.
+        """The manifest of a tag or digest. As in Azure, the source has to tell its digest (Azure/acr#233).
 
         Raises:
             Fault: 400 SourceImageNotFound, SourceUnauthorized or SourceUnreachable. Always 400, because it ends a
                 long-running operation: a client would relate a 401 to its own token, and poll again on a 502.
         """
         async with await self._get(f"manifests/{reference}", {"Accept": _ACCEPT}) as answer:
+            if "Docker-Content-Digest" not in answer.headers:
+                message = f"The source registry gave no header Docker-Content-Digest for {self._name(reference)}."
+                raise Fault(400, "InvalidImage", message)
             body = await answer.content.read(_MANIFEST_LIMIT_BYTES + 1)
             while chunk := await answer.content.read(_MANIFEST_LIMIT_BYTES):
                 body += chunk

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
+from aiohttp import web
 from azure.containerregistry import ContainerRegistryClient
 from azure.core.exceptions import HttpResponseError
 from azure.identity import DefaultAzureCredential
@@ -10,10 +12,12 @@ from azure.mgmt.containerregistry import ContainerRegistryManagementClient
 from azure.mgmt.containerregistry import models as m
 
 from sandbox.registry import Registries
+from sandbox.registry.oci import OCI_INDEX, digest_of
 from sandbox.registry.pull_limit import PullLimits
 from sandbox.testing import tiny_image, two_platforms
 from sandbox.tests.live import LiveGateway
 from sandbox.tests.registry_support import GROUP, arm_client, make, make_token
+from sandbox.web import Call, Surface
 
 ABSENT = "sha256:" + "0" * 64
 
@@ -176,3 +180,61 @@ def test_an_untagged_import_copies_the_manifest_only(
     )
     arm.registries.begin_import_image(GROUP, "contosobase", body).result()
     assert base.get_manifest_properties("quarantine/node", digest).tags == []
+
+
+class PlainRegistry:
+    """A registry outside Azure that serves an index of `entries` times the same image, and tells its digests or not."""
+
+    def __init__(self, entries: int, *, tells: bool) -> None:
+        self.image, self._tells = tiny_image(), tells
+        manifest = self.image.manifest
+        entry = {"mediaType": manifest.media_type, "digest": manifest.digest, "size": len(manifest.body)}
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry] * entries}
+        self.index = json.dumps(document).encode()
+        self._blobs = {digest: content for content, digest in self.image.blobs}
+
+    def surface(self) -> Surface:
+        surface = Surface("Plain registry", r"plain\.example\.test")
+        surface.operation("GET", "/v2/node/manifests/{reference}")(self._manifest)
+        surface.operation("GET", "/v2/node/blobs/{digest}")(self._blob)
+        return surface
+
+    async def _manifest(self, call: Call) -> web.StreamResponse:
+        """A manifest."""
+        own = call.params["reference"] == self.image.manifest.digest
+        body, kind = (self.image.manifest.body, self.image.manifest.media_type) if own else (self.index, OCI_INDEX)
+        headers = {"Docker-Content-Digest": digest_of(body)} if self._tells else {}
+        return web.Response(body=body, content_type=kind, headers=headers)
+
+    async def _blob(self, call: Call) -> web.StreamResponse:
+        """A blob."""
+        return web.Response(body=self._blobs[call.params["digest"]])
+
+
+def from_plain(live: LiveGateway, registry: PlainRegistry) -> m.ImportSource:
+    live.gateway.add(registry.surface())
+    return m.ImportSource(source_image="node:1", registry_uri="plain.example.test")
+
+
+def test_a_source_that_does_not_tell_the_digest_is_refused(
+    live: LiveGateway, arm: ContainerRegistryManagementClient
+) -> None:
+    source = from_plain(live, PlainRegistry(1, tells=False))
+    with pytest.raises(HttpResponseError, match="Docker-Content-Digest"):
+        run_import(arm, source, "node:1")
+
+
+def test_an_index_of_fifty_manifests_is_imported(
+    live: LiveGateway, arm: ContainerRegistryManagementClient, base: ContainerRegistryClient
+) -> None:
+    registry = PlainRegistry(50, tells=True)
+    run_import(arm, from_plain(live, registry), "node:1")
+    assert base.get_tag_properties("node", "1").digest == digest_of(registry.index)
+
+
+def test_an_index_of_more_than_fifty_manifests_is_refused_and_leaves_nothing(
+    live: LiveGateway, registries: Registries, arm: ContainerRegistryManagementClient
+) -> None:
+    with pytest.raises(HttpResponseError, match="more than 50 manifests"):
+        run_import(arm, from_plain(live, PlainRegistry(51, tells=True)), "node:1")
+    assert registries.at("contosobase.azurecr.io").layout.repositories() == []

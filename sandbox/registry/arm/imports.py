@@ -1,4 +1,4 @@
-"""importImage: copies an image into a registry, by digest, with all its platforms.
+"""importImage: copies an image into a registry, by digest, with all its platforms and without its referrers.
 
 The source is read over the network by its real host name and with its own tokens, so that an import is refused
 whenever a pull would be; the target is written through `Registry`, so that locks apply and events are raised.
@@ -158,8 +158,8 @@ async def _collect(source: SourceRepository, reference: str) -> list[Manifest]:
     found: list[Manifest] = []
     for digest in children(top):
         found += await _collect(source, digest_name(digest))
-        if len(found) >= _MOST_MANIFESTS:
-            raise Fault(400, "InvalidImage", f"The image has more than {_MOST_MANIFESTS} manifests.")
+        if len(found) > _MOST_MANIFESTS:
+            raise Fault(400, "InvalidImage", f"The image's index has more than {_MOST_MANIFESTS} manifests.")
     return [*found, top]
 
 
