@@ -92,7 +92,7 @@ class Box:
         mount_control(self.control, self.github, self.index, lambda: self.engine.warnings)
         self.eventgrid.mount_control(self.control)
         self.registries.mount_control(self.control)
-        SiteControl(self.sites).mount(self.control)
+        SiteControl(self.sites, self.foundation.groups.create).mount(self.control)
         return [login_surface(self.issuer), self.arm, *self._data_planes(), self.local, self.control]
 
     @cached_property
@@ -149,6 +149,7 @@ class Box:
     def _connect(self) -> None:
         """Subscribe services to the events of others."""
         self.registries.on_push += [self._tell_eventgrid, self.tasks.on_push]
+        self.registries.on_replicated.append(self._tell_eventgrid)
         self.github.on_push.append(self.tasks.on_commit)
         groups = self.foundation.groups
         groups.on_delete += [
@@ -157,6 +158,7 @@ class Box:
             self.registries.delete_group,
             self.eventgrid.delete_group,
             self.containers.delete_group,
+            self.sites.delete_group,
         ]
 
     def _data_planes(self) -> Sequence[Surface]:

@@ -18,7 +18,7 @@ from sandbox.registry.locks import AttributesChange
 from sandbox.registry.names import digest_name, repository_name, tag_name
 from sandbox.registry.paging import page
 from sandbox.registry.registry import Registry
-from sandbox.registry.rights import CATALOG, Principal
+from sandbox.registry.rights import CATALOG, DELETED_CATALOG, Principal
 from sandbox.web import Call, Fault, Handler, Surface, json_answer
 
 
@@ -32,6 +32,9 @@ class MetadataApi:
         """Add the operations to a surface. Like Azure's, the API accepts any api-version or none."""
         operations: list[tuple[str, str, Handler]] = [
             ("GET", "/acr/v1/_catalog", self._catalog),
+            ("GET", "/acr/v1/_deleted/_catalog", self._deleted_catalog),
+            ("GET", "/acr/v1/_deleted/{repository:rest}/_tags", self._deleted_tags),
+            ("GET", "/acr/v1/_deleted/{repository:rest}/_manifests", self._deleted_manifests),
             ("GET", "/acr/v1/{repository:rest}/_tags/{tag}", self._get_tag),
             ("PATCH", "/acr/v1/{repository:rest}/_tags/{tag}", self._change_tag),
             ("DELETE", "/acr/v1/{repository:rest}/_tags/{tag}", self._delete_tag),
@@ -54,6 +57,21 @@ class MetadataApi:
         names = [name for name in registry.layout.repositories() if registry.locks.get(name).list_enabled]
         names, headers = page(call, names)
         return json_answer({"repositories": names}, headers=headers)
+
+    async def _deleted_catalog(self, call: Call) -> web.StreamResponse:
+        """The soft-deleted repositories: always empty, because soft delete cannot be enabled here."""
+        self._auth.authorize(call, self._find(call.host), DELETED_CATALOG)
+        return json_answer({"repositories": []})
+
+    async def _deleted_tags(self, call: Call) -> web.StreamResponse:
+        """The soft-deleted tags of a repository: always empty, because soft delete cannot be enabled here."""
+        _, repository, _ = self._enter(call, "deleted_read")
+        return json_answer({"registry": call.host, "imageName": repository, "tags": []})
+
+    async def _deleted_manifests(self, call: Call) -> web.StreamResponse:
+        """The soft-deleted manifests of a repository: always empty, because soft delete cannot be enabled here."""
+        _, repository, _ = self._enter(call, "deleted_read")
+        return json_answer({"registry": call.host, "imageName": repository, "manifests": []})
 
     async def _get_repository(self, call: Call) -> web.StreamResponse:
         """The attributes of a repository."""

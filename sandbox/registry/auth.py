@@ -16,7 +16,7 @@ from aiohttp import web
 from sandbox.entra import Issuer
 from sandbox.registry.accounts import ANYONE, REFRESH_TOKEN_USER, Accounts, unauthorized
 from sandbox.registry.registry import Registry
-from sandbox.registry.rights import Principal, Rights
+from sandbox.registry.rights import CATALOGS, Principal, Rights
 from sandbox.web import Call, Fault, Surface, json_answer
 
 _ACCESS_SECONDS = 75 * 60
@@ -47,14 +47,17 @@ class RegistryAuth:
         surface.operation("POST", "/oauth2/exchange")(self._exchange)
 
     def authorize(self, call: Call, registry: Registry, repository: str = "", *actions: str) -> Principal:
-        """The caller, if it may perform all `actions` on `repository`; `registry:catalog` means the catalog.
+        """The caller, if it may perform all `actions` on `repository`, or read it if it is one of `CATALOGS`.
 
         Raises:
-            Fault: 401 with the challenge: the token service to use, and the scope to request.
+            Fault: 401 with the challenge: the token service to use, and the scope to request; 403 if the registry's
+                network rules do not admit the client. A caller without credentials gets the challenge regardless.
         """
         caller = self._caller(call, registry)
-        if caller and repository == "registry:catalog":
-            granted = caller.rights.catalog
+        if caller:
+            _check_network(call, registry)
+        if caller and repository in CATALOGS:
+            granted = caller.rights.lists(repository)
         else:
             granted = caller is not None and set(actions) <= caller.rights.allowed(repository)
         if caller is None or not granted:
@@ -130,6 +133,7 @@ class RegistryAuth:
 
     def _service(self, call: Call, form: Form) -> Registry:
         registry = self._find(call.host)
+        _check_network(call, registry)
         service = _one(form, "service")
         if service and service != registry.realm.service:
             raise Fault(400, "UNSUPPORTED", f"the service '{service}' is not this one, '{registry.realm.service}'")
@@ -156,10 +160,20 @@ class RegistryAuth:
         )
 
 
+def _check_network(call: Call, registry: Registry) -> None:
+    """Refuse a client that the network rules do not admit; the message is Azure's (docker/build-push-action#1214)."""
+    address = call.request.remote or ""
+    if not registry.allows(address):
+        message = (
+            f"client with IP '{address}' is not allowed access. Refer https://aka.ms/acr/firewall to grant access."
+        )
+        raise Fault(403, "DENIED", message)
+
+
 def _challenge(registry: Registry, repository: str, actions: Sequence[str], *, known: bool) -> str:
     challenge = f'Bearer realm="{registry.realm.url}",service="{registry.realm.service}"'
-    if repository == "registry:catalog":
-        challenge += ',scope="registry:catalog:*"'
+    if repository in CATALOGS:
+        challenge += f',scope="{repository}:*"'
     elif repository:
         challenge += f',scope="repository:{repository}:{",".join(actions)}"'
     return challenge + (',error="insufficient_scope"' if known else "")

@@ -30,8 +30,8 @@ def timestamp(moment: datetime) -> str:
 class RegistryRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One `Microsoft.ContainerRegistry/registries` resource.
 
-    `settings` are the properties that are stored and returned without an effect here (network rules,
-    policies, redundancy).
+    `settings` are the properties that are stored and returned as they were sent (network rules, policies,
+    redundancy). Of these, only the network rules have an effect.
     """
 
     name: str
@@ -88,6 +88,32 @@ class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
     passwords: tuple[PasswordRecord, ...] = ()
 
 
+class ReplicationRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A replica of a registry in another region."""
+
+    registry: str
+    name: str
+    location: str
+    created: str
+    tags: dict[str, str] = {}
+    region_endpoint_enabled: bool = True
+    zone_redundancy: str = "Disabled"
+
+
+class WebhookRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A webhook of a registry. `service_uri` and `custom_headers` may contain secrets."""
+
+    registry: str
+    name: str
+    location: str
+    service_uri: str
+    actions: tuple[str, ...]
+    custom_headers: dict[str, str] = {}
+    status: str = "enabled"
+    scope: str = ""
+    tags: dict[str, str] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """The actor that changed a registry, with the method and user agent of the request."""
@@ -103,6 +129,7 @@ class Push:
 
     `registry` is the registry's name, `tag` is None for a push by digest and for every delete, `size` is
     the manifest's size in bytes (0 for a delete), `actor` is the user, token or principal that made the request.
+    `replica` is the region of the replica that received it by replication, "" at the registry itself.
     """
 
     id: str
@@ -118,3 +145,4 @@ class Push:
     method: str
     user_agent: str
     timestamp: datetime
+    replica: str = ""

@@ -8,8 +8,10 @@ from typing import Any
 
 from sandbox.web import Fault
 
-ACTIONS = frozenset(("pull", "push", "delete", "metadata_read", "metadata_write"))
+ACTIONS = frozenset(("pull", "push", "delete", "metadata_read", "metadata_write", "deleted_read", "deleted_restore"))
 CATALOG = "registry:catalog"
+DELETED_CATALOG = "registry:deleted_catalog"
+CATALOGS = (CATALOG, DELETED_CATALOG)
 
 # https://learn.microsoft.com/azure/container-registry/container-registry-token-based-repository-permissions
 _SCOPE_MAP_ACTIONS = {
@@ -56,18 +58,17 @@ class Rights:
                 found |= actions
         return found
 
-    @property
-    def catalog(self) -> bool:
-        """Whether all repositories may be listed: only with metadata/read on everything (Azure/acr#751)."""
-        return any(p == CATALOG or (p == "*" and "metadata_read" in actions) for p, actions in self.grants)
+    def lists(self, catalog: str) -> bool:
+        """Whether one of `CATALOGS` may be read: only with metadata/read on everything (Azure/acr#751)."""
+        return any(p == catalog or (p == "*" and "metadata_read" in actions) for p, actions in self.grants)
 
     def narrowed(self, scopes: Iterable[str]) -> Iterator[dict[str, Any]]:
         """The subset of these rights that the scopes of a token request select, as a token's `access` entries."""
         for scope in scopes:
             kind, _, rest = scope.partition(":")
             name, _, actions = rest.rpartition(":")
-            if kind == "registry" and name == "catalog":
-                yield {"type": kind, "name": name, "actions": ["*"] if self.catalog else []}
+            if (catalog := f"{kind}:{name}") in CATALOGS:
+                yield {"type": kind, "name": name, "actions": ["*"] if self.lists(catalog) else []}
             elif kind == "repository" and name:
                 requested = ACTIONS if actions == "*" else frozenset(actions.split(","))
                 yield {"type": kind, "name": name, "actions": sorted(requested & self.allowed(name))}

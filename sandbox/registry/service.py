@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import shutil
 import tempfile
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -21,17 +24,22 @@ from sandbox.registry.acr_v1 import MetadataApi
 from sandbox.registry.arm.imports import Imports
 from sandbox.registry.arm.properties import registry_body
 from sandbox.registry.arm.registries import RegistryControl
+from sandbox.registry.arm.replications import ReplicationControl
 from sandbox.registry.arm.scope_maps import ScopeMapControl
 from sandbox.registry.arm.tokens import TokenControl
+from sandbox.registry.arm.usages import UsageControl
+from sandbox.registry.arm.webhooks import WebhookControl
 from sandbox.registry.auth import RegistryAuth
 from sandbox.registry.distribution import Distribution
 from sandbox.registry.front import DistributionApi
 from sandbox.registry.layout import Layout
 from sandbox.registry.locks import Locks
+from sandbox.registry.network import may_reach
 from sandbox.registry.oci import OciImage, OciIndex
 from sandbox.registry.pull_limit import PullLimit
-from sandbox.registry.records import PROVIDER, SUFFIX, Origin, Push, RegistryRecord
+from sandbox.registry.records import PROVIDER, SUFFIX, Origin, Push, RegistryRecord, ReplicationRecord
 from sandbox.registry.registry import Realm, Registry
+from sandbox.registry.webhooks import Webhooks
 from sandbox.store import Collection
 from sandbox.web import Fault, Surface, registry_fault
 
@@ -48,9 +56,12 @@ class Registries:
     """The registries of one instance: control plane, data plane, processes.
 
     `on_push` listeners are called with every manifest that is pushed or deleted, sequentially in the order of the
-    pushes, soon after the client has received its response. An exception of a listener is logged and does not affect
-    the others. `hub_limit` is Docker Hub's pull rate limit.
+    pushes, soon after the client has received its response; `on_replicated` listeners once more for every replica of
+    the registry, later. An exception of a listener is logged and does not affect the others. `hub_limit` is Docker
+    Hub's pull rate limit. `replication_seconds` is how much later a replica has what was pushed.
     """
+
+    replication_seconds = 2.0
 
     def __init__(
         self, instance: Instance, issuer: Issuer, gateway: Gateway, operations: Operations, index: ResourceIndex
@@ -64,12 +75,18 @@ class Registries:
         self._scope_maps = ScopeMapControl(self._control, self._accounts, operations)
         self._tokens = TokenControl(self._control, self._scope_maps, self._accounts, operations)
         self._imports = Imports(self._control, self._records, self._accounts, self.at, gateway.outside, operations)
+        self._webhooks = Webhooks(self._folder / "webhooks.json", gateway.outside)
+        self._webhook_control = WebhookControl(self._control, self._webhooks, operations)
+        self._replications = Collection(self._folder / "replications.json", ReplicationRecord)
+        self._replication_control = ReplicationControl(self._control, self._replications, operations)
+        self._usages = UsageControl(self._control, self.at, self._accounts, self._webhooks, self._replications)
         self.hub_limit = PullLimit()
         self._running: dict[str, Registry] = {}
         self._runtime: Path | None = None
         self._pushes: asyncio.Queue[Push] = asyncio.Queue()
         self._announcer: asyncio.Task[None] | None = None
         self.on_push: list[Callable[[Push], Awaitable[None]]] = []
+        self.on_replicated: list[Callable[[Push], Awaitable[None]]] = []
         index.register(f"{PROVIDER}/registries", lambda: map(registry_body, self._records.values()))
 
     def mount(self, arm: Surface) -> None:
@@ -78,6 +95,9 @@ class Registries:
         self._scope_maps.mount(arm)
         self._tokens.mount(arm)
         self._imports.mount(arm)
+        self._webhook_control.mount(arm)
+        self._replication_control.mount(arm)
+        self._usages.mount(arm)
 
     def mount_control(self, local: Surface) -> None:
         """Add the control operations (pull rate limit, import throttling) to the sandbox's own surface."""
@@ -108,6 +128,7 @@ class Registries:
             with contextlib.suppress(TimeoutError):  # a listener that hangs does not block the shutdown
                 await asyncio.wait_for(self._pushes.join(), _DRAIN_SECONDS)
             self._announcer.cancel()
+        await self._webhooks.stop()
         await asyncio.gather(*(registry.distribution.stop() for registry in self._running.values()))
         self._running.clear()
         self._sweep_runtime()
@@ -189,14 +210,26 @@ class Registries:
     async def _opened(self, record: RegistryRecord) -> None:
         name = record.name.lower()
         if name in self._running:
-            self._running[name].anonymous_pull = record.anonymous_pull_enabled
+            self._apply(record)
             return
         realm = Realm(f"https://{record.login_server}/oauth2/token", record.login_server)
         await self._start(name, record.login_server, realm, anonymous=record.anonymous_pull_enabled)
+        self._apply(record)
+
+    def _apply(self, record: RegistryRecord) -> None:
+        """Apply a record's settings to its running registry, if it runs."""
+        registry = self._running.get(record.name.lower())
+        if registry:
+            registry.anonymous_pull = record.anonymous_pull_enabled
+            registry.allows = partial(may_reach, record)
 
     async def _closed(self, record: RegistryRecord) -> None:
         registry = self._running.pop(record.name.lower(), None)
         self._accounts.forget(record.name)
+        for webhook in list(self._webhooks.of(record.name)):
+            self._webhooks.forget(webhook)
+        for replication in self._replications.values(f"{record.name}/"):
+            self._replications.remove(f"{record.name}/{replication.name}")
         if registry:
             await registry.distribution.stop()
         shutil.rmtree(self._data(record.name.lower()), ignore_errors=True)
@@ -230,12 +263,28 @@ class Registries:
     async def _notify_listeners(self) -> None:
         while True:
             push = await self._pushes.get()
-            for listener in self.on_push:
+            record = self.find(push.registry)
+            if record:
+                self._webhooks.announce(record, push)
+            for listener in self.on_replicated if push.replica else self.on_push:
                 try:
                     await listener(push)
                 except Exception:  # a listener's exception is logged and does not affect the others
                     log.exception("A listener failed on a push of %s:%s", push.repository, push.tag)
+            if not push.replica:
+                self._replicate(push)
             self._pushes.task_done()
+
+    def _replicate(self, push: Push) -> None:
+        """Announce a push or delete once more for every replica, after the time that it takes to get there."""
+        loop = asyncio.get_running_loop()
+        for replication in self._replications.values(f"{push.registry}/"):
+            again = dataclasses.replace(push, id=str(uuid.uuid4()), replica=replication.location)
+            loop.call_later(self.replication_seconds, self._arrive, again)
+
+    def _arrive(self, push: Push) -> None:
+        if self.find(push.registry):  # it may have been deleted in between
+            self._pushes.put_nowait(push)
 
 
 def _hub_surfaces(api: DistributionApi, auth: RegistryAuth) -> list[Surface]:

@@ -1,39 +1,89 @@
-"""Function apps on `management.azure.com`: what `az functionapp` and Event Grid destinations read.
+"""Function apps on `management.azure.com`: what `az functionapp` and Event Grid destinations read and change.
 
 Source: https://learn.microsoft.com/rest/api/appservice/web-apps
 """
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
+from sandbox.arm.body import ResourceBody
 from sandbox.arm.surface import ResourceIndex
 from sandbox.instance import LOCATION, SUBSCRIPTION
+from sandbox.sites.control import check_settings
 from sandbox.sites.process import SiteRecord
 from sandbox.sites.service import Sites
 from sandbox.web import Call, Fault, Surface, json_answer
 
 _VERSIONS = ("2022-03-01", "2022-09-01", "2023-01-01", "2023-12-01", "2024-04-01", "2024-11-01", "2025-05-01")
-_SITE = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Web/sites/{name}"
+_GROUP = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Web/sites"
+_SITE = _GROUP + "/{name}"
+_OWN_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+_STACKS = "/providers/Microsoft.Web/locations/{location}/functionAppStacks"
+
+
+class _Settings(ResourceBody, frozen=True, kw_only=True):
+    kind: str | None = None
+    location: str | None = None
+    properties: dict[str, str]
 
 
 class SitesControlPlane:
-    """Read operations on sites, their functions and keys; sites are started with the sandbox's own `/sites`."""
+    """Sites, their functions, keys and settings, and their restart.
+
+    Sites are created with the sandbox's own `/sites`.
+    """
 
     def __init__(self, sites: Sites) -> None:
         self._sites = sites
 
     def mount(self, arm: Surface, index: ResourceIndex) -> None:
         """Register the operations, and add the sites to the list of resources."""
+        arm.operation("GET", _GROUP.replace("/resourceGroups/{group}", ""), versions=_VERSIONS)(self._list)
+        arm.operation("GET", _GROUP, versions=_VERSIONS)(self._list)
         arm.operation("GET", _SITE, versions=_VERSIONS)(self._get)
+        arm.operation("POST", _SITE + "/restart", versions=_VERSIONS)(self._restart)
+        arm.operation("POST", _SITE + "/config/appsettings/list", versions=_VERSIONS)(self._list_settings)
+        arm.operation("PUT", _SITE + "/config/appsettings", versions=_VERSIONS)(self._put_settings)
+        arm.operation("GET", _STACKS, versions=("2020-10-01",))(self._stacks)
         arm.operation("GET", _SITE + "/functions", versions=_VERSIONS)(self._list_functions)
         arm.operation("GET", _SITE + "/functions/{function}", versions=_VERSIONS)(self._get_function)
         arm.operation("POST", _SITE + "/host/default/listKeys", versions=_VERSIONS)(self._host_keys)
         arm.operation("POST", _SITE + "/functions/{function}/listKeys", versions=_VERSIONS)(self._function_keys)
         index.register("Microsoft.Web/sites", lambda: [_site(record) for record in self._sites.records()])
+
+    async def _list(self, call: Call) -> web.StreamResponse:
+        """The sites of the subscription, or of a resource group."""
+        group = call.params.get("group", "").lower()
+        found = [record for record in self._sites.records() if group in ("", record.group.lower())]
+        return json_answer({"value": [_site(record) for record in found]})
+
+    async def _restart(self, call: Call) -> web.StreamResponse:
+        """Restart a site: stops its processes and starts new ones."""
+        await self._sites.restart(self._require(call))
+        return web.Response(status=200)
+
+    async def _list_settings(self, call: Call) -> web.StreamResponse:
+        """The application settings of a site, with their values."""
+        return json_answer(_settings(self._require(call)))
+
+    async def _put_settings(self, call: Call) -> web.StreamResponse:
+        """Replace the application settings of a site, which restarts it. They stay, even if it does not start then."""
+        record, body = self._require(call), await call.body(_Settings)
+        check_settings(body.properties)
+        changed = msgspec.structs.replace(record, settings=body.properties)
+        await self._sites.restart(changed)
+        return json_answer(_settings(changed))
+
+    async def _stacks(self, call: Call) -> web.StreamResponse:
+        """The runtimes of function apps: Python, in the version that the sandbox runs on."""
+        return json_answer({"value": [_python_stack()]})
 
     async def _get(self, call: Call) -> web.StreamResponse:
         """One site."""
@@ -95,8 +145,43 @@ def _site(record: SiteRecord) -> dict[str, Any]:
             "serverFarmId": _id(record).replace("/sites/", "/serverfarms/"),
             "sku": "FlexConsumption",
             "httpsOnly": True,
+            "reserved": True,
+            "functionAppConfig": {"runtime": {"name": "python", "version": _version(record)}},
         },
     }
+
+
+def _settings(record: SiteRecord) -> dict[str, Any]:
+    return {
+        "id": f"{_id(record)}/config/appsettings",
+        "name": "appsettings",
+        "type": "Microsoft.Web/sites/config",
+        "location": LOCATION,
+        "properties": record.settings,
+    }
+
+
+def _version(record: SiteRecord) -> str:
+    """The version of Python that a site runs on: that of the interpreter's name if it has one, else the sandbox's."""
+    named = re.search(r"\d+\.\d+$", record.python or "")
+    return named[0] if named else _OWN_VERSION
+
+
+def _python_stack() -> dict[str, Any]:
+    """The stack in the form that `az functionapp` reads (az 2.91, `_FlexFunctionAppStackRuntimeHelper`)."""
+    runtime = {
+        "runtimeVersion": f"Python|{_OWN_VERSION}",
+        "appInsightsSettings": {"isSupported": False},
+        "gitHubActionSettings": {"isSupported": False},
+        "appSettingsDictionary": {"FUNCTIONS_WORKER_RUNTIME": "python"},
+        "isDefault": True,
+        "Sku": [{"skuCode": "FC1"}],
+    }
+    settings = {"linuxRuntimeSettings": runtime}
+    minor = {"displayText": f"Python {_OWN_VERSION}", "value": _OWN_VERSION, "stackSettings": settings}
+    major = {"displayText": "Python 3", "value": "3", "minorVersions": [minor]}
+    properties = {"displayText": "Python", "value": "python", "majorVersions": [major]}
+    return {"id": None, "name": "python", "type": "Microsoft.Web/functionAppStacks", "properties": properties}
 
 
 def _function(record: SiteRecord, function: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +63,10 @@ class SiteView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class SiteControl:
-    """`/sites` on the sandbox's own surface."""
+    """`/sites` on the sandbox's own surface; `create_group` creates the resource group of a site if it is missing."""
 
-    def __init__(self, sites: Sites) -> None:
-        self._sites = sites
+    def __init__(self, sites: Sites, create_group: Callable[[str], object]) -> None:
+        self._sites, self._create_group = sites, create_group
 
     def mount(self, local: Surface) -> None:
         """Register the operations."""
@@ -86,17 +86,17 @@ class SiteControl:
         return json_answer(await self._view(call.params["name"]))
 
     async def _put(self, call: Call) -> web.StreamResponse:
-        """Start a site, replacing an existing one of the same name."""
+        """Start a site, replacing an existing one of the same name; its resource group is created with it."""
         name, body = call.params["name"], await call.body(SiteBody)
         if not _NAME.fullmatch(name):
             raise Fault(400, "InvalidSiteName", f"'{name}' is no name for a site (1 to 60 of a-z, 0-9 and -).")
         app = Path(body.app)
         if not app.is_absolute() or not (app / "function_app.py").is_file():
             raise Fault(400, "InvalidApp", f"'{body.app}' is no absolute path of a folder with a function_app.py.")
-        if (refused := next((one for one in body.settings if not _SETTING.fullmatch(one)), None)) is not None:
-            problem = f"{refused!r} is no name for a setting, or one that changes how the app's process starts."
-            raise Fault(400, "InvalidSetting", problem)
-        await self._sites.put(SiteRecord(name=name, **msgspec.structs.asdict(body)))
+        check_settings(body.settings)
+        record = SiteRecord(name=name, **msgspec.structs.asdict(body))
+        await self._sites.put(record)
+        self._create_group(record.group)
         return json_answer(await self._view(name))
 
     async def _delete(self, call: Call) -> web.StreamResponse:
@@ -125,6 +125,17 @@ class SiteControl:
     def _is_up(self, name: str) -> bool:
         process = self._sites.process(name)
         return process is not None and process.endpoint is not None
+
+
+def check_settings(settings: Mapping[str, str]) -> None:
+    """Refuse settings that would change how the app's process starts.
+
+    Raises:
+        Fault: 400 InvalidSetting that names the first one.
+    """
+    if (refused := next((one for one in settings if not _SETTING.fullmatch(one)), None)) is not None:
+        problem = f"{refused!r} is no name for a setting, or one that changes how the app's process starts."
+        raise Fault(400, "InvalidSetting", problem)
 
 
 def _function(site: str, function: Mapping[str, Any], keys: Keys) -> FunctionView:

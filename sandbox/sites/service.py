@@ -62,6 +62,25 @@ class Sites:
             self._records.put(record.name, record)
             return process
 
+    async def restart(self, record: SiteRecord) -> None:
+        """Restart a site with a record that replaces its own.
+
+        Raises:
+            Fault: 404 if it does not exist; 400 if the app cannot be served. Then the new record stays, and the site is
+                unavailable until it is restarted with a better one.
+        """
+        async with self._turn:
+            self.require(record.name)
+            await self._stop_one(record.name)
+            self._records.put(record.name, record)
+            await self._start(record)
+
+    async def delete_group(self, group: str) -> None:
+        """Stop and remove the sites of a resource group."""
+        for record in self.records():
+            if record.group.lower() == group.lower():
+                await self.delete(record.name)
+
     async def delete(self, name: str) -> None:
         """Stop and remove a site.
 

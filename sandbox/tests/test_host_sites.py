@@ -36,12 +36,18 @@ class Operator:
 
     def __init__(self, live: LiveGateway, sites: Sites) -> None:
         self.live, self.sites = live, sites
+        self.groups: set[str] = set()
 
     def control(self, method: str, path: str, json: object = None) -> tuple[int, Any]:
         return self.live.ask(method, path, json)
 
     def ask(self, method: str, url: str, **options: Any) -> Answer:
         return self.live.run(self._ask(method, url, options))
+
+    def arm(self, method: str, path: str = "", **options: Any) -> Answer:
+        headers = {"Authorization": f"Bearer {self.live.issuer.issue('https://management.azure.com')}"}
+        url = f"https://management.azure.com{path}?api-version=2025-05-01"
+        return self.ask(method, url, headers=headers, **options)
 
     async def _ask(self, method: str, url: str, options: dict[str, Any]) -> Answer:
         async with self.live.gateway.outside() as session, session.request(method, url, **options) as answer:
@@ -51,10 +57,11 @@ class Operator:
 @pytest.fixture
 def operator(live: LiveGateway) -> Iterator[Operator]:
     sites = Sites(live.instance, lambda: live.environment)
-    SiteControl(sites).mount(live.control)
+    operator = Operator(live, sites)
+    SiteControl(sites, operator.groups.add).mount(live.control)
     SitesControlPlane(sites).mount(live.arm, live.index)
     live.gateway.add(sites.surface())
-    yield Operator(live, sites)
+    yield operator
     live.run(sites.stop())
 
 
@@ -158,12 +165,9 @@ def test_azure_resource_manager_tells_functions_and_keys(operator: Operator) -> 
         "NOTES": str(operator.live.instance.root),
     }
     start(operator, SAMPLE, settings=settings)
-    token = operator.live.issuer.issue("https://management.azure.com")
-    headers = {"Authorization": f"Bearer {token}"}
 
     def arm(method: str, path: str = "") -> Answer:
-        url = f"https://management.azure.com{_SITE_ID}{path}?api-version=2025-05-01"
-        return operator.ask(method, url, headers=headers)
+        return operator.arm(method, _SITE_ID + path)
 
     assert arm("GET").json["properties"]["defaultHostName"] == "sample.azurewebsites.net"
     function = arm("GET", "/functions/image-events").json
@@ -176,3 +180,54 @@ def test_azure_resource_manager_tells_functions_and_keys(operator: Operator) -> 
     assert arm("POST", "/functions/keyed/listkeys").json.keys() == {"default"}
     assert operator.sites.eventgrid_key("other") is None
     assert [resource["id"] for resource in operator.live.index.list("Microsoft.Web/sites")] == [_SITE_ID]
+
+
+def test_a_site_is_created_with_its_group_and_goes_with_it(operator: Operator, app: Path) -> None:
+    start(operator, app)
+    assert operator.groups == {"basegate-rg"}
+    operator.live.run(operator.sites.delete_group("other-rg"))
+    group = _SITE_ID.rpartition("/")[0]
+    assert [site["name"] for site in operator.arm("GET", group).json["value"]] == ["sample"]
+    operator.live.run(operator.sites.delete_group("Basegate-RG"))
+    assert operator.arm("GET", group).json["value"] == []
+
+
+def test_settings_are_listed_and_replaced_and_the_app_starts_again_with_them(operator: Operator, app: Path) -> None:
+    (function,) = start(operator, app)["functions"]
+    settings = operator.arm("POST", f"{_SITE_ID}/config/appsettings/list").json
+    assert settings["properties"] == {"GREETING": "hello"}
+    before = operator.control("GET", "/sites/sample")[1]["pid"]
+    changed = operator.arm("PUT", f"{_SITE_ID}/config/appsettings", json={"properties": {"GREETING": "bye"}})
+    assert changed.json["properties"] == {"GREETING": "bye"}
+    assert operator.ask("GET", function["url"]).text.startswith("bye ")
+    assert operator.control("GET", "/sites/sample")[1]["pid"] != before
+    refused = operator.arm("PUT", f"{_SITE_ID}/config/appsettings", json={"properties": {"LD_PRELOAD": "x"}})
+    assert (refused.status, refused.json["error"]["code"]) == (400, "InvalidSetting")
+    assert operator.ask("GET", function["url"]).text.startswith("bye ")
+
+
+def test_a_restarted_app_is_served_by_new_processes_and_one_that_does_not_start_stays_as_a_site(
+    operator: Operator, app: Path
+) -> None:
+    site = start(operator, app)
+    assert operator.arm("POST", f"{_SITE_ID}/restart").status == 200
+    assert operator.control("GET", "/sites/sample")[1]["pid"] != site["pid"]
+    good = (app / "function_app.py").read_text()
+    (app / "function_app.py").write_text("import nowhere\n")
+    failed = operator.arm("POST", f"{_SITE_ID}/restart")
+    assert (failed.status, failed.json["error"]["code"]) == (400, "SiteNotReady")
+    assert operator.arm("GET", _SITE_ID).status == 200
+    assert operator.ask("GET", site["functions"][0]["url"]).status == 503
+    (app / "function_app.py").write_text(good)
+    assert operator.arm("POST", f"{_SITE_ID}/restart").status == 200
+    assert operator.ask("GET", site["functions"][0]["url"]).status == 200
+
+
+def test_the_stack_of_a_site_is_one_that_functions_can_have(operator: Operator, app: Path) -> None:
+    start(operator, app)
+    runtime = operator.arm("GET", _SITE_ID).json["properties"]["functionAppConfig"]["runtime"]
+    stacks = "https://management.azure.com/providers/Microsoft.Web/locations/eastus/functionAppStacks"
+    headers = {"Authorization": f"Bearer {operator.live.issuer.issue('https://management.azure.com')}"}
+    (stack,) = operator.ask("GET", f"{stacks}?api-version=2020-10-01&stack=python", headers=headers).json["value"]
+    versions = [minor["value"] for major in stack["properties"]["majorVersions"] for minor in major["minorVersions"]]
+    assert (stack["name"], versions) == (runtime["name"], [runtime["version"]])

@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.mgmt.containerregistry import ContainerRegistryManagementClient
 from azure.mgmt.containerregistry import models as m
@@ -208,3 +210,117 @@ def test_what_a_registry_here_cannot_do_is_refused(arm: ContainerRegistryManagem
     ):
         with pytest.raises(HttpResponseError, match=name):
             arm.registries.begin_update(GROUP, "contoso", m.RegistryUpdateParameters(properties=properties)).result()
+
+
+def test_every_policy_is_shown_with_its_default_and_a_change_is_merged(arm: ContainerRegistryManagementClient) -> None:
+    made = make(arm, "contoso")
+    assert made.properties and made.properties.policies
+    policies = made.properties.policies
+    assert policies.retention_policy and (policies.retention_policy.days, policies.retention_policy.status) == (
+        7,
+        "disabled",
+    )
+    assert policies["softDeletePolicy"]["retentionDays"] == 7  # the SDK of this version has no attribute for it
+    assert policies.export_policy and policies.export_policy.status == "enabled"
+    policies.retention_policy.days = 30
+    change = m.RegistryPropertiesUpdateParameters(policies=policies)
+    changed = arm.registries.begin_update(GROUP, "contoso", m.RegistryUpdateParameters(properties=change)).result()
+    assert changed.properties and changed.properties.policies and changed.properties.policies.retention_policy
+    assert changed.properties.policies.retention_policy.days == 30
+    assert changed.properties.policies.quarantine_policy
+    assert changed.properties.policies.quarantine_policy.status == "disabled"
+
+
+@pytest.mark.parametrize(
+    ("policies", "name"),
+    [
+        ({"retentionPolicy": {"status": "enabled", "days": 7}}, "policies.retentionPolicy"),
+        ({"softDeletePolicy": {"status": "enabled"}}, "policies.softDeletePolicy"),
+        ({"exportPolicy": {"status": "disabled"}}, "policies.exportPolicy"),
+    ],
+)
+def test_a_policy_that_the_sandbox_does_not_follow_is_refused_by_name(
+    arm: ContainerRegistryManagementClient, policies: dict[str, Any], name: str
+) -> None:
+    make(arm, "contoso")
+    change = m.RegistryUpdateParameters({"properties": {"policies": policies}})
+    with pytest.raises(HttpResponseError, match=f"sandbox's registries cannot do this: {name}"):
+        arm.registries.begin_update(GROUP, "contoso", change).result()
+
+
+def test_a_password_of_the_admin_user_is_generated_anew_and_the_old_one_is_refused(
+    arm: ContainerRegistryManagementClient, tmp_path: Path
+) -> None:
+    make(arm, "contoso", admin=True)
+    old = arm.registries.list_credentials(GROUP, "contoso").passwords
+    which = m.RegenerateCredentialParameters(name="password2")
+    new = arm.registries.regenerate_credential(GROUP, "contoso", which).passwords
+    assert old and new
+    assert (new[0].value == old[0].value, new[1].value == old[1].value) == (True, False)
+
+    def login(password: str | None) -> int:
+        return skopeo(
+            "login", "-u", "contoso", "-p", str(password), "contoso.azurecr.io", auth=tmp_path / "a"
+        ).returncode
+
+    assert login(old[1].value) != 0
+    assert login(new[1].value) == 0
+
+
+def test_the_usage_of_a_registry_is_what_is_in_it_against_the_limits_of_its_sku(
+    live: LiveGateway, registries: Registries, arm: ContainerRegistryManagementClient
+) -> None:
+    make(arm, "contoso")
+    record = registries.find("contoso")
+    assert record
+    before = {usage.name: usage for usage in arm.registries.list_usages(GROUP, "contoso").value or ()}
+    assert (before["Size"].current_value, before["Size"].limit, before["Size"].unit) == (0, 100 * 1024**3, "Bytes")
+    image = tiny_image()
+    live.run(registries.push_image(record, "node", "1", image))
+    make_token(arm, "contoso", "reader", "_repositories_pull")
+    after = {usage.name: usage for usage in arm.registries.list_usages(GROUP, "contoso").value or ()}
+    assert after["Size"].current_value == len(image.manifest.body) + sum(len(content) for content, _ in image.blobs)
+    assert (after["Tokens"].current_value, after["Webhooks"].limit) == (1, 10)
+
+
+def test_nothing_is_soft_deleted_because_that_policy_cannot_be_enabled(
+    live: LiveGateway, registries: Registries, arm: ContainerRegistryManagementClient
+) -> None:
+    make(arm, "contoso")
+    record = registries.find("contoso")
+    assert record
+    live.run(registries.push_image(record, "team/node", "1", tiny_image()))
+    login = registries.issue_login("contoso.azurecr.io", actor="me", repositories=None)
+    for path, field in (
+        ("_catalog", "repositories"),
+        ("team/node/_tags", "tags"),
+        ("team/node/_manifests", "manifests"),
+    ):
+        answer = requests.get(f"https://contoso.azurecr.io/acr/v1/_deleted/{path}", auth=login, timeout=20)
+        assert (answer.status_code, answer.json()[field]) == (200, [])
+    scope = {"service": "contoso.azurecr.io", "scope": "repository:team/node:deleted_read"}
+    token = requests.get("https://contoso.azurecr.io/oauth2/token", params=scope, auth=login, timeout=20).json()
+    bearer = {"Authorization": f"Bearer {token['access_token']}"}
+    url = "https://contoso.azurecr.io/acr/v1/_deleted/team/node/_tags"
+    assert requests.get(url, headers=bearer, timeout=20).status_code == 200
+    assert (
+        requests.get("https://contoso.azurecr.io/v2/team/node/tags/list", headers=bearer, timeout=20).status_code == 401
+    )
+
+
+def test_a_registry_is_given_an_identity_with_a_principal_and_it_is_taken_away(
+    arm: ContainerRegistryManagementClient,
+) -> None:
+    make(arm, "contoso")
+
+    def change(kind: str) -> m.IdentityProperties | None:
+        body = m.RegistryUpdateParameters(identity=m.IdentityProperties(type=kind))
+        return arm.registries.begin_update(GROUP, "contoso", body).result().identity
+
+    moved = arm.registries.get(GROUP, "contoso")
+    moved.location = "westeurope"
+    with pytest.raises(HttpResponseError, match="location of 'contoso' cannot be changed"):
+        arm.registries.begin_update(GROUP, "contoso", moved).result()  # all of it, as az sends
+    first, again = change("SystemAssigned"), change("SystemAssigned")
+    assert first and again and first.principal_id == again.principal_id is not None
+    assert change("None") is None

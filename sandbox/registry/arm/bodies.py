@@ -6,7 +6,8 @@ Source: Azure REST API specification, Microsoft.ContainerRegistry 2023-07-01 to 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import ipaddress
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -20,8 +21,52 @@ class Sku(Body, frozen=True, kw_only=True):
     tier: str | None = None
 
 
+class IpRule(Body, frozen=True, kw_only=True, omit_defaults=False):
+    """An IPv4 address or range that may reach a registry although others may not."""
+
+    value: str
+    action: Literal["Allow"] = "Allow"
+
+    def __post_init__(self) -> None:
+        try:
+            ipaddress.IPv4Network(self.value)
+        except ValueError as error:
+            raise ValueError(f"'{self.value}' is no IPv4 address or range: {error}") from error
+
+
+class NetworkRuleSet(Body, frozen=True, kw_only=True):
+    """Who may reach a registry over the network; rules that are not given are unchanged."""
+
+    default_action: Literal["Allow", "Deny"]
+    ip_rules: list[IpRule] | None = None
+    virtual_network_rules: list[Any] | None = None
+
+
+class Policy(Body, frozen=True, kw_only=True):
+    """A policy; only some have `days`, `retention_days` or a `type`."""
+
+    status: str | None = None
+    type: str | None = None
+    days: Annotated[int, msgspec.Meta(ge=0, le=365)] | None = None
+    retention_days: Annotated[int, msgspec.Meta(ge=1, le=90)] | None = None
+    last_updated_time: str | None = None
+
+
+class Policies(Body, frozen=True, kw_only=True):
+    """The policies of a registry."""
+
+    quarantine_policy: Policy | None = None
+    trust_policy: Policy | None = None
+    retention_policy: Policy | None = None
+    export_policy: Policy | None = None
+    azure_ad_authentication_as_arm_policy: Policy | None = msgspec.field(
+        default=None, name="azureADAuthenticationAsArmPolicy"
+    )
+    soft_delete_policy: Policy | None = None
+
+
 class RegistryProperties(Body, frozen=True, kw_only=True):
-    """A registry's properties. The fields after `anonymous_pull_enabled` are stored and have no effect here."""
+    """A registry's properties. Of those after `anonymous_pull_enabled`, only the network rules have an effect here."""
 
     admin_user_enabled: bool | None = None
     anonymous_pull_enabled: bool | None = None
@@ -31,9 +76,9 @@ class RegistryProperties(Body, frozen=True, kw_only=True):
     metadata_search: str | None = None
     network_rule_bypass_allowed_for_tasks: bool | None = None
     network_rule_bypass_options: Literal["AzureServices", "None"] | None = None
-    network_rule_set: dict[str, Any] | None = None
-    policies: dict[str, Any] | None = None
-    public_network_access: Literal["Enabled"] | None = None
+    network_rule_set: NetworkRuleSet | None = None
+    policies: Policies | None = None
+    public_network_access: Literal["Enabled", "Disabled"] | None = None
     role_assignment_mode: Literal["LegacyRegistryPermissions"] | None = None
     zone_redundancy: Literal["Enabled", "Disabled"] | None = None
     creation_date: str | None = None
@@ -45,8 +90,9 @@ class RegistryProperties(Body, frozen=True, kw_only=True):
 
 
 class RegistryChange(ResourceBody, frozen=True, kw_only=True):
-    """PATCH of a registry."""
+    """PATCH of a registry; `az acr identity assign` sends all of it back, with its location."""
 
+    location: str | None = None
     identity: dict[str, Any] | None = None
     sku: Sku | None = None
     tags: dict[str, str] | None = None
@@ -67,6 +113,58 @@ class NameCheck(Body, frozen=True, kw_only=True):
     type: Literal["Microsoft.ContainerRegistry/registries"]
     resource_group_name: str | None = None
     auto_generated_domain_name_label_scope: Literal["Unsecure"] | None = None
+
+
+class RegenerateCredential(Body, frozen=True, kw_only=True):
+    """Which of the admin user's passwords is generated anew."""
+
+    name: Literal["password", "password2"]
+
+
+class ReplicationProperties(Body, frozen=True, kw_only=True):
+    """A replica's properties."""
+
+    region_endpoint_enabled: bool | None = None
+    zone_redundancy: Literal["Enabled", "Disabled"] | None = None
+    provisioning_state: str | None = None
+    status: msgspec.Raw | None = None
+
+
+class ReplicationChange(ResourceBody, frozen=True, kw_only=True):
+    """PATCH of a replica."""
+
+    tags: dict[str, str] | None = None
+    properties: ReplicationProperties = ReplicationProperties()
+
+
+class ReplicationBody(ReplicationChange, frozen=True, kw_only=True):
+    """PUT of a replica."""
+
+    location: str
+
+
+class WebhookProperties(Body, frozen=True, kw_only=True):
+    """A webhook's properties. Registries here have no charts and no quarantine."""
+
+    service_uri: str | None = None
+    custom_headers: dict[str, str] | None = None
+    status: Literal["enabled", "disabled"] | None = None
+    scope: str | None = None
+    actions: tuple[Literal["push", "delete"], ...] | None = None
+    provisioning_state: str | None = None
+
+
+class WebhookChange(ResourceBody, frozen=True, kw_only=True):
+    """PATCH of a webhook."""
+
+    tags: dict[str, str] | None = None
+    properties: WebhookProperties = WebhookProperties()
+
+
+class WebhookBody(WebhookChange, frozen=True, kw_only=True):
+    """PUT of a webhook."""
+
+    location: str
 
 
 class ScopeMapProperties(Body, frozen=True, kw_only=True):

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import msgspec
 
-from sandbox.registry.arm.bodies import RegistryProperties
+from sandbox.instance import TENANT
+from sandbox.registry.arm.bodies import Policies, RegistryProperties
+from sandbox.registry.network import restricts
 from sandbox.registry.records import PROVIDER, RegistryRecord
 from sandbox.web import Fault
 
-_EFFECTIVE = ("admin_user_enabled", "anonymous_pull_enabled")
+_EFFECTIVE = ("adminUserEnabled", "anonymousPullEnabled")
+_MERGED = ("networkRuleSet", "policies")
 _READ_ONLY = (
-    "creation_date",
-    "data_endpoint_host_names",
-    "login_server",
-    "private_endpoint_connections",
-    "provisioning_state",
+    "creationDate",
+    "dataEndpointHostNames",
+    "loginServer",
+    "privateEndpointConnections",
+    "provisioningState",
     "status",
 )
 
@@ -29,8 +33,8 @@ def registry_body(record: RegistryRecord) -> dict[str, Any]:
         "provisioningState": "Succeeded",
         "adminUserEnabled": record.admin_user_enabled,
         "anonymousPullEnabled": record.anonymous_pull_enabled,
-        "networkRuleSet": {"defaultAction": "Allow", "ipRules": []},
-        "policies": {},
+        "networkRuleSet": {"defaultAction": "Allow", "ipRules": []} | record.settings.get("networkRuleSet", {}),
+        "policies": _policies(record),
         "encryption": {"status": "disabled"},
         "dataEndpointEnabled": False,
         "dataEndpointHostNames": [],
@@ -38,7 +42,10 @@ def registry_body(record: RegistryRecord) -> dict[str, Any]:
         "publicNetworkAccess": "Enabled",
         "networkRuleBypassOptions": "AzureServices",
         "zoneRedundancy": "Disabled",
+        "metadataSearch": "Disabled",
+        "roleAssignmentMode": "LegacyRegistryPermissions",
     }
+    stored = {name: value for name, value in record.settings.items() if name not in _MERGED}
     body = {
         "id": record.id,
         "name": record.name,
@@ -46,9 +53,33 @@ def registry_body(record: RegistryRecord) -> dict[str, Any]:
         "location": record.location,
         "tags": record.tags,
         "sku": {"name": record.sku, "tier": record.sku},
-        "properties": properties | record.settings,
+        "properties": properties | stored,
     }
-    return body | {"identity": record.identity} if record.identity else body
+    return body | {"identity": _identity(record, record.identity)} if record.identity else body
+
+
+def _identity(record: RegistryRecord, stored: dict[str, Any]) -> dict[str, Any]:
+    """The managed identities of a registry; a system-assigned one has a principal."""
+    if "SystemAssigned" not in str(stored.get("type")):
+        return stored
+    return stored | {"principalId": str(uuid.uuid5(uuid.NAMESPACE_URL, record.id.lower())), "tenantId": TENANT}
+
+
+def _policies(record: RegistryRecord) -> dict[str, Any]:
+    """Every policy: Azure's defaults, with what was stored of each.
+
+    Source: example `RegistryGet` of Microsoft.ContainerRegistry 2023-11-01-preview
+    """
+    defaults: dict[str, dict[str, Any]] = {
+        "quarantinePolicy": {"status": "disabled"},
+        "trustPolicy": {"type": "Notary", "status": "disabled"},
+        "retentionPolicy": {"days": 7, "lastUpdatedTime": record.created, "status": "disabled"},
+        "exportPolicy": {"status": "enabled"},
+        "azureADAuthenticationAsArmPolicy": {"status": "enabled"},
+        "softDeletePolicy": {"retentionDays": 7, "lastUpdatedTime": record.created, "status": "disabled"},
+    }
+    stored = record.settings.get("policies", {})
+    return {name: default | (stored.get(name) or {}) for name, default in defaults.items()}
 
 
 def child_body(record: RegistryRecord, kind: str, name: str, properties: dict[str, Any]) -> dict[str, Any]:
@@ -58,36 +89,48 @@ def child_body(record: RegistryRecord, kind: str, name: str, properties: dict[st
 
 
 def with_properties(record: RegistryRecord, properties: RegistryProperties) -> RegistryRecord:
-    """The record with the properties of a request.
+    """The record with the properties of a request; policies and network rules are merged with those that are stored.
 
     Raises:
-        Fault: 400 that names the properties that the sandbox's registries do not support.
+        Fault: 400 that names the properties that the sandbox's registries do not support, or that need another SKU.
     """
     _refuse_unbuilt(properties)
-    given = {k: v for k, v in msgspec.structs.asdict(properties).items() if v is not None and k not in _READ_ONLY}
-    effective = {name: given.pop(name) for name in _EFFECTIVE if name in given}
-    if effective.get("anonymous_pull_enabled") and record.sku == "Basic":
+    given = {name: value for name, value in msgspec.to_builtins(properties).items() if name not in _READ_ONLY}
+    settings = record.settings | {name: value for name, value in given.items() if name not in _EFFECTIVE}
+    settings |= {name: record.settings.get(name, {}) | given.get(name, {}) for name in _MERGED}
+    changed = msgspec.structs.replace(
+        record,
+        settings=settings,
+        admin_user_enabled=given.get("adminUserEnabled", record.admin_user_enabled),
+        anonymous_pull_enabled=given.get("anonymousPullEnabled", record.anonymous_pull_enabled),
+    )
+    _check_sku(changed)
+    return changed
+
+
+def _check_sku(record: RegistryRecord) -> None:
+    if record.anonymous_pull_enabled and record.sku == "Basic":
         raise Fault(400, "InvalidParameter", "Anonymous pull needs the SKU Standard or Premium.")
-    names = {field.name: field.encode_name for field in msgspec.structs.fields(RegistryProperties)}
-    settings = record.settings | {names[name]: value for name, value in given.items()}
-    return msgspec.structs.replace(record, settings=settings, **effective)
+    if record.sku != "Premium" and restricts(record):
+        raise Fault(400, "InvalidParameter", "networkRuleSet and publicNetworkAccess need the SKU Premium.")
 
 
 def _refuse_unbuilt(properties: RegistryProperties) -> None:
     # A property that would change how a registry behaves, but is not implemented here, must not return 200.
-    unsupported = [f"policies.{name}" for name, policy in (properties.policies or {}).items() if _enabled(name, policy)]
-    if (properties.network_rule_set or {}).get("defaultAction", "Allow") != "Allow":
-        unsupported.append("networkRuleSet.defaultAction")
+    policies = msgspec.to_builtins(properties.policies or Policies())
+    unsupported = [f"policies.{name}" for name, policy in policies.items() if _differs(name, policy)]
+    if properties.network_rule_set and properties.network_rule_set.virtual_network_rules:
+        unsupported.append("networkRuleSet.virtualNetworkRules")
     if (properties.encryption or {}).get("status", "disabled") != "disabled":
         unsupported.append("encryption.status")
     if unsupported:
         raise Fault(400, "NotInSandbox", f"The sandbox's registries cannot do this: {', '.join(unsupported)}.")
 
 
-def _enabled(name: str, policy: Any) -> bool:
-    # Every registry here behaves as if these two were enabled.
-    usual = name in ("exportPolicy", "azureADAuthenticationAsArmPolicy")
-    return isinstance(policy, dict) and policy.get("status") == "enabled" and not usual
+def _differs(name: str, policy: Any) -> bool:
+    """Whether a policy asks for what the registries here do not do."""
+    usual = "enabled" if name in ("exportPolicy", "azureADAuthenticationAsArmPolicy") else "disabled"
+    return str(policy.get("status") or usual).lower() != usual
 
 
 def identity_of(requested: dict[str, Any] | None) -> dict[str, Any] | None:

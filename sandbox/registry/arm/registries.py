@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import web
 
 from sandbox.arm.body import region
-from sandbox.registry.arm.bodies import NameCheck, RegistryBody, RegistryChange
+from sandbox.registry.arm.bodies import NameCheck, RegenerateCredential, RegistryBody, RegistryChange
 from sandbox.registry.arm.properties import identity_of, registry_body, with_properties
 from sandbox.registry.records import API_VERSIONS, PROVIDER, RegistryRecord, now
 from sandbox.store import Collection
@@ -55,7 +55,9 @@ class RegistryControl:
             ("PUT", REGISTRY, self._put),
             ("PATCH", REGISTRY, self._patch),
             ("DELETE", REGISTRY, self._delete),
+            ("GET", REGISTRY + "/privateEndpointConnections", self._list_private_endpoints),
             ("POST", REGISTRY + "/listCredentials", self._list_credentials),
+            ("POST", REGISTRY + "/regenerateCredential", self._regenerate_credential),
         ]
         for method, pattern, handler in operations:
             arm.operation(method, pattern, versions=API_VERSIONS)(handler)
@@ -119,6 +121,8 @@ class RegistryControl:
     async def _patch(self, call: Call) -> web.StreamResponse:
         """Change a registry's settings."""
         record, change = self.require(call), await call.body(RegistryChange)
+        if change.location and region(change.location) != record.location:
+            raise Fault(400, "InvalidParameter", f"The location of '{record.name}' cannot be changed.")
         if change.sku:
             record = msgspec.structs.replace(record, sku=change.sku.name)
         if change.tags is not None:
@@ -137,15 +141,30 @@ class RegistryControl:
         await self._closed(record)
         return web.Response(status=200)
 
+    async def _list_private_endpoints(self, call: Call) -> web.StreamResponse:
+        """The private endpoints of a registry: always empty, because the sandbox has no virtual networks."""
+        self.require(call)
+        return json_answer({"value": []})
+
     async def _list_credentials(self, call: Call) -> web.StreamResponse:
         """The admin user's name and passwords, if that user is enabled."""
+        return json_answer(_credentials(self._with_admin(call)))
+
+    async def _regenerate_credential(self, call: Call) -> web.StreamResponse:
+        """Generate one of the admin user's passwords anew; the old one becomes invalid."""
+        record, name = self._with_admin(call), (await call.body(RegenerateCredential)).name
+        first, second = record.admin_passwords
+        fresh = secrets.token_urlsafe(39)
+        passwords = (fresh, second) if name == "password" else (first, fresh)
+        record = self._records.put(record.name, msgspec.structs.replace(record, admin_passwords=passwords))
+        return json_answer(_credentials(record))
+
+    def _with_admin(self, call: Call) -> RegistryRecord:
         record = self.require(call)
         if not record.admin_user_enabled:
             message = "Please enable the admin user of the registry first: az acr update -n {} --admin-enabled true."
             raise Fault(400, "UnAuthorizedForCredentialOperations", message.format(record.name))
-        names = ("password", "password2")
-        passwords = [{"name": n, "value": v} for n, v in zip(names, record.admin_passwords, strict=True)]
-        return json_answer({"username": record.name, "passwords": passwords})
+        return record
 
     async def _store(self, record: RegistryRecord, status: int) -> web.Response:
         self._records.put(record.name, record)
@@ -158,3 +177,9 @@ class RegistryControl:
         if self._records.get(name):
             return "AlreadyExists", f"The registry {name} is already in use."
         return "", ""
+
+
+def _credentials(record: RegistryRecord) -> dict[str, Any]:
+    names = ("password", "password2")
+    passwords = [{"name": n, "value": v} for n, v in zip(names, record.admin_passwords, strict=True)]
+    return {"username": record.name, "passwords": passwords}
