@@ -17,7 +17,7 @@ from sandbox.web import Fault
 
 
 def check_access(vault: Vault, claims: Mapping[str, Any], permission: str) -> None:
-    """Refuse a caller without a permission on secrets (`get`, `list`, `set`, `delete`, `recover`, `purge`).
+    """Refuse a caller without a permission on secrets (`get`, `list`, `set`, `delete`, `backup`, `restore`, …).
 
     Raises:
         Fault: 403 Forbidden that names the caller, the permission and the vault.

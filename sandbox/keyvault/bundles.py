@@ -103,3 +103,9 @@ class SetBody(UpdateBody, frozen=True, kw_only=True):
     """The body of a request for a new version."""
 
     value: str
+
+
+class RestoreBody(Body, frozen=True, kw_only=True):
+    """The body of a request to restore a secret: what its backup returned."""
+
+    value: str

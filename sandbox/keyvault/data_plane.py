@@ -8,6 +8,8 @@ https://learn.microsoft.com/azure/key-vault/secrets/about-secrets#date-time-cont
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 import secrets
 import time
@@ -21,7 +23,7 @@ from sandbox.arm.query import only
 from sandbox.entra import VAULT_AUDIENCES, Issuer
 from sandbox.instance import TENANT
 from sandbox.keyvault.access import check_access
-from sandbox.keyvault.bundles import SetBody, UpdateBody, deleted_bundle, page, secret_bundle, secret_item
+from sandbox.keyvault.bundles import RestoreBody, SetBody, UpdateBody, deleted_bundle, page, secret_bundle, secret_item
 from sandbox.keyvault.model import SecretVersion, Vault
 from sandbox.keyvault.records import VaultRecords
 from sandbox.keyvault.secrets import SecretStore
@@ -61,6 +63,8 @@ class SecretOperations:
             ("PATCH", "/secrets/{name}", self._update),
             ("PATCH", "/secrets/{name}/", self._update),
             ("PATCH", "/secrets/{name}/{version}", self._update),
+            ("POST", "/secrets/{name}/backup", self._back_up),
+            ("POST", "/secrets/restore", self._restore),
             ("GET", "/deletedsecrets", self._list_deleted),
             ("GET", "/deletedsecrets/{name}", self._get_deleted),
             ("DELETE", "/deletedsecrets/{name}", self._purge),
@@ -136,6 +140,27 @@ class SecretOperations:
         only(call)
         vault = self._enter(call, "delete")
         return json_answer(deleted_bundle(vault, self._store.delete(vault.name, call.params["name"])))
+
+    async def _back_up(self, call: Call) -> web.StreamResponse:
+        """Back up a secret with all its versions. The backup restores it in this sandbox alone.
+
+        Azure's is the secret itself, encrypted; this one is a reference to a copy in the state folder.
+        """
+        only(call)
+        vault = self._enter(call, "backup")
+        token = self._store.back_up(vault.name, call.params["name"])
+        return json_answer({"value": base64.urlsafe_b64encode(token).decode().rstrip("=")})
+
+    async def _restore(self, call: Call) -> web.StreamResponse:
+        """Restore a secret with all its versions from a backup, where it does not exist."""
+        only(call)
+        vault, body = self._enter(call, "restore"), await call.body(RestoreBody)
+        try:
+            token = base64.urlsafe_b64decode(body.value + "=" * (-len(body.value) % 4))
+        except binascii.Error as error:
+            raise Fault(400, "BadParameter", "The backup is not base64url.") from error
+        secret = self._store.restore(vault.name, token)
+        return json_answer(secret_item(vault, secret.name, secret.latest, versioned=True))
 
     async def _list_deleted(self, call: Call) -> web.StreamResponse:
         """The soft-deleted secrets of the vault."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from sandbox.web import Fault
 
 
 class SecretStore:
-    """Stores secrets in one file that only its owner may read."""
+    """Stores secrets and their backups in two files that only their owner may read."""
 
     def __init__(self, file: Path) -> None:
         self._secrets = Collection(file, Secret, mode=0o600)
+        self._backups = Collection(file.with_name("backups.json"), Secret, mode=0o600)
 
     def add(self, vault: str, name: str, version: SecretVersion) -> SecretVersion:
         """Add a version to a secret, which is created if it does not exist.
@@ -91,6 +93,26 @@ class SecretStore:
     def recover(self, vault: str, name: str) -> Secret:
         """Recover a soft-deleted secret."""
         return self._secrets.put(_key(vault, name), msgspec.structs.replace(self.deleted(vault, name), deleted_at=None))
+
+    def back_up(self, vault: str, name: str) -> bytes:
+        """Keep a copy of a secret with all its versions, and return what restores it."""
+        token = secrets.token_bytes(32)
+        self._backups.put(token.hex(), self.secret(vault, name))
+        return token
+
+    def restore(self, vault: str, token: bytes) -> Secret:
+        """Restore a secret from its backup, into the vault that it was in or another one.
+
+        Raises:
+            Fault: 400 BadParameter if the backup is not one of this sandbox, 409 Conflict if the secret exists.
+        """
+        copy = self._backups.get(token.hex())
+        if copy is None:
+            raise Fault(400, "BadParameter", "The backup is none that this sandbox made, and it can restore no other.")
+        if self._secrets.get(_key(vault, copy.name)):
+            message = f"A secret named {copy.name} exists in the vault already, or is deleted and can be recovered."
+            raise Fault(409, "Conflict", message)
+        return self._secrets.put(_key(vault, copy.name), msgspec.structs.replace(copy, vault=vault))
 
     def purge(self, vault: str, name: str) -> None:
         """Purge a soft-deleted secret."""

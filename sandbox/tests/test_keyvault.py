@@ -248,3 +248,36 @@ def test_what_is_not_known_is_named(arm: Arm, client: SecretClient, vaults: Vaul
         pytest.raises(ResourceNotFoundError, match="no-vault"),
     ):
         other.get_secret("token")
+
+
+def test_a_backup_restores_a_secret_with_all_its_versions_after_it_was_purged(client: SecretClient) -> None:
+    client.set_secret("token", "one")
+    client.set_secret("token", "two", tags={"for": "pull"})
+    versions = {item.version for item in client.list_properties_of_secret_versions("token")}
+    backup = client.backup_secret("token")
+    assert b"two" not in backup
+    with pytest.raises(HttpResponseError, match="exists in the vault already"):
+        client.restore_secret_backup(backup)
+    client.begin_delete_secret("token").result()
+    client.purge_deleted_secret("token")
+    assert client.restore_secret_backup(backup).name == "token"
+    assert client.get_secret("token").value == "two"
+    assert client.get_secret("token").properties.tags == {"for": "pull"}
+    assert {item.version for item in client.list_properties_of_secret_versions("token")} == versions
+
+
+def test_a_backup_restores_into_another_vault_and_nothing_else_is_a_backup(
+    client: SecretClient, vaults: Vaults, live: LiveGateway
+) -> None:
+    client.set_secret("token", "one")
+    backup = client.backup_secret("token")
+    vaults.create("other-vault", "akv-rg")
+    with (
+        DefaultAzureCredential() as credential,
+        SecretClient("https://other-vault.vault.azure.net", credential) as other,
+    ):
+        assert other.restore_secret_backup(backup).vault_url == "https://other-vault.vault.azure.net"
+        assert other.get_secret("token").value == "one"
+        with pytest.raises(HttpResponseError, match="none that this sandbox made"):
+            other.restore_secret_backup(b"anything")
+    assert stat.S_IMODE((live.instance.folder("keyvault") / "backups.json").stat().st_mode) == 0o600
