@@ -30,6 +30,30 @@ def test_a_task_is_kept_with_an_identity_and_shows_no_secret(world: World) -> No
     world.client.tasks.delete(GROUP, REGISTRY, "build-app")
 
 
+def test_what_a_trigger_does_not_say_has_its_default(world: World) -> None:
+    timers = [
+        {"name": "nightly", "schedule": "0 1 * * *"},
+        {"name": "off", "schedule": "0 2 * * *", "status": "Disabled"},
+    ]
+    base = {"name": "base", "baseImageTriggerType": "Runtime"}
+    triggers = {"timerTriggers": timers, "baseImageTrigger": base}
+    world.create(trigger=triggers)
+    shown = world.client.tasks.get(GROUP, REGISTRY, "build-app").as_dict()["properties"]
+    assert shown["status"] == "Enabled"
+    assert [timer["status"] for timer in shown["trigger"]["timerTriggers"]] == ["Enabled", "Disabled"]
+    base = shown["trigger"]["baseImageTrigger"]
+    assert (base["status"], base["updateTriggerPayloadType"]) == ("Enabled", "Default")
+    assert base["updateTriggerEndpoint"] is None
+
+
+def test_without_its_last_user_assigned_identity_a_task_has_none(world: World) -> None:
+    world.create()
+    for value, kind in (({}, "UserAssigned"), (None, None)):
+        patch = {"identity": {"type": "UserAssigned", "userAssignedIdentities": {IDENTITY: value}}}
+        changed = world.client.tasks.update(GROUP, REGISTRY, "build-app", patch)
+        assert (changed.identity.type if changed.identity else None) == kind
+
+
 def test_an_unknown_field_is_an_error_that_names_it(world: World) -> None:
     with pytest.raises(HttpResponseError, match="stepp"):
         world.create(stepp={})

@@ -41,10 +41,18 @@ class TaskPatch(Body, frozen=True):
         return convert(_merge(old, new), TaskProperties, "task")
 
     def merge_identity(self, identity: Identity | None) -> Identity | None:
-        """The identity of a task after the patch. Raises the same errors as `merge`."""
+        """The identity of a task after the patch; without its last user-assigned identity it has no such type.
+
+        Raises the same errors as `merge`.
+        """
         if not self.identity:
             return identity
-        return convert(_merge(msgspec.to_builtins(identity or Identity()), self.identity), Identity, "task")
+        merged = convert(_merge(msgspec.to_builtins(identity or Identity()), self.identity), Identity, "task")
+        removes = None in (self.identity.get("userAssignedIdentities") or {}).values()
+        if removes and not merged.user_assigned_identities:
+            left = "SystemAssigned" if "SystemAssigned" in (merged.type or "") else "None"
+            return msgspec.structs.replace(merged, type=left)
+        return merged
 
 
 def _merge(old: Any, new: Mapping[str, Any], null_removes: bool = False) -> dict[str, Any]:

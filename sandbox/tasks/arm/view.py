@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from sandbox.tasks.records import TaskRecord
@@ -21,14 +22,18 @@ def task_answer(task: TaskRecord, *, secrets: bool = False) -> dict[str, Any]:
     """The task as an ARM resource.
 
     As in Azure, only `listDetails` returns secrets. Elsewhere secret values and arguments, access tokens, the update
-    endpoint and the contents of the credentials are omitted; of a custom registry only the name is shown.
+    endpoint and the contents of the credentials are omitted; of a custom registry only the name is shown. What was not
+    given has Azure's defaults: every trigger is enabled, and a base image trigger shows that it has no update endpoint.
+    Source: examples `TasksGet` and `TasksUpdate` of Microsoft.ContainerRegistry 2019-06-01-preview
     """
+    shown = task.properties if secrets else _without_secrets(task.properties)
     properties = replace(
-        task.properties if secrets else _without_secrets(task.properties),
+        shown,
         provisioning_state="Succeeded",
         creation_date=task.created,
-        status=task.properties.status or "Enabled",
-        timeout=task.properties.timeout or DEFAULT_TIMEOUT_SECONDS,
+        status=shown.status or "Enabled",
+        timeout=shown.timeout or DEFAULT_TIMEOUT_SECONDS,
+        trigger=shown.trigger and _with_defaults(shown.trigger),
         is_system_task=False,
     )
     if properties.step is not None:
@@ -42,9 +47,26 @@ def task_answer(task: TaskRecord, *, secrets: bool = False) -> dict[str, Any]:
         "location": task.location,
         "tags": task.tags or {},
         "identity": task.identity,
-        "properties": properties,
+        "properties": _with_endpoint(msgspec.to_builtins(properties)),
     }
     return {name: value for name, value in answer.items() if value is not None}
+
+
+def _with_defaults(triggers: Triggers) -> Triggers:
+    timers = [replace(one, status=one.status or "Enabled") for one in triggers.timer_triggers or ()]
+    sources = [replace(one, status=one.status or "Enabled") for one in triggers.source_triggers or ()]
+    base = triggers.base_image_trigger
+    if base:
+        payload = base.update_trigger_payload_type or "Default"
+        base = replace(base, status=base.status or "Enabled", update_trigger_payload_type=payload)
+    return Triggers(timer_triggers=timers or None, source_triggers=sources or None, base_image_trigger=base)
+
+
+def _with_endpoint(properties: dict[str, Any]) -> dict[str, Any]:
+    base = properties.get("trigger", {}).get("baseImageTrigger")
+    if base:
+        base.setdefault("updateTriggerEndpoint", None)
+    return properties
 
 
 def _without_secrets(properties: TaskProperties) -> TaskProperties:
