@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -18,6 +18,7 @@ class Verdict(Enum):
 
     WORKS = "yes"
     FAILS = "no"
+    REFUSED = "refused"
     AZ_BUG = "az bug"
 
 
@@ -62,21 +63,45 @@ def header() -> str:
     return f"{line}\n{'-' * len(line)}"
 
 
-def summary(measured: Sequence[Measured]) -> str:
+def expected(command: Command) -> Verdict:
+    """The verdict that the list gives a command: it fails the run if it gets another one."""
+    if command.az_bug:
+        return Verdict.AZ_BUG
+    return Verdict.REFUSED if command.refused else Verdict.WORKS
+
+
+def summary(verdicts: Iterable[tuple[Command, Verdict]]) -> str:
     """The last line. Commands that are not in the article are not counted."""
-    counted = [item.verdict for item in measured if not item.command.extra]
+    counted = [verdict for command, verdict in verdicts if not command.extra]
     line = f"{counted.count(Verdict.WORKS)} of {len(counted)} commands work"
-    bugs = counted.count(Verdict.AZ_BUG)
-    return f"{line}; {bugs} cannot, because of a bug in az itself" if bugs else line
+    if refused := counted.count(Verdict.REFUSED):
+        line += f"; {refused} are refused in a sentence that says what the sandbox does not have"
+    if bugs := counted.count(Verdict.AZ_BUG):
+        line += f"; {bugs} cannot, because of a bug in az itself"
+    return line
 
 
 def _judge(command: Command, outcome: Outcome) -> tuple[Verdict, str]:
+    if command.fails or command.refused:
+        return _judge_failure(command, outcome)
     if outcome.code == 0 and command.accepts(outcome.output):
         return Verdict.WORKS, ""
     if outcome.code == 0:
         return Verdict.FAILS, f"the output does not match {command.expect!r}"
     if command.az_bug and re.search(command.az_bug, outcome.errors):
         return Verdict.AZ_BUG, command.note
+    return Verdict.FAILS, _error(outcome)
+
+
+def _judge_failure(command: Command, outcome: Outcome) -> tuple[Verdict, str]:
+    if outcome.code == 0:
+        return Verdict.FAILS, "az succeeded, and should have failed"
+    if not re.search(command.fails or command.refused, outcome.errors):
+        return Verdict.FAILS, _error(outcome)
+    return (Verdict.REFUSED, _error(outcome)) if command.refused else (Verdict.WORKS, "")
+
+
+def _error(outcome: Outcome) -> str:
     # Only the error's own line: warnings of az may contain a password that it has just created.
     lines = (line for line in outcome.errors.splitlines() if line.startswith("ERROR"))
-    return Verdict.FAILS, next(lines, f"exit code {outcome.code}: az printed no line that begins with ERROR")
+    return next(lines, f"exit code {outcome.code}: az printed no line that begins with ERROR")

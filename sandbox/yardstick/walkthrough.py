@@ -1,4 +1,4 @@
-"""The list of commands in `article.toml`."""
+"""The lists of commands in `article.toml` and `beyond.toml`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,20 @@ from string import Template
 
 import msgspec
 
+ARTICLE = Path(__file__).with_name("article.toml")
+BEYOND = Path(__file__).with_name("beyond.toml")
+
 
 class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One `az` command; the file documents the fields."""
+    """One `az` command; the files document the fields."""
 
     run: str
     keep: str = ""
     expect: str = ""
     seconds: int = 60
     az_bug: str = ""
+    fails: str = ""
+    refused: str = ""
     extra: bool = False
     note: str = ""
 
