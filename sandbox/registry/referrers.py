@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -41,9 +42,15 @@ def subject_of(content: bytes) -> str | None:
 def referrers(layout: Layout, repository: str, digest: str) -> Iterator[dict[str, Any]]:
     """The descriptors of the manifests that refer to a digest, in lexical order of their own."""
     for entry in layout.manifests(repository):
-        content = layout.content(entry.digest)
-        if subject_of(content) == digest:
+        if _stored_subject(layout, entry.digest) == digest:
+            content = layout.content(entry.digest)
             yield _descriptor(_decoded(content), entry.digest, len(content))
+
+
+@lru_cache(maxsize=10_000)
+def _stored_subject(layout: Layout, digest: str) -> str | None:
+    """The subject of a stored manifest. What a digest identifies never changes, so it is read once."""
+    return subject_of(layout.content(digest))
 
 
 def _descriptor(manifest: _Manifest, digest: str, size: int) -> dict[str, Any]:

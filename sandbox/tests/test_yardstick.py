@@ -41,7 +41,7 @@ def verdict(command: Command, outcome: Outcome) -> tuple[Verdict, str]:
 
 
 def test_the_page_in_the_repository_is_what_the_lists_say() -> None:
-    assert PAGE.read_text(encoding="utf-8") == document.render(), "run `make yardstick-table`"
+    assert PAGE.read_text(encoding="utf-8") == document.render(), "run `make az-table`"
 
 
 def test_beyond_the_article_there_are_at_least_eighty_commands_that_it_does_not_have() -> None:

@@ -15,7 +15,7 @@ from sandbox.yardstick.walkthrough import ARTICLE, BEYOND, Command, Walkthrough,
 _HEAD = f"""\
 # Azure CLI commands that work against the sandbox
 
-Generated from `sandbox/yardstick/article.toml` and `sandbox/yardstick/beyond.toml` (`make yardstick-table`); do not
+Generated from `sandbox/yardstick/article.toml` and `sandbox/yardstick/beyond.toml` (`make az-table`); do not
 edit. `make yardstick` runs every command with the real Azure CLI {VERSION} and fails if one does not do what this page
 says. `$NAME` is a variable of the list, or the output of an earlier command.
 
