@@ -84,6 +84,7 @@ def _lines(explanation: Explanation) -> Iterator[str]:
     yield f"order: {', then '.join(' and '.join(group) for group in explanation.order)}"
     if explanation.secrets:
         yield f"secrets: {', '.join(explanation.secrets)}"
+    yield from (f"warning: {warning}" for warning in explanation.warnings)
     for step in explanation.steps:
         yield ""
         yield f"{step.id} ({step.kind}), {_start(step)}"

@@ -87,7 +87,7 @@ ALLOWED = {
     "act": "act _act acts plan_and_act _plan_acts",
     # a program, a package or an identity is searched for; "Find" was a query
     "find": "find _find find_program find_identity FindIdentity _find_identity find_role find_bases find_spec"
-    " find_object _find_dependencies",
+    " find_object _find_dependencies regexFind regexFindAll",
     # injected into event delivery by drills
     "faults": "faults",
     # what a fuzz target finds

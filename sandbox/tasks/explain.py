@@ -9,6 +9,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -16,22 +17,24 @@ from typing import Any
 import msgspec
 
 from sandbox.tasks.outcome import ImageReference, RunInfo, full_name, parse_image
+from sandbox.tasks.runner.attempts import command_line, expansion_warning
 from sandbox.tasks.runner.command_line import (
     DockerBuild,
     DockerCommandError,
     read_docker_build,
     read_docker_run,
     split_docker,
-    split_words,
 )
 from sandbox.tasks.runner.dockerfile import Bases, BuildLine, ScanError, read_build_line, scan
 from sandbox.tasks.runner.execution import WORKSPACE
 from sandbox.tasks.runner.references import SCRATCH, read_reference
 from sandbox.tasks.runner.stages import UsedImages, used_images
 from sandbox.tasks.runner.unseen import missing_base, remedy, unscanned_bases, unseen_bases
+from sandbox.tasks.runs.taskfile import read_alias_file
 from sandbox.tasks.taskfile.graph import predecessors
 from sandbox.tasks.taskfile.model import Step, StepKind, TaskFileError
 from sandbox.tasks.taskfile.parser import declared_secrets, load_task_file
+from sandbox.tasks.taskfile.shell import split_line
 
 _LINE = re.compile(r"line (?P<line>\d+)(?:, column (?P<column>\d+))?: (?P<message>.*)", re.DOTALL)
 _SHOWN_APART = frozenset(("id", "kind", "run", "images", "when", "env"))
@@ -82,6 +85,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     secrets: tuple[str, ...] = ()
     order: tuple[tuple[str, ...], ...] = ()
     steps: tuple[ExplainedStep, ...] = ()
+    warnings: tuple[str, ...] = ()
     errors: tuple[Problem, ...] = ()
 
 
@@ -91,9 +95,10 @@ def explain(file: str, text: str, values: Mapping[str, str], run: RunInfo, conte
     No secret is read: its place is taken by the expression that stands for it.
     """
     try:
-        declared = declared_secrets(text, run, values)
+        files = partial(read_alias_file, context)
+        declared = declared_secrets(text, run, values, files)
         known = {secret.id: _placeholder(secret.id) for secret in declared}
-        task = load_task_file(text, replace(run, secrets=known), values)
+        task = load_task_file(text, replace(run, secrets=known), values, files)
     except TaskFileError as error:
         return Explanation(file=file, errors=tuple(_problem(file, fault) for fault in error.faults))
     before, reader = predecessors(task.steps), _Reader(context, _unveil(known))
@@ -105,6 +110,7 @@ def explain(file: str, text: str, values: Mapping[str, str], run: RunInfo, conte
         secrets=tuple(known),
         order=tuple(_groups(before)),
         steps=steps,
+        warnings=task.warnings,
         errors=tuple(reader.errors),
     )
 
@@ -136,7 +142,9 @@ class _Reader:
         if step.kind is StepKind.PUSH:
             return step.images, None
         try:
-            words = split_words(step.run)
+            line = split_line(command_line(step))
+            notes += [f"{text}." for text in [expansion_warning(step, line)] if text]
+            words = line.words
             if step.kind is StepKind.BUILD:
                 build = read_docker_build(words)
                 return tuple(build.tags), self._scan(step, build, notes)
@@ -148,9 +156,10 @@ class _Reader:
         return (), None
 
     def _command(self, step: Step, words: list[str], notes: list[str]) -> tuple[str, ...]:
-        docker = split_docker(words)
+        run = read_docker_run(words)
+        docker = split_docker([run.image, *run.arguments])
         if docker is None:
-            return (words[0],)
+            return (run.image,)
         command, arguments = docker
         if command == "build":
             build = read_docker_build(arguments)
@@ -215,7 +224,8 @@ def _settings(step: Step) -> Iterator[tuple[str, Any]]:
         empty = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         if field.name not in _SHOWN_APART and (value != empty or field.name == "timeout"):
             first, *rest = field.name.split("_")
-            yield first + "".join(map(str.capitalize, rest)), value
+            shown = dict(value) if field.name == "volume_mounts" else value
+            yield first + "".join(map(str.capitalize, rest)), shown
 
 
 def _groups(before: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, ...]]:

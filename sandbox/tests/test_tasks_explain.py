@@ -50,8 +50,8 @@ No base-image trigger fires for it: give it a stage of its own (FROM IMAGE AS NA
 test (cmd), after build
   command: myregistry.azurecr.io/app:ca1 --token {{{{.Secrets.token}}}}
   image: myregistry.azurecr.io/app:ca1
-  env: COLOR=Red
   env: BASIC={{{{.Secrets.token | b64enc}}}}
+  env: COLOR=Red
   volumeMounts: {{"files":"/files"}}
   timeout: 600
   retries: 3
@@ -112,7 +112,7 @@ def test_json_has_the_same(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
         "buildtime": [{"registry": "registry.hub.docker.com", "repository": "library/go", "tag": "1", "digest": ""}],
     }
     assert len(build["notes"]) == 1
-    assert (test["waitsFor"], test["env"]) == (["build"], ["COLOR=Red", "BASIC={{.Secrets.token | b64enc}}"])
+    assert (test["waitsFor"], test["env"]) == (["build"], ["BASIC={{.Secrets.token | b64enc}}", "COLOR=Red"])
     assert test["settings"] == {"volumeMounts": {"files": "/files"}, "timeout": 600, "retries": 3, "retryDelay": 9}
     assert (lint["kind"], lint["images"]) == ("cmd", ["a.io/lint:1"])
     assert "waitsFor" not in lint
@@ -201,7 +201,7 @@ def test_what_the_sandbox_does_not_run_is_noted(folder: Path, capsys: pytest.Cap
     out = capsys.readouterr().out
     assert "note: The sandbox does not run this: docker system is not supported here" in out
     assert "it does not scan `docker build` in a cmd step" in out
-    assert "note: The sandbox cannot parse this command line: No closing quotation" in out
+    assert 'note: The sandbox cannot parse this command line: a " is not closed' in out
 
 
 def test_the_context_may_be_another_folder_than_that_of_the_file(
@@ -260,3 +260,13 @@ def test_wrong_arguments_are_told(arguments: list[str], said: str, capsys: pytes
         explain(*arguments)
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_what_acr_ignores_and_what_its_agent_expands_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = 'version: v1.1.0\nalias: {src: [tools.yaml]}\nsteps:\n- cmd: tool "$HOME" $ID\n  colour: red\n'
+    (folder / "tools.yaml").write_text("tool: a.io/tool:1\n")
+    assert explain(write(folder, text)) == 0
+    out = capsys.readouterr().out
+    assert "warning: line 5: colour is no key of a step: ACR ignores it" in out
+    assert "note: step acb_step_0: $HOME outside single quotes is that of ACR's agent, not of the container." in out
+    assert "image: a.io/tool:1" in out

@@ -19,7 +19,6 @@ from sandbox.tasks.runner.command_line import (
     read_docker_build,
     read_docker_run,
     split_docker,
-    split_words,
 )
 from sandbox.tasks.runner.runner import Runner
 from sandbox.tasks.taskfile.parser import load_task_file
@@ -193,7 +192,7 @@ def test_the_log_has_acrs_words(tmp_path: Path) -> None:
     assert (outcome.status, outcome.failed_step, outcome.exit_code) == (RunStatus.FAILED, "validate", 1)
     assert outcome.error == "failed during run, err: exit status 1"
     for expected in (
-        "Executing step ID: validate. Timeout(sec): 600, Working directory: '', Network: ''",
+        "Executing step ID: validate. Timeout(sec): 600, Working directory: '', Network: 'acb_default_network'",
         "Launching container with name: validate",
         "Container failed during run: validate. No retries remaining.",
     ):
@@ -253,11 +252,12 @@ def test_ignored_errors_let_the_run_go_on(tmp_path: Path) -> None:
 
 
 def test_a_push_is_tried_three_times(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, image=[1, 1, 1])
+    bench = Bench(tmp_path, **{"image:latest": [1, 1, 1]})
     outcome = bench.play("steps:\n- push: [image]\n")
     assert outcome.error == "failed during run, err: failed to push images successfully"
-    assert "Pushing image: image, attempt 3" in bench.text
-    assert Bench(tmp_path, image=[1, 1, 0]).play("steps:\n- push: [image]\n").status is RunStatus.SUCCEEDED
+    assert "Pushing image: image:latest, attempt 3" in bench.text
+    good = Bench(tmp_path, **{"image:latest": [1, 1, 0]})
+    assert good.play("steps:\n- push: [image]\n").status is RunStatus.SUCCEEDED
 
 
 def test_a_step_over_its_time_fails_and_a_run_over_its_time_times_out(tmp_path: Path) -> None:
@@ -294,6 +294,7 @@ def test_no_secret_reaches_the_log_or_the_outcome(tmp_path: Path) -> None:
     run = replace(RUN, secrets=secrets, logins={"a.io": Login("u", "passw0rd")})
     bench = Bench(tmp_path)
     outcome = bench.play(
+        "secrets: [{id: token, keyvault: https://v/secrets/token}]\n"
         "steps:\n- cmd: image {{.Secrets.token}} {{.Secrets.token | b64enc}} passw0rd 'line two'\n"
         "- cmd: docker {{.Secrets.token}}\n",
         run,
@@ -329,23 +330,86 @@ def test_containers_get_what_the_step_says(tmp_path: Path) -> None:
         "- {id: four, cmd: 'docker run --rm -e C=3 --entrypoint id image -u'}\n"
     )
     one, two, three, four = bench.engine.store.containers
-    assert (one.image, one.arguments, dict(one.environment)) == ("image", ("a b", "c"), {"A": "1", "B": "x=y"})
+    assert (one.image, one.arguments) == ("image", ("a b", "c"))
+    assert dict(one.environment) == {"HOME": "/acb/home", "A": "1", "B": "x=y"}
     assert (one.entrypoint, one.user, one.workdir, one.address) == ("sh", "7", "/workspace/src", None)
     assert one.mounts[tmp_path] == "/workspace"
-    assert "/v" in one.mounts.values()
+    assert sorted(one.mounts.values()) == ["/acb/home", "/v", "/workspace"]
+    assert [path for path, inside in one.mounts.items() if inside == "/acb/home"] == [
+        path for path, inside in two.mounts.items() if inside == "/acb/home"
+    ]
     assert (two.workdir, three.workdir) == ("/opt", None)
-    assert (four.entrypoint, four.arguments, four.environment["C"], dict(four.mounts)) == ("id", ("-u",), "3", {})
+    assert (four.entrypoint, four.arguments, dict(four.environment), dict(four.mounts)) == (
+        "id",
+        ("-u",),
+        {"C": "3"},
+        {},
+    )
     assert "pull image" in bench.engine.store.calls
     assert not [path for path in one.mounts if path != tmp_path and path.exists()]
 
 
-def test_a_task_with_a_server_gets_a_network_where_steps_are_known_by_id(tmp_path: Path) -> None:
+def test_containers_that_may_run_at_the_same_time_reach_each_other_by_id(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.play("steps:\n- {id: server, cmd: image, detach: true}\n- {id: client, cmd: image}\n")
     server, client = bench.engine.store.containers
     assert server.detach
     assert client.hosts["server"] == server.address != client.address
-    assert "Network: 'acb_default_network'" in bench.text
+    assert "Creating Docker network: acb_default_network, driver: 'bridge'" in bench.text
+    foreground = Bench(tmp_path)
+    foreground.play("steps:\n- {id: one, cmd: image, when: ['-']}\n- {id: two, cmd: image, when: ['-']}\n")
+    assert all(set(container.hosts) == {"one", "two"} for container in foreground.engine.store.containers)
+
+
+def test_a_network_is_made_only_if_two_containers_can_meet_in_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.play(
+        "steps:\n- {id: one, cmd: image}\n- {id: two, cmd: image}\n- {id: three, cmd: docker tag a b, when: [one]}\n"
+        "- {id: four, cmd: docker pull a, when: [one]}\n"
+    )
+    assert bench.engine.store.addresses == 1
+    assert "Creating Docker network" not in bench.text
+
+
+def test_what_acr_ignores_is_told_before_the_steps(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.play("steps:\n- {id: one, cmd: image, colour: red}\n")
+    warning = next(line for line in bench.lines if "colour" in line)
+    assert warning.endswith("WARNING: line 2: colour is no key of a step: ACR ignores it")
+    assert bench.lines.index(warning) < next(at for at, line in enumerate(bench.lines) if "Executing step" in line)
+
+
+@pytest.mark.parametrize(
+    ("step", "problem"),
+    [
+        ("{id: ../x, cmd: image}", "invalid container name: ../x"),
+        ("{id: 'x:y', build: .}", "invalid container name: x:y"),
+        ("{cmd: image, network: host}", "network: host is refused here"),
+        ("{cmd: image, network: gone}", "network gone not found"),
+        (
+            "{cmd: image, volumeMounts: [{name: v, mountPath: '/v:O,upperdir=/etc'}]}",
+            "the mountPath /v:O,upperdir=/etc",
+        ),
+        ("{cmd: image, volumeMounts: [{name: v, mountPath: v}]}", "the mountPath v is refused here"),
+        ("{cmd: '--privileged image'}", "docker run --privileged is not supported here"),
+        ("{cmd: image, user: '0 --privileged'}", "docker run --privileged is not supported here"),
+        ("{cmd: image, entryPoint: 'sh -v /:/host'}", "docker run -v is not supported here"),
+        ("{cmd: image, env: ['A=1 -v /:/host']}", "docker run -v is not supported here"),
+        ("{cmd: 'image $(cat /etc/shadow)'}", "need a shell"),
+    ],
+)
+def test_no_option_of_a_step_reaches_this_machine(step: str, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    bench = Bench(tmp_path)
+    outcome = bench.play(f"volumes: [{{name: v, secret: {{f: aGk=}}}}]\nsteps:\n- {step}\n")
+    assert problem in outcome.error
+    assert bench.engine.store.containers == []
+
+
+def test_an_image_of_acrs_own_that_is_not_here_is_told_as_that(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, one=[125])
+    bench.play("version: v1.1.0\nsteps:\n- {id: one, cmd: bash echo}\n")
+    assert "mcr.microsoft.com/acr/bash:2ff604c is an image of ACR's own: the sandbox has none" in bench.text
 
 
 def test_a_folder_outside_the_workspace_is_refused(tmp_path: Path) -> None:
@@ -424,14 +488,27 @@ def test_sources_of_a_build_are_in_the_workspace(line: str, problem: str, tmp_pa
     assert bench.engine.store.builds == []
 
 
-def test_an_argument_of_a_build_takes_its_value_from_the_step_and_a_secret_one_is_marked(tmp_path: Path) -> None:
+def test_an_argument_of_docker_build_takes_its_value_from_the_step_and_a_secret_one_is_marked(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     bench = Bench(tmp_path)
-    line = "docker build --build-arg A --build-arg B --build-arg C={{.Secrets.c}} -t x ."
-    text = f"steps:\n- {{cmd: '{line}', env: [A=1]}}\n"
-    bench.play(text, replace(RUN, secrets={"c": "s3cret"}))
+    build_line = "--build-arg A --build-arg B --build-arg C={{.Secrets.c}} -t x ."
+    run = replace(RUN, secrets={"c": "s3cret"})
+    secret = "secrets: [{id: c, keyvault: https://v/secrets/c}]\n"
+    bench.play(f"{secret}steps:\n- {{cmd: 'docker build {build_line}', env: [A=1]}}\n", run)
     (build,) = bench.engine.store.builds
     assert (dict(build.arguments), build.secret) == ({"A": "1", "C": "s3cret"}, frozenset({"C"}))
+    scanned = Bench(tmp_path)
+    outcome = scanned.play(f"steps:\n- {{build: '{build_line}', env: [A=1]}}\n", run)
+    assert "failed to scan dependencies" in outcome.error
+    assert "A cannot be split into 2 tokens with '='" in scanned.text
+    assert scanned.engine.store.builds == []
+
+
+def test_the_dependencies_of_a_build_step_alone_are_recorded(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM node:15-alpine\n")
+    by_step, by_command = Bench(tmp_path), Bench(tmp_path)
+    assert len(by_step.play("steps:\n- build: -t a.io/x:1 .\n").dependencies) == 1
+    assert by_command.play("steps:\n- cmd: docker build -t a.io/x:1 .\n").dependencies == ()
 
 
 def test_docker_commands_that_are_not_carried_out_are_named() -> None:
@@ -443,10 +520,3 @@ def test_docker_commands_that_are_not_carried_out_are_named() -> None:
         split_docker(["docker", "tag", "a"])
     with pytest.raises(DockerCommandError, match="docker run -v is not supported"):
         read_docker_run(["-v", "/:/host", "image"])
-
-
-def test_words_are_split_as_a_shell_does_but_operators_are_refused() -> None:
-    assert split_words("image -c 'a && b' \"c; d\" e=f") == ["image", "-c", "a && b", "c; d", "e=f"]
-    for line in ("a && b", "a | b", "a; b", "a > b", "a $(b)", "a `b`", "a 2>&1", "'open", ""):
-        with pytest.raises(ValueError, match=r"shell|words|quotation"):
-            split_words(line)

@@ -6,13 +6,9 @@ engine: the few commands that task files use are executed by the engine itself.
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-_QUOTED = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.""", re.DOTALL)
-_SHELL = re.compile(r"(?:^|\s)(?:\|\|?|&&?|;|\d?>>?(?:&\d)?|<)(?=\s|$)|;(?=\s|$)|`|\$\(")
 COMMANDS = ("build", "pull", "push", "run", "tag")
 _RUN_FLAGS = {
     "-e": "env", "--env": "env", "--entrypoint": "entrypoint", "--name": "name", "-u": "user", "--user": "user",
@@ -31,24 +27,6 @@ _SWITCHES_WITHOUT_EFFECT = frozenset((
     "--rm", "--force-rm", "--compress", "--disable-content-trust", "-q", "--quiet",
 ))  # fmt: skip
 _RUN_SWITCHES = {"--rm": "", "-i": "", "--interactive": "", "-t": "", "--tty": "", "-d": "detach", "--detach": "detach"}
-
-
-def split_words(text: str) -> list[str]:
-    """Split a command line into words as a shell does, without any other shell processing.
-
-    ACR passes the line to a shell outside the container, where an operator rarely does what its author intended; here
-    it is an error, and a command line that requires an operator is written as `sh -c "…"`.
-
-    Raises:
-        ValueError: for an open quote, no words, or an operator outside quotes.
-    """
-    operator = _SHELL.search(_QUOTED.sub("quoted", text))
-    if operator:
-        raise ValueError(f'{operator[0].strip()} outside quotes requires a shell: write sh -c "…"')
-    words = shlex.split(text)
-    if not words:
-        raise ValueError("it has no words")
-    return words
 
 
 class DockerCommandError(ValueError):

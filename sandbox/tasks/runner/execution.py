@@ -42,7 +42,7 @@ class Execution:
     """One run: its services, and its results so far.
 
     `addresses` are those in the run's network, by step id; empty if no step needs one. `volumes` are the folders of the
-    task's secret volumes by name.
+    task's secret volumes by name, `home` that which is the home of all containers of steps.
     """
 
     task: TaskFile
@@ -53,6 +53,7 @@ class Execution:
     sleep: Sleep
     addresses: dict[str, str] = field(default_factory=dict)
     volumes: dict[str, Path] = field(default_factory=dict)
+    home: Path | None = None
     local: set[str] = field(default_factory=set)
     built: dict[str, Built] = field(default_factory=dict)
     pushed: list[ImageReference] = field(default_factory=list)

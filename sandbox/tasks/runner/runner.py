@@ -1,8 +1,8 @@
 """Executes task files, as the agents of ACR Tasks do.
 
 A step starts when those it waits for have succeeded; steps that wait for none run concurrently; the first failure
-ends the run. A step's container has no network, unless a step of the task is detached or names a network or ports:
-then all containers share one isolated network, in which the host name of each is its step's id.
+ends the run. Containers of steps share one isolated network, in which the host name of each is its step's id; it is
+made only for tasks in which two containers may run at the same time.
 
 Source of the order and the wording: https://github.com/Azure/acr-builder
 """
@@ -23,7 +23,8 @@ from sandbox.tasks.runner.dependencies import DigestUnknown, populate_dependenci
 from sandbox.tasks.runner.execution import Execution, Sleep
 from sandbox.tasks.runner.log import RunLog, masker_of
 from sandbox.tasks.runner.steps import RunStopped, carry_out
-from sandbox.tasks.taskfile.model import StepKind, TaskFile, Volume
+from sandbox.tasks.taskfile.graph import concurrent
+from sandbox.tasks.taskfile.model import DEFAULT_NETWORK, StepKind, TaskFile, Volume
 
 _MARKED = "Step ID: {0} marked as successful (elapsed time in seconds: {1:.6f})"
 
@@ -68,7 +69,7 @@ class Runner:
     async def _execute(self, execution: Execution) -> RunOutcome:
         await _set_up(execution)
         try:
-            with _secret_volumes(execution.task.volumes) as execution.volumes:
+            with _folders(execution.task.volumes) as (execution.home, execution.volumes):
                 elapsed = await carry_out(execution)
         except RunStopped as stopped:
             await execution.log.raw(f"failed to run step ID: {stopped.step_id}: {stopped.failure}")
@@ -90,15 +91,27 @@ class Runner:
 
 async def _set_up(execution: Execution) -> None:
     log, steps = execution.log, execution.task.steps
-    if any(step.detach or step.network or step.ports or step.expose for step in steps):
-        await log.say("Creating Docker network: acb_default_network, driver: 'bridge'")
+    for warning in execution.task.warnings:
+        await log.say(f"WARNING: {warning}")
+    if _shares_a_network(execution.task):
+        names = execution.task.networks or (DEFAULT_NETWORK,)
+        for name in names:
+            await log.say(f"Creating Docker network: {name}, driver: 'bridge'")
         containers = [step.id for step in steps if step.kind is StepKind.CMD]
         execution.addresses = {name: execution.store.allocate_address() for name in containers}
-        await log.say("Successfully set up Docker network: acb_default_network")
+        for name in names:
+            await log.say(f"Successfully set up Docker network: {name}")
     await log.say("Setting up Docker configuration...")
     await log.say("Successfully set up Docker configuration")
     for server in execution.run.logins:
         await log.say(f"Logging in to registry: {server}")
+
+
+def _shares_a_network(task: TaskFile) -> bool:
+    """Whether two containers may run at the same time, or the task asks for a network."""
+    asked = any(step.detach or step.ports or step.expose or step.network != DEFAULT_NETWORK for step in task.steps)
+    containers = [step for step in task.steps if step.kind is StepKind.CMD and not step.run.startswith("docker ")]
+    return asked or concurrent(containers, task.steps)
 
 
 async def _finish(outcome: RunOutcome, run: RunInfo, journal: RunLog, elapsed: float) -> RunOutcome:
@@ -111,16 +124,18 @@ async def _finish(outcome: RunOutcome, run: RunInfo, journal: RunLog, elapsed: f
 
 
 @contextmanager
-def _secret_volumes(volumes: Sequence[Volume]) -> Iterator[dict[str, Path]]:
-    """Folders of the volumes, by name. Only this user has access here; in a container every user can read them."""
-    if not volumes:
-        yield {}
-        return
+def _folders(volumes: Sequence[Volume]) -> Iterator[tuple[Path, dict[str, Path]]]:
+    """The home folder of the containers, and those of the volumes by name.
+
+    Only this user has access here; in a container every user can read the volumes, and root alone write the home.
+    """
     with tempfile.TemporaryDirectory(prefix="basegate-volumes-") as private:
+        home = Path(private, "home")
+        home.mkdir()
         folders = {}
         for number, volume in enumerate(volumes):
             folder = folders[volume.name] = Path(private, str(number))
             folder.mkdir()
             for name, content in volume.files.items():
                 (folder / name).write_bytes(content)
-        yield folders
+        yield home, folders

@@ -13,7 +13,6 @@ from sandbox.tasks.taskfile.graph import predecessors
 from sandbox.tasks.taskfile.model import Step, StepKind
 
 _PUSH_ATTEMPTS = 3
-_KEPT_LINES = 1000
 
 
 class RunStopped(Exception):
@@ -73,12 +72,12 @@ async def _run_step(step: Step, execution: Execution) -> None:
     Raises:
         StepFailed: if it did not succeed, in ACR's wording.
     """
-    log, network = execution.log, "acb_default_network" if step.id in execution.addresses else step.network
+    log = execution.log
     await log.say(
         f"Executing step ID: {step.id}. Timeout(sec): {step.timeout}, "
-        f"Working directory: '{step.working_directory}', Network: '{network}'"
+        f"Working directory: '{step.working_directory}', Network: '{step.network}'"
     )
-    if step.start_delay:
+    if step.start_delay > 0:
         await log.say(f"Waiting {step.start_delay} seconds before executing step ID: {step.id}")
         await execution.sleep(step.start_delay)
     try:
@@ -113,25 +112,24 @@ async def _repeat(step: Step, attempt: Attempt, execution: Execution) -> None:
         except StepFailed as failure:
             failures.append(failure)
     if failures:
-        raise StepFailed("; ".join(map(str, failures)), failures[-1].exit_code)
+        raise StepFailed(", ".join(map(str, failures)), failures[-1].exit_code)
 
 
 async def _retry(step: Step, attempt: Attempt, execution: Execution) -> None:
     log, last = execution.log, step.retries
     for number in range(last + 1):
         await log.say(f"Launching container with name: {step.id}")
-        said: list[str] = []
+        seen: set[str] = set()
 
-        async def out(line: str, said: list[str] = said) -> None:
+        async def out(line: str, seen: set[str] = seen) -> None:
             await log.output(line)
-            if len(said) < _KEPT_LINES:
-                said.append(line)
+            seen.update(error for error in step.retry_on_errors if error in line)
 
         code = await attempt(out)
         if not code:
             await log.say(f"Successfully executed container: {step.id}")
             return
-        if number < last and _worth_retrying(step, said):
+        if number < last and (seen or not step.retry_on_errors):
             await log.say(
                 f"Container failed during run: {step.id}, waiting {step.retry_delay} seconds before retrying..."
             )
@@ -141,7 +139,3 @@ async def _retry(step: Step, attempt: Attempt, execution: Execution) -> None:
         break
     await log.say(f"Container failed during run: {step.id}. No retries remaining.")
     raise StepFailed(f"exit status {code}", code)
-
-
-def _worth_retrying(step: Step, said: list[str]) -> bool:
-    return not step.retry_on_errors or any(error in line for error in step.retry_on_errors for line in said)

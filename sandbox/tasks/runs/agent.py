@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from sandbox.tasks.outcome import RunInfo, RunOutcome
@@ -15,7 +16,7 @@ from sandbox.tasks.ports import TaskRunner
 from sandbox.tasks.records import Cause, RunRecord
 from sandbox.tasks.runs.context import Context, Contexts
 from sandbox.tasks.runs.logins import Logins
-from sandbox.tasks.runs.taskfile import read_task, secret_values
+from sandbox.tasks.runs.taskfile import read_alias_file, read_task, secret_values
 from sandbox.tasks.taskfile.model import TaskFile
 from sandbox.tasks.taskfile.parser import declared_secrets, load_task_file
 
@@ -58,10 +59,11 @@ class Agent:
         await log(_stamped("Finished downloading source code"))
         await log(_stamped("Setting up agent"))
         info = replace(_describe(run, context), logins=self._logins.gather(run))
-        text, values = read_task(step, context.folder)
-        secrets = self._logins.secrets(run, declared_secrets(text, info, values))
+        text, values = read_task(step, context.folder, (info.registry, *info.logins))
+        files = partial(read_alias_file, context.folder)
+        secrets = self._logins.secrets(run, declared_secrets(text, info, values, files))
         info = replace(info, secrets=secret_values(step) | secrets)
-        return load_task_file(text, info, values), context.folder, info
+        return load_task_file(text, info, values, files), context.folder, info
 
 
 def _describe(run: RunRecord, context: Context) -> RunInfo:

@@ -6,30 +6,47 @@ import base64
 import binascii
 import json
 import shlex
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from sandbox.tasks.requests import DockerStep, FileTaskStep, NamedValue, Step
+from sandbox.tasks.taskfile.document import Document
+from sandbox.tasks.taskfile.model import TaskFileError
+from sandbox.tasks.taskfile.source import Source
 from sandbox.web import Fault
 
+_BUILD_TIMEOUT_SECONDS, _PUSH_TIMEOUT_SECONDS = 8 * 60 * 60, 60 * 60
 
-def read_task(step: Step, context: Path) -> tuple[str, dict[str, str]]:
+
+def read_task(step: Step, context: Path, registries: Collection[str] = ()) -> tuple[str, dict[str, Any]]:
     """The text of the task file, and the values (`{{.Values.x}}`) it is rendered with.
 
+    `registries` are those that the run has credentials for: images of a Docker build step may be theirs.
+
     Raises:
-        Fault: a file does not exist or is outside the context, or the values are not a map of scalars.
+        Fault: a file does not exist or is outside the context, or the values are no mapping, or contain one.
     """
     if isinstance(step, DockerStep):
-        return build_file(step), {}
+        return build_file(step, registries), {}
     if isinstance(step, FileTaskStep):
         text = _file(context, step.task_file_path)
-        values = _values(_file(context, step.values_file_path)) if step.values_file_path else {}
+        values = read_values(_file(context, step.values_file_path)) if step.values_file_path else {}
     else:
         text = _decode(step.encoded_task_content, "encodedTaskContent")
         encoded = step.encoded_values_content
-        values = _values(_decode(encoded, "encodedValuesContent")) if encoded else {}
+        values = read_values(_decode(encoded, "encodedValuesContent")) if encoded else {}
     return text, values | {item.name: item.value for item in step.values or ()}
+
+
+def read_alias_file(context: Path, name: str) -> str:
+    """The text of a file that `alias.src` names. Raises `ValueError` if it does not exist in the context."""
+    try:
+        return _file(context, name)
+    except Fault as fault:
+        raise ValueError(fault.message) from fault
 
 
 def secret_values(step: Step) -> dict[str, str]:
@@ -38,9 +55,12 @@ def secret_values(step: Step) -> dict[str, str]:
     return {item.name: item.value for item in given or () if item.is_secret}
 
 
-def build_file(step: DockerStep) -> str:
-    """The task file that is equivalent to a Docker build step."""
-    images = [_qualified(name) for name in step.image_names or ()]
+def build_file(step: DockerStep, registries: Collection[str] = ()) -> str:
+    """The task file that is equivalent to a Docker build step.
+
+    Source: https://github.com/Azure/acr-builder (cmd/acb/commands/build/build.go, util/prefixes.go)
+    """
+    images = [_qualified(name, registries) for name in step.image_names or ()]
     words = ["-f", step.docker_file_path]
     for image in images:
         words += ["-t", image]
@@ -48,16 +68,17 @@ def build_file(step: DockerStep) -> str:
         words += ["--build-arg", f"{argument.name}={argument.value}"]
     words += ["--no-cache"] if step.no_cache else []
     words += ["--target", step.target] if step.target else []
-    lines = ["version: v1.1.0", "steps:", f"  - id: build\n    build: {json.dumps(_join([*words, '.']))}"]
+    build = f"build: {json.dumps(_join([*words, '.']))}\n    timeout: {_BUILD_TIMEOUT_SECONDS}"
+    lines = ["version: v1.0.0", "steps:", f"  - id: build\n    {build}"]
     if images and step.is_push_enabled is not False:
-        lines.append(f"  - id: push\n    push: {json.dumps(images)}")
+        lines.append(f"  - id: push\n    push: {json.dumps(images)}\n    timeout: {_PUSH_TIMEOUT_SECONDS}")
     return "\n".join(lines) + "\n"
 
 
-def _qualified(image: str) -> str:
-    first, slash, _ = image.partition("/")
-    foreign = slash and (any(mark in first for mark in ".:") or first == "localhost")
-    return image if foreign or image.startswith(("{{", "$")) else "{{.Run.Registry}}/" + image
+def _qualified(image: str, registries: Collection[str]) -> str:
+    """The image in the run's registry, unless it is in one that the run knows, or below `library/`."""
+    known = ("{{.Run.Registry", "library/", *filter(None, registries))
+    return image if image.startswith(known) else "{{.Run.Registry}}/" + image
 
 
 def _join(words: list[str]) -> str:
@@ -82,11 +103,16 @@ def _decode(encoded: str, field: str) -> str:
         raise Fault(400, "InvalidRequestContent", f"'{field}' is no Base64 of a text.") from error
 
 
-def _values(text: str) -> dict[str, str]:
+def read_values(text: str) -> dict[str, Any]:
+    """The values of a file. Raises `Fault` if it is no mapping, or contains one."""
+    document = Document(Source(text, tuple(range(1, text.count("\n") + 2))))
     try:
-        values = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise Fault(400, "InvalidValues", f"The values file is no YAML: {error}") from error
-    if not isinstance(values, dict) or any(isinstance(value, dict | list) for value in values.values()):
-        raise Fault(400, "InvalidValues", "The values file must be a map of names to plain values.")
-    return {str(name): "" if value is None else str(value) for name, value in values.items()}
+        root = document.root()
+        if root is not None and not isinstance(root, yaml.MappingNode):
+            document.fault(root, "it is no mapping of names to values")
+        pairs = root.value if isinstance(root, yaml.MappingNode) else ()
+        values = {document.text(key, "a name"): document.value(value) for key, value in pairs}
+        document.finish()
+    except TaskFileError as error:
+        raise Fault(400, "InvalidValues", f"The values file cannot be read: {error}") from error
+    return values

@@ -1,80 +1,145 @@
 """Aliases in task files of v1.1.0 and later: `$Registry`, those that the file defines, and images such as `bash`.
 
-Source: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-reference-yaml#aliases
+A `$name` that is no alias stays as it is. Source:
+https://learn.microsoft.com/azure/container-registry/container-registry-tasks-reference-yaml#aliases and
+https://github.com/Azure/acr-builder (graph/preprocessor.go)
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-import yaml
-
+from sandbox.tasks.taskfile.document import Document
+from sandbox.tasks.taskfile.gotemplate.values import LARGEST_TEXT_CHARACTERS
 from sandbox.tasks.taskfile.model import TaskFileError
+from sandbox.tasks.taskfile.source import Source, Writer, joined
 
 _RUN_ALIASES = ("ID", "SharedVolume", "Registry", "RegistryName", "Date", "OS", "Architecture", "Commit", "Branch")
-RUN_ALIASES = {name: f"{{{{.Run.{name}}}}}" for name in _RUN_ALIASES}
 IMAGE_ALIASES = {
-    "acr": "mcr.microsoft.com/acr/acr-cli:0.14",
-    "az": "mcr.microsoft.com/acr/azure-cli:9fb281c",
-    "bash": "mcr.microsoft.com/acr/bash:9fb281c",
-    "curl": "mcr.microsoft.com/acr/curl:9fb281c",
-    "cssc": "mcr.microsoft.com/acr/cssc:9fb281c",
+    "acr": "mcr.microsoft.com/acr/acr-cli:0.19",
+    "az": "mcr.microsoft.com/acr/azure-cli:2ff604c",
+    "bash": "mcr.microsoft.com/acr/bash:2ff604c",
+    "curl": "mcr.microsoft.com/acr/curl:2ff604c",
+    "cssc": "mcr.microsoft.com/acr/cssc:2ff604c",
 }
-_VERSION = re.compile(r"""^['"]?version['"]?\s*:\s*['"]?(?P<version>[^'"\s#]+)""", re.MULTILINE)
-_BLOCK = re.compile(r"^alias\s*:.*\n(?:(?:[ \t#-].*)?\n)*", re.MULTILINE)
-_WITHOUT_ALIASES = {"", "v1.0.0", "1.0-preview-1"}
-_KNOWN_KEYS = {"values", "directive", "src"}
+NATIVE_ALIASES = {name: f"{{{{.Run.{name}}}}}" for name in _RUN_ALIASES} | IMAGE_ALIASES
+_FIRST_VERSION = "v1.1.0"
+_NAME = re.compile(r"[A-Za-z0-9]+")
+_ALIAS_KEY = re.compile(r"alias\s*:.*")
+_TOP_LEVEL_KEY = re.compile(r"[^\s:]+[^:]*:.*")
+_KEYS = ("values", "directive", "src")
+
+Files = Callable[[str], str]
+"""Reads a file of the run's context. Raises `OSError` or `ValueError`, with a sentence, if that is not possible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aliases:
-    """The aliases of a file: `values` follow the `directive` character, `images` are the first word of cmd.
-
-    `pattern` matches their uses (group `alias`); it is empty if the file's version has no aliases.
-    """
+    """The aliases of a file: each follows the `directive` character. In cmd, the first word needs none."""
 
     values: Mapping[str, str]
-    images: Mapping[str, str]
     directive: str = "$"
-    pattern: str = ""
+    warnings: tuple[str, ...] = field(default=())
 
 
-def read_aliases(text: str) -> tuple[Aliases, str]:
-    """The aliases of a task file, and the file without its `alias` block; line numbers are unchanged.
+def has_aliases(lines: list[tuple[int, str]]) -> bool:
+    """Whether the version of a file is one with aliases. As in ACR, the text after `version:` is compared."""
+    for _, line in lines:
+        key, colon, version = line.partition(":")
+        if line.lstrip("'\"").startswith("version") and colon and key.strip().strip("'\"") == "version":
+            return version.strip().strip("'\"") >= _FIRST_VERSION
+    return False
+
+
+def separate(lines: list[tuple[int, str]]) -> tuple[Source, Source]:
+    """The `alias` block of a file, and the rest. Each line ends with a line end, the last one, too."""
+    block: list[tuple[int, str]] = []
+    rest: list[tuple[int, str]] = []
+    inside = False
+    for number, line in lines if lines[-1][1] else lines[:-1]:
+        text = line.removesuffix("\r")
+        if not inside and _ALIAS_KEY.fullmatch(text):
+            inside = True
+        elif inside and _TOP_LEVEL_KEY.fullmatch(text):
+            inside = False
+        (block if inside else rest).append((number, text))
+    return _ended(block), _ended(rest)
+
+
+def _ended(lines: list[tuple[int, str]]) -> Source:
+    return joined([*lines, (lines[-1][0], "")]) if lines else joined([])
+
+
+def read_aliases(block: Source, files: Files | None) -> Aliases:
+    """The aliases of a rendered block, of its `src` files, and ACR's own; the first one of a name counts.
 
     Raises:
-        TaskFileError: if the block is invalid.
+        TaskFileError: if the block or a file is invalid, or a file is not to be had.
     """
-    version = _VERSION.search(text)
-    if (version["version"] if version else "") in _WITHOUT_ALIASES:
-        return Aliases({}, {}), text
-    block = _BLOCK.search(text + "\n")
-    own = _read_block(block[0], text.count("\n", 0, block.start()) + 1) if block else {}
-    rest = text.replace(block[0].rstrip("\n"), "\n" * block[0].rstrip("\n").count("\n"), 1) if block else text
-    values, sign = own.get("values") or {}, own.get("directive", "$")
-    pattern = rf"{re.escape(sign)}(?P<alias>{re.escape(sign)}|[A-Za-z0-9]+)"
-    return Aliases({**RUN_ALIASES, **values}, {**IMAGE_ALIASES, **values}, sign, pattern), rest
+    document = Document(block)
+    fields = document.fields(document.root(), "the alias block", ("alias",))
+    alias = document.fields(fields.get("alias"), "alias", _KEYS)
+    values = document.pairs(alias["values"], "alias.values") if "values" in alias else {}
+    names = document.texts(alias["src"], "alias.src") if "src" in alias else ()
+    directive = document.text(alias["directive"], "alias.directive") if "directive" in alias else ""
+    document.finish()
+    line = block.line(0)
+    for name in reversed(names):
+        values = _file(name, line, files) | values
+    bad = [f"the alias {name!r} may contain only letters and digits" for name in values if not _NAME.fullmatch(name)]
+    if len(directive) > 1 or _NAME.fullmatch(directive):
+        bad.append("alias.directive must be one character that is not a letter or digit")
+    if bad:
+        raise TaskFileError([f"line {line}: {message}" for message in bad])
+    return Aliases(NATIVE_ALIASES | values, directive or "$", tuple(document.warnings))
 
 
-def _read_block(block: str, line: int) -> dict[str, Any]:
+def _file(name: str, line: int, files: Files | None) -> dict[str, str]:
+    where = f"line {line}: alias.src {name}"
+    if name.startswith(("http://", "https://")):
+        raise TaskFileError([f"{where} is not fetched here: put the file into the context"])
+    if files is None:
+        raise TaskFileError([f"{where}: there is no context to read it from"])
     try:
-        alias = yaml.safe_load(block)["alias"] or {}
-    except yaml.YAMLError as error:
-        raise TaskFileError([f"line {line}: the alias block is not YAML: {error}"]) from error
-    if not isinstance(alias, dict):
-        raise TaskFileError([f"line {line}: alias is not a mapping"])
-    faults = [f"line {line}: unknown key alias.{key}" for key in alias if key not in _KNOWN_KEYS]
-    if "src" in alias:
-        faults.append(f"line {line}: alias.src is not supported here: put the aliases into alias.values")
-    names = alias.get("values") or {}
-    faults += [f"line {line}: the alias {name!r} may contain only letters and digits" for name in names
-               if not re.fullmatch("[A-Za-z0-9]+", str(name))]  # fmt: skip
-    sign = alias.get("directive", "$")
-    if not isinstance(sign, str) or len(sign) != 1 or sign.isalnum():
-        faults.append(f"line {line}: alias.directive must be one character that is not a letter or digit")
-    if faults:
-        raise TaskFileError(faults)
-    return alias
+        text = files(name)
+    except (OSError, ValueError) as error:
+        raise TaskFileError([f"{where}: {error}"]) from error
+    document = Document(Source(text, tuple(range(1, text.count("\n") + 2))))
+    root = document.root()
+    values = document.pairs(root, f"the alias file {name}") if root else {}
+    document.finish()
+    return values
+
+
+def expand(source: Source, aliases: Aliases) -> Source:
+    """The text with all aliases replaced, character by character as ACR does it.
+
+    After an unknown `$name`, a second alias that follows directly is left alone, too.
+    """
+    writer, room = Writer(), LARGEST_TEXT_CHARACTERS
+    sign, name, ongoing = aliases.directive, "", False
+    index = 0
+    for character in source.text + " ":
+        line = source.line(index)
+        index += character == "\n"
+        if not ongoing:
+            ongoing = character == sign
+            writer.write("" if ongoing else character, line)
+        elif character == sign and not name:
+            writer.write(sign, line)
+            ongoing = False
+        elif _NAME.fullmatch(character):
+            name += character
+        else:
+            known = name in aliases.values
+            room -= len(aliases.values[name]) if known else 0
+            if room < 0:
+                raise TaskFileError([f"line {line}: with its aliases the task file is longer than 1 Mi characters"])
+            writer.write(aliases.values[name] if known else sign + name, line)
+            ongoing = known and character == sign
+            writer.write("" if ongoing else character, line)
+            name = ""
+    result = writer.source()
+    return Source(result.text.removesuffix(" "), result.lines)

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 DEFAULT_STEP_TIMEOUT_SECONDS = 600
 DEFAULT_RETRY_DELAY_SECONDS = 5
+DEFAULT_NETWORK = "acb_default_network"
 IMMEDIATELY = "-"
 
 
@@ -36,7 +37,7 @@ class SecretReference:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """Secret files (name -> decoded content) that steps can mount."""
+    """Secret files (name -> content) that steps can mount."""
 
     name: str
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
@@ -46,39 +47,46 @@ class Volume:
 class Step:
     """A step. `run` is the value of build or cmd; `images` is that of push. Times are in seconds.
 
-    `when` is None if the file does not set it: the step then waits for the previous one.
+    `when` is empty if the step waits for the previous one. `volume_mounts` are pairs of a volume and a path.
     """
 
     id: str
     kind: StepKind
     run: str = field(default="", repr=False)
     images: tuple[str, ...] = ()
-    when: tuple[str, ...] | None = None
+    when: tuple[str, ...] = ()
     env: tuple[str, ...] = field(default=(), repr=False)
     working_directory: str = ""
     disable_working_directory_override: bool = False
-    entry_point: str | None = field(default=None, repr=False)
-    user: str | None = None
-    network: str = ""
+    entry_point: str = field(default="", repr=False)
+    user: str = ""
+    network: str = DEFAULT_NETWORK
+    isolation: str = ""
+    cpus: str = ""
+    cache: str = ""
     ports: tuple[str, ...] = ()
     expose: tuple[str, ...] = ()
-    volume_mounts: Mapping[str, str] = field(default_factory=dict)
+    volume_mounts: tuple[tuple[str, str], ...] = ()
     timeout: int = DEFAULT_STEP_TIMEOUT_SECONDS
     start_delay: int = 0
     retries: int = 0
     retry_delay: int = DEFAULT_RETRY_DELAY_SECONDS
     retry_on_errors: tuple[str, ...] = ()
+    cmd_download_retries: int = 0
+    cmd_download_retry_delay: int = 0
     repeat: int = 0
     pull: bool = False
     keep: bool = False
     detach: bool = False
-    privileged: bool = False
     ignore_errors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFile:
-    """A valid task file: ids are unique, every `when` names existing steps, and there are no cycles."""
+    """A valid task file: ids are unique, and every `when` names earlier steps.
+
+    `networks` are those that it declares. `warnings` say what ACR takes and ignores.
+    """
 
     steps: tuple[Step, ...]
     version: str = "v1.0.0"
@@ -88,6 +96,7 @@ class TaskFile:
     secrets: tuple[SecretReference, ...] = ()
     networks: tuple[str, ...] = ()
     volumes: tuple[Volume, ...] = field(default=(), repr=False)
+    warnings: tuple[str, ...] = ()
 
 
 class TaskFileError(ValueError):

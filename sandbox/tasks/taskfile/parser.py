@@ -1,163 +1,200 @@
 """Parses the text of a task file into a valid `TaskFile`.
 
-Source: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-reference-yaml
+Source: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-reference-yaml and
+https://github.com/Azure/acr-builder (graph/task.go, secretmgmt/secret.go, pkg/volume/)
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
+import re
 from collections.abc import Mapping
+from typing import Any
 
 import yaml
 
 from sandbox.tasks.outcome import RunInfo
 from sandbox.tasks.taskfile import graph
+from sandbox.tasks.taskfile.alias import Files
 from sandbox.tasks.taskfile.document import Document
-from sandbox.tasks.taskfile.model import DEFAULT_STEP_TIMEOUT_SECONDS, SecretReference, Step, TaskFile, Volume
-from sandbox.tasks.taskfile.step import StepReader, TaskDefaults
-from sandbox.tasks.taskfile.template import Filled, fill
-
-_VERSIONS = ("1.0-preview-1", "v1.0.0", "v1.1.0")
-_TASK_KEYS = dict.fromkeys(
-    ("version", "stepTimeout", "workingDirectory", "env", "secrets", "networks", "volumes", "steps")
+from sandbox.tasks.taskfile.model import (
+    DEFAULT_NETWORK,
+    DEFAULT_STEP_TIMEOUT_SECONDS,
+    SecretReference,
+    Step,
+    TaskFile,
+    Volume,
 )
-_SECRET_KEYS = dict.fromkeys(("id", "keyvault", "clientID"))
-_NETWORK_KEYS = dict.fromkeys(("name", "driver", "ipv6", "skipCreation", "isDefault"))
-_VOLUME_KEYS = dict.fromkeys(("name", "secret"))
+from sandbox.tasks.taskfile.shell import ShellError, expand_heredoc
+from sandbox.tasks.taskfile.step import StepReader, TaskDefaults
+from sandbox.tasks.taskfile.template import Rendered, render
+
+_CURRENT_VERSION = "v1.0.0"
+_VERSIONS = ("1.0-preview-1", _CURRENT_VERSION, "v1.1.0")
+_TASK_KEYS = ("version", "stepTimeout", "workingDirectory", "env", "secrets", "networks", "volumes", "steps")
+_SECRET_KEYS = ("id", "keyvault", "clientID")
+_NETWORK_KEYS = ("name", "driver", "ipv6", "skipCreation", "isDefault")
+_VOLUME_KEYS = ("name", "secret")
+_DRIVERS = ("", "bridge")
+_VOLUME_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_FILE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_DASHED = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_UUID = re.compile(rf"(?:urn:uuid:)?{_DASHED}|{{{_DASHED}}}|[0-9a-f]{{32}}", re.IGNORECASE)
 
 
-def declared_secrets(text: str, run: RunInfo, values: Mapping[str, str]) -> tuple[SecretReference, ...]:
-    """The `secrets` that a task file declares, read before their values are known.
+def declared_secrets(
+    text: str, run: RunInfo, values: Mapping[str, Any], files: Files | None = None
+) -> tuple[SecretReference, ...]:
+    """The `secrets` that a task file declares, read before their values are known: they are empty.
 
     Raises:
         TaskFileError: if the text cannot be rendered or its `secrets` are invalid.
     """
-    document = Document()
-    filled = fill(text, run, values, None)
-    root = document.root(filled.text)
-    node = document.fields(root, "the task file", _TASK_KEYS).get("secrets")
-    document.faults.clear()  # the rest of the file is validated when the run starts
-    secrets = _Parser(document, filled).secrets(node)
+    if "secrets" not in text:
+        return ()
+    rendered = render(text, run, values, {}, files)
+    document = Document(rendered.source, rendered.secrets)
+    node = Document(rendered.source).fields(document.root(), "the task file", _TASK_KEYS).get("secrets")
+    secrets = _Parser(document, rendered).secrets(node)
     document.finish()
     return secrets
 
 
-def load_task_file(text: str, run: RunInfo, values: Mapping[str, str]) -> TaskFile:
-    """Render and parse a task file: `{{.Values.x}}` from `values`, `{{.Secrets.x}}` from `run.secrets`.
+def load_task_file(text: str, run: RunInfo, values: Mapping[str, Any], files: Files | None = None) -> TaskFile:
+    """Render and parse a task file: `{{.Values.x}}` from `values`, `{{.Secrets.x}}` from `run.secrets`, if declared.
+
+    `files` reads the files of `alias.src`.
 
     Raises:
         TaskFileError: all faults, each with its line. The text contains no secret.
     """
-    return _parse(fill(text, run, values, run.secrets))
-
-
-def parse_task_file(text: str) -> TaskFile:
-    """Parse a task file without templates. Raises `TaskFileError` with all faults."""
-    return _parse(Filled(text, {}, {}))
-
-
-def _parse(filled: Filled) -> TaskFile:
-    document = Document()
-    task = _Parser(document, filled).task(document.root(filled.text))
+    declared = declared_secrets(text, run, values, files)
+    known = {secret.id: run.secrets.get(secret.id, "") for secret in declared}
+    rendered = render(text, run, values, known, files)
+    document = Document(rendered.source, rendered.secrets)
+    root = document.root()
+    task = _Parser(document, rendered).task(root)
     document.finish()
     return task
 
 
 class _Parser:
-    def __init__(self, document: Document, filled: Filled) -> None:
-        self._document, self._filled = document, filled
+    def __init__(self, document: Document, rendered: Rendered) -> None:
+        self._document, self._rendered = document, rendered
 
     def task(self, root: yaml.Node | None) -> TaskFile:
         document = self._document
         fields = document.fields(root, "the task file", _TASK_KEYS)
         timeout = document.number(fields["stepTimeout"], "stepTimeout") if "stepTimeout" in fields else 0
-        env = document.assignments(fields["env"], "env") if "env" in fields else ()
         volumes = self._volumes(fields.get("volumes"))
+        networks, default = self._networks(fields.get("networks"))
         defaults = TaskDefaults(
-            timeout=timeout or DEFAULT_STEP_TIMEOUT_SECONDS,
-            working_directory=document.text(fields["workingDirectory"], "workingDirectory")
-            if "workingDirectory" in fields
-            else "",
-            env=tuple(map(self._filled.reveal, env)),
-            networks=self._networks(fields.get("networks")),
+            timeout=timeout if timeout > 0 else DEFAULT_STEP_TIMEOUT_SECONDS,
+            working_directory=self._text(fields, "workingDirectory"),
+            env=document.texts(fields["env"], "env") if "env" in fields else (),
+            network=default,
             volumes=frozenset(volume.name for volume in volumes),
+            first_words=self._rendered.first_words,
         )
         return TaskFile(
-            steps=self._steps(fields.get("steps"), defaults),
             version=self._version(fields.get("version")),
+            steps=self._steps(fields.get("steps"), defaults),
             step_timeout=defaults.timeout,
             working_directory=defaults.working_directory,
             env=defaults.env,
             secrets=self.secrets(fields.get("secrets")),
-            networks=defaults.networks,
+            networks=networks,
             volumes=volumes,
+            warnings=(*self._rendered.warnings, *document.warnings),
         )
 
+    def _text(self, fields: Mapping[str, yaml.Node], key: str) -> str:
+        return self._document.text(fields[key], key) if key in fields else ""
+
     def _version(self, node: yaml.Node | None) -> str:
-        if node is None:
-            return "v1.0.0"
-        version = self._document.text(node, "version")
-        if version not in _VERSIONS:
-            self._document.fault(node, f"unknown version {version} (known: {', '.join(_VERSIONS)})")
-        return version
+        version = self._document.text(node, "version") if node else ""
+        if node and version and version.lower() not in _VERSIONS:
+            self._document.fault(node, f"unknown version {self._document.shown(node)} (known: {', '.join(_VERSIONS)})")
+        return version or _CURRENT_VERSION
 
     def _steps(self, node: yaml.Node | None, defaults: TaskDefaults) -> tuple[Step, ...]:
         document = self._document
         nodes = list(document.items(node, "steps")) if node else []
-        if not nodes:
-            document.faults.append((node.start_mark.line + 1 if node else 1, "the task file has no steps"))
-        reader = StepReader(document, self._filled, defaults)
+        reader = StepReader(document, defaults)
         steps = [reader.read(item, index) for index, item in enumerate(nodes)]
-        places: dict[str, yaml.Node] = {}
-        for step, item in zip(steps, nodes, strict=True):
-            if places.setdefault(step.id, item) is not item:
-                document.fault(item, f"the step id {step.id} is used twice")
-        for name, message in graph.faults(steps):
-            document.fault(places[name], message)
+        for index, message in graph.faults(steps):
+            document.fault(nodes[index], message)
         return tuple(steps)
 
     def secrets(self, node: yaml.Node | None) -> tuple[SecretReference, ...]:
         document, found = self._document, dict[str, SecretReference]()
         for item in document.items(node, "secrets") if node else ():
             fields = document.fields(item, "a secret", _SECRET_KEYS)
-            texts = {key: document.text(value, f"{key} of a secret") for key, value in fields.items()}
-            secret = SecretReference(texts.get("id", ""), texts.get("keyvault", ""), texts.get("clientID", ""))
+            secret = SecretReference(*(self._text(fields, key) for key in _SECRET_KEYS))
             if not secret.id or not secret.keyvault:
                 document.fault(item, "a secret needs id and keyvault")
+            if any(character.isspace() for character in secret.id):
+                document.fault(item, f"the id of a secret contains a space: {document.shown(fields['id'])!r}")
+            if secret.client_id and not _UUID.fullmatch(secret.client_id):
+                document.fault(item, f"the clientID of the secret {secret.id} is no UUID")
             if secret.id in found:
                 document.fault(item, f"the secret {secret.id} is declared twice")
             found[secret.id] = secret
         return tuple(found.values())
 
-    def _networks(self, node: yaml.Node | None) -> tuple[str, ...]:
-        document, names = self._document, []
+    def _networks(self, node: yaml.Node | None) -> tuple[tuple[str, ...], str]:
+        """The names of the networks, and the one for steps that name none: empty if no network is marked for that."""
+        document, names, default = self._document, list[str](), ""
         for item in document.items(node, "networks") if node else ():
             fields = document.fields(item, "a network", _NETWORK_KEYS)
-            if "name" in fields:
-                names.append(document.text(fields["name"], "name of a network"))
-            else:
+            name, driver = self._text(fields, "name"), self._text(fields, "driver")
+            if not name:
                 document.fault(item, "a network needs a name")
-        return tuple(names)
+            if driver not in _DRIVERS:
+                document.fault(item, f"the driver {driver} of a network is refused here: there is only bridge")
+            if "ipv6" in fields and document.flag(fields["ipv6"], "ipv6"):
+                document.fault(item, "ipv6 is refused here: networks have IPv4 addresses")
+            if "skipCreation" in fields:
+                document.flag(fields["skipCreation"], "skipCreation")
+            if "isDefault" in fields and document.flag(fields["isDefault"], "isDefault"):
+                default = name
+            names.append(name)
+        return tuple(names), default if names else DEFAULT_NETWORK
 
     def _volumes(self, node: yaml.Node | None) -> tuple[Volume, ...]:
-        document, volumes = self._document, []
+        document, volumes = self._document, dict[str, Volume]()
         for item in document.items(node, "volumes") if node else ():
             fields = document.fields(item, "a volume", _VOLUME_KEYS)
-            if set(fields) != set(_VOLUME_KEYS):
-                document.fault(item, "a volume needs name and secret")
-                continue
-            volumes.append(Volume(document.text(fields["name"], "name of a volume"), self._files(fields["secret"])))
-        return tuple(volumes)
+            name = self._text(fields, "name")
+            if not _VOLUME_NAME.fullmatch(name):
+                document.fault(item, "a volume needs a name of letters, digits, - and _")
+            if name in volumes:
+                document.fault(item, f"the volume {name} is declared twice")
+            volumes[name] = Volume(name, self._files(item, fields.get("secret")))
+        return tuple(volumes.values())
 
-    def _files(self, node: yaml.Node) -> dict[str, bytes]:
-        files = {}
-        for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
-            text = self._filled.reveal(self._document.text(value, "a file of a volume"))
-            try:
-                files[str(key.value)] = base64.b64decode(text, validate=True)
-            except binascii.Error:
-                self._document.fault(value, f"the volume's file {key.value} is not Base64")
-            if "/" in str(key.value) or str(key.value) in (".", ".."):
-                self._document.fault(key, f"the volume's file {key.value} is not a plain file name")
+    def _files(self, item: yaml.Node, node: yaml.Node | None) -> dict[str, bytes]:
+        document = self._document
+        written = document.pairs(node, "secret") if node else {}
+        files = {name: self._content(item, name, text) for name, text in written.items()}
+        if not files:
+            document.fault(item, "a volume needs a secret with files: there is no other source")
+        for name in files:
+            if not _FILE_NAME.fullmatch(name) or name in (".", ".."):
+                document.fault(item, f"the volume's file {name} is not a name of letters, digits, -, _ and .")
         return files
+
+    def _content(self, item: yaml.Node, name: str, text: str) -> bytes:
+        """The content of a file. ACR writes it through a here-document: `$x` is expanded, and a line end is added."""
+        try:
+            content = base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)
+        except ValueError:
+            self._document.fault(item, f"the volume's file {name} is not Base64")
+            return b""
+        try:
+            return expand_heredoc(content.decode("latin-1")).encode("latin-1")
+        except ShellError:
+            self._document.fault(
+                item, f"the volume's file {name} has $( or `, which ACR's shell would run: refused here"
+            )
+            return b""

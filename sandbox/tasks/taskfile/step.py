@@ -1,143 +1,174 @@
-"""Parses an entry of `steps` into a `Step`."""
+"""Parses an entry of `steps` into a `Step`.
+
+Source: https://github.com/Azure/acr-builder (graph/step.go, graph/task.go)
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from sandbox.tasks.taskfile.document import Document
 from sandbox.tasks.taskfile.model import DEFAULT_RETRY_DELAY_SECONDS, Step, StepKind
-from sandbox.tasks.taskfile.template import Filled
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_RESERVED_ID = "acb_root"
-_TEXT, _TEXTS, _PAIRS, _NUMBER, _FLAG = "text", "texts", "assignments", "number", "flag"
-
-_ANY_STEP = {
+_TEXT, _TEXTS, _NUMBER, _NUMBERS, _FLAG, _MOUNTS = "text", "texts", "number", "numbers", "flag", "mounts"
+_READERS: Mapping[str, tuple[str, str]] = {
     "id": ("id", _TEXT),
-    "env": ("env", _PAIRS),
-    "ignoreErrors": ("ignore_errors", _FLAG),
-    "startDelay": ("start_delay", _NUMBER),
-    "timeout": ("timeout", _NUMBER),
+    "cmd": ("cmd", _TEXT),
+    "build": ("build", _TEXT),
+    "push": ("push", _TEXTS),
     "when": ("when", _TEXTS),
-}
-_CONTAINER_STEP = _ANY_STEP | {
-    "detach": ("detach", _FLAG),
-    "disableWorkingDirectoryOverride": ("disable_working_directory_override", _FLAG),
-    "entryPoint": ("entry_point", _TEXT),
-    "expose": ("expose", _TEXTS),
-    "isolation": ("isolation", _TEXT),
-    "keep": ("keep", _FLAG),
-    "network": ("network", _TEXT),
-    "ports": ("ports", _TEXTS),
-    "privileged": ("privileged", _FLAG),
-    "pull": ("pull", _FLAG),
-    "repeat": ("repeat", _NUMBER),
+    "env": ("env", _TEXTS),
+    "timeout": ("timeout", _NUMBER),
+    "startDelay": ("start_delay", _NUMBER),
     "retries": ("retries", _NUMBER),
     "retryDelay": ("retry_delay", _NUMBER),
     "retryOnErrors": ("retry_on_errors", _TEXTS),
-    "user": ("user", _TEXT),
-    "volumeMounts": ("volume_mounts", "mounts"),
+    "cmdDownloadRetries": ("cmd_download_retries", _NUMBER),
+    "cmdDownloadRetryDelay": ("cmd_download_retry_delay", _NUMBER),
+    "repeat": ("repeat", _NUMBER),
+    "ignoreErrors": ("ignore_errors", _FLAG),
     "workingDirectory": ("working_directory", _TEXT),
+    "disableWorkingDirectoryOverride": ("disable_working_directory_override", _FLAG),
+    "entryPoint": ("entry_point", _TEXT),
+    "user": ("user", _TEXT),
+    "network": ("network", _TEXT),
+    "ports": ("ports", _TEXTS),
+    "expose": ("expose", _TEXTS),
+    "volumeMounts": ("volume_mounts", _MOUNTS),
+    "isolation": ("isolation", _TEXT),
+    "cpus": ("cpus", _TEXT),
+    "cache": ("cache", _TEXT),
+    "detach": ("detach", _FLAG),
+    "keep": ("keep", _FLAG),
+    "pull": ("pull", _FLAG),
+    "privileged": ("privileged", _FLAG),
+    "exitedWith": ("exited_with", _NUMBERS),
+    "exitedWithout": ("exited_without", _NUMBERS),
 }
-_PROPERTIES: Mapping[StepKind, Mapping[str, tuple[str, str]]] = {
-    StepKind.BUILD: {"build": ("run", _TEXT)} | _CONTAINER_STEP,
-    StepKind.CMD: {"cmd": ("run", _TEXT)} | _CONTAINER_STEP,
-    StepKind.PUSH: {"push": ("images", _TEXTS)} | _ANY_STEP,
-}
-_MAY_HOLD_SECRETS = frozenset({"run", "images", "env", "entry_point", "user"})
-_MOUNT_KEYS = dict.fromkeys(("name", "mountPath"))
-_IGNORED_BY_AZURE = ("exitedWith", "exitedWithout", "secret", "cpus", "cache")
+_MOUNT_KEYS = ("name", "mountPath")
+_WITHOUT_EFFECT = ("exitedWith", "exitedWithout")
+_NOT_NEGATIVE = ("retries", "repeat")
+_CACHES = ("", "enabled", "disabled")
 
 
 @dataclass(frozen=True, slots=True)
 class TaskDefaults:
-    """The task's defaults for every step, and the networks and volumes that steps may use."""
+    """The task's defaults for every step, the volumes that steps may mount, and the aliases that begin a cmd."""
 
     timeout: int
     working_directory: str
     env: tuple[str, ...]
-    networks: tuple[str, ...]
+    network: str
     volumes: frozenset[str]
+    first_words: Mapping[str, str]
 
 
 class StepReader:
     """Reads steps. A fault is recorded in the document and does not stop the reading, so that all are found at once."""
 
-    def __init__(self, document: Document, filled: Filled, defaults: TaskDefaults) -> None:
-        self._document, self._filled, self._defaults = document, filled, defaults
+    def __init__(self, document: Document, defaults: TaskDefaults) -> None:
+        self._document, self._defaults = document, defaults
 
     def read(self, node: yaml.Node, index: int) -> Step:
         """Read a step. Without an id it is called `acb_step_<index>`, as in ACR."""
-        kind = self._kind(node)
-        known = _PROPERTIES[kind]
-        values: dict[str, Any] = {"id": f"acb_step_{index}", "kind": kind}
-        for key, value in self._document.fields(node, f"a {kind} step", known).items():
-            attribute, reader = known[key]
-            read = self._mounts(value) if reader == "mounts" else getattr(self._document, reader)(value, key)
-            values[attribute] = self._reveal(read) if attribute in _MAY_HOLD_SECRETS else read
-        self._refuse(node, values)
-        values.pop("isolation", None), values.pop("privileged", None)
-        values["env"] = _merged(self._defaults.env, values.get("env", ()))
-        values["timeout"] = values.get("timeout") or self._defaults.timeout
-        values["retry_delay"] = values.get("retry_delay") or DEFAULT_RETRY_DELAY_SECONDS
-        values["working_directory"] = values.get("working_directory") or self._defaults.working_directory
-        step = Step(**values)
-        return replace(step, run=self._with_image(step)) if kind is StepKind.CMD else step
+        document, defaults = self._document, self._defaults
+        fields = document.fields(node, "a step", _READERS)
+        values: dict[str, Any] = {}
+        for key, value in fields.items():
+            attribute, reader = _READERS[key]
+            read = self._mounts(value) if reader == _MOUNTS else getattr(document, reader)(value, key)
+            values[attribute] = read
+        values["id"] = values.get("id") or f"acb_step_{index}"
+        kind = self._kind(node, values)
+        self._check(node, fields, values, kind)
+        self._warn(fields, values)
+        build, cmd, push = values.pop("build", ""), values.pop("cmd", ""), values.pop("push", ())
+        for key in ("privileged", "exited_with", "exited_without"):
+            values.pop(key, None)
+        values["env"] = self._merged(node, values.get("env", ()))
+        values["timeout"] = _positive(values.get("timeout"), defaults.timeout)
+        values["retry_delay"] = _positive(values.get("retry_delay"), DEFAULT_RETRY_DELAY_SECONDS)
+        values["working_directory"] = values.get("working_directory") or defaults.working_directory
+        values["network"] = values.get("network") or defaults.network
+        return Step(kind=kind, run=build or self._with_image(cmd), images=_normalized(push), **values)
 
-    def _kind(self, node: yaml.Node) -> StepKind:
-        keys = [str(key.value) for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-        kinds = [kind for kind in StepKind if kind.value in keys]
-        if len(kinds) != 1:
+    def _kind(self, node: yaml.Node, values: Mapping[str, Any]) -> StepKind:
+        kinds = [kind for kind in StepKind if values.get(kind.value)]
+        if len(kinds) > 1:
             self._document.fault(node, "a step has exactly one of build, push and cmd")
-        for key in _IGNORED_BY_AZURE:
-            if key in keys:
-                self._document.fault(node, f"{key} has no effect in ACR Tasks or here: remove it")
+        if not kinds:
+            self._document.fault(node, "a step needs build, push or cmd")
         return kinds[0] if kinds else StepKind.CMD
 
-    def _refuse(self, node: yaml.Node, values: Mapping[str, Any]) -> None:
-        step_id, network = values["id"], values.get("network")
-        if not _ID.fullmatch(step_id) or step_id == _RESERVED_ID:
-            self._document.fault(node, f"{step_id!r} is not a step id: letters, digits, _ . - and not {_RESERVED_ID}")
-        if values.get("isolation", "default") != "default":
-            self._document.fault(node, f"isolation {values['isolation']} does not exist on Linux")
+    def _check(
+        self, node: yaml.Node, fields: Mapping[str, yaml.Node], values: Mapping[str, Any], kind: StepKind
+    ) -> None:
+        document = self._document
+        if any(character.isspace() for character in values["id"]):
+            document.fault(node, f"the step id {document.shown(fields['id'])!r} contains a space")
+        for key in _NOT_NEGATIVE:
+            if values.get(key, 0) < 0:
+                document.fault(fields[key], f"{key} must be 0 or more")
+        if values.get("cache", "").lower() not in _CACHES:
+            document.fault(fields["cache"], "cache must be enabled or disabled")
         if values.get("privileged"):
-            self._document.fault(node, "privileged is refused here: the container would control this machine")
-        if network and network not in self._defaults.networks:
-            self._document.fault(node, f"the network {network} is not declared in networks")
-        for name in values.get("volume_mounts", ()):
+            document.fault(fields["privileged"], "privileged is refused here: the container would control this machine")
+        if values.get("volume_mounts") and kind is StepKind.PUSH:
+            document.fault(fields["volumeMounts"], "volumeMounts are for cmd and build steps")
+
+    def _warn(self, fields: Mapping[str, yaml.Node], values: Mapping[str, Any]) -> None:
+        document = self._document
+        for key in _WITHOUT_EFFECT:
+            if key in fields:
+                document.warn(fields[key], f"{key} has no effect in ACR")
+        if values.get("cpus"):
+            document.warn(fields["cpus"], "cpus limits nothing here")
+        if values.get("cache", "").lower() == "enabled":
+            document.warn(fields["cache"], "a build cache is neither pushed nor pulled here")
+        names = [name for name, _ in values.get("volume_mounts", ())]
+        if len(set(names)) < len(names):
+            document.warn(fields["volumeMounts"], "ACR mounts a volume once: at the last of its paths")
+
+    def _mounts(self, node: yaml.Node) -> tuple[tuple[str, str], ...]:
+        document = self._document
+        mounts: list[tuple[str, str]] = []
+        for item in document.items(node, "volumeMounts"):
+            fields = document.fields(item, "a volume mount", _MOUNT_KEYS)
+            name, path = (document.text(fields[key], key) if key in fields else "" for key in _MOUNT_KEYS)
+            if not name or not path:
+                document.fault(item, "a volume mount needs name and mountPath")
+                continue
             if name not in self._defaults.volumes:
-                self._document.fault(node, f"the volume {name} is not declared in volumes")
-        if not (values.get("run") or values.get("images")):
-            self._document.fault(node, f"the step {step_id} has nothing to do")
+                document.fault(item, f"the volume {document.shown(fields['name'])} is not declared in volumes")
+            if path in (other for _, other in mounts):
+                document.fault(item, f"two volumes are mounted at {document.shown(fields['mountPath'])}")
+            mounts.append((name, path))
+        return tuple(mounts)
 
-    def _mounts(self, node: yaml.Node) -> dict[str, str]:
-        mounts = {}
-        for item in self._document.items(node, "volumeMounts"):
-            fields = self._document.fields(item, "a volume mount", _MOUNT_KEYS)
-            texts = {key: self._document.text(value, key) for key, value in fields.items()}
-            if not texts.get("name") or not texts.get("mountPath", "").startswith("/"):
-                self._document.fault(item, "a volume mount needs name and an absolute mountPath")
-            if not {":", ","}.isdisjoint(texts.get("mountPath", "")):
-                self._document.fault(item, f"the mountPath {texts['mountPath']} has a : or a comma")
-            mounts[texts.get("name", "")] = texts.get("mountPath", "")
-        return mounts
+    def _merged(self, node: yaml.Node, step: tuple[str, ...]) -> tuple[str, ...]:
+        """The step's variables, and those of the task that it does not have; the task's are split at commas."""
+        task = [part for entry in self._defaults.env for part in entry.split(",")]
+        if not task:
+            return step
+        if any("=" not in entry for entry in (*step, *task)):
+            self._document.fault(node, "env has an entry that is not name=value (the task's are split at commas)")
+        names = {entry.partition("=")[0] for entry in step}
+        return (*step, *(entry for entry in task if entry.partition("=")[0] not in names))
 
-    def _reveal(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self._filled.reveal(value)
-        return tuple(map(self._filled.reveal, value)) if isinstance(value, tuple) else value
-
-    def _with_image(self, step: Step) -> str:
-        """The value of cmd; if its first word is an image alias (without the directive), it is resolved."""
-        first, space, rest = step.run.strip().partition(" ")
-        return self._filled.image_aliases.get(first, first) + space + rest
+    def _with_image(self, cmd: str) -> str:
+        """The value of cmd; if what stands before its first space is an alias, that is replaced."""
+        first, space, rest = cmd.strip().partition(" ")
+        return self._defaults.first_words[first] + space + rest if first in self._defaults.first_words else cmd
 
 
-def _merged(task: tuple[str, ...], step: tuple[str, ...]) -> tuple[str, ...]:
-    merged = {entry.partition("=")[0]: entry for entry in (*task, *step)}
-    return tuple(merged.values())
+def _positive(value: int | None, default: int) -> int:
+    return value if value and value > 0 else default
+
+
+def _normalized(images: tuple[str, ...]) -> tuple[str, ...]:
+    """The images without duplicates, with the tag `latest` where there is none."""
+    return tuple(dict.fromkeys(image if set(image) & set(":@") else f"{image}:latest" for image in images))

@@ -1,118 +1,118 @@
-"""Renders a task file: `{{.Run.ID}}`, `{{.Values.x}}`, `{{.Secrets.x}}`, and since v1.1.0 `$Registry`.
-
-The expressions are a subset of Go templates: fields, quoted strings, and pipelines of the functions `index`,
-`default` and `b64enc`, with `{{-` and `-}}` to trim. Azure renders a missing value as an empty string; here it is
-an error that names it, as is any unknown name.
+"""Renders a task file as ACR does: without comments, with aliases since v1.1.0, and as a Go template.
 
 Source: https://learn.microsoft.com/azure/container-registry/container-registry-tasks-reference-yaml#run-variables
+and https://github.com/Azure/acr-builder (templating/)
 """
 
 from __future__ import annotations
 
 import re
-import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from sandbox.tasks.outcome import RunInfo
-from sandbox.tasks.taskfile.alias import Aliases, read_aliases
-from sandbox.tasks.taskfile.expression import ExpressionError, Scope, evaluate
+from sandbox.tasks.taskfile.alias import Aliases, Files, expand, has_aliases, read_aliases, separate
+from sandbox.tasks.taskfile.gotemplate.execution import execute
+from sandbox.tasks.taskfile.gotemplate.values import Secret, TemplateError, is_secret, json_of, text_of
 from sandbox.tasks.taskfile.model import TaskFileError
+from sandbox.tasks.taskfile.source import Source, Writer, joined, without_comments
 
-_COMMENT_LINE = r"(?P<comment>(?m:^)[ \t]*#[^\n]*)"
-_ACTION = re.compile(r"(?P<before>\s*(?={{- ))?{{(?:- )?(?P<inner>[^\n]*?)(?P<after> -}}\s*|}})")
+_SAFE_IN_A_SHELL = re.compile(r"[\w^@=+%,:./-]+", re.ASCII)
+_NO_ALIASES = Aliases({})
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
-    """A rendered task file. Secrets are represented by placeholders, so that no value can change the YAML around it
-    or appear in an error; `reveal` inserts them into a string, `image_aliases` maps first words of cmd to images."""
+class Rendered:
+    """A rendered task file. `first_words` are the aliases that the first word of a cmd can be.
 
-    text: str
-    image_aliases: Mapping[str, str]
-    _hidden: dict[str, str] = field(repr=False)
+    `secrets` are the texts in it that no error may show.
+    """
 
-    def reveal(self, text: str) -> str:
-        """The text with the placeholders replaced by secrets."""
-        for placeholder, value in self._hidden.items():
-            text = text.replace(placeholder, value)
-        return text
+    source: Source
+    first_words: Mapping[str, str]
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    warnings: tuple[str, ...] = ()
 
 
-def render(text: str, run: RunInfo, values: Mapping[str, str]) -> str:
-    """Render a task file, or any text with its templates, including the secrets of `run`.
+def render(
+    text: str,
+    run: RunInfo,
+    values: Mapping[str, Any],
+    secrets: Mapping[str, str] | None = None,
+    files: Files | None = None,
+) -> Rendered:
+    """Render a task file. `secrets` are the values of `{{.Secrets.x}}` (default: those of `run`).
+
+    `files` reads the files of aliases in the run's context.
 
     Raises:
-        TaskFileError: all faults, each with line and column.
+        TaskFileError: for the first thing that cannot be rendered, with line and column.
     """
-    filled = fill(text, run, values, run.secrets)
-    return filled.reveal(filled.text)
+    lines = without_comments(text)
+    data = _data(run, values, run.secrets if secrets is None else secrets)
+    aliases, source = _NO_ALIASES, joined(lines)
+    if has_aliases(lines):
+        block, source = separate(lines)
+        if block.text:
+            block = _execute(block, data | {"Secrets": {}})[0]
+        aliases = read_aliases(block, files)
+        source = expand(source, aliases)
+    known = _lines(run.secrets.values())
+    if not source.text.strip():
+        return Rendered(source, aliases.values, known, aliases.warnings)
+    rendered, found = _execute(source, data)
+    if not rendered.text:
+        raise TaskFileError(["the rendered task file is empty"])
+    return Rendered(rendered, aliases.values, known | found, aliases.warnings)
 
 
-def fill(text: str, run: RunInfo, values: Mapping[str, str], known: Mapping[str, str] | None) -> Filled:
-    """Render a task file with placeholders for secrets. `known` is None if no secret is known yet: all are empty.
-
-    Raises:
-        TaskFileError: all faults, each with line and column.
-    """
-    aliases, rest = read_aliases(text)
-    fields = {"Run": run.variables(), "Values": values, "Secrets": known}
-    filler = _Filler(Scope(fields, frozenset(run.secrets.values()) - {""}), aliases)
-    result = filler.fill(rest)
-    if filler.faults:
-        raise TaskFileError(filler.faults)
-    return Filled(result, aliases.images, filler.hidden)
+def _lines(texts: Iterable[str]) -> frozenset[str]:
+    return frozenset(line for text in texts for line in text.splitlines() if line.strip())
 
 
-class _Filler:
-    def __init__(self, scope: Scope, aliases: Aliases) -> None:
-        self._scope, self._aliases = scope, aliases
-        self.faults: list[str] = []
-        self.hidden: dict[str, str] = {}
-        self._nonce = secrets.token_hex(8)
-
-    def fill(self, text: str) -> str:
-        """Render in one pass, so that positions are those of the file and no value is interpreted as a template."""
-        pieces = [_COMMENT_LINE, _ACTION.pattern, r"(?P<open>{{)", *filter(None, [self._aliases.pattern])]
-        return re.sub("|".join(pieces), lambda match: self._replace(match, text), text)
-
-    def _replace(self, match: re.Match[str], text: str) -> str:
-        if match["comment"]:
-            return "" if self._aliases.pattern else match[0]  # with aliases, ACR removes comments, in scripts too
-        if match["open"]:
-            self.faults.append(f"{_position(text, match.start())}: {{{{ is not closed on its line")
-            return ""
-        if match["inner"] is None:
-            return self._alias(match, text)
-        start = match.start() + len(match["before"] or "")
-        return self._action(match["inner"].strip(), text, start)
-
-    def _alias(self, match: re.Match[str], text: str) -> str:
-        name = match["alias"]
-        if name == self._aliases.directive:
-            return name
-        if name in self._aliases.values:
-            return re.sub(_ACTION, lambda inner: self._action(inner["inner"].strip(), text, match.start()),
-                          self._aliases.values[name])  # fmt: skip
-        sign = self._aliases.directive
-        known = ", ".join(sign + other for other in sorted(self._aliases.values))
-        message = f"unknown alias {sign}{name} (known: {known}; write {sign}{sign} for a plain {sign})"
-        self.faults.append(f"{_position(text, match.start())}: {message}")
-        return ""
-
-    def _action(self, expression: str, text: str, start: int) -> str:
-        try:
-            result = evaluate(expression, self._scope)
-        except ExpressionError as error:
-            self.faults.append(f"{_position(text, start)}: {error}")
-            return ""
-        if not result.secret:
-            return result.text
-        placeholder = f"secret-{self._nonce}-{len(self.hidden)}-"
-        self.hidden[placeholder] = result.text
-        return placeholder
+def _data(run: RunInfo, values: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
+    marked = frozenset(run.secrets.values()) - {""}
+    given = {name: _marked(value, marked) for name, value in values.items()}
+    variables = {**run.variables(), "OSVersion": ""}
+    shell = _shell_quoted(json_of(given))
+    return {
+        "Build": {"ID": run.id},
+        "Run": variables,
+        "Values": given,
+        "ValuesJSON": Secret(shell) if is_secret(given) else shell,
+        "RunJSON": _shell_quoted(json_of(variables)),
+        "Secrets": {name: Secret(value) for name, value in secrets.items()},
+    }
 
 
-def _position(text: str, offset: int) -> str:
-    line = text.count("\n", 0, offset) + 1
-    return f"line {line}, column {offset - (text.rfind(chr(10), 0, offset) + 1) + 1}"
+def _marked(value: object, secrets: frozenset[str]) -> object:
+    if isinstance(value, list):
+        return [_marked(item, secrets) for item in value]
+    return Secret(value) if isinstance(value, str) and value in secrets else value
+
+
+def _shell_quoted(text: str) -> str:
+    return text if _SAFE_IN_A_SHELL.fullmatch(text) else "'" + text.replace("'", "'\"'\"'") + "'"
+
+
+def _execute(source: Source, data: Mapping[str, Any]) -> tuple[Source, frozenset[str]]:
+    writer, secrets = Writer(), list[str]()
+
+    def write(value: object, offset: int, own: bool) -> None:
+        if own:
+            writer.copy(str(value), source, offset)
+            return
+        text = value if isinstance(value, str) else text_of(value)
+        if is_secret(value):
+            secrets.append(text)
+        writer.write(text, source.line(source.text.count("\n", 0, offset)))
+
+    try:
+        execute(source.text, data, write)
+    except TemplateError as error:
+        raise TaskFileError([f"{source.place(error.offset)}: {error}"]) from None
+    except RecursionError:
+        raise TaskFileError(["the template is nested too deep"]) from None
+    result = writer.source()
+    return Source(result.text.replace("<no value>", ""), result.lines), _lines(secrets)
