@@ -379,6 +379,9 @@ def test_what_acr_ignores_is_told_before_the_steps(tmp_path: Path) -> None:
     assert bench.lines.index(warning) < next(at for at, line in enumerate(bench.lines) if "Executing step" in line)
 
 
+@pytest.mark.attack(
+    "a task file", "options of a step that mount, add rights, lead elsewhere", "the list of options, and checks"
+)
 @pytest.mark.parametrize(
     ("step", "problem"),
     [

@@ -111,7 +111,7 @@ def test_what_acr_takes_and_ignores_is_a_warning_with_its_line() -> None:
 
 
 @pytest.mark.attack(
-    "a task file", "files and mount paths that lead elsewhere, and what is malformed", "the reader of task files"
+    "a task file", "files of volumes that lead elsewhere, and what is malformed", "the reader of task files"
 )
 @pytest.mark.parametrize(
     ("text", "fault"),

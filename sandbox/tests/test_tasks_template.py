@@ -92,6 +92,7 @@ def test_every_line_of_the_result_knows_its_line_of_the_file() -> None:
     assert [source.line(index) for index in range(len(lines))] == [1, 8, 10, 10, 10, 11, 11, 12]
 
 
+@pytest.mark.attack("a task file", "all memory or time, through a template", "limits of steps, sizes and depth")
 @pytest.mark.parametrize(
     "text",
     [
@@ -137,6 +138,7 @@ def test_aliases_cannot_make_a_file_of_any_length() -> None:
         rendered("version: v1.1.0\nalias:\n  values: {a: " + "x" * 100_000 + "}\nx: " + "$a " * 20)
 
 
+@pytest.mark.attack("a task file", "the environment of this machine, through a template", "functions by name")
 @pytest.mark.parametrize("name", ["env", "expandenv", "getHostByName"])
 def test_a_template_does_not_read_this_machine(name: str) -> None:
     with pytest.raises(TaskFileError, match="it would read this machine"):
