@@ -54,6 +54,7 @@ class PodmanRunStore:
         self._digests: dict[str, str] = {}
         self._containers: set[str] = set()
         self._numbers = itertools.count()
+        self._naming = asyncio.Lock()
         self._closed = False
 
     async def warm(self, images: Sequence[str]) -> None:
@@ -98,8 +99,9 @@ class PodmanRunStore:
         return Pushed(exit_code, "" if exit_code else file.read_text().strip())
 
     async def tag(self, source: str, target: str, out: Output) -> int:
-        """See `RunStore.tag`."""
-        return await self._podman.stream(["tag", "--", source, target], out)
+        """See `RunStore.tag`. One at a time: podman 4.3 reads an image's names and writes all of them back."""
+        async with self._naming:
+            return await self._podman.stream(["tag", "--", source, target], out)
 
     async def run(self, container: RunContainer, out: Output) -> int:
         """See `RunStore.run`."""

@@ -48,6 +48,20 @@ def test_a_run_builds_pushes_and_runs_and_the_next_run_sees_only_what_was_pushed
     assert "built" in bench.lines
 
 
+def test_an_image_keeps_every_name_that_steps_give_it_at_the_same_time(bench: Bench) -> None:
+    async def names() -> list[int]:
+        store = await bench.engine.prepare_run("ca1", LOGINS)
+        image = await bench.base(store)
+        targets = [f"{SERVER}/base:{number}-{part}" for number in range(4) for part in "abc"]
+        for at in range(0, len(targets), 3):
+            await asyncio.gather(*(store.tag(image, target, bench.out) for target in targets[at : at + 3]))
+        codes = [await store.tag(target, f"{target}-kept", bench.out) for target in targets]
+        await store.close()
+        return codes
+
+    assert set(bench.run(names())) == {0}, bench.lines
+
+
 def test_layers_are_kept_but_a_moved_tag_is_seen_at_once(bench: Bench) -> None:
     async def color(run: str) -> str:
         store = await bench.engine.prepare_run(run, LOGINS)
