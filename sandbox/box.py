@@ -108,7 +108,7 @@ class Box:
             vaults=self.vaults,
             storage=self.storage,
             repositories=self.github,
-            runner=Runner(self.engine),
+            runner=Runner(self.engine, self.instance.folder("tasks", "contexts")),
             session=self.gateway.outside,
             find_identity=self.foundation.identities.get,
         )

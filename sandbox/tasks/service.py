@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +58,8 @@ class Tasks:
     """Stores tasks, runs them on request or when triggered, and serves their operations on the ARM surface.
 
     Args:
-        folder: stores tasks, runs and the contexts of runs in progress.
+        folder: stores tasks, runs and, in `contexts`, what runs in progress use; what a killed process left there is
+            removed.
         services: the services that it uses.
         workers: the maximum number of concurrent runs.
         time_scale: divides the timeouts of runs.
@@ -69,7 +71,8 @@ class Tasks:
         self._tasks = Collection(folder / "tasks.json", TaskRecord)
         self._blobs = Blobs(services.storage, services.session)
         scratch = folder / "contexts"
-        scratch.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
         contexts = Contexts(services.repositories, self._blobs)
         logins = Logins(services.registries, services.vaults)
         agent = Agent(scratch, contexts, logins, services.runner)

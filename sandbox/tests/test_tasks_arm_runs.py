@@ -189,7 +189,9 @@ def test_what_was_under_way_ends_as_error_and_what_was_queued_goes_on(world: Wor
         world.run()
     world.wait("ca3", lambda run: run.status == "Running")
     world.live.run(world.tasks.stop())
+    left = world.live.instance.folder("tasks", "contexts", "ca9-killed")
     again = world.build()
+    assert not left.exists()
     world.release()
     world.live.run(again.start())
     stopped = [world.client.runs.get(GROUP, REGISTRY, name).properties for name in ("ca1", "ca2", "ca3")]

@@ -121,7 +121,9 @@ class Bench:
         self.context, self.engine = context, FakeEngine(**says)
         self.lines: list[str] = []
         self.delays: list[float] = []
-        self.runner = Runner(self.engine, sleep=self._sleep)
+        self.folder = context.parent / f"{context.name} of runs"
+        self.folder.mkdir(exist_ok=True)
+        self.runner = Runner(self.engine, self.folder, sleep=self._sleep)
 
     async def _sleep(self, seconds: float) -> None:
         self.delays.append(seconds)
@@ -338,6 +340,9 @@ def test_containers_get_what_the_step_says(tmp_path: Path) -> None:
     assert [path for path, inside in one.mounts.items() if inside == "/acb/home"] == [
         path for path, inside in two.mounts.items() if inside == "/acb/home"
     ]
+    shared = [path for path, inside in one.mounts.items() if inside != "/workspace"]
+    assert all(path.is_relative_to(bench.folder) for path in shared)
+    assert list(bench.folder.iterdir()) == []  # as soon as the run has ended
     assert (two.workdir, three.workdir) == ("/opt", None)
     assert (four.entrypoint, four.arguments, dict(four.environment), dict(four.mounts)) == (
         "id",

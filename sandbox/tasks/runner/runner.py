@@ -30,10 +30,14 @@ _MARKED = "Step ID: {0} marked as successful (elapsed time in seconds: {1:.6f})"
 
 
 class Runner:
-    """Executes task files on a container engine. `sleep` is used for delays and between retries."""
+    """Executes task files on a container engine.
 
-    def __init__(self, engine: Engine, *, sleep: Sleep = asyncio.sleep) -> None:
-        self._engine, self._sleep = engine, sleep
+    `folder` has what containers get while they run: their home and secret volumes; by default it is the system's
+    temporary folder. `sleep` is used for delays and between retries.
+    """
+
+    def __init__(self, engine: Engine, folder: Path | None = None, *, sleep: Sleep = asyncio.sleep) -> None:
+        self._engine, self._folder, self._sleep = engine, folder, sleep
 
     async def run(
         self, task: TaskFile, context: Path, run: RunInfo, log: Callable[[str], Awaitable[None]]
@@ -69,7 +73,7 @@ class Runner:
     async def _execute(self, execution: Execution) -> RunOutcome:
         await _set_up(execution)
         try:
-            with _folders(execution.task.volumes) as (execution.home, execution.volumes):
+            with _folders(execution.task.volumes, self._folder) as (execution.home, execution.volumes):
                 elapsed = await carry_out(execution)
         except RunStopped as stopped:
             await execution.log.raw(f"failed to run step ID: {stopped.step_id}: {stopped.failure}")
@@ -124,12 +128,12 @@ async def _finish(outcome: RunOutcome, run: RunInfo, journal: RunLog, elapsed: f
 
 
 @contextmanager
-def _folders(volumes: Sequence[Volume]) -> Iterator[tuple[Path, dict[str, Path]]]:
+def _folders(volumes: Sequence[Volume], below: Path | None) -> Iterator[tuple[Path, dict[str, Path]]]:
     """The home folder of the containers, and those of the volumes by name.
 
     Only this user has access here; in a container every user can read the volumes, and root alone write the home.
     """
-    with tempfile.TemporaryDirectory(prefix="basegate-volumes-") as private:
+    with tempfile.TemporaryDirectory(prefix="basegate-volumes-", dir=below) as private:
         home = Path(private, "home")
         home.mkdir()
         folders = {}
