@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,9 +20,14 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of this folder, and give each an id of its own: of two with one id, pytest-xdist runs one."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.contract)
+        if operation := getattr(item, "operation_label", ""):  # schemathesis tells pytest the name of the test alone
+            item._id = item.id.with_params(operation)
+    if twice := [name for name, number in Counter(item.nodeid for item in items).items() if number > 1]:
+        raise pytest.UsageError(f"several tests have the id {twice[0]}")
 
 
 @pytest.fixture(scope="package")
