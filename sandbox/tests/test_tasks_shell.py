@@ -39,6 +39,12 @@ def test_what_only_a_shell_could_do_is_refused(text: str) -> None:
         split_line(text)
 
 
+def test_words_of_a_million_characters_are_read() -> None:
+    long = "a" * 1_000_000
+    assert split_line(f"{long} \"{long}\" '{long}'").words == [long] * 3
+    assert expand_heredoc(long) == f"{long}\n"
+
+
 def test_a_here_document_expands_variables_keeps_quotes_and_ends_with_a_line_end() -> None:
     assert expand_heredoc('it\'s "x" \\"y\\" \\$z $gone.\\\\') == 'it\'s "x" \\"y\\" $z .\\\n'
     with pytest.raises(ShellError):

@@ -168,6 +168,20 @@ def test_no_fault_shows_a_secret() -> None:
     assert "s3cret" not in str(raised.value)
 
 
+def test_no_fault_shows_a_secret_that_stands_beside_letters() -> None:
+    run = RunInfo(id="ca4", registry="r.azurecr.io", date=RUN.date, secrets={"pin": "s3cret"})
+    text = (
+        "secrets:\n- {id: pin, keyvault: https://v/secrets/p}\n"
+        "networks:\n- {name: n, driver: 'x{{.Secrets.pin}}y'}\nsteps:\n- cmd: x\n"
+    )
+    with pytest.raises(TaskFileError, match=r"driver x\*\*\*y of a network"):
+        load_task_file(text, run, {})
+
+
+def test_a_number_of_thousands_of_digits_is_no_number() -> None:
+    assert faults(f"stepTimeout: {'1' * 5000}\nsteps:\n- cmd: x\n")[0].startswith("line 1: stepTimeout is not an")
+
+
 def test_a_secret_that_breaks_the_yaml_fails_as_in_acr_without_showing_itself() -> None:
     text = "secrets:\n- {id: user, keyvault: https://v/secrets/u}\nsteps:\n- cmd: x {{.Secrets.user}}\n"
     for value in ("pass: word", "\n*pass word", 'pass: "word', "\n  a: *pass", "\n  [pass: word"):

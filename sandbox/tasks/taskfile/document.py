@@ -24,6 +24,8 @@ _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*|0[0-7]+|0[xX][0-9a-fA-F]+|0[oO][0-
 _SPECIAL = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _OCTAL = re.compile(r"[-+]?0[0-7_]+")
 _LARGEST_NUMBER = 2**63 - 1
+_MOST_DIGITS = 400
+"""A longer one is a text: Python reads none of more than 4,300 digits."""
 _MOST_MERGES, _MOST_VALUES = 100, 10_000
 HIDDEN = "***"
 
@@ -56,7 +58,7 @@ class Document:
 
     def _masked(self, message: str) -> str:
         for secret in sorted(self._secrets, key=len, reverse=True):
-            message = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", HIDDEN, message)
+            message = message.replace(secret, HIDDEN)
         return message
 
     def shown(self, node: yaml.Node) -> str:
@@ -209,6 +211,8 @@ def _number(node: yaml.Node) -> int | None:
 def _scalar(plain: str) -> int | float | str:
     """A plain scalar that is neither null nor a boolean: a number, or a text."""
     digits = plain.replace("_", "")
+    if len(digits) > _MOST_DIGITS:
+        return plain
     if _INTEGER.fullmatch(digits):
         return int(digits, 8 if _OCTAL.fullmatch(digits) else 0)
     if _DECIMAL.fullmatch(digits):

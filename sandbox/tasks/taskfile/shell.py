@@ -100,18 +100,23 @@ class _Splitter:
         self._position = len(self._text) if end < 0 else end
 
     def _add(self, text: str, length: int) -> None:
-        self._word = [*(self._word or []), text]
+        if self._word is None:
+            self._word = []
+        self._word.append(text)
         self._position += length
 
     def _part(self, character: str) -> None:
         match character:
             case "'":
-                end = self._closing("'")
+                end = self._text.find("'", self._position + 1)
+                if end < 0:
+                    raise ShellError("a ' is not closed")
                 self._add(self._text[self._position + 1 : end], end + 1 - self._position)
             case '"':
                 self._add("", 1)
                 while self._text[self._position : self._position + 1] != '"':
-                    self._closing('"')
+                    if self._position == len(self._text):
+                        raise ShellError('a " is not closed')
                     self._quoted_character('$`"\\\n')
                 self._position += 1
             case "\\":
@@ -124,12 +129,6 @@ class _Splitter:
                 self._expand(quoted=False)
             case _:
                 self._add(character, 1)
-
-    def _closing(self, quote: str) -> int:
-        end = self._text.find(quote, self._position + (quote == "'"))
-        if end < 0:
-            raise ShellError(f"a {quote} is not closed")
-        return end
 
     def _quoted_character(self, escapable: str) -> None:
         character, following = self._text[self._position], self._text[self._position + 1 : self._position + 2]
