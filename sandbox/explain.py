@@ -54,9 +54,10 @@ def run(_instance: Instance, options: argparse.Namespace) -> int:
         print(msgspec.json.format(msgspec.json.encode(explanation)).decode())
     else:
         for line in _lines(explanation):
-            print(line)
+            print(_visible(line))
         for problem in explanation.errors:
-            print(_error(problem), file=sys.stderr)
+            for line in _error(problem):
+                print(_visible(line), file=sys.stderr)
     return 1 if explanation.errors else 0
 
 
@@ -116,8 +117,16 @@ def _name(image: ImageReference) -> str:
     return f"{image.registry}/{image.repository}{tag}{digest}"
 
 
-def _error(problem: Problem) -> str:
+def _visible(line: str) -> str:
+    """The line with escapes for what a terminal would act on: whoever wrote the file must not hide a command."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in line
+    )
+
+
+def _error(problem: Problem) -> Iterator[str]:
     place = "".join(f":{number}" for number in (problem.line, problem.column) if number)
     step = f"step {problem.step}: " if problem.step else ""
-    hint = f"\n  {problem.hint}" if problem.hint else ""
-    return f"{problem.file}{place}: {step}{problem.message}{hint}"
+    yield f"{problem.file}{place}: {step}{problem.message}"
+    if problem.hint:
+        yield f"  {problem.hint}"

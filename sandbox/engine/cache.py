@@ -43,7 +43,7 @@ class LayerCache:
         listed = await command.check(["images", "--no-trunc", "--format", "{{.Repository}} {{.Id}}"])
         named = {line.split()[1] for line in listed.splitlines() if line and not line.startswith("<none>")}
         for image in sorted(named):  # by its id: an image pulled by digest has no name that podman accepts
-            await command.check(["untag", image])
+            await command.check(["untag", "--", image])
 
     async def ensure(self, images: Sequence[str], authfile: Path) -> None:
         """Pull the images that this process has not pulled yet. A failure is left for the build to report."""
@@ -68,8 +68,8 @@ class LayerCache:
         command = self._store.command(self._podman, REGISTRY_AUTH_FILE=str(authfile))
         gentle = CommandLine(("nice", "-n", str(niceness), *command.program), command.environment)
         try:
-            await gentle.check(["pull", "--quiet", image])
-            await command.check(["untag", image])
+            await gentle.check(["pull", "--quiet", "--", image])
+            await command.check(["untag", "--", image])
         except EngineError as error:
             log.info("could not cache the layers of %s: %s", image, error)
             return False

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from sandbox.tasks.outcome import ImageReference, RunInfo, full_name, parse_image
-from sandbox.tasks.runner.attempts import command_line, expansion_warning
+from sandbox.tasks.runner.attempts import BUILDKIT, command_line, expansion_warning
 from sandbox.tasks.runner.command_line import (
     DockerBuild,
     DockerCommandError,
@@ -38,7 +38,6 @@ from sandbox.tasks.taskfile.shell import split_line
 
 _LINE = re.compile(r"line (?P<line>\d+)(?:, column (?P<column>\d+))?: (?P<message>.*)", re.DOTALL)
 _SHOWN_APART = frozenset(("id", "kind", "run", "images", "when", "env"))
-_BUILDKIT = "DOCKER_BUILDKIT=1"
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -181,7 +180,7 @@ class _Reader:
             return None
         notes += unseen_bases(used, bases)
         names = {base.name for base in used.bases()}
-        notes += [missing_base(name, bases) for name in self._missing(bases, names) if _BUILDKIT not in step.env]
+        notes += [missing_base(name, bases) for name in self._missing(bases, names) if BUILDKIT not in step.env]
         return Recorded(runtime=read_reference(bases.runtime), buildtime=tuple(map(read_reference, bases.buildtime)))
 
     def _missing(self, bases: Bases, used: set[str]) -> Iterator[str]:
@@ -207,9 +206,12 @@ class _Reader:
     def _read(self, step: Step, name: str) -> str | None:
         """The text of a file, by its path in the step; None if the context has none there."""
         file = self._place(step, name)
-        if not file.resolve().is_relative_to(self._context.resolve()) or not file.is_file():
+        try:
+            if not file.resolve().is_relative_to(self._context.resolve()) or not file.is_file():
+                return None
+            return file.read_text(errors="replace")
+        except (OSError, ValueError):  # a name that no file can have
             return None
-        return file.read_text(errors="replace")
 
     def _shown(self, value: Any) -> Any:
         if isinstance(value, str):

@@ -204,6 +204,24 @@ def test_what_the_sandbox_does_not_run_is_noted(folder: Path, capsys: pytest.Cap
     assert 'note: The sandbox cannot parse this command line: a " is not closed' in out
 
 
+def test_a_command_cannot_hide_itself_from_who_reads_the_explanation(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(folder, 'steps:\n- cmd: "evil \\e[2K\\e[1A x"\n  env: ["A=b\\n  note: harmless"]\n')
+    assert explain(file) == 0
+    shown = capsys.readouterr().out
+    assert "command: evil \\x1b[2K\\x1b[1A x\n" in shown
+    assert "env: A=b\\n  note: harmless\n" in shown
+
+
+def test_a_dockerfile_with_a_name_that_no_file_has_is_not_there(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(folder, f"steps:\n- build: -t a -f {'x' * 300} .\n")
+    assert explain(file) == 0
+    assert "its base images are not known" in capsys.readouterr().out
+
+
 def test_the_context_may_be_another_folder_than_that_of_the_file(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -534,3 +534,18 @@ def test_a_target_ends_the_build_by_name_or_number() -> None:
         assert used.runtime.name == f"docker.io/library/{runtime}:latest"
         assert [base.name for base in used.buildtime] == [f"docker.io/library/{name}:latest" for name in others]
         assert [base.name for base in used.copied] == (["docker.io/library/d:latest"] if runtime == "c" else [])
+
+
+@pytest.mark.timeout(20)
+def test_variables_cannot_multiply_without_end() -> None:
+    bomb = f"ARG A0={'x' * 100}\n" + "".join(f"ARG A{n + 1}={f'${{A{n}}}' * 10}\n" for n in range(8))
+    assert used_images(f"{bomb}FROM $A8\n", {}).runtime is not None
+    with pytest.raises(ScanError, match="more than 65535 characters: refused here"):
+        scan(f"ARG A={'x' * 60_000}\nFROM {'$A' * 1000}\n", read_build_line("."))
+
+
+@pytest.mark.timeout(20)
+def test_thousands_of_stages_are_read() -> None:
+    stages = "".join(f"FROM a AS b{number}\n" for number in range(20_000))
+    runtime = used_images(f"{stages}FROM b19999\n", {}).runtime
+    assert runtime and runtime.name == "docker.io/library/a:latest"

@@ -182,6 +182,38 @@ def test_a_number_of_thousands_of_digits_is_no_number() -> None:
     assert faults(f"stepTimeout: {'1' * 5000}\nsteps:\n- cmd: x\n")[0].startswith("line 1: stepTimeout is not an")
 
 
+def test_no_fault_shows_what_a_function_takes_out_of_a_secret() -> None:
+    run = RunInfo(id="ca4", registry="r.azurecr.io", date=RUN.date, secrets={"c": "admin:s3cret"})
+    for part in ('index (splitList ":" (.Secrets.c | default "1:1")) 1', '(split ":" (.Secrets.c | default "1:1"))._1'):
+        text = f"secrets:\n- {{id: c, keyvault: https://v/s/c}}\nsteps:\n- cmd: x\n  timeout: {{{{{part}}}}}\n"
+        with pytest.raises(TaskFileError) as raised:
+            load_task_file(text, run, {})
+        assert "not an integer" in str(raised.value)
+        assert "s3cret" not in str(raised.value)
+
+
+def test_no_fault_of_an_alias_shows_a_secret() -> None:
+    run = RunInfo(id="ca4", registry="r.azurecr.io", date=RUN.date, secrets={"c": "tok-en"})
+    with pytest.raises(TaskFileError, match="only letters and digits") as raised:
+        load_task_file(
+            "version: v1.1.0\nalias:\n  values: {'{{.Values.c}}': x}\nsteps:\n- cmd: x\n", run, {"c": "tok-en"}
+        )
+    assert "tok-en" not in str(raised.value)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x: &x {" + ", ".join(f"k{number}: 1" for number in range(2000)) + "}\nsteps:\n- <<: [" + "*x, " * 2000 + "]\n",
+        "a: &x {cmd: c, when: [" + "a, " * 2000 + "]}\nsteps: [" + "*x, " * 3000 + "]\n",
+    ],
+)
+def test_anchors_cannot_multiply_what_is_read(text: str) -> None:
+    with pytest.raises(TaskFileError, match="more than"):
+        parsed(text)
+
+
 def test_a_secret_that_breaks_the_yaml_fails_as_in_acr_without_showing_itself() -> None:
     text = "secrets:\n- {id: user, keyvault: https://v/secrets/u}\nsteps:\n- cmd: x {{.Secrets.user}}\n"
     for value in ("pass: word", "\n*pass word", 'pass: "word', "\n  a: *pass", "\n  [pass: word"):

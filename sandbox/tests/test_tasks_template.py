@@ -125,12 +125,35 @@ def test_every_line_of_the_result_knows_its_line_of_the_file() -> None:
         "{{date `2006` 99999999999999999}}",
         '{{"\\U99999999"}}',
         "{{regexMatch `(a+)+$` `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!`}}",
+        "{{wrap 1 (repeat 500000 `a`)}}",
+        "{{date (repeat 300000 `1`) now}}",
+        "{{uniq (until 3000)}}",
+        "{{range until 300}}{{$x := randAlpha 100000}}{{end}}",
+        "{{list" + " 1" * 40_000 + "}}",
+        "{{$a := 1}}" * 4000 + "{{$a = 2}}" * 4000,
+        "{{/*" + "x" * 2_000_000 + "*/}}{{range until 3000}}{{1}}{{end}}",
+        "{{0x" + "f" * 5000 + "}}",
+        "{{range 0x" + "f" * 5000 + "}}{{end}}",
     ],
 )
 @pytest.mark.timeout(20)
 def test_a_template_cannot_take_this_machines_memory_or_time(text: str) -> None:
     with pytest.raises(TaskFileError):
         rendered(text)
+
+
+@pytest.mark.timeout(20)
+def test_a_duration_that_is_none_is_refused_at_once() -> None:
+    assert rendered("{{now | dateModify (repeat 100000 `1`) | kindOf}}") == "struct"
+
+
+@pytest.mark.timeout(60)
+def test_many_outputs_after_a_long_comment_are_rendered() -> None:
+    assert rendered("{{/*" + "\n" * 900_000 + "*/}}{{range until 3000}}{{1}}{{end}}") == "1" * 3000
+
+
+def test_half_of_a_surrogate_pair_is_no_character() -> None:
+    assert rendered('{{printf "%c" 0xD800}}{{"\\uD800"}}') == "\ufffd\ufffd"
 
 
 def test_aliases_cannot_make_a_file_of_any_length() -> None:

@@ -32,7 +32,7 @@ from sandbox.tasks.taskfile.shell import Line, ShellError, split_line
 
 Attempt = Callable[[Output], Awaitable[int]]
 HOME = "/acb/home"
-_BUILDKIT = "DOCKER_BUILDKIT=1"
+BUILDKIT = "DOCKER_BUILDKIT=1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _MOUNT_PATH = re.compile("/[^:,]*")
 _CPUS = re.compile(r"[0-9]*\.?[0-9]+")
@@ -231,7 +231,7 @@ async def _scan(step: Step, folder: Path, used: UsedImages, execution: Execution
     for text in unseen_bases(used, bases):
         await log.say(text)
     names = frozenset(base.name for base in used.bases())
-    execution.built[step.id] = Built(line.tags, bases, names, _BUILDKIT in step.env)
+    execution.built[step.id] = Built(line.tags, bases, names, BUILDKIT in step.env)
 
 
 def _scanned(folder: Path, name: str, execution: Execution) -> str:

@@ -20,7 +20,7 @@ from sandbox.tasks.runner.references import InvalidReference, read_reference, wi
 BYTE_ORDER_MARK = "\ufeff"
 _DEFAULT_FILE = "Dockerfile"
 _QUOTES = "'\""
-_LONGEST_LINE_BYTES = 64 * 1024 - 1
+LONGEST_LINE = 64 * 1024 - 1
 _VARIABLE = re.compile(r"\$(?:\{(?P<braced>[^}]*)\}|(?P<open>\{)|(?P<special>[*#$@!?0-9-])|(?P<name>[A-Za-z0-9_]+))")
 _PLATFORM = "https://github.com/Azure/acr/issues/697"
 
@@ -96,7 +96,7 @@ def scan(dockerfile: str, build: BuildLine) -> Bases:
     """
     scanner = _Scanner(build)
     for number, line in enumerate(dockerfile.removeprefix(BYTE_ORDER_MARK).split("\n"), 1):
-        if len(line.encode()) > _LONGEST_LINE_BYTES or scanner.is_done:
+        if len(line.encode()) > LONGEST_LINE or scanner.is_done:
             break  # ACR reads lines with Go's bufio.Scanner, which ends at a longer one, and takes that for the end
         scanner.read(number, line.strip())
     return scanner.bases()
@@ -179,9 +179,19 @@ def _assignment(text: str, number: int) -> tuple[str, str]:
 
 
 def _expand(text: str, variables: Mapping[str, str]) -> str:
-    """Replace variables as Go's `os.Expand`: unknown ones are empty, and all of `${A:-b}` is the name of one."""
+    """Replace variables as Go's `os.Expand`: unknown ones are empty, and all of `${A:-b}` is the name of one.
+
+    Raises:
+        ScanError: the values are longer than any line may be.
+    """
+    room = LONGEST_LINE
 
     def value(match: re.Match[str]) -> str:
-        return variables.get(match["braced"] or match["special"] or match["name"] or "", "")
+        nonlocal room
+        found = variables.get(match["braced"] or match["special"] or match["name"] or "", "")
+        room -= len(found)
+        if room < 0:
+            raise ScanError(f"the variables of one name have more than {LONGEST_LINE} characters: refused here", 0)
+        return found
 
     return _VARIABLE.sub(value, text)

@@ -68,4 +68,4 @@ def _check_digest(name: str, algorithm: str, value: str) -> None:
 
 
 def _invalid(name: str, reason: str) -> InvalidReference:
-    return InvalidReference(f"Failed to parse image reference, ensure tags have a valid format: {name}: {reason}")
+    return InvalidReference(f"Failed to parse image reference, ensure tags have a valid format: {name[:300]}: {reason}")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sandbox.tasks.outcome import full_name, parse_image
-from sandbox.tasks.runner.dockerfile import BYTE_ORDER_MARK
+from sandbox.tasks.runner.dockerfile import BYTE_ORDER_MARK, LONGEST_LINE
 
 _ESCAPE = re.compile(r"\A(?:#[ \t]*\w+[ \t]*=[^\n]*\n)*#[ \t]*escape[ \t]*=[ \t]*`")
 _HEREDOC = re.compile(r"(?:^|\s)\d*<<(?P<tabs>-?)(?P<quote>[\"']?)(?P<end>\w+)(?P=quote)(?=\s|$)")
@@ -70,6 +70,7 @@ class _Reader:
     def __init__(self, arguments: Mapping[str, str], platform: str) -> None:
         self._arguments, self._known = arguments, _platform_variables(platform)
         self._stages: list[_Part] = []
+        self._bases: dict[str, UsedImage | None] = {}  # of the first stage of each name
         self._begins: set[int] = set()
 
     def read(self, line: int, instruction: str) -> None:
@@ -80,7 +81,9 @@ class _Reader:
             case "FROM":
                 self._begins.add(line)
                 name = operands[2].lower() if len(operands) > 2 else ""
-                self._stages.append(_Part(name, self._base(operands[0] if operands else "", line), []))
+                base = self._base(operands[0] if operands else "", line)
+                self._stages.append(_Part(name, base, []))
+                self._bases.setdefault(name, base)
             case "ARG" if not self._stages:
                 self._declare(instruction[len("ARG") :])
             case "COPY" if self._stages:
@@ -113,13 +116,12 @@ class _Reader:
 
     def _base(self, written: str, line: int) -> UsedImage | None:
         name = _expand(written, self._known).replace('"', "").replace("'", "")
-        before = next((stage for stage in self._stages if stage.name and stage.name == name.lower()), None)
-        if before:
-            return before.base
+        if name and name.lower() in self._bases:
+            return self._bases[name.lower()]
         return None if name in ("", _SCRATCH) else UsedImage(_full(name), line)
 
     def _is_image(self, source: str) -> bool:
-        return not source.isdecimal() and source.lower() not in {stage.name for stage in self._stages}
+        return not source.isdecimal() and source.lower() not in self._bases
 
 
 def _instructions(text: str) -> Iterator[tuple[int, str]]:
@@ -169,7 +171,16 @@ def _split(text: str) -> list[str]:
 
 
 def _expand(text: str, known: Mapping[str, str]) -> str:
+    """The text with its variables; without the rest of them once their values are longer than any line may be."""
+    room = LONGEST_LINE
+
     def value(match: re.Match[str]) -> str:
+        nonlocal room
+        found = expanded(match)
+        room -= len(found)
+        return found if room >= 0 else ""
+
+    def expanded(match: re.Match[str]) -> str:
         found, rule = known.get(match["plain"] or match["name"]), match["rule"] or ""
         is_set = bool(found) if rule.startswith(":") else found is not None
         if rule.endswith("+"):

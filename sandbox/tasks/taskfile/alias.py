@@ -8,7 +8,7 @@ https://github.com/Azure/acr-builder (graph/preprocessor.go)
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from sandbox.tasks.taskfile.document import Document
@@ -72,13 +72,15 @@ def _ended(lines: list[tuple[int, str]]) -> Source:
     return joined([*lines, (lines[-1][0], "")]) if lines else joined([])
 
 
-def read_aliases(block: Source, files: Files | None) -> Aliases:
+def read_aliases(block: Source, files: Files | None, secrets: Collection[str] = ()) -> Aliases:
     """The aliases of a rendered block, of its `src` files, and ACR's own; the first one of a name counts.
+
+    No error shows one of `secrets`.
 
     Raises:
         TaskFileError: if the block or a file is invalid, or a file is not to be had.
     """
-    document = Document(block)
+    document = Document(block, secrets)
     fields = document.fields(document.root(), "the alias block", ("alias",))
     alias = document.fields(fields.get("alias"), "alias", _KEYS)
     values = document.pairs(alias["values"], "alias.values") if "values" in alias else {}
@@ -88,11 +90,12 @@ def read_aliases(block: Source, files: Files | None) -> Aliases:
     line = block.line(0)
     for name in reversed(names):
         values = _file(name, line, files) | values
-    bad = [f"the alias {name!r} may contain only letters and digits" for name in values if not _NAME.fullmatch(name)]
+    for name in values:
+        if not _NAME.fullmatch(name):
+            document.fault(None, f"the alias {name!r} may contain only letters and digits")
     if len(directive) > 1 or _NAME.fullmatch(directive):
-        bad.append("alias.directive must be one character that is not a letter or digit")
-    if bad:
-        raise TaskFileError([f"line {line}: {message}" for message in bad])
+        document.fault(None, "alias.directive must be one character that is not a letter or digit")
+    document.finish()
     return Aliases(NATIVE_ALIASES | values, directive or "$", tuple(document.warnings))
 
 

@@ -26,7 +26,7 @@ _OCTAL = re.compile(r"[-+]?0[0-7_]+")
 _LARGEST_NUMBER = 2**63 - 1
 _MOST_DIGITS = 400
 """A longer one is a text: Python reads none of more than 4,300 digits."""
-_MOST_MERGES, _MOST_VALUES = 100, 10_000
+_MOST_MERGES, _MOST_VALUES, _MOST_ENTRIES, _MOST_WARNINGS = 100, 10_000, 50_000, 100
 HIDDEN = "***"
 
 
@@ -36,7 +36,7 @@ class Document:
     def __init__(self, source: Source, secrets: Collection[str] = ()) -> None:
         self._source, self._secrets = source, secrets
         self._faults: list[tuple[int, str]] = []
-        self._merges = self._values = 0
+        self._merges = self._values = self._entered = 0
         self.warnings: list[str] = []
 
     def fault(self, node: yaml.Node | None, message: str) -> None:
@@ -45,7 +45,14 @@ class Document:
 
     def warn(self, node: yaml.Node, message: str) -> None:
         """Record what ACR takes without a word."""
-        self.warnings.append(f"line {self._line(node)}: {message}")
+        if len(self.warnings) < _MOST_WARNINGS:
+            self.warnings.append(f"line {self._line(node)}: {message}")
+
+    def _enter(self) -> None:
+        """Count an entry of a mapping or a list: one that is an alias counts each time."""
+        self._entered += 1
+        if self._entered > _MOST_ENTRIES:
+            raise TaskFileError([f"the file has more than {_MOST_ENTRIES} entries"])
 
     def _line(self, node: yaml.Node | None) -> int:
         return self._source.line(node.start_mark.line if node else 0)
@@ -109,6 +116,7 @@ class Document:
     def _entries(self, node: yaml.Node | None, what: str) -> Iterator[tuple[yaml.Node, yaml.Node]]:
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
+                self._enter()
                 if key.tag == f"{_TAG}merge":
                     yield from self._merged(value, what)
                 else:
@@ -117,10 +125,10 @@ class Document:
             self.fault(node, f"{what} is {_kind(node)}, not a mapping")
 
     def _merged(self, node: yaml.Node, what: str) -> Iterator[tuple[yaml.Node, yaml.Node]]:
-        self._merges += 1
-        if self._merges > _MOST_MERGES:
-            raise TaskFileError([f"the task file has more than {_MOST_MERGES} merges (<<)"])
         for part in reversed(node.value) if isinstance(node, yaml.SequenceNode) else (node,):
+            self._merges += 1
+            if self._merges > _MOST_MERGES:
+                raise TaskFileError([f"the task file has more than {_MOST_MERGES} merges (<<)"])
             yield from self._entries(part, f"a merge into {what}")
 
     def pairs(self, node: yaml.Node, what: str) -> dict[str, str]:
@@ -140,7 +148,9 @@ class Document:
     def items(self, node: yaml.Node, what: str) -> Iterator[yaml.Node]:
         """The entries of a list."""
         if isinstance(node, yaml.SequenceNode):
-            yield from node.value
+            for item in node.value:
+                self._enter()
+                yield item
         elif not is_null(node):
             self.fault(node, f"{what} is {_kind(node)}, not a list")
 

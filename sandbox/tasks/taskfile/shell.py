@@ -108,17 +108,9 @@ class _Splitter:
     def _part(self, character: str) -> None:
         match character:
             case "'":
-                end = self._text.find("'", self._position + 1)
-                if end < 0:
-                    raise ShellError("a ' is not closed")
-                self._add(self._text[self._position + 1 : end], end + 1 - self._position)
+                self._single_quoted()
             case '"':
-                self._add("", 1)
-                while self._text[self._position : self._position + 1] != '"':
-                    if self._position == len(self._text):
-                        raise ShellError('a " is not closed')
-                    self._quoted_character('$`"\\\n')
-                self._position += 1
+                self._double_quoted()
             case "\\":
                 escaped = self._text[self._position + 1 : self._position + 2]
                 if escaped == "\n":
@@ -129,6 +121,20 @@ class _Splitter:
                 self._expand(quoted=False)
             case _:
                 self._add(character, 1)
+
+    def _single_quoted(self) -> None:
+        end = self._text.find("'", self._position + 1)
+        if end < 0:
+            raise ShellError("a ' is not closed")
+        self._add(self._text[self._position + 1 : end], end + 1 - self._position)
+
+    def _double_quoted(self) -> None:
+        self._add("", 1)
+        while self._text[self._position : self._position + 1] != '"':
+            if self._position == len(self._text):
+                raise ShellError('a " is not closed')
+            self._quoted_character('$`"\\\n')
+        self._position += 1
 
     def _quoted_character(self, escapable: str) -> None:
         character, following = self._text[self._position], self._text[self._position + 1 : self._position + 2]

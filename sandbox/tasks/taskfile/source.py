@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
     """A text, and the line of the task file for each of its lines."""
 
     text: str = field(repr=False)
     lines: tuple[int, ...]
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return [match.start() for match in re.finditer("\n", self.text)]
+
+    def index(self, offset: int) -> int:
+        """The line of the text, from 0, that has a character."""
+        return bisect_left(self._ends, offset)
 
     def line(self, index: int) -> int:
         """The line of the file, from 1, for a line of the text, from 0."""
@@ -23,7 +33,7 @@ class Source:
     def place(self, offset: int) -> str:
         """The line and column for a character of the text."""
         start = self.text.rfind("\n", 0, offset) + 1
-        return f"line {self.line(self.text.count(chr(10), 0, offset))}, column {offset - start + 1}"
+        return f"line {self.line(self.index(offset))}, column {offset - start + 1}"
 
 
 class Writer:
@@ -44,7 +54,7 @@ class Writer:
 
     def copy(self, text: str, source: Source, offset: int) -> None:
         """Append a piece of a source that begins at that offset in it."""
-        first = source.text.count("\n", 0, offset)
+        first = source.index(offset)
         for index, part in enumerate(_LINE.findall(text)):
             self.write(part, source.line(first + index))
 

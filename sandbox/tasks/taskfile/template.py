@@ -51,14 +51,14 @@ def render(
     """
     lines = without_comments(text)
     data = _data(run, values, run.secrets if secrets is None else secrets)
-    aliases, source = _NO_ALIASES, joined(lines)
+    aliases, source, hidden = _NO_ALIASES, joined(lines), frozenset[str]()
+    known = _lines(run.secrets.values())
     if has_aliases(lines):
         block, source = separate(lines)
         if block.text:
-            block = _execute(block, data | {"Secrets": {}})[0]
-        aliases = read_aliases(block, files)
+            block, hidden = _execute(block, data | {"Secrets": {}})
+        aliases = read_aliases(block, files, known | hidden)
         source = expand(source, aliases)
-    known = _lines(run.secrets.values())
     if not source.text.strip():
         return Rendered(source, aliases.values, known, aliases.warnings)
     rendered, found = _execute(source, data)
@@ -106,7 +106,7 @@ def _execute(source: Source, data: Mapping[str, Any]) -> tuple[Source, frozenset
         text = value if isinstance(value, str) else text_of(value)
         if is_secret(value):
             secrets.append(text)
-        writer.write(text, source.line(source.text.count("\n", 0, offset)))
+        writer.write(text, source.line(source.index(offset)))
 
     try:
         execute(source.text, data, write)

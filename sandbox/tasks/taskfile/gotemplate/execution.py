@@ -16,6 +16,7 @@ from sandbox.tasks.taskfile.gotemplate.syntax import Node, Operand, Parsed, Pipe
 from sandbox.tasks.taskfile.gotemplate.values import (
     LARGEST_TEXT_CHARACTERS,
     TemplateError,
+    bounded,
     entries,
     text_of,
     truth,
@@ -39,6 +40,7 @@ def execute(source: str, data: Mapping[str, Any], write: Write) -> None:
     Raises:
         TemplateError: for the first thing that is wrong. The texts of secrets are not in it.
     """
+    bounded(len(source))
     parsed = parse(source, FUNCTIONS.keys() | _SHORT_CIRCUITS.keys())
     _Execution(parsed, data, write).run()
 

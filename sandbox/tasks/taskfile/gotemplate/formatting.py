@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from sandbox.tasks.taskfile.gotemplate.values import TemplateError, kind, text_of, type_name
+from sandbox.tasks.taskfile.gotemplate.values import TemplateError, character, kind, text_of, type_name
 
 _VERB = re.compile(r"%(?P<flags>[-+# 0]*)(?P<width>\d*)(?:\.(?P<precision>\d*))?(?P<verb>.)?", re.DOTALL)
 _WIDEST = 10_000
@@ -129,8 +129,8 @@ _WRITERS: dict[tuple[str, str], Callable[[object, re.Match[str]], str]] = {
     ("string", "x"): _hexadecimal,
     ("string", "X"): _hexadecimal,
     ("bool", "t"): lambda value, _: text_of(value),
-    ("number", "c"): lambda value, _: chr(int(str(value))),
-    ("number", "q"): lambda value, _: f"'{chr(int(str(value)))}'",
+    ("number", "c"): lambda value, _: character(int(str(value))),
+    ("number", "q"): lambda value, _: f"'{character(int(str(value)))}'",
     ("number", "U"): lambda value, _: f"U+{int(str(value)):04X}",
     **{("number", base): _integer(base) for base in "dxXob"},
     **{("float64", verb): _float for verb in "feEgG"},

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sandbox.tasks.taskfile.gotemplate.values import Int64, Secret, TemplateError, is_secret, type_name, weight
+from sandbox.tasks.taskfile.gotemplate.values import Int64, TemplateError, is_secret, marked, type_name, weight
 
 _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "s": ("string", (str,)),
@@ -47,7 +47,7 @@ class Function:
         except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
             raise TemplateError(f"error calling {name}: {type(error).__name__}") from None
         weight(result)
-        return Secret(result) if secret and isinstance(result, str) else result
+        return marked(result) if secret else result
 
 
 def _check(name: str, letter: str, argument: object) -> None:

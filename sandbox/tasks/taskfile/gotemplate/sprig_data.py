@@ -17,6 +17,9 @@ from sandbox.tasks.taskfile.gotemplate.sprig_text import to_integer
 from sandbox.tasks.taskfile.gotemplate.values import TemplateError, bounded, json_of, kind, text_of, texts, type_name
 
 _LONGEST = 10_000
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
+_DURATION = re.compile(rf"[+-]?(?:{_DURATION_PART.pattern})+")
+_LONGEST_DURATION, _LONGEST_LAYOUT, _MOST_COMPARISONS = 64, 1_000, 1_000_000
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 _LAYOUT = re.compile(
     r"2006|January|Jan|Monday|Mon|MST|Z07:00|Z0700|-07:00|-0700|-07|\.0+|\.9+|01|02|03|04|05|06|15|PM|pm|_2|1|2|3|4|5"
@@ -58,10 +61,22 @@ def _cut(items: list[Any], *bounds: object) -> list[Any] | None:
 
 def _unique(items: list[Any]) -> list[Any]:
     found: list[Any] = []
+    _compare(len(items), len(items))
     for item in items:
         if not _among(item, found):
             found.append(item)
     return found
+
+
+def _without(items: list[Any], *leave: object) -> list[Any]:
+    _compare(len(items), len(leave))
+    return [item for item in items if not _among(item, list(leave))]
+
+
+def _compare(items: int, others: int) -> None:
+    """Refuse to compare each of so many items with each of the others, if that takes long."""
+    if items * others > _MOST_COMPARISONS:
+        raise TemplateError(f"more than {_MOST_COMPARISONS} comparisons are refused here")
 
 
 def _among(item: object, items: list[Any]) -> bool:
@@ -117,6 +132,8 @@ def _instant(value: object) -> datetime:
 
 
 def _formatted(layout: str, value: object, zone: str = "UTC") -> str:
+    if len(layout) > _LONGEST_LAYOUT:
+        raise TemplateError(f"a layout of more than {_LONGEST_LAYOUT} characters is refused here")
     try:
         at = _instant(value).astimezone(UTC if zone in ("", "UTC", "Local") else ZoneInfo(zone))
     except (ZoneInfoNotFoundError, ValueError):
@@ -145,10 +162,9 @@ def _component(part: str, at: datetime) -> str:
 
 
 def _moved(duration: str, at: datetime) -> datetime:
-    parts = re.findall(r"([0-9]*\.?[0-9]+)(ns|us|µs|ms|s|m|h)", duration)
-    if not re.fullmatch(r"[+-]?(?:[0-9]*\.?[0-9]+(?:ns|us|µs|ms|s|m|h))+", duration):
+    if len(duration) > _LONGEST_DURATION or not _DURATION.fullmatch(duration):
         return at
-    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(duration))
     return at + timedelta(seconds=-seconds if duration.startswith("-") else seconds)
 
 
@@ -234,6 +250,6 @@ SPRIG_DATA = {
     "until": Function(lambda count: _until(0, count, -1 if count < 0 else 1), "i"),
     "untilStep": Function(_until, "iii"),
     "values": Function(lambda target: [target[key] for key in sorted(target)], "m"),
-    "without": Function(lambda items, *leave: [item for item in items if not _among(item, list(leave))], "l*a"),
+    "without": Function(_without, "l*a"),
     **{name: refused(reason) for reason, names in _REFUSED.items() for name in names},
 }

@@ -23,9 +23,10 @@ from urllib.parse import urlsplit
 
 from sandbox.tasks.taskfile.gotemplate.formatting import quoted
 from sandbox.tasks.taskfile.gotemplate.functions import Function
-from sandbox.tasks.taskfile.gotemplate.values import Int64, TemplateError, bounded, int64, kind, text_of, texts
+from sandbox.tasks.taskfile.gotemplate.values import Int64, TemplateError, bounded, int64, text_of, texts, type_name
 
-_LONGEST = 100_000
+_LONGEST = 1_000
+_MOST_WRAPPED = 10**9
 
 
 def to_integer(value: object) -> Int64:
@@ -47,15 +48,8 @@ def b64encode(value: object) -> str:
     """acr-builder's own b64enc: a nil is empty, and what is no string is encoded as the name of its type."""
     if value is None:
         return ""
-    text = value if isinstance(value, str) else f"<{type_name_of(value)} Value>"
+    text = value if isinstance(value, str) else f"<{type_name(value)} Value>"
     return base64.b64encode(text.encode()).decode()
-
-
-def type_name_of(value: object) -> str:
-    """The type as Go's reflect prints it in the text of a value that is no string."""
-    return {"map": "map[string]interface {}", "slice": "[]interface {}", "struct": "time.Time"}.get(
-        kind(value), kind(value)
-    )
 
 
 def _decoded(decode: Callable[..., bytes]) -> Callable[[str], str]:
@@ -132,10 +126,6 @@ def _camel(text: str) -> str:
     return "".join(part[:1].upper() + part[1:] for part in re.split(r"[_\-\s]+", text))
 
 
-def _swapped(text: str) -> str:
-    return text.swapcase()
-
-
 def _random(alphabet: str) -> Function:
     return Function(lambda count: "".join(secrets.choice(alphabet) for _ in range(_limited(count))), "i")
 
@@ -199,6 +189,8 @@ def _url(text: str) -> dict[str, Any]:
 
 def _wrapped(width: int, separator: str, text: str) -> str:
     bounded(len(text) * (len(separator) + 1))
+    if len(text) ** 2 // max(width, 1) > _MOST_WRAPPED:
+        raise TemplateError("so long a text in so short lines is refused here")
     lines = textwrap.wrap(text, max(width, 1), break_long_words=True, break_on_hyphens=False)
     return separator.join(lines)
 
@@ -261,7 +253,7 @@ SPRIG_TEXT = {
     "squote": Function(_quote_all(lambda value: f"'{text_of(value)}'"), "*a"),
     "sub": Function(lambda first, other: int64(to_integer(first) - to_integer(other)), "aa"),
     "substr": Function(_part, "iis"),
-    "swapcase": Function(_swapped, "s"),
+    "swapcase": Function(lambda text: text.swapcase(), "s"),
     "title": Function(_title, "s"),
     "toDecimal": Function(_octal, "a"),
     "toString": Function(text_of, "a"),

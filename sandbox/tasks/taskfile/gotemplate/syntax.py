@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sandbox.tasks.taskfile.gotemplate.lexer import Piece, Token, split
-from sandbox.tasks.taskfile.gotemplate.values import TemplateError
+from sandbox.tasks.taskfile.gotemplate.values import TemplateError, character
 
-_DEEPEST = 50
+_DEEPEST, _MOST_WORDS, _MOST_VARIABLES = 50, 1_000, 100
+_LARGEST_INTEGER = 2**64 - 1
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", "'": "'", '"': '"'}
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.))", re.DOTALL)
 
@@ -82,8 +83,7 @@ class _Parser:
             if piece.kind == "text":
                 found.append(Node("text", piece.offset, piece.text))
                 continue
-            if not piece.tokens:
-                raise TemplateError("an action is empty: missing value for command", piece.offset)
+            _check_size(piece)
             word = piece.tokens[0].value if piece.tokens[0].kind == "word" else ""
             if word in ("end", "else"):
                 return tuple(found), piece.tokens
@@ -168,6 +168,8 @@ class _Parser:
             raise TemplateError(f"unexpected {left[0].value}", left[0].offset)
         if not assigns:
             self._variables += names
+        if len(self._variables) > _MOST_VARIABLES:
+            raise TemplateError(f"more than {_MOST_VARIABLES} variables at a time are refused here", offset)
         return Pipe(commands, offset, names, assigns)
 
     def _declaration(self, tokens: list[Token], word: str) -> tuple[tuple[str, ...], bool, list[Token]]:
@@ -239,6 +241,13 @@ class _Parser:
         return Operand("pipe", first.offset, Pipe(commands, first.offset), path), left
 
 
+def _check_size(action: Piece) -> None:
+    if not action.tokens:
+        raise TemplateError("an action is empty: missing value for command", action.offset)
+    if len(action.tokens) > _MOST_WORDS:
+        raise TemplateError(f"an action of more than {_MOST_WORDS} words is refused here", action.offset)
+
+
 def _fields(tokens: list[Token]) -> tuple[tuple[str, ...], list[Token]]:
     count = 0
     while count < len(tokens) and tokens[count].kind == "field" and not tokens[count].spaced:
@@ -268,14 +277,16 @@ def _constant(token: Token) -> Operand:
 
 def _number(token: Token) -> int | float:
     text = token.value.replace("_", "")
-    if re.fullmatch("[+-]?0[0-7]+", text):
-        return int(text, 8)
-    for read in (lambda: int(text, 0), lambda: float(text)):
+    octal = re.fullmatch("[+-]?0[0-7]+", text)
+    for read in (lambda: int(text, 8 if octal else 0), lambda: float(text)):
         try:
-            return read()
+            number = read()
         except ValueError:
             continue
-    raise TemplateError(f"bad number {token.value}", token.offset)
+        if isinstance(number, int) and abs(number) > _LARGEST_INTEGER:
+            break
+        return number
+    raise TemplateError(f"bad number {token.value[:50]}", token.offset)
 
 
 def _string(token: Token) -> str:
@@ -292,6 +303,6 @@ def _unescape(text: str, token: Token) -> str:
         code = int(match[4], 8) if match[4] else int(match[1] or match[2] or match[3], 16)
         if code > sys.maxunicode:
             raise TemplateError(f"{match[0]} is no character", token.offset)
-        return chr(code)
+        return character(code)
 
     return _ESCAPE.sub(one, text)

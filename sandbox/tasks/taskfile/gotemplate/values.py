@@ -71,11 +71,25 @@ def bounded(characters: int) -> None:
         raise TemplateError("a text of more than 1 Mi characters is refused here")
 
 
+def character(code: int) -> str:
+    """The character of a code, as Go writes it: a half of a pair is none. Raises `ValueError` beyond Unicode."""
+    return "\ufffd" if 0xD800 <= code <= 0xDFFF else chr(code)
+
+
 def is_secret(value: object) -> bool:
     """Whether a value is or contains a secret."""
     if isinstance(value, dict):
         return any(map(is_secret, value.values()))
     return any(map(is_secret, value)) if isinstance(value, list) else isinstance(value, Secret)
+
+
+def marked(value: object) -> object:
+    """The value with each text in it as a secret."""
+    if isinstance(value, dict):
+        return {key: marked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [marked(item) for item in value]
+    return Secret(value) if isinstance(value, str) else value
 
 
 def truth(value: object) -> bool:
