@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import string
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class Accounts:
 
         They are valid until the sandbox stops; above a limit, the oldest are discarded.
         """
-        user, password = f"login-{secrets.token_hex(4)}", secrets.token_urlsafe(32)
+        user, password = f"login-{secrets.token_hex(4)}", new_password()
         principal = Principal(actor, Rights.of_repositories(repositories), f"login:{user}")
         self._logins[registry.lower(), user] = _Login(password, principal)
         while len(self._logins) > _MOST_LOGINS:
@@ -143,6 +144,11 @@ class Accounts:
     def _scope_map_rights(self, token: TokenRecord) -> Rights:
         scope_map = self.scope_map(token.registry, token.scope_map)
         return Rights.of_scope_map(scope_map.actions) if scope_map else Rights(())
+
+
+def new_password() -> str:
+    """A password of 52 letters and digits. One that began with a dash would be an option to a command line."""
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(52))
 
 
 def password_digest(password: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sandbox.registry import Registries
+from sandbox.registry.accounts import new_password
 from sandbox.testing import tiny_image
 from sandbox.tests.live import LiveGateway
 from sandbox.tests.registry_support import arm_client, make, running_registries
@@ -132,3 +133,7 @@ def test_a_name_that_is_none_reaches_no_file(live: LiveGateway, registries: Regi
     status, _, body = ask(live, "DELETE", f"https://{HOST}/acr/v1/{name}", headers=bearer(token))
     assert status in (400, 404)
     assert body["errors"][0]["code"] in ("NAME_INVALID", "NotInSandbox")
+
+
+def test_a_password_is_never_an_option_of_a_command_line() -> None:
+    assert all(password.isalnum() and len(password) == 52 for password in (new_password() for _ in range(1000)))

@@ -6,7 +6,6 @@ Source: Azure REST API specification, Microsoft.ContainerRegistry/registries.
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from sandbox.arm.body import region
+from sandbox.registry.accounts import new_password
 from sandbox.registry.arm.bodies import NameCheck, RegenerateCredential, RegistryBody, RegistryChange
 from sandbox.registry.arm.properties import identity_of, registry_body, with_properties
 from sandbox.registry.records import API_VERSIONS, PROVIDER, RegistryRecord, now
@@ -114,7 +114,7 @@ class RegistryControl:
             created=known.created if known else now(),
             tags=body.tags or {},
             identity=identity_of(body.identity),
-            admin_passwords=known.admin_passwords if known else (secrets.token_urlsafe(39), secrets.token_urlsafe(39)),
+            admin_passwords=known.admin_passwords if known else (new_password(), new_password()),
         )
         return await self._store(with_properties(record, body.properties), 200 if known else 201)
 
@@ -154,7 +154,7 @@ class RegistryControl:
         """Generate one of the admin user's passwords anew; the old one becomes invalid."""
         record, name = self._with_admin(call), (await call.body(RegenerateCredential)).name
         first, second = record.admin_passwords
-        fresh = secrets.token_urlsafe(39)
+        fresh = new_password()
         passwords = (fresh, second) if name == "password" else (first, fresh)
         record = self._records.put(record.name, msgspec.structs.replace(record, admin_passwords=passwords))
         return json_answer(_credentials(record))

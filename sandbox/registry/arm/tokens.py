@@ -6,7 +6,6 @@ Source: https://learn.microsoft.com/azure/container-registry/container-registry-
 from __future__ import annotations
 
 import re
-import secrets
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +13,7 @@ import msgspec
 from aiohttp import web
 
 from sandbox.arm.operations import Operations, nothing
-from sandbox.registry.accounts import Accounts, password_digest
+from sandbox.registry.accounts import Accounts, new_password, password_digest
 from sandbox.registry.arm.bodies import GenerateCredentials, TokenBody, TokenProperties
 from sandbox.registry.arm.properties import child_body
 from sandbox.registry.arm.registries import CHILD_NAME, REGISTRY, RegistryControl
@@ -104,7 +103,7 @@ class TokenControl:
         passwords = {password.name: password for password in token.passwords}
         shown = []
         for name in (requested.name,) if requested.name else ("password1", "password2"):
-            value = secrets.token_urlsafe(39)
+            value = new_password()
             created = PasswordRecord(name=name, digest=password_digest(value), created=now(), expiry=expiry)
             passwords[name] = created
             shown.append(_password_body(created) | {"value": value})
