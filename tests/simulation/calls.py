@@ -66,7 +66,7 @@ class Chaos:
 
     def error(self, port: str, method: str, server: str, now: float) -> BasegateError | None:
         """The error of a place with an outage, or None."""
-        for place in (port, f"{port}@{server}"):
+        for place in (port, f"{port}@{server}") if server else (port,):
             how, until = self.away_for_long.get(place) or self.away.get(place) or ("", 0.0)
             if until > now:
                 self.struck[how] += 1
