@@ -55,14 +55,12 @@ _WORDS = {
         "answers": "queries, models, responses",
         "concern": "action item",
         "find": "lookup",
-        "finding": "result",
         "look": "work item, read",
         "mend": "repair",
         "misfits": "validation errors",
         "notice": "outcome",
         "pace": "requests per minute",
         "refusal": "error",
-        "report": "queries, result",
         "silent_after": "stale_after",
         "slice": "batch",
         "spread": "executor",
@@ -90,11 +88,7 @@ ALLOWED = {
     " find_object _find_dependencies regexFind regexFindAll",
     # injected into event delivery by drills
     "faults": "faults",
-    # what a fuzz target finds
-    "finding": "findings",
     "look": "looks _looks_like_json next_look",
-    # what a command prints at its end, for people; "Report" was the queries
-    "report": "report Report REPORT _report make_report print_report write_report",
     # a build stage of a Dockerfile, of a task file's expression
     "stage": "stage stages _stages",
     # the image that stands in for one of Docker Hub

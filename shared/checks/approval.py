@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from shared.checks.kind import CheckKind, Started
 from shared.domain.candidate import Candidate, Verdict
-from shared.domain.policy import CheckRule, Policy, Rule
+from shared.domain.policy import CheckRule, Phase, Policy, Rule
 
 ASKED = Started("", "approval")
 """In place of a run, once approval was requested."""
@@ -14,6 +14,7 @@ class ApprovalCheck(Rule, CheckRule, frozen=True, kw_only=True):
     """A person approves or rejects; with two_persons, not the person who requested the run."""
 
     kind = "approval"
+    phase = Phase.PERSON
 
     two_persons: bool = False
 

@@ -62,6 +62,10 @@ class CheckKind(ABC, Generic[R]):
     def start(self, candidate: Candidate, rule: R, mark: str) -> Started | CheckResult:
         """Start the check; returns its run, or its result."""
 
+    def judge_again(self, candidate: Candidate, check: CheckRecord, rule: R) -> CheckResult | None:
+        """The result under changed rules of a check whose report was kept; None if it must run (again)."""
+        return None
+
     def adopt(self, candidate: Candidate, rule: R, mark: str, since: datetime) -> Started | None:
         """The run that was started at or after `since` and not recorded; None: a new one is started."""
         return None

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 from msgspec.structs import replace
 
@@ -42,7 +42,10 @@ class TaskCheck(TaskRule, CheckRule, frozen=True, kw_only=True):
         return replace(self, values=dict.fromkeys(self.values, ""))
 
 
-class TaskCheckKind(CheckKind[TaskCheck]):
+T = TypeVar("T", bound=TaskCheck)
+
+
+class TaskCheckKind(CheckKind[T], Generic[T]):
     """Runs the rule's task with the values `IMAGE` (the candidate by digest) and `TAG`, and reads the run's status.
 
     `succeeded` passes, `failed` fails; a run that was canceled, timed out, broke or is gone is no verdict: `unknown`,
@@ -52,19 +55,18 @@ class TaskCheckKind(CheckKind[TaskCheck]):
     rule = TaskCheck
     may_promote = True
 
-    def start(self, candidate: Candidate, rule: TaskCheck, mark: str) -> Started:
+    def start(self, candidate: Candidate, rule: T, mark: str) -> Started:
         """Start the run."""
-        values = {**rule.values, "IMAGE": str(candidate.image), "TAG": candidate.tag}
-        registry = self._services.registry_rule(rule.registry)
+        registry, values = self._services.registry_rule(rule.registry), self._values(candidate, rule, mark)
         return Started(registry.login_server, self._services.tasks.start(registry, rule.task, values, mark))
 
-    def adopt(self, candidate: Candidate, rule: TaskCheck, mark: str, since: datetime) -> Started | None:
+    def adopt(self, candidate: Candidate, rule: T, mark: str, since: datetime) -> Started | None:
         """Find the run with the mark."""
         registry = self._services.registry_rule(rule.registry)
         run_id = self._services.tasks.find(registry, rule.task, mark, since)
         return Started(registry.login_server, run_id) if run_id else None
 
-    def poll(self, candidate: Candidate, check: CheckRecord, rule: TaskCheck) -> CheckResult | None:
+    def poll(self, candidate: Candidate, check: CheckRecord, rule: T) -> CheckResult | None:
         """Read the run, and its log once it has ended."""
         registry = self._services.registry_rule(rule.registry)
         subject = f"run {check.run_id} of task {rule.task}"
@@ -75,13 +77,8 @@ class TaskCheckKind(CheckKind[TaskCheck]):
             return self._timed_out(check, rule)
         name = f"{candidate.gate}/{short(candidate.digest)}/{registry.login_server}/{check.run_id}.log"
         evidence = gather_evidence(self._services.tasks, self._services.archive, registry, run, name)
-        verdict, reason = {
-            RunStatus.SUCCEEDED: (Verdict.PASSED, f"{subject} succeeded"),
-            RunStatus.FAILED: (Verdict.FAILED, f"{subject} failed: {telling_line(evidence)}"),
-        }.get(run.status, (Verdict.UNKNOWN, f"{subject} ended without a verdict: {run.detail}"))
-        return CheckResult(
-            verdict=verdict, reason=reason, evidence=evidence, started_at=run.started_at, finished_at=run.finished_at
-        )
+        result = self._concluded(candidate, check, rule, run, evidence)
+        return replace(result, started_at=run.started_at, finished_at=run.finished_at)
 
     def cancel(self, check: CheckRecord) -> None:
         """Cancel the run, if the rules still name its registry."""
@@ -92,22 +89,36 @@ class TaskCheckKind(CheckKind[TaskCheck]):
         """The log of the run."""
         return log_so_far(self._services, check, limit_bytes)
 
-    def marked(self, rule: TaskCheck, since: datetime) -> Iterator[Marked]:
+    def marked(self, rule: T, since: datetime) -> Iterator[Marked]:
         """The runs of the task, whichever gate started them."""
         registry = self._services.registry_rule(rule.registry)
         for run_id, mark in self._services.tasks.marked(registry, rule.task, since):
             yield Marked(Started(registry.login_server, run_id), mark, f"{run_id} of {rule.task}")
 
-    def readiness(self, rule: TaskCheck) -> Iterator[tuple[str, Callable[[], object]]]:
+    def readiness(self, rule: T) -> Iterator[tuple[str, Callable[[], object]]]:
         """Whether the task exists and may be run."""
         registry = self._services.registry_rule(rule.registry)
         yield f"task {rule.task} of {registry.login_server}", partial(self._services.tasks.check, registry, rule.task)
 
-    def dependency(self, rule: TaskCheck) -> str:
+    def dependency(self, rule: T) -> str:
         """The task."""
         return f"task {rule.registry}/{rule.task}"
 
-    def _timed_out(self, check: CheckRecord, rule: TaskCheck) -> CheckResult | None:
+    def _values(self, candidate: Candidate, rule: T, mark: str) -> dict[str, str]:
+        return {**rule.values, "IMAGE": str(candidate.image), "TAG": candidate.tag}
+
+    def _concluded(
+        self, candidate: Candidate, check: CheckRecord, rule: T, run: Run, evidence: Evidence
+    ) -> CheckResult:
+        """The result of a run that has ended."""
+        subject = f"run {run.run_id} of task {rule.task}"
+        verdict, reason = {
+            RunStatus.SUCCEEDED: (Verdict.PASSED, f"{subject} succeeded"),
+            RunStatus.FAILED: (Verdict.FAILED, f"{subject} failed: {telling_line(evidence)}"),
+        }.get(run.status, (Verdict.UNKNOWN, f"{subject} ended without a verdict: {run.detail}"))
+        return CheckResult(verdict=verdict, reason=reason, evidence=evidence)
+
+    def _timed_out(self, check: CheckRecord, rule: T) -> CheckResult | None:
         assert check.claimed_at is not None  # only a claimed check is polled
         if seconds_between(check.claimed_at, self._services.clock.now()) <= seconds(rule.timeout):
             return None

@@ -1,5 +1,6 @@
 """A candidate: one image, by digest, under examination at a gate."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Self
@@ -7,7 +8,7 @@ from typing import ClassVar, Self
 import msgspec
 
 from shared.domain.image import Digest, Tag, parse_repository
-from shared.domain.policy import Gate, RegistryRule
+from shared.domain.policy import CheckRule, Gate, Phase, RegistryRule
 from shared.domain.record import GateRecord, RecordSummary, list_item
 
 
@@ -44,12 +45,34 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
+class ScanSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a scan found: the number of findings by severity, of those that fail, and of those that are accepted."""
+
+    scanner: str = ""
+    database_built_at: datetime | None = None
+    platform: str = ""
+    counts: dict[str, int] = {}
+    failing: int = 0
+    covered: int = 0
+    warnings: tuple[str, ...] = ()
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What a verdict is based on: the run's status, the last lines of its log, and where the whole log is stored."""
+    """What a verdict is based on: the run's status, the last lines of its log, and where the whole log is stored.
+
+    Of a scan, `scan` sums up what it found, and `report_blob` is where its report is stored, to be judged again.
+    """
 
     status: str = ""
     log_tail: tuple[str, ...] = ()
     log_blob: str = ""
+    report_blob: str = ""
+    scan: ScanSummary | None = None
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        """All places in the archive."""
+        return tuple(filter(None, (self.log_blob, self.report_blob)))
 
 
 class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,28 +80,57 @@ class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     A run is identified by where it ran, `registry` (a login server), and by `run_id`. `nonce` is part of the mark that
     the run carries, so that no other run can be mistaken for it. `runs` counts the runs started; a run that ends
-    without a verdict is repeated.
+    without a verdict is repeated at `retry_at`. The fingerprints are those of its rule.
     """
 
     kind: str
+    fingerprint: str = ""
+    run_fingerprint: str = ""
     claimed_at: datetime | None = None
     nonce: str = ""
     registry: str = ""
     run_id: str = ""
     runs: int = 0
+    retry_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
     verdict: Verdict | None = None
     reason: str = ""
     evidence: Evidence = Evidence()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has a run and no verdict."""
+        return bool(self.claimed_at and self.run_id) and self.verdict is None
+
     def claimed(self, now: datetime, nonce: str) -> Self:
         """The check after a worker has claimed its next run."""
-        return msgspec.structs.replace(self, claimed_at=now, nonce=nonce, runs=self.runs + 1)
+        return msgspec.structs.replace(self.unclaimed(), claimed_at=now, nonce=nonce, runs=self.runs + 1)
 
-    def unclaimed(self, reason: str = "") -> "CheckRecord":
+    def unclaimed(self, reason: str = "", retry_at: datetime | None = None) -> Self:
         """The check before its next run: only the count and the reason are kept from the last one."""
-        return CheckRecord(kind=self.kind, runs=self.runs, reason=reason or self.reason)
+        return type(self)(
+            kind=self.kind,
+            fingerprint=self.fingerprint,
+            run_fingerprint=self.run_fingerprint,
+            runs=self.runs,
+            reason=reason or self.reason,
+            retry_at=retry_at,
+        )
+
+    def under(self, rule: CheckRule) -> "CheckRecord | None":
+        """What is left of it under a rule that replaces its own; None if nothing is.
+
+        Its verdict, if the rule means the same; its report, to be judged again, if the rule runs the same. A failed
+        scan is judged again in any case: by then an exception may cover what failed.
+        """
+        if self.verdict is None or self.run_fingerprint != rule.run_fingerprint:
+            return None
+        has_report = bool(self.evidence.report_blob)
+        if self.fingerprint == rule.fingerprint and not (has_report and self.verdict is Verdict.FAILED):
+            return self
+        kept = msgspec.structs.replace(self, fingerprint=rule.fingerprint, claimed_at=None, verdict=None, reason="")
+        return kept if has_report else None
 
 
 class CandidateSummary(RecordSummary, frozen=True, kw_only=True):
@@ -119,6 +171,11 @@ class Candidate(GateRecord, frozen=True, kw_only=True):
         return self.state not in (CandidateState.EXAMINING, CandidateState.AWAITING_APPROVAL)
 
     @property
+    def blobs(self) -> tuple[str, ...]:
+        """Where its evidence is in the archive; attempts at one digest may share it."""
+        return tuple(blob for check in self.checks for blob in check.evidence.blobs)
+
+    @property
     def has_begun(self) -> bool:
         """Whether a check has started: then the attempt is completed, even if there are newer observations."""
         return any(check.claimed_at is not None or check.runs for check in self.checks)
@@ -156,9 +213,31 @@ def new_attempt(
         repository=parse_repository(gate.source.repository),
         login_server=source.login_server,
         fingerprint=gate.fingerprint,
-        checks=tuple(CheckRecord(kind=check.kind) for check in gate.checks),
+        checks=tuple(map(_not_run, gate.checks)),
         created_at=now,
     )
+
+
+def attempt_after(
+    latest: Candidate, gate: Gate, source: RegistryRule, now: datetime, *, keeps_results: bool = True
+) -> Candidate:
+    """The attempt that follows another one, with what the gate's current checks allow of its results."""
+    new = new_attempt(gate, source, latest.digest, latest.tag, now, latest.attempt + 1)
+    new = msgspec.structs.replace(new, requested_by=latest.requested_by, found_by=latest.found_by)
+    if not keeps_results:
+        return new
+    checks = tuple(_kept(latest.checks, rule) or _not_run(rule) for rule in gate.checks)
+    return msgspec.structs.replace(new, checks=checks)
+
+
+def _not_run(rule: CheckRule) -> CheckRecord:
+    return CheckRecord(kind=rule.kind, fingerprint=rule.fingerprint, run_fingerprint=rule.run_fingerprint)
+
+
+def _kept(checks: Sequence[CheckRecord], rule: CheckRule) -> CheckRecord | None:
+    if rule.phase is Phase.PERSON:  # a person approved another attempt, under other rules
+        return None
+    return next(filter(None, (check.under(rule) for check in checks)), None)
 
 
 def candidate_row(digest: str, attempt: int) -> str:

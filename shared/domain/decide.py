@@ -7,7 +7,7 @@ import msgspec
 
 from shared.domain.candidate import Candidate, CandidateState, Verdict
 from shared.domain.errors import Busy
-from shared.domain.policy import App, Gate
+from shared.domain.policy import App, Gate, Phase
 from shared.domain.promotion import Promotion
 from shared.domain.record import growing_wait, seconds_between
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
@@ -105,7 +105,8 @@ def decide_candidate(candidate: Candidate, gate: Gate | None, now: datetime, *, 
     1. A settled candidate has no next step.
     2. A candidate whose gate was removed from the rules ends.
     3. If the checks have changed, a new attempt begins: a verdict counts only under the current checks.
-    4. Each check runs to its verdict, in order; `failed` ends the attempt, and so does the last `passed`.
+    4. `failed` ends the attempt.
+    5. The checks of a phase run side by side, each to its verdict; the last `passed` ends the attempt.
     """
     if candidate.settled:  # 1
         return SETTLED
@@ -113,19 +114,35 @@ def decide_candidate(candidate: Candidate, gate: Gate | None, now: datetime, *, 
         return Decision(Action.RULE_REMOVED, f"gate {candidate.gate} is no longer in the rules")
     if candidate.fingerprint != gate.fingerprint:  # 3
         return Decision(Action.EXAMINE_ANEW, "the gate's checks have changed since this attempt began")
-    index = next((i for i, check in enumerate(candidate.checks) if check.verdict is not Verdict.PASSED), None)
-    if index is None:  # 4
+    for index, check in enumerate(candidate.checks):  # 4
+        if check.verdict is not None and check.verdict is not Verdict.PASSED:
+            return Decision(Action.FAIL, check.reason, index=index)
+    due = _due(candidate, gate)  # 5
+    if not due:
         return Decision(Action.PASS, "every check passed")
-    return _decide_check(candidate, index, now, claimed=claimed)
+    decisions = [_decide_check(candidate, index, now, claimed=claimed) for index in due]
+    return min(decisions, key=lambda one: (one.wait_seconds, one.action is not Action.START_CHECK))
+
+
+def _due(candidate: Candidate, gate: Gate) -> list[int]:
+    """The indexes of the checks without a verdict whose turn it is: those of a phase, of which persons decide one by
+    one. Where the gate's own task pushes the stable tag, checks run in the order of the rules: what is to be decided
+    before it pushes stands before it.
+    """
+    left = [index for index, check in enumerate(candidate.checks) if check.verdict is None]
+    phase = min((gate.checks[index].phase for index in left), default=Phase.READ)
+    if gate.promote.by == "task":
+        return left[:1]
+    due = [index for index in left if gate.checks[index].phase is phase]
+    return due[:1] if phase is Phase.PERSON else due
 
 
 def _decide_check(candidate: Candidate, index: int, now: datetime, *, claimed: bool) -> Decision:
     check = candidate.checks[index]
-    if check.verdict is not None:
-        return Decision(Action.FAIL, check.reason, index=index)
     if check.claimed_at is None or (claimed and not check.run_id):
         why = f"run it again: {check.reason}" if check.runs else "has not run yet"
-        return Decision(Action.START_CHECK, f"the {check.kind} check: {why}", index=index)
+        wait = seconds_between(now, check.retry_at) if check.retry_at else 0.0
+        return Decision(Action.START_CHECK, f"the {check.kind} check: {why}", wait, index)
     if not check.run_id:
         return await_run_id(check.claimed_at, Action.ADOPT_CHECK, now, index)
     if candidate.state is CandidateState.AWAITING_APPROVAL:

@@ -8,8 +8,9 @@ import hashlib
 import re
 from collections.abc import Hashable, Iterator, Mapping
 from datetime import datetime, timedelta
+from enum import IntEnum
 from functools import cache, cached_property
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import msgspec
 from msgspec import Meta
@@ -198,14 +199,55 @@ def plug_in_type(name: str, described: str, kinds: tuple[type[PlugInRule], ...])
     return msgspec.defstruct(name, keys, bases=(Rule,), namespace={"__doc__": described}, frozen=True, kw_only=True)
 
 
+class Phase(IntEnum):
+    """When a check runs. A phase begins when the one before has passed: cheap checks come first."""
+
+    READ = 0
+    """It reads registries, and starts nothing."""
+
+    RUN = 1
+    """It starts a run; the checks of this phase run side by side."""
+
+    PERSON = 2
+    """A person decides; one after another."""
+
+
 class CheckRule(PlugInRule):
     """The rule of one check of a gate: each kind of check has its own, in `shared/checks`."""
 
     __slots__ = ()
 
+    phase: ClassVar[Phase] = Phase.RUN
+
+    judging: ClassVar[frozenset[str]] = frozenset()
+    """The keys that only say how the result of a run is judged: if they change, nothing is run again."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the meaning of its verdict."""
+        return fingerprint_of(_meaning(self))
+
+    @property
+    def run_fingerprint(self) -> str:
+        """Identifies what it runs, however the result is judged."""
+        return fingerprint_of({key: value for key, value in _meaning(self).items() if key not in self.judging})
+
     def problems(self, policy: "Policy", *, signs_in: bool) -> Iterator[tuple[str, str]]:
         """Its conflicts with the other rules, by key; `signs_in`: callers are signed in, so that names are known."""
         yield from ()
+
+
+def _meaning(check: CheckRule) -> dict[str, Any]:
+    """What a verdict of a check depends on: its rule without its timeout."""
+    values: dict[str, Any] = {"kind": check.kind, **msgspec.to_builtins(check)}
+    if values.pop("timeout", ""):
+        values["timeout_seconds"] = 0  # the fingerprints in existing ledgers have it
+    return values
+
+
+def fingerprint_of(meaning: object) -> str:
+    """A short hash of plain values."""
+    return hashlib.sha256(msgspec.json.encode(meaning, order="deterministic")).hexdigest()[:16]
 
 
 class PromotionRule(Rule, frozen=True, kw_only=True):
@@ -270,11 +312,14 @@ class Gate(NamedRule, frozen=True, kw_only=True, dict=True):
 
         Timeouts are left out: they do not change the meaning of a verdict.
         """
-        meaning = [{"kind": check.kind, **msgspec.to_builtins(check)} for check in self.checks]
-        for values in meaning:
-            if values.pop("timeout", ""):
-                values["timeout_seconds"] = 0  # the fingerprints in existing ledgers have it
-        return hashlib.sha256(msgspec.json.encode(meaning, order="deterministic")).hexdigest()[:16]
+        return fingerprint_of(list(map(_meaning, self.checks)))
+
+    @cached_property
+    def first_check(self) -> int:
+        """The index of the check that runs first."""
+        if self.promote.by == "task":
+            return 0
+        return min(range(len(self.checks)), key=lambda index: self.checks[index].phase)
 
 
 class BuildRule(TaskRule, frozen=True, kw_only=True):

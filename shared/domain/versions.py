@@ -36,7 +36,7 @@ _PARTS = 4
 _FULL_PARTS = 3
 
 Key = tuple[tuple[int, ...], tuple[Any, ...]]
-"""A sort key of versions: four numbers, and the stage: below all, (0, pre-release), or released."""
+"""A sort key of versions: four numbers, and the phase: below all, (0, pre-release), or released."""
 
 _FLOOR: tuple[Any, ...] = (-1,)
 _RELEASED: tuple[Any, ...] = (1,)
@@ -154,11 +154,11 @@ def _floor_after(numbers: list[int]) -> Key:
 
 
 def _key(numbers: list[int], prerelease: str | None) -> Key:
-    stage = _RELEASED
+    phase = _RELEASED
     if prerelease is not None:
         identifiers = re.findall(r"[0-9]+|[a-z]+", prerelease.lower())
-        stage = (0, tuple((0, int(text), "") if text.isdecimal() else (1, 0, text) for text in identifiers))
-    return _padded(numbers), stage
+        phase = (0, tuple((0, int(text), "") if text.isdecimal() else (1, 0, text) for text in identifiers))
+    return _padded(numbers), phase
 
 
 def _padded(numbers: list[int]) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 import msgspec
 from msgspec.structs import replace
 
-from shared.domain.candidate import Candidate, FoundBy, attempts_of, new_attempt
+from shared.domain.candidate import Candidate, FoundBy, attempt_after, attempts_of, new_attempt
 from shared.domain.errors import Busy, Conflict
 from shared.domain.image import Digest, Tag, short
 from shared.domain.observation import Change as Meaning
@@ -137,18 +137,21 @@ class Observer:
         observed = self._save_change(gate, stored.record, stored, Meaning.RETURNED, Trigger(FoundBy.OPERATOR, who=why))
         return (*items, *observed.items)
 
-    def attempt_again(self, gate: Gate, latest: Candidate, who: str) -> tuple[Candidate, tuple[WorkItem, ...]]:
+    def attempt_again(
+        self, gate: Gate, latest: Candidate, who: str, *, keeps_results: bool = False
+    ) -> tuple[Candidate, tuple[WorkItem, ...]]:
         """Start another attempt at a digest, and reopen the promotions of the tags that point to it now.
 
-        They are reopened in the same transaction, up to its limit: if this worker dies after it, no promotion stays
-        refused although the attempt passes.
+        Its checks run again, unless it `keeps_results` of the last attempt. The promotions are reopened in the same
+        transaction, up to its limit: if this worker dies after it, no promotion stays refused although the attempt
+        passes.
 
         Raises:
             Conflict: another worker has started that attempt. Busy: too many conflicts on the promotions.
         """
         now, source = self._services.clock.now(), self._services.registry_rule(gate.source.registry)
-        number, why = latest.attempt + 1, f"requested by {who}"
-        attempt = new_attempt(gate, source, latest.digest, latest.tag, now, number).noting(now, "admitted", why)
+        attempt, why = attempt_after(latest, gate, source, now, keeps_results=keeps_results), f"requested by {who}"
+        attempt = attempt.noting(now, "admitted", why)
         attempt = replace(attempt, requested_by=who.partition(":")[0], found_by=FoundBy.OPERATOR)
         listed = (stored.record for stored in self._services.ledger.list(Observation, gate.name))
         rows = [promotion_row(seen.tag, seen.sequence) for seen in listed if seen.digest == latest.digest]
@@ -178,7 +181,8 @@ class Observer:
         asked_by, at_once = trigger.who.partition(":")[0], trigger.by is FoundBy.EVENT
         candidate = replace(candidate, found_by=trigger.by, requested_by=asked_by)
         if at_once:
-            candidate = candidate.with_check_record(0, candidate.checks[0].claimed(now, secrets.token_hex(8)))
+            first = candidate.checks[gate.first_check].claimed(now, secrets.token_hex(8))
+            candidate = candidate.with_check_record(gate.first_check, first)
         observed = Change(seen.with_sequence(sequence), stored)
         try:
             *_, attempt = ledger.commit(observed, Change(promotion), Change(candidate))

@@ -10,7 +10,7 @@ from msgspec.structs import asdict, replace
 
 from shared.checks import check_kinds, check_type
 from shared.checks.task import log_so_far
-from shared.domain.candidate import Candidate, CandidateSummary, CheckRecord
+from shared.domain.candidate import Candidate, CandidateSummary, CheckRecord, Verdict
 from shared.domain.errors import NotFound, Rejected
 from shared.domain.policy import App as AppRule
 from shared.domain.policy import Gate as GateRule
@@ -176,11 +176,18 @@ class RunLogs:
         self._services, self._lookup = services, Lookup(services)
 
     def of_candidate(self, identifier: str) -> RunLog:
-        """The log of the running check, else of the last one that has ended. Raises `NotFound` if there is none."""
+        """The log of the check that failed, else of the first one that is running, else of the last one that has ended.
+
+        Raises:
+            NotFound: there is none.
+        """
         record = self._lookup.candidate(identifier).record
         kinds = {} if record.settled else check_kinds(self._services)
-        checks = ((one, kinds[one.kind].log if one.kind in kinds else None) for one in reversed(record.checks))
-        return self._first(((one, f"{one.kind} check", so_far) for one, so_far in checks), identifier)
+        failed = [one for one in record.checks if one.verdict is Verdict.FAILED]
+        running = [one for one in record.checks if one.is_running]
+        checks = (*failed, *running, *reversed(record.checks))
+        readers = ((one, kinds[one.kind].log if one.kind in kinds else None) for one in checks)
+        return self._first(((one, f"{one.kind} check", so_far) for one, so_far in readers), identifier)
 
     def of_rollout(self, identifier: str) -> RunLog:
         """The log of the build. Raises `NotFound` if there is none, as for an image that Basegate did not build."""

@@ -1,24 +1,28 @@
 """The controller of candidates: from the first check to a verdict."""
 
+import logging
 import secrets
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 from msgspec.structs import asdict, replace
 
 from shared.checks import check_kinds
 from shared.checks.kind import CheckKind, CheckResult, Started
-from shared.domain.candidate import Candidate, CandidateState, Verdict, attempts_of, new_attempt
+from shared.domain.candidate import Candidate, CandidateState, Verdict, attempt_after, attempts_of
 from shared.domain.decide import Action, Decision, decide_candidate, require_start_failed, rerun_wait
-from shared.domain.errors import Busy, Conflict, Inconclusive
+from shared.domain.errors import BasegateError, Busy, Conflict, Inconclusive
 from shared.domain.observation import Observation
 from shared.domain.outcome import Outcome
-from shared.domain.policy import Gate
+from shared.domain.policy import Gate, Phase
 from shared.domain.promotion import PROMOTIONS_AT_ONCE, Promotion
 from shared.domain.record import seconds_between
 from shared.ports import SAVE_TRIES, Change, Services, Stored
 from shared.promotion.vetoes import Vetoes
 from shared.records.step import Controller, Following, Step
+
+log = logging.getLogger(__name__)
 
 _FRESH_SECONDS = 1.0
 """A candidate that is younger than this is examined without checking whether a tag still points to it."""
@@ -95,23 +99,26 @@ class CandidateController(Controller[Candidate]):
         """Start a check.
 
         1. A digest that is vetoed, or that no tag points to any more, is not examined.
-        2. Claim the check in the ledger, unless it was created with its claim: of two workers only one continues.
-        3. Start the run, with a mark, so that it can be found if this process dies before 4.
-        4. Record the run (the engine saves).
+        2. A report that was kept when the rules changed is judged again, without a run.
+        3. Claim the check in the ledger, unless it was created with its claim: of two workers only one continues.
+        4. Start the run, with a mark, so that it can be found if this process dies before 5.
+        5. Record the run (the engine saves).
         """
         index, now, candidate = step.decision.index, self._services.clock.now(), step.record
+        kind, rule = self._kind(gate, index), gate.checks[index]
         if (veto := self._vetoes.active(gate, candidate.digest)) is not None:  # 1
             return self._settled(candidate, CandidateState.CANCELED, veto.words)
         if self._is_overtaken(candidate):
             return self._settled(candidate, CandidateState.SUPERSEDED, "its tags changed before it was examined")
-        if not step.is_claimed:
+        if (judged := kind.judge_again(candidate, candidate.checks[index], rule)) is not None:  # 2
+            return self._conclude(step, gate, index, judged)
+        if not (step.is_claimed and candidate.checks[index].claimed_at):
             claimed = candidate.checks[index].claimed(now, secrets.token_hex(8))
-            candidate = step.save(candidate.with_check_record(index, claimed))  # 2
-        kind = self._kind(gate, index)
-        started = kind.start(candidate, gate.checks[index], _mark(candidate, index))  # 3
+            candidate = step.save(candidate.with_check_record(index, claimed))  # 3
+        started = kind.start(candidate, rule, _mark(candidate, index))  # 4
         if isinstance(started, CheckResult):
-            return self._conclude(step, index, started)
-        return self._begun(candidate, index, started, kind, "started")  # 4
+            return self._conclude(step, gate, index, started)
+        return self._begun(candidate, index, started, kind, "started")  # 5
 
     def _adopt(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """Find the run that a dead worker started, else release the claim so that the check is started again."""
@@ -134,32 +141,58 @@ class CandidateController(Controller[Candidate]):
         return begun.noting(self._services.clock.now(), f"{name} check {how}", f"run {run.run_id} of {run.registry}")
 
     def _poll(self, step: Step[Candidate], gate: Gate) -> Candidate:
-        """Read the result of a running check."""
-        index, candidate = step.decision.index, step.record
-        result = self._kind(gate, index).poll(candidate, candidate.checks[index], gate.checks[index])
-        return candidate if result is None else self._conclude(step, index, result)
+        """Read the results of all running checks. What one of them tells is kept, whatever happens to another.
 
-    def _conclude(self, step: Step[Candidate], index: int, result: CheckResult) -> Candidate:
+        Raises:
+            BasegateError: the first error of a check whose run could not be read.
+        """
+        failed: tuple[int, BasegateError] | None = None
+        for index, check in enumerate(step.record.checks):
+            kind = self._kind(gate, index)
+            if not check.is_running or kind.waits_for_person:
+                continue
+            try:
+                result = kind.poll(step.record, check, gate.checks[index])
+            except BasegateError as error:
+                failed = failed or (index, error)
+                continue
+            if result is not None:
+                step.carry(self._conclude(step, gate, index, result))
+        if failed is not None:
+            step.decision = replace(step.decision, index=failed[0])
+            raise failed[1]
+        return step.record
+
+    def _conclude(self, step: Step[Candidate], gate: Gate, index: int, result: CheckResult) -> Candidate:
         """Record the result of a check.
 
         Raises:
-            Inconclusive: it is no verdict; the check is run again.
+            Inconclusive: it is no verdict, and no other check is in progress; the check is run again.
         """
         now, candidate = self._services.clock.now(), step.record
         name, check = candidate.checks[index].kind, candidate.checks[index]
-        if result.verdict is Verdict.UNKNOWN:
-            again = candidate.with_check_record(index, check.unclaimed(result.reason))
-            step.carry(again.noting(now, f"{name} check without a verdict", result.reason))  # saved with its wait
-            raise Inconclusive(result.reason, rerun_wait(check.runs))
-        concluded = candidate.with_check(index, **asdict(result) | {"finished_at": result.finished_at or now})
-        return concluded.noting(now, f"{name} check {result.verdict}", result.reason)
+        if result.verdict is not Verdict.UNKNOWN:
+            concluded = candidate.with_check(index, **asdict(result) | {"finished_at": result.finished_at or now})
+            return concluded.noting(now, f"{name} check {result.verdict}", result.reason)
+        wait = rerun_wait(max(1, check.runs))
+        unclaimed = check.unclaimed(result.reason, now + timedelta(seconds=wait))
+        again = candidate.with_check_record(index, unclaimed)
+        again = again.noting(now, f"{name} check without a verdict", result.reason)
+        if decide_candidate(again, gate, now).index != index:
+            return again  # the other checks of its phase go on meanwhile
+        step.carry(again)  # saved with its wait
+        raise Inconclusive(result.reason, wait)
 
     def _pass(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """Settle it together with the promotions that are now based on it, up to the limit of a transaction.
 
+        If a person was asked meanwhile, the reports are judged again first: an exception may have ended.
+
         Promotions that were based on an earlier attempt and have not started are included: the images of that attempt
         may be deleted.
         """
+        if (changed := self._judged_since_approval(step, gate)) is not None:
+            return changed
         passed = self._settled(step.record, CandidateState.PASSED, step.decision.reason)
         passed, now = replace(passed, next_step_at=None), self._services.clock.now()
         for _ in range(SAVE_TRIES):
@@ -177,18 +210,36 @@ class CandidateController(Controller[Candidate]):
                 return passed
         raise Busy(f"too many conflicts on the promotions of {passed.id}", delay_seconds=1.0)
 
+    def _judged_since_approval(self, step: Step[Candidate], gate: Gate) -> Candidate | None:
+        """The candidate if one of its reports does not pass any more, else None."""
+        if all(rule.phase is not Phase.PERSON for rule in gate.checks):
+            return None
+        for index, check in enumerate(step.record.checks):
+            judged = self._kind(gate, index).judge_again(step.record, check, gate.checks[index])
+            if judged is not None and judged.verdict is not Verdict.PASSED:
+                return self._conclude(step, gate, index, judged)
+        return None
+
     def _fail(self, step: Step[Candidate], gate: Gate) -> Candidate:
-        """End it by the verdict of a person or a check."""
+        """End it by the verdict of a person or a check, and cancel the runs that are not needed any more.
+
+        A run that cannot be canceled runs to its end: it only examines.
+        """
+        for index, check in enumerate(step.record.checks):
+            if check.is_running:
+                try:
+                    self._kind(gate, index).cancel(check)
+                except BasegateError as error:
+                    log.warning("run %s of %s not canceled: %s", check.run_id, step.record.id, error)
         by_person = self._kind(gate, step.decision.index).waits_for_person
         state = CandidateState.REJECTED if by_person else CandidateState.FAILED
         return self._settled(step.record, state, step.decision.reason)
 
     def _examine_anew(self, step: Step[Candidate], gate: Gate) -> Candidate:
-        """Replace this attempt by a new one under the current checks, without its results."""
+        """Replace this attempt by a new one under the current checks, with the results that these still allow."""
         old, now, why = step.record, self._services.clock.now(), step.decision.reason
         source = self._services.registry_rule(gate.source.registry)
-        new = new_attempt(gate, source, old.digest, old.tag, now, old.attempt + 1).noting(now, "admitted", why)
-        new = replace(new, requested_by=old.requested_by, found_by=old.found_by)
+        new = attempt_after(old, gate, source, now).noting(now, "admitted", why)
         superseded = self._settled(old, CandidateState.SUPERSEDED, why)
         step.commit(superseded, Change(new))
         return superseded

@@ -6,7 +6,15 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from shared.deployment.dependents import Dependents
-from shared.domain.candidate import VERDICTS, Candidate, CandidateState, FoundBy, attempts_of, new_attempt
+from shared.domain.candidate import (
+    VERDICTS,
+    Candidate,
+    CandidateState,
+    FoundBy,
+    attempt_after,
+    attempts_of,
+    new_attempt,
+)
 from shared.domain.decide import Action, Decision, decide_promotion
 from shared.domain.errors import BasegateError, Busy, Conflict, Gone, Inconclusive, Misconfigured, Rejected, Retry
 from shared.domain.image import short
@@ -130,12 +138,13 @@ class PromotionController(Controller[Promotion]):
         if seen is not None and seen.record.sequence > promotion.sequence:
             return self._ended(promotion, PromotionState.SUPERSEDED, "its tag changed before it was examined")
         source = self._services.registry_rule(gate.source.registry)
-        attempt = latest.attempt + 1 if latest else 1
-        why = f"last attempt {latest.state}: {latest.reason}" if latest else "first attempt"
-        new = new_attempt(gate, source, promotion.digest, promotion.tag, now, attempt).noting(now, "admitted", why)
-        if latest is not None:
-            new = replace(new, requested_by=latest.requested_by, found_by=latest.found_by)
-        waiting = self._waiting(promotion, f"attempt {attempt} is {new.state_name}")
+        if latest is None:
+            new, why = new_attempt(gate, source, promotion.digest, promotion.tag, now), "first attempt"
+        else:
+            new = replace(attempt_after(latest, gate, source, now), tag=promotion.tag)
+            why = f"last attempt {latest.state}: {latest.reason}"
+        new = new.noting(now, "admitted", why)
+        waiting = self._waiting(promotion, f"attempt {new.attempt} is {new.state_name}")
         step.commit(waiting, Change(new))
         self._services.queue.send(new.work_item, 0)
         step.waits_for_record = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -53,6 +53,8 @@ class FakeTasks:
         self.broken: set[str] = set()
         self.log_fault: Exception | None = None
         self.start_fault: Exception | None = None
+        self.log_of: Callable[[FakeRun], str] = lambda run: run.log
+        self.get_faults: dict[str, Exception] = {}
         self._counts: dict[str, int] = {}
         self._others_images: dict[str, Digest] = {}
 
@@ -86,6 +88,8 @@ class FakeTasks:
         run = self._run(registry, run_id)
         if run is None:
             return self._get_other(registry, run_id)
+        if fault := self.get_faults.get(run.task):
+            raise fault
         going = Run(
             run_id=run_id,
             status=RunStatus.RUNNING,
@@ -107,7 +111,7 @@ class FakeTasks:
             raise self.log_fault
         run = self._run(registry, run_id)
         assert run, f"{registry.name} has no run {run_id}"
-        return run.log
+        return self.log_of(run)
 
     def check(self, registry: RegistryRule, task: str) -> None:
         if self.start_fault:

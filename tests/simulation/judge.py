@@ -223,7 +223,7 @@ class Judge:
         """7: no move against a hold is claimed. Claims are recorded with their time."""
         worker, key = self._scheduler.current, (after.gate, after.tag)
         if before is not None and before.hold is not None and after.hold is None:
-            self._held(key, after.digest or "")
+            self._held(key, after.digest or "", lifted=True)
         claim, old = after.claim, before.claim if before else None
         if worker is None or claim is None or (old is not None and claim.until <= old.until):
             return  # the rest of a claim is not a new one
@@ -247,10 +247,12 @@ class Judge:
         else:
             self.violated(f"a rollback of app {rollout.app} goes forward to {after.digest}")
 
-    def _held(self, key: TagKey, content: str) -> None:
+    def _held(self, key: TagKey, content: str, *, lifted: bool = False) -> None:
+        """`lifted`: a hold that stood has just gone, also one whose call has not returned yet."""
         now = self._scheduler.seconds
         for hold in self.decisions:
-            if hold.what != "hold" or hold.place != key or not hold.stood_at(now):
+            stood = hold.stood_at(now) or (lifted and hold.ended_at is None)
+            if hold.what != "hold" or hold.place != key or not stood:
                 continue
             if hold.until is HoldUntil.NEWER and self._is_newer(key, content, hold):
                 hold.ended_at = now

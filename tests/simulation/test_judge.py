@@ -76,8 +76,8 @@ def go_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
 def pass_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     conclude = CandidateController._conclude
 
-    def kindly(self: Any, step: Any, index: int, result: Any) -> Any:
-        return conclude(self, step, index, msgspec.structs.replace(result, verdict=Verdict.PASSED))
+    def kindly(self: Any, step: Any, gate: Any, index: int, result: Any) -> Any:
+        return conclude(self, step, gate, index, msgspec.structs.replace(result, verdict=Verdict.PASSED))
 
     monkeypatch.setattr(CandidateController, "_conclude", kindly)
 

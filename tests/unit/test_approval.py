@@ -80,12 +80,29 @@ def test_an_approval_is_never_taken_over_by_another_attempt() -> None:
     assert world.candidate(GREEN).state is CandidateState.AWAITING_APPROVAL
 
 
+def test_an_approval_is_not_taken_over_when_the_rules_change() -> None:
+    world, _identifier = waiting()
+    gate = world.policy.gates["node"]
+    change = msgspec.structs.replace(gate, checks=(*gate.checks, ApprovalCheck()))
+    world.use(msgspec.structs.replace(world.policy, gates={"node": change}))
+    world.pass_time(3600)
+    world.sweep_now()
+    world.settle()
+    world.operate.candidates.approve(world.candidate(GREEN).id, ADA).act()
+    world.settle()
+    world.use(msgspec.structs.replace(world.policy, gates={"node": gate}))
+    world.pass_time(3600)
+    world.sweep_now()
+    world.settle()
+    assert world.candidate(GREEN).state is CandidateState.AWAITING_APPROVAL
+    assert world.stable_tag() is None
+
+
 @pytest.mark.parametrize("when", ["before the answer", "after the answer"])
 def test_a_canceled_examination_can_be_approved_when_it_is_begun_again(when: str) -> None:
     gate = sample_policy().gates["node"]
-    checks = (ApprovalCheck(), *gate.checks)
+    checks = (*gate.checks, ApprovalCheck(), ApprovalCheck())
     world = World(sample_policy(gates={"node": msgspec.structs.replace(gate, checks=checks)}, apps={}))
-    world.tasks.seconds = 60
     world.push("15-alpine", GREEN)
     world.settle()
     if when == "after the answer":
@@ -95,9 +112,10 @@ def test_a_canceled_examination_can_be_approved_when_it_is_begun_again(when: str
     world.settle()
     world.operate.candidates.rerun(world.candidate(GREEN).id, ADA).act()
     world.settle()
-    assert world.candidate(GREEN).state is CandidateState.AWAITING_APPROVAL
-    world.operate.candidates.approve(world.candidate(GREEN).id, BOB).act()
-    world.settle()
+    for who in (ADA, BOB):
+        assert world.candidate(GREEN).state is CandidateState.AWAITING_APPROVAL
+        world.operate.candidates.approve(world.candidate(GREEN).id, who).act()
+        world.settle()
     assert (world.stable_tag(), world.candidate(GREEN).attempt) == (GREEN, 2)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from shared.domain.promotion import PromotionState
 from shared.domain.record import WorkItem
 from shared.domain.stable_tag import HoldUntil
 from shared.ports import Change, Removal, Stored
-from tests.fakes import ProcessDied, World, digest, sample_policy
+from tests.fakes import FakeRun, ProcessDied, World, digest, sample_policy
 from tests.unit.operators import TAG, answer, cancel, gate_of, hold, lift_veto, rerun, sweep, veto
 
 ORANGE, RED, GREEN = digest("orange"), digest("red"), digest("green")
@@ -38,6 +39,7 @@ def change_checks(world: World, *checks: CheckRule) -> None:
 
 
 STRICTER = TaskCheck(registry="base", task="stricter")
+SECOND = TaskCheck(registry="base", task="second")
 
 
 def examining() -> World:
@@ -120,12 +122,92 @@ def test_a_failed_digest_that_is_pushed_again_stays_failed_and_is_announced_once
     assert world.announcer.names == ["CandidateFailed"]
 
 
-def test_the_first_check_that_fails_ends_the_attempt() -> None:
-    world = gate_world(STRICTER, TaskCheck(registry="base", task="second"))
+def test_the_first_check_that_fails_ends_the_attempt_and_the_runs_of_the_others_are_canceled() -> None:
+    world = gate_world(STRICTER, SECOND)
+    world.tasks.failing["stricter"] = "ERROR: no"
+    world.push("15-alpine", GREEN)
+    world.next_item()
+    second = run_of(world, "second")
+    second.ends_at += timedelta(hours=1)
+    world.settle()
+    assert world.candidate(GREEN).state is CandidateState.FAILED
+    assert (second.cancelled, run_of(world, "stricter").cancelled) == (True, False)
+
+
+# side by side
+
+
+def run_of(world: World, task: str) -> FakeRun:
+    """The last run of a task."""
+    return [run for run in world.tasks.runs.values() if run.task == task][-1]
+
+
+def test_checks_that_do_not_depend_on_each_other_run_side_by_side() -> None:
+    world = gate_world(STRICTER, SECOND)
+    world.tasks.seconds = 60
+    world.push("15-alpine", GREEN)
+    world.next_item()
+    assert [run.task for run in world.tasks.runs.values()] == ["stricter", "second"]
+    world.settle()
+    assert (world.stable_tag(), len(world.tasks.runs)) == (GREEN, 2)
+
+
+def test_a_check_without_a_verdict_is_run_again_while_the_verdict_of_the_other_is_kept() -> None:
+    world = gate_world(STRICTER, SECOND)
+    world.tasks.broken.add("second")
+    world.push("15-alpine", GREEN)
+    world.pass_time(600)
+    assert (world.candidate(GREEN).checks[0].verdict, world.candidate(GREEN).state_name) == (Verdict.PASSED, "stalled")
+    world.tasks.broken.clear()
+    world.pass_time(86_500)
+    tasks = [run.task for run in world.tasks.runs.values()]
+    assert (world.stable_tag(), tasks.count("stricter"), tasks.count("second")) == (GREEN, 1, 4)
+
+
+def test_a_check_without_a_verdict_does_not_wait_for_a_slow_one_beside_it() -> None:
+    world = gate_world(STRICTER, SECOND)
+    world.tasks.broken.add("second")
+    world.push("15-alpine", GREEN)
+    world.next_item()
+    run_of(world, "stricter").ends_at += timedelta(minutes=9)
+    world.pass_time(300)
+    tasks = [run.task for run in world.tasks.runs.values()]
+    assert (tasks.count("second"), world.candidate(GREEN).state_name) == (3, "examining")
+
+
+def test_a_run_that_cannot_be_read_does_not_hide_the_result_of_the_other() -> None:
+    world = gate_world(STRICTER, SECOND)
+    world.push("15-alpine", GREEN)
+    world.next_item()
+    world.tasks.get_faults["stricter"] = Retry("503")
+    world.pass_time(60)
+    assert [check.verdict for check in world.candidate(GREEN).checks] == [None, Verdict.PASSED]
+    world.tasks.get_faults.clear()
+    world.pass_time(600)
+    assert world.stable_tag() == GREEN
+
+
+def test_a_person_is_asked_last_wherever_the_rules_say_so() -> None:
+    world = gate_world(ApprovalCheck(), STRICTER)
     world.tasks.failing["stricter"] = "ERROR: no"
     world.push("15-alpine", GREEN)
     world.settle()
-    assert [run.task for run in world.tasks.runs.values()] == ["stricter"]
+    assert (world.candidate(GREEN).state, "ApprovalNeeded" in world.announcer.names) == (CandidateState.FAILED, False)
+
+
+def test_what_an_unchanged_check_said_is_kept_when_the_rules_get_another_one() -> None:
+    world = gate_world(STRICTER)
+    world.tasks.seconds = 60
+    world.push("15-alpine", GREEN)
+    world.next_item()
+    change_checks(world, STRICTER, ApprovalCheck())
+    world.settle()
+    change_checks(world, SECOND, STRICTER)
+    wake(world)
+    tasks = [run.task for run in world.tasks.runs.values()]
+    assert (world.stable_tag(), tasks) == (GREEN, ["stricter", "stricter", "second"]), (
+        "the first run had no verdict yet"
+    )
 
 
 # no verdict

@@ -23,6 +23,7 @@ NOW = START
 
 FRESH = CheckRecord(kind="task")
 AGAIN = CheckRecord(kind="task", runs=1, reason="run ca1 ended without a verdict")
+LATER = msgspec.structs.replace(AGAIN, retry_at=NOW + timedelta(seconds=60))
 CLAIMED = CheckRecord(kind="task", claimed_at=NOW, runs=1)
 RUNNING = msgspec.structs.replace(CLAIMED, registry="base.azurecr.io", run_id="ca1")
 PASSED = msgspec.structs.replace(RUNNING, verdict=Verdict.PASSED)
@@ -78,9 +79,18 @@ def test_the_step_follows_from_the_record(record: Candidate, action: Action) -> 
         ((FAILED, FRESH), Action.FAIL, 0),
         ((CLAIMED, PASSED), Action.WAIT, 0),
         ((PASSED, PASSED), Action.PASS, 0),
+        ((FRESH, FRESH), Action.START_CHECK, 0),
+        ((RUNNING, FRESH), Action.START_CHECK, 1),
+        ((CLAIMED, RUNNING), Action.WATCH_CHECK, 1),
+        ((RUNNING, FAILED), Action.FAIL, 1),
+        ((AGAIN, RUNNING), Action.START_CHECK, 0),
+        ((LATER, RUNNING), Action.WATCH_CHECK, 1),
+        ((LATER, PASSED), Action.START_CHECK, 0),
     ],
 )
-def test_every_check_must_pass_in_its_turn(checks: tuple[CheckRecord, ...], action: Action, index: int) -> None:
+def test_every_check_must_pass_and_those_that_are_due_run_side_by_side(
+    checks: tuple[CheckRecord, ...], action: Action, index: int
+) -> None:
     decision = decide_candidate(candidate(*checks, fingerprint=STRICTER.fingerprint), STRICTER, NOW)
     assert (decision.action, decision.index) == (action, index)
 

@@ -305,12 +305,11 @@ def _spare(attempts: list[Stored[Candidate]], before: datetime) -> list[Stored[C
 
 
 def _logs(record: object) -> Iterable[str]:
-    """Where the logs of a record's runs are."""
+    """Where the evidence of a record's runs is."""
     match record:
         case Candidate():
-            evidence = [check.evidence for check in record.checks]
+            return record.blobs
         case Rollout():
-            evidence = [record.build.evidence]
+            return record.build.evidence.blobs
         case _:
-            evidence = []
-    return [one.log_blob for one in evidence if one.log_blob]
+            return ()

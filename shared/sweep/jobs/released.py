@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from contextlib import suppress
 
-from shared.domain.candidate import Candidate, CandidateState, attempts_of
+from shared.checks import check_kinds
+from shared.domain.candidate import Candidate, CandidateState, Verdict, attempts_of
 from shared.domain.errors import Conflict
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate
@@ -32,6 +33,7 @@ class ReleasedJob(SweepJob):
     def __init__(self, services: Services, gate: Gate) -> None:
         super().__init__(services, f"released.{gate.name}", "ledger")
         self._gate, self._observer, self._vetoes = gate, Observer(services), Vetoes(services)
+        self._kinds = check_kinds(services)
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch: all of it is in the ledger."""
@@ -68,8 +70,8 @@ class ReleasedJob(SweepJob):
                 yield seen, stable
 
     def _last(self, promotion: Promotion) -> Candidate | None:
-        """The last attempt at a digest, if it does not block it: it passed, or was ended by a veto that was lifted. A
-        promotion that an operator canceled stays canceled.
+        """The last attempt at a digest, if it does not block it: it passed, or was ended by a veto that was lifted, or
+        its report passes under the rules and exceptions of today. A promotion that an operator canceled stays canceled.
         """
         stored = last(self._services.ledger, Candidate, promotion.gate, attempts_of(promotion.digest))
         if stored is None or promotion.state not in _BY_VERDICT or promotion.reason.startswith("canceled by"):
@@ -78,9 +80,21 @@ class ReleasedJob(SweepJob):
         if veto is not None and veto.record.is_active:
             return None
         banned = veto is not None and (attempt.state, attempt.reason) == (CandidateState.CANCELED, veto.record.words)
-        return attempt if banned or attempt.state is CandidateState.PASSED else None
+        return attempt if banned or attempt.state is CandidateState.PASSED or self._passes_now(attempt) else None
+
+    def _passes_now(self, attempt: Candidate) -> bool:
+        """Whether only reports failed an attempt, and all of them pass now."""
+        failed = [check for check in attempt.checks if check.verdict is Verdict.FAILED]
+        rules = {rule.run_fingerprint: rule for rule in self._gate.checks}
+        return attempt.state is CandidateState.FAILED and all(
+            (rule := rules.get(check.run_fingerprint)) is not None
+            and (judged := self._kinds[rule.kind].judge_again(attempt, check, rule)) is not None
+            and judged.verdict is Verdict.PASSED
+            for check in failed
+        )
 
     def _resume(self, seen: Observation, attempt: Candidate | None) -> tuple[WorkItem, ...]:
-        if attempt is not None and attempt.state is CandidateState.CANCELED:
-            return self._observer.attempt_again(self._gate, attempt, f"sweep: {_WHY}")[1]
+        if attempt is not None and attempt.state is not CandidateState.PASSED:
+            again, who = attempt.state is CandidateState.FAILED, f"sweep: {_WHY}"
+            return self._observer.attempt_again(self._gate, attempt, who, keeps_results=again)[1]
         return self._observer.promote_again(self._gate, seen.tag, _WHY)
