@@ -1,0 +1,8 @@
+"""The formats of scanner reports, one module each. A further format is one more module and its entry in `FORMATS`."""
+
+from shared.findings.formats.grype import GrypeReader
+from shared.findings.formats.reader import ReportReader
+from shared.findings.formats.trivy import TrivyReader
+
+FORMATS: dict[str, type[ReportReader]] = {reader.format: reader for reader in (TrivyReader, GrypeReader)}
+"""The formats by their keys, in the order in which their keys are looked up."""

@@ -1,0 +1,270 @@
+"""Trivy's JSON: schema 2, and the list of results that it wrote before (until 0.19).
+
+Source: https://github.com/aquasecurity/trivy/blob/main/pkg/types/report.go and the types that it names.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from shared.findings.formats.reader import ReportReader, Scalar
+from shared.findings.formats.subject import digests_in, platform
+from shared.findings.gathering import Gathering, base_score, checked, severity_of, time_of
+from shared.findings.json_stream import JsonStream
+from shared.findings.model import BrokenReport, Finding, Licence, Report, Scanner, Secret, Severity, Subject
+
+_OS_PACKAGES, _LANGUAGE_PACKAGES = "os-pkgs", "lang-pkgs"
+_VENDOR_SEVERITIES = (Severity.UNKNOWN, Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL)
+"""By their numbers. Source: https://github.com/aquasecurity/trivy-db/blob/main/pkg/types/types.go"""
+
+
+class _Scores(Struct, rename={"v2": "V2Score", "v3": "V3Score", "v4": "V40Score"}, gc=False):
+    v2: float | None = None
+    v3: float | None = None
+    v4: float | None = None
+
+    def by_version(self) -> Iterator[tuple[str, float | None]]:
+        yield from (("2", self.v2), ("3", self.v3), ("4", self.v4))
+
+
+class _Layer(Struct, rename={"digest": "Digest", "diff_id": "DiffID"}, gc=False):
+    digest: str = ""
+    diff_id: str = ""
+
+
+class _Identifier(Struct, rename={"purl": "PURL"}, gc=False):
+    purl: str = ""
+
+
+class _Vulnerability(
+    Struct,
+    rename={
+        "id": "VulnerabilityID",
+        "vendor_ids": "VendorIDs",
+        "name": "PkgName",
+        "identifier": "PkgIdentifier",
+        "ref": "Ref",
+        "path": "PkgPath",
+        "version": "InstalledVersion",
+        "fixed": "FixedVersion",
+        "status": "Status",
+        "layer": "Layer",
+        "severity_source": "SeveritySource",
+        "url": "PrimaryURL",
+        "title": "Title",
+        "severity": "Severity",
+        "vendor_severity": "VendorSeverity",
+        "cvss": "CVSS",
+    },
+):
+    id: str = ""
+    vendor_ids: list[str] | None = None
+    name: str = ""
+    identifier: _Identifier | None = None
+    ref: str = ""
+    path: str = ""
+    version: str = ""
+    fixed: str = ""
+    status: str = ""
+    layer: _Layer | None = None
+    severity_source: str = ""
+    url: str = ""
+    title: str = ""
+    severity: str = ""
+    vendor_severity: dict[str, int] | None = None
+    cvss: dict[str, _Scores] | None = None
+
+
+class _Licence(
+    Struct,
+    rename={"severity": "Severity", "package": "PkgName", "path": "FilePath", "name": "Name"},
+):
+    name: str
+    severity: str = ""
+    package: str = ""
+    path: str = ""
+
+
+class _Secret(Struct, rename={"rule": "RuleID", "severity": "Severity", "title": "Title"}):
+    """Without `Match` and `Code`: they hold the secret's line."""
+
+    rule: str
+    severity: str = ""
+    title: str = ""
+
+
+class _Misconfiguration(Struct, rename={"status": "Status"}):
+    status: str = "FAIL"
+
+
+class _Modified(Struct, rename={"type": "Type", "status": "Status", "vulnerability": "Finding"}):
+    type: str = ""
+    status: str = ""
+    vulnerability: _Vulnerability | None = None
+
+
+class _ImageConfig(Struct):
+    architecture: str = ""
+    os: str = ""
+    variant: str = ""
+
+
+class _Metadata(
+    Struct,
+    rename={"repo_digests": "RepoDigests", "reference": "Reference", "config": "ImageConfig"},
+):
+    repo_digests: list[str] | None = None
+    reference: str = ""
+    config: _ImageConfig | None = None
+
+
+class _Version(Struct, rename={"version": "Version"}):
+    version: str = ""
+
+
+class _StandIn(Struct, rename={"name": "Name", "version": "Version", "modified": "AdvisoriesModified"}):
+    """What a scanner says of itself that only writes the format."""
+
+    name: str
+    version: str = ""
+    modified: str | None = None
+
+
+class TrivyReader(ReportReader):
+    """Reads a report of Trivy."""
+
+    format = "trivy"
+    keys = frozenset(
+        ("SchemaVersion", "Trivy", "ReportID", "CreatedAt", "ArtifactName", "ArtifactType", "Metadata", "Results")
+    )
+    may_be_list = True
+
+    def __init__(self) -> None:
+        self._gathering = Gathering()
+        self._results = 0
+        self._is_list = True
+        self._misconfigurations = 0
+        self._metadata = _Metadata()
+        self._scanner = Scanner(name="Trivy")
+        self._target = self._class = ""
+
+    def container(self, key: str, stream: JsonStream) -> None:
+        """See `ReportReader`."""
+        match key:
+            case "Results":
+                self._is_list = False
+                for _ in stream.elements():
+                    self.element(stream)
+            case "Metadata":
+                self._metadata = stream.take(_Metadata)
+            case "Trivy":
+                self._scanner = Scanner(name="Trivy", version=self._gathering.text(stream.take(_Version).version))
+            case "StandIn":
+                other, text = stream.take(_StandIn), self._gathering.text
+                self._scanner = Scanner(
+                    name=text(other.name), version=text(other.version), database_built_at=time_of(other.modified)
+                )
+
+    def element(self, stream: JsonStream) -> None:
+        """Read a result: what was found in one target, the packages of the system or a file."""
+        self._results += 1
+        self._target = self._class = ""
+        secrets: list[_Secret] = []
+        lists: dict[str, tuple[type, Callable[[Any], None]]] = {
+            "Vulnerabilities": (_Vulnerability, self._add),
+            "ExperimentalModifiedFindings": (_Modified, self._add_modified),
+            "Licenses": (_Licence, self._add_licence),
+            "Misconfigurations": (_Misconfiguration, self._count_misconfiguration),
+            "Secrets": (_Secret, secrets.append),
+        }
+        for key in stream.members():
+            if key == "Target":
+                self._target = stream.take(str)
+            elif key == "Class":
+                self._class = stream.take(str)
+            elif key in lists and stream.next_character() == "[":  # an empty one may be null
+                type_, add = lists[key]
+                for _ in stream.elements():
+                    add(stream.take(type_))
+        for secret in secrets:  # their path is the target, which may come after them
+            self._add_secret(secret)
+
+    def report(self, scalars: Mapping[str, Scalar]) -> Report:
+        """See `ReportReader`."""
+        if not self._results:
+            raise BrokenReport("the report has no results: nothing was scanned")
+        if not self._is_list and scalars.get("SchemaVersion") != 2:
+            raise BrokenReport(f"the report is of schema {scalars.get('SchemaVersion')!r} of Trivy; 2 is read")
+        text, name = self._gathering.text, str(scalars.get("ArtifactName") or "")
+        metadata = self._metadata
+        config = metadata.config or _ImageConfig()
+        digests = digests_in((name, metadata.reference, *(metadata.repo_digests or ())))
+        system = platform(config.os, config.architecture, config.variant)
+        return Report(
+            format=self.format,
+            scanner=self._scanner,
+            subject=Subject(name=text(name), digests=digests, platform=text(system)),
+            created_at=time_of(str(scalars.get("CreatedAt") or "")),
+            findings=self._gathering.findings,
+            licences=self._gathering.licences,
+            secrets=self._gathering.secrets,
+            misconfigurations=self._misconfigurations,
+        )
+
+    def _add(self, read: _Vulnerability, status: str = "") -> None:
+        if not read.id and not read.severity:  # of the old list form: a package without a vulnerability
+            return
+        keep, layer, scores = self._gathering, read.layer, read.cvss or {}
+        own = scores.get(read.severity_source) or scores.get("nvd")
+        package = keep.package(
+            read.name,
+            read.version,
+            (read.identifier.purl if read.identifier else "") or (read.ref if read.ref.startswith("pkg:") else ""),
+            read.path or self._path(),
+            (layer.digest or layer.diff_id) if layer else "",
+        )
+        keep.add(
+            Finding(
+                vulnerability=keep.text(read.id),
+                package=package,
+                aliases=keep.texts(one for one in read.vendor_ids or () if one.startswith(("CVE-", "GHSA-"))),
+                severity=severity_of(read.severity),
+                ratings=keep.ratings(_ratings(read.vendor_severity or {}, scores)),
+                fixed_in=keep.texts(read.fixed.split(",")) if read.fixed else (),
+                cvss=base_score(own.by_version()) if own else None,
+                status=keep.text(status or read.status),
+                title=keep.title(read.title),
+                url=keep.url(read.url),
+            )
+        )
+
+    def _add_modified(self, modified: _Modified) -> None:
+        if modified.type == "vulnerability" and modified.vulnerability is not None:
+            self._add(modified.vulnerability, "suppressed")
+
+    def _count_misconfiguration(self, read: _Misconfiguration) -> None:
+        self._misconfigurations += read.status == "FAIL"
+
+    def _add_licence(self, read: _Licence) -> None:
+        name, package, path = map(self._gathering.text, (read.name, read.package, read.path))
+        self._gathering.add_licence(Licence(name=name, package=package, path=path, severity=severity_of(read.severity)))
+
+    def _add_secret(self, read: _Secret) -> None:
+        rule, path, title = self._gathering.text(read.rule), self._gathering.text(self._target), read.title
+        severity = severity_of(read.severity)
+        self._gathering.add_secret(Secret(rule=rule, path=path, title=self._gathering.title(title), severity=severity))
+
+    def _path(self) -> str:
+        """The file that a result is about; of packages of the system the target is the image: "node (debian 12)"."""
+        is_system = self._class == _OS_PACKAGES or (not self._class and self._target.endswith(")"))
+        return "" if is_system else self._target
+
+
+def _ratings(
+    severities: Mapping[str, int], scores: Mapping[str, _Scores]
+) -> Iterator[tuple[str, Severity, float | None]]:
+    for source in dict.fromkeys((*severities, *scores)):
+        number, score = severities.get(source, 0), scores.get(source)
+        severity = _VENDOR_SEVERITIES[int(checked(number, 4, "severity of a vendor"))]
+        yield source, severity, base_score(score.by_version()) if score else None
