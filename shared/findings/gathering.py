@@ -4,7 +4,7 @@ A report of an image repeats itself: a vulnerability stands once for each of twe
 same title, ratings and fixed versions. So texts, ratings, packages and tuples of them are shared.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from shared.findings.model import BrokenReport, Finding, Licence, Package, Rating, Secret, Severity
 
 LIMIT_FINDINGS = 100_000
-"""How many findings a report may have, duplicates included; and as many licences, and as many secrets."""
+"""How many findings, licences and secrets a report may have, duplicates included."""
 
 TEXT_LIMIT = 4096
 """The number of characters of a name, a version, a path or an id. Paths in images are not longer."""
@@ -21,11 +21,11 @@ TEXT_LIMIT = 4096
 _TITLE_LIMIT = 200
 _URL_LIMIT = 500
 
-_KEPT_LIMIT_BYTES = 30 * 1024**2
+_KEPT_LIMIT_BYTES = 48 * 1024**2
 _BYTES_PER_ENTRY = 120
 """What a kept value costs beside its characters: the object, and its place in the index."""
 
-_PACKAGE_BYTES = 200
+_PACKAGE_BYTES = _FINDING_BYTES = 200
 
 _MERGED_LIMIT = 500
 """How many ids, ratings or fixed versions a finding that was merged may have."""
@@ -129,19 +129,27 @@ class Gathering:
         """Add a finding; one that was added before (the same vulnerability in the same package) is merged with it."""
         if not finding.vulnerability:
             raise BrokenReport(f"the report has a finding without an id, in {finding.package.name[:100]}")
-        key = (finding.vulnerability.upper(), finding.package)
-        self._count("findings")
+        id_ = finding.vulnerability
+        key = (id_ if id_.isupper() else id_.upper(), finding.package)
+        self._count()
         before = self._findings.get(key)
         self._findings[key] = finding if before is None else merged(before, finding)
 
+    def counted(self, elements: Iterator[None], size: int = 0) -> Iterator[None]:
+        """The elements of a list that is kept until the report is read; `size` is what is kept of each, in bytes."""
+        for number, element in enumerate(elements, 1):
+            _check_count(number)
+            self._charge(size)
+            yield element
+
     def add_licence(self, licence: Licence) -> None:
         """Add a licence of a package."""
-        self._count("licences")
+        self._count()
         self._licences[licence] = None
 
     def add_secret(self, secret: Secret) -> None:
         """Add a secret: the rule that found it, and where."""
-        self._count("secrets")
+        self._count()
         self._secrets[secret] = None
 
     def set_known_exploited(self) -> None:
@@ -171,10 +179,10 @@ class Gathering:
         if self._bytes_left < 0:
             raise BrokenReport("the report names more packages, vulnerabilities and texts than can be kept")
 
-    def _count(self, what: str) -> None:
+    def _count(self) -> None:
         self._added += 1
-        if self._added > LIMIT_FINDINGS:
-            raise BrokenReport(f"the report has more than {LIMIT_FINDINGS:,} {what}")
+        self._charge(_FINDING_BYTES)
+        _check_count(self._added)
 
 
 def merged(one: Finding, other: Finding) -> Finding:
@@ -262,6 +270,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else " " if one.isspace() else "\ufffd" for one in text)
+
+
+def _check_count(count: int) -> None:
+    if count > LIMIT_FINDINGS:
+        raise BrokenReport(f"the report has more than {LIMIT_FINDINGS:,} findings, licences and secrets")
 
 
 def _united(one: tuple[T, ...], other: tuple[T, ...]) -> tuple[T, ...]:

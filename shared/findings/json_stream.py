@@ -99,6 +99,8 @@ class JsonStream:
             return msgspec.convert(self.value(), type_)
         except msgspec.ValidationError as error:
             raise BrokenReport(f"the report is not of its format at character {offset:,}: {error}") from None
+        except RecursionError:
+            raise BrokenReport("the report is nested too deeply") from None
 
     def skip(self) -> None:
         """Leave out what comes next, an element at a time."""

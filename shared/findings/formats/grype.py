@@ -201,7 +201,7 @@ def _source(vulnerability: _Vulnerability) -> str:
 
 
 def _score(vulnerability: _Vulnerability) -> float | None:
-    return base_score((one.version, one.metrics and one.metrics.base_score) for one in vulnerability.cvss or ())
+    return base_score((one.version, one.metrics.base_score) for one in vulnerability.cvss or () if one.metrics)
 
 
 def _epss(vulnerabilities: Iterable[_Vulnerability]) -> float | None:

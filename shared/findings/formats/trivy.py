@@ -123,7 +123,7 @@ class _Version(Struct, rename={"version": "Version"}):
     version: str = ""
 
 
-class _StandIn(Struct, rename={"name": "Name", "version": "Version", "modified": "AdvisoriesModified"}):
+class _Writer(Struct, rename={"name": "Name", "version": "Version", "modified": "AdvisoriesModified"}):
     """What a scanner says of itself that only writes the format."""
 
     name: str
@@ -161,7 +161,7 @@ class TrivyReader(ReportReader):
             case "Trivy":
                 self._scanner = Scanner(name="Trivy", version=self._gathering.text(stream.take(_Version).version))
             case "StandIn":
-                other, text = stream.take(_StandIn), self._gathering.text
+                other, text = stream.take(_Writer), self._gathering.text
                 self._scanner = Scanner(
                     name=text(other.name), version=text(other.version), database_built_at=time_of(other.modified)
                 )
