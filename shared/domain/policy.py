@@ -7,7 +7,7 @@ them, in which the first paragraph of a docstring is the description. Derived va
 import hashlib
 import re
 from collections.abc import Hashable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from functools import cache, cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import msgspec
 from msgspec import Meta
 
+from shared.domain.errors import Malformed
 from shared.domain.tag_rule import TagRule
 from shared.domain.versions import parse_range
 
@@ -54,6 +55,21 @@ RangeText = Annotated[
 SecretStem = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9-]{1,110}$", description="Key Vault secrets <stem>-user and <stem>-password")
 ]
+VulnerabilityId = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/+-]{2,127}$",
+        description="the id of a vulnerability, e.g. CVE-2026-1234, or another id of the same one",
+    ),
+]
+Until = Annotated[
+    str,
+    Meta(
+        pattern=r"^20[0-9]{2}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2}))?$",
+        description="a day, e.g. 2026-12-31 (to its end, in UTC), or a time with its zone, e.g. 2026-12-31T12:00Z",
+    ),
+]
+Sentence = Annotated[str, Meta(pattern=r"\S", max_length=1000, description="a text of 1 to 1000 characters")]
 Values = Mapping[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -75,6 +91,11 @@ Drift = Annotated[
 def seconds(duration: Duration | None) -> int:
     """The seconds of a duration; 0 if there is none."""
     return int(duration[:-1]) * _SECONDS[duration[-1]] if duration else 0
+
+
+def time_before(now: datetime, duration: Duration) -> datetime:
+    """The time that lies a duration before another one; at most a century."""
+    return now - timedelta(seconds=min(seconds(duration), _CENTURY_SECONDS))
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -285,7 +306,7 @@ class PromotionRule(Rule, frozen=True, kw_only=True):
 
     def kept_since(self, now: datetime) -> datetime | None:
         """Unique tags created since then are kept, used or not; None: all are kept."""
-        return now - timedelta(seconds=min(seconds(self.keep), _CENTURY_SECONDS)) if self.keep else None
+        return time_before(now, self.keep) if self.keep else None
 
 
 class Gate(NamedRule, frozen=True, kw_only=True, dict=True):
@@ -403,6 +424,36 @@ class App(NamedRule, frozen=True, kw_only=True):
     drift: Drift = "repair"
 
 
+class ExceptionRule(Rule, frozen=True, kw_only=True):
+    """A vulnerability that is accepted until a time: where it covers a finding, that finding does not fail a scan.
+
+    Without `package` it covers all packages, without `gates` all gates, without `tags` all tags.
+    """
+
+    vulnerability: VulnerabilityId
+    package: Annotated[
+        str, Meta(max_length=1000, description="a package: its name, name@version, or a purl with or without version")
+    ] = ""
+    gates: tuple[Name, ...] = ()
+    tags: tuple[TagPattern, ...] = ()
+    justification: Sentence
+    author: Sentence
+    until: Until
+
+    @property
+    def ends_at(self) -> datetime:
+        """When it ends: a day lasts to its end in UTC.
+
+        Raises:
+            Malformed: there is no such day or time.
+        """
+        try:
+            written = datetime.fromisoformat(self.until)
+        except ValueError as error:
+            raise Malformed("until", f"{self.until!r} is no day or time: {error}") from None
+        return written if written.tzinfo else written.replace(tzinfo=UTC) + timedelta(days=1)
+
+
 class Policy(Rule, frozen=True, kw_only=True):
     """gates.yaml.
 
@@ -412,6 +463,7 @@ class Policy(Rule, frozen=True, kw_only=True):
     registries: Annotated[Mapping[Name, RegistryRule], Meta(min_length=1)]
     gates: Annotated[Mapping[Name, Gate], Meta(min_length=1)]
     apps: Mapping[Name, App] = {}
+    exceptions: tuple[ExceptionRule, ...] = ()
 
     def registry_by_id(self, registry_id: str) -> RegistryRule | None:
         """The registry with that ARM id, ignoring case."""

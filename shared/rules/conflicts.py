@@ -1,14 +1,15 @@
 """Validates rules against each other, after each was validated by itself."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import combinations
 
 from shared.domain.errors import Malformed
 from shared.domain.image import parse_repository, parse_tag
-from shared.domain.policy import App, Gate, Policy, RegistryRule, Source
+from shared.domain.policy import App, ExceptionRule, Gate, Policy, RegistryRule, Source
 from shared.domain.tag_rule import is_pattern
 from shared.domain.versions import parse_range
+from shared.findings.exceptions import problems
 
 Path = tuple[str | int, ...]
 
@@ -31,6 +32,16 @@ def conflicts(policy: Policy, *, signs_in: bool) -> Iterator[Problem]:
     for name, other in _duplicates({name: rule.occupies for name, rule in deploys.items()}):
         place = ("apps", name, "deploy", deploys[name].kind, "name")
         yield place, f"app {other} deploys to {deploys[name].name} too"
+    yield from exception_conflicts(policy.exceptions, ("exceptions",))
+    for index, exception in enumerate(policy.exceptions):
+        for number, gate in enumerate(exception.gates):
+            if gate not in policy.gates:
+                yield ("exceptions", index, "gates", number), _unknown_gate(policy, gate)
+
+
+def exception_conflicts(exceptions: Iterable[ExceptionRule], path: Path) -> Iterator[Problem]:
+    """The times and purls of exceptions that are none. One that has ended is no error: an app with it must start."""
+    yield from (((*path, index, key), problem) for index, key, problem in problems(exceptions))
 
 
 def _registry_conflicts(registries: Mapping[str, RegistryRule]) -> Iterator[Problem]:
@@ -87,10 +98,14 @@ def _app_conflicts(policy: Policy, path: Path, app: App) -> Iterator[Problem]:
         yield (*path, "build", "image"), "must be repository:tag with {run} in the tag: deployed tags must be unique"
     name, gate = app.base.gate, policy.gates.get(app.base.gate)
     if gate is None:
-        yield (*path, "base", "gate"), f"there is no gate {name!r} (known: {', '.join(policy.gates)})"
+        yield (*path, "base", "gate"), _unknown_gate(policy, name)
     elif not _takes(gate.source, app.base.tag):
         tracked = gate.source.tags_in_words
         yield (*path, "base", "tag"), f"gate {name} does not track tag {app.base.tag!r}: it tracks {tracked}"
+
+
+def _unknown_gate(policy: Policy, name: str) -> str:
+    return f"there is no gate {name!r} (known: {', '.join(policy.gates)})"
 
 
 def _registry_problem(policy: Policy, path: Path, name: str, use: str = "") -> Iterator[Problem]:

@@ -10,10 +10,11 @@ import yaml
 from msgspec.structs import replace
 
 from shared.checks import check_type
-from shared.domain.errors import Misconfigured
-from shared.domain.policy import App, CheckRule, DeployRule, Gate, NamedRule, Policy, RegistryRule, Rule
+from shared.domain.errors import Malformed, Misconfigured
+from shared.domain.policy import App, CheckRule, DeployRule, ExceptionRule, Gate, NamedRule, Policy, RegistryRule, Rule
 from shared.domain.targets import deploy_type
-from shared.rules.conflicts import Path, Problem, conflicts
+from shared.findings.rules import Condition
+from shared.rules.conflicts import Path, Problem, conflicts, exception_conflicts
 
 _PLUG_INS: dict[type, Callable[[], type[msgspec.Struct]]] = {CheckRule: check_type, DeployRule: deploy_type}
 """The parts of which exactly one key is written, each key with its own rule: the function that creates the type with
@@ -24,7 +25,7 @@ Place = tuple[int, int]
 
 
 class InvalidGates(Misconfigured):
-    """gates.yaml has errors; `errors` has all of them, each with its line and column, in the order of the file."""
+    """gates.yaml, or a part of it, has errors; `errors` has all, each with its line and column, in their order."""
 
     def __init__(self, name: str, errors: Iterable[tuple[Place, str]]) -> None:
         ordered = sorted(errors, key=lambda error: error[0])
@@ -49,6 +50,50 @@ def parse_gates(text: str, name: str = "gates.yaml", *, signs_in: bool = True) -
     raise InvalidGates(name, (_located(path, problem, places) for path, problem in problems))
 
 
+def parse_exceptions(text: str, name: str = "exceptions.yaml") -> tuple[ExceptionRule, ...]:
+    """The exceptions in a file of their own: what stands under `exceptions` in gates.yaml, with or without that key.
+
+    Raises:
+        InvalidGates: it is not YAML, violates its schema, or has conflicting rules.
+    """
+    value, places = _load(text, name)
+    key: Path = ("exceptions",) if isinstance(value, dict) and list(value) == ["exceptions"] else ()
+    listed, kind = (value["exceptions"] if key else value), tuple[ExceptionRule, ...]
+    problems = list(_type_errors(listed, kind, key))
+    if not problems:
+        exceptions = msgspec.convert(listed, kind)
+        problems = list(exception_conflicts(exceptions, key))
+        if not problems:
+            return exceptions
+    raise InvalidGates(name, (_located(path, problem, places) for path, problem in problems))
+
+
+def parse_condition(text: str) -> Condition:
+    """A condition of `fail_on` in one line, `severity=high,fixable`: a key alone is true.
+
+    Raises:
+        Malformed: it has no key, an unknown one, one twice, or a value that does not fit its key.
+    """
+    parts = [part.strip().partition("=") for part in text.split(",") if part.strip()]
+    value = {key: _plain_value(written) if is_written else True for key, is_written, written in parts}
+    if not value or len(value) < len(parts):
+        raise Malformed(repr(text), "each key is needed once, and at least one, e.g. severity=high,fixable")
+    problems = list(_type_errors(value, Condition))
+    if problems:
+        raise Malformed(repr(text), "; ".join(f"{'.'.join(map(str, path))}: {problem}" for path, problem in problems))
+    return msgspec.convert(value, Condition)
+
+
+def _plain_value(text: str) -> bool | float | str:
+    """A value without quotes: true, false, a number, or a text."""
+    if text in ("true", "false"):
+        return text == "true"
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def _located(path: Path, problem: str, places: Mapping[Path, Place]) -> tuple[Place, str]:
     """A problem with its path, and the place of the innermost part of the path that exists."""
     known = next(path[:end] for end in range(len(path), -1, -1) if path[:end] in places)
@@ -65,6 +110,7 @@ def _with_defaults(policy: Policy) -> Policy:
         registries=registries,
         gates={name: _gate(name, gate, registries) for name, gate in policy.gates.items()},
         apps={name: _app(name, app, registries) for name, app in policy.apps.items()},
+        exceptions=policy.exceptions,
     )
 
 
@@ -123,7 +169,8 @@ def _value(node: yaml.Node, path: Path, places: dict[Path, Place]) -> Any:
     if isinstance(node, yaml.SequenceNode):
         return [_value(item, (*path, index), places) for index, item in enumerate(node.value)]
     try:
-        return yaml.SafeLoader("").construct_object(node)
+        value = yaml.SafeLoader("").construct_object(node)
+        return node.value if isinstance(value, date) else value  # a time is text: the types of the rules read it
     except ValueError as error:  # resembles a date or a number, but is invalid
         problem = f"{node.value!r} cannot be read ({error}); write it in quotes"
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
@@ -206,7 +253,7 @@ def _leaf_errors(value: Any, kind: Any, path: Path) -> Iterator[Problem]:
     except msgspec.ValidationError as error:
         bare, described = _described(kind)
         problem = str(error).split(" - at `")[0].replace("`", "'").replace("'array'", "a list")
-        hint = "; write it in quotes" if bare is str and isinstance(value, int | float | date) else ""
+        hint = "; write it in quotes" if bare is str and isinstance(value, int | float) else ""
         yield path, (f"{repr(value)[:80]} is not {described}" if described else problem) + hint
 
 

@@ -1,0 +1,78 @@
+"""Exceptions: which findings they cover, and until when. Pure."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from shared.domain.errors import Malformed
+from shared.domain.policy import ExceptionRule
+from shared.domain.tag_rule import TagRule
+from shared.findings.model import Finding, Package
+from shared.findings.purls import parse_purl
+
+LONGEST = timedelta(days=366)
+"""An exception covers nothing while its end is further away: nothing is accepted for good."""
+
+SOON = timedelta(days=7)
+"""How long before its end an exception is announced to end."""
+
+
+def covers(exception: ExceptionRule, finding: Finding, gate: str, tag: str, now: datetime) -> bool:
+    """Whether a finding in an image of a gate and tag is accepted now."""
+    return is_in_scope(exception, gate, tag) and is_active(exception, now) and is_about(exception, finding)
+
+
+def is_in_scope(exception: ExceptionRule, gate: str, tag: str) -> bool:
+    """Whether it is for images of a gate and tag; "" is an unknown one, which only an exception for all includes."""
+    if exception.gates and gate not in exception.gates:
+        return False
+    return not exception.tags or TagRule.of(exception.tags).takes(tag)
+
+
+def is_active(exception: ExceptionRule, now: datetime) -> bool:
+    """Whether it covers anything now: it has not ended, and its end is within `LONGEST`."""
+    return now < exception.ends_at <= now + LONGEST
+
+
+def is_about(exception: ExceptionRule, finding: Finding) -> bool:
+    """Whether a finding is its vulnerability, by any of its ids, in its package."""
+    return exception.vulnerability.upper() in finding.ids and _is_package(exception.package, finding.package)
+
+
+def end_warning(exception: ExceptionRule, now: datetime) -> str:
+    """What a person should know about its end; "" if nothing."""
+    named, ends_at = in_words(exception), exception.ends_at
+    if ends_at <= now:
+        return f"{named} has ended: renew it with a new reason, or remove it"
+    if ends_at > now + LONGEST:
+        return f"{named} ends in more than a year: it covers nothing before its last {LONGEST.days} days"
+    if ends_at <= now + SOON:
+        return f"{named} ends within {SOON.days} days"
+    return ""
+
+
+def in_words(exception: ExceptionRule) -> str:
+    """It in a sentence: `the exception of ada for CVE-2026-1 in openssl until 2026-12-31`."""
+    package = f" in {exception.package}" if exception.package else ""
+    return f"the exception of {exception.author} for {exception.vulnerability}{package} until {exception.until}"
+
+
+def problems(exceptions: Iterable[ExceptionRule]) -> Iterator[tuple[int, str, str]]:
+    """What is wrong with exceptions that fit their types: the number, the key, and the problem."""
+    for index, exception in enumerate(exceptions):
+        try:
+            _ = exception.ends_at
+        except Malformed as error:
+            yield index, error.field, error.problem
+        if exception.package.lower().startswith("pkg:") and parse_purl(exception.package) is None:
+            yield index, "package", f"{exception.package!r} is no purl: write pkg:type/name, or pkg:type/name@version"
+
+
+def _is_package(written: str, package: Package) -> bool:
+    """Whether a package is the one that an exception names. A purl names no package without one: it may be another."""
+    if not written:
+        return True
+    if written.lower().startswith("pkg:"):
+        named, found = parse_purl(written), parse_purl(package.purl)
+        return named is not None and found is not None and named.names(found)
+    names = {package.name.casefold(), f"{package.name.casefold()}@{package.version.casefold()}"}
+    return written.casefold() in names
