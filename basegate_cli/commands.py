@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from basegate_cli import remote, rules, show, watch
+from basegate_cli import judge, remote, rules, show, watch
 from basegate_cli.client import Problem, Unreachable
 from basegate_cli.session import Connection, Json, session_of
 
@@ -26,13 +26,15 @@ def basegate(
 ) -> None:
     """Operate Basegate, the gate for public base images.
 
-    Exit codes: 0 done, 1 refused, or the rules have errors, 2 wrong usage, 3 Basegate cannot be reached.
+    Exit codes: 0 done, 1 refused, or the rules have errors, 2 wrong usage, 3 Basegate cannot be reached. Those of
+    `judge` are a verdict: 0 passed, 1 failed, 3 unknown.
     """
     context.obj = Connection(url, key, actor, as_json)
 
 
 remote.add_to(app)
 app.add_typer(rules.app, name="rules", rich_help_panel="Without a gate")
+app.command("judge", rich_help_panel="Without a gate")(judge.judge)
 
 
 @app.command("watch", rich_help_panel="Reading")
@@ -57,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return end.code if isinstance(end.code, int) else USAGE
     except (Problem, rules.InvalidRules) as problem:
         return _tell(problem, REFUSED)
+    except judge.InvalidInput as error:
+        return _tell(error, USAGE)
     except Unreachable as error:
         return _tell(error, UNREACHABLE)
     return 0

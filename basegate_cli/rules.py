@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,6 +29,7 @@ def check(
     ] = "keys",
 ) -> None:
     """Validate rules as the app does: all errors, each with its line and column."""
+    from shared.findings.exceptions import end_warning
     from shared.rules import InvalidGates, parse_gates
 
     try:
@@ -38,3 +40,6 @@ def check(
         raise InvalidRules(f"{file} is not UTF-8 text") from None
     counts = f"registries: {len(policy.registries)}, gates: {len(policy.gates)}, apps: {len(policy.apps)}"
     typer.echo(f"{file} has no errors ({counts})")
+    now = datetime.now(UTC)
+    for warning in filter(None, (end_warning(exception, now) for exception in policy.exceptions)):
+        typer.echo(f"warning: {warning}")

@@ -34,9 +34,9 @@ def conflicts(policy: Policy, *, signs_in: bool) -> Iterator[Problem]:
         yield place, f"app {other} deploys to {deploys[name].name} too"
     yield from exception_conflicts(policy.exceptions, ("exceptions",))
     for index, exception in enumerate(policy.exceptions):
-        for number, gate in enumerate(exception.gates):
-            if gate not in policy.gates:
-                yield ("exceptions", index, "gates", number), _unknown_gate(policy, gate)
+        for number, named in enumerate(exception.gates):
+            if named not in policy.gates:
+                yield ("exceptions", index, "gates", number), _unknown_gate(policy, named)
 
 
 def exception_conflicts(exceptions: Iterable[ExceptionRule], path: Path) -> Iterator[Problem]:

@@ -24,7 +24,7 @@ ANY = ScanRules(fail_on=(Condition(severity=Severity.LOW), Condition(severity=Se
 def openssl(**changes: Any) -> Finding:
     """A high, fixed vulnerability of openssl."""
     package = Package(name="openssl", version="1.1.1k-r0", purl="pkg:apk/alpine/openssl@1.1.1k-r0?arch=x86_64")
-    usual = {
+    usual: dict[str, Any] = {
         "vulnerability": "CVE-2021-3711",
         "aliases": ("GHSA-5ww6-px42-wc85",),
         "package": package,
@@ -45,12 +45,17 @@ def judged(
 
 
 def accepted(**changes: Any) -> ExceptionRule:
-    usual = {"vulnerability": "cve-2021-3711", "justification": "no TLS", "author": "ada", "until": "2026-06-30"}
+    usual: dict[str, Any] = {
+        "vulnerability": "cve-2021-3711",
+        "justification": "no TLS",
+        "author": "ada",
+        "until": "2026-06-30",
+    }
     return ExceptionRule(**(usual | changes))
 
 
 def stated(status: Status = Status.NOT_AFFECTED, at: datetime = NOW, **changes: Any) -> Statement:
-    usual = {
+    usual: dict[str, Any] = {
         "vulnerability": "CVE-2021-3711",
         "products": (Product(package=parse_purl("pkg:apk/alpine/openssl")),),
         "status": status,
