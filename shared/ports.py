@@ -403,6 +403,15 @@ class TaskRunner(Protocol):
     def log(self, registry: RegistryRule, run_id: str, limit_bytes: int) -> str:
         """The log of a run, at most its last `limit_bytes`, without secrets and terminal control sequences."""
 
+    def raw_log(self, registry: RegistryRule, run_id: str) -> Iterator[bytes]:
+        """The whole log of a run that has ended, in chunks, as the service has it: with secrets, if it has any.
+
+        It is for programs: it must not be stored, logged, shown or quoted.
+
+        Raises:
+            Retry: there is no log yet, or it changes while it is read.
+        """
+
     def check(self, registry: RegistryRule, task: str) -> None:
         """Check that a task exists and that runs may be started; none is started."""
 

@@ -4,6 +4,7 @@ import base64
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Any
 
 from azure.core.exceptions import HttpResponseError
 from azure.mgmt.containerregistrytasks import ContainerRegistryTasksMgmtClient
@@ -31,6 +32,7 @@ _ROLE = "give the app Container Registry Tasks Contributor on the registry"
 _SKEW = timedelta(seconds=30)
 _RUNS_SEARCHED = 50
 _LONGEST_SECRET = 3 * 25 * 1024  # quoted for a URL: https://learn.microsoft.com/azure/key-vault/secrets/about-secrets
+_IN_CHUNKS = {"max_single_get_size": 1024 * 1024, "max_chunk_get_size": 1024 * 1024}
 _NO_TASK = "basegate-readyz"
 _MISSING = frozenset((400, 404, 409))
 """The statuses for a task that does not exist, if the caller may start runs."""
@@ -100,19 +102,33 @@ class AcrTaskRunner:
 
     def log(self, registry: RegistryRule, run_id: str, limit_bytes: int) -> str:
         """A secret cut in two at the beginning would not be recognized: so more is read, and cut off afterwards."""
-        subscription, group, name = registry_id(registry)
-        with translated(f"reading the log of run {run_id} of {registry.login_server}", remedy=_ROLE):
-            link = self._client(subscription).runs.get_log_sas_url(group, name, run_id).log_link
-            if not link:
-                raise Retry(f"run {run_id} of {registry.login_server} has no log yet")
-            # The link is a secret: it is never stored or logged.
-            with BlobClient.from_blob_url(link, **STORAGE_DEADLINES) as blob:
-                size = blob.get_blob_properties().size
-                start = max(0, size - limit_bytes - _LONGEST_SECRET)
-                content = blob.download_blob(offset=start, length=size - start).readall() if size else b""
+        doing = f"reading the log of run {run_id} of {registry.login_server}"
+        with translated(doing, remedy=_ROLE), self._log_blob(registry, run_id) as blob:
+            size = blob.get_blob_properties().size
+            start = max(0, size - limit_bytes - _LONGEST_SECRET)
+            content = blob.download_blob(offset=start, length=size - start).readall() if size else b""
         parts, given = (content, content[:_LONGEST_SECRET] if start else b""), self._given(registry)
         text, more = (without_secrets(part.decode(errors="replace"), given) for part in parts)
         return text[len(more) :][-limit_bytes:]
+
+    def raw_log(self, registry: RegistryRule, run_id: str) -> Iterator[bytes]:
+        """Every chunk is requested of the blob as it was at first: what is appended meanwhile ends the reading."""
+        doing = f"reading the whole log of run {run_id} of {registry.login_server}"
+        changed = Retry(f"{doing}: it changed meanwhile")
+        with (
+            translated(doing, remedy=_ROLE),
+            expected(412, instead=changed),
+            self._log_blob(registry, run_id, **_IN_CHUNKS) as blob,
+        ):
+            yield from blob.download_blob().chunks()
+
+    def _log_blob(self, registry: RegistryRule, run_id: str, **options: Any) -> BlobClient:
+        """The blob with the log of a run. Its URL grants access: it is never stored or logged."""
+        subscription, group, name = registry_id(registry)
+        link = self._client(subscription).runs.get_log_sas_url(group, name, run_id).log_link
+        if not link:
+            raise Retry(f"run {run_id} of {registry.login_server} has no log yet")
+        return BlobClient.from_blob_url(link, **STORAGE_DEADLINES, **options)
 
     def cancel(self, registry: RegistryRule, run_id: str) -> None:
         subscription, group, name = registry_id(registry)

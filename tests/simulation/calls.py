@@ -22,7 +22,7 @@ PORTS = {
         "unlock", "remove_tag",
     ),
     "tags": ("digest_of", "tags", "allowance"),
-    "tasks": ("start", "find", "marked", "get", "log", "check", "cancel"),
+    "tasks": ("start", "find", "marked", "get", "log", "raw_log", "check", "cancel"),
     "containers": ("put", "get", "delete"),
     "probe": ("check",),
     "archive": ("store", "read", "find", "remove", "check"),
