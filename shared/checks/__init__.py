@@ -6,11 +6,14 @@ import msgspec
 
 from shared.checks.approval import ApprovalCheckKind
 from shared.checks.kind import CheckKind
+from shared.checks.scan import ScanCheckKind
 from shared.checks.task import TaskCheckKind
 from shared.domain.policy import plug_in_type
 from shared.ports import Services
 
-KINDS: dict[str, type[CheckKind[Any]]] = {kind.rule.kind: kind for kind in (TaskCheckKind, ApprovalCheckKind)}
+KINDS: dict[str, type[CheckKind[Any]]] = {
+    kind.rule.kind: kind for kind in (TaskCheckKind, ScanCheckKind, ApprovalCheckKind)
+}
 """The kinds of checks by their key in gates.yaml, in the order of its schema."""
 
 

@@ -1,6 +1,7 @@
 """The task check: an ACR Task gets the image by digest, and its exit code is the verdict. Evidence of task runs."""
 
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
@@ -12,7 +13,17 @@ from shared.checks.kind import CheckKind, CheckResult, Marked, Started
 from shared.domain.candidate import Candidate, CheckRecord, Evidence, Verdict
 from shared.domain.errors import Misconfigured, NotFound, Rejected, Retry
 from shared.domain.image import short
-from shared.domain.policy import CheckRule, Policy, RegistryRule, TaskRule, seconds
+from shared.domain.policy import (
+    CheckRule,
+    Duration,
+    Name,
+    Policy,
+    RegistryRule,
+    TaskName,
+    TaskRule,
+    Values,
+    seconds,
+)
 from shared.domain.record import seconds_between
 from shared.domain.rollout import BuildRecord
 from shared.ports import Archive, Run, RunStatus, Services, TaskRunner
@@ -27,10 +38,15 @@ _TELLING = re.compile(r"\berror\b|\bfail(ed|ure)?\b|\bdenied\b", re.IGNORECASE)
 _BOILERPLATE = re.compile(r"failed to run step|Container failed during run|Run ID: ", re.IGNORECASE)
 
 
-class TaskCheck(TaskRule, CheckRule, frozen=True, kw_only=True):
-    """An ACR Task that examines the candidate; it gets the values IMAGE (by digest) and TAG."""
+class RunsTask(CheckRule):
+    """The rule of a check that runs an ACR Task, whatever else is in it."""
 
-    kind = "task"
+    __slots__ = ()
+
+    registry: Name
+    task: TaskName
+    timeout: Duration
+    values: Values
 
     def problems(self, policy: Policy, *, signs_in: bool) -> Iterator[tuple[str, str]]:
         """The registry must be an Azure registry."""
@@ -39,21 +55,23 @@ class TaskCheck(TaskRule, CheckRule, frozen=True, kw_only=True):
 
     def shown(self) -> Self:
         """With the names of the values that the task gets, without the values."""
-        return replace(self, values=dict.fromkeys(self.values, ""))
+        return replace(self, values=dict.fromkeys(self.values, ""))  # type: ignore[type-var]  # its subclasses are structs
 
 
-T = TypeVar("T", bound=TaskCheck)
+class TaskCheck(TaskRule, RunsTask, frozen=True, kw_only=True):
+    """An ACR Task that examines the candidate; it gets the values IMAGE (by digest) and TAG."""
+
+    kind = "task"
 
 
-class TaskCheckKind(CheckKind[T], Generic[T]):
-    """Runs the rule's task with the values `IMAGE` (the candidate by digest) and `TAG`, and reads the run's status.
+T = TypeVar("T", bound=RunsTask)
 
-    `succeeded` passes, `failed` fails; a run that was canceled, timed out, broke or is gone is no verdict: `unknown`,
-    which never promotes.
+
+class TaskRunKind(CheckKind[T], Generic[T]):
+    """A check that runs an ACR Task: a run that was canceled, timed out, broke or is gone is no verdict.
+
+    Its subclasses say what the run of a task that has ended means.
     """
-
-    rule = TaskCheck
-    may_promote = True
 
     def start(self, candidate: Candidate, rule: T, mark: str) -> Started:
         """Start the run."""
@@ -76,7 +94,8 @@ class TaskCheckKind(CheckKind[T], Generic[T]):
         if run.status is RunStatus.RUNNING:
             return self._timed_out(check, rule)
         name = f"{candidate.gate}/{short(candidate.digest)}/{registry.login_server}/{check.run_id}.log"
-        evidence = gather_evidence(self._services.tasks, self._services.archive, registry, run, name)
+        tasks, archive = self._services.tasks, self._services.archive
+        evidence = gather_evidence(tasks, archive, registry, run, name, self._readable)
         result = self._concluded(candidate, check, rule, run, evidence)
         return replace(result, started_at=run.started_at, finished_at=run.finished_at)
 
@@ -87,7 +106,7 @@ class TaskCheckKind(CheckKind[T], Generic[T]):
 
     def log(self, check: CheckRecord, limit_bytes: int) -> str:
         """The log of the run."""
-        return log_so_far(self._services, check, limit_bytes)
+        return self._readable(log_so_far(self._services, check, limit_bytes))
 
     def marked(self, rule: T, since: datetime) -> Iterator[Marked]:
         """The runs of the task, whichever gate started them."""
@@ -104,19 +123,18 @@ class TaskCheckKind(CheckKind[T], Generic[T]):
         """The task."""
         return f"task {rule.registry}/{rule.task}"
 
+    def _readable(self, log: str) -> str:
+        """What of its log is for people."""
+        return log
+
     def _values(self, candidate: Candidate, rule: T, mark: str) -> dict[str, str]:
         return {**rule.values, "IMAGE": str(candidate.image), "TAG": candidate.tag}
 
+    @abstractmethod
     def _concluded(
         self, candidate: Candidate, check: CheckRecord, rule: T, run: Run, evidence: Evidence
     ) -> CheckResult:
         """The result of a run that has ended."""
-        subject = f"run {run.run_id} of task {rule.task}"
-        verdict, reason = {
-            RunStatus.SUCCEEDED: (Verdict.PASSED, f"{subject} succeeded"),
-            RunStatus.FAILED: (Verdict.FAILED, f"{subject} failed: {telling_line(evidence)}"),
-        }.get(run.status, (Verdict.UNKNOWN, f"{subject} ended without a verdict: {run.detail}"))
-        return CheckResult(verdict=verdict, reason=reason, evidence=evidence)
 
     def _timed_out(self, check: CheckRecord, rule: T) -> CheckResult | None:
         assert check.claimed_at is not None  # only a claimed check is polled
@@ -127,15 +145,43 @@ class TaskCheckKind(CheckKind[T], Generic[T]):
         return CheckResult(verdict=Verdict.UNKNOWN, reason=reason)
 
 
-def gather_evidence(tasks: TaskRunner, archive: Archive, registry: RegistryRule, run: Run, name: str) -> Evidence:
-    """The evidence of a run that has ended. A log that cannot be read does not change the verdict: the evidence says
-    so.
+class TaskCheckKind(TaskRunKind[TaskCheck]):
+    """Runs the rule's task with the values `IMAGE` (the candidate by digest) and `TAG`, and reads the run's status.
+
+    `succeeded` passes, `failed` fails, anything else is no verdict: `unknown`, which never promotes.
+    """
+
+    rule = TaskCheck
+    may_promote = True
+
+    def _concluded(
+        self, candidate: Candidate, check: CheckRecord, rule: TaskCheck, run: Run, evidence: Evidence
+    ) -> CheckResult:
+        subject = f"run {run.run_id} of task {rule.task}"
+        verdict, reason = {
+            RunStatus.SUCCEEDED: (Verdict.PASSED, f"{subject} succeeded"),
+            RunStatus.FAILED: (Verdict.FAILED, f"{subject} failed: {telling_line(evidence)}"),
+        }.get(run.status, (Verdict.UNKNOWN, f"{subject} ended without a verdict: {run.detail}"))
+        return CheckResult(verdict=verdict, reason=reason, evidence=evidence)
+
+
+def gather_evidence(
+    tasks: TaskRunner,
+    archive: Archive,
+    registry: RegistryRule,
+    run: Run,
+    name: str,
+    readable: Callable[[str], str] = str,
+) -> Evidence:
+    """The evidence of a run that has ended; `readable` returns the part of its log that is for people.
+
+    A log that cannot be read does not change the verdict: the evidence says so.
 
     Raises:
         Misconfigured: the archive denies access: an operator must fix that before evidence is lost.
     """
     try:
-        text = tasks.log(registry, run.run_id, LOG_LIMIT_BYTES)
+        text = readable(tasks.log(registry, run.run_id, LOG_LIMIT_BYTES))
     except (Retry, Rejected, Misconfigured) as error:
         return Evidence(status=run.detail, log_tail=(f"(the log could not be read: {error})",))
     lines = [line.rstrip()[:_LINE_LIMIT] for line in text.splitlines() if line.strip()]

@@ -35,6 +35,10 @@ _BLOCK = 64 * 1024
 _PIECE = 1024 * 1024
 _GZIP_WINDOW = 31  # zlib's window bits for a gzip stream
 
+_WHOLE_FRAME = re.compile(r"^BASEGATE-REPORT-BEGIN .*?(?:^BASEGATE-REPORT-END [^\n]*$|\Z)", re.MULTILINE | re.DOTALL)
+_END_OF_FRAME = re.compile(r"\A.*^BASEGATE-REPORT-END [^\n]*$", re.MULTILINE | re.DOTALL)
+_LEFT_OUT = "(the report is left out)"
+
 _NONCE = re.compile(r"[0-9A-Za-z]{16,64}")
 _SHA256 = re.compile(rb"[0-9a-f]{64}")
 _RUNNER = re.compile(rb"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ")
@@ -217,3 +221,9 @@ def read_frame(log: Iterable[bytes], nonce: str, step: str, limit_bytes: int = R
     for chunk in log:
         yield from reader.feed(chunk)
     yield from reader.close()
+
+
+def without_frames(log: str) -> str:
+    """A log for people: a note in place of each frame. Where a log begins within a frame, its beginning is left out."""
+    text = _WHOLE_FRAME.sub(_LEFT_OUT, log)
+    return _END_OF_FRAME.sub(_LEFT_OUT, text, count=1)

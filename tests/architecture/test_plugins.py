@@ -73,7 +73,7 @@ def examining(policy: Policy) -> World:
 
 
 def test_a_kind_of_check_that_is_not_registered_is_an_unknown_key() -> None:
-    with pytest.raises(InvalidGates, match=r"checks\.0\.lie: unknown key; known keys: task, approval"):
+    with pytest.raises(InvalidGates, match=r"checks\.0\.lie: unknown key; known keys: task, scan, approval"):
         parse_gates(RULES)
 
 

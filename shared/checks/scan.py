@@ -1,0 +1,146 @@
+"""The scan check: an ACR Task runs a scanner on the image and prints its report, which is judged by the rules.
+
+The scanner's own exit code is no verdict: the gate judges the findings. Without a whole report about this very digest
+there is no verdict, whatever the reason: `unknown`, and the scan is run again.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import replace
+
+from shared.checks.kind import CheckResult
+from shared.checks.task import RunsTask, TaskRunKind, telling_line
+from shared.domain.candidate import Candidate, CheckRecord, Evidence, ScanSummary, Verdict, attempts_of
+from shared.domain.errors import Rejected
+from shared.domain.image import short
+from shared.domain.policy import Duration, Name, Policy, TaskName, Values
+from shared.domain.stable_tag import StableTag
+from shared.findings.exceptions import is_in_scope
+from shared.findings.formats import FORMATS
+from shared.findings.frame import read_frame, without_frames
+from shared.findings.judge import Judgement, Outcome, judge, keys_of
+from shared.findings.model import BrokenReport, Report
+from shared.findings.read import read_report
+from shared.findings.rules import ScanRules
+from shared.ports import Run, RunStatus, last
+
+StepName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,63}$", description="the id of a step of the task")]
+FormatName = Annotated[
+    str, Meta(pattern=f"^({'|'.join(FORMATS)})?$", description=f"a format of reports: {', '.join(FORMATS)}")
+]
+
+
+class ScanCheck(ScanRules, RunsTask, frozen=True, kw_only=True):
+    """An ACR Task that scans the candidate; it gets the values IMAGE (by digest), TAG and REPORT_NONCE.
+
+    Its step `step` prints the scanner's report between the lines that docs/scanning.md describes.
+    """
+
+    kind = "scan"
+    judging = frozenset((*ScanRules.__struct_fields__, "format"))
+
+    registry: Name
+    task: TaskName
+    timeout: Duration = "30m"
+    values: Values = msgspec.field(default_factory=dict)
+    step: StepName = "scan"
+    format: FormatName = ""
+
+    def problems(self, policy: Policy, *, signs_in: bool) -> Iterator[tuple[str, str]]:
+        """Those of its task, and of the rules by which it judges."""
+        yield from super().problems(policy, signs_in=signs_in)
+        yield from self.rule_problems()
+
+
+class ScanCheckKind(TaskRunKind[ScanCheck]):
+    """Runs the rule's task, reads the report in its log, and judges it.
+
+    The report is stored: when the rules change, or an exception is granted, it is judged again, without another run.
+    """
+
+    rule = ScanCheck
+
+    def judge_again(self, candidate: Candidate, check: CheckRecord, rule: ScanCheck) -> CheckResult | None:
+        """Judge the stored report; None if there is none."""
+        report = self._stored(check)
+        return self._judged(candidate, rule, report, check.evidence) if report is not None else None
+
+    def _readable(self, log: str) -> str:
+        return without_frames(log)
+
+    def _values(self, candidate: Candidate, rule: ScanCheck, mark: str) -> dict[str, str]:
+        return {**super()._values(candidate, rule, mark), "REPORT_NONCE": mark.rpartition("/")[2]}
+
+    def _concluded(
+        self, candidate: Candidate, check: CheckRecord, rule: ScanCheck, run: Run, evidence: Evidence
+    ) -> CheckResult:
+        """Read the report of a run that has ended, store it, and judge it."""
+        subject = f"run {run.run_id} of task {rule.task}"
+        if run.status is not RunStatus.SUCCEEDED:
+            reason = f"{subject} wrote no report: {telling_line(evidence)}"
+            return CheckResult(verdict=Verdict.UNKNOWN, reason=reason, evidence=evidence)
+        registry = self._services.registry_rule(rule.registry)
+        log = self._services.tasks.raw_log(registry, run.run_id)
+        try:
+            report = read_report(read_frame(log, check.nonce, rule.step), rule.format)
+            _require_about(report, candidate)
+        except BrokenReport as error:
+            return CheckResult(verdict=Verdict.UNKNOWN, reason=f"{subject}: {error}", evidence=evidence)
+        name = f"{candidate.gate}/{short(candidate.digest)}/{registry.login_server}/{run.run_id}.report.json"
+        place = self._services.archive.store(name, msgspec.json.encode(report).decode())
+        return self._judged(candidate, rule, report, replace(evidence, report_blob=place))
+
+    def _judged(self, candidate: Candidate, rule: ScanCheck, report: Report, evidence: Evidence) -> CheckResult:
+        exceptions = self._services.policy.exceptions
+        judgement = judge(
+            report,
+            rule,
+            now=self._services.clock.now(),
+            exceptions=[one for one in exceptions if is_in_scope(one, candidate.gate, candidate.tag)],
+            baseline=self._baseline(candidate) if rule.new_only else None,
+        )
+        summary = _summary(report, judgement)
+        return CheckResult(verdict=judgement.verdict, reason=judgement.reason, evidence=replace(evidence, scan=summary))
+
+    def _baseline(self, candidate: Candidate) -> frozenset[str] | None:
+        """The findings of the digest that the stable tag points to; None if it has no stored report."""
+        ledger = self._services.ledger
+        stable = ledger.load(StableTag, candidate.gate, candidate.tag)
+        if stable is None or stable.record.digest is None:
+            return None
+        stored = last(ledger, Candidate, candidate.gate, attempts_of(stable.record.digest))
+        checks = stored.record.checks if stored else ()
+        reports = (self._stored(check) for check in checks if check.kind == self.rule.kind)
+        report = next((report for report in reports if report is not None), None)
+        return None if report is None else keys_of(report.findings)
+
+    def _stored(self, check: CheckRecord) -> Report | None:
+        if not check.evidence.report_blob:
+            return None
+        try:
+            return msgspec.json.decode(self._services.archive.read(check.evidence.report_blob), type=Report)
+        except (Rejected, msgspec.MsgspecError):  # deleted, or of another version
+            return None
+
+
+def _require_about(report: Report, candidate: Candidate) -> None:
+    """Raises `BrokenReport` if the report does not say that it is about the candidate's digest."""
+    digests = report.subject.digests
+    if candidate.digest not in digests:
+        named = f"about {', '.join(map(short, digests[:3]))}" if digests else "about no digest"
+        raise BrokenReport(f"the report is {named}, not about {short(candidate.digest)}: scan $IMAGE, by its digest")
+
+
+def _summary(report: Report, judgement: Judgement) -> ScanSummary:
+    return ScanSummary(
+        scanner=f"{report.scanner.name} {report.scanner.version}".strip(),
+        database_built_at=report.scanner.database_built_at,
+        platform=report.subject.platform,
+        counts={severity.value: count for severity, count in report.by_severity()},
+        failing=len(judgement.with_outcome(Outcome.FAILS)),
+        covered=len(judgement.with_outcome(Outcome.VEX, Outcome.EXCEPTION)),
+        warnings=judgement.warnings[:10],
+    )
