@@ -28,6 +28,7 @@ _RENDERED: dict[str, Callable[[Any], Any]] = {
     "vetoes": show.vetoes,
     "drift": show.drift,
     "why": show.story,
+    "findings": show.findings,
     "log": lambda answer: show.plain(answer["log"]),
 }
 """How the response of a reading command is rendered."""
@@ -94,7 +95,9 @@ def _command(name: str, operations: Sequence[Operation]) -> Callable[..., None]:
     def command(context: typer.Context, *, as_json: bool, **given: Any) -> None:
         session, values = session_of(context, as_json), [given[one.name] for one in in_path]
         operation, sent = _operation_for(operations, values), {one.name: given[one.name] for one in asked}
-        if operation.body:
+        if other := next((name for name in first.formats if given[name]), ""):
+            session_of(context, True).show(session.get(OPERATIONS[first.formats[other]].at(*values)), show.plain)
+        elif operation.body:
             body = {name: value for name, value in sent.items() if value is not None}
             call = Call(operation.method, operation.at(*values), body)
             _perform(session, call, given["reason"], dry_run=given["dry_run"], yes=given["yes"])
@@ -104,7 +107,8 @@ def _command(name: str, operations: Sequence[Operation]) -> Callable[..., None]:
             shown = json.dumps({"log": answer}) if operation.answer.endswith(":RunLog") else answer
             session.show(shown, _RENDERED[name])
 
-    parameters = (_CONTEXT, *in_path, *asked, *(_ACTING if first.body else ()), _JSON)
+    formats = [_option(name, bool, False, f"{OPERATIONS[other].summary}.") for name, other in first.formats.items()]
+    parameters = (_CONTEXT, *in_path, *asked, *formats, *(_ACTING if first.body else ()), _JSON)
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
     command.__annotations__ = {one.name: one.annotation for one in parameters}
     return command

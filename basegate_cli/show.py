@@ -88,6 +88,24 @@ def story(record: dict[str, Any]) -> RenderableType:
     return Group(head, *_stall(record), *_checks(record), *_promotions(record), happened, *lines, *_log_tails(record))
 
 
+def findings(answer: dict[str, Any]) -> RenderableType:
+    """What a scan found: the verdict, and a table of the findings, those that fail first."""
+    counts = ", ".join(f"{count} {severity}" for severity, count in answer["counts"].items()) or "nothing"
+    head = Text.assemble(state(answer["verdict"]), "  ", plain(answer["reason"]))
+    lines = table("vulnerability", "severity", "package", "fixed in", "outcome")
+    for item in answer["items"]:
+        outcome = item["coveredBy"] or item["outcome"] or "no rule"
+        new = " (new)" if item["isNew"] else ""
+        package = f"{item['package']} {item['version']}"
+        row(lines, item["vulnerability"], item["severity"] + new, package, ", ".join(item["fixedIn"]), outcome)
+    built = f", database of {when(answer['databaseBuiltAt'])}" if answer["databaseBuiltAt"] else ""
+    about = plain(f"{answer['scanner']}{built}, {answer['platform'] or 'platform not told'}: {counts}")
+    left = answer["total"] - len(answer["items"])
+    rest = [plain(f"and {left} more: --sarif has all")] if left else []
+    warned = [plain(f"warning: {text}") for text in answer["warnings"]]
+    return Group(head, about, *warned, *([lines] if answer["items"] else ()), *rest)
+
+
 def state_of(record: dict[str, Any]) -> str:
     """The state of a record, as lists show it."""
     settled = record["state"] not in UNDER_WAY

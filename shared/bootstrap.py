@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from shared.operations.operate import Operate
     from shared.ports import Announcer, Services
     from shared.queries.drift import DriftQuery
+    from shared.queries.findings import ScanFindings
     from shared.queries.records import Queries, RunLogs
     from shared.reconcile.engine import Reconciler
     from shared.sweep.sweep import Sweep
@@ -53,6 +54,7 @@ class Basegate:
     calls: IdempotentCalls = _lazy("shared.operations.idempotency:IdempotentCalls")
     queries: Queries = _lazy("shared.queries.records:Queries")
     logs: RunLogs = _lazy("shared.queries.records:RunLogs")
+    findings: ScanFindings = _lazy("shared.queries.findings:ScanFindings")
     drift: DriftQuery = _lazy("shared.queries.drift:DriftQuery")
     health: HealthChecks = _lazy("shared.health:HealthChecks")
 

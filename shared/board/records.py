@@ -25,10 +25,12 @@ from shared.domain.stable_tag import Veto
 from shared.interface import OPERATIONS
 from shared.ports import Listed, ListFilter, Services, read
 from shared.promotion.vetoes import Vetoes
+from shared.queries.findings import Findings, ScanFindings
 from shared.queries.lookup import Lookup
 from shared.queries.records import source_of
 
 _ROWS = 25
+_FINDINGS = 100
 _MAX_QUERIES = 5
 """A filtered page of the ledger may be short: up to this many are read, and the link to older ones continues."""
 
@@ -53,7 +55,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class RecordPage(msgspec.Struct, frozen=True, kw_only=True):
     """The page of one candidate or rollout.
 
-    `log` is the path of the log below `/api/` ("" if there is none).
+    `log` is the path of the log below `/api/` ("" if there is none); `findings` are those of a scan, at most 100.
     """
 
     kind: str
@@ -70,6 +72,7 @@ class RecordPage(msgspec.Struct, frozen=True, kw_only=True):
     parent: str
     parent_name: str
     log: str = ""
+    findings: Findings | None = None
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +112,7 @@ def candidate_page(services: Services, identifier: str, now: datetime) -> Record
         facts=known | _stall_facts(record) | dict(map(_promotion_fact, promotions)),
         actions=tuple(buttons.of_candidate(record, promotions, stored.etag)),
         parent=f"gates/{record.gate}",
+        findings=ScanFindings(services).of_record(record, _FINDINGS),
     )
 
 

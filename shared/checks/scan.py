@@ -5,7 +5,7 @@ there is no verdict, whatever the reason: `unknown`, and the scan is run again.
 """
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -55,6 +55,28 @@ class ScanCheck(ScanRules, RunsTask, frozen=True, kw_only=True):
         yield from self.rule_problems()
 
 
+class Review(NamedTuple):
+    """A report, its judgement, and the keys of the findings of the promoted image (None: there are none to compare)."""
+
+    report: Report
+    judgement: Judgement
+    baseline: frozenset[str] | None
+
+    def result(self, evidence: Evidence) -> CheckResult:
+        """The result of the check, with its evidence."""
+        report, judgement = self.report, self.judgement
+        summary = ScanSummary(
+            scanner=f"{report.scanner.name} {report.scanner.version}".strip(),
+            database_built_at=report.scanner.database_built_at,
+            platform=report.subject.platform,
+            counts={severity.value: count for severity, count in report.by_severity()},
+            failing=len(judgement.with_outcome(Outcome.FAILS)),
+            covered=len(judgement.with_outcome(Outcome.VEX, Outcome.EXCEPTION)),
+            warnings=judgement.warnings[:10],
+        )
+        return CheckResult(verdict=judgement.verdict, reason=judgement.reason, evidence=replace(evidence, scan=summary))
+
+
 class ScanCheckKind(TaskRunKind[ScanCheck]):
     """Runs the rule's task, reads the report in its log, and judges it.
 
@@ -65,8 +87,13 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
 
     def judge_again(self, candidate: Candidate, check: CheckRecord, rule: ScanCheck) -> CheckResult | None:
         """Judge the stored report; None if there is none."""
+        review = self.review(candidate, check, rule)
+        return review.result(check.evidence) if review is not None else None
+
+    def review(self, candidate: Candidate, check: CheckRecord, rule: ScanRules) -> "Review | None":
+        """What the stored report says under these rules, and the exceptions of today; None if there is no report."""
         report = self._stored(check)
-        return self._judged(candidate, rule, report, check.evidence) if report is not None else None
+        return self._reviewed(candidate, rule, report) if report is not None else None
 
     def _readable(self, log: str) -> str:
         return without_frames(log)
@@ -91,27 +118,26 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
             return CheckResult(verdict=Verdict.UNKNOWN, reason=f"{subject}: {error}", evidence=evidence)
         name = f"{candidate.gate}/{short(candidate.digest)}/{registry.login_server}/{run.run_id}.report.json"
         place = self._services.archive.store(name, msgspec.json.encode(report).decode())
-        return self._judged(candidate, rule, report, replace(evidence, report_blob=place))
+        return self._reviewed(candidate, rule, report).result(replace(evidence, report_blob=place))
 
-    def _judged(self, candidate: Candidate, rule: ScanCheck, report: Report, evidence: Evidence) -> CheckResult:
-        exceptions = self._services.policy.exceptions
+    def _reviewed(self, candidate: Candidate, rule: ScanRules, report: Report) -> "Review":
+        exceptions, baseline = self._services.policy.exceptions, self._baseline(candidate)
         judgement = judge(
             report,
             rule,
             now=self._services.clock.now(),
             exceptions=[one for one in exceptions if is_in_scope(one, candidate.gate, candidate.tag)],
-            baseline=self._baseline(candidate) if rule.new_only else None,
+            baseline=baseline,
         )
-        summary = _summary(report, judgement)
-        return CheckResult(verdict=judgement.verdict, reason=judgement.reason, evidence=replace(evidence, scan=summary))
+        return Review(report, judgement, baseline)
 
     def _baseline(self, candidate: Candidate) -> frozenset[str] | None:
-        """The findings of the digest that the stable tag points to; None if it has no stored report."""
+        """The findings of the digest that the stable tag points to; None if it has no stored report, or is this one."""
         ledger = self._services.ledger
         stable = ledger.load(StableTag, candidate.gate, candidate.tag)
-        if stable is None or stable.record.digest is None:
+        if stable is None or stable.record.digest in (None, candidate.digest):
             return None
-        stored = last(ledger, Candidate, candidate.gate, attempts_of(stable.record.digest))
+        stored = last(ledger, Candidate, candidate.gate, attempts_of(stable.record.digest or ""))
         checks = stored.record.checks if stored else ()
         reports = (self._stored(check) for check in checks if check.kind == self.rule.kind)
         report = next((report for report in reports if report is not None), None)
@@ -132,15 +158,3 @@ def _require_about(report: Report, candidate: Candidate) -> None:
     if candidate.digest not in digests:
         named = f"about {', '.join(map(short, digests[:3]))}" if digests else "about no digest"
         raise BrokenReport(f"the report is {named}, not about {short(candidate.digest)}: scan $IMAGE, by its digest")
-
-
-def _summary(report: Report, judgement: Judgement) -> ScanSummary:
-    return ScanSummary(
-        scanner=f"{report.scanner.name} {report.scanner.version}".strip(),
-        database_built_at=report.scanner.database_built_at,
-        platform=report.subject.platform,
-        counts={severity.value: count for severity, count in report.by_severity()},
-        failing=len(judgement.with_outcome(Outcome.FAILS)),
-        covered=len(judgement.with_outcome(Outcome.VEX, Outcome.EXCEPTION)),
-        warnings=judgement.warnings[:10],
-    )

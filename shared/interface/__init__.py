@@ -38,8 +38,9 @@ class Operation:
     `examples` has examples of it, by their titles.
 
     A `paged` one returns a page of a list, which can be filtered by time, and by its `states`. `flags` has the boolean
-    parameters of a read, with their descriptions. The response has an ETag for `If-Match` if `etag` is set: the handler
-    returns it with the answer. `also` has further statuses whose response has the same type.
+    parameters of a read, with their descriptions, `formats` the operations that return the same in another format, as
+    JSON, by the option of its command that selects them. The response has an ETag for `If-Match` if `etag` is set: the
+    handler returns it with the answer. `also` has further statuses whose response has the same type.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Operation:
     paged: bool = False
     states: str = ""
     flags: Mapping[str, str] = field(default_factory=dict)
+    formats: Mapping[str, str] = field(default_factory=dict)
     etag: bool = False
     also: Mapping[int, str] = field(default_factory=dict)
 
@@ -150,6 +152,13 @@ OPERATIONS: Mapping[str, Operation] = {operation.name: operation for operation i
           etag=True),
     _read("candidate_log", "v1/candidates/{candidate}/log", "logs.of_candidate", "shared.queries.records:RunLog",
           "The log of a candidate's check: stored, or so far if the check is running", command="log"),
+    _read("findings", "v1/candidates/{candidate}/findings", "findings.of_candidate", "shared.queries.findings:Findings",
+          "What the scan of a candidate found, judged under the rules and exceptions of today", command="findings",
+          description="Those that fail come first, then those that the promoted image does not have, then the most "
+          "severe; at most 1000.", formats={"sarif": "findings_sarif"}),
+    _read("findings_sarif", "v1/candidates/{candidate}/findings.sarif", "findings.sarif", "builtins:dict",
+          "The findings of a candidate as SARIF 2.1.0",
+          description="Findings that an exception or a VEX statement covers are suppressed."),
     _read("rollout", "v1/rollouts/{rollout}", "queries.rollout", "RolloutDetail",
           "A rollout: its build, its deployment and its history", command="why", etag=True),
     _read("rollout_log", "v1/rollouts/{rollout}/log", "logs.of_rollout", "shared.queries.records:RunLog",

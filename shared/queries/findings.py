@@ -1,0 +1,155 @@
+"""The findings of a candidate's scan, judged under the rules of today; the same as SARIF, for other tools."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from shared.checks import check_kinds
+from shared.checks.scan import Review, ScanCheckKind
+from shared.domain.candidate import Candidate, CheckRecord, Verdict
+from shared.domain.errors import NotFound
+from shared.domain.record import ApiModel
+from shared.findings.judge import JudgedFinding, keys_of
+from shared.findings.model import Finding, Severity
+from shared.findings.rules import ScanRules
+from shared.findings.sarif import sarif_of
+from shared.ports import Services
+from shared.queries.lookup import Lookup
+
+FINDINGS_LIMIT = 1000
+"""How many findings are returned: those that fail come first, then new ones, then the most severe."""
+
+
+class FindingItem(ApiModel, frozen=True, kw_only=True):
+    """A finding. `outcome` is `fails`, or why it does not: `exception`, `vex`, `unfixed`, `not new`, or "" if it
+    matches no condition of the rules.
+
+    `is_new` says whether the promoted image lacks it; None: there is no report of that to compare with.
+    """
+
+    vulnerability: str
+    aliases: tuple[str, ...]
+    severity: Severity
+    package: str
+    version: str
+    fixed_in: tuple[str, ...]
+    path: str
+    outcome: str
+    condition: str
+    covered_by: str
+    is_new: bool | None
+    known_exploited: bool | None
+    cvss: float | None
+    epss: float | None
+    title: str
+    url: str
+
+
+class Findings(ApiModel, frozen=True, kw_only=True):
+    """What a scan found in a candidate, and the verdict on it under the rules and exceptions of today.
+
+    `total` is the number of findings, of which at most 1000 are in `items`.
+    """
+
+    candidate: str
+    image: str
+    scanner: str
+    database_built_at: datetime | None
+    platform: str
+    verdict: Verdict
+    reason: str
+    counts: dict[Severity, int]
+    warnings: tuple[str, ...]
+    total: int
+    items: tuple[FindingItem, ...]
+
+
+class ScanFindings:
+    """Reads the stored reports. Raises `NotFound` for an unknown candidate, and for one without a report."""
+
+    def __init__(self, services: Services) -> None:
+        self._services, self._lookup = services, Lookup(services)
+
+    def of_candidate(self, identifier: str) -> Findings:
+        """The findings of a candidate."""
+        candidate = self._lookup.candidate(identifier).record
+        found = self.of_record(candidate)
+        if found is None:
+            raise NotFound(f"{candidate.id} has no report of a scan")
+        return found
+
+    def sarif(self, identifier: str) -> dict[str, Any]:
+        """The findings of a candidate as SARIF 2.1.0; those that do not fail are suppressed."""
+        candidate = self._lookup.candidate(identifier).record
+        if (review := self._review(candidate)) is None:
+            raise NotFound(f"{candidate.id} has no report of a scan")
+        return sarif_of(review.report, review.judgement)
+
+    def of_record(self, candidate: Candidate, limit: int = FINDINGS_LIMIT) -> Findings | None:
+        """The findings of a candidate; None if it has no report."""
+        review = self._review(candidate)
+        if review is None:
+            return None
+        report, judgement, _ = review
+        listed = sorted(_items(review), key=_order)
+        return Findings(
+            candidate=candidate.id,
+            image=str(candidate.image),
+            scanner=f"{report.scanner.name} {report.scanner.version}".strip(),
+            database_built_at=report.scanner.database_built_at,
+            platform=report.subject.platform,
+            verdict=judgement.verdict,
+            reason=judgement.reason,
+            counts=judgement.counts,
+            warnings=judgement.warnings,
+            total=len(listed),
+            items=tuple(listed[:limit]),
+        )
+
+    def _review(self, candidate: Candidate) -> Review | None:
+        kind = check_kinds(self._services)[ScanCheckKind.rule.kind]
+        assert isinstance(kind, ScanCheckKind)
+        for check in candidate.checks:
+            if review := kind.review(candidate, check, self._rules_of(candidate, check)):
+                return review
+        return None
+
+    def _rules_of(self, candidate: Candidate, check: CheckRecord) -> ScanRules:
+        """The rules of today for what a check ran; none, if the gate does not scan like that any more."""
+        gate = self._services.gate(candidate.gate)
+        rules = [rule for rule in gate.checks if isinstance(rule, ScanRules)] if gate else []
+        same = (rule for rule in rules if getattr(rule, "run_fingerprint", "") == check.run_fingerprint)
+        return next(same, ScanRules())
+
+
+def _items(review: Review) -> Iterator[FindingItem]:
+    judged = {id(one.finding): one for one in review.judgement.findings}
+    for finding in review.report.findings:
+        yield _item(finding, judged.get(id(finding)), review.baseline)
+
+
+def _item(finding: Finding, judged: JudgedFinding | None, baseline: frozenset[str] | None) -> FindingItem:
+    package = finding.package
+    return FindingItem(
+        vulnerability=finding.vulnerability,
+        aliases=finding.aliases,
+        severity=finding.severity,
+        package=package.name,
+        version=package.version,
+        fixed_in=finding.fixed_in,
+        path=package.path,
+        outcome=judged.outcome.value if judged else "",
+        condition=judged.condition if judged else "",
+        covered_by=judged.covered_by if judged else "",
+        is_new=None if baseline is None else baseline.isdisjoint(keys_of([finding])),
+        known_exploited=finding.known_exploited,
+        cvss=finding.cvss,
+        epss=finding.epss,
+        title=finding.title,
+        url=finding.url,
+    )
+
+
+def _order(item: FindingItem) -> tuple[bool, bool, int, str, str]:
+    rank = list(Severity).index(item.severity)
+    return item.outcome != "fails", item.is_new is False, -rank, item.vulnerability, item.package

@@ -1,0 +1,98 @@
+"""What operators and programs see of a scan: the query, SARIF, the board's page and the command."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from basegate_cli import show
+from shared.domain.candidate import Verdict
+from shared.domain.errors import NotFound
+from shared.findings.model import Severity
+from shared.findings.read import read_report
+from shared.queries.findings import Findings, ScanFindings
+from tests.fakes import World
+from tests.unit.test_scan_check import GREEN, OPENSSL, RED, SCAN, ZLIB, accepted, change, finds, push, scan_world
+
+
+def shown(world: World) -> Findings:
+    return ScanFindings(world.services).of_candidate(world.candidate(GREEN).id)
+
+
+def promoted_then_failed() -> World:
+    """A world whose promoted image has one finding, and whose newest image has another one, too, which fails."""
+    world = scan_world()
+    finds(world, ZLIB)
+    push(world, RED)
+    finds(world, ZLIB, OPENSSL)
+    push(world)
+    return world
+
+
+def test_what_fails_comes_first_and_says_what_is_new_and_what_fixes_it() -> None:
+    found = shown(promoted_then_failed())
+    first, second = found.items
+    assert (first.vulnerability, first.outcome, first.is_new) == ("CVE-2026-1", "fails", True)
+    assert (first.fixed_in, first.condition) == (("3.0.2",), "severity: high")
+    assert (second.vulnerability, second.outcome, second.is_new) == ("CVE-2026-2", "", False)
+    assert (found.verdict, found.counts) == (Verdict.FAILED, {Severity.HIGH: 1, Severity.LOW: 1})
+
+
+def test_without_a_promoted_image_nothing_is_said_to_be_new() -> None:
+    world = scan_world()
+    finds(world, OPENSSL)
+    push(world)
+    assert [one.is_new for one in shown(world).items] == [None]
+
+
+def test_the_rules_and_exceptions_of_today_decide_what_is_shown() -> None:
+    world = promoted_then_failed()
+    change(world, SCAN, exceptions=(accepted(),))
+    (covered,) = (one for one in shown(world).items if one.vulnerability == "CVE-2026-1")
+    assert (covered.outcome, "ada" in covered.covered_by, "not reachable" in covered.covered_by) == (
+        "exception",
+        True,
+        True,
+    )
+
+
+def test_a_candidate_without_a_report_has_no_findings_to_show() -> None:
+    world = scan_world()
+    world.tasks.log_of = lambda run: "no report"
+    push(world)
+    with pytest.raises(NotFound, match="no report of a scan"):
+        shown(world)
+
+
+def test_as_sarif_the_findings_are_read_back_with_their_suppressions() -> None:
+    world = promoted_then_failed()
+    change(world, SCAN, exceptions=(accepted(),))
+    document = ScanFindings(world.services).sarif(world.candidate(GREEN).id)
+    report = read_report([msgspec.json.encode(document)], "sarif")
+    assert {one.vulnerability: one.severity for one in report.findings} == {
+        "CVE-2026-1": Severity.HIGH,
+        "CVE-2026-2": Severity.LOW,
+    }
+    (suppressed,) = (one for one in document["runs"][0]["results"] if "suppressions" in one)
+    assert suppressed["ruleId"] == "CVE-2026-1"
+
+
+def test_an_address_in_a_report_that_is_no_web_page_is_left_out_of_sarif() -> None:
+    world = scan_world()
+    finds(world, OPENSSL | {"PrimaryURL": "javascript:alert(1)"})
+    push(world)
+    assert "javascript" not in json.dumps(ScanFindings(world.services).sarif(world.candidate(GREEN).id))
+
+
+def test_the_command_shows_a_table_a_person_can_read() -> None:
+    printed = io.StringIO()
+    answer = json.loads(msgspec.json.encode(shown(promoted_then_failed())))
+    Console(file=printed, width=120).print(show.findings(answer))
+    text = printed.getvalue()
+    assert text.index("CVE-2026-1") < text.index("CVE-2026-2")
+    assert "openssl 3.0.1" in text
+    assert "1 high, 1 low" in text
