@@ -15,6 +15,7 @@ from sandbox.conformance.table import Result, Row, Verdict, play, read_rows
 ROWS = read_rows()
 README = Path(__file__).parents[1] / "README.md"
 FEWEST_ROWS, AGREEING_PERCENT = 217, 94
+SAMPLE_FILES, SAMPLES_THAT_RUN = 22, 20
 
 
 def played(row: Row) -> Result:
@@ -32,6 +33,13 @@ def test_the_table_is_long_and_few_of_its_rows_are_refused() -> None:
     assert len(ROWS) >= FEWEST_ROWS
     assert len(agreeing) * 100 >= AGREEING_PERCENT * len(ROWS)
     assert all(row.source and row.what for row in ROWS)
+
+
+def test_the_features_of_azure_s_sample_task_files_run_to_their_end() -> None:
+    samples = [row for row in ROWS if row.area == "samples"]
+    assert len({row.source for row in samples}) == len(samples) == SAMPLE_FILES
+    assert all(row.probe == "run" and row.expect["status"] == "Succeeded" for row in samples)
+    assert sum(not row.refuses for row in samples) >= SAMPLES_THAT_RUN
 
 
 ROW = Row(area="x", id="x", what="x", source="x", input="steps:\n- cmd: x", expect={"steps": {"0": {"run": "x"}}})
