@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from sandbox.arm.body import ResourceBody
@@ -66,7 +65,7 @@ class SitesControlPlane:
 
     async def _restart(self, call: Call) -> web.StreamResponse:
         """Restart a site: stops its processes and starts new ones."""
-        await self._sites.restart(self._require(call))
+        await self._sites.restart(self._require(call).name)
         return web.Response(status=200)
 
     async def _list_settings(self, call: Call) -> web.StreamResponse:
@@ -77,9 +76,7 @@ class SitesControlPlane:
         """Replace the application settings of a site, which restarts it. They stay, even if it does not start then."""
         record, body = self._require(call), await call.body(_Settings)
         check_settings(body.properties)
-        changed = msgspec.structs.replace(record, settings=body.properties)
-        await self._sites.restart(changed)
-        return json_answer(_settings(changed))
+        return json_answer(_settings(await self._sites.restart(record.name, body.properties)))
 
     async def _stacks(self, call: Call) -> web.StreamResponse:
         """The runtimes of function apps: Python, in the version that the sandbox runs on."""

@@ -17,11 +17,15 @@ from sandbox.web import Call, Fault, Surface, json_answer
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,58}[a-z0-9])?")
 _SETTING = re.compile(
-    r"(?!(LD|GLIBC|MALLOC|OPENSSL|BASH|NODE|GCONV)_|PYTHON(?!_)|(PATH|HOME|ENV|IFS|SHELL|LOCPATH|NLSPATH)$)"
+    r"(?!(LD|GLIBC|MALLOC|OPENSSL|BASH|NODE|GCONV|GIT)_|PYTHON(?!_)|(PATH|HOME|ENV|IFS|SHELL|LOCPATH|NLSPATH)$"
+    r"|(SSLKEYLOGFILE|TMPDIR|TEMP|TMP|HOSTALIASES|PERL5OPT)$)"
     r"[A-Za-z_][A-Za-z0-9_.:-]{0,255}"
 )
-"""The names of settings. One that the loader, the interpreter or a shell reads would change how the app's process
-starts; `PYTHON_…` is the Functions worker's own."""
+"""The names of settings. One that the loader, the interpreter, a shell or a library reads would change how the app's
+process starts, or have it write files; `PYTHON_…` is the Functions worker's own."""
+
+_LONGEST_SETTING_BYTES = 131_071
+"""Of name and value: Linux passes no longer one to a process (https://man7.org/linux/man-pages/man2/execve.2.html)."""
 
 
 class SiteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -128,7 +132,7 @@ class SiteControl:
 
 
 def check_settings(settings: Mapping[str, str]) -> None:
-    """Refuse settings that would change how the app's process starts.
+    """Refuse settings that would change how the app's process starts, or that no process can have.
 
     Raises:
         Fault: 400 InvalidSetting that names the first one.
@@ -136,6 +140,10 @@ def check_settings(settings: Mapping[str, str]) -> None:
     if (refused := next((one for one in settings if not _SETTING.fullmatch(one)), None)) is not None:
         problem = f"{refused!r} is no name for a setting, or one that changes how the app's process starts."
         raise Fault(400, "InvalidSetting", problem)
+    for name, value in settings.items():
+        if "\0" in value or len(f"{name}={value}".encode(errors="replace")) > _LONGEST_SETTING_BYTES:
+            problem = f"The value of {name} has a zero character, or more than {_LONGEST_SETTING_BYTES} bytes."
+            raise Fault(400, "InvalidSetting", problem)
 
 
 def _function(site: str, function: Mapping[str, Any], keys: Keys) -> FunctionView:

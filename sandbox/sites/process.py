@@ -80,14 +80,17 @@ class SiteProcess:
         endpoint_file.unlink(missing_ok=True)
         with self.log.open("ab") as log:
             began = log.tell()
-            self._process = process = await asyncio.create_subprocess_exec(
-                *self._command(),
-                cwd=_ROOT,
-                env=self._environment,
-                stdin=asyncio.subprocess.PIPE,  # closed by the kernel when this process dies, however it dies
-                stdout=log,
-                stderr=log,
-            )
+            try:
+                self._process = process = await asyncio.create_subprocess_exec(
+                    *self._command(),
+                    cwd=_ROOT,
+                    env=self._environment,
+                    stdin=asyncio.subprocess.PIPE,  # closed by the kernel when this process dies, however it dies
+                    stdout=log,
+                    stderr=log,
+                )
+            except (OSError, ValueError) as error:  # all settings together are too long, say
+                raise Fault(400, "SiteNotReady", f"The site's process cannot be started: {error}") from error
         try:
             async with asyncio.timeout(_READY_SECONDS):
                 while not endpoint_file.exists() and process.returncode is None:  # noqa: ASYNC110 (a file has no event)

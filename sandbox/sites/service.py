@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from msgspec.structs import replace
 
 from sandbox.host.functions_host import KEYS_FILE
 from sandbox.host.keys import EVENT_GRID_KEY, Keys
@@ -62,18 +63,21 @@ class Sites:
             self._records.put(record.name, record)
             return process
 
-    async def restart(self, record: SiteRecord) -> None:
-        """Restart a site with a record that replaces its own.
+    async def restart(self, name: str, settings: dict[str, str] | None = None) -> SiteRecord:
+        """Restart a site, with other settings if there are any; returns its record.
 
         Raises:
-            Fault: 404 if it does not exist; 400 if the app cannot be served. Then the new record stays, and the site is
-                unavailable until it is restarted with a better one.
+            Fault: 404 if it does not exist; 400 if the app cannot be served. Then the new settings stay, and the site
+                is unavailable until it is restarted with better ones.
         """
         async with self._turn:
-            self.require(record.name)
+            record = self.require(name)
+            if settings is not None:
+                record = replace(record, settings=settings)
             await self._stop_one(record.name)
             self._records.put(record.name, record)
             await self._start(record)
+            return record
 
     async def delete_group(self, group: str) -> None:
         """Stop and remove the sites of a resource group."""

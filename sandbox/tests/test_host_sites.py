@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -14,8 +15,11 @@ import pytest
 
 from sandbox.instance import SUBSCRIPTION
 from sandbox.sites import SiteControl, Sites, SitesControlPlane
+from sandbox.sites.process import SiteRecord
+from sandbox.store import Collection
 from sandbox.tests.apps.running import SAMPLE, Answer
 from sandbox.tests.live import LiveGateway
+from sandbox.web import Fault
 
 _SITE_ID = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/basegate-rg/providers/Microsoft.Web/sites/sample"
 
@@ -129,8 +133,14 @@ def test_an_app_that_does_not_load_is_an_error_with_its_traceback(operator: Oper
     assert operator.control("PUT", "/sites/sample", {"app": str(app), "wrokers": 2})[0] == 400
 
 
-@pytest.mark.attack("an app's settings", "LD_PRELOAD, PYTHONPATH and the like", "the names of settings")
-@pytest.mark.parametrize("name", ["LD_PRELOAD", "PYTHONPATH", "PYTHONSTARTUP", "PATH", "BASH_ENV", "a=b", ""])
+@pytest.mark.attack("an app's settings", "LD_PRELOAD, SSLKEYLOGFILE and the like", "the names of settings")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LD_PRELOAD", "PYTHONPATH", "PYTHONSTARTUP", "PATH", "BASH_ENV", "GIT_SSH_COMMAND", "GIT_CONFIG_COUNT",
+        "SSLKEYLOGFILE", "TMPDIR", "TEMP", "TMP", "HOSTALIASES", "PERL5OPT", "a=b", "",
+    ],
+)  # fmt: skip
 def test_a_setting_that_changes_how_the_app_s_interpreter_starts_is_refused_by_name(
     name: str, operator: Operator, app: Path
 ) -> None:
@@ -138,6 +148,38 @@ def test_a_setting_that_changes_how_the_app_s_interpreter_starts_is_refused_by_n
     assert (status, answer["error"]["code"]) == (400, "InvalidSetting")
     assert repr(name) in answer["error"]["message"]
     assert operator.control("GET", "/sites") == (200, [])
+
+
+TOO_LONG = "x" * 131_072
+"""Longer than Linux passes to a process."""
+
+
+@pytest.mark.attack("an app's settings", "a sandbox that does not start again", "the values of settings")
+@pytest.mark.parametrize("value", ["a\0b", TOO_LONG])
+def test_a_value_that_no_process_can_have_is_refused_and_not_shown(value: str, operator: Operator, app: Path) -> None:
+    status, answer = operator.control("PUT", "/sites/sample", {"app": str(app), "settings": {"GREETING": value}})
+    assert (status, answer["error"]["code"]) == (400, "InvalidSetting")
+    assert "The value of GREETING" in answer["error"]["message"]
+    assert value not in answer["error"]["message"]
+    assert operator.control("GET", "/sites") == (200, [])
+
+
+def test_settings_that_are_too_long_together_are_refused_when_the_app_starts(operator: Operator, app: Path) -> None:
+    settings = {f"SETTING_{number}": "x" * 130_000 for number in range(64)}
+    with pytest.raises(Fault, match="SiteNotReady: The site's process cannot be started"):
+        operator.live.run(operator.sites.put(SiteRecord(name="sample", app=str(app), settings=settings)))
+    assert operator.sites.records() == []
+
+
+def test_a_stored_site_that_cannot_be_started_does_not_keep_the_sandbox_from_starting(
+    operator: Operator, app: Path
+) -> None:
+    stored = Collection(operator.live.instance.folder("sites") / "sites.json", SiteRecord)
+    stored.put("broken", SiteRecord(name="broken", app=str(app), settings={"GREETING": "a\0b"}))
+    sites = Sites(operator.live.instance, lambda: operator.live.environment)
+    operator.live.run(sites.start())
+    assert [record.name for record in sites.records()] == ["broken"]
+    assert sites.process("broken") is None
 
 
 def test_a_killed_host_takes_its_workers_along_and_is_started_again(operator: Operator, app: Path) -> None:
@@ -201,8 +243,20 @@ def test_settings_are_listed_and_replaced_and_the_app_starts_again_with_them(ope
     assert changed.json["properties"] == {"GREETING": "bye"}
     assert operator.ask("GET", function["url"]).text.startswith("bye ")
     assert operator.control("GET", "/sites/sample")[1]["pid"] != before
-    refused = operator.arm("PUT", f"{_SITE_ID}/config/appsettings", json={"properties": {"LD_PRELOAD": "x"}})
-    assert (refused.status, refused.json["error"]["code"]) == (400, "InvalidSetting")
+    for name, value in (("LD_PRELOAD", "x"), ("GIT_SSH_COMMAND", "x"), ("GREETING", "a\0b"), ("GREETING", TOO_LONG)):
+        refused = operator.arm("PUT", f"{_SITE_ID}/config/appsettings", json={"properties": {name: value}})
+        assert (refused.status, refused.json["error"]["code"]) == (400, "InvalidSetting")
+    assert operator.ask("GET", function["url"]).text.startswith("bye ")
+
+
+def test_a_restart_that_waits_for_new_settings_keeps_them(operator: Operator, app: Path) -> None:
+    (function,) = start(operator, app, workers=1)["functions"]
+
+    async def both() -> tuple[SiteRecord, SiteRecord]:
+        changed = operator.sites.restart("sample", {"GREETING": "bye"})
+        return await asyncio.gather(changed, operator.sites.restart("sample"))
+
+    assert [record.settings for record in operator.live.run(both())] == [{"GREETING": "bye"}] * 2
     assert operator.ask("GET", function["url"]).text.startswith("bye ")
 
 
