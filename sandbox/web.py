@@ -60,7 +60,7 @@ class Call:
         raw = await self.request.read()
         try:
             return msgspec.json.decode(raw, type=kind)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except (ValueError, RecursionError) as error:  # of msgspec, or of bytes that are not UTF-8
             raise Fault(400, "InvalidRequestContent", f"The request content was invalid: {error}") from error
 
 
@@ -210,5 +210,5 @@ def decode_json(raw: bytes) -> Any:
     """
     try:
         return json.loads(raw or b"null")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Fault(400, "InvalidRequestContent", f"The request content is no JSON: {error}") from error

@@ -111,7 +111,7 @@ def _parse(request: web.BaseRequest, raw: bytes, topic: Topic) -> list[Event]:
         if content == _CLOUD_BATCH:
             return [_from_cloud(event) for event in msgspec.json.decode(raw, type=list[dict[str, Any]])]
         return [_from_cloud(msgspec.json.decode(raw, type=dict[str, Any]))]
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (ValueError, RecursionError) as error:  # of msgspec, or of bytes that are not UTF-8
         message = (
             f"This resource is configured to receive event in '{schema}' schema. "
             f"The JSON received does not conform to the expected schema: {error}."

@@ -131,7 +131,7 @@ class Validation:
 def _echoes(reply: Reply, code: str) -> bool:
     try:
         return reply.status == 200 and msgspec.json.decode(reply.body, type=_Answer).validation_response == code
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return False
 
 

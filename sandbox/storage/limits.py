@@ -41,7 +41,7 @@ def check_entity(body: bytes) -> None:
         raise Fault(400, "EntityTooLarge", "The entity is larger than the maximum allowed size (1MB).")
     try:
         entity = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return  # Azurite reports the error
     names = [name for name in entity if "@odata" not in name] if isinstance(entity, dict) else []
     if len(names) > _PROPERTY_LIMIT:

@@ -107,6 +107,12 @@ def test_several_slashes_in_a_path_count_as_one(arm: Arm) -> None:
     assert arm.call("PUT", identity, IDENTITIES, json={"location": "eastus"}).json()["name"] == "puller"
 
 
+@pytest.mark.parametrize("body", [b'{"location": "\xff"}', b'{"tags": ' + b"[" * 100_000, b"", b"null", b"{"])
+def test_a_body_that_is_no_document_is_the_error_of_its_sender(body: bytes, arm: Arm) -> None:
+    refused = arm.call("PUT", f"{GROUPS}/odd-rg", data=body)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "InvalidRequestContent")
+
+
 def test_a_group_does_not_move_and_an_unknown_field_is_named(arm: Arm) -> None:
     put_group(arm, "contoso-rg")
     assert put_group(arm, "contoso-rg", location="westeurope").status_code == 409

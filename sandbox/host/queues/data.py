@@ -68,7 +68,7 @@ def trigger_metadata(message: QueuedMessage, body: bytes) -> dict[str, Datum]:
 def _properties(text: str) -> dict[str, Any]:
     try:
         parsed = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return parsed if isinstance(parsed, dict) else {}
 
