@@ -6,17 +6,15 @@ ManifestAttributesBase).
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from sandbox.registry.layout import Entry
+from sandbox.registry.layout import Entry, read_stored
+from sandbox.registry.names import is_digest
 from sandbox.registry.records import timestamp
 from sandbox.registry.registry import Registry
-
-T = TypeVar("T", bound=msgspec.Struct)
 
 
 class _Platform(msgspec.Struct):
@@ -66,10 +64,10 @@ def tag_body(registry: Registry, repository: str, tag: Entry) -> dict[str, Any]:
 def manifest_body(registry: Registry, repository: str, entry: Entry, tags: Sequence[Entry]) -> dict[str, Any]:
     """A manifest's attributes: platform and configuration of an image, references of an index.
 
-    `tags` are all tags of the repository.
+    `tags` are all tags of the repository. An artifact whose configuration is not an image's has no platform.
     """
     content = registry.layout.content(entry.digest)
-    manifest = _decoded(content, _Manifest())
+    manifest = read_stored(content, _Manifest)
     body: dict[str, Any] = {
         "digest": entry.digest,
         "imageSize": sum(d.size for d in (*manifest.layers, *manifest.manifests)) + len(content),
@@ -79,8 +77,8 @@ def manifest_body(registry: Registry, repository: str, entry: Entry, tags: Seque
         "tags": [tag.name for tag in tags if tag.digest == entry.digest],
         "changeableAttributes": registry.locks.get(f"{repository}@{entry.digest}"),
     }
-    if manifest.config:
-        platform = _decoded(registry.layout.content(manifest.config.digest), _Platform())
+    if manifest.config and is_digest(manifest.config.digest):  # distribution does not look at that of a foreign layer
+        platform = read_stored(registry.layout.content(manifest.config.digest), _Platform)
         body["imageSize"] += manifest.config.size
         body |= {"architecture": platform.architecture, "os": platform.os}
         body["configMediaType"] = manifest.config.media_type
@@ -92,9 +90,3 @@ def manifest_body(registry: Registry, repository: str, entry: Entry, tags: Seque
 def _reference(child: _Descriptor) -> dict[str, Any]:
     platform = child.platform or _Platform()
     return {"digest": child.digest, "architecture": platform.architecture, "os": platform.os}
-
-
-def _decoded(content: bytes, default: T) -> T:
-    with contextlib.suppress(msgspec.MsgspecError):
-        return msgspec.json.decode(content, type=type(default))
-    return default  # an artifact whose configuration is not an image's has neither platform nor layers

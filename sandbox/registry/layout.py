@@ -7,12 +7,18 @@ Source: https://github.com/distribution/distribution/blob/v2.8.2/registry/storag
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,16 @@ class Layout:
             if "_manifests" in inside:
                 yield Path(folder).relative_to(top).as_posix()
             inside[:] = [name for name in inside if not name.startswith("_")]
+
+
+def read_stored(content: bytes, kind: type[T]) -> T:
+    """What a stored manifest or configuration says; the defaults of `kind` for what is no such thing.
+
+    Anything may be stored: distribution takes manifests with bytes that are not UTF-8, and with 10,000 nested lists.
+    """
+    with contextlib.suppress(ValueError, RecursionError):
+        return msgspec.json.decode(content, type=kind)
+    return kind()
 
 
 def _names(folder: Path) -> list[str]:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -19,11 +19,11 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from sandbox.registry.distribution import Answer, Distribution
-from sandbox.registry.layout import Layout
+from sandbox.registry.layout import Layout, read_stored
 from sandbox.registry.locks import Locks
 from sandbox.registry.names import is_digest
 from sandbox.registry.records import Origin, Push
-from sandbox.registry.referrers import referrers
+from sandbox.registry.referrers import by_subject
 from sandbox.web import Fault
 
 _MANIFEST_LIMIT_BYTES = 4 * 1024 * 1024
@@ -48,7 +48,7 @@ class _Manifest:
 
 
 class _Stored(msgspec.Struct, rename="camel"):
-    media_type: str = ""
+    media_type: str | None = None
     manifests: list[msgspec.Raw] | None = None
 
 
@@ -105,14 +105,16 @@ class Registry:
             Fault: 405 if a lock forbids it.
         """
         async with self._changing:
-            self.locks.require_delete(repository, *self._subjects(repository, digest))
-            answer = await self._delete(repository, digest, origin)
+            self.locks.require_delete(repository)
+            tags = self._tags_by_digest(repository)
+            answer = await self._delete(repository, digest, tags, origin)
             if answer.status == 202:
-                await self._delete_referrers(repository, digest, origin)
+                await self._delete_referrers(repository, digest, tags, origin)
         return answer
 
-    async def _delete(self, repository: str, digest: str, origin: Origin) -> Answer:
-        subjects = self._subjects(repository, digest)
+    async def _delete(self, repository: str, digest: str, tags: Mapping[str, list[str]], origin: Origin) -> Answer:
+        subjects = [f"{repository}@{digest}", *(f"{repository}:{tag}" for tag in tags.get(digest, ()))]
+        self.locks.require_delete(*subjects)
         manifest = _Manifest(repository, None, digest, self.media_type(digest))
         answer = await self.distribution.call("DELETE", f"/v2/{repository}/manifests/{digest}")
         if answer.status == 202:
@@ -121,17 +123,22 @@ class Registry:
             self._announce("delete", manifest, origin)
         return answer
 
-    async def _delete_referrers(self, repository: str, digest: str, origin: Origin) -> None:
-        for referrer in list(referrers(self.layout, repository, digest)):
-            with contextlib.suppress(Fault):  # a locked one stays, as one whose process is away does
-                self.locks.require_delete(*self._subjects(repository, referrer["digest"]))
-                await self._delete(repository, referrer["digest"], origin)
-                await self._delete_referrers(repository, referrer["digest"], origin)
+    async def _delete_referrers(
+        self, repository: str, digest: str, tags: Mapping[str, list[str]], origin: Origin
+    ) -> None:
+        # All are listed once: a chain of them would take quadratic time otherwise, and nothing else changes meanwhile.
+        referrers, gone = by_subject(self.layout, repository), [digest]
+        while gone:
+            for referrer in referrers.get(gone.pop(), ()):
+                with contextlib.suppress(Fault):  # a locked one stays, as one whose process is away does
+                    if (await self._delete(repository, referrer, tags, origin)).status == 202:
+                        gone.append(referrer)
 
-    def _subjects(self, repository: str, digest: str) -> list[str]:
-        """The subjects of the locks that protect a manifest: itself and its tags."""
-        tags = [f"{repository}:{tag.name}" for tag in self.layout.tags(repository) if tag.digest == digest]
-        return [f"{repository}@{digest}", *tags]
+    def _tags_by_digest(self, repository: str) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for tag in self.layout.tags(repository):
+            found.setdefault(tag.digest, []).append(tag.name)
+        return found
 
     async def untag(self, repository: str, tag: str) -> None:
         """Remove only a tag. Azure raises no event for it.
@@ -190,9 +197,7 @@ class Registry:
 
     def media_type(self, digest: str) -> str:
         """The media type of a stored manifest; the OCI type if the manifest does not declare one."""
-        stored = _Stored()
-        with contextlib.suppress(msgspec.MsgspecError):
-            stored = msgspec.json.decode(self.layout.content(digest), type=_Stored)
+        stored = read_stored(self.layout.content(digest), _Stored)
         kind = "manifest" if stored.manifests is None else "index"
         return stored.media_type or f"application/vnd.oci.image.{kind}.v1+json"
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
 
 import aiohttp
 import msgspec
@@ -21,6 +20,17 @@ _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _MANIFEST_LIMIT_BYTES = 4 * 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
 _DOCKER_HUB = frozenset(("docker.io", "index.docker.io"))
+
+
+class _Descriptor(msgspec.Struct):
+    digest: str
+    urls: list[str] | None = None
+
+
+class _Document(msgspec.Struct):
+    config: _Descriptor | None = None
+    layers: list[_Descriptor] | None = None
+    manifests: list[_Descriptor] | None = None
 
 
 class _Token(msgspec.Struct):
@@ -128,24 +138,30 @@ def _basic(user: str, password: str) -> str:
 
 
 def children(manifest: Manifest) -> list[str]:
-    """The digests of the manifests that an index references; empty for an image."""
-    return [entry["digest"] for entry in _decoded(manifest).get("manifests", ())]
+    """The digests of the manifests that an index references; empty for an image.
+
+    Raises:
+        Fault: 400 InvalidImage if the manifest is none.
+    """
+    return [entry.digest for entry in _decoded(manifest).manifests or ()]
 
 
 def blobs(manifest: Manifest) -> list[str]:
     """The digests of the blobs that an image's manifest references, its configuration first.
 
     Layers that are fetched from elsewhere (`urls`) are not stored in a registry.
+
+    Raises:
+        Fault: 400 InvalidImage if the manifest is none.
     """
     document = _decoded(manifest)
-    if "manifests" in document:
+    if document.manifests is not None or document.config is None:
         return []
-    descriptors = [document["config"], *document.get("layers", ())] if "config" in document else []
-    return [descriptor["digest"] for descriptor in descriptors if not descriptor.get("urls")]
+    return [one.digest for one in (document.config, *(document.layers or ())) if not one.urls]
 
 
-def _decoded(manifest: Manifest) -> dict[str, Any]:
+def _decoded(manifest: Manifest) -> _Document:
     try:
-        return msgspec.json.decode(manifest.body, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+        return msgspec.json.decode(manifest.body, type=_Document)
+    except (ValueError, RecursionError) as error:
         raise Fault(400, "InvalidImage", f"The manifest {manifest.digest} is not readable: {error}") from error

@@ -238,3 +238,27 @@ def test_an_index_of_more_than_fifty_manifests_is_refused_and_leaves_nothing(
     with pytest.raises(HttpResponseError, match="more than 50 manifests"):
         run_import(arm, from_plain(live, PlainRegistry(51, tells=True)), "node:1")
     assert registries.at("contosobase.azurecr.io").layout.repositories() == []
+
+
+@pytest.mark.attack("an imported registry", "to be read for ever, through indexes in indexes", "a limit of manifests")
+def test_an_index_in_an_index_without_end_is_refused(
+    live: LiveGateway, registries: Registries, arm: ContainerRegistryManagementClient
+) -> None:
+    registry = PlainRegistry(1, tells=True)
+    registry.index = json.dumps({"manifests": [{"digest": ABSENT}]}).encode()  # it answers the same to every digest
+    with pytest.raises(HttpResponseError, match="more than 50 manifests"):
+        run_import(arm, from_plain(live, registry), "node:1")
+    assert registries.at("contosobase.azurecr.io").layout.repositories() == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"manifests": [{"digest": 5}]}', b'{"config": [], "layers": {}}', b"[]", b'{"a": "\xff", "config": 1}', b"["],
+)
+def test_what_a_source_gives_and_is_no_manifest_is_refused_and_not_an_error_of_the_sandbox(
+    body: bytes, live: LiveGateway, arm: ContainerRegistryManagementClient
+) -> None:
+    registry = PlainRegistry(1, tells=True)
+    registry.index = body
+    with pytest.raises(HttpResponseError, match=r"\(InvalidImage\) The manifest .* is not readable"):
+        run_import(arm, from_plain(live, registry), "node:1")

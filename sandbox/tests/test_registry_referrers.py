@@ -11,6 +11,7 @@ import requests
 from azure.mgmt.containerregistry import models as m
 
 from sandbox.registry import Registries, RegistryRecord
+from sandbox.registry.layout import Entry, Layout
 from sandbox.registry.locks import AttributesChange
 from sandbox.registry.oci import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, digest_of
 from sandbox.testing import tiny_image
@@ -167,3 +168,76 @@ def test_a_manifest_with_layers_that_are_fetched_from_elsewhere_is_taken(client:
     del layer["urls"]
     missing = client.put("broken", document)
     assert missing.status_code == 400, missing.text
+
+
+def odd_manifests() -> dict[str, bytes]:
+    """Manifests that distribution takes, or might, and nobody writes by accident."""
+    image = json.loads(tiny_image().manifest.body) | {"mediaType": OCI_MANIFEST}
+    traversal = {
+        "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "digest": "sha256:../../../../../data",
+        "size": 1,
+        "urls": ["https://mcr.microsoft.com/x"],
+    }
+    empty = {"artifactType": None, "subject": None, "annotations": None}
+    return {
+        "null": encode(image | empty),
+        "null types": encode(image | {"mediaType": None, "config": image["config"] | {"mediaType": None}}),
+        "no digest": encode(image | {"subject": {"mediaType": OCI_MANIFEST, "digest": None, "size": 1}}),
+        "tag": encode(image | {"subject": {"mediaType": OCI_MANIFEST, "digest": "latest", "size": 1}}),
+        "path": encode(image | {"subject": {"mediaType": OCI_MANIFEST, "digest": "sha256:../x", "size": 1}}),
+        "number": encode(image | {"subject": 5}),
+        "bytes": encode(image | {"annotations": {"text": "?"}}).replace(b"?", b"\xff"),
+        "depth": encode(image | {"x": None}).replace(b'"x": null', b'"x": ' + b"[" * 5000 + b"]" * 5000),
+        "foreign configuration": encode(image | {"config": traversal}),
+    }
+
+
+@pytest.mark.attack(
+    "a push", "errors for everybody, through a manifest that nothing reads", "it is read as far as it can be"
+)
+def test_a_manifest_that_distribution_takes_and_nothing_else_reads_harms_nobody(client: Client, image: str) -> None:
+    taken = []
+    for name, content in odd_manifests().items():
+        put = client.call("PUT", "node/manifests/odd", data=content, headers={"Content-Type": OCI_MANIFEST})
+        assert put.status_code in (201, 400), (name, put.text)
+        assert "OCI-Subject" not in put.headers, name
+        taken += [name] if put.status_code == 201 else []
+        assert client.referrers(image) == [], name
+        shown = client.call("GET", "../acr/v1/node/_manifests")
+        assert shown.status_code == 200, (name, shown.text)
+        if put.status_code == 201:
+            assert client.call("DELETE", f"node/manifests/{digest_of(content)}").status_code == 202, name
+    assert {"null", "tag", "path", "bytes", "depth"} <= set(taken)
+
+
+class CountingLayout(Layout):
+    """A store that counts how often its manifests and its tags are listed."""
+
+    listings = 0
+
+    def manifests(self, repository: str) -> list[Entry]:
+        self.listings += 1
+        return super().manifests(repository)
+
+    def tags(self, repository: str) -> list[Entry]:
+        self.listings += 1
+        return super().tags(repository)
+
+
+@pytest.mark.attack("a push", "a registry that is busy for long, through a chain of referrers", "they are listed once")
+def test_a_chain_of_referrers_is_deleted_without_listing_all_for_each(
+    live: LiveGateway, client: Client, image: str
+) -> None:
+    def delete_chain(subject: str, length: int) -> int:
+        chain = [subject]
+        for number in range(length):
+            chain.append(client.attach(chain[-1], SIGNATURE, str(number)))
+        counting = CountingLayout(live.instance.folder("registry") / "data" / "contoso" / "content")
+        client.target.layout = counting
+        assert client.call("DELETE", f"node/manifests/{chain[0]}").status_code == 202
+        assert [client.call("HEAD", f"node/manifests/{one}").status_code for one in chain] == [404] * len(chain)
+        return counting.listings
+
+    first = client.attach(image, SBOM)
+    assert delete_chain(first, 1) == delete_chain(image, 12)

@@ -152,14 +152,18 @@ def _check_targets(target: Registry, plan: _Plan) -> None:
         target.locks.require_write(repository)
 
 
-async def _collect(source: SourceRepository, reference: str) -> list[Manifest]:
-    """The manifests of an image, each after those that it references; the image's own is the last."""
+async def _collect(source: SourceRepository, reference: str, room: int = _MOST_MANIFESTS) -> list[Manifest]:
+    """The manifests of an image, each after those that it references; the image's own is the last.
+
+    Raises:
+        Fault: 400 InvalidImage if there are more than `room` besides its own, however they are nested.
+    """
+    if room < 0:
+        raise Fault(400, "InvalidImage", f"The image's index has more than {_MOST_MANIFESTS} manifests.")
     top = await source.manifest(reference)
     found: list[Manifest] = []
     for digest in children(top):
-        found += await _collect(source, digest_name(digest))
-        if len(found) > _MOST_MANIFESTS:
-            raise Fault(400, "InvalidImage", f"The image's index has more than {_MOST_MANIFESTS} manifests.")
+        found += await _collect(source, digest_name(digest), room - len(found) - 1)
     return [*found, top]
 
 
