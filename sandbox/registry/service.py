@@ -22,6 +22,7 @@ from sandbox.instance import Instance
 from sandbox.registry.accounts import Accounts
 from sandbox.registry.acr_v1 import MetadataApi
 from sandbox.registry.arm.imports import Imports
+from sandbox.registry.arm.limits import check_quota
 from sandbox.registry.arm.properties import registry_body
 from sandbox.registry.arm.registries import RegistryControl
 from sandbox.registry.arm.replications import ReplicationControl
@@ -71,7 +72,7 @@ class Registries:
         self._records = Collection(self._folder / "registries.json", RegistryRecord)
         self._accounts = Accounts(self._folder, issuer, self._records)
         self._auth = RegistryAuth(issuer, self._accounts, self.at)
-        self._control = RegistryControl(self._records, self._opened, self._closed)
+        self._control = RegistryControl(self._records, self._check_quota, self._opened, self._closed)
         self._scope_maps = ScopeMapControl(self._control, self._accounts, operations)
         self._tokens = TokenControl(self._control, self._scope_maps, self._accounts, operations)
         self._imports = Imports(self._control, self._records, self._accounts, self.at, gateway.outside, operations)
@@ -206,6 +207,12 @@ class Registries:
             if record.group.lower() == group.lower():
                 self._records.remove(record.name)
                 await self._closed(record)
+
+    def _check_quota(self, record: RegistryRecord) -> None:
+        """Refuse a SKU that is too small for what a registry has."""
+        webhooks = len(list(self._webhooks.of(record.name)))
+        replications = len(list(self._replications.values(f"{record.name}/")))
+        check_quota(record, webhooks=webhooks, replications=replications)
 
     async def _opened(self, record: RegistryRecord) -> None:
         name = record.name.lower()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
@@ -15,7 +21,8 @@ from azure.mgmt.containerregistry import ContainerRegistryManagementClient
 from azure.mgmt.containerregistry import models as m
 
 from sandbox.registry import Push, Registries, to_event
-from sandbox.registry.records import Origin
+from sandbox.registry.records import Origin, RegistryRecord, WebhookRecord
+from sandbox.registry.webhooks import Webhooks
 from sandbox.testing import tiny_image
 from sandbox.tests.live import LiveGateway
 from sandbox.tests.registry_support import GROUP, arm_client
@@ -172,6 +179,74 @@ def test_a_webhook_without_encryption_is_refused_in_a_sentence_that_names_the_sa
         world.hook(service_uri="http://hook.example.test/acr")
 
 
+@pytest.mark.attack(
+    "an ARM client", "a webhook to another scheme or host, or with other headers", "its URI and headers"
+)
+def test_a_uri_or_a_header_that_a_webhook_cannot_have_is_refused_without_being_shown(world: World) -> None:
+    for uri in (
+        "https://", "https:///s3cret", "https://user:s3cret@hook.example.test/", "https://@hook.example.test/s3cret",
+        "https://hook.example.test/#s3cret", "https://hook.example.test:0/s3cret", "https://hook.example.test:99999/s3cret",
+        "https://[::1/s3cret", f"https://{'a' * 254}/s3cret", "https://hook.example.test\n/s3cret ", "https://h\u00f6ok/s3cret",
+        "https://management.azure.com/s3cret", "https://MANAGEMENT.azure.com./s3cret",
+    ):  # fmt: skip
+        with pytest.raises(HttpResponseError) as refused:
+            world.hook(service_uri=uri)
+        assert refused.value.status_code == 400, uri
+        assert "s3cret" not in str(refused.value)
+    for name, value in (("Host", "x"), ("content-length", "5"), ("a b", "x"), ("", "x"), ("X-Key", "s3cret\r\nX: y")):
+        with pytest.raises(HttpResponseError, match="custom header") as refused:
+            world.hook(custom_headers={name: value})
+        assert "s3cret" not in str(refused.value)
+    assert list(world.arm.webhooks.list(GROUP, "contoso")) == []
+
+
+def test_a_registry_has_as_many_webhooks_as_its_sku_allows(world: World) -> None:
+    def use(sku: str) -> m.Registry:
+        change = m.RegistryUpdateParameters(sku=m.Sku(name=sku))
+        return world.arm.registries.begin_update(GROUP, "contoso", change).result()
+
+    use("Basic")
+    for name in ("hook1", "hook2", "hook2"):  # the last one is replaced
+        world.hook(name)
+    with pytest.raises(HttpResponseError, match="Quota exceeded for resource type webhooks for the registry SKU Basic"):
+        world.hook("hook3")
+    use("Standard")
+    world.hook("hook3")
+    with pytest.raises(HttpResponseError, match="webhooks for the registry SKU Basic: 3 of 2") as refused:
+        use("Basic")
+    assert refused.value.status_code == 403
+    assert world.arm.registries.get(GROUP, "contoso").sku.name == "Standard"
+
+
+def test_a_registry_with_replications_stays_premium(world: World) -> None:
+    world.replicate("europe", "westeurope")
+    smaller = m.Registry(location="eastus", sku=m.Sku(name="Standard"))
+    with pytest.raises(HttpResponseError, match="replications for the registry SKU Standard"):
+        world.arm.registries.begin_create(GROUP, "contoso", smaller).result()
+    change = m.RegistryUpdateParameters(sku=m.Sku(name="Basic"))
+    with pytest.raises(HttpResponseError, match="replications for the registry SKU Basic"):
+        world.arm.registries.begin_update(GROUP, "contoso", change).result()
+    assert world.arm.registries.get(GROUP, "contoso").sku.name == "Premium"
+    world.arm.replications.begin_delete(GROUP, "contoso", "europe").result()
+    assert world.arm.registries.begin_update(GROUP, "contoso", change).result().sku.name == "Basic"
+
+
+def test_a_replication_has_a_sound_name_stays_where_it_is_and_is_none_of_the_own_region(world: World) -> None:
+    world.replicate("europe", "westeurope")
+    for name, location, reason in (
+        ("eu", "northeurope", "5 to 50 letters and digits"),
+        ("north-europe", "northeurope", "5 to 50 letters and digits"),
+        ("europe", "northeurope", "is in 'westeurope', and stays there"),
+        ("EastUS", "northeurope", "is in 'eastus' already"),
+    ):
+        with pytest.raises(HttpResponseError, match=reason):
+            world.replicate(name, location)
+    change = m.ReplicationUpdateParameters(tags={"a": "b"})
+    with pytest.raises(HttpResponseError, match="own region 'eastus'"):
+        world.arm.replications.begin_update(GROUP, "contoso", "eastus", change).result()
+    assert world.regions() == ["eastus", "westeurope"]
+
+
 def test_a_replica_is_told_of_a_push_later_and_with_its_region(world: World) -> None:
     world.registries.replication_seconds = 0.2
     here: list[Push] = []
@@ -230,3 +305,167 @@ def test_webhooks_and_replicas_go_with_their_registry(world: World) -> None:
     world.arm.registries.begin_create(GROUP, "contoso", PREMIUM).result()
     assert list(world.arm.webhooks.list(GROUP, "contoso")) == []
     assert world.regions() == []
+
+
+RECORD = RegistryRecord(
+    name="contoso", group=GROUP, location="eastus", sku="Premium", created="", admin_passwords=("a", "b")
+)
+
+
+class Wire:
+    """Sessions of which every request waits for `opened`, and then raises `error` or is answered."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.opened, self.error = asyncio.Event(), error
+        self.sent: list[str] = []
+        self.at_once = self.most_at_once = 0
+
+    def __call__(self) -> Any:
+        return self
+
+    async def __aenter__(self) -> Any:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    @asynccontextmanager
+    async def post(self, uri: str, *, data: bytes, **_: Any) -> AsyncIterator[Any]:
+        """Record the event, and answer when opened."""
+        self.at_once += 1
+        self.most_at_once = max(self.at_once, self.most_at_once)
+        try:
+            await self.opened.wait()
+            if self.error:
+                raise self.error
+            self.sent.append(msgspec.json.decode(data)["id"])
+            yield SimpleNamespace(status=200, reason="OK", headers={}, content=Nothing())
+        finally:
+            self.at_once -= 1
+
+
+class Nothing:
+    """A response without a body."""
+
+    async def read(self, limit: int) -> bytes:
+        """No bytes."""
+        return b""
+
+
+def pushed(number: int) -> Push:
+    """One of several pushes."""
+    return Push(
+        id=str(number),
+        request_id="r",
+        registry="contoso",
+        repository="node",
+        tag="1",
+        digest="sha256:" + "0" * 64,
+        media_type="",
+        size=1,
+        action="push",
+        actor="me",
+        method="PUT",
+        user_agent="",
+        timestamp=datetime(2026, 11, 30, tzinfo=UTC),
+    )
+
+
+def hooks(tmp_path: Path, wire: Wire, count: int = 1) -> tuple[Webhooks, list[WebhookRecord]]:
+    """Webhooks that send on a wire."""
+    webhooks = Webhooks(tmp_path / "webhooks.json", wire)
+    records = [
+        WebhookRecord(registry="contoso", name=f"hook{n}", location="eastus", service_uri=URI, actions=("push",))
+        for n in range(count)
+    ]
+    for record in records:
+        webhooks.records.put(f"contoso/{record.name}", record)
+    return webhooks, records
+
+
+async def soon(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+def statuses(webhooks: Webhooks, webhook: WebhookRecord) -> list[tuple[str, str]]:
+    """The status and reason of each kept event, the newest first."""
+    responses = [event["eventResponseMessage"] for event in webhooks.events(webhook)]
+    return [(response["statusCode"], response["reasonPhrase"]) for response in responses]
+
+
+@pytest.mark.attack("an ARM client", "to fill the memory with events of a slow webhook", "a limit of events")
+def test_events_are_sent_in_order_and_of_those_that_wait_too_many_are_not_sent(tmp_path: Path) -> None:
+    async def play() -> None:
+        wire = Wire()
+        webhooks, (webhook,) = hooks(tmp_path, wire)
+        for number in range(130):
+            webhooks.announce(RECORD, pushed(number))
+        assert statuses(webhooks, webhook) == [("0", "not sent: 100 events wait already")] * 30
+        wire.opened.set()
+        await soon(lambda: len(statuses(webhooks, webhook)) == 100)
+        await soon(lambda: statuses(webhooks, webhook)[-1] == ("200", "OK"))
+        assert wire.sent == [str(number) for number in range(100)]
+        await webhooks.stop()
+
+    asyncio.run(play())
+
+
+@pytest.mark.attack("an ARM client", "all connections, with many webhooks", "a limit of requests")
+def test_of_many_webhooks_only_some_are_sent_something_at_the_same_time(tmp_path: Path) -> None:
+    async def play() -> None:
+        wire = Wire()
+        webhooks, _ = hooks(tmp_path, wire, count=60)
+        webhooks.announce(RECORD, pushed(1))
+        await soon(lambda: wire.at_once == 50)
+        await asyncio.sleep(0)
+        wire.opened.set()
+        await soon(lambda: len(wire.sent) == 60)
+        assert wire.most_at_once == 50
+        await webhooks.stop()
+
+    asyncio.run(play())
+
+
+def test_a_webhook_that_is_deleted_meanwhile_is_sent_nothing_more_and_leaves_no_events(tmp_path: Path) -> None:
+    async def play() -> None:
+        wire = Wire()
+        webhooks, (webhook,) = hooks(tmp_path, wire)
+        for number in range(3):
+            webhooks.announce(RECORD, pushed(number))
+        ping = asyncio.create_task(webhooks.ping(webhook))
+        await soon(lambda: wire.at_once == 2)
+        webhooks.forget(webhook)
+        wire.opened.set()
+        pinged = await ping
+        await soon(lambda: wire.at_once == 0)
+        assert wire.sent == [pinged]
+        webhooks.records.put("contoso/hook0", webhook)
+        assert webhooks.events(webhook) == []
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (aiohttp.InvalidURL(URI), ("0", "not reachable: InvalidURL")),
+        (OSError(f"cannot reach {URI}"), ("0", "not reachable: OSError")),
+        (UnicodeError(f"label too long: {URI}"), ("0", "not reachable: UnicodeError")),
+        (TimeoutError(), ("504", "Gateway Timeout")),
+    ],
+)
+def test_an_error_on_the_way_is_an_event_and_shows_no_uri(
+    error: Exception, shown: tuple[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def play() -> None:
+        wire = Wire(error)
+        wire.opened.set()
+        webhooks, (webhook,) = hooks(tmp_path, wire)
+        webhooks.announce(RECORD, pushed(1))
+        await soon(lambda: statuses(webhooks, webhook) == [shown])
+        await webhooks.stop()
+
+    asyncio.run(play())
+    assert "s3cret" not in caplog.text

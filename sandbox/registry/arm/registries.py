@@ -33,6 +33,7 @@ class RegistryControl:
 
     Args:
         records: the existing registries.
+        check: raises a `Fault` if what a registry has is too much for its SKU; called before a record is stored.
         opened: called with every new or changed record after it is stored.
         closed: called with a record that was deleted.
     """
@@ -40,10 +41,11 @@ class RegistryControl:
     def __init__(
         self,
         records: Collection[RegistryRecord],
+        check: Callable[[RegistryRecord], None],
         opened: Callable[[RegistryRecord], Awaitable[None]],
         closed: Callable[[RegistryRecord], Awaitable[None]],
     ) -> None:
-        self._records, self._opened, self._closed = records, opened, closed
+        self._records, self._check, self._opened, self._closed = records, check, opened, closed
 
     def mount(self, arm: Surface) -> None:
         """Add the operations to the ARM surface."""
@@ -167,6 +169,7 @@ class RegistryControl:
         return record
 
     async def _store(self, record: RegistryRecord, status: int) -> web.Response:
+        self._check(record)
         self._records.put(record.name, record)
         await self._opened(record)
         return json_answer(registry_body(record), status)

@@ -7,6 +7,7 @@ Source: https://learn.microsoft.com/azure/container-registry/container-registry-
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,7 @@ from sandbox.registry.records import API_VERSIONS, PROVIDER, RegistryRecord, Rep
 from sandbox.store import Collection
 from sandbox.web import Call, Fault, Handler, Surface, json_answer
 
+_NAME = re.compile(r"[A-Za-z0-9]{5,50}")
 _REPLICATION = REGISTRY + "/replications/{replication}"
 
 
@@ -60,11 +62,18 @@ class ReplicationControl:
         body = await call.body(ReplicationBody)
         if record.sku != "Premium":
             raise Fault(400, "FeatureNotSupported", f"Replications need the SKU Premium; '{record.name}' has not.")
+        if not _NAME.fullmatch(name):
+            message = f"The replication name '{name}' is invalid: 5 to 50 letters and digits."
+            raise Fault(400, "InvalidParameter", message)
         location = region(body.location)
         known = self._records.get(f"{record.name}/{name}")
         taken = [record.location, *(one.location for one in self._records.values(f"{record.name}/") if one != known)]
-        if location in taken:
-            raise Fault(409, "ReplicationAlreadyExists", f"The registry '{record.name}' is in '{location}' already.")
+        if known and known.location != location:
+            raise Fault(400, "InvalidParameter", f"The replication '{name}' is in '{known.location}', and stays there.")
+        home = name.lower() == record.location
+        if home or location in taken:
+            there = record.location if home else location
+            raise Fault(409, "ReplicationAlreadyExists", f"The registry '{record.name}' is in '{there}' already.")
         fresh = ReplicationRecord(registry=record.name, name=name, location=location, created=now())
         made = _changed(known or fresh, body)
         self._records.put(f"{record.name}/{name}", made)
@@ -73,6 +82,9 @@ class ReplicationControl:
     async def _patch(self, call: Call) -> web.StreamResponse:
         """Change a replication's tags, or whether its region is routed to."""
         record, replication = self._require(call)
+        if replication.name == record.location:
+            message = f"The sandbox keeps no tags and no settings of the registry's own region '{record.location}'."
+            raise Fault(400, "NotInSandbox", message)
         changed = _changed(replication, await call.body(ReplicationChange))
         return json_answer(_body(record, self._records.put(f"{record.name}/{replication.name}", changed)))
 
@@ -81,7 +93,7 @@ class ReplicationControl:
         record, name = self._control.require(call), call.params["replication"]
         if name.lower() == record.location:
             message = f"The replication '{name}' is the registry's own region, which cannot be deleted."
-            raise Fault(400, "CannotDeleteHomeReplication", message)
+            raise Fault(400, "HomeReplicationCannotBeDeleted", message)  # the code of Azure/acr#294
         if self._records.remove(f"{record.name}/{name}") is None:
             return web.Response(status=204)
         return self._operations.accept(call, PROVIDER, nothing())

@@ -1,41 +1,19 @@
-"""The usage of a registry, against what Azure allows its SKU (which is shown here, not enforced).
-
-Source: https://learn.microsoft.com/azure/container-registry/container-registry-skus and
-https://learn.microsoft.com/powershell/module/az.containerregistry/get-azcontainerregistryusage
-"""
+"""The usage of a registry, against what Azure allows its SKU."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from aiohttp import web
 
 from sandbox.registry.accounts import Accounts
+from sandbox.registry.arm.limits import LIMITS
 from sandbox.registry.arm.registries import REGISTRY, RegistryControl
 from sandbox.registry.records import API_VERSIONS, ReplicationRecord
 from sandbox.registry.registry import Registry
 from sandbox.registry.webhooks import Webhooks
 from sandbox.store import Collection
 from sandbox.web import Call, Surface, json_answer
-
-_GIB = 1024**3
-
-
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    size: int
-    webhooks: int
-    replications: int
-    rules: int
-    tokens: int
-
-
-_LIMITS = {
-    "Basic": _Limits(10 * _GIB, 2, 0, 0, 100),
-    "Standard": _Limits(100 * _GIB, 10, 0, 0, 500),
-    "Premium": _Limits(500 * _GIB, 500, -1, 100, 50_000),
-}
 
 
 class UsageControl:
@@ -67,7 +45,7 @@ class UsageControl:
     async def _list(self, call: Call) -> web.StreamResponse:
         """The size of a registry, and how many webhooks, replications, rules, tokens and scope maps it has."""
         record = self._control.require(call)
-        limits, inside = _LIMITS[record.sku], f"{record.name}/"
+        limits, inside = LIMITS[record.sku], f"{record.name}/"
         rules = record.settings.get("networkRuleSet", {}).get("ipRules", [])
         counts = (
             ("Webhooks", limits.webhooks, len(list(self._webhooks.of(record.name)))),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
@@ -14,6 +15,7 @@ from aiohttp import web
 from sandbox.arm.body import region
 from sandbox.arm.operations import Operations, nothing
 from sandbox.registry.arm.bodies import WebhookBody, WebhookChange, WebhookProperties
+from sandbox.registry.arm.limits import check_quota
 from sandbox.registry.arm.properties import child_body
 from sandbox.registry.arm.registries import REGISTRY, RegistryControl
 from sandbox.registry.records import API_VERSIONS, PROVIDER, RegistryRecord, WebhookRecord
@@ -22,6 +24,10 @@ from sandbox.web import Call, Fault, Handler, Surface, json_answer
 
 _WEBHOOK = REGISTRY + "/webhooks/{webhook}"
 _NAME = re.compile(r"[A-Za-z0-9]{5,50}")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OWN_HEADERS = frozenset(("content-length", "transfer-encoding", "host"))
+_CHARACTERS = re.compile(r"[!-~]+")  # others are taken away, or encoded, by whoever reads a URI
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9-]+(\.[a-z0-9-]+)*")
 
 
 class WebhookControl:
@@ -63,6 +69,8 @@ class WebhookControl:
             raise Fault(400, "InvalidParameter", f"The webhook name '{name}' is invalid: 5 to 50 letters and digits.")
         if not body.properties.service_uri or not body.properties.actions:
             raise Fault(400, "InvalidParameter", "A webhook needs a serviceUri and actions.")
+        if known is None:
+            check_quota(record, webhooks=len(list(self._webhooks.of(record.name))) + 1, replications=0)
         webhook = WebhookRecord(
             registry=record.name,
             name=known.name if known else name,
@@ -113,11 +121,34 @@ class WebhookControl:
         return record, webhook
 
     def _store(self, record: RegistryRecord, webhook: WebhookRecord, status: int) -> web.Response:
-        if not webhook.service_uri.startswith("https://"):
-            message = "The sandbox's webhooks reach hosts of the sandbox alone, so the serviceUri begins with https://."
-            raise Fault(400, "NotInSandbox", message)
+        _check(webhook)
         self._webhooks.records.put(f"{record.name}/{webhook.name}", webhook)
         return json_answer(_body(record, webhook), status)
+
+
+def _check(webhook: WebhookRecord) -> None:
+    """Refuse what cannot be sent, or would be sent where it must not be.
+
+    Raises:
+        Fault: 400 that says what is wrong, without the URI and the values of headers.
+    """
+    try:
+        uri = urlsplit(webhook.service_uri)
+        host, port = (uri.hostname or "").rstrip("."), uri.port
+    except ValueError as error:  # of a port or an address, which its text may show
+        raise Fault(400, "InvalidParameter", "The serviceUri is no URI.") from error
+    if uri.scheme != "https":
+        message = "The sandbox's webhooks reach hosts of the sandbox alone, so the serviceUri begins with https://."
+        raise Fault(400, "NotInSandbox", message)
+    plain = uri.username is None and not uri.fragment and port != 0
+    if not (plain and _HOST.fullmatch(host) and _CHARACTERS.fullmatch(webhook.service_uri)):
+        raise Fault(400, "InvalidParameter", "The serviceUri needs a host name, and no user, password or fragment.")
+    if host == "management.azure.com":
+        message = "The sandbox's webhooks do not call Azure Resource Manager, where one could ping itself."
+        raise Fault(400, "NotInSandbox", message)
+    for name, value in webhook.custom_headers.items():
+        if not _HEADER.fullmatch(name) or name.lower() in _OWN_HEADERS or not value.isprintable():
+            raise Fault(400, "InvalidParameter", f"{name!r} is no custom header, or its value is not printable.")
 
 
 def _changed(webhook: WebhookRecord, properties: WebhookProperties) -> WebhookRecord:
