@@ -9,7 +9,6 @@ https://learn.microsoft.com/azure/key-vault/secrets/about-secrets#date-time-cont
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import secrets
 import time
@@ -157,7 +156,7 @@ class SecretOperations:
         vault, body = self._enter(call, "restore"), await call.body(RestoreBody)
         try:
             token = base64.urlsafe_b64decode(body.value + "=" * (-len(body.value) % 4))
-        except binascii.Error as error:
+        except ValueError as error:
             raise Fault(400, "BadParameter", "The backup is not base64url.") from error
         secret = self._store.restore(vault.name, token)
         return json_answer(secret_item(vault, secret.name, secret.latest, versioned=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import hashlib
 import time
 from pathlib import Path
 
@@ -95,9 +95,11 @@ class SecretStore:
         return self._secrets.put(_key(vault, name), msgspec.structs.replace(self.deleted(vault, name), deleted_at=None))
 
     def back_up(self, vault: str, name: str) -> bytes:
-        """Keep a copy of a secret with all its versions, and return what restores it."""
-        token = secrets.token_bytes(32)
-        self._backups.put(token.hex(), self.secret(vault, name))
+        """Keep a copy of a secret with all its versions, and return what restores it: the same for the same content."""
+        secret = self.secret(vault, name)
+        token = hashlib.sha256(msgspec.json.encode(secret)).digest()
+        if self._backups.get(token.hex()) is None:
+            self._backups.put(token.hex(), secret)
         return token
 
     def restore(self, vault: str, token: bytes) -> Secret:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 import requests
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
@@ -281,3 +282,29 @@ def test_a_backup_restores_into_another_vault_and_nothing_else_is_a_backup(
         with pytest.raises(HttpResponseError, match="none that this sandbox made"):
             other.restore_secret_backup(b"anything")
     assert stat.S_IMODE((live.instance.folder("keyvault") / "backups.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.usefixtures("client")
+def test_what_is_no_base64_is_no_backup_and_not_an_error_of_the_vault() -> None:
+    with DefaultAzureCredential() as credential:
+        token = credential.get_token("https://vault.azure.net/.default").token
+    for value in ("ähnlich", "a", "!"):
+        url, headers = f"{URL}/secrets/restore?api-version=7.6", {"Authorization": f"Bearer {token}"}
+        refused = requests.post(url, json={"value": value}, headers=headers, timeout=20)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "BadParameter"), value
+
+
+def test_backups_of_the_same_content_are_kept_once(client: SecretClient, live: LiveGateway) -> None:
+    client.set_secret("token", "one")
+    first = client.backup_secret("token")
+    assert client.backup_secret("token") == first
+    client.update_secret_properties("token", content_type="text/plain")
+    assert client.backup_secret("token") != first
+    client.set_secret("token", "two")
+    assert client.backup_secret("token") != first
+    kept = msgspec.json.decode((live.instance.folder("keyvault") / "backups.json").read_bytes())
+    assert len(kept) == 3
+    client.begin_delete_secret("token").result()
+    client.purge_deleted_secret("token")
+    client.restore_secret_backup(first)
+    assert client.get_secret("token").value == "one"
