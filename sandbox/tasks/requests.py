@@ -136,7 +136,7 @@ class SourceTrigger(Body, frozen=True):
 class BaseImageTrigger(Body, frozen=True):
     """Run when any base image of the last successful run changes (All), or only that of the last stage (Runtime).
 
-    `update_trigger_endpoint` is stored but never called: what ACR sends to it is not published.
+    `update_trigger_endpoint` must be null: what ACR sends to it is not published.
     """
 
     name: str

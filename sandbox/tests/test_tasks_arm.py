@@ -46,6 +46,12 @@ def test_what_a_trigger_does_not_say_has_its_default(world: World) -> None:
     assert base["updateTriggerEndpoint"] is None
 
 
+def test_an_endpoint_for_updates_of_base_images_is_refused_in_a_sentence_that_names_it(world: World) -> None:
+    base = {"name": "base", "baseImageTriggerType": "Runtime", "updateTriggerEndpoint": "https://example.com/updated"}
+    with pytest.raises(HttpResponseError, match="sandbox calls no 'updateTriggerEndpoint'"):
+        world.create(trigger={"baseImageTrigger": base})
+
+
 def test_without_its_last_user_assigned_identity_a_task_has_none(world: World) -> None:
     world.create()
     for value, kind in (({}, "UserAssigned"), (None, None)):

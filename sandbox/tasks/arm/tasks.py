@@ -125,6 +125,10 @@ def _checked(properties: TaskProperties) -> TaskProperties:
         raise Fault(400, "PlatformNotSupported", f"The sandbox runs Linux only, not '{properties.platform.os}'.")
     if properties.step is None and not properties.is_system_task:
         raise Fault(400, "InvalidRequestContent", "The request content was invalid: `$.properties.step` is missing.")
+    base = properties.trigger and properties.trigger.base_image_trigger
+    if base and base.update_trigger_endpoint:
+        message = "The sandbox calls no 'updateTriggerEndpoint': what ACR sends to it is not published."
+        raise Fault(400, "NotInSandbox", message)
     for timer in (properties.trigger and properties.trigger.timer_triggers) or ():
         _check_schedule(timer.schedule)
     step = properties.step and replace(properties.step, base_image_dependencies=None)

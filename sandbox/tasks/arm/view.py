@@ -21,9 +21,9 @@ from sandbox.tasks.requests import (
 def task_answer(task: TaskRecord, *, secrets: bool = False) -> dict[str, Any]:
     """The task as an ARM resource.
 
-    As in Azure, only `listDetails` returns secrets. Elsewhere secret values and arguments, access tokens, the update
-    endpoint and the contents of the credentials are omitted; of a custom registry only the name is shown. What was not
-    given has Azure's defaults: every trigger is enabled, and a base image trigger shows that it has no update endpoint.
+    As in Azure, only `listDetails` returns secrets. Elsewhere secret values and arguments, access tokens and the
+    contents of the credentials are omitted; of a custom registry only the name is shown. What was not given has Azure's
+    defaults: every trigger is enabled, and a base image trigger shows that it has no update endpoint.
     Source: examples `TasksGet` and `TasksUpdate` of Microsoft.ContainerRegistry 2019-06-01-preview
     """
     shown = task.properties if secrets else _without_secrets(task.properties)
@@ -91,12 +91,7 @@ def _plain_triggers(triggers: Triggers) -> Triggers:
         replace(trigger, source_repository=replace(trigger.source_repository, source_control_auth_properties=None))
         for trigger in triggers.source_triggers or ()
     ]
-    base = triggers.base_image_trigger
-    return replace(
-        triggers,
-        source_triggers=sources or None,
-        base_image_trigger=base and replace(base, update_trigger_endpoint=None),
-    )
+    return replace(triggers, source_triggers=sources or None)
 
 
 def _plain_credentials(credentials: Credentials) -> Credentials:
