@@ -23,8 +23,8 @@ class Row:
 
     `input` is what the probe reads, `given` what else it takes. acr-builder either fails on it, or does what `expect`
     says: a value for each path into the probe's view. Below `includes` are texts in what is there, and `exactly` says
-    that a mapping has nothing else. `refuses` is a part of the sentence by which the sandbox refuses what acr-builder
-    takes.
+    that a mapping has nothing else. `fails` is a part of the sandbox's sentence where acr-builder fails, too: the words
+    that say why, so that another refusal is none. `refuses` is that of a refusal of what acr-builder takes.
     """
 
     area: str
@@ -35,7 +35,7 @@ class Row:
     probe: str = "task"
     given: Mapping[str, Any] = field(default_factory=dict)
     expect: Mapping[str, Any] = field(default_factory=dict)
-    fails: bool = False
+    fails: str = ""
     refuses: str = ""
 
 
@@ -61,14 +61,18 @@ Probe = Callable[[Row], Coroutine[Any, Any, Mapping[str, Any]]]
 
 
 def read_rows(folder: Path = ROWS) -> list[Row]:
-    """The rows of all files, by area. Raises `ValueError` for two rows of the same id, or one that expects nothing."""
+    """The rows of all files, by area.
+
+    Raises:
+        ValueError: two rows have the same id, or one neither expects something nor names the words of its failure.
+    """
     rows = [Row(area=file.stem, **row) for file in sorted(folder.glob("*.toml")) for row in _tables(file)]
     known: set[tuple[str, str]] = set()
     for row in rows:
         if (row.area, row.id) in known:
             raise ValueError(f"{row.area}/{row.id} is there twice")
-        if bool(row.expect) == row.fails:
-            raise ValueError(f"{row.area}/{row.id} must either fail or expect something")
+        if not isinstance(row.fails, str) or bool(row.expect) == bool(row.fails):
+            raise ValueError(f"{row.area}/{row.id} must either fail with words that say why, or expect something")
         known.add((row.area, row.id))
     return rows
 
@@ -83,14 +87,17 @@ def play(row: Row, probe: Probe) -> Result:
     try:
         view = asyncio.run(probe(row))
     except Refused as refused:
-        if row.fails:
-            return Result(row, Verdict.AGREES)
-        honest = row.refuses and row.refuses in str(refused)
-        return Result(row, Verdict.REFUSED if honest else Verdict.DIFFERS, str(refused))
+        return _refusal(row, str(refused))
     if row.fails:
         return Result(row, Verdict.DIFFERS, f"it is taken: {view}")
     different = "; ".join(_differences(row.expect, view, ""))
     return Result(row, Verdict.DIFFERS if different else Verdict.AGREES, different)
+
+
+def _refusal(row: Row, said: str) -> Result:
+    """The verdict on a refusal: one that does not say what the row names is another refusal."""
+    words, verdict = (row.fails, Verdict.AGREES) if row.fails else (row.refuses, Verdict.REFUSED)
+    return Result(row, verdict if words and words in said else Verdict.DIFFERS, said)
 
 
 def _differences(expected: object, seen: object, path: str) -> Iterator[str]:

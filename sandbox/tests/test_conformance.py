@@ -52,7 +52,8 @@ ROW = Row(area="x", id="x", what="x", source="x", input="steps:\n- cmd: x", expe
         replace(ROW, expect={"steps": {"1": {"run": "x"}}}),
         replace(ROW, expect={"version": {"exactly": "v1.1.0"}}),
         replace(ROW, expect={"warnings": {"includes": ["colour"]}}),
-        replace(ROW, expect={}, fails=True),
+        replace(ROW, expect={}, fails="a step needs"),
+        replace(ROW, expect={}, fails="not YAML", input="steps:\n- id: a"),
         replace(ROW, input="steps:\n- id: a"),
         replace(ROW, input="steps:\n- id: a", refuses="something else"),
     ],
@@ -60,6 +61,11 @@ ROW = Row(area="x", id="x", what="x", source="x", input="steps:\n- cmd: x", expe
 def test_a_row_that_the_sandbox_does_not_do_differs(row: Row) -> None:
     assert played(ROW).verdict is Verdict.AGREES
     assert played(row).verdict is Verdict.DIFFERS
+
+
+def test_a_row_that_fails_agrees_only_with_the_refusal_that_it_names() -> None:
+    row = replace(ROW, expect={}, input="steps:\n- id: a", fails="a step needs build, push or cmd")
+    assert played(row).verdict is Verdict.AGREES
 
 
 def test_a_refusal_counts_only_if_the_row_names_it() -> None:
@@ -71,8 +77,9 @@ def test_a_refusal_counts_only_if_the_row_names_it() -> None:
 def test_rows_are_read_strictly(tmp_path: Path) -> None:
     row = '[[row]]\nid = "a"\nwhat = "x"\nsource = "x"\ninput = ""\n'
     for text, fault in (
-        (row, "must either fail or expect"),
-        (row + "fails = true\n" + row + "fails = true\n", "twice"),
+        (row, "or expect something"),
+        (row + "fails = true\n", "fail with words that say why"),
+        (row + 'fails = "x"\n' + row + 'fails = "x"\n', "twice"),
     ):
         (tmp_path / "area.toml").write_text(text)
         with pytest.raises(ValueError, match=fault):
