@@ -9,7 +9,7 @@ import msgspec
 
 from sandbox.arm.body import region
 from sandbox.arm.surface import ResourceIndex
-from sandbox.containers.shapes import Address, Container, GroupBody, Identity, Properties
+from sandbox.containers.shapes import Address, Container, ContainerProperties, GroupBody, Identity, Properties
 from sandbox.web import Fault
 
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
@@ -23,6 +23,12 @@ _GROUP_NOT_HERE = (
 )  # fmt: skip
 _CONTAINER_NOT_HERE = ("volume_mounts", "liveness_probe", "readiness_probe", "security_context", "config_map")
 _ADDRESS_NOT_HERE = ("dns_name_label_reuse_policy",)
+_NOT_HERE = (
+    (GroupBody, ("zones",)),
+    (Properties, _GROUP_NOT_HERE),
+    (ContainerProperties, _CONTAINER_NOT_HERE),
+    (Address, _ADDRESS_NOT_HERE),
+)
 
 
 def validate(name: str, body: GroupBody, index: ResourceIndex) -> Properties:
@@ -48,11 +54,22 @@ def validate(name: str, body: GroupBody, index: ResourceIndex) -> Properties:
 _NAME_RULE = "It takes 1 to 63 lower-case letters, digits and dashes, and neither begins nor ends with a dash."
 
 
+def refused_fields() -> Iterator[str]:
+    """The fields of a definition that are refused by name."""
+    for shape, fields in _NOT_HERE:
+        yield from (_wire(shape, field) for field in fields)
+
+
+def _wire(shape: type[msgspec.Struct], field: str) -> str:
+    """The name of a field in JSON."""
+    return next(known.encode_name for known in msgspec.structs.fields(shape) if known.name == field)
+
+
 def _refuse(shape: msgspec.Struct, fields: Iterable[str], where: str) -> None:
     for field in fields:
         if _asks(getattr(shape, field)):
-            wire = next(f.encode_name for f in msgspec.structs.fields(shape) if f.name == field)
-            message = f"'{where}{wire}' is a part of Azure Container Instances that the sandbox does not have."
+            name = where + _wire(type(shape), field)
+            message = f"'{name}' is a part of Azure Container Instances that the sandbox does not have."
             raise Fault(400, "NotInSandbox", message)
 
 

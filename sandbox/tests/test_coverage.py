@@ -6,7 +6,11 @@ from pathlib import Path
 from aiohttp import web
 
 from sandbox import coverage
+from sandbox.conformance.table import read_rows
+from sandbox.containers.validation import refused_fields
+from sandbox.tasks.taskfile.gotemplate.sprig_data import REFUSED
 from sandbox.web import Call, Surface
+from sandbox.yardstick.walkthrough import BEYOND, load_walkthrough
 
 PAGE = Path(coverage.__file__).with_name("COVERAGE.md")
 
@@ -18,6 +22,16 @@ async def answer(call: Call) -> web.StreamResponse:
 
 def test_the_page_in_the_repository_is_what_the_operations_give() -> None:
     assert PAGE.read_text(encoding="utf-8") == coverage.render(coverage.all_surfaces()), "run `make coverage`"
+
+
+def test_what_the_sandbox_refuses_is_on_the_page() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    refused = [row.what for row in read_rows() if row.refuses]
+    refused += [name for names in REFUSED.values() for name in names]
+    refused += [f"`{field}`" for field in refused_fields()]
+    refused += [f"az {command.run}" for command in load_walkthrough(BEYOND).command if command.refused]
+    assert len(refused) > 60
+    assert [one for one in refused if one not in page] == []
 
 
 def test_every_operation_says_what_it_does() -> None:

@@ -6,7 +6,7 @@ engine: the few commands that task files use are executed by the engine itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 COMMANDS = ("build", "pull", "push", "run", "tag")
@@ -27,6 +27,12 @@ _SWITCHES_WITHOUT_EFFECT = frozenset((
     "--rm", "--force-rm", "--compress", "--disable-content-trust", "-q", "--quiet",
 ))  # fmt: skip
 _RUN_SWITCHES = {"--rm": "", "-i": "", "--interactive": "", "-t": "", "--tty": "", "-d": "detach", "--detach": "detach"}
+OPTIONS: Mapping[str, Sequence[str]] = {
+    "docker build": (*_BUILD_FLAGS, *_BUILD_SWITCHES),
+    "docker build, without effect": sorted(_WITHOUT_EFFECT | _SWITCHES_WITHOUT_EFFECT),
+    "docker run": sorted({*_RUN_FLAGS, *_RUN_SWITCHES}),
+}
+"""The options that are not refused."""
 
 
 class DockerCommandError(ValueError):

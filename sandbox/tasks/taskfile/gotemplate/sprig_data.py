@@ -182,7 +182,7 @@ _REGEX = "regular expressions are refused here: Go's take linear time, those of 
 _KEYS = "keys and certificates are not made here: keep them in a vault, and use {{.Secrets.name}}"
 _HOST = "it would read this machine, where ACR reads its agent"
 _ABSENT = "it is not made here"
-_REFUSED = {
+REFUSED = {
     _REGEX: ("regexFind", "regexFindAll", "regexMatch", "regexReplaceAll", "regexReplaceAllLiteral", "regexSplit"),
     _KEYS: (
         "genPrivateKey", "derivePassword", "buildCustomCert", "genCA", "genSelfSignedCert", "genSignedCert",
@@ -191,6 +191,7 @@ _REFUSED = {
     _HOST: ("env", "expandenv", "getHostByName"),
     _ABSENT: ("semver", "semverCompare", "toDate", "ago", "urlJoin", "abbrevboth", "call"),
 }  # fmt: skip
+"""The functions that exist in ACR and are refused here, by the reason."""
 
 SPRIG_DATA = {
     "append": Function(lambda items, item: [*items, item], "la"),
@@ -251,5 +252,5 @@ SPRIG_DATA = {
     "untilStep": Function(_until, "iii"),
     "values": Function(lambda target: [target[key] for key in sorted(target)], "m"),
     "without": Function(_without, "l*a"),
-    **{name: refused(reason) for reason, names in _REFUSED.items() for name in names},
+    **{name: refused(reason) for reason, names in REFUSED.items() for name in names},
 }
