@@ -1,0 +1,185 @@
+"""The signature over a statement: DSSE, in a sigstore bundle, as cosign attaches and reads it.
+
+A bundle names its key by a hint only, the hash of the public key: whoever verifies it has the key from elsewhere. There
+is no certificate and no entry of a transparency log.
+
+Sources: https://github.com/secure-systems-lab/dsse/blob/master/protocol.md,
+https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_bundle.proto
+"""
+
+import hashlib
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct, field
+
+from shared.attestation.statement import STATEMENT_TYPE, Statement
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+
+Sign = Callable[[bytes], bytes]
+"""Signs a SHA-256 hash with ECDSA over P-256; returns the signature in DER."""
+
+Keys = Mapping[str, "EllipticCurvePublicKey"]
+"""Public keys by their ids."""
+
+_PEM_LABEL = b"-----BEGIN PUBLIC KEY-----"
+
+
+class Unproven(Exception):
+    """A record that proves nothing, or a key that cannot be used. The text says why, in one sentence."""
+
+
+class _Camel(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A part of a bundle. Fields that are not known are ignored when it is read."""
+
+
+class _Signature(_Camel, frozen=True, kw_only=True):
+    sig: str
+
+
+class Envelope(_Camel, frozen=True, kw_only=True):
+    """A DSSE envelope; `payload` is in base64."""
+
+    payload: str
+    payload_type: str
+    signatures: tuple[_Signature, ...]
+
+
+class _PublicKey(_Camel, frozen=True, kw_only=True):
+    hint: str = ""
+
+
+class _Material(_Camel, frozen=True, kw_only=True):
+    public_key: _PublicKey | None = None
+    tlog_entries: tuple[Any, ...] = ()
+
+
+class _Bundle(_Camel, frozen=True, kw_only=True):
+    media_type: str
+    verification_material: _Material
+    dsse_envelope: Envelope | None = field(default=None)
+
+
+def pae(payload: bytes, payload_type: str = PAYLOAD_TYPE) -> bytes:
+    """What is signed: the pre-authentication encoding of a payload and its type."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
+def signed(statement: bytes, key_id: str, sign: Sign) -> bytes:
+    """The bundle of a statement, as JSON."""
+    signature = sign(hashlib.sha256(pae(statement)).digest())
+    envelope = Envelope(
+        payload=b64encode(statement).decode(),
+        payload_type=PAYLOAD_TYPE,
+        signatures=(_Signature(sig=b64encode(signature).decode()),),
+    )
+    material = _Material(public_key=_PublicKey(hint=key_id))
+    bundle = _Bundle(media_type=BUNDLE_TYPE, verification_material=material, dsse_envelope=envelope)
+    return msgspec.json.encode(bundle, order="sorted")
+
+
+def payload_of(bundle: bytes) -> bytes:
+    """The statement in a bundle, unverified.
+
+    Raises:
+        Unproven: the bytes are no bundle of a statement.
+    """
+    return _parsed(bundle)[0]
+
+
+def verified(bundle: bytes, keys: Keys) -> tuple[Statement[Any], str]:
+    """The statement in a bundle and the id of the key that signed it, after the signature was verified.
+
+    1. The bundle is one, with exactly one signature over an in-toto statement.
+    2. One of the keys made the signature; the hint in the bundle is not trusted.
+    3. Only then is the statement parsed.
+
+    Raises:
+        Unproven: it is not signed by one of the keys, or is no bundle of a statement.
+    """
+    payload, signature = _parsed(bundle)  # 1
+    key_id = next((name for name, key in keys.items() if _is_signed_by(key, signature, pae(payload))), None)  # 2
+    if key_id is None:
+        raise Unproven("its signature was made by none of the given keys, or its content was changed afterwards")
+    try:
+        statement = msgspec.json.decode(payload, type=Statement[Any])  # 3
+    except (msgspec.DecodeError, ValueError) as error:
+        raise Unproven(f"what is signed is no in-toto statement: {error}") from error
+    if statement.type != STATEMENT_TYPE:
+        raise Unproven(f"what is signed is no in-toto statement of version 1: its type is {statement.type!r}")
+    return statement, key_id
+
+
+def load_keys(pem: bytes) -> dict[str, "EllipticCurvePublicKey"]:
+    """The public keys of a PEM file by their ids: of a rotated key there may be several.
+
+    Raises:
+        Unproven: there is none, or one is not an EC key over P-256.
+    """
+    blocks = [_PEM_LABEL + part for part in pem.split(_PEM_LABEL)[1:]]
+    if not blocks:
+        raise Unproven("the key file has no public key in PEM (-----BEGIN PUBLIC KEY-----)")
+    return {key_id(block): _load(block) for block in blocks}
+
+
+def key_id(pem: bytes) -> str:
+    """The id of a public key in PEM: the SHA-256 of its DER form in base64, as cosign names keys in bundles.
+
+    Raises:
+        Unproven: it is no public key.
+    """
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    der = _load(pem).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return b64encode(hashlib.sha256(der).digest()).decode()
+
+
+def _load(pem: bytes) -> "EllipticCurvePublicKey":
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        key = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise Unproven("the key file has a public key that cannot be read") from error
+    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
+        raise Unproven("the key file has a key of another type: decision records are signed with an EC key over P-256")
+    return key
+
+
+def _is_signed_by(key: "EllipticCurvePublicKey", signature: bytes, content: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    try:
+        key.verify(signature, content, ECDSA(SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _parsed(bundle: bytes) -> tuple[bytes, bytes]:
+    """The payload and the signature of a bundle."""
+    try:
+        parsed = msgspec.json.decode(bundle, type=_Bundle)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise Unproven(f"it is no sigstore bundle: {error}") from error
+    if parsed.media_type != BUNDLE_TYPE or parsed.dsse_envelope is None:
+        raise Unproven(f"it is no sigstore bundle with a DSSE envelope: its media type is {parsed.media_type[:80]!r}")
+    envelope = parsed.dsse_envelope
+    if envelope.payload_type != PAYLOAD_TYPE or len(envelope.signatures) != 1:
+        raise Unproven("its envelope does not have one signature over an in-toto statement")
+    try:
+        return b64decode(envelope.payload, validate=True), b64decode(envelope.signatures[0].sig, validate=True)
+    except ValueError as error:
+        raise Unproven("its envelope is not in base64") from error
