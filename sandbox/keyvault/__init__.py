@@ -1,4 +1,4 @@
-"""Azure Key Vault: vaults, and the secrets in them."""
+"""Azure Key Vault: vaults, and the secrets and keys in them."""
 
 from sandbox.keyvault.vaults import Vaults
 

@@ -1,4 +1,4 @@
-"""Checks access to a vault's secrets, and changes its access policies.
+"""Checks access to a vault's secrets and keys, and changes its access policies.
 
 Under RBAC, every token of the sandbox has full access, because role assignments are recorded and not enforced; under
 access policies, the caller's object id must have the permission.
@@ -16,8 +16,8 @@ from sandbox.keyvault.model import AccessPolicy, Permissions, Vault
 from sandbox.web import Fault
 
 
-def check_access(vault: Vault, claims: Mapping[str, Any], permission: str) -> None:
-    """Refuse a caller without a permission on secrets (`get`, `list`, `set`, `delete`, `backup`, `restore`, …).
+def check_access(vault: Vault, claims: Mapping[str, Any], permission: str, kind: str = "secrets") -> None:
+    """Refuse a caller without a permission (`get`, `list`, `set`, `delete`, `sign`, …) on `secrets` or `keys`.
 
     Raises:
         Fault: 403 Forbidden that names the caller, the permission and the vault.
@@ -26,12 +26,12 @@ def check_access(vault: Vault, claims: Mapping[str, Any], permission: str) -> No
         return
     caller = str(claims.get("oid", ""))
     for policy in vault.properties.access_policies:
-        granted = {item.lower() for item in policy.permissions.secrets}
+        granted = {item.lower() for item in getattr(policy.permissions, kind)}
         if policy.object_id.lower() == caller.lower() and granted & {permission, "all"}:
             return
     message = (
         f"The user, group or application 'appid={claims.get('appid', '')};oid={caller};iss={claims.get('iss', '')}' "
-        f"does not have secrets {permission} permission on key vault '{vault.name};location={vault.location}'."
+        f"does not have {kind} {permission} permission on key vault '{vault.name};location={vault.location}'."
     )
     raise Fault(403, "Forbidden", message)
 

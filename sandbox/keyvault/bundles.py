@@ -1,4 +1,4 @@
-"""Secrets in Key Vault's REST API: request bodies, bundles and items, and pagination.
+"""Secrets and keys in Key Vault's REST API: request bodies, bundles and items, and pagination.
 
 `created`, `updated` and the recovery fields of a request are read-only and ignored.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 from sandbox.arm.body import Body
 from sandbox.arm.query import only
-from sandbox.keyvault.model import Secret, SecretVersion, Vault
+from sandbox.keyvault.model import ObjectVersion, SecretVersion, V, Vault, VaultObject
 from sandbox.web import Call, Fault
 
 _PAGE_LIMIT = 25
@@ -17,12 +17,28 @@ _DAY_SECONDS = 86_400
 
 
 def secret_bundle(vault: Vault, name: str, version: SecretVersion) -> dict[str, Any]:
-    """A version with its value."""
-    return {"value": version.value, **secret_item(vault, name, version, versioned=True)}
+    """A version of a secret with its value."""
+    return {"value": version.value, **secret_item(vault, name, version)}
 
 
-def secret_item(vault: Vault, name: str, version: SecretVersion, *, versioned: bool = False) -> dict[str, Any]:
-    """A version without its value; in lists of secrets, its id has no version."""
+def secret_item(vault: Vault, name: str, version: SecretVersion) -> dict[str, Any]:
+    """A version of a secret without its value."""
+    item = {
+        "id": version_id(vault, "secrets", name, version),
+        "contentType": version.content_type,
+        "attributes": attributes_of(vault, version),
+        "tags": version.tags or None,
+    }
+    return {key: value for key, value in item.items() if value is not None}
+
+
+def version_id(vault: Vault, kind: str, name: str, version: ObjectVersion) -> str:
+    """The id of a version: its URL."""
+    return f"{vault.properties.vault_uri}{kind}/{name}/{version.version}"
+
+
+def attributes_of(vault: Vault, version: ObjectVersion) -> dict[str, Any]:
+    """The attributes of a version."""
     attributes = {
         "enabled": version.enabled,
         "nbf": version.not_before,
@@ -32,23 +48,16 @@ def secret_item(vault: Vault, name: str, version: SecretVersion, *, versioned: b
         "recoveryLevel": vault.recovery_level,
         "recoverableDays": vault.properties.soft_delete_retention_in_days,
     }
-    item = {
-        "id": f"{vault.properties.vault_uri}secrets/{name}" + (f"/{version.version}" if versioned else ""),
-        "contentType": version.content_type,
-        "attributes": {key: value for key, value in attributes.items() if value is not None},
-        "tags": version.tags or None,
-    }
-    return {key: value for key, value in item.items() if value is not None}
+    return {key: value for key, value in attributes.items() if value is not None}
 
 
-def deleted_bundle(vault: Vault, secret: Secret) -> dict[str, Any]:
-    """A soft-deleted secret, without its value."""
-    deleted = secret.deleted_at or 0
+def deleted(vault: Vault, kind: str, gone: VaultObject[V]) -> dict[str, Any]:
+    """What a soft-deleted object has beside its last version."""
+    at = gone.deleted_at or 0
     return {
-        **secret_item(vault, secret.name, secret.latest, versioned=True),
-        "recoveryId": f"{vault.properties.vault_uri}deletedsecrets/{secret.name}",
-        "deletedDate": deleted,
-        "scheduledPurgeDate": deleted + vault.properties.soft_delete_retention_in_days * _DAY_SECONDS,
+        "recoveryId": f"{vault.properties.vault_uri}deleted{kind}/{gone.name}",
+        "deletedDate": at,
+        "scheduledPurgeDate": at + vault.properties.soft_delete_retention_in_days * _DAY_SECONDS,
     }
 
 
@@ -81,7 +90,7 @@ class Attributes(Body, frozen=True):
     recoverable_days: int | None = None
 
     def changes(self) -> dict[str, Any]:
-        """The requested changes, by the field names of `SecretVersion`."""
+        """The requested changes, by the field names of `ObjectVersion`."""
         requested = {"enabled": self.enabled, "not_before": self.nbf, "expires": self.exp}
         return {name: value for name, value in requested.items() if value is not None}
 
@@ -106,6 +115,6 @@ class SetBody(UpdateBody, frozen=True, kw_only=True):
 
 
 class RestoreBody(Body, frozen=True, kw_only=True):
-    """The body of a request to restore a secret: what its backup returned."""
+    """The body of a request to restore an object: what its backup returned."""
 
     value: str

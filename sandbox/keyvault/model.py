@@ -1,11 +1,11 @@
-"""Vaults and secrets, as stored and as requested.
+"""Vaults, secrets and keys, as stored and as requested.
 
 Source: https://learn.microsoft.com/rest/api/keyvault/keyvault/vaults/create-or-update
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -73,29 +73,47 @@ class Vault(msgspec.Struct, frozen=True, kw_only=True):
         return level if self.properties.enable_purge_protection else f"{level}+Purgeable"
 
 
-class SecretVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """One version of a secret; times are seconds since 1970."""
+class ObjectVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of a secret or a key; times are seconds since 1970."""
 
     version: str
-    value: str
     created: int
     updated: int
     enabled: bool = True
     not_before: int | None = None
     expires: int | None = None
-    content_type: str | None = None
     tags: dict[str, str] = {}
 
 
-class Secret(msgspec.Struct, frozen=True, kw_only=True):
-    """A secret with its versions, oldest first. `deleted_at` (seconds) is set while it is soft-deleted."""
+class SecretVersion(ObjectVersion, frozen=True, kw_only=True):
+    """One version of a secret."""
+
+    value: str
+    content_type: str | None = None
+
+
+class KeyVersion(ObjectVersion, frozen=True, kw_only=True):
+    """One version of a key. `private` is the private key, as PKCS #8 in DER; it is never in a response."""
+
+    kind: str
+    """`EC` or `RSA`."""
+
+    operations: list[str]
+    private: bytes
+
+
+V = TypeVar("V", bound=ObjectVersion)
+
+
+class VaultObject(msgspec.Struct, Generic[V], frozen=True, kw_only=True):
+    """A secret or a key with its versions, oldest first. `deleted_at` (seconds) is set while it is soft-deleted."""
 
     vault: str
     name: str
-    versions: list[SecretVersion]
+    versions: list[V]
     deleted_at: int | None = None
 
     @property
-    def latest(self) -> SecretVersion:
+    def latest(self) -> V:
         """The latest version, which a request without a version refers to."""
         return self.versions[-1]

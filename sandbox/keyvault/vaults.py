@@ -12,9 +12,11 @@ from sandbox.keyvault.arm.documents import vault_answer
 from sandbox.keyvault.arm.secrets import SecretManagement
 from sandbox.keyvault.arm.vaults import VERSIONS, VaultManagement
 from sandbox.keyvault.data_plane import SecretOperations
-from sandbox.keyvault.model import Vault, VaultProperties
+from sandbox.keyvault.keys import KeyOperations
+from sandbox.keyvault.model import KeyVersion, SecretVersion, Vault, VaultObject, VaultProperties
+from sandbox.keyvault.objects import ObjectStore
+from sandbox.keyvault.operations import vault_surface
 from sandbox.keyvault.records import VAULT_TYPE, VaultRecords, vault_id
-from sandbox.keyvault.secrets import SecretStore
 from sandbox.web import Fault, Surface
 
 _SECRET_URL = re.compile(
@@ -30,18 +32,25 @@ class Vaults:
         folder = instance.folder("keyvault")
         self._issuer = issuer
         self._vaults = VaultRecords(folder / "vaults.json")
-        self._secrets = SecretStore(folder / "secrets.json")
+        self._secrets = ObjectStore(
+            folder / "secrets.json", folder / "backups.json", VaultObject[SecretVersion], "Secret"
+        )
+        self._keys = ObjectStore(folder / "keys.json", folder / "key-backups.json", VaultObject[KeyVersion], "Key")
         self._operations = SecretOperations(self._vaults, self._secrets)
+        self._key_operations = KeyOperations(self._vaults, self._keys)
         index.register(VAULT_TYPE, lambda: [vault_answer(vault) for vault in self._vaults.all()])
 
     def mount(self, arm: Surface) -> None:
         """Add the management operations to the ARM surface."""
-        VaultManagement(self._vaults, self._secrets).mount(arm)
+        VaultManagement(self._vaults, self._secrets, self._keys).mount(arm)
         SecretManagement(self._vaults, self._secrets, self._operations).mount(arm, VERSIONS)
 
     def surface(self) -> Surface:
         """The surface of `<vault>.vault.azure.net`."""
-        return self._operations.surface(self._issuer)
+        surface = vault_surface(self._issuer)
+        self._operations.mount(surface)
+        self._key_operations.mount(surface)
+        return surface
 
     async def delete_group(self, group: str) -> None:
         """Soft-delete the vaults of a resource group."""
@@ -68,6 +77,14 @@ class Vaults:
         found = self._vaults.named(vault)
         self._operations.set(found, name, value)
         return f"{found.properties.vault_uri}secrets/{name}"
+
+    def create_key(self, vault: str, name: str) -> str:
+        """The id of the key with that name, an EC key on P-256 created if there is none (to seed a sandbox).
+
+        Raises:
+            Fault: 404 VaultNotFound.
+        """
+        return self._key_operations.create(self._vaults.named(vault), name)
 
     def read(self, secret_url: str, *, principal_id: str | None = None) -> str:
         """The value of the secret with this URL, with or without a version.

@@ -17,8 +17,8 @@ from sandbox.arm.query import only
 from sandbox.keyvault.bundles import Attributes, secret_item
 from sandbox.keyvault.data_plane import SecretOperations
 from sandbox.keyvault.model import SecretVersion, Vault
+from sandbox.keyvault.objects import ObjectStore
 from sandbox.keyvault.records import VAULT_TYPE, VaultRecords
-from sandbox.keyvault.secrets import SecretStore
 from sandbox.web import Call, Fault, Surface, json_answer
 
 _SECRETS = f"/subscriptions/{{subscription}}/resourceGroups/{{group}}/providers/{VAULT_TYPE}/{{name}}/secrets"
@@ -47,7 +47,7 @@ class _Body(ResourceBody, frozen=True, kw_only=True):
 class SecretManagement:
     """The operations on secrets in ARM."""
 
-    def __init__(self, vaults: VaultRecords, store: SecretStore, operations: SecretOperations) -> None:
+    def __init__(self, vaults: VaultRecords, store: ObjectStore[SecretVersion], operations: SecretOperations) -> None:
         self._vaults, self._store, self._operations = vaults, store, operations
 
     def mount(self, arm: Surface, versions: Sequence[str]) -> None:
@@ -100,8 +100,8 @@ def _view(vault: Vault, name: str, version: SecretVersion) -> dict[str, Any]:
     properties = {
         "attributes": {key: value for key, value in item["attributes"].items() if key in shown},
         "contentType": item.get("contentType"),
-        "secretUri": item["id"],
-        "secretUriWithVersion": f"{item['id']}/{version.version}",
+        "secretUri": item["id"].rpartition("/")[0],
+        "secretUriWithVersion": item["id"],
     }
     return {
         "id": f"{vault.id}/secrets/{name}",

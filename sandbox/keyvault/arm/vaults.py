@@ -6,6 +6,7 @@ Source: https://learn.microsoft.com/rest/api/keyvault/keyvault/vaults
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -22,8 +23,8 @@ from sandbox.keyvault.arm.documents import (
     new_vault,
     vault_answer,
 )
+from sandbox.keyvault.objects import ObjectStore
 from sandbox.keyvault.records import VAULT_TYPE, VaultRecords, vault_id
-from sandbox.keyvault.secrets import SecretStore
 from sandbox.web import Call, Fault, Surface, json_answer
 
 VERSIONS = (
@@ -47,8 +48,8 @@ _VAULT = _GROUP + "/{name}"
 class VaultManagement:
     """The operations on vaults."""
 
-    def __init__(self, vaults: VaultRecords, secrets: SecretStore) -> None:
-        self._vaults, self._secrets = vaults, secrets
+    def __init__(self, vaults: VaultRecords, *stores: ObjectStore[Any]) -> None:
+        self._vaults, self._stores = vaults, stores
 
     def mount(self, arm: Surface) -> None:
         """Add the operations to the ARM surface."""
@@ -155,8 +156,9 @@ class VaultManagement:
         return json_answer({"value": []})
 
     async def _purge(self, call: Call) -> web.StreamResponse:
-        """Purge a soft-deleted vault and its secrets."""
+        """Purge a soft-deleted vault with its secrets and keys."""
         name = call.params["name"]
         self._vaults.purge(name)
-        self._secrets.purge_vault(name)
+        for store in self._stores:
+            store.purge_vault(name)
         return web.Response(status=200)
