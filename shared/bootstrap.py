@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shared.intake.hints import Hints, Recognized
     from shared.operations.idempotency import IdempotentCalls
     from shared.operations.operate import Operate
-    from shared.ports import Announcer, Services
+    from shared.ports import Announcer, Services, Signer
     from shared.queries.drift import DriftQuery
     from shared.queries.findings import ScanFindings
     from shared.queries.records import Queries, RunLogs
@@ -113,6 +113,8 @@ class Basegate:
             secrets=secrets,
             subscriptions=EventGridSubscriptions(credential, self.settings.site),
             keep=timedelta(days=self.settings.keep_days),
+            signer=self._signer(),
+            url=self.settings.public_url,
         )
 
     def recognize(self, payload: object) -> list[Recognized]:
@@ -132,6 +134,13 @@ class Basegate:
             HintKind.STABLE_TAGS: self.sweep.check_stable_tags,
         }
         return Hints(self.services, self.reconciler.work, others)
+
+    def _signer(self) -> Signer | None:
+        if not self.settings.signing_key:
+            return None
+        from shared.adapters.signing_keyvault import VaultSigner
+
+        return VaultSigner(self.settings.signing_key, credential)
 
     def _listeners(self, secrets: VaultCredentials) -> dict[str, Announcer]:
         from shared.adapters import listeners

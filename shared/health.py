@@ -21,7 +21,7 @@ from shared.domain.promotion import Promotion
 from shared.domain.record import Record
 from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.sweep import SWEEPS, SweepRecord
-from shared.ports import Services
+from shared.ports import Services, Signer
 from shared.records.alarms import Alarms
 from shared.settings import HINT_QUEUE, POISON, WORK_QUEUE
 
@@ -62,6 +62,7 @@ _POISON_REMEDY = (
 _SWEEP_REMEDY = "check that the function drift-timer exists and is enabled, its log, and BASEGATE_SWEEP_SCHEDULE"
 _SERVER_REMEDY = "add its `server` to the rules, beside its `id`"
 _STALL_REMEDY = "fix what is named here; the record resumes automatically"
+_KEY_REMEDY = "check that the key of BASEGATE_SIGNING_KEY exists and is enabled"
 _REFUSED_REMEDY = "read the listener's error; the outcome is sent again once a day"
 
 
@@ -166,6 +167,7 @@ def _checks(services: Services) -> Iterator[tuple[str, Check]]:
     yield "ledger (tables)", partial(services.ledger.load, AppRecord, "readyz", "app")
     yield "queues", partial(_queues, services)
     yield "evidence (blobs)", services.archive.check
+    yield "signing key", partial(_signing_key, services.signer)
     policy = _rules(services)
     if policy is None:
         yield "login servers", services.rules
@@ -183,6 +185,18 @@ def _checks(services: Services) -> Iterator[tuple[str, Check]]:
             yield f"records of {kind} {name}", partial(_records, f"records of {kind} {name}", services, kinds, name)
     yield "outcomes", partial(_outcomes, services)
     yield "sweep", partial(_sweeps, services)
+
+
+def _signing_key(signer: Signer | None) -> list[HealthResult]:
+    """Whether decision records are signed. Promotions do not wait for them: a key that does not sign is a warning."""
+    if signer is None:
+        return [HealthResult("signing key", "ok", "none is set: promotions get no signed decision record")]
+    try:
+        signer.check()
+    except BasegateError as error:
+        detail = f"{error.problem}; promotions go on, their decision records are signed later"
+        return [HealthResult("signing key", "warning", detail, error.cause or "", error.remedy or _KEY_REMEDY)]
+    return []
 
 
 def _rules(services: Services) -> Policy | None:

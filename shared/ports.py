@@ -293,6 +293,14 @@ class TagPush(msgspec.Struct, frozen=True):
     pushed_at: datetime
 
 
+class Artifact(msgspec.Struct, frozen=True, kw_only=True):
+    """What is attached to an image: one file of a media type, which is that of the artifact too."""
+
+    media_type: str
+    content: bytes
+    annotations: Mapping[str, str] = {}
+
+
 class Registry(Protocol):
     """An Azure registry that apps are built in or images promoted to: its tags, locks, and server-side copies.
 
@@ -348,6 +356,18 @@ class Registry(Protocol):
 
         Raises:
             Misconfigured: the role for it is missing.
+        """
+
+    def attach(self, registry: RegistryRule, repository: str, subject: Digest, artifact: Artifact) -> Digest:
+        """Push an artifact that refers to an image; returns its digest. The same artifact is pushed once.
+
+        Raises:
+            Gone: the image does not exist.
+        """
+
+    def add_layer(self, registry: RegistryRule, repository: str, tag: str, layer: Artifact) -> None:
+        """Add a file to the layers of the artifact under a tag, which is created if there is none. Its other layers
+        stay, and a file that it has is not added again.
         """
 
     def remove_tag(self, registry: RegistryRule, repository: str, tag: str) -> None:
@@ -494,6 +514,26 @@ class Secrets(Protocol):
         """All secret values that a run may have received, including those replaced since it began."""
 
 
+class Signature(msgspec.Struct, frozen=True):
+    """A signature, in DER, and the public key that verifies it, in PEM."""
+
+    value: bytes
+    public_key: bytes
+
+
+class Signer(Protocol):
+    """A private key in a vault, an EC key over P-256. It signs hashes, and never leaves the vault.
+
+    Every method raises Misconfigured if there is no such key, no access, or the key is of another type or may not sign.
+    """
+
+    def sign(self, digest: bytes) -> Signature:
+        """Sign a SHA-256 hash with ECDSA, by the latest version of the key."""
+
+    def check(self) -> None:
+        """Check that the key signs."""
+
+
 class Subscriptions(Protocol):
     """Event Grid subscriptions of registries."""
 
@@ -525,7 +565,8 @@ class Services:
 
     `rules` returns the policy, and raises `Retry` while the login servers of its registries are unknown. `keep` is how
     long unused records are kept, and outcomes are sent again. `unavailable` has the listeners that did not answer, and
-    until when this process leaves them to their work items. `targets` are by the kinds of their rules.
+    until when this process leaves them to their work items. `targets` are by the kinds of their rules. `signer` signs
+    decision records (None: there are none), and `url` is the app's public URL, "" if it is unknown.
     """
 
     rules: Callable[[], Policy]
@@ -542,6 +583,8 @@ class Services:
     secrets: Secrets
     subscriptions: Subscriptions
     keep: timedelta = timedelta(days=400)
+    signer: Signer | None = None
+    url: str = ""
     unavailable: dict[str, datetime] = field(default_factory=dict)
 
     @property

@@ -26,6 +26,8 @@ EVIDENCE_CONTAINER = "basegate-evidence"
 SWEEP_SCHEDULE = "0 */5 * * * *"
 """The default: every five minutes."""
 
+_KEY_URL = re.compile(r"https://[A-Za-z0-9.-]+/keys/[0-9A-Za-z-]{1,127}(?:/[0-9a-f]{32})?")
+
 APP_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -38,6 +40,10 @@ class Settings:
 
     key_vault: str = ""
     """URL of the Key Vault with the registries' credentials (`BASEGATE_KEY_VAULT`); "" if no rule names any."""
+
+    signing_key: str = ""
+    """URL of the Key Vault key that signs decision records (`BASEGATE_SIGNING_KEY`), an EC key over P-256; "" if none
+    are attached."""
 
     gates: str = "gates.yaml"
     """The rules, a path from the app's root (`BASEGATE_GATES`)."""
@@ -142,6 +148,9 @@ def _faults(present: Mapping[str, str], public_url: str) -> Iterator[str]:
     if _NAMES["storage_account"] not in present:
         yield f"{_NAMES['storage_account']} is missing: the name of the app's storage account"
     yield from url_faults(_NAMES["key_vault"], present)
+    key = _NAMES["signing_key"]
+    if not _KEY_URL.fullmatch(present.get(key, "https://none/keys/none")):
+        yield _fault(key, present, "the URL of a key, https://<vault>.vault.azure.net/keys/<name>")
     if not _is_plain_url(public_url or "https://none"):  # not shown: it may contain a key
         yield f"{_NAMES['public_url']} must be https://<host>, without user, query or fragment"
     for key in ("telemetry", "sign_in"):

@@ -80,9 +80,9 @@ def from_jwk(jwk: Mapping[str, str | None]) -> PrivateKey:
             curve = CURVES[str(jwk.get("crv"))]
             point = ec.EllipticCurvePublicNumbers(_int(jwk, "x"), _int(jwk, "y"), curve)
             return ec.EllipticCurvePrivateNumbers(_int(jwk, "d"), point).private_key()
-        names = ("p", "q", "d", "dp", "dq", "qi")
-        numbers = rsa.RSAPublicNumbers(_int(jwk, "e"), _int(jwk, "n"))
-        key = rsa.RSAPrivateNumbers(*(_int(jwk, name) for name in names), numbers).private_key()
+        p, q, d, dp, dq, qi = (_int(jwk, name) for name in ("p", "q", "d", "dp", "dq", "qi"))
+        public = rsa.RSAPublicNumbers(_int(jwk, "e"), _int(jwk, "n"))
+        key = rsa.RSAPrivateNumbers(p, q, d, dp, dq, qi, public).private_key()
     except (KeyError, ValueError) as error:
         raise Fault(400, "BadParameter", f"The key is not valid: {error}") from error
     if key.key_size not in RSA_SIZES:

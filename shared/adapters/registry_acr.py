@@ -13,12 +13,13 @@ from azure.core.rest import HttpRequest
 from azure.mgmt.containerregistry import ContainerRegistryManagementClient
 from azure.mgmt.containerregistry.models import ImportImageParameters, ImportSource, ImportSourceCredentials
 
+from shared.adapters.artifacts_acr import add_layer, attach
 from shared.adapters.azure_calls import DEADLINES, Identity, expected, per_subscription, registry_id, translated
 from shared.adapters.redaction import readable
 from shared.domain.errors import Gone, Misconfigured
 from shared.domain.image import Digest, ImageRef, parse_digest
 from shared.domain.policy import RegistryRule
-from shared.ports import CopyStatus, RunStatus, Secrets, TagPush, TagState
+from shared.ports import Artifact, CopyStatus, RunStatus, Secrets, TagPush, TagState
 
 _PULL_ROLE = "give the app AcrPull (Container Registry Repository Reader) on the registry"
 _PUSH_ROLE = "give the app AcrPush and the right to change tag metadata (Repository Writer) on the registry"
@@ -135,6 +136,16 @@ class AcrRegistry:
             with expected(404):
                 if digest is not None:
                     client.update_manifest_properties(repository, digest, can_delete=True)
+
+    def attach(self, registry: RegistryRule, repository: str, subject: Digest, artifact: Artifact) -> Digest:
+        doing = f"attaching {artifact.media_type} to {registry.login_server}/{repository}@{subject}"
+        with translated(doing, remedy=_PUSH_ROLE):
+            return attach(self._data(registry.login_server), repository, subject, artifact)
+
+    def add_layer(self, registry: RegistryRule, repository: str, tag: str, layer: Artifact) -> None:
+        doing = f"adding {layer.media_type} to {registry.login_server}/{repository}:{tag}"
+        with translated(doing, remedy=_PUSH_ROLE):
+            add_layer(self._data(registry.login_server), repository, tag, layer)
 
     def remove_tag(self, registry: RegistryRule, repository: str, tag: str) -> None:
         with translated(f"removing {registry.login_server}/{repository}:{tag}", remedy=_DELETE_ROLE):

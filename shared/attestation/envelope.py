@@ -9,7 +9,7 @@ https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_bundle.prot
 
 import hashlib
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,10 +21,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
+ENVELOPE_TYPE = "application/vnd.dsse.envelope.v1+json"
 BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-
-Sign = Callable[[bytes], bytes]
-"""Signs a SHA-256 hash with ECDSA over P-256; returns the signature in DER."""
 
 Keys = Mapping[str, "EllipticCurvePublicKey"]
 """Public keys by their ids."""
@@ -73,29 +71,38 @@ def pae(payload: bytes, payload_type: str = PAYLOAD_TYPE) -> bytes:
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
 
-def signed(statement: bytes, key_id: str, sign: Sign) -> bytes:
-    """The bundle of a statement, as JSON."""
-    signature = sign(hashlib.sha256(pae(statement)).digest())
+def bundle(statement: bytes, signature: bytes, key_id: str) -> bytes:
+    """The bundle of a statement, as JSON, with the signature over its `pae`: ECDSA over P-256 with SHA-256, in DER."""
     envelope = Envelope(
         payload=b64encode(statement).decode(),
         payload_type=PAYLOAD_TYPE,
         signatures=(_Signature(sig=b64encode(signature).decode()),),
     )
     material = _Material(public_key=_PublicKey(hint=key_id))
-    bundle = _Bundle(media_type=BUNDLE_TYPE, verification_material=material, dsse_envelope=envelope)
-    return msgspec.json.encode(bundle, order="sorted")
+    made = _Bundle(media_type=BUNDLE_TYPE, verification_material=material, dsse_envelope=envelope)
+    return msgspec.json.encode(made, order="sorted")
 
 
-def payload_of(bundle: bytes) -> bytes:
+def payload_of(content: bytes) -> bytes:
     """The statement in a bundle, unverified.
 
     Raises:
         Unproven: the bytes are no bundle of a statement.
     """
-    return _parsed(bundle)[0]
+    return _parsed(content)[0]
 
 
-def verified(bundle: bytes, keys: Keys) -> tuple[Statement[Any], str]:
+def envelope_of(content: bytes) -> bytes:
+    """The DSSE envelope in a bundle of our own, as JSON."""
+    return msgspec.json.encode(msgspec.json.decode(content, type=_Bundle).dsse_envelope, order="sorted")
+
+
+def predicate_type_of(content: bytes) -> str:
+    """The type of the predicate in a bundle of our own, unverified."""
+    return msgspec.json.decode(payload_of(content), type=Statement[Any]).predicate_type
+
+
+def verified(content: bytes, keys: Keys) -> tuple[Statement[Any], str]:
     """The statement in a bundle and the id of the key that signed it, after the signature was verified.
 
     1. The bundle is one, with exactly one signature over an in-toto statement.
@@ -105,7 +112,7 @@ def verified(bundle: bytes, keys: Keys) -> tuple[Statement[Any], str]:
     Raises:
         Unproven: it is not signed by one of the keys, or is no bundle of a statement.
     """
-    payload, signature = _parsed(bundle)  # 1
+    payload, signature = _parsed(content)  # 1
     key_id = next((name for name, key in keys.items() if _is_signed_by(key, signature, pae(payload))), None)  # 2
     if key_id is None:
         raise Unproven("its signature was made by none of the given keys, or its content was changed afterwards")
@@ -168,10 +175,10 @@ def _is_signed_by(key: "EllipticCurvePublicKey", signature: bytes, content: byte
     return True
 
 
-def _parsed(bundle: bytes) -> tuple[bytes, bytes]:
+def _parsed(content: bytes) -> tuple[bytes, bytes]:
     """The payload and the signature of a bundle."""
     try:
-        parsed = msgspec.json.decode(bundle, type=_Bundle)
+        parsed = msgspec.json.decode(content, type=_Bundle)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise Unproven(f"it is no sigstore bundle: {error}") from error
     if parsed.media_type != BUNDLE_TYPE or parsed.dsse_envelope is None:

@@ -24,7 +24,7 @@ class Proof(Struct, frozen=True, kw_only=True):
     decision: Decision | None = None
 
 
-def proof(bundle: bytes, keys: Keys, digest: Digest) -> Proof:
+def proof(content: bytes, keys: Keys, digest: Digest) -> Proof:
     """What a bundle proves about a digest.
 
     1. The signature is that of one of the keys.
@@ -34,23 +34,23 @@ def proof(bundle: bytes, keys: Keys, digest: Digest) -> Proof:
     Raises:
         Unproven: any of that is not so.
     """
-    statement, key_id = verified(bundle, keys)  # 1
+    statement, key_id = verified(content, keys)  # 1
     algorithm, _, value = digest.partition(":")
     names = tuple(one.name for one in statement.subject if one.digest.get(algorithm) == value)  # 2
     if not names:
         about = ", ".join(f"{one.name}@{short(one.digest.get(algorithm, '?'))}" for one in statement.subject[:3])
         raise Unproven(f"it is signed, but about another image: {about or 'none'}")
-    kind, content = statement.predicate_type, statement.predicate
-    summary = _converted(content, Summary) if kind == SUMMARY_TYPE else None  # 3
-    decision = _converted(content, Decision) if kind == DECISION_TYPE else None
+    kind, predicate = statement.predicate_type, statement.predicate
+    summary = _converted(predicate, Summary) if kind == SUMMARY_TYPE else None  # 3
+    decision = _converted(predicate, Decision) if kind == DECISION_TYPE else None
     result = summary.verification_result if summary else decision.verdict if decision else "passed"
     if result.lower() != "passed":
         raise Unproven(f"it is signed, and says that the digest did not pass: {result!r}")
     return Proof(key_id=key_id, predicate_type=kind, names=names, summary=summary, decision=decision)
 
 
-def _converted(content: object, kind: type[T]) -> T:
+def _converted(predicate: object, kind: type[T]) -> T:
     try:
-        return msgspec.convert(content, kind)
+        return msgspec.convert(predicate, kind)
     except msgspec.ValidationError as error:
         raise Unproven(f"it is signed, but its {kind.__name__.lower()} is not complete: {error}") from error

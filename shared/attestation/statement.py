@@ -152,7 +152,7 @@ class Actors(_Part, frozen=True, kw_only=True):
     found_by: str
     requested_by: str = ""
     approved: tuple[str, ...] = ()
-    """For each approval the sentence of the ledger, `approved by <actor>: <reason>`."""
+    """For each approval `<actor>: <reason>`."""
 
 
 class Times(_Part, frozen=True, kw_only=True):

@@ -7,7 +7,10 @@ from typing import ClassVar, Generic, TypeVar
 
 import msgspec
 
+from shared.attestation.statement import CheckFacts, evidence_of
+from shared.attestation.statement import Evidence as StatedEvidence
 from shared.domain.candidate import Candidate, CheckRecord, Evidence, Verdict
+from shared.domain.errors import Rejected
 from shared.domain.policy import CheckRule
 from shared.ports import Services
 
@@ -97,6 +100,19 @@ class CheckKind(ABC, Generic[R]):
     def rejection(self, candidate: Candidate, rule: R, verdict: Verdict, actor: str) -> str:
         """Why the verdict of this person is refused; "" if it is accepted."""
         return ""
+
+    def facts(self, check: CheckRecord) -> CheckFacts:
+        """What a decision record says of a check with a verdict: its evidence by hash, and what only this kind knows.
+
+        Evidence that the archive has lost is named without its hash.
+        """
+        place = check.evidence.log_blob
+        if not place:
+            return CheckFacts()
+        try:
+            return CheckFacts(evidence=(evidence_of("log", place, self._services.archive.read(place).encode()),))
+        except Rejected:
+            return CheckFacts(evidence=(StatedEvidence(name="log", uri=place),))
 
     @abstractmethod
     def dependency(self, rule: R) -> str:

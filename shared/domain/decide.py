@@ -34,6 +34,8 @@ class Action(StrEnum):
     MOVE_STABLE_TAG = "move stable tag"
     RECORD_TASK_PROMOTION = "record task promotion"
     ROLL_OUT = "roll out"
+    SIGN_RECORD = "sign the decision record"
+    ATTACH_RECORD = "attach the decision record"
 
     TRACE_BUILD = "trace build"
     START_BUILD = "start build"
@@ -155,6 +157,9 @@ def rerun_wait(runs: int) -> float:
     return _DAY_SECONDS if runs >= RUNS_IN_A_ROW else _RERUN_WAIT_SECONDS * 2 ** (runs - 1)
 
 
+_RECORD_WAIT_SECONDS = 1.0
+"""The decision record is signed by a work item of its own: rollouts and outcomes do not wait for it."""
+
 _FAST_COPY_SECONDS = 1.0
 """A copy whose layers exist in the target completes immediately: in its first second its status is read undelayed."""
 
@@ -165,11 +170,12 @@ def decide_promotion(promotion: Promotion, gate: Gate | None, now: datetime) -> 
     1. A settled promotion has no next step; one whose gate was removed from the rules ends.
     2. It is based on an attempt that passed the gate's current checks; until the tag has moved, it must remain so.
     3. Unique tag, lock, stable tag, rollouts, in that order.
+    4. The decision record is signed and attached after that: nothing waits for it, and it is not forgotten.
     """
     if promotion.settled:  # 1
         return SETTLED
     if promotion.moved_at is not None:
-        return Decision(Action.ROLL_OUT, f"roll out the apps built on {promotion.tag}")
+        return _decide_after_move(promotion)
     if gate is None:
         return Decision(Action.RULE_REMOVED, f"gate {promotion.gate} is no longer in the rules")
     if not promotion.candidate or promotion.fingerprint != gate.fingerprint:  # 2
@@ -181,6 +187,14 @@ def decide_promotion(promotion: Promotion, gate: Gate | None, now: datetime) -> 
     if gate.promote.lock and promotion.locked_at is None and not promotion.lock_problem:
         return Decision(Action.LOCK, f"lock {promotion.unique}")
     return Decision(Action.MOVE_STABLE_TAG, f"point {promotion.tag} at the digest")
+
+
+def _decide_after_move(promotion: Promotion) -> Decision:
+    if promotion.under_way:
+        return Decision(Action.ROLL_OUT, f"roll out the apps built on {promotion.tag}")
+    if promotion.signed_record:  # 4
+        return Decision(Action.ATTACH_RECORD, "the decision record is signed")
+    return Decision(Action.SIGN_RECORD, "the promotion is done", _RECORD_WAIT_SECONDS)
 
 
 def _decide_copy(promotion: Promotion, now: datetime) -> Decision:

@@ -1,5 +1,6 @@
 """A promotion: it brings a source tag's digest to the stable tag of the same name."""
 
+import hashlib
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Self
@@ -67,7 +68,9 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
     `sequence` is that of its observation: a stable tag never goes to a lower one. `returning` says that the tag had
     that digest before. `candidate` is the attempt that it is based on and `fingerprint` identifies the checks that
     passed, both "" before; `attempt` is the attempt's number, and `runs` its runs, `<login server>/<run id>`.
-    `lock_problem` says why the unique tag could not be locked.
+    `lock_problem` says why the unique tag could not be locked. `record_due` says that its decision record is not
+    attached yet: `signed_record` is where the signed one is archived, and `attached` has the digests of what was
+    attached to the image.
     """
 
     item: ClassVar = PromotionSummary
@@ -89,6 +92,9 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
     moved_at: datetime | None = None
     move: int = 0
     rolled_out_at: datetime | None = None
+    record_due: bool = False
+    signed_record: str = ""
+    attached: tuple[Digest, ...] = ()
 
     @property
     def row(self) -> str:
@@ -97,8 +103,13 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
 
     @property
     def settled(self) -> bool:
-        """Whether it has no next step: its state is final, or it is parked."""
-        return self.state not in _UNDER_WAY
+        """Whether it has no next step: its state is final, or it is parked; and no decision record is due."""
+        return not self.under_way and not self.record_due
+
+    @property
+    def under_way(self) -> bool:
+        """Whether the stable tag may still be moved for it, or its rollouts are not started."""
+        return self.state in _UNDER_WAY
 
     @property
     def has_passed(self) -> bool:
@@ -168,6 +179,15 @@ def new_promotion(
 def promotion_row(tag: str, sequence: int) -> str:
     """The ledger row of a promotion: sortable by tag and sequence. No tag contains a `~`."""
     return f"{tag}~{sequence:010}"
+
+
+def decision_record_name(promotion: Promotion, content: bytes) -> str:
+    """The name of a promotion's signed decision record in the archive: its bundles, one a line.
+
+    It has a part of the hash of the content: of two workers that sign, none replaces what the other attaches.
+    """
+    digest, own = promotion.digest.removeprefix("sha256:"), hashlib.sha256(content).hexdigest()[:16]
+    return f"decision-records/{promotion.gate}/{digest}/{promotion.row}~{own}.jsonl"
 
 
 def archive_name(gate: str, digest: str, row: str = "") -> str:

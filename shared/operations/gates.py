@@ -298,7 +298,7 @@ def _at_gate(services: Services, gate: Gate, tag: str, digest: str) -> Iterator[
         if claim is not None and (claim.digest == digest or (stable.tag == tag and claim.digest != stable.digest)):
             yield Effect("move", f"{stable.tag} to {short(claim.digest)}, by {claim.mover}")
     for promotion in (stored.record for stored in services.ledger.open(Promotion, gate.name)):
-        if not promotion.settled and (promotion.tag == tag or promotion.digest == digest):
+        if promotion.under_way and (promotion.tag == tag or promotion.digest == digest):
             yield Effect("promotion", f"{promotion.tag} to {short(promotion.digest)}, {promotion.state_name}")
 
 

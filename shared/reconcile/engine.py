@@ -166,7 +166,7 @@ class Reconciler:
                 return
             if following.action is not Action.DONE and must_wait:
                 self._services.queue.send(record.planned_work_item, wait)
-                return
+                break  # what its steps have released and announced does not wait for the rest
             decision = following
         self._finish(step, until, was_done=was_done)
 
@@ -183,7 +183,7 @@ class Reconciler:
         A record that was done before this call is delivered again because the worker that ended it may have died.
         """
         record = step.record
-        if record.settled:
+        if record.settled or step.followers is not None:
             for following in step.controller.followers(record) if step.followers is None else step.followers:
                 item = following[0].record.work_item
                 if self._services.clock.now() < until:

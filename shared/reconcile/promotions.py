@@ -5,6 +5,7 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
+from shared.checks import check_kinds
 from shared.deployment.dependents import Dependents
 from shared.domain.candidate import (
     VERDICTS,
@@ -28,6 +29,7 @@ from shared.domain.stable_tag import Claim, StableTag
 from shared.intake.observe import Observer, Trigger
 from shared.intake.upstreams import Upstreams
 from shared.ports import SAVE_TRIES, Change, RunStatus, Services, Stored, last, newest_promotions, removal
+from shared.promotion.decision_records import DecisionRecords
 from shared.promotion.stable_tags import StableTags, target_of
 from shared.promotion.vetoes import Vetoes
 from shared.records.step import Controller, Step
@@ -49,6 +51,7 @@ class PromotionController(Controller[Promotion]):
     def __init__(self, services: Services) -> None:
         self._services, self._dependents, self._observer = services, Dependents(services), Observer(services)
         self._stable, self._vetoes, self._upstreams = StableTags(services), Vetoes(services), Upstreams(services)
+        self._records = DecisionRecords(services)
         self._actions: dict[Action, Callable[[Step[Promotion], Gate], Promotion]] = {
             Action.AWAIT_VERDICT: self._await_verdict,
             Action.COPY: self._copy,
@@ -57,6 +60,8 @@ class PromotionController(Controller[Promotion]):
             Action.MOVE_STABLE_TAG: self._move,
             Action.RECORD_TASK_PROMOTION: self._record_task_promotion,
             Action.ROLL_OUT: self._roll_out,
+            Action.SIGN_RECORD: self._sign_record,
+            Action.ATTACH_RECORD: self._attach_record,
         }
 
     def decide(self, record: Promotion, step: Step[Promotion] | None = None) -> Decision:
@@ -69,11 +74,13 @@ class PromotionController(Controller[Promotion]):
             return self._rule_removed(step)
         gate = self._services.gate(step.record.gate)
         if gate is None:  # the tag has moved already, and the rules name no app on it
-            return self._promoted(step.record, "its gate was removed from the rules")
+            return self._without_gate(step.record)
         return self._actions[step.decision.action](step, gate)
 
     def dependency(self, record: Promotion, decision: Decision) -> str:
-        """The target registry, which every step uses."""
+        """The target registry, which every step uses but the signature of the decision record."""
+        if decision.action is Action.SIGN_RECORD:
+            return "signing key"
         gate = self._services.gate(record.gate)
         return f"registry {gate.promote.registry}" if gate else f"gate {record.gate}"
 
@@ -443,6 +450,7 @@ class PromotionController(Controller[Promotion]):
         promotion, blank = step.record, StableTag(gate=gate.name, tag=step.record.tag)
         just_moved, stable = step.knows(blank), step.beside(blank).record
         if stable.move != promotion.move or stable.digest != promotion.digest:
+            step.followers = ()
             return self._promoted(promotion, f"promoted as {promotion.unique}; {promotion.tag} has moved since")
         step.followers, names = self._dependents.roll_out(gate, stable, claim=just_moved)
         promotion = promotion.noting(self._services.clock.now(), "rollouts started", names)
@@ -450,8 +458,44 @@ class PromotionController(Controller[Promotion]):
 
     def _promoted(self, promotion: Promotion, reason: str) -> Promotion:
         now = self._services.clock.now()
-        done = replace(promotion, rolled_out_at=now, state=PromotionState.PROMOTED, reason=reason)
+        due = self._services.signer is not None
+        done = replace(promotion, rolled_out_at=now, state=PromotionState.PROMOTED, reason=reason, record_due=due)
         return done.noting(now, "promoted", reason)
+
+    def _without_gate(self, promotion: Promotion) -> Promotion:
+        """The end of a promotion whose tag has moved: without a gate, no app is built on it, and no target is known."""
+        why = "its gate was removed from the rules"
+        return self._unrecorded(promotion if promotion.record_due else self._promoted(promotion, why), why)
+
+    def _sign_record(self, step: Step[Promotion], gate: Gate) -> Promotion:
+        """Sign what was decided, and archive it. Without a key, or the attempt, there is nothing to sign (with)."""
+        promotion, signer = step.record, self._services.signer
+        if signer is None:
+            return self._unrecorded(promotion, "no signing key is set any more")
+        stored = self._services.ledger.load(Candidate, promotion.gate, promotion.candidate)
+        if stored is None:
+            return self._unrecorded(promotion, "its attempt is not in the ledger any more")
+        kinds = check_kinds(self._services)
+        checks = {i: kinds[one.kind].facts(one) for i, one in enumerate(stored.record.checks) if one.kind in kinds}
+        place = self._records.sign(promotion, stored.record, gate, checks, signer)
+        signed = replace(promotion, signed_record=place)
+        return signed.noting(self._services.clock.now(), "decision record signed", place)
+
+    def _attach_record(self, step: Step[Promotion], gate: Gate) -> Promotion:
+        """Attach the archived record to the image, unless the image is gone: then it is promoted, and signed, again."""
+        try:
+            attached = self._records.attach(step.record, gate)
+        except Gone as gone:
+            return self._unrecorded(step.record, gone.problem)
+        done = replace(step.record, record_due=False, attached=attached)
+        names = ", ".join(map(short, attached))
+        return done.noting(self._services.clock.now(), "decision record attached", names)
+
+    def _unrecorded(self, promotion: Promotion, why: str) -> Promotion:
+        if not promotion.record_due:
+            return promotion
+        done = replace(promotion, record_due=False)
+        return done.noting(self._services.clock.now(), "no decision record", why)
 
     def _rule_removed(self, step: Step[Promotion]) -> Promotion:
         """End it, and forget the observed digest: if the rule is added again, the tag counts as changed."""

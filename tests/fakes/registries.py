@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from shared.domain.errors import BasegateError, Gone, Rejected
-from shared.domain.image import Digest, ImageRef, Tag
+from shared.domain.image import Digest, ImageRef, Tag, parse_digest
 from shared.domain.policy import RegistryRule
-from shared.ports import Allowance, CopyStatus, RunStatus, TagPush, TagState
+from shared.ports import Allowance, Artifact, CopyStatus, RunStatus, Signature, TagPush, TagState
 from tests.fakes.clock import START, FakeClock
 
 
@@ -16,8 +17,9 @@ class FakeRegistry:
     """Tags by (registry, repository:tag); copies take `copy_seconds`.
 
     `servers` are the login servers that differ from the rules'. `fault` is raised by every call, `read_fault` by
-    reading the registry itself, `copy_fault`, `lock_fault`, `refusing` and `remove_fault` by a copy, a lock, a move and
-    a removal; a copy that has begun fails with `copy_problem`, or copies `copy_result` instead.
+    reading the registry itself, `copy_fault`, `lock_fault`, `refusing`, `remove_fault` and `attach_fault` by a copy, a
+    lock, a move, a removal and an artifact that is attached; a copy that has begun fails with `copy_problem`, or copies
+    `copy_result` instead.
     """
 
     def __init__(self, clock: FakeClock) -> None:
@@ -39,6 +41,9 @@ class FakeRegistry:
         self.lock_fault: Exception | None = None
         self.refusing: Exception | None = None
         self.remove_fault: Exception | None = None
+        self.attached: dict[Digest, list[Artifact]] = {}
+        self.layers: dict[str, list[Artifact]] = {}
+        self.attach_fault: Exception | None = None
         self.token_expires_at: datetime | None = None
         self._under_way: dict[str, tuple[datetime, str, str, Digest]] = {}
 
@@ -116,6 +121,21 @@ class FakeRegistry:
         if content is not None:
             self.untagged.add((registry.name, repository, content))
 
+    def attach(self, registry: RegistryRule, repository: str, subject: Digest, artifact: Artifact) -> Digest:
+        self._maybe_fail(self.attach_fault)
+        if not self._has(registry, repository, subject):
+            raise Gone(f"{subject} is not in {registry.login_server}/{repository}")
+        there = self.attached.setdefault(subject, [])
+        if artifact not in there:
+            there.append(artifact)
+        return parse_digest(f"sha256:{hashlib.sha256(artifact.content).hexdigest()}")
+
+    def add_layer(self, registry: RegistryRule, repository: str, tag: str, layer: Artifact) -> None:
+        self._maybe_fail(self.attach_fault)
+        layers = self.layers.setdefault(f"{registry.name}/{repository}:{tag}", [])
+        if layer not in layers:
+            layers.append(layer)
+
     def _has(self, registry: RegistryRule, repository: str, content: Digest) -> bool:
         prefix = f"{repository}:"
         tagged = any(
@@ -182,3 +202,33 @@ class FakeSecrets:
         if self.fault:
             raise self.fault
         return self.given
+
+
+class FakeSigner:
+    """A key that signs, unless there is a fault. It has signed `signed` hashes."""
+
+    def __init__(self) -> None:
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self.fault: Exception | None = None
+        self.signed = 0
+
+    @property
+    def public_key(self) -> bytes:
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+        return self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+    def sign(self, digest: bytes) -> Signature:
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+        from cryptography.hazmat.primitives.hashes import SHA256
+
+        self.check()
+        self.signed += 1
+        return Signature(self._key.sign(digest, ec.ECDSA(Prehashed(SHA256()))), self.public_key)
+
+    def check(self) -> None:
+        if self.fault:
+            raise self.fault

@@ -21,7 +21,7 @@ from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag
 from shared.domain.targets.aci import AciRule
 from shared.intake.hints import Hints, Recognized, recognize
-from shared.ports import Announcer, Clock, DeploymentTarget, Services
+from shared.ports import Announcer, Clock, DeploymentTarget, Services, Signer
 from shared.reconcile.engine import Reconciler
 from tests.fakes.clock import FakeClock
 from tests.fakes.containers import FakeContainers, FakeProbe
@@ -72,6 +72,7 @@ class World:
         self.events: list[dict[str, Any]] = []
         self.more_listeners: dict[str, Announcer] = {}
         self.more_targets: dict[str, DeploymentTarget[Any]] = {}
+        self.signer: Signer | None = None
         self.workers_clock: Clock = self.clock
         self.restart()
 
@@ -93,6 +94,7 @@ class World:
             secrets=self.secrets,
             subscriptions=self.subscriptions,
             keep=self.keep,
+            signer=self.signer,
         )
         self.reconciler = Reconciler(self.services)
         others = {HintKind.APP_IMAGE: self._app_image, HintKind.STABLE_TAGS: self._stable_tags}

@@ -19,12 +19,13 @@ PORTS = {
     "queue": ("send", "send_hint", "check"),
     "registry": (
         "digest_of", "start_copy", "copy_status", "tag_state", "newest_tags", "token_expiry", "lock", "point",
-        "unlock", "remove_tag",
+        "unlock", "remove_tag", "attach", "add_layer",
     ),
     "tags": ("digest_of", "tags", "allowance"),
     "tasks": ("start", "find", "marked", "get", "log", "raw_log", "check", "cancel"),
     "containers": ("put", "get", "delete"),
     "probe": ("check",),
+    "signer": ("sign", "check"),
     "archive": ("store", "read", "find", "remove", "check"),
     "topic": ("announce",),
     "webhook": ("announce",),
@@ -33,9 +34,10 @@ PORTS = {
 }  # fmt: skip
 
 _BY_SERVER = frozenset(("registry", "tags", "tasks"))
-_EFFECTS = frozenset(
-    ("insert", "save", "commit", "start_copy", "lock", "point", "unlock", "remove_tag", "start", "put", "delete")
-)
+_EFFECTS = frozenset((
+    "insert", "save", "commit", "start_copy", "lock", "point", "unlock", "remove_tag", "attach", "add_layer", "start",
+    "put", "delete",
+))  # fmt: skip
 _NEVER = 1e18
 
 

@@ -11,7 +11,7 @@ from shared.domain.candidate import VERDICTS, Candidate, CandidateState, attempt
 from shared.domain.image import Digest, short
 from shared.domain.observation import Observation
 from shared.domain.outcome import Delivery, Listener, Outcome
-from shared.domain.policy import App, Gate, Policy
+from shared.domain.policy import App, Gate, Policy, RegistryRule
 from shared.domain.promotion import Promotion, PromotionState, promotion_row
 from shared.domain.record import Record
 from shared.domain.rollout import AppRecord, Rollout, RolloutState
@@ -169,6 +169,27 @@ class Ends:
         passed = [one for one in verdicts if one.state is CandidateState.PASSED]
         if not passed:
             yield f"{gate.name}/{stable.tag} points to {short(there)}, which never passed"
+        yield from self._recorded(target.login_server, gate, stable)
+
+    def _recorded(self, server: str, gate: Gate, stable: StableTag) -> Iterator[str]:
+        """11: what a promoted image was decided by is attached to it, once, or its promotion says why it is not."""
+        stored = self._ledger.load(Promotion, gate.name, stable.promotion) if stable.promotion else None
+        if stored is None or stored.record.rolled_out_at is None:
+            return
+        promotion, name = stored.record, f"promotion {stored.record.id}"
+        if promotion.digest in self._outside.registry.deleted:
+            return
+        there = self._outside.registry.referrers[(server, gate.promote.repository, promotion.digest)]
+        if not promotion.attached and not any(entry.what == "no decision record" for entry in promotion.history):
+            yield f"{name} has no decision record, and does not say why"
+        if not there.issuperset(promotion.attached):
+            yield f"{name} names a decision record that is not attached to {short(promotion.digest)}"
+        known = {one for other in self._ledger.all(Promotion) if other.gate == gate.name for one in other.attached}
+        if not any(other is not gate for other in self._policy.gates_into(self._target(gate), gate.promote.repository)):
+            yield from (f"{name}: {short(one)} was attached twice" for one in there - known)
+
+    def _target(self, gate: Gate) -> RegistryRule:
+        return self._policy.registries[gate.promote.registry]
 
     def _is_vetoed(self, gate: Gate, content: str) -> bool:
         target = f"{self._policy.registries[gate.promote.registry].login_server}/{gate.promote.repository}"

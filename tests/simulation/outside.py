@@ -28,6 +28,7 @@ from shared.domain.rollout import BuiltImage
 from shared.ports import (
     NO_FILTER,
     Allowance,
+    Artifact,
     Change,
     CopyStatus,
     DeploymentState,
@@ -41,6 +42,7 @@ from shared.ports import (
     Removal,
     Run,
     RunStatus,
+    Signature,
     Stored,
     TagPush,
     TagState,
@@ -50,6 +52,13 @@ from tests.simulation.scheduler import START, Scheduler
 SECRET = "s3cr3t-of-the-vault"
 """The password in the vault: it must not appear anywhere else."""
 _SECRET_BYTES = SECRET.encode()
+
+_PUBLIC_KEY = b"""-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
+6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==
+-----END PUBLIC KEY-----
+"""
+"""A public key: P-256's base point. Nobody signs with it."""
 
 _KEY = re.compile(r"[^/\\#?\x00-\x1f\x7f-\x9f]{1,400}")
 _RECORD_LIMIT = 900_000
@@ -231,6 +240,8 @@ class Registries:
         self.history: dict[tuple[str, str], list[tuple[float, Digest | None]]] = defaultdict(list)
         self.pushed: dict[tuple[str, str], datetime] = {}
         self.manifests: dict[tuple[str, str], set[Digest]] = defaultdict(set)
+        self.deleted: set[Digest] = set()
+        self.referrers: dict[tuple[str, str, Digest], set[Digest]] = defaultdict(set)
         self.locked: set[tuple[str, str]] = set()
         self.copies: dict[str, Copy] = {}
         self.copies_fail = 0.0
@@ -252,6 +263,8 @@ class Registries:
     def delete_image(self, server: str, repository: str, content: Digest) -> None:
         """Delete a manifest with all its tags, locked or not, as a user with all permissions can."""
         self.manifests[(server, repository)].discard(content)
+        self.referrers.pop((server, repository, content), None)
+        self.deleted.add(content)
         for at, name in [place for place, there in self.tags.items() if there == content]:
             if at == server and name.startswith(f"{repository}:"):
                 self.locked.discard((at, name))
@@ -318,6 +331,16 @@ class Registries:
 
     def unlock(self, registry: RegistryRule, repository: str, tag: str, digest: Digest | None) -> None:
         self.locked.discard((registry.login_server, f"{repository}:{tag}"))
+
+    def attach(self, registry: RegistryRule, repository: str, subject: Digest, artifact: Artifact) -> Digest:
+        if subject not in self.manifests[(registry.login_server, repository)]:
+            raise Gone(f"{subject} is not in {repository}")
+        pushed = digest(f"{subject} {hashlib.sha256(artifact.content).hexdigest()}")
+        self.referrers[(registry.login_server, repository, subject)].add(pushed)
+        return pushed
+
+    def add_layer(self, registry: RegistryRule, repository: str, tag: str, layer: Artifact) -> None:
+        return
 
     def remove_tag(self, registry: RegistryRule, repository: str, tag: str) -> None:
         place = (registry.login_server, f"{repository}:{tag}")
@@ -528,15 +551,18 @@ class Containers:
 
 
 class Archive:
-    """Stores names without texts, which are never read here."""
+    """Stores names; of the texts only those of decision records, the others are never read here."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
+        self.records: dict[str, str] = {}
 
     def store(self, name: str, text: str) -> str:
         if SECRET in text:
             raise LimitError("a secret in the archive")
         self.names.add(name)
+        if name.startswith("decision-records/"):
+            self.records[name] = text
         return name
 
     def find(self, prefix: str) -> list[str]:
@@ -546,7 +572,23 @@ class Archive:
         self.names.discard(place)
 
     def read(self, place: str) -> str:
-        raise Rejected(f"there is no {place}")
+        if place not in self.records:
+            raise Rejected(f"there is no {place}")
+        return self.records[place]
+
+    def check(self) -> None:
+        return None
+
+
+class Signer:
+    """A key in a vault. Each signature differs, as those of ECDSA do; none is verified here."""
+
+    def __init__(self) -> None:
+        self._made = 0
+
+    def sign(self, digest: bytes) -> Signature:
+        self._made += 1
+        return Signature(f"signature {self._made}".encode(), _PUBLIC_KEY)
 
     def check(self) -> None:
         return None
@@ -602,6 +644,7 @@ class Outside:
     deliver: Callable[[Any, float], None]
     ledger: Ledger = field(default_factory=Ledger)
     archive: Archive = field(default_factory=Archive)
+    signer: Signer = field(default_factory=Signer)
     topic: Announcer = field(default_factory=Announcer)
     webhook: Announcer = field(default_factory=Announcer)
     secrets: Secrets = field(default_factory=Secrets)

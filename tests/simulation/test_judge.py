@@ -15,6 +15,7 @@ from shared.domain.observation import Observation
 from shared.domain.stable_tag import Hold
 from shared.intake.observe import Observer
 from shared.ports import Removal
+from shared.promotion.decision_records import DecisionRecords
 from shared.promotion.stable_tags import StableTags
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile import candidates
@@ -164,6 +165,22 @@ def remove_unique_tags_that_are_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LeftOvers, "_in_use", lambda self: (set(), set()))
 
 
+def attach_no_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DecisionRecords, "attach", lambda self, promotion, gate: ())
+
+
+def sign_what_is_attached_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was attached before a worker died is not attached again: the signature is another one."""
+    attach = DecisionRecords.attach
+
+    def signing(self: Any, promotion: Any, gate: Any) -> Any:
+        content = self._signed(b'{"predicateType":"x","subject":[],"predicate":{}}', self._services.signer)
+        place = self._services.archive.store(f"decision-records/{content.hex()[-40:]}", content.decode())
+        return attach(self, msgspec.structs.replace(promotion, signed_record=place), gate)
+
+    monkeypatch.setattr(DecisionRecords, "attach", signing)
+
+
 @pytest.mark.parametrize(
     "plant",
     [
@@ -187,6 +204,8 @@ def remove_unique_tags_that_are_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
         purge_what_is_in_use,
         purge_the_last_attempt,
         remove_unique_tags_that_are_in_use,
+        attach_no_records,
+        sign_what_is_attached_each_time,
     ],
 )
 def test_a_planted_fault_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,8 +34,8 @@ def test_every_dependency_of_the_rules_is_tried() -> None:
     found = states(world)
     assert set(found.values()) == {"ok"}
     assert {name.split(" ")[0] for name in found} == {
-        "ledger", "queues", "poison", "login", "clock", "evidence", "registry", "task", "container", "records",
-        "outcomes", "sweep",
+        "ledger", "queues", "poison", "login", "clock", "evidence", "signing", "registry", "task", "container",
+        "records", "outcomes", "sweep",
     }  # fmt: skip
 
 

@@ -24,6 +24,7 @@ def test_one_setting_is_enough() -> None:
 def test_every_setting_is_read_from_its_variable() -> None:
     environment = STORAGE | {
         "BASEGATE_KEY_VAULT": "https://v.vault.azure.net",
+        "BASEGATE_SIGNING_KEY": "https://v.vault.azure.net/keys/signing",
         "BASEGATE_GATES": "rules/gates.yaml",
         "BASEGATE_ANNOUNCE_TOPIC": "https://t.eastus-1.eventgrid.azure.net/api/events",
         "BASEGATE_WEBHOOK_URL": "https://hooks.example.com/x",
@@ -41,6 +42,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
     assert dataclasses.astuple(settings) == (
         "basegatestore",
         "https://v.vault.azure.net",
+        "https://v.vault.azure.net/keys/signing",
         "rules/gates.yaml",
         {
             "BASEGATE_ANNOUNCE_TOPIC": "https://t.eastus-1.eventgrid.azure.net/api/events",

@@ -141,7 +141,7 @@ class StableTagsJob(SweepJob):
             return True
         by_task = self._gate.promote.by == "task"
         promotions = (stored.record for stored in self._services.ledger.open(Promotion, self._gate.name))
-        under_way = [one for one in promotions if one.tag == stable.tag and not one.settled]
+        under_way = [one for one in promotions if one.tag == stable.tag and one.under_way]
         if not by_task:
             promoting = (one for one in under_way if one.state is PromotionState.PROMOTING and one.stall is None)
             return any(one.digest == there for one in promoting)
@@ -250,12 +250,12 @@ class StableTagsJob(SweepJob):
             plan = f"the gate's own task promotes: run candidate {stable.gate}.{stable.candidate} again"
         elif stored is None:
             plan = "no promotion is on record for it: roll back to another digest"
-        elif stored.record.settled and stored.record.state is not PromotionState.PROMOTED:
+        elif not stored.record.under_way and stored.record.state is not PromotionState.PROMOTED:
             ended = f"{stored.record.state_name}: {stored.record.reason}"
             plan = f"promoting it again ended: {ended}; roll back to another digest, or examine it again"
         else:
             plan = f"promoted again from its source by {stored.record.id}"
-            if stored.record.settled:
+            if not stored.record.under_way:
                 run.note("promote again", name, logged=True)  # the alarm says it
                 self._reset(stored)
         words = f"the promoted image {name} was deleted: {stable.tag} cannot be put back"

@@ -1,0 +1,110 @@
+"""Signing with a key in the vault, and what is attached to an image in a registry."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+from azure.keyvault.keys import KeyClient
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from sandbox.testing import tiny_image
+from shared.adapters import artifacts_acr
+from shared.adapters.registry_acr import AcrRegistry
+from shared.adapters.secrets_keyvault import VaultCredentials
+from shared.adapters.signing_keyvault import VaultSigner
+from shared.domain.errors import Gone, Misconfigured
+from shared.domain.image import Digest
+from shared.ports import Artifact
+from tests.contract.place import VAULT_URL, Place
+
+BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+RECORD = Artifact(media_type=BUNDLE, content=b'{"a":"record"}', annotations={"dev.sigstore.bundle.content": "x"})
+
+
+@pytest.fixture(scope="module")
+def keys(place: Place) -> KeyClient:
+    return KeyClient(VAULT_URL, place.credential())
+
+
+@pytest.fixture(scope="module")
+def registry(place: Place, secrets: VaultCredentials) -> AcrRegistry:
+    return AcrRegistry(place.credential, secrets)
+
+
+def test_a_signature_is_verified_by_the_public_key_that_comes_with_it(place: Place, keys: KeyClient) -> None:
+    keys.create_ec_key("records")
+    signer = VaultSigner(f"{VAULT_URL}/keys/records", place.credential)
+    signer.check()
+    first = signer.sign(hashlib.sha256(b"yes").digest())
+    keys.create_ec_key("records")  # rotated
+    second = signer.sign(hashlib.sha256(b"yes").digest())
+    assert first.public_key != second.public_key
+    for one in (first, second):
+        key = load_pem_public_key(one.public_key)
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        key.verify(one.value, b"yes", ec.ECDSA(SHA256()))
+
+
+def test_a_key_that_cannot_sign_a_record_is_named_with_what_to_do(place: Place, keys: KeyClient) -> None:
+    keys.create_ec_key("other-curve", curve="P-384")
+    keys.create_rsa_key("other-type", size=2048)
+    keys.create_ec_key("off", enabled=False)
+    for name, why in (
+        ("other-curve", "type EC over P-384, not EC over P-256. To fix it: set BASEGATE_SIGNING_KEY"),
+        ("other-type", "type RSA, not EC over P-256"),
+        ("off", f"signing with {VAULT_URL}/keys/off: 403 .*disabled key"),
+        ("none", f"there is no key {VAULT_URL}/keys/none. To fix it: create it"),
+    ):
+        with pytest.raises(Misconfigured, match=why):
+            VaultSigner(f"{VAULT_URL}/keys/{name}", place.credential).check()
+
+
+def test_an_artifact_is_a_referrer_of_its_image_and_attached_once(place: Place, registry: AcrRegistry) -> None:
+    digest = place.push(place.base, "recorded", "1", tiny_image("recorded"))
+    attached = registry.attach(place.base, "recorded", digest, RECORD)
+    assert registry.attach(place.base, "recorded", digest, RECORD) == attached
+    manifest = json.loads(place.manifest(place.base, "recorded", attached))
+    assert manifest["artifactType"] == BUNDLE
+    assert manifest["subject"]["digest"] == digest
+    assert manifest["subject"]["size"] == len(place.manifest(place.base, "recorded", digest))
+    assert [layer["mediaType"] for layer in manifest["layers"]] == [BUNDLE]
+    assert manifest["config"]["mediaType"] == "application/vnd.oci.empty.v1+json"
+    content = place.registry(place.base).download_blob("recorded", manifest["layers"][0]["digest"])
+    assert b"".join(content) == RECORD.content
+
+
+def test_nothing_is_attached_to_an_image_that_is_not_there(place: Place, registry: AcrRegistry) -> None:
+    with pytest.raises(Gone, match="is not in recorded"):
+        registry.attach(place.base, "recorded", Digest("sha256:" + "0" * 64), RECORD)
+
+
+def test_a_layer_is_added_once_to_the_artifact_under_a_tag_and_the_others_stay(
+    place: Place, registry: AcrRegistry
+) -> None:
+    other = Artifact(media_type="application/vnd.dsse.envelope.v1+json", content=b"other", annotations={"a": "b"})
+    for layer in (RECORD, other, RECORD):
+        registry.add_layer(place.base, "layered", "sha256-0.att", layer)
+    manifest = json.loads(place.manifest(place.base, "layered", "sha256-0.att"))
+    assert [layer["mediaType"] for layer in manifest["layers"]] == [RECORD.media_type, other.media_type]
+    assert manifest["layers"][1]["annotations"] == {"a": "b"}
+
+
+def test_without_the_referrers_api_an_artifact_is_listed_under_the_tag_of_its_image(
+    place: Place, registry: AcrRegistry
+) -> None:
+    client = place.registry(place.base)
+    digest = place.push(place.base, "listed", "1", tiny_image("listed"))
+    other = Artifact(media_type=BUNDLE, content=b'{"another":"record"}')
+    descriptors = []
+    for one in (RECORD, other, RECORD):
+        attached = registry.attach(place.base, "listed", digest, one)
+        size = len(place.manifest(place.base, "listed", attached))
+        descriptor = {"mediaType": artifacts_acr.OCI_MANIFEST, "digest": attached, "size": size, "artifactType": BUNDLE}
+        artifacts_acr.list_by_tag(client, "listed", digest, descriptor)
+        descriptors.append(descriptor)
+    index = json.loads(place.manifest(place.base, "listed", digest.replace(":", "-")))
+    assert index["manifests"] == descriptors[:2]
