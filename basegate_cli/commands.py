@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from basegate_cli import judge, remote, rules, show, watch
+from basegate_cli import judge, registry, remote, rules, show, verify, watch
 from basegate_cli.client import Problem, Unreachable
 from basegate_cli.session import Connection, Json, session_of
 
@@ -26,8 +26,8 @@ def basegate(
 ) -> None:
     """Operate Basegate, the gate for public base images.
 
-    Exit codes: 0 done, 1 refused, or the rules have errors, 2 wrong usage, 3 Basegate cannot be reached. Those of
-    `judge` are a verdict: 0 passed, 1 failed, 3 unknown.
+    Exit codes: 0 done, 1 refused, not proven, or the rules have errors, 2 wrong usage, 3 Basegate or the registry
+    cannot be reached. Those of `judge` are a verdict: 0 passed, 1 failed, 3 unknown.
     """
     context.obj = Connection(url, key, actor, as_json)
 
@@ -35,6 +35,7 @@ def basegate(
 remote.add_to(app)
 app.add_typer(rules.app, name="rules", rich_help_panel="Without a gate")
 app.command("judge", rich_help_panel="Without a gate")(judge.judge)
+app.command(rich_help_panel="Without a gate")(verify.verify)
 
 
 @app.command("watch", rich_help_panel="Reading")
@@ -57,11 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app(args=arguments, prog_name="basegate")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else USAGE
-    except (Problem, rules.InvalidRules) as problem:
+    except (Problem, rules.InvalidRules, registry.Refused) as problem:
         return _tell(problem, REFUSED)
     except judge.InvalidInput as error:
         return _tell(error, USAGE)
-    except Unreachable as error:
+    except (Unreachable, registry.Unreached) as error:
         return _tell(error, UNREACHABLE)
     return 0
 

@@ -1,0 +1,162 @@
+"""`basegate verify`: what was decided about an image, by the record that is attached to it. It asks no gate.
+
+An image is proven if one of the attached decisions was signed with the given key, and is about its digest. Other
+attestations, by whomever, prove nothing and are counted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from basegate_cli import show
+from basegate_cli.registry import Image, Refused, Registry, login_for, parse_image
+from shared.attestation.envelope import BUNDLE_TYPE, Keys, Unproven, load_keys
+from shared.attestation.proof import Proof, proof
+from shared.attestation.statement import Check, Decision
+from shared.domain.image import Digest
+
+_MOST = 200
+"""How many attestations of an image are read."""
+
+
+def verify(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="registry/repository:tag, or @sha256:…")],
+    key: Annotated[
+        Path,
+        typer.Option(exists=True, dir_okay=False, readable=True, help="The public keys that are trusted, in PEM."),
+    ],
+    key_id: Annotated[str, typer.Option(help="Trust only this one of the keys.")] = "",
+    username: Annotated[str, typer.Option(help="A user of the registry (default: docker's login).")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print what is proven as JSON.")] = False,
+) -> None:
+    """Verify the decision record of an image: who decided what, when, and on what evidence.
+
+    The password of --username is in BASEGATE_REGISTRY_PASSWORD, or the first line of stdin.
+
+    Exit codes: 0 proven, 1 not proven, 3 the registry cannot be reached.
+    """
+    named = parse_image(image)
+    registry = Registry(named.host, login_for(named.host, username, _password() if username else ""))
+    digest, _ = registry.manifest(named.repository, named.reference)
+    refused: list[str] = []
+    proofs = list(_proofs(registry, named, digest, _trusted(key, key_id), refused))
+    decided = [(one, one.decision) for one in proofs if one.decision is not None]
+    name = f"{named.host}/{named.repository}@{digest}"
+    if not decided:
+        raise Refused(_unproven(name, refused))
+    if as_json:
+        typer.echo(json.dumps(msgspec.to_builtins(proofs), indent=2))
+        return
+    for one, decision in sorted(decided, key=lambda pair: pair[1].times.passed_at):
+        for line in _lines(name, one, decision):
+            typer.echo(show.plain(line).plain)
+    for line in _notes(named, decided, refused):
+        typer.echo(show.plain(line).plain, err=True)
+
+
+def _password() -> str:
+    return os.environ.get("BASEGATE_REGISTRY_PASSWORD") or sys.stdin.readline().rstrip("\r\n")
+
+
+def _trusted(file: Path, key_id: str) -> Keys:
+    try:
+        keys = load_keys(file.read_bytes())
+    except Unproven as error:
+        raise Refused(f"{file}: {error}") from None
+    if key_id and key_id not in keys:
+        raise Refused(f"{file} has no key {key_id}, but {', '.join(keys)}")
+    return {key_id: keys[key_id]} if key_id else keys
+
+
+def _proofs(registry: Registry, image: Image, digest: Digest, keys: Keys, refused: list[str]) -> Iterator[Proof]:
+    """What the attestations of an image prove; why others prove nothing is added to `refused`."""
+    found = registry.referrers(image.repository, digest, BUNDLE_TYPE)
+    for descriptor in islice(found, _MOST):
+        name = str(descriptor.get("digest", ""))[:19]
+        try:
+            yield proof(_bundle(registry, image.repository, digest, descriptor), keys, digest)
+        except (Unproven, Refused) as error:
+            refused.append(f"attestation {name}: {error}")
+    if next(found, None) is not None:
+        refused.append(f"more than {_MOST} attestations are attached: the rest was not read")
+
+
+def _bundle(registry: Registry, repository: str, subject: str, descriptor: dict[str, Any]) -> bytes:
+    """The bundle of an artifact whose manifest really refers to the image.
+
+    Raises:
+        Refused: it has none.
+    """
+    try:
+        _, body = registry.manifest(repository, str(descriptor["digest"]))
+        manifest = json.loads(body)
+        (layer,) = manifest["layers"]
+        about, media_type, digest = manifest["subject"]["digest"], layer["mediaType"], str(layer["digest"])
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        raise Refused("its manifest is not that of an attestation") from None
+    if about != subject or media_type != BUNDLE_TYPE:
+        raise Refused("its manifest is about another image, or has no bundle")
+    return registry.blob(repository, digest)
+
+
+def _unproven(name: str, refused: list[str]) -> str:
+    if not refused:
+        return f"{name} is not proven: no decision record is attached to it"
+    reasons = "\n".join(f"  {reason}" for reason in refused[:10])
+    return f"{name} is not proven by any of its attestations:\n{reasons}"
+
+
+def _lines(name: str, one: Proof, decision: Decision) -> Iterator[str]:
+    times, by = decision.times, decision.decided_by
+    versions = ", ".join(f"{what} {version}" for what, version in sorted(by.version.items()))
+    rules = decision.policy.digest.get("sha256", "")
+    hashed = f"sha256:{rules}" if rules else "changed since"
+    names = ", ".join(one.names)
+    yield f"{name} {decision.verdict} gate {decision.gate}"
+    yield f"  decided    {_moment(times.passed_at)} by {by.id}" + (f" ({versions})" if versions else "")
+    yield f"  promoted   {_moment(times.promoted_at)} as {decision.tag} ({decision.unique_tag}) of {names}"
+    yield f"  source     {decision.source}, observed {_moment(times.observed_at)} by {decision.actors.found_by}"
+    yield f"  rules      {decision.fingerprint}, {hashed} ({decision.policy.uri})"
+    for check in decision.checks:
+        yield from _check_lines(check)
+    if decision.actors.requested_by:
+        yield f"  requested  by {decision.actors.requested_by}"
+    yield from (f"  approved   by {approval}" for approval in decision.actors.approved)
+    yield f"  signed     with the key {one.key_id}"
+
+
+def _check_lines(check: Check) -> Iterator[str]:
+    run = f", run {check.run.id} of {check.run.registry}" if check.run else ""
+    yield f"  check      {check.kind} {check.verdict} {_moment(check.finished_at)}{run}: {check.reason}"
+    for piece in check.evidence:
+        yield f"    {piece.name:<8} {piece.uri} sha256:{piece.digest.get('sha256', ' (lost)')}"
+    if check.scanner is not None:
+        database = check.scanner.database_version or _moment(check.scanner.database_built_at)
+        yield f"    scanner  {check.scanner.name} {check.scanner.version}, database {database}"
+    for used in check.exceptions:
+        until = f" until {used.until}" if used.until else ""
+        yield f"    accepted {used.vulnerability} {used.package}{until}: {used.justification} ({used.author})"
+
+
+def _notes(image: Image, decided: list[tuple[Proof, Decision]], refused: list[str]) -> Iterator[str]:
+    """What the reader should know although the image is proven."""
+    if all(f"{image.host}/{image.repository}" not in one.names for one, _ in decided):
+        yield f"note: the records were made for {', '.join(decided[0][0].names)}, not for this repository"
+    if ":" not in image.reference and all(decision.tag != image.reference for _, decision in decided):
+        yield f"note: this digest was not promoted as {image.reference}, but as {decided[0][1].tag}"
+    if refused:
+        yield f"note: of its attestations {len(refused)} prove nothing: {refused[0]}"
+
+
+def _moment(time: datetime | None) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC" if time else "at an unknown time"

@@ -1,0 +1,326 @@
+"""`basegate verify` against a registry that may be hostile: it asks no gate, and trusts what the key signed alone."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from basegate_cli.commands import main
+from basegate_cli.registry import Login, Refused, Registry, login_for, parse_image
+from shared.adapters.artifacts_acr import manifest
+from shared.ports import Artifact
+from tests.fakes import World
+from tests.fakes.registries import FakeSigner
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+IMAGE = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}).encode()
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+class Double:
+    """A registry with one image, and what is attached to it.
+
+    `page` is the size of a page of that list, `by_tag` says that there is no referrers API, `password` gets a token,
+    `realm` where tokens are; `moved` has the blobs that are elsewhere. `seen` has the requests and their authorization.
+    """
+
+    def __init__(self) -> None:
+        self.content: dict[str, bytes] = {digest_of(IMAGE): IMAGE}
+        self.listed: list[dict[str, Any]] = []
+        self.by_tag, self.password, self.realm, self.moved = False, "", "", set[str]()
+        self.page = 1000
+        self.seen: list[tuple[str, str]] = []
+        double = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                double.answer(self)
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.host = f"localhost:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def attach(self, bundle: bytes, *, subject: bytes = IMAGE, media_type: str = BUNDLE) -> str:
+        """Attach a bundle to the image; `subject` is what its manifest names."""
+        about = {"mediaType": INDEX, "digest": digest_of(subject), "size": len(subject)}
+        body = manifest(about, Artifact(media_type=media_type, content=bundle))
+        self.content |= {digest_of(body): body, digest_of(bundle): bundle}
+        self.listed.append({"mediaType": "m", "digest": digest_of(body), "size": len(body), "artifactType": media_type})
+        return digest_of(bundle)
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        path, _, query = request.path.partition("?")
+        authorization = request.headers.get("Authorization", "")
+        self.seen.append((path, authorization))
+        if path == "/token":
+            return self._send(request, 200 if authorization == self._basic else 401, b'{"access_token": "a-token"}')
+        if self.password and path.startswith("/v2/") and authorization != "Bearer a-token":
+            challenge = (
+                f'Bearer realm="{self.realm or f"http://{self.host}/token"}",service="s",scope="repository:node:pull"'
+            )
+            return self._send(request, 401, b"{}", {"WWW-Authenticate": challenge})
+        name = path.rpartition("/")[2]
+        if "/blobs/" in path and name in self.moved:
+            return self._send(request, 307, b"", {"Location": f"http://{self.host}/elsewhere/{name}"})
+        if "/referrers/" in path or name == digest_of(IMAGE).replace(":", "-"):
+            return self._list(request, query, is_api="/referrers/" in path)
+        found = IMAGE if name == "20" else self.content.get(name)
+        return self._send(request, 404 if found is None else 200, found or b"{}")
+
+    @property
+    def _basic(self) -> str:
+        return "Basic " + base64.b64encode(f"ann:{self.password}".encode()).decode()
+
+    def _list(self, request: BaseHTTPRequestHandler, query: str, *, is_api: bool) -> None:
+        if is_api is self.by_tag:
+            return self._send(request, 404, b"{}")
+        start = int(query.partition("from=")[2] or 0)
+        shown, rest = self.listed[start : start + self.page], self.listed[start + self.page :]
+        more = {"Link": f"<{request.path.partition('?')[0]}?from={start + self.page}>; rel=next"} if rest else {}
+        return self._send(request, 200, json.dumps({"manifests": shown}).encode(), more)
+
+    def _send(
+        self, request: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str] | None = None
+    ) -> None:
+        request.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            request.send_header(name, value)
+        request.end_headers()
+        request.wfile.write(body)
+
+
+@pytest.fixture
+def double() -> Iterator[Double]:
+    double = Double()
+    yield double
+    double.close()
+
+
+@pytest.fixture(scope="module")
+def made() -> tuple[list[bytes], bytes]:
+    """The bundles of a promotion of the image, and the public key."""
+    world, signer = World(), FakeSigner()
+    world.signer = signer
+    world.restart()
+    world.push("20", digest_of(IMAGE))  # type: ignore[arg-type]
+    world.push("15-alpine", digest_of(IMAGE))  # type: ignore[arg-type]
+    world.settle()
+    (artifacts,) = world.registry.attached.values()
+    return [artifact.content for artifact in artifacts], signer.public_key
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(
+    double: Double,
+    made: tuple[list[bytes], bytes],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Run:
+    """Verifies the image; the exit code, what was printed, and what was complained."""
+    key = tmp_path / "key.pem"
+    key.write_bytes(made[1])
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+
+    def run(*options: str, reference: str = ":20", host: str = "") -> tuple[int, str, str]:
+        code = main(["verify", f"{host or double.host}/node{reference}", "--key", str(key), *options])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def test_who_decided_what_and_when_is_printed_without_a_gate(run: Run, double: Double, made: Any) -> None:
+    for bundle in made[0]:
+        double.attach(bundle)
+    code, out, err = run()
+    assert code == 0, err
+    for part in (
+        f"{double.host}/node@{digest_of(IMAGE)} passed gate node",
+        "by urn:basegate (basegate 0.1.0)",
+        "as 15-alpine (15-alpine-",
+        "of contosobaseartifacts.azurecr.io/node",
+        "source     publicregistry.azurecr.io/node@sha256:",
+        "check      task passed 2026-03-01",
+        "log      ",
+        "signed     with the key ",
+    ):
+        assert part in out
+    assert "not promoted as 20, but as 15-alpine" in err
+    assert "made for contosobaseartifacts.azurecr.io/node, not for this repository" in err
+    code, out, _ = run("--json", reference=f"@{digest_of(IMAGE)}")
+    assert [bool(one["decision"]) for one in json.loads(out)].count(True) == 1
+
+
+def test_one_changed_byte_is_refused_with_a_sentence(run: Run, double: Double, made: Any) -> None:
+    for bundle in made[0]:
+        where = bundle.index(b'"payload":"') + 200
+        double.attach(bundle[:where] + (b"A" if bundle[where : where + 1] != b"A" else b"B") + bundle[where + 1 :])
+    code, out, err = run()
+    assert (code, out) == (1, "")
+    assert "is not proven by any of its attestations" in err
+    assert err.count("made by none of the given keys, or its content was changed afterwards") == 2
+
+
+def test_bytes_that_are_not_those_of_their_digest_are_refused(run: Run, double: Double, made: Any) -> None:
+    for bundle in made[0]:
+        double.content[double.attach(bundle)] = bundle + b" "
+    code, _, err = run()
+    assert code == 1
+    assert "the registry sent other bytes than those of sha256:" in err
+
+
+def test_an_image_without_a_record_is_not_proven(run: Run) -> None:
+    code, out, err = run()
+    assert (code, out) == (1, "")
+    assert "no decision record is attached to it" in err
+
+
+def test_a_record_of_another_image_proves_nothing_wherever_it_is_attached(
+    run: Run, double: Double, tmp_path: Path
+) -> None:
+    world, signer = World(), FakeSigner()
+    world.signer = signer
+    world.restart()
+    world.push("15-alpine", digest_of(b"another"))  # type: ignore[arg-type]
+    world.settle()
+    (artifacts,) = world.registry.attached.values()
+    for artifact in artifacts:
+        double.attach(artifact.content)
+        double.attach(artifact.content, subject=b"another")
+    (tmp_path / "key.pem").write_bytes(signer.public_key)
+    code, _, err = run()
+    assert code == 1
+    assert "it is signed, but about another image" in err
+    assert "its manifest is about another image" in err
+
+
+def test_a_flood_of_foreign_attestations_does_not_hide_the_record_beside_it(
+    run: Run, double: Double, made: Any
+) -> None:
+    for number in range(150):
+        double.attach(b'{"number": %d}' % number)
+    double.attach(b"x" * 100, media_type="application/spdx+json")
+    for bundle in made[0]:
+        double.attach(bundle)
+    double.page = 40
+    code, _, err = run()
+    assert code == 0
+    assert "of its attestations 150 prove nothing" in err
+
+
+def test_a_flood_that_hides_the_record_is_said(run: Run, double: Double, made: Any) -> None:
+    for number in range(201):
+        double.listed.append({"digest": f"sha256:{number:064}", "artifactType": BUNDLE})
+    for bundle in made[0]:
+        double.attach(bundle)
+    code, _, err = run()
+    assert code == 1
+    assert "sha256:000000000000" in err
+
+
+def test_a_registry_without_the_referrers_api_is_asked_for_the_tag(run: Run, double: Double, made: Any) -> None:
+    double.by_tag = True
+    for bundle in made[0]:
+        double.attach(bundle)
+    assert run()[0] == 0
+
+
+def test_the_password_gets_a_token_and_goes_nowhere_else(
+    run: Run, double: Double, made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    double.password = "hunter2"
+    for bundle in made[0]:
+        double.moved.add(double.attach(bundle))
+    code, _, err = run()
+    assert code == 1
+    assert "refuses access" in err
+    monkeypatch.setattr(sys, "stdin", io.StringIO("hunter2\n"))
+    assert run("--username", "ann")[0] == 0
+    monkeypatch.setenv("BASEGATE_REGISTRY_PASSWORD", "hunter2")
+    double.seen.clear()
+    assert run("--username", "ann")[0] == 0
+    assert {path for path, header in double.seen if header.startswith("Basic")} == {"/token"}
+    elsewhere = [header for path, header in double.seen if path.startswith("/elsewhere/")]
+    assert elsewhere == ["", ""]
+    double.realm = "https://tokens.example.com/"
+    assert (
+        "asks to send the password to https://tokens.example.com/, which is not its own" in run("--username", "ann")[2]
+    )
+    double.realm = "http://tokens.example.com/"
+    assert "which is not https" in run("--username", "ann")[2]
+
+
+def test_the_login_of_docker_is_used(run: Run, double: Double, made: Any, tmp_path: Path) -> None:
+    double.password = "hunter2"
+    for bundle in made[0]:
+        double.attach(bundle)
+    stored = {"auths": {double.host: {"auth": base64.b64encode(b"ann:hunter2").decode()}}}
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    assert run()[0] == 0
+    (tmp_path / "config.json").write_text('{"auths": {"r.azurecr.io": {"auth": "", "identitytoken": "a-token"}}}')
+    assert login_for("r.azurecr.io", "", "") == Login("00000000-0000-0000-0000-000000000000", "a-token")
+    (tmp_path / "config.json").write_text("[]")
+    assert login_for("r.azurecr.io", "", "") == Login()
+
+
+def test_a_registry_that_is_away_and_one_without_the_image_are_told_apart(run: Run) -> None:
+    code, _, err = run(host="localhost:9")
+    assert (code, "localhost:9 cannot be reached" in err) == (3, True)
+    code, _, err = run(reference=":21")
+    assert (code, "node/manifests/21 does not exist" in err) == (1, True)
+
+
+def test_an_answer_without_end_is_cut_off(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("basegate_cli.registry._LIMIT_BYTES", 10)
+    with pytest.raises(Refused, match="more than 10 bytes"):
+        Registry(double.host, Login()).manifest("node", "20")
+
+
+def test_only_keys_of_the_file_are_trusted(run: Run, double: Double, made: Any) -> None:
+    for bundle in made[0]:
+        double.attach(bundle)
+    code, _, err = run("--key-id", "another")
+    assert (code, "has no key another, but " in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "image"),
+    [
+        ("r.azurecr.io/node", ("r.azurecr.io", "node", "latest")),
+        ("localhost:5000/a/b:1.2", ("localhost:5000", "a/b", "1.2")),
+        (f"R.azurecr.io/node:1@{digest_of(IMAGE)}", ("r.azurecr.io", "node", digest_of(IMAGE))),
+    ],
+)
+def test_the_name_of_an_image_is_parsed(text: str, image: tuple[str, str, str]) -> None:
+    assert parse_image(text) == image
+
+
+@pytest.mark.parametrize("text", ["node", "node:20", "library/node:20", "r.io/", "r.io/Node", "r.io/n:a b", "r.io/n@x"])
+def test_what_names_no_image_in_a_registry_is_refused(text: str) -> None:
+    with pytest.raises(Refused, match=r"does not begin with a registry|is not the name of an image"):
+        parse_image(text)
