@@ -9,8 +9,8 @@ import pytest
 from shared import bootstrap
 from tests.fakes import World
 from tests.triggers.test_board import App, fragment, get, text
-from tests.unit.test_findings_shown import GREEN, promoted_then_failed
-from tests.unit.test_scan_check import OPENSSL, SCAN, accepted, change, finds, push, scan_world
+from tests.unit.test_findings_shown import promoted_then_failed
+from tests.unit.test_scan_check import GREEN, OPENSSL, SCAN, accepted, change, finds, push, scan_world
 
 
 def page_of(world: World, monkeypatch: pytest.MonkeyPatch) -> str:
