@@ -107,6 +107,7 @@ _IGNORED = (
     "scripts/words.py",
     "tests/architecture/test_words.py",
     "docs/adr/",
+    "tests/data/",
     "tests/fuzz/corpus/",
     "samples/",
     "sandbox/yardstick/",

@@ -26,6 +26,7 @@ _BYTES_PER_ENTRY = 120
 """What a kept value costs beside its characters: the object, and its place in the index."""
 
 _PACKAGE_BYTES = _FINDING_BYTES = 200
+_RATING_BYTES = 80
 
 _MERGED_LIMIT = 500
 """How many ids, ratings or fixed versions a finding that was merged may have."""
@@ -39,6 +40,7 @@ _SEVERITIES = {
     "moderate": Severity.MEDIUM,
     "important": Severity.HIGH,
 }
+_SEVERITIES.update([(word.upper(), severity) for word, severity in _SEVERITIES.items()])
 _BANDS = (
     (9.0, Severity.CRITICAL),
     (7.0, Severity.HIGH),
@@ -96,11 +98,17 @@ class Gathering:
 
     def texts(self, texts: Iterable[str] | None) -> tuple[str, ...]:
         """Texts without duplicates, in their order."""
+        if not texts:
+            return ()
         return self._tuple(dict.fromkeys(filter(None, map(self.text, map(str.strip, texts or ())))))
 
     def title(self, text: str | None) -> str:
         """The first line of a text for people, cut where it is long."""
-        line = (text or "").strip().partition("\n")[0]
+        if not text:
+            return ""
+        if known := self._texts.get(text):
+            return known
+        line = text.strip().partition("\n")[0]
         return self.text(line if len(line) <= _TITLE_LIMIT else f"{line[: _TITLE_LIMIT - 1]}…")
 
     def url(self, text: str | None) -> str:
@@ -108,9 +116,20 @@ class Gathering:
         is_link = text and len(text) <= _URL_LIMIT and text.startswith(("https://", "http://"))
         return self.text(text) if is_link else ""
 
-    def ratings(self, ratings: Iterable[tuple[str, Severity, float | None]]) -> tuple[Rating, ...]:
-        """What sources say of a vulnerability: their names, severities and CVSS base scores."""
-        return self._tuple([self._rating(rating) for rating in ratings])
+    def ratings(self, ratings: Iterable[Rating]) -> tuple[Rating, ...]:
+        """What sources say of a vulnerability."""
+        made = tuple(ratings)
+        self._charge(_RATING_BYTES * len(made))
+        return made
+
+    def rating(self, source: str, severity: Severity, cvss: float | None) -> Rating:
+        """What a source says: its name, severity and CVSS base score."""
+        key = (source, severity, cvss)
+        known = self._ratings.get(key)
+        if known is None:
+            self._charge(_PACKAGE_BYTES)
+            known = self._ratings[key] = Rating(self.text(source), severity, cvss)
+        return known
 
     def package(self, name: str, version: str, purl: str, path: str, layer: str) -> Package:
         """A package; one without a name is not of any format."""
@@ -132,8 +151,9 @@ class Gathering:
         id_ = finding.vulnerability
         key = (id_ if id_.isupper() else id_.upper(), finding.package)
         self._count()
-        before = self._findings.get(key)
-        self._findings[key] = finding if before is None else merged(before, finding)
+        before = self._findings.setdefault(key, finding)
+        if before is not finding:
+            self._findings[key] = merged(before, finding)
 
     def counted(self, elements: Iterator[None], size: int = 0) -> Iterator[None]:
         """The elements of a list that is kept until the report is read; `size` is what is kept of each, in bytes."""
@@ -158,14 +178,6 @@ class Gathering:
             if finding.known_exploited is None:
                 self._findings[key] = replace(finding, known_exploited=False)
 
-    def _rating(self, key: tuple[str, Severity, float | None]) -> Rating:
-        known = self._ratings.get(key)
-        if known is None:
-            source, severity, cvss = key
-            self._charge(_PACKAGE_BYTES)
-            known = self._ratings[key] = Rating(self.text(source), severity, cvss)
-        return known
-
     def _tuple(self, values: Iterable[T]) -> tuple[T, ...]:
         made = tuple(values)
         known = self._tuples.get(made)
@@ -181,8 +193,10 @@ class Gathering:
 
     def _count(self) -> None:
         self._added += 1
-        self._charge(_FINDING_BYTES)
-        _check_count(self._added)
+        self._bytes_left -= _FINDING_BYTES
+        if self._added > LIMIT_FINDINGS or self._bytes_left < 0:
+            _check_count(self._added)
+            self._charge(0)
 
 
 def merged(one: Finding, other: Finding) -> Finding:
@@ -211,6 +225,8 @@ def merged(one: Finding, other: Finding) -> Finding:
 
 def severity_of(word: str | None) -> Severity:
     """The severity that a word means, in any letter case; `unknown` for a word that none of the scanners uses."""
+    if known := _SEVERITIES.get(word or ""):
+        return known
     return _SEVERITIES.get((word or "").strip().lower(), Severity.UNKNOWN)
 
 
@@ -235,8 +251,9 @@ def base_score(scores: Iterable[tuple[str, float | None]]) -> float | None:
     best: dict[str, float] = {}
     for version, score in scores:
         if score is not None:
-            best[version[:1]] = max(checked(score, 10, "CVSS base score"), best.get(version[:1], 0))
-    return next((best[version] for version in ("3", "4", "2", "") if version in best), None)
+            kind = version[:1]
+            best[kind] = max(checked(score, 10, "CVSS base score"), best.get(kind, 0))
+    return next((best[kind] for kind in ("3", "4", "2", "") if kind in best), None) if best else None
 
 
 def checked(value: float, limit: float, what: str) -> float:

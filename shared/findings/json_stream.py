@@ -30,6 +30,9 @@ LIMIT_MEMBERS = 10_000
 
 _CHUNK_BYTES = 128 * 1024
 _GROWTH_CHARACTERS = 512 * 1024
+_CUT_CHARACTERS = 2
+"""What may be left over of a number that goes on in the next piece: `1` is a number, and the text so far `1e+`."""
+
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 T = TypeVar("T")
@@ -38,17 +41,20 @@ T = TypeVar("T")
 class JsonStream:
     """A document that is read once, from its beginning to its end.
 
-    Every method raises `BrokenReport` where the document is no JSON by RFC 8259, is cut off, has a key twice in one
-    object, or is larger than the limits above. What the chunks' own source raises is not caught.
+    Every method raises `BrokenReport` where the document is no JSON by RFC 8259, is cut off, has a key twice in an
+    object that is entered, or is larger than the limits above. In what is decoded at once, the last of two equal keys
+    counts, as everywhere in Python: to compare them would take as long as to decode. What the source of the chunks
+    raises goes through.
     """
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = _decoded(chunks)
         self._waiting: list[str] = []
+        self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
         self._text = ""
         self._at = 0
         self._dropped = 0
-        self._decode = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant).raw_decode
+        self._decode = json.JSONDecoder(parse_constant=_no_constant).raw_decode
 
     def next_character(self) -> str:
         """The first character of what comes next, which tells its type: `{`, `[`, `"` and so on."""
@@ -69,7 +75,11 @@ class JsonStream:
             if len(keys) > LIMIT_MEMBERS:
                 self._fail(f"has an object with more than {LIMIT_MEMBERS:,} keys")
             self._expect(":")
-            yield from self._value_of(key)
+            self.next_character()
+            before = self._dropped + self._at
+            yield key
+            if self._dropped + self._at == before:
+                self.skip()
             closed = self._ends_with("}")
 
     def elements(self) -> Iterator[None]:
@@ -77,7 +87,11 @@ class JsonStream:
         self._expect("[")
         closed = self._closes("]")
         while not closed:
-            yield from self._value_of(None)
+            self.next_character()
+            before = self._dropped + self._at
+            yield None
+            if self._dropped + self._at == before:
+                self.skip()
             closed = self._ends_with("]")
 
     def value(self) -> Any:
@@ -85,8 +99,7 @@ class JsonStream:
         self.next_character()
         while True:
             decoded = self._try_to_decode()
-            # A number at the end of the text may go on in the next piece.
-            if decoded and (decoded[1] < len(self._text) or not self._grow()):
+            if decoded and (len(self._text) - decoded[1] > _CUT_CHARACTERS or not self._grow()):
                 self._move_to(decoded[1])
                 return decoded[0]
             if not decoded and not self._grow():
@@ -94,13 +107,17 @@ class JsonStream:
 
     def take(self, type_: type[T]) -> T:
         """What comes next, as an object of a type."""
-        offset = self._offset
-        try:
-            return msgspec.convert(self.value(), type_)
-        except msgspec.ValidationError as error:
-            raise BrokenReport(f"the report is not of its format at character {offset:,}: {error}") from None
-        except RecursionError:
-            raise BrokenReport("the report is nested too deeply") from None
+        self.next_character()
+        end = self._end_of_object()
+        if end:
+            try:
+                taken: T = self._decoder(type_).decode(self._text[self._at : end])
+            except (msgspec.MsgspecError, RecursionError):
+                pass  # the slower way knows whether it is really wrong, and says why
+            else:
+                self._move_to(end)
+                return taken
+        return self._convert(type_)
 
     def skip(self) -> None:
         """Leave out what comes next, an element at a time."""
@@ -123,13 +140,6 @@ class JsonStream:
     def _offset(self) -> int:
         return self._dropped + self._at
 
-    def _value_of(self, key: Any) -> Iterator[Any]:
-        self.next_character()
-        before = self._offset
-        yield key
-        if self._offset == before:
-            self.skip()
-
     def _expect(self, character: str) -> None:
         if self.next_character() != character:
             self._fail(f"has no {character} where one is due")
@@ -142,10 +152,40 @@ class JsonStream:
 
     def _ends_with(self, character: str) -> bool:
         """Whether the container is closed; else a comma must follow."""
-        if self._closes(character):
-            return True
-        self._expect(",")
-        return False
+        following = self.next_character()
+        if following not in (",", character):
+            self._fail("has no , where one is due")
+        self._at += 1
+        return following == character
+
+    def _end_of_object(self) -> int:
+        """Where the object that comes next ends, if it is indented as scanners do; 0 if it is not, or not at hand.
+
+        It ends in the first line that begins as its own first line does, with a brace: there is no line feed in a
+        JSON text. So no character of it needs a look, and what is not taken of an object is never made.
+        """
+        text, at = self._text, self._at
+        indent = text[max(0, text.rfind("\n", 0, at)) : at]
+        if text[at] != "{" or not indent.startswith("\n") or not indent.isspace():
+            return 0
+        closing = text.find(indent + "}", at)
+        return closing + len(indent) + 1 if closing > 0 else 0
+
+    def _decoder(self, type_: type[T]) -> msgspec.json.Decoder[T]:
+        if type_ not in self._decoders:
+            self._decoders[type_] = msgspec.json.Decoder(type_)
+        return self._decoders[type_]
+
+    def _convert(self, type_: type[T]) -> T:
+        offset = self._offset
+        try:
+            return msgspec.convert(self.value(), type_)
+        except msgspec.ValidationError as error:
+            raise BrokenReport(f"the report is not of its format at character {offset:,}: {error}") from None
+        except UnicodeEncodeError:
+            raise BrokenReport(f"the report has half of a surrogate pair after character {offset:,}") from None
+        except RecursionError:
+            raise BrokenReport("the report is nested too deeply") from None
 
     def _try_to_decode(self) -> tuple[Any, int] | None:
         """What comes next, and where it ends; None if it is not valid as far as the text is at hand."""
@@ -161,6 +201,8 @@ class JsonStream:
     def _skip_space(self) -> bool:
         """Move to the next character that is no space; False if there is none."""
         while True:
+            if self._text[self._at : self._at + 1] > " ":
+                return True
             if space := _SPACE.match(self._text, self._at):
                 self._at = space.end()
             if self._at < len(self._text) or not self._grow():
@@ -191,7 +233,7 @@ class JsonStream:
         size = len(self._text)
         if size > ELEMENT_LIMIT_CHARACTERS:
             self._fail(f"has an element of more than {ELEMENT_LIMIT_CHARACTERS:,} characters")
-        if size > ELEMENT_LIMIT_VALUES and sum(map(self._text.count, ",[{")) > ELEMENT_LIMIT_VALUES:
+        if size > 2 * _CHUNK_BYTES and sum(map(self._text.count, ",[{")) > ELEMENT_LIMIT_VALUES:
             self._fail(f"has an element of more than {ELEMENT_LIMIT_VALUES:,} values")
 
     def _fail(self, problem: str) -> NoReturn:
@@ -214,14 +256,6 @@ def _decoded(chunks: Iterable[bytes]) -> Iterator[str]:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         raise BrokenReport("the report is no UTF-8 text, or is cut off") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys differ: readers disagree on which of two values counts."""
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise BrokenReport("the report has a key twice in one object")
-    return made
 
 
 def _no_constant(name: str) -> NoReturn:

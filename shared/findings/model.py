@@ -48,7 +48,7 @@ class Package(Struct, frozen=True, kw_only=True, gc=False):
     layer: str = ""
 
 
-class Finding(Struct, frozen=True, kw_only=True):
+class Finding(Struct, frozen=True, kw_only=True, gc=False):
     """One vulnerability in one package of an image.
 
     `vulnerability` is the id that the scanner reports, `aliases` the other ids of the same one. `fixed_in` are the

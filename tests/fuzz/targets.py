@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import azure.functions as func
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +30,7 @@ from shared.ports import Run, RunStatus
 from shared.rules import InvalidGates, parse_gates
 from tests.fakes import World, digest, sample_policy
 from tests.served import KEY, App, route
+from tests.unit.reports.made import MADE, outcome
 
 T = TypeVar("T")
 Target = Callable[[], None]
@@ -154,6 +156,15 @@ def rules(text: str) -> None:
         assert all(1 <= int(one.removeprefix("line ").partition(",")[0]) <= lines for one in error.errors)
     else:
         assert all(gate.fingerprint and gate.name == name for name, gate in policy.gates.items())
+
+
+@target(text=st.sampled_from([json.dumps(report, indent=1) for report in MADE.values()]).flatmap(bent_text))
+def scan_report(text: str) -> None:
+    """A scanner's report is read, or is broken; what is read can be kept, and shown on a terminal."""
+    report = outcome(text.encode("utf-8", "surrogatepass"))
+    if report is not None:
+        assert b"\\u001b" not in msgspec.json.encode(report)
+        assert all(finding.ids and finding.package.name for finding in report.findings)
 
 
 class _Log:

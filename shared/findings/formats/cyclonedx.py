@@ -187,7 +187,7 @@ class CycloneDxReader(ReportReader):
         severity, score = _rated(read)
         advised = _UPGRADE.findall(read.recommendation)
         aliases = keep.texts(one.id for one in read.references or () if one.id != read.id)
-        ratings = keep.ratings((_source(one), _severity(one), _score(one)) for one in read.ratings or ())
+        ratings = keep.ratings(keep.rating(_source(one), _severity(one), _score(one)) for one in read.ratings or ())
         for affected in read.affects:
             unaffected = [one.version for one in affected.versions or () if one.status == "unaffected"]
             keep.add(

@@ -30,7 +30,7 @@ class _Available(Struct, gc=False):
     date: str | None = None
 
 
-class _Fix(Struct):
+class _Fix(Struct, gc=False):
     versions: list[str] | None = None
     state: str = ""
     available: list[_Available] | None = None
@@ -44,7 +44,7 @@ class _Exploited(Struct, gc=False):
     cve: str = ""
 
 
-class _Vulnerability(Struct, rename="camel"):
+class _Vulnerability(Struct, rename="camel", gc=False):
     id: str = ""
     namespace: str = ""
     severity: str = ""
@@ -61,14 +61,14 @@ class _Location(Struct, rename={"layer": "layerID"}, gc=False):
     layer: str = ""
 
 
-class _Artifact(Struct):
+class _Artifact(Struct, gc=False):
     name: str = ""
     version: str = ""
     purl: str = ""
     locations: list[_Location] | None = None
 
 
-class _Match(Struct, rename="camel"):
+class _Match(Struct, rename="camel", gc=False):
     vulnerability: _Vulnerability
     artifact: _Artifact
     related_vulnerabilities: list[_Vulnerability] | None = None
@@ -175,7 +175,7 @@ class GrypeReader(ReportReader):
                 package=keep.package(artifact.name, artifact.version, artifact.purl, place.path, place.layer),
                 aliases=keep.texts(_aliases(own.id, all_[1:])),
                 severity=severity_of(own.severity),
-                ratings=keep.ratings((_source(one), severity_of(one.severity), _score(one)) for one in all_),
+                ratings=keep.ratings(keep.rating(_source(one), severity_of(one.severity), _score(one)) for one in all_),
                 fixed_in=keep.texts(fix.versions),
                 fixed_at=_first_fix(fix),
                 cvss=next((score for one in all_ if (score := _score(one)) is not None), None),

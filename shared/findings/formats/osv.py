@@ -127,8 +127,7 @@ class OsvReader(ReportReader):
                     groups = stream.take(list[_Group])
                 case "licenses", "[":
                     self._add_licences(stream.take(list[str]), package)
-        for finding in _grouped(found, groups):
-            self._gathering.add(finding)
+        self._add_grouped(found, groups)
 
     def _read(self, read: _Vulnerability, package: _Package | None, found: dict[str, Finding]) -> None:
         if package is None:
@@ -137,58 +136,55 @@ class OsvReader(ReportReader):
         word, scores = _rated(read, own)
         score = base_score(scores)
         severity = word if word is not Severity.UNKNOWN else severity_of_score(score)
+        id_ = keep.text(read.id)
         finding = Finding(
-            vulnerability=keep.text(read.id),
+            vulnerability=id_,
             package=self._package(package, own),
             aliases=keep.texts(read.aliases),
             severity=Severity.CRITICAL if read.id.startswith(_MALICIOUS) else severity,
-            ratings=keep.ratings([("osv", severity, score)]),
+            ratings=keep.ratings([keep.rating("osv", severity, score)]),
             fixed_in=keep.texts(_fixed(own)),
             cvss=score,
             title=keep.title(read.summary or read.details),
-            url=keep.url(f"https://osv.dev/vulnerability/{quote(read.id)}"),
+            url=keep.url(f"https://osv.dev/vulnerability/{quote(id_)}"),
         )
         found[read.id] = merged(found[read.id], finding) if read.id in found else finding
 
     def _package(self, package: _Package, affected: Iterable[_Affected]) -> Package:
-        version = package.version or package.commit
+        version = self._gathering.text(package.version or package.commit)
         purl = next((one.package.purl for one in affected if one.package and one.package.purl), "")
         plain = purl.partition("?")[0].partition("@")[0]
         purl = f"{plain}@{quote(version)}" if plain and version else plain
         return self._gathering.package(package.name or package.commit, version, purl, self._path, "")
 
+    def _add_grouped(self, found: dict[str, Finding], groups: Iterable[_Group]) -> None:
+        """Add one finding for each group: its ids are of one vulnerability, and it has the highest score of them."""
+        for group in groups:
+            if same := [found.pop(id_) for id_ in dict.fromkeys(group.ids) if id_ in found]:
+                self._gathering.add(self._united(same, group))
+        for finding in found.values():
+            self._gathering.add(finding)
+
+    def _united(self, same: list[Finding], group: _Group) -> Finding:
+        first, *others = same
+        for other in others:
+            first = merged(first, replace(other, vulnerability=first.vulnerability))
+        ids = self._gathering.texts((*group.ids, *(group.aliases or ()), *first.aliases))
+        first = replace(first, aliases=tuple(one for one in ids if one != first.vulnerability))
+        score = number_of(group.max_severity)
+        if score is None:
+            return first
+        is_rated = first.severity is not Severity.UNKNOWN
+        return replace(
+            first,
+            severity=first.severity if is_rated else severity_of_score(score),
+            cvss=checked(score, 10, "CVSS base score"),
+        )
+
     def _add_licences(self, names: Iterable[str], package: _Package | None) -> None:
         of, path = self._gathering.text(package.name if package else ""), self._gathering.text(self._path)
         for name in names:
             self._gathering.add_licence(Licence(name=self._gathering.text(name), package=of, path=path))
-
-
-def _grouped(found: Mapping[str, Finding], groups: Iterable[_Group]) -> Iterator[Finding]:
-    """One finding for each group: its ids are of one vulnerability, and it has the highest score of them."""
-    left = dict(found)
-    for group in groups:
-        same = [left.pop(id_) for id_ in dict.fromkeys(group.ids) if id_ in left]
-        if same:
-            yield _united(same, group)
-    yield from left.values()
-
-
-def _united(same: list[Finding], group: _Group) -> Finding:
-    first, *others = same
-    for other in others:
-        first = merged(first, replace(other, vulnerability=first.vulnerability))
-    ids = dict.fromkeys((*group.ids, *(group.aliases or ()), *first.aliases, *(one.vulnerability for one in same)))
-    score = number_of(group.max_severity)
-    if score is None:
-        return replace(first, aliases=tuple(one for one in ids if one != first.vulnerability))
-    score = checked(score, 10, "CVSS base score")
-    is_rated = first.severity is not Severity.UNKNOWN
-    return replace(
-        first,
-        aliases=tuple(one for one in ids if one != first.vulnerability),
-        severity=first.severity if is_rated else severity_of_score(score),
-        cvss=score,
-    )
 
 
 def _about(affected: Iterable[_Affected], package: _Package) -> list[_Affected]:

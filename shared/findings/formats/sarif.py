@@ -62,7 +62,7 @@ class _Rule(Struct, rename="camel"):
     properties: dict[str, Any] | None = None
 
 
-class _Reference(Struct):
+class _Reference(Struct, rename="camel"):
     """Of a rule, or of the component of the tool that has it."""
 
     id: str = ""
@@ -130,7 +130,7 @@ class _Known(Struct, gc=False):
     vulnerability: str = ""
     package: str = ""
     version: str = ""
-    fixed: str = ""
+    fixed: str | None = None
     purl: str = ""
     path: str = ""
     layer: str = ""
@@ -280,7 +280,7 @@ class SarifReader(ReportReader):
             cvss=_score(properties, "cvssv3_baseScore", "cvssv2_score"),
             package=keep.text(name),
             version=keep.text(version),
-            fixed=keep.text(labels.get("Fixed Version")),
+            fixed=keep.text(labels.get("Fixed Version")) if "Package" in labels else None,
             path=keep.text(path or uri.uri),
             layer=keep.text(layer),
             licence=keep.text(labels.get("License")),
@@ -314,7 +314,9 @@ class SarifReader(ReportReader):
                 vulnerability=rule.vulnerability or result.id or rule.id,
                 package=self._package(result, rule),
                 severity=severity,
-                fixed_in=self._gathering.texts((result.fixed if result.package else rule.fixed).split(",")),
+                fixed_in=self._gathering.texts(
+                    ((rule.fixed if result.fixed is None else result.fixed) or "").split(",")
+                ),
                 cvss=rule.security_severity if cvss is None else cvss,
                 status="suppressed" if result.is_suppressed else "",
                 title=rule.title or result.title,

@@ -3,29 +3,33 @@
 Source: https://github.com/aquasecurity/trivy/blob/main/pkg/types/report.go and the types that it names.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct
 
 from shared.findings.formats.reader import ReportReader, Scalar
 from shared.findings.formats.subject import digests_in, platform
-from shared.findings.gathering import Gathering, base_score, checked, severity_of, time_of
+from shared.findings.gathering import Gathering, checked, severity_of, time_of
 from shared.findings.json_stream import JsonStream
-from shared.findings.model import BrokenReport, Finding, Licence, Report, Scanner, Secret, Severity, Subject
+from shared.findings.model import BrokenReport, Finding, Licence, Rating, Report, Scanner, Secret, Severity, Subject
 
 _OS_PACKAGES, _LANGUAGE_PACKAGES = "os-pkgs", "lang-pkgs"
 _VENDOR_SEVERITIES = (Severity.UNKNOWN, Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL)
 """By their numbers. Source: https://github.com/aquasecurity/trivy-db/blob/main/pkg/types/types.go"""
 
 
-class _Scores(Struct, rename={"v2": "V2Score", "v3": "V3Score", "v4": "V40Score"}, gc=False):
+class _Scores(Struct, rename={"v2": "V2Score", "v3": "V3Score", "v4": "V40Score"}, frozen=True, gc=False):
     v2: float | None = None
     v3: float | None = None
     v4: float | None = None
 
-    def by_version(self) -> Iterator[tuple[str, float | None]]:
-        yield from (("2", self.v2), ("3", self.v3), ("4", self.v4))
+    def base_score(self) -> float | None:
+        """See `gathering.base_score`, which would take longer: reports have a hundred thousand of these."""
+        for score in (self.v3, self.v4, self.v2):
+            if score is not None:
+                return checked(score, 10, "CVSS base score")
+        return None
 
 
 class _Layer(Struct, rename={"digest": "Digest", "diff_id": "DiffID"}, gc=False):
@@ -57,6 +61,7 @@ class _Vulnerability(
         "vendor_severity": "VendorSeverity",
         "cvss": "CVSS",
     },
+    gc=False,
 ):
     id: str = ""
     vendor_ids: list[str] | None = None
@@ -142,6 +147,8 @@ class TrivyReader(ReportReader):
 
     def __init__(self) -> None:
         self._gathering = Gathering()
+        self._known_rating: dict[tuple[str, int, _Scores | None], Rating] = {}
+        self._known_ratings: dict[tuple[tuple[str, int | _Scores], ...], tuple[Rating, ...]] = {}
         self._results = 0
         self._is_list = True
         self._misconfigurations = 0
@@ -228,16 +235,35 @@ class TrivyReader(ReportReader):
             Finding(
                 vulnerability=keep.text(read.id),
                 package=package,
-                aliases=keep.texts(one for one in read.vendor_ids or () if one.startswith(("CVE-", "GHSA-"))),
+                aliases=keep.texts([one for one in read.vendor_ids or () if one.startswith(("CVE-", "GHSA-"))]),
                 severity=severity_of(read.severity),
-                ratings=keep.ratings(_ratings(read.vendor_severity or {}, scores)),
+                ratings=self._ratings(read.vendor_severity or {}, scores),
                 fixed_in=keep.texts(read.fixed.split(",")) if read.fixed else (),
-                cvss=base_score(own.by_version()) if own else None,
+                cvss=own.base_score() if own else None,
                 status=keep.text(status or read.status),
                 title=keep.title(read.title),
                 url=keep.url(read.url),
             )
         )
+
+    def _ratings(self, severities: Mapping[str, int], scores: Mapping[str, _Scores]) -> tuple[Rating, ...]:
+        """What the sources say; it stands again in each finding of a vulnerability, so it is put together once."""
+        key = (*severities.items(), *scores.items())
+        known = self._known_ratings.get(key)
+        if known is None:
+            rated = [self._rating((source, number, scores.get(source))) for source, number in severities.items()]
+            rated += [self._rating((source, 0, score)) for source, score in scores.items() if source not in severities]
+            known = self._known_ratings[key] = self._gathering.ratings(rated)
+        return known
+
+    def _rating(self, key: tuple[str, int, _Scores | None]) -> Rating:
+        known = self._known_rating.get(key)
+        if known is None:
+            source, number, scores = key
+            severity = _VENDOR_SEVERITIES[int(checked(number, 4, "severity of a vendor"))]
+            known = self._gathering.rating(source, severity, scores.base_score() if scores else None)
+            self._known_rating[key] = known
+        return known
 
     def _add_modified(self, modified: _Modified) -> None:
         if modified.type == "vulnerability" and modified.vulnerability is not None:
@@ -259,12 +285,3 @@ class TrivyReader(ReportReader):
         """The file that a result is about; of packages of the system the target is the image: "node (debian 12)"."""
         is_system = self._class == _OS_PACKAGES or (not self._class and self._target.endswith(")"))
         return "" if is_system else self._target
-
-
-def _ratings(
-    severities: Mapping[str, int], scores: Mapping[str, _Scores]
-) -> Iterator[tuple[str, Severity, float | None]]:
-    for source in dict.fromkeys((*severities, *scores)):
-        number, score = severities.get(source, 0), scores.get(source)
-        severity = _VENDOR_SEVERITIES[int(checked(number, 4, "severity of a vendor"))]
-        yield source, severity, base_score(score.by_version()) if score else None
