@@ -30,6 +30,8 @@ LIMIT_MEMBERS = 10_000
 
 _CHUNK_BYTES = 128 * 1024
 _GROWTH_CHARACTERS = 512 * 1024
+_MOST_INDENTED = 100
+
 _CUT_CHARACTERS = 2
 """What may be left over of a number that goes on in the next piece: `1` is a number, and the text so far `1e+`."""
 
@@ -165,8 +167,9 @@ class JsonStream:
         JSON text. So no character of it needs a look, and what is not taken of an object is never made.
         """
         text, at = self._text, self._at
-        indent = text[max(0, text.rfind("\n", 0, at)) : at]
-        if text[at] != "{" or not indent.startswith("\n") or not indent.isspace():
+        line = text.rfind("\n", max(0, at - _MOST_INDENTED), at)
+        indent = text[line:at]
+        if line < 0 or text[at] != "{" or not indent.isspace():
             return 0
         closing = text.find(indent + "}", at)
         return closing + len(indent) + 1 if closing > 0 else 0

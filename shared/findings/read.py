@@ -51,6 +51,8 @@ def _read_object(document: JsonStream, reader: ReportReader | None) -> Report:
 def _read_list(document: JsonStream, reader: ReportReader | None) -> Report:
     if reader is None:
         reader = next(known() for known in FORMATS.values() if known.may_be_list)
+    if not reader.may_be_list:
+        raise BrokenReport(f"the report is a list: one of the format {reader.format} is an object")
     for _ in document.elements():
         reader.element(document)
     document.end()

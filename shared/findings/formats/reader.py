@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from shared.findings.json_stream import JsonStream
-from shared.findings.model import BrokenReport, Report
+from shared.findings.model import Report
 
 Scalar = str | int | float | bool | None
 
@@ -27,8 +27,8 @@ class ReportReader(ABC):
         """Read an object or a list of the document; one that is not taken from the stream is skipped."""
 
     def element(self, stream: JsonStream) -> None:
-        """Read an element of the document."""
-        raise BrokenReport(f"the report is a list: a report of the format {self.format} is an object")
+        """Read an element of a document that is a list."""
+        stream.skip()
 
     @abstractmethod
     def report(self, scalars: Mapping[str, Scalar]) -> Report:
