@@ -254,7 +254,10 @@ class CheckRule(PlugInRule):
         return fingerprint_of({key: value for key, value in _meaning(self).items() if key not in self.judging})
 
     def problems(self, policy: "Policy", *, signs_in: bool) -> Iterator[tuple[str, str]]:
-        """Its conflicts with the other rules, by key; `signs_in`: callers are signed in, so that names are known."""
+        """Its conflicts with the other rules, by key (`cosign.key` for one within another).
+
+        `signs_in`: callers are signed in, so that names are known.
+        """
         yield from ()
 
 

@@ -24,7 +24,8 @@ def conflicts(policy: Policy, *, signs_in: bool) -> Iterator[Problem]:
         yield from _gate_conflicts(policy, ("gates", name), gate)
         for index, check in enumerate(gate.checks):
             at = ("gates", name, "checks", index, check.kind)
-            yield from (((*at, key), problem) for key, problem in check.problems(policy, signs_in=signs_in))
+            problems = check.problems(policy, signs_in=signs_in)
+            yield from (((*at, *_keys(key)), problem) for key, problem in problems)
     yield from _shared_stable_tags(policy)
     for name, app in policy.apps.items():
         yield from _app_conflicts(policy, ("apps", name), app)
@@ -42,6 +43,11 @@ def conflicts(policy: Policy, *, signs_in: bool) -> Iterator[Problem]:
 def exception_conflicts(exceptions: Iterable[ExceptionRule], path: Path) -> Iterator[Problem]:
     """The times and purls of exceptions that are none. One that has ended is no error: an app with it must start."""
     yield from (((*path, index, key), problem) for index, key, problem in problems(exceptions))
+
+
+def _keys(dotted: str) -> Iterator[str | int]:
+    """The keys and indexes of `cosign.keyless.0.issuer`."""
+    return (int(part) if part.isdecimal() else part for part in dotted.split("."))
 
 
 def _registry_conflicts(registries: Mapping[str, RegistryRule]) -> Iterator[Problem]:
