@@ -16,7 +16,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
-VENDORED = ("interface", "domain", "findings", "rules", "checks", "attestation", "ports.py")
+VENDORED = ("interface", "domain", "findings", "rules", "checks", "attestation", "signatures", "ports.py")
 """The packaged part of `shared`. It imports nothing of the rest."""
 
 _HERE = Path(__file__).resolve().parent

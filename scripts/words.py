@@ -93,8 +93,9 @@ ALLOWED = {
     "stage": "stage stages _stages",
     # the image that stands in for one of Docker Hub
     "stand": "stand_in StandIn STAND_IN",
-    # of TLS certificates; an option of requests; a policy of registries in Azure
-    "trust": "trust trust_env configure_trust trust_policy trustPolicy",
+    # of TLS certificates; an option of requests; a policy of registries in Azure; whose signatures count
+    "trust": "trust trust_env configure_trust trust_policy trustPolicy"
+    " Trust CosignTrust NotationTrust TrustText trust_root",
     # of a tree: os.walk, ast.walk, pkgutil
     "walk": "walk walk_packages",
     # to follow something until it ends, as kubectl does; it was a key of gates.yaml
