@@ -85,7 +85,7 @@ class Basegate:
         """The ports with their adapters."""
         from shared.adapters.containers_aci import AciContainerRunner
         from shared.adapters.ledger_tables import TableLedger
-        from shared.adapters.oci import OciTagReader
+        from shared.adapters.oci import OciReferrers, OciTagReader
         from shared.adapters.plain_http import HttpProbe
         from shared.adapters.registry_acr import AcrRegistry
         from shared.adapters.secrets_keyvault import VaultCredentials
@@ -98,12 +98,14 @@ class Basegate:
 
         secrets = VaultCredentials(self.settings.key_vault, credential)
         ledger, registry = TableLedger(self._endpoint("table"), credential), AcrRegistry(credential, secrets)
+        tags = OciTagReader(secrets, credential)
         return Services(
             rules=LoginServers(self.policy, ledger, registry).policy,
             ledger=ledger,
             queue=StorageWorkQueue(self._endpoint("queue"), credential),
             registry=registry,
-            tags=OciTagReader(secrets, credential),
+            tags=tags,
+            referrers=OciReferrers(tags),
             tasks=AcrTaskRunner(credential, secrets),
             targets={AciRule.kind: AciContainerRunner(credential, secrets)},
             probe=HttpProbe(),

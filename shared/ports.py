@@ -47,6 +47,9 @@ DeployRule_contra = TypeVar("DeployRule_contra", bound=DeployRule, contravariant
 HISTORY_LIMIT = 1000
 """How many records of a history an operation reads: far more than there are to roll back to."""
 
+COSIGN_TAGS = (".sig", ".att", ".sbom")
+"""The suffixes of the tags of cosign's older scheme: signatures, attestations, SBOMs."""
+
 SAVE_TRIES = 5
 """How often a change is tried that conflicts with other workers, before it is postponed."""
 
@@ -259,6 +262,61 @@ class TagReader(Protocol):
 
     def allowance(self, registry: RegistryRule) -> Allowance | None:
         """The rate limit that the registry last reported, or None."""
+
+
+class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
+    """A manifest that a registry lists as attached to a digest. Nothing of it is verified.
+
+    `artifact_type` is "" where the registry does not say it; `tag` is the tag of cosign that points to it, "" if it was
+    listed as a referrer.
+    """
+
+    digest: Digest
+    media_type: str = ""
+    artifact_type: str = ""
+    size: int = 0
+    tag: str = ""
+
+
+class Attachments(msgspec.Struct, frozen=True, kw_only=True):
+    """The manifests that are attached to a digest, in the registry's order, up to a limit.
+
+    `left_out` counts those that were listed beyond the limit, or whose descriptors are invalid. Without `is_complete`
+    there are further pages, which were not read.
+    """
+
+    manifests: tuple[Descriptor, ...] = ()
+    left_out: int = 0
+    is_complete: bool = True
+
+
+class Referrers(Protocol):
+    """Reads what is attached to a digest, at a registry of any vendor: signatures, SBOMs, attestations.
+
+    Whoever may push to the repository decides what is there: all of it is untrusted. Every method may raise the errors
+    of `TagReader`. Sources: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
+    and https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md#tag-based-discovery
+    """
+
+    def attached(self, registry: RegistryRule, repository: str, digest: Digest, artifact_type: str = "") -> Attachments:
+        """The referrers of a digest, all or of one artifact type: by the referrers API, or where there is none, in the
+        index under the tag `sha256-<hex>`.
+        """
+
+    def cosign_tags(
+        self, registry: RegistryRule, repository: str, digest: Digest, suffixes: Collection[str] = COSIGN_TAGS
+    ) -> tuple[Descriptor, ...]:
+        """The manifests under the tags of cosign's older scheme, `sha256-<hex>.sig`, `.att` and `.sbom`."""
+
+    def manifest(self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int) -> bytes:
+        """The manifest with a digest, which its bytes have.
+
+        Raises:
+            Gone: there is none. Malformed: it is larger than the limit, or its bytes have another digest.
+        """
+
+    def blob(self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int) -> bytes:
+        """The blob with a digest, which its bytes have; it raises as `manifest` does."""
 
 
 class RunStatus(StrEnum):
@@ -502,7 +560,10 @@ class Archive(Protocol):
 
 
 class Secrets(Protocol):
-    """Credentials in the key vault."""
+    """Credentials, and other texts that rules name, in the key vault."""
+
+    def read(self, name: str) -> str:
+        """The text of one secret; an empty one counts as missing."""
 
     def credentials(self, registry: RegistryRule) -> tuple[str, str]:
         """User and password of a registry."""
@@ -574,6 +635,7 @@ class Services:
     queue: WorkQueue
     registry: Registry
     tags: TagReader
+    referrers: Referrers
     tasks: TaskRunner
     targets: Mapping[str, DeploymentTarget[Any]]
     probe: Probe

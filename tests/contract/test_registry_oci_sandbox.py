@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256
+from io import BytesIO
+
 import pytest
 
 from sandbox.testing import Sandbox, tiny_image, two_platforms
-from shared.adapters.oci import Limits, OciTagReader
+from shared.adapters.oci import Limits, OciReferrers, OciTagReader
 from shared.adapters.registry_acr import AcrRegistry
 from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.domain.errors import Misconfigured, Retry
+from shared.domain.image import parse_digest
 from shared.domain.policy import RegistryRule
 from tests.contract.place import Place
 from tests.contract.registries.reading import Passwords, nobody
 
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 HUB = RegistryRule(name="hub", server="docker.io")
 
 
@@ -42,6 +48,36 @@ def test_the_tags_of_an_azure_registry_are_listed_page_by_page(place: Place, rea
         place.push(place.team, "listed-by-tag", str(number), tiny_image(f"listed {number}"))
     assert list(reader.tags(by_identity(place.team), "listed-by-tag")) == ["0", "1", "2", "3", "4"]
     assert list(reader.tags(by_identity(place.team), "no-such")) == []
+
+
+def test_what_is_attached_in_an_azure_registry_is_listed_and_read(place: Place, reader: OciTagReader) -> None:
+    digest = place.push(place.team, "with-referrers", "1", tiny_image("with referrers"))
+    client, payload, empty = place.registry(place.team), b'{"signed": true}', b"{}"
+    for content in (payload, empty):
+        client.upload_blob("with-referrers", BytesIO(content))
+    parts = [
+        {"mediaType": "application/x", "digest": f"sha256:{sha256(content).hexdigest()}", "size": len(content)}
+        for content in (empty, payload)
+    ]
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "artifactType": "application/y",
+            "config": parts[0],
+            "layers": parts[1:],
+            "subject": {"mediaType": OCI_MANIFEST, "digest": digest, "size": 1},
+        }
+    ).encode()
+    tag = f"{digest.replace(':', '-')}.sig"
+    attached = client.set_manifest("with-referrers", BytesIO(manifest), tag=tag, media_type=OCI_MANIFEST)
+    referrers, where = OciReferrers(reader), (by_identity(place.team), "with-referrers")
+    (found,) = referrers.attached(*where, digest, "application/y").manifests
+    assert (found.digest, found.artifact_type) == (attached, "application/y")
+    assert referrers.attached(*where, digest, "application/z").manifests == ()
+    assert [(one.digest, one.tag) for one in referrers.cosign_tags(*where, digest)] == [(attached, tag)]
+    assert referrers.manifest(*where, found.digest, 10_000) == manifest
+    assert referrers.blob(*where, parse_digest(parts[1]["digest"]), 10_000) == payload
 
 
 def test_a_pull_token_of_another_repository_is_told_which_rights_it_lacks(place: Place, reader: OciTagReader) -> None:

@@ -11,7 +11,7 @@ clock, until nothing is queued but what is stalled or due much later. Time is si
 
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.containers import FakeContainers, FakeProbe
-from tests.fakes.registries import FakeRegistry, FakeSecrets, FakeSubscriptions, FakeTags
+from tests.fakes.registries import FakeReferrers, FakeRegistry, FakeSecrets, FakeSubscriptions, FakeTags
 from tests.fakes.rules import SUBSCRIPTION, digest, registry_rule, sample_policy
 from tests.fakes.storage import FakeArchive, FakeLedger, FakeQueue
 from tests.fakes.tasks import FakeRun, FakeTasks
@@ -27,6 +27,7 @@ __all__ = [
     "FakeLedger",
     "FakeProbe",
     "FakeQueue",
+    "FakeReferrers",
     "FakeRegistry",
     "FakeRun",
     "FakeSecrets",

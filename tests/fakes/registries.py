@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 
-from shared.domain.errors import BasegateError, Gone, Rejected
+from shared.domain.errors import BasegateError, Gone, Malformed, Misconfigured, Rejected
 from shared.domain.image import Digest, ImageRef, Tag, parse_digest
 from shared.domain.policy import RegistryRule
-from shared.ports import Allowance, Artifact, CopyStatus, RunStatus, Signature, TagPush, TagState
+from shared.ports import (
+    COSIGN_TAGS,
+    Allowance,
+    Artifact,
+    Attachments,
+    CopyStatus,
+    Descriptor,
+    RunStatus,
+    Signature,
+    TagPush,
+    TagState,
+)
+from shared.signatures.model import Attached
 from tests.fakes.clock import START, FakeClock
 
 
@@ -172,6 +185,85 @@ class FakeTags:
         return self.said
 
 
+class FakeReferrers:
+    """What is attached to digests: manifests and blobs by digest. `fault` is raised by every call.
+
+    `listed` are the referrers of a digest, `tagged` the digests under the tags of cosign, `left_out` and `is_complete`
+    what the answer says of the rest. `reads` has the digests that were read.
+    """
+
+    def __init__(self) -> None:
+        self.content: dict[Digest, bytes] = {}
+        self.listed: dict[Digest, list[Descriptor]] = {}
+        self.tagged: dict[str, Digest] = {}
+        self.left_out, self.is_complete = 0, True
+        self.fault: BasegateError | None = None
+        self.list_fault: BasegateError | None = None
+        self.reads: list[Digest] = []
+
+    def put(self, content: bytes) -> Digest:
+        """Store a manifest or a blob."""
+        found = parse_digest("sha256:" + hashlib.sha256(content).hexdigest())
+        self.content[found] = content
+        return found
+
+    def attach(
+        self,
+        subject: Digest,
+        layers: Iterable[Attached],
+        artifact_type: str = "",
+        *,
+        named: Digest | None = None,
+        tag: str = "",
+    ) -> Digest:
+        """Attach a manifest with layers to a digest: as a referrer, or under a tag. It names `named` as its subject."""
+        parts = [
+            {
+                "mediaType": layer.media_type,
+                "digest": self.put(layer.payload),
+                "size": len(layer.payload),
+                "annotations": layer.annotations,
+            }
+            for layer in layers
+        ]
+        manifest: dict[str, object] = {"schemaVersion": 2, "config": {"mediaType": "application/x"}, "layers": parts}
+        if not tag:
+            manifest |= {"artifactType": artifact_type, "subject": {"digest": named or subject}}
+        found = self.put(json.dumps(manifest).encode())
+        if tag:
+            self.tagged[tag] = found
+        else:
+            self.listed.setdefault(subject, []).append(Descriptor(digest=found, artifact_type=artifact_type))
+        return found
+
+    def attached(self, registry: RegistryRule, repository: str, digest: Digest, artifact_type: str = "") -> Attachments:
+        self._maybe_fail(self.list_fault)
+        found = [one for one in self.listed.get(digest, []) if artifact_type in ("", one.artifact_type)]
+        return Attachments(manifests=tuple(found), left_out=self.left_out, is_complete=self.is_complete)
+
+    def cosign_tags(
+        self, registry: RegistryRule, repository: str, digest: Digest, suffixes: Collection[str] = COSIGN_TAGS
+    ) -> tuple[Descriptor, ...]:
+        self._maybe_fail(self.list_fault)
+        tags = (f"{digest.replace(':', '-')}{suffix}" for suffix in suffixes)
+        return tuple(Descriptor(digest=self.tagged[tag], tag=tag) for tag in tags if tag in self.tagged)
+
+    def manifest(self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int) -> bytes:
+        self._maybe_fail()
+        self.reads.append(digest)
+        if digest not in self.content:
+            raise Gone(f"{digest} is listed, and is not there")
+        if len(self.content[digest]) > limit_bytes:
+            raise Malformed("response", f"{registry.login_server} sent more than {limit_bytes} bytes")
+        return self.content[digest]
+
+    blob = manifest
+
+    def _maybe_fail(self, fault: BasegateError | None = None) -> None:
+        if self.fault or fault:
+            raise self.fault or fault  # type: ignore[misc]
+
+
 class FakeSubscriptions:
     """Returns `reaching` for every registry."""
 
@@ -183,12 +275,23 @@ class FakeSubscriptions:
 
 
 class FakeSecrets:
-    """A user and a password for every registry, unless there is a fault. Runs receive the values `given`."""
+    """A user and a password for every registry, unless there is a fault. Runs receive the values `given`.
+
+    `texts` are further secrets by name.
+    """
 
     def __init__(self) -> None:
         self.fault: Exception | None = None
+        self.texts: dict[str, str] = {}
         self.expires_at: datetime | None = None
         self.given: list[str] = []
+
+    def read(self, name: str) -> str:
+        if self.fault:
+            raise self.fault
+        if name not in self.texts:
+            raise Misconfigured(f"there is no secret {name}")
+        return self.texts[name]
 
     def expiry(self, registry: RegistryRule) -> datetime | None:
         return self.expires_at

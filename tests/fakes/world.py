@@ -25,7 +25,7 @@ from shared.ports import Announcer, Clock, DeploymentTarget, Services, Signer
 from shared.reconcile.engine import Reconciler
 from tests.fakes.clock import FakeClock
 from tests.fakes.containers import FakeContainers, FakeProbe
-from tests.fakes.registries import FakeRegistry, FakeSecrets, FakeSubscriptions, FakeTags
+from tests.fakes.registries import FakeReferrers, FakeRegistry, FakeSecrets, FakeSubscriptions, FakeTags
 from tests.fakes.rules import sample_policy
 from tests.fakes.storage import FakeArchive, FakeLedger, FakeQueue
 from tests.fakes.tasks import FakeTasks
@@ -68,6 +68,7 @@ class World:
         self.containers = FakeContainers(self.clock)
         self.probe = FakeProbe(self.containers)
         self.tags, self.subscriptions = FakeTags(self.registry), FakeSubscriptions()
+        self.referrers = FakeReferrers()
         self.archive, self.announcer, self.secrets = FakeArchive(), FakeAnnouncer(), FakeSecrets()
         self.events: list[dict[str, Any]] = []
         self.more_listeners: dict[str, Announcer] = {}
@@ -85,6 +86,7 @@ class World:
             queue=self.queue,
             registry=self.registry,
             tags=self.tags,
+            referrers=self.referrers,
             tasks=self.tasks,
             targets={AciRule.kind: self.containers, **self.more_targets},
             probe=self.probe,

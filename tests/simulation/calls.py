@@ -22,6 +22,7 @@ PORTS = {
         "unlock", "remove_tag", "attach", "add_layer",
     ),
     "tags": ("digest_of", "tags", "allowance"),
+    "referrers": ("attached", "cosign_tags", "manifest", "blob"),
     "tasks": ("start", "find", "marked", "get", "log", "raw_log", "check", "cancel"),
     "containers": ("put", "get", "delete"),
     "probe": ("check",),
@@ -33,7 +34,7 @@ PORTS = {
     "subscriptions": ("delivers_to_app",),
 }  # fmt: skip
 
-_BY_SERVER = frozenset(("registry", "tags", "tasks"))
+_BY_SERVER = frozenset(("registry", "tags", "referrers", "tasks"))
 _EFFECTS = frozenset((
     "insert", "save", "commit", "start_copy", "lock", "point", "unlock", "remove_tag", "attach", "add_layer", "start",
     "put", "delete",

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from shared.adapters.ledger_tables import _partition
-from shared.domain.errors import Conflict, Gone, NeedsRecreation, Rejected, Transitioning
+from shared.domain.errors import Conflict, Gone, Misconfigured, NeedsRecreation, Rejected, Transitioning
 from shared.domain.image import Digest, ImageRef, Tag, parse_digest
 from shared.domain.outcome import Outcome
 from shared.domain.policy import DeployRule, RegistryRule
@@ -29,9 +29,11 @@ from shared.ports import (
     NO_FILTER,
     Allowance,
     Artifact,
+    Attachments,
     Change,
     CopyStatus,
     DeploymentState,
+    Descriptor,
     Item,
     Listed,
     ListFilter,
@@ -615,8 +617,29 @@ class Announcer:
         return int(outcome.id[:4], 16) / 0x10000 < self.refused
 
 
+class Referrers:
+    """Nothing is attached to any digest."""
+
+    def attached(self, registry: RegistryRule, repository: str, digest: Digest, artifact_type: str = "") -> Attachments:
+        return Attachments()
+
+    def cosign_tags(
+        self, registry: RegistryRule, repository: str, digest: Digest, suffixes: Collection[str] = ()
+    ) -> tuple[Descriptor, ...]:
+        return ()
+
+    def manifest(self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int) -> bytes:
+        raise Gone(f"{digest} is not in {registry.login_server}/{repository}")
+
+    def blob(self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int) -> bytes:
+        raise Gone(f"{digest} is not in {registry.login_server}/{repository}")
+
+
 class Secrets:
     """The vault."""
+
+    def read(self, name: str) -> str:
+        raise Misconfigured(f"there is no secret {name}")
 
     def credentials(self, registry: RegistryRule) -> tuple[str, str]:
         return f"{registry.name}-user", SECRET
@@ -647,6 +670,7 @@ class Outside:
     signer: Signer = field(default_factory=Signer)
     topic: Announcer = field(default_factory=Announcer)
     webhook: Announcer = field(default_factory=Announcer)
+    referrers: Referrers = field(default_factory=Referrers)
     secrets: Secrets = field(default_factory=Secrets)
     subscriptions: Subscriptions = field(default_factory=Subscriptions)
 

@@ -26,7 +26,7 @@ from shared.domain.image import Digest, parse_digest, parse_tag
 from shared.domain.policy import RegistryRule
 from shared.ports import Allowance, Secrets
 
-_MANIFESTS = (
+MANIFESTS = (
     "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
     "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 )
@@ -71,8 +71,8 @@ class OciTagReader:
     def __init__(
         self, secrets: Secrets, credential: Identity, network: Network | None = None, limits: Limits | None = None
     ) -> None:
-        self._limits, self._allowances = limits or Limits(), dict[str, Allowance]()
-        self._send = Transport(network or Network.of_environment(), self._limits).send
+        self.limits, self._allowances = limits or Limits(), dict[str, Allowance]()
+        self._send = Transport(network or Network.of_environment(), self.limits).send
         self._authentication = Authentication(self._send, secrets, credential)
         self._lock = Lock()
         self._kept: LRUCache[tuple[RegistryRule, Target], tuple[str, _Page]] = LRUCache(_KEPT_PAGES)
@@ -86,9 +86,9 @@ class OciTagReader:
         """
         place = Place.of(registry, repository)
         name = f"{place.name}:{parse_tag(tag)}"
-        target, accept = place.server.at(f"/v2/{place.path}/manifests/{tag}"), {"Accept": _MANIFESTS}
+        target, accept = place.server.at(f"/v2/{place.path}/manifests/{tag}"), {"Accept": MANIFESTS}
         for method in ("HEAD", "GET"):
-            _, answer = self._answer(place, target, f"reading {name}", method=method, headers=accept)
+            _, answer = self.answer(place, target, f"reading {name}", method=method, headers=accept)
             if answer.status == 404 and method == "GET":
                 return None
             header = answer.headers.get("docker-content-digest")
@@ -113,7 +113,7 @@ class OciTagReader:
         """The pages; the first is requested again with fewer tags if the page size is refused. The deadline counts the
         registry's time, not that of the consumer.
         """
-        limits, seen, spent = self._limits, set[Target](), 0.0
+        limits, seen, spent = self.limits, set[Target](), 0.0
         size, first = limits.page_size, f"/v2/{place.path}/tags/list?n="
         target: Target | None = place.server.at(f"{first}{size}")
         while target is not None:
@@ -143,7 +143,7 @@ class OciTagReader:
         with self._lock:
             etag, page = self._kept.get(key, ("", _Page()))
         headers = {"If-None-Match": etag} if etag else {}
-        sent, answer = self._answer(place, target, doing, headers=headers, limit_bytes=self._limits.list_bytes)
+        sent, answer = self.answer(place, target, doing, headers=headers, limit_bytes=self.limits.list_bytes)
         if answer.status == 404 and is_first:
             return _Page()
         if answer.status == 404:
@@ -156,7 +156,7 @@ class OciTagReader:
                 self._kept[key] = (etag, page)
         return page
 
-    def _answer(self, place: Place, target: Target, doing: str, **parts: Any) -> tuple[Request, Response]:
+    def answer(self, place: Place, target: Target, doing: str, **parts: Any) -> tuple[Request, Response]:
         """A response of 200 or 404, of 304 to a conditional request, or of 405 or 501 to a HEAD, with its request.
 
         `parts` are fields of the request.
@@ -225,14 +225,14 @@ def _parse_page(answer: Response, asked: Target, answered: Target, size: int, wh
     # Sonatype Nexus lists null among the tags, and `null` could be a tag. Names that are too long for a tag are
     # truncated: pages are kept in memory.
     tags = tuple("(null)" if name is None else name[:_NAME_LIMIT] for name in listed)
-    if linked := _linked(answer.headers.get("link", ""), asked, answered, whose):
+    if linked := next_page(answer.headers.get("link", ""), asked, answered, whose):
         return _Page(tags, linked, linked=True)
     if len(tags) != size:
         return _Page(tags)
     return _Page(tags, asked.at(f"{asked.path.partition('?')[0]}?{urlencode({'n': size, 'last': tags[-1]})}"))
 
 
-def _linked(header: str, asked: Target, answered: Target, whose: str) -> Target | None:
+def next_page(header: str, asked: Target, answered: Target, whose: str) -> Target | None:
     """The URL of the next page in a Link header: on the registry, or on the host that it redirected to."""
     if len(header) > _LINK_LIMIT:
         raise Malformed("Link", f"{whose} has a link of {len(header)} characters")

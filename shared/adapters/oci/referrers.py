@@ -1,0 +1,174 @@
+"""Reads what is attached to a digest, at any registry. Whoever may push there decides what that is.
+
+Sources: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers,
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema and
+https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md#tag-based-discovery
+"""
+
+import hashlib
+import time
+from collections.abc import Collection
+from urllib.parse import urlencode
+
+import msgspec
+
+from shared.adapters.oci.client import MANIFESTS, OciTagReader, next_page
+from shared.adapters.oci.dialects import Place
+from shared.adapters.oci.errors import UNREADABLE
+from shared.adapters.oci.safety import Target
+from shared.adapters.oci.transport import Response
+from shared.domain.errors import Gone, Malformed, Rejected, Retry
+from shared.domain.image import Digest, parse_digest
+from shared.domain.policy import RegistryRule
+from shared.ports import COSIGN_TAGS, Attachments, Descriptor
+
+REFERRERS_LIMIT = 1000
+"""How many referrers of one digest are returned; the rest is counted."""
+
+PAGES_LIMIT = 20
+"""How many pages of referrers are read. A page has up to 4 MiB, which is thousands."""
+
+_INDEX = "application/vnd.oci.image.index.v1+json"
+_TEXT_LIMIT = 255
+"""The maximum length of a media type: https://www.rfc-editor.org/rfc/rfc6838#section-4.2"""
+
+
+class _Listed(msgspec.Struct, rename="camel"):
+    digest: str
+    media_type: str = ""
+    artifact_type: str = ""
+    size: int = 0
+
+
+class _Index(msgspec.Struct):
+    manifests: list[msgspec.Raw] | None = None
+
+
+class OciReferrers:
+    """Implements the port `Referrers`; thread-safe. It shares the connections, tokens and rate limits of a tag
+    reader.
+    """
+
+    def __init__(self, reader: OciTagReader) -> None:
+        self._reader = reader
+
+    def attached(self, registry: RegistryRule, repository: str, digest: Digest, artifact_type: str = "") -> Attachments:
+        """Read pages up to the limits.
+
+        A registry without the referrers API answers 404, another refusal, or something that is no index: then the index
+        is under the tag `sha256-<hex>`. A registry that has filtered the list says so in a header; else it is filtered
+        here.
+        """
+        place, found = Place.of(registry, repository), _Found(artifact_type)
+        doing = f"listing the referrers of {place.name}@{digest}"
+        query = f"?{urlencode({'artifactType': artifact_type})}" if artifact_type else ""
+        target: Target | None = place.server.at(f"/v2/{place.path}/referrers/{digest}{query}")
+        ends_at, seen = time.monotonic() + self._reader.limits.listing_seconds, set[Target]()
+        while target is not None:
+            if target in seen or len(seen) >= PAGES_LIMIT:
+                return found.attachments(is_complete=False)
+            if time.monotonic() > ends_at:
+                raise Retry(f"{doing} takes longer than {self._reader.limits.listing_seconds:.0f} s")
+            answered, page = self._page(place, target, doing, is_first=not seen)
+            if page is None:
+                return self._by_tag(place, digest, found)
+            found.add(page, doing)
+            seen.add(target)
+            target = next_page(page.headers.get("link", ""), target, answered, f"the list of {place.name}@{digest}")
+        return found.attachments()
+
+    def cosign_tags(
+        self, registry: RegistryRule, repository: str, digest: Digest, suffixes: Collection[str] = COSIGN_TAGS
+    ) -> tuple[Descriptor, ...]:
+        """One HEAD for each tag."""
+        tags = (f"{_tag(digest)}{suffix}" for suffix in suffixes)
+        digests = ((tag, self._reader.digest_of(registry, repository, tag)) for tag in tags)
+        return tuple(Descriptor(digest=found, tag=tag) for tag, found in digests if found)
+
+    def manifest(self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int) -> bytes:
+        return self._content(registry, repository, f"manifests/{digest}", digest, limit_bytes)
+
+    def blob(self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int) -> bytes:
+        return self._content(registry, repository, f"blobs/{digest}", digest, limit_bytes)
+
+    def _content(self, registry: RegistryRule, repository: str, path: str, digest: Digest, limit_bytes: int) -> bytes:
+        place = Place.of(registry, repository)
+        target, headers = place.server.at(f"/v2/{place.path}/{path}"), {"Accept": f"{MANIFESTS}, */*"}
+        name = f"{place.name}@{digest}"
+        _, answer = self._reader.answer(place, target, f"reading {name}", headers=headers, limit_bytes=limit_bytes)
+        if answer.status == 404:
+            raise Gone(f"{name} is listed, and is not there")
+        if (actual := f"sha256:{hashlib.sha256(answer.body).hexdigest()}") != digest:
+            raise Malformed("digest", f"the bytes of {name} have the digest {actual}")
+        return answer.body
+
+    def _page(self, place: Place, target: Target, doing: str, *, is_first: bool) -> tuple[Target, Response | None]:
+        """A page, and where redirects led to; None if the registry has no referrers API."""
+        try:
+            sent, answer = self._reader.answer(
+                place, target, doing, headers={"Accept": _INDEX}, limit_bytes=self._reader.limits.list_bytes
+            )
+        except Rejected:
+            if is_first:
+                return target, None
+            raise
+        kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if is_first and (answer.status == 404 or kind != _INDEX):
+            return target, None
+        if answer.status == 404:
+            raise Retry(f"{doing}: 404 from {sent.target}: a page of the list is missing")
+        return sent.target, answer
+
+    def _by_tag(self, place: Place, digest: Digest, found: "_Found") -> Attachments:
+        """The referrers in the index under the tag for them. None of them is filtered by the registry."""
+        doing = f"reading {place.name}:{_tag(digest)}"
+        target, limit = place.server.at(f"/v2/{place.path}/manifests/{_tag(digest)}"), self._reader.limits.list_bytes
+        _, answer = self._reader.answer(place, target, doing, headers={"Accept": _INDEX}, limit_bytes=limit)
+        if answer.status != 404:
+            found.add(answer, doing)
+        return found.attachments()
+
+
+class _Found:
+    """The referrers of the pages read so far."""
+
+    def __init__(self, artifact_type: str) -> None:
+        self._wanted, self._left_out = artifact_type, 0
+        self._manifests: dict[Digest, Descriptor] = {}
+
+    def add(self, page: Response, doing: str) -> None:
+        """Add a page. Raises `Malformed` if it is not an index; an invalid descriptor in it is left out."""
+        try:
+            listed = msgspec.json.decode(page.body, type=_Index).manifests or []
+        except UNREADABLE as error:
+            raise Malformed("referrers", f"{doing}: the response is not an index") from error
+        applied = {name.strip() for name in page.headers.get("oci-filters-applied", "").split(",")}
+        wanted = "" if "artifactType" in applied else self._wanted
+        for raw in listed:
+            descriptor = _descriptor(raw)
+            if descriptor is not None and wanted and descriptor.artifact_type != wanted:
+                continue
+            if descriptor is None or len(self._manifests) >= REFERRERS_LIMIT:
+                self._left_out += 1
+            else:
+                self._manifests.setdefault(descriptor.digest, descriptor)
+
+    def attachments(self, *, is_complete: bool = True) -> Attachments:
+        """All of them."""
+        return Attachments(manifests=tuple(self._manifests.values()), left_out=self._left_out, is_complete=is_complete)
+
+
+def _descriptor(raw: msgspec.Raw) -> Descriptor | None:
+    """A descriptor in an index, None if it is invalid."""
+    try:
+        one = msgspec.json.decode(raw, type=_Listed)
+        digest = parse_digest(one.digest)
+    except (*UNREADABLE, Malformed):
+        return None
+    if max(len(one.media_type), len(one.artifact_type)) > _TEXT_LIMIT:
+        return None
+    return Descriptor(digest=digest, media_type=one.media_type, artifact_type=one.artifact_type, size=max(0, one.size))
+
+
+def _tag(digest: Digest) -> str:
+    return digest.replace(":", "-")
