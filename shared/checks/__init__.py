@@ -7,14 +7,15 @@ import msgspec
 from shared.checks.approval import ApprovalCheckKind
 from shared.checks.kind import CheckKind
 from shared.checks.scan import ScanCheckKind
+from shared.checks.signature import SignatureCheckKind
 from shared.checks.task import TaskCheckKind
 from shared.domain.policy import plug_in_type
 from shared.ports import Services
 
 KINDS: dict[str, type[CheckKind[Any]]] = {
-    kind.rule.kind: kind for kind in (TaskCheckKind, ScanCheckKind, ApprovalCheckKind)
+    kind.rule.kind: kind for kind in (SignatureCheckKind, TaskCheckKind, ScanCheckKind, ApprovalCheckKind)
 }
-"""The kinds of checks by their key in gates.yaml, in the order of its schema."""
+"""The kinds of checks by their key in gates.yaml, in the order of its schema: the cheap ones first."""
 
 
 def check_type() -> type[msgspec.Struct]:

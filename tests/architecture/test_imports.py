@@ -34,6 +34,18 @@ print(*{_AZURE})
 """
 
 
+_SIGNATURE_RULES = """
+import sys
+from shared.rules import parse_gates
+
+text = open("gates.sample.yaml").read()
+check = "{signature: {cosign: {key: 'secret:a'}, notation: {certificates: 'secret:b', identities: ['*']}}}"
+policy = parse_gates(text.replace("checks:", "checks:\\n      - " + check, 1))
+assert [one.kind for one in next(iter(policy.gates.values())).checks][0] == "signature"
+print(*sys.modules)
+"""
+
+
 def modules_after(program: str) -> set[str]:
     """The modules that a program prints which runs with an empty environment."""
     bare = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
@@ -76,6 +88,10 @@ def test_to_index_the_app_takes_no_setting_no_room_and_no_library_but_that_of_fu
 
 def test_the_event_path_needs_no_client_of_azure_at_all() -> None:
     assert families(modules_after(_EVENT_PATH)) & HEAVY == set()
+
+
+def test_rules_with_signatures_need_no_cryptography_before_one_is_verified() -> None:
+    assert not modules_after(_SIGNATURE_RULES) & {"cryptography", "sigstore", "requests"}
 
 
 def test_contracts_of_imports_are_kept() -> None:

@@ -73,7 +73,7 @@ def examining(policy: Policy) -> World:
 
 
 def test_a_kind_of_check_that_is_not_registered_is_an_unknown_key() -> None:
-    with pytest.raises(InvalidGates, match=r"checks\.0\.lie: unknown key; known keys: task, scan, approval"):
+    with pytest.raises(InvalidGates, match=r"checks\.0\.lie: unknown key; known keys: signature, task, scan, approval"):
         parse_gates(RULES)
 
 
@@ -90,7 +90,7 @@ def test_a_toy_check_is_written_and_described_in_gates_yaml(policy: Policy) -> N
         ("time: 5m, ", "", "line 9, column 9: gates.node.checks.0.lie: the key 'time' is missing"),
         ("5m", "soon", "line 9, column 15: gates.node.checks.0.lie.time: 'soon' is not a number and s, m, h or d"),
         ("5m", "2d", "line 9, column 15: gates.node.checks.0.lie.time: nothing lies for more than a day"),
-        ("- lie: {time: 5m, key: oak}", "- {}", "gates.node.checks.0: exactly one key is needed here: task or"),
+        ("- lie: {time: 5m, key: oak}", "- {}", "gates.node.checks.0: exactly one key is needed here: signature or"),
     ],
 )
 def test_an_error_in_a_toy_check_has_its_place(lie: type[LieCheckKind], old: str, new: str, expected: str) -> None:

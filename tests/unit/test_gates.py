@@ -165,7 +165,7 @@ def test_the_error_is_one_for_the_operator_and_counts_them() -> None:
         ("task: import-node", "task: x", "line 8, column 32: gates.node.checks.0.task.task: 'x' is not an ACR Task"),
         ("{LEVEL: high}", "{LEVEL: 7}", "task.values.LEVEL: Expected 'str', got 'int'; write it in quotes"),
         ("{LEVEL: high}", "{1st: high}", "line 8, column 74: gates.node.checks.0.task.values.1st"),
-        ("- task:", "- scna:", "unknown key; known keys: task"),
+        ("- task:", "- scna:", "unknown key; known keys: signature"),
         ("repository: node}", "repository: node, by: magic}", "line 9, column 49: gates.node.promote.by"),
         ("repository: node}", "repository: node, lock: maybe}", "gates.node.promote.lock: Expected 'bool'"),
         ("web-aci", "Web_ACI", "line 16, column 9: apps.web.deploy.aci.name: 'Web_ACI' is not lower-case words"),

@@ -1,0 +1,233 @@
+"""The signature check: the image is signed at its source, by someone whom the rule trusts. It runs nothing."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+import msgspec
+from msgspec.structs import replace
+
+from shared.checks.kind import CheckKind, CheckResult
+from shared.domain.candidate import Candidate, Evidence, Verdict
+from shared.domain.errors import Cause, Malformed, Misconfigured, Rejected, Retry
+from shared.domain.image import Digest
+from shared.domain.policy import CheckRule, Policy, RegistryRule
+from shared.ports import Descriptor, Services
+from shared.signatures.manifest import BUNDLE, NOTARY, Layer, signature_layers
+from shared.signatures.model import PAYLOAD_LIMIT_BYTES, SIGNATURES_LIMIT, Attached, SignatureResult
+from shared.signatures.trust import Trust, form_problems, secret_of
+from shared.signatures.verify import require_usable, verify
+
+READ_SECONDS = 30.0
+"""How long signatures are read: the claim of a check that is being started ends after a minute."""
+
+_MANIFEST_LIMIT_BYTES = 4 * 1024 * 1024
+_TAIL_LINES = 15
+_SIGNATURES = (".sig",)
+
+
+class SignatureCheck(Trust, CheckRule, frozen=True, kw_only=True):
+    """The image is signed at its source: with cosign, by a key or keyless, or with Notation.
+
+    A signature of either is enough. Nothing is run, and nothing but the source registry is asked.
+    """
+
+    kind = "signature"
+
+    def problems(self, policy: Policy, *, signs_in: bool) -> Iterator[tuple[str, str]]:
+        """Trust that is not of its form."""
+        yield from form_problems(self)
+
+
+class SignatureCheckKind(CheckKind[SignatureCheck]):
+    """Reads what is attached to the digest at its source, and verifies it.
+
+    `passed` names the signer; `failed` says why each signature was refused. While the source or the vault cannot be
+    read there is no verdict, and none either if the registry's list of referrers is invalid.
+    """
+
+    rule = SignatureCheck
+
+    def start(self, candidate: Candidate, rule: SignatureCheck, mark: str) -> CheckResult:
+        """Verify.
+
+        1. Read the keys and roots of the rule.
+        2. List what is attached to the digest, of the kinds that the rule trusts.
+        3. Read signatures one by one, and verify each, until one is valid.
+        """
+        began, now = time.monotonic(), self._services.clock.now()
+        trust = self._with_secrets(rule)  # 1
+        source = _Source(self._services, candidate, deadline=began + READ_SECONDS)
+        source.list_manifests(rule)  # 2
+        try:
+            result = verify(candidate.digest, source.signatures(), trust, now, source.subject_size(rule))  # 3
+        except Malformed as error:
+            raise _unusable(rule, error) from error
+        return _result(result, source)
+
+    def readiness(self, rule: SignatureCheck) -> Iterator[tuple[str, Callable[[], object]]]:
+        """Whether the keys, certificates and roots can be read and used."""
+        names = [name for _, name in _secrets(rule)]
+        shown = f"secret {', '.join(names)}" if names else hashlib.sha256(msgspec.json.encode(rule)).hexdigest()[:8]
+        yield f"trusted signers ({shown})", partial(self._require_usable, rule)
+
+    def dependency(self, rule: SignatureCheck) -> str:
+        """The source registry, or the vault."""
+        return "signatures at the source"
+
+    def _require_usable(self, rule: SignatureCheck) -> None:
+        try:
+            require_usable(self._with_secrets(rule), self._services.clock.now())
+        except Malformed as error:
+            raise _unusable(rule, error) from error
+
+    def _with_secrets(self, rule: SignatureCheck) -> Trust:
+        """The trust of a rule with the texts of its secrets.
+
+        Raises:
+            Misconfigured: a secret cannot be read.
+        """
+        read = {name: self._services.secrets.read(name) for _, name in _secrets(rule)}
+
+        def text(written: str) -> str:
+            return read.get(secret_of(written), written)
+
+        cosign, notation = rule.cosign, rule.notation
+        return Trust(
+            cosign=cosign and replace(cosign, key=text(cosign.key), trust_root=text(cosign.trust_root)),
+            notation=notation and replace(notation, certificates=text(notation.certificates)),
+        )
+
+
+class _Source:
+    """What is attached to a candidate at its source; `left_out` and `problems` say what was not read, and why."""
+
+    def __init__(self, services: Services, candidate: Candidate, deadline: float) -> None:
+        self._referrers, self._candidate, self._deadline = services.referrers, candidate, deadline
+        self._registry: RegistryRule = services.registry_rule(candidate.source_registry)
+        self._manifests: list[Descriptor] = []
+        self.left_out, self.is_complete = 0, True
+        self.problems: list[str] = []
+
+    def list_manifests(self, rule: SignatureCheck) -> None:
+        """List the manifests of the kinds that a rule trusts. An invalid list is a problem, and stops no other."""
+        at = self._registry, self._candidate.repository, self._candidate.digest
+        if rule.cosign is not None:
+            try:
+                self._manifests += self._referrers.cosign_tags(*at, suffixes=_SIGNATURES)
+            except (Malformed, Rejected) as error:
+                self.problems.append(error.problem)
+        for wanted in (BUNDLE,) * (rule.cosign is not None) + (NOTARY,) * (rule.notation is not None):
+            try:
+                found = self._referrers.attached(*at, artifact_type=wanted)
+            except (Malformed, Rejected) as error:
+                self.problems.append(error.problem)
+            else:
+                self._manifests += found.manifests
+                self.left_out += found.left_out
+                self.is_complete &= found.is_complete
+
+    def subject_size(self, rule: SignatureCheck) -> int | None:
+        """The size of the image's manifest, which signatures of Notation name; None if nothing needs it."""
+        if rule.notation is None or not any(one.artifact_type == NOTARY for one in self._manifests):
+            return None
+        at = self._registry, self._candidate.repository, self._candidate.digest
+        return len(self._referrers.manifest(*at, limit_bytes=_MANIFEST_LIMIT_BYTES))
+
+    def signatures(self) -> Iterator[Attached]:
+        """The signatures, read as they are taken, up to the limit.
+
+        Raises:
+            Retry: the source is away, or takes too long.
+        """
+        number = 0
+        for index, manifest in enumerate(self._manifests):
+            if number == SIGNATURES_LIMIT:
+                self.left_out += len(self._manifests) - index
+                return
+            for one in self._claims(manifest):
+                if number == SIGNATURES_LIMIT:
+                    self.left_out += 1
+                    continue
+                number += 1
+                yield one if isinstance(one, Attached) else self._attached(manifest, one)
+
+    def _claims(self, manifest: Descriptor) -> Iterable[Layer | Attached]:
+        """The layers of a manifest that claim to be signatures; if it is unusable, one signature that says why."""
+        try:
+            body = self._read(manifest.digest, _MANIFEST_LIMIT_BYTES, blob=False)
+            return signature_layers(body, self._candidate.digest, by_tag=bool(manifest.tag))
+        except (Malformed, Rejected) as error:
+            return (Attached(place=_place(manifest), media_type="", problem=error.problem),)
+
+    def _attached(self, manifest: Descriptor, layer: Layer) -> Attached:
+        """A layer with its bytes, or why they cannot be read."""
+        try:
+            payload, problem = self._read(layer.digest, PAYLOAD_LIMIT_BYTES, blob=True), ""
+        except (Malformed, Rejected) as error:
+            payload, problem = b"", error.problem
+        return Attached(
+            place=_place(manifest),
+            media_type=layer.media_type,
+            payload=payload,
+            annotations=layer.annotations,
+            problem=problem,
+        )
+
+    def _read(self, digest: Digest, limit_bytes: int, *, blob: bool) -> bytes:
+        if time.monotonic() > self._deadline:
+            subject = f"{self._candidate.login_server}/{self._candidate.repository}@{self._candidate.digest}"
+            raise Retry(f"reading the signatures of {subject} takes longer than {READ_SECONDS:.0f} s")
+        read = self._referrers.blob if blob else self._referrers.manifest
+        return read(self._registry, self._candidate.repository, digest, limit_bytes)
+
+
+def _place(manifest: Descriptor) -> str:
+    return manifest.tag or manifest.digest
+
+
+def _secrets(rule: Trust) -> Iterator[tuple[str, str]]:
+    """The secrets that a rule names, by key."""
+    cosign, notation = rule.cosign, rule.notation
+    texts = {
+        "cosign.key": cosign.key if cosign else "",
+        "cosign.trust_root": cosign.trust_root if cosign else "",
+        "notation.certificates": notation.certificates if notation else "",
+    }
+    return ((key, name) for key, text in texts.items() if (name := secret_of(text)))
+
+
+def _unusable(rule: SignatureCheck, error: Malformed) -> Misconfigured:
+    name = dict(_secrets(rule)).get(error.field, "")
+    problem = f"signature.{error.field} {error.problem}"
+    if name:
+        return Misconfigured(f"the secret {name}: {problem}", cause=Cause.SECRET, remedy="store the right text in it")
+    return Misconfigured(problem, remedy="correct it in the rules")
+
+
+def _result(result: SignatureResult, source: _Source) -> CheckResult:
+    """The verdict, with what was refused as its evidence."""
+    refused = [*map(str, result.refused), *source.problems]
+    tail = tuple(refused[:_TAIL_LINES])
+    if (signed := result.signed) is not None:
+        when = f" at {signed.at:%Y-%m-%d %H:%M:%S} UTC" if signed.at else ""
+        reason = f"signed by {signed.by} ({signed.kind}{when})"
+        return CheckResult(verdict=Verdict.PASSED, reason=reason, evidence=Evidence(status=signed.place, log_tail=tail))
+    evidence = Evidence(status=f"{len(refused)} refused, {source.left_out} not examined", log_tail=tail)
+    if source.problems:
+        reason = f"what is attached to the image cannot be listed: {source.problems[0]}"
+        return CheckResult(verdict=Verdict.UNKNOWN, reason=reason, evidence=evidence)
+    return CheckResult(verdict=Verdict.FAILED, reason=_failure(result, source), evidence=evidence)
+
+
+def _failure(result: SignatureResult, source: _Source) -> str:
+    left_out, refused = source.left_out + result.left_out, result.refused
+    why = []
+    if refused:
+        why.append(f"{len(refused)} {'was' if len(refused) == 1 else 'were'} refused, {refused[0]}")
+    if left_out or not source.is_complete:
+        why.append(f"{left_out or 'some'} were not examined")
+    if not why:
+        return "the image has no signature of a kind that the rule trusts"
+    return f"the image has no valid signature: {'; '.join(why)}"
