@@ -1,6 +1,5 @@
 """The signature check: the image is signed at its source, by someone whom the rule trusts. It runs nothing."""
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -12,7 +11,7 @@ from shared.checks.kind import CheckKind, CheckResult
 from shared.domain.candidate import Candidate, Evidence, Verdict
 from shared.domain.errors import Cause, Malformed, Misconfigured, Rejected, Retry
 from shared.domain.image import Digest
-from shared.domain.policy import CheckRule, Policy, RegistryRule
+from shared.domain.policy import CheckRule, Phase, Policy, RegistryRule, fingerprint_of
 from shared.ports import Descriptor, Services
 from shared.signatures.manifest import BUNDLE, NOTARY, Layer, signature_layers
 from shared.signatures.model import PAYLOAD_LIMIT_BYTES, SIGNATURES_LIMIT, Attached, SignatureResult
@@ -34,6 +33,7 @@ class SignatureCheck(Trust, CheckRule, frozen=True, kw_only=True):
     """
 
     kind = "signature"
+    phase = Phase.READ
 
     def problems(self, policy: Policy, *, signs_in: bool) -> Iterator[tuple[str, str]]:
         """Trust that is not of its form."""
@@ -69,7 +69,7 @@ class SignatureCheckKind(CheckKind[SignatureCheck]):
     def readiness(self, rule: SignatureCheck) -> Iterator[tuple[str, Callable[[], object]]]:
         """Whether the keys, certificates and roots can be read and used."""
         names = [name for _, name in _secrets(rule)]
-        shown = f"secret {', '.join(names)}" if names else hashlib.sha256(msgspec.json.encode(rule)).hexdigest()[:8]
+        shown = f"secret {', '.join(names)}" if names else fingerprint_of(msgspec.to_builtins(rule))[:8]
         yield f"trusted signers ({shown})", partial(self._require_usable, rule)
 
     def dependency(self, rule: SignatureCheck) -> str:

@@ -36,9 +36,9 @@ TAG = f"{IMAGE.replace(':', '-')}.sig"
 
 
 def world_with(rule: CheckRule) -> World:
-    """A world whose gate has a signature check before its task."""
+    """A world whose gate has a task and a signature check."""
     gate = sample_policy().gates["node"]
-    return World(sample_policy(gates={"node": replace(gate, checks=(rule, *gate.checks))}))
+    return World(sample_policy(gates={"node": replace(gate, checks=(*gate.checks, rule))}))
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def pushed(world: World) -> CheckRecord:
     """The signature check of an image, after it was pushed and examined for two minutes."""
     world.push("15-alpine", IMAGE)
     world.settle(within_seconds=120)
-    return world.candidate(IMAGE).checks[0]
+    return world.candidate(IMAGE).checks[-1]
 
 
 def old(key: ec.EllipticCurvePrivateKey = KEY, subject: Digest = IMAGE) -> Attached:
@@ -66,7 +66,7 @@ def test_a_signed_image_passes_before_its_task_is_run(world: World) -> None:
     assert check.verdict == "passed"
     assert check.reason.startswith("signed by key sha256:")
     assert (check.run_id, check.evidence.status) == ("", TAG)
-    assert world.candidate(IMAGE).checks[1].verdict == "passed"
+    assert world.candidate(IMAGE).checks[0].verdict == "passed"
     assert world.stable_tag() == IMAGE
 
 
@@ -93,7 +93,7 @@ def test_a_signature_of_notation_names_the_size_of_the_manifest_that_is_there() 
     world.referrers.attach(image, [notary.sign(image, size=len(manifest))], NOTARY)
     world.push("15-alpine", image)
     world.settle(within_seconds=120)
-    check = world.candidate(image).checks[0]
+    check = world.candidate(image).checks[-1]
     assert check.reason == "signed by CN=release,O=acme,ST=WA,C=US (Notation at 2026-02-28 12:00:00 UTC)"
     assert "it says that the manifest has 7 bytes" in check.evidence.log_tail[0]
 
@@ -210,7 +210,7 @@ def test_a_list_that_cannot_be_read_is_unknown_and_read_again(world: World) -> N
     world.referrers.list_fault = None
     world.referrers.attach(IMAGE, [old()], tag=TAG)
     world.pass_time(3600)
-    assert world.candidate(IMAGE).checks[0].verdict == "passed"
+    assert world.candidate(IMAGE).checks[-1].verdict == "passed"
 
 
 # Keys in the vault.
@@ -331,10 +331,10 @@ def test_an_error_within_a_rule_has_its_own_line() -> None:
         parse_gates(text)
 
 
-def test_another_key_is_another_rule_and_the_check_stands_before_the_task() -> None:
+def test_another_key_is_another_rule() -> None:
     first, second = (parse_gates(rules({"cosign": {"key": pem(key)}})).gates["node"] for key in (KEY, STRANGER))
     assert first.fingerprint != second.fingerprint
-    assert [*KINDS].index("signature") < [*KINDS].index("task")
+    assert next(iter(KINDS)) == "signature"
 
 
 def test_what_signed_long_ago_counts_still() -> None:
