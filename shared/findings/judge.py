@@ -44,6 +44,8 @@ _SUPPRESSED = "suppressed"
 _HARMLESS = frozenset(("not_affected", "false_positive", "resolved", "resolved_with_pedigree"))
 """The statuses with which somebody says in the report itself that a finding does no harm."""
 
+_RANKS = {severity: rank for rank, severity in enumerate(reversed(Severity))}
+
 T = TypeVar("T")
 
 
@@ -120,10 +122,12 @@ def judge(
     granted = tuple(exceptions)
     cover = _Cover(report, now, granted, tuple(vex))
     gaps: Counter[tuple[int, str]] = Counter()
+    conditions = tuple(map(str, rules.fail_on))
     found = []
     for finding in report.findings:
-        if condition := _matched(rules, finding, now, gaps):
-            found.append(_judged(finding, condition, rules, cover, baseline))
+        index = _matched(rules, finding, now, gaps)
+        if index is not None:
+            found.append(_judged(finding, conditions[index], rules, cover, baseline))
     denied = tuple(one for one in report.licences if rules.licences and is_denied(one.name, rules.licences.deny))
     judgement = Judgement(
         verdict=Verdict.PASSED,
@@ -156,16 +160,16 @@ def _keys(finding: Finding) -> Iterator[str]:
 # What becomes of a finding.
 
 
-def _matched(rules: ScanRules, finding: Finding, now: datetime, gaps: Counter[tuple[int, str]]) -> str:
-    """The first condition that a finding matches, in words, else ""; counts what the report does not tell."""
+def _matched(rules: ScanRules, finding: Finding, now: datetime, gaps: Counter[tuple[int, str]]) -> int | None:
+    """The number of the first condition that a finding matches, from 0; counts what the report does not tell."""
     missing: list[tuple[int, str]] = []
     for index, condition in enumerate(rules.fail_on):
         matches, unknown = evaluate(condition, finding, now)
         if matches:
-            return str(condition)
+            return index
         missing.extend((index, key) for key in unknown)
     gaps.update(missing)
-    return ""
+    return None
 
 
 class _Cover:
@@ -338,8 +342,15 @@ def _name(text: str) -> str:
 
 def _order(judged: JudgedFinding) -> tuple[object, ...]:
     finding, package = judged.finding, judged.finding.package
-    by_severity = -list(Severity).index(finding.severity)
-    return by_severity, finding.vulnerability, package.name, package.version, package.purl, package.path, package.layer
+    return (
+        _RANKS[finding.severity],
+        finding.vulnerability,
+        package.name,
+        package.version,
+        package.purl,
+        package.path,
+        package.layer,
+    )
 
 
 def _place(secret: Secret) -> tuple[str, str, str]:
