@@ -1,12 +1,13 @@
 """Decision records: made of the ledger's records, signed, archived, and attached to the promoted image."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from shared import VERSION
 from shared.attestation.envelope import BUNDLE_TYPE, ENVELOPE_TYPE, bundle, envelope_of, key_id, pae, predicate_type_of
 from shared.attestation.statement import CheckFacts, Facts, Verifier, rules_digest, statements
 from shared.domain.candidate import Candidate
+from shared.domain.errors import Rejected
 from shared.domain.image import Digest, ImageRef, parse_repository
 from shared.domain.policy import Gate
 from shared.domain.promotion import Promotion, decision_record_name
@@ -35,14 +36,20 @@ class DecisionRecords:
         content = b"\n".join(self._signed(statement, signer) for statement in made.values())
         return self._services.archive.store(decision_record_name(promotion, content), content.decode())
 
-    def attach(self, promotion: Promotion, gate: Gate) -> tuple[Digest, ...]:
-        """Attach the archived bundles to the promoted image; returns the digests of what is attached.
+    def signed(self, promotion: Promotion) -> list[bytes]:
+        """The archived bundles; none if the archive has lost them."""
+        try:
+            return [line.encode() for line in self._services.archive.read(promotion.signed_record).splitlines()]
+        except Rejected:
+            return []
+
+    def attach(self, promotion: Promotion, gate: Gate, bundles: Sequence[bytes]) -> tuple[Digest, ...]:
+        """Attach bundles to the promoted image; returns the digests of what is attached.
 
         Raises:
-            Gone: the image does not exist any more. Rejected: the archive has lost what was signed.
+            Gone: the image does not exist any more.
         """
         target, repository = self._services.registry_rule(gate.promote.registry), gate.promote.repository
-        bundles = [line.encode() for line in self._services.archive.read(promotion.signed_record).splitlines()]
         registry, digest = self._services.registry, promotion.digest
         attached = tuple(registry.attach(target, repository, digest, _referrer(one)) for one in bundles)
         for one in bundles:

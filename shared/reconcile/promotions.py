@@ -482,9 +482,16 @@ class PromotionController(Controller[Promotion]):
         return signed.noting(self._services.clock.now(), "decision record signed", place)
 
     def _attach_record(self, step: Step[Promotion], gate: Gate) -> Promotion:
-        """Attach the archived record to the image, unless the image is gone: then it is promoted, and signed, again."""
+        """Attach the archived record to the image, unless the image is gone: then it is promoted, and signed, again.
+
+        What the archive has lost is signed again.
+        """
+        bundles = self._records.signed(step.record)
+        if not bundles:
+            lost = replace(step.record, signed_record="")
+            return lost.noting(self._services.clock.now(), "decision record lost", step.record.signed_record)
         try:
-            attached = self._records.attach(step.record, gate)
+            attached = self._records.attach(step.record, gate, bundles)
         except Gone as gone:
             return self._unrecorded(step.record, gone.problem)
         done = replace(step.record, record_due=False, attached=attached)

@@ -952,4 +952,35 @@ KNOWN = (
             "test_a_promotion_does_not_wait_for_ever_for_a_doubted_tag_that_was_deleted",
         ),
     ),
+    Mutant(
+        "a decision record is believed whoever signed it",
+        "shared/attestation/envelope.py",
+        "    except InvalidSignature:\n        return False",
+        "    except InvalidSignature:\n        return True",
+        _in("unit/test_attestation.py", "test_another_key_another_digest_and_another_verdict_prove_nothing"),
+    ),
+    Mutant(
+        "the decision record of another image proves this one",
+        "shared/attestation/proof.py",
+        "if not names:",
+        "if not statement.subject:",
+        _in("unit/test_attestation.py", "test_another_key_another_digest_and_another_verdict_prove_nothing"),
+    ),
+    Mutant(
+        "a decision record that cannot be signed is forgotten",
+        "shared/domain/promotion.py",
+        "return not self.under_way and not self.record_due",
+        "return not self.under_way",
+        _in(
+            "unit/test_decision_records.py",
+            "test_a_key_that_does_not_sign_stops_no_promotion_and_the_record_is_made_when_it_does",
+        ),
+    ),
+    Mutant(
+        "a registry's token follows a redirect to another host",
+        "basegate_cli/registry.py",
+        "answer = self._open(self._safe(url), headers)",
+        "answer = self._open(self._safe(url), headers | self._authorized())",
+        _in("unit/test_cli_verify.py", "test_the_password_gets_a_token_and_goes_nowhere_else"),
+    ),
 )

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.attestation.envelope import payload_of
 from shared.domain.candidate import CandidateState, Verdict
 from shared.domain.errors import Retry
 from shared.domain.observation import Observation
@@ -166,17 +167,16 @@ def remove_unique_tags_that_are_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def attach_no_records(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DecisionRecords, "attach", lambda self, promotion, gate: ())
+    monkeypatch.setattr(DecisionRecords, "attach", lambda self, promotion, gate, bundles: ())
 
 
 def sign_what_is_attached_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was attached before a worker died is not attached again: the signature is another one."""
     attach = DecisionRecords.attach
 
-    def signing(self: Any, promotion: Any, gate: Any) -> Any:
-        content = self._signed(b'{"predicateType":"x","subject":[],"predicate":{}}', self._services.signer)
-        place = self._services.archive.store(f"decision-records/{content.hex()[-40:]}", content.decode())
-        return attach(self, msgspec.structs.replace(promotion, signed_record=place), gate)
+    def signing(self: Any, promotion: Any, gate: Any, bundles: Any) -> Any:
+        again = [self._signed(payload_of(one), self._services.signer) for one in bundles]
+        return attach(self, promotion, gate, again)
 
     monkeypatch.setattr(DecisionRecords, "attach", signing)
 

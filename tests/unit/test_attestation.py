@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tomllib
 from base64 import b64decode, b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]
 from sigstore_models.bundle.v1 import Bundle
 
+from shared import VERSION
 from shared.attestation.envelope import BUNDLE_TYPE, Unproven, bundle, key_id, load_keys, pae, payload_of
 from shared.attestation.proof import proof
 from shared.attestation.statement import (
@@ -38,6 +40,7 @@ from shared.checks.approval import ApprovalCheck
 from shared.domain.candidate import Candidate, CandidateState, FoundBy, Verdict, new_attempt
 from shared.domain.image import ImageRef, Tag, parse_repository
 from shared.domain.promotion import Promotion, new_promotion
+from shared.settings import APP_ROOT
 from tests.fakes import START, digest, sample_policy
 
 GREEN, RED = digest("green"), digest("red")
@@ -231,6 +234,11 @@ def test_a_key_of_another_type_is_refused_by_name() -> None:
         load_keys(b"nothing")
     with pytest.raises(Unproven, match="cannot be read"):
         load_keys(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")
+
+
+def test_the_version_in_a_record_is_that_of_the_command_line() -> None:
+    project = tomllib.loads((APP_ROOT / "basegate_cli/pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["version"] == VERSION
 
 
 def test_times_are_in_utc_to_the_second() -> None:

@@ -17,6 +17,7 @@ from shared.adapters.ledger_tables import TableLedger
 from shared.adapters.listeners.topic import Topic
 from shared.adapters.registry_acr import AcrRegistry
 from shared.adapters.secrets_keyvault import VaultCredentials
+from shared.adapters.signing_keyvault import VaultSigner
 from shared.adapters.storage import BlobArchive, StorageWorkQueue
 from shared.adapters.subscriptions_eventgrid import EventGridSubscriptions
 from shared.adapters.tasks_acr import AcrTaskRunner
@@ -28,12 +29,14 @@ from shared.domain.policy import HealthRule
 from shared.domain.record import WorkItem
 from shared.domain.rollout import AppRecord
 from shared.domain.targets.aci import AciRule
+from shared.ports import Artifact
 from tests.fakes import digest, sample_policy
 
 MINUTE = 60.0
 POLICY = sample_policy()
 BASE = POLICY.registries["base"]
 DEPLOY = AciRule(name="g", resource_group="rg", subscription="s", health=HealthRule(path="/"))
+RECORD = Artifact(media_type="application/json", content=b"{}")
 OUTCOME = Outcome(name="promoted", subject="node", data={})
 TOPIC = {"BASEGATE_ANNOUNCE_TOPIC": "https://t.eventgrid.azure.net"}
 SOURCE = ImageRef("publicregistry.azurecr.io", Repository("node"), digest("orange"))
@@ -89,6 +92,8 @@ CALLS: dict[str, Callable[[], object]] = {
     "read all secrets": lambda: vault().values(),
     "read a tag": lambda: AcrRegistry(Credential, vault()).tag_state(BASE, "node", "15-alpine"),
     "move a tag": lambda: AcrRegistry(Credential, vault()).point(BASE, "node", "15-alpine", SOURCE.digest),
+    "attach": lambda: AcrRegistry(Credential, vault()).attach(BASE, "node", SOURCE.digest, RECORD),
+    "sign": lambda: VaultSigner("https://v.vault.azure.net/keys/k", Credential).sign(bytes(32)),
     "copy": lambda: AcrRegistry(Credential, vault()).start_copy(SOURCE, POLICY.registries["public"], BASE, "node:1"),
     "read the status of a copy": lambda: AcrRegistry(Credential, vault()).copy_status(
         BASE, "https://management.azure.com/o"

@@ -158,6 +158,17 @@ def test_a_worker_that_dies_after_it_attached_attaches_nothing_else(world: World
     assert len(world.promotion().attached) == 2
 
 
+def test_what_the_archive_has_lost_is_signed_again(world: World, signer: FakeSigner) -> None:
+    world.registry.attach_fault = Retry("503")
+    world.push("15-alpine", GREEN)
+    world.settle()
+    world.archive.texts = {name: text for name, text in world.archive.texts.items() if "decision-records" not in name}
+    world.registry.attach_fault = None
+    world.pass_time(400)
+    assert set(proofs(world, signer, GREEN)) == {SUMMARY_TYPE, DECISION_TYPE}
+    assert [entry.what for entry in world.promotion().history].count("decision record signed") == 2
+
+
 def test_without_a_key_there_is_no_record_and_no_further_step() -> None:
     world = World()
     world.push("15-alpine", GREEN)
