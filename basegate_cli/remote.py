@@ -26,6 +26,7 @@ _RENDERED: dict[str, Callable[[Any], Any]] = {
     "rollouts": show.records,
     "holds": show.holds,
     "vetoes": show.vetoes,
+    "exceptions": show.exceptions,
     "drift": show.drift,
     "why": show.story,
     "findings": show.findings,

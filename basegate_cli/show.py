@@ -88,6 +88,16 @@ def story(record: dict[str, Any]) -> RenderableType:
     return Group(head, *_stall(record), *_checks(record), *_promotions(record), happened, *lines, *_log_tails(record))
 
 
+def exceptions(answer: dict[str, Any]) -> RenderableType:
+    """Exceptions, and whether they count."""
+    lines = table("gate", "id", "state", "vulnerability", "until", "by", "why")
+    for one in answer["items"]:
+        about = f"{one['vulnerability']} in {one['package']}" if one["package"] else one["vulnerability"]
+        row(lines, one["gate"], one["id"], one["state"], about, one["until"], one["author"], one["justification"])
+    warned = [plain(f"warning: {one['warning']}") for one in answer["items"] if one["warning"]]
+    return Group(lines, *warned)
+
+
 def findings(answer: dict[str, Any]) -> RenderableType:
     """What a scan found: the verdict, and a table of the findings, those that fail first."""
     counts = ", ".join(f"{count} {severity}" for severity, count in answer["counts"].items()) or "nothing"

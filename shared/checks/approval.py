@@ -10,6 +10,9 @@ ASKED = Started("", "approval")
 """In place of a run, once approval was requested."""
 
 
+TWO_PERSONS_NEED_NAMES = "a function key does not identify a person: set BASEGATE_SIGN_IN to easy-auth, or leave it out"
+
+
 class ApprovalCheck(Rule, CheckRule, frozen=True, kw_only=True):
     """A person approves or rejects; with two_persons, not the person who requested the run."""
 
@@ -21,8 +24,7 @@ class ApprovalCheck(Rule, CheckRule, frozen=True, kw_only=True):
     def problems(self, policy: Policy, *, signs_in: bool) -> Iterator[tuple[str, str]]:
         """Two persons are required, but callers with a function key can claim any name."""
         if self.two_persons and not signs_in:
-            why = "a function key does not identify a person: set BASEGATE_SIGN_IN to easy-auth, or leave it out"
-            yield "two_persons", why
+            yield "two_persons", TWO_PERSONS_NEED_NAMES
 
 
 class ApprovalCheckKind(CheckKind[ApprovalCheck]):

@@ -11,12 +11,14 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
+from shared.checks.approval import TWO_PERSONS_NEED_NAMES
 from shared.checks.kind import CheckResult
 from shared.checks.task import RunsTask, TaskRunKind, telling_line
 from shared.domain.candidate import Candidate, CheckRecord, Evidence, ScanSummary, Verdict, attempts_of
 from shared.domain.errors import Rejected
+from shared.domain.exception import ExceptionGrant
 from shared.domain.image import short
-from shared.domain.policy import Duration, Name, Policy, TaskName, Values
+from shared.domain.policy import Duration, ExceptionRule, Name, Policy, TaskName, Values
 from shared.domain.stable_tag import StableTag
 from shared.findings.exceptions import is_in_scope
 from shared.findings.formats import FORMATS
@@ -25,7 +27,7 @@ from shared.findings.judge import Judgement, Outcome, judge, keys_of
 from shared.findings.model import BrokenReport, Report
 from shared.findings.read import read_report
 from shared.findings.rules import ScanRules
-from shared.ports import Run, RunStatus, last
+from shared.ports import Ledger, Run, RunStatus, last
 
 StepName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,63}$", description="the id of a step of the task")]
 FormatName = Annotated[
@@ -40,7 +42,7 @@ class ScanCheck(ScanRules, RunsTask, frozen=True, kw_only=True):
     """
 
     kind = "scan"
-    judging = frozenset((*ScanRules.__struct_fields__, "format"))
+    judging = frozenset((*ScanRules.__struct_fields__, "format", "two_persons"))
 
     registry: Name
     task: TaskName
@@ -48,11 +50,16 @@ class ScanCheck(ScanRules, RunsTask, frozen=True, kw_only=True):
     values: Values = msgspec.field(default_factory=dict)
     step: StepName = "scan"
     format: FormatName = ""
+    two_persons: Annotated[
+        bool, Meta(description="true or false: whether exceptions are granted by another person than asked for them")
+    ] = False
 
     def problems(self, policy: Policy, *, signs_in: bool) -> Iterator[tuple[str, str]]:
         """Those of its task, and of the rules by which it judges."""
         yield from super().problems(policy, signs_in=signs_in)
         yield from self.rule_problems()
+        if self.two_persons and not signs_in:
+            yield "two_persons", TWO_PERSONS_NEED_NAMES
 
 
 class Review(NamedTuple):
@@ -121,7 +128,8 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
         return self._reviewed(candidate, rule, report).result(replace(evidence, report_blob=place))
 
     def _reviewed(self, candidate: Candidate, rule: ScanRules, report: Report) -> "Review":
-        exceptions, baseline = self._services.policy.exceptions, self._baseline(candidate)
+        exceptions = (*self._services.policy.exceptions, *granted_at(self._services.ledger, candidate.gate))
+        baseline = self._baseline(candidate)
         judgement = judge(
             report,
             rule,
@@ -158,3 +166,9 @@ def _require_about(report: Report, candidate: Candidate) -> None:
     if candidate.digest not in digests:
         named = f"about {', '.join(map(short, digests[:3]))}" if digests else "about no digest"
         raise BrokenReport(f"the report is {named}, not about {short(candidate.digest)}: scan $IMAGE, by its digest")
+
+
+def granted_at(ledger: Ledger, gate: str) -> list[ExceptionRule]:
+    """The exceptions that were granted at a gate and not ended by anybody; some may be past their end."""
+    listed = (stored.record for stored in ledger.list(ExceptionGrant, gate))
+    return [one.exception for one in listed if one.is_granted]

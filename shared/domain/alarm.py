@@ -28,6 +28,7 @@ class AlarmKind(StrEnum):
     UNLOCKED = "unique tag could not be locked"
     STALLED = "a step does not work"
     REFUSED = "outcomes that a listener refuses"
+    EXCEPTION_ENDS = "exception ends"
     NOT_REMOVED = "left-over unique tag could not be removed"
     NO_SUBSCRIPTION = "no event subscription"
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from shared.operations import Plan, Who
 from shared.operations.apps import AppOperations
 from shared.operations.candidates import CandidateOperations
+from shared.operations.exceptions import ExceptionOperations
 from shared.operations.gates import GateOperations, VetoOperations
 from shared.operations.rebuild import RebuildOperations
 from shared.ports import Services
@@ -51,5 +52,6 @@ class Operate:
         self.gates = GateOperations(services)
         self.vetoes = VetoOperations(services, self.gates)
         self.apps = AppOperations(services)
+        self.exceptions = ExceptionOperations(services)
         self.sweeps = SweepOperations(services)
         self.ledger = RebuildOperations(services)

@@ -116,6 +116,22 @@ class PromotionDetail(Promotion, frozen=True, kw_only=True):
     id: str
 
 
+class StandingException(ApiModel, frozen=True, kw_only=True):
+    """An exception that an operator asked for: `requested`, `granted`, or `ended`."""
+
+    gate: str
+    id: str
+    state: str
+    vulnerability: str
+    package: str
+    tags: tuple[str, ...]
+    justification: str
+    author: str
+    until: str
+    at: Moment
+    warning: str = ""
+
+
 class CandidateDetail(Candidate, frozen=True, kw_only=True):
     """The record of a candidate, and those of the promotions of its digest."""
 
@@ -133,6 +149,7 @@ Gates = Items[Gate]
 Apps = Items[App]
 Holds = Items[StandingHold]
 Vetoes = Items[Veto]
+Exceptions = Items[StandingException]
 CandidatePage = Page[CandidateSummary]
 MovePage = Page[Move]
 RolloutPage = Page[RolloutSummary]

@@ -1,6 +1,7 @@
 """The queries of the HTTP interface: the overview, lists by time, single records and their logs."""
 
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -12,11 +13,13 @@ from shared.checks import check_kinds, check_type
 from shared.checks.task import log_so_far
 from shared.domain.candidate import Candidate, CandidateSummary, CheckRecord, Verdict
 from shared.domain.errors import NotFound, Rejected
+from shared.domain.exception import ExceptionGrant
 from shared.domain.policy import App as AppRule
 from shared.domain.policy import Gate as GateRule
 from shared.domain.rollout import AppRecord, BuildRecord, Rollout, RolloutState, RolloutSummary
 from shared.domain.stable_tag import Move, StableTag, Veto
 from shared.domain.targets import deploy_type
+from shared.findings.exceptions import end_warning
 from shared.ports import NO_FILTER, Item, Listed, ListFilter, Page, Services, read
 from shared.promotion.vetoes import Vetoes
 from shared.queries import models
@@ -99,6 +102,14 @@ class Queries:
         gates = self._services.policy.gates.values()
         vetoes = {veto for gate in gates for veto in self._vetoes.all(gate) if veto.is_active or all}
         return Items(items=tuple(sorted(vetoes, key=lambda veto: veto.at, reverse=True)))
+
+    def exceptions(self, *, all: bool) -> Items[models.StandingException]:
+        """The exceptions that operators asked for, the newest first; with `all` also those that have ended."""
+        now = self._services.clock.now()
+        gates = self._services.policy.gates
+        grants = [stored.record for name in gates for stored in self._services.ledger.list(ExceptionGrant, name)]
+        items = [_exception_item(one, now) for one in sorted(grants, key=lambda one: one.at, reverse=True)]
+        return Items(items=tuple(item for item in items if all or item.state != "ended"))
 
     def candidate(self, identifier: str) -> tuple[models.CandidateDetail, str]:
         """A candidate: its checks with evidence, its history, and the promotions of its digest."""
@@ -214,3 +225,20 @@ class RunLogs:
 def _end_of(text: str) -> str:
     """The end of a text, at most `LOG_LIMIT_BYTES`."""
     return text.encode()[-LOG_LIMIT_BYTES:].decode(errors="ignore")
+
+
+def _exception_item(grant: ExceptionGrant, now: datetime) -> models.StandingException:
+    rule, is_over = grant.exception, grant.exception.ends_at <= now
+    return models.StandingException(
+        gate=grant.gate,
+        id=grant.id,
+        state="ended" if is_over else grant.state,
+        vulnerability=rule.vulnerability,
+        package=rule.package,
+        tags=rule.tags,
+        justification=rule.justification,
+        author=rule.author,
+        until=rule.until,
+        at=grant.at,
+        warning=end_warning(rule, now) if grant.is_granted else "",
+    )

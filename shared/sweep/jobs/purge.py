@@ -18,6 +18,7 @@ import msgspec
 from shared.domain.alarm import STALLS, Alarm, AlarmKind
 from shared.domain.candidate import Candidate
 from shared.domain.errors import Conflict
+from shared.domain.exception import ExceptionGrant
 from shared.domain.observation import Observation
 from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion, archive_name, promotion_row
@@ -239,9 +240,12 @@ class GatePurgeJob(PurgeJob):
         return stable.hold is None and stable.claim is None
 
     def _others(self, run: JobRun, after: str) -> Iterator[str]:
-        """Ended alarms, lifted vetoes, and the moves whose stable tag has no record."""
+        """Ended alarms and exceptions, lifted vetoes, and the moves whose stable tag has no record."""
         ledger, name = self._services.ledger, self._gate.name
         self._remove_alarms(run, self._scope)
+        exceptions = ledger.list(ExceptionGrant, name)
+        ended = [one for one in exceptions if one.record.counted_until < self._before]
+        self._remove(run, f"ended exceptions of gate {name}", ended)
         vetoes = ledger.list(Veto, veto_partition(self._vetoes.target(self._gate)))
         lifted = [one for one in vetoes if one.record.lifted_at is not None and one.record.lifted_at < self._before]
         self._remove(run, f"lifted vetoes of gate {name}", lifted)

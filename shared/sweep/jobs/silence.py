@@ -1,12 +1,16 @@
-"""The silence jobs: problems that raise no error. An unreadable upstream, an expiring secret, missing events."""
+"""The silence jobs: problems that raise no error. An unreadable upstream, an expiring secret, missing events, an
+exception that ends.
+"""
 
 from collections.abc import Iterator
 from datetime import timedelta
 
+from shared.checks.scan import ScanCheck, granted_at
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate, RegistryRule, seconds
 from shared.domain.sweep import SweepRecord
+from shared.findings.exceptions import end_warning
 from shared.ports import Services, read
 from shared.sweep.job import JobRun, SweepJob
 
@@ -51,6 +55,30 @@ class GateSilenceJob(SweepJob):
             words = f"no tag of {self._source} has changed since {last:%Y-%m-%d %H:%M}"
             plan = "check whether it is still published there"
             yield self._alarm(AlarmKind.UPSTREAM_QUIET, self._gate.source.repository, words, plan)
+
+
+class ExceptionsJob(SweepJob):
+    """Whether exceptions at a gate have ended, or end soon: those of the rules, and those that were granted."""
+
+    interval_seconds = 3600.0
+
+    def __init__(self, services: Services, gate: Gate) -> None:
+        super().__init__(services, f"exceptions.{gate.name}", "ledger", f"gates/{gate.name}")
+        self._gate = gate
+
+    def batches(self, run: JobRun) -> Iterator[str]:
+        """One batch: one query."""
+        scans = any(isinstance(rule, ScanCheck) for rule in self._gate.checks)
+        self._settle(run, (AlarmKind.EXCEPTION_ENDS,), self._ending() if scans else ())
+        yield self._gate.name
+
+    def _ending(self) -> Iterator[Alarm]:
+        written = [one for one in self._services.policy.exceptions if not one.gates or self._gate.name in one.gates]
+        for exception in (*written, *granted_at(self._services.ledger, self._gate.name)):
+            if warning := end_warning(exception, self._services.clock.now()):
+                plan = "what it covers fails scans from then on; images that are promoted stay"
+                subject = f"{exception.vulnerability} {exception.package}".strip()
+                yield self._alarm(AlarmKind.EXCEPTION_ENDS, subject, warning, plan)
 
 
 class RegistrySilenceJob(SweepJob):
