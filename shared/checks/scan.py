@@ -11,6 +11,8 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
+from shared.attestation.statement import CheckFacts, Scanner, UsedException, evidence_of
+from shared.attestation.statement import Evidence as StatedEvidence
 from shared.checks.approval import TWO_PERSONS_NEED_NAMES
 from shared.checks.kind import CheckResult
 from shared.checks.task import RunsTask, TaskRunKind, telling_line
@@ -73,12 +75,15 @@ class Review(NamedTuple):
         """The result of the check, with its evidence."""
         report, judgement = self.report, self.judgement
         summary = ScanSummary(
-            scanner=f"{report.scanner.name} {report.scanner.version}".strip(),
+            scanner=report.scanner.name,
+            scanner_version=report.scanner.version,
             database_built_at=report.scanner.database_built_at,
+            database_version=report.scanner.database_version,
             platform=report.subject.platform,
             counts={severity.value: count for severity, count in report.by_severity()},
             failing=len(judgement.with_outcome(Outcome.FAILS)),
             covered=len(judgement.with_outcome(Outcome.VEX, Outcome.EXCEPTION)),
+            exceptions=tuple(dict.fromkeys(one.exception for one in judgement.findings if one.exception))[:50],
             warnings=judgement.warnings[:10],
         )
         return CheckResult(verdict=judgement.verdict, reason=judgement.reason, evidence=replace(evidence, scan=summary))
@@ -101,6 +106,28 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
         """What the stored report says under these rules, and the exceptions of today; None if there is no report."""
         report = self._stored(check)
         return self._reviewed(candidate, rule, report) if report is not None else None
+
+    def facts(self, check: CheckRecord) -> CheckFacts:
+        """Its scanner, the exceptions that its verdict depends on, and its report, beside the log."""
+        facts, summary = super().facts(check), check.evidence.scan
+        if summary is None:
+            return facts
+        place = check.evidence.report_blob
+        try:
+            report = evidence_of("report", place, self._services.archive.read(place).encode())
+        except Rejected:
+            report = StatedEvidence(name="report", uri=place)
+        return replace(
+            facts,
+            evidence=(*facts.evidence, report),
+            scanner=Scanner(
+                name=summary.scanner,
+                version=summary.scanner_version,
+                database_version=summary.database_version,
+                database_built_at=summary.database_built_at,
+            ),
+            exceptions=tuple(map(_used, summary.exceptions)),
+        )
 
     def _readable(self, log: str) -> str:
         return without_frames(log)
@@ -166,6 +193,16 @@ def _require_about(report: Report, candidate: Candidate) -> None:
     if candidate.digest not in digests:
         named = f"about {', '.join(map(short, digests[:3]))}" if digests else "about no digest"
         raise BrokenReport(f"the report is {named}, not about {short(candidate.digest)}: scan $IMAGE, by its digest")
+
+
+def _used(exception: ExceptionRule) -> UsedException:
+    return UsedException(
+        vulnerability=exception.vulnerability,
+        package=exception.package,
+        justification=exception.justification,
+        author=exception.author,
+        until=exception.until,
+    )
 
 
 def granted_at(ledger: Ledger, gate: str) -> list[ExceptionRule]:

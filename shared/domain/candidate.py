@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import msgspec
 
 from shared.domain.image import Digest, Tag, parse_repository
-from shared.domain.policy import CheckRule, Gate, Phase, RegistryRule
+from shared.domain.policy import CheckRule, ExceptionRule, Gate, Phase, RegistryRule
 from shared.domain.record import GateRecord, RecordSummary, list_item
 
 
@@ -46,14 +46,20 @@ class Verdict(StrEnum):
 
 
 class ScanSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a scan found: the number of findings by severity, of those that fail, and of those that are accepted."""
+    """What a scan found: the number of findings by severity, of those that fail, and of those that are accepted.
+
+    `exceptions` are those that the verdict depends on, at most 50.
+    """
 
     scanner: str = ""
+    scanner_version: str = ""
     database_built_at: datetime | None = None
+    database_version: str = ""
     platform: str = ""
     counts: dict[str, int] = {}
     failing: int = 0
     covered: int = 0
+    exceptions: tuple[ExceptionRule, ...] = ()
     warnings: tuple[str, ...] = ()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from shared.attestation.envelope import load_keys
+from shared.attestation.proof import proof
 from shared.domain.alarm import AlarmKind
 from shared.domain.candidate import CandidateState
 from shared.domain.errors import Malformed, NotFound, Refused
@@ -14,6 +16,7 @@ from shared.queries.records import Queries
 from shared.records.alarms import Alarms
 from shared.rules import InvalidGates, parse_gates
 from tests.fakes import World
+from tests.fakes.registries import FakeSigner
 from tests.unit.test_scan_check import GREEN, OPENSSL, RED, SCAN, finds, push, scan_world, swept
 
 ADA, BOB = Who("ada", "TLS ends before it"), Who("bob", "agreed")
@@ -184,3 +187,17 @@ def test_an_ended_exception_is_purged_when_it_is_older_than_what_is_kept() -> No
         world.pass_time(days * 86_400)
         swept(world)
         assert len(listed(world, ended=True)) == left
+
+
+def test_the_decision_record_names_the_scanner_and_who_accepted_what_until_when() -> None:
+    world = refused()
+    world.signer = signer = FakeSigner()
+    world.restart()
+    granted(world)
+    keys, attached = load_keys(signer.public_key), world.registry.attached[GREEN]
+    (decision,) = (one.decision for one in (proof(found.content, keys, GREEN) for found in attached) if one.decision)
+    (check,) = decision.checks
+    (used,) = check.exceptions
+    assert (used.vulnerability, used.author, used.until) == ("CVE-2026-1", "ada, granted by bob", "2026-06-30")
+    assert [(one.name, bool(one.digest)) for one in check.evidence] == [("log", True), ("report", True)]
+    assert check.scanner is not None
