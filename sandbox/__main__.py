@@ -47,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     up = add("up", _up, "start it in the background")
     up.add_argument("--port", type=_port, default=None, help="the gateway's port (default: the previous one, or any)")
     up.add_argument("--time-scale", type=_scale, default=None, help="divide Azure's long delays by this (default: 1)")
+    user = "who runs what needs no root (default: the previous one, or the user behind sudo; root for none)"
+    up.add_argument("--user", default=None, help=user)
     add("down", _down, "stop it; its state is kept")
     add("status", _status, "show whether it runs, its address and its resources")
     env = add("env", _env, 'print the environment variables of its clients: eval "$(python -m sandbox env)"')
@@ -83,7 +85,8 @@ def _needs(_instance: Instance, _options: argparse.Namespace) -> None:
 
 def _up(instance: Instance, options: argparse.Namespace) -> None:
     ensure(lifecycle.TOOLS, say=print)
-    requested = {name: value for name in ("port", "time_scale") if (value := getattr(options, name)) is not None}
+    given = {name: getattr(options, name) for name in ("port", "time_scale", "user")}
+    requested = {name: value for name, value in given.items() if value is not None}
     lifecycle.start(instance, msgspec.structs.replace(read_settings(instance), **requested))
     _status(instance, options)
 
@@ -101,7 +104,9 @@ def _status(instance: Instance, _options: argparse.Namespace) -> int:
     print(f"sandbox runs: pid {pid}, gateway http://127.0.0.1:{settings.port}, state {instance.root}")
     for line in _inventory(instance, settings):
         print(f"  {line}")
-    for warning in lifecycle.warnings(instance):
+    health = lifecycle.health(instance)
+    print(health.rights)
+    for warning in health.warnings:
         print(f"warning: {warning}")
     return 0
 

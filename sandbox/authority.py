@@ -24,6 +24,7 @@ class Authority:
             self._ca.cert_pem.write_to_path(str(certificate))
         self.bundle = folder / "bundle.pem"
         self.bundle.write_bytes(_system_certificates() + self._ca.cert_pem.bytes())
+        self.bundle.chmod(0o644)
         self.server_context = lru_cache(maxsize=512)(self._server_context)
 
     def client_context(self) -> ssl.SSLContext:

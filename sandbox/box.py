@@ -16,7 +16,7 @@ from sandbox.arm.surface import ResourceIndex, arm_surface
 from sandbox.authority import Authority
 from sandbox.containers import ContainerGroups
 from sandbox.containers.backoff import Backoff
-from sandbox.control import ControlServer, control_surface, mount_control
+from sandbox.control import ControlServer, Health, control_surface, mount_control
 from sandbox.engine import Podman
 from sandbox.entra import Issuer
 from sandbox.eventgrid.service import EventGrid
@@ -26,6 +26,7 @@ from sandbox.identity import local_surface, login_surface, mount_identity
 from sandbox.instance import Instance, Settings
 from sandbox.keyvault import Vaults
 from sandbox.registry import Push, Registries, to_event
+from sandbox.rights import Rights
 from sandbox.sites import SiteControl, Sites, SitesControlPlane
 from sandbox.storage import Storage
 from sandbox.tasks import Runner, Services, Tasks
@@ -38,11 +39,12 @@ log = logging.getLogger(__name__)
 class Box:
     """The services of one instance and the connections between them.
 
-    `tools` is the folder of downloads (Azurite, the parts of the upstream image).
+    `tools` is the folder of downloads (Azurite, the parts of the upstream image). `rights` are those of the processes
+    that need no root.
     """
 
-    def __init__(self, instance: Instance, settings: Settings, tools: Path) -> None:
-        self.instance, self.settings, self._tools = instance, settings, tools
+    def __init__(self, instance: Instance, settings: Settings, tools: Path, rights: Rights | None = None) -> None:
+        self.instance, self.settings, self._tools, self.rights = instance, settings, tools, rights or Rights()
         self.issuer = Issuer(instance.folder("secrets"))
         self.local, self.control = local_surface(), control_surface()
         self.index = ResourceIndex()
@@ -50,11 +52,12 @@ class Box:
         self.arm = arm_surface(self.issuer, self.foundation.groups.check_path)
         self.operations = Operations(self.arm)
         self.gateway = Gateway(Authority(instance.folder("ca")), [])
+        self.rights.open(instance.folder("ca"))
         self.vaults = Vaults(instance, self.issuer, self.index)
-        self.storage = Storage(instance, settings, self.issuer, tools)
-        self.registries = Registries(instance, self.issuer, self.gateway, self.operations, self.index)
-        self.github = GitHub(instance.folder("git"), self.issuer.identity_header)
-        self.sites = Sites(instance, self.client_environment)
+        self.storage = Storage(instance, settings, self.issuer, tools, self.rights)
+        self.registries = Registries(instance, self.issuer, self.gateway, self.operations, self.index, self.rights)
+        self.github = GitHub(instance.folder("git"), self.issuer.identity_header, self.rights)
+        self.sites = Sites(instance, self.client_environment, self.rights)
         self.eventgrid = EventGrid(
             instance, settings, self.issuer, self.gateway.outside, storage=self.storage, functions=self.sites
         )
@@ -89,7 +92,7 @@ class Box:
         self.eventgrid.mount(self.arm, self.operations, self.index)
         SitesControlPlane(self.sites).mount(self.arm, self.index)
         mount_identity(self.local, self.issuer, principal_of=self.foundation.identities.principal_of)
-        mount_control(self.control, self.github, self.index, lambda: self.engine.warnings)
+        mount_control(self.control, self.github, self.index, lambda: Health(self.engine.warnings, self.rights.sentence))
         self.eventgrid.mount_control(self.control)
         self.registries.mount_control(self.control)
         SiteControl(self.sites, self.foundation.groups.create).mount(self.control)

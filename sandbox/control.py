@@ -30,9 +30,12 @@ class RepositoryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """The answer of `GET /health`: `warnings` are sentences about what this machine does not allow."""
+    """The answer of `GET /health`: `warnings` are sentences about what this machine does not allow, `rights` one about
+    who runs what.
+    """
 
-    warnings: Sequence[str]
+    warnings: Sequence[str] = ()
+    rights: str = ""
     status: str = "ready"
 
 
@@ -110,14 +113,14 @@ def _socket_address(file: Path) -> Iterator[str]:
 
 
 def mount_control(
-    control: Surface, github: GitHub, index: ResourceIndex, warnings: Callable[[], Sequence[str]] = tuple
+    control: Surface, github: GitHub, index: ResourceIndex, health_of: Callable[[], Health] = Health
 ) -> None:
     """Add the operations outside any service: health, the list of resources, repositories from a folder."""
 
     @control.operation("GET", "/health")
     async def health(call: Call) -> web.StreamResponse:
         """Readiness: responds only when everything is started, with warnings about what does not hold here."""
-        return json_answer(Health(warnings()))
+        return json_answer(health_of())
 
     @control.operation("GET", "/resources")
     async def list_resources(call: Call) -> web.StreamResponse:

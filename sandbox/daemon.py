@@ -7,20 +7,23 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from sandbox import host
 from sandbox.box import Box
 from sandbox.engine import EngineError
 from sandbox.instance import Instance, Settings
-from sandbox.storage import AzuriteError
+from sandbox.rights import Rights, UserError, choose_rights
+from sandbox.storage import AzuriteError, azurite_script
 from sandbox.upstream import MissingPart
 
 _LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
-async def serve(instance: Instance, settings: Settings, tools: Path) -> None:
+async def serve(instance: Instance, settings: Settings, tools: Path, rights: Rights) -> None:
     """Start an instance, write its files once it is ready, and stop it on SIGTERM or SIGINT.
 
     `settings.json` (with the port) is written before `daemon.pid`: if the second exists, the first can be read.
@@ -29,10 +32,11 @@ async def serve(instance: Instance, settings: Settings, tools: Path) -> None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
-    box = Box(instance, settings, tools)
+    box = Box(instance, settings, tools, rights)
     port = await box.start()
     try:
         started = msgspec.structs.replace(settings, port=port)
+        instance.settings_file.touch(mode=0o600)
         instance.settings_file.write_bytes(msgspec.json.format(msgspec.json.encode(started), indent=2))
         instance.pid_file.write_text(str(os.getpid()))
         await stop.wait()
@@ -47,9 +51,17 @@ def main(root: Path, settings: Settings, tools: Path) -> None:
     instance.folder("logs")
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
     try:
-        asyncio.run(serve(instance, settings, tools.resolve()))
-    except (AzuriteError, EngineError, MissingPart) as error:
+        rights = choose_rights(settings.user, instance.key, _needed(instance, tools))
+        rights.admit_all(instance.root)
+        asyncio.run(serve(instance, settings, tools.resolve(), rights))
+    except (AzuriteError, EngineError, MissingPart, UserError) as error:
         sys.exit(str(error))
+
+
+def _needed(instance: Instance, tools: Path) -> Sequence[tuple[str, Path]]:
+    """What the processes that need no root must reach, each with an operator of test(1)."""
+    read = (Path(host.__file__), Path(msgspec.__file__), azurite_script(tools))
+    return [("-x", Path(sys.executable)), ("-x", instance.root.parent), *(("-r", file) for file in read)]
 
 
 if __name__ == "__main__":

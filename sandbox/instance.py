@@ -22,13 +22,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of an instance.
 
     `time_scale` divides Azure's long delays (Event Grid's retry schedule; lifetimes of tokens are not
-    changed); `settings.json` in the state folder stores the settings for the next start.
+    changed); `user` is who runs what needs no root, None the user behind sudo; `settings.json` in the state folder
+    stores the settings for the next start.
     """
 
     port: int = 0
     time_scale: float = 1.0
     durable_storage: bool = True
     storage_account: str = "basegatestore"
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class Instance:
     def create(self) -> None:
         """Create the state folder if it is missing, and close it to all users but its owner: it has secrets.
 
+        So are its own folders. Those that other users' processes need are opened to them by `sandbox.rights`.
+
         Raises:
             OSError: it is another user's, or has files that no sandbox wrote: their modes are not changed.
         """
@@ -81,10 +85,15 @@ class Instance:
         if names and names.isdisjoint(_OWN):
             raise FileExistsError(f"{self.root} is not empty, and no state of a sandbox")
         self.root.chmod(0o700)
+        for folder in self.root.iterdir():
+            if folder.is_dir() and not folder.is_symlink():
+                folder.chmod(0o700)
 
     def folder(self, *parts: str) -> Path:
-        """A folder below the root, created if missing."""
+        """A folder below the root, created if missing; only its owner can enter the outermost one."""
         path = self.root.joinpath(*parts)
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.root.joinpath(*parts[:1]).mkdir(mode=0o700, exist_ok=True)
         path.mkdir(parents=True, exist_ok=True)
         return path
 

@@ -130,9 +130,9 @@ def resources(instance: Instance) -> Sequence[Listed]:
     return control(instance, "GET", "/resources", answer=list[Listed])
 
 
-def warnings(instance: Instance) -> Sequence[str]:
-    """Sentences about what this machine does not allow a running instance. Raises like `control`."""
-    return control(instance, "GET", "/health", answer=Health).warnings
+def health(instance: Instance) -> Health:
+    """What a running instance says about itself. Raises like `control`."""
+    return control(instance, "GET", "/health", answer=Health)
 
 
 def control(

@@ -16,11 +16,11 @@ class Collection(Generic[T]):
     """Records by key; keys are case-insensitive, like ARM ids.
 
     A change is in the file when the method returns: it is written beside the old one and renamed over
-    it, so a killed process leaves one or the other. `mode` is the file's: 0o600 if only its owner may read it.
+    it, so a killed process leaves one or the other. Only its owner can read the file: many a record has a secret.
     """
 
-    def __init__(self, file: Path, kind: type[T], *, mode: int = 0o644) -> None:
-        self._file, self._kind, self._mode = file, kind, mode
+    def __init__(self, file: Path, kind: type[T]) -> None:
+        self._file, self._kind = file, kind
         self._records: dict[str, T] = {}
         if file.exists():
             self._records = msgspec.json.decode(file.read_bytes(), type=dict[str, kind])  # type: ignore[valid-type]
@@ -54,6 +54,6 @@ class Collection(Generic[T]):
         self._file.parent.mkdir(parents=True, exist_ok=True)
         beside = self._file.with_suffix(".new")
         beside.unlink(missing_ok=True)
-        beside.touch(mode=self._mode)
+        beside.touch(mode=0o600)
         beside.write_bytes(msgspec.json.encode(self._records))
         os.replace(beside, self._file)  # noqa: PTH105 (documented as atomic on one file system)

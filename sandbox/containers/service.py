@@ -62,7 +62,7 @@ class ContainerGroups:
         restarts: Backoff | None = None,
     ) -> None:
         self._operations, self._index = operations, index
-        self._records = Collection(file, GroupRecord, mode=0o600)
+        self._records = Collection(file, GroupRecord)
         self._deployments = Deployments(self._records, engine, Images(engine, registries), restarts or Backoff())
         index.register(f"{PROVIDER}/{KIND}", lambda: self._list_views(self._records.values()))
 

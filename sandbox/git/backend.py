@@ -14,6 +14,7 @@ from pathlib import Path
 from aiohttp import web
 
 from sandbox.git.commands import end, git_environment
+from sandbox.rights import Rights
 from sandbox.web import Fault
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ _HEAD_LIMIT_BYTES = 16 * 1024
 
 async def serve(
     request: web.BaseRequest,
+    rights: Rights,
     root: Path,
     path: str,
     user: str | None = None,
@@ -33,6 +35,7 @@ async def serve(
 
     Args:
         request: the request of the git client.
+        rights: those of the program.
         root: the folder of the bare repositories.
         path: the repository below `root` and the service, `/contoso/app.git/info/refs`.
         user: the user that pushes; None without authentication (http-backend then refuses a push).
@@ -42,8 +45,9 @@ async def serve(
         Fault: 502 if the program did not respond with a CGI header.
     """
     process = await asyncio.create_subprocess_exec(
-        "git",
-        "http-backend",
+        *rights.command("git", "http-backend"),
+        **rights.server(),
+        cwd="/",
         env=git_environment() | _cgi(request, root, path, user),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sandbox.programs import search_path
+from sandbox.rights import Rights
 
 _TIMEOUT_SECONDS = 120
 
@@ -31,17 +32,16 @@ def git_environment() -> dict[str, str]:
     }
 
 
-async def git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
-    """Run `git -C folder …` and return its standard output, without the trailing line break.
+async def git(rights: Rights, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    """Run `git -C folder …` with some rights, and return its standard output, without the trailing line break.
 
     Raises:
         GitError: it exited with a status other than 0, or not within two minutes.
     """
     process = await asyncio.create_subprocess_exec(
-        "git",
-        "-C",
-        str(folder),
-        *arguments,
+        *rights.command("git", "-C", str(folder), *arguments),
+        **rights.server(),
+        cwd="/",  # this process's may be one that the user cannot enter
         env=git_environment() | dict(environment or {}),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

@@ -20,6 +20,7 @@ from aiohttp import web
 
 from sandbox.git.backend import serve
 from sandbox.git.repositories import Repositories
+from sandbox.rights import Rights
 from sandbox.web import Call, Fault, Surface
 
 log = logging.getLogger(__name__)
@@ -41,12 +42,14 @@ class GitPush:
 class GitHub:
     """Bare repositories below `root`, served as `https://github.com/<owner>/<name>[.git]`; who pushes has the `secret`.
 
+    git runs with `rights`: what it serves or takes a first commit from, it must be allowed to read.
     Names are case-insensitive, and reported in lower case. `on_push` callbacks run after a push is in the
     repository, for every branch that it moved, and before `git push` returns.
     """
 
-    def __init__(self, root: Path, secret: str) -> None:
-        self._repositories, self._secret = Repositories(root), secret
+    def __init__(self, root: Path, secret: str, rights: Rights | None = None) -> None:
+        self._rights = rights or Rights()
+        self._repositories, self._secret = Repositories(root, self._rights), secret
         self._pushing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.on_push: list[Callable[[GitPush], Awaitable[None]]] = []
 
@@ -69,14 +72,15 @@ class GitHub:
         bits are preserved, and every file is added, even if a `.gitignore` among them excludes it.
 
         Raises:
-            Fault: 422 if the repository exists already, 400 if the name is not `owner/name`.
+            Fault: 422 if the repository exists already, 400 if the name is not `owner/name`, or git cannot read the
+                files.
         """
         await self._repositories.create(repository, source)
 
     async def checkout(self, repository: str, ref: str | None, folder: Path, subfolder: str = "") -> str:
         """Clone `owner/name` into the empty or absent `folder` at a branch, tag or commit, and return the commit id.
 
-        The clone shares its objects through hard links. The build context is `folder / subfolder`.
+        The clone shares nothing with the repository. The build context is `folder / subfolder`.
 
         Raises:
             Fault: 404 that names what is missing: the repository, the ref, or the subfolder at that ref.
@@ -129,7 +133,7 @@ class GitHub:
     ) -> web.StreamResponse:
         bare = self.path(f"{call.params['owner']}/{call.params['name']}")
         root = self._repositories.root
-        return await serve(call.request, root, f"/{bare.relative_to(root)}{service}", user, before_end)
+        return await serve(call.request, self._rights, root, f"/{bare.relative_to(root)}{service}", user, before_end)
 
     def _signed_in(self, request: web.BaseRequest) -> str:
         """The user name of a request with the secret. Raises `Fault`: 401 if it has another, or none."""

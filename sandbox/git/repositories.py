@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from sandbox.git.commands import GitError, git
+from sandbox.rights import Rights
 from sandbox.web import Fault
 
 _NAME = re.compile(r"[a-z0-9_-][a-z0-9_.-]*/[a-z0-9_-][a-z0-9_.-]*")
+_UNFINISHED = ".new-"
 _AUTHOR = {
     "GIT_AUTHOR_NAME": "Sandbox",
     "GIT_AUTHOR_EMAIL": "sandbox@example.com",
@@ -22,11 +27,20 @@ _AUTHOR = {
 
 
 class Repositories:
-    """The bare repositories in a folder. Names are `owner/name`, with or without `.git`, and case-insensitive."""
+    """The bare repositories in a folder. Names are `owner/name`, with or without `.git`, and case-insensitive.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
+    git runs with `rights`. Each repository is its to change; the folders around them are not.
+    """
+
+    def __init__(self, root: Path, rights: Rights) -> None:
+        self.root, self._rights = root.resolve(), rights
         self.root.mkdir(parents=True, exist_ok=True)
+        rights.admit_servers(self.root)
+        for left in self.root.glob(f"{_UNFINISHED}*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        for repository in self.root.glob("*/*.git"):
+            rights.open(repository.parent)
+            rights.give(repository)
 
     def location(self, repository: str) -> Path:
         """The folder of a repository, which need not exist.
@@ -54,19 +68,21 @@ class Repositories:
         """Create a repository with the files of `source` as the first commit on `main`.
 
         Raises:
-            Fault: 422 if the repository exists already.
+            Fault: 422 if the repository exists already, 400 if git cannot read the files.
         """
-        folder, building = self._prepare(repository)
-        try:
-            await git(building, "init", "--quiet", "--bare", "--initial-branch=main", ".")
-            await git(building, "config", "receive.autogc", "false")  # it would outlive the push that started it
+        folder = self._prepare(repository)
+        with self._building() as building:
+            await self._git(building, "init", "--quiet", "--bare", "--initial-branch=main", ".")
+            await self._git(building, "config", "receive.autogc", "false")  # it would outlive the push that started it
             import_files = ("-c", "core.bare=false", "--git-dir", str(building), "--work-tree", ".")
-            await git(source, *import_files, "add", "--all", "--force", ".")
             commit = ("commit", "--quiet", "--allow-empty", "--message", "Import the files")
-            await git(source, *import_files, *commit, environment=_AUTHOR)
-            shutil.move(building, folder)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
+            try:
+                await self._git(source, *import_files, "add", "--all", "--force", ".")
+                await self._git(source, *import_files, *commit, environment=_AUTHOR)
+            except GitError as error:
+                problem = f"git, which runs as {self._rights.name}, cannot import {source}: {error}"
+                raise Fault(400, "InvalidSource", problem) from error
+            building.rename(folder)
 
     async def checkout(self, repository: str, ref: str | None, folder: Path, subfolder: str = "") -> str:
         """Clone into `folder` at a branch, tag or commit (None: the default branch); return the commit id.
@@ -76,8 +92,14 @@ class Repositories:
         """
         bare = self.path(repository)
         commit = await self._resolve(bare, repository, ref or "HEAD")
-        await git(self.root, "clone", "--quiet", "--local", "--no-checkout", str(bare), str(folder))
-        await git(folder, "-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", commit)
+        clone = ("clone", "--quiet", "--local", "--no-hardlinks", "--no-checkout")  # a build could write through a link
+        with self._building() as building:
+            await self._git(building, *clone, str(bare), ".")
+            await self._git(building, "-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", commit)
+            await asyncio.to_thread(self._rights.take, building)
+            building.chmod(0o755)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            building.rename(folder)
         if not _holds(folder, subfolder):
             raise Fault(404, "NotFound", f"{repository} has no folder '{subfolder}' at '{ref or 'HEAD'}'.")
         return commit
@@ -85,22 +107,36 @@ class Repositories:
     async def heads(self, repository: str) -> dict[str, tuple[str, str]]:
         """Every branch with its commit id and the first line of that commit's message."""
         layout = "%(refname:lstrip=2)%00%(objectname)%00%(contents:subject)"
-        output = await git(self.path(repository), "for-each-ref", f"--format={layout}", "refs/heads")
+        output = await self._git(self.path(repository), "for-each-ref", f"--format={layout}", "refs/heads")
         heads = (line.split("\0") for line in output.split("\n") if line)
         return {branch: (commit, message) for branch, commit, message in heads}
 
-    def _prepare(self, repository: str) -> tuple[Path, Path]:
+    async def _git(self, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+        return await git(self._rights, folder, *arguments, environment=environment)
+
+    @contextmanager
+    def _building(self) -> Iterator[Path]:
+        """An empty folder that git may write, which is removed if it is still there at the end."""
+        building = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.root))
+        self._rights.give(building)
+        try:
+            yield building
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+
+    def _prepare(self, repository: str) -> Path:
         folder = self.location(repository)
         if folder.exists():
             raise Fault(422, "UnprocessableEntity", f"The repository {repository} exists already.")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        return folder, Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
+        self._rights.open(folder.parent)
+        return folder
 
-    @staticmethod
-    async def _resolve(bare: Path, repository: str, ref: str) -> str:
+    async def _resolve(self, bare: Path, repository: str, ref: str) -> str:
+        verify = ("rev-parse", "--verify", "--quiet", "--end-of-options")
         for candidate in (f"refs/heads/{ref}", f"refs/tags/{ref}", ref):
             try:
-                return await git(bare, "rev-parse", "--verify", "--quiet", "--end-of-options", candidate + "^{commit}")
+                return await self._git(bare, *verify, candidate + "^{commit}")
             except GitError:
                 continue
         raise Fault(404, "NotFound", f"{repository} has no branch, tag or commit '{ref}'.")

@@ -22,8 +22,8 @@ class ObjectStore(Generic[V]):
 
     def __init__(self, file: Path, backups: Path, kind: type[VaultObject[V]], noun: str) -> None:
         self._kind, self.noun = kind, noun
-        self._objects = Collection(file, kind, mode=0o600)
-        self._backups = Collection(backups, kind, mode=0o600)
+        self._objects = Collection(file, kind)
+        self._backups = Collection(backups, kind)
 
     def add(self, vault: str, name: str, version: V) -> V:
         """Add a version to an object, which is created if it does not exist.

@@ -13,7 +13,6 @@ import contextlib
 import io
 import json
 import logging
-import os
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from yarl import URL
 
 from sandbox.forward import Backend
 from sandbox.programs import find_program
+from sandbox.rights import Rights
 from sandbox.web import Fault
 
 log = logging.getLogger(__name__)
@@ -58,10 +58,11 @@ class Distribution:
         data: the folder of its content, which is retained when the process exits.
         runtime: a folder with a short path for the socket (108 bytes are the limit) and the configuration.
         log: the file that its messages are written to.
+        rights: those of the process; it must be admitted to both folders.
     """
 
-    def __init__(self, host: str, data: Path, runtime: Path, log: Path) -> None:
-        self._host, self._data, self._log = host, data, log
+    def __init__(self, host: str, data: Path, runtime: Path, log: Path, rights: Rights) -> None:
+        self._host, self._data, self._log, self._rights = host, data, log, rights
         self._socket, self._config = runtime / f"{secrets.token_hex(4)}.sock", runtime / f"{secrets.token_hex(4)}.json"
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -80,7 +81,10 @@ class Distribution:
             RuntimeError: it exited or was not ready in time; the message contains the path of its log.
         """
         # Written once: uploads in progress have state that is signed with the secret in it.
+        self._config.touch(mode=0o600)
         self._config.write_text(json.dumps(self._configuration()))
+        self._rights.show_servers(self._config)
+        self._rights.give(self._data)
         await self._launch()
         self._keeper = asyncio.get_running_loop().create_task(self._keep())
         connector = aiohttp.UnixConnector(str(self._socket), limit=0)
@@ -90,12 +94,12 @@ class Distribution:
 
     async def _launch(self) -> None:
         self._socket.unlink(missing_ok=True)  # a killed process leaves it behind
-        # Any REGISTRY_* variable would override the configuration (REGISTRY_AUTH_FILE of skopeo and podman does).
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("REGISTRY_")}
+        command = (find_program(_PROGRAM) or _PROGRAM, "serve", str(self._config))
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *_dies_with_its_parent(), find_program(_PROGRAM) or _PROGRAM, "serve", str(self._config),
-                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
+                *_dies_with_its_parent(), *self._rights.command(*command), **self._rights.server(),
+                # Any REGISTRY_* variable would override the configuration (skopeo's REGISTRY_AUTH_FILE does).
+                env=self._rights.environment(), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         await self._wait_until_ready(self._process)
 

@@ -41,6 +41,7 @@ from sandbox.registry.pull_limit import PullLimit
 from sandbox.registry.records import PROVIDER, SUFFIX, Origin, Push, RegistryRecord, ReplicationRecord
 from sandbox.registry.registry import Realm, Registry
 from sandbox.registry.webhooks import Webhooks
+from sandbox.rights import Rights
 from sandbox.store import Collection
 from sandbox.web import Fault, Surface, registry_fault
 
@@ -59,16 +60,25 @@ class Registries:
     `on_push` listeners are called with every manifest that is pushed or deleted, sequentially in the order of the
     pushes, soon after the client has received its response; `on_replicated` listeners once more for every replica of
     the registry, later. An exception of a listener is logged and does not affect the others. `hub_limit` is Docker
-    Hub's pull rate limit. `replication_seconds` is how much later a replica has what was pushed.
+    Hub's pull rate limit. `replication_seconds` is how much later a replica has what was pushed. The processes run with
+    `rights`.
     """
 
     replication_seconds = 2.0
 
     def __init__(
-        self, instance: Instance, issuer: Issuer, gateway: Gateway, operations: Operations, index: ResourceIndex
+        self,
+        instance: Instance,
+        issuer: Issuer,
+        gateway: Gateway,
+        operations: Operations,
+        index: ResourceIndex,
+        rights: Rights | None = None,
     ) -> None:
         self._folder, self._logs = instance.folder("registry"), instance.logs
         self._folder.chmod(0o700)  # it contains the admin users' passwords
+        self._rights = rights or Rights()
+        self._rights.admit_servers(self._folder)
         self._records = Collection(self._folder / "registries.json", RegistryRecord)
         self._accounts = Accounts(self._folder, issuer, self._records)
         self._auth = RegistryAuth(issuer, self._accounts, self.at)
@@ -118,6 +128,7 @@ class Registries:
         """Start the processes of Docker Hub and of all existing registries, concurrently."""
         self._sweep_runtime()
         self._runtime = Path(tempfile.mkdtemp(prefix=_RUNTIME_PREFIX))
+        self._rights.admit_servers(self._runtime, writing=True)
         (self._folder / "runtime").write_text(str(self._runtime))
         self._announcer = asyncio.get_running_loop().create_task(self._notify_listeners())
         hub = self._start(_HUB, "registry-1.docker.io", _HUB_REALM, anonymous=True)
@@ -246,7 +257,10 @@ class Registries:
             return  # start() starts the registries that were created before it
         data = self._data(name)
         data.mkdir(parents=True, exist_ok=True)
-        distribution = Distribution(host, data / "content", self._runtime, self._logs / f"registry-{name}.log")
+        for folder in (data.parent, data):
+            self._rights.open(folder)
+        log_file = self._logs / f"registry-{name}.log"
+        distribution = Distribution(host, data / "content", self._runtime, log_file, self._rights)
         locks = Locks(data / "locks.json")
         announce = (lambda push: None) if name == _HUB else self._pushes.put_nowait
         await distribution.start()

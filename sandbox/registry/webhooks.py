@@ -53,7 +53,7 @@ class Webhooks:
     """
 
     def __init__(self, file: Path, outside: Callable[[], aiohttp.ClientSession]) -> None:
-        self.records = Collection(file, WebhookRecord, mode=0o600)
+        self.records = Collection(file, WebhookRecord)
         self._outside = outside
         self._events: dict[str, deque[dict[str, Any]]] = defaultdict(lambda: deque(maxlen=_KEPT_EVENTS))
         self._queues: dict[str, _Queue] = {}

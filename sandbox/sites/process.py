@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import msgspec
 
 from sandbox.forward import Backend
 from sandbox.host.functions_host import ENDPOINT_FILE, Endpoint
+from sandbox.rights import Rights, read_foreign
 from sandbox.web import Fault
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -37,11 +37,13 @@ class SiteRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SiteProcess:
-    """The host process of a site. Its output is written to `log`; `state` is its state folder."""
+    """The host process of a site. Its output is written to `log`; `state` is its state folder, which it owns."""
 
-    def __init__(self, record: SiteRecord, environment: Mapping[str, str], state: Path, log: Path) -> None:
-        self.record, self.state, self.log = record, state, log
-        self._environment = {**_basics(), **environment, **_platform(record.name), **record.settings}
+    def __init__(
+        self, record: SiteRecord, environment: Mapping[str, str], state: Path, log: Path, rights: Rights
+    ) -> None:
+        self.record, self.state, self.log, self._rights = record, state, log, rights
+        self._environment = {**rights.environment(), **environment, **_platform(record.name), **record.settings}
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self.endpoint: Endpoint | None = None
@@ -82,7 +84,8 @@ class SiteProcess:
             began = log.tell()
             try:
                 self._process = process = await asyncio.create_subprocess_exec(
-                    *self._command(),
+                    *self._rights.command(*self._command()),
+                    **self._rights.app(),
                     cwd=_ROOT,
                     env=self._environment,
                     stdin=asyncio.subprocess.PIPE,  # closed by the kernel when this process dies, however it dies
@@ -99,7 +102,7 @@ class SiteProcess:
             raise Fault(400, "SiteNotReady", f"The site did not serve within {_READY_SECONDS} s.") from None
         if not endpoint_file.exists():
             raise Fault(400, "SiteNotReady", _tail(self.log, began))
-        self.endpoint = msgspec.json.decode(endpoint_file.read_bytes(), type=Endpoint)
+        self.endpoint = _read_endpoint(endpoint_file)
         self.backend = Backend(self.endpoint.port)
 
     def _command(self) -> list[str]:
@@ -131,9 +134,11 @@ class SiteProcess:
             self.backend = None
 
 
-def _basics() -> dict[str, str]:
-    """The variables of the daemon's environment that a process needs; the app does not get the others."""
-    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
+def _read_endpoint(file: Path) -> Endpoint:
+    try:
+        return msgspec.json.decode(read_foreign(file), type=Endpoint)
+    except (OSError, msgspec.DecodeError) as error:
+        raise Fault(400, "SiteNotReady", f"The host's {file.name} cannot be read: {error}") from error
 
 
 def _platform(name: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from sandbox.host.functions_host import KEYS_FILE
 from sandbox.host.keys import EVENT_GRID_KEY, Keys
 from sandbox.instance import Instance
+from sandbox.rights import Rights
 from sandbox.sites.process import SiteProcess, SiteRecord
 from sandbox.store import Collection
 from sandbox.web import Call, Fault, Surface
@@ -29,12 +30,15 @@ class Sites:
     """Starts and stops sites, and forwards requests to them.
 
     `environment` returns the variables of every host process besides the site's own settings. It is
-    `Instance.client_environment`, called when a site starts.
+    `Instance.client_environment`, called when a site starts. They run with `rights`.
     """
 
-    def __init__(self, instance: Instance, environment: Callable[[], Mapping[str, str]]) -> None:
-        self._instance, self._environment = instance, environment
+    def __init__(
+        self, instance: Instance, environment: Callable[[], Mapping[str, str]], rights: Rights | None = None
+    ) -> None:
+        self._instance, self._environment, self._rights = instance, environment, rights or Rights()
         self._records = Collection(instance.folder("sites") / "sites.json", SiteRecord)
+        self._rights.open(instance.folder("sites"))
         self._running: dict[str, SiteProcess] = {}
         self._turn = asyncio.Lock()
 
@@ -119,9 +123,12 @@ class Sites:
         """A site's access keys.
 
         Raises:
-            Fault: 404 if the site does not exist.
+            Fault: 404 if the site does not exist, 503 if its host has not stored them.
         """
-        return Keys(self._state(self.require(name).name) / KEYS_FILE)
+        try:
+            return Keys.read(self._state(self.require(name).name) / KEYS_FILE)
+        except (OSError, ValueError) as error:
+            raise Fault(503, "ServerBusy", f"The keys of the site '{name}' cannot be read: {error}") from error
 
     def eventgrid_key(self, name: str) -> str | None:
         """The system key of a site's Event Grid webhook; None if the site does not exist."""
@@ -167,7 +174,9 @@ class Sites:
 
     async def _start(self, record: SiteRecord) -> SiteProcess:
         log = self._instance.logs / f"site-{record.name}.log"
-        process = SiteProcess(record, self._environment(), self._state(record.name), log)
+        state = self._state(record.name)
+        self._rights.give(state)
+        process = SiteProcess(record, self._environment(), state, log, self._rights)
         self._running[record.name] = process
         try:
             await process.start()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 from pathlib import Path
 
 from sandbox.programs import find_program
+from sandbox.rights import Rights
 from sandbox.storage.account import Account
 
 log = logging.getLogger(__name__)
@@ -39,9 +39,13 @@ class Azurite:
         data: the folder for its data.
         log_file: the file for its output.
         durable: whether an acknowledged write is on disk, at about half the write rate.
+        rights: those of the process.
     """
 
-    def __init__(self, script: Path, account: Account, data: Path, log_file: Path, *, durable: bool) -> None:
+    def __init__(
+        self, script: Path, account: Account, data: Path, log_file: Path, *, durable: bool, rights: Rights
+    ) -> None:
+        self._rights = rights
         self._script, self._account, self._data, self._log_file = script, account, data, log_file
         self._preloads = [LIFELINE, *([_HERE / "durable.js"] if durable else [])]
         self.ports = dict(zip(SERVICES, _free_ports(len(SERVICES)), strict=True))
@@ -81,11 +85,12 @@ class Azurite:
         ports = [part for name, port in self.ports.items() for part in (f"--{name}Port", str(port))]
         lives = [part for name in SERVICES for part in (f"--{name}KeepAliveTimeout", _KEEP_ALIVE_SECONDS)]
         switches = ("--silent", "--disableTelemetry", "--skipApiVersionCheck", "--location", str(self._data))
-        environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-        environment["AZURITE_ACCOUNTS"] = f"{self._account.name}:{self._account.key}"
+        environment = self._rights.environment() | {"AZURITE_ACCOUNTS": f"{self._account.name}:{self._account.key}"}
+        node = (find_program("node") or "node", *preloads, str(self._script), *switches, *ports, *lives)
         with self._log_file.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
-                *(find_program("node") or "node", *preloads, str(self._script), *switches, *ports, *lives),
+                *self._rights.command(*node),
+                **self._rights.server(),
                 cwd=self._data,
                 env=environment,
                 stdin=asyncio.subprocess.PIPE,

@@ -18,6 +18,7 @@ from aiohttp import web
 from sandbox.entra import STORAGE_AUDIENCES, Issuer
 from sandbox.forward import Backend
 from sandbox.instance import TENANT, Instance, Settings
+from sandbox.rights import Rights
 from sandbox.storage.account import open_account
 from sandbox.storage.limits import check_entity, rewrite_batch
 from sandbox.storage.process import SERVICES, Azurite
@@ -31,19 +32,25 @@ _WRITES_ENTITY = frozenset(("POST", "PUT", "PATCH", "MERGE"))
 class Storage:
     """The storage account of one instance.
 
-    `script` is Azurite's entry point, `tools/azurite/node_modules/azurite/dist/src/azurite.js`.
+    `tools` is the folder in which Azurite is; it runs with `rights`.
     """
 
-    def __init__(self, instance: Instance, settings: Settings, issuer: Issuer, tools: Path) -> None:
-        folder = instance.folder("storage")
+    def __init__(
+        self, instance: Instance, settings: Settings, issuer: Issuer, tools: Path, rights: Rights | None = None
+    ) -> None:
+        rights = rights or Rights()
+        folder, data = instance.folder("storage"), instance.folder("storage", "data")
+        rights.admit_servers(folder)
+        rights.give(data)
         self._issuer = issuer
         self._account = open_account(settings.storage_account, folder / "account.key")
         self._azurite = Azurite(
             azurite_script(tools),
             self._account,
-            instance.folder("storage", "data"),
+            data,
             instance.folder("logs") / "azurite.log",
             durable=settings.durable_storage,
+            rights=rights,
         )
         self._backends = {service: Backend(self._azurite.ports[service]) for service in SERVICES}
         self._full_access = self._account.full_access()

@@ -48,10 +48,11 @@ class Sandbox:
     Args:
         folder: everything that it writes; if empty or missing, the instance is new.
         time_scale: divides Azure's long delays: Event Grid's retries, the time limit of a task run.
+        user: who runs what needs no root; None is the user behind sudo, who must be able to reach the folder.
     """
 
-    def __init__(self, folder: Path, *, time_scale: float = 1.0) -> None:
-        self._instance, self._time_scale = Instance(folder.resolve()), time_scale
+    def __init__(self, folder: Path, *, time_scale: float = 1.0, user: str | None = None) -> None:
+        self._instance, self._time_scale, self._user = Instance(folder.resolve()), time_scale, user
 
     def __enter__(self) -> Self:
         self.start()
@@ -100,7 +101,8 @@ class Sandbox:
         Raises:
             SandboxError: it runs already, or does not start; includes the end of its log.
         """
-        lifecycle.start(self._instance, replace(read_settings(self._instance), time_scale=self._time_scale))
+        settings = replace(read_settings(self._instance), time_scale=self._time_scale, user=self._user)
+        lifecycle.start(self._instance, settings)
 
     def stop(self) -> bool:
         """Stop it with all its processes and containers; False if it did not run.

@@ -11,10 +11,10 @@ import pytest
 
 from sandbox.__main__ import main
 from sandbox.arm.surface import ResourceId
-from sandbox.control import mount_control
+from sandbox.control import Health, mount_control
 from sandbox.git import GitHub
 from sandbox.instance import Instance, Settings
-from sandbox.lifecycle import SandboxError, resources, running_pid, start, stop, warnings
+from sandbox.lifecycle import SandboxError, health, resources, running_pid, start, stop
 from sandbox.tests.live import LiveGateway
 
 REGISTRY = str(ResourceId("contoso-rg", "Microsoft.ContainerRegistry", "registries", "contoso"))
@@ -158,9 +158,9 @@ def test_what_this_machine_does_not_allow_is_told(live: LiveGateway) -> None:
         live.control,
         GitHub(live.instance.folder("git"), live.issuer.identity_header),
         live.index,
-        lambda: ["There is no iptables."],
+        lambda: Health(["There is no iptables."], "All run as root."),
     )
-    assert warnings(live.instance) == ["There is no iptables."]
+    assert health(live.instance) == Health(["There is no iptables."], "All run as root.")
 
 
 def test_a_sandbox_that_does_not_answer_is_told(tmp_path: Path) -> None:

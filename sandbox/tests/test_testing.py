@@ -42,7 +42,9 @@ def test_the_readmes_test_passes(azure: Sandbox) -> None:
 
 
 def test_a_running_sandbox_says_where_it_is_and_is_not_started_twice(azure: Sandbox) -> None:
-    assert azure.request("GET", "/health") == {"status": "ready", "warnings": []}
+    health = azure.request("GET", "/health")
+    assert (health["status"], health["warnings"]) == ("ready", [])
+    assert "Function apps, registries, git and Azurite run as " in health["rights"]
     assert azure.environment["HTTPS_PROXY"] == azure.url
     assert azure.pid in azure.processes(ProcessKind.SANDBOX)
     with pytest.raises(SandboxError, match="runs already"):
