@@ -6,7 +6,7 @@ import base64
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from sandbox.engine.contract import EngineError, Login
@@ -109,6 +109,20 @@ def environment_options(file: Path, environment: Mapping[str, str]) -> tuple[lis
         write_private(file, "".join(f"{name}={value}\n" for name, value in plain.items()))
         options = ["--env-file", str(file), *options]
     return options, passed
+
+
+def argument_options(arguments: Mapping[str, str], secret: Collection[str]) -> tuple[list[str], Mapping[str, str]]:
+    """The options of build arguments, and variables of the engine's own process: no value is an argument.
+
+    Only one whose name the engine itself would read is, and a secret one must not have such a name.
+
+    Raises:
+        EngineError: a secret one has.
+    """
+    passed = {name: value for name, value in arguments.items() if _PASSED_ON.fullmatch(name)}
+    passed_on({name: arguments[name] for name in secret})
+    written = (name if name in passed else f"{name}={value}" for name, value in arguments.items())
+    return [part for argument in written for part in ("--build-arg", argument)], passed
 
 
 def passed_on(variables: Mapping[str, str]) -> Mapping[str, str]:

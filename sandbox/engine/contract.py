@@ -63,8 +63,8 @@ class ImageBuild:
     """One build of an image. It says all that may be chosen: an engine adds no option from elsewhere.
 
     `context` is the absolute path of a folder on this machine, without links: the build fails if one of its folders
-    has become one. `dockerfile` is the text of the Dockerfile, wherever it comes from. Values of `arguments` never
-    appear in a process list if their names are in `secret`.
+    has become one. `dockerfile` is the text of the Dockerfile, wherever it comes from. Values of `arguments` are in no
+    process list, unless the engine itself reads a variable of that name; it refuses such a name if it is in `secret`.
     """
 
     context: Path

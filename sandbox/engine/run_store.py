@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sandbox.engine.background import Background
 from sandbox.engine.cache import LayerCache
 from sandbox.engine.command import CommandLine
-from sandbox.engine.configuration import environment_options, passed_on, write_logins, write_private
+from sandbox.engine.configuration import argument_options, environment_options, write_logins, write_private
 from sandbox.engine.contract import EngineError, ImageBuild, Login, Output, Pushed, RunContainer
 from sandbox.engine.networks import Network
 from sandbox.engine.run_mounts import REFUSED, RunMounts, risky_run_flag
@@ -67,7 +67,7 @@ class PodmanRunStore:
         if (flag := risky_run_flag(build.dockerfile)) and not await self._shared.run_mounts.are_confined():
             await out(REFUSED.format(flag))
             return 1
-        secret = passed_on({name: build.arguments[name] for name in build.secret})
+        arguments, passed = argument_options(build.arguments, build.secret)
         number = next(self._numbers)
         file, own = self._store.runtime / f"dockerfile-{number}", self._store.graph / f"build-{number}"
         context, temporary = own / "context", own / "tmp"
@@ -75,8 +75,8 @@ class PodmanRunStore:
             await asyncio.to_thread(take_snapshot, build.context, context)
             temporary.mkdir()
             write_private(file, build.dockerfile)
-            podman = self._shared.seclusion.enclose(self._podman.with_variables({**secret, "TMPDIR": str(temporary)}))
-            command = ["build", "--file", str(file), *_build_options(build), "--", str(context)]
+            podman = self._shared.seclusion.enclose(self._podman.with_variables({**passed, "TMPDIR": str(temporary)}))
+            command = ["build", "--file", str(file), *arguments, *_build_options(build), "--", str(context)]
             return await podman.stream(command, out, grace=0)
         except EngineError as error:
             await out(str(error))
@@ -178,10 +178,8 @@ def _check(container: RunContainer) -> None:
 
 
 def _build_options(build: ImageBuild) -> list[str]:
-    """The options of `podman build`. Those that isolate it are the last ones, which count."""
+    """The options of `podman build` but for arguments. Those that isolate it are the last ones, which count."""
     options: list[str] = []
-    for name, value in build.arguments.items():
-        options += ["--build-arg", name if name in build.secret else f"{name}={value}"]
     for option, values in (("--tag", build.tags), ("--label", build.labels)):
         options += [part for value in values for part in (option, value)]
     for option, value in (("--target", build.target), ("--platform", build.platform)):

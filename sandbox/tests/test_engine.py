@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import re
 import threading
@@ -16,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.engine import EngineError, HostedContainer, Podman, RunContainer, podman
-from sandbox.engine.configuration import environment_options
+from sandbox.engine import EngineError, HostedContainer, Podman, Pushed, RunContainer, podman
+from sandbox.engine.configuration import argument_options, environment_options
 from sandbox.tasks.outcome import RunInfo, RunOutcome, RunStatus
 from sandbox.tasks.runner.runner import Runner
 from sandbox.tasks.taskfile.parser import load_task_file
@@ -118,7 +119,7 @@ def test_a_container_gets_its_variables_user_folder_and_mounts_and_no_network(be
 
 
 @pytest.mark.attack("another local user", "to list processes with secrets", "secrets are in no argument")
-def test_no_value_of_a_variable_and_no_secret_argument_is_in_a_process_list(bench: Bench) -> None:
+def test_no_value_of_a_variable_an_argument_or_a_login_is_in_a_process_list(bench: Bench) -> None:
     odd, secret = 'say "s3cret-variable"\nthere', "s3cret-argument"
 
     async def seen(work: Coroutine[Any, Any, int]) -> str:
@@ -130,13 +131,14 @@ def test_no_value_of_a_variable_and_no_secret_argument_is_in_a_process_list(benc
         return found
 
     async def play() -> str:
-        store = await bench.engine.prepare_run("ca1", {})
+        store = await bench.engine.prepare_run("ca1", LOGINS)
         image = await bench.base(store)
         script = ("/bin/sh", "-c", "echo $ODD; /bin/busybox sleep 0.3")
         found = await seen(store.run(RunContainer("odd", image, script, environment={"ODD": odd}), bench.out))
         (bench.context / "app").write_text(f"FROM {image}\nARG TOKEN\nRUN echo is $TOKEN; /bin/busybox sleep 0.3\n")
-        found += await seen(bench.build(store, "app", arguments={"TOKEN": secret}, secret=frozenset({"TOKEN"})))
-        return found
+        arguments = {"TOKEN": secret, "PLAIN": "s3cret-that-nobody-marked"}
+        found += await seen(bench.build(store, "app", arguments=arguments, secret=frozenset({"TOKEN"})))
+        return found + await seen(_exit_code(store.push(image, bench.out)))
 
     commands = bench.run(play())
     assert "is s3cret-argument" in bench.lines
@@ -144,6 +146,25 @@ def test_no_value_of_a_variable_and_no_secret_argument_is_in_a_process_list(benc
     assert "podman" in commands
     assert "s3cret-variable" not in commands
     assert f"TOKEN={secret}" not in commands
+    assert "s3cret-that-nobody-marked" not in commands
+    assert "push" in commands
+    assert "robot:s3cret" not in commands
+    assert base64.b64encode(b"robot:s3cret").decode() not in commands
+
+
+async def _exit_code(work: Coroutine[Any, Any, Pushed]) -> int:
+    return (await work).exit_code
+
+
+def test_a_build_argument_that_the_engine_would_read_is_an_argument_of_its_process_and_no_secret() -> None:
+    arguments = {"HTTPS_PROXY": "http://proxy", "VERSION": "1", "EMPTY": ""}
+    options, passed = argument_options(arguments, {"VERSION"})
+    assert options == [
+        "--build-arg", "HTTPS_PROXY=http://proxy", "--build-arg", "VERSION", "--build-arg", "EMPTY"
+    ]  # fmt: skip
+    assert passed == {"VERSION": "1", "EMPTY": ""}
+    with pytest.raises(EngineError, match="HTTPS_PROXY is no name of a variable"):
+        argument_options(arguments, {"HTTPS_PROXY"})
 
 
 @pytest.mark.attack("a task file", "a variable that the engine reads itself", "the names of variables")
