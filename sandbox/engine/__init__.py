@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sandbox.engine.contract import (
+    BaseImage,
     ContainerHost,
     ContainerState,
     Engine,
@@ -18,6 +19,7 @@ from sandbox.engine.contract import (
 from sandbox.engine.podman import Podman
 
 __all__ = [
+    "BaseImage",
     "ContainerHost",
     "ContainerState",
     "Engine",

@@ -59,17 +59,27 @@ class RunContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class BaseImage:
+    """An image that a Dockerfile names, and its platform if that is given."""
+
+    name: str
+    platform: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageBuild:
     """One build of an image. It says all that may be chosen: an engine adds no option from elsewhere.
 
     `context` is the absolute path of a folder on this machine, without links: the build fails if one of its folders
-    has become one. `dockerfile` is the text of the Dockerfile, wherever it comes from. Values of `arguments` are in no
-    process list, unless the engine itself reads a variable of that name; it refuses such a name if it is in `secret`.
+    has become one. `dockerfile` is the text of the Dockerfile, wherever it comes from. `images` are those in it that
+    may not be in the store yet; the build itself pulls none. Values of `arguments` are in no process list, unless the
+    engine itself reads a variable of that name; it refuses such a name if it is in `secret`.
     """
 
     context: Path
     dockerfile: str
     tags: tuple[str, ...] = ()
+    images: tuple[BaseImage, ...] = ()
     arguments: Mapping[str, str] = field(default_factory=dict, repr=False)
     secret: frozenset[str] = frozenset()
     target: str = ""

@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from sandbox.engine.command import CommandLine
@@ -39,7 +40,12 @@ RUN --mount={mount},target=/probe ["/bin/busybox", "cat", "/probe/marker"]
 
 
 def risky_run_flag(dockerfile: str) -> str:
-    """A flag of a RUN that mounts something of this machine, or may become one that does; "" if there is none.
+    """A flag of a RUN that mounts something of this machine, or may become one that does; "" if there is none."""
+    return next(filter(None, map(_risky, possible_instructions(dockerfile))), "")
+
+
+def possible_instructions(dockerfile: str) -> Iterator[str]:
+    """What may be an instruction in a Dockerfile, up to a length, from the last one to the first.
 
     A Dockerfile may say what continues a line, and what is a comment depends on the parser. So every line counts as
     the first one of an instruction, and continues if it does for anyone: rather too much is found than too little.
@@ -50,9 +56,7 @@ def risky_run_flag(dockerfile: str) -> str:
             continue
         end = _CONTINUED.search(line)
         following = (line[: end.start()] + following if end else line)[:_FLAGS_LIMIT_CHARACTERS]
-        if flag := _risky(following):
-            return flag
-    return ""
+        yield following
 
 
 def _risky(instruction: str) -> str:

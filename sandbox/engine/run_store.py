@@ -20,6 +20,7 @@ from sandbox.engine.seclusion import Seclusion
 from sandbox.engine.snapshot import take_snapshot
 from sandbox.engine.store import Store
 from sandbox.engine.strays import end_strays
+from sandbox.engine.triggers import Triggers
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _MOUNT_MARKS = frozenset(":,")
@@ -50,6 +51,7 @@ class PodmanRunStore:
         self._shared, self._store, self._network = shared, store, network
         self._authfile = write_logins(store.runtime / "auth.json", logins)
         self._podman = store.command(shared.podman, REGISTRY_AUTH_FILE=str(self._authfile))
+        self._triggers = Triggers(store.graph, shared.cache.graph)
         self._warmed: set[str] = set()
         self._digests: dict[str, str] = {}
         self._containers: set[str] = set()
@@ -63,8 +65,12 @@ class PodmanRunStore:
         await self._shared.cache.ensure(images, self._authfile)
 
     async def build(self, build: ImageBuild, out: Output) -> int:
-        """See `RunStore.build`. Uses Docker's manifest format, because ACR's builds do; RUN has no network."""
-        if (flag := risky_run_flag(build.dockerfile)) and not await self._shared.run_mounts.are_confined():
+        """See `RunStore.build`. Uses Docker's manifest format, because ACR's builds do; RUN has no network.
+
+        The build pulls nothing: it can be based on no image but those whose triggers were looked at.
+        """
+        await self._pull_missing(build, out)
+        if (flag := await self._risky_flag(build.dockerfile)) and not await self._shared.run_mounts.are_confined():
             await out(REFUSED.format(flag))
             return 1
         arguments, passed = argument_options(build.arguments, build.secret)
@@ -87,6 +93,26 @@ class PodmanRunStore:
         finally:
             file.unlink(missing_ok=True)
             await asyncio.to_thread(shutil.rmtree, own, ignore_errors=True)
+
+    async def _risky_flag(self, dockerfile: str) -> str:
+        if flag := risky_run_flag(dockerfile):
+            return flag
+        flag = await asyncio.to_thread(self._triggers.risky_flag, dockerfile)
+        return f"{flag} in an ONBUILD instruction of a base image" if flag else ""
+
+    async def _pull_missing(self, build: ImageBuild, out: Output) -> None:
+        """Pull what the build names and the store does not have. A failure is shown: the build may not need the image.
+
+        As podman does, an image of a platform that is asked for is pulled again, since the store may have another.
+        """
+        for image in build.images:
+            platform = image.platform or build.platform
+            again = build.pull or bool(platform)
+            if again or (await self._podman.capture(["image", "exists", image.name])).exit_code:
+                options = ["--platform", platform] if platform else []
+                pulled = await self._podman.capture(["pull", *options, "--", image.name])
+                for line in pulled.stderr.splitlines() if pulled.exit_code else ():
+                    await out(line)
 
     async def pull(self, image: str, out: Output) -> int:
         """See `RunStore.pull`."""
@@ -185,8 +211,7 @@ def _build_options(build: ImageBuild) -> list[str]:
     for option, value in (("--target", build.target), ("--platform", build.platform)):
         options += [option, value] if value else []
     options += ["--no-cache"] if build.no_cache else []
-    isolation = ("--http-proxy=false", "--format", "docker", "--network", "none")
-    return [*options, f"--pull={'always' if build.pull else 'missing'}", *isolation]
+    return [*options, "--pull=never", "--http-proxy=false", "--format", "docker", "--network", "none"]
 
 
 def _without_id(container: RunContainer, out: Output) -> Output:

@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from sandbox.engine import ImageBuild, Login, Podman, RunStore
+from sandbox.engine import BaseImage, ImageBuild, Login, Podman, RunStore
 from sandbox.engine.mounts import mounts_below
 from sandbox.forward import Backend
+from sandbox.tasks.runner.stages import used_images
 from sandbox.tests.live import LiveGateway
 from sandbox.web import Call, Fault, Surface
 
@@ -53,7 +54,9 @@ class Bench:
 
     async def build(self, store: RunStore, dockerfile: str, *tags: str, **options: Any) -> int:
         text = (self.context / dockerfile).read_text()
-        return await store.build(ImageBuild(self.context, text, tags, **options), self.out)
+        used = used_images(text, options.get("arguments", {}), options.get("target", "")).all()
+        images = tuple(BaseImage(image.name, image.platform) for image in used)
+        return await store.build(ImageBuild(self.context, text, tags, images, **options), self.out)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sandbox.engine.contract import INFRASTRUCTURE_EXIT_CODES, ImageBuild, Output, RunContainer
+from sandbox.engine.contract import INFRASTRUCTURE_EXIT_CODES, BaseImage, ImageBuild, Output, RunContainer
 from sandbox.tasks.runner.command_line import (
     DockerBuild,
     DockerCommandError,
@@ -202,6 +202,7 @@ async def _build(command: DockerBuild, env: Sequence[str], step: Step, execution
         context=context,
         dockerfile=dockerfile,
         tags=tuple(command.tags),
+        images=tuple(BaseImage(i.name, i.platform) for i in used.all() if i.name not in execution.local),
         arguments=arguments,
         secret=frozenset(name for name, value in arguments.items() if log.masker.mask(value) != value),
         target=command.target,

@@ -24,10 +24,11 @@ _DEFAULT_PLATFORM = "linux/amd64"
 
 @dataclass(frozen=True, slots=True)
 class UsedImage:
-    """An image by its full name, and the line of the Dockerfile that names it."""
+    """An image by its full name, the line of the Dockerfile that names it, and the platform that is named there."""
 
     name: str
     line: int
+    platform: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,10 @@ class UsedImages:
     def bases(self) -> tuple[UsedImage, ...]:
         """The base images, that of the built stage first."""
         return (*((self.runtime,) if self.runtime else ()), *self.buildtime)
+
+    def all(self) -> tuple[UsedImage, ...]:
+        """The base images, and those that are copied from."""
+        return (*self.bases(), *self.copied)
 
 
 def used_images(
@@ -81,7 +86,8 @@ class _Reader:
             case "FROM":
                 self._begins.add(line)
                 name = operands[2].lower() if len(operands) > 2 else ""
-                base = self._base(operands[0] if operands else "", line)
+                platform = next((word for word in words if word.startswith("--platform=")), "")
+                base = self._base(operands[0] if operands else "", line, platform.removeprefix("--platform="))
                 self._stages.append(_Part(name, base, []))
                 self._bases.setdefault(name, base)
             case "ARG" if not self._stages:
@@ -114,11 +120,11 @@ class _Reader:
             elif equals:
                 self._known[name] = _expand(default, self._known)
 
-    def _base(self, written: str, line: int) -> UsedImage | None:
+    def _base(self, written: str, line: int, platform: str) -> UsedImage | None:
         name = _expand(written, self._known).replace('"', "").replace("'", "")
         if name and name.lower() in self._bases:
             return self._bases[name.lower()]
-        return None if name in ("", _SCRATCH) else UsedImage(_full(name), line)
+        return None if name in ("", _SCRATCH) else UsedImage(_full(name), line, _expand(platform, self._known))
 
     def _is_image(self, source: str) -> bool:
         return not source.isdecimal() and source.lower() not in self._bases
