@@ -95,7 +95,7 @@ class PodmanRunStore:
             await asyncio.to_thread(shutil.rmtree, own, ignore_errors=True)
 
     async def _risky_flag(self, dockerfile: str) -> str:
-        if flag := risky_run_flag(dockerfile):
+        if flag := await asyncio.to_thread(risky_run_flag, dockerfile):
             return flag
         flag = await asyncio.to_thread(self._triggers.risky_flag, dockerfile)
         return f"{flag} in an ONBUILD instruction of a base image" if flag else ""

@@ -36,6 +36,7 @@ BUILDKIT = "DOCKER_BUILDKIT=1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _MOUNT_PATH = re.compile("/[^:,]*")
 _CPUS = re.compile(r"[0-9]*\.?[0-9]+")
+_MOST_IMAGES = 200
 _NAMELESS = ("", "bridge")  # Docker's own network, in which no container has a name
 
 
@@ -100,7 +101,7 @@ def environment(run: DockerRun) -> dict[str, str]:
 
 
 async def _words(step: Step, execution: Execution) -> list[str]:
-    line = split_line(command_line(step))
+    line = await asyncio.to_thread(split_line, command_line(step))
     if warning := expansion_warning(step, line):
         await execution.log.say(f"WARNING: {warning}")
     return line.words
@@ -191,7 +192,9 @@ async def _build(command: DockerBuild, env: Sequence[str], step: Step, execution
     log, folder = execution.log, _folder(step, execution)
     context, dockerfile = await asyncio.to_thread(_sources, folder, command, execution)
     arguments = command.values(env)
-    used = used_images(dockerfile, arguments, command.target, command.platform)
+    used = await asyncio.to_thread(used_images, dockerfile, arguments, command.target, command.platform)
+    if (count := len(used.all())) > _MOST_IMAGES:
+        raise StepFailed(f"the Dockerfile names {count} images: the sandbox builds from {_MOST_IMAGES} at most")
     if step.kind is StepKind.BUILD:
         await _scan(step, folder, used, execution)
     else:
@@ -223,7 +226,8 @@ async def _scan(step: Step, folder: Path, used: UsedImages, execution: Execution
     log, line = execution.log, read_build_line(step.run)
     await log.say("Scanning for dependencies...")
     try:
-        bases = scan(await asyncio.to_thread(_scanned, folder, line.scanned_file, execution), line)
+        text = await asyncio.to_thread(_scanned, folder, line.scanned_file, execution)
+        bases = await asyncio.to_thread(scan, text, line)
     except ScanError as error:
         await log.say(f"Output from dependency scanning: {error}")
         await log.say(explained(error, used))

@@ -13,6 +13,8 @@ from sandbox.tasks.runner.log import RunLog
 from sandbox.tasks.taskfile.model import Step, TaskFile
 
 WORKSPACE = "/workspace"
+LONGEST_DOCKERFILE = 1024 * 1024
+"""In bytes."""
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -83,13 +85,16 @@ class Execution:
         return self._inside(folder / name if below is None else self.context / below, name)
 
     def read(self, path: Path) -> str:
-        """The text of a file. Raises `StepFailed` if it is outside the workspace.
+        """The text of a Dockerfile. Raises `StepFailed` if it is outside the workspace, or too long.
 
         The place is that of the open file: a container that runs beside this step may replace a folder by a link.
         """
         with path.open("rb") as file:
             self._inside(Path(f"/proc/self/fd/{file.fileno()}"), path.name)
-            return file.read().decode(errors="replace")
+            content = file.read(LONGEST_DOCKERFILE + 1)
+        if len(content) > LONGEST_DOCKERFILE:
+            raise StepFailed(f"{path.name} has more than {LONGEST_DOCKERFILE} bytes: the sandbox reads no longer one")
+        return content.decode(errors="replace")
 
     def _inside(self, path: Path, name: str) -> Path:
         found = path.resolve()

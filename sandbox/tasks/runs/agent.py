@@ -59,11 +59,12 @@ class Agent:
         await log(_stamped("Finished downloading source code"))
         await log(_stamped("Setting up agent"))
         info = replace(_describe(run, context), logins=self._logins.gather(run))
-        text, values = read_task(step, context.folder, (info.registry, *info.logins))
+        # In threads: a hostile file may take seconds, in which everything else must go on.
+        text, values = await asyncio.to_thread(read_task, step, context.folder, (info.registry, *info.logins))
         files = partial(read_alias_file, context.folder)
-        secrets = self._logins.secrets(run, declared_secrets(text, info, values, files))
-        info = replace(info, secrets=secret_values(step) | secrets)
-        return load_task_file(text, info, values, files), context.folder, info
+        declared = await asyncio.to_thread(declared_secrets, text, info, values, files)
+        info = replace(info, secrets=secret_values(step) | self._logins.secrets(run, declared))
+        return await asyncio.to_thread(load_task_file, text, info, values, files), context.folder, info
 
 
 def _describe(run: RunRecord, context: Context) -> RunInfo:

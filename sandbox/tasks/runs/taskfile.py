@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from sandbox.tasks.requests import DockerStep, FileTaskStep, NamedValue, Step
-from sandbox.tasks.taskfile.document import Document
+from sandbox.tasks.taskfile.document import LONGEST_TEXT, Document
 from sandbox.tasks.taskfile.model import TaskFileError
 from sandbox.tasks.taskfile.source import Source
 from sandbox.web import Fault
@@ -27,7 +27,7 @@ def read_task(step: Step, context: Path, registries: Collection[str] = ()) -> tu
     `registries` are those that the run has credentials for: images of a Docker build step may be theirs.
 
     Raises:
-        Fault: a file does not exist or is outside the context, or the values are no mapping, or contain one.
+        Fault: a file does not exist, is outside the context or too long; the values are no mapping, or contain one.
     """
     if isinstance(step, DockerStep):
         return build_file(step, registries), {}
@@ -42,7 +42,7 @@ def read_task(step: Step, context: Path, registries: Collection[str] = ()) -> tu
 
 
 def read_alias_file(context: Path, name: str) -> str:
-    """The text of a file that `alias.src` names. Raises `ValueError` if it does not exist in the context."""
+    """The text of a file that `alias.src` names. Raises `ValueError` if the context has none, or a long one."""
     try:
         return _file(context, name)
     except Fault as fault:
@@ -90,17 +90,25 @@ def _file(context: Path, name: str) -> str:
     path = (context / name).resolve()
     if not path.is_relative_to(context.resolve()) or not path.is_file():
         raise Fault(404, "FileNotFound", f"The context has no file '{name}'.")
+    with path.open("rb") as file:
+        content = file.read(LONGEST_TEXT + 1)
     try:
-        return path.read_text()
+        return _limited(content, f"The file '{name}'").decode()
     except UnicodeDecodeError as error:
         raise Fault(400, "InvalidFile", f"The file '{name}' is no UTF-8 text.") from error
 
 
 def _decode(encoded: str, field: str) -> str:
     try:
-        return base64.b64decode(encoded, validate=True).decode()
+        return _limited(base64.b64decode(encoded, validate=True), f"'{field}'").decode()
     except (binascii.Error, UnicodeDecodeError) as error:
         raise Fault(400, "InvalidRequestContent", f"'{field}' is no Base64 of a text.") from error
+
+
+def _limited(content: bytes, what: str) -> bytes:
+    if len(content) > LONGEST_TEXT:
+        raise Fault(400, "TooLarge", f"{what} has more than {LONGEST_TEXT} bytes: the sandbox reads no longer one.")
+    return content
 
 
 def read_values(text: str) -> dict[str, Any]:

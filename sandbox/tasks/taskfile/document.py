@@ -26,6 +26,8 @@ _OCTAL = re.compile(r"[-+]?0[0-7_]+")
 _LARGEST_NUMBER = 2**63 - 1
 _MOST_DIGITS = 400
 """A longer one is a text: Python reads none of more than 4,300 digits."""
+LONGEST_TEXT = 256 * 1024
+"""What is read of a file, in bytes, and of a rendered one, in characters: it takes seconds, and not more."""
 _MOST_MERGES, _MOST_VALUES, _MOST_ENTRIES, _MOST_WARNINGS = 100, 10_000, 50_000, 100
 HIDDEN = "***"
 
@@ -76,7 +78,9 @@ class Document:
         return str(node.value) if isinstance(node, yaml.ScalarNode) else _kind(node)
 
     def root(self) -> yaml.Node | None:
-        """The root of the first document in the text. Raises `TaskFileError` if it is not YAML."""
+        """The root of the first document in the text. Raises `TaskFileError` if it is not YAML, or too long."""
+        if len(self._source.text) > LONGEST_TEXT:
+            raise TaskFileError([f"the rendered file has more than {LONGEST_TEXT} characters: refused here"])
         loader = yaml.SafeLoader(self._source.text)
         try:
             root = loader.get_node() if loader.check_node() else None
