@@ -31,6 +31,7 @@ _LIMIT_BYTES = 1 << 20
 _SECONDS = 10
 _UNREACHED = 'for one; do test "${one%%:*}" "${one#*:}" || { printf %s "${one#*:}"; exit 1; }; done'
 _KINDS = "Function apps, registries, git and Azurite run as"
+_CONTAINERS = "Containers run as root: rootless podman gives them no address that this machine reaches."
 
 
 class UserError(Exception):
@@ -60,7 +61,7 @@ class Rights:
     def sentence(self) -> str:
         """Who runs what, for the person that started the sandbox."""
         who = f"{self.user.name} (uid {self.user.uid})" if self.user else f"root, {self.reason}"
-        return f"{_KINDS} {who}."
+        return f"{_KINDS} {who}. {_CONTAINERS}"
 
     @property
     def name(self) -> str:

@@ -45,6 +45,7 @@ def test_a_running_sandbox_says_where_it_is_and_is_not_started_twice(azure: Sand
     health = azure.request("GET", "/health")
     assert (health["status"], health["warnings"]) == ("ready", [])
     assert "Function apps, registries, git and Azurite run as " in health["rights"]
+    assert "Containers run as root: rootless podman gives them no address" in health["rights"]
     assert azure.environment["HTTPS_PROXY"] == azure.url
     assert azure.pid in azure.processes(ProcessKind.SANDBOX)
     with pytest.raises(SandboxError, match="runs already"):
