@@ -23,7 +23,7 @@ def base_score(vector: str) -> float | None:
     version, *parts = vector.split("/")
     if version not in ("CVSS:3.0", "CVSS:3.1"):
         return None
-    metrics = dict(match.groups() for match in map(_METRIC.fullmatch, parts) if match)
+    metrics = {match[1]: match[2] for match in map(_METRIC.fullmatch, parts) if match}
     try:
         weight = {name: values[metrics[name]] for name, values in _WEIGHTS.items()}
         changed, privileges = metrics["S"] == "C", _PRIVILEGES[metrics["S"]][metrics["PR"]]

@@ -118,8 +118,9 @@ def as_tar(stream: BinaryIO, name: str) -> Iterator[tarfile.TarFile]:
 
 def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """The members of an archive, none of which is kept: there may be very many."""
+    kept: list[tarfile.TarInfo] = vars(tar)["members"]
     while (member := tar.next()) is not None:
-        tar.members.clear()
+        kept.clear()
         yield member
 
 
@@ -200,6 +201,10 @@ class _Limited(io.RawIOBase):
         if not 0 <= size <= _READ_BYTES:
             raise ScanError("a header in a layer is too large")
         return self._file.read(size)
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Seek, as the file does."""

@@ -124,7 +124,7 @@ def refused(path: Path | str, capsys: pytest.CaptureFixture[str], *arguments: st
 def found(report: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     names = ("VulnerabilityID", "PkgID", "FixedVersion", "Severity")
     results = [finding for result in report["Results"] for finding in result["Vulnerabilities"]]
-    return [tuple(finding.get(name, "") for name in names) for finding in results]  # type: ignore[misc]
+    return [tuple(finding.get(name, "") for name in names) for finding in results]
 
 
 IMAGES: dict[str, tuple[dict[str, str], list[tuple[str, ...]], str]] = {
@@ -273,10 +273,10 @@ def with_layer(content: bytes) -> Callable[[Path], Path]:
     return lambda path: Layout(path, [content], packed=False).root
 
 
-def pretending(size: bytes) -> bytes:
-    """An archive whose member says that it has another size, with a right checksum."""
+def pretending(size: bytes, kind: bytes = b"0") -> bytes:
+    """An archive whose member says that it has another size and kind, with a right checksum."""
     header = bytearray(tar({"a": ""})[:512])
-    header[124:136] = size
+    header[124:136], header[156:157] = size, kind
     header[148:156] = b" " * 8
     header[148:156] = b"%06o\0 " % sum(header)
     return bytes(header) + bytes(10_240)
@@ -292,7 +292,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "no content and less": (with_layer(pretending(b"\xff" * 12)), "less than no content"),
     "too large": (with_layer(pretending(b"\x80" + b"\0" * 5 + b"\x7f" + b"\0" * 5)), "or 16 GiB of them"),
-    "a large header": (with_layer(b"".join((pretending(b"77777777777\0")[:156], b"x", bytes(20_000)))), "."),
+    "a large header": (with_layer(pretending(b"00077777777\0", b"x")), "a header in a layer is too large"),
     "a broken database": (with_layer(tar({"var/lib/dpkg/status": "Package: a\n\nPackage: b\n"})), "not readable"),
     "an empty folder": (lambda path: path.mkdir() or path, "neither index.json nor manifest.json"),  # type: ignore[func-returns-value]
 }
