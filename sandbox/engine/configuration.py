@@ -13,7 +13,13 @@ from sandbox.engine.contract import EngineError, Login
 from sandbox.engine.machine import Machine
 from sandbox.programs import find_program, search_path
 
-_DOCKER_HUB = {"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "https://index.docker.io/v1/"}
+_DOCKER_HUB = {
+    "docker.io",
+    "index.docker.io",
+    "registry-1.docker.io",
+    "registry.hub.docker.com",
+    "https://index.docker.io/v1/",
+}
 _UNSAFE_IN_FILES = frozenset("\n\r\"'\\#`$")
 _PASSED_ON = re.compile(
     r"(?!(LD|GLIBC|MALLOC|CONTAINERS|CONTAINER|BUILDAH|PODMAN|XDG|SSL|GIT|LC|DBUS|LISTEN|_OCI|_CONTAINERS)_|GO[A-Z]+$|"
@@ -88,12 +94,18 @@ def registry_of(image: str) -> str:
 
 def write_logins(path: Path, logins: Mapping[str, Login]) -> Path:
     """Write an auth file that only its owner can read."""
-    auths = {}
-    for server, login in logins.items():
-        name = "docker.io" if server in _DOCKER_HUB else server
-        auths[name] = {"auth": base64.b64encode(f"{login.user}:{login.password}".encode()).decode()}
-    write_private(path, json.dumps({"auths": auths}))
+    write_private(path, json.dumps({"auths": _auths(logins, "docker.io")}))
     return path
+
+
+def write_docker_logins(path: Path, logins: Mapping[str, Login]) -> None:
+    """Write logins as `docker login` stores them in its `config.json`, in a file that only its owner can read."""
+    write_private(path, json.dumps({"auths": _auths(logins, "https://index.docker.io/v1/")}))
+
+
+def _auths(logins: Mapping[str, Login], hub: str) -> dict[str, dict[str, str]]:
+    pairs = ((hub if server in _DOCKER_HUB else server, login) for server, login in logins.items())
+    return {name: {"auth": base64.b64encode(f"{one.user}:{one.password}".encode()).decode()} for name, one in pairs}
 
 
 def environment_options(file: Path, environment: Mapping[str, str]) -> tuple[list[str], Mapping[str, str]]:

@@ -39,9 +39,10 @@ class RunContainer:
     """One container of a task run.
 
     `environment` values never appear in a process list. `mounts` maps a host folder to an absolute path in the
-    container. With `address` the container joins the run's own network under that IPv4 address; without, it
-    has no network. `hosts` maps names to addresses, for /etc/hosts. With `detach` the container is left
-    running, with `keep` it is not removed when it ends, both until the store is closed.
+    container. With `address` the container joins the run's own network under that IPv4 address; without, it has no
+    network, or if it is `online` the gateway alone, which its variables name as the proxy of HTTPS. `hosts` maps names
+    to addresses, for /etc/hosts. With `detach` the container is left running, with `keep` it is not removed when it
+    ends, both until the store is closed.
     """
 
     name: str
@@ -53,6 +54,7 @@ class RunContainer:
     workdir: str | None = None
     mounts: Mapping[Path, str] = field(default_factory=dict)
     address: str | None = None
+    online: bool = False
     hosts: Mapping[str, str] = field(default_factory=dict)
     detach: bool = False
     keep: bool = False

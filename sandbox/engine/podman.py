@@ -3,9 +3,9 @@
 The user's podman is not touched: configuration, stores and credentials are below one folder, files that need a short
 path below one temporary folder that is removed at the end.
 
-Containers reach neither other machines nor services of this one: builds and task containers have no network or
-one of their own run, and hosted containers one from which this machine only takes answers. A RUN that downloads
-something fails; `npm install` with nothing to install does not.
+Containers reach neither other machines nor services of this one: builds have no network, task containers one of their
+own run or a port that leads to the gateway, and hosted containers one from which this machine only takes answers. A RUN
+that downloads something fails; `npm install` with nothing to install does not.
 """
 
 from __future__ import annotations
@@ -121,7 +121,8 @@ class Podman:
         seclusion = Seclusion(urlsplit(self._client["HTTPS_PROXY"]).port or 0)
         await seclusion.start()
         mounts = RunMounts(seclusion.enclose(podman), Store(self._folder / "runs" / "0-probe", runtime / "0", driver))
-        return _Running(runtime, driver, Shared(podman, cache, background, seclusion, mounts), host)
+        shared = Shared(podman, cache, background, seclusion, mounts, self._client)
+        return _Running(runtime, driver, shared, host)
 
     async def _probe(self, program: str, runtime: Path) -> tuple[CommandLine, str, LayerCache]:
         """Try runtimes and storage drivers in order of preference, until a container has run."""

@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from sandbox.engine.background import Background
 from sandbox.engine.cache import LayerCache
@@ -23,14 +24,18 @@ from sandbox.engine.strays import end_strays
 from sandbox.engine.triggers import Triggers
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_ROUTING = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
 _MOUNT_MARKS = frozenset(":,")
 _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
+
+CERTIFICATES = "/acb/certificates.pem"
+"""Where containers that are online find the certificates to trust."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
     """Shared by the runs of one engine: the command without a store, the layer cache, the background tasks, the
-    network of builds, and what is known of their mounts.
+    network of builds, what is known of their mounts, and the variables that lead a client to the gateway.
     """
 
     podman: CommandLine
@@ -38,6 +43,7 @@ class Shared:
     background: Background
     seclusion: Seclusion
     run_mounts: RunMounts
+    client: Mapping[str, str]
 
 
 class PodmanRunStore:
@@ -56,7 +62,8 @@ class PodmanRunStore:
         self._digests: dict[str, str] = {}
         self._containers: set[str] = set()
         self._numbers = itertools.count()
-        self._naming = asyncio.Lock()
+        self._naming, self._going_online = asyncio.Lock(), asyncio.Lock()
+        self._gateway: Seclusion | None = None
         self._closed = False
 
     async def warm(self, images: Sequence[str]) -> None:
@@ -133,9 +140,11 @@ class PodmanRunStore:
         """See `RunStore.run`."""
         _check(container)
         self._containers.add(container.name)
+        network, routing = await self._network_options(container)
         variables = self._store.runtime / f"{container.name}.env"
-        environment, passed = environment_options(variables, container.environment)
-        command = ["run", *self._run_options(container), *environment, "--", container.image, *container.arguments]
+        environment, passed = environment_options(variables, {**routing, **container.environment})
+        options = [*network, *self._run_options(container), *environment]
+        command = ["run", *options, "--", container.image, *container.arguments]
         try:
             podman = self._podman.with_variables(passed)
             exit_code = await podman.stream(command, _without_id(container, out), grace=0)
@@ -148,10 +157,25 @@ class PodmanRunStore:
             self._containers.discard(container.name)
         return exit_code
 
+    async def _network_options(self, container: RunContainer) -> tuple[list[str], Mapping[str, str]]:
+        """The options and the variables of a container's network. All that have no address share one of the run."""
+        if container.address:
+            return ["--network", self._network.name, "--ip", container.address], {}
+        if not container.online:
+            return ["--network", "none"], {}
+        client = self._shared.client
+        async with self._going_online:
+            if self._gateway is None:
+                gateway = Seclusion(urlsplit(client["HTTPS_PROXY"]).port or 0)
+                await gateway.start()
+                self._gateway = gateway
+        certificates = {name: CERTIFICATES for name in client if client[name] == client["SSL_CERT_FILE"]}
+        routing = {name: client[name] for name in _ROUTING if name in client} | certificates
+        mount = f"{client['SSL_CERT_FILE']}:{CERTIFICATES}:ro"
+        return ["--network", f"ns:{self._gateway.path}", "--volume", mount], routing
+
     def _run_options(self, container: RunContainer) -> list[str]:
         options = ["--http-proxy=false", "--pull=missing", "--name", container.name]
-        options += ["--network", self._network.name if container.address else "none"]
-        options += ["--ip", container.address] if container.address else []
         options += [part for name, address in container.hosts.items() for part in ("--add-host", f"{name}:{address}")]
         options += [part for host, inside in container.mounts.items() for part in ("--volume", f"{host}:{inside}")]
         options += ["--detach"] if container.detach else []
@@ -185,6 +209,8 @@ class PodmanRunStore:
         if self._containers:
             await self._store.empty(self._shared.podman)
         await self._network.remove(self._podman)
+        if self._gateway:
+            await self._gateway.close()
         bases = {name: digest for name, digest in self._digests.items() if name in self._warmed}
         await self._shared.cache.refresh(bases, self._authfile)
         await self._store.discard()

@@ -1,4 +1,4 @@
-"""The network of builds: nothing but a port that leads to the gateway.
+"""The network of builds, and of the steps of a run: nothing but a port that leads to the gateway.
 
 podman downloads what a Dockerfile adds (`ADD http://…`) by itself, outside of the build's network: in this machine's it
 would reach every service on a loopback port. So it runs in a network namespace of its own.
@@ -44,9 +44,14 @@ class Seclusion:
         listener, self._namespace = await asyncio.get_running_loop().run_in_executor(None, _create, self._port)
         self._server = await asyncio.start_server(self._forward, sock=listener)
 
+    @property
+    def path(self) -> str:
+        """The path of the namespace, while it is open."""
+        return f"/proc/{os.getpid()}/fd/{self._namespace}"
+
     def enclose(self, command: CommandLine) -> CommandLine:
         """The command line, executed in the namespace."""
-        inside = (self._nsenter, f"--net=/proc/{os.getpid()}/fd/{self._namespace}", "--")
+        inside = (self._nsenter, f"--net={self.path}", "--")
         return CommandLine((*inside, *command.program), command.environment)
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import re
+import socket
 import threading
 import time
 import urllib.request
@@ -233,6 +234,35 @@ def test_a_build_reaches_the_registry_and_no_port_of_this_machine(bench: Bench) 
     assert (pulled, Counted.calls) == (0, 0), bench.lines
     assert added != 0
     assert any("connection refused" in line for line in bench.lines), bench.lines
+
+
+@pytest.mark.attack("a container of a run", "a loopback port of this machine", "a network namespace of the run")
+def test_a_container_that_is_online_reaches_the_gateway_and_no_other_port_of_this_machine(bench: Bench) -> None:
+    script = """
+      ask() { printf 'CONNECT nowhere.example:443 HTTP/1.1\\r\\n\\r\\n' | /bin/busybox nc -w 2 127.0.0.1 $1; }
+      ask ${HTTPS_PROXY##*:}
+      ask $OTHER
+      echo "certificates: $(/bin/busybox grep -c BEGIN $SSL_CERT_FILE), routes: $(/bin/busybox wc -l < /proc/net/route)"
+    """
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+
+        async def play() -> None:
+            store = await bench.engine.prepare_run("ca1", {})
+            image = await bench.base(store)
+            bench.lines.clear()
+            container = RunContainer("x", image, ("/bin/sh", "-c", script), environment={"OTHER": port}, online=True)
+            await store.run(container, bench.out)
+            await store.close()
+
+        bench.run(play())
+        other.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            other.accept()
+    assert bench.lines[0].startswith("HTTP/1.1 200 Connection established"), bench.lines
+    certificates, routes = re.findall(r"\d+", bench.lines[-1])
+    assert int(certificates) > 0
+    assert routes == "1"  # the heading of the table
 
 
 @pytest.mark.attack("a task file", "an option in the place of an image", "options end before it")

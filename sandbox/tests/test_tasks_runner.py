@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -187,6 +189,33 @@ def test_the_walkthroughs_import_runs_and_tells_what_it_pushed_and_stands_on(tmp
     assert bench.engine.store.closed
 
 
+def test_containers_find_the_runs_logins_where_docker_login_stores_them_and_no_file_is_left(tmp_path: Path) -> None:
+    class Reading(FakeStore):
+        async def run(self, container: RunContainer, out: Output) -> int:
+            home = next(path for path, inside in container.mounts.items() if inside == "/acb/home")
+            file = home / ".docker" / "config.json"
+            await out(f"{file.stat().st_mode & 0o777:o} {file.read_text()}")
+            return 0
+
+    bench = Bench(tmp_path)
+    bench.engine.store = Reading({})
+    run = replace(RUN, logins={"contoso.azurecr.io": Login("user", "pass:word"), "docker.io": Login("hub", "of-hub")})
+    bench.play("steps:\n- {id: one, cmd: image}\n", run)
+    (line,) = (line for line in bench.lines if "auths" in line)
+    mode, _, text = line.partition(" ")
+    assert mode == "600"
+    auths = {server: base64.b64decode(entry["auth"]) for server, entry in json.loads(text)["auths"].items()}
+    assert auths == {"contoso.azurecr.io": b"user:pass:word", "https://index.docker.io/v1/": b"hub:of-hub"}
+    assert list(bench.folder.iterdir()) == []
+
+
+def test_a_step_without_a_network_is_not_online(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.play("steps:\n- {id: one, cmd: image, network: none}\n")
+    (one,) = bench.engine.store.containers
+    assert not one.online
+
+
 def test_the_log_has_acrs_words(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     bench = Bench(tmp_path, validate=[1])
@@ -335,6 +364,7 @@ def test_containers_get_what_the_step_says(tmp_path: Path) -> None:
     assert (one.image, one.arguments) == ("image", ("a b", "c"))
     assert dict(one.environment) == {"HOME": "/acb/home", "A": "1", "B": "x=y"}
     assert (one.entrypoint, one.user, one.workdir, one.address) == ("sh", "7", "/workspace/src", None)
+    assert one.online
     assert one.mounts[tmp_path] == "/workspace"
     assert sorted(one.mounts.values()) == ["/acb/home", "/v", "/workspace"]
     assert [path for path, inside in one.mounts.items() if inside == "/acb/home"] == [

@@ -280,6 +280,7 @@ def _container(step: Step, run: DockerRun, execution: Execution) -> RunContainer
         workdir=run.workdir or (None if step.disable_working_directory_override else workdir),
         mounts={execution.context: WORKSPACE} | home | volumes,
         address=address,
+        online=step.network != "none",
         hosts=hosts,
         detach=run.detach or step.detach,
         keep=step.keep,

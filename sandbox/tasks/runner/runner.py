@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from sandbox.engine.contract import Engine, EngineError
+from sandbox.engine.configuration import write_docker_logins
+from sandbox.engine.contract import Engine, EngineError, Login
 from sandbox.tasks.outcome import RunInfo, RunOutcome, RunStatus
 from sandbox.tasks.runner.dependencies import DigestUnknown, populate_dependencies
 from sandbox.tasks.runner.execution import Execution, Sleep
@@ -73,7 +74,8 @@ class Runner:
     async def _execute(self, execution: Execution) -> RunOutcome:
         await _set_up(execution)
         try:
-            with _folders(execution.task.volumes, self._folder) as (execution.home, execution.volumes):
+            with _folders(execution.task.volumes, execution.run.logins, self._folder) as folders:
+                execution.home, execution.volumes = folders
                 elapsed = await carry_out(execution)
         except RunStopped as stopped:
             await execution.log.raw(f"failed to run step ID: {stopped.step_id}: {stopped.failure}")
@@ -128,14 +130,19 @@ async def _finish(outcome: RunOutcome, run: RunInfo, journal: RunLog, elapsed: f
 
 
 @contextmanager
-def _folders(volumes: Sequence[Volume], below: Path | None) -> Iterator[tuple[Path, dict[str, Path]]]:
-    """The home folder of the containers, and those of the volumes by name.
+def _folders(
+    volumes: Sequence[Volume], logins: Mapping[str, Login], below: Path | None
+) -> Iterator[tuple[Path, dict[str, Path]]]:
+    """The home folder of the containers, with the run's logins as `docker login` stores them, and those of the volumes
+    by name.
 
-    Only this user has access here; in a container every user can read the volumes, and root alone write the home.
+    Only this user has access here; in a container every user can read the volumes, and root alone the logins.
+    Source: https://github.com/Azure/acr-builder, builder/setup_unix.go and builder/login.go
     """
     with tempfile.TemporaryDirectory(prefix="basegate-volumes-", dir=below) as private:
         home = Path(private, "home")
-        home.mkdir()
+        (home / ".docker").mkdir(parents=True)
+        write_docker_logins(home / ".docker" / "config.json", logins)
         folders = {}
         for number, volume in enumerate(volumes):
             folder = folders[volume.name] = Path(private, str(number))
