@@ -27,8 +27,9 @@ from sandbox.registry import OciImage, OciIndex
 from sandbox.registry.oci import Manifest
 from sandbox.sites import SiteView
 from sandbox.testing.azurite import table_accounts
-from sandbox.testing.images import shell_image, tiny_image, two_platforms
+from sandbox.testing.images import shell_image, tiny_image, two_platforms, with_files
 from sandbox.testing.instance import ProcessKind, Sandbox, install_needs, unavailable, until
+from sandbox.upstream import scanner_image
 
 __all__ = [
     "EventCounts",
@@ -43,10 +44,12 @@ __all__ = [
     "SiteView",
     "find_program",
     "install_needs",
+    "scanner_image",
     "shell_image",
     "table_accounts",
     "tiny_image",
     "two_platforms",
     "unavailable",
     "until",
+    "with_files",
 ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sandbox import upstream
 from sandbox.registry import OciImage, OciIndex
+from sandbox.registry.oci import digest_of
 
 
 def tiny_image(text: str = "hello", architecture: str = "amd64") -> OciImage:
@@ -43,3 +44,17 @@ def shell_image(command: Sequence[str] = (), **environment: str) -> OciImage:
     document["config"]["Env"] += [f"{name}={value}" for name, value in environment.items()]
     document["config"]["Cmd"] = list(command) or document["config"]["Cmd"]
     return OciImage(json.dumps(document).encode(), image.layers)
+
+
+def with_files(image: OciImage, files: Mapping[str, bytes]) -> OciImage:
+    """An image with a further layer, which has these files by their paths."""
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as archive:
+        for path, content in files.items():
+            member = tarfile.TarInfo(path)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    config = json.loads(image.config)
+    config["rootfs"]["diff_ids"].append(digest_of(layer.getvalue()))
+    config.pop("history", None)
+    return OciImage(json.dumps(config).encode(), (*image.layers, layer.getvalue()), format=image.format)

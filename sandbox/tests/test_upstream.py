@@ -5,13 +5,15 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from sandbox.registry.oci import OciImage
-from sandbox.upstream import MissingPart, node_image, tiny_image
+from sandbox.upstream import MissingPart, node_image, scanner_image, tiny_image
 from sandbox.upstream.fetch import Package, npm_pack
 from sandbox.upstream.node import Node, machine_node
 from sandbox.upstream.tree import File, Folder, Link, Tree, make_image
@@ -141,3 +143,23 @@ def test_npm_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scr
     with pytest.raises(MissingPart, match=expected):
         npm_pack(Package("x", "1", "expected"), tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
+
+
+def test_the_scanners_image_has_all_that_the_scanner_imports_and_a_python(tmp_path: Path) -> None:
+    image = scanner_image()
+    found = members(image)
+    assert "opt/osv-match/sandbox/scanner/advisories/DEMO-2024-0001.json" in found
+    assert not [name for name in found if "/test/" in name or name.endswith(".pyc") or ".." in name]
+    assert found["usr/bin/python3"].linkname.lstrip("/") in found
+    assert json.loads(image.config)["config"]["Entrypoint"] == ["/usr/bin/python3", "-m", "sandbox.scanner"]
+    assert sum(map(len, image.layers)) < 40_000_000
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(image.layers[0]))) as archive:
+        for member in archive:
+            if member.name.startswith("opt/") and (content := archive.extractfile(member)):
+                (tmp_path / member.name).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / member.name).write_bytes(content.read())
+    alone = [sys.executable, "-S", "-B", "-m", "sandbox.scanner", "--help"]
+    environment = {"PYTHONPATH": str(tmp_path / "opt/osv-match")}
+    done = subprocess.run(alone, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "a stand-in for a scanner" in done.stdout

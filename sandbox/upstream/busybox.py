@@ -71,8 +71,9 @@ def without_node() -> Tree:
     }
 
 
-def libraries(program: Path) -> Tree:
-    """The shared libraries and the loader of a program, at the paths where it expects them; empty if it is static."""
-    output = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=False, timeout=_SECONDS).stdout
+def libraries(*programs: Path) -> Tree:
+    """The shared libraries and the loader of programs, at the paths where they expect them; none of a static one."""
+    command = ["ldd", *map(str, programs)]
+    output = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS).stdout
     found = (match[1] for match in map(_LIBRARY.search, output.splitlines()) if match)
     return {name.lstrip("/"): File(Path(name).resolve().read_bytes(), 0o755) for name in found}

@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 _RECIPE = 1  # incremented when the same parts result in another image
 _FAITHFUL_VERSION = "15."
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def node_image(tools: Path, *, fetch: Fetch = npm_pack, machine: Callable[[], No
     node, reasons = _best_node(architecture, tools, fetch, machine)
     faithful = node.version.startswith(_FAITHFUL_VERSION)
     description = node.origin + (f" ({' '.join(reasons)})" if reasons else "")
-    environment = {"PATH": _PATH, "NODE_VERSION": node.version or "none"}
+    environment = {"PATH": PATH, "NODE_VERSION": node.version or "none"}
     if not faithful:
         log.warning("The stand-in for node:15-alpine has %s", description)
         environment["STAND_IN"] = node.origin
@@ -88,7 +88,7 @@ def tiny_image() -> OciImage:
         MissingPart: if this machine has no BusyBox.
     """
     node = no_node()
-    environment = {"PATH": _PATH, "NODE_VERSION": "none", "STAND_IN": node.origin}
+    environment = {"PATH": PATH, "NODE_VERSION": "none", "STAND_IN": node.origin}
     tree = {**busybox_tree(), **node.tree}
     return make_image(tree, architecture=_architecture(), environment=environment, command=["node", "server.js"])
 
@@ -105,7 +105,7 @@ def _best_node(architecture: str, tools: Path, fetch: Fetch, machine: Callable[[
 
 
 def _architecture() -> str:
-    return _ARCHITECTURES.get(platform.machine(), platform.machine())
+    return ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
 def _fingerprint(base: Tree) -> str:

@@ -44,14 +44,23 @@ Tree = Mapping[str, Entry]
 """Entries by path, without a leading slash."""
 
 
-def make_image(tree: Tree, *, architecture: str, environment: Mapping[str, str], command: Sequence[str]) -> OciImage:
+def make_image(
+    tree: Tree,
+    *,
+    architecture: str,
+    environment: Mapping[str, str],
+    command: Sequence[str],
+    entrypoint: Sequence[str] = (),
+) -> OciImage:
     """Pack a tree into an image of one layer."""
     archive = _archive(tree)
+    entry = {"Entrypoint": list(entrypoint)} if entrypoint else {}
+    variables = [f"{name}={value}" for name, value in environment.items()]
     config = {
         "architecture": architecture,
         "os": "linux",
         "created": "1970-01-01T00:00:00Z",
-        "config": {"Env": [f"{name}={value}" for name, value in environment.items()], "Cmd": list(command)},
+        "config": {"Env": variables, **entry, "Cmd": list(command)},
         "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(archive).hexdigest()]},
         "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "basegate sandbox"}],
     }
