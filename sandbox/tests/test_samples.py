@@ -16,7 +16,14 @@ from sandbox.tasks.taskfile.parser import load_task_file
 SAMPLES = Path(__file__).parents[2] / "samples"
 CANDIDATE = "publicregistry.azurecr.io/node@sha256:" + "4f" * 32
 RUN = RunInfo(id="ca4", registry="contoso.azurecr.io", date=datetime(2026, 1, 2, tzinfo=UTC))
-VALUES = {"REGISTRY_FROM_URL": "docker.io/library/", "IMAGE": CANDIDATE, "TAG": "15-alpine", "BASE_IMAGE": CANDIDATE}
+VALUES = {
+    "REGISTRY_FROM_URL": "docker.io/library/",
+    "IMAGE": CANDIDATE,
+    "TAG": "15-alpine",
+    "BASE_IMAGE": CANDIDATE,
+    "SCANNER": "contoso.azurecr.io/trivy@sha256:" + "5e" * 32,
+    "REPORT_NONCE": "6d" * 16,
+}
 SHELL = (shutil.which("busybox") or "busybox", "sh")
 
 
@@ -38,6 +45,7 @@ SHELL = (shutil.which("busybox") or "busybox", "sh")
             ],
             ["node:15-alpine-ca4", "node:15-alpine"],
         ),
+        ("scan-baseimage/acr-task.yaml", ["scan-image", "scan"], []),
         ("hello-world/acr-task.yaml", ["build-hello-world", "push-hello-world"], ["hello-world:ca4"]),
     ],
 )
