@@ -6,6 +6,7 @@ same title, ratings and fixed versions. So texts, ratings, packages and tuples o
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from sys import getsizeof
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -21,12 +22,16 @@ TEXT_LIMIT = 4096
 _TITLE_LIMIT = 200
 _URL_LIMIT = 500
 
-_KEPT_LIMIT_BYTES = 48 * 1024**2
-_BYTES_PER_ENTRY = 120
-"""What a kept value costs beside its characters: the object, and its place in the index."""
+_KEPT_LIMIT_BYTES = 52 * 1024**2
+_FINDING_BYTES = 250
+"""What a finding takes beside its texts: itself, its place in the index, and the key of it."""
 
-_PACKAGE_BYTES = _FINDING_BYTES = 200
-_RATING_BYTES = 80
+_PACKAGE_BYTES = 100
+_RATING_BYTES = 50
+_TUPLE_BYTES = 60
+
+_MOST_SHARED = 20_000
+"""How many values of a kind are remembered, to be shared; then they are forgotten."""
 
 _MERGED_LIMIT = 500
 """How many ids, ratings or fixed versions a finding that was merged may have."""
@@ -92,8 +97,9 @@ class Gathering:
         if known is None:
             if len(text) > TEXT_LIMIT:
                 raise BrokenReport(f"the report has a name of {len(text):,} characters; it may have {TEXT_LIMIT:,}")
-            self._charge(len(text))
-            known = self._texts[text] = printable(text)
+            self._charge(getsizeof(text))
+            known = printable(text)
+            remember(self._texts, text, known)
         return known
 
     def texts(self, texts: Iterable[str] | None) -> tuple[str, ...]:
@@ -119,7 +125,7 @@ class Gathering:
     def ratings(self, ratings: Iterable[Rating]) -> tuple[Rating, ...]:
         """What sources say of a vulnerability."""
         made = tuple(ratings)
-        self._charge(_RATING_BYTES * len(made))
+        self._charge(_TUPLE_BYTES + 8 * len(made))
         return made
 
     def rating(self, source: str, severity: Severity, cvss: float | None) -> Rating:
@@ -127,8 +133,9 @@ class Gathering:
         key = (source, severity, cvss)
         known = self._ratings.get(key)
         if known is None:
-            self._charge(_PACKAGE_BYTES)
-            known = self._ratings[key] = Rating(self.text(source), severity, cvss)
+            self._charge(_RATING_BYTES)
+            known = Rating(self.text(source), severity, cvss)
+            remember(self._ratings, key, known)
         return known
 
     def package(self, name: str, version: str, purl: str, path: str, layer: str) -> Package:
@@ -141,7 +148,7 @@ class Gathering:
             self._charge(_PACKAGE_BYTES)
             name, version, purl, path, layer = map(self.text, key)
             known = Package(name=name, version=version, purl=purl, path=path, layer=layer)
-            self._packages[key] = known
+            remember(self._packages, key, known)
         return known
 
     def add(self, finding: Finding) -> None:
@@ -182,12 +189,13 @@ class Gathering:
         made = tuple(values)
         known = self._tuples.get(made)
         if known is None:
-            self._charge(8 * len(made))
-            known = self._tuples[made] = made
+            self._charge(_TUPLE_BYTES + 8 * len(made))
+            known = made
+            remember(self._tuples, made, made)
         return known
 
     def _charge(self, size: int) -> None:
-        self._bytes_left -= size + _BYTES_PER_ENTRY
+        self._bytes_left -= size
         if self._bytes_left < 0:
             raise BrokenReport("the report names more packages, vulnerabilities and texts than can be kept")
 
@@ -206,10 +214,9 @@ def merged(one: Finding, other: Finding) -> Finding:
     """
     if one == other:
         return one
-    worse = other if other.severity.at_least(one.severity) or one.severity is Severity.UNKNOWN else one
     return replace(
         one,
-        severity=one.severity if worse.severity is Severity.UNKNOWN else worse.severity,
+        severity=worst((one.severity, other.severity)),
         aliases=_united(one.aliases, other.aliases),
         ratings=_united(one.ratings, other.ratings),
         fixed_in=_united(one.fixed_in, other.fixed_in),
@@ -287,6 +294,13 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else " " if one.isspace() else "\ufffd" for one in text)
+
+
+def remember(known: dict[Any, Any], key: Any, value: Any) -> None:
+    """Remember a value that may be shared later; if there are too many, the others are forgotten."""
+    if len(known) >= _MOST_SHARED:
+        known.clear()
+    known[key] = value
 
 
 def _check_count(count: int) -> None:

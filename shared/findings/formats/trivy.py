@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from shared.findings.formats.reader import ReportReader, Scalar
 from shared.findings.formats.subject import digests_in, platform
-from shared.findings.gathering import Gathering, checked, severity_of, time_of
+from shared.findings.gathering import Gathering, checked, remember, severity_of, time_of
 from shared.findings.json_stream import JsonStream
 from shared.findings.model import BrokenReport, Finding, Licence, Rating, Report, Scanner, Secret, Severity, Subject
 
@@ -253,7 +253,8 @@ class TrivyReader(ReportReader):
         if known is None:
             rated = [self._rating((source, number, scores.get(source))) for source, number in severities.items()]
             rated += [self._rating((source, 0, score)) for source, score in scores.items() if source not in severities]
-            known = self._known_ratings[key] = self._gathering.ratings(rated)
+            known = self._gathering.ratings(rated)
+            remember(self._known_ratings, key, known)
         return known
 
     def _rating(self, key: tuple[str, int, _Scores | None]) -> Rating:
@@ -262,7 +263,7 @@ class TrivyReader(ReportReader):
             source, number, scores = key
             severity = _VENDOR_SEVERITIES[int(checked(number, 4, "severity of a vendor"))]
             known = self._gathering.rating(source, severity, scores.base_score() if scores else None)
-            self._known_rating[key] = known
+            remember(self._known_rating, key, known)
         return known
 
     def _add_modified(self, modified: _Modified) -> None:
