@@ -19,7 +19,19 @@ from sandbox.keyvault.objects import ObjectStore
 from sandbox.keyvault.records import VaultRecords
 from sandbox.web import Call, Fault, Surface, json_answer
 
-API_VERSIONS = ("7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6", "2025-06-01-preview", "2025-07-01", "2026-04-01")
+API_VERSIONS = (
+    "7.0",
+    "7.1",
+    "7.2",
+    "7.3",
+    "7.4",
+    "7.5",
+    "7.6-preview.2",
+    "7.6",
+    "2025-06-01-preview",
+    "2025-07-01",
+    "2026-04-01",
+)
 _CHALLENGE = f'Bearer authorization="https://login.microsoftonline.com/{TENANT}", resource="{VAULT_AUDIENCES[0]}"'
 _NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
 

@@ -30,7 +30,7 @@ SUMMARY_TYPE = "https://slsa.dev/verification_summary/v1"
 DECISION_TYPE = "urn:basegate:promotion-decision:v1"
 """The type of our own predicate. A predicate type is a URI that need not resolve."""
 
-_LEVEL_PREFIX = "BASEGATE_CHECK_"
+_LEVEL_PREFIX = "BASEGATE-CHECK-"
 _UNEVALUATED = "SLSA_BUILD_LEVEL_UNEVALUATED"
 """No build level was determined. Other levels of the summary may be custom ones, without the prefix `SLSA_`."""
 
@@ -234,7 +234,7 @@ def purl(image: ImageRef, tag: str) -> str:
 
 def _summary(promotion: Promotion, candidate: Candidate, facts: Facts, policy: Policy) -> Summary:
     kinds = dict.fromkeys(check.kind for check in candidate.checks)
-    levels = (f"{_LEVEL_PREFIX}{kind.upper().replace('-', '_')}" for kind in kinds)
+    levels = (f"{_LEVEL_PREFIX}{kind.upper()}" for kind in kinds)
     return Summary(
         verifier=facts.verifier,
         time_verified=_second(candidate.changed_at),

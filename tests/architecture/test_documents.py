@@ -15,7 +15,7 @@ from tests.architecture.tree import ROOT, files, name
 
 DOCUMENTS = sorted(files(".md"))
 HOST_SETTINGS = {"FUNCTIONS_WORKER_RUNTIME"}
-COMMAND_LINE_SETTINGS = {"BASEGATE_URL", "BASEGATE_KEY"}
+COMMAND_LINE_SETTINGS = {"BASEGATE_URL", "BASEGATE_KEY", "BASEGATE_REGISTRY_PASSWORD"}
 SHIPPED_FOLDERS = {"functions", "shared"}
 NEEDED_TO_RUN = ("function_app.py", "host.json", "requirements.txt", "gates.yaml", *SHIPPED_FOLDERS)
 

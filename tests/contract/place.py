@@ -66,6 +66,13 @@ class Place:
             self._clients[rule.name] = ContainerRegistryClient(f"https://{rule.login_server}", self.azure.credential)
         return self._clients[rule.name]
 
+    def refresh_token(self, rule: RegistryRule) -> str:
+        """What `az acr login --expose-token` prints."""
+        token = self.azure.credential.get_token("https://containerregistry.azure.net/.default").token
+        asked = {"grant_type": "access_token", "service": rule.login_server, "access_token": token}
+        answer = requests.post(f"https://{rule.login_server}/oauth2/exchange", data=asked, timeout=10)
+        return str(answer.json()["refresh_token"])
+
     def push(self, rule: RegistryRule, repository: str, tag: str | None, image: OciImage | OciIndex) -> Digest:
         """Push an image with all its platforms; returns its digest."""
         client = self.registry(rule)

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from azure.keyvault.keys import KeyClient
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from msgspec.structs import replace
 
+from basegate_cli.commands import main
 from sandbox.testing import tiny_image
 from shared.adapters import artifacts_acr
 from shared.adapters.registry_acr import AcrRegistry
 from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.adapters.signing_keyvault import VaultSigner
+from shared.domain.candidate import CandidateState, new_attempt
 from shared.domain.errors import Gone, Misconfigured
-from shared.domain.image import Digest
+from shared.domain.image import Digest, Tag
+from shared.domain.promotion import new_promotion
 from shared.ports import Artifact
+from shared.promotion.decision_records import DecisionRecords
 from tests.contract.place import VAULT_URL, Place
+from tests.fakes import START, sample_policy
+from tests.fakes.storage import FakeArchive
 
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 RECORD = Artifact(media_type=BUNDLE, content=b'{"a":"record"}', annotations={"dev.sigstore.bundle.content": "x"})
@@ -108,3 +118,35 @@ def test_without_the_referrers_api_an_artifact_is_listed_under_the_tag_of_its_im
         descriptors.append(descriptor)
     index = json.loads(place.manifest(place.base, "listed", digest.replace(":", "-")))
     assert index["manifests"] == descriptors[:2]
+
+
+def test_the_command_line_verifies_what_was_signed_and_attached(
+    place: Place,
+    registry: AcrRegistry,
+    keys: KeyClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    keys.create_ec_key("proofs")
+    signer = VaultSigner(f"{VAULT_URL}/keys/proofs", place.credential)
+    gate, source = sample_policy().gates["node"], sample_policy().registries["public"]
+    digest = place.push(place.base, "node", "proven", tiny_image("proven"))
+    candidate = new_attempt(gate, source, digest, Tag("proven"), START).ended(START, CandidateState.PASSED, "passed")
+    promotion = new_promotion(gate, source, Tag("proven"), digest, 1, START).based_on(candidate, START)
+    archive = FakeArchive()
+    services: Any = SimpleNamespace(registry=registry, archive=archive, url="", registry_rule=lambda _: place.base)
+    records = DecisionRecords(services)
+    promotion = replace(promotion, unique="proven-1", moved_at=START)
+    signed = replace(promotion, signed_record=records.sign(promotion, candidate, gate, {}, signer))
+    assert len(records.attach(signed, gate, records.signed(signed))) == 2
+    key = tmp_path / "key.pem"
+    key.write_bytes(signer.sign(bytes(32)).public_key)
+    monkeypatch.setenv("BASEGATE_REGISTRY_PASSWORD", place.refresh_token(place.base))
+    image = f"{place.base.login_server}/node:proven"
+    arguments = ["verify", image, "--key", str(key), "--username", "00000000-0000-0000-0000-000000000000"]
+    assert main(arguments) == 0, capsys.readouterr().err
+    assert f"{place.base.login_server}/node@{digest} passed gate node" in capsys.readouterr().out
+    key.write_bytes(VaultSigner(f"{VAULT_URL}/keys/records", place.credential).sign(bytes(32)).public_key)
+    assert main(arguments) == 1
+    assert "made by none of the given keys" in capsys.readouterr().err

@@ -106,7 +106,7 @@ def test_the_summary_has_every_required_field_of_its_specification() -> None:
         "?repository_url=contosobaseartifacts.azurecr.io/node&tag=15-alpine",
         "policy": {"uri": "urn:basegate:gate:node", "digest": {"sha256": rules_digest(GATE)}},
         "verificationResult": "PASSED",
-        "verifiedLevels": ["SLSA_BUILD_LEVEL_UNEVALUATED", "BASEGATE_CHECK_TASK"],
+        "verifiedLevels": ["SLSA_BUILD_LEVEL_UNEVALUATED", "BASEGATE-CHECK-TASK"],
     }
 
 
