@@ -60,8 +60,9 @@ class SignatureCheckKind(CheckKind[SignatureCheck]):
         trust = self._with_secrets(rule)  # 1
         source = _Source(self._services, candidate, deadline=began + READ_SECONDS)
         source.list_manifests(rule)  # 2
+        size = source.subject_size(rule)
         try:
-            result = verify(candidate.digest, source.signatures(), trust, now, source.subject_size(rule))  # 3
+            result = verify(candidate.digest, source.signatures(), trust, now, size)  # 3
         except Malformed as error:
             raise _unusable(rule, error) from error
         return _result(result, source)
@@ -105,7 +106,7 @@ class _Source:
 
     def __init__(self, services: Services, candidate: Candidate, deadline: float) -> None:
         self._referrers, self._candidate, self._deadline = services.referrers, candidate, deadline
-        self._registry: RegistryRule = services.registry_rule(candidate.source_registry)
+        self._registry = _registry(services.policy, candidate)
         self._manifests: list[Descriptor] = []
         self.left_out, self.is_complete = 0, True
         self.problems: list[str] = []
@@ -129,11 +130,16 @@ class _Source:
                 self.is_complete &= found.is_complete
 
     def subject_size(self, rule: SignatureCheck) -> int | None:
-        """The size of the image's manifest, which signatures of Notation name; None if nothing needs it."""
+        """The size of the image's manifest, which signatures of Notation name; None if nothing needs it, or if it
+        cannot be had: the digest identifies the manifest anyway.
+        """
         if rule.notation is None or not any(one.artifact_type == NOTARY for one in self._manifests):
             return None
         at = self._registry, self._candidate.repository, self._candidate.digest
-        return len(self._referrers.manifest(*at, limit_bytes=_MANIFEST_LIMIT_BYTES))
+        try:
+            return len(self._referrers.manifest(*at, limit_bytes=_MANIFEST_LIMIT_BYTES))
+        except (Malformed, Rejected):
+            return None
 
     def signatures(self) -> Iterator[Attached]:
         """The signatures, read as they are taken, up to the limit.
@@ -181,6 +187,19 @@ class _Source:
             raise Retry(f"reading the signatures of {subject} takes longer than {READ_SECONDS:.0f} s")
         read = self._referrers.blob if blob else self._referrers.manifest
         return read(self._registry, self._candidate.repository, digest, limit_bytes)
+
+
+def _registry(policy: Policy, candidate: Candidate) -> RegistryRule:
+    """The source of a candidate, whatever its name in the rules is now.
+
+    Raises:
+        Misconfigured: the rules do not name it any more.
+    """
+    named = policy.registries.get(candidate.source_registry) or policy.registry_at(candidate.login_server)
+    if named is None:
+        problem = f"the rules do not name the registry {candidate.login_server} any more"
+        raise Misconfigured(problem, remedy="name it, or cancel the candidate")
+    return named
 
 
 def _place(manifest: Descriptor) -> str:

@@ -98,6 +98,33 @@ def test_a_signature_of_notation_names_the_size_of_the_manifest_that_is_there() 
     assert "it says that the manifest has 7 bytes" in check.evidence.log_tail[0]
 
 
+def test_the_size_of_a_manifest_that_cannot_be_had_is_not_compared() -> None:
+    notary = Notary()
+    world = world_with(SignatureCheck(notation=notary.trust()))
+    world.clock.time = NOW
+    world.referrers.attach(IMAGE, [notary.sign(IMAGE, size=7)], NOTARY)
+    assert pushed(world).verdict == "passed"
+
+
+@pytest.mark.parametrize(("server", "verdict"), [("publicregistry.azurecr.io", "passed"), ("other.azurecr.io", None)])
+def test_a_source_with_another_name_is_found_by_its_server(world: World, server: str, verdict: str | None) -> None:
+    world.referrers.attach(IMAGE, [old()], tag=TAG)
+    world.referrers.fault = Retry("registry: 503")
+    assert pushed(world).verdict is None
+    world.referrers.fault = None
+    registries = dict(world.policy.registries)
+    registries["renamed"] = replace(registries.pop("public"), name="renamed", server=server)
+    gate = world.policy.gates["node"]
+    gates = {"node": replace(gate, source=replace(gate.source, registry="renamed"))}
+    world.use(replace(world.policy, registries=registries, gates=gates))
+    world.pass_time(600)
+    candidate = world.candidate(IMAGE)
+    assert candidate.checks[-1].verdict == verdict
+    if verdict is None:
+        assert candidate.stall is not None
+        assert "do not name the registry publicregistry.azurecr.io any more" in candidate.stall.reason
+
+
 def test_an_image_without_a_signature_fails_and_runs_nothing(world: World) -> None:
     check = pushed(world)
     assert (check.verdict, check.reason) == ("failed", "the image has no signature of a kind that the rule trusts")
