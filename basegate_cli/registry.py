@@ -181,7 +181,7 @@ class Registry:
             answer = self._open(self._safe(url), headers)  # without the token: it is another host's
         if answer.status == 200 or (missing and answer.status == 404):
             return answer
-        raise Refused(self._refusal(answer.status, path))
+        raise Refused(self._error_of(answer.status, path))
 
     def _authorized(self) -> dict[str, str]:
         return {"Authorization": self._authorization} if self._authorization else {}
@@ -207,7 +207,7 @@ class Registry:
             granted = json.loads(answer.body) if answer.status == 200 else {}
             return f"Bearer {granted.get('token') or granted['access_token']}"
         except (ValueError, KeyError, AttributeError, TypeError):
-            raise Refused(self._refusal(answer.status if answer.status != 200 else 401, "a token")) from None
+            raise Refused(self._error_of(answer.status if answer.status != 200 else 401, "a token")) from None
 
     def _is_own(self, url: str) -> bool:
         """Whether a URL is at the registry's host, or in the same domain: auth.docker.io for docker.io."""
@@ -237,7 +237,7 @@ class Registry:
             reason = getattr(error, "reason", None) or error
             raise Unreached(f"{self._host} cannot be reached: {reason}") from None
 
-    def _refusal(self, status: int, path: str) -> str:
+    def _error_of(self, status: int, path: str) -> str:
         what = f"{self._host}/{path.partition('?')[0]}"
         if status in (401, 403):
             who = f"the user {self._login.user} may not read it" if self._login.user else "log in with --username"

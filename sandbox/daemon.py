@@ -52,7 +52,7 @@ def main(root: Path, settings: Settings, tools: Path) -> None:
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
     try:
         rights = choose_rights(settings.user, instance.key, _needed(instance, tools))
-        rights.admit_all(instance.root)
+        rights.open_to_all(instance.root)
         asyncio.run(serve(instance, settings, tools.resolve(), rights))
     except (AzuriteError, EngineError, MissingPart, UserError) as error:
         sys.exit(str(error))

@@ -90,13 +90,13 @@ class Rights:
         user = self.user
         return kept | ({"HOME": user.home, "USER": user.name, "LOGNAME": user.name} if user else {})
 
-    def admit_all(self, folder: Path) -> None:
+    def open_to_all(self, folder: Path) -> None:
         """Let all these processes enter the state folder, which nobody else enters, but not list it."""
         if self.user:
             os.chown(folder, os.geteuid(), self.user.entry)
             folder.chmod(0o710)
 
-    def admit_servers(self, folder: Path, *, writing: bool = False) -> None:
+    def open_to_servers(self, folder: Path, *, writing: bool = False) -> None:
         """Let servers enter a folder of this process, and create files in it if `writing`."""
         if self.user:
             os.chown(folder, os.geteuid(), self.user.servers)

@@ -35,7 +35,7 @@ class Repositories:
     def __init__(self, root: Path, rights: Rights) -> None:
         self.root, self._rights = root.resolve(), rights
         self.root.mkdir(parents=True, exist_ok=True)
-        rights.admit_servers(self.root)
+        rights.open_to_servers(self.root)
         for left in self.root.glob(f"{_UNFINISHED}*"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
         for repository in self.root.glob("*/*.git"):

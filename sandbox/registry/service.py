@@ -78,7 +78,7 @@ class Registries:
         self._folder, self._logs = instance.folder("registry"), instance.logs
         self._folder.chmod(0o700)  # it contains the admin users' passwords
         self._rights = rights or Rights()
-        self._rights.admit_servers(self._folder)
+        self._rights.open_to_servers(self._folder)
         self._records = Collection(self._folder / "registries.json", RegistryRecord)
         self._accounts = Accounts(self._folder, issuer, self._records)
         self._auth = RegistryAuth(issuer, self._accounts, self.at)
@@ -128,7 +128,7 @@ class Registries:
         """Start the processes of Docker Hub and of all existing registries, concurrently."""
         self._sweep_runtime()
         self._runtime = Path(tempfile.mkdtemp(prefix=_RUNTIME_PREFIX))
-        self._rights.admit_servers(self._runtime, writing=True)
+        self._rights.open_to_servers(self._runtime, writing=True)
         (self._folder / "runtime").write_text(str(self._runtime))
         self._announcer = asyncio.get_running_loop().create_task(self._notify_listeners())
         hub = self._start(_HUB, "registry-1.docker.io", _HUB_REALM, anonymous=True)

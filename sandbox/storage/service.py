@@ -40,7 +40,7 @@ class Storage:
     ) -> None:
         rights = rights or Rights()
         folder, data = instance.folder("storage"), instance.folder("storage", "data")
-        rights.admit_servers(folder)
+        rights.open_to_servers(folder)
         rights.give(data)
         self._issuer = issuer
         self._account = open_account(settings.storage_account, folder / "account.key")

@@ -71,8 +71,8 @@ def test_only_these_processes_enter_the_state_folder_and_only_servers_the_folder
     inner = open_folder / "state" / "servers"
     inner.mkdir(parents=True)
     (inner / "file").touch()
-    rights.admit_all(inner.parent)
-    rights.admit_servers(inner)
+    rights.open_to_all(inner.parent)
+    rights.open_to_servers(inner)
 
     def entering(folder: Path, **options: object) -> bool:
         return subprocess.run(["/usr/bin/test", "-x", str(folder)], check=False, **options).returncode == 0  # type: ignore[call-overload,no-any-return]
@@ -118,7 +118,7 @@ def test_without_another_user_a_folder_stays_as_it_is_and_is_made_if_missing(tmp
     rights, folder = Rights(), tmp_path / "made"
     rights.give(folder)
     modes = folder.stat().st_mode
-    for change in (rights.admit_all, rights.admit_servers, rights.open, rights.show_servers):
+    for change in (rights.open_to_all, rights.open_to_servers, rights.open, rights.show_servers):
         change(folder)
     assert folder.stat().st_mode == modes
     assert (rights.app(), rights.server(), rights.command("git", "add")) == ({}, {}, ("git", "add"))

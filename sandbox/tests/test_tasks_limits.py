@@ -23,7 +23,7 @@ from sandbox.web import Fault
 __all__ = ["world"]
 
 HEAVY = "steps:\n- cmd: app\n  env: [a" + ",a" * 8_000 + "]\n"
-STAGES = "".join(f"FROM a AS b{number}\n" for number in range(25_000))
+MANY_FROM = "".join(f"FROM a AS b{number}\n" for number in range(25_000))
 
 
 def sparse(file: Path, size: int) -> Path:
@@ -106,9 +106,9 @@ def test_the_sandbox_answers_while_a_task_file_is_read(world: World) -> None:
 def test_the_sandbox_answers_while_a_dockerfile_is_read(tmp_path: Path) -> None:
     context = tmp_path / "context"
     context.mkdir()
-    (context / "Dockerfile").write_text(STAGES)
+    (context / "Dockerfile").write_text(MANY_FROM)
     began = time.perf_counter()
-    used_images(STAGES, {})
+    used_images(MANY_FROM, {})
     alone = time.perf_counter() - began
     bench = Bench(context)
 

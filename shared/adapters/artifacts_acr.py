@@ -42,14 +42,14 @@ def attach(client: ContainerRegistryClient, repository: str, subject: Digest, ar
     content = manifest({"mediaType": media_type, "digest": subject, "size": len(body)}, artifact)
     for blob in (_EMPTY, artifact.content):  # 2
         client.upload_blob(repository, BytesIO(blob))
-    answers: list[str] = []
+    headers: list[str] = []
     pushed = client.set_manifest(  # 3
         repository,
         BytesIO(content),
         media_type=OCI_MANIFEST,
-        raw_response_hook=lambda response: answers.append(response.http_response.headers.get("OCI-Subject", "")),
+        raw_response_hook=lambda response: headers.append(response.http_response.headers.get("OCI-Subject", "")),
     )
-    if answers[-1] != subject:
+    if headers[-1] != subject:
         descriptor = _descriptor(OCI_MANIFEST, content) | {"artifactType": artifact.media_type}
         list_by_tag(client, repository, subject, descriptor | {"annotations": dict(artifact.annotations)})
     return parse_digest(pushed, "digest of an artifact")

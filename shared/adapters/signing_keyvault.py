@@ -14,7 +14,7 @@ from shared.ports import Signature
 
 _ROLE = "give the app Key Vault Crypto User on the key"
 _TYPES, _CURVE = ("EC", "EC-HSM"), "P-256"
-_TRIAL = hashlib.sha256(b"basegate readyz").digest()
+_SAMPLE = hashlib.sha256(b"basegate readyz").digest()
 """What the check signs: the hash of no statement."""
 
 
@@ -49,7 +49,7 @@ class VaultSigner:
         return Signature(_in_der(signed.signature), public)
 
     def check(self) -> None:
-        self.sign(_TRIAL)
+        self.sign(_SAMPLE)
 
 
 def _public_key(key: KeyVaultKey, url: str) -> bytes:

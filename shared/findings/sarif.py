@@ -56,12 +56,12 @@ def _rule(finding: Finding) -> dict[str, Any]:
 
 def _result(finding: Finding) -> dict[str, Any]:
     package, fixed = finding.package, ", ".join(finding.fixed_in)
-    mends = f"fixed in {fixed}" if fixed else "no version fixes it"
+    remedy = f"fixed in {fixed}" if fixed else "no version fixes it"
     installed = f"{package.name} {package.version}".strip()
     return {
         "ruleId": finding.vulnerability,
         "level": _LEVELS.get(finding.severity, "note"),
-        "message": {"text": f"{finding.vulnerability} ({finding.severity}) in {installed}: {mends}"},
+        "message": {"text": f"{finding.vulnerability} ({finding.severity}) in {installed}: {remedy}"},
         "locations": [
             {
                 "physicalLocation": {"artifactLocation": {"uri": quote(package.path or package.name)}},

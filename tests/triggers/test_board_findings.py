@@ -10,7 +10,7 @@ from shared import bootstrap
 from tests.fakes import World
 from tests.triggers.test_board import App, fragment, get, text
 from tests.unit.test_findings_shown import promoted_then_failed
-from tests.unit.test_scan_check import GREEN, OPENSSL, SCAN, accepted, change, finds, push, scan_world
+from tests.unit.test_scan_check import GREEN, OPENSSL, SCAN, accepted, change, will_report, push, scan_world
 
 
 def page_of(world: World, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -52,7 +52,7 @@ def test_a_candidate_without_a_scan_has_no_such_section(monkeypatch: pytest.Monk
 
 def test_text_of_a_report_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     world = scan_world()
-    finds(world, OPENSSL | {"Title": "<script>alert(1)</script>"})
+    will_report(world, OPENSSL | {"Title": "<script>alert(1)</script>"})
     push(world)
     page = page_of(world, monkeypatch)
     assert "&lt;script&gt;alert(1)" in page

@@ -17,14 +17,14 @@ from shared.records.alarms import Alarms
 from shared.rules import InvalidGates, parse_gates
 from tests.fakes import World
 from tests.fakes.registries import FakeSigner
-from tests.unit.test_scan_check import GREEN, OPENSSL, RED, SCAN, finds, push, scan_world, swept
+from tests.unit.test_scan_check import GREEN, OPENSSL, RED, SCAN, will_report, push, scan_world, swept
 
 ADA, BOB = Who("ada", "TLS ends before it"), Who("bob", "agreed")
 
 
 def refused() -> World:
     world = scan_world()
-    finds(world, OPENSSL)
+    will_report(world, OPENSSL)
     push(world)
     assert world.candidate(GREEN).state is CandidateState.FAILED
     return world
@@ -154,7 +154,7 @@ def test_a_gate_that_scans_nothing_has_no_exceptions() -> None:
 
 def test_who_asked_may_not_grant_it_where_two_persons_are_wanted() -> None:
     world = scan_world(msgspec.structs.replace(SCAN, two_persons=True))
-    finds(world, OPENSSL)
+    will_report(world, OPENSSL)
     push(world)
     ask(world).act()
     (asked,) = listed(world)

@@ -16,7 +16,7 @@ from shared.findings.model import Severity
 from shared.findings.read import read_report
 from shared.queries.findings import Findings, ScanFindings
 from tests.fakes import World
-from tests.unit.test_scan_check import GREEN, OPENSSL, RED, SCAN, ZLIB, accepted, change, finds, push, scan_world
+from tests.unit.test_scan_check import GREEN, OPENSSL, RED, SCAN, ZLIB, accepted, change, will_report, push, scan_world
 
 
 def shown(world: World) -> Findings:
@@ -26,9 +26,9 @@ def shown(world: World) -> Findings:
 def promoted_then_failed() -> World:
     """A world whose promoted image has one finding, and whose newest image has another one, too, which fails."""
     world = scan_world()
-    finds(world, ZLIB)
+    will_report(world, ZLIB)
     push(world, RED)
-    finds(world, ZLIB, OPENSSL)
+    will_report(world, ZLIB, OPENSSL)
     push(world)
     return world
 
@@ -44,7 +44,7 @@ def test_what_fails_comes_first_and_says_what_is_new_and_what_fixes_it() -> None
 
 def test_without_a_promoted_image_nothing_is_said_to_be_new() -> None:
     world = scan_world()
-    finds(world, OPENSSL)
+    will_report(world, OPENSSL)
     push(world)
     assert [one.is_new for one in shown(world).items] == [None]
 
@@ -83,7 +83,7 @@ def test_as_sarif_the_findings_are_read_back_with_their_suppressions() -> None:
 
 def test_an_address_in_a_report_that_is_no_web_page_is_left_out_of_sarif() -> None:
     world = scan_world()
-    finds(world, OPENSSL | {"PrimaryURL": "javascript:alert(1)"})
+    will_report(world, OPENSSL | {"PrimaryURL": "javascript:alert(1)"})
     push(world)
     assert "javascript" not in json.dumps(ScanFindings(world.services).sarif(world.candidate(GREEN).id))
 

@@ -36,16 +36,16 @@ ZLIB = OPENSSL | {"VulnerabilityID": "CVE-2026-2", "PkgName": "zlib", "Severity"
 
 
 def scan_world(*checks: CheckRule, exceptions: tuple[ExceptionRule, ...] = ()) -> World:
-    """A world whose gate scans, and whose scanner finds what `findings` has for a digest (nothing, if it has none)."""
+    """A world whose gate scans, and whose scanner will_report what `findings` has for a digest (nothing, if it has none)."""
     gate = msgspec.structs.replace(sample_policy().gates["node"], checks=checks or (SCAN,))
     policy = msgspec.structs.replace(sample_policy(gates={"node": gate}, apps={}), exceptions=exceptions)
     world = World(policy)
-    finds(world)
+    will_report(world)
     return world
 
 
-def finds(world: World, *vulnerabilities: dict[str, str]) -> None:
-    """From now on every scan finds these."""
+def will_report(world: World, *vulnerabilities: dict[str, str]) -> None:
+    """From now on every scan will_report these."""
 
     def log_of(run: FakeRun) -> str:
         scans = "REPORT_NONCE" in run.values and run.status is RunStatus.SUCCEEDED
@@ -110,14 +110,14 @@ def accepted(until: str = "2026-12-31") -> ExceptionRule:
 
 def test_an_image_without_findings_that_fail_passes_and_the_record_sums_up_what_was_found() -> None:
     world = scan_world()
-    finds(world, ZLIB)
+    will_report(world, ZLIB)
     push(world)
     assert (world.stable_tag(), summary(world).counts, summary(world).failing) == (GREEN, {"low": 1}, 0)
 
 
 def test_a_finding_that_fails_is_named_in_the_reason() -> None:
     world = scan_world()
-    finds(world, ZLIB, OPENSSL)
+    will_report(world, ZLIB, OPENSSL)
     push(world)
     candidate = world.candidate(GREEN)
     assert (candidate.state, world.stable_tag(), summary(world).failing) == (CandidateState.FAILED, None, 1)
@@ -188,7 +188,7 @@ def test_every_run_gets_a_nonce_of_its_own() -> None:
 
 def test_only_what_the_promoted_image_does_not_have_fails_if_the_rules_say_so() -> None:
     world = scan_world(msgspec.structs.replace(SCAN, fail_on=(HIGH,), new_only=True), ApprovalCheck())
-    finds(world, OPENSSL)
+    will_report(world, OPENSSL)
     push(world, RED)
     assert world.candidate(RED).state is CandidateState.FAILED, "without a promoted image every finding is new"
     change(world, SCAN, exceptions=(accepted(),))
@@ -203,7 +203,7 @@ def test_only_what_the_promoted_image_does_not_have_fails_if_the_rules_say_so() 
 
 def test_an_exception_in_the_rules_lets_a_failed_image_pass_without_another_run() -> None:
     world = scan_world()
-    finds(world, OPENSSL)
+    will_report(world, OPENSSL)
     push(world)
     change(world, SCAN, exceptions=(accepted(),))
     swept(world)
@@ -214,7 +214,7 @@ def test_an_exception_in_the_rules_lets_a_failed_image_pass_without_another_run(
 
 def test_relaxed_rules_let_a_failed_image_pass_without_another_run() -> None:
     world = scan_world()
-    finds(world, OPENSSL)
+    will_report(world, OPENSSL)
     push(world)
     change(world, msgspec.structs.replace(SCAN, fail_on=(Condition(severity=Severity.CRITICAL),)))
     swept(world)
@@ -223,7 +223,7 @@ def test_relaxed_rules_let_a_failed_image_pass_without_another_run() -> None:
 
 def test_a_failed_image_is_not_examined_again_while_its_report_fails() -> None:
     world = scan_world()
-    finds(world, OPENSSL)
+    will_report(world, OPENSSL)
     push(world)
     swept(world)
     swept(world)
@@ -232,7 +232,7 @@ def test_a_failed_image_is_not_examined_again_while_its_report_fails() -> None:
 
 def test_stricter_rules_never_take_back_what_was_promoted() -> None:
     world = scan_world()
-    finds(world, ZLIB)
+    will_report(world, ZLIB)
     push(world)
     change(world, msgspec.structs.replace(SCAN, fail_on=(Condition(severity=Severity.LOW),)))
     swept(world)
@@ -241,7 +241,7 @@ def test_stricter_rules_never_take_back_what_was_promoted() -> None:
 
 def test_stricter_rules_judge_a_waiting_image_again_without_another_run() -> None:
     world = scan_world(SCAN, ApprovalCheck())
-    finds(world, ZLIB)
+    will_report(world, ZLIB)
     push(world)
     change(world, msgspec.structs.replace(SCAN, fail_on=(Condition(severity=Severity.LOW),)), ApprovalCheck())
     swept(world)
@@ -250,7 +250,7 @@ def test_stricter_rules_judge_a_waiting_image_again_without_another_run() -> Non
 
 def test_an_exception_that_ends_while_a_person_thinks_counts_no_more() -> None:
     world = scan_world(SCAN, ApprovalCheck(), exceptions=(accepted(until="2026-03-03"),))
-    finds(world, OPENSSL)
+    will_report(world, OPENSSL)
     push(world)
     assert world.candidate(GREEN).state is CandidateState.AWAITING_APPROVAL
     world.pass_time(4 * 86_400)
@@ -261,7 +261,7 @@ def test_an_exception_that_ends_while_a_person_thinks_counts_no_more() -> None:
 
 def test_the_stored_log_and_its_last_lines_are_for_people_and_leave_the_report_out() -> None:
     world = scan_world()
-    finds(world, ZLIB)
+    will_report(world, ZLIB)
     push(world)
     evidence = world.candidate(GREEN).checks[0].evidence
     assert "Successfully executed step ID: scan" in evidence.log_tail[-1]
@@ -271,9 +271,9 @@ def test_the_stored_log_and_its_last_lines_are_for_people_and_leave_the_report_o
 
 def test_a_rerun_scans_again() -> None:
     world = scan_world()
-    finds(world, OPENSSL)
+    will_report(world, OPENSSL)
     push(world)
-    finds(world)
+    will_report(world)
     rerun(world, GREEN)
     world.settle()
     assert (world.stable_tag(), len(world.tasks.runs)) == (GREEN, 2)

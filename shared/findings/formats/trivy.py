@@ -248,7 +248,7 @@ class TrivyReader(ReportReader):
 
     def _ratings(self, severities: Mapping[str, int], scores: Mapping[str, _Scores]) -> tuple[Rating, ...]:
         """What the sources say; it stands again in each finding of a vulnerability, so it is put together once."""
-        key = (*severities.items(), *scores.items())
+        key: tuple[tuple[str, int | _Scores], ...] = (*severities.items(), *scores.items())
         known = self._known_ratings.get(key)
         if known is None:
             rated = [self._rating((source, number, scores.get(source))) for source, number in severities.items()]
