@@ -10,7 +10,7 @@ from shared import bootstrap
 from tests.fakes import World
 from tests.triggers.test_board import App, fragment, get, text
 from tests.unit.test_findings_shown import promoted_then_failed
-from tests.unit.test_scan_check import GREEN, OPENSSL, SCAN, accepted, change, will_report, push, scan_world
+from tests.unit.test_scan_check import GREEN, OPENSSL, SCAN, accepted, change, push, scan_world, will_report
 
 
 def page_of(world: World, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -37,6 +37,7 @@ def test_a_dry_run_shows_the_blast_radius_and_does_nothing(world: World) -> None
 def test_no_dry_run_writes_starts_or_queues_anything(world: World, act: Operation) -> None:
     """Whatever it answers, and also where the ledger has not heard of a tag yet."""
     ids: Any = {"candidate": world.candidates()[-1].id, "rollout": world.rollouts()[-1].id, "digest": GREEN}
+    ids["exception"] = "3f0d9a52c1b8"
     before = written(world)
     for example in act.examples.values():
         for tag in ("15-alpine", "15.14"):

@@ -17,7 +17,7 @@ from shared.records.alarms import Alarms
 from shared.rules import InvalidGates, parse_gates
 from tests.fakes import World
 from tests.fakes.registries import FakeSigner
-from tests.unit.test_scan_check import GREEN, OPENSSL, RED, SCAN, will_report, push, scan_world, swept
+from tests.unit.test_scan_check import GREEN, OPENSSL, RED, SCAN, push, scan_world, swept, will_report
 
 ADA, BOB = Who("ada", "TLS ends before it"), Who("bob", "agreed")
 

@@ -16,7 +16,7 @@ from shared.findings.model import Severity
 from shared.findings.read import read_report
 from shared.queries.findings import Findings, ScanFindings
 from tests.fakes import World
-from tests.unit.test_scan_check import GREEN, OPENSSL, RED, SCAN, ZLIB, accepted, change, will_report, push, scan_world
+from tests.unit.test_scan_check import GREEN, OPENSSL, RED, SCAN, ZLIB, accepted, change, push, scan_world, will_report
 
 
 def shown(world: World) -> Findings:

@@ -36,7 +36,7 @@ ZLIB = OPENSSL | {"VulnerabilityID": "CVE-2026-2", "PkgName": "zlib", "Severity"
 
 
 def scan_world(*checks: CheckRule, exceptions: tuple[ExceptionRule, ...] = ()) -> World:
-    """A world whose gate scans, and whose scanner will_report what `findings` has for a digest (nothing, if it has none)."""
+    """A world whose gate scans, and whose scanner reports nothing."""
     gate = msgspec.structs.replace(sample_policy().gates["node"], checks=checks or (SCAN,))
     policy = msgspec.structs.replace(sample_policy(gates={"node": gate}, apps={}), exceptions=exceptions)
     world = World(policy)
@@ -45,7 +45,7 @@ def scan_world(*checks: CheckRule, exceptions: tuple[ExceptionRule, ...] = ()) -
 
 
 def will_report(world: World, *vulnerabilities: dict[str, str]) -> None:
-    """From now on every scan will_report these."""
+    """From now on every scan reports these."""
 
     def log_of(run: FakeRun) -> str:
         scans = "REPORT_NONCE" in run.values and run.status is RunStatus.SUCCEEDED

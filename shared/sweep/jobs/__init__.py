@@ -9,7 +9,7 @@ from shared.sweep.jobs.app import AppJob
 from shared.sweep.jobs.lost_work import OrphansJob, OutboxJob, OverdueJob, StallAlarmsJob
 from shared.sweep.jobs.purge import AppPurgeJob, CommonPurgeJob, GatePurgeJob
 from shared.sweep.jobs.released import ReleasedJob
-from shared.sweep.jobs.silence import ExceptionsJob, GateSilenceJob, RegistrySilenceJob
+from shared.sweep.jobs.silence import GateSilenceJob, RegistrySilenceJob
 from shared.sweep.jobs.stable_tags import StableTagsJob
 from shared.sweep.jobs.upstream import UpstreamJob
 
@@ -24,7 +24,6 @@ def jobs_of(services: Services) -> Iterator[SweepJob]:
         yield OrphansJob(services, gate)
         yield ReleasedJob(services, gate)
         yield GateSilenceJob(services, gate)
-        yield ExceptionsJob(services, gate)
     for app in policy.apps.values():
         yield AppJob(services, app)
         yield OverdueJob(services, "app", app.name)

@@ -20,7 +20,7 @@ _SHORTEST_SILENCE_SECONDS = 1800.0
 
 
 class GateSilenceJob(SweepJob):
-    """Whether the source of a gate was read recently, and changes as often as its rule expects."""
+    """Whether the source of a gate was read recently, and changes as often as its rule expects; whether exceptions end."""
 
     def __init__(self, services: Services, gate: Gate) -> None:
         super().__init__(services, f"silence.{gate.name}", "ledger", f"gates/{gate.name}")
@@ -29,8 +29,8 @@ class GateSilenceJob(SweepJob):
 
     def batches(self, run: JobRun) -> Iterator[str]:
         """One batch: all of it is in the ledger."""
-        kinds = (AlarmKind.UPSTREAM_UNREAD, AlarmKind.UPSTREAM_QUIET)
-        self._settle(run, kinds, [*self._unread(), *self._quiet()])
+        kinds = (AlarmKind.UPSTREAM_UNREAD, AlarmKind.UPSTREAM_QUIET, AlarmKind.EXCEPTION_ENDS)
+        self._settle(run, kinds, [*self._unread(), *self._quiet(), *self._ending()])
         yield self._gate.name
 
     def _unread(self) -> Iterator[Alarm]:
@@ -56,23 +56,10 @@ class GateSilenceJob(SweepJob):
             plan = "check whether it is still published there"
             yield self._alarm(AlarmKind.UPSTREAM_QUIET, self._gate.source.repository, words, plan)
 
-
-class ExceptionsJob(SweepJob):
-    """Whether exceptions at a gate have ended, or end soon: those of the rules, and those that were granted."""
-
-    interval_seconds = 3600.0
-
-    def __init__(self, services: Services, gate: Gate) -> None:
-        super().__init__(services, f"exceptions.{gate.name}", "ledger", f"gates/{gate.name}")
-        self._gate = gate
-
-    def batches(self, run: JobRun) -> Iterator[str]:
-        """One batch: one query."""
-        scans = any(isinstance(rule, ScanCheck) for rule in self._gate.checks)
-        self._settle(run, (AlarmKind.EXCEPTION_ENDS,), self._ending() if scans else ())
-        yield self._gate.name
-
     def _ending(self) -> Iterator[Alarm]:
+        """Exceptions that have ended or end soon, if it scans: those of the rules, and those that were granted."""
+        if not any(isinstance(rule, ScanCheck) for rule in self._gate.checks):
+            return
         written = [one for one in self._services.policy.exceptions if not one.gates or self._gate.name in one.gates]
         for exception in (*written, *granted_at(self._services.ledger, self._gate.name)):
             if warning := end_warning(exception, self._services.clock.now()):
