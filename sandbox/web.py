@@ -17,6 +17,9 @@ from aiohttp import web
 
 T = TypeVar("T")
 
+_UNKNOWN = re.compile("(Object contains unknown field|Invalid enum value|Invalid value) ")
+"""How msgspec's messages about what is not in a type begin, as opposed to those about what is malformed."""
+
 
 class Fault(Exception):
     """An error response: HTTP status, the service's own error code, and a message for people."""
@@ -61,7 +64,13 @@ class Call:
         try:
             return msgspec.json.decode(raw, type=kind)
         except (ValueError, RecursionError) as error:  # of msgspec, or of bytes that are not UTF-8
-            raise Fault(400, "InvalidRequestContent", f"The request content was invalid: {error}") from error
+            raise Fault(400, "InvalidRequestContent", f"The request content was invalid: {explained(error)}") from error
+
+
+def explained(error: Exception) -> str:
+    """What is wrong with a body; of a field or value that is not known here, that Azure may know it."""
+    unknown = _UNKNOWN.match(str(error))
+    return f"{error}. The sandbox knows fewer than Azure: see sandbox/COVERAGE.md." if unknown else str(error)
 
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]

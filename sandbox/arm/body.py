@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from sandbox.web import Fault
+from sandbox.web import Fault, explained
 
 T = TypeVar("T")
 
@@ -33,7 +33,8 @@ def convert(body: dict[str, Any], kind: type[T], what: str) -> T:
     try:
         return msgspec.convert(body, kind)
     except msgspec.ValidationError as error:
-        raise Fault(400, "InvalidRequestContent", f"The {what} after this change would be invalid: {error}") from error
+        message = f"The {what} after this change would be invalid: {explained(error)}"
+        raise Fault(400, "InvalidRequestContent", message) from error
 
 
 def region(location: str | None) -> str:

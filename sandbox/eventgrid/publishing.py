@@ -69,8 +69,9 @@ class Publishing:
         """Publish events to a custom topic; they are stored before the response and delivered after it."""
         topic = self._require(call)
         authorize(call.request.headers, topic, self._issuer)
-        if topic.public_network_access == "Disabled":
-            raise Fault(403, "Forbidden", f"The topic {topic.host} takes no events over the public network.")
+        if not topic.accepts_from(call.request.remote or ""):
+            message = f"The topic {topic.host} takes no events over the public network from {call.request.remote}."
+            raise Fault(403, "Forbidden", message)
         if call.query.get("api-version", _VERSIONS[0]) not in _VERSIONS:
             message = f"The api-version '{call.query['api-version']}' is unknown to the sandbox. Known: {_VERSIONS[0]}."
             raise Fault(400, "BadRequest", message)

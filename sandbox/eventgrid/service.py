@@ -11,6 +11,7 @@ from aiohttp import web
 from sandbox.arm.operations import Operations
 from sandbox.arm.surface import ResourceId, ResourceIndex
 from sandbox.entra import Issuer
+from sandbox.eventgrid.arm.regions import SubscriptionLists
 from sandbox.eventgrid.arm.scopes import Scopes
 from sandbox.eventgrid.arm.subscriptions import Subscriptions
 from sandbox.eventgrid.arm.system_topics import SystemTopics
@@ -67,10 +68,11 @@ class EventGrid:
         self._index = index
         index.register("Microsoft.EventGrid/topics", self._topics.responses)
         index.register("Microsoft.EventGrid/systemTopics", self._system_topics.responses)
-        mount_topic_types(arm)
+        mount_topic_types(arm, self._exists)
         self._topics.mount(arm, operations)
         self._system_topics.mount(arm, operations)
         self._subscriptions.mount(arm, operations, Scopes(self._topics, self._system_topics, self._exists))
+        SubscriptionLists(self._subscriptions, index).mount(arm)
 
     def surface(self) -> Surface:
         """The endpoints of custom topics, and the validation URL that webhooks may call."""

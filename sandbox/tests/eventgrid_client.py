@@ -111,7 +111,7 @@ class EventGridClient:
     def __init__(self, live: LiveGateway, time_scale: float) -> None:
         self.live, self.hook, self.storage = live, Hook(), FakeStorage()
         self.settings = Settings(time_scale=time_scale)
-        live.index.register("Microsoft.ContainerRegistry/registries", lambda: [{"id": REGISTRY}])
+        live.index.register("Microsoft.ContainerRegistry/registries", lambda: [{"id": REGISTRY, "location": "eastus"}])
         self.grid = self._service()
         self.grid.mount(live.arm, live.operations, live.index)
         self.grid.mount_control(live.control)

@@ -55,7 +55,11 @@ def test_a_custom_topic_is_made_read_changed_listed_and_deleted(client: EventGri
 @pytest.mark.parametrize(
     ("body", "named"),
     [
-        ({"location": "eastus", "properties": {"inboundIpRules": []}}, "inboundIpRules"),
+        ({"location": "eastus", "properties": {"inboundIpRules": [{"ipMask": "10.0.0.300"}]}}, "10.0.0.300"),
+        (
+            {"location": "eastus", "properties": {"dataResidencyBoundary": "WithinRegion"}},
+            "dataResidencyBoundary` - at `$.properties`. The sandbox knows fewer",
+        ),
         ({"location": "eastus", "properties": {"inputSchema": "CustomEventSchema"}}, "inputSchema"),
         ({"properties": {}}, "location"),
     ],
@@ -66,6 +70,34 @@ def test_a_topic_with_what_the_sandbox_lacks_is_refused_by_name(
     answer = client.arm("PUT", TOPIC, body)
     assert answer.status_code == 400
     assert named in answer.json()["error"]["message"]
+
+
+def test_the_subscriptions_of_a_region_are_listed_by_group_and_topic_type(client: EventGridClient) -> None:
+    client.topic()
+    client.subscribe(TOPIC, "of-topic")
+    client.subscribe(REGISTRY, "of-registry")
+    subscription, registries = GROUP.rpartition("/resourceGroups/")[0], "Microsoft.ContainerRegistry.Registries"
+
+    def listed(scope: str, below: str) -> list[str]:
+        answer = client.arm("GET", f"{scope}/providers/Microsoft.EventGrid/{below}eventSubscriptions")
+        assert answer.status_code == 200, answer.text
+        return sorted(one["name"] for one in answer.json()["value"])
+
+    for scope in (subscription, GROUP):
+        assert listed(scope, "locations/East US/") == ["of-registry", "of-topic"]
+        assert listed(scope, f"locations/eastus/topicTypes/{registries}/") == ["of-registry"]
+        assert listed(scope, "locations/westus/") == []
+        assert listed(scope, "") == listed(scope, "topicTypes/Microsoft.Resources.Subscriptions/") == []
+    assert listed(GROUP.replace("demo", "other"), "locations/eastus/") == []
+
+
+def test_a_resource_says_which_events_it_has(client: EventGridClient) -> None:
+    answer = client.arm("GET", f"{REGISTRY}/providers/Microsoft.EventGrid/eventTypes")
+    assert "Microsoft.ContainerRegistry.ImagePushed" in [one["name"] for one in answer.json()["value"]]
+    other = client.arm("GET", f"{REGISTRY}2/providers/Microsoft.EventGrid/eventTypes")
+    assert other.status_code == 404
+    disk = client.arm("GET", f"{GROUP}/providers/Microsoft.Compute/disks/a/providers/Microsoft.EventGrid/eventTypes")
+    assert (disk.status_code, "in the sandbox" in disk.text) == (400, True)
 
 
 def test_a_subscription_under_a_system_topic_gets_the_registrys_events(client: EventGridClient) -> None:

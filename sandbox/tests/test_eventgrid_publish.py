@@ -146,6 +146,19 @@ def test_a_cloud_event_out_of_schema_is_refused_by_the_name_of_its_field(
     assert named in answer.json()["error"]["message"]
 
 
+def test_a_topic_with_address_rules_takes_events_from_those_addresses_only(client: EventGridClient) -> None:
+    topic = client.topic()
+    keys = client.arm("POST", f"{topic['id']}/listKeys").json()
+    event = {"id": "1", "subject": "s", "eventType": "t", "eventTime": "2026-01-02T03:04:05Z", "data": {}}
+    for rules, status in ((["10.0.0.0/8"], 403), (["10.0.0.0/8", "127.0.0.0/8"], 200), ([], 200)):
+        masks = [{"ipMask": mask, "action": "Allow"} for mask in rules]
+        changed = client.arm("PATCH", topic["id"], {"properties": {"inboundIpRules": masks}})
+        assert changed.json()["properties"]["inboundIpRules"] == masks
+        headers = {"aeg-sas-key": keys["key1"]}
+        answer = requests.post(topic["properties"]["endpoint"], json=[event], headers=headers, timeout=10)
+        assert answer.status_code == status, answer.text
+
+
 def test_the_other_schema_and_too_much_are_refused(client: EventGridClient) -> None:
     client.topic()
     assert post(client, [GRID_EVENT], "application/cloudevents-batch+json").status_code == 400

@@ -6,6 +6,7 @@ Source: Microsoft.EventGrid 2022-06-15, `Topics`
 from __future__ import annotations
 
 import base64
+import ipaddress
 import re
 import secrets
 import uuid
@@ -59,6 +60,19 @@ class AnyTopic(Record, frozen=True, kw_only=True):
         return shown
 
 
+class InboundIpRule(Body, frozen=True, omit_defaults=False):
+    """An IPv4 address or range whose clients may publish to a topic."""
+
+    ip_mask: str
+    action: Literal["Allow"] = "Allow"
+
+    def __post_init__(self) -> None:
+        try:
+            ipaddress.IPv4Network(self.ip_mask)
+        except ValueError as error:
+            raise ValueError(f"'{self.ip_mask}' is no IPv4 address or range: {error}") from error
+
+
 class Topic(AnyTopic, frozen=True, kw_only=True):
     """A stored custom topic, including its two keys (base64 of 32 bytes)."""
 
@@ -68,6 +82,7 @@ class Topic(AnyTopic, frozen=True, kw_only=True):
     key1: str
     key2: str
     sku: str = "Basic"
+    inbound_ip_rules: tuple[InboundIpRule, ...] = ()
 
     @property
     def host(self) -> str:
@@ -79,6 +94,21 @@ class Topic(AnyTopic, frozen=True, kw_only=True):
         """The URL that events are published to."""
         return f"https://{self.host}/api/events"
 
+    def accepts_from(self, address: str) -> bool:
+        """Whether a client with an IP address may publish: public access is enabled, and no rule or one allows it.
+
+        Source: https://learn.microsoft.com/azure/event-grid/configure-firewall
+        """
+        if self.public_network_access == "Disabled":
+            return False
+        if not self.inbound_ip_rules:
+            return True
+        try:
+            client = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(client in ipaddress.ip_network(rule.ip_mask) for rule in self.inbound_ip_rules)
+
     def answer(self) -> dict[str, Any]:
         """The topic as an ARM response body, without its keys."""
         body = super().answer() | {"sku": {"name": self.sku}, "kind": "Azure"}
@@ -86,6 +116,7 @@ class Topic(AnyTopic, frozen=True, kw_only=True):
             "endpoint": self.endpoint,
             "inputSchema": self.input_schema,
             "publicNetworkAccess": self.public_network_access,
+            "inboundIpRules": self.inbound_ip_rules,
             "disableLocalAuth": self.disable_local_auth,
         }
         return body
@@ -99,6 +130,7 @@ class _Properties(Body, frozen=True):
     input_schema: Schema | None = None
     public_network_access: Literal["Enabled", "Disabled"] | None = None
     disable_local_auth: bool | None = None
+    inbound_ip_rules: tuple[InboundIpRule, ...] | None = None
     provisioning_state: str | None = None
     endpoint: str | None = None
     metric_resource_id: str | None = None
@@ -154,6 +186,7 @@ class Topics(Resources[Topic]):
             input_schema=schema,
             public_network_access=requested.public_network_access or "Enabled",
             disable_local_auth=bool(requested.disable_local_auth),
+            inbound_ip_rules=requested.inbound_ip_rules or (),
             metric_resource_id=old.metric_resource_id if old else str(uuid.uuid4()),
             key1=old.key1 if old else _new_key(),
             key2=old.key2 if old else _new_key(),
@@ -174,6 +207,7 @@ class Topics(Resources[Topic]):
             "identity": body.identity,
             "public_network_access": body.properties.public_network_access,
             "disable_local_auth": body.properties.disable_local_auth,
+            "inbound_ip_rules": body.properties.inbound_ip_rules,
         }
 
     async def _list_keys(self, call: Call) -> web.StreamResponse:

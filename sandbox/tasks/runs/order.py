@@ -145,5 +145,6 @@ def _merge(old: Sequence[NamedValue] | None, new: Sequence[NamedValue] | None) -
 def _refuse(name: str, value: object, step: Step) -> None:
     if value:
         kind = type(step).__name__.removesuffix("Step")
-        message = f"'overrideTaskStepProperties.{name}' does not apply to a step of type {kind}."
+        field = f"overrideTaskStepProperties.{name}"
+        message = f"'{field}' does not apply to a step of type {kind}, and the sandbox ignores no field."
         raise Fault(400, "InvalidRequestContent", message)
