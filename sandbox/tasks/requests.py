@@ -187,7 +187,11 @@ class Credentials(Body, frozen=True):
 
 
 class TaskProperties(Body, frozen=True):
-    """The properties of a task."""
+    """The properties of a task.
+
+    `log_template` and `is_system_task` are stored and shown; they apply only to registries with customer-managed keys
+    (https://learn.microsoft.com/cli/azure/acr/task#az-acr-task-create), which the sandbox has none of.
+    """
 
     provisioning_state: str | None = None
     creation_date: str | None = None

@@ -38,6 +38,16 @@ def test_a_registry_is_created_shown_changed_listed_and_deleted(arm: ContainerRe
         arm.registries.get(GROUP, "contoso")
 
 
+def test_a_registry_says_what_a_private_endpoint_could_connect_to(arm: ContainerRegistryManagementClient) -> None:
+    make(arm, "contoso")
+    listed = [one.properties for one in arm.registries.list_private_link_resources(GROUP, "contoso")]
+    assert [one and one.required_members for one in listed] == [["registry", "registry_data_eastus"]]
+    found = arm.registries.get_private_link_resource(GROUP, "contoso", "registry")
+    assert found.properties and found.properties.required_zone_names == ["privatelink.azurecr.io"]
+    with pytest.raises(ResourceNotFoundError, match="no private link resource 'vault'"):
+        arm.registries.get_private_link_resource(GROUP, "contoso", "vault")
+
+
 def test_a_name_is_checked_for_form_and_use(arm: ContainerRegistryManagementClient) -> None:
     make(arm, "contoso")
 

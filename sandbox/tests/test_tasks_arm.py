@@ -52,6 +52,12 @@ def test_an_endpoint_for_updates_of_base_images_is_refused_in_a_sentence_that_na
         world.create(trigger={"baseImageTrigger": base})
 
 
+def test_a_log_template_and_a_system_task_are_kept_and_shown(world: World) -> None:
+    world.create(logTemplate="logs/{{.Run.ID}}", isSystemTask=True)
+    shown = world.client.tasks.get(GROUP, REGISTRY, "build-app").as_dict()["properties"]
+    assert (shown["logTemplate"], shown["isSystemTask"]) == ("logs/{{.Run.ID}}", True)
+
+
 def test_without_its_last_user_assigned_identity_a_task_has_none(world: World) -> None:
     world.create()
     for value, kind in (({}, "UserAssigned"), (None, None)):

@@ -15,7 +15,7 @@ from aiohttp import web
 from sandbox.arm.body import region
 from sandbox.registry.accounts import new_password
 from sandbox.registry.arm.bodies import NameCheck, RegenerateCredential, RegistryBody, RegistryChange
-from sandbox.registry.arm.properties import identity_of, registry_body, with_properties
+from sandbox.registry.arm.properties import child_body, identity_of, registry_body, with_properties
 from sandbox.registry.records import API_VERSIONS, PROVIDER, RegistryRecord, now
 from sandbox.store import Collection
 from sandbox.web import Call, Fault, Handler, Surface, json_answer
@@ -24,6 +24,7 @@ GROUP = "/subscriptions/{subscription}/resourceGroups/{group}/providers/" + PROV
 REGISTRY = GROUP + "/registries/{registry}"
 _SUBSCRIPTION = "/subscriptions/{subscription}/providers/" + PROVIDER
 
+_PRIVATE_LINK = "registry"
 CHILD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{4,49}")
 _NAME = re.compile(r"[A-Za-z0-9]{5,50}")
 
@@ -58,6 +59,8 @@ class RegistryControl:
             ("PATCH", REGISTRY, self._patch),
             ("DELETE", REGISTRY, self._delete),
             ("GET", REGISTRY + "/privateEndpointConnections", self._list_private_endpoints),
+            ("GET", REGISTRY + "/privateLinkResources", self._list_private_links),
+            ("GET", REGISTRY + "/privateLinkResources/{link}", self._get_private_link),
             ("POST", REGISTRY + "/listCredentials", self._list_credentials),
             ("POST", REGISTRY + "/regenerateCredential", self._regenerate_credential),
         ]
@@ -148,6 +151,17 @@ class RegistryControl:
         self.require(call)
         return json_answer({"value": []})
 
+    async def _list_private_links(self, call: Call) -> web.StreamResponse:
+        """What a private endpoint could connect to: the registry."""
+        return json_answer({"value": [_private_link(self.require(call))]})
+
+    async def _get_private_link(self, call: Call) -> web.StreamResponse:
+        """One of the things that a private endpoint could connect to."""
+        record, name = self.require(call), call.params["link"]
+        if name.lower() != _PRIVATE_LINK:
+            raise Fault(404, "ResourceNotFound", f"'{record.name}' has no private link resource '{name}'.")
+        return json_answer(_private_link(record))
+
     async def _list_credentials(self, call: Call) -> web.StreamResponse:
         """The admin user's name and passwords, if that user is enabled."""
         return json_answer(_credentials(self._with_admin(call)))
@@ -180,6 +194,15 @@ class RegistryControl:
         if self._records.get(name):
             return "AlreadyExists", f"The registry {name} is already in use."
         return "", ""
+
+
+def _private_link(record: RegistryRecord) -> dict[str, Any]:
+    properties = {
+        "groupId": _PRIVATE_LINK,
+        "requiredMembers": [_PRIVATE_LINK, f"{_PRIVATE_LINK}_data_{record.location}"],
+        "requiredZoneNames": ["privatelink.azurecr.io"],
+    }
+    return child_body(record, "privateLinkResources", _PRIVATE_LINK, properties)
 
 
 def _credentials(record: RegistryRecord) -> dict[str, Any]:

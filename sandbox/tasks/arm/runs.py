@@ -53,7 +53,7 @@ class RunResources:
         only(call)
         registry = registry_of(call, self._registries)
         request: RunRequest = await call.body(RunRequest)  # type: ignore[arg-type]  # a union is not a type[T]
-        refuse_pool(request.agent_pool_name, request.log_template)
+        refuse_pool(request.agent_pool_name)
         order = (
             self._task_order(registry, request)
             if isinstance(request, TaskRunRequest)

@@ -27,13 +27,11 @@ def registry_of(call: Call, registries: Registries) -> Registry:
     return registry
 
 
-def refuse_pool(agent_pool: str | None, log_template: str | None) -> None:
-    """Refuse agent pools and log templates, which the sandbox does not support.
+def refuse_pool(agent_pool: str | None) -> None:
+    """Refuse agent pools, which the sandbox does not support.
 
     Raises:
         Fault: 400 that names it.
     """
     if agent_pool:
         raise Fault(400, "AgentPoolNotFound", f"The sandbox has no agent pools, so no '{agent_pool}'.")
-    if log_template:
-        raise Fault(400, "NotInSandbox", "The sandbox writes no log artifacts: 'logTemplate' must be empty.")

@@ -120,7 +120,7 @@ class TaskResources:
 
 
 def _checked(properties: TaskProperties) -> TaskProperties:
-    refuse_pool(properties.agent_pool_name, properties.log_template)
+    refuse_pool(properties.agent_pool_name)
     if properties.platform and properties.platform.os.lower() != "linux":
         raise Fault(400, "PlatformNotSupported", f"The sandbox runs Linux only, not '{properties.platform.os}'.")
     if properties.step is None and not properties.is_system_task:

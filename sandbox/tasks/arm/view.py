@@ -34,7 +34,7 @@ def task_answer(task: TaskRecord, *, secrets: bool = False) -> dict[str, Any]:
         status=shown.status or "Enabled",
         timeout=shown.timeout or DEFAULT_TIMEOUT_SECONDS,
         trigger=shown.trigger and _with_defaults(shown.trigger),
-        is_system_task=False,
+        is_system_task=bool(shown.is_system_task),
     )
     if properties.step is not None:
         properties = replace(
