@@ -10,7 +10,7 @@ LEFT = .sandbox .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo-
   $$(find . -path "./.*" -prune -o -name __pycache__ -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo demo-lost up down test test-unit simulate fuzz chaos mutants sandbox-attacks check words format lock schema coverage conformance yardstick az-table bench bench-history bench-scan bench-sweep screenshots clean
+.PHONY: help setup browser demo demo-lost up down test test-unit simulate fuzz chaos mutants sandbox-attacks check words format lock schema coverage conformance spec-examples yardstick az-table bench bench-history bench-scan bench-sweep screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,10 @@ coverage: $(READY) ## sandbox/COVERAGE.md from the operations that are registere
 
 conformance: $(READY) ## what ACR's engine does with task files, against what the sandbox does (ten seconds)
 	@$(PY) -m sandbox.conformance
+
+SPECS ?=
+spec-examples: setup ## the examples of Azure's REST specifications, sent to a sandbox: SPECS=a clone (two minutes)
+	@$(ROOT) $(PY) -m tests.spec_examples $(if $(SPECS),--specs $(SPECS))
 
 az-table: $(READY) ## docs/azure-cli.md from the lists of az commands that `make yardstick` runs
 	@$(PY) -m sandbox.yardstick.document > docs/azure-cli.md

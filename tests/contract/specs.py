@@ -7,19 +7,23 @@ Three rules beside JSON Schema's: a null is a field that is not there, the value
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from jsonschema import Draft4Validator, ValidationError, validators
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT4
 
+from demo import scenario
 from tests.contract.recorder import Exchange
+
+CLONE = scenario.ROOT / ".tools" / "azure-rest-api-specs"
 
 _KINDS = "x-kinds"
 _ARM = "resource-manager/Microsoft."
@@ -112,6 +116,21 @@ class Specifications:
         return None
 
 
+def operations(file: Path) -> Iterator[tuple[str, str, Description]]:
+    """Every operation of a file: its path, its method in capitals, and its description."""
+    for path, methods in _document(file)["paths"].items():
+        for method, operation in methods.items():
+            if method != "parameters":
+                yield path, method.upper(), Description(f"{_place(file, path)}/{method}", operation)
+
+
+def specifications_folder() -> Path | None:
+    """The folder `specification` of a clone: where AZURE_REST_API_SPECS says, or at one of its usual places."""
+    named = os.environ.get("AZURE_REST_API_SPECS")
+    places = (Path(named),) if named else (CLONE, scenario.ROOT.parent / "shared" / "specs")
+    return next((place / "specification" for place in places if (place / "specification").is_dir()), None)
+
+
 @lru_cache
 def _document(file: Path) -> Any:
     document = json.loads(file.read_text())
@@ -132,9 +151,14 @@ def _paths(file: Path) -> list[tuple[re.Pattern[str], str, dict[str, Any]]]:
     for path, operations in sorted(_document(file)["paths"].items(), key=lambda one: one[0].count("{")):
         pattern = re.escape(path.partition("?")[0]).replace(r"\{scope\}", ".+")
         pattern = re.sub(r"\\\{\w+(?:\\-\w+)*\\\}", "[^/]*", pattern)
-        place = f"{file.as_uri()}#/paths/{path.replace('~', '~0').replace('/', '~1').replace('{', '%7B')}"
-        found.append((re.compile(pattern, re.IGNORECASE), place.replace("}", "%7D"), operations))
+        found.append((re.compile(pattern, re.IGNORECASE), _place(file, path), operations))
     return found
+
+
+def _place(file: Path, path: str) -> str:
+    """The URL of a path in a file."""
+    pointer = path.replace("~", "~0").replace("/", "~1")
+    return f"{file.as_uri()}#/paths/{quote(pointer, safe='~')}"
 
 
 def _retrieve(uri: str) -> Resource[Any]:

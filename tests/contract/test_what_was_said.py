@@ -6,7 +6,6 @@ provisioning said.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -15,9 +14,9 @@ import pytest
 from demo import scenario
 from tests.contract.place import Place
 from tests.contract.recorder import Exchange, Recorder
-from tests.contract.specs import Specifications
+from tests.contract.specs import Specifications, specifications_folder
 
-FOLDER = Path(os.environ.get("AZURE_REST_API_SPECS", scenario.ROOT.parent / "shared" / "specs")) / "specification"
+FOLDER = specifications_folder() or Path("specification")
 
 
 @pytest.mark.skipif(not FOLDER.is_dir(), reason="no clone of Azure/azure-rest-api-specs in AZURE_REST_API_SPECS")
