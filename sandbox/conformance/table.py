@@ -87,14 +87,14 @@ def play(row: Row, probe: Probe) -> Result:
     try:
         view = asyncio.run(probe(row))
     except Refused as refused:
-        return _error_of(row, str(refused))
+        return _judge(row, str(refused))
     if row.fails:
         return Result(row, Verdict.DIFFERS, f"it is taken: {view}")
     different = "; ".join(_differences(row.expect, view, ""))
     return Result(row, Verdict.DIFFERS if different else Verdict.AGREES, different)
 
 
-def _error_of(row: Row, said: str) -> Result:
+def _judge(row: Row, said: str) -> Result:
     """The verdict on a refusal: one that does not say what the row names is another refusal."""
     words, verdict = (row.fails, Verdict.AGREES) if row.fails else (row.refuses, Verdict.REFUSED)
     return Result(row, verdict if words and words in said else Verdict.DIFFERS, said)
