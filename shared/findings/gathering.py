@@ -36,6 +36,7 @@ _MOST_SHARED = 20_000
 _MERGED_LIMIT = 500
 """How many ids, ratings or fixed versions a finding that was merged may have."""
 
+_ORDER = tuple(Severity)
 _SEVERITIES = {
     **{severity.value: severity for severity in Severity},
     "none": Severity.NEGLIGIBLE,
@@ -65,6 +66,7 @@ class Gathering:
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
+        self._split: dict[str, tuple[str, ...]] = {}
         self._tuples: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self._ratings: dict[tuple[str, Severity, float | None], Rating] = {}
         self._packages: dict[tuple[str, ...], Package] = {}
@@ -97,16 +99,22 @@ class Gathering:
         if known is None:
             if len(text) > TEXT_LIMIT:
                 raise BrokenReport(f"the report has a name of {len(text):,} characters; it may have {TEXT_LIMIT:,}")
-            self._charge(getsizeof(text))
-            known = printable(text)
-            remember(self._texts, text, known)
+            self._bytes_left -= getsizeof(text)
+            known = self._texts[text] = text if text.isprintable() else printable(text)
         return known
 
     def texts(self, texts: Iterable[str] | None) -> tuple[str, ...]:
         """Texts without duplicates, in their order."""
-        if not texts:
+        return self._tuple(dict.fromkeys(map(self.text, filter(None, map(str.strip, texts))))) if texts else ()
+
+    def split(self, text: str | None) -> tuple[str, ...]:
+        """Texts that are separated by commas."""
+        if not text:
             return ()
-        return self._tuple(dict.fromkeys(filter(None, map(self.text, map(str.strip, texts or ())))))
+        known = self._split.get(text)
+        if known is None:
+            known = self._split[text] = self.texts(text.split(","))
+        return known
 
     def title(self, text: str | None) -> str:
         """The first line of a text for people, cut where it is long."""
@@ -125,7 +133,7 @@ class Gathering:
     def ratings(self, ratings: Iterable[Rating]) -> tuple[Rating, ...]:
         """What sources say of a vulnerability."""
         made = tuple(ratings)
-        self._charge(_TUPLE_BYTES + 8 * len(made))
+        self._bytes_left -= _TUPLE_BYTES + 8 * len(made)
         return made
 
     def rating(self, source: str, severity: Severity, cvss: float | None) -> Rating:
@@ -133,9 +141,8 @@ class Gathering:
         key = (source, severity, cvss)
         known = self._ratings.get(key)
         if known is None:
-            self._charge(_RATING_BYTES)
-            known = Rating(self.text(source), severity, cvss)
-            remember(self._ratings, key, known)
+            self._bytes_left -= _RATING_BYTES
+            known = self._ratings[key] = Rating(self.text(source), severity, cvss)
         return known
 
     def package(self, name: str, version: str, purl: str, path: str, layer: str) -> Package:
@@ -145,10 +152,10 @@ class Gathering:
         if known is None:
             if not name:
                 raise BrokenReport("the report has a finding in a package without a name")
-            self._charge(_PACKAGE_BYTES)
+            self._bytes_left -= _PACKAGE_BYTES
             name, version, purl, path, layer = map(self.text, key)
             known = Package(name=name, version=version, purl=purl, path=path, layer=layer)
-            remember(self._packages, key, known)
+            self._packages[key] = known
         return known
 
     def add(self, finding: Finding) -> None:
@@ -157,7 +164,8 @@ class Gathering:
             raise BrokenReport(f"the report has a finding without an id, in {finding.package.name[:100]}")
         id_ = finding.vulnerability
         key = (id_ if id_.isupper() else id_.upper(), finding.package)
-        self._count()
+        self._added += 1
+        self._check(self._added, _FINDING_BYTES)
         before = self._findings.setdefault(key, finding)
         if before is not finding:
             self._findings[key] = merged(before, finding)
@@ -165,18 +173,19 @@ class Gathering:
     def counted(self, elements: Iterator[None], size: int = 0) -> Iterator[None]:
         """The elements of a list that is kept until the report is read; `size` is what is kept of each, in bytes."""
         for number, element in enumerate(elements, 1):
-            _check_count(number)
-            self._charge(size)
+            self._check(number, size)
             yield element
 
     def add_licence(self, licence: Licence) -> None:
         """Add a licence of a package."""
-        self._count()
+        self._added += 1
+        self._check(self._added, _FINDING_BYTES)
         self._licences[licence] = None
 
     def add_secret(self, secret: Secret) -> None:
         """Add a secret: the rule that found it, and where."""
-        self._count()
+        self._added += 1
+        self._check(self._added, _FINDING_BYTES)
         self._secrets[secret] = None
 
     def set_known_exploited(self) -> None:
@@ -189,22 +198,20 @@ class Gathering:
         made = tuple(values)
         known = self._tuples.get(made)
         if known is None:
-            self._charge(_TUPLE_BYTES + 8 * len(made))
-            known = made
-            remember(self._tuples, made, made)
+            self._bytes_left -= _TUPLE_BYTES + 8 * len(made)
+            known = self._tuples[made] = made
         return known
 
-    def _charge(self, size: int) -> None:
+    def _check(self, count: int, size: int) -> None:
+        """Count an element and what is kept of it. Values that may be shared are forgotten where there are too many."""
         self._bytes_left -= size
+        if count > LIMIT_FINDINGS:
+            raise BrokenReport(f"the report has more than {LIMIT_FINDINGS:,} findings, licences and secrets")
         if self._bytes_left < 0:
             raise BrokenReport("the report names more packages, vulnerabilities and texts than can be kept")
-
-    def _count(self) -> None:
-        self._added += 1
-        self._bytes_left -= _FINDING_BYTES
-        if self._added > LIMIT_FINDINGS or self._bytes_left < 0:
-            _check_count(self._added)
-            self._charge(0)
+        if len(self._texts) > _MOST_SHARED:
+            for known in (self._texts, self._split, self._tuples, self._ratings, self._packages):
+                known.clear()
 
 
 def merged(one: Finding, other: Finding) -> Finding:
@@ -246,8 +253,7 @@ def severity_of_score(score: float | None) -> Severity:
 
 def worst(severities: Iterable[Severity]) -> Severity:
     """The most severe; `unknown` if none is known."""
-    ordered = list(Severity)
-    return max(severities, key=ordered.index, default=Severity.UNKNOWN)
+    return max(severities, key=_ORDER.index, default=Severity.UNKNOWN)
 
 
 def base_score(scores: Iterable[tuple[str, float | None]]) -> float | None:
@@ -294,18 +300,6 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else " " if one.isspace() else "\ufffd" for one in text)
-
-
-def remember(known: dict[Any, Any], key: Any, value: Any) -> None:
-    """Remember a value that may be shared later; if there are too many, the others are forgotten."""
-    if len(known) >= _MOST_SHARED:
-        known.clear()
-    known[key] = value
-
-
-def _check_count(count: int) -> None:
-    if count > LIMIT_FINDINGS:
-        raise BrokenReport(f"the report has more than {LIMIT_FINDINGS:,} findings, licences and secrets")
 
 
 def _united(one: tuple[T, ...], other: tuple[T, ...]) -> tuple[T, ...]:

@@ -30,7 +30,7 @@ LIMIT_MEMBERS = 10_000
 
 _CHUNK_BYTES = 128 * 1024
 _GROWTH_CHARACTERS = 512 * 1024
-_MOST_INDENTED = 100
+_KEY_CHARACTERS = 100
 
 _CUT_CHARACTERS = 2
 """What may be left over of a number that goes on in the next piece: `1` is a number, and the text so far `1e+`."""
@@ -161,18 +161,18 @@ class JsonStream:
         return following == character
 
     def _end_of_object(self) -> int:
-        """Where the object that comes next ends, if it is indented as scanners do; 0 if it is not, or not at hand.
+        """Where the object that comes next probably ends: before the next one that begins with the same key; or 0.
 
-        It ends in the first line that begins as its own first line does, with a brace: there is no line feed in a
-        JSON text. So no character of it needs a look, and what is not taken of an object is never made.
+        Elements of a list do. Where that is wrong, because such an object is a part of this one, or the next element
+        begins with another key, what is cut out is no JSON. So most objects are decoded to their type at once: no
+        character of them needs a look before, and what is not taken of them is never made.
         """
         text, at = self._text, self._at
-        line = text.rfind("\n", max(0, at - _MOST_INDENTED), at)
-        indent = text[line:at]
-        if line < 0 or text[at] != "{" or not indent.isspace():
+        colon = text.find(":", at, at + _KEY_CHARACTERS)
+        if text[at] != "{" or colon < 0:
             return 0
-        closing = text.find(indent + "}", at)
-        return closing + len(indent) + 1 if closing > 0 else 0
+        following = text.find(text[at : colon + 1], colon)
+        return text.rfind("}", at, following) + 1 if following > 0 else 0
 
     def _decoder(self, type_: type[T]) -> msgspec.json.Decoder[T]:
         if type_ not in self._decoders:

@@ -44,8 +44,12 @@ class _Rating(Struct):
     score: str = ""
 
 
+class _Event(Struct, gc=False):
+    fixed: str = ""
+
+
 class _Range(Struct):
-    events: list[dict[str, Any]] | None = None
+    events: list[_Event] | None = None
 
 
 class _Named(Struct):
@@ -60,6 +64,12 @@ class _Affected(Struct):
     severity: list[_Rating] | None = None
 
 
+class _Specific(Struct):
+    """Of a database: each has its own members, and the same name may be of any type."""
+
+    severity: Any = None
+
+
 class _Vulnerability(Struct):
     id: str
     aliases: list[str] | None = None
@@ -67,7 +77,7 @@ class _Vulnerability(Struct):
     details: str = ""
     severity: list[_Rating] | None = None
     affected: list[_Affected] | None = None
-    database_specific: dict[str, Any] | None = None
+    database_specific: _Specific | None = None
 
 
 class _Group(Struct):
@@ -198,7 +208,7 @@ def _about(affected: Iterable[_Affected], package: _Package) -> list[_Affected]:
 def _rated(read: _Vulnerability, own: Iterable[_Affected]) -> tuple[Severity, list[tuple[str, float | None]]]:
     """The severity as the database words it, and the base scores with their versions."""
     ratings = [*(read.severity or ()), *(rating for one in own for rating in one.severity or ())]
-    said = (read.database_specific or {}).get("severity")
+    said = read.database_specific.severity if read.database_specific else None
     words = [said if isinstance(said, str) else "", *(one.score for one in ratings if one.type == "Ubuntu")]
     scores = [(one.type.removeprefix("CVSS_V"), base_score_of(one.score)) for one in ratings]
     return worst(map(severity_of, words)), scores
@@ -208,5 +218,4 @@ def _fixed(own: Iterable[_Affected]) -> Iterator[str]:
     for affected in own:
         for one in affected.ranges or ():
             for event in one.events or ():
-                if isinstance(version := event.get("fixed"), str):
-                    yield version
+                yield event.fixed

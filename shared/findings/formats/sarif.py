@@ -314,9 +314,7 @@ class SarifReader(ReportReader):
                 vulnerability=rule.vulnerability or result.id or rule.id,
                 package=self._package(result, rule),
                 severity=severity,
-                fixed_in=self._gathering.texts(
-                    ((rule.fixed if result.fixed is None else result.fixed) or "").split(",")
-                ),
+                fixed_in=self._gathering.split(rule.fixed if result.fixed is None else result.fixed),
                 cvss=rule.security_severity if cvss is None else cvss,
                 status="suppressed" if result.is_suppressed else "",
                 title=rule.title or result.title,

@@ -10,11 +10,14 @@ from msgspec import Struct
 
 from shared.findings.formats.reader import ReportReader, Scalar
 from shared.findings.formats.subject import digests_in, platform
-from shared.findings.gathering import Gathering, checked, remember, severity_of, time_of
+from shared.findings.gathering import Gathering, checked, severity_of, time_of
 from shared.findings.json_stream import JsonStream
 from shared.findings.model import BrokenReport, Finding, Licence, Rating, Report, Scanner, Secret, Severity, Subject
 
 _OS_PACKAGES, _LANGUAGE_PACKAGES = "os-pkgs", "lang-pkgs"
+_MOST_SHARED = 10_000
+"""How many different ratings of all sources are remembered, to be shared; then they are forgotten."""
+
 _VENDOR_SEVERITIES = (Severity.UNKNOWN, Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL)
 """By their numbers. Source: https://github.com/aquasecurity/trivy-db/blob/main/pkg/types/types.go"""
 
@@ -238,7 +241,7 @@ class TrivyReader(ReportReader):
                 aliases=keep.texts([one for one in read.vendor_ids or () if one.startswith(("CVE-", "GHSA-"))]),
                 severity=severity_of(read.severity),
                 ratings=self._ratings(read.vendor_severity or {}, scores),
-                fixed_in=keep.texts(read.fixed.split(",")) if read.fixed else (),
+                fixed_in=keep.split(read.fixed),
                 cvss=own.base_score() if own else None,
                 status=keep.text(status or read.status),
                 title=keep.title(read.title),
@@ -253,8 +256,10 @@ class TrivyReader(ReportReader):
         if known is None:
             rated = [self._rating((source, number, scores.get(source))) for source, number in severities.items()]
             rated += [self._rating((source, 0, score)) for source, score in scores.items() if source not in severities]
-            known = self._gathering.ratings(rated)
-            remember(self._known_ratings, key, known)
+            if len(self._known_ratings) > _MOST_SHARED:
+                self._known_ratings.clear()
+                self._known_rating.clear()
+            known = self._known_ratings[key] = self._gathering.ratings(rated)
         return known
 
     def _rating(self, key: tuple[str, int, _Scores | None]) -> Rating:
@@ -263,7 +268,7 @@ class TrivyReader(ReportReader):
             source, number, scores = key
             severity = _VENDOR_SEVERITIES[int(checked(number, 4, "severity of a vendor"))]
             known = self._gathering.rating(source, severity, scores.base_score() if scores else None)
-            remember(self._known_rating, key, known)
+            self._known_rating[key] = known
         return known
 
     def _add_modified(self, modified: _Modified) -> None:
