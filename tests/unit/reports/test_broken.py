@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from shared.findings import gathering
+from shared.findings.json_stream import JsonStream
 from shared.findings.model import BrokenReport, Severity
 from shared.findings.read import read_report
 from tests.unit.reports.made import MADE, SAMPLES, changed, outcome, read
@@ -44,6 +45,20 @@ def test_values_of_any_kind_in_any_place_of_a_sample_are_read_or_the_report_is_b
 @pytest.mark.parametrize("format_", MADE)
 def test_values_of_any_kind_in_any_place_are_read_or_the_report_is_broken(format_: str) -> None:
     _check(changed(MADE[format_], random.Random(format_), _CHANGES))
+
+
+def test_an_entry_that_is_decoded_to_its_type_at_once_gives_what_it_gives_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = [json.dumps(report, indent=indent).encode() for report in MADE.values() for indent in (None, 1, 2)]
+    samples = [(SAMPLES / name).read_bytes() for name in SMALL]
+    altered = [data for sample in samples for data in changed(json.loads(sample), random.Random(7), 3)]
+    documents = [*made, *samples, *altered]
+    at_once = [outcome(data) for data in documents]
+    monkeypatch.setattr(JsonStream, "_end_of_object", lambda _: 0)
+    assert [outcome(data) for data in documents] == at_once
+    assert None in at_once
+    assert any(at_once)
 
 
 def _check(documents: Iterator[bytes]) -> None:
