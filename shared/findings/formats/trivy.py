@@ -151,7 +151,7 @@ class TrivyReader(ReportReader):
     def __init__(self) -> None:
         self._gathering = Gathering()
         self._known_rating: dict[tuple[str, int, _Scores | None], Rating] = {}
-        self._known_ratings: dict[tuple[tuple[str, int | _Scores], ...], tuple[Rating, ...]] = {}
+        self._known_ratings: dict[tuple[tuple[str, object], ...], tuple[Rating, ...]] = {}
         self._results = 0
         self._is_list = True
         self._misconfigurations = 0
