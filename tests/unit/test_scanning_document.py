@@ -1,0 +1,89 @@
+"""What docs/scanning.md says of rules and sample reports is what happens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from shared.findings.judge import Judgement, Outcome, judge, keys_of
+from shared.findings.model import BrokenReport, Report
+from shared.findings.read import read_report
+from shared.findings.rules import ScanRules
+from shared.rules import parse_exceptions
+from shared.settings import APP_ROOT
+
+TEXT = (APP_ROOT / "docs/scanning.md").read_text(encoding="utf-8")
+SAMPLES = sorted(file for file in (APP_ROOT / "tests/data/reports").iterdir() if file.suffix in (".json", ".sarif"))
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+RULES = {
+    "`severity: high`": {"fail_on": [{"severity": "high"}]},
+    "`severity: low`": {"fail_on": [{"severity": "low"}]},
+    "… `fixable: true`": {"fail_on": [{"severity": "low", "fixable": True}]},
+    "… `ignore_unfixed`": {"fail_on": [{"severity": "low"}], "ignore_unfixed": True},
+    "`severity: unknown`": {"fail_on": [{"severity": "unknown"}]},
+    "`cvss: 7`": {"fail_on": [{"cvss": 7}]},
+    "`epss: 0.1`": {"fail_on": [{"epss": 0.1}]},
+    "`known_exploited`": {"fail_on": [{"known_exploited": True}]},
+    "`age_of_fix: 30d`": {"fail_on": [{"age_of_fix": "30d"}]},
+    "`licences: {deny: [GPL-*]}`": {"licences": {"deny": ["GPL-*"]}},
+    "`secrets: fail`": {"secrets": "fail"},
+}
+"""The rules of the table's columns."""
+
+
+def table() -> Iterator[str]:
+    """The table of the document, line by line."""
+    yield f"| report | {' | '.join(RULES)} |"
+    yield f"| --- |{' --- |' * len(RULES)}"
+    for file in SAMPLES:
+        yield f"| `{file.name}` | {' | '.join(cells(file))} |"
+
+
+def cells(file: Path) -> Iterator[str]:
+    report = read(file)
+    for rules in RULES.values():
+        yield cell(judge(report, msgspec.convert(rules, ScanRules), now=NOW)) if report else "unknown"
+
+
+def read(file: Path) -> Report | None:
+    """A sample; None if it is broken."""
+    try:
+        with file.open("rb") as stream:
+            return read_report(stream)
+    except BrokenReport:
+        return None
+
+
+def cell(judgement: Judgement) -> str:
+    """The verdict, with how many findings, licences or secrets fail, and for how many findings a key is not told."""
+    failing = len(judgement.with_outcome(Outcome.FAILS)) + len(judgement.licences) + len(judgement.secrets)
+    gaps = re.findall(r"could not be evaluated for (\d+)", " ".join(judgement.warnings))
+    count = f" {failing}" if judgement.verdict == "failed" else ""
+    return f"{judgement.verdict}{count}{''.join(f' ({gap} ?)' for gap in gaps)}"
+
+
+def test_the_table_of_the_sample_reports_is_what_the_rules_do() -> None:
+    lines = list(table())
+    assert len(lines) > 20
+    assert "\n".join(lines) in TEXT, "\n".join(["the table must be:", *lines])
+
+
+def test_no_sample_has_a_new_database_and_none_has_anything_new_against_itself() -> None:
+    strict = msgspec.convert({"fail_on": [{"severity": "low"}], "max_database_age": "3d"}, ScanRules)
+    changed = msgspec.convert({"fail_on": [{"severity": "low"}], "new_only": True}, ScanRules)
+    for report in filter(None, map(read, SAMPLES)):
+        assert judge(report, strict, now=NOW).verdict == "unknown"
+        assert judge(report, changed, now=NOW, baseline=keys_of(report.findings)).verdict == "passed"
+
+
+def test_the_example_of_rules_can_be_pasted() -> None:
+    rules, exceptions = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)[:2]
+    assert list(msgspec.convert(yaml.safe_load(rules), ScanRules).rule_problems()) == []
+    (exception,) = parse_exceptions(exceptions)
+    assert (exception.gates, exception.until) == (("node",), "2026-06-30")
