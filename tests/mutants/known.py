@@ -983,4 +983,25 @@ KNOWN = (
         "answer = self._open(self._safe(url), headers | self._authorized())",
         _in("unit/test_cli_verify.py", "test_the_password_gets_a_token_and_goes_nowhere_else"),
     ),
+    Mutant(
+        "an exception covers after its end",
+        "shared/findings/exceptions.py",
+        "return now < exception.ends_at <= now + LONGEST",
+        "return exception.ends_at <= now + LONGEST",
+        _in("unit/test_exceptions.py", "test_it_covers_until_its_end_and_at_most_for_a_year"),
+    ),
+    Mutant(
+        "a statement about a package on one platform covers it on all",
+        "shared/findings/vex.py",
+        "component if is_image else _part(whole, component)",
+        "component",
+        _in("unit/test_vex.py", "test_a_csaf_package_on_a_platform_is_only_that"),
+    ),
+    Mutant(
+        "an old database of a scanner is good enough",
+        "shared/findings/judge.py",
+        "if aware(built_at) < time_before(now, rules.max_database_age):",
+        "if False:",
+        _in("unit/test_judge.py", "test_an_old_a_future_or_an_undated_database_allows_no_verdict"),
+    ),
 )
