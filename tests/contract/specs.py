@@ -35,7 +35,10 @@ _FILES = {
         f"containerinstance/{_ARM}ContainerInstance/stable/2023-05-01/containerInstance.json",
         f"eventgrid/{_ARM}EventGrid/stable/2022-06-15/EventGrid.json",
     ),
-    r".+\.vault\.azure\.net": ("keyvault/data-plane/Microsoft.KeyVault/stable/7.5/secrets.json",),
+    r".+\.vault\.azure\.net": (
+        "keyvault/data-plane/Microsoft.KeyVault/stable/7.5/secrets.json",
+        "keyvault/data-plane/Microsoft.KeyVault/stable/7.5/keys.json",
+    ),
     r".+\.azurecr\.io": (
         "containerregistry/data-plane/Azure.ContainerRegistry/stable/2021-07-01/containerregistry.json",
     ),
