@@ -34,8 +34,9 @@ _ACCEPT = ", ".join(
         "application/vnd.docker.distribution.manifest.v2+json",
     )
 )
+_WORDS = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REFERENCE = re.compile(
-    r"(?P<host>[a-z0-9.-]+\.[a-z0-9.-]+(?::\d+)?|localhost(?::\d+)?)/(?P<repository>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
+    rf"(?P<host>[a-z0-9.-]+\.[a-z0-9.-]+(?::\d+)?|localhost(?::\d+)?)/(?P<repository>{_WORDS}(?:/{_WORDS})*)"
     r"(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
@@ -157,7 +158,8 @@ class _Repository:
         if challenge.lower().startswith("basic ") and self._login:
             return f"Basic {self._login}"
         realm = parameters.get("realm", "")
-        is_safe = realm.startswith("https://") or _LOOPBACK.match(realm.removeprefix("http://"))
+        place = urllib.parse.urlsplit(realm)
+        is_safe = place.scheme == "https" or (place.scheme == "http" and _LOOPBACK.fullmatch(place.netloc))
         if not challenge.lower().startswith("bearer ") or not is_safe:
             raise ScanError(f"the registry of {self._name} denies access, and there is no login for it")
         scope = f"repository:{self._name}:pull"
