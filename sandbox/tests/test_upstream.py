@@ -146,18 +146,18 @@ def test_npm_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scr
 
 
 def test_the_scanners_image_has_all_that_the_scanner_imports_and_a_python(tmp_path: Path) -> None:
-    image = scanner_image()
-    found = members(image)
-    assert "opt/osv-match/sandbox/scanner/advisories/DEMO-2024-0001.json" in found
-    assert not [name for name in found if "/test/" in name or name.endswith(".pyc") or ".." in name]
-    assert found["usr/bin/python3"].linkname.lstrip("/") in found
-    assert json.loads(image.config)["config"]["Entrypoint"] == ["/usr/bin/python3", "-m", "sandbox.scanner"]
-    assert sum(map(len, image.layers)) < 40_000_000
+    image, found = scanner_image(), dict[str, str]()
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(image.layers[0]))) as archive:
         for member in archive:
+            found[member.name] = member.linkname
             if member.name.startswith("opt/") and (content := archive.extractfile(member)):
                 (tmp_path / member.name).parent.mkdir(parents=True, exist_ok=True)
                 (tmp_path / member.name).write_bytes(content.read())
+    assert "opt/osv-match/sandbox/scanner/advisories/DEMO-2024-0001.json" in found
+    assert not [name for name in found if "/test/" in name or name.endswith(".pyc") or ".." in name]
+    assert found["usr/bin/python3"].lstrip("/") in found
+    assert json.loads(image.config)["config"]["Entrypoint"] == ["/usr/bin/python3", "-m", "sandbox.scanner"]
+    assert sum(map(len, image.layers)) < 40_000_000
     alone = [sys.executable, "-S", "-B", "-m", "sandbox.scanner", "--help"]
     environment = {"PYTHONPATH": str(tmp_path / "opt/osv-match")}
     done = subprocess.run(alone, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
