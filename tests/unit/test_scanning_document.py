@@ -42,7 +42,7 @@ def table() -> Iterator[str]:
     yield f"| report | {' | '.join(RULES)} |"
     yield f"| --- |{' --- |' * len(RULES)}"
     for file in SAMPLES:
-        yield f"| `{file.name}` | {' | '.join(cells(file))} |"
+        yield f"| {file.name} | {' | '.join(cells(file))} |"
 
 
 def cells(file: Path) -> Iterator[str]:
