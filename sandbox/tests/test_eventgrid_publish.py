@@ -149,7 +149,13 @@ def test_a_cloud_event_out_of_schema_is_refused_by_the_name_of_its_field(
 def test_a_topic_with_address_rules_takes_events_from_those_addresses_only(client: EventGridClient) -> None:
     topic = client.topic()
     keys = client.arm("POST", f"{topic['id']}/listKeys").json()
-    event = {"id": "1", "subject": "s", "eventType": "t", "eventTime": "2026-01-02T03:04:05Z", "data": {}}
+    event: dict[str, Any] = {
+        "id": "1",
+        "subject": "s",
+        "eventType": "t",
+        "eventTime": "2026-01-02T03:04:05Z",
+        "data": {},
+    }
     for rules, status in ((["10.0.0.0/8"], 403), (["10.0.0.0/8", "127.0.0.0/8"], 200), ([], 200)):
         masks = [{"ipMask": mask, "action": "Allow"} for mask in rules]
         changed = client.arm("PATCH", topic["id"], {"properties": {"inboundIpRules": masks}})

@@ -119,9 +119,12 @@ KNOWN = (
     Mutant(
         "the first check that passed is enough",
         "shared/domain/decide.py",
-        "index = next((i for i, check in enumerate(candidate.checks) if check.verdict is not Verdict.PASSED), None)",
-        "index = None if candidate.checks[0].verdict is Verdict.PASSED else 0",
-        _in("unit/test_decide_candidate.py", "test_every_check_must_pass_in_its_turn"),
+        "left = [index for index, check in enumerate(candidate.checks) if check.verdict is None]",
+        "left = [] if candidate.checks[0].verdict is Verdict.PASSED else [0]",
+        _in(
+            "unit/test_decide_candidate.py",
+            "test_every_check_must_pass_and_those_that_are_due_run_side_by_side",
+        ),
     ),
     Mutant(
         "the fingerprint leaves out what a task gets",
@@ -429,8 +432,8 @@ KNOWN = (
     Mutant(
         "a claim is not saved before the run starts",
         "shared/reconcile/candidates.py",
-        "candidate = step.save(candidate.with_check_record(index, claimed))  # 2",
-        "candidate = candidate.with_check_record(index, claimed)  # 2",
+        "candidate = step.save(candidate.with_check_record(index, claimed))  # 3",
+        "candidate = candidate.with_check_record(index, claimed)  # 3",
         _in(
             "unit/test_candidate_life.py",
             "test_a_process_that_dies_right_after_it_started_a_later_check_s_run_adopts_that_run",
@@ -1003,5 +1006,36 @@ KNOWN = (
         "if aware(built_at) < time_before(now, rules.max_database_age):",
         "if False:",
         _in("unit/test_judge.py", "test_an_old_a_future_or_an_undated_database_allows_no_verdict"),
+    ),
+    Mutant(
+        "an approval is taken over by an attempt under other rules",
+        "shared/domain/candidate.py",
+        "if rule.phase is Phase.PERSON:  # a person approved another attempt, under other rules",
+        "if False:",
+        _in("unit/test_approval.py", "test_an_approval_is_not_taken_over_when_the_rules_change"),
+    ),
+    Mutant(
+        "the report of another image is believed",
+        "shared/checks/scan.py",
+        "if candidate.digest not in digests:",
+        "if not digests:",
+        _in("unit/test_scan_check.py", "test_what_is_no_report_about_the_image_is_no_verdict"),
+    ),
+    Mutant(
+        "a scanner that fails is as good as one that finds nothing",
+        "shared/checks/scan.py",
+        "return CheckResult(verdict=Verdict.UNKNOWN, reason=reason, evidence=evidence)",
+        "return CheckResult(verdict=Verdict.PASSED, reason=reason, evidence=evidence)",
+        _in(
+            "unit/test_scan_check.py",
+            "test_a_scanner_that_fails_is_no_verdict_and_it_is_run_again_without_the_test_beside_it",
+        ),
+    ),
+    Mutant(
+        "an exception counts as soon as it is asked for",
+        "shared/domain/exception.py",
+        "return self.granted_at is not None and self.ended_at is None",
+        "return self.ended_at is None",
+        _in("unit/test_exceptions_granted.py", "test_a_request_counts_for_nothing_until_it_is_granted"),
     ),
 )

@@ -20,7 +20,7 @@ _SHORTEST_SILENCE_SECONDS = 1800.0
 
 
 class GateSilenceJob(SweepJob):
-    """Whether the source of a gate was read recently, and changes as often as its rule expects; whether exceptions end."""
+    """Whether the source of a gate was read recently, and changes as often as expected; whether exceptions end."""
 
     def __init__(self, services: Services, gate: Gate) -> None:
         super().__init__(services, f"silence.{gate.name}", "ledger", f"gates/{gate.name}")
