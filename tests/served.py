@@ -18,6 +18,7 @@ from shared.health import HealthChecks
 from shared.operations.idempotency import IdempotentCalls
 from shared.operations.operate import Operate
 from shared.queries.drift import DriftQuery
+from shared.queries.findings import ScanFindings
 from shared.queries.records import Queries, RunLogs
 from shared.settings import platform_signs_in
 from tests.fakes import World
@@ -31,6 +32,7 @@ class App:
     def __init__(self, world: World) -> None:
         self.services, self.queries = world.services, Queries(world.services)
         self.operate, self.calls = Operate(world.services), IdempotentCalls(world.services)
+        self.findings = ScanFindings(world.services)
         self.drift = DriftQuery(world.services)
         self.logs, self.health = RunLogs(world.services), HealthChecks(world.services)
         self.health.recent()

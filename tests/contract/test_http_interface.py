@@ -33,6 +33,7 @@ REAL: dict[str, list[str]] = {
     "app": ["hello-world"],
     "digest": [GREEN, RED],
     "candidate": [f"node.{_HEX['green']}-001", f"node.{_HEX['orange'][:12]}"],
+    "exception": ["3f0d9a52c1b8"],
     "rollout": ["hello-world.rebuild-20260301T120000000000"],
 }
 
