@@ -229,15 +229,16 @@ def test_the_log_has_acrs_words(tmp_path: Path) -> None:
     ):
         assert any(line.endswith(expected) and line[4] == "/" for line in bench.lines), expected
     assert "failed to run step ID: validate: exit status 1" in bench.lines
-    assert bench.lines[-1] == "Run ID: ca4 failed after 0s. Error: failed during run, err: exit status 1"
+    failed = r"Run ID: ca4 failed after \d+s\. Error: failed during run, err: exit status 1"
+    assert re.fullmatch(failed, bench.lines[-1])
     assert not any(call.startswith("push") for call in bench.engine.store.calls)
 
     good = Bench(tmp_path)
     good.play("steps:\n- cmd: x\n- push: [a.io/b:1]\n")
     assert "Pushing image: a.io/b:1, attempt 1" in good.text
     assert "Successfully pushed image: a.io/b:1" in good.text
-    assert "Step ID: acb_step_0 marked as successful (elapsed time in seconds: 0." in good.text
-    assert good.lines[-1] == "Run ID: ca4 was successful after 0s"
+    assert "Step ID: acb_step_0 marked as successful (elapsed time in seconds: " in good.text
+    assert re.fullmatch(r"Run ID: ca4 was successful after \d+s", good.lines[-1])
 
 
 def test_steps_that_wait_for_nothing_run_side_by_side(tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ class Ends:
             yield f"{name} has no decision record, and does not say why"
         if not there.issuperset(promotion.attached):
             yield f"{name} names a decision record that is not attached to {short(promotion.digest)}"
-        known = {one for other in self._ledger.all(Promotion) if other.gate == gate.name for one in other.attached}
+        known = self._judge.attached
         if not any(other is not gate for other in self._policy.gates_into(self._target(gate), gate.promote.repository)):
             yield from (f"{name}: {short(one)} was attached twice" for one in there - known)
 

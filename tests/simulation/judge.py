@@ -74,6 +74,8 @@ class Judge:
         self.approved: set[tuple[str, str]] = set()
         self.unexpected_starts = 0
         self.settled: dict[str, float] = {}
+        self.attached: set[str] = set()
+        """The decision records that promotions name, or named before they were purged."""
         self.caused: dict[str, list[Delivery]] = defaultdict(list)
         """The outcomes that each listener must receive, in the order in which they were created."""
         self._starts: dict[str, list[float]] = defaultdict(list)
@@ -127,6 +129,8 @@ class Judge:
                 self._observation(before, change.record)
             case Candidate():
                 self._candidate(before, change.record)
+            case Promotion():
+                self.attached.update(change.record.attached)
             case StableTag():
                 self._stable_tag(before, change.record)
             case Delivery() if before is None:
