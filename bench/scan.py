@@ -95,8 +95,7 @@ def _entries() -> Iterator[dict[str, Any]]:
     chance = random.Random(0)  # noqa: S311
     for number in range(1_000_000):
         vulnerability = _vulnerability(chance, number)
-        for _ in range(chance.randint(1, 6)):
-            package = chance.randint(0, 800)
+        for package in chance.sample(range(801), chance.randint(1, 6)):
             name, version = f"lib{package}", f"{package % 7}.{package % 30}-{package % 4}+deb12u1"
             purl = f"pkg:deb/debian/{name}@{version}?arch=amd64&distro=debian-12.5"
             layer = {"Digest": f"sha256:{package % 9:064x}", "DiffID": f"sha256:{package % 9 + 9:064x}"}
