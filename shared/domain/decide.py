@@ -126,15 +126,20 @@ def decide_candidate(candidate: Candidate, gate: Gate | None, now: datetime, *, 
     return min(decisions, key=lambda one: (one.wait_seconds, one.action is not Action.START_CHECK))
 
 
+def only_waits_to_retry(candidate: Candidate, gate: Gate) -> bool:
+    """Whether every check whose turn it is has ended without a verdict, and waits for its next run."""
+    return all(candidate.checks[index].retry_at is not None for index in _due(candidate, gate))
+
+
 def _due(candidate: Candidate, gate: Gate) -> list[int]:
     """The indexes of the checks without a verdict whose turn it is: those of a phase, of which persons decide one by
     one. Where the gate's own task pushes the stable tag, checks run in the order of the rules: what is to be decided
     before it pushes stands before it.
     """
     left = [index for index, check in enumerate(candidate.checks) if check.verdict is None]
-    phase = min((gate.checks[index].phase for index in left), default=Phase.READ)
     if gate.promote.by == "task":
         return left[:1]
+    phase = min((gate.checks[index].phase for index in left), default=Phase.READ)
     due = [index for index in left if gate.checks[index].phase is phase]
     return due[:1] if phase is Phase.PERSON else due
 

@@ -11,7 +11,14 @@ from msgspec.structs import asdict, replace
 from shared.checks import check_kinds
 from shared.checks.kind import CheckKind, CheckResult, Started
 from shared.domain.candidate import Candidate, CandidateState, Verdict, attempt_after, attempts_of
-from shared.domain.decide import Action, Decision, decide_candidate, require_start_failed, rerun_wait
+from shared.domain.decide import (
+    Action,
+    Decision,
+    decide_candidate,
+    only_waits_to_retry,
+    require_start_failed,
+    rerun_wait,
+)
 from shared.domain.errors import BasegateError, Busy, Conflict, Inconclusive
 from shared.domain.observation import Observation
 from shared.domain.outcome import Outcome
@@ -167,21 +174,20 @@ class CandidateController(Controller[Candidate]):
         """Record the result of a check.
 
         Raises:
-            Inconclusive: it is no verdict, and no other check is in progress; the check is run again.
+            Inconclusive: it is no verdict, and no other check is in progress: it is run again when it is due.
         """
         now, candidate = self._services.clock.now(), step.record
         name, check = candidate.checks[index].kind, candidate.checks[index]
         if result.verdict is not Verdict.UNKNOWN:
             concluded = candidate.with_check(index, **asdict(result) | {"finished_at": result.finished_at or now})
             return concluded.noting(now, f"{name} check {result.verdict}", result.reason)
-        wait = rerun_wait(max(1, check.runs))
-        unclaimed = check.unclaimed(result.reason, now + timedelta(seconds=wait))
+        unclaimed = check.unclaimed(result.reason, now + timedelta(seconds=rerun_wait(check.runs)))
         again = candidate.with_check_record(index, unclaimed)
         again = again.noting(now, f"{name} check without a verdict", result.reason)
-        if decide_candidate(again, gate, now).index != index:
+        if not only_waits_to_retry(again, gate):
             return again  # the other checks of its phase go on meanwhile
         step.carry(again)  # saved with its wait
-        raise Inconclusive(result.reason, wait)
+        raise Inconclusive(result.reason, decide_candidate(again, gate, now).wait_seconds)
 
     def _pass(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """Settle it together with the promotions that are now based on it, up to the limit of a transaction.

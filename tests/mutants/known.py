@@ -1038,4 +1038,14 @@ KNOWN = (
         "return self.ended_at is None",
         _in("unit/test_exceptions_granted.py", "test_a_request_counts_for_nothing_until_it_is_granted"),
     ),
+    Mutant(
+        "two checks without a verdict put off each other's alarm for ever",
+        "shared/reconcile/candidates.py",
+        "if not only_waits_to_retry(again, gate):",
+        "if decide_candidate(again, gate, now).index != index:",
+        _in(
+            "unit/test_candidate_life.py",
+            "test_two_checks_without_a_verdict_are_stalled_and_each_is_run_again_when_it_is_due",
+        ),
+    ),
 )

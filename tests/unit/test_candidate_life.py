@@ -164,6 +164,18 @@ def test_a_check_without_a_verdict_is_run_again_while_the_verdict_of_the_other_i
     assert (world.stable_tag(), tasks.count("stricter"), tasks.count("second")) == (GREEN, 1, 4)
 
 
+def test_two_checks_without_a_verdict_are_stalled_and_each_is_run_again_when_it_is_due() -> None:
+    world = gate_world(STRICTER, SECOND)
+    world.tasks.broken |= {"stricter", "second"}
+    world.push("15-alpine", GREEN)
+    world.pass_time(150)
+    assert world.candidate(GREEN).state_name == "stalled"
+    assert [run.task for run in world.tasks.runs.values()] == ["stricter", "second"] * 2
+    world.tasks.broken.clear()
+    world.pass_time(86_500)
+    assert world.stable_tag() == GREEN
+
+
 def test_a_check_without_a_verdict_does_not_wait_for_a_slow_one_beside_it() -> None:
     world = gate_world(STRICTER, SECOND)
     world.tasks.broken.add("second")
