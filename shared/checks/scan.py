@@ -19,10 +19,10 @@ from shared.checks.task import RunsTask, TaskRunKind, telling_line
 from shared.domain.candidate import Candidate, CheckRecord, Evidence, ScanSummary, Verdict, attempts_of
 from shared.domain.errors import Rejected
 from shared.domain.exception import ExceptionGrant
-from shared.domain.image import short
-from shared.domain.policy import Duration, ExceptionRule, Name, Policy, TaskName, Values
+from shared.domain.image import Digest, short
+from shared.domain.policy import Duration, ExceptionRule, Name, Policy, TaskName, Values, fingerprint_of
 from shared.domain.stable_tag import StableTag
-from shared.findings.exceptions import is_in_scope
+from shared.findings.exceptions import is_active, is_in_scope
 from shared.findings.formats import FORMATS
 from shared.findings.frame import read_frame, without_frames
 from shared.findings.judge import Judgement, Outcome, judge, keys_of
@@ -65,11 +65,15 @@ class ScanCheck(ScanRules, RunsTask, frozen=True, kw_only=True):
 
 
 class Review(NamedTuple):
-    """A report, its judgement, and the keys of the findings of the promoted image (None: there are none to compare)."""
+    """A report, its judgement, and the keys of the findings of the promoted image (None: there are none to compare).
+
+    `basis` identifies what the judgement depends on beside the report and the time.
+    """
 
     report: Report
     judgement: Judgement
     baseline: frozenset[str] | None
+    basis: str
 
     def result(self, evidence: Evidence) -> CheckResult:
         """The result of the check, with its evidence."""
@@ -85,6 +89,7 @@ class Review(NamedTuple):
             covered=len(judgement.with_outcome(Outcome.VEX, Outcome.EXCEPTION)),
             exceptions=tuple(dict.fromkeys(one.exception for one in judgement.findings if one.exception))[:50],
             warnings=judgement.warnings[:10],
+            basis=self.basis,
         )
         return CheckResult(verdict=judgement.verdict, reason=judgement.reason, evidence=replace(evidence, scan=summary))
 
@@ -98,14 +103,21 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
     rule = ScanCheck
 
     def judge_again(self, candidate: Candidate, check: CheckRecord, rule: ScanCheck) -> CheckResult | None:
-        """Judge the stored report; None if there is none."""
-        review = self.review(candidate, check, rule)
-        return review.result(check.evidence) if review is not None else None
+        """Judge the stored report; None if there is none. One that failed is read only if its basis has changed: with
+        time alone a judgement only becomes stricter.
+        """
+        summary = check.evidence.scan
+        if check.verdict is Verdict.FAILED and summary is not None and summary.basis == self._basis(candidate, rule):
+            return CheckResult(verdict=check.verdict, reason=check.reason, evidence=check.evidence)
+        report = self._stored(check)
+        if report is None:
+            return None
+        return self._reviewed(candidate, rule, report, compares=rule.new_only).result(check.evidence)
 
-    def review(self, candidate: Candidate, check: CheckRecord, rule: ScanRules) -> "Review | None":
+    def review(self, candidate: Candidate, check: CheckRecord, rule: ScanRules) -> Review | None:
         """What the stored report says under these rules, and the exceptions of today; None if there is no report."""
         report = self._stored(check)
-        return self._reviewed(candidate, rule, report) if report is not None else None
+        return self._reviewed(candidate, rule, report, compares=True) if report is not None else None
 
     def facts(self, check: CheckRecord) -> CheckFacts:
         """Its scanner, the exceptions that its verdict depends on, and its report, beside the log."""
@@ -150,29 +162,38 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
             _require_about(report, candidate)
         except BrokenReport as error:
             return CheckResult(verdict=Verdict.UNKNOWN, reason=f"{subject}: {error}", evidence=evidence)
+        review = self._reviewed(candidate, rule, report, compares=rule.new_only)
+        if review.judgement.verdict is Verdict.UNKNOWN:  # it is scanned again: this report is of no use
+            return review.result(evidence)
         name = f"{candidate.gate}/{short(candidate.digest)}/{registry.login_server}/{run.run_id}.report.json"
         place = self._services.archive.store(name, msgspec.json.encode(report).decode())
-        return self._reviewed(candidate, rule, report).result(replace(evidence, report_blob=place))
+        return review.result(replace(evidence, report_blob=place))
 
-    def _reviewed(self, candidate: Candidate, rule: ScanRules, report: Report) -> "Review":
-        exceptions = (*self._services.policy.exceptions, *granted_at(self._services.ledger, candidate.gate))
-        baseline = self._baseline(candidate)
-        judgement = judge(
-            report,
-            rule,
-            now=self._services.clock.now(),
-            exceptions=[one for one in exceptions if is_in_scope(one, candidate.gate, candidate.tag)],
-            baseline=baseline,
-        )
-        return Review(report, judgement, baseline)
+    def _reviewed(self, candidate: Candidate, rule: ScanRules, report: Report, *, compares: bool) -> Review:
+        exceptions, now = self._exceptions(candidate), self._services.clock.now()
+        baseline = self._baseline(candidate) if compares else None
+        judgement = judge(report, rule, now=now, exceptions=exceptions, baseline=baseline)
+        return Review(report, judgement, baseline, self._basis(candidate, rule))
+
+    def _exceptions(self, candidate: Candidate) -> list[ExceptionRule]:
+        known = (*self._services.policy.exceptions, *granted_at(self._services.ledger, candidate.gate))
+        return [one for one in known if is_in_scope(one, candidate.gate, candidate.tag)]
+
+    def _basis(self, candidate: Candidate, rule: ScanRules) -> str:
+        now = self._services.clock.now()
+        active = [one for one in self._exceptions(candidate) if is_active(one, now)]
+        promoted = self._promoted(candidate) if rule.new_only else None
+        return fingerprint_of(msgspec.to_builtins((rule, active, promoted)))
+
+    def _promoted(self, candidate: Candidate) -> Digest | None:
+        """The digest that the stable tag points to, if it is another one."""
+        stable = self._services.ledger.load(StableTag, candidate.gate, candidate.tag)
+        return stable.record.digest if stable and stable.record.digest != candidate.digest else None
 
     def _baseline(self, candidate: Candidate) -> frozenset[str] | None:
-        """The findings of the digest that the stable tag points to; None if it has no stored report, or is this one."""
-        ledger = self._services.ledger
-        stable = ledger.load(StableTag, candidate.gate, candidate.tag)
-        if stable is None or stable.record.digest in (None, candidate.digest):
-            return None
-        stored = last(ledger, Candidate, candidate.gate, attempts_of(stable.record.digest or ""))
+        """The findings of the promoted image; None if there is none, or no stored report of it."""
+        promoted = self._promoted(candidate)
+        stored = promoted and last(self._services.ledger, Candidate, candidate.gate, attempts_of(promoted))
         checks = stored.record.checks if stored else ()
         reports = (self._stored(check) for check in checks if check.kind == self.rule.kind)
         report = next((report for report in reports if report is not None), None)

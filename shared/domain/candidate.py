@@ -48,7 +48,7 @@ class Verdict(StrEnum):
 class ScanSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What a scan found: the number of findings by severity, of those that fail, and of those that are accepted.
 
-    `exceptions` are those that the verdict depends on, at most 50.
+    `exceptions` are those that the verdict depends on, at most 50; `basis` identifies what it was judged by.
     """
 
     scanner: str = ""
@@ -61,6 +61,7 @@ class ScanSummary(msgspec.Struct, frozen=True, kw_only=True):
     covered: int = 0
     exceptions: tuple[ExceptionRule, ...] = ()
     warnings: tuple[str, ...] = ()
+    basis: str = ""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):

@@ -90,7 +90,7 @@ class ScanFindings:
         review = self._review(candidate)
         if review is None:
             return None
-        report, judgement, _ = review
+        report, judgement = review.report, review.judgement
         listed = sorted(_items(review), key=_order)
         return Findings(
             candidate=candidate.id,

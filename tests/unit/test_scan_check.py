@@ -93,6 +93,18 @@ def change(world: World, *checks: CheckRule, exceptions: tuple[ExceptionRule, ..
     world.use(msgspec.structs.replace(world.policy, gates={"node": gate}, exceptions=exceptions))
 
 
+def counted_reads(world: World) -> list[str]:
+    """From now on, what is read from the archive."""
+    read, reads = world.archive.read, list[str]()
+
+    def counting(place: str) -> str:
+        reads.append(place)
+        return read(place)
+
+    world.archive.read = counting  # type: ignore[method-assign]
+    return reads
+
+
 def swept(world: World) -> None:
     world.pass_time(3600)
     world.sweep_now()
@@ -228,6 +240,26 @@ def test_a_failed_image_is_not_examined_again_while_its_report_fails() -> None:
     swept(world)
     swept(world)
     assert world.candidate(GREEN).attempt == 1
+
+
+def test_the_report_of_a_failed_image_is_read_again_only_if_what_it_is_judged_by_has_changed() -> None:
+    world = scan_world()
+    will_report(world, OPENSSL)
+    push(world)
+    reads = counted_reads(world)
+    for _ in range(3):
+        swept(world)
+    assert reads == []
+    change(world, SCAN, exceptions=(accepted(),))
+    swept(world)
+    assert (len(reads) > 0, world.stable_tag()) == (True, GREEN)
+
+
+def test_a_report_that_allows_no_verdict_is_not_stored() -> None:
+    world = scan_world(msgspec.structs.replace(SCAN, max_database_age="1d"))
+    push(world)
+    assert world.candidate(GREEN).checks[0].verdict is None
+    assert [name for name in world.archive.texts if "report" in name] == []
 
 
 def test_stricter_rules_never_take_back_what_was_promoted() -> None:
