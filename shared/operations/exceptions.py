@@ -1,10 +1,13 @@
 """Exceptions: an operator asks for one, an approver grants it, and either ends it."""
 
+from collections import deque
+from contextlib import suppress
+
 import msgspec
 from msgspec.structs import replace
 
 from shared.checks.scan import ScanCheck
-from shared.domain.errors import Malformed, NotFound, Refused
+from shared.domain.errors import BasegateError, Malformed, NotFound, Refused
 from shared.domain.exception import ExceptionGrant, exception_id
 from shared.domain.policy import ExceptionRule, Gate
 from shared.domain.sweep import SweepRecord
@@ -85,8 +88,8 @@ class ExceptionOperations:
         """Save it, and judge at once what the sweep would judge within minutes."""
         done = self._save(stored, granted)
         job = ReleasedJob(self._services, gate)
-        for _ in job.batches(JobRun(SweepRecord(job=job.name))):
-            pass
+        with suppress(BasegateError):  # it is granted: the sweep judges what cannot be read now
+            deque(job.batches(JobRun(SweepRecord(job=job.name))), maxlen=0)
         return done
 
     def _save(self, stored: Stored[ExceptionGrant] | None, record: ExceptionGrant) -> Done:

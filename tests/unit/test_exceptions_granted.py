@@ -9,7 +9,7 @@ from shared.attestation.envelope import load_keys
 from shared.attestation.proof import proof
 from shared.domain.alarm import AlarmKind
 from shared.domain.candidate import CandidateState
-from shared.domain.errors import Malformed, NotFound, Refused
+from shared.domain.errors import Malformed, NotFound, Refused, Retry
 from shared.operations import Plan, Who
 from shared.queries.models import StandingException
 from shared.queries.records import Queries
@@ -54,6 +54,23 @@ def test_what_was_refused_passes_once_its_exception_is_granted_and_nothing_runs_
     candidate = world.candidate(GREEN)
     assert (candidate.attempt, candidate.state, world.stable_tag()) == (2, CandidateState.PASSED, GREEN)
     assert len(world.tasks.runs) == 1
+
+
+def test_a_grant_is_made_also_while_reports_cannot_be_read_and_the_sweep_does_the_rest() -> None:
+    world = refused()
+    ask(world).act()
+    (asked,) = listed(world)
+    read = world.archive.read
+    world.archive.read = unavailable  # type: ignore[method-assign]
+    world.operate.exceptions.grant("node", asked.id, BOB).act()
+    world.archive.read = read  # type: ignore[method-assign]
+    assert [one.state for one in listed(world)] == ["granted"]
+    swept(world)
+    assert world.stable_tag() == GREEN
+
+
+def unavailable(place: str) -> str:
+    raise Retry("503")
 
 
 def test_a_request_counts_for_nothing_until_it_is_granted() -> None:
