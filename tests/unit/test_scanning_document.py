@@ -14,7 +14,7 @@ from shared.findings.judge import Judgement, Outcome, judge, keys_of
 from shared.findings.model import BrokenReport, Report
 from shared.findings.read import read_report
 from shared.findings.rules import ScanRules
-from shared.rules import parse_exceptions
+from shared.rules import parse_exceptions, parse_gates
 from shared.settings import APP_ROOT
 
 TEXT = (APP_ROOT / "docs/scanning.md").read_text(encoding="utf-8")
@@ -83,7 +83,10 @@ def test_no_sample_has_a_new_database_and_none_has_anything_new_against_itself()
 
 
 def test_the_example_of_rules_can_be_pasted() -> None:
-    rules, exceptions = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)[:2]
+    gate, rules, exceptions = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)[:3]
+    sample = yaml.safe_load((APP_ROOT / "gates.sample.yaml").read_text(encoding="utf-8"))
+    sample["gates"]["node"] |= yaml.safe_load(gate)["gates"]["node"]
+    assert [check.kind for check in parse_gates(yaml.safe_dump(sample)).gates["node"].checks] == ["task", "scan"]
     assert list(msgspec.convert(yaml.safe_load(rules), ScanRules).rule_problems()) == []
     (exception,) = parse_exceptions(exceptions)
     assert (exception.gates, exception.until) == (("node",), "2026-06-30")
