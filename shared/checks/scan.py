@@ -16,10 +16,10 @@ from shared.attestation.statement import Evidence as StatedEvidence
 from shared.checks.approval import TWO_PERSONS_NEED_NAMES
 from shared.checks.kind import CheckResult
 from shared.checks.task import RunsTask, TaskRunKind, telling_line
-from shared.domain.candidate import Candidate, CheckRecord, Evidence, ScanSummary, Verdict, attempts_of
-from shared.domain.errors import Rejected
+from shared.domain.candidate import Candidate, CheckRecord, Evidence, ScanSummary, Verdict
+from shared.domain.errors import NotFound, Rejected
 from shared.domain.exception import ExceptionGrant
-from shared.domain.image import Digest, short
+from shared.domain.image import short
 from shared.domain.policy import Duration, ExceptionRule, Name, Policy, TaskName, Values, fingerprint_of
 from shared.domain.stable_tag import StableTag
 from shared.findings.exceptions import is_active, is_in_scope
@@ -29,7 +29,7 @@ from shared.findings.judge import Judgement, Outcome, judge, keys_of
 from shared.findings.model import BrokenReport, Report
 from shared.findings.read import read_report
 from shared.findings.rules import ScanRules
-from shared.ports import Ledger, Run, RunStatus, last
+from shared.ports import Ledger, Run, RunStatus
 
 StepName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,63}$", description="the id of a step of the task")]
 FormatName = Annotated[
@@ -103,11 +103,9 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
     rule = ScanCheck
 
     def judge_again(self, candidate: Candidate, check: CheckRecord, rule: ScanCheck) -> CheckResult | None:
-        """Judge the stored report; None if there is none. One that failed is read only if its basis has changed: with
-        time alone a judgement only becomes stricter.
-        """
+        """Judge the stored report; None if there is none. One with a verdict is read only if its basis has changed."""
         summary = check.evidence.scan
-        if check.verdict is Verdict.FAILED and summary is not None and summary.basis == self._basis(candidate, rule):
+        if check.verdict is not None and summary is not None and summary.basis == self._basis(candidate, rule):
             return CheckResult(verdict=check.verdict, reason=check.reason, evidence=check.evidence)
         report = self._stored(check)
         if report is None:
@@ -160,7 +158,7 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
         try:
             report = read_report(read_frame(log, check.nonce, rule.step), rule.format)
             _require_about(report, candidate)
-        except BrokenReport as error:
+        except (BrokenReport, NotFound, Rejected) as error:
             return CheckResult(verdict=Verdict.UNKNOWN, reason=f"{subject}: {error}", evidence=evidence)
         review = self._reviewed(candidate, rule, report, compares=rule.new_only)
         if review.judgement.verdict is Verdict.UNKNOWN:  # it is scanned again: this report is of no use
@@ -185,15 +183,14 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
         promoted = self._promoted(candidate) if rule.new_only else None
         return fingerprint_of(msgspec.to_builtins((rule, active, promoted)))
 
-    def _promoted(self, candidate: Candidate) -> Digest | None:
-        """The digest that the stable tag points to, if it is another one."""
+    def _promoted(self, candidate: Candidate) -> str:
+        """The attempt that the stable tag is based on, if that is at another digest; else ""."""
         stable = self._services.ledger.load(StableTag, candidate.gate, candidate.tag)
-        return stable.record.digest if stable and stable.record.digest != candidate.digest else None
+        return stable.record.candidate if stable and stable.record.digest != candidate.digest else ""
 
     def _baseline(self, candidate: Candidate) -> frozenset[str] | None:
         """The findings of the promoted image; None if there is none, or no stored report of it."""
-        promoted = self._promoted(candidate)
-        stored = promoted and last(self._services.ledger, Candidate, candidate.gate, attempts_of(promoted))
+        stored = self._services.ledger.load(Candidate, candidate.gate, self._promoted(candidate))
         checks = stored.record.checks if stored else ()
         reports = (self._stored(check) for check in checks if check.kind == self.rule.kind)
         report = next((report for report in reports if report is not None), None)

@@ -182,7 +182,7 @@ def gather_evidence(
     """
     try:
         text = readable(tasks.log(registry, run.run_id, LOG_LIMIT_BYTES))
-    except (Retry, Rejected, Misconfigured) as error:
+    except (Retry, Rejected, Misconfigured, NotFound) as error:
         return Evidence(status=run.detail, log_tail=(f"(the log could not be read: {error})",))
     lines = [line.rstrip()[:_LINE_LIMIT] for line in text.splitlines() if line.strip()]
     tail = tuple(lines[-_TAIL_LINES:])

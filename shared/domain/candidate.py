@@ -128,16 +128,15 @@ class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
     def under(self, rule: CheckRule) -> "CheckRecord | None":
         """What is left of it under a rule that replaces its own; None if nothing is.
 
-        Its verdict, if the rule means the same; its report, to be judged again, if the rule runs the same. A failed
-        scan is judged again in any case: by then an exception may cover what failed.
+        Its verdict, if the rule means the same; of a check with a report only that, if the rule runs the same: it is
+        judged again, since rules and exceptions may have changed.
         """
         if self.verdict is None or self.run_fingerprint != rule.run_fingerprint:
             return None
-        has_report = bool(self.evidence.report_blob)
-        if self.fingerprint == rule.fingerprint and not (has_report and self.verdict is Verdict.FAILED):
-            return self
-        kept = msgspec.structs.replace(self, fingerprint=rule.fingerprint, claimed_at=None, verdict=None, reason="")
-        return kept if has_report else None
+        if self.evidence.report_blob:
+            new = rule.fingerprint
+            return msgspec.structs.replace(self, fingerprint=new, claimed_at=None, verdict=None, reason="")
+        return self if self.fingerprint == rule.fingerprint else None
 
 
 class CandidateSummary(RecordSummary, frozen=True, kw_only=True):

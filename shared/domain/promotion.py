@@ -68,7 +68,8 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
     `sequence` is that of its observation: a stable tag never goes to a lower one. `returning` says that the tag had
     that digest before. `candidate` is the attempt that it is based on and `fingerprint` identifies the checks that
     passed, both "" before; `attempt` is the attempt's number, and `runs` its runs, `<login server>/<run id>`.
-    `lock_problem` says why the unique tag could not be locked. `record_due` says that its decision record is not
+    `lock_problem` says why the unique tag could not be locked, `target` is the repository that it was promoted into,
+    with its registry. `record_due` says that its decision record is not
     attached yet: `signed_record` is where the signed one is archived, and `attached` has the digests of what was
     attached to the image.
     """
@@ -92,6 +93,7 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
     moved_at: datetime | None = None
     move: int = 0
     rolled_out_at: datetime | None = None
+    target: str = ""
     record_due: bool = False
     signed_record: str = ""
     attached: tuple[Digest, ...] = ()

@@ -43,15 +43,19 @@ def settled_before(record: Record, before: datetime) -> bool:
     return record.settled and record.changed_at < before
 
 
-def purgeable_attempts(attempts: Sequence[Candidate], before: datetime) -> list[Candidate]:
-    """The attempts at one digest that may be purged: old ones, but not the first, the last, and the last verdict.
+def purgeable_attempts(
+    attempts: Sequence[Candidate], before: datetime, in_use: Collection[str] = ()
+) -> list[Candidate]:
+    """The attempts at one digest that may be purged: old ones, but not the first, the last, and the last verdict, nor
+    those whose rows are in use.
 
     `attempts` has the oldest first. One whose evidence a later attempt has taken over is kept with that one. The row of
     the first one marks the digest as known when it is observed again, the last one holds the number that the next
     attempt continues, and a rollback needs the last verdict.
     """
     verdict = next((one for one in reversed(attempts) if one.state in VERDICTS), None)
-    old = [one for one in attempts[1:-1] if one != verdict and settled_before(one, before)]
+    spare = (one for one in attempts[1:-1] if one != verdict and one.row not in in_use)
+    old = [one for one in spare if settled_before(one, before)]
     needed = {blob for one in attempts if one not in old for blob in one.blobs}
     return [one for one in old if needed.isdisjoint(one.blobs)]
 

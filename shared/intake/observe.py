@@ -127,7 +127,7 @@ class Observer:
         if stable is not None and stable.record.digest == stored.record.digest:
             return tuple(items)
         current = ledger.load(Promotion, gate.name, promotion_row(tag, stored.record.sequence))
-        if current is not None and not current.record.settled:
+        if current is not None and current.record.under_way:
             return (*items, current.record.work_item)
         behind = stable is not None and stable.record.sequence > stored.record.sequence
         reopened = [] if behind else self._reopened(current, why, REOPENABLE)
@@ -152,7 +152,8 @@ class Observer:
         now, source = self._services.clock.now(), self._services.registry_rule(gate.source.registry)
         attempt, why = attempt_after(latest, gate, source, now, keeps_results=keeps_results), f"requested by {who}"
         attempt = attempt.noting(now, "admitted", why)
-        attempt = replace(attempt, requested_by=who.partition(":")[0], found_by=FoundBy.OPERATOR)
+        if not keeps_results:  # else who requested the results has requested this one
+            attempt = replace(attempt, requested_by=who.partition(":")[0], found_by=FoundBy.OPERATOR)
         listed = (stored.record for stored in self._services.ledger.list(Observation, gate.name))
         rows = [promotion_row(seen.tag, seen.sequence) for seen in listed if seen.digest == latest.digest]
         items = self._reopen(gate.name, rows[:PROMOTIONS_AT_ONCE], why, REOPENABLE, attempt)

@@ -3,8 +3,19 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from shared import VERSION
-from shared.attestation.envelope import BUNDLE_TYPE, ENVELOPE_TYPE, bundle, envelope_of, key_id, pae, predicate_type_of
+from shared.attestation.envelope import (
+    BUNDLE_TYPE,
+    ENVELOPE_TYPE,
+    Unproven,
+    bundle,
+    envelope_of,
+    key_id,
+    pae,
+    predicate_type_of,
+)
 from shared.attestation.statement import CheckFacts, Facts, Verifier, rules_digest, statements
 from shared.domain.candidate import Candidate
 from shared.domain.errors import Rejected
@@ -37,10 +48,11 @@ class DecisionRecords:
         return self._services.archive.store(decision_record_name(promotion, content), content.decode())
 
     def signed(self, promotion: Promotion) -> list[bytes]:
-        """The archived bundles; none if the archive has lost them."""
+        """The archived bundles; none if the archive has lost or damaged them."""
         try:
-            return [line.encode() for line in self._services.archive.read(promotion.signed_record).splitlines()]
-        except Rejected:
+            lines = [line.encode() for line in self._services.archive.read(promotion.signed_record).splitlines()]
+            return lines if all(map(predicate_type_of, lines)) else []
+        except (Rejected, Unproven, msgspec.MsgspecError):
             return []
 
     def attach(self, promotion: Promotion, gate: Gate, bundles: Sequence[bytes]) -> tuple[Digest, ...]:

@@ -3,6 +3,7 @@
 import logging
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -22,7 +23,7 @@ from shared.domain.decide import (
 from shared.domain.errors import BasegateError, Busy, Conflict, Inconclusive
 from shared.domain.observation import Observation
 from shared.domain.outcome import Outcome
-from shared.domain.policy import Gate, Phase
+from shared.domain.policy import Gate
 from shared.domain.promotion import PROMOTIONS_AT_ONCE, Promotion
 from shared.domain.record import seconds_between
 from shared.ports import SAVE_TRIES, Change, Services, Stored
@@ -30,6 +31,8 @@ from shared.promotion.vetoes import Vetoes
 from shared.records.step import Controller, Following, Step
 
 log = logging.getLogger(__name__)
+
+_STARTS = (Action.START_CHECK, Action.ADOPT_CHECK)
 
 _FRESH_SECONDS = 1.0
 """A candidate that is younger than this is examined without checking whether a tag still points to it."""
@@ -60,7 +63,19 @@ class CandidateController(Controller[Candidate]):
         """Take the step that was decided."""
         if step.decision.action is Action.RULE_REMOVED:
             return self._settled(step.record, CandidateState.RULE_REMOVED, step.decision.reason)
-        return self._actions[step.decision.action](step, self._services.policy.gates[step.record.gate])
+        gate = self._services.policy.gates[step.record.gate]
+        if step.record.failures and step.decision.action in _STARTS:
+            self._read_others(step, gate)
+        return self._actions[step.decision.action](step, gate)
+
+    def _read_others(self, step: Step[Candidate], gate: Gate) -> None:
+        """Read the running checks beside one that cannot be started: that is always due, and would hide them."""
+        if any(check.is_running for check in step.record.checks):
+            with suppress(BasegateError):  # what the start of the other one says comes first
+                step.carry(self._poll(step, gate))
+            following = self.decide(step.record, step)
+            if following.action is Action.FAIL:
+                step.decision = following
 
     def dependency(self, record: Candidate, decision: Decision) -> str:
         """The dependency of the check."""
@@ -192,12 +207,12 @@ class CandidateController(Controller[Candidate]):
     def _pass(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """Settle it together with the promotions that are now based on it, up to the limit of a transaction.
 
-        If a person was asked meanwhile, the reports are judged again first: an exception may have ended.
+        Reports are judged again first: an exception may have ended while another check was waited for.
 
         Promotions that were based on an earlier attempt and have not started are included: the images of that attempt
         may be deleted.
         """
-        if (changed := self._judged_since_approval(step, gate)) is not None:
+        if (changed := self._failed_since(step, gate)) is not None:
             return changed
         passed = self._settled(step.record, CandidateState.PASSED, step.decision.reason)
         passed, now = replace(passed, next_step_at=None), self._services.clock.now()
@@ -216,13 +231,11 @@ class CandidateController(Controller[Candidate]):
                 return passed
         raise Busy(f"too many conflicts on the promotions of {passed.id}", delay_seconds=1.0)
 
-    def _judged_since_approval(self, step: Step[Candidate], gate: Gate) -> Candidate | None:
-        """The candidate if one of its reports does not pass any more, else None."""
-        if all(rule.phase is not Phase.PERSON for rule in gate.checks):
-            return None
+    def _failed_since(self, step: Step[Candidate], gate: Gate) -> Candidate | None:
+        """The candidate if one of its reports fails by now, else None."""
         for index, check in enumerate(step.record.checks):
             judged = self._kind(gate, index).judge_again(step.record, check, gate.checks[index])
-            if judged is not None and judged.verdict is not Verdict.PASSED:
+            if judged is not None and judged.verdict is Verdict.FAILED:
                 return self._conclude(step, gate, index, judged)
         return None
 

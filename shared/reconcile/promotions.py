@@ -12,6 +12,7 @@ from shared.domain.candidate import (
     Candidate,
     CandidateState,
     FoundBy,
+    Verdict,
     attempt_after,
     attempts_of,
     new_attempt,
@@ -121,11 +122,22 @@ class PromotionController(Controller[Promotion]):
             step.waits_for_record = True
             return self._waiting(promotion, f"attempt {latest.attempt} is {latest.state_name}")
         if latest.state is CandidateState.PASSED:
+            if self._has_failed_since(latest, gate):
+                return self._examine(step, gate, latest)
             return promotion.based_on(latest, self._services.clock.now())
         if latest.state not in (*VERDICTS, CandidateState.CANCELED):
             return self._examine(step, gate, latest)
         state = PromotionState.REFUSED if latest.state in VERDICTS else PromotionState.CANCELED
         return self._ended(promotion, state, f"attempt {latest.attempt}: {latest.reason}")
+
+    def _has_failed_since(self, attempt: Candidate, gate: Gate) -> bool:
+        """Whether a report of an attempt that passed fails by now: an exception has ended since."""
+        kinds = check_kinds(self._services)
+        judged = (
+            kinds[rule.kind].judge_again(attempt, check, rule)
+            for check, rule in zip(attempt.checks, gate.checks, strict=True)
+        )
+        return any(one is not None and one.verdict is Verdict.FAILED for one in judged)
 
     def _ended_early(self, promotion: Promotion, gate: Gate) -> Promotion | None:
         """The ended promotion if a verdict would not matter: it is vetoed or superseded. Else None."""
@@ -452,6 +464,7 @@ class PromotionController(Controller[Promotion]):
         if stable.move != promotion.move or stable.digest != promotion.digest:
             step.followers = ()
             return self._promoted(promotion, f"promoted as {promotion.unique}; {promotion.tag} has moved since")
+        promotion = replace(promotion, target=self._vetoes.target(gate))
         step.followers, names = self._dependents.roll_out(gate, stable, claim=just_moved)
         promotion = promotion.noting(self._services.clock.now(), "rollouts started", names)
         return self._promoted(promotion, f"promoted as {promotion.unique}")
@@ -472,6 +485,9 @@ class PromotionController(Controller[Promotion]):
         promotion, signer = step.record, self._services.signer
         if signer is None:
             return self._unrecorded(promotion, "no signing key is set any more")
+        veto = self._vetoes.active(gate, promotion.digest)
+        if why := veto.words if veto else self._moved_elsewhere(promotion, gate):
+            return self._unrecorded(promotion, why)
         stored = self._services.ledger.load(Candidate, promotion.gate, promotion.candidate)
         if stored is None:
             return self._unrecorded(promotion, "its attempt is not in the ledger any more")
@@ -486,6 +502,8 @@ class PromotionController(Controller[Promotion]):
 
         What the archive has lost is signed again.
         """
+        if why := self._moved_elsewhere(step.record, gate):
+            return self._unrecorded(step.record, why)
         bundles = self._records.signed(step.record)
         if not bundles:
             lost = replace(step.record, signed_record="")
@@ -497,6 +515,11 @@ class PromotionController(Controller[Promotion]):
         done = replace(step.record, record_due=False, attached=attached)
         names = ", ".join(map(short, attached))
         return done.noting(self._services.clock.now(), "decision record attached", names)
+
+    def _moved_elsewhere(self, promotion: Promotion, gate: Gate) -> str:
+        """That the gate promotes into another repository by now, where the image is not; else ""."""
+        target = self._vetoes.target(gate)
+        return f"gate {gate.name} promotes into {target} now" if promotion.target not in ("", target) else ""
 
     def _unrecorded(self, promotion: Promotion, why: str) -> Promotion:
         if not promotion.record_due:

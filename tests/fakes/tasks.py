@@ -54,13 +54,14 @@ class FakeTasks:
         self.log_fault: Exception | None = None
         self.start_fault: Exception | None = None
         self.log_of: Callable[[FakeRun], str] = lambda run: run.log
+        self.start_faults: dict[str, Exception] = {}
         self.get_faults: dict[str, Exception] = {}
         self._counts: dict[str, int] = {}
         self._others_images: dict[str, Digest] = {}
 
     def start(self, registry: RegistryRule, task: str, values: Mapping[str, str], token: str) -> str:
-        if self.start_fault:
-            raise self.start_fault
+        if fault := self.start_faults.get(task, self.start_fault):
+            raise fault
         self._counts[registry.name] = count = self._counts.get(registry.name, 0) + 1
         run_id = f"{self.prefixes.get(registry.name, 'c' + registry.name[0])}{count}"
         image = values.get("IMAGE", "")

@@ -6,7 +6,7 @@ repeats that.
 """
 
 import string
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -210,11 +210,11 @@ class GatePurgeJob(PurgeJob):
     def _attempts(self, run: JobRun, after: str) -> Iterator[str]:
         ledger, name, in_use = self._services.ledger, self._gate.name, set[str]()
         for digests in self._groups(Candidate, name, after, lambda one: one.record.digest):
-            spare = [one for attempts in digests for one in _spare(attempts, self._before)]
-            if spare and not in_use:
+            if not in_use and any(_spare(attempts, self._before, in_use) for attempts in digests):
                 in_use = {one.record.candidate for one in ledger.list(Promotion, name)} | {""}
                 in_use |= {one.record.candidate for one in ledger.list(StableTag, name)}
-            self._remove(run, f"attempts of gate {name}", [one for one in spare if one.record.row not in in_use])
+            spare = [one for attempts in digests for one in _spare(attempts, self._before, in_use)]
+            self._remove(run, f"attempts of gate {name}", spare)
             yield digests[-1][-1].record.row
 
     def _observations(self, run: JobRun, after: str) -> Iterator[str]:
@@ -303,8 +303,8 @@ class CommonPurgeJob(PurgeJob):
                 yield digit
 
 
-def _spare(attempts: list[Stored[Candidate]], before: datetime) -> list[Stored[Candidate]]:
-    spare = purgeable_attempts([one.record for one in attempts], before)
+def _spare(attempts: list[Stored[Candidate]], before: datetime, in_use: Collection[str]) -> list[Stored[Candidate]]:
+    spare = purgeable_attempts([one.record for one in attempts], before, in_use)
     return [one for one in attempts if one.record in spare]
 
 

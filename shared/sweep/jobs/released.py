@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from shared.checks import check_kinds
-from shared.domain.candidate import Candidate, CandidateState, Verdict, attempts_of
+from shared.domain.candidate import Candidate, CandidateState, CheckRecord, Verdict, attempts_of
 from shared.domain.errors import Conflict
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate
@@ -83,15 +83,14 @@ class ReleasedJob(SweepJob):
         return attempt if banned or attempt.state is CandidateState.PASSED or self._passes_now(attempt) else None
 
     def _passes_now(self, attempt: Candidate) -> bool:
-        """Whether only reports failed an attempt, and all of them pass now."""
+        """Whether only reports failed an attempt, and all of them pass now, under each rule that they are for."""
         failed = [check for check in attempt.checks if check.verdict is Verdict.FAILED]
-        rules = {rule.run_fingerprint: rule for rule in self._gate.checks}
-        return attempt.state is CandidateState.FAILED and all(
-            (rule := rules.get(check.run_fingerprint)) is not None
-            and (judged := self._kinds[rule.kind].judge_again(attempt, check, rule)) is not None
-            and judged.verdict is Verdict.PASSED
-            for check in failed
-        )
+        return attempt.state is CandidateState.FAILED and all(self._check_passes_now(attempt, one) for one in failed)
+
+    def _check_passes_now(self, attempt: Candidate, check: CheckRecord) -> bool:
+        rules = [rule for rule in self._gate.checks if rule.run_fingerprint == check.run_fingerprint]
+        judged = [self._kinds[rule.kind].judge_again(attempt, check, rule) for rule in rules]
+        return bool(judged) and all(one is not None and one.verdict is Verdict.PASSED for one in judged)
 
     def _resume(self, seen: Observation, attempt: Candidate | None) -> tuple[WorkItem, ...]:
         if attempt is not None and attempt.state is not CandidateState.PASSED:
