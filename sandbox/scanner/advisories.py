@@ -24,7 +24,8 @@ from sandbox.scanner.packages import Package, Release
 _MOST_FILES = 100_000
 _FILE_BYTES = 4 * 1024**2
 _VERSIONS = {"deb": DebianVersion, "apk": AlpineLinuxVersion, "npm": SemverVersion, "pypi": PypiVersion}
-_ECOSYSTEMS = {"npm": "npm", "pypi": "PyPI"}
+LANGUAGES = {"npm": "npm", "pypi": "PyPI"}
+"""The ecosystems of packages of languages, whatever the release, by kind."""
 _COMPARED = frozenset(("ECOSYSTEM", "SEMVER"))
 _LABELS = {"MODERATE": "MEDIUM"} | {name: name for name in ("LOW", "MEDIUM", "HIGH", "CRITICAL")}
 _NAME = re.compile(r"[-_.]+")
@@ -108,7 +109,7 @@ class Advisories:
             NotComparable: there are advisories about it, but its version cannot be compared.
         """
         name, version = package.source or package.name, package.source_version or package.version
-        ecosystem = _ECOSYSTEMS.get(package.kind, release.ecosystem)
+        ecosystem = LANGUAGES.get(package.kind, release.ecosystem)
         found: dict[str, Match] = {}
         for entry in self._affected.get((ecosystem, _key(package.kind, name)), ()):
             fixes = _fixes(entry, package.kind, version)
@@ -153,7 +154,7 @@ def _severity(document: dict[str, Any], scored: list[tuple[str, float]]) -> str:
 
 def _entries(document: dict[str, Any], advisory: Advisory) -> Iterator[tuple[tuple[str, str], _Affected]]:
     """Its affected packages by ecosystem and name. Ranges of Git commits are no versions, and are left out."""
-    kinds = {ecosystem: kind for kind, ecosystem in _ECOSYSTEMS.items()}
+    kinds = {ecosystem: kind for kind, ecosystem in LANGUAGES.items()}
     for affected in document.get("affected") or ():
         package = affected.get("package") or {}
         ecosystem, name = str(package.get("ecosystem") or ""), str(package.get("name") or "")

@@ -81,6 +81,10 @@ class _Budget:
             raise ScanError(f"the image has more than {_MOST_MEMBERS} files, or {_MOST_BYTES // 1024**3} GiB of them")
 
 
+DATABASES = frozenset(("var/lib/dpkg/status", "lib/apk/db/installed", "usr/lib/apk/db/installed"))
+"""The package databases of Debian and Alpine."""
+
+
 def read_files(layers: Iterable[Layer], wanted: Callable[[str], bool]) -> dict[str, Found]:
     """The files of an image whose paths (without a leading slash) are `wanted`, from its lowest layer to its highest.
 
@@ -163,14 +167,18 @@ def _take(
 ) -> None:
     """Keep a regular file, and another name of one that is kept. Symbolic links are not followed: what they lead to is
     read at its own path.
+
+    Raises:
+        ScanError: a package database is a link to what is not read: its packages would be missed.
     """
     change.files.pop(path, None)  # the last member of a name counts
     if not wanted(path):
         return
-    if member.islnk():
-        linked = change.files.get(_plain(member.linkname) or "")
-        if linked is not None:
-            change.files[path] = linked
+    linked = change.files.get(_plain(member.linkname) or "") if member.islnk() else None
+    if linked is not None:
+        change.files[path] = linked
+    elif path in DATABASES and (member.islnk() or member.issym()):
+        raise ScanError(f"{path} is a link to {member.linkname[:200]!r}: the packages that it tells of would be missed")
     elif member.isreg():
         change.files[path] = content_of(tar, member, _FILE_BYTES)
         budget.files -= member.size

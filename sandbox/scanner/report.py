@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.scanner.advisories import Advisories, Match, NotComparable
+from sandbox.scanner.advisories import LANGUAGES, Advisories, Match, NotComparable
 from sandbox.scanner.image import Image
 from sandbox.scanner.packages import Inventory, Package, Release
 
@@ -24,6 +24,8 @@ def make_report(image: Image, inventory: Inventory, advisories: Advisories, *, n
     """The report of a scan. What it is, and what it did not compare, is in `StandIn`, which Trivy does not have."""
     results: dict[str, list[tuple[Package, list[Match]]]] = defaultdict(list)
     uncompared = []
+    system = [one for one in inventory.packages if one.kind not in LANGUAGES] if not inventory.release.ecosystem else []
+    uncompared += [f"{one.id}: no release of Debian or Alpine is known to compare it with" for one in system]
     for package in inventory.packages:
         try:
             matches = list(advisories.about(package, inventory.release))
@@ -44,7 +46,7 @@ def make_report(image: Image, inventory: Inventory, advisories: Advisories, *, n
             "Note": f"{NAME} is a stand-in for a scanner. It knows {advisories.count} advisories and nothing else.",
             "Advisories": advisories.count,
             "AdvisoriesModified": advisories.modified,
-            "Release": inventory.release.ecosystem or "no release of Debian or Alpine: its packages were not compared",
+            "Release": inventory.release.ecosystem or "no release of Debian or Alpine",
             "Uncompared": uncompared[:_MOST_NAMED],
             "Unreadable": list(inventory.unreadable[:_MOST_NAMED]),
         },

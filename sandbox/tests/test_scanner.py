@@ -453,3 +453,16 @@ def test_only_files_that_tell_of_packages_are_kept() -> None:
     assert "bin/sh" not in files
     assert "app/node_modules/@demo/tool/lib/package.json" not in files
     assert len(inventory_of(files).packages) == 4
+
+
+def test_a_package_database_that_is_a_link_has_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = NODE | {"opt/x": DEBIAN["var/lib/dpkg/status"], "var/lib/dpkg/status": link("../../../opt/x")}
+    assert "var/lib/dpkg/status is a link" in refused(Layout(tmp_path / "image", [tar(files)]).root, capsys)
+
+
+def test_packages_of_an_unknown_distribution_are_named_as_not_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = DEBIAN | {"etc/os-release": "ID=other\n"}
+    report = scan(Layout(tmp_path / "image", [tar(files)]).root, capsys)
+    assert any("libdemo3" in one for one in report["StandIn"]["Uncompared"])

@@ -256,6 +256,8 @@ def _judged(
 
 
 def _verdict(report: Report, rules: ScanRules, now: datetime, judgement: Judgement) -> tuple[Verdict, str]:
+    if rules.fail_on and not report.compared:
+        return Verdict.UNKNOWN, "the report compares no package with vulnerabilities: the scan must look for them"
     if problem := _dates_problem(report, rules, now):
         return Verdict.UNKNOWN, problem
     failing, total = judgement.with_outcome(Outcome.FAILS), len(report.findings)

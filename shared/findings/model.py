@@ -77,8 +77,13 @@ class Finding(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def ids(self) -> frozenset[str]:
-        """All ids of the vulnerability, in upper case, for comparison."""
-        return frozenset(name.upper() for name in (self.vulnerability, *self.aliases))
+        """All ids of the vulnerability, in upper case, for comparison.
+
+        An advisory that names several CVEs is none of them: what is said of one says nothing of the others.
+        """
+        own, others = self.vulnerability.upper(), [name.upper() for name in self.aliases]
+        cves = {name for name in (own, *others) if name.startswith("CVE-")}
+        return frozenset((own, *(name for name in others if len(cves) < 2 or name not in cves)))
 
 
 class Licence(Struct, frozen=True, kw_only=True, gc=False):
@@ -117,7 +122,8 @@ class Subject(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """A scanner's report. `format` is the key of its format.
+    """A scanner's report. `format` is the key of its format; `compared` says whether packages were compared with
+    vulnerabilities: a scan for licences or secrets alone finds none in any image.
 
     Duplicates (the same vulnerability in the same package at the same place) are merged.
     """
@@ -130,6 +136,7 @@ class Report(Struct, frozen=True, kw_only=True):
     licences: tuple[Licence, ...] = ()
     secrets: tuple[Secret, ...] = ()
     misconfigurations: int = 0
+    compared: bool = True
 
     def by_severity(self) -> Iterator[tuple[Severity, int]]:
         """The number of findings of each severity that occurs, the most severe first."""

@@ -100,9 +100,10 @@ def is_denied(licence: str, patterns: Sequence[str]) -> bool:
     """
     if _matches(licence, patterns):
         return True
-    parts = re.split(r"\s+(OR|AND)\s+", re.sub(r"[()]", " ", licence).strip())
-    matched = [_matches(part, patterns) for part in parts[::2]]
-    is_a_choice = set(parts[1::2]) == {"OR"} and "(" not in licence
+    bare = re.sub(r"^\(([^()]*)\)$", r"\1", licence.strip())
+    parts = re.split(r"(\s+OR\s+|\s+AND\s+|\s*[/,;]\s*)", re.sub(r"[()]", " ", bare), flags=re.IGNORECASE)
+    matched = [_matches(re.split(r"\s+with\s", part, flags=re.IGNORECASE)[0], patterns) for part in parts[::2]]
+    is_a_choice = {one.strip().upper() for one in parts[1::2]} == {"OR"} and "(" not in bare
     return all(matched) if is_a_choice else any(matched)
 
 

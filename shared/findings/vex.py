@@ -443,6 +443,7 @@ class _Metadata(Struct, frozen=True):
 
 class _Version(Struct, frozen=True):
     version: str = ""
+    status: str = ""
 
 
 class _Affected(Struct, frozen=True):
@@ -491,7 +492,7 @@ def _cyclonedx(bom: _CycloneDx) -> Iterator[Statement]:
     for one in bom.vulnerabilities:
         analysis, status = one.analysis, _CYCLONEDX_STATES.get(one.analysis.state)
         if status is not None:
-            named = (_affected(affected, products, bom.metadata.component) for affected in one.affects)
+            named = (_affected(affected, products, bom.metadata.component, status) for affected in one.affects)
             yield Statement(
                 vulnerability=one.id,
                 aliases=tuple(reference.id for reference in one.references if reference.id),
@@ -519,13 +520,14 @@ def _cyclonedx_product(component: _CycloneDxComponent) -> Product | None:
 
 
 def _affected(
-    affected: _Affected, products: Mapping[str, Product | None], subject: _CycloneDxComponent | None
+    affected: _Affected, products: Mapping[str, Product | None], subject: _CycloneDxComponent | None, status: Status
 ) -> Iterator[Product | None]:
     """The products of an `affects`: a package is meant as a part of what the document is about, if it says that."""
     name = unquote(affected.ref.partition("#")[2]) if affected.ref.startswith("urn:cdx:") else affected.ref
     product = products[name] if name in products else _product(name)
     if product is not None and product.package and affected.versions:
-        exact = [one.version for one in affected.versions if one.version]
+        meant = {Status.FIXED: ("unaffected",), Status.NOT_AFFECTED: ("unaffected", "")}.get(status)
+        exact = [one.version for one in affected.versions if one.version and (not meant or one.status in meant)]
         found = [Product(package=msgspec.structs.replace(product.package, version=version)) for version in exact]
     else:
         found = [product] if product else []

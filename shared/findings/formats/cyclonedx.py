@@ -70,6 +70,7 @@ class _Analysis(Struct):
 
 class _Version(Struct):
     version: str = ""
+    range: str = ""
     status: str = ""
 
 
@@ -189,7 +190,7 @@ class CycloneDxReader(ReportReader):
         aliases = keep.texts(one.id for one in read.references or () if one.id != read.id)
         ratings = keep.ratings(keep.rating(_source(one), _severity(one), _score(one)) for one in read.ratings or ())
         for affected in read.affects:
-            unaffected = [one.version for one in affected.versions or () if one.status == "unaffected"]
+            unaffected = [one.version or one.range for one in affected.versions or () if one.status == "unaffected"]
             keep.add(
                 Finding(
                     vulnerability=keep.text(read.id),

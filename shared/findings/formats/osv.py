@@ -3,6 +3,7 @@
 Sources: https://google.github.io/osv-scanner/output/ and https://ossf.github.io/osv-schema/
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -107,7 +108,7 @@ class OsvReader(ReportReader):
             for name in stream.members():
                 if name == "source":
                     self._path = stream.take(_Source).path
-                elif name == "packages" and stream.next_character() == "[":
+                elif name == "packages" and stream.next_character() != "n":
                     for _ in stream.elements():
                         self._read_package(stream)
 
@@ -130,7 +131,7 @@ class OsvReader(ReportReader):
             match key, stream.next_character():
                 case "package", _:
                     package = stream.take(_Package)
-                case "vulnerabilities", "[":
+                case "vulnerabilities", opening if opening != "n":
                     for _ in self._gathering.counted(stream.elements()):
                         self._read(stream.take(_Vulnerability), package, found)
                 case "groups", "[":
@@ -188,7 +189,7 @@ class OsvReader(ReportReader):
         return replace(
             first,
             severity=first.severity if is_rated else severity_of_score(score),
-            cvss=checked(score, 10, "CVSS base score"),
+            cvss=max(checked(score, 10, "CVSS base score"), first.cvss or 0),
         )
 
     def _add_licences(self, names: Iterable[str], package: _Package | None) -> None:
@@ -199,10 +200,16 @@ class OsvReader(ReportReader):
 
 def _about(affected: Iterable[_Affected], package: _Package) -> list[_Affected]:
     """What is said of a package: in the very release of its distribution, or else in any of its ecosystem."""
-    named = [one for one in affected if one.package and one.package.name == package.name]
+    name = _plain(package.name)
+    named = [one for one in affected if one.package and _plain(one.package.name) == name]
     exact = [one for one in named if one.package and one.package.ecosystem == package.ecosystem]
     family = package.ecosystem.partition(":")[0]
     return exact or [one for one in named if one.package and one.package.ecosystem.partition(":")[0] == family]
+
+
+def _plain(name: str) -> str:
+    """A name for comparison: PyPI, NuGet and others know one package by several spellings."""
+    return re.sub(r"[-_.]+", "-", name).casefold()
 
 
 def _rated(read: _Vulnerability, own: Iterable[_Affected]) -> tuple[Severity, list[tuple[str, float | None]]]:

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from shared.findings.formats.reader import ReportReader, Scalar
 from shared.findings.formats.subject import digests_in
-from shared.findings.gathering import Gathering, checked, number_of, severity_of, severity_of_score
+from shared.findings.gathering import Gathering, checked, number_of, severity_of, severity_of_score, worst
 from shared.findings.json_stream import JsonStream
 from shared.findings.model import BrokenReport, Finding, Licence, Package, Report, Scanner, Secret, Severity, Subject
 
@@ -330,7 +330,8 @@ class SarifReader(ReportReader):
         name, version = (result.package, result.version) if result.package else (rule.package, rule.version)
         if rule.name == "OsPackageVulnerability":
             path = ""  # Trivy has the name of the image there
-        return self._gathering.package(name or path or "unknown", version, rule.purl, path, result.layer)
+        purl = rule.purl if version == rule.version else ""  # Grype's rules have that of the first version only
+        return self._gathering.package(name or path or "unknown", version, purl, path, result.layer)
 
 
 def _labels(text: _Text | None) -> dict[str, str]:
@@ -354,13 +355,13 @@ def _in_layer(place: _Location) -> tuple[str, str]:
 
 
 def _is_severity(word: object) -> bool:
-    return isinstance(word, str) and severity_of(word) is not Severity.UNKNOWN
+    return isinstance(word, str) and (severity_of(word) is not Severity.UNKNOWN or word.lower() == "unknown")
 
 
 def _severity(result: _Known, rule: _Known) -> Severity:
     """As it is worded, else by its score, else by its level: of the result first, then of its rule."""
-    if word := result.word or rule.word:
-        return severity_of(word)
+    if result.word or rule.word:
+        return worst((severity_of(result.word), severity_of(rule.word)))
     for score in (result.security_severity, result.cvss, rule.security_severity, rule.cvss):
         if score is not None:
             return severity_of_score(score)

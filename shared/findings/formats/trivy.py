@@ -131,12 +131,20 @@ class _Version(Struct, rename={"version": "Version"}):
     version: str = ""
 
 
-class _Writer(Struct, rename={"name": "Name", "version": "Version", "modified": "AdvisoriesModified"}):
-    """What a scanner says of itself that only writes the format."""
+class _Writer(
+    Struct,
+    rename={"name": "Name", "version": "Version", "modified": "AdvisoriesModified", "uncompared": "Uncompared"},
+):
+    """What a scanner says of itself that only writes the format; `uncompared` are packages that it cannot compare."""
 
     name: str
     version: str = ""
     modified: str | None = None
+    uncompared: list[str] | None = None
+
+
+_OF_PACKAGES = ("os-pkgs", "lang-pkgs")
+"""The classes of results in which Trivy has compared packages, whatever it found."""
 
 
 class TrivyReader(ReportReader):
@@ -153,7 +161,7 @@ class TrivyReader(ReportReader):
         self._known_rating: dict[tuple[str, int, _Scores | None], Rating] = {}
         self._known_ratings: dict[tuple[tuple[str, object], ...], tuple[Rating, ...]] = {}
         self._results = 0
-        self._is_list = True
+        self._is_list, self._has_compared = True, False
         self._misconfigurations = 0
         self._metadata = _Metadata()
         self._scanner = Scanner(name="Trivy")
@@ -172,6 +180,10 @@ class TrivyReader(ReportReader):
                 self._scanner = Scanner(name="Trivy", version=self._gathering.text(stream.take(_Version).version))
             case "StandIn":
                 other, text = stream.take(_Writer), self._gathering.text
+                if other.uncompared:
+                    raise BrokenReport(
+                        f"the scanner could not compare every package: {text(other.uncompared[0])[:200]}"
+                    )
                 self._scanner = Scanner(
                     name=text(other.name), version=text(other.version), database_built_at=time_of(other.modified)
                 )
@@ -193,8 +205,10 @@ class TrivyReader(ReportReader):
                 self._target = stream.take(str)
             elif key == "Class":
                 self._class = stream.take(str)
-            elif key in lists and stream.next_character() == "[":  # an empty one may be null
+                self._has_compared |= self._class in _OF_PACKAGES
+            elif key in lists and stream.next_character() != "n":  # an empty one may be null
                 type_, add = lists[key]
+                self._has_compared |= key == "Vulnerabilities"
                 for _ in stream.elements():
                     add(stream.take(type_))
         for secret in secrets:  # their path is the target, which may come after them
@@ -220,10 +234,13 @@ class TrivyReader(ReportReader):
             licences=self._gathering.licences,
             secrets=self._gathering.secrets,
             misconfigurations=self._misconfigurations,
+            compared=self._is_list or self._has_compared,
         )
 
     def _add(self, read: _Vulnerability, status: str = "") -> None:
-        if not read.id and not read.severity:  # of the old list form: a package without a vulnerability
+        if (
+            self._is_list and not read.id and not read.severity
+        ):  # of the old list form: a package without a vulnerability
             return
         keep, layer, scores = self._gathering, read.layer, read.cvss or {}
         own = scores.get(read.severity_source) or scores.get("nvd")
