@@ -456,7 +456,8 @@ def test_only_files_that_tell_of_packages_are_kept() -> None:
 
 
 def test_a_package_database_that_is_a_link_has_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    files = NODE | {"opt/x": DEBIAN["var/lib/dpkg/status"], "var/lib/dpkg/status": link("../../../opt/x")}
+    moved: dict[str, Content] = {"opt/x": DEBIAN["var/lib/dpkg/status"], "var/lib/dpkg/status": link("../../../opt/x")}
+    files = {**NODE, **moved}
     assert "var/lib/dpkg/status is a link" in refused(Layout(tmp_path / "image", [tar(files)]).root, capsys)
 
 

@@ -127,8 +127,8 @@ def test_a_severity_of_sarif_does_not_drop(document: Any, condition: str) -> Non
 def test_the_purl_of_a_rule_of_sarif_is_not_that_of_another_version() -> None:
     text = "Vulnerability CVE-1\nSeverity: high\nPackage: lodash\nVersion: 1.0\nFix Version: 3\n"
     rule = {"id": "C-l", "help": {"text": text}, "properties": {"purls": ["pkg:npm/lodash@1.0"]}}
-    told = "A high vulnerability in npm package: lodash, version {} was found in image at: /a"
-    document = sarif(rule, told.format("1.0"), told.format("2.0"))
+    warnings = "A high vulnerability in npm package: lodash, version {} was found in image at: /a"
+    document = sarif(rule, warnings.format("1.0"), warnings.format("2.0"))
     judgement = judged(document, "severity=high", exceptions=[accepted("CVE-1", "pkg:npm/lodash@1.0")])
     assert judgement.verdict is Verdict.FAILED
 
