@@ -10,6 +10,7 @@ https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_bundle.prot
 import hashlib
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -48,6 +49,12 @@ class Envelope(_Camel, frozen=True, kw_only=True):
     payload: str
     payload_type: str
     signatures: tuple[_Signature, ...]
+
+
+class _Typed(_Camel, frozen=True, kw_only=True):
+    """As much of a statement as says what it is."""
+
+    predicate_type: str
 
 
 class _PublicKey(_Camel, frozen=True, kw_only=True):
@@ -99,7 +106,7 @@ def envelope_of(content: bytes) -> bytes:
 
 def predicate_type_of(content: bytes) -> str:
     """The type of the predicate in a bundle of our own, unverified."""
-    return msgspec.json.decode(payload_of(content), type=Statement[Any]).predicate_type
+    return msgspec.json.decode(payload_of(content), type=_Typed).predicate_type
 
 
 def verified(content: bytes, keys: Keys) -> tuple[Statement[Any], str]:
@@ -137,6 +144,7 @@ def load_keys(pem: bytes) -> dict[str, "EllipticCurvePublicKey"]:
     return {key_id(block): _load(block) for block in blocks}
 
 
+@lru_cache(maxsize=8)  # every signature names its key, which rarely changes
 def key_id(pem: bytes) -> str:
     """The id of a public key in PEM: the SHA-256 of its DER form in base64, as cosign names keys in bundles.
 

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -152,4 +153,9 @@ def owner_of(cause: Cause) -> str:
 
 def deliveries_to(listener: str, subject: str = "") -> str:
     """The prefix of the ledger rows of all deliveries to a listener, or of those about one subject."""
-    return f"{listener}.{hashlib.sha256(subject.encode()).hexdigest()[:24]}." if subject else f"{listener}."
+    return f"{listener}.{_hashed(subject)}." if subject else f"{listener}."
+
+
+@lru_cache(maxsize=1024)  # every step of a record asks for the deliveries about it
+def _hashed(subject: str) -> str:
+    return hashlib.sha256(subject.encode()).hexdigest()[:24]

@@ -11,7 +11,6 @@ from shared.domain.image import Digest, ImageRef, Repository, Tag
 
 _END_OF_TIME = 10**14
 _HISTORY_LIMIT = 100
-_SHORT_SECONDS = 3.0
 TEXT_LIMIT = 500
 """How many characters of a reason a history entry or a list item holds."""
 
@@ -237,12 +236,9 @@ def seconds_between(earlier: datetime, later: datetime) -> float:
 
 
 def growing_wait(since: datetime, now: datetime) -> float:
-    """The seconds to wait before reading something again that has run since `since`: a third of its age, 30 s at most.
+    """The seconds to wait before reading something again that has run since `since`: a third of its age, 1 to 30 s.
 
-    Azure Storage queues hide messages for whole seconds. So after the first second, a wait of less than one second is
-    no wait: the message is visible at the next poll of the queue, every 250 ms (`maxPollingInterval` in host.json).
+    Azure Storage queues hide messages for whole seconds, so nothing between none and one is possible. Each reading is a
+    request to Azure Resource Manager, which limits them.
     """
-    age = seconds_between(since, now)
-    if age < 1.0:
-        return 1.0
-    return min(30.0, age / 3) if age >= _SHORT_SECONDS else 0.0
+    return min(30.0, max(1.0, seconds_between(since, now) / 3))

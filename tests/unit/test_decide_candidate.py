@@ -137,7 +137,7 @@ def test_a_claimed_run_is_waited_for_and_then_looked_for() -> None:
     assert decide_candidate(candidate(CLAIMED), GATE, late).action is Action.ADOPT_CHECK
 
 
-@pytest.mark.parametrize(("age", "wait"), [(-3600, 1), (0, 1), (2, 0), (3, 1), (9, 3), (60, 20), (90, 30), (3600, 30)])
+@pytest.mark.parametrize(("age", "wait"), [(-3600, 1), (0, 1), (2, 1), (3, 1), (9, 3), (60, 20), (90, 30), (3600, 30)])
 def test_what_runs_is_polled_less_and_less_often(age: float, wait: float) -> None:
     decision = decide_candidate(candidate(RUNNING), GATE, NOW + timedelta(seconds=age))
     assert (decision.action, decision.wait_seconds) == (Action.WATCH_CHECK, wait)
