@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from msgspec.structs import replace
@@ -55,7 +56,8 @@ _OUTAGE_WAIT_SECONDS = 15.0
 _CONTENDED_WAIT_SECONDS = 5.0
 _RECHECK_MARGIN_SECONDS = 5.0
 _RELEASE_SPACING_SECONDS = 1.0
-_RELEASE_LIMIT = 100
+_RELEASED_AT_ONCE = 2
+"""How many stalled records one that resumed releases: each of them releases further ones, and one may be gone."""
 
 _BAD_STATES = frozenset((RolloutState.RESTORING, RolloutState.RESTORED, RolloutState.FAILED))
 """The states of a rollout that are logged as warnings; `failed` is the one of a candidate, too."""
@@ -252,11 +254,14 @@ class Reconciler:
         return replace(failing, stall=stall), wait
 
     def _release(self, record: Any) -> None:
-        """Enqueue the records that are stalled on the same dependency, spaced out: it works again."""
+        """Enqueue the next records that are stalled on the same dependency, spaced out: it works again.
+
+        Each of them does so in turn while that is true, so that n records need about 2 n messages.
+        """
         opened = (stored.record for stored in self._services.ledger.open(type(record), record.partition))
-        others = (one for one in opened if one.stall is not None and one.row != record.row)
+        others = (one for one in opened if one.stall and not one.failing_step and one.row != record.row)
         same = (one for one in others if one.stall.dependency == record.stall.dependency)
-        for number, other in zip(range(_RELEASE_LIMIT), same, strict=False):
+        for number, other in enumerate(islice(same, _RELEASED_AT_ONCE)):
             self._services.queue.send(other.work_item, (number + 1) * _RELEASE_SPACING_SECONDS)
 
     def _is_due(self, item: WorkItem, record: Record, *, redelivered: bool) -> bool:

@@ -30,6 +30,9 @@ QUEUE_SECONDS = 0.2
 delay while there are faults, so that more workers run at the same time."""
 
 _LEASES = (2.0, 30.0, 120.0, 600.0)
+_FRAILTY_AGAIN = 4.0
+"""What has killed one worker is likely to kill the next one."""
+
 _SWEEP_LIMIT = timedelta(minutes=3)
 
 
@@ -133,6 +136,7 @@ class Host:
         slot = heappop(self._free)
         self.most_at_once = max(self.most_at_once, self.slots - len(self._free))
         worker = message.owner = self._worker(f"worker {slot + 1}")
+        worker.frailty = _FRAILTY_AGAIN if message.deliveries > 1 else 1.0
         app = self.app()
 
         def ended(error: BaseException | None) -> None:

@@ -66,8 +66,8 @@ _KEY = re.compile(r"[^/\\#?\x00-\x1f\x7f-\x9f]{1,400}")
 _RECORD_LIMIT = 900_000
 _MESSAGE_LIMIT = 48_000
 _EXAMINED = 4
-"""Of the writes of a record that is not settled, one in so many is encoded, as all of a settled one are: that takes a
-tenth of the time of a schedule, and a record keeps what it has got."""
+"""One write in so many is encoded to be examined, and every one of a settled record, which keeps what it has got: each
+of them would take a tenth of the time of a schedule."""
 _RUN_LIMIT_SECONDS = 3600.0
 """The time after which the service itself ends a hanging run."""
 
@@ -192,13 +192,13 @@ class Ledger:
             if not (_KEY.fullmatch(record.partition) and _KEY.fullmatch(row)):
                 raise LimitError(f"Azure Tables refuses the keys {record.partition}/{row}")
             insort(part.keys, row)
-        if self._version % _EXAMINED == 0 or not isinstance(record, Record) or record.settled:
-            self._examine(record)
         stored = part.rows[row] = Stored(record, str(self._version))
-        if isinstance(record, Record):
+        is_record = isinstance(record, Record)
+        if is_record:
             (part.open.discard if record.settled else part.open.add)(row)
+        if self._version % _EXAMINED == 0 or (is_record and record.settled):
+            self._examine(record)
         return stored
-
 
     def _examine(self, record: Any) -> None:
         body = msgspec.json.encode(record)

@@ -62,9 +62,7 @@ class Schedule:
         self.story = Story(scheduler, recorded=recorded)
         growth = Random(f"growth {seed}")  # separate, so that the rest of the schedule stays the same
         self.rules = Rules(random, purges=growth.random() < 0.5)
-        self.keep = growth.choice(
-            (timedelta(days=400), timedelta(days=400), timedelta(minutes=5), timedelta(minutes=40))
-        )
+        self.keep = growth.choice((*(timedelta(days=400),) * 4, timedelta(minutes=5), timedelta(minutes=40)))
         self.host = Host(scheduler, self.rules, random, self.story)
         self.outside = Outside(scheduler, random, self.host.deliver)
         self.chaos = Chaos(random)
@@ -73,7 +71,7 @@ class Schedule:
         self.publishers = Publishers(self.outside, scheduler, random, self.story)
         self.foreigners = Foreigners(self.outside, random, self.judge, self.story, self.publishers)
         self.operators = Operators(self.outside, scheduler, random, self.judge, self.host, self.story)
-        self._watched_longer = growth.random() < 0.3  # whether the right final state lasts through another sweep
+        self._watched_longer = growth.random() < 0.2  # whether the right final state lasts through another sweep
         self._aimed: list[Callable[[], object]] = []
         self._calm_from = 0
         self._wire()
@@ -115,11 +113,11 @@ class Schedule:
         plan = self.scheduler.after
         for _ in range(random.randint(4, 9)):
             plan(random.random() * length, self.publishers.act)
-        if random.random() < 0.04:
+        if random.random() < 0.01:
             plan(random.random() * length, self._push_many)
         if random.random() < 0.06:
             plan(random.random() * length, self.publishers.flap)
-        if random.random() < 0.03:
+        if random.random() < 0.02:
             plan(random.random() * length, self.publishers.flood)
         self._plan_acts(length)
         for _ in range(random.choice((0, 1, 1, 2, 3))):
@@ -235,7 +233,7 @@ class Schedule:
 
     def _step(self, round_number: int) -> float:
         """The seconds between sweeps: five minutes for an hour, then longer, for what waits for a day."""
-        return SWEEP_SECONDS if round_number < _CALM_HOUR else 12 * SWEEP_SECONDS
+        return SWEEP_SECONDS if round_number < _CALM_HOUR else 24 * SWEEP_SECONDS
 
     def _run_until(self, end: float) -> None:
         scheduler = self.scheduler

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -325,6 +326,28 @@ def test_what_stalls_on_one_dependency_is_one_alarm_and_released_by_the_first_th
     world.reconciler.work(world.promotion(tags[0]).work_item)
     world.settle(within_seconds=30)
     assert {world.stable_tag(tag) for tag in tags} == {GREEN}
+
+
+def test_many_stalled_records_are_released_by_a_few_messages_each() -> None:
+    world = gate_world()
+    world.registry.copy_fault = Retry("503")
+    tags = [f"15.{number}" for number in range(40)]
+    for tag in tags:
+        world.push(tag, GREEN)
+    world.pass_time(1200)
+    world.registry.copy_fault = None
+    released = Counter[str]()
+    send = world.queue.send
+
+    def counted(item: WorkItem, wait_seconds: float) -> None:
+        released[item.row] += item.kind == "promotion" and item.planned_for is None
+        send(item, wait_seconds)
+
+    world.queue.send = counted  # type: ignore[method-assign]
+    world.reconciler.work(world.promotion(tags[0]).work_item)
+    world.settle(within_seconds=90)
+    assert {world.stable_tag(tag) for tag in tags} == {GREEN}
+    assert sum(released.values()) <= 3 * len(tags)
 
 
 def test_another_dependency_is_not_released() -> None:
