@@ -144,7 +144,7 @@ class Observer:
 
         Its checks run again, unless it `keeps_results` of the last attempt. The promotions are reopened in the same
         transaction, up to its limit: if this worker dies after it, no promotion stays refused although the attempt
-        passes.
+        passes. Those that wait are written, too: a worker that is about to end one with the last attempt must not.
 
         Raises:
             Conflict: another worker has started that attempt. Busy: too many conflicts on the promotions.
@@ -156,9 +156,10 @@ class Observer:
             attempt = replace(attempt, requested_by=who.partition(":")[0], found_by=FoundBy.OPERATOR)
         listed = (stored.record for stored in self._services.ledger.list(Observation, gate.name))
         rows = [promotion_row(seen.tag, seen.sequence) for seen in listed if seen.digest == latest.digest]
-        items = self._reopen(gate.name, rows[:PROMOTIONS_AT_ONCE], why, REOPENABLE, attempt)
+        states = (*REOPENABLE, PromotionState.WAITING)
+        items = self._reopen(gate.name, rows[:PROMOTIONS_AT_ONCE], why, states, attempt)
         for row in rows[PROMOTIONS_AT_ONCE:]:
-            items += self._reopen(gate.name, [row], why, REOPENABLE)
+            items += self._reopen(gate.name, [row], why, states)
         return attempt, tuple(items)
 
     def _save_change(

@@ -524,8 +524,8 @@ class PromotionController(Controller[Promotion]):
     def _unrecorded(self, promotion: Promotion, why: str) -> Promotion:
         if not promotion.record_due:
             return promotion
-        done = replace(promotion, record_due=False)
-        return done.noting(self._services.clock.now(), "no decision record", why)
+        what = "decision record given up" if promotion.signed_record else "no decision record"  # a part may be attached
+        return replace(promotion, record_due=False).noting(self._services.clock.now(), what, why)
 
     def _rule_removed(self, step: Step[Promotion]) -> Promotion:
         """End it, and forget the observed digest: if the rule is added again, the tag counts as changed."""

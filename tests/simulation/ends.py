@@ -23,6 +23,7 @@ from tests.simulation.host import App as Basegate
 from tests.simulation.judge import Judge
 from tests.simulation.outside import Group, Outside
 
+_GIVEN_UP = "decision record given up"
 _TAKEN = ("the gate's task passed", "has other digests under")
 
 
@@ -180,13 +181,14 @@ class Ends:
         if promotion.digest in self._outside.registry.deleted:
             return
         there = self._outside.registry.referrers[(server, gate.promote.repository, promotion.digest)]
-        if not promotion.attached and not any(entry.what == "no decision record" for entry in promotion.history):
+        if not promotion.attached and _said(promotion).isdisjoint(("no decision record", _GIVEN_UP)):
             yield f"{name} has no decision record, and does not say why"
         if not there.issuperset(promotion.attached):
             yield f"{name} names a decision record that is not attached to {short(promotion.digest)}"
-        known = self._judge.attached
-        if not any(other is not gate for other in self._policy.gates_into(self._target(gate), gate.promote.repository)):
-            yield from (f"{name}: {short(one)} was attached twice" for one in there - known)
+        alike = (one.record for one in self._ledger.list(Promotion, gate.name) if one.record.digest == promotion.digest)
+        gates = self._policy.gates_into(self._target(gate), gate.promote.repository)
+        if not any(_GIVEN_UP in _said(one) for one in alike) and all(other is gate for other in gates):
+            yield from (f"{name}: {short(one)} was attached twice" for one in there - self._judge.attached)
 
     def _target(self, gate: Gate) -> RegistryRule:
         return self._policy.registries[gate.promote.registry]
@@ -265,3 +267,7 @@ def _by_cause(outcomes: Iterable[Outcome]) -> dict[tuple[str, object], list[str]
 def settled_digests(outside: Outside, gate: Gate) -> set[str]:
     """The digests of a gate that have a verdict."""
     return {one.digest for one in outside.ledger.all(Candidate) if one.gate == gate.name and one.state in VERDICTS}
+
+
+def _said(promotion: Promotion) -> set[str]:
+    return {entry.what for entry in promotion.history}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import timedelta
 
 import msgspec
@@ -15,7 +16,7 @@ from shared.checks.approval import ApprovalCheck
 from shared.domain.errors import BasegateError, Misconfigured, Retry
 from shared.domain.image import Digest
 from shared.domain.policy import RegistryRule
-from shared.domain.promotion import PromotionState
+from shared.domain.promotion import Promotion, PromotionState
 from shared.health import HealthChecks
 from shared.operations import Who
 from shared.ports import Artifact
@@ -197,8 +198,24 @@ def test_an_image_that_was_deleted_before_gets_no_record(world: World, signer: F
         del world.registry.tags[place]
     signer.fault = None
     world.pass_time(400)
-    assert world.promotion().history[-1].what == "no decision record"
+    assert world.promotion().history[-1].what == "decision record given up"
     assert "is not in contosobaseartifacts.azurecr.io/node" in world.promotion().history[-1].why
+
+
+def test_a_record_that_may_be_attached_in_part_when_its_gate_is_removed_is_given_up(world: World) -> None:
+    def dies(record: object) -> None:
+        if isinstance(record, Promotion) and record.attached:
+            world.ledger.before_save = None
+            raise ProcessDied
+
+    world.ledger.before_save = dies
+    world.push("15-alpine", GREEN)
+    with suppress(ProcessDied):
+        world.settle()
+    assert world.ledger.before_save is None
+    world.use(msgspec.structs.replace(world.policy, gates={}))
+    world.reconciler.work(world.promotion().work_item, redelivered=True)
+    assert world.promotion().history[-1].what == "decision record given up"
 
 
 def test_rules_that_changed_since_the_verdict_are_not_claimed_to_be_those_of_the_decision(

@@ -17,7 +17,7 @@ from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.stable_tag import StableTag
 from shared.promotion.stable_tags import CLAIM_SECONDS, TAKE_OVER_SECONDS
 from tests.fakes import ProcessDied, World, digest, sample_policy
-from tests.unit.operators import cancel, hold, lift_hold, sweep, veto
+from tests.unit.operators import cancel, hold, lift_hold, rerun, sweep, veto
 
 ORANGE, GREEN, BLUE = digest("orange"), digest("green"), digest("blue")
 
@@ -238,6 +238,24 @@ def test_a_cancel_at_any_save_of_an_examination_leaves_no_tag_on_a_canceled_atte
     assert world.stable_tag() == (None if canceled else GREEN)
     assert all(isinstance(one, Candidate) and one.settled for one in world.candidates())
     assert world.unheard() == []
+
+
+def test_another_attempt_that_begins_while_a_promotion_is_refused_by_the_last_one_promotes_it() -> None:
+    world = gate_world()
+    world.tasks.failing[GREEN] = "ERROR: no"
+    world.push("15-alpine", GREEN)
+
+    def is_refused(record: object) -> bool:
+        return isinstance(record, Promotion) and record.state is PromotionState.REFUSED
+
+    def operator() -> None:
+        world.tasks.failing.clear()
+        rerun(world, GREEN)
+
+    once_before(world, is_refused, operator)
+    world.settle()
+    assert world.ledger.before_save is None
+    assert (world.candidate(GREEN).state, world.stable_tag()) == (CandidateState.PASSED, GREEN)
 
 
 def test_a_base_that_moved_by_a_clock_that_is_behind_moves_all_the_same() -> None:
