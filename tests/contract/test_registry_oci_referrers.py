@@ -32,7 +32,7 @@ def index(*manifests: object, **headers: str) -> Reply:
 
 
 def reading(doubles: Doubles, answer: Callable[[Asked], Reply], limits: Limits | None = None) -> OciReferrers:
-    return OciReferrers(doubles.play(answer, limits=limits or Limits(list_bytes=1024 * 1024)))
+    return OciReferrers(doubles.play(answer, limits=limits or Limits(body_bytes=1024 * 1024)))
 
 
 def numbers(*manifests: Any) -> list[int]:
@@ -176,12 +176,14 @@ def test_a_list_that_is_none_is_told(doubles: Doubles, body: bytes) -> None:
         reading(doubles, lambda _: Reply(200, {"Content-Type": INDEX}, body)).attached(ANYONE, "node", IMAGE)
 
 
-def test_a_list_that_is_too_large_is_told(doubles: Doubles) -> None:
-    body = json.dumps({"manifests": [], "x": "y" * 2000}).encode()
+@pytest.mark.parametrize("by_tag", [False, True], ids=["by the API", "by its tag"])
+def test_a_list_that_is_larger_than_a_manifest_may_be_is_told(doubles: Doubles, *, by_tag: bool) -> None:
+    def answer(asked: Asked) -> Reply:
+        body = json.dumps({"manifests": [], "x": "y" * 2000}).encode()
+        return Reply(404) if by_tag and asked.path == PATH else Reply(200, {"Content-Type": INDEX}, body)
+
     with pytest.raises(Malformed, match="sent more than 1000 bytes"):
-        reading(doubles, lambda _: Reply(200, {"Content-Type": INDEX}, body), Limits(list_bytes=1000)).attached(
-            ANYONE, "node", IMAGE
-        )
+        reading(doubles, answer, Limits(body_bytes=1000)).attached(ANYONE, "node", IMAGE)
 
 
 @pytest.mark.parametrize(

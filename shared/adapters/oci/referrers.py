@@ -26,7 +26,7 @@ REFERRERS_LIMIT = 1000
 """How many referrers of one digest are returned; the rest is counted."""
 
 PAGES_LIMIT = 20
-"""How many pages of referrers are read. A page has up to 4 MiB, which is thousands."""
+"""How many pages of referrers are read. A page is as large as a manifest may be (4 MiB), which is thousands."""
 
 _INDEX = "application/vnd.oci.image.index.v1+json"
 _TEXT_LIMIT = 255
@@ -105,9 +105,7 @@ class OciReferrers:
     def _page(self, place: Place, target: Target, doing: str, *, is_first: bool) -> tuple[Target, Response | None]:
         """A page, and where redirects led to; None if the registry has no referrers API."""
         try:
-            sent, answer = self._reader.answer(
-                place, target, doing, headers={"Accept": _INDEX}, limit_bytes=self._reader.limits.list_bytes
-            )
+            sent, answer = self._reader.answer(place, target, doing, headers={"Accept": _INDEX})
         except Rejected:
             if is_first:
                 return target, None
@@ -122,8 +120,8 @@ class OciReferrers:
     def _by_tag(self, place: Place, digest: Digest, found: "_Found") -> Attachments:
         """The referrers in the index under the tag for them. None of them is filtered by the registry."""
         doing = f"reading {place.name}:{_tag(digest)}"
-        target, limit = place.server.at(f"/v2/{place.path}/manifests/{_tag(digest)}"), self._reader.limits.list_bytes
-        _, answer = self._reader.answer(place, target, doing, headers={"Accept": _INDEX}, limit_bytes=limit)
+        target = place.server.at(f"/v2/{place.path}/manifests/{_tag(digest)}")
+        _, answer = self._reader.answer(place, target, doing, headers={"Accept": _INDEX})
         if answer.status != 404:
             found.add(answer, doing)
         return found.attachments()
