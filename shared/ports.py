@@ -4,6 +4,7 @@ Every method may raise `Retry` (a transient fault) or `Misconfigured` (a role, n
 other errors are documented with the method. Names of registries are those of the rules.
 """
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -294,28 +295,47 @@ class Referrers(Protocol):
     """Reads what is attached to a digest, at a registry of any vendor: signatures, SBOMs, attestations.
 
     Whoever may push to the repository decides what is there: all of it is untrusted. Every method may raise the errors
-    of `TagReader`. Sources: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
+    of `TagReader`, and raises `Retry` when `ends_at` has come (monotonic seconds), however far it is.
+    Sources: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
     and https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md#tag-based-discovery
     """
 
-    def attached(self, registry: RegistryRule, repository: str, digest: Digest, artifact_type: str = "") -> Attachments:
+    def attached(
+        self,
+        registry: RegistryRule,
+        repository: str,
+        digest: Digest,
+        artifact_type: str = "",
+        *,
+        ends_at: float = math.inf,
+    ) -> Attachments:
         """The referrers of a digest, all or of one artifact type: by the referrers API, or where there is none, in the
         index under the tag `sha256-<hex>`.
         """
 
     def cosign_tags(
-        self, registry: RegistryRule, repository: str, digest: Digest, suffixes: Collection[str] = COSIGN_TAGS
+        self,
+        registry: RegistryRule,
+        repository: str,
+        digest: Digest,
+        suffixes: Collection[str] = COSIGN_TAGS,
+        *,
+        ends_at: float = math.inf,
     ) -> tuple[Descriptor, ...]:
         """The manifests under the tags of cosign's older scheme, `sha256-<hex>.sig`, `.att` and `.sbom`."""
 
-    def manifest(self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int) -> bytes:
+    def manifest(
+        self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int, *, ends_at: float = math.inf
+    ) -> bytes:
         """The manifest with a digest, which its bytes have.
 
         Raises:
             Gone: there is none. Malformed: it is larger than the limit, or its bytes have another digest.
         """
 
-    def blob(self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int) -> bytes:
+    def blob(
+        self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int, *, ends_at: float = math.inf
+    ) -> bytes:
         """The blob with a digest, which its bytes have; it raises as `manifest` does."""
 
 

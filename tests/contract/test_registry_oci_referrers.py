@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from shared.domain.errors import Gone, Malformed, Misconfigured, Retry
 from shared.domain.image import Digest, parse_digest
 from tests.contract.registries.double import Asked, Reply, error_reply, json_reply
 from tests.contract.registries.doubles import ANYONE, NAME, Doubles
+from tests.contract.registries.hostile import Drip, head
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 IMAGE = parse_digest("sha256:" + "a" * 64)
@@ -166,7 +168,7 @@ def test_pages_that_come_round_are_left(doubles: Doubles) -> None:
 
 def test_pages_that_take_too_long_together_are_left(doubles: Doubles) -> None:
     answer = index(Link=f'<{PATH}?page=2>; rel="next"')
-    with pytest.raises(Retry, match="takes longer than"):
+    with pytest.raises(Retry, match="no time is left for it"):
         reading(doubles, lambda _: answer, Limits(listing_seconds=0.0)).attached(ANYONE, "node", IMAGE)
 
 
@@ -211,3 +213,44 @@ def test_a_page_that_is_missing_is_read_again_later(doubles: Doubles) -> None:
 
     with pytest.raises(Retry, match="a page of the list is missing"):
         reading(doubles, answer).attached(ANYONE, "node", IMAGE)
+
+
+# A deadline for the whole reading.
+
+Read = Callable[[OciReferrers, float], object]
+READS: dict[str, Read] = {
+    "list": lambda one, ends_at: one.attached(ANYONE, "node", IMAGE, ends_at=ends_at),
+    "tags": lambda one, ends_at: one.cosign_tags(ANYONE, "node", IMAGE, ends_at=ends_at),
+    "manifest": lambda one, ends_at: one.manifest(ANYONE, "node", IMAGE, 100, ends_at=ends_at),
+    "blob": lambda one, ends_at: one.blob(ANYONE, "node", IMAGE, 100, ends_at=ends_at),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_nothing_is_requested_after_the_deadline(doubles: Doubles, read: Read) -> None:
+    with pytest.raises(Retry, match="no time is left for it"):
+        read(reading(doubles, lambda _: index()), time.monotonic())
+    assert doubles.asked == []
+
+
+@pytest.mark.parametrize("begin", [b"", head("200 OK", "Content-Length: 100000")], ids=["in the head", "in the body"])
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_a_response_that_drips_ends_at_the_deadline(doubles: Doubles, read: Read, begin: bytes) -> None:
+    drip, began = Drip(begin), time.monotonic()
+    with pytest.raises(Retry, match=f"{NAME} does not respond in time"):
+        read(reading(doubles, drip), began + 0.3)
+    drip.stop()
+    assert time.monotonic() - began < 3
+
+
+def test_a_token_that_drips_ends_at_the_deadline(doubles: Doubles) -> None:
+    drip, began = Drip(head("200 OK", "Content-Length: 100000")), time.monotonic()
+
+    def answer(asked: Asked) -> Reply:
+        challenge = f'Bearer realm="https://{NAME}/token"'
+        return drip(asked) if asked.path == "/token" else Reply(401, {"WWW-Authenticate": challenge})
+
+    with pytest.raises(Retry, match=f"getting a token for {NAME}/node: {NAME} does not respond in time"):
+        reading(doubles, answer).attached(ANYONE, "node", IMAGE, ends_at=began + 0.3)
+    drip.stop()
+    assert time.monotonic() - began < 3

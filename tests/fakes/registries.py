@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 
@@ -186,7 +187,8 @@ class FakeTags:
 
 
 class FakeReferrers:
-    """What is attached to digests: manifests and blobs by digest. `fault` is raised by every call.
+    """What is attached to digests: manifests and blobs by digest. `fault` is raised by every call, and `ends` has the
+    `ends_at` of every call.
 
     `listed` are the referrers of a digest, `tagged` the digests under the tags of cosign, `left_out` and `is_complete`
     what the answer says of the rest. `reads` has the digests that were read.
@@ -200,6 +202,7 @@ class FakeReferrers:
         self.fault: BasegateError | None = None
         self.list_fault: BasegateError | None = None
         self.reads: list[Digest] = []
+        self.ends: list[float] = []
 
     def put(self, content: bytes) -> Digest:
         """Store a manifest or a blob."""
@@ -236,20 +239,36 @@ class FakeReferrers:
             self.listed.setdefault(subject, []).append(Descriptor(digest=found, artifact_type=artifact_type))
         return found
 
-    def attached(self, registry: RegistryRule, repository: str, digest: Digest, artifact_type: str = "") -> Attachments:
-        self._maybe_fail(self.list_fault)
+    def attached(
+        self,
+        registry: RegistryRule,
+        repository: str,
+        digest: Digest,
+        artifact_type: str = "",
+        *,
+        ends_at: float = math.inf,
+    ) -> Attachments:
+        self._called(ends_at, self.list_fault)
         found = [one for one in self.listed.get(digest, []) if artifact_type in ("", one.artifact_type)]
         return Attachments(manifests=tuple(found), left_out=self.left_out, is_complete=self.is_complete)
 
     def cosign_tags(
-        self, registry: RegistryRule, repository: str, digest: Digest, suffixes: Collection[str] = COSIGN_TAGS
+        self,
+        registry: RegistryRule,
+        repository: str,
+        digest: Digest,
+        suffixes: Collection[str] = COSIGN_TAGS,
+        *,
+        ends_at: float = math.inf,
     ) -> tuple[Descriptor, ...]:
-        self._maybe_fail(self.list_fault)
+        self._called(ends_at, self.list_fault)
         tags = (f"{digest.replace(':', '-')}{suffix}" for suffix in suffixes)
         return tuple(Descriptor(digest=self.tagged[tag], tag=tag) for tag in tags if tag in self.tagged)
 
-    def manifest(self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int) -> bytes:
-        self._maybe_fail()
+    def manifest(
+        self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int, *, ends_at: float = math.inf
+    ) -> bytes:
+        self._called(ends_at)
         self.reads.append(digest)
         if digest not in self.content:
             raise Gone(f"{digest} is listed, and is not there")
@@ -259,7 +278,8 @@ class FakeReferrers:
 
     blob = manifest
 
-    def _maybe_fail(self, fault: BasegateError | None = None) -> None:
+    def _called(self, ends_at: float, fault: BasegateError | None = None) -> None:
+        self.ends.append(ends_at)
         if self.fault or fault:
             raise self.fault or fault  # type: ignore[misc]
 

@@ -7,6 +7,7 @@ themselves, whether they are polled or not. `observers` are notified of every ef
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
@@ -628,19 +629,34 @@ class Announcer:
 class Referrers:
     """Nothing is attached to any digest."""
 
-    def attached(self, registry: RegistryRule, repository: str, digest: Digest, artifact_type: str = "") -> Attachments:
+    def attached(
+        self,
+        registry: RegistryRule,
+        repository: str,
+        digest: Digest,
+        artifact_type: str = "",
+        *,
+        ends_at: float = math.inf,
+    ) -> Attachments:
         return Attachments()
 
     def cosign_tags(
-        self, registry: RegistryRule, repository: str, digest: Digest, suffixes: Collection[str] = ()
+        self,
+        registry: RegistryRule,
+        repository: str,
+        digest: Digest,
+        suffixes: Collection[str] = (),
+        *,
+        ends_at: float = math.inf,
     ) -> tuple[Descriptor, ...]:
         return ()
 
-    def manifest(self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int) -> bytes:
+    def manifest(
+        self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int, *, ends_at: float = math.inf
+    ) -> bytes:
         raise Gone(f"{digest} is not in {registry.login_server}/{repository}")
 
-    def blob(self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int) -> bytes:
-        raise Gone(f"{digest} is not in {registry.login_server}/{repository}")
+    blob = manifest
 
 
 class Secrets:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 
 import pytest
 
@@ -98,3 +99,20 @@ def test_a_failed_fetch_is_not_kept() -> None:
     with pytest.raises(Retry):
         cache.renew("a", "", fail)
     assert kept(cache, "a") == ""
+
+
+def test_a_token_that_another_caller_fetches_is_not_waited_for_after_the_deadline() -> None:
+    cache, began, go = TokenCache(Time()), threading.Event(), threading.Event()
+
+    def fetch() -> Token:
+        began.set()
+        go.wait(5)
+        return Token("Bearer 1", 60)
+
+    with ThreadPoolExecutor(1) as threads:
+        fetching = threads.submit(cache.renew, "a", "", fetch)
+        assert began.wait(5)
+        with pytest.raises(Retry, match="does not come in time"):
+            cache.renew("a", "", never, monotonic())
+        go.set()
+        assert fetching.result() == "Bearer 1"

@@ -6,10 +6,11 @@ https://distribution.github.io/distribution/spec/auth/oauth/
 """
 
 import base64
+import math
 import re
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock
@@ -23,7 +24,7 @@ from shared.adapters.oci.dialects import Place, TokenAnswer, may_see_credentials
 from shared.adapters.oci.errors import UNREADABLE, http_error
 from shared.adapters.oci.safety import only_safe, parse_url
 from shared.adapters.oci.transport import Request, Response
-from shared.domain.errors import Malformed, Misconfigured, Rejected
+from shared.domain.errors import Malformed, Misconfigured, Rejected, Retry
 from shared.domain.policy import RegistryRule
 from shared.ports import Secrets
 
@@ -106,10 +107,13 @@ class TokenCache:
         self._kept: TLRUCache[Hashable, Token] = TLRUCache(_KEPT_TOKENS, ttu=_good_until, timer=clock)
         self._fetches: dict[Hashable, Future[str]] = {}
 
-    def renew(self, key: Hashable, used: str, fetch: Callable[[], Token]) -> str:
+    def renew(self, key: Hashable, used: str, fetch: Callable[[], Token], ends_at: float = math.inf) -> str:
         """A header that is still valid for a while, other than `used`, which was rejected (or "").
 
         One caller fetches; concurrent callers for the same repository wait for that result, be it an error.
+
+        Raises:
+            Retry: there is no result at `ends_at` (monotonic seconds).
         """
         with self._lock:
             kept = self._kept.get(key)
@@ -118,7 +122,7 @@ class TokenCache:
             under_way = self._fetches.get(key)
             mine = self._fetches.setdefault(key, Future())
         if under_way is not None:
-            return under_way.result()
+            return _result(under_way, ends_at)
         try:
             token = fetch()
         except BaseException as error:  # any error: others wait for this fetch
@@ -131,6 +135,14 @@ class TokenCache:
             self._kept[key] = token
         mine.set_result(token.header)
         return token.header
+
+
+def _result(fetch: Future[str], ends_at: float) -> str:
+    """What another caller fetches. A fetch ends by itself: without an end of one's own it is waited for."""
+    done, _ = wait((fetch,), None if ends_at == math.inf else max(0.0, ends_at - time.monotonic()))
+    if not done:
+        raise Retry("a token that another request is getting does not come in time")
+    return fetch.result()
 
 
 def _good_until(_: Hashable, token: Token, now: float) -> float:
@@ -147,30 +159,33 @@ class Authentication:
         self._tokens = TokenCache()
         self._challenges: dict[Place, Challenge] = {}
 
-    def header(self, place: Place) -> str:
-        """The header of the first request: "" before the registry has sent a challenge."""
+    def header(self, place: Place, ends_at: float = math.inf) -> str:
+        """The header of the first request: "" before the registry has sent a challenge.
+
+        `ends_at` is the end of each request for a token, and of the wait for one (monotonic seconds).
+        """
         challenge = self._challenges.get(place)
         if challenge is None:
             return ""
         try:
-            return self._tokens.renew(place, "", lambda: self._token(place, challenge))
+            return self._tokens.renew(place, "", lambda: self._token(place, challenge, ends_at), ends_at)
         except (Misconfigured, Malformed, Rejected):  # the challenge may have changed: request a new one
             self._challenges.pop(place, None)
             return ""
 
-    def answer(self, place: Place, asked: str, used: str) -> str:
-        """The header that a 401 with the challenge `asked` requires, after `used` was rejected.
+    def answer(self, place: Place, asked: str, used: str, ends_at: float = math.inf) -> str:
+        """The header that a 401 with the challenge `asked` requires, after `used` was rejected; `ends_at` as above.
 
         Raises:
             Misconfigured: the credentials are wrong or missing, or may not be sent to the token service.
             Throttled, Retry, Malformed: the token service's error.
         """
         challenge = parse_challenge(asked, place.name)
-        header = self._tokens.renew(place, used, lambda: self._token(place, challenge))
+        header = self._tokens.renew(place, used, lambda: self._token(place, challenge, ends_at), ends_at)
         self._challenges[place] = challenge
         return header
 
-    def _token(self, place: Place, challenge: Challenge) -> Token:
+    def _token(self, place: Place, challenge: Challenge, ends_at: float) -> Token:
         doing, registry = f"getting a token for {place.name}", place.registry
         if challenge.scheme == "basic":
             if not registry.credentials:
@@ -180,7 +195,7 @@ class Authentication:
             realm = parse_url(challenge.realm, place.server, private=registry.private)
         query = {"service": challenge.service} if challenge.service else {}
         query["scope"] = _scope(place, challenge.scope)
-        request = Request(doing=doing, target=realm, private=registry.private)
+        request = Request(doing=doing, target=realm, private=registry.private, ends_at=ends_at)
         if (grant := place.dialect.grant) and not registry.credentials:
             answer = grant(place, request, query, self._credential, partial(self._post, place))
         else:

@@ -4,6 +4,7 @@ Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 """
 
 import hashlib
+import math
 import re
 import time
 from collections.abc import Iterator
@@ -77,8 +78,10 @@ class OciTagReader:
         self._lock = Lock()
         self._kept: LRUCache[tuple[RegistryRule, Target], tuple[str, _Page]] = LRUCache(_KEPT_PAGES)
 
-    def digest_of(self, registry: RegistryRule, repository: str, tag: str) -> Digest | None:
-        """The digest of a tag, None if the tag does not exist.
+    def digest_of(
+        self, registry: RegistryRule, repository: str, tag: str, *, ends_at: float = math.inf
+    ) -> Digest | None:
+        """The digest of a tag, None if the tag does not exist; `ends_at` is that of the requests.
 
         It is a HEAD, which no registry counts as a pull. If the response has no digest, the manifest is read and its
         bytes are hashed; likewise if HEAD is not supported, or returns 404: Sonatype Nexus does that for tags that
@@ -88,7 +91,7 @@ class OciTagReader:
         name = f"{place.name}:{parse_tag(tag)}"
         target, accept = place.server.at(f"/v2/{place.path}/manifests/{tag}"), {"Accept": MANIFESTS}
         for method in ("HEAD", "GET"):
-            _, answer = self.answer(place, target, f"reading {name}", method=method, headers=accept)
+            _, answer = self.answer(place, target, f"reading {name}", method=method, headers=accept, ends_at=ends_at)
             if answer.status == 404 and method == "GET":
                 return None
             header = answer.headers.get("docker-content-digest")
@@ -163,10 +166,11 @@ class OciTagReader:
         """
         registry = place.registry
         request = Request(doing=doing, target=target, private=registry.private, **parts)
-        used = self._authentication.header(place)
+        used = self._authentication.header(place, request.ends_at)
         sent, answer = self._follow(place, request, used)
         if answer.status == 401 and sent.target.origin == place.server.origin:
-            used = self._authentication.answer(place, answer.headers.get("www-authenticate", ""), used)
+            challenge = answer.headers.get("www-authenticate", "")
+            used = self._authentication.answer(place, challenge, used, request.ends_at)
             sent, answer = self._follow(place, request, used)
         if (allowance := parse_allowance(answer.headers, place.dialect.account_header)) is not None:
             self._allowances[registry.name] = allowance

@@ -6,6 +6,7 @@ https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md#tag-based-d
 """
 
 import hashlib
+import math
 import time
 from collections.abc import Collection
 from urllib.parse import urlencode
@@ -52,7 +53,15 @@ class OciReferrers:
     def __init__(self, reader: OciTagReader) -> None:
         self._reader = reader
 
-    def attached(self, registry: RegistryRule, repository: str, digest: Digest, artifact_type: str = "") -> Attachments:
+    def attached(
+        self,
+        registry: RegistryRule,
+        repository: str,
+        digest: Digest,
+        artifact_type: str = "",
+        *,
+        ends_at: float = math.inf,
+    ) -> Attachments:
         """Read pages up to the limits.
 
         A registry without the referrers API answers 404, another refusal, or something that is no index: then the index
@@ -63,49 +72,60 @@ class OciReferrers:
         doing = f"listing the referrers of {place.name}@{digest}"
         query = f"?{urlencode({'artifactType': artifact_type})}" if artifact_type else ""
         target: Target | None = place.server.at(f"/v2/{place.path}/referrers/{digest}{query}")
-        ends_at, seen = time.monotonic() + self._reader.limits.listing_seconds, set[Target]()
+        ends_at, seen = min(ends_at, time.monotonic() + self._reader.limits.listing_seconds), set[Target]()
         while target is not None:
             if target in seen or len(seen) >= PAGES_LIMIT:
                 return found.attachments(is_complete=False)
-            if time.monotonic() > ends_at:
-                raise Retry(f"{doing} takes longer than {self._reader.limits.listing_seconds:.0f} s")
-            answered, page = self._page(place, target, doing, is_first=not seen)
+            answered, page = self._page(place, target, doing, ends_at, is_first=not seen)
             if page is None:
-                return self._by_tag(place, digest, found)
+                return self._by_tag(place, digest, found, ends_at)
             found.add(page, doing)
             seen.add(target)
             target = next_page(page.headers.get("link", ""), target, answered, f"the list of {place.name}@{digest}")
         return found.attachments()
 
     def cosign_tags(
-        self, registry: RegistryRule, repository: str, digest: Digest, suffixes: Collection[str] = COSIGN_TAGS
+        self,
+        registry: RegistryRule,
+        repository: str,
+        digest: Digest,
+        suffixes: Collection[str] = COSIGN_TAGS,
+        *,
+        ends_at: float = math.inf,
     ) -> tuple[Descriptor, ...]:
         """One HEAD for each tag."""
         tags = (f"{_tag(digest)}{suffix}" for suffix in suffixes)
-        digests = ((tag, self._reader.digest_of(registry, repository, tag)) for tag in tags)
+        digests = ((tag, self._reader.digest_of(registry, repository, tag, ends_at=ends_at)) for tag in tags)
         return tuple(Descriptor(digest=found, tag=tag) for tag, found in digests if found)
 
-    def manifest(self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int) -> bytes:
-        return self._content(registry, repository, f"manifests/{digest}", digest, limit_bytes)
+    def manifest(
+        self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int, *, ends_at: float = math.inf
+    ) -> bytes:
+        return self._content(Place.of(registry, repository), "manifests", digest, limit_bytes, ends_at)
 
-    def blob(self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int) -> bytes:
-        return self._content(registry, repository, f"blobs/{digest}", digest, limit_bytes)
+    def blob(
+        self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int, *, ends_at: float = math.inf
+    ) -> bytes:
+        return self._content(Place.of(registry, repository), "blobs", digest, limit_bytes, ends_at)
 
-    def _content(self, registry: RegistryRule, repository: str, path: str, digest: Digest, limit_bytes: int) -> bytes:
-        place = Place.of(registry, repository)
-        target, headers = place.server.at(f"/v2/{place.path}/{path}"), {"Accept": f"{MANIFESTS}, */*"}
+    def _content(self, place: Place, kind: str, digest: Digest, limit_bytes: int, ends_at: float) -> bytes:
+        target, headers = place.server.at(f"/v2/{place.path}/{kind}/{digest}"), {"Accept": f"{MANIFESTS}, */*"}
         name = f"{place.name}@{digest}"
-        _, answer = self._reader.answer(place, target, f"reading {name}", headers=headers, limit_bytes=limit_bytes)
+        _, answer = self._reader.answer(
+            place, target, f"reading {name}", headers=headers, limit_bytes=limit_bytes, ends_at=ends_at
+        )
         if answer.status == 404:
             raise Gone(f"{name} is listed, and is not there")
         if (actual := f"sha256:{hashlib.sha256(answer.body).hexdigest()}") != digest:
             raise Malformed("digest", f"the bytes of {name} have the digest {actual}")
         return answer.body
 
-    def _page(self, place: Place, target: Target, doing: str, *, is_first: bool) -> tuple[Target, Response | None]:
+    def _page(
+        self, place: Place, target: Target, doing: str, ends_at: float, *, is_first: bool
+    ) -> tuple[Target, Response | None]:
         """A page, and where redirects led to; None if the registry has no referrers API."""
         try:
-            sent, answer = self._reader.answer(place, target, doing, headers={"Accept": _INDEX})
+            sent, answer = self._reader.answer(place, target, doing, headers={"Accept": _INDEX}, ends_at=ends_at)
         except Rejected:
             if is_first:
                 return target, None
@@ -117,11 +137,11 @@ class OciReferrers:
             raise Retry(f"{doing}: 404 from {sent.target}: a page of the list is missing")
         return sent.target, answer
 
-    def _by_tag(self, place: Place, digest: Digest, found: "_Found") -> Attachments:
+    def _by_tag(self, place: Place, digest: Digest, found: "_Found", ends_at: float) -> Attachments:
         """The referrers in the index under the tag for them. None of them is filtered by the registry."""
         doing = f"reading {place.name}:{_tag(digest)}"
         target = place.server.at(f"/v2/{place.path}/manifests/{_tag(digest)}")
-        _, answer = self._reader.answer(place, target, doing, headers={"Accept": _INDEX})
+        _, answer = self._reader.answer(place, target, doing, headers={"Accept": _INDEX}, ends_at=ends_at)
         if answer.status != 404:
             found.add(answer, doing)
         return found.attachments()

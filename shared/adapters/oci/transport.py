@@ -5,6 +5,7 @@ are translated.
 """
 
 import http.client
+import math
 import os
 import socket
 import ssl
@@ -111,7 +112,8 @@ class Request:
     """A request to a registry. `doing` is the beginning of the text of an error; headers and body are never shown.
 
     With `private` the host may have a private address. `secrets` must not be in any error, even if the response has
-    them. `limit_bytes` is the maximum size of the response (0: the usual one).
+    them. `limit_bytes` is the maximum size of the response (0: the usual one). At `ends_at` (monotonic seconds) the
+    request ends, wherever it is then; only the time of the system's name resolution comes on top.
     """
 
     doing: str
@@ -122,6 +124,7 @@ class Request:
     private: bool = False
     limit_bytes: int = 0
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    ends_at: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,7 @@ class Transport:
                 proxy = self._network.proxy_for(target.host)
                 require_host(target.host, private=request.private, proxied=bool(proxy))
                 pools = self._pools(proxy, private=request.private)
-                response = _open(pools.connection_from_host(target.host, target.port, "https"), request)
+                response = self._open(pools.connection_from_host(target.host, target.port, "https"), request)
                 body = self._body(response, request)
         except (HTTPError, OSError, http.client.HTTPException) as error:
             raise _translated(error, request.doing, target.server) from error
@@ -181,37 +184,55 @@ class Transport:
         response.release_conn()
         return b"".join(parts)[:limit]
 
+    def _open(self, pool: urllib3.HTTPConnectionPool, request: Request) -> urllib3.BaseHTTPResponse:
+        send = partial(
+            pool.urlopen,
+            request.method,
+            request.target.path,
+            body=request.body,
+            headers={"User-Agent": "basegate", "Accept-Encoding": "identity", **request.headers},
+            retries=False,
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
+        )
+        try:
+            return send(timeout=self._timeout(request))
+        except (ProtocolError, ProxyError) as error:
+            if not isinstance(error.args[-1], ConnectionError):
+                raise
+            return send(timeout=self._timeout(request))  # a server may close an idle connection just when it is used
 
-def _open(pool: urllib3.HTTPConnectionPool, request: Request) -> urllib3.BaseHTTPResponse:
-    send = partial(
-        pool.urlopen,
-        request.method,
-        request.target.path,
-        body=request.body,
-        headers={"User-Agent": "basegate", "Accept-Encoding": "identity", **request.headers},
-        retries=False,
-        redirect=False,
-        preload_content=False,
-        decode_content=False,
-    )
-    try:
-        return send()
-    except (ProtocolError, ProxyError) as error:
-        if not isinstance(error.args[-1], ConnectionError):
-            raise
-        return send()  # a server may close an idle connection just when it is used again
+    def _timeout(self, request: Request) -> urllib3.Timeout:
+        """The time to connect to one address, and for the whole response (see `GuardedConnection`).
+
+        Raises:
+            Retry: the time of the request is over.
+        """
+        limits = self._limits
+        left = request.ends_at - time.monotonic()
+        if left <= 0:
+            raise Retry(f"{request.doing}: no time is left for it")
+        # Each address may take that time, and so may the TLS handshake.
+        connect = min(limits.connect_seconds, left / (_TRIED + 1))
+        return urllib3.Timeout(connect=connect, read=limits.answer_seconds, total=None if left == math.inf else left)
 
 
 class GuardedConnection(HTTPSConnection):
-    """Connects to the checked address: a second resolution of the name could return another one."""
+    """Connects to the checked address: a second resolution of the name could return another one.
+
+    The read timeout of a request is the time for its whole response, of which `silent_seconds` may pass without data.
+    """
 
     private: ClassVar[bool] = False
-    answer_seconds: ClassVar[float] = Limits().answer_seconds
+    silent_seconds: ClassVar[float] = Limits().read_seconds
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's response is not http.client's
         """The head of the response; the deadline of the whole response starts."""
+        assert self.timeout is not None  # urllib3 sets the read timeout of each request
         if isinstance(self.sock, PunctualTlsSocket):
-            self.sock.answer_by = time.monotonic() + self.answer_seconds
+            self.sock.answer_by = time.monotonic() + self.timeout
+        self.timeout = min(self.timeout, self.silent_seconds)
         return super().getresponse()
 
     def _new_conn(self) -> socket.socket:
@@ -249,14 +270,13 @@ def _make_pools(network: Network, limits: Limits, proxy: str, *, private: bool) 
     class Pool(urllib3.HTTPSConnectionPool):
         ConnectionCls = Connection
 
-    Connection.private, Connection.answer_seconds = private, limits.answer_seconds
+    Connection.private, Connection.silent_seconds = private, limits.read_seconds
     context = network.ssl_context()
     context.sslsocket_class = PunctualTlsSocket
     options: dict[str, Any] = {
         "num_pools": _HOSTS,
         "maxsize": _CONNECTIONS_PER_HOST,
         "ssl_context": context,
-        "timeout": urllib3.Timeout(connect=limits.connect_seconds, read=limits.read_seconds),
         "socket_options": [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
     }
     manager = _proxied(proxy, options) if proxy else urllib3.PoolManager(**options)
