@@ -116,12 +116,12 @@ class _Source:
         at = self._registry, self._candidate.repository, self._candidate.digest
         if rule.cosign is not None:
             try:
-                self._manifests += self._referrers.cosign_tags(*at, suffixes=_SIGNATURES)
+                self._manifests += self._referrers.cosign_tags(*at, suffixes=_SIGNATURES, ends_at=self._deadline)
             except (Malformed, Rejected) as error:
                 self.problems.append(error.problem)
         for wanted in (BUNDLE,) * (rule.cosign is not None) + (NOTARY,) * (rule.notation is not None):
             try:
-                found = self._referrers.attached(*at, artifact_type=wanted)
+                found = self._referrers.attached(*at, artifact_type=wanted, ends_at=self._deadline)
             except (Malformed, Rejected) as error:
                 self.problems.append(error.problem)
             else:
@@ -137,7 +137,7 @@ class _Source:
             return None
         at = self._registry, self._candidate.repository, self._candidate.digest
         try:
-            return len(self._referrers.manifest(*at, limit_bytes=_MANIFEST_LIMIT_BYTES))
+            return len(self._referrers.manifest(*at, limit_bytes=_MANIFEST_LIMIT_BYTES, ends_at=self._deadline))
         except (Malformed, Rejected):
             return None
 
@@ -186,7 +186,7 @@ class _Source:
             subject = f"{self._candidate.login_server}/{self._candidate.repository}@{self._candidate.digest}"
             raise Retry(f"reading the signatures of {subject} takes longer than {READ_SECONDS:.0f} s")
         read = self._referrers.blob if blob else self._referrers.manifest
-        return read(self._registry, self._candidate.repository, digest, limit_bytes)
+        return read(self._registry, self._candidate.repository, digest, limit_bytes, ends_at=self._deadline)
 
 
 def _registry(policy: Policy, candidate: Candidate) -> RegistryRule:

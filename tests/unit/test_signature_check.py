@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 
 from scripts.schema import gates_schema
 from shared.checks import KINDS
-from shared.checks.signature import SignatureCheck
+from shared.checks.signature import READ_SECONDS, SignatureCheck
 from shared.domain.candidate import CandidateState, CheckRecord
 from shared.domain.errors import Malformed, Retry
 from shared.domain.image import Digest
@@ -238,6 +239,18 @@ def test_a_list_that_cannot_be_read_is_unknown_and_read_again(world: World) -> N
     world.referrers.attach(IMAGE, [old()], tag=TAG)
     world.pass_time(3600)
     assert world.candidate(IMAGE).checks[-1].verdict == "passed"
+
+
+def test_the_whole_reading_has_one_deadline() -> None:
+    notary = Notary()
+    world = world_with(SignatureCheck(cosign=CosignTrust(key=pem(KEY)), notation=notary.trust()))
+    world.clock.time = NOW
+    world.referrers.attach(IMAGE, [notary.sign(IMAGE, size=7)], NOTARY)
+    began = time.monotonic()
+    assert pushed(world).verdict == "passed"
+    assert len(world.referrers.ends) == 6  # the tag, two lists, the image's manifest, the signature's, its layer
+    (ends_at,) = set(world.referrers.ends)
+    assert began + READ_SECONDS <= ends_at <= time.monotonic() + READ_SECONDS
 
 
 # Keys in the vault.
