@@ -27,10 +27,26 @@ IssuerText = Annotated[
 _SECRET_NAME = re.compile(r"[A-Za-z0-9-]{1,127}")
 _PEM = re.compile(r"-----BEGIN ([A-Z ]{1,40})-----\s([A-Za-z0-9+/=\s]*?)\s-----END \1-----")
 
+_OWNED = re.compile(
+    r"[a-z][a-z0-9+.-]*://[^\s/?#@*]+/[^\s/?#*]+/.*"
+    r"|[^\s/@]*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+",
+    re.DOTALL,
+)
+"""Patterns that only the identities of one owner fit. The first part of a URL's path is the owner at that host; what an
+e-mail address is worth is for its domain to say.
+"""
+
+_STRANGERS = (
+    "could be strangers, too: write the host and the whole first part of the path of a URL before the first *, with a "
+    "slash after it (https://github.com/acme/*), and the whole domain of an e-mail address (*@acme.example)"
+)
+
 
 class Keyless(Rule, frozen=True, kw_only=True):
-    """A signer that a certificate of Fulcio names: `identity` (an e-mail address or a URL; `*` stands for any
-    characters) as confirmed by `issuer`.
+    """A signer that a certificate of Fulcio names: `identity` (an e-mail address or a URL) as confirmed by `issuer`.
+
+    In an identity `*` stands for any characters, but not within what says whose it is: the host and the first part of
+    the path of a URL, the domain of an e-mail address.
     """
 
     identity: IdentityText
@@ -100,8 +116,8 @@ def _cosign_problems(cosign: CosignTrust) -> Iterator[tuple[str, str]]:
     if cosign.trust_root and not secret_of(cosign.trust_root) and not _is_trusted_root(cosign.trust_root):
         yield "cosign.trust_root", f"is not the JSON of a trusted root (mediaType {TRUSTED_ROOT})"
     for index, one in enumerate(cosign.keyless):
-        if not one.identity.strip("*"):
-            yield f"cosign.keyless.{index}.identity", "allows any identity: whoever has an account there could sign"
+        if "*" in one.identity and not _OWNED.fullmatch(one.identity):
+            yield f"cosign.keyless.{index}.identity", f"{one.identity[:80]!r} {_STRANGERS}"
 
 
 def _text_problem(key: str, text: str, label: str) -> Iterator[tuple[str, str]]:
@@ -136,10 +152,15 @@ def _is_trusted_root(text: str) -> bool:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether a text has the form of a pattern, in which `*` stands for any characters; in linear time."""
+    """Whether a text has the form of a pattern, in which `*` stands for any characters; in linear time.
+
+    URLs fit only patterns of URLs: the name of a branch, which is part of some, may end like an e-mail address.
+    """
     first, *rest = pattern.split("*")
     if not rest:
         return pattern == text
+    if ("://" in pattern) != ("://" in text):
+        return False
     *middle, last = rest
     if not text.startswith(first) or not text.endswith(last) or len(text) < len(first) + len(last):
         return False

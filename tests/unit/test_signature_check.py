@@ -344,10 +344,6 @@ def test_a_rule_is_read_and_described(check: object) -> None:
             "cosign.trust_root: has no effect",
         ),
         (
-            {"cosign": {**COSIGN, "keyless": [{"identity": "**", "issuer": ISSUER}]}},
-            "signature.cosign.keyless.0.identity: allows any identity",
-        ),
-        (
             {"cosign": {**COSIGN, "keyless": [{"identity": "a", "issuer": "https://*"}]}},
             "signature.cosign.keyless.0.issuer: 'https://*' is not the URL of an OIDC issuer",
         ),
@@ -362,6 +358,36 @@ def test_an_error_of_the_rule_names_its_field(check: object, why: str) -> None:
     with pytest.raises(InvalidGates) as caught:
         parse_gates(rules(check))
     assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        "*", "**", "https://*", "http*", "*/acme/*", "https://github.com*", "https://github.com/*",
+        "https://github.com/acme*", "https://github.com//*", "https://*.acme.example/release/*",
+        "https://github.com/*/node/*", "https://eve@/acme/*", "https://git hub/acme/*", "https:///acme/*",
+        "*@*", "*@", "*@*.example", "*@acme*", "*@acme.*", "*acme.example", "release*", "*@refs/heads/main",
+        "*@example", "*@acme.example/*",
+    ],
+)  # fmt: skip
+def test_a_pattern_that_strangers_fit_is_refused_with_what_to_write(identity: str) -> None:
+    with pytest.raises(InvalidGates) as caught:
+        parse_gates(rules({"cosign": {**COSIGN, "keyless": [{"identity": identity, "issuer": ISSUER}]}}))
+    assert f"signature.cosign.keyless.0.identity: {identity!r} could be strangers, too: write the host and" in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        WORKFLOW, "ada@acme.example", "ada", "https://github.com/acme/*", "https://git.acme.example:8443/team/*/x@*",
+        "spiffe://acme.example/release/*", "*@acme.example", "release-*@mail.acme.example",
+    ],
+)  # fmt: skip
+def test_a_pattern_that_names_its_owner_is_accepted(identity: str) -> None:
+    parsed = parse_gates(rules({"cosign": {**COSIGN, "keyless": [{"identity": identity, "issuer": ISSUER}]}}))
+    assert parsed.gates["node"].checks
 
 
 def test_an_error_within_a_rule_has_its_own_line() -> None:
