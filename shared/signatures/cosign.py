@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from shared.domain.errors import Malformed
 from shared.domain.image import Digest
 from shared.signatures.model import Attached, Signed, Unverified, decoded, plain
-from shared.signatures.trust import CosignTrust
+from shared.signatures.trust import CosignTrust, several_problem
 
 if TYPE_CHECKING:
     from shared.signatures.keyless import KeylessExaminer, Signer
@@ -178,10 +178,12 @@ class PinnedKey:
     """A public key: ECDSA with P-256 or P-384, Ed25519, or RSA (PKCS #1 v1.5, as cosign signs) of 2048 bits or more.
 
     Raises:
-        Malformed: the text is not such a key.
+        Malformed: the text is not such a key, or not one alone.
     """
 
     def __init__(self, pem: str) -> None:
+        if problem := several_problem(pem):
+            raise Malformed("cosign.key", problem)
         try:
             key = load_pem_public_key(pem.encode())
         except (ValueError, UnsupportedAlgorithm) as error:

@@ -17,6 +17,7 @@ from datetime import datetime
 import msgspec
 from cryptography import x509
 from cryptography.hazmat import asn1
+from sigstore._internal.trust import KeyringPurpose
 from sigstore.errors import Error as SigstoreError
 from sigstore.errors import VerificationError
 from sigstore.models import Bundle, TransparencyLogEntry, TrustedRoot
@@ -71,7 +72,9 @@ class KeylessExaminer:
     def __init__(self, trust: CosignTrust) -> None:
         self._policy = _TrustedIdentities(trust.keyless)
         try:
-            self._verifier = Verifier(trusted_root=TrustedRoot(TrustedRootDocument.from_json(trust.trust_root)))
+            root = TrustedRoot(TrustedRootDocument.from_json(trust.trust_root))
+            self._verifier = Verifier(trusted_root=root)
+            _require_logs(root)
         except (SigstoreError, ValueError, x509.InvalidVersion) as error:
             raise Malformed("cosign.trust_root", f"is not a usable trusted root ({plain(error)[:120]})") from error
 
@@ -100,6 +103,15 @@ class KeylessExaminer:
         certificate = bundle.signing_certificate
         name = f"{', '.join(_identities(certificate))} (issuer {_issuer(certificate)})"
         return Signer(plain(name), min(one.time for one in self._verifier._establish_time(bundle)))
+
+
+def _require_logs(root: TrustedRoot) -> None:
+    """Raises `SigstoreError` unless there are keys for what each keyless signature needs: the timestamp of a log of
+    certificates, and an entry of a transparency log.
+    """
+    for keyring, log in ((root.ct_keyring, "log of certificates"), (root.rekor_keyring, "transparency log")):
+        if not keyring(KeyringPurpose.VERIFY)._keyring:  # keys that cannot be used are left out
+            raise VerificationError(f"it has no usable key of a {log}")
 
 
 class _TrustedIdentities:

@@ -109,12 +109,18 @@ def _cosign_problems(cosign: CosignTrust) -> Iterator[tuple[str, str]]:
         yield "cosign", "a key, or keyless identities, are needed"
     if cosign.key:
         yield from _text_problem("cosign.key", cosign.key, "PUBLIC KEY")
+        if problem := several_problem(cosign.key):
+            yield "cosign.key", problem
+    yield from _keyless_problems(cosign)
+
+
+def _keyless_problems(cosign: CosignTrust) -> Iterator[tuple[str, str]]:
     if cosign.keyless and not cosign.trust_root:
         yield "cosign.keyless", "needs trust_root, Sigstore's trusted_root.json: nothing is fetched to find it"
     if cosign.trust_root and not cosign.keyless:
         yield "cosign.trust_root", "has no effect without keyless identities"
-    if cosign.trust_root and not secret_of(cosign.trust_root) and not _is_trusted_root(cosign.trust_root):
-        yield "cosign.trust_root", f"is not the JSON of a trusted root (mediaType {TRUSTED_ROOT})"
+    if cosign.trust_root and not secret_of(cosign.trust_root) and (problem := _root_problem(cosign.trust_root)):
+        yield "cosign.trust_root", problem
     for index, one in enumerate(cosign.keyless):
         if "*" in one.identity and not _OWNED.fullmatch(one.identity):
             yield f"cosign.keyless.{index}.identity", f"{one.identity[:80]!r} {_STRANGERS}"
@@ -140,15 +146,30 @@ def pem_blocks(text: str, label: str) -> list[bytes]:
         return []
 
 
-class _Root(msgspec.Struct, rename="camel"):
+def several_problem(pem: str) -> str:
+    """Why a PEM is not one key alone, "" if it may be."""
+    blocks = pem.count("-----BEGIN ")
+    return f"has {blocks} PEM blocks, of which only the first would count: keep one key" if blocks > 1 else ""
+
+
+class _Root(msgspec.Struct, rename={"media_type": "mediaType", "authorities": "certificateAuthorities"}):
     media_type: str
+    authorities: list[msgspec.Raw] = []
+    ctlogs: list[msgspec.Raw] = []
+    tlogs: list[msgspec.Raw] = []
 
 
-def _is_trusted_root(text: str) -> bool:
+def _root_problem(text: str) -> str:
+    """Why a text is no trusted root under which a signature could be valid; "" if it has the form of one."""
     try:
-        return msgspec.json.decode(text, type=_Root).media_type == TRUSTED_ROOT
+        root = msgspec.json.decode(text, type=_Root)
     except (msgspec.MsgspecError, RecursionError):
-        return False
+        root = _Root("")
+    if root.media_type != TRUSTED_ROOT:
+        return f"is not the JSON of a trusted root (mediaType {TRUSTED_ROOT})"
+    needed = {"certificateAuthorities": root.authorities, "ctlogs": root.ctlogs, "tlogs": root.tlogs}
+    missing = [name for name, listed in needed.items() if not listed]
+    return f"has no {' and no '.join(missing)}: no signature could be verified under it" if missing else ""
 
 
 def matches(pattern: str, text: str) -> bool:

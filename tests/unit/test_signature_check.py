@@ -24,7 +24,7 @@ from shared.health import HealthChecks
 from shared.rules import InvalidGates, parse_gates
 from shared.signatures.manifest import BUNDLE, NOTARY, signature_layers
 from shared.signatures.model import SIGNATURES_LIMIT, Attached
-from shared.signatures.trust import CosignTrust
+from shared.signatures.trust import TRUSTED_ROOT, CosignTrust
 from tests.fakes import World, digest, sample_policy
 from tests.fakes.notary import IDENTITY, Notary
 from tests.fakes.sigstore import ISSUER, NOW, WORKFLOW, Sigstore, key_bundle, old_layer, pem, sign, statement
@@ -283,6 +283,16 @@ def test_a_secret_that_cannot_be_used_stalls_and_is_told_by_readyz(text: str | N
     assert (result.state, why in result.detail) == ("misconfigured", True)
 
 
+def test_a_trust_root_without_logs_of_certificates_is_told_by_readyz() -> None:
+    house = Sigstore()
+    world = world_with(SignatureCheck(cosign=replace(house.trust(), trust_root="secret:root")))
+    world.secrets.texts["root"] = json.dumps(json.loads(house.trusted_root()) | {"ctlogs": []})
+    results = {one.dependency: one for one in HealthChecks(world.services).run()}
+    result = results["trusted signers (secret root)"]
+    assert result.state == "misconfigured"
+    assert "the secret root: signature.cosign.trust_root is not a usable trusted root (CTFE keys not" in result.detail
+
+
 def test_readyz_says_that_the_trust_can_be_used(world: World) -> None:
     states = [one.state for one in HealthChecks(world.services).run() if one.dependency.startswith("trusted signers")]
     assert states == ["ok"]
@@ -339,6 +349,11 @@ def test_a_rule_is_read_and_described(check: object) -> None:
         ),
         ({"cosign": {**COSIGN, "trust_root": ""}}, "signature.cosign.keyless: needs trust_root"),
         ({"cosign": {**COSIGN, "trust_root": "{}"}}, "signature.cosign.trust_root: is not the JSON of a trusted root"),
+        (
+            {"cosign": {**COSIGN, "trust_root": json.dumps({"mediaType": TRUSTED_ROOT, "tlogs": [{}], "ctlogs": []})}},
+            "cosign.trust_root: has no certificateAuthorities and no ctlogs: no signature could be verified under it",
+        ),
+        ({"cosign": {"key": pem(KEY) * 2}}, "signature.cosign.key: has 2 PEM blocks, of which only the first would"),
         (
             {"cosign": {"key": pem(KEY), "trust_root": "secret:root"}},
             "cosign.trust_root: has no effect",

@@ -189,6 +189,8 @@ def test_ten_thousand_signatures_are_not_all_examined() -> None:
         ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "is not a public key in PEM"),
         (pem(ec.generate_private_key(ec.SECP521R1())), "is a secp521r1 key; supported are ECDSA P-256 and P-384"),
         (pem(rsa.generate_private_key(65537, 1024)), "supported are"),
+        (pem(KEY) + pem(STRANGER), "has 2 PEM blocks, of which only the first would count: keep one key"),
+        (f"{pem(KEY)}-----BEGIN CERTIFICATE-----", "has 2 PEM blocks"),
     ],
 )
 def test_a_key_that_cannot_be_used_is_an_error_of_the_rule(key: str, why: str) -> None:
@@ -364,12 +366,30 @@ def test_a_rule_may_have_a_key_and_identities() -> None:
     assert reason(key_bundle(STRANGER, statement(IMAGE)), both) == "it is not by the key of the rule"
 
 
+def _root(part: str, **key: str) -> str:
+    """The trusted root without a part, or with another key of its logs."""
+    document = json.loads(HOUSE.trusted_root())
+    document[part] = [one | {"publicKey": one["publicKey"] | key} for one in document[part]] if key else []
+    return json.dumps(document)
+
+
 @pytest.mark.parametrize(
-    "root",
-    ["{}", "[]", HOUSE.trusted_root().replace("P256", "P257"), HOUSE.trusted_root().replace('"tlogs": [', '"x": [')],
+    ("root", "why"),
+    [
+        ("{}", "3 validation errors"),
+        ("[]", "1 validation error"),
+        (HOUSE.trusted_root().replace("P256", "P257"), "2 validation errors"),
+        (HOUSE.trusted_root().replace('"tlogs": [', '"x": ['), "1 validation error"),
+        (_root("certificateAuthorities"), "Fulcio certificates not found"),
+        (_root("tlogs"), "no transparency log instances"),
+        (_root("ctlogs"), "CTFE keys not found"),
+        (_root("tlogs", rawBytes="AAAA"), "it has no usable key of a transparency log"),
+        (_root("ctlogs", rawBytes="AAAA"), "it has no usable key of a log of certificates"),
+        (_root("ctlogs", keyDetails="PKIX_ED25519"), "it has no usable key of a log of certificates"),
+    ],
 )
-def test_a_trust_root_that_cannot_be_used_is_an_error_of_the_rule(root: str) -> None:
-    with pytest.raises(Malformed, match="is not a usable trusted root") as caught:
+def test_a_trust_root_that_cannot_be_used_is_an_error_of_the_rule(root: str, why: str) -> None:
+    with pytest.raises(Malformed, match=rf"is not a usable trusted root \(.*{why}") as caught:
         require_usable(Trust(cosign=replace(HOUSE.trust(), trust_root=root)), NOW)
     assert caught.value.field == "cosign.trust_root"
 
